@@ -1,0 +1,334 @@
+"""Every option, typed, with its default on the field; `load` reads YAML plus dotted overrides.
+
+One tree, one section a step. An unknown key stops at once and names the nearest known one; every error
+says the key, the value and what to write instead. Importing this loads no ray, torch or vllm.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+METHODS = ("sft", "nat", "dpo")
+
+
+class ConfigError(ValueError):
+    """A config that must not start. The message names key, value and what to write instead."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
+
+
+def check_weights(weights: dict[str, float], key: str) -> dict[str, float]:
+    """Weights must be finite, not negative, and not all zero, so that they can be normalised."""
+    bad = {k: w for k, w in weights.items() if not math.isfinite(w) or w < 0}
+    if bad or not weights or sum(weights.values()) <= 0:
+        raise ValueError(f"{key}={weights} cannot be normalised; write at least one weight above 0 "
+                         "and none negative, for example {positive: 0.6, synthetic: 0.4}")
+    return weights
+
+
+class ModelSection(Section):
+    name: str = Field("smollm2-135m", description="smollm2-135m (embedded), a hub id, or a local folder")
+    revision: str | None = Field(None, description="hub revision")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field("auto", description="auto = bfloat16")
+    max_length: Positive = Field(768, description="longest prompt + answer in tokens")
+    template: Literal["auto", "ours", "native"] = Field(
+        "auto", description="auto = the model's own chat template where it renders tools, else ours")
+
+
+class SourceSection(Section):
+    path: str = Field(description="bfcl (from the bfcl-eval package), a file, folder, glob, URL or hub id")
+    format: str = Field("auto", description="name in READERS, module:function, or auto")
+    limit: int | None = Field(None, ge=1, description="at most this many rows")
+    categories: list[str] = Field([], description="BFCL categories; empty = the Python call categories")
+    min_rating: Share = Field(0.8, description="human ratings below this share of the scale are failures")
+
+
+class SplitSection(Section):
+    train: Share = Field(0.8, description="share of rows whose tools may be trained on")
+    val: Share = Field(0.1, description="share of rows for model choice")
+    test_seen: Share = Field(0.1, description="share of test rows whose tools occur in train")
+    unseen_tools: Share = Field(0.15, description="share of gold tools kept for test_unseen")
+
+    @model_validator(mode="after")
+    def _sums(self) -> SplitSection:
+        parts = {"train": self.train, "val": self.val, "test_seen": self.test_seen}
+        if abs(sum(parts.values()) - 1.0) > 1e-6:
+            raise ValueError(f"{parts} sum to {sum(parts.values()):.3f}; write shares that sum to 1, "
+                             "for example train=0.8 val=0.1 test_seen=0.1")
+        empty = [k for k, v in (parts | {"unseen_tools": self.unseen_tools}).items() if v <= 0]
+        if empty or self.unseen_tools >= 1:
+            raise ValueError(f"the split {empty or ['train']} would be empty; write a share between 0 and 1")
+        return self
+
+
+class ReadSection(Section):
+    sources: list[SourceSection] = Field([SourceSection(path="bfcl")], min_length=1)
+    split: SplitSection = SplitSection()
+    max_error_share: Share = Field(0.05, description="more bad rows than this share stop the step")
+
+
+class GenerateSection(Section):
+    agents: list[str] = Field(["qa", "support", "analyst", "legal", "content", "security"], min_length=1,
+                              description="agent specs: names under raytune_agents/agents, or YAML files")
+    rows: int = Field(96, ge=0, description="synthetic positives to attempt")
+    candidates: Positive = Field(2, description="paraphrases sampled for each request; the first good one is kept")
+    temperature: float = Field(0.7, ge=0, description="sampling temperature of paraphrases")
+    max_tokens: Positive = Field(64, description="longest paraphrase in tokens")
+    shard_rows: Positive = Field(32, description="rows committed together")
+
+
+class NegativesSection(Section):
+    faults: list[str] = Field([], description="names in FAULTS; empty = all")
+    per_positive: float = Field(0.5, ge=0, description="edited negatives per training positive")
+    mined_tasks: int = Field(64, ge=0, description="training tasks on which the model's own failures are sampled")
+    mined_samples: Positive = Field(1, description="answers sampled for each of them")
+    temperature: float = Field(0.7, ge=0, description="sampling temperature of mined answers")
+    max_tokens: Positive = Field(64, description="longest mined answer in tokens")
+    uniform_floor: Share = Field(0.3, description="share of edited negatives spread evenly over the faults; "
+                                 "the rest follows the mined distribution")
+
+
+class LabelSection(Section):
+    rules: list[str] = Field([], description="names in RULES; empty = all defaults")
+    max_chars: Positive = Field(20_000, description="longest conversation in characters")
+    min_outcome: Share = Field(0.5, description="positives whose known outcome is lower are rejected")
+    duplicates: Literal["exact", "minhash", "off"] = Field("exact", description="duplicate search")
+    minhash_threshold: Share = Field(0.8, description="Jaccard similarity of near duplicates")
+    decontaminate: bool = Field(True, description="label training rows that leak val or test rows")
+
+
+class MixSection(Section):
+    weights: dict[str, float] = Field({"positive": 0.5, "synthetic": 0.2, "negative": 0.3},
+                                      description="share of trained tokens by pool; a dotted name is a family")
+    tokens: Positive = Field(12_000, description="trained (answer) tokens in all")
+    max_epochs: float = Field(4.0, gt=0, description="a pool is repeated at most this often")
+
+    @field_validator("weights")
+    @classmethod
+    def _weights(cls, value: dict[str, float]) -> dict[str, float]:
+        return check_weights(value, "mix.weights")
+
+
+class LoraSection(Section):
+    r: Positive = Field(16, description="rank")
+    alpha: Positive = Field(32, description="scale = alpha / r")
+    dropout: Share = Field(0.0)
+    targets: list[str] | Literal["all-linear"] = Field("all-linear", description="module names")
+    rslora: bool = Field(False, description="scale by alpha / sqrt(r) (arXiv 2312.03732)")
+    dora: bool = Field(False, description="weight-decomposed LoRA (arXiv 2402.09353)")
+
+
+class NatSection(Section):
+    positive: str = Field("Generate a response that correctly answers the request.", min_length=1,
+                          description="marker of good rows and of every prompt at inference")
+    negative: str = Field("Generate a response that incorrectly answers the request.", min_length=1,
+                          description="marker of failed rows")
+
+
+class DpoSection(Section):
+    beta: float = Field(0.1, gt=0, description="strength of the reference")
+    loss_type: list[str] = Field(["sigmoid", "sft"], min_length=1, description="TRL loss names, summed")
+    loss_weights: list[float] = Field([1.0, 1.0], description="one weight a loss")
+
+    @model_validator(mode="after")
+    def _same(self) -> DpoSection:
+        if len(self.loss_type) != len(self.loss_weights):
+            raise ValueError(f"loss_weights={self.loss_weights} does not match loss_type={self.loss_type}; "
+                             "write one weight a loss")
+        return self
+
+
+class ArmSection(Section):
+    method: Literal["sft", "nat", "dpo"] = Field("sft", description="how rows become loss")
+    weights: dict[str, float] | None = Field(None, description="this arm's own mix.weights")
+    tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")
+    learning_rate: float | None = Field(None, gt=0, description="this arm's own train.learning_rate")
+
+    @field_validator("weights")
+    @classmethod
+    def _weights(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        return value if value is None else check_weights(value, "weights")
+
+
+class TrainSection(Section):
+    arms: dict[str, ArmSection] = Field(
+        {"sft": ArmSection(weights={"positive": 0.7, "synthetic": 0.3}), "nat": ArmSection(method="nat")},
+        min_length=1, description="name -> arm; all are trained and compared with the base")
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_tokens: Positive = Field(2048, description="padded tokens in one forward pass")
+    batch_rows: Positive = Field(8, description="rows in one optimiser step")
+    epochs: float = Field(1.0, gt=0, description="passes over the mixed rows")
+    max_steps: int = Field(-1, description="stop after this many optimiser steps; -1 = by epochs")
+    warmup_share: Share = Field(0.05)
+    scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    weight_decay: float = Field(0.0, ge=0)
+    save_steps: Positive = Field(50, description="optimiser steps between checkpoints")
+    max_failures: int = Field(2, ge=0, description="restarts of a killed worker")
+    workers: Positive = Field(1, description="Ray Train workers")
+    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
+    lora: LoraSection = LoraSection()
+    nat: NatSection = NatSection()
+    dpo: DpoSection = DpoSection()
+
+
+class EvaluateSection(Section):
+    splits: list[Literal["val", "test_seen", "test_unseen"]] = Field(["test_seen", "test_unseen"], min_length=1)
+    limit: int | None = Field(None, ge=1, description="at most this many rows a split")
+    max_tokens: Positive = Field(96, description="longest answer in tokens")
+    shard_rows: Positive = Field(64, description="rows asked and committed together")
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples")
+    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+
+
+class TuneSection(Section):
+    trials: int = Field(4, ge=0, description="trials to run; 0 = no search")
+    method: Literal["sft", "nat"] = Field("nat", description="method every trial trains")
+    space: dict[str, Any] = Field(
+        {"mix.weights": {"simplex": ["positive", "synthetic", "negative"]},
+         "train.learning_rate": {"loguniform": [3e-4, 3e-3]}}, description="dotted option -> distribution")
+    tokens: Positive = Field(4_000, description="trained tokens of one trial")
+    rungs: Positive = Field(3, description="times a trial reports; ASHA may stop it there")
+    grace: Positive = Field(1, description="reports before a trial can be stopped")
+    reduction: Positive = Field(2, description="ASHA keeps one in this many")
+    concurrent: Positive = Field(1, description="trials at a time on CPU")
+    rows: Positive = Field(48, description="val rows scored at every report")
+
+
+class EngineSection(Section):
+    max_model_len: Positive = Field(1024, description="longest prompt + answer the engine takes")
+    kv_cache_gib: float = Field(1.0, gt=0, description="CPU memory for the KV cache")
+    gpu_memory_share: Share = Field(0.85, description="GPU memory the engine may take")
+    max_batched_tokens: Positive = Field(2048)
+    retries: int = Field(2, ge=0, description="tries after a dead engine; then rows are infra_failed")
+    timeout_s: float = Field(900.0, gt=0, description="longest wait for one batch")
+
+
+class ResourcesSection(Section):
+    cpus: int | None = Field(None, ge=1, description="CPUs of a local Ray; none = all")
+    address: str | None = Field(None, description="Ray address; none = RAY_ADDRESS in a job, else local")
+    object_store_mib: Positive = Field(400, description="object store of a local Ray")
+
+
+class Config(Section):
+    name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="run folder under runs_dir")
+    runs_dir: str = Field("runs", description="where run folders live")
+    seed: int = Field(17, ge=0)
+    model: ModelSection = ModelSection()
+    read: ReadSection = ReadSection()
+    generate: GenerateSection = GenerateSection()
+    negatives: NegativesSection = NegativesSection()
+    label: LabelSection = LabelSection()
+    mix: MixSection = MixSection()
+    train: TrainSection = TrainSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    tune: TuneSection = TuneSection()
+    engine: EngineSection = EngineSection()
+    resources: ResourcesSection = ResourcesSection()
+
+
+# --- loading ---------------------------------------------------------------------------------------
+
+
+def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:
+    """Dotted option -> its FieldInfo, for every leaf and section of the tree."""
+    out: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        out[prefix + name] = info
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            out |= known_keys(info.annotation, f"{prefix}{name}.")
+    return out
+
+
+def nearest(key: str) -> str:
+    """A hint that names the known option nearest to `key`, or ''."""
+    keys = list(known_keys())
+    match = difflib.get_close_matches(key, keys, 1, 0.6)
+    if not match:
+        tails = {k.rsplit(".", 1)[-1]: k for k in keys}
+        match = [tails[t] for t in difflib.get_close_matches(key.rsplit(".", 1)[-1], tails, 1, 0.6)]
+    return f"; did you mean {match[0]}?" if match else f"; known sections: {', '.join(Config.model_fields)}"
+
+
+def set_dotted(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set `tree[a][b][c]` for the key "a.b.c", making mappings on the way."""
+    *path, last = key.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{key}: {part!r} holds a value, not a section; write {part}: {{...}}")
+    tree[last] = value
+
+
+def parse_overrides(overrides: list[str]) -> dict[str, Any]:
+    """`["train.learning_rate=1e-4"]` -> nested dict; values are YAML (1e-4 is a number too)."""
+    tree: dict[str, Any] = {}
+    for item in overrides:
+        key, sep, text = item.partition("=")
+        if not sep or not key:
+            raise ConfigError(f"override {item!r} has no value; write section.option=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"override {item!r} is not YAML: {error}") from None
+        set_dotted(tree, key, value)
+    return tree
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Deep merge; mappings are merged, except weight vectors and search spaces, which replace."""
+    out = dict(base)
+    for key, value in over.items():
+        deep = isinstance(value, dict) and isinstance(out.get(key), dict) and key not in ("weights", "space")
+        out[key] = merge(out[key], value) if deep else value
+    return out
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for e in error.errors():
+        key = ".".join(str(p) for p in e["loc"]) or "config"
+        if e["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown option{nearest(key)}")
+        elif e["type"] == "value_error":
+            lines.append(f"{key}: {e['ctx']['error']}")
+        else:
+            lines.append(f"{key}={e['input']!r}: {e['msg']}")
+    return "\n".join(lines)
+
+
+def build(tree: dict[str, Any]) -> Config:
+    """A nested dict -> Config. Raises ConfigError with one line for each wrong key."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def load(path: str | Path | None = None, overrides: list[str] = ()) -> Config:
+    """Read a YAML file (none = all defaults), apply dotted overrides, validate. Raises ConfigError."""
+    tree: Any = {}
+    if path is not None:
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"CONFIG={str(path)!r} cannot be read ({error.strerror}); write the path of a "
+                              "YAML file, for example jobs/configs/smoke_cpu.yaml") from None
+        try:
+            tree = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"CONFIG={str(path)!r} is not YAML: {error}") from None
+        tree = {} if tree is None else tree
+        if not isinstance(tree, dict):
+            raise ConfigError(f"CONFIG={str(path)!r} holds a {type(tree).__name__}, not a mapping; "
+                              "write sections, for example train: {learning_rate: 1e-4}")
+    return build(merge(tree, parse_overrides(list(overrides))))

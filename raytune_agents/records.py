@@ -1,0 +1,220 @@
+"""The one record that flows through every step.
+
+A `Trajectory` is one row: a conversation with its tools, where it came from, what is known about its
+outcome, and every label later steps put on it. Tool schemas and call arguments travel as JSON text, so
+they survive every format byte for byte. Rows are immutable: a step makes a new one with `derive`.
+
+Left out on purpose: how a row is tokenised (`chat`), what a valid call is (`calls`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+SCHEMA_VERSION = 1
+ROLES = ("system", "user", "assistant", "tool")
+SPLITS = ("train", "val", "test_seen", "test_unseen")
+
+
+class RecordError(ValueError):
+    """A row that does not have the shape of a trajectory; the message is the reason that is counted."""
+
+
+def canonical(value: Any) -> str:
+    """JSON text with sorted keys and no spaces; equal values give equal text."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def content_hash(value: Any, length: int = 16) -> str:
+    """First `length` hex digits of the SHA-256 of the canonical JSON of `value`."""
+    raw = canonical(value).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(raw).hexdigest()[:length]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call. `arguments` is JSON text exactly as the source or the model wrote it."""
+
+    name: str
+    arguments: str = "{}"
+    id: str = ""
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The parsed arguments. Raises ValueError where the text is not a JSON object."""
+        value = json.loads(self.arguments or "{}")
+        if not isinstance(value, dict):
+            raise ValueError(f"arguments of {self.name!r} are {type(value).__name__}, not an object")
+        return value
+
+    @classmethod
+    def of(cls, name: str, /, **arguments: Any) -> ToolCall:
+        """A call from Python values: `ToolCall.of("add", a=1, b=2)`."""
+        return cls(name, json.dumps(arguments, ensure_ascii=False))
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """One tool. `parameters` is the JSON Schema (an object schema) as text."""
+
+    name: str
+    description: str = ""
+    parameters: str = '{"type": "object", "properties": {}}'
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The parsed JSON Schema of the parameters."""
+        return json.loads(self.parameters)
+
+    def openai(self) -> dict[str, Any]:
+        """The tool as OpenAI's `tools` list and chat templates want it."""
+        function = {"name": self.name, "description": self.description, "parameters": self.schema}
+        return {"type": "function", "function": function}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. `loss` None means the default: assistant turns are trained on, all others never."""
+
+    role: str
+    content: str = ""
+    thought: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    name: str = ""
+    tool_call_id: str = ""
+    loss: bool | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the turn carries loss: only assistant turns can."""
+        return self.role == "assistant" and self.loss is not False
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One row. See the field comments; `id` is a content hash and is set by `finish` or `derive`."""
+
+    messages: tuple[Message, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+    id: str = ""
+    source: str = ""  # format and file or set: "bfcl/simple_python", "agent/qa"
+    source_id: str = ""  # the source's own id
+    pool: str = "positive"  # dotted: positive, synthetic.tflan, negative.wrong_value
+    split: str = ""  # one of SPLITS, or "" before the split
+    gold: str = ""  # JSON [{name: {arg: [allowed, ...]}}]; "[]" = no call is right; "" = the target's own calls
+    outcome: float | None = None  # success in [0, 1] where the source knows it
+    outcome_word: str = ""  # the source's own word for it
+    fault: str = ""  # the FAULTS name of a negative row
+    reject_reason: str = ""  # "" = accepted so far
+    quality: float | None = None  # in [0, 1]
+    parents: tuple[str, ...] = ()  # ids of the rows it was made from
+    step: str = ""  # the step and stage that made it: "read", "generate.tflan", "negatives.mined"
+    config_hash: str = ""
+    seed: int = 0
+    meta: dict[str, Any] = field(default_factory=dict)  # what the source says and we have no field for
+
+    @property
+    def target(self) -> Message | None:
+        """The last message when it is an assistant turn: what a single-turn model is asked to write."""
+        return self.messages[-1] if self.messages and self.messages[-1].role == "assistant" else None
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """All messages before the target."""
+        return self.messages[:-1] if self.target else self.messages
+
+    @property
+    def query(self) -> str:
+        """The text of the last user turn of the prompt, or ''."""
+        return next((m.content for m in reversed(self.prompt) if m.role == "user"), "")
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """All tool calls of all assistant turns, in order."""
+        return tuple(c for m in self.messages if m.role == "assistant" for c in m.tool_calls)
+
+
+def row_id(row: Trajectory) -> str:
+    """Content hash of what makes the row what it is; labels, split and run facts do not count."""
+    messages = [asdict(m) for m in row.messages]
+    tools = [asdict(t) for t in row.tools]
+    return content_hash([SCHEMA_VERSION, row.source, row.source_id, row.pool, row.fault, row.gold,
+                         messages, tools])
+
+
+def finish(row: Trajectory) -> Trajectory:
+    """Check the shape and set the id. Raises RecordError with the reason."""
+    if not row.messages:
+        raise RecordError("no messages")
+    for message in row.messages:
+        if message.role not in ROLES:
+            raise RecordError(f"unknown role {message.role!r}")
+    if row.outcome is not None and not 0.0 <= row.outcome <= 1.0:
+        raise RecordError("outcome outside [0, 1]")
+    return replace(row, id=row_id(row))
+
+
+def derive(parent: Trajectory, *others: Trajectory, **changes: Any) -> Trajectory:
+    """A new row made from `parent` (and `others`): keeps the split, points back by id, clears labels."""
+    fresh = {"reject_reason": "", "quality": None, "outcome": None, "outcome_word": ""} | changes
+    parents = tuple(p.id for p in (parent, *others))
+    return finish(replace(parent, **({"parents": parents} | fresh)))
+
+
+# --- rows <-> objects: nested parts are JSON text, because Arrow cannot unify variant structs ----------
+
+JSON_FIELDS = ("messages", "tools", "parents", "meta")
+
+
+def _lean(item: Any) -> dict[str, Any]:
+    """Dataclass -> dict without the fields that hold their default."""
+    out = {}
+    for f in fields(item):
+        value = getattr(item, f.name)
+        if value != f.default:
+            out[f.name] = [_lean(v) for v in value] if f.name == "tool_calls" else value
+    return out
+
+
+def to_row(row: Trajectory) -> dict[str, Any]:
+    """The flat dict that Parquet and Ray Data hold: scalars, and JSON text for nested parts."""
+    out = {f.name: getattr(row, f.name) for f in fields(row)}
+    out["messages"] = json.dumps([_lean(m) for m in row.messages], ensure_ascii=False)
+    out["tools"] = json.dumps([_lean(t) for t in row.tools], ensure_ascii=False)
+    out["parents"] = json.dumps(list(row.parents))
+    out["meta"] = json.dumps(row.meta, ensure_ascii=False, default=str)
+    return out
+
+
+def from_row(row: dict[str, Any]) -> Trajectory:
+    """The inverse of `to_row`. Unknown columns are ignored."""
+    known = {f.name: row[f.name] for f in fields(Trajectory) if f.name in row}
+    messages = []
+    for m in json.loads(known.get("messages") or "[]"):
+        calls = tuple(ToolCall(**c) for c in m.pop("tool_calls", ()))
+        messages.append(Message(tool_calls=calls, **m))
+    known["messages"] = tuple(messages)
+    known["tools"] = tuple(ToolSpec(**t) for t in json.loads(known.get("tools") or "[]"))
+    known["parents"] = tuple(json.loads(known.get("parents") or "[]"))
+    known["meta"] = json.loads(known.get("meta") or "{}")
+    return Trajectory(**known)
+
+
+def arrow_schema():
+    """The Arrow schema of a file of trajectories (pyarrow is imported here, not with the module)."""
+    import pyarrow as pa
+
+    kinds = {"outcome": pa.float64(), "quality": pa.float64(), "seed": pa.int64()}
+    columns = [pa.field(f.name, kinds.get(f.name, pa.string())) for f in fields(Trajectory)]
+    return pa.schema(columns, metadata={"raytune_agents.schema_version": str(SCHEMA_VERSION)})
+
+
+def to_table(rows: Iterable[Trajectory]):
+    """A pyarrow Table of trajectories in `arrow_schema()`."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist([to_row(r) for r in rows], schema=arrow_schema())
