@@ -1,0 +1,183 @@
+"""Agent specs: what an agent does, its tools as JSON Schema, and how people ask for them.
+
+`load("qa")` reads a shipped spec, `load("my.yaml")` a user's own. What could make a wrong
+row later (a tool without a schema, an example that breaks it) stops here, with the place named. The
+schema of the file itself is `AgentSpec.model_json_schema()`.
+"""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, SchemaError
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from raytune_agents.agents.wording import problems
+from raytune_agents.config import ConfigError, Section
+from raytune_agents.records import ToolCall, ToolSpec
+
+FOLDER = Path(__file__).parent
+TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
+
+
+class ToolSection(Section):
+    name: str = Field(
+        min_length=1, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", description="name of the function"
+    )
+    description: str = Field(min_length=1, description="what it does, in one sentence")
+    parameters: dict[str, Any] = Field(
+        description="JSON Schema of the arguments: an object with properties"
+    )
+    requests: list[str] = Field([], description="wordings of a request: see agents/wording.py")
+    values: dict[str, list[Any]] = Field(
+        {}, description="argument -> realistic values; {word} draws from a bank"
+    )
+
+    @field_validator("parameters")
+    @classmethod
+    def _schema(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if value.get("type") != "object" or not isinstance(value.get("properties"), dict):
+            raise ValueError("is no schema of arguments; write {type: object, properties: {...}}")
+        try:
+            Draft202012Validator.check_schema(value)
+        except SchemaError as error:
+            raise ValueError(f"is not JSON Schema: {error.message}") from None
+        for name, prop in value["properties"].items():
+            if not isinstance(prop, dict) or not (
+                {"type", "enum", "anyOf", "$ref", "const"} & set(prop)
+            ):
+                raise ValueError(
+                    f"has no type for {name!r}; write {name}: {{type: string}}, types are {TYPES}"
+                )
+        missing = [r for r in value.get("required", []) if r not in value["properties"]]
+        if missing:
+            known = list(value["properties"])
+            raise ValueError(f"requires {missing}, which are not among its properties {known}")
+        return value
+
+    @model_validator(mode="after")
+    def _wording(self) -> ToolSection:
+        for template in self.requests:
+            if found := problems(template, self.parameters):
+                raise ValueError(f"request {template!r} of {self.name!r}: {'; '.join(found)}")
+        unknown = set(self.values) - set(self.parameters["properties"])
+        if unknown:
+            raise ValueError(
+                f"values of {self.name!r} for unknown parameters {sorted(unknown)}; "
+                f"known are {list(self.parameters['properties'])}"
+            )
+        return self
+
+    @property
+    def toolspec(self) -> ToolSpec:
+        """The tool as a model sees it; wordings and values stay with us."""
+        return ToolSpec(
+            self.name, self.description, json.dumps(self.parameters, ensure_ascii=False)
+        )
+
+
+class CallSection(Section):
+    name: str = Field(description="one of the agent's tools")
+    arguments: dict[str, Any] = Field({}, description="argument -> value")
+
+    @property
+    def call(self) -> ToolCall:
+        """The example's call as the record has it."""
+        return ToolCall(self.name, json.dumps(self.arguments, ensure_ascii=False))
+
+
+class ExampleSection(Section):
+    request: str = Field(min_length=1, description="what the user says")
+    calls: list[CallSection] = Field(
+        [], description="the right calls; empty = an answer without tools"
+    )
+    answer: str = Field("", description="the right text where no call is right")
+
+
+class AgentSpec(Section):
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="short name; part of `source`"
+    )
+    description: str = Field(min_length=1, description="who the agent is, in one sentence")
+    skills: list[str] = Field([], description="what it is good at")
+    policies: list[str] = Field([], description="rules it keeps, in words")
+    tools: list[ToolSection] = Field(min_length=1, description="the functions it can call")
+    examples: list[ExampleSection] = Field([], description="a few right answers")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AgentSpec:
+        names = [t.name for t in self.tools]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"tools share the names {twice}; give every tool its own name")
+        for i, example in enumerate(self.examples):
+            for call in example.calls:
+                if call.name not in names:
+                    raise ValueError(f"examples.{i} calls {call.name!r}; the tools are {names}")
+                schema = self.tools[names.index(call.name)].parameters
+                for error in Draft202012Validator(schema).iter_errors(call.arguments):
+                    raise ValueError(f"examples.{i} breaks {call.name!r}: {error.message}")
+        return self
+
+    @property
+    def toolspecs(self) -> tuple[ToolSpec, ...]:
+        """The tools in the order of the file."""
+        return tuple(t.toolspec for t in self.tools)
+
+    def tool(self, name: str) -> ToolSection:
+        """The tool of this name. Raises KeyError."""
+        return {t.name: t for t in self.tools}[name]
+
+
+def shipped() -> list[str]:
+    """Names of the specs that come with the package."""
+    return sorted(p.stem for p in FOLDER.glob("*.yaml"))
+
+
+def _explain(path: str, error: ValidationError) -> str:
+    lines = []
+    for e in error.errors():
+        key = ".".join(str(p) for p in e["loc"]) or "spec"
+        if e["type"] == "missing" and key.endswith(".parameters"):
+            lines.append(f"{path}: {key}: the tool has no schema; write {{type: object, ...}}")
+        elif e["type"] == "extra_forbidden":
+            models = (AgentSpec, ToolSection, ExampleSection, CallSection)
+            known = sorted({field for m in models for field in m.model_fields})
+            near = get_close_matches(str(e["loc"][-1]), known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            lines.append(f"{path}: {key}: unknown option{hint}")
+        elif e["type"] == "value_error":
+            lines.append(f"{path}: {key}: {e['ctx']['error']}")
+        else:
+            lines.append(f"{path}: {key}={e.get('input')!r}: {e['msg']}")
+    return "\n".join(lines)
+
+
+def parse(tree: Any, path: str = "spec") -> AgentSpec:
+    """A mapping -> AgentSpec; `path` names it in messages. Raises ConfigError, a line a fault."""
+    if not isinstance(tree, dict):
+        kind = type(tree).__name__
+        raise ConfigError(f"{path} holds a {kind}, not a mapping; write name, description, tools")
+    try:
+        return AgentSpec.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error)) from None
+
+
+def load(name_or_path: str | Path) -> AgentSpec:
+    """A shipped spec by name, or a YAML or JSON file by path. Raises ConfigError."""
+    text = str(name_or_path)
+    path = FOLDER / f"{text}.yaml" if text in shipped() else Path(text)
+    if not path.is_file():
+        near = get_close_matches(text, shipped(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(shipped())}"
+        raise ConfigError(f"agent {text!r} is neither a shipped spec nor a file; {hint}")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{text} is not YAML: {error}") from None
+    return parse(tree, text)

@@ -1,0 +1,59 @@
+"""The small language in which a spec words requests: "run {path}[, with {limit} failures at most]".
+
+`{arg}` shows the value of an argument, `{arg=value}` fixes and shows it, `{arg=value:text}` fixes
+it and shows the text instead (for booleans). A part in square brackets is kept or left out whole,
+together with its arguments. Left out on purpose: choosing values and parts (`generate.tasks`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+SLOT = re.compile(r"\{(\w+)(?:=([^:}]*))?(?::([^}]*))?\}")
+OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for an argument; `fixed` is the value's text or None, `shown` what stands for it."""
+
+    arg: str
+    fixed: str | None = None
+    shown: str | None = None
+
+
+def slots(text: str) -> list[Slot]:
+    """The slots of a piece of wording, in order."""
+    return [Slot(*m.groups()) for m in SLOT.finditer(text)]
+
+
+def parts(template: str) -> list[tuple[str, bool]]:
+    """The template cut into (text, optional) pieces in order; empty pieces are left out."""
+    pieces = OPTIONAL.split(template)
+    return [(text, bool(i % 2)) for i, text in enumerate(pieces) if text]
+
+
+def typed(text: str, schema: dict[str, Any]) -> Any:
+    """The text of a fixed value as its schema types it: "true" is True unless a string is due."""
+    return text if schema.get("type") == "string" else yaml.safe_load(text)
+
+
+def problems(template: str, parameters: dict[str, Any]) -> list[str]:
+    """What keeps `template` from wording a valid call with these `parameters`; [] = nothing."""
+    properties = parameters.get("properties", {})
+    out = [f"{{{s.arg}}} is no parameter" for s in slots(template) if s.arg not in properties]
+    always = {s.arg for text, optional in parts(template) if not optional for s in slots(text)}
+    missing = [a for a in parameters.get("required", []) if a not in always]
+    if missing:
+        out.append(f"required {', '.join(missing)} must stand outside brackets")
+    for s in slots(template):
+        enum = properties.get(s.arg, {}).get("enum")
+        if s.fixed is not None and enum and typed(s.fixed, properties[s.arg]) not in enum:
+            out.append(f"{s.arg}={s.fixed} is not one of {enum}")
+    if "[" in OPTIONAL.sub("", template) or "]" in OPTIONAL.sub("", template):
+        out.append("a square bracket has no partner (brackets do not nest)")
+    return out
