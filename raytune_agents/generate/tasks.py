@@ -1,0 +1,304 @@
+"""Requests whose right call is known before a word is written, and the rules of a paraphrase.
+
+The call comes first: a tool, arguments from typed generators, then a sentence that holds every
+value. The engine may reword the sentence; `accept_paraphrase` checks that it still asks for the same
+call. Left out on purpose: asking the engine (the generate step does), several turns (`react`).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.agents import AgentSpec, ToolSection
+from raytune_agents.agents.wording import parts, slots, typed
+from raytune_agents.generate.values import leaves, shown, value
+from raytune_agents.records import Message, ToolCall, Trajectory, derive, finish
+
+STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with a capital
+    "terse": ["{wish}", "{Wish}"],
+    "plain": ["{Wish}.", "I need you to {wish}.", "I want to {wish}.", "Now {wish}."],
+    "polite": [
+        "Please {wish}.",
+        "Could you please {wish}?",
+        "Would you {wish}, please?",
+        "I would be grateful if you could {wish}.",
+    ],
+    "chatty": [
+        "Hey, can you {wish}? Thanks!",
+        "Hi there! Quick one: {wish}.",
+        "Ok so my boss asked again, could you {wish}?",
+        "Morning! Before lunch, {wish}.",
+    ],
+    "goal": [
+        "The next step is to {wish}.",
+        "For today's meeting I have to {wish}.",
+        "Our plan for this week: {wish}.",
+    ],
+}
+CALL_SYNTAX = ("<tool_call", "```", "{", "}", "Action:", "Action Input", "def ", "=>", "();")
+REPLIES = re.compile(
+    r"^(sure|of course|certainly|okay|ok,|here is|here's|here are|i'm sorry|sorry|as an ai|"
+    r"i have |i've |i can |i will |i'll |to (run|do|use|find|get|send|write) )",
+    re.I,
+)
+LABEL = re.compile(
+    r"^(reworded( request)?|rewritten( request)?|new request|request|paraphrase|user|output|"
+    r"answer|assistant)\s*:\s*",
+    re.I,
+)
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
+NEGATION = re.compile(
+    r"\b(not|no|never|don't|do not|without|except|avoid|cannot|can't|instead)\b", re.I
+)
+
+
+# --- a call and the sentence that asks for it -----------------------------------------------
+
+
+def generic_requests(tool: ToolSection) -> list[str]:
+    """A wording made from the schema, for tools that bring none of their own."""
+    first = re.split(r"[.;:\n]", tool.description.strip(), maxsplit=1)[0].strip()
+    verb, _, rest = first.partition(" ")
+    if verb.endswith("s") and not verb.endswith("ss") and rest:
+        verb = verb[:-2] if re.search(r"(ch|sh|x|ss)es$", verb) else verb[:-1]  # Gets -> get
+    wish = f"{verb[:1].lower()}{verb[1:]} {rest}".strip()
+    properties, required = tool.parameters["properties"], tool.parameters.get("required", [])
+    out = f"use {tool.name} to {wish}" if rest else f"use {tool.name}"
+    named = {name: name.replace("_", " ") for name in properties}
+    kept = [n for n in properties if n in required]
+    out += "".join(
+        f"{' with' if i == 0 else ' and'} {_clause(n, named, properties)}"
+        for i, n in enumerate(kept)
+    )
+    return [
+        out
+        + "".join(f"[, {_clause(n, named, properties)}]" for n in properties if n not in required)
+    ]
+
+
+def _clause(name: str, named: dict[str, str], properties: dict[str, Any]) -> str:
+    boolean = properties[name].get("type") == "boolean"
+    return f"{{{name}=true:{named[name]}}} on" if boolean else f"{named[name]} {{{name}}}"
+
+
+def phrase(
+    tool: ToolSection, template: str, rng: random.Random, drop: str = ""
+) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """One wording filled in: the sentence, its arguments, and the text that stands for each.
+
+    `drop` names a required argument to leave out of the sentence (see `dialogues.followup`).
+    """
+    properties = tool.parameters["properties"]
+    args: dict[str, Any] = {}
+    anchors: dict[str, str] = {}
+    out = ""
+    for text, optional in parts(template):
+        if optional and (rng.random() < 0.5 or any(s.arg == drop for s in slots(text))):
+            continue
+        cursor = 0
+        for slot, match in zip(slots(text), re.finditer(r"\{[^}]*\}", text)):
+            out += text[cursor : match.start()]
+            cursor = match.end()
+            schema = properties[slot.arg]
+            if slot.arg not in args:
+                args[slot.arg] = (
+                    value(slot.arg, schema, rng, tool.values.get(slot.arg, ()))
+                    if slot.fixed is None
+                    else typed(slot.fixed, schema)
+                )
+            word = slot.shown or shown(args[slot.arg])
+            anchors[slot.arg] = word
+            if re.search(r"\b[Aa] $", out) and word[:1].lower() in "aeio":
+                out = out[:-1] + "n "
+            out += word
+        out += text[cursor:]
+    return " ".join(out.split()), args, anchors
+
+
+def styled(wish: str, rng: random.Random) -> tuple[str, str]:
+    """The wish in one of the styles: (style, sentence)."""
+    style = rng.choice(list(STYLES))
+    frame = rng.choice(STYLES[style])
+    return style, frame.format(wish=wish, Wish=wish[:1].upper() + wish[1:])
+
+
+def make_call(tool: ToolSection, rng: random.Random) -> tuple[str, ToolCall, dict[str, str]]:
+    """A wish in words, the call it asks for, and its anchors. Arguments stand in schema order."""
+    template = rng.choice(tool.requests or generic_requests(tool))
+    wish, args, anchors = phrase(tool, template, rng)
+    ordered = {k: args[k] for k in tool.parameters["properties"] if k in args}
+    return wish, ToolCall(tool.name, json.dumps(ordered, ensure_ascii=False)), anchors
+
+
+def shuffled_tools(spec: AgentSpec, rng: random.Random):
+    """The agent's tools in random order: the candidates of a row."""
+    tools = list(spec.toolspecs)
+    rng.shuffle(tools)
+    return tuple(tools)
+
+
+def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory:
+    """The positive row number `index`; the same numbers give the same row."""
+    rng = random.Random(f"{seed}/{spec.name}/tflan/{index}/{attempt}")
+    tool = rng.choice(spec.tools)
+    wish, call, anchors = make_call(tool, rng)
+    style, text = styled(wish, rng)
+    meta = {"wording": "template", "style": style, "anchors": anchors}
+    messages = (Message("user", text), Message("assistant", tool_calls=(call,)))
+    return finish(
+        Trajectory(
+            messages=messages,
+            tools=shuffled_tools(spec, rng),
+            outcome=1.0,
+            seed=seed,
+            source=f"agent/{spec.name}",
+            source_id=f"{spec.name}-tflan-{seed}-{index}",
+            pool="synthetic.tflan",
+            split="train",
+            step="generate.tflan",
+            meta=meta,
+        )
+    )
+
+
+def tasks(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
+    """`n` positives with known calls and distinct requests; a longer list starts with the shorter."""
+    out: list[Trajectory] = []
+    seen: set[str] = set()
+    for index in range(n):
+        row = next(
+            (r for r in (task(spec, index, seed, a) for a in range(20)) if r.query not in seen),
+            None,
+        )
+        if row is not None:  # a spec with few values can run out of new requests
+            seen.add(row.query)
+            out.append(row)
+    return out
+
+
+# --- paraphrase -----------------------------------------------------------------------------
+
+SHOTS = [
+    (
+        "Please run a malware scan of 10.0.0.7 with a timeout of 20 minutes.",
+        "I'd like a malware scan of 10.0.0.7, and set the timeout to 20 minutes.",
+    ),
+    (
+        "book a table for 4 people at Luigi's on 2024-05-02",
+        "Can you get us a table at Luigi's for 4 people on 2024-05-02?",
+    ),
+    (
+        "Compute the mean of price in cars.csv.",
+        "What is the mean of price in cars.csv? Compute it please.",
+    ),
+]
+ASK = "Say this request in other words. Keep every name and number.\n\n{request}"
+
+
+def paraphrase_messages(row: Trajectory) -> list[dict[str, str]]:
+    """The chat that asks a small model to reword the row's request: examples, then the request."""
+    out: list[dict[str, str]] = []
+    for request, answer in SHOTS:
+        out += [
+            {"role": "user", "content": ASK.format(request=request)},
+            {"role": "assistant", "content": answer},
+        ]
+    return [*out, {"role": "user", "content": ASK.format(request=row.query)}]
+
+
+def anchors(row: Trajectory) -> list[str]:
+    """What a request of this row must say: its meta's anchors, else every value called with."""
+    known = row.meta.get("anchors")
+    values = known.values() if known else [leaf for c in row.calls for leaf in leaves(c.args)]
+    return [shown(v) for v in values if not isinstance(v, bool) and v is not None]
+
+
+def numbers(text: str) -> set[float]:
+    """The numbers that stand alone in a text."""
+    return {float(n) for n in NUMBER.findall(text.replace(",", " "))}
+
+
+def survives(anchor: str, text: str) -> bool:
+    """Whether `text` says a value: numbers as numbers, strings as whole words in any case.
+
+    A list shown as "a, b and c" survives if each of its items does.
+    """
+    anchor = anchor.strip()
+    if NUMBER.fullmatch(anchor):
+        return float(anchor) in numbers(text)
+    whole = r"\s+".join(re.escape(w) for w in anchor.split())
+    if re.search(rf"(?<!\w){whole}(?!\w)", text, re.I):
+        return True
+    items = re.split(r", | and ", anchor)
+    return len(items) > 1 and all(survives(i, text) for i in items)
+
+
+def _words(text: str) -> set[str]:
+    return {w for w in re.findall(r"[a-z]+", text.lower()) if len(w) > 3}
+
+
+def _clean(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    first = LABEL.sub("", lines[0]).strip() if lines else ""
+    quoted = (
+        len(first) > 1
+        and first[0] in "\"'“"
+        and first[-1] in "\"'”"
+        and first[1:-1].count(first[0]) == 0
+    )
+    return first[1:-1].strip() if quoted else first
+
+
+def _added(row: Trajectory, text: str) -> str:
+    """A number or an enum value that the paraphrase has and the request has not, or ''."""
+    new = numbers(text) - numbers(row.query)
+    if new:
+        return f"{min(new):g}"
+    called = {c.name for c in row.calls}
+    enums = [
+        v
+        for t in row.tools
+        if t.name in called
+        for p in t.schema.get("properties", {}).values()
+        for v in [*p.get("enum", []), *p.get("items", {}).get("enum", [])]
+        if isinstance(v, str)
+    ]
+    return next((v for v in enums if survives(v, text) and not survives(v, row.query)), "")
+
+
+def accept_paraphrase(row: Trajectory, text: str) -> tuple[Trajectory | None, str]:
+    """The row with the model's wording, or (None, reason).
+
+    Reasons: empty, call_syntax, reply, length, identical, lost:VALUE, added:VALUE, negation,
+    drifted.
+    """
+    old, new = row.query, _clean(text)
+    lost = next((a for a in anchors(row) if not survives(a, new)), None)
+    count, before = len(new.split()), len(old.split())
+    own = _words(old) - _words(" ".join(anchors(row)))
+    checks = {
+        "empty": not new,
+        "call_syntax": any(s in new and s not in old for s in CALL_SYNTAX),
+        "reply": bool(REPLIES.match(new)) and not REPLIES.match(old),
+        "length": not max(3, before // 2) <= count <= 2 * before + 8,
+        "identical": re.sub(r"\W+", " ", new).strip().lower()
+        == re.sub(r"\W+", " ", old).strip().lower(),
+        f"lost:{lost}": lost is not None,
+        f"added:{_added(row, new)}": bool(_added(row, new)),
+        "negation": len(NEGATION.findall(new)) > len(NEGATION.findall(old)),
+        "drifted": bool(own) and len(own & _words(new)) < 0.2 * len(own),
+    }
+    reason = next((name for name, failed in checks.items() if failed), "")
+    if reason:
+        return None, reason
+    last = max(i for i, m in enumerate(row.messages) if m.role == "user" and m.content == old)
+    messages = tuple(
+        replace(m, content=new) if i == last else m for i, m in enumerate(row.messages)
+    )
+    meta = row.meta | {"wording": "paraphrase", "template": old}
+    return derive(row, messages=messages, meta=meta, outcome=row.outcome), ""
