@@ -1,0 +1,108 @@
+"""Berkeley Function Calling Leaderboard: the rows of the installed bfcl-eval package, answers
+joined.
+
+The package's data is read as files: importing it would load every model client it knows. BFCL
+writes its own type words (dict, float, tuple, any); they become JSON Schema. An answer lists all
+allowed values of each argument; it is kept verbatim as `gold`, and the target turn is built from
+the first allowed ones. Multi-turn and agentic categories need BFCL's simulators and are left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.readers.files import Found, SourceError, file_rows
+from raytune_agents.readers.shapes import rest_of, role_of, tools_of
+from raytune_agents.readers.strict import dump, text_of
+from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+
+DEFAULT = ("simple_python", "multiple", "live_simple", "live_multiple", "parallel",
+           "parallel_multiple", "irrelevance")  # fmt: skip
+CATEGORIES = (*DEFAULT, "live_parallel", "live_parallel_multiple", "live_irrelevance",
+              "live_relevance", "simple_java", "simple_javascript")  # fmt: skip
+
+
+def data_folder() -> Path:
+    """The data folder of the installed package. Raises SourceError where it is not installed."""
+    spec = importlib.util.find_spec("bfcl_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise SourceError(
+            "read.sources.path='bfcl' needs the package bfcl-eval, which is not installed; "
+            "run: pip install --no-deps bfcl-eval, or read other rows"
+        )
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
+def rows(categories: list[str] | tuple[str, ...] = ()) -> Iterator[Found]:
+    """The rows of the categories (empty = DEFAULT), each with its `ground_truth` where it has
+    one.
+    """
+    folder = data_folder()
+    for category in categories or DEFAULT:
+        path = folder / f"BFCL_v4_{category}.json"
+        if category not in CATEGORIES or not path.is_file():
+            raise SourceError(
+                f"read.sources.categories={category!r} is not a single-turn BFCL category; write "
+                f"some of {', '.join(CATEGORIES)}"
+            )
+        answers = folder / "possible_answer" / path.name
+        gold = {}
+        if answers.is_file():
+            lines = answers.read_text(encoding="utf-8").splitlines()
+            gold = {a["id"]: a["ground_truth"] for a in map(json.loads, lines)}
+        for where, row in file_rows(str(path), f"bfcl/{category}"):
+            if isinstance(row, dict) and row.get("id") in gold:
+                row["ground_truth"] = gold[row["id"]]
+            yield where, row
+
+
+def read(row: dict[str, Any]) -> Trajectory:
+    """One row; without a ground truth the gold is "[]" (no call is right) for irrelevance, else
+    "".
+    """
+    key = str(row["id"])
+    if "multi_turn" in key or len(row["question"]) != 1:
+        raise RecordError("a multi-turn BFCL row needs the simulator of bfcl-eval")
+    messages = [Message(role_of(m["role"]), text_of(m["content"])) for m in row["question"][0]]
+    tools = tools_of(row["function"])
+    truth = row.get("ground_truth")
+    if truth:
+        schemas = {t.name: t.schema for t in tools}
+        calls = tuple(_call(g, schemas) for g in truth)
+        messages.append(Message("assistant", tool_calls=calls))
+    gold = "[]" if "irrelevance" in key else dump(truth) if truth else ""
+    meta = rest_of(row, "id", "question", "function", "ground_truth")
+    return Trajectory(tuple(messages), tools, source_id=key, gold=gold, meta=meta)
+
+
+def _call(gold: dict[str, dict[str, list[Any]]], schemas: dict[str, Any]) -> ToolCall:
+    [(name, allowed)] = gold.items()
+    schema = schemas.get(name, {})
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    arguments = {}
+    for key, values in allowed.items():
+        given = [v for v in values if v != ""]
+        if values and key in required:
+            arguments[key] = _plain(given[0]) if given else ""
+        elif given and values[0] != "" and not ("" in values and key not in properties):
+            arguments[key] = _plain(given[0])
+    return ToolCall(name, dump(arguments))
+
+
+def _plain(value: Any) -> Any:
+    """The value an allowed one stands for: inside objects every member again lists what is
+    allowed.
+    """
+    if isinstance(value, dict):
+        return {
+            k: v[0] if isinstance(v, list) and v else v
+            for k, v in value.items()
+            if not (isinstance(v, list) and v and v[0] == "")
+        }
+    if isinstance(value, list):
+        return [_plain(v) if isinstance(v, dict) else v for v in value]
+    return value

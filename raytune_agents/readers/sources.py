@@ -1,0 +1,150 @@
+"""A source of the config -> (where, row): the installed BFCL, files, folders, globs, URLs, hub
+sets.
+
+Streaming: one row is held at a time. A row that cannot be read comes as a RecordError, so that
+rows in = rows out + rows quarantined holds from the first byte on.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.config import SourceSection
+from raytune_agents.readers import bfcl
+from raytune_agents.readers.files import Found, SourceError, file_rows, kind_of
+from raytune_agents.records import RecordError
+
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(:[\w.-]*){0,2}")
+
+
+def rows(source: SourceSection) -> Iterator[Found]:
+    """(where, row) for every row of `source`, at most `limit` good ones. Raises SourceError."""
+    found = _all(source)
+    if source.limit is None:
+        yield from found
+        return
+    left = source.limit
+    for where, row in found:
+        yield where, row
+        left -= not isinstance(row, RecordError)
+        if left == 0:
+            return
+
+
+def _all(source: SourceSection) -> Iterator[Found]:
+    if source.path == "bfcl":
+        yield from bfcl.rows(source.categories)
+        return
+    if "://" not in source.path and not Path(source.path).exists() and _is_hub(source.path):
+        yield from hub_rows(source.path)
+        return
+    paths = files(source.path)
+    root = _shared_root(paths)
+    for path in paths:
+        yield from file_rows(path, path[len(root) :])
+
+
+def _shared_root(paths: list[str]) -> str:
+    """The folder part that all paths share, up to and with its last slash."""
+    folders = [p.rsplit("/", 1)[0] + "/" if "/" in p else "" for p in paths]
+    root = folders[0]
+    while any(not f.startswith(root) for f in folders):
+        root = root[:-1].rsplit("/", 1)[0] + "/" if "/" in root[:-1] else ""
+    return root
+
+
+def files(path: str) -> list[str]:
+    """The data files of a path, folder, glob or URL, sorted. Raises SourceError where there is
+    none.
+    """
+    if "://" in path:
+        out = _remote_files(path)
+    elif Path(path).is_file():
+        return [path]
+    elif Path(path).is_dir():
+        out = _walk(path)
+    else:
+        out = [p for p in glob.glob(path, recursive=True) if Path(p).is_file()]
+    data = sorted(p for p in out if kind_of(p)[0])
+    if not data:
+        what = (
+            f"{len(out)} files, none of a kind we read" if out else "no such file, folder or glob"
+        )
+        raise SourceError(
+            f"read.sources.path={path!r}: {what}; write a .jsonl, .json, .csv, .tsv or .parquet "
+            "file (also .gz, .zst), a folder of them, a URL, a hub id such as owner/name, or bfcl"
+        )
+    return data
+
+
+def _walk(path: str) -> list[str]:
+    found = (p for p in Path(path).rglob("*") if p.is_file())
+    inside = (p for p in found if not any(s.startswith(".") for s in p.relative_to(path).parts))
+    return [p.as_posix() for p in inside]
+
+
+def _remote_files(url: str) -> list[str]:
+    import fsspec
+
+    try:
+        system, inner = fsspec.core.url_to_fs(url)
+        if kind_of(url)[0] and not glob.has_magic(url):
+            return [url]
+        out = system.glob(inner) if glob.has_magic(inner) else system.find(inner)
+    except (OSError, ImportError, ValueError) as error:
+        raise SourceError(f"read.sources.path={url!r} cannot be listed: {error}") from None
+    return [system.unstrip_protocol(p) for p in out]
+
+
+# --- hub sets ---------------------------------------------------------------------------------
+
+
+def _is_hub(path: str) -> bool:
+    return bool(HUB_ID.fullmatch(path)) and not kind_of(path)[0]
+
+
+def hub_rows(path: str) -> Iterator[Found]:
+    """Rows of a hub set `owner/name[@revision][:config[:split]]` through `datasets`, streaming.
+
+    A set made of JSON, CSV or Parquet files is read file by file by us: files of one set may
+    disagree in their columns (Agent-FLAN's do), which a single table cannot hold.
+    """
+    import datasets
+
+    name, config, split = (*path.split(":"), "", "")[:3]
+    name, _, revision = name.partition("@")
+    try:
+        builder = datasets.load_dataset_builder(name, config or None, revision=revision or None)
+        data_files: dict[str, Any] = builder.config.data_files or {}
+        splits = (
+            [split] if split else [str(s) for s in data_files or builder.info.splits or ["train"]]
+        )
+        for part in splits:
+            urls = [str(u) for u in data_files.get(part, [])]
+            if urls and all(kind_of(u)[0] for u in urls):
+                for url in urls:
+                    yield from file_rows(url)
+                continue
+            stream = builder.as_streaming_dataset(split=part)
+            for number, row in enumerate(stream, 1):
+                yield f"{part}:{number}", row
+    except (OSError, ValueError, KeyError) as error:
+        raise SourceError(_hub_reason(path, error)) from None
+
+
+def _hub_reason(path: str, error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    if re.search(
+        r"gated|401|403|authenticat|private|doesn't exist on the Hub", text, re.IGNORECASE
+    ):
+        return (
+            f"hub set {path!r} is gated, private or not there; accept its terms on its page, then "
+            f"set HF_TOKEN to a token that may read it ({str(error).splitlines()[0][:200]})"
+        )
+    return (
+        f"hub set {path!r} cannot be read ({text[:300]}); write a local file, or check the network"
+    )
