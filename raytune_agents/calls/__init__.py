@@ -1,0 +1,23 @@
+"""Tool calls: read them in every dialect, check them against the schema, compare them with gold.
+
+`parse` text -> calls and back; `schema` the tool's parameters; `match` BFCL's comparison; `fault`
+the name of what is wrong. All pure.
+"""
+
+from raytune_agents.calls.fault import fault_of
+from raytune_agents.calls.match import Verdict, compare, gold_of, judge
+from raytune_agents.calls.parse import Parsed, parse, render_call, render_calls
+from raytune_agents.calls.schema import schema_errors
+
+__all__ = [
+    "Parsed",
+    "Verdict",
+    "compare",
+    "fault_of",
+    "gold_of",
+    "judge",
+    "parse",
+    "render_call",
+    "render_calls",
+    "schema_errors",
+]

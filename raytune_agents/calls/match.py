@@ -1,0 +1,375 @@
+"""Compare calls with gold by the AST rules of the Berkeley Function Calling Leaderboard (BFCL v4).
+
+Gold is BFCL's: `[{name: {argument: [allowed, ...]}}]`, where "" among the allowed values means that
+the argument may be left out. The rules, in their order: number of calls; name; required arguments;
+every given argument is in the schema and in gold; its type (exact Python type, int -> float is the
+one promotion, list items one level deep, a gold value of another type than the schema's is compared
+as it is); its value (text without space and `,./-_*^`, lower case; lists in order; dicts flat);
+every other gold argument may be left out. Several calls are matched in any order, greedily as BFCL
+does, or optimally.
+
+Source: Patil et al., ICML 2025 (PMLR 267), and the rules of the package bfcl-eval 2026.3.23.
+Differences: where the official checker stops with an exception (gold that is not a list of allowed
+values, `array` without `items`), this one gives a verdict.
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from raytune_agents.calls.parse import DECODER_FAILED, WRONG_FORMAT, Parsed, parse, strict_json
+from raytune_agents.calls.schema import ANY, Kind, Shape, find, shape
+from raytune_agents.records import ToolCall, ToolSpec, Trajectory, canonical
+
+BAD_GOLD = "bad_gold"  # the row cannot be scored: its gold has no usable shape
+_DROP = str.maketrans({**dict.fromkeys(" ,./-_*^"), "'": '"'})
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the calls are right; else BFCL's error label and where it lies."""
+
+    ok: bool
+    error: str = ""
+    detail: str = ""
+
+
+RIGHT = Verdict(True)
+
+
+def standardize(text: str) -> str:
+    """Text as BFCL compares it: no space or `,./-_*^`, lower case, single quotes as double ones."""
+    return text.translate(_DROP).lower()
+
+
+def _plain(value: Any) -> Any:
+    return standardize(value) if type(value) is str else value
+
+
+def _first_type(allowed: list[Any]) -> type | None:
+    """The type of the first allowed value that is not the "may be left out" mark."""
+    return next((type(a) for a in allowed if a != ""), None)
+
+
+def _type_error(value: Any, allowed: list[Any], kind: Kind) -> tuple[str, bool]:
+    """The label, or "" and whether the value counts as a variable (compared as it is)."""
+    given = type(value)
+    gold = _first_type(allowed)
+    if given is kind.type:
+        variable = gold is not None and gold is not kind.type
+        if kind.items is None:
+            return "", variable
+        for option in allowed:
+            if type(option) is not list:
+                return "", variable
+            inner = _first_type(option)
+            if all(
+                type(v) is kind.items or (inner is not None and type(v) is inner) for v in value
+            ):
+                return "", variable
+        return ("type_error:nested" if gold is given else "type_error:simple"), False
+    if gold is given:
+        return "", True
+    return "type_error:simple", False
+
+
+def _dict_option(value: dict[str, Any], option: Any) -> str:
+    if not isinstance(option, dict):
+        return "value_error:dict_value"
+    label = ""
+    for key, item in value.items():
+        if key not in option:
+            label = "value_error:dict_key"
+            break
+        several = option[key] if isinstance(option[key], list) else [option[key]]
+        if _plain(item) not in [_plain(v) for v in several]:
+            label = "value_error:dict_value"
+            break
+    for key, several in option.items():
+        if key not in value and not (isinstance(several, list) and "" in several):
+            return "value_error:dict_key"
+    return label
+
+
+def _dict_error(value: dict[str, Any], allowed: list[Any]) -> str:
+    label = "value_error:unclear"
+    for option in allowed:
+        if option == "":
+            continue
+        label = _dict_option(value, option)
+        if not label:
+            return ""
+    return label
+
+
+def _dicts_error(value: list[Any], allowed: list[Any]) -> str:
+    """A list of dicts: same length and order as one allowed list."""
+    label = "value_error:unclear"
+    for option in allowed:
+        option = option if isinstance(option, list) else []
+        if len(value) != len(option):
+            label = "value_error:list_dict_count"
+            continue
+        label = ""
+        for item, wanted in zip(value, option):
+            label = (
+                _dict_error(item, [wanted]) if isinstance(item, dict) else "value_error:dict_value"
+            )
+            if label:
+                break
+        if not label:
+            return ""
+    return label
+
+
+def _list_error(value: list[Any], allowed: list[Any]) -> str:
+    mine = [_plain(v) for v in value]
+    for option in allowed:  # "" counts as the empty list, as in BFCL
+        if isinstance(option, list | str) and mine == [_plain(v) for v in option]:
+            return ""
+    return "value_error:list/tuple"
+
+
+def _value_error(value: Any, allowed: list[Any], kind: Kind) -> str:
+    """The label of a value of type `kind` that is not allowed, or ""."""
+    if kind.type is str:
+        mine = standardize(value)
+        right = any(type(a) is str and standardize(a) == mine for a in allowed)
+        return "" if right else "value_error:string"
+    if kind.type is dict:
+        return _dict_error(value, allowed)
+    if kind.type is list:
+        return _dicts_error(value, allowed) if kind.items is dict else _list_error(value, allowed)
+    return "" if value in allowed else "value_error:others"
+
+
+def argument_error(value: Any, allowed: list[Any], kind: Kind) -> str:
+    """BFCL's label for one argument (type first, then value), or ""."""
+    if kind.promote and type(value) is int:
+        try:
+            value = float(value)
+        except OverflowError:
+            return "value_error:others"
+    label, variable = _type_error(value, allowed, kind)
+    if label:
+        return label
+    if variable:
+        return "" if value in allowed else "value_error:others"
+    return _value_error(value, allowed, kind)
+
+
+def call_error(
+    name: str, given: dict[str, Any], gold_name: str, gold: dict[str, list[Any]], form: Shape | None
+) -> tuple[str, str]:
+    """BFCL's label and the detail of one call against one gold call; ("", "") where it is right.
+
+    `form` None (the gold tool is not among the tools): gold's own arguments are the schema.
+    """
+    if name != gold_name:
+        return "wrong_func_name", f"{name!r} instead of {gold_name!r}"
+    for key in form.required if form else ():
+        if key not in given:
+            return "missing_required", key
+    for key, value in given.items():
+        if key not in gold or (form and key not in form.kinds):
+            return "unexpected_param", key
+        label = argument_error(value, gold[key], form.kinds[key] if form else ANY)
+        if label:
+            return label, f"{key}={_SHORT.repr(value)}, allowed {_SHORT.repr(gold[key])}"
+    for key, allowed in gold.items():
+        if key not in given and "" not in allowed:
+            return "missing_optional", key
+    return "", ""
+
+
+# --- several calls ---
+
+
+def arguments_of(calls: Iterable[ToolCall]) -> list[dict[str, Any]]:
+    """The strictly parsed arguments of every call. Raises ValueError."""
+    out = []
+    for call in calls:
+        value = strict_json(call.arguments or "{}")
+        if not isinstance(value, dict):
+            raise ValueError(f"arguments of {call.name!r} are not an object")
+        out.append(value)
+    return out
+
+
+def gold_pairs(gold: list[dict]) -> list[tuple[str, dict[str, list[Any]]]]:
+    """Gold as (name, {argument: allowed}) pairs. Raises ValueError where it has another shape."""
+    pairs = []
+    for entry in gold if isinstance(gold, list) else [gold]:
+        if not isinstance(entry, dict) or len(entry) != 1:
+            raise ValueError(
+                f"gold entry {_SHORT.repr(entry)} is not {{name: {{argument: [allowed]}}}}"
+            )
+        ((name, arguments),) = entry.items()
+        if not isinstance(arguments, dict) or not all(
+            isinstance(v, list) for v in arguments.values()
+        ):
+            raise ValueError(
+                f"gold of {name!r} does not give a list of allowed values for each argument"
+            )
+        pairs.append((name, arguments))
+    return pairs
+
+
+def _augment(row: int, fits: list[list[bool]], owner: dict[int, int], seen: set[int]) -> bool:
+    """One step of Kuhn's bipartite matching: a call for gold `row`, moving others if needed."""
+    for column, ok in enumerate(fits[row]):
+        if ok and column not in seen:
+            seen.add(column)
+            if column not in owner or _augment(owner[column], fits, owner, seen):
+                owner[column] = row
+                return True
+    return False
+
+
+def _optimal(fits: list[list[bool]]) -> int | None:
+    """The first gold call that no matching can serve, or None."""
+    owner: dict[int, int] = {}
+    return next((row for row in range(len(fits)) if not _augment(row, fits, owner, set())), None)
+
+
+def _greedy(pairs: list, check: Any, n: int) -> int | None:
+    """BFCL's way: each gold call in order takes the first free call that fits it."""
+    used: set[int] = set()
+    for row in range(len(pairs)):
+        hit = next((c for c in range(n) if c not in used and not check(row, c)[0]), None)
+        if hit is None:
+            return row
+        used.add(hit)
+    return None
+
+
+def _compare_pairs(
+    calls: Sequence[ToolCall], pairs: list, tools: Sequence[ToolSpec], matching: str
+) -> Verdict:
+    if not pairs:
+        return (
+            Verdict(False, "irrelevance_error", f"{len(calls)} calls, none is right")
+            if calls
+            else RIGHT
+        )
+    if len(calls) != len(pairs):
+        return Verdict(False, "wrong_count", f"{len(calls)} calls, expected {len(pairs)}")
+    try:
+        given = arguments_of(calls)
+    except ValueError as error:
+        return Verdict(False, DECODER_FAILED, str(error))
+    forms = [shape(t.parameters) if (t := find(name, tools)) else None for name, _ in pairs]
+
+    def check(row: int, column: int) -> tuple[str, str]:
+        return call_error(calls[column].name, given[column], *pairs[row], forms[row])
+
+    if len(pairs) == 1:
+        label, detail = check(0, 0)
+        return Verdict(False, label, detail) if label else RIGHT
+    if matching == "greedy":
+        lost = _greedy(pairs, check, len(calls))
+    else:
+        lost = _optimal(
+            [[not check(r, c)[0] for c in range(len(calls))] for r in range(len(pairs))]
+        )
+    if lost is None:
+        return RIGHT
+    near = [check(lost, c) for c in range(len(calls)) if calls[c].name == pairs[lost][0]]
+    why = next((f": {label} {detail}" for label, detail in near if label), "")
+    return Verdict(False, "cannot_find_match", f"gold call {lost}, {pairs[lost][0]!r}{why}")
+
+
+def compare(
+    calls: Sequence[ToolCall],
+    gold: list[dict],
+    tools: Sequence[ToolSpec],
+    matching: Literal["greedy", "optimal"] = "greedy",
+) -> Verdict:
+    """Calls against gold. Empty gold means no call is right. Never raises for what a model wrote.
+
+    `greedy` is BFCL's; it can refuse a right set (gold a in {1, 2}, then a = 1; calls 1, 2), which
+    `optimal` (maximum bipartite matching) accepts. Gold of no usable shape is labelled `bad_gold`.
+    """
+    try:
+        pairs = gold_pairs(gold)
+    except ValueError as error:
+        return Verdict(False, BAD_GOLD, str(error))
+    return _compare_pairs(calls, pairs, tools, matching)
+
+
+# --- rows ---
+
+
+def _allowed(value: Any, kind: Kind) -> list[Any]:
+    """A known value as BFCL's list of allowed values: dicts list those of each key."""
+    if kind.type is dict and isinstance(value, dict):
+        return [{k: [v] for k, v in value.items()}]
+    if kind.items is dict and isinstance(value, list):
+        return [[{k: [v] for k, v in x.items()} if isinstance(x, dict) else x for x in value]]
+    return [float(value) if kind.promote and type(value) is int else value]
+
+
+@lru_cache(maxsize=4096)
+def _gold_text(text: str) -> list:
+    return gold_pairs(json.loads(text))
+
+
+def gold_of(row: Trajectory) -> list[dict]:
+    """The row's gold; where it has none, its target's calls, every argument required as written.
+
+    No gold and a target without calls: [], no call is right. Raises ValueError where the gold text
+    or the target's arguments are not JSON.
+    """
+    if row.gold:
+        return json.loads(row.gold)
+    calls = row.target.tool_calls if row.target else ()
+    gold = []
+    for call, arguments in zip(calls, arguments_of(calls)):
+        tool = find(call.name, row.tools)
+        kinds = shape(tool.parameters).kinds if tool else {}
+        gold.append({call.name: {k: _allowed(v, kinds.get(k, ANY)) for k, v in arguments.items()}})
+    return gold
+
+
+def gold_calls(row: Trajectory) -> list[tuple[str, dict[str, list[Any]]]]:
+    """`gold_of` as pairs, parsed once for each gold text. Do not change the result."""
+    if row.gold:
+        return _gold_text(row.gold)
+    if row.target is None:
+        raise ValueError("the row has neither gold nor an assistant turn to take it from")
+    return gold_pairs(gold_of(row))
+
+
+def _signature(calls: Iterable[ToolCall]) -> list[str]:
+    return sorted(canonical([c.name, a]) for c, a in zip(calls, arguments_of(calls)))
+
+
+def judge_parsed(parsed: Parsed, row: Trajectory, matching: str = "greedy") -> Verdict:
+    """`judge` for an answer that is parsed already."""
+    try:
+        pairs = gold_calls(row)
+    except (ValueError, RecursionError) as error:
+        return Verdict(False, BAD_GOLD, str(error))
+    if parsed.error:  # BFCL: text that does not decode to a call is right where no call is
+        return Verdict(False, parsed.error, _SHORT.repr(parsed.text)) if pairs else RIGHT
+    verdict = _compare_pairs(parsed.calls, pairs, row.tools, matching)
+    own = not verdict.ok and not row.gold and len(parsed.calls) == len(pairs)
+    # BFCL refuses [1.5, 2] for itself in a list of floats; the target itself is right by definition
+    return (
+        RIGHT if own and _signature(parsed.calls) == _signature(row.target.tool_calls) else verdict
+    )
+
+
+def judge(text: str, row: Trajectory) -> Verdict:
+    """An answer against its row's gold. Never raises; a row that cannot be scored is `bad_gold`."""
+    return judge_parsed(parse(text), row)
+
+
+__all__ = ["BAD_GOLD", "DECODER_FAILED", "WRONG_FORMAT", "Verdict", "compare", "gold_of", "judge"]
