@@ -1,0 +1,241 @@
+"""The search space: what is refused, what a proposal means, and that mixes are mixes."""
+
+import json
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chisquare, kstest
+
+from raytune_agents import config
+from raytune_agents.config import Config, ConfigError
+from raytune_agents.tune.space import PRESETS, parse
+
+POOLS = ["positive", "synthetic", "negative"]
+MIX = {"mix.weights": {"simplex": POOLS}}
+FULL = {
+    "mix.weights": {"simplex": POOLS, "floors": {"positive": 0.1}, "caps": {"synthetic": 0.5}},
+    "train.learning_rate": {"loguniform": ["3e-4", 3e-3]},  # PyYAML reads 3e-4 as text
+    "train.lora.r": {"choice": [4, 8, 16]},
+    "train.lora.targets": {"choice": ["all-linear", ["q_proj", "v_proj"]]},
+    "train.lora.dropout": {"quniform": [0.0, 0.3, 0.1]},
+    "train.batch_rows": {"randint": [2, 5]},
+    "train.batch_tokens": {"qloguniform": [512, 4096, 256]},
+    "train.warmup_share": {"uniform": [0.0, 0.2]},
+}
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        ({}, "tune.space is empty"),
+        ({"train.lerning_rate": {"uniform": [0, 1]}}, "did you mean train.learning_rate"),
+        ({"train.learning_rate": {"uniform": [1e-3]}}, r"write uniform: \[low, high\]"),
+        ({"train.learning_rate": {"uniform": [1e-3, float("inf")]}}, "not a finite number"),
+        ({"train.learning_rate": {"uniform": [1e-3, 1e-4]}}, "low below high"),
+        ({"train.learning_rate": {"uniform": [1e-3, 1e-3]}}, "low below high"),
+        ({"train.learning_rate": {"loguniform": [0, 1e-3]}}, "low end above 0"),
+        ({"train.learning_rate": {"lognormal": [0, 1]}}, "write one of"),
+        ({"train.learning_rate": 0.1}, "write one of"),
+        ({"train.learning_rate": {"uniform": [0.1, 1], "choice": [1, 2]}}, "write one of"),
+        ({"train.learning_rate": {"uniform": [0.1, 1], "prior": "natural"}}, "does not take"),
+        ({"train.learning_rate": {"uniform": [-1.0, 1.0]}}, "no trial can use"),
+        ({"train.batch_rows": {"uniform": [1, 8]}}, "no trial can use"),
+        ({"train.batch_rows": {"randint": [1.5, 8]}}, "whole numbers"),
+        ({"train.lora.dropout": {"quniform": [0, 0.3, 0]}}, "step above 0"),
+        ({"train.lora.dropout": {"quniform": [0.11, 0.19, 0.1]}}, "fewer than two"),
+        ({"train.lora.r": {"choice": [8]}}, "two values"),
+        ({"train.lora.r": {"choice": [8, "many"]}}, "no trial can use"),
+        ({"generate.rows": {"randint": [8, 96]}}, "would change nothing"),
+        ({"train.arms": {"choice": [{}, {"a": {}}]}}, "would change nothing"),
+        ({"mix.tokens": {"randint": [8, 96]}}, "set tune.tokens"),
+        ({"preset": "best"}, "evidence"),
+        ({"mix.weights": {"simplex": ["positive"]}}, "two or more"),
+        ({"mix.weights": {"simplex": ["positive", "positive"]}}, "two or more"),
+        ({"mix.weights": {"simplex": POOLS, "prior": "flat"}}, "uniform or natural"),
+        ({"mix.weights": {"simplex": POOLS, "strength": 0}}, "above 0"),
+        ({"mix.weights": {"simplex": POOLS, "floors": {"posit": 0.1}}}, "over"),
+        ({"mix.weights": {"simplex": POOLS, "floors": {"positive": 2}}}, "between 0 and 1"),
+        ({"mix.weights": {"simplex": POOLS, "caps": dict.fromkeys(POOLS, 0.3)}}, "no mix fits"),
+        ({"mix.weights": {"simplex": POOLS, "floors": dict.fromkeys(POOLS, 0.4)}}, "no mix fits"),
+        ({**MIX, "train.nat.positive": {"choice": ["a", "b"], "when": {"train.method": "nat"}}},
+         "did you mean tune.method"),
+    ],
+)  # fmt: skip
+def test_a_wrong_space_is_refused_with_what_to_write(space, says):
+    with pytest.raises(ConfigError, match=says):
+        parse(space)
+
+
+def test_pools_without_rows_and_budgets_beyond_the_epochs_are_refused():
+    with pytest.raises(ConfigError, match=r"\['synthetic'\] hold no rows"):
+        parse(MIX, sizes={"positive": 10, "negative.wrong_value": 5})
+    capped = {"mix.weights": {"simplex": POOLS, "epochs": 2}}
+    sizes = {"positive": 100, "synthetic": 100, "negative": 100}
+    with pytest.raises(ConfigError, match="no mix fits"):
+        parse(capped, sizes, tokens=1000)
+    space = parse(capped, sizes, tokens=400)  # caps of 2 * 100 / 400 = 0.5
+    rng = random.Random(0)
+    assert (
+        max(max(space.resolve(space.sample(rng))["mix.weights"].values()) for _ in range(200))
+        <= 0.5
+    )
+    with pytest.raises(ConfigError, match="none that is known"):
+        parse(capped).resolve({f"mix.weights:{p}": 0.5 for p in POOLS})
+
+
+def test_mixes_are_uniform_on_the_simplex():
+    """Dirichlet(1): the 16 triangles of the 4-fold grid have equal area (chi-square, p > 0.01)."""
+    space, rng = parse(MIX), random.Random(5)
+    cells = Counter()
+    for _ in range(4000):
+        weights = space.resolve(space.sample(rng))["mix.weights"]
+        cells[tuple(int(4 * weights[p]) for p in POOLS)] += 1
+    assert len(cells) == 16
+    assert chisquare(list(cells.values())).pvalue > 0.01
+    skewed = parse({"mix.weights": {"simplex": POOLS, "strength": 3}})
+    near = Counter()
+    for _ in range(1600):
+        weights = skewed.resolve(skewed.sample(rng))["mix.weights"]
+        near[tuple(int(4 * weights[p]) for p in POOLS)] += 1
+    assert chisquare([*near.values(), *[0] * (16 - len(near))]).pvalue < 1e-6  # the test can fail
+
+
+def test_each_weight_has_the_marginal_of_its_dirichlet():
+    """Dirichlet(a) has Beta(a_i, A - a_i) marginals; natural: a_i = 2*3 * sqrt(n_i) / sum."""
+    sizes = {"positive": 400.0, "synthetic": 100.0, "negative": 900.0}
+    spec = {"mix.weights": {"simplex": POOLS, "prior": "natural", "strength": 2}}
+    simplex = parse(spec, sizes).simplex()
+    drawn = simplex.weights(np.random.default_rng(0).random((3000, 3)))
+    for column, alpha in zip(drawn.T, (2.0, 1.0, 3.0)):
+        assert kstest(column, "beta", (alpha, 6.0 - alpha)).pvalue > 0.01
+    with pytest.raises(ConfigError, match="prior natural"):
+        parse(spec).resolve({f"mix.weights:{p}": 0.5 for p in POOLS})
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0.01, 50))
+def test_weights_sum_to_one_inside_their_bounds_through_save_and_restore(u, strength):
+    spec = FULL["mix.weights"] | {"strength": strength}
+    space = parse({"mix.weights": spec})
+    sample = dict(zip(space.simplex().names(), u))
+    weights = space.resolve(sample)["mix.weights"]
+    assert sum(weights.values()) == pytest.approx(1.0, abs=1e-9)
+    assert weights["positive"] >= 0.1 - 1e-9
+    assert -1e-12 <= weights["synthetic"] <= 0.5 + 1e-9
+    restored = json.loads(json.dumps({"sample": sample, "weights": weights}))
+    assert restored["weights"] == weights
+    assert space.resolve(restored["sample"])["mix.weights"] == weights
+
+
+@given(
+    st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3).filter(lambda w: sum(w) > 0.01),
+    st.sampled_from([0.05, 1.0, 30.0]),
+)
+def test_a_mix_can_be_proposed_exactly(raw, strength):
+    simplex = parse({"mix.weights": {"simplex": POOLS, "strength": strength}}).simplex()
+    wanted = {p: round(w / sum(raw), 3) for p, w in zip(POOLS, raw)}
+    total = sum(wanted.values())
+    back = simplex.value(simplex.invert(wanted))
+    assert back == pytest.approx({p: w / total for p, w in wanted.items()}, abs=1e-6)
+
+
+def test_baselines_are_the_natural_stratified_and_positives_only_mixes():
+    sizes = {"positive": 60.0, "synthetic": 30.0, "negative.a": 6.0, "negative.b": 4.0}
+    space = parse(
+        MIX | {"train.lora.r": {"choice": [4, 8]}, "train.learning_rate": {"uniform": [2, 4]}},
+        sizes,
+    )
+    samples = space.baseline_samples(Config())
+    assert [s["train.learning_rate"] for s in samples] == [3.0] * 3  # 1e-3 is outside: the middle
+    mixes = [space.resolve(s)["mix.weights"] for s in samples]
+    assert mixes[0] == pytest.approx({"positive": 0.6, "synthetic": 0.3, "negative": 0.1}, abs=1e-9)
+    assert mixes[1] == pytest.approx(dict.fromkeys(POOLS, 1 / 3), abs=1e-9)
+    assert mixes[2] == {"positive": 1.0, "synthetic": 0.0, "negative": 0.0}
+    assert list(space.baselines()) == ["natural", "stratified", "positives_only"]
+    floored = parse({"mix.weights": {"simplex": POOLS, "floors": {"negative": 0.2}}}).baselines()
+    assert floored["positives_only"] == pytest.approx(
+        {"positive": 0.8, "synthetic": 0.0, "negative": 0.2}
+    )
+
+
+def test_baselines_take_the_other_options_from_the_base_config():
+    space = parse(FULL)
+    base = config.load(None, ["train.lora.r=8", "train.batch_rows=4", "train.learning_rate=1e-3"])
+    for sample in space.baseline_samples(base):
+        options = space.resolve(sample)
+        assert (options["train.lora.r"], options["train.batch_rows"]) == (8, 4)
+        assert options["train.learning_rate"] == 1e-3
+        assert options["train.lora.targets"] == "all-linear"
+
+
+def test_samples_stay_inside_their_axes_and_build_a_config():
+    space, rng, seen = parse(FULL), random.Random(1), Counter()
+    for _ in range(400):
+        options = space.resolve(json.loads(json.dumps(space.sample(rng))))
+        assert 3e-4 <= options["train.learning_rate"] <= 3e-3
+        assert options["train.batch_tokens"] % 256 == 0
+        assert 512 <= options["train.batch_tokens"] <= 4096
+        for key in ("train.lora.dropout", "train.batch_rows", "train.lora.r"):
+            seen[key, options[key]] += 1
+    assert {v for k, v in seen if k == "train.lora.dropout"} == {0.0, 0.1, 0.2, 0.3}
+    assert {v for k, v in seen if k == "train.batch_rows"} == {2, 3, 4, 5}  # both ends
+    for key, values in (("train.lora.dropout", 4), ("train.batch_rows", 4), ("train.lora.r", 3)):
+        assert chisquare([n for (k, _), n in seen.items() if k == key]).pvalue > 0.001, (
+            key,
+            values,
+        )
+    tree = {}
+    for key, value in options.items():
+        config.set_dotted(tree, key, value)
+    assert config.build(tree).train.batch_rows == options["train.batch_rows"]
+
+
+def test_log_axes_are_uniform_in_the_logarithm():
+    space = parse({"train.learning_rate": {"loguniform": [1e-4, 1e-2]}})
+    rng = random.Random(2)
+    logs = [np.log10(space.sample(rng)["train.learning_rate"]) for _ in range(1000)]
+    assert kstest(logs, "uniform", (-4, 2)).pvalue > 0.01
+
+
+def test_an_axis_counts_only_where_its_condition_holds():
+    space = parse({
+        "tune.method": {"choice": ["sft", "nat"]},
+        "train.nat.positive": {"choice": ["good", "right"], "when": {"tune.method": "nat"}},
+        "train.warmup_share": {"uniform": [0, 0.1], "when": {"train.nat.positive": ["good"]}},
+    })  # fmt: skip
+    sample = {"tune.method": "sft", "train.nat.positive": "good", "train.warmup_share": 0.05}
+    assert space.resolve(sample) == {"tune.method": "sft"}
+    assert set(space.resolve(sample | {"tune.method": "nat"})) == set(sample)
+    bad = {"tune.method": "nat", "train.nat.positive": "right", "train.warmup_share": 0.05}
+    assert "train.warmup_share" not in space.resolve(bad)
+    with pytest.raises(ConfigError, match="never"):
+        parse({"train.lora.alpha": {"choice": [8, 16]},
+               "train.lora.r": {"choice": [4, 8], "when": {"train.lora.alpha": 32}}})  # fmt: skip
+    with pytest.raises(ConfigError, match="depends on itself"):
+        parse({"train.lora.r": {"choice": [4, 8], "when": {"train.lora.alpha": 8}},
+               "train.lora.alpha": {"choice": [8, 16], "when": {"train.lora.r": 4}}})  # fmt: skip
+
+
+def test_the_preset_and_the_default_space_parse():
+    sizes = {"positive": 9000, "synthetic": 3000, "negative": 4000}
+    for preset in PRESETS:
+        space = parse({"preset": preset, "train.lora.r": {"choice": [4, 64]}}, sizes, tokens=4000)
+        assert space.resolve(space.sample(random.Random(0)))["train.lora.r"] in (4, 64)
+    assert parse(Config().tune.space, sizes, Config().tune.tokens).baselines()
+
+
+def test_ray_tune_domains_propose_what_resolve_reads():
+    pytest.importorskip("ray.tune")
+    space = parse(FULL)
+    domains = space.tune_space()
+    assert set(domains) == set(space.sample(random.Random(0)))
+    np.random.seed(0)
+    for _ in range(30):
+        options = space.resolve({name: domain.sample() for name, domain in domains.items()})
+        assert options["train.batch_rows"] in (2, 3, 4, 5)
+        assert sum(options["mix.weights"].values()) == pytest.approx(1.0, abs=1e-9)
+        assert options["train.lora.targets"] in ("all-linear", ["q_proj", "v_proj"])
+        assert options["train.batch_tokens"] % 256 == 0
