@@ -8,6 +8,7 @@ schema of the file itself is `AgentSpec.model_json_schema()`.
 from __future__ import annotations
 
 import json
+import random
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator, SchemaError
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from raytune_agents.agents.values import fill
 from raytune_agents.agents.wording import problems
 from raytune_agents.config import ConfigError, Section
 from raytune_agents.records import ToolCall, ToolSpec
@@ -70,6 +72,10 @@ class ToolSection(Section):
                 f"values of {self.name!r} for unknown parameters {sorted(unknown)}; "
                 f"known are {list(self.parameters['properties'])}"
             )
+        for texts in self.values.values():
+            for text in texts:
+                if isinstance(text, str):
+                    fill(text, random.Random(0))
         return self
 
     @property
@@ -121,6 +127,10 @@ class AgentSpec(Section):
                 schema = self.tools[names.index(call.name)].parameters
                 for error in Draft202012Validator(schema).iter_errors(call.arguments):
                     raise ValueError(f"examples.{i} breaks {call.name!r}: {error.message}")
+        for texts in self.values.values():
+            for text in texts:
+                if isinstance(text, str):
+                    fill(text, random.Random(0))
         return self
 
     @property

@@ -1,8 +1,8 @@
 """Requests whose right call is known before a word is written, and the rules of a paraphrase.
 
 The call comes first: a tool, arguments from typed generators, then a sentence that holds every
-value. The engine may reword the sentence; `accept_paraphrase` checks that it still asks for the same
-call. Left out on purpose: asking the engine (the generate step does), several turns (`react`).
+value. The engine may reword the sentence; `accept_paraphrase` checks that it still asks for the
+same call. Left out on purpose: asking the engine (the generate step does), several turns (`react`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolSection
+from raytune_agents.agents.values import leaves, shown, value
 from raytune_agents.agents.wording import parts, slots, typed
-from raytune_agents.generate.values import leaves, shown, value
 from raytune_agents.records import Message, ToolCall, Trajectory, derive, finish
 
 STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with a capital
@@ -167,7 +167,7 @@ def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory
 
 
 def tasks(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
-    """`n` positives with known calls and distinct requests; a longer list starts with the shorter."""
+    """`n` positives with known calls, distinct requests; a longer list starts with the shorter."""
     out: list[Trajectory] = []
     seen: set[str] = set()
     for index in range(n):

@@ -1,6 +1,6 @@
 """Realistic argument values from a JSON Schema: by the spec's own list, enum, format, then by name.
 
-A text such as "tests/{area}/test_{feature}.py" draws each word from banks.yaml; a capital letter
+A text such as "tests/{area}/test_{feature}.py" draws each word from data/words.yaml; a capital letter
 ("{Feature}") writes the word in CamelCase. Values carry no closing punctuation, so that they stand
 in a sentence as they are. All draws come from the caller's `random.Random`.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 BANKS: dict[str, list[str]] = yaml.safe_load(
-    (Path(__file__).parent / "banks.yaml").read_text("utf-8")
+    (Path(__file__).parent / "data/words.yaml").read_text("utf-8")
 )
 
 NAMED: list[tuple[str, list[str]]] = [  # pattern of the parameter's name -> texts
@@ -70,7 +70,7 @@ def word(name: str, rng: random.Random) -> str:
         chosen = rng.choice(BANKS[name.lower()])
         return "".join(part[:1].upper() + part[1:] for part in chosen.split("_"))
     if name not in BANKS:
-        raise KeyError(f"no word bank {name!r}; banks are {sorted([*BANKS, *computed])}")
+        raise ValueError(f"no word bank {name!r}; banks are {sorted([*BANKS, *computed])}")
     return rng.choice(BANKS[name])
 
 
@@ -136,7 +136,7 @@ def value(name: str, schema: dict[str, Any], rng: random.Random, hints: Sequence
         return fill(chosen, rng) if isinstance(chosen, str) else chosen
     if kind == "object":
         properties = schema.get("properties", {})
-        return {k: value(k, properties[k], rng) for k in schema.get("required", properties)}
+        return {k: value(k, properties.get(k, {}), rng) for k in schema.get("required", properties)}
     if kind in ("integer", "number"):
         return number_value(name, schema, rng)
     if kind == "boolean":

@@ -1,0 +1,126 @@
+"""Negatives: good rows with one fault put in, and the model's own failures named by their fault.
+
+`FAULTS` is the table of faults, name -> edit. No edit is trusted: `edit` keeps a row only where our
+checker calls its answer wrong and names the same fault. Left out: asking a model for answers (the
+generate step does), choosing how many of each go into training (`mix`).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from raytune_agents.calls import fault_of, gold_of, judge, parse, render_calls
+from raytune_agents.negatives import answers
+from raytune_agents.negatives.answers import Fault
+from raytune_agents.records import Message, Trajectory, derive
+
+FAULTS: dict[str, Fault] = {
+    "wrong_function": answers.wrong_function,
+    "hallucinated_function": answers.hallucinated_function,
+    "missing_required": answers.missing_required,
+    "missing_optional_needed": answers.missing_optional_needed,
+    "extra_argument": answers.extra_argument,
+    "wrong_argument_name": answers.wrong_argument_name,
+    "wrong_value": answers.wrong_value,
+    "wrong_type": answers.wrong_type,
+    "swapped_values": answers.swapped_values,
+    "malformed_json": answers.malformed_json,
+    "wrong_format": answers.wrong_format,
+    "missing_call": answers.missing_call,
+    "extra_call": answers.extra_call,
+    "repeated_call": answers.repeated_call,
+    "answered_directly": answers.answered_directly,
+    "unneeded_call": answers.unneeded_call,
+}
+TRIES = 8  # draws of an edit before a row counts as unfit for the fault
+
+
+def answer_text(message: Message) -> str:
+    """What a model would have written for this turn: prose, then its calls."""
+    return "\n".join(part for part in (message.content, render_calls(message.tool_calls)) if part)
+
+
+def gold_text(row: Trajectory) -> str:
+    """The row's gold as text; a negative must carry it, since its own turn is no gold any more."""
+    return row.gold or json.dumps(gold_of(row), ensure_ascii=False)
+
+
+def verified(row: Trajectory, bad: Trajectory, fault: str) -> str:
+    """Why `bad` is no proper negative of `row`: still_right, named:OTHER; "" if it is one."""
+    text = answer_text(bad.target)
+    if judge(text, row).ok:
+        return "still_right"
+    named = fault_of(text, row)
+    return "" if named == fault else f"named:{named}"
+
+
+def _negative(row: Trajectory, messages: tuple[Message, ...], fault: str, step: str, **changes):
+    return derive(
+        row, messages=messages, pool=f"negative.{fault}", fault=fault, outcome=0.0,
+        gold=gold_text(row), step=step, **changes,
+    )  # fmt: skip
+
+
+def edit(row: Trajectory, fault: str, seed: int) -> tuple[Trajectory | None, str]:
+    """The row with one fault put in, or (None, reason).
+
+    Reasons: not_a_positive (its own turn is not right), not_applicable, still_right (the edit
+    landed on another allowed answer), named:OTHER (the checker sees another fault).
+    """
+    if row.target is None and row.gold == "[]":  # any answer without a call is right
+        row = replace(row, messages=(*row.messages, Message("assistant")))
+    if row.target is None or not judge(answer_text(row.target), row).ok:
+        return None, "not_a_positive"
+    rng = random.Random(f"{seed}/{row.id}/{fault}")
+    reason = "not_applicable"
+    for _ in range(TRIES):
+        bad = FAULTS[fault](row, rng)
+        if bad is None:
+            continue
+        reason = verified(row, bad, fault)
+        if not reason:
+            return _negative(row, bad.messages, fault, "negatives.edit", seed=seed), ""
+    return None, reason
+
+
+def mined(row: Trajectory, text: str) -> Trajectory | None:
+    """The model's own answer to the row's prompt as a negative; None if it is right or empty.
+
+    The turn keeps the model's text byte for byte where it is not our own rendering of its calls.
+    """
+    fault = fault_of(text, row)
+    if not fault or fault == "bad_gold" or not text.strip():
+        return None
+    calls = parse(text).calls
+    ours = calls and render_calls(calls) == text
+    turn = Message("assistant", tool_calls=calls) if ours else Message("assistant", text)
+    return _negative(row, (*row.prompt, turn), fault, "negatives.mined")
+
+
+def fault_shares(mined_counts: Mapping[str, int], floor: float,
+                 names: Sequence[str] = ()) -> dict[str, float]:  # fmt: skip
+    """The share of each fault: floor / k + (1 - floor) * its mined share; sums to 1.
+
+    `names` empty = all of FAULTS. Without any mined failure of these names the shares are even.
+    """
+    chosen = list(names) or list(FAULTS)
+    total = sum(mined_counts.get(name, 0) for name in chosen)
+    floor = floor if total else 1.0
+    seen = {name: mined_counts.get(name, 0) / total if total else 0.0 for name in chosen}
+    return {name: floor / len(chosen) + (1 - floor) * seen[name] for name in chosen}
+
+
+def choose_faults(mined_counts: Mapping[str, int], n: int, floor: float, rng: random.Random,
+                  names: Sequence[str] = ()) -> list[str]:  # fmt: skip
+    """`n` fault names, as close to `fault_shares` as whole numbers can be, in random order."""
+    shares = fault_shares(mined_counts, floor, names)
+    counts = {name: int(n * share) for name, share in shares.items()}
+    rest = sorted(shares, key=lambda name: (counts[name] - n * shares[name], rng.random()))
+    for name in rest[: n - sum(counts.values())]:
+        counts[name] += 1
+    out = [name for name, count in counts.items() for _ in range(count)]
+    rng.shuffle(out)
+    return out

@@ -1,0 +1,289 @@
+"""Faults of one answer: minimal edits of a good row's last turn.
+
+Each fault returns None where it does not apply to the row. Whether the result is truly wrong, and
+wrong for the reason named, is proved by `negatives.edit`, not here.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.agents.values import text_value, value
+from raytune_agents.calls import render_calls
+from raytune_agents.negatives.values import mistyped, other_value
+from raytune_agents.records import ToolCall, Trajectory
+
+Fault = Callable[[Trajectory, random.Random], Trajectory | None]
+ArgumentEdit = Callable[[dict[str, Any], dict[str, Any], random.Random], dict[str, Any] | None]
+
+
+def with_target(row: Trajectory, **changes: Any) -> Trajectory:
+    """The row with its last turn changed."""
+    return replace(row, messages=(*row.prompt, replace(row.target, **changes)))
+
+
+def with_call(row: Trajectory, index: int, call: ToolCall) -> Trajectory:
+    """The row with one call of its last turn replaced."""
+    calls = row.target.tool_calls
+    return with_target(row, tool_calls=(*calls[:index], call, *calls[index + 1 :]))
+
+
+def make_call(name: str, arguments: dict[str, Any]) -> ToolCall:
+    """A call from parsed arguments."""
+    return ToolCall(name, json.dumps(arguments, ensure_ascii=False))
+
+
+def _schema(row: Trajectory, name: str) -> dict[str, Any]:
+    return next((t.schema for t in row.tools if t.name == name), {})
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    kind = schema.get("type", "string")
+    return kind if isinstance(kind, str) else next((k for k in kind if k != "null"), "string")
+
+
+# --- the function ---------------------------------------------------------------------------------
+
+
+def invented_call(row: Trajectory, name: str, rng: random.Random, source: dict[str, Any]):
+    """A call that fits its tool's schema: arguments from `source` by name or type, or made up."""
+    schema = _schema(row, name)
+    properties = schema.get("properties", {})
+    left = dict(source)
+    arguments = {}
+    for key in schema.get("required", []) or list(properties)[:1]:
+        detail = properties.get(key, {})
+        same = [k for k in left if k == key or type(left[k]).__name__ == _PYTHON.get(_kind(detail))]
+        if same and "enum" not in detail:
+            arguments[key] = left.pop(key if key in same else same[0])
+        else:
+            arguments[key] = value(key, detail, rng)
+    return make_call(name, arguments)
+
+
+_PYTHON = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "array": "list",
+           "object": "dict"}  # fmt: skip
+
+
+def wrong_function(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """Another candidate is called, with the arguments that fit it."""
+    calls = row.target.tool_calls
+    others = [t.name for t in row.tools if t.name not in {c.name for c in calls}]
+    if not calls or not others:
+        return None
+    i = rng.randrange(len(calls))
+    return with_call(row, i, invented_call(row, rng.choice(others), rng, calls[i].args))
+
+
+def hallucinated_function(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """The called name is not in the list, but looks as if it could be."""
+    calls = row.target.tool_calls
+    if not calls:
+        return None
+    i = rng.randrange(len(calls))
+    name = calls[i].name
+    stem = re.split(r"[._]", name)[-1]
+    names = [f"{name}_v2", f"get_{stem}", f"run_{name}", f"{name}_tool", f"{stem}_service",
+             f"{name}.execute", re.sub(r"_(\w)", lambda m: m[1].upper(), name)]  # fmt: skip
+    known = {t.name for t in row.tools}
+    name = rng.choice([n for n in names if n not in known])
+    return with_call(row, i, replace(calls[i], name=name))
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+def _arguments(edit: ArgumentEdit) -> Fault:
+    """A fault that edits the arguments of one call; `edit` gives None where it finds nothing."""
+
+    def fault(row: Trajectory, rng: random.Random) -> Trajectory | None:
+        calls = row.target.tool_calls
+        for i in rng.sample(range(len(calls)), len(calls)):
+            changed = edit(calls[i].args, _schema(row, calls[i].name), rng)
+            if changed is not None:
+                return with_call(row, i, make_call(calls[i].name, changed))
+        return None
+
+    fault.__name__, fault.__doc__ = edit.__name__.strip("_"), edit.__doc__
+    return fault
+
+
+def _drop(names: list[str], args: dict[str, Any], rng: random.Random) -> dict[str, Any] | None:
+    if not names:
+        return None
+    lost = rng.choice(names)
+    return {k: v for k, v in args.items() if k != lost}
+
+
+def _missing_required(args, schema, rng):
+    """A required argument is left out."""
+    return _drop([k for k in args if k in schema.get("required", [])], args, rng)
+
+
+def _missing_optional_needed(args, schema, rng):
+    """An optional argument that the request asks for is left out."""
+    return _drop([k for k in args if k not in schema.get("required", [])], args, rng)
+
+
+def _extra_argument(args, schema, rng):
+    """An argument is added that the request does not ask for, or that the tool does not know."""
+    properties = schema.get("properties", {})
+    unused = [k for k in properties if k not in args]
+    if unused and rng.random() < 0.5:
+        key = rng.choice(unused)
+        return args | {key: value(key, properties[key], rng)}
+    key = rng.choice([k for k in ("format", "timeout", "verbose", "limit", "language", "mode")
+                      if k not in properties and k not in args])  # fmt: skip
+    made_up = {"timeout": 30, "limit": 10, "verbose": True}
+    return args | {key: made_up.get(key) or text_value(key, {}, rng)}
+
+
+def _wrong_argument_name(args, schema, rng):
+    """An argument goes under a name that the tool does not have."""
+    if not args:
+        return None
+    key = rng.choice(list(args))
+    names = [f"{key}_name", f"{key}s", f"input_{key}", f"{key}_value",
+             key.split("_")[0] if "_" in key else f"target_{key}"]  # fmt: skip
+    free = [n for n in names if n not in schema.get("properties", {}) and n not in args]
+    new = rng.choice(free)
+    return {(new if k == key else k): v for k, v in args.items()}
+
+
+def _wrong_value(args, schema, rng):
+    """One value is another of the same type."""
+    properties = schema.get("properties", {})
+    for key in rng.sample(list(args), len(args)):
+        changed = other_value(args[key], properties.get(key, {}), rng)
+        if changed is not None and changed != args[key]:
+            return args | {key: changed}
+    return None
+
+
+def _wrong_type(args, schema, rng):
+    """One value is right but of a wrong type."""
+    for key in rng.sample(list(args), len(args)):
+        changed = mistyped(args[key], rng)
+        if changed is not None:
+            return args | {key: changed}
+    return None
+
+
+def _swapped_values(args, schema, rng):
+    """Two values of one type change places."""
+    pairs = [(a, b) for i, a in enumerate(args) for b in list(args)[i + 1 :]
+             if type(args[a]) is type(args[b]) and args[a] != args[b]]  # fmt: skip
+    if not pairs:
+        return None
+    a, b = rng.choice(pairs)
+    return args | {a: args[b], b: args[a]}
+
+
+missing_required = _arguments(_missing_required)
+missing_optional_needed = _arguments(_missing_optional_needed)
+extra_argument = _arguments(_extra_argument)
+wrong_argument_name = _arguments(_wrong_argument_name)
+wrong_value = _arguments(_wrong_value)
+wrong_type = _arguments(_wrong_type)
+swapped_values = _arguments(_swapped_values)
+
+
+# --- the text -------------------------------------------------------------------------------------
+
+
+def _as_text(row: Trajectory, text: str) -> Trajectory:
+    content = "\n".join(part for part in (row.target.content, text) if part)
+    return with_target(row, content=content, tool_calls=())
+
+
+def malformed_json(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """The call is there but its JSON is broken; the turn carries the broken text."""
+    if not row.target.tool_calls:
+        return None
+    text = render_calls(row.target.tool_calls)
+    breaks = [
+        lambda t: t.replace("}}</tool_call>", "}</tool_call>", 1),  # a brace is missing
+        lambda t: t.replace('"arguments": ', '"arguments" ', 1),  # a colon is missing
+        lambda t: t.replace(', "arguments"', ' "arguments"', 1),  # a comma is missing
+        lambda t: t.replace('", "arguments"', ', "arguments"', 1),  # a quote is missing
+        lambda t: t.replace('{"name": "', "{'name': '", 1),  # single quotes
+        lambda t: t[: -len("</tool_call>") - rng.randint(2, 3)],  # cut off
+    ]
+    broken = rng.choice(breaks)(text)
+    return None if broken == text else _as_text(row, broken)
+
+
+def wrong_format(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """The text can be read but is not a call: other keys, or a call buried in prose."""
+    if len(row.target.tool_calls) != 1:
+        return None
+    call = row.target.tool_calls[0]
+    name = json.dumps(call.name)
+    forms = [
+        f'<tool_call>{{"tool": {name}, "input": {call.arguments}}}</tool_call>',
+        f"<tool_call>{{{name}: {call.arguments}}}</tool_call>",
+        f'<tool_call>{{"name": {name}, "arguments": [{call.arguments}]}}</tool_call>',
+        f'I will use {{"name": {name}, "arguments": {call.arguments}}} for this.',
+    ]
+    return _as_text(row, rng.choice(forms))
+
+
+# --- the number of calls --------------------------------------------------------------------------
+
+
+def missing_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """One of several calls is left out."""
+    calls = row.target.tool_calls
+    if len(calls) < 2:
+        return None
+    lost = rng.randrange(len(calls))
+    return with_target(row, tool_calls=calls[:lost] + calls[lost + 1 :])
+
+
+def extra_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """A call is added that nobody asked for."""
+    calls = row.target.tool_calls
+    if not calls or not row.tools:
+        return None
+    tool = rng.choice(row.tools)
+    extra = invented_call(row, tool.name, rng, {})
+    at = rng.randint(0, len(calls))
+    return with_target(row, tool_calls=(*calls[:at], extra, *calls[at:]))
+
+
+def repeated_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """A call is written twice."""
+    calls = row.target.tool_calls
+    if not calls:
+        return None
+    i = rng.randrange(len(calls))
+    return with_target(row, tool_calls=(*calls[: i + 1], *calls[i:]))
+
+
+def answered_directly(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """A tool is needed, but the turn claims a result instead of calling it."""
+    if not row.target.tool_calls:
+        return None
+    words = row.target.tool_calls[0].name.replace("_", " ").replace(".", " ")
+    said = [str(v) for v in row.target.tool_calls[0].args.values() if isinstance(v, str)]
+    about = f" for {said[0]}" if said else ""
+    texts = [
+        f"Done. The {words} request{about} is complete.",
+        f"I have taken care of this{about}; everything worked.",
+        f"You can do this yourself: open the {words} page and follow the steps{about}.",
+        f"As far as I know, the result{about} is fine.",
+    ]
+    return with_target(row, content=rng.choice(texts), tool_calls=())
+
+
+def unneeded_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """No call is right here, but a tool is called with made-up arguments."""
+    if row.target.tool_calls or not row.tools or row.meta.get("ask"):
+        return None
+    call = invented_call(row, rng.choice(row.tools).name, rng, {})
+    return with_target(row, content="", tool_calls=(call,))
