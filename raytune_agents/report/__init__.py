@@ -1,0 +1,38 @@
+"""A run folder -> one offline HTML page, report.md and CSV files.
+
+Reads only what the steps wrote; shows what is there and names what is missing. No ray, torch or vllm.
+The page needs no network: style, script and charts are inside it, and its content policy forbids the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from raytune_agents.report import folder, page, tables
+from raytune_agents.report.folder import ReportError
+
+__all__ = ["ReportError", "write"]
+
+
+def write(run_dir: Path) -> Path:
+    """Write RUN/report.html, RUN/report.md and RUN/report/*.csv; returns the path of the page.
+
+    Raises ReportError where `run_dir` holds no step's manifest.
+    """
+    run_dir = Path(run_dir)
+    run = folder.read(run_dir)
+    context = page.build(run)
+    for name, table in tables.tables(run, context).items():
+        _put(run_dir / "report" / f"{name}.csv", tables.csv_text(table))
+    _put(run_dir / "report.md", tables.markdown(run, context))
+    return _put(run_dir / "report.html", page.render(run, context))
+
+
+def _put(path: Path, text: str) -> Path:
+    """Write a whole file or none: a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+    return path

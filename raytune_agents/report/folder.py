@@ -1,0 +1,219 @@
+"""A run folder -> plain values. Every file but the manifests may be absent; what is absent is named.
+
+Reads only: config.json, STEP/manifest.json, rows of read / generate / label, train/ARM/metrics.jsonl,
+evaluate/{scores,differences}.json, evaluate/answers.parquet, tune/{trials,guide}.json, tune/guide.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.records import Trajectory, from_row
+
+STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune")
+LABELS = ("pool", "split", "fault", "reject_reason", "step")
+ANSWER_CHARS = 20_000  # what is kept in memory of one answer; the length is kept beside it
+
+
+class ReportError(RuntimeError):
+    """A folder that is not a run. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds. Empty values stand for absent files, which `missing` names."""
+
+    path: Path
+    config: dict[str, Any]
+    manifests: dict[str, dict[str, Any]]
+    groups: list[dict[str, Any]]  # {pool, split, fault, reject_reason, step, n}
+    ids: list[dict[str, str]]  # {id, pool, fault, reject_reason}: every row, for choosing examples
+    metrics: dict[str, list[dict[str, Any]]]
+    scores: dict[str, dict[str, dict[str, dict[str, Any]]]]
+    differences: dict[str, dict[str, dict[str, dict[str, Any]]]]
+    answers: list[dict[str, Any]]
+    trials: list[dict[str, Any]]
+    guide: str
+    guidance: dict[str, Any]
+    row_files: list[Path] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return str(self.config.get("name") or self.path.name)
+
+    @property
+    def mix(self) -> dict[str, dict[str, Any]]:
+        """{arm: {tokens: {pool: n}, epochs: {pool: x}}} of the mix manifest."""
+        manifest = self.manifests.get("mix", {})
+        return manifest.get("arms") or manifest.get("extra", {}).get("arms") or {}
+
+
+class _Reader:
+    """Reads files of one folder and keeps the list of what was absent or broken."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.missing, self.problems = root, [], []
+
+    def json(self, name: str, empty: Any, wanted: bool = True) -> Any:
+        """A JSON file, or `empty` where it is absent, broken or of another kind."""
+        path = self.root / name
+        if not path.is_file():
+            self.missing += [name] if wanted else []
+            return empty
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            self.problems.append(f"{name} is not JSON ({error})")
+            return empty
+        if type(value) is not type(empty):
+            self.problems.append(
+                f"{name} holds a {type(value).__name__}, not a {type(empty).__name__}"
+            )
+            return empty
+        return value
+
+    def lines(self, path: Path) -> list[dict[str, Any]]:
+        """JSON lines in order of `step`; of a step written twice (after a resume) the later one counts.
+
+        A last line cut by a crash is left out; other broken lines are counted as a problem.
+        """
+        by_step: dict[Any, dict[str, Any]] = {}
+        broken, lines = 0, path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for i, line in enumerate(lines):
+            try:
+                value = json.loads(line)
+            except ValueError:
+                broken += i + 1 < len(lines)
+                continue
+            step = value.get("step") if isinstance(value, dict) else None
+            if isinstance(step, int | float):
+                by_step[step] = by_step.get(step, {}) | value
+        if broken:
+            self.problems.append(f"{path.relative_to(self.root)}: {broken} lines are not JSON")
+        return [by_step[s] for s in sorted(by_step)]
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """STEP -> manifest, in the order of the steps; "train/nat" for one below a step."""
+        found = {}
+        for path in [*self.root.glob("*/manifest.json"), *self.root.glob("*/*/manifest.json")]:
+            name = path.parent.relative_to(self.root).as_posix()
+            if name.split("/")[0] != "report":
+                found[name] = self.json(f"{name}/manifest.json", {})
+        self.missing += [
+            f"{s}/manifest.json" for s in STEPS if not any(n.split("/")[0] == s for n in found)
+        ]
+        rank = {s: i for i, s in enumerate(STEPS)}
+        return {
+            n: found[n] for n in sorted(found, key=lambda n: (rank.get(n.split("/")[0], 99), n))
+        }
+
+    def row_files(self) -> list[Path]:
+        """The most finished files of rows: label's, else those of read and generate."""
+        for steps in (("label",), ("read", "generate")):
+            files = [p for s in steps for p in sorted((self.root / s).glob("rows*.parquet"))]
+            if files:
+                return files
+        self.missing.append("label/rows.parquet")
+        return []
+
+
+def read(path: Path) -> Run:
+    """Read a run folder. Raises ReportError where it holds no step's manifest."""
+    files = _Reader(path)
+    manifests = files.manifests()
+    if not manifests:
+        raise ReportError(
+            f"{str(path)!r} holds no STEP/manifest.json, so there is nothing to report; write "
+            "the folder of a run, for example runs/demo, or start one with raytune-agents run"
+        )
+    config = files.json("config.json", {})
+    rows = files.row_files()
+    metrics = {
+        p.parent.name: files.lines(p) for p in sorted((path / "train").glob("*/metrics.jsonl"))
+    }
+    files.missing += [] if metrics else ["train/ARM/metrics.jsonl"]
+    tuned = "tune" in manifests
+    return Run(
+        path=path,
+        config=config,
+        manifests=manifests,
+        row_files=rows,
+        groups=_groups(rows),
+        ids=_columns(rows, ("id", "pool", "fault", "reject_reason")),
+        metrics={arm: lines for arm, lines in metrics.items() if lines},
+        scores=files.json("evaluate/scores.json", {}),
+        differences=files.json("evaluate/differences.json", {}),
+        answers=_answers(files),
+        trials=files.json("tune/trials.json", [], tuned),
+        guide=_text(path / "tune/guide.md"),
+        guidance=files.json("tune/guide.json", {}, wanted=False),
+        missing=files.missing,
+        problems=files.problems,
+    )
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _columns(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The named columns of all files, one dict a row; a column a file lacks reads as ''."""
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        there = [n for n in names if n in pq.read_schema(file).names]
+        rows += [
+            dict.fromkeys(names, "") | r for r in pq.read_table(file, columns=there).to_pylist()
+        ]
+    return [{k: "" if v is None else v for k, v in r.items()} for r in rows]
+
+
+def _groups(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """How many rows share pool, split, fault, reason and step."""
+    counts: dict[tuple[str, ...], int] = {}
+    for row in _columns(files, LABELS):
+        key = tuple(row[name] for name in LABELS)
+        counts[key] = counts.get(key, 0) + 1
+    return [dict(zip(LABELS, key)) | {"n": n} for key, n in sorted(counts.items())]
+
+
+def _answers(files: _Reader) -> list[dict[str, Any]]:
+    """Rows of evaluate/answers.parquet, each answer cut to ANSWER_CHARS, its whole length in `chars`."""
+    path = files.root / "evaluate/answers.parquet"
+    if not path.is_file():
+        files.missing.append("evaluate/answers.parquet")
+        return []
+    import pyarrow.parquet as pq
+
+    rows = []
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=256):
+        for row in batch.to_pylist():
+            text = row.get("answer") or ""
+            rows.append(
+                row
+                | {
+                    "answer": text[:ANSWER_CHARS],
+                    "chars": len(text),
+                    "fault": row.get("fault") or "",
+                    "exact_match": bool(row.get("exact_match")),
+                }
+            )
+    return rows
+
+
+def trajectories(run: Run, ids: Iterable[str]) -> dict[str, Trajectory]:
+    """The whole rows of some ids, by id."""
+    import pyarrow.parquet as pq
+
+    wanted, found = sorted(set(ids)), {}
+    for file in run.row_files if wanted else []:
+        for row in pq.read_table(file, filters=[("id", "in", wanted)]).to_pylist():
+            found[row["id"]] = from_row(row)
+    return found

@@ -1,0 +1,53 @@
+"use strict";
+// Filters the error cases, keeps the filter in the address (#errors?fault=..&split=..&find=..), opens all for print.
+(() => {
+  const cases = [...document.querySelectorAll("#cases > details")];
+  const count = document.getElementById("count");
+  const inputs = ["fault", "split", "find"].map((id) => document.getElementById(id));
+  if (!count || inputs.some((input) => !input)) return;
+  const [fault, split, find] = inputs;
+  const label = (select) => (select.value === "" ? "" : select.selectedOptions[0].textContent);
+  const texts = cases.map((c) => c.textContent.toLowerCase());
+
+  function apply() {
+    const words = find.value.trim().toLowerCase();
+    let shown = 0;
+    cases.forEach((c, i) => {
+      const keep = (fault.value === "" || c.dataset.faults.split(" ").includes(fault.value)) &&
+        (split.value === "" || c.dataset.split === split.value) &&
+        (words === "" || texts[i].includes(words));
+      c.hidden = !keep;
+      shown += keep;
+    });
+    count.textContent = `${shown} shown`;
+  }
+
+  function save() {
+    apply();
+    const query = new URLSearchParams();
+    if (fault.value !== "") query.set("fault", label(fault));
+    if (split.value !== "") query.set("split", label(split));
+    if (find.value !== "") query.set("find", find.value);
+    const text = query.toString();
+    history.replaceState(null, "", text ? `#errors?${text}` : "#errors");
+  }
+
+  function restore() {
+    const [place, text] = location.hash.slice(1).split("?");
+    if (place !== "errors" || text === undefined) return;
+    const query = new URLSearchParams(text);
+    for (const select of [fault, split]) {
+      const option = [...select.options].find((o) => o.textContent === query.get(select.id));
+      select.value = option ? option.value : "";
+    }
+    find.value = query.get("find") ?? "";
+    apply();
+    document.getElementById("errors").scrollIntoView();
+  }
+
+  inputs.forEach((input) => input.addEventListener("input", save));
+  document.querySelector("form.filter").addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("hashchange", restore);
+  addEventListener("beforeprint", () => document.querySelectorAll("details.config").forEach((d) => { d.open = true; }));
+  restore();
+})();

@@ -1,0 +1,182 @@
+"""The report as text: report.md beside the page, and CSV files of every table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from raytune_agents.report import findings
+from raytune_agents.report.folder import Run
+from raytune_agents.report.text import clip, number, seconds, visible
+
+Table = tuple[Sequence[str], list[Sequence[Any]]]
+
+
+def cell(value: Any) -> Any:
+    """A CSV cell: text that a spreadsheet would run as a formula gets an apostrophe, controls become visible."""
+    if value is None:
+        return ""
+    if isinstance(value, int | float):
+        return value
+    text = visible(clip(value, 2000))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+
+
+def csv_text(table: Table) -> str:
+    out = io.StringIO()
+    head, rows = table
+    csv.writer(out, lineterminator="\n").writerows(
+        [head, *([cell(v) for v in row] for row in rows)]
+    )
+    return out.getvalue()
+
+
+def _long(table: Mapping[str, Any], keys: Sequence[str]) -> Table:
+    """{arm: {split: {metric: {key: value}}}} as one line a cell."""
+    rows = [
+        [arm, split, metric, *(values.get(k) for k in keys)]
+        for arm, by in table.items()
+        for split, metrics in by.items()
+        for metric, values in metrics.items()
+    ]
+    return ["arm", "split", "metric", *keys], rows
+
+
+def tables(run: Run, context: Mapping[str, Any]) -> dict[str, Table]:
+    """File name -> table, for what the run has."""
+    found: dict[str, Table] = {
+        "funnel": (
+            ["step", "in", "out", "rejected", "failed", "unaccounted", "seconds"],
+            [
+                [x[k] for k in ("step", "in", "out", "rejected", "failed", "lost", "seconds")]
+                for x in context["funnel"]
+            ],
+        ),
+        "pools": (
+            ["pool", "split", "fault", "reject_reason", "step", "rows"],
+            [list(g.values()) for g in run.groups],
+        ),
+        "scores": _long(run.scores, ("value", "low", "high", "n")),
+        "differences": _long(run.differences, ("value", "low", "high", "n", "p")),
+        "curves": (
+            ["arm", "step", "metric", "value"],
+            [
+                [arm, x["step"], k, v]
+                for arm, lines in run.metrics.items()
+                for x in lines
+                for k, v in x.items()
+                if k != "step"
+            ],
+        ),
+        "trials": (
+            ["rank", "trial", "status", "exact_match", "weights", "config", "error"],
+            [
+                [
+                    t["rank"],
+                    t["name"],
+                    t["status"],
+                    t["best"],
+                    t["weights"],
+                    t["config"],
+                    t["error"],
+                ]
+                for t in context["trials"]["table"]
+            ],
+        ),
+        "where": (
+            ["by", "value", "arm", "right", "rows", "low", "high"],
+            [
+                [d["title"], x["name"], arm, c["hits"], c["n"], c["low"], c["high"]]
+                for d in context["details"]
+                for x in d["every"]
+                for arm, c in x["cells"].items()
+            ],
+        ),
+        "errors": (
+            ["arm", "split", "id", "fault", "error", "query", "gold", "answer"],
+            [
+                [
+                    a.get(k)
+                    for k in ("arm", "split", "id", "fault", "error", "query", "gold", "answer")
+                ]
+                for a in run.answers
+                if not a["exact_match"]
+            ],
+        ),
+    }
+    return {name: table for name, table in found.items() if table[1]}
+
+
+def _md(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    def line(values: Iterable[Any]) -> str:
+        safe = (
+            visible(str(v))
+            .replace("\\", "\\\\")
+            .replace("|", "\\|")
+            .replace("<", "&lt;")
+            .replace("\n", " ")
+            for v in values
+        )
+        return f"| {' | '.join(safe)} |"
+
+    return [line(head), line("---" for _ in head), *map(line, rows), ""]
+
+
+def markdown(run: Run, context: Mapping[str, Any]) -> str:
+    """report.md: verdict, arms by split, rows of every step, trials, what it ran on."""
+    plain = lambda text: visible(text).replace("<", "&lt;")  # noqa: E731
+    verdict, facts = context["verdict"], context["facts"]
+    out = [
+        f"# {plain(run.name)}",
+        "",
+        plain(verdict.text),
+        "",
+        *(f"- {plain(n)}" for n in verdict.notes),
+        "",
+    ]
+    for board in context["boards"]:
+        out += [f"## {plain(board['split'])}", ""]
+        rows = [
+            [
+                line["arm"],
+                *(
+                    f"{c['value']} ({c['interval']})" + (f"; {c['change']}" if c["change"] else "")
+                    for c in line["cells"]
+                ),
+            ]
+            for line in board["lines"]
+        ]
+        out += _md(["arm", *(m.name for m in board["metrics"])], rows)
+    out += ["## Rows of every step", ""]
+    out += _md(
+        ["step", "in", "out", "rejected", "failed", "time"],
+        [
+            [
+                x["step"],
+                *(number(x[k]) for k in ("in", "out", "rejected", "failed")),
+                seconds(x["seconds"]),
+            ]
+            for x in context["funnel"]
+        ],
+    )
+    if context["trials"]["table"]:
+        out += ["## Trials", ""]
+        out += _md(
+            ["rank", "trial", "status", "exact match", "weights", "error"],
+            [
+                [
+                    t["rank"],
+                    t["name"],
+                    t["status"],
+                    findings.Metric("exact_match").show(t["best"]),
+                    ", ".join(f"{k} {v:.2f}" for k, v in t["weights"].items()),
+                    clip(t["error"], 120),
+                ]
+                for t in context["trials"]["table"]
+            ],
+        )
+    out += ["## Run", "", f"seed {facts['seed']}, revision {plain(facts['revision'])}", ""]
+    out += _md(["what", "value"], [*facts["hardware"].items(), *facts["versions"].items()])
+    return "\n".join(out)
