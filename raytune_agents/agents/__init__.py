@@ -127,10 +127,6 @@ class AgentSpec(Section):
                 schema = self.tools[names.index(call.name)].parameters
                 for error in Draft202012Validator(schema).iter_errors(call.arguments):
                     raise ValueError(f"examples.{i} breaks {call.name!r}: {error.message}")
-        for texts in self.values.values():
-            for text in texts:
-                if isinstance(text, str):
-                    fill(text, random.Random(0))
         return self
 
     @property

@@ -1,8 +1,8 @@
 """Realistic argument values from a JSON Schema: by the spec's own list, enum, format, then by name.
 
-A text such as "tests/{area}/test_{feature}.py" draws each word from data/words.yaml; a capital letter
-("{Feature}") writes the word in CamelCase. Values carry no closing punctuation, so that they stand
-in a sentence as they are. All draws come from the caller's `random.Random`.
+A text such as "tests/{area}/test_{feature}.py" draws each word from data/words.yaml; a capital
+letter ("{Feature}") writes the word in CamelCase. Values carry no closing punctuation, so that they
+stand in a sentence as they are. All draws come from the caller's `random.Random`.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def value(name: str, schema: dict[str, Any], rng: random.Random, hints: Sequence
         properties = schema.get("properties", {})
         return {k: value(k, properties.get(k, {}), rng) for k in schema.get("required", properties)}
     if kind in ("integer", "number"):
-        return number_value(name, schema, rng)
+        return number_value(name, schema | {"type": kind}, rng)
     if kind == "boolean":
         return True
     if schema.get("anyOf"):

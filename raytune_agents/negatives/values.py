@@ -79,5 +79,6 @@ def mistyped(value: Any, rng: random.Random) -> Any:
             return int(value)
         return [value]
     if isinstance(value, list):
-        return value[0] if len(value) == 1 else ", ".join(str(v) for v in value)
+        alone = len(value) == 1 and not isinstance(value[0], list)
+        return value[0] if alone else ", ".join(str(v) for v in value)
     return str(value) if isinstance(value, dict) else None

@@ -1,0 +1,160 @@
+"""Agent specs: the shipped six, and what a wrong spec says."""
+
+import random
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from raytune_agents import agents
+from raytune_agents.agents.values import fill, number_value, shown, value, word
+from raytune_agents.agents.wording import Slot, parts, problems, slots, typed
+from raytune_agents.config import ConfigError
+
+SIX = {
+    "qa": ["pytest", "selenium", "unittest", "coverage"],
+    "support": ["ticketing_system", "knowledge_base", "chat", "email"],
+    "analyst": ["pandas", "matplotlib", "sql", "tableau"],
+    "legal": ["document_parser", "regulation_db", "risk_analyzer", "clause_extractor"],
+    "content": ["content_generator", "seo_analyzer", "social_scheduler", "email_builder"],
+    "security": ["scanner", "firewall", "auth_system", "encryption_lib"],
+}
+
+
+def tree() -> dict:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    return {"name": "mine", "description": "d",
+            "tools": [{"name": "f", "description": "Do it.", "parameters": schema}]}  # fmt: skip
+
+
+def test_the_six_shipped_specs():
+    assert agents.shipped() == sorted(SIX)
+    for name, tools in SIX.items():
+        spec = agents.load(name)
+        assert [t.name for t in spec.toolspecs] == tools
+        assert spec.skills
+        assert spec.policies
+        assert len(spec.examples) >= 3
+
+
+@pytest.mark.parametrize("name", sorted(SIX))
+def test_every_parameter_is_typed_described_and_reachable(name):
+    for tool in agents.load(name).tools:
+        properties = tool.parameters["properties"]
+        assert 2 <= len(properties) <= 5
+        assert all(p["type"] and p["description"] for p in properties.values())
+        assert tool.parameters["required"]
+        asked = {s.arg for text in tool.requests for s in slots(text)}
+        assert asked == set(properties), "a request words every parameter"
+        assert len(tool.requests) >= 3
+
+
+def test_the_model_sees_no_wordings():
+    spec = agents.load("qa").toolspecs[0]
+    assert set(spec.schema) == {"type", "properties", "required"}
+    assert "requests" not in spec.parameters
+
+
+def broken(change) -> str:
+    data = tree()
+    change(data)
+    with pytest.raises(ConfigError) as error:
+        agents.parse(data, "mine.yaml")
+    return str(error.value)
+
+
+def test_a_tool_without_schema_is_named():
+    text = broken(lambda d: d["tools"][0].pop("parameters"))
+    assert "mine.yaml: tools.0.parameters: the tool has no schema" in text
+
+
+def test_other_faults_of_a_spec_are_named():
+    assert "no schema of arguments" in broken(lambda d: d["tools"][0].update(parameters={"a": 1}))
+    assert "share the names ['f']" in broken(lambda d: d["tools"].append(d["tools"][0]))
+    wrong = [{"request": "r", "calls": [{"name": "f", "arguments": {"a": "x"}}]}]
+    assert "examples.0 breaks 'f': 'x' is not of type 'integer'" in broken(
+        lambda d: d.update(examples=wrong)
+    )
+    ghost = [{"request": "r", "calls": [{"name": "g"}]}]
+    assert "examples.0 calls 'g'" in broken(lambda d: d.update(examples=ghost))
+    untyped = {"type": "object", "properties": {"a": {"description": "x"}}}
+    assert "no type for 'a'" in broken(lambda d: d["tools"][0].update(parameters=untyped))
+    bad = {"type": "object", "properties": {"a": {"type": "int"}}}
+    assert "not JSON Schema" in broken(lambda d: d["tools"][0].update(parameters=bad))
+    lost = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["b"]}
+    assert "['b']" in broken(lambda d: d["tools"][0].update(parameters=lost))
+    assert "did you mean skills" in broken(lambda d: d.update(skils=["x"]))
+    assert "no word bank 'nosuch'" in broken(
+        lambda d: d["tools"][0].update(values={"a": ["{nosuch}"]})
+    )
+    assert "must stand outside brackets" in broken(
+        lambda d: d["tools"][0].update(requests=["do it[ with {a}]"])
+    )
+
+
+def test_load_names_what_is_wrong(tmp_path):
+    with pytest.raises(ConfigError, match="did you mean support"):
+        agents.load("suport")
+    path = tmp_path / "list.yaml"
+    path.write_text("[1, 2]")
+    with pytest.raises(ConfigError, match="holds a list"):
+        agents.load(path)
+    path.write_text("a: [")
+    with pytest.raises(ConfigError, match="not YAML"):
+        agents.load(path)
+    path.write_text(yaml.safe_dump(tree()))
+    assert agents.load(path).name == "mine"
+
+
+def test_wording_language():
+    text = "run {path}[ with {verbose=true:verbose} output][ in {mode=fast} mode]"
+    assert parts("a [b] c") == [("a ", False), ("b", True), (" c", False)]
+    assert slots(text) == [
+        Slot("path"),
+        Slot("verbose", "true", "verbose"),
+        Slot("mode", "fast"),
+    ]
+    assert typed("true", {"type": "boolean"}) is True
+    assert typed("true", {"type": "string"}) == "true"
+    schema = {"properties": {"path": {"type": "string"}, "mode": {"enum": ["slow"]}}}
+    assert problems(text, schema) == [
+        "{verbose} is no parameter",
+        "mode=fast is not one of ['slow']",
+    ]
+    assert problems("run [a [b]]", schema) == [
+        "a square bracket has no partner (brackets do not nest)"
+    ]
+
+
+def test_values_fit_their_schema():
+    rng = random.Random(5)
+    schemas = {
+        "count": {"type": "integer", "minimum": 3, "maximum": 7},
+        "even": {"type": "integer", "minimum": 1, "maximum": 9, "multipleOf": 2},
+        "share": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "unit": {"type": "string", "enum": ["c", "f"]},
+        "day": {"type": "string", "format": "date", "pattern": r"^\d{4}-\d\d-\d\d$"},
+        "email": {"type": "string", "pattern": "^[^@ ]+@[^@ ]+$"},
+        "tags": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 3,
+                 "uniqueItems": True},
+        "box": {"type": "object", "properties": {"w": {"type": "integer"}}, "required": ["w"]},
+        "on": {"type": "boolean"},
+        "maybe": {"type": ["null", "integer"]},
+    }  # fmt: skip
+    for name, schema in schemas.items():
+        for _ in range(50):
+            drawn = value(name, schema, rng)
+            Draft202012Validator(schema).validate(drawn)
+    assert {number_value("n", {"type": "integer", "minimum": 1, "maximum": 2}, rng)
+            for _ in range(40)} == {1, 2}  # fmt: skip
+
+
+def test_words_and_how_values_are_shown():
+    rng = random.Random(1)
+    assert word("Feature", rng)[0].isupper()
+    assert "_" not in word("Feature", rng)
+    with pytest.raises(ValueError, match="no word bank 'nosuch'"):
+        fill("{nosuch}", rng)
+    assert shown(["a", "b", "c"]) == "a, b and c"
+    assert shown(0.25) == "0.25"
+    assert shown({"x": 3}) == "3"

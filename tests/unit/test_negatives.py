@@ -1,0 +1,201 @@
+"""Faults: every edit is wrong by our checker for the reason it names, or is not made."""
+
+import json
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raytune_agents import agents
+from raytune_agents.calls import fault_of, judge, parse, render_calls
+from raytune_agents.generate.tasks import tasks
+from raytune_agents.negatives import (
+    FAULTS,
+    answer_text,
+    choose_faults,
+    edit,
+    fault_shares,
+    gold_text,
+    mined,
+)
+from raytune_agents.negatives.values import mistyped, other_value
+from raytune_agents.records import Message, ToolCall, Trajectory, finish
+
+ROWS = [row for name in agents.shipped() for row in tasks(agents.load(name), 30, 4)]
+SINGLE = ["wrong_function", "hallucinated_function", "missing_required", "extra_argument",
+          "wrong_argument_name", "wrong_value", "wrong_type", "malformed_json", "wrong_format",
+          "extra_call", "repeated_call", "answered_directly"]  # fmt: skip
+SOME = ["missing_optional_needed", "swapped_values"]
+
+
+def check(row: Trajectory, bad: Trajectory, fault: str) -> None:
+    """The promise of a negative, by the checker alone."""
+    text = answer_text(bad.target)
+    assert not judge(text, row).ok
+    assert not judge(text, bad).ok, "the negative carries the right gold itself"
+    assert fault_of(text, row) == fault
+    assert (bad.fault, bad.pool, bad.outcome) == (fault, f"negative.{fault}", 0.0)
+    assert (bad.parents, bad.split, bad.prompt) == ((row.id,), row.split, row.prompt)
+    assert bad.tools == row.tools
+    assert bad.id != row.id
+
+
+@pytest.mark.parametrize("fault", SINGLE)
+def test_every_row_admits_the_fault_and_it_is_proved(fault):
+    for row in ROWS:
+        bad, reason = edit(row, fault, 9)
+        assert reason == "", (row.query, reason)
+        check(row, bad, fault)
+
+
+@pytest.mark.parametrize("fault", SOME)
+def test_faults_that_need_a_fitting_row(fault):
+    counts = Counter()
+    for row in ROWS:
+        bad, reason = edit(row, fault, 9)
+        counts[reason] += 1
+        if bad:
+            check(row, bad, fault)
+    assert counts[""] > 60
+    assert set(counts) <= {"", "not_applicable", "still_right", "named:wrong_type"}
+
+
+def two_calls() -> Trajectory:
+    first, second = ROWS[0], ROWS[1]
+    target = Message("assistant", tool_calls=first.calls + second.calls)
+    text = f"{first.query} {second.query}"
+    return finish(replace(first, messages=(Message("user", text), target)))
+
+
+def test_missing_call_needs_several():
+    assert edit(ROWS[0], "missing_call", 1) == (None, "not_applicable")
+    row = two_calls()
+    bad, _ = edit(row, "missing_call", 1)
+    check(row, bad, "missing_call")
+    assert len(bad.target.tool_calls) == 1
+
+
+def test_unneeded_call_where_no_call_is_right():
+    chat = finish(Trajectory((Message("user", "Hi"), Message("assistant", "Hello!")),
+                             ROWS[0].tools, gold="[]", split="val"))  # fmt: skip
+    bad, _ = edit(chat, "unneeded_call", 1)
+    check(chat, bad, "unneeded_call")
+    open_row = finish(replace(chat, messages=chat.messages[:1]))
+    bad, reason = edit(open_row, "unneeded_call", 1)
+    assert reason == ""
+    assert bad.target.tool_calls
+    assert edit(ROWS[0], "unneeded_call", 1)[1] == "not_applicable"
+
+
+def test_the_edit_is_minimal():
+    for row in ROWS[:40]:
+        good = row.calls[0].args
+        bad = edit(row, "wrong_value", 2)[0].calls[0]
+        assert bad.name == row.calls[0].name
+        assert list(bad.args) == list(good)
+        assert sum(bad.args[k] != good[k] for k in good) == 1
+        lost = edit(row, "missing_required", 2)[0].calls[0].args
+        assert lost.items() < good.items()
+        assert len(good) - len(lost) == 1
+
+
+def test_malformed_json_is_text_that_does_not_parse():
+    for row in ROWS[:40]:
+        bad, _ = edit(row, "malformed_json", 5)
+        assert bad.target.tool_calls == ()
+        assert parse(bad.target.content).error == "decoder_failed"
+
+
+def test_edits_are_seeded():
+    assert edit(ROWS[0], "wrong_value", 1) == edit(ROWS[0], "wrong_value", 1)
+    assert len({edit(ROWS[0], "wrong_value", s)[0].id for s in range(20)}) > 1
+
+
+def test_an_edit_on_another_allowed_value_is_refused():
+    tools = ROWS[0].tools
+    call = ToolCall.of(tools[0].name, flag=True)
+    gold = json.dumps([{tools[0].name: {"flag": [True, False]}}])
+    row = finish(Trajectory((Message("user", "q"), Message("assistant", tool_calls=(call,))),
+                            (replace(tools[0], parameters='{"type": "object", "properties": '
+                                     '{"flag": {"type": "boolean"}}}'),), gold=gold))  # fmt: skip
+    assert edit(row, "wrong_value", 1) == (None, "still_right")
+
+
+def test_a_wrong_row_is_no_base_for_a_negative():
+    bad, _ = edit(ROWS[0], "wrong_value", 1)
+    assert edit(bad, "wrong_type", 1) == (None, "not_a_positive")
+    prompt_only = replace(ROWS[0], messages=ROWS[0].prompt)
+    assert edit(prompt_only, "wrong_type", 1) == (None, "not_a_positive")
+
+
+def test_mined_failures():
+    row = ROWS[0]
+    assert mined(row, render_calls(row.calls)) is None
+    assert mined(row, "  ") is None
+    said = mined(row, "I cannot do that.")
+    assert (said.fault, said.target.content) == ("answered_directly", "I cannot do that.")
+    assert (said.split, said.parents, said.step) == (row.split, (row.id,), "negatives.mined")
+    wrong = render_calls([replace(row.calls[0], name="nope")])
+    made = mined(row, wrong)
+    assert (made.fault, made.target.tool_calls[0].name) == ("hallucinated_function", "nope")
+    assert answer_text(made.target) == wrong
+    prose = f"Here you go: {wrong}"
+    assert answer_text(mined(row, prose).target) == prose
+    assert gold_text(made) == gold_text(row)
+
+
+def test_fault_shares_follow_the_mined_ones_above_a_floor():
+    names = ["wrong_value", "extra_call", "wrong_type", "malformed_json"]
+    counts = {"wrong_value": 6, "extra_call": 2, "bad_gold": 50}
+    shares = fault_shares(counts, 0.4, names)
+    assert shares == pytest.approx(
+        {"wrong_value": 0.55, "extra_call": 0.25, "wrong_type": 0.1, "malformed_json": 0.1}
+    )
+    assert set(fault_shares({}, 0.1).values()) == {1 / len(FAULTS)}
+    chosen = Counter(choose_faults(counts, 20, 0.4, random.Random(1), names))
+    assert chosen == {"wrong_value": 11, "extra_call": 5, "wrong_type": 2, "malformed_json": 2}
+    assert len(choose_faults(counts, 7, 0.4, random.Random(1), names)) == 7
+    assert choose_faults(counts, 0, 0.4, random.Random(1), names) == []
+
+
+VALUES = st.recursive(
+    st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
+    | st.text("abc 123-_.", min_size=1, max_size=12),
+    lambda inner: st.lists(inner, min_size=1, max_size=3), max_leaves=4)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(VALUES, st.integers(0, 99))
+def test_near_misses_keep_or_change_the_type(item, seed):
+    rng = random.Random(seed)
+    other = other_value(item, {}, rng)
+    if other is not None:
+        assert type(other) is type(item)
+        assert other != item
+    wrong = mistyped(item, rng)
+    assert wrong is None or type(wrong) is not type(item)
+
+
+def test_bfcl_rows_admit_the_faults():
+    pytest.importorskip("bfcl_eval", reason="bfcl-eval is not installed")
+    from raytune_agents.readers import bfcl
+
+    rows = [finish(bfcl.read(raw)) for _, raw in bfcl.rows(["simple_python", "live_multiple"])][
+        ::40
+    ]
+    made = Counter()
+    for row in rows:
+        for fault in FAULTS:
+            bad, reason = edit(row, fault, 3)
+            if bad:
+                check(row, bad, fault)
+                made[fault] += 1
+            else:
+                assert reason.split(":")[0] in ("not_applicable", "still_right", "named",
+                                                "not_a_positive")  # fmt: skip
+    assert len(rows) > 30
+    for fault in SINGLE:
+        assert made[fault] > len(rows) * (0.4 if fault == "wrong_function" else 0.8), fault
