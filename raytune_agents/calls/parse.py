@@ -92,11 +92,8 @@ def decode(text: str, at: int = 0) -> tuple[Any, int]:
         value, end = _DECODER.raw_decode(text, at)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if (
-        isinstance(value, dict | list)
-        and text.count("{") + text.count("[") > MAX_DEPTH
-        and _too_deep(value)
-    ):
+    brackets = text.count("{", at, end) + text.count("[", at, end)
+    if brackets > MAX_DEPTH and isinstance(value, dict | list) and _too_deep(value):
         raise ValueError("nested too deeply")
     return value, end
 

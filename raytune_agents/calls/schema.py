@@ -49,12 +49,11 @@ ANY = Kind(str)
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A parsed schema. `validator` is None where the schema is unusable; `error` says why."""
+    """A parsed schema. A bad one has `error` set, no parameters, and is `open`."""
 
     kinds: dict[str, Kind]
     required: tuple[str, ...]
     open: bool  # arguments beyond `kinds` are allowed
-    validator: Any
     error: str = ""
 
 
@@ -99,25 +98,36 @@ def _kind(detail: Any) -> Kind:
     return Kind(PYTHON.get(word, str), None, word == "number")
 
 
+def _parsed(parameters: str) -> dict[str, Any]:
+    schema = strict_json(parameters or "{}")
+    if not isinstance(schema, dict) or not isinstance(schema.get("properties", {}), dict):
+        raise ValueError("not an object schema")
+    return schema
+
+
 @lru_cache(maxsize=8192)
 def shape(parameters: str) -> Shape:
     """The schema text, parsed. Never raises: a bad schema has `error` set and allows anything."""
     try:
-        schema = strict_json(parameters or "{}")
-        if not isinstance(schema, dict) or not isinstance(schema.get("properties", {}), dict):
-            raise ValueError("not an object schema")
-        clean = json_schema(schema)
+        schema = _parsed(parameters)
+    except ValueError as error:
+        return Shape({}, (), True, f"bad_schema:{type(error).__name__}")
+    kinds = {name: _kind(detail) for name, detail in schema.get("properties", {}).items()}
+    required = schema.get("required")
+    required = required if isinstance(required, list) else []
+    is_open = bool(schema.get("additionalProperties")) or "patternProperties" in schema
+    return Shape(kinds, tuple(r for r in required if isinstance(r, str)), is_open)
+
+
+@lru_cache(maxsize=8192)
+def validator(parameters: str) -> jsonschema.Draft202012Validator | str:
+    """The compiled validator of a schema text, or the label of what is wrong with the schema."""
+    try:
+        clean = json_schema(_parsed(parameters))
         jsonschema.Draft202012Validator.check_schema(clean)
     except (ValueError, RecursionError, jsonschema.SchemaError) as error:
-        return Shape({}, (), True, None, f"bad_schema:{type(error).__name__}")
-    kinds = {name: _kind(detail) for name, detail in schema.get("properties", {}).items()}
-    required = clean.get("required", [])
-    more = clean.get("additionalProperties")
-    is_open = bool(more) or "patternProperties" in clean
-    validator = jsonschema.Draft202012Validator(
-        clean, registry=Registry()
-    )  # no $ref is ever fetched
-    return Shape(kinds, tuple(r for r in required if isinstance(r, str)), is_open, validator)
+        return f"bad_schema:{type(error).__name__}"
+    return jsonschema.Draft202012Validator(clean, registry=Registry())  # no $ref is ever fetched
 
 
 def find(name: str, tools: Sequence[ToolSpec]) -> ToolSpec | None:
@@ -148,12 +158,12 @@ def schema_errors(call: ToolCall, tools: Sequence[ToolSpec]) -> list[str]:
         return ["not_json"]
     if not isinstance(arguments, dict):
         return ["not_json"]
-    form = shape(tool.parameters)
-    if form.validator is None:
-        return [form.error]
+    form, checks = shape(tool.parameters), validator(tool.parameters)
+    if isinstance(checks, str):
+        return [checks]
     labels = [] if form.open else [f"unexpected:{k}" for k in arguments if k not in form.kinds]
     try:
-        for error in form.validator.iter_errors(arguments):
+        for error in checks.iter_errors(arguments):
             if error.validator != "additionalProperties" or error.absolute_path:
                 labels += [x for x in _labels(error) if x not in labels]
     except Unresolvable:
