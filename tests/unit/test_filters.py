@@ -2,18 +2,36 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from raytune_agents.config import ConfigError, LabelSection
 from raytune_agents.filters import (
+    ON_HELD_OUT,
     ON_NEGATIVES,
+    ON_REQUEST,
     OPTIONS,
     RULES,
     active_rules,
+    funnel,
     label,
     label_batch,
 )
+from raytune_agents.filters.grounding import check, groundedness
+from raytune_agents.filters.quality import difficulty, diversity, quality, signature
+from raytune_agents.filters.shape import dead_loop
+from raytune_agents.filters.text import (
+    broken_text,
+    iban,
+    language,
+    language_of,
+    luhn,
+    needless_refusal,
+    observation_leak,
+    private_data,
+)
+from raytune_agents.readers import read_row
 from raytune_agents.records import (
     Message,
     ToolCall,
@@ -49,7 +67,7 @@ GOOD = make(ToolCall.of("add", a=2, b=3))
 
 def test_a_right_row_passes_every_rule():
     assert {name: rule(GOOD) for name, rule in RULES.items()} == dict.fromkeys(RULES)
-    assert label(GOOD, SECTION) == GOOD
+    assert label(GOOD, SECTION) == replace(GOOD, quality=1.0)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +92,8 @@ def test_a_right_row_passes_every_rule():
 def test_a_wrong_row_is_labelled_with_the_first_reason(row, reason):
     got = label(row, SECTION)
     assert got.reject_reason.startswith(reason)
-    assert replace(got, reject_reason="") == row
+    assert replace(got, reject_reason="", quality=row.quality) == row
+    assert got.quality == 0.0
 
 
 def test_thresholds_come_from_the_section():
@@ -99,12 +118,12 @@ def test_a_negative_may_be_wrong_but_not_long_or_empty():
         "empty_target"
     )
     assert label(wrong, LabelSection(max_chars=10)).reject_reason.startswith("too_long")
-    assert set(RULES) > ON_NEGATIVES
+    assert set(RULES) > ON_NEGATIVES | ON_HELD_OUT | ON_REQUEST
 
 
 def test_an_earlier_reason_is_kept():
     row = replace(make(ToolCall.of("sum")), reject_reason="duplicate_of:abc")
-    assert label(row, SECTION) == row
+    assert label(row, SECTION) == replace(row, quality=0.0)
 
 
 def test_rules_are_chosen_by_name_and_a_users_own_is_called():
@@ -122,4 +141,308 @@ def test_a_batch_is_labelled_like_its_rows_and_nothing_else_changes():
     out = label_batch(table, SECTION)
     assert [from_row(r) for r in out.to_pylist()] == [label(r, SECTION) for r in rows]
     assert out.schema == table.schema
-    assert out.drop_columns(["reject_reason"]) == table.drop_columns(["reject_reason"])
+    assert out.drop_columns(["reject_reason", "quality"]) == table.drop_columns(
+        ["reject_reason", "quality"]
+    )
+
+
+def test_a_held_out_row_is_judged_by_its_use_not_by_taste():
+    asked = make(ToolCall.of("add", a=2, b=77), outcome=0.0, split="test_seen")
+    assert label(asked, SECTION).reject_reason == ""
+    assert label(replace(asked, split="train"), SECTION).reject_reason == "outcome:0"
+    no_call = replace(asked, messages=asked.prompt, gold="[]")
+    assert label(no_call, SECTION).reject_reason == ""
+    assert label(replace(no_call, split="train"), SECTION).reject_reason.startswith("empty_target")
+    wrong = make(ToolCall.of("add", a=2), split="val")
+    assert label(wrong, SECTION).reject_reason == "arguments_valid:missing_required:b"
+
+
+def test_the_funnel_adds_up_by_source():
+    labels = [("a", ""), ("a", "parses:x"), ("b", "parses:y"), ("a", "duplicate_of:1")]
+    got = funnel(labels)
+    assert got["a"] == {"in": 3, "parses": 1, "duplicate_of": 1, "kept": 1}
+    assert got["b"] == {"in": 1, "parses": 1, "kept": 0}
+    assert got[""] == {"in": 4, "parses": 2, "duplicate_of": 1, "kept": 1}
+    assert all(n["in"] == sum(v for k, v in n.items() if k != "in") for n in got.values())
+
+
+# --- dead loops ---
+
+
+def chat(*turns: Message) -> Trajectory:
+    return finish(Trajectory(messages=turns))
+
+
+def test_three_identical_calls_in_a_row_are_a_dead_loop():
+    def act(day):
+        return Message("assistant", tool_calls=(ToolCall.of("find", day=day),))
+
+    seen = Message("tool", "nothing")
+    user = Message("user", "Find it")
+    assert dead_loop(chat(user, act(1), seen, act(1), seen, act(1))) == "dead_loop:find"
+    assert dead_loop(chat(user, act(1), seen, act(2), seen, act(1), seen, act(1))) is None
+    same = ToolCall("find", '{ "day":1}'), ToolCall.of("find", day=1), ToolCall.of("find", day=1)
+    assert dead_loop(chat(user, Message("assistant", tool_calls=same))) == "dead_loop:find"
+
+
+def test_three_identical_turns_of_a_text_agent_are_a_dead_loop():
+    user, act = Message("user", "obs"), Message("assistant", "Action: go north")
+    assert dead_loop(chat(user, act, user, act, user, act)) == "dead_loop:turn"
+    assert dead_loop(chat(user, act, user, act, user, Message("assistant", "Action: look"))) is None
+
+
+# --- grounding ---
+
+ANY = ToolSpec(
+    "tool",
+    "Plays a song",
+    json.dumps(
+        {
+            "type": "object",
+            "properties": {
+                "unit": {"type": "string", "enum": ["celsius", "kelvin"]},
+                "limit": {"type": "integer", "default": 25},
+                "kind": {"type": "string", "description": "for example sedan or hatchback"},
+            },
+        }
+    ),
+)
+
+
+def grounds(query: str, **arguments) -> bool:
+    row = replace(make(ToolCall.of("tool", **arguments), query=query), tools=(ANY,))
+    return check(row)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("Weather in New York City", "new york"),
+        ("Find hiking paths", "hikes"),
+        ("pairs like ETH/BTC", "ETHBTC"),
+        ("the year 1,250,000", 1250000),
+        ("a dozen eggs", 12),
+        ("twenty five people", 25),
+        ("at 5% a year", 0.05),
+        ("about 1.5 million", 1_500_000),
+        ("in 2 hours", 120),
+        ("5 km away", 5000),
+        ("from the 11th result", 10),
+        ("anything", True),
+        ("anything", None),
+        ("anything", ""),
+        ("anything", 0),
+        ("on January 3rd, 2022", "2022-01-03"),
+        ("on 3 May", "2024-05-03"),
+        ("all of August 2023", "2023-08-31"),
+        ("tomorrow", "2031-02-17"),
+        ("at 6 pm", "18:00"),
+        ("in English", "en"),
+        ("in the United States", "US"),
+        ("pay 3 dollars", "USD"),
+        ("on Sept 9, 2015", 20150909),
+        ("a note that says we meet the whole team there", "We will meet the whole team there."),
+    ],
+)
+def test_a_value_that_was_said_is_grounded(query, value):
+    assert grounds(query, x=value)
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("Weather in New York City", "Boston"),
+        ("a dozen eggs", 13),
+        ("in 2 hours", 130),
+        ("on January 3rd, 2022", "2022-01-04"),
+        ("on January 3rd, 2022", "2022-02-03"),
+        ("at 6 pm", "19:00"),
+        ("in English", "fr"),
+        ("my account", "ACC-4711"),
+        ("stock of Apple", "AAPL"),
+        ("play a song", "The Effects of Social Media"),
+        ("two of them", 2.5),
+    ],
+)
+def test_an_invented_value_is_not_grounded(query, value):
+    assert not grounds(query, x=value)
+
+
+def test_the_schemas_own_words_ground_a_value_of_that_parameter():
+    assert grounds("anything", unit="kelvin", limit=25, kind="hatchback")
+    assert not grounds("anything", limit=24)
+    assert not grounds("anything", x="kelvin")
+
+
+def test_observations_before_the_call_are_evidence_and_the_assistants_own_words_are_not():
+    call = Message("assistant", tool_calls=(ToolCall.of("book", id="HX-99"),))
+    user = Message("user", "Book the cheapest")
+    seen = chat(user, Message("tool", '{"id": "HX-99"}'), call)
+    made_up = chat(user, Message("assistant", "I take HX-99"), Message("user", "fine"), call)
+    late = chat(user, call, Message("tool", '{"id": "HX-99"}'))
+    assert [check(r) for r in (seen, made_up, late)] == [
+        (1, []),
+        (1, ["book.id=HX-99"]),
+        (1, ["book.id=HX-99"]),
+    ]
+    assert [groundedness(r) for r in (seen, made_up)] == [1.0, 0.0]
+    half = make(ToolCall.of("add", a=2, b=9))
+    assert groundedness(half) == 0.5
+    assert label(half, SECTION).reject_reason == "ungrounded:add.b=9"
+
+
+# --- words ---
+
+
+@pytest.mark.parametrize(
+    ("text", "sign"),
+    [
+        ("café naïve Straße über São Paulo", ""),
+        ("它 日本語 Привет", ""),
+        ("x\ty\n", ""),
+        ("caf\u00c3\u00a9", "\u00c3\u00a9"),
+        ("don\u00e2\u20ac\u2122t", "\u00e2\u20ac\u2122"),
+        ("bad \ufffd", "U+FFFD"),
+        ("a\x85b", "U+0085"),
+        ("«à» et «Ã »", ""),
+    ],
+)
+def test_mojibake_is_found_and_accents_are_not(text, sign):
+    assert broken_text(text) == sign
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("What is the weather in Paris?", "en"),
+        ("Wie ist das Wetter in der Stadt?", "de"),
+        ("Quel est le temps dans la ville?", "fr"),
+        ("¿Cuál es el tiempo en la ciudad?", "es"),
+        ("Come è il tempo nella città di Roma, per favore puoi dirmi", "it"),
+        ("Bonjour", ""),
+        ("東京の天気", "ja"),
+        ("北京天气", "zh"),
+        ("Какая погода", "ru"),
+        ("날씨 알려줘", "ko"),
+        ("Add George Thorogood to el mejor rock en español", ""),
+        ("", ""),
+    ],
+)
+def test_the_language_is_known_or_left_open(text, code):
+    assert language_of(text) == code
+
+
+def test_the_language_rule_asks_only_where_languages_are_named():
+    row = make(ToolCall.of("add", a=2, b=3), query="Wie viel ist 2 und 3, wenn ich das mit dir")
+    assert language(row) is None
+    assert language(row, ["de"]) is None
+    assert label(row, LabelSection(languages=["en"])).reject_reason == "language:de"
+
+
+def test_check_digits_by_hand():
+    assert luhn("79927398713")  # the worked example of ISO/IEC 7812: 7+9+9+4+7+6+9+7+7+2+3 = 70
+    assert not luhn("79927398710")
+    assert iban("GB82WEST12345698765432")
+    assert not iban("GB83WEST12345698765432")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("write to ann.lee@acme.io", "email"),
+        ("write to ann@example.com", ""),
+        ("card 4532 0151 1283 0366", "card"),
+        ("card 4532 0151 1283 0367", ""),
+        ("card 4111 1111 1111 1111", ""),
+        ("video 6923456789012345678", ""),
+        ("to DE89 3704 0044 0532 0130 00", "iban"),
+        ("to DE88 3704 0044 0532 0130 00", ""),
+        ("call +49 30 9018 2044", "phone"),
+        ("call (212) 867-5309", "phone"),
+        ("call (212) 555-0199", ""),
+        ("call +1234567890", ""),
+        ("on 2022-01-01 at 10:30", ""),
+        ("range 1990-2000, ISBN 978-3-16-148410-0", ""),
+        ("ip 192.168.254.30", ""),
+    ],
+)
+def test_private_data_by_kind(text, kind):
+    assert private_data(text) == kind
+
+
+def test_private_data_is_looked_for_on_request():
+    row = make(ToolCall.of("add", a=2, b=3), query="Add 2 and 3, mail it to ann.lee@acme.io")
+    assert label(row, SECTION).reject_reason == ""
+    assert label(row, LabelSection(rules=["pii"])).reject_reason == "pii:email"
+
+
+def test_a_refusal_is_needless_where_a_call_is_right():
+    sorry = make(text="I\u2019m sorry, but I cannot help with sums.", gold='[{"add": {"a": [2]}}]')
+    assert needless_refusal(sorry) == "needless_refusal:gold"
+    assert needless_refusal(replace(sorry, gold="[]")) is None
+    assert needless_refusal(replace(sorry, gold="")) == "needless_refusal:add"
+    pizza = make(text="I'm sorry, I can't order pizza.", query="Order a pizza")
+    assert needless_refusal(pizza) is None
+    assert needless_refusal(make(text="The sum is 5.", gold="")) is None
+
+
+def test_observations_are_never_in_a_trained_turn():
+    fact = "The Eiffel Tower was completed in March 1889 and stands 330 metres tall in Paris."
+    user, seen = Message("user", "How tall?"), Message("tool", fact)
+    call = Message("assistant", tool_calls=(ToolCall.of("search", q="tower"),))
+    knows = replace(call, thought=f"It says: {fact}")
+    assert observation_leak(chat(user, call, seen, Message("assistant", fact))) is None
+    assert observation_leak(chat(user, knows, seen)) == "observation_leak:quoted"
+    react = Message("assistant", "Thought: look\nAction: search[x]\nObservation 1: found")
+    assert observation_leak(chat(user, react)) == "observation_leak:written"
+    assert observation_leak(chat(user, replace(react, loss=False))) is None
+
+
+# --- quality ---
+
+
+def test_difficulty_is_full_between_its_bounds():
+    assert [difficulty(x) for x in (0.0, 0.025, 0.05, 1.0, 2.0, 4.0)] == [0, 0.5, 1, 1, 1, 0.5]
+
+
+def test_diversity_falls_with_the_square_root_of_the_count():
+    rows = [make(ToolCall.of("add", a=i, b=3)) for i in range(4)] + [make(ToolCall.of("add", a=1))]
+    rarity = diversity(rows)
+    assert rarity[signature(rows[0])] == 0.5
+    assert rarity[signature(rows[-1])] == 1.0
+
+
+def test_quality_weighs_what_is_known():
+    half = make(ToolCall.of("add", a=2, b=9))  # groundedness 0.5
+    assert quality(half) == pytest.approx(0.5)
+    assert quality(half, nll=4.0) == pytest.approx((0.5 * 0.5 + 0.3 * 0.5) / 0.8)
+    assert quality(half, nll=1.0, rarity=0.5) == pytest.approx(0.5 * 0.5 + 0.3 + 0.2 * 0.5)
+    assert quality(replace(half, outcome=0.8)) == pytest.approx(0.4)
+    assert quality(replace(half, reject_reason="outcome:0")) == 0.0
+    assert quality(replace(half, pool="negative.wrong_value")) == 1.0
+    by_meta = label(replace(GOOD, meta={"nll": 4.0, "rarity": 1.0}), SECTION)
+    assert by_meta.quality == pytest.approx(0.5 + 0.15 + 0.2)
+
+
+# --- real rows ---
+
+XLAM = Path(__file__).parents[2].parent / "shared/data/samples/xlam.jsonl"
+
+
+@pytest.mark.skipif(not XLAM.exists(), reason="shared/data is absent")
+def test_real_rows_pass_and_perturbed_values_are_seen():
+    lines = XLAM.read_text(encoding="utf-8").splitlines()
+    rows = [r for i, line in enumerate(lines) for r in read_row(json.loads(line), f"xlam:{i}")]
+    reasons = [label(r, SECTION).reject_reason.split(":")[0] for r in rows]
+    assert reasons.count("arguments_valid") == 2  # a Sudoku of lists, a missing permitivity
+    assert reasons.count("") >= 90
+    seen = []
+    for row in rows:
+        call = row.calls[0]
+        name = next((k for k, v in call.args.items() if isinstance(v, str) and len(v) > 2), None)
+        if name and not check(row)[1]:
+            wrong = ToolCall(call.name, json.dumps(call.args | {name: "Qorvath Ilmen"}))
+            turns = (*row.prompt, Message("assistant", tool_calls=(wrong,)))
+            seen.append(bool(check(replace(row, messages=turns))[1]))
+    assert len(seen) > 50
+    assert all(seen)

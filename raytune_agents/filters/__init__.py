@@ -1,0 +1,136 @@
+"""Rules that label rows: each writes a reject reason, none drops a row.
+
+A rule takes a Trajectory and returns None, or its reason: the rule's own name, then ":detail". The
+part before the first colon is what the funnel counts. `shape` has the rules on form, `text` those
+on words, `grounding` the one on argument values, `quality` the score. What needs other rows is in
+`dedup`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from raytune_agents.config import ConfigError, LabelSection
+from raytune_agents.filters import shape, text
+from raytune_agents.filters.grounding import ungrounded
+from raytune_agents.filters.quality import quality
+from raytune_agents.filters.shape import family, held_out
+from raytune_agents.records import Trajectory, from_row
+
+if TYPE_CHECKING:
+    import pyarrow
+
+Rule = Callable[..., "str | None"]
+
+RULES: dict[str, Rule] = {
+    "empty_target": shape.empty_target,
+    "too_long": shape.too_long,
+    "mojibake": text.mojibake,
+    "parses": shape.parses,
+    "tool_exists": shape.tool_exists,
+    "arguments_valid": shape.arguments_valid,
+    "outcome": shape.outcome,
+    "dead_loop": shape.dead_loop,
+    "observation_leak": text.observation_leak,
+    "needless_refusal": text.needless_refusal,
+    "language": text.language,
+    "ungrounded": ungrounded,
+    "pii": text.pii,
+}
+# Off unless named in label.rules: tool data is full of made-up addresses and numbers.
+ON_REQUEST = {"pii"}
+# Rows of negative.* are wrong on purpose: only these rules look at them.
+ON_NEGATIVES = {"empty_target", "too_long", "mojibake", "language", "pii"}
+# A test is not made easier by taste: only what makes a row useless as a question with an answer.
+ON_HELD_OUT = {"empty_target", "too_long", "parses", "tool_exists", "arguments_valid"}
+# rule -> options of the section that it takes
+OPTIONS = {"too_long": ("max_chars",), "outcome": ("min_outcome",), "language": ("languages",)}
+
+
+def rule_named(name: str) -> Rule:
+    """A rule of RULES, or a user's own as "module:function". Raises ConfigError."""
+    if name in RULES:
+        return RULES[name]
+    module, _, function = name.partition(":")
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"label.rules: {name!r} is no rule ({error}); write module:function or one of "
+            f"{', '.join(RULES)}"
+        ) from None
+
+
+def active_rules(section: LabelSection) -> dict[str, Rule]:
+    """Name -> rule with its options bound, in the order of RULES; a user's own rules come last."""
+    names = section.rules or [n for n in RULES if n not in ON_REQUEST]
+    ordered = [n for n in RULES if n in names] + [n for n in names if n not in RULES]
+    return {
+        n: partial(rule_named(n), **{o: getattr(section, o) for o in OPTIONS.get(n, ())})
+        for n in ordered
+    }
+
+
+def first_reason(row: Trajectory, rules: dict[str, Rule]) -> str:
+    """The first reason that a rule gives, or ''; ON_NEGATIVES and ON_HELD_OUT narrow the rules."""
+    names = set(rules)
+    if family(row) == "negative":
+        names &= ON_NEGATIVES
+    if held_out(row):
+        names &= ON_HELD_OUT
+    for name, rule in rules.items():
+        reason = rule(row) if name in names else None
+        if reason:
+            return reason
+    return ""
+
+
+def _labelled(row: Trajectory, rules: dict[str, Rule]) -> Trajectory:
+    row = replace(row, reject_reason=row.reject_reason or first_reason(row, rules))
+    nll, rarity = row.meta.get("nll"), row.meta.get("rarity")
+    return replace(row, quality=quality(row, nll, rarity))
+
+
+def label(row: Trajectory, section: LabelSection) -> Trajectory:
+    """The row with its first reject reason (an earlier one stays) and its quality.
+
+    `meta["nll"]` and `meta["rarity"]`, where a step wrote them, count in the quality.
+    """
+    return _labelled(row, active_rules(section))
+
+
+def label_batch(batch: pyarrow.Table, section: LabelSection) -> pyarrow.Table:
+    """`label` for `map_batches(..., batch_format="pyarrow")`; two columns change."""
+    import pyarrow as pa
+
+    rules = active_rules(section)
+    rows = [_labelled(from_row(flat), rules) for flat in batch.to_pylist()]
+    columns = {
+        "reject_reason": pa.array([r.reject_reason for r in rows], pa.string()),
+        "quality": pa.array([r.quality for r in rows], pa.float64()),
+    }
+    for name, column in columns.items():
+        batch = batch.set_column(batch.schema.get_field_index(name), name, column)
+    return batch
+
+
+def funnel(labels: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """(source, reject_reason) pairs -> source -> {"in", reasons by first word..., "kept"}.
+
+    For every source `in` is the sum of the others; the source "" holds the totals.
+    """
+    counts: dict[str, Counter[str]] = {"": Counter()}
+    for source, reason in labels:
+        word = reason.split(":", 1)[0] or "kept"
+        for place in (source, ""):
+            counts.setdefault(place, Counter()).update(("in", word))
+    return {
+        source: {"in": n["in"], **{k: v for k, v in n.most_common() if k not in ("in", "kept")},
+                 "kept": n["kept"]}
+        for source, n in counts.items()
+    }  # fmt: skip

@@ -1,0 +1,276 @@
+"""Is every argument value of a call said in the request or in an observation before it?
+
+A value counts as grounded when its words, number or date occur in the evidence: system, user and
+tool turns before the call. What the assistant said is no evidence. The exceptions, each because
+the value is right without being said:
+
+- booleans, null, empty values, 0 and 1;
+- the schema's own words: default, enum, const, examples, the descriptions of tool and parameter;
+- numbers: words (twelve, dozen, 3rd, half), 1,000 = 1k = 1000, 5 % = 0.05, counts of listed things
+  are not checked; a number times a unit factor where the evidence names a unit (2 hours = 120);
+- dates and times: each part is said, as a number or a month's name; the year may be left out, and
+  the first or last day of a said month or year; any date where the evidence speaks of a day
+  relative to now (tomorrow, next week, Friday); an offset one below a said ordinal (11th = 10);
+- codes of two to four letters that abbreviate said words (en, US, JPY, Hz), and CODES;
+- inflected words (hikes, hiking), and text in which at least half the words are said; in a
+  text of up to eight words every number is, too.
+
+What world knowledge would tell (AAPL for Apple, Paris for "capital of France") counts as not
+grounded: the rule measures text, not truth.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from typing import Any
+
+from raytune_agents.records import ToolCall, ToolSpec, Trajectory
+
+ENOUGH = 0.5  # share of a text value's words that must be said
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+")
+_SCALED = re.compile(r"(\d[\d,]*\.?\d*)\s*(k|m|bn|b|thousand|million|billion|lakh|%|percent)\b|"
+                     r"(\d[\d,]*\.?\d*)\s*(%)")  # fmt: skip
+_SCALE = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9,
+          "billion": 1e9, "lakh": 1e5, "%": 0.01, "percent": 0.01}  # fmt: skip
+_DATE = re.compile(r"^\d{1,4}([-/.:]\d{1,4}){1,2}([t ]\d.*)?z?$|^(19|20)\d\d[01]\d[0-3]\d$")
+_ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
+_RELATIVE = re.compile(
+    r"\b(today|tonight|tomorrow|yesterday|now|current(ly)?|ago|recent(ly)?|next|last|past|this|"
+    r"upcoming|coming|weekend|noon|midnight|morning|evening|afternoon|"
+    r"(mon|tues|wednes|thurs|fri|satur|sun)day)s?\b"
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_UNIT = re.compile(
+    r"\b(\w*(met(er|re)|gram|byte|second|minute|hour|day|week|month|year|feet|foot|inch|mile|"
+    r"pound|ounce|lit(er|re)|watt|volt|ohm|hertz|joule|newton|pascal|cent|dozen)s?|"
+    r"k?m|cm|mm|nm|kg|mg|lbs?|oz|[kmgt]b|ms|sec|min|h(rs?)?|[km]?hz|mph|°?[cf]|[uμµmnp][fhcm])\b"
+)
+_FACTORS = (12, 7, 10, 16, 24, 28, 30, 31, 36, 52, 60, 100, 365, 1000, 1024, 1440, 3600, 10080,
+            86400, 604800, 1e6, 1e9, 1e12)  # fmt: skip
+_COUNTED = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen twenty"
+)
+_NUMBER_WORDS = {word: float(n) for n, word in enumerate(_COUNTED.split())} | {
+    "first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "half": 0.5, "quarter": 0.25,
+    "once": 1, "twice": 2, "double": 2, "triple": 3, "couple": 2, "pair": 2, "dozen": 12,
+    "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
+    "ninety": 90, "hundred": 100, "thousand": 1e3, "million": 1e6, "billion": 1e9,
+    "decade": 10, "century": 100, "year": 1, "pi": 3.14159}  # fmt: skip
+CODES = {  # currency and language codes that do not abbreviate the usual word
+    "usd": "dollar", "aud": "dollar", "cad": "dollar", "gbp": "pound", "eur": "€", "chf": "franc",
+    "cny": "yuan", "jpy": "yen", "krw": "won", "inr": "rupee", "brl": "real", "mxn": "peso",
+    "btc": "bitcoin", "eth": "ethereum", "de": "german", "nl": "dutch", "zh": "chinese",
+    "cn": "chin", "es": "spa", "el": "greek", "ja": "japan", "tr": "turk", "cs": "czech",
+    "uk": "ukrain", "gb": "kingdom", "ch": "swi", "kr": "korea", "se": "swed", "dk": "danish",
+}  # fmt: skip
+_STOP = frozenset(
+    "a an and are as at be by for from in is it of on or that the this to with".split()  # noqa: SIM905
+)
+SHORT_TEXT = 8  # words; in a text of at most so many every number must be said
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words and digit runs; camelCase and snake_case fall apart."""
+    return [w.casefold() for w in _WORD.findall(_CAMEL.sub(" ", text))]
+
+
+class Evidence:
+    """What may ground a value: a text, looked at as words, as numbers and as one compact string."""
+
+    def __init__(self, text: str):
+        self.raw = text
+        self.text = text.casefold()
+
+    @cached_property
+    def compact(self) -> str:
+        return "".join(c for c in self.text if c.isalnum())
+
+    @cached_property
+    def word_list(self) -> list[str]:
+        return words(self.raw)
+
+    @cached_property
+    def word_set(self) -> frozenset[str]:
+        return frozenset(self.word_list)
+
+    @cached_property
+    def numbers(self) -> frozenset[float]:
+        """Every number said: digits, words, scaled ones (5k, 5 %), "twenty five" = 25 too."""
+        found = {float(n.replace(",", "")) for n in _NUMBER.findall(self.text)}
+        for a, scale, b, percent in _SCALED.findall(self.text):
+            found.add(float((a or b).replace(",", "").rstrip(".")) * _SCALE[scale or percent])
+        said = [_NUMBER_WORDS[w] for w in self.word_list if w in _NUMBER_WORDS]
+        found.update(said)
+        for x, y in pairwise(said):
+            found.update((x + y, x * y))
+        return frozenset(found | self.months)
+
+    @cached_property
+    def offsets(self) -> set[float]:
+        """What an offset counted from zero is for the ordinals said."""
+        return {float(n) - 1 for n in _ORDINAL.findall(self.text)}
+
+    @cached_property
+    def has_unit(self) -> bool:
+        return bool(_UNIT.search(self.text))
+
+    @cached_property
+    def relative(self) -> bool:
+        return bool(_RELATIVE.search(self.text))
+
+    @cached_property
+    def months(self) -> set[float]:
+        starts = {w[:3] for w in self.word_set}
+        return {float(i) for i, m in enumerate(_MONTHS, 1) if m in starts}
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted path, scalar) for every scalar inside a JSON value."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from leaves(item, path)
+    else:
+        yield path, value
+
+
+def number_said(value: float, evidence: Evidence) -> bool:
+    """The number itself, its negative, or with a unit word in sight times a unit factor."""
+    size = abs(value)
+    if size in (0, 1) or size in evidence.offsets:
+        return True
+    if any(abs(size - n) <= 1e-6 * size for n in evidence.numbers):
+        return True
+    if not evidence.has_unit:
+        return False
+    scaled = (n * f for n in evidence.numbers for factor in _FACTORS for f in (factor, 1 / factor))
+    return any(abs(size - n) <= 1e-6 * size for n in scaled)
+
+
+def date_said(value: str, evidence: Evidence) -> bool:
+    """Each part of a date or time is said; a four-digit year only where the evidence has one."""
+    if evidence.relative:
+        return True
+    pm = 12 if re.search(r"\d\s*p\.?m", evidence.text) else 0
+    years = any(1900 <= n <= 2100 for n in evidence.numbers)
+    edges = {0, 1, 28, 29, 30, 31, 12, 23, 59} if years or evidence.months else {0}
+    numbers = evidence.numbers | edges
+    parts = (value[:4], value[4:6], value[6:]) if value.isdigit() else re.findall(r"\d+", value)
+    return all(
+        part in numbers or part - pm in numbers or (1900 <= part <= 2100 and not years)
+        for part in map(int, parts)
+    )
+
+
+def abbreviates(code: str, word_list: list[str]) -> bool:
+    """`code` (two to four letters) is spelt in order by one to three words from an initial on."""
+    for start, word in enumerate(word_list):
+        if word[0] != code[0]:
+            continue
+        rest = iter("".join(word_list[start : start + 3]))
+        if all(letter in rest for letter in code):
+            return True
+    return False
+
+
+def word_said(word: str, evidence: Evidence) -> bool:
+    """The word, its digits as a number, an abbreviation, or an inflected form (60 % prefix)."""
+    if word in evidence.word_set:
+        return True
+    if word.isdigit():
+        return float(word) in evidence.numbers
+    if 2 <= len(word) <= 4 and abbreviates(word, evidence.word_list):
+        return True
+    if word in CODES and CODES[word] in evidence.text:
+        return True
+    stem = word[: max(3, (3 * len(word) + 4) // 5)]
+    return len(word) > 3 and any(
+        w.startswith(stem) or (len(w) > 3 and word.startswith(w)) for w in evidence.word_set
+    )
+
+
+def said(value: Any, evidence: Evidence) -> bool:
+    """Whether the evidence grounds one scalar."""
+    if value is None or isinstance(value, bool) or value == "":
+        return True
+    if isinstance(value, (int, float)):
+        whole = str(value)
+        return number_said(value, evidence) or bool(
+            _DATE.match(whole) and date_said(whole, evidence)
+        )
+    text = str(value).strip().casefold()
+    if text in evidence.text:
+        return True
+    if _DATE.match(text):
+        return date_said(text, evidence)
+    compact = "".join(c for c in text if c.isalnum())
+    if not compact or (len(compact) > 2 and compact in evidence.compact):
+        return True
+    content = [w for w in words(str(value)) if w not in _STOP] or words(str(value))
+    missed = [w for w in content if not word_said(w, evidence)]
+    if len(content) <= SHORT_TEXT and any(w.isdigit() for w in missed):
+        return False
+    return len(missed) <= (1 - ENOUGH) * len(content)
+
+
+@lru_cache(maxsize=4096)
+def schema_words(tool: ToolSpec) -> dict[str, Evidence]:
+    """Top parameter -> what its schema says itself; "" -> the tool's name and description."""
+    try:
+        properties = tool.schema.get("properties") or {}
+    except (ValueError, AttributeError):
+        properties = {}
+    said_by = {k: Evidence(json.dumps(v, ensure_ascii=False)) for k, v in properties.items()}
+    return said_by | {"": Evidence(f"{tool.name} {tool.description}")}
+
+
+def _call_misses(call: ToolCall, tools: dict[str, ToolSpec], evidence: Evidence) -> Iterator[Any]:
+    """(argument path, value or None where it is grounded) for every scalar of one call."""
+    try:
+        arguments = call.args
+    except ValueError:
+        return
+    schema = schema_words(tools[call.name]) if call.name in tools else {}
+    for path, value in leaves(arguments):
+        own = [schema[k] for k in (path.split(".")[0], "") if k in schema]
+        good = said(value, evidence) or any(said(value, e) for e in own)
+        yield path, None if good else value
+
+
+def check(row: Trajectory) -> tuple[int, list[str]]:
+    """Number of argument values of all calls, and those not grounded as "tool.arg=value"."""
+    tools = {t.name: t for t in row.tools}
+    heard: list[str] = []
+    count, missing = 0, []
+    for message in row.messages:
+        if message.role != "assistant":
+            heard.append(message.content)
+            continue
+        evidence = Evidence("\n".join(heard)) if message.tool_calls else None
+        for call in message.tool_calls:
+            for path, value in _call_misses(call, tools, evidence):
+                count += 1
+                if value is not None:
+                    missing.append(f"{call.name}.{path}={str(value)[:40]}")
+    return count, missing
+
+
+def groundedness(row: Trajectory) -> float:
+    """Share of argument values that are grounded, in [0, 1]; 1 for a row without any."""
+    count, missing = check(row)
+    return 1.0 if count == 0 else 1.0 - len(missing) / count
+
+
+def ungrounded(row: Trajectory) -> str | None:
+    """Rule: every argument value of every call is grounded; the first that is not is named."""
+    _, missing = check(row)
+    return f"ungrounded:{missing[0]}" if missing else None

@@ -1,0 +1,61 @@
+"""One number a row: how much it is worth to train on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from raytune_agents.filters.grounding import groundedness
+from raytune_agents.records import Trajectory
+
+WEIGHTS = {"groundedness": 0.5, "difficulty": 0.3, "diversity": 0.2}
+EASY_NLL, HARD_NLL = 0.05, 2.0  # nats a token: below, the model knows it; above, it cannot learn it
+
+
+def difficulty(nll: float, easy: float = EASY_NLL, hard: float = HARD_NLL) -> float:
+    """Worth of a row to the learner by its own mean NLL of the answer, nats a token, in [0, 1].
+
+    1 between the bounds (ToolACE, 2409.00920, section 2.3), nll / easy below, hard / nll above.
+    """
+    if nll < easy:
+        return max(nll, 0.0) / easy
+    return 1.0 if nll <= hard else hard / nll
+
+
+def signature(row: Trajectory) -> str:
+    """What a row shows: the called tools with their argument names, and the fault."""
+    shown = []
+    for call in row.calls:
+        try:
+            shown.append(f"{call.name}({','.join(sorted(call.args))})")
+        except ValueError:
+            shown.append(f"{call.name}(?)")
+    return f"{row.fault}|{' '.join(sorted(shown))}"
+
+
+def diversity(rows: Iterable[Trajectory]) -> dict[str, float]:
+    """Signature -> 1 / sqrt(rows that have it), in (0, 1]; 1 for what is shown only once."""
+    counts = Counter(signature(row) for row in rows)
+    return {key: n**-0.5 for key, n in counts.items()}
+
+
+def quality(row: Trajectory, nll: float | None = None, rarity: float | None = None) -> float:
+    """Quality in [0, 1].
+
+    quality = validity * sum(w_i * x_i) / sum(w_i) over the parts x_i that are known:
+    groundedness (0.5), difficulty of `nll` (0.3), `rarity` of the signature (0.2). Validity is 0
+    for a rejected row, the known outcome, else 1. A negative's values are wrong on purpose, so
+    its groundedness is not counted; with no part known the quality is the validity.
+    """
+    if row.reject_reason:
+        return 0.0
+    negative = row.pool.startswith("negative")
+    validity = 1.0 if negative or row.outcome is None else row.outcome
+    parts = {
+        "groundedness": None if negative else groundedness(row),
+        "difficulty": None if nll is None else difficulty(nll),
+        "diversity": rarity,
+    }
+    known = {k: x for k, x in parts.items() if x is not None}
+    total = sum(WEIGHTS[k] for k in known)
+    return validity * sum(WEIGHTS[k] * x for k, x in known.items()) / total if known else validity

@@ -1,0 +1,103 @@
+"""Rules on the form of a row: calls parse and fit their tools, an answer is there, no dead loop."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from raytune_agents.calls import parse, schema_errors
+from raytune_agents.records import Message, ToolCall, Trajectory, canonical
+
+
+def family(row: Trajectory) -> str:
+    """The pool's first word: positive, synthetic or negative."""
+    return row.pool.split(".", 1)[0]
+
+
+def held_out(row: Trajectory) -> bool:
+    """Whether the row belongs to an evaluation split."""
+    return row.split not in ("", "train")
+
+
+def call_key(call: ToolCall) -> tuple[str, str]:
+    """Name and canonical arguments; arguments that are not JSON stand for themselves."""
+    try:
+        return call.name, canonical(call.args)
+    except ValueError:
+        return call.name, call.arguments
+
+
+def parses(row: Trajectory) -> str | None:
+    """Every call's arguments are a JSON object; call markup left in the target's text parses."""
+    for call in row.calls:
+        try:
+            call.args  # noqa: B018  (the property raises)
+        except ValueError:
+            return f"parses:arguments of {call.name}"
+    target = row.target
+    if target and not target.tool_calls and "<tool_call>" in target.content:
+        error = parse(target.content).error
+        return f"parses:{error}" if error else None
+    return None
+
+
+def tool_exists(row: Trajectory) -> str | None:
+    """Every called name is a tool of the row. Rows without a tool list (text agents) pass."""
+    names = {tool.name for tool in row.tools}
+    missing = next((c.name for c in row.calls if c.name not in names), None) if names else None
+    return None if missing is None else f"tool_exists:{missing}"
+
+
+def arguments_valid(row: Trajectory) -> str | None:
+    """Calls of known tools validate against the tool's JSON Schema; the first error is named."""
+    names = {tool.name for tool in row.tools}
+    for call in row.calls:
+        errors = schema_errors(call, row.tools) if call.name in names else []
+        if errors:
+            return f"arguments_valid:{errors[0]}"
+    return None
+
+
+def empty_target(row: Trajectory) -> str | None:
+    """The last turn is an assistant turn that says or calls something.
+
+    A row of an evaluation split needs none where `gold` says what is right.
+    """
+    if held_out(row) and row.gold:
+        return None
+    if row.target is None:
+        return "empty_target:no final answer"
+    return None if row.target.tool_calls or row.target.content.strip() else "empty_target"
+
+
+def too_long(row: Trajectory, max_chars: int = 20_000) -> str | None:
+    """Characters of all turns (text, thoughts, calls) and tool schemas are at most `max_chars`."""
+    size = sum(len(m.content) + len(m.thought) for m in row.messages)
+    size += sum(len(c.name) + len(c.arguments) for m in row.messages for c in m.tool_calls)
+    size += sum(len(t.name) + len(t.description) + len(t.parameters) for t in row.tools)
+    return f"too_long:{size}" if size > max_chars else None
+
+
+def outcome(row: Trajectory, min_outcome: float = 0.5) -> str | None:
+    """A known outcome is at least `min_outcome`; an unknown one passes."""
+    known = row.outcome is not None and row.outcome < min_outcome
+    return f"outcome:{row.outcome:g}" if known else None
+
+
+def _said(message: Message) -> tuple:
+    return (message.content.strip(), *map(call_key, message.tool_calls))
+
+
+def dead_loop(row: Trajectory, max_repeats: int = 2) -> str | None:
+    """No call, and no assistant turn, comes more than `max_repeats` times in a row.
+
+    Three identical outputs in a row are a failed run (AgentTuning, 2310.12823, section 2). Calls
+    of parallel and of successive turns count alike; empty turns do not count.
+    """
+    for name, run in groupby(row.calls, key=call_key):
+        if sum(1 for _ in run) > max_repeats:
+            return f"dead_loop:{name[0]}"
+    turns = [said for m in row.messages if m.role == "assistant" and any(said := _said(m))]
+    for _, run in groupby(turns):
+        if sum(1 for _ in run) > max_repeats:
+            return "dead_loop:turn"
+    return None

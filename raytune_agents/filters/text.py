@@ -1,0 +1,233 @@
+"""Rules on the words of a row: encoding, language, private data, refusals, leaked observations."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from functools import lru_cache
+
+from raytune_agents.calls import parse
+from raytune_agents.filters.grounding import words
+from raytune_agents.records import Trajectory
+
+# --- mojibake ---
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
+
+
+def _cp1252(byte: int) -> str:
+    """The character that a byte becomes when UTF-8 is read as Windows-1252 (or Latin-1)."""
+    try:
+        return bytes([byte]).decode("cp1252")
+    except UnicodeDecodeError:
+        return chr(byte)
+
+
+_BYTE_OF = {_cp1252(b): b for b in range(0x80, 0x100)} | {chr(b): b for b in range(0x80, 0x100)}
+_TAIL = "".join(re.escape(c) for c, b in _BYTE_OF.items() if b < 0xC0)
+_DOUBLE = re.compile(f"[\u00c2-\u00f4][{_TAIL}]{{1,3}}")
+
+
+def broken_text(text: str) -> str:
+    """The first sign of a wrong decoding, or "".
+
+    A replacement or control character, or two to four characters whose Windows-1252 bytes are
+    one valid UTF-8 character ("Ã©" for "é", "â€™" for an apostrophe).
+    """
+    if text.isascii() and text.isprintable():
+        return ""
+    control = _CONTROL.search(text)
+    if control:
+        return f"U+{ord(control[0]):04X}"
+    for match in _DOUBLE.finditer(text):
+        try:
+            return bytes(_BYTE_OF[c] for c in match[0]).decode("utf-8") and match[0]
+        except UnicodeDecodeError:
+            continue
+    return ""
+
+
+def mojibake(row: Trajectory) -> str | None:
+    """No turn, thought or argument text shows a wrong decoding."""
+    for message in row.messages:
+        for text in (message.content, message.thought, *(c.arguments for c in message.tool_calls)):
+            sign = broken_text(text)
+            if sign:
+                return f"mojibake:{sign}"
+    return None
+
+
+# --- language ---
+
+# The commonest function words; a word of several languages counts for each.
+FUNCTION_WORDS = {
+    "en": "the of and to in is that for it with you are this be have what can please how from my "
+    "on add play show find get put give me i want by which need",
+    "de": "der die und das ist nicht ich sie mit für auf ein eine wie bitte kannst den von zu es",
+    "fr": "le la les des est une pour dans que qui je vous pas avec sur du et un ce quel moi",
+    "es": "el la los las de que es una para con por en un del qué cuál puedes me y cómo quiero",
+    "pt": "o os as de que é uma para com por em um do da não qual você me e como quero dos",
+    "it": "il lo gli di che è una per con non in un del della puoi mi come sono qual vorrei",
+    "nl": "de het een van en is dat niet ik je met voor op zijn wat kun hoe naar mij te",
+}
+_LEXICON = {lang: frozenset(text.split()) for lang, text in FUNCTION_WORDS.items()}
+SCRIPTS = {
+    "CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CYRILLIC": "ru",
+    "ARABIC": "ar", "HEBREW": "he", "DEVANAGARI": "hi", "THAI": "th", "GREEK": "el",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=65_536)
+def _script(char: str) -> str:
+    return unicodedata.name(char, "").split(" ", 1)[0]
+
+
+def language_of(text: str) -> str:
+    """Two-letter language by script, then by function words; "" where the text is too short.
+
+    Kana make Chinese characters Japanese. Latin text: the language with most different function
+    words, where they are at least two and twice as many as the next language has.
+    """
+    scripts = Counter(_script(c) for c in text[:2000] if not c.isascii() and c.isalpha())
+    latin = sum(c.isascii() and c.isalpha() for c in text[:2000])
+    foreign = Counter({k: n for k, n in scripts.items() if k in SCRIPTS})
+    if foreign.total() > (latin + scripts.total()) / 2:
+        kana = foreign["HIRAGANA"] + foreign["KATAKANA"]
+        return "ja" if kana else SCRIPTS[foreign.most_common(1)[0][0]]
+    said = set(words(text[:2000]))
+    hits = sorted(((len(said & lexicon), k) for k, lexicon in _LEXICON.items()), reverse=True)
+    return hits[0][1] if hits[0][0] >= max(2, 2 * hits[1][0]) else ""
+
+
+def language(row: Trajectory, languages: tuple[str, ...] | list[str] = ()) -> str | None:
+    """The request is in one of `languages` (empty = any); a text too short to tell passes."""
+    found = language_of(row.query) if languages else ""
+    return f"language:{found}" if found and found not in languages else None
+
+
+# --- private data ---
+
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@((?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,24})\b")
+_EXAMPLE = re.compile(r"(^|\.)(example|test|invalid|localhost|domain|email|company|abc|xyz)\.")
+_PHONE = re.compile(
+    r"(?<![\w.+-])(?<!\d )(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\) ?|\d{2,4}[ .-])\d{3,4}[ .-]\d{3,4}"
+    r"(?![\w-]|[. ]\d)|(?<![\w.])\+\d{9,14}\b"
+)
+_CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)")
+_BRAND = re.compile(  # Visa, Mastercard, American Express, Diners, Discover, UnionPay
+    r"4\d{12}(\d{3})?|(5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(0[0-5]|[68]\d)\d{11}"
+    r"|6(011|5\d\d|4[4-9]\d|2\d\d)\d{12}"
+)
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+TEST_CARDS = frozenset((
+    "4111111111111111", "4242424242424242", "4012888888881881", "5555555555554444",
+    "5105105105105100", "378282246310005", "371449635398431", "6011111111111117",
+    "30569309025904", "3530111333300000", "1234567890123456", "1234567812345670",
+))  # fmt: skip
+
+
+def luhn(digits: str) -> bool:
+    """The check of payment card numbers (ISO/IEC 7812-1, annex B)."""
+    odd = [int(d) for d in digits[-1::-2]]
+    even = [2 * int(d) for d in digits[-2::-2]]
+    return (sum(odd) + sum(n - 9 if n > 9 else n for n in even)) % 10 == 0
+
+
+def iban(text: str) -> bool:
+    """The check of ISO 13616: the rearranged number is 1 modulo 97; 15 to 34 characters."""
+    moved = text[4:] + text[:4]
+    return 15 <= len(text) <= 34 and int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
+
+
+def private_data(text: str) -> str:
+    """The kind of the first private datum in a text: email, card, iban, phone, or "".
+
+    Not private: reserved and evident example domains, published test cards, numbers with 555 or
+    23456 in them.
+    """
+    for match in _EMAIL.finditer(text):
+        if not _EXAMPLE.search(match[1].lower()):
+            return "email"
+    if sum(c.isdigit() for c in text) < 8:
+        return ""
+    for match in _CARD.finditer(text):
+        digits = re.sub(r"\D", "", match[0])
+        if _BRAND.fullmatch(digits) and luhn(digits) and digits not in TEST_CARDS:
+            return "card"
+    if any(iban(match[0].replace(" ", "")) for match in _IBAN.finditer(text)):
+        return "iban"
+    for match in _PHONE.finditer(text):
+        digits = re.sub(r"\D", "", match[0])
+        fake = "555" in digits or "23456" in digits or len(set(digits)) < 4
+        if 9 <= len(digits) <= 15 and not fake:
+            return "phone"
+    return ""
+
+
+def pii(row: Trajectory) -> str | None:
+    """No turn, thought or argument holds an e-mail address, card, IBAN or phone number."""
+    for message in row.messages:
+        for text in (message.content, message.thought, *(c.arguments for c in message.tool_calls)):
+            kind = private_data(text)
+            if kind:
+                return f"pii:{kind}"
+    return None
+
+
+# --- refusals and leaked observations ---
+
+_REFUSAL = re.compile(
+    r"\b(i(?:'m| am)? (?:sorry|afraid)|i apologi[sz]e|unfortunately|i (?:can ?not|can't|am unable|"
+    r"'?m unable|don't have (?:access|the ability|the capability)|do not have (?:access|the)|"
+    r"am not able|'m not able)|as an ai)\b"
+)
+
+
+def _fits(query: set[str], name: str) -> bool:
+    """Every word of the tool's name (longer than two letters) starts like a word of the query."""
+    parts = [w for w in words(name) if len(w) > 2]
+    return bool(parts) and all(any(q[:4] == p[:4] for q in query) for p in parts)
+
+
+def needless_refusal(row: Trajectory) -> str | None:
+    """An answer that refuses although a call is right.
+
+    Certain where `gold` names a call; else where a tool's whole name is asked for in the query. A
+    refusal with no fitting tool, or with gold "[]", is what irrelevance rows teach.
+    """
+    target = row.target
+    if target is None or target.tool_calls or row.gold == "[]" or not row.tools:
+        return None
+    opening = target.content[:200].casefold().replace("\u2019", "'")
+    if not _REFUSAL.search(opening) or parse(target.content).calls:
+        return None
+    if row.gold:
+        return "needless_refusal:gold"
+    query = set(words(row.query))
+    fitting = next((t.name for t in row.tools if _fits(query, t.name)), None)
+    return f"needless_refusal:{fitting}" if fitting else None
+
+
+_OBSERVATION = re.compile(
+    r"^\s*(observation(?: \d+)?\s*:|<tool_response>|<\|?observation\|?>|function_response\s*:)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def observation_leak(row: Trajectory, min_chars: int = 60) -> str | None:
+    """No trained assistant turn writes an observation itself or quotes one that comes later.
+
+    A quote is the whole text of a later tool turn of at least `min_chars` characters: what the
+    turn could only know from the future.
+    """
+    for i, message in enumerate(row.messages):
+        if not message.trained:
+            continue
+        text = f"{message.thought}\n{message.content}"
+        if _OBSERVATION.search(text):
+            return "observation_leak:written"
+        later = (m.content.strip() for m in row.messages[i + 1 :] if m.role == "tool")
+        if any(len(t) >= min_chars and t in text for t in later):
+            return "observation_leak:quoted"
+    return None
