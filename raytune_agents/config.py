@@ -43,6 +43,8 @@ class ModelSection(Section):
     max_length: Positive = Field(768, description="longest prompt + answer in tokens")
     template: Literal["auto", "ours", "native"] = Field(
         "auto", description="auto = the model's own chat template where it renders tools, else ours")
+    tools: Literal["signature", "schema"] = Field(
+        "signature", description="how our template writes tools: compact, or full JSON Schema")
 
 
 class SourceSection(Section):
@@ -102,6 +104,7 @@ class LabelSection(Section):
     rules: list[str] = Field([], description="names in RULES; empty = all defaults")
     max_chars: Positive = Field(20_000, description="longest conversation in characters")
     min_outcome: Share = Field(0.5, description="positives whose known outcome is lower are rejected")
+    languages: list[str] = Field([], description="two-letter languages of requests; empty = any")
     duplicates: Literal["exact", "minhash", "off"] = Field("exact", description="duplicate search")
     minhash_threshold: Share = Field(0.8, description="Jaccard similarity of near duplicates")
     decontaminate: bool = Field(True, description="label training rows that leak val or test rows")
