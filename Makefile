@@ -1,0 +1,51 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+KIND   := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+LOCK   := requirements-$(KIND).txt
+STAMP  := $(VENV)/.installed-$(KIND)
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+
+export RAY_USAGE_STATS_ENABLED = 0
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: demo test slow faults lint install model clean
+
+demo: model
+	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo
+
+test: model
+	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/ray
+
+slow: model
+	$(BIN)/python -m pytest tests -m slow
+
+faults: model
+	$(BIN)/python -m pytest tests -m faults
+
+lint: install
+	$(BIN)/ruff check .
+
+install: $(STAMP)
+
+# torch first: its CPU build where one is at hand, else from PyTorch's CPU index. The lock has everything
+# else, without torchvision, torchaudio and torchcodec, which break `import peft` on CPU.
+$(STAMP): requirements-cpu.txt requirements-gpu.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if [ $(KIND) = cpu ]; then \
+	  $(BIN)/python -c 'import torch; assert torch.__version__.startswith("2.13.0")' 2>/dev/null || \
+	  $(BIN)/pip install -q --no-deps "torch==2.13.0+cpu" 2>/dev/null || \
+	  $(BIN)/pip install -q --no-deps --index-url $(TORCH_CPU_INDEX) "torch==2.13.0+cpu"; fi
+	@if [ $(KIND) = gpu ]; then $(BIN)/pip install -q "torch==2.13.0"; fi
+	$(BIN)/pip install -q --no-deps -r $(LOCK)
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The embedded model, converted once into the user's cache.
+model: install
+	$(BIN)/raytune-agents model
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

@@ -1,0 +1,73 @@
+"""What a user sees while it runs: a live display on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn
+
+LINE_EVERY_S = 10.0
+
+
+class Bar:
+    """Progress of one step: rows done, tokens, tokens/s, ETA."""
+
+    def __init__(self, console: Console, progress: Progress | None, name: str, total: int | None):
+        self.console, self.progress, self.name = console, progress, name
+        self.started = self.spoke = time.monotonic()
+        self.done, self.tokens, self.total, self.note = 0, 0, total, ""
+        self.task = progress.add_task(name, total=total, note="") if progress else None
+
+    def update(self, done: int = 0, tokens: int = 0, total: int | None = None, note: str | None = None) -> None:
+        """Add rows and tokens; on a log, at most one line every LINE_EVERY_S seconds."""
+        self.done, self.tokens = self.done + done, self.tokens + tokens
+        self.total = total if total is not None else self.total
+        self.note = note if note is not None else self.note
+        now = time.monotonic()
+        rate = f"{self.tokens / max(now - self.started, 1e-9):,.0f} tokens/s" if self.tokens else ""
+        text = "  ".join(part for part in (rate, self.note) if part)
+        if self.progress is not None:
+            self.progress.update(self.task, completed=self.done, total=self.total, note=text)
+        elif now - self.spoke > LINE_EVERY_S:
+            self.spoke = now
+            left = (self.total - self.done) / self.done * (now - self.started) if self.total and self.done else None
+            eta = f"  ETA {left:,.0f} s" if left is not None else ""
+            self.console.print(f"{self.name:<10} {self.done}/{self.total or '?'}  {text}{eta}", highlight=False)
+
+
+class Display:
+    """The one place that writes to the terminal while steps run."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(soft_wrap=True)
+        self.progress: Progress | None = None
+
+    def say(self, text: Any, style: str | None = None) -> None:
+        self.console.print(text, style=style, highlight=False)
+
+    @contextmanager
+    def live(self) -> Iterator[Display]:
+        """Show live bars on a terminal for as long as the block runs."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(),
+                   TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        with Progress(*columns, console=self.console, transient=True) as self.progress:
+            yield self
+        self.progress = None
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None) -> Iterator[Bar]:
+        """A bar for one step, removed when it ends."""
+        bar = Bar(self.console, self.progress, name, total)
+        try:
+            yield bar
+        finally:
+            if self.progress is not None:
+                self.progress.remove_task(bar.task)

