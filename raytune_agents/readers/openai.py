@@ -1,51 +1,46 @@
-"""OpenAI chat rows: messages + tools, each a list or JSON text of one."""
+"""OpenAI chat rows: messages + tools, each a list or JSON text of one (Orca AgentInstruct,
+When2Call SFT).
+
+axolotl's chat rows are the same with a `train` flag a turn. OpenHands trajectories (SWE-Gym) say
+`resolved`; other sets say `reward`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.shapes import call_of, calls_of, rest_of, role_of, tools_of
-from raytune_agents.readers.strict import text_of, value_of
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.calls import parse
+from raytune_agents.readers.react import structure
+from raytune_agents.readers.shapes import rest_of, tools_of
+from raytune_agents.readers.turns import episode, messages_of, score
+from raytune_agents.records import Message, Trajectory
 
-KNOWN = ("role", "content", "tool_calls", "function_call", "name", "tool_call_id", "weight",
-         "reasoning_content", "refusal")  # fmt: skip
-
-
-def message_of(item: Any) -> Message:
-    """One chat message; `weight` 0 or 1 is whether it is trained on, `reasoning_content` its
-    thought.
-    """
-    if not isinstance(item, dict):
-        raise RecordError(f"a message is {type(item).__name__}, not an object")
-    role = role_of(item.get("role"))
-    calls = calls_of(item.get("tool_calls"))
-    if item.get("function_call"):
-        calls = (*calls, call_of(value_of(item["function_call"])))
-    weight = item.get("weight")
-    return Message(
-        role,
-        text_of(item.get("content") if item.get("content") is not None else item.get("refusal")),
-        text_of(item.get("reasoning_content")),
-        calls if role == "assistant" else (),
-        text_of(item.get("name")),
-        text_of(item.get("tool_call_id")),
-        None if weight is None else bool(weight),
-    )
-
-
-def messages_of(value: Any) -> tuple[Message, ...]:
-    """A `messages` column."""
-    items = value_of(value)
-    if not isinstance(items, list):
-        raise RecordError(f"messages are {type(items).__name__}, not a list")
-    return tuple(message_of(m) for m in items)
+USED = ("id", "uuid", "instance_id", "messages", "tools", "functions", "resolved", "reward")
 
 
 def read(row: dict[str, Any]) -> Trajectory:
-    return Trajectory(
-        messages_of(row["messages"]),
-        tools_of(row.get("tools") or row.get("functions")),
-        source_id=str(row.get("id", "")),
-        meta=rest_of(row, "id", "messages", "tools", "functions"),
+    tools = tools_of(row.get("tools") or row.get("functions"))
+    messages = [with_calls(m) for m in messages_of(row["messages"])]
+    style: dict[str, Any] = {}
+    if not tools and not any(m.tool_calls or m.role == "tool" for m in messages):
+        messages, style = structure(messages)
+    word = next((k for k in ("resolved", "reward") if row.get(k) is not None), "")
+    make = episode if style else Trajectory
+    return make(
+        tuple(messages),
+        tools,
+        source_id=str(next((row[k] for k in USED[:3] if row.get(k) is not None), "")),
+        outcome=score(row[word]) if word else None,
+        outcome_word=f"{word}={row[word]}" if word else "",
+        meta=rest_of(row, *USED) | style,
     )
+
+
+def with_calls(message: Message) -> Message:
+    """An assistant turn whose text is `<TOOLCALL>[...]</TOOLCALL>` (When2Call), with its calls."""
+    text = message.content.strip()
+    if message.role == "assistant" and text.startswith("<TOOLCALL>"):
+        found = parse(text.removeprefix("<TOOLCALL>").removesuffix("</TOOLCALL>"))
+        if found.calls:
+            return Message("assistant", "", message.thought, found.calls, loss=message.loss)
+    return message

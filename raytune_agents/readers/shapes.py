@@ -100,16 +100,20 @@ def type_schema(text: str) -> tuple[dict[str, Any], bool]:
     return json.loads(schema), optional
 
 
+NULLABLE = ("default", "const", "example", "examples")
+
+
 def clean_schema(node: Any) -> Any:
     """A JSON Schema with other type words (dict, float, tuple, any ...) and `required: true` put
     right.
 
     Walks properties, items, additionalProperties and anyOf only: a property may be called "type".
-    Returns `node` itself where nothing had to change, so that the source's own text can be kept.
+    Null members go (tables of unlike schemas have them). Returns `node` itself where nothing had to
+    change, so that the source's own text can be kept.
     """
     if not isinstance(node, dict):
         return node
-    out = dict(node)
+    out = {k: v for k, v in node.items() if v is not None or k in NULLABLE}
     kind = node.get("type")
     if isinstance(kind, str) and kind not in SCHEMA_TYPES:
         del out["type"]
@@ -119,7 +123,7 @@ def clean_schema(node: Any) -> Any:
         del out["required"]
     properties = node.get("properties")
     if isinstance(properties, dict):
-        out["properties"] = {k: clean_schema(v) for k, v in properties.items()}
+        out["properties"] = {k: clean_schema(v) for k, v in properties.items() if v is not None}
         inner = [k for k, v in properties.items() if _says_required(v)]
         if inner:
             listed = needed if isinstance(needed, list) else []
@@ -222,7 +226,7 @@ def call_of(item: Any, raw: str = "") -> ToolCall:
     if not isinstance(item, dict):
         raise RecordError(f"a call is {type(item).__name__}, not an object")
     function = item.get("function", item)
-    name = function.get("name") if isinstance(function, dict) else None
+    name = function.get("name", function.get("tool")) if isinstance(function, dict) else None
     if not isinstance(name, str):
         raise RecordError("a call without a name")
     arguments = function.get("arguments", function.get("parameters", {}))

@@ -1,5 +1,6 @@
-"""xLAM function calling (60k): query, tools, answers; the last two are JSON text.
+"""xLAM function calling (60k) and Hammer's test sets: query, tools, answers.
 
+In xLAM the last two are JSON text; Hammer's answers say {tool, parameters}, its query may be turns.
 `parameters` is a flat map with Python type words there, or JSON Schema in sets that follow the
 shape.
 """
@@ -10,17 +11,17 @@ from typing import Any
 
 from raytune_agents.readers.shapes import calls_of, rest_of, tools_of
 from raytune_agents.readers.strict import text_of
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.readers.turns import messages_of
+from raytune_agents.records import Message, Trajectory
 
 
 def read(row: dict[str, Any]) -> Trajectory:
     query = row["query"]
-    if not isinstance(query, str):
-        raise RecordError(f"query is {type(query).__name__}, not text")
+    prompt = (Message("user", query),) if isinstance(query, str) else messages_of(query)
     calls = calls_of(row["answers"])
     target = Message("assistant", text_of(row.get("answer_text")), tool_calls=calls)
     return Trajectory(
-        (Message("user", query), target),
+        (*prompt, target),
         tools_of(row["tools"]),
         source_id=str(row.get("id", "")),
         gold="" if calls else "[]",

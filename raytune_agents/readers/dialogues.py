@@ -1,0 +1,68 @@
+"""API-Bank and ToolTalk: dialogues in which API steps stand beside what is said.
+
+API-Bank has API turns of their own (or, in its training rows, `expected_output` "API-Request:
+[...]"); ToolTalk lists the calls made before an assistant's words under `apis`. Every call is
+followed by its result as a tool turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.calls import parse
+from raytune_agents.readers.shapes import rest_of, role_of
+from raytune_agents.readers.strict import dump, text_of
+from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+
+
+def _seen(name: str, result: Any, error: Any) -> Message:
+    return Message("tool", text_of(result) if not error else dump({"exception": error}), name=name)
+
+
+def api_bank(row: dict[str, Any]) -> Trajectory:
+    if "turns" not in row:
+        return _request(row)
+    messages: list[Message] = []
+    for turn in row["turns"]:
+        if turn["role"] != "API":
+            messages.append(Message(role_of(turn["role"]), text_of(turn["text"])))
+            continue
+        call = ToolCall(turn["api_name"], dump(turn["param_dict"]))
+        last = messages[-1] if messages else Message("user")
+        if last.role == "assistant" and not last.tool_calls:
+            messages[-1] = replace(last, tool_calls=(call,))
+        else:
+            messages.append(Message("assistant", tool_calls=(call,)))
+        result = turn.get("result") or {}
+        messages.append(_seen(call.name, result.get("output"), result.get("exception")))
+    key = text_of(row.get("file"))
+    return Trajectory(tuple(messages), source_id=key, meta=rest_of(row, "file", "turns"))
+
+
+def _request(row: dict[str, Any]) -> Trajectory:
+    said = text_of(row.get("expected_output", row.get("output")))
+    calls = parse(said.split("API-Request:", 1)[-1].strip()).calls
+    if "API-Request:" in said and not calls:
+        raise RecordError(f"the API request cannot be parsed: {said[:60]!r}")
+    target = Message("assistant", "" if calls else said, tool_calls=calls)
+    prompt = [
+        Message("system", text_of(row["instruction"])),
+        Message("user", text_of(row["input"])),
+    ]
+    key = f"{row.get('file', '')}.{row.get('id', '')}".strip(".")
+    meta = rest_of(row, "instruction", "input", "output", "expected_output")
+    return Trajectory((*prompt, target), source_id=key, meta=meta)
+
+
+def tooltalk(row: dict[str, Any]) -> Trajectory:
+    messages: list[Message] = []
+    for turn in row["conversation"]:
+        for step in turn.get("apis") or []:
+            asked = step["request"]
+            call = ToolCall(asked["api_name"], dump(asked["parameters"]))
+            messages.append(Message("assistant", tool_calls=(call,)))
+            messages.append(_seen(call.name, step.get("response"), step.get("exception")))
+        messages.append(Message(role_of(turn["role"]), text_of(turn["text"])))
+    meta = rest_of(row, "conversation", "conversation_id")
+    return Trajectory(tuple(messages), source_id=text_of(row["conversation_id"]), meta=meta)

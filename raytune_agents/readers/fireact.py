@@ -1,0 +1,58 @@
+"""FireAct: fine-tuning rows (alpaca with the whole trajectory in `output`, or messages) and its
+runs.
+
+A run has `traj`, a list of turns or one text; the prompt of the Llama runs is part of that text.
+The last observation, "Episode finished, reward = True", is the outcome where the row has no own
+field.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.readers.react import split_text, structure
+from raytune_agents.readers.shapes import rest_of
+from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.turns import episode, messages_of, score
+from raytune_agents.records import Message, Trajectory
+
+REWARD = re.compile(r"reward = (\w[\w.]*)")
+PROMPT = re.compile(r"(.*### Instruction:\n)(.*?)(\n\n### Response:\n)", re.DOTALL)
+
+
+def read(row: dict[str, Any]) -> Trajectory:
+    if "messages" in row:
+        return _row(messages_of(row["messages"]), row, {}, "messages")
+    if "output" in row:
+        question = "\n".join(filter(None, (text_of(row["instruction"]), text_of(row.get("input")))))
+        return _text(question, text_of(row["output"]), row, {}, "instruction", "input", "output")
+    traj = row["traj"]
+    if not isinstance(traj, str):
+        return _row(messages_of(traj), row, {}, "traj")
+    found = PROMPT.match(traj)
+    meta = {"head": found[0]} if found else {}
+    question, body = (found[2], traj[found.end() :]) if found else ("", traj)
+    return _text(question, body, row, meta, "traj", "traj_by_line")
+
+
+def _text(
+    question: str, body: str, row: dict[str, Any], meta: dict[str, Any], *used: str
+) -> Trajectory:
+    """What stands before the first Thought belongs to the question: it is not the agent's text."""
+    turns, around = split_text(body)
+    lead = around.get("lead", "")
+    user = Message("user", f"{question}\n{lead}" if lead else question)
+    return _row([user, *turns], row, meta | around, *used)
+
+
+def _row(
+    messages: list[Message], row: dict[str, Any], meta: dict[str, Any], *used: str
+) -> Trajectory:
+    turns, style = structure(messages)
+    made = episode(turns, meta=rest_of(row, "id", *used) | meta | style)
+    after = made.meta.get("after", [""])[-1]
+    said = row["reward"] if "reward" in row else (REWARD.findall(after) or [None])[-1]
+    fields = {"outcome": score(said), "outcome_word": "" if said is None else f"reward = {said}"}
+    return replace(made, source_id=str(row.get("id", "")), **fields)

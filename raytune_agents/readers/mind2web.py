@@ -1,0 +1,46 @@
+"""Mind2Web raw rows: a task on a website, page by page, with the element that was acted on.
+
+A page's cleaned HTML is the observation before its action; raw HTML and the other candidates are
+left out (megabytes a row). Its AgentTuning form is plain `conversations`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.readers.shapes import rest_of
+from raytune_agents.readers.strict import text_of
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
+
+_ELEMENT = '"element": {"type": "string", "description": "backend_node_id in the page"}'
+_CLICK = f'{{"type": "object", "properties": {{{_ELEMENT}}}, "required": ["element"]}}'
+_VALUE = (
+    f'{{"type": "object", "properties": {{{_ELEMENT}, "value": {{"type": "string"}}}}, '
+    '"required": ["element", "value"]}'
+)
+TOOLS = (
+    ToolSpec("CLICK", "Click an element of the page", _CLICK),
+    ToolSpec("TYPE", "Type text into an element of the page", _VALUE),
+    ToolSpec("SELECT", "Select an option of an element of the page", _VALUE),
+)
+
+
+def read(row: dict[str, Any]) -> Trajectory:
+    task = f"Task: {row['confirmed_task']}\nWebsite: {text_of(row.get('website'))}"
+    messages: list[Message] = []
+    for action in row["actions"]:
+        page = text_of(action.get("cleaned_html"))
+        if messages:
+            messages.append(Message("tool", page, name=messages[-1].tool_calls[0].name))
+        else:
+            messages.append(Message("user", f"{task}\n\n{page}"))
+        operation = action["operation"]
+        element = next((text_of(c["backend_node_id"]) for c in action["pos_candidates"]), "none")
+        value = {} if operation["op"] == "CLICK" else {"value": text_of(operation.get("value"))}
+        call = ToolCall.of(operation["op"], element=element, **value)
+        messages.append(Message("assistant", tool_calls=(call,)))
+    if not messages:
+        raise RecordError("a task without actions")
+    key = text_of(row.get("annotation_id"))
+    meta = rest_of(row, "annotation_id", "confirmed_task", "actions")
+    return Trajectory(tuple(messages), TOOLS, source_id=key, meta=meta)

@@ -1,0 +1,58 @@
+"""Seal-Tools and NESTFUL: one request, several calls, later ones using the results of earlier ones.
+
+Seal-Tools writes tools and answer as Python literals inside the prompt; `responses` (API_call_0
+...) are the names of results, NESTFUL's `label` (var1, used as $var1.key$) likewise: they become
+the call's id.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from raytune_agents.readers.shapes import call_of, rest_of, tools_of
+from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+
+LISTED = re.compile(r"api_list = (\[.*\])\s*\ntask_instruction = (.*?)\s*\nOutput:", re.DOTALL)
+
+
+def seal_tools(row: dict[str, Any]) -> Trajectory:
+    asked, answered = (text_of(t["value"]) for t in row["conversations"][:2])
+    found = LISTED.search(asked)
+    if not found:
+        raise RecordError("no api_list and task_instruction in the prompt")
+    tools = [_tool(t) for t in value_of(found[1])]
+    calls = tuple(_call(c) for c in value_of(answered))
+    query = found[2][1:-1] if found[2][:1] in "\"'" else found[2]
+    return Trajectory(
+        (Message("user", query), Message("assistant", tool_calls=calls)),
+        tools_of(tools),
+        source_id=text_of(row.get("id")),
+        meta=rest_of(row, "id", "conversations"),
+    )
+
+
+def _tool(item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": item["api_name"],
+        "description": item.get("api_description", ""),
+        "parameters": item.get("parameters", {}),
+        "required": item.get("required", []),
+    }
+
+
+def _call(item: dict[str, Any]) -> ToolCall:
+    names = item.get("responses") or [""]
+    return call_of({"name": item["api"], "arguments": item["parameters"], "id": names[0]})
+
+
+def nestful(row: dict[str, Any]) -> Trajectory:
+    steps = value_of(row["output"])
+    calls = tuple(call_of(s | {"id": text_of(s.get("label")).lstrip("$")}) for s in steps)
+    return Trajectory(
+        (Message("user", text_of(row["input"])), Message("assistant", tool_calls=calls)),
+        tools_of(row.get("tools")),
+        source_id=text_of(row.get("sample_id")),
+        meta=rest_of(row, "input", "output", "tools", "sample_id"),
+    )

@@ -1,0 +1,45 @@
+"""Collected interactions with a human rating: input, output, task_type, rating (JSON lines or CSV).
+
+The outcome is the rating's share of the scale, rating / `rating_max`; a share below `min_rating`
+makes the row a failure (pool "negative.rated"). The scale is never guessed: a rating above its
+top is a bad row whose reason says what to set.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.calls import parse
+from raytune_agents.readers.shapes import rest_of, tools_of
+from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.turns import messages_of
+from raytune_agents.records import Message, RecordError, Trajectory
+
+
+def read(row: dict[str, Any], min_rating: float = 0.8, rating_max: float = 1.0) -> Trajectory:
+    top = float(row.get("rating_max") or rating_max)
+    try:
+        rating = float(row["rating"])
+    except (TypeError, ValueError):
+        raise RecordError(f"rating {row['rating']!r} is not a number") from None
+    if not 0 <= rating <= top:
+        raise RecordError(
+            f"rating {rating:g} is outside the scale 0 to {top:g}; set read.sources.rating_max"
+        )
+    tools = tools_of(row.get("tools"))
+    asked = row["input"]
+    prompt = messages_of(asked) if isinstance(asked, list) else [Message("user", text_of(asked))]
+    output = text_of(row["output"])
+    found = parse(output) if tools else None
+    calls = found.calls if found else ()
+    target = Message("assistant", found.text if found and calls else output, tool_calls=calls)
+    share = rating / top
+    return Trajectory(
+        (*prompt, target),
+        tools,
+        source_id=text_of(row.get("id")),
+        outcome=share,
+        outcome_word=f"rating={row['rating']}",
+        pool="positive" if share >= min_rating else "negative.rated",
+        meta=rest_of(row, "id", "input", "output", "rating", "tools"),
+    )

@@ -1,0 +1,182 @@
+"""ReAct text <-> structured turns: Thought / Action / Observation in the spellings sources use.
+
+`Action: search[x]`, `Action: f(a, b)`, `Action: f` + `Action Input: {...}`, a fenced block, or a
+bare command become a tool call; the turn after it becomes a tool turn. What is needed to write
+the very same text again is kept in `meta["react"]`; a turn that would not come back letter for
+letter stays plain text, so `write` is exact for every row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.records import Message, ToolCall, Trajectory
+
+THOUGHT = r"(?:Thought|THOUGHT|Think|Thoughts)(?: ?\d+)?:\s*"
+ACTION = r"(?:Action|ACTION|Act)(?: ?\d+)?:\s*"
+TURN = re.compile(rf"(?:({THOUGHT})(.*?)(\s*\n\s*))?({ACTION})(.*)", re.DOTALL)
+LAST = re.compile(rf"({THOUGHT})(.*?)(\s*\n\s*)(Final Answer:.*)", re.DOTALL)
+INPUT = re.compile(r"([^\n]+?)(\s*\nAction Input(?: ?\d+)?:\s*)(.*)", re.DOTALL)
+NAME = r"[A-Za-z_][\w.-]*"
+BRACKET = re.compile(rf"({NAME})\[(.*)\]", re.DOTALL)
+PAREN = re.compile(rf"({NAME})\((.*)\)", re.DOTALL)
+FENCE = re.compile(rf"({NAME})(\s*\n)```(\w*)\n(.*)\n```", re.DOTALL)
+SEEN = re.compile(r"Observation(?: ?\d+)?:\s*|The output of the OS:\s*")
+CUT = re.compile(r"\n(?=(?:Observation|Thought|Action)(?: ?\d+)?:)")
+DEFAULT = {"action": "Action: ", "input": "\nAction Input: ", "observation": "Observation: "}
+
+
+# --- one turn ---------------------------------------------------------------------------------
+
+
+def _call(body: str, style: dict[str, str]) -> ToolCall:
+    """The call that stands after the action label; the form is told by the argument's key."""
+    if found := INPUT.fullmatch(body):
+        style["input"] = found[2]
+        return ToolCall(found[1], _object(found[3]))
+    if found := BRACKET.fullmatch(body):
+        return ToolCall.of(found[1], input=found[2])
+    if found := FENCE.fullmatch(body):
+        style["fence"] = found[2]
+        return ToolCall.of(found[1], lang=found[3], code=found[4])
+    if found := PAREN.fullmatch(body):
+        return ToolCall.of(found[1], args=found[2])
+    if re.fullmatch(NAME, body):
+        return ToolCall(body)
+    return ToolCall.of("act", command=body)
+
+
+def _object(text: str) -> str:
+    try:
+        if isinstance(json.loads(text), dict):
+            return text
+    except (ValueError, RecursionError):
+        pass
+    return json.dumps({"action_input": text}, ensure_ascii=False)
+
+
+def _body(call: ToolCall, style: dict[str, str]) -> str:
+    args = call.args if "input" not in style else {}
+    if "input" in style:
+        try:
+            args = call.args
+        except ValueError:
+            args = {}
+        plain = args.get("action_input") if list(args) == ["action_input"] else None
+        return f"{call.name}{style['input']}{call.arguments if plain is None else plain}"
+    if list(args) == ["input"]:
+        return f"{call.name}[{args['input']}]"
+    if list(args) == ["args"]:
+        return f"{call.name}({args['args']})"
+    if list(args) == ["lang", "code"]:
+        return f"{call.name}{style.get('fence', chr(10))}```{args['lang']}\n{args['code']}\n```"
+    if list(args) == ["command"]:
+        return str(args["command"])
+    return call.name if not args else f"{call.name}[{call.arguments}]"
+
+
+def turn_text(message: Message, style: dict[str, str]) -> str:
+    """The text of an assistant or tool turn in this spelling."""
+    if message.role == "tool":
+        return style.get("observation", "") + message.content
+    thought = style.get("thought", "Thought: ") + message.thought + style.get("gap", "\n")
+    calls = "\n".join(style.get("action", "Action: ") + _body(c, style) for c in message.tool_calls)
+    return (thought if message.thought else "") + (calls or message.content)
+
+
+def _structured(message: Message) -> tuple[Message, dict[str, str]]:
+    """The turn with thought and call apart, and its spelling; as it was, and {}, else."""
+    style: dict[str, str] = {}
+    text = message.content
+    if (found := TURN.fullmatch(text)) and "\nAnswer:" not in (found[2] or ""):
+        call = _call(found[5], style)
+        made = replace(message, content="", thought=found[2] or "", tool_calls=(call,))
+        style["action"] = found[4]
+    elif (found := LAST.fullmatch(text)) and found[2]:
+        made = replace(message, content=found[4], thought=found[2])
+    else:
+        return message, {}
+    if found[1]:
+        style |= {"thought": found[1], "gap": found[3]}
+    return (made, style) if turn_text(made, style) == text else (message, {})
+
+
+# --- a conversation ------------------------------------------------------------------------------
+
+
+def structure(messages: Iterable[Message]) -> tuple[list[Message], dict[str, Any]]:
+    """ReAct text of assistant turns -> thoughts, calls, tool turns; and meta to write it back.
+
+    Returns the turns unchanged and {} where no assistant turn is ReAct text. The first spelling seen
+    is the row's; a turn that spells otherwise is listed under "turns".
+    """
+    turns = list(messages)
+    style: dict[str, Any] = {}
+    odd: dict[str, dict[str, str]] = {}
+    for i, m in enumerate(turns):
+        if m.role == "assistant" and not m.tool_calls:
+            turns[i], own = _structured(m)
+            style = own | style
+            other = "input" in style and "input" not in own
+            if other or any(style[k] != v for k, v in own.items()):
+                odd[str(i)] = own
+    if not any(m.tool_calls for m in turns):
+        return list(messages), {}
+    end = max(i for i, m in enumerate(turns) if m.role == "assistant")
+    seen = [i for i in range(1, end) if turns[i].role == "user" and turns[i - 1].tool_calls]
+    found = SEEN.match(turns[seen[0]].content) if seen else None
+    prefix = found[0] if found else ""
+    if not all(turns[i].content.startswith(prefix) for i in seen):
+        prefix = ""
+    for i in seen:
+        name, text = turns[i - 1].tool_calls[-1].name, turns[i].content[len(prefix) :]
+        turns[i] = replace(turns[i], role="tool", content=text, name=name)
+    return turns, {"react": style | {"observation": prefix} | ({"turns": odd} if odd else {})}
+
+
+def conversation(row: Trajectory) -> list[dict[str, str]]:
+    """The {role, content} turns that the row's ReAct text was read from, letter for letter."""
+    style = row.meta.get("react", DEFAULT)
+    odd = style.get("turns", {})
+    out = []
+    for i, m in enumerate(row.messages):
+        text = m.content
+        if m.role in ("assistant", "tool"):
+            text = turn_text(m, odd.get(str(i), style))
+        out.append({"role": "user" if m.role == "tool" else m.role, "content": text})
+    return out + [{"role": "user", "content": text} for text in row.meta.get("after", [])]
+
+
+# --- a whole trajectory in one text -----------------------------------------------------------
+
+
+def split_text(text: str) -> tuple[list[Message], dict[str, str]]:
+    """`Thought: ... Action: ... Observation: ...` in one text -> turns, and what stands around
+    them.
+    """
+    body = text.rstrip("\n")
+    parts = CUT.split(body)
+    lead = "" if re.match(rf"{THOUGHT}|{ACTION}|{SEEN.pattern}", parts[0]) else parts.pop(0)
+    turns: list[Message] = []
+    for part in parts:
+        role = "user" if SEEN.match(part) else "assistant"
+        last = turns[-1] if turns else None
+        same = last is not None and last.role == role
+        if same and (role == "user" or re.match(ACTION, part)):
+            turns[-1] = replace(last, content=f"{last.content}\n{part}")
+        else:
+            turns.append(Message(role, part))
+    around = {"lead": lead, "tail": text[len(body) :]}
+    return turns, {k: v for k, v in around.items() if v}
+
+
+def text(row: Trajectory) -> str:
+    """The one text that `split_text` read the row's turns from, letter for letter."""
+    first = next((i for i, m in enumerate(row.messages) if m.role == "assistant"), 0)
+    parts = [t["content"] for t in conversation(row)[first:]]
+    lead = row.meta.get("lead", "")
+    return "\n".join([lead] * bool(lead) + parts) + row.meta.get("tail", "")

@@ -1,0 +1,84 @@
+"""Software-engineering runs: nebius/SWE-agent-trajectories and SWE-agent's own .traj files.
+
+The command of a turn stands in its last fenced block; it becomes a call of `bash`, what is before
+it the thought. nebius says `target`: the tests passed. A .traj says only that a patch was
+submitted, which is not success: its outcome stays unknown. (SWE-Gym's OpenHands rows are plain
+messages: `openai`.)
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from raytune_agents.readers.shapes import rest_of
+from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.turns import episode, message_of, score
+from raytune_agents.records import Message, ToolCall, Trajectory
+
+FENCED = re.compile(r"(.*?)\s*```(?:\w*)\n(.*?)\n?```\s*", re.DOTALL)
+
+
+def _command(text: str) -> Message:
+    """`thought ```command``` ` as thought and call; the text as it is where it has none."""
+    found = FENCED.fullmatch(text) if text.count("```") == 2 else None
+    if found:
+        return Message("assistant", thought=found[1], tool_calls=(_bash(found[2]),))
+    return Message("assistant", text)
+
+
+def _bash(command: str) -> ToolCall:
+    return ToolCall.of("bash", command=command)
+
+
+def _observed(messages: list[Message], text: str) -> Message:
+    """A user turn: an observation after a call, else the user's own."""
+    calls = messages[-1].tool_calls if messages else ()
+    return Message("tool", text, name=calls[-1].name) if calls else Message("user", text)
+
+
+def nebius(row: dict[str, Any]) -> Trajectory:
+    messages: list[Message] = []
+    for turn in row["trajectory"]:
+        text = text_of(turn.get("text"))
+        if turn["role"] == "system":
+            messages.append(Message("system", text_of(turn.get("system_prompt")) or text))
+        elif turn["role"] == "ai":
+            messages.append(_command(text))
+        else:
+            messages.append(_observed(messages, text))
+    return episode(
+        messages,
+        source_id=text_of(row.get("instance_id")),
+        outcome=score(row.get("target")),
+        outcome_word=f"target={row.get('target')}, {row.get('exit_status')}",
+        meta=rest_of(row, "trajectory", "target", "instance_id"),
+    )
+
+
+def swe_agent(row: dict[str, Any]) -> Trajectory:
+    messages: list[Message] = []
+    for turn in row["history"]:
+        made = message_of({k: v for k, v in turn.items() if k != "thought"})
+        if made.role == "assistant":
+            thought = text_of(turn.get("thought")).rstrip()
+            action = text_of(turn.get("action")).rstrip("\n")
+            calls = made.tool_calls or ((_bash(action),) if action else ())
+            made = Message("assistant", "" if calls else made.content, thought, calls)
+            if not calls:
+                made = _command(made.content)
+        elif made.role == "user" and not turn.get("is_demo"):
+            made = _observed(messages, made.content)
+        elif made.role == "tool":
+            calls = messages[-1].tool_calls if messages else ()
+            ids = turn.get("tool_call_ids") or [made.tool_call_id]
+            name = made.name or (calls[0].name if calls else "")
+            made = Message("tool", made.content, name=name, tool_call_id=text_of(ids[0]))
+        messages.append(made)
+    info = row.get("info") or {}
+    return episode(
+        messages,
+        outcome=score(info.get("resolved")),
+        outcome_word=text_of(info.get("exit_status")),
+        meta=rest_of(row, "trajectory", "history"),
+    )

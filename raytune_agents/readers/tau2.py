@@ -1,0 +1,48 @@
+"""tau2-bench runs: one simulation a row, or the whole file {simulations, tasks, info}.
+
+The user simulator has tools of its own there; its calls and their results are not seen by the
+agent and go to `meta["user_calls"]`. `reward_info` can be missing: then the outcome is not known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.readers.shapes import rest_of
+from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.turns import episode, message_of, score, with_system
+from raytune_agents.records import Message, Trajectory
+
+
+def read(row: dict[str, Any]) -> Trajectory | list[Trajectory]:
+    if "simulations" in row:
+        about = (row.get("info") or {}).get("environment_info") or {}
+        return [_one(s, about.get("policy")) for s in row["simulations"]]
+    return _one(row, None)
+
+
+def _one(run: dict[str, Any], policy: str | None) -> Trajectory:
+    messages: list[Message] = []
+    hidden: list[Any] = []
+    for item in run["messages"]:
+        if item.get("requestor") == "user" or (item["role"] == "user" and item.get("tool_calls")):
+            hidden.append({k: item.get(k) for k in ("role", "content", "tool_calls")})
+        if item.get("requestor") == "user":
+            continue
+        if item["role"] != "tool":
+            messages.append(message_of({k: v for k, v in item.items() if k != "name"}))
+            continue
+        call = item.get("id") or ""
+        names = {c.id: c.name for m in messages for c in m.tool_calls}
+        content = text_of(item.get("content"))
+        messages.append(Message("tool", content, name=names.get(call, ""), tool_call_id=call))
+    about = run.get("reward_info") or {}
+    reason = text_of(run.get("termination_reason"))
+    meta = rest_of(run, "id", "messages") | ({"user_calls": hidden} if hidden else {})
+    return episode(
+        with_system(policy, messages),
+        source_id=text_of(run.get("id")),
+        outcome=score(about.get("reward")),
+        outcome_word=f"reward={about.get('reward')}, {reason}" if about else reason,
+        meta=meta,
+    )

@@ -1,0 +1,83 @@
+"""ToolAlpaca: APIs with instructions and golden calls, or with `Instances` of simulated runs.
+
+Tools come from Function_Description, whose "Parameters: {...}" line holds words such as
+"Required. string. ...". An instance that was stopped or could not be parsed is a failure; of the
+others the source does not say whether they are right.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from raytune_agents.readers.shapes import rest_of, type_schema
+from raytune_agents.readers.strict import dump, text_of, value_of
+from raytune_agents.readers.turns import episode
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
+
+PARAMETERS = re.compile(r"(?:^|\n)Parameters: (\{.*?\})(?=\nOutput:|\n*$)", re.DOTALL)
+WORDS = re.compile(r"(Required\.?\s+)?(?:Optional\.?\s+)?(\w+(?:\[\w+\])?)\.\s*(.*)", re.DOTALL)
+FAILED = ("Agent stopped", "Could not parse")
+LONG = ("Documentation", "NLDocumentation", "Functions", "Function_Description", "Instructions",
+        "Golden_Answers", "Instances", "Introduction", "Function_Projection")  # fmt: skip
+
+
+def read(row: dict[str, Any]) -> list[Trajectory]:
+    tools = tuple(_tool(n, d) for n, d in row["Function_Description"].items() if n != "components")
+    meta, api = rest_of(row, *LONG), text_of(row.get("Name"))
+    if "Instances" in row:
+        found = [(i, x) for i, x in enumerate(row["Instances"]) if isinstance(x, dict)]
+        rows = [_instance(x, tools, f"{api}.{i}", meta) for i, x in found]
+    else:
+        pairs = enumerate(zip(row["Instructions"], row["Golden_Answers"]))
+        rows = [_golden(q, a, tools, f"{api}.{i}", meta) for i, (q, a) in pairs]
+    if not rows:
+        raise RecordError("no instance is used")
+    return rows
+
+
+def _tool(name: str, description: str) -> ToolSpec:
+    found = PARAMETERS.search(description)
+    listed = value_of(found[1]) if found else {}
+    properties, required = {}, []
+    for key, text in listed.items():
+        words = WORDS.match(text_of(text))
+        kind = type_schema(words[2].lower())[0] if words else {}
+        properties[key] = kind | {"description": (words[3] if words and kind else text_of(text))}
+        if words and words[1]:
+            required.append(key)
+    schema = {"type": "object", "properties": properties, "required": required}
+    return ToolSpec(name, description[: found.start()] if found else description, dump(schema))
+
+
+def _golden(
+    query: str, answer: Any, tools: tuple[ToolSpec, ...], key: str, meta: dict[str, Any]
+) -> Trajectory:
+    calls = tuple(ToolCall(a["Action"], text_of(a["Action_Input"]) or "{}") for a in answer)
+    messages = (Message("user", text_of(query)), Message("assistant", tool_calls=calls))
+    return Trajectory(messages, tools, source_id=key, meta=meta)
+
+
+def _instance(
+    run: dict[str, Any], tools: tuple[ToolSpec, ...], key: str, meta: dict[str, Any]
+) -> Trajectory:
+    messages = [Message("user", text_of(run["input"]))]
+    for (action, given, log), seen in run.get("intermediate_steps") or []:
+        thought = re.split(r"\n?(?:ASSISTANT )?Action:", text_of(log), maxsplit=1)[0].strip()
+        calls = (ToolCall(text_of(action), text_of(given) or "{}"),)
+        messages.append(Message("assistant", "", thought, calls))
+        messages.append(Message("tool", text_of(seen), name=text_of(action)))
+    output = text_of(run.get("output"))
+    failed = output.startswith(FAILED)
+    if output and not failed:
+        messages.append(Message("assistant", output))
+    elif len(messages) == 1:
+        messages.append(Message("assistant", output.removeprefix("Could not parse LLM output: ")))
+    return episode(
+        messages,
+        tools,
+        source_id=key,
+        outcome=0.0 if failed else None,
+        outcome_word=output[:60] if failed else "answered",
+        meta=meta | rest_of(run, "input", "output", "intermediate_steps"),
+    )

@@ -1,0 +1,138 @@
+"""ToolBench: answer trees (`tree`, `win`) and converted runs (`answer.answer_details`).
+
+A tree gives the path to its final answer, and every branch that ended elsewhere as a failed run
+of its own (pool "negative.dead_branch"). "Finish" is a tool there: giving an answer is the
+success that the source knows (`win`, return_type give_answer), giving up and running out of steps
+are failures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from raytune_agents.readers.shapes import rest_of, tools_of
+from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.readers.turns import episode, messages_of
+from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+
+CUT_CALL = re.compile(r"\{'name': '([^']*)', 'arguments': '(.*?)(?:', 'respon.*|'?)", re.DOTALL)
+GIVEN = re.compile(r'"return_type":\s*"(\w+)"')
+
+
+def read(row: dict[str, Any]) -> list[Trajectory]:
+    about = row["answer_generation"]
+    win, finish = bool(row["win"]), text_of(about.get("finish_type"))
+    shown = messages_of((about.get("train_messages") or [[]])[0][:2])
+    prompt = shown or [Message("user", text_of(about.get("query")))]
+    tools = tools_of(about.get("function"))
+    name = text_of(row.get("file"))
+    best, dead = None, []
+    for i, path in enumerate(_paths(row["tree"]["tree"], [])):
+        answered = path[-1].get("observation_code") == 3
+        if win and answered and best is None:
+            best = path
+        else:
+            dead.append((i, path))
+    rows = []
+    if best is not None:
+        word = f"win, {finish}"
+        rows.append(episode([*prompt, *_turns(best)], tools, source_id=name, outcome=1.0,
+                            outcome_word=word, meta=rest_of(row, "tree", "compare_candidates",
+                                                            "answer_generation")))  # fmt: skip
+    elif win:
+        raise RecordError("win, but no branch of the tree gives an answer")
+    parents = ("@0",) if rows else ()
+    for i, path in dead:
+        word = "pruned" if path[-1].get("pruned") else "not the answer"
+        rows.append(
+            episode(
+                [*prompt, *_turns(path)],
+                tools,
+                source_id=f"{name}#{i}",
+                outcome=0.0,
+                outcome_word=word,
+                pool="negative.dead_branch",
+                parents=parents,
+            )
+        )
+    return rows
+
+
+def _paths(node: dict[str, Any], before: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The nodes from the root to every leaf. Recursive: rows are at most MAX_DEPTH deep."""
+    path = [*before, node]
+    children = node.get("children") or []
+    if not children and len(path) > 1:
+        yield path
+    for child in children:
+        yield from _paths(child, path)
+
+
+def _turns(path: list[dict[str, Any]]) -> list[Message]:
+    out, thoughts, action = [], [], ""
+    for node in path:
+        kind, text = node["node_type"], text_of(node.get("description"))
+        if kind == "Thought":
+            thoughts.append(text)
+        elif kind == "Action":
+            action = text
+        elif action:
+            out.append(
+                Message("assistant", "", "\n".join(thoughts), (ToolCall(action, text or "{}"),))
+            )
+            if node.get("observation") is not None:
+                out.append(Message("tool", text_of(node["observation"]), name=action))
+            thoughts, action = [], ""
+    return out + ([Message("assistant", "\n".join(thoughts))] if thoughts else [])
+
+
+def runs(row: dict[str, Any]) -> Trajectory:
+    answer = row["answer"]
+    final = text_of(answer.get("final_answer"))
+    messages: list[Message] = []
+    nodes = list(answer["answer_details"])
+    while nodes:
+        node = nodes[-1]
+        messages += _run_turns(node, row, final)
+        nodes = node.get("next") or []
+    given = (GIVEN.findall(final) or [""])[0]
+    return episode(
+        messages,
+        tools_of(row.get("available_tools")),
+        source_id=text_of(row.get("id")),
+        outcome=float(given == "give_answer"),
+        outcome_word=given or "no final answer",
+        meta=rest_of(row, "id", "query", "available_tools", "answer")
+        | {"method": answer.get("method"), "total_steps": answer.get("total_steps")},
+    )
+
+
+def _run_turns(node: dict[str, Any], row: dict[str, Any], final: str) -> list[Message]:
+    """A node of a converted run. A tool node is a Python dict as text, which some copies cut
+    short.
+    """
+    role, said = node["role"], node["message"]
+    if role == "user":
+        return [Message("user", text_of(row.get("query")) or text_of(said))]
+    if role == "tool":
+        call, seen = _call(said)
+        if call.name == "Finish":
+            return [Message("assistant", tool_calls=(ToolCall("Finish", final or call.arguments),))]
+        return [Message("assistant", tool_calls=(call,)), Message("tool", seen, name=call.name)]
+    return [Message(role, text_of(said))] if said else []
+
+
+def _call(said: Any) -> tuple[ToolCall, str]:
+    try:
+        value = value_of(said)
+    except RecordError:
+        value = None
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        arguments = value.get("arguments", {})
+        return ToolCall(value["name"], text_of(arguments) or "{}"), text_of(value.get("response"))
+    found = CUT_CALL.match(text_of(said))
+    if not found:
+        raise RecordError(f"a tool step that names no tool: {text_of(said)[:60]!r}")
+    return ToolCall(found[1], found[2].replace("\\n", "\n") or "{}"), ""

@@ -1,0 +1,51 @@
+"""When2Call: multiple-choice test rows and preference rows. (Its SFT rows are `openai`.)
+
+A test row gives the right answer, the other kinds stay in `meta["answers"]`. A preference row
+gives two: the chosen answer, and the rejected one (pool "negative.rejected") with the chosen as
+its parent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.readers.shapes import calls_of, rest_of, tools_of
+from raytune_agents.readers.strict import dump, text_of
+from raytune_agents.readers.turns import message_of, messages_of
+from raytune_agents.records import Message, Trajectory
+
+
+def test(row: dict[str, Any]) -> Trajectory:
+    kind = row["correct_answer"]
+    target = _answer(text_of(row["answers"][kind]), kind)
+    return Trajectory(
+        (Message("user", text_of(row["question"])), target),
+        tools_of(row["tools"]),
+        source_id=text_of(row["uuid"]),
+        gold="" if target.tool_calls else "[]",
+        meta=rest_of(row, "uuid", "question", "tools"),
+    )
+
+
+def pref(row: dict[str, Any]) -> list[Trajectory]:
+    prompt, tools = messages_of(row["messages"]), tools_of(row["tools"])
+    key, better, worse = text_of(row["uuid"]), row["chosen_type"], row["rejected_type"]
+    meta = rest_of(row, "uuid", "messages", "tools", "chosen_response", "rejected_response")
+    chosen = _answer(message_of(row["chosen_response"]).content, better)
+    rejected = _answer(message_of(row["rejected_response"]).content, worse)
+    gold = "" if chosen.tool_calls else "[]"
+    good = Trajectory((*prompt, chosen), tools, source_id=f"{key}.{worse}", gold=gold,
+                      outcome=1.0, outcome_word=f"chosen, {better}", meta=meta)  # fmt: skip
+    gold = gold or dump([{c.name: {k: [v] for k, v in c.args.items()}} for c in chosen.tool_calls])
+    bad = Trajectory((*prompt, rejected), tools, source_id=f"{key}.{worse}", gold=gold,
+                     outcome=0.0, outcome_word=f"rejected, {worse}", pool="negative.rejected",
+                     parents=("@0",), meta=meta)  # fmt: skip
+    return [good, bad]
+
+
+def _answer(text: str, kind: str) -> Message:
+    """The answer as a turn; of kind tool_call it is JSON text of one call or several."""
+    if kind == "tool_call":
+        body = text.strip().removeprefix("<TOOLCALL>").removesuffix("</TOOLCALL>")
+        return Message("assistant", tool_calls=calls_of(body))
+    return Message("assistant", text)
