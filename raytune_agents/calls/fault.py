@@ -10,10 +10,12 @@ recovery) are not seen here.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.calls.match import (
     BAD_GOLD,
+    Verdict,
     argument_error,
     arguments_of,
     call_error,
@@ -22,12 +24,13 @@ from raytune_agents.calls.match import (
 )
 from raytune_agents.calls.parse import DECODER_FAILED, WRONG_FORMAT, Parsed, parse
 from raytune_agents.calls.schema import ANY, Shape, find, shape
-from raytune_agents.records import Trajectory, canonical
+from raytune_agents.records import ToolCall, Trajectory, canonical
 
+Gold = dict[str, list[Any]]
 _DECODE = {DECODER_FAILED: "malformed_json", WRONG_FORMAT: "wrong_format"}
 
 
-def _argument_fault(given: dict[str, Any], gold: dict[str, list[Any]], form: Shape | None) -> str:
+def _argument_fault(given: dict[str, Any], gold: Gold, form: Shape | None) -> str:
     """The fault of one call of the right name."""
     kinds = form.kinds if form else {}
     required = set(form.required) if form else set()
@@ -73,44 +76,71 @@ def _count_fault(names: Counter[str], wanted: Counter[str], parsed: Parsed) -> s
     return "wrong_function" if names - wanted else ""
 
 
-def fault_of(text: str, row: Trajectory) -> str:
-    """The fault's name; "" where the answer is right, `bad_gold` where the row cannot be scored."""
-    parsed = parse(text)
-    verdict = judge_parsed(parsed, row)
-    if verdict.ok:
-        return ""
-    if verdict.error == BAD_GOLD or parsed.error:
-        return _DECODE.get(verdict.error, verdict.error)
-    pairs = gold_calls(row)
-    if not parsed.calls:
-        return "answered_directly"
-    if not pairs:
-        return "unneeded_call"
-    if any(find(c.name, row.tools) is None for c in parsed.calls):
-        return "hallucinated_function"
-    names, wanted = Counter(c.name for c in parsed.calls), Counter(name for name, _ in pairs)
-    if fault := _count_fault(names, wanted, parsed):
-        return fault
-    given = arguments_of(parsed.calls)
-    free = set(range(len(given)))
-    for (
-        name,
-        gold,
-    ) in pairs:  # gold calls that some call serves are set aside; the first other one is named
-        tool = find(name, row.tools)
-        form = shape(tool.parameters) if tool else None
-        same = [c for c in sorted(free) if parsed.calls[c].name == name]
-        hit = next((c for c in same if not call_error(name, given[c], name, gold, form)[0]), None)
-        if hit is None:
-            near = max(same, key=lambda c: _likeness(given[c], gold, form))
-            return _argument_fault(given[near], gold, form)
-        free.discard(hit)
-    return "wrong_value"
-
-
-def _likeness(given: dict[str, Any], gold: dict[str, list[Any]], form: Shape | None) -> int:
-    """How many arguments are right: the likest call is what a missed gold call was meant to be."""
+def right_arguments(given: dict[str, Any], gold: Gold, form: Shape | None) -> int:
+    """How many of a call's arguments are right for that gold call."""
     kinds = form.kinds if form else {}
     return sum(
         k in gold and not argument_error(v, gold[k], kinds.get(k, ANY)) for k, v in given.items()
     )
+
+
+def pair_calls(
+    calls: Sequence[ToolCall],
+    given: list[dict[str, Any]],
+    gold: list[tuple[str, Gold]],
+    row: Trajectory,
+) -> list[tuple[int | None, bool]]:
+    """For each gold call the index of its call, and whether that is right: exact ones first
+    (greedily, in gold's order), then of the same name the one with most right arguments."""
+    forms = forms_of(gold, row)
+    out: list[tuple[int | None, bool]] = [(None, False)] * len(gold)
+    free = list(range(len(calls)))
+    for i, (name, allowed) in enumerate(gold):
+        fits = (
+            c for c in free if not call_error(calls[c].name, given[c], name, allowed, forms[i])[0]
+        )
+        if (hit := next(fits, None)) is not None:
+            out[i] = (hit, True)
+            free.remove(hit)
+    for i, (name, allowed) in enumerate(gold):
+        same = [c for c in free if calls[c].name == name]
+        if out[i][0] is None and same:
+            near = max(same, key=lambda c: right_arguments(given[c], allowed, forms[i]))
+            out[i] = (near, False)
+            free.remove(near)
+    return out
+
+
+def forms_of(gold: list[tuple[str, Gold]], row: Trajectory) -> list[Shape | None]:
+    """The parsed schema of every gold call's tool; None where the tool is not among the row's."""
+    return [shape(t.parameters) if (t := find(name, row.tools)) else None for name, _ in gold]
+
+
+def fault_of(text: str, row: Trajectory) -> str:
+    """The fault's name; "" where the answer is right, `bad_gold` where the row cannot be scored."""
+    parsed = parse(text)
+    return fault_parsed(parsed, row, judge_parsed(parsed, row))
+
+
+def fault_parsed(parsed: Parsed, row: Trajectory, verdict: Verdict) -> str:
+    """`fault_of` for an answer that is parsed and judged already."""
+    if verdict.ok:
+        return ""
+    if verdict.error == BAD_GOLD or parsed.error:
+        return _DECODE.get(verdict.error, verdict.error)
+    gold = gold_calls(row)
+    if not parsed.calls:
+        return "answered_directly"
+    if not gold:
+        return "unneeded_call"
+    if any(find(c.name, row.tools) is None for c in parsed.calls):
+        return "hallucinated_function"
+    names, wanted = Counter(c.name for c in parsed.calls), Counter(name for name, _ in gold)
+    if fault := _count_fault(names, wanted, parsed):
+        return fault
+    given = arguments_of(parsed.calls)
+    pairs, forms = pair_calls(parsed.calls, given, gold, row), forms_of(gold, row)
+    for i, (index, right) in enumerate(pairs):
+        if not right and index is not None:
+            return _argument_fault(given[index], gold[i][1], forms[i])
+    return "wrong_value"  # every call fits some gold call, but greedy matching found no whole set

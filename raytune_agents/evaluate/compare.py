@@ -1,0 +1,217 @@
+"""Is an arm better than the base? Pairs by row: the difference, its interval, then the p-value.
+
+Values come as {row id: value} so that rows are paired by what they are, never by their place; a
+value is None where the metric does not apply. Arms of different rows are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest, norm
+
+from raytune_agents.evaluate.metrics import CELLS
+
+Values = Mapping[str, float | None]
+FEW_SEEDS = 3  # with fewer seeds the spread between them cannot be estimated
+
+
+def aligned(base: Values, arm: Values) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The ids both have a value for, and the two arrays [n]. Raises ValueError on other rows."""
+    if base.keys() != arm.keys():
+        odd = sorted(base.keys() ^ arm.keys())
+        raise ValueError(
+            f"base and arm answered different rows ({len(odd)} of one only, first {odd[0]!r}); "
+            "evaluate both on the same split and limit"
+        )
+    ids = [i for i in sorted(base) if base[i] is not None and arm[i] is not None]
+    pair = [np.array([side[i] for i in ids], dtype=float) for side in (base, arm)]
+    if not all(np.isfinite(side).all() for side in pair):
+        raise ValueError("a value is not finite; write None where a metric does not apply")
+    return ids, pair[0], pair[1]
+
+
+def _binary(*sides: np.ndarray) -> bool:
+    return all(np.isin(side, (0.0, 1.0)).all() for side in sides)
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """Exact two-sided McNemar p: of the pairs that differ, wins ~ Binomial(wins + losses, 1/2).
+
+    In (0, 1]; 1 where no pair differs. Source: McNemar 1947.
+    """
+    n = wins + losses
+    return float(binomtest(wins, n, 0.5).pvalue) if n else 1.0
+
+
+def sign_flip(differences: np.ndarray, resamples: int, seed: int) -> float:
+    """Two-sided p of a paired permutation test: each difference keeps or flips its sign at random.
+
+    p = (1 + #{|mean of flipped| >= |mean|}) / (1 + resamples), in (0, 1]; 1 where all are zero.
+    """
+    rng, n, hits = np.random.default_rng(seed), len(differences), 0
+    seen = abs(differences.sum()) * (1 - 1e-12)
+    for start in range(0, resamples, step := max(1, CELLS // n)):
+        signs = rng.integers(0, 2, (min(step, resamples - start), n)) * 2 - 1
+        hits += int((abs(signs @ differences) >= seen).sum())
+    return (1 + hits) / (1 + resamples)
+
+
+def bonett_price(wins: int, losses: int, n: int, confidence: float) -> tuple[float, float]:
+    """Adjusted Wald interval of a paired difference of rates: one win and one loss are added.
+
+    a = (wins + 1)/(n + 2), b = (losses + 1)/(n + 2): a - b +- z sqrt((a + b - (a - b)^2)/(n + 2)).
+    Source: Bonett and Price, 2012.
+    """
+    z = float(norm.ppf((1 + confidence) / 2))
+    a, b = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
+    half = z * ((a + b - (a - b) ** 2) / (n + 2)) ** 0.5
+    return max(-1.0, a - b - half), min(1.0, a - b + half)
+
+
+def detectable(n: int, sd: float, power: float = 0.8, confidence: float = 0.95) -> float:
+    """Minimal detectable difference of a paired test: (z_{1-a/2} + z_power) * sd / sqrt(n).
+
+    `sd` is the standard deviation of the paired differences; for rates sd^2 = (share of rows on
+    which the two differ) - difference^2. A true difference of this size is found with probability
+    `power`.
+    """
+    if n < 1:
+        raise ValueError(f"n={n} rows cannot show any difference; evaluate at least one")
+    return float((norm.ppf((1 + confidence) / 2) + norm.ppf(power)) * sd / n**0.5)
+
+
+def _interval(estimates: np.ndarray, confidence: float) -> tuple[float, float]:
+    low, high = np.quantile(estimates, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _resampled(table: np.ndarray, resamples: int, rng: np.random.Generator,
+               rows: list[np.ndarray]) -> np.ndarray:  # fmt: skip
+    """Means of `table` [seeds, rows], seeds drawn anew, with the given row weights: [resamples]."""
+    seeds = len(table)
+    drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
+    out, at = [], 0
+    for weights in rows:
+        out.append(((drawn[at : at + len(weights)] @ table) * weights).sum(1))
+        at += len(weights)
+    return np.concatenate(out)
+
+
+def _row_weights(n: int, resamples: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Bootstrap weights of n rows in blocks of at most CELLS numbers; each resample sums to 1."""
+    step = max(1, CELLS // n)
+    sizes = [min(step, resamples - start) for start in range(0, resamples, step)]
+    return [rng.multinomial(n, np.full(n, 1 / n), size) / n for size in sizes]
+
+
+def paired(
+    base: Values, arm: Values, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> dict[str, Any]:
+    """Arm minus base over the same rows: {value, low, high, n, p, wins, losses, detectable}.
+
+    value = mean of arm - base; low and high by a percentile bootstrap over rows (rates of which no
+    pair differs get Bonett and Price's interval, because the bootstrap then has no width); p by
+    exact McNemar for rates, else by a sign-flip permutation test; wins and losses count rows above
+    and below; `detectable` is the difference that n rows show with 80 % power (where no pair
+    differs, for a share of 3/n of differing rows, the rule of three). Without common rows all are
+    None and n = 0.
+    """
+    _, b, a = aligned(base, arm)
+    n, d = len(b), a - b
+    if not n:
+        return dict.fromkeys(("value", "low", "high", "p", "detectable")) | {
+            "n": 0, "wins": 0, "losses": 0}  # fmt: skip
+    wins, losses, rates = int((d > 0).sum()), int((d < 0).sum()), _binary(a, b)
+    if rates and not wins and not losses:
+        low, high = bonett_price(0, 0, n, confidence)
+    else:
+        weights = _row_weights(n, resamples, np.random.default_rng(seed))
+        low, high = _interval(np.concatenate([w @ d for w in weights]), confidence)
+    sd = float(d.std(ddof=1)) if n > 1 else 0.0
+    p = mcnemar(wins, losses) if rates else sign_flip(d, resamples, seed)
+    sd = sd or min(1.0, 3 / n) ** 0.5
+    return {
+        "value": float(d.mean()), "low": low, "high": high, "n": n, "p": p, "wins": wins,
+        "losses": losses, "detectable": detectable(n, sd, confidence=confidence),
+    }  # fmt: skip
+
+
+def paired_seeds(
+    base: Mapping[int, Values],
+    arm: Mapping[int, Values],
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """`paired` with several training seeds a side, {seed: values}; the base may have one.
+
+    Seeds are a random factor: each resample draws seeds of each side with replacement, then rows
+    (the same for all). p is the bootstrap's, 2 min(P(d <= 0), P(d >= 0)) with one resample added to
+    each. `few_seeds` warns where a side has fewer than three: the interval is then too narrow.
+    Raises ValueError without seeds or on different rows.
+    """
+    if not base or not arm:
+        raise ValueError("a side has no seed; give {seed: {row id: value}} for base and arm")
+    first = next(iter(base.values()))
+    runs = [*base.values(), *arm.values()]
+    for run in runs:
+        aligned(first, run)  # the same rows everywhere
+    ids = [i for i in sorted(first) if all(run[i] is not None for run in runs)]
+    if not ids:
+        return dict.fromkeys(("value", "low", "high", "p")) | {"n": 0, "few_seeds": True}
+    tables = [np.array([[run[i] for i in ids] for run in side.values()], dtype=float)
+              for side in (base, arm)]  # fmt: skip
+    rng = np.random.default_rng(seed)
+    rows = _row_weights(len(ids), resamples, rng)
+    drawn = _resampled(tables[1], resamples, rng, rows) - _resampled(
+        tables[0], resamples, rng, rows
+    )
+    low, high = _interval(drawn, confidence)
+    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return {
+        "value": float(tables[1].mean() - tables[0].mean()), "low": low, "high": high,
+        "n": len(ids),
+        "p": min(1.0, 2 * (tail + 1) / (resamples + 1)),
+        "few_seeds": len(arm) < FEW_SEEDS or 1 < len(base) < FEW_SEEDS,
+    }  # fmt: skip
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's adjusted p: sorted p_(1..m) -> running maximum of (m - i + 1) p_(i), at most 1.
+
+    Controls the family-wise error over arms. Source: Holm, 1979.
+    """
+    adjusted, running = {}, 0.0
+    for i, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
+        running = max(running, (len(p_values) - i) * p_values[name])
+        adjusted[name] = min(1.0, running)
+    return {name: adjusted[name] for name in p_values}
+
+
+def arms(
+    base: Values,
+    others: Mapping[str, Values],
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Every arm against the base: `paired`, and `p_holm` over the arms that could be compared."""
+    cells = {name: paired(base, v, resamples, confidence, seed) for name, v in others.items()}
+    adjusted = holm({name: c["p"] for name, c in cells.items() if c["n"]})
+    return {name: c | {"p_holm": adjusted.get(name)} for name, c in cells.items()}
+
+
+def by_group(base: Values, arm: Values, groups: Mapping[str, str],
+             **options: Any) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """`paired` within each group of rows ({row id: category}), regressions first."""
+    rows: dict[str, list[str]] = {}
+    for i in base:
+        rows.setdefault(groups[i], []).append(i)
+    if base.keys() != arm.keys():
+        aligned(base, arm)
+    cells = {g: paired({i: base[i] for i in ids}, {i: arm[i] for i in ids}, **options)
+             for g, ids in rows.items()}  # fmt: skip
+    return dict(sorted((c for c in cells.items() if c[1]["n"]), key=lambda c: c[1]["value"]))
