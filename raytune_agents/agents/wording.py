@@ -2,7 +2,8 @@
 
 `{arg}` shows the value of an argument, `{arg=value}` fixes and shows it, `{arg=value:text}` fixes
 it and shows the text instead (for booleans). A part in square brackets is kept or left out whole,
-together with its arguments. Left out on purpose: choosing values and parts (`generate.tasks`).
+together with its arguments. `survives` tells whether a text still says a value. Left out on
+purpose: choosing values and parts (`generate.tasks`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 SLOT = re.compile(r"\{(\w+)(?:=([^:}]*))?(?::([^}]*))?\}")
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
 OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 
 
@@ -57,3 +59,23 @@ def problems(template: str, parameters: dict[str, Any]) -> list[str]:
     if "[" in OPTIONAL.sub("", template) or "]" in OPTIONAL.sub("", template):
         out.append("a square bracket has no partner (brackets do not nest)")
     return out
+
+
+def numbers(text: str) -> set[float]:
+    """The numbers that stand alone in a text."""
+    return {float(n) for n in NUMBER.findall(text.replace(",", " "))}
+
+
+def survives(anchor: str, text: str) -> bool:
+    """Whether `text` says a value: numbers as numbers, strings as whole words in any case.
+
+    A list shown as "a, b and c" survives if each of its items does.
+    """
+    anchor = anchor.strip()
+    if NUMBER.fullmatch(anchor):
+        return float(anchor) in numbers(text)
+    whole = r"\s+".join(re.escape(w) for w in anchor.split())
+    if re.search(rf"(?<!\w){whole}(?!\w)", text, re.I):
+        return True
+    items = re.split(r", | and ", anchor)
+    return len(items) > 1 and all(survives(i, text) for i in items)

@@ -16,7 +16,7 @@ from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolSection
 from raytune_agents.agents.values import leaves, shown, value
-from raytune_agents.agents.wording import parts, slots, typed
+from raytune_agents.agents.wording import numbers, parts, slots, survives, typed
 from raytune_agents.records import Message, ToolCall, Trajectory, derive, finish
 
 STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with a capital
@@ -51,7 +51,6 @@ LABEL = re.compile(
     r"answer|assistant)\s*:\s*",
     re.I,
 )
-NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
 NEGATION = re.compile(
     r"\b(not|no|never|don't|do not|without|except|avoid|cannot|can't|instead)\b", re.I
 )
@@ -216,26 +215,6 @@ def anchors(row: Trajectory) -> list[str]:
     known = row.meta.get("anchors")
     values = known.values() if known else [leaf for c in row.calls for leaf in leaves(c.args)]
     return [shown(v) for v in values if not isinstance(v, bool) and v is not None]
-
-
-def numbers(text: str) -> set[float]:
-    """The numbers that stand alone in a text."""
-    return {float(n) for n in NUMBER.findall(text.replace(",", " "))}
-
-
-def survives(anchor: str, text: str) -> bool:
-    """Whether `text` says a value: numbers as numbers, strings as whole words in any case.
-
-    A list shown as "a, b and c" survives if each of its items does.
-    """
-    anchor = anchor.strip()
-    if NUMBER.fullmatch(anchor):
-        return float(anchor) in numbers(text)
-    whole = r"\s+".join(re.escape(w) for w in anchor.split())
-    if re.search(rf"(?<!\w){whole}(?!\w)", text, re.I):
-        return True
-    items = re.split(r", | and ", anchor)
-    return len(items) > 1 and all(survives(i, text) for i in items)
 
 
 def _words(text: str) -> set[str]:

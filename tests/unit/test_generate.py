@@ -7,15 +7,14 @@ import pytest
 
 from raytune_agents import agents
 from raytune_agents.agents import parse
+from raytune_agents.agents.wording import numbers, survives
 from raytune_agents.calls import judge, render_calls, schema_errors
 from raytune_agents.generate.tasks import (
     accept_paraphrase,
     anchors,
     generic_requests,
-    numbers,
     paraphrase_messages,
     phrase,
-    survives,
     tasks,
 )
 from raytune_agents.records import Message, ToolCall, Trajectory, finish

@@ -1,0 +1,244 @@
+"""The data room: CSV files, read-only databases in sqlite3, charts and dashboards."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import statistics
+from contextlib import closing
+from typing import Any
+
+from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw
+from raytune_agents.agents.values import BANKS
+
+State = dict[str, Any]
+DATABASES = ("sales", "hr", "inventory", "web")
+STATS = {"mean": statistics.fmean, "sum": sum, "count": len, "median": statistics.median,
+         "max": max, "min": min}  # fmt: skip
+WORDS = {
+    "region": ["north", "south", "east", "west"],
+    "team": ["red", "blue", "green"],
+    "channel": ["online", "store", "phone"],
+    "category": ["books", "games", "tools"],
+}
+MAX_STEPS = 200_000  # sqlite virtual machine steps of one query
+
+
+def make(rng: random.Random) -> State:
+    """Three files and one table a database, each with one dimension, two measures and nine rows."""
+
+    def table() -> list[dict[str, Any]]:
+        dimension = rng.choice(sorted(WORDS))
+        one, two = draw(rng, BANKS["measure"], 2)
+        return [{dimension: rng.choice(WORDS[dimension]), one: rng.randint(5, 400),
+                 two: rng.randint(5, 400)} for _ in range(9)]  # fmt: skip
+
+    names = draw(rng, BANKS["table"], 7)
+    files = {f"{n}_{rng.randint(2019, 2025)}.csv": table() for n in names[:3]}
+    tables = {db: {n: table()} for db, n in zip(DATABASES, names[3:])}
+    dashboards = {f"Weekly {n.title()}": {"project": p, "fresh": False, "published": False}
+                  for n, p in zip(names[:3], draw(rng, BANKS["department"], 3))}  # fmt: skip
+    return {
+        "files": files,
+        "databases": tables,
+        "dashboards": dashboards,
+        "charts": [],
+        "exports": [],
+    }
+
+
+def _rows(state: State, file: str, *columns: str | None) -> list[dict[str, Any]]:
+    if file not in state["files"]:
+        raise ToolError(f"no such file: {file}")
+    rows = state["files"][file]
+    for column in columns:
+        if column is not None and column not in rows[0]:
+            raise ToolError(f"no column {column!r}; columns are {', '.join(rows[0])}")
+    return rows
+
+
+def pandas(
+    state: State, file: str, operation: str, column: str, group_by: str | None = None
+) -> Any:
+    """A statistic of a column, for each group where asked."""
+    rows = _rows(state, file, column, group_by)
+    if operation != "count" and not all(isinstance(r[column], int | float) for r in rows):
+        raise ToolError(f"column {column!r} is not numeric")
+    groups: dict[Any, list[Any]] = {}
+    for row in rows:
+        groups.setdefault(row[group_by] if group_by else "all", []).append(row[column])
+    result = {str(k): round(STATS[operation](v), 2) for k, v in sorted(groups.items())}
+    return {operation: result if group_by else result["all"]}
+
+
+def matplotlib(
+    state: State, chart: str, file: str, x: str, y: str, title: str | None = None
+) -> Any:
+    """Draw a chart; its name is kept in the world."""
+    rows = _rows(state, file, x, y)
+    name = f"{chart}_{y}_by_{x}.png"
+    state["charts"].append([name, file, title])
+    return {"image": name, "points": len(rows)}
+
+
+def sql(state: State, database: str, query: str, limit: int = 10) -> Any:
+    """Run one SELECT in a fresh in-memory sqlite3 database; nothing else is allowed."""
+    allowed = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
+    with closing(sqlite3.connect(":memory:")) as link:
+        for name, rows in state["databases"][database].items():
+            columns = list(rows[0])
+            kinds = ["INTEGER" if isinstance(rows[0][c], int) else "TEXT" for c in columns]
+            link.execute(f"CREATE TABLE {name} ({', '.join(map(' '.join, zip(columns, kinds)))})")
+            marks = ", ".join("?" for _ in columns)
+            link.executemany(
+                f"INSERT INTO {name} VALUES ({marks})", [tuple(r.values()) for r in rows]
+            )
+        link.commit()
+        link.set_authorizer(
+            lambda action, *_: sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
+        )
+        link.set_progress_handler(lambda: 1, MAX_STEPS)
+        try:
+            cursor = link.execute(query)
+            found = cursor.fetchmany(limit)
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            tables = ", ".join(
+                f"{n}({', '.join(r[0])})" for n, r in state["databases"][database].items()
+            )
+            raise ToolError(f"{error}; tables are {tables}") from None
+        columns = [c[0] for c in cursor.description or []]
+    return [dict(zip(columns, (round(v, 2) if isinstance(v, float) else v for v in row)))
+            for row in found]  # fmt: skip
+
+
+def tableau(state: State, action: str, dashboard: str, project: str | None = None,
+            format: str | None = None) -> Any:  # fmt: skip
+    """Refresh, publish or export; an export of stale data is refused."""
+    board = state["dashboards"].get(dashboard)
+    if board is None or project not in (None, board["project"]):
+        raise ToolError(f"no dashboard {dashboard!r}" + (f" in {project}" if project else ""))
+    if action == "refresh":
+        board["fresh"] = True
+        return {"dashboard": dashboard, "refreshed": True}
+    if not board["fresh"]:
+        raise ToolError(f"the data of {dashboard!r} is stale; refresh it first")
+    if action == "publish":
+        board["published"] = True
+        return {"dashboard": dashboard, "published": True}
+    name = f"{dashboard.lower().replace(' ', '_')}.{format or 'pdf'}"
+    state["exports"].append(name)
+    return {"file": name}
+
+
+# --- goals ----------------------------------------------------------------------------------------
+
+
+def _columns(rows: list[dict[str, Any]]) -> tuple[str, str, str]:
+    dimension, one, two = rows[0]
+    return dimension, one, two
+
+
+def best_group_chart(state: State, rng: random.Random):
+    """Group a measure, name the best group, then draw it."""
+    file = rng.choice(sorted(state["files"]))
+    dimension, measure, _ = _columns(state["files"][file])
+    chart = rng.choice(["bar", "line", "pie"])
+    yield asked(rng, [
+        "Which {dimension} has the highest total {measure} in {file}? Draw a {chart} chart of "
+        "{measure} by "
+        "{dimension} as well.",
+        "Sum {measure} per {dimension} in {file}, tell me the best {dimension} and plot a "
+        "{chart} chart of it.",
+    ], dimension=dimension, measure=measure, file=file, chart=chart)  # fmt: skip
+    result = yield act(
+        f"I sum {measure} for each {dimension}.",
+        "pandas",
+        file=file,
+        operation="sum",
+        column=measure,
+        group_by=dimension,
+    )
+    best = max(result["sum"], key=lambda k: (result["sum"][k], k))
+    drawn = yield act(f"{best} has the highest total. Now the chart.", "matplotlib", chart=chart,
+                      file=file, x=dimension, y=measure)  # fmt: skip
+    yield Say(
+        f"{best} has the highest {measure}: {result['sum'][best]}. The chart is {drawn['image']}.",
+        (best, str(result["sum"][best])),
+    )
+
+
+def above_average(state: State, rng: random.Random):
+    """An average first, then a count that uses it."""
+    database = rng.choice(sorted(state["databases"]))
+    ((table, rows),) = state["databases"][database].items()
+    _, measure, _ = _columns(rows)
+    yield asked(rng, [
+        "In the {database} database, what is the average {measure} in {table}, and how many "
+        "rows are above "
+        "it?",
+        "Query the {database} database: average {measure} of {table}, then the number of rows "
+        "above that "
+        "average.",
+    ], database=database, measure=measure, table=table)  # fmt: skip
+    result = yield act("I need the average first.", "sql", database=database,
+                       query=f"SELECT AVG({measure}) AS average FROM {table}")  # fmt: skip
+    mean = result[0]["average"]
+    counted = yield act(
+        f"The average is {mean}. Now I count the rows above it.",
+        "sql",
+        database=database,
+        query=f"SELECT COUNT(*) AS n FROM {table} WHERE {measure} > {mean}",
+    )
+    n = counted[0]["n"]
+    yield Say(f"The average {measure} is {mean}; {n} rows are above it.", (str(mean), str(n)))
+
+
+def unknown_column(state: State, rng: random.Random):
+    """The user's column does not exist; the error lists what does."""
+    database = rng.choice(sorted(state["databases"]))
+    ((table, rows),) = state["databases"][database].items()
+    _, _, measure = _columns(rows)
+    wrong = f"total_{measure}"
+    yield asked(rng, [
+        "Get the maximum of {wrong} in {table} from the {database} database. If that column is "
+        "missing, use "
+        "the closest one.",
+        "On the {database} database, what is the largest {wrong} in {table}? Take the nearest "
+        "column if it "
+        "does not exist.",
+    ], wrong=wrong, table=table, database=database)  # fmt: skip
+    result = yield act("I try the column as it was named.", "sql", database=database,
+                       query=f"SELECT MAX({wrong}) AS largest FROM {table}")  # fmt: skip
+    if "error" in result:
+        result = yield act(f"There is no {wrong}; the closest column is {measure}.", "sql",
+                           database=database,
+                           query=f"SELECT MAX({measure}) AS largest FROM {table}")  # fmt: skip
+    largest = result[0]["largest"]
+    yield Say(f"The largest {measure} in {table} is {largest}.", (measure, str(largest)))
+
+
+def export_dashboard(state: State, rng: random.Random):
+    """Exports need fresh data: refresh, then export."""
+    name = rng.choice(sorted(state["dashboards"]))
+    form = rng.choice(["pdf", "png", "csv"])
+    yield asked(rng, [
+        "Export the Tableau dashboard {dashboard} as {form}; refresh it if its data is stale.",
+        "I need {dashboard} from Tableau as {form}, with refreshed data if needed.",
+    ], dashboard=name, form=form)  # fmt: skip
+    result = yield act("I try the export.", "tableau", action="export", dashboard=name, format=form)
+    if "error" in result:
+        yield act(
+            "The data is stale, so I refresh it.", "tableau", action="refresh", dashboard=name
+        )
+        result = yield act("Now the export can run.", "tableau", action="export", dashboard=name,
+                           format=form)  # fmt: skip
+    yield Say(f"The export is {result['file']}.", (result["file"],))
+
+
+TOOLS = {"pandas": pandas, "matplotlib": matplotlib, "sql": sql, "tableau": tableau}
+GOALS: dict[str, Goal] = {
+    "best_group_chart": best_group_chart,
+    "above_average": above_average,
+    "unknown_column": unknown_column,
+    "export_dashboard": export_dashboard,
+}

@@ -1,0 +1,194 @@
+"""The contract archive: documents with clauses and risk scores, and a register of regulations."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw, listed
+from raytune_agents.agents.values import BANKS
+
+State = dict[str, Any]
+CLAUSES = {
+    "termination": [
+        "Either party may end this with {n} days notice.",
+        "Ends {n} days after breach.",
+    ],
+    "liability": [
+        "Liability is capped at {n} thousand.",
+        "No liability for delays under {n} days.",
+    ],
+    "confidentiality": [
+        "Secrets are kept for {n} months.",
+        "Copies are destroyed within {n} days.",
+    ],
+    "payment": ["Invoices are due in {n} days.", "Late payment costs {n} percent."],
+    "warranty": ["Defects are repaired for {n} months.", "The warranty ends after {n} uses."],
+}
+RISKS = ("financial", "privacy", "compliance", "liability")
+PLACES = ("EU", "US", "UK", "Canada", "Japan")
+
+
+def make(rng: random.Random) -> State:
+    """Four documents with up to two clauses of each kind, eight regulations on four topics."""
+    documents = {}
+    for kind, company in zip(draw(rng, BANKS["contract"], 4), draw(rng, BANKS["company"], 4)):
+        clauses = [
+            {"type": t, "page": rng.randint(1, 9), "text": text.format(n=rng.randint(5, 90))}
+            for t, texts in CLAUSES.items()
+            for text in texts[: rng.randint(0, 2)]
+        ]
+        scores = {risk: round(rng.uniform(0.05, 0.95), 2) for risk in RISKS}
+        documents[f"{kind}_{company}.pdf"] = {"pages": 9, "clauses": clauses, "scores": scores}
+    topics = draw(rng, BANKS["law_topic"], 4)
+    regulations = [{"id": f"{place}-{rng.randint(100, 999)}", "topic": topic, "jurisdiction": place,
+                    "year": rng.randint(1995, 2024)}
+                   for topic in topics for place in draw(rng, list(PLACES), 3)]  # fmt: skip
+    return {"documents": documents, "regulations": regulations, "parsed": []}
+
+
+def _document(state: State, name: str) -> dict[str, Any]:
+    if name not in state["documents"]:
+        stem = name.rsplit(".", 1)[0]
+        near = [d for d in state["documents"] if d.rsplit(".", 1)[0] == stem]
+        raise ToolError(f"no document {name}" + (f"; there is {near[0]}" if near else ""))
+    return state["documents"][name]
+
+
+def document_parser(state: State, file: str, output_format: str, pages: int | None = None) -> Any:
+    """Parse a document; parsed ones are kept in the world."""
+    document = _document(state, file)
+    count = min(pages or document["pages"], document["pages"])
+    extension = {"text": "txt", "json": "json", "markdown": "md"}[output_format]
+    name = f"{file.rsplit('.', 1)[0]}.{extension}"
+    state["parsed"].append(name)
+    return {"output": name, "pages": count}
+
+
+def regulation_db(state: State, topic: str, jurisdiction: str, since_year: int = 0) -> Any:
+    """Regulations of a place on a topic, newest first."""
+    hits = [r for r in state["regulations"] if r["topic"] == topic.lower()
+            and r["jurisdiction"] == jurisdiction and r["year"] >= since_year]  # fmt: skip
+    return [{"id": r["id"], "year": r["year"]} for r in sorted(hits, key=lambda r: -r["year"])]
+
+
+def risk_analyzer(
+    state: State, document: str, categories: list[str], threshold: float = 0.0
+) -> Any:
+    """Scores of the named risks above a threshold."""
+    scores = _document(state, document)["scores"]
+    return {c: scores[c] for c in categories if scores[c] > threshold}
+
+
+def clause_extractor(state: State, document: str, clause_type: str, max_clauses: int = 5) -> Any:
+    """Clauses of one kind, in the order of the document."""
+    clauses = [c for c in _document(state, document)["clauses"] if c["type"] == clause_type]
+    return [{"page": c["page"], "text": c["text"]} for c in clauses[:max_clauses]]
+
+
+# --- goals ----------------------------------------------------------------------------------------
+
+
+def _name(state: State, rng: random.Random) -> str:
+    return rng.choice(sorted(state["documents"]))
+
+
+def wrong_extension(state: State, rng: random.Random):
+    """The file goes by another extension; the error says which."""
+    real = _name(state, rng)
+    said = real.replace(".pdf", ".docx")
+    kind = rng.choice(sorted(CLAUSES))
+    yield asked(rng, [
+        "Extract the {kind} clauses from {document}; if it is stored under another extension, "
+        "use that file.",
+        "What do the {kind} clauses of {document} say? The extension may be wrong.",
+    ], kind=kind, document=said)  # fmt: skip
+    found = yield act("I try the file as it was named.", "clause_extractor", document=said,
+                      clause_type=kind)  # fmt: skip
+    if "error" in found:
+        found = yield act(f"The archive has {real} instead, so I use that.", "clause_extractor",
+                          document=real, clause_type=kind)  # fmt: skip
+    texts = [c["text"] for c in found]
+    yield Say(f"{real} has {len(texts)} {kind} clauses: {' '.join(texts) or 'none.'}",
+              (real, str(len(texts)), *texts))  # fmt: skip
+
+
+def worst_risk_rules(state: State, rng: random.Random):
+    """Rate two risks; look up the rules only if one is high."""
+    name, threshold = _name(state, rng), rng.choice([0.4, 0.5, 0.6])
+    one, two = draw(rng, list(RISKS), 2)
+    rule = rng.choice(state["regulations"])
+    yield asked(rng, [
+        "Analyze the {one} and {two} risks of {document}. If any score is above {threshold}, "
+        "look up "
+        "{place} regulations on {topic}.",
+        "Rate {document} for {one} and {two} risks; for a score above {threshold} find the "
+        "{place} rules on "
+        "{topic}.",
+    ], one=one, two=two, document=name, threshold=threshold, place=rule["jurisdiction"],
+       topic=rule["topic"])  # fmt: skip
+    scores = yield act(
+        "I rate the risks first.", "risk_analyzer", document=name, categories=[one, two]
+    )
+    high = [c for c in (one, two) if scores[c] > threshold]
+    if not high:
+        yield Say(
+            f"No risk of {name} is above {threshold}: {one} {scores[one]}, {two} {scores[two]}.",
+            (str(scores[one]), str(scores[two])),
+        )
+        return
+    found = yield act(f"{listed(high)} above {threshold}, so I look up the rules.", "regulation_db",
+                      topic=rule["topic"], jurisdiction=rule["jurisdiction"])  # fmt: skip
+    ids = [r["id"] for r in found]
+    yield Say(f"High: {listed([f'{c} {scores[c]}' for c in high])}. Regulations: {listed(ids)}.",
+              (*high, *ids))  # fmt: skip
+
+
+def riskier_of_two(state: State, rng: random.Random):
+    """Rate two documents and parse the riskier one."""
+    one, two = draw(rng, sorted(state["documents"]), 2)
+    kind, form = rng.choice(RISKS), rng.choice(["text", "json", "markdown"])
+    yield asked(rng, [
+        "Which has the higher {kind} risk, {one} or {two}? Parse that one into {form}.",
+        "Compare the {kind} risk of {one} and {two} and convert the riskier document to {form}.",
+    ], kind=kind, one=one, two=two, form=form)  # fmt: skip
+    a = yield act(f"I rate {one} first.", "risk_analyzer", document=one, categories=[kind])
+    b = yield act(f"{one} scores {a[kind]}. Now {two}.", "risk_analyzer", document=two,
+                  categories=[kind])  # fmt: skip
+    worse, score = (one, a[kind]) if a[kind] >= b[kind] else (two, b[kind])
+    made = yield act(f"{worse} is riskier with {score}; I parse it.", "document_parser", file=worse,
+                     output_format=form)  # fmt: skip
+    yield Say(f"{worse} has the higher {kind} risk ({score}); it is in {made['output']}.",
+              (worse, str(score), made["output"]))  # fmt: skip
+
+
+def newest_rule(state: State, rng: random.Random):
+    """The newest regulation in two places."""
+    topic = rng.choice(state["regulations"])["topic"]
+    one, two = draw(rng, sorted({r["jurisdiction"] for r in state["regulations"]}), 2)
+    yield asked(rng, [
+        "What is the newest regulation on {topic} in the {one}, and in the {two}?",
+        "Find the most recent {topic} rules of the {one} and the {two}.",
+    ], topic=topic, one=one, two=two)  # fmt: skip
+    said, facts = [], []
+    for i, place in enumerate((one, two)):
+        found = yield act(
+            f"I look up {place}{' as well' if i else ''}.",
+            "regulation_db",
+            topic=topic,
+            jurisdiction=place,
+        )
+        newest = f"{found[0]['id']} of {found[0]['year']}" if found else "no entry"
+        said.append(f"{place}: {newest}")
+        facts.append(found[0]["id"] if found else "no entry")
+    yield Say(". ".join(said) + ".", tuple(facts))
+
+
+TOOLS = {"document_parser": document_parser, "regulation_db": regulation_db,
+         "risk_analyzer": risk_analyzer, "clause_extractor": clause_extractor}  # fmt: skip
+GOALS: dict[str, Goal] = {
+    "wrong_extension": wrong_extension,
+    "worst_risk_rules": worst_risk_rules,
+    "riskier_of_two": riskier_of_two,
+    "newest_rule": newest_rule,
+}

@@ -1,0 +1,221 @@
+"""The test bench: suites that pass or fail, pages with elements, coverage of folders."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw, listed
+from raytune_agents.agents.values import BANKS
+
+State = dict[str, Any]
+
+
+def _camel(feature: str) -> str:
+    return "".join(w.capitalize() for w in feature.split("_"))
+
+
+def make(rng: random.Random) -> State:
+    """Five test files with three tests each, two pages with three elements, four sources."""
+    features = draw(rng, BANKS["feature"], 5)
+    tests = []
+    for feature in features:
+        area = rng.choice(BANKS["area"])
+        for i, what in enumerate(draw(rng, ["empty", "valid", "expired", "large", "twice"], 3)):
+            tests.append({
+                "file": f"tests/{area}/test_{feature}.py",
+                "module": f"tests.{area}.test_{feature}",
+                "case": f"{_camel(feature)}Tests" if i else f"{_camel(feature)}Smoke",
+                "name": f"test_{feature}_{what}",
+                "marker": ["smoke", "regression", "slow"][i],
+                "passes": rng.random() < 0.6,
+            })  # fmt: skip
+    pages = {}
+    for company in draw(rng, BANKS["company"], 2):
+        page = rng.choice(BANKS["page"])
+        found = {f"#{w}-button": rng.random() < 0.6 for w in draw(rng, BANKS["widget"], 3)}
+        pages[f"https://{company}.example.com/{page}"] = {
+            "title": f"{page.title()} - {company.title()}",
+            "elements": found,
+        }
+    sources = {f"src/{f}": rng.choice([58.5, 64.0, 71.5, 78.0, 83.5, 90.5, 96.0]) for f in features}
+    return {"tests": tests, "pages": pages, "sources": sources, "reports": []}
+
+
+def _run(tests: list[dict[str, Any]], stop: int | None, verbose: bool = False) -> dict[str, Any]:
+    ran, failures = [], []
+    for test in tests:
+        ran.append(test["name"])
+        if not test["passes"]:
+            failures.append(test["name"])
+            if stop and len(failures) >= stop:
+                break
+    out = {"passed": len(ran) - len(failures), "failed": len(failures), "failures": failures}
+    return out | {"tests": ran} if verbose else out
+
+
+def pytest(state: State, path: str, marker: str | None = None, max_failures: int | None = None,
+           verbose: bool = False) -> Any:  # fmt: skip
+    """Run the tests under a path; an unknown path is an error."""
+    under = path.rstrip("/")
+    tests = [t for t in state["tests"] if t["file"] == under or t["file"].startswith(under + "/")]
+    if not tests:
+        raise ToolError(f"file or directory not found: {path}")
+    chosen = [t for t in tests if marker in (None, t["marker"])]
+    return _run(chosen, max_failures, verbose)
+
+
+def selenium(state: State, url: str, browser: str, selector: str, headless: bool = False) -> Any:
+    """Whether an element is visible on a page."""
+    page = state["pages"].get(url)
+    if page is None:
+        raise ToolError(f"{url} answered 404")
+    return {"title": page["title"], "visible": page["elements"].get(selector, False)}
+
+
+def unittest(
+    state: State, module: str, test_case: str | None = None, failfast: bool = False
+) -> Any:
+    """Run a module or one of its cases."""
+    tests = [t for t in state["tests"] if t["module"] == module]
+    if not tests:
+        raise ToolError(f"No module named {module!r}")
+    chosen = [t for t in tests if test_case in (None, t["case"])]
+    if not chosen:
+        cases = sorted({t["case"] for t in tests})
+        raise ToolError(f"module {module!r} has no {test_case!r}; it has {', '.join(cases)}")
+    return _run(chosen, 1 if failfast else None)
+
+
+def coverage(
+    state: State, source: str, report_format: str, minimum_percent: float | None = None
+) -> Any:
+    """Measure a folder; the report is kept in the world."""
+    if source not in state["sources"]:
+        raise ToolError(f"no source folder {source}")
+    percent = state["sources"][source]
+    report = f"coverage_{source.split('/')[-1]}.{report_format}"
+    state["reports"].append(report)
+    return {"percent": percent, "enough": percent >= (minimum_percent or 0), "report": report}
+
+
+# --- goals ----------------------------------------------------------------------------------------
+
+
+def _file(state: State, rng: random.Random) -> str:
+    return rng.choice(sorted({t["file"] for t in state["tests"]}))
+
+
+def smoke_then_all(state: State, rng: random.Random):
+    """Smoke tests first; only if they pass, the whole file."""
+    path = _file(state, rng)
+    yield asked(rng, [
+        "Run the smoke tests in {path} with pytest. If they pass, run the whole file and tell "
+        "me what fails.",
+        "First the smoke tests of {path} with pytest, and if none fails everything in that "
+        "file. Which "
+        "tests fail?",
+    ], path=path)  # fmt: skip
+    smoke = yield act("The smoke tests come first.", "pytest", path=path, marker="smoke")
+    if smoke["failed"]:
+        yield Say(f"The smoke test {smoke['failures'][0]} fails, so I stopped there.",
+                  (smoke["failures"][0],))  # fmt: skip
+        return
+    result = yield act("The smoke tests pass, so I run the whole file.", "pytest", path=path)
+    names = result["failures"]
+    yield Say(f"Failing tests: {listed(names)}.", tuple(names))
+
+
+def tests_then_coverage(state: State, rng: random.Random):
+    """Run a suite, then measure the code it tests."""
+    path, source = _file(state, rng), rng.choice(sorted(state["sources"]))
+    form = rng.choice(["html", "xml", "json"])
+    yield asked(rng, [
+        "Run {path} with pytest, then write a {form} coverage report for {source}. How many "
+        "tests fail "
+        "and how much is covered?",
+        "I need two things: the number of failures in {path} under pytest and the coverage of "
+        "{source} "
+        "as {form}.",
+    ], path=path, source=source, form=form)  # fmt: skip
+    result = yield act("I run the tests first.", "pytest", path=path)
+    covered = yield act(f"{result['failed']} failed. Now the coverage.", "coverage", source=source,
+                        report_format=form)  # fmt: skip
+    failed, percent = result["failed"], covered["percent"]
+    yield Say(f"{failed} tests fail and {percent} percent of {source} is covered.",
+              (str(failed), str(percent)))  # fmt: skip
+
+
+def first_visible(state: State, rng: random.Random):
+    """Look for one element; if it is hidden, look for another."""
+    url = rng.choice(sorted(state["pages"]))
+    one, two = draw(rng, sorted(state["pages"][url]["elements"]), 2)
+    browser = rng.choice(["chrome", "firefox", "edge"])
+    yield asked(rng, [
+        "Check in {browser} that {one} is visible on {url}. If it is not, check {two} instead.",
+        "Open {url} with {browser}: is {one} visible? If not, what about {two}?",
+    ], browser=browser, one=one, url=url, two=two)  # fmt: skip
+    seen = yield act(f"I look for {one} first.", "selenium", url=url, browser=browser, selector=one)
+    if seen["visible"]:
+        yield Say(f"{one} is visible on {url}.", (one, "visible"))
+        return
+    seen = yield act(f"{one} is not visible, so I look for {two}.", "selenium", url=url,
+                     browser=browser, selector=two)  # fmt: skip
+    word = "visible" if seen["visible"] else "not visible either"
+    yield Say(f"{one} is not visible; {two} is {word}.", (two, word))
+
+
+def case_by_name(state: State, rng: random.Random):
+    """The user has the name of the test case wrong; the error lists the right ones."""
+    module = rng.choice(sorted({t["module"] for t in state["tests"]}))
+    which = rng.choice(["Smoke", "Tests"])
+    texts = [
+        "Run the class All of the unittest module {module}. If there is no such class, run the one "
+        "whose name ends in {which}. What fails?",
+        "With unittest, run the class All from {module}, or the class ending in {which} if that is "
+        "missing, and name the failures.",
+    ]
+    yield asked(rng, texts, module=module, which=which, case="All")
+    result = yield act(
+        "I try the class that was named.", "unittest", module=module, test_case="All"
+    )
+    if "error" in result:
+        cases = result["error"].rsplit(" it has ", 1)[1].split(", ")
+        case = next(c for c in cases if c.endswith(which))
+        result = yield act(
+            f"There is no such class; {case} ends in {which}.",
+            "unittest",
+            module=module,
+            test_case=case,
+        )
+    yield Say(f"Failing tests: {listed(result['failures'])}.", tuple(result["failures"]))
+
+
+def weakest_source(state: State, rng: random.Random):
+    """Measure two folders and report on the weaker one."""
+    one, two = draw(rng, sorted(state["sources"]), 2)
+    yield asked(rng, [
+        "Which is covered less, {one} or {two}? Write a text report for both and then an html "
+        "report for "
+        "the weaker one.",
+        "Get text coverage reports of {one} and {two}, and an html report of the one with less "
+        "coverage.",
+    ], one=one, two=two)  # fmt: skip
+    a = yield act(f"I start with {one}.", "coverage", source=one, report_format="text")
+    b = yield act(f"{one} has {a['percent']} percent. Now {two}.", "coverage", source=two,
+                  report_format="text")  # fmt: skip
+    weak = one if a["percent"] <= b["percent"] else two
+    percent = min(a["percent"], b["percent"])
+    yield act(f"{weak} is the weaker one with {percent} percent.", "coverage", source=weak,
+              report_format="html")  # fmt: skip
+    yield Say(f"{weak} is covered less: {percent} percent.", (weak, str(percent)))
+
+
+TOOLS = {"pytest": pytest, "selenium": selenium, "unittest": unittest, "coverage": coverage}
+GOALS: dict[str, Goal] = {
+    "smoke_then_all": smoke_then_all,
+    "tests_then_coverage": tests_then_coverage,
+    "first_visible": first_visible,
+    "case_by_name": case_by_name,
+    "weakest_source": weakest_source,
+}

@@ -1,0 +1,194 @@
+"""The operations room: hosts with open ports, firewall rules, accounts, files and keys."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw, listed
+from raytune_agents.agents.values import BANKS, fill
+
+State = dict[str, Any]
+PORTS = (21, 22, 23, 80, 443, 3306, 3389, 5432, 6379, 8080)
+WEAK = {21: "plain FTP", 23: "telnet", 3389: "old RDP", 6379: "open Redis"}
+ROLES = ("viewer", "editor", "admin")
+
+
+def make(rng: random.Random) -> State:
+    """Three hosts, five accounts of which one is locked at least, three files, two keys."""
+    hosts = {}
+    for host in draw(rng, BANKS["host"], 3):
+        ports = sorted(draw(rng, list(PORTS), 4))
+        hosts[f"{host}.example.net"] = {"ports": ports, "malware": rng.random() < 0.3}
+    users = {
+        f"{a}.{b}": {"locked": i == 0 or rng.random() < 0.3, "role": rng.choice(ROLES[:2])}
+        for i, (a, b) in enumerate(zip(draw(rng, BANKS["first"], 5), draw(rng, BANKS["last"], 5)))
+    }
+    files = {f"{t}_{rng.randint(2019, 2025)}.zip": None for t in draw(rng, BANKS["table"], 3)}
+    old, new = (f"key-{n}" for n in rng.sample(range(1000, 9999), 2))
+    return {"hosts": hosts, "users": users, "files": files, "rules": [],
+            "keys": {old: f"expired; use {new}", new: "valid"}}  # fmt: skip
+
+
+def scanner(state: State, target: str, scan_type: str, timeout_minutes: int = 30) -> Any:
+    """Open ports, weak services or malware of a host."""
+    host = state["hosts"].get(target)
+    if host is None:
+        raise ToolError(f"cannot resolve {target}")
+    if scan_type == "port":
+        return {"open_ports": host["ports"]}
+    if scan_type == "malware":
+        return {"infected": host["malware"]}
+    return {"weak": [{"port": p, "finding": WEAK[p]} for p in host["ports"] if p in WEAK]}
+
+
+def firewall(state: State, action: str, ip: str, port: int, protocol: str = "tcp") -> Any:
+    """Add a rule; the same rule twice is refused."""
+    rule = [action, ip, port, protocol]
+    if rule in state["rules"]:
+        raise ToolError("this rule exists already")
+    state["rules"].append(rule)
+    return {"rule_id": f"R-{len(state['rules'])}"}
+
+
+def auth_system(
+    state: State, action: str, user: str, role: str | None = None, notify: bool = False
+) -> Any:
+    """Lock, unlock, reset or promote; a locked account takes no other change."""
+    account = state["users"].get(user)
+    if account is None:
+        raise ToolError(f"no user {user}")
+    if action == "unlock":
+        account["locked"] = False
+        return {"user": user, "locked": False}
+    if account["locked"]:
+        raise ToolError(f"{user} is locked; unlock the account first")
+    if action == "lock":
+        account["locked"] = True
+        return {"user": user, "locked": True}
+    if action == "reset":
+        return {"user": user, "reset": True}
+    if role is None:
+        raise ToolError("role is missing")
+    account["role"] = role
+    return {"user": user, "role": role}
+
+
+def encryption_lib(
+    state: State, action: str, file: str, algorithm: str, key_id: str | None = None
+) -> Any:
+    """Encrypt or decrypt; an expired key is refused and its successor named."""
+    if file not in state["files"]:
+        raise ToolError(f"no file {file}")
+    if key_id is not None and state["keys"].get(key_id) != "valid":
+        raise ToolError(f"{key_id} is {state['keys'].get(key_id, 'unknown')}")
+    if (action == "encrypt") == (state["files"][file] is not None):
+        raise ToolError(f"{file} is {'already' if action == 'encrypt' else 'not'} encrypted")
+    state["files"][file] = algorithm if action == "encrypt" else None
+    return {"file": f"{file}.enc" if action == "encrypt" else file, "algorithm": algorithm}
+
+
+# --- goals ----------------------------------------------------------------------------------------
+
+
+def block_weak_ports(state: State, rng: random.Random):
+    """Scan a host and block an address on every weak port."""
+    target, ip = rng.choice(sorted(state["hosts"])), fill("10.{byte}.{byte}.{byte}", rng)
+    yield asked(rng, [
+        "Run a vulnerability scan of {target} and block {ip} on every weak port you find.",
+        "Scan {target} for weak services with a vulnerability scan, then block {ip} on each of "
+        "those ports.",
+    ], target=target, ip=ip)  # fmt: skip
+    found = yield act("I scan the host first.", "scanner", target=target, scan_type="vulnerability")
+    ports = [w["port"] for w in found["weak"]]
+    rules = []
+    for weak in found["weak"]:
+        made = yield act(
+            f"Port {weak['port']} runs {weak['finding']}; I block {ip} there.",
+            "firewall",
+            action="block",
+            ip=ip,
+            port=weak["port"],
+        )
+        rules.append(made["rule_id"])
+    said = listed([str(p) for p in ports])
+    yield Say(f"Weak ports of {target}: {said}. Rules added: {listed(rules)}.",
+              (*map(str, ports), *rules))  # fmt: skip
+
+
+def promote_user(state: State, rng: random.Random):
+    """A locked account has to be unlocked before its role can change."""
+    user, role = rng.choice(sorted(state["users"])), rng.choice(ROLES)
+    yield asked(rng, [
+        "Promote {user} to {role}; if the account is locked, unlock it first.",
+        "{user} becomes {role}. Unlock the account if that is needed.",
+    ], user=user, role=role)  # fmt: skip
+    result = yield act(
+        f"I try to promote {user}.", "auth_system", action="promote", user=user, role=role
+    )
+    if "error" in result:
+        yield act(
+            "The account is locked, so I unlock it.", "auth_system", action="unlock", user=user
+        )
+        result = yield act("Now the promotion can go through.", "auth_system", action="promote",
+                           user=user, role=role)  # fmt: skip
+    yield Say(f"{user} is now {result['role']}.", (user, role))
+
+
+def encrypt_with_key(state: State, rng: random.Random):
+    """The key may have expired; the error names the new one."""
+    file, key = rng.choice(sorted(state["files"])), rng.choice(sorted(state["keys"]))
+    algorithm = rng.choice(["AES-256", "ChaCha20", "RSA-4096"])
+    yield asked(rng, [
+        "Encrypt {file} with {algorithm} and the key {key}, or its successor if it has expired.",
+        "Please encrypt {file} using {algorithm}. The key is {key}; if it has expired, use the "
+        "new one.",
+    ], file=file, algorithm=algorithm, key=key)  # fmt: skip
+    result = yield act(f"I try {key}.", "encryption_lib", action="encrypt", file=file,
+                       algorithm=algorithm, key_id=key)  # fmt: skip
+    if "error" in result:
+        key = result["error"].rsplit(" ", 1)[1]
+        result = yield act(
+            f"That key has expired; I use {key}.",
+            "encryption_lib",
+            action="encrypt",
+            file=file,
+            algorithm=algorithm,
+            key_id=key,
+        )
+    yield Say(f"{result['file']} is encrypted with {key}.", (result["file"], key))
+
+
+def port_or_lock(state: State, rng: random.Random):
+    """Lock an account only if the host is infected; else report its ports."""
+    target = rng.choice(sorted(state["hosts"]))
+    user = rng.choice(sorted(u for u, a in state["users"].items() if not a["locked"]) or ["root"])
+    yield asked(rng, [
+        "Run a malware scan of {target}. If it is infected, lock the account of {user}; "
+        "otherwise tell me its "
+        "open ports.",
+        "Is {target} infected with malware? If yes, lock {user}; if not, run a port scan and "
+        "list the ports.",
+    ], target=target, user=user)  # fmt: skip
+    found = yield act("The malware scan decides what to do.", "scanner", target=target,
+                      scan_type="malware")  # fmt: skip
+    if found["infected"]:
+        yield act(
+            f"{target} is infected, so I lock {user}.", "auth_system", action="lock", user=user
+        )
+        yield Say(f"{target} is infected; {user} is locked.", (target, user))
+        return
+    ports = yield act(f"{target} is clean, so I list its ports.", "scanner", target=target,
+                      scan_type="port")  # fmt: skip
+    said = [str(p) for p in ports["open_ports"]]
+    yield Say(f"{target} is clean; open ports are {listed(said)}.", tuple(said))
+
+
+TOOLS = {"scanner": scanner, "firewall": firewall, "auth_system": auth_system,
+         "encryption_lib": encryption_lib}  # fmt: skip
+GOALS: dict[str, Goal] = {
+    "block_weak_ports": block_weak_ports,
+    "promote_user": promote_user,
+    "encrypt_with_key": encrypt_with_key,
+    "port_or_lock": port_or_lock,
+}

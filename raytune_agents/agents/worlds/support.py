@@ -1,0 +1,226 @@
+"""The support desk: tickets, help articles, live chat and email."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw
+from raytune_agents.agents.values import BANKS, fill
+
+State = dict[str, Any]
+
+
+def make(rng: random.Random) -> State:
+    """Four customers, eight tickets (every customer has an open one), six articles."""
+    first, last = draw(rng, BANKS["first"], 4), draw(rng, BANKS["last"], 4)
+    customers = [f"{a}.{b}@example.com" for a, b in zip(first, last)]
+    numbers = rng.sample(range(1000, 5000), 8)
+    tickets = {}
+    for i, (number, subject) in enumerate(zip(numbers, draw(rng, BANKS["problem"], 8))):
+        tickets[f"T-{number}"] = {
+            "customer": customers[i % 4],
+            "subject": subject,
+            "priority": rng.choice(["low", "normal"]),
+            "status": "open" if i < 4 or rng.random() < 0.5 else "closed",
+            "opened": f"2025-{i % 6 + 1:02}-{rng.randint(1, 28):02}",
+        }
+    titles = draw(rng, BANKS["howto"], 6)
+    articles = [{"id": f"KB-{rng.randint(10, 99)}{i}", "title": t[:1].upper() + t[1:],
+                 "language": "english" if i < 4 else rng.choice(["german", "french", "spanish"])}
+                for i, t in enumerate(titles)]  # fmt: skip
+    return {"tickets": tickets, "articles": articles, "chats": [], "emails": [], "next": 5001}
+
+
+def _known(state: State, customer: str) -> None:
+    if customer not in {t["customer"] for t in state["tickets"].values()}:
+        raise ToolError(f"no customer {customer}")
+
+
+def _ticket(state: State, ticket_id: str | None, customer: str) -> dict[str, Any]:
+    if not ticket_id:
+        raise ToolError("ticket_id is missing")
+    ticket = state["tickets"].get(ticket_id)
+    if ticket is None or ticket["customer"] != customer:
+        raise ToolError(f"{customer} has no ticket {ticket_id}")
+    if ticket["status"] == "closed":
+        raise ToolError(f"ticket {ticket_id} is closed; create a new one")
+    return ticket
+
+
+def ticketing_system(state: State, action: str, customer: str, subject: str | None = None,
+                     ticket_id: str | None = None, priority: str | None = None) -> Any:  # fmt: skip
+    """Create, escalate, close or find tickets; a closed ticket can only be found."""
+    _known(state, customer)
+    if action == "find":
+        return [{"id": i, **{k: v for k, v in t.items() if k != "customer"}}
+                for i, t in state["tickets"].items() if t["customer"] == customer]  # fmt: skip
+    if action == "create":
+        if not subject:
+            raise ToolError("subject is missing")
+        name = f"T-{state['next']}"
+        state["next"] += 1
+        state["tickets"][name] = {
+            "customer": customer,
+            "subject": subject,
+            "status": "open",
+            "priority": priority or "normal",
+            "opened": "2025-07-01",
+        }
+        return {"ticket_id": name, "status": "open", "priority": priority or "normal"}
+    ticket = _ticket(state, ticket_id, customer)
+    if action == "close":
+        ticket["status"] = "closed"
+        return {"ticket_id": ticket_id, "status": "closed"}
+    ticket["priority"] = priority or "urgent"
+    return {"ticket_id": ticket_id, "priority": ticket["priority"]}
+
+
+def knowledge_base(
+    state: State, query: str, language: str = "english", max_results: int = 3
+) -> Any:
+    """Articles of the language that share words with the query, best first."""
+    wanted = set(query.lower().split())
+    scored = [(len(wanted & set(a["title"].lower().split())), a["id"], a["title"])
+              for a in state["articles"] if a["language"] == language]  # fmt: skip
+    hits = sorted((s for s in scored if s[0]), key=lambda s: (-s[0], s[1]))[:max_results]
+    return [{"id": i, "title": title} for _, i, title in hits]
+
+
+def chat(state: State, customer: str, message: str, channel: str = "web") -> Any:
+    """Send a chat message."""
+    _known(state, customer)
+    state["chats"].append([customer, message, channel])
+    return {"sent": True, "channel": channel}
+
+
+def email(state: State, to: str, subject: str, body: str) -> Any:
+    """Send an email."""
+    state["emails"].append([to, subject, body])
+    return {"sent": True, "message_id": f"M-{len(state['emails'])}"}
+
+
+# --- goals ----------------------------------------------------------------------------------------
+
+
+def _customer(state: State, rng: random.Random) -> str:
+    return rng.choice(sorted({t["customer"] for t in state["tickets"].values()}))
+
+
+def escalate_oldest(state: State, rng: random.Random):
+    """Find the tickets, pick the oldest open one, escalate it."""
+    who, priority = _customer(state, rng), rng.choice(["high", "urgent"])
+    yield asked(rng, [
+        "Escalate the oldest open ticket of {customer} to {priority} priority.",
+        "{customer} has waited long enough. Please raise their oldest open ticket to {priority}.",
+        "Find the oldest open ticket of {customer} and set it to {priority} priority.",
+    ], customer=who, priority=priority)  # fmt: skip
+    found = yield act("I have to see the customer's tickets first.", "ticketing_system",
+                      action="find", customer=who)  # fmt: skip
+    oldest = min((t for t in found if t["status"] == "open"), key=lambda t: t["opened"])
+    yield act(f"{oldest['id']} from {oldest['opened']} is the oldest open ticket; I escalate it.",
+              "ticketing_system", action="escalate", customer=who, ticket_id=oldest["id"],
+              priority=priority)  # fmt: skip
+    yield Say(f"Ticket {oldest['id']} is now at {priority} priority.", (oldest["id"], priority))
+
+
+def create_and_email(state: State, rng: random.Random):
+    """Create a ticket, then write its number to the customer."""
+    who, problem = _customer(state, rng), rng.choice(BANKS["problem"])
+    yield asked(rng, [
+        "Create a ticket for {customer} about {subject} and email them the ticket number as "
+        "the subject.",
+        "{customer} reports {subject}. Create a ticket, then email them with the ticket number "
+        "as subject.",
+    ], customer=who, subject=problem)  # fmt: skip
+    made = yield act("First the ticket, so that there is a number to send.", "ticketing_system",
+                     action="create", customer=who, subject=problem)  # fmt: skip
+    number = made["ticket_id"]
+    yield act(f"The ticket is {number}. Now I write to the customer.", "email", to=who,
+              subject=number, body=f"We opened ticket {number} about {problem}")  # fmt: skip
+    yield Say(f"I created ticket {number} and emailed it to {who}.", (number,))
+
+
+def article_to_chat(state: State, rng: random.Random):
+    """Look an article up and send its title."""
+    who = _customer(state, rng)
+    article = rng.choice([a for a in state["articles"] if a["language"] == "english"])
+    topic = article["title"][:1].lower() + article["title"][1:]
+    channel = rng.choice(["web", "mobile", "whatsapp"])
+    yield asked(rng, [
+        "Look up the article on {topic} and send its title to {customer} in the {channel} chat.",
+        "{customer} asks about {topic}. Search the knowledge base and send them the title of "
+        "the best "
+        "article in the {channel} chat.",
+    ], topic=topic, customer=who, channel=channel)  # fmt: skip
+    found = yield act("I search the knowledge base for the article.", "knowledge_base", query=topic)
+    title = found[0]["title"]
+    yield act(f"The best match is \"{title}\"; I send it.", "chat", customer=who, message=title,
+              channel=channel)  # fmt: skip
+    yield Say(f'I sent "{title}" to {who}.', (title,))
+
+
+def escalate_or_reopen(state: State, rng: random.Random):
+    """The ticket turns out to be closed: a new one takes its place."""
+    closed = sorted(i for i, t in state["tickets"].items() if t["status"] == "closed")
+    opened = sorted(i for i, t in state["tickets"].items() if t["status"] == "open")
+    ticket_id = rng.choice(closed or opened)
+    ticket = state["tickets"][ticket_id]
+    who, subject = ticket["customer"], ticket["subject"]
+    yield asked(rng, [
+        "Escalate ticket {ticket_id} of {customer} to urgent. If that is not possible, create "
+        "a new urgent "
+        "ticket about {subject}.",
+        "Please set ticket {ticket_id} of {customer} to urgent priority, or create a new "
+        "urgent one about "
+        "{subject} if it is closed.",
+    ], ticket_id=ticket_id, customer=who, subject=subject)  # fmt: skip
+    result = yield act(f"I try to escalate {ticket_id}.", "ticketing_system", action="escalate",
+                       customer=who, ticket_id=ticket_id, priority="urgent")  # fmt: skip
+    if "error" not in result:
+        yield Say(f"Ticket {ticket_id} is now urgent.", (ticket_id,))
+        return
+    made = yield act(
+        f"{ticket_id} is closed, so I create a new ticket as asked.",
+        "ticketing_system",
+        action="create",
+        customer=who,
+        subject=subject,
+        priority="urgent",
+    )
+    number = made["ticket_id"]
+    yield Say(f"{ticket_id} is closed, so I created {number} with urgent priority.", (number,))
+
+
+def close_open(state: State, rng: random.Random):
+    """Close every open ticket of a customer, one by one, then tell them."""
+    who, text = _customer(state, rng), fill("{reply}", rng)
+    yield asked(rng, [
+        "{customer} agreed: close all of their open tickets, then send them the chat message: "
+        "{message}",
+        "Close every open ticket of {customer} and afterwards send them \"{message}\" in the chat.",
+    ], customer=who, message=text)  # fmt: skip
+    found = yield act("I need the list of tickets to know which are open.", "ticketing_system",
+                      action="find", customer=who)  # fmt: skip
+    open_ids = [t["id"] for t in found if t["status"] == "open"]
+    for i, ticket_id in enumerate(open_ids):
+        yield act(
+            f"{ticket_id} is open ({i + 1} of {len(open_ids)}); I close it.",
+            "ticketing_system",
+            action="close",
+            customer=who,
+            ticket_id=ticket_id,
+        )
+    yield act("All are closed; now the message.", "chat", customer=who, message=text)
+    yield Say(f"I closed {' and '.join(open_ids)} and sent the message.", tuple(open_ids))
+
+
+TOOLS = {"ticketing_system": ticketing_system, "knowledge_base": knowledge_base, "chat": chat,
+         "email": email}  # fmt: skip
+GOALS: dict[str, Goal] = {
+    "escalate_oldest": escalate_oldest,
+    "create_and_email": create_and_email,
+    "article_to_chat": article_to_chat,
+    "escalate_or_reopen": escalate_or_reopen,
+    "close_open": close_open,
+}
