@@ -17,15 +17,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raytune_agents.config import Config, ConfigError, build, known_keys, nearest, set_dotted
+from raytune_agents.mix import key_of
 from raytune_agents.records import canonical
 from raytune_agents.tune.simplex import Simplex
 
 RANGES = {"uniform": 2, "loguniform": 2, "randint": 2, "quniform": 3, "qloguniform": 3}
 KINDS = (*RANGES, "choice", "simplex")
+# Options of train that a trial sets itself, or that act on text tokenised before the trials.
+FIXED = ("arms", "epochs", "max_steps", "save_steps", "max_failures", "workers", "nat", "dpo")
 SIMPLEX_OPTIONS = ("prior", "strength", "floors", "caps", "epochs")
 PRESETS: dict[str, dict[str, Any]] = {
     # Axes with published effects: mixes around the natural one with at most 4 epochs a source
-    # (RegMix, Olmix), a marker or none (NAT), LoRA rank and learning rate on calls (xLAM, Tool-N1).
+    # (RegMix, Olmix), LoRA rank and learning rate on function calls (xLAM, Tool-N1, Hammer).
     "evidence": {
         "mix.weights": {
             "simplex": ["positive", "synthetic", "negative"],
@@ -33,7 +36,6 @@ PRESETS: dict[str, dict[str, Any]] = {
             "floors": {"positive": 0.1},
             "epochs": 4,
         },
-        "tune.method": {"choice": ["sft", "nat"]},
         "train.learning_rate": {"loguniform": [1e-4, 3e-3]},
         "train.lora.r": {"choice": [8, 16, 32]},
     }
@@ -110,6 +112,10 @@ class Space:
 
     axes: tuple[Axis | Simplex, ...]
 
+    def keys(self) -> list[str]:
+        """The searched options, dotted."""
+        return [axis.key for axis in self.axes]
+
     def tune_space(self) -> dict[str, Any]:
         """Variable -> ray.tune domain, flat: the `param_space` of a Tuner."""
         return {name: d for axis in self.axes for name, d in axis.domains().items()}
@@ -124,8 +130,8 @@ class Space:
         by_key = {axis.key: axis for axis in self.axes}
 
         def active(key: str) -> bool:
-            conditions = by_key[key].when.items()
-            return all(active(parent) and values[parent] in ok for parent, ok in conditions)
+            conditions = by_key[key].when.items() if key in by_key else [(key, ())]
+            return all(values.get(p) in ok and active(p) for p, ok in conditions)
 
         return {key: value for key, value in values.items() if active(key)}
 
@@ -157,36 +163,42 @@ class Space:
 
 
 def parse(
-    space: Mapping[str, Any], sizes: Mapping[str, float] | None = None, tokens: int | None = None
+    space: Mapping[str, Any],
+    sizes: Mapping[str, float] | None = None,
+    tokens: int | None = None,
+    base: Config | None = None,
 ) -> Space:
     """`tune.space` -> Space; raises ConfigError naming key, value and what to write instead.
 
     `sizes` (pool -> trained tokens) and `tokens` (one trial's budget) are known once the pool is
     made; without them the shape is checked, and what needs them (prior natural, epochs) raises when
-    it is used. `preset: evidence` adds the axes of PRESETS, which the other keys override.
+    it is used. `when` reads options that are not searched from `base`; an axis whose condition
+    never holds is left out. `preset: evidence` adds the axes of PRESETS, which the other keys override.
     """
     space = dict(space)
     preset = space.pop("preset", None)
     if preset is not None and preset not in PRESETS:
         raise _wrong("preset", f"={preset!r} is unknown; write one of {list(PRESETS)}")
     space = PRESETS.get(preset, {}) | space
-    if not space:
+    axes: dict[str, Axis | Simplex] = {}
+    for key, spec in space.items():
+        _check_key(key)
+        kind, when = _kind_of(key, spec), _when_of(key, spec, space, base or Config())
+        if kind == "simplex":
+            axis = _simplex(key, spec, when or {}, dict(sizes or {}), tokens)
+        elif kind == "choice":
+            axis = _choice(key, spec["choice"], when or {})
+        else:
+            axis = _range(key, kind, spec[kind], when or {})
+        if when is not None:
+            axes[key] = axis
+    if not axes:
         raise ConfigError(
             "tune.space is empty, so every trial would be the same; write an option and its "
             "distribution, for example train.learning_rate: {loguniform: [3.0e-4, 3.0e-3]}"
         )
-    axes: list[Axis | Simplex] = []
-    for key, spec in space.items():
-        _check_key(key)
-        kind, when = _kind_of(key, spec), _when_of(key, spec, space)
-        if kind == "simplex":
-            axes.append(_simplex(key, spec, when, dict(sizes or {}), tokens))
-        elif kind == "choice":
-            axes.append(_choice(key, spec["choice"], when))
-        else:
-            axes.append(_range(key, kind, spec[kind], when))
-    _check_chain({axis.key: set(axis.when) for axis in axes})
-    return Space(tuple(axes))
+    _check_chain({key: set(axis.when) for key, axis in axes.items()})
+    return Space(tuple(axes.values()))
 
 
 def _wrong(key: str, text: str) -> ConfigError:
@@ -198,12 +210,12 @@ def _check_key(key: str) -> None:
         raise _wrong(key, f": unknown option{nearest(key)}")
     if key == "mix.tokens":
         raise _wrong(key, ": trials are compared at one budget; set tune.tokens instead")
-    searched = key.startswith(("mix.", "train.")) and not key.startswith("train.arms")
-    if not searched and key != "tune.method":
+    section, _, option = key.partition(".")
+    if key != "mix.weights" and (section != "train" or option.split(".")[0] in FIXED):
         raise _wrong(
             key,
-            ": a trial does not read this option, so it would change nothing; search an option of "
-            "mix or train, or tune.method",
+            ": a trial does not read this option, so it would change nothing; search mix.weights "
+            f"or options of train other than {list(FIXED)}",
         )
 
 
@@ -218,29 +230,30 @@ def _kind_of(key: str, spec: Any) -> str:
     return kinds[0]
 
 
-def _when_of(key: str, spec: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, tuple]:
-    """`when: {tune.method: nat}`: the axis counts only where a searched choice has these values."""
-    when, out = spec.get("when", {}), {}
+def _when_of(
+    key: str, spec: Mapping[str, Any], space: Mapping[str, Any], base: Config
+) -> dict[str, tuple] | None:
+    """`when: {train.lora.dora: true}` -> searched option -> values; None where it never holds."""
+    when, out, holds = spec.get("when", {}), {}, True
     if not isinstance(when, Mapping):
         raise _wrong(key, f".when={when!r} is not a mapping; write {{tune.method: nat}}")
     for parent, wanted in when.items():
-        above = space.get(parent)
-        if not (isinstance(above, Mapping) and isinstance(above.get("choice"), list)):
-            hint = "" if parent in known_keys() else nearest(parent)
-            raise _wrong(
-                key,
-                f".when: {parent} is not searched by a choice{hint}; add "
-                f"{parent}: {{choice: [...]}} to tune.space or take the condition out",
-            )
-        choices = [_valid(parent, c) for c in above["choice"]]
+        if parent not in known_keys():
+            raise _wrong(key, f".when: {parent} is an unknown option{nearest(parent)}")
         values = tuple(
             _valid(parent, w) for w in (wanted if isinstance(wanted, list) else [wanted])
         )
-        never = [v for v in values if v not in choices]
+        if parent not in space:
+            holds = holds and _get(base, parent) in values
+            continue
+        choices = space[parent].get("choice") if isinstance(space[parent], Mapping) else None
+        if not isinstance(choices, list):
+            raise _wrong(key, f".when: {parent} must be searched by a choice, not {space[parent]}")
+        never = [v for v in values if v not in [_valid(parent, c) for c in choices]]
         if never or not values:
             raise _wrong(key, f".when: {parent} is never {never}; write some of {choices}")
         out[parent] = values
-    return out
+    return out if holds else None
 
 
 def _check_chain(parents: dict[str, set[str]]) -> None:
@@ -250,7 +263,7 @@ def _check_chain(parents: dict[str, set[str]]) -> None:
             if key in above:
                 raise _wrong(key, ".when depends on itself; take one condition out")
             seen |= above
-            above = {p for a in above for p in parents[a]} - seen
+            above = {p for a in above for p in parents.get(a, ())} - seen
 
 
 def _range(key: str, kind: str, bounds: Any, when: dict[str, tuple]) -> Axis:
@@ -302,7 +315,7 @@ def _simplex(
     if any(v <= 0 for v in numbers.values()):
         raise _wrong(key, f": {numbers} must be above 0")
     bounds = {k: _shares(key, k, spec[k], pools) for k in ("floors", "caps") if k in spec}
-    held = {p: sum(n for k, n in sizes.items() if f"{k}.".startswith(f"{p}.")) for p in pools}
+    held = {p: sum(n for k, n in sizes.items() if key_of(k, pools) == p) for p in pools}
     empty = [p for p in pools if sizes and not held[p]]
     if empty:
         raise _wrong(key, f".simplex: pools {empty} hold no rows; the run has {sorted(sizes)}")

@@ -51,6 +51,9 @@ FULL = {
         ({"train.lora.r": {"choice": [8, "many"]}}, "no trial can use"),
         ({"generate.rows": {"randint": [8, 96]}}, "would change nothing"),
         ({"train.arms": {"choice": [{}, {"a": {}}]}}, "would change nothing"),
+        ({"tune.method": {"choice": ["sft", "nat"]}}, "would change nothing"),
+        ({"train.epochs": {"uniform": [1, 2]}}, "would change nothing"),
+        ({"train.nat.positive": {"choice": ["a", "b"]}}, "would change nothing"),
         ({"mix.tokens": {"randint": [8, 96]}}, "set tune.tokens"),
         ({"preset": "best"}, "evidence"),
         ({"mix.weights": {"simplex": ["positive"]}}, "two or more"),
@@ -61,7 +64,7 @@ FULL = {
         ({"mix.weights": {"simplex": POOLS, "floors": {"positive": 2}}}, "between 0 and 1"),
         ({"mix.weights": {"simplex": POOLS, "caps": dict.fromkeys(POOLS, 0.3)}}, "no mix fits"),
         ({"mix.weights": {"simplex": POOLS, "floors": dict.fromkeys(POOLS, 0.4)}}, "no mix fits"),
-        ({**MIX, "train.nat.positive": {"choice": ["a", "b"], "when": {"train.method": "nat"}}},
+        ({**MIX, "train.lora.r": {"choice": [4, 8], "when": {"train.method": "nat"}}},
          "did you mean tune.method"),
     ],
 )  # fmt: skip
@@ -202,21 +205,33 @@ def test_log_axes_are_uniform_in_the_logarithm():
 
 def test_an_axis_counts_only_where_its_condition_holds():
     space = parse({
-        "tune.method": {"choice": ["sft", "nat"]},
-        "train.nat.positive": {"choice": ["good", "right"], "when": {"tune.method": "nat"}},
-        "train.warmup_share": {"uniform": [0, 0.1], "when": {"train.nat.positive": ["good"]}},
+        "train.lora.rslora": {"choice": [True, False]},
+        "train.lora.alpha": {"choice": [8, 16], "when": {"train.lora.rslora": False}},
+        "train.warmup_share": {"uniform": [0, 0.1], "when": {"train.lora.alpha": [8]}},
     })  # fmt: skip
-    sample = {"tune.method": "sft", "train.nat.positive": "good", "train.warmup_share": 0.05}
-    assert space.resolve(sample) == {"tune.method": "sft"}
-    assert set(space.resolve(sample | {"tune.method": "nat"})) == set(sample)
-    bad = {"tune.method": "nat", "train.nat.positive": "right", "train.warmup_share": 0.05}
-    assert "train.warmup_share" not in space.resolve(bad)
+    sample = {"train.lora.rslora": True, "train.lora.alpha": 8, "train.warmup_share": 0.05}
+    assert space.resolve(sample) == {"train.lora.rslora": True}
+    assert set(space.resolve(sample | {"train.lora.rslora": False})) == set(sample)
+    other = {"train.lora.rslora": False, "train.lora.alpha": 16, "train.warmup_share": 0.05}
+    assert "train.warmup_share" not in space.resolve(other)
     with pytest.raises(ConfigError, match="never"):
         parse({"train.lora.alpha": {"choice": [8, 16]},
                "train.lora.r": {"choice": [4, 8], "when": {"train.lora.alpha": 32}}})  # fmt: skip
     with pytest.raises(ConfigError, match="depends on itself"):
         parse({"train.lora.r": {"choice": [4, 8], "when": {"train.lora.alpha": 8}},
                "train.lora.alpha": {"choice": [8, 16], "when": {"train.lora.r": 4}}})  # fmt: skip
+
+
+def test_a_condition_on_an_option_that_is_not_searched_reads_the_base_config():
+    rank = {"train.lora.r": {"choice": [4, 8], "when": {"tune.method": "nat"}}}
+    assert parse(rank, base=config.load(None, ["tune.method=nat"])).keys() == ["train.lora.r"]
+    sft = config.load(None, ["tune.method=sft"])
+    assert parse(MIX | rank, base=sft).keys() == ["mix.weights"]
+    below = {"train.warmup_share": {"uniform": [0, 0.1], "when": {"train.lora.r": 4}}}
+    chained = parse(MIX | rank | below, base=sft)
+    assert list(chained.resolve(chained.sample(random.Random(0)))) == ["mix.weights"]
+    with pytest.raises(ConfigError, match="empty"):
+        parse(rank, base=sft)
 
 
 def test_the_preset_and_the_default_space_parse():
