@@ -31,28 +31,40 @@ def check_weights(weights: dict[str, float], key: str) -> dict[str, float]:
     """Weights must be finite, not negative, and not all zero, so that they can be normalised."""
     bad = {k: w for k, w in weights.items() if not math.isfinite(w) or w < 0}
     if bad or not weights or sum(weights.values()) <= 0:
-        raise ValueError(f"{key}={weights} cannot be normalised; write at least one weight above 0 "
-                         "and none negative, for example {positive: 0.6, synthetic: 0.4}")
+        raise ValueError(
+            f"{key}={weights} cannot be normalised; write at least one weight above 0 "
+            "and none negative, for example {positive: 0.6, synthetic: 0.4}"
+        )
     return weights
 
 
 class ModelSection(Section):
-    name: str = Field("smollm2-135m", description="smollm2-135m (embedded), a hub id, or a local folder")
+    name: str = Field(
+        "smollm2-135m", description="smollm2-135m (embedded), a hub id, or a local folder"
+    )
     revision: str | None = Field(None, description="hub revision")
     dtype: Literal["auto", "bfloat16", "float32"] = Field("auto", description="auto = bfloat16")
     max_length: Positive = Field(768, description="longest prompt + answer in tokens")
     template: Literal["auto", "ours", "native"] = Field(
-        "auto", description="auto = the model's own chat template where it renders tools, else ours")
+        "auto", description="auto = the model's own chat template where it renders tools, else ours"
+    )
     tools: Literal["signature", "schema"] = Field(
-        "signature", description="how our template writes tools: compact, or full JSON Schema")
+        "signature", description="how our template writes tools: compact, or full JSON Schema"
+    )
 
 
 class SourceSection(Section):
-    path: str = Field(description="bfcl (from the bfcl-eval package), a file, folder, glob, URL or hub id")
+    path: str = Field(
+        description="bfcl (from the bfcl-eval package), a file, folder, glob, URL or hub id"
+    )
     format: str = Field("auto", description="name in READERS, module:function, or auto")
     limit: int | None = Field(None, ge=1, description="at most this many rows")
-    categories: list[str] = Field([], description="BFCL categories; empty = the Python call categories")
-    min_rating: Share = Field(0.8, description="human ratings below this share of the scale are failures")
+    categories: list[str] = Field(
+        [], description="BFCL categories; empty = the Python call categories"
+    )
+    min_rating: Share = Field(
+        0.8, description="human ratings below this share of the scale are failures"
+    )
 
 
 class SplitSection(Section):
@@ -65,25 +77,34 @@ class SplitSection(Section):
     def _sums(self) -> SplitSection:
         parts = {"train": self.train, "val": self.val, "test_seen": self.test_seen}
         if abs(sum(parts.values()) - 1.0) > 1e-6:
-            raise ValueError(f"{parts} sum to {sum(parts.values()):.3f}; write shares that sum to 1, "
-                             "for example train=0.8 val=0.1 test_seen=0.1")
+            raise ValueError(
+                f"{parts} sum to {sum(parts.values()):.3f}; write shares that sum to 1, "
+                "for example train=0.8 val=0.1 test_seen=0.1"
+            )
         empty = [k for k, v in (parts | {"unseen_tools": self.unseen_tools}).items() if v <= 0]
         if empty or self.unseen_tools >= 1:
-            raise ValueError(f"the split {empty or ['train']} would be empty; write a share between 0 and 1")
+            raise ValueError(
+                f"the split {empty or ['train']} would be empty; write a share between 0 and 1"
+            )
         return self
 
 
 class ReadSection(Section):
     sources: list[SourceSection] = Field([SourceSection(path="bfcl")], min_length=1)
     split: SplitSection = SplitSection()
-    max_error_share: Share = Field(0.05, description="more bad rows than this share stop the step")
+    max_error_share: Share = Field(0.05, description="more bad or lost rows than this share stop a step")
 
 
 class GenerateSection(Section):
-    agents: list[str] = Field(["qa", "support", "analyst", "legal", "content", "security"], min_length=1,
-                              description="agent specs: names under raytune_agents/agents, or YAML files")
+    agents: list[str] = Field(
+        ["qa", "support", "analyst", "legal", "content", "security"],
+        min_length=1,
+        description="agent specs: names under raytune_agents/agents, or YAML files",
+    )
     rows: int = Field(96, ge=0, description="synthetic positives to attempt")
-    candidates: Positive = Field(2, description="paraphrases sampled for each request; the first good one is kept")
+    candidates: Positive = Field(
+        2, description="paraphrases sampled for each request; the first good one is kept"
+    )
     temperature: float = Field(0.7, ge=0, description="sampling temperature of paraphrases")
     max_tokens: Positive = Field(64, description="longest paraphrase in tokens")
     shard_rows: Positive = Field(32, description="rows committed together")
@@ -92,27 +113,40 @@ class GenerateSection(Section):
 class NegativesSection(Section):
     faults: list[str] = Field([], description="names in FAULTS; empty = all")
     per_positive: float = Field(0.5, ge=0, description="edited negatives per training positive")
-    mined_tasks: int = Field(64, ge=0, description="training tasks on which the model's own failures are sampled")
+    mined_tasks: int = Field(
+        64, ge=0, description="training tasks on which the model's own failures are sampled"
+    )
     mined_samples: Positive = Field(1, description="answers sampled for each of them")
     temperature: float = Field(0.7, ge=0, description="sampling temperature of mined answers")
     max_tokens: Positive = Field(64, description="longest mined answer in tokens")
-    uniform_floor: Share = Field(0.3, description="share of edited negatives spread evenly over the faults; "
-                                 "the rest follows the mined distribution")
+    uniform_floor: Share = Field(
+        0.3,
+        description="share of edited negatives spread evenly over the faults; "
+        "the rest follows the mined distribution",
+    )
 
 
 class LabelSection(Section):
     rules: list[str] = Field([], description="names in RULES; empty = all defaults")
     max_chars: Positive = Field(20_000, description="longest conversation in characters")
-    min_outcome: Share = Field(0.5, description="positives whose known outcome is lower are rejected")
+    min_outcome: Share = Field(
+        0.5, description="positives whose known outcome is lower are rejected"
+    )
     languages: list[str] = Field([], description="two-letter languages of requests; empty = any")
     duplicates: Literal["exact", "minhash", "off"] = Field("exact", description="duplicate search")
     minhash_threshold: Share = Field(0.8, description="Jaccard similarity of near duplicates")
     decontaminate: bool = Field(True, description="label training rows that leak val or test rows")
+    leak_mismatches: int = Field(
+        2, ge=0, le=4, description="words that may differ in a leaked run of ten"
+    )
+    partitions: Positive = Field(32, description="groups of the distributed duplicate search")
 
 
 class MixSection(Section):
-    weights: dict[str, float] = Field({"positive": 0.5, "synthetic": 0.2, "negative": 0.3},
-                                      description="share of trained tokens by pool; a dotted name is a family")
+    weights: dict[str, float] = Field(
+        {"positive": 0.5, "synthetic": 0.2, "negative": 0.3},
+        description="share of trained tokens by pool; a dotted name is a family",
+    )
     tokens: Positive = Field(12_000, description="trained (answer) tokens in all")
     max_epochs: float = Field(4.0, gt=0, description="a pool is repeated at most this often")
 
@@ -132,22 +166,32 @@ class LoraSection(Section):
 
 
 class NatSection(Section):
-    positive: str = Field("Generate a response that correctly answers the request.", min_length=1,
-                          description="marker of good rows and of every prompt at inference")
-    negative: str = Field("Generate a response that incorrectly answers the request.", min_length=1,
-                          description="marker of failed rows")
+    positive: str = Field(
+        "Generate a response that correctly answers the request.",
+        min_length=1,
+        description="marker of good rows and of every prompt at inference",
+    )
+    negative: str = Field(
+        "Generate a response that incorrectly answers the request.",
+        min_length=1,
+        description="marker of failed rows",
+    )
 
 
 class DpoSection(Section):
     beta: float = Field(0.1, gt=0, description="strength of the reference")
-    loss_type: list[str] = Field(["sigmoid", "sft"], min_length=1, description="TRL loss names, summed")
+    loss_type: list[str] = Field(
+        ["sigmoid", "sft"], min_length=1, description="TRL loss names, summed"
+    )
     loss_weights: list[float] = Field([1.0, 1.0], description="one weight a loss")
 
     @model_validator(mode="after")
     def _same(self) -> DpoSection:
         if len(self.loss_type) != len(self.loss_weights):
-            raise ValueError(f"loss_weights={self.loss_weights} does not match loss_type={self.loss_type}; "
-                             "write one weight a loss")
+            raise ValueError(
+                f"loss_weights={self.loss_weights} does not match loss_type={self.loss_type}; "
+                "write one weight a loss"
+            )
         return self
 
 
@@ -155,7 +199,9 @@ class ArmSection(Section):
     method: Literal["sft", "nat", "dpo"] = Field("sft", description="how rows become loss")
     weights: dict[str, float] | None = Field(None, description="this arm's own mix.weights")
     tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")
-    learning_rate: float | None = Field(None, gt=0, description="this arm's own train.learning_rate")
+    learning_rate: float | None = Field(
+        None, gt=0, description="this arm's own train.learning_rate"
+    )
 
     @field_validator("weights")
     @classmethod
@@ -165,8 +211,13 @@ class ArmSection(Section):
 
 class TrainSection(Section):
     arms: dict[str, ArmSection] = Field(
-        {"sft": ArmSection(weights={"positive": 0.7, "synthetic": 0.3}), "nat": ArmSection(method="nat")},
-        min_length=1, description="name -> arm; all are trained and compared with the base")
+        {
+            "sft": ArmSection(weights={"positive": 0.7, "synthetic": 0.3}),
+            "nat": ArmSection(method="nat"),
+        },
+        min_length=1,
+        description="name -> arm; all are trained and compared with the base",
+    )
     learning_rate: float = Field(1e-3, gt=0)
     batch_tokens: Positive = Field(2048, description="padded tokens in one forward pass")
     batch_rows: Positive = Field(8, description="rows in one optimiser step")
@@ -185,7 +236,9 @@ class TrainSection(Section):
 
 
 class EvaluateSection(Section):
-    splits: list[Literal["val", "test_seen", "test_unseen"]] = Field(["test_seen", "test_unseen"], min_length=1)
+    splits: list[Literal["val", "test_seen", "test_unseen"]] = Field(
+        ["test_seen", "test_unseen"], min_length=1
+    )
     limit: int | None = Field(None, ge=1, description="at most this many rows a split")
     max_tokens: Positive = Field(96, description="longest answer in tokens")
     shard_rows: Positive = Field(64, description="rows asked and committed together")
@@ -197,8 +250,12 @@ class TuneSection(Section):
     trials: int = Field(4, ge=0, description="trials to run; 0 = no search")
     method: Literal["sft", "nat"] = Field("nat", description="method every trial trains")
     space: dict[str, Any] = Field(
-        {"mix.weights": {"simplex": ["positive", "synthetic", "negative"]},
-         "train.learning_rate": {"loguniform": [3e-4, 3e-3]}}, description="dotted option -> distribution")
+        {
+            "mix.weights": {"simplex": ["positive", "synthetic", "negative"]},
+            "train.learning_rate": {"loguniform": [3e-4, 3e-3]},
+        },
+        description="dotted option -> distribution",
+    )
     tokens: Positive = Field(4_000, description="trained tokens of one trial")
     rungs: Positive = Field(3, description="times a trial reports; ASHA may stop it there")
     grace: Positive = Field(1, description="reports before a trial can be stopped")
@@ -212,18 +269,24 @@ class EngineSection(Section):
     kv_cache_gib: float = Field(1.0, gt=0, description="CPU memory for the KV cache")
     gpu_memory_share: Share = Field(0.85, description="GPU memory the engine may take")
     max_batched_tokens: Positive = Field(2048)
-    retries: int = Field(2, ge=0, description="tries after a dead engine; then rows are infra_failed")
+    retries: int = Field(
+        2, ge=0, description="tries after a dead engine; then rows are infra_failed"
+    )
     timeout_s: float = Field(900.0, gt=0, description="longest wait for one batch")
 
 
 class ResourcesSection(Section):
     cpus: int | None = Field(None, ge=1, description="CPUs of a local Ray; none = all")
-    address: str | None = Field(None, description="Ray address; none = RAY_ADDRESS in a job, else local")
+    address: str | None = Field(
+        None, description="Ray address; none = RAY_ADDRESS in a job, else local"
+    )
     object_store_mib: Positive = Field(400, description="object store of a local Ray")
 
 
 class Config(Section):
-    name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="run folder under runs_dir")
+    name: str = Field(
+        "demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="run folder under runs_dir"
+    )
     runs_dir: str = Field("runs", description="where run folders live")
     seed: int = Field(17, ge=0)
     model: ModelSection = ModelSection()
@@ -259,7 +322,11 @@ def nearest(key: str) -> str:
     if not match:
         tails = {k.rsplit(".", 1)[-1]: k for k in keys}
         match = [tails[t] for t in difflib.get_close_matches(key.rsplit(".", 1)[-1], tails, 1, 0.6)]
-    return f"; did you mean {match[0]}?" if match else f"; known sections: {', '.join(Config.model_fields)}"
+    return (
+        f"; did you mean {match[0]}?"
+        if match
+        else f"; known sections: {', '.join(Config.model_fields)}"
+    )
 
 
 def set_dotted(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -268,7 +335,9 @@ def set_dotted(tree: dict[str, Any], key: str, value: Any) -> None:
     for part in path:
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
-            raise ConfigError(f"{key}: {part!r} holds a value, not a section; write {part}: {{...}}")
+            raise ConfigError(
+                f"{key}: {part!r} holds a value, not a section; write {part}: {{...}}"
+            )
     tree[last] = value
 
 
@@ -291,7 +360,11 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Deep merge; mappings are merged, except weight vectors and search spaces, which replace."""
     out = dict(base)
     for key, value in over.items():
-        deep = isinstance(value, dict) and isinstance(out.get(key), dict) and key not in ("weights", "space")
+        deep = (
+            isinstance(value, dict)
+            and isinstance(out.get(key), dict)
+            and key not in ("weights", "space")
+        )
         out[key] = merge(out[key], value) if deep else value
     return out
 
@@ -324,14 +397,18 @@ def load(path: str | Path | None = None, overrides: list[str] = ()) -> Config:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"CONFIG={str(path)!r} cannot be read ({error.strerror}); write the path of a "
-                              "YAML file, for example jobs/configs/smoke_cpu.yaml") from None
+            raise ConfigError(
+                f"CONFIG={str(path)!r} cannot be read ({error.strerror}); write the path of a "
+                "YAML file, for example jobs/configs/smoke_cpu.yaml"
+            ) from None
         try:
             tree = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"CONFIG={str(path)!r} is not YAML: {error}") from None
         tree = {} if tree is None else tree
         if not isinstance(tree, dict):
-            raise ConfigError(f"CONFIG={str(path)!r} holds a {type(tree).__name__}, not a mapping; "
-                              "write sections, for example train: {learning_rate: 1e-4}")
+            raise ConfigError(
+                f"CONFIG={str(path)!r} holds a {type(tree).__name__}, not a mapping; "
+                "write sections, for example train: {learning_rate: 1e-4}"
+            )
     return build(merge(tree, parse_overrides(list(overrides))))
