@@ -1,7 +1,7 @@
 """A run folder -> one offline HTML page, report.md and CSV files.
 
-Reads only what the steps wrote; shows what is there and names what is missing. No ray, torch or vllm.
-The page needs no network: style, script and charts are inside it, and its content policy forbids the rest.
+Reads only what the steps wrote; shows what is there and names what is missing. No ray, torch, vllm.
+The page needs no network: style, script and charts are in it; its content policy forbids the rest.
 """
 
 from __future__ import annotations

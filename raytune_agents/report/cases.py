@@ -1,4 +1,7 @@
-"""The stored answers as cases: one test row with every arm's answer. Pure: rows of answers.parquet in, tables out."""
+"""The stored answers as cases: one test row with every arm's answer.
+
+Pure: rows of answers.parquet in, tables out.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from raytune_agents.calls import parse
 from raytune_agents.report.findings import ordered, wilson
 from raytune_agents.report.text import finite
 
@@ -16,7 +20,7 @@ Case = dict[str, Any]
 
 
 def gold_names(gold: Any) -> list[str]:
-    """Names of the gold calls of BFCL text `[{name: {arg: [allowed]}}]`; [] where no call is right or it is unreadable."""
+    """Names of the gold calls of BFCL text `[{name: {arg: [allowed]}}]`; [] = no call is right."""
     try:
         calls = json.loads(gold) if isinstance(gold, str) else gold
         return [name for call in calls or [] for name in call]
@@ -67,7 +71,7 @@ def change(cases: Sequence[Case], arm: str, split: str) -> dict[str, int]:
 
 
 def examples(cases: Sequence[Case], arm: str, split: str, most: int = 5) -> list[Case]:
-    """Cases to read before / after: up to three the arm fixed and two it broke, then filled up in that order."""
+    """Cases to read before / after: three that the arm fixed, two it broke, then more of those."""
     kinds: dict[tuple, list[Case]] = {
         (False, True): [],
         (True, False): [],
@@ -86,18 +90,18 @@ def examples(cases: Sequence[Case], arm: str, split: str, most: int = 5) -> list
 
 
 def faults(case: Case) -> list[str]:
-    """The names of what is wrong in any arm's answer: its fault, or its checker error where it has no fault name."""
-    return sorted(
-        {
-            a["fault"] or a.get("error") or "unnamed"
-            for a in case["answers"].values()
-            if not a["exact_match"]
-        }
-    )
+    """What is wrong in the answers of any arm, by name."""
+    return sorted({name for arm in case["answers"] for name, _ in arm_faults([case], arm)})
+
+
+def arm_faults(cases: Sequence[Case], arm: str) -> list[tuple[str, int]]:
+    """(fault, 1) of every wrong answer of an arm; the checker's error where no fault is named."""
+    found = [c["answers"][arm] for c in cases if right(c, arm) is False]
+    return [(a["fault"] or a.get("error") or "unnamed", 1) for a in found]
 
 
 def wrong(cases: Sequence[Case], most: int) -> list[Case]:
-    """At most `most` cases that some arm got wrong; rare kinds (split and faults) are kept first, in turn."""
+    """At most `most` cases that some arm got wrong; kinds (split, faults) are taken in turn."""
     kinds: dict[tuple, list[Case]] = {}
     for case in cases:
         if names := faults(case):
@@ -113,9 +117,9 @@ def wrong(cases: Sequence[Case], most: int) -> list[Case]:
 def shares(
     cases: Sequence[Case], arms: Sequence[str], key: Callable[[Case], str]
 ) -> list[dict[str, Any]]:
-    """Exact match by a property of the case: one line a value and split-independent, most rows first.
+    """Exact match by a property of the case, over all splits: a line a value, most rows first.
 
-    Each line: name, n, and a cell an arm {hits, n, value, low, high} (Wilson interval).
+    A line: name, n, and a cell an arm {hits, n, value, low, high} (Wilson interval).
     """
     counts: dict[str, dict[str, list[int]]] = {}
     sizes: Counter[str] = Counter()
@@ -154,25 +158,15 @@ def category_of(case: Case) -> str:
     return str(row.get("category") or row.get("source") or "")
 
 
-def confusion(
-    cases: Sequence[Case], arm: str, chosen: Callable[[str], list[str]]
-) -> list[tuple[str, str, int]]:
-    """(gold tool, chosen tool, rows) of one arm where they differ, most frequent first.
-
-    Only the first call of each is compared; `chosen` gives the called names of an answer.
-    """
+def choices(cases: Sequence[Case], arm: str) -> Counter[tuple[str, str]]:
+    """How often (gold tool, chosen tool) occurs in one arm's answers; only first calls count."""
     pairs: Counter[tuple[str, str]] = Counter()
     for case in cases:
-        answer = case["answers"].get(arm)
-        if answer is None:
-            continue
-        names = chosen(answer["answer"])
-        got = names[0] if names else NO_CALL
-        if got != tool_of(case):
-            pairs[tool_of(case), got] += 1
-    return [
-        (gold, got, n) for (gold, got), n in sorted(pairs.items(), key=lambda kv: (-kv[1], kv[0]))
-    ]
+        if answer := case["answers"].get(arm):
+            found = parse(answer["answer"])
+            none = UNREADABLE if found.error else NO_CALL
+            pairs[tool_of(case), found.calls[0].name if found.calls else none] += 1
+    return pairs
 
 
 def costs(cases: Sequence[Case], arm: str, split: str) -> dict[str, float | None]:

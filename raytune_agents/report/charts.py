@@ -1,8 +1,9 @@
-"""Charts as inline SVG: plain values in, one `<svg>` out, colours by CSS class so that dark mode and print follow.
+"""Charts as inline SVG: plain values in, one `<svg>` out, coloured by CSS class.
 
-Every chart is drawn 360 units wide and shown about that wide, as small multiples, so text keeps its size on a
-phone. ElementTree builds the markup, so data cannot become markup. Plotly's script alone is 4.8 MB; a whole
-report here is a few hundred kB and needs no script to show its figures.
+So dark mode and print follow the style sheet. Every chart is drawn 320 units wide and shown about
+that wide, as small multiples, so text keeps its size on a phone. ElementTree builds the markup, so
+data cannot become markup. (Plotly's script alone is 4.8 MB; a whole report here is a few hundred
+kB, and its figures need no script.)
 """
 
 from __future__ import annotations
@@ -15,57 +16,51 @@ from markupsafe import Markup
 
 from raytune_agents.report.text import number, visible
 
-WIDTH = 360
-COLOURS = 8  # classes c0 .. c7 of report.css; c0 is the base model
+WIDTH = 320
+COLOURS = 8  # classes c0 .. c7 of report.css; c0 (grey) is the base model
+SHADES = 5  # classes q0 (low) .. q4 (high)
 Point = tuple[float, float]
 Format = Callable[[float], str]
 
 
 def colour(index: int) -> str:
-    """The CSS class of the index-th series; c0 (grey) belongs to the base, the others repeat."""
+    """The CSS class of the index-th series; c0 belongs to the base, the others repeat."""
     return f"c{index if index == 0 else (index - 1) % (COLOURS - 1) + 1}"
 
 
-def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Round numbers from `low` to `high`: steps of 1, 2 or 5 times a power of ten, about `count` of them."""
+def shade(value: float, low: float, high: float) -> str:
+    """The CSS class of a value between low and high; the middle one where there is no range."""
+    return f"q{round((SHADES - 1) * (value - low) / (high - low)) if high > low else SHADES // 2}"
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round numbers from `low` to `high`: about `count` steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
 
 
 def span(values: Sequence[float], pad: float = 0.06) -> Point:
     """The range of the values, a little wider; a range of its own around a single value."""
     low, high = min(values), max(values)
-    margin = (high - low) * pad or abs(high) * 0.1 or 1.0
-    return low - margin, high + margin
+    size = max(abs(low), abs(high))
+    margin = (high - low) * pad if high - low > max(1e-9 * size, 1e-200) else size * 0.1
+    return (low - margin, high + margin) if margin > 1e-200 else (low - 1.0, high + 1.0)
 
 
 class Canvas:
     """An SVG with a plot area; `x` and `y` map data to it."""
 
-    def __init__(
-        self,
-        label: str,
-        height: int,
-        left: int = 44,
-        bottom: int = 34,
-        top: int = 12,
-        right: int = 12,
-    ) -> None:
+    def __init__(self, label: str, height: int, margins: tuple[int, int, int, int]) -> None:
+        """`margins`: top, right, bottom, left."""
+        top, right, bottom, left = margins
         self.box = (left, top, WIDTH - right, height - bottom)
-        self.svg = ET.Element(
-            "svg",
-            {
-                "viewBox": f"0 0 {WIDTH} {height}",
-                "role": "img",
-                "class": "chart",
-                "aria-label": visible(label),
-            },
-        )
+        head = {"viewBox": f"0 0 {WIDTH} {height}", "role": "img", "class": "chart"}
+        self.svg = ET.Element("svg", head | {"aria-label": visible(label)})
         self.x_range = self.y_range = (0.0, 1.0)
 
     def x(self, value: float) -> float:
@@ -84,45 +79,42 @@ class Canvas:
             ET.SubElement(element, "title").text = visible(title)
         return element
 
+    def line(self, css: str, start: Point, end: Point, title: str = "") -> None:
+        self.add("line", css, title, x1=start[0], y1=start[1], x2=end[0], y2=end[1])
+
+    def dot(self, css: str, at: Point, radius: float, title: str = "") -> None:
+        self.add("circle", f"dot {css}", title, cx=at[0], cy=at[1], r=radius)
+
+    def path(self, css: str, points: Sequence[Point], title: str = "") -> None:
+        self.add("polyline", css, title, points=" ".join(f"{x},{y}" for x, y in points))
+
     def text(
-        self,
-        x: float,
-        y: float,
-        value: str,
-        css: str = "tick",
-        anchor: str = "middle",
-        room: int = 0,
-    ) -> None:
-        """A label; one longer than `room` characters ends in … and keeps its whole text as title."""
+        self, at: Point, value: str, css: str = "tick", anchor: str = "middle", room: int = 0
+    ) -> ET.Element:
+        """A label; one longer than `room` characters ends in … and is whole in its title."""
         value = visible(value)
         short = f"{value[: room - 1]}…" if room and len(value) > room else value
-        element = self.add(
-            "text", css, value if short != value else "", x=x, y=y, text_anchor=anchor
-        )
-        if len(element):
+        title = value if short != value else ""
+        element = self.add("text", css, title, x=round(at[0], 2), y=round(at[1], 2))
+        element.set("text-anchor", anchor)
+        if title:
             element[0].tail = short
         else:
             element.text = short
+        return element
 
-    def axes(
-        self,
-        x_title: str = "",
-        x_format: Format = number,
-        y_format: Format = number,
-        x_ticks: bool = True,
-        y_ticks: bool = True,
-    ) -> None:
+    def axes(self, x_title: str, x_format: Format, y_format: Format | None) -> None:
+        """Ticks and grid of x and, where `y_format` is given, of y (else the grid is x's)."""
         left, top, right, bottom = self.box
-        for value in ticks(*self.y_range) if y_ticks else []:
-            self.add("line", "grid", x1=left, x2=right, y1=self.y(value), y2=self.y(value))
-            self.text(left - 6, self.y(value) + 3.5, y_format(value), anchor="end")
-        for value in ticks(*self.x_range) if x_ticks else []:
-            if not y_ticks:
-                self.add("line", "grid", x1=self.x(value), x2=self.x(value), y1=top, y2=bottom)
-            self.text(self.x(value), bottom + 14, x_format(value))
-        self.add("line", "axis", x1=left, x2=right, y1=bottom, y2=bottom)
-        if x_title:
-            self.text((left + right) / 2, bottom + 29, x_title, "axis-title", room=56)
+        for value in ticks(*self.y_range) if y_format else []:
+            self.line("grid", (left, self.y(value)), (right, self.y(value)))
+            self.text((left - 6, self.y(value) + 4), y_format(value), anchor="end")
+        for value in ticks(*self.x_range):
+            if not y_format:
+                self.line("grid", (self.x(value), top), (self.x(value), bottom))
+            self.text((self.x(value), bottom + 15), x_format(value))
+        self.line("axis", (left, bottom), (right, bottom))
+        self.text(((left + right) / 2, bottom + 31), x_title, "axis-title", room=50)
 
     def markup(self) -> Markup:
         return Markup(ET.tostring(self.svg, encoding="unicode"))
@@ -130,9 +122,9 @@ class Canvas:
 
 def thin(points: Sequence[Point], most: int = 240) -> list[Point]:
     """At most `most` points: neighbours are averaged, so a curve of any length stays small."""
-    if len(points) <= most:
-        return list(points)
     size = math.ceil(len(points) / most)
+    if size <= 1:
+        return list(points)
     parts = [points[i : i + size] for i in range(0, len(points), size)]
     return [(sum(x for x, _ in p) / len(p), sum(y for _, y in p) / len(p)) for p in parts]
 
@@ -142,97 +134,68 @@ def lines(
     classes: Mapping[str, str],
     label: str,
     x_title: str,
-    height: int = 210,
     dots: bool = False,
 ) -> Markup:
     """One line a series. `series`: name -> [(x, y)], finite."""
     every = [p for points in series.values() for p in points]
     if not every:
         return Markup("")
-    canvas = Canvas(label, height)
+    canvas = Canvas(label, 210, (12, 12, 38, 46))
     canvas.x_range = span([x for x, _ in every], 0.02)
     canvas.y_range = span([y for _, y in every])
-    canvas.axes(x_title)
+    canvas.axes(x_title, number, number)
     for name, points in series.items():
-        points = thin(points)
-        place = " ".join(f"{canvas.x(x)},{canvas.y(y)}" for x, y in points)
-        canvas.add(
-            "polyline",
-            f"line {classes[name]}",
-            f"{name}: last {number(points[-1][1])}",
-            points=place,
-        )
-        for x, y in points if dots or len(points) == 1 else []:
-            canvas.add(
-                "circle",
-                f"dot {classes[name]}",
-                f"{name}: {number(y)} at {number(x)}",
-                cx=canvas.x(x),
-                cy=canvas.y(y),
-                r=2.6,
-            )
+        places = [(canvas.x(x), canvas.y(y)) for x, y in thin(points)]
+        note = f"{name}: {number(points[-1][1])} at {number(points[-1][0])}"
+        canvas.path(f"line {classes[name]}", places, note)
+        for place in places if dots or len(places) == 1 else []:
+            canvas.dot(classes[name], place, 2.6, note)
     return canvas.markup()
 
 
 def intervals(
     rows: Sequence[Mapping], label: str, x_title: str, shown: Format, zero: float | None = None
 ) -> Markup:
-    """A dot with its interval a row. `rows`: {name, value, low, high, css}; low and high may be None.
+    """A dot with its interval a row. `rows`: {name, value, low, high, css}; low, high may be None.
 
     `zero` draws the dashed line that an interval must not cross.
     """
     if not rows:
         return Markup("")
-    canvas = Canvas(label, 24 * len(rows) + 54, left=92, bottom=36)
+    canvas = Canvas(label, 24 * len(rows) + 54, (6, 14, 38, 84))
     ends = [v for r in rows for v in (r["value"], r["low"], r["high"]) if v is not None]
     canvas.x_range = span(ends + ([zero] if zero is not None else []))
-    canvas.axes(x_title, shown, y_ticks=False)
+    canvas.axes(x_title, shown, None)
     left, top, _, bottom = canvas.box
     if zero is not None:
-        canvas.add("line", "zero", x1=canvas.x(zero), x2=canvas.x(zero), y1=top, y2=bottom)
+        canvas.line("zero", (canvas.x(zero), top), (canvas.x(zero), bottom))
     for i, row in enumerate(rows):
         y = top + (i + 0.5) * (bottom - top) / len(rows)
-        canvas.text(left - 8, y + 3.5, row["name"], "name", "end", room=14)
+        canvas.text((left - 8, y + 4), row["name"], "name", "end", room=13)
         note = f"{row['name']}: {shown(row['value'])}"
         if row["low"] is not None and row["high"] is not None:
             note += f" (from {shown(row['low'])} to {shown(row['high'])})"
-            canvas.add(
-                "line",
-                f"whisker {row['css']}",
-                note,
-                y1=y,
-                y2=y,
-                x1=canvas.x(row["low"]),
-                x2=canvas.x(row["high"]),
-            )
-        canvas.add("circle", f"dot {row['css']}", note, cx=canvas.x(row["value"]), cy=y, r=4.5)
+            ends = (canvas.x(row["low"]), y), (canvas.x(row["high"]), y)
+            canvas.line(f"whisker {row['css']}", *ends, note)
+        canvas.dot(row["css"], (canvas.x(row["value"]), y), 4.5, note)
     return canvas.markup()
 
 
 def bars(
-    rows: Sequence[tuple[str, float]], label: str, css: str = "c1", shown: Format = number
+    rows: Sequence[tuple[str, float]], label: str, css: str = "c1", top_value: float | None = None
 ) -> Markup:
-    """Horizontal bars with their values; `rows`: [(name, value >= 0)]."""
+    """Horizontal bars with values; `rows`: [(name, value >= 0)]; `top_value` fills the width."""
     if not rows:
         return Markup("")
-    canvas = Canvas(label, 22 * len(rows) + 8, left=136, bottom=4, top=4, right=48)
-    canvas.x_range = (0.0, max(v for _, v in rows) or 1.0)
+    canvas = Canvas(label, 22 * len(rows) + 8, (4, 44, 4, 128))
+    canvas.x_range = (0.0, top_value or max(v for _, v in rows) or 1.0)
     left, top, _, _ = canvas.box
     for i, (name, value) in enumerate(rows):
         y = top + 22 * i
-        canvas.text(left - 8, y + 14, name, "name", "end", room=21)
-        width = max(canvas.x(value) - left, 1.0)
-        canvas.add(
-            "rect",
-            f"bar {css}",
-            f"{name}: {shown(value)}",
-            x=left,
-            y=y + 3,
-            width=round(width, 2),
-            height=14,
-            rx=2,
-        )
-        canvas.text(left + width + 6, y + 14, shown(value), "tick", "start")
+        canvas.text((left - 8, y + 14), name, "name", "end", room=20)
+        width, note = round(max(canvas.x(value) - left, 1.0), 2), f"{name}: {number(value)}"
+        canvas.add("rect", f"bar {css}", note, x=left, y=y + 3, width=width, height=14, rx=2)
+        canvas.text((left + width + 6, y + 14), number(value), "tick", "start")
     return canvas.markup()
 
 
@@ -240,31 +203,23 @@ def scatter(
     points: Sequence[Mapping],
     label: str,
     x_title: str,
-    x_format: Format = number,
     y_format: Format = number,
     front: Sequence[Point] = (),
-    height: int = 230,
 ) -> Markup:
-    """Dots with names. `points`: {name, x, y, css, note}; `front` is drawn as a dashed step line."""
+    """Dots with names. `points`: {name, x, y, css, note}; `front` is drawn as a dashed line."""
     if not points:
         return Markup("")
-    canvas = Canvas(label, height)
-    canvas.x_range, canvas.y_range = (
-        span([p["x"] for p in points], 0.12),
-        span([p["y"] for p in points], 0.12),
-    )
-    canvas.axes(x_title, x_format, y_format)
+    canvas = Canvas(label, 226, (16, 16, 38, 46))
+    canvas.x_range = span([p["x"] for p in points], 0.12)
+    canvas.y_range = span([p["y"] for p in points], 0.12)
+    canvas.axes(x_title, number, y_format)
     if len(front) > 1:
-        place = " ".join(f"{canvas.x(x)},{canvas.y(y)}" for x, y in front)
-        canvas.add("polyline", "front", "Pareto front", points=place)
+        canvas.path("front", [(canvas.x(x), canvas.y(y)) for x, y in front], "Pareto front")
     for p in points:
         x, y = canvas.x(p["x"]), canvas.y(p["y"])
-        canvas.add("circle", f"dot {p['css']}", p["note"], cx=x, cy=y, r=5)
-        if p["name"]:
-            end = x > WIDTH * 0.7
-            canvas.text(
-                x + (-8 if end else 8), y - 7, p["name"], "name", "end" if end else "start", room=16
-            )
+        canvas.dot(p["css"], (x, y), 5, p["note"])
+        side, anchor = (-8, "end") if x > WIDTH * 0.7 else (8, "start")
+        canvas.text((x + side, y - 7), p["name"], "name", anchor, room=14)
     return canvas.markup()
 
 
@@ -273,27 +228,52 @@ def ternary(points: Sequence[Mapping], corners: Sequence[str], label: str) -> Ma
 
     A corner is a mix of that pool alone; the opposite side is a mix without it.
     """
-    canvas = Canvas(label, 322, left=0, bottom=0, top=0, right=0)
-    top, left, right = (180.0, 26.0), (42.0, 272.0), (318.0, 272.0)
+    canvas = Canvas(label, 268, (0, 0, 0, 0))
+    ends = ((160.0, 24.0), (34.0, 242.0), (286.0, 242.0))
 
-    def place(w: Sequence[float]) -> Point:
-        return tuple(round(w[0] * top[i] + w[1] * left[i] + w[2] * right[i], 2) for i in (0, 1))  # type: ignore
+    def place(weights: Sequence[float]) -> Point:
+        x, y = (sum(w * end[i] for w, end in zip(weights, ends)) for i in (0, 1))
+        return round(x, 2), round(y, 2)
 
     for share in (0.25, 0.5, 0.75):
         rest = 1 - share
-        for a, b in (
-            ((share, rest, 0), (share, 0, rest)),
-            ((rest, share, 0), (0, share, rest)),
-            ((rest, 0, share), (0, rest, share)),
-        ):
-            (x1, y1), (x2, y2) = place(a), place(b)
-            canvas.add("line", "grid", x1=x1, y1=y1, x2=x2, y2=y2)
-    canvas.add("polygon", "frame", points=" ".join(f"{x},{y}" for x, y in (top, left, right)))
-    canvas.text(180, 16, f"all {corners[0]}", "name", room=30)
-    canvas.text(14, 292, f"all {corners[1]}", "name", "start", room=22)
-    canvas.text(346, 292, f"all {corners[2]}", "name", "end", room=22)
+        canvas.line("grid", place((share, rest, 0)), place((share, 0, rest)))
+        canvas.line("grid", place((rest, share, 0)), place((0, share, rest)))
+        canvas.line("grid", place((rest, 0, share)), place((0, rest, share)))
+    canvas.path("frame", [*ends, ends[0]])
+    canvas.text((160, 15), f"all {corners[0]}", "name", room=30)
+    canvas.text((8, 261), f"all {corners[1]}", "name", "start", room=20)
+    canvas.text((312, 261), f"all {corners[2]}", "name", "end", room=20)
     for p in points:
         x, y = place(p["weights"])
-        canvas.add("circle", f"dot {p['css']}", p["note"], cx=x, cy=y, r=7)
-        canvas.text(x, y - 10, p["name"], "tick", room=8)
+        canvas.dot(p["css"], (x, y), 6.5, p["note"])
+        canvas.text((x, y - 10), p["name"], room=8)
+    return canvas.markup()
+
+
+def matrix(
+    names: Sequence[str], columns: Sequence[str], counts: Mapping[Point, int], label: str
+) -> Markup:
+    """Counts of (row name, column name) as shaded cells; a cell where both agree has a frame."""
+    if not names:
+        return Markup("")
+    cell, left, top = min(26.0, 172 / len(columns)), 110, 92
+    canvas = Canvas(label, int(top + cell * len(names) + 6), (top, 0, 6, left))
+    most = max(counts.values(), default=0)
+    for j, column in enumerate(columns):
+        x = left + (j + 0.5) * cell
+        text = canvas.text((x + 3, top - 6), column, "name", "start", room=14)
+        text.set("transform", f"rotate(-65 {x + 3:.1f} {top - 6})")
+    for i, name in enumerate(names):
+        y = top + i * cell
+        canvas.text((left - 6, y + cell / 2 + 4), name, "name", "end", room=17)
+        for j, column in enumerate(columns):
+            n = counts.get((name, column), 0)
+            css = f"cell {shade(n, 0, most)}" if n else "cell none"
+            x, note = round(left + j * cell, 2), f"gold {name}, chosen {column}: {n}"
+            css = f"{css} same" if name == column else css
+            canvas.add("rect", css, note, x=x + 1, y=y + 1, width=cell - 2, height=cell - 2, rx=2)
+            if n:
+                ink = "on-dark" if n > most * 0.6 else "on-light"
+                canvas.text((x + cell / 2, y + cell / 2 + 4), str(n), ink)
     return canvas.markup()

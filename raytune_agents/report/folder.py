@@ -1,7 +1,8 @@
-"""A run folder -> plain values. Every file but the manifests may be absent; what is absent is named.
+"""A run folder -> plain values. Every file but the manifests may be absent; absent ones are named.
 
-Reads only: config.json, STEP/manifest.json, rows of read / generate / label, train/ARM/metrics.jsonl,
-evaluate/{scores,differences}.json, evaluate/answers.parquet, tune/{trials,guide}.json, tune/guide.md.
+Reads only: config.json, STEP/manifest.json, rows of label (or of read and generate),
+train/ARM/metrics.jsonl, evaluate/{scores,differences}.json, evaluate/answers.parquet,
+tune/{trials,guide}.json, tune/guide.md.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.records import Trajectory, from_row
+from raytune_agents.report.text import finite
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune")
 LABELS = ("pool", "split", "fault", "reject_reason", "step")
@@ -30,8 +32,7 @@ class Run:
     path: Path
     config: dict[str, Any]
     manifests: dict[str, dict[str, Any]]
-    groups: list[dict[str, Any]]  # {pool, split, fault, reject_reason, step, n}
-    ids: list[dict[str, str]]  # {id, pool, fault, reject_reason}: every row, for choosing examples
+    groups: list[dict[str, Any]]  # {pool, split, fault, reject_reason, step, n, first, last}
     metrics: dict[str, list[dict[str, Any]]]
     scores: dict[str, dict[str, dict[str, dict[str, Any]]]]
     differences: dict[str, dict[str, dict[str, dict[str, Any]]]]
@@ -78,8 +79,22 @@ class _Reader:
             return empty
         return value
 
+    def cells(self, name: str) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+        """{arm: {split: {metric: {value, ...}}}}; what has another shape is left out and named."""
+        found: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+        for arm, by in self.json(name, {}).items():
+            for split, metrics in by.items() if isinstance(by, dict) else [("", None)]:
+                for metric, cell in metrics.items() if isinstance(metrics, dict) else [("", None)]:
+                    if isinstance(cell, dict):
+                        found.setdefault(arm, {}).setdefault(split, {})[metric] = cell
+                    else:
+                        self.problems.append(
+                            f"{name}: {arm} {split} {metric} is not {{value, ...}}"
+                        )
+        return found
+
     def lines(self, path: Path) -> list[dict[str, Any]]:
-        """JSON lines in order of `step`; of a step written twice (after a resume) the later one counts.
+        """JSON lines in order of `step`; of a step written twice (after a resume) the last counts.
 
         A last line cut by a crash is left out; other broken lines are counted as a problem.
         """
@@ -89,13 +104,16 @@ class _Reader:
             try:
                 value = json.loads(line)
             except ValueError:
-                broken += i + 1 < len(lines)
-                continue
-            step = value.get("step") if isinstance(value, dict) else None
-            if isinstance(step, int | float):
+                value = None
+            step = finite(value.get("step")) if isinstance(value, dict) else None
+            if step is not None:
                 by_step[step] = by_step.get(step, {}) | value
+            else:
+                broken += i + 1 < len(lines)
         if broken:
-            self.problems.append(f"{path.relative_to(self.root)}: {broken} lines are not JSON")
+            self.problems.append(
+                f"{path.relative_to(self.root)}: {broken} lines are not JSON objects with a step"
+            )
         return [by_step[s] for s in sorted(by_step)]
 
     def manifests(self) -> dict[str, dict[str, Any]]:
@@ -145,12 +163,11 @@ def read(path: Path) -> Run:
         manifests=manifests,
         row_files=rows,
         groups=_groups(rows),
-        ids=_columns(rows, ("id", "pool", "fault", "reject_reason")),
         metrics={arm: lines for arm, lines in metrics.items() if lines},
-        scores=files.json("evaluate/scores.json", {}),
-        differences=files.json("evaluate/differences.json", {}),
+        scores=files.cells("evaluate/scores.json"),
+        differences=files.cells("evaluate/differences.json"),
         answers=_answers(files),
-        trials=files.json("tune/trials.json", [], tuned),
+        trials=[t for t in files.json("tune/trials.json", [], tuned) if isinstance(t, dict)],
         guide=_text(path / "tune/guide.md"),
         guidance=files.json("tune/guide.json", {}, wanted=False),
         missing=files.missing,
@@ -162,30 +179,33 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _columns(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, Any]]:
-    """The named columns of all files, one dict a row; a column a file lacks reads as ''."""
+def _groups(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Rows that share pool, split, fault, reason and step: how many (n), their first and last id.
+
+    Ids are hashes: the first and the last are an even and repeatable choice of examples.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows: list[dict[str, Any]] = []
+    parts = []
     for file in files:
-        there = [n for n in names if n in pq.read_schema(file).names]
-        rows += [
-            dict.fromkeys(names, "") | r for r in pq.read_table(file, columns=there).to_pylist()
+        there = set(pq.read_schema(file).names)
+        table = pq.read_table(file, columns=[n for n in (*LABELS, "id") if n in there])
+        columns = [
+            table[n].cast(pa.string()).fill_null("") if n in there else pa.array([""] * len(table))
+            for n in (*LABELS, "id")
         ]
-    return [{k: "" if v is None else v for k, v in r.items()} for r in rows]
-
-
-def _groups(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """How many rows share pool, split, fault, reason and step."""
-    counts: dict[tuple[str, ...], int] = {}
-    for row in _columns(files, LABELS):
-        key = tuple(row[name] for name in LABELS)
-        counts[key] = counts.get(key, 0) + 1
-    return [dict(zip(LABELS, key)) | {"n": n} for key, n in sorted(counts.items())]
+        parts.append(pa.table(columns, names=[*LABELS, "id"]))
+    if not parts:
+        return []
+    wanted = [([], "count_all"), ("id", "min"), ("id", "max")]
+    found = pa.concat_tables(parts).group_by(list(LABELS), use_threads=False).aggregate(wanted)
+    rows = found.rename_columns([*LABELS, "n", "first", "last"]).to_pylist()
+    return sorted(rows, key=lambda r: tuple(r[name] for name in LABELS))
 
 
 def _answers(files: _Reader) -> list[dict[str, Any]]:
-    """Rows of evaluate/answers.parquet, each answer cut to ANSWER_CHARS, its whole length in `chars`."""
+    """Rows of evaluate/answers.parquet; answers cut to ANSWER_CHARS, their length in `chars`."""
     path = files.root / "evaluate/answers.parquet"
     if not path.is_file():
         files.missing.append("evaluate/answers.parquet")

@@ -15,7 +15,7 @@ Table = tuple[Sequence[str], list[Sequence[Any]]]
 
 
 def cell(value: Any) -> Any:
-    """A CSV cell: text that a spreadsheet would run as a formula gets an apostrophe, controls become visible."""
+    """A CSV cell: controls are visible; text a spreadsheet would run gets an apostrophe."""
     if value is None:
         return ""
     if isinstance(value, int | float):
@@ -82,7 +82,7 @@ def tables(run: Run, context: Mapping[str, Any]) -> dict[str, Table]:
                     t["config"],
                     t["error"],
                 ]
-                for t in context["trials"]["table"]
+                for t in context["search"]["table"]
             ],
         ),
         "where": (
@@ -90,7 +90,7 @@ def tables(run: Run, context: Mapping[str, Any]) -> dict[str, Table]:
             [
                 [d["title"], x["name"], arm, c["hits"], c["n"], c["low"], c["high"]]
                 for d in context["details"]
-                for x in d["every"]
+                for x in d["lines"]
                 for arm, c in x["cells"].items()
             ],
         ),
@@ -161,7 +161,7 @@ def markdown(run: Run, context: Mapping[str, Any]) -> str:
             for x in context["funnel"]
         ],
     )
-    if context["trials"]["table"]:
+    if context["search"]["table"]:
         out += ["## Trials", ""]
         out += _md(
             ["rank", "trial", "status", "exact match", "weights", "error"],
@@ -174,7 +174,7 @@ def markdown(run: Run, context: Mapping[str, Any]) -> str:
                     ", ".join(f"{k} {v:.2f}" for k, v in t["weights"].items()),
                     clip(t["error"], 120),
                 ]
-                for t in context["trials"]["table"]
+                for t in context["search"]["table"]
             ],
         )
     out += ["## Run", "", f"seed {facts['seed']}, revision {plain(facts['revision'])}", ""]

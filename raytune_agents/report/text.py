@@ -1,27 +1,26 @@
-"""Data as text that cannot do anything: invisible controls become readable, long values are cut with a note.
+"""Data as text that cannot do anything: controls become readable, long values are cut with a note.
 
-Escaping of markup is left to jinja2 (autoescape) and ElementTree; this module only decides what is said.
+Escaping of markup is left to jinja2 (autoescape) and ElementTree; this only decides what is said.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from typing import Any
 
-# C0 but tab and newline, DEL and C1, soft hyphen, bidi marks, embeddings, overrides and isolates, zero-width
-# space, line and paragraph separators, invisible operators, BOM, tags, lone surrogates, noncharacters.
-# Zero-width joiners stay: emoji and several scripts need them.
+# C0 but tab and newline, DEL and C1, soft hyphen, bidi marks, embeddings, overrides and isolates,
+# zero-width space, line and paragraph separators, invisible operators, BOM, tags, lone surrogates,
+# noncharacters. Zero-width joiners stay: emoji and several scripts need them.
 CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 DASH = "–"
 
 
 def visible(value: Any) -> Any:
-    """Text with every invisible or direction-changing character written as ⟨U+202E⟩; other values as they are.
+    """Text with invisible and direction-changing characters written as ⟨U+202E⟩; else the value.
 
     Markup (text this package made) passes through, so it can be jinja2's `finalize`.
     """
@@ -30,29 +29,33 @@ def visible(value: Any) -> Any:
     return CONTROLS.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", value.replace("\r\n", "\n"))
 
 
-def clip(value: Any, limit: int = 1200) -> str:
-    """At most `limit` characters of a text, with a note of what was left out."""
+def clip(value: Any, limit: int = 1200, length: int = 0) -> str:
+    """At most `limit` characters of a text, with a note of what was left out.
+
+    `length` is the text's own length where the value holds only its start.
+    """
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    if len(text) <= limit:
+    length = max(length, len(text))
+    if length <= limit:
         return text
-    return f"{text[:limit]} … [cut: the first {limit:,} of {len(text):,} characters]"
+    return f"{text[:limit]} … [cut: the first {limit:,} of {length:,} characters]"
 
 
 def finite(value: Any) -> float | None:
-    """The value as a finite float, or None (missing, NaN, infinite, not a number)."""
+    """The value as a float that can be drawn, or None: missing, no number, NaN, beyond ±1e300."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    return float(value) if abs(value) <= 1e300 else None
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A plain number with `digits` significant digits: 1,234  0.0123  2.5e-05; a dash where there is none."""
+    """A number with `digits` significant digits: 1,234  0.0123  2.5e-05; a dash for none."""
     value = finite(value)
     if value is None:
         return DASH
     if value == int(value) and abs(value) < 1e9:
         return f"{int(value):,}"
-    if abs(value) >= 10 ** (digits - 1) and abs(value) < 1e9:
+    if 10 ** (digits - 1) <= abs(value) < 1e9:
         return f"{value:,.0f}"
     return f"{value:.{digits}g}"
 
@@ -67,13 +70,11 @@ def seconds(value: Any) -> str:
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
 
 
-def pretty_json(text: Any, limit: int = 1200) -> str:
-    """JSON text on as few lines as are readable; text that is not JSON as it stands."""
-    if not isinstance(text, str):
-        return clip(text, limit)
-    if len(text) > 50 * limit:
+def tidy_json(text: Any, limit: int = 1200) -> str:
+    """JSON text with its letters unescaped; text that is not JSON, or is huge, as it stands."""
+    if not isinstance(text, str) or len(text) > 50 * limit:
         return clip(text, limit)
     try:
         return clip(json.dumps(json.loads(text), ensure_ascii=False), limit)
-    except ValueError:
+    except (ValueError, RecursionError):
         return clip(text, limit)

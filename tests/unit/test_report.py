@@ -1,8 +1,8 @@
-"""The report of a run folder that the test writes: content, escaping, gaps, size."""
+"""The report of a run folder: content, escaping, gaps, size; its findings by hand."""
 
-import hashlib
+import csv
 import json
-import random
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,322 +10,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from report_run import dump, make_run, manifest
 
 from raytune_agents import report
-from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, derive, finish, to_table
-from raytune_agents.report import text
-
-TOOLS = {
-    "get_weather": ("city", "Oslo"),
-    "convert_currency": ("amount", 40),
-    "book_table": ("guests", 4),
-    "search_tickets": ("query", "login"),
-    "run_query": ("sql", "select 1"),
-    "scan_host": ("host", "10.0.0.7"),
-}
-FAULTS = [
-    "wrong_value",
-    "wrong_function",
-    "missing_required",
-    "malformed_json",
-    "extra_call",
-    "answered_directly",
-]
-SCRIPT = "<script>alert('x')</script></style></script><img src=http://evil.example/a.png onerror=alert(1)>"
-BIDI = "user\u202egnp.exe\u2066 \u0000\u200b tail"
-HOSTILE = f"{SCRIPT} {BIDI} \" onmouseover=alert(2) ' &amp; ]]> <!-- {{{{ 7*7 }}}} שלום"
-RIGHT = {"base": 0.45, "sft": 0.62, "nat": 0.74}
-
-
-def tool(name: str) -> ToolSpec:
-    schema = {
-        "type": "object",
-        "properties": {TOOLS[name][0]: {"type": "string"}},
-        "required": [TOOLS[name][0]],
-    }
-    return ToolSpec(name, f"Call {name.replace('_', ' ')}.", json.dumps(schema))
-
-
-def rows(n: int = 160) -> list[Trajectory]:
-    """Positives, synthetic and negative rows over six tools, splits and reasons as the steps leave them."""
-    rng, out = random.Random(5), []
-    for i in range(n):
-        name = list(TOOLS)[i % 6]
-        key, value = TOOLS[name]
-        split = ["train", "train", "train", "val", "test_seen", "test_unseen"][(i // 6) % 6]
-        row = finish(
-            Trajectory(
-                messages=(
-                    Message("user", f"Request {i}: please use {key} {value}."),
-                    Message(
-                        "assistant", "", tool_calls=(ToolCall(name, json.dumps({key: value})),)
-                    ),
-                ),
-                tools=tuple(tool(t) for t in TOOLS),
-                source="bfcl/simple_python",
-                source_id=f"simple_{i}",
-                split=split,
-                step="read",
-                reject_reason="duplicate" if i % 37 == 1 else "",
-            )
-        )
-        out.append(row)
-        if split == "train" and i % 2:
-            out.append(
-                derive(
-                    row,
-                    pool="synthetic.paraphrase",
-                    step="generate.paraphrase",
-                    messages=(
-                        Message("user", f"Could you, for request {i}, do it?"),
-                        row.messages[1],
-                    ),
-                )
-            )
-        if split == "train":
-            fault = rng.choice(FAULTS)
-            out.append(
-                derive(
-                    row,
-                    pool=f"negative.{fault}",
-                    fault=fault,
-                    step="negatives.edit",
-                    messages=(
-                        row.messages[0],
-                        Message("assistant", "", tool_calls=(ToolCall("other", '{"a": 1}'),)),
-                    ),
-                )
-            )
-    return out
-
-
-def hostile_rows() -> list[Trajectory]:
-    return [
-        finish(
-            Trajectory(
-                messages=(Message("user", HOSTILE), Message("assistant", "x" * 1_000_000)),
-                pool=pool,
-                source=HOSTILE,
-                fault="</script><b>" + BIDI if pool != "positive" else "",
-                tools=(ToolSpec(HOSTILE, HOSTILE),),
-                step=HOSTILE,
-                split="train",
-            )
-        )
-        for pool in ("positive", "negative.<i>x</i>")
-    ]
-
-
-def answers(source: list[Trajectory], hostile: bool) -> list[dict]:
-    """Every test row answered by every arm, right as often as RIGHT says; errors carry a fault."""
-    rng, out = random.Random(11), []
-    tests = [r for r in source if r.split in ("test_seen", "test_unseen") and r.pool == "positive"]
-    for k, row in enumerate(tests * 3):
-        ident, luck = row.id if k < len(tests) else f"{row.id}-{k}", rng.random()
-        gold = [{c.name: {k: [v] for k, v in c.args.items()}} for c in row.calls]
-        for arm, share in RIGHT.items():
-            good, fault = luck < share, rng.choice(FAULTS)
-            call = {
-                "name": row.calls[0].name
-                if fault != "wrong_function" or good
-                else rng.choice(list(TOOLS)),
-                "arguments": row.calls[0].args if good else {"wrong": 1},
-            }
-            answer = (
-                f"<tool_call>{json.dumps(call)}</tool_call>"
-                if good or fault != "answered_directly"
-                else "Sure!"
-            )
-            if hostile and rng.random() < 0.2:
-                answer, good = HOSTILE + "y" * (1_000_000 if len(out) < 30 else 50), False
-            out.append(
-                {
-                    "arm": arm,
-                    "split": row.split,
-                    "id": ident,
-                    "query": row.query,
-                    "tools": "[]",
-                    "gold": json.dumps(gold),
-                    "answer": answer,
-                    "exact_match": good,
-                    "error": "" if good else "value_error:string",
-                    "fault": "" if good else fault,
-                    "latency_s": 0.2 + rng.random(),
-                    "output_tokens": rng.randint(12, 40),
-                }
-            )
-    return out
-
-
-def score_files(given: list[dict]) -> tuple[dict, dict]:
-    """scores.json and differences.json, with shares counted from the answers."""
-    scores, differences = {}, {}
-    for arm in RIGHT:
-        for split in ("test_seen", "test_unseen"):
-            hits = [a["exact_match"] for a in given if a["arm"] == arm and a["split"] == split]
-            base = [a["exact_match"] for a in given if a["arm"] == "base" and a["split"] == split]
-            value, n = sum(hits) / len(hits), len(hits)
-            more = {"function_accuracy": 0.1, "parameter_accuracy": 0.05, "format_adherence": 0.2}
-            cell = {
-                "exact_match": {"value": value, "low": value - 0.09, "high": value + 0.09, "n": n}
-            }
-            cell |= {
-                k: {"value": min(1.0, value + d), "low": value, "high": 1.0, "n": n}
-                for k, d in more.items()
-            }
-            cell["hallucination_rate"] = {
-                "value": 0.12 - value / 10,
-                "low": 0.01,
-                "high": 0.15,
-                "n": n,
-            }
-            cell["latency_p50_s"] = {"value": 0.7, "low": 0.6, "high": 0.8, "n": n}
-            scores.setdefault(arm, {})[split] = cell
-            if arm != "base":
-                delta = value - sum(base) / n
-                differences.setdefault(arm, {})[split] = {
-                    "exact_match": {
-                        "value": delta,
-                        "low": delta - 0.08,
-                        "high": delta + 0.08,
-                        "n": n,
-                        "p": 0.001,
-                    },
-                    "latency_p50_s": {"value": 0.2, "low": 0.1, "high": 0.3, "n": n, "p": 0.01},
-                }
-    return scores, differences
-
-
-def trials() -> list[dict]:
-    rng, out = random.Random(3), []
-    for i in range(9):
-        cut = sorted([rng.random(), rng.random()])
-        weights = {"positive": cut[0], "synthetic": cut[1] - cut[0], "negative": 1 - cut[1]}
-        top = 0.4 + 0.4 * weights["positive"]
-        reports = [
-            {"step": 8 * k, "exact_match": top * k / 3, "val_loss": 2 / k, "tokens": 1000 * k}
-            for k in range(1, 4 if i % 3 else 2)
-        ]
-        out.append(
-            {
-                "trial_id": f"t{i:03}",
-                "status": "TERMINATED",
-                "config": {"train.learning_rate": 1e-3 / (i + 1)},
-                "weights": weights,
-                "reports": reports,
-                "best": reports[-1]["exact_match"],
-                "error": "",
-            }
-        )
-    out[4] |= {
-        "status": "ERROR",
-        "reports": [],
-        "best": None,
-        "error": "RuntimeError: out of memory",
-    }
-    return out
-
-
-def dump(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value))
-
-
-def manifest(
-    step: str,
-    rows_in: int,
-    out: int,
-    rejected: dict | None = None,
-    failed: dict | None = None,
-    **more,
-):
-    return {
-        "step": step,
-        "key": hashlib.sha256(step.encode()).hexdigest()[:16],
-        "config": {},
-        "inputs": {},
-        "revision": "4654c41",
-        "seconds": 31.5,
-        "started": "2026-03-01T10:00:00Z",
-        "finished": "2026-03-01T10:00:31Z",
-        "versions": {"python": "3.11.9", "vllm": "0.32.0"},
-        "hardware": {"cpu": "2 cores", "memory_gib": 8},
-        "rows": {"in": rows_in, "out": out, "rejected": rejected or {}, "failed": failed or {}},
-    } | more
-
-
-def make_run(path: Path, hostile: bool = False) -> Path:
-    """A whole run folder, as the steps leave it; `hostile` puts strings that attack the page everywhere."""
-    made = rows() + (hostile_rows() if hostile else [])
-    bad = sum(bool(r.reject_reason) for r in made)
-    name = HOSTILE if hostile else "demo"
-    dump(
-        path / "config.json",
-        {
-            "name": name,
-            "seed": 17,
-            "evaluate": {"confidence": 0.95},
-            "mix": {"weights": {"positive": 0.5, "synthetic": 0.2, "negative": 0.3}},
-        },
-    )
-    read = [r for r in made if r.pool == "positive"]
-    dump(
-        path / "read/manifest.json",
-        manifest("read", len(read) + 3, len(read), failed={"no messages": 3}),
-    )
-    new = len(made) - len(read)
-    dump(path / "generate/manifest.json", manifest("generate", new + 12, new, {"lost_value": 12}))
-    dump(
-        path / "label/manifest.json",
-        manifest("label", len(made), len(made) - bad, {"duplicate": bad}),
-    )
-    arms = {
-        "sft": {
-            "tokens": {"positive": 8400, "synthetic": 3600},
-            "epochs": {"positive": 1.9, "synthetic": 2.0},
-        },
-        "nat": {
-            "tokens": {"positive": 6000, "synthetic": 2400, "negative": 3600},
-            "epochs": {"positive": 1.4, "synthetic": 1.3, "negative": 0.8},
-        },
-    }
-    dump(
-        path / "mix/manifest.json",
-        manifest("mix", len(made) - bad, 250, {"over_budget": 30}, arms=arms),
-    )
-    for step in ("train", "evaluate", "tune"):
-        dump(path / f"{step}/manifest.json", manifest(step, 300, 300))
-    (path / "label").mkdir(exist_ok=True)
-    half = len(made) // 2
-    pq.write_table(to_table(made[:half]), path / "label/rows-00000.parquet")
-    pq.write_table(to_table(made[half:]), path / "label/rows-00001.parquet")
-    for arm, start in (("sft", 2.4), ("nat", 2.6)):
-        lines = [
-            {
-                "step": s,
-                "loss": start / (1 + s / 20) + 0.1 * random.Random(s).random(),
-                "learning_rate": 1e-3 * (1 - s / 80),
-                "grad_norm": 1.0,
-                "tokens_per_s": 900 + s,
-                "peak_memory_mib": 2100,
-            }
-            for s in range(1, 80)
-        ]
-        (path / f"train/{arm}").mkdir(parents=True)
-        (path / f"train/{arm}/metrics.jsonl").write_text(
-            "\n".join(map(json.dumps, lines)) + '\n{"step": 80, "lo'
-        )
-    given = answers(made, hostile)
-    scores, differences = score_files(given)
-    dump(path / "evaluate/scores.json", scores)
-    dump(path / "evaluate/differences.json", differences)
-    pq.write_table(pa.Table.from_pylist(given), path / "evaluate/answers.parquet")
-    dump(path / "tune/trials.json", trials())
-    return path
+from raytune_agents.report import cases, charts, findings, folder, search, tables, text
 
 
 class Page(HTMLParser):
-    """What a browser would see: tags with their attributes, ids, and the text outside style and script."""
+    """What a browser would see: tags, attributes, and the text outside style and script."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)
@@ -354,74 +46,279 @@ def hostile(tmp_path_factory):
     return report.write(make_run(tmp_path_factory.mktemp("runs") / "hostile", hostile=True))
 
 
-def test_page_has_every_section_and_the_numbers(demo):
+SECTIONS = {
+    *("overview", "arms", "answers", "where", "data"),
+    *("training", "search", "errors", "repeat"),
+}
+WORDS = [
+    *("nat beats the base model on test_unseen", "no messages 3", "lost_value 12", "duplicate 5"),
+    *("RuntimeError: no memory", "vllm", "4654c41", "negative.wrong_value", "get_weather"),
+    *("6,000 (50 %, 1.4 epochs)", "off by", "9f9f9f9f", "Train on 60 % positives."),
+    *("More positives help.", "0.61 to 0.7", "Exact match by number of calls"),
+]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_page_says(demo, word):
+    assert word in Page(demo).text
+
+
+def test_page_has_every_section_and_the_scores(demo):
     page = Page(demo)
-    ids = {v for _, k, v in page.attributes if k == "id"}
-    assert {
-        "overview",
-        "arms",
-        "answers",
-        "where",
-        "data",
-        "training",
-        "search",
-        "errors",
-        "repeat",
-    } <= ids
+    assert {v for _, k, v in page.attributes if k == "id"} >= SECTIONS
+    assert page.tags.count("svg") >= 18
     scores = json.loads((demo.parent / "evaluate/scores.json").read_text())
-    best = scores["nat"]["test_unseen"]["exact_match"]["value"]
-    assert f"{best * 100:.1f} % against" in page.text
-    assert "nat beats the base model on test_unseen" in page.text
-    for word in (
-        "no messages 3",
-        "lost_value 12",
-        "duplicate 5",
-        "out of memory",
-        "vllm",
-        "4654c41",
-        "negative.wrong_value",
-        "get_weather",
-        "6,000 (50 %, 1.4 epochs)",
-    ):
-        assert word in page.text, word
-    assert "off by" in page.text  # the mix manifest of the fixture does not add up
-    assert page.tags.count("svg") >= 12
-    assert {"script", "style"} <= set(page.tags)
+    for arm in ("base", "sft", "nat"):
+        for split in ("test_seen", "test_unseen"):
+            assert f"{scores[arm][split]['exact_match']['value'] * 100:.1f} %" in page.text
+    assert "not in this run yet" not in page.text.lower()
 
 
 def test_page_fetches_nothing(demo):
-    page = Page(demo)
-    links = [
-        v
-        for _, k, v in page.attributes
-        if k in ("src", "href", "action", "data", "srcset", "poster")
-    ]
+    page, raw = Page(demo), demo.read_text(encoding="utf-8")
+    names = ("src", "href", "action", "data", "srcset", "poster", "xlink:href")
+    links = [v for _, k, v in page.attributes if k in names]
     assert all(v.startswith(("#", "data:,")) for v in links), links
-    styles = demo.read_text().split("<style>")[1].split("</style>")[0]
-    assert "url(" not in styles
-    assert "@import" not in styles
+    style = raw.split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "default-src 'none'" in raw
 
 
 def test_hostile_strings_are_text(hostile):
-    """Every way into markup: no tag, attribute or control of the data survives, its words do."""
+    """No tag, attribute or control of the data survives; its words do."""
     page, raw = Page(hostile), hostile.read_text(encoding="utf-8")
-    assert page.tags.count("script") == 1
-    assert page.tags.count("style") == 1
-    assert "img" not in page.tags
+    assert (page.tags.count("script"), page.tags.count("style")) == (1, 1)
+    assert not {"img", "b/", "iframe", "base"} & set(page.tags)
     assert not [a for a in page.attributes if a[1].startswith("on")]
-    assert "<script>alert('x')</script>" in page.text
-    assert "user⟨U+202E⟩gnp.exe⟨U+2066⟩ ⟨U+0000⟩⟨U+200B⟩ tail" in page.text
-    assert not text.CONTROLS.search(raw.replace("\n", ""))
-    assert "{{ 7*7 }}" in page.text
-    assert "שלום" in page.text
-    assert "[cut: the first" in page.text
+    hrefs = [v for _, k, v in page.attributes if k == "href"]
+    assert all(v.startswith(("#", "data:,")) for v in hrefs), hrefs
+    assert not text.CONTROLS.search(raw)
+    for words in (
+        "<script>alert('x')</script></style>",
+        "user⟨U+202E⟩gnp.exe⟨U+2066⟩ ⟨U+0000⟩⟨U+200B⟩ tail",
+        "half a pair: ⟨U+D800⟩",
+        "{{ 7*7 }}",
+        "שלום",
+        "[cut: the first 1,200 of 1,000,000 characters]",
+        "[cut: the first 900 of 1,000,",
+        "[x](javascript:alert(1))",
+    ):
+        assert words in page.text, words
     assert len(raw.encode()) < 5_000_000
-    md = hostile.with_name("report.md").read_text()
+    md = hostile.with_name("report.md").read_text(encoding="utf-8")
     assert "<script" not in md
     assert not text.CONTROLS.search(md)
 
 
-if (
-    __name__ == "__main__"
-):  # python tests/unit/test_report.py FOLDER [hostile]: a run folder to look at
-    print(report.write(make_run(Path(sys.argv[1]), hostile=len(sys.argv) > 2)))
+def test_markdown_and_csv_beside_the_page(demo, hostile):
+    md = demo.with_name("report.md").read_text()
+    assert "| label | 292 | 287 | 5 | 0 |" in md
+    assert "nat beats the base model" in md
+    table = list(csv.DictReader((demo.parent / "report/scores.csv").open()))
+    scores = json.loads((demo.parent / "evaluate/scores.json").read_text())
+    line = next(x for x in table if x["arm"] == "nat" and x["split"] == "test_unseen")
+    assert float(line["value"]) == scores["nat"]["test_unseen"][line["metric"]]["value"]
+    given = pq.read_table(demo.parent / "evaluate/answers.parquet").to_pylist()
+    wrong = list(csv.DictReader((demo.parent / "report/errors.csv").open()))
+    assert len(wrong) == sum(not a["exact_match"] for a in given)
+    long = list(csv.DictReader((hostile.parent / "report/errors.csv").open(newline="")))
+    assert max(len(x["answer"]) for x in long) < 2100
+    assert [tables.cell(v) for v in ("=1+1", "@cmd", -1.5, None)] == ["'=1+1", "'@cmd", -1.5, ""]
+
+
+def test_a_young_run_says_what_is_missing(tmp_path):
+    dump(tmp_path / "read/manifest.json", manifest("read", 10, 10))
+    page = Page(report.write(tmp_path))
+    assert "There is no verdict yet" in page.text
+    for name in ("evaluate/scores.json", "label/rows.parquet", "train/ARM/metrics.jsonl"):
+        assert name in page.text, name
+    assert "tune/trials.json" not in page.text  # no search was run, so none is missed
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(report.ReportError, match=r"no STEP/manifest.json.*runs/demo"):
+        report.write(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_broken_files_are_named_and_the_rest_is_shown(tmp_path):
+    run = make_run(tmp_path / "demo")
+    (run / "evaluate/differences.json").write_text('{"nat": ')
+    half = {"base": {"val": {"exact_match": 0.5}}, "nat": {"val": {"exact_match": {"value": None}}}}
+    dump(run / "evaluate/scores.json", half)
+    dump(run / "tune/trials.json", {"not": "a list"})
+    (run / "train/sft/metrics.jsonl").write_text(
+        '{"step": 1, "loss": 9}\nnot json\n{"step": 2, "loss": NaN}\n{"step": 3, "loss": 1e999}\n'
+        '{"step": 1, "loss": 2.0}\n[1]\n{"step": 4, "loss": 1e308}\n'
+    )
+    page = Page(report.write(run))
+    for words in (
+        "evaluate/differences.json is not JSON",
+        "base val exact_match is not {value, ...}",
+        "trials.json holds a dict, not a list",
+        "train/sft/metrics.jsonl: 2 lines are not JSON objects with a step",
+        "There is no verdict yet",
+        "get_weather",
+    ):
+        assert words in page.text, words
+    # after a resume the last line of a step counts
+    assert folder.read(run).metrics["sft"][0] == {"step": 1, "loss": 2.0}
+
+
+def test_many_long_errors_still_fit(tmp_path):
+    run, wide = make_run(tmp_path / "demo"), "&" * 3000  # five bytes each in HTML
+    row = {"gold": "[]", "tools": "[]", "exact_match": False, "error": "e", "query": wide}
+    row |= {"split": "val", "answer": wide, "latency_s": 1.0, "output_tokens": 9}
+    ids = [{"id": str(i), "fault": f"fault{i % 7}"} for i in range(900)]
+    given = [row | i | {"arm": arm} for i in ids for arm in ("base", "a", "b")]
+    pq.write_table(pa.Table.from_pylist(given), run / "evaluate/answers.parquet")
+    path = report.write(run)
+    assert path.stat().st_size < 5_000_000
+    assert "200 of 900 are listed here" in Page(path).text
+
+
+def test_writing_again_gives_the_same_bytes(demo):
+    before = demo.read_bytes()
+    report.write(demo.parent)
+    assert demo.read_bytes() == before
+    assert not list(demo.parent.rglob("*.part"))
+
+
+def test_importing_the_report_loads_no_engine():
+    code = (
+        "import sys, raytune_agents.report as r; print({'ray', 'torch', 'vllm'} & {*sys.modules})"
+    )
+    root = Path(__file__).parents[2]
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert out.stdout.strip() == "set()", out.stderr
+
+
+# --- the findings, by hand ---
+
+
+def cell(value, low, high, n=100):
+    return {"exact_match": {"value": value, "low": low, "high": high, "n": n}}
+
+
+VERDICTS = [
+    (cell(0.12, 0.05, 0.19), "better", "nat beats the base model on test_unseen by 12.0 points"),
+    (cell(0.02, -0.03, 0.07), "none", "No arm is shown to beat the base model"),
+    (cell(-0.12, -0.2, -0.04), "worse", "even the best, nat, is 12.0 points of exact match below"),
+    (cell(0.0, 0.0, 0.0), "none", "the interval includes zero"),
+]
+
+
+@pytest.mark.parametrize(("change", "tone", "words"), VERDICTS)
+def test_verdict_says_no_more_than_the_interval(change, tone, words):
+    scores = {"base": {"test_unseen": cell(0.4, 0, 1)}, "nat": {"test_unseen": cell(0.52, 0, 1)}}
+    found = findings.verdict(scores, {"nat": {"test_unseen": change}})
+    assert found.tone == tone
+    assert words in found.text
+    assert "52.0 % against 40.0 %" in found.text
+
+
+def test_verdict_takes_the_hardest_split_and_names_regressions():
+    worse = {"format_adherence": {"value": -0.1, "low": -0.2, "high": -0.05}}
+    cheaper = {"latency_p50_s": {"value": -0.1, "low": -0.2, "high": -0.05}}
+    unseen = cell(0.1, 0.02, 0.18) | worse | cheaper
+    by = {"a": {"val": cell(0.5, 0.4, 0.6), "test_unseen": unseen}, "b": {"val": cell(0.6, 0, 1)}}
+    found = findings.verdict({}, by)
+    assert (found.arm, found.split) == ("a", "test_unseen")
+    assert found.notes[0] == "a is worse than base in valid format (−10.0 on test_unseen)."
+    assert "On val, a is better than base in exact match (+50.0 points)." in found.notes
+    # the half width 0.08 is 1.96 standard errors; 2.80 of them are 11.4 points
+    assert any("below about 11 points" in n for n in found.notes)
+    only_val = findings.verdict({}, {"b": {"val": cell(0.1, 0.0, 0.2)}})
+    assert any("test_unseen was not compared" in n for n in only_val.notes)
+
+
+def test_wilson_and_pareto_by_hand():
+    low, high = findings.wilson(8, 10)
+    assert (round(low, 3), round(high, 3)) == (0.490, 0.943)
+    assert findings.wilson(0, 0) == (0.0, 1.0)
+    assert findings.pareto([(3, 0.5), (1, 0.2), (2, 0.6), (2, 0.4)]) == [(1, 0.2), (2, 0.6)]
+
+
+def test_funnel_counts_what_is_lost():
+    rows = {"in": 10, "out": 6, "rejected": {"a": 2}, "failed": {"b": 1}}
+    line = findings.funnel({"label": {"rows": rows, "seconds": 2}})[0]
+    assert (line["rejected"], line["failed"], line["lost"]) == (2, 1, 1)
+    assert line["reasons"] == [(2, "a"), (1, "b")]
+    assert findings.funnel({"train": {}})[0]["lost"] is None
+
+
+def test_cases_before_and_after():
+    """base / x by row: fixed, both right, broken, both wrong, fixed."""
+    call, given = '<tool_call>{"name": "g", "arguments": {}}</tool_call>', []
+    for i, hits in enumerate([(0, 1), (1, 1), (1, 0), (0, 0), (0, 1)]):
+        row = {"split": "val", "id": str(i), "gold": '[{"f": {"a": [1]}}]', "answer": call}
+        for arm, hit in zip(("base", "x"), map(bool, hits)):
+            given.append(row | {"arm": arm, "exact_match": hit, "fault": "" if hit else f"f{i}"})
+    found = cases.group(given)
+    counts = {"fixed": 2, "broken": 1, "both_right": 1, "both_wrong": 1}
+    assert cases.change(found, "x", "val") == counts
+    assert [c["id"] for c in cases.examples(found, "x", "val", most=4)] == ["0", "4", "2", "3"]
+    assert [c["id"] for c in cases.wrong(found, 99)] == ["0", "2", "3", "4"]
+    assert len(cases.wrong(found, 2)) == 2
+    assert cases.choices(found, "x") == {("f", "g"): 5}
+    line = cases.shares(found, ["base", "x"], cases.calls_of)[0]
+    assert (line["name"], line["n"], line["cells"]["x"]["hits"]) == ("1 call", 5, 3)
+
+
+def test_rare_faults_are_listed_before_common_ones():
+    row = {"arm": "base", "split": "val", "gold": "[]", "exact_match": False, "answer": ""}
+    names = ["rare" if i == 50 else "common" for i in range(60)]
+    given = [row | {"id": str(i), "fault": name} for i, name in enumerate(names)]
+    assert "50" in [c["id"] for c in cases.wrong(cases.group(given), 2)]
+
+
+def test_trials_with_an_error_have_no_score():
+    reports = [{"step": 1, "exact_match": 0.2}, {"step": 2, "exact_match": 0.5}]
+    given = [
+        {"trial_id": "a", "best": 0.9, "error": "died", "weights": {}},
+        {"trial_id": "b", "reports": reports},
+        {"trial_id": "c", "best": {"exact_match": 0.7}},
+        {"trial_id": "d", "best": float("nan")},
+    ]
+    made = [(t["name"], t["best"]) for t in search.trials(given)]
+    assert made == [("c", 0.7), ("b", 0.5), ("a", None), ("d", None)]
+
+
+TICKS = [
+    ((0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+    ((0, 95), [0, 20, 40, 60, 80]),
+    ((-3, 2.5), [-2, 0, 2]),
+    ((5, 5), [5]),
+]
+
+
+@pytest.mark.parametrize(("ends", "expected"), TICKS)
+def test_ticks_are_round(ends, expected):
+    assert charts.ticks(*ends) == expected
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-300, 5e-324, 1e300, -1e300, 1e16])
+def test_charts_survive_any_finite_number(value):
+    for points in ([(1.0, value), (2.0, value * 0.999999999), (3.0, 0.5)], [(1.0, value)]):
+        svg = charts.lines({"a": points}, {"a": "c1"}, "label", "x")
+        assert "polyline" in svg
+        assert "nan" not in svg
+        assert '"inf' not in svg
+
+
+def test_long_curves_are_thinned_by_means():
+    points = charts.thin([(float(i), float(i % 2)) for i in range(1000)], most=100)
+    assert len(points) == 100
+    assert points[0] == (4.5, 0.5)
+
+
+def test_text_by_hand():
+    assert text.visible("a\u202eb\ud800\r\nc\x1b[3m") == "a⟨U+202E⟩b⟨U+D800⟩\nc⟨U+001B⟩[3m"
+    assert text.visible("👩\u200d💻 ok\n\t") == "👩\u200d💻 ok\n\t"
+    assert text.clip("x" * 10, 4) == "xxxx … [cut: the first 4 of 10 characters]"
+    values = (1234, 0.01234, 1234.5, None, float("nan"), True, 2.5e-5)
+    shown = ["1,234", "0.0123", "1,234", "–", "–", "–", "2.5e-05"]
+    assert [text.number(v) for v in values] == shown
+    times = ["0.42 s", "41 s", "12 min", "3.4 h"]
+    assert [text.seconds(v) for v in (0.42, 41, 720, 12240)] == times
