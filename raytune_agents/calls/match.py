@@ -16,7 +16,6 @@ values, `array` without `items`), this one gives a verdict.
 from __future__ import annotations
 
 import json
-import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,8 +27,6 @@ from raytune_agents.records import ToolCall, ToolSpec, Trajectory, canonical
 
 BAD_GOLD = "bad_gold"  # the row cannot be scored: its gold has no usable shape
 _DROP = str.maketrans({**dict.fromkeys(" ,./-_*^"), "'": '"'})
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +50,16 @@ def _plain(value: Any) -> Any:
     return standardize(value) if type(value) is str else value
 
 
+def _short(value: Any) -> str:
+    return repr(value)[:120]
+
+
 def _first_type(allowed: list[Any]) -> type | None:
     """The type of the first allowed value that is not the "may be left out" mark."""
-    return next((type(a) for a in allowed if a != ""), None)
+    for option in allowed:
+        if option != "":
+            return type(option)
+    return None
 
 
 def _type_error(value: Any, allowed: list[Any], kind: Kind) -> tuple[str, bool]:
@@ -140,6 +144,8 @@ def _list_error(value: list[Any], allowed: list[Any]) -> str:
 def _value_error(value: Any, allowed: list[Any], kind: Kind) -> str:
     """The label of a value of type `kind` that is not allowed, or ""."""
     if kind.type is str:
+        if value in allowed:
+            return ""
         mine = standardize(value)
         right = any(type(a) is str and standardize(a) == mine for a in allowed)
         return "" if right else "value_error:string"
@@ -182,7 +188,7 @@ def call_error(
             return "unexpected_param", key
         label = argument_error(value, gold[key], form.kinds[key] if form else ANY)
         if label:
-            return label, f"{key}={_SHORT.repr(value)}, allowed {_SHORT.repr(gold[key])}"
+            return label, f"{key}={_short(value)}, allowed {_short(gold[key])}"
     for key, allowed in gold.items():
         if key not in given and "" not in allowed:
             return "missing_optional", key
@@ -208,9 +214,7 @@ def gold_pairs(gold: list[dict]) -> list[tuple[str, dict[str, list[Any]]]]:
     pairs = []
     for entry in gold if isinstance(gold, list) else [gold]:
         if not isinstance(entry, dict) or len(entry) != 1:
-            raise ValueError(
-                f"gold entry {_SHORT.repr(entry)} is not {{name: {{argument: [allowed]}}}}"
-            )
+            raise ValueError(f"gold entry {_short(entry)} is not {{name: {{argument: [allowed]}}}}")
         ((name, arguments),) = entry.items()
         if not isinstance(arguments, dict) or not all(
             isinstance(v, list) for v in arguments.values()
@@ -358,7 +362,7 @@ def judge_parsed(parsed: Parsed, row: Trajectory, matching: str = "greedy") -> V
     except (ValueError, RecursionError) as error:
         return Verdict(False, BAD_GOLD, str(error))
     if parsed.error:  # BFCL: text that does not decode to a call is right where no call is
-        return Verdict(False, parsed.error, _SHORT.repr(parsed.text)) if pairs else RIGHT
+        return Verdict(False, parsed.error, _short(parsed.text)) if pairs else RIGHT
     verdict = _compare_pairs(parsed.calls, pairs, row.tools, matching)
     own = not verdict.ok and not row.gold and len(parsed.calls) == len(pairs)
     # BFCL refuses [1.5, 2] for itself in a list of floats; the target itself is right by definition

@@ -92,16 +92,17 @@ def decode(text: str, at: int = 0) -> tuple[Any, int]:
         value, end = _DECODER.raw_decode(text, at)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    brackets = text.count("{", at, end) + text.count("[", at, end)
-    if brackets > MAX_DEPTH and isinstance(value, dict | list) and _too_deep(value):
-        raise ValueError("nested too deeply")
+    if end - at > 2 * MAX_DEPTH and isinstance(value, dict | list):  # only long text can be deep
+        brackets = text.count("{", at, end) + text.count("[", at, end)
+        if brackets > MAX_DEPTH and _too_deep(value):
+            raise ValueError("nested too deeply")
     return value, end
 
 
 def strict_json(text: str) -> Any:
     """The whole text as one JSON value. Raises ValueError."""
-    value, end = decode(text, _SPACE.match(text).end())
-    if _SPACE.match(text, end).end() != len(text):
+    value, end = decode(text, 0 if text.startswith("{") else _SPACE.match(text).end())
+    if end != len(text) and _SPACE.match(text, end).end() != len(text):
         raise ValueError("text after the JSON value")
     return value
 

@@ -14,10 +14,13 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raytune_agents.calls import parse
+from raytune_agents.readers import bfcl
 from raytune_agents.records import ToolCall, Trajectory
 
 PYTHON_CATEGORIES = ("simple_python", "multiple", "parallel", "parallel_multiple", "live_simple",
@@ -34,17 +37,23 @@ from bfcl_eval.constants.enums import Language
 from bfcl_eval.constants.model_config import MODEL_CONFIG_MAPPING
 from bfcl_eval.eval_checker.ast_eval.ast_checker import ast_checker
 model = next(k for k, v in MODEL_CONFIG_MAPPING.items() if not v.underscore_to_dot and "_" not in k)
-verdicts = []
-start = time.perf_counter()
+def run(text):
+    verdicts, start = [], time.process_time()
+    for job in jobs:
+        # arguments come as text from a model, and are decoded as the package's handlers do it
+        calls = [{n: json.loads(a)} for n, a in job["text"]] if text else job["calls"]
+        try:
+            got = ast_checker(job["function"], calls, job["answer"], Language.PYTHON,
+                              job["category"], model)
+            verdicts.append([got["valid"], "" if got["valid"] else got["error_type"]])
+        except Exception as error:
+            verdicts.append([None, type(error).__name__])
+    return time.process_time() - start, verdicts
 for job in jobs:
-    try:
-        got = ast_checker(job["function"], job["calls"], job["answer"], Language.PYTHON,
-                          job["category"], model)
-        verdicts.append([got["valid"], "" if got["valid"] else got["error_type"]])
-    except Exception as error:
-        verdicts.append([None, type(error).__name__])
-seconds = time.perf_counter() - start
-json.dump({"verdicts": verdicts, "seconds": seconds}, out)
+    job["text"] = [[n, json.dumps(a)] for call in job["calls"] for n, a in call.items()]
+repeats = range(int(sys.argv[1]))
+json.dump({"seconds": min(run(True)[0] for _ in repeats),
+           "check_seconds": min(run(False)[0] for _ in repeats), "verdicts": run(False)[1]}, out)
 """
 
 
@@ -65,11 +74,13 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Official:
     """Verdicts in the order of the jobs: (valid, error label); valid None = the checker itself
-    raised the exception that the label names. `seconds` is its loop alone, without imports.
+    raised the exception that the label names. CPU seconds of its fastest loop, without imports:
+    `seconds` from argument text to verdict, `check_seconds` from decoded arguments.
     """
 
     verdicts: list[tuple[bool | None, str]]
     seconds: float
+    check_seconds: float
 
 
 def importable(python: str = sys.executable) -> bool:
@@ -82,17 +93,20 @@ def importable(python: str = sys.executable) -> bool:
 
 
 def official_verdicts(
-    jobs: Sequence[Job], python: str = sys.executable, timeout_s: float = 1800.0
+    jobs: Sequence[Job], python: str = sys.executable, repeats: int = 1, timeout_s: float = 1800.0
 ) -> Official:
     """Run the official AST checker on `jobs` with that interpreter. Raises OfficialError."""
     names = ("category", "function", "answer", "calls")
     text = json.dumps([{n: getattr(job, n) for n in names} for job in jobs])
+    command = [python, "-c", _WORKER, str(repeats)]
     try:
         done = subprocess.run(
-            [python, "-c", _WORKER], input=text, capture_output=True, text=True, timeout=timeout_s
+            command, input=text, capture_output=True, text=True, timeout=timeout_s
         )
     except OSError as error:
         raise OfficialError(f"python={python!r} cannot be run ({error.strerror})") from None
+    except subprocess.TimeoutExpired:
+        raise OfficialError(f"the official checker took more than {timeout_s:.0f} s") from None
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise OfficialError(
@@ -100,7 +114,50 @@ def official_verdicts(
             "environment and install bfcl-eval==2026.3.23 in it"
         )
     result = json.loads(done.stdout)
-    return Official([(v, e) for v, e in result["verdicts"]], result["seconds"])
+    verdicts = [(valid, error) for valid, error in result["verdicts"]]
+    return Official(verdicts, result["seconds"], result["check_seconds"])
+
+
+def raw_rows(categories: Sequence[str] = PYTHON_CATEGORIES) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(category, row) of the installed package's data, answers joined, verbatim."""
+    for category in categories:
+        for _, raw in bfcl.rows([category]):
+            yield category, raw
+
+
+def official_scores(
+    answers: Mapping[str, str], categories: Sequence[str], python: str = sys.executable
+) -> dict[str, dict[str, Any]]:
+    """{category: {accuracy, correct_count, total_count, wrong}} of answers {BFCL id: text}.
+
+    `wrong` maps an id to its official label. A row without an answer is left out of the total.
+    Text that does not decode is wrong where calls are right, and right in the irrelevance sets.
+    Raises OfficialError.
+    """
+    jobs: list[Job] = []
+    ids, wrong = [], {}
+    total: Counter[str] = Counter()
+    for category, raw in raw_rows(categories):
+        if raw["id"] not in answers:
+            continue
+        total[category] += 1
+        parsed = parse(answers[raw["id"]])
+        if "relevance" in category:  # irrelevance and relevance: only whether a call is made counts
+            if bool(parsed.calls) == ("irrelevance" in category):
+                wrong[category, raw["id"]] = "irrelevance_error" if parsed.calls else "no_call"
+        elif not parsed.calls:
+            wrong[category, raw["id"]] = parsed.error or "decoder_failed"
+        else:
+            ids.append((category, raw["id"]))
+            jobs.append(Job(category, raw["function"], raw["ground_truth"], decoded(parsed.calls)))
+    verdicts = official_verdicts(jobs, python).verdicts if jobs else []
+    wrong |= {key: error for key, (valid, error) in zip(ids, verdicts) if not valid}
+    out = {}
+    for category, n in total.items():
+        mine = {i: error for (c, i), error in wrong.items() if c == category}
+        out[category] = {"accuracy": (n - len(mine)) / n, "correct_count": n - len(mine),
+                         "total_count": n, "wrong": mine}  # fmt: skip
+    return out
 
 
 def decoded(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
