@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from raytune_agents.readers import (
+    agent_flan,
     bfcl,
     conversations,
     dialogues,
@@ -37,10 +38,11 @@ from raytune_agents.readers import (
     xlam,
 )
 from raytune_agents.readers.files import SourceError
+from raytune_agents.readers.sources import files, is_hub
 from raytune_agents.readers.sources import rows as list_raw
 from raytune_agents.records import RecordError, Trajectory, finish
 
-__all__ = ["READERS", "SourceError", "detect", "list_raw", "read_row", "resolve"]
+__all__ = ["READERS", "SourceError", "detect", "files", "is_hub", "list_raw", "read_row", "resolve"]
 
 Reader = Callable[[dict[str, Any]], "Trajectory | list[Trajectory]"]
 
@@ -56,7 +58,7 @@ READERS: dict[str, Reader] = {
     "glaive": conversations.read,
     "apigen_mt": conversations.read,
     "agenttuning": conversations.read,
-    "agent_flan": conversations.read,
+    "agent_flan": agent_flan.read,
     "agenttraj": conversations.read,
     "agentbank": conversations.read,
     "agentgen": conversations.read,

@@ -35,13 +35,20 @@ def _turns(content: dict[str, Any]) -> list[Message]:
     if role is None:
         raise RecordError(f"unknown role {content['role']!r}")
     parts = content["parts"]
-    seen = [p["functionResponse"] for p in parts if "functionResponse" in p]
+    if role == "assistant":
+        asked = [p["functionCall"] for p in parts if "functionCall" in p]
+        calls = tuple(ToolCall(c["name"], dump(c.get("args") or {})) for c in asked)
+        thought = "".join(text_of(p.get("text")) for p in parts if p.get("thought"))
+        return [Message(role, _texts(parts), thought, calls)]
+    return [_part(p) for p in parts]
+
+
+def _part(part: dict[str, Any]) -> Message:
+    """A part of the user's side: an observation or a text."""
+    seen = part.get("functionResponse")
     if seen:
-        return [Message("tool", _result(s.get("response")), name=s["name"]) for s in seen]
-    asked = [p["functionCall"] for p in parts if "functionCall" in p]
-    calls = tuple(ToolCall(c["name"], dump(c.get("args") or {})) for c in asked)
-    thought = "".join(text_of(p.get("text")) for p in parts if p.get("thought"))
-    return [Message(role, _texts(parts), thought, calls)]
+        return Message("tool", _result(seen.get("response")), name=seen["name"])
+    return Message("user", text_of(part["text"]))
 
 
 def _result(response: Any) -> str:

@@ -105,14 +105,14 @@ def _structured(message: Message) -> tuple[Message, dict[str, str]]:
     return (made, style) if turn_text(made, style) == text else (message, {})
 
 
-# --- a conversation ------------------------------------------------------------------------------
+# --- a conversation ---------------------------------------------------------------------------
 
 
 def structure(messages: Iterable[Message]) -> tuple[list[Message], dict[str, Any]]:
     """ReAct text of assistant turns -> thoughts, calls, tool turns; and meta to write it back.
 
-    Returns the turns unchanged and {} where no assistant turn is ReAct text. The first spelling seen
-    is the row's; a turn that spells otherwise is listed under "turns".
+    Returns the turns unchanged and {} where no assistant turn is ReAct text. The first spelling
+    seen is the row's; a turn that spells otherwise is listed under "turns".
     """
     turns = list(messages)
     style: dict[str, Any] = {}

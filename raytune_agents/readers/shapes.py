@@ -120,7 +120,7 @@ def clean_schema(node: Any) -> Any:
         out = type_schema(kind)[0] | out
     needed = node.get("required")
     if "required" in node and not isinstance(needed, list):
-        del out["required"]
+        out.pop("required", None)
     properties = node.get("properties")
     if isinstance(properties, dict):
         out["properties"] = {k: clean_schema(v) for k, v in properties.items() if v is not None}
@@ -204,21 +204,38 @@ def tool_of(item: Any, raw: str = "") -> ToolSpec:
     return ToolSpec(function["name"], text_of(function.get("description")), text)
 
 
-def tools_of(value: Any) -> tuple[ToolSpec, ...]:
-    """A `tools` column: a list, JSON text of one, or a list of JSON texts; None is no tools."""
+def _sliced(item: dict[str, tuple[Any, str]], key: str) -> tuple[dict[str, Any], str]:
+    """An object of `raw_items` as its value, and the text of its `key` (also inside `function`)."""
+    inner = item
+    if "function" in item and isinstance(item["function"][0], dict):
+        inner = next(raw_items(f"[{item['function'][1]}]"))
+    return {k: v for k, (v, _) in item.items()}, inner[key][1] if key in inner else ""
+
+
+def _listed(value: Any, key: str) -> list[tuple[Any, str]]:
+    """A column of objects in any wrapping -> (object, the text that its `key` had, or "")."""
     if value is None or value == "":
-        return ()
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        tools = []
-        for item in raw_items(value):
-            flat = {k: v for k, (v, _) in item.items()}
-            tools.append(tool_of(flat, item["parameters"][1] if "parameters" in item else ""))
-        return tuple(tools)
-    value = value_of(value)
+        return []
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            return [_sliced(i, key) for i in raw_items(text if text[:1] == "[" else f"[{text}]")]
+        except RecordError as error:
+            if not str(error).startswith(("not JSON", "a list of objects")):
+                raise
+        value = value_of(value)
     items = [value] if isinstance(value, dict) else value
     if not isinstance(items, list):
-        raise RecordError(f"tools are {type(items).__name__}, not a list")
-    return tuple(tool_of(value_of(item)) for item in items)
+        raise RecordError(f"a list of objects was expected, not {type(items).__name__}")
+    out: list[tuple[Any, str]] = []
+    for item in items:
+        out += _listed(item, key) if isinstance(item, str) else [(item, "")]
+    return out
+
+
+def tools_of(value: Any) -> tuple[ToolSpec, ...]:
+    """A `tools` column: a list, JSON text of one, or a list of JSON texts; None is no tools."""
+    return tuple(tool_of(item, raw) for item, raw in _listed(value, "parameters"))
 
 
 def call_of(item: Any, raw: str = "") -> ToolCall:
@@ -239,19 +256,7 @@ def call_of(item: Any, raw: str = "") -> ToolCall:
 
 def calls_of(value: Any) -> tuple[ToolCall, ...]:
     """A column of calls: a list, one call, or JSON text of either; None is no calls."""
-    if value is None or value == "":
-        return ()
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        calls = []
-        for item in raw_items(value):
-            flat = {k: v for k, (v, _) in item.items()}
-            calls.append(call_of(flat, item["arguments"][1] if "arguments" in item else ""))
-        return tuple(calls)
-    value = value_of(value)
-    items = [value] if isinstance(value, dict) else value
-    if not isinstance(items, list):
-        raise RecordError(f"calls are {type(items).__name__}, not a list")
-    return tuple(call_of(item) for item in items)
+    return tuple(call_of(item, raw) for item, raw in _listed(value, "arguments"))
 
 
 def rest_of(row: dict[str, Any], *used: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def _all(source: SourceSection) -> Iterator[Found]:
     if source.path == "bfcl":
         yield from bfcl.rows(source.categories)
         return
-    if "://" not in source.path and not Path(source.path).exists() and _is_hub(source.path):
+    if "://" not in source.path and not Path(source.path).exists() and is_hub(source.path):
         yield from hub_rows(source.path)
         return
     paths = files(source.path)
@@ -103,7 +103,7 @@ def _remote_files(url: str) -> list[str]:
 # --- hub sets ---------------------------------------------------------------------------------
 
 
-def _is_hub(path: str) -> bool:
+def is_hub(path: str) -> bool:
     return bool(HUB_ID.fullmatch(path)) and not kind_of(path)[0]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.shapes import calls_of, rest_of, tools_of
-from raytune_agents.readers.strict import text_of
 from raytune_agents.readers.turns import messages_of
 from raytune_agents.records import Message, Trajectory
 
@@ -19,11 +18,11 @@ def read(row: dict[str, Any]) -> Trajectory:
     query = row["query"]
     prompt = (Message("user", query),) if isinstance(query, str) else messages_of(query)
     calls = calls_of(row["answers"])
-    target = Message("assistant", text_of(row.get("answer_text")), tool_calls=calls)
+    target = Message("assistant", tool_calls=calls)
     return Trajectory(
         (*prompt, target),
         tools_of(row["tools"]),
         source_id=str(row.get("id", "")),
         gold="" if calls else "[]",
-        meta=rest_of(row, "id", "query", "answers", "tools", "answer_text"),
+        meta=rest_of(row, "id", "query", "answers", "tools"),
     )

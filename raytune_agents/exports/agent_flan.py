@@ -1,0 +1,52 @@
+"""Agent-FLAN rows: conversation of system, user and assistant turns, each with its loss flag.
+
+The format is text alone: tools stand as <tools>[...]</tools> in the system turn, calls as
+<tool_call>, observations as <tool_response> in user turns. A row that was read from ReAct text is
+written back as that very text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.calls import render_calls
+from raytune_agents.exports.xlam import tools_text
+from raytune_agents.readers import react
+from raytune_agents.records import Message, Trajectory
+
+
+def _text(m: Message) -> str:
+    calls = render_calls(m.tool_calls) if m.tool_calls else ""
+    text = "\n".join(p for p in (m.content, calls) if p)
+    return f"<think>\n{m.thought}\n</think>\n\n{text}" if m.thought else text
+
+
+def write(row: Trajectory) -> dict[str, Any]:
+    if "react" in row.meta:
+        return write_react(row)
+    messages, tools = list(row.messages), tools_text(row) if row.tools else ""
+    out: list[dict[str, Any]] = []
+    if tools:
+        first = messages.pop(0).content if messages[0].role == "system" else ""
+        text = f"{first}\n\n<tools>{tools}</tools>" if first else f"<tools>{tools}</tools>"
+        out.append({"role": "system", "content": text, "loss": False})
+    for m in messages:
+        if m.role == "tool":
+            content = f"<tool_response>\n{m.content}\n</tool_response>"
+            out.append({"role": "user", "content": content, "loss": False})
+        else:
+            content = _text(m) if m.role == "assistant" else m.content
+            out.append({"role": m.role, "content": content, "loss": m.trained})
+    return {"id": row.source_id, "conversation": out}
+
+
+def write_react(row: Trajectory) -> dict[str, Any]:
+    """Thought / Action / Observation text in every turn, in the spelling that the row was read
+    in.
+    """
+    turns = react.conversation(row)
+    loss = [m.trained for m in row.messages] + [False] * (len(turns) - len(row.messages))
+    return {
+        "id": row.source_id,
+        "conversation": [t | {"loss": flag} for t, flag in zip(turns, loss)],
+    }

@@ -1,0 +1,113 @@
+"""Gemini tuning rows: contents of parts, systemInstruction, functionDeclarations.
+
+Types are written in Gemini's words (STRING), and of a schema only what Gemini's Schema object
+knows. Observations of one turn are one content; neighbouring turns of one side are merged,
+because sides must take turns. Gemini trains on every model turn: a row with an untrained one is
+refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+
+NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
+KNOWN = ("type", "format", "title", "description", "nullable", "enum", "items", "properties",
+         "required", "anyOf", "default", "minItems", "maxItems", "minLength", "maxLength",
+         "minimum", "maximum", "pattern", "example", "propertyOrdering")  # fmt: skip
+
+
+def schema(node: Any) -> dict[str, Any]:
+    """A JSON Schema as Gemini's Schema object: unknown keys dropped, types in capitals."""
+    if not isinstance(node, dict):
+        return {}
+    out: dict[str, Any] = {}
+    for key, value in node.items():
+        if key not in KNOWN:
+            continue
+        if key == "type":
+            words = value if isinstance(value, list) else [value]
+            kinds = [w for w in words if w != "null"]
+            out["type"] = str(kinds[0] if kinds else "string").upper()
+            if len(kinds) < len(words):
+                out["nullable"] = True
+        elif key == "properties":
+            out[key] = {k: schema(v) for k, v in value.items()}
+        elif key == "items":
+            out[key] = schema(value)
+        elif key == "anyOf":
+            out[key] = [schema(v) for v in value]
+        else:
+            out[key] = value
+    return out
+
+
+def _args(call: ToolCall) -> dict[str, Any]:
+    try:
+        return call.args
+    except ValueError:
+        raise RecordError(f"arguments of {call.name[:40]!r} are not an object") from None
+
+
+def _parts(m: Message) -> list[dict[str, Any]]:
+    if m.role == "tool":
+        try:
+            value = json.loads(m.content)
+        except ValueError:
+            value = None
+        whole = isinstance(value, dict) and list(value) != ["result"]
+        if whole and json.dumps(value, ensure_ascii=False) == m.content:
+            return [{"functionResponse": {"name": m.name, "response": value}}]
+        return [{"functionResponse": {"name": m.name, "response": {"result": m.content}}}]
+    parts: list[dict[str, Any]] = [{"text": m.thought, "thought": True}] if m.thought else []
+    parts += [{"text": m.content}] if m.content or not m.tool_calls else []
+    return parts + [{"functionCall": {"name": c.name, "args": _args(c)}} for c in m.tool_calls]
+
+
+def write(row: Trajectory) -> dict[str, Any]:
+    messages = row.messages
+    if row.target is None:
+        raise RecordError("no assistant turn at the end")
+    if any(m.role == "assistant" and not m.trained for m in messages):
+        raise RecordError("an untrained assistant turn: Gemini trains on every one")
+    bad = next((t.name for t in row.tools if not NAME.fullmatch(t.name)), None)
+    if bad is not None:
+        raise RecordError(f"Gemini takes no function name like {bad[:40]!r}")
+    out: dict[str, Any] = {}
+    if messages[0].role == "system":
+        out["systemInstruction"] = {"role": "system", "parts": [{"text": messages[0].content}]}
+        messages = messages[1:]
+    out["contents"] = _contents(messages)
+    if row.tools:
+        declared = [
+            {"name": t.name, "description": t.description, "parameters": schema(t.schema)}
+            for t in row.tools
+        ]
+        out["tools"] = [{"functionDeclarations": declared}]
+    return out
+
+
+def _contents(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    contents: list[dict[str, Any]] = []
+    asked: list[str] = []
+    before = ""
+    for m in messages:
+        if m.role == "system":
+            raise RecordError("a system turn after the first")
+        if m.role == "tool":
+            if not asked:
+                raise RecordError("an observation that follows no call")
+            m = Message("tool", m.content, name=asked.pop(0))
+        asked = [c.name for c in m.tool_calls] or asked
+        side = "model" if m.role == "assistant" else "user"
+        if m.role == before or (contents and contents[-1]["role"] == side):
+            contents[-1]["parts"] += _parts(m)
+        else:
+            contents.append({"role": side, "parts": _parts(m)})
+        before = m.role
+    if contents and contents[0]["role"] != "user":
+        raise RecordError("the first turn is not the user's")
+    return contents

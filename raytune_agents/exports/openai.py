@@ -1,0 +1,110 @@
+"""OpenAI fine-tuning chat rows: messages, tools, parallel_tool_calls, weight 0 or 1 a turn.
+
+OpenAI takes function names of letters, digits, "_" and "-", at most 64; others are renamed
+throughout the row. Call ids are made where the row has none. A thought has no place of its own
+there: it is written in front of the text. axolotl's rows are the same turns with `train` flags
+and the thought apart.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.records import Message, RecordError, Trajectory
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def renamed(row: Trajectory) -> dict[str, str]:
+    """Tool name -> the name the provider takes; different names stay different."""
+    names = [t.name for t in row.tools] + [c.name for c in row.calls]
+    out = {n: n for n in names if NAME.fullmatch(n)}
+    for name in names:
+        if name not in out:
+            base = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:60] or "tool"
+            taken, new, i = set(out.values()), base, 2
+            while new in taken:
+                new, i = f"{base}_{i}", i + 1
+            out[name] = new
+    return out
+
+
+def linked(messages: tuple[Message, ...]) -> list[Message]:
+    """The turns with an id on every call and on every observation, linked in order where it had
+    none.
+
+    Raises RecordError for an observation that follows no call.
+    """
+    out: list[Message] = []
+    waiting: list[str] = []
+    made = 0
+    for m in messages:
+        if m.tool_calls:
+            waiting, calls = [], []
+            for call in m.tool_calls:
+                made += 1
+                calls.append(call if call.id else replace(call, id=f"call_{made}"))
+                waiting.append(calls[-1].id)
+            m = replace(m, tool_calls=tuple(calls))
+        elif m.role == "tool":
+            if not waiting:
+                raise RecordError("an observation that follows no call")
+            key = m.tool_call_id if m.tool_call_id in waiting else waiting[0]
+            waiting.remove(key)
+            m = replace(m, tool_call_id=key)
+        out.append(m)
+    return out
+
+
+def message(m: Message, names: dict[str, str], thought: bool = False) -> dict[str, Any]:
+    """One turn as OpenAI writes it; with `thought`, the thought stands apart as
+    reasoning_content.
+    """
+    content = m.content if thought else "\n".join(p for p in (m.thought, m.content) if p)
+    out: dict[str, Any] = {"role": m.role}
+    if content or not m.tool_calls:
+        out["content"] = content
+    if thought and m.thought:
+        out["reasoning_content"] = m.thought
+    if m.tool_calls:
+        out["tool_calls"] = [
+            {"id": c.id, "type": "function",
+             "function": {"name": names.get(c.name, c.name), "arguments": c.arguments}}
+            for c in m.tool_calls
+        ]  # fmt: skip
+    if m.role == "tool":
+        out["tool_call_id"] = m.tool_call_id
+    elif m.name:
+        out["name"] = m.name
+    return out
+
+
+def tools(row: Trajectory, names: dict[str, str]) -> list[dict[str, Any]]:
+    return [replace(t, name=names[t.name]).openai() for t in row.tools]
+
+
+def write(row: Trajectory) -> dict[str, Any]:
+    """Raises RecordError where the last turn is not an assistant turn that is trained on."""
+    if row.target is None or not any(m.trained for m in row.messages):
+        raise RecordError("no assistant turn to train on at the end")
+    names = renamed(row)
+    messages = []
+    for m in linked(row.messages):
+        out = message(m, names)
+        if m.role == "assistant" and m.loss is False:
+            out["weight"] = 0
+        messages.append(out)
+    parallel = any(len(m.tool_calls) > 1 for m in row.messages)
+    listed = {"tools": tools(row, names), "parallel_tool_calls": parallel} if row.tools else {}
+    return {"messages": messages} | listed
+
+
+def axolotl(row: Trajectory) -> dict[str, Any]:
+    """axolotl's chat_template rows; set `message_field_training: train`, `roles_to_train: []`."""
+    same = {n.name: n.name for n in row.tools}
+    messages = [
+        message(m, same, thought=True) | {"train": m.trained} for m in linked(row.messages)
+    ]  # fmt: skip
+    return {"messages": messages} | ({"tools": tools(row, same)} if row.tools else {})

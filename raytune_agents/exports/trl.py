@@ -1,0 +1,70 @@
+"""TRL columns: prompt + completion, prompt + chosen + rejected, prompt + completion + label.
+
+Conversational: every part is a list of messages, the completion is the last assistant turn.
+Arguments are objects there, because chat templates want them so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.exports.openai import linked, message, tools
+from raytune_agents.records import Message, RecordError, Trajectory
+
+
+def _message(m: Message) -> dict[str, Any]:
+    out = message(m, {}, thought=True)
+    out.setdefault("content", "")
+    for call, made in zip(m.tool_calls, out.get("tool_calls", ())):
+        try:
+            made["function"]["arguments"] = call.args
+        except ValueError:
+            raise RecordError(f"arguments of {call.name[:40]!r} are not an object") from None
+    if m.role == "tool" and m.name:
+        out["name"] = m.name
+    return out
+
+
+def _parts(row: Trajectory) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+    if row.target is None or not row.target.trained:
+        raise RecordError("no assistant turn to train on at the end")
+    turns = [_message(m) for m in linked(row.messages)]
+    same = {t.name: t.name for t in row.tools}
+    return turns[:-1], turns[-1:], {"tools": tools(row, same)} if row.tools else {}
+
+
+def write(row: Trajectory) -> dict[str, Any]:
+    """SFT columns."""
+    prompt, completion, listed = _parts(row)
+    return {"prompt": prompt, "completion": completion} | listed
+
+
+def labelled(row: Trajectory) -> dict[str, Any]:
+    """KTO columns: the label is False for rows of the pool negative.*"""
+    return write(row) | {"label": not row.pool.startswith("negative")}
+
+
+def _said(m: Message) -> tuple[Any, ...]:
+    return m.role, m.content, m.thought, tuple((c.name, c.arguments) for c in m.tool_calls)
+
+
+def pair(chosen: Trajectory, rejected: Trajectory) -> dict[str, Any]:
+    """Preference columns. The prompt is what both rows begin with, at most up to the chosen's
+    target.
+
+    Raises RecordError where one of them does not end on an assistant turn of its own.
+    """
+    ours, theirs = linked(chosen.messages), linked(rejected.messages)
+    same = 0
+    for a, b in zip(ours[:-1], theirs[:-1]):
+        if _said(a) != _said(b):
+            break
+        same += 1
+    if not same or chosen.target is None or rejected.target is None:
+        raise RecordError("the pair has no prompt in common or no answer")
+    names = {t.name: t.name for t in chosen.tools}
+    return {
+        "prompt": [_message(m) for m in ours[:same]],
+        "chosen": [_message(m) for m in ours[same:]],
+        "rejected": [_message(m) for m in theirs[same:]],
+    } | ({"tools": tools(chosen, names)} if chosen.tools else {})
