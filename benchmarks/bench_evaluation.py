@@ -34,6 +34,7 @@ from raytune_agents.evaluate.metrics import score
 from raytune_agents.readers import bfcl
 
 HERE = Path(__file__).parent
+MEASURED = ("calls", "evaluate/bfcl.py", "evaluate/metrics.py", "readers/bfcl.py", "records.py")
 
 
 def git(*words: str) -> str:
@@ -99,9 +100,9 @@ def main() -> None:
             "parity_verdicts": len(jobs),
             "parity_disagreements": sum((v.ok, v.error) != (ok, label(e)) for v, (ok, e) in pairs),
         }
+    changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
     result |= {"hardware": hardware(), "revision": git("rev-parse", "HEAD"),
-               "dirty": bool(git("status", "--porcelain", "--", "../raytune_agents")),
-               "command": "python benchmarks/bench_evaluation.py"}  # fmt: skip
+               "dirty": bool(changed), "command": "python benchmarks/bench_evaluation.py"}  # fmt: skip
     (HERE / "results").mkdir(exist_ok=True)
     target = HERE / "results" / "evaluation.json"
     target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
