@@ -101,8 +101,12 @@ def main() -> None:
             "parity_disagreements": sum((v.ok, v.error) != (ok, label(e)) for v, (ok, e) in pairs),
         }
     changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
-    result |= {"hardware": hardware(), "revision": git("rev-parse", "HEAD"),
-               "dirty": bool(changed), "command": "python benchmarks/bench_evaluation.py"}  # fmt: skip
+    result |= {
+        "hardware": hardware(),
+        "revision": git("rev-parse", "HEAD"),
+        "dirty": bool(changed),
+        "command": "python benchmarks/bench_evaluation.py",
+    }
     (HERE / "results").mkdir(exist_ok=True)
     target = HERE / "results" / "evaluation.json"
     target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
