@@ -100,5 +100,16 @@ def plan(
     if size > limits.max_file_bytes:
         problems.append(f"the file has {size >> 20} MiB, more than {limits.max_file_bytes >> 20}")
     mtok = sum(sizes) * price.epochs / 1e6
-    return Plan(provider, price.model, len(sizes), sum(sizes), price.epochs, mtok * price.usd_per_mtok,
-                mtok / price.mtok_per_hour, price.as_of, max(sizes, default=0), problems, left_out)  # fmt: skip
+    return Plan(
+        provider=provider,
+        model=price.model,
+        rows=len(sizes),
+        tokens=sum(sizes),
+        epochs=price.epochs,
+        usd=mtok * price.usd_per_mtok,
+        hours=mtok / price.mtok_per_hour,
+        as_of=price.as_of,
+        longest_row_tokens=max(sizes, default=0),
+        problems=problems,
+        left_out=left_out,
+    )

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from raytune_agents.config import SourceSection
 from raytune_agents.readers import (
     agent_flan,
     bfcl,
@@ -42,7 +43,17 @@ from raytune_agents.readers.sources import files, is_hub
 from raytune_agents.readers.sources import rows as list_raw
 from raytune_agents.records import RecordError, Trajectory, finish
 
-__all__ = ["READERS", "SourceError", "detect", "files", "is_hub", "list_raw", "read_row", "resolve"]
+__all__ = [
+    "READERS",
+    "SourceError",
+    "detect",
+    "explain",
+    "files",
+    "is_hub",
+    "list_raw",
+    "read_row",
+    "resolve",
+]
 
 Reader = Callable[[dict[str, Any]], "Trajectory | list[Trajectory]"]
 
@@ -200,6 +211,16 @@ def read_row(
     except Exception as error:  # the one row boundary: whatever a strange row does to a reader
         reason = str(error).splitlines()[0][:120] if str(error) else ""
         raise RecordError(f"{name}: {type(error).__name__} {reason}".rstrip()) from None
+
+
+def explain(path: str, format: str = "auto", limit: int | None = None) -> Any:
+    """A rich renderable: detected formats with counts, bad rows, one row's mapping side by side.
+
+    Raises SourceError where nothing can be read.
+    """
+    from raytune_agents.readers.mapping import report
+
+    return report(SourceSection(path=path, format=format, limit=limit))
 
 
 def _parents(row: Trajectory, rows: list[Trajectory]) -> tuple[str, ...]:

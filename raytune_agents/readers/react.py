@@ -27,6 +27,7 @@ PAREN = re.compile(rf"({NAME})\((.*)\)", re.DOTALL)
 FENCE = re.compile(rf"({NAME})(\s*\n)```(\w*)\n(.*)\n```", re.DOTALL)
 SEEN = re.compile(r"Observation(?: ?\d+)?:\s*|The output of the OS:\s*")
 CUT = re.compile(r"\n(?=(?:Observation|Thought|Action)(?: ?\d+)?:)")
+FENCE_GAP = "\n"
 DEFAULT = {"action": "Action: ", "input": "\nAction Input: ", "observation": "Observation: "}
 
 
@@ -60,23 +61,24 @@ def _object(text: str) -> str:
 
 
 def _body(call: ToolCall, style: dict[str, str]) -> str:
-    args = call.args if "input" not in style else {}
+    """What stands after the action label."""
+    try:
+        args = call.args
+    except ValueError:
+        args = {"": call.arguments}
+    keys = list(args)
     if "input" in style:
-        try:
-            args = call.args
-        except ValueError:
-            args = {}
-        plain = args.get("action_input") if list(args) == ["action_input"] else None
-        return f"{call.name}{style['input']}{call.arguments if plain is None else plain}"
-    if list(args) == ["input"]:
+        given = args["action_input"] if keys == ["action_input"] else call.arguments
+        return f"{call.name}{style['input']}{given}"
+    if keys == ["input"]:
         return f"{call.name}[{args['input']}]"
-    if list(args) == ["args"]:
+    if keys == ["args"]:
         return f"{call.name}({args['args']})"
-    if list(args) == ["lang", "code"]:
-        return f"{call.name}{style.get('fence', chr(10))}```{args['lang']}\n{args['code']}\n```"
-    if list(args) == ["command"]:
+    if keys == ["lang", "code"]:
+        return f"{call.name}{style.get('fence', FENCE_GAP)}```{args['lang']}\n{args['code']}\n```"
+    if keys == ["command"]:
         return str(args["command"])
-    return call.name if not args else f"{call.name}[{call.arguments}]"
+    return f"{call.name}[{call.arguments}]" if args else call.name
 
 
 def turn_text(message: Message, style: dict[str, str]) -> str:

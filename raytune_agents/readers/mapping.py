@@ -1,0 +1,168 @@
+"""What a reader makes of a source, for people: format, counts, and one row side by side.
+
+Where a field goes is found by looking: its longest texts are searched in the trajectory, and
+where none is found the row is read again without the field and the differences are named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from raytune_agents import readers
+from raytune_agents.config import SourceSection
+from raytune_agents.records import RecordError, Trajectory
+
+PREVIEW = 70
+SAMPLE = 200_000  # leaves looked at in one field
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """The texts inside a field, also inside JSON text; iterative."""
+    stack = [value]
+    for _ in range(SAMPLE):
+        if not stack:
+            return
+        item = stack.pop()
+        if isinstance(item, str):
+            try:
+                inner = json.loads(item) if item[:1] in "[{" and item else None
+            except (ValueError, RecursionError):
+                inner = None
+            if inner is None:
+                yield item
+            else:
+                stack.append(inner)
+        elif isinstance(item, dict):
+            stack += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            stack += item
+        elif item is not None:
+            yield str(item)
+
+
+def _places(rows: list[Trajectory]) -> dict[str, str]:
+    """Our field -> all its text in the trajectories of one raw row."""
+    out: dict[str, list[str]] = {}
+    for row in rows:
+        for m in row.messages:
+            out.setdefault(f"messages ({m.role})", []).append(m.content)
+            out.setdefault("thought", []).append(m.thought)
+            for c in m.tool_calls:
+                out.setdefault("tool_calls", []).append(" ".join([c.name, *_leaves(c.arguments)]))
+        for t in row.tools:
+            text = " ".join([t.name, t.description, *_leaves(t.parameters)])
+            out.setdefault("tools", []).append(text)
+        for name in ("source_id", "gold", "outcome", "outcome_word", "pool"):
+            out.setdefault(name, []).append(str(getattr(row, name)))
+        meta = json.dumps(row.meta, sort_keys=True, default=str)
+        out.setdefault("meta", []).append(meta)
+    return {k: "\n".join(filter(None, v)) for k, v in out.items() if any(v)}
+
+
+def goes_to(raw: dict[str, Any], key: str, rows: list[Trajectory], format: str, where: str) -> str:
+    """The fields of ours that a source's field ends up in, or "not kept"."""
+    before = _places(rows)
+    for other in _without(raw, key):
+        try:
+            after = _places(readers.read_row(other, where, format))
+        except RecordError:
+            continue
+        found = [p for p in before | after if before.get(p) != after.get(p)]
+        return ", ".join(found) or "not kept"
+    texts = [t[:60] for t in _leaves(raw[key]) if len(t) > 12]
+    return ", ".join(p for p, text in before.items() if any(t in text for t in texts)) or "needed"
+
+
+def _without(raw: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
+    """The row without a field, then with the field emptied in the ways readers may take."""
+    yield {k: v for k, v in raw.items() if k != key}
+    for empty in ("", "[]", [], {}):
+        yield raw | {key: empty}
+
+
+def _short(value: Any) -> Text:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text[: 4 * PREVIEW].split())
+    return Text(text if len(text) <= PREVIEW else text[: PREVIEW - 1] + "…")
+
+
+def _row_table(where: str, raw: dict[str, Any], rows: list[Trajectory], format: str) -> Table:
+    table = Table(title=Text(f"{where} read as {format}"), title_justify="left")
+    for head in ("source field", "value", "goes to"):
+        table.add_column(head, overflow="fold")
+    for key in list(raw)[:60]:
+        table.add_row(Text(str(key)), _short(raw[key]), goes_to(raw, key, rows, format, where))
+    return table
+
+
+def _trajectory_table(row: Trajectory) -> Table:
+    table = Table(title="the trajectory", title_justify="left")
+    table.add_column("field")
+    table.add_column("value", overflow="fold")
+    for m in row.messages[:12]:
+        calls = " ".join(f"{c.name}({c.arguments})" for c in m.tool_calls)
+        text = " ".join(p for p in (f"[{m.thought}]" if m.thought else "", m.content, calls) if p)
+        table.add_row(m.role + ("" if m.trained else " (no loss)"), _short(text))
+    if row.messages[12:]:
+        table.add_row("", f"{len(row.messages) - 12} more turns")
+    table.add_row("tools", _short(", ".join(t.name for t in row.tools)))
+    for name in ("pool", "outcome", "outcome_word", "gold", "source", "source_id"):
+        table.add_row(name, _short(getattr(row, name)))
+    table.add_row("meta", _short(", ".join(map(str, row.meta))))
+    return table
+
+
+def report(source: SourceSection) -> Group:
+    """Tables for the terminal. Raises SourceError where the source cannot be read at all."""
+    counts: dict[str, Counter[str]] = {}
+    bad: Counter[str] = Counter()
+    first_bad: dict[str, str] = {}
+    tasks: Counter[str] = Counter()
+    example: tuple[str, dict[str, Any], list[Trajectory], str] | None = None
+    for where, raw in readers.list_raw(source):
+        try:
+            if isinstance(raw, RecordError):
+                raise raw
+            name = readers.detect(raw) if source.format == "auto" else source.format
+            rows = readers.read_row(raw, where, name, source.min_rating, source.rating_max)
+        except RecordError as error:
+            bad[str(error)] += 1
+            first_bad.setdefault(str(error), where)
+            continue
+        count = counts.setdefault(name, Counter())
+        count["rows"] += 1
+        example = example or (where, raw, rows, name)
+        for row in rows:
+            word = (
+                "unknown" if row.outcome is None else "success" if row.outcome >= 0.5 else "failure"
+            )
+            count.update(["trajectories", word])
+            count["calls"] += len(row.calls)
+            tasks.update([str(row.meta["task_type"])] if "task_type" in row.meta else [])
+    heads = ("rows", "trajectories", "success", "failure", "unknown", "calls")
+    table = Table("format", *heads, title=Text(source.path), title_justify="left")
+    for name, count in counts.items():
+        table.add_row(name, *(str(count[h]) for h in heads))
+    parts: list[Any] = [table]
+    if tasks:
+        parts.append(_counted("task type", tasks, {}))
+    if bad:
+        parts.append(_counted("bad rows", bad, first_bad))
+    if example:
+        where, raw, rows, name = example
+        parts += [_row_table(where, raw, rows, name), _trajectory_table(rows[0])]
+    return Group(*parts)
+
+
+def _counted(title: str, counts: Counter[str], first: dict[str, str]) -> Table:
+    table = Table(title, "rows", *(["first"] if first else []))
+    for name, n in counts.most_common(20):
+        table.add_row(_short(name), str(n), *([Text(first[name])] if first else []))
+    return table
