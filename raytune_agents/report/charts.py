@@ -162,7 +162,7 @@ def intervals(
     """
     if not rows:
         return Markup("")
-    canvas = Canvas(label, 24 * len(rows) + 54, (6, 14, 38, 84))
+    canvas = Canvas(label, 24 * len(rows) + 54, (6, 14, 38, 90))
     ends = [v for r in rows for v in (r["value"], r["low"], r["high"]) if v is not None]
     canvas.x_range = span(ends + ([zero] if zero is not None else []))
     canvas.axes(x_title, shown, None)
@@ -171,7 +171,7 @@ def intervals(
         canvas.line("zero", (canvas.x(zero), top), (canvas.x(zero), bottom))
     for i, row in enumerate(rows):
         y = top + (i + 0.5) * (bottom - top) / len(rows)
-        canvas.text((left - 8, y + 4), row["name"], "name", "end", room=13)
+        canvas.text((left - 8, y + 4), row["name"], "name", "end", room=12)
         note = f"{row['name']}: {shown(row['value'])}"
         if row["low"] is not None and row["high"] is not None:
             note += f" (from {shown(row['low'])} to {shown(row['high'])})"
@@ -192,7 +192,7 @@ def bars(
     left, top, _, _ = canvas.box
     for i, (name, value) in enumerate(rows):
         y = top + 22 * i
-        canvas.text((left - 8, y + 14), name, "name", "end", room=20)
+        canvas.text((left - 8, y + 14), name, "name", "end", room=18)
         width, note = round(max(canvas.x(value) - left, 1.0), 2), f"{name}: {number(value)}"
         canvas.add("rect", f"bar {css}", note, x=left, y=y + 3, width=width, height=14, rx=2)
         canvas.text((left + width + 6, y + 14), number(value), "tick", "start")
@@ -243,7 +243,7 @@ def ternary(points: Sequence[Mapping], corners: Sequence[str], label: str) -> Ma
     canvas.path("frame", [*ends, ends[0]])
     canvas.text((160, 15), f"all {corners[0]}", "name", room=30)
     canvas.text((8, 261), f"all {corners[1]}", "name", "start", room=20)
-    canvas.text((312, 261), f"all {corners[2]}", "name", "end", room=20)
+    canvas.text((312, 261), f"all {corners[2]}", "name", "end", room=18)
     for p in points:
         x, y = place(p["weights"])
         canvas.dot(p["css"], (x, y), 6.5, p["note"])

@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 from raytune_agents.report.text import DASH, finite, number, seconds
@@ -19,7 +18,7 @@ HEADLINE = "exact_match"
 SPLIT_ORDER = ("test_unseen", "test_seen", "val")
 FAMILIES = ("positive", "synthetic", "negative")
 LESS_IS_BETTER = (
-    *("hallucination", "latency", "tokens", "error", "refusal", "loop", "perplexity"),
+    *("hallucinat", "latency", "tokens", "error", "refusal", "loop", "perplexity"),
     *("loss", "memory", "seconds", "energy", "time"),
 )
 AMOUNTS = ("tokens", "perplexity", "loss", "memory", "steps", "energy")
@@ -28,13 +27,14 @@ NAMES = {
     "function_accuracy": "right function",
     "parameter_accuracy": "right arguments",
     "format_adherence": "valid format",
-    "hallucination_rate": "hallucinated tool",
+    "hallucination_rate": "hallucination",
 }
+MAIN = (*NAMES, "latency_p50_s", "output_tokens")  # the columns of the arms' table
 CURVES = (
     *("loss", "eval_loss", "val_loss", "exact_match", "val_exact_match"),
     *("tokens_per_s", "peak_memory_mib", "learning_rate", "grad_norm"),
 )
-NO_CURVES = ("step", "time", "seconds", "epoch", "timestamp")
+NO_CURVES = ("step", "of", "time", "seconds", "epoch", "num_tokens", "total_flos")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,15 @@ class Metric:
             return DASH
         share = f"{value * 100:.1f} %"
         return {"share": share, "seconds": seconds(value)}.get(self.kind, number(value))
+
+    def range(self, low: Any, high: Any) -> str:
+        """An interval with one unit, or '' where an end is missing."""
+        low, high = finite(low), finite(high)
+        if low is None or high is None:
+            return ""
+        if self.kind == "share":
+            return f"{low * 100:.1f} – {high * 100:.1f} %"
+        return f"{self.show(low)} – {self.show(high)}"
 
     def size(self, value: float) -> str:
         """How large a difference is, without its sign; of shares in percentage points."""
@@ -134,11 +143,11 @@ def verdict(scores: Mapping, differences: Mapping, confidence: float = 0.95) -> 
         "": f"No arm is shown to beat the base model on {split}: the closest, {arm}, differs by "
         f"{change} points of exact match, and the interval includes zero",
     }[tone]
-    notes = _notes(arm, split, differences[arm], len(found), confidence)
+    notes = _notes(arm, split, differences[arm], len(found))
     return Verdict(f"{text} ({sure}).", tone or "none", arm, split, tuple(notes))
 
 
-def _notes(arm: str, split: str, by: Mapping, arms: int, confidence: float) -> list[str]:
+def _notes(arm: str, split: str, by: Mapping, arms: int) -> list[str]:
     """What belongs beside the verdict: other splits, regressions, and how small a test this is."""
     notes: list[str] = []
     lost: dict[str, list[str]] = {}
@@ -156,19 +165,16 @@ def _notes(arm: str, split: str, by: Mapping, arms: int, confidence: float) -> l
     if lost:
         parts = ", ".join(f"{name} ({', '.join(sizes)})" for name, sizes in lost.items())
         notes.insert(0, f"{arm} is worse than base in {parts}.")
-    low, high, n = (finite(by[split][HEADLINE].get(k)) for k in ("low", "high", "n"))
-    if low is not None and high is not None and n:
-        z = NormalDist().inv_cdf
-        error = (high - low) / 2 / z((1 + confidence) / 2)
-        least = (z(0.975) + z(0.8)) * error
+    cell = by[split][HEADLINE]
+    n, least, holm = (finite(cell.get(k)) for k in ("n", "detectable", "p_holm"))
+    if n and least is not None:
         notes.append(
-            f"With {number(n)} paired rows, true differences below about {least * 100:.0f} points "
-            "would usually be missed (power under 80 %)."
+            f"With {number(n)} paired rows, true differences below {least * 100:.0f} points would "
+            "often be missed (power under 80 %)."
         )
     if arms > 1:
-        notes.append(
-            f"{arm} is the best of {arms} arms; the interval is not widened for that choice."
-        )
+        p = "" if holm is None else f"; p = {number(holm, 2)} after Holm's correction over the arms"
+        notes.append(f"{arm} is the best of {arms} arms, and its interval is for it alone{p}.")
     return notes
 
 
@@ -181,36 +187,30 @@ def arms(*names: Iterable[str]) -> list[str]:
     return sorted(found, key=lambda name: name != "base")
 
 
-def board(
-    scores: Mapping, differences: Mapping, split: str
-) -> tuple[list[Metric], list[dict[str, Any]]]:
-    """One split's table: its metrics, and for every arm a cell a metric.
+def board(scores: Mapping, differences: Mapping, split: str) -> dict[str, Any]:
+    """One split's table: `main` metrics and `more` of them; `cells` {arm: {metric: cell}}.
 
-    A cell: value, n, interval, change, range, p and word ("better", "worse" or "").
+    A cell: value, interval, n, change, range, p and word ("better", "worse" or "").
     """
     keys = dict.fromkeys(m for by in scores.values() for m in by.get(split, {}))
-    rank = {k: i for i, k in enumerate(NAMES)}
-    metrics = [Metric(k) for k in sorted(keys, key=lambda k: rank.get(k, len(rank)))]
-    lines = []
+    cells = {}
     for arm, by in scores.items():
-        changes = differences.get(arm, {}).get(split, {})
-        cells = [
-            _cell(m, by.get(split, {}).get(m.key, {}), changes.get(m.key, {})) for m in metrics
-        ]
-        lines.append({"arm": arm, "cells": cells})
-    return metrics, lines
+        given, changes = by.get(split, {}), differences.get(arm, {}).get(split, {})
+        cells[arm] = {k: _cell(Metric(k), given.get(k, {}), changes.get(k, {})) for k in keys}
+    main = [Metric(k) for k in MAIN if k in keys]
+    more = [Metric(k) for k in keys if k not in MAIN]
+    return {"split": split, "main": main, "more": more, "cells": cells}
 
 
 def _cell(metric: Metric, score: Mapping, change: Mapping) -> dict[str, Any]:
-    low, high = finite(score.get("low")), finite(score.get("high"))
-    ends = [metric.change(change.get(k)) for k in ("low", "high")]
+    adjusted = change.get("p_holm", change.get("p"))
     return {
         "value": metric.show(score.get("value")),
         "n": finite(score.get("n")),
-        "interval": "" if None in (low, high) else f"{metric.show(low)} – {metric.show(high)}",
+        "interval": metric.range(score.get("low"), score.get("high")),
         "change": metric.change(change.get("value")) if change else "",
-        "range": f"{ends[0]} to {ends[1]}",
-        "p": finite(change.get("p")),
+        "range": " to ".join(metric.change(change.get(k)) for k in ("low", "high")),
+        "p": finite(adjusted),
         "word": better(metric, change),
     }
 
@@ -311,9 +311,11 @@ def mixes(mix: Mapping[str, Mapping]) -> list[dict[str, Any]]:
     for arm, facts in mix.items():
         tokens, epochs = facts.get("tokens") or {}, facts.get("epochs") or {}
         total = sum(map(_count, tokens.values()))
+        short = facts.get("short") or {}
         parts = [
             {
                 "pool": p,
+                "short": _count(short.get(p)),
                 "tokens": _count(n),
                 "epochs": finite(epochs.get(p)),
                 "share": _count(n) / (total or 1),

@@ -137,7 +137,7 @@ class _Reader:
             files = [p for s in steps for p in sorted((self.root / s).glob("rows*.parquet"))]
             if files:
                 return files
-        self.missing.append("label/rows.parquet")
+        self.missing.append("label/rows-*.parquet")
         return []
 
 
@@ -185,6 +185,7 @@ def _groups(files: Sequence[Path]) -> list[dict[str, Any]]:
     Ids are hashes: the first and the last are an even and repeatable choice of examples.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     parts = []
@@ -195,6 +196,8 @@ def _groups(files: Sequence[Path]) -> list[dict[str, Any]]:
             table[n].cast(pa.string()).fill_null("") if n in there else pa.array([""] * len(table))
             for n in (*LABELS, "id")
         ]
+        reason = LABELS.index("reject_reason")  # "duplicate_of:ID" counts as duplicate_of
+        columns[reason] = pc.replace_substring_regex(columns[reason], ":.*", "")
         parts.append(pa.table(columns, names=[*LABELS, "id"]))
     if not parts:
         return []
@@ -205,7 +208,11 @@ def _groups(files: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _answers(files: _Reader) -> list[dict[str, Any]]:
-    """Rows of evaluate/answers.parquet; answers cut to ANSWER_CHARS, their length in `chars`."""
+    """Rows of evaluate/answers.parquet that were answered, cut to ANSWER_CHARS (length: `chars`).
+
+    A row whose engine stayed down (`failed`) is no wrong answer: it is left out, and counted in the
+    manifest.
+    """
     path = files.root / "evaluate/answers.parquet"
     if not path.is_file():
         files.missing.append("evaluate/answers.parquet")
@@ -215,16 +222,12 @@ def _answers(files: _Reader) -> list[dict[str, Any]]:
     rows = []
     for batch in pq.ParquetFile(path).iter_batches(batch_size=256):
         for row in batch.to_pylist():
+            if row.get("failed") or row.get("exact_match") is None:
+                continue
             text = row.get("answer") or ""
-            rows.append(
-                row
-                | {
-                    "answer": text[:ANSWER_CHARS],
-                    "chars": len(text),
-                    "fault": row.get("fault") or "",
-                    "exact_match": bool(row.get("exact_match")),
-                }
-            )
+            made = {"answer": text[:ANSWER_CHARS], "chars": len(text)}
+            marks = {"fault": row.get("fault") or "", "exact_match": row["exact_match"] >= 1}
+            rows.append(row | made | marks)
     return rows
 
 

@@ -21,37 +21,28 @@ def trials(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
     """Trials, best first; those with an error or no report last and without a score."""
     table = []
     for i, t in enumerate(rows):
-        reports = [r for r in t.get("reports") or [] if isinstance(r, dict)]
-        config = {k: v for k, v in (t.get("config") or {}).items() if "weights" not in k}
-        weights = {k: max(finite(v) or 0.0, 0.0) for k, v in (t.get("weights") or {}).items()}
+        config = dict(t.get("config") or {})
+        weights = t.get("weights") or config.get("mix.weights") or {}
         error = str(t.get("error") or "")
-        best = None if error else finite(score(t.get("best"), reports))
-        line = {"name": str(t.get("trial_id") or i), "status": str(t.get("status") or "")}
-        line |= {
-            "best": best,
-            "weights": weights,
-            "config": config,
-            "reports": reports,
-            "error": error,
-        }
-        table.append(line)
-    table.sort(key=lambda t: (t["best"] is None, -(t["best"] or 0.0)))
+        table.append(
+            {
+                "name": str(t.get("trial_id") or i),
+                "status": str(t.get("status") or ""),
+                "score": None if error else finite(t.get("score")),
+                "weights": {k: max(finite(v) or 0.0, 0.0) for k, v in weights.items()},
+                "config": {k: v for k, v in config.items() if k != "mix.weights"},
+                "reports": [r for r in t.get("reports") or [] if isinstance(r, dict)],
+                "error": error,
+            }
+        )
+    table.sort(key=lambda t: (t["score"] is None, -(t["score"] or 0.0)))
     return [t | {"rank": i + 1} for i, t in enumerate(table)]
-
-
-def score(best: Any, reports: Sequence[Mapping]) -> Any:
-    """A trial's score: `best` as a number or {exact_match: ...}, else the best it reported."""
-    if isinstance(best, dict):
-        return best.get(HEADLINE)
-    if finite(best) is not None:
-        return best
-    return max((v for r in reports if (v := finite(r.get(HEADLINE))) is not None), default=None)
 
 
 def section(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> dict[str, Any]:
     """Everything the page shows of a search; `table` is empty where there was none."""
     table = trials(rows)
-    scored = [t for t in table if t["best"] is not None]
+    scored = [t for t in table if t["score"] is not None]
     pools = list(dict.fromkeys(k for t in scored for k in t["weights"]))
     return {
         "table": table,
@@ -59,14 +50,13 @@ def section(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> dict[str,
         "options": list(dict.fromkeys(k for t in table for k in t["config"])),
         "charts": [(title, svg) for title, svg in figures(scored, pools) if svg],
         "guide": Markup(MARKDOWN.render(visible(clip(guide, 20_000)))) if guide.strip() else "",
-        "guidance": guidance_lines(guidance),
-        "importance": importance(guidance),
+        "advice": advice(guidance),
     }
 
 
 def figures(scored: Sequence[Mapping], pools: Sequence[str]) -> list[tuple[str, Markup]]:
     """(title, chart): reports, the triangle of three pools, score against each weight."""
-    best = [t["best"] for t in scored]
+    scores = [t["score"] for t in scored]
     points = []
     for t in scored:
         total = sum(t["weights"].values())
@@ -76,9 +66,9 @@ def figures(scored: Sequence[Mapping], pools: Sequence[str]) -> list[tuple[str, 
             points.append(
                 {
                     "name": str(t["rank"]),
-                    "y": t["best"] * 100,
-                    "css": charts.shade(t["best"], min(best), max(best)),
-                    "note": f"trial {t['name']}: {Metric(HEADLINE).show(t['best'])} with {note}",
+                    "y": t["score"] * 100,
+                    "css": charts.shade(t["score"], min(scores), max(scores)),
+                    "note": f"trial {t['name']}: {Metric(HEADLINE).show(t['score'])} with {note}",
                     "shares": shares,
                     "weights": [shares.get(p, 0.0) for p in pools],
                 }
@@ -108,30 +98,20 @@ def rungs(scored: Sequence[Mapping]) -> Markup:
     return charts.lines(back_to_front, classes, "reports of trials", "optimiser step", dots=True)
 
 
-def guidance_lines(guidance: Mapping) -> list[tuple[str, str]]:
-    """What the guide concludes, as (name, value): all but importance, nested ones dotted."""
-    found: list[tuple[str, str]] = []
-
-    def walk(name: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{name}.{key}" if name else str(key), inner)
-        elif isinstance(value, list) and all(finite(v) is not None for v in value):
-            found.append((name, " to ".join(map(number, value))))
-        elif finite(value) is not None:
-            found.append((name, number(value)))
-        elif value not in (None, ""):
-            found.append((name, clip(value, 600)))
-
-    walk("", {k: v for k, v in guidance.items() if k != "importance"})
-    return [(name.replace("_", " "), value) for name, value in found]
-
-
-def importance(guidance: Mapping) -> Markup:
-    """Bars of how much each axis matters, where the guide says so."""
-    given = guidance.get("importance")
-    known = {k: finite(v) for k, v in given.items()} if isinstance(given, dict) else {}
-    rows = sorted(
-        ((k, v) for k, v in known.items() if v is not None and v >= 0), key=lambda kv: -kv[1]
-    )
-    return charts.bars(rows[:14], "importance of each axis")
+def advice(guidance: Mapping) -> list[tuple[str, Markup]]:
+    """(title, chart) of the recommended share of each pool with its interval, and of importance."""
+    given = {k: guidance.get(k) for k in ("recommended", "interval", "importance")}
+    shares, ends, weights = (v if isinstance(v, dict) else {} for v in given.values())
+    rows = []
+    for i, (pool, share) in enumerate(shares.items()):
+        low, high = [*map(finite, ends.get(pool) or ()), None, None][:2]
+        if finite(share) is not None:
+            row = {"name": pool, "value": finite(share), "low": low, "high": high}
+            rows.append(row | {"css": charts.colour(i + 1)})
+    known = ((k, finite(v)) for k, v in weights.items())
+    ranked = sorted(((k, v) for k, v in known if v is not None and v >= 0), key=lambda kv: -kv[1])
+    found = [
+        ("Recommended mix", charts.intervals(rows, "recommended mix", "share of tokens", number)),
+        ("Importance of each axis", charts.bars(ranked[:14], "importance of each axis")),
+    ]
+    return [(title, svg) for title, svg in found if svg]

@@ -14,7 +14,7 @@ from raytune_agents.report import charts, findings
 from raytune_agents.report.cases import Case
 from raytune_agents.report.findings import HEADLINE, Metric
 from raytune_agents.report.folder import Run, trajectories
-from raytune_agents.report.text import clip, finite, number, seconds
+from raytune_agents.report.text import clip, finite, moment, number, seconds
 
 PERCENT = "{:.0f} %".format
 
@@ -99,7 +99,7 @@ def data_charts(run: Run) -> list[dict[str, Any]]:
 
 def board(run: Run, split: str, css: Mapping[str, str]) -> dict[str, Any]:
     """One split: the table, and the charts of exact match and of its difference to base."""
-    metrics, lines = findings.board(run.scores, run.differences, split)
+    table = findings.board(run.scores, run.differences, split)
 
     def rows(table: Mapping, scale: float) -> list[dict[str, Any]]:
         found = []
@@ -124,14 +124,9 @@ def board(run: Run, split: str, css: Mapping[str, str]) -> dict[str, Any]:
             ),
         ),
     ]
-    sizes = [c["n"] for line in lines for c in line["cells"] if c["n"]]
-    return {
-        "split": split,
-        "n": max(sizes, default=None),
-        "metrics": metrics,
-        "lines": lines,
-        "charts": [(title, svg) for title, svg in figures if svg],
-    }
+    sizes = [c["n"] for cells in table["cells"].values() for c in cells.values() if c["n"]]
+    shown = [(title, svg) for title, svg in figures if svg]
+    return table | {"n": max(sizes, default=None), "charts": shown}
 
 
 def cost_charts(run: Run, cases: Sequence[Case], arms: Sequence[str], css: Mapping) -> list[tuple]:
@@ -273,13 +268,12 @@ def facts(run: Run) -> dict[str, Any]:
     steps = []
     for step, m in run.manifests.items():
         inputs = m.get("inputs")
-        steps.append(
-            {k: m.get(k) or "" for k in ("key", "started", "finished")}
-            | {"step": step, "inputs": inputs if isinstance(inputs, dict) else {}}
-        )
+        line = {"step": step, "key": m.get("key") or ""}
+        line |= {k: moment(m.get(k)) for k in ("started", "finished")}
+        steps.append(line | {"inputs": inputs if isinstance(inputs, dict) else {}})
     return {
         "seed": run.config.get("seed"),
-        "revision": merged("revision").get("revision", ""),
+        "code": merged("revision") | merged("commit"),
         "versions": merged("versions"),
         "hardware": merged("hardware"),
         "steps": steps,

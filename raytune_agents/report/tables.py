@@ -59,7 +59,9 @@ def tables(run: Run, context: Mapping[str, Any]) -> dict[str, Table]:
             [list(g.values()) for g in run.groups],
         ),
         "scores": _long(run.scores, ("value", "low", "high", "n")),
-        "differences": _long(run.differences, ("value", "low", "high", "n", "p")),
+        "differences": _long(
+            run.differences, ("value", "low", "high", "n", "p", "p_holm", "wins", "losses")
+        ),
         "curves": (
             ["arm", "step", "metric", "value"],
             [
@@ -77,7 +79,7 @@ def tables(run: Run, context: Mapping[str, Any]) -> dict[str, Table]:
                     t["rank"],
                     t["name"],
                     t["status"],
-                    t["best"],
+                    t["score"],
                     t["weights"],
                     t["config"],
                     t["error"],
@@ -124,6 +126,12 @@ def _md(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     return [line(head), line("---" for _ in head), *map(line, rows), ""]
 
 
+def _score(cell: Mapping[str, Any]) -> str:
+    """value (interval); difference to base"""
+    interval = f" ({cell['interval']})" if cell["interval"] else ""
+    return f"{cell['value']}{interval}" + (f"; {cell['change']}" if cell["change"] else "")
+
+
 def markdown(run: Run, context: Mapping[str, Any]) -> str:
     """report.md: verdict, arms by split, rows of every step, trials, what it ran on."""
     plain = lambda text: visible(text).replace("<", "&lt;")  # noqa: E731
@@ -137,18 +145,13 @@ def markdown(run: Run, context: Mapping[str, Any]) -> str:
         "",
     ]
     for board in context["boards"]:
+        metrics = [*board["main"], *board["more"]]
         out += [f"## {plain(board['split'])}", ""]
-        rows = [
-            [
-                line["arm"],
-                *(
-                    f"{c['value']} ({c['interval']})" + (f"; {c['change']}" if c["change"] else "")
-                    for c in line["cells"]
-                ),
-            ]
-            for line in board["lines"]
-        ]
-        out += _md(["arm", *(m.name for m in board["metrics"])], rows)
+        rows = []
+        for metric in metrics:
+            cells = [by[metric.key] for by in board["cells"].values()]
+            rows.append([metric.name, *map(_score, cells)])
+        out += _md(["metric", *board["cells"]], rows)
     out += ["## Rows of every step", ""]
     out += _md(
         ["step", "in", "out", "rejected", "failed", "time"],
@@ -170,13 +173,21 @@ def markdown(run: Run, context: Mapping[str, Any]) -> str:
                     t["rank"],
                     t["name"],
                     t["status"],
-                    findings.Metric("exact_match").show(t["best"]),
+                    findings.Metric("exact_match").show(t["score"]),
                     ", ".join(f"{k} {v:.2f}" for k, v in t["weights"].items()),
                     clip(t["error"], 120),
                 ]
                 for t in context["search"]["table"]
             ],
         )
-    out += ["## Run", "", f"seed {facts['seed']}, revision {plain(facts['revision'])}", ""]
-    out += _md(["what", "value"], [*facts["hardware"].items(), *facts["versions"].items()])
+    out += ["## Run", ""]
+    out += _md(
+        ["what", "value"],
+        [
+            ("seed", facts["seed"]),
+            *facts["code"].items(),
+            *facts["hardware"].items(),
+            *facts["versions"].items(),
+        ],
+    )
     return "\n".join(out)

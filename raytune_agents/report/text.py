@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 # C0 but tab and newline, DEL and C1, soft hyphen, bidi marks, embeddings, overrides and isolates,
@@ -68,6 +69,13 @@ def seconds(value: Any) -> str:
     if value < 90:
         return f"{number(value, 2 if value < 10 else 3)} s"
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
+
+
+def moment(value: Any) -> str:
+    """A time: seconds since 1970 as UTC text; text as it stands."""
+    if isinstance(value, str) or finite(value) is None or not 0 < value < 2**34:
+        return value if isinstance(value, str) else DASH
+    return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def tidy_json(text: Any, limit: int = 1200) -> str:

@@ -60,10 +60,10 @@ ARMS = {
 }
 GUIDANCE = {
     "recommended": {"positive": 0.6, "synthetic": 0.2, "negative": 0.2},
-    "interval": [0.61, 0.7],
+    "interval": {"positive": [0.4, 0.7], "synthetic": [0.1, 0.4], "negative": [0.0, 0.3]},
     "rank_correlation": 0.71,
     "importance": {"mix.weights.positive": 0.6, "train.learning_rate": 0.3},
-    "verdict": "More positives help.",
+    "verdict": "gain",
 }
 
 
@@ -90,7 +90,7 @@ def rows(n: int = 160) -> list[Trajectory]:
             source_id=f"simple_{i}",
             split=split,
             step="read",
-            reject_reason="duplicate" if i % 37 == 1 else "",
+            reject_reason=f"duplicate_of:{i}" if i % 37 == 1 else "",
         )
         row = finish(row)
         out.append(row)
@@ -145,13 +145,17 @@ def answers(source: list[Trajectory], hostile: bool) -> list[dict]:
                 fault = f"{HOSTILE}{k % 3}"
             marks = {"fault": "" if good else fault, "error": "" if good else "value_error:string"}
             cost = {"latency_s": 0.2 + rng.random(), "output_tokens": rng.randint(12, 40)}
-            hit = {"arm": arm, "answer": text, "exact_match": good}
+            hit = {"arm": arm, "answer": text, "exact_match": float(good), "failed": ""}
             out.append(facts | hit | marks | cost)
+    lost = {"exact_match": None, "failed": "infra_failed", "answer": "", "fault": None}
+    out.append(out[0] | {"id": "lost", "query": "never answered"} | lost)
     return out
 
 
 def cell(value: float, half: float, n: int) -> dict:
-    return {"value": value, "low": value - half, "high": value + half, "n": n, "p": 0.001}
+    ends = {"low": value - half, "high": value + half}
+    pair = {"p": 0.001, "p_holm": 0.002, "wins": 30, "losses": 9, "detectable": half * 1.43}
+    return {"value": value, "n": n} | ends | pair
 
 
 def score_files(given: list[dict]) -> tuple[dict, dict]:
@@ -159,8 +163,9 @@ def score_files(given: list[dict]) -> tuple[dict, dict]:
     scores, differences = {}, {}
     for arm in RIGHT:
         for split in ("test_seen", "test_unseen"):
-            hits = [a["exact_match"] for a in given if (a["arm"], a["split"]) == (arm, split)]
-            base = [a["exact_match"] for a in given if (a["arm"], a["split"]) == ("base", split)]
+            part = [a for a in given if a["split"] == split and not a["failed"]]
+            hits = [a["exact_match"] for a in part if a["arm"] == arm]
+            base = [a["exact_match"] for a in part if a["arm"] == "base"]
             value, n = sum(hits) / len(hits), len(hits)
             scores.setdefault(arm, {})[split] = {
                 "exact_match": cell(value, 0.09, n),
@@ -169,6 +174,10 @@ def score_files(given: list[dict]) -> tuple[dict, dict]:
                 "format_adherence": cell(min(value + 0.2, 0.97), 0.03, n),
                 "hallucination_rate": cell(0.12 - value / 10, 0.02, n),
                 "latency_p50_s": cell(0.7, 0.1, n),
+                "output_tokens": cell(24.6, 1.5, n),
+                "call_precision": cell(value + 0.02, 0.05, n),
+                "hallucinated_tool": cell(0.03, 0.01, n),
+                "latency_p95_s": cell(1.1, 0.1, n),
             }
             if arm != "base":
                 delta = {"exact_match": cell(value - sum(base) / n, 0.08, n)}
@@ -185,10 +194,13 @@ def trials() -> list[dict]:
         top, steps = 0.4 + 0.4 * low, range(1, 4 if i % 3 else 2)
         reports = [{"step": 8 * k, "exact_match": top * k / 3, "val_loss": 2 / k} for k in steps]
         config = {"train.learning_rate": 1e-3 / (i + 1)}
-        best, line = reports[-1]["exact_match"], {"trial_id": f"t{i:03}", "status": "TERMINATED"}
+        score, line = (
+            reports[-1]["exact_match"],
+            {"trial_id": f"t{i:03}", "status": "finished" if i % 3 else "stopped"},
+        )
         line |= {"config": config, "weights": weights, "reports": reports}
-        out.append(line | {"best": best, "error": ""})
-    out[4] |= {"status": "ERROR", "reports": [], "best": None, "error": "RuntimeError: no memory"}
+        out.append(line | {"score": score, "error": ""})
+    out[4] |= {"status": "failed", "reports": [], "score": None, "error": "RuntimeError: no memory"}
     return out
 
 
@@ -211,8 +223,9 @@ def manifest(step: str, came: int, left: int, rejected=None, failed=None, **more
         "inputs": {},
         "revision": "4654c41",
         "seconds": 31.5,
-        "started": "2026-03-01T10:00:00Z",
-        "finished": "2026-03-01T10:00:31Z",
+        "commit": "0d9f8e7",
+        "started": 1772359200.25,
+        "finished": 1772359231.75,
         "versions": {"python": "3.11.9", "vllm": "0.32.0"},
         "hardware": {"cpu": "2 cores", "memory_gib": 8},
         "rows": {"in": came, "out": left, "rejected": rejected or {}, "failed": failed or {}},
@@ -233,7 +246,7 @@ def make_run(path: Path, hostile: bool = False) -> Path:
     """A whole run folder; `hostile` puts strings that attack the page wherever data can be."""
     made = rows() + (hostile_rows() if hostile else [])
     attacked = ("demo", "nat", "test_seen", "t003", "vllm", "format_adherence", "lost_value")
-    names = {n: n + HOSTILE for n in (*attacked, GUIDANCE["verdict"]) if hostile}
+    names = {n: n + HOSTILE for n in attacked if hostile}
     names |= {"demo": f"{HOSTILE} half a pair: \ud800"} if hostile else {}
     bad = sum(bool(r.reject_reason) for r in made)
     read = [r for r in made if r.pool == "positive"]

@@ -54,7 +54,8 @@ WORDS = [
     *("nat beats the base model on test_unseen", "no messages 3", "lost_value 12", "duplicate 5"),
     *("RuntimeError: no memory", "vllm", "4654c41", "negative.wrong_value", "get_weather"),
     *("6,000 (50 %, 1.4 epochs)", "off by", "9f9f9f9f", "Train on 60 % positives."),
-    *("More positives help.", "0.61 to 0.7", "Exact match by number of calls"),
+    *("Recommended mix", "Exact match by number of calls"),
+    *("2026-03-01 10:00:31 UTC", "0d9f8e7", "3 more metrics on test_seen"),
 ]
 
 
@@ -121,7 +122,8 @@ def test_markdown_and_csv_beside_the_page(demo, hostile):
     assert float(line["value"]) == scores["nat"]["test_unseen"][line["metric"]]["value"]
     given = pq.read_table(demo.parent / "evaluate/answers.parquet").to_pylist()
     wrong = list(csv.DictReader((demo.parent / "report/errors.csv").open()))
-    assert len(wrong) == sum(not a["exact_match"] for a in given)
+    assert len(wrong) == sum(a["exact_match"] == 0 for a in given)
+    assert "never answered" not in Page(demo).text  # an outage is no wrong answer
     long = list(csv.DictReader((hostile.parent / "report/errors.csv").open(newline="")))
     assert max(len(x["answer"]) for x in long) < 2100
     assert [tables.cell(v) for v in ("=1+1", "@cmd", -1.5, None)] == ["'=1+1", "'@cmd", -1.5, ""]
@@ -131,7 +133,7 @@ def test_a_young_run_says_what_is_missing(tmp_path):
     dump(tmp_path / "read/manifest.json", manifest("read", 10, 10))
     page = Page(report.write(tmp_path))
     assert "There is no verdict yet" in page.text
-    for name in ("evaluate/scores.json", "label/rows.parquet", "train/ARM/metrics.jsonl"):
+    for name in ("evaluate/scores.json", "label/rows-*.parquet", "train/ARM/metrics.jsonl"):
         assert name in page.text, name
     assert "tune/trials.json" not in page.text  # no search was run, so none is missed
 
@@ -223,12 +225,13 @@ def test_verdict_takes_the_hardest_split_and_names_regressions():
     cheaper = {"latency_p50_s": {"value": -0.1, "low": -0.2, "high": -0.05}}
     unseen = cell(0.1, 0.02, 0.18) | worse | cheaper
     by = {"a": {"val": cell(0.5, 0.4, 0.6), "test_unseen": unseen}, "b": {"val": cell(0.6, 0, 1)}}
+    unseen["exact_match"] |= {"detectable": 0.114, "p_holm": 0.031}
     found = findings.verdict({}, by)
     assert (found.arm, found.split) == ("a", "test_unseen")
     assert found.notes[0] == "a is worse than base in valid format (−10.0 on test_unseen)."
     assert "On val, a is better than base in exact match (+50.0 points)." in found.notes
-    # the half width 0.08 is 1.96 standard errors; 2.80 of them are 11.4 points
-    assert any("below about 11 points" in n for n in found.notes)
+    assert any("below 11 points would often be missed" in n for n in found.notes)
+    assert "p = 0.031 after Holm" not in " ".join(found.notes)  # b was not compared on this split
     only_val = findings.verdict({}, {"b": {"val": cell(0.1, 0.0, 0.2)}})
     assert any("test_unseen was not compared" in n for n in only_val.notes)
 
@@ -276,12 +279,12 @@ def test_rare_faults_are_listed_before_common_ones():
 def test_trials_with_an_error_have_no_score():
     reports = [{"step": 1, "exact_match": 0.2}, {"step": 2, "exact_match": 0.5}]
     given = [
-        {"trial_id": "a", "best": 0.9, "error": "died", "weights": {}},
-        {"trial_id": "b", "reports": reports},
-        {"trial_id": "c", "best": {"exact_match": 0.7}},
-        {"trial_id": "d", "best": float("nan")},
+        {"trial_id": "a", "score": 0.9, "error": "died", "weights": {}},
+        {"trial_id": "b", "score": 0.5, "reports": reports},
+        {"trial_id": "c", "score": 0.7, "config": {"mix.weights": {"positive": 1.0}}},
+        {"trial_id": "d", "score": float("nan")},
     ]
-    made = [(t["name"], t["best"]) for t in search.trials(given)]
+    made = [(t["name"], t["score"]) for t in search.trials(given)]
     assert made == [("c", 0.7), ("b", 0.5), ("a", None), ("d", None)]
 
 
