@@ -38,7 +38,7 @@ from raytune_agents.readers import (
     when2call,
     xlam,
 )
-from raytune_agents.readers.files import SourceError
+from raytune_agents.readers.decode import SourceError
 from raytune_agents.readers.sources import files, is_hub
 from raytune_agents.readers.sources import rows as list_raw
 from raytune_agents.records import RecordError, Trajectory, finish
@@ -229,6 +229,9 @@ def _parents(row: Trajectory, rows: list[Trajectory]) -> tuple[str, ...]:
 
 
 def _place(row: Trajectory, name: str, where: str) -> Trajectory:
+    for item in (*row.tools, *row.calls):
+        if not item.name.isprintable():
+            raise RecordError(f"a tool name with control characters: {item.name[:40]!r}")
     file, _, line = where.rpartition(":")
     failed = row.outcome is not None and row.outcome < 0.5 and row.pool == "positive"
     source = file if file.startswith(f"{name}/") else f"{name}/{file or where}"

@@ -20,17 +20,17 @@ SEEN = re.compile(r"<tool_response>\n(.*)\n</tool_response>", re.DOTALL)
 
 
 def read(row: dict[str, Any]) -> Trajectory:
-    made = conversations.read(row)
-    if "react" in made.meta:
-        return made
-    tools: tuple[ToolSpec, ...] = ()
+    made = conversations.read(row, react=False)
     messages = list(made.messages)
-    found = TOOLS.search(messages[0].content) if messages[0].role == "system" else None
+    found = TOOLS.search(messages[0].content) if messages and messages[0].role == "system" else None
+    turns = tuple(_turn(m) for m in messages)
+    if not found and turns == made.messages:
+        return conversations.read(row)
+    tools: tuple[ToolSpec, ...] = ()
     if found:
-        tools = tools_of(found[1])
-        text = messages[0].content[: found.start()]
-        messages[:1] = [replace(messages[0], content=text)] if text else []
-    return replace(made, messages=tuple(_turn(m) for m in messages), tools=tools)
+        tools, text = tools_of(found[1]), messages[0].content[: found.start()]
+        turns = ((replace(messages[0], content=text),) if text else ()) + turns[1:]
+    return replace(made, messages=turns, tools=tools)
 
 
 def _turn(m: Message) -> Message:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.readers.files import Found, SourceError, file_rows
+from raytune_agents.readers.decode import Found, SourceError, file_rows
 from raytune_agents.readers.shapes import rest_of, role_of, tools_of
 from raytune_agents.readers.strict import dump, text_of
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory

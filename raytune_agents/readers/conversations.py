@@ -19,14 +19,15 @@ from raytune_agents.records import RecordError, Trajectory
 USED = ("id", "item_id", "conversations", "conversation", "tools", "system", "reward")
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: dict[str, Any], react: bool = True) -> Trajectory:
+    """One row; with `react`, ReAct text of rows without tools or calls is taken apart."""
     turns = row.get("conversations", row.get("conversation"))
     if turns is None:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories
     tools = tools_of(row.get("tools"))
     messages = with_system(row.get("system"), messages_of(turns))
     style: dict[str, Any] = {}
-    if not tools and not any(m.tool_calls for m in messages):
+    if react and not tools and not any(m.tool_calls for m in messages):
         messages, style = structure(messages)
     info = value_of(row["info"]) if isinstance(row.get("info"), dict | str) else {}
     reward = row.get("reward", info.get("reward") if isinstance(info, dict) else None)

@@ -18,7 +18,7 @@ from raytune_agents.records import Message, ToolCall, Trajectory
 
 THOUGHT = r"(?:Thought|THOUGHT|Think|Thoughts)(?: ?\d+)?:\s*"
 ACTION = r"(?:Action|ACTION|Act)(?: ?\d+)?:\s*"
-TURN = re.compile(rf"(?:({THOUGHT})(.*?)(\s*\n\s*))?({ACTION})(.*)", re.DOTALL)
+TURN = re.compile(rf"(?:({THOUGHT})(.*?)(\s*\n\s*))?({ACTION})(.+)", re.DOTALL)
 LAST = re.compile(rf"({THOUGHT})(.*?)(\s*\n\s*)(Final Answer:.*)", re.DOTALL)
 INPUT = re.compile(r"([^\n]+?)(\s*\nAction Input(?: ?\d+)?:\s*)(.*)", re.DOTALL)
 NAME = r"[A-Za-z_][\w.-]*"

@@ -15,7 +15,7 @@ from typing import Any
 
 from raytune_agents.config import SourceSection
 from raytune_agents.readers import bfcl
-from raytune_agents.readers.files import Found, SourceError, file_rows, kind_of
+from raytune_agents.readers.decode import Found, SourceError, file_rows, kind_of
 from raytune_agents.records import RecordError
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(:[\w.-]*){0,2}")

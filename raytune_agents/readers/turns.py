@@ -65,8 +65,8 @@ def messages_of(value: Any) -> list[Message]:
     out: list[Message] = []
     for item in items:
         message = message_of(item)
-        for part in _parts(message, out[-1]) if out and message.role == "tool" else (message,):
-            out.append(part)
+        shared = out and message.role == "tool" and "from" in item
+        out += _parts(message, out[-1]) if shared else (message,)
     return out
 
 

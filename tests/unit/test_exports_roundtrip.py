@@ -11,12 +11,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raytune_agents import exports, readers
-from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30).filter(
-    lambda s: s.strip() == s and "<" not in s and "[" not in s and "{" not in s
-)
+from raytune_agents import exports, readers
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
+
+# "<" opens the tags of the text formats (<think>, <tool_call>); those cannot be told from content
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="<"), min_size=1, max_size=30)
+TEXT |= st.sampled_from(['{"result": "x"}', '["a", "b"]', "Thought: a\nAction: f[x]", "[f(a=1)]"])
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | TEXT
@@ -51,7 +52,7 @@ def calls(draw, names: list[str]) -> ToolCall:
 
 @st.composite
 def trajectories(draw) -> Trajectory:
-    """Alternating turns with parallel calls, observations, thoughts, a system text, untrained turns."""
+    """Turns with parallel calls, observations, thoughts, a system text and untrained turns."""
     names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     tools = tuple(ToolSpec(n, draw(TEXT), draw(schemas())) for n in names)
     messages = [Message("system", draw(TEXT))] if draw(st.booleans()) else []
@@ -111,11 +112,11 @@ def test_round_trip(name: str, row: Trajectory) -> None:
     if name == "xlam":
         row = replace(row, messages=(Message("user", row.query or "q"), Message(
             "assistant", tool_calls=row.calls)))  # fmt: skip
-    try:
-        written = exports.WRITERS[name](row)
-    except RecordError as error:
-        assert name in ("gemini", "sharegpt"), error  # only these may refuse such a row
-        return
+    if name in ("gemini", "sharegpt"):  # these refuse untrained turns, and text beside a call
+        row = replace(row, messages=tuple(
+            replace(m, loss=None, content="" if m.tool_calls and name == "sharegpt" else m.content)
+            for m in row.messages))  # fmt: skip
+    written = exports.WRITERS[name](row)
     raw = json.loads(json.dumps(written, allow_nan=False))
     [back] = readers.read_row(raw, "file.jsonl:1", reader)
     assert plain(back, frozenset(drop)) == plain(row, frozenset(drop))

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any
 
+from raytune_agents.config import ConfigError
 from raytune_agents.readers.strict import MAX_DEPTH, Decoder, check, parse_json, skip
 from raytune_agents.records import RecordError
 
@@ -33,7 +34,7 @@ PACKED = (".gz", ".zst", ".bz2", ".xz")
 DATA = (*LINES, ".json", ".csv", ".tsv", ".parquet")
 
 
-class SourceError(ValueError):
+class SourceError(ConfigError):
     """A source that cannot be read at all. The message names it and says what to do."""
 
 
