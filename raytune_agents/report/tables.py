@@ -44,69 +44,42 @@ def _long(table: Mapping[str, Any], keys: Sequence[str]) -> Table:
     return ["arm", "split", "metric", *keys], rows
 
 
+def _pick(rows: Iterable[Mapping[str, Any]], *names: str) -> Table:
+    """The named fields of each row, in this order; "field=title" names the column otherwise."""
+    pairs = [name.partition("=")[::2] for name in names]
+    return [title or key for key, title in pairs], [[r.get(k) for k, _ in pairs] for r in rows]
+
+
 def tables(run: Run, context: Mapping[str, Any]) -> dict[str, Table]:
     """File name -> table, for what the run has."""
-    found: dict[str, Table] = {
-        "funnel": (
-            ["step", "in", "out", "rejected", "failed", "unaccounted", "seconds"],
-            [
-                [x[k] for k in ("step", "in", "out", "rejected", "failed", "lost", "seconds")]
-                for x in context["funnel"]
-            ],
-        ),
-        "pools": (
-            ["pool", "split", "fault", "reject_reason", "step", "rows"],
-            [list(g.values()) for g in run.groups],
-        ),
+    points = [
+        {"arm": arm, "step": line["step"], "metric": key, "value": value}
+        for arm, lines in run.metrics.items()
+        for line in lines
+        for key, value in line.items()
+        if key != "step"
+    ]
+    where = [
+        {"by": table["title"], "name": line["name"], "arm": arm} | cell
+        for table in context["details"]
+        for line in table["lines"]
+        for arm, cell in line["cells"].items()
+    ]
+    wrong = [a for a in run.answers if not a["exact_match"]]
+    steps = ("step", "in", "out", "rejected", "failed", "lost=unaccounted", "seconds")
+    groups = ("pool", "split", "fault", "reject_reason", "step", "n=rows")
+    trial = ("rank", "name=trial", "status", "score=exact_match", "weights", "config", "error")
+    answer = ("arm", "split", "id", "fault", "error", "query", "gold", "answer")
+    paired = ("value", "low", "high", "n", "p", "p_holm", "wins", "losses", "detectable")
+    found = {
+        "funnel": _pick(context["funnel"], *steps),
+        "pools": _pick(run.groups, *groups),
         "scores": _long(run.scores, ("value", "low", "high", "n")),
-        "differences": _long(
-            run.differences, ("value", "low", "high", "n", "p", "p_holm", "wins", "losses")
-        ),
-        "curves": (
-            ["arm", "step", "metric", "value"],
-            [
-                [arm, x["step"], k, v]
-                for arm, lines in run.metrics.items()
-                for x in lines
-                for k, v in x.items()
-                if k != "step"
-            ],
-        ),
-        "trials": (
-            ["rank", "trial", "status", "exact_match", "weights", "config", "error"],
-            [
-                [
-                    t["rank"],
-                    t["name"],
-                    t["status"],
-                    t["score"],
-                    t["weights"],
-                    t["config"],
-                    t["error"],
-                ]
-                for t in context["search"]["table"]
-            ],
-        ),
-        "where": (
-            ["by", "value", "arm", "right", "rows", "low", "high"],
-            [
-                [d["title"], x["name"], arm, c["hits"], c["n"], c["low"], c["high"]]
-                for d in context["details"]
-                for x in d["lines"]
-                for arm, c in x["cells"].items()
-            ],
-        ),
-        "errors": (
-            ["arm", "split", "id", "fault", "error", "query", "gold", "answer"],
-            [
-                [
-                    a.get(k)
-                    for k in ("arm", "split", "id", "fault", "error", "query", "gold", "answer")
-                ]
-                for a in run.answers
-                if not a["exact_match"]
-            ],
-        ),
+        "differences": _long(run.differences, paired),
+        "curves": _pick(points, "arm", "step", "metric", "value"),
+        "trials": _pick(context["search"]["table"], *trial),
+        "where": _pick(where, "by", "name=value", "arm", "hits=right", "n=rows", "low", "high"),
+        "errors": _pick(wrong, *answer),
     }
     return {name: table for name, table in found.items() if table[1]}
 

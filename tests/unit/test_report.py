@@ -120,6 +120,11 @@ def test_markdown_and_csv_beside_the_page(demo, hostile):
     scores = json.loads((demo.parent / "evaluate/scores.json").read_text())
     line = next(x for x in table if x["arm"] == "nat" and x["split"] == "test_unseen")
     assert float(line["value"]) == scores["nat"]["test_unseen"][line["metric"]]["value"]
+    for path in (demo.parent / "report").glob("*.csv"):
+        widths = {len(line) for line in csv.reader(path.open(newline=""))}
+        assert len(widths) == 1, path.name
+    pools = list(csv.DictReader((demo.parent / "report/pools.csv").open()))
+    assert sum(int(x["rows"]) for x in pools) == 292
     given = pq.read_table(demo.parent / "evaluate/answers.parquet").to_pylist()
     wrong = list(csv.DictReader((demo.parent / "report/errors.csv").open()))
     assert len(wrong) == sum(a["exact_match"] == 0 for a in given)
