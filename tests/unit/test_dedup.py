@@ -1,10 +1,54 @@
 """Duplicates and leaks on small pools whose answer is known by eye."""
 
+import gzip
 import json
+import random
 from dataclasses import replace
+from pathlib import Path
 
-from raytune_agents.dedup import exact_key, mark_duplicates, mark_leaks
-from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from datasketch import MinHash
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raytune_agents.config import LabelSection
+from raytune_agents.dedup import (
+    exact_key,
+    find_leaks,
+    mark_contradictions,
+    mark_duplicates,
+    mark_leaks,
+    mark_near_duplicates,
+)
+from raytune_agents.dedup.leaks import LeakIndex, fuzzy_share, masked
+from raytune_agents.dedup.minhash import (
+    clusters,
+    jaccard,
+    shingles,
+    signatures,
+    similarity,
+    sketches,
+)
+from raytune_agents.dedup.space import (
+    embed,
+    facility_location,
+    k_center,
+    semantic_owner,
+    stratified,
+)
+from raytune_agents.dedup.step import fingerprints, mark_leaks_batch, mark_pairs, pairs_of
+from raytune_agents.records import (
+    Message,
+    ToolCall,
+    ToolSpec,
+    Trajectory,
+    finish,
+    from_row,
+    to_table,
+)
 
 WEATHER = ToolSpec(
     "weather",
@@ -91,3 +135,457 @@ def test_a_training_row_with_an_evaluation_query_is_contaminated():
     rejected = replace(leak, reject_reason="outcome:0")
     out = mark_leaks([leak, clean, rejected], [make(split="test_unseen")])
     assert [r.reject_reason for r in out] == ["contaminated:test_unseen", "", "outcome:0"]
+
+
+def reasons(rows):
+    return [r.reject_reason for r in rows]
+
+
+# --- contradictions ---
+
+
+def test_the_answer_of_the_majority_stays():
+    rows = [
+        make(source=str(i), call=ToolCall.of("weather", city=c))
+        for i, c in enumerate(["Paris", "Rome", "Paris"])
+    ]
+    assert reasons(mark_contradictions(rows)) == ["", f"contradicts:{rows[0].id}", ""]
+
+
+def test_of_two_answers_the_better_one_stays_and_of_two_equal_ones_none():
+    a, b = make(quality=0.9), make(quality=0.5, call=ToolCall.of("weather", city="Rome"))
+    assert reasons(mark_contradictions([a, b])) == ["", f"contradicts:{a.id}"]
+    b = replace(b, quality=0.9)
+    assert reasons(mark_contradictions([a, b])) == [f"contradicts:{b.id}", f"contradicts:{a.id}"]
+
+
+def test_negatives_other_tools_other_splits_and_orders_do_not_contradict():
+    rome = ToolCall.of("weather", city="Rome")
+    paris = ToolCall.of("weather", city="Paris")
+    row = make(call=paris)
+    news = replace(WEATHER, name="news")
+    rows = [
+        row,
+        make(call=rome, pool="negative.wrong_value"),
+        make(call=rome, split="val"),
+        make(call=rome, tools=(WEATHER, news)),
+        make(text="No call."),
+    ]
+    assert mark_contradictions(rows) == rows
+    both, swapped = (
+        replace(row, messages=(*row.prompt, Message("assistant", tool_calls=c)))
+        for c in ((rome, paris), (paris, rome))
+    )
+    assert mark_contradictions([both, swapped]) == [both, swapped]
+
+
+# --- MinHash ---
+
+TEXTS = ["weather in paris tomorrow", "", "ab", "weather in paris today", "日本語", "x" * 50]
+
+
+def test_signatures_are_those_of_datasketch():
+    hashes, starts = shingles(TEXTS)
+    edges = [*starts, len(hashes)]
+    for i, got in enumerate(signatures(TEXTS)):
+        own = MinHash(num_perm=256, seed=1, hashfunc=int)
+        own.update_batch(hashes[edges[i] : edges[i + 1]].tolist())
+        assert (own.hashvalues == got).all()
+
+
+def test_shingles_never_reach_into_the_next_text():
+    hashes, starts = shingles(["abcdef", "abcdefg", "abc"])
+    assert starts.tolist() == [0, 2, 5]
+    assert len(hashes) == 6  # abcde bcdef | abcde bcdef cdefg | abc padded
+    assert hashes[:2].tolist() == hashes[2:4].tolist()
+    assert len(set(hashes.tolist())) == 4
+
+
+def test_jaccard_by_hand_and_its_estimate():
+    a, b = "abcdefghij", "abcdefghix"  # 6 shingles each, 5 in common, 7 in all
+    assert jaccard(a, b) == pytest.approx(5 / 7)
+    assert jaccard(a, a) == 1.0
+    left, right = "one two three four " * 3 + "five six seven", "one two three four five six seven"
+    sketch = sketches([left, right, left])
+    near, same = similarity(sketch[0], sketch[1:])
+    assert near == pytest.approx(jaccard(left, right), abs=0.1)
+    assert same == 1.0
+
+
+def test_the_estimate_is_unbiased_with_the_stated_error():
+    rng = random.Random(5)
+    errors = []
+    for _ in range(60):
+        words = [rng.choice("abcdefgh") * 3 + str(rng.randrange(99)) for _ in range(20)]
+        other = [w if rng.random() < 0.85 else "zz" for w in words]
+        x, y = " ".join(words), " ".join(other)
+        sketch = sketches([x, y])
+        errors.append(similarity(sketch[0], sketch[1:])[0] - jaccard(x, y))
+    assert abs(np.mean(errors)) < 0.012  # 0.03 / sqrt(60) = 0.004
+    assert np.std(errors) < 0.045
+
+
+def test_every_duplicate_is_like_its_survivor_and_survivors_differ():
+    rng = random.Random(3)
+    texts = []
+    for i in range(40):
+        base = " ".join(str(rng.randrange(10**6)) for _ in range(12))
+        texts += [base, base + "!", base[:-1], base.replace(" ", "  ", 1)][: 1 + i % 4]
+    keys = np.zeros(len(texts), np.uint64)
+    sketch = sketches(texts)
+    owner = clusters(keys, sketch, np.arange(len(texts)), 0.8)
+    assert (owner[owner] == owner).all()
+    for i, j in enumerate(owner):
+        assert i == j or similarity(sketch[i], sketch[[j]])[0] >= 0.8
+    assert len(set(owner.tolist())) == 40
+    assert (owner <= np.arange(len(texts))).all()  # the best rank survives
+
+
+def test_keys_keep_equal_texts_apart():
+    sketch = sketches(["the same text"] * 4)
+    owner = clusters(np.array([1, 2, 1, 2], np.uint64), sketch, np.array([3, 2, 1, 0]), 0.8)
+    assert owner.tolist() == [2, 3, 2, 3]
+    assert clusters(np.zeros(0, np.uint64), sketches([]), np.zeros(0), 0.8).tolist() == []
+
+
+def test_near_duplicates_have_equal_calls_and_nearly_equal_words():
+    base = "Please tell me what the weather in Paris will be like today, thank you"
+    rows = [
+        make(base),
+        make(base + "."),
+        make(base.replace("tell me", "tel me")),
+        make(base, call=ToolCall.of("weather", city="paris", day="Today"), source="b"),
+        make(base.replace("Paris", "Lyon"), call=ToolCall.of("weather", city="Lyon")),
+        make("Is it going to rain in Paris today?"),
+        make(base, pool="negative.wrong_value"),
+        make(base, text="It rains."),
+        make(base, text="It rains!"),
+        make(base, split="val"),
+    ]
+    rows = [replace(r, quality=1.0 - i / 100) for i, r in enumerate(rows)]
+    got = reasons(mark_near_duplicates(rows))
+    near = f"near_duplicate_of:{rows[0].id}"
+    said = f"near_duplicate_of:{rows[7].id}"
+    assert got == ["", near, near, near, "", "", "", "", said, ""]
+
+
+def test_a_higher_threshold_keeps_more():
+    base = "Please tell me what the weather in Paris will be like today, thank you"
+    rows = [make(base, quality=1.0), make(base.replace("Please tell", "Tell"))]
+    share = jaccard(rows[0].query.casefold(), rows[1].query.casefold())
+    assert 0.8 < share < 0.95
+    assert reasons(mark_near_duplicates(rows, 0.7))[1] != ""
+    assert reasons(mark_near_duplicates(rows, 0.99)) == ["", ""]
+
+
+# --- leaks ---
+
+LONG = ("Please book a table for four people at the Blue Lagoon in Lisbon on Friday evening and "
+        "send the confirmation to my assistant")  # fmt: skip
+
+
+def leak(query: str, **changes):
+    row = make(query, split="train", call=ToolCall.of("weather", city="Oslo"), **changes)
+    held = make(LONG, split="test_seen")
+    return [(x.how, x.split, x.of == held.id) for x in find_leaks([row], [held])]
+
+
+def test_fuzzy_share_by_hand():
+    asked = np.arange(20)
+    said = asked.copy()
+    assert fuzzy_share(asked, said, [0], 0) == 1.0
+    said[[5, 6]] = -1
+    assert fuzzy_share(asked, said, [0], 2) == 1.0
+    assert fuzzy_share(asked, said, [0], 1) == 0.7  # windows from word 6 on: words 6 to 19
+    said[7] = -1
+    assert fuzzy_share(asked, said, [0], 2) == 0.7
+    moved = np.concatenate([np.full(4, -1), asked])
+    assert fuzzy_share(asked, moved, [4], 0) == 1.0
+    assert fuzzy_share(asked, moved, [0], 0) == 0.0
+    assert fuzzy_share(asked[:9], asked[:9], [0], 2) == 0.0
+    put_in = np.concatenate([asked[:10], [-1], asked[10:]])
+    assert fuzzy_share(asked, put_in, [0, 1], 0) == 1.0
+    assert fuzzy_share(asked, put_in, [0], 0) == 0.5
+
+
+def test_copies_and_edits_of_an_evaluation_query_are_leaks():
+    assert leak(LONG.upper() + "!!") == [("query", "test_seen", True)]
+    edited = LONG.replace("four", "five").replace("Friday", "Sunday")
+    assert leak("Hello there, I would like this: " + edited + ". Thanks, and take your time.") == [
+        ("ngram", "test_seen", True)
+    ]
+    assert leak(LONG.replace(" a ", " a nice ").replace("evening and", "evening. And also")) in (
+        [("ngram", "test_seen", True)],
+        [("minhash", "test_seen", True)],
+    )
+
+
+def test_half_a_query_or_the_same_words_in_disorder_are_no_leak():
+    assert leak(" ".join(LONG.split()[:12])) == []
+    shuffled = LONG.split()
+    random.Random(1).shuffle(shuffled)
+    assert leak(" ".join(shuffled)) == []
+
+
+def test_short_requests_of_one_template_are_no_leak():
+    held = make("What is the weather in Paris?", split="test_seen")
+    row = make(
+        "What is the weather in Oslo?", split="train", call=ToolCall.of("weather", city="Oslo")
+    )
+    assert find_leaks([row], [held]) == []
+
+
+def test_a_renamed_copy_is_caught_by_its_values_and_by_its_masked_tool():
+    spec = {
+        "type": "object",
+        "properties": {
+            "from_city": {"type": "string", "description": "where the from_city of the trip lies"},
+            "to_city": {"type": "string", "description": "where the trip ends"},
+        },
+    }
+    tool = ToolSpec("find_trains", "Find trains between two cities of Europe", json.dumps(spec))
+    other = json.dumps(spec).replace("from_city", "origin").replace("to_city", "target")
+    renamed = ToolSpec("rail_search", tool.description, other)
+    held = make(
+        "Trains from Lisbon to Copenhagen please",
+        tools=(tool,),
+        split="test_unseen",
+        call=ToolCall.of("find_trains", from_city="Lisbon", to_city="Copenhagen"),
+    )
+    copy = make(
+        "How can I get up north by rail?",
+        tools=(renamed,),
+        split="train",
+        call=ToolCall.of("rail_search", origin="lisbon", target="Copenhagen"),
+    )
+    assert len(set(masked(tool)) & set(masked(renamed))) == 1
+    cancel = replace(tool, description="Cancel a booking of a train")
+    assert not set(masked(cancel)) & set(masked(tool))
+    assert masked(WEATHER) == ()  # too little is said
+    (found,) = find_leaks([copy], [held])
+    assert (found.how, found.split) == ("answer", "test_unseen")
+    elsewhere = make(
+        "From Rome to Bern",
+        tools=(renamed,),
+        split="train",
+        call=ToolCall.of("rail_search", origin="Rome", target="Bern"),
+    )
+    assert [x.how for x in find_leaks([elsewhere], [held])] == ["tool"]
+    assert find_leaks([elsewhere], [replace(held, split="test_seen")]) == []
+
+
+def test_a_leak_is_recorded_on_the_row():
+    row = make(LONG + " now", split="train", meta={"kept": 1})
+    held = make(LONG, split="val")
+    (got,) = mark_leaks([row], [held])
+    assert got.reject_reason == "contaminated:val"
+    assert got.meta == {"kept": 1, "leak": {"of": held.id, "how": "ngram", "share": 1.0}}
+    assert mark_leaks([row], []) == [row]
+
+
+@given(st.integers(0, 2**32), st.integers(0, 2))
+def test_no_window_within_the_tolerance_is_missed(seed, mismatches):
+    rng = random.Random(seed)
+    vocabulary = ["".join(rng.choices("abcdefgh", k=5)) for _ in range(400)]
+    asked = rng.choices(vocabulary, k=rng.randrange(10, 31))
+    said = list(asked)
+    wrong: list[int] = []
+    for at in rng.sample(range(len(said)), len(said)):  # as many as every window of ten allows
+        near = [w for w in wrong if abs(w - at) < 10]
+        if all(
+            sum(a <= w < a + 10 for w in [*near, at]) <= mismatches for a in range(at - 9, at + 1)
+        ):
+            wrong.append(at)
+            said[at] = "other"
+    index = LeakIndex(
+        [make(" ".join(asked), split="val")],
+        LabelSection(leak_mismatches=mismatches, minhash_threshold=1.0),
+    )
+    found = index.find([make("well then " + " ".join(said), split="train")])
+    assert found[0] is not None
+
+
+# --- the distributed form, its pure parts ---
+
+
+def spread(rows, section):
+    """What `step.mark_duplicates` does, without Ray: fingerprint, partition, pair, label."""
+    batches = [to_table(rows[i::3]) for i in range(3)]
+    prints = pa.concat_tables([fingerprints(b, section) for b in batches])
+    parts = [
+        prints.filter(pc.equal(prints["part"], p)) for p in pc.unique(prints["part"]).to_pylist()
+    ]
+    pairs = pa.concat_tables([pairs_of(p, section) for p in parts]).sort_by("handle")
+    out = [from_row(r) for b in batches for r in mark_pairs(b, pairs).to_pylist()]
+    return {r.id: r.reject_reason for r in out}
+
+
+def pool(count=60):
+    rng = random.Random(11)
+    rows = []
+    for i in range(count):
+        city = rng.choice(["Paris", "Rome", "Oslo"])
+        text = f"Please tell me what the weather in {city} is like, number {i // 3}, thank you"
+        text += rng.choice(["", ".", " "])
+        call = ToolCall.of("weather", city=city)
+        rows.append(
+            make(
+                text,
+                call=call,
+                source_id=str(i),
+                quality=rng.random(),
+                reject_reason=rng.choice(["", "", "", "outcome:0"]),
+            )
+        )
+    return rows
+
+
+@pytest.mark.parametrize("mode", ["exact", "minhash"])
+def test_the_distributed_form_finds_the_same_duplicates(mode):
+    rows = pool()
+    section = LabelSection(duplicates=mode, partitions=4)
+    mark = mark_duplicates if mode == "exact" else mark_near_duplicates
+    want = {r.id: r.reject_reason.replace("near_", "") for r in mark(rows)}
+    got = spread(rows, section)
+    assert {i: r.replace("near_", "") for i, r in got.items()} == want
+    assert sum("duplicate_of" in r for r in want.values()) > 5
+    if mode == "minhash":
+        exact = {r.id for r in mark_duplicates(rows) if r.reject_reason.startswith("duplicate")}
+        assert {i for i, r in got.items() if r.startswith("duplicate_of")} <= exact
+
+
+def test_rows_of_one_id_are_told_apart_by_the_row_hash():
+    table = to_table([make(), make(), make("Other?")])
+    section = LabelSection(duplicates="exact", partitions=1)
+
+    def label(batch):
+        pairs = pairs_of(fingerprints(batch, section), section)
+        return [r.split(":")[0] for r in mark_pairs(batch, pairs)["reject_reason"].to_pylist()]
+
+    assert label(table) == ["", "", ""]
+    assert label(table.append_column("row_hash", pa.array([7, 9, 8], pa.uint64()))) == [
+        "",
+        "duplicate_of",
+        "",
+    ]
+
+
+def test_a_batch_of_leaks_is_labelled_like_its_rows_and_held_out_rows_are_left():
+    rows = [
+        make(LONG, split="train", meta={"a": 1}),
+        make(LONG, split="val"),
+        make("Nothing alike"),
+    ]
+    held = [make(LONG, split="test_seen")]
+    out = mark_leaks_batch(to_table(rows), LeakIndex(held, LabelSection()))
+    got = [from_row(r) for r in out.to_pylist()]
+    assert got == [mark_leaks(rows, held)[0], *rows[1:]]
+    assert got[0].reject_reason == "contaminated:test_seen"
+
+
+# --- vectors ---
+
+LINE = np.array([[1.0, 0.0], [0.999, 0.04], [0.0, 1.0], [0.04, 0.999], [-1.0, 0.0]])
+
+
+def test_semantic_duplicates_share_their_key():
+    assert semantic_owner(LINE, [0] * 5, [0, 1, 2, 3, 4], 0.99).tolist() == [0, 0, 2, 2, 4]
+    assert semantic_owner(LINE, [0] * 5, [1, 0, 3, 2, 4], 0.99).tolist() == [1, 1, 3, 3, 4]
+    assert semantic_owner(LINE, [0, 1, 0, 0, 0], [0, 1, 2, 3, 4], 0.99).tolist() == [0, 1, 2, 2, 4]
+
+
+def test_embeddings_put_alike_texts_together():
+    texts = [
+        "weather in Paris today",
+        "weather in Paris tomorrow",
+        "transfer money to my account",
+        "send money to an account",
+        "play some jazz music",
+    ]
+    vectors = embed(texts)
+    assert vectors.shape == (5, 4)
+    near = vectors @ vectors.T
+    assert near[0, 1] > max(near[0, 2:])
+    assert near[2, 3] > max(near[2, [0, 1, 4]])
+    assert np.allclose(embed(texts), vectors)
+
+
+def coverage(vectors, chosen):
+    v = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.maximum(v @ v[chosen].T, 0).max(axis=1).sum() / len(v)
+
+
+def test_lazy_greedy_is_greedy():
+    vectors = np.random.default_rng(4).normal(size=(40, 5))
+    plain: list[int] = []
+    for _ in range(8):
+        rest = [i for i in range(40) if i not in plain]
+        plain.append(max(rest, key=lambda i: (coverage(vectors, [*plain, i]), -i)))
+    assert facility_location(vectors, 8) == plain
+    assert facility_location(LINE, 3)[0] in (0, 1, 2, 3)
+    assert set(facility_location(LINE, 3)) in ({a, b, 4} for a in (0, 1) for b in (2, 3))
+
+
+def test_quality_can_decide_and_bad_counts_are_named():
+    worth = np.array([0, 1, 0, 1, 0.5])
+    assert facility_location(LINE, 2, worth, alpha=1.0) == [1, 3]
+    with pytest.raises(ValueError, match="count=6 of 5 rows"):
+        facility_location(LINE, 6)
+    with pytest.raises(ValueError, match="count=6 of 5 rows"):
+        k_center(LINE, 6)
+
+
+def test_k_center_takes_the_farthest_point_and_covers_within_twice_the_best_radius():
+    line = np.array([[0.0], [1.0], [10.0], [11.0], [5.0]])
+    first = k_center(line, 1)
+    second = k_center(line, 2)[1]
+    assert abs(line[second, 0] - line[first[0], 0]) == max(abs(line[:, 0] - line[first[0], 0]))
+    chosen = k_center(line, 3)
+    assert min(abs(5 - line[c, 0]) for c in chosen) <= 2 * 1.0  # the best radius is 1: 0, 10, 5
+    assert sorted(k_center(np.zeros((4, 2)), 4)) == [0, 1, 2, 3]
+    assert k_center(line, 3) == chosen
+
+
+def test_strata_are_served_evenly_and_repeat_with_the_seed():
+    keys = ["a"] * 50 + ["b"] * 5 + ["c"] * 2
+    chosen = stratified(keys, 12)
+    got = [keys[i] for i in chosen]
+    assert (got.count("a"), got.count("b"), got.count("c")) == (5, 5, 2)
+    assert len(set(chosen)) == 12
+    assert stratified(keys, 12) == chosen != stratified(keys, 12, seed=3)
+    assert sorted(stratified(keys, 57)) == list(range(57))
+
+
+# --- real rows ---
+
+PREPARED = Path(__file__).parents[2].parent / "shared/data/prepared"
+
+
+@pytest.mark.skipif(not PREPARED.exists(), reason="shared/data is absent")
+def test_real_splits_have_few_leaks_and_planted_ones_are_found():
+    def rows(name, split, count):
+        with gzip.open(PREPARED / name, "rt", encoding="utf-8") as lines:
+            for line, _ in zip(lines, range(count)):
+                raw = json.loads(line)
+                calls = tuple(
+                    ToolCall(a["name"], json.dumps(a["arguments"]))
+                    for a in json.loads(raw["answers"])
+                )
+                turns = (Message("user", raw["query"]), Message("assistant", tool_calls=calls))
+                yield finish(Trajectory(turns, source_id=raw["id"], split=split))
+
+    held = list(rows("test_seen.jsonl.gz", "test_seen", 400))
+    train = list(rows("train.jsonl.gz", "train", 1500))
+    assert sum(bool(r.reject_reason) for r in mark_leaks(train, held)) <= 15
+    planted = [
+        replace(
+            r,
+            split="train",
+            messages=(
+                replace(r.messages[0], content="Hi! " + r.query.replace(",", " ,").swapcase()),
+                *r.messages[1:],
+            ),
+        )
+        for r in held[:100]
+    ]
+    assert all(r.reject_reason for r in mark_leaks(planted, held))

@@ -1,0 +1,158 @@
+"""MinHash sketches and near-duplicate clusters, on whole batches of texts at once.
+
+The permutations and the banding are datasketch's (scheme affine32); what is ours is the batch
+form: the shingles of all texts lie in one array, and each permutation is one pass over it. A
+sketch keeps the low byte of every minimum (b-bit MinHash, 0908.0516), which is enough to band and
+to estimate similarity. `jaccard` is the exact similarity that the sketches estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from datasketch import MinHash
+
+SHINGLE = 5  # bytes of folded text in one shingle
+PERMUTATIONS = 256
+BAND_ROWS = 5  # sketch bytes that must agree in one band; as many bands as fit
+_CHUNK = 1 << 16  # shingles hashed at a time: stays in the cache
+
+
+@lru_cache(maxsize=4)
+def permutations(count: int = PERMUTATIONS) -> tuple[np.ndarray, np.ndarray]:
+    """datasketch's multipliers and offsets (seed 1), uint32."""
+    a, b = MinHash(num_perm=count, seed=1).permutations
+    return a.astype(np.uint32), b.astype(np.uint32)
+
+
+def _mix64(x: np.ndarray) -> np.ndarray:
+    """MurmurHash3's 64-bit finaliser: a bijection with full avalanche."""
+    x = (x ^ (x >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    x = (x ^ (x >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return x ^ (x >> np.uint64(33))
+
+
+def shingles(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(uint32 hashes of all shingles, start of each text's run in them).
+
+    A shingle is SHINGLE successive UTF-8 bytes, packed into 64 bits and mixed. A text shorter than
+    that is padded with zeros to one shingle, so no run is empty.
+    """
+    raw = [t.encode("utf-8", "surrogatepass").ljust(SHINGLE, b"\0") for t in texts]
+    data = np.frombuffer(b"".join(raw), np.uint8)
+    if not len(data):
+        return np.empty(0, np.uint32), np.empty(0, np.int64)
+    sizes = np.array([len(r) for r in raw])
+    packed = np.zeros(len(data) - SHINGLE + 1, np.uint64)
+    for i in range(SHINGLE):
+        packed |= data[i : i + len(packed)].astype(np.uint64) << np.uint64(8 * i)
+    ends = np.cumsum(sizes)
+    inside = np.ones(len(packed), bool)  # windows that reach into the next text are left out
+    for i in range(1, SHINGLE):
+        inside[ends[:-1] - i] = False
+    hashes = (_mix64(packed[inside]) >> np.uint64(32)).astype(np.uint32)
+    counts = sizes - SHINGLE + 1
+    return hashes, np.concatenate([[0], np.cumsum(counts)[:-1]])
+
+
+def signatures(texts: Sequence[str], count: int = PERMUTATIONS) -> np.ndarray:
+    """MinHash values, uint32 [texts, count]; equal to datasketch's on the same shingle hashes."""
+    hashes, starts = shingles(texts)
+    a, b = permutations(count)
+    out = np.empty((len(texts), count), np.uint32)
+    edges = np.append(starts, len(hashes))
+    first = 0
+    while first < len(texts):
+        last = max(first + 1, int(np.searchsorted(edges, edges[first] + _CHUNK, "right")) - 1)
+        mixed = _fmix32(hashes[edges[first] : edges[last]])
+        runs = edges[first:last] - edges[first]
+        for k in range(count):
+            out[first:last, k] = np.minimum.reduceat(mixed * a[k] + b[k], runs)
+        first = last
+    return out
+
+
+def _fmix32(x: np.ndarray) -> np.ndarray:
+    """MurmurHash3's 32-bit finaliser, which datasketch applies before its permutations."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))
+
+
+def sketches(texts: Sequence[str], count: int = PERMUTATIONS) -> np.ndarray:
+    """The low byte of every MinHash value, uint8 [texts, count]."""
+    return signatures(texts, count).astype(np.uint8)
+
+
+def similarity(sketch: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Estimated Jaccard similarity of one sketch with each row of `others`, in [0, 1].
+
+    (m - 1/256) / (1 - 1/256) for the share m of equal bytes; standard error at most
+    1 / (2 sqrt(permutations)) = 0.03.
+    """
+    match = (others == sketch).mean(axis=1)
+    return np.maximum((match - 1 / 256) / (1 - 1 / 256), 0.0)
+
+
+def jaccard(a: str, b: str) -> float:
+    """Exact Jaccard similarity of the shingle sets of two texts; 1 for equal texts."""
+    x, y = (set(shingles([t])[0].tolist()) for t in (a, b))
+    return len(x & y) / len(x | y)
+
+
+def _candidates(keys: np.ndarray, sketch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (row, first row of its bucket) over all bands; a bucket holds one key's rows only."""
+    left, right = [], []
+    salted = _mix64(keys)
+    for start in range(0, sketch.shape[1] - BAND_ROWS + 1, BAND_ROWS):
+        band = np.zeros(len(keys), np.uint64)
+        for i in range(BAND_ROWS):
+            band |= sketch[:, start + i].astype(np.uint64) << np.uint64(8 * i)
+        bucket = _mix64(band ^ salted)
+        order = np.argsort(bucket, kind="stable")
+        ordered = bucket[order]
+        head = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        first = np.repeat(order[head], np.diff(np.append(head, len(order))))
+        pairs = first != order
+        left.append(order[pairs])
+        right.append(first[pairs])
+    return np.concatenate(left), np.concatenate(right)
+
+
+def clusters(
+    keys: np.ndarray, sketch: np.ndarray, rank: np.ndarray, threshold: float
+) -> np.ndarray:
+    """For each row the index of its survivor; a survivor points to itself. int64 [rows].
+
+    `keys` uint64: rows of different keys are never duplicates. `sketch` uint8 [rows, count].
+    `rank`: the smallest survives. Bands give candidates, connected components gather them; within
+    a component rows are taken by rank, and one joins the first survivor so far that it is similar
+    to at `threshold`, else it survives. So every duplicate is like its survivor.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    owner = np.arange(len(keys))
+    if len(keys) < 2:
+        return owner
+    left, right = _candidates(keys, sketch)
+    ones = np.ones(len(left), bool)
+    graph = coo_array((ones, (left, right)), shape=(len(keys), len(keys)))
+    _, component = connected_components(graph, directed=False)
+    shared = np.flatnonzero(np.bincount(component)[component] > 1)
+    order = shared[np.lexsort((rank[shared], component[shared]))]
+    heads = np.flatnonzero(np.diff(component[order], prepend=-1))
+    for members in np.split(order, heads[1:]):
+        _settle(members, sketch, threshold, owner)
+    return owner
+
+
+def _settle(members: np.ndarray, sketch: np.ndarray, threshold: float, owner: np.ndarray) -> None:
+    """Give each member (best first) its survivor, in place."""
+    while len(members):
+        survivor, members = members[0], members[1:]
+        near = similarity(sketch[survivor], sketch[members]) >= threshold
+        owner[members[near]] = survivor
+        members = members[~near]

@@ -1,0 +1,131 @@
+"""What works on vectors: semantic duplicates, and choosing rows that cover the space.
+
+Vectors are rows of a float array [rows, dimensions], any embedding; `embed` makes plain ones
+without a model. All functions are deterministic given their seed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1; a zero row stays zero."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length == 0, 1.0, length)
+
+
+def embed(texts: Sequence[str], dimensions: int = 128, seed: int = 17) -> np.ndarray:
+    """Unit vectors [texts, <= dimensions] by latent semantic analysis of character n-grams.
+
+    TF-IDF of 3- to 5-grams inside words, hashed, then a truncated SVD; needs two texts or more.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+    counts = HashingVectorizer(
+        analyzer="char_wb", ngram_range=(3, 5), n_features=2**16, alternate_sign=False, norm=None
+    ).transform(texts)
+    weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
+    size = max(1, min(dimensions, len(texts) - 1))
+    return unit(TruncatedSVD(size, random_state=seed).fit_transform(weighted))
+
+
+def semantic_owner(
+    vectors: np.ndarray, keys: Sequence[Hashable], rank: Sequence[int], threshold: float
+) -> np.ndarray:
+    """For each row the index of its survivor, int64 [rows]; a survivor points to itself.
+
+    The survivor is the first by rank of the same key with a cosine of at least `threshold`.
+    """
+    vectors, owner = unit(vectors), np.arange(len(vectors))
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for i in sorted(range(len(rank)), key=lambda i: rank[i]):
+        groups[keys[i]].append(i)
+    for group in groups.values():
+        rest = np.array(group)
+        while len(rest):
+            survivor, rest = rest[0], rest[1:]
+            near = vectors[rest] @ vectors[survivor] >= threshold
+            owner[rest[near]] = survivor
+            rest = rest[~near]
+    return owner
+
+
+def facility_location(
+    vectors: np.ndarray, count: int, worth: np.ndarray | None = None, alpha: float = 0.0
+) -> list[int]:
+    """`count` rows that represent all, in the order of their gain.
+
+    Greedy maximum of (1 - alpha) * sum_v max_{a in A} s(a, v) / n + alpha * sum_{a in A} worth_a /
+    count, with s the cosine cut at 0 (QDIT, 2311.14736). The sum is submodular, so greedy reaches
+    1 - 1/e of the best; lazy evaluation (Minoux 1978) recomputes a gain only where its old upper
+    bound leads. Memory: one [rows] similarity vector at a time.
+    """
+    vectors = unit(np.asarray(vectors, np.float64))
+    rows = len(vectors)
+    if not 0 <= count <= rows:
+        raise ValueError(f"count={count} of {rows} rows; write 0 to {rows}")
+    bonus = alpha * (np.zeros(rows) if worth is None else np.asarray(worth)) / max(count, 1)
+    best = np.zeros(rows)
+
+    def gain(i: int) -> float:
+        covered = np.maximum(vectors @ vectors[i] - best, 0.0).sum() / rows
+        return (1 - alpha) * float(covered) + float(bonus[i])
+
+    bounds = [(-gain(i), i, 0) for i in range(rows)]
+    heapq.heapify(bounds)
+    chosen: list[int] = []
+    while len(chosen) < count:
+        _, i, known_at = heapq.heappop(bounds)
+        if known_at == len(chosen):
+            chosen.append(i)
+            best = np.maximum(best, vectors @ vectors[i])
+        else:
+            heapq.heappush(bounds, (-gain(i), i, len(chosen)))
+    return chosen
+
+
+def k_center(vectors: np.ndarray, count: int, seed: int = 17) -> list[int]:
+    """`count` rows, each the farthest from those before; the first by the seed.
+
+    Euclidean distance; the covering radius is at most twice the best one (Gonzalez 1985).
+    """
+    vectors = np.asarray(vectors, np.float64)
+    if not 0 <= count <= len(vectors):
+        raise ValueError(f"count={count} of {len(vectors)} rows; write 0 to {len(vectors)}")
+    chosen: list[int] = []
+    far = np.full(len(vectors), np.inf)
+    while len(chosen) < count:
+        at = int(far.argmax()) if chosen else random.Random(seed).randrange(len(vectors))
+        chosen.append(at)
+        far = np.minimum(far, np.linalg.norm(vectors - vectors[at], axis=1))
+        far[chosen] = -1.0  # equal points are taken last, and none twice
+    return chosen
+
+
+def stratified(keys: Sequence[Hashable], count: int, seed: int = 17) -> list[int]:
+    """`count` row indices spread evenly over the strata (tool, fault, turn count ...).
+
+    Strata are served in turn until they are empty, so none has over one row more than another
+    that still had rows; which rows, and who comes first, is drawn by the seed.
+    """
+    if not 0 <= count <= len(keys):
+        raise ValueError(f"count={count} of {len(keys)} rows; write 0 to {len(keys)}")
+    rng = random.Random(seed)
+    strata: dict[Hashable, list[int]] = defaultdict(list)
+    for i, key in enumerate(keys):
+        strata[key].append(i)
+    queues = list(strata.values())
+    for queue in queues:
+        rng.shuffle(queue)
+    rng.shuffle(queues)
+    chosen: list[int] = []
+    while len(chosen) < count:
+        chosen += [q.pop() for q in queues if q][: count - len(chosen)]
+    return chosen

@@ -1,0 +1,91 @@
+"""What of a row is compared: its question, its calls, its tools, as canonical text and keys."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from raytune_agents.filters.shape import call_key, family
+from raytune_agents.records import ToolCall, ToolSpec, Trajectory, content_hash
+
+
+def folded(text: str) -> str:
+    """Unicode NFKC, case-folded, runs of whitespace as one space."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return " ".join(text.casefold().split())
+
+
+def question(row: Trajectory) -> str:
+    """The folded text of all user turns before the target."""
+    return folded("\n".join(m.content for m in row.prompt if m.role == "user"))
+
+
+def near_text(row: Trajectory) -> str:
+    """What near duplicates share: the question, and the target's text where no call answers."""
+    target = row.target
+    if target is None or target.tool_calls:
+        return question(row)
+    return f"{question(row)}\n{folded(target.content)}"
+
+
+@lru_cache(maxsize=65_536)
+def parameter_names(schema: str) -> tuple[str, ...]:
+    """Sorted names of the properties of an object schema; () where the text is no such schema."""
+    try:
+        properties = json.loads(schema).get("properties") or {}
+    except (ValueError, AttributeError):
+        return ()
+    return tuple(sorted(properties))
+
+
+def tools_signature(tools: Sequence[ToolSpec]) -> list[tuple[str, ...]]:
+    """Names and parameter names of the tools, in a fixed order."""
+    return sorted((t.name, *parameter_names(t.parameters)) for t in tools)
+
+
+def exact_key(row: Trajectory) -> str:
+    """Hash of (query, calls, tool signature, negative or not); equal keys are exact duplicates.
+
+    The target's text counts where it carries the answer: no structured call, or a negative.
+    """
+    negative = family(row) == "negative"
+    target = row.target
+    text = target.content if target and (negative or not target.tool_calls) else ""
+    calls = [call_key(c) for c in row.calls]
+    parts = [question(row), calls, folded(text), tools_signature(row.tools), negative]
+    return content_hash(parts, 32)
+
+
+def plain(value: Any) -> Any:
+    """A JSON value for loose comparison: text folded, 5.0 = 5; booleans stay themselves."""
+    if isinstance(value, str):
+        return folded(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return value
+
+
+def _plain_call(call: ToolCall) -> list[Any]:
+    try:
+        return [call.name, plain(call.args)]
+    except ValueError:
+        return [call.name, call.arguments]
+
+
+def group_key(row: Trajectory) -> str:
+    """Hash of what near duplicates must have in common: split, negative or not, plain calls."""
+    calls = [_plain_call(c) for c in row.calls]
+    return content_hash([row.split or "train", family(row) == "negative", calls], 16)
+
+
+def key_bits(key: str) -> int:
+    """The first 64 bits of a hexadecimal key, as an unsigned integer."""
+    return int(key[:16], 16)
