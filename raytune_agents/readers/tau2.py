@@ -25,10 +25,11 @@ def _one(run: dict[str, Any], policy: str | None) -> Trajectory:
     messages: list[Message] = []
     hidden: list[Any] = []
     for item in run["messages"]:
-        if item.get("requestor") == "user" or (item["role"] == "user" and item.get("tool_calls")):
+        own = item["role"] == "user" and item.get("tool_calls")
+        if own or item.get("requestor") == "user":
             hidden.append({k: item.get(k) for k in ("role", "content", "tool_calls")})
-        if item.get("requestor") == "user":
-            continue
+            if not own or not item.get("content"):
+                continue
         if item["role"] != "tool":
             messages.append(message_of({k: v for k, v in item.items() if k != "name"}))
             continue

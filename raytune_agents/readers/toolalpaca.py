@@ -25,6 +25,7 @@ LONG = ("Documentation", "NLDocumentation", "Functions", "Function_Description",
 def read(row: dict[str, Any]) -> list[Trajectory]:
     tools = tuple(_tool(n, d) for n, d in row["Function_Description"].items() if n != "components")
     meta, api = rest_of(row, *LONG), text_of(row.get("Name"))
+    api = f"{row['run']}/{api}" if "run" in row else api
     if "Instances" in row:
         found = [(i, x) for i, x in enumerate(row["Instances"]) if isinstance(x, dict)]
         rows = [_instance(x, tools, f"{api}.{i}", meta) for i, x in found]
