@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator, SchemaError
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from raytune_agents.agents.values import fill
-from raytune_agents.agents.wording import problems
+from raytune_agents.agents.wording import problems, slots
 from raytune_agents.config import ConfigError, Section
 from raytune_agents.records import ToolCall, ToolSpec
 
@@ -35,6 +35,9 @@ class ToolSection(Section):
         description="JSON Schema of the arguments: an object with properties"
     )
     requests: list[str] = Field([], description="wordings of a request: see agents/wording.py")
+    incomplete: dict[str, str] = Field(
+        {}, description="required argument -> a request that leaves it out"
+    )
     values: dict[str, list[Any]] = Field(
         {}, description="argument -> realistic values; {word} draws from a bank"
     )
@@ -66,6 +69,14 @@ class ToolSection(Section):
         for template in self.requests:
             if found := problems(template, self.parameters):
                 raise ValueError(f"request {template!r} of {self.name!r}: {'; '.join(found)}")
+        required = self.parameters.get("required", [])
+        for arg, template in self.incomplete.items():
+            rest = self.parameters | {"required": [r for r in required if r != arg]}
+            found = problems(template, rest)
+            if arg not in required or arg in {s.arg for s in slots(template)}:
+                found.append(f"{arg} must be required and must not be said")
+            if found:
+                raise ValueError(f"incomplete {arg!r} of {self.name!r}: {'; '.join(found)}")
         unknown = set(self.values) - set(self.parameters["properties"])
         if unknown:
             raise ValueError(

@@ -1,1 +1,54 @@
-"""Synthetic trajectories: every pool by name, made from agent specs, pure and seeded."""
+"""Synthetic trajectories: every pool by name, made from agent specs, pure and seeded.
+
+`POOLS[name](spec, n, seed)` gives at most n rows of pool `synthetic.NAME`: fewer where the spec has
+no more distinct requests, none where it has no world. The same numbers give the same rows. Asking
+an engine (paraphrase, mining) is the part of `stream`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from raytune_agents import agents
+from raytune_agents.agents import AgentSpec
+from raytune_agents.generate import augment, dialogues, react, tasks
+from raytune_agents.records import ToolSpec, Trajectory
+
+Pool = Callable[[AgentSpec, int, int], list[Trajectory]]
+
+
+def _catalogue(spec: AgentSpec) -> list[ToolSpec]:
+    """Tools of the other shipped agents."""
+    return [t for n in agents.shipped() if n != spec.name for t in agents.load(n).toolspecs]
+
+
+def _changed(
+    change: Callable[[Trajectory, random.Random, AgentSpec], Trajectory | None], name: str
+) -> Pool:
+    def pool(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
+        rng = random.Random(f"{seed}/{spec.name}/{name}")
+        rows = (change(row, rng, spec) for row in tasks.tasks(spec, 2 * n, seed))
+        return [row for row in rows if row is not None][:n]
+
+    return pool
+
+
+POOLS: dict[str, Pool] = {
+    "tflan": tasks.tasks,
+    "react": react.react,
+    "dialogue": react.dialogue,
+    "dependent": react.dependent,
+    "parallel": dialogues.parallel,
+    "followup": dialogues.followup,
+    "notool": dialogues.notool,
+    "masked": _changed(lambda row, rng, _: augment.mask(row, rng), "masked"),
+    "noisy": _changed(lambda row, rng, _: augment.noise(row, rng), "noisy"),
+    "reordered": _changed(lambda row, rng, _: augment.reorder(row, rng), "reordered"),
+    "distracted": _changed(
+        lambda row, rng, spec: augment.distract(row, rng, _catalogue(spec)), "distracted"
+    ),
+    "irrelevant": _changed(
+        lambda row, rng, spec: augment.irrelevant(row, rng, _catalogue(spec)), "irrelevant"
+    ),
+}

@@ -1,14 +1,15 @@
-"""Several-step trajectories with real observations: a goal's script run in its world.
+"""Several-step trajectories with real observations: goals' scripts run in their world.
 
-Every call is executed, every observation is what the tool said, and `agents.worlds.completed` proves
-by a second run that the calls reach the goal. Left out: an engine in the user's or the agent's place.
+Every call is executed, every observation is what the tool said, and `agents.worlds.completed`
+proves by a second run that the calls reach the goal. Left out: an engine that plays the user.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from raytune_agents.agents import AgentSpec
 from raytune_agents.agents.script import Act, Ask, Say
@@ -18,58 +19,92 @@ from raytune_agents.agents.worlds import WORLDS, World
 from raytune_agents.generate.tasks import shuffled_tools
 from raytune_agents.records import Message, Trajectory, finish
 
-
-def play(agent: str, goal: str, seed: int, rng: random.Random) -> tuple[list[Message], Say, Ask, World]:
-    """Run one goal: the messages, its last word, its request, and the world afterwards."""
-    world = World(agent, seed)
-    script = WORLDS[agent].GOALS[goal](world.state, rng)
-    ask = next(script)
-    messages = [Message("user", ask.text)]
-    step = next(script)
-    while isinstance(step, Act):
-        call = replace(step.call, id=f"call_{len(messages) // 2}")
-        observation = world.call(call)
-        messages.append(Message("assistant", thought=step.thought, tool_calls=(call,)))
-        messages.append(Message("tool", observation, name=call.name, tool_call_id=call.id))
-        step = script.send(json.loads(observation))
-    messages.append(Message("assistant", step.text, thought=step.thought))
-    return messages, step, ask, world
+THANKS = ["", "Thanks! ", "Great, thank you. ", "Perfect. ", "Good. Now this: ", "One more thing. "]
 
 
-def trajectory(spec: AgentSpec, index: int, seed: int) -> Trajectory:
-    """The ReAct row number `index` of an agent that has a world."""
-    rng = random.Random(f"{seed}/{spec.name}/react/{index}")
-    goals = WORLDS[spec.name].GOALS
-    goal = list(goals)[index % len(goals)]
-    world_seed = rng.randrange(10**9)
-    messages, said, ask, world = play(spec.name, goal, world_seed, rng)
-    meta = {
+@dataclass
+class Run:
+    """A conversation in one world, told goal by goal."""
+
+    world: World
+    rng: random.Random
+    messages: list[Message] = field(default_factory=list)
+    asks: list[Ask] = field(default_factory=list)
+    said: Say | None = None
+
+    def play(self, goal: str, opening: str = "") -> None:
+        """Run one goal to its last word; `opening` stands before its request."""
+        script = self.world.module.GOALS[goal](self.world.state, self.rng)
+        ask = next(script)
+        self.asks.append(ask)
+        self.messages.append(Message("user", opening + ask.text))
+        step = next(script)
+        while isinstance(step, Act):
+            number = sum(len(m.tool_calls) for m in self.messages)
+            call = replace(step.call, id=f"call_{number}")
+            told = self.world.call(call)
+            self.messages.append(Message("assistant", thought=step.thought, tool_calls=(call,)))
+            self.messages.append(Message("tool", told, name=call.name, tool_call_id=call.id))
+            step = script.send(json.loads(told))
+        self.said = step
+        self.messages.append(Message("assistant", step.text, thought=step.thought))
+
+
+def _row(
+    spec: AgentSpec, pool: str, index: int, seed: int, run: Run, meta: dict[str, Any]
+) -> Trajectory:
+    anchors = run.asks[-1].anchors
+    meta |= {
         "wording": "template",
-        "anchors": ask.anchors,
-        "goal_name": goal,
-        "world": {"agent": spec.name, "seed": world_seed},
-        "goal": {"state": world.digest, "facts": list(said.facts)},
+        "anchors": anchors,
+        "goal": {"state": run.world.digest, "facts": list(run.said.facts)},
     }
     return finish(
         Trajectory(
-            messages=tuple(messages), tools=shuffled_tools(spec, rng), outcome=1.0, gold="[]",
-            source=f"agent/{spec.name}", source_id=f"{spec.name}-react-{seed}-{index}",
-            pool="synthetic.react", split="train", step="generate.react", seed=seed, meta=meta,
+            messages=tuple(run.messages), tools=shuffled_tools(spec, run.rng), outcome=1.0,
+            gold="[]", source=f"agent/{spec.name}", source_id=f"{spec.name}-{pool}-{seed}-{index}",
+            pool=f"synthetic.{pool}", split="train", step=f"generate.{pool}", seed=seed, meta=meta,
         )
     )  # fmt: skip
 
 
-def react(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
-    """`n` ReAct rows with distinct requests; [] for an agent without a world."""
+def _conversation(spec: AgentSpec, pool: str, index: int, seed: int, count: int) -> Trajectory:
+    """`count` goals one after another in one world."""
+    rng = random.Random(f"{seed}/{spec.name}/{pool}/{index}")
+    names = list(WORLDS[spec.name].GOALS)
+    goals = [names[index % len(names)]]
+    goals += rng.sample([n for n in names if n != goals[0]], count - 1)
+    world_seed = rng.randrange(10**9)
+    run = Run(World(spec.name, world_seed), rng)
+    for i, goal in enumerate(goals):
+        run.play(goal, rng.choice(THANKS) if i else "")
+    world = {"agent": spec.name, "seed": world_seed}
+    return _row(spec, pool, index, seed, run, {"goals": goals, "world": world})
+
+
+def _distinct(spec: AgentSpec, pool: str, n: int, seed: int, count: int) -> list[Trajectory]:
     if spec.name not in WORLDS:
         return []
-    out, seen = [], set()
-    for index in range(4 * n):
-        row = trajectory(spec, index, seed)
-        if len(out) < n and row.messages[0].content not in seen:
+    out: list[Trajectory] = []
+    seen: set[str] = set()
+    index = 0
+    while len(out) < n and index < 4 * n + 20:
+        row = _conversation(spec, pool, index, seed, count)
+        index += 1
+        if row.messages[0].content not in seen:
             seen.add(row.messages[0].content)
             out.append(row)
     return out
+
+
+def react(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
+    """`n` ReAct rows with distinct requests; [] for an agent without a world."""
+    return _distinct(spec, "react", n, seed, 1)
+
+
+def dialogue(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
+    """`n` rows in which the user has a second goal after the first, in the same world."""
+    return _distinct(spec, "dialogue", n, seed, 2)
 
 
 def depends(row: Trajectory, turn: int) -> bool:
@@ -77,32 +112,29 @@ def depends(row: Trajectory, turn: int) -> bool:
     said = " ".join(m.content for m in row.messages[:turn] if m.role == "user")
     seen = " ".join(m.content for m in row.messages[:turn] if m.role == "tool")
     values = [v for c in row.messages[turn].tool_calls for v in leaves(c.args)]
-    return any(
-        isinstance(v, str | int | float) and not isinstance(v, bool)
-        and survives(str(v), seen) and not survives(str(v), said)
-        for v in values
+    texts = [str(v) for v in values if isinstance(v, str | int | float)]
+    return any(survives(t, seen) and not survives(t, said) for t in texts)
+
+
+def _cut(row: Trajectory, turn: int) -> Trajectory:
+    """The row up to message `turn`, which alone carries loss, without thoughts."""
+    plain = [replace(m, thought="") for m in row.messages[: turn + 1]]
+    context = [replace(m, loss=False) if m.role == "assistant" else m for m in plain[:-1]]
+    meta = {k: v for k, v in row.meta.items() if k not in ("goal", "world")}
+    name = row.source_id.replace("-react-", "-dependent-")
+    return finish(
+        replace(
+            row, messages=(*context, plain[-1]), pool="synthetic.dependent", gold="", meta=meta,
+            step="generate.dependent", source_id=name,
+        )
     )  # fmt: skip
 
 
 def dependent(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
-    """`n` rows that end on a call with a value out of an earlier result, without thoughts.
-
-    The target is that call; the turns before it are context and carry no loss.
-    """
-    out: list[Trajectory] = []
-    for row in react(spec, 6 * n, seed):
+    """`n` rows that end on a call with a value out of an earlier result, without thoughts."""
+    out = []
+    for row in react(spec, 12 * n, seed):
         turns = [i for i, m in enumerate(row.messages) if m.tool_calls and depends(row, i)]
         if turns and len(out) < n:
-            last = turns[-1]
-            kept = [replace(m, thought="") for m in row.messages[: last + 1]]
-            kept = [replace(m, loss=False) if m.role == "assistant" else m for m in kept[:-1]] + kept[-1:]
-            meta = {k: v for k, v in row.meta.items() if k != "goal"}
-            out.append(
-                finish(
-                    replace(
-                        row, messages=tuple(kept), pool="synthetic.dependent", gold="", meta=meta,
-                        step="generate.dependent", source_id=row.source_id.replace("react", "dependent"),
-                    )
-                )
-            )  # fmt: skip
+            out.append(_cut(row, turns[-1]))
     return out

@@ -10,13 +10,22 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolSection
 from raytune_agents.agents.values import leaves, shown, value
-from raytune_agents.agents.wording import numbers, parts, slots, survives, typed
+from raytune_agents.agents.wording import (
+    SLOT,
+    Slot,
+    numbers,
+    parts,
+    slots,
+    survives,
+    typed,
+)
 from raytune_agents.records import Message, ToolCall, Trajectory, derive, finish
 
 STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with a capital
@@ -59,64 +68,64 @@ NEGATION = re.compile(
 # --- a call and the sentence that asks for it -----------------------------------------------
 
 
-def generic_requests(tool: ToolSection) -> list[str]:
-    """A wording made from the schema, for tools that bring none of their own."""
+def generic_request(tool: ToolSection, without: str = "") -> str:
+    """A wording from the schema, for tools that bring none; `without` leaves an argument out."""
     first = re.split(r"[.;:\n]", tool.description.strip(), maxsplit=1)[0].strip()
     verb, _, rest = first.partition(" ")
     if verb.endswith("s") and not verb.endswith("ss") and rest:
         verb = verb[:-2] if re.search(r"(ch|sh|x|ss)es$", verb) else verb[:-1]  # Gets -> get
-    wish = f"{verb[:1].lower()}{verb[1:]} {rest}".strip()
-    properties, required = tool.parameters["properties"], tool.parameters.get("required", [])
-    out = f"use {tool.name} to {wish}" if rest else f"use {tool.name}"
-    named = {name: name.replace("_", " ") for name in properties}
-    kept = [n for n in properties if n in required]
-    out += "".join(
-        f"{' with' if i == 0 else ' and'} {_clause(n, named, properties)}"
-        for i, n in enumerate(kept)
-    )
-    return [
-        out
-        + "".join(f"[, {_clause(n, named, properties)}]" for n in properties if n not in required)
-    ]
-
-
-def _clause(name: str, named: dict[str, str], properties: dict[str, Any]) -> str:
-    boolean = properties[name].get("type") == "boolean"
-    return f"{{{name}=true:{named[name]}}} on" if boolean else f"{named[name]} {{{name}}}"
+    wish = f" to {verb[:1].lower()}{verb[1:]} {rest}" if rest else ""
+    out = f"use {tool.name}{wish}"
+    required = tool.parameters.get("required", [])
+    link = " with"
+    for name, schema in tool.parameters["properties"].items():
+        words = name.replace("_", " ")
+        boolean = schema.get("type") == "boolean"
+        clause = f"{{{name}=true:{words}}} on" if boolean else f"{words} {{{name}}}"
+        if name != without:
+            out += f"{link} {clause}" if name in required else f"[, {clause}]"
+            link = " and" if name in required else link
+    return out
 
 
 def phrase(
-    tool: ToolSection, template: str, rng: random.Random, drop: str = ""
+    tool: ToolSection,
+    template: str,
+    rng: random.Random,
+    instead: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, dict[str, Any], dict[str, str]]:
     """One wording filled in: the sentence, its arguments, and the text that stands for each.
 
-    `drop` names a required argument to leave out of the sentence (see `dialogues.followup`).
+    An argument in `instead` is said with that text and gets no value.
     """
     properties = tool.parameters["properties"]
     args: dict[str, Any] = {}
-    anchors: dict[str, str] = {}
+    said: dict[str, str] = {}
     out = ""
     for text, optional in parts(template):
-        if optional and (rng.random() < 0.5 or any(s.arg == drop for s in slots(text))):
+        found = slots(text)
+        if optional and rng.random() < 0.5 and not any(s.arg in instead for s in found):
             continue
         cursor = 0
-        for slot, match in zip(slots(text), re.finditer(r"\{[^}]*\}", text)):
+        for slot, match in zip(found, SLOT.finditer(text)):
             out += text[cursor : match.start()]
             cursor = match.end()
-            schema = properties[slot.arg]
-            if slot.arg not in args:
-                args[slot.arg] = (
-                    value(slot.arg, schema, rng, tool.values.get(slot.arg, ()))
-                    if slot.fixed is None
-                    else typed(slot.fixed, schema)
-                )
-            word = slot.shown or shown(args[slot.arg])
-            anchors[slot.arg] = word
+            word = instead.get(slot.arg)
+            if word is None:
+                if slot.arg not in args:
+                    args[slot.arg] = _argument(tool, slot, properties[slot.arg], rng)
+                word = said[slot.arg] = slot.shown or shown(args[slot.arg])
             if re.search(r"\b[Aa] $", out) and word[:1].lower() in "aeio":
                 out = out[:-1] + "n "
             out += word
         out += text[cursor:]
-    return " ".join(out.split()), args, anchors
+    return " ".join(out.split()), args, said
+
+
+def _argument(tool: ToolSection, slot: Slot, schema: dict[str, Any], rng: random.Random) -> Any:
+    if slot.fixed is not None:
+        return typed(slot.fixed, schema)
+    return value(slot.arg, schema, rng, tool.values.get(slot.arg, ()))
 
 
 def styled(wish: str, rng: random.Random) -> tuple[str, str]:
@@ -128,7 +137,7 @@ def styled(wish: str, rng: random.Random) -> tuple[str, str]:
 
 def make_call(tool: ToolSection, rng: random.Random) -> tuple[str, ToolCall, dict[str, str]]:
     """A wish in words, the call it asks for, and its anchors. Arguments stand in schema order."""
-    template = rng.choice(tool.requests or generic_requests(tool))
+    template = rng.choice(tool.requests or [generic_request(tool)])
     wish, args, anchors = phrase(tool, template, rng)
     ordered = {k: args[k] for k in tool.parameters["properties"] if k in args}
     return wish, ToolCall(tool.name, json.dumps(ordered, ensure_ascii=False)), anchors
@@ -250,11 +259,32 @@ def _added(row: Trajectory, text: str) -> str:
     return next((v for v in enums if survives(v, text) and not survives(v, row.query)), "")
 
 
+def _reordered(row: Trajectory, text: str) -> bool:
+    """Whether values that could be taken for each other have changed their order.
+
+    These are free texts or numbers of one type in one call, and all values of several calls.
+    """
+    schemas = {t.name: t.schema.get("properties", {}) for t in row.tools}
+    groups: dict[Any, list[str]] = {}
+    for call in row.calls:
+        for name, item in call.args.items():
+            schema = schemas.get(call.name, {}).get(name, {})
+            if isinstance(item, bool) or (schema.get("enum") and len(row.calls) == 1):
+                continue
+            kind = "all" if len(row.calls) > 1 else (schema.get("type"), schema.get("format"))
+            groups.setdefault(str(kind), []).append(shown(item).lower())
+    old, new = row.query.lower(), text.lower()
+    return any(
+        len(set(group)) > 1 and sorted(group, key=old.find) != sorted(group, key=new.find)
+        for group in groups.values()
+    )
+
+
 def accept_paraphrase(row: Trajectory, text: str) -> tuple[Trajectory | None, str]:
     """The row with the model's wording, or (None, reason).
 
-    Reasons: empty, call_syntax, reply, length, identical, lost:VALUE, added:VALUE, negation,
-    drifted.
+    Reasons: empty, call_syntax, reply, length, identical, lost:VALUE, added:VALUE, reordered,
+    negation, drifted.
     """
     old, new = row.query, _clean(text)
     lost = next((a for a in anchors(row) if not survives(a, new)), None)
@@ -269,6 +299,7 @@ def accept_paraphrase(row: Trajectory, text: str) -> tuple[Trajectory | None, st
         == re.sub(r"\W+", " ", old).strip().lower(),
         f"lost:{lost}": lost is not None,
         f"added:{_added(row, new)}": bool(_added(row, new)),
+        "reordered": lost is None and _reordered(row, new),
         "negation": len(NEGATION.findall(new)) > len(NEGATION.findall(old)),
         "drifted": bool(own) and len(own & _words(new)) < 0.2 * len(own),
     }

@@ -7,16 +7,31 @@ generate step does), choosing how many of each go into training (`mix`).
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from raytune_agents.calls import fault_of, gold_of, judge, parse, render_calls
-from raytune_agents.negatives import answers
+from raytune_agents.calls import judge, parse, render_calls
+from raytune_agents.negatives import answers, trajectories
 from raytune_agents.negatives.answers import Fault
+from raytune_agents.negatives.naming import (
+    answer_fault,
+    answer_text,
+    gold_text,
+    trajectory_fault,
+)
 from raytune_agents.records import Message, Trajectory, derive
 
+TRAJECTORY_FAULTS: dict[str, Fault] = {  # they need a row that was run in a world
+    "wrong_order": trajectories.wrong_order,
+    "looping": trajectories.looping,
+    "premature_finish": trajectories.premature_finish,
+    "no_termination": trajectories.no_termination,
+    "no_recovery_after_error": trajectories.no_recovery_after_error,
+    "ignore_observation": trajectories.ignore_observation,
+    "fabricated_output": trajectories.fabricated_output,
+    "bad_thought": trajectories.bad_thought,
+}
 FAULTS: dict[str, Fault] = {
     "wrong_function": answers.wrong_function,
     "hallucinated_function": answers.hallucinated_function,
@@ -34,27 +49,23 @@ FAULTS: dict[str, Fault] = {
     "repeated_call": answers.repeated_call,
     "answered_directly": answers.answered_directly,
     "unneeded_call": answers.unneeded_call,
+    "should_ask_violated": answers.should_ask_violated,
+    "should_refuse_violated": answers.should_refuse_violated,
+    **TRAJECTORY_FAULTS,
 }
 TRIES = 8  # draws of an edit before a row counts as unfit for the fault
 
 
-def answer_text(message: Message) -> str:
-    """What a model would have written for this turn: prose, then its calls."""
-    return "\n".join(part for part in (message.content, render_calls(message.tool_calls)) if part)
-
-
-def gold_text(row: Trajectory) -> str:
-    """The row's gold as text; a negative must carry it, since its own turn is no gold any more."""
-    return row.gold or json.dumps(gold_of(row), ensure_ascii=False)
-
-
 def verified(row: Trajectory, bad: Trajectory, fault: str) -> str:
     """Why `bad` is no proper negative of `row`: still_right, named:OTHER; "" if it is one."""
-    text = answer_text(bad.target)
-    if judge(text, row).ok:
-        return "still_right"
-    named = fault_of(text, row)
-    return "" if named == fault else f"named:{named}"
+    if fault in TRAJECTORY_FAULTS:
+        named = trajectory_fault(bad, row)
+    else:
+        text = answer_text(bad.target)
+        named = "" if judge(text, row).ok else answer_fault(text, row)
+    if named == fault:
+        return ""
+    return f"named:{named}" if named else "still_right"
 
 
 def _negative(row: Trajectory, messages: tuple[Message, ...], fault: str, step: str, **changes):
@@ -69,10 +80,13 @@ def edit(row: Trajectory, fault: str, seed: int) -> tuple[Trajectory | None, str
 
     Reasons: not_a_positive (its own turn is not right), not_applicable, still_right (the edit
     landed on another allowed answer), named:OTHER (the checker sees another fault).
+    A row that was run in a world must be right as a whole.
     """
     if row.target is None and row.gold == "[]":  # any answer without a call is right
         row = replace(row, messages=(*row.messages, Message("assistant")))
     if row.target is None or not judge(answer_text(row.target), row).ok:
+        return None, "not_a_positive"
+    if "goal" in row.meta and trajectory_fault(row, row):
         return None, "not_a_positive"
     rng = random.Random(f"{seed}/{row.id}/{fault}")
     reason = "not_applicable"
@@ -91,7 +105,7 @@ def mined(row: Trajectory, text: str) -> Trajectory | None:
 
     The turn keeps the model's text byte for byte where it is not our own rendering of its calls.
     """
-    fault = fault_of(text, row)
+    fault = answer_fault(text, row)
     if not fault or fault == "bad_gold" or not text.strip():
         return None
     calls = parse(text).calls

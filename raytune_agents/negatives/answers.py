@@ -281,9 +281,25 @@ def answered_directly(row: Trajectory, rng: random.Random) -> Trajectory | None:
     return with_target(row, content=rng.choice(texts), tool_calls=())
 
 
+def _made_up(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    if row.target.tool_calls or not row.tools:
+        return None
+    name = row.meta.get("near") or rng.choice(row.tools).name
+    call = invented_call(row, name, rng, {})
+    return with_target(row, content="", thought="", tool_calls=(call,))
+
+
 def unneeded_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """No call is right here, but a tool is called with made-up arguments."""
-    if row.target.tool_calls or not row.tools or row.meta.get("ask"):
-        return None
-    call = invented_call(row, rng.choice(row.tools).name, rng, {})
-    return with_target(row, content="", tool_calls=(call,))
+    special = {"ask", "refuse", "goal"} & set(row.meta)
+    return None if special else _made_up(row, rng)
+
+
+def should_ask_violated(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """A required value is missing; instead of a question comes a call with an invented one."""
+    return _made_up(row, rng) if row.meta.get("ask") else None
+
+
+def should_refuse_violated(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """No tool can do what is asked; instead of a refusal comes a call."""
+    return _made_up(row, rng) if row.meta.get("refuse") else None

@@ -10,16 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytune_agents import agents
+from raytune_agents.agents.worlds import World, completed
 from raytune_agents.calls import fault_of, judge, parse, render_calls
+from raytune_agents.generate import dialogues
+from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import (
     FAULTS,
+    TRAJECTORY_FAULTS,
     answer_text,
     choose_faults,
     edit,
     fault_shares,
     gold_text,
     mined,
+    trajectory_fault,
 )
 from raytune_agents.negatives.values import mistyped, other_value
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
@@ -177,6 +182,67 @@ def test_near_misses_keep_or_change_the_type(item, seed):
         assert other != item
     wrong = mistyped(item, rng)
     assert wrong is None or type(wrong) is not type(item)
+
+
+RUNS = [row for name in agents.shipped() for row in react(agents.load(name), 20, 2)]
+OFTEN = {"wrong_order": 30, "looping": 120, "premature_finish": 90, "no_termination": 90,
+         "no_recovery_after_error": 20, "ignore_observation": 100, "fabricated_output": 80,
+         "bad_thought": 120}  # fmt: skip
+
+
+def test_good_runs_have_no_fault():
+    assert {trajectory_fault(row, row) for row in RUNS} == {""}
+
+
+@pytest.mark.parametrize("fault", TRAJECTORY_FAULTS)
+def test_trajectory_faults_are_real_runs_that_went_wrong(fault):
+    made = 0
+    for row in RUNS:
+        bad, reason = edit(row, fault, 3)
+        if bad is None:
+            assert reason.split(":")[0] in ("not_applicable", "still_right", "named")
+            continue
+        made += 1
+        assert trajectory_fault(bad, row) == fault
+        assert not completed(bad) or fault in ("looping", "wrong_order", "bad_thought")
+        world = World(bad.meta["world"]["agent"], bad.meta["world"]["seed"])
+        told = [world.call(c) for m in bad.messages for c in m.tool_calls]
+        seen = [m.content for m in bad.messages if m.role == "tool"]
+        assert seen == told[: len(seen)], "the world is never the liar"
+        assert bad.messages[-1].role == "assistant"
+        assert bad.messages[0] == row.messages[0]
+        assert (bad.pool, bad.parents, bad.outcome) == (f"negative.{fault}", (row.id,), 0.0)
+    assert made >= OFTEN[fault]
+
+
+def test_an_invented_observation_is_seen():
+    row = RUNS[0]
+    lie = [replace(m, content='{"ok": true}') if m.role == "tool" else m for m in row.messages]
+    assert trajectory_fault(replace(row, messages=tuple(lie)), row) == "unreal"
+    assert edit(replace(row, messages=tuple(lie)), "looping", 1) == (None, "not_a_positive")
+
+
+def test_trajectory_faults_need_a_world():
+    for fault in TRAJECTORY_FAULTS:
+        assert edit(ROWS[0], fault, 1) == (None, "not_applicable")
+
+
+def test_calls_where_a_question_or_refusal_is_right():
+    counts = Counter()
+    for name in agents.shipped():
+        spec = agents.load(name)
+        for row in [*dialogues.followup(spec, 20, 1), *dialogues.notool(spec, 24, 1)]:
+            for fault in ("should_ask_violated", "should_refuse_violated", "unneeded_call"):
+                bad, reason = edit(row, fault, 1)
+                if bad is None:
+                    assert reason == "not_applicable"
+                    continue
+                counts[fault] += 1
+                assert bad.target.tool_calls
+                assert not judge(answer_text(bad.target), row).ok
+    assert counts["should_ask_violated"] == 60
+    assert counts["should_refuse_violated"] == 72
+    assert counts["unneeded_call"] >= 12
 
 
 def test_bfcl_rows_admit_the_faults():

@@ -1,0 +1,311 @@
+"""New rows out of good ones: other names, other order, other candidates, same meaning.
+
+Masking and noise rename functions and parameters everywhere at once (tools, calls, gold), and the
+map is kept in `meta.mask`, so that `unmask` restores the row byte for byte. Sources: Hammer (arXiv
+2410.04587, section 3) for masking and irrelevance, RoTBench (arXiv 2401.08326, section 3) for
+noise. A row that could not be restored exactly gives None.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.agents.script import listed
+from raytune_agents.agents.values import shown
+from raytune_agents.agents.wording import survives
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, derive
+
+LETTERS = string.ascii_letters + string.digits + "_."
+STYLES = [
+    {"ensure_ascii": a, "separators": s} for a in (False, True) for s in ((", ", ": "), (",", ":"))
+]
+Names = dict[str, str]
+
+
+class Unusual(ValueError):
+    """JSON text that no style of `STYLES` writes byte for byte."""
+
+
+def rewritten(text: str, change: Callable[[Any], Any]) -> str:
+    """JSON text with its value changed, in the same style. Raises Unusual."""
+    value = json.loads(text)
+    for style in STYLES:
+        if json.dumps(value, **style) == text:
+            return json.dumps(change(value), **style)
+    raise Unusual(text[:80])
+
+
+# --- renaming -------------------------------------------------------------------------------------
+
+
+def _keys(item: dict[str, Any], names: Names) -> dict[str, Any]:
+    return {names.get(k, k): v for k, v in item.items()}
+
+
+def _schema(schema: dict[str, Any], names: Names) -> dict[str, Any]:
+    out = dict(schema)
+    if isinstance(schema.get("properties"), dict):
+        out["properties"] = _keys(schema["properties"], names)
+    if isinstance(schema.get("required"), list):
+        out["required"] = [names.get(r, r) for r in schema["required"]]
+    return out
+
+
+def rename(row: Trajectory, tools: Names, args: Mapping[str, Names]) -> Trajectory:
+    """The row with tools and their arguments under other names; `args` goes by the old tool name.
+
+    Text (requests, thoughts, descriptions, observations) stays. Raises Unusual.
+    """
+
+    def of(name: str) -> Names:
+        return args.get(name, {})
+
+    def call(c: ToolCall) -> ToolCall:
+        text = rewritten(c.arguments, lambda v: _keys(v, of(c.name)))
+        return replace(c, name=tools.get(c.name, c.name), arguments=text)
+
+    def tool(t: ToolSpec) -> ToolSpec:
+        text = rewritten(t.parameters, lambda v: _schema(v, of(t.name)))
+        return replace(t, name=tools.get(t.name, t.name), parameters=text)
+
+    def gold(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{tools.get(n, n): _keys(a, of(n)) for n, a in e.items()} for e in entries]
+
+    messages = tuple(
+        replace(m, name=tools.get(m.name, m.name), tool_calls=tuple(map(call, m.tool_calls)))
+        for m in row.messages
+    )
+    text = rewritten(row.gold, gold) if row.gold else ""
+    return replace(row, messages=messages, tools=tuple(map(tool, row.tools)), gold=text)
+
+
+def _value(old: Any, rng: random.Random) -> Any:
+    """Hammer's new default: an integer 1 to 4 larger, a float moved, a text of five letters."""
+    if isinstance(old, int):
+        return old + rng.randint(1, 4)
+    if isinstance(old, float):
+        return round(old + rng.random() + 0.01, 3)
+    return "".join(rng.choices(string.ascii_lowercase, k=5))
+
+
+def _silent_defaults(row: Trajectory, rng: random.Random) -> dict[str, dict[str, list[Any]]]:
+    """Tool -> argument -> [default, new one], where a call uses a default that nobody said."""
+    said = " ".join(m.content for m in row.messages if m.role == "user")
+    found: dict[str, dict[str, list[Any]]] = {}
+    for c in row.calls:
+        tool = next((t for t in row.tools if t.name == c.name), None)
+        properties = tool.schema.get("properties", {}) if tool else {}
+        for name, given in c.args.items():
+            old = properties.get(name, {}).get("default")
+            plain = type(old) in (int, float, str) and old != "" and "enum" not in properties[name]
+            used = plain and type(given) is type(old) and given == old
+            if used and not survives(shown(old), said):
+                found.setdefault(c.name, {})[name] = [old, _value(old, rng)]
+    return found
+
+
+def _other_defaults(row: Trajectory, found: Mapping[str, Mapping[str, list[Any]]]) -> Trajectory:
+    """The row with other defaults, in the schema, the calls and the gold. Raises Unusual."""
+
+    def swap(item: Any, pair: list[Any]) -> Any:
+        return pair[1] if type(item) is type(pair[0]) and item == pair[0] else item
+
+    def schema(value: dict[str, Any], pairs: Mapping[str, list[Any]]) -> dict[str, Any]:
+        properties = dict(value["properties"])
+        for name, pair in pairs.items():
+            detail = properties[name]
+            properties[name] = detail | {"default": swap(detail["default"], pair)}
+        return value | {"properties": properties}
+
+    def keyed(value: dict[str, Any], pairs: Mapping[str, list[Any]]) -> dict[str, Any]:
+        return {k: swap(v, pairs[k]) if k in pairs else v for k, v in value.items()}
+
+    def allowed(value: dict[str, Any], pairs: Mapping[str, list[Any]]) -> dict[str, Any]:
+        return {k: [swap(x, pairs[k]) for x in v] if k in pairs else v for k, v in value.items()}
+
+    def call(c: ToolCall) -> ToolCall:
+        pairs = found.get(c.name, {})
+        return replace(c, arguments=rewritten(c.arguments, lambda v: keyed(v, pairs)))
+
+    tools = tuple(
+        replace(t, parameters=rewritten(t.parameters, lambda v, n=t.name: schema(v, found[n])))
+        if t.name in found else t
+        for t in row.tools
+    )  # fmt: skip
+    messages = tuple(replace(m, tool_calls=tuple(map(call, m.tool_calls))) for m in row.messages)
+    gold = row.gold and rewritten(
+        row.gold, lambda es: [{n: allowed(a, found.get(n, {})) for n, a in e.items()} for e in es]
+    )
+    return replace(row, messages=messages, tools=tools, gold=gold)
+
+
+def _random_name(rng: random.Random, low: int, high: int) -> str:
+    return rng.choice(string.ascii_letters) + "".join(
+        rng.choices(LETTERS, k=rng.randint(low, high) - 1)
+    )
+
+
+def _distinct(names: Sequence[str], make: Callable[[str], str]) -> Names | None:
+    """old -> new with no two alike, or None where ten draws do not separate them."""
+    for _ in range(10):
+        out = {n: make(n) for n in names}
+        if len(set(out.values())) == len(out):
+            return out
+    return None
+
+
+def _renamed(
+    row: Trajectory,
+    pool: str,
+    make_tool: Callable[[str], str],
+    make_arg: Callable[[str], str],
+    found: dict,
+    **meta: Any,
+) -> Trajectory | None:
+    tools = _distinct([t.name for t in row.tools], make_tool)
+    args = {t.name: _distinct(list(t.schema.get("properties", {})), make_arg) for t in row.tools}
+    if not tools or any(a is None for a in args.values()):
+        return None
+    kept = row.meta | {"mask": {"tools": tools, "args": args, "defaults": found}} | meta
+    try:
+        made = replace(rename(_other_defaults(row, found), tools, args), meta=kept)
+        back = unmask(made)
+    except Unusual:
+        return None
+    if (back.messages, back.tools, back.gold) != (row.messages, row.tools, row.gold):
+        return None
+    return derive(
+        row, messages=made.messages, tools=made.tools, gold=made.gold, pool=pool, meta=kept,
+        step="generate.augment", outcome=row.outcome,
+    )  # fmt: skip
+
+
+def mask(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """Hammer: random names (functions 5-15 characters, parameters 4-10) and silent defaults."""
+    return _renamed(row, "synthetic.masked", lambda _: _random_name(rng, 5, 15),
+                    lambda _: _random_name(rng, 4, 10), _silent_defaults(row, rng))  # fmt: skip
+
+
+def unmask(row: Trajectory) -> Trajectory:
+    """The row before `mask` or `noise`: same messages, tools and gold, byte for byte."""
+    kept = row.meta["mask"]
+    tools = {new: old for old, new in kept["tools"].items()}
+    args = {
+        kept["tools"][tool]: {new: old for old, new in names.items()}
+        for tool, names in kept["args"].items()
+    }
+    back = {t: {a: [new, old] for a, (old, new) in d.items()} for t, d in kept["defaults"].items()}
+    meta = {k: v for k, v in row.meta.items() if k not in ("mask", "noise")}
+    return replace(_other_defaults(rename(row, tools, args), back), meta=meta)
+
+
+# --- noise ----------------------------------------------------------------------------------------
+
+
+def _slight(name: str, rng: random.Random) -> str:
+    """One letter inserted, left out or changed."""
+    at = rng.randrange(1, len(name)) if len(name) > 1 else 0
+    kind = rng.choice(["insert", "omit", "change"] if len(name) > 2 else ["insert", "change"])
+    middle = "" if kind == "omit" else rng.choice(string.ascii_lowercase)
+    return name[:at] + middle + name[at + (kind != "insert") :]
+
+
+def noise(row: Trajectory, rng: random.Random, level: str = "") -> Trajectory | None:
+    """RoTBench's noise in names: slight (a letter), medium (reversed or nonsense), heavy (exchanged
+    among the tools and among a tool's parameters), union (any of them); "" draws a level."""
+    level = level or rng.choice(["slight", "medium", "heavy", "union"])
+
+    def medium(name: str) -> str:
+        return name[::-1] if rng.random() < 0.5 else _random_name(rng, 5, 10)
+
+    if level == "heavy":
+        names = [t.name for t in row.tools]
+        mixed = dict(zip(names, rng.sample(names, len(names))))
+        orders = [list(t.schema.get("properties", {})) for t in row.tools]
+        swaps = iter([n for order in orders for n in rng.sample(order, len(order))])
+        return _renamed(row, "synthetic.noisy", lambda n: mixed[n], lambda _: next(swaps), {},
+                        noise=level)  # fmt: skip
+    make = {
+        "slight": lambda n: _slight(n, rng),
+        "medium": medium,
+        "union": lambda n: rng.choice([_slight(n, rng), medium(n), n]),
+    }[level]
+    return _renamed(row, "synthetic.noisy", make, make, {}, noise=level)
+
+
+# --- order and candidates -------------------------------------------------------------------------
+
+
+def shuffle(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """The same row with its tools in another order; None with fewer than two."""
+    if len(row.tools) < 2:
+        return None
+    order = list(row.tools)
+    while tuple(order) == row.tools:
+        rng.shuffle(order)
+    return derive(row, tools=tuple(order), pool="synthetic.shuffled", step="generate.augment",
+                  outcome=row.outcome)  # fmt: skip
+
+
+def reorder(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """The arguments of every call in another order; None where no call has two."""
+
+    def call(c: ToolCall) -> ToolCall:
+        items = list(c.args.items())
+        turn = rng.randrange(1, len(items)) if len(items) > 1 else 0
+        return replace(
+            c, arguments=rewritten(c.arguments, lambda _: dict(items[turn:] + items[:turn]))
+        )
+
+    if not any(len(c.args) > 1 for c in row.calls):
+        return None
+    try:
+        messages = tuple(
+            replace(m, tool_calls=tuple(map(call, m.tool_calls))) for m in row.messages
+        )
+    except Unusual:
+        return None
+    return derive(row, messages=messages, pool="synthetic.reordered", step="generate.augment",
+                  outcome=row.outcome)  # fmt: skip
+
+
+def distract(row: Trajectory, rng: random.Random, catalogue: Sequence[ToolSpec],
+             count: int = 3) -> Trajectory | None:  # fmt: skip
+    """`count` tools of the catalogue among the row's own; None where it has no new name."""
+    names = {t.name for t in row.tools}
+    others = list({t.name: t for t in catalogue if t.name not in names}.values())
+    if not others:
+        return None
+    tools = [*row.tools, *rng.sample(others, min(count, len(others)))]
+    rng.shuffle(tools)
+    return derive(row, tools=tuple(tools), pool="synthetic.distracted", step="generate.augment",
+                  outcome=row.outcome)  # fmt: skip
+
+
+def irrelevant(row: Trajectory, rng: random.Random, catalogue: Sequence[ToolSpec] = ()):
+    """The called tools are gone from the candidates, so no call is right and the answer says so.
+
+    Where no tool is left, three of the catalogue stand in; None where there is none either, or
+    where the tools were called before the last turn.
+    """
+    called = {c.name for c in row.target.tool_calls} if row.target else set()
+    if not called or len(row.calls) > len(row.target.tool_calls):
+        return None
+    left = [t for t in row.tools if t.name not in called]
+    others = [t for t in catalogue if t.name not in {x.name for x in row.tools}]
+    left = left or rng.sample(others, min(3, len(others)))
+    if not left:
+        return None
+    names = listed([t.name for t in left])
+    answer = rng.choice([f"None of my tools can do this. I have {names}.",
+                         f"I cannot do that with the tools at hand: {names}.",
+                         f"There is no fitting tool here; I only have {names}."])  # fmt: skip
+    meta = {k: v for k, v in row.meta.items() if k != "mask"} | {"refuse": "irrelevant"}
+    return derive(row, messages=(*row.prompt, Message("assistant", answer)), tools=tuple(left),
+                  gold="[]", pool="synthetic.irrelevant", step="generate.augment", outcome=1.0,
+                  meta=meta)  # fmt: skip

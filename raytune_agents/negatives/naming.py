@@ -1,0 +1,126 @@
+"""Naming what is wrong: a single answer by the checker, a whole trajectory by running it again.
+
+`trajectory_fault` knows no edit: it replays the calls, compares observations, state and facts, and
+reads the turns. A good trajectory has no name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+
+from raytune_agents.agents.values import leaves
+from raytune_agents.agents.wording import survives
+from raytune_agents.agents.worlds import World, completed
+from raytune_agents.calls import fault_of, gold_of, render_calls
+from raytune_agents.records import Message, ToolCall, Trajectory, canonical
+
+LOOP = 3  # identical calls in a row that count as a loop (AgentTuning, arXiv 2310.12823)
+TOKEN = re.compile(r"[\w.\-/]*\d[\w.\-/]*")  # what a fact with digits looks like
+
+
+def answer_text(message: Message) -> str:
+    """What a model would have written for this turn: prose, then its calls."""
+    return "\n".join(part for part in (message.content, render_calls(message.tool_calls)) if part)
+
+
+def gold_text(row: Trajectory) -> str:
+    """The row's gold as text; a negative must carry it, since its own turn is no gold any more."""
+    return row.gold or json.dumps(gold_of(row), ensure_ascii=False)
+
+
+def answer_fault(text: str, row: Trajectory) -> str:
+    """`calls.fault_of`, told apart where no call is right: the row's meta says whether the right
+    answer was a question (`ask`) or a refusal (`refuse`)."""
+    fault = fault_of(text, row)
+    if fault == "unneeded_call" and row.meta.get("ask"):
+        return "should_ask_violated"
+    if fault == "unneeded_call" and row.meta.get("refuse"):
+        return "should_refuse_violated"
+    return fault
+
+
+def _key(call: ToolCall) -> str:
+    return canonical([call.name, json.loads(call.arguments or "{}")])
+
+
+def _runs(keys: list[str]) -> int:
+    """The longest run of equal neighbours."""
+    best = run = 0
+    for i, key in enumerate(keys):
+        run = run + 1 if i and key == keys[i - 1] else 1
+        best = max(best, run)
+    return best
+
+
+def _real(row: Trajectory) -> bool:
+    """Whether every observation is what the world says to the call before it."""
+    world = World(row.meta["world"]["agent"], row.meta["world"]["seed"])
+    told = [world.call(c) for m in row.messages for c in m.tool_calls]
+    seen = [m.content for m in row.messages if m.role == "tool"]
+    return seen == told[: len(seen)]
+
+
+def _too_early(row: Trajectory) -> bool:
+    """Whether a call uses a value that only a later observation gives."""
+    for i, message in enumerate(row.messages):
+        before = " ".join(m.content for m in row.messages[:i])
+        after = " ".join(m.content for m in row.messages[i + 2 :] if m.role == "tool")
+        for value in (str(v) for c in message.tool_calls for v in leaves(c.args)):
+            if not survives(value, before) and survives(value, after):
+                return True
+    return False
+
+
+def _contradicts(row: Trajectory) -> bool:
+    """Whether a thought names a candidate that is not called, and not the one that is."""
+    for message in row.messages:
+        called = {c.name for c in message.tool_calls}
+        if message.thought and called:
+            named = {t.name for t in row.tools if survives(t.name, message.thought)}
+            if named and not named & called:
+                return True
+    return False
+
+
+def _repeats_error(row: Trajectory) -> bool:
+    """Whether a call that has just failed is made again unchanged."""
+    calls = [c for m in row.messages for c in m.tool_calls]
+    seen = [m.content for m in row.messages if m.role == "tool"]
+    return any(
+        text.startswith('{"error"') and _key(a) == _key(b)
+        for text, a, b in zip(seen, calls, calls[1:])
+    )
+
+
+def _invents(row: Trajectory) -> bool:
+    """Whether the last turn has a number or id that nobody said before."""
+    said = " ".join(m.content for m in row.prompt)
+    tokens = [t.strip(".-/") for t in TOKEN.findall(row.target.content)]
+    return any(not survives(t, said) for t in tokens)
+
+
+def trajectory_fault(row: Trajectory, twin: Trajectory) -> str:
+    """The fault of a run in a world; "" where right, "unreal" where an observation is made up.
+
+    `twin` is a run known to be good: it tells what a right order and the needed steps are.
+    """
+    if not _real(row):
+        return "unreal"
+    calls = [_key(c) for m in row.messages for c in m.tool_calls]
+    needed = [_key(c) for m in twin.messages for c in m.tool_calls]
+    done = completed(row)
+    if _runs(calls) >= LOOP:
+        return "looping"
+    if _repeats_error(row) and not done:
+        return "no_recovery_after_error"
+    if row.target is None or row.target.tool_calls:
+        return "no_termination" if calls[: len(needed)] == needed else "unfinished"
+    if calls != needed and Counter(calls) == Counter(needed) and (not done or _too_early(row)):
+        return "wrong_order"
+    if not done and calls == needed:
+        return "fabricated_output" if _invents(row) else "ignore_observation"
+    if not done:
+        return "premature_finish" if calls == needed[: len(calls)] else "goal_missed"
+    return "bad_thought" if _contradicts(row) else ""
