@@ -12,6 +12,7 @@ import json
 import re
 from typing import Any
 
+from raytune_agents.exports.openai import distinct
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
 NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
@@ -84,7 +85,7 @@ def write(row: Trajectory) -> dict[str, Any]:
     if row.tools:
         declared = [
             {"name": t.name, "description": t.description, "parameters": schema(t.schema)}
-            for t in row.tools
+            for t in distinct(row.tools)
         ]
         out["tools"] = [{"functionDeclarations": declared}]
     return out

@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -81,8 +81,17 @@ def message(m: Message, names: dict[str, str], thought: bool = False) -> dict[st
     return out
 
 
+def distinct(tools: tuple[ToolSpec, ...]) -> list[ToolSpec]:
+    """The tools without repetitions. Raises RecordError where two differ but share a name."""
+    found: dict[str, ToolSpec] = {}
+    for tool in tools:
+        if found.setdefault(tool.name, tool) != tool:
+            raise RecordError(f"two tools are called {tool.name[:40]!r}")
+    return list(found.values())
+
+
 def tools(row: Trajectory, names: dict[str, str]) -> list[dict[str, Any]]:
-    return [replace(t, name=names[t.name]).openai() for t in row.tools]
+    return [replace(t, name=names[t.name]).openai() for t in distinct(row.tools)]
 
 
 def write(row: Trajectory) -> dict[str, Any]:

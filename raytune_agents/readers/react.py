@@ -157,12 +157,12 @@ def conversation(row: Trajectory) -> list[dict[str, str]]:
 
 
 def split_text(text: str) -> tuple[list[Message], dict[str, str]]:
-    """`Thought: ... Action: ... Observation: ...` in one text -> turns, and what stands around
-    them.
-    """
-    body = text.rstrip("\n")
+    """Thought, Action and Observation lines of one text -> turns, and what stands around them."""
+    body = text.strip("\n")
+    front = text[: len(text) - len(text.lstrip("\n"))]
     parts = CUT.split(body)
-    lead = "" if re.match(rf"{THOUGHT}|{ACTION}|{SEEN.pattern}", parts[0]) else parts.pop(0)
+    agents = re.compile(rf"{THOUGHT}|{ACTION}|{SEEN.pattern}")
+    lead = parts.pop(0) if len(parts) > 1 and not agents.match(parts[0]) else ""
     turns: list[Message] = []
     for part in parts:
         role = "user" if SEEN.match(part) else "assistant"
@@ -172,13 +172,13 @@ def split_text(text: str) -> tuple[list[Message], dict[str, str]]:
             turns[-1] = replace(last, content=f"{last.content}\n{part}")
         else:
             turns.append(Message(role, part))
-    around = {"lead": lead, "tail": text[len(body) :]}
+    around = {"front": front, "lead": lead, "tail": text[len(front) + len(body) :]}
     return turns, {k: v for k, v in around.items() if v}
 
 
 def text(row: Trajectory) -> str:
-    """The one text that `split_text` read the row's turns from, letter for letter."""
-    first = next((i for i, m in enumerate(row.messages) if m.role == "assistant"), 0)
-    parts = [t["content"] for t in conversation(row)[first:]]
+    """The one text after the question that the row's turns were read from, letter for letter."""
+    parts = [t["content"] for t in conversation(row)[1:]]
     lead = row.meta.get("lead", "")
-    return "\n".join([lead] * bool(lead) + parts) + row.meta.get("tail", "")
+    inner = "\n".join([lead] * bool(lead) + parts)
+    return row.meta.get("front", "") + inner + row.meta.get("tail", "")

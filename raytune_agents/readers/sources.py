@@ -132,7 +132,9 @@ def hub_rows(path: str) -> Iterator[Found]:
             stream = builder.as_streaming_dataset(split=part)
             for number, row in enumerate(stream, 1):
                 yield f"{part}:{number}", row
-    except (OSError, ValueError, KeyError) as error:
+    except SourceError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(_hub_reason(path, error)) from None
 
 

@@ -263,3 +263,30 @@ def test_errors_cross_process_borders() -> None:
 
     error = pickle.loads(pickle.dumps(SourceError("a.jsonl line 3")))
     assert str(error) == "a.jsonl line 3"
+
+
+def test_a_hub_set_whose_files_disagree_in_their_columns(tmp_path: Path) -> None:
+    """Agent-FLAN's known cast error: some files say `type` where the others say `loss`."""
+    import datasets
+    from raytune_agents.readers.sources import hub_rows
+
+    turns = [("user", "q"), ("assistant", "a")]
+    for key in ("loss", "type"):
+        said = [{"role": r, "content": c, key: r == "assistant"} for r, c in turns]
+        rows = [{"id": f"{key}{i}", "conversation": said} for i in range(3)]
+        (tmp_path / f"{key}.jsonl").write_bytes(lines(*rows))
+    with pytest.raises(TypeError, match="cast"):
+        list(datasets.load_dataset(str(tmp_path), split="train", streaming=True))
+    found = list(hub_rows(str(tmp_path)))
+    assert [where for where, _ in found][::3] == ["loss.jsonl:1", "type.jsonl:1"]
+    kept = [t for where, raw in found for t in readers.read_row(raw, where)]
+    assert [[m.trained for m in t.messages] for t in kept] == [[False, True]] * 6
+
+
+def test_a_gated_hub_set_names_the_variable_to_set() -> None:
+    from datasets.exceptions import DatasetNotFoundError
+    from raytune_agents.readers.sources import _hub_reason
+
+    gated = DatasetNotFoundError("Dataset 'a/b' is a gated dataset on the Hub. Log in first.")
+    assert "set HF_TOKEN" in _hub_reason("a/b", gated)
+    assert "check the network" in _hub_reason("a/b", ConnectionError("no route"))

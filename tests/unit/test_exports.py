@@ -1,0 +1,394 @@
+"""Exported rows obey the providers' documented rules; presets, cards, plans and counts add up."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from raytune_agents import exports, readers
+from raytune_agents.config import ConfigError, ExportSection
+from raytune_agents.exports import splits
+from raytune_agents.exports.files import write_files
+from raytune_agents.exports.plan import plan, roughly
+from raytune_agents.readers.decode import file_rows
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory, finish
+
+DATA = Path(__file__).parents[2].parent / "shared/data"
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="shared/data is not here")
+SCHEMA = '{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}'
+
+
+def sample(i: int = 0, **more: Any) -> Trajectory:
+    messages = (
+        Message("system", "rules"),
+        Message("user", f"q{i}"),
+        Message("assistant", "", "think", (ToolCall.of("math.add", a=i), ToolCall("g", "{}"))),
+        Message("tool", "1", name="math.add"),
+        Message("tool", '{"x": 2}', name="g"),
+        Message("assistant", "done"),
+    )
+    tools = (ToolSpec("math.add", "adds", SCHEMA), ToolSpec("g", "gets"))
+    fields = {"source_id": str(i), "source": "agent/qa"} | more
+    return finish(Trajectory(messages, tools, **fields))
+
+
+# --- the providers' rules ------------------------------------------------------------------------
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def check_openai(row: dict[str, Any]) -> None:
+    """platform.openai.com: fine-tuning chat format."""
+    assert row.keys() <= {"messages", "tools", "parallel_tool_calls"}
+    waiting: set[str] = set()
+    for m in row["messages"]:
+        assert m["role"] in ("system", "user", "assistant", "tool")
+        if m["role"] == "tool":
+            waiting.remove(m["tool_call_id"])
+            assert m.keys() == {"role", "tool_call_id", "content"}
+            continue
+        assert not waiting, "calls without a result before the next turn"
+        if m["role"] == "assistant":
+            assert m.get("weight", 1) in (0, 1)
+            assert m.get("content") or m["tool_calls"]
+            for call in m.get("tool_calls", []):
+                assert call["type"] == "function"
+                assert NAME.fullmatch(call["function"]["name"])
+                assert isinstance(json.loads(call["function"]["arguments"]), dict)
+                assert call["id"] not in waiting
+                waiting.add(call["id"])
+        else:
+            assert "weight" not in m
+            assert isinstance(m["content"], str)
+    assert row["messages"][-1]["role"] == "assistant"
+    assert any(m["role"] == "assistant" and m.get("weight") != 0 for m in row["messages"])
+    names = [t["function"]["name"] for t in row.get("tools", [])]
+    assert len(set(names)) == len(names) <= 128
+    assert all(NAME.fullmatch(n) for n in names)
+    assert ("parallel_tool_calls" in row) == bool(names)
+    assert len(json.dumps(row)) / 4 < 65_536
+
+
+def check_gemini(row: dict[str, Any]) -> None:
+    """cloud.google.com: supervised tuning data, function calling."""
+    assert row.keys() <= {"systemInstruction", "contents", "tools"}
+    sides = [c["role"] for c in row["contents"]]
+    assert sides == ["user", "model"] * (len(sides) // 2)
+    asked: list[str] = []
+    for content in row["contents"]:
+        assert content["parts"]
+        for part in content["parts"]:
+            assert len(part.keys() & {"text", "functionCall", "functionResponse"}) == 1
+        seen = [p["functionResponse"]["name"] for p in content["parts"] if "functionResponse" in p]
+        assert seen in ([], asked)
+        asked = [p["functionCall"]["name"] for p in content["parts"] if "functionCall" in p]
+    declared = [f for t in row.get("tools", []) for f in t["functionDeclarations"]]
+
+    def schema(node: dict[str, Any]) -> None:
+        assert node.get("type", "STRING") in (
+            "STRING", "INTEGER", "NUMBER", "BOOLEAN", "ARRAY", "OBJECT")  # fmt: skip
+        assert not node.keys() & {"additionalProperties", "$defs", "$ref", "oneOf", "const"}
+        for part in [*node.get("properties", {}).values(), *node.get("anyOf", [])]:
+            schema(part)
+        if "items" in node:
+            schema(node["items"])
+
+    for f in declared:
+        assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", f["name"])
+        schema(f["parameters"])
+
+
+def check_sharegpt(row: dict[str, Any]) -> None:
+    """LLaMA-Factory data/README: human, observation at odd places, gpt, function_call at even."""
+    tags = [t["from"] for t in row["conversations"]]
+    assert len(tags) % 2 == 0
+    assert set(tags[0::2]) <= {"human", "observation"}
+    assert set(tags[1::2]) <= {"gpt", "function_call"}
+    for turn in row["conversations"]:
+        assert isinstance(turn["value"], str)
+        if turn["from"] == "function_call":
+            json.loads(re.sub(r"^<think>.*?</think>\s*", "", turn["value"], flags=re.DOTALL))
+    assert isinstance(json.loads(row.get("tools", "[]")), list)
+
+
+def check_agent_flan(row: dict[str, Any]) -> None:
+    assert row.keys() == {"id", "conversation"}
+    for turn in row["conversation"]:
+        assert turn.keys() == {"role", "content", "loss"}
+        assert turn["role"] in ("system", "user", "assistant")
+        assert not (turn["loss"] and turn["role"] != "assistant")
+
+
+def check_xlam(row: dict[str, Any]) -> None:
+    assert row.keys() == {"id", "query", "tools", "answers"}
+    assert all(isinstance(t["parameters"], dict) for t in json.loads(row["tools"]))
+    assert all(isinstance(a["arguments"], dict) for a in json.loads(row["answers"]))
+
+
+def check_trl(row: dict[str, Any]) -> None:
+    assert {"prompt", "completion"} <= row.keys() <= {"prompt", "completion", "tools", "label"}
+    assert row["prompt"]
+    assert [m["role"] for m in row["completion"]] == ["assistant"]
+    for m in row["prompt"] + row["completion"]:
+        assert isinstance(m["content"], str)
+        for call in m.get("tool_calls", []):
+            assert isinstance(call["function"]["arguments"], dict)
+
+
+def check_axolotl(row: dict[str, Any]) -> None:
+    assert all(isinstance(m["train"], bool) for m in row["messages"])
+    assert all(m["role"] == "assistant" for m in row["messages"] if m["train"])
+
+
+CHECKS = {
+    "openai": check_openai, "gemini": check_gemini, "sharegpt": check_sharegpt,
+    "agent_flan": check_agent_flan, "react": check_agent_flan, "xlam": check_xlam,
+    "trl": check_trl, "trl_label": check_trl, "axolotl": check_axolotl,
+}  # fmt: skip
+
+
+def test_every_writer_is_checked_and_says_what_it_loses() -> None:
+    assert CHECKS.keys() == exports.WRITERS.keys()
+    assert exports.LOSES.keys() == exports.WRITERS.keys() | exports.PAIR_WRITERS.keys()
+
+
+@pytest.mark.parametrize("name", [n for n in CHECKS if n != "xlam"])
+def test_a_row_with_everything(name: str) -> None:
+    written = exports.WRITERS[name](sample())
+    CHECKS[name](json.loads(json.dumps(written, allow_nan=False)))
+
+
+FILES = """
+xlam sharegpt_toolcalls openai_tools tau_bench swe_gym toolbench_dfs fireact_trajs agenttuning
+nemo_gym_rollouts bfcl mint when2call_pref
+""".split()  # noqa: SIM905
+REFUSED = {  # how many rows of a file a format cannot carry
+    ("openai", "xlam"): 1,  # two different tools of one name
+    ("xlam", "xlam"): 0,
+    ("sharegpt", "sharegpt_toolcalls"): 0,
+    ("gemini", "nemo_gym_rollouts"): 0,
+    ("agent_flan", "fireact_trajs"): 0,
+    ("openai", "bfcl"): 20,  # irrelevance rows have no answer
+}
+
+
+@needs_data
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("file", FILES)
+def test_real_rows_obey_the_rules_or_are_refused(name: str, file: str) -> None:
+    refused: Counter[str] = Counter()
+    for where, raw in file_rows(str(DATA / f"samples/{file}.jsonl")):
+        for row in readers.read_row(raw, where):
+            try:
+                written = exports.WRITERS[name](row)
+            except RecordError as error:
+                refused[str(error)] += 1
+                continue
+            CHECKS[name](json.loads(json.dumps(written, allow_nan=False)))
+    assert refused.total() == REFUSED.get((name, file), refused.total())
+
+
+def test_openai_details() -> None:
+    row = sample()
+    row = replace(row, messages=(*row.messages[:-1], Message("assistant", "no", loss=False),
+                                 Message("assistant", "done")))  # fmt: skip
+    written = exports.WRITERS["openai"](row)
+    call, other = written["messages"][2]["tool_calls"]
+    assert call["function"] == {"name": "math_add", "arguments": '{"a": 0}'}
+    assert [m.get("tool_call_id") for m in written["messages"][3:5]] == [call["id"], other["id"]]
+    assert [m.get("weight") for m in written["messages"]] == [None] * 5 + [0, None]
+    assert written["parallel_tool_calls"] is True
+    twins = replace(row, tools=(ToolSpec("a.b"), ToolSpec("a_b"), ToolSpec("a/b")))
+    names = [t["function"]["name"] for t in exports.WRITERS["openai"](twins)["tools"]]
+    assert names == ["a_b_2", "a_b", "a_b_3"]
+
+
+@pytest.mark.parametrize(("name", "messages", "reason"), [
+    ("openai", [("user", "q")], "no assistant turn"),
+    ("openai", [("tool", "x"), ("assistant", "a")], "follows no call"),
+    ("gemini", [("assistant", "a"), ("user", "q"), ("assistant", "a")], "first turn"),
+    ("gemini", [("user", "q"), ("system", "s"), ("assistant", "a")], "system turn"),
+    ("sharegpt", [("user", "q"), ("user", "r"), ("assistant", "a")], "take turns"),
+    ("sharegpt", [("user", "q")], "take turns"),
+    ("trl", [("user", "q")], "no assistant turn"),
+    ("xlam", [("user", "q"), ("assistant", "words")], "calls alone"),
+    ("xlam", [("system", "s"), ("user", "q"), ("assistant", "")], "one request"),
+])  # fmt: skip
+def test_what_a_format_cannot_carry_is_refused(name: str, messages: list, reason: str) -> None:
+    row = Trajectory(tuple(Message(r, c) for r, c in messages))
+    with pytest.raises(RecordError, match=reason):
+        exports.WRITERS[name](row)
+
+
+def test_untrained_turns_are_not_trained_by_formats_without_flags() -> None:
+    row = Trajectory((Message("user", "q"), Message("assistant", "a", loss=False),
+                      Message("user", "q"), Message("assistant", "b")))  # fmt: skip
+    for name in ("gemini", "sharegpt"):
+        with pytest.raises(RecordError, match="untrained"):
+            exports.WRITERS[name](row)
+    flags = [t["loss"] for t in exports.WRITERS["agent_flan"](row)["conversation"]]
+    assert flags == [False, False, False, True]
+
+
+def test_gemini_schema() -> None:
+    from raytune_agents.exports.gemini import schema
+
+    xs = {"type": "array", "items": {"type": "number"}}
+    properties = {"type": {"type": ["string", "null"]}, "xs": xs}
+    node = {"type": "object", "additionalProperties": False, "properties": properties}
+    assert schema(node) == {"type": "OBJECT", "properties": {
+        "type": {"type": "STRING", "nullable": True},
+        "xs": {"type": "ARRAY", "items": {"type": "NUMBER"}}}}  # fmt: skip
+
+
+def test_pairs_share_their_prompt() -> None:
+    good = sample()
+    call = Message("assistant", "", "", (ToolCall.of("math.add", a=9),))
+    bad = replace(good, messages=(*good.messages[:2], call))
+    written = exports.PAIR_WRITERS["trl_pairs"](good, bad)
+    assert [len(written[k]) for k in ("prompt", "chosen", "rejected")] == [2, 4, 1]
+    back_good, back_bad = readers.read_row(json.loads(json.dumps(written)), "f:1")
+    assert [m.content for m in back_good.messages] == [m.content for m in good.messages]
+    assert back_bad.calls[-1].args == {"a": 9}
+    with pytest.raises(RecordError, match="no prompt in common"):
+        exports.PAIR_WRITERS["trl_pairs"](good, Trajectory((Message("assistant", "x"),)))
+
+
+@pytest.mark.parametrize("name", ["opanai", "no.such:f", "json:nothing"])
+def test_unknown_writer(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"export.format="):
+        exports.resolve(name)
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def read_back(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_files_summary_and_card(tmp_path: Path) -> None:
+    rows = [sample(i) for i in range(20)]
+    rows += [sample(100, reject_reason="too_long:9"), sample(101, split="test_seen"),
+             sample(102, outcome=0.0), sample(103, fault="wrong_value"),
+             replace(sample(104), messages=(Message("user", "q"),))]  # fmt: skip
+    summary = write_files(rows, tmp_path, ExportSection(val_share=0.25))
+    assert json.loads((tmp_path / "dataset_summary.json").read_text()) == summary
+    assert summary["rows_in"] == 25 == summary["rows_out"] + sum(summary["left_out"].values())
+    assert summary["left_out"] == {
+        "a wrong answer, and no label or marker that says so": 2, "too_long": 1, "test row": 1,
+        "no assistant turn to train on at the end": 1}  # fmt: skip
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"train.jsonl", "val.jsonl", "dataset_summary.json", "README.md"}
+    written = {n: read_back(tmp_path / n) for n in ("train.jsonl", "val.jsonl")}
+    assert {n: len(v) for n, v in written.items()} == {
+        n: f["rows"] for n, f in summary["files"].items()}  # fmt: skip
+    for row in [*written["train.jsonl"], *written["val.jsonl"]]:
+        check_openai(row)
+    head = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])
+    assert head["configs"][0]["data_files"] == [
+        {"split": "train", "path": "train.jsonl"},
+        {"split": "validation", "path": "val.jsonl"},
+    ]
+    again = write_files(rows[::-1], tmp_path, ExportSection(val_share=0.25))
+    assert again["files"] == summary["files"]  # the same bytes, whatever the order
+
+
+def test_marked_val_rows_and_families(tmp_path: Path) -> None:
+    rows = [sample(i, split="val" if i < 3 else "train") for i in range(10)]
+    train, val = splits.cut(rows, 3, seed=1)
+    assert {r.id for r in val} == {r.id for r in rows[:3]}
+    twins = [sample(i + 50, parents=(rows[i].id,)) for i in range(10)]
+    free = [replace(r, split="") for r in rows] + twins
+    train, val = splits.cut(free, 6, seed=1)
+    assert len(val) == 6
+    sides = {r.id: "val" for r in val} | {r.id: "train" for r in train}
+    assert all(sides[t.id] == sides[t.parents[0]] for t in twins)
+
+
+def test_wrong_answers_only_with_labels_or_markers(tmp_path: Path) -> None:
+    good = [sample(i) for i in range(4)]
+    bad = [sample(i + 10, fault="wrong_value", outcome=0.0, pool="negative.wrong_value",
+                  parents=(good[i].id,)) for i in range(4)]  # fmt: skip
+    bad = [
+        finish(replace(b, messages=(*b.messages[:-1], Message("assistant", "wrong")))) for b in bad
+    ]
+    rows = good + bad
+
+    def written(format: str, **more: Any) -> list[dict[str, Any]]:
+        write_files(rows, tmp_path / format, ExportSection(format=format, val_share=0.0), **more)
+        return read_back(tmp_path / format / "train.jsonl")
+
+    assert len(written("openai")) == 4
+    marked = written("openai", markers=("RIGHT", "WRONG"))
+    marks = Counter((m["messages"][1]["content"].split("\n")[1], m["messages"][-1]["content"])
+                    for m in marked)  # fmt: skip
+    assert marks == {("RIGHT", "done"): 4, ("WRONG", "wrong"): 4}
+    assert Counter(r["label"] for r in written("trl_label")) == {True: 4, False: 4}
+    pairs = written("trl_pairs")
+    assert [(p["chosen"][-1]["content"], p["rejected"][-1]["content"]) for p in pairs] == [
+        ("done", "wrong")] * 4  # fmt: skip
+
+
+def agents_pool(n: int) -> list[Trajectory]:
+    kinds = ["synthetic.tflan"] * n + ["synthetic.react"] * n + ["negative.wrong_value"] * n
+    return [sample(i, source=f"agent/{name}", pool=kind)
+            for name in ("qa", "legal") for i, kind in enumerate(kinds)]  # fmt: skip
+
+
+def test_preset_agent_flan() -> None:
+    parts = splits.agent_flan(agents_pool(400), scale=1.0, seed=3)
+    assert {k: len(v) for k, v in parts.files.items()} == {
+        "legal_train": 480, "legal_val": 120, "qa_train": 480, "qa_val": 120}  # fmt: skip
+    for agent in ("legal", "qa"):
+        both = parts.files[f"{agent}_train"] + parts.files[f"{agent}_val"]
+        assert Counter(splits.kind(r) for r in both) == splits.AGENT_FLAN
+        assert len({r.id for r in both}) == 600
+    assert parts.missing == {}
+    assert parts.left_out == {"more than the preset takes": 2 * 600}
+    small = splits.agent_flan(agents_pool(400), scale=0.1, seed=3)
+    assert {k: len(v) for k, v in small.files.items()} == {
+        "legal_train": 48, "legal_val": 12, "qa_train": 48, "qa_val": 12}  # fmt: skip
+    other = splits.agent_flan(agents_pool(400), scale=1.0, seed=4)
+    assert [r.id for r in other.files["qa_val"]] != [r.id for r in parts.files["qa_val"]]
+    short = splits.agent_flan(agents_pool(250), scale=1.0, seed=3)
+    assert short.missing == {"legal.react": 50, "qa.react": 50}
+
+
+def test_preset_files(tmp_path: Path) -> None:
+    section = ExportSection(format="agent_flan", preset="agent_flan", scale=0.1)
+    summary = write_files(agents_pool(40), tmp_path, section, markers=("RIGHT", "WRONG"))
+    assert summary["rows_out"] == 2 * 60
+    assert summary["rows_in"] == 240 == 120 + sum(summary["left_out"].values())
+    for row in read_back(tmp_path / "qa_train.jsonl"):
+        check_agent_flan(row)
+    head = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])
+    assert [c["config_name"] for c in head["configs"]] == ["legal", "qa"]
+
+
+# --- plans ---------------------------------------------------------------------------------------
+
+
+def test_plan_of_hosted_tuning() -> None:
+    price = {"model": "m", "usd_per_mtok": 3.0, "epochs": 2, "mtok_per_hour": 0.5}
+    section = ExportSection(prices={"openai": price | {"as_of": "2025-10"}})
+    rows = [sample(i) for i in range(12)] + [sample(99, outcome=0.0)]
+    made = plan(rows, "openai", section, count=lambda text: 1_000)
+    assert (made.rows, made.tokens, made.problems) == (12, 12_000, [])
+    assert made.usd == pytest.approx(12_000 * 2 / 1e6 * 3.0)
+    assert made.hours == pytest.approx(12_000 * 2 / 1e6 / 0.5)
+    assert made.left_out == {"a wrong answer": 1}
+    assert "0.07 USD (table of 2025-10" in "\n".join(made.lines())
+    long = plan(rows[:3], "openai", section, count=lambda text: 70_000)
+    assert long.problems == ["3 rows, fewer than 10", "3 rows are longer than 65,536 tokens"]
+    with pytest.raises(ConfigError, match="gemini"):
+        plan(rows, "gemini", section)
+    assert plan(rows, "gemini", ExportSection()).problems == ["12 rows, fewer than 100"]
+    assert [roughly(t) for t in ("", "abcd", "abcde")] == [0, 1, 2]
