@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import random
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, SchemaError
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raytune_agents.agents.values import fill
 from raytune_agents.agents.wording import problems, slots
@@ -116,6 +117,8 @@ class ExampleSection(Section):
 
 
 class AgentSpec(Section):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="short name; part of `source`"
     )
@@ -150,6 +153,7 @@ class AgentSpec(Section):
         return {t.name: t for t in self.tools}[name]
 
 
+@cache
 def shipped() -> list[str]:
     """Names of the specs that come with the package."""
     return sorted(p.stem for p in FOLDER.glob("*.yaml"))
@@ -188,11 +192,22 @@ def parse(tree: Any, path: str = "spec") -> AgentSpec:
 def load(name_or_path: str | Path) -> AgentSpec:
     """A shipped spec by name, or a YAML or JSON file by path. Raises ConfigError."""
     text = str(name_or_path)
-    path = FOLDER / f"{text}.yaml" if text in shipped() else Path(text)
+    if text in shipped():
+        return _shipped(text)
+    path = Path(text)
     if not path.is_file():
         near = get_close_matches(text, shipped(), 1)
         hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(shipped())}"
         raise ConfigError(f"agent {text!r} is neither a shipped spec nor a file; {hint}")
+    return _read(path, text)
+
+
+@cache
+def _shipped(name: str) -> AgentSpec:
+    return _read(FOLDER / f"{name}.yaml", name)
+
+
+def _read(path: Path, text: str) -> AgentSpec:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
