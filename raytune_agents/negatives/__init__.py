@@ -1,8 +1,9 @@
 """Negatives: good rows with one fault put in, and the model's own failures named by their fault.
 
-`FAULTS` is the table of faults, name -> edit. No edit is trusted: `edit` keeps a row only where our
-checker calls its answer wrong and names the same fault. Left out: asking a model for answers (the
-generate step does), choosing how many of each go into training (`mix`).
+`FAULTS` is the table of faults, name -> edit. No edit is trusted: `edit` keeps a row only where
+our checker calls its answer wrong and names the same fault. `meta.grade` in [0, 1) says how nearly
+right a negative is (NAT-k). Left out: asking a model for answers (the generate step does),
+choosing how many of each go into training (`mix`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 from raytune_agents.calls import judge, parse, render_calls
 from raytune_agents.negatives import answers, trajectories
 from raytune_agents.negatives.answers import Fault
+from raytune_agents.negatives.grades import answer_grade, run_grade
 from raytune_agents.negatives.naming import (
     answer_fault,
     answer_text,
@@ -68,10 +70,17 @@ def verified(row: Trajectory, bad: Trajectory, fault: str) -> str:
     return f"named:{named}" if named else "still_right"
 
 
-def _negative(row: Trajectory, messages: tuple[Message, ...], fault: str, step: str, **changes):
+def _negative(
+    row: Trajectory, messages: tuple[Message, ...], fault: str, step: str, seed: int = 0
+) -> Trajectory:
+    bad = replace(row, messages=messages)
+    if fault in TRAJECTORY_FAULTS:
+        grade = run_grade(bad, row)
+    else:
+        grade = answer_grade(answer_text(bad.target), row)
     return derive(
-        row, messages=messages, pool=f"negative.{fault}", fault=fault, outcome=0.0,
-        gold=gold_text(row), step=step, **changes,
+        row, messages=messages, pool=f"negative.{fault}", fault=fault, outcome=0.0, seed=seed,
+        gold=gold_text(row), step=step, meta=row.meta | {"grade": round(grade, 4)},
     )  # fmt: skip
 
 
@@ -96,7 +105,7 @@ def edit(row: Trajectory, fault: str, seed: int) -> tuple[Trajectory | None, str
             continue
         reason = verified(row, bad, fault)
         if not reason:
-            return _negative(row, bad.messages, fault, "negatives.edit", seed=seed), ""
+            return _negative(row, bad.messages, fault, "negatives.edit", seed), ""
     return None, reason
 
 

@@ -1,0 +1,66 @@
+"""How nearly right a failure is, in [0, 1): the grade that NAT-k groups negatives by.
+
+A single answer: S / Smax of ToolRL (arXiv 2504.13958, section 3.2): names, argument names and
+values that agree. A run in a world: the share of needed calls and of a right last answer. Right
+answers are 1, wrong ones at most 0.99.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from raytune_agents.agents.wording import survives
+from raytune_agents.calls import gold_of, judge, parse
+from raytune_agents.records import Trajectory, canonical
+
+MOST = 0.99
+
+
+def jaccard(a: Counter, b: Counter) -> float:
+    """Size of the intersection over size of the union of two multisets; 1 where both are empty."""
+    union = (a | b).total()
+    return (a & b).total() / union if union else 1.0
+
+
+def _match(given: dict[str, Any], allowed: dict[str, list[Any]]) -> float:
+    """Argument names' Jaccard plus the number of allowed values, for one pair of calls."""
+    keys = jaccard(Counter(list(given)), Counter(list(allowed)))
+    return keys + sum(k in given and given[k] in values for k, values in allowed.items())
+
+
+def answer_grade(text: str, row: Trajectory) -> float:
+    """S / Smax of an answer against the row's gold; Smax = 1 + sum over gold calls of 1 +
+    #arguments.
+
+    An unreadable answer, prose where a call is due and a call where none is due are 0. Gold calls
+    take the best free call of their name, one after another.
+    """
+    if judge(text, row).ok:
+        return 1.0
+    gold = [(name, allowed) for entry in gold_of(row) for name, allowed in entry.items()]
+    calls = parse(text).calls
+    if not gold or not calls:
+        return 0.0
+    names = jaccard(Counter(c.name for c in calls), Counter(name for name, _ in gold))
+    score, free = names, list(calls)
+    for name, allowed in gold:
+        same = [c for c in free if c.name == name]
+        if same:
+            best = max(same, key=lambda c: _match(c.args, allowed))
+            score += _match(best.args, allowed)
+            free.remove(best)
+    most = 1.0 + sum(1 + len(allowed) for _, allowed in gold)
+    return min(MOST, score / most)
+
+
+def run_grade(row: Trajectory, twin: Trajectory) -> float:
+    """The share of calls that the twin made too (multisets, Jaccard), and of a last answer that
+    says the twin's facts, the answer weighing as one call. At most 0.99: the run is known to be
+    wrong."""
+    made = Counter(canonical([c.name, c.arguments]) for c in row.calls)
+    needed = Counter(canonical([c.name, c.arguments]) for c in twin.calls)
+    last = row.target.content if row.target and not row.target.tool_calls else ""
+    said = bool(last) and all(survives(f, last) for f in twin.meta["goal"]["facts"])
+    union = (made | needed).total() + 1
+    return min(MOST, ((made & needed).total() + said) / union)

@@ -1,0 +1,150 @@
+"""Pairs for preference methods, as two rows of which the rejected one has the chosen one as
+parent.
+
+Three kinds: `minimal` (a negative and the positive it was edited from), `outcome` (success and
+failure at one task, the rules of ETO, arXiv 2403.02502, section 3.2) and `step` (the first turn on
+which a failure leaves a success; Step-level DPO as in IPR, arXiv 2406.11176). What a method does
+with a pair is `train.dpo`'s part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from raytune_agents.negatives.naming import answer_text, gold_text
+from raytune_agents.records import Message, Trajectory, derive
+
+MORE_ROUNDS = 5  # rounds by which a rejected run may be longer than the chosen one (ETO)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`shared` is the number of messages both rows begin with: the prompt."""
+
+    chosen: Trajectory
+    rejected: Trajectory
+    kind: str
+    shared: int
+
+
+def _says(message: Message) -> tuple[str, str, str]:
+    return message.role, message.thought, answer_text(message)
+
+
+def shared_prompt(a: Trajectory, b: Trajectory) -> int:
+    """How many messages two rows begin with in common."""
+    count = 0
+    for x, y in zip(a.messages, b.messages):
+        if _says(x) != _says(y):
+            break
+        count += 1
+    return count
+
+
+def ended(row: Trajectory, rounds: int | None = None) -> Trajectory | None:
+    """The row cut after at most `rounds` assistant turns and before trailing environment turns;
+    None where no assistant turn is left."""
+    turns = [i for i, m in enumerate(row.messages) if m.role == "assistant"][:rounds]
+    return replace(row, messages=row.messages[: turns[-1] + 1]) if turns else None
+
+
+def _pair(chosen: Trajectory, rejected: Trajectory, kind: str) -> Pair | None:
+    """The pair with its link; None where the sides agree or share no request."""
+    shared = shared_prompt(chosen, rejected)
+    prompt = chosen.messages[:shared]
+    if not any(m.role == "user" for m in prompt):
+        return None
+    if shared == min(len(chosen.messages), len(rejected.messages)):
+        return None  # equal, or one is the start of the other: nothing to prefer
+    if chosen.messages[shared].role != "assistant" or rejected.messages[shared].role != "assistant":
+        return None  # the environment differs, not the agent
+    if chosen.id not in rejected.parents:
+        rejected = replace(rejected, parents=(chosen.id, *rejected.parents))
+    return Pair(chosen, rejected, kind, shared)
+
+
+def minimal(rows: Iterable[Trajectory]) -> list[Pair]:
+    """Every negative with the parent it was made from, where that is among the rows."""
+    rows = list(rows)
+    by_id = {r.id: r for r in rows}
+    pairs = [
+        _pair(by_id[p], bad, "minimal")
+        for bad in rows if bad.fault
+        for p in bad.parents[:1] if p in by_id and not by_id[p].fault
+    ]  # fmt: skip
+    return [p for p in pairs if p is not None]
+
+
+def outcome_pair(a: Trajectory, b: Trajectory) -> Pair | None:
+    """The better of two runs of one task against the worse; None where they tie or a reward is
+    unknown.
+
+    Both ends are assistant turns, and the rejected run is at most five rounds longer.
+    """
+    if a.outcome is None or b.outcome is None or a.outcome == b.outcome:
+        return None
+    good, bad = (a, b) if a.outcome > b.outcome else (b, a)
+    good, rounds = ended(good), sum(m.role == "assistant" for m in good.messages)
+    bad = ended(bad, rounds + MORE_ROUNDS)
+    return _pair(good, bad, "outcome") if good and bad else None
+
+
+def task_key(row: Trajectory) -> tuple[str, str]:
+    """What makes two runs runs of one task: the source and the first request."""
+    return row.source, next((m.content for m in row.messages if m.role == "user"), "")
+
+
+def outcome(
+    rows: Iterable[Trajectory], key: Callable[[Trajectory], object] = task_key
+) -> list[Pair]:
+    """Every failure of a task with its best run (ETO): ties and unknown rewards give none."""
+    tasks: dict[object, list[Trajectory]] = {}
+    for row in rows:
+        tasks.setdefault(key(row), []).append(row)
+    out = []
+    for runs in tasks.values():
+        known = [r for r in runs if r.outcome is not None]
+        if known:
+            best = max(known, key=lambda r: r.outcome)
+            pairs = (outcome_pair(best, r) for r in known if r is not best)
+            out += [p for p in pairs if p is not None]
+    return out
+
+
+def step_rows(row: Trajectory) -> list[Trajectory]:
+    """One row for each assistant turn: it is the target, and the turns before it carry no loss."""
+    out = []
+    for i, message in enumerate(row.messages):
+        if message.role == "assistant" and message.loss is not False:
+            before = [
+                replace(m, loss=False) if m.role == "assistant" else m for m in row.messages[:i]
+            ]
+            meta = {k: v for k, v in row.meta.items() if k not in ("goal", "world")}
+            gold = row.gold if i == len(row.messages) - 1 else ""
+            out.append(
+                derive(row, messages=(*before, message), gold=gold, meta=meta, outcome=row.outcome)
+            )
+    return out
+
+
+def step_pair(pair: Pair) -> Pair:
+    """The pair cut to the first turn on which its sides differ, with the common turns as prompt."""
+
+    def cut(row: Trajectory, parents: tuple[str, ...], gold: str) -> Trajectory:
+        before = [replace(m, loss=False) if m.role == "assistant" else m
+                  for m in row.messages[: pair.shared]]  # fmt: skip
+        meta = {k: v for k, v in row.meta.items() if k not in ("goal", "world")}
+        messages = (*before, row.messages[pair.shared])
+        return derive(
+            row, messages=messages, parents=parents, meta=meta, gold=gold, outcome=row.outcome
+        )
+
+    chosen = cut(pair.chosen, (pair.chosen.id,), "")
+    rejected = cut(pair.rejected, (chosen.id, pair.rejected.id), gold_text(chosen))
+    return Pair(chosen, rejected, "step", pair.shared)
+
+
+def stepwise(pairs: Iterable[Pair]) -> list[Pair]:
+    """Step-level pairs of run-level ones."""
+    return [step_pair(p) for p in pairs]
