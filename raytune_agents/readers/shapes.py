@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 from typing import Any
@@ -78,8 +77,11 @@ def _schema_of(word: str, left: int = 8) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4096)
-def _type_words(text: str) -> tuple[str, bool]:
-    """`"List[int], optional"` -> (JSON Schema text, optional)."""
+def type_schema(text: str) -> tuple[dict[str, Any], bool]:
+    """A source's type word as JSON Schema, and whether it says optional: "List[int], optional".
+
+    An unknown word gives {}: any value. Cached: the schema must not be changed.
+    """
     optional = bool(re.search(r"\boptional\b", text, re.IGNORECASE))
     words = [
         w for w in _split_top(text)
@@ -87,17 +89,7 @@ def _type_words(text: str) -> tuple[str, bool]:
     ]  # fmt: skip
     options = [_schema_of(w) for w in words]
     schema = {"anyOf": options} if len(options) > 1 else options[0] if options else {}
-    return json.dumps(schema), optional
-
-
-def type_schema(text: str) -> tuple[dict[str, Any], bool]:
-    """A source's type word as JSON Schema, and whether it says optional: "str, optional",
-    "List[int]".
-
-    An unknown word gives {}: any value.
-    """
-    schema, optional = _type_words(text)
-    return json.loads(schema), optional
+    return schema, optional
 
 
 NULLABLE = ("default", "const", "example", "examples")
@@ -204,12 +196,11 @@ def tool_of(item: Any, raw: str = "") -> ToolSpec:
     return ToolSpec(function["name"], text_of(function.get("description")), text)
 
 
-def _sliced(item: dict[str, tuple[Any, str]], key: str) -> tuple[dict[str, Any], str]:
-    """An object of `raw_items` as its value, and the text of its `key` (also inside `function`)."""
-    inner = item
-    if "function" in item and isinstance(item["function"][0], dict):
-        inner = next(raw_items(f"[{item['function'][1]}]"))
-    return {k: v for k, (v, _) in item.items()}, inner[key][1] if key in inner else ""
+def _sliced(item: dict[str, Any], raws: dict[str, str], key: str) -> tuple[dict[str, Any], str]:
+    """An object and the text that its `key` had, also inside `function`."""
+    if isinstance(item.get("function"), dict):
+        [(_, raws)] = raw_items(f"[{raws['function']}]")
+    return item, raws.get(key, "")
 
 
 def _listed(value: Any, key: str) -> list[tuple[Any, str]]:
@@ -219,7 +210,8 @@ def _listed(value: Any, key: str) -> list[tuple[Any, str]]:
     if isinstance(value, str):
         text = value.strip()
         try:
-            return [_sliced(i, key) for i in raw_items(text if text[:1] == "[" else f"[{text}]")]
+            listed = raw_items(text if text[:1] == "[" else f"[{text}]")
+            return [_sliced(item, raws, key) for item, raws in listed]
         except RecordError as error:
             if not str(error).startswith(("not JSON", "a list of objects")):
                 raise

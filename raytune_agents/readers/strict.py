@@ -10,7 +10,9 @@ from __future__ import annotations
 import ast
 import json
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from raytune_agents.records import RecordError
@@ -52,11 +54,27 @@ class Decoder:
         return value
 
     def decode(self, text: str, at: int = 0) -> tuple[Any, int]:
+        """(value, where it ends). Raises ValueError; `flaw` is of this call alone."""
         self.flaw = ""
+        return self.go_on(text, at)
+
+    def go_on(self, text: str, at: int) -> tuple[Any, int]:
+        """`decode` that keeps the flaw of earlier calls."""
         try:
             return self._scan(text, at)
         except StopIteration as stop:
             raise json.JSONDecodeError("a JSON value was expected", text, stop.value) from None
+
+
+_LOCAL = threading.local()
+
+
+def _decoder() -> Decoder:
+    """This thread's decoder: making one costs as much as decoding a small row."""
+    if not hasattr(_LOCAL, "decoder"):
+        _LOCAL.decoder = Decoder()
+    _LOCAL.decoder.flaw = ""
+    return _LOCAL.decoder
 
 
 def depth_of(value: Any) -> int:
@@ -86,19 +104,30 @@ def check(value: Any, text: str, flaw: str, depth: int) -> Any:
     return value
 
 
-def parse_json(text: str, depth: int = MAX_DEPTH) -> Any:
-    """The value of JSON text. Raises RecordError with the reason where it is not clean JSON."""
-    decoder = Decoder()
+@contextmanager
+def _json_errors(depth: int) -> Iterator[None]:
+    """What a JSON text can go wrong with, as a RecordError with the reason."""
     try:
-        value, end = decoder.decode(text, skip(text, 0))
-        if skip(text, end) != len(text):
-            raise json.JSONDecodeError("text after the value", text, end)
+        yield
     except RecursionError:
         raise RecordError(f"nested deeper than {depth}") from None
     except json.JSONDecodeError as error:
         raise RecordError(f"not JSON: {error.msg} (character {error.pos})") from None
+    except IndexError:
+        raise RecordError("not JSON: the text is cut") from None
     except ValueError as error:  # an integer of more than 4,300 digits
+        if isinstance(error, RecordError):
+            raise
         raise RecordError(f"not JSON: {error}") from None
+
+
+def parse_json(text: str, depth: int = MAX_DEPTH) -> Any:
+    """The value of JSON text. Raises RecordError with the reason where it is not clean JSON."""
+    decoder = _decoder()
+    with _json_errors(depth):
+        value, end = decoder.decode(text, skip(text, 0))
+        if skip(text, end) != len(text):
+            raise json.JSONDecodeError("text after the value", text, end)
     return check(value, text, decoder.flaw, depth)
 
 
@@ -111,6 +140,8 @@ def dump(value: Any) -> str:
 
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
+_NEXT = re.compile(r"[ \t\r\n]*([,}\]])[ \t\r\n]*")
 
 
 def skip(text: str, at: int) -> int:
@@ -118,31 +149,58 @@ def skip(text: str, at: int) -> int:
     return _SPACE.match(text, at).end()
 
 
-def raw_items(text: str) -> Iterator[dict[str, tuple[Any, str]]]:
-    """JSON text of a list of objects -> key -> (value, the value's own text) for each object."""
-    parse_json(text, MAX_INNER_DEPTH + 2)  # clean as a whole: the walk below need not check again
-    scan = json.JSONDecoder().scan_once
-    at = skip(text, 0)
-    if text[at : at + 1] != "[":
-        raise RecordError("a JSON list was expected")
+def _step(pattern: re.Pattern[str], text: str, at: int, wanted: str) -> re.Match[str]:
+    found = pattern.match(text, at)
+    if found is None or found[0].strip(" \t\r\n") not in wanted:
+        raise json.JSONDecodeError(f"one of {wanted} was expected", text, at)
+    return found
+
+
+def _raw_object(text: str, at: int, decoder: Decoder) -> tuple[dict[str, Any], dict[str, str], int]:
+    """(values, their own texts, where the object that starts at `at` ends)."""
+    values: dict[str, Any] = {}
+    raws: dict[str, str] = {}
     at = skip(text, at + 1)
-    while text[at] != "]":
-        if text[at] != "{":
-            raise RecordError("a list of objects was expected")
-        item: dict[str, tuple[Any, str]] = {}
-        at = skip(text, at + 1)
-        while text[at] != "}":
-            key, at = scan(text, at)
-            start = skip(text, skip(text, at) + 1)
-            value, end = scan(text, start)
-            item[key] = (value, text[start:end])
-            at = skip(text, end)
-            if text[at] == ",":
-                at = skip(text, at + 1)
-        yield item
-        at = skip(text, at + 1)
-        if text[at] == ",":
+    if text[at] == "}":
+        return values, raws, at + 1
+    while True:
+        if text[at] != '"':
+            raise json.JSONDecodeError("a key was expected", text, at)
+        key, at = decoder.go_on(text, at)
+        at = _step(_COLON, text, at, ":").end()
+        value, end = decoder.go_on(text, at)
+        if key in values:
+            decoder.flaw = decoder.flaw or f"duplicate key {key[:40]!r}"
+        values[key], raws[key] = value, text[at:end]
+        found = _step(_NEXT, text, end, ",}")
+        at = found.end()
+        if found[1] == "}":
+            return values, raws, found.start(1) + 1
+
+
+def raw_items(text: str) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """JSON text of a list of objects -> (object, its members' own texts) for each.
+
+    Raises RecordError; its text begins with "not JSON" where the text is no JSON at all.
+    """
+    decoder, depth = _decoder(), MAX_INNER_DEPTH + 2
+    items: list[tuple[dict[str, Any], dict[str, str]]] = []
+    with _json_errors(depth):
+        at = skip(text, 0)
+        if text[at : at + 1] == "[":
             at = skip(text, at + 1)
+            more = text[at] != "]"
+            end = at + 1
+            while more and text[at] == "{":
+                values, raws, at = _raw_object(text, at, decoder)
+                items.append((values, raws))
+                found = _step(_NEXT, text, at, ",]")
+                at, end, more = found.end(), found.start(1) + 1, found[1] == ","
+            if not more and skip(text, end) == len(text):
+                check([v for v, _ in items], text, decoder.flaw, depth)
+                return items
+    parse_json(text, depth)  # says what is wrong with it, or else:
+    raise RecordError("a list of objects was expected")
 
 
 def value_of(value: Any) -> Any:

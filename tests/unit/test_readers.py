@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from raytune_agents import readers
 from raytune_agents.config import SourceSection
@@ -507,13 +509,46 @@ def test_every_format_that_is_detected_has_a_reader() -> None:
 
 def test_raw_items_slices_every_value() -> None:
     text = ' [ {"a" : 1.50 , "b":{"c": [1,  2]}} ,\n{} , {"d":"\\u00e9]"} ] '
-    assert [{k: raw for k, (_, raw) in item.items()} for item in strict.raw_items(text)] == [
-        {"a": "1.50", "b": '{"c": [1,  2]}'}, {}, {"d": '"\\u00e9]"'},
-    ]  # fmt: skip
-    assert list(strict.raw_items("[]")) == []
-    for bad in ("{}", "[1]", "[{}", "[{}] x"):
-        with pytest.raises(RecordError):
-            list(strict.raw_items(bad))
+    assert strict.raw_items(text) == [
+        ({"a": 1.5, "b": {"c": [1, 2]}}, {"a": "1.50", "b": '{"c": [1,  2]}'}),
+        ({}, {}),
+        ({"d": "é]"}, {"d": '"\\u00e9]"'}),
+    ]
+    assert strict.raw_items("[]") == []
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("{}", "a list of objects"), ("[1]", "a list of objects"), ("[{}, 1]", "a list of objects"),
+    ("[{}", "not JSON"), ("[{}] x", "not JSON"), ("[{},]", "not JSON"), ("[{} {}]", "not JSON"),
+    ("", "not JSON"), ("[", "not JSON"), ("[{'a': 1}]", "not JSON"), ('[{"a" 1}]', "not JSON"),
+    ('[{"a": 1,}]', "not JSON"), ("[{1: 1}]", "not JSON"), ('[{"a": 1]', "not JSON"),
+    ('[{"a": 1, "a": 2}]', "duplicate key 'a'"), ('[{"a": {"b": 1, "b": 1}}]', "duplicate key"),
+    ('[{"a": NaN}]', "NaN"), ('[{"a": "\\ud800"}]', "surrogate"),
+    ('[{"a": ' + "[" * 70 + "]" * 70 + "}]", "nested deeper than 66"),
+])  # fmt: skip
+def test_raw_items_is_strict(text: str, reason: str) -> None:
+    with pytest.raises(RecordError, match=f"^{reason}" if "JSON" in reason else reason):
+        strict.raw_items(text)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.dictionaries(st.text(max_size=4), JSON_VALUES, max_size=4), max_size=4),
+       st.sampled_from([None, 0, 2]), st.integers(0, 10_000))  # fmt: skip
+def test_raw_items_agrees_with_json(rows: list[dict], indent: int | None, cut: int) -> None:
+    text = json.dumps(rows, indent=indent)
+    found = strict.raw_items(text)
+    assert [v for v, _ in found] == rows
+    assert [{k: json.loads(r) for k, r in raws.items()} for _, raws in found] == rows
+    part = text[: cut % len(text)]  # cut anywhere: always our error, never another
+    with pytest.raises(RecordError, match=r"^not JSON"):
+        strict.raw_items(part)
 
 
 def test_depth_of() -> None:

@@ -268,6 +268,7 @@ def test_errors_cross_process_borders() -> None:
 def test_a_hub_set_whose_files_disagree_in_their_columns(tmp_path: Path) -> None:
     """Agent-FLAN's known cast error: some files say `type` where the others say `loss`."""
     import datasets
+
     from raytune_agents.readers.sources import hub_rows
 
     turns = [("user", "q"), ("assistant", "a")]
@@ -285,6 +286,7 @@ def test_a_hub_set_whose_files_disagree_in_their_columns(tmp_path: Path) -> None
 
 def test_a_gated_hub_set_names_the_variable_to_set() -> None:
     from datasets.exceptions import DatasetNotFoundError
+
     from raytune_agents.readers.sources import _hub_reason
 
     gated = DatasetNotFoundError("Dataset 'a/b' is a gated dataset on the Hub. Log in first.")
