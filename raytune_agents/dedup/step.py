@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import ray
     import ray.data
 
-HANDLE = "row_hash"
+HANDLE, BATCH = "row_hash", 2048
 FINGERPRINT = pa.schema([
     ("part", pa.int32()), ("group", pa.uint64()), ("exact", pa.uint64()),
     ("handle", pa.uint64()), ("id", pa.uint64()), ("rank", pa.float64()), ("sketch", pa.binary()),
@@ -106,7 +106,7 @@ def find_duplicates(ds: ray.data.Dataset, section: LabelSection) -> pa.Table:
 
     found = (
         ds.map_batches(
-            fingerprints, batch_format="pyarrow", batch_size=2048, fn_kwargs={"section": section}
+            fingerprints, batch_format="pyarrow", batch_size=BATCH, fn_kwargs={"section": section}
         )
         .groupby("part", num_partitions=section.partitions)
         .map_groups(pairs_of, batch_format="pyarrow", fn_kwargs={"section": section})
@@ -148,14 +148,20 @@ def _with_shared(batch: pa.Table, mark: Callable, shared: ray.ObjectRef) -> pa.T
     return mark(batch, _fetched(shared))
 
 
+def mark_with(ds: ray.data.Dataset, mark: Callable, shared: ray.ObjectRef) -> ray.data.Dataset:
+    """`ds` with `mark(batch, object)` on every batch; the object of the store is `shared`."""
+    return ds.map_batches(
+        _with_shared, batch_format="pyarrow", batch_size=BATCH, fn_args=(mark, shared)
+    )
+
+
 def mark_duplicates(ds: ray.data.Dataset, section: LabelSection) -> ray.data.Dataset:
     """`ds` with duplicates labelled as `section.duplicates` says; "off" gives it back unchanged."""
     import ray
 
     if section.duplicates == "off":
         return ds
-    shared = ray.put(find_duplicates(ds, section))
-    return ds.map_batches(_with_shared, batch_format="pyarrow", fn_args=(mark_pairs, shared))
+    return mark_with(ds, mark_pairs, ray.put(find_duplicates(ds, section)))
 
 
 def mark_leaks_batch(batch: pa.Table, index: LeakIndex) -> pa.Table:
@@ -179,5 +185,4 @@ def mark_leaks(
 
     if not section.decontaminate:
         return ds
-    shared = ray.put(LeakIndex(eval_rows, section))
-    return ds.map_batches(_with_shared, batch_format="pyarrow", fn_args=(mark_leaks_batch, shared))
+    return mark_with(ds, mark_leaks_batch, ray.put(LeakIndex(eval_rows, section)))

@@ -1,0 +1,366 @@
+"""The data chain at 10k, 100k, 1M rows: read, validate, label, decontaminate, deduplicate, write.
+
+    python benchmarks/bench_data.py --sizes 10000 100000 [1000000]
+
+Rows come from `data_rows` (real rows of shared/data/prepared, values varied, 10 % near duplicates
+and 1 % leaks planted). Each size runs in its own process on a local Ray with two CPUs; the peers
+(datatrove, py-data-juicer) get the same texts at 100k rows, each in its own environment under
+`--peers`, made on first use. Rates are wall-clock rows a second; memory is the resident set summed
+over all processes of the run, and the proportional set, which counts shared pages once. Sizes that
+are not run keep their earlier results. Prints one JSON object on the last line and writes
+benchmarks/results/data.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from data_rows import write as write_rows
+
+from raytune_agents import filters, readers
+from raytune_agents.cluster import connect
+from raytune_agents.config import LabelSection, ResourcesSection, SourceSection
+from raytune_agents.dedup import step
+from raytune_agents.dedup.leaks import LeakIndex
+from raytune_agents.dedup.minhash import jaccard
+from raytune_agents.dedup.text import folded
+from raytune_agents.records import Trajectory, finish, from_row, to_table
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "data.json"
+NEAR, LEAKS = 0.10, 0.01
+SECTION = LabelSection(duplicates="minhash", partitions=16)
+BATCH = 2_000
+PEER_SIZE = 100_000
+PEERS = {
+    "datatrove": ["datatrove[processing,io]==0.10.1", "spacy"],
+    "data_juicer": ["py-data-juicer==1.6.1"],
+}
+
+
+class Memory(threading.Thread):
+    """Peak memory in MiB of a process and all below it: `rss` summed, `pss` with shares split."""
+
+    def __init__(self, pid: int):
+        super().__init__(daemon=True)
+        self.root, self.rss, self.pss, self.done = psutil.Process(pid), 0.0, 0.0, threading.Event()
+
+    def run(self) -> None:
+        while not self.done.wait(0.5):
+            rss = pss = 0.0
+            for process in [self.root, *self._below()]:
+                try:
+                    info = process.memory_full_info()
+                except psutil.Error:
+                    continue
+                rss, pss = rss + info.rss, pss + info.pss
+            self.rss, self.pss = max(self.rss, rss / 2**20), max(self.pss, pss / 2**20)
+
+    def _below(self) -> list[psutil.Process]:
+        try:
+            return self.root.children(recursive=True)
+        except psutil.Error:
+            return []
+
+    def stop(self) -> dict[str, float]:
+        self.done.set()
+        self.join()
+        return {"peak_rss_mib": round(self.rss, 1), "peak_pss_mib": round(self.pss, 1)}
+
+
+# --- our chain ---
+
+
+def parse(path: str) -> Iterator[pa.Table]:
+    """One file -> tables of trajectories of the train split."""
+    rows: list[Trajectory] = []
+    for where, raw in readers.list_raw(SourceSection(path=path, format="xlam")):
+        rows += [finish(replace(r, split="train")) for r in readers.read_row(raw, where, "xlam")]
+        if len(rows) >= BATCH:
+            yield to_table(rows)
+            rows = []
+    if rows:
+        yield to_table(rows)
+
+
+def parse_batch(batch: dict[str, Any]) -> Iterator[pa.Table]:
+    for path in batch["item"]:
+        yield from parse(str(path))
+
+
+def held_out(folder: Path) -> list[Trajectory]:
+    rows = [from_row(r) for t in parse(str(folder / "eval.jsonl")) for r in t.to_pylist()]
+    return [replace(r, split="test_seen") for r in rows]
+
+
+def chain(folder: Path) -> dict[str, float]:
+    """Run the three passes; seconds of each. Leaks before duplicates: no survivor is a leak."""
+    import ray
+
+    files = sorted(str(p) for p in folder.glob("rows-*.jsonl"))
+    options = {"batch_format": "pyarrow", "batch_size": BATCH}
+    marks = [time.perf_counter()]
+    labelled = ray.data.from_items(files, override_num_blocks=len(files)).map_batches(
+        parse_batch, batch_size=1
+    )
+    labelled = labelled.map_batches(filters.label_batch, fn_kwargs={"section": SECTION}, **options)
+    step.mark_leaks(labelled, held_out(folder), SECTION).write_parquet(folder / "labelled")
+    marks.append(time.perf_counter())
+    ds = ray.data.read_parquet(folder / "labelled", include_row_hash=True)
+    pairs = ray.put(step.find_duplicates(ds, SECTION))
+    marks.append(time.perf_counter())
+    done = step.mark_with(ds, step.mark_pairs, pairs).drop_columns([step.HANDLE])
+    done.write_parquet(folder / "done")
+    marks.append(time.perf_counter())
+    names = ("read_label_leaks_write", "find_duplicates", "mark_write")
+    return dict(zip(names, (b - a for a, b in zip(marks, marks[1:]))))  # noqa: RUF007
+
+
+def rates_of_steps(folder: Path) -> dict[str, float]:
+    """Rows a second of one core, step by step, in this process on the first rows."""
+    path = min(folder.glob("rows-*.jsonl"))
+    rules = filters.active_rules(SECTION)
+    index = LeakIndex(held_out(folder), SECTION)
+    exact = SECTION.model_copy(update={"duplicates": "exact"})
+    table: list[pa.Table] = []
+    rows: list[Trajectory] = []
+    validity = {n: rules[n] for n in ("parses", "tool_exists", "arguments_valid")}
+    work: dict[str, Callable[[], Any]] = {
+        "read": lambda: table.append(next(parse(str(path)))),
+        "decode": lambda: rows.extend(from_row(r) for r in table[0].to_pylist()),
+        "validate": lambda: [filters.first_reason(r, validity) for r in rows],
+        "rules": lambda: [filters.first_reason(r, rules) for r in rows],
+        "label": lambda: filters.label_batch(table[0], SECTION),
+        "exact": lambda: step.fingerprints(table[0], exact),
+        "minhash": lambda: step.fingerprints(table[0], SECTION),
+        "leaks": lambda: step.mark_leaks_batch(table[0], index),
+        "write": lambda: pq.write_table(table[0], folder / "one.parquet"),
+    }
+    rates = {}
+    for name, run in work.items():
+        start = time.process_time()
+        run()
+        rates[name] = round(min(BATCH, table[0].num_rows) / (time.process_time() - start))
+    return rates
+
+
+def planted(folder: Path) -> tuple[dict[int, int], set[int], int]:
+    """(copy -> original at or above the threshold, leaks, copies below it)."""
+    truth = json.loads((folder / "truth.json").read_text())
+    made = {n: int(k[5:]) for n, k in truth if k.startswith("near:")}
+    wanted, queries = set(made) | set(made.values()), {}
+    for number, row in enumerate(raw_rows(folder)):
+        if number in wanted:
+            queries[number] = folded(row["query"])
+    near = {a: b for a, b in made.items()
+            if jaccard(queries[a], queries[b]) >= SECTION.minhash_threshold}  # fmt: skip
+    return near, {n for n, k in truth if k == "leak"}, len(made) - len(near)
+
+
+def raw_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("rows-*.jsonl")):
+        with path.open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
+
+
+def score(removed: set[int], folder: Path, ignored: set[int] = frozenset()) -> dict[str, Any]:
+    """Recall over planted pairs (one of the two is removed); precision over removed rows."""
+    near, leaks, weak = planted(folder)
+    truth = json.loads((folder / "truth.json").read_text())
+    every = {n: int(k[5:]) for n, k in truth if k.startswith("near:")}
+    pairs = {a: b for a, b in near.items() if a not in ignored and b not in ignored}
+    right = set(every) | set(every.values())
+    counted = removed - leaks - ignored
+    found = sum(a in removed or b in removed for a, b in pairs.items())
+    return {"planted": len(pairs), "below_threshold": weak, "found": found,
+            "removed": len(counted), "right": len(counted & right),
+            "recall": round(found / max(1, len(pairs)), 4),
+            "precision": round(len(counted & right) / max(1, len(counted)), 4)}  # fmt: skip
+
+
+def verdicts(folder: Path) -> dict[str, Any]:
+    """Recall and precision of duplicates and leaks, and the funnel, from the files written."""
+    reasons: dict[int, str] = {}
+    for path in (folder / "done").glob("*.parquet"):
+        table = pq.read_table(path, columns=["source_id", "reject_reason"])
+        numbers = map(int, table["source_id"].to_pylist())
+        reasons.update(zip(numbers, (r.split(":")[0] for r in table["reject_reason"].to_pylist())))
+    duplicates = {n for n, r in reasons.items() if r.endswith("duplicate_of")}
+    marked = {n for n, r in reasons.items() if r == "contaminated"}
+    other = {n for n, r in reasons.items() if r and n not in duplicates}
+    leaks = planted(folder)[1]
+    asked = leaks - (other - marked)
+    both = score(duplicates, folder, other)
+    leak = {"planted": len(asked), "found": len(asked & marked), "marked": len(marked),
+            "recall": round(len(asked & marked) / max(1, len(asked)), 4),
+            "precision": round(len(leaks & marked) / max(1, len(marked)), 4)}  # fmt: skip
+    total = both["planted"] + leak["planted"]
+    claimed = both["removed"] + leak["marked"]
+    return {
+        "duplicates": both, "leaks": leak, "rows_out": len(reasons),
+        "funnel": dict(Counter(r or "kept" for r in reasons.values()).most_common()),
+        "recall": round((both["found"] + leak["found"]) / max(1, total), 4),
+        "precision": round((both["right"] + len(leaks & marked)) / max(1, claimed), 4),
+    }  # fmt: skip
+
+
+def one(size: int, folder: Path) -> dict[str, Any]:
+    """The whole chain at one size, in this process and the Ray below it."""
+    for name in ("labelled", "done"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    memory = Memory(os.getpid())
+    memory.start()
+    start = time.perf_counter()
+    connect(ResourcesSection(cpus=2))
+    ready = time.perf_counter() - start
+    seconds = chain(folder)
+    peak = memory.stop()
+    import ray
+
+    ray.shutdown()
+    total = sum(seconds.values())
+    return {
+        "rows": size, "seconds": round(total, 2), "ray_start_s": round(ready, 2),
+        "rows_per_s": round(size / total),
+        "rows_per_s_by_pass": {k: round(size / s) for k, s in seconds.items()},
+        "rows_per_s_core_by_step": rates_of_steps(folder), **peak, **verdicts(folder),
+        "load": round(os.getloadavg()[0], 2),
+    }  # fmt: skip
+
+
+# --- peers ---
+
+
+def peer_python(name: str, folder: Path) -> Path:
+    """The interpreter of a peer's own environment, made on first use. Raises RuntimeError."""
+    python = folder / name / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder / name)], check=True)
+        install = [str(python), "-m", "pip", "install", "-q", *PEERS[name]]
+        done = subprocess.run(install, capture_output=True, text=True)
+        if done.returncode:
+            shutil.rmtree(folder / name)
+            raise RuntimeError(f"cannot be installed: {done.stderr.strip().splitlines()[-1][:200]}")
+    return python
+
+
+def peer(name: str, folder: Path, environments: Path) -> dict[str, Any]:
+    """Seconds, memory, recall and precision of a peer on the texts of `folder`; or a reason."""
+    try:
+        python = peer_python(name, environments)
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        return {"skipped": str(error)}
+    work = folder / name
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "in").mkdir(parents=True)
+    texts = [json.dumps({"text": f"{r['query']}\n{r['answers']}", "id": str(r["id"])})
+             for r in raw_rows(folder)]  # fmt: skip
+    for part in range(2):
+        (work / "in" / f"{part}.jsonl").write_text("\n".join(texts[part::2]) + "\n")
+    command = [str(python), str(HERE / "peers" / f"{name}_dedup.py"), str(work)]
+    log = (work / "log.txt").open("w")
+    running = subprocess.Popen(command, stdout=log, stderr=log)
+    memory = Memory(running.pid)
+    memory.start()
+    running.wait()
+    peak = memory.stop()
+    if running.returncode:
+        tail = (work / "log.txt").read_text().strip().splitlines()[-1:]
+        return {"skipped": f"failed with exit code {running.returncode}: {' '.join(tail)[:200]}"}
+    result = json.loads((work / "result.json").read_text())
+    kept = set(map(int, result.pop("kept")))
+    removed = set(range(len(texts))) - kept
+    seconds = result["seconds"]
+    return result | {"rows_per_s": round(len(texts) / seconds), **peak, **score(removed, folder)}
+
+
+# --- the report ---
+
+
+def hardware() -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "python": platform.python_version()}  # fmt: skip
+
+
+def summary(result: dict[str, Any]) -> dict[str, Any]:
+    """The figures asked of this benchmark; null where a size or a peer has not been run."""
+    sizes, peers = result["sizes"], result["peers"]
+    largest = sizes[max(sizes, key=int)]
+    small, big = sizes.get("100000"), sizes.get("1000000")
+    trove, juicer = peers.get("datatrove", {}), peers.get("data_juicer", {})
+    ratio = big["peak_rss_mib"] / small["peak_rss_mib"] if small and big else None
+    dedup = small and small["rows"] / (
+        small["rows"] / small["rows_per_s_by_pass"]["find_duplicates"]
+        + small["rows"] / small["rows_per_s_by_pass"]["mark_write"]
+    )
+
+    def against(ours: float | None, theirs: dict[str, Any]) -> float | None:
+        return round(ours / theirs["rows_per_s"], 2) if ours and "rows_per_s" in theirs else None
+
+    return {
+        "rows_per_s": largest["rows_per_s"],
+        "memory_ratio_1m_100k": ratio and round(ratio, 3),
+        "recall": largest["recall"],
+        "precision": largest["precision"],
+        "ratio_datatrove": against(dedup, trove),
+        "ratio_data_juicer": against(small and small["rows_per_s"], juicer),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared/data/prepared")
+    parser.add_argument("--work", type=Path, default=Path("/tmp/raytune-bench-data"))
+    parser.add_argument("--peers", type=Path, default=Path("/tmp/raytune-bench-peers"))
+    parser.add_argument("--skip-peers", action="store_true")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(one(args.one, args.work / str(args.one))))
+        return
+    if not args.data.exists():
+        sys.exit(f"--data={args.data} does not exist; name the folder with train.jsonl.gz")
+    result = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"sizes": {}, "peers": {}}
+    for size in args.sizes:
+        folder = args.work / str(size)
+        if not (folder / "truth.json").exists():
+            write_rows(folder, args.data, size, NEAR, LEAKS, per_file=min(20_000, size // 4))
+        command = [sys.executable, __file__, "--one", str(size), "--work", str(args.work)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        result["sizes"][str(size)] = json.loads(done.stdout.strip().splitlines()[-1])
+        print(json.dumps(result["sizes"][str(size)]))
+    if PEER_SIZE in args.sizes and not args.skip_peers:
+        for name in PEERS:
+            result["peers"][name] = peer(name, args.work / str(PEER_SIZE), args.peers)
+            print(name, json.dumps(result["peers"][name]))
+    git = subprocess.run(
+        ["git", "-C", str(HERE), "rev-parse", "HEAD"], capture_output=True, text=True
+    )
+    result |= summary(result) | {"hardware": hardware(), "revision": git.stdout.strip()}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(summary(result)))
+
+
+if __name__ == "__main__":
+    main()
