@@ -1,3 +1,4 @@
-"""raytune-agents: from a few good trajectories and a tool catalogue to a better tool-calling model."""
+"""raytune-agents: from a few good trajectories and a tool catalogue to a better tool-calling
+model."""
 
 __version__ = "0.1.0"

@@ -1,8 +1,9 @@
-"""Trajectory -> chat text, token ids and loss labels; the same text that the engine is prompted with.
+"""Trajectory -> chat text, token ids and loss labels; the same text that the engine is prompted
+with.
 
-Every prompt, in training and in the engine, comes from `Chat.prompt_ids`, and a training row is exactly
-that prompt followed by the answer. The template is the model's own where it renders tools, else ours
-(`chat_template.jinja`), which is stored with every adapter.
+Every prompt, in training and in the engine, comes from `Chat.prompt_ids`, and a training row is
+exactly that prompt followed by the answer. The template is the model's own where it renders tools,
+else ours (`chat_template.jinja`), which is stored with every adapter.
 
 Left out: which rows are trained on (`mix`) and what a method does with the labels (`train`).
 """
@@ -24,7 +25,8 @@ TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One training example: `input_ids` and `labels`, both [seq]; labels are IGNORE outside answers."""
+    """One training example: `input_ids` and `labels`, both [seq]; labels are IGNORE outside
+    answers."""
 
     input_ids: list[int]
     labels: list[int]
@@ -35,8 +37,8 @@ class Example:
 
 
 def mark(messages: Sequence[Message], marker: str) -> tuple[Message, ...]:
-    """Add a NAT marker to the user turn that holds the question: the last one before the first trained
-    answer. Never the system turn, never an answer (NAT, arXiv 2402.11651, section 3.2)."""
+    """Add a NAT marker to the user turn that holds the question: the last one before the first
+    trained answer. Never the system turn, never an answer (NAT, arXiv 2402.11651, section 3.2)."""
     if not marker:
         return tuple(messages)
     first = next((i for i, m in enumerate(messages) if m.trained), len(messages))
@@ -49,13 +51,21 @@ def mark(messages: Sequence[Message], marker: str) -> tuple[Message, ...]:
 
 
 def as_openai(message: Message, text_arguments: bool) -> dict[str, Any]:
-    """The message as chat templates take it; arguments as JSON text (ours) or as objects (native)."""
+    """The message as chat templates take it; arguments as JSON text (ours) or as objects
+    (native)."""
     content = "\n".join(part for part in (message.thought, message.content) if part)
     out: dict[str, Any] = {"role": message.role, "content": content}
     if message.tool_calls:
         out["tool_calls"] = [
-            {"type": "function", "function": {"name": c.name, "arguments": c.arguments if text_arguments else c.args}}
-            for c in message.tool_calls]
+            {
+                "type": "function",
+                "function": {
+                    "name": c.name,
+                    "arguments": c.arguments if text_arguments else c.args,
+                },
+            }
+            for c in message.tool_calls
+        ]
     if message.name:
         out["name"] = message.name
     return out
@@ -64,9 +74,19 @@ def as_openai(message: Message, text_arguments: bool) -> dict[str, Any]:
 class Chat:
     """A tokenizer with its template. Pickles by path, so it can travel to Ray workers."""
 
-    def __init__(self, path: str | Path, template: str = "auto", tools: str = "signature",
-                 max_length: int = 1_000_000):
-        self.path, self.template, self.tools, self.max_length = str(path), template, tools, max_length
+    def __init__(
+        self,
+        path: str | Path,
+        template: str = "auto",
+        tools: str = "signature",
+        max_length: int = 1_000_000,
+    ):
+        self.path, self.template, self.tools, self.max_length = (
+            str(path),
+            template,
+            tools,
+            max_length,
+        )
 
     @classmethod
     def of(cls, path: Path, section: ModelSection) -> Chat:
@@ -86,21 +106,32 @@ class Chat:
         self.ours = self.template == "ours" or (self.template == "auto" and "tools" not in native)
         if self.ours:
             if "<|im_end|>" not in tokenizer.get_vocab():
-                raise ConfigError(f"model.template={self.template!r}: {self.path} has no <|im_end|> token; "
-                                  "write model.template=native")
+                raise ConfigError(
+                    f"model.template={self.template!r}: {self.path} has no <|im_end|> token; "
+                    "write model.template=native"
+                )
             text = TEMPLATE.read_text(encoding="utf-8")
-            tokenizer.chat_template = text.replace("tool_style = 'signature'", f"tool_style = '{self.tools}'")
+            tokenizer.chat_template = text.replace(
+                "tool_style = 'signature'", f"tool_style = '{self.tools}'"
+            )
         elif not native:
-            raise ConfigError(f"model.template={self.template!r}: {self.path} has no chat template; "
-                              "write model.template=ours")
+            raise ConfigError(
+                f"model.template={self.template!r}: {self.path} has no chat template; "
+                "write model.template=ours"
+            )
         return tokenizer
 
-    def render(self, messages: Sequence[Message], tools: Sequence[ToolSpec], generation: bool) -> str:
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], generation: bool
+    ) -> str:
         """The chat as text; with `generation`, ending where the model goes on."""
         tokenizer = self.tokenizer  # loads `ours` too
         return tokenizer.apply_chat_template(
-            [as_openai(m, self.ours) for m in messages], tools=[t.openai() for t in tools] or None,
-            add_generation_prompt=generation, tokenize=False)
+            [as_openai(m, self.ours) for m in messages],
+            tools=[t.openai() for t in tools] or None,
+            add_generation_prompt=generation,
+            tokenize=False,
+        )
 
     def ids(self, text: str) -> list[int]:
         """Token ids of rendered text (special tokens are in the text already)."""
@@ -120,7 +151,8 @@ class Chat:
 
     def encode(self, row: Trajectory, marker: str = "") -> list[Example]:
         """Training examples of the row: one, or several where the template rewrites earlier turns
-        (then one for each answer). Raises RecordError: nothing to train on, or longer than the model."""
+        (then one for each answer). Raises RecordError: nothing to train on, or longer than the
+        model."""
         messages = mark(row.messages, marker)
         examples: list[list[tuple[str, bool]]] = []
         done = ""
@@ -131,18 +163,19 @@ class Chat:
             full = self.render(messages[: i + 1], row.tools, generation=False)
             if not full.startswith(prompt):
                 raise RecordError("template: the prompt is no prefix of the whole chat")
-            answer = self.answer_part(full[len(prompt):])
+            answer = self.answer_part(full[len(prompt) :])
             if not examples or not prompt.startswith(done):
                 examples.append([])
                 done = ""
-            examples[-1] += [(prompt[len(done):], False), (answer, True)]
+            examples[-1] += [(prompt[len(done) :], False), (answer, True)]
             done = prompt + answer
         if not examples:
             raise RecordError("no answer to train on")
         return [self.label(parts) for parts in examples]
 
     def answer_part(self, text: str) -> str:
-        """The answer up to and with its end-of-turn token; what the template writes after is not trained."""
+        """The answer up to and with its end-of-turn token; what the template writes after is not
+        trained."""
         end = self.tokenizer.eos_token
         head, found, _ = text.rpartition(end)
         return head + found if found else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,17 @@ from raytune_agents.config import ConfigError, ResourcesSection
 
 QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # datasets' function hashing prints through Train's patch
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_AIR_NEW_OUTPUT": "0", "RAY_DEDUP_LOGS": "1",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRL_EXPERIMENTAL_SILENCE": "1",
-    "PYTHONWARNINGS": "ignore", "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "PYTHONWARNINGS": "ignore",
+    "RAY_TRAIN_V2_ENABLED": "1",
 }
 
 
@@ -26,7 +34,8 @@ class Resources:
 
     @property
     def share_gpu(self) -> bool:
-        """Whether engine and training take turns on one GPU, so the engine stops before training."""
+        """Whether engine and training take turns on one GPU, so the engine stops before
+        training."""
         return self.gpus == 1
 
     def train_workers(self, wanted: int) -> int:
@@ -34,7 +43,9 @@ class Resources:
         have = self.gpus or self.cpus
         if wanted > have:
             kind = "GPUs" if self.gpus else "CPUs"
-            raise ConfigError(f"train.workers={wanted}: Ray has {have} {kind}; write {have} or fewer")
+            raise ConfigError(
+                f"train.workers={wanted}: Ray has {have} {kind}; write {have} or fewer"
+            )
         return wanted
 
 
@@ -46,10 +57,17 @@ def connect(section: ResourcesSection) -> Resources:
         os.environ.setdefault(key, value)
     if not ray.is_initialized():
         address = section.address or os.environ.get("RAY_ADDRESS") or "local"
-        options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "error"}
+        options: dict[str, Any] = {
+            "address": address,
+            "log_to_driver": False,
+            "logging_level": "error",
+        }
         if address == "local":
-            options |= {"num_cpus": section.cpus or os.cpu_count(), "include_dashboard": False,
-                        "object_store_memory": section.object_store_mib * 2**20}
+            options |= {
+                "num_cpus": section.cpus or os.cpu_count(),
+                "include_dashboard": False,
+                "object_store_memory": section.object_store_mib * 2**20,
+            }
         ray.init(**options)
     quiet_data()
     have = ray.cluster_resources()
@@ -63,6 +81,8 @@ def quiet_data() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    for name in ("ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def disconnect() -> None:

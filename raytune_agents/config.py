@@ -1,7 +1,7 @@
 """Every option, typed, with its default on the field; `load` reads YAML plus dotted overrides.
 
-One tree, one section a step. An unknown key stops at once and names the nearest known one; every error
-says the key, the value and what to write instead. Importing this loads no ray, torch or vllm.
+One tree, one section a step. An unknown key stops at once and names the nearest known one; every
+error says the key, the value and what to write instead. Importing this loads no ray, torch or vllm.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class SourceSection(Section):
     min_rating: Share = Field(
         0.8, description="human ratings below this share of the scale are failures"
     )
+    rating_max: float = Field(1.0, gt=0, description="top of the scale of human ratings")
 
 
 class SplitSection(Section):
@@ -92,7 +93,9 @@ class SplitSection(Section):
 class ReadSection(Section):
     sources: list[SourceSection] = Field([SourceSection(path="bfcl")], min_length=1)
     split: SplitSection = SplitSection()
-    max_error_share: Share = Field(0.05, description="more bad or lost rows than this share stop a step")
+    max_error_share: Share = Field(
+        0.05, description="more bad or lost rows than this share stop a step"
+    )
 
 
 class GenerateSection(Section):
@@ -102,6 +105,9 @@ class GenerateSection(Section):
         description="agent specs: names under raytune_agents/agents, or YAML files",
     )
     rows: int = Field(96, ge=0, description="synthetic positives to attempt")
+    tools: Positive = Field(
+        4, description="tools shown in a row: the called ones and others of the agent"
+    )
     candidates: Positive = Field(
         2, description="paraphrases sampled for each request; the first good one is kept"
     )
@@ -120,7 +126,7 @@ class NegativesSection(Section):
     temperature: float = Field(0.7, ge=0, description="sampling temperature of mined answers")
     max_tokens: Positive = Field(64, description="longest mined answer in tokens")
     uniform_floor: Share = Field(
-        0.3,
+        0.5,
         description="share of edited negatives spread evenly over the faults; "
         "the rest follows the mined distribution",
     )
@@ -264,6 +270,29 @@ class TuneSection(Section):
     rows: Positive = Field(48, description="val rows scored at every report")
 
 
+class PriceSection(Section):
+    model: str = Field(description="the hosted model that would be tuned")
+    usd_per_mtok: float = Field(ge=0, description="price of a million trained tokens")
+    epochs: Positive = 3
+    mtok_per_hour: float = Field(gt=0, description="a rough guess of the service's speed")
+    as_of: str = Field(description="when the price was looked up; it is never fetched")
+
+
+class ExportSection(Section):
+    format: str = Field("openai", description="name in WRITERS, trl_pairs, or module:function")
+    preset: Literal["none", "agent_flan"] = Field("none", description="a fixed make-up of files")
+    scale: float = Field(1.0, gt=0, description="size of the preset; 1 = 600 rows an agent")
+    val_share: Share = Field(0.1, description="share of val rows where no row is marked val")
+    prices: dict[str, PriceSection] = {
+        "openai": PriceSection(
+            model="gpt-4.1-mini", usd_per_mtok=5.0, mtok_per_hour=2.0, as_of="2025-10"
+        ),
+        "gemini": PriceSection(
+            model="gemini-2.5-flash", usd_per_mtok=5.0, mtok_per_hour=2.0, as_of="2025-10"
+        ),
+    }
+
+
 class EngineSection(Section):
     max_model_len: Positive = Field(1024, description="longest prompt + answer the engine takes")
     kv_cache_gib: float = Field(1.0, gt=0, description="CPU memory for the KV cache")
@@ -298,11 +327,12 @@ class Config(Section):
     train: TrainSection = TrainSection()
     evaluate: EvaluateSection = EvaluateSection()
     tune: TuneSection = TuneSection()
+    export: ExportSection = ExportSection()
     engine: EngineSection = EngineSection()
     resources: ResourcesSection = ResourcesSection()
 
 
-# --- loading ---------------------------------------------------------------------------------------
+# --- loading ---
 
 
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:
@@ -391,7 +421,8 @@ def build(tree: dict[str, Any]) -> Config:
 
 
 def load(path: str | Path | None = None, overrides: list[str] = ()) -> Config:
-    """Read a YAML file (none = all defaults), apply dotted overrides, validate. Raises ConfigError."""
+    """Read a YAML file (none = all defaults), apply dotted overrides, validate. Raises
+    ConfigError."""
     tree: Any = {}
     if path is not None:
         try:

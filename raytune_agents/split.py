@@ -1,9 +1,9 @@
-"""Rows -> train / val / test_seen / test_unseen, by tool name and by question; every choice is a hash.
+"""Rows -> train / val / test_seen / test_unseen, by tool name and by question; every choice is a
+hash.
 
-A tool is held out by the hash of its name, so a row's split depends on the row and the seed alone and
-rows can stream. No gold tool of test_unseen is a gold tool in train; equal questions fall together.
-Derived rows are never split here: they keep their source's split.
-"""
+A tool is held out by the hash of its name, so a row's split depends on the row and the seed alone
+and rows can stream. No gold tool of test_unseen is a gold tool in train; equal questions fall
+together. Derived rows are never split here: they keep their source's split."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def assign(row: Trajectory, section: SplitSection, seed: int) -> Trajectory:
 
 
 def settle(row: Trajectory, train_tools: Collection[str]) -> Trajectory:
-    """Second look once train's tools are known: a test_seen row with a tool that train never shows is
-    trained on instead."""
+    """Second look once train's tools are known: a test_seen row with a tool that train never shows
+    is trained on instead."""
     if row.split == "test_seen" and not gold_tools(row) <= set(train_tools):
         return replace(row, split="train")
     return row
@@ -56,5 +56,7 @@ def check(counts: dict[str, int], section: SplitSection) -> None:
     """Raises ConfigError where a split came out empty."""
     empty = [name for name in SPLITS if not counts.get(name)]
     if empty:
-        raise ConfigError(f"read.split={section.model_dump()}: split {empty[0]} is empty "
-                          f"({dict(counts)}); give it a larger share or read more rows")
+        raise ConfigError(
+            f"read.split={section.model_dump()}: split {empty[0]} is empty "
+            f"({dict(counts)}); give it a larger share or read more rows"
+        )

@@ -1,8 +1,7 @@
 """Ask every arm for an answer to every test row, on the one warm engine, and score what comes back.
 
-Answers stream through Ray Data in shards; each shard is one Parquet file, committed by rename. A row
-whose engine stayed down is `infra_failed`: counted, not scored, never a wrong answer.
-"""
+Answers stream through Ray Data in shards; each shard is one Parquet file, committed by rename. A
+row whose engine stayed down is `infra_failed`: counted, not scored, never a wrong answer."""
 
 from __future__ import annotations
 
@@ -35,20 +34,16 @@ def answer_shard(
     section: EvaluateSection,
     engine_section: EngineSection,
 ) -> list[dict[str, Any]]:
-    """One row of answers.parquet for each trajectory: the answer, its scores and costs."""
+    """One row of answers.parquet for each trajectory: the answer, its scores and costs.
+    Raises EngineDown."""
     prompts = [chat.prompt_ids(row, marker) for row in rows]
     room = engine_section.max_model_len - section.max_tokens
     fit = [i for i, p in enumerate(prompts) if len(p) <= room]
     sampling = engine.Sampling(max_tokens=section.max_tokens)
-    try:
-        replies = engine.ask(
-            [prompts[i] for i in fit],
-            [sampling] * len(fit),
-            adapter=adapter,
-            timeout_s=engine_section.timeout_s,
-        )
-    except engine.EngineDown:
-        return [shown(row, arm) | {"failed": engine.INFRA_FAILED} for row in rows]
+    asked = [prompts[i] for i in fit]
+    replies = engine.ask(
+        asked, [sampling] * len(fit), adapter=adapter, timeout_s=engine_section.timeout_s
+    )
     by_row = dict(zip(fit, replies))
     return [
         scored(row, arm, by_row[i])

@@ -26,6 +26,7 @@ class Shard:
     failed: Counter = field(default_factory=Counter)
     notes: Counter = field(default_factory=Counter)
     tokens: int = 0
+    outage: str = ""  # what the engine said when it went down; the shard is asked for again
 
 
 def ask(
@@ -36,12 +37,14 @@ def ask(
     section: EngineSection,
     seed: int,
 ) -> list[engine.Reply] | None:
-    """One reply a row, each with its own seed (from the row's id); None where the engine is down."""
+    """One reply a row, each with its own seed (from the row's id); None where the engine is
+    down."""
     seeds = [(seed * 1_000_003 + int(row.id, 16)) % 2**31 for row in rows]
     samplings = [replace(sampling, seed=s) for s in seeds]
     try:
         replies = engine.ask(prompts, samplings, timeout_s=section.timeout_s)
-    except engine.EngineDown:
+    except engine.EngineDown as error:
+        shard.outage = str(error)
         shard.failed[engine.INFRA_FAILED] += len(rows)
         return None
     shard.tokens += sum(sum(r.output_tokens) for r in replies)
@@ -55,8 +58,8 @@ def paraphrase(
     engine_section: EngineSection,
     seed: int,
 ) -> Shard:
-    """Reword the request of every row; the first candidate that keeps all argument values wins, else
-    the row keeps its template wording (noted by the last reason)."""
+    """Reword the request of every row; the first candidate that keeps all argument values wins,
+    else the row keeps its template wording (noted by the last reason)."""
     shard = Shard()
     prompts = [chat.chat_ids(tasks.paraphrase_messages(row)) for row in rows]
     sampling = engine.Sampling(section.max_tokens, section.temperature, section.candidates)
@@ -79,8 +82,8 @@ def mine(
     engine_section: EngineSection,
     seed: int,
 ) -> Shard:
-    """The base model's own answers to training prompts; every distinct wrong one is a negative named by
-    its fault. `rejected` counts right answers and repeats; rows in = tasks x samples."""
+    """The base model's own answers to training prompts; every distinct wrong one is a negative
+    named by its fault. `rejected` counts right answers and repeats; rows in = tasks x samples."""
     shard = Shard()
     fit, prompts = [], []
     for row in rows:

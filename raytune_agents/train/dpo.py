@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from trl import DPOConfig, DPOTrainer
-
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import TrainSection
 from raytune_agents.records import RecordError, Trajectory
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainSection,
-            twins: dict[str, Trajectory]) -> list[dict[str, Any]]:
+def columns(
+    row: Trajectory, chat: Chat, section: TrainSection, twins: dict[str, Trajectory]
+) -> list[dict[str, Any]]:
     """prompt_ids, chosen_ids, rejected_ids of the pair of a negative row and its twin.
 
-    Raises RecordError where the row has no twin at hand, the sides are equal, or the prompts differ.
-    """
+    Raises RecordError where the row has no twin at hand, the sides are equal, or the prompts
+    differ."""
     twin = next((twins[p] for p in row.parents if p in twins), None)
     if not row.fault or twin is None:
         raise RecordError("no positive twin to make a pair with")
@@ -30,21 +29,34 @@ def columns(row: Trajectory, chat: Chat, section: TrainSection,
         raise RecordError("the two sides of a pair have different prompts")
     if chosen.input_ids == rejected.input_ids:
         raise RecordError("the two sides of a pair are equal")
-    pair = {"prompt_ids": rejected.input_ids[:start], "chosen_ids": chosen.input_ids[start:],
-            "rejected_ids": rejected.input_ids[start:]}
-    return [{"row_id": row.id, "pool": row.pool, **pair,
-             "trained_tokens": len(pair["chosen_ids"]) + len(pair["rejected_ids"])}]
+    pair = {
+        "prompt_ids": rejected.input_ids[:start],
+        "chosen_ids": chosen.input_ids[start:],
+        "rejected_ids": rejected.input_ids[start:],
+    }
+    return [
+        {
+            "row_id": row.id,
+            "pool": row.pool,
+            **pair,
+            "trained_tokens": len(pair["chosen_ids"]) + len(pair["rejected_ids"]),
+        }
+    ]
 
 
-class PairTrainer(DPOTrainer):
-    """TRL's DPOTrainer on pairs that are token ids already."""
-
-    def _prepare_dataset(self, dataset, *args, **kwargs):
-        return dataset
-
-
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection):
+def trainer(
+    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection
+):
     """The TRL trainer on columns prompt_ids, chosen_ids, rejected_ids."""
-    config = DPOConfig(**arguments, max_length=None, beta=section.dpo.beta,
-                       loss_type=section.dpo.loss_type, loss_weights=section.dpo.loss_weights)
+    from trl import DPOConfig
+
+    from raytune_agents.train.trainers import PairTrainer
+
+    config = DPOConfig(
+        **arguments,
+        max_length=None,
+        beta=section.dpo.beta,
+        loss_type=section.dpo.loss_type,
+        loss_weights=section.dpo.loss_weights,
+    )
     return PairTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer)

@@ -1,4 +1,5 @@
-"""The model that is trained: base in bf16 or fp32, LoRA on top; saving an adapter that loads anywhere."""
+"""The model that is trained: base in bf16 or fp32, LoRA on top; saving an adapter that loads
+anywhere."""
 
 from __future__ import annotations
 
@@ -16,21 +17,39 @@ from raytune_agents.config import ConfigError, LoraSection
 
 
 def load(path: str, dtype: str, lora: LoraSection, seed: int) -> Any:
-    """Base model with a fresh LoRA adapter (fp32 weights). Raises ConfigError where no module matches."""
+    """Base model with a fresh LoRA adapter (fp32 weights). Raises ConfigError where no module
+    matches."""
     torch.manual_seed(seed)
     base = AutoModelForCausalLM.from_pretrained(
-        path, dtype=torch.float32 if dtype == "float32" else torch.bfloat16,
-        use_safetensors=True, trust_remote_code=False)
+        path,
+        dtype=torch.float32 if dtype == "float32" else torch.bfloat16,
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
     base.config.use_cache = False
     config = LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets,
-        use_rslora=lora.rslora, use_dora=lora.dora, task_type="CAUSAL_LM")
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
+        task_type="CAUSAL_LM",
+    )
     try:
         return get_peft_model(base, config)
     except ValueError as error:
-        names = sorted({n.rsplit(".", 1)[-1] for n, m in base.named_modules() if isinstance(m, torch.nn.Linear)})
-        raise ConfigError(f"train.lora.targets={lora.targets!r}: {str(error).splitlines()[0]}; "
-                          f"write some of {names} or all-linear") from None
+        names = sorted(
+            {
+                n.rsplit(".", 1)[-1]
+                for n, m in base.named_modules()
+                if isinstance(m, torch.nn.Linear)
+            }
+        )
+        raise ConfigError(
+            f"train.lora.targets={lora.targets!r}: {str(error).splitlines()[0]}; "
+            f"write some of {names} or all-linear"
+        ) from None
 
 
 def save_adapter(model: Any, chat: Chat, out: Path) -> None:

@@ -1,5 +1,6 @@
-"""Negative-aware training (NAT, arXiv 2402.11651): successes and failures are both answers to learn,
-told apart by a marker in the user turn that holds the question. Inference shows the positive marker.
+"""Negative-aware training (NAT, arXiv 2402.11651): successes and failures are both answers to
+learn, told apart by a marker in the user turn that holds the question. Inference shows the positive
+marker.
 
 Loss and trainer are those of `sft`; only the prompt text differs.
 """
@@ -26,7 +27,8 @@ def marker(row: Trajectory, section: NatSection) -> str:
     return section.negative if failed(row) else section.positive
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainSection,
-            twins: dict[str, Trajectory]) -> list[dict[str, Any]]:
+def columns(
+    row: Trajectory, chat: Chat, section: TrainSection, twins: dict[str, Trajectory]
+) -> list[dict[str, Any]]:
     """`sft` columns with the row's marker in its question."""
     return sft.columns(row, chat, section, twins, marker(row, section.nat))

@@ -47,8 +47,11 @@ def method(name: str) -> Any:
 def micro_batch(longest: int, section: TrainSection) -> int:
     """Rows in one forward pass: the largest divisor of batch_rows that keeps rows * longest within
     batch_tokens, at least 1. Equal steps and equal loss for every choice."""
-    fits = [d for d in range(1, section.batch_rows + 1)
-            if section.batch_rows % d == 0 and d * longest <= section.batch_tokens]
+    fits = [
+        d
+        for d in range(1, section.batch_rows + 1)
+        if section.batch_rows % d == 0 and d * longest <= section.batch_tokens
+    ]
     return max(fits, default=1)
 
 
@@ -59,41 +62,67 @@ def arguments(job: Job, section: TrainSection, longest: int, workers: int = 1) -
         "output_dir": str(Path(tempfile.gettempdir()) / "raytune-agents" / str(os.getpid())),
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": max(1, section.batch_rows // micro // workers),
-        "learning_rate": section.learning_rate, "lr_scheduler_type": section.scheduler,
-        "warmup_steps": section.warmup_share, "weight_decay": section.weight_decay,
-        "num_train_epochs": section.epochs, "max_steps": section.max_steps, "seed": job.seed,
-        "data_seed": job.seed, "bf16": False, "fp16": False, "logging_steps": 1, "report_to": [],
-        "save_strategy": "steps", "save_steps": section.save_steps, "save_total_limit": 1,
-        "gradient_checkpointing": section.gradient_checkpointing, "disable_tqdm": True,
-        "remove_unused_columns": True, "dataloader_pin_memory": False, "optim": "adamw_torch_fused",
+        "learning_rate": section.learning_rate,
+        "lr_scheduler_type": section.scheduler,
+        "warmup_steps": section.warmup_share,
+        "weight_decay": section.weight_decay,
+        "num_train_epochs": section.epochs,
+        "max_steps": section.max_steps,
+        "seed": job.seed,
+        "data_seed": job.seed,
+        "bf16": False,
+        "fp16": False,
+        "logging_steps": 1,
+        "report_to": [],
+        "save_strategy": "steps",
+        "save_steps": section.save_steps,
+        "save_total_limit": 1,
+        "gradient_checkpointing": section.gradient_checkpointing,
+        "disable_tqdm": True,
+        "remove_unused_columns": True,
+        "dataloader_pin_memory": False,
+        "optim": "adamw_torch_fused",
         "max_grad_norm": 1.0,
     }
 
 
-def build(job: Job, workers: int = 1) -> Any:
-    """Model, data and the method's trainer. Checks that there is something to train on."""
+def row_length(row: dict[str, Any]) -> int:
+    """Tokens of the longest sequence that a row of columns becomes."""
+    if "input_ids" in row:
+        return len(row["input_ids"])
+    return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
+
+
+def build(job: Job, rows: list[dict[str, Any]] | None = None, workers: int = 1) -> Any:
+    """Model, data (`rows`, else the Parquet of the job) and the method's trainer.
+    Raises ValueError where there is nothing to train on."""
+    import pyarrow.parquet as pq
     import torch
     from datasets import Dataset
+    from transformers import PrinterCallback
 
     from raytune_agents.chat import Chat
     from raytune_agents.train import model as models
 
     torch.set_num_threads(job.threads)
     section = TrainSection(**job.section)
-    data = Dataset.from_parquet(job.columns, cache_dir=tempfile.mkdtemp(prefix="raytune-agents-"))
-    if len(data) == 0 or sum(data["trained_tokens"]) == 0:
-        raise ValueError(f"{job.columns} has no trained tokens; raise mix.tokens or check mix.weights")
-    lengths = [len(r.get("input_ids") or r["prompt_ids"] + max(r["chosen_ids"], r["rejected_ids"], key=len))
-               for r in data]
+    rows = pq.read_table(job.columns).to_pylist() if rows is None else rows
+    if not rows or not sum(r["trained_tokens"] for r in rows):
+        raise ValueError(
+            f"{job.columns or job.out}: no trained tokens; raise mix.tokens or check mix.weights"
+        )
+    spare = ("row_id", "pool", "trained_tokens")
+    data = Dataset.from_list([{k: v for k, v in r.items() if k not in spare} for r in rows])
     model = models.load(job.model, job.dtype, section.lora, job.seed)
-    tokenizer = Chat(**job.chat).tokenizer
-    data = data.remove_columns([c for c in ("row_id", "pool", "trained_tokens") if c in data.column_names])
-    return method(job.method).trainer(model, tokenizer, data,
-                                      arguments(job, section, max(lengths), workers), section)
+    shared = arguments(job, section, max(map(row_length, rows)), workers)
+    trainer = method(job.method).trainer(model, Chat(**job.chat).tokenizer, data, shared, section)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def metrics_callback(path: Path) -> Any:
-    """A TRL callback that appends one line a logging step to metrics.jsonl and stops on a bad loss."""
+    """A TRL callback that appends one line a logging step to metrics.jsonl and stops on a bad
+    loss."""
     from transformers import TrainerCallback
 
     from raytune_agents.train.model import peak_memory_mib
@@ -108,26 +137,44 @@ def metrics_callback(path: Path) -> Any:
             loss = float(logs["loss"])
             now = time.monotonic()
             tokens = float(logs.get("num_tokens", 0.0))
-            line = {"step": state.global_step, "of": state.max_steps, "loss": loss,
-                    "tokens_per_s": round((tokens - self.seen) / max(now - self.started, 1e-9), 1),
-                    "peak_memory_mib": round(peak_memory_mib(), 1), "time": round(time.time(), 3)}
-            line |= {k: float(v) for k, v in logs.items() if k != "loss" and isinstance(v, int | float | str)}
+            line = {
+                "step": state.global_step,
+                "of": state.max_steps,
+                "loss": loss,
+                "tokens_per_s": round((tokens - self.seen) / max(now - self.started, 1e-9), 1),
+                "peak_memory_mib": round(peak_memory_mib(), 1),
+                "time": round(time.time(), 3),
+            }
+            line |= {
+                k: float(v)
+                for k, v in logs.items()
+                if k != "loss" and isinstance(v, int | float | str)
+            }
             Metrics.started, Metrics.seen = now, tokens
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             if not math.isfinite(loss):
-                raise BadLoss(f"loss {loss} at step {state.global_step}; lower train.learning_rate "
-                              f"(now {args.learning_rate})")
+                raise BadLoss(
+                    f"loss {loss} at step {state.global_step}; lower train.learning_rate "
+                    f"(now {args.learning_rate})"
+                )
 
     return Metrics()
 
 
-def fit(job: Job, callbacks: Sequence[Any] = (), resume: str | None = None, workers: int = 1) -> Any:
+def fit(
+    job: Job,
+    callbacks: Sequence[Any] = (),
+    resume: str | None = None,
+    workers: int = 1,
+    rows: list[dict[str, Any]] | None = None,
+) -> Any:
     """Train to the end (or on from checkpoint folder `resume`) and return the trainer.
 
     A checkpoint of a finished run is returned as it is: not one step more.
     """
-    trainer = build(job, workers)
+    trainer = build(job, rows, workers)
+    Path(job.out).mkdir(parents=True, exist_ok=True)
     for callback in (metrics_callback(Path(job.out) / "metrics.jsonl"), *callbacks):
         trainer.add_callback(callback)
     if resume:
@@ -140,7 +187,8 @@ def fit(job: Job, callbacks: Sequence[Any] = (), resume: str | None = None, work
 
 
 def worker(config: dict[str, Any]) -> None:
-    """Ray Train's loop: resume from the last reported checkpoint, train, save the adapter on rank 0."""
+    """Ray Train's loop: resume from the last reported checkpoint, train, save the adapter on rank
+    0."""
     import ray.train
     from ray.train.huggingface.transformers import RayTrainReportCallback
 
@@ -157,8 +205,11 @@ def worker(config: dict[str, Any]) -> None:
     else:
         trainer = fit(job, [RayTrainReportCallback()], None, context.get_world_size())
     if context.get_world_rank() == 0:
-        save_adapter(trainer.accelerator.unwrap_model(trainer.model), Chat(**job.chat),
-                     Path(job.out) / "adapter")
+        save_adapter(
+            trainer.accelerator.unwrap_model(trainer.model),
+            Chat(**job.chat),
+            Path(job.out) / "adapter",
+        )
 
 
 def run(job: Job, name: str, storage: Path, workers: int, use_gpu: bool) -> None:
@@ -169,11 +220,15 @@ def run(job: Job, name: str, storage: Path, workers: int, use_gpu: bool) -> None
 
     section = TrainSection(**job.section)
     trainer = TorchTrainer(
-        worker, train_loop_config=job.__dict__,
+        worker,
+        train_loop_config=job.__dict__,
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=use_gpu),
         run_config=ray.train.RunConfig(
-            name=name, storage_path=str(storage),
+            name=name,
+            storage_path=str(storage),
             failure_config=ray.train.FailureConfig(max_failures=section.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1)))
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+        ),
+    )
     trainer.fit()

@@ -1,0 +1,175 @@
+"""The steps in order and the files between them: read this first.
+
+    read      sources            -> read/rows-*.parquet, quarantine.jsonl   (split by tool name)
+    generate  agents + train     -> generate/{tflan,mined,edited}/rows-*.parquet
+    label     read + generate    -> label/rows-*.parquet                    (reject_reason; nothing dropped)
+    mix       label              -> mix/ARM.parquet                         (the rows of every arm)
+    train     mix + label        -> train/ARM/adapter
+    evaluate  read + train       -> evaluate/{scores,differences}.json, answers.parquet
+    tune      label              -> tune/trials.json, guide.json, guide.md
+    report    all of them        -> report.html
+
+A step whose manifest matches (config section, inputs, code) is skipped; a killed one goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from raytune_agents import cluster, engine, models
+from raytune_agents.chat import Chat
+from raytune_agents.config import Config
+from raytune_agents.progress import Display
+from raytune_agents.runs import Counts, Run, Step
+
+
+@dataclass
+class Context:
+    """What the steps share: the config, the run folder, the display; Ray and the engine on
+    demand."""
+
+    config: Config
+    display: Display
+    run: Run = field(init=False)
+    engine: Any = None  # the actor ends when the last handle goes
+
+    def __post_init__(self) -> None:
+        self.run = Run.of(self.config)
+
+    @cached_property
+    def resources(self) -> cluster.Resources:
+        self.display.say("starting Ray", style="dim")
+        return cluster.connect(self.config.resources)
+
+    @cached_property
+    def model(self) -> Path:
+        return models.resolve(self.config.model)
+
+    @cached_property
+    def chat(self) -> Chat:
+        return Chat.of(self.model, self.config.model)
+
+    def start_engine(self) -> None:
+        """The run's one engine, warm from its first use to the end (or to training on a shared
+        GPU)."""
+        config, have = self.config, self.resources
+        if self.engine is not None:
+            return
+        self.display.say("engine: starting", style="dim")
+        self.engine = engine.start(
+            self.model,
+            config.model.dtype,
+            config.engine,
+            cpus=have.cpus,
+            gpus=have.gpus,
+            seed=config.seed,
+            log=self.run.folder / "engine_starts.log",
+        )
+
+    def outage(self, step: Step, name: str, done: dict[str, Any]) -> None:
+        """Say and log that a shard's rows were lost to the engine."""
+        step.log(shard=done["shard"], outage=done["outage"])
+        self.display.say(f"{name}: engine down, {done['outage']}", style="red")
+
+    def free_gpu(self) -> None:
+        """Before training: the engine gives a shared GPU back."""
+        if self.resources.share_gpu:
+            engine.stop()
+            self.engine = None
+
+    def map_shards(
+        self, name: str, numbers: list[int], work: Callable[[int], dict[str, Any]], rows_each: int
+    ) -> Iterable[dict[str, Any]]:
+        """Run `work(shard number)` for each number as a Ray Data stream; yields what each
+        returns."""
+        import ray
+
+        if not numbers:
+            return
+        self.resources  # noqa: B018  Ray must run before Ray Data is used
+        done = ray.data.from_items(
+            [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
+        ).map(
+            lambda item: {"out": work(item["shard"])},
+            num_cpus=0.01,
+            compute=ray.data.TaskPoolStrategy(size=2),
+        )
+        with self.display.step(name, len(numbers) * rows_each) as bar:
+            for item in done.iter_rows():
+                bar.update(rows_each, item["out"].get("tokens", 0))
+                yield item["out"]
+
+
+StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]
+
+
+def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str, ...]]]:
+    """Step -> (function, the part of the config that decides its output, the steps it reads)."""
+    from raytune_agents.pipeline import data, learn
+
+    return {
+        "read": (data.read, lambda c: c.read, ()),
+        "generate": (
+            data.generate,
+            lambda c: [c.generate, c.negatives, c.model, c.engine],
+            ("read",),
+        ),
+        "label": (data.label, lambda c: c.label, ("read", "generate")),
+        "mix": (data.mix_arms, lambda c: [c.mix, c.train.arms, c.model], ("label",)),
+        "train": (learn.train, lambda c: [c.train, c.model], ("label", "mix")),
+        "evaluate": (
+            learn.evaluate,
+            lambda c: [c.evaluate, c.model, c.train.nat],
+            ("read", "train"),
+        ),
+        "tune": (learn.tune, lambda c: [c.tune, c.mix, c.train, c.model], ("label",)),
+        "report": (
+            learn.report,
+            lambda c: None,
+            ("read", "generate", "label", "mix", "train", "evaluate", "tune"),
+        ),
+    }
+
+
+NAMES = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
+
+
+def plain(section: Any) -> Any:
+    """A config section (or a list or dict of them) as JSON values."""
+    if isinstance(section, list):
+        return [plain(s) for s in section]
+    if isinstance(section, dict):
+        return {k: plain(v) for k, v in section.items()}
+    return section.model_dump(mode="json") if section is not None else None
+
+
+def run_steps(config: Config, names: Iterable[str], display: Display) -> Context:
+    """Run the named steps in order, skipping those that are done. Ray ends with the last one."""
+    context = Context(config, display)
+    table = steps()
+    try:
+        with display.live():
+            for name in names:
+                function, section, after = table[name]
+                step = context.run.step(name, plain(section(config)), after)
+                if step.done:
+                    display.say(f"{name:<9} done before, nothing to do", style="dim")
+                    continue
+                step.begin(clear=name != "train")
+                counts, extra = function(context, step)
+                manifest = step.finish(counts, **extra)
+                display.say(f"{name:<9} {counts.line()}  ({manifest['seconds']:.0f} s)")
+                for kind in ("rejected", "failed"):
+                    for reason, count in sorted(
+                        manifest["rows"][kind].items(), key=lambda x: -x[1]
+                    )[:6]:
+                        display.say(f"{'':<9}   {kind} {count} {reason}", style="dim")
+    finally:
+        if "resources" in context.__dict__:
+            engine.stop()
+            cluster.disconnect()
+    return context

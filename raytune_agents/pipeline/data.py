@@ -1,0 +1,373 @@
+"""The data steps: read, generate, label, mix. Thin: the rules live in the modules they call."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from raytune_agents import agents, dedup, engine, filters, mix, negatives, readers, split
+from raytune_agents.config import ConfigError, SourceSection
+from raytune_agents.generate import stream, tasks
+from raytune_agents.records import RecordError, Trajectory, arrow_schema, finish, from_row, to_table
+from raytune_agents.runs import Counts, Shards, Step, read_rows, reasons, write_rows, write_table
+
+if TYPE_CHECKING:
+    from raytune_agents.pipeline import Context
+
+FILE_ROWS = 20_000  # rows in one Parquet file
+TRIES = 8  # rows that are tried for one wanted fault
+
+
+# --- read ---
+
+
+def parse_source(source: SourceSection) -> Iterator[pa.Table]:
+    """Rows of one source as tables with two more columns: where, error ("" = good)."""
+    good: list[Trajectory] = []
+    notes: list[tuple[str, str]] = []
+    blank = Trajectory()
+
+    def table() -> pa.Table:
+        out = to_table(good)
+        out = out.append_column("where", pa.array([w for w, _ in notes], pa.string()))
+        return out.append_column("error", pa.array([e for _, e in notes], pa.string()))
+
+    for where, raw in readers.list_raw(source):
+        try:
+            if isinstance(raw, RecordError):
+                raise raw
+            rows = readers.read_row(raw, where, source.format)
+            good += rows
+            notes += [(where, "")] * len(rows)
+        except RecordError as error:
+            good.append(blank)
+            notes.append((where, str(error) or "bad row"))
+        if len(good) >= FILE_ROWS:
+            yield table()
+            good, notes = [], []
+    yield table()
+
+
+def units(sources: list[SourceSection]) -> list[dict[str, str]]:
+    """One work item a file, so that files are read in parallel; a limited source stays whole."""
+    out = []
+    for source in sources:
+        whole = source.path == "bfcl" or source.limit is not None or readers.is_hub(source.path)
+        paths = [source.path] if whole else readers.files(source.path)
+        out += [{"source": source.model_copy(update={"path": p}).model_dump_json()} for p in paths]
+    return out
+
+
+def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """Sources -> trajectories with their split; bad rows -> quarantine.jsonl."""
+    import ray
+
+    section, seed = context.config.read, context.config.seed
+    items = units(section.sources)  # a missing file stops here, before Ray
+    context.resources  # noqa: B018
+    ray.data.DataContext.get_current().execution_options.preserve_order = True
+
+    def parse(batch: dict[str, Any]) -> Iterator[pa.Table]:
+        for text in batch["source"]:
+            yield from parse_source(SourceSection.model_validate_json(text))
+
+    parsed = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        parse, batch_size=1
+    )
+    counts, splits, train_tools = Counts(), Counter(), set()
+    rows: list[Trajectory] = []
+    with context.display.step("read") as bar, (step.folder / "quarantine.jsonl").open("w") as bad:
+        for table in parsed.iter_batches(batch_size=FILE_ROWS, batch_format="pyarrow"):
+            for item in table.to_pylist():
+                counts.rows_in += 1
+                if item["error"]:
+                    counts.failed[item["error"].partition(":")[0][:80]] += 1
+                    bad.write(json.dumps({"where": item["where"], "reason": item["error"]}) + "\n")
+                    continue
+                row = split.assign(from_row(item), section.split, seed)
+                rows.append(row)
+                if row.split == "train":
+                    train_tools |= split.gold_tools(row)
+            bar.update(len(table))
+    check_errors(counts, section.max_error_share, step)
+    rows = [split.settle(row, train_tools) for row in rows]
+    splits.update(row.split for row in rows if not row.reject_reason)
+    split.check(splits, section.split)
+    for k in range(0, len(rows), FILE_ROWS):
+        write_rows(step.folder / f"rows-{k // FILE_ROWS:05d}.parquet", rows[k : k + FILE_ROWS])
+    counts.rejected = reasons(rows)
+    counts.rows_out = len(rows) - counts.rejected.total()
+    step.log(splits=dict(splits), sources=dict(Counter(row.source for row in rows)))
+    return counts, {"splits": dict(splits)}
+
+
+def check_errors(counts: Counts, limit: float, step: Step) -> None:
+    """Raises ConfigError where more rows than `limit` were bad, or none was good."""
+    bad = counts.failed.total()
+    if counts.rows_in == bad or bad > limit * counts.rows_in:
+        worst = ", ".join(f"{n} {reason}" for reason, n in counts.failed.most_common(3))
+        raise ConfigError(
+            f"read: {bad} of {counts.rows_in} rows are bad ({worst or 'no rows at all'}), more than "
+            f"read.max_error_share={limit}; see {step.folder / 'quarantine.jsonl'}"
+        )
+
+
+# --- generate ---
+
+
+def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """Synthetic positives with paraphrased requests, the model's own failures, edited negatives."""
+    config, counts, extra = context.config, Counts(), {}
+    train = [
+        r
+        for r in read_rows(context.run.folder / "read")
+        if r.split == "train" and not r.reject_reason
+    ]
+    drawn = draw_tasks(config.generate, config.seed)
+    called = [row for row in train if row.calls]
+    random.Random(f"{config.seed}/mined").shuffle(called)
+    called = called[: config.negatives.mined_tasks]
+    context.start_engine()
+    chat, seed, engine_section = context.chat, config.seed, config.engine
+    made = make_shards(
+        context,
+        step,
+        "tflan",
+        drawn,
+        lambda rows: stream.paraphrase(rows, chat, config.generate, engine_section, seed),
+    )
+    mined = make_shards(
+        context,
+        step,
+        "mined",
+        called,
+        lambda rows: stream.mine(rows, chat, config.negatives, engine_section, seed),
+    )
+    per_row = {"tflan": 1, "mined": config.negatives.mined_samples}
+    for name, summaries, rows in (("tflan", made, drawn), ("mined", mined, called)):
+        counts.rows_in += len(rows) * per_row[name]
+        for summary in summaries:
+            counts.rows_out += summary["rows"]
+            counts.rejected.update({f"{name}:{k}": n for k, n in summary["rejected"].items()})
+            counts.failed.update(summary["failed"])
+            extra.setdefault(name, Counter()).update(summary["notes"])
+    check_outage(counts, config.read.max_error_share)
+    synthetic = read_rows(step.folder / "tflan")
+    edited, refused = edit_rows(
+        [*train, *synthetic], extra.get("mined", Counter()), config.negatives, seed
+    )
+    write_rows(step.folder / "edited" / "rows-00000.parquet", edited)
+    counts.rows_in += len(edited) + refused.total()
+    counts.rows_out += len(edited)
+    counts.rejected.update({f"edited:{k}": n for k, n in refused.items()})
+    extra["edited"] = Counter(row.fault for row in edited)
+    return counts, {name: dict(notes) for name, notes in extra.items()}
+
+
+def draw_tasks(section: Any, seed: int) -> list[Trajectory]:
+    """The rows to attempt, spread evenly over the agents; all are training rows."""
+    specs = [agents.load(name) for name in section.agents]
+    each = [section.rows // len(specs) + (i < section.rows % len(specs)) for i in range(len(specs))]
+    return [
+        with_tools(replace(row, split="train"), section.tools, seed)
+        for spec, n in zip(specs, each)
+        for row in tasks.tasks(spec, n, seed)
+    ]
+
+
+def with_tools(row: Trajectory, count: int, seed: int) -> Trajectory:
+    """The row with at most `count` candidate tools (never fewer than it calls), in their order."""
+    called = {call.name for call in row.calls}
+    others = [tool.name for tool in row.tools if tool.name not in called]
+    kept = called | set(
+        random.Random(f"{seed}/{row.id}").sample(
+            others, k=max(0, min(len(others), count - len(called)))
+        )
+    )
+    return finish(replace(row, tools=tuple(tool for tool in row.tools if tool.name in kept)))
+
+
+def make_shards(
+    context: Context, step: Step, name: str, rows: list[Trajectory], work: Any
+) -> list[dict]:
+    """Run `work` on the unfinished shards of `rows`; returns the summary of every shard."""
+    size = context.config.generate.shard_rows
+    parts = [rows[i : i + size] for i in range(0, len(rows), size)]
+    shards = Shards(step.folder / name)
+    folder, items = (
+        shards.folder,
+        {k: to_table(parts[k]).to_pylist() for k in shards.missing(len(parts))},
+    )
+
+    def one(number: int) -> dict[str, Any]:
+        shard = work([from_row(item) for item in items[number]])
+        summary = {
+            "rows": len(shard.rows),
+            "rejected": dict(shard.rejected),
+            "failed": dict(shard.failed),
+            "notes": dict(shard.notes),
+        }
+        if not shard.outage:
+            table = to_table(shard.rows)
+            note = {b"summary": json.dumps(summary).encode()} | (table.schema.metadata or {})
+            Shards(folder).commit(number, table.replace_schema_metadata(note))
+        return {"tokens": shard.tokens, "outage": shard.outage, "summary": summary, "shard": number}
+
+    lost = {}
+    for done in context.map_shards(name, list(items), one, size):
+        if done["outage"]:
+            lost[done["shard"]] = done["summary"]
+            context.outage(step, name, done)
+    return [lost.get(k) or shard_summary(shards.path(k)) for k in range(len(parts))]
+
+
+def check_outage(counts: Counts, limit: float) -> None:
+    """Raises EngineDown where more rows than `limit` were lost to the engine; finished shards
+    stay."""
+    lost = counts.failed[engine.INFRA_FAILED]
+    if lost > limit * counts.rows_in:
+        raise engine.EngineDown(
+            f"{lost} of {counts.rows_in} rows are infra_failed, more than read.max_error_share="
+            f"{limit}; the same command asks for the missing ones again"
+        )
+
+
+def shard_summary(path: Path) -> dict[str, Any]:
+    """The counts that a shard carries in its Parquet metadata."""
+    import pyarrow.parquet as pq
+
+    return json.loads(pq.read_schema(path).metadata[b"summary"])
+
+
+def edit_rows(
+    good: list[Trajectory], mined: Counter, section: Any, seed: int
+) -> tuple[list[Trajectory], Counter]:
+    """Verified negatives of good training rows, faults drawn after the mined distribution. Returns
+    the rows and, by reason, the attempts that gave none."""
+    rows = [row for row in good if row.calls]
+    rng = random.Random(f"{seed}/edited")
+    names = [f for f in section.faults or negatives.FAULTS if fits(rows, f, rng)]
+    if not names:
+        return [], Counter()
+    wanted = negatives.choose_faults(
+        mined, round(section.per_positive * len(rows)), section.uniform_floor, rng, names
+    )
+    out, refused = [], Counter()
+    for k, fault in enumerate(wanted):
+        for row in rng.choices(rows, k=TRIES):
+            bad, reason = negatives.edit(row, fault, seed + k)
+            if bad is not None or reason != "not_applicable":
+                break
+        if bad is None:
+            refused[f"{fault} {reason}".strip()] += 1
+        else:
+            out.append(bad)
+    return out, refused
+
+
+def fits(rows: list[Trajectory], fault: str, rng: random.Random) -> bool:
+    """Whether some of the rows admit the fault at all (a single answer has no wrong order)."""
+    probe = rng.sample(rows, min(len(rows), 64))
+    return any(negatives.edit(row, fault, 0)[1] != "not_applicable" for row in probe)
+
+
+# --- label and mix ---
+
+
+def label(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """Rules, duplicates and leaks write reject_reason; every row is written again."""
+    import ray
+
+    section, folder = context.config.label, context.run.folder
+    parts = [
+        folder / "read",
+        *(folder / "generate" / name for name in ("tflan", "mined", "edited")),
+    ]
+    files = [str(f) for part in parts for f in sorted(part.glob("*.parquet"))]
+    context.resources  # noqa: B018
+    labelled = ray.data.read_parquet(files, schema=arrow_schema()).map_batches(
+        filters.label_batch, batch_format="pyarrow", fn_kwargs={"section": section}
+    )
+    with context.display.step("label") as bar:
+        rows = []
+        for table in labelled.iter_batches(batch_size=FILE_ROWS, batch_format="pyarrow"):
+            rows += [from_row(item) for item in table.to_pylist()]
+            bar.update(len(table))
+    rows.sort(key=lambda row: row.id)
+    if section.duplicates != "off":
+        rows = dedup.mark_duplicates(rows)
+    if section.decontaminate:
+        train = [row for row in rows if row.split == "train"]
+        marked = {
+            row.id: row for row in dedup.mark_leaks(train, [r for r in rows if r.split != "train"])
+        }
+        rows = [marked.get(row.id, row) for row in rows]
+    for k in range(0, len(rows), FILE_ROWS):
+        write_rows(step.folder / f"rows-{k // FILE_ROWS:05d}.parquet", rows[k : k + FILE_ROWS])
+    counts = Counts(rows_in=len(rows), rejected=reasons(rows))
+    counts.rows_out = len(rows) - counts.rejected.total()
+    pools = Counter(row.pool for row in rows if not row.reject_reason and row.split == "train")
+    return counts, {"pools": dict(pools)}
+
+
+def training_rows(folder: Path) -> dict[str, Trajectory]:
+    """Accepted rows of the train split, by id."""
+    return {
+        r.id: r for r in read_rows(folder / "label") if r.split == "train" and not r.reject_reason
+    }
+
+
+def token_counts(context: Context, rows: list[Trajectory]) -> tuple[dict[str, int], Counter]:
+    """Trained (answer) tokens of every row, and the reasons of rows that cannot be trained on."""
+    counts, refused = {}, Counter()
+    with context.display.step("tokens", len(rows)) as bar:
+        for row in rows:
+            try:
+                counts[row.id] = sum(e.trained_tokens for e in context.chat.encode(row))
+            except RecordError as error:
+                refused[str(error)] += 1
+            bar.update(1)
+    return counts, refused
+
+
+def pair_cost(row: Trajectory, counts: dict[str, int]) -> int:
+    """Answer tokens of a preference pair: the negative's and its twin's; 0 where there is no
+    twin."""
+    twin = next((p for p in row.parents if p in counts), None)
+    return counts[row.id] + counts[twin] if row.fault and twin else 0
+
+
+def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """The training rows of every arm: mix/ARM.parquet with columns id and pool, in training
+    order."""
+    config = context.config
+    rows = training_rows(context.run.folder)
+    cost, refused = token_counts(context, list(rows.values()))
+    arms: dict[str, Any] = {}
+    for name, arm in config.train.arms.items():
+        weights = arm.weights or config.mix.weights
+        pool = [
+            (i, rows[i].pool, pair_cost(rows[i], cost) if arm.method == "dpo" else n)
+            for i, n in cost.items()
+        ]
+        chosen = mix.choose(
+            pool, weights, arm.tokens or config.mix.tokens, config.mix.max_epochs, config.seed
+        )
+        table = pa.table({"id": chosen.ids, "pool": [rows[i].pool for i in chosen.ids]})
+        write_table(step.folder / f"{name}.parquet", table)
+        arms[name] = {
+            "rows": len(chosen.ids),
+            "tokens": chosen.tokens,
+            "epochs": chosen.epochs,
+            "short": {k: v for k, v in chosen.short.items() if v},
+        }
+        step.log(arm=name, **arms[name])
+    counts = Counts(rows_in=len(rows), rows_out=len(cost), rejected=refused)
+    return counts, {"arms": arms}

@@ -1,0 +1,349 @@
+"""The steps that need a model: train, evaluate, tune; and the report on all of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytune_agents import engine
+from raytune_agents.chat import Chat
+from raytune_agents.config import ArmSection, TrainSection
+from raytune_agents.pipeline.data import check_outage, token_counts, training_rows
+from raytune_agents.records import RecordError, Trajectory, content_hash
+from raytune_agents.runs import Counts, Shards, Step, read_json, read_rows, write_json, write_table
+
+if TYPE_CHECKING:
+    from raytune_agents.pipeline import Context
+
+
+# --- train ---
+
+
+def arm_section(section: TrainSection, arm: ArmSection) -> TrainSection:
+    """The train options of one arm: its own learning rate, and no arms inside."""
+    return section.model_copy(
+        update={"learning_rate": arm.learning_rate or section.learning_rate, "arms": {"this": arm}}
+    )
+
+
+def build_columns(
+    rows: list[Trajectory],
+    twins: dict[str, Trajectory],
+    chat: Chat,
+    section: TrainSection,
+    method: str,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Token columns of the rows in order, and the reasons of rows that gave none."""
+    from raytune_agents.train import worker
+
+    module, out, refused = worker.method(method), [], []
+    for row in rows:
+        try:
+            out += module.columns(row, chat, section, twins)
+        except RecordError as error:
+            refused.append(str(error))
+    return out, refused
+
+
+def job_of(
+    context: Context, section: TrainSection, method: str, columns: Path | None, out: Path
+) -> Any:
+    """The training job of one arm or trial."""
+    from raytune_agents.train.worker import Job
+
+    chat, have = context.chat, context.resources
+    return Job(
+        model=str(context.model),
+        dtype=context.config.model.dtype,
+        columns=str(columns or ""),
+        method=method,
+        section=section.model_dump(),
+        chat={
+            "path": chat.path,
+            "template": chat.template,
+            "tools": chat.tools,
+            "max_length": chat.max_length,
+        },
+        out=str(out),
+        seed=context.config.seed,
+        threads=max(1, have.cpus // section.workers),
+    )
+
+
+def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """Every arm that is not trained yet, one after the other, each a Ray Train run."""
+    from raytune_agents.pipeline import plain
+
+    config, counts, arms = context.config, Counts(), {}
+    rows = training_rows(context.run.folder)
+    context.free_gpu()
+    for name, arm in config.train.arms.items():
+        section = arm_section(config.train, arm)
+        chosen = context.run.folder / "mix" / f"{name}.parquet"
+        mixed = pq.read_table(chosen)["id"].to_pylist()
+        own = Step(
+            f"train/{name}",
+            step.folder / name,
+            plain([section, config.model]),
+            {"rows": step.inputs["label"], "ids": content_hash(mixed)},
+            config.seed,
+        )
+        if own.done:
+            context.display.say(f"train     arm {name} done before", style="dim")
+        else:
+            own.begin()
+            arm_counts = train_arm(
+                context, own, name, arm.method, section, [rows[i] for i in mixed], rows
+            )
+            own.finish(arm_counts)
+        manifest = own.manifest
+        counts.rows_in += manifest["rows"]["in"]
+        counts.rows_out += manifest["rows"]["out"]
+        counts.rejected.update(manifest["rows"]["rejected"])
+        arms[name] = {"method": arm.method, "seconds": manifest["seconds"]}
+    for folder in (
+        f for f in step.folder.iterdir() if f.is_dir() and f.name not in config.train.arms
+    ):
+        shutil.rmtree(folder)
+    return counts, {"arms": arms}
+
+
+def train_arm(
+    context: Context,
+    step: Step,
+    name: str,
+    method: str,
+    section: TrainSection,
+    rows: list[Trajectory],
+    pool: dict[str, Trajectory],
+) -> Counts:
+    """Columns, then Ray Train until the adapter is saved; a killed run goes on from its
+    checkpoint."""
+    from raytune_agents.train import worker
+
+    columns, refused = build_columns(rows, pool, context.chat, section, method)
+    path = step.folder / "columns.parquet"
+    write_table(path, pa.Table.from_pylist(columns))
+    job = job_of(context, section, method, path, step.folder)
+    workers = context.resources.train_workers(section.workers)
+    with follow(context, step.folder / "metrics.jsonl", f"train {name}"):
+        worker.run(job, step.key, step.folder / "ray", workers, context.resources.gpus > 0)
+    shutil.rmtree(step.folder / "ray", ignore_errors=True)
+    counts = Counts(rows_in=len(rows), rows_out=len(rows) - len(refused))
+    counts.rejected.update(refused)
+    return counts
+
+
+class follow:
+    """Show a growing metrics.jsonl as a progress bar while the block runs."""
+
+    def __init__(self, context: Context, path: Path, name: str):
+        self.context, self.path, self.name = context, path, name
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+    def watch(self) -> None:
+        seen = 0
+        with self.context.display.step(self.name) as bar:
+            while not self.stopped.wait(1.0):
+                if not self.path.is_file():
+                    continue
+                lines = self.path.read_text().splitlines()
+                for line in lines[seen:]:
+                    entry = json.loads(line) if line.endswith("}") else None
+                    if entry:
+                        bar.update(
+                            1,
+                            int(entry.get("num_tokens", 0)) - bar.tokens
+                            if "num_tokens" in entry
+                            else 0,
+                            total=int(entry["of"]),
+                            note=f"loss {entry['loss']:.3f}",
+                        )
+                seen = len(lines)
+
+
+# --- evaluate ---
+
+
+def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """The base and every arm answer the same rows on one engine; scores and paired differences."""
+    from raytune_agents.evaluate import harness
+
+    config = context.config
+    rows = test_rows(context)
+    arms = [(harness.BASE, "", "")] + [
+        (
+            name,
+            str(context.run.folder / "train" / name / "adapter"),
+            config.train.nat.positive if arm.method == "nat" else "",
+        )
+        for name, arm in config.train.arms.items()
+    ]
+    answers: list[dict[str, Any]] = []
+    for arm, adapter, marker in arms:
+        answers += arm_answers(context, step, rows, arm, adapter, marker)
+    counts = Counts(rows_in=len(rows) * len(arms))
+    counts.failed.update(a["failed"] for a in answers if a["failed"])
+    check_outage(counts, config.read.max_error_share)
+    write_table(step.folder / "answers.parquet", pa.Table.from_pylist(answers))
+    shutil.rmtree(step.folder / "shards", ignore_errors=True)
+    write_json(step.folder / "scores.json", harness.scores(answers, config.evaluate, config.seed))
+    write_json(
+        step.folder / "differences.json", harness.differences(answers, config.evaluate, config.seed)
+    )
+    counts.rows_out = counts.rows_in - counts.failed.total()
+    return counts, {"arms": [name for name, _, _ in arms]}
+
+
+def test_rows(context: Context) -> list[Trajectory]:
+    """The rows of the configured splits, each at most `evaluate.limit`, chosen by id."""
+    section = context.config.evaluate
+    rows = [r for r in read_rows(context.run.folder / "read") if not r.reject_reason]
+    out = []
+    for name in section.splits:
+        part = sorted((r for r in rows if r.split == name), key=lambda r: r.id)
+        out += part[: section.limit]
+    return out
+
+
+def arm_answers(
+    context: Context, step: Step, rows: list[Trajectory], arm: str, adapter: str, marker: str
+) -> list[dict[str, Any]]:
+    """All answers of one arm; shards that are on disk are not asked again."""
+    from raytune_agents.evaluate import harness
+
+    config, chat = context.config, context.chat
+    section, engine_section = config.evaluate, config.engine
+    size = section.shard_rows
+    parts = [rows[i : i + size] for i in range(0, len(rows), size)]
+    shards = Shards(step.folder / "shards" / arm)
+    folder, missing = shards.folder, shards.missing(len(parts))
+
+    def one(number: int) -> dict[str, Any]:
+        try:
+            answers = harness.answer_shard(
+                parts[number], chat, arm, adapter, marker, section, engine_section
+            )
+        except engine.EngineDown as error:
+            return {"tokens": 0, "shard": number, "outage": str(error)}
+        texts = [json.dumps(a) for a in answers]
+        Shards(folder).commit(number, pa.table({"answer": texts}))
+        tokens = int(sum(a.get("output_tokens") or 0 for a in answers))
+        return {"tokens": tokens, "shard": number, "outage": ""}
+
+    if missing:
+        context.start_engine()
+    lost = set()
+    for done in context.map_shards(f"ask {arm}", missing, one, size):
+        if done["outage"]:
+            lost.add(done["shard"])
+            context.outage(step, f"ask {arm}", done)
+    out: list[dict[str, Any]] = []
+    for k, part in enumerate(parts):
+        if k in lost:
+            out += [harness.shown(row, arm) | {"failed": engine.INFRA_FAILED} for row in part]
+        else:
+            texts = pq.read_table(shards.path(k))["answer"].to_pylist()
+            out += [json.loads(text) for text in texts]
+    return out
+
+
+# --- tune and report ---
+
+
+def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """Search mix and hyper-parameters; trials, guideline and the best config."""
+    from raytune_agents.tune import guide, search, space
+
+    config = context.config
+    section = config.tune
+    if not section.trials:
+        return Counts(), {"note": "tune.trials=0: no search"}
+    rows = training_rows(context.run.folder)
+    cost, _ = token_counts(context, list(rows.values()))
+    parsed = space.parse(section.space, pool_sizes(rows, cost), section.tokens)
+    train_section = config.train.model_copy(update={"epochs": 1.0})
+    columns, _ = build_columns(
+        [rows[i] for i in cost], rows, context.chat, train_section, section.method
+    )
+    val = [
+        r
+        for r in read_rows(context.run.folder / "read")
+        if r.split == "val" and not r.reject_reason and r.calls
+    ]
+    marked = "nat" if section.method == "nat" else "sft"
+    scored, _ = build_columns(
+        sorted(val, key=lambda r: r.id), {}, context.chat, train_section, marked
+    )
+    scored = [r for r in scored if len(r["input_ids"]) <= 512][: section.rows]
+    job = job_of(context, train_section, section.method, None, step.folder)
+    base = {
+        "weights": config.mix.weights,
+        "section": train_section.model_dump(),
+        "max_epochs": config.mix.max_epochs,
+    }
+    have = context.resources
+    context.free_gpu()
+    with context.display.step("tune", section.trials) as bar:
+        trials = search.run(
+            parsed,
+            columns,
+            scored,
+            base,
+            job,
+            section,
+            step.folder / "ray",
+            cpus=max(1, have.cpus // section.concurrent),
+            gpus=min(1, have.gpus),
+            tell=lambda done, total, note: bar.update(done - bar.done, total=total, note=note),
+        )
+    write_json(step.folder / "trials.json", trials)
+    found = guide.recommend(trials, parsed, seed=config.seed)
+    write_json(step.folder / "guide.json", found)
+    (step.folder / "guide.md").write_text(guide.markdown(found), encoding="utf-8")
+    if best := next((t for t in trials if t["score"] is not None), None):
+        text = guide.best_config_yaml(best, config)
+        (step.folder / "best.yaml").write_text(text, encoding="utf-8")
+    counts = Counts(rows_in=section.trials, rows_out=sum(t["status"] != "failed" for t in trials))
+    counts.failed.update(t["error"].partition(":")[0] for t in trials if t["status"] == "failed")
+    return counts, {"best": trials[0] if trials else None}
+
+
+def pool_sizes(rows: dict[str, Trajectory], cost: dict[str, int]) -> dict[str, int]:
+    """Trained tokens of every pool, under its dotted name and each of its heads."""
+    out: dict[str, int] = {}
+    for row_id, tokens in cost.items():
+        parts = rows[row_id].pool.split(".")
+        for k in range(1, len(parts) + 1):
+            name = ".".join(parts[:k])
+            out[name] = out.get(name, 0) + tokens
+    return out
+
+
+def report(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """One offline page on the whole run."""
+    from raytune_agents import report as pages
+
+    step.folder.mkdir(parents=True, exist_ok=True)
+    page = pages.write(context.run.folder)
+    return Counts(), {"page": str(page.relative_to(context.run.folder))}
+
+
+def arms_table(folder: Path) -> dict[str, Any]:
+    """scores.json of a run, {} before its evaluation."""
+    path = folder / "evaluate" / "scores.json"
+    return read_json(path) if path.is_file() else {}
