@@ -34,9 +34,10 @@ PAIR_WRITERS: dict[str, Callable[[Trajectory, Trajectory], dict[str, Any]]] = {
 _LABELS = "pool, gold, outcome and the other labels"
 LOSES: dict[str, str] = {
     "openai": f"{_LABELS}; function names outside [A-Za-z0-9_-]{{1,64}} are renamed, a thought is "
-    "written in front of the text, names of tool turns",
+    "written in front of the text, names of tool turns; a call without a result gets an empty one",
     "gemini": f"{_LABELS}; call ids, the spelling of arguments and schemas (values stay), schema "
-    "words that Gemini does not know; neighbouring turns of one side become one",
+    "words that Gemini does not know; neighbouring turns of one side become one, a call without a "
+    "result gets an empty one",
     "sharegpt": f"{_LABELS}; call ids, names of tool turns",
     "axolotl": _LABELS,
     "trl": f"{_LABELS}; the spelling of arguments (values stay); only the last turn is trained",

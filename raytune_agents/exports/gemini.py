@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any
 
-from raytune_agents.exports.openai import distinct
+from raytune_agents.exports.openai import answered, distinct
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
 NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
@@ -69,7 +69,7 @@ def _parts(m: Message) -> list[dict[str, Any]]:
 
 
 def write(row: Trajectory) -> dict[str, Any]:
-    messages = row.messages
+    messages = answered(row.messages)
     if row.target is None:
         raise RecordError("no assistant turn at the end")
     if any(m.role == "assistant" and not m.trained for m in messages):

@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -58,6 +58,25 @@ def linked(messages: tuple[Message, ...]) -> list[Message]:
     return out
 
 
+def answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The turns with an empty observation for every call that has none before the next turn.
+
+    Providers want a result of each call; the calls of the last turn need none.
+    """
+    out: list[Message] = []
+    waiting: list[ToolCall] = []
+    for m in messages:
+        if m.role == "tool":
+            found = next((c for c in waiting if c.id and c.id == m.tool_call_id), None)
+            if waiting:
+                waiting.remove(found or waiting[0])
+        else:
+            out += [Message("tool", "", name=c.name, tool_call_id=c.id) for c in waiting]
+            waiting = list(m.tool_calls)
+        out.append(m)
+    return tuple(out)
+
+
 def message(m: Message, names: dict[str, str], thought: bool = False) -> dict[str, Any]:
     """One turn as OpenAI writes it; with `thought`, the thought stands apart as
     reasoning_content.
@@ -100,7 +119,7 @@ def write(row: Trajectory) -> dict[str, Any]:
         raise RecordError("no assistant turn to train on at the end")
     names = renamed(row)
     messages = []
-    for m in linked(row.messages):
+    for m in linked(answered(row.messages)):
         out = message(m, names)
         if m.role == "assistant" and m.loss is False:
             out["weight"] = 0

@@ -28,6 +28,7 @@ FENCE = re.compile(rf"({NAME})(\s*\n)```(\w*)\n(.*)\n```", re.DOTALL)
 SEEN = re.compile(r"Observation(?: ?\d+)?:\s*|The output of the OS:\s*")
 CUT = re.compile(r"\n(?=(?:Observation|Thought|Action)(?: ?\d+)?:)")
 FENCE_GAP = "\n"
+LAST_CALLS = ("finish", "answer", "submit", "Finish")  # what comes after is a new request
 DEFAULT = {"action": "Action: ", "input": "\nAction Input: ", "observation": "Observation: "}
 
 
@@ -129,15 +130,16 @@ def structure(messages: Iterable[Message]) -> tuple[list[Message], dict[str, Any
     if not any(m.tool_calls for m in turns):
         return list(messages), {}
     end = max(i for i, m in enumerate(turns) if m.role == "assistant")
-    seen = [i for i in range(1, end) if turns[i].role == "user" and turns[i - 1].tool_calls]
-    found = SEEN.match(turns[seen[0]].content) if seen else None
-    prefix = found[0] if found else ""
-    if not all(turns[i].content.startswith(prefix) for i in seen):
-        prefix = ""
-    for i in seen:
-        name, text = turns[i - 1].tool_calls[-1].name, turns[i].content[len(prefix) :]
-        turns[i] = replace(turns[i], role="tool", content=text, name=name)
-    return turns, {"react": style | {"observation": prefix} | ({"turns": odd} if odd else {})}
+    for i in range(1, end):
+        calls = turns[i - 1].tool_calls
+        if turns[i].role == "user" and calls and calls[-1].name not in LAST_CALLS:
+            found = SEEN.match(turns[i].content)
+            prefix = found[0] if found else ""
+            text = turns[i].content[len(prefix) :]
+            turns[i] = replace(turns[i], role="tool", content=text, name=calls[-1].name)
+            if style.setdefault("observation", prefix) != prefix:
+                odd[str(i)] = {"observation": prefix}
+    return turns, {"react": style | ({"turns": odd} if odd else {})}
 
 
 def conversation(row: Trajectory) -> list[dict[str, str]]:

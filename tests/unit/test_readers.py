@@ -1,27 +1,17 @@
 """Every source format: what a row becomes, its outcome, and that nothing of it is lost.
 
-Rows in the shape of sets that cannot be shipped are written out here; real files of every format
-are read from shared/data where that folder is there.
+Rows in the shape of each source are written out here; real files are read in test_readers_samples.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from raytune_agents import readers
-from raytune_agents.config import SourceSection
-from raytune_agents.readers import bfcl, shapes, strict
-from raytune_agents.records import RecordError, Trajectory, from_row, to_row
-
-DATA = Path(__file__).parents[2].parent / "shared/data"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="shared/data is not here")
+from raytune_agents.records import RecordError, Trajectory
 
 
 def read(raw: dict[str, Any], format: str = "auto", **options: Any) -> list[Trajectory]:
@@ -42,117 +32,7 @@ def shape(row: Trajectory) -> str:
     )
 
 
-# --- real files ----------------------------------------------------------------------------------
-
-# file -> (format, rows, trajectories, successes, failures)
-SAMPLES = {
-    "xlam.jsonl": ("xlam", 100, 100, 0, 0),
-    "xlam_model_failures.jsonl": ("model_failures", 100, 100, 10, 90),
-    "agenttuning.jsonl": ("agenttuning", 30, 30, 0, 0),
-    "agentflan_reshaped.jsonl": ("agent_flan", 30, 30, 0, 0),
-    "sharegpt_toolcalls.jsonl": ("sharegpt", 100, 100, 0, 0),
-    "fireact_alpaca.jsonl": ("fireact", 100, 100, 99, 1),
-    "fireact_gpt.jsonl": ("fireact", 60, 60, 57, 3),
-    "fireact_trajs.jsonl": ("fireact", 100, 100, 40, 60),
-    "tau_bench.jsonl": ("tau_bench", 20, 20, 10, 10),
-    "tau2.jsonl": ("tau2", 14, 14, 8, 6),
-    "openai_tools.jsonl": ("openai", 20, 20, 0, 0),
-    "swe_gym.jsonl": ("swe_gym", 5, 5, 5, 0),
-    "nebius_swe_agent.jsonl": ("nebius", 5, 5, 5, 0),
-    "swe_agent_traj.jsonl": ("swe_agent", 10, 10, 0, 0),
-    "mind2web_agenttuning.jsonl": ("agenttuning", 5, 5, 0, 0),
-    "toolbench_dfs.jsonl": ("toolbench", 12, 78, 7, 71),
-    "toolbench_cot_runs.jsonl": ("toolbench_runs", 60, 60, 27, 33),
-    "toolalpaca.jsonl": ("toolalpaca", 21, 214, 0, 0),
-    "toolalpaca_instances.jsonl": ("toolalpaca", 36, 306, 0, 298),
-    "when2call_test.jsonl": ("when2call", 100, 100, 0, 0),
-    "when2call_pref.jsonl": ("when2call_pref", 200, 400, 200, 200),
-    "bfcl.jsonl": ("bfcl", 100, 100, 0, 0),
-    "mint.jsonl": ("mint", 64, 64, 32, 32),
-    "api_bank.jsonl": ("api_bank", 60, 60, 0, 0),
-    "seal_tools.jsonl": ("seal_tools", 60, 60, 0, 0),
-    "nestful.jsonl": ("nestful", 60, 60, 0, 0),
-    "tooltalk.jsonl": ("tooltalk", 30, 30, 0, 0),
-    "nemo_gym_rollouts.jsonl": ("responses", 10, 10, 7, 3),
-}
-
-
-def trajectories(path: Path | str) -> list[Trajectory]:
-    out: list[Trajectory] = []
-    for where, raw in readers.list_raw(SourceSection(path=str(path))):
-        assert isinstance(raw, dict), raw
-        out += readers.read_row(raw, where)
-    return out
-
-
-@needs_data
-@pytest.mark.parametrize("name", SAMPLES)
-def test_samples(name: str) -> None:
-    format, n_raw, n, successes, failures = SAMPLES[name]
-    path = DATA / "samples" / name
-    raw = list(readers.list_raw(SourceSection(path=str(path))))
-    assert len(raw) == n_raw
-    assert {readers.detect(r) for _, r in raw} == {format}
-    rows = trajectories(path)
-    assert len(rows) == n
-    outcomes = Counter(None if r.outcome is None else r.outcome >= 0.5 for r in rows)
-    assert (outcomes[True], outcomes[False]) == (successes, failures)
-    assert len({r.id for r in rows}) == n
-    for row in rows:
-        assert row.pool.startswith("negative.") == (row.outcome is not None and row.outcome < 0.5)
-        assert row.source == f"{format}/{name}"
-        assert not any(m.trained for m in row.messages if m.role != "assistant")
-        assert from_row(to_row(row)) == row  # also: everything in it can be stored
-        for tool in row.tools:
-            assert tool.schema["type"] == "object"
-
-
-@needs_data
-def test_every_sample_file_is_listed() -> None:
-    assert {p.name for p in (DATA / "samples").glob("*.jsonl")} == SAMPLES.keys()
-
-
-@needs_data
-def test_fireact_runs() -> None:
-    folder = DATA / "fireact"
-    for name, n, right in [("runs_gpt35", 465, 200), ("runs_llama2_13b", 499, 172),
-                           ("runs_llama2_7b", 500, 131)]:  # fmt: skip
-        rows = trajectories(folder / f"{name}.json.gz")
-        assert (len(rows), sum(r.outcome == 1.0 for r in rows)) == (n, right)
-        assert all(r.outcome == float(r.meta["em"]) for r in rows)
-    assert len(trajectories(folder / "sft_alpaca_format_hotpotqa.json.gz")) == 500
-    assert len(trajectories(folder / "sft_gpt_format_multitask.jsonl.gz")) == 1_344
-
-
-@needs_data
-def test_prepared_rows_keep_their_bytes() -> None:
-    path = DATA / "prepared" / "val.jsonl.gz"
-    for where, raw in readers.list_raw(SourceSection(path=str(path))):
-        [row] = readers.read_row(raw, where)
-        for tool in row.tools:
-            assert f'"parameters": {tool.parameters}' in raw["tools"]
-        for call in row.calls:
-            assert f'"arguments": {call.arguments}' in raw["answers"]
-        assert len(row.calls) == len(json.loads(raw["answers"]))
-
-
 # --- BFCL ----------------------------------------------------------------------------------------
-
-
-def test_bfcl_package() -> None:
-    pytest.importorskip("bfcl_eval")
-    rows = trajectories("bfcl")
-    counts = Counter(r.source for r in rows)
-    assert counts == {
-        "bfcl/simple_python": 400, "bfcl/multiple": 200, "bfcl/parallel": 200,
-        "bfcl/parallel_multiple": 200, "bfcl/live_simple": 258, "bfcl/live_multiple": 1053,
-        "bfcl/irrelevance": 240,
-    }  # fmt: skip
-    for row in rows:
-        quiet = row.source == "bfcl/irrelevance"
-        assert (row.gold == "[]") == quiet == (row.target is None)
-    with pytest.raises(readers.SourceError, match="multi_turn_base"):
-        list(bfcl.rows(["multi_turn_base"]))
 
 
 def bfcl_row(truth: Any, required: list[str] = (), types: str = "string") -> dict[str, Any]:
@@ -190,31 +70,7 @@ def test_bfcl_type_words_become_json_schema() -> None:
     assert row.tools[0].schema["properties"]["a"] == {}
 
 
-# --- type words ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("word", "schema", "optional"), [
-    ("str", {"type": "string"}, False),
-    ("str, optional", {"type": "string"}, True),
-    ("List[int]", {"type": "array", "items": {"type": "integer"}}, False),
-    ("List[List[float]], optional", {"type": "array", "items": {"type": "array", "items":
-                                     {"type": "number"}}}, True),
-    ("Dict[str, int]", {"type": "object", "additionalProperties": {"type": "integer"}}, False),
-    ("Union[int, str]", {"anyOf": [{"type": "integer"}, {"type": "string"}]}, False),
-    ("Optional[str]", {"anyOf": [{"type": "string"}, {"type": "null"}]}, True),
-    ("int | None", {"anyOf": [{"type": "integer"}, {"type": "null"}]}, False),
-    ("Tuple[float, float]", {"type": "array", "items": {"type": "number"}}, False),
-    ("np.ndarray", {"type": "array"}, False),
-    ("str, default is 'x'", {"type": "string"}, False),
-    ("Literal['a', 'b']", {"enum": ["a", "b"]}, False),
-    ("dict", {"type": "object"}, False),
-    ("Whatever", {}, False),
-    ("", {}, False),
-    ("List[" * 50, None, False),  # hostile nesting ends
-])  # fmt: skip
-def test_type_words(word: str, schema: dict | None, optional: bool) -> None:
-    found = shapes.type_schema(word)
-    assert found == (schema if schema is not None else found[0], optional)
+# --- one request, one answer of calls ------------------------------------------------------------
 
 
 def test_xlam_flat_parameters() -> None:
@@ -251,12 +107,6 @@ def test_hammer() -> None:
     assert shape(row) == "uauc"
     assert row.tools[0].schema["required"] == ["a", "b"]
     assert (row.calls[0].name, row.calls[0].args) == ("f", {"a": "x"})
-
-
-def test_tables_of_unlike_schemas_lose_their_nulls() -> None:
-    properties = {"a": {"type": "string", "enum": None, "default": None}, "b": None}
-    schema = shapes.clean_schema({"type": "object", "properties": properties, "required": None})
-    assert schema == {"type": "object", "properties": {"a": {"type": "string", "default": None}}}
 
 
 # --- chat shapes ---------------------------------------------------------------------------------
@@ -444,19 +294,6 @@ def test_mind2web_raw() -> None:
     assert row.meta == {"website": "w", "domain": "d", "action_reprs": ["r"]}
 
 
-@needs_data
-def test_toolbench_dead_branches_point_to_the_answer() -> None:
-    rows = trajectories(DATA / "samples/toolbench_dfs.jsonl")
-    best = {r.id for r in rows if r.outcome == 1.0}
-    dead = [r for r in rows if r.pool == "negative.dead_branch"]
-    wins = {r.source_id for r in rows if r.outcome == 1.0}
-    for row in dead:
-        twin = row.source_id.partition("#")[0] in wins
-        assert set(row.parents) <= best
-        assert bool(row.parents) == twin
-    assert all(r.calls[-1].name == "Finish" for r in rows if r.outcome == 1.0)
-
-
 def rated(rating: Any, **more: Any) -> dict[str, Any]:
     return {"input": "q", "output": "a", "task_type": "summary", "rating": rating} | more
 
@@ -502,74 +339,3 @@ def test_an_unknown_format_names_the_known(name: str) -> None:
 
 def test_every_format_that_is_detected_has_a_reader() -> None:
     assert {name for name, _, _ in readers.SIGNS} <= readers.READERS.keys()
-
-
-# --- strict JSON ---------------------------------------------------------------------------------
-
-
-def test_raw_items_slices_every_value() -> None:
-    text = ' [ {"a" : 1.50 , "b":{"c": [1,  2]}} ,\n{} , {"d":"\\u00e9]"} ] '
-    assert strict.raw_items(text) == [
-        ({"a": 1.5, "b": {"c": [1, 2]}}, {"a": "1.50", "b": '{"c": [1,  2]}'}),
-        ({}, {}),
-        ({"d": "é]"}, {"d": '"\\u00e9]"'}),
-    ]
-    assert strict.raw_items("[]") == []
-
-
-@pytest.mark.parametrize(("text", "reason"), [
-    ("{}", "a list of objects"), ("[1]", "a list of objects"), ("[{}, 1]", "a list of objects"),
-    ("[{}", "not JSON"), ("[{}] x", "not JSON"), ("[{},]", "not JSON"), ("[{} {}]", "not JSON"),
-    ("", "not JSON"), ("[", "not JSON"), ("[{'a': 1}]", "not JSON"), ('[{"a" 1}]', "not JSON"),
-    ('[{"a": 1,}]', "not JSON"), ("[{1: 1}]", "not JSON"), ('[{"a": 1]', "not JSON"),
-    ('[{"a": 1, "a": 2}]', "duplicate key 'a'"), ('[{"a": {"b": 1, "b": 1}}]', "duplicate key"),
-    ('[{"a": NaN}]', "NaN"), ('[{"a": "\\ud800"}]', "surrogate"),
-    ('[{"a": ' + "[" * 70 + "]" * 70 + "}]", "nested deeper than 66"),
-])  # fmt: skip
-def test_raw_items_is_strict(text: str, reason: str) -> None:
-    with pytest.raises(RecordError, match=f"^{reason}" if "JSON" in reason else reason):
-        strict.raw_items(text)
-
-
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
-    max_leaves=8,
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.dictionaries(st.text(max_size=4), JSON_VALUES, max_size=4), max_size=4),
-       st.sampled_from([None, 0, 2]), st.integers(0, 10_000))  # fmt: skip
-def test_raw_items_agrees_with_json(rows: list[dict], indent: int | None, cut: int) -> None:
-    text = json.dumps(rows, indent=indent)
-    found = strict.raw_items(text)
-    assert [v for v, _ in found] == rows
-    assert [{k: json.loads(r) for k, r in raws.items()} for _, raws in found] == rows
-    part = text[: cut % len(text)]  # cut anywhere: always our error, never another
-    with pytest.raises(RecordError, match=r"^not JSON"):
-        strict.raw_items(part)
-
-
-def test_depth_of() -> None:
-    assert [strict.depth_of(v) for v in (1, [], {"a": []}, [[1], {"b": [2]}])] == [0, 1, 2, 3]
-
-
-def test_value_of_literals_has_a_limit() -> None:
-    assert strict.value_of("[{'a': None, 'b': True}]") == [{"a": None, "b": True}]
-    with pytest.raises(RecordError, match="Python literal"):
-        strict.value_of("__import__('os')")
-    with pytest.raises(RecordError, match="not JSON"):
-        strict.value_of("['" + "x" * strict.MAX_LITERAL_CHARS + "']")
-
-
-def test_explain_names_where_fields_go() -> None:
-    from rich.console import Console
-
-    if not DATA.is_dir():
-        pytest.skip("shared/data is not here")
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(readers.explain(str(DATA / "samples/xlam.jsonl")))
-    text = console.export_text()
-    assert "xlam" in text
-    assert [w for w in ("messages (user)", "tool_calls, gold", "source_id") if w not in text] == []

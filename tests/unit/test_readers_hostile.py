@@ -242,6 +242,22 @@ def test_a_folder_of_mixed_formats(tmp_path: Path) -> None:
     assert read(f"{tmp_path}/**/*.json")[0] == ["q2"]
 
 
+def test_urls_through_fsspec() -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe({
+        "/bucket/rows/a.jsonl": lines(good(1)),
+        "/bucket/rows/b.jsonl.gz": gzip.compress(lines(good(2))),
+        "/bucket/rows/sub/c.json": json.dumps([good(3)]).encode(), "/bucket/rows/notes.txt": b"x",
+    })  # fmt: skip
+    assert read("memory://bucket/rows/a.jsonl") == (["q1"], {})
+    assert read("memory://bucket/rows") == (["q1", "q2", "q3"], {})
+    assert read("memory://bucket/rows/*.gz") == (["q2"], {})
+    with pytest.raises(SourceError):
+        read("memory://bucket/none.jsonl")
+
+
 def test_what_is_not_there_says_what_to_write(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     for path in (tmp_path / "none.jsonl", tmp_path, f"{tmp_path}/*.parquet", "nowhere.csv"):

@@ -87,6 +87,18 @@ def test_text_before_the_first_thought_belongs_to_the_question() -> None:
     assert react.text(got) == row["output"]
 
 
+def test_what_follows_the_last_call_is_a_new_request() -> None:
+    bash = ("assistant", "Think: t\n\nAct: bash\n\n```bash\nls\n```")
+    said = [("user", "q"), bash, ("user", "The output of the OS:\n\na b"),
+            ("assistant", "Think: t\n\nAct: answer(2)"), ("user", "A new problem."), bash,
+            ("user", "The output of the OS:\nc"), ("assistant", "Act: answer(1)")]  # fmt: skip
+    turns, meta = react.structure(Message(r, c) for r, c in said)
+    assert [m.role[0] for m in turns] == list("uatauata")
+    assert [m.content for m in turns if m.role == "tool"] == ["a b", "c"]
+    out = react.conversation(Trajectory(tuple(turns), meta=meta))
+    assert [(m["role"], m["content"]) for m in out] == said
+
+
 WORDS = st.text(st.sampled_from("ab [](){}:,.\"'\\é"), max_size=12)
 LABELS = st.sampled_from(
     ["Thought: ", "Action: ", "Action Input: ", "Observation: ", "\n", "f[", "]"]

@@ -1,0 +1,154 @@
+"""Exported folders: presets, splits, summaries, cards and plans add up."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from raytune_agents.config import ConfigError, ExportSection
+from raytune_agents.exports import splits
+from raytune_agents.exports.files import write_files
+from raytune_agents.exports.plan import plan, roughly
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
+
+
+def sample(i: int = 0, **more: Any) -> Trajectory:
+    """A small row of agent qa; `more` are its other fields."""
+    call = Message("assistant", "", "think", (ToolCall.of("add", a=i),))
+    messages = (Message("user", f"q{i}"), call, Message("tool", "1"), Message("assistant", "done"))
+    schema = '{"type": "object", "properties": {"a": {"type": "integer"}}}'
+    tools = (ToolSpec("add", "adds", schema),)
+    return finish(
+        Trajectory(messages, tools, **({"source": "agent/qa", "source_id": str(i)} | more))
+    )
+
+
+def read_back(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_files_summary_and_card(tmp_path: Path) -> None:
+    rows = [sample(i) for i in range(20)]
+    rows += [sample(100, reject_reason="too_long:9"), sample(101, split="test_seen"),
+             sample(102, outcome=0.0), sample(103, fault="wrong_value"),
+             replace(sample(104), messages=(Message("user", "q"),))]  # fmt: skip
+    summary = write_files(rows, tmp_path, ExportSection(val_share=0.25))
+    assert json.loads((tmp_path / "dataset_summary.json").read_text()) == summary
+    assert summary["rows_in"] == 25 == summary["rows_out"] + sum(summary["left_out"].values())
+    assert summary["left_out"] == {
+        "a wrong answer, and no label or marker that says so": 2, "too_long": 1, "test row": 1,
+        "no assistant turn to train on at the end": 1}  # fmt: skip
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"train.jsonl", "val.jsonl", "dataset_summary.json", "README.md"}
+    written = {n: read_back(tmp_path / n) for n in ("train.jsonl", "val.jsonl")}
+    assert {n: len(v) for n, v in written.items()} == {
+        n: f["rows"] for n, f in summary["files"].items()}  # fmt: skip
+    for row in [*written["train.jsonl"], *written["val.jsonl"]]:
+        assert row["messages"][-1] == {"role": "assistant", "content": "done"}
+    head = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])
+    assert head["configs"][0]["data_files"] == [
+        {"split": "train", "path": "train.jsonl"},
+        {"split": "validation", "path": "val.jsonl"},
+    ]
+    again = write_files(rows[::-1], tmp_path, ExportSection(val_share=0.25))
+    assert again["files"] == summary["files"]  # the same bytes, whatever the order
+
+
+def test_marked_val_rows_and_families(tmp_path: Path) -> None:
+    rows = [sample(i, split="val" if i < 3 else "train") for i in range(10)]
+    train, val = splits.cut(rows, 3, seed=1)
+    assert {r.id for r in val} == {r.id for r in rows[:3]}
+    twins = [sample(i + 50, parents=(rows[i].id,)) for i in range(10)]
+    free = [replace(r, split="") for r in rows] + twins
+    train, val = splits.cut(free, 6, seed=1)
+    assert len(val) == 6
+    sides = {r.id: "val" for r in val} | {r.id: "train" for r in train}
+    assert all(sides[t.id] == sides[t.parents[0]] for t in twins)
+
+
+def test_wrong_answers_only_with_labels_or_markers(tmp_path: Path) -> None:
+    good = [sample(i) for i in range(4)]
+    wrong = Message("assistant", "wrong")
+    labels = {"fault": "wrong_value", "outcome": 0.0, "pool": "negative.wrong_value"}
+    bad = [
+        finish(replace(g, messages=(*g.messages[:-1], wrong), parents=(g.id,), **labels))
+        for g in good
+    ]
+    rows = good + bad
+
+    def written(format: str, **more: Any) -> list[dict[str, Any]]:
+        write_files(rows, tmp_path / format, ExportSection(format=format, val_share=0.0), **more)
+        return read_back(tmp_path / format / "train.jsonl")
+
+    assert len(written("openai")) == 4
+    marked = written("openai", markers=("RIGHT", "WRONG"))
+    marks = Counter((m["messages"][0]["content"].split("\n")[1], m["messages"][-1]["content"])
+                    for m in marked)  # fmt: skip
+    assert marks == {("RIGHT", "done"): 4, ("WRONG", "wrong"): 4}
+    assert Counter(r["label"] for r in written("trl_label")) == {True: 4, False: 4}
+    pairs = written("trl_pairs")
+    assert [(p["chosen"][-1]["content"], p["rejected"][-1]["content"]) for p in pairs] == [
+        ("done", "wrong")] * 4  # fmt: skip
+
+
+def agents_pool(n: int) -> list[Trajectory]:
+    kinds = ["synthetic.tflan"] * n + ["synthetic.react"] * n + ["negative.wrong_value"] * n
+    return [sample(i, source=f"agent/{name}", pool=kind)
+            for name in ("qa", "legal") for i, kind in enumerate(kinds)]  # fmt: skip
+
+
+def test_preset_agent_flan() -> None:
+    parts = splits.agent_flan(agents_pool(400), scale=1.0, seed=3)
+    assert {k: len(v) for k, v in parts.files.items()} == {
+        "legal_train": 480, "legal_val": 120, "qa_train": 480, "qa_val": 120}  # fmt: skip
+    for agent in ("legal", "qa"):
+        both = parts.files[f"{agent}_train"] + parts.files[f"{agent}_val"]
+        assert Counter(splits.kind(r) for r in both) == splits.AGENT_FLAN
+        assert len({r.id for r in both}) == 600
+    assert parts.missing == {}
+    assert parts.left_out == {"more than the preset takes": 2 * 600}
+    small = splits.agent_flan(agents_pool(400), scale=0.1, seed=3)
+    assert {k: len(v) for k, v in small.files.items()} == {
+        "legal_train": 48, "legal_val": 12, "qa_train": 48, "qa_val": 12}  # fmt: skip
+    other = splits.agent_flan(agents_pool(400), scale=1.0, seed=4)
+    assert [r.id for r in other.files["qa_val"]] != [r.id for r in parts.files["qa_val"]]
+    short = splits.agent_flan(agents_pool(250), scale=1.0, seed=3)
+    assert short.missing == {"legal.react": 50, "qa.react": 50}
+
+
+def test_preset_files(tmp_path: Path) -> None:
+    section = ExportSection(format="agent_flan", preset="agent_flan", scale=0.1)
+    summary = write_files(agents_pool(40), tmp_path, section, markers=("RIGHT", "WRONG"))
+    assert summary["rows_out"] == 2 * 60
+    assert summary["rows_in"] == 240 == 120 + sum(summary["left_out"].values())
+    for row in read_back(tmp_path / "qa_train.jsonl"):
+        assert row.keys() == {"id", "conversation"}
+    head = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])
+    assert [c["config_name"] for c in head["configs"]] == ["legal", "qa"]
+
+
+# --- plans ---------------------------------------------------------------------------------------
+
+
+def test_plan_of_hosted_tuning() -> None:
+    price = {"model": "m", "usd_per_mtok": 3.0, "epochs": 2, "mtok_per_hour": 0.5}
+    section = ExportSection(prices={"openai": price | {"as_of": "2025-10"}})
+    rows = [sample(i) for i in range(12)] + [sample(99, outcome=0.0)]
+    made = plan(rows, "openai", section, count=lambda text: 1_000)
+    assert (made.rows, made.tokens, made.problems) == (12, 12_000, [])
+    assert made.usd == pytest.approx(12_000 * 2 / 1e6 * 3.0)
+    assert made.hours == pytest.approx(12_000 * 2 / 1e6 / 0.5)
+    assert made.left_out == {"a wrong answer": 1}
+    assert "0.07 USD (table of 2025-10" in "\n".join(made.lines())
+    long = plan(rows[:3], "openai", section, count=lambda text: 70_000)
+    assert long.problems == ["3 rows, fewer than 10", "3 rows are longer than 65,536 tokens"]
+    with pytest.raises(ConfigError, match="gemini"):
+        plan(rows, "gemini", section)
+    assert plan(rows, "gemini", ExportSection()).problems == ["12 rows, fewer than 100"]
+    assert [roughly(t) for t in ("", "abcd", "abcde")] == [0, 1, 2]
