@@ -2,7 +2,7 @@
 
     read      sources            -> read/rows-*.parquet, quarantine.jsonl   (split by tool name)
     generate  agents + train     -> generate/{tflan,mined,edited}/rows-*.parquet
-    label     read + generate    -> label/rows-*.parquet                    (reject_reason; nothing dropped)
+    label     read + generate    -> label/rows-*.parquet                    (nothing dropped)
     mix       label              -> mix/ARM.parquet                         (the rows of every arm)
     train     mix + label        -> train/ARM/adapter
     evaluate  read + train       -> evaluate/{scores,differences}.json, answers.parquet
@@ -147,8 +147,24 @@ def plain(section: Any) -> Any:
     return section.model_dump(mode="json") if section is not None else None
 
 
+def preflight(config: Config) -> None:
+    """What can be refused before Ray starts: sources, agents, model, search space.
+    Raises ConfigError (or SourceError) naming key, value and what to write."""
+    from raytune_agents import agents
+    from raytune_agents.pipeline import data
+    from raytune_agents.tune import space
+
+    data.units(config.read.sources)
+    for name in config.generate.agents:
+        agents.load(name)
+    if config.tune.trials:
+        space.parse(config.tune.space)
+    models.resolve(config.model)
+
+
 def run_steps(config: Config, names: Iterable[str], display: Display) -> Context:
     """Run the named steps in order, skipping those that are done. Ray ends with the last one."""
+    preflight(config)
     context = Context(config, display)
     table = steps()
     try:

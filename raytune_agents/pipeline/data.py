@@ -114,7 +114,7 @@ def check_errors(counts: Counts, limit: float, step: Step) -> None:
     if counts.rows_in == bad or bad > limit * counts.rows_in:
         worst = ", ".join(f"{n} {reason}" for reason, n in counts.failed.most_common(3))
         raise ConfigError(
-            f"read: {bad} of {counts.rows_in} rows are bad ({worst or 'no rows at all'}), more than "
+            f"read: {bad} of {counts.rows_in} rows are bad ({worst or 'no rows'}), more than "
             f"read.max_error_share={limit}; see {step.folder / 'quarantine.jsonl'}"
         )
 

@@ -298,14 +298,11 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     }
     have = context.resources
     context.free_gpu()
+    given = {"space": parsed, "pool": columns, "val": scored, "base": base, "job": job}
     with context.display.step("tune", section.trials) as bar:
         trials = search.run(
-            parsed,
-            columns,
-            scored,
-            base,
-            job,
-            section,
+            given | {"tune": section},
+            parsed.baseline_samples(config),
             step.folder / "ray",
             cpus=max(1, have.cpus // section.concurrent),
             gpus=min(1, have.gpus),

@@ -8,6 +8,7 @@ are kept."""
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -56,82 +57,112 @@ def trial(
     sample: dict[str, Any],
     *,
     space: Space,
-    pool: Any,
-    val: Any,
-    base: dict[str, Any],
-    job: Job,
-    tune: TuneSection,
-) -> None:
-    """One trial, in this process: choose rows, train, report `rungs` times, resume from a
-    checkpoint."""
-    import ray
-    from ray import tune as ray_tune
-    from transformers import TrainerCallback
-
-    from raytune_agents.train import worker
-    from raytune_agents.train.score import teacher_forced
-
-    started = time.monotonic()
-    rows, scored = (ray.get(x) if isinstance(x, ray.ObjectRef) else x for x in (pool, val))
-    weights, section = resolve(sample, space, base)
-    chosen = mix.choose(
-        [(r["row_id"], r["pool"], r["trained_tokens"]) for r in rows],
-        weights,
-        tune.tokens,
-        base["max_epochs"],
-        job.seed,
-    )
-    by_id = {r["row_id"]: r for r in rows}
-    data = [by_id[i] for i in chosen.ids]
-    steps = max(1, -(-len(data) // section["batch_rows"]))
-    every = max(1, steps // tune.rungs)
-    job = replace(
-        job,
-        section=section | {"save_steps": every, "max_steps": steps},
-        columns="",
-        out=tempfile.mkdtemp(prefix="raytune-agents-trial-"),
-    )
-    spent = {"setup_s": 0.0, "tokens": sum(chosen.tokens.values())}
-
-    class Report(TrainerCallback):
-        def on_train_begin(self, args, state, control, **kwargs):
-            spent["setup_s"] = time.monotonic() - started
-
-        def on_save(self, args, state, control, model=None, processing_class=None, **kwargs):
-            score = teacher_forced(model, scored, processing_class.pad_token_id)
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            ray_tune.report(
-                score
-                | {
-                    OBJECTIVE: objective(score["exact_match"], score["val_loss"]),
-                    "step": state.global_step,
-                    "of": steps,
-                    "tokens": spent["tokens"] * state.global_step // steps,
-                    "weights": weights,
-                    "setup_s": spent["setup_s"],
-                    "seconds": time.monotonic() - started,
-                },
-                checkpoint=ray_tune.Checkpoint.from_directory(folder),
-            )
-
-    checkpoint = ray_tune.get_checkpoint()
-    try:
-        if checkpoint:
-            with checkpoint.as_directory() as folder:
-                worker.fit(job, [Report()], folder, rows=data)
-        else:
-            worker.fit(job, [Report()], rows=data)
-    finally:
-        shutil.rmtree(job.out, ignore_errors=True)
-
-
-def run(
-    space: Space,
     pool: list[dict[str, Any]],
     val: list[dict[str, Any]],
     base: dict[str, Any],
     job: Job,
     tune: TuneSection,
+) -> None:
+    """One trial, in this process: choose rows, train, report at most `rungs` times, go on from a
+    checkpoint where there is one."""
+    from ray import tune as ray_tune
+
+    from raytune_agents.train import worker
+
+    started = time.monotonic()
+    weights, section = resolve(sample, space, base)
+    costs = [(r["row_id"], r["pool"], r["trained_tokens"]) for r in pool]
+    chosen = mix.choose(costs, weights, tune.tokens, base["max_epochs"], job.seed)
+    by_id = {r["row_id"]: r for r in pool}
+    data = [by_id[i] for i in chosen.ids]
+    steps = max(1, math.ceil(len(data) / section["batch_rows"]))
+    section |= {"save_steps": math.ceil(steps / tune.rungs), "max_steps": steps}
+    out = tempfile.mkdtemp(prefix="raytune-agents-trial-")
+    job = replace(job, section=section, columns="", out=out)
+    facts = {"of": steps, "weights": weights, "tokens": sum(chosen.tokens.values())}
+    checkpoint = ray_tune.get_checkpoint()
+    try:
+        report = reporter(val, facts, started)
+        if checkpoint:
+            with checkpoint.as_directory() as folder:
+                worker.fit(job, [report], folder, rows=data)
+        else:
+            worker.fit(job, [report], rows=data)
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def reporter(val: list[dict[str, Any]], facts: dict[str, Any], started: float) -> Any:
+    """A TRL callback that scores the model at every save and reports score and checkpoint."""
+    from ray import tune as ray_tune
+    from transformers import TrainerCallback
+
+    from raytune_agents.train.score import teacher_forced
+
+    class Report(TrainerCallback):
+        setup_s = 0.0
+
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.setup_s = time.monotonic() - started
+
+        def on_save(self, args, state, control, model=None, processing_class=None, **kwargs):
+            score = teacher_forced(model, val, processing_class.pad_token_id)
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            metrics = facts | score
+            metrics[OBJECTIVE] = objective(score["exact_match"], score["val_loss"])
+            metrics["step"] = state.global_step
+            metrics["tokens"] = facts["tokens"] * state.global_step // facts["of"]
+            metrics |= {"setup_s": self.setup_s, "seconds": time.monotonic() - started}
+            ray_tune.report(metrics, checkpoint=ray_tune.Checkpoint.from_directory(folder))
+
+    return Report()
+
+
+def tuner(
+    trainable: Any,
+    space: Space,
+    points: list[dict[str, Any]],
+    tune: TuneSection,
+    seed: int,
+    folder: Path,
+) -> Any:
+    """A new Tuner: seeded Optuna TPE that starts with `points`, ASHA on the reports."""
+    from ray import tune as ray_tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    goal = {"metric": OBJECTIVE, "mode": "max"}
+    searcher = OptunaSearch(
+        space=space.tune_space(), seed=seed, points_to_evaluate=points[: tune.trials], **goal
+    )
+    scheduler = ray_tune.schedulers.ASHAScheduler(
+        max_t=tune.rungs + 1,  # a trial reports at most `rungs` times: none is cut by this
+        grace_period=min(tune.grace, tune.rungs),
+        reduction_factor=max(2, tune.reduction),
+        **goal,
+    )
+    return ray_tune.Tuner(
+        trainable,
+        tune_config=ray_tune.TuneConfig(
+            num_samples=tune.trials,
+            search_alg=searcher,
+            scheduler=scheduler,
+            max_concurrent_trials=tune.concurrent,
+            reuse_actors=True,
+        ),
+        run_config=ray_tune.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            verbose=0,
+            callbacks=[Speak()],
+            failure_config=ray_tune.FailureConfig(max_failures=1),
+            checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=1),
+        ),
+    )
+
+
+def run(
+    given: dict[str, Any],
+    points: list[dict[str, Any]],
     folder: Path,
     *,
     cpus: float,
@@ -140,63 +171,23 @@ def run(
 ) -> list[dict[str, Any]]:
     """Search (or go on searching in `folder`) and return the trials as plain values, best first.
 
-    A failed trial is in the list with its error and no score.
+    `given` holds the arguments of `trial` but the sample; `points` are tried first. A failed trial
+    is in the list with its error and no score.
     """
-    import ray
     from ray import tune as ray_tune
-    from ray.tune.search.optuna import OptunaSearch
 
+    tune, space = given["tune"], given["space"]
     Speak.tell, Speak.total, Speak.done = staticmethod(tell), tune.trials, 0
-    trainable = ray_tune.with_resources(
-        ray_tune.with_parameters(
-            trial, space=space, pool=ray.put(pool), val=ray.put(val), base=base, job=job, tune=tune
-        ),
-        {"CPU": cpus, "GPU": gpus},
-    )
+    trainable = ray_tune.with_parameters(trial, **given)
+    trainable = ray_tune.with_resources(trainable, {"CPU": cpus, "GPU": gpus})
     if ray_tune.Tuner.can_restore(str(folder)):
-        tuner = ray_tune.Tuner.restore(
+        search = ray_tune.Tuner.restore(
             str(folder), trainable=trainable, resume_unfinished=True, resume_errored=True
         )
     else:
-        # No time limit in the searcher: the sampler is seeded, the baselines of the mix come first.
-        points = space.baseline_samples()[: tune.trials]
-        searcher = OptunaSearch(
-            space=space.tune_space(),
-            metric=OBJECTIVE,
-            mode="max",
-            seed=job.seed,
-            points_to_evaluate=points,
-        )
-        scheduler = ray_tune.schedulers.ASHAScheduler(
-            metric=OBJECTIVE,
-            mode="max",
-            max_t=max(tune.rungs + 1, 2),
-            grace_period=min(tune.grace, tune.rungs),
-            reduction_factor=max(2, tune.reduction),
-        )
-        tuner = ray_tune.Tuner(
-            trainable,
-            tune_config=ray_tune.TuneConfig(
-                num_samples=tune.trials,
-                search_alg=searcher,
-                scheduler=scheduler,
-                max_concurrent_trials=tune.concurrent,
-                reuse_actors=True,
-            ),
-            run_config=ray_tune.RunConfig(
-                name=folder.name,
-                storage_path=str(folder.parent),
-                verbose=0,
-                callbacks=[Speak()],
-                failure_config=ray_tune.FailureConfig(max_failures=1),
-                checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=1),
-            ),
-        )
-    results = tuner.fit()
-    return sorted(
-        (as_trial(r, space) for r in results),
-        key=lambda t: -(t["score"] if t["score"] is not None else -9),
-    )
+        search = tuner(trainable, space, points, tune, given["job"].seed, folder)
+    trials = [as_trial(result, space) for result in search.fit()]
+    return sorted(trials, key=lambda t: (t["score"] is None, -(t["score"] or 0.0)))
 
 
 class Speak(Callback):

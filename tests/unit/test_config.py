@@ -1,0 +1,60 @@
+"""The config tree: what it refuses, and that it says key, value and what to write instead."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from raytune_agents.config import Config, ConfigError, known_keys, load
+
+
+def said(*overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load(None, list(overrides))
+    return str(error.value)
+
+
+def test_defaults_load_and_overrides_are_yaml() -> None:
+    assert load() == Config()
+    tree = load(None, ["train.learning_rate=1e-4", "mix.weights={positive: 1}", "name=x"])
+    assert tree.train.learning_rate == 1e-4
+    assert tree.mix.weights == {"positive": 1.0}  # a weight vector replaces, it is not merged
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.lerning_rate=1", "train.learning_rate"),
+        ("lerning_rate=1", "train.learning_rate"),
+        ("mix.weights={positive: 0}", "cannot be normalised"),
+        ("mix.weights={positive: -1, negative: 2}", "cannot be normalised"),
+        ("mix.weights={positive: .nan}", "cannot be normalised"),
+        ("read.split={train: 0.9, val: 0.1, test_seen: 0.1}", "sum to 1"),
+        ("read.split.unseen_tools=0", "would be empty"),
+        ("train.dpo.loss_weights=[1]", "one weight a loss"),
+        ("name=../x", "name="),
+        ("train.batch_rows=none", "train.batch_rows"),
+        ("train", "section.option=value"),
+    ],
+)
+def test_wrong_values_say_what_to_write(override: str, words: str) -> None:
+    assert words in said(override)
+
+
+def test_a_config_that_is_not_a_mapping_stops(tmp_path) -> None:
+    for text, words in (("- a\n", "not a mapping"), ("a: [", "not YAML"), ("null", None)):
+        path = tmp_path / "c.yaml"
+        path.write_text(text)
+        if words is None:
+            assert load(path) == Config()
+        else:
+            with pytest.raises(ConfigError, match=words):
+                load(path)
+    with pytest.raises(ConfigError, match=re.escape("cannot be read")):
+        load(tmp_path / "none.yaml")
+
+
+def test_every_option_has_a_dotted_name() -> None:
+    keys = known_keys()
+    assert {"train.lora.r", "mix.weights", "read.split.train", "tune.space"} <= set(keys)

@@ -1,0 +1,59 @@
+"""Choosing rows: shares in trained tokens, caps, prefixes, seeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from raytune_agents.config import ConfigError
+from raytune_agents.mix import choose, key_of, normalise
+
+ROWS = [(f"p{i}", "positive", 10) for i in range(100)]
+ROWS += [(f"s{i}", "synthetic.tflan", 20) for i in range(100)]
+ROWS += [(f"v{i}", "negative.wrong_value", 10) for i in range(50)]
+ROWS += [(f"t{i}", "negative.wrong_type", 10) for i in range(50)]
+
+
+def test_shares_are_counted_in_tokens_not_rows() -> None:
+    chosen = choose(ROWS, {"positive": 0.5, "synthetic": 0.5}, 400, 4.0, 1)
+    kinds = Counter(i[0] for i in chosen.ids)
+    assert chosen.tokens == {"positive": 200, "synthetic": 200}
+    assert kinds == {"p": 20, "s": 10}
+    assert chosen.epochs == {"positive": 0.2, "synthetic": 0.1}
+
+
+def test_the_most_specific_key_wins() -> None:
+    assert key_of("negative.wrong_value", ["negative", "negative.wrong_value"]) == "negative.wrong_value"
+    assert key_of("negative.wrong_type", ["negative", "negative.wrong_value"]) == "negative"
+    assert key_of("negatives", ["negative"]) is None
+    chosen = choose(ROWS, {"negative": 0.5, "negative.wrong_value": 0.5}, 200, 4.0, 1)
+    assert Counter(i[0] for i in chosen.ids) == {"t": 10, "v": 10}
+
+
+def test_a_small_pool_repeats_up_to_its_cap_and_says_what_is_missing() -> None:
+    rows = [("a", "positive", 10), ("b", "positive", 10)]
+    chosen = choose(rows, {"positive": 1.0}, 100, 3.0, 1)
+    assert Counter(chosen.ids) == {"a": 3, "b": 3}
+    assert chosen.epochs == {"positive": 3.0}
+    assert chosen.short == {"positive": 40}
+
+
+def test_the_seed_decides_and_the_input_order_does_not() -> None:
+    weights = {"positive": 1.0, "synthetic": 1.0}
+    first = choose(ROWS, weights, 400, 4.0, 1)
+    assert choose(ROWS[::-1], weights, 400, 4.0, 1) == first
+    assert choose(ROWS, weights, 400, 4.0, 2).ids != first.ids
+
+
+def test_a_weight_without_rows_stops() -> None:
+    with pytest.raises(ConfigError, match="mix.weights.synthetic"):
+        choose([("a", "positive", 1)], {"positive": 1.0, "synthetic": 1.0}, 10, 1.0, 1)
+    assert choose([("a", "positive", 1)], {"positive": 1.0, "synthetic": 0.0}, 1, 1.0, 1).ids == ["a"]
+
+
+def test_weights_that_cannot_be_normalised() -> None:
+    assert normalise({"a": 2.0, "b": 6.0}) == {"a": 0.25, "b": 0.75}
+    for bad in ({"a": 0.0}, {}, {"a": 2.0, "b": -1.0}):
+        with pytest.raises(ConfigError, match="cannot be normalised"):
+            normalise(bad)
