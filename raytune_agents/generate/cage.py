@@ -22,18 +22,25 @@ import sys
 
 EPERM, ENOSYS = 1, 38
 CLONE_THREAD, NEWUSER, NEWNET = 0x10000, 0x10000000, 0x40000000
-# name of the machine -> (audit arch, clone, clone3, refused calls): sockets, fork, vfork, execve, execveat,
-# ptrace, kill, tkill, process_vm_readv and writev, setns, unshare, mount, bpf, keyctl, io_uring_setup
+# machine -> (audit arch, clone, clone3, refused calls): socket, socketpair, fork, vfork, execve,
+# execveat, ptrace, kill, tkill, tgkill, queued signals, pidfd_send_signal, process_vm_readv and writev, setns, unshare, mount, bpf, keyctl,
+# io_uring_setup
 SYSCALLS = {
-    "x86_64": (0xC000003E, 56, 435, (41, 53, 57, 58, 59, 322, 101, 62, 200, 310, 311, 308, 272, 165,
-                                     321, 250, 425)),
-    "aarch64": (0xC00000B7, 220, 435, (198, 199, 221, 281, 117, 129, 130, 270, 271, 268, 97, 40, 280,
-                                       219, 425)),
+    "x86_64": (
+        0xC000003E, 56, 435,
+        (41, 53, 57, 58, 59, 322, 101, 62, 200, 234, 129, 297, 424, 310, 311, 308, 272, 165, 321,
+         250, 425),
+    ),
+    "aarch64": (
+        0xC00000B7, 220, 435,
+        (198, 199, 221, 281, 117, 129, 130, 131, 138, 240, 424, 270, 271, 268, 97, 40, 280, 219,
+         425),
+    ),
 }  # fmt: skip
 READ = 1 << 2 | 1 << 3 | 1  # Landlock: read file, read folder, execute (libraries are mapped)
 WRITE = (1 << 13) - 1  # all rights of Landlock's first version
-REFUSED = ("socket.", "subprocess.", "os.system", "os.fork", "os.exec", "os.posix_spawn", "os.spawn",
-           "os.kill", "pty.", "urllib.", "ftplib.", "smtplib.", "http.client")  # fmt: skip
+REFUSED = ("socket.", "subprocess.", "os.system", "os.fork", "os.exec", "os.posix_spawn",
+           "os.spawn", "os.kill", "pty.", "urllib.", "ftplib.", "smtplib.", "http.client")  # fmt: skip
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero")
 
 

@@ -7,6 +7,7 @@ into an empty folder and sees an empty environment. What locks the process in is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -77,10 +78,9 @@ def _talk(process: subprocess.Popen, pipe: int, task: bytes, limits: Limits) -> 
     except BrokenPipeError:
         said, why = b"", "killed"
     finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-        except ProcessLookupError:
-            pass
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     return said, why
 
 
@@ -106,7 +106,7 @@ def run(module: str | Path, calls: Sequence[ToolCall], limits: Limits = Limits()
     """
     source = Path(module)
     if not source.is_file():
-        raise FileNotFoundError(f"tool module {str(module)!r} does not exist; give a .py file")
+        raise FileNotFoundError(f"tool module {str(module)!r} does not exist; give a Python file")
     with tempfile.TemporaryDirectory(prefix="tools-") as work:
         name = shutil.copy(source, Path(work, source.name))
         task = {"module": str(name), "memory_mib": limits.memory_mib,

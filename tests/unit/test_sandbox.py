@@ -42,6 +42,10 @@ def raw_open(path):
     libc = ctypes.CDLL(None, use_errno=True)
     return [libc.open(path.encode(), 0), ctypes.get_errno()]
 def kill_parent(): os.kill(os.getppid(), 9)
+def raw_kill(number):
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    return [libc.syscall(number, os.getppid(), os.getppid(), 0), ctypes.get_errno()]
 def flood(): return "x" * (3 << 20)
 def thread():
     out = []
@@ -62,7 +66,10 @@ def tools(tmp_path_factory):
     return path
 
 
-def one(tools, name: str, limits: Limits = Limits(), **arguments) -> Outcome:
+LIMITS = Limits()
+
+
+def one(tools, name: str, limits: Limits = LIMITS, **arguments) -> Outcome:
     (outcome,) = run(tools, [ToolCall.of(name, **arguments)], limits).outcomes
     return outcome
 
@@ -144,6 +151,7 @@ def test_the_kernel_refuses_what_python_is_bypassed_for(tools):
     fork = {"x86_64": 57}.get(os.uname().machine)
     if fork:
         assert one(tools, "raw", number=fork).value == [-1, 1]
+        assert one(tools, "raw_kill", number=234).value == [-1, 1], "tgkill"
     for path in ["/etc/passwd", f"/proc/{os.getpid()}/environ", str(tools.parent / ".env")]:
         assert one(tools, "raw_open", path=path).value == [-1, 13], "EACCES"
 
@@ -163,7 +171,7 @@ def test_a_module_that_cannot_be_loaded(tools, tmp_path):
     bad.write_text("while True: pass\n")
     errors = [o.error for o in run(bad, [ToolCall("f"), ToolCall("g")], Limits(0.7)).outcomes]
     assert errors == ["timeout", "not_run"]
-    with pytest.raises(FileNotFoundError, match="give a .py file"):
+    with pytest.raises(FileNotFoundError, match="give a Python file"):
         run(tmp_path / "none.py", [])
 
 
