@@ -1,0 +1,78 @@
+"""Every shipped config loads; every job is short, says its submit line, and fails when it fails."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raytune_agents import cli, config
+
+ROOT = Path(__file__).parents[2]
+JOBS = sorted((ROOT / "jobs").glob("*.py"))
+CONFIGS = sorted((ROOT / "jobs").rglob("*.yaml"))
+
+
+def ids(paths: list[Path]) -> list[str]:
+    return [p.stem for p in paths]
+
+
+def test_one_job_a_step_and_one_for_all():
+    assert {p.stem for p in JOBS} == {"run", *cli.STEPS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids(CONFIGS))
+def test_shipped_config_loads(path: Path):
+    assert config.load(path).name
+
+
+@pytest.mark.parametrize("path", JOBS, ids=ids(JOBS))
+def test_job_is_short_and_says_its_line(path: Path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 15
+    line = f"ray job submit --working-dir . -- python jobs/{path.name} --config "
+    assert line in ast.get_docstring(ast.parse(text))
+    named = ast.get_docstring(ast.parse(text)).partition("--config ")[2].split()[0]
+    assert (ROOT / named).is_file()
+
+
+@pytest.mark.parametrize("path", JOBS, ids=ids(JOBS))
+def test_job_runs_its_own_step(path: Path):
+    steps = [
+        ast.unparse(node.args[0])
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "go"
+    ]
+    assert steps == ["STEPS" if path.stem == "run" else f"('{path.stem}',)"]
+
+
+def submit(*arguments: str) -> subprocess.CompletedProcess:
+    """A job as the cluster starts it: from the repository root, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_failing_job_exits_non_zero(tmp_path: Path):
+    done = submit("jobs/mix.py", "--config", "jobs/configs/smoke_cpu.yaml", "mix.token=5")
+    assert done.returncode == 2
+    assert "mix.token: unknown option; did you mean mix.tokens?" in done.stderr
+    done = submit("jobs/report.py", f"runs_dir={tmp_path}", "name=nothing")
+    assert done.returncode == 2
+    assert "step report needs step read first" in done.stderr
+
+
+def test_issue_config():
+    """The 3B job: 80/10/10, LoRA rank 16 and alpha 32, three epochs; alike at both sizes."""
+    one, many = (config.load(ROOT / f"jobs/configs/{n}.yaml") for n in ("one_gpu", "cluster"))
+    for c in (one, many):
+        assert c.model.name == "Qwen/Qwen2.5-Coder-3B-Instruct"
+        assert c.read.sources[0].path == "Salesforce/xlam-function-calling-60k"
+        assert (c.read.split.train, c.read.split.val, c.read.split.test_seen) == (0.8, 0.1, 0.1)
+        assert (c.train.lora.r, c.train.lora.alpha, c.train.epochs) == (16, 32, 3)
+        assert c.evaluate.max_tokens + c.model.max_length <= c.engine.max_model_len
+    assert one.train.workers == 1
+    assert many.train.workers > 1
