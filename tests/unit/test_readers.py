@@ -339,3 +339,43 @@ def test_an_unknown_format_names_the_known(name: str) -> None:
 
 def test_every_format_that_is_detected_has_a_reader() -> None:
     assert {name for name, _, _ in readers.SIGNS} <= readers.READERS.keys()
+
+
+def test_api_bank_training_rows() -> None:
+    said = "API-Request: [AddAlarm(time='2023-09-12 13:50:00', n=2)]"
+    raw = {"file": "a.json", "id": 1, "instruction": "i", "input": "q", "expected_output": said}
+    row = one(raw)
+    assert (readers.detect(raw), shape(row), row.source_id) == ("api_bank", "suc", "a.json.1")
+    assert row.calls[0].args == {"time": "2023-09-12 13:50:00", "n": 2}
+    assert shape(one(raw | {"expected_output": "Hello."})) == "sua"
+    with pytest.raises(RecordError, match="cannot be parsed"):
+        read(raw | {"expected_output": "API-Request: [AddAlarm("})
+
+
+def test_responses_put_reasoning_and_parallel_calls_together() -> None:
+    def call(key: str) -> dict[str, Any]:
+        return {"type": "function_call", "name": "f", "arguments": "{}", "call_id": key}
+
+    def seen(key: str) -> dict[str, Any]:
+        return {"type": "function_call_output", "call_id": key, "output": key}
+
+    reasoning = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "why"}]}
+    said = [{"type": "output_text", "text": "done"}]
+    output = [reasoning, call("1"), call("2"), seen("2"), seen("1"),
+              {"type": "message", "role": "assistant", "content": said}]  # fmt: skip
+    raw = {"responses_create_params": {"input": "q", "tools": [TOOL]},
+           "response": {"id": "r", "output": output}, "reward": 0.0}  # fmt: skip
+    row = one(raw)
+    assert shape(row) == "ucooa"
+    assert row.messages[1].thought == "why"
+    assert [m.tool_call_id for m in row.messages[2:4]] == ["2", "1"]
+    assert (row.target.content, row.pool) == ("done", "negative.observed")
+
+
+def test_agentbank_and_a_row_from_a_table() -> None:
+    raw = {"id": "alfred_3", "conversations": turns(("human", "q"), ("gpt", "a"))}
+    assert one(raw, "agentbank").source == "agentbank/file.jsonl"
+    table = {"id": "1", "conversations": raw["conversations"], "tools": None, "system": None,
+             "reward": None}  # fmt: skip
+    row = one(table)  # Parquet fills what a row has not with nulls
+    assert (shape(row), row.outcome, row.outcome_word, row.tools) == ("ua", None, "", ())
