@@ -130,8 +130,10 @@ class Space:
         by_key = {axis.key: axis for axis in self.axes}
 
         def active(key: str) -> bool:
-            conditions = by_key[key].when.items() if key in by_key else [(key, ())]
-            return all(values.get(p) in ok and active(p) for p, ok in conditions)
+            axis = by_key.get(key)  # None where its own condition never holds
+            return axis is not None and all(
+                values.get(p) in ok and active(p) for p, ok in axis.when.items()
+            )
 
         return {key: value for key, value in values.items() if active(key)}
 
@@ -173,7 +175,7 @@ def parse(
     `sizes` (pool -> trained tokens) and `tokens` (one trial's budget) are known once the pool is
     made; without them the shape is checked, and what needs them (prior natural, epochs) raises when
     it is used. `when` reads options that are not searched from `base`; an axis whose condition
-    never holds is left out. `preset: evidence` adds the axes of PRESETS, which the other keys override.
+    never holds is left out. `preset: evidence` adds the axes of PRESETS, under the given ones.
     """
     space = dict(space)
     preset = space.pop("preset", None)

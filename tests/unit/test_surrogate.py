@@ -26,14 +26,14 @@ def test_a_planted_optimum_is_found_inside_its_interval():
     fitted = surrogate.fit(*runs(21, 0), 3)
     assert isinstance(fitted, Fit)
     assert fitted.rank_correlation > 0.85
-    best = surrogate.optimum(fitted, mixes(), points=np.array([[1.0, 0.0, 0.0]]), resamples=100)
+    best = surrogate.optimum(fitted, mixes(), points=np.array([[1.0, 0.0, 0.0]]), draws=100)
     assert best.row == pytest.approx(BEST, abs=0.08)
     assert best.row.sum() == pytest.approx(1.0)
     assert (best.interval[:, 0] <= BEST).all()
     assert (best.interval[:, 1] >= BEST).all()
-    assert best.score == pytest.approx(0.6, abs=0.03)
-    gains = best.scores[:, 0] - best.scores[:, 1]
-    assert np.quantile(gains, 0.025) > 0  # better than positives only, in the resamples too
+    assert best.point_scores[0] == pytest.approx(0.6, abs=0.03)
+    gains = best.draws[:, 0] - best.draws[:, 1]
+    assert np.quantile(gains, 0.025) > 0  # better than positives only, on the drawn surfaces too
     assert gains.mean() == pytest.approx(1.2 * (0.25 + 0.04 + 0.09), abs=0.12)
 
 
@@ -75,7 +75,7 @@ def test_the_log_linear_fit_recovers_its_own_law():
     fitted = surrogate.fit(x, y, 3)
     assert fitted.model == "log-linear"
     assert fitted.rank_correlation > 0.99
-    best = surrogate.optimum(fitted, mixes(100_000), resamples=2)
+    best = surrogate.optimum(fitted, mixes(100_000), draws=2)
     assert best.row == pytest.approx(1.03 * weights - 0.01, abs=0.02)
 
 
@@ -88,7 +88,7 @@ def test_importance_is_the_variance_an_axis_explains_alone():
 
     rows = np.random.default_rng(0).random((50_000, 3))
     rows[:, 2] = rows[:, 2] > 0.5
-    fitted = Fit("plane", 1.0, Plane(), *[rows[:2]] * 3)
+    fitted = Fit("plane", 1.0, Plane(), rows[:2])
     shares = surrogate.importance(fitted, rows, {"a": [0], "b": [1], "c": [2]})
     assert shares["a"] == pytest.approx(0.8, abs=0.01)
     assert shares["b"] == pytest.approx(0.2, abs=0.01)
@@ -103,7 +103,7 @@ def test_another_option_is_fitted_beside_the_mix():
     rate = rng.random(30)
     fitted = surrogate.fit(np.column_stack([x, rate]), y - 2 * (rate - 0.7) ** 2, 3)
     candidates = np.column_stack([mixes(), rng.random(20_000)])
-    best = surrogate.optimum(fitted, candidates, resamples=20)
+    best = surrogate.optimum(fitted, candidates, draws=20)
     assert best.row[3] == pytest.approx(0.7, abs=0.1)
     assert best.row[:3] == pytest.approx(BEST, abs=0.12)
 

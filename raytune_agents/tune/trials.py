@@ -1,0 +1,139 @@
+"""What the trials of a search say before any fit: comparable scores, repeats, the best, columns.
+
+A trial is {trial_id, status, config: {dotted option: value}, weights: {pool: share}, reports:
+[{step, exact_match, val_loss, tokens}], score, seconds, error}; one with an error has no score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from raytune_agents.records import canonical
+from raytune_agents.tune import surrogate
+from raytune_agents.tune.surrogate import Option
+
+Trial = Mapping[str, Any]
+Scored = tuple[Trial, float]
+NOT_OPTIONS = {"seed", "mix.weights"}
+
+
+def weights_of(trial: Trial) -> dict[str, float]:
+    """The trial's mix by pool; {} where it does not say."""
+    return dict(trial.get("weights") or (trial.get("config") or {}).get("mix.weights") or {})
+
+
+def at_level(
+    trials: Sequence[Trial], metric: str
+) -> tuple[int, list[dict[str, Any]], list[Scored]]:
+    """(report number, all report numbers, the trials with a score there).
+
+    Scores after different numbers of tokens are not comparable, so all are read at one report: the
+    last one that enough trials for a fit reached, else the one that most reached. A finished trial
+    keeps its last score at later ones; one without reports counts by its `score` at each. The
+    second value says of each report how well it orders the trials that went to the last one.
+    """
+    good = [t for t in trials if not t.get("error")]
+    pools = {p for t in good for p in weights_of(t)}
+    top = max((len(t.get("reports") or []) for t in good), default=0) or 1
+    values = {
+        n: [(t, v) for t in good if (v := _value(t, metric, n)) is not None]
+        for n in range(1, top + 1)
+    }
+    enough = [n for n, got in values.items() if len(got) >= 3 * (len(pools) + 1)]
+    level = max(enough) if enough else max(values, key=lambda n: (len(values[n]), n))
+    levels = []
+    for n, got in values.items():
+        both = [(v, _value(t, metric, top)) for t, v in got]
+        both = [(a, b) for a, b in both if b is not None]
+        rank = surrogate.rank_correlation([a for a, _ in both], [b for _, b in both])
+        levels.append({"report": n, "runs": len(got), "rank_to_last": rank if n < top else None})
+    return level, levels, values[level]
+
+
+def _value(trial: Trial, metric: str, report: int) -> float | None:
+    """The score at the n-th report; None where the trial has none or it is not finite."""
+    reports = [r for r in trial.get("reports") or [] if r.get(metric) is not None]
+    if not reports:
+        value = trial.get("score")
+    elif len(reports) >= report:
+        value = reports[report - 1][metric]
+    else:
+        value = reports[-1][metric] if trial.get("status") == "finished" else None
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def noise(scored: Sequence[Scored]) -> float | None:
+    """Pooled standard deviation between repeats, sqrt(sum (y - mean)^2 / sum (n - 1)), or None."""
+    groups = [[score for _, score in g] for g in _groups(scored)]
+    free = sum(len(g) - 1 for g in groups)
+    squares = sum(len(g) * float(np.var(g)) for g in groups)
+    return math.sqrt(squares / free) if free else None
+
+
+def _groups(scored: Sequence[Scored]) -> list[list[Scored]]:
+    """The runs of each configuration: equal mix and options, whatever the seed."""
+    groups = defaultdict(list)
+    for trial, score in scored:
+        config = {k: v for k, v in (trial.get("config") or {}).items() if k not in NOT_OPTIONS}
+        mix = {p: round(w, 6) for p, w in sorted(weights_of(trial).items())}
+        groups[canonical([config, mix])].append((trial, score))
+    return list(groups.values())
+
+
+def best(scored: Sequence[Scored]) -> dict[str, Any]:
+    """The configuration with the best mean score: {trial_id, score, seeds, weights, config}."""
+    groups = _groups(scored)
+    if not groups:
+        return {}
+    top = max(groups, key=lambda g: np.mean([score for _, score in g]))
+    trial = top[0][0]
+    return {
+        "trial_id": str(trial.get("trial_id", "")),
+        "score": float(np.mean([score for _, score in top])),
+        "seeds": len(top),
+        "weights": weights_of(trial),
+        "config": dict(trial.get("config") or {}),
+    }
+
+
+def mean_at(scored: Sequence[Scored], mix: Mapping[str, float]) -> float | None:
+    """Mean score of the trials of this mix (to half a percent); None where it was not run."""
+    same = [
+        score
+        for trial, score in scored
+        if all(abs(weights_of(trial).get(p, 0.0) - w) < 5e-3 for p, w in mix.items())
+    ]
+    return float(np.mean(same)) if same else None
+
+
+def failed(trials: Sequence[Trial]) -> list[dict[str, str]]:
+    """The trials that raised, or whose last score is not a number, with the reason."""
+    out = []
+    for trial in trials:
+        score = trial.get("score")
+        reason = str(trial.get("error") or "")
+        if not reason and score is not None and not math.isfinite(score):
+            reason = f"its score is {score}"
+        if reason:
+            out.append({"trial_id": str(trial.get("trial_id", "")), "error": reason})
+    return out
+
+
+def options_of(trials: Sequence[Trial]) -> list[Option]:
+    """A coding for each option other than the mix and the seed in which the trials differ."""
+    configs = [trial.get("config") or {} for trial in trials]
+    names = sorted({name for config in configs for name in config} - NOT_OPTIONS)
+    tried = {name: [config.get(name) for config in configs] for name in names}
+    return [Option.of(n, v) for n, v in tried.items() if len({canonical(x) for x in v}) > 1]
+
+
+def row_of(trial: Trial, pools: Sequence[str], options: Sequence[Option]) -> list[float]:
+    """The surrogate's columns: shares of the pools, then each option's."""
+    weights, config = weights_of(trial), trial.get("config") or {}
+    shares = [weights.get(p, 0.0) / sum(weights.values()) for p in pools]
+    return shares + [c for o in options for c in o.code(config.get(o.name))]
