@@ -24,7 +24,10 @@ def test_shares_are_counted_in_tokens_not_rows() -> None:
 
 
 def test_the_most_specific_key_wins() -> None:
-    assert key_of("negative.wrong_value", ["negative", "negative.wrong_value"]) == "negative.wrong_value"
+    assert (
+        key_of("negative.wrong_value", ["negative", "negative.wrong_value"])
+        == "negative.wrong_value"
+    )
     assert key_of("negative.wrong_type", ["negative", "negative.wrong_value"]) == "negative"
     assert key_of("negatives", ["negative"]) is None
     chosen = choose(ROWS, {"negative": 0.5, "negative.wrong_value": 0.5}, 200, 4.0, 1)
@@ -47,9 +50,11 @@ def test_the_seed_decides_and_the_input_order_does_not() -> None:
 
 
 def test_a_weight_without_rows_stops() -> None:
-    with pytest.raises(ConfigError, match="mix.weights.synthetic"):
+    with pytest.raises(ConfigError, match=r"mix\.weights\.synthetic"):
         choose([("a", "positive", 1)], {"positive": 1.0, "synthetic": 1.0}, 10, 1.0, 1)
-    assert choose([("a", "positive", 1)], {"positive": 1.0, "synthetic": 0.0}, 1, 1.0, 1).ids == ["a"]
+    assert choose([("a", "positive", 1)], {"positive": 1.0, "synthetic": 0.0}, 1, 1.0, 1).ids == [
+        "a"
+    ]
 
 
 def test_weights_that_cannot_be_normalised() -> None:

@@ -9,7 +9,15 @@ import pytest
 from raytune_agents.config import Config
 from raytune_agents.records import Message, Trajectory, finish, to_table
 from raytune_agents.runs import (
-    Counts, RowsLost, Run, Shards, reasons, read_json, read_rows, write_json, write_rows,
+    Counts,
+    RowsLost,
+    Run,
+    Shards,
+    read_json,
+    read_rows,
+    reasons,
+    write_json,
+    write_rows,
 )  # fmt: skip
 
 
@@ -62,15 +70,19 @@ def test_rows_must_add_up() -> None:
 
 
 def test_reasons_are_counted_by_their_head() -> None:
-    rows = [row("a", reject_reason="duplicate_of:1"), row("b", reject_reason="duplicate_of:2"), row("c")]
+    rows = [
+        row("a", reject_reason="duplicate_of:1"),
+        row("b", reject_reason="duplicate_of:2"),
+        row("c"),
+    ]
     assert reasons(rows) == {"duplicate_of": 2}
 
 
 def test_json_is_written_whole(tmp_path) -> None:
     path = tmp_path / "a" / "x.json"
     write_json(path, {"a": 1})
+    loop: list = []
+    loop.append(loop)
     with pytest.raises(ValueError, match="Circular"):
-        loop: list = []
-        loop.append(loop)
         write_json(path, loop)
     assert read_json(path) == {"a": 1}

@@ -1,0 +1,5 @@
+"""`python -m raytune_agents` is `raytune-agents`."""
+
+from raytune_agents.cli import main
+
+main()

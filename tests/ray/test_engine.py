@@ -1,0 +1,119 @@
+"""The one engine: training text is prompt text, restarts, outages, adapters in place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+import ray
+from conftest import TINY
+
+from raytune_agents import cluster, engine, models
+from raytune_agents.chat import IGNORE, Chat
+from raytune_agents.config import load
+from raytune_agents.generate import stream
+from raytune_agents.runs import read_rows
+from raytune_agents.train import nat
+
+
+@pytest.fixture(scope="module")
+def warm():
+    """Ray, the model's chat, and a running engine in fp32 whose actor may restart once."""
+    config = load(TINY, ["engine.retries=1", "engine.timeout_s=240"])
+    path = models.resolve(config.model)
+    have = cluster.connect(config.resources)
+    handle = engine.start(path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1)
+    yield config, Chat.of(path, config.model), handle
+    cluster.disconnect()
+
+
+def test_training_text_is_the_engines_prompt_for_every_kind_of_row(warm, tiny) -> None:
+    config, chat, _ = warm
+    kinds = {}
+    for row in read_rows(tiny[0] / "label"):
+        if row.target and not row.reject_reason and row.split == "train":
+            kinds.setdefault(row.pool, row)
+    assert len(kinds) >= 8
+    rows = list(kinds.values())
+    for marked in ("", config.train.nat.positive, config.train.nat.negative):
+        texts = [chat.prompt_text(row, marked) for row in rows]
+        replies = engine.ask(
+            [chat.prompt_ids(row, marked) for row in rows],
+            [engine.Sampling(max_tokens=1)] * len(rows),
+        )
+        for row, text, reply in zip(rows, texts, replies):
+            example = chat.encode(row, marked)[-1]
+            start = next(i for i, label in enumerate(example.labels) if label != IGNORE)
+            assert reply.prompt_ids == example.input_ids[:start]
+            assert chat.tokenizer.decode(reply.prompt_ids) == text
+            assert (marked in text) is bool(marked) or not marked
+
+
+def test_a_marker_stands_in_the_question_only(warm, tiny) -> None:
+    config, chat, _ = warm
+    row = next(r for r in read_rows(tiny[0] / "label") if r.fault and not r.reject_reason)
+    word = nat.marker(row, config.train.nat)
+    assert word == config.train.nat.negative
+    plain, marked = chat.encode(row)[-1], chat.encode(row, word)[-1]
+    assert [x for x in plain.labels if x != IGNORE] == [x for x in marked.labels if x != IGNORE]
+    text = chat.tokenizer.decode(marked.input_ids)
+    assert text.replace("\n" + word, "") == chat.tokenizer.decode(plain.input_ids)
+
+
+def test_greedy_answers_do_not_depend_on_the_batch(warm) -> None:
+    _, chat, _ = warm
+    prompts = [chat.chat_ids([{"role": "user", "content": f"Count to {n}."}]) for n in range(6)]
+    sampling = engine.Sampling(max_tokens=12)
+    together = engine.ask(prompts, [sampling] * 6)
+    alone = [engine.ask([p], [sampling])[0] for p in prompts[::-1]][::-1]
+    assert [r.texts for r in together] == [r.texts for r in alone]
+
+
+def test_an_adapter_answers_and_the_base_comes_back(warm, tiny) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    _, chat, _ = warm
+    folder = tiny[0] / "train" / "nat" / "adapter"
+    prompt = chat.chat_ids([{"role": "user", "content": "Name a colour."}])
+    sampling = [engine.Sampling(max_tokens=12)]
+    base = engine.ask([prompt], sampling)[0].texts
+    tuned = engine.ask([prompt], sampling, adapter=str(folder))[0].texts
+    assert engine.ask([prompt], sampling)[0].texts == base
+    model = AutoModelForCausalLM.from_pretrained(chat.path, dtype=torch.float32)
+    merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    out = merged.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[0]
+    assert chat.tokenizer.decode(out[len(prompt) :], skip_special_tokens=True) == tuned[0]
+
+
+def test_constrained_answers_are_the_json_asked_for(warm) -> None:
+    import json
+
+    _, chat, _ = warm
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"],
+              "additionalProperties": False}  # fmt: skip
+    prompt = chat.chat_ids([{"role": "user", "content": "Is water wet? JSON."}])
+    reply = engine.ask([prompt], [engine.Sampling(16, schema=json.dumps(schema))])[0]
+    assert isinstance(json.loads(reply.texts[0])["ok"], bool)
+
+
+def pid_of(handle) -> int:
+    return ray.get(handle.__ray_call__.remote(lambda self: os.getpid()))
+
+
+def test_a_killed_engine_restarts_once_and_then_its_rows_are_infra_failed(warm, tiny) -> None:
+    config, chat, handle = warm
+    prompt = chat.chat_ids([{"role": "user", "content": "Say hi."}])
+    os.kill(pid_of(handle), signal.SIGKILL)
+    time.sleep(1.0)
+    assert engine.ask([prompt], [engine.Sampling(max_tokens=4)], timeout_s=240)[0].texts[0]
+    os.kill(pid_of(handle), signal.SIGKILL)
+    time.sleep(1.0)
+    rows = [r for r in read_rows(tiny[0] / "read") if r.split == "train" and r.calls][:3]
+    shard = stream.mine(rows, chat, config.negatives, config.engine, 1)
+    assert shard.failed == {engine.INFRA_FAILED: 3}
+    assert shard.rows == []
+    assert shard.outage

@@ -1,0 +1,122 @@
+"""The whole loop with the real engine and the real model, by its command line."""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow.parquet as pq
+import torch
+from conftest import TINY, cli
+from safetensors.torch import load_file
+
+from raytune_agents import negatives
+from raytune_agents.calls import judge
+from raytune_agents.models import embedded
+from raytune_agents.runs import read_json, read_rows
+from raytune_agents.split import gold_tools
+
+STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
+ARMS = ("base", "sft", "nat", "dpo")
+
+
+def test_every_step_accounts_for_its_rows(tiny) -> None:
+    folder, printed = tiny
+    for step in STEPS:
+        rows = read_json(folder / step / "manifest.json")["rows"]
+        assert rows["in"] == rows["out"] + sum(rows["rejected"].values()) + sum(
+            rows["failed"].values()
+        )
+        assert re.search(rf"{step} +rows: in {rows['in']} = out {rows['out']} ", printed)
+    assert f"report: {folder / 'report.html'}" in printed
+
+
+def test_one_engine_serves_the_whole_run(tiny) -> None:
+    folder, _ = tiny
+    assert len((folder / "engine_starts.log").read_text().splitlines()) == 1
+
+
+def test_scores_have_every_arm_and_their_intervals(tiny) -> None:
+    folder, _ = tiny
+    scores = read_json(folder / "evaluate" / "scores.json")
+    assert tuple(scores) == ARMS
+    for arm in ARMS:
+        cell = scores[arm]["test_unseen"]["exact_match"]
+        assert 0 <= cell["low"] <= cell["value"] <= cell["high"] <= 1
+        assert cell["n"] == 8
+    differences = read_json(folder / "evaluate" / "differences.json")
+    assert set(differences) == {"sft", "nat", "dpo"}
+    answers = pq.read_table(folder / "evaluate" / "answers.parquet").to_pylist()
+    assert len(answers) == 32
+    assert all(a["latency_s"] > 0 and a["output_tokens"] > 0 for a in answers)
+
+
+def test_no_held_out_tool_is_trained_on(tiny) -> None:
+    folder, _ = tiny
+    rows = read_rows(folder / "label")
+    trained = {t for r in rows if r.split == "train" and not r.fault for t in gold_tools(r)}
+    unseen = {t for r in rows if r.split == "test_unseen" for t in gold_tools(r)}
+    assert unseen
+    assert not trained & unseen
+
+
+def test_every_negative_is_wrong_for_the_reason_given(tiny) -> None:
+    folder, _ = tiny
+    rows = [r for r in read_rows(folder / "label") if r.pool.startswith("negative")]
+    by_id = {r.id: r for r in read_rows(folder / "label")}
+    assert {r.step for r in rows} >= {"negatives.edit"}
+    assert len({r.fault for r in rows}) >= 8
+    for row in rows:
+        twin = by_id[row.parents[0]]
+        assert twin.split == row.split == "train"
+        if row.step == "negatives.mined":
+            assert not judge(negatives.answer_text(row.target), twin).ok
+        else:
+            assert negatives.verified(twin, row, row.fault) == ""
+
+
+def test_training_changed_every_adapter_and_only_it(tiny) -> None:
+    folder, _ = tiny
+    for arm in ARMS[1:]:
+        weights = load_file(folder / "train" / arm / "adapter" / "adapter_model.safetensors")
+        moved = [n for n, w in weights.items() if "lora_B" in n and torch.count_nonzero(w)]
+        assert len(moved) == sum("lora_B" in n for n in weights) > 0
+        assert not list((folder / "train" / arm).rglob("*.bin"))
+        assert (folder / "train" / arm / "adapter" / "chat_template.jinja").is_file()
+
+
+def test_the_adapter_loads_unchanged_in_peft(tiny) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    folder, _ = tiny
+    adapter = folder / "train" / "sft" / "adapter"
+    base = AutoModelForCausalLM.from_pretrained(embedded(), dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, adapter)
+    weights = load_file(adapter / "adapter_model.safetensors")
+    name = next(n for n in weights if "lora_B" in n)
+    loaded = dict(model.named_parameters())[name.replace(".weight", ".default.weight")]
+    assert torch.equal(loaded, weights[name])
+
+
+def test_a_second_run_does_nothing_and_says_so(tiny, runs_dir) -> None:
+    folder, _ = tiny
+    before = {s: (folder / s / "manifest.json").stat().st_mtime_ns for s in STEPS}
+    done = cli("run", str(TINY), f"runs_dir={runs_dir}", timeout=60)
+    assert done.returncode == 0
+    assert done.stdout.count("done before, nothing to do") == len(STEPS)
+    assert before == {s: (folder / s / "manifest.json").stat().st_mtime_ns for s in STEPS}
+
+
+def test_a_wrong_config_stops_before_ray(tmp_path) -> None:
+    for words, said in (
+        (["train.lerning_rate=1"], "train.learning_rate"),
+        ([f"model.name={tmp_path}/none"], "no such folder"),
+        (["generate.agents=[nobody]"], "nobody"),
+        (["tune.space={}"], "tune.space"),
+        (["read.sources=[{path: /none.jsonl}]"], "/none.jsonl"),
+    ):
+        done = cli("run", str(TINY), f"runs_dir={tmp_path}/runs", *words, timeout=60)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert "starting Ray" not in done.stdout
+        assert not (tmp_path / "runs" / "tiny" / "read" / "manifest.json").exists()

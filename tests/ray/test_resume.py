@@ -1,0 +1,45 @@
+"""kill -9 in the middle of generation: the same command ends with the same rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+from conftest import ROOT, TINY, cli, command
+
+from raytune_agents.runs import read_json, read_rows
+
+PARTS = ("tflan", "mined", "edited")
+
+
+def texts(folder) -> dict[str, str]:
+    return {r.id: r.query for part in PARTS for r in read_rows(folder / "generate" / part)}
+
+
+def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> None:
+    words = (str(TINY), f"runs_dir={tmp_path}")
+    assert cli("read", *words).returncode == 0
+    driver = subprocess.Popen(
+        command("generate", *words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True)  # fmt: skip
+    shards = tmp_path / "tiny" / "generate" / "tflan"
+    stop = time.monotonic() + 300
+    while not list(shards.glob("rows-*.parquet")):
+        assert driver.poll() is None, "generation ended before it could be killed"
+        assert time.monotonic() < stop
+        time.sleep(0.05)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert not (tmp_path / "tiny" / "generate" / "manifest.json").exists()
+    first = {f.name: f.stat().st_mtime_ns for f in shards.glob("rows-*.parquet")}
+    done = cli("generate", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {n: (shards / n).stat().st_mtime_ns for n in first} == first, (
+        "a finished shard was redone"
+    )
+    ids = [r.id for part in PARTS for r in read_rows(tmp_path / "tiny" / "generate" / part)]
+    assert len(ids) == len(set(ids)) == read_json(
+        tmp_path / "tiny" / "generate" / "manifest.json")["rows"]["out"]  # fmt: skip
+    assert texts(tmp_path / "tiny") == texts(tiny[0])
