@@ -172,10 +172,11 @@ def parse(
 ) -> Space:
     """`tune.space` -> Space; raises ConfigError naming key, value and what to write instead.
 
-    `sizes` (pool -> trained tokens) and `tokens` (one trial's budget) are known once the pool is
-    made; without them the shape is checked, and what needs them (prior natural, epochs) raises when
-    it is used. `when` reads options that are not searched from `base`; an axis whose condition
-    never holds is left out. `preset: evidence` adds the axes of PRESETS, under the given ones.
+    `sizes` (dotted pool -> trained tokens, those below it included) and `tokens` (one trial's
+    budget) are known once the pool is made; without them the shape is checked, and what needs them
+    (prior natural, epochs) raises when it is used. `when` reads options that are not searched from
+    `base`; an axis whose condition never holds is left out. `preset: evidence` adds the axes of
+    PRESETS, under the given ones.
     """
     space = dict(space)
     preset = space.pop("preset", None)
@@ -317,7 +318,7 @@ def _simplex(
     if any(v <= 0 for v in numbers.values()):
         raise _wrong(key, f": {numbers} must be above 0")
     bounds = {k: _shares(key, k, spec[k], pools) for k in ("floors", "caps") if k in spec}
-    held = {p: sum(n for k, n in sizes.items() if key_of(k, pools) == p) for p in pools}
+    held = {p: _tokens(p, pools, sizes) for p in pools}
     empty = [p for p in pools if sizes and not held[p]]
     if empty:
         raise _wrong(key, f".simplex: pools {empty} hold no rows; the run has {sorted(sizes)}")
@@ -335,6 +336,15 @@ def _simplex(
         simplex.box()
     _valid(key, dict.fromkeys(pools, 1.0 / len(pools)))
     return simplex
+
+
+def _tokens(pool: str, pools: list[str], sizes: Mapping[str, float]) -> float:
+    """Trained tokens that this pool's weight covers; more specific pools have their own."""
+    if pool not in sizes:
+        return sum(n for name, n in sizes.items() if key_of(name, pools) == pool)
+    below = [p for p in pools if p.startswith(f"{pool}.")]
+    inner = [p for p in below if key_of(p, [b for b in below if b != p]) is None]
+    return sizes[pool] - sum(sizes.get(p, 0) for p in inner)
 
 
 def _shares(key: str, name: str, values: Any, pools: list[str]) -> dict[str, float]:

@@ -182,10 +182,10 @@ def optimum(
     The interval is a parametric bootstrap: surfaces drawn from the fitted process, each with its
     own best among the first 2,000 candidates. Resampling runs instead would lose the one run that
     holds a corner, and residuals would spread that corner's error over all runs. On planted
-    surfaces over 3 pools (21 runs, noise of 0.5, 2 and 6 points, 30 repeats each) 95 % intervals held the
-    true best share in 54 to 100 % of repeats, the worst where the surface bends more than 21 runs
-    show. "Better than every plain mix" was said in 2 of 240 repeats where a plain mix is the best
-    and in 205 of 240 where another mix is 1 to 6 points better.
+    surfaces over 3 pools (21 runs, noise of 0.5, 2 and 6 points, 30 repeats each) 95 % intervals
+    held the true best share in 54 to 100 % of repeats, the worst where the surface bends more than
+    21 runs show. "Better than every plain mix" was said in 2 of 240 repeats where a plain mix is
+    the best and in 205 of 240 where another mix is 4 to 6 points better.
 
     `points` [points, k] may leave out the last columns: these are then the optimum's.
     """

@@ -90,6 +90,15 @@ def test_pools_without_rows_and_budgets_beyond_the_epochs_are_refused():
         parse(capped).resolve({f"mix.weights:{p}": 0.5 for p in POOLS})
 
 
+def test_a_pool_counts_what_no_more_specific_pool_of_the_mix_takes():
+    sizes = {"positive": 50, "negative": 30, "negative.wrong_value": 20, "negative.extra_call": 10}
+    pools = ["positive", "negative", "negative.wrong_value"]
+    inner = parse({"mix.weights": {"simplex": pools}}, sizes).simplex()
+    assert inner.sizes == {"positive": 50, "negative": 10, "negative.wrong_value": 20}
+    del sizes["negative"]  # leaves only
+    assert parse({"mix.weights": {"simplex": pools[:2]}}, sizes).simplex().sizes["negative"] == 30
+
+
 def test_mixes_are_uniform_on_the_simplex():
     """Dirichlet(1): the 16 triangles of the 4-fold grid have equal area (chi-square, p > 0.01)."""
     space, rng = parse(MIX), random.Random(5)
