@@ -110,7 +110,8 @@ class Trajectory:
     source_id: str = ""  # the source's own id
     pool: str = "positive"  # dotted: positive, synthetic.tflan, negative.wrong_value
     split: str = ""  # one of SPLITS, or "" before the split
-    gold: str = ""  # JSON [{name: {arg: [allowed, ...]}}]; "[]" = no call is right; "" = the target's own calls
+    # JSON [{name: {arg: [allowed, ...]}}]; "[]" = no call is right; "" = the target's own calls
+    gold: str = ""
     outcome: float | None = None  # success in [0, 1] where the source knows it
     outcome_word: str = ""  # the source's own word for it
     fault: str = ""  # the FAULTS name of a negative row
@@ -177,7 +178,7 @@ def derive(parent: Trajectory, *others: Trajectory, **changes: Any) -> Trajector
     return finish(replace(parent, **({"parents": parents} | fresh)))
 
 
-# --- rows <-> objects: nested parts are JSON text, because Arrow cannot unify variant structs ----------
+# --- rows <-> objects: nested parts are JSON text, as Arrow cannot unify variant structs ---
 
 JSON_FIELDS = ("messages", "tools", "parents", "meta")
 

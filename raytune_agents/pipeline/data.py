@@ -43,7 +43,7 @@ def parse_source(source: SourceSection) -> Iterator[pa.Table]:
         try:
             if isinstance(raw, RecordError):
                 raise raw
-            rows = readers.read_row(raw, where, source.format)
+            rows = readers.read_row(raw, where, source.format, source.min_rating, source.rating_max)
             good += rows
             notes += [(where, "")] * len(rows)
         except RecordError as error:
@@ -59,6 +59,8 @@ def units(sources: list[SourceSection]) -> list[dict[str, str]]:
     """One work item a file, so that files are read in parallel; a limited source stays whole."""
     out = []
     for source in sources:
+        if source.format != "auto":
+            readers.resolve(source.format)
         whole = source.path == "bfcl" or source.limit is not None or readers.is_hub(source.path)
         paths = [source.path] if whole else readers.files(source.path)
         out += [{"source": source.model_copy(update={"path": p}).model_dump_json()} for p in paths]

@@ -39,11 +39,11 @@ def head(tmp_path_factory):
                         "RAY_USAGE_STATS_ENABLED": "0"}  # fmt: skip
     env.pop("RAY_ADDRESS", None)
     short = Path("/tmp") / f"rt-{os.getpid()}"  # a socket path may not be long
-    node = subprocess.Popen(
-        [RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={free_port()}",
-         "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--num-cpus=2", f"--temp-dir={short}",
-         "--object-store-memory=300000000", "--disable-usage-stats"],
-        env=env, stdout=(temp / "head.log").open("w"), stderr=subprocess.STDOUT)  # fmt: skip
+    start = f"start --head --block --disable-usage-stats --num-cpus=2 --temp-dir={short}"
+    start += f" --node-ip-address=127.0.0.1 --port={free_port()} --object-store-memory=300000000"
+    start += f" --dashboard-host=127.0.0.1 --dashboard-port={port}"
+    log = (temp / "head.log").open("w")
+    node = subprocess.Popen([RAY, *start.split()], env=env, stdout=log, stderr=subprocess.STDOUT)
     env["RAY_ADDRESS"] = f"http://127.0.0.1:{port}"
     for _ in range(60):
         if (
