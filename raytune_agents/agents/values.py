@@ -117,6 +117,16 @@ def number_value(name: str, schema: dict[str, Any], rng: random.Random) -> int |
     return round(inside, digits)
 
 
+def object_value(name: str, schema: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """An object with its required properties (all, where none is); a free one has one entry."""
+    properties = schema.get("properties", {})
+    if not properties:
+        inner = schema.get("additionalProperties")
+        return {word("keyword", rng): value(name, inner if isinstance(inner, dict) else {}, rng)}
+    chosen = schema.get("required") or list(properties)
+    return {k: value(k, properties.get(k, {}), rng) for k in chosen}
+
+
 def value(name: str, schema: dict[str, Any], rng: random.Random, hints: Sequence[Any] = ()) -> Any:
     """One value of the schema; `hints` are the spec's own values (of the items, for an array)."""
     kind = schema.get("type")
@@ -135,8 +145,7 @@ def value(name: str, schema: dict[str, Any], rng: random.Random, hints: Sequence
         chosen = rng.choice(hints)
         return fill(chosen, rng) if isinstance(chosen, str) else chosen
     if kind == "object":
-        properties = schema.get("properties", {})
-        return {k: value(k, properties.get(k, {}), rng) for k in schema.get("required", properties)}
+        return object_value(name, schema, rng)
     if kind in ("integer", "number"):
         return number_value(name, schema | {"type": kind}, rng)
     if kind == "boolean":
@@ -156,6 +165,11 @@ def leaves(item: Any) -> list[Any]:
 
 
 def shown(item: Any) -> str:
-    """A value as a person writes it: 3, 0.25, acme.pdf, "privacy, liability and financial"."""
-    texts = [str(leaf).lower() if isinstance(leaf, bool) else str(leaf) for leaf in leaves(item)]
-    return texts[0] if len(texts) == 1 else " and ".join([", ".join(texts[:-1]), texts[-1]])
+    """A value as a person writes it: 3, 0.25, acme.pdf, "privacy and liability"."""
+    if isinstance(item, dict):
+        texts = [f"{k.replace('_', ' ')} {shown(v)}" for k, v in item.items()]
+    elif isinstance(item, list | tuple):
+        texts = [shown(v) for v in item]
+    else:
+        texts = [str(item).lower() if isinstance(item, bool) else str(item)]
+    return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))

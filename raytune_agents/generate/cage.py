@@ -23,8 +23,8 @@ import sys
 EPERM, ENOSYS = 1, 38
 CLONE_THREAD, NEWUSER, NEWNET = 0x10000, 0x10000000, 0x40000000
 # machine -> (audit arch, clone, clone3, refused calls): socket, socketpair, fork, vfork, execve,
-# execveat, ptrace, kill, tkill, tgkill, queued signals, pidfd_send_signal, process_vm_readv and writev, setns, unshare, mount, bpf, keyctl,
-# io_uring_setup
+# execveat, ptrace, kill, tkill, tgkill, queued signals, pidfd_send_signal, process_vm_readv and
+# writev, setns, unshare, mount, bpf, keyctl, io_uring_setup
 SYSCALLS = {
     "x86_64": (
         0xC000003E, 56, 435,
@@ -39,8 +39,10 @@ SYSCALLS = {
 }  # fmt: skip
 READ = 1 << 2 | 1 << 3 | 1  # Landlock: read file, read folder, execute (libraries are mapped)
 WRITE = (1 << 13) - 1  # all rights of Landlock's first version
-REFUSED = ("socket.", "subprocess.", "os.system", "os.fork", "os.exec", "os.posix_spawn",
-           "os.spawn", "os.kill", "pty.", "urllib.", "ftplib.", "smtplib.", "http.client")  # fmt: skip
+REFUSED = (
+    "socket.", "subprocess.", "os.system", "os.fork", "os.exec", "os.posix_spawn", "os.spawn",
+    "os.kill", "pty.", "urllib.", "ftplib.", "smtplib.", "http.client",
+)  # fmt: skip
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero")
 
 

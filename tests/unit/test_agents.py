@@ -157,4 +157,5 @@ def test_words_and_how_values_are_shown():
         fill("{nosuch}", rng)
     assert shown(["a", "b", "c"]) == "a, b and c"
     assert shown(0.25) == "0.25"
-    assert shown({"x": 3}) == "3"
+    assert shown({"x_y": 3, "z": [1, 2]}) == "x y 3 and z 1 and 2"
+    assert shown([]) == shown({}) == ""

@@ -1,0 +1,178 @@
+"""A first agent spec from what the user has: OpenAI tools, an MCP tool list, OpenAPI, or Python.
+
+`init_spec(file)` tells the format by its shape; `to_yaml` writes the spec for the user to go on
+with. Nothing is fetched and nothing is run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raytune_agents.agents import AgentSpec, parse
+from raytune_agents.agents.script import listed
+from raytune_agents.agents.signatures import python_tools
+from raytune_agents.calls.schema import json_schema
+from raytune_agents.config import ConfigError
+
+METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
+POLICIES = ["Ask for a required value that is missing; never invent one.",
+            "Say so when no tool fits, and name what the tools can do."]  # fmt: skip
+KNOWN = (
+    "a list of OpenAI tools, an MCP tool list {tools: [...]}, an OpenAPI document {openapi, "
+    "paths}, or a Python file of typed functions"
+)
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def _json_tool(item: Any, where: str) -> dict[str, Any]:
+    """One tool of OpenAI (with or without its envelope), Anthropic or MCP."""
+    if isinstance(item, dict) and isinstance(item.get("function"), dict):
+        item = item["function"]
+    if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+        raise ConfigError(f"{where} has no name; write {{name, description, parameters}}")
+    keys = ("parameters", "inputSchema", "input_schema")
+    schema = next((item[k] for k in keys if item.get(k) is not None), None)
+    if schema is None:
+        raise ConfigError(f"{where}, {item['name']!r}, has no schema; write parameters: "
+                          "{type: object, properties: {...}}")  # fmt: skip
+    return {
+        "name": item["name"],
+        "description": item.get("description") or "",
+        "parameters": schema,
+    }
+
+
+# --- OpenAPI --------------------------------------------------------------------------------------
+
+
+def resolved(node: Any, document: dict[str, Any], inside: tuple[str, ...] = ()) -> Any:
+    """The node with local `$ref`s replaced by what they name; a loop or a far one is an object."""
+    if isinstance(node, list):
+        return [resolved(v, document, inside) for v in node]
+    if not isinstance(node, dict):
+        return node
+    ref = node.get("$ref")
+    if not isinstance(ref, str):
+        return {k: resolved(v, document, inside) for k, v in node.items()}
+    target: Any = document if ref.startswith("#/") else None
+    for part in ref.removeprefix("#/").split("/"):
+        key = part.replace("~1", "/").replace("~0", "~")
+        target = target.get(key) if isinstance(target, dict) else None
+    if target is None or ref in inside:
+        return {"type": "object"}
+    return resolved(target, document, (*inside, ref))
+
+
+def _parameter(item: dict[str, Any]) -> dict[str, Any]:
+    """One path or query parameter: OpenAPI 3 keeps its schema apart, Swagger 2 beside the name."""
+    own = {k: v for k, v in item.items() if k in ("type", "enum", "items", "format", "default",
+                                                  "minimum", "maximum")}  # fmt: skip
+    schema = dict(item.get("schema") or own)
+    if item.get("description"):
+        schema["description"] = item["description"]
+    return schema
+
+
+def _body(operation: dict[str, Any]) -> dict[str, Any]:
+    """The JSON body's schema, {} without one."""
+    content = (operation.get("requestBody") or {}).get("content") or {}
+    kind = next((k for k in content if "json" in k), next(iter(content), ""))
+    return (content.get(kind) or {}).get("schema") or {}
+
+
+def openapi_tools(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One tool an operation: path, query and body fields become its parameters."""
+    for path, item in (document.get("paths") or {}).items():
+        item = resolved(item, document)
+        for method in METHODS:
+            operation = item.get(method)
+            if not isinstance(operation, dict):
+                continue
+            properties, required = {}, []
+            for parameter in [*item.get("parameters", []), *operation.get("parameters", [])]:
+                if parameter.get("in") in ("path", "query", "formData"):
+                    properties[parameter["name"]] = _parameter(parameter)
+                    required += [parameter["name"]] * bool(parameter.get("required"))
+            bodies = [p.get("schema") or {} for p in operation.get("parameters", [])
+                      if p.get("in") == "body"]  # fmt: skip
+            for body in [*bodies, _body(operation)]:
+                properties |= body.get("properties", {})
+                required += body.get("required", [])
+            name = operation.get("operationId") or f"{method}_{path.strip('/')}"
+            text = operation.get("summary") or operation.get("description") or ""
+            yield {"name": name, "description": " ".join(text.split()),
+                   "parameters": {"type": "object", "properties": properties,
+                                  "required": list(dict.fromkeys(required))}}  # fmt: skip
+
+
+# --- the spec -------------------------------------------------------------------------------------
+
+
+def _described(tool: dict[str, Any]) -> dict[str, Any]:
+    """A name that our files allow and a description, made from the name where there is none."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", tool["name"]).strip("_") or "tool"
+    name = name if re.match(r"[A-Za-z_]", name) else f"tool_{name}"
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_.-]+", " ", name).strip()
+    text = tool["description"].strip() or f"{words[:1].upper()}{words[1:].lower()}."
+    schema = json_schema(tool["parameters"])
+    if isinstance(schema, dict):
+        schema.setdefault("type", "object")
+        schema.setdefault("properties", {})
+    return {"name": name, "description": text, "parameters": schema}
+
+
+def read_tools(path: Path) -> list[dict[str, Any]]:
+    """The tools of a file as {name, description, parameters}. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); give {KNOWN}") from None
+    if path.suffix == ".py":
+        return python_tools(text, str(path))
+    try:
+        tree = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} is neither JSON nor YAML: {error}") from None
+    if isinstance(tree, dict) and ("openapi" in tree or "swagger" in tree):
+        tools = list(openapi_tools(tree))
+    else:
+        if isinstance(tree, dict):
+            tree = tree.get("result", tree)
+            tree = tree.get("tools", tree.get("functions")) if isinstance(tree, dict) else tree
+        if not isinstance(tree, list):
+            raise ConfigError(f"{path} holds no tools; give {KNOWN}")
+        tools = [_json_tool(item, f"{path}: tool {i}") for i, item in enumerate(tree)]
+    if not tools:
+        raise ConfigError(f"{path} holds no tools; give {KNOWN}")
+    return tools
+
+
+def init_spec(tools_file: str | Path, name: str = "") -> AgentSpec:
+    """A spec of the file's tools, named after the file. Raises ConfigError naming tool and
+    parameter."""
+    path = Path(tools_file)
+    tools = [_described(t) for t in read_tools(path)]
+    name = name or re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-") or "agent"
+    names = listed([t["name"] for t in tools])
+    tree = {"name": name, "description": f"An agent that can use {names}.",
+            "policies": POLICIES, "tools": tools}  # fmt: skip
+    return parse(tree, str(path))
+
+
+def to_yaml(spec: AgentSpec) -> str:
+    """The spec as YAML that `agents.load` reads back as the same spec."""
+    tree = spec.model_dump(exclude_defaults=True)
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
+
+
+def spec_schema() -> dict[str, Any]:
+    """The published JSON Schema of a spec file."""
+    return AgentSpec.model_json_schema() | {"title": "raytune-agents agent spec"}

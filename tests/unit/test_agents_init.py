@@ -1,0 +1,242 @@
+"""A first spec from tools files of four kinds, and what wrong ones say."""
+
+import json
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from raytune_agents import agents
+from raytune_agents.agents.init import init_spec, spec_schema, to_yaml
+from raytune_agents.agents.signatures import docstring, python_tools
+from raytune_agents.calls import judge, render_calls, schema_errors
+from raytune_agents.config import ConfigError
+from raytune_agents.generate import POOLS
+
+PYTHON = '''
+"""Tools."""
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Literal, Optional
+import datetime
+
+class Unit(str, Enum):
+    C = "celsius"
+    F = "fahrenheit"
+
+@dataclass
+class Box:
+    width: int
+    label: str = ""
+
+def forecast(city: str, days: int = 3, unit: Unit = Unit.C, tags: list[str] | None = None):
+    """Get the weather forecast.
+
+    More text.
+
+    Args:
+        city: Name of the city,
+            with its country.
+        days (int): Days ahead.
+    """
+    raise SystemExit("reading must not run this")
+
+def ship(box: Box, speed: Literal["slow", "fast"], when: datetime.date, *, insured: bool = False):
+    """Ship a box.
+
+    :param speed: How fast.
+    """
+
+def rate(score: float, note: Annotated[str, "Free text."],
+         extra: Optional["dict[str, int]"] = None):
+    """Rate it.
+
+    Parameters
+    ----------
+    score : float
+        From 0 to 1.
+    """
+
+def _hidden(x): ...
+'''
+
+
+def write(tmp_path, name: str, content) -> str:
+    path = tmp_path / name
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return str(path)
+
+
+def test_python_functions(tmp_path):
+    spec = init_spec(write(tmp_path, "my tools.py", PYTHON))
+    assert spec.name == "my_tools"
+    forecast, ship, rate = spec.tools
+    assert forecast.description == "Get the weather forecast."
+    assert forecast.parameters == {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "description": "Name of the city, with its country."},
+            "days": {"type": "integer", "description": "Days ahead.", "default": 3},
+            "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+            "tags": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["city"],
+    }
+    assert ship.parameters["properties"] == {
+        "box": {"type": "object", "required": ["width"],
+                "properties": {"width": {"type": "integer"}, "label": {"type": "string"}}},
+        "speed": {"type": "string", "enum": ["slow", "fast"], "description": "How fast."},
+        "when": {"type": "string", "format": "date"},
+        "insured": {"type": "boolean", "default": False},
+    }  # fmt: skip
+    assert ship.parameters["required"] == ["box", "speed", "when"]
+    assert rate.parameters["properties"] == {
+        "score": {"type": "number", "description": "From 0 to 1."},
+        "note": {"type": "string", "description": "Free text."},
+        "extra": {"type": "object", "additionalProperties": {"type": "integer"}},
+    }
+
+
+def test_docstrings():
+    text = "Do it now.\nAnd here.\n\nArgs:\n  a: first\n  b: second: with colon\n\nReturns:\n  c: x"
+    assert docstring(text) == ("Do it now. And here.", {"a": "first", "b": "second: with colon"})
+    assert docstring("One line.\n:param str a: first\n:param b: second") == (
+        "One line.", {"a": "first", "b": "second"})  # fmt: skip
+    assert docstring("") == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def f(a): ...", "'f' has no type for 'a'; write a: str"),
+        ("def f(a: object): ...", "parameter 'a': annotation 'object' is not known"),
+        ("def f(*args: int): ...", "name every parameter"),
+        ("async def f(a: int): ...", "is async"),
+        ("def f(a: Literal[1, 'x']): ...", "of several types"),
+        ("def f(a: int:", "is not Python: line 1"),
+        ("x = 1", "no public function"),
+    ],
+)
+def test_python_that_is_no_tool_module(code, says):
+    with pytest.raises(ConfigError, match=r"t[.]py") as error:
+        python_tools(code, "t.py")
+    assert says in str(error.value)
+
+
+SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "function", "function": {"name": "find", "parameters": SCHEMA}}],
+        [{"name": "find", "description": "Find.", "parameters": SCHEMA}],
+        {"tools": [{"name": "find", "description": "Find.", "inputSchema": SCHEMA}]},
+        {"jsonrpc": "2.0", "id": 1, "result": {"tools": [{"name": "find", "inputSchema": SCHEMA}]}},
+        {"functions": [{"name": "find", "input_schema": SCHEMA}]},
+    ],
+)
+def test_json_tool_lists(tmp_path, content):
+    spec = init_spec(write(tmp_path, "t.json", content))
+    assert [t.name for t in spec.tools] == ["find"]
+    assert spec.tools[0].description == "Find."
+    assert spec.tools[0].parameters == SCHEMA
+    spec = init_spec(write(tmp_path, "t.yaml", yaml.safe_dump(content)), name="mine")
+    assert spec.name == "mine"
+
+
+OPENAPI = {
+    "openapi": "3.0.0",
+    "paths": {
+        "/pets/{petId}": {
+            "parameters": [{"name": "petId", "in": "path", "required": True,
+                            "schema": {"type": "integer"}, "description": "Which pet"}],
+            "get": {"operationId": "getPet", "summary": "Get a pet."},
+            "put": {"description": "Change a\n pet.",
+                    "parameters": [{"name": "dry", "in": "query", "schema": {"type": "boolean"}},
+                                   {"name": "X-Key", "in": "header", "schema": {"type": "string"}}],
+                    "requestBody": {"content": {"application/json": {
+                        "schema": {"$ref": "#/components/schemas/Pet"}}}}},
+        }
+    },
+    "components": {"schemas": {
+        "Pet": {"type": "object", "required": ["name"],
+                "properties": {"name": {"type": "string"},
+                               "kind": {"$ref": "#/components/schemas/Kind"},
+                               "friend": {"$ref": "#/components/schemas/Pet"}}},
+        "Kind": {"type": "string", "enum": ["cat", "dog"]}}},
+}  # fmt: skip
+
+
+def test_openapi(tmp_path):
+    get, put = init_spec(write(tmp_path, "api.json", OPENAPI)).tools
+    assert (get.name, get.description) == ("getPet", "Get a pet.")
+    assert get.parameters["properties"] == {
+        "petId": {"type": "integer", "description": "Which pet"}
+    }
+    assert (put.name, put.description) == ("put_pets_petId", "Change a pet.")
+    assert list(put.parameters["properties"]) == ["petId", "dry", "name", "kind", "friend"]
+    assert put.parameters["required"] == ["petId", "name"]
+    assert put.parameters["properties"]["kind"] == {"type": "string", "enum": ["cat", "dog"]}
+    assert "$ref" not in json.dumps(put.parameters)
+
+
+def test_swagger_2(tmp_path):
+    document = {"swagger": "2.0", "paths": {"/x": {"post": {"operationId": "makeX", "parameters": [
+        {"name": "n", "in": "query", "type": "integer", "required": True},
+        {"name": "body", "in": "body", "schema": {"type": "object", "properties": {
+            "t": {"type": "string"}}}}]}}}}  # fmt: skip
+    (tool,) = init_spec(write(tmp_path, "s.json", document)).tools
+    assert tool.description == "Make x."
+    assert tool.parameters["properties"] == {"n": {"type": "integer"}, "t": {"type": "string"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("t.json", [{"name": "f", "description": "d"}], "tool 0, 'f', has no schema"),
+        ("t.json", [{"description": "d"}], "tool 0 has no name"),
+        ("t.json", [], "holds no tools"),
+        ("t.json", {"a": 1}, "holds no tools"),
+        ("t.json", "{", "neither JSON nor YAML"),
+        ("t.json", {"openapi": "3", "paths": {}}, "holds no tools"),
+        ("t.json", [{"name": "f", "parameters": {"properties": {"a": {}}}}],
+         "has no type for 'a'"),
+        ("none.json", None, "cannot be read"),
+    ],
+)  # fmt: skip
+def test_files_that_hold_no_tools(tmp_path, name, content, says):
+    path = str(tmp_path / name) if content is None else write(tmp_path, name, content)
+    with pytest.raises(ConfigError) as error:
+        init_spec(path)
+    assert says in str(error.value)
+    assert name in str(error.value)
+
+
+def test_yaml_reads_back_as_the_same_spec(tmp_path):
+    for spec in [init_spec(write(tmp_path, "p.py", PYTHON)), *map(agents.load, agents.shipped())]:
+        path = write(tmp_path, "again.yaml", to_yaml(spec))
+        assert agents.load(path) == spec
+
+
+def test_the_published_schema_accepts_the_shipped_specs():
+    schema = spec_schema()
+    Draft202012Validator.check_schema(schema)
+    check = Draft202012Validator(schema)
+    for name in agents.shipped():
+        check.validate(yaml.safe_load((agents.FOLDER / f"{name}.yaml").read_text()))
+    assert list(check.iter_errors({"name": "x", "description": "d"}))
+    assert list(check.iter_errors({"name": "x", "description": "d", "tools": [], "more": 1}))
+
+
+def test_a_new_spec_generates_at_once(tmp_path):
+    """A bare tools file: every pool that needs no world gives valid rows."""
+    spec = init_spec(write(tmp_path, "p.py", PYTHON))
+    for pool in ("tflan", "parallel", "followup", "notool", "masked", "irrelevant"):
+        rows = POOLS[pool](spec, 16, 3)
+        assert len(rows) >= 8, pool
+        for row in rows:
+            assert all(schema_errors(c, row.tools) == [] for c in row.calls), (pool, row.calls)
+            text = row.target.content or render_calls(row.target.tool_calls)
+            assert judge(text, row).ok
+    assert POOLS["react"](spec, 5, 1) == []
