@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -26,8 +26,10 @@ from raytune_agents.agents.wording import (
     survives,
     typed,
 )
+from raytune_agents.generate.analyse import EVEN, Profile, analyse, examples, mixed
 from raytune_agents.records import Message, ToolCall, Trajectory, derive, finish
 
+NONE: Mapping = MappingProxyType({})
 STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with a capital
     "terse": ["{wish}", "{Wish}"],
     "plain": ["{Wish}.", "I need you to {wish}.", "I want to {wish}.", "Now {wish}."],
@@ -48,6 +50,7 @@ STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with 
         "For today's meeting I have to {wish}.",
         "Our plan for this week: {wish}.",
     ],
+    "misspelled": ["{Wish}.", "Please {wish}.", "can you {wish}?", "{wish}"],
 }
 CALL_SYNTAX = ("<tool_call", "```", "{", "}", "Action:", "Action Input", "def ", "=>", "();")
 REPLIES = re.compile(
@@ -92,11 +95,13 @@ def phrase(
     tool: ToolSection,
     template: str,
     rng: random.Random,
-    instead: Mapping[str, str] = MappingProxyType({}),
+    instead: Mapping[str, str] = NONE,
+    given: Mapping[str, float] = NONE,
 ) -> tuple[str, dict[str, Any], dict[str, str]]:
     """One wording filled in: the sentence, its arguments, and the text that stands for each.
 
-    An argument in `instead` is said with that text and gets no value.
+    An argument in `instead` is said with that text and gets no value. `given` is the share with
+    which an optional argument was said in examples; unknown ones are said every second time.
     """
     properties = tool.parameters["properties"]
     args: dict[str, Any] = {}
@@ -104,7 +109,8 @@ def phrase(
     out = ""
     for text, optional in parts(template):
         found = slots(text)
-        if optional and rng.random() < 0.5 and not any(s.arg in instead for s in found):
+        likely = [0.5 * EVEN + (1 - EVEN) * given.get(s.arg, 0.5) for s in found] or [0.5]
+        if optional and rng.random() >= min(likely) and not any(s.arg in instead for s in found):
             continue
         cursor = 0
         for slot, match in zip(found, SLOT.finditer(text)):
@@ -128,17 +134,35 @@ def _argument(tool: ToolSection, slot: Slot, schema: dict[str, Any], rng: random
     return value(slot.arg, schema, rng, tool.values.get(slot.arg, ()))
 
 
-def styled(wish: str, rng: random.Random) -> tuple[str, str]:
-    """The wish in one of the styles: (style, sentence)."""
-    style = rng.choice(list(STYLES))
-    frame = rng.choice(STYLES[style])
-    return style, frame.format(wish=wish, Wish=wish[:1].upper() + wish[1:])
+def misspelled(text: str, kept: Iterable[str], rng: random.Random) -> str:
+    """The text with two letters exchanged in one or two words that are no part of a value."""
+    values = " ".join(kept).lower()
+    words = [w for w in re.findall(r"(?<![\w./@#-])[a-z]{5,}(?![\w./@-])", text) if w not in values]
+    for old in rng.sample(words, min(len(words), rng.randint(1, 2))):
+        at = rng.randrange(1, len(old) - 2)
+        new = old[:at] + old[at + 1] + old[at] + old[at + 2 :]
+        text = re.sub(rf"\b{old}\b", new, text, count=1)
+    return text
 
 
-def make_call(tool: ToolSection, rng: random.Random) -> tuple[str, ToolCall, dict[str, str]]:
+def styled(
+    wish: str, rng: random.Random, kept: Iterable[str] = (), wanted: Mapping[str, float] = NONE
+) -> tuple[str, str]:
+    """The wish in one of the styles: (style, sentence). Values in `kept` are never misspelled;
+    without any the style is not drawn."""
+    kept = list(kept)
+    names = [s for s in STYLES if kept or s != "misspelled"]
+    style = rng.choices(names, mixed(names, wanted))[0]
+    text = rng.choice(STYLES[style]).format(wish=wish, Wish=wish[:1].upper() + wish[1:])
+    return style, misspelled(text, kept, rng) if style == "misspelled" else text
+
+
+def make_call(
+    tool: ToolSection, rng: random.Random, given: Mapping[str, float] = NONE
+) -> tuple[str, ToolCall, dict[str, str]]:
     """A wish in words, the call it asks for, and its anchors. Arguments stand in schema order."""
     template = rng.choice(tool.requests or [generic_request(tool)])
-    wish, args, anchors = phrase(tool, template, rng)
+    wish, args, anchors = phrase(tool, template, rng, given=given)
     ordered = {k: args[k] for k in tool.parameters["properties"] if k in args}
     return wish, ToolCall(tool.name, json.dumps(ordered, ensure_ascii=False)), anchors
 
@@ -150,39 +174,35 @@ def shuffled_tools(spec: AgentSpec, rng: random.Random):
     return tuple(tools)
 
 
-def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory:
+def task(spec: AgentSpec, index: int, seed: int, profile: Profile, attempt: int = 0) -> Trajectory:
     """The positive row number `index`; the same numbers give the same row."""
     rng = random.Random(f"{seed}/{spec.name}/tflan/{index}/{attempt}")
-    tool = rng.choice(spec.tools)
-    wish, call, anchors = make_call(tool, rng)
-    style, text = styled(wish, rng)
+    weights = mixed([t.name for t in spec.tools], profile.tools)
+    tool = rng.choices(spec.tools, weights)[0]
+    wish, call, anchors = make_call(tool, rng, profile.given.get(tool.name, NONE))
+    style, text = styled(wish, rng, anchors.values(), profile.styles)
     meta = {"wording": "template", "style": style, "anchors": anchors}
     messages = (Message("user", text), Message("assistant", tool_calls=(call,)))
     return finish(
         Trajectory(
-            messages=messages,
-            tools=shuffled_tools(spec, rng),
-            outcome=1.0,
-            seed=seed,
-            source=f"agent/{spec.name}",
-            source_id=f"{spec.name}-tflan-{seed}-{index}",
-            pool="synthetic.tflan",
-            split="train",
-            step="generate.tflan",
-            meta=meta,
+            messages=messages, tools=shuffled_tools(spec, rng), outcome=1.0, seed=seed,
+            source=f"agent/{spec.name}", source_id=f"{spec.name}-tflan-{seed}-{index}",
+            pool="synthetic.tflan", split="train", step="generate.tflan", meta=meta,
         )
-    )
+    )  # fmt: skip
 
 
-def tasks(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
-    """`n` positives with known calls, distinct requests; a longer list starts with the shorter."""
+def tasks(spec: AgentSpec, n: int, seed: int, profile: Profile | None = None) -> list[Trajectory]:
+    """`n` positives with known calls, distinct requests; a longer list starts with the shorter.
+
+    Tools, optional arguments and styles follow `profile`, else the spec's own examples.
+    """
+    profile = profile or analyse(examples(spec))
     out: list[Trajectory] = []
     seen: set[str] = set()
     for index in range(n):
-        row = next(
-            (r for r in (task(spec, index, seed, a) for a in range(20)) if r.query not in seen),
-            None,
-        )
+        tries = (task(spec, index, seed, profile, a) for a in range(20))
+        row = next((r for r in tries if r.query not in seen), None)
         if row is not None:  # a spec with few values can run out of new requests
             seen.add(row.query)
             out.append(row)

@@ -12,10 +12,13 @@ from raytune_agents.agents import parse
 from raytune_agents.agents.wording import numbers, survives
 from raytune_agents.calls import judge, render_calls, schema_errors
 from raytune_agents.generate import POOLS, augment, dialogues
+from raytune_agents.generate.analyse import Profile, analyse, examples
 from raytune_agents.generate.tasks import (
+    STYLES,
     accept_paraphrase,
     anchors,
     generic_request,
+    misspelled,
     paraphrase_messages,
     phrase,
     tasks,
@@ -54,6 +57,62 @@ def test_every_value_is_said_verbatim():
                         assert str(leaf).lower() in row.query.lower(), row.query
 
 
+def test_misspelled_requests_keep_their_values():
+    said = misspelled("please measure coverage of src/measure", ["src/measure"], random.Random(1))
+    assert "src/measure" in said
+    assert said != "please measure coverage of src/measure"
+    rows = [r for n in NAMES for r in tasks(agents.load(n), 150, 3)]
+    wrong = [r for r in rows if r.meta["style"] == "misspelled"]
+    assert len(wrong) > 60
+    assert all(survives(a, r.query) for r in wrong for a in anchors(r))
+
+
+def test_profile_by_hand():
+    tools = agents.load("security").toolspecs
+
+    def row(text: str, *calls: ToolCall) -> Trajectory:
+        return Trajectory((Message("user", text), Message("assistant", tool_calls=calls)), tools)
+
+    scan = ToolCall.of("scanner", target="a", scan_type="port")
+    late = ToolCall.of("scanner", target="b", scan_type="port", timeout_minutes=5)
+    rows = [row("scan a", scan), row("Please scan b.", late, ToolCall("firewall", "{broken")),
+            row("Hey, scan it?", late)]  # fmt: skip
+    found = analyse(rows)
+    assert found.rows == 3
+    assert found.tools == {"scanner": 0.75, "firewall": 0.25}
+    assert found.calls == {"1": 0.6667, "2": 0.3333}
+    assert found.given == {"scanner": {"target": 1.0, "scan_type": 1.0, "timeout_minutes": 2 / 3}}
+    assert found.values["scanner"]["timeout_minutes"] == {"min": 5, "median": 5, "max": 5}
+    assert found.values["scanner"]["target"] == {"b": 2, "a": 1}
+    assert found.words == {"min": 2, "median": 3, "max": 3}
+    assert found.styles == {"terse": 0.3333, "polite": 0.3333, "chatty": 0.3333}
+    assert found.openings == {"scan": 1, "please": 1, "hey,": 1}
+    assert analyse([]) == Profile()
+
+
+def test_generation_follows_a_profile():
+    spec = agents.load("security")
+    wish = analyse([r for r in tasks(spec, 300, 9, Profile()) if r.calls[0].name == "scanner"])
+    rows = tasks(spec, 400, 1, wish)
+    share = sum(r.calls[0].name == "scanner" for r in rows) / 400
+    assert share == pytest.approx(0.5 + 0.5 / 4, abs=0.08)
+    even = tasks(spec, 400, 1, Profile())
+    assert sum(r.calls[0].name == "scanner" for r in even) / 400 == pytest.approx(0.25, abs=0.08)
+    always = Profile(tools={"scanner": 1.0}, given={"scanner": {"timeout_minutes": 1.0}})
+    said = [r for r in tasks(spec, 300, 1, always) if r.calls[0].name == "scanner"]
+    late = sum("timeout_minutes" in r.calls[0].args for r in said) / len(said)
+    assert late == pytest.approx(0.75, abs=0.08)
+
+
+def test_a_specs_examples_are_right_rows():
+    for name in NAMES:
+        for row in examples(agents.load(name)):
+            assert judge(render_calls(row.calls), row).ok
+            for leaf in (v for c in row.calls for a in c.args.values()
+                         for v in (a if isinstance(a, list) else [a])):  # fmt: skip
+                assert survives(str(leaf), row.query)
+
+
 def test_seed_decides_and_longer_lists_start_with_shorter():
     spec = agents.load("qa")
     assert tasks(spec, 30, 1) == tasks(spec, 50, 1)[:30]
@@ -62,7 +121,7 @@ def test_seed_decides_and_longer_lists_start_with_shorter():
 
 def test_styles_and_tool_order_vary():
     rows = tasks(agents.load("legal"), 200, 1)
-    assert {r.meta["style"] for r in rows} == {"terse", "plain", "polite", "chatty", "goal"}
+    assert {r.meta["style"] for r in rows} == set(STYLES)
     assert len({tuple(t.name for t in r.tools) for r in rows}) == 24
 
 
