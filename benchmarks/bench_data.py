@@ -40,7 +40,7 @@ from raytune_agents.dedup import step
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.minhash import jaccard
 from raytune_agents.dedup.text import folded
-from raytune_agents.records import Trajectory, finish, from_row, to_table
+from raytune_agents.records import Trajectory, from_row, to_table
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "data.json"
@@ -50,7 +50,7 @@ BATCH = 2_000
 PEER_SIZE = 100_000
 PEERS = {
     "datatrove": ["datatrove[processing,io]==0.10.1", "spacy"],
-    "data_juicer": ["py-data-juicer==1.6.1"],
+    "data_juicer": ["py-data-juicer==1.6.1", "aiohttp"],
 }
 
 
@@ -91,7 +91,7 @@ def parse(path: str) -> Iterator[pa.Table]:
     """One file -> tables of trajectories of the train split."""
     rows: list[Trajectory] = []
     for where, raw in readers.list_raw(SourceSection(path=path, format="xlam")):
-        rows += [finish(replace(r, split="train")) for r in readers.read_row(raw, where, "xlam")]
+        rows += [replace(r, split="train") for r in readers.read_row(raw, where, "xlam")]
         if len(rows) >= BATCH:
             yield to_table(rows)
             rows = []

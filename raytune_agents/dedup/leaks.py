@@ -128,9 +128,13 @@ def fuzzy_share(
     spans = [(low, high, s) for low, high, s in spans if high - low >= WINDOW]
     if sum(high - low for low, high, _ in spans) <= DIRTY * len(asked):
         return 0.0
+    equal = [asked[low:high] == said[low + s : high + s] for low, high, s in spans]
+    # c covered words, at least WINDOW, hold at most mismatches * ceil(c / WINDOW) wrong ones
+    if sum(map(np.count_nonzero, equal)) < DIRTY * len(asked) * (1 - 0.19 * mismatches):
+        return 0.0
     edges = np.zeros(len(asked) + 1, np.int64)  # +1 where a good window starts, -1 behind its end
-    for low, high, shift in spans:
-        same = np.concatenate([[0], np.cumsum(asked[low:high] == said[low + shift : high + shift])])
+    for (low, _, _), matches in zip(spans, equal):
+        same = np.concatenate([[0], np.cumsum(matches)])
         good = low + np.flatnonzero(same[WINDOW:] - same[:-WINDOW] >= WINDOW - mismatches)
         np.add.at(edges, good, 1)
         np.add.at(edges, good + WINDOW, -1)

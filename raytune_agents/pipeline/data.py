@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections import Counter
@@ -133,11 +134,11 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         if r.split == "train" and not r.reject_reason
     ]
     drawn = draw_tasks(config.generate, config.seed)
-    called = [row for row in train if row.calls]
-    random.Random(f"{config.seed}/mined").shuffle(called)
-    called = called[: config.negatives.mined_tasks]
-    context.start_engine()
     chat, seed, engine_section = context.chat, config.seed, config.engine
+    called = sample_fitting(
+        [row for row in train if row.calls], config.negatives.mined_tasks, chat, f"{seed}/mined"
+    )
+    context.start_engine()
     made = make_shards(
         context,
         step,
@@ -171,6 +172,13 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     counts.rejected.update({f"edited:{k}": n for k, n in refused.items()})
     extra["edited"] = Counter(row.fault for row in edited)
     return counts, {name: dict(notes) for name, notes in extra.items()}
+
+
+def sample_fitting(rows: list[Trajectory], count: int, chat: Any, seed: str) -> list[Trajectory]:
+    """At most `count` random rows that are short enough to be trained on."""
+    order = random.Random(seed).sample(rows, len(rows))
+    fitting = (row for row in order if len(chat.prompt_ids(row)) < chat.max_length)
+    return list(itertools.islice(fitting, count))
 
 
 def draw_tasks(section: Any, seed: int) -> list[Trajectory]:

@@ -55,8 +55,17 @@ def micro_batch(longest: int, section: TrainSection) -> int:
     return max(fits, default=1)
 
 
-def arguments(job: Job, section: TrainSection, longest: int, workers: int = 1) -> dict[str, Any]:
-    """The arguments that all TRL trainers share."""
+def warmup_steps(count: int, section: TrainSection) -> int:
+    """Whole steps of warm-up for `count` rows; the first has learning rate 0, so a share of less
+    than one step is none."""
+    steps = math.ceil(math.ceil(count / section.batch_rows) * section.epochs)
+    return int(section.warmup_share * (section.max_steps if section.max_steps > 0 else steps))
+
+
+def arguments(
+    job: Job, section: TrainSection, count: int, longest: int, workers: int = 1
+) -> dict[str, Any]:
+    """The arguments that all TRL trainers share, for `count` rows of at most `longest` tokens."""
     micro = micro_batch(longest, section)
     return {
         "output_dir": str(Path(tempfile.gettempdir()) / "raytune-agents" / str(os.getpid())),
@@ -64,7 +73,7 @@ def arguments(job: Job, section: TrainSection, longest: int, workers: int = 1) -
         "gradient_accumulation_steps": max(1, section.batch_rows // micro // workers),
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.scheduler,
-        "warmup_steps": section.warmup_share,
+        "warmup_steps": warmup_steps(count, section),
         "weight_decay": section.weight_decay,
         "num_train_epochs": section.epochs,
         "max_steps": section.max_steps,
@@ -114,7 +123,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None, workers: int = 1) 
     spare = ("row_id", "pool", "trained_tokens")
     data = Dataset.from_list([{k: v for k, v in r.items() if k not in spare} for r in rows])
     model = models.load(job.model, job.dtype, section.lora, job.seed)
-    shared = arguments(job, section, max(map(row_length, rows)), workers)
+    shared = arguments(job, section, len(rows), max(map(row_length, rows)), workers)
     trainer = method(job.method).trainer(model, Chat(**job.chat).tokenizer, data, shared, section)
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -29,7 +29,7 @@ from raytune_agents.evaluate.bfcl import (
     raw_rows,
 )
 from raytune_agents.readers import bfcl
-from raytune_agents.readers.files import SourceError
+from raytune_agents.readers.decode import SourceError
 from raytune_agents.records import ToolCall
 
 SEED = 1

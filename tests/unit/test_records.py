@@ -7,8 +7,17 @@ from dataclasses import replace
 import pytest
 
 from raytune_agents.records import (
-    Message, RecordError, ToolCall, ToolSpec, Trajectory, arrow_schema, derive, finish, from_row,
-    to_row, to_table,
+    Message,
+    RecordError,
+    ToolCall,
+    ToolSpec,
+    Trajectory,
+    arrow_schema,
+    derive,
+    finish,
+    from_row,
+    to_row,
+    to_table,
 )  # fmt: skip
 
 ROW = finish(
@@ -53,7 +62,11 @@ def test_a_derived_row_keeps_its_split_and_points_back() -> None:
 
 
 def test_what_is_no_trajectory_is_refused() -> None:
-    for bad in (Trajectory(), replace(ROW, messages=(Message("robot", "x"),)), replace(ROW, outcome=2.0)):
+    for bad in (
+        Trajectory(),
+        replace(ROW, messages=(Message("robot", "x"),)),
+        replace(ROW, outcome=2.0),
+    ):
         with pytest.raises(RecordError):
             finish(bad)
 

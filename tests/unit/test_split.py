@@ -27,7 +27,9 @@ def test_unseen_tools_are_never_trained_on(rows: list, seed: int) -> None:
     found = [assign(row(q, tools), SECTION, seed) for q, tools in rows]
     train = {t for r in found if r.split == "train" for t in gold_tools(r)}
     found = [settle(r, train) for r in found]
-    by_split = {s: [r for r in found if r.split == s] for s in ("train", "test_seen", "test_unseen")}
+    by_split = {
+        s: [r for r in found if r.split == s] for s in ("train", "test_seen", "test_unseen")
+    }
     trained = {t for r in by_split["train"] for t in gold_tools(r)}
     assert not trained & {t for r in by_split["test_unseen"] for t in gold_tools(r)}
     assert all(gold_tools(r) <= trained for r in by_split["test_seen"])
@@ -39,7 +41,9 @@ def test_equal_questions_fall_together_and_shares_hold() -> None:
     share = {s: sum(r.split == s for r in rows) / 4000 for s in ("train", "val", "test_seen")}
     assert share["train"] == pytest.approx(0.6, abs=0.03)
     assert share["val"] == pytest.approx(0.2, abs=0.03)
-    assert assign(row("Same", ["a"]), SECTION, 1).split == assign(row("same", ["a"]), SECTION, 1).split
+    assert (
+        assign(row("Same", ["a"]), SECTION, 1).split == assign(row("same", ["a"]), SECTION, 1).split
+    )
     assert 0.0 <= unit(1, "tool", "x") < 1.0
 
 

@@ -1,0 +1,207 @@
+"""Searchers on a mix with a known answer: the trials each needs, against random search.
+
+    python benchmarks/bench_search.py [--seeds 20] [--trials FILE]
+
+Three pools on the simplex grid in steps of a fifth, 21 mixes. Every searcher proposes through
+`tune.space` (the same variables as in a real search), the proposal is moved to the nearest grid
+mix, and a run there gives the known score plus noise. The score is a surface with what is published
+about such mixes (positives saturate, some negatives help and many hurt), or, with `--trials`, the
+surrogate of a real search's trials.json with the noise between its seeds. After each trial the
+answer is either the mix with the best mean so far ("incumbent") or the best mix of the fitted
+surrogate, where it does not refuse ("guideline"). A searcher has come within one point of the best
+at the trial after which its answer stays within one point until the budget of 63 trials (three
+times the grid) is spent; never counts as 63. The ratio is the mean of that over the seeds, divided
+by random search with the incumbent rule; below 1 is better than random.
+
+Prints one JSON object on the last line and writes benchmarks/results/search.json; keys that this
+part does not measure (busy_share, startup_s_cold, startup_s_warm) keep their earlier values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from raytune_agents.tune import surrogate, trials
+from raytune_agents.tune.space import Space, parse
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "search.json"
+POOLS = ["positive", "synthetic", "negative"]
+SPACE = parse({"mix.weights": {"simplex": POOLS}})
+STEPS, BUDGET, NOISE = 5, 63, 1.5
+GRID = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
+GRID = GRID / STEPS
+MEASURED = ("tune/space.py", "tune/simplex.py", "tune/surrogate.py", "tune/trials.py")
+OTHERS = ("busy_share", "startup_s_cold", "startup_s_warm")
+Answer = Callable[[list[tuple[int, float]]], int]
+
+
+def planted() -> np.ndarray:
+    """Known scores of the grid mixes in points of exact match.
+
+    40 (1 - e^(-5 p)) + 8 (1 - e^(-8 s)) + 10 (1 - e^(-8 n)) - 60 max(n - 0.3, 0)^2 over the shares
+    p, s, n: positives carry the score, a few negatives help and many hurt (NAT, arXiv 2402.11651).
+    """
+    p, s, n = GRID.T
+    rising = 40 * (1 - np.exp(-5 * p)) + 8 * (1 - np.exp(-8 * s)) + 10 * (1 - np.exp(-8 * n))
+    return rising - 60 * np.maximum(n - 0.3, 0.0) ** 2
+
+
+def fitted(path: Path) -> tuple[np.ndarray, float]:
+    """Scores of the grid mixes and noise, in points, from the trials of a real search."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    scored = trials.at_level(found, "exact_match")[2]
+    x = np.array([trials.row_of(trial, POOLS, []) for trial, _ in scored])
+    fit = surrogate.fit(x, np.array([100 * score for _, score in scored]), len(POOLS))
+    if isinstance(fit, surrogate.Refusal):
+        raise SystemExit(f"{path}: no surface to plant: {fit.reason}")
+    return fit.predict(GRID), 100 * (trials.noise(scored) or NOISE / 100)
+
+
+def incumbent(history: list[tuple[int, float]]) -> int:
+    """The grid mix with the best mean score so far."""
+    seen = defaultdict(list)
+    for mix, score in history:
+        seen[mix].append(score)
+    return max(seen, key=lambda mix: (np.mean(seen[mix]), -mix))
+
+
+def guideline(history: list[tuple[int, float]]) -> int:
+    """The best grid mix of the fitted surrogate; the incumbent where it refuses."""
+    x = GRID[[mix for mix, _ in history]]
+    fit = surrogate.fit(x, np.array([score for _, score in history]), len(POOLS))
+    if isinstance(fit, surrogate.Refusal):
+        return incumbent(history)
+    return int(fit.predict(GRID).argmax())
+
+
+def proposals(searcher: str, space: Space, seed: int) -> tuple[Callable, Callable]:
+    """(ask, tell) of a searcher; the baseline mixes come first, as in a real search."""
+    first = space.baseline_samples()
+    if searcher == "random":
+        rng = random.Random(seed)
+        return (lambda: first.pop(0) if first else space.sample(rng)), lambda score: None
+    sampler = {"tpe": optuna.samplers.TPESampler, "gp": optuna.samplers.GPSampler}[searcher]
+    study = optuna.create_study(direction="maximize", sampler=sampler(seed=seed))
+    for point in first:
+        study.enqueue_trial(point)
+    open_trials: list[optuna.trial.Trial] = []
+
+    def ask() -> dict[str, float]:
+        open_trials.append(study.ask())
+        names = space.simplex().names()
+        return {name: open_trials[-1].suggest_float(name, 0.0, 1.0) for name in names}
+
+    return ask, lambda score: study.tell(open_trials.pop(), score)
+
+
+def search(searcher: str, truth: np.ndarray, noise: float, seed: int) -> list[tuple[int, float]]:
+    """(grid mix, noisy score) of BUDGET trials."""
+    ask, tell = proposals(searcher, SPACE, seed)
+    draw, history = np.random.default_rng(seed), []
+    for _ in range(BUDGET):
+        weights = SPACE.resolve(ask())["mix.weights"]
+        point = np.array([weights[p] for p in POOLS])
+        mix = int(((GRID - point) ** 2).sum(axis=1).argmin())
+        score = float(truth[mix] + draw.normal(0, noise))
+        tell(score)
+        history.append((mix, score))
+    return history
+
+
+def needed(history: list[tuple[int, float]], answer: Answer, truth: np.ndarray) -> tuple[int, int]:
+    """Trials until the answer is within one point of the best: for good, and for the first time."""
+    good = [truth[answer(history[:n])] >= truth.max() - 1 for n in range(1, BUDGET + 1)]
+    first = good.index(True) + 1 if any(good) else BUDGET
+    wrong = [n for n, fine in enumerate(good, start=1) if not fine]
+    return min(max(wrong, default=0) + 1, BUDGET), first
+
+
+def compare(truth: np.ndarray, noise: float, seeds: int) -> dict[str, dict[str, Any]]:
+    """Searcher and answer rule -> trials needed, over the seeds, and the ratio to random search."""
+    table: dict[str, dict[str, Any]] = {}
+    for searcher in ("random", "tpe", "gp"):
+        start = time.monotonic()
+        histories = [search(searcher, truth, noise, seed) for seed in range(seeds)]
+        seconds = (time.monotonic() - start) / (seeds * BUDGET)
+        for name, answer in (("incumbent", incumbent), ("guideline", guideline)):
+            counts = np.array([needed(history, answer, truth) for history in histories])
+            table[f"{searcher}+{name}"] = {
+                "trials": round(float(counts[:, 0].mean()), 2),
+                "trials_median": float(np.median(counts[:, 0])),
+                "trials_first": round(float(counts[:, 1].mean()), 2),
+                "never": int((counts[:, 0] == BUDGET).sum()),
+                "propose_s": round(seconds, 4),
+                "each": counts[:, 0].tolist(),
+            }
+            print(f"{searcher}+{name}: {table[f'{searcher}+{name}']}", flush=True)
+    base = np.array(table["random+incumbent"]["each"], dtype=float)
+    draw = np.random.default_rng(0).integers(0, seeds, (2000, seeds))
+    for row in table.values():
+        each = np.array(row["each"], dtype=float)
+        ratios = each[draw].mean(axis=1) / base[draw].mean(axis=1)
+        row["ratio"] = round(float(each.mean() / base.mean()), 3)
+        row["ratio_interval"] = np.quantile(ratios, [0.025, 0.975]).round(3).tolist()
+    return table
+
+
+def git(*words: str) -> str:
+    done = subprocess.run(["git", "-C", str(HERE), *words], capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def hardware() -> dict[str, Any]:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor()
+    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trials", type=Path, help="trials.json of a real search to fit")
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    truth, noise = fitted(options.trials) if options.trials else (planted(), NOISE)
+    table = compare(truth, noise, options.seeds)
+    earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
+    result = {
+        "benchmark": "search",
+        **{key: earlier.get(key) for key in OTHERS},
+        "compute_ratio_random": table["tpe+guideline"]["ratio"],
+        "grid": len(GRID),
+        "within_one_point": int((truth >= truth.max() - 1).sum()),
+        "best": dict(zip(POOLS, GRID[truth.argmax()].tolist())),
+        "noise_points": round(noise, 3),
+        "surface": options.trials.name if options.trials else "planted",
+        "seeds": options.seeds,
+        "searchers": table,
+        "hardware": hardware(),
+        "revision": git("rev-parse", "HEAD"),
+        "dirty": bool(changed),
+        "optuna": optuna.__version__,
+        "command": f"python benchmarks/bench_search.py --seeds {options.seeds}",
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
