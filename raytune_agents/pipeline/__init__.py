@@ -109,7 +109,7 @@ StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]
 
 def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str, ...]]]:
     """Step -> (function, the part of the config that decides its output, the steps it reads)."""
-    from raytune_agents.pipeline import data, learn
+    from raytune_agents.pipeline import data, evaluate, learn
 
     return {
         "read": (data.read, lambda c: c.read, ()),
@@ -122,7 +122,7 @@ def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str,
         "mix": (data.mix_arms, lambda c: [c.mix, c.train.arms, c.model], ("label",)),
         "train": (learn.train, lambda c: [c.train, c.model], ("label", "mix")),
         "evaluate": (
-            learn.evaluate,
+            evaluate.evaluate,
             lambda c: [c.evaluate, c.model, c.train.nat],
             ("read", "train"),
         ),
