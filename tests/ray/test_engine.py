@@ -21,7 +21,7 @@ from raytune_agents.train import nat
 @pytest.fixture(scope="module")
 def warm():
     """Ray, the model's chat, and a running engine in fp32 whose actor may restart once."""
-    config = load(TINY, ["engine.retries=1", "engine.timeout_s=240"])
+    config = load(TINY, ["engine.retries=1", "engine.timeout_s=240", "model.max_length=900"])
     path = models.resolve(config.model)
     have = cluster.connect(config.resources)
     handle = engine.start(path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1)

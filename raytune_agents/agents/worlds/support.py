@@ -103,13 +103,15 @@ def email(state: State, to: str, subject: str, body: str) -> Any:
 # --- goals ----------------------------------------------------------------------------------------
 
 
-def _customer(state: State, rng: random.Random) -> str:
-    return rng.choice(sorted({t["customer"] for t in state["tickets"].values()}))
+def _customer(state: State, rng: random.Random, waits: bool = False) -> str:
+    """Who has a ticket; with `waits`, an open one."""
+    tickets = [t for t in state["tickets"].values() if not waits or t["status"] == "open"]
+    return rng.choice(sorted({t["customer"] for t in tickets}))
 
 
 def escalate_oldest(state: State, rng: random.Random):
     """Find the tickets, pick the oldest open one, escalate it."""
-    who, priority = _customer(state, rng), rng.choice(["high", "urgent"])
+    who, priority = _customer(state, rng, waits=True), rng.choice(["high", "urgent"])
     yield asked(rng, [
         "Escalate the oldest open ticket of {customer} to {priority} priority.",
         "{customer} has waited long enough. Please raise their oldest open ticket to {priority}.",
