@@ -10,6 +10,7 @@ and its rows are `infra_failed`, never wrong answers."""
 from __future__ import annotations
 
 import contextlib
+import resource
 import time
 import zlib
 from collections.abc import Sequence
@@ -96,6 +97,14 @@ class Engine:
 
     def ready(self) -> str:
         return self.path
+
+    def peak_memory_mib(self) -> float:
+        """The most memory this process has held: of the GPU where it has one, else resident."""
+        import torch
+
+        if self.gpu:
+            return torch.cuda.max_memory_allocated() / 2**20
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     def answer(
         self, prompts: list[list[int]], samplings: list[Sampling], adapter: str = ""
@@ -222,6 +231,14 @@ def ask(
         if isinstance(error, ValueError) and "look up actor" not in str(error):
             raise
         raise EngineDown(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
+
+
+def peak_memory_mib() -> float | None:
+    """What the run's engine held at most so far; None where it is down."""
+    import ray
+
+    with contextlib.suppress(ValueError, ray.exceptions.RayActorError):
+        return ray.get(ray.get_actor(ACTOR).peak_memory_mib.remote())
 
 
 def stop() -> None:

@@ -234,10 +234,41 @@ class TrainSection(Section):
     dpo: DpoSection = DpoSection()
 
 
+class TrajectoriesSection(Section):
+    tasks: int = Field(0, ge=0, description="goals that every arm plays to the end; 0 = none")
+    trials: Positive = Field(1, description="plays of each task, for pass^k and pass@k")
+    agents: list[str] = Field(
+        [], description="agents with an executable world; empty = those of generate.agents"
+    )
+    max_steps: Positive = Field(8, description="answers of the model in one play")
+    temperature: float = Field(0.0, ge=0, description="sampling temperature of a play")
+
+    @model_validator(mode="after")
+    def _differ(self) -> TrajectoriesSection:
+        if self.trials > 1 and self.temperature == 0:
+            raise ValueError(
+                f"trials={self.trials} at temperature=0 would be the same play again; write a "
+                "temperature above 0, for example temperature=0.7, or trials=1"
+            )
+        return self
+
+
 class EvaluateSection(Section):
     splits: list[Literal["val", "test_seen", "test_unseen"]] = Field(
         ["test_seen", "test_unseen"], min_length=1
     )
+    sources: dict[str, SourceSection] = Field(
+        {}, description="more suites, name -> source; each is a split of that name"
+    )
+    unseen_agents: list[str] = Field(
+        [], description="agents left out of generate.agents; their tasks are split unseen_agents"
+    )
+    unseen_rows: Positive = Field(48, description="tasks of the unseen agents")
+    perturbations: list[str] = Field([], description="names in PERTURBATIONS; empty = none")
+    perturbed_rows: Positive = Field(
+        32, description="rows of each split that are asked again under each perturbation"
+    )
+    trajectories: TrajectoriesSection = TrajectoriesSection()
     limit: int | None = Field(None, ge=1, description="at most this many rows a split")
     max_tokens: Positive = Field(96, description="longest answer in tokens")
     shard_rows: Positive = Field(64, description="rows asked and committed together")

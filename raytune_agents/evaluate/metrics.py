@@ -15,10 +15,17 @@ from math import comb
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
 from raytune_agents.calls.fault import fault_parsed, forms_of, pair_calls, right_arguments
-from raytune_agents.calls.match import BAD_GOLD, arguments_of, gold_calls, judge_parsed
+from raytune_agents.calls.match import (
+    BAD_GOLD,
+    arguments_of,
+    call_error,
+    gold_calls,
+    judge_parsed,
+)
 from raytune_agents.calls.parse import Parsed, parse
 from raytune_agents.calls.schema import find, shape
 from raytune_agents.records import Trajectory
@@ -26,7 +33,9 @@ from raytune_agents.records import Trajectory
 Value = float | str | None
 UNIT = (0.0, 1.0)
 AMOUNT = (0.0, float("inf"))
-COSTS = ("latency_s", "input_tokens", "output_tokens")
+COSTS = ("latency_s", "first_token_s", "input_tokens", "output_tokens", "tokens_per_s")
+TIMES = ("latency_s", "first_token_s")  # given as p50 and p95 too
+REFUSALS = ("nonexistent_tool", "invalid_parameter", "unsupported_action", "out_of_scope")
 REACT_WORDS = ("Thought:", "Action:")
 GENERAL_WORDS = (
     *(f"{who} {verb}" for who in ("i will", "i need to", "i should", "let me")
@@ -53,17 +62,27 @@ METRICS: dict[str, Metric] = {
     "call_recall": Metric("right calls / gold calls", UNIT, True),
     "argument_precision": Metric("right arguments / arguments given", UNIT, True),
     "argument_recall": Metric("right arguments / arguments that gold needs", UNIT, True),
+    "call_precision_optimal": Metric("call_precision with optimal matching", UNIT, True),
+    "call_recall_optimal": Metric("call_recall with optimal matching", UNIT, True),
+    "argument_precision_optimal": Metric("argument_precision, optimal matching", UNIT, True),
+    "argument_recall_optimal": Metric("argument_recall with optimal matching", UNIT, True),
     "order_accuracy": Metric("1 if the right calls come in gold's order (two or more)", UNIT, True),
     "format_adherence": Metric("1 if the answer is prose or decodes to calls", UNIT, True),
     "hallucination_rate": Metric("1 if a tool or argument does not exist", UNIT, False),
     "hallucinated_tool": Metric("1 if a tool is called that the row does not offer", UNIT, False),
     "hallucinated_argument": Metric("1 if an argument is given that the tool lacks", UNIT, False),
     "irrelevance": Metric("gold is []: 1 if no call was made", UNIT, True),
-    "relevance": Metric("a call is right: 1 if any was made; the rest is over-refusal", UNIT, True),
+    **{f"hallucination.{kind}": Metric(f"asked for {kind}: 1 if a call was made", UNIT, False)
+       for kind in REFUSALS},
+    "relevance": Metric("a call is right: 1 if any was made", UNIT, True),
+    "over_refusal": Metric("a call is right: 1 if the answer is prose without a call", UNIT, False),
+    "follow_up": Metric("a required value is missing: 1 if it asks and calls nothing", UNIT, True),
     "h_score": Metric("gold is []: 1 - (ReAct words + tool phrases) / 2 (Agent-H)", UNIT, True),
     "latency_s": Metric("seconds from request to whole answer", AMOUNT, False),
+    "first_token_s": Metric("seconds from request to the first token", AMOUNT, False),
     "input_tokens": Metric("tokens of the prompt", AMOUNT, False),
     "output_tokens": Metric("tokens of the answer", AMOUNT, False),
+    "tokens_per_s": Metric("answer tokens a second of the whole batch", AMOUNT, True),
 }  # fmt: skip
 
 
@@ -76,6 +95,8 @@ class Answer:
     latency_s: float | None = None
     output_tokens: int | None = None
     input_tokens: int | None = None
+    first_token_s: float | None = None
+    tokens_per_s: float | None = None
 
 
 # --- one row ---
@@ -101,11 +122,16 @@ def _hallucinations(parsed: Parsed, row: Trajectory) -> dict[str, Value]:
     }
 
 
-def _call_values(parsed: Parsed, row: Trajectory, gold: list, right: bool) -> dict[str, Value]:
-    """Values of a row on which calls are right; an answer that does not decode made no call."""
-    names = Counter(c.name for c in parsed.calls) == Counter(name for name, _ in gold)
-    given = arguments_of(parsed.calls)
-    pairs, forms = pair_calls(parsed.calls, given, gold, row), forms_of(gold, row)
+class _Matched(NamedTuple):
+    """What a matching of calls to gold calls found right; `needed` and `missing` are gold's."""
+
+    calls: int
+    arguments: int
+    needed: int
+    missing: int
+
+
+def _matched(pairs: Sequence[tuple[int | None, bool]], given: list, gold: list, forms: list):
     hits = needed = missing = 0
     for (index, _), (_, allowed), form in zip(pairs, gold, forms):
         mine = given[index] if index is not None else {}
@@ -113,22 +139,68 @@ def _call_values(parsed: Parsed, row: Trajectory, gold: list, right: bool) -> di
         hits += right_arguments(mine, allowed, form)
         needed += absent + sum(key in mine for key in allowed)
         missing += absent
-    offered = sum(len(g) for g in given)
-    whole = offered + missing
-    good = sum(ok for _, ok in pairs)
-    several = len(gold) > 1
+    return _Matched(sum(ok for _, ok in pairs), hits, needed, missing)
+
+
+def _optimal_pairs(calls: Sequence, given: list, gold: list, forms: list):
+    """As `pair_calls`, but the assignment with most right calls, then most right arguments."""
+    argument = len(gold) + 1  # a right argument is worth more than any number of mere pairs,
+    whole = argument * (1 + sum(len(g) for g in given))  # a right call more than all arguments
+    worth = np.zeros((len(gold), len(calls)))
+    exact = np.zeros(worth.shape, dtype=bool)
+    for i, (name, allowed) in enumerate(gold):
+        for c, call in enumerate(calls):
+            if call.name == name:
+                exact[i, c] = not call_error(name, given[c], name, allowed, forms[i])[0]
+                right = right_arguments(given[c], allowed, forms[i])
+                worth[i, c] = 1 + argument * right + whole * exact[i, c]
+    out: list[tuple[int | None, bool]] = [(None, False)] * len(gold)
+    for i, c in zip(*linear_sum_assignment(worth, maximize=True)):
+        if worth[i, c]:
+            out[i] = (int(c), bool(exact[i, c]))
+    return out
+
+
+def _call_values(parsed: Parsed, row: Trajectory, gold: list, right: bool) -> dict[str, Value]:
+    """Values of a row on which calls are right; an answer that does not decode made no call."""
+    names = Counter(c.name for c in parsed.calls) == Counter(name for name, _ in gold)
+    given, forms = arguments_of(parsed.calls), forms_of(gold, row)
+    pairs = pair_calls(parsed.calls, given, gold, row)
+    best = found = _matched(pairs, given, gold, forms)
+    several, offered = len(gold) > 1, sum(len(g) for g in given)
+    if several and parsed.calls and found.calls < len(gold):
+        best = _matched(_optimal_pairs(parsed.calls, given, gold, forms), given, gold, forms)
+    whole = offered + found.missing
+    places = [c for c, _ in pairs]
     return {
         "function_accuracy": float(names),
         "multi_function_accuracy": float(names) if several else None,
-        "parameter_accuracy": (hits / whole if whole else 1.0) if names else None,
-        "call_precision": _share(good, len(parsed.calls)),
-        "call_recall": good / len(gold),
-        "argument_precision": _share(hits, offered),
-        "argument_recall": _share(hits, needed),
-        "order_accuracy": float([c for c, _ in pairs] == sorted(c for c, _ in pairs))
-        if right and several and good == len(gold) else None,
+        "parameter_accuracy": (found.arguments / whole if whole else 1.0) if names else None,
+        "call_precision": _share(found.calls, len(parsed.calls)),
+        "call_recall": found.calls / len(gold),
+        "argument_precision": _share(found.arguments, offered),
+        "argument_recall": _share(found.arguments, found.needed),
+        "call_precision_optimal": _share(best.calls, len(parsed.calls)),
+        "call_recall_optimal": best.calls / len(gold),
+        "argument_precision_optimal": _share(best.arguments, offered),
+        "argument_recall_optimal": _share(best.arguments, best.needed),
+        "order_accuracy": float(places == sorted(places))
+        if right and several and found.calls == len(gold) else None,
         "relevance": float(bool(parsed.calls)),
+        "over_refusal": float(not parsed.calls and not parsed.error),
     }  # fmt: skip
+
+
+def _no_call_values(parsed: Parsed, row: Trajectory, text: str) -> dict[str, Value]:
+    """Values of a row on which no call is right; its meta `refuse` and `ask` say why."""
+    react, general = h_row(text if isinstance(text, str) else "")
+    made, why = float(bool(parsed.calls)), row.meta.get("refuse")
+    out: dict[str, Value] = {"irrelevance": 1 - made, "h_score": 1 - (react + general) / 2}
+    if why in REFUSALS:
+        out[f"hallucination.{why}"] = made
+    if row.meta.get("ask"):
+        out["follow_up"] = float(not parsed.calls and not parsed.error and "?" in parsed.text)
+    return out
 
 
 def h_row(text: str) -> tuple[bool, bool]:
@@ -172,8 +244,7 @@ def score(text: str, row: Trajectory) -> dict[str, Value]:
     out["exact_match_optimal"] = float(best.ok)
     if gold:
         return out | _call_values(parsed, row, gold, verdict.ok)
-    react, general = h_row(text if isinstance(text, str) else "")
-    return out | {"irrelevance": float(not parsed.calls), "h_score": 1 - (react + general) / 2}
+    return out | _no_call_values(parsed, row, text)
 
 
 def score_answer(answer: Answer, row: Trajectory) -> dict[str, Value]:
@@ -238,10 +309,17 @@ def summary(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """Metric -> its cell, where it applies to at least one row; latency as p50 and p95 too."""
+    """Metric -> its cell, where it applies to at least one row.
+
+    Times as p50 and p95 too; `fault.NAME` is the share of scored answers with that fault.
+    """
     names = [(m, m, "mean") for m in METRICS]
-    names += [(f"latency_{q}_s", "latency_s", q) for q in ("p50", "p95")]
+    names += [(f"{t[:-2]}_{q}_s", t, q) for t in TIMES for q in ("p50", "p95")]
     columns = {m: [row.get(m) for row in scored] for m in METRICS}
+    judged = [row for row in scored if row.get("exact_match") is not None]
+    for fault in labels(judged, "fault"):
+        columns[f"fault.{fault}"] = [float(row["fault"] == fault) for row in judged]
+        names.append((f"fault.{fault}", f"fault.{fault}", "mean"))
     cells = {name: aggregate(columns[key], resamples, confidence, seed, how)
              for name, key, how in names}  # fmt: skip
     return {name: cell for name, cell in cells.items() if cell["n"]}
@@ -249,7 +327,7 @@ def summary(
 
 def labels(scored: Sequence[Mapping[str, Value]], key: Literal["error", "fault"]) -> dict[str, int]:
     """How many answers carry each label, the most frequent first; "" (right) is left out."""
-    return dict(Counter(str(row[key]) for row in scored if row[key]).most_common())
+    return dict(Counter(str(row[key]) for row in scored if row.get(key)).most_common())
 
 
 # --- repeated trials ---

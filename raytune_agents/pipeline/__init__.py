@@ -5,7 +5,7 @@
     label     read + generate    -> label/rows-*.parquet                    (nothing dropped)
     mix       label              -> mix/ARM.parquet                         (the rows of every arm)
     train     mix + label        -> train/ARM/adapter
-    evaluate  read + train       -> evaluate/{scores,differences}.json, answers.parquet
+    evaluate  read + train       -> evaluate/{scores,differences}.json, answers.parquet, ...
     tune      label              -> tune/trials.json, guide.json, guide.md
     report    all of them        -> report.html
 
@@ -123,7 +123,7 @@ def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str,
         "train": (learn.train, lambda c: [c.train, c.model], ("label", "mix")),
         "evaluate": (
             evaluate.evaluate,
-            lambda c: [c.evaluate, c.model, c.train.nat],
+            lambda c: [c.evaluate, c.model, c.train.nat, c.generate.agents],
             ("read", "train"),
         ),
         "tune": (learn.tune, lambda c: [c.tune, c.mix, c.train, c.model], ("label",)),
@@ -144,19 +144,23 @@ def plain(section: Any) -> Any:
         return [plain(s) for s in section]
     if isinstance(section, dict):
         return {k: plain(v) for k, v in section.items()}
-    return section.model_dump(mode="json") if section is not None else None
+    if section is None or isinstance(section, str):
+        return section
+    return section.model_dump(mode="json")
 
 
 def preflight(config: Config) -> None:
     """What can be refused before Ray starts: sources, agents, model, search space.
     Raises ConfigError (or SourceError) naming key, value and what to write."""
     from raytune_agents import agents
+    from raytune_agents.evaluate import suites
     from raytune_agents.pipeline import data
     from raytune_agents.tune import space
 
     data.units(config.read.sources)
     for name in config.generate.agents:
         agents.load(name)
+    suites.check(config)
     if config.tune.trials:
         space.parse(config.tune.space)
     models.resolve(config.model)

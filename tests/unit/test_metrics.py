@@ -9,6 +9,7 @@ import pytest
 
 from raytune_agents.calls import render_calls
 from raytune_agents.evaluate.metrics import (
+    COSTS,
     METRICS,
     Answer,
     aggregate,
@@ -103,6 +104,38 @@ def test_optimal_matching_beside_greedy():
     assert got["fault"]  # wrong by the headline metric, so it has a name
 
 
+def test_precision_and_recall_by_both_matchings():
+    # greedy: gold 0 takes add(1, 2), and gold 1 is left with add(2, 2): a wrong, b right
+    gold = row(SUM, gold='[{"add": {"a": [1, 2], "b": [2]}}, {"add": {"a": [1], "b": [2]}}]')
+    got = scored(SUM, ToolCall.of("add", a=2, b=2), on=gold)
+    assert (got["call_precision"], got["call_recall"]) == (0.5, 0.5)
+    assert (got["argument_precision"], got["argument_recall"]) == (0.75, 0.75)
+    optimal = [got[f"{k}_optimal"] for k in ("call_precision", "call_recall")]
+    optimal += [got[f"argument_{k}_optimal"] for k in ("precision", "recall")]
+    assert optimal == [1.0] * 4
+    # no assignment is whole: two of three calls, and 1 + 2 of 6 arguments are right
+    got = scored(ToolCall.of("add", a=9, b=2), SUM, ToolCall.of("add", a=9, b=9), on=gold)
+    assert got["call_precision_optimal"] == pytest.approx(1 / 3)
+    assert got["call_recall_optimal"] == 0.5
+    assert got["argument_precision_optimal"] == 0.5
+    assert got["argument_recall_optimal"] == 0.75
+
+
+def test_conduct_where_calling_is_wrong():
+    ask = replace(row(gold="[]"), meta={"ask": "b"})
+    assert score("Which b do you mean?", ask)["follow_up"] == 1.0
+    assert score("I will guess.", ask)["follow_up"] == 0.0
+    assert scored(SUM, on=ask)["follow_up"] == 0.0
+    assert scored(on=row(gold="[]"))["follow_up"] is None
+    scope = replace(row(gold="[]"), meta={"refuse": "out_of_scope"})
+    assert scored(SUM, on=scope)["hallucination.out_of_scope"] == 1.0
+    assert scored(on=scope)["hallucination.out_of_scope"] == 0.0
+    assert scored(SUM, on=scope)["hallucination.invalid_parameter"] is None
+    assert scored(on=row(SUM))["over_refusal"] == 1.0
+    assert scored(HI, on=row(SUM))["over_refusal"] == 0.0
+    assert score('{"name": "add", "argum', row(SUM))["over_refusal"] == 0.0  # it tried to call
+
+
 def test_prose_and_broken_text_where_a_call_is_right():
     got = scored(on=row(SUM))
     assert (got["relevance"], got["call_precision"], got["call_recall"]) == (0.0, None, 0.0)
@@ -139,8 +172,7 @@ def test_every_metric_is_named_and_in_its_range():
     for calls in ((), (SUM,), (HI,), (SUM, SUM), (ToolCall.of("fly", x=1), HI)):
         for on in (row(SUM), row(SUM, HI), row(gold="[]"), row(SUM, gold="[{}]")):
             got = scored(*calls, on=on)
-            assert got.keys() - {"error", "fault"} == METRICS.keys() - {
-                "latency_s", "input_tokens", "output_tokens"}  # fmt: skip
+            assert got.keys() - {"error", "fault"} == METRICS.keys() - set(COSTS)
             for name, value in got.items():
                 if name in METRICS and value is not None:
                     low, high = METRICS[name].range
@@ -219,6 +251,8 @@ def test_summary_and_labels():
     assert (cells["function_accuracy"]["value"], cells["function_accuracy"]["n"]) == (0.5, 2)
     assert cells["irrelevance"]["n"] == 1
     assert "multi_function_accuracy" not in cells
+    assert cells["fault.wrong_function"]["value"] == pytest.approx(1 / 3)
+    assert cells["fault.wrong_function"]["n"] == 3
     assert labels(rows, "fault") == {"wrong_function": 1}
 
 

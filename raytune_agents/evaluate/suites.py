@@ -1,0 +1,182 @@
+"""Which rows are asked: the run's splits, unseen agents, other sources, and perturbed twins.
+
+Every row that cannot be asked is counted by reason; a suite that comes out empty is refused. Left
+out: the answers (`harness`), tasks of several steps (`rollouts`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+
+from raytune_agents import agents, dedup, readers
+from raytune_agents.agents.worlds import WORLDS
+from raytune_agents.calls import gold_of
+from raytune_agents.config import Config, ConfigError, EvaluateSection, SourceSection
+from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
+from raytune_agents.generate.dialogues import CELLS, followup, notool, parallel
+from raytune_agents.generate.react import react
+from raytune_agents.generate.tasks import tasks
+from raytune_agents.records import SPLITS, RecordError, Trajectory, finish
+from raytune_agents.split import gold_tools
+
+UNSEEN_AGENTS, TRAJECTORIES = "unseen_agents", "trajectories"
+KINDS = {tasks: 0.5, parallel: 0.2, notool: 0.2, followup: 0.1}  # share of an unseen agent's rows
+EVALUATION_SEED = 1_000_003  # added to the run's seed: tasks of evaluation are drawn apart
+
+
+@dataclass
+class Suite:
+    """Rows to ask, and the reasons of those that are left out."""
+
+    rows: list[Trajectory] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def add(self, name: str, rows: Iterable[Trajectory], limit: int | None = None) -> None:
+        """Rows of one split, chosen by id, without those that cannot be scored.
+        Raises ConfigError where none is left."""
+        before = self.rejected.total()
+        good = [row for row in rows if not self._refused(row)]
+        if not good:
+            lost = dict(list(self.rejected.items())[-4:]) if self.rejected.total() > before else {}
+            raise ConfigError(
+                f"evaluate: split {name} has no row to ask (left out: {lost or 'none'}); give it "
+                "more rows, or leave it out of evaluate"
+            )
+        self.rows += sorted(good, key=lambda r: r.id)[:limit]
+
+    def _refused(self, row: Trajectory) -> bool:
+        reason = row.reject_reason or ("" if scorable(row) else "bad_gold")
+        if reason:
+            self.rejected[reason.partition(":")[0]] += 1
+        return bool(reason)
+
+
+def scorable(row: Trajectory) -> bool:
+    """Whether gold can be used; a row without any (BFCL's relevance set) has conduct to score."""
+    if not row.gold and row.target is None:
+        return True
+    try:
+        gold_of(row)
+    except ValueError:
+        return False
+    return True
+
+
+def check(config: Config) -> None:
+    """What can be refused before anything starts. Raises ConfigError or SourceError."""
+    section = config.evaluate
+    for name in section.perturbations:
+        if name not in PERTURBATIONS:
+            near = get_close_matches(name, PERTURBATIONS, 1)
+            hint = (
+                f"did you mean {near[0]}?" if near else f"write some of {', '.join(PERTURBATIONS)}"
+            )
+            raise ConfigError(f"evaluate.perturbations={name!r} is unknown; {hint}")
+    for name, source in section.sources.items():
+        if name in (*SPLITS, UNSEEN_AGENTS, TRAJECTORIES) or not name.isidentifier():
+            raise ConfigError(
+                f"evaluate.sources.{name} is not a free name of a split; write letters, digits and "
+                f"_, and none of {', '.join((*SPLITS, UNSEEN_AGENTS, TRAJECTORIES))}"
+            )
+        if source.format != "auto":
+            readers.resolve(source.format)
+        if source.path != "bfcl" and not readers.is_hub(source.path):
+            readers.files(source.path)
+    trained = {agents.load(name).name for name in config.generate.agents}
+    for name in section.unseen_agents:
+        if agents.load(name).name in trained:
+            raise ConfigError(
+                f"evaluate.unseen_agents={name!r} is in generate.agents, so it would be trained "
+                f"on; take it out there"
+            )
+    played = section.trajectories.agents
+    if odd := [name for name in played if name not in WORLDS]:
+        raise ConfigError(
+            f"evaluate.trajectories.agents={odd} have no executable world; write some of "
+            f"{', '.join(WORLDS)}"
+        )
+    if section.trajectories.tasks and not players(config):
+        raise ConfigError(
+            f"evaluate.trajectories.tasks={section.trajectories.tasks}: none of "
+            f"generate.agents={config.generate.agents} has an executable world; write "
+            f"evaluate.trajectories.agents, some of {', '.join(WORLDS)}"
+        )
+
+
+def players(config: Config) -> list[str]:
+    """The agents whose goals are played."""
+    named = config.evaluate.trajectories.agents or config.generate.agents
+    return [name for name in named if name in WORLDS]
+
+
+def source_rows(name: str, source: SourceSection, trained: Sequence[Trajectory]) -> Suite:
+    """Rows of another source as split `name`; what shows a training row is left out."""
+    out = Suite()
+    found: dict[str, Trajectory] = {}
+    for where, raw in readers.list_raw(source):
+        try:
+            if isinstance(raw, RecordError):
+                raise raw
+            made = readers.read_row(raw, where, source.format, source.min_rating, source.rating_max)
+            for row in made:
+                row = finish(replace(row, split=name))
+                found[row.id] = row
+        except RecordError as error:
+            out.rejected[str(error).partition(":")[0][:80] or "bad row"] += 1
+    out.rows = dedup.mark_leaks(list(found.values()), trained)
+    return out
+
+
+def unseen_agent_rows(names: Sequence[str], count: int, seed: int) -> list[Trajectory]:
+    """Tasks of agents that nothing was generated for: calls, several calls, no call, a question."""
+    out = []
+    for i, name in enumerate(names):
+        each = count // len(names) + (i < count % len(names))
+        for make, share in KINDS.items():
+            wanted = max(1, round(share * each))
+            # of few no-tool rows the last cells of the grid, which are the four refusals
+            drawn = max(wanted, len(CELLS)) if make is notool else wanted
+            out += make(agents.load(name), drawn, seed + EVALUATION_SEED)[-wanted:]
+    return [finish(replace(row, split=UNSEEN_AGENTS)) for row in out]
+
+
+def without_seen_tools(
+    rows: Iterable[Trajectory], trained: Iterable[Trajectory]
+) -> list[Trajectory]:
+    """Rows that call a tool which training calls too are rejected as `seen_tool`."""
+    seen = {tool for row in trained for tool in gold_tools(row)}
+    return [
+        replace(row, reject_reason="seen_tool") if gold_tools(row) & seen else row for row in rows
+    ]
+
+
+def perturbed_rows(
+    rows: Sequence[Trajectory], section: EvaluateSection, seed: int
+) -> tuple[list[Trajectory], Counter[str]]:
+    """The first `perturbed_rows` of each split under each perturbation, and how many rows each
+    perturbation could not touch."""
+    catalogue = list({t.name: t for row in rows for t in row.tools}.values())
+    out: list[Trajectory] = []
+    untouched: Counter[str] = Counter()
+    for split in dict.fromkeys(row.split for row in rows):
+        part = [row for row in rows if row.split == split and (row.gold or row.target)]
+        for name in section.perturbations:
+            for row in part[: section.perturbed_rows]:
+                made = perturb(row, name, seed, catalogue)
+                if made is None:
+                    untouched[f"not_applicable:{name}"] += 1
+                else:
+                    out.append(made)
+    return out, untouched
+
+
+def goals(names: Sequence[str], count: int, seed: int) -> list[Trajectory]:
+    """`count` goals of executable agents, spread evenly, in worlds that training does not use."""
+    out = []
+    for i, name in enumerate(names):
+        each = count // len(names) + (i < count % len(names))
+        out += react(agents.load(name), each, seed + EVALUATION_SEED)
+    return [finish(replace(row, split=TRAJECTORIES)) for row in out]

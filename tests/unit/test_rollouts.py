@@ -1,0 +1,108 @@
+"""Plays of executable agents: what ends one, what it is worth, and the figures over many."""
+
+import json
+
+import pytest
+
+from raytune_agents.calls import render_calls
+from raytune_agents.config import Config
+from raytune_agents.evaluate import rollouts, suites
+from raytune_agents.evaluate.metrics import pass_at_k, pass_hat_k
+from raytune_agents.evaluate.rollouts import Play
+from raytune_agents.records import ToolCall
+
+TASKS = suites.goals(["qa", "support", "legal"], 6, 5)
+SECTION = Config().evaluate.model_copy(update={"resamples": 200})
+
+
+def played(task, texts: list[str]) -> dict:
+    play = Play.of(task, 0)
+    for text in texts:
+        assert not play.end
+        play.take(text)
+    return rollouts.stored("base", play)
+
+
+def script(task) -> list[str]:
+    """What a perfect model answers."""
+    turns = [m for m in task.messages if m.role == "assistant"]
+    return [render_calls(m.tool_calls) if m.tool_calls else m.content for m in turns]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.source_id)
+def test_a_perfect_play_completes_the_task(task):
+    line = played(task, script(task))
+    assert (line["end"], line["task_completion"], line["loop_rate"]) == ("said", 1.0, 0.0)
+    assert line["steps"] == line["steps_to_success"] == len(script(task))
+    told = [m["content"] for m in json.loads(json.loads(line["row"])["messages"])
+            if m["role"] == "tool"]  # fmt: skip
+    assert told == [m.content for m in task.messages if m.role == "tool"]
+    assert rollouts.rescored(line) == line
+
+
+def test_an_answer_without_its_facts_or_calls_is_no_success():
+    task = TASKS[0]
+    assert played(task, [*script(task)[:-1], "Done."])["task_completion"] == 0.0
+    assert played(task, [script(task)[-1] + " I think."])["task_completion"] in (0.0, 1.0)
+    line = played(task, ["I cannot."])
+    assert (line["end"], line["task_completion"], line["steps_to_success"]) == ("said", 0.0, None)
+
+
+def test_loops_errors_and_recovery():
+    task = TASKS[0]
+    bad = render_calls([ToolCall.of("no_such_tool", a=1)])
+    line = played(task, [bad] * 3)
+    assert (line["end"], line["loop_rate"], line["recovery"], line["error_rate"]) == (
+        "loop", 1.0, 0.0, 1.0)  # fmt: skip
+    line = played(task, [bad, *script(task)])
+    assert (line["recovery"], line["task_completion"]) == (1.0, 1.0)
+    assert line["error_rate"] == pytest.approx(1 / len(script(task)))
+    assert played(task, script(task))["recovery"] is None
+    line = played(task, ['{"name": "pytest", "arg'])
+    assert (line["end"], line["task_completion"]) == ("unreadable", 0.0)
+    unfinished = played(task, script(task)[:1])
+    assert (unfinished["end"], unfinished["task_completion"]) == ("max_steps", 0.0)
+
+
+def test_hostile_arguments_never_stop_a_play():
+    task = TASKS[0]
+    names = [t.name for t in task.tools]
+    for value in (1e308, -(10**40), "x" * 10**5, {"a": {}}, [None], None, True):
+        for name in names:
+            call = ToolCall.of(name, **dict.fromkeys(("path", "url", "source", "module"), value))
+            line = played(task, [render_calls([call])])
+            assert line["end"] in ("max_steps", rollouts.CRASHED)
+
+
+def test_a_play_that_was_lost_is_not_scored():
+    line = rollouts.failed("base", TASKS[0], 1, "infra_failed")
+    assert (line["end"], line["task_completion"], line["trial"]) == ("infra_failed", None, 1)
+    assert rollouts.rescored(line)["task_completion"] is None
+    assert rollouts.summary([line], SECTION, 0) == {}
+
+
+def line(arm: str, task: str, done: float) -> dict:
+    empty = dict.fromkeys((*rollouts.VALUES, "steps", "output_tokens", "latency_s"), 1.0)
+    return empty | {"arm": arm, "task": task, "task_completion": done, "end": "said"}
+
+
+def test_trials_of_a_task_count_once():
+    wins = {"a": 3, "b": 1, "c": 0}
+    plays = [line("base", task, float(i < n)) for task, n in wins.items() for i in range(3)]
+    section = SECTION.model_copy(update={"trajectories": SECTION.trajectories.model_copy(
+        update={"trials": 3, "temperature": 0.7})})  # fmt: skip
+    cells = rollouts.summary(plays, section, 0)
+    assert cells["task_completion"]["value"] == pytest.approx(4 / 9)
+    assert cells["task_completion"]["n"] == 3  # tasks, not plays
+    assert cells["pass_hat_2"]["value"] == pytest.approx(pass_hat_k([3, 1, 0], 3, 2))
+    assert cells["pass_at_3"]["value"] == pytest.approx(pass_at_k([3, 1, 0], 3, 3))
+    assert cells["end.loop"]["value"] == 0.0
+
+
+def test_difference_to_base_is_paired_by_task():
+    plays = [line("base", t, 0.0) for t in "abcd"] + [
+        line("nat", t, float(t != "a")) for t in "abcd"
+    ]
+    cell = rollouts.differences(plays, SECTION, 0)["nat"]["trajectories"]["task_completion"]
+    assert (cell["value"], cell["n"], cell["wins"], cell["losses"]) == (0.75, 4, 3, 0)
+    assert cell["p_holm"] == cell["p"] == 0.25  # 2 * (1/2)^3
