@@ -6,13 +6,16 @@ raytune-agents run jobs/configs/smoke_cpu.yaml name=mine train.learning_rate=5e-
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from raytune_agents.commands.compare import compare
+from raytune_agents.commands.trace import trace
 from raytune_agents.config import ConfigError, load
 
 app = typer.Typer(
@@ -58,14 +61,20 @@ def split_arguments(
     return config, words
 
 
-def go(names: tuple[str, ...], config: str | None, overrides: list[str] | None) -> None:
-    """Load, run, print the table; a ConfigError prints as it is and exits with 2."""
+def go(
+    names: tuple[str, ...],
+    config: str | None,
+    overrides: list[str] | None,
+    work: Callable[..., Any] | None = None,
+) -> None:
+    """Load, run (`work` instead of the steps), print the table; a ConfigError prints as it is and
+    exits with 2."""
     try:
         tree = load(*split_arguments(config, overrides))
         from raytune_agents.pipeline import run_steps
         from raytune_agents.progress import Display
 
-        context = run_steps(tree, names, Display(console))
+        context = (work or run_steps)(tree, names, Display(console))
     except (ConfigError, FileNotFoundError) as error:
         errors.print(str(error), style="red", highlight=False, markup=False)
         raise typer.Exit(2) from None
@@ -141,12 +150,31 @@ def _step_command(name: str):
     def command(config: CONFIG = None, overrides: OVERRIDES = None) -> None:
         go((name,), config, overrides)
 
-    command.__name__, command.__doc__ = name, HELP[name]
+    command.__name__ = name
     return command
 
 
+def evaluate(
+    config: CONFIG = None,
+    overrides: OVERRIDES = None,
+    rescore: Annotated[bool, typer.Option(help="score stored answers, no engine")] = False,
+    official: Annotated[bool, typer.Option(help="BFCL's own score files of them")] = False,
+) -> None:
+    """Base and arms answer the test rows; or their stored answers are scored again."""
+    if not rescore and not official:
+        return go(("evaluate",), config, overrides)
+    from raytune_agents.pipeline import stored
+
+    for wanted, work in ((rescore, stored.rescore), (official, stored.official)):
+        if wanted:
+            go(("evaluate",), config, overrides, work)
+
+
 for _name in STEPS:
-    app.command(name=_name)(_step_command(_name))
+    _command = evaluate if _name == "evaluate" else _step_command(_name)
+    app.command(name=_name, help=HELP[_name])(_command)
+app.command()(compare)
+app.command()(trace)
 
 
 @app.command()

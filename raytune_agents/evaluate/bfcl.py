@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from raytune_agents.calls import parse
@@ -158,6 +159,39 @@ def official_scores(
         out[category] = {"accuracy": (n - len(mine)) / n, "correct_count": n - len(mine),
                          "total_count": n, "wrong": mine}  # fmt: skip
     return out
+
+
+def write_official(
+    folder: Path, arm: str, answers: Mapping[str, str], scores: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Result and score files as the package names and lays them out, so that its own tools read
+    them: {result,score}/ARM/{live,non_live}/BFCL_v4_CATEGORY_{result,score}.json, a line an entry;
+    the first line of a score file is its header, the others are the wrong answers."""
+    rows = {raw["id"]: (category, raw) for category, raw in raw_rows(list(scores))}
+    for category, score in scores.items():
+        group = "live" if category.startswith("live") else "non_live"
+        ids = [i for i in answers if i in rows and rows[i][0] == category]
+        head = {k: score[k] for k in ("accuracy", "correct_count", "total_count")}
+        wrong = [
+            {
+                "id": i,
+                "model_name": arm,
+                "test_category": category,
+                "valid": False,
+                "error_type": error,
+                "prompt": {k: v for k, v in rows[i][1].items() if k != "ground_truth"},
+                "model_result_raw": answers[i],
+                "model_result_decoded": decoded(parse(answers[i]).calls),
+                "possible_answer": rows[i][1].get("ground_truth"),
+            }
+            for i, error in score["wrong"].items()
+        ]
+        lines = {"result": [{"id": i, "result": answers[i]} for i in ids], "score": [head, *wrong]}
+        for kind, entries in lines.items():
+            path = folder / kind / arm / group / f"BFCL_v4_{category}_{kind}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in entries)
+            path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def decoded(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:

@@ -21,11 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents import engine
-from raytune_agents.config import Config, ConfigError
+from raytune_agents.config import Config
 from raytune_agents.evaluate import harness, rollouts, suites
 from raytune_agents.evaluate.harness import Arm
 from raytune_agents.pipeline.data import check_outage, training_rows
-from raytune_agents.records import Trajectory, from_row
+from raytune_agents.records import Trajectory
 from raytune_agents.runs import (
     Counts,
     Shards,
@@ -63,27 +63,6 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     write_scores(step.folder, answers, plays, config)
     shutil.rmtree(step.folder / "shards", ignore_errors=True)
     return counts, {"arms": list(costs)}
-
-
-def rescore(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
-    """Stored answers and plays scored anew, without the engine. Raises ConfigError where there is
-    none."""
-    folder = step.folder
-    if not (folder / "answers.parquet").is_file() or not (folder / "rows.parquet").is_file():
-        raise ConfigError(
-            f"--rescore: {folder} holds no answers to score again; run `raytune-agents evaluate` "
-            "once without it"
-        )
-    rows = {row.id: row for row in map(from_row, lines_of(folder / "rows.parquet"))}
-    answers = lines_of(folder / "answers.parquet") + lines_of(folder / "perturbed.parquet")
-    answers = [harness.rescored(answer, rows[answer["id"]]) for answer in answers]
-    plays = [rollouts.rescored(play) for play in lines_of(folder / "plays.parquet")]
-    before = (step.manifest or {}).get("rows", {}).get("rejected", {})
-    write_scores(folder, answers, plays, context.config)
-    counts = counts_of(answers, plays)
-    counts.rows_in += sum(before.values())
-    counts.rejected.update(before)
-    return counts, {"arms": list(dict.fromkeys(a["arm"] for a in answers)), "rescored": True}
 
 
 def counts_of(answers: Lines, plays: Lines) -> Counts:

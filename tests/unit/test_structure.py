@@ -21,7 +21,7 @@ LAYERS = [
     {"evaluate", "report"},
     {"tune"},
     {"pipeline"},
-    {"cli", "__main__"},
+    {"cli", "commands", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

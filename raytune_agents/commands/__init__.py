@@ -1,0 +1,1 @@
+"""Commands that are longer than a few lines, one a file; `cli` names them."""

@@ -1,0 +1,122 @@
+"""Where a row came from: its parents, the step and seed that made each, verdicts, and its uses.
+
+The same for `raytune-agents trace` and for the error browser of the page. Reads Parquet files only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.records import Trajectory, from_row
+
+# label's rows are read's and generate's with their verdicts, so they come first
+FILES = ("label/rows*.parquet", "evaluate/rows.parquet", "read/rows*.parquet",
+         "generate/rows*.parquet", "generate/*/rows*.parquet")  # fmt: skip
+
+
+class UnknownRow(LookupError):
+    """An id that no file of the run has, or that fits several rows."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A row, its ancestors (parents first, each once), the arms trained on it, its answers."""
+
+    rows: list[Trajectory]
+    missing: list[str] = field(default_factory=list)  # parents that no file has
+    trained: dict[str, int] = field(default_factory=dict)  # arm -> times in its mix
+    answers: list[dict[str, Any]] = field(default_factory=list)
+
+
+def row_files(run: Path) -> list[Path]:
+    """The files of a run that hold trajectories, the most finished ones first."""
+    return [path for pattern in FILES for path in sorted(run.glob(pattern))]
+
+
+def rows_of(run: Path, ids: Iterable[str]) -> dict[str, Trajectory]:
+    """The rows of some ids, by id; the most finished copy of each."""
+    import pyarrow.parquet as pq
+
+    wanted, found = set(ids), {}
+    for file in row_files(run):
+        left = sorted(wanted - found.keys())
+        for row in pq.read_table(file, filters=[("id", "in", left)]).to_pylist() if left else []:
+            found[row["id"]] = from_row(row)
+    return found
+
+
+def ancestors(run: Path, ids: Iterable[str]) -> dict[str, Trajectory]:
+    """The rows of some ids and all rows they were made from, by id."""
+    found: dict[str, Trajectory] = {}
+    asked: set[str] = set()
+    while level := set(ids) - asked:
+        asked |= level
+        fresh = rows_of(run, level)
+        found |= fresh
+        ids = [parent for row in fresh.values() for parent in row.parents]
+    return found
+
+
+def chain(row_id: str, rows: dict[str, Trajectory]) -> tuple[list[Trajectory], list[str]]:
+    """The row, then its parents, then theirs, each once; and the ids that `rows` lacks."""
+    order, missing, queue = {}, [], [row_id]
+    while queue:
+        key = queue.pop(0)
+        if key in order or key in missing:
+            continue
+        if key in rows:
+            order[key] = rows[key]
+            queue += rows[key].parents
+        else:
+            missing.append(key)
+    return list(order.values()), missing
+
+
+def whole_id(run: Path, start: str) -> str:
+    """The one id that starts so. Raises UnknownRow."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    found: set[str] = set()
+    for file in row_files(run):
+        ids = pq.read_table(file, columns=["id"])["id"]
+        found.update(ids.filter(pc.starts_with(ids, start)).to_pylist())
+    if start in found or len(found) == 1:
+        return start if start in found else found.pop()
+    if found:
+        near = ", ".join(sorted(found)[:5])
+        raise UnknownRow(f"{start!r} fits {len(found)} rows ({near} ...); write more of the id")
+    raise UnknownRow(
+        f"no row of {run} has the id {start!r}; ids are in label/rows-*.parquet, evaluate/"
+        "answers.parquet and under every error of the report"
+    )
+
+
+def trace(run: Path, row_id: str) -> Trace:
+    """Everything a run says about a row. Raises UnknownRow."""
+    import pyarrow.parquet as pq
+
+    key = whole_id(run, row_id)
+    rows, missing = chain(key, ancestors(run, [key]))
+    trained = {}
+    for file in sorted((run / "mix").glob("*.parquet")):
+        times = len(pq.read_table(file, filters=[("id", "==", key)]))
+        trained |= {file.stem: times} if times else {}
+    answers = []
+    for name in ("answers", "perturbed"):
+        file = run / "evaluate" / f"{name}.parquet"
+        if file.is_file():
+            answers += pq.read_table(file, filters=[("id", "==", key)]).to_pylist()
+    return Trace(rows, missing, trained, answers)
+
+
+def verdict(row: Trajectory) -> str:
+    """What is known about a row, in words."""
+    parts = [f"rejected: {row.reject_reason}" if row.reject_reason else "accepted"]
+    parts += [f"fault {row.fault}"] if row.fault else []
+    parts += [f"outcome {row.outcome:g}"] if row.outcome is not None else []
+    parts += [f"quality {row.quality:.2f}"] if row.quality is not None else []
+    return ", ".join(parts)

@@ -1,0 +1,130 @@
+"""Two runs against each other: what is paired, what is refused, what the command prints."""
+
+import json
+import re
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from raytune_agents.cli import app
+from raytune_agents.config import ConfigError
+from raytune_agents.evaluate import ab
+
+
+def make_run(folder, wins: dict[str, list[float]], seed=1, model="m", skip=(), split="test_seen"):
+    """A run whose arm answered rows r0 ... with these exact matches; even rows are of source x."""
+    (folder / "evaluate").mkdir(parents=True)
+    config = {"seed": seed, "model": {"name": model, "revision": None, "dtype": "auto"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    lines = [
+        {"arm": arm, "split": split, "id": f"r{i}", "source": "x" if i % 2 == 0 else "y",
+         "failed": "infra_failed" if i in skip else "",
+         "exact_match": None if i in skip else value, "format_adherence": 1.0}
+        for arm, values in wins.items() for i, value in enumerate(values)
+    ]  # fmt: skip
+    for line in lines:
+        rest = ("function_accuracy", "parameter_accuracy", "hallucination_rate")
+        line |= dict.fromkeys(rest, 0.0)
+    pq.write_table(pa.Table.from_pylist(lines), folder / "evaluate/answers.parquet")
+    return str(folder)
+
+
+def test_paired_by_row_with_its_categories(tmp_path):
+    a = make_run(tmp_path / "a", {"sft": [0, 0, 0, 0, 1, 1, 0, 0]})
+    b = make_run(tmp_path / "b", {"sft": [1, 0, 1, 0, 1, 0, 1, 0, 1]})
+    one, two = ab.load(a), ab.load(b)
+    assert ab.same_base(one, two) == ""
+    [cell] = ab.against(one, two, ab.pairs(one, two, None, None), "exact_match", "test_seen")
+    # of 8 common rows three are won (0, 2, 6) and one is lost (5): 4/8 against 2/8
+    assert (cell["n"], cell["wins"], cell["losses"], cell["value"]) == (8, 3, 1, 0.25)
+    assert (cell["a"], cell["b"], cell["one_side_only"]) == (0.25, 0.5, 1)
+    assert cell["p"] == cell["p_holm"] == 0.625  # 2 * P(X >= 3), X ~ Binomial(4, 1/2)
+    parts = [(s, c["value"]) for s, c in cell["categories"].items()]
+    assert parts == [("y", -0.25), ("x", 0.75)]  # the regression first
+
+
+def test_failed_rows_are_left_out_of_both(tmp_path):
+    a = make_run(tmp_path / "a", {"sft": [1, 1, 1]}, skip=(0,))
+    b = make_run(tmp_path / "b", {"sft": [0, 1, 1]})
+    one, two = ab.load(a), ab.load(b)
+    [cell] = ab.against(one, two, [("sft", "sft")], "exact_match", "test_seen")
+    assert (cell["n"], cell["value"], cell["one_side_only"]) == (2, 0.0, 1)
+    assert ab.lost(one) == {"infra_failed": 1}
+
+
+def test_holm_over_the_arms(tmp_path):
+    wins = {"base": [0] * 8, "sft": [0] * 8, "nat": [0] * 8}
+    a = make_run(tmp_path / "a", wins)
+    b = make_run(tmp_path / "b", wins | {"sft": [1] * 6 + [0] * 2, "nat": [1] * 3 + [0] * 5})
+    one, two = ab.load(a), ab.load(b)
+    chosen = ab.pairs(one, two, None, None)
+    assert chosen == [("sft", "sft"), ("nat", "nat")]
+    sft, nat = ab.against(one, two, chosen, "exact_match", "test_seen")
+    assert sft["p"] == 2 / 64
+    assert sft["p_holm"] == 4 / 64
+    assert nat["p"] == nat["p_holm"] == 0.25
+
+
+def test_seeds_are_a_random_factor(tmp_path):
+    runs = [make_run(tmp_path / f"a{s}", {"sft": [0, 1] * 4}, seed=s) for s in (1, 2, 3)]
+    same = [make_run(tmp_path / f"b{s}", {"sft": [1, 1] * 4}, seed=s) for s in (1, 2, 3)]
+    one, two = ab.load(",".join(runs)), ab.load(",".join(same))
+    [cell] = ab.against(one, two, [("sft", "sft")], "exact_match", "test_seen", resamples=200)
+    assert (cell["value"], cell["few_seeds"]) == (0.5, False)
+    two = ab.load(",".join(same[:2]))
+    [cell] = ab.against(one, two, [("sft", "sft")], "exact_match", "test_seen", resamples=200)
+    assert cell["few_seeds"]
+    with pytest.raises(ConfigError, match="has seed 1 like another"):
+        ab.load(f"{runs[0]},{same[0]}")
+
+
+def test_what_is_refused(tmp_path):
+    a = make_run(tmp_path / "a", {"base": [0], "sft": [1]})
+    b = make_run(tmp_path / "b", {"base": [0], "nat": [1]}, model="other")
+    one, two = ab.load(a), ab.load(b)
+    assert ab.same_base(one, two) == "model.name 'm' against 'other'"
+    with pytest.raises(ConfigError, match="share no arm"):
+        ab.pairs(one, two, None, None)
+    with pytest.raises(ConfigError, match="has no arm 'nat'; it has base, sft"):
+        ab.pairs(one, two, "nat", None)
+    assert ab.pairs(one, two, "sft", "nat") == [("sft", "nat")]
+    with pytest.raises(ConfigError, match=r"answers\.parquet"):
+        ab.load(str(tmp_path))
+    c = make_run(tmp_path / "c", {"sft": [1]}, seed=2, model="other")
+    with pytest.raises(ConfigError, match="another base model"):
+        ab.load(f"{a},{c}")
+
+
+def run(*words: str):
+    return CliRunner().invoke(app, ["compare", *words])
+
+
+def test_the_command_warns_of_a_small_set_and_refuses_other_bases(tmp_path):
+    a = make_run(tmp_path / "a", {"sft": [0, 1, 0, 1]})
+    b = make_run(tmp_path / "b", {"sft": [1, 1, 0, 1]}, model="other")
+    done = run(a, b)
+    assert done.exit_code == 2
+    assert "--any-base" in done.output
+    done = run(a, b, "--any-base")
+    assert done.exit_code == 0, done.output
+    text = re.sub(r"\s+", " ", done.output)
+    assert "too small for the claim" in text
+    assert "+25.0" in text
+    assert "sft y: +0.0" in text
+    done = run(a, a, "--metric", "exact")
+    assert done.exit_code == 2
+    assert "hallucination_rate" in done.output
+    other = make_run(tmp_path / "c", {"sft": [1]}, split="val")
+    done = run(a, other)
+    assert done.exit_code == 2
+    assert "share no answered row" in done.output
+
+
+def test_a_large_regression_is_named(tmp_path):
+    a = make_run(tmp_path / "a", {"sft": [1] * 80})
+    b = make_run(tmp_path / "b", {"sft": [0, 1] * 40})
+    text = run(a, b).output
+    assert re.search(r"sft x: -100\.0 .*REGRESSION", text)
+    assert "too small" not in text
