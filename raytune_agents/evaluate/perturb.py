@@ -19,8 +19,9 @@ from raytune_agents.generate import augment
 from raytune_agents.records import ToolSpec, Trajectory, derive, finish
 
 Catalogue = Sequence[ToolSpec]
-WORD = re.compile(r"(?<![\w./@#:'-])[A-Za-z][a-z]{3,}(?![\w./@:'-])")
+WORD = re.compile(r"(?<![\w./@#:'-])[A-Za-z][a-z]{3,}(?![\w/@:'-]|\.\w)")
 NUMBER = re.compile(r"(?<![\w.,/:-])(\d+\.\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?)(?![\w/:-]|[.,]\d)")
+TRIES = 5
 KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 FRAMES = (
     "I have a request for you. {0}",
@@ -59,12 +60,13 @@ def _slip(word: str, rng: random.Random) -> str:
     near = next((r for r in KEYS if word[at].lower() in r), KEYS[0])
     place = near.find(word[at].lower())
     other = near[place - 1 if place else 1]
-    return {
-        "swap": word[:at] + word[at + 1] + word[at] + word[at + 2 :],
-        "double": word[: at + 1] + word[at:],
-        "omit": word[:at] + word[at + 1 :],
-        "near": word[:at] + other + word[at + 1 :],
-    }[rng.choice(["swap", "double", "omit", "near"])]
+    made = [
+        word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+        word[: at + 1] + word[at:],
+        word[:at] + word[at + 1 :],
+        word[:at] + other + word[at + 1 :],
+    ]
+    return rng.choice([w for w in made if w != word])
 
 
 def typos(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajectory | None:
@@ -117,9 +119,13 @@ PERTURBATIONS: dict[str, Callable[[Trajectory, random.Random, Catalogue], Any]] 
 
 def perturb(row: Trajectory, name: str, seed: int, catalogue: Catalogue) -> Trajectory | None:
     """The row under a perturbation, or None; it points to the row and keeps its split and pool."""
-    rng = random.Random(f"{seed}/{name}/{row.id}")
-    made = PERTURBATIONS[name](row, rng, catalogue)
-    if made is None:
-        return None
-    meta = made.meta | {"perturbation": name}
-    return finish(replace(made, pool=row.pool, step=f"evaluate.{name}", meta=meta))
+    for attempt in range(TRIES):  # noise may draw nothing to change
+        rng = random.Random(f"{seed}/{name}/{row.id}/{attempt}")
+        made = PERTURBATIONS[name](row, rng, catalogue)
+        if made is None:
+            return None
+        meta = made.meta | {"perturbation": name}
+        made = finish(replace(made, pool=row.pool, step=f"evaluate.{name}", meta=meta))
+        if made.id != row.id:
+            return made
+    return None

@@ -47,9 +47,10 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     run of its own."""
     context, step = evaluated(config, display)
     folder, before = step.folder, step.manifest
-    rows = {row.id: row for row in map(from_row, lines_of(folder / "rows.parquet"))}
+    asked = map(from_row, lines_of(folder / "rows.parquet"))
+    rows = {(row.split, row.id): row for row in asked}
     answers = lines_of(folder / "answers.parquet") + lines_of(folder / "perturbed.parquet")
-    answers = [harness.rescored(answer, rows[answer["id"]]) for answer in answers]
+    answers = [harness.rescored(answer, rows[answer["split"], answer["id"]]) for answer in answers]
     plays = [rollouts.rescored(play) for play in lines_of(folder / "plays.parquet")]
     write_scores(folder, answers, plays, config)
     counts = counts_of(answers, plays)

@@ -45,6 +45,13 @@ def test_a_right_answer_stays_right(name):
         assert {t.name for t in made.tools} == {"pay", "see", "other"}
 
 
+def test_a_perturbed_row_is_never_the_row_itself():
+    short = finish(replace(row("Look.", ToolCall.of("see")), tools=(SEE,)))
+    made = [perturb(short, "names_noised", seed, ()) for seed in range(60)]
+    assert all(m is None or m.id != short.id for m in made)
+    assert sum(m is not None for m in made) > 40
+
+
 def test_numbers_as_german_writes_them():
     rng = random.Random(0)
     asked = "Pay 1,234.5 or 0.25 or 1,000,000 on 2024-05-02 at 10:30 to v1.2.3 with id 12345."
