@@ -122,7 +122,7 @@ def arms_table(split: str, scores: dict, differences: dict) -> Table:
         ),
         default=0,
     )
-    table = Table(title=f"{split}: {rows} rows, value [interval]", title_justify="left")
+    table = Table(title=f"{split}: {rows} rows, value (interval)", title_justify="left")
     table.add_column("arm")
     for column in (*SHOWN.values(), "exact - base", "p50 s", "tokens"):
         table.add_column(column, justify="right", no_wrap=True)

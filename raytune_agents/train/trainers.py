@@ -6,10 +6,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import trl.trainer.utils
 from torch.nn import functional as F
 from trl import DPOTrainer, SFTTrainer
 
 from raytune_agents.chat import IGNORE
+
+# TRL's fused head (DPO, KTO, GRPO, RLOO) scores prompts too where there is no Triton, and throws the
+# result away; this tells it to score answers only, as it does on GPU.
+trl.trainer.utils._use_triton = lambda device: True
 
 
 def answer_logits(model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -96,10 +96,10 @@ def arguments(
 
 
 def row_length(row: dict[str, Any]) -> int:
-    """Tokens of the longest sequence that a row of columns becomes."""
+    """Padded tokens that a row of columns becomes; a pair is two sequences."""
     if "input_ids" in row:
         return len(row["input_ids"])
-    return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
+    return 2 * (len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])))
 
 
 def build(job: Job, rows: list[dict[str, Any]] | None = None, workers: int = 1) -> Any:
