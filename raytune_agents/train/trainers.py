@@ -12,8 +12,8 @@ from trl import DPOTrainer, SFTTrainer
 
 from raytune_agents.chat import IGNORE
 
-# TRL's fused head (DPO, KTO, GRPO, RLOO) scores prompts too where there is no Triton, and throws the
-# result away; this tells it to score answers only, as it does on GPU.
+# Without Triton, TRL's fused head (DPO, KTO, GRPO, RLOO) scores prompts too and throws that away;
+# this tells it to score answers only, as it does on a GPU.
 trl.trainer.utils._use_triton = lambda device: True
 
 
