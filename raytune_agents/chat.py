@@ -20,6 +20,7 @@ from raytune_agents.config import ConfigError, ModelSection
 from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
 
 IGNORE = -100  # label of tokens without loss
+Part = tuple[str, Message | None]
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 
 
@@ -153,8 +154,13 @@ class Chat:
         """Training examples of the row: one, or several where the template rewrites earlier turns
         (then one for each answer). Raises RecordError: nothing to train on, or longer than the
         model."""
+        return [self.label(parts) for parts in self.parts(row, marker)]
+
+    def parts(self, row: Trajectory, marker: str = "") -> list[list[Part]]:
+        """The text of each training example in parts: (text, the message it is the answer of, or
+        None where it carries no loss). Raises RecordError: nothing to train on."""
         messages = mark(row.messages, marker)
-        examples: list[list[tuple[str, bool]]] = []
+        examples: list[list[Part]] = []
         done = ""
         for i, message in enumerate(messages):
             if not message.trained:
@@ -167,11 +173,11 @@ class Chat:
             if not examples or not prompt.startswith(done):
                 examples.append([])
                 done = ""
-            examples[-1] += [(prompt[len(done) :], False), (answer, True)]
+            examples[-1] += [(prompt[len(done) :], None), (answer, message)]
             done = prompt + answer
         if not examples:
             raise RecordError("no answer to train on")
-        return [self.label(parts) for parts in examples]
+        return examples
 
     def answer_part(self, text: str) -> str:
         """The answer up to and with its end-of-turn token; what the template writes after is not
@@ -180,14 +186,14 @@ class Chat:
         head, found, _ = text.rpartition(end)
         return head + found if found else text
 
-    def label(self, parts: Sequence[tuple[str, bool]]) -> Example:
-        """(text, trained) parts -> ids and labels. Raises RecordError past max_length."""
+    def label(self, parts: Sequence[Part]) -> Example:
+        """Parts -> ids and labels. Raises RecordError past max_length."""
         input_ids: list[int] = []
         labels: list[int] = []
-        for text, trained in parts:
+        for text, message in parts:
             ids = self.ids(text)
             input_ids += ids
-            labels += ids if trained else [IGNORE] * len(ids)
+            labels += [IGNORE] * len(ids) if message is None else ids
         if len(input_ids) > self.max_length:
             raise RecordError(f"longer than model.max_length={self.max_length} tokens")
         if all(label == IGNORE for label in labels):

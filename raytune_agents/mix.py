@@ -41,6 +41,19 @@ def normalise(weights: Mapping[str, float]) -> dict[str, float]:
     return {k: w / total for k, w in weights.items()}
 
 
+def taken(weights: Mapping[str, float], rows: Sequence[tuple[str, str, int]]) -> dict[str, float]:
+    """The weights without pools that have rows, but none that the method trains on (cost 0): good
+    rows under dpo, failures under vanilla. The others then share the whole budget. A weight
+    without any row stays, for `choose` to refuse."""
+    cost: dict[str, int] = {}
+    for _, pool, count in rows:
+        key = key_of(pool, list(weights))
+        if key is not None:
+            cost[key] = cost.get(key, 0) + count
+    kept = {key: w for key, w in weights.items() if cost.get(key, 1)}
+    return kept if any(kept.values()) else dict(weights)
+
+
 def choose(
     rows: Sequence[tuple[str, str, int]],
     weights: Mapping[str, float],

@@ -82,7 +82,8 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `loss` None means the default: assistant turns are trained on, all others never."""
+    """One turn. `loss` None means the default: assistant turns are trained on, all others never.
+    A number is the turn's loss weight, False or 0 none."""
 
     role: str
     content: str = ""
@@ -90,12 +91,12 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     name: str = ""
     tool_call_id: str = ""
-    loss: bool | None = None
+    loss: bool | float | None = None
 
     @property
     def trained(self) -> bool:
         """Whether the turn carries loss: only assistant turns can."""
-        return self.role == "assistant" and self.loss is not False
+        return self.role == "assistant" and (self.loss is None or self.loss > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,12 @@ class Trajectory:
     def query(self) -> str:
         """The text of the last user turn of the prompt, or ''."""
         return next((m.content for m in reversed(self.prompt) if m.role == "user"), "")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the row is a failure: it names a fault, or its known outcome is below one
+        half."""
+        return bool(self.fault) or (self.outcome is not None and self.outcome < 0.5)
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:

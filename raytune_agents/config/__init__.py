@@ -4,6 +4,7 @@ An unknown key stops at once and names the nearest known one; every error says t
 and what to write instead. Importing this loads no ray, torch or vllm.
 """
 
+from raytune_agents.config.base import ConfigError, Positive, Section, Share, check_weights
 from raytune_agents.config.loading import (
     build,
     known_keys,
@@ -13,12 +14,18 @@ from raytune_agents.config.loading import (
     parse_overrides,
     set_dotted,
 )
-from raytune_agents.config.sections import (
+from raytune_agents.config.methods import (
     METHODS,
     ArmSection,
-    Config,
-    ConfigError,
     DpoSection,
+    EtoSection,
+    GrpoSection,
+    KtoSection,
+    NatSection,
+    SftSection,
+)
+from raytune_agents.config.sections import (
+    Config,
     EngineSection,
     EvaluateSection,
     ExportSection,
@@ -27,19 +34,14 @@ from raytune_agents.config.sections import (
     LoraSection,
     MixSection,
     ModelSection,
-    NatSection,
     NegativesSection,
-    Positive,
     PriceSection,
     ReadSection,
     ResourcesSection,
-    Section,
-    Share,
     SourceSection,
     SplitSection,
     TrainSection,
     TuneSection,
-    check_weights,
 )
 
 __all__ = [
@@ -49,9 +51,12 @@ __all__ = [
     "ConfigError",
     "DpoSection",
     "EngineSection",
+    "EtoSection",
     "EvaluateSection",
     "ExportSection",
     "GenerateSection",
+    "GrpoSection",
+    "KtoSection",
     "LabelSection",
     "LoraSection",
     "MixSection",
@@ -63,6 +68,7 @@ __all__ = [
     "ReadSection",
     "ResourcesSection",
     "Section",
+    "SftSection",
     "Share",
     "SourceSection",
     "SplitSection",

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from raytune_agents.config.sections import Config, ConfigError
+from raytune_agents.config.base import ConfigError
+from raytune_agents.config.sections import Config
 
 
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:
@@ -25,10 +26,10 @@ def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, A
 def nearest(key: str) -> str:
     """A hint that names the known option nearest to `key`, or ''."""
     keys = list(known_keys())
-    match = difflib.get_close_matches(key, keys, 1, 0.6)
+    tails, last = {k.rsplit(".", 1)[-1]: k for k in keys}, key.rsplit(".", 1)[-1]
+    match = [tails[last]] if last in tails else difflib.get_close_matches(key, keys, 1, 0.6)
     if not match:
-        tails = {k.rsplit(".", 1)[-1]: k for k in keys}
-        match = [tails[t] for t in difflib.get_close_matches(key.rsplit(".", 1)[-1], tails, 1, 0.6)]
+        match = [tails[t] for t in difflib.get_close_matches(last, tails, 1, 0.6)]
     return (
         f"; did you mean {match[0]}?"
         if match

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
-METHODS = ("sft", "nat", "dpo")
-
-
-class ConfigError(ValueError):
-    """A config that must not start. The message names key, value and what to write instead."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
-
-
-def check_weights(weights: dict[str, float], key: str) -> dict[str, float]:
-    """Weights must be finite, not negative, and not all zero, so that they can be normalised."""
-    bad = {k: w for k, w in weights.items() if not math.isfinite(w) or w < 0}
-    if bad or not weights or sum(weights.values()) <= 0:
-        raise ValueError(
-            f"{key}={weights} cannot be normalised; write at least one weight above 0 "
-            "and none negative, for example {positive: 0.6, synthetic: 0.4}"
-        )
-    return weights
+from raytune_agents.config.base import Positive, Section, Share, check_weights
+from raytune_agents.config.methods import (
+    ArmSection,
+    DpoSection,
+    EtoSection,
+    GrpoSection,
+    KtoSection,
+    NatSection,
+    SftSection,
+)
 
 
 class ModelSection(Section):
@@ -164,50 +151,6 @@ class LoraSection(Section):
     dora: bool = Field(False, description="weight-decomposed LoRA (arXiv 2402.09353)")
 
 
-class NatSection(Section):
-    positive: str = Field(
-        "Generate a response that correctly answers the request.",
-        min_length=1,
-        description="marker of good rows and of every prompt at inference",
-    )
-    negative: str = Field(
-        "Generate a response that incorrectly answers the request.",
-        min_length=1,
-        description="marker of failed rows",
-    )
-
-
-class DpoSection(Section):
-    beta: float = Field(0.1, gt=0, description="strength of the reference")
-    loss_type: list[str] = Field(
-        ["sigmoid", "sft"], min_length=1, description="TRL loss names, summed"
-    )
-    loss_weights: list[float] = Field([1.0, 1.0], description="one weight a loss")
-
-    @model_validator(mode="after")
-    def _same(self) -> DpoSection:
-        if len(self.loss_type) != len(self.loss_weights):
-            raise ValueError(
-                f"loss_weights={self.loss_weights} does not match loss_type={self.loss_type}; "
-                "write one weight a loss"
-            )
-        return self
-
-
-class ArmSection(Section):
-    method: Literal["sft", "nat", "dpo"] = Field("sft", description="how rows become loss")
-    weights: dict[str, float] | None = Field(None, description="this arm's own mix.weights")
-    tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")
-    learning_rate: float | None = Field(
-        None, gt=0, description="this arm's own train.learning_rate"
-    )
-
-    @field_validator("weights")
-    @classmethod
-    def _weights(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        return value if value is None else check_weights(value, "weights")
-
-
 class TrainSection(Section):
     arms: dict[str, ArmSection] = Field(
         {
@@ -230,8 +173,39 @@ class TrainSection(Section):
     workers: Positive = Field(1, description="Ray Train workers")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     lora: LoraSection = LoraSection()
+    sft: SftSection = SftSection()
     nat: NatSection = NatSection()
     dpo: DpoSection = DpoSection()
+    kto: KtoSection = KtoSection()
+    grpo: GrpoSection = GrpoSection()
+    eto: EtoSection = EtoSection()
+
+    @model_validator(mode="after")
+    def _arms(self) -> TrainSection:
+        for name, arm in self.arms.items():
+            if arm.options:
+                try:
+                    self.of(arm)
+                except ValueError as error:
+                    raise ValueError(f"arms.{name}.options: {error}") from None
+        return self
+
+    def of(self, arm: ArmSection) -> TrainSection:
+        """The options of one arm: its own over these, and no other arm. Raises ValueError."""
+        tree = self.model_dump()
+        for key, value in arm.options.items():
+            *path, last = key.split(".")
+            place = tree
+            for part in path:
+                place = place.get(part) if isinstance(place, dict) else None
+            if not isinstance(place, dict) or last not in place or path[:1] == ["arms"]:
+                raise ValueError(
+                    f"{key}: unknown option of train; write names like nat.template or lora.r"
+                )
+            place[last] = value
+        tree["arms"] = {"this": arm.model_copy(update={"options": {}}).model_dump()}
+        tree["learning_rate"] = arm.learning_rate or tree["learning_rate"]
+        return TrainSection(**tree)
 
 
 class TrajectoriesSection(Section):

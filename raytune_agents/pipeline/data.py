@@ -347,26 +347,19 @@ def token_counts(context: Context, rows: list[Trajectory]) -> tuple[dict[str, in
     return counts, refused
 
 
-def pair_cost(row: Trajectory, counts: dict[str, int]) -> int:
-    """Answer tokens of a preference pair: the negative's and its twin's; 0 where there is no
-    twin."""
-    twin = next((p for p in row.parents if p in counts), None)
-    return counts[row.id] + counts[twin] if row.fault and twin else 0
-
-
 def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """The training rows of every arm: mix/ARM.parquet with columns id and pool, in training
     order."""
+    from raytune_agents.train import methods
+
     config = context.config
     rows = training_rows(context.run.folder)
     cost, refused = token_counts(context, list(rows.values()))
     arms: dict[str, Any] = {}
     for name, arm in config.train.arms.items():
-        weights = arm.weights or config.mix.weights
-        pool = [
-            (i, rows[i].pool, pair_cost(rows[i], cost) if arm.method == "dpo" else n)
-            for i, n in cost.items()
-        ]
+        arm_cost = methods.costs(arm.method, rows, cost, context.chat, config.train.of(arm))
+        pool = [(i, rows[i].pool, n) for i, n in arm_cost.items()]
+        weights = mix.taken(arm.weights or config.mix.weights, pool)
         chosen = mix.choose(
             pool, weights, arm.tokens or config.mix.tokens, config.mix.max_epochs, config.seed
         )

@@ -107,17 +107,17 @@ def lines_of(path: Path) -> Lines:
 
 
 def arms_of(config: Config, run: Path) -> list[Arm]:
-    """The base, then every arm with its adapter and its marker."""
-    positive = config.train.nat.positive
-    return [
-        Arm(harness.BASE),
-        *(
-            Arm(
-                name, str(run / "train" / name / "adapter"), positive if arm.method == "nat" else ""
-            )
-            for name, arm in config.train.arms.items()
-        ),
-    ]
+    """The base, then every arm with its adapter and the marker that its good rows carried, and once
+    more without a marker where it says `ask_unmarked`."""
+    from raytune_agents.train.methods import METHODS
+
+    arms = [Arm(harness.BASE)]
+    for name, arm in config.train.arms.items():
+        adapter = str(run / "train" / name / "adapter")
+        arms.append(Arm(name, adapter, METHODS[arm.method].asked(config.train.of(arm))))
+        if arm.ask_unmarked:
+            arms.append(Arm(f"{name}-unmarked", adapter))
+    return arms
 
 
 def asked(context: Context) -> tuple[suites.Suite, list[Trajectory], list[Trajectory]]:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_agents.chat import Chat
-from raytune_agents.config import ArmSection, TrainSection
+from raytune_agents.config import ConfigError, TrainSection
 from raytune_agents.pipeline.data import token_counts, training_rows
-from raytune_agents.records import RecordError, Trajectory, content_hash
+from raytune_agents.records import Trajectory, content_hash
 from raytune_agents.runs import Counts, Step, read_json, read_rows, write_json, write_table
 
 if TYPE_CHECKING:
@@ -22,32 +21,6 @@ if TYPE_CHECKING:
 
 
 # --- train ---
-
-
-def arm_section(section: TrainSection, arm: ArmSection) -> TrainSection:
-    """The train options of one arm: its own learning rate, and no arms inside."""
-    return section.model_copy(
-        update={"learning_rate": arm.learning_rate or section.learning_rate, "arms": {"this": arm}}
-    )
-
-
-def build_columns(
-    rows: list[Trajectory],
-    twins: dict[str, Trajectory],
-    chat: Chat,
-    section: TrainSection,
-    method: str,
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Token columns of the rows in order, and the reasons of rows that gave none."""
-    from raytune_agents.train import worker
-
-    module, out, refused = worker.method(method), [], []
-    for row in rows:
-        try:
-            out += module.columns(row, chat, section, twins)
-        except RecordError as error:
-            refused.append(str(error))
-    return out, refused
 
 
 def job_of(
@@ -83,7 +56,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     rows = training_rows(context.run.folder)
     context.free_gpu()
     for name, arm in config.train.arms.items():
-        section = arm_section(config.train, arm)
+        section = config.train.of(arm)
         chosen = context.run.folder / "mix" / f"{name}.parquet"
         mixed = pq.read_table(chosen)["id"].to_pylist()
         own = Step(
@@ -124,9 +97,15 @@ def train_arm(
 ) -> Counts:
     """Columns, then Ray Train until the adapter is saved; a killed run goes on from its
     checkpoint."""
-    from raytune_agents.train import worker
+    from raytune_agents.train import check, methods, worker
 
-    columns, refused = build_columns(rows, pool, context.chat, section, method)
+    chat, twins_of = context.chat, methods.METHODS[method].twins
+    twins = twins_of(pool, section) if twins_of else None
+    columns, refused = methods.build(method, rows, chat, section, twins)
+    try:
+        check.before(method, rows, columns, refused, chat, section, twins)
+    except ConfigError as error:
+        raise ConfigError(f"train.arms.{name} (method {method}): {error}") from None
     path = step.folder / "columns.parquet"
     write_table(path, pa.Table.from_pylist(columns))
     job = job_of(context, section, method, path, step.folder)
@@ -180,6 +159,7 @@ class follow:
 
 def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Search mix and hyper-parameters; trials, guideline and the best config."""
+    from raytune_agents.train import methods
     from raytune_agents.tune import guide, search, space
 
     config = context.config
@@ -190,8 +170,8 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     cost, _ = token_counts(context, list(rows.values()))
     parsed = space.parse(section.space, pool_sizes(rows, cost), section.tokens)
     train_section = config.train.model_copy(update={"epochs": 1.0})
-    columns, _ = build_columns(
-        [rows[i] for i in cost], rows, context.chat, train_section, section.method
+    columns, _ = methods.build(
+        section.method, [rows[i] for i in cost], context.chat, train_section, None
     )
     val = [
         r
@@ -199,8 +179,8 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         if r.split == "val" and not r.reject_reason and r.calls
     ]
     marked = "nat" if section.method == "nat" else "sft"
-    scored, _ = build_columns(
-        sorted(val, key=lambda r: r.id), {}, context.chat, train_section, marked
+    scored, _ = methods.build(
+        marked, sorted(val, key=lambda r: r.id), context.chat, train_section, None
     )
     scored = [r for r in scored if len(r["input_ids"]) <= 512][: section.rows]
     job = job_of(context, train_section, section.method, None, step.folder)

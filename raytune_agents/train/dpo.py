@@ -1,45 +1,71 @@
-"""Direct preference optimisation (arXiv 2305.18290) on minimal-edit pairs: a negative row and the
-positive twin it was made from. The reference is the base model with the adapter switched off, so no
-second model is held; `sft` among the losses anchors the likelihood of the chosen answer
-(Iterative RPO, arXiv 2404.19733).
+"""Direct preference optimisation (arXiv 2305.18290) on pairs of `negatives.pairs`: minimal edits,
+best and worse runs of one task (ETO, arXiv 2403.02502), or either cut to the turn where the sides
+part (step-level).
+
+The reference is the base model with the adapter switched off, so no second model is held; where
+training goes on from an adapter it is a frozen copy of that. Loss names are TRL's: sigmoid, ipo,
+sigmoid_norm (DPO per token), robust (label noise), and `sft`, which anchors the likelihood of the
+chosen answer (Iterative RPO, arXiv 2404.19733). Log-probs are summed over answer tokens only: what
+the environment says inside a side is masked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from raytune_agents.chat import IGNORE, Chat
+from raytune_agents.chat import IGNORE, Chat, Example
 from raytune_agents.config import TrainSection
+from raytune_agents.negatives import pairs
 from raytune_agents.records import RecordError, Trajectory
 
 
-def columns(
-    row: Trajectory, chat: Chat, section: TrainSection, twins: dict[str, Trajectory]
-) -> list[dict[str, Any]]:
-    """prompt_ids, chosen_ids, rejected_ids of the pair of a negative row and its twin.
+def twins(rows: Mapping[str, Trajectory], section: TrainSection) -> dict[str, pairs.Pair]:
+    """Rejected row id -> its pair, out of all training rows."""
+    kind, all_rows = section.dpo.pairs, list(rows.values())
+    made = [] if kind == "minimal" else pairs.outcome(all_rows)
+    made += [] if kind == "outcome" else pairs.minimal(all_rows)
+    return {p.rejected.id: pairs.step_pair(p) if kind == "step" else p for p in made}
 
-    Raises RecordError where the row has no twin at hand, the sides are equal, or the prompts
-    differ."""
-    twin = next((twins[p] for p in row.parents if p in twins), None)
-    if not row.fault or twin is None:
-        raise RecordError("no positive twin to make a pair with")
-    chosen, rejected = chat.encode(twin)[-1], chat.encode(row)[-1]
-    start = next(i for i, label in enumerate(rejected.labels) if label != IGNORE)
-    if chosen.input_ids[:start] != rejected.input_ids[:start] or chosen.labels[start - 1] != IGNORE:
+
+def encode_side(row: Trajectory, shared: int, chat: Chat) -> tuple[Example, int]:
+    """The row as one example that is trained after its first `shared` messages, and the number of
+    prompt tokens. Raises RecordError."""
+    before = [replace(m, loss=False) if m.role == "assistant" else m for m in row.messages[:shared]]
+    examples = chat.parts(replace(row, messages=(*before, *row.messages[shared:])))
+    if len(examples) != 1:
+        raise RecordError("template: it rewrites earlier turns, so only dpo.pairs=step fits")
+    example = chat.label(examples[0])
+    return example, next(i for i, label in enumerate(example.labels) if label != IGNORE)
+
+
+def columns(
+    row: Trajectory, chat: Chat, section: TrainSection, twins: Mapping[str, pairs.Pair]
+) -> list[dict[str, Any]]:
+    """prompt_ids [prompt], and for each side ids and mask (1 = answer token), both [side].
+
+    Raises RecordError where the row has no pair, the sides are equal, or the prompts differ."""
+    pair = twins.get(row.id)
+    if pair is None:
+        raise RecordError("no better row, of other words, to make a pair with")
+    (chosen, start), (rejected, _) = (
+        encode_side(r, pair.shared, chat) for r in (pair.chosen, pair.rejected)
+    )
+    if chosen.input_ids[:start] != rejected.input_ids[:start] or rejected.labels[start] == IGNORE:
         raise RecordError("the two sides of a pair have different prompts")
     if chosen.input_ids == rejected.input_ids:
         raise RecordError("the two sides of a pair are equal")
-    pair = {
-        "prompt_ids": rejected.input_ids[:start],
-        "chosen_ids": chosen.input_ids[start:],
-        "rejected_ids": rejected.input_ids[start:],
-    }
     return [
         {
             "row_id": row.id,
             "pool": row.pool,
-            **pair,
-            "trained_tokens": len(pair["chosen_ids"]) + len(pair["rejected_ids"]),
+            "prompt_ids": chosen.input_ids[:start],
+            "chosen_ids": chosen.input_ids[start:],
+            "chosen_mask": [int(label != IGNORE) for label in chosen.labels[start:]],
+            "rejected_ids": rejected.input_ids[start:],
+            "rejected_mask": [int(label != IGNORE) for label in rejected.labels[start:]],
+            "trained_tokens": chosen.trained_tokens + rejected.trained_tokens,
         }
     ]
 
@@ -47,10 +73,10 @@ def columns(
 def trainer(
     model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection
 ):
-    """The TRL trainer on columns prompt_ids, chosen_ids, rejected_ids."""
+    """The TRL trainer on the columns above."""
     from trl import DPOConfig
 
-    from raytune_agents.train.trainers import PairTrainer
+    from raytune_agents.train.trainers import PairCollator, PairTrainer
 
     config = DPOConfig(
         **arguments,
@@ -58,5 +84,13 @@ def trainer(
         beta=section.dpo.beta,
         loss_type=section.dpo.loss_type,
         loss_weights=section.dpo.loss_weights,
+        label_smoothing=section.dpo.label_smoothing,
+        precompute_ref_log_probs=section.dpo.precompute,
     )
-    return PairTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer)
+    return PairTrainer(
+        model=model,
+        args=config,
+        train_dataset=data,
+        processing_class=tokenizer,
+        data_collator=PairCollator(pad_token_id=tokenizer.pad_token_id),
+    )

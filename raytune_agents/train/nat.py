@@ -1,34 +1,104 @@
 """Negative-aware training (NAT, arXiv 2402.11651): successes and failures are both answers to
-learn, told apart by a marker in the user turn that holds the question. Inference shows the positive
-marker.
+learn, told apart by a marker in the user turn that holds the question. Inference shows the marker
+that good rows carried.
 
-Loss and trainer are those of `sft`; only the prompt text differs.
+NAT-k parts failures by their grade and gives each group its own marker. The control arms: `vanilla`
+(good rows only), `nut` (the same rows, no marker), `inverse` (the markers swapped, so that good
+rows carry the word for bad: what counts is the separation, not the word). Loss and trainer are
+those of `sft`; only the prompt text differs.
 """
 
 from __future__ import annotations
 
+import random
+import string
 from typing import Any
 
 from raytune_agents.chat import Chat
-from raytune_agents.config import NatSection, TrainSection
+from raytune_agents.config import ConfigError, NatSection, TrainSection
 from raytune_agents.records import Trajectory
 from raytune_agents.train import sft
 
+SENTENCE = "Generate a response that {} answers the request."
+DEGREES = {  # words for k groups of failures, worst first; of k = 2 and 3 those of the paper's code
+    1: ("incorrectly",),
+    2: ("incorrectly", "partially correctly"),
+    3: ("totally incorrectly", "mostly incorrectly", "mostly correctly"),
+}
 trainer = sft.trainer
 
 
-def failed(row: Trajectory) -> bool:
-    """Whether the row is a failure: it names a fault, or its known outcome is below one half."""
-    return bool(row.fault) or (row.outcome is not None and row.outcome < 0.5)
+def words(section: NatSection) -> list[str]:
+    """The markers: one for each group of failures, worst first, then that of good rows."""
+    count = len(section.cuts) + 1
+    if section.positive:
+        own = section.negative
+        return [*([own] if isinstance(own, str) else own), section.positive]
+    if section.template == "good_bad":
+        bad = [f"[Bad {k}]" for k in range(count, 0, -1)] if count > 1 else ["[Bad]"]
+        return [*bad, "[Good]"]
+    if section.template == "a_b":
+        return [f"[{letter}]" for letter in string.ascii_uppercase[: count + 1][::-1]]
+    if section.template == "random":
+        rng = random.Random(f"nat/{section.seed}")
+        return [f"[{''.join(rng.choices(string.ascii_lowercase, k=8))}]" for _ in range(count + 1)]
+    return [SENTENCE.format(word) for word in (*DEGREES[count], "correctly")]
 
 
-def marker(row: Trajectory, section: NatSection) -> str:
+def group(row: Trajectory, section: NatSection) -> int:
+    """0 = the worst failures ... len(cuts) = the best ones, len(cuts) + 1 = a good row.
+
+    The cuts c1 < c2 < ... part [0, 1) into [0, c1), [c1, c2), ..., [ck, 1); a cut at 0 parts 0 from
+    (0, c2). A failure's grade is what its maker measured (meta.grade), else its outcome, else 0."""
+    if not row.failed:
+        return len(section.cuts) + 1
+    grade = float(row.meta.get("grade", row.outcome or 0.0))
+    return sum(grade > cut if cut == 0 else grade >= cut for cut in section.cuts)
+
+
+def marker(row: Trajectory, section: TrainSection) -> str:
     """The marker of a training row."""
-    return section.negative if failed(row) else section.positive
+    return words(section.nat)[group(row, section.nat)]
 
 
-def columns(
-    row: Trajectory, chat: Chat, section: TrainSection, twins: dict[str, Trajectory]
-) -> list[dict[str, Any]]:
+def asked(section: TrainSection) -> str:
+    """The marker of every prompt at inference: that of good rows."""
+    return words(section.nat)[-1]
+
+
+def swapped_marker(row: Trajectory, section: TrainSection) -> str:
+    """The marker of a training row under `inverse`: best and worst change places."""
+    return words(section.nat)[::-1][group(row, section.nat)]
+
+
+def swapped_asked(section: TrainSection) -> str:
+    """The marker that good rows carried under `inverse`: the word for the worst."""
+    return words(section.nat)[0]
+
+
+def columns(row: Trajectory, chat: Chat, section: TrainSection, twins: Any) -> list[dict[str, Any]]:
     """`sft` columns with the row's marker in its question."""
-    return sft.columns(row, chat, section, twins, marker(row, section.nat))
+    return sft.columns(row, chat, section, twins, marker(row, section))
+
+
+def swapped_columns(
+    row: Trajectory, chat: Chat, section: TrainSection, twins: Any
+) -> list[dict[str, Any]]:
+    """`sft` columns with the swapped marker in the question."""
+    return sft.columns(row, chat, section, twins, swapped_marker(row, section))
+
+
+def good(row: Trajectory) -> bool:
+    """The rows of `vanilla`."""
+    return not row.failed
+
+
+def check(rows: list[Trajectory], section: TrainSection) -> None:
+    """Good rows and failures must both be there. Raises ConfigError."""
+    count = sum(row.failed for row in rows)
+    if not count or count == len(rows):
+        kind, pool = ("failures", "negative") if not count else ("good rows", "positive")
+        raise ConfigError(
+            f"no {kind} among {len(rows)} rows, so its marker has nothing to tell apart; write a "
+            f"mix.weights with {pool}, or method: {'sft' if not count else 'dpo'}"
+        )

@@ -8,7 +8,11 @@ from typing import Any
 import torch
 import trl.trainer.utils
 from torch.nn import functional as F
-from trl import DPOTrainer, SFTTrainer
+from trl import DPOTrainer, KTOTrainer, SFTTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+from trl.trainer.utils import pad
 
 from raytune_agents.chat import IGNORE
 
@@ -17,8 +21,11 @@ from raytune_agents.chat import IGNORE
 trl.trainer.utils._use_triton = lambda device: True
 
 
-def answer_logits(model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits [n, vocab] and labels [n] of the trained positions of a batch, n = trained tokens.
+def answer_logits(
+    model: Any, inputs: dict[str, Any]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Logits [n, vocab], labels [n] and loss weights [n] (None = all 1) of the trained positions of
+    a batch, n = trained tokens.
 
     The forward pass keeps only the columns where some row has a label (`logits_to_keep`), so the
     vocabulary product is paid for answers, not for prompts.
@@ -33,17 +40,36 @@ def answer_logits(model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, tor
         use_cache=False,
     ).logits
     mask = keep[:, kept_columns]
-    return logits[mask], labels[:, kept_columns][mask]
+    weights = inputs.get("weights")
+    if weights is not None:
+        weights = weights[:, 1:][:, kept_columns][mask]
+    return logits[mask], labels[:, kept_columns][mask], weights
+
+
+class WeightCollator(DataCollatorForLanguageModeling):
+    """TRL's collator, with column `weights` padded to [rows, seq]; a row without it has ones."""
+
+    def torch_call(self, examples):
+        batch = super().torch_call(examples)
+        rows = [torch.tensor(e.get("weights") or [1.0] * len(e["input_ids"])) for e in examples]
+        return batch | {"weights": pad(rows, padding_value=0.0, padding_side="right")}
 
 
 class AnswerTrainer(SFTTrainer):
-    """TRL's SFTTrainer with the loss of `answer_logits`; equal to its own loss up to rounding."""
+    """TRL's SFTTrainer with the loss of `answer_logits`; equal to its own loss up to rounding,
+    where no weights are given."""
+
+    def _set_signature_columns_if_needed(self):
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()
+            self._signature_columns += ["weights"]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if return_outputs:
             return super().compute_loss(model, inputs, True, num_items_in_batch)
-        logits, labels = answer_logits(model, inputs)
-        loss = F.cross_entropy(logits.float(), labels, reduction="sum")
+        logits, labels, weights = answer_logits(model, inputs)
+        losses = F.cross_entropy(logits.float(), labels, reduction="none")
+        loss = losses.sum() if weights is None else (losses * weights).sum()
         count = labels.numel() if num_items_in_batch is None else num_items_in_batch
         loss = loss / torch.as_tensor(count).clamp(min=1)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
@@ -57,8 +83,70 @@ class AnswerTrainer(SFTTrainer):
         return loss
 
 
+class PairCollator(DataCollatorForPreference):
+    """TRL's collator, with loss on the answers only where a side holds several turns: columns
+    chosen_mask and rejected_mask, 1 on the answers' tokens, [side]."""
+
+    def torch_call(self, examples):
+        batch = super().torch_call(examples)
+        sides = [(e, e[f"{side}_mask"]) for side in ("chosen", "rejected") for e in examples]
+        for row, (example, mask) in zip(batch["completion_mask"], sides, strict=True):
+            start = len(example["prompt_ids"])
+            row[start : start + len(mask)] = torch.tensor(mask, dtype=row.dtype)
+        return batch
+
+
+def drop_fresh_reference(trainer: Any) -> None:
+    """TRL copies the adapter as its reference `ref`. A fresh adapter changes nothing (B = 0), so
+    the reference is the base with the adapter off, and the copy is dropped. Where training goes on
+    from an adapter, the copy stays: the reference is the policy at the start."""
+    model = trainer.model
+    if "ref" in getattr(model, "peft_config", {}):
+        ups = [p for n, p in model.named_parameters() if "lora_B" in n and ".ref." in n]
+        if not any(p.detach().any() for p in ups):
+            model.delete_adapter("ref")
+
+
 class PairTrainer(DPOTrainer):
     """TRL's DPOTrainer on pairs that are token ids already."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        drop_fresh_reference(self)
+
+    def _set_signature_columns_if_needed(self):
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()
+            self._signature_columns += ["chosen_mask", "rejected_mask"]
+
+    def _prepare_dataset(self, dataset, *args, **kwargs):
+        return dataset
+
+
+class UnpairedCollator(DataCollatorForUnpairedPreference):
+    """TRL's collator, with loss on answer tokens only: columns completion_mask and
+    KL_completion_mask, [answer]."""
+
+    def torch_call(self, examples):
+        batch = super().torch_call(examples)
+        for key in ("completion_mask", "KL_completion_mask"):
+            for row, example in zip(batch[key], examples, strict=True):
+                start, mask = len(example["prompt_ids"]), example[key]
+                row[start : start + len(mask)] = torch.tensor(mask, dtype=row.dtype)
+        return batch
+
+
+class UnpairedTrainer(KTOTrainer):
+    """TRL's KTOTrainer on rows that are token ids already; KL_completion_ids are in the rows."""
+
+    def _set_signature_columns_if_needed(self):
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()
+            self._signature_columns += ["completion_mask", "KL_completion_mask"]
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        drop_fresh_reference(self)
 
     def _prepare_dataset(self, dataset, *args, **kwargs):
         return dataset

@@ -37,13 +37,6 @@ class BadLoss(RuntimeError):
     """The loss is not a number; the message says at which step."""
 
 
-def method(name: str) -> Any:
-    """The method's module. A literal table; imports torch and TRL."""
-    from raytune_agents.train import dpo, nat, sft
-
-    return {"sft": sft, "nat": nat, "dpo": dpo}[name]
-
-
 def micro_batch(longest: int, section: TrainSection) -> int:
     """Rows in one forward pass: the largest divisor of batch_rows that keeps rows * longest within
     batch_tokens, at least 1. Equal steps and equal loss for every choice."""
@@ -96,10 +89,14 @@ def arguments(
 
 
 def row_length(row: dict[str, Any]) -> int:
-    """Padded tokens that a row of columns becomes; a pair is two sequences."""
+    """Padded tokens that a row of columns becomes; a pair (and a KTO row with its mismatched twin)
+    is two sequences."""
+    if "length" in row:
+        return row["length"]
     if "input_ids" in row:
         return len(row["input_ids"])
-    return 2 * (len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])))
+    sides = ("chosen_ids", "rejected_ids", "completion_ids")
+    return 2 * (len(row["prompt_ids"]) + max(len(row[k]) for k in sides if k in row))
 
 
 def build(job: Job, rows: list[dict[str, Any]] | None = None, workers: int = 1) -> Any:
@@ -112,6 +109,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None, workers: int = 1) 
 
     from raytune_agents.chat import Chat
     from raytune_agents.train import model as models
+    from raytune_agents.train.methods import METHODS
 
     torch.set_num_threads(job.threads)
     section = TrainSection(**job.section)
@@ -120,11 +118,12 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None, workers: int = 1) 
         raise ValueError(
             f"{job.columns or job.out}: no trained tokens; raise mix.tokens or check mix.weights"
         )
-    spare = ("row_id", "pool", "trained_tokens")
+    spare = ("row_id", "pool", "trained_tokens", "length")
     data = Dataset.from_list([{k: v for k, v in r.items() if k not in spare} for r in rows])
     model = models.load(job.model, job.dtype, section.lora, job.seed)
     shared = arguments(job, section, len(rows), max(map(row_length, rows)), workers)
-    trainer = method(job.method).trainer(model, Chat(**job.chat).tokenizer, data, shared, section)
+    make = METHODS[job.method].trainer
+    trainer = make(model, Chat(**job.chat).tokenizer, data, shared, section)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -37,7 +37,7 @@ def test_training_text_is_the_engines_prompt_for_every_kind_of_row(warm, tiny) -
             kinds.setdefault(row.pool, row)
     assert len(kinds) >= 8
     rows = list(kinds.values())
-    for marked in ("", config.train.nat.positive, config.train.nat.negative):
+    for marked in ("", *nat.words(config.train.nat)):
         texts = [chat.prompt_text(row, marked) for row in rows]
         replies = engine.ask(
             [chat.prompt_ids(row, marked) for row in rows],
@@ -54,8 +54,8 @@ def test_training_text_is_the_engines_prompt_for_every_kind_of_row(warm, tiny) -
 def test_a_marker_stands_in_the_question_only(warm, tiny) -> None:
     config, chat, _ = warm
     row = next(r for r in read_rows(tiny[0] / "label") if r.fault and not r.reject_reason)
-    word = nat.marker(row, config.train.nat)
-    assert word == config.train.nat.negative
+    word = nat.marker(row, config.train)
+    assert word == nat.words(config.train.nat)[0]
     plain, marked = chat.encode(row)[-1], chat.encode(row, word)[-1]
     assert [x for x in plain.labels if x != IGNORE] == [x for x in marked.labels if x != IGNORE]
     text = chat.tokenizer.decode(marked.input_ids)

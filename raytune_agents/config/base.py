@@ -1,0 +1,30 @@
+"""What all sections share: the base class, the error, value types, the check of weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class ConfigError(ValueError):
+    """A config that must not start. The message names key, value and what to write instead."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
+
+
+def check_weights(weights: dict[str, float], key: str) -> dict[str, float]:
+    """Weights must be finite, not negative, and not all zero, so that they can be normalised."""
+    bad = {k: w for k, w in weights.items() if not math.isfinite(w) or w < 0}
+    if bad or not weights or sum(weights.values()) <= 0:
+        raise ValueError(
+            f"{key}={weights} cannot be normalised; write at least one weight above 0 "
+            "and none negative, for example {positive: 0.6, synthetic: 0.4}"
+        )
+    return weights

@@ -1,0 +1,187 @@
+"""The options of the training methods, and of an arm: one method on one mix."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from raytune_agents.config.base import Positive, Section, Share, check_weights
+
+Method = Literal["sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo", "rloo", "eto"]
+METHODS = get_args(Method)
+
+
+class SftSection(Section):
+    """Loss weights of the parts of an answer (Agent-FLAN, arXiv 2403.12881, appendix A)."""
+
+    reasoning: float = Field(1.0, ge=0, description="loss weight of thoughts")
+    retrieval: float = Field(1.0, ge=0, description="loss weight of the tool's name")
+    understanding: float = Field(1.0, ge=0, description="loss weight of arguments")
+    instruction: float = Field(
+        1.0, ge=0, description="loss weight of a call's format and of the end of turn"
+    )
+    answer: float = Field(1.0, ge=0, description="loss weight of words for the user")
+
+    @model_validator(mode="after")
+    def _some(self) -> SftSection:
+        if not any(self.model_dump().values()):
+            raise ValueError("all loss weights are 0; write at least one above 0")
+        return self
+
+
+class NatSection(Section):
+    template: Literal["default", "good_bad", "a_b", "random"] = Field(
+        "default", description="wording of the markers; random = strings drawn by nat.seed"
+    )
+    positive: str = Field("", description="own marker of good rows; empty = the template's")
+    negative: str | list[str] = Field(
+        "", description="own marker of failures, or one a grade, worst first; empty = template"
+    )
+    cuts: list[float] = Field(
+        [],
+        description="NAT-k: grades of failures in [0, 1) where a better group begins; "
+        "0 parts grade 0 from the rest",
+    )
+    seed: int = Field(0, ge=0, description="seed of random markers")
+
+    @model_validator(mode="after")
+    def _groups(self) -> NatSection:
+        if self.cuts != sorted(set(self.cuts)) or any(not 0 <= c < 1 for c in self.cuts):
+            raise ValueError(
+                f"cuts={self.cuts} do not part [0, 1); write rising numbers from 0 to below 1, "
+                "for example [0, 0.4]"
+            )
+        groups, own = len(self.cuts) + 1, self.negative
+        count = len(own) if isinstance(own, list) else groups if not own else 1
+        if count != groups or (isinstance(own, list) and not all(own)):
+            raise ValueError(
+                f"negative={own!r} does not name {groups} groups of failures (cuts={self.cuts}); "
+                "write one marker a group, worst first"
+            )
+        if self.template == "default" and groups > 3 and not own:
+            raise ValueError(
+                f"cuts={self.cuts} make {groups} groups, the default wording has words for 3; "
+                "write template: a_b, good_bad or random, or your own negative: [...]"
+            )
+        if bool(self.positive) != bool(own):
+            raise ValueError("write both positive and negative, or neither")
+        if own and self.positive in ([own] if isinstance(own, str) else own):
+            raise ValueError(f"positive={self.positive!r} marks failures too; write another word")
+        return self
+
+
+class DpoSection(Section):
+    beta: float = Field(0.1, gt=0, description="strength of the reference (of ipo: tau)")
+    loss_type: list[Literal["sigmoid", "sigmoid_norm", "ipo", "robust", "hinge", "sft"]] = Field(
+        ["sigmoid", "sft"], min_length=1, description="TRL loss names, summed; sft is the anchor"
+    )
+    loss_weights: list[float] = Field([1.0, 1.0], description="one weight a loss")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="share of pairs thought to be the wrong way round (robust)"
+    )
+    pairs: Literal["minimal", "outcome", "step"] = Field(
+        "minimal",
+        description="minimal: a failure and the row it was made from; outcome: a task's best and "
+        "worse runs (ETO); step: either, cut to the turn where they part",
+    )
+    precompute: bool = Field(
+        True, description="reference log-probs once before training, not at every step"
+    )
+
+    @model_validator(mode="after")
+    def _same(self) -> DpoSection:
+        if len(self.loss_type) != len(self.loss_weights):
+            raise ValueError(
+                f"loss_weights={self.loss_weights} does not match loss_type={self.loss_type}; "
+                "write one weight a loss"
+            )
+        if self.loss_type == ["sft"] or not any(self.loss_weights):
+            raise ValueError(
+                f"loss_type={self.loss_type} compares no pair; write for example [sigmoid, sft]"
+            )
+        if "robust" in self.loss_type and not self.label_smoothing:
+            raise ValueError("loss_type robust needs label_smoothing; write 0.1")
+        return self
+
+
+class KtoSection(Section):
+    beta: float = Field(0.1, gt=0, description="strength of the reference")
+    loss_type: Literal["kto", "apo_zero_unpaired"] = "kto"
+    desirable_weight: float | None = Field(
+        None, gt=0, description="weight of good rows; none = even classes"
+    )
+    undesirable_weight: float | None = Field(
+        None, gt=0, description="weight of failures; none = even classes"
+    )
+
+
+class GrpoSection(Section):
+    rewards: list[Literal["toolrl", "format", "tooln1", "irrelevance"]] = Field(
+        ["toolrl", "format", "irrelevance"],
+        min_length=1,
+        description="rule rewards, each in metrics.jsonl (train/rewards.py)",
+    )
+    reward_weights: list[float] = Field(
+        [1.0, 1.0, 0.0], description="one weight a reward; 0 = reported only"
+    )
+    think: bool = Field(False, description="format and tooln1 ask for <think>...</think> first")
+    generations: int = Field(4, ge=2, description="answers sampled for a prompt")
+    temperature: float = Field(1.0, gt=0, description="sampling temperature")
+    max_tokens: Positive = Field(96, description="longest answer in tokens")
+    beta: float = Field(0.0, ge=0, description="KL to the reference; 0 = none (ToolRL)")
+    epsilon: float = Field(0.2, gt=0, lt=1, description="clip of the probability ratio")
+    updates: Positive = Field(1, description="optimiser steps on one batch of answers")
+    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
+        "dapo", description="how token losses are averaged"
+    )
+    use_vllm: bool = Field(False, description="answers by vLLM in the training process (GPU)")
+    vllm_memory_share: Share = Field(0.3, description="GPU memory vLLM may take beside training")
+
+    @model_validator(mode="after")
+    def _same(self) -> GrpoSection:
+        if len(self.rewards) != len(self.reward_weights) or not any(self.reward_weights):
+            raise ValueError(
+                f"reward_weights={self.reward_weights} does not match rewards={self.rewards}; "
+                "write one weight a reward, at least one above 0"
+            )
+        return self
+
+
+class EtoSection(Section):
+    """Exploration of ETO (arXiv 2403.02502); the loss is that of train.dpo."""
+
+    iterations: Positive = Field(2, description="rounds of explore, pair, dpo")
+    tasks: Positive = Field(64, description="training tasks explored in a round")
+    samples: Positive = Field(1, description="answers sampled for each of them")
+    temperature: float = Field(0.7, ge=0, description="sampling temperature of exploration")
+    max_tokens: Positive = Field(64, description="longest explored answer in tokens")
+    val_rows: Positive = Field(32, description="val rows that decide on stopping")
+
+
+class ArmSection(Section):
+    method: Method = Field("sft", description="how rows become loss")
+    weights: dict[str, float] | None = Field(None, description="this arm's own mix.weights")
+    tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")
+    learning_rate: float | None = Field(
+        None, gt=0, description="this arm's own train.learning_rate"
+    )
+    options: dict[str, Any] = Field(
+        {}, description="this arm's own options of train by dotted name: {nat.cuts: [0.4]}"
+    )
+    ask_unmarked: bool = Field(
+        False, description="evaluate it a second time without its marker (nat, inverse)"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _weights(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        return value if value is None else check_weights(value, "weights")
+
+    @model_validator(mode="after")
+    def _marked(self) -> ArmSection:
+        if self.ask_unmarked and self.method not in ("nat", "inverse"):
+            raise ValueError(
+                f"ask_unmarked: an arm of method {self.method} has no marker; write method: nat"
+            )
+        return self

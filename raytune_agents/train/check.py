@@ -1,0 +1,106 @@
+"""What is checked before the first step, on the driver, for any method: there is something to train
+on, no row is wholly masked or cut, and training prompts are those that the engine is asked."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.chat import IGNORE, Chat
+from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.records import Trajectory
+from raytune_agents.train.methods import METHODS
+
+PARITY_ROWS = 16  # rows whose prompt is compared token by token
+
+
+def room(chat: Chat) -> None:
+    """model.max_length must not be more than the model reads. Raises ConfigError."""
+    path = Path(chat.path) / "config.json"
+    limit = json.loads(path.read_text()).get("max_position_embeddings") if path.is_file() else None
+    if limit and chat.max_length > limit:
+        raise ConfigError(
+            f"model.max_length={chat.max_length} is longer than {chat.path} can read; write "
+            f"{limit} or less"
+        )
+
+
+def columns(made: Sequence[dict[str, Any]], refused: Sequence[str], limit: int) -> None:
+    """Something is trained, and no row is wholly masked or longer than `limit`. Raises
+    ConfigError."""
+    if not made:
+        reasons = ", ".join(f"{n} x {why}" for why, n in Counter(refused).most_common(3))
+        raise ConfigError(
+            f"no row to train on ({reasons or 'the mix is empty'}); check mix.weights, mix.tokens "
+            "and model.max_length"
+        )
+    for row in made:
+        size = next((len(row[k]) for k in ("input_ids", "prompt_ids") if k in row), 0)
+        weights = row.get("weights")
+        if row["trained_tokens"] < 1 or (weights is not None and not any(weights)):
+            raise ConfigError(
+                f"row {row['row_id']} ({row['pool']}) has no trained token; raise a loss weight of "
+                "train.sft above 0 that its answer has"
+            )
+        if size > limit:
+            raise ConfigError(f"row {row['row_id']} has {size} tokens, model.max_length={limit}")
+
+
+def prompt_ids(column: Mapping[str, Any], chat: Chat) -> list[int]:
+    """The tokens of a row of columns before its first trained one."""
+    if "prompt" in column:
+        return chat.ids(column["prompt"])
+    if "prompt_ids" in column:
+        return list(column["prompt_ids"])
+    labels = column["labels"]
+    return list(column["input_ids"][: next(i for i, x in enumerate(labels) if x != IGNORE)])
+
+
+def parity(
+    method: str,
+    rows: Mapping[str, Trajectory],
+    made: Sequence[dict[str, Any]],
+    chat: Chat,
+    section: TrainSection,
+    twins: Any,
+) -> None:
+    """The prompts of the first rows are, token by token, what the engine would be asked for them.
+    Raises ConfigError."""
+    first = {c["row_id"]: c for c in reversed(made)}
+    for row_id in list(first)[-PARITY_ROWS:]:
+        row = rows[row_id]
+        pair = (twins or {}).get(row_id)
+        if pair:
+            end = pair.shared
+        elif "prompt" in first[row_id]:
+            end = len(row.prompt)
+        else:
+            end = next(i for i, m in enumerate(row.messages) if m.trained)
+        shown = (pair.rejected if pair else row).messages[:end]
+        marker = METHODS[method].marker(row, section)
+        asked = chat.prompt_ids(replace(row, messages=shown), marker)
+        if asked != prompt_ids(first[row_id], chat):
+            raise ConfigError(
+                f"model.template={chat.template!r}: row {row_id} is trained on another prompt than "
+                "the engine is asked; write model.template=ours"
+            )
+
+
+def before(
+    method: str,
+    rows: Sequence[Trajectory],
+    made: Sequence[dict[str, Any]],
+    refused: Sequence[str],
+    chat: Chat,
+    section: TrainSection,
+    twins: Any,
+) -> None:
+    """All checks of an arm. Raises ConfigError naming what is wrong and what to write."""
+    room(chat)
+    METHODS[method].check(list(rows), section)
+    columns(made, refused, chat.max_length)
+    parity(method, {r.id: r for r in rows}, made, chat, section, twins)

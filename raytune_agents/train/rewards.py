@@ -1,0 +1,112 @@
+"""Rule rewards of answers for GRPO and RLOO: pure functions of the answer's text and its row.
+
+`toolrl`      correctness in [-3, 3], 6 S / Smax - 3 (ToolRL, arXiv 2504.13958, section 3.2)
+`format`      0 or 1: a call exactly where gold has one, in a form that can be read (ToolRL)
+`tooln1`      0 or 1: the same calls in any order, each argument's JSON equal (Tool-N1, 2505.00024)
+`irrelevance` 0 or 1 where no call is right: 1 = none was made; None elsewhere. To be reported: RL
+              for calls alone lowers it
+
+Two differences to the papers: `<think>` is asked for only where the config says so, and a gold
+value may be any of BFCL's allowed ones. Gold calls are matched one by one, as ToolRL's code does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from raytune_agents.calls import gold_of, parse
+from raytune_agents.negatives.grades import answer_grade
+from raytune_agents.records import ToolCall, Trajectory, canonical, from_row
+
+THINK = re.compile(r"\s*<think>(?:(?!</?think>).)+</think>\s*", re.DOTALL)
+Reward = Callable[[str, Trajectory, bool], float | None]
+
+
+def without_thought(text: str, think: bool) -> str | None:
+    """The answer after its thought; None where one is asked for and there is none, or a tag is
+    left over."""
+    found = THINK.match(text)
+    if think and not found:
+        return None
+    rest = text[found.end() :] if found else text
+    return None if "<think>" in rest or "</think>" in rest else rest
+
+
+def toolrl(text: str, row: Trajectory, think: bool = False) -> float:
+    """Correctness in [-3, 3]; where gold has no call 0: not calling is `format`'s to reward."""
+    if not gold_of(row):
+        return 0.0
+    return 6.0 * answer_grade(text, row) - 3.0
+
+
+def format_reward(text: str, row: Trajectory, think: bool = False) -> float:
+    """1 where the answer has readable calls and gold has calls, or words and no call where not."""
+    body = without_thought(text, think)
+    if not body:
+        return 0.0
+    parsed = parse(body)
+    if gold_of(row):
+        return float(bool(parsed.calls) and not parsed.error)
+    return float(parsed.dialect == "text" and bool(parsed.text))
+
+
+def _equal(call: ToolCall, name: str, allowed: dict[str, list[Any]]) -> bool:
+    """Whether a call is a gold call, values compared as JSON text: 1 is not 1.0."""
+    given = call.args
+    return call.name == name and all(
+        canonical(given[key]) in {canonical(v) for v in values} if key in given else "" in values
+        for key, values in allowed.items()
+    ) and not set(given) - set(allowed)  # fmt: skip
+
+
+def _matched(calls: list[ToolCall], gold: list[tuple[str, dict[str, list[Any]]]]) -> bool:
+    """Whether calls and gold pair up one to one, in any order."""
+    if not calls or not gold:
+        return not calls and not gold
+    return any(
+        _equal(calls[0], *pair) and _matched(calls[1:], gold[:i] + gold[i + 1 :])
+        for i, pair in enumerate(gold)
+    )
+
+
+def tooln1(text: str, row: Trajectory, think: bool = False) -> float:
+    """1 where the calls are gold's, in any order of calls and arguments; none and none is right."""
+    body = without_thought(text, think)
+    if body is None:
+        return 0.0
+    parsed = parse(body)
+    if row.gold:
+        gold = [pair for entry in gold_of(row) for pair in entry.items()]
+    else:
+        gold = [(c.name, {k: [v] for k, v in c.args.items()}) for c in row.target.tool_calls]
+    return float(not parsed.error and _matched(list(parsed.calls), gold))
+
+
+def irrelevance(text: str, row: Trajectory, think: bool = False) -> float | None:
+    """1 = no call where none is right; None where a call is due."""
+    return None if gold_of(row) else float(not parse(text).calls)
+
+
+REWARDS: dict[str, Reward] = {
+    "toolrl": toolrl,
+    "format": format_reward,
+    "tooln1": tooln1,
+    "irrelevance": irrelevance,
+}
+
+
+def functions(names: list[str], think: bool) -> list[Callable[..., list[float | None]]]:
+    """TRL's reward functions: (completions, row = JSON of a trajectory each) -> one value each."""
+
+    def made(name: str) -> Callable[..., list[float | None]]:
+        def reward(completions: list[str], row: list[str], **rest: Any) -> list[float | None]:
+            rows = [from_row(json.loads(r)) for r in row]
+            return [REWARDS[name](text, r, think) for text, r in zip(completions, rows)]
+
+        reward.__name__ = name
+        return reward
+
+    return [made(name) for name in names]
