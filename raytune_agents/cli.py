@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from raytune_agents.commands.compare import compare
+from raytune_agents.commands.status import status
 from raytune_agents.commands.trace import trace
 from raytune_agents.config import ConfigError, load
+from raytune_agents.runs import STEPS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,7 +33,6 @@ CONFIG = Annotated[
     str | None, typer.Argument(help="YAML file; without it every option has its default")
 ]
 OVERRIDES = Annotated[list[str] | None, typer.Argument(help="section.option=value ...")]
-STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
 HELP = {
     "read": "Sources -> trajectories, split by tool name.",
     "generate": "Synthetic positives, mined failures, edited negatives.",
@@ -175,6 +176,7 @@ for _name in STEPS:
     app.command(name=_name, help=HELP[_name])(_command)
 app.command()(compare)
 app.command()(trace)
+app.command()(status)
 
 
 @app.command()

@@ -25,6 +25,7 @@ from typing import Any
 from raytune_agents.config import Config
 from raytune_agents.records import Trajectory, content_hash, from_row, to_table
 
+STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
 CODE = (".py", ".yaml", ".jinja", ".html", ".css", ".js")
 MANIFEST, STARTED = "manifest.json", "started.json"
 PACKAGE = Path(__file__).parent

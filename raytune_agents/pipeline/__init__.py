@@ -139,9 +139,6 @@ def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str,
     }
 
 
-NAMES = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
-
-
 def plain(section: Any) -> Any:
     """A config section (or a list or dict of them) as JSON values."""
     if isinstance(section, list):

@@ -31,7 +31,7 @@ def pad(examples: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tens
 
 @torch.no_grad()
 def teacher_forced(
-    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 4096
+    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 1024
 ) -> dict[str, float]:
     """exact_match: share of rows whose every answer token is the argmax given the gold before it,
     in [0, 1] (equal to exact text match of greedy decoding); val_loss: mean NLL of answer tokens in

@@ -1,0 +1,42 @@
+"""`status` says where a run is from its files alone."""
+
+from __future__ import annotations
+
+import json
+
+from typer.testing import CliRunner
+
+from raytune_agents.cli import app
+from raytune_agents.commands.status import states
+
+
+def written(path, value) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+
+
+def run_folder(tmp_path):
+    run = tmp_path / "half"
+    rows = {"in": 9, "out": 6, "rejected": {"ungrounded": 2}, "failed": {"infra_failed": 1}}
+    written(run / "read" / "manifest.json", {"rows": rows, "seconds": 11.2})
+    written(run / "train" / "started.json", {"started": 1_000.0})
+    line = {"step": 3, "of": 17, "loss": 0.25, "tokens_per_s": 340.4}
+    half = '{"step": 4, "of"'  # being written
+    written(run / "train" / "sft" / "metrics.jsonl", json.dumps(line) + "\n" + half)
+    return run
+
+
+def test_states_of_a_run_that_is_under_way(tmp_path) -> None:
+    found = {name: row for name, *row in states(run_folder(tmp_path), 1_060.0)}
+    assert found["read"] == ["done", "11", "in 9 = out 6 + rejected or failed 3"]
+    state, seconds, text = found["train"]
+    assert (state, seconds) == ("started", "60")
+    assert "sft: step 3/17, loss 0.250, 340 tokens/s" in text
+    assert found["tune"] == ["waiting", "", ""]
+
+
+def test_the_command_prints_every_step_and_refuses_no_folder(tmp_path) -> None:
+    done = CliRunner().invoke(app, ["status", str(run_folder(tmp_path))])
+    assert done.exit_code == 0
+    assert all(step in done.stdout for step in ("read", "train", "report"))
+    assert CliRunner().invoke(app, ["status", str(tmp_path / "none")]).exit_code == 2
