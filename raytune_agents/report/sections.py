@@ -34,8 +34,12 @@ def tiles(run: Run, verdict: findings.Verdict) -> list[tuple[str, str, str]]:
         asked = {(a.get("split"), a.get("id")) for a in run.answers}
         arms = {a.get("arm") for a in run.answers}
         found.append(("test rows", number(len(asked)), f"answered by {len(arms)} arms"))
-    total = sum(finite(m.get("seconds")) or 0.0 for m in run.manifests.values())
-    return [*found, ("time", seconds(total), f"in {len(run.manifests)} steps")]
+    whole = [  # an arm's seconds are in its step's
+        m for name, m in run.manifests.items()
+        if "/" not in name or name.partition("/")[0] not in run.manifests
+    ]  # fmt: skip
+    total = sum(finite(m.get("seconds")) or 0.0 for m in whole)
+    return [*found, ("time", seconds(total), f"in {len(whole)} steps")]
 
 
 # --- data ---

@@ -143,6 +143,13 @@ def test_a_young_run_says_what_is_missing(tmp_path):
     assert "tune/trials.json" not in page.text  # no search was run, so none is missed
 
 
+def test_the_seconds_of_an_arm_are_those_of_its_step(tmp_path):
+    for step in ("train", "train/sft", "train/nat"):
+        dump(tmp_path / step / "manifest.json", manifest(step.replace("/", "-"), 10, 10))
+    text = Page(report.write(tmp_path)).text
+    assert "in 1 steps" in text
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(report.ReportError, match=r"no STEP/manifest.json.*runs/demo"):
         report.write(tmp_path)
