@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from raytune_agents.commands.arguments import (
+    CONFIG,
+    OVERRIDES,
+    console,
+    errors,
+    said_errors,
+    split_arguments,
+)
 from raytune_agents.commands.compare import compare
+from raytune_agents.commands.export import export
+from raytune_agents.commands.plan import plan
 from raytune_agents.commands.status import status
 from raytune_agents.commands.trace import trace
-from raytune_agents.config import ConfigError, load
+from raytune_agents.config import load
 from raytune_agents.runs import STEPS
 
 app = typer.Typer(
@@ -26,13 +36,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From a few good agent trajectories to a measurably better tool-calling model.",
 )
-console = Console(width=None if sys.stdout.isatty() else 150)
-errors = Console(stderr=True, soft_wrap=True)
-
-CONFIG = Annotated[
-    str | None, typer.Argument(help="YAML file; without it every option has its default")
-]
-OVERRIDES = Annotated[list[str] | None, typer.Argument(help="section.option=value ...")]
 HELP = {
     "read": "Sources -> trajectories, split by tool name.",
     "generate": "Synthetic positives, mined failures, edited negatives.",
@@ -52,16 +55,6 @@ SHOWN = {
 }
 
 
-def split_arguments(
-    config: str | None, overrides: list[str] | None
-) -> tuple[str | None, list[str]]:
-    """`CONFIG` may be left out: then the first word is an override."""
-    words = list(overrides or [])
-    if config is not None and "=" in config and not Path(config).exists():
-        return None, [config, *words]
-    return config, words
-
-
 def go(
     names: tuple[str, ...],
     config: str | None,
@@ -70,15 +63,12 @@ def go(
 ) -> None:
     """Load, run (`work` instead of the steps), print the table; a ConfigError prints as it is and
     exits with 2."""
-    try:
+    with said_errors():
         tree = load(*split_arguments(config, overrides))
         from raytune_agents.pipeline import run_steps
         from raytune_agents.progress import Display
 
         context = (work or run_steps)(tree, names, Display(console))
-    except (ConfigError, FileNotFoundError) as error:
-        errors.print(str(error), style="red", highlight=False, markup=False)
-        raise typer.Exit(2) from None
     summary(context.run.folder, names)
 
 
@@ -102,6 +92,8 @@ def summary(folder: Path, names: tuple[str, ...]) -> None:
                     f"failed {failed}",
                     highlight=False,
                 )
+    if names == ("label",):
+        console.print(funnel_table(read_json(folder / "label" / "manifest.json")["funnel"]))
     if (folder / "report.html").is_file() and "report" in names:
         console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
 
@@ -141,6 +133,22 @@ def arms_table(split: str, scores: dict, differences: dict) -> Table:
     return table
 
 
+def funnel_table(funnel: dict[str, dict[str, int]], limit: int = 30) -> Table:
+    """Rows in, rejected by reason, kept: a line a source, the `limit` largest; all in the last."""
+    table = Table(title="funnel", title_justify="left")
+    for head in ("source", "rows in", "rejected", "kept"):
+        table.add_column(head, justify="right" if head in ("rows in", "kept") else "left")
+    sources = sorted((s for s in funnel if s), key=lambda s: -funnel[s]["in"])
+    for source in [*sources[:limit], ""]:
+        if not source:
+            table.add_section()
+        counts = funnel[source]
+        reasons = ", ".join(f"{n} {r}" for r, n in counts.items() if r not in ("in", "kept"))
+        name = source or f"all {len(sources)} sources"
+        table.add_row(Text(name), str(counts["in"]), Text(reasons or "-"), str(counts["kept"]))
+    return table
+
+
 @app.command()
 def run(config: CONFIG = None, overrides: OVERRIDES = None) -> None:
     """The whole loop: read, generate, label, mix, train, evaluate, tune, report."""
@@ -171,25 +179,35 @@ def evaluate(
             go(("evaluate",), config, overrides, work)
 
 
+def read(
+    config: CONFIG = None,
+    overrides: OVERRIDES = None,
+    explain: Annotated[str | None, typer.Option(help="show how a source is read; no run")] = None,
+) -> None:
+    """Sources -> trajectories, split by tool name."""
+    if explain is None:
+        return go(("read",), config, overrides)
+    from raytune_agents import readers
+
+    with said_errors():
+        console.print(readers.explain(explain))
+
+
+_COMMANDS = {"read": read, "evaluate": evaluate}
 for _name in STEPS:
-    _command = evaluate if _name == "evaluate" else _step_command(_name)
-    app.command(name=_name, help=HELP[_name])(_command)
-app.command()(compare)
-app.command()(trace)
-app.command()(status)
+    app.command(name=_name, help=HELP[_name])(_COMMANDS.get(_name) or _step_command(_name))
+for _command in (compare, trace, status, export, plan):
+    app.command()(_command)
 
 
 @app.command()
 def model(config: CONFIG = None, overrides: OVERRIDES = None) -> None:
     """Prepare the model: download it, or convert the embedded one into the cache."""
-    try:
+    with said_errors():
         tree = load(*split_arguments(config, overrides))
         from raytune_agents import models
 
         console.print(f"model: {models.resolve(tree.model)}", highlight=False, soft_wrap=True)
-    except ConfigError as error:
-        errors.print(str(error), style="red", highlight=False, markup=False)
-        raise typer.Exit(2) from None
 
 
 def main() -> None:

@@ -7,11 +7,14 @@ name:
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from raytune_agents.config import ConfigError
+
+Arrange = Callable[[list[str], int], list[str]]  # ids and rows wanted -> the ids, best first
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,14 @@ def choose(
     tokens: int,
     max_epochs: float,
     seed: int,
+    arrange: Arrange | None = None,
 ) -> Chosen:
     """Choose from rows (id, pool, trained tokens) until each key has its share of `tokens`.
 
-    Every key's rows are shuffled by the seed and taken in that order, again from the start when
-    they run out, at most `max_epochs` times; what is missing then is in `short`. The last row may
-    overshoot by less than its own length. Raises ConfigError for a weight without rows."""
+    Every key's rows are shuffled by the seed and taken in that order (with `arrange`: in the order
+    it gives), again from the start when they run out, at most `max_epochs` times; what is missing
+    then is in `short`. The last row may overshoot by less than its own length. Raises ConfigError
+    for a weight without rows."""
     shares = normalise(weights)
     pools: dict[str, list[tuple[str, int]]] = {k: [] for k in shares}
     for row_id, pool, count in rows:
@@ -83,9 +88,14 @@ def choose(
             )
         rng = random.Random(f"{seed}/{key}")
         taken, limit = 0, min(want, int(max_epochs * have))
+        order = sorted(pools[key])
+        if arrange and limit:
+            counts, wanted = dict(order), math.ceil(limit * len(order) / have)
+            order = [(i, counts[i]) for i in arrange(list(counts), wanted)]
         while taken < limit:
-            order = sorted(pools[key])
-            rng.shuffle(order)
+            if not arrange:
+                order.sort()
+                rng.shuffle(order)
             for row_id, count in order:
                 if taken >= limit:
                     break

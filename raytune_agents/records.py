@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -157,12 +157,19 @@ class Trajectory:
 
 
 def row_id(row: Trajectory) -> str:
-    """Content hash of what makes the row what it is; labels, split and run facts do not count."""
-    messages = [asdict(m) for m in row.messages]
-    tools = [asdict(t) for t in row.tools]
-    return content_hash(
-        [SCHEMA_VERSION, row.source, row.source_id, row.pool, row.fault, row.gold, messages, tools]
-    )
+    """Content hash of what makes the row what it is; labels, split and run facts do not count.
+
+    Raises UnicodeEncodeError on a lone surrogate, which no file can hold.
+    """
+    messages = [
+        [m.role, m.content, m.thought, m.name, m.tool_call_id, m.loss]
+        + [[c.name, c.arguments, c.id] for c in m.tool_calls]
+        for m in row.messages
+    ]
+    tools = [[t.name, t.description, t.parameters] for t in row.tools]
+    what = [row.source, row.source_id, row.pool, row.fault, row.gold]
+    raw = json.dumps([SCHEMA_VERSION, *what, messages, tools], ensure_ascii=False)
+    return hashlib.sha256(raw.encode()).hexdigest()[:16]
 
 
 def finish(row: Trajectory) -> Trajectory:
@@ -174,7 +181,11 @@ def finish(row: Trajectory) -> Trajectory:
             raise RecordError(f"unknown role {message.role!r}")
     if row.outcome is not None and not 0.0 <= row.outcome <= 1.0:
         raise RecordError("outcome outside [0, 1]")
-    return replace(row, id=row_id(row))
+    try:
+        row.outcome_word.encode()
+        return replace(row, id=row_id(row))
+    except UnicodeEncodeError:
+        raise RecordError("a lone surrogate is not text") from None
 
 
 def derive(parent: Trajectory, *others: Trajectory, **changes: Any) -> Trajectory:
@@ -187,32 +198,42 @@ def derive(parent: Trajectory, *others: Trajectory, **changes: Any) -> Trajector
 
 # --- rows <-> objects: nested parts are JSON text, as Arrow cannot unify variant structs ---
 
-JSON_FIELDS = ("messages", "tools", "parents", "meta")
+COLUMNS = tuple(f.name for f in fields(Trajectory))
 
 
-def _lean(item: Any) -> dict[str, Any]:
-    """Dataclass -> dict without the fields that hold their default."""
-    out = {}
-    for f in fields(item):
-        value = getattr(item, f.name)
-        if value != f.default:
-            out[f.name] = [_lean(v) for v in value] if f.name == "tool_calls" else value
+def _lean(message: Message) -> dict[str, Any]:
+    """A message as a dict without the fields that hold their default."""
+    out: dict[str, Any] = {"role": message.role}
+    for name in ("content", "thought", "name", "tool_call_id"):
+        if value := getattr(message, name):
+            out[name] = value
+    if message.tool_calls:
+        out["tool_calls"] = [
+            {"name": c.name, "arguments": c.arguments} | ({"id": c.id} if c.id else {})
+            for c in message.tool_calls
+        ]
+    if message.loss is not None:
+        out["loss"] = message.loss
     return out
 
 
 def to_row(row: Trajectory) -> dict[str, Any]:
     """The flat dict that Parquet and Ray Data hold: scalars, and JSON text for nested parts."""
-    out = {f.name: getattr(row, f.name) for f in fields(row)}
+    out = {name: getattr(row, name) for name in COLUMNS}
+    tools = [
+        {"name": t.name, "description": t.description, "parameters": t.parameters}
+        for t in row.tools
+    ]
     out["messages"] = json.dumps([_lean(m) for m in row.messages], ensure_ascii=False)
-    out["tools"] = json.dumps([_lean(t) for t in row.tools], ensure_ascii=False)
+    out["tools"] = json.dumps(tools, ensure_ascii=False)
     out["parents"] = json.dumps(list(row.parents))
-    out["meta"] = json.dumps(row.meta, ensure_ascii=False, default=str)
+    out["meta"] = json.dumps(row.meta, default=str)  # as ASCII: a surrogate is no harm there
     return out
 
 
 def from_row(row: dict[str, Any]) -> Trajectory:
     """The inverse of `to_row`. Unknown columns are ignored."""
-    known = {f.name: row[f.name] for f in fields(Trajectory) if f.name in row}
+    known = {name: row[name] for name in COLUMNS if name in row}
     messages = []
     for m in json.loads(known.get("messages") or "[]"):
         calls = tuple(ToolCall(**c) for c in m.pop("tool_calls", ()))
@@ -238,4 +259,6 @@ def to_table(rows: Iterable[Trajectory]):
     """A pyarrow Table of trajectories in `arrow_schema()`."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist([to_row(r) for r in rows], schema=arrow_schema())
+    flat, schema = [to_row(r) for r in rows], arrow_schema()
+    columns = [pa.array([r[f.name] for r in flat], f.type) for f in schema]
+    return pa.Table.from_arrays(columns, schema=schema)

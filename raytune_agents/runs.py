@@ -75,6 +75,35 @@ def write_rows(path: Path, rows: Iterable[Trajectory]) -> None:
     write_table(path, to_table(rows))
 
 
+FILE_ROWS, FILE_BYTES = 20_000, 1 << 26  # one Parquet file of rows
+
+
+class RowFiles:
+    """Tables, in order -> STEM-00000.parquet, STEM-00001.parquet ... of at most about FILE_ROWS
+    rows or FILE_BYTES, so that neither writer nor reader holds more at once."""
+
+    def __init__(self, folder: Path, stem: str = "rows"):
+        self.folder, self.stem = folder, stem
+        self.rows = self.bytes = self.files = 0
+        self._parts: list[Any] = []
+
+    def add(self, table: Any) -> None:
+        self._parts.append(table)
+        self.rows, self.bytes = self.rows + len(table), self.bytes + table.nbytes
+        held = sum(map(len, self._parts)), sum(t.nbytes for t in self._parts)
+        if held[0] >= FILE_ROWS or held[1] >= FILE_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """Write what is held."""
+        import pyarrow as pa
+
+        if self._parts:
+            path = self.folder / f"{self.stem}-{self.files:05d}.parquet"
+            write_table(path, pa.concat_tables(self._parts))
+            self._parts, self.files = [], self.files + 1
+
+
 def read_rows(folder: Path) -> list[Trajectory]:
     """All trajectories of the Parquet files directly in `folder`, in file order."""
     import pyarrow.parquet as pq
@@ -187,6 +216,11 @@ class Step:
     @property
     def key(self) -> str:
         return content_hash([self.name, self.section, self.inputs, self.seed, code_revision()])
+
+    @property
+    def config_hash(self) -> str:
+        """Hash of the part of the config that decides the output; rows carry it."""
+        return content_hash(self.section)
 
     @property
     def manifest(self) -> dict[str, Any] | None:

@@ -119,9 +119,19 @@ class LabelSection(Section):
         0.5, description="positives whose known outcome is lower are rejected"
     )
     languages: list[str] = Field([], description="two-letter languages of requests; empty = any")
+    difficulty: bool = Field(
+        False, description="quality counts the model's own NLL of the answer (a forward pass a row)"
+    )
+    contradictions: bool = Field(True, description="label rows of one question with other calls")
     duplicates: Literal["exact", "minhash", "off"] = Field("exact", description="duplicate search")
     minhash_threshold: Share = Field(0.8, description="Jaccard similarity of near duplicates")
-    decontaminate: bool = Field(True, description="label training rows that leak val or test rows")
+    decontaminate: bool = Field(
+        True, description="label training rows that show a val, test or evaluation-set row"
+    )
+    evaluation_sets: list[SourceSection] = Field(
+        [SourceSection(path="bfcl")],
+        description="sets that no training row may show; what is read as a source is left out",
+    )
     leak_mismatches: int = Field(
         2, ge=0, le=4, description="words that may differ in a leaked run of ten"
     )
@@ -135,6 +145,9 @@ class MixSection(Section):
     )
     tokens: Positive = Field(12_000, description="trained (answer) tokens in all")
     max_epochs: float = Field(4.0, gt=0, description="a pool is repeated at most this often")
+    select: Literal["random", "stratified", "k_center", "facility"] = Field(
+        "random", description="which rows of a pool an arm takes first: any, or those that differ"
+    )
 
     @field_validator("weights")
     @classmethod

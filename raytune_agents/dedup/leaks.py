@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,13 +25,12 @@ from typing import Any
 import numpy as np
 
 from raytune_agents.config import LabelSection
-from raytune_agents.dedup.minhash import BAND_ROWS, similarity, sketches
+from raytune_agents.dedup.minhash import SketchIndex, sketches
 from raytune_agents.dedup.text import plain, question
-from raytune_agents.filters.grounding import leaves, words
+from raytune_agents.dedup.windows import WindowIndex
+from raytune_agents.filters.grounding import leaves
 from raytune_agents.records import ToolSpec, Trajectory, content_hash
 
-WINDOW = 10  # words
-DIRTY = 0.8  # share of the evaluation question's words
 MIN_VALUES, MIN_VALUE_CHARS = 2, 16
 MIN_DESCRIPTION = 40
 
@@ -116,44 +114,12 @@ def answer_key(row: Trajectory) -> str:
     return content_hash(sorted(shown, key=str)) if enough else ""
 
 
-def fuzzy_share(
-    asked: np.ndarray, said: np.ndarray, shifts: Sequence[int], mismatches: int
-) -> float:
-    """Share of `asked` (word ids) in windows that agree with `said` moved by one of `shifts`.
-
-    A window is WINDOW words of which at most `mismatches` differ; several shifts, because a word
-    put in or left out moves the rest. 0 where the shifts cannot cover more than DIRTY.
-    """
-    spans = [(max(0, -s), min(len(asked), len(said) - s), s) for s in shifts]
-    spans = [(low, high, s) for low, high, s in spans if high - low >= WINDOW]
-    if sum(high - low for low, high, _ in spans) <= DIRTY * len(asked):
-        return 0.0
-    equal = [asked[low:high] == said[low + s : high + s] for low, high, s in spans]
-    # c covered words, at least WINDOW, hold at most mismatches * ceil(c / WINDOW) wrong ones
-    if sum(map(np.count_nonzero, equal)) < DIRTY * len(asked) * (1 - 0.19 * mismatches):
-        return 0.0
-    edges = np.zeros(len(asked) + 1, np.int64)  # +1 where a good window starts, -1 behind its end
-    for (low, _, _), matches in zip(spans, equal):
-        same = np.concatenate([[0], np.cumsum(matches)])
-        good = low + np.flatnonzero(same[WINDOW:] - same[:-WINDOW] >= WINDOW - mismatches)
-        np.add.at(edges, good, 1)
-        np.add.at(edges, good + WINDOW, -1)
-    return float(np.count_nonzero(np.cumsum(edges[:-1])) / len(asked))
-
-
 class LeakIndex:
-    """Evaluation rows, ready to be looked up; small enough to be sent to every worker."""
+    """Evaluation rows, ready to be looked up; arrays for the most part, so workers share it."""
 
     def __init__(self, rows: Iterable[Trajectory], section: LabelSection):
-        self.threshold, self.mismatches = section.minhash_threshold, section.leak_mismatches
-        # the longest run of equal words that every good window must have (pigeonhole)
-        self.seed_words = -(-(WINDOW - self.mismatches) // (self.mismatches + 1))
-        # and how many such runs it has at least
-        self.seeds = max(1, WINDOW - self.seed_words * (self.mismatches + 1) + 1)
+        self.threshold = section.minhash_threshold
         self.names: list[tuple[str, str]] = []
-        self.words: dict[str, int] = {}
-        self.asked: list[np.ndarray] = []
-        self.runs: dict[tuple, list[tuple[int, int]]] = defaultdict(list)
         self.keys: dict[tuple[str, str], int] = {}
         questions: dict[str, int] = {}
         for row in rows:
@@ -161,12 +127,11 @@ class LeakIndex:
             self.names.append((row.id, row.split or row.source))
             self._add_keys(row, number)
             text = question(row)
-            if text and questions.setdefault(text, number) == number:
-                self._add_words(text, number)
+            if text:
+                questions.setdefault(text, number)
         self.numbers = np.array(list(questions.values()), np.int64)
-        self.sketch = sketches(list(questions))
-        self.bands = [self._band(b, self.sketch) for b in self._starts()]
-        self.tables = [dict(zip(band, range(len(band)))) for band in self.bands]
+        self.windows = WindowIndex(list(questions), section.leak_mismatches)
+        self.sketches = SketchIndex(sketches(list(questions)))
 
     def _add_keys(self, row: Trajectory, number: int) -> None:
         self.keys.setdefault(("query", compact(question(row))), number)
@@ -177,33 +142,27 @@ class LeakIndex:
                 for key in masked(tool) if tool.name in called else ():
                     self.keys.setdefault(("tool", key), number)
 
-    def _add_words(self, text: str, number: int) -> None:
-        ids = np.array([self.words.setdefault(w, len(self.words)) for w in words(text)], np.int64)
-        if len(ids) >= WINDOW:
-            for at, run in enumerate(zip(*(ids.tolist()[i:] for i in range(self.seed_words)))):
-                self.runs[run].append((number, at))
-        self.asked.extend([np.empty(0, np.int64)] * (number - len(self.asked)))
-        self.asked.append(ids)
+    def find(
+        self, rows: Sequence[Trajectory], sketch: np.ndarray | None = None
+    ) -> list[Leak | None]:
+        """For each row its first sign of a leak, or None; rejected rows are not looked at.
 
-    def _starts(self) -> range:
-        return range(0, self.sketch.shape[1] - BAND_ROWS + 1, BAND_ROWS)
-
-    @staticmethod
-    def _band(start: int, sketch: np.ndarray) -> list[bytes]:
-        block = np.ascontiguousarray(sketch[:, start : start + BAND_ROWS])
-        return block.view(f"S{BAND_ROWS}")[:, 0].tolist() if len(block) else []
-
-    def find(self, rows: Sequence[Trajectory]) -> list[Leak | None]:
-        """For each row its first sign of a leak, or None; rejected rows are not looked at."""
+        `sketch` uint8 [rows, count]: the sketches of the rows' questions where they are known.
+        """
         asked = [question(r) for r in rows]
         found = [None if r.reject_reason else self._by_key(r, q) for r, q in zip(rows, asked)]
-        open_rows = [i for i, r in enumerate(rows) if not found[i] and not r.reject_reason]
-        near = self._by_sketch([asked[i] for i in open_rows])
-        for i, hit in zip(open_rows, near):
-            fuzzy = self._by_words(asked[i])
-            number, share = fuzzy or hit or (None, 0.0)
-            if number is not None:
-                found[i] = self._leak(rows[i], number, "ngram" if fuzzy else "minhash", share)
+        left = [i for i, r in enumerate(rows) if asked[i] and not found[i] and not r.reject_reason]
+        said = [asked[i] for i in left]
+        fuzzy = self.windows.best(said)
+        near = self.sketches.best(
+            sketches(said) if sketch is None else sketch[left], self.threshold
+        )
+        for i, a, b in zip(left, fuzzy, near):
+            if a or b:
+                number, share = a or b
+                found[i] = self._leak(
+                    rows[i], int(self.numbers[number]), "ngram" if a else "minhash", share
+                )
         return found
 
     def _leak(self, row: Trajectory, number: int, how: str, share: float = 1.0) -> Leak:
@@ -217,38 +176,3 @@ class LeakIndex:
             if key and (how, key) in self.keys:
                 return self._leak(row, self.keys[how, key], how)
         return None
-
-    def _by_words(self, asked: str) -> tuple[int, float] | None:
-        """(evaluation row, share) of the best aligned one above DIRTY, or None."""
-        ids = np.array([self.words.get(w, -1) for w in words(asked)], np.int64)
-        if len(ids) < WINDOW:
-            return None
-        seeds: Counter[tuple[int, int]] = Counter()
-        for at, run in enumerate(zip(*(ids.tolist()[i:] for i in range(self.seed_words)))):
-            seeds.update((number, at - begin) for number, begin in self.runs.get(run, ()))
-        shifts: dict[int, list[int]] = defaultdict(list)
-        for (number, shift), count in seeds.items():
-            if count >= self.seeds:
-                shifts[number].append(shift)
-        best = (-1, DIRTY)
-        for number, found in shifts.items():
-            share = fuzzy_share(self.asked[number], ids, found, self.mismatches)
-            best = max(best, (number, share), key=lambda x: x[1])
-        return best if best[0] >= 0 else None
-
-    def _by_sketch(self, asked: Sequence[str]) -> list[tuple[int, float] | None]:
-        """For each question the most similar evaluation question at the threshold, or None."""
-        sketch = sketches(asked)
-        near: list[set[int]] = [set() for _ in asked]
-        for start, table in zip(self._starts(), self.tables):
-            for i, band in enumerate(self._band(start, sketch)):
-                if band in table:
-                    near[i].add(table[band])
-        found: list[tuple[int, float] | None] = []
-        for i, others in enumerate(near):
-            at = np.array(sorted(others), np.int64)
-            scores = similarity(sketch[i], self.sketch[at]) if len(at) else np.zeros(1)
-            best = int(scores.argmax())
-            good = len(at) > 0 and asked[i] and scores[best] >= self.threshold
-            found.append((int(self.numbers[at[best]]), float(scores[best])) if good else None)
-        return found

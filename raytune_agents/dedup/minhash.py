@@ -8,7 +8,7 @@ to estimate similarity. `jaccard` is the exact similarity that the sketches esti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -27,7 +27,7 @@ def permutations(count: int = PERMUTATIONS) -> tuple[np.ndarray, np.ndarray]:
     return a.astype(np.uint32), b.astype(np.uint32)
 
 
-def _mix64(x: np.ndarray) -> np.ndarray:
+def mix64(x: np.ndarray) -> np.ndarray:
     """MurmurHash3's 64-bit finaliser: a bijection with full avalanche."""
     x = (x ^ (x >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
     x = (x ^ (x >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
@@ -52,7 +52,7 @@ def shingles(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     inside = np.ones(len(packed), bool)  # windows that reach into the next text are left out
     for i in range(1, SHINGLE):
         inside[ends[:-1] - i] = False
-    hashes = (_mix64(packed[inside]) >> np.uint64(32)).astype(np.uint32)
+    hashes = (mix64(packed[inside]) >> np.uint64(32)).astype(np.uint32)
     counts = sizes - SHINGLE + 1
     return hashes, np.concatenate([[0], np.cumsum(counts)[:-1]])
 
@@ -102,15 +102,47 @@ def jaccard(a: str, b: str) -> float:
     return len(x & y) / len(x | y)
 
 
+def bands(sketch: np.ndarray) -> Iterator[np.ndarray]:
+    """Each band of the sketches as one number, uint64 [rows]."""
+    for start in range(0, sketch.shape[1] - BAND_ROWS + 1, BAND_ROWS):
+        band = np.zeros(len(sketch), np.uint64)
+        for i in range(BAND_ROWS):
+            band |= sketch[:, start + i].astype(np.uint64) << np.uint64(8 * i)
+        yield band
+
+
+class SketchIndex:
+    """Sketches, uint8 [rows, count], found by their bands; one row stands for each bucket."""
+
+    def __init__(self, sketch: np.ndarray):
+        self.sketch = sketch
+        self.bands = [np.unique(band, return_index=True) for band in bands(sketch)]
+
+    def best(self, sketch: np.ndarray, threshold: float) -> list[tuple[int, float] | None]:
+        """For each row (indexed row, similarity) of the most similar at `threshold`, or None."""
+        near: dict[int, set[int]] = {}
+        for band, (known, first) in zip(bands(sketch), self.bands):
+            if not len(known):
+                break
+            at = np.minimum(np.searchsorted(known, band), len(known) - 1)
+            for i in np.flatnonzero(known[at] == band):
+                near.setdefault(int(i), set()).add(int(first[at[i]]))
+        found: list[tuple[int, float] | None] = [None] * len(sketch)
+        for i, others in near.items():
+            rows = np.array(sorted(others))
+            scores = similarity(sketch[i], self.sketch[rows])
+            top = int(scores.argmax())
+            if scores[top] >= threshold:
+                found[i] = (int(rows[top]), float(scores[top]))
+        return found
+
+
 def _candidates(keys: np.ndarray, sketch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (row, first row of its bucket) over all bands; a bucket holds one key's rows only."""
     left, right = [], []
-    salted = _mix64(keys)
-    for start in range(0, sketch.shape[1] - BAND_ROWS + 1, BAND_ROWS):
-        band = np.zeros(len(keys), np.uint64)
-        for i in range(BAND_ROWS):
-            band |= sketch[:, start + i].astype(np.uint64) << np.uint64(8 * i)
-        bucket = _mix64(band ^ salted)
+    salted = mix64(keys)
+    for band in bands(sketch):
+        bucket = mix64(band ^ salted)
         order = np.argsort(bucket, kind="stable")
         ordered = bucket[order]
         head = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))

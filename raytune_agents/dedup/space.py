@@ -13,6 +13,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from raytune_agents.records import Trajectory
+
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1; a zero row stays zero."""
@@ -107,6 +109,32 @@ def k_center(vectors: np.ndarray, count: int, seed: int = 17) -> list[int]:
         far = np.minimum(far, np.linalg.norm(vectors - vectors[at], axis=1))
         far[chosen] = -1.0  # equal points are taken last, and none twice
     return chosen
+
+
+def stratum(row: Trajectory) -> tuple[str, str, int]:
+    """First called tool, fault, number of turns."""
+    return row.calls[0].name if row.calls else "", row.fault, len(row.messages)
+
+
+def arranged(rows: Sequence[Trajectory], how: str, count: int, seed: int) -> list[int]:
+    """All row indices, those first that a diverse choice of `count` takes, then the others.
+
+    `how`: stratified (by `stratum`), k_center or facility (on `embed` of requests and calls; time
+    and memory grow with rows * count and with rows).
+    """
+    count = min(count, len(rows))
+    if how == "stratified" or len(rows) < 3:
+        chosen = stratified([stratum(r) for r in rows], count, seed)
+    else:
+        texts = [" ".join([r.query, *(c.name + c.arguments for c in r.calls)]) for r in rows]
+        vectors = embed(texts, seed=seed)
+        chosen = (
+            facility_location(vectors, count)
+            if how == "facility"
+            else k_center(vectors, count, seed)
+        )
+    taken = set(chosen)
+    return [*chosen, *(i for i in range(len(rows)) if i not in taken)]
 
 
 def stratified(keys: Sequence[Hashable], count: int, seed: int = 17) -> list[int]:

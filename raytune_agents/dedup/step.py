@@ -1,188 +1,216 @@
-"""Duplicates and leaks on Ray Datasets: row -> fingerprint -> group by answer -> clusters.
+"""Duplicates and contradictions of any number of rows: fingerprint -> group by answer or question.
 
-No step needs all rows in one place. Each row becomes a fingerprint of about 300 bytes (keys, rank,
-sketch); a hash shuffle brings the fingerprints of equal answers together; the clusters of each
-partition are found there. Only (duplicate, survivor) pairs come back, and go out to the workers
-that label the rows. Rows without any call form one group, which one worker must hold: 300 bytes
-a row.
+No step needs all rows in one place. The worker that labels a row also makes its fingerprint (keys,
+rank, sketch: about 330 bytes). Fingerprints lie in Parquet files; a hash shuffle on Ray Data brings
+those of equal answers together, and the clusters of each partition are found there. Only (row,
+survivor) pairs come back. Where all fingerprints fit in LOCAL_BYTES the same functions run on them
+in one piece: a shuffle of a few thousand rows would take longer than everything else.
 
-The dataset is executed twice, so it should be one that reads files. A row is recognised by the
-column `row_hash` where there is one (`ray.data.read_parquet(..., include_row_hash=True)`), else by
-its id; then two rows of one id cannot be told apart, and both stay.
+Rows without any call form one group, which one worker must hold: 330 bytes a row.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from raytune_agents.config import LabelSection
-from raytune_agents.dedup.leaks import LeakIndex
-from raytune_agents.dedup.minhash import PERMUTATIONS, clusters, sketches
-from raytune_agents.dedup.text import exact_key, group_key, key_bits, near_text
-from raytune_agents.filters.shape import family
-from raytune_agents.records import Trajectory, from_row
+from raytune_agents.dedup.minhash import PERMUTATIONS, clusters
+from raytune_agents.dedup.text import calls_key, exact_key, group_key, key_bits, question_key
+from raytune_agents.filters.shape import family, held_out
+from raytune_agents.records import Trajectory
 
-if TYPE_CHECKING:
-    import ray
-    import ray.data
-
-HANDLE, BATCH = "row_hash", 2048
-FINGERPRINT = pa.schema([
-    ("part", pa.int32()), ("group", pa.uint64()), ("exact", pa.uint64()),
-    ("handle", pa.uint64()), ("id", pa.uint64()), ("rank", pa.float64()), ("sketch", pa.binary()),
+LOCAL_BYTES = 1 << 26
+# row_id: its first 64 bits; rank: the smallest survives; group: rows of one answer; exact: equal
+# rows; asked: rows of one question, 0 = takes no part; said: the answer as a multiset of calls
+PRINTS = pa.schema([
+    ("handle", pa.uint64()), ("row_id", pa.uint64()), ("rank", pa.float64()),
+    ("group", pa.uint64()), ("exact", pa.uint64()), ("sketch", pa.binary()),
+    ("asked", pa.uint64()), ("said", pa.uint64()),
 ])  # fmt: skip
-PAIRS = pa.schema([("handle", pa.uint64()), ("survivor", pa.uint64()), ("exact", pa.bool_())])
+DUPLICATES = ("handle", "row_id", "rank", "group", "exact", "sketch")
+CONTRADICTIONS = ("handle", "row_id", "rank", "asked", "said")
+# survivor: the first 64 bits of its id; word: what the row is called
+PAIRS = pa.schema([("handle", pa.uint64()), ("survivor", pa.uint64()), ("word", pa.string())])
 
 
-def handles(batch: pa.Table) -> np.ndarray:
-    """What each row is recognised by, uint64: `row_hash`, else the first 64 bits of the id."""
-    if HANDLE in batch.column_names:
-        return batch[HANDLE].to_numpy()
-    return np.array([key_bits(i or "0") for i in batch["id"].to_pylist()], np.uint64)
-
-
-def _rank(row: Trajectory) -> float:
+def rank(row: Trajectory) -> float:
     """Smaller is better: quality first, then pool positive."""
     return -2.0 * round(row.quality or 0.0, 6) - 1e-7 * (family(row) == "positive")
 
 
-def fingerprints(batch: pa.Table, section: LabelSection) -> pa.Table:
-    """FINGERPRINT rows of the accepted rows of a batch of trajectories."""
-    handle = handles(batch)
-    kept = np.flatnonzero([not r for r in batch["reject_reason"].to_pylist()])
-    rows = [from_row(flat) for flat in batch.take(kept).to_pylist()]
+def fingerprints(
+    rows: Sequence[Trajectory], handles: np.ndarray, sketch: np.ndarray, section: LabelSection
+) -> pa.Table:
+    """PRINTS of accepted rows; `sketch` uint8 [rows, count] are those of `text.near_text`.
+
+    `handles` uint64 [rows] is what a row is recognised by. Negatives, held-out rows and rows
+    without a call contradict nobody.
+    """
     exact = np.array([key_bits(exact_key(r)) for r in rows], np.uint64)
     answer = np.array([key_bits(group_key(r)) for r in rows], np.uint64)
     near = section.duplicates == "minhash"
-    group = answer if near else exact ^ answer  # the answer's key holds the split
-    sketch = sketches([near_text(r) for r in rows]) if near else np.empty((len(rows), 0), np.uint8)
+    asks = [bool(r.calls) and family(r) != "negative" and not held_out(r) for r in rows]
     columns = {
-        "part": (group % np.uint64(section.partitions)).astype(np.int32),
-        "group": group,
+        "handle": handles.astype(np.uint64),
+        "row_id": np.array([key_bits(r.id) for r in rows], np.uint64),
+        "rank": np.array([rank(r) for r in rows], np.float64),
+        "group": answer if near else exact ^ answer,  # the answer's key holds the split
         "exact": exact,
-        "handle": handle[kept].astype(np.uint64),
-        "id": np.array([key_bits(r.id) for r in rows], np.uint64),
-        "rank": np.array([_rank(r) for r in rows]),
-        "sketch": pa.array([s.tobytes() for s in sketch], pa.binary()),
-    }
-    return pa.table(columns, schema=FINGERPRINT)
+        "sketch": pa.array([s.tobytes() if near else b"" for s in sketch], pa.binary()),
+        "asked": np.array([key_bits(question_key(r)) if a else 0 for r, a in zip(rows, asks)],
+                          np.uint64),
+        "said": np.array([key_bits(calls_key(r)) if a else 0 for r, a in zip(rows, asks)],
+                         np.uint64),
+    }  # fmt: skip
+    return pa.table(columns, schema=PRINTS)
 
 
-def pairs_of(partition: pa.Table, section: LabelSection) -> pa.Table:
-    """PAIRS of one partition: its duplicates, each with the id of its survivor."""
-    group, exact = partition["group"].to_numpy(), partition["exact"].to_numpy()
-    handle, ids = partition["handle"].to_numpy(), partition["id"].to_numpy()
-    rank = np.empty(len(ids), np.int64)
-    rank[np.lexsort((handle, ids, partition["rank"].to_numpy()))] = np.arange(len(ids))
+def _order(prints: pa.Table) -> np.ndarray:
+    """The place of every row by rank, then id, then handle. int64 [rows]."""
+    ids, handle = prints["row_id"].to_numpy(), prints["handle"].to_numpy()
+    place = np.empty(len(ids), np.int64)
+    place[np.lexsort((handle, ids, prints["rank"].to_numpy()))] = np.arange(len(ids))
+    return place
+
+
+def duplicates_of(prints: pa.Table, section: LabelSection) -> pa.Table:
+    """PAIRS of one partition by `group`: its duplicates, each with its survivor."""
+    group, exact = prints["group"].to_numpy(), prints["exact"].to_numpy()
+    handle, ids, place = prints["handle"].to_numpy(), prints["row_id"].to_numpy(), _order(prints)
     if section.duplicates == "minhash":
-        packed = partition["sketch"].combine_chunks()
-        raw = b"".join(packed.to_pylist())
+        raw = b"".join(prints["sketch"].to_pylist())
         sketch = np.frombuffer(raw, np.uint8).reshape(len(ids), PERMUTATIONS)
-        owner = clusters(group, sketch, rank, section.minhash_threshold)
+        owner = clusters(group, sketch, place, section.minhash_threshold)
     else:
-        order = np.lexsort((rank, group))
+        order = np.lexsort((place, group))
         head = np.flatnonzero(np.append(True, group[order][1:] != group[order][:-1]))
         owner = np.empty(len(ids), np.int64)
         owner[order] = np.repeat(order[head], np.diff(np.append(head, len(order))))
-    moved = np.flatnonzero((owner != np.arange(len(ids))) & (handle != handle[owner]))
+    moved = np.flatnonzero(owner != np.arange(len(ids)))
+    same = exact[moved] == exact[owner[moved]]
     columns = {
         "handle": handle[moved],
         "survivor": ids[owner[moved]],
-        "exact": exact[moved] == exact[owner[moved]],
+        "word": pa.array(["duplicate_of" if s else "near_duplicate_of" for s in same], pa.string()),
     }
     return pa.table(columns, schema=PAIRS)
 
 
-def find_duplicates(ds: ray.data.Dataset, section: LabelSection) -> pa.Table:
-    """PAIRS of the whole dataset, sorted by handle; runs the group-by."""
+def contradictions_of(prints: pa.Table, section: LabelSection) -> pa.Table:
+    """PAIRS of one partition by `asked`: of rows with one question and several answers one answer
+    stays, the others name a row of it.
+
+    The answer that most rows give stays; between equals the one of the best rank; where that is
+    equal too nobody knows, and all rows are labelled.
+    """
+    asked, said = prints["asked"].to_numpy(), prints["said"].to_numpy()
+    ranks, ids, handle = (prints[c].to_numpy() for c in ("rank", "row_id", "handle"))
+    order = np.lexsort((handle, ids, ranks, said, asked))
+    order = order[asked[order] != 0]
+    found: list[tuple[int, int]] = []
+    starts = np.flatnonzero(np.diff(asked[order], prepend=0))
+    several = np.diff(said[order], prepend=0) != 0
+    for members in np.split(order, starts[1:]) if several.any() else ():
+        answers = said[members].tolist()
+        counts = Counter(answers)
+        if len(counts) < 2:
+            continue
+        best = {a: min(ranks[i] for i, b in zip(members, answers) if a == b) for a in counts}
+        worth = {a: (n, -best[a]) for a, n in counts.items()}
+        top = max(worth.values())
+        winners = {a for a, w in worth.items() if w == top}
+        for i, answer in zip(members, answers):
+            if len(winners) == 1 and answer in winners:
+                continue
+            rivals = [j for j, b in zip(members, answers) if b != answer]
+            other = next((j for j in rivals if said[j] in winners), rivals[0])
+            found.append((int(handle[i]), int(ids[other])))
+    words = ["contradicts"] * len(found)
+    columns = [[h for h, _ in found], [s for _, s in found], words]
+    return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, PAIRS)], schema=PAIRS)
+
+
+Work = Callable[[pa.Table, LabelSection], pa.Table]
+
+
+def grouped(
+    folder: Path, by: str, columns: Sequence[str], work: Work, section: LabelSection,
+    without: pa.Table | None = None, local_bytes: int = LOCAL_BYTES,
+) -> pa.Table:  # fmt: skip
+    """`work` on the fingerprints in `folder`, those of equal `by` together; PAIRS by handle.
+
+    `without`: PAIRS whose rows take no part. Where the columns are larger than `local_bytes` the
+    group-by is Ray Data's, else it is done here.
+    """
+    gone = (without or PAIRS.empty_table())["handle"].to_numpy()
+    files = sorted(folder.glob("*.parquet"))
+    size = sum(_size(file, columns) for file in files)
+    if size <= local_bytes:
+        table = pa.concat_tables([pq.read_table(f, columns=list(columns)) for f in files])
+        return work(_left(table, gone), section).sort_by("handle")
     import ray
 
+    def part(batch: pa.Table) -> pa.Table:
+        batch = _left(batch, gone)
+        number = (batch[by].to_numpy() % np.uint64(section.partitions)).astype(np.int32)
+        return batch.append_column("part", pa.array(number))
+
     found = (
-        ds.map_batches(
-            fingerprints, batch_format="pyarrow", batch_size=BATCH, fn_kwargs={"section": section}
-        )
+        ray.data.read_parquet([str(f) for f in files], columns=list(columns))
+        .map_batches(part, batch_format="pyarrow", batch_size=None)
         .groupby("part", num_partitions=section.partitions)
-        .map_groups(pairs_of, batch_format="pyarrow", fn_kwargs={"section": section})
+        .map_groups(work, batch_format="pyarrow", fn_kwargs={"section": section})
     )
     tables = [t for t in ray.get(found.to_arrow_refs()) if t.num_rows]
     table = pa.concat_tables([t.cast(PAIRS) for t in tables]) if tables else PAIRS.empty_table()
     return table.sort_by("handle")
 
 
-def mark_pairs(batch: pa.Table, pairs: pa.Table) -> pa.Table:
-    """The batch with `duplicate_of:ID` or `near_duplicate_of:ID` on the rows that `pairs` name."""
-    known = pairs["handle"].to_numpy()
-    handle = handles(batch).astype(np.uint64)
-    at = np.searchsorted(known, handle)
-    inside = at < len(known)
-    inside[inside] = known[at[inside]] == handle[inside]
-    reasons = batch["reject_reason"].to_pylist()
-    survivors, exact = pairs["survivor"].to_numpy(), pairs["exact"].to_numpy()
-    for i in np.flatnonzero(inside):
-        word = "duplicate_of" if exact[at[i]] else "near_duplicate_of"
-        reasons[i] = reasons[i] or f"{word}:{int(survivors[at[i]]):016x}"
-    return _with(batch, "reject_reason", reasons)
+def _left(table: pa.Table, gone: np.ndarray) -> pa.Table:
+    keep = ~np.isin(table["handle"].to_numpy(), gone)
+    return table if keep.all() else table.filter(pa.array(keep))
 
 
-def _with(batch: pa.Table, name: str, values: Sequence[str]) -> pa.Table:
-    index = batch.schema.get_field_index(name)
-    return batch.set_column(index, batch.schema.field(index), pa.array(values, pa.string()))
-
-
-@lru_cache(maxsize=2)
-def _fetched(shared: ray.ObjectRef) -> Any:
-    """An object of the store, unpacked once in a worker rather than once a batch."""
-    import ray
-
-    return ray.get(shared)
-
-
-def _with_shared(batch: pa.Table, mark: Callable, shared: ray.ObjectRef) -> pa.Table:
-    return mark(batch, _fetched(shared))
-
-
-def mark_with(ds: ray.data.Dataset, mark: Callable, shared: ray.ObjectRef) -> ray.data.Dataset:
-    """`ds` with `mark(batch, object)` on every batch; the object of the store is `shared`."""
-    return ds.map_batches(
-        _with_shared, batch_format="pyarrow", batch_size=BATCH, fn_args=(mark, shared)
+def _size(file: Path, columns: Sequence[str]) -> int:
+    """Bytes of the columns of a Parquet file once they are in memory, about."""
+    about = pq.read_metadata(file)
+    groups = [about.row_group(i) for i in range(about.num_row_groups)]
+    return sum(
+        g.column(k).total_uncompressed_size
+        for g in groups
+        for k in range(g.num_columns)
+        if g.column(k).path_in_schema in columns
     )
 
 
-def mark_duplicates(ds: ray.data.Dataset, section: LabelSection) -> ray.data.Dataset:
-    """`ds` with duplicates labelled as `section.duplicates` says; "off" gives it back unchanged."""
-    import ray
-
-    if section.duplicates == "off":
-        return ds
-    return mark_with(ds, mark_pairs, ray.put(find_duplicates(ds, section)))
-
-
-def mark_leaks_batch(batch: pa.Table, index: LeakIndex) -> pa.Table:
-    """The batch with `contaminated:SPLIT` (and `meta["leak"]`) on training rows that leak."""
-    rows = [from_row(flat) for flat in batch.to_pylist()]
-    train = [r if r.split in ("", "train") else replace(r, reject_reason="held out") for r in rows]
-    reasons, metas = batch["reject_reason"].to_pylist(), batch["meta"].to_pylist()
-    for i, leak in enumerate(index.find(train)):
-        if leak:
-            marked = leak.mark(rows[i])
-            reasons[i] = marked.reject_reason
-            metas[i] = json.dumps(marked.meta, ensure_ascii=False, default=str)
-    return _with(_with(batch, "reject_reason", reasons), "meta", metas)
+def pairs_of(folder: Path, section: LabelSection, local_bytes: int = LOCAL_BYTES) -> pa.Table:
+    """PAIRS of all fingerprints in `folder`, as `section` asks: contradictions, then duplicates
+    among the rows that are left, so that no row points to a survivor that is itself rejected."""
+    out = PAIRS.empty_table()
+    if section.contradictions:
+        out = grouped(folder, "asked", CONTRADICTIONS, contradictions_of, section,
+                      local_bytes=local_bytes)  # fmt: skip
+    if section.duplicates != "off":
+        more = grouped(folder, "group", DUPLICATES, duplicates_of, section, out, local_bytes)
+        out = pa.concat_tables([out, more]).sort_by("handle")
+    return out
 
 
-def mark_leaks(
-    ds: ray.data.Dataset, eval_rows: Iterable[Trajectory], section: LabelSection
-) -> ray.data.Dataset:
-    """`ds` with the training rows labelled that show one of `eval_rows`, which are few."""
-    import ray
-
-    if not section.decontaminate:
-        return ds
-    return mark_with(ds, mark_leaks_batch, ray.put(LeakIndex(eval_rows, section)))
+def marked(reasons: Sequence[str], handles: np.ndarray, pairs: pa.Table) -> list[str]:
+    """The reject reasons with `WORD:ID` where `pairs` (by handle) name the row."""
+    known = pairs["handle"].to_numpy()
+    at = np.searchsorted(known, handles)
+    inside = at < len(known)
+    inside[inside] = known[at[inside]] == handles[inside]
+    out = list(reasons)
+    rows = np.flatnonzero(inside)
+    named = pairs.take(at[rows])
+    for i, survivor, word in zip(rows, named["survivor"].to_pylist(), named["word"].to_pylist()):
+        out[i] = out[i] or f"{word}:{survivor:016x}"
+    return out

@@ -86,6 +86,16 @@ def group_key(row: Trajectory) -> str:
     return content_hash([row.split or "train", family(row) == "negative", calls], 16)
 
 
+def question_key(row: Trajectory) -> str:
+    """Hash of what contradicting rows have in common: the question and the tools' names."""
+    return content_hash([question(row), sorted(t.name for t in row.tools)], 16)
+
+
+def calls_key(row: Trajectory) -> str:
+    """Hash of the calls, whatever their order."""
+    return content_hash(sorted(map(call_key, row.calls)), 16)
+
+
 def key_bits(key: str) -> int:
     """The first 64 bits of a hexadecimal key, as an unsigned integer."""
     return int(key[:16], 16)

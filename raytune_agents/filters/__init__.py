@@ -9,21 +9,17 @@ on words, `grounding` the one on argument values, `quality` the score. What need
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from raytune_agents.config import ConfigError, LabelSection
 from raytune_agents.filters import shape, text
 from raytune_agents.filters.grounding import ungrounded
-from raytune_agents.filters.quality import quality
+from raytune_agents.filters.quality import parts, quality
 from raytune_agents.filters.shape import family, held_out
-from raytune_agents.records import Trajectory, from_row
-
-if TYPE_CHECKING:
-    import pyarrow
+from raytune_agents.records import Trajectory
 
 Rule = Callable[..., "str | None"]
 
@@ -90,47 +86,31 @@ def first_reason(row: Trajectory, rules: dict[str, Rule]) -> str:
     return ""
 
 
-def _labelled(row: Trajectory, rules: dict[str, Rule]) -> Trajectory:
-    row = replace(row, reject_reason=row.reject_reason or first_reason(row, rules))
-    nll, rarity = row.meta.get("nll"), row.meta.get("rarity")
-    return replace(row, quality=quality(row, nll, rarity))
+def reasoned(row: Trajectory, rules: dict[str, Rule]) -> Trajectory:
+    """The row with its first reject reason; an earlier one stays."""
+    reason = row.reject_reason or first_reason(row, rules)
+    return replace(row, reject_reason=reason) if reason != row.reject_reason else row
 
 
 def label(row: Trajectory, section: LabelSection) -> Trajectory:
-    """The row with its first reject reason (an earlier one stays) and its quality.
-
-    `meta["nll"]` and `meta["rarity"]`, where a step wrote them, count in the quality.
-    """
-    return _labelled(row, active_rules(section))
-
-
-def label_batch(batch: pyarrow.Table, section: LabelSection) -> pyarrow.Table:
-    """`label` for `map_batches(..., batch_format="pyarrow")`; two columns change."""
-    import pyarrow as pa
-
-    rules = active_rules(section)
-    rows = [_labelled(from_row(flat), rules) for flat in batch.to_pylist()]
-    columns = {
-        "reject_reason": pa.array([r.reject_reason for r in rows], pa.string()),
-        "quality": pa.array([r.quality for r in rows], pa.float64()),
-    }
-    for name, column in columns.items():
-        batch = batch.set_column(batch.schema.get_field_index(name), name, column)
-    return batch
+    """The row with its first reject reason (an earlier one stays) and the quality that it tells by
+    itself: `meta["nll"]` counts, diversity needs the other rows."""
+    row = reasoned(row, active_rules(section))
+    return replace(row, quality=float(quality(*parts(row, row.meta.get("nll")))))
 
 
-def funnel(labels: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    """(source, reject_reason) pairs -> source -> {"in", reasons by first word..., "kept"}.
+def funnel(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """Rows by (source, reject reason) -> source -> {"in", reasons by first word..., "kept"}.
 
     For every source `in` is the sum of the others; the source "" holds the totals.
     """
-    counts: dict[str, Counter[str]] = {"": Counter()}
-    for source, reason in labels:
+    found: dict[str, Counter[str]] = {"": Counter()}
+    for (source, reason), n in counts.items():
         word = reason.split(":", 1)[0] or "kept"
         for place in (source, ""):
-            counts.setdefault(place, Counter()).update(("in", word))
+            found.setdefault(place, Counter()).update({"in": n, word: n})
     return {
         source: {"in": n["in"], **{k: v for k, v in n.most_common() if k not in ("in", "kept")},
                  "kept": n["kept"]}
-        for source, n in counts.items()
+        for source, n in found.items()
     }  # fmt: skip

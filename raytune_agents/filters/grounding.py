@@ -28,7 +28,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
-from raytune_agents.records import ToolCall, ToolSpec, Trajectory
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
 ENOUGH = 0.5  # share of a text value's words that must be said
 _WORD = re.compile(r"[^\W\d_]+|\d+")
@@ -248,10 +248,15 @@ def _call_misses(call: ToolCall, tools: dict[str, ToolSpec], evidence: Evidence)
 
 def check(row: Trajectory) -> tuple[int, list[str]]:
     """Number of argument values of all calls, and those not grounded as "tool.arg=value"."""
-    tools = {t.name: t for t in row.tools}
+    return _check(row.messages, row.tools)
+
+
+@lru_cache(maxsize=1)  # the rule and the quality of a row ask one after the other
+def _check(turns: tuple[Message, ...], specs: tuple[ToolSpec, ...]) -> tuple[int, list[str]]:
+    tools = {t.name: t for t in specs}
     heard: list[str] = []
     count, missing = 0, []
-    for message in row.messages:
+    for message in turns:
         if message.role != "assistant":
             heard.append(message.content)
             continue

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 from raytune_agents.filters.grounding import groundedness
 from raytune_agents.records import Trajectory
@@ -33,29 +34,37 @@ def signature(row: Trajectory) -> str:
     return f"{row.fault}|{' '.join(sorted(shown))}"
 
 
-def diversity(rows: Iterable[Trajectory]) -> dict[str, float]:
-    """Signature -> 1 / sqrt(rows that have it), in (0, 1]; 1 for what is shown only once."""
-    counts = Counter(signature(row) for row in rows)
-    return {key: n**-0.5 for key, n in counts.items()}
+def rarity(signatures: np.ndarray) -> np.ndarray:
+    """1 / sqrt(rows that have the signature) for each of them, in (0, 1]; 1 for what is shown only
+    once."""
+    _, at, counts = np.unique(signatures, return_inverse=True, return_counts=True)
+    return counts[at] ** -0.5
 
 
-def quality(row: Trajectory, nll: float | None = None, rarity: float | None = None) -> float:
-    """Quality in [0, 1].
-
-    quality = validity * sum(w_i * x_i) / sum(w_i) over the parts x_i that are known:
-    groundedness (0.5), difficulty of `nll` (0.3), `rarity` of the signature (0.2). Validity is 0
-    for a rejected row, the known outcome, else 1. A negative's values are wrong on purpose, so
-    its groundedness is not counted; with no part known the quality is the validity.
-    """
+def parts(row: Trajectory, nll: float | None = None) -> tuple[float, float, float]:
+    """(validity, sum of w_i * x_i, sum of w_i) over the parts that the row itself tells."""
     if row.reject_reason:
-        return 0.0
+        return 0.0, 0.0, 0.0
     negative = row.pool.startswith("negative")
     validity = 1.0 if negative or row.outcome is None else row.outcome
-    parts = {
+    known = {
         "groundedness": None if negative else groundedness(row),
         "difficulty": None if nll is None else difficulty(nll),
-        "diversity": rarity,
     }
-    known = {k: x for k, x in parts.items() if x is not None}
-    total = sum(WEIGHTS[k] for k in known)
-    return validity * sum(WEIGHTS[k] * x for k, x in known.items()) / total if known else validity
+    told = {k: x for k, x in known.items() if x is not None}
+    return validity, sum(WEIGHTS[k] * x for k, x in told.items()), sum(WEIGHTS[k] for k in told)
+
+
+def quality(validity: Any, worth: Any, weight: Any, rarity: Any = None) -> Any:
+    """Quality in [0, 1] of the `parts` of rows, numbers or arrays [rows].
+
+    quality = validity * sum(w_i * x_i) / sum(w_i) over the parts x_i that are known:
+    groundedness (0.5), difficulty by the model's own NLL (0.3), diversity: `rarity` of the row's
+    signature (0.2). Validity is 0 for a rejected row, the known outcome, else 1. A negative's
+    values are wrong on purpose, so its groundedness is not counted; with no part known the quality
+    is the validity.
+    """
+    if rarity is not None:
+        worth, weight = worth + WEIGHTS["diversity"] * rarity, weight + WEIGHTS["diversity"]
+    share = np.divide(worth, weight, out=np.ones(np.shape(weight)), where=np.asarray(weight) > 0)
+    return validity * share

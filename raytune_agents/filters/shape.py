@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import groupby
 
 from raytune_agents.calls import parse, schema_errors
@@ -18,6 +19,7 @@ def held_out(row: Trajectory) -> bool:
     return row.split not in ("", "train")
 
 
+@lru_cache(maxsize=1024)  # several rules and the duplicate search ask for the same call
 def call_key(call: ToolCall) -> tuple[str, str]:
     """Name and canonical arguments; arguments that are not JSON stand for themselves."""
     try:

@@ -109,21 +109,26 @@ StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]
 
 def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str, ...]]]:
     """Step -> (function, the part of the config that decides its output, the steps it reads)."""
-    from raytune_agents.pipeline import data, evaluate, learn
+    from raytune_agents.pipeline import data, evaluate, label, learn, read
 
     return {
-        "read": (data.read, lambda c: c.read, ()),
+        "read": (read.read, lambda c: c.read, ()),
         "generate": (
             data.generate,
             lambda c: [c.generate, c.negatives, c.model, c.engine],
             ("read",),
         ),
+<<<<<<< HEAD
         "label": (data.label, lambda c: c.label, ("read", "generate")),
         "mix": (
             data.mix_arms,
             lambda c: [c.mix, c.train.arms, c.train.dpo, c.train.grpo, c.model],
             ("label",),
         ),
+=======
+        "label": (label.label, label.section_of, ("read", "generate")),
+        "mix": (data.mix_arms, lambda c: [c.mix, c.train.arms, c.model], ("label",)),
+>>>>>>> 1585bf4 (Read and label stream over Parquet; contradictions, evaluation sets, whole quality; export, plan, explain)
         "train": (learn.train, lambda c: [c.train, c.model], ("label", "mix")),
         "evaluate": (
             evaluate.evaluate,
@@ -154,11 +159,15 @@ def preflight(config: Config) -> None:
     """What can be refused before Ray starts: sources, agents, model, search space.
     Raises ConfigError (or SourceError) naming key, value and what to write."""
     from raytune_agents import agents
+<<<<<<< HEAD
     from raytune_agents.evaluate import suites
     from raytune_agents.pipeline import data
+=======
+    from raytune_agents.pipeline import read
+>>>>>>> 83578c1 (Read and label stream over Parquet; contradictions, evaluation sets, whole quality; export, plan, explain)
     from raytune_agents.tune import space
 
-    data.units(config.read.sources)
+    read.units(config.read.sources)
     for name in config.generate.agents:
         agents.load(name)
     suites.check(config)

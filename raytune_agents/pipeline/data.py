@@ -1,4 +1,4 @@
-"""The data steps: read, generate, label, mix. Thin: the rules live in the modules they call."""
+"""The steps generate and mix. Thin: the rules live in the modules they call."""
 
 from __future__ import annotations
 
@@ -6,120 +6,22 @@ import itertools
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from raytune_agents import agents, dedup, engine, filters, mix, negatives, readers, split
-from raytune_agents.config import ConfigError, SourceSection
+from raytune_agents import agents, engine, mix, negatives
+from raytune_agents.dedup import space
 from raytune_agents.generate import stream, tasks
-from raytune_agents.records import RecordError, Trajectory, arrow_schema, finish, from_row, to_table
-from raytune_agents.runs import Counts, Shards, Step, read_rows, reasons, write_rows, write_table
+from raytune_agents.records import RecordError, Trajectory, finish, from_row, to_table
+from raytune_agents.runs import Counts, Shards, Step, read_rows, write_rows, write_table
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline import Context
 
-FILE_ROWS = 20_000  # rows in one Parquet file
 TRIES = 8  # rows that are tried for one wanted fault
-
-
-# --- read ---
-
-
-def parse_source(source: SourceSection) -> Iterator[pa.Table]:
-    """Rows of one source as tables with two more columns: where, error ("" = good)."""
-    good: list[Trajectory] = []
-    notes: list[tuple[str, str]] = []
-    blank = Trajectory()
-
-    def table() -> pa.Table:
-        out = to_table(good)
-        out = out.append_column("where", pa.array([w for w, _ in notes], pa.string()))
-        return out.append_column("error", pa.array([e for _, e in notes], pa.string()))
-
-    for where, raw in readers.list_raw(source):
-        try:
-            if isinstance(raw, RecordError):
-                raise raw
-            rows = readers.read_row(raw, where, source.format, source.min_rating, source.rating_max)
-            good += rows
-            notes += [(where, "")] * len(rows)
-        except RecordError as error:
-            good.append(blank)
-            notes.append((where, str(error) or "bad row"))
-        if len(good) >= FILE_ROWS:
-            yield table()
-            good, notes = [], []
-    yield table()
-
-
-def units(sources: list[SourceSection]) -> list[dict[str, str]]:
-    """One work item a file, so that files are read in parallel; a limited source stays whole."""
-    out = []
-    for source in sources:
-        if source.format != "auto":
-            readers.resolve(source.format)
-        whole = source.path == "bfcl" or source.limit is not None or readers.is_hub(source.path)
-        paths = [source.path] if whole else readers.files(source.path)
-        out += [{"source": source.model_copy(update={"path": p}).model_dump_json()} for p in paths]
-    return out
-
-
-def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
-    """Sources -> trajectories with their split; bad rows -> quarantine.jsonl."""
-    import ray
-
-    section, seed = context.config.read, context.config.seed
-    items = units(section.sources)  # a missing file stops here, before Ray
-    context.resources  # noqa: B018
-    ray.data.DataContext.get_current().execution_options.preserve_order = True
-
-    def parse(batch: dict[str, Any]) -> Iterator[pa.Table]:
-        for text in batch["source"]:
-            yield from parse_source(SourceSection.model_validate_json(text))
-
-    parsed = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        parse, batch_size=1
-    )
-    counts, splits, train_tools = Counts(), Counter(), set()
-    rows: list[Trajectory] = []
-    with context.display.step("read") as bar, (step.folder / "quarantine.jsonl").open("w") as bad:
-        for table in parsed.iter_batches(batch_size=FILE_ROWS, batch_format="pyarrow"):
-            for item in table.to_pylist():
-                counts.rows_in += 1
-                if item["error"]:
-                    counts.failed[item["error"].partition(":")[0][:80]] += 1
-                    bad.write(json.dumps({"where": item["where"], "reason": item["error"]}) + "\n")
-                    continue
-                row = split.assign(from_row(item), section.split, seed)
-                rows.append(row)
-                if row.split == "train":
-                    train_tools |= split.gold_tools(row)
-            bar.update(len(table))
-    check_errors(counts, section.max_error_share, step)
-    rows = [split.settle(row, train_tools) for row in rows]
-    splits.update(row.split for row in rows if not row.reject_reason)
-    split.check(splits, section.split)
-    for k in range(0, len(rows), FILE_ROWS):
-        write_rows(step.folder / f"rows-{k // FILE_ROWS:05d}.parquet", rows[k : k + FILE_ROWS])
-    counts.rejected = reasons(rows)
-    counts.rows_out = len(rows) - counts.rejected.total()
-    step.log(splits=dict(splits), sources=dict(Counter(row.source for row in rows)))
-    return counts, {"splits": dict(splits)}
-
-
-def check_errors(counts: Counts, limit: float, step: Step) -> None:
-    """Raises ConfigError where more rows than `limit` were bad, or none was good."""
-    bad = counts.failed.total()
-    if counts.rows_in == bad or bad > limit * counts.rows_in:
-        worst = ", ".join(f"{n} {reason}" for reason, n in counts.failed.most_common(3))
-        raise ConfigError(
-            f"read: {bad} of {counts.rows_in} rows are bad ({worst or 'no rows'}), more than "
-            f"read.max_error_share={limit}; see {step.folder / 'quarantine.jsonl'}"
-        )
 
 
 # --- generate ---
@@ -166,6 +68,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     edited, refused = edit_rows(
         [*train, *synthetic], extra.get("mined", Counter()), config.negatives, seed
     )
+    edited = [replace(row, config_hash=step.config_hash) for row in edited]
     write_rows(step.folder / "edited" / "rows-00000.parquet", edited)
     counts.rows_in += len(edited) + refused.total()
     counts.rows_out += len(edited)
@@ -216,6 +119,8 @@ def make_shards(
         {k: to_table(parts[k]).to_pylist() for k in shards.missing(len(parts))},
     )
 
+    made_by = step.config_hash
+
     def one(number: int) -> dict[str, Any]:
         shard = work([from_row(item) for item in items[number]])
         summary = {
@@ -225,7 +130,7 @@ def make_shards(
             "notes": dict(shard.notes),
         }
         if not shard.outage:
-            table = to_table(shard.rows)
+            table = to_table([replace(r, config_hash=made_by) for r in shard.rows])
             note = {b"summary": json.dumps(summary).encode()} | (table.schema.metadata or {})
             Shards(folder).commit(number, table.replace_schema_metadata(note))
         return {"tokens": shard.tokens, "outage": shard.outage, "summary": summary, "shard": number}
@@ -288,43 +193,7 @@ def fits(rows: list[Trajectory], fault: str, rng: random.Random) -> bool:
     return any(negatives.edit(row, fault, 0)[1] != "not_applicable" for row in probe)
 
 
-# --- label and mix ---
-
-
-def label(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
-    """Rules, duplicates and leaks write reject_reason; every row is written again."""
-    import ray
-
-    section, folder = context.config.label, context.run.folder
-    parts = [
-        folder / "read",
-        *(folder / "generate" / name for name in ("tflan", "mined", "edited")),
-    ]
-    files = [str(f) for part in parts for f in sorted(part.glob("*.parquet"))]
-    context.resources  # noqa: B018
-    labelled = ray.data.read_parquet(files, schema=arrow_schema()).map_batches(
-        filters.label_batch, batch_format="pyarrow", fn_kwargs={"section": section}
-    )
-    with context.display.step("label") as bar:
-        rows = []
-        for table in labelled.iter_batches(batch_size=FILE_ROWS, batch_format="pyarrow"):
-            rows += [from_row(item) for item in table.to_pylist()]
-            bar.update(len(table))
-    rows.sort(key=lambda row: row.id)
-    if section.duplicates != "off":
-        rows = dedup.mark_duplicates(rows)
-    if section.decontaminate:
-        train = [row for row in rows if row.split == "train"]
-        marked = {
-            row.id: row for row in dedup.mark_leaks(train, [r for r in rows if r.split != "train"])
-        }
-        rows = [marked.get(row.id, row) for row in rows]
-    for k in range(0, len(rows), FILE_ROWS):
-        write_rows(step.folder / f"rows-{k // FILE_ROWS:05d}.parquet", rows[k : k + FILE_ROWS])
-    counts = Counts(rows_in=len(rows), rejected=reasons(rows))
-    counts.rows_out = len(rows) - counts.rejected.total()
-    pools = Counter(row.pool for row in rows if not row.reject_reason and row.split == "train")
-    return counts, {"pools": dict(pools)}
+# --- mix ---
 
 
 def training_rows(folder: Path) -> dict[str, Trajectory]:
@@ -356,13 +225,29 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     rows = training_rows(context.run.folder)
     cost, refused = token_counts(context, list(rows.values()))
     arms: dict[str, Any] = {}
+
+    def diverse(ids: list[str], count: int) -> list[str]:
+        order = space.arranged([rows[i] for i in ids], config.mix.select, count, config.seed)
+        return [ids[k] for k in order]
+
+    arrange = None if config.mix.select == "random" else diverse
     for name, arm in config.train.arms.items():
+<<<<<<< HEAD
         arm_cost = methods.costs(arm.method, rows, cost, context.chat, config.train.of(arm))
         pool = [(i, rows[i].pool, n) for i, n in arm_cost.items()]
         weights = mix.taken(arm.weights or config.mix.weights, pool)
         chosen = mix.choose(
             pool, weights, arm.tokens or config.mix.tokens, config.mix.max_epochs, config.seed
         )
+=======
+        weights = arm.weights or config.mix.weights
+        pool = [
+            (i, rows[i].pool, pair_cost(rows[i], cost) if arm.method == "dpo" else n)
+            for i, n in cost.items()
+        ]
+        budget = arm.tokens or config.mix.tokens
+        chosen = mix.choose(pool, weights, budget, config.mix.max_epochs, config.seed, arrange)
+>>>>>>> 1585bf4 (Read and label stream over Parquet; contradictions, evaluation sets, whole quality; export, plan, explain)
         table = pa.table({"id": chosen.ids, "pool": [rows[i].pool for i in chosen.ids]})
         write_table(step.folder / f"{name}.parquet", table)
         arms[name] = {

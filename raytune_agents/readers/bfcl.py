@@ -26,6 +26,10 @@ CATEGORIES = (*DEFAULT, "live_parallel", "live_parallel_multiple", "live_irrelev
               "live_relevance", "simple_java", "simple_javascript")  # fmt: skip
 
 
+def installed() -> bool:
+    return importlib.util.find_spec("bfcl_eval") is not None
+
+
 def data_folder() -> Path:
     """The data folder of the installed package. Raises SourceError where it is not installed."""
     spec = importlib.util.find_spec("bfcl_eval")

@@ -166,6 +166,18 @@ def is_schema(parameters: dict[str, Any]) -> bool:
 # --- tools and calls --------------------------------------------------------------------------
 
 NO_PARAMETERS = ToolSpec("").parameters
+MAX_KEPT = 4_000  # characters of a schema whose cleaning is remembered: tools come again and again
+
+
+def _cleaned(parameters: dict[str, Any], raw: str) -> str:
+    """The text of a cleaned schema: its own where nothing had to change."""
+    clean = clean_schema(parameters)
+    return raw if raw and clean is parameters else dump(clean)
+
+
+@lru_cache(maxsize=8192)
+def _kept(raw: str) -> str:
+    return _cleaned(value_of(raw), raw)
 
 
 def tool_of(item: Any, raw: str = "") -> ToolSpec:
@@ -186,8 +198,8 @@ def tool_of(item: Any, raw: str = "") -> ToolSpec:
     if not parameters:
         text = NO_PARAMETERS
     elif is_schema(parameters):
-        clean = clean_schema(parameters)
-        text = raw if raw and clean is parameters else dump(clean)
+        short = 0 < len(raw) <= MAX_KEPT
+        text = _kept(raw) if short else _cleaned(parameters, raw)
     else:
         schema = flat_schema(parameters)
         if isinstance(function.get("required"), list):

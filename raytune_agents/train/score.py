@@ -3,13 +3,14 @@ answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from raytune_agents.chat import IGNORE
+from raytune_agents.chat import IGNORE, Chat
+from raytune_agents.records import RecordError, Trajectory
 
 
 def pad(examples: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
@@ -30,6 +31,7 @@ def pad(examples: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tens
 
 
 @torch.no_grad()
+<<<<<<< HEAD
 def teacher_forced(
     model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 1024
 ) -> dict[str, float]:
@@ -38,14 +40,21 @@ def teacher_forced(
     nats; n: rows. Raises ValueError without rows."""
     if not examples:
         raise ValueError("no rows to score; write a larger tune.rows or more val rows")
+=======
+def answers(
+    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 4096
+) -> Iterator[tuple[int, bool, float, int]]:
+    """(example, whether every answer token is the argmax given the gold before it, summed NLL of
+    the answer in nats, its tokens); the longest first."""
+>>>>>>> 1585bf4 (Read and label stream over Parquet; contradictions, evaluation sets, whole quality; export, plan, explain)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i]["input_ids"]))
-    was_training, hits, nll, tokens = model.training, 0, 0.0, 0
+    was_training = model.training
     model.eval()
     while order:
         width = len(examples[order[-1]]["input_ids"])
         take = max(1, min(len(order), batch_tokens // width))
-        part, order = [examples[i] for i in order[-take:]], order[:-take]
-        batch = {k: v.to(model.device) for k, v in pad(part, pad_id).items()}
+        part, order = order[-take:], order[:-take]
+        batch = {k: v.to(model.device) for k, v in pad([examples[i] for i in part], pad_id).items()}
         labels = batch["labels"][:, 1:]
         keep = labels != IGNORE
         columns = keep.any(dim=0).nonzero().squeeze(-1)
@@ -56,8 +65,56 @@ def teacher_forced(
             use_cache=False,
         ).logits
         mask, gold = keep[:, columns], labels[:, columns]
-        hits += int(((logits.argmax(-1) == gold) | ~mask).all(dim=1).sum())
-        nll += F.cross_entropy(logits[mask].float(), gold[mask], reduction="sum").item()
-        tokens += int(mask.sum())
+        right = ((logits.argmax(-1) == gold) | ~mask).all(dim=1)
+        nll = torch.zeros(mask.shape, device=logits.device)
+        nll[mask] = F.cross_entropy(logits[mask].float(), gold[mask], reduction="none")
+        found = zip(part, right.tolist(), nll.sum(1).tolist(), mask.sum(1).tolist())
+        yield from found
     model.train(was_training)
-    return {"exact_match": hits / len(examples), "val_loss": nll / tokens, "n": len(examples)}
+
+
+def teacher_forced(
+    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 4096
+) -> dict[str, float]:
+    """exact_match: share of rows whose every answer token is the argmax given the gold before it,
+    in [0, 1] (equal to exact text match of greedy decoding); val_loss: mean NLL of answer tokens in
+    nats; n: rows. Raises ValueError without rows."""
+    if not examples:
+        raise ValueError("no rows to score; write a larger tune.rows or more val rows")
+    found = list(answers(model, examples, pad_id, batch_tokens))
+    tokens = sum(n for *_, n in found)
+    return {
+        "exact_match": sum(right for _, right, _, _ in found) / len(examples),
+        "val_loss": sum(nll for _, _, nll, _ in found) / tokens,
+        "n": len(examples),
+    }
+
+
+class RowNll:
+    """A row's mean NLL of its answer tokens under the model, nats a token; loaded once."""
+
+    def __init__(self, path: str, dtype: str, chat: Chat):
+        from transformers import AutoModelForCausalLM
+
+        kind = torch.float32 if dtype == "float32" else torch.bfloat16
+        where = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=kind, use_safetensors=True, trust_remote_code=False
+        ).to(where)
+        self.chat = chat
+
+    def __call__(self, rows: Sequence[Trajectory]) -> list[float | None]:
+        """None where a row cannot be encoded (nothing to train on, too long)."""
+        examples, owner = [], []
+        for i, row in enumerate(rows):
+            try:
+                made = self.chat.encode(row)
+            except RecordError:
+                continue
+            examples += [{"input_ids": e.input_ids, "labels": e.labels} for e in made]
+            owner += [i] * len(made)
+        total = [[0.0, 0] for _ in rows]
+        for k, _, nll, tokens in answers(self.model, examples, self.chat.tokenizer.pad_token_id):
+            total[owner[k]][0] += nll
+            total[owner[k]][1] += tokens
+        return [nll / tokens if tokens else None for nll, tokens in total]

@@ -9,21 +9,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from datasketch import MinHash
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raytune_agents.config import LabelSection
-from raytune_agents.dedup import (
-    exact_key,
-    find_leaks,
-    mark_contradictions,
-    mark_duplicates,
-    mark_leaks,
-    mark_near_duplicates,
-)
-from raytune_agents.dedup.leaks import LeakIndex, fuzzy_share, masked
+from raytune_agents.dedup import step
+from raytune_agents.dedup.leaks import LeakIndex, masked
 from raytune_agents.dedup.minhash import (
     clusters,
     jaccard,
@@ -39,15 +33,14 @@ from raytune_agents.dedup.space import (
     semantic_owner,
     stratified,
 )
-from raytune_agents.dedup.step import fingerprints, mark_leaks_batch, mark_pairs, pairs_of
+from raytune_agents.dedup.text import exact_key, near_text
+from raytune_agents.dedup.windows import fuzzy_share
 from raytune_agents.records import (
     Message,
     ToolCall,
     ToolSpec,
     Trajectory,
     finish,
-    from_row,
-    to_table,
 )
 
 WEATHER = ToolSpec(
@@ -63,6 +56,45 @@ def make(query: str = "Weather in Paris?", text: str = "", call: ToolCall | None
     calls = (call or ToolCall.of("weather", city="Paris", day="today"),) if not text else ()
     turns = (Message("user", query), Message("assistant", text, tool_calls=calls))
     return finish(replace(Trajectory(messages=turns, tools=(WEATHER,)), **changes))
+
+
+def prints_of(rows, section):
+    """Fingerprints of the accepted rows; a row's handle is its place."""
+    kept = [i for i, r in enumerate(rows) if not r.reject_reason]
+    good = [rows[i] for i in kept]
+    sketch = sketches([near_text(r) for r in good])
+    return step.fingerprints(good, np.array(kept, np.uint64), sketch, section)
+
+
+def mark(rows, work, **options):
+    """The rows with what `work` finds in all their fingerprints."""
+    section = LabelSection(**options)
+    pairs = work(prints_of(rows, section), section).sort_by("handle")
+    said = step.marked(
+        [r.reject_reason for r in rows], np.arange(len(rows), dtype=np.uint64), pairs
+    )
+    return [replace(r, reject_reason=reason) for r, reason in zip(rows, said)]
+
+
+def mark_duplicates(rows):
+    return mark(rows, step.duplicates_of, duplicates="exact")
+
+
+def mark_near_duplicates(rows, threshold=0.8):
+    return mark(rows, step.duplicates_of, duplicates="minhash", minhash_threshold=threshold)
+
+
+def mark_contradictions(rows):
+    return mark(rows, step.contradictions_of)
+
+
+def find_leaks(rows, held):
+    return [leak for leak in LeakIndex(held, LabelSection()).find(rows) if leak]
+
+
+def mark_leaks(rows, held):
+    found = LeakIndex(held, LabelSection()).find(rows)
+    return [leak.mark(row) if leak else row for leak, row in zip(found, rows)]
 
 
 def test_the_key_ignores_case_space_order_of_arguments_and_tool_descriptions():
@@ -405,19 +437,7 @@ def test_no_window_within_the_tolerance_is_missed(seed, mismatches):
     assert found[0] is not None
 
 
-# --- the distributed form, its pure parts ---
-
-
-def spread(rows, section):
-    """What `step.mark_duplicates` does, without Ray: fingerprint, partition, pair, label."""
-    batches = [to_table(rows[i::3]) for i in range(3)]
-    prints = pa.concat_tables([fingerprints(b, section) for b in batches])
-    parts = [
-        prints.filter(pc.equal(prints["part"], p)) for p in pc.unique(prints["part"]).to_pylist()
-    ]
-    pairs = pa.concat_tables([pairs_of(p, section) for p in parts]).sort_by("handle")
-    out = [from_row(r) for b in batches for r in mark_pairs(b, pairs).to_pylist()]
-    return {r.id: r.reject_reason for r in out}
+# --- any number of rows: files of fingerprints, grouped ---
 
 
 def pool(count=60):
@@ -441,46 +461,40 @@ def pool(count=60):
 
 
 @pytest.mark.parametrize("mode", ["exact", "minhash"])
-def test_the_distributed_form_finds_the_same_duplicates(mode):
-    rows = pool()
-    section = LabelSection(duplicates=mode, partitions=4)
-    mark = mark_duplicates if mode == "exact" else mark_near_duplicates
-    want = {r.id: r.reject_reason.replace("near_", "") for r in mark(rows)}
-    got = spread(rows, section)
-    assert {i: r.replace("near_", "") for i, r in got.items()} == want
-    assert sum("duplicate_of" in r for r in want.values()) > 5
-    if mode == "minhash":
-        exact = {r.id for r in mark_duplicates(rows) if r.reject_reason.startswith("duplicate")}
-        assert {i for i, r in got.items() if r.startswith("duplicate_of")} <= exact
+def test_partitions_give_what_one_piece_gives(mode):
+    section = LabelSection(duplicates=mode)
+    prints = prints_of(pool(), section)
+    for by, work in (("group", step.duplicates_of), ("asked", step.contradictions_of)):
+        part = pc.bit_wise_and(prints[by], pa.scalar(3, pa.uint64()))
+        parts = [prints.filter(pc.equal(part, pa.scalar(i, pa.uint64()))) for i in range(4)]
+        found = pa.concat_tables([work(p, section) for p in parts]).sort_by("handle")
+        assert found == work(prints, section).sort_by("handle")
+        assert (found.num_rows > 5) == (by == "group")
 
 
-def test_rows_of_one_id_are_told_apart_by_the_row_hash():
-    table = to_table([make(), make(), make("Other?")])
-    section = LabelSection(duplicates="exact", partitions=1)
-
-    def label(batch):
-        pairs = pairs_of(fingerprints(batch, section), section)
-        return [r.split(":")[0] for r in mark_pairs(batch, pairs)["reject_reason"].to_pylist()]
-
-    assert label(table) == ["", "", ""]
-    assert label(table.append_column("row_hash", pa.array([7, 9, 8], pa.uint64()))) == [
-        "",
-        "duplicate_of",
-        "",
-    ]
-
-
-def test_a_batch_of_leaks_is_labelled_like_its_rows_and_held_out_rows_are_left():
+def test_a_row_of_a_rejected_answer_is_nobodys_survivor(tmp_path):
+    rome = ToolCall.of("weather", city="Rome", day="today")
     rows = [
-        make(LONG, split="train", meta={"a": 1}),
-        make(LONG, split="val"),
-        make("Nothing alike"),
+        make(LONG, source="a", quality=0.9),
+        make(LONG, source="b", quality=0.2),
+        make(LONG, source="c", call=rome, quality=1.0),
+        make(LONG + ".", source="d", call=rome, quality=0.5),
     ]
-    held = [make(LONG, split="test_seen")]
-    out = mark_leaks_batch(to_table(rows), LeakIndex(held, LabelSection()))
-    got = [from_row(r) for r in out.to_pylist()]
-    assert got == [mark_leaks(rows, held)[0], *rows[1:]]
-    assert got[0].reject_reason == "contaminated:test_seen"
+    section = LabelSection(duplicates="minhash")
+    pq.write_table(prints_of(rows[:2], section), tmp_path / "prints-0.parquet")
+    rest = prints_of(rows, section).slice(2)
+    pq.write_table(rest, tmp_path / "prints-1.parquet")
+    pairs = step.pairs_of(tmp_path, section)
+    found = step.marked([""] * 4, np.arange(4, dtype=np.uint64), pairs)
+    assert found == ["", f"duplicate_of:{rows[0].id}", f"contradicts:{rows[0].id}", ""]
+    off = section.model_copy(update={"contradictions": False})
+    found = step.marked([""] * 4, np.arange(4, dtype=np.uint64), step.pairs_of(tmp_path, off))
+    assert found[2:] == ["", f"near_duplicate_of:{rows[2].id}"]
+
+
+def test_rows_of_one_id_are_told_apart_by_their_handle():
+    found = reasons(mark_duplicates([make(), make(), make("Other?")]))
+    assert [r.split(":")[0] for r in found] == ["", "duplicate_of", ""]
 
 
 # --- vectors ---

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from raytune_agents.config import ConfigError, LabelSection
@@ -16,10 +17,9 @@ from raytune_agents.filters import (
     active_rules,
     funnel,
     label,
-    label_batch,
 )
 from raytune_agents.filters.grounding import check, groundedness
-from raytune_agents.filters.quality import difficulty, diversity, quality, signature
+from raytune_agents.filters.quality import difficulty, parts, quality, rarity, signature
 from raytune_agents.filters.shape import dead_loop
 from raytune_agents.filters.text import (
     broken_text,
@@ -38,8 +38,6 @@ from raytune_agents.records import (
     ToolSpec,
     Trajectory,
     finish,
-    from_row,
-    to_table,
 )
 
 ADD = ToolSpec(
@@ -135,17 +133,6 @@ def test_rules_are_chosen_by_name_and_a_users_own_is_called():
         active_rules(LabelSection(rules=["tool_exist"]))
 
 
-def test_a_batch_is_labelled_like_its_rows_and_nothing_else_changes():
-    rows = [GOOD, make(ToolCall.of("sum", a=1)), make(text="")]
-    table = to_table(rows)
-    out = label_batch(table, SECTION)
-    assert [from_row(r) for r in out.to_pylist()] == [label(r, SECTION) for r in rows]
-    assert out.schema == table.schema
-    assert out.drop_columns(["reject_reason", "quality"]) == table.drop_columns(
-        ["reject_reason", "quality"]
-    )
-
-
 def test_a_held_out_row_is_judged_by_its_use_not_by_taste():
     asked = make(ToolCall.of("add", a=2, b=77), outcome=0.0, split="test_seen")
     assert label(asked, SECTION).reject_reason == ""
@@ -158,7 +145,7 @@ def test_a_held_out_row_is_judged_by_its_use_not_by_taste():
 
 
 def test_the_funnel_adds_up_by_source():
-    labels = [("a", ""), ("a", "parses:x"), ("b", "parses:y"), ("a", "duplicate_of:1")]
+    labels = {("a", ""): 1, ("a", "parses:x"): 1, ("b", "parses:y"): 1, ("a", "duplicate_of:1"): 1}
     got = funnel(labels)
     assert got["a"] == {"in": 3, "parses": 1, "duplicate_of": 1, "kept": 1}
     assert got["b"] == {"in": 1, "parses": 1, "kept": 0}
@@ -407,21 +394,27 @@ def test_difficulty_is_full_between_its_bounds():
 
 def test_diversity_falls_with_the_square_root_of_the_count():
     rows = [make(ToolCall.of("add", a=i, b=3)) for i in range(4)] + [make(ToolCall.of("add", a=1))]
-    rarity = diversity(rows)
-    assert rarity[signature(rows[0])] == 0.5
-    assert rarity[signature(rows[-1])] == 1.0
+    assert rarity(np.array([signature(r) for r in rows])).tolist() == [0.5, 0.5, 0.5, 0.5, 1.0]
+
+
+def worth(row, nll=None, rare=None):
+    return float(quality(*parts(row, nll), rare))
 
 
 def test_quality_weighs_what_is_known():
     half = make(ToolCall.of("add", a=2, b=9))  # groundedness 0.5
-    assert quality(half) == pytest.approx(0.5)
-    assert quality(half, nll=4.0) == pytest.approx((0.5 * 0.5 + 0.3 * 0.5) / 0.8)
-    assert quality(half, nll=1.0, rarity=0.5) == pytest.approx(0.5 * 0.5 + 0.3 + 0.2 * 0.5)
-    assert quality(replace(half, outcome=0.8)) == pytest.approx(0.4)
-    assert quality(replace(half, reject_reason="outcome:0")) == 0.0
-    assert quality(replace(half, pool="negative.wrong_value")) == 1.0
-    by_meta = label(replace(GOOD, meta={"nll": 4.0, "rarity": 1.0}), SECTION)
-    assert by_meta.quality == pytest.approx(0.5 + 0.15 + 0.2)
+    assert worth(half) == pytest.approx(0.5)
+    assert worth(half, nll=4.0) == pytest.approx((0.5 * 0.5 + 0.3 * 0.5) / 0.8)
+    assert worth(half, nll=1.0, rare=0.5) == pytest.approx(0.5 * 0.5 + 0.3 + 0.2 * 0.5)
+    assert worth(replace(half, outcome=0.8)) == pytest.approx(0.4)
+    assert worth(replace(half, reject_reason="outcome:0")) == 0.0
+    wrong = replace(half, pool="negative.wrong_value")
+    assert worth(wrong) == 1.0
+    assert worth(wrong, rare=0.5) == pytest.approx(0.5)
+    by_meta = label(replace(GOOD, meta={"nll": 4.0}), SECTION)
+    assert by_meta.quality == pytest.approx((0.5 + 0.15) / 0.8)
+    told = np.array([parts(r) for r in (half, wrong)])
+    assert quality(*told.T, np.array([1.0, 0.25])).tolist() == pytest.approx([0.45 / 0.7, 0.25])
 
 
 # --- real rows ---

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ def row(query: str, tools: list[str]) -> Trajectory:
 def test_unseen_tools_are_never_trained_on(rows: list, seed: int) -> None:
     found = [assign(row(q, tools), SECTION, seed) for q, tools in rows]
     train = {t for r in found if r.split == "train" for t in gold_tools(r)}
-    found = [settle(r, train) for r in found]
+    found = [replace(r, split=settle(r.split, gold_tools(r), train)) for r in found]
     by_split = {
         s: [r for r in found if r.split == s] for s in ("train", "test_seen", "test_unseen")
     }

@@ -1,0 +1,293 @@
+"""The label step: rules, leaks, contradictions and duplicates write reject_reason; nothing is lost.
+
+    1  workers: rules, leaks, fingerprints     -> work/{rows,prints}, leaks.jsonl
+    2  the fingerprints, grouped (dedup.step)  -> pairs (row, survivor)
+    3  file by file: marks, quality            -> rows-*.parquet
+
+Rows stream through each of them. The driver holds the pairs, and 16 bytes a row for the diversity
+part of the quality. Leaks come before duplicates: no survivor is a leak.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from raytune_agents import filters, readers
+from raytune_agents.config import Config, LabelSection, SourceSection
+from raytune_agents.dedup import step as dedup
+from raytune_agents.dedup.leaks import LeakIndex
+from raytune_agents.dedup.minhash import sketches
+from raytune_agents.dedup.text import key_bits, near_text, question
+from raytune_agents.filters.quality import parts, quality, rarity, signature
+from raytune_agents.filters.shape import held_out
+from raytune_agents.records import (
+    SPLITS,
+    RecordError,
+    Trajectory,
+    arrow_schema,
+    content_hash,
+    from_row,
+)
+from raytune_agents.runs import Counts, RowFiles, Step, write_table
+
+if TYPE_CHECKING:
+    import ray
+
+    from raytune_agents.pipeline import Context
+
+BATCH = 1024
+SHOWN = 300  # characters of a request in leaks.jsonl
+PARTS = ("validity", "worth", "weight")  # what the quality is made of, see filters.quality
+Score = Callable[[Sequence[Trajectory]], list[float | None]]
+PRINTS = (*dedup.PRINTS.names, "signature")
+
+
+# --- 1: workers ---
+
+
+def sketched(rows: list[Trajectory], section: LabelSection) -> tuple[np.ndarray, np.ndarray]:
+    """Sketches of the rows' questions and of what near duplicates share; each text once."""
+    asked = [question(r) for r in rows] if section.decontaminate else [""] * len(rows)
+    near = section.duplicates == "minhash"
+    said = [near_text(r) for r in rows] if near else [""] * len(rows)
+    at = {text: i for i, text in enumerate(dict.fromkeys([*asked, *said]))}
+    sketch = sketches(list(at))
+    return sketch[[at[t] for t in asked]], sketch[[at[t] for t in said]]
+
+
+def label_rows(
+    batch: pa.Table, section: LabelSection, index: LeakIndex, score: Score | None = None
+) -> pa.Table:
+    """A batch of trajectories with reject_reason, quality, and leak and nll in `meta`; and, for the
+    second pass, PARTS of all rows and PRINTS of the accepted ones. `score` gives the NLL of
+    accepted training rows."""
+    rules = filters.active_rules(section)
+    rows = [filters.reasoned(from_row(flat), rules) for flat in batch.to_pylist()]
+    asked, said = sketched(rows, section)
+    train = np.array([i for i, r in enumerate(rows) if not held_out(r)], np.int64)
+    for i, leak in zip(train, index.find([rows[i] for i in train], asked[train])):
+        rows[i] = leak.mark(rows[i]) if leak else rows[i]
+    if score:
+        good = [i for i in train if not rows[i].reject_reason]
+        for i, nll in zip(good, score([rows[i] for i in good])):
+            rows[i] = replace(rows[i], meta=rows[i].meta | {"nll": nll})
+    told = np.array([parts(r, r.meta.get("nll")) for r in rows]).reshape(-1, 3)
+    worth = quality(*told.T)
+    rows = [replace(r, quality=float(q)) for r, q in zip(rows, worth)]
+    kept = np.array([i for i, r in enumerate(rows) if not r.reject_reason], np.int64)
+    good = [rows[i] for i in kept]
+    prints = dedup.fingerprints(good, kept, said[kept], section)
+    signs = [key_bits(content_hash(signature(r))) for r in good]
+    prints = prints.append_column("signature", pa.array(signs, pa.uint64()))
+    place = np.full(len(rows), -1)
+    place[kept] = np.arange(len(kept))
+    prints = prints.take(pa.array(place, mask=place < 0))  # null for rejected rows
+    metas = [json.dumps(r.meta, default=str) if r.meta.keys() & {"leak", "nll"} else was
+             for r, was in zip(rows, batch["meta"].to_pylist())]  # fmt: skip
+    fresh = {"reject_reason": [r.reject_reason for r in rows], "meta": metas, "quality": worth}
+    for name, values in fresh.items():
+        batch = with_column(batch, name, values)
+    for name, values in zip(PARTS, told.T):
+        batch = batch.append_column(name, pa.array(values, pa.float64()))
+    for name in PRINTS:
+        batch = batch.append_column(name, prints[name])
+    return batch
+
+
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    at = table.schema.get_field_index(name)
+    field = table.schema.field(at)
+    return table.set_column(at, field, pa.array(values, field.type))
+
+
+@lru_cache(maxsize=1)
+def _fetched(shared: ray.ObjectRef) -> LeakIndex:
+    """An object of the store, unpacked once in a worker rather than once a batch."""
+    import ray
+
+    return ray.get(shared)
+
+
+def _label_batch(batch: pa.Table, section: LabelSection, index: list[ray.ObjectRef]) -> pa.Table:
+    return label_rows(batch, section, _fetched(index[0]))
+
+
+class _Labeller:
+    """`_label_batch` with the model at hand, for an actor."""
+
+    def __init__(self, section: LabelSection, index: list[ray.ObjectRef], model: dict[str, Any]):
+        from raytune_agents.train.score import RowNll
+
+        self.section, self.index, self.score = section, _fetched(index[0]), RowNll(**model)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        return label_rows(batch, self.section, self.index, self.score)
+
+
+# --- what no training row may show ---
+
+
+def evaluation_sets(section: LabelSection, sources: list[SourceSection]) -> list[SourceSection]:
+    """The sets of the config that are not read as a source: those have test rows of their own."""
+    read = {s.path for s in sources}
+    return [
+        s for s in section.evaluation_sets
+        if s.path not in read and (s.path != "bfcl" or readers.bfcl.installed())
+    ]  # fmt: skip
+
+
+def evaluation_rows(
+    context: Context, files: list[Path], seen: Counter, shown: dict[str, str]
+) -> Iterator[Trajectory]:
+    """Rows of val and test, then of the evaluation sets under the set's name. Fills `seen` (rows by
+    set) and `shown` (id -> request)."""
+
+    def rows() -> Iterator[Trajectory]:
+        for file in files:
+            for flat in pq.read_table(file, filters=[("split", "in", SPLITS[1:])]).to_pylist():
+                yield from_row(flat)
+        for source in evaluation_sets(context.config.label, context.config.read.sources):
+            name = "bfcl" if source.path == "bfcl" else Path(source.path).name.partition(".")[0]
+            if source.path == "bfcl" and not source.categories:
+                source = source.model_copy(update={"categories": list(readers.bfcl.CATEGORIES)})
+            for where, raw in readers.list_raw(source):
+                try:
+                    found = (
+                        []
+                        if isinstance(raw, RecordError)
+                        else readers.read_row(
+                            raw, where, source.format, source.min_rating, source.rating_max
+                        )
+                    )
+                except RecordError:
+                    found = []
+                seen[f"{name}: bad row"] += not found
+                yield from (replace(r, source=name, split="") for r in found)
+
+    for row in rows():
+        seen[row.split or row.source] += 1
+        shown[row.id] = row.query[:SHOWN]
+        yield row
+
+
+# --- the step ---
+
+
+def section_of(config: Config) -> list[Any]:
+    """What of the config decides the labels."""
+    return [config.label, config.model] if config.label.difficulty else [config.label]
+
+
+def label(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """Rules, leaks, contradictions and duplicates write reject_reason; every row is written
+    again."""
+    section, folder = context.config.label, context.run.folder
+    own = sorted((folder / "read").glob("*.parquet"))
+    made = (folder / "generate" / name for name in ("tflan", "mined", "edited"))
+    files = [*own, *(f for part in made for f in sorted(part.glob("*.parquet")))]
+    seen, shown, leaks = Counter(), {}, Counter()
+    compared = evaluation_rows(context, own, seen, shown) if section.decontaminate else ()
+    index = LeakIndex(compared, section)
+    work = step.folder / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    rows, prints = RowFiles(work / "rows"), RowFiles(work / "prints", "prints")
+    with (
+        context.display.step("label") as bar,
+        (step.folder / "leaks.jsonl").open("w", encoding="utf-8") as report,
+    ):
+        for table in labelled(context, files, index):
+            handles = pa.array(np.arange(rows.rows, rows.rows + len(table)), pa.uint64())
+            table = with_column(table, "handle", handles)
+            prints.add(table.select(PRINTS).filter(pc.is_valid(table["group"])))
+            rows.add(table.drop_columns(PRINTS))
+            for leak in leaks_in(table, shown):
+                leaks[f"{leak['set']} {leak['how']}"] += 1
+                report.write(json.dumps(leak, ensure_ascii=False) + "\n")
+            bar.update(len(table))
+    rows.close()
+    prints.close()
+    pairs = dedup.pairs_of(prints.folder, section)
+    counts, extra = finish(rows.folder, prints.folder, pairs, step.folder)
+    shutil.rmtree(work)
+    return counts, extra | {"compared_with": dict(seen), "leaks": dict(leaks)}
+
+
+def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterator[pa.Table]:
+    """Tables of `label_rows` from Ray's workers, in the order of the files."""
+    import ray
+
+    section, gpus = context.config.label, context.resources.gpus
+    ray.data.DataContext.get_current().execution_options.preserve_order = True
+    given = {"section": section, "index": [ray.put(index)]}
+    options: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": BATCH}
+    ds = ray.data.read_parquet([str(f) for f in files], schema=arrow_schema())
+    if section.difficulty:
+        model = context.config.model
+        given["model"] = {"path": str(context.model), "dtype": model.dtype, "chat": context.chat}
+        pool = ray.data.ActorPoolStrategy(size=max(1, gpus))
+        ds = ds.map_batches(
+            _Labeller, fn_constructor_kwargs=given, compute=pool, num_gpus=gpus and 1, **options
+        )
+    else:
+        ds = ds.map_batches(_label_batch, fn_kwargs=given, **options)
+    return ds.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def leaks_in(table: pa.Table, shown: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """What matched what: a dict for every contaminated row."""
+    leaked = table.filter(pc.starts_with(table["reject_reason"], "contaminated:"))
+    for flat in leaked.select(arrow_schema().names).to_pylist():
+        row = from_row(flat)
+        leak = row.meta["leak"]
+        yield {
+            "row": row.id, "source": row.source, "set": row.reject_reason.partition(":")[2],
+            "of": leak["of"], "how": leak["how"], "share": leak["share"],
+            "request": row.query[:SHOWN], "evaluation_request": shown.get(leak["of"], ""),
+        }  # fmt: skip
+
+
+def rarities(folder: Path, pairs: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """(handle, rarity of the signature) of the rows that stay, by handle."""
+    files = sorted(folder.glob("*.parquet"))
+    tables = [pq.read_table(f, columns=["handle", "signature"]) for f in files]
+    handles = np.concatenate([t["handle"].to_numpy() for t in tables])
+    signs = np.concatenate([t["signature"].to_numpy() for t in tables])
+    stay = ~np.isin(handles, pairs["handle"].to_numpy())
+    return handles[stay], rarity(signs[stay]).astype(np.float32)
+
+
+def finish(rows: Path, prints: Path, pairs: pa.Table, out: Path) -> tuple[Counts, dict[str, Any]]:
+    """work/rows -> the step's files, with the marks of `pairs` and the whole quality."""
+    stay, rare = rarities(prints, pairs)
+    counts, pools, labels, first = Counts(), Counter(), Counter(), 0
+    for path in sorted(rows.glob("*.parquet")):
+        table = pq.read_table(path)
+        handles = np.arange(first, first + len(table), dtype=np.uint64)
+        first += len(table)
+        reasons = dedup.marked(table["reject_reason"].to_pylist(), handles, pairs)
+        kept = np.array([not r for r in reasons])
+        worth = table["quality"].to_numpy().copy()
+        told = [table[name].to_numpy()[kept] for name in PARTS]
+        worth[kept] = quality(*told, rare[np.searchsorted(stay, handles[kept])])
+        table = with_column(with_column(table, "reject_reason", reasons), "quality", worth)
+        write_table(out / path.name, table.select(arrow_schema().names))
+        words = [r.partition(":")[0] for r in reasons]
+        counts.rows_in += len(table)
+        counts.rejected.update(w for w in words if w)
+        counts.rows_out += int(kept.sum())
+        labels.update(zip(table["source"].to_pylist(), words))
+        columns = zip(table["pool"].to_pylist(), table["split"].to_pylist(), kept)
+        pools.update(pool for pool, split, good in columns if good and split == "train")
+    return counts, {"pools": dict(pools), "funnel": filters.funnel(labels)}

@@ -1,0 +1,120 @@
+"""The commands on data by their command line, in this process, on rows in files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from raytune_agents.cli import app, funnel_table
+from raytune_agents.commands.arguments import console
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
+from raytune_agents.runs import read_json, write_json, write_rows
+
+TOOL = ToolSpec("add", "adds", '{"type": "object", "properties": {"a": {"type": "integer"}}}')
+
+
+def sample(i: int, **changes) -> Trajectory:
+    turns = (
+        Message("user", f"add {i}"),
+        Message("assistant", tool_calls=(ToolCall.of("add", a=i),)),
+    )
+    row = Trajectory(turns, (TOOL,), source="agent/qa", source_id=str(i), split="train")
+    return finish(replace(row, **changes))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run whose label step is done: 20 good rows, a val row, a rejected and a negative one."""
+    rows = [sample(i, pool="synthetic.tflan") for i in range(20)]
+    rows += [sample(20, split="val"), sample(21, reject_reason="too_long:9")]
+    rows += [sample(22, split="test_seen")]
+    rows += [sample(23, pool="negative.wrong_value", fault="wrong_value", outcome=0.0)]
+    write_rows(tmp_path / "demo" / "label" / "rows-00000.parquet", rows)
+    write_json(tmp_path / "demo" / "label" / "manifest.json", {})
+    return tmp_path
+
+
+def ask(*words: str) -> tuple[int, str]:
+    with console.capture() as printed:
+        done = CliRunner().invoke(app, list(words))
+    return done.exit_code, printed.get() + done.output
+
+
+def test_export_writes_files_and_accounts_for_every_row(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, said = ask("export", f"runs_dir={run}", "--format", "openai", "--out", str(out))
+    assert code == 0, said
+    assert "rows: in 24 = out 21 + left out 3" in said
+    assert {p.name for p in out.iterdir()} >= {"train.jsonl", "val.jsonl", "README.md"}
+    summary = read_json(out / "dataset_summary.json")
+    assert summary["left_out"] == {
+        "too_long": 1, "test row": 1, "a wrong answer, and no label or marker that says so": 1
+    }  # fmt: skip
+    first = json.loads((out / "train.jsonl").read_text().splitlines()[0])
+    assert [m["role"] for m in first["messages"]] == ["user", "assistant"]
+
+
+def test_export_of_the_preset_counts_what_is_missing(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("--preset", "agent_flan", "--format", "agent_flan", "--scale", "0.1", "--markers")
+    code, said = ask("export", f"runs_dir={run}", *words, "--out", str(out))
+    assert code == 0, said
+    assert {p.name for p in out.glob("*.jsonl")} == {"qa_train.jsonl", "qa_val.jsonl"}
+    assert "missing 30 qa.react" in said
+    assert "missing 9 qa.negative" in said
+    assert "rows: in 24 = out 21 + left out 3" in said
+
+
+def test_plan_prints_tokens_price_and_time(run: Path) -> None:
+    code, said = ask("plan", f"runs_dir={run}", "--provider", "openai")
+    assert code == 0, said
+    assert "openai: gpt-4.1-mini, 20 rows" in said
+    assert "table of 2025-10" in said
+    assert "left out: 1 too_long" in said
+    assert "left out: 1 a wrong answer" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("export", "--format", "nothing"), "export.format='nothing' is unknown"),
+        (("export", "--preset", "none_such"), "export.preset"),
+        (("plan", "--provider", "nobody"), "provider 'nobody'"),
+        (("read", "--explain", "/nowhere.jsonl"), "/nowhere.jsonl"),
+    ],
+)
+def test_a_wrong_word_names_what_to_write(run: Path, words: tuple, told: str, capsys) -> None:
+    code, said = ask(words[0], *(() if "--explain" in words else (f"runs_dir={run}",)), *words[1:])
+    assert code == 2
+    assert told in said + capsys.readouterr().err
+
+
+def test_a_run_without_labels_says_what_to_run(tmp_path: Path, capsys) -> None:
+    code, said = ask("export", f"runs_dir={tmp_path}")
+    assert code == 2
+    assert "raytune-agents label" in said + capsys.readouterr().err
+
+
+def test_explain_shows_format_mapping_and_counts(tmp_path: Path) -> None:
+    row = {"id": 1, "query": "add one", "answers": "[]", "tools": "[]"}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n{\n")
+    code, said = ask("read", "--explain", str(path))
+    assert code == 0, said
+    for word in ("xlam", "read as xlam", "query", "messages (user)", "bad rows", "rows.jsonl:2"):
+        assert word in said
+
+
+def test_the_funnel_is_printed_by_source() -> None:
+    counts = {"": {"in": 5, "parses": 2, "kept": 3}, "a": {"in": 4, "parses": 1, "kept": 3}}
+    counts["b"] = {"in": 1, "parses": 1, "kept": 0}
+    with console.capture() as printed:
+        console.print(funnel_table(counts))
+    lines = [" ".join(line.replace("│", " ").split()) for line in printed.get().splitlines()]
+    assert "a 4 1 parses 3" in lines
+    assert "b 1 1 parses 0" in lines
+    assert "all 2 sources 5 2 parses 3" in lines

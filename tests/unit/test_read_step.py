@@ -1,0 +1,92 @@
+"""The read step without Ray: tables with their errors, and rows settled file by file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+
+from raytune_agents.config import ReadSection, SourceSection
+from raytune_agents.pipeline import read
+from raytune_agents.records import from_row
+from raytune_agents.runs import Counts, RowFiles, read_rows
+
+SECTION = ReadSection()
+
+
+def raw(i: int, query: str | None = None, tool: str = "add") -> dict:
+    tools = [{"name": tool, "description": "d", "parameters": {"a": {"type": "int"}}}]
+    answers = [{"name": tool, "arguments": {"a": i}}]
+    return {"id": i, "query": query or f"add {i}", "answers": answers, "tools": tools}
+
+
+def parse(path: Path) -> list[pa.Table]:
+    return list(read.parse_source(SourceSection(path=str(path)), SECTION, "c0ffee", 17))
+
+
+def test_bad_rows_are_counted_and_no_good_row_is_lost(tmp_path: Path) -> None:
+    good = [json.dumps(raw(i)) for i in range(5)]
+    lone = json.dumps(raw(8)).replace("add 8", "add \\ud800")
+    strange = json.dumps({"\udcff key": 1})
+    path = tmp_path / "rows\udcff.jsonl"  # a name that is no UTF-8
+    path.write_text("\n".join([*good[:3], "{", lone, "[1]", strange, *good[3:]]), encoding="utf-8")
+    (table,) = parse(path)
+    errors = [e for e in table["error"].to_pylist() if e]
+    assert len(errors) == 4
+    assert "a lone surrogate is not text" in errors
+    assert [s for s, e in zip(table["source_id"].to_pylist(), table["error"].to_pylist())
+            if not e] == ["0", "1", "2", "3", "4"]  # fmt: skip
+    assert all(w.startswith("rows\\udcff.jsonl:") for w in table["where"].to_pylist())
+
+
+def test_a_surrogate_that_a_users_reader_makes_is_a_bad_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "fine"}\n{"text": "bad"}\n', encoding="utf-8")
+    source = SourceSection(path=str(path), format="test_read_step:users_reader")
+    (table,) = read.parse_source(source, SECTION, "", 17)
+    assert table["error"].to_pylist() == ["", "a lone surrogate is not text"]
+
+
+def users_reader(row: dict):
+    from raytune_agents.records import Message, Trajectory
+
+    text = row["text"] + ("\ud800" if row["text"] == "bad" else "")
+    meta = {"kept": "\ud800"}
+    return Trajectory((Message("user", text), Message("assistant", "yes")), meta=meta)
+
+
+def test_rows_say_which_config_made_them_and_memory_is_bounded(
+    tmp_path: Path, monkeypatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(raw(i)) for i in range(10)))
+    monkeypatch.setattr(read, "TABLE_ROWS", 4)
+    tables = parse(path)
+    assert [len(t) for t in tables] == [4, 4, 2]
+    row = from_row(tables[0].to_pylist()[0])
+    assert (row.config_hash, row.seed, row.step) == ("c0ffee", 17, "read")
+    monkeypatch.setattr(read, "TABLE_CHARS", 1)
+    assert [len(t) for t in parse(path)] == [1] * 10 + [0]
+
+
+def test_the_second_pass_settles_and_counts(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(raw(i, tool=f"tool{i % 7}")) for i in range(300)))
+    work, train = RowFiles(tmp_path / "work"), set()
+    for table in parse(path):
+        train |= read.train_tools(table)
+        work.add(table.drop_columns(["where", "error", "task_type"]))
+        work.close()
+    (gone, *_) = train  # pretend that training rows never showed one tool
+    before = [from_row(r) for r in pa.concat_tables(parse(path)).to_pylist()]
+    counts = Counts(rows_in=300)
+    splits, sources = read.settle(tmp_path, train - {gone}, counts)
+    assert counts.check("read")["in"] == 300
+    rows = read_rows(tmp_path)
+    assert [r.id for r in rows] == [r.id for r in before]
+    for old, new in zip(before, rows):
+        moved = old.split == "test_seen" and old.calls[0].name == gone
+        assert new.split == ("train" if moved else old.split)
+    assert sum(a.split != b.split for a, b in zip(before, rows)) > 0
+    assert splits.total() + counts.rejected.total() == 300 == sources.total()
