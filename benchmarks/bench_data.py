@@ -1,14 +1,17 @@
-"""The data chain at 10k, 100k, 1M rows: read, validate, label, decontaminate, deduplicate, write.
+"""The data chain at 10k, 100k, 1M rows: the steps read and label of a run, as a user starts them.
 
     python benchmarks/bench_data.py --sizes 10000 100000 [1000000]
 
-Rows come from `data_rows` (real rows of shared/data/prepared, values varied, 10 % near duplicates
-and 1 % leaks planted). Each size runs in its own process on a local Ray with two CPUs; the peers
-(datatrove, py-data-juicer) get the same texts at 100k rows, each in its own environment under
-`--peers`, made on first use. Rates are wall-clock rows a second; memory is the resident set summed
-over all processes of the run, and the proportional set, which counts shared pages once. Sizes that
-are not run keep their earlier results. Prints one JSON object on the last line and writes
-benchmarks/results/data.json.
+read: files -> trajectories, quarantine, split by tool, Parquet. label: rules, decontamination
+against an evaluation set and the held-out rows, contradictions, exact and MinHash duplicates,
+quality, Parquet. Rows come from `data_rows` (real rows of shared/data/prepared, values varied, 10 %
+near duplicates and 1 % leaks planted). Each size runs in its own process on a local Ray with two
+CPUs; the peers (datatrove, py-data-juicer) get the same texts at 100k rows, each in its own
+environment under `--peers`, made on first use. A ratio is our whole chain's rows a second by the
+peer's, which does no more than filter and deduplicate texts. Rates are wall-clock; memory is the
+resident set summed over all processes of the run, and the proportional set, which counts shared
+pages once. Sizes that are not run keep their earlier results. Prints one JSON object on the last
+line and writes benchmarks/results/data.json.
 """
 
 from __future__ import annotations
@@ -28,26 +31,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from data_rows import write as write_rows
+from rich.console import Console
 
-from raytune_agents import filters, readers
-from raytune_agents.cluster import connect
-from raytune_agents.config import LabelSection, ResourcesSection, SourceSection
-from raytune_agents.dedup import step
+from raytune_agents import filters
+from raytune_agents.cluster import disconnect
+from raytune_agents.config import Config, LabelSection, ReadSection, SourceSection, SplitSection
+from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.minhash import jaccard
 from raytune_agents.dedup.text import folded
-from raytune_agents.records import Trajectory, from_row, to_table
+from raytune_agents.pipeline import Context, label, plain, read, steps
+from raytune_agents.progress import Display
+from raytune_agents.records import Trajectory, from_row
+from raytune_agents.runs import write_json
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "data.json"
 NEAR, LEAKS = 0.10, 0.01
-SECTION = LabelSection(duplicates="minhash", partitions=16)
+SPLIT = SplitSection(train=0.998, val=0.001, test_seen=0.001, unseen_tools=0.02)
 BATCH = 2_000
 PEER_SIZE = 100_000
+THRESHOLD = LabelSection().minhash_threshold
 PEERS = {
     "datatrove": ["datatrove[processing,io]==0.10.1", "spacy"],
     "data_juicer": ["py-data-juicer==1.6.1", "aiohttp"],
@@ -87,76 +96,67 @@ class Memory(threading.Thread):
 # --- our chain ---
 
 
-def parse(path: str) -> Iterator[pa.Table]:
-    """One file -> tables of trajectories of the train split."""
-    rows: list[Trajectory] = []
-    for where, raw in readers.list_raw(SourceSection(path=path, format="xlam")):
-        rows += [replace(r, split="train") for r in readers.read_row(raw, where, "xlam")]
-        if len(rows) >= BATCH:
-            yield to_table(rows)
-            rows = []
-    if rows:
-        yield to_table(rows)
-
-
-def parse_batch(batch: dict[str, Any]) -> Iterator[pa.Table]:
-    for path in batch["item"]:
-        yield from parse(str(path))
-
-
-def held_out(folder: Path) -> list[Trajectory]:
-    rows = [from_row(r) for t in parse(str(folder / "eval.jsonl")) for r in t.to_pylist()]
-    return [replace(r, split="test_seen") for r in rows]
-
-
-def chain(folder: Path) -> dict[str, float]:
-    """Run the three passes; seconds of each. Leaks before duplicates: no survivor is a leak."""
-    import ray
-
-    files = sorted(str(p) for p in folder.glob("rows-*.jsonl"))
-    options = {"batch_format": "pyarrow", "batch_size": BATCH}
-    marks = [time.perf_counter()]
-    labelled = ray.data.from_items(files, override_num_blocks=len(files)).map_batches(
-        parse_batch, batch_size=1
+def config_of(folder: Path) -> Config:
+    rows, held = (
+        SourceSection(path=str(folder / name), format="xlam")
+        for name in ("rows-*.jsonl", "eval.jsonl")
     )
-    labelled = labelled.map_batches(filters.label_batch, fn_kwargs={"section": SECTION}, **options)
-    step.mark_leaks(labelled, held_out(folder), SECTION).write_parquet(folder / "labelled")
-    marks.append(time.perf_counter())
-    ds = ray.data.read_parquet(folder / "labelled", include_row_hash=True)
-    pairs = ray.put(step.find_duplicates(ds, SECTION))
-    marks.append(time.perf_counter())
-    done = step.mark_with(ds, step.mark_pairs, pairs).drop_columns([step.HANDLE])
-    done.write_parquet(folder / "done")
-    marks.append(time.perf_counter())
-    names = ("read_label_leaks_write", "find_duplicates", "mark_write")
-    return dict(zip(names, (b - a for a, b in zip(marks, marks[1:]))))  # noqa: RUF007
+    marks = LabelSection(duplicates="minhash", partitions=16, evaluation_sets=[held])
+    sources = ReadSection(sources=[rows], split=SPLIT)
+    return Config(name="run", runs_dir=str(folder), read=sources, label=marks,
+                  resources={"cpus": 2})  # fmt: skip
+
+
+def chain(context: Context) -> dict[str, float]:
+    """The steps read and label; seconds of each. Nothing is generated in between."""
+    write_json(context.run.folder / "generate" / "manifest.json", {"outputs": ""})
+    seconds = {}
+    for name in ("read", "label"):
+        function, section, after = steps()[name]
+        step = context.run.step(name, plain(section(context.config)), after)
+        step.begin()
+        start = time.perf_counter()
+        counts, extra = function(context, step)
+        seconds[name] = time.perf_counter() - start
+        step.finish(counts, **extra)
+        print(name, counts.line(), round(seconds[name], 1), "s", file=sys.stderr, flush=True)
+    return seconds
 
 
 def rates_of_steps(folder: Path) -> dict[str, float]:
     """Rows a second of one core, step by step, in this process on the first rows."""
-    path = min(folder.glob("rows-*.jsonl"))
-    rules = filters.active_rules(SECTION)
-    index = LeakIndex(held_out(folder), SECTION)
-    exact = SECTION.model_copy(update={"duplicates": "exact"})
+    config = config_of(folder)
+    section, first = config.label, str(min(folder.glob("rows-*.jsonl")))
+
+    def parse(path: str) -> pa.Table:
+        source = config.read.sources[0].model_copy(update={"path": path})
+        found = next(read.parse_source(source, config.read, "", config.seed))
+        return found.select([f.name for f in label.arrow_schema()])
+
+    held = [from_row(r) for r in parse(str(folder / "eval.jsonl")).to_pylist()]
+    index = LeakIndex((replace(r, split="test_seen") for r in held), section)
+    rules = filters.active_rules(section)
+    validity = {n: rules[n] for n in ("parses", "tool_exists", "arguments_valid")}
     table: list[pa.Table] = []
     rows: list[Trajectory] = []
-    validity = {n: rules[n] for n in ("parses", "tool_exists", "arguments_valid")}
+    sketch: list[Any] = []
+    numbers = np.arange(BATCH, dtype=np.uint64)
     work: dict[str, Callable[[], Any]] = {
-        "read": lambda: table.append(next(parse(str(path)))),
+        "read": lambda: table.append(parse(first)),
         "decode": lambda: rows.extend(from_row(r) for r in table[0].to_pylist()),
         "validate": lambda: [filters.first_reason(r, validity) for r in rows],
         "rules": lambda: [filters.first_reason(r, rules) for r in rows],
-        "label": lambda: filters.label_batch(table[0], SECTION),
-        "exact": lambda: step.fingerprints(table[0], exact),
-        "minhash": lambda: step.fingerprints(table[0], SECTION),
-        "leaks": lambda: step.mark_leaks_batch(table[0], index),
+        "sketch": lambda: sketch.extend(label.sketched(rows, section)),
+        "leaks": lambda: index.find(rows, sketch[0]),
+        "fingerprint": lambda: dedup.fingerprints(rows, numbers, sketch[1], section),
+        "label": lambda: label.label_rows(table[0], section, index),
         "write": lambda: pq.write_table(table[0], folder / "one.parquet"),
     }
     rates = {}
     for name, run in work.items():
         start = time.process_time()
         run()
-        rates[name] = round(min(BATCH, table[0].num_rows) / (time.process_time() - start))
+        rates[name] = round(table[0].num_rows / max(time.process_time() - start, 1e-3))
     return rates
 
 
@@ -169,7 +169,7 @@ def planted(folder: Path) -> tuple[dict[int, int], set[int], int]:
         if number in wanted:
             queries[number] = folded(row["query"])
     near = {a: b for a, b in made.items()
-            if jaccard(queries[a], queries[b]) >= SECTION.minhash_threshold}  # fmt: skip
+            if jaccard(queries[a], queries[b]) >= THRESHOLD}  # fmt: skip
     return near, {n for n, k in truth if k == "leak"}, len(made) - len(near)
 
 
@@ -197,12 +197,12 @@ def score(removed: set[int], folder: Path, ignored: set[int] = frozenset()) -> d
 def verdicts(folder: Path) -> dict[str, Any]:
     """Recall and precision of duplicates and leaks, and the funnel, from the files written."""
     reasons: dict[int, str] = {}
-    for path in (folder / "done").glob("*.parquet"):
+    for path in (folder / "run" / "label").glob("*.parquet"):
         table = pq.read_table(path, columns=["source_id", "reject_reason"])
         numbers = map(int, table["source_id"].to_pylist())
-        reasons.update(zip(numbers, (r.split(":")[0] for r in table["reject_reason"].to_pylist())))
-    duplicates = {n for n, r in reasons.items() if r.endswith("duplicate_of")}
-    marked = {n for n, r in reasons.items() if r == "contaminated"}
+        reasons.update(zip(numbers, table["reject_reason"].to_pylist()))
+    duplicates = {n for n, r in reasons.items() if r.split(":")[0].endswith("duplicate_of")}
+    marked = {n for n, r in reasons.items() if r == "contaminated:eval"}
     other = {n for n, r in reasons.items() if r and n not in duplicates}
     leaks = planted(folder)[1]
     asked = leaks - (other - marked)
@@ -214,7 +214,7 @@ def verdicts(folder: Path) -> dict[str, Any]:
     claimed = both["removed"] + leak["marked"]
     return {
         "duplicates": both, "leaks": leak, "rows_out": len(reasons),
-        "funnel": dict(Counter(r or "kept" for r in reasons.values()).most_common()),
+        "funnel": dict(Counter(r.split(":")[0] or "kept" for r in reasons.values()).most_common()),
         "recall": round((both["found"] + leak["found"]) / max(1, total), 4),
         "precision": round((both["right"] + len(leaks & marked)) / max(1, claimed), 4),
     }  # fmt: skip
@@ -222,18 +222,16 @@ def verdicts(folder: Path) -> dict[str, Any]:
 
 def one(size: int, folder: Path) -> dict[str, Any]:
     """The whole chain at one size, in this process and the Ray below it."""
-    for name in ("labelled", "done"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / "run", ignore_errors=True)
     memory = Memory(os.getpid())
     memory.start()
     start = time.perf_counter()
-    connect(ResourcesSection(cpus=2))
+    context = Context(config_of(folder), Display(Console(stderr=True, soft_wrap=True)))
+    context.resources  # noqa: B018
     ready = time.perf_counter() - start
-    seconds = chain(folder)
+    seconds = chain(context)
     peak = memory.stop()
-    import ray
-
-    ray.shutdown()
+    disconnect()
     total = sum(seconds.values())
     return {
         "rows": size, "seconds": round(total, 2), "ray_start_s": round(ready, 2),
@@ -308,10 +306,7 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
     small, big = sizes.get("100000"), sizes.get("1000000")
     trove, juicer = peers.get("datatrove", {}), peers.get("data_juicer", {})
     ratio = big["peak_rss_mib"] / small["peak_rss_mib"] if small and big else None
-    dedup = small and small["rows"] / (
-        small["rows"] / small["rows_per_s_by_pass"]["find_duplicates"]
-        + small["rows"] / small["rows_per_s_by_pass"]["mark_write"]
-    )
+    ours = small and small["rows_per_s"]
 
     def against(ours: float | None, theirs: dict[str, Any]) -> float | None:
         return round(ours / theirs["rows_per_s"], 2) if ours and "rows_per_s" in theirs else None
@@ -321,8 +316,8 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
         "memory_ratio_1m_100k": ratio and round(ratio, 3),
         "recall": largest["recall"],
         "precision": largest["precision"],
-        "ratio_datatrove": against(dedup, trove),
-        "ratio_data_juicer": against(small and small["rows_per_s"], juicer),
+        "ratio_datatrove": against(ours, trove),
+        "ratio_data_juicer": against(ours, juicer),
     }
 
 

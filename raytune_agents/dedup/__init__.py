@@ -9,3 +9,22 @@ are one cluster; the survivor is the one of the best quality.
 `text` says what of a row is compared, `minhash` holds the sketches, `step` groups any number of
 rows, `leaks` and `windows` compare with evaluation rows, `space` works on embeddings.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from raytune_agents.config import LabelSection
+from raytune_agents.dedup.leaks import LeakIndex
+from raytune_agents.records import Trajectory
+
+
+def mark_leaks(
+    rows: Sequence[Trajectory],
+    eval_rows: Iterable[Trajectory],
+    section: LabelSection | None = None,
+) -> list[Trajectory]:
+    """The rows in order; one that shows an evaluation row reads `contaminated:SET`, and
+    `meta["leak"]` says which row and how it matched."""
+    leaks = LeakIndex(eval_rows, section or LabelSection()).find(rows)
+    return [leak.mark(row) if leak else row for row, leak in zip(rows, leaks)]

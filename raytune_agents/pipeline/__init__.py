@@ -159,12 +159,8 @@ def preflight(config: Config) -> None:
     """What can be refused before Ray starts: sources, agents, model, search space.
     Raises ConfigError (or SourceError) naming key, value and what to write."""
     from raytune_agents import agents
-<<<<<<< HEAD
     from raytune_agents.evaluate import suites
-    from raytune_agents.pipeline import data
-=======
     from raytune_agents.pipeline import read
->>>>>>> 83578c1 (Read and label stream over Parquet; contradictions, evaluation sets, whole quality; export, plan, explain)
     from raytune_agents.tune import space
 
     read.units(config.read.sources)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raytune_agents.config import LabelSection
-from raytune_agents.dedup import step
+from raytune_agents.dedup import mark_leaks, step
 from raytune_agents.dedup.leaks import LeakIndex, masked
 from raytune_agents.dedup.minhash import (
     clusters,
@@ -90,11 +90,6 @@ def mark_contradictions(rows):
 
 def find_leaks(rows, held):
     return [leak for leak in LeakIndex(held, LabelSection()).find(rows) if leak]
-
-
-def mark_leaks(rows, held):
-    found = LeakIndex(held, LabelSection()).find(rows)
-    return [leak.mark(row) if leak else row for leak, row in zip(found, rows)]
 
 
 def test_the_key_ignores_case_space_order_of_arguments_and_tool_descriptions():
