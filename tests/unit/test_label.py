@@ -80,8 +80,10 @@ def test_every_row_comes_out_with_its_reason(tmp_path: Path, mode: str) -> None:
         "in": 8, "out": 3, "failed": {},
         "rejected": {"duplicate_of": 1, "ungrounded": 1, "contaminated": 1, "contradicts": 2},
     }  # fmt: skip
-    assert extra["funnel"][""]["in"] == 8 == sum(
-        v for k, v in extra["funnel"][""].items() if k != "in"
+    assert (
+        extra["funnel"][""]["in"]
+        == 8
+        == sum(v for k, v in extra["funnel"][""].items() if k != "in")
     )
     assert extra["funnel"]["b"] == {
         "in": 3, "duplicate_of": 1, "contaminated": 1, "contradicts": 1, "kept": 0

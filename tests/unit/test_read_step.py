@@ -56,9 +56,7 @@ def users_reader(row: dict):
     return Trajectory((Message("user", text), Message("assistant", "yes")), meta=meta)
 
 
-def test_rows_say_which_config_made_them_and_memory_is_bounded(
-    tmp_path: Path, monkeypatch
-) -> None:
+def test_rows_say_which_config_made_them_and_memory_is_bounded(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(json.dumps(raw(i)) for i in range(10)))
     monkeypatch.setattr(read, "TABLE_ROWS", 4)

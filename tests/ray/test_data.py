@@ -1,0 +1,130 @@
+"""The steps read and label on Ray Data, and the distributed group-by against the local one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from raytune_agents import cluster
+from raytune_agents.config import Config, LabelSection
+from raytune_agents.dedup import step as dedup
+from raytune_agents.dedup.minhash import sketches
+from raytune_agents.dedup.text import near_text
+from raytune_agents.pipeline import Context, plain, steps
+from raytune_agents.progress import Display
+from raytune_agents.records import Message, ToolCall, Trajectory, finish
+from raytune_agents.runs import read_json, read_rows, write_json
+
+WORDS = ("alpha", "bravo", "carol", "delta", "early", "fives", "grape", "hotel", "india", "jolly",
+         "kites", "lemon")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ray():
+    import ray
+
+    cluster.connect(Config(resources={"cpus": 2}).resources)
+    yield ray
+    cluster.disconnect()
+
+
+def raw(i: int) -> dict:
+    tool = f"tool_{i % 40}"
+    text = f"{WORDS[i % 12]} {WORDS[(i // 12) % 12]}{i}"
+    tools = [{"name": tool, "description": "", "parameters": {"a": {"type": "str"}}}]
+    answers = [{"name": tool, "arguments": {"a": text}}]
+    return {"id": str(i), "query": f"Use it for {text}", "answers": answers, "tools": tools}
+
+
+def labelled(folder: Path, config: Config) -> dict[str, dict]:
+    """Run read and label; manifest of each."""
+    context = Context(config, Display())
+    write_json(context.run.folder / "generate" / "manifest.json", {"outputs": ""})
+    for name in ("read", "label"):
+        function, section, after = steps()[name]
+        step = context.run.step(name, plain(section(config)), after)
+        step.begin()
+        counts, extra = function(context, step)
+        step.finish(counts, **extra)
+    return {n: read_json(context.run.folder / n / "manifest.json") for n in ("read", "label")}
+
+
+def test_read_and_label_account_for_every_row(ray, tmp_path: Path) -> None:
+    good = [raw(i) for i in range(600)]
+    copy = good[5] | {"id": "copy"}
+    other = good[7] | {"id": "other", "answers": [{"name": "tool_7", "arguments": {"a": "hotel"}}]}
+    leaks = [
+        good[i] | {"id": f"leak{i}", "query": f"Use it for the blue {WORDS[i]}"} for i in range(8)
+    ]
+    lines = [json.dumps(r) for r in [*good, copy, other, *leaks]]
+    for part in range(3):
+        bad = ["{", '{"strange": 1}'] if part == 1 else []
+        text = "\n".join([*lines[part::3], *bad])
+        (tmp_path / f"rows-{part}.jsonl").write_text(text + "\n")
+    held = [raw(2000 + i) | {"query": f"use it for THE BLUE {WORDS[i].upper()}!"} for i in range(8)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, held)))
+    config = Config(
+        name="run",
+        runs_dir=str(tmp_path),
+        read={"sources": [{"path": str(tmp_path / "rows-*.jsonl")}]},
+        label={"duplicates": "minhash", "evaluation_sets": [{"path": str(tmp_path / "mine.jsonl")}],
+               "rules": ["parses", "arguments_valid"]},
+    )  # fmt: skip
+    manifests = labelled(tmp_path, config)
+    read, label = manifests["read"]["rows"], manifests["label"]["rows"]
+    assert read["in"] == 612 == read["out"] + sum(read["failed"].values())
+    assert sum(read["failed"].values()) == 2
+    assert len((tmp_path / "run/read/quarantine.jsonl").read_text().splitlines()) == 2
+    assert label["in"] == 610 == label["out"] + sum(label["rejected"].values())
+    rows = {r.source_id: r for r in read_rows(tmp_path / "run" / "label")}
+    assert len(rows) == 610
+    twins = sorted([rows["copy"].reject_reason, rows["5"].reject_reason])
+    assert rows["5"].split == rows["copy"].split
+    assert twins[0] == ""
+    assert twins[1].startswith("duplicate_of:")
+    if rows["7"].split == "train":
+        assert rows["7"].reject_reason.startswith("contradicts:")
+        assert rows["other"].reject_reason.startswith("contradicts:")
+    shown = [rows[f"leak{i}"] for i in range(8)]
+    assert sum(r.split == "train" for r in shown) > 2
+    for row in shown:
+        assert (row.reject_reason == "contaminated:mine") == (row.split == "train")
+    report = [json.loads(x) for x in (tmp_path / "run/label/leaks.jsonl").open()]
+    found = {x["row"] for x in report if x["set"] == "mine"}
+    assert found == {r.id for r in shown if r.split == "train"}
+    assert manifests["label"]["compared_with"]["mine"] == 8
+    hashes = {r.config_hash for r in rows.values()}
+    assert len(hashes) == 1
+    assert hashes != {""}
+    assert not (tmp_path / "run" / "read" / "work").exists()
+    assert not (tmp_path / "run" / "label" / "work").exists()
+
+
+def test_the_shuffle_finds_what_one_process_finds(ray, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rows = []
+    for i in range(400):
+        k = int(rng.integers(0, 60))
+        text = f"Please tell me what {WORDS[k % 12]} {WORDS[k // 12]} means today and tomorrow"
+        text += rng.choice(["", ".", " now"])
+        call = ToolCall.of("look", word=str(k if rng.random() < 0.9 else k + 1))
+        turns = (Message("user", text), Message("assistant", tool_calls=(call,)))
+        rows.append(finish(Trajectory(turns, source_id=str(i), quality=float(rng.random()))))
+    section = LabelSection(duplicates="minhash", partitions=4)
+    for part in range(2):
+        some = rows[part * 200 : part * 200 + 200]
+        handles = np.arange(part * 200, part * 200 + 200, dtype=np.uint64)
+        sketch = sketches([near_text(r) for r in some])
+        prints = dedup.fingerprints(some, handles, sketch, section)
+        pq.write_table(prints, tmp_path / f"prints-{part}.parquet")
+    here = dedup.pairs_of(tmp_path, section)
+    spread = dedup.pairs_of(tmp_path, section, local_bytes=0)
+    assert spread.equals(here)
+    words = here["word"].to_pylist()
+    assert {w: words.count(w) > 10 for w in set(words)} == {
+        "duplicate_of": True, "near_duplicate_of": True, "contradicts": True
+    }  # fmt: skip
