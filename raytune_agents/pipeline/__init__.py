@@ -118,17 +118,12 @@ def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str,
             lambda c: [c.generate, c.negatives, c.model, c.engine],
             ("read",),
         ),
-<<<<<<< HEAD
-        "label": (data.label, lambda c: c.label, ("read", "generate")),
+        "label": (label.label, label.section_of, ("read", "generate")),
         "mix": (
             data.mix_arms,
             lambda c: [c.mix, c.train.arms, c.train.dpo, c.train.grpo, c.model],
             ("label",),
         ),
-=======
-        "label": (label.label, label.section_of, ("read", "generate")),
-        "mix": (data.mix_arms, lambda c: [c.mix, c.train.arms, c.model], ("label",)),
->>>>>>> 1585bf4 (Read and label stream over Parquet; contradictions, evaluation sets, whole quality; export, plan, explain)
         "train": (learn.train, lambda c: [c.train, c.model], ("label", "mix")),
         "evaluate": (
             evaluate.evaluate,

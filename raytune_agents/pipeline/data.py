@@ -232,22 +232,11 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
 
     arrange = None if config.mix.select == "random" else diverse
     for name, arm in config.train.arms.items():
-<<<<<<< HEAD
         arm_cost = methods.costs(arm.method, rows, cost, context.chat, config.train.of(arm))
         pool = [(i, rows[i].pool, n) for i, n in arm_cost.items()]
         weights = mix.taken(arm.weights or config.mix.weights, pool)
-        chosen = mix.choose(
-            pool, weights, arm.tokens or config.mix.tokens, config.mix.max_epochs, config.seed
-        )
-=======
-        weights = arm.weights or config.mix.weights
-        pool = [
-            (i, rows[i].pool, pair_cost(rows[i], cost) if arm.method == "dpo" else n)
-            for i, n in cost.items()
-        ]
         budget = arm.tokens or config.mix.tokens
         chosen = mix.choose(pool, weights, budget, config.mix.max_epochs, config.seed, arrange)
->>>>>>> 1585bf4 (Read and label stream over Parquet; contradictions, evaluation sets, whole quality; export, plan, explain)
         table = pa.table({"id": chosen.ids, "pool": [rows[i].pool for i in chosen.ids]})
         write_table(step.folder / f"{name}.parquet", table)
         arms[name] = {

@@ -31,22 +31,11 @@ def pad(examples: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tens
 
 
 @torch.no_grad()
-<<<<<<< HEAD
-def teacher_forced(
-    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 1024
-) -> dict[str, float]:
-    """exact_match: share of rows whose every answer token is the argmax given the gold before it,
-    in [0, 1] (equal to exact text match of greedy decoding); val_loss: mean NLL of answer tokens in
-    nats; n: rows. Raises ValueError without rows."""
-    if not examples:
-        raise ValueError("no rows to score; write a larger tune.rows or more val rows")
-=======
 def answers(
-    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 4096
+    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 1024
 ) -> Iterator[tuple[int, bool, float, int]]:
     """(example, whether every answer token is the argmax given the gold before it, summed NLL of
     the answer in nats, its tokens); the longest first."""
->>>>>>> 1585bf4 (Read and label stream over Parquet; contradictions, evaluation sets, whole quality; export, plan, explain)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i]["input_ids"]))
     was_training = model.training
     model.eval()
@@ -74,7 +63,7 @@ def answers(
 
 
 def teacher_forced(
-    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 4096
+    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 1024
 ) -> dict[str, float]:
     """exact_match: share of rows whose every answer token is the argmax given the gold before it,
     in [0, 1] (equal to exact text match of greedy decoding); val_loss: mean NLL of answer tokens in
