@@ -151,6 +151,9 @@ class GrpoSection(Section):
 class EtoSection(Section):
     """Exploration of ETO (arXiv 2403.02502); the loss is that of train.dpo."""
 
+    start: str = Field(
+        "", description="the arm, trained before, whose adapter explores first; empty = the base"
+    )
     iterations: Positive = Field(2, description="rounds of explore, pair, dpo")
     tasks: Positive = Field(64, description="training tasks explored in a round")
     samples: Positive = Field(1, description="answers sampled for each of them")

@@ -36,13 +36,16 @@ def ask(
     sampling: engine.Sampling,
     section: EngineSection,
     seed: int,
+    adapter: str = "",
 ) -> list[engine.Reply] | None:
     """One reply a row, each with its own seed (from the row's id); None where the engine is
     down."""
     seeds = [(seed * 1_000_003 + int(row.id, 16)) % 2**31 for row in rows]
     samplings = [replace(sampling, seed=s) for s in seeds]
     try:
-        replies = engine.ask(prompts, samplings, timeout_s=section.timeout_s)
+        replies = engine.ask(
+            prompts, samplings, adapter=adapter, timeout_s=section.timeout_s
+        )
     except engine.EngineDown as error:
         shard.outage = str(error)
         shard.failed[engine.INFRA_FAILED] += len(rows)
@@ -81,9 +84,11 @@ def mine(
     section: NegativesSection,
     engine_section: EngineSection,
     seed: int,
+    adapter: str = "",
 ) -> Shard:
-    """The base model's own answers to training prompts; every distinct wrong one is a negative
-    named by its fault. `rejected` counts right answers and repeats; rows in = tasks x samples."""
+    """The base model's (or an adapter's) own answers to training prompts; every distinct wrong one
+    is a negative named by its fault. `rejected` counts right answers and repeats; rows in = tasks x
+    samples."""
     shard = Shard()
     fit, prompts = [], []
     for row in rows:
@@ -94,7 +99,7 @@ def mine(
             fit.append(row)
             prompts.append(ids)
     sampling = engine.Sampling(section.max_tokens, section.temperature, section.mined_samples)
-    replies = ask(fit, prompts, shard, sampling, engine_section, seed)
+    replies = ask(fit, prompts, shard, sampling, engine_section, seed, adapter)
     if replies is None:
         shard.failed[engine.INFRA_FAILED] *= section.mined_samples
         return shard

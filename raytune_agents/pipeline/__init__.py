@@ -155,10 +155,11 @@ def preflight(config: Config) -> None:
     Raises ConfigError (or SourceError) naming key, value and what to write."""
     from raytune_agents import agents
     from raytune_agents.evaluate import suites
-    from raytune_agents.pipeline import read
+    from raytune_agents.pipeline import eto, read
     from raytune_agents.tune import space
 
     read.units(config.read.sources)
+    eto.check(config)
     for name in config.generate.agents:
         agents.load(name)
     suites.check(config)

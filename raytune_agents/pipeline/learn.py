@@ -50,7 +50,7 @@ def job_of(
 
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Every arm that is not trained yet, one after the other, each a Ray Train run."""
-    from raytune_agents.pipeline import plain
+    from raytune_agents.pipeline import eto, plain
 
     config, counts, arms = context.config, Counts(), {}
     rows = training_rows(context.run.folder)
@@ -70,9 +70,11 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             context.display.say(f"train     arm {name} done before", style="dim")
         else:
             own.begin()
-            arm_counts = train_arm(
-                context, own, name, arm.method, section, [rows[i] for i in mixed], rows
-            )
+            chosen_rows = [rows[i] for i in mixed]
+            if arm.method == "eto":
+                arm_counts = eto.rounds(context, own, name, section, chosen_rows, rows)
+            else:
+                arm_counts = train_arm(context, own, name, arm.method, section, chosen_rows, rows)
             own.finish(arm_counts)
         manifest = own.manifest
         counts.rows_in += manifest["rows"]["in"]

@@ -114,11 +114,6 @@ def rloo_trainer(
     return made
 
 
-def good(row: Trajectory) -> bool:
-    """Prompts come from good rows: a failure repeats the prompt of one."""
-    return not row.failed
-
-
 def check(rows: list[Trajectory], section: TrainSection) -> None:
     """Whole groups in a step, and vLLM only on a GPU. Raises ConfigError."""
     count, rl = section.batch_rows, section.grpo

@@ -35,7 +35,6 @@ class Method:
     check: Callable[[list[Trajectory], TrainSection], None] = nothing
 
 
-DPO = Method(dpo.columns, dpo.trainer, twins=dpo.twins)
 METHODS: dict[str, Method] = {
     "sft": Method(sft.columns, sft.trainer, check=sft.check),
     "vanilla": Method(sft.columns, sft.trainer, takes=nat.good),
@@ -48,11 +47,11 @@ METHODS: dict[str, Method] = {
         asked=nat.swapped_asked,
         check=nat.check,
     ),
-    "dpo": DPO,
+    "dpo": Method(dpo.columns, dpo.trainer, twins=dpo.twins),
     "kto": Method(kto.columns, kto.trainer, check=kto.check),
-    "grpo": Method(grpo.columns, grpo.trainer, takes=grpo.good, check=grpo.check),
-    "rloo": Method(grpo.columns, grpo.rloo_trainer, takes=grpo.good, check=grpo.check),
-    "eto": DPO,  # its pairs are explored: pipeline.eto
+    "grpo": Method(grpo.columns, grpo.trainer, takes=nat.good, check=grpo.check),
+    "rloo": Method(grpo.columns, grpo.rloo_trainer, takes=nat.good, check=grpo.check),
+    "eto": Method(dpo.columns, dpo.trainer, takes=nat.good),  # tasks to explore: pipeline.eto
 }
 
 

@@ -89,7 +89,7 @@ def swapped_columns(
 
 
 def good(row: Trajectory) -> bool:
-    """The rows of `vanilla`."""
+    """The rows of `vanilla`, and the prompts of RL: a failure repeats that of a good row."""
     return not row.failed
 
 

@@ -1,0 +1,130 @@
+"""Exploration-based trajectory optimisation (ETO, arXiv 2403.02502): the policy answers training
+tasks, its failures are paired with the known answers, DPO follows, and again from there.
+
+In every round the reference is frozen: the policy at the round's start (a copy of its adapter, or
+the base with the adapter off). The first policy is that of arm `train.eto.start`, as the paper
+explores from an SFT model. The val score decides: where it falls, the round is thrown away and the
+loop ends. Explored are single answers; runs in worlds come as outcome pairs (train.dpo.pairs).
+
+    train/ARM/round-K/{explored/*.parquet, adapter}      train/ARM/adapter  the best of them
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from typing import TYPE_CHECKING
+
+from raytune_agents.config import Config, ConfigError, NegativesSection, TrainSection
+from raytune_agents.evaluate import harness
+from raytune_agents.generate import stream
+from raytune_agents.pipeline import learn
+from raytune_agents.pipeline.data import make_shards
+from raytune_agents.records import Trajectory
+from raytune_agents.runs import Counts, Step, read_rows, write_json
+
+if TYPE_CHECKING:
+    from raytune_agents.pipeline import Context
+
+
+def check(config: Config) -> None:
+    """An arm's eto.start must be an arm that is trained before it. Raises ConfigError."""
+    before: list[str] = []
+    for name, arm in config.train.arms.items():
+        start = config.train.of(arm).eto.start if arm.method == "eto" else ""
+        if start and start not in before:
+            raise ConfigError(
+                f"train.arms.{name}: eto.start={start!r} is no arm above it ({before}); write the "
+                "name of an arm that is trained first, or none to explore with the base"
+            )
+        before.append(name)
+
+
+def rounds(
+    context: Context,
+    step: Step,
+    name: str,
+    section: TrainSection,
+    rows: list[Trajectory],
+    pool: dict[str, Trajectory],
+) -> Counts:
+    """All rounds of one arm; a killed one goes on. Writes step.folder/adapter."""
+    eto = section.eto
+    start = str(context.run.folder / "train" / eto.start / "adapter") if eto.start else ""
+    val = val_rows(context, eto.val_rows)
+    best, score = start, val_score(context, val, start)
+    seen = [{"round": 0, "val_exact_match": score, "pairs": 0}]
+    for k in range(1, eto.iterations + 1):
+        own = Step(
+            f"{step.name}/round-{k}", step.folder / f"round-{k}", step.section,
+            step.inputs | {"start": best}, step.seed,
+        )  # fmt: skip
+        adapter = own.folder / "adapter"
+        if not own.done:
+            own.begin()
+            asked = tasks(rows, eto.tasks, f"{step.seed}/{k}")
+            failures = explore(context, own, asked, section, best)
+            if not failures:
+                break  # every answer was right: nothing to prefer
+            known = pool | {row.id: row for row in failures}
+            frozen = section.lora.model_copy(update={"start": best or None})
+            context.free_gpu()
+            counts = learn.train_arm(
+                context, own, f"{name} round {k}", "dpo",
+                section.model_copy(update={"lora": frozen}), failures, known,
+            )  # fmt: skip
+            own.finish(counts)
+        new = val_score(context, val, str(adapter))
+        pairs = own.manifest["rows"]["out"]
+        seen.append({"round": k, "val_exact_match": new, "pairs": pairs})
+        step.log(step=k, val_exact_match=new, pairs=pairs)
+        if best and new < score:
+            break
+        best, score = str(adapter), new
+    if not best:
+        raise ConfigError(f"train.arms.{name}: no failure to learn from; raise train.eto.tasks")
+    write_json(step.folder / "rounds.json", {"rounds": seen, "kept": best})
+    shutil.copytree(best, step.folder / "adapter", dirs_exist_ok=True)
+    return Counts(rows_in=len(rows), rows_out=len(rows))
+
+
+def tasks(rows: list[Trajectory], count: int, seed: str) -> list[Trajectory]:
+    """At most `count` different rows with calls, drawn by the seed."""
+    able = sorted({row.id: row for row in rows if row.calls}.values(), key=lambda r: r.id)
+    return random.Random(seed).sample(able, min(count, len(able)))
+
+
+def explore(
+    context: Context, step: Step, asked: list[Trajectory], section: TrainSection, adapter: str
+) -> list[Trajectory]:
+    """The policy's failures on the tasks, each with its task as parent. Finished shards stay."""
+    context.start_engine()
+    eto, chat, config = section.eto, context.chat, context.config
+    sampling = NegativesSection(
+        mined_samples=eto.samples, max_tokens=eto.max_tokens, temperature=eto.temperature
+    )
+    engine_section, seed = config.engine, config.seed
+    make_shards(
+        context, step, "explored", asked,
+        lambda part: stream.mine(part, chat, sampling, engine_section, seed, adapter),
+    )  # fmt: skip
+    return read_rows(step.folder / "explored")
+
+
+def val_rows(context: Context, count: int) -> list[Trajectory]:
+    """The first val rows with calls, by id. Raises ConfigError where there is none."""
+    rows = [r for r in read_rows(context.run.folder / "read") if r.split == "val" and r.calls]
+    if not rows:
+        raise ConfigError("eto needs val rows to stop by; write read.split.val above 0")
+    return sorted((r for r in rows if not r.reject_reason), key=lambda r: r.id)[:count]
+
+
+def val_score(context: Context, rows: list[Trajectory], adapter: str) -> float:
+    """Share of val rows that the policy answers exactly, greedily; an answer that was lost to the
+    engine is not counted."""
+    context.start_engine()
+    config = context.config
+    arm = harness.Arm("eto", adapter)
+    lines = harness.answer_shard(rows, context.chat, arm, config.evaluate, config.engine)
+    values = [line["exact_match"] for line in lines if not line["failed"]]
+    return sum(values) / len(values) if values else 0.0

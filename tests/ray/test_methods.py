@@ -1,0 +1,145 @@
+"""Every method trains the real model in this process; losses of a known batch, worked by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from raytune_agents import agents, models
+from raytune_agents.chat import IGNORE, Chat
+from raytune_agents.config import load
+from raytune_agents.generate.tasks import tasks
+from raytune_agents.negatives import edit
+from raytune_agents.train import check, kto, methods, worker
+
+GOOD = tasks(agents.load("security"), 4, 1)
+BAD = [edit(row, "wrong_value", 1)[0] for row in GOOD]
+ROWS = {r.id: r for r in (*GOOD, *BAD) if r}
+OPTIONS = ["model.dtype=float32", "model.max_length=400", "train.batch_rows=4",
+           "train.batch_tokens=4096", "train.max_steps=2", "train.warmup_share=0",
+           "train.grpo={generations: 2, max_tokens: 8}"]  # fmt: skip
+
+
+def job_of(method: str, out: Path, *overrides: str) -> tuple[worker.Job, list[dict]]:
+    """The job of a method on the few rows that it takes, checked as the train step does."""
+    config = load(None, [*OPTIONS, *overrides])
+    path, section = models.resolve(config.model), config.train
+    chat = Chat.of(path, config.model)
+    cost = methods.costs(method, ROWS, dict.fromkeys(ROWS, 1), chat, section)
+    rows = [ROWS[i] for i, n in cost.items() if n and not (method == "sft" and ROWS[i].failed)]
+    twins_of = methods.METHODS[method].twins
+    twins = twins_of(ROWS, section) if twins_of else None
+    columns, refused = methods.build(method, rows, chat, section, twins)
+    check.before(method, rows, columns, refused, chat, section, twins)
+    arguments = {"path": chat.path, "template": chat.template, "tools": chat.tools,
+                 "max_length": chat.max_length}  # fmt: skip
+    job = worker.Job(str(path), "float32", "", method, section.model_dump(), arguments, str(out),
+                     seed=1, threads=2)  # fmt: skip
+    return job, columns
+
+
+@pytest.mark.parametrize("method", [m for m in methods.METHODS if m not in ("vanilla", "eto")])
+def test_two_steps(method: str, tmp_path: Path) -> None:
+    job, columns = job_of(method, tmp_path)
+    trainer = worker.fit(job, rows=columns)
+    lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines] == [1, 2]
+    assert all(math.isfinite(x["loss"]) for x in lines)
+    if method in ("grpo", "rloo"):
+        assert -3 <= lines[0]["rewards/toolrl/mean"] <= 3
+        assert {"rewards/format/mean", "reward", "entropy"} <= set(lines[0])
+    else:
+        changed = [p for n, p in trainer.model.named_parameters() if "lora_B" in n and p.any()]
+        assert changed  # B starts at 0
+    if method in ("dpo", "kto"):
+        assert {"rewards/margins", "logps/chosen"} <= set(lines[-1])
+    assert "ref" not in trainer.model.peft_config  # the reference is the adapter switched off
+
+
+def moved(job: worker.Job, columns: list[dict]):
+    """A trainer whose adapter is not the reference any more, and its first batch."""
+    trainer = worker.build(job, columns)
+    torch.manual_seed(0)
+    for name, weight in trainer.model.named_parameters():
+        if "lora_B" in name:
+            weight.data.normal_(0, 0.02)
+    trainer.model.eval()
+    return trainer, trainer.data_collator(list(trainer.train_dataset))
+
+
+@torch.no_grad()
+def logps(model, ids: torch.Tensor, attention: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Log-probs of the tokens under `mask`, 0 elsewhere, [rows, seq - 1], out of the whole
+    logits."""
+    logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits.float()
+    picked = logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
+    return picked * mask[:, 1:]
+
+
+def test_loss_of_answers_and_of_weighed_answers(tmp_path: Path) -> None:
+    job, columns = job_of("nat", tmp_path, "train.sft={understanding: 3, instruction: 0.5}")
+    trainer, batch = moved(job, columns)
+    kept = batch["labels"] != IGNORE
+    each = -logps(trainer.model, batch["input_ids"], batch["attention_mask"], kept)
+    count = int(kept[:, 1:].sum())
+    by_hand = (each * batch["weights"][:, 1:]).sum() / count
+    with torch.no_grad():
+        weighed = trainer.compute_loss(trainer.model, batch)
+        even = {k: v for k, v in batch.items() if k != "weights"}
+        plain = trainer.compute_loss(trainer.model, even)
+    assert weighed.item() == pytest.approx(by_hand.item(), rel=1e-4)
+    assert plain.item() == pytest.approx((each.sum() / count).item(), rel=1e-4)
+    assert abs(weighed.item() - plain.item()) > 1e-3
+
+
+def test_losses_of_pairs(tmp_path: Path) -> None:
+    job, columns = job_of("dpo", tmp_path, "train.dpo.label_smoothing=0.1", "train.dpo.beta=0.3")
+    trainer, batch = moved(job, columns)
+    inputs = (batch["input_ids"], batch["attention_mask"], batch["completion_mask"])
+    policy = logps(trainer.model, *inputs)
+    with trainer.model.disable_adapter():
+        reference = logps(trainer.model, *inputs)
+    ratio = (policy - reference).sum(1)
+    given = torch.cat([batch["ref_chosen_logps"], batch["ref_rejected_logps"]])
+    assert torch.allclose(given, reference.sum(1), rtol=1e-3)  # made before training
+    lengths = batch["completion_mask"].sum(1)
+    (good, bad), n = ratio.chunk(2), len(columns)
+    per_token = (ratio / lengths).chunk(2)
+    h, norm = 0.3 * (good - bad), per_token[0] - per_token[1]
+    anchor = -policy[:n].sum() / lengths[:n].sum()
+    by_hand = {
+        "sigmoid": -F.logsigmoid(h).mean(),
+        "sigmoid_norm": -F.logsigmoid(0.3 * norm).mean(),
+        "ipo": ((norm - 1 / (2 * 0.3)) ** 2).mean(),
+        "robust": ((-0.9 * F.logsigmoid(h) + 0.1 * F.logsigmoid(-h)) / 0.8).mean(),
+        "sft": anchor,
+    }
+    for name, value in by_hand.items():
+        trainer.loss_types, trainer.loss_weights = [name], [1.0]
+        with torch.no_grad():
+            loss = trainer.compute_loss(trainer.model, batch)
+        assert loss.item() == pytest.approx(value.item(), rel=2e-3), name
+
+
+def test_loss_of_unpaired_rows(tmp_path: Path) -> None:
+    job, columns = job_of("kto", tmp_path)
+    trainer, batch = moved(job, columns)
+    ratios = {}
+    for prefix in ("", "KL_"):
+        inputs = [batch[prefix + k] for k in ("input_ids", "attention_mask", "completion_mask")]
+        policy = logps(trainer.model, *inputs)
+        with trainer.model.disable_adapter():
+            ratios[prefix] = (policy - logps(trainer.model, *inputs)).sum(1)
+    baseline = ratios["KL_"].mean().clamp(min=0)
+    good = torch.tensor([c["label"] for c in columns])
+    sign = torch.where(good, 1.0, -1.0)
+    by_hand = (1 - torch.sigmoid(0.1 * sign * (ratios[""] - baseline))).mean()
+    with torch.no_grad():
+        loss = trainer.compute_loss(trainer.model, batch)
+    assert kto.weights(int(good.sum()), int((~good).sum()), load().train.kto) == (1.0, 1.0)
+    assert loss.item() == pytest.approx(by_hand.item(), rel=1e-3)
