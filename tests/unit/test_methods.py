@@ -14,6 +14,7 @@ from raytune_agents.config import ConfigError, KtoSection, NatSection, load
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import TRAJECTORY_FAULTS, edit
+from raytune_agents.pipeline import eto
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.train import check, dpo, kto, methods, nat, rewards, sft
 from raytune_agents.train.methods import METHODS
@@ -455,3 +456,30 @@ def test_an_arm_has_its_own_options() -> None:
 def test_grpo_needs_whole_groups() -> None:
     with pytest.raises(ConfigError, match=r"multiple of train.grpo.generations=4; write .* 8"):
         METHODS["grpo"].check(GOOD, section_of("batch_rows=10"))
+
+
+# --- ETO ---
+
+
+def test_an_eto_arm_starts_from_an_arm_above_it() -> None:
+    arms = "{first: {method: vanilla}, then: {method: eto, options: {eto.start: first}}}"
+    eto.check(load(None, [f"train.arms={arms}"]))
+    for start in ("then", "nobody"):
+        wrong = f"{{then: {{method: eto, options: {{eto.start: {start}}}}}}}"
+        with pytest.raises(ConfigError, match=f"eto.start='{start}' is no arm above it"):
+            eto.check(load(None, [f"train.arms={wrong}"]))
+
+
+def test_eto_explores_different_tasks_with_calls() -> None:
+    rows = [*GOOD, *GOOD, CHAT]
+    drawn = eto.tasks(rows, 5, "1/1")
+    assert len({r.id for r in drawn}) == 5
+    assert all(r.calls for r in drawn)
+    assert eto.tasks(rows[::-1], 5, "1/1") == drawn
+    assert eto.tasks(rows, 5, "1/2") != drawn
+    assert len(eto.tasks(rows, 99, "1/1")) == len(GOOD)
+
+
+def test_eto_trains_on_no_known_failure(chat: Chat) -> None:
+    costs = methods.costs("eto", ROWS, dict.fromkeys(ROWS, 1), chat, section_of())
+    assert {i for i, n in costs.items() if n} == {r.id for r in GOOD}
