@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import TRAJECTORY_FAULTS, edit
 from raytune_agents.pipeline import eto
+from raytune_agents.pipeline.evaluate import arms_of
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.train import check, dpo, kto, methods, nat, rewards, sft
 from raytune_agents.train.methods import METHODS
@@ -146,6 +148,16 @@ def test_one_config_runs_the_whole_comparison_at_an_equal_budget(chat: Chat) -> 
         budgets[method] = sum(chosen.tokens.values())
         assert any(ROWS[i].failed for i in chosen.ids) is (method != "vanilla")
     assert set(budgets.values()) == {60}
+
+
+def test_every_arm_is_asked_with_its_marker() -> None:
+    tree = load("jobs/configs/nat_comparison.yaml")
+    asked = {a.name: (a.marker, a.adapter) for a in arms_of(tree, Path("run"))}
+    words = {name: marker for name, (marker, _) in asked.items()}
+    assert words["base"] == words["vanilla"] == words["nut"] == words["nat-unmarked"] == ""
+    assert words["nat"] == words["nat_k"] == "Generate a response that correctly answers the request."
+    assert (words["nat_good_bad"], words["nat_a_b"], words["inverse"]) == ("[Good]", "[A]", "[Bad]")
+    assert asked["nat-unmarked"][1] == asked["nat"][1] != asked["nat_k"][1]
 
 
 def nat_words(tree: config.Config, arm: str) -> str:

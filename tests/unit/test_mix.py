@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from raytune_agents.config import ConfigError
-from raytune_agents.mix import choose, key_of, normalise
+from raytune_agents.mix import choose, key_of, normalise, taken
 
 ROWS = [(f"p{i}", "positive", 10) for i in range(100)]
 ROWS += [(f"s{i}", "synthetic.tflan", 20) for i in range(100)]
@@ -62,3 +62,12 @@ def test_weights_that_cannot_be_normalised() -> None:
     for bad in ({"a": 0.0}, {}, {"a": 2.0, "b": -1.0}):
         with pytest.raises(ConfigError, match="cannot be normalised"):
             normalise(bad)
+
+
+def test_pools_that_a_method_does_not_train_on_leave_their_share_to_the_others() -> None:
+    rows = [("a", "positive", 10), ("b", "synthetic.tflan", 10), ("c", "negative.x", 0)]
+    weights = {"positive": 0.4, "synthetic": 0.2, "negative": 0.4}
+    assert taken(weights, rows) == {"positive": 0.4, "synthetic": 0.2}
+    assert choose(rows, taken(weights, rows), 30, 9.0, 1).tokens == {"positive": 20, "synthetic": 10}
+    with pytest.raises(ConfigError, match=r"mix\.weights\.other"):
+        choose(rows, taken({"positive": 1.0, "other": 1.0}, rows), 30, 9.0, 1)
