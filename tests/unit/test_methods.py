@@ -155,7 +155,7 @@ def test_every_arm_is_asked_with_its_marker() -> None:
     asked = {a.name: (a.marker, a.adapter) for a in arms_of(tree, Path("run"))}
     words = {name: marker for name, (marker, _) in asked.items()}
     assert words["base"] == words["vanilla"] == words["nut"] == words["nat-unmarked"] == ""
-    assert words["nat"] == words["nat_k"] == "Generate a response that correctly answers the request."
+    assert words["nat"] == words["nat_k"] == nat.SENTENCE.format("correctly")
     assert (words["nat_good_bad"], words["nat_a_b"], words["inverse"]) == ("[Good]", "[A]", "[Bad]")
     assert asked["nat-unmarked"][1] == asked["nat"][1] != asked["nat_k"][1]
 

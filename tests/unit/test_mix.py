@@ -68,6 +68,7 @@ def test_pools_that_a_method_does_not_train_on_leave_their_share_to_the_others()
     rows = [("a", "positive", 10), ("b", "synthetic.tflan", 10), ("c", "negative.x", 0)]
     weights = {"positive": 0.4, "synthetic": 0.2, "negative": 0.4}
     assert taken(weights, rows) == {"positive": 0.4, "synthetic": 0.2}
-    assert choose(rows, taken(weights, rows), 30, 9.0, 1).tokens == {"positive": 20, "synthetic": 10}
+    chosen = choose(rows, taken(weights, rows), 30, 9.0, 1)
+    assert chosen.tokens == {"positive": 20, "synthetic": 10}
     with pytest.raises(ConfigError, match=r"mix\.weights\.other"):
         choose(rows, taken({"positive": 1.0, "other": 1.0}, rows), 30, 9.0, 1)
