@@ -1,6 +1,7 @@
 """Searchers on a mix with a known answer: the trials each needs, against random search.
 
     python benchmarks/bench_search.py [--seeds 20] [--trials FILE]
+    python benchmarks/bench_search.py --real [--runs DIR]
 
 Three pools on the simplex grid in steps of a fifth, 21 mixes. Every searcher proposes through
 `tune.space` (the same variables as in a real search), the proposal is moved to the nearest grid
@@ -13,8 +14,14 @@ at the trial after which its answer stays within one point until the budget of 6
 times the grid) is spent; never counts as 63. The ratio is the mean of that over the seeds, divided
 by random search with the incumbent rule; below 1 is better than random.
 
+With `--real` it runs, instead, one real search to its guideline (`search_prepared.yaml`: the
+embedded model on ../shared/data/prepared) and takes from it the share of wall time in which a trial
+trains or scores (busy_share) and the seconds from free CPUs to a trial's first step, in a new
+process (startup_s_cold) and in a kept one (startup_s_warm). A killed search goes on with the same
+command. Its trials and guideline are written to results/search_real.json, without any row.
+
 Prints one JSON object on the last line and writes benchmarks/results/search.json; keys that this
-part does not measure (busy_share, startup_s_cold, startup_s_warm) keep their earlier values.
+part does not measure keep their earlier values.
 """
 
 from __future__ import annotations
@@ -25,6 +32,7 @@ import os
 import platform
 import random
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -45,7 +53,10 @@ STEPS, BUDGET, NOISE = 5, 63, 1.5
 GRID = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
 GRID = GRID / STEPS
 MEASURED = ("tune/space.py", "tune/simplex.py", "tune/surrogate.py", "tune/trials.py")
-OTHERS = ("busy_share", "startup_s_cold", "startup_s_warm")
+TIMES = ("busy_share", "startup_s_cold", "startup_s_warm")
+REAL = HERE / "search_prepared.yaml"
+SHOWN = ("stage", "status", "config", "weights", "seed", "score", "objective", "reports", "error")
+COMMAND = "python benchmarks/bench_search.py"
 Answer = Callable[[list[tuple[int, float]]], int]
 
 
@@ -171,19 +182,38 @@ def hardware() -> dict[str, Any]:
     return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--trials", type=Path, help="trials.json of a real search to fit")
-    options = parser.parse_args()
+def real(runs: Path) -> dict[str, Any]:
+    """Run (or go on with) the real search: times and verdict; the rest in search_real.json."""
+    root = HERE.parent
+    for step in ("read", "generate", "label", "tune"):
+        words = [sys.executable, "-m", "raytune_agents", step, str(REAL), f"runs_dir={runs}"]
+        subprocess.run(words, cwd=root, check=True)
+    folder = runs / "search-prepared" / "tune"
+    guide = json.loads((folder / "guide.json").read_text(encoding="utf-8"))
+    found = json.loads((folder / "trials.json").read_text(encoding="utf-8"))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    kept = {
+        "guide": {k: v for k, v in guide.items() if k != "surfaces"},
+        "words": (folder / "guide.md").read_text(encoding="utf-8"),
+        "trials": [{k: t[k] for k in SHOWN} for t in found],
+        "config": manifest["config"],
+        "hardware": hardware(),
+        "revision": git("rev-parse", "HEAD"),
+    }
+    path = RESULTS.with_name("search_real.json")
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    times = {k: v if v is None else round(v, 3) for k, v in guide["times"].items()}
+    verdict = {k: guide[k] for k in ("verdict", "refused", "rank_correlation", "runs", "noise")}
+    return times | {"real": verdict | {"trials": len(found), "command": f"{COMMAND} --real"}}
+
+
+def grid(options: argparse.Namespace) -> dict[str, Any]:
+    """The searchers on the grid with a known answer."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     truth, noise = fitted(options.trials) if options.trials else (planted(), NOISE)
     table = compare(truth, noise, options.seeds)
-    earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
-    result = {
-        "benchmark": "search",
-        **{key: earlier.get(key) for key in OTHERS},
+    return {
         "compute_ratio_random": table["tpe+guideline"]["ratio"],
         "grid": len(GRID),
         "within_one_point": int((truth >= truth.max() - 1).sum()),
@@ -192,12 +222,24 @@ def main() -> None:
         "surface": options.trials.name if options.trials else "planted",
         "seeds": options.seeds,
         "searchers": table,
-        "hardware": hardware(),
-        "revision": git("rev-parse", "HEAD"),
         "dirty": bool(changed),
         "optuna": optuna.__version__,
-        "command": f"python benchmarks/bench_search.py --seeds {options.seeds}",
+        "command": f"{COMMAND} --seeds {options.seeds}",
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--trials", type=Path, help="trials.json of a real search to fit")
+    parser.add_argument("--real", action="store_true", help="run the real search instead")
+    parser.add_argument("--runs", type=Path, default=HERE.parent / "runs", help="its run folder")
+    options = parser.parse_args()
+    earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    measured = real(options.runs) if options.real else grid(options)
+    named = {"benchmark": "search", **dict.fromkeys((*TIMES, "compute_ratio_random"))}
+    now = {"hardware": hardware(), "revision": git("rev-parse", "HEAD")}
+    result = named | earlier | measured | now
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result))

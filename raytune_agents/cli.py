@@ -27,6 +27,7 @@ from raytune_agents.commands.export import export
 from raytune_agents.commands.plan import plan
 from raytune_agents.commands.status import status
 from raytune_agents.commands.trace import trace
+from raytune_agents.commands.trials import trials
 from raytune_agents.config import load
 from raytune_agents.runs import STEPS
 
@@ -196,7 +197,7 @@ def read(
 _COMMANDS = {"read": read, "evaluate": evaluate}
 for _name in STEPS:
     app.command(name=_name, help=HELP[_name])(_COMMANDS.get(_name) or _step_command(_name))
-for _command in (compare, trace, status, export, plan):
+for _command in (compare, trace, status, export, plan, trials):
     app.command()(_command)
 
 

@@ -24,6 +24,7 @@ from raytune_agents.config.methods import (
     NatSection,
     SftSection,
 )
+from raytune_agents.config.search import BudgetSection, TuneSection
 from raytune_agents.config.sections import (
     Config,
     EngineSection,
@@ -41,12 +42,12 @@ from raytune_agents.config.sections import (
     SourceSection,
     SplitSection,
     TrainSection,
-    TuneSection,
 )
 
 __all__ = [
     "METHODS",
     "ArmSection",
+    "BudgetSection",
     "Config",
     "ConfigError",
     "DpoSection",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,6 +16,7 @@ from raytune_agents.config.methods import (
     NatSection,
     SftSection,
 )
+from raytune_agents.config.search import BudgetSection, TuneSection
 
 
 class ModelSection(Section):
@@ -263,24 +264,6 @@ class EvaluateSection(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
 
 
-class TuneSection(Section):
-    trials: int = Field(4, ge=0, description="trials to run; 0 = no search")
-    method: Literal["sft", "nat"] = Field("nat", description="method every trial trains")
-    space: dict[str, Any] = Field(
-        {
-            "mix.weights": {"simplex": ["positive", "synthetic", "negative"]},
-            "train.learning_rate": {"loguniform": [3e-4, 3e-3]},
-        },
-        description="dotted option -> distribution",
-    )
-    tokens: Positive = Field(4_000, description="trained tokens of one trial")
-    rungs: Positive = Field(3, description="times a trial reports; ASHA may stop it there")
-    grace: Positive = Field(1, description="reports before a trial can be stopped")
-    reduction: Positive = Field(2, description="ASHA keeps one in this many")
-    concurrent: Positive = Field(1, description="trials at a time on CPU")
-    rows: Positive = Field(48, description="val rows scored at every report")
-
-
 class PriceSection(Section):
     model: str = Field(description="the hosted model that would be tuned")
     usd_per_mtok: float = Field(ge=0, description="price of a million trained tokens")
@@ -338,6 +321,7 @@ class Config(Section):
     train: TrainSection = TrainSection()
     evaluate: EvaluateSection = EvaluateSection()
     tune: TuneSection = TuneSection()
+    budget: BudgetSection = BudgetSection()
     export: ExportSection = ExportSection()
     engine: EngineSection = EngineSection()
     resources: ResourcesSection = ResourcesSection()

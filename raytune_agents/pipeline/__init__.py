@@ -6,7 +6,7 @@
     mix       label              -> mix/ARM.parquet                         (the rows of every arm)
     train     mix + label        -> train/ARM/adapter
     evaluate  read + train       -> evaluate/{scores,differences}.json, answers.parquet, ...
-    tune      label              -> tune/trials.json, guide.json, guide.md
+    tune      label              -> tune/trials.{json,csv,parquet}, guide.{json,md}, best.yaml
     report    all of them        -> report.html
 
 A step whose manifest matches (config section, inputs, code) is skipped; a killed one goes on.
@@ -109,7 +109,7 @@ StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]
 
 def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str, ...]]]:
     """Step -> (function, the part of the config that decides its output, the steps it reads)."""
-    from raytune_agents.pipeline import data, evaluate, label, learn, read
+    from raytune_agents.pipeline import data, evaluate, label, learn, read, search
 
     return {
         "read": (read.read, lambda c: c.read, ()),
@@ -130,7 +130,7 @@ def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str,
             lambda c: [c.evaluate, c.model, c.train.nat, c.train.arms, c.generate.agents],
             ("read", "train"),
         ),
-        "tune": (learn.tune, lambda c: [c.tune, c.mix, c.train, c.model], ("label",)),
+        "tune": (search.tune, lambda c: [c.tune, c.budget, c.mix, c.train, c.model], ("label",)),
         "report": (
             learn.report,
             lambda c: None,
@@ -155,8 +155,7 @@ def preflight(config: Config) -> None:
     Raises ConfigError (or SourceError) naming key, value and what to write."""
     from raytune_agents import agents
     from raytune_agents.evaluate import suites
-    from raytune_agents.pipeline import eto, read
-    from raytune_agents.tune import space
+    from raytune_agents.pipeline import eto, read, search
 
     read.units(config.read.sources)
     eto.check(config)
@@ -164,7 +163,7 @@ def preflight(config: Config) -> None:
         agents.load(name)
     suites.check(config)
     if config.tune.trials:
-        space.parse(config.tune.space)
+        search.check(config)
     models.resolve(config.model)
 
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents.config import ConfigError, TrainSection
-from raytune_agents.pipeline.data import token_counts, training_rows
+from raytune_agents.pipeline.data import training_rows
 from raytune_agents.records import Trajectory, content_hash
-from raytune_agents.runs import Counts, Step, read_json, read_rows, write_json, write_table
+from raytune_agents.runs import Counts, Step, read_json, write_table
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline import Context
@@ -156,74 +156,7 @@ class follow:
                 seen = len(lines)
 
 
-# --- tune and report ---
-
-
-def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
-    """Search mix and hyper-parameters; trials, guideline and the best config."""
-    from raytune_agents.train import methods
-    from raytune_agents.tune import guide, search, space
-
-    config = context.config
-    section = config.tune
-    if not section.trials:
-        return Counts(), {"note": "tune.trials=0: no search"}
-    rows = training_rows(context.run.folder)
-    cost, _ = token_counts(context, list(rows.values()))
-    parsed = space.parse(section.space, pool_sizes(rows, cost), section.tokens)
-    train_section = config.train.model_copy(update={"epochs": 1.0})
-    columns, _ = methods.build(
-        section.method, [rows[i] for i in cost], context.chat, train_section, None
-    )
-    val = [
-        r
-        for r in read_rows(context.run.folder / "read")
-        if r.split == "val" and not r.reject_reason and r.calls
-    ]
-    marked = "nat" if section.method == "nat" else "sft"
-    scored, _ = methods.build(
-        marked, sorted(val, key=lambda r: r.id), context.chat, train_section, None
-    )
-    scored = [r for r in scored if len(r["input_ids"]) <= 512][: section.rows]
-    job = job_of(context, train_section, section.method, None, step.folder)
-    base = {
-        "weights": config.mix.weights,
-        "section": train_section.model_dump(),
-        "max_epochs": config.mix.max_epochs,
-    }
-    have = context.resources
-    context.free_gpu()
-    given = {"space": parsed, "pool": columns, "val": scored, "base": base, "job": job}
-    with context.display.step("tune", section.trials) as bar:
-        trials = search.run(
-            given | {"tune": section},
-            parsed.baseline_samples(config),
-            step.folder / "ray",
-            cpus=max(1, have.cpus // section.concurrent),
-            gpus=min(1, have.gpus),
-            tell=lambda done, total, note: bar.update(done - bar.done, total=total, note=note),
-        )
-    write_json(step.folder / "trials.json", trials)
-    found = guide.recommend(trials, parsed, seed=config.seed)
-    write_json(step.folder / "guide.json", found)
-    (step.folder / "guide.md").write_text(guide.markdown(found), encoding="utf-8")
-    if best := next((t for t in trials if t["score"] is not None), None):
-        text = guide.best_config_yaml(best, config)
-        (step.folder / "best.yaml").write_text(text, encoding="utf-8")
-    counts = Counts(rows_in=section.trials, rows_out=sum(t["status"] != "failed" for t in trials))
-    counts.failed.update(t["error"].partition(":")[0] for t in trials if t["status"] == "failed")
-    return counts, {"best": trials[0] if trials else None}
-
-
-def pool_sizes(rows: dict[str, Trajectory], cost: dict[str, int]) -> dict[str, int]:
-    """Trained tokens of every pool, under its dotted name and each of its heads."""
-    out: dict[str, int] = {}
-    for row_id, tokens in cost.items():
-        parts = rows[row_id].pool.split(".")
-        for k in range(1, len(parts) + 1):
-            name = ".".join(parts[:k])
-            out[name] = out.get(name, 0) + tokens
-    return out
+# --- report ---
 
 
 def report(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:

@@ -223,10 +223,16 @@ def scatter(
     return canvas.markup()
 
 
-def ternary(points: Sequence[Mapping], corners: Sequence[str], label: str) -> Markup:
+def ternary(
+    points: Sequence[Mapping],
+    corners: Sequence[str],
+    label: str,
+    field: Sequence[Mapping] = (),
+) -> Markup:
     """Mixes of three pools in a triangle. `points`: {name, weights (3, sum 1), css, note}.
 
-    A corner is a mix of that pool alone; the opposite side is a mix without it.
+    A corner is a mix of that pool alone; the opposite side is a mix without it. `field` (the same
+    keys, no name) lies under the points as a surface.
     """
     canvas = Canvas(label, 268, (0, 0, 0, 0))
     ends = ((160.0, 24.0), (34.0, 242.0), (286.0, 242.0))
@@ -235,6 +241,8 @@ def ternary(points: Sequence[Mapping], corners: Sequence[str], label: str) -> Ma
         x, y = (sum(w * end[i] for w, end in zip(weights, ends)) for i in (0, 1))
         return round(x, 2), round(y, 2)
 
+    for p in field:
+        canvas.dot(f"field {p['css']}", place(p["weights"]), 12, p["note"])
     for share in (0.25, 0.5, 0.75):
         rest = 1 - share
         canvas.line("grid", place((share, rest, 0)), place((share, 0, rest)))
@@ -248,6 +256,54 @@ def ternary(points: Sequence[Mapping], corners: Sequence[str], label: str) -> Ma
         x, y = place(p["weights"])
         canvas.dot(p["css"], (x, y), 6.5, p["note"])
         canvas.text((x, y - 10), p["name"], room=8)
+    return canvas.markup()
+
+
+def surface(
+    field: Sequence[Mapping], points: Sequence[Mapping], names: Sequence[str], label: str
+) -> Markup:
+    """Two shares of a mix as a grid of cells, with the runs on it. `field`, `points`: {x, y, css,
+    note}, x and y in [0, 1] with a sum of at most 1; the grid's step is read from `field`."""
+    if not field:
+        return Markup("")
+    canvas = Canvas(label, 268, (12, 16, 38, 46))
+    canvas.axes(names[0], number, number)
+    steps = sorted({p["x"] for p in field})
+    half = (steps[1] - steps[0]) / 2 if len(steps) > 1 else 0.05
+    width, height = (canvas.x(half) - canvas.x(-half)), (canvas.y(-half) - canvas.y(half))
+    for p in field:
+        at = {"x": round(canvas.x(p["x"]) - width / 2, 2)}
+        at["y"] = round(canvas.y(p["y"]) - height / 2, 2)
+        canvas.add("rect", f"cell field {p['css']}", p["note"], **at, width=width, height=height)
+    for p in points:
+        canvas.dot(p["css"], (canvas.x(p["x"]), canvas.y(p["y"])), 5, p["note"])
+    canvas.text((canvas.box[0] + 4, canvas.box[1] - 2), names[1], "axis-title", "start", room=40)
+    return canvas.markup()
+
+
+def parallel(
+    rows: Sequence[Mapping], axes: Sequence[tuple[str, float, float]], label: str
+) -> Markup:
+    """One line a row over vertical axes. `rows`: {values: a number or None an axis, css, note};
+    `axes`: (name, low, high). A line has a gap where the row has no value."""
+    if not rows or len(axes) < 2:
+        return Markup("")
+    canvas = Canvas(label, 240, (20, 34, 62, 34))
+    left, top, right, bottom = canvas.box
+    places = [left + i * (right - left) / (len(axes) - 1) for i in range(len(axes))]
+    for x, (name, low, high) in zip(places, axes):
+        canvas.line("axis", (x, top), (x, bottom))
+        canvas.text((x, top - 6), number(high))
+        canvas.text((x, bottom + 13), number(low))
+        text = canvas.text((x - 4, bottom + 26), name, "name", "start", room=16)
+        text.set("transform", f"rotate(20 {x - 4:.1f} {bottom + 26})")
+    for row in rows:
+        points = [
+            (round(x, 2), round(bottom - (v - low) / (high - low) * (bottom - top), 2))
+            for x, v, (_, low, high) in zip(places, row["values"], axes)
+            if v is not None and high > low
+        ]
+        canvas.path(f"line {row['css']}", points, row["note"])
     return canvas.markup()
 
 

@@ -27,7 +27,9 @@ def trials(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
         table.append(
             {
                 "name": str(t.get("trial_id") or i),
-                "status": str(t.get("status") or ""),
+                "status": " ".join(str(t.get(k) or "") for k in ("status", "stage")).strip(),
+                "full": t.get("stage") == "confirm",
+                "cost": finite(t.get("tokens")),
                 "score": None if error else finite(t.get("score")),
                 "weights": {k: max(finite(v) or 0.0, 0.0) for k, v in weights.items()},
                 "config": {k: v for k, v in config.items() if k != "mix.weights"},
@@ -42,20 +44,22 @@ def trials(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
 def section(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> dict[str, Any]:
     """Everything the page shows of a search; `table` is empty where there was none."""
     table = trials(rows)
-    scored = [t for t in table if t["score"] is not None]
+    scored = [t for t in table if t["score"] is not None and not t["full"]]
     pools = list(dict.fromkeys(k for t in scored for k in t["weights"]))
     return {
         "table": table,
         "weights": pools,
         "options": list(dict.fromkeys(k for t in table for k in t["config"])),
-        "charts": [(title, svg) for title, svg in figures(scored, pools) if svg],
+        "charts": [(title, svg) for title, svg in figures(scored, pools, guidance) if svg],
         "guide": Markup(MARKDOWN.render(visible(clip(guide, 20_000)))) if guide.strip() else "",
         "advice": advice(guidance),
     }
 
 
-def figures(scored: Sequence[Mapping], pools: Sequence[str]) -> list[tuple[str, Markup]]:
-    """(title, chart): reports, the triangle of three pools, score against each weight."""
+def figures(
+    scored: Sequence[Mapping], pools: Sequence[str], guidance: Mapping
+) -> list[tuple[str, Markup]]:
+    """(title, chart): reports, surfaces of the mix, score against weights, all options, cost."""
     scores = [t["score"] for t in scored]
     points = []
     for t in scored:
@@ -70,22 +74,87 @@ def figures(scored: Sequence[Mapping], pools: Sequence[str]) -> list[tuple[str, 
                     "css": charts.shade(t["score"], min(scores), max(scores)),
                     "note": f"trial {t['name']}: {Metric(HEADLINE).show(t['score'])} with {note}",
                     "shares": shares,
+                    "cost": t["cost"],
                     "weights": [shares.get(p, 0.0) for p in pools],
                 }
             )
-    found = [("Exact match of each trial at its reports (%)", rungs(scored))]
-    if len(pools) == 3 and points:
-        svg = charts.ternary(points, pools, "mix of each trial")
-        found.append(("Mix of each trial; stronger colour is better", svg))
+    stopped = sum("stopped" in t["status"] for t in scored)
+    found = [(f"Exact match (%) at each report; {stopped} trials were stopped", rungs(scored))]
+    found += surfaces(points, pools, guidance)
     for pool in pools:
         at = [p | {"x": p["shares"].get(pool, 0.0)} for p in points]
         svg = charts.scatter(at, f"score against the weight of {pool}", f"weight of {pool}")
         found.append((f"Exact match (%) against {pool}", svg))
+    found.append(("Options of each trial; stronger colour is better", options(scored, pools)))
+    costs = [p | {"x": p["cost"]} for p in points if p["cost"]]
+    svg = charts.scatter(costs, "score against cost", "trained tokens")
+    return [*found, ("Exact match (%) against trained tokens", svg)]
+
+
+def surfaces(
+    points: Sequence[Mapping], pools: Sequence[str], guidance: Mapping
+) -> list[tuple[str, Markup]]:
+    """Mixes of the trials over the predicted score: a triangle of three pools, else pairs."""
+    given = [s for s in guidance.get("surfaces") or [] if isinstance(s, Mapping)]
+    title = "Mix of each trial; stronger colour is better"
+    if len(pools) == 3 and points:
+        field = next((cells(s, pools) for s in given if set(s["pools"]) == set(pools)), [])
+        svg = charts.ternary(points, pools, "mix of each trial", field)
+        return [(f"{title}, the predicted score below" if field else title, svg)]
+    found = []
+    for s in given if len(pools) > 3 else []:
+        names = [str(p) for p in s["pools"]]
+        field = [c | {"x": c["weights"][0], "y": c["weights"][1]} for c in cells(s, names)]
+        over = [p | dict(zip("xy", (p["shares"].get(n, 0.0) for n in names))) for p in points]
+        svg = charts.surface(field, over, names, f"score over {' and '.join(names)}")
+        found.append((f"Predicted score: {names[0]} across, {names[1]} up", svg))
     return found
 
 
+def cells(surface: Mapping, pools: Sequence[str]) -> list[dict[str, Any]]:
+    """The predicted points of a surface as {weights in the order of `pools`, css, note}."""
+    rows = [r for r in surface["points"] if all(finite(v) is not None for v in r)]
+    scores = [r[-1] for r in rows]
+    order = [list(surface["pools"]).index(p) for p in pools]
+    return [
+        {
+            "weights": [r[i] for i in order],
+            "css": charts.shade(r[-1], min(scores), max(scores)),
+            "note": f"predicted {number(r[-1])} at "
+            + ", ".join(f"{p} {number(r[i])}" for p, i in zip(pools, order)),
+        }
+        for r in rows
+    ]
+
+
+def options(scored: Sequence[Mapping], pools: Sequence[str]) -> Markup:
+    """Parallel coordinates: every share, every numeric option and the score of each trial."""
+    names = list(dict.fromkeys(k for t in scored for k, v in t["config"].items() if is_number(v)))
+    columns = {p: [t["weights"].get(p, 0.0) for t in scored] for p in pools}
+    columns |= {n: [t["config"].get(n) for t in scored] for n in names}
+    columns = {n: [v if is_number(v) else None for v in values] for n, values in columns.items()}
+    columns["exact match"] = [t["score"] for t in scored]
+    known = {n: [v for v in values if v is not None] for n, values in columns.items()}
+    axes = [(n.removeprefix("train."), min(v), max(v)) for n, v in known.items() if len(set(v)) > 1]
+    kept = [n for n, v in known.items() if len(set(v)) > 1]
+    scores = [t["score"] for t in scored]
+    rows = [
+        {
+            "values": [columns[n][i] for n in kept],
+            "css": charts.shade(t["score"], min(scores), max(scores)),
+            "note": f"trial {t['name']} (rank {t['rank']})",
+        }
+        for i, t in enumerate(scored)
+    ]
+    return charts.parallel(list(reversed(rows)), axes, "options of each trial")
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def rungs(scored: Sequence[Mapping]) -> Markup:
-    """A line a trial over its reports: where lines end early, the scheduler stopped the trial."""
+    """A line a trial over its reports: grey lines that end early were stopped by the scheduler."""
     lines = {}
     for t in scored:
         points = [(finite(r.get("step")), finite(r.get(HEADLINE))) for r in t["reports"]]
@@ -93,7 +162,8 @@ def rungs(scored: Sequence[Mapping]) -> Markup:
         if points:
             lines[f"trial {t['name']} (rank {t['rank']})"] = sorted(points)
     strong = next(iter(lines), "")
-    classes = {name: "q4" if name == strong else "q1" for name in lines}
+    ended = {f"trial {t['name']} (rank {t['rank']})" for t in scored if "stopped" in t["status"]}
+    classes = {n: "q4" if n == strong else "c0" if n in ended else "q1" for n in lines}
     back_to_front = dict(reversed(lines.items()))
     return charts.lines(back_to_front, classes, "reports of trials", "optimiser step", dots=True)
 

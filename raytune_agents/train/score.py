@@ -64,18 +64,23 @@ def answers(
 
 def teacher_forced(
     model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 1024
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """exact_match: share of rows whose every answer token is the argmax given the gold before it,
     in [0, 1] (equal to exact text match of greedy decoding); val_loss: mean NLL of answer tokens in
-    nats; n: rows. Raises ValueError without rows."""
+    nats; n: examples; hits: {row_id: 1.0 or 0.0} (all examples of a row must match). Raises
+    ValueError without rows."""
     if not examples:
         raise ValueError("no rows to score; write a larger tune.rows or more val rows")
     found = list(answers(model, examples, pad_id, batch_tokens))
-    tokens = sum(n for *_, n in found)
+    hits: dict[str, float] = {}
+    for i, right, _, _ in found:
+        row = examples[i]["row_id"]
+        hits[row] = float(right and hits.get(row, 1.0))
     return {
-        "exact_match": sum(right for _, right, _, _ in found) / len(examples),
-        "val_loss": sum(nll for _, _, nll, _ in found) / tokens,
+        "exact_match": sum(hits.values()) / len(hits),
+        "val_loss": sum(nll for _, _, nll, _ in found) / sum(n for *_, n in found),
         "n": len(examples),
+        "hits": hits,
     }
 
 

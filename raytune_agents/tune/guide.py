@@ -1,4 +1,4 @@
-"""Trials -> a guideline: which mix, how sure, what to try next, in numbers and in plain words.
+"""Trials -> a guideline in numbers: which mix, how sure, what to try next (`words` says it).
 
 A failed trial is listed with its error and is no bad score. Trials that a scheduler stopped early
 count at the report that enough of them reached (`trials`). Where the numbers do not carry a
@@ -9,7 +9,6 @@ Left out on purpose: Ray, and the confirming runs themselves; `compare` judges t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ def recommend(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The guideline of the trials `found`, as plain values; `markdown` puts it into words.
+    """The guideline of the trials `found`, as plain values; `words` says it.
 
     More of `metric` is better. recommended {pool: share}, interval {pool: [low, high]}, config
     {option: value} and score are empty where `refused` gives a reason. verdict: "gain" (better than
@@ -57,6 +56,7 @@ def recommend(
         "noise": trials.noise(scored),
         "spread": float(np.std([y for _, y in scored])) if scored else None,
         "importance": {},
+        "surfaces": [],
         "baselines": {},
         "open": [],
         "best": trials.best(scored),
@@ -151,8 +151,38 @@ def _optimum(
         "score": float(best.point_scores[0]),
         "baselines": baselines,
         "importance": surrogate.importance(fitted, candidates[:20_000], axes),
+        "surfaces": _surfaces(fitted, pools, best.row),
         "open": [{"pool": p} for p in wide] + [{"end": name} for name in tried_ends],
     }
+
+
+def _surfaces(fitted: Fit, pools: list[str], row: np.ndarray, steps: int = 10) -> list[dict]:
+    """Predicted scores on a grid of mixes, other options as recommended: [{pools, points: [[share a
+    pool shown ..., score]]}]. Three pools make one triangle; more make a surface for each pair of
+    the four largest, the rest of the mix in proportion to the recommended one."""
+    if len(pools) == 3:
+        grid = [(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]
+        return [_surface(fitted, pools, row, [0, 1, 2], np.array(grid) / steps)]
+    if len(pools) < 3:
+        ends = np.linspace(0, 1, 2 * steps + 1)
+        return [_surface(fitted, pools, row, [0, 1], np.column_stack([ends, 1 - ends]))]
+    top = sorted(np.argsort(-row[: len(pools)])[:4].tolist())
+    pairs = [(a, b) for k, a in enumerate(top) for b in top[k + 1 :]]
+    grid = [(i, j) for i in range(steps + 1) for j in range(steps + 1 - i)]
+    return [_surface(fitted, pools, row, list(p), np.array(grid) / steps) for p in pairs]
+
+
+def _surface(
+    fitted: Fit, pools: list[str], row: np.ndarray, shown: list[int], grid: np.ndarray
+) -> dict[str, Any]:
+    rows = np.tile(row, (len(grid), 1))
+    others = [i for i in range(len(pools)) if i not in shown]
+    rows[:, shown] = grid
+    if others:
+        share = row[others] + 1e-9
+        rows[:, others] = (1 - grid.sum(axis=1))[:, None] * share / share.sum()
+    table = np.column_stack([grid, fitted.predict(rows)]).round(4).tolist()
+    return {"pools": [pools[i] for i in shown], "points": table}
 
 
 def _baselines(pools: list[str], space: Space | None) -> dict[str, dict[str, float]]:
@@ -180,149 +210,3 @@ def _candidates(
         parts.append(x[rng.integers(0, len(x), count), at : at + option.width])
         at += option.width
     return np.hstack(parts)
-
-
-# --- in words ------------------------------------------------------------------------------------
-
-
-def markdown(guide: dict[str, Any]) -> str:
-    """`guide.md`: two paragraphs in plain words, then the tables behind them."""
-    parts = ["# Guideline", _which(guide), " ".join(_next(guide))]
-    if guide["recommended"]:
-        shares, spans = guide["recommended"], guide["interval"]
-        rows = [(p, f"{share:.2f}", _span(spans[p])) for p, share in shares.items()]
-        parts.append(_table(("pool", "share", "interval"), rows))
-        rows = [
-            (_plain(k), f"{b['gain']:+.3f}", _span(b["interval"], 3), _score(b["measured"]))
-            for k, b in guide["baselines"].items()
-        ]
-        parts.append(_table(("against", "predicted gain", "interval", "measured score"), rows))
-        ranked = sorted(guide["importance"].items(), key=lambda item: -item[1])
-        rows = [(axis, f"{share:.0%}") for axis, share in ranked]
-        parts.append(_table(("axis", "variance it explains alone"), rows))
-    if guide["failed"]:
-        lines = [(t["trial_id"], " ".join(t["error"].split())[:200]) for t in guide["failed"]]
-        rows = [(name, error.replace("|", "/")) for name, error in lines]
-        parts.append(_table(("failed trial", "error"), rows))
-    return "\n\n".join(parts) + "\n"
-
-
-def _which(guide: dict[str, Any]) -> str:
-    """Paragraph 1: which mix, and how sure."""
-    name = _plain(guide["metric"])
-    if guide["refused"]:
-        return f"There is no recommendation: {guide['refused']}.{_best_so_far(guide, name)}"
-    fit = (
-        f"A {guide['model']} fit over {guide['runs']} scored runs puts runs it has not seen in "
-        f"order with a rank correlation of {guide['rank_correlation']:.2f}."
-    )
-    others = " and ".join(
-        f"{b['gain']:+.3f} over the {_plain(k)} mix (interval {_span(b['interval'], 3)})"
-        for k, b in guide["baselines"].items()
-    )
-    mix = _mix(guide["recommended"])
-    chosen = ", ".join(f"{k} {v}" for k, v in guide["config"].items())
-    chosen = f" The other options that go with it: {chosen}." if chosen else ""
-    if guide["verdict"] == "gain":
-        return (
-            f"Train on {mix} of the trained tokens. The predicted {name} is {guide['score']:.3f}, "
-            f"{others}.{chosen} {fit} The gain is predicted, not yet measured."
-        )
-    return (
-        f"There is no evidence that another mix beats the plain ones. The best guess is {mix}, "
-        f"with a predicted {name} of {guide['score']:.3f}, {others}; where an interval reaches 0, "
-        f"the difference may be none.{chosen} {fit}"
-    )
-
-
-def _best_so_far(guide: dict[str, Any], name: str) -> str:
-    best = guide["best"]
-    if not best:
-        return ""
-    runs = "one run" if best["seeds"] == 1 else f"mean of {best['seeds']} runs"
-    mix = f" with {_mix(best['weights'])}" if best["weights"] else ""
-    return (
-        f" The best configuration so far scored {best['score']:.3f} ({name}, {runs}){mix}; the "
-        f"best of {guide['runs']} noisy runs looks better than it is, so this alone is no evidence."
-    )
-
-
-def _next(guide: dict[str, Any]) -> list[str]:
-    """Paragraph 2, a sentence each: how far apart equal runs land, and what to try next."""
-    noise, spread, said = guide["noise"], guide["spread"], []
-    if noise is not None:
-        said.append(
-            f"Runs of one configuration differ by a standard deviation of {noise:.3f} and all runs "
-            f"by {spread:.3f}, so two single runs that are less than "
-            f"{1.96 * math.sqrt(2) * noise:.3f} apart cannot be told apart."
-        )
-    elif guide["runs"]:
-        said.append(
-            "No configuration was run twice, so it is not known how far apart two equal runs land: "
-            "run the best one with three seeds."
-        )
-    if guide["failed"]:
-        count = len(guide["failed"])
-        said.append(
-            f"{count} failed {'trial is' if count == 1 else 'trials are'} listed below and not "
-            "counted as scores: mend the cause before adding more."
-        )
-    if guide["missing"]:
-        said.append(f"Add at least {guide['missing']} different configurations (tune.trials).")
-    elif guide["refused"] and noise is not None and spread < 1.5 * noise:
-        said.append(
-            "More trials will not help while the noise is as large as the differences: score more "
-            "rows (tune.rows) or train longer (tune.tokens)."
-        )
-    elif guide["refused"]:
-        said.append("Add trials that differ in their mix, or widen the options that are searched.")
-    said += [_unsettled(guide, item) for item in guide["open"]]
-    return said + ([_confirm(guide)] if guide["recommended"] else [])
-
-
-def _unsettled(guide: dict[str, Any], item: dict[str, str]) -> str:
-    if "pool" in item:
-        span = _span(guide["interval"][item["pool"]])
-        return f"The share of {item['pool']} is not settled ({span}): add trials in that range."
-    value = guide["config"][item["end"]]
-    return f"The best {item['end']} ({value}) is near an end of what was tried: widen its range."
-
-
-def _confirm(guide: dict[str, Any]) -> str:
-    """Seeds an arm to see the smallest gain: 2 * ((1.96 + 0.84) * noise / gain)^2, at least 3.
-
-    That is a two-sided test at 5 % with a power of 80 % for two means of equal variance.
-    """
-    plain = "Confirm on held-out tools: train this mix and the plain ones at the full budget"
-    gain = min((b["gain"] for b in guide["baselines"].values()), default=0.0)
-    if guide["noise"] is None or gain <= 0:
-        return f"{plain}, with at least three seeds each."
-    seeds = max(3, math.ceil(2 * (2.8 * guide["noise"] / gain) ** 2))
-    if seeds > 30:
-        return (
-            f"A gain of {gain:.3f} would need about {seeds} seeds an arm to be seen above the "
-            "noise: treat the mixes as equal and look for a larger effect."
-        )
-    return f"{plain}, with {seeds} seeds each: that many show a gain of {gain:.3f} above the noise."
-
-
-def _mix(weights: dict[str, float]) -> str:
-    named = [f"{w:.0%} {p}" for p, w in sorted(weights.items(), key=lambda item: -item[1])]
-    return ", ".join(named[:-1]) + f" and {named[-1]}" if len(named) > 1 else "".join(named)
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _span(pair: Sequence[float], digits: int = 2) -> str:
-    return f"{pair[0]:.{digits}f} to {pair[1]:.{digits}f}"
-
-
-def _score(value: float | None) -> str:
-    return "not run" if value is None else f"{value:.3f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

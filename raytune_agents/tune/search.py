@@ -1,234 +1,153 @@
-"""Ray Tune over the mix and the hyper-parameters together.
+"""The search in stages over Ray Tune: noise, search, leaders, confirm.
 
-The pool is tokenised once and lies in the object store; a trial is a weighted choice of it, trained
-in the trial's own process (a nested TorchTrainer leaks its CPUs when a scheduler stops the trial)
-and scored by one teacher-forced pass over val rows. A killed search is restored; finished trials
-are kept."""
+Each stage is a Tuner in a folder of its own and ends with its trials in one JSON file; a stage that
+has it is not run again, one that was killed is restored: finished trials are kept, a half-done one
+goes on from its checkpoint. The budget ends any stage with what is known.
+"""
 
 from __future__ import annotations
 
 import json
-import math
-import shutil
-import tempfile
+import os
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 
-from raytune_agents import mix
-from raytune_agents.config import TrainSection, TuneSection
-from raytune_agents.train.worker import Job
-from raytune_agents.tune.space import Space
+from raytune_agents.runs import read_json, write_json
+from raytune_agents.tune import rungs, spend
+from raytune_agents.tune.tables import as_trial
+from raytune_agents.tune.trial import POINT, Given, trial
 
-METRIC = "exact_match"
-OBJECTIVE = (
-    "objective"  # exact match, and val loss as the tie-break of trials that match nothing yet
-)
+Tell = Callable[[int, int, str], None]
+KEEP = ("report", "step", "tokens", "exact_match", "val_loss", "objective", "seconds", "setup_s")
 
 
-def objective(exact_match: float, val_loss: float) -> float:
-    """exact_match - 0.01 * val_loss: the score to maximise. The loss moves it by less than one row
-    in a hundred a nat, so it orders only trials whose exact match is (almost) equal."""
-    return exact_match - 0.01 * val_loss
+@dataclass(frozen=True)
+class Place:
+    """Where and on what a search runs. `folder` is the step's."""
+
+    folder: Path
+    budget: spend.Budget
+    cpus: float
+    gpus: float
+    tell: Tell
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "metrics.jsonl"
 
 
-def resolve(
-    sample: dict[str, Any], space: Space, base: dict[str, Any]
-) -> tuple[dict, dict[str, Any]]:
-    """A proposal -> (mix weights, dumped TrainSection with the proposal's train options)."""
-    options = space.resolve(sample)
-    weights = options.get("mix.weights", base["weights"])
-    section = json.loads(json.dumps(base["section"]))
-    for key, value in options.items():
-        if key.startswith("train."):
-            *path, last = key.split(".")[1:]
-            inner = section
-            for part in path:
-                inner = inner[part]
-            inner[last] = value
-    return weights, TrainSection(**section).model_dump()
+@dataclass
+class Plan:
+    """What one stage tries: given points (with a grid over them), or a searcher's proposals."""
+
+    name: str
+    points: list[dict[str, Any]]
+    proposals: int = 0  # 0: the points only, none of which is stopped
+    known: Sequence[tuple[dict[str, Any], float]] = ()
+    noise: dict[int, float] = field(default_factory=dict)  # by report
+
+    @property
+    def total(self) -> int:
+        return self.proposals or len(self.points)
 
 
-def trial(
-    sample: dict[str, Any],
-    *,
-    space: Space,
-    pool: list[dict[str, Any]],
-    val: list[dict[str, Any]],
-    base: dict[str, Any],
-    job: Job,
-    tune: TuneSection,
-) -> None:
-    """One trial, in this process: choose rows, train, report at most `rungs` times, go on from a
-    checkpoint where there is one."""
+def run(stage: Plan, given: Given, place: Place) -> list[dict[str, Any]]:
+    """The trials of a stage as plain values, best first. A failed trial is among them with its
+    error and no score. [] where the budget was spent before it."""
     from ray import tune as ray_tune
 
-    from raytune_agents.train import worker
-
-    started = time.monotonic()
-    weights, section = resolve(sample, space, base)
-    costs = [(r["row_id"], r["pool"], r["trained_tokens"]) for r in pool]
-    chosen = mix.choose(costs, weights, tune.tokens, base["max_epochs"], job.seed)
-    by_id = {r["row_id"]: r for r in pool}
-    data = [by_id[i] for i in chosen.ids]
-    steps = max(1, math.ceil(len(data) / section["batch_rows"]))
-    section |= {"save_steps": math.ceil(steps / tune.rungs), "max_steps": steps}
-    out = tempfile.mkdtemp(prefix="raytune-agents-trial-")
-    job = replace(job, section=section, columns="", out=out)
-    facts = {"of": steps, "weights": weights, "tokens": sum(chosen.tokens.values())}
-    checkpoint = ray_tune.get_checkpoint()
-    try:
-        report = reporter(val, facts, started)
-        if checkpoint:
-            with checkpoint.as_directory() as folder:
-                worker.fit(job, [report], folder, rows=data)
-        else:
-            worker.fit(job, [report], rows=data)
-    finally:
-        shutil.rmtree(out, ignore_errors=True)
-
-
-def reporter(val: list[dict[str, Any]], facts: dict[str, Any], started: float) -> Any:
-    """A TRL callback that scores the model at every save and reports score and checkpoint."""
-    from ray import tune as ray_tune
-    from transformers import TrainerCallback
-
-    from raytune_agents.train.score import teacher_forced
-
-    class Report(TrainerCallback):
-        setup_s = 0.0
-
-        def on_train_begin(self, args, state, control, **kwargs):
-            self.setup_s = time.monotonic() - started
-
-        def on_save(self, args, state, control, model=None, processing_class=None, **kwargs):
-            score = teacher_forced(model, val, processing_class.pad_token_id)
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            metrics = facts | score
-            metrics[OBJECTIVE] = objective(score["exact_match"], score["val_loss"])
-            metrics["step"] = state.global_step
-            metrics["tokens"] = facts["tokens"] * state.global_step // facts["of"]
-            metrics |= {"setup_s": self.setup_s, "seconds": time.monotonic() - started}
-            ray_tune.report(metrics, checkpoint=ray_tune.Checkpoint.from_directory(folder))
-
-    return Report()
-
-
-def tuner(
-    trainable: Any,
-    space: Space,
-    points: list[dict[str, Any]],
-    tune: TuneSection,
-    seed: int,
-    folder: Path,
-) -> Any:
-    """A new Tuner: seeded Optuna TPE that starts with `points`, ASHA on the reports."""
-    from ray import tune as ray_tune
-    from ray.tune.search.optuna import OptunaSearch
-
-    goal = {"metric": OBJECTIVE, "mode": "max"}
-    searcher = OptunaSearch(
-        space=space.tune_space(), seed=seed, points_to_evaluate=points[: tune.trials], **goal
-    )
-    scheduler = ray_tune.schedulers.ASHAScheduler(
-        max_t=tune.rungs + 1,  # a trial reports at most `rungs` times: none is cut by this
-        grace_period=min(tune.grace, tune.rungs),
-        reduction_factor=max(2, tune.reduction),
-        **goal,
-    )
-    return ray_tune.Tuner(
-        trainable,
-        tune_config=ray_tune.TuneConfig(
-            num_samples=tune.trials,
-            search_alg=searcher,
-            scheduler=scheduler,
-            max_concurrent_trials=tune.concurrent,
-            reuse_actors=True,
-        ),
-        run_config=ray_tune.RunConfig(
-            name=folder.name,
-            storage_path=str(folder.parent),
-            verbose=0,
-            callbacks=[Speak()],
-            failure_config=ray_tune.FailureConfig(max_failures=1),
-            checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=1),
-        ),
-    )
-
-
-def run(
-    given: dict[str, Any],
-    points: list[dict[str, Any]],
-    folder: Path,
-    *,
-    cpus: float,
-    gpus: float,
-    tell: Callable[[int, int, str], None],
-) -> list[dict[str, Any]]:
-    """Search (or go on searching in `folder`) and return the trials as plain values, best first.
-
-    `given` holds the arguments of `trial` but the sample; `points` are tried first. A failed trial
-    is in the list with its error and no score.
-    """
-    from ray import tune as ray_tune
-
-    tune, space = given["tune"], given["space"]
-    Speak.tell, Speak.total, Speak.done = staticmethod(tell), tune.trials, 0
-    trainable = ray_tune.with_parameters(trial, **given)
-    trainable = ray_tune.with_resources(trainable, {"CPU": cpus, "GPU": gpus})
+    done = place.folder / "stages" / f"{stage.name}.json"
+    if done.is_file():
+        return read_json(done)
+    if not stage.total or place.budget.reason:
+        return []
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "2")
+    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    folder = place.folder / "ray" / stage.name
+    Speak.begin(stage, place)
+    trainable = ray_tune.with_parameters(trial, given=given)
+    trainable = ray_tune.with_resources(trainable, {"CPU": place.cpus, "GPU": place.gpus})
     if ray_tune.Tuner.can_restore(str(folder)):
         search = ray_tune.Tuner.restore(
             str(folder), trainable=trainable, resume_unfinished=True, resume_errored=True
         )
     else:
-        search = tuner(trainable, space, points, tune, given["job"].seed, folder)
-    trials = [as_trial(result, space) for result in search.fit()]
-    return sorted(trials, key=lambda t: (t["score"] is None, -(t["score"] or 0.0)))
+        search = tuner(trainable, stage, given, place, folder)
+    starts = place.folder / "stages" / f"{stage.name}.starts.json"
+    times = [*(read_json(starts) if starts.is_file() else []), time.time()]
+    write_json(starts, times)
+    trials = [as_trial(result, given, stage.name) | {"starts": times} for result in search.fit()]
+    trials.sort(key=lambda t: (t["objective"] is None, -(t["objective"] or 0.0)))
+    write_json(done, trials)
+    return trials
+
+
+def tuner(trainable: Any, stage: Plan, given: Given, place: Place, folder: Path) -> Any:
+    """A new Tuner of the stage."""
+    from ray import tune as ray_tune
+
+    tune, how = given.tune, {}
+    if stage.proposals:
+        how = {
+            "search_alg": rungs.searcher(
+                tune, given.space, stage.points, stage.known, given.job.seed
+            ),
+            "scheduler": rungs.scheduler(tune, given.space, place.ledger, stage.name, stage.noise),
+            "num_samples": stage.proposals,
+        }
+        space = {} if tune.searcher.startswith("optuna") else given.space.tune_space()
+    else:
+        space = {POINT: ray_tune.grid_search(stage.points)}
+    population = tune.searcher in rungs.POPULATION and stage.proposals
+    if population:  # a population is started whole: Ray gives each of it a turn
+        how.pop("search_alg")
+    else:
+        how["max_concurrent_trials"] = tune.concurrent
+    return ray_tune.Tuner(
+        trainable,
+        param_space=space,
+        tune_config=ray_tune.TuneConfig(reuse_actors=True, **how),
+        run_config=ray_tune.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            verbose=0,
+            callbacks=[Speak()],
+            stop=place.budget,
+            failure_config=ray_tune.FailureConfig(max_failures=1),
+            checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=4 if population else 1),
+        ),
+    )
 
 
 class Speak(Callback):
-    """Says how far the search is. Pickled by reference, so `tell` and the counts stay here."""
+    """Says how far the stage is, and writes every report into the ledger. Pickled by reference, so
+    what it needs stays on the class."""
 
-    tell: Callable[[int, int, str], None] = staticmethod(lambda done, total, note: None)
-    total, done, best = 0, 0, float("-inf")
+    place: Place
+    stage: Plan
+    done, best = 0, float("-inf")
+
+    @classmethod
+    def begin(cls, stage: Plan, place: Place) -> None:
+        cls.stage, cls.place, cls.done, cls.best = stage, place, 0, float("-inf")
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
-        Speak.best = max(Speak.best, result[METRIC])
+        Speak.best = max(Speak.best, result["objective"])
+        wall = time.time() - spend.SESSION
+        line = {"stage": self.stage.name, "trial_id": trial.trial_id}
+        line |= {k: result[k] for k in KEEP} | {"session": spend.SESSION, "wall": wall}
+        self.place.folder.mkdir(parents=True, exist_ok=True)
+        with self.place.ledger.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     def on_trial_complete(self, iteration, trials, trial, **info):
         Speak.done += 1
-        Speak.tell(Speak.done, Speak.total, f"best exact match {max(Speak.best, 0):.3f}")
+        best = "" if Speak.best == float("-inf") else f"best {Speak.best:.3f}"
+        self.place.tell(Speak.done, self.stage.total, f"{self.stage.name}: {best}")
 
     on_trial_error = on_trial_complete
-
-
-def as_trial(result: Any, space: Space) -> dict[str, Any]:
-    """A Ray Tune Result -> {trial_id, status, config, weights, reports, score, seconds, error}."""
-    config = space.resolve(result.config)
-    frame = result.metrics_dataframe
-    keys = ("step", METRIC, "val_loss", "tokens", OBJECTIVE, "setup_s", "seconds")
-    reports = (
-        []
-        if frame is None
-        else [{k: float(r[k]) for k in keys if k in r} for r in frame.to_dict("records")]
-    )
-    metrics = result.metrics or {}
-    failed = result.error is not None
-    finished = bool(reports) and metrics.get("step") == metrics.get("of")
-    weights = config.pop("mix.weights", {})
-    return {
-        "trial_id": metrics.get("trial_id", ""),
-        "config": config,
-        "weights": weights,
-        "reports": reports,
-        "status": "failed" if failed else "finished" if finished else "stopped",
-        "score": None if failed or not reports else reports[-1][METRIC],
-        "seconds": reports[-1]["seconds"] if reports else 0.0,
-        "error": f"{type(result.error).__name__}: {str(result.error).splitlines()[0]}"
-        if failed
-        else "",
-    }

@@ -26,7 +26,7 @@ class Simplex:
     alpha_i = strength * pools * prior_i. Prior uniform with strength 1 is the uniform distribution
     on the simplex; prior natural takes prior_i in proportion to sqrt(size_i) (RegMix); a larger
     strength stays closer to the prior. `sizes` are the pools' trained tokens and `tokens` is one
-    trial's budget: with `epochs`, cap_i = epochs * size_i / tokens (Olmix, k = 4).
+    trial's budget: with `epochs` a pool, cap_i = epochs_i * size_i / tokens (Olmix, k = 4).
     """
 
     key: str
@@ -35,7 +35,7 @@ class Simplex:
     strength: float = 1.0
     floors: dict[str, float] = field(default_factory=dict)
     caps: dict[str, float] = field(default_factory=dict)
-    epochs: float | None = None
+    epochs: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, float] = field(default_factory=dict)
     tokens: int | None = None
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -110,10 +110,11 @@ class Simplex:
         """Floors and caps as arrays [pools]. Raises ConfigError where no mix fits between them."""
         low = np.array([self.floors.get(p, 0.0) for p in self.pools])
         high = np.array([self.caps.get(p, 1.0) for p in self.pools])
-        if self.epochs is not None:
+        if self.epochs:
             self._need_sizes(f"epochs {self.epochs}")
             budget = self.tokens or sum(self.sizes.values())
-            high = np.minimum(high, [self.epochs * self.sizes[p] / budget for p in self.pools])
+            ends = [self.epochs.get(p, np.inf) * self.sizes[p] / budget for p in self.pools]
+            high = np.minimum(high, ends)
         if low.sum() > 1 or high.sum() < 1 or (low > high).any():
             raise ConfigError(
                 f"tune.space.{self.key}: no mix fits floors {_by(self.pools, low)} and caps "

@@ -1,109 +1,53 @@
 """What a search may change: `tune.space` in YAML -> flat independent variables -> dotted options.
 
-Every axis is one variable, except the mix, which is one variable in [0, 1] a pool (`simplex`).
-`Space.resolve` turns a proposal into options for `config`; `parse` refuses whatever would fail in a
-trial, or change nothing there, before Ray starts.
+Every axis is one variable (`axes`), except the mix, which is one variable in [0, 1] a pool
+(`simplex`). `Space.resolve` turns a proposal into options for `config`; `parse` refuses whatever
+would fail in a trial, or change nothing there, before Ray starts.
 
 Left out on purpose: options that act before the trials (reading, generation, labels): the pool is
-made once and every trial sees the same rows.
+made once and every trial sees the same rows. `negatives.per_positive` is searched all the same, as
+the number of negatives of the pool that a trial takes for each positive.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_agents.config import Config, ConfigError, build, known_keys, nearest, set_dotted
 from raytune_agents.mix import key_of
-from raytune_agents.records import canonical
+from raytune_agents.tune.axes import RANGES, Axis
 from raytune_agents.tune.simplex import Simplex
 
-RANGES = {"uniform": 2, "loguniform": 2, "randint": 2, "quniform": 3, "qloguniform": 3}
 KINDS = (*RANGES, "choice", "simplex")
-# Options of train that a trial sets itself, or that act on text tokenised before the trials.
-FIXED = ("arms", "epochs", "max_steps", "save_steps", "max_failures", "workers", "nat", "dpo")
+# Options of train that a trial sets itself.
+FIXED = ("arms", "epochs", "max_steps", "save_steps", "max_failures", "workers")
+OTHERS = ("mix.weights", "mix.max_epochs", "negatives.per_positive", "tune.method")
+# These change the columns of a row, so each value needs a pool of its own.
+TEXT = ("tune.method", "train.nat", "train.sft", "train.dpo.pairs")
+MOST_TEXTS = 8  # tokenised pools in memory
+RATIO = "negatives.per_positive"
 SIMPLEX_OPTIONS = ("prior", "strength", "floors", "caps", "epochs")
-PRESETS: dict[str, dict[str, Any]] = {
-    # Axes with published effects: mixes around the natural one with at most 4 epochs a source
-    # (RegMix, Olmix), LoRA rank and learning rate on function calls (xLAM, Tool-N1, Hammer).
-    "evidence": {
-        "mix.weights": {
-            "simplex": ["positive", "synthetic", "negative"],
-            "prior": "natural",
-            "floors": {"positive": 0.1},
-            "epochs": 4,
-        },
-        "train.learning_rate": {"loguniform": [1e-4, 3e-3]},
-        "train.lora.r": {"choice": [8, 16, 32]},
-    }
+# Axes with published effects, each with where its prior comes from.
+LITERATURE: dict[str, Any] = {
+    # Mixes around the natural one in square roots (RegMix), at most 4 epochs a pool (Olmix).
+    "mix.weights": {
+        "simplex": ["positive", "synthetic", "negative"],
+        "prior": "natural",
+        "floors": {"positive": 0.1},
+        "epochs": 4,
+    },
+    # With and without the failures' marker (NAT, arXiv 2402.11651).
+    "tune.method": {"choice": ["sft", "nat"]},
+    # LoRA on function calls: 1e-4 (xLAM and Tool-N1 recipes); models far below 1B take more.
+    "train.learning_rate": {"loguniform": [5e-5, 3e-3], "prior": 3e-4},
+    "train.lora.r": {"choice": [8, 16, 32], "prior": 16},
 }
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One option with a range or a list of choices. `randint` includes both ends."""
-
-    key: str
-    kind: str
-    low: float = 0.0
-    high: float = 1.0
-    step: float = 0.0
-    options: tuple[Any, ...] = ()
-    when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-
-    def domains(self) -> dict[str, Any]:
-        """The ray.tune domain of the variable."""
-        from ray import tune
-
-        if self.kind == "choice":
-            return {self.key: tune.choice([_code(o) for o in self.options])}
-        if self.kind == "randint":
-            return {self.key: tune.randint(int(self.low), int(self.high) + 1)}
-        bounds = (self.low, self.high, self.step)[: RANGES[self.kind]]
-        return {self.key: getattr(tune, self.kind)(*bounds)}
-
-    def at(self, u: float) -> Any:
-        """Quantile function: u in [0, 1] -> the variable's value."""
-        if self.kind == "choice":
-            return _code(self.options[min(int(u * len(self.options)), len(self.options) - 1)])
-        if self.kind == "randint":
-            return min(int(self.low + u * (self.high + 1 - self.low)), int(self.high))
-        if self.kind == "quniform":
-            return self._round(self.low - self.step / 2 + u * (self.high - self.low + self.step))
-        if self.kind in ("loguniform", "qloguniform"):
-            value = self.low * (self.high / self.low) ** u
-            return self._round(value) if self.step else min(max(value, self.low), self.high)
-        return self.low + u * (self.high - self.low)
-
-    def _round(self, value: float) -> float | int:
-        """The nearest multiple of `step` inside the range; an int where all of them are whole."""
-        rounded = round(min(max(value, self.low), self.high) / self.step) * self.step
-        whole = self.step == int(self.step)
-        return int(rounded) if whole else float(f"{rounded:.12g}")
-
-    def sample(self, rng: random.Random) -> dict[str, Any]:
-        return {self.key: self.at(rng.random())}
-
-    def value(self, sample: Mapping[str, Any]) -> Any:
-        """The option's value in a proposal; quantised again, as some searchers ignore steps."""
-        raw = sample[self.key]
-        if self.kind == "choice":
-            return next(o for o in self.options if _code(o) == raw)
-        if self.kind == "randint":
-            return round(raw)
-        return self._round(raw) if self.step else raw
-
-    def invert(self, value: Any) -> dict[str, Any] | None:
-        """The proposal that gives `value`; None where the axis does not hold it."""
-        if self.kind == "choice":
-            return {self.key: _code(value)} if value in self.options else None
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        inside = number and self.low <= value <= self.high
-        same = inside and (not self.step or math.isclose(self._round(value), value))
-        return {self.key: value} if same else None
+PRESETS = {"none": {}, "literature": LITERATURE}
 
 
 @dataclass(frozen=True)
@@ -137,6 +81,14 @@ class Space:
 
         return {key: value for key, value in values.items() if active(key)}
 
+    def texts(self) -> list[dict[str, Any]]:
+        """Every combination of the searched options that change the tokens of a row."""
+        axes = [a for a in self.axes if isinstance(a, Axis) and is_text(a.key)]
+        return [
+            dict(zip([a.key for a in axes], values))
+            for values in itertools.product(*(a.options for a in axes))
+        ]
+
     def simplex(self) -> Simplex | None:
         """The mix axis; None where the search does not change the mix."""
         return next((axis for axis in self.axes if isinstance(axis, Simplex)), None)
@@ -149,12 +101,12 @@ class Space:
     def baseline_samples(self, base: Config | None = None) -> list[dict[str, Any]]:
         """Proposals for `points_to_evaluate`: each baseline mix at the base config's other options.
 
-        An option whose base value lies outside its axis takes the middle of the axis.
+        An option whose base value lies outside its axis takes its prior, else the middle.
         """
         base, simplex, rest = base or Config(), self.simplex(), {}
         for axis in self.axes:
             if isinstance(axis, Axis):
-                rest |= axis.invert(_get(base, axis.key)) or {axis.key: axis.at(0.5)}
+                rest |= axis.invert(_get(base, axis.key)) or axis.middle()
         points = [rest]
         if simplex:
             points = [rest | simplex.invert(mix) for mix in simplex.mixes().values()]
@@ -169,20 +121,17 @@ def parse(
     sizes: Mapping[str, float] | None = None,
     tokens: int | None = None,
     base: Config | None = None,
+    preset: str = "none",
 ) -> Space:
     """`tune.space` -> Space; raises ConfigError naming key, value and what to write instead.
 
     `sizes` (dotted pool -> trained tokens, those below it included) and `tokens` (one trial's
     budget) are known once the pool is made; without them the shape is checked, and what needs them
     (prior natural, epochs) raises when it is used. `when` reads options that are not searched from
-    `base`; an axis whose condition never holds is left out. `preset: evidence` adds the axes of
-    PRESETS, under the given ones.
+    `base`; an axis whose condition never holds is left out. The axes of the preset lie under the
+    given ones.
     """
-    space = dict(space)
-    preset = space.pop("preset", None)
-    if preset is not None and preset not in PRESETS:
-        raise _wrong("preset", f"={preset!r} is unknown; write one of {list(PRESETS)}")
-    space = PRESETS.get(preset, {}) | space
+    space = PRESETS[preset] | dict(space)
     axes: dict[str, Axis | Simplex] = {}
     for key, spec in space.items():
         _check_key(key)
@@ -193,6 +142,8 @@ def parse(
             axis = _choice(key, spec["choice"], when or {})
         else:
             axis = _range(key, kind, spec[kind], when or {})
+        if isinstance(axis, Axis) and "prior" in spec:
+            axis = _with_prior(axis, spec)
         if when is not None:
             axes[key] = axis
     if not axes:
@@ -201,7 +152,9 @@ def parse(
             "distribution, for example train.learning_rate: {loguniform: [3.0e-4, 3.0e-3]}"
         )
     _check_chain({key: set(axis.when) for key, axis in axes.items()})
-    return Space(tuple(axes.values()))
+    found = Space(tuple(axes.values()))
+    _check_together(found)
+    return found
 
 
 def _wrong(key: str, text: str) -> ConfigError:
@@ -214,11 +167,42 @@ def _check_key(key: str) -> None:
     if key == "mix.tokens":
         raise _wrong(key, ": trials are compared at one budget; set tune.tokens instead")
     section, _, option = key.partition(".")
-    if key != "mix.weights" and (section != "train" or option.split(".")[0] in FIXED):
+    if key not in OTHERS and (section != "train" or option.split(".")[0] in FIXED):
         raise _wrong(
             key,
-            ": a trial does not read this option, so it would change nothing; search mix.weights "
+            f": a trial does not read this option, so it would change nothing; search {OTHERS} "
             f"or options of train other than {list(FIXED)}",
+        )
+
+
+def is_text(key: str) -> bool:
+    """Whether the option changes the tokens of a row: each value then needs its own pool."""
+    return any(key == t or key.startswith(f"{t}.") for t in TEXT)
+
+
+def _check_together(space: Space) -> None:
+    """What single axes cannot tell: text options are few choices; negatives are searched once."""
+    ranges = [a.key for a in space.axes if isinstance(a, Axis) and a.kind != "choice"]
+    for key in filter(is_text, ranges):
+        raise _wrong(key, ": this changes the tokens of every row; write a choice of few values")
+    texts = [a for a in space.axes if is_text(a.key)]
+    for axis in texts:
+        other = [p for p in axis.when if not is_text(p)]
+        if other:
+            raise _wrong(axis.key, f".when: {other} does not change tokens; depend only on {TEXT}")
+    count = math.prod(len(a.options) for a in texts)
+    if count > MOST_TEXTS:
+        keys = [a.key for a in texts]
+        raise _wrong(
+            keys[0],
+            f": {keys} need {count} tokenised pools; write choices with at most {MOST_TEXTS} "
+            "combinations",
+        )
+    mix = space.simplex()
+    searched = [axis.key for axis in space.axes]
+    if mix and RATIO in searched and any(p.split(".")[0] == "negative" for p in mix.pools):
+        raise _wrong(
+            RATIO, f": the share of negatives is searched twice; take them out of {mix.key}.simplex"
         )
 
 
@@ -226,7 +210,7 @@ def _kind_of(key: str, spec: Any) -> str:
     kinds = [k for k in spec if k in KINDS] if isinstance(spec, Mapping) else []
     if len(kinds) != 1:
         raise _wrong(key, f"={spec!r} is not one distribution; write one of {list(KINDS)}")
-    allowed = ["when", *(SIMPLEX_OPTIONS if kinds[0] == "simplex" else ())]
+    allowed = ["when", *(SIMPLEX_OPTIONS if kinds[0] == "simplex" else ("prior", "strength"))]
     extra = [k for k in spec if k not in (*allowed, kinds[0])]
     if extra:
         raise _wrong(key, f": {kinds[0]} does not take {extra}, only {allowed}")
@@ -295,6 +279,18 @@ def _range(key: str, kind: str, bounds: Any, when: dict[str, tuple]) -> Axis:
     return axis
 
 
+def _with_prior(axis: Axis, spec: Mapping[str, Any]) -> Axis:
+    """The axis drawn around `prior: value`, tighter with a larger `strength`."""
+    prior = _valid(axis.key, spec["prior"])
+    strength = _number(axis.key, ".strength", spec.get("strength", 1.0))
+    if strength <= 0:
+        raise _wrong(axis.key, f".strength={strength}; write a number above 0, for example 1")
+    if axis.invert(prior) is None:
+        inside = list(axis.options) or [axis.low, axis.high]
+        raise _wrong(axis.key, f".prior={prior!r} is not in the axis; write a value of {inside}")
+    return replace(axis, prior=prior, strength=strength)
+
+
 def _choice(key: str, options: Any, when: dict[str, tuple]) -> Axis:
     if not isinstance(options, list) or len(options) < 2:
         raise _wrong(
@@ -314,9 +310,10 @@ def _simplex(
         )
     if prior not in ("uniform", "natural"):
         raise _wrong(key, f".prior={prior!r}; write uniform or natural")
-    numbers = {k: _number(key, f".{k}", spec[k]) for k in ("strength", "epochs") if k in spec}
-    if any(v <= 0 for v in numbers.values()):
-        raise _wrong(key, f": {numbers} must be above 0")
+    strength = _number(key, ".strength", spec.get("strength", 1.0))
+    epochs = _by_pool(key, "epochs", spec.get("epochs", {}), pools)
+    if strength <= 0 or any(e <= 0 for e in epochs.values()):
+        raise _wrong(key, f": strength={strength} and epochs={epochs} must be above 0")
     bounds = {k: _shares(key, k, spec[k], pools) for k in ("floors", "caps") if k in spec}
     held = {p: _tokens(p, pools, sizes) for p in pools}
     empty = [p for p in pools if sizes and not held[p]]
@@ -326,13 +323,14 @@ def _simplex(
         key,
         tuple(pools),
         prior,
+        strength,
+        epochs=epochs,
         sizes=held if sizes else {},
         tokens=tokens,
         when=when,
-        **numbers,
         **bounds,
     )
-    if simplex.sizes or simplex.epochs is None:
+    if simplex.sizes or not simplex.epochs:
         simplex.box()
     _valid(key, dict.fromkeys(pools, 1.0 / len(pools)))
     return simplex
@@ -347,10 +345,19 @@ def _tokens(pool: str, pools: list[str], sizes: Mapping[str, float]) -> float:
     return sizes[pool] - sum(sizes.get(p, 0) for p in inner)
 
 
+def _by_pool(key: str, name: str, values: Any, pools: list[str]) -> dict[str, float]:
+    """`{pool: number}`, or one number for every pool."""
+    if not isinstance(values, Mapping):
+        return dict.fromkeys(pools, _number(key, f".{name}", values))
+    if not set(values) <= set(pools):
+        raise _wrong(key, f".{name}={values!r}; write one number or {{pool: number}} over {pools}")
+    return {p: _number(key, f".{name}.{p}", v) for p, v in values.items()}
+
+
 def _shares(key: str, name: str, values: Any, pools: list[str]) -> dict[str, float]:
-    if not isinstance(values, Mapping) or not set(values) <= set(pools):
+    if not isinstance(values, Mapping):
         raise _wrong(key, f".{name}={values!r}; write {{pool: share}} over {pools}")
-    shares = {p: _number(key, f".{name}.{p}", v) for p, v in values.items()}
+    shares = _by_pool(key, name, values, pools)
     if any(not 0 <= v <= 1 for v in shares.values()):
         raise _wrong(key, f".{name}={values}; write shares between 0 and 1")
     return shares
@@ -382,8 +389,3 @@ def _number(key: str, label: str, value: Any) -> float:
     if not math.isfinite(number):
         raise _wrong(key, f"{label}: {value!r} is not a finite number; write one, for example 0.5")
     return number
-
-
-def _code(option: Any) -> Any:
-    """A choice as every searcher takes it: plain values as they are, lists and mappings as JSON."""
-    return option if isinstance(option, (str, int, float, bool, type(None))) else canonical(option)

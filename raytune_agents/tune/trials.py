@@ -19,7 +19,7 @@ from raytune_agents.tune.surrogate import Option
 
 Trial = Mapping[str, Any]
 Scored = tuple[Trial, float]
-NOT_OPTIONS = {"seed", "mix.weights"}
+NOT_OPTIONS = {"seed", "mix.weights"}  # of a config, when configurations are compared
 
 
 def weights_of(trial: Trial) -> dict[str, float]:
@@ -65,6 +65,29 @@ def _value(trial: Trial, metric: str, report: int) -> float | None:
     else:
         value = reports[-1][metric] if trial.get("status") == "finished" else None
     return float(value) if value is not None and math.isfinite(value) else None
+
+
+def metric_of(objective: Mapping[str, float]) -> str:
+    """What the guideline is about: exact match where it carries the objective, else the sum."""
+    rest = sum(abs(w) for m, w in objective.items() if m != "exact_match")
+    return "exact_match" if objective.get("exact_match", 0.0) >= 10 * rest else "objective"
+
+
+def leaders(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """The best `count` different configurations among the trials that went to the end."""
+    whole = [(t, t["objective"]) for t in trials if t.get("status") == "finished"]
+    groups = _groups([(t, y) for t, y in whole if y is not None])
+    groups.sort(key=lambda g: -float(np.mean([y for _, y in g])))
+    return [group[0][0] for group in groups[:count]]
+
+
+def noise_by_report(trials: Sequence[Trial]) -> dict[int, float]:
+    """Report number -> standard deviation of the objective between runs of one configuration."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for t in trials:
+        for r in [] if t.get("error") else t.get("reports") or []:
+            found[int(r["report"])].append(float(r["objective"]))
+    return {n: float(np.std(v, ddof=1)) for n, v in found.items() if len(v) > 1}
 
 
 def noise(scored: Sequence[Scored]) -> float | None:

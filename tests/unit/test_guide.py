@@ -8,7 +8,7 @@ import pytest
 
 from raytune_agents import config
 from raytune_agents.config import ConfigError
-from raytune_agents.tune import guide, trials
+from raytune_agents.tune import guide, trials, words
 from raytune_agents.tune.space import parse
 
 SPACE = parse({
@@ -78,7 +78,7 @@ def test_a_planted_gain_is_recommended_with_its_interval(clear):
 
 
 def test_the_words_are_made_of_the_numbers(clear):
-    text = guide.markdown(clear)
+    text = words.markdown(clear)
     title, which, then, *tables = text.strip().split("\n\n")
     assert title == "# Guideline"
     positive = clear["recommended"]["positive"]
@@ -89,7 +89,7 @@ def test_the_words_are_made_of_the_numbers(clear):
     assert "1 failed trial is listed below and not counted" in then
     assert "3 seeds each" in then
     assert tables[-1].endswith("| t99 | OutOfMemoryError: 12 / 8 at line 3 |")
-    assert len(tables) == 4
+    assert len(tables) == 5  # mix, gains, importance, reports, failures
 
 
 def test_a_failed_trial_is_no_bad_score(clear):
@@ -109,13 +109,13 @@ def test_noise_and_few_runs_are_refused_in_words():
     answer = guide.recommend(noisy, SPACE)
     assert (answer["verdict"], answer["recommended"], answer["interval"]) == ("refused", {}, {})
     assert answer["rank_correlation"] < 0.5
-    words = guide.markdown(answer)
-    assert "There is no recommendation: the best fit orders left-out runs" in words
-    assert "More trials will not help while the noise is as large" in words
+    said = words.markdown(answer)
+    assert "There is no recommendation: the best fit orders left-out runs" in said
+    assert "More trials will not help while the noise is as large" in said
     few = guide.recommend(planted(0.005, count=3), SPACE)
     assert (few["verdict"], few["missing"]) == ("refused", 7)  # 2 baselines and 3 more of 12
-    assert "Add at least 7 different configurations" in guide.markdown(few)
-    assert "this alone is no evidence" in guide.markdown(few)
+    assert "Add at least 7 different configurations" in words.markdown(few)
+    assert "this alone is no evidence" in words.markdown(few)
 
 
 def test_no_evidence_is_said_plainly_where_the_plain_mix_is_as_good():
@@ -127,7 +127,7 @@ def test_no_evidence_is_said_plainly_where_the_plain_mix_is_as_good():
     answer = guide.recommend(even, SPACE)
     assert answer["verdict"] == "no_gain"
     assert answer["baselines"]["stratified"]["interval"][0] <= 0
-    assert guide.markdown(answer).split("\n\n")[1].startswith("There is no evidence")
+    assert words.markdown(answer).split("\n\n")[1].startswith("There is no evidence")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_no_evidence_is_said_plainly_where_the_plain_mix_is_as_good():
 def test_nothing_to_compare_is_said(found, says):
     answer = guide.recommend(found)
     assert says in answer["refused"]
-    assert says in guide.markdown(answer)
+    assert says in words.markdown(answer)
 
 
 def test_the_noise_floor_is_the_pooled_deviation_between_seeds():
@@ -203,3 +203,15 @@ def test_the_guideline_itself_becomes_a_config(clear, tmp_path):
     chosen = {"weights": clear["recommended"], "config": clear["config"]}
     path.write_text(guide.best_config_yaml(chosen, config.Config()), encoding="utf-8")
     assert config.load(path).train.learning_rate == clear["config"]["train.learning_rate"]
+
+
+def test_the_surface_is_the_prediction_on_a_grid(clear):
+    """A tenth of a share a step over three pools: 66 mixes, each summing to one."""
+    (surface,) = clear["surfaces"]
+    assert sorted(surface["pools"]) == ["negative", "positive", "synthetic"]
+    assert len(surface["points"]) == 66
+    assert all(sum(p[:3]) == pytest.approx(1) for p in surface["points"])
+    top = max(surface["points"], key=lambda p: p[3])
+    at = dict(zip(surface["pools"], top))
+    assert at["positive"] >= 0.5
+    assert top[3] == pytest.approx(clear["score"], abs=0.05)

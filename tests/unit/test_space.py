@@ -6,13 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
 from raytune_agents import config
 from raytune_agents.config import Config, ConfigError
-from raytune_agents.tune.space import PRESETS, parse
+from raytune_agents.tune.space import parse
 
 POOLS = ["positive", "synthetic", "negative"]
 MIX = {"mix.weights": {"simplex": POOLS}}
@@ -41,7 +41,11 @@ FULL = {
         ({"train.learning_rate": {"lognormal": [0, 1]}}, "write one of"),
         ({"train.learning_rate": 0.1}, "write one of"),
         ({"train.learning_rate": {"uniform": [0.1, 1], "choice": [1, 2]}}, "write one of"),
-        ({"train.learning_rate": {"uniform": [0.1, 1], "prior": "natural"}}, "does not take"),
+        ({"train.learning_rate": {"uniform": [0.1, 1], "floors": {}}}, "does not take"),
+        ({"train.learning_rate": {"uniform": [0.1, 1], "prior": "natural"}}, "no trial can use"),
+        ({"train.learning_rate": {"uniform": [0.1, 1], "prior": 2}}, "write a value of"),
+        ({"train.lora.r": {"choice": [8, 16], "prior": 4}}, "write a value of"),
+        ({"train.lora.r": {"choice": [8, 16], "prior": 8, "strength": 0}}, "above 0"),
         ({"train.learning_rate": {"uniform": [-1.0, 1.0]}}, "no trial can use"),
         ({"train.batch_rows": {"uniform": [1, 8]}}, "no trial can use"),
         ({"train.batch_rows": {"randint": [1.5, 8]}}, "whole numbers"),
@@ -51,11 +55,16 @@ FULL = {
         ({"train.lora.r": {"choice": [8, "many"]}}, "no trial can use"),
         ({"generate.rows": {"randint": [8, 96]}}, "would change nothing"),
         ({"train.arms": {"choice": [{}, {"a": {}}]}}, "would change nothing"),
-        ({"tune.method": {"choice": ["sft", "nat"]}}, "would change nothing"),
+        ({"tune.method": {"choice": ["sft", "rlhf"]}}, "no trial can use"),
+        ({"train.nat.template": {"choice": ["default", "a_b", "random"]},
+          "train.nat.seed": {"choice": [1, 2, 3]}}, "9 tokenised pools"),
+        ({"tune.method": {"choice": ["sft", "nat"], "when": {"train.lora.r": 8}},
+          "train.lora.r": {"choice": [8, 16]}}, "only on"),
+        ({**MIX, "negatives.per_positive": {"uniform": [0, 2]}}, "searched twice"),
         ({"train.epochs": {"uniform": [1, 2]}}, "would change nothing"),
-        ({"train.nat.positive": {"choice": ["a", "b"]}}, "would change nothing"),
         ({"mix.tokens": {"randint": [8, 96]}}, "set tune.tokens"),
-        ({"preset": "best"}, "evidence"),
+        ({"mix.weights": {"simplex": POOLS, "epochs": {"posit": 4}}}, "over"),
+        ({"mix.weights": {"simplex": POOLS, "epochs": {"positive": 0}}}, "above 0"),
         ({"mix.weights": {"simplex": ["positive"]}}, "two or more"),
         ({"mix.weights": {"simplex": ["positive", "positive"]}}, "two or more"),
         ({"mix.weights": {"simplex": POOLS, "prior": "flat"}}, "uniform or natural"),
@@ -128,6 +137,7 @@ def test_each_weight_has_the_marginal_of_its_dirichlet():
         parse(spec).resolve({f"mix.weights:{p}": 0.5 for p in POOLS})
 
 
+@settings(deadline=None)  # the first call loads scipy
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0.01, 50))
 def test_weights_sum_to_one_inside_their_bounds_through_save_and_restore(u, strength):
     spec = FULL["mix.weights"] | {"strength": strength}
@@ -142,6 +152,7 @@ def test_weights_sum_to_one_inside_their_bounds_through_save_and_restore(u, stre
     assert space.resolve(restored["sample"])["mix.weights"] == weights
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3).filter(lambda w: sum(w) > 0.01),
     st.sampled_from([0.05, 1.0, 30.0]),
@@ -245,10 +256,62 @@ def test_a_condition_on_an_option_that_is_not_searched_reads_the_base_config():
 
 def test_the_preset_and_the_default_space_parse():
     sizes = {"positive": 9000, "synthetic": 3000, "negative": 4000}
-    for preset in PRESETS:
-        space = parse({"preset": preset, "train.lora.r": {"choice": [4, 64]}}, sizes, tokens=4000)
-        assert space.resolve(space.sample(random.Random(0)))["train.lora.r"] in (4, 64)
+    own = {"train.lora.r": {"choice": [4, 64]}}
+    space = parse(own, sizes, tokens=4000, preset="literature")
+    options = space.resolve(space.sample(random.Random(0)))
+    assert options["train.lora.r"] in (4, 64)  # the given axis beats the preset's
+    assert set(options) == {"mix.weights", "tune.method", "train.learning_rate", "train.lora.r"}
+    assert len(space.texts()) == 2  # one tokenised pool a method
+    start = space.resolve(space.baseline_samples()[0])
+    assert (start["tune.method"], start["train.learning_rate"]) == ("nat", pytest.approx(1e-3))
     assert parse(Config().tune.space, sizes, Config().tune.tokens).baselines()
+
+
+def test_a_cap_in_epochs_holds_for_its_source_only():
+    """epochs 2 of 50 tokens within 400: at most a quarter; the others are free."""
+    sizes = dict(zip(POOLS, (900, 50, 900)))
+    spec = {"mix.weights": {"simplex": POOLS, "epochs": {"synthetic": 2}}}
+    simplex = parse(spec, sizes, tokens=400).simplex()
+    assert simplex.box()[1].tolist() == [1.0, 0.25, 1.0]
+
+
+@pytest.mark.parametrize("strength", [1.0, 3.0])
+def test_a_prior_draws_a_normal_around_its_value(strength):
+    """loguniform [1e-4, 1e-2] with prior 1e-3: mean 0.5 of the log range, sd 0.25 / strength, cut
+    at the ends (of a standard normal between -2 and 2 that leaves 0.8796 of the deviation)."""
+    spec = {"loguniform": [1e-4, 1e-2], "prior": 1e-3, "strength": strength}
+    space, rng = parse({"train.learning_rate": spec}), random.Random(3)
+    drawn = [space.resolve(space.sample(rng))["train.learning_rate"] for _ in range(3000)]
+    at = (np.log10(drawn) + 4) / 2
+    assert np.mean(at) == pytest.approx(0.5, abs=0.015)
+    sd = 0.25 * 0.8796 if strength == 1 else 0.25 / 3
+    assert np.std(at) == pytest.approx(sd, rel=0.05)
+    back = space.axes[0].invert(3e-3)
+    assert space.resolve(back)["train.learning_rate"] == pytest.approx(3e-3, rel=1e-6)
+
+
+def test_a_prior_choice_is_drawn_more_often():
+    """Strength 2 gives the prior 3 parts of 5."""
+    space = parse({"train.lora.r": {"choice": [8, 16, 32], "prior": 16, "strength": 2}})
+    rng, seen = random.Random(0), Counter()
+    for _ in range(3000):
+        seen[space.resolve(space.sample(rng))["train.lora.r"]] += 1
+    assert chisquare([seen[r] for r in (8, 16, 32)], [600, 1800, 600]).pvalue > 0.01
+    for rank in (8, 16, 32):
+        assert space.resolve(space.axes[0].invert(rank)) == {"train.lora.r": rank}
+    assert space.resolve(space.axes[0].middle()) == {"train.lora.r": 16}
+
+
+def test_a_whole_number_with_a_prior_inverts():
+    space = parse({"train.batch_rows": {"randint": [2, 5], "prior": 4}})
+    for rows in (2, 3, 4, 5):
+        assert space.resolve(space.axes[0].invert(rows)) == {"train.batch_rows": rows}
+
+
+def test_a_value_that_left_its_range_comes_back():
+    """Population based training multiplies by 1.2 without looking at the ends."""
+    space = parse({"train.learning_rate": {"uniform": [0.1, 1]}})
+    assert space.resolve({"train.learning_rate": 1.2}) == {"train.learning_rate": 1.0}
 
 
 def test_ray_tune_domains_propose_what_resolve_reads():

@@ -1,0 +1,151 @@
+"""One searched option: a range or a list of choices, uniform or drawn around a prior value.
+
+An axis is one variable of the search. Without a prior the variable is the option's own value; with
+one it is u in [0, 1] under `KEY:u`, read through the prior's quantiles, so that any searcher uses
+the prior without knowing of it (as for the mix, `simplex`).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scipy.stats import truncnorm
+
+from raytune_agents.records import canonical
+
+RANGES = {"uniform": 2, "loguniform": 2, "randint": 2, "quniform": 3, "qloguniform": 3}
+SPREAD = 0.25  # standard deviation of a prior of strength 1, as a share of the (log) range
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One option with a range or a list of choices. `randint` includes both ends.
+
+    With `prior` a range is a normal around it, cut at the ends, with a standard deviation of
+    0.25 / strength of the range (in logs for the log kinds); a choice takes the prior with 1 +
+    strength times the probability of each other value.
+    """
+
+    key: str
+    kind: str
+    low: float = 0.0
+    high: float = 1.0
+    step: float = 0.0
+    options: tuple[Any, ...] = ()
+    when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    prior: Any = None
+    strength: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The search's variable."""
+        return self.key if self.prior is None else f"{self.key}:u"
+
+    def domains(self) -> dict[str, Any]:
+        """The ray.tune domain of the variable."""
+        from ray import tune
+
+        if self.prior is not None:
+            return {self.name: tune.uniform(0.0, 1.0)}
+        if self.kind == "choice":
+            return {self.key: tune.choice([code(o) for o in self.options])}
+        if self.kind == "randint":
+            return {self.key: tune.randint(int(self.low), int(self.high) + 1)}
+        bounds = (self.low, self.high, self.step)[: RANGES[self.kind]]
+        return {self.key: getattr(tune, self.kind)(*bounds)}
+
+    def at(self, u: float) -> Any:
+        """Quantile function: u in [0, 1] -> the (coded) value."""
+        if self.kind == "choice":
+            return code(self._chosen(u))
+        if self.prior is not None:
+            u = float(truncnorm.ppf(min(max(u, 0.0), 1.0), *self._normal()))
+        if self.kind == "randint":
+            return min(int(self.low + u * (self.high + 1 - self.low)), int(self.high))
+        if self.kind == "quniform":
+            return self._round(self.low - self.step / 2 + u * (self.high - self.low + self.step))
+        if self.kind in ("loguniform", "qloguniform"):
+            value = self.low * (self.high / self.low) ** u
+            return self._round(value) if self.step else min(max(value, self.low), self.high)
+        return self.low + u * (self.high - self.low)
+
+    def _scaled(self, value: float) -> float:
+        """Where a value lies between the ends, in [0, 1], in logs for the log kinds."""
+        if "log" in self.kind:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+    def _normal(self) -> tuple[float, float, float, float]:
+        """Arguments of scipy's truncnorm on [0, 1]: ends in deviations, mean, deviation."""
+        mean, sd = self._scaled(self.prior), SPREAD / self.strength
+        return -mean / sd, (1 - mean) / sd, mean, sd
+
+    def _chosen(self, u: float) -> Any:
+        """The choice at u; the prior's slice is 1 + strength times as wide as another's."""
+        slices = [1.0 + self.strength * (o == self.prior) for o in self.options]
+        if self.prior is None:
+            slices = [1.0] * len(self.options)
+        left = u * sum(slices)
+        for option, width in zip(self.options, slices):
+            left -= width
+            if left < 0:
+                return option
+        return self.options[-1]
+
+    def _round(self, value: float) -> float | int:
+        """The nearest multiple of `step` inside the range; an int where all of them are whole."""
+        rounded = round(min(max(value, self.low), self.high) / self.step) * self.step
+        whole = self.step == int(self.step)
+        return int(rounded) if whole else float(f"{rounded:.12g}")
+
+    def sample(self, rng: random.Random) -> dict[str, Any]:
+        u = rng.random()
+        return {self.name: u if self.prior is not None else self.at(u)}
+
+    def value(self, sample: Mapping[str, Any]) -> Any:
+        """The option's value in a proposal; quantised again, as some searchers ignore steps."""
+        raw = sample[self.name]
+        if self.prior is not None:
+            raw = self.at(float(raw))
+        if self.kind == "choice":
+            return next(o for o in self.options if code(o) == raw)
+        raw = min(max(raw, self.low), self.high)  # a population multiplies without looking
+        if self.kind == "randint":
+            return round(raw)
+        return self._round(raw) if self.step else raw
+
+    def invert(self, value: Any) -> dict[str, Any] | None:
+        """The proposal that gives `value`; None where the axis does not hold it."""
+        if self.kind == "choice":
+            held = value in self.options
+        else:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            held = number and self.low <= value <= self.high
+            held = held and (not self.step or math.isclose(self._round(value), value))
+        if not held:
+            return None
+        if self.prior is None:
+            return {self.key: code(value) if self.kind == "choice" else value}
+        if self.kind == "choice":
+            at = [u / 1000 + 5e-4 for u in range(1000)]
+            return {self.name: next(u for u in at if self._chosen(u) == value)}
+        inside = self._scaled(value)
+        if self.kind == "randint":  # the middle of the value's slice
+            inside = (value + 0.5 - self.low) / (self.high + 1 - self.low)
+        elif self.kind == "quniform":
+            inside = (value - self.low + self.step / 2) / (self.high - self.low + self.step)
+        return {self.name: float(truncnorm.cdf(inside, *self._normal()))}
+
+    def middle(self) -> dict[str, Any]:
+        """The proposal in the middle: the prior's value where there is one, else the median."""
+        found = self.invert(self.prior) if self.prior is not None else None
+        return found or {self.name: self.at(0.5) if self.prior is None else 0.5}
+
+
+def code(option: Any) -> Any:
+    """A choice as every searcher takes it: plain values as they are, lists and mappings as JSON."""
+    return option if isinstance(option, (str, int, float, bool, type(None))) else canonical(option)

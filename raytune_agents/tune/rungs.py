@@ -1,0 +1,196 @@
+"""Who proposes and who stops: Ray Tune's searchers and schedulers by name.
+
+A stop is a comparison of single runs, so a trial is stopped only where it is further below the best
+score of its rung than two equal runs differ by chance (the noise measured first). Ray does not keep
+a scheduler's state through a restore; ours reads the earlier reports from the ledger.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune.schedulers import (
+    ASHAScheduler,
+    MedianStoppingRule,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+from ray.tune.schedulers.pb2 import PB2
+
+from raytune_agents.config import ConfigError, TuneSection
+from raytune_agents.tune.axes import Axis
+from raytune_agents.tune.space import Space, is_text
+from raytune_agents.tune.trial import OBJECTIVE
+
+APART = 1.96 * math.sqrt(2)  # standard deviations by which two runs differ, at 95 %
+POPULATION = ("pbt", "pb2")
+# These fix the shapes or the meaning of a checkpoint, so a population keeps them.
+KEPT = ("train.lora", "train.batch_rows")
+
+
+class Patient:
+    """A scheduler that spares a trial whose score cannot be told from the best of its rung.
+
+    `noise`: report number -> standard deviation of the objective between equal runs.
+    """
+
+    def watch(self, ledger: Path, stage: str, noise: dict[int, float]) -> Any:
+        self.ledger, self.stage, self.noise = ledger, stage, noise
+        self.seen: dict[int, dict[str, float]] = {}
+        self.read = False
+        return self
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if not self.read:
+            self.read = True
+            for line in lines(self.ledger, self.stage):
+                self.note(line["trial_id"], line)
+                self.replay(trial, line)
+        self.note(trial.trial_id, result)
+        decision = super().on_trial_result(controller, trial, result)
+        if decision != TrialScheduler.STOP or not self.spared(result):
+            return decision
+        self.forget(trial)
+        return TrialScheduler.CONTINUE
+
+    def note(self, trial_id: str, result: dict[str, Any]) -> None:
+        self.seen.setdefault(int(result["report"]), {})[trial_id] = result[OBJECTIVE]
+
+    def spared(self, result: dict[str, Any]) -> bool:
+        """Whether the score is within the noise of the rung's best."""
+        number = int(result["report"])
+        best = max(self.seen[number].values())
+        return best - result[OBJECTIVE] <= APART * self.noise.get(number, 0.0)
+
+    def replay(self, trial: Any, line: dict[str, Any]) -> None:
+        """Take in a report of before the restore."""
+
+    def forget(self, trial: Any) -> None:
+        """Undo what the scheduler noted about a stop that does not happen."""
+
+
+class Asha(Patient, ASHAScheduler):
+    """Asynchronous successive halving (arXiv 1810.05934) on trained tokens."""
+
+    def replay(self, trial: Any, line: dict[str, Any]) -> None:
+        other = SimpleNamespace(trial_id=line["trial_id"])
+        bracket = self._trial_info[trial.trial_id]
+        bracket.on_result(other, line[self._time_attr], line[self._metric])
+
+
+class Median(Patient, MedianStoppingRule):
+    """Stops what is below the median of the running means (Vizier, KDD 2017)."""
+
+    def replay(self, trial: Any, line: dict[str, Any]) -> None:
+        if line["trial_id"] != trial.trial_id:
+            self._results[line["trial_id"]].append(line)
+
+    def forget(self, trial: Any) -> None:
+        self._stopped_trials.discard(trial)
+
+
+def lines(ledger: Path, stage: str = "") -> list[dict[str, Any]]:
+    """The reports that were written down; a last line cut by a kill is left out."""
+    if not ledger.is_file():
+        return []
+    text = ledger.read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in text if line.endswith("}")]
+    return [line for line in found if not stage or line["stage"] == stage]
+
+
+def check(tune: TuneSection, space: Space) -> None:
+    """Refuse what could not run, before Ray starts. Raises ConfigError."""
+    missing = [m for m in ("ConfigSpace", "hpbandster") if not importlib.util.find_spec(m)]
+    if tune.searcher == "bohb":
+        raise ConfigError(
+            f"tune.searcher=bohb needs {missing or 'HyperBand'}, which the pinned set of packages "
+            "does not hold (hpbandster has had no release since 2018); write optuna (TPE, the "
+            "model that BOHB uses) with tune.scheduler=asha"
+        )
+    if tune.pareto and (len(tune.objective) < 2 or tune.searcher not in ("random", "optuna")):
+        raise ConfigError(
+            f"tune.pareto=true with tune.searcher={tune.searcher} and objective={tune.objective} "
+            "has no front to search; write two metrics or more and searcher random or optuna"
+        )
+    if tune.searcher in POPULATION and not mutable(space, tune.searcher):
+        raise ConfigError(
+            f"tune.searcher={tune.searcher} has nothing to change while a trial runs; search "
+            "mix.weights or train.learning_rate, or write optuna"
+        )
+
+
+def mutable(space: Space, searcher: str) -> dict[str, Any]:
+    """Variable -> domain (pb2: [low, high]) of what a running trial can change."""
+    out: dict[str, Any] = {}
+    for axis in space.axes:
+        fixed = is_text(axis.key) or axis.key.startswith(KEPT)
+        listed = isinstance(axis, Axis) and axis.kind == "choice" and axis.prior is None
+        if fixed or (listed and searcher == "pb2"):
+            continue
+        for name, domain in axis.domains().items():
+            plain = isinstance(axis, Axis) and axis.prior is None
+            ends = [axis.low, axis.high] if plain else [0.0, 1.0]
+            out[name] = domain if searcher == "pbt" else ends
+    return out
+
+
+def searcher(
+    tune: TuneSection,
+    space: Space,
+    points: list[dict[str, Any]],
+    known: Sequence[tuple[dict[str, Any], float]],
+    seed: int,
+) -> Any:
+    """The searcher; it tries `points` first and knows the objective of `known` samples."""
+    import optuna
+    from ray.tune.search.basic_variant import BasicVariantGenerator
+    from ray.tune.search.optuna import OptunaSearch
+
+    points = points[: tune.trials]
+    if tune.searcher == "random" or tune.searcher in POPULATION:
+        return BasicVariantGenerator(points_to_evaluate=points, random_state=seed)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    goal: dict[str, Any] = {"metric": OBJECTIVE, "mode": "max"}
+    if tune.pareto:
+        modes = ["max" if w > 0 else "min" for w in tune.objective.values()]
+        goal = {"metric": list(tune.objective), "mode": modes}
+    sampler: dict[str, Any] = {"seed": seed}
+    if tune.searcher == "optuna_gp":
+        from optuna.samplers import GPSampler
+
+        sampler = {"sampler": GPSampler(seed=seed)}
+    found = OptunaSearch(space=space.tune_space(), points_to_evaluate=points, **goal, **sampler)
+    for sample, value in [] if tune.pareto else known:
+        found.add_evaluated_point(sample, value)
+    return found
+
+
+def scheduler(
+    tune: TuneSection, space: Space, ledger: Path, stage: str, noise: dict[int, float]
+) -> Any:
+    """The scheduler; rungs lie on trained tokens, a tenth early because a report may come early."""
+    rung = 0.9 * tune.tokens / tune.rungs
+    goal = {"metric": OBJECTIVE, "mode": "max", "time_attr": "tokens"}
+    grace = min(tune.grace, tune.rungs) * rung
+    if tune.searcher == "pbt":
+        return PopulationBasedTraining(
+            perturbation_interval=rung, hyperparam_mutations=mutable(space, "pbt"), **goal
+        )
+    if tune.searcher == "pb2":
+        return PB2(perturbation_interval=rung, hyperparam_bounds=mutable(space, "pb2"), **goal)
+    if tune.scheduler == "asha":
+        asha = Asha(  # no trial is stopped by max_t: it reports at most `rungs` times
+            max_t=2 * tune.tokens, grace_period=grace, reduction_factor=max(2, tune.reduction),
+            **goal,
+        )  # fmt: skip
+        return asha.watch(ledger, stage, noise)
+    if tune.scheduler == "median":
+        median = Median(grace_period=grace, min_samples_required=3, min_time_slice=10**12, **goal)
+        return median.watch(ledger, stage, noise)
+    return None

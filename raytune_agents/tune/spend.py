@@ -1,0 +1,68 @@
+"""The budget that generation and search share, and the ledger of what the search has spent.
+
+Every report is one line of the ledger (the step's metrics.jsonl), written in the driver, so a
+killed search knows what it spent before.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ray.tune import Stopper
+
+from raytune_agents.config import BudgetSection
+from raytune_agents.runs import read_json
+from raytune_agents.tune.rungs import lines
+
+SESSION = time.time()  # this process; a restored search is another session
+
+
+def before(run: Path) -> dict[str, float]:
+    """What generation spent: {tokens, hours}; zeros where it has not run."""
+    path = run / "generate" / "manifest.json"
+    manifest = read_json(path) if path.is_file() else {}
+    tokens = float(manifest.get("tokens") or 0)
+    return {"tokens": tokens, "hours": float(manifest.get("seconds") or 0) / 3600}
+
+
+@dataclass
+class Budget(Stopper):
+    """Ends the whole search when a limit is reached; `reason` says which, '' before."""
+
+    limits: BudgetSection
+    ledger: Path
+    earlier: dict[str, float]
+    size: int = -1
+    read: dict[str, float] = field(default_factory=dict)
+
+    def spent(self) -> dict[str, float]:
+        """{tokens, hours, cost}: generation's, and the search's over all its sessions."""
+        size = self.ledger.stat().st_size if self.ledger.is_file() else 0
+        if size != self.size:
+            self.size, tokens, walls = size, {}, {}
+            for line in lines(self.ledger):
+                tokens[line["stage"], line["trial_id"]] = line["tokens"]
+                walls[line["session"]] = line["wall"]
+            walls.pop(SESSION, None)
+            self.read = {"tokens": sum(tokens.values()), "seconds": sum(walls.values())}
+        now = self.read["seconds"] + time.time() - SESSION
+        hours = self.earlier["hours"] + now / 3600
+        tokens = self.earlier["tokens"] + self.read["tokens"]
+        return {"tokens": tokens, "hours": hours, "cost": hours * self.limits.usd_per_hour}
+
+    @property
+    def reason(self) -> str:
+        spent = self.spent()
+        for name, value in spent.items():
+            limit = getattr(self.limits, f"max_{name}")
+            if limit is not None and value >= limit:
+                return f"budget.max_{name}={limit:g} is spent ({value:.4g})"
+        return ""
+
+    def __call__(self, trial_id: str, result: dict) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return bool(self.reason)

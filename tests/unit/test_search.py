@@ -1,0 +1,297 @@
+"""What a trial trains, when a rung may cut, what a budget counts, and what the tables say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+from ray.tune.schedulers import TrialScheduler
+
+from raytune_agents import config, mix
+from raytune_agents.commands.trials import chosen
+from raytune_agents.config import BudgetSection, ConfigError, TrainSection, TuneSection
+from raytune_agents.pipeline import search as pipeline
+from raytune_agents.train.worker import Job
+from raytune_agents.tune import rungs, spend, tables, trials
+from raytune_agents.tune import trial as one
+from raytune_agents.tune.space import parse
+
+POOLS = ["positive", "synthetic", "negative"]
+SPACE = {"mix.weights": {"simplex": POOLS}, "train.lora.r": {"choice": [4, 8]}}
+
+
+def example(row: str, pool: str, tokens: int) -> dict:
+    return {"row_id": row, "pool": pool, "trained_tokens": tokens}
+
+
+ROWS = [
+    example("p1", "positive", 10),
+    example("p2", "positive", 30),
+    example("s1", "synthetic.tflan", 20),
+    example("n1", "negative.wrong_value", 8),
+    example("n2", "negative.extra_call", 12),
+]
+
+
+def given(space: dict, **more) -> one.Given:
+    parsed = parse(space)
+    keys = {one.text_key(t) for t in parsed.texts()} | {one.text_key({})}
+    job = Job("m", "float32", "", "nat", TrainSection().model_dump(), {}, "", 17, 1)
+    rows = dict.fromkeys(keys, ROWS)
+    tune, weights = TuneSection(tokens=100), more.pop("weights", {})
+    return one.Given(parsed, rows, rows, rows, {}, job, tune, weights, 4.0, 900)
+
+
+def test_a_proposal_becomes_a_mix_and_train_options():
+    shared = given(SPACE)
+    sample = shared.space.simplex().invert({"positive": 0.5, "negative": 0.5}) | {"train.lora.r": 8}
+    plan = one.plan(sample, shared)
+    assert plan.section["lora"]["r"] == 8
+    assert plan.weights == pytest.approx({"positive": 0.5, "synthetic": 0, "negative": 0.5})
+    assert (plan.tokens, plan.seed, plan.method, plan.full) == (100, 17, "nat", False)
+    full = one.plan(sample | {"seed": 3, "full": True}, shared)
+    assert (full.tokens, full.seed, full.full) == (900, 3, True)
+
+
+def test_negatives_per_positive_is_a_ratio_of_rows():
+    """A positive row holds 20 tokens, a negative 10: two of these equal one of those."""
+    costs = one.row_costs(ROWS)
+    assert one.with_ratio({"positive": 1.0}, 2.0, costs) == {"positive": 0.5, "negative": 0.5}
+    three = one.with_ratio({"positive": 3.0, "synthetic": 1.0, "negative": 9.0}, 0.0, costs)
+    assert three == {"positive": 0.75, "synthetic": 0.25, "negative": 0.0}
+    shared = given(
+        {"negatives.per_positive": {"choice": [0, 2]}}, weights={"positive": 1, "negative": 1}
+    )
+    plan = one.plan({"negatives.per_positive": 2}, shared)
+    assert plan.weights == {"positive": 0.5, "negative": 0.5}
+
+
+def test_a_method_has_its_own_tokens_and_only_pools_with_rows_count():
+    space = SPACE | {"tune.method": {"choice": ["sft", "dpo"]}}
+    shared = given(space)
+    assert {one.text_key(t) for t in shared.space.texts()} == {
+        '{"tune.method":"sft"}', '{"tune.method":"dpo"}'}  # fmt: skip
+    sample = shared.space.simplex().invert(dict.fromkeys(POOLS, 1 / 3))
+    pairs = dict(shared.pools) | {'{"tune.method":"dpo"}': ROWS[3:]}
+    plan = one.plan(
+        sample | {"train.lora.r": 4, "tune.method": "dpo"},
+        one.Given(**{**shared.__dict__, "pools": pairs}),
+    )
+    assert (plan.method, plan.weights) == ("dpo", {"negative": 1.0})
+
+
+def test_rows_of_several_turns_count_once():
+    costs = one.row_costs([*ROWS, example("p1", "positive", 5)])
+    assert costs[0] == ("p1", "positive", 15)
+    assert len(costs) == 5
+    assert mix.choose(costs, {"positive": 1.0}, 45, 4.0, 1).tokens == {"positive": 45}
+
+
+def test_the_objective_is_a_weighted_sum():
+    score = {"exact_match": 0.5, "val_loss": 2.0, "hallucination_rate": 0.25}
+    assert one.objective(score, {"exact_match": 1.0, "val_loss": -0.01}) == pytest.approx(0.48)
+    assert one.objective(score, {"hallucination_rate": -2.0}) == pytest.approx(-0.5)
+    with pytest.raises(ValueError, match="irrelevance"):
+        one.objective(score, {"irrelevance": 1.0})
+    assert trials.metric_of({"exact_match": 1.0, "val_loss": -0.01}) == "exact_match"
+    assert trials.metric_of({"exact_match": 1.0, "hallucination_rate": -1.0}) == "objective"
+
+
+# --- rungs ---
+
+
+def report(number: int, score: float) -> dict:
+    tokens = 40 * number
+    return {"report": number, "objective": score, "tokens": tokens, "training_iteration": number}
+
+
+def asha(tmp_path, noise: float, lines: list[dict] = ()):
+    """ASHA of a search with rungs at 36 and 72 of 120 tokens, which knows the lines."""
+    ledger = tmp_path / "metrics.jsonl"
+    ledger.write_text("".join(json.dumps(line | {"stage": "search"}) + "\n" for line in lines))
+    tune = TuneSection(tokens=120, rungs=3)
+    return rungs.scheduler(tune, parse(SPACE), ledger, "search", {1: noise})
+
+
+class Named(NamedTuple):
+    trial_id: str
+
+
+def feed(scheduler, name: str, result: dict) -> str:
+    trial = Named(name)
+    scheduler.on_trial_add(None, trial)
+    return scheduler.on_trial_result(None, trial, result)
+
+
+def test_a_rung_cuts_weak_trials_but_not_inside_the_noise(tmp_path):
+    """Two runs differ by up to 1.96 * sqrt(2) * 0.05 = 0.139: 0.40 is spared beside 0.50, 0.35 is
+    not."""
+    plain, patient = asha(tmp_path, 0.0), asha(tmp_path, 0.05)
+    for scheduler in (plain, patient):
+        assert feed(scheduler, "a", report(1, 0.50)) == TrialScheduler.CONTINUE
+    assert feed(plain, "b", report(1, 0.40)) == TrialScheduler.STOP
+    assert feed(patient, "b", report(1, 0.40)) == TrialScheduler.CONTINUE
+    assert feed(patient, "c", report(1, 0.35)) == TrialScheduler.STOP
+
+
+def test_a_restored_search_keeps_its_rungs(tmp_path):
+    lines = [{"trial_id": "a"} | report(1, 0.5), {"trial_id": "c"} | report(1, 0.6)]
+    assert feed(asha(tmp_path, 0.0), "b", report(1, 0.4)) == TrialScheduler.CONTINUE
+    assert feed(asha(tmp_path, 0.0, lines), "b", report(1, 0.4)) == TrialScheduler.STOP
+    assert feed(asha(tmp_path, 0.1, lines), "b", report(1, 0.4)) == TrialScheduler.CONTINUE
+
+
+def test_the_median_rule_spares_too(tmp_path):
+    lines = [{"trial_id": t} | report(1, s) for t, s in zip("abc", (0.5, 0.5, 0.52))]
+    lines = [line | {"stage": "search"} for line in lines]
+    (tmp_path / "l.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tune = TuneSection(tokens=120, rungs=3, scheduler="median")
+    for noise, wanted in ((0.0, TrialScheduler.STOP), (0.05, TrialScheduler.CONTINUE)):
+        median = rungs.scheduler(tune, parse(SPACE), tmp_path / "l.jsonl", "search", {1: noise})
+        assert feed(median, "d", report(1, 0.45)) == wanted
+
+
+def test_the_noise_is_the_spread_of_equal_runs():
+    """Scores 0.2, 0.4 and 0.6 have a standard deviation of 0.2."""
+    found = [{"reports": [report(1, s), report(2, 0.5)]} for s in (0.2, 0.4, 0.6)]
+    assert trials.noise_by_report(found) == pytest.approx({1: 0.2, 2: 0.0})
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("tune.searcher=bohb", "write optuna"),
+        ("tune.objective={hallucination_rate: -1}", "set tune.score=generate"),
+        ("tune.objective={beauty: 1}", "is not scored"),
+        ("tune.objective={exact_match: 0}", "weigh nothing"),
+        ("tune.noise=1", "has no spread"),
+        ("tune.pareto=true tune.objective={exact_match: 1}", "two metrics"),
+        ("tune.searcher=pbt tune.space={train.lora.r: {choice: [4, 8]}}", "nothing to change"),
+        ("budget.max_cost=3", "usd_per_hour"),
+        ("tune.searcher=grid", "tune.searcher='grid'"),
+        ("tune.space={}", "is empty"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_ray(words, says):
+    split = words.replace(" tune.", "|tune.").split("|")
+    with pytest.raises(ConfigError, match=says):
+        pipeline.check(config.load(None, split))
+
+
+def test_every_searcher_and_scheduler_is_made(tmp_path):
+    space = parse(SPACE | {"train.learning_rate": {"loguniform": [1e-4, 1e-3]}})
+    points = space.baseline_samples()
+    for name in ("random", "optuna", "optuna_gp"):
+        tune = TuneSection(searcher=name, trials=6)
+        made = rungs.searcher(tune, space, points, [(points[0], 0.3)], 5)
+        if name != "random":
+            assert set(made.suggest("t1")) == set(space.tune_space())
+            assert made._ot_study.get_trials()[-2].value in (0.3, None)
+    both = TuneSection(pareto=True, objective={"exact_match": 1.0, "val_loss": -1.0})
+    front = rungs.searcher(both, space, points, [], 5)
+    assert [d.name for d in front._ot_study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    for name, fixed in (("pbt", 4), ("pb2", 4)):
+        population = rungs.scheduler(TuneSection(searcher=name), space, tmp_path, "search", {})
+        assert population is not None
+        assert len(rungs.mutable(space, name)) == fixed  # three shares and the learning rate
+    assert "train.lora.r" not in rungs.mutable(space, "pbt")
+
+
+# --- budget ---
+
+
+def test_the_budget_counts_all_sessions_and_generation(tmp_path):
+    """Trial a went to 300 tokens, b to 120, generation took 80: 500; a session before took 7 s."""
+    ledger = tmp_path / "metrics.jsonl"
+    rows = [("a", 100, 2.0, 1.0), ("b", 120, 7.0, 1.0), ("a", 300, 1.5, spend.SESSION)]
+    lines = [
+        {"stage": "search", "trial_id": t, "tokens": n, "wall": w, "session": s}
+        for t, n, w, s in rows
+    ]
+    ledger.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"cut')
+    earlier = {"tokens": 80, "hours": 0.5}
+    budget = spend.Budget(BudgetSection(max_tokens=501, usd_per_hour=2.0), ledger, earlier)
+    spent = budget.spent()
+    assert spent["tokens"] == 500
+    now = (time.time() - spend.SESSION) / 3600
+    assert spent["hours"] == pytest.approx(0.5 + 7 / 3600 + now, abs=1e-3)
+    assert spent["cost"] == pytest.approx(2 * spent["hours"], rel=1e-3)
+    assert not budget.stop_all()
+    budget.limits = BudgetSection(max_tokens=500)
+    assert budget.stop_all()
+    assert budget.reason == "budget.max_tokens=500 is spent (500)"
+
+
+# --- tables ---
+
+
+def row(name: str, score: float | None, negative: float, stage="search", **more) -> dict:
+    last = {"report": 2.0, "step": 4.0, "tokens": 90.0, "objective": score, "val_loss": 1.5,
+            "exact_match": score, "began": 10.0, "time": 14.0, "process": 1.0}  # fmt: skip
+    return {
+        "stage": stage, "trial_id": name, "config": {"train.lora.r": 8}, "method": "nat",
+        "weights": {"positive": 1 - negative, "negative": negative}, "score": score, "seed": 17,
+        "objective": score, "tokens": 90, "seconds": 4.0, "error": "" if score else "Boom: 1",
+        "status": "finished" if score else "failed", "reports": [last] if score else [],
+        "starts": [5.0], "sample": {}, "checkpoint": "", "arm": "",
+    } | more  # fmt: skip
+
+
+FOUND = [row("a", 0.3, 0.1), row("b", 0.5, 0.4), row("c", None, 0.2), row("d", 0.4, 0.3, "noise")]
+
+
+def test_the_table_filters_ranks_and_lists_failures():
+    rows = tables.table(FOUND)
+    assert [r["trial_id"] for r in chosen(rows, [], 2, False)] == ["b", "d"]
+    kept = chosen(rows, ["mix.negative>0.15", "stage=search"], None, False)
+    assert [(r["rank"], r["trial_id"]) for r in kept] == [(1, "b"), (4, "c")]
+    assert [r["error"] for r in chosen(rows, [], None, True)] == ["Boom: 1"]
+    assert [r["trial_id"] for r in chosen(rows, ["score!=0.5"], None, False)] == ["d", "a"]
+    for wrong in ("score", "sc0re>1"):
+        with pytest.raises(ConfigError, match="--filter"):
+            chosen(rows, [wrong], None, False)
+
+
+def test_tables_hold_resolved_options_and_mix(tmp_path):
+    tables.write(FOUND, tmp_path)
+    with (tmp_path / "trials.csv").open() as file:
+        first = next(csv.DictReader(file))
+    assert (first["train.lora.r"], first["mix.negative"], first["val_loss"]) == ("8", "0.1", "1.5")
+    back = pq.read_table(tmp_path / "trials.parquet").to_pylist()
+    assert [r["score"] for r in back] == [0.3, 0.5, None, 0.4]
+    assert len(list((tmp_path / "tensorboard").rglob("events*"))) == 4
+
+
+def test_times_by_process_and_session():
+    """Two runs in one process: 5 s to the first step, 1 s between; 8 of 14 s are busy. A second
+    session starts at 100 and its first step is at 103: 4 of 7 s are busy."""
+    second = row("b", 0.5, 0.4)
+    second["reports"][0] |= {"began": 15.0, "time": 19.0}
+    third = row("e", 0.5, 0.4)
+    third["reports"][0] |= {"began": 103.0, "time": 107.0, "process": 2.0}
+    both = [row("a", 0.3, 0.1), second]
+    first = tables.times(both)
+    assert first == {
+        "busy_share": pytest.approx(8 / 14), "startup_s_cold": 5.0, "startup_s_warm": 1.0,
+        "wall_s": 14.0}  # fmt: skip
+    restored = [t | {"starts": [5.0, 100.0]} for t in [*both, third]]
+    assert tables.times(restored)["wall_s"] == 21.0
+    assert tables.times(restored)["startup_s_cold"] == 4.0
+    assert tables.times([row("c", None, 0.2)])["busy_share"] is None
+
+
+def test_trials_of_a_killed_search_are_those_of_its_finished_stages(tmp_path):
+    with pytest.raises(FileNotFoundError, match="raytune-agents tune"):
+        tables.load(tmp_path)
+    stages = tmp_path / "tune" / "stages"
+    stages.mkdir(parents=True)
+    (stages / "noise.json").write_text(json.dumps(FOUND[3:]))
+    (stages / "noise.starts.json").write_text("[1.0]")
+    assert [t["trial_id"] for t in tables.load(tmp_path)] == ["d"]
