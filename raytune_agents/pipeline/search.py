@@ -106,7 +106,9 @@ def explore(context: Context, given: Given, place: Place) -> list[dict[str, Any]
 
 
 def prepare(context: Context, step: Step) -> Given:
-    """The pool and the scored rows, tokenised once for every searched way to write a row."""
+    """The pool and the scored rows, tokenised once for every searched way to write a row; a method
+    without a use for failures has none in its pool, and its mix is that of the others."""
+    from raytune_agents.train import nat
     from raytune_agents.train.methods import METHODS, build
     from raytune_agents.tune.space import parse
     from raytune_agents.tune.trial import Given
@@ -127,7 +129,8 @@ def prepare(context: Context, step: Step) -> Given:
         own = with_options(train, options)
         how = METHODS[method]
         twins = how.twins(rows, own) if how.twins else None
-        pool = [rows[i] for i in cost if how.takes(rows[i])]
+        takes = nat.good if method == "sft" else how.takes  # never learn a failure as right
+        pool = [rows[i] for i in cost if takes(rows[i])]
         how.check(pool, own)
         made["pools"][key], _ = build(method, pool, context.chat, own, twins)
         marker, scored_as = how.asked(own), method if how.asked(own) else "sft"
