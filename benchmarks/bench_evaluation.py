@@ -1,12 +1,19 @@
-"""Comparisons a second of our BFCL comparison, on one core, and beside the official checker's loop.
+"""Comparisons a second of our BFCL comparison, beside the official checker; one warm engine.
 
     python benchmarks/bench_evaluation.py --python bfcl-venv/bin/python
+    python benchmarks/bench_evaluation.py --run runs/demo --rows 64
 
-All probes of all Python rows of BFCL, in CPU seconds, the fastest of several passes on both sides.
-Both get calls as a model's tool calls come, with arguments as JSON text;
+Scoring: all probes of all Python rows of BFCL, in CPU seconds, the fastest of several passes on
+both sides. Both get calls as a model's tool calls come, with arguments as JSON text;
 `official_check_per_s_core` is the official loop without that decoding. Without an interpreter that
-can import the official checker the ratio is null and `reason` says why. Prints one JSON object on
-the last line and writes benchmarks/results/evaluation.json.
+can import the official checker the ratio is null and `reason` says why.
+
+Engine (`--run`, a finished run): its base and arms answer the same test rows, in wall seconds from
+nothing to the last answer, on one engine for all against an engine started for each;
+`ratio_engine_each` is the second over the first. Ray runs before either starts.
+
+Prints one JSON object on the last line and writes benchmarks/results/evaluation.json; figures of
+the part that was not measured keep their earlier values and stamp.
 """
 
 import argparse
@@ -35,6 +42,7 @@ from raytune_agents.readers import bfcl
 
 HERE = Path(__file__).parent
 MEASURED = ("calls", "evaluate/bfcl.py", "evaluate/metrics.py", "readers/bfcl.py", "records.py")
+ENGINE = ("engine.py", "evaluate", "pipeline/evaluate.py", "models.py")
 
 
 def git(*words: str) -> str:
@@ -60,23 +68,17 @@ def fastest(work: Callable[[], Any], passes: int) -> float:
     return min(seconds)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--python", default=os.environ.get("BFCL_PYTHON", sys.executable),
-                        help="interpreter that can import bfcl_eval")  # fmt: skip
-    parser.add_argument("--passes", type=int, default=5)
-    options = parser.parse_args()
-
+def scoring(python: str, passes: int) -> dict[str, Any]:
+    """Figures of the comparison alone and against the official checker's loop."""
     rows = [(category, raw, bfcl.read(raw)) for category, raw in raw_rows()]
     cases = [(category, raw, row, json.loads(row.gold), calls)
              for category, raw, row in rows for _, calls in probes(row, 1)]  # fmt: skip
     texts = [(render_calls(calls), row) for _, _, row, _, calls in cases]
-    compared = fastest(lambda: [compare(c, g, r.tools) for _, _, r, g, c in cases], options.passes)
-    judged = fastest(lambda: [judge(text, row) for text, row in texts], options.passes)
+    compared = fastest(lambda: [compare(c, g, r.tools) for _, _, r, g, c in cases], passes)
+    judged = fastest(lambda: [judge(text, row) for text, row in texts], passes)
     scored = fastest(lambda: [score(text, row) for text, row in texts], 2)
-
     result: dict[str, Any] = {
-        "benchmark": "evaluation", "comparisons": len(cases), "passes": options.passes,
+        "comparisons": len(cases), "passes": passes,
         "comparisons_per_s_core": round(len(cases) / compared),
         "answers_judged_per_s_core": round(len(cases) / judged),
         "answers_scored_per_s_core": round(len(cases) / scored),
@@ -87,28 +89,102 @@ def main() -> None:
     jobs = [Job(category, raw["function"], raw["ground_truth"], decoded(calls))
             for category, raw, _, _, calls in cases]  # fmt: skip
     try:
-        official = official_verdicts(jobs, options.python, options.passes)
+        official = official_verdicts(jobs, python, passes)
     except OfficialError as error:
-        result["reason"] = str(error)
-    else:
-        ours = [compare(c, g, r.tools) for _, _, r, g, c in cases]
-        pairs = zip(ours, official.verdicts)
-        result |= {
-            "ratio_official_checker": round(official.seconds / compared, 3),
-            "official_per_s_core": round(len(jobs) / official.seconds),
-            "official_check_per_s_core": round(len(jobs) / official.check_seconds),
-            "parity_verdicts": len(jobs),
-            "parity_disagreements": sum((v.ok, v.error) != (ok, label(e)) for v, (ok, e) in pairs),
-        }
-    changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
-    result |= {
-        "hardware": hardware(),
-        "revision": git("rev-parse", "HEAD"),
-        "dirty": bool(changed),
-        "command": "python benchmarks/bench_evaluation.py",
+        return result | {"reason": str(error)}
+    ours = [compare(c, g, r.tools) for _, _, r, g, c in cases]
+    pairs = zip(ours, official.verdicts)
+    return result | {
+        "ratio_official_checker": round(official.seconds / compared, 3),
+        "official_per_s_core": round(len(jobs) / official.seconds),
+        "official_check_per_s_core": round(len(jobs) / official.check_seconds),
+        "parity_verdicts": len(jobs),
+        "parity_disagreements": sum((v.ok, v.error) != (ok, label(e)) for v, (ok, e) in pairs),
     }
-    (HERE / "results").mkdir(exist_ok=True)
+
+
+def engines(run: Path, count: int) -> dict[str, Any]:
+    """Wall seconds of all arms on one engine, and on an engine started for each."""
+    import ray
+
+    from raytune_agents import engine
+    from raytune_agents.config import Config
+    from raytune_agents.evaluate.harness import answer_shard
+    from raytune_agents.pipeline import Context
+    from raytune_agents.pipeline.evaluate import arms_of, cut
+    from raytune_agents.progress import Display
+    from raytune_agents.runs import read_rows
+
+    config = Config.model_validate_json((run / "config.json").read_text())
+    config = config.model_copy(update={"runs_dir": str(run.parent), "name": run.name})
+    context = Context(config, Display())
+    tests = (r for r in read_rows(run / "read") if r.split.startswith("test"))
+    rows = sorted((r for r in tests if not r.reject_reason), key=lambda r: r.id)[:count]
+    arms = arms_of(config, run)
+    context.chat.prompt_ids(rows[0])  # the tokenizer loads before the clock starts
+    have, section = context.resources, config.evaluate
+
+    def ask(arm: Any) -> None:
+        for part in cut(rows, section.shard_rows):
+            answer_shard(part, context.chat, arm, section, config.engine)
+
+    def start() -> float:
+        began = time.perf_counter()
+        engine.start(context.model, config.model.dtype, config.engine,
+                     cpus=have.cpus, gpus=have.gpus, seed=config.seed)  # fmt: skip
+        return time.perf_counter() - began
+
+    def stop() -> None:
+        engine.stop()
+        while True:  # the name is free once the actor is gone
+            try:
+                ray.get_actor(engine.ACTOR)
+            except ValueError:
+                return
+            time.sleep(0.05)
+
+    starts, walls = [], {}
+    for name, groups in (("one", [arms]), ("each", [[arm] for arm in arms])):
+        began = time.perf_counter()
+        for group in groups:
+            starts.append(start())
+            for arm in group:
+                ask(arm)
+            stop()
+        walls[name] = time.perf_counter() - began
+    return {
+        "ratio_engine_each": round(walls["each"] / walls["one"], 3),
+        "engine_one_s": round(walls["one"], 1),
+        "engine_each_s": round(walls["each"], 1),
+        "engine_start_s": [round(s, 1) for s in starts],
+        "engine_rows": len(rows), "engine_arms": len(arms),
+        "engine_max_tokens": section.max_tokens,
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--python", default=os.environ.get("BFCL_PYTHON", sys.executable),
+                        help="interpreter that can import bfcl_eval")  # fmt: skip
+    parser.add_argument("--passes", type=int, default=5)
+    parser.add_argument("--run", type=Path, help="a finished run: measure the engine instead")
+    parser.add_argument("--rows", type=int, default=300, help="test rows that every arm answers")
+    options = parser.parse_args()
+
     target = HERE / "results" / "evaluation.json"
+    known = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
+    part, paths = ("engine", ENGINE) if options.run else ("scoring", MEASURED)
+    if options.run:
+        found = engines(options.run.resolve(), options.rows)
+    else:
+        known.pop("reason", None)
+        found = scoring(options.python, options.passes)
+    changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in paths))
+    stamp = {"revision": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+    result = {"benchmark": "evaluation"} | known | found | {"hardware": hardware()} | stamp
+    result[f"{part}_stamp"] = stamp | {"command": "python benchmarks/bench_evaluation.py"
+                                       + (" --run RUN" if options.run else "")}  # fmt: skip
+    target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result))
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from raytune_agents.report import folder, page, tables
-from raytune_agents.report.folder import ReportError
+from raytune_agents.report import page, tables
+from raytune_agents.report.folder import ReportError, read
 
-__all__ = ["ReportError", "write"]
+__all__ = ["ReportError", "read", "write"]
 
 
 def write(run_dir: Path) -> Path:
@@ -21,7 +21,7 @@ def write(run_dir: Path) -> Path:
     Raises ReportError where `run_dir` holds no step's manifest.
     """
     run_dir = Path(run_dir)
-    run = folder.read(run_dir)
+    run = read(run_dir)
     context = page.build(run)
     for name, table in tables.tables(run, context).items():
         _put(run_dir / "report" / f"{name}.csv", tables.csv_text(table))

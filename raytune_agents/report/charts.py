@@ -18,6 +18,7 @@ from raytune_agents.report.text import number, visible
 
 WIDTH = 320
 COLOURS = 8  # classes c0 .. c7 of report.css; c0 (grey) is the base model
+LABEL = 14  # letters of a dot's name
 SHADES = 5  # classes q0 (low) .. q4 (high)
 Point = tuple[float, float]
 Format = Callable[[float], str]
@@ -140,7 +141,7 @@ def lines(
     every = [p for points in series.values() for p in points]
     if not every:
         return Markup("")
-    canvas = Canvas(label, 210, (12, 12, 38, 46))
+    canvas = Canvas(label, 210, (12, 16, 38, 46))
     canvas.x_range = span([x for x, _ in every], 0.02)
     canvas.y_range = span([y for _, y in every])
     canvas.axes(x_title, number, number)
@@ -162,7 +163,9 @@ def intervals(
     """
     if not rows:
         return Markup("")
-    canvas = Canvas(label, 24 * len(rows) + 54, (6, 14, 38, 90))
+    longest = max(len(r["name"]) for r in rows)
+    room = min(max(longest, 11), 16)
+    canvas = Canvas(label, 24 * len(rows) + 54, (6, 14, 38, 14 + 7 * room))
     ends = [v for r in rows for v in (r["value"], r["low"], r["high"]) if v is not None]
     canvas.x_range = span(ends + ([zero] if zero is not None else []))
     canvas.axes(x_title, shown, None)
@@ -171,7 +174,7 @@ def intervals(
         canvas.line("zero", (canvas.x(zero), top), (canvas.x(zero), bottom))
     for i, row in enumerate(rows):
         y = top + (i + 0.5) * (bottom - top) / len(rows)
-        canvas.text((left - 8, y + 4), row["name"], "name", "end", room=12)
+        canvas.text((left - 8, y + 4), row["name"], "name", "end", room=room)
         note = f"{row['name']}: {shown(row['value'])}"
         if row["low"] is not None and row["high"] is not None:
             note += f" (from {shown(row['low'])} to {shown(row['high'])})"
@@ -187,7 +190,7 @@ def bars(
     """Horizontal bars with values; `rows`: [(name, value >= 0)]; `top_value` fills the width."""
     if not rows:
         return Markup("")
-    canvas = Canvas(label, 22 * len(rows) + 8, (4, 44, 4, 128))
+    canvas = Canvas(label, 22 * len(rows) + 8, (4, 44, 4, 138))
     canvas.x_range = (0.0, top_value or max(v for _, v in rows) or 1.0)
     left, top, _, _ = canvas.box
     for i, (name, value) in enumerate(rows):
@@ -215,12 +218,35 @@ def scatter(
     canvas.axes(x_title, number, y_format)
     if len(front) > 1:
         canvas.path("front", [(canvas.x(x), canvas.y(y)) for x, y in front], "Pareto front")
-    for p in points:
-        x, y = canvas.x(p["x"]), canvas.y(p["y"])
-        canvas.dot(p["css"], (x, y), 5, p["note"])
-        side, anchor = (-8, "end") if x > WIDTH * 0.7 else (8, "start")
-        canvas.text((x + side, y - 7), p["name"], "name", anchor, room=14)
+    places = [(canvas.x(p["x"]), canvas.y(p["y"])) for p in points]
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    for p, place in zip(points, places):
+        canvas.dot(p["css"], place, 5, p["note"])
+    for p, place in zip(points, places):
+        at, anchor, box = free_label(place, min(len(p["name"]), LABEL), canvas.box, taken)
+        taken.append(box)
+        canvas.text(at, p["name"], "name", anchor, room=LABEL)
     return canvas.markup()
+
+
+def free_label(
+    place: Point, letters: int, plot: tuple[int, int, int, int], taken: Sequence[tuple]
+) -> tuple[Point, str, tuple[float, float, float, float]]:
+    """Where a dot's name stands, its anchor and its box: the first place around the dot, near
+    ones first, that covers no dot or other name and stays in the plot; else right above it."""
+    (x, y), width, found = place, 6.6 * letters, []
+    for dy in (4, -9, 17, -22, 30, -35, 43, 56):
+        for dx, anchor in ((9, "start"), (-9, "end")):
+            left = x + dx if anchor == "start" else x + dx - width
+            box = (left, y + dy - 10, left + width, y + dy + 2)
+            inside = plot[0] <= box[0] and box[2] <= WIDTH and box[1] >= 8 and box[3] <= plot[3] + 4
+            found.append(((x + dx, y + dy), anchor, box))
+            apart = all(
+                box[2] < t[0] or t[2] < box[0] or box[3] < t[1] or t[3] < box[1] for t in taken
+            )
+            if inside and apart:
+                return found[-1]
+    return found[2]
 
 
 def ternary(
@@ -255,7 +281,7 @@ def ternary(
     for p in points:
         x, y = place(p["weights"])
         canvas.dot(p["css"], (x, y), 6.5, p["note"])
-        canvas.text((x, y - 10), p["name"], room=8)
+        canvas.text((x + 10, y + 4), p["name"], anchor="start", room=8)
     return canvas.markup()
 
 
@@ -313,7 +339,7 @@ def matrix(
     """Counts of (row name, column name) as shaded cells; a cell where both agree has a frame."""
     if not names:
         return Markup("")
-    cell, left, top = min(26.0, 172 / len(columns)), 110, 92
+    cell, left, top = min(26.0, 166 / len(columns)), 116, 92
     canvas = Canvas(label, int(top + cell * len(names) + 6), (top, 0, 6, left))
     most = max(counts.values(), default=0)
     for j, column in enumerate(columns):
@@ -322,7 +348,7 @@ def matrix(
         text.set("transform", f"rotate(-65 {x + 3:.1f} {top - 6})")
     for i, name in enumerate(names):
         y = top + i * cell
-        canvas.text((left - 6, y + cell / 2 + 4), name, "name", "end", room=17)
+        canvas.text((left - 6, y + cell / 2 + 4), name, "name", "end", room=16)
         for j, column in enumerate(columns):
             n = counts.get((name, column), 0)
             css = f"cell {shade(n, 0, most)}" if n else "cell none"

@@ -18,10 +18,10 @@ HEADLINE = "exact_match"
 SPLIT_ORDER = ("test_unseen", "test_seen", "val")
 FAMILIES = ("positive", "synthetic", "negative")
 LESS_IS_BETTER = (
-    *("hallucinat", "latency", "tokens", "error", "refusal", "loop", "perplexity"),
-    *("loss", "memory", "seconds", "energy", "time"),
+    *("hallucinat", "latency", "first_token", "tokens", "error", "refusal", "loop", "perplexity"),
+    *("loss", "memory", "seconds", "energy", "time", "fault.", "end.", "steps", "train_"),
 )
-AMOUNTS = ("tokens", "perplexity", "loss", "memory", "steps", "energy")
+AMOUNTS = ("tokens", "perplexity", "loss", "memory", "steps", "energy", "train_rows")
 NAMES = {
     "exact_match": "exact match",
     "function_accuracy": "right function",
@@ -29,7 +29,8 @@ NAMES = {
     "format_adherence": "valid format",
     "hallucination_rate": "hallucination",
 }
-MAIN = (*NAMES, "latency_p50_s", "output_tokens")  # the columns of the arms' table
+PLAYED = ("task_completion", "loop_rate", "recovery", "steps")  # of whole trajectories
+MAIN = (*NAMES, *PLAYED, "latency_p50_s", "output_tokens")  # the columns of the arms' table
 CURVES = (
     *("loss", "eval_loss", "val_loss", "exact_match", "val_exact_match"),
     *("tokens_per_s", "peak_memory_mib", "learning_rate", "grad_norm"),
@@ -45,19 +46,19 @@ class Metric:
 
     @property
     def kind(self) -> str:
-        if "latency" in self.key or self.key.endswith("_s"):
+        if "seconds" in self.key or (self.key.endswith("_s") and "_per_" not in self.key):
             return "seconds"
         return "amount" if any(a in self.key for a in AMOUNTS) else "share"
 
     @property
     def name(self) -> str:
         key = self.key.removesuffix("_s") if self.kind == "seconds" else self.key
-        return NAMES.get(key, key.replace("_", " "))
+        return NAMES.get(key, key.replace("_", " ").replace(".", ": "))
 
     @property
     def up(self) -> bool:
         """Whether more is better."""
-        return not any(word in self.key for word in LESS_IS_BETTER)
+        return "_per_s" in self.key or not any(word in self.key for word in LESS_IS_BETTER)
 
     def show(self, value: Any) -> str:
         value = finite(value)

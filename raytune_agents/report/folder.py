@@ -1,19 +1,18 @@
 """A run folder -> plain values. Every file but the manifests may be absent; absent ones are named.
 
 Reads only: config.json, STEP/manifest.json, rows of label (or of read and generate),
-train/ARM/metrics.jsonl, evaluate/{scores,differences}.json, evaluate/answers.parquet,
+train/ARM/metrics.jsonl, evaluate/{scores,differences,robustness}.json, evaluate/answers.parquet,
 tune/{trials,guide}.json, tune/guide.md.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.records import Trajectory, from_row
 from raytune_agents.report.text import finite
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune")
@@ -36,6 +35,7 @@ class Run:
     metrics: dict[str, list[dict[str, Any]]]
     scores: dict[str, dict[str, dict[str, dict[str, Any]]]]
     differences: dict[str, dict[str, dict[str, dict[str, Any]]]]
+    robustness: dict[str, dict[str, dict[str, dict[str, Any]]]]  # {arm: {perturbation: ...}}
     answers: list[dict[str, Any]]
     trials: list[dict[str, Any]]
     guide: str
@@ -79,10 +79,12 @@ class _Reader:
             return empty
         return value
 
-    def cells(self, name: str) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    def cells(
+        self, name: str, wanted: bool = True
+    ) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
         """{arm: {split: {metric: {value, ...}}}}; what has another shape is left out and named."""
         found: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
-        for arm, by in self.json(name, {}).items():
+        for arm, by in self.json(name, {}, wanted).items():
             for split, metrics in by.items() if isinstance(by, dict) else [("", None)]:
                 for metric, cell in metrics.items() if isinstance(metrics, dict) else [("", None)]:
                     if isinstance(cell, dict):
@@ -166,6 +168,7 @@ def read(path: Path) -> Run:
         metrics={arm: lines for arm, lines in metrics.items() if lines},
         scores=files.cells("evaluate/scores.json"),
         differences=files.cells("evaluate/differences.json"),
+        robustness=files.cells("evaluate/robustness.json", wanted=False),
         answers=_answers(files),
         trials=[t for t in files.json("tune/trials.json", [], tuned) if isinstance(t, dict)],
         guide=_text(path / "tune/guide.md"),
@@ -229,14 +232,3 @@ def _answers(files: _Reader) -> list[dict[str, Any]]:
             marks = {"fault": row.get("fault") or "", "exact_match": row["exact_match"] >= 1}
             rows.append(row | made | marks)
     return rows
-
-
-def trajectories(run: Run, ids: Iterable[str]) -> dict[str, Trajectory]:
-    """The whole rows of some ids, by id."""
-    import pyarrow.parquet as pq
-
-    wanted, found = sorted(set(ids)), {}
-    for file in run.row_files if wanted else []:
-        for row in pq.read_table(file, filters=[("id", "in", wanted)]).to_pylist():
-            found[row["id"]] = from_row(row)
-    return found

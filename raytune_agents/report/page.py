@@ -78,6 +78,7 @@ def build(run: Run) -> dict[str, Any]:
             for split in findings.ordered({s for by in run.scores.values() for s in by})
         ],
         "costs": sections.cost_charts(run, grouped, arms, css),
+        "robustness": sections.robustness(run, arms, css),
         "changes": sections.changes(run, grouped, verdict, arms),
         "faults": sections.fault_charts(grouped, asked, css),
         "confusion": sections.confusion(grouped, asked, verdict.arm),

@@ -10,13 +10,13 @@ import yaml
 
 from raytune_agents.records import Trajectory
 from raytune_agents.report import cases as answered
-from raytune_agents.report import charts, findings
+from raytune_agents.report import charts, findings, lineage
 from raytune_agents.report.cases import Case
 from raytune_agents.report.findings import HEADLINE, Metric
-from raytune_agents.report.folder import Run, trajectories
+from raytune_agents.report.folder import Run
 from raytune_agents.report.text import clip, finite, moment, number, seconds
 
-PERCENT = "{:.0f} %".format
+PERCENT = "{:.3g} %".format
 
 
 def tiles(run: Run, verdict: findings.Verdict) -> list[tuple[str, str, str]]:
@@ -59,7 +59,7 @@ def examples(run: Run, each: int = 3) -> list[dict[str, Any]]:
             rest.append(g["last"])
             seen.add(kind)
         chosen[family] = list(dict.fromkeys(fresh + rest))[:each]
-    whole = trajectories(run, [i for ids in chosen.values() for i in ids])
+    whole = lineage.rows_of(run.path, [i for ids in chosen.values() for i in ids])
     return [
         {"family": family, "rows": [shown(whole[i]) for i in ids if i in whole]}
         for family, ids in chosen.items()
@@ -102,13 +102,15 @@ def data_charts(run: Run) -> list[dict[str, Any]]:
 
 
 def board(run: Run, split: str, css: Mapping[str, str]) -> dict[str, Any]:
-    """One split: the table, and the charts of exact match and of its difference to base."""
+    """One split: the table, and the charts of its first metric and of its difference to base."""
     table = findings.board(run.scores, run.differences, split)
+    has = {m for by in run.scores.values() for m in by.get(split, {})}
+    metric = Metric(next((m for m in (HEADLINE, findings.PLAYED[0]) if m in has), HEADLINE))
 
     def rows(table: Mapping, scale: float) -> list[dict[str, Any]]:
         found = []
         for arm, by in table.items():
-            cell = by.get(split, {}).get(HEADLINE, {})
+            cell = by.get(split, {}).get(metric.key, {})
             ends = {k: finite(cell.get(k)) for k in ("value", "low", "high")}
             ends = {k: v if v is None else v * scale for k, v in ends.items()}
             if ends["value"] is not None:
@@ -118,8 +120,8 @@ def board(run: Run, split: str, css: Mapping[str, str]) -> dict[str, Any]:
     scores, changes = rows(run.scores, 100), rows(run.differences, 100)
     figures = [
         (
-            "Exact match",
-            charts.intervals(scores, f"Exact match on {split}", "exact match", PERCENT),
+            metric.name.capitalize(),
+            charts.intervals(scores, f"{metric.name} on {split}", metric.name, PERCENT),
         ),
         (
             "Difference to base",
@@ -128,7 +130,8 @@ def board(run: Run, split: str, css: Mapping[str, str]) -> dict[str, Any]:
             ),
         ),
     ]
-    sizes = [c["n"] for cells in table["cells"].values() for c in cells.values() if c["n"]]
+    found = [cells[metric.key]["n"] for cells in table["cells"].values() if metric.key in cells]
+    sizes = [n for n in found if n]
     shown = [(title, svg) for title, svg in figures if svg]
     return table | {"n": max(sizes, default=None), "charts": shown}
 
@@ -176,10 +179,39 @@ def changes(
     }
 
 
+# --- robustness ---
+
+
+def robustness(run: Run, arms: Sequence[str], css: Mapping[str, str]) -> dict[str, Any]:
+    """What each perturbation costs each arm in exact match: charts by arm, and a table."""
+    names = list(dict.fromkeys(name for by in run.robustness.values() for name in by))
+    metric = Metric(HEADLINE)
+    figures, lines = [], [{"name": n, "rows": 0, "cells": {}} for n in names]
+    for arm in arms:
+        rows = []
+        for line in lines:
+            cell = run.robustness.get(arm, {}).get(line["name"], {}).get(HEADLINE, {})
+            ends = {k: finite(cell.get(k)) for k in ("value", "low", "high")}
+            if ends["value"] is None:
+                continue
+            scaled = {k: v if v is None else v * 100 for k, v in ends.items()}
+            rows.append({"name": line["name"].replace("_", " "), "css": css[arm]} | scaled)
+            line["rows"] = max(line["rows"], int(finite(cell.get("n")) or 0))
+            line["cells"][arm] = {
+                "levels": " → ".join(metric.show(cell.get(k)) for k in ("clean", "perturbed")),
+                "change": metric.change(cell["value"]),
+                "range": " to ".join(metric.change(cell.get(k)) for k in ("low", "high")),
+                "word": findings.better(metric, cell),
+            }
+        svg = charts.intervals(rows, f"change of {arm}", "points of exact match", number, 0.0)
+        figures += [(arm, svg)] if svg else []
+    return {"charts": figures, "lines": [line for line in lines if line["cells"]]}
+
+
 # --- where it fails ---
 
 
-def details(cases: Sequence[Case], arms: Sequence[str], most: int = 24) -> list[dict[str, Any]]:
+def details(cases: Sequence[Case], arms: Sequence[str], most: int = 12) -> list[dict[str, Any]]:
     """Exact match by number of calls, category and tool: tables with a cell an arm."""
     found = []
     for title, key in (
@@ -221,10 +253,10 @@ def confusion(cases: Sequence[Case], arms: Sequence[str], best: str) -> dict[str
         for key, _ in pairs
         if isinstance(key, tuple)
     ]
-    names = list(dict.fromkeys(line["gold"] for line in lines))[:8]
-    columns = list(
-        dict.fromkeys([*names, *(line["got"] for line in lines if line["gold"] in names)])
-    )[:9]
+    names = list(dict.fromkeys(line["gold"] for line in lines))[:7]
+    got = [line["got"] for line in lines if line["gold"] in names]
+    none = [name for name in (answered.NO_CALL, answered.UNREADABLE) if name in got]
+    columns = [n for n in dict.fromkeys([*names, *got]) if n not in none][: 10 - len(none)] + none
     figures = [
         (arm, charts.matrix(names, columns, counts[arm], f"chosen against gold tool, {arm}"))
         for arm in dict.fromkeys(a for a in ("base", best) if a in counts)
@@ -240,10 +272,16 @@ def errors(run: Run, cases: Sequence[Case], most: int) -> dict[str, Any]:
     chosen = answered.wrong(cases, most)
     names = sorted({f for c in chosen for f in answered.faults(c)})
     rank = {name: i for i, name in enumerate(names)}
-    origin = trajectories(run, [c["id"] for c in chosen])
+    origin = lineage.ancestors(run.path, [c["id"] for c in chosen])
     return {
         "cases": [
-            c | {"faults": [rank[f] for f in answered.faults(c)], "origin": origin.get(c["id"])}
+            c
+            | {
+                "faults": [rank[f] for f in answered.faults(c)],
+                "origin": [
+                    (row, lineage.verdict(row)) for row in lineage.chain(c["id"], origin)[0]
+                ],
+            }
             for c in chosen
         ],
         "names": names,

@@ -44,6 +44,12 @@ def _long(table: Mapping[str, Any], keys: Sequence[str]) -> Table:
     return ["arm", "split", "metric", *keys], rows
 
 
+def _named(table: Table) -> Table:
+    """The same with `perturbation` for `split`."""
+    head, rows = table
+    return ["perturbation" if h == "split" else h for h in head], rows
+
+
 def _pick(rows: Iterable[Mapping[str, Any]], *names: str) -> Table:
     """The named fields of each row, in this order; "field=title" names the column otherwise."""
     pairs = [name.partition("=")[::2] for name in names]
@@ -76,6 +82,7 @@ def tables(run: Run, context: Mapping[str, Any]) -> dict[str, Table]:
         "pools": _pick(run.groups, *groups),
         "scores": _long(run.scores, ("value", "low", "high", "n")),
         "differences": _long(run.differences, paired),
+        "robustness": _named(_long(run.robustness, ("clean", "perturbed", *paired))),
         "curves": _pick(points, "arm", "step", "metric", "value"),
         "trials": _pick(context["search"]["table"], *trial),
         "where": _pick(where, "by", "name=value", "arm", "hits=right", "n=rows", "low", "high"),
@@ -105,6 +112,16 @@ def _score(cell: Mapping[str, Any]) -> str:
     return f"{cell['value']}{interval}" + (f"; {cell['change']}" if cell["change"] else "")
 
 
+def _robustness(arms: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = []
+    for line in lines:
+        cells = [line["cells"].get(arm) for arm in arms]
+        texts = [f"{c['change']} ({c['range']})" if c else "" for c in cells]
+        rows.append([line["name"], line["rows"], *texts])
+    head = "## Robustness: change of exact match in points (interval)"
+    return [head, "", *_md(["perturbation", "rows", *arms], rows)] if rows else []
+
+
 def markdown(run: Run, context: Mapping[str, Any]) -> str:
     """report.md: verdict, arms by split, rows of every step, trials, what it ran on."""
     plain = lambda text: visible(text).replace("<", "&lt;")  # noqa: E731
@@ -125,6 +142,7 @@ def markdown(run: Run, context: Mapping[str, Any]) -> str:
             cells = [by[metric.key] for by in board["cells"].values()]
             rows.append([metric.name, *map(_score, cells)])
         out += _md(["metric", *board["cells"]], rows)
+    out += _robustness(list(run.robustness), context["robustness"]["lines"])
     out += ["## Rows of every step", ""]
     out += _md(
         ["step", "in", "out", "rejected", "failed", "time"],

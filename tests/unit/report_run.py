@@ -179,11 +179,28 @@ def score_files(given: list[dict]) -> tuple[dict, dict]:
                 "hallucinated_tool": cell(0.03, 0.01, n),
                 "latency_p95_s": cell(1.1, 0.1, n),
             }
+            scores[arm]["trajectories"] = {
+                "task_completion": cell(value / 2, 0.1, 8),
+                "pass_hat_2": cell(value / 3, 0.1, 8),
+                "end.loop": cell(0.25, 0.1, 16),
+            }
             if arm != "base":
                 delta = {"exact_match": cell(value - sum(base) / n, 0.08, n)}
                 delta |= {"latency_p50_s": cell(0.2, 0.1, n)}
                 differences.setdefault(arm, {})[split] = delta
     return scores, differences
+
+
+def robustness_file() -> dict:
+    """robustness.json: two perturbations of every arm; each drop is told apart from zero."""
+    drops = {"typos": -0.14, "lost_value": -0.31}
+    return {
+        arm: {
+            name: {"exact_match": cell(drop, 0.06, 12) | {"clean": x, "perturbed": x + drop}}
+            for name, drop in drops.items()
+        }
+        for arm, x in RIGHT.items()
+    }
 
 
 def trials() -> list[dict]:
@@ -275,6 +292,7 @@ def make_run(path: Path, hostile: bool = False) -> Path:
     scores, differences = score_files(given)
     dump(path / "evaluate/scores.json", renamed(scores, names))
     dump(path / "evaluate/differences.json", renamed(differences, names))
+    dump(path / "evaluate/robustness.json", renamed(robustness_file(), names))
     pq.write_table(pa.Table.from_pylist(renamed(given, names)), path / "evaluate/answers.parquet")
     dump(path / "tune/trials.json", renamed(trials(), names))
     dump(path / "tune/guide.json", renamed(GUIDANCE, names))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -132,6 +133,55 @@ def test_markdown_and_csv_beside_the_page(demo, hostile):
     long = list(csv.DictReader((hostile.parent / "report/errors.csv").open(newline="")))
     assert max(len(x["answer"]) for x in long) < 2100
     assert [tables.cell(v) for v in ("=1+1", "@cmd", -1.5, None)] == ["'=1+1", "'@cmd", -1.5, ""]
+
+
+def test_robustness_and_plays_are_shown(demo):
+    page = demo.read_text()
+    assert 'id="robustness"' in page
+    assert "−31.0 <small>(−37.0 to −25.0)</small>" in page  # the change of every arm
+    assert "task completion" in page
+    lines = list(csv.DictReader((demo.parent / "report/robustness.csv").open()))
+    assert {(x["arm"], x["perturbation"]) for x in lines} >= {("nat", "typos"), ("base", "typos")}
+    nat = next(x for x in lines if (x["arm"], x["perturbation"]) == ("nat", "typos"))
+    assert (nat["clean"], nat["value"]) == ("0.74", "-0.14")
+    text = (demo.parent / "report.md").read_text()
+    assert "| typos | 12 | −14.0 (−20.0 to −8.0) |" in text
+
+
+def test_errors_have_the_lineage_that_trace_prints(demo):
+    page = demo.read_text()
+    assert re.search(r"<li>row <code>\w{16}</code> · step read, seed 0 · bfcl/simple_python", page)
+
+
+def test_labels_of_near_dots_do_not_cover_each_other():
+    plot, taken, boxes = (46, 16, 304, 188), [], []
+    for place in ((200.0, 60.0), (204.0, 62.0), (202.0, 66.0), (299.0, 60.0)):
+        box = charts.free_label(place, 4, plot, taken)[2]
+        assert plot[0] <= box[0]
+        assert box[2] <= charts.WIDTH
+        assert all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in boxes)
+        taken.append(box)
+        boxes.append(box)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "up"),
+    [
+        ("tokens_per_s", "amount", True),
+        ("first_token_p50_s", "seconds", False),
+        ("fault.wrong_value", "share", False),
+        ("over_refusal", "share", False),
+        ("call_recall_optimal", "share", True),
+        ("train_seconds", "seconds", False),
+        ("engine_peak_memory_mib", "amount", False),
+        ("gain_per_100_rows", "share", True),
+        ("pass_hat_2", "share", True),
+        ("steps_to_success", "amount", False),
+        ("hallucination.out_of_scope", "share", False),
+    ],
+)
+def test_every_kind_of_metric_has_its_unit_and_direction(key, kind, up):
+    assert (findings.Metric(key).kind, findings.Metric(key).up) == (kind, up)
 
 
 def test_a_young_run_says_what_is_missing(tmp_path):

@@ -1,0 +1,137 @@
+"""What the evaluate step leaves behind: suites, plays, robustness; scored again without engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT, TINY, cli
+
+from raytune_agents.agents.worlds import completed
+from raytune_agents.evaluate import rollouts
+from raytune_agents.records import from_row
+from raytune_agents.runs import read_json
+
+ARMS = {"base", "sft", "nat", "dpo"}
+
+
+def lines(folder: Path, name: str) -> list[dict]:
+    return pq.read_table(folder / "evaluate" / f"{name}.parquet").to_pylist()
+
+
+def test_every_suite_is_scored_for_every_arm(tiny) -> None:
+    folder, _ = tiny
+    scores = read_json(folder / "evaluate" / "scores.json")
+    for arm in ARMS:
+        assert set(scores[arm]) == {"test_unseen", "unseen_agents", "trajectories"}
+        assert scores[arm]["test_unseen"]["first_token_p95_s"]["value"] > 0
+        assert scores[arm]["test_unseen"]["tokens_per_s"]["value"] > 0
+        assert scores[arm]["test_unseen"]["engine_peak_memory_mib"]["value"] > 100
+        assert scores[arm]["trajectories"]["task_completion"]["n"] == 2
+        assert "pass_hat_2" in scores[arm]["trajectories"]
+    assert "train_seconds" not in scores["base"]["test_unseen"]
+    assert scores["nat"]["test_unseen"]["train_tokens"]["value"] > 100
+    rows = [from_row(r) for r in lines(folder, "rows")]
+    kinds = {r.source for r in rows if r.split == "unseen_agents"}
+    assert kinds == {"agent/support"}
+
+
+def test_plays_are_real_conversations_with_the_world(tiny) -> None:
+    folder, _ = tiny
+    plays = lines(folder, "plays")
+    assert len(plays) == 4 * 2 * 2  # arms, tasks, trials
+    for play in plays:
+        row = from_row(json.loads(play["row"]))
+        assert play["end"] in rollouts.ENDS
+        assert play["task_completion"] == float(play["end"] == "said" and completed(row))
+        assert 1 <= play["steps"] <= 2
+        asked = [m for m in row.messages if m.role == "assistant"]
+        assert len(asked) == play["steps"]
+
+
+def test_perturbed_rows_point_to_their_clean_ones(tiny) -> None:
+    folder, _ = tiny
+    clean = {a["id"] for a in lines(folder, "answers")}
+    noisy = lines(folder, "perturbed")
+    assert {a["perturbation"] for a in noisy} <= {"names_masked", "typos"}
+    assert all(a["of"] in clean and a["id"] not in clean for a in noisy)
+    found = read_json(folder / "evaluate" / "robustness.json")
+    assert set(found) == ARMS
+
+
+def copy(tiny, tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "tiny"
+    shutil.copytree(tiny[0], folder, ignore=shutil.ignore_patterns("adapter", "ray"))
+    return folder
+
+
+def test_stored_answers_are_scored_again_without_the_engine(tiny, tmp_path) -> None:
+    folder = copy(tiny, tmp_path)
+    before = read_json(folder / "evaluate" / "scores.json")
+    where = f"runs_dir={folder.parent}"
+    (folder / "evaluate" / "scores.json").unlink()
+    done = cli("evaluate", str(TINY), where, "--rescore", timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "starting Ray" not in done.stdout
+    assert read_json(folder / "evaluate" / "scores.json") == before
+    done = cli("evaluate", str(TINY), where, "evaluate.limit=4", "--rescore", timeout=120)
+    assert done.returncode == 2
+    assert "made with other options" in done.stderr
+    done = cli("evaluate", str(TINY), where, timeout=120)
+    assert "done before" in done.stdout
+
+
+def test_two_arms_are_compared_and_a_row_is_traced(tiny) -> None:
+    folder, _ = tiny
+    done = cli("compare", str(folder), str(folder), "--arm-a", "sft", "--arm-b", "nat")
+    assert done.returncode == 0, done.stderr
+    assert "too small for the claim" in " ".join(done.stdout.split())
+    noisy = lines(folder, "perturbed")[0]
+    done = cli("trace", noisy["id"], str(folder))
+    assert f"from {noisy['of']}" in done.stdout
+    assert f"step evaluate.{noisy['perturbation']}" in done.stdout
+
+
+def test_official_score_files(tiny, tmp_path) -> None:
+    python = os.environ.get("BFCL_PYTHON")
+    if not python:
+        pytest.skip("BFCL_PYTHON names no interpreter with bfcl-eval")
+    folder = copy(tiny, tmp_path)
+    done = cli("evaluate", str(TINY), f"runs_dir={folder.parent}", "--official", timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = [a for a in lines(folder, "answers") if a["source"].startswith("bfcl/")]
+    right = {arm: sum(a["exact_match"] for a in answers if a["arm"] == arm) for arm in ARMS}
+    for arm in ARMS:
+        files = (folder / "evaluate/official/score" / arm).rglob("BFCL_v4_*_score.json")
+        heads = [json.loads(f.read_text().splitlines()[0]) for f in files]
+        assert sum(h["correct_count"] for h in heads) == right[arm]
+        assert sum(h["total_count"] for h in heads) == 8
+
+
+def test_without_the_official_package_the_message_says_what_to_do(tiny, tmp_path) -> None:
+    folder = copy(tiny, tmp_path)
+    env = os.environ | {"BFCL_PYTHON": "/no/such/python"}
+    command = [sys.executable, "-m", "raytune_agents", "evaluate", str(TINY)]
+    done = subprocess.run(
+        [*command, f"runs_dir={folder.parent}", "--official"],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "/no/such/python" in done.stderr
+    assert "BFCL_PYTHON=" in done.stderr
+
+
+def test_the_notebook_reads_a_real_run(tiny, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("RAYTUNE_RUN", str(tiny[0]))
+    book = json.loads((ROOT / "benchmarks" / "analysis.ipynb").read_text(encoding="utf-8"))
+    space: dict = {}
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "analysis.ipynb", "exec"), space)
+    assert "base" in capsys.readouterr().out
