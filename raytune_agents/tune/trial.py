@@ -7,6 +7,7 @@ killed, or took over another's checkpoint (population based training), goes on f
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -160,6 +161,7 @@ def trial(sample: dict[str, Any], *, given: Given) -> None:
             worker.fit(job, [report], rows=data)
     finally:
         shutil.rmtree(out, ignore_errors=True)
+        gc.collect()  # a trainer holds itself in cycles: its model would stay beside the next one
 
 
 def reporter(given: Given, what: Plan, facts: dict[str, Any], started: float) -> Any:
