@@ -68,6 +68,7 @@ def run(stage: Plan, given: Given, place: Place) -> list[dict[str, Any]]:
         return []
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "2")
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends no stage half-done
     folder = place.folder / "ray" / stage.name
     Speak.begin(stage, place)
     trainable = ray_tune.with_parameters(trial, given=given)
