@@ -79,7 +79,8 @@ def figures(
                 }
             )
     stopped = sum("stopped" in t["status"] for t in scored)
-    found = [(f"Exact match (%) at each report; {stopped} trials were stopped", rungs(scored))]
+    cut = "1 trial was" if stopped == 1 else f"{stopped} trials were"
+    found = [(f"Exact match (%) at each report; {cut} stopped", rungs(scored))]
     found += surfaces(points, pools, guidance)
     for pool in pools:
         at = [p | {"x": p["shares"].get(pool, 0.0)} for p in points]
