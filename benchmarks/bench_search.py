@@ -31,13 +31,18 @@ import json
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core; small matrices
 
 import numpy as np
 import optuna
@@ -141,15 +146,41 @@ def needed(history: list[tuple[int, float]], answer: Answer, truth: np.ndarray) 
     return min(max(wrong, default=0) + 1, BUDGET), first
 
 
-def compare(truth: np.ndarray, noise: float, seeds: int) -> dict[str, dict[str, Any]]:
+ANSWERS: dict[str, Answer] = {"incumbent": incumbent, "guideline": guideline}
+
+
+def quiet() -> None:
+    """In every worker process."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def one(
+    job: tuple[str, int], truth: np.ndarray, noise: float, kept: Path
+) -> tuple[dict[str, tuple[int, int]], float]:
+    """(trials needed by answer rule, seconds of proposing) of one searcher and seed; from its file
+    in `kept` where a benchmark that was stopped has made it."""
+    path = kept / f"{job[0]}-{job[1]}.json"
+    if path.exists():
+        return tuple(json.loads(path.read_text(encoding="utf-8")))
+    start = time.monotonic()
+    history = search(job[0], truth, noise, job[1])
+    seconds = time.monotonic() - start
+    counts = {name: needed(history, answer, truth) for name, answer in ANSWERS.items()}
+    kept.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([counts, seconds]), encoding="utf-8")
+    return counts, seconds
+
+
+def compare(truth: np.ndarray, noise: float, seeds: int, kept: Path) -> dict[str, dict[str, Any]]:
     """Searcher and answer rule -> trials needed, over the seeds, and the ratio to random search."""
     table: dict[str, dict[str, Any]] = {}
+    jobs = [(searcher, seed) for searcher in ("random", "tpe", "gp") for seed in range(seeds)]
+    with ProcessPoolExecutor(os.cpu_count(), initializer=quiet) as pool:
+        found = dict(zip(jobs, pool.map(one, jobs, repeat(truth), repeat(noise), repeat(kept))))
     for searcher in ("random", "tpe", "gp"):
-        start = time.monotonic()
-        histories = [search(searcher, truth, noise, seed) for seed in range(seeds)]
-        seconds = (time.monotonic() - start) / (seeds * BUDGET)
-        for name, answer in (("incumbent", incumbent), ("guideline", guideline)):
-            counts = np.array([needed(history, answer, truth) for history in histories])
+        seconds = sum(found[searcher, seed][1] for seed in range(seeds)) / (seeds * BUDGET)
+        for name in ANSWERS:
+            counts = np.array([found[searcher, seed][0][name] for seed in range(seeds)])
             table[f"{searcher}+{name}"] = {
                 "trials": round(float(counts[:, 0].mean()), 2),
                 "trials_median": float(np.median(counts[:, 0])),
@@ -209,9 +240,10 @@ def real(runs: Path) -> dict[str, Any]:
 
 def grid(options: argparse.Namespace) -> dict[str, Any]:
     """The searchers on the grid with a known answer."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     truth, noise = fitted(options.trials) if options.trials else (planted(), NOISE)
-    table = compare(truth, noise, options.seeds)
+    kept = options.runs / f"search-grid-{options.trials.name if options.trials else 'planted'}"
+    table = compare(truth, noise, options.seeds, kept)
+    shutil.rmtree(kept)
     changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
     return {
         "compute_ratio_random": table["tpe+guideline"]["ratio"],
@@ -233,7 +265,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--trials", type=Path, help="trials.json of a real search to fit")
     parser.add_argument("--real", action="store_true", help="run the real search instead")
-    parser.add_argument("--runs", type=Path, default=HERE.parent / "runs", help="its run folder")
+    parser.add_argument("--runs", type=Path, default=HERE.parent / "runs", help="where runs lie")
     options = parser.parse_args()
     earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     measured = real(options.runs) if options.real else grid(options)
