@@ -47,6 +47,7 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             found = found + runs
     known |= {"ended": place.budget.reason, "spent": place.budget.spent()}
     known["times"] = tables.times([t for t in found if t["stage"] == "search"], section.concurrent)
+    known["front"] = trials.front(found, section.objective) if section.pareto else []
     if section.generate:
         known["generated"] = written_scores(context, step, given, found)
     write_json(step.folder / "trials.json", found)

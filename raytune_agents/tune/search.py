@@ -105,9 +105,7 @@ def tuner(trainable: Any, stage: Plan, given: Given, place: Place, folder: Path)
     else:
         space = {POINT: ray_tune.grid_search(stage.points)}
     population = tune.searcher in rungs.POPULATION and stage.proposals
-    if population:  # a population is started whole: Ray gives each of it a turn
-        how.pop("search_alg")
-    else:
+    if not population:  # a population is started whole: Ray gives each of it a turn
         how["max_concurrent_trials"] = tune.concurrent
     return ray_tune.Tuner(
         trainable,

@@ -32,7 +32,7 @@ def as_trial(result: Any, given: Any, stage: str) -> dict[str, Any]:
     error = ""
     if failed:
         error = f"{type(result.error).__name__}: {_cause(str(result.error))}"
-    good = bool(reports) and not failed
+    good = bool(reports) and not failed and "objective" in reports[-1]  # NaN is no score
     return {
         "stage": stage,
         "arm": str(sample.get("arm", "")),

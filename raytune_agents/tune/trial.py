@@ -213,27 +213,26 @@ def scores(
     model: Any, pad_id: int, given: Given, what: Plan
 ) -> tuple[dict[str, float], dict[str, float]]:
     """(metrics, exact match by row) of the val rows, or of the test rows in a confirming run."""
+    from raytune_agents.chat import Chat
     from raytune_agents.train.score import teacher_forced
 
     rows = (given.test if what.full else given.val)[what.text]
     found = teacher_forced(model, rows, pad_id)
     hits = found.pop("hits")
     if given.tune.score == "generate" and not what.full:
-        found |= written(model, pad_id, given.prompts[what.text])
+        found |= written(model, Chat(**given.job.chat).tokenizer, given.prompts[what.text])
     return found, hits
 
 
 def written(
-    model: Any, pad_id: int, prompts: Sequence[tuple[Any, list[int]]], max_tokens: int = 64
+    model: Any, tokenizer: Any, prompts: Sequence[tuple[Any, list[int]]], max_tokens: int = 96
 ) -> dict[str, float]:
     """Every metric of `evaluate.metrics` over answers that the model writes greedily; a metric that
     applies to no row is left out."""
     import torch
-    from transformers import AutoTokenizer
 
     from raytune_agents.evaluate import metrics
 
-    tokenizer = AutoTokenizer.from_pretrained(model.config._name_or_path)
     was_training, found = model.training, []
     model.eval()
     for row, ids in prompts:
@@ -244,7 +243,7 @@ def written(
                 attention_mask=torch.ones_like(batch),
                 max_new_tokens=max_tokens,
                 do_sample=False,
-                pad_token_id=pad_id,
+                pad_token_id=tokenizer.pad_token_id,
                 use_cache=True,
             )
         text = tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)

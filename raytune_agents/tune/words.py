@@ -162,6 +162,10 @@ def _measured(guide: dict[str, Any]) -> list[str]:
             for trial, cells in guide["generated"].items()
         ]
         parts.append(_table(("leader, generated answers", *map(_plain, names)), rows))
+    if guide.get("front"):
+        parts.append(
+            _table(("trials that none beats in every metric",), [(t,) for t in guide["front"]])
+        )
     rows = [
         (str(x["report"]), str(x["runs"]), _score(x["rank_to_last"]).replace("not run", "-"))
         for x in guide["levels"]

@@ -101,6 +101,29 @@ def test_the_objective_is_a_weighted_sum():
     assert trials.metric_of({"exact_match": 1.0, "hallucination_rate": -1.0}) == "objective"
 
 
+def test_the_front_holds_what_no_trial_beats_in_every_metric():
+    """a and b trade exact match for hallucination; c is beaten by both, d was stopped."""
+    made = [("a", 0.5, 0.2), ("b", 0.4, 0.1), ("c", 0.3, 0.3), ("d", 0.9, 0.0)]
+    found = [
+        {"trial_id": n, "status": "stopped" if n == "d" else "finished", "objective": e,
+         "reports": [{"exact_match": e, "hallucination_rate": h}]}
+        for n, e, h in made
+    ]  # fmt: skip
+    assert trials.front(found, {"exact_match": 1.0, "hallucination_rate": -1.0}) == ["a", "b"]
+
+
+def test_leaders_are_different_configurations_that_went_to_the_end():
+    same = {"status": "finished", "config": {"train.lora.r": 8}, "weights": {"positive": 1.0}}
+    other = same | {"config": {"train.lora.r": 4}}
+    found = [
+        same | {"trial_id": "a", "objective": 0.5},
+        same | {"trial_id": "b", "objective": 0.1, "seed": 18},  # a and b: mean 0.3
+        other | {"trial_id": "c", "objective": 0.4},
+        other | {"trial_id": "d", "objective": 0.9, "status": "stopped"},
+    ]
+    assert [t["trial_id"] for t in trials.leaders(found, 2)] == ["c", "a"]
+
+
 # --- rungs ---
 
 
