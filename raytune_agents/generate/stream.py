@@ -43,9 +43,7 @@ def ask(
     seeds = [(seed * 1_000_003 + int(row.id, 16)) % 2**31 for row in rows]
     samplings = [replace(sampling, seed=s) for s in seeds]
     try:
-        replies = engine.ask(
-            prompts, samplings, adapter=adapter, timeout_s=section.timeout_s
-        )
+        replies = engine.ask(prompts, samplings, adapter=adapter, timeout_s=section.timeout_s)
     except engine.EngineDown as error:
         shard.outage = str(error)
         shard.failed[engine.INFRA_FAILED] += len(rows)

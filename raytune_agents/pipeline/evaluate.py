@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents import engine
-from raytune_agents.config import Config
+from raytune_agents.config import Config, ConfigError
 from raytune_agents.evaluate import harness, rollouts, suites
 from raytune_agents.evaluate.harness import Arm
 from raytune_agents.pipeline.data import check_outage, training_rows
@@ -41,11 +41,13 @@ if TYPE_CHECKING:
     from raytune_agents.pipeline import Context
 
 Lines = list[dict[str, Any]]
+BASE_KEYS = ("name", "revision", "template", "tools")
 
 
 def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """The base and every arm answer the same rows on one engine; scores and paired differences."""
     config = context.config
+    check_bases(config, context.run.folder)
     suite, perturbed, tasks = asked(context)
     write_rows(step.folder / "rows.parquet", [*suite.rows, *perturbed, *tasks])
     answers, plays, costs = [], [], {}
@@ -118,6 +120,26 @@ def arms_of(config: Config, run: Path) -> list[Arm]:
         if arm.ask_unmarked:
             arms.append(Arm(f"{name}-unmarked", adapter))
     return arms
+
+
+def check_bases(config: Config, run: Path) -> None:
+    """Raises ConfigError where an arm is not there, or was trained on another base model or another
+    prompt than the one that is asked: its difference to base would not be the training's."""
+    for name in config.train.arms:
+        path = run / "train" / name / "manifest.json"
+        if not path.is_file():
+            raise ConfigError(
+                f"evaluate: arm {name!r} is not trained in {run}; run `raytune-agents train` first"
+            )
+        trained, now = read_json(path)["config"][1], config.model.model_dump(mode="json")
+        odd = [k for k in BASE_KEYS if trained.get(k) != now[k]]
+        if odd:
+            was = ", ".join(f"model.{k}={trained.get(k)!r}" for k in odd)
+            have = ", ".join(f"model.{k}={now[k]!r}" for k in odd)
+            raise ConfigError(
+                f"evaluate: arm {name!r} was trained with {was}, not {have}; run `raytune-agents "
+                "train` again, or write the model it was trained on"
+            )
 
 
 def asked(context: Context) -> tuple[suites.Suite, list[Trajectory], list[Trajectory]]:

@@ -282,6 +282,29 @@ def funnel(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
     return table
 
 
+def stages(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
+    """The funnels inside generate (a line a pool) and label (a line a source), as tables: title,
+    head, rows; stages at which no row fell out are left out."""
+    made = manifests.get("generate", {}).get("funnel")
+    labelled = manifests.get("label", {}).get("funnel")
+    labelled = labelled if isinstance(labelled, Mapping) else {}
+    given = {
+        "generate, by pool": ["pool", [x for x in made or [] if isinstance(x, Mapping)]],
+        "label, by source": [
+            "source",
+            [{"source": name or "all"} | dict(x) for name, x in labelled.items()],
+        ],
+    }
+    tables = []
+    for title, (first, lines) in given.items():
+        keys = dict.fromkeys(k for line in lines for k in line if k not in (first, "kept"))
+        used = [k for k in keys if any(_count(line.get(k)) for line in lines)]
+        head = [first, *used, "kept"]
+        rows = [[str(x.get(first)), *(_count(x.get(k)) for k in head[1:])] for x in lines]
+        tables += [{"title": title, "head": head, "rows": rows}] if rows else []
+    return tables
+
+
 def family(pool: str) -> str:
     return pool.split(".", 1)[0]
 

@@ -84,6 +84,7 @@ def build(run: Run) -> dict[str, Any]:
         "confusion": sections.confusion(grouped, asked, verdict.arm),
         "details": sections.details(grouped, asked),
         "funnel": findings.funnel(run.manifests),
+        "stages": findings.stages(run.manifests),
         "pools": findings.pools(run.groups),
         "mixes": findings.mixes(run.mix),
         "data_charts": sections.data_charts(run),

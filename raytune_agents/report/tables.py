@@ -88,6 +88,8 @@ def tables(run: Run, context: Mapping[str, Any]) -> dict[str, Table]:
         "where": _pick(where, "by", "name=value", "arm", "hits=right", "n=rows", "low", "high"),
         "errors": _pick(wrong, *answer),
     }
+    for table in context["stages"]:
+        found[f"stages_{table['title'].partition(',')[0]}"] = table["head"], table["rows"]
     return {name: table for name, table in found.items() if table[1]}
 
 

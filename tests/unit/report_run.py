@@ -58,6 +58,13 @@ ARMS = {
         "epochs": {"positive": 1.4, "synthetic": 1.3, "negative": 0.8},
     },
 }
+GENERATED = [
+    {"pool": "tflan", "tried": 40, "similar": 3, "executed": 0, "judged": 5, "kept": 32, "short": 0}
+]
+LABELLED = {
+    "": {"in": 9, "ungrounded": 2, "kept": 7},
+    "bfcl": {"in": 9, "ungrounded": 2, "kept": 7},
+}
 GUIDANCE = {
     "recommended": {"positive": 0.6, "synthetic": 0.2, "negative": 0.2},
     "interval": {"positive": [0.4, 0.7], "synthetic": [0.1, 0.4], "negative": [0.0, 0.3]},
@@ -273,8 +280,8 @@ def make_run(path: Path, hostile: bool = False) -> Path:
     dump(path / "config.json", renamed(config | {"evaluate": {"confidence": 0.95}}, names))
     steps = [
         manifest("read", len(read) + 3, len(read), failed={"no messages": 3}),
-        manifest("generate", new + 12, new, {"lost_value": 12}),
-        manifest("label", len(made), kept, {"duplicate": bad}),
+        manifest("generate", new + 12, new, {"lost_value": 12}, funnel=GENERATED),
+        manifest("label", len(made), kept, {"duplicate": bad}, funnel=LABELLED),
         manifest("mix", kept, 250, {"over_budget": 30}, arms=ARMS, inputs={"label": "9f" * 8}),
         *(manifest(step, 300, 300) for step in ("train", "evaluate", "tune")),
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from report_run import dump, make_run, manifest
+from report_run import GENERATED, LABELLED, dump, make_run, manifest
 
 from raytune_agents import report
 from raytune_agents.report import cases, charts, findings, folder, search, tables, text
@@ -146,6 +146,17 @@ def test_robustness_and_plays_are_shown(demo):
     assert (nat["clean"], nat["value"]) == ("0.74", "-0.14")
     text = (demo.parent / "report.md").read_text()
     assert "| typos | 12 | −14.0 (−20.0 to −8.0) |" in text
+
+
+def test_funnels_inside_a_step(demo):
+    facts = {"generate": {"funnel": GENERATED}, "label": {"funnel": LABELLED}}
+    made, labelled = findings.stages(facts)
+    assert made["head"] == ["pool", "tried", "similar", "judged", "kept"]  # others lost no row
+    assert made["rows"] == [["tflan", 40, 3, 5, 32]]
+    assert labelled["rows"][0] == ["all", 9, 2, 7]
+    assert findings.stages({"generate": {}}) == []
+    assert "Stages of generate, by pool" in demo.read_text()
+    assert (demo.parent / "report/stages_label.csv").is_file()
 
 
 def test_errors_have_the_lineage_that_trace_prints(demo):

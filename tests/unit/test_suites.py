@@ -10,6 +10,7 @@ from raytune_agents.calls import judge, render_calls
 from raytune_agents.config import Config, ConfigError, SourceSection, load
 from raytune_agents.evaluate import suites
 from raytune_agents.evaluate.perturb import PERTURBATIONS, number_formats, perturb, typos
+from raytune_agents.pipeline.evaluate import check_bases
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.split import gold_tools
 
@@ -155,3 +156,16 @@ def test_goals_are_spread_over_the_agents_and_drawn_apart_from_training():
     assert [t.source for t in tasks].count("agent/qa") == 3
     assert {t.split for t in tasks} == {"trajectories"}
     assert all(t.meta["goal"] and t.meta["world"] for t in tasks)
+
+
+def test_arms_of_another_base_are_refused(tmp_path):
+    config = load(None, ["train.arms={sft: {method: sft}}"])
+    with pytest.raises(ConfigError, match="arm 'sft' is not trained"):
+        check_bases(config, tmp_path)
+    path = tmp_path / "train/sft/manifest.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"config": [{}, config.model.model_dump()]}))
+    check_bases(config, tmp_path)
+    other = load(None, ["train.arms={sft: {method: sft}}", "model.name=other/model"])
+    with pytest.raises(ConfigError, match=r"trained with model\.name='smollm2-135m', not"):
+        check_bases(other, tmp_path)
