@@ -24,6 +24,7 @@ from raytune_agents.commands.arguments import (
 )
 from raytune_agents.commands.compare import compare
 from raytune_agents.commands.export import export
+from raytune_agents.commands.init import init, schema
 from raytune_agents.commands.plan import plan
 from raytune_agents.commands.status import status
 from raytune_agents.commands.trace import trace
@@ -194,10 +195,24 @@ def read(
         console.print(readers.explain(explain))
 
 
-_COMMANDS = {"read": read, "evaluate": evaluate}
+def generate(
+    config: CONFIG = None,
+    overrides: OVERRIDES = None,
+    preview: Annotated[int, typer.Option(help="show this many rows of every pool, write none")] = 0,
+) -> None:
+    """Synthetic positives, mined failures, edited negatives; or a look at them."""
+    if not preview:
+        return go(("generate",), config, overrides)
+    from raytune_agents.commands.preview import preview as show
+
+    with said_errors():
+        show(load(*split_arguments(config, overrides)), preview, console)
+
+
+_COMMANDS = {"read": read, "generate": generate, "evaluate": evaluate}
 for _name in STEPS:
     app.command(name=_name, help=HELP[_name])(_COMMANDS.get(_name) or _step_command(_name))
-for _command in (compare, trace, status, export, plan, trials):
+for _command in (compare, trace, status, init, schema, export, plan, trials):
     app.command()(_command)
 
 

@@ -61,6 +61,18 @@ def threads_env(cpus: int) -> dict[str, str]:
     }
 
 
+def environment(section: EngineSection, cpus: int) -> dict[str, str]:
+    """Environment of the engine's process."""
+    return threads_env(cpus) | {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(section.kv_cache_gib))),
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
 class Engine:
     """Runs inside the actor. One vLLM `LLM`, one model, adapters by name."""
 
@@ -181,20 +193,12 @@ def start(
     answers."""
     import ray
 
-    env = threads_env(cpus) | {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(section.kv_cache_gib))),
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
     actor = ray.remote(Engine).options(
         name=ACTOR,
         get_if_exists=True,
         num_cpus=0,
         num_gpus=1 if gpus else 0,
-        runtime_env={"env_vars": env},
+        runtime_env={"env_vars": environment(section, cpus)},
         max_restarts=section.retries,
         max_task_retries=section.retries,
     )

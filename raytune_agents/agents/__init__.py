@@ -126,6 +126,9 @@ class AgentSpec(Section):
     skills: list[str] = Field([], description="what it is good at")
     policies: list[str] = Field([], description="rules it keeps, in words")
     tools: list[ToolSection] = Field(min_length=1, description="the functions it can call")
+    module: str = Field(
+        "", description="Python file of the functions, seen from the spec; run in the sandbox"
+    )
     examples: list[ExampleSection] = Field([], description="a few right answers")
 
     @model_validator(mode="after")
@@ -200,6 +203,18 @@ def load(name_or_path: str | Path) -> AgentSpec:
         hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(shipped())}"
         raise ConfigError(f"agent {text!r} is neither a shipped spec nor a file; {hint}")
     return _read(path, text)
+
+
+def module_path(name_or_path: str | Path) -> Path | None:
+    """The tool module that the spec names, None where it names none. Raises ConfigError for no
+    file."""
+    spec = load(name_or_path)
+    if not spec.module:
+        return None
+    path = Path(name_or_path).parent / spec.module
+    if not path.is_file():
+        raise ConfigError(f"{name_or_path}: module: {str(path)!r} does not exist; give a file")
+    return path.resolve()
 
 
 @cache

@@ -5,6 +5,12 @@ and what to write instead. Importing this loads no ray, torch or vllm.
 """
 
 from raytune_agents.config.base import ConfigError, Positive, Section, Share, check_weights
+from raytune_agents.config.generation import (
+    GenerateSection,
+    JudgeSection,
+    NegativesSection,
+    TeacherSection,
+)
 from raytune_agents.config.loading import (
     build,
     known_keys,
@@ -30,12 +36,10 @@ from raytune_agents.config.sections import (
     EngineSection,
     EvaluateSection,
     ExportSection,
-    GenerateSection,
     LabelSection,
     LoraSection,
     MixSection,
     ModelSection,
-    NegativesSection,
     PriceSection,
     ReadSection,
     ResourcesSection,
@@ -57,6 +61,7 @@ __all__ = [
     "ExportSection",
     "GenerateSection",
     "GrpoSection",
+    "JudgeSection",
     "KtoSection",
     "LabelSection",
     "LoraSection",
@@ -73,6 +78,7 @@ __all__ = [
     "Share",
     "SourceSection",
     "SplitSection",
+    "TeacherSection",
     "TrainSection",
     "TuneSection",
     "build",

@@ -65,14 +65,14 @@ def parse_overrides(overrides: list[str]) -> dict[str, Any]:
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Deep merge; mappings are merged, except weight vectors, search spaces and objectives,
+    """Deep merge; mappings are merged, except weight vectors, pools, search spaces and objectives,
     which replace."""
     out = dict(base)
     for key, value in over.items():
         deep = (
             isinstance(value, dict)
             and isinstance(out.get(key), dict)
-            and key not in ("weights", "space", "objective")
+            and key not in ("weights", "pools", "space", "objective")
         )
         out[key] = merge(out[key], value) if deep else value
     return out

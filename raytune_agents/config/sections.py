@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import Positive, Section, Share, check_weights
+from raytune_agents.config.generation import GenerateSection, NegativesSection
 from raytune_agents.config.methods import (
     ArmSection,
     DpoSection,
@@ -76,40 +77,6 @@ class ReadSection(Section):
     split: SplitSection = SplitSection()
     max_error_share: Share = Field(
         0.05, description="more bad or lost rows than this share stop a step"
-    )
-
-
-class GenerateSection(Section):
-    agents: list[str] = Field(
-        ["qa", "support", "analyst", "legal", "content", "security"],
-        min_length=1,
-        description="agent specs: names under raytune_agents/agents, or YAML files",
-    )
-    rows: int = Field(96, ge=0, description="synthetic positives to attempt")
-    tools: Positive = Field(
-        4, description="tools shown in a row: the called ones and others of the agent"
-    )
-    candidates: Positive = Field(
-        2, description="paraphrases sampled for each request; the first good one is kept"
-    )
-    temperature: float = Field(0.7, ge=0, description="sampling temperature of paraphrases")
-    max_tokens: Positive = Field(64, description="longest paraphrase in tokens")
-    shard_rows: Positive = Field(32, description="rows committed together")
-
-
-class NegativesSection(Section):
-    faults: list[str] = Field([], description="names in FAULTS; empty = all")
-    per_positive: float = Field(0.5, ge=0, description="edited negatives per training positive")
-    mined_tasks: int = Field(
-        64, ge=0, description="training tasks on which the model's own failures are sampled"
-    )
-    mined_samples: Positive = Field(1, description="answers sampled for each of them")
-    temperature: float = Field(0.7, ge=0, description="sampling temperature of mined answers")
-    max_tokens: Positive = Field(64, description="longest mined answer in tokens")
-    uniform_floor: Share = Field(
-        0.5,
-        description="share of edited negatives spread evenly over the faults; "
-        "the rest follows the mined distribution",
     )
 
 

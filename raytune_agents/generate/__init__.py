@@ -13,7 +13,7 @@ from collections.abc import Callable
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec
 from raytune_agents.generate import augment, dialogues, react, tasks
-from raytune_agents.records import ToolSpec, Trajectory
+from raytune_agents.records import ToolSpec, Trajectory, content_hash
 
 Pool = Callable[[AgentSpec, int, int], list[Trajectory]]
 
@@ -28,7 +28,8 @@ def _changed(
 ) -> Pool:
     def pool(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
         rng = random.Random(f"{seed}/{spec.name}/{name}")
-        rows = (change(row, rng, spec) for row in tasks.tasks(spec, 2 * n, seed))
+        own = int(content_hash([seed, name], 8), 16)  # other requests than tflan's
+        rows = (change(row, rng, spec) for row in tasks.tasks(spec, 2 * n, own))
         return [row for row in rows if row is not None][:n]
 
     return pool
@@ -41,6 +42,7 @@ POOLS: dict[str, Pool] = {
     "dependent": react.dependent,
     "parallel": dialogues.parallel,
     "followup": dialogues.followup,
+    "gradual": dialogues.gradual,
     "notool": dialogues.notool,
     "masked": _changed(lambda row, rng, _: augment.mask(row, rng), "masked"),
     "noisy": _changed(lambda row, rng, _: augment.noise(row, rng), "noisy"),

@@ -44,14 +44,15 @@ def _row(spec: AgentSpec, pool: str, index: int, seed: int, messages: list[Messa
 
 
 def distinct(make, n: int, tries: int = 20) -> list[Trajectory]:
-    """`n` rows `make(index, attempt)` with different first requests; fewer where they run out."""
+    """`n` rows `make(index, attempt)` with different requests; fewer where they run out."""
     out: list[Trajectory] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
     for index in range(n):
         for attempt in range(tries):
             row = make(index, attempt)
-            if row is not None and row.messages[0].content not in seen:
-                seen.add(row.messages[0].content)
+            said = tuple(m.content for m in row.messages if m.role == "user") if row else ()
+            if row is not None and said not in seen:
+                seen.add(said)
                 out.append(row)
                 break
     return out
@@ -115,7 +116,7 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
     if not open_args:
         return None
     arg = rng.choice(open_args)
-    template = tool.incomplete.get(arg) or generic_request(tool, without=arg)
+    template = tool.incomplete.get(arg) or generic_request(tool, without=[arg])
     wish, args, said = phrase(tool, template, rng)
     style, text = styled(wish, rng)
     messages = [Message("user", text), Message("assistant", question(tool, arg, rng))]
@@ -134,6 +135,35 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
 def followup(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
     """`n` rows with a missing value; even ones end on the question, odd ones on the call."""
     return distinct(lambda i, a: followup_row(spec, i, seed, a), n)
+
+
+def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
+    """A goal that comes out bit by bit: two required values are told one by one, when asked."""
+    rng = random.Random(f"{seed}/{spec.name}/gradual/{index}/{attempt}")
+    tool = rng.choice(spec.tools)
+    required = tool.parameters.get("required", [])
+    if len(required) < 2:
+        return None
+    later = rng.sample(required, 2)
+    wish, args, known = phrase(tool, generic_request(tool, without=later), rng)
+    messages = [Message("user", styled(wish, rng)[1])]
+    said = {"0": known}
+    for arg in later:
+        word, told, anchor = phrase(tool, f"{{{arg}}}", rng)
+        args |= told
+        messages.append(Message("assistant", question(tool, arg, rng)))
+        said[str(len(messages))] = anchor
+        messages.append(Message("user", rng.choice(ANSWERS).format(value=word)))
+    ordered = {k: args[k] for k in tool.parameters["properties"] if k in args}
+    messages.append(Message("assistant", tool_calls=(ToolCall.of(tool.name, **ordered),)))
+    everything = {k: v for anchor in said.values() for k, v in anchor.items()}
+    return _row(spec, "gradual", index, seed, messages, shuffled_tools(spec, rng),
+                anchors=everything, said=said)  # fmt: skip
+
+
+def gradual(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
+    """`n` rows in which the user tells two values only when asked."""
+    return distinct(lambda i, a: gradual_row(spec, i, seed, a), n)
 
 
 # --- no tool fits ---------------------------------------------------------------------------------

@@ -1,14 +1,16 @@
 """Several-step trajectories with real observations: goals' scripts run in their world.
 
 Every call is executed, every observation is what the tool said, and `agents.worlds.completed`
-proves by a second run that the calls reach the goal. Left out: an engine that plays the user.
+proves by a second run that the calls reach the goal. How the user says it is `speech`'s part.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from raytune_agents.agents import AgentSpec
@@ -53,10 +55,12 @@ class Run:
 def _row(
     spec: AgentSpec, pool: str, index: int, seed: int, run: Run, meta: dict[str, Any]
 ) -> Trajectory:
-    anchors = run.asks[-1].anchors
+    users = [i for i, m in enumerate(run.messages) if m.role == "user"]
+    if len(users) > 1:
+        meta["said"] = {str(i): ask.anchors for i, ask in zip(users, run.asks)}
     meta |= {
         "wording": "template",
-        "anchors": anchors,
+        "anchors": run.asks[-1].anchors,
         "goal": {"state": run.world.digest, "facts": list(run.said.facts)},
     }
     return finish(
@@ -82,29 +86,26 @@ def _conversation(spec: AgentSpec, pool: str, index: int, seed: int, count: int)
     return _row(spec, pool, index, seed, run, {"goals": goals, "world": world})
 
 
-def _distinct(spec: AgentSpec, pool: str, n: int, seed: int, count: int) -> list[Trajectory]:
-    if spec.name not in WORLDS:
-        return []
-    out: list[Trajectory] = []
+def _distinct(
+    spec: AgentSpec, pool: str, tries: int, seed: int, count: int
+) -> Iterator[Trajectory]:
+    """Conversations with different first requests; none for an agent without a world."""
     seen: set[str] = set()
-    index = 0
-    while len(out) < n and index < 4 * n + 20:
+    for index in range(tries if spec.name in WORLDS else 0):
         row = _conversation(spec, pool, index, seed, count)
-        index += 1
         if row.messages[0].content not in seen:
             seen.add(row.messages[0].content)
-            out.append(row)
-    return out
+            yield row
 
 
 def react(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
     """`n` ReAct rows with distinct requests; [] for an agent without a world."""
-    return _distinct(spec, "react", n, seed, 1)
+    return list(islice(_distinct(spec, "react", 4 * n + 20, seed, 1), n))
 
 
 def dialogue(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
     """`n` rows in which the user has a second goal after the first, in the same world."""
-    return _distinct(spec, "dialogue", n, seed, 2)
+    return list(islice(_distinct(spec, "dialogue", 4 * n + 20, seed, 2), n))
 
 
 def depends(row: Trajectory, turn: int) -> bool:
@@ -120,21 +121,17 @@ def _cut(row: Trajectory, turn: int) -> Trajectory:
     """The row up to message `turn`, which alone carries loss, without thoughts."""
     plain = [replace(m, thought="") for m in row.messages[: turn + 1]]
     context = [replace(m, loss=False) if m.role == "assistant" else m for m in plain[:-1]]
-    meta = {k: v for k, v in row.meta.items() if k not in ("goal", "world")}
-    name = row.source_id.replace("-react-", "-dependent-")
-    return finish(
-        replace(
-            row, messages=(*context, plain[-1]), pool="synthetic.dependent", gold="", meta=meta,
-            step="generate.dependent", source_id=name,
-        )
-    )  # fmt: skip
+    meta = {k: v for k, v in row.meta.items() if k != "goal"}
+    return finish(replace(row, messages=(*context, plain[-1]), gold="", meta=meta))
 
 
 def dependent(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
     """`n` rows that end on a call with a value out of an earlier result, without thoughts."""
-    out = []
-    for row in react(spec, 12 * n, seed):
+    out: list[Trajectory] = []
+    for row in _distinct(spec, "dependent", 12 * n, seed, 1):
         turns = [i for i, m in enumerate(row.messages) if m.tool_calls and depends(row, i)]
-        if turns and len(out) < n:
+        if turns:
             out.append(_cut(row, turns[-1]))
+        if len(out) == n:
+            break
     return out

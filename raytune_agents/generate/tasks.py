@@ -1,8 +1,7 @@
-"""Requests whose right call is known before a word is written, and the rules of a paraphrase.
+"""Requests whose right call is known before a word is written.
 
 The call comes first: a tool, arguments from typed generators, then a sentence that holds every
-value. The engine may reword the sentence; `accept_paraphrase` checks that it still asks for the
-same call. Left out on purpose: asking the engine (the generate step does), several turns (`react`).
+value. Left out on purpose: other wordings (`speech`), several turns (`react`, `dialogues`).
 """
 
 from __future__ import annotations
@@ -10,24 +9,21 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolSection
-from raytune_agents.agents.values import leaves, shown, value
+from raytune_agents.agents.values import shown, value
 from raytune_agents.agents.wording import (
     SLOT,
     Slot,
-    numbers,
     parts,
     slots,
-    survives,
     typed,
 )
 from raytune_agents.generate.analyse import EVEN, Profile, analyse, examples, mixed
-from raytune_agents.records import Message, ToolCall, Trajectory, derive, finish
+from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
 NONE: Mapping = MappingProxyType({})
 STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with a capital
@@ -52,27 +48,13 @@ STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with 
     ],
     "misspelled": ["{Wish}.", "Please {wish}.", "can you {wish}?", "{wish}"],
 }
-CALL_SYNTAX = ("<tool_call", "```", "{", "}", "Action:", "Action Input", "def ", "=>", "();")
-REPLIES = re.compile(
-    r"^(sure|of course|certainly|okay|ok,|here is|here's|here are|i'm sorry|sorry|as an ai|"
-    r"i have |i've |i can |i will |i'll |to (run|do|use|find|get|send|write) )",
-    re.I,
-)
-LABEL = re.compile(
-    r"^(reworded( request)?|rewritten( request)?|new request|request|paraphrase|user|output|"
-    r"answer|assistant)\s*:\s*",
-    re.I,
-)
-NEGATION = re.compile(
-    r"\b(not|no|never|don't|do not|without|except|avoid|cannot|can't|instead)\b", re.I
-)
 
 
 # --- a call and the sentence that asks for it -----------------------------------------------
 
 
-def generic_request(tool: ToolSection, without: str = "") -> str:
-    """A wording from the schema, for tools that bring none; `without` leaves an argument out."""
+def generic_request(tool: ToolSection, without: Collection[str] = ()) -> str:
+    """A wording from the schema, for tools that bring none; `without` leaves arguments out."""
     first = re.split(r"[.;:\n]", tool.description.strip(), maxsplit=1)[0].strip()
     verb, _, rest = first.partition(" ")
     if verb.endswith("s") and not verb.endswith("ss") and rest:
@@ -85,7 +67,7 @@ def generic_request(tool: ToolSection, without: str = "") -> str:
         words = name.replace("_", " ")
         boolean = schema.get("type") == "boolean"
         clause = f"{{{name}=true:{words}}} on" if boolean else f"{words} {{{name}}}"
-        if name != without:
+        if name not in without:
             out += f"{link} {clause}" if name in required else f"[, {clause}]"
             link = " and" if name in required else link
     return out
@@ -207,128 +189,3 @@ def tasks(spec: AgentSpec, n: int, seed: int, profile: Profile | None = None) ->
             seen.add(row.query)
             out.append(row)
     return out
-
-
-# --- paraphrase -----------------------------------------------------------------------------
-
-SHOTS = [
-    (
-        "Please run a malware scan of 10.0.0.7 with a timeout of 20 minutes.",
-        "I'd like a malware scan of 10.0.0.7, and set the timeout to 20 minutes.",
-    ),
-    (
-        "book a table for 4 people at Luigi's on 2024-05-02",
-        "Can you get us a table at Luigi's for 4 people on 2024-05-02?",
-    ),
-    (
-        "Compute the mean of price in cars.csv.",
-        "What is the mean of price in cars.csv? Compute it please.",
-    ),
-]
-ASK = "Say this request in other words. Keep every name and number.\n\n{request}"
-
-
-def paraphrase_messages(row: Trajectory) -> list[dict[str, str]]:
-    """The chat that asks a small model to reword the row's request: examples, then the request."""
-    out: list[dict[str, str]] = []
-    for request, answer in SHOTS:
-        out += [
-            {"role": "user", "content": ASK.format(request=request)},
-            {"role": "assistant", "content": answer},
-        ]
-    return [*out, {"role": "user", "content": ASK.format(request=row.query)}]
-
-
-def anchors(row: Trajectory) -> list[str]:
-    """What a request of this row must say: its meta's anchors, else every value called with."""
-    known = row.meta.get("anchors")
-    values = known.values() if known else [leaf for c in row.calls for leaf in leaves(c.args)]
-    return [shown(v) for v in values if not isinstance(v, bool) and v is not None]
-
-
-def _words(text: str) -> set[str]:
-    return {w for w in re.findall(r"[a-z]+", text.lower()) if len(w) > 3}
-
-
-def _clean(text: str) -> str:
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    first = LABEL.sub("", lines[0]).strip() if lines else ""
-    quoted = (
-        len(first) > 1
-        and first[0] in "\"'“"
-        and first[-1] in "\"'”"
-        and first[1:-1].count(first[0]) == 0
-    )
-    return first[1:-1].strip() if quoted else first
-
-
-def _added(row: Trajectory, text: str) -> str:
-    """A number or an enum value that the paraphrase has and the request has not, or ''."""
-    new = numbers(text) - numbers(row.query)
-    if new:
-        return f"{min(new):g}"
-    called = {c.name for c in row.calls}
-    enums = [
-        v
-        for t in row.tools
-        if t.name in called
-        for p in t.schema.get("properties", {}).values()
-        for v in [*p.get("enum", []), *p.get("items", {}).get("enum", [])]
-        if isinstance(v, str)
-    ]
-    return next((v for v in enums if survives(v, text) and not survives(v, row.query)), "")
-
-
-def _reordered(row: Trajectory, text: str) -> bool:
-    """Whether values that could be taken for each other have changed their order.
-
-    These are free texts or numbers of one type in one call, and all values of several calls.
-    """
-    schemas = {t.name: t.schema.get("properties", {}) for t in row.tools}
-    groups: dict[Any, list[str]] = {}
-    for call in row.calls:
-        for name, item in call.args.items():
-            schema = schemas.get(call.name, {}).get(name, {})
-            if isinstance(item, bool) or (schema.get("enum") and len(row.calls) == 1):
-                continue
-            kind = "all" if len(row.calls) > 1 else (schema.get("type"), schema.get("format"))
-            groups.setdefault(str(kind), []).append(shown(item).lower())
-    old, new = row.query.lower(), text.lower()
-    return any(
-        len(set(group)) > 1 and sorted(group, key=old.find) != sorted(group, key=new.find)
-        for group in groups.values()
-    )
-
-
-def accept_paraphrase(row: Trajectory, text: str) -> tuple[Trajectory | None, str]:
-    """The row with the model's wording, or (None, reason).
-
-    Reasons: empty, call_syntax, reply, length, identical, lost:VALUE, added:VALUE, reordered,
-    negation, drifted.
-    """
-    old, new = row.query, _clean(text)
-    lost = next((a for a in anchors(row) if not survives(a, new)), None)
-    count, before = len(new.split()), len(old.split())
-    own = _words(old) - _words(" ".join(anchors(row)))
-    checks = {
-        "empty": not new,
-        "call_syntax": any(s in new and s not in old for s in CALL_SYNTAX),
-        "reply": bool(REPLIES.match(new)) and not REPLIES.match(old),
-        "length": not max(3, before // 2) <= count <= 2 * before + 8,
-        "identical": re.sub(r"\W+", " ", new).strip().lower()
-        == re.sub(r"\W+", " ", old).strip().lower(),
-        f"lost:{lost}": lost is not None,
-        f"added:{_added(row, new)}": bool(_added(row, new)),
-        "reordered": lost is None and _reordered(row, new),
-        "negation": len(NEGATION.findall(new)) > len(NEGATION.findall(old)),
-        "drifted": bool(own) and len(own & _words(new)) < 0.2 * len(own),
-    }
-    reason = next((name for name, failed in checks.items() if failed), "")
-    if reason:
-        return None, reason
-    last = max(i for i, m in enumerate(row.messages) if m.role == "user" and m.content == old)
-    messages = tuple(
-        replace(m, content=new) if i == last else m for i, m in enumerate(row.messages)
-    )
-    meta = row.meta | {"wording": "paraphrase", "template": old}
-    return derive(row, messages=messages, meta=meta, outcome=row.outcome), ""

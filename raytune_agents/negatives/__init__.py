@@ -11,8 +11,10 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 
 from raytune_agents.calls import judge, parse, render_calls
+from raytune_agents.config import ConfigError
 from raytune_agents.negatives import answers, trajectories
 from raytune_agents.negatives.answers import Fault
 from raytune_agents.negatives.grades import answer_grade, run_grade
@@ -56,6 +58,34 @@ FAULTS: dict[str, Fault] = {
     **TRAJECTORY_FAULTS,
 }
 TRIES = 8  # draws of an edit before a row counts as unfit for the fault
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises ConfigError for a name that FAULTS does not have."""
+    for name in names:
+        if name not in FAULTS:
+            near = get_close_matches(name, FAULTS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"faults are {', '.join(FAULTS)}"
+            raise ConfigError(f"negatives.faults: {name!r} is no fault; {hint}")
+
+
+def editable(row: Trajectory) -> bool:
+    """Whether a row can be made wrong: it has a call, or no call is right."""
+    return bool(row.calls) or row.gold == "[]"
+
+
+def suits(row: Trajectory, fault: str) -> bool:
+    """Whether a row is of the kind that the fault is about; the edit may still find nothing."""
+    if fault in TRAJECTORY_FAULTS:
+        return bool(trajectories.steps(row))
+    if "goal" in row.meta:
+        return False
+    kinds = {"should_ask_violated": "ask", "should_refuse_violated": "refuse"}
+    if fault in kinds:
+        return kinds[fault] in row.meta
+    if fault == "unneeded_call":
+        return row.gold == "[]" and not {"ask", "refuse"} & set(row.meta)
+    return row.target is not None and bool(row.target.tool_calls)
 
 
 def verified(row: Trajectory, bad: Trajectory, fault: str) -> str:

@@ -90,7 +90,7 @@ def no_recovery_after_error(row: Trajectory, rng: random.Random) -> Trajectory |
     plan = steps(row)
     seen = [m.content for m in row.messages if m.role == "tool"]
     failed = [i for i, text in enumerate(seen) if text.startswith('{"error"')]
-    if not failed:
+    if not plan or not failed:
         return None
     i = rng.choice(failed)
     again = ("Let me try this again.", plan[i][1])

@@ -1,7 +1,7 @@
 """The steps in order and the files between them: read this first.
 
     read      sources            -> read/rows-*.parquet, quarantine.jsonl   (split by tool name)
-    generate  agents + train     -> generate/{tflan,mined,edited}/rows-*.parquet
+    generate  agents + train     -> generate/{synthetic,mined,edited}/rows-*.parquet
     label     read + generate    -> label/rows-*.parquet                    (nothing dropped)
     mix       label              -> mix/ARM.parquet                         (the rows of every arm)
     train     mix + label        -> train/ARM/adapter
@@ -35,7 +35,8 @@ class Context:
     config: Config
     display: Display
     run: Run = field(init=False)
-    engine: Any = None  # the actor ends when the last handle goes
+    engine: Any = None  # the actors end when the last handle goes
+    teacher: Any = None
 
     def __post_init__(self) -> None:
         self.run = Run.of(self.config)
@@ -109,12 +110,12 @@ StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]
 
 def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str, ...]]]:
     """Step -> (function, the part of the config that decides its output, the steps it reads)."""
-    from raytune_agents.pipeline import data, evaluate, label, learn, read, search
+    from raytune_agents.pipeline import data, evaluate, label, learn, make, read, search
 
     return {
         "read": (read.read, lambda c: c.read, ()),
         "generate": (
-            data.generate,
+            make.generate,
             lambda c: [c.generate, c.negatives, c.model, c.engine],
             ("read",),
         ),
@@ -153,14 +154,12 @@ def plain(section: Any) -> Any:
 def preflight(config: Config) -> None:
     """What can be refused before Ray starts: sources, agents, model, search space.
     Raises ConfigError (or SourceError) naming key, value and what to write."""
-    from raytune_agents import agents
     from raytune_agents.evaluate import suites
-    from raytune_agents.pipeline import eto, read, search
+    from raytune_agents.pipeline import eto, make, read, search
 
     read.units(config.read.sources)
+    make.check(config)
     eto.check(config)
-    for name in config.generate.agents:
-        agents.load(name)
     suites.check(config)
     if config.tune.trials:
         search.check(config)

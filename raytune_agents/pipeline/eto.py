@@ -19,7 +19,7 @@ from raytune_agents.config import Config, ConfigError, NegativesSection, TrainSe
 from raytune_agents.evaluate import harness
 from raytune_agents.generate import stream
 from raytune_agents.pipeline import learn
-from raytune_agents.pipeline.data import make_shards
+from raytune_agents.pipeline.make import make_shards
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import Counts, Step, read_rows, write_json
 

@@ -24,7 +24,8 @@ from raytune_agents import engine
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.evaluate import harness, rollouts, suites
 from raytune_agents.evaluate.harness import Arm
-from raytune_agents.pipeline.data import check_outage, training_rows
+from raytune_agents.pipeline.data import training_rows
+from raytune_agents.pipeline.make import check_outage
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import (
     Counts,

@@ -32,6 +32,7 @@ from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import key_bits, near_text, question
 from raytune_agents.filters.quality import parts, quality, rarity, signature
 from raytune_agents.filters.shape import held_out
+from raytune_agents.pipeline import make
 from raytune_agents.records import (
     SPLITS,
     RecordError,
@@ -195,7 +196,7 @@ def label(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     again."""
     section, folder = context.config.label, context.run.folder
     own = sorted((folder / "read").glob("*.parquet"))
-    made = (folder / "generate" / name for name in ("tflan", "mined", "edited"))
+    made = (folder / "generate" / name for name in make.PARTS)
     files = [*own, *(f for part in made for f in sorted(part.glob("*.parquet")))]
     seen, shown, leaks = Counter(), {}, Counter()
     compared = evaluation_rows(context, own, seen, shown) if section.decontaminate else ()

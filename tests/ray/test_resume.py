@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
 
+import pytest
 from conftest import ROOT, TINY, cli, command
 
 from raytune_agents.runs import read_json, read_rows
 
-PARTS = ("tflan", "mined", "edited")
+PARTS = ("synthetic", "mined", "edited")
 
 
 def texts(folder) -> dict[str, str]:
@@ -24,7 +26,7 @@ def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> N
     driver = subprocess.Popen(
         command("generate", *words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True)  # fmt: skip
-    shards = tmp_path / "tiny" / "generate" / "tflan"
+    shards = tmp_path / "tiny" / "generate" / "synthetic"
     stop = time.monotonic() + 300
     while not list(shards.glob("rows-*.parquet")):
         assert driver.poll() is None, "generation ended before it could be killed"
@@ -42,4 +44,30 @@ def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> N
     ids = [r.id for part in PARTS for r in read_rows(tmp_path / "tiny" / "generate" / part)]
     assert len(ids) == len(set(ids)) == read_json(
         tmp_path / "tiny" / "generate" / "manifest.json")["rows"]["out"]  # fmt: skip
+    assert texts(tmp_path / "tiny") == texts(tiny[0])
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_nothing(tiny, tmp_path) -> None:
+    """The driver and all its workers die ten times anywhere from start-up to the last shard; the
+    rows and their text are those of an undisturbed run."""
+    words = (str(TINY), f"runs_dir={tmp_path}")
+    assert cli("read", *words).returncode == 0
+    moments, finished = random.Random(4), 0
+    for _ in range(10):
+        driver = subprocess.Popen(
+            command("generate", *words), cwd=ROOT, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        try:
+            driver.wait(moments.uniform(5, 75))
+            finished += 1
+            (tmp_path / "tiny" / "generate" / "manifest.json").unlink()
+            for shard in (tmp_path / "tiny" / "generate" / "mined").glob("*.parquet"):
+                shard.unlink()  # there is something left to do for the next one
+        except subprocess.TimeoutExpired:
+            os.killpg(driver.pid, signal.SIGKILL)
+            driver.wait()
+    assert finished < 10
+    done = cli("generate", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert texts(tmp_path / "tiny") == texts(tiny[0])

@@ -11,18 +11,10 @@ from raytune_agents import agents
 from raytune_agents.agents import parse
 from raytune_agents.agents.wording import numbers, survives
 from raytune_agents.calls import judge, render_calls, schema_errors
-from raytune_agents.generate import POOLS, augment, dialogues
+from raytune_agents.generate import POOLS, augment, dialogues, speech
 from raytune_agents.generate.analyse import Profile, analyse, examples
-from raytune_agents.generate.tasks import (
-    STYLES,
-    accept_paraphrase,
-    anchors,
-    generic_request,
-    misspelled,
-    paraphrase_messages,
-    phrase,
-    tasks,
-)
+from raytune_agents.generate.speech import anchors
+from raytune_agents.generate.tasks import STYLES, generic_request, misspelled, phrase, tasks
 from raytune_agents.negatives import edit
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
@@ -144,7 +136,7 @@ def test_wording_from_a_bare_schema():
         "use get_weather to get the weather with city {city}[, days ahead {days_ahead}]"
         "[, {metric=true:metric} on]"
     )
-    assert "city" not in generic_request(spec.tools[0], without="city")
+    assert "city" not in generic_request(spec.tools[0], without=["city"])
 
 
 def test_article_before_a_vowel():
@@ -161,6 +153,12 @@ def row_of(query: str, name: str = "scanner", **arguments) -> Trajectory:
     return finish(
         Trajectory((Message("user", query), Message("assistant", tool_calls=(call,))), tools)
     )
+
+
+def accept_paraphrase(row: Trajectory, text: str) -> tuple[Trajectory | None, str]:
+    turn = max(i for i, m in enumerate(row.messages) if m.role == "user")
+    said, why = speech.first_good(row, turn, [text])
+    return (None if why else speech.reworded(row, {turn: said})), why
 
 
 ROW = row_of("Please run a port scan of 10.0.0.7 with a timeout of 15 minutes.",
@@ -219,7 +217,7 @@ def test_survives_and_numbers():
 
 
 def test_the_paraphrase_chat_is_short_and_ends_with_the_request():
-    chat = paraphrase_messages(ROW)
+    chat = speech.messages(ROW, 0)
     assert chat[-1]["role"] == "user"
     assert chat[-1]["content"].endswith(ROW.query)
     assert sum(len(m["content"]) for m in chat) < 1200

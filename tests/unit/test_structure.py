@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2] / "raytune_agents"
 FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = [
     {"config", "records"},
-    {"cluster", "runs", "models", "progress"},
+    {"cluster", "runs", "models", "progress", "answers"},
     {"chat", "calls"},
-    {"engine", "readers", "exports", "agents", "split"},
+    {"engine", "teacher", "readers", "exports", "agents", "split"},
     {"generate", "negatives", "filters", "dedup", "mix"},
     {"train"},
     {"evaluate", "report"},

@@ -1,0 +1,115 @@
+"""The options of generation: pools, judge, teacher; and of negatives."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from raytune_agents.config.base import Positive, Section, Share, check_weights
+
+
+class JudgeSection(Section):
+    samples: int = Field(
+        0, ge=0, description="verdicts asked for each row, most of which count; 0 = no judge"
+    )
+    temperature: float = Field(0.7, ge=0, description="sampling temperature of verdicts")
+    max_tokens: Positive = Field(24, description="longest verdict in tokens")
+
+
+class TeacherSection(Section):
+    base_url: str = Field(
+        "", description="OpenAI-compatible endpoint that words and judges; empty = the run's engine"
+    )
+    model: str = Field("", description="the endpoint's name of its model")
+    revision: str = Field("", description="what changes when the model behind the name does")
+    key_env: str = Field(
+        "OPENAI_API_KEY", description="environment variable that holds the key; empty = no key"
+    )
+    concurrency: Positive = Field(8, description="requests under way at a time")
+    requests_per_minute: float = Field(0.0, ge=0, description="rate limit; 0 = none")
+    timeout_s: float = Field(60.0, gt=0, description="longest silence of the endpoint")
+    retries: int = Field(4, ge=0, description="tries after a refusal that passes (429, 5xx)")
+    wait_s: float = Field(1.0, gt=0, description="first wait of the tries; doubles, with jitter")
+    max_tokens: int | None = Field(None, ge=0, description="token budget of the run; none = no end")
+    max_usd: float | None = Field(None, ge=0, description="money budget of the run; none = no end")
+    usd_per_mtok_in: float = Field(0.0, ge=0, description="price of a million prompt tokens")
+    usd_per_mtok_out: float = Field(0.0, ge=0, description="price of a million answer tokens")
+
+    @model_validator(mode="after")
+    def _complete(self) -> TeacherSection:
+        if self.base_url and not self.model:
+            raise ValueError("base_url is set and model is not; write the endpoint's model name")
+        if self.base_url and not self.base_url.startswith(("http://", "https://")):
+            raise ValueError(f"base_url={self.base_url!r}; write https://host/v1")
+        if self.max_usd is not None and not (self.usd_per_mtok_in or self.usd_per_mtok_out):
+            raise ValueError("max_usd needs usd_per_mtok_in and usd_per_mtok_out")
+        return self
+
+
+class GenerateSection(Section):
+    agents: list[str] = Field(
+        ["qa", "support", "analyst", "legal", "content", "security"],
+        min_length=1,
+        description="agent specs: names under raytune_agents/agents, or YAML files",
+    )
+    rows: int = Field(96, ge=0, description="synthetic positives to attempt")
+    pools: dict[str, float] = Field(
+        {
+            "tflan": 0.3,
+            "react": 0.1,
+            "dialogue": 0.05,
+            "gradual": 0.05,
+            "dependent": 0.05,
+            "parallel": 0.1,
+            "followup": 0.05,
+            "notool": 0.1,
+            "masked": 0.05,
+            "noisy": 0.05,
+            "reordered": 0.025,
+            "distracted": 0.05,
+            "irrelevant": 0.025,
+        },
+        description="pool of POOLS -> share of generate.rows",
+    )
+    min_distance: Share = Field(
+        0.05, description="requests nearer than this to an earlier one are replaced; 0 = off"
+    )
+    tools: Positive = Field(
+        4, description="tools shown in a row: the called ones and others of the agent"
+    )
+    candidates: Positive = Field(
+        2, description="wordings sampled for each request; the first good one is kept"
+    )
+    rounds: Positive = Field(
+        1, description="parts of a shard; accepted wordings of one are examples for the next"
+    )
+    temperature: float = Field(0.7, ge=0, description="sampling temperature of wordings")
+    max_tokens: Positive = Field(64, description="longest wording in tokens")
+    shard_rows: Positive = Field(32, description="rows committed together")
+    judge: JudgeSection = JudgeSection()
+    teacher: TeacherSection = TeacherSection()
+    cache: Literal["off", "teacher", "all"] = Field(
+        "teacher", description="whose answers are kept by content and never asked for twice"
+    )
+
+    @field_validator("pools")
+    @classmethod
+    def _pools(cls, value: dict[str, float]) -> dict[str, float]:
+        return check_weights(value, "generate.pools")
+
+
+class NegativesSection(Section):
+    faults: list[str] = Field([], description="names in FAULTS; empty = all")
+    per_positive: float = Field(0.5, ge=0, description="edited negatives per training positive")
+    mined_tasks: int = Field(
+        64, ge=0, description="training tasks on which the model's own failures are sampled"
+    )
+    mined_samples: Positive = Field(1, description="answers sampled for each of them")
+    temperature: float = Field(0.7, ge=0, description="sampling temperature of mined answers")
+    max_tokens: Positive = Field(64, description="longest mined answer in tokens")
+    uniform_floor: Share = Field(
+        0.5,
+        description="share of edited negatives spread evenly over the faults; "
+        "the rest follows the mined distribution",
+    )

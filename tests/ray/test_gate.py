@@ -1,0 +1,47 @@
+"""The quality gate on what a run writes: every pool worded by the real engine in fp32."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from conftest import ROOT, TINY, cli
+
+from raytune_agents.generate import POOLS, draw
+from raytune_agents.negatives import TRAJECTORY_FAULTS
+from raytune_agents.runs import read_json, read_rows
+
+sys.path.insert(0, str(ROOT / "tests" / "unit"))
+import gate
+
+ROWS = 200
+
+
+@pytest.mark.slow
+def test_every_row_that_is_written_is_what_its_label_says(tmp_path) -> None:
+    """200 rows of every pool through the engine, and the faults put into them."""
+    pools = "{" + ", ".join(f"{p}: 1" for p in POOLS) + "}"
+    words = (str(TINY), f"runs_dir={tmp_path}")
+    assert cli("read", *words).returncode == 0
+    done = cli(
+        "generate", *words, f"generate.rows={ROWS * len(POOLS)}", f"generate.pools={pools}",
+        "generate.agents=[qa, support, analyst, legal, content, security]", "generate.tools=4",
+        "generate.shard_rows=100", "negatives.per_positive=1", "negatives.mined_tasks=0",
+        timeout=3600)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "tiny" / "generate"
+    rows = {r.id: r for r in read_rows(folder / "synthetic")}
+    for line in read_json(folder / "manifest.json")["funnel"]:
+        assert line["tried"] == line["kept"] + line["similar"] + line["format"] + (
+            line["execution"] + line["judge"])  # fmt: skip
+        assert line["kept"] + line["short"] == ROWS
+    assert sum(r.meta["wording"] == "paraphrase" for r in rows.values()) > 100
+    for row in rows.values():
+        assert gate.valid_and_grounded(row) == "", row
+        assert gate.executed(row) == "", row
+        assert gate.shape(row, draw.pool_of(row)), row
+    edited = [r for r in read_rows(folder / "edited") if r.parents[0] in rows]
+    assert len({r.fault for r in edited}) > 20
+    for bad in edited:
+        check = gate.run_is if bad.fault in TRAJECTORY_FAULTS else gate.answer_is
+        assert check(rows[bad.parents[0]], bad, bad.fault), bad

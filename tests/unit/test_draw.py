@@ -1,0 +1,155 @@
+"""What a run attempts: shares of pools, near requests, checks of rows, one edit a row."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from raytune_agents import agents, negatives
+from raytune_agents.agents import parse
+from raytune_agents.config import ConfigError, GenerateSection, NegativesSection, load
+from raytune_agents.generate import POOLS, checks, draw
+from raytune_agents.generate.tasks import tasks
+from raytune_agents.pipeline import make
+from raytune_agents.records import Message, ToolCall, finish
+
+EVEN = GenerateSection(rows=260, pools=dict.fromkeys(POOLS, 1.0))
+
+
+def test_shares_sum_to_one_and_an_unknown_pool_names_the_nearest() -> None:
+    assert draw.shares({"tflan": 3, "react": 1, "noisy": 0}) == {"tflan": 0.75, "react": 0.25}
+    with pytest.raises(ConfigError, match=r"generate.pools.reakt: .* did you mean react\?"):
+        draw.shares({"reakt": 1.0})
+    with pytest.raises(ConfigError, match=r"pools=.* cannot be normalised"):
+        load(None, ["generate.pools={tflan: -1}"])
+
+
+def test_rows_are_split_by_largest_remainders() -> None:
+    assert draw.split_rows(10, {"a": 0.5, "b": 0.25, "c": 0.25}) == {"a": 5, "b": 3, "c": 2}
+    assert draw.split_rows(7, {"a": 1, "b": 1, "c": 1}) == {"a": 3, "b": 2, "c": 2}
+    assert draw.split_rows(0, {"a": 1.0}) == {"a": 0}
+
+
+def test_every_pool_gets_its_share_over_all_agents() -> None:
+    drawn = draw.draw(EVEN, 17)
+    assert Counter(map(draw.pool_of, drawn.rows)) == dict.fromkeys(POOLS, 20)
+    assert {r.source for r in drawn.rows} == {f"agent/{n}" for n in agents.shipped()}
+    assert len({r.id for r in drawn.rows}) == 260
+    assert all(r.split == "train" for r in drawn.rows)
+    assert [r.id for r in drawn.rows] == [r.id for r in draw.draw(EVEN, 17).rows]
+    assert {r.id for r in drawn.rows}.isdisjoint(r.id for r in draw.draw(EVEN, 18).rows)
+
+
+def test_candidates_are_cut_where_the_answer_does_not_name_them() -> None:
+    drawn = draw.draw(EVEN.model_copy(update={"tools": 2}), 3)
+    for row in drawn.rows:
+        names = {t.name for t in row.tools}
+        assert {c.name for c in row.calls} <= names
+        if row.meta.get("near") and row.meta.get("refuse") != "nonexistent_tool":
+            assert row.meta["near"] in names
+        if draw.pool_of(row) in ("tflan", "masked", "gradual"):
+            assert len(names) == 2
+        if draw.pool_of(row) == "distracted":
+            assert len(names) == 7
+
+
+def test_a_request_too_near_to_an_earlier_one_gives_way() -> None:
+    near = draw.too_near(
+        [("a", "run the tests in src/login with pytest"), ("a", "run the tests in src/login with "
+         "pytest."), ("b", "run the tests in src/login with pytest"),
+         ("a", "draw a pie chart of sales by region")], 0.2)  # fmt: skip
+    assert near == [False, True, False, False]
+    assert draw.too_near([("a", "x"), ("a", "x")], 0.0) == [False, False]
+    many = EVEN.model_copy(update={"rows": 300, "pools": {"tflan": 1.0}, "min_distance": 0.4})
+    drawn = draw.draw(many, 1)
+    assert drawn.similar["tflan"] > 10
+    assert len(drawn.rows) + drawn.short["tflan"] == 300
+    loose = draw.draw(many.model_copy(update={"min_distance": 0.0}), 1)
+    given_way = {r.id for r in loose.rows} - {r.id for r in drawn.rows}
+    assert 0 < len(given_way) <= drawn.similar["tflan"]
+
+
+def test_pools_that_a_spec_cannot_give_are_counted_as_short(tmp_path) -> None:
+    spec = tmp_path / "own.yaml"
+    spec.write_text(
+        "name: own\ndescription: d\ntools:\n- {name: add, description: Adds., parameters: "
+        "{type: object, properties: {a: {type: integer}}, required: [a]}}\n"
+    )
+    section = EVEN.model_copy(update={"agents": [str(spec)], "rows": 26})
+    drawn = draw.draw(section, 1)
+    assert drawn.short["react"] == drawn.short["dialogue"] == drawn.short["dependent"] == 2
+    assert len(drawn.rows) + drawn.short.total() == 26
+
+
+def test_drawn_rows_pass_format_and_execution() -> None:
+    executor = checks.executor(agents.shipped())
+    for row in draw.draw(EVEN, 5).rows:
+        assert checks.format_fault(row) == ""
+        assert executor.fault(row) == ""
+
+
+ROW = tasks(agents.load("security"), 1, 1)[0]
+
+
+def called(row, call: ToolCall):
+    return finish(replace(row, messages=(*row.prompt, Message("assistant", tool_calls=(call,)))))
+
+
+def test_what_format_and_execution_refuse() -> None:
+    executor = checks.executor(["security"])
+    assert checks.format_fault(called(ROW, ToolCall.of("nothing"))) != ""
+    assert checks.format_fault(called(ROW, ToolCall.of("scanner", target=3))) != ""
+    assert checks.format_fault(replace(ROW, messages=ROW.prompt)) == "no_answer"
+    assert executor.fault(called(ROW, ToolCall.of("scanner", target=3))).startswith("scanner: ")
+    run = POOLS["react"](agents.load("security"), 1, 1)[0]
+    at = next(i for i, m in enumerate(run.messages) if m.role == "tool")
+    lie = replace(run.messages[at], content='{"ok": "made up"}')
+    forged = replace(run, messages=(*run.messages[:at], lie, *run.messages[at + 1 :]))
+    assert executor.fault(run) == ""
+    assert executor.fault(forged) == "unreal"
+    cut = POOLS["dependent"](agents.load("security"), 1, 1)[0]
+    at = next(i for i, m in enumerate(cut.messages) if m.role == "tool")
+    forged = replace(cut, messages=(*cut.messages[:at], lie, *cut.messages[at + 1 :]))
+    assert (executor.fault(cut), executor.fault(forged)) == ("", "unreal")
+
+
+TOOLS = '''
+import os
+def add(a: int, b: int) -> int:
+    """Adds two numbers."""
+    return a + b
+def peek(a: int) -> str:
+    """Wants a secret."""
+    return os.environ["OPENAI_API_KEY"]
+'''
+
+
+def test_a_users_tool_module_runs_in_the_sandbox(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    (tmp_path / "tools.py").write_text(TOOLS)
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    tree = {"name": "own", "description": "d", "module": "tools.py", "tools": [
+        {"name": n, "description": "Adds.", "parameters": schema} for n in ("add", "peek")
+    ]}  # fmt: skip
+    path = tmp_path / "own.yaml"
+    path.write_text(str(tree))
+    executor = checks.executor([str(path)])
+    row = replace(tasks(parse(tree), 1, 1)[0], source="agent/own")
+    assert executor.fault(called(row, ToolCall.of("add", a=1, b=2))) == ""
+    assert "TypeError" in executor.fault(called(row, ToolCall.of("add", a=1)))
+    assert "KeyError" in executor.fault(called(row, ToolCall.of("peek", a=1)))
+    path.write_text(str(tree | {"module": "none.py"}))
+    with pytest.raises(ConfigError, match=r"none\.py.* does not exist"):
+        checks.executor([str(path)])
+
+
+def test_every_fault_is_put_into_good_rows_at_most_once_each() -> None:
+    good = draw.draw(GenerateSection(rows=600), 17).rows
+    bad, refused = make.edit_rows(good, Counter(), NegativesSection(per_positive=1.0), 17)
+    assert {r.fault for r in bad} == set(negatives.FAULTS)
+    assert len({(r.fault, r.parents) for r in bad}) == len({r.id for r in bad}) == len(bad)
+    by_id = {r.id: r for r in good}
+    assert all(negatives.verified(by_id[r.parents[0]], r, r.fault) == "" for r in bad)
+    assert len(bad) + refused.total() == 600
+    with pytest.raises(ConfigError, match="did you mean wrong_value"):
+        negatives.check_names(["wrong_valu"])
