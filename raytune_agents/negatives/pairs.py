@@ -65,13 +65,14 @@ def _pair(chosen: Trajectory, rejected: Trajectory, kind: str) -> Pair | None:
 
 
 def minimal(rows: Iterable[Trajectory]) -> list[Pair]:
-    """Every negative with the parent it was made from, where that is among the rows."""
+    """Every failure with the parent it was made from (or read beside), where that is among the
+    rows."""
     rows = list(rows)
     by_id = {r.id: r for r in rows}
     pairs = [
         _pair(by_id[p], bad, "minimal")
-        for bad in rows if bad.fault
-        for p in bad.parents[:1] if p in by_id and not by_id[p].fault
+        for bad in rows if bad.failed
+        for p in bad.parents[:1] if p in by_id and not by_id[p].failed
     ]  # fmt: skip
     return [p for p in pairs if p is not None]
 

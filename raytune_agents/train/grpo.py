@@ -123,7 +123,8 @@ def check(rows: list[Trajectory], section: TrainSection) -> None:
             f"train.batch_rows={count} is not a multiple of train.grpo.generations="
             f"{rl.generations}; write for example {fits}"
         )
-    import torch
+    if rl.use_vllm:
+        import torch
 
-    if rl.use_vllm and not torch.cuda.is_available():
-        raise ConfigError("train.grpo.use_vllm: no GPU here; write use_vllm: false")
+        if not torch.cuda.is_available():
+            raise ConfigError("train.grpo.use_vllm=true: no GPU here; write use_vllm: false")

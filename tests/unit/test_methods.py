@@ -210,6 +210,15 @@ def test_minimal_pairs_become_columns(chat: Chat) -> None:
         dpo.columns(GOOD[0], chat, section, twins)
 
 
+def test_pairs_that_were_read_are_pairs_too(chat: Chat) -> None:
+    good = GOOD[0]
+    bad = replace(BAD[0], fault="", outcome=0.0, pool="negative.rejected", parents=(good.id,))
+    twins = METHODS["dpo"].twins({good.id: good, bad.id: bad}, section_of())
+    made, refused = methods.build("dpo", [bad], chat, section_of(), twins)
+    assert len(made) == 1
+    assert not refused
+
+
 def test_outcome_pairs_mask_the_environment(chat: Chat) -> None:
     section = section_of("dpo.pairs=outcome")
     runs = {r.id: r for r in (*RUNS, *FAILED_RUNS)}
