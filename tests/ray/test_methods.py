@@ -17,10 +17,10 @@ from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import edit
 from raytune_agents.train import check, kto, methods, worker
 
-GOOD = tasks(agents.load("security"), 4, 1)
+GOOD = tasks(agents.load("security"), 2, 1)
 BAD = [edit(row, "wrong_value", 1)[0] for row in GOOD]
 ROWS = {r.id: r for r in (*GOOD, *BAD) if r}
-OPTIONS = ["model.dtype=float32", "model.max_length=400", "train.batch_rows=4",
+OPTIONS = ["model.dtype=float32", "model.max_length=400", "train.batch_rows=2",
            "train.batch_tokens=4096", "train.max_steps=2", "train.warmup_share=0",
            "train.grpo={generations: 2, max_tokens: 8}"]  # fmt: skip
 
@@ -43,7 +43,7 @@ def job_of(method: str, out: Path, *overrides: str) -> tuple[worker.Job, list[di
     return job, columns
 
 
-@pytest.mark.parametrize("method", [m for m in methods.METHODS if m not in ("vanilla", "eto")])
+@pytest.mark.parametrize("method", ["sft", "nat", "dpo", "kto", "grpo", "rloo"])
 def test_two_steps(method: str, tmp_path: Path) -> None:
     job, columns = job_of(method, tmp_path)
     trainer = worker.fit(job, rows=columns)
