@@ -55,6 +55,19 @@ SHOWN = {
     "format_adherence": "format",
     "hallucination_rate": "hallucinated",
 }
+# metrics of a table with their heads, the one that is compared, the one that counts its rows
+ANSWERED = (SHOWN, "exact_match", "format_adherence")
+PLAYED = (
+    {
+        "task_completion": "completed",
+        "recovery": "recovered",
+        "loop_rate": "loops",
+        "error_rate": "errors",
+        "steps": "steps",
+    },
+    "task_completion",
+    "task_completion",
+)
 
 
 def go(
@@ -109,27 +122,24 @@ def cell(value: dict | None, signed: bool = False) -> str:
 
 
 def arms_table(split: str, scores: dict, differences: dict) -> Table:
-    """One split: a row an arm, a column a metric, and the difference to base in exact match."""
-    rows = max(
-        (
-            m.get("format_adherence", {}).get("n", 0)
-            for m in (a.get(split, {}) for a in scores.values())
-        ),
-        default=0,
-    )
-    table = Table(title=f"{split}: {rows} rows, value (interval)", title_justify="left")
+    """One split: a row an arm, a column a metric, and the difference to base in the first one."""
+    by = {arm: splits.get(split, {}) for arm, splits in scores.items()}
+    played = any("task_completion" in cells for cells in by.values())
+    shown, first, size = PLAYED if played else ANSWERED
+    rows = max((cells.get(size, {}).get("n", 0) for cells in by.values()), default=0)
+    what = "tasks" if played else "rows"
+    table = Table(title=f"{split}: {rows} {what}, value (interval)", title_justify="left")
     table.add_column("arm")
-    for column in (*SHOWN.values(), "exact - base", "p50 s", "tokens"):
+    for column in (*shown.values(), f"{shown[first]} - base", "p50 s", "tokens"):
         table.add_column(column, justify="right", no_wrap=True)
-    for arm, splits in scores.items():
-        found = splits.get(split, {})
-        pair = differences.get(arm, {}).get(split, {}).get("exact_match")
+    for arm, found in by.items():
+        pair = differences.get(arm, {}).get(split, {}).get(first)
         latency, tokens = found.get("latency_p50_s", {}), found.get("output_tokens", {})
         table.add_row(
             arm,
-            *(cell(found.get(m)) for m in SHOWN),
+            *(cell(found.get(m)) for m in shown),
             cell(pair, signed=True),
-            f"{latency.get('value') or 0:.2f}",
+            f"{latency['value']:.2f}" if latency.get("value") is not None else "-",
             f"{tokens.get('value') or 0:.0f}",
         )
     return table

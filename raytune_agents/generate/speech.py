@@ -91,6 +91,7 @@ def messages(
 
 # --- rules ----------------------------------------------------------------------------------------
 
+
 def _words(text: str) -> set[str]:
     return {w for w in re.findall(r"[a-z]+", text.lower()) if len(w) > 3}
 

@@ -164,7 +164,7 @@ def judge_messages(row: Trajectory) -> list[dict[str, str]]:
 
 
 def majority(texts: Sequence[str]) -> str:
-    """"" where more than half of the verdicts say correct, else why not: wrong, no_verdict (none
+    """ "" where more than half of the verdicts say correct, else why not: wrong, no_verdict (none
     could be read)."""
     votes = []
     for text in texts:

@@ -161,12 +161,16 @@ def asked(context: Context) -> tuple[suites.Suite, list[Trajectory], list[Trajec
     perturbed, untouched = suites.perturbed_rows(suite.rows, section, seed)
     suite.rejected.update(untouched)
     tasks = suites.goals(suites.players(config), section.trajectories.tasks, seed)
-    return suite, perturbed, tasks if section.trajectories.tasks else []
+    known = {row.query for row in trained}
+    fresh = [task for task in tasks if task.query not in known]
+    if len(fresh) < len(tasks):
+        suite.rejected["trained_goal"] += len(tasks) - len(fresh)
+    return suite, perturbed, fresh
 
 
 def others(section: Any) -> bool:
     """Whether rows are asked that the run did not split itself."""
-    return bool(section.sources or section.unseen_agents)
+    return bool(section.sources or section.unseen_agents or section.trajectories.tasks)
 
 
 # --- asking ---

@@ -314,15 +314,15 @@ def parallel(
     `axes`: (name, low, high). A line has a gap where the row has no value."""
     if not rows or len(axes) < 2:
         return Markup("")
-    canvas = Canvas(label, 240, (20, 34, 62, 34))
+    canvas = Canvas(label, 240, (20, 24, 62, 62))
     left, top, right, bottom = canvas.box
     places = [left + i * (right - left) / (len(axes) - 1) for i in range(len(axes))]
     for x, (name, low, high) in zip(places, axes):
         canvas.line("axis", (x, top), (x, bottom))
         canvas.text((x, top - 6), number(high))
         canvas.text((x, bottom + 13), number(low))
-        text = canvas.text((x - 4, bottom + 26), name, "name", "start", room=16)
-        text.set("transform", f"rotate(20 {x - 4:.1f} {bottom + 26})")
+        text = canvas.text((x + 6, bottom + 26), name, "name", "end", room=14)
+        text.set("transform", f"rotate(-25 {x + 6:.1f} {bottom + 26})")
     for row in rows:
         points = [
             (round(x, 2), round(bottom - (v - low) / (high - low) * (bottom - top), 2))
@@ -348,7 +348,7 @@ def matrix(
         text.set("transform", f"rotate(-65 {x + 3:.1f} {top - 6})")
     for i, name in enumerate(names):
         y = top + i * cell
-        canvas.text((left - 6, y + cell / 2 + 4), name, "name", "end", room=16)
+        canvas.text((left - 6, y + cell / 2 + 4), name, "name", "end", room=15)
         for j, column in enumerate(columns):
             n = counts.get((name, column), 0)
             css = f"cell {shade(n, 0, most)}" if n else "cell none"

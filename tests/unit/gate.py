@@ -211,6 +211,7 @@ def answer_is(good: Trajectory, bad: Trajectory, fault: str) -> bool:
 
 def run_is(good: Trajectory, bad: Trajectory, fault: str) -> bool:
     """Whether a whole run is wrong as a trajectory fault says."""
+
     def plan(row: Trajectory) -> list[str]:
         return [json.dumps(c) for m in row.messages for c in calls_of(m)]
 
