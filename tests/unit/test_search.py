@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_agents import config, mix
@@ -206,6 +208,14 @@ def test_what_cannot_run_is_refused_before_ray(words, says):
     split = words.replace(" tune.", "|tune.").split("|")
     with pytest.raises(ConfigError, match=says):
         pipeline.check(config.load(None, split))
+
+
+def test_the_example_of_the_readme_is_not_refused():
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    example = text.partition("## Search")[2].partition("```yaml\n")[2].partition("```")[0]
+    tree = config.build(yaml.safe_load(example))
+    pipeline.check(tree)
+    assert (tree.tune.noise, tree.budget.max_cost) == (3, 20)
 
 
 def test_every_searcher_and_scheduler_is_made(tmp_path):
