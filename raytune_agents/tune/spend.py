@@ -20,11 +20,16 @@ SESSION = time.time()  # this process; a restored search is another session
 
 
 def before(run: Path) -> dict[str, float]:
-    """What generation spent: {tokens, hours}; zeros where it has not run."""
+    """What generation spent: {tokens, hours, cost}; tokens and cost are a hosted teacher's. Zeros
+    where it has not run."""
     path = run / "generate" / "manifest.json"
     manifest = read_json(path) if path.is_file() else {}
-    tokens = float(manifest.get("tokens") or 0)
-    return {"tokens": tokens, "hours": float(manifest.get("seconds") or 0) / 3600}
+    teacher = manifest.get("teacher") or {}
+    return {
+        "tokens": float(teacher.get("tokens") or 0),
+        "hours": float(manifest.get("seconds") or 0) / 3600,
+        "cost": float(teacher.get("usd") or 0),
+    }
 
 
 @dataclass
@@ -50,7 +55,8 @@ class Budget(Stopper):
         now = self.read["seconds"] + time.time() - SESSION
         hours = self.earlier["hours"] + now / 3600
         tokens = self.earlier["tokens"] + self.read["tokens"]
-        return {"tokens": tokens, "hours": hours, "cost": hours * self.limits.usd_per_hour}
+        cost = self.earlier["cost"] + hours * self.limits.usd_per_hour
+        return {"tokens": tokens, "hours": hours, "cost": cost}
 
     @property
     def reason(self) -> str:

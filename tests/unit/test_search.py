@@ -249,13 +249,18 @@ def test_the_budget_counts_all_sessions_and_generation(tmp_path):
         for t, n, w, s in rows
     ]
     ledger.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"cut')
-    earlier = {"tokens": 80, "hours": 0.5}
+    run = tmp_path / "run"
+    (run / "generate").mkdir(parents=True)
+    assert spend.before(run) == {"tokens": 0, "hours": 0, "cost": 0}
+    manifest = {"seconds": 1800, "teacher": {"tokens": 80, "usd": 3.0}}
+    (run / "generate" / "manifest.json").write_text(json.dumps(manifest))
+    earlier = spend.before(run)
     budget = spend.Budget(BudgetSection(max_tokens=501, usd_per_hour=2.0), ledger, earlier)
     spent = budget.spent()
     assert spent["tokens"] == 500
     now = (time.time() - spend.SESSION) / 3600
     assert spent["hours"] == pytest.approx(0.5 + 7 / 3600 + now, abs=1e-3)
-    assert spent["cost"] == pytest.approx(2 * spent["hours"], rel=1e-3)
+    assert spent["cost"] == pytest.approx(3 + 2 * spent["hours"], rel=1e-3)
     assert not budget.stop_all()
     budget.limits = BudgetSection(max_tokens=500)
     assert budget.stop_all()
