@@ -37,6 +37,7 @@ class Run:
     differences: dict[str, dict[str, dict[str, dict[str, Any]]]]
     robustness: dict[str, dict[str, dict[str, dict[str, Any]]]]  # {arm: {perturbation: ...}}
     answers: list[dict[str, Any]]
+    plays: list[dict[str, Any]]  # {arm, agent, goal, end, task_completion, row: JSON text, ...}
     trials: list[dict[str, Any]]
     guide: str
     guidance: dict[str, Any]
@@ -170,6 +171,7 @@ def read(path: Path) -> Run:
         differences=files.cells("evaluate/differences.json"),
         robustness=files.cells("evaluate/robustness.json", wanted=False),
         answers=_answers(files),
+        plays=_plays(path / "evaluate/plays.parquet"),
         trials=[t for t in files.json("tune/trials.json", [], tuned) if isinstance(t, dict)],
         guide=_text(path / "tune/guide.md"),
         guidance=files.json("tune/guide.json", {}, wanted=False),
@@ -208,6 +210,15 @@ def _groups(files: Sequence[Path]) -> list[dict[str, Any]]:
     found = pa.concat_tables(parts).group_by(list(LABELS), use_threads=False).aggregate(wanted)
     rows = found.rename_columns([*LABELS, "n", "first", "last"]).to_pylist()
     return sorted(rows, key=lambda r: tuple(r[name] for name in LABELS))
+
+
+def _plays(path: Path) -> list[dict[str, Any]]:
+    """Whole trajectories that were played to their end; [] where the run asked for none."""
+    if not path.is_file():
+        return []
+    import pyarrow.parquet as pq
+
+    return [p for p in pq.read_table(path).to_pylist() if p.get("task_completion") is not None]
 
 
 def _answers(files: _Reader) -> list[dict[str, Any]]:

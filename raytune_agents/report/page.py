@@ -79,6 +79,7 @@ def build(run: Run) -> dict[str, Any]:
         ],
         "costs": sections.cost_charts(run, grouped, arms, css),
         "robustness": sections.robustness(run, arms, css),
+        "plays": sections.plays(run, verdict.arm),
         "changes": sections.changes(run, grouped, verdict, arms),
         "faults": sections.fault_charts(grouped, asked, css),
         "confusion": sections.confusion(grouped, asked, verdict.arm),

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from raytune_agents.records import Trajectory
+from raytune_agents.records import Trajectory, from_row
 from raytune_agents.report import cases as answered
 from raytune_agents.report import charts, findings, lineage
 from raytune_agents.report.cases import Case
@@ -206,6 +206,21 @@ def robustness(run: Run, arms: Sequence[str], css: Mapping[str, str]) -> dict[st
         svg = charts.intervals(rows, f"change of {arm}", "points of exact match", number, 0.0)
         figures += [(arm, svg)] if svg else []
     return {"charts": figures, "lines": [line for line in lines if line["cells"]]}
+
+
+def plays(run: Run, best: str) -> list[dict[str, Any]]:
+    """Plays to read: of base and of the best arm one that reached its goal and one that did not,
+    of different tasks where there are some."""
+    found, seen = [], set()
+    for arm in dict.fromkeys(("base", best or next(iter(run.scores), ""))):
+        for done in (True, False):
+            mine = [p for p in run.plays if p["arm"] == arm and (p["task_completion"] >= 1) == done]
+            play = next((p for p in mine if p["task"] not in seen), next(iter(mine), None))
+            if play is not None:
+                seen.add(play["task"])
+                row = from_row(json.loads(play["row"]))
+                found.append({"play": play, "done": done, "shown": shown(row)})
+    return found
 
 
 # --- where it fails ---

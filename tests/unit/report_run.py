@@ -20,6 +20,7 @@ from raytune_agents.records import (
     Trajectory,
     derive,
     finish,
+    to_row,
     to_table,
 )
 
@@ -210,6 +211,23 @@ def robustness_file() -> dict:
     }
 
 
+def plays(hostile: bool) -> list[dict]:
+    """plays.parquet: of base one that failed, of nat one that reached its goal."""
+    out = []
+    for arm, done in (("base", 0.0), ("nat", 1.0)):
+        call = ToolCall("get_weather", '{"city": "Oslo"}')
+        said = (
+            Message("user", HOSTILE if hostile else "Is it raining in Oslo?"),
+            Message("assistant", thought="I look it up.", tool_calls=(call,)),
+            Message("tool", '{"rain": true}', name="get_weather"),
+            Message("assistant", "It rains." if done else HOSTILE if hostile else "No idea."),
+        )
+        row = finish(Trajectory(messages=said, tools=(tool("get_weather"),), split="trajectories"))
+        facts = {"arm": arm, "task": "t1", "trial": 0, "agent": "qa", "goal": "weather"}
+        out.append(facts | {"end": "said", "task_completion": done, "row": json.dumps(to_row(row))})
+    return out
+
+
 def trials() -> list[dict]:
     rng, out = random.Random(3), []
     for i in range(9):
@@ -299,6 +317,7 @@ def make_run(path: Path, hostile: bool = False) -> Path:
     scores, differences = score_files(given)
     dump(path / "evaluate/scores.json", renamed(scores, names))
     dump(path / "evaluate/differences.json", renamed(differences, names))
+    pq.write_table(pa.Table.from_pylist(plays(hostile)), path / "evaluate/plays.parquet")
     dump(path / "evaluate/robustness.json", renamed(robustness_file(), names))
     pq.write_table(pa.Table.from_pylist(renamed(given, names)), path / "evaluate/answers.parquet")
     dump(path / "tune/trials.json", renamed(trials(), names))

@@ -140,6 +140,9 @@ def test_robustness_and_plays_are_shown(demo):
     assert 'id="robustness"' in page
     assert "−31.0 <small>(−37.0 to −25.0)</small>" in page  # the change of every arm
     assert "task completion" in page
+    plays = page[page.index('id="plays"') : page.index('id="where"')]
+    assert plays.index("not completed") < plays.index('tag good">completed')
+    assert "{&#34;rain&#34;: true}" in plays
     lines = list(csv.DictReader((demo.parent / "report/robustness.csv").open()))
     assert {(x["arm"], x["perturbation"]) for x in lines} >= {("nat", "typos"), ("base", "typos")}
     nat = next(x for x in lines if (x["arm"], x["perturbation"]) == ("nat", "typos"))
