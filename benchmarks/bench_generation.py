@@ -155,7 +155,7 @@ def ray_data_llm(options: argparse.Namespace) -> dict[str, Any]:
         placement_group_config={"bundles": [{"CPU": 1}]},
         chat_template_stage=slim, tokenize_stage=slim, detokenize_stage=slim,
     )  # fmt: skip
-    params = {"max_tokens": options.tokens, "temperature": 0.0, "detokenize": False}
+    params = {"max_tokens": options.tokens, "temperature": 0.0}
     processor = build_processor(
         config,
         preprocess=lambda row: {"messages": row["chat"], "sampling_params": params},
@@ -186,7 +186,10 @@ def in_own_process(phase: str, options: argparse.Namespace) -> dict[str, Any]:
     words = [sys.executable, __file__, "--phase", phase, "--prompts", str(options.prompts),
              "--tokens", str(options.tokens), "--shard", str(options.shard),
              "--dtype", options.dtype]  # fmt: skip
-    done = subprocess.run(words, capture_output=True, text=True, timeout=options.timeout_s)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=options.timeout_s)
+    except subprocess.TimeoutExpired:
+        return {"reason": f"not done after {options.timeout_s:.0f} s"}
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         return {"reason": (done.stderr or done.stdout).strip()[-300:]}
