@@ -72,7 +72,7 @@ class Budget:
 
     def __init__(self, section: TeacherSection, ledger: Path | None):
         self.section, self.ledger = section, ledger
-        self.lock = threading.Lock()
+        self.lock, self.pending = threading.Condition(), 0
         self.next_start = 0.0
         self.tokens, self.usd = 0, 0.0
         lines = ledger.read_text("utf-8").splitlines() if ledger and ledger.is_file() else []
@@ -86,19 +86,28 @@ class Budget:
         return (tokens_in * s.usd_per_mtok_in + tokens_out * s.usd_per_mtok_out) / 1e6
 
     def reserve(self, tokens_in: int, tokens_out: int) -> None:
-        """Set the most that a request can cost aside. Raises BudgetSpent."""
+        """Set the most that a request can cost aside; where that is too much, wait for what others
+        leave of theirs. Raises BudgetSpent."""
         s, usd = self.section, self.price(tokens_in, tokens_out)
-        with self.lock:
+
+        def fits() -> bool:
             tokens = self.tokens + tokens_in + tokens_out
-            if s.max_tokens is not None and tokens > s.max_tokens:
-                raise BudgetSpent(f"{self.tokens} tokens of generate.teacher.max_tokens")
-            if s.max_usd is not None and self.usd + usd > s.max_usd:
-                raise BudgetSpent(f"${self.usd:.4f} of generate.teacher.max_usd")
-            self.tokens, self.usd = tokens, self.usd + usd
+            return (s.max_tokens is None or tokens <= s.max_tokens) and (
+                s.max_usd is None or self.usd + usd <= s.max_usd
+            )
+
+        with self.lock:
+            self.lock.wait_for(lambda: fits() or not self.pending)
+            if not fits():
+                raise BudgetSpent(f"{self.tokens} tokens, ${self.usd:.4f}")
+            self.pending += 1
+            self.tokens, self.usd = self.tokens + tokens_in + tokens_out, self.usd + usd
 
     def settle(self, reserved: tuple[int, int], spent: tuple[int, int]) -> None:
         """Replace what was set aside by what was spent; (0, 0) where no answer came."""
         with self.lock:
+            self.pending -= 1
+            self.lock.notify_all()
             self.tokens += sum(spent) - sum(reserved)
             self.usd += self.price(*spent) - self.price(*reserved)
             if self.ledger and any(spent):

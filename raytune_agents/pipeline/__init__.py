@@ -85,8 +85,8 @@ class Context:
     def map_shards(
         self, name: str, numbers: list[int], work: Callable[[int], dict[str, Any]], rows_each: int
     ) -> Iterable[dict[str, Any]]:
-        """Run `work(shard number)` for each number as a Ray Data stream; yields what each
-        returns."""
+        """Run `work(shard number)` for each number as a Ray Data stream; yields what each returns:
+        a dict, of which `tokens`, and `kept` of `asked` rows, are shown as they come."""
         import ray
 
         if not numbers:
@@ -100,9 +100,12 @@ class Context:
             compute=ray.data.TaskPoolStrategy(size=2),
         )
         with self.display.step(name, len(numbers) * rows_each) as bar:
-            for item in done.iter_rows():
-                bar.update(rows_each, item["out"].get("tokens", 0))
-                yield item["out"]
+            asked = kept = 0
+            for out in (item["out"] for item in done.iter_rows()):
+                asked, kept = asked + out.get("asked", 0), kept + out.get("kept", 0)
+                note = f"{kept / asked:.0%} accepted" if asked else None
+                bar.update(rows_each, out.get("tokens", 0), note=note)
+                yield out
 
 
 StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]

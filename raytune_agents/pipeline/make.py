@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_agents import engine, negatives, teacher
 from raytune_agents.config import Config, ConfigError, NegativesSection
+from raytune_agents.dedup.space import stratified
 from raytune_agents.generate import checks, draw, stream
 from raytune_agents.records import Trajectory, from_row, to_table
 from raytune_agents.runs import Counts, Shards, Step, read_rows, write_rows
@@ -151,7 +152,8 @@ def make_shards(
             note = {b"summary": json.dumps(summary).encode()} | (table.schema.metadata or {})
             Shards(folder).commit(number, table.replace_schema_metadata(note))
         return {"tokens": shard.tokens, "outage": shard.outage, "summary": summary,
-                "shard": number, "refused": shard.refused}  # fmt: skip
+                "shard": number, "refused": shard.refused, "kept": len(shard.rows),
+                "asked": len(items[number])}  # fmt: skip
 
     lost = {}
     for done in context.map_shards(name, list(items), one, size):
@@ -185,12 +187,14 @@ def edit_rows(
     good: list[Trajectory], mined: Counter, section: NegativesSection, seed: int
 ) -> tuple[list[Trajectory], Counter]:
     """Verified negatives of good training rows, faults drawn after the mined distribution, at most
-    one of a fault a row. Returns the rows and, by reason, the attempts that gave none."""
+    one of a fault a row, the tools of a fault in turn. Returns the rows and, by reason, the
+    attempts that gave none."""
     rng = random.Random(f"{seed}/edited")
     queues = {}
-    for fault in section.faults or negatives.FAULTS:
+    for number, fault in enumerate(section.faults or negatives.FAULTS):
         fitting = [row for row in good if negatives.suits(row, fault)]
-        rng.shuffle(fitting)
+        tools = [row.calls[0].name if row.calls else row.source for row in fitting]
+        fitting = [fitting[i] for i in stratified(tools, len(tools), seed + number)]
         if any(negatives.edit(r, fault, 0)[1] != "not_applicable" for r in fitting[:PROBE]):
             queues[fault] = fitting
     if not queues:
@@ -201,7 +205,7 @@ def edit_rows(
     for k, fault in enumerate(wanted):
         bad, reason = None, "no_row_left"
         for _ in range(min(TRIES, len(queues[fault]))):
-            bad, reason = negatives.edit(queues[fault].pop(), fault, seed + k)
+            bad, reason = negatives.edit(queues[fault].pop(0), fault, seed + k)
             if bad is not None or reason != "not_applicable":
                 break
         if bad is None:

@@ -151,5 +151,7 @@ def test_every_fault_is_put_into_good_rows_at_most_once_each() -> None:
     by_id = {r.id: r for r in good}
     assert all(negatives.verified(by_id[r.parents[0]], r, r.fault) == "" for r in bad)
     assert len(bad) + refused.total() == 600
+    tools = Counter(r.calls[0].name for r in bad if r.fault == "wrong_value")
+    assert max(tools.values()) <= 2
     with pytest.raises(ConfigError, match="did you mean wrong_value"):
         negatives.check_names(["wrong_valu"])

@@ -159,6 +159,13 @@ def test_a_money_budget_counts_both_prices(endpoint) -> None:
     assert made.stats()["usd"] == pytest.approx(0.0006)
 
 
+def test_what_others_set_aside_and_do_not_use_can_be_used(endpoint) -> None:
+    # each sets 19 + 8 tokens aside and uses 15: 8 fit into 130, at most 4 at a time
+    made, replies = ask(endpoint, 8, max_tokens=132, concurrency=8)
+    assert [r is not None for r in replies] == [True] * 8
+    assert made.stats()["tokens"] == 120
+
+
 def test_the_rate_limit_spaces_requests(endpoint) -> None:
     ask(endpoint, 4, requests_per_minute=600, concurrency=4)
     times = sorted(endpoint.times)

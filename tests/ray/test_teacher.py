@@ -1,0 +1,76 @@
+"""Generation with a teacher: no engine is started, wordings come from the endpoint, a wrong key
+stops the run with a message."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from conftest import TINY, cli
+
+from raytune_agents.models import embedded
+from raytune_agents.runs import read_json, read_rows
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = body["messages"][-1]["content"]
+        judged = "response_format" in body
+        text = '{"correct": true}' if judged else "Kindly note: " + asked.rpartition("\n\n")[2]
+        good = self.headers["Authorization"] == "Bearer right"
+        answer = {"choices": [{"message": {"content": text}}],
+                  "usage": {"prompt_tokens": 50, "completion_tokens": 10}}  # fmt: skip
+        raw = json.dumps(answer if good else {"error": "bad key"}).encode()
+        self.server.asked += 1
+        self.send_response(200 if good else 401)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint(tmp_path, monkeypatch):
+    own = tmp_path / "cache" / "raytune-agents"  # answers of its own beside the user's model
+    own.mkdir(parents=True)
+    (own / embedded().name).symlink_to(embedded())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own.parent))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads, server.asked = True, 0
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def test_a_teacher_words_and_judges_within_its_budget(endpoint, tmp_path, monkeypatch) -> None:
+    url = f"http://127.0.0.1:{endpoint.server_port}/v1"
+    words = (str(TINY), f"runs_dir={tmp_path}")
+    more = (*words, "negatives.mined_tasks=0", "generate.judge.samples=1",
+            f"generate.teacher={{base_url: {url}, model: big, key_env: MY_KEY, max_tokens: 4000}}",
+            "generate.pools={tflan: 1, react: 1, gradual: 1}", "generate.rows=9")  # fmt: skip
+    assert cli("read", *words).returncode == 0
+    stopped = cli("generate", *more)
+    assert (stopped.returncode, "MY_KEY' is not set" in stopped.stderr) == (2, True)
+    monkeypatch.setenv("MY_KEY", "wrong")
+    stopped = cli("generate", *more)
+    assert stopped.returncode == 2, stopped.stdout + stopped.stderr
+    assert "status 401: check the key in $MY_KEY" in stopped.stderr
+    monkeypatch.setenv("MY_KEY", "right")
+    done = cli("generate", *more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "tiny"
+    assert not (folder / "engine_starts.log").exists()
+    manifest = read_json(folder / "generate" / "manifest.json")
+    assert "right" not in json.dumps(manifest).split("\"")
+    spent = manifest["teacher"]
+    assert spent["tokens"] == 60 * spent["answered"] <= 4000
+    rows = read_rows(folder / "generate" / "synthetic")
+    assert any("Kindly note:" in r.messages[0].content for r in rows)
+    before = endpoint.asked
+    assert cli("generate", *more, "generate.shard_rows=5").returncode == 0
+    assert endpoint.asked == before, "what was kept is not asked again"
