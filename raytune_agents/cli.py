@@ -236,6 +236,15 @@ def model(config: CONFIG = None, overrides: OVERRIDES = None) -> None:
         console.print(f"model: {models.resolve(tree.model)}", highlight=False, soft_wrap=True)
 
 
+@app.command()
+def merge(run: str, arm: str, out: str) -> None:
+    """RUN ARM OUT: the arm's adapter merged into its base, as safetensors for any engine."""
+    with said_errors():
+        from raytune_agents.commands import merge as command
+
+        console.print(f"merged: {command.merge(run, arm, out)}", highlight=False, soft_wrap=True)
+
+
 def main() -> None:
     """Entry point. Ctrl-C exits with 130."""
     try:

@@ -150,19 +150,20 @@ class Engine:
 
     def use(self, adapter: str) -> Any:
         """Make `adapter` ("" = base) the one that answers; a LoRARequest on GPU, merged weights on
-        CPU."""
-        if self.gpu:
-            from vllm.lora.request import LoRARequest
+        CPU and for what vLLM cannot put on top (full weights, DoRA)."""
+        from raytune_agents.models import merged_weights, must_merge
 
-            number = zlib.crc32(adapter.encode()) % (2**31 - 1) + 1
-            return LoRARequest(adapter, number, adapter) if adapter else None
-        if adapter != self.adapter:
-            from raytune_agents.models import merged_weights
-
-            weights = merged_weights(self.path, adapter, self.dtype)
+        on_top = self.gpu and bool(adapter) and not must_merge(adapter)
+        inside = "" if on_top else adapter
+        if inside != self.adapter:
+            weights = merged_weights(self.path, inside, self.dtype)
             self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
             self.llm.reset_prefix_cache()
-            self.adapter = adapter
+            self.adapter = inside
+        if on_top:
+            from vllm.lora.request import LoRARequest
+
+            return LoRARequest(adapter, zlib.crc32(adapter.encode()) % (2**31 - 1) + 1, adapter)
         return None
 
     @staticmethod

@@ -7,10 +7,12 @@ safetensors folder under the user's cache. Only safetensors are accepted; remote
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from raytune_agents.config import ConfigError, ModelSection
 
@@ -124,17 +126,50 @@ def convert_gguf(folder: Path, gguf_file: str, out: Path) -> None:
     AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file).save_pretrained(out)
 
 
-def merged_weights(path: str, adapter: str, dtype: str) -> list[tuple[str, object]]:
-    """Named weights of the base with the adapter ("" = none) merged in, ready for a reload in
-    place."""
+def must_merge(adapter: str | Path) -> bool:
+    """Whether vLLM cannot put it on top of the base: full weights, or a DoRA adapter."""
+    config = Path(adapter) / "adapter_config.json"
+    return not config.is_file() or bool(json.loads(config.read_text()).get("use_dora"))
+
+
+def merged(path: str | Path, adapter: str | Path, dtype: str) -> Any:
+    """The base with the adapter ("" = none) merged in; a folder of full weights instead of an
+    adapter is loaded as it is."""
     import torch
     from transformers import AutoModelForCausalLM
 
+    full = bool(adapter) and not (Path(adapter) / "adapter_config.json").is_file()
     model = AutoModelForCausalLM.from_pretrained(
-        path, dtype=getattr(torch, dtype), use_safetensors=True
+        adapter if full else path,
+        dtype=torch.float32 if dtype == "float32" else torch.bfloat16,
+        use_safetensors=True,
+        trust_remote_code=False,
     )
-    if adapter:
+    if adapter and not full:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    return list(model.state_dict().items())
+    return model
+
+
+def merged_weights(path: str, adapter: str, dtype: str) -> list[tuple[str, object]]:
+    """Named weights of `merged`, ready for a reload in place."""
+    return list(merged(path, adapter, dtype).state_dict().items())
+
+
+def save_merged(path: Path, adapter: Path, dtype: str, out: Path) -> None:
+    """`merged` as safetensors, with the adapter's tokenizer, template and card, atomically."""
+    from transformers import AutoTokenizer
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".tmp", dir=out.parent))
+    try:
+        merged(path, adapter, dtype).save_pretrained(work, safe_serialization=True)
+        AutoTokenizer.from_pretrained(adapter).save_pretrained(work)
+        if (adapter / "README.md").is_file():
+            shutil.copy(adapter / "README.md", work)
+        if out.is_dir():
+            out.rmdir()  # empty: the caller has looked
+        os.rename(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

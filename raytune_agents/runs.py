@@ -46,6 +46,10 @@ class RowsLost(RuntimeError):
     """A step whose rows do not add up: in is not out + rejected + failed."""
 
 
+class BadLoss(RuntimeError):
+    """Training whose loss is not a number or explodes; the message names step and rows."""
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON whole or not at all: temporary file, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)

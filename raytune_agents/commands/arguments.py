@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from raytune_agents.config import ConfigError
+from raytune_agents.runs import BadLoss
 
 console = Console(width=None if sys.stdout.isatty() else 150)
 errors = Console(stderr=True, soft_wrap=True)
@@ -34,9 +35,9 @@ def split_arguments(
 
 @contextmanager
 def said_errors() -> Iterator[None]:
-    """A ConfigError, or a file that is not there, prints as it is and exits with 2."""
+    """A ConfigError, a file that is not there or a bad loss prints as it is and exits with 2."""
     try:
         yield
-    except (ConfigError, FileNotFoundError) as error:
+    except (ConfigError, FileNotFoundError, BadLoss) as error:
         errors.print(str(error), style="red", highlight=False, markup=False)
         raise typer.Exit(2) from None

@@ -128,6 +128,7 @@ class LoraSection(Section):
     alpha: Positive = Field(32, description="scale = alpha / r")
     dropout: Share = Field(0.0)
     targets: list[str] | Literal["all-linear"] = Field("all-linear", description="module names")
+    start: str | None = Field(None, description="folder of an adapter of this base to go on from")
     rslora: bool = Field(False, description="scale by alpha / sqrt(r) (arXiv 2312.03732)")
     dora: bool = Field(False, description="weight-decomposed LoRA (arXiv 2402.09353)")
 
@@ -142,7 +143,7 @@ class TrainSection(Section):
         description="name -> arm; all are trained and compared with the base",
     )
     learning_rate: float = Field(1e-3, gt=0)
-    batch_tokens: Positive = Field(2048, description="padded tokens in one forward pass")
+    batch_tokens: Positive = Field(1024, description="padded tokens in one forward pass")
     batch_rows: Positive = Field(8, description="rows in one optimiser step")
     epochs: float = Field(1.0, gt=0, description="passes over the mixed rows")
     max_steps: int = Field(-1, description="stop after this many optimiser steps; -1 = by epochs")
@@ -153,6 +154,25 @@ class TrainSection(Section):
     max_failures: int = Field(2, ge=0, description="restarts of a killed worker")
     workers: Positive = Field(1, description="Ray Train workers")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
+    max_loss: float = Field(
+        30.0, gt=0, description="a step's loss (nats) above it stops the run: it has exploded"
+    )
+    parameters: Literal["lora", "full"] = Field("lora", description="what is trained")
+    quantize: Literal["none", "int8", "nf4"] = Field(
+        "none", description="base weights under the adapter (QLoRA, arXiv 2305.14314)"
+    )
+    sharding: Literal["none", "ddp", "fsdp", "zero1", "zero2", "zero3"] = Field(
+        "none", description="how workers share the model: copies, FSDP2, DeepSpeed ZeRO"
+    )
+    offload: bool = Field(False, description="fsdp, zero: optimiser (and weights) in CPU memory")
+    score_steps: int = Field(
+        0, ge=0, description="score val rows every so many steps and keep the best; 0 = never"
+    )
+    score_rows: Positive = Field(48, description="val rows scored")
+    patience: int = Field(0, ge=0, description="stop after so many scores without a better one")
+    track: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
+        ["tensorboard"], description="where curves go besides metrics.jsonl"
+    )
     lora: LoraSection = LoraSection()
     sft: SftSection = SftSection()
     nat: NatSection = NatSection()
@@ -187,6 +207,42 @@ class TrainSection(Section):
         tree["arms"] = {"this": arm.model_copy(update={"options": {}}).model_dump()}
         tree["learning_rate"] = arm.learning_rate or tree["learning_rate"]
         return TrainSection(**tree)
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainSection:
+        whole = self.sharding in ("fsdp", "zero3")
+        wrong = [
+            (
+                self.workers > 1 and self.sharding == "none",
+                f"workers={self.workers} with sharding=none; write sharding: ddp (or fsdp, zero2)",
+            ),
+            (
+                self.offload and self.sharding in ("none", "ddp"),
+                f"offload with sharding={self.sharding}; write sharding: fsdp or zero2",
+            ),
+            (
+                self.quantize != "none" and self.parameters == "full",
+                f"quantize={self.quantize} cannot be trained in full; write parameters: lora",
+            ),
+            (
+                self.quantize != "none" and whole,
+                f"quantize={self.quantize} with sharding={self.sharding}, which splits weights "
+                "that bitsandbytes packs; write sharding: ddp or zero2",
+            ),
+            (
+                self.lora.start is not None and self.parameters == "full",
+                "lora.start with parameters=full; write parameters: lora, or merge the adapter "
+                "and name the merged folder as model.name",
+            ),
+            (
+                self.patience > 0 and not self.score_steps,
+                f"patience={self.patience} without scores; write score_steps: 20",
+            ),
+        ]
+        for found, said in wrong:
+            if found:
+                raise ValueError(said)
+        return self
 
 
 class TrajectoriesSection(Section):

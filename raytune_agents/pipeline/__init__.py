@@ -159,6 +159,7 @@ def preflight(config: Config) -> None:
     Raises ConfigError (or SourceError) naming key, value and what to write."""
     from raytune_agents.evaluate import suites
     from raytune_agents.pipeline import eto, make, read, search
+    from raytune_agents.train import ready
 
     read.units(config.read.sources)
     make.check(config)
@@ -166,7 +167,9 @@ def preflight(config: Config) -> None:
     suites.check(config)
     if config.tune.trials:
         search.check(config)
-    models.resolve(config.model)
+    model = models.resolve(config.model)
+    for arm in config.train.arms.values():
+        ready.check(model, config.model.name, config.train.of(arm))
 
 
 def run_steps(config: Config, names: Iterable[str], display: Display) -> Context:

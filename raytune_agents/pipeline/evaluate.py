@@ -37,6 +37,7 @@ from raytune_agents.runs import (
     write_rows,
     write_table,
 )
+from raytune_agents.train import card
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline import Context
@@ -64,6 +65,8 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     counts.rows_in += suite.rejected.total()
     counts.rejected = suite.rejected
     write_scores(step.folder, answers, plays, config)
+    for name in config.train.arms:
+        card.write(context.run.folder, name)
     shutil.rmtree(step.folder / "shards", ignore_errors=True)
     return counts, {"arms": list(costs)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ import pyarrow.parquet as pq
 
 from raytune_agents.config import ConfigError, TrainSection
 from raytune_agents.pipeline.data import training_rows
-from raytune_agents.records import Trajectory, content_hash
-from raytune_agents.runs import Counts, Step, read_json, write_table
+from raytune_agents.records import RecordError, Trajectory, content_hash
+from raytune_agents.runs import Counts, Step, read_json, read_rows, write_table
+from raytune_agents.train import card
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline import Context
@@ -76,6 +78,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             else:
                 arm_counts = train_arm(context, own, name, arm.method, section, chosen_rows, rows)
             own.finish(arm_counts)
+            card.write(context.run.folder, name)
         manifest = own.manifest
         counts.rows_in += manifest["rows"]["in"]
         counts.rows_out += manifest["rows"]["out"]
@@ -111,9 +114,18 @@ def train_arm(
     path = step.folder / "columns.parquet"
     write_table(path, pa.Table.from_pylist(columns))
     job = job_of(context, section, method, path, step.folder)
-    workers = context.resources.train_workers(section.workers)
+    if section.score_steps:
+        val = val_columns(context, section, method, section.score_rows)
+        if not val:
+            raise ConfigError(
+                f"train.score_steps={section.score_steps} without val rows; write "
+                "read.split.val above 0, or score_steps: 0"
+            )
+        job = replace(job, val=str(step.folder / "val.parquet"))
+        write_table(Path(job.val), pa.Table.from_pylist(val))
+    context.resources.train_workers(section.workers)
     with follow(context, step.folder / "metrics.jsonl", f"train {name}"):
-        worker.run(job, step.key, step.folder / "ray", workers, context.resources.gpus > 0)
+        worker.run(job, step.key, step.folder / "ray", context.resources.gpus > 0)
     shutil.rmtree(step.folder / "ray", ignore_errors=True)
     counts = Counts(rows_in=len(rows), rows_out=len(rows) - len(refused))
     counts.rejected.update(refused)
@@ -154,6 +166,27 @@ class follow:
                             note=f"loss {entry['loss']:.3f}",
                         )
                 seen = len(lines)
+
+
+def val_columns(
+    context: Context, section: TrainSection, method: str, count: int
+) -> list[dict[str, Any]]:
+    """Token columns of at most `count` val rows, by id, as the method is asked at inference."""
+    from raytune_agents.train import sft
+    from raytune_agents.train.methods import METHODS
+
+    rows = [
+        r
+        for r in read_rows(context.run.folder / "read")
+        if r.split == "val" and not r.reject_reason and r.calls
+    ]
+    marker, made = METHODS[method].asked(section), []
+    for row in sorted(rows, key=lambda r: r.id):
+        try:
+            made += sft.columns(row, context.chat, section, None, marker)
+        except RecordError:
+            continue  # longer than the model reads: it cannot be scored
+    return [r for r in made if len(r["input_ids"]) <= 512][:count]
 
 
 # --- report ---

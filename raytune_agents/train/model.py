@@ -1,5 +1,5 @@
-"""The model that is trained: base in bf16 or fp32, LoRA on top; saving an adapter that loads
-anywhere."""
+"""The model that is trained: the base in bf16, fp32 or quantised, LoRA on top or all of it; saving
+it so that it loads anywhere. Only safetensors are read and written."""
 
 from __future__ import annotations
 
@@ -9,25 +9,55 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from raytune_agents.chat import Chat
-from raytune_agents.config import ConfigError, LoraSection
+from raytune_agents.config import ConfigError, LoraSection, TrainSection
+from raytune_agents.train import sharding
+
+FULL = "model.safetensors"
 
 
-def load(path: str, dtype: str, lora: LoraSection, seed: int) -> Any:
-    """Base model with a fresh LoRA adapter (fp32 weights). Raises ConfigError where no module
-    matches."""
+def load(path: str, dtype: str, section: TrainSection, seed: int) -> Any:
+    """The model to train: base with a fresh adapter (fp32 weights), with the adapter of
+    train.lora.start, or the base itself. Raises ConfigError where a LoRA target matches nothing."""
     torch.manual_seed(seed)
+    compute = torch.float32 if dtype == "float32" else torch.bfloat16
+    quantised = quantisation(section.quantize, compute)
     base = AutoModelForCausalLM.from_pretrained(
         path,
-        dtype=torch.float32 if dtype == "float32" else torch.bfloat16,
+        dtype=compute,
         use_safetensors=True,
         trust_remote_code=False,
+        **({"quantization_config": quantised} if quantised else {}),
     )
     base.config.use_cache = False
-    config = LoraConfig(
+    if section.parameters == "full":
+        return base
+    fp32_adapter = not sharding.uniform(section)
+    if section.lora.start:
+        return PeftModel.from_pretrained(
+            base, section.lora.start, is_trainable=True, autocast_adapter_dtype=fp32_adapter
+        )
+    check_targets(base, section.lora)
+    return get_peft_model(base, lora_config(section.lora), autocast_adapter_dtype=fp32_adapter)
+
+
+def quantisation(kind: str, compute: torch.dtype) -> BitsAndBytesConfig | None:
+    """bitsandbytes' options: nf4 with double quantisation (QLoRA, section 3), or int8 rows."""
+    if kind == "nf4":
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute,
+        )
+    return BitsAndBytesConfig(load_in_8bit=True) if kind == "int8" else None
+
+
+def lora_config(lora: LoraSection) -> LoraConfig:
+    return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
@@ -36,30 +66,52 @@ def load(path: str, dtype: str, lora: LoraSection, seed: int) -> Any:
         use_dora=lora.dora,
         task_type="CAUSAL_LM",
     )
-    try:
-        return get_peft_model(base, config)
-    except ValueError as error:
-        names = sorted(
-            {
-                n.rsplit(".", 1)[-1]
-                for n, m in base.named_modules()
-                if isinstance(m, torch.nn.Linear)
-            }
-        )
+
+
+def check_targets(model: Any, lora: LoraSection) -> None:
+    """Every named target must be a module of the model; PEFT is silent where only some are.
+    Raises ConfigError."""
+    if lora.targets == "all-linear":
+        return
+    names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
+    lost = [t for t in lora.targets if not any(n == t or n.endswith(f".{t}") for n in names)]
+    if lost or not lora.targets:
+        known = sorted({n.rsplit(".", 1)[-1] for n in names} - {"lm_head"})
         raise ConfigError(
-            f"train.lora.targets={lora.targets!r}: {str(error).splitlines()[0]}; "
-            f"write some of {names} or all-linear"
-        ) from None
+            f"train.lora.targets={lora.targets}: {lost or 'nothing'} matches no module of this "
+            f"model; write some of {known} or all-linear"
+        )
 
 
-def save_adapter(model: Any, chat: Chat, out: Path) -> None:
-    """Adapter (safetensors), tokenizer and chat template into `out`, atomically."""
-    work = out.with_name(out.name + ".tmp")
-    shutil.rmtree(work, ignore_errors=True)
-    model.save_pretrained(work, safe_serialization=True)
-    chat.save(work)
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(work, out)
+def skeleton(path: str | Path) -> Any:
+    """The model's modules without weights (meta device)."""
+    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+def cast_less(model: Any, autocast: bool) -> None:
+    """Under bf16 autocast the adapter multiplies bf16 activations by its fp32 weights cast to bf16;
+    PEFT would copy every activation to fp32 first and keep the copy for the backward pass."""
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = not autocast
+
+
+def save(trainer: Any, chat: Chat, out: Path) -> None:
+    """Adapter (or full weights) as safetensors, tokenizer and chat template into `out`, atomically.
+    To be called on every rank: the parts of a sharded model are gathered; rank 0 writes."""
+    accelerator = trainer.accelerator
+    state = accelerator.get_state_dict(trainer.model_wrapped)
+    if trainer.is_world_process_zero():
+        work = out.with_name(out.name + ".tmp")
+        shutil.rmtree(work, ignore_errors=True)
+        model = accelerator.unwrap_model(trainer.model)
+        model.save_pretrained(work, state_dict=state, safe_serialization=True)
+        chat.save(work)
+        shutil.rmtree(out, ignore_errors=True)
+        os.replace(work, out)
+    accelerator.wait_for_everyone()
 
 
 def peak_memory_mib() -> float:

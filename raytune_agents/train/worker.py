@@ -5,17 +5,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
 import os
+import shutil
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import TrainSection
+from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.records import content_hash
+from raytune_agents.runs import BadLoss, read_json, write_json
+from raytune_agents.train import sharding
+from raytune_agents.train.batches import micro_batch, order, warmup_steps
+
+METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
+BEST = "best"  # the adapter with the best val score so far, until it is the adapter
 
 
 @dataclass(frozen=True)
@@ -31,51 +39,34 @@ class Job:
     out: str  # folder of adapter/ and metrics.jsonl
     seed: int
     threads: int
+    val: str = ""  # Parquet of input_ids and labels of the rows that are scored, "" = none
 
 
-class BadLoss(RuntimeError):
-    """The loss is not a number; the message says at which step."""
+def arguments(job: Job, section: TrainSection, count: int, longest: int) -> dict[str, Any]:
+    """The arguments that all TRL trainers share, for `count` rows (those of all epochs, in order)
+    of at most `longest` tokens."""
+    import torch
 
-
-def micro_batch(longest: int, section: TrainSection) -> int:
-    """Rows in one forward pass: the largest divisor of batch_rows that keeps rows * longest within
-    batch_tokens, at least 1. Equal steps and equal loss for every choice."""
-    fits = [
-        d
-        for d in range(1, section.batch_rows + 1)
-        if section.batch_rows % d == 0 and d * longest <= section.batch_tokens
-    ]
-    return max(fits, default=1)
-
-
-def warmup_steps(count: int, section: TrainSection) -> int:
-    """Whole steps of warm-up for `count` rows; the first has learning rate 0, so a share of less
-    than one step is none."""
-    steps = math.ceil(math.ceil(count / section.batch_rows) * section.epochs)
-    return int(section.warmup_share * (section.max_steps if section.max_steps > 0 else steps))
-
-
-def arguments(
-    job: Job, section: TrainSection, count: int, longest: int, workers: int = 1
-) -> dict[str, Any]:
-    """The arguments that all TRL trainers share, for `count` rows of at most `longest` tokens."""
-    micro = micro_batch(longest, section)
-    return {
+    micro, bf16 = micro_batch(longest, section), job.dtype != "float32"
+    return sharding.arguments(section, micro, bf16) | {
         "output_dir": str(Path(tempfile.gettempdir()) / "raytune-agents" / str(os.getpid())),
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": max(1, section.batch_rows // micro // workers),
+        "gradient_accumulation_steps": section.batch_rows // micro // section.workers,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.scheduler,
         "warmup_steps": warmup_steps(count, section),
         "weight_decay": section.weight_decay,
-        "num_train_epochs": section.epochs,
+        "num_train_epochs": 1,
         "max_steps": section.max_steps,
         "seed": job.seed,
         "data_seed": job.seed,
-        "bf16": False,
+        "bf16": bf16,
         "fp16": False,
+        "use_cpu": not torch.cuda.is_available(),
         "logging_steps": 1,
-        "report_to": [],
+        "logging_nan_inf_filter": False,
+        "report_to": section.track,
+        "run_name": Path(job.out).name,
         "save_strategy": "steps",
         "save_steps": section.save_steps,
         "save_total_limit": 1,
@@ -84,7 +75,7 @@ def arguments(
         "remove_unused_columns": True,
         "dataloader_pin_memory": False,
         "optim": "adamw_torch_fused",
-        "max_grad_norm": 1.0,
+        "max_grad_norm": sharding.CLIP,
     }
 
 
@@ -99,8 +90,8 @@ def row_length(row: dict[str, Any]) -> int:
     return 2 * (len(row["prompt_ids"]) + max(len(row[k]) for k in sides if k in row))
 
 
-def build(job: Job, rows: list[dict[str, Any]] | None = None, workers: int = 1) -> Any:
-    """Model, data (`rows`, else the Parquet of the job) and the method's trainer.
+def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
+    """Model, data (`rows`, else the Parquet of the job) in training order and the method's trainer.
     Raises ValueError where there is nothing to train on."""
     import pyarrow.parquet as pq
     import torch
@@ -109,6 +100,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None, workers: int = 1) 
 
     from raytune_agents.chat import Chat
     from raytune_agents.train import model as models
+    from raytune_agents.train import watch
     from raytune_agents.train.methods import METHODS
 
     torch.set_num_threads(job.threads)
@@ -118,111 +110,133 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None, workers: int = 1) 
         raise ValueError(
             f"{job.columns or job.out}: no trained tokens; raise mix.tokens or check mix.weights"
         )
+    lengths = [row_length(r) for r in rows]
+    chosen = order(lengths, section.batch_rows, section.epochs, job.seed)
     spare = ("row_id", "pool", "trained_tokens", "length")
     data = Dataset.from_list([{k: v for k, v in r.items() if k not in spare} for r in rows])
-    model = models.load(job.model, job.dtype, section.lora, job.seed)
-    shared = arguments(job, section, len(rows), max(map(row_length, rows)), workers)
-    make = METHODS[job.method].trainer
-    trainer = make(model, Chat(**job.chat).tokenizer, data, shared, section)
+    data = data.select(chosen)
+    shared = arguments(job, section, len(chosen), max(lengths))
+    announced = sharding.announce(shared)
+    model = models.load(job.model, job.dtype, section, job.seed)
+    del announced
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(job.out) / "tensorboard")
+    chat = Chat(**job.chat)
+    trainer = METHODS[job.method].trainer(model, chat.tokenizer, data, shared, section)
+    trainer.args.train_sampling_strategy = "sequential"
     trainer.remove_callback(PrinterCallback)
+    models.cast_less(trainer.model, trainer.args.bf16 and section.quantize == "none")
+    Path(job.out).mkdir(parents=True, exist_ok=True)
+    ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
+    notes = trainer.notes = {}
+    tokens = [lengths[i] for i in chosen]
+    ids = [rows[i]["row_id"] for i in chosen] if ordered else []
+    path = Path(job.out) / METRICS
+    if section.score_steps and job.val:
+        val, pad_id = pq.read_table(job.val).to_pylist(), trainer.processing_class.pad_token_id
+        keep = partial(models.save, trainer, chat, Path(job.out) / BEST)
+        trainer.add_callback(watch.Validation(val, pad_id, path, section, notes, keep))
+    trainer.add_callback(watch.Metrics(path, tokens, ids, section, notes))
     return trainer
 
 
-def metrics_callback(path: Path) -> Any:
-    """A TRL callback that appends one line a logging step to metrics.jsonl and stops on a bad
-    loss."""
-    from transformers import TrainerCallback
+def fingerprint(job: Job) -> dict[str, Any]:
+    """What a checkpoint must share with the run that goes on from it."""
+    free = {"arms", "save_steps", "max_failures"}
+    section = {k: v for k, v in job.section.items() if k not in free}
+    data = Path(job.columns).read_bytes() if job.columns else b""
+    return {
+        "method": job.method,
+        "model": job.model,
+        "dtype": job.dtype,
+        "seed": job.seed,
+        "columns": content_hash([hashlib.sha256(data).hexdigest()]),
+        **section,
+    }
 
-    from raytune_agents.train.model import peak_memory_mib
 
-    class Metrics(TrainerCallback):
-        started = time.monotonic()
-        seen = 0.0
-
-        def on_log(self, args, state, control, logs=None, **kwargs):
-            if not state.is_world_process_zero or "loss" not in (logs or {}):
-                return
-            loss = float(logs["loss"])
-            now = time.monotonic()
-            tokens = float(logs.get("num_tokens", 0.0))
-            line = {
-                "step": state.global_step,
-                "of": state.max_steps,
-                "loss": loss,
-                "tokens_per_s": round((tokens - self.seen) / max(now - self.started, 1e-9), 1),
-                "peak_memory_mib": round(peak_memory_mib(), 1),
-                "time": round(time.time(), 3),
-            }
-            line |= {
-                k: float(v)
-                for k, v in logs.items()
-                if k != "loss" and isinstance(v, int | float | str)
-            }
-            Metrics.started, Metrics.seen = now, tokens
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-            if not math.isfinite(loss):
-                raise BadLoss(
-                    f"loss {loss} at step {state.global_step}; lower train.learning_rate "
-                    f"(now {args.learning_rate})"
-                )
-
-    return Metrics()
+def check_checkpoint(folder: Path, job: Job) -> dict[str, Any]:
+    """The trainer state of a checkpoint. Raises ConfigError where it is of another config."""
+    saved = read_json(folder / JOB) if (folder / JOB).is_file() else {}
+    own = json.loads(json.dumps(fingerprint(job)))
+    other = sorted(k for k in own if saved and saved.get(k) != own[k])
+    if other:
+        raise ConfigError(
+            f"checkpoint {folder} is of another config: "
+            + ", ".join(f"{k}={saved.get(k)!r} there, {own[k]!r} here" for k in other)
+            + "; write its values, or another name to start anew"
+        )
+    return read_json(folder / "trainer_state.json")
 
 
 def fit(
     job: Job,
     callbacks: Sequence[Any] = (),
     resume: str | None = None,
-    workers: int = 1,
     rows: list[dict[str, Any]] | None = None,
 ) -> Any:
     """Train to the end (or on from checkpoint folder `resume`) and return the trainer.
 
-    A checkpoint of a finished run is returned as it is: not one step more.
-    """
-    trainer = build(job, rows, workers)
-    Path(job.out).mkdir(parents=True, exist_ok=True)
-    for callback in (metrics_callback(Path(job.out) / "metrics.jsonl"), *callbacks):
+    A checkpoint of a finished run is returned as it is: not one step more. Raises BadLoss,
+    ConfigError (a checkpoint of another config)."""
+    from raytune_agents.train.watch import keep_until
+
+    state = check_checkpoint(Path(resume), job) if resume else {"global_step": 0, "max_steps": 1}
+    trainer = build(job, rows)
+    for callback in callbacks:
         trainer.add_callback(callback)
-    if resume:
-        state = json.loads((Path(resume) / "trainer_state.json").read_text())
-        if state["global_step"] >= state["max_steps"]:
-            trainer._load_from_checkpoint(resume)
-            return trainer
+    if trainer.is_world_process_zero():
+        keep_until(Path(job.out) / METRICS, state["global_step"])
+    if state["global_step"] >= state["max_steps"]:
+        trainer._load_from_checkpoint(resume)
+        return trainer
     trainer.train(resume_from_checkpoint=resume)
     return trainer
 
 
 def worker(config: dict[str, Any]) -> None:
-    """Ray Train's loop: resume from the last reported checkpoint, train, save the adapter on rank
-    0."""
+    """Ray Train's loop: resume from the last reported checkpoint, train, save the
+    adapter. A bad loss is written down and not tried again."""
     import ray.train
-    from ray.train.huggingface.transformers import RayTrainReportCallback
 
-    from raytune_agents.chat import Chat
-    from raytune_agents.train.model import save_adapter
+    from raytune_agents.train.watch import Checkpoints
 
     job = Job(**config)
+    bad = Path(job.out) / BAD
+    if bad.is_file():
+        return
     context = ray.train.get_context()
+    callbacks = [Checkpoints(fingerprint(job))]
     checkpoint = ray.train.get_checkpoint()
-    if checkpoint:
-        with checkpoint.as_directory() as folder:
-            resume = os.path.join(folder, RayTrainReportCallback.CHECKPOINT_NAME)
-            trainer = fit(job, [RayTrainReportCallback()], resume, context.get_world_size())
-    else:
-        trainer = fit(job, [RayTrainReportCallback()], None, context.get_world_size())
-    if context.get_world_rank() == 0:
-        save_adapter(
-            trainer.accelerator.unwrap_model(trainer.model),
-            Chat(**job.chat),
-            Path(job.out) / "adapter",
-        )
+    try:
+        if checkpoint:
+            with checkpoint.as_directory() as folder:
+                trainer = fit(job, callbacks, os.path.join(folder, CHECKPOINT))
+        else:
+            trainer = fit(job, callbacks)
+    except BadLoss as error:
+        write_json(bad, {"message": str(error)})
+        if context.get_world_size() > 1:
+            raise  # the others wait for this one: only the controller can end them
+        return
+    finish(trainer, job, context.get_world_rank() == 0)
 
 
-def run(job: Job, name: str, storage: Path, workers: int, use_gpu: bool) -> None:
+def finish(trainer: Any, job: Job, first: bool) -> None:
+    """The adapter: the one with the best val score where val rows were scored, else the last."""
+    from raytune_agents.chat import Chat
+    from raytune_agents.train.model import save
+
+    best, out = Path(job.out) / BEST, Path(job.out) / "adapter"
+    if not job.val:
+        save(trainer, Chat(**job.chat), out)
+    elif first and best.is_dir():  # else it was moved before a kill
+        shutil.rmtree(out, ignore_errors=True)
+        os.replace(best, out)
+
+
+def run(job: Job, name: str, storage: Path, use_gpu: bool) -> None:
     """One Ray Train run. The same name and storage resume a killed run from its last checkpoint.
-    Raises ray.train.TrainingFailedError after max_failures restarts."""
+    Raises ray.train.TrainingFailedError after max_failures restarts, BadLoss."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -231,7 +245,7 @@ def run(job: Job, name: str, storage: Path, workers: int, use_gpu: bool) -> None
         worker,
         train_loop_config=job.__dict__,
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=use_gpu),
+        scaling_config=ray.train.ScalingConfig(num_workers=section.workers, use_gpu=use_gpu),
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=str(storage),
@@ -240,3 +254,6 @@ def run(job: Job, name: str, storage: Path, workers: int, use_gpu: bool) -> None
         ),
     )
     trainer.fit()
+    bad = Path(job.out) / BAD
+    if bad.is_file():
+        raise BadLoss(read_json(bad)["message"])

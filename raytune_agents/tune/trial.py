@@ -28,6 +28,10 @@ from raytune_agents.tune.space import RATIO, Space, is_text
 OBJECTIVE = "objective"
 POINT = "point"  # a given sample (a repeat, a leader, a confirming run) instead of a proposal
 FORCED = ("exact_match", "val_loss")  # metrics of a teacher-forced pass
+ALONE = {  # a trial is one process and scores its own reports
+    **{"workers": 1, "sharding": "none", "offload": False},
+    **{"track": [], "score_steps": 0, "patience": 0},
+}
 Costs = Sequence[tuple[str, str, int]]
 
 
@@ -145,7 +149,7 @@ def trial(sample: dict[str, Any], *, given: Given) -> None:
     data = [row for i in chosen.ids for row in by_id[i]]
     steps = max(1, math.ceil(len(data) / what.section["batch_rows"]))
     reports = 1 if what.full else tune.rungs
-    section = what.section | {"save_steps": math.ceil(steps / reports), "max_steps": steps}
+    section = what.section | {"save_steps": math.ceil(steps / reports), "max_steps": steps} | ALONE
     out = tempfile.mkdtemp(prefix="raytune-agents-trial-")
     job = replace(
         given.job, method=what.method, section=section, columns="", out=out, seed=what.seed

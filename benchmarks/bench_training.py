@@ -1,0 +1,340 @@
+"""LoRA training speed: the same rows, steps and hyper-parameters by us, by a plain TRL script with
+its defaults, and by llamafactory.
+
+    python benchmarks/bench_training.py [--rows 80] [--llamafactory PYTHON] [--only ours,trl]
+
+Rows are BFCL calls in our chat text (prompt + answer, at most 288 tokens), 8 a step; every system
+runs alone in its own process, one run. tokens_per_s counts tokens without padding over the training
+loop (without loading). A system is equal where its mean loss over the last half of the steps and
+the loss of its saved adapter on held-out rows (scored by one scorer, fp32) are near ours; every
+system shuffles on its own, so single steps differ. Peak memory is the process's (on a GPU: ours
+only). share_of_limit = tokens_per_s * 4 * parameters / measured bf16 matrix rate: a trained token
+costs 2 FLOP a parameter forward and 2 for the gradient of activations (the base is frozen), times
+1.5 with gradient checkpointing. On a GPU the same number is printed as MFU.
+
+`--llamafactory` names the python of an environment of its own (pip install llamafactory; where
+torchaudio has no build, an empty module of that name will do: text never calls it). Without it,
+ratio_llamafactory keeps its earlier value. The last line is one JSON object, also written to
+benchmarks/results/training.json; the curves are benchmarks/results/training.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "training.json"
+FIGURE = HERE / "results" / "training.png"
+MEASURED = ("train/worker.py", "train/trainers.py", "train/model.py", "train/batches.py")
+CATEGORIES = ["simple_python", "live_simple", "multiple"]
+LONGEST, BATCH_ROWS, SEED, HELD_OUT = 288, 8, 17, 40
+COLOURS = {"ours": (31, 119, 180), "trl": (214, 39, 40), "llamafactory": (44, 160, 44)}
+
+
+def rows_of(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
+    """Training rows and held-out ones, each with token columns, prompt and answer text; the
+    model's folder."""
+    from raytune_agents import models, readers
+    from raytune_agents.chat import Chat
+    from raytune_agents.config import ModelSection, SourceSection, TrainSection
+    from raytune_agents.records import RecordError
+    from raytune_agents.train import sft
+
+    section = ModelSection(max_length=LONGEST)
+    model = models.resolve(section)
+    chat, out = Chat.of(model, section), []
+    source = SourceSection(path="bfcl", categories=CATEGORIES)
+    for raw, where in readers.list_raw(source):
+        for row in readers.read_row(raw, where, "bfcl"):
+            try:
+                column = sft.columns(row, chat, TrainSection(), None)[0]
+            except RecordError:
+                continue
+            start = next(i for i, label in enumerate(column["labels"]) if label != -100)
+            ids = column["input_ids"]
+            text = {"prompt": ids[:start], "answer": ids[start:]}
+            out.append(column | {k: chat.tokenizer.decode(v) for k, v in text.items()})
+    random.Random(SEED).shuffle(out)
+    return out[:count], out[count : count + HELD_OUT], str(model)
+
+
+def run_ours(job: dict[str, Any]) -> None:
+    """Our training in this process: default options."""
+    from raytune_agents.config import TrainSection
+    from raytune_agents.train import worker
+    from raytune_agents.train.model import save
+
+    section = TrainSection(
+        learning_rate=job["learning_rate"],
+        batch_rows=job["batch_rows"],
+        scheduler=job["scheduler"],
+        warmup_share=0.0,
+        max_steps=job["steps"],
+        save_steps=10**6,
+        lora={"r": job["r"], "alpha": job["alpha"]},
+        track=[],
+    )
+    chat = {"path": job["model"], "max_length": LONGEST}
+    made = worker.Job(
+        job["model"], "auto", "", "sft", section.model_dump(), chat, job["out"], job["seed"],
+        os.cpu_count() or 1,
+    )  # fmt: skip
+    spare = ("prompt", "answer")
+    rows = [{k: v for k, v in r.items() if k not in spare} for r in job["rows"]]
+    trainer = worker.fit(made, rows=rows)
+    save(trainer, worker_chat(chat), Path(job["out"]))
+    trainer.state.save_to_json(str(Path(job["out"]) / "trainer_state.json"))
+
+
+def worker_chat(arguments: dict[str, Any]) -> Any:
+    from raytune_agents.chat import Chat
+
+    return Chat(**arguments)
+
+
+def llamafactory_files(job: dict[str, Any], folder: Path) -> Path:
+    """Its data set, its list of data sets and its YAML."""
+    import yaml
+
+    rows = [{"instruction": r["prompt"], "input": "", "output": r["answer"]} for r in job["rows"]]
+    (folder / "rows.json").write_text(json.dumps(rows))
+    (folder / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}))
+    options = {
+        "model_name_or_path": job["model"],
+        "stage": "sft",
+        "do_train": True,
+        "finetuning_type": "lora",
+        "lora_target": "all",
+        "lora_rank": job["r"],
+        "lora_alpha": job["alpha"],
+        "dataset": "rows",
+        "dataset_dir": str(folder),
+        "template": "empty",  # the rows are rendered text
+        "cutoff_len": 512,
+        "output_dir": job["out"],
+        "overwrite_output_dir": True,
+        "per_device_train_batch_size": job["batch_rows"],
+        "gradient_accumulation_steps": 1,
+        "learning_rate": job["learning_rate"],
+        "lr_scheduler_type": job["scheduler"],
+        "max_steps": job["steps"],
+        "seed": job["seed"],
+        "bf16": True,
+        "use_cpu": not gpu(),
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "trust_remote_code": False,
+    }
+    path = folder / "llamafactory.yaml"
+    path.write_text(yaml.safe_dump(options))
+    return path
+
+
+def gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def measure(name: str, job: dict[str, Any], folder: Path, python: str) -> dict[str, Any]:
+    """Run one system to the end: losses, seconds of the loop and of all, peak memory (MiB)."""
+    job = job | {"out": str(folder / name)}
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(job))
+    words = {
+        "ours": [sys.executable, str(HERE / "bench_training.py"), "--one", str(path)],
+        "trl": [sys.executable, str(HERE / "peers" / "trl_sft.py"), str(path)],
+        "llamafactory": [python, "-m", "llamafactory.cli", "train"],
+    }[name]
+    if name == "llamafactory":
+        words.append(str(llamafactory_files(job, folder)))
+    environment = os.environ | {"TOKENIZERS_PARALLELISM": "false", "DISABLE_VERSION_CHECK": "1"}
+    if name == "llamafactory":
+        environment.pop("PYTHONPATH", None)
+    with (folder / f"{name}.log").open("w") as log:
+        start = time.monotonic()
+        child = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
+        _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        tail = (folder / f"{name}.log").read_text()[-2000:]
+        raise SystemExit(f"{name} failed:\n{tail}")
+    history = json.loads((Path(job["out"]) / "trainer_state.json").read_text())["log_history"]
+    losses = [float(x["loss"]) for x in history if "loss" in x]
+    loop = next(x["train_runtime"] for x in history if "train_runtime" in x)
+    tokens = sum(len(r["input_ids"]) for r in job["rows"][: job["steps"] * job["batch_rows"]])
+    found = {
+        "tokens_per_s": round(tokens / loop, 1),
+        "loop_s": round(loop, 2),
+        "wall_s": round(time.monotonic() - start, 2),
+        "peak_memory_mib": round(usage.ru_maxrss / 1024),
+        "losses": losses,
+        "loss_last_half": round(sum(losses[len(losses) // 2 :]) / math.ceil(len(losses) / 2), 4),
+    }
+    print(f"{name}: { ({k: v for k, v in found.items() if k != 'losses'}) }", flush=True)
+    return found
+
+
+def held_out_loss(model: str, adapter: Path, rows: list[dict[str, Any]]) -> float:
+    """Mean NLL (nats) of the answer tokens of held-out rows, fp32."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from raytune_agents.train.score import teacher_forced
+
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    scored = teacher_forced(PeftModel.from_pretrained(base, adapter), rows, 2)
+    return round(scored["val_loss"], 4)
+
+
+def limit(model: str) -> dict[str, float]:
+    """bf16 matrix rate of this machine (FLOP/s, best of 5 products) and the tokens/s it allows."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    device = "cuda" if gpu() else "cpu"
+    size = 8192 if gpu() else 2048
+    a = torch.randn(size, size, dtype=torch.bfloat16, device=device)
+    best = math.inf
+    for _ in range(6):
+        start = time.perf_counter()
+        for _ in range(4):
+            product = a @ a
+        if gpu():
+            torch.cuda.synchronize()
+        best = min(best, (time.perf_counter() - start) / 4)
+    del product
+    with torch.device("meta"):
+        whole = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model))
+    parameters = whole.num_parameters()
+    rate = 2 * size**3 / best
+    return {
+        "matrix_gflop_per_s": round(rate / 1e9, 1),
+        "parameters": parameters,
+        "limit_tokens_per_s": round(rate / (4 * parameters), 1),
+    }
+
+
+def figure(found: dict[str, dict[str, Any]]) -> None:
+    """The loss curves of all systems over steps, one PNG."""
+    from PIL import Image, ImageDraw
+
+    width, height, left, top, right, bottom = 900, 520, 70, 50, 30, 60
+    picture = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(picture)
+    steps = max(len(f["losses"]) for f in found.values())
+    high = max(max(f["losses"]) for f in found.values()) * 1.05
+
+    def point(step: int, loss: float) -> tuple[float, float]:
+        x = left + (width - left - right) * (step - 1) / max(1, steps - 1)
+        return x, height - bottom - (height - top - bottom) * loss / high
+
+    draw.text((left, 16), "training loss (nats a token) by step; the same rows, shuffled by each "
+              "system on its own", fill="black")  # fmt: skip
+    for k in range(6):
+        x, y = point(1, high * k / 5)
+        draw.line([(x, y), (width - right, y)], fill=(225, 225, 225))
+        draw.text((18, y - 6), f"{high * k / 5:.2f}", fill="black")
+    for step in range(1, steps + 1):
+        x, y = point(step, 0)
+        draw.text((x - 4, y + 8), str(step), fill="black")
+    draw.text((width // 2 - 20, height - 26), "step", fill="black")
+    for k, (name, f) in enumerate(found.items()):
+        line = [point(i, loss) for i, loss in enumerate(f["losses"], start=1)]
+        draw.line(line, fill=COLOURS[name], width=3)
+        words = f"{name}: {f['tokens_per_s']:.0f} tokens/s, {f['peak_memory_mib']} MiB"
+        draw.text((width - 290, top + 18 * k), words, fill=COLOURS[name])
+    FIGURE.parent.mkdir(exist_ok=True)
+    picture.save(FIGURE)
+
+
+def git(*words: str) -> str:
+    done = subprocess.run(["git", "-C", str(HERE), *words], capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def hardware() -> dict[str, Any]:
+    from raytune_agents import runs
+
+    found = runs.hardware() | {"python": platform.python_version()}
+    if gpu():
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def summary(
+    found: dict[str, dict[str, Any]], model: str, job: dict[str, Any], command: str
+) -> dict[str, Any]:
+    """The result file's content; what was not run keeps its earlier value."""
+    earlier = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    speed = {name: f["tokens_per_s"] for name, f in found.items()}
+    top = limit(model)
+    share = round(speed["ours"] / top["limit_tokens_per_s"], 3)
+    changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
+    out: dict[str, Any] = {
+        "benchmark": "training",
+        **{f"ratio_{n}": round(speed["ours"] / v, 2) for n, v in speed.items() if n != "ours"},
+        "tokens_per_s": speed["ours"],
+        "share_of_limit": share,
+        **top,
+        **({"mfu": share} if gpu() else {}),
+        "peak_memory_mib": {n: f["peak_memory_mib"] for n, f in found.items()},
+        "rows": len(job["rows"]),
+        "steps": job["steps"],
+        "systems": found,
+        "hardware": hardware(),
+        "revision": git("rev-parse", "HEAD"),
+        "dirty": bool(changed),
+        "command": command,
+    }
+    for key in ("ratio_trl", "ratio_llamafactory"):
+        out.setdefault(key, earlier.get(key))
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=80)
+    parser.add_argument("--llamafactory", default="", help="python of its environment")
+    parser.add_argument("--only", default="ours,trl,llamafactory")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        run_ours(json.loads(Path(options.one).read_text()))
+        return
+    rows, held_out, model = rows_of(options.rows)
+    job = {
+        "rows": rows, "model": model, "steps": len(rows) // BATCH_ROWS, "batch_rows": BATCH_ROWS,
+        "learning_rate": 1e-3, "scheduler": "cosine", "r": 16, "alpha": 32, "seed": SEED,
+    }  # fmt: skip
+    names = [n for n in options.only.split(",") if n != "llamafactory" or options.llamafactory]
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="raytune-bench-training-") as temporary:
+        for name in names:
+            found[name] = measure(name, job, Path(temporary), options.llamafactory)
+        for name, f in found.items():
+            f["held_out_loss"] = held_out_loss(model, Path(temporary) / name, held_out)
+            print(f"{name}: held-out loss {f['held_out_loss']}", flush=True)
+    figure(found)
+    words = f"--rows {options.rows}" + (" --llamafactory PYTHON" if options.llamafactory else "")
+    result = summary(found, model, job, f"python benchmarks/bench_training.py {words}")
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What of a training config can be refused before Ray starts: packages, adapters, targets."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.runs import read_json
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+def check(model: Path, name: str, section: TrainSection) -> None:
+    """Refuse what `section` asks of `model` (its folder; `name` as configured) and cannot have.
+    Raises ConfigError naming key, value and what to write."""
+    packages(section)
+    if section.lora.start:
+        adapter(Path(section.lora.start).expanduser(), model, name, section)
+    elif section.parameters == "lora" and section.lora.targets != "all-linear":
+        from raytune_agents.train.model import check_targets, skeleton
+
+        check_targets(skeleton(model), section.lora)
+
+
+def packages(section: TrainSection) -> None:
+    """Optional packages that an option needs must be there."""
+    needs = []
+    if section.quantize != "none":
+        needs.append(("quantize", section.quantize, "bitsandbytes", "quantize", "quantize: none"))
+    if section.sharding.startswith("zero"):
+        needs.append(("sharding", section.sharding, "deepspeed", "deepspeed", "sharding: fsdp"))
+    for tracker in section.track:
+        module = "tensorboardX" if tracker == "tensorboard" else tracker
+        needs.append(("track", tracker, module, "track", "track: []"))
+    for key, value, module, extra, instead in needs:
+        if importlib.util.find_spec(module) is None:
+            raise ConfigError(
+                f"train.{key}={value} needs package {module}: pip install "
+                f"'raytune-agents[{extra}]', or write {instead}"
+            )
+
+
+def adapter(start: Path, model: Path, name: str, section: TrainSection) -> None:
+    """The adapter to go on from: safetensors, of this base, with the shape that the config says."""
+    key = f"train.lora.start={str(start)!r}"
+    if not (start / "adapter_config.json").is_file():
+        raise ConfigError(
+            f"{key} has no adapter_config.json; write the folder of a saved adapter, for example "
+            "runs/NAME/train/ARM/adapter"
+        )
+    if not (start / WEIGHTS).is_file():
+        pickles = [p.name for p in sorted(start.iterdir()) if p.suffix in (".bin", ".pt", ".pth")]
+        found = f" (only the pickle {pickles[0]}, which is refused)" if pickles else ""
+        raise ConfigError(
+            f"{key} holds no {WEIGHTS}{found}; save it with "
+            "save_pretrained(safe_serialization=True)"
+        )
+    saved = read_json(start / "adapter_config.json")
+    base = str(saved.get("base_model_name_or_path") or "")
+    if base not in (str(model), name) and Path(base).name != model.name:
+        raise ConfigError(
+            f"{key} is an adapter of {base}, not of model.name={name!r}; write model.name={base}, "
+            "or an adapter of this base"
+        )
+    lora = section.lora
+    pairs = {
+        "r": (saved.get("r"), lora.r),
+        "alpha": (saved.get("lora_alpha"), lora.alpha),
+        "rslora": (bool(saved.get("use_rslora")), lora.rslora),
+        "dora": (bool(saved.get("use_dora")), lora.dora),
+    }
+    other = [f"{k}={there} (config: {here})" for k, (there, here) in pairs.items() if there != here]
+    if other:
+        raise ConfigError(
+            f"{key} has {', '.join(other)}; write the adapter's values under train.lora"
+        )

@@ -1,0 +1,71 @@
+"""How the workers share a model, as options of the TRL trainers: copies (DDP), FSDP2, DeepSpeed
+ZeRO-1/2/3. Ray Train starts the workers and their process group; accelerate and DeepSpeed find it.
+
+What is added up is the same for all: the rows of a step, their order and the loss, so the curve of
+one process is the curve of any of them up to rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.config import TrainSection
+
+CLIP = 1.0  # largest norm of a step's gradient
+
+
+def uniform(section: TrainSection) -> bool:
+    """Whether all weights must have one dtype, the adapter's too: fsdp and zero3 pack them."""
+    return section.sharding in ("fsdp", "zero3")
+
+
+def arguments(section: TrainSection, micro: int, bf16: bool) -> dict[str, Any]:
+    """Arguments of the trainer's config for `micro` rows in a forward pass of one worker."""
+    if section.sharding == "none":
+        return {}
+    if section.sharding == "ddp":
+        return {"ddp_find_unused_parameters": False}
+    if section.sharding == "fsdp":
+        return {
+            "fsdp": True,
+            "fsdp_config": {
+                "version": 2,
+                "reshard_after_forward": True,
+                "cpu_offload": section.offload,
+                "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            },
+        }
+    return {"deepspeed": zero(section, micro, bf16)}
+
+
+def zero(section: TrainSection, micro: int, bf16: bool) -> dict[str, Any]:
+    """DeepSpeed's own config. ZeRO-1 splits the optimiser, 2 gradients too, 3 weights too."""
+    stage = int(section.sharding.removeprefix("zero"))
+    parts: dict[str, Any] = {"stage": stage}
+    if section.offload:
+        parts["offload_optimizer"] = {"device": "cpu"}
+    if stage == 3:
+        parts["stage3_gather_16bit_weights_on_model_save"] = True
+        if section.offload:
+            parts["offload_param"] = {"device": "cpu"}
+    return {
+        "train_micro_batch_size_per_gpu": micro,
+        "gradient_accumulation_steps": section.batch_rows // micro // section.workers,
+        "gradient_clipping": CLIP,
+        "bf16": {"enabled": bf16},
+        "zero_optimization": parts,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+    }
+
+
+def announce(shared: dict[str, Any]) -> Any:
+    """Tell transformers of ZeRO-3 before the model is loaded, so that each worker loads its part
+    only. The value must be kept while loading."""
+    config = shared.get("deepspeed")
+    if not config or config["zero_optimization"]["stage"] != 3:
+        return None
+    from transformers.integrations import HfDeepSpeedConfig
+
+    return HfDeepSpeedConfig(config)

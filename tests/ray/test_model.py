@@ -1,0 +1,122 @@
+"""What is trained and how it is saved: every kind of adapter, quantised bases, full weights, all
+with the real model, a few steps each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_train_sharding import columns, job, losses  # noqa: F401  a fixture and its job
+
+from raytune_agents import models
+from raytune_agents.chat import Chat
+from raytune_agents.config import ConfigError
+from raytune_agents.models import embedded
+from raytune_agents.runs import BadLoss
+from raytune_agents.train import worker
+from raytune_agents.train.model import load, save
+from raytune_agents.train.watch import lines
+
+ROWS = {"batch_rows": 2, "max_steps": 2}
+
+
+def train(columns: Path, out: Path, **options) -> tuple[list[float], Path]:  # noqa: F811
+    """Losses, and the folder of the saved adapter."""
+    made = job(columns, out, **ROWS | options)
+    trainer = worker.fit(made)
+    save(trainer, Chat(**made.chat), out / "adapter")
+    return losses(lines(out / "metrics.jsonl")), out / "adapter"
+
+
+def loaded(adapter: Path):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(embedded(), dtype=torch.float32)
+    return PeftModel.from_pretrained(base, adapter)
+
+
+def unchanged(adapter: Path) -> None:
+    """PEFT holds the very numbers of the file, and none is missing."""
+    saved = load_file(adapter / "adapter_model.safetensors")
+    model = loaded(adapter)
+    held = {n.replace(".default", ""): p for n, p in model.named_parameters() if "lora" in n}
+    assert set(held) == set(saved)
+    assert all(torch.equal(held[n], saved[n].float()) for n in saved)
+    assert not list(adapter.rglob("*.bin"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lora": {"rslora": True, "targets": ["q_proj", "v_proj"]}},
+        {"lora": {"dora": True, "targets": ["o_proj"]}},
+        {"quantize": "nf4"},
+        {"quantize": "int8"},
+    ],
+    ids=["rslora", "dora", "nf4", "int8"],
+)
+def test_an_adapter_of_any_kind_trains_and_loads_unchanged(columns, tmp_path, options) -> None:  # noqa: F811
+    if "quantize" in options:
+        pytest.importorskip("bitsandbytes")
+    found, adapter = train(columns, tmp_path, **options)
+    assert all(0 < x < 10 for x in found)
+    unchanged(adapter)
+    if "rslora" in str(options):
+        layer = next(m for m in loaded(adapter).modules() if hasattr(m, "scaling"))
+        assert layer.scaling["default"] == 32 / 16**0.5
+
+
+def test_training_goes_on_from_an_adapter(columns, tmp_path) -> None:  # noqa: F811
+    first, adapter = train(columns, tmp_path / "one", max_steps=4)
+    again, _ = train(columns, tmp_path / "two", lora={"start": str(adapter)})
+    assert again[0] < first[0] - 0.05
+
+
+def test_full_weights_are_trained_saved_and_merged_as_they_are(columns, tmp_path) -> None:  # noqa: F811
+    _, folder = train(columns, tmp_path, parameters="full", learning_rate=1e-4)
+    assert (folder / "model.safetensors").is_file()
+    name = "model.layers.0.mlp.down_proj.weight"
+    weights = dict(models.merged_weights(str(embedded()), str(folder), "float32"))
+    base = dict(models.merged_weights(str(embedded()), "", "float32"))
+    assert not torch.equal(weights[name], base[name])
+    assert models.must_merge(folder)
+
+
+def test_merging_changes_no_answer(columns, tmp_path) -> None:  # noqa: F811
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    _, adapter = train(columns, tmp_path / "arm")
+    models.save_merged(embedded(), adapter, "float32", tmp_path / "merged")
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
+    ids = AutoTokenizer.from_pretrained(tmp_path / "merged")("Add 1 and 2.", return_tensors="pt")
+    with torch.no_grad():
+        one, two = (m(**ids).logits for m in (whole.eval(), loaded(adapter).eval()))
+    assert (one - two).abs().max() < 1e-3
+    assert not models.must_merge(adapter)
+    assert not list((tmp_path / "merged").rglob("*.bin"))
+
+
+def test_a_lora_target_that_matches_nothing_is_refused() -> None:
+    section = job(Path("c"), Path("o")).section | {"lora": {"targets": ["q_proj", "query"]}}
+    with pytest.raises(ConfigError, match=r"\['query'\] matches no module .* 'q_proj'"):
+        load(str(embedded()), "float32", worker.TrainSection(**section), 0)
+
+
+def test_an_exploding_loss_stops_with_its_rows(columns, tmp_path) -> None:  # noqa: F811
+    with pytest.raises(BadLoss, match=r"at step 2 .* row-\d+, row-\d+$"):
+        train(columns, tmp_path, learning_rate=1e4, scheduler="constant", max_steps=4)
+
+
+def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> None:  # noqa: F811
+    from dataclasses import replace
+
+    options = {"score_steps": 1, "patience": 1, "learning_rate": 1e-12, "max_steps": 5}
+    made = replace(job(columns, tmp_path, **ROWS | options), val=str(columns))
+    trainer = worker.fit(made)
+    assert [x["val_loss"] > 0 for x in lines(tmp_path / "metrics.jsonl")] == [True, True]
+    worker.finish(trainer, made, first=True)
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+    assert not (tmp_path / worker.BEST).exists()

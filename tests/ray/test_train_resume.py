@@ -1,0 +1,119 @@
+"""kill -9 of a training worker, then of the driver: the same command goes on from the last durable
+checkpoint and ends with the losses of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, TINY, cli, command
+from safetensors.torch import load_file
+
+from raytune_agents.chat import Chat
+from raytune_agents.config import ConfigError, load
+from raytune_agents.runs import read_json
+
+STEPS = 8
+
+
+def children(pid: int) -> list[int]:
+    """All processes below a process."""
+    below: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        below.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, todo = [], [pid]
+    while todo:
+        found += below.get(todo[0], [])
+        todo += below.get(todo.pop(0), [])
+    return found
+
+
+def training_worker(driver: int) -> int:
+    for pid in children(driver):
+        line = Path(f"/proc/{pid}/cmdline")
+        if line.exists() and b"RayTrainWorker" in line.read_bytes():
+            return pid
+    raise AssertionError("no training worker")
+
+
+def steps_of(path: Path) -> list[int]:
+    from raytune_agents.train.watch import lines
+
+    return [line["step"] for line in lines(path)]
+
+
+def wait_for(path: Path, step: int, driver: subprocess.Popen) -> None:
+    stop = time.monotonic() + 120
+    while not steps_of(path) or steps_of(path)[-1] != step:
+        assert driver.poll() is None, "training ended before it could be killed"
+        assert time.monotonic() < stop
+        time.sleep(0.02)
+
+
+def test_a_killed_training_ends_as_an_undisturbed_one(tiny, tmp_path) -> None:
+    tree = yaml.safe_load(TINY.read_text())
+    tree["train"] = {
+        "arms": {"sft": {"method": "sft"}}, "batch_rows": 2, "max_steps": STEPS, "save_steps": 2
+    }  # fmt: skip
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    for step in ("label", "mix"):
+        shutil.copytree(tiny[0] / step, tmp_path / "tiny" / step)
+    words = ("train", str(config), f"runs_dir={tmp_path}")
+    arm = tmp_path / "tiny" / "train" / "sft"
+    driver = subprocess.Popen(
+        command(*words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True)  # fmt: skip
+    wait_for(arm / "metrics.jsonl", 3, driver)
+    os.kill(training_worker(driver.pid), signal.SIGKILL)
+    killed = time.time()
+    wait_for(arm / "metrics.jsonl", 6, driver)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert not (arm / "manifest.json").exists()
+    done = cli(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_equal(arm, load(config), killed)
+
+
+def assert_equal(arm: Path, config, killed: float) -> None:
+    """Every step once, the first ones from before the kill, and the losses and weights of a run in
+    one go, in this process."""
+    from raytune_agents.models import embedded
+    from raytune_agents.train import worker
+    from raytune_agents.train.model import save
+    from raytune_agents.train.watch import lines
+
+    found = lines(arm / "metrics.jsonl")
+    assert [line["step"] for line in found] == list(range(1, STEPS + 1))
+    assert found[0]["time"] < killed < found[-1]["time"]
+    chat = {"path": str(embedded()), "max_length": 256}
+    job = worker.Job(
+        str(embedded()), "float32", str(arm / "columns.parquet"), "sft", config.train.model_dump(),
+        chat, str(arm.parent / "whole"), config.seed, os.cpu_count() or 1)  # fmt: skip
+    trainer = worker.fit(job)
+    whole = lines(Path(job.out) / "metrics.jsonl")
+    assert [x["loss"] for x in found] == pytest.approx([x["loss"] for x in whole], abs=1e-6)
+    save(trainer, Chat(**chat), Path(job.out) / "adapter")
+    one, two = (
+        load_file(f / "adapter" / "adapter_model.safetensors") for f in (arm, Path(job.out))
+    )
+    assert all((one[k] - two[k]).abs().max() < 1e-6 for k in one | two)
+    saved = Path(job.out) / "checkpoint"
+    saved.mkdir()
+    (saved / worker.JOB).write_text('{"seed": 1}')
+    (saved / "trainer_state.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"seed=1 there, 17 here"):
+        worker.fit(replace(job), resume=str(saved))
+    assert read_json(arm / "manifest.json")["rows"]["out"] > 0

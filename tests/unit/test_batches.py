@@ -1,0 +1,81 @@
+"""The order of training rows, and what a step's forward passes hold."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.runs import BadLoss
+from raytune_agents.train.batches import micro_batch, order, warmup_steps
+
+LENGTHS = [(37 * i) % 101 + 20 for i in range(100)]
+
+
+def test_every_row_comes_once_an_epoch_and_only_the_last_step_is_short() -> None:
+    rows = order(LENGTHS, 8, 2.0, seed=3)
+    assert sorted(rows[:100]) == sorted(rows[100:]) == list(range(100))
+    half = order(LENGTHS, 8, 0.5, seed=3)
+    assert half == rows[:50]
+    assert order(LENGTHS, 8, 2.0, seed=3) == rows != order(LENGTHS, 8, 2.0, seed=4)
+
+
+def test_rows_of_like_length_share_a_step_and_steps_are_shuffled() -> None:
+    rows = order(LENGTHS, 4, 1.0, seed=0)
+    steps = [[LENGTHS[i] for i in rows[k : k + 4]] for k in range(0, 100, 4)]
+    padded = sum(4 * max(s) for s in steps)
+    assert padded < 1.1 * sum(LENGTHS)
+    tops = [max(s) for s in steps]
+    assert tops != sorted(tops, reverse=True)
+
+
+def test_micro_batch_is_the_largest_share_of_a_step_within_the_budget() -> None:
+    section = TrainSection(batch_rows=8, batch_tokens=1024)
+    assert [micro_batch(n, section) for n in (100, 128, 200, 300, 600, 2000)] == [8, 8, 4, 2, 1, 1]
+    two = TrainSection(batch_rows=8, batch_tokens=1024, workers=2, sharding="ddp")
+    assert micro_batch(100, two) == 4
+    with pytest.raises(ConfigError, match=r"train\.batch_rows=8 .* multiple of 3"):
+        micro_batch(100, TrainSection(batch_rows=8, workers=3, sharding="ddp"))
+
+
+def test_warmup_is_whole_steps() -> None:
+    assert warmup_steps(100, TrainSection(batch_rows=8, warmup_share=0.25)) == 3  # 13 steps
+    assert warmup_steps(100, TrainSection(batch_rows=8, warmup_share=0.05)) == 0
+    assert warmup_steps(100, TrainSection(max_steps=40, warmup_share=0.05)) == 2
+
+
+class State:
+    is_world_process_zero, global_step, max_steps = True, 2, 3
+
+
+class Arguments:
+    learning_rate = 0.1
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), 31.0])
+def test_a_bad_loss_stops_and_names_the_rows_of_its_step(tmp_path, loss) -> None:
+    from raytune_agents.train.watch import Metrics, lines
+
+    path = tmp_path / "metrics.jsonl"
+    notes = {"val_exact_match": 0.25}
+    metrics = Metrics(path, [10, 20, 30, 40, 50], list("abcde"), TrainSection(batch_rows=2), notes)
+    metrics.on_log(Arguments, State, None, {"loss": 1.5, "grad_norm": 0.5})
+    assert lines(path)[0]["tokens"] == 70
+    assert lines(path)[0]["grad_norm"] == 0.5
+    assert lines(path)[0]["val_exact_match"] == 0.25
+    assert notes == {}
+    with pytest.raises(BadLoss, match=r"at step 2 .* train\.learning_rate \(now 0\.1\).*: c, d$"):
+        metrics.on_log(Arguments, State, None, {"loss": loss})
+    assert metrics.of_step(list("abcde"), 3) == ["e"]
+    assert metrics.of_step(list("abcde"), 4) == ["a", "b"]
+
+
+def test_metrics_are_cut_back_to_the_checkpoint(tmp_path) -> None:
+    from raytune_agents.train.watch import keep_until, lines
+
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"step": k}) + "\n" for k in range(1, 6)) + '{"step": 6, ')
+    assert [x["step"] for x in keep_until(path, 3)] == [1, 2, 3]
+    assert [x["step"] for x in lines(path)] == [1, 2, 3]
+    assert keep_until(tmp_path / "none.jsonl", 3) == []

@@ -1,0 +1,82 @@
+"""Training configs that are refused before anything starts, and what they say to write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from raytune_agents.config import ConfigError, TrainSection, load
+from raytune_agents.train import ready
+
+BASE = Path("/models/smollm2-135m")
+
+
+def adapter(folder: Path, weights: str = ready.WEIGHTS, **config) -> Path:
+    """A folder that looks like a saved adapter of BASE."""
+    saved = {"base_model_name_or_path": str(BASE), "r": 16, "lora_alpha": 32} | config
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps(saved))
+    (folder / weights).touch()
+    return folder
+
+
+def check(start: Path, **lora) -> None:
+    ready.check(BASE, "smollm2-135m", TrainSection(track=[], lora={"start": str(start), **lora}))
+
+
+def test_an_adapter_of_this_base_is_taken(tmp_path) -> None:
+    check(adapter(tmp_path / "one"))
+    check(adapter(tmp_path / "moved", base_model_name_or_path="/elsewhere/smollm2-135m"))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"base_model_name_or_path": "Qwen/Qwen3-4B"},
+            r"adapter of Qwen/Qwen3-4B, not of model\.n",
+        ),
+        ({"r": 8}, r"r=8 \(config: 16\); write the adapter's values under train\.lora"),
+        ({"weights": "adapter_model.bin"}, r"only the pickle adapter_model\.bin, which is refused"),
+    ],
+)
+def test_other_adapters_are_refused(tmp_path, config, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check(adapter(tmp_path / "one", **config))
+
+
+def test_a_folder_without_adapter_is_refused(tmp_path) -> None:
+    with pytest.raises(ConfigError, match=r"no adapter_config\.json; write the folder of a saved"):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"quantize": "nf4"}, r"train\.quantize=nf4 needs package bitsandbytes: pip install"),
+        ({"sharding": "zero2"}, r"train\.sharding=zero2 needs package deepspeed.*sharding: fsdp"),
+        ({"track": ["wandb"]}, r"train\.track=wandb needs package wandb.*track: \[\]"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, options, said) -> None:
+    monkeypatch.setattr(ready.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=said):
+        ready.check(BASE, "smollm2-135m", TrainSection(**{"track": []} | options))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train.workers=2"], "workers=2 with sharding=none; write sharding: ddp"),
+        (["train.offload=true"], "offload with sharding=none"),
+        (["train.quantize=int8", "train.parameters=full"], "cannot be trained in full"),
+        (["train.quantize=nf4", "train.sharding=zero3"], "write sharding: ddp or zero2"),
+        (["train.parameters=full", "train.lora.start=x"], "lora.start with parameters=full"),
+        (["train.patience=2"], "patience=2 without scores; write score_steps"),
+    ],
+)
+def test_options_that_do_not_go_together(words, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(None, words)
