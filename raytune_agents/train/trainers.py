@@ -21,21 +21,35 @@ from raytune_agents.chat import IGNORE
 trl.trainer.utils._use_triton = lambda device: True
 
 
+def right_aligned(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The batch with padding on the left and each row's own positions, all [rows, seq]: answers end
+    in the last column, so the columns with loss are few."""
+    attended = inputs["attention_mask"]
+    width = attended.shape[1]
+    shift = width - attended.sum(dim=1, keepdim=True)
+    index = (torch.arange(width, device=attended.device) - shift) % width
+    keys = ("input_ids", "attention_mask", "labels", "weights")
+    out = {k: inputs[k].gather(1, index) for k in keys if inputs.get(k) is not None}
+    return out | {"position_ids": (out["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)}
+
+
 def answer_logits(
     model: Any, inputs: dict[str, Any]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Logits [n, vocab], labels [n] and loss weights [n] (None = all 1) of the trained positions of
-    a batch, n = trained tokens.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """Logits [n, vocab], labels [n], loss weights [n] (None = all 1) and row numbers [n] of the
+    trained positions of a batch, n = trained tokens.
 
     The forward pass keeps only the columns where some row has a label (`logits_to_keep`), so the
     vocabulary product is paid for answers, not for prompts.
     """
+    inputs = right_aligned(inputs)
     labels = inputs["labels"][:, 1:]
     keep = labels != IGNORE
     kept_columns = keep.any(dim=0).nonzero().squeeze(-1)
     logits = model(
         input_ids=inputs["input_ids"],
         attention_mask=inputs["attention_mask"],
+        position_ids=inputs["position_ids"],
         logits_to_keep=kept_columns,
         use_cache=False,
     ).logits
@@ -43,7 +57,7 @@ def answer_logits(
     weights = inputs.get("weights")
     if weights is not None:
         weights = weights[:, 1:][:, kept_columns][mask]
-    return logits[mask], labels[:, kept_columns][mask], weights
+    return logits[mask], labels[:, kept_columns][mask], weights, mask.nonzero()[:, 0]
 
 
 class WeightCollator(DataCollatorForLanguageModeling):
@@ -59,6 +73,8 @@ class AnswerTrainer(SFTTrainer):
     """TRL's SFTTrainer with the loss of `answer_logits`; equal to its own loss up to rounding,
     where no weights are given."""
 
+    micro: int | None = None  # micro-batches seen, from the first one after a restart
+
     def _set_signature_columns_if_needed(self):
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
@@ -67,8 +83,9 @@ class AnswerTrainer(SFTTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if return_outputs:
             return super().compute_loss(model, inputs, True, num_items_in_batch)
-        logits, labels, weights = answer_logits(model, inputs)
-        losses = F.cross_entropy(logits.float(), labels, reduction="none")
+        logits, labels, weights, rows = answer_logits(model, inputs)
+        logits = logits.float()
+        losses = F.cross_entropy(logits, labels, reduction="none")
         loss = losses.sum() if weights is None else (losses * weights).sum()
         count = labels.numel() if num_items_in_batch is None else num_items_in_batch
         loss = loss / torch.as_tensor(count).clamp(min=1)
@@ -79,8 +96,29 @@ class AnswerTrainer(SFTTrainer):
         self._metrics[mode]["mean_token_accuracy"].append(hits)
         if mode == "train":
             self._total_train_tokens += int(inputs["attention_mask"].sum())
+            self.note(logits.detach(), losses.detach(), rows)
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
         return loss
+
+    def note(self, logits: torch.Tensor, losses: torch.Tensor, rows: torch.Tensor) -> None:
+        """Entropy [nats] of the trained positions, and the loss of each pool of the micro-batch:
+        `pools` are those of the rows in training order, where `worker.build` has set them."""
+        if len(losses):
+            share = logits.softmax(dim=-1)
+            entropy = logits.logsumexp(dim=-1) - (share * logits).sum(dim=-1)
+            self._metrics["train"]["entropy"].append(entropy.mean().item())
+        pools, process = getattr(self, "pools", ()), self.accelerator
+        if not pools:
+            return
+        size, steps = self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps
+        if self.micro is None:
+            self.micro = self.state.global_step * steps
+        first = (self.micro * process.num_processes + process.process_index) * size
+        self.micro += 1
+        sums = self.notes.setdefault("pools", {})
+        for row, loss in zip(rows.tolist(), losses.tolist()):
+            total, count = sums.get(pools[(first + row) % len(pools)], (0.0, 0))
+            sums[pools[(first + row) % len(pools)]] = (total + loss, count + 1)
 
 
 class PairCollator(DataCollatorForPreference):

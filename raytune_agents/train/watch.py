@@ -87,6 +87,8 @@ class Metrics(TrainerCallback):
             "time": round(time.time(), 3),
         }
         line |= {k: float(v) for k, v in logs.items() if k != "loss"}
+        pools = self.notes.pop("pools", {})
+        line["pool_loss"] = {p: round(total / n, 4) for p, (total, n) in sorted(pools.items())}
         line |= self.notes
         self.notes.clear()
         with self.path.open("a", encoding="utf-8") as file:

@@ -128,6 +128,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     Path(job.out).mkdir(parents=True, exist_ok=True)
     ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
     notes = trainer.notes = {}
+    trainer.pools = [rows[i]["pool"] for i in chosen] if ordered else []
     tokens = [lengths[i] for i in chosen]
     ids = [rows[i]["row_id"] for i in chosen] if ordered else []
     path = Path(job.out) / METRICS

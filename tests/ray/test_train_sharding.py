@@ -37,6 +37,7 @@ def columns(tmp_path_factory) -> Path:
                 "pool": "positive" if k % 2 else "negative.wrong_value",
                 "input_ids": prompt + answer,
                 "labels": [IGNORE] * len(prompt) + answer,
+                "weights": None,
                 "trained_tokens": len(answer),
             }
         )
