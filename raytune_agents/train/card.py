@@ -58,7 +58,7 @@ def text(run: Path, arm: str) -> str:
     scores = run / "evaluate" / "scores.json"
     found = read_json(scores).get(arm, {}) if scores.is_file() else {}
     if found:
-        parts.insert(4, "## Scores\n\n" + score_table(found))
+        parts.insert(5, "## Scores\n\n" + score_table(found))
     return "\n\n".join(parts) + "\n"
 
 

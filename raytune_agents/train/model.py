@@ -16,8 +16,6 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, LoraSection, TrainSection
 from raytune_agents.train import sharding
 
-FULL = "model.safetensors"
-
 
 def load(path: str, dtype: str, section: TrainSection, seed: int) -> Any:
     """The model to train: base with a fresh adapter (fp32 weights), with the adapter of
