@@ -55,7 +55,7 @@ def rows_of(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str
     model = models.resolve(section)
     chat, out = Chat.of(model, section), []
     source = SourceSection(path="bfcl", categories=CATEGORIES)
-    for raw, where in readers.list_raw(source):
+    for where, raw in readers.list_raw(source):
         for row in readers.read_row(raw, where, "bfcl"):
             try:
                 column = sft.columns(row, chat, TrainSection(), None)[0]

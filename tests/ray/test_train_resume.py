@@ -20,7 +20,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, load
 from raytune_agents.runs import read_json
 
-STEPS = 8
+STEPS = 6
 
 
 def children(pid: int) -> list[int]:
@@ -64,7 +64,7 @@ def wait_for(path: Path, step: int, driver: subprocess.Popen) -> None:
 def test_a_killed_training_ends_as_an_undisturbed_one(tiny, tmp_path) -> None:
     tree = yaml.safe_load(TINY.read_text())
     tree["train"] = {
-        "arms": {"sft": {"method": "sft"}}, "batch_rows": 2, "max_steps": STEPS, "save_steps": 2
+        "arms": {"sft": {"method": "sft"}}, "batch_rows": 1, "max_steps": STEPS, "save_steps": 2
     }  # fmt: skip
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(tree))
@@ -75,12 +75,14 @@ def test_a_killed_training_ends_as_an_undisturbed_one(tiny, tmp_path) -> None:
     driver = subprocess.Popen(
         command(*words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True)  # fmt: skip
-    wait_for(arm / "metrics.jsonl", 3, driver)
-    os.kill(training_worker(driver.pid), signal.SIGKILL)
-    killed = time.time()
-    wait_for(arm / "metrics.jsonl", 6, driver)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
+    try:
+        wait_for(arm / "metrics.jsonl", 3, driver)
+        os.kill(training_worker(driver.pid), signal.SIGKILL)
+        killed = time.time()
+        wait_for(arm / "metrics.jsonl", 5, driver)
+    finally:
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
     assert not (arm / "manifest.json").exists()
     done = cli(*words)
     assert done.returncode == 0, done.stdout + done.stderr
