@@ -93,6 +93,10 @@ class LabelSection(Section):
     contradictions: bool = Field(True, description="label rows of one question with other calls")
     duplicates: Literal["exact", "minhash", "off"] = Field("exact", description="duplicate search")
     minhash_threshold: Share = Field(0.8, description="Jaccard similarity of near duplicates")
+    embed: str = Field(
+        "", description="module:function, texts -> vectors [texts, n]: semantic duplicates too"
+    )
+    semantic_threshold: Share = Field(0.95, description="cosine of semantic duplicates")
     decontaminate: bool = Field(
         True, description="label training rows that show a val, test or evaluation-set row"
     )
@@ -104,6 +108,15 @@ class LabelSection(Section):
         2, ge=0, le=4, description="words that may differ in a leaked run of ten"
     )
     partitions: Positive = Field(32, description="groups of the distributed duplicate search")
+
+    @model_validator(mode="after")
+    def _embeds(self) -> LabelSection:
+        if self.embed and self.duplicates != "minhash":
+            raise ValueError(
+                f"embed={self.embed!r} adds to duplicates=minhash, not to "
+                f"{self.duplicates!r}; write duplicates=minhash"
+            )
+        return self
 
 
 class MixSection(Section):

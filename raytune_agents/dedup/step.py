@@ -13,15 +13,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_agents.config import LabelSection
+from raytune_agents.config import ConfigError, LabelSection
 from raytune_agents.dedup.minhash import PERMUTATIONS, clusters
-from raytune_agents.dedup.text import calls_key, exact_key, group_key, key_bits, question_key
+from raytune_agents.dedup.space import semantic_owner, unit
+from raytune_agents.dedup.text import (
+    calls_key,
+    exact_key,
+    group_key,
+    key_bits,
+    near_text,
+    question_key,
+)
 from raytune_agents.filters.shape import family, held_out
 from raytune_agents.records import Trajectory
 
@@ -30,11 +39,13 @@ LOCAL_BYTES = 1 << 26
 # rows; asked: rows of one question, 0 = takes no part; said: the answer as a multiset of calls
 PRINTS = pa.schema([
     ("handle", pa.uint64()), ("row_id", pa.uint64()), ("rank", pa.float64()),
-    ("group", pa.uint64()), ("exact", pa.uint64()), ("sketch", pa.binary()),
+    ("group", pa.uint64()), ("exact", pa.uint64()),
+    ("sketch", pa.binary()), ("vector", pa.binary()),
     ("asked", pa.uint64()), ("said", pa.uint64()),
 ])  # fmt: skip
-DUPLICATES = ("handle", "row_id", "rank", "group", "exact", "sketch")
+DUPLICATES = ("handle", "row_id", "rank", "group", "exact", "sketch", "vector")
 CONTRADICTIONS = ("handle", "row_id", "rank", "asked", "said")
+DUPLICATE_WORDS = ("duplicate_of", "near_duplicate_of", "semantic_duplicate_of")
 # survivor: the first 64 bits of its id; word: what the row is called
 PAIRS = pa.schema([("handle", pa.uint64()), ("survivor", pa.uint64()), ("word", pa.string())])
 
@@ -56,6 +67,7 @@ def fingerprints(
     answer = np.array([key_bits(group_key(r)) for r in rows], np.uint64)
     near = section.duplicates == "minhash"
     asks = [bool(r.calls) and family(r) != "negative" and not held_out(r) for r in rows]
+    vectors = embedded([near_text(r) for r in rows], section)
     columns = {
         "handle": handles.astype(np.uint64),
         "row_id": np.array([key_bits(r.id) for r in rows], np.uint64),
@@ -63,12 +75,40 @@ def fingerprints(
         "group": answer if near else exact ^ answer,  # the answer's key holds the split
         "exact": exact,
         "sketch": pa.array([s.tobytes() if near else b"" for s in sketch], pa.binary()),
+        "vector": pa.array([v.tobytes() for v in vectors], pa.binary()),
         "asked": np.array([key_bits(question_key(r)) if a else 0 for r, a in zip(rows, asks)],
                           np.uint64),
         "said": np.array([key_bits(calls_key(r)) if a else 0 for r, a in zip(rows, asks)],
                          np.uint64),
     }  # fmt: skip
     return pa.table(columns, schema=PRINTS)
+
+
+def embedded(texts: Sequence[str], section: LabelSection) -> np.ndarray:
+    """Vectors of the texts, float16 [texts, n], by the user's function; n = 0 where none is named.
+    Raises ConfigError where the function cannot be found."""
+    if not section.embed or not texts:
+        return np.empty((len(texts), 0), np.float16)
+    module, _, name = section.embed.partition(":")
+    try:
+        function = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"label.embed={section.embed!r}: {error}; write module:function"
+        ) from None
+    return unit(np.asarray(function(list(texts)), np.float32)).astype(np.float16)
+
+
+def _joined(owner: np.ndarray, prints: pa.Table, place: np.ndarray, threshold: float) -> np.ndarray:
+    """`owner` with survivors of one group joined where their vectors are alike."""
+    raw = b"".join(prints["vector"].to_pylist())
+    vectors = np.frombuffer(raw, np.float16).reshape(len(owner), -1).astype(np.float32)
+    left = np.flatnonzero(owner == np.arange(len(owner)))
+    keys = prints["group"].to_numpy()[left].tolist()
+    found = semantic_owner(vectors[left], keys, place[left].tolist(), threshold)
+    joined = owner.copy()
+    joined[left] = left[found]
+    return joined[joined]  # what followed a joined row follows on
 
 
 def _order(prints: pa.Table) -> np.ndarray:
@@ -86,18 +126,21 @@ def duplicates_of(prints: pa.Table, section: LabelSection) -> pa.Table:
     if section.duplicates == "minhash":
         raw = b"".join(prints["sketch"].to_pylist())
         sketch = np.frombuffer(raw, np.uint8).reshape(len(ids), PERMUTATIONS)
-        owner = clusters(group, sketch, place, section.minhash_threshold)
+        owner = near = clusters(group, sketch, place, section.minhash_threshold)
+        if section.embed and len(owner):
+            owner = _joined(near, prints, place, section.semantic_threshold)
     else:
         order = np.lexsort((place, group))
         head = np.flatnonzero(np.append(True, group[order][1:] != group[order][:-1]))
         owner = np.empty(len(ids), np.int64)
         owner[order] = np.repeat(order[head], np.diff(np.append(head, len(order))))
+        near = owner
     moved = np.flatnonzero(owner != np.arange(len(ids)))
-    same = exact[moved] == exact[owner[moved]]
+    kind = np.where(near[moved] == owner[moved], 1, 2) * (exact[moved] != exact[owner[moved]])
     columns = {
         "handle": handle[moved],
         "survivor": ids[owner[moved]],
-        "word": pa.array(["duplicate_of" if s else "near_duplicate_of" for s in same], pa.string()),
+        "word": pa.array([DUPLICATE_WORDS[k] for k in kind], pa.string()),
     }
     return pa.table(columns, schema=PAIRS)
 

@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from raytune_agents import cluster
 from raytune_agents.config import Config, LabelSection
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import near_text
+from raytune_agents.filters.quality import difficulty
 from raytune_agents.pipeline import Context, plain, steps
 from raytune_agents.progress import Display
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
-from raytune_agents.runs import read_json, read_rows, write_json
+from raytune_agents.runs import read_json, read_rows, write_json, write_rows
 
 WORDS = ("alpha", "bravo", "carol", "delta", "early", "fives", "grape", "hotel", "india", "jolly",
          "kites", "lemon")  # fmt: skip
@@ -128,3 +131,29 @@ def test_the_shuffle_finds_what_one_process_finds(ray, tmp_path: Path) -> None:
     assert {w: words.count(w) > 10 for w in set(words)} == {
         "duplicate_of": True, "near_duplicate_of": True, "contradicts": True
     }  # fmt: skip
+
+
+def test_difficulty_is_the_models_own_nll(ray, tmp_path: Path) -> None:
+    rows = [finish(Trajectory((Message("user", f"Say {w}."), Message("assistant", w)), source_id=w,
+                              split=s, source="s"))
+            for w, s in (("alpha", "train"), ("bravo", "train"), ("carol", "val"))]  # fmt: skip
+    write_rows(tmp_path / "run" / "read" / "rows-00000.parquet", rows)
+    config = Config(name="run", runs_dir=str(tmp_path), model={"dtype": "float32"},
+                    label={"difficulty": True, "decontaminate": False})  # fmt: skip
+    context = Context(config, Display())
+    step = context.run.step("label", plain(steps()["label"][1](config)))
+    step.begin()
+    counts, _ = steps()["label"][0](context, step)
+    assert counts.check("label")["out"] == 3
+    found = {r.source_id: r for r in read_rows(tmp_path / "run" / "label")}
+    assert found["carol"].meta == {}  # a held-out row is not scored
+
+    model = AutoModelForCausalLM.from_pretrained(context.model, dtype=torch.float32)
+    for row in rows[:2]:
+        (example,) = context.chat.encode(row)
+        ids, labels = (torch.tensor([x]) for x in (example.input_ids, example.labels))
+        with torch.no_grad():
+            nll = model(input_ids=ids, labels=labels).loss.item()
+        assert found[row.source_id].meta["nll"] == pytest.approx(nll, rel=1e-3)
+        wanted = (0.5 + 0.3 * difficulty(nll) + 0.2 * 3**-0.5) / 1.0
+        assert found[row.source_id].quality == pytest.approx(wanted, rel=1e-3)

@@ -15,7 +15,7 @@ from datasketch import MinHash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raytune_agents.config import LabelSection
+from raytune_agents.config import ConfigError, LabelSection
 from raytune_agents.dedup import mark_leaks, step
 from raytune_agents.dedup.leaks import LeakIndex, masked
 from raytune_agents.dedup.minhash import (
@@ -27,6 +27,7 @@ from raytune_agents.dedup.minhash import (
     sketches,
 )
 from raytune_agents.dedup.space import (
+    arranged,
     embed,
     facility_location,
     k_center,
@@ -492,6 +493,30 @@ def test_rows_of_one_id_are_told_apart_by_their_handle():
     assert [r.split(":")[0] for r in found] == ["", "duplicate_of", ""]
 
 
+def toy(texts):
+    """Vectors that know that rain and wet weather are one thing."""
+    return [[1.0, 0.0] if "rain" in t or "wet" in t else [0.0, 1.0] for t in texts]
+
+
+def test_semantic_duplicates_of_one_answer_join():
+    rows = [
+        make("Is there any rain over Paris today?", quality=0.9),
+        make("Tell me whether it gets wet in Paris", quality=0.8),
+        make("tell me whether it gets wet in Paris!", quality=0.7),
+        make("How hot does Paris get on this day?", quality=0.6),
+        make("Is it wet there?", call=ToolCall.of("weather", city="Rome")),
+    ]
+    first = rows[0].id
+    found = reasons(mark(rows, step.duplicates_of, duplicates="minhash", embed="test_dedup:toy"))
+    assert found == ["", f"semantic_duplicate_of:{first}", f"semantic_duplicate_of:{first}", "", ""]
+    plain = reasons(mark_near_duplicates(rows))
+    assert plain == ["", "", f"near_duplicate_of:{rows[1].id}", "", ""]
+    with pytest.raises(ConfigError, match="write module:function"):
+        mark(rows, step.duplicates_of, duplicates="minhash", embed="nowhere:f")
+    with pytest.raises(ValueError, match="write duplicates=minhash"):
+        LabelSection(embed="test_dedup:toy")
+
+
 # --- vectors ---
 
 LINE = np.array([[1.0, 0.0], [0.999, 0.04], [0.0, 1.0], [0.04, 0.999], [-1.0, 0.0]])
@@ -563,6 +588,17 @@ def test_strata_are_served_evenly_and_repeat_with_the_seed():
     assert len(set(chosen)) == 12
     assert stratified(keys, 12) == chosen != stratified(keys, 12, seed=3)
     assert sorted(stratified(keys, 57)) == list(range(57))
+
+
+@pytest.mark.parametrize("how", ["stratified", "k_center", "facility"])
+def test_a_diverse_order_takes_every_kind_first(how):
+    rows = [make(f"Weather in Paris on day {i}", source_id=str(i)) for i in range(9)]
+    rows += [make("Transfer 100 to my savings", call=ToolCall.of("pay", amount=100))]
+    rows += [make("Who painted the night watch?", call=ToolCall.of("search", text="painter"))]
+    order = arranged(rows, how, 3, 17)
+    assert sorted(order) == list(range(11))
+    assert {9, 10} < set(order[:3])
+    assert arranged(rows, how, 3, 17) == order
 
 
 # --- real rows ---

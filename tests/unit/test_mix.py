@@ -49,6 +49,21 @@ def test_the_seed_decides_and_the_input_order_does_not() -> None:
     assert choose(ROWS, weights, 400, 4.0, 2).ids != first.ids
 
 
+def test_an_order_decides_which_rows_come_first() -> None:
+    asked = []
+
+    def backwards(ids: list[str], count: int) -> list[str]:
+        asked.append(count)
+        return sorted(ids, reverse=True)
+
+    chosen = choose(ROWS, {"positive": 1.0}, 50, 4.0, 1, backwards)
+    assert sorted(chosen.ids) == ["p95", "p96", "p97", "p98", "p99"]
+    assert asked == [5]
+    twice = choose([("a", "positive", 10), ("b", "positive", 10)], {"positive": 1.0}, 30, 2.0, 1,
+                   backwards)  # fmt: skip
+    assert Counter(twice.ids) == {"b": 2, "a": 1}
+
+
 def test_a_weight_without_rows_stops() -> None:
     with pytest.raises(ConfigError, match=r"mix\.weights\.synthetic"):
         choose([("a", "positive", 1)], {"positive": 1.0, "synthetic": 1.0}, 10, 1.0, 1)
