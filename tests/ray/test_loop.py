@@ -30,6 +30,14 @@ def test_every_step_accounts_for_its_rows(tiny) -> None:
     assert f"report: {folder / 'report.html'}" in printed
 
 
+def test_every_row_says_which_step_and_config_made_it(tiny) -> None:
+    folder, _ = tiny
+    rows = read_rows(folder / "label")
+    assert all(r.step and r.config_hash for r in rows)
+    steps = {r.step.partition(".")[0]: r.config_hash for r in rows}
+    assert steps["read"] != steps["generate"] == steps["negatives"]
+
+
 def test_one_engine_serves_the_whole_run(tiny) -> None:
     folder, _ = tiny
     assert len((folder / "engine_starts.log").read_text().splitlines()) == 1

@@ -88,3 +88,12 @@ def test_the_second_pass_settles_and_counts(tmp_path: Path) -> None:
         assert new.split == ("train" if moved else old.split)
     assert sum(a.split != b.split for a, b in zip(before, rows)) > 0
     assert splits.total() + counts.rejected.total() == 300 == sources.total()
+
+
+def test_the_tasks_of_rated_interactions_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "rated.csv"
+    path.write_text("input,output,task_type,rating\nhi,ho,chat,5\nhe,ha,chat,2\nhm,ah,code,4\n")
+    source = SourceSection(path=str(path), rating_max=5)
+    (table,) = read.parse_source(source, SECTION, "", 17)
+    assert table["task_type"].to_pylist() == ["chat", "chat", "code"]
+    assert table["pool"].to_pylist() == ["positive", "negative.rated", "positive"]
