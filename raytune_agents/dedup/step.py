@@ -156,14 +156,14 @@ def contradictions_of(prints: pa.Table, section: LabelSection) -> pa.Table:
     ranks, ids, handle = (prints[c].to_numpy() for c in ("rank", "row_id", "handle"))
     order = np.lexsort((handle, ids, ranks, said, asked))
     order = order[asked[order] != 0]
-    found: list[tuple[int, int]] = []
+    one, same = asked[order], np.diff(asked[order]) == 0
+    torn = np.unique(one[1:][same & (np.diff(said[order]) != 0)])  # questions of several answers
+    order = order[np.isin(one, torn)]
     starts = np.flatnonzero(np.diff(asked[order], prepend=0))
-    several = np.diff(said[order], prepend=0) != 0
-    for members in np.split(order, starts[1:]) if several.any() else ():
+    found: list[tuple[int, int]] = []
+    for members in np.split(order, starts[1:]) if len(order) else ():
         answers = said[members].tolist()
         counts = Counter(answers)
-        if len(counts) < 2:
-            continue
         best = {a: min(ranks[i] for i, b in zip(members, answers) if a == b) for a in counts}
         worth = {a: (n, -best[a]) for a, n in counts.items()}
         top = max(worth.values())
