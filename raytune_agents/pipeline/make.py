@@ -190,18 +190,20 @@ def edit_rows(
     one of a fault a row, the tools of a fault in turn. Returns the rows and, by reason, the
     attempts that gave none."""
     rng = random.Random(f"{seed}/edited")
-    queues = {}
+    queues, refused = {}, Counter()
     for number, fault in enumerate(section.faults or negatives.FAULTS):
         fitting = [row for row in good if negatives.suits(row, fault)]
         tools = [row.calls[0].name if row.calls else row.source for row in fitting]
         fitting = [fitting[i] for i in stratified(tools, len(tools), seed + number)]
         if any(negatives.edit(r, fault, 0)[1] != "not_applicable" for r in fitting[:PROBE]):
             queues[fault] = fitting
+        elif section.faults:  # asked for by name, so its absence is said
+            refused[f"{fault} no_row_admits"] += 1
     if not queues:
-        return [], Counter()
+        return [], refused
     count = round(section.per_positive * sum(negatives.editable(row) for row in good))
     wanted = negatives.choose_faults(mined, count, section.uniform_floor, rng, list(queues))
-    out, refused = [], Counter()
+    out = []
     for k, fault in enumerate(wanted):
         bad, reason = None, "no_row_left"
         for _ in range(min(TRIES, len(queues[fault]))):

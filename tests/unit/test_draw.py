@@ -153,5 +153,9 @@ def test_every_fault_is_put_into_good_rows_at_most_once_each() -> None:
     assert len(bad) + refused.total() == 600
     tools = Counter(r.calls[0].name for r in bad if r.fault == "wrong_value")
     assert max(tools.values()) <= 2
+    section = NegativesSection(faults=["wrong_order", "wrong_value"])
+    bad, refused = make.edit_rows([r for r in good if "goal" not in r.meta], Counter(), section, 17)
+    assert {r.fault for r in bad} == {"wrong_value"}
+    assert refused["wrong_order no_row_admits"] == 1
     with pytest.raises(ConfigError, match="did you mean wrong_value"):
         negatives.check_names(["wrong_valu"])
