@@ -303,3 +303,5 @@ def ask(chats: Sequence[Chat], samplings: Sequence[Sampling]) -> list[Reply | No
         return ray.get(ray.get_actor(ACTOR).answer.remote(list(chats), list(samplings)))
     except ray.exceptions.RayActorError as error:
         raise EngineDown(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
+    except (Refused, EngineDown) as error:  # without the remote traceback that Ray puts around it
+        raise getattr(error, "cause", error) from None

@@ -82,9 +82,11 @@ def candidates(
         able = [s for s in specs if POOLS[pool](s, 1, seed)]
         each = split_rows(count, {s.name: 1.0 for s in able}) if able else {}
         short[pool] += 0 if able else count
-        for spec in able:
+        for k, spec in enumerate(able):
             n = each[spec.name]
-            rows = [(pool, spec.name, r) for r in POOLS[pool](spec, n + round(spare * n), seed)]
+            # a pool goes through its goals or cells in turn: every agent starts at another one
+            made = POOLS[pool](spec, k + n + round(spare * n), seed)[k:]
+            rows = [(pool, spec.name, row) for row in made]
             first += rows[:n]
             rest += rows[n:]
             short[pool] += max(0, n - len(rows))

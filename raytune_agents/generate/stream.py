@@ -130,7 +130,7 @@ def word(
         for (row, turn), reply in zip(asked, replies):
             text, why = speech.first_good(row, turn, reply.texts) if reply else ("", "budget_spent")
             shard.tokens += sum(reply.output_tokens) if reply else 0
-            shard.notes[f"template:{why}" if why else "paraphrased"] += 1
+            shard.notes[f"template:{why.partition(':')[0]}" if why else "paraphrased"] += 1
             if text:
                 said.setdefault(row.id, {})[turn] = text
                 shots.append((row.messages[turn].content, text))

@@ -40,6 +40,13 @@ def test_every_pool_gets_its_share_over_all_agents() -> None:
     assert {r.id for r in drawn.rows}.isdisjoint(r.id for r in draw.draw(EVEN, 18).rows)
 
 
+def test_few_rows_of_a_pool_are_of_different_kinds() -> None:
+    few = draw.draw(EVEN.model_copy(update={"rows": 6 * len(POOLS)}), 17).rows
+    assert len({r.meta["cell"] for r in few if "cell" in r.meta}) == 6
+    assert len({tuple(r.meta["goals"]) for r in few if draw.pool_of(r) == "react"}) > 1
+    assert {bool(r.calls) for r in few if draw.pool_of(r) == "followup"} == {True, False}
+
+
 def test_candidates_are_cut_where_the_answer_does_not_name_them() -> None:
     drawn = draw.draw(EVEN.model_copy(update={"tools": 2}), 3)
     for row in drawn.rows:
