@@ -86,7 +86,7 @@ class Metrics(TrainerCallback):
             "peak_memory_mib": round(peak_memory_mib(), 1),
             "time": round(time.time(), 3),
         }
-        line |= {k: float(v) for k, v in logs.items() if k != "loss"}
+        line |= {k: float(v) for k, v in logs.items() if k != "loss" and v is not None}
         pools = self.notes.pop("pools", {})
         line["pool_loss"] = {p: round(total / n, 4) for p, (total, n) in sorted(pools.items())}
         line |= self.notes

@@ -136,7 +136,7 @@ def test_loss_of_unpaired_rows(tmp_path: Path) -> None:
         with trainer.model.disable_adapter():
             ratios[prefix] = (policy - logps(trainer.model, *inputs)).sum(1)
     baseline = ratios["KL_"].mean().clamp(min=0)
-    good = torch.tensor([c["label"] for c in columns])
+    good = torch.tensor(list(trainer.train_dataset["label"]))  # in training order
     sign = torch.where(good, 1.0, -1.0)
     by_hand = (1 - torch.sigmoid(0.1 * sign * (ratios[""] - baseline))).mean()
     with torch.no_grad():
