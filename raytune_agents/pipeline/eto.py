@@ -28,10 +28,16 @@ if TYPE_CHECKING:
 
 
 def check(config: Config) -> None:
-    """An arm's eto.start must be an arm that is trained before it. Raises ConfigError."""
+    """An arm's eto.start must be an arm that is trained before it, and rounds go on from adapters.
+    Raises ConfigError."""
     before: list[str] = []
     for name, arm in config.train.arms.items():
-        start = config.train.of(arm).eto.start if arm.method == "eto" else ""
+        own = config.train.of(arm)
+        if arm.method == "eto" and own.parameters == "full":
+            raise ConfigError(
+                f"train.arms.{name}: a round of eto goes on from an adapter; write parameters: lora"
+            )
+        start = own.eto.start if arm.method == "eto" else ""
         if start and start not in before:
             raise ConfigError(
                 f"train.arms.{name}: eto.start={start!r} is no arm above it ({before}); write the "

@@ -53,14 +53,18 @@ def job_of(
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Every arm that is not trained yet, one after the other, each a Ray Train run."""
     from raytune_agents.pipeline import eto, plain
+    from raytune_agents.train import check
 
     config, counts, arms = context.config, Counts(), {}
     rows = training_rows(context.run.folder)
+    files = {name: context.run.folder / "mix" / f"{name}.parquet" for name in config.train.arms}
+    chosen = {name: pq.read_table(path)["id"].to_pylist() for name, path in files.items()}
+    check.arms(config.train, rows, chosen)
+    check.room(context.chat)
     context.free_gpu()
     for name, arm in config.train.arms.items():
         section = config.train.of(arm)
-        chosen = context.run.folder / "mix" / f"{name}.parquet"
-        mixed = pq.read_table(chosen)["id"].to_pylist()
+        mixed = chosen[name]
         own = Step(
             f"train/{name}",
             step.folder / name,

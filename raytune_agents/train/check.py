@@ -29,6 +29,19 @@ def room(chat: Chat) -> None:
         )
 
 
+def arms(
+    section: TrainSection, rows: Mapping[str, Trajectory], chosen: Mapping[str, Sequence[str]]
+) -> None:
+    """The rows of every arm, before the first arm is trained: arm -> row ids. Raises ConfigError
+    naming the arm."""
+    for name, ids in chosen.items():
+        arm = section.arms[name]
+        try:
+            METHODS[arm.method].check([rows[i] for i in ids], section.of(arm))
+        except ConfigError as error:
+            raise ConfigError(f"train.arms.{name} (method {arm.method}): {error}") from None
+
+
 def columns(made: Sequence[dict[str, Any]], refused: Sequence[str], limit: int) -> None:
     """Something is trained, and no row is wholly masked or longer than `limit`. Raises
     ConfigError."""
@@ -100,7 +113,6 @@ def before(
     twins: Any,
 ) -> None:
     """All checks of an arm. Raises ConfigError naming what is wrong and what to write."""
-    room(chat)
     METHODS[method].check(list(rows), section)
     columns(made, refused, chat.max_length)
     parity(method, {r.id: r for r in rows}, made, chat, section, twins)

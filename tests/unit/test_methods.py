@@ -414,6 +414,14 @@ def test_methods_refuse_rows_they_cannot_learn_from(
         check.before(method, rows, made, refused, chat, section, None)
 
 
+def test_all_arms_are_checked_before_the_first_is_trained() -> None:
+    arms = "{good: {method: vanilla}, marked: {method: nat}}"
+    section = load(None, [f"train.arms={arms}"]).train
+    check.arms(section, ROWS, {"good": [GOOD[0].id], "marked": [GOOD[0].id, BAD[0].id]})
+    with pytest.raises(ConfigError, match=r"train.arms.marked \(method nat\): no failures"):
+        check.arms(section, ROWS, {"good": [GOOD[0].id], "marked": [GOOD[0].id]})
+
+
 def test_rows_that_are_cut_or_masked_are_refused(chat: Chat) -> None:
     short = Chat(chat.path, max_length=40)
     made, refused = methods.build("vanilla", GOOD, short, section_of(), None)
@@ -489,6 +497,8 @@ def test_an_eto_arm_starts_from_an_arm_above_it() -> None:
         wrong = f"{{then: {{method: eto, options: {{eto.start: {start}}}}}}}"
         with pytest.raises(ConfigError, match=f"eto.start='{start}' is no arm above it"):
             eto.check(load(None, [f"train.arms={wrong}"]))
+    with pytest.raises(ConfigError, match="write parameters: lora"):
+        eto.check(load(None, ["train.arms={a: {method: eto}}", "train.parameters=full"]))
 
 
 def test_eto_explores_different_tasks_with_calls() -> None:
