@@ -7,7 +7,6 @@ killed, or took over another's checkpoint (population based training), goes on f
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import os
@@ -138,6 +137,7 @@ def trial(sample: dict[str, Any], *, given: Given) -> None:
     from ray import tune as ray_tune
 
     from raytune_agents.train import worker
+    from raytune_agents.train.model import give_memory_back
 
     started, tune = time.monotonic(), given.tune
     what = plan(sample.get(POINT, sample), given)
@@ -165,7 +165,7 @@ def trial(sample: dict[str, Any], *, given: Given) -> None:
             worker.fit(job, [report], rows=data)
     finally:
         shutil.rmtree(out, ignore_errors=True)
-        gc.collect()  # a trainer holds itself in cycles: its model would stay beside the next one
+        give_memory_back()
 
 
 def reporter(given: Given, what: Plan, facts: dict[str, Any], started: float) -> Any:
