@@ -1,7 +1,7 @@
 """LoRA training speed: the same rows, steps and hyper-parameters by us, by a plain TRL script with
 its defaults, and by llamafactory.
 
-    python benchmarks/bench_training.py [--rows 80] [--llamafactory PYTHON] [--only ours,trl]
+    python benchmarks/bench_training.py [--rows 48] [--llamafactory PYTHON] [--only ours,trl]
 
 Rows are BFCL calls in our chat text (prompt + answer, at most 288 tokens), 8 a step; every system
 runs alone in its own process, one run. tokens_per_s counts tokens without padding over the training
@@ -308,7 +308,7 @@ def summary(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=80)
+    parser.add_argument("--rows", type=int, default=48)
     parser.add_argument("--llamafactory", default="", help="python of its environment")
     parser.add_argument("--only", default="ours,trl,llamafactory")
     parser.add_argument("--one", help=argparse.SUPPRESS)

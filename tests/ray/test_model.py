@@ -3,6 +3,7 @@ with the real model, a few steps each."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_an_adapter_of_any_kind_trains_and_loads_unchanged(columns, tmp_path, op
     if "quantize" in options:
         pytest.importorskip("bitsandbytes")
     found, adapter = train(columns, tmp_path, **options)
-    assert all(0 < x < 10 for x in found)
+    assert all(0 < x < 12 for x in found)  # a uniform guess costs 10.8 nats
     unchanged(adapter)
     if "rslora" in str(options):
         layer = next(m for n, m in loaded(adapter).named_modules() if n.endswith("q_proj"))
@@ -112,6 +113,28 @@ def test_a_lora_target_that_matches_nothing_is_refused() -> None:
 def test_an_exploding_loss_stops_with_its_rows(columns, tmp_path) -> None:  # noqa: F811
     with pytest.raises(BadLoss, match=r"at step 2 .* row-\d+, row-\d+$"):
         train(columns, tmp_path, learning_rate=1e4, scheduler="constant", max_steps=4)
+
+
+def test_going_on_from_a_checkpoint_changes_nothing(columns, tmp_path) -> None:  # noqa: F811
+    """Same rows in the same order, same optimiser: the losses after it are those of one go."""
+    from transformers import TrainerCallback
+
+    class Copy(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            name = f"checkpoint-{state.global_step}"
+            shutil.copytree(Path(args.output_dir) / name, tmp_path / name)
+
+    options = {"batch_rows": 2, "max_steps": 5, "save_steps": 2, "lora": {"dropout": 0.1}}
+    whole = job(columns, tmp_path / "whole", **options)
+    worker.fit(whole, [Copy()])
+    again = job(columns, tmp_path / "again", **options)
+    worker.fit(again, resume=str(tmp_path / "checkpoint-2"))
+    one, two = (lines(Path(j.out) / "metrics.jsonl") for j in (whole, again))
+    assert [x["step"] for x in two] == [3, 4, 5]
+    assert losses(two) == pytest.approx(losses(one)[2:], abs=1e-6)
+    done = worker.fit(again, resume=str(tmp_path / "checkpoint-5"))
+    assert done.state.global_step == 0  # a finished run trains no further step
+    assert len(lines(Path(again.out) / "metrics.jsonl")) == 3
 
 
 def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> None:  # noqa: F811
