@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from raytune_agents import agents, models
@@ -16,6 +17,7 @@ from raytune_agents.config import load
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import edit
 from raytune_agents.train import check, kto, methods, worker
+from raytune_agents.train.model import save
 
 GOOD = tasks(agents.load("security"), 2, 1)
 BAD = [edit(row, "wrong_value", 1)[0] for row in GOOD]
@@ -144,3 +146,25 @@ def test_loss_of_unpaired_rows(tmp_path: Path) -> None:
         loss = trainer.compute_loss(trainer.model, batch)
     assert kto.weights(int(good.sum()), int((~good).sum()), load().train.kto) == (1.0, 1.0)
     assert loss.item() == pytest.approx(by_hand.item(), rel=1e-3)
+
+
+def test_going_on_from_an_adapter_the_reference_is_that_adapter(tmp_path: Path) -> None:
+    """A round of ETO: the policy at its start, not the base, is what DPO compares with."""
+    job, columns = job_of("dpo", tmp_path)
+    first, batch = moved(job, columns)
+    inputs = [batch[k] for k in ("input_ids", "attention_mask", "completion_mask")]
+    at_start = logps(first.model, *inputs).sum(1)
+    save(first, Chat(**job.chat), tmp_path / "start")
+    job, columns = job_of("dpo", tmp_path, f"train.lora.start={tmp_path / 'start'}")
+    trainer = worker.build(job, columns)
+    assert "ref" in trainer.model.peft_config
+    frozen = trainer.data_collator(list(trainer.train_dataset))
+    given = torch.cat([frozen["ref_chosen_logps"], frozen["ref_rejected_logps"]])
+    assert torch.allclose(given, at_start, rtol=1e-3)
+    trainer.train()
+    save(trainer, Chat(**job.chat), tmp_path / "next")
+    start, after = (
+        load_file(tmp_path / n / "adapter_model.safetensors") for n in ("start", "next")
+    )
+    assert start.keys() == after.keys()  # one adapter: the reference is not in the file
+    assert any(not torch.equal(start[k], after[k]) for k in start)
