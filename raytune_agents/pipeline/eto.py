@@ -19,7 +19,7 @@ from raytune_agents.config import Config, ConfigError, NegativesSection, TrainSe
 from raytune_agents.evaluate import harness
 from raytune_agents.generate import stream
 from raytune_agents.pipeline import learn
-from raytune_agents.pipeline.make import make_shards
+from raytune_agents.pipeline.make import check_outage, make_shards
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import Counts, Step, read_rows, write_json
 
@@ -103,17 +103,22 @@ def tasks(rows: list[Trajectory], count: int, seed: str) -> list[Trajectory]:
 def explore(
     context: Context, step: Step, asked: list[Trajectory], section: TrainSection, adapter: str
 ) -> list[Trajectory]:
-    """The policy's failures on the tasks, each with its task as parent. Finished shards stay."""
+    """The policy's failures on the tasks, each with its task as parent. Finished shards stay.
+    Raises EngineDown where too many tasks were lost to the engine."""
     context.start_engine()
     eto, chat, config = section.eto, context.chat, context.config
     sampling = NegativesSection(
         mined_samples=eto.samples, max_tokens=eto.max_tokens, temperature=eto.temperature
     )
     engine_section, seed = config.engine, config.seed
-    make_shards(
+    shards = make_shards(
         context, step, "explored", asked,
         lambda part: stream.mine(part, chat, sampling, engine_section, seed, adapter),
     )  # fmt: skip
+    counts = Counts(rows_in=len(asked) * eto.samples)
+    for shard in shards:
+        counts.failed.update(shard["failed"])
+    check_outage(counts, config.read.max_error_share)
     return read_rows(step.folder / "explored")
 
 
