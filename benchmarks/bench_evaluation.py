@@ -130,12 +130,13 @@ def engines(run: Path, count: int) -> dict[str, Any]:
 
     def start() -> float:
         began = time.perf_counter()
-        engine.start(context.model, config.model.dtype, config.engine,
+        context.engine = engine.start(context.model, config.model.dtype, config.engine,
                      cpus=have.cpus, gpus=have.gpus, seed=config.seed)  # fmt: skip
         return time.perf_counter() - began
 
     def stop() -> None:
         engine.stop()
+        context.engine = None
         while True:  # the name is free once the actor is gone
             try:
                 ray.get_actor(engine.ACTOR)
