@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from datasketch import MinHash
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytune_agents.config import ConfigError, LabelSection
@@ -411,6 +411,7 @@ def test_a_leak_is_recorded_on_the_row():
     assert mark_leaks([row], []) == [row]
 
 
+@settings(deadline=None)  # the first call loads datasketch
 @given(st.integers(0, 2**32), st.integers(0, 2))
 def test_no_window_within_the_tolerance_is_missed(seed, mismatches):
     rng = random.Random(seed)
