@@ -87,7 +87,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace):
         self.options = options
-        names = {"train.arms": ARMS, "model.max_length": options.longest,
+        names = {"train.arms": ARMS, "model.max_length": options.longest + 64,
                  "model.dtype": options.dtype, "train.learning_rate": options.learning_rate,
                  "train.batch_tokens": options.batch_tokens}  # fmt: skip
         self.config: Config = load(None, [f"{k}={json.dumps(v)}" for k, v in names.items()])
@@ -104,7 +104,12 @@ class Bench:
     def chosen(self, arm: Any, section: Any, rows: list[Trajectory], seed: int) -> list[Trajectory]:
         """Rows of the arm until the budget of trained tokens is spent."""
         known = {r.id: r for r in rows}
-        tokens = {i: sum(e.trained_tokens for e in self.chat.encode(r)) for i, r in known.items()}
+        tokens = {}
+        for i, row in known.items():
+            try:
+                tokens[i] = sum(e.trained_tokens for e in self.chat.encode(row))
+            except RecordError:  # a failure that is longer than the row it was made from
+                continue
         cost = methods.costs(arm.method, known, tokens, self.chat, section)
         pool = [(i, known[i].pool, n) for i, n in cost.items()]
         taken = mix.choose(
@@ -116,11 +121,12 @@ class Bench:
         """split -> row id -> 1.0 where the whole gold answer is what greedy decoding writes."""
         pad_id, out = self.chat.tokenizer.pad_token_id, {}
         for split, rows in self.asked.items():
-            out[split] = {}
+            examples = []
             for row in rows:
                 example = self.chat.encode(row, marker)[0]
-                one = {"input_ids": example.input_ids, "labels": example.labels}
-                out[split][row.id] = teacher_forced(model, [one], pad_id)["exact_match"]
+                ids = {"input_ids": example.input_ids, "labels": example.labels}
+                examples.append({"row_id": row.id} | ids)
+            out[split] = teacher_forced(model, examples, pad_id)["hits"]
         return out
 
     def train(self, name: str, rows: list[Trajectory], seed: int) -> dict[str, Any]:
