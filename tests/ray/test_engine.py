@@ -44,9 +44,9 @@ def test_training_text_is_the_engines_prompt_for_every_kind_of_row(warm, tiny) -
             [engine.Sampling(max_tokens=1)] * len(rows),
         )
         for row, text, reply in zip(rows, texts, replies):
-            example = chat.encode(row, marked)[-1]
-            start = next(i for i, label in enumerate(example.labels) if label != IGNORE)
-            assert reply.prompt_ids == example.input_ids[:start]
+            example, end = chat.encode(row, marked)[-1], len(reply.prompt_ids)
+            assert reply.prompt_ids == example.input_ids[:end]  # up to the last answer
+            assert example.labels[end - 1] == IGNORE != example.labels[end]
             assert chat.tokenizer.decode(reply.prompt_ids) == text
             assert (marked in text) is bool(marked) or not marked
 
