@@ -82,7 +82,9 @@ def run(stage: Plan, given: Given, place: Place) -> list[dict[str, Any]]:
     starts = place.folder / "stages" / f"{stage.name}.starts.json"
     times = [*(read_json(starts) if starts.is_file() else []), time.time()]
     write_json(starts, times)
-    trials = [as_trial(result, given, stage.name) | {"starts": times} for result in search.fit()]
+    found = search.fit()  # the budget may end before all have begun
+    begun = [r for r in found if (Path(r.path) / "params.json").is_file()]
+    trials = [as_trial(result, given, stage.name) | {"starts": times} for result in begun]
     trials.sort(key=lambda t: (t["objective"] is None, -(t["objective"] or 0.0)))
     write_json(done, trials)
     return trials

@@ -23,7 +23,8 @@ def as_trial(result: Any, given: Any, stage: str) -> dict[str, Any]:
     """A Ray Tune Result -> a trial. Its score is the exact match at its last report."""
     from raytune_agents.tune.trial import POINT
 
-    sample = dict(result.config.get(POINT) or result.config)
+    tried = result.config or read_json(Path(result.path) / "params.json")  # failed before a report
+    sample = dict(tried.get(POINT) or tried)
     config = given.space.resolve(sample)
     weights = config.pop("mix.weights", given.weights)
     metrics, failed = result.metrics or {}, result.error is not None

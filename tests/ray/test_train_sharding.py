@@ -17,6 +17,7 @@ from raytune_agents.train import worker
 from raytune_agents.train.watch import lines
 
 STEPS = 3
+pytestmark = pytest.mark.slow  # two workers on two cores: minutes
 
 
 @pytest.fixture(scope="module")
