@@ -42,14 +42,16 @@ class Job:
     val: str = ""  # Parquet of input_ids and labels of the rows that are scored, "" = none
 
 
-def arguments(job: Job, section: TrainSection, count: int, longest: int) -> dict[str, Any]:
+def arguments(
+    job: Job, section: TrainSection, count: int, longest: int, scratch: str
+) -> dict[str, Any]:
     """The arguments that all TRL trainers share, for `count` rows (those of all epochs, in order)
-    of at most `longest` tokens."""
+    of at most `longest` tokens; checkpoints go to folder `scratch` first."""
     import torch
 
     micro, bf16 = micro_batch(longest, section), job.dtype != "float32"
     return sharding.arguments(section, micro, bf16) | {
-        "output_dir": str(Path(tempfile.gettempdir()) / "raytune-agents" / str(os.getpid())),
+        "output_dir": scratch,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": section.batch_rows // micro // section.workers,
         "learning_rate": section.learning_rate,
@@ -115,7 +117,8 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     spare = ("row_id", "pool", "trained_tokens", "length")
     data = Dataset.from_list([{k: v for k, v in r.items() if k not in spare} for r in rows])
     data = data.select(chosen)
-    shared = arguments(job, section, len(chosen), max(lengths))
+    scratch = tempfile.TemporaryDirectory(prefix="raytune-agents-")
+    shared = arguments(job, section, len(chosen), max(lengths), scratch.name)
     announced = sharding.announce(shared)
     model = models.load(job.model, job.dtype, section, job.seed)
     del announced
@@ -123,6 +126,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     chat = Chat(**job.chat)
     trainer = METHODS[job.method].trainer(model, chat.tokenizer, data, shared, section)
     trainer.args.train_sampling_strategy = "sequential"
+    trainer.scratch = scratch  # goes with the trainer: no other training finds its checkpoints
     trainer.remove_callback(PrinterCallback)
     models.cast_less(trainer.model, trainer.args.bf16 and section.quantize == "none")
     Path(job.out).mkdir(parents=True, exist_ok=True)

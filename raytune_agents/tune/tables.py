@@ -27,12 +27,11 @@ def as_trial(result: Any, given: Any, stage: str) -> dict[str, Any]:
     sample = dict(tried.get(POINT) or tried)
     config = given.space.resolve(sample)
     weights = config.pop("mix.weights", given.weights)
-    metrics, failed = result.metrics or {}, result.error is not None
-    reports = _reports(result)
+    metrics, reports = result.metrics or {}, _reports(result)
+    text = _error_text(result, bool(reports))
     finished = bool(reports) and reports[-1]["step"] >= metrics.get("of", 0)
-    error = ""
-    if failed:
-        error = f"{type(result.error).__name__}: {_cause(str(result.error))}"
+    failed = bool(text)
+    error = f"{type(result.error or RuntimeError()).__name__}: {_cause(text)}" if failed else ""
     good = bool(reports) and not failed and "objective" in reports[-1]  # NaN is no score
     return {
         "stage": stage,
@@ -52,6 +51,14 @@ def as_trial(result: Any, given: Any, stage: str) -> dict[str, Any]:
         "error": error,
         "checkpoint": result.checkpoint.path if result.checkpoint else "",
     }
+
+
+def _error_text(result: Any, reported: bool) -> str:
+    """What a trial raised, "" if nothing: also where the budget ended before its second try."""
+    if result.error is not None:
+        return str(result.error)
+    last = Path(result.path) / "error.txt"
+    return last.read_text(encoding="utf-8") if last.is_file() and not reported else ""
 
 
 def _reports(result: Any) -> list[dict[str, float]]:

@@ -120,7 +120,7 @@ def test_a_failed_trial_has_an_error_and_no_score_and_the_budget_ends_the_search
         "tune.searcher=random",
         "seed=6",  # draws: fails, trains, trains
     )
-    words = (f"runs_dir={labelled}", *spent, FAILING, "budget.max_tokens=300")
+    words = (f"runs_dir={labelled}", *spent, FAILING, "budget.max_tokens=200")
     done = cli("tune", str(TINY), *words, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = labelled / "tiny" / "tune"
@@ -128,6 +128,6 @@ def test_a_failed_trial_has_an_error_and_no_score_and_the_budget_ends_the_search
     failed = [t for t in trials if t["status"] == "failed"]
     assert failed
     assert all(t["score"] is None and "no_such_module" in t["error"] for t in failed)
-    assert "budget.max_tokens=300 is spent" in read_json(folder / "guide.json")["ended"]
+    assert "budget.max_tokens=200 is spent" in read_json(folder / "guide.json")["ended"]
     assert sum(t["tokens"] for t in trials) < 480  # of 8 * 60 or more
     assert "no_such_module" in (folder / "guide.md").read_text()
