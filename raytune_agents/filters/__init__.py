@@ -2,8 +2,8 @@
 
 A rule takes a Trajectory and returns None, or its reason: the rule's own name, then ":detail". The
 part before the first colon is what the funnel counts. `shape` has the rules on form, `text` those
-on words, `grounding` the one on argument values, `quality` the score. What needs other rows is in
-`dedup`.
+on words, `private` the one on private data, `grounding` the one on argument values, `quality` the
+score. What needs other rows is in `dedup`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 from importlib import import_module
 
 from raytune_agents.config import ConfigError, LabelSection
-from raytune_agents.filters import shape, text
+from raytune_agents.filters import private, shape, text
 from raytune_agents.filters.grounding import ungrounded
 from raytune_agents.filters.quality import parts, quality
 from raytune_agents.filters.shape import family, held_out
@@ -36,7 +36,7 @@ RULES: dict[str, Rule] = {
     "needless_refusal": text.needless_refusal,
     "language": text.language,
     "ungrounded": ungrounded,
-    "pii": text.pii,
+    "pii": private.pii,
 }
 # Off unless named in label.rules: tool data is full of made-up addresses and numbers.
 ON_REQUEST = {"pii"}

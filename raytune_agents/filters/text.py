@@ -1,4 +1,4 @@
-"""Rules on the words of a row: encoding, language, private data, refusals, leaked observations."""
+"""Rules on the words of a row: encoding, language, refusals, leaked observations."""
 
 from __future__ import annotations
 
@@ -104,75 +104,6 @@ def language(row: Trajectory, languages: tuple[str, ...] | list[str] = ()) -> st
     """The request is in one of `languages` (empty = any); a text too short to tell passes."""
     found = language_of(row.query) if languages else ""
     return f"language:{found}" if found and found not in languages else None
-
-
-# --- private data ---
-
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@((?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,24})\b")
-_EXAMPLE = re.compile(r"(^|\.)(example|test|invalid|localhost|domain|email|company|abc|xyz)\.")
-_PHONE = re.compile(
-    r"(?<![\w.+-])(?<!\d )(?:\+\d{1,3}[ .-]?)?(?:\(\d{2,4}\) ?|\d{2,4}[ .-])\d{3,4}[ .-]\d{3,4}"
-    r"(?![\w-]|[. ]\d)|(?<![\w.])\+\d{9,14}\b"
-)
-_CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)")
-_BRAND = re.compile(  # Visa, Mastercard, American Express, Diners, Discover, UnionPay
-    r"4\d{12}(\d{3})?|(5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(0[0-5]|[68]\d)\d{11}"
-    r"|6(011|5\d\d|4[4-9]\d|2\d\d)\d{12}"
-)
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
-TEST_CARDS = frozenset((
-    "4111111111111111", "4242424242424242", "4012888888881881", "5555555555554444",
-    "5105105105105100", "378282246310005", "371449635398431", "6011111111111117",
-    "30569309025904", "3530111333300000", "1234567890123456", "1234567812345670",
-))  # fmt: skip
-
-
-def luhn(digits: str) -> bool:
-    """The check of payment card numbers (ISO/IEC 7812-1, annex B)."""
-    odd = [int(d) for d in digits[-1::-2]]
-    even = [2 * int(d) for d in digits[-2::-2]]
-    return (sum(odd) + sum(n - 9 if n > 9 else n for n in even)) % 10 == 0
-
-
-def iban(text: str) -> bool:
-    """The check of ISO 13616: the rearranged number is 1 modulo 97; 15 to 34 characters."""
-    moved = text[4:] + text[:4]
-    return 15 <= len(text) <= 34 and int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
-
-
-def private_data(text: str) -> str:
-    """The kind of the first private datum in a text: email, card, iban, phone, or "".
-
-    Not private: reserved and evident example domains, published test cards, numbers with 555 or
-    23456 in them.
-    """
-    for match in _EMAIL.finditer(text):
-        if not _EXAMPLE.search(match[1].lower()):
-            return "email"
-    if sum(c.isdigit() for c in text) < 8:
-        return ""
-    for match in _CARD.finditer(text):
-        digits = re.sub(r"\D", "", match[0])
-        if _BRAND.fullmatch(digits) and luhn(digits) and digits not in TEST_CARDS:
-            return "card"
-    if any(iban(match[0].replace(" ", "")) for match in _IBAN.finditer(text)):
-        return "iban"
-    for match in _PHONE.finditer(text):
-        digits = re.sub(r"\D", "", match[0])
-        fake = "555" in digits or "23456" in digits or len(set(digits)) < 4
-        if 9 <= len(digits) <= 15 and not fake:
-            return "phone"
-    return ""
-
-
-def pii(row: Trajectory) -> str | None:
-    """No turn, thought or argument holds an e-mail address, card, IBAN or phone number."""
-    for message in row.messages:
-        for text in (message.content, message.thought, *(c.arguments for c in message.tool_calls)):
-            kind = private_data(text)
-            if kind:
-                return f"pii:{kind}"
-    return None
 
 
 # --- refusals and leaked observations ---
