@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -108,13 +108,24 @@ class RowFiles:
             self._parts, self.files = [], self.files + 1
 
 
+@dataclass(frozen=True)
+class StoredRows:
+    """The trajectories of the Parquet files directly in `folder`, in file order. Every iteration
+    reads them anew and holds a batch at a time."""
+
+    folder: Path
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        import pyarrow.parquet as pq
+
+        for file in sorted(self.folder.glob("*.parquet")):
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
+                yield from map(from_row, batch.to_pylist())
+
+
 def read_rows(folder: Path) -> list[Trajectory]:
     """All trajectories of the Parquet files directly in `folder`, in file order."""
-    import pyarrow.parquet as pq
-
-    return [
-        from_row(r) for f in sorted(folder.glob("*.parquet")) for r in pq.read_table(f).to_pylist()
-    ]
+    return list(StoredRows(folder))
 
 
 @lru_cache(maxsize=1)

@@ -18,17 +18,17 @@ from raytune_agents.commands.arguments import (
 from raytune_agents.config import Config, load
 
 if TYPE_CHECKING:
-    from raytune_agents.records import Trajectory
+    from raytune_agents.runs import StoredRows
 
 
-def labelled_rows(config: Config) -> list[Trajectory]:
+def labelled_rows(config: Config) -> StoredRows:
     """The rows that the run's label step wrote. Raises FileNotFoundError where it has not run."""
-    from raytune_agents.runs import MANIFEST, read_rows
+    from raytune_agents.runs import MANIFEST, StoredRows
 
     folder = Path(config.runs_dir).expanduser() / config.name / "label"
     if not (folder / MANIFEST).is_file():
         raise FileNotFoundError(f"{folder} has no finished rows: run `raytune-agents label` first")
-    return read_rows(folder)
+    return StoredRows(folder)
 
 
 def export(
@@ -69,4 +69,7 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         console.print(f"  left out {count} {reason}", style="dim", highlight=False, markup=False)
     for kind, count in summary["missing"].items():
         console.print(f"  missing {count} {kind}", style="dim", highlight=False, markup=False)
+    for name, reasons in summary["would_be_refused"].items():
+        line = f"  {summary['format']} would refuse {name}: {'; '.join(reasons)}"
+        console.print(line, style="red", highlight=False, markup=False)
     console.print(f"written: {folder}", highlight=False, soft_wrap=True)

@@ -28,8 +28,10 @@ def plan(
 
     with said_errors():
         tree = load(*split_arguments(config, overrides))
-        parts = splits.plain(labelled_rows(tree), tree.export.val_share, tree.seed)
-        found = hosted.plan(parts.files["train"], provider, tree.export)
+        rows = labelled_rows(tree)
+        parts = splits.plain(map(splits.slim, rows), tree.export.val_share, tree.seed)
+        train = {"train": parts.files["train"]}
+        found = hosted.plan((r for *_, r in splits.chosen(rows, train)), provider, tree.export)
     found.left_out.update(parts.left_out | {"val row": len(parts.files["val"])})
     for line in found.lines():
         console.print(line, highlight=False, markup=False, soft_wrap=True)

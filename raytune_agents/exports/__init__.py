@@ -45,7 +45,8 @@ LOSES: dict[str, str] = {
     "trained",
     "trl_pairs": f"{_LABELS}; the spelling of arguments (values stay)",
     "agent_flan": f"{_LABELS}; call ids, names of tool turns",
-    "react": f"{_LABELS}; call ids and tools",
+    "react": f"{_LABELS}; call ids and tools; a thought beside an answer in words becomes part "
+    "of it, several calls in one turn and text beside a call are refused",
     "xlam": f"{_LABELS}; call ids; text beside calls and more than one turn are refused",
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 from raytune_agents.calls import render_calls
 from raytune_agents.exports.xlam import tools_text
 from raytune_agents.readers import react
-from raytune_agents.records import Message, Trajectory
+from raytune_agents.records import Message, RecordError, Trajectory
 
 
 def _text(m: Message) -> str:
@@ -41,9 +41,12 @@ def write(row: Trajectory) -> dict[str, Any]:
 
 
 def write_react(row: Trajectory) -> dict[str, Any]:
-    """Thought / Action / Observation text in every turn, in the spelling that the row was read
-    in.
+    """Thought / Action / Observation text in every turn, in the spelling that the row was read in.
+
+    Raises RecordError for a turn of several calls or of text beside a call.
     """
+    if any(len(m.tool_calls) > 1 or (m.tool_calls and m.content) for m in row.messages):
+        raise RecordError("ReAct text holds one call a turn and no text beside it")
     turns = react.conversation(row)
     loss = [m.trained for m in row.messages] + [False] * (len(turns) - len(row.messages))
     return {

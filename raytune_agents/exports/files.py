@@ -2,7 +2,8 @@
 
 A wrong answer is no target: rows known to be wrong are written only where the format labels them
 (trl_label, trl_pairs) or with NAT's markers in the request. Every row is counted: written, or
-left out with its reason.
+left out with its reason. Rows stream: what is held is their names and labels, and for trl_pairs
+the better halves.
 """
 
 from __future__ import annotations
@@ -11,51 +12,45 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from raytune_agents.chat import mark
 from raytune_agents.config import ExportSection
 from raytune_agents.exports import LOSES, PAIR_WRITERS, resolve, splits
 from raytune_agents.exports.card import card
+from raytune_agents.exports.plan import problems, roughly
 from raytune_agents.records import RecordError, Trajectory
 
 LABELLED = ("trl_label",)
+Written = tuple[Trajectory, dict[str, Any]]
 
 
-def is_wrong(row: Trajectory) -> bool:
-    """Whether the row's answer is known to be wrong."""
-    return bool(row.fault) or (row.outcome is not None and row.outcome < 0.5)
+def written(
+    row: Trajectory, format: str, markers: tuple[str, str] | None, twins: dict[str, Trajectory]
+) -> Written:
+    """(the row, what is written for it). Raises RecordError where the format cannot carry it."""
+    if format in PAIR_WRITERS:
+        twin = next((twins[p] for p in row.parents if p in twins), None)
+        if not row.failed or twin is None:
+            raise RecordError("not the rejected half of a pair")
+        return row, PAIR_WRITERS[format](twin, row)
+    if format not in LABELLED and markers:
+        row = replace(row, messages=mark(row.messages, markers[row.failed]))
+    elif format not in LABELLED and row.failed:
+        raise RecordError("a wrong answer, and no label or marker that says so")
+    return row, resolve(format)(row)
 
 
-def lines(
-    rows: Iterable[Trajectory],
-    format: str,
-    markers: tuple[str, str] | None,
-    by_id: dict[str, Trajectory],
-    left_out: Counter[str],
-) -> Iterator[tuple[Trajectory, dict[str, Any]]]:
-    """(row, what is written for it) of a file; rows the format cannot carry are counted."""
-    pair = PAIR_WRITERS.get(format)
-    write = None if pair else resolve(format)
-    for row in rows:
-        try:
-            if pair:
-                twin = next((by_id[p] for p in row.parents if p in by_id), None)
-                if not is_wrong(row) or twin is None:
-                    left_out["not the rejected half of a pair"] += 1
-                    continue
-                yield row, pair(twin, row)
-                continue
-            if format not in LABELLED and markers:
-                row = replace(row, messages=mark(row.messages, markers[is_wrong(row)]))
-            elif format not in LABELLED and is_wrong(row):
-                raise RecordError("a wrong answer, and no label or marker that says so")
-            yield row, write(row)
-        except RecordError as error:
-            left_out[str(error)[:80]] += 1
+def better_halves(
+    rows: Iterable[Trajectory], files: dict[str, list[Trajectory]]
+) -> dict[str, Trajectory]:
+    """By id, the accepted rows that a failed row of the same file was made from."""
+    made = {(stem, p) for stem, part in files.items() for r in part if r.failed for p in r.parents}
+    return {row.id: row for stem, _, row in splits.chosen(rows, files) if (stem, row.id) in made}
 
 
 def write_files(
@@ -67,35 +62,46 @@ def write_files(
 ) -> dict[str, Any]:
     """Write the files of a format or preset; returns what dataset_summary.json holds.
 
-    `markers` are NAT's texts (right, wrong). Raises ConfigError on an unknown format. The folder
-    gets its summary last, so a folder with a summary is a whole one.
+    `rows` are gone through more than once: a list, or `runs.StoredRows`. `markers` are NAT's texts
+    (right, wrong). Raises ConfigError on an unknown format. The folder gets its summary last, so a
+    folder with a summary is a whole one.
     """
     if section.format not in PAIR_WRITERS:
         resolve(section.format)  # an unknown one stops before anything is written
-    pool = list(rows)
-    by_id = {r.id: r for r in pool}
+    slim = list(map(splits.slim, rows))
     parts = (
-        splits.agent_flan(pool, section.scale, seed)
+        splits.agent_flan(slim, section.scale, seed)
         if section.preset == "agent_flan"
-        else splits.plain(pool, section.val_share, seed)
+        else splits.plain(slim, section.val_share, seed)
     )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    files = {}
-    for stem, members in parts.files.items():
-        found = lines(members, section.format, markers, by_id, parts.left_out)
-        files[f"{stem}.jsonl"] = _write_one(folder / f"{stem}.jsonl", found)
+    twins = better_halves(rows, parts.files) if section.format in PAIR_WRITERS else {}
+    with ExitStack() as stack:
+        files = {stem: _File(folder / f"{stem}.jsonl", stack) for stem in parts.files}
+        for stem, place, row in splits.chosen(rows, parts.files):
+            try:
+                files[stem].add(place, *written(row, section.format, markers, twins))
+            except RecordError as error:
+                parts.left_out[str(error)[:80]] += 1
+        about = {file.path.name: file.finish() for file in files.values()}
+    refused = {
+        file.path.name: found
+        for stem, file in files.items()
+        if stem.endswith("train") and (found := problems(section.format, file.tokens, file.size))
+    }
     summary = {
         "format": section.format,
         "preset": section.preset,
         "scale": section.scale,
         "seed": seed,
-        "rows_in": len(pool),
-        "rows_out": sum(f["rows"] for f in files.values()),
+        "rows_in": len(slim),
+        "rows_out": sum(f["rows"] for f in about.values()),
         "left_out": dict(parts.left_out.most_common()),
         "missing": parts.missing,
+        "would_be_refused": refused,
         "not_carried": LOSES.get(section.format, ""),
-        "files": files,
+        "files": about,
     }
     _save(folder / "README.md", card(summary, folder.name))
     _save(folder / "dataset_summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
@@ -108,24 +114,52 @@ def _save(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
-def _write_one(path: Path, found: Iterator[tuple[Trajectory, dict[str, Any]]]) -> dict[str, Any]:
-    """Write one file and describe it."""
-    digest, counts = hashlib.sha256(), {k: Counter() for k in ("pools", "sources", "roles")}
-    rows = calls = longest = size = 0
-    names: set[str] = set()
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as out:
-        for row, value in found:
-            line = json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-            out.write(line)
-            digest.update(line)
-            rows, calls = rows + 1, calls + len(row.calls)
-            size, longest = size + len(line), max(longest, len(line))
-            names.update(t.name for t in row.tools)
-            counts["pools"][row.pool] += 1
-            counts["sources"][row.source] += 1
-            counts["roles"].update(m.role for m in row.messages)
-    os.replace(part, path)
-    about = {k: dict(c.most_common()) for k, c in counts.items()}
-    return {"rows": rows, "bytes": size, "longest_row_bytes": longest, "calls": calls,
-            "tools": len(names), "sha256": digest.hexdigest()} | about  # fmt: skip
+@dataclass
+class _File:
+    """One file: lines come in any order into a scratch file and are put in their places at the
+    end."""
+
+    path: Path
+    stack: ExitStack
+    size: int = 0
+    calls: int = 0
+    tokens: list[int] = field(default_factory=list)  # of each row, roughly
+    lines: list[tuple[int, int, int]] = field(default_factory=list)  # place, offset, bytes
+    tools: set[str] = field(default_factory=set)
+    counts: dict[str, Counter[str]] = field(
+        default_factory=lambda: {k: Counter() for k in ("pools", "sources", "roles")}
+    )
+    scratch: IO[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        name = self.path.with_name(self.path.name + ".scratch")
+        self.scratch = self.stack.enter_context(name.open("w+b"))
+        self.stack.callback(name.unlink, missing_ok=True)
+
+    def add(self, place: int, row: Trajectory, value: dict[str, Any]) -> None:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        line = text.encode() + b"\n"
+        self.scratch.write(line)
+        self.lines.append((place, self.size, len(line)))
+        self.tokens.append(roughly(text))
+        self.size, self.calls = self.size + len(line), self.calls + len(row.calls)
+        self.tools.update(t.name for t in row.tools)
+        self.counts["pools"][row.pool] += 1
+        self.counts["sources"][row.source] += 1
+        self.counts["roles"].update(m.role for m in row.messages)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the file and describe it."""
+        digest, part = hashlib.sha256(), self.path.with_name(self.path.name + ".part")
+        with part.open("wb") as out:
+            for _, offset, length in sorted(self.lines):
+                self.scratch.seek(offset)
+                line = self.scratch.read(length)
+                out.write(line)
+                digest.update(line)
+        os.replace(part, self.path)
+        longest = max((length for *_, length in self.lines), default=0)
+        about = {k: dict(c.most_common()) for k, c in self.counts.items()}
+        return {"rows": len(self.lines), "bytes": self.size, "longest_row_bytes": longest,
+                "calls": self.calls, "tools": len(self.tools),
+                "sha256": digest.hexdigest()} | about  # fmt: skip

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from raytune_agents.config import ConfigError, ExportSection
 from raytune_agents.exports import WRITERS
-from raytune_agents.exports.files import is_wrong
 from raytune_agents.records import RecordError, Trajectory
 
 
@@ -32,6 +31,23 @@ LIMITS = {
     "openai": Limits(10, 65_536, 512 * 2**20),
     "gemini": Limits(100, 131_072, 2**30),  # 100 rows is what they advise to start with
 }
+
+
+def problems(provider: str, row_tokens: Sequence[int], size: int) -> list[str]:
+    """Why a provider would refuse a file of rows of so many tokens and `size` bytes; [] where the
+    format has no provider."""
+    limits = LIMITS.get(provider)
+    if limits is None:
+        return []
+    found = []
+    if len(row_tokens) < limits.min_rows:
+        found.append(f"{len(row_tokens)} rows, fewer than {limits.min_rows}")
+    long = sum(n > limits.max_row_tokens for n in row_tokens)
+    if long:
+        found.append(f"{long} rows are longer than {limits.max_row_tokens:,} tokens")
+    if size > limits.max_file_bytes:
+        found.append(f"the file has {size >> 20} MiB, more than {limits.max_file_bytes >> 20}")
+    return found
 
 
 @dataclass
@@ -79,11 +95,11 @@ def plan(
         raise ConfigError(
             f"provider {provider!r} has no price in export.prices; write one of {known}"
         )
-    price, limits = section.prices[provider], LIMITS[provider]
+    price = section.prices[provider]
     sizes, size, left_out = [], 0, Counter()
     for row in rows:
         try:
-            if is_wrong(row):
+            if row.failed:
                 raise RecordError("a wrong answer")
             text = json.dumps(WRITERS[provider](row), ensure_ascii=False)
         except RecordError as error:
@@ -91,14 +107,6 @@ def plan(
             continue
         sizes.append(count(text))
         size += len(text.encode()) + 1
-    problems = []
-    if len(sizes) < limits.min_rows:
-        problems.append(f"{len(sizes)} rows, fewer than {limits.min_rows}")
-    long = sum(s > limits.max_row_tokens for s in sizes)
-    if long:
-        problems.append(f"{long} rows are longer than {limits.max_row_tokens:,} tokens")
-    if size > limits.max_file_bytes:
-        problems.append(f"the file has {size >> 20} MiB, more than {limits.max_file_bytes >> 20}")
     mtok = sum(sizes) * price.epochs / 1e6
     return Plan(
         provider=provider,
@@ -110,6 +118,6 @@ def plan(
         hours=mtok / price.mtok_per_hour,
         as_of=price.as_of,
         longest_row_tokens=max(sizes, default=0),
-        problems=problems,
+        problems=problems(provider, sizes, size),
         left_out=left_out,
     )

@@ -1,13 +1,15 @@
 """Which rows go to the train and the validation file. Pure: rows in, rows out, the seed repeats it.
 
-Rows of one family (a row and what was made from it) stay on one side. Test rows go nowhere.
+Rows of one family (a row and what was made from it) stay on one side. Test rows go nowhere. What is
+chosen are `slim` rows; `chosen` finds the whole ones again in a second pass, so that no more than
+their names and labels is held.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from raytune_agents.records import Trajectory, content_hash
 
@@ -22,6 +24,24 @@ class Parts:
     files: dict[str, list[Trajectory]] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     missing: dict[str, int] = field(default_factory=dict)  # "qa.react" -> rows that were not there
+
+
+def slim(row: Trajectory) -> Trajectory:
+    """The row without its turns, tools and meta."""
+    return replace(row, messages=(), tools=(), gold="", meta={})
+
+
+def chosen(
+    rows: Iterable[Trajectory], files: dict[str, list[Trajectory]]
+) -> Iterator[tuple[str, int, Trajectory]]:
+    """(file, place in it, row) for every row that `files` name, in the order of `rows`."""
+    places: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for stem, members in files.items():
+        for place, row in enumerate(members):
+            places[row.id].append((stem, place))
+    for row in rows:
+        if not row.reject_reason and places.get(row.id):
+            yield *places[row.id].pop(), row
 
 
 def order(rows: Iterable[Trajectory], seed: int) -> list[Trajectory]:
@@ -99,15 +119,15 @@ def agent_flan(rows: Iterable[Trajectory], scale: float, seed: int) -> Parts:
         else:
             parts.left_out["not of an agent's three kinds"] += 1
     for agent in sorted({a for a, _ in pools}):
-        chosen: list[Trajectory] = []
+        taken: list[Trajectory] = []
         for name, count in AGENT_FLAN.items():
             wanted = max(1, round(count * scale))
             found = order(pools[agent, name], seed)
-            chosen += found[:wanted]
+            taken += found[:wanted]
             parts.left_out["more than the preset takes"] += len(found[wanted:])
             if len(found) < wanted:
                 parts.missing[f"{agent}.{name}"] = wanted - len(found)
-        train, val = cut(chosen, round(AGENT_FLAN_VAL * len(chosen)), seed)
+        train, val = cut(taken, round(AGENT_FLAN_VAL * len(taken)), seed)
         parts.files |= {f"{agent}_train": train, f"{agent}_val": val}
     parts.left_out = +parts.left_out
     return parts

@@ -158,10 +158,11 @@ def preflight(config: Config) -> None:
     """What can be refused before Ray starts: sources, agents, model, search space.
     Raises ConfigError (or SourceError) naming key, value and what to write."""
     from raytune_agents.evaluate import suites
-    from raytune_agents.pipeline import eto, make, read, search
+    from raytune_agents.pipeline import eto, label, make, read, search
     from raytune_agents.train import ready
 
     read.units(config.read.sources)
+    read.units([s for _, s in label.evaluation_sets(config)])
     make.check(config)
     eto.check(config)
     suites.check(config)

@@ -140,11 +140,16 @@ class _Labeller:
 # --- what no training row may show ---
 
 
-def evaluation_sets(section: LabelSection, sources: list[SourceSection]) -> list[SourceSection]:
-    """The sets of the config that are not read as a source: those have test rows of their own."""
-    read = {s.path for s in sources}
+def evaluation_sets(config: Config) -> list[tuple[str, SourceSection]]:
+    """(name, set): those of `label` and of `evaluate`, less those that are read as a source: such a
+    set has test rows of its own."""
+    named = [
+        ("bfcl" if s.path == "bfcl" else Path(s.path).name.partition(".")[0], s)
+        for s in config.label.evaluation_sets
+    ]
+    read = {s.path for s in config.read.sources}
     return [
-        s for s in section.evaluation_sets
+        (name, s) for name, s in [*named, *config.evaluate.sources.items()]
         if s.path not in read and (s.path != "bfcl" or readers.bfcl.installed())
     ]  # fmt: skip
 
@@ -159,8 +164,7 @@ def evaluation_rows(
         for file in files:
             for flat in pq.read_table(file, filters=[("split", "in", SPLITS[1:])]).to_pylist():
                 yield from_row(flat)
-        for source in evaluation_sets(context.config.label, context.config.read.sources):
-            name = "bfcl" if source.path == "bfcl" else Path(source.path).name.partition(".")[0]
+        for name, source in evaluation_sets(context.config):
             if source.path == "bfcl" and not source.categories:
                 source = source.model_copy(update={"categories": list(readers.bfcl.CATEGORIES)})
             for where, raw in readers.list_raw(source):
@@ -188,7 +192,8 @@ def evaluation_rows(
 
 def section_of(config: Config) -> list[Any]:
     """What of the config decides the labels."""
-    return [config.label, config.model] if config.label.difficulty else [config.label]
+    model = [config.model] if config.label.difficulty else []
+    return [config.label, config.evaluate.sources, *model]
 
 
 def label(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:

@@ -46,13 +46,32 @@ def kind_of(path: str) -> tuple[str, str]:
     return next((d for d in DATA if name.endswith(d)), ""), packing
 
 
+def filesystem(url: str) -> tuple[Any, str]:
+    """fsspec's file system of a URL and the path in it; pyarrow's own for s3:// and gs:// where
+    the package that fsspec wants for them is not installed. Raises OSError, ImportError,
+    ValueError."""
+    import fsspec
+
+    try:
+        return fsspec.core.url_to_fs(url)
+    except ImportError:
+        from fsspec.implementations.arrow import ArrowFSWrapper
+        from pyarrow import fs
+
+        scheme, _, path = url.partition("://")
+        if scheme not in ("s3", "s3a", "gs", "gcs"):
+            raise
+        bucket, _, inside = path.partition("/")
+        system, root = fs.FileSystem.from_uri(f"{scheme.rstrip('a')}://{bucket}")
+        return ArrowFSWrapper(system), f"{root}/{inside}".rstrip("/")
+
+
 def open_bytes(path: str) -> IO[bytes]:
     """The unpacked bytes of a local file or a URL. Raises SourceError."""
     try:
         if "://" in path:
-            import fsspec
-
-            handle = fsspec.open(path, "rb").open()
+            system, inner = filesystem(path)
+            handle = io.BufferedReader(system.open(inner, "rb"), CHUNK)
         else:
             handle = open(path, "rb")  # noqa: SIM115
     except (OSError, ImportError, ValueError) as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 from raytune_agents.config import SourceSection
 from raytune_agents.readers import bfcl
-from raytune_agents.readers.decode import Found, SourceError, file_rows, kind_of
+from raytune_agents.readers.decode import Found, SourceError, file_rows, filesystem, kind_of
 from raytune_agents.records import RecordError
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(:[\w.-]*){0,2}")
@@ -88,10 +88,8 @@ def _walk(path: str) -> list[str]:
 
 
 def _remote_files(url: str) -> list[str]:
-    import fsspec
-
     try:
-        system, inner = fsspec.core.url_to_fs(url)
+        system, inner = filesystem(url)
         if kind_of(url)[0] and not glob.has_magic(url):
             return [url]
         out = system.glob(inner) if glob.has_magic(inner) else system.find(inner)

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from raytune_agents import exports, readers
-from raytune_agents.config import ConfigError
+from raytune_agents.config import ConfigError, ExportSection
+from raytune_agents.exports.files import write_files
+from raytune_agents.exports.plan import LIMITS
 from raytune_agents.readers.decode import file_rows
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory, finish
 
@@ -155,10 +157,27 @@ def test_every_writer_is_checked_and_says_what_it_loses() -> None:
     assert exports.LOSES.keys() == exports.WRITERS.keys() | exports.PAIR_WRITERS.keys()
 
 
-@pytest.mark.parametrize("name", [n for n in CHECKS if n != "xlam"])
+@pytest.mark.parametrize("name", sorted(CHECKS.keys() - {"xlam", "react"}))
 def test_a_row_with_everything(name: str) -> None:
     written = exports.WRITERS[name](sample())
     CHECKS[name](json.loads(json.dumps(written, allow_nan=False)))
+
+
+@pytest.mark.parametrize("name", ["openai", "gemini"])
+def test_a_whole_file_obeys_the_providers_rules(name: str, tmp_path: Path) -> None:
+    section = ExportSection(format=name, val_share=0.1)
+    whole = write_files([sample(i) for i in range(120)], tmp_path / "whole", section)
+    lines = (tmp_path / "whole" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 108 >= LIMITS[name].min_rows
+    assert max(map(len, lines)) / 4 <= LIMITS[name].max_row_tokens
+    for line in lines:
+        CHECKS[name](json.loads(line))
+    assert whole["would_be_refused"] == {}
+    long = replace(sample(9), messages=(Message("user", "x" * 600_000), Message("assistant", "a")))
+    refused = write_files([finish(long), sample(1)], tmp_path / "small", section)
+    reasons = [f"2 rows, fewer than {LIMITS[name].min_rows}",
+               f"1 rows are longer than {LIMITS[name].max_row_tokens:,} tokens"]  # fmt: skip
+    assert refused["would_be_refused"] == {"train.jsonl": reasons}
 
 
 FILES = """
@@ -234,6 +253,11 @@ def test_what_a_format_cannot_carry_is_refused(name: str, messages: list, reason
     row = Trajectory(tuple(Message(r, c) for r, c in messages))
     with pytest.raises(RecordError, match=reason):
         exports.WRITERS[name](row)
+
+
+def test_react_text_has_one_call_a_turn() -> None:
+    with pytest.raises(RecordError, match="one call a turn"):
+        exports.WRITERS["react"](sample())
 
 
 def test_untrained_turns_are_not_trained_by_formats_without_flags() -> None:

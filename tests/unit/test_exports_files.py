@@ -16,6 +16,7 @@ from raytune_agents.exports import splits
 from raytune_agents.exports.files import write_files
 from raytune_agents.exports.plan import plan, roughly
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
+from raytune_agents.runs import StoredRows, write_rows
 
 
 def sample(i: int = 0, **more: Any) -> Trajectory:
@@ -95,6 +96,23 @@ def test_wrong_answers_only_with_labels_or_markers(tmp_path: Path) -> None:
     pairs = written("trl_pairs")
     assert [(p["chosen"][-1]["content"], p["rejected"][-1]["content"]) for p in pairs] == [
         ("done", "wrong")] * 4  # fmt: skip
+    rows[0] = replace(rows[0], reject_reason="pii:email")  # a rejected row is nobody's better half
+    assert len(written("trl_pairs")) == 3
+
+
+def test_rows_are_streamed_and_put_in_an_order_of_the_seed(tmp_path: Path) -> None:
+    write_rows(tmp_path / "run" / "rows-0.parquet", [sample(i) for i in range(30)])
+    write_rows(tmp_path / "run" / "rows-1.parquet", [sample(i) for i in range(30, 60)])
+
+    def order(rows: Any, seed: int) -> list[str]:
+        write_files(rows, tmp_path / "out", ExportSection(val_share=0.0), seed)
+        return [r["messages"][0]["content"] for r in read_back(tmp_path / "out" / "train.jsonl")]
+
+    stored = StoredRows(tmp_path / "run")
+    assert order(stored, 1) == order(list(stored), 1)
+    assert sorted(order(stored, 1)) == sorted(order(stored, 2))
+    assert order(stored, 1) != order(stored, 2)
+    assert {p.suffix for p in (tmp_path / "out").iterdir()} == {".jsonl", ".json", ".md"}
 
 
 def agents_pool(n: int) -> list[Trajectory]:

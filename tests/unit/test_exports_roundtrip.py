@@ -102,6 +102,20 @@ CASES = {
     "agent_flan": ("agent_flan", {"tool name"}),
     "xlam": ("xlam", set()),
 }
+# ReAct text has no place for tools, for text beside a call or for a thought beside an answer
+WORDS = st.from_regex(r"[a-z][a-z ,.]{0,20}[a-z]", fullmatch=True)
+
+
+@st.composite
+def react_rows(draw) -> Trajectory:
+    """A question, then thought, one call and what it gave, one to four times, then an answer."""
+    messages = [Message("user", draw(WORDS))]
+    for _ in range(draw(st.integers(1, 4))):
+        thought, call = draw(WORDS | st.just("")), draw(calls(["look_up", "get"]))
+        loss = draw(st.sampled_from([None, False]))
+        messages.append(Message("assistant", "", thought, (call,), loss=loss))
+        messages.append(Message("tool", draw(TEXT.filter(lambda t: t[0].strip())), name=call.name))
+    return Trajectory((*messages, Message("assistant", draw(WORDS))), source_id="7")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -121,3 +135,32 @@ def test_round_trip(name: str, row: Trajectory) -> None:
     [back] = readers.read_row(raw, "file.jsonl:1", reader)
     assert plain(back, frozenset(drop)) == plain(row, frozenset(drop))
     assert name == "xlam" or readers.detect(raw) in (reader, "openai", "axolotl")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(row=react_rows())
+def test_round_trip_of_react_text(row: Trajectory) -> None:
+    raw = json.loads(json.dumps(exports.WRITERS["react"](row)))
+    [back] = readers.read_row(raw, "file.jsonl:1")
+    assert plain(back, frozenset()) == plain(row, frozenset())
+    assert exports.WRITERS["react"](back) == raw
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(row=trajectories(), said=TEXT)
+def test_round_trip_of_a_pair(row: Trajectory, said: str) -> None:
+    row = replace(row, messages=tuple(replace(m, loss=None) for m in row.messages))
+    bad = replace(row, messages=(*row.messages[:-1], Message("assistant", f"no {said}")))
+    raw = json.loads(json.dumps(exports.PAIR_WRITERS["trl_pairs"](row, bad), allow_nan=False))
+    assert readers.detect(raw) == "pairs"
+    drop = frozenset({"spelling", "schema"})
+    chosen, rejected = readers.read_row(raw, "file.jsonl:1")
+    assert plain(chosen, drop) == plain(row, drop)
+    assert plain(rejected, drop) == plain(bad, drop)
+    assert (chosen.outcome, rejected.outcome) == (1.0, 0.0)
+    assert rejected.parents == (chosen.id,)
+
+
+def test_every_writer_is_taken_round() -> None:
+    assert CASES.keys() | {"react"} == exports.WRITERS.keys()
+    assert exports.PAIR_WRITERS.keys() == {"trl_pairs"}

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute
 import pytest
 
-from raytune_agents.config import LabelSection, SourceSection
+from raytune_agents.config import Config, ConfigError, LabelSection
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
-from raytune_agents.pipeline import label
+from raytune_agents.pipeline import label, preflight
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_table
 from raytune_agents.runs import RowFiles, read_rows
 
@@ -125,10 +125,26 @@ def test_the_score_of_a_model_counts_in_the_quality() -> None:
 
 
 def test_a_set_that_is_read_as_a_source_is_no_evaluation_set() -> None:
-    section = LabelSection(evaluation_sets=[SourceSection(path="e.jsonl"), SourceSection(path="x")])
-    left = label.evaluation_sets(section, [SourceSection(path="x")])
-    assert [s.path for s in left] == ["e.jsonl"]
-    assert label.evaluation_sets(LabelSection(), [SourceSection(path="bfcl")]) == []
+    config = Config(
+        read={"sources": [{"path": "x"}]},
+        label={"evaluation_sets": [{"path": "sets/e.jsonl"}, {"path": "x"}]},
+        evaluate={"sources": {"nestful": {"path": "n.jsonl"}, "own": {"path": "x"}}},
+    )
+    sets = [(name, s.path) for name, s in label.evaluation_sets(config)]
+    assert sets == [("e", "sets/e.jsonl"), ("nestful", "n.jsonl")]
+    assert label.evaluation_sets(Config()) == []  # bfcl is the source
+    other = config.model_copy(update={"evaluate": Config().evaluate})
+    assert label.section_of(other) != label.section_of(config)
+
+
+def test_a_set_that_is_not_there_stops_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}")
+    config = Config(
+        read={"sources": [{"path": str(tmp_path / "rows.jsonl")}]},
+        label={"evaluation_sets": [{"path": str(tmp_path / "none.jsonl")}]},
+    )
+    with pytest.raises(ConfigError, match=r"none.jsonl"):
+        preflight(config)
 
 
 def test_what_matched_what_is_written_out() -> None:

@@ -6,6 +6,11 @@ import bz2
 import gzip
 import json
 import lzma
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +19,8 @@ import pytest
 import zstandard
 
 from raytune_agents import readers
-from raytune_agents.config import SourceSection
+from raytune_agents.config import ReadSection, SourceSection
+from raytune_agents.pipeline.read import parse_source
 from raytune_agents.readers import SourceError, decode
 from raytune_agents.records import RecordError
 
@@ -300,11 +306,50 @@ def test_a_hub_set_whose_files_disagree_in_their_columns(tmp_path: Path) -> None
     assert [[m.trained for m in t.messages] for t in kept] == [[False, True]] * 6
 
 
-def test_a_gated_hub_set_names_the_variable_to_set() -> None:
-    from datasets.exceptions import DatasetNotFoundError
+class Gated(BaseHTTPRequestHandler):
+    """A hub that refuses everything, as it does for a gated set without a token."""
 
+    def do_GET(self) -> None:
+        self.send_response(401)
+        for key, value in {"X-Error-Code": "GatedRepo", "Content-Length": "0"}.items():
+            self.send_header(key, value)
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_gated_hub_set_names_the_variable_to_set() -> None:
     from raytune_agents.readers.sources import _hub_reason
 
-    gated = DatasetNotFoundError("Dataset 'a/b' is a gated dataset on the Hub. Log in first.")
-    assert "set HF_TOKEN" in _hub_reason("a/b", gated)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gated)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    command = [sys.executable, "-m", "raytune_agents", "read", "--explain", "some/set"]
+    hub = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+    done = subprocess.run(command, env=os.environ | hub, capture_output=True, text=True)
+    server.shutdown()
+    server.server_close()
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 2, said
+    assert "hub set 'some/set' is gated" in said
+    assert "set HF_TOKEN to a token" in said
     assert "check the network" in _hub_reason("a/b", ConnectionError("no route"))
+
+
+def test_every_flaw_in_one_folder_and_no_good_row_lost(tmp_path: Path) -> None:
+    """Good rows stand before, between and after all flaws; in = out + quarantined."""
+    rows = [b for flaw in BAD_LINES.values() for b in (flaw, lines(good(1)))]
+    huge = b'{"messages": "' + b"x" * (33 << 20) + b'"}\n'
+    (tmp_path / "flaws.jsonl").write_bytes(lines(good(0)) + b"".join(rows) + huge + lines(good(2)))
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    packed = gzip.compress(lines(*(good(i) for i in range(50))), mtime=0)
+    (tmp_path / "cut.jsonl.gz").write_bytes(packed[:-4])  # all rows are there, the check sum is not
+    (tmp_path / "list.json").write_text(json.dumps([good(3), 7, good(4)]))
+    (tmp_path / "rated.csv").write_text("input,output,task_type,rating\nq,a,t,1\nq,a\n")
+    source = SourceSection(path=str(tmp_path))
+    tables = list(parse_source(source, ReadSection(), "", 17))
+    errors = [e for t in tables for e in t["error"].to_pylist()]
+    assert errors.count("") == (1 + len(BAD_LINES) + 1) + 50 + 2 + 1
+    assert len(errors) - errors.count("") == len(BAD_LINES) + 1 + 1 + 1 + 1 + 1
