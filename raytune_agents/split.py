@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from raytune_agents.calls import gold_of
 from raytune_agents.config import ConfigError, SplitSection
-from raytune_agents.records import SPLITS, Trajectory
+from raytune_agents.records import SPLITS, RecordError, Trajectory
 
 MIXED = "mixed_tools"  # some gold tools are held out, some are not: fits neither side
 
@@ -25,8 +25,16 @@ def unit(seed: int, kind: str, text: str) -> float:
 
 
 def gold_tools(row: Trajectory) -> frozenset[str]:
-    """Names of the tools that a right answer calls."""
-    return frozenset(name for call in gold_of(row) for name in call)
+    """Names of the tools that a right answer calls. Raises RecordError where the gold has no names.
+
+    The target's arguments are not looked at: a row whose arguments do not parse has its tools too.
+    """
+    if not row.gold:
+        return frozenset(c.name for c in row.target.tool_calls) if row.target else frozenset()
+    try:
+        return frozenset(name for call in gold_of(row) for name in call)
+    except (ValueError, TypeError, RecursionError):
+        raise RecordError("gold is not a JSON list of {name: {argument: [allowed]}}") from None
 
 
 def assign(row: Trajectory, section: SplitSection, seed: int) -> Trajectory:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_agents import engine, negatives, teacher
 from raytune_agents.config import Config, ConfigError, NegativesSection
 from raytune_agents.dedup.space import stratified
+from raytune_agents.filters.shape import parses
 from raytune_agents.generate import checks, draw, stream
 from raytune_agents.records import Trajectory, from_row, to_table
 from raytune_agents.runs import Counts, Shards, Step, read_rows, write_rows
@@ -35,7 +36,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     train = [
         r
         for r in read_rows(context.run.folder / "read")
-        if r.split == "train" and not r.reject_reason
+        if r.split == "train" and not r.reject_reason and not parses(r)
     ]
     drawn = draw.draw(config.generate, seed)
     called = sample_fitting(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from raytune_agents.config import ReadSection, SourceSection
+from raytune_agents.config import LabelSection, ReadSection, SourceSection
+from raytune_agents.filters import label
 from raytune_agents.pipeline import read
 from raytune_agents.records import from_row
 from raytune_agents.runs import Counts, RowFiles, read_rows
@@ -46,6 +48,29 @@ def test_a_surrogate_that_a_users_reader_makes_is_a_bad_row(tmp_path: Path) -> N
     source = SourceSection(path=str(path), format="test_read_step:users_reader")
     (table,) = read.parse_source(source, SECTION, "", 17)
     assert table["error"].to_pylist() == ["", "a lone surrogate is not text"]
+
+
+def test_arguments_that_do_not_parse_are_a_verdict_of_label_and_bad_gold_a_bad_row(
+    tmp_path: Path,
+) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{bad"}}
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": [call]}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"messages": turns}))
+    (table,) = parse(path)
+    assert table["error"].to_pylist() == [""]
+    row = from_row(table.to_pylist()[0])
+    assert label(replace(row, split="train"), LabelSection()).reject_reason.startswith("parses:")
+    path.write_text('{"gold": "[1]"}\n{"gold": "oops"}\n{"gold": "[{\\"f\\": {}}]"}\n')
+    source = SourceSection(path=str(path), format="test_read_step:reader_of_gold")
+    (table,) = read.parse_source(source, SECTION, "", 17)
+    assert [e[:24] for e in table["error"].to_pylist()] == ["gold is not a JSON list "] * 2 + [""]
+
+
+def reader_of_gold(row: dict):
+    from raytune_agents.records import Message, Trajectory
+
+    return Trajectory((Message("user", "q"),), gold=row["gold"])
 
 
 def users_reader(row: dict):
