@@ -26,6 +26,7 @@ from raytune_agents.runs import Counts, RowFiles, Step, write_table
 if TYPE_CHECKING:
     from raytune_agents.pipeline import Context
 
+SHOWN_TASKS = 12
 TABLE_ROWS, TABLE_CHARS = 2_000, 1 << 23  # what a reading worker holds before it hands it on
 WITH_TOOLS = ("train", "test_seen")  # splits whose rows' gold tools decide about a split
 PARSED = (
@@ -101,7 +102,7 @@ def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
                 line = {"where": item["where"], "reason": item["error"]}
                 bad.write(json.dumps(line) + "\n")
             table = table.filter(good).drop_columns(["where", "error"])
-            tasks.update(table["task_type"].drop_null().to_pylist())
+            tasks.update(task_outcomes(table))
             train |= train_tools(table)
             work.add(table.drop_columns(["task_type"]))
             bar.update(len(table))
@@ -111,7 +112,29 @@ def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     split.check(splits, section.split)
     shutil.rmtree(work.folder)
     step.log(splits=dict(splits), sources=dict(sources))
-    return counts, {"splits": dict(splits)} | ({"task_types": dict(tasks)} if tasks else {})
+    if not tasks:
+        return counts, {"splits": dict(splits)}
+    found = task_table(tasks)
+    for task, told in sorted(found.items(), key=lambda x: -x[1]["in"])[:SHOWN_TASKS]:
+        context.display.say(f"read      task {task}: {told['in']} rows, {told['kept']} kept")
+    return counts, {"splits": dict(splits), "task_types": found}
+
+
+def task_outcomes(table: pa.Table) -> Iterator[tuple[str, str]]:
+    """(task, what became of it) of the rated interactions among PARSED rows."""
+    for task, pool in zip(table["task_type"].to_pylist(), table["pool"].to_pylist()):
+        if task is not None:
+            yield task, "below min_rating" if pool.startswith("negative") else "kept"
+
+
+def task_table(tasks: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Task -> {"in", "below min_rating", "kept"}, rows."""
+    out: dict[str, dict[str, int]] = {}
+    for (task, word), n in tasks.items():
+        told = out.setdefault(task, {"in": 0, "below min_rating": 0, "kept": 0})
+        told["in"] += n
+        told[word] += n
+    return out
 
 
 def parsed(context: Context, step: Step) -> Iterator[pa.Table]:

@@ -283,12 +283,15 @@ def funnel(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
 
 
 def stages(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
-    """The funnels inside generate (a line a pool) and label (a line a source), as tables: title,
-    head, rows; stages at which no row fell out are left out."""
+    """The funnels inside read (a line a task of rated interactions), generate (a pool) and label (a
+    source), as tables: title, head, rows; stages at which no row fell out are left out."""
+    tasks = manifests.get("read", {}).get("task_types")
+    tasks = tasks if isinstance(tasks, Mapping) else {}
     made = manifests.get("generate", {}).get("funnel")
     labelled = manifests.get("label", {}).get("funnel")
     labelled = labelled if isinstance(labelled, Mapping) else {}
     given = {
+        "read, by task": ["task", [{"task": name} | dict(x) for name, x in tasks.items()]],
         "generate, by pool": ["pool", [x for x in made or [] if isinstance(x, Mapping)]],
         "label, by source": [
             "source",

@@ -116,6 +116,8 @@ def trace(run: Path, row_id: str) -> Trace:
 def verdict(row: Trajectory) -> str:
     """What is known about a row, in words."""
     parts = [f"rejected: {row.reject_reason}" if row.reject_reason else "accepted"]
+    leak = row.meta.get("leak")
+    parts += [f"shows row {leak['of']} by {leak['how']} ({leak['share']:g})"] if leak else []
     parts += [f"fault {row.fault}"] if row.fault else []
     parts += [f"outcome {row.outcome:g}"] if row.outcome is not None else []
     parts += [f"quality {row.quality:.2f}"] if row.quality is not None else []

@@ -9,6 +9,7 @@ from report_run import make_run, rows
 from typer.testing import CliRunner
 
 from raytune_agents.cli import app
+from raytune_agents.dedup.leaks import Leak
 from raytune_agents.evaluate.perturb import perturb
 from raytune_agents.records import derive, to_table
 from raytune_agents.report import lineage
@@ -66,6 +67,12 @@ def test_the_command_prints_the_chain(run):
         done = CliRunner().invoke(app, ["trace", wrong, str(folder)])
         assert done.exit_code == 2
         assert said in done.output
+
+
+def test_the_verdict_names_the_evaluation_row_that_is_shown():
+    row = Leak("a", "b1c2", "bfcl", "ngram", 0.9123).mark(rows()[0])
+    told = lineage.verdict(row)
+    assert told.startswith("rejected: contaminated:bfcl, shows row b1c2 by ngram (0.912)")
 
 
 def test_hostile_text_is_made_visible(run, tmp_path):
