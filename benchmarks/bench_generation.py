@@ -1,30 +1,36 @@
 """Tokens a second through our engine path, beside bare vLLM and ray.data.llm as it comes.
 
-    python benchmarks/bench_generation.py --prompts 128 --tokens 64
+    python benchmarks/bench_generation.py --prompts 256 --tokens 64
 
-Each contender answers the same prompts greedily in a process of its own, after a warm-up, in two
-passes of which the faster counts; start-up is not timed. `ours` goes the way of the generate step:
-a Ray Data stream of shards that ask the one engine actor. The catalogue lines compare prompts that
-share one tool catalogue at their start with prompts whose catalogues differ from the first token.
-Prints one JSON object on the last line and writes benchmarks/results/generation.json.
+Every contender lives in a process of its own and answers the same prompts greedily, first a quarter
+of them as a warm-up. Bare vLLM and our path then take turns, pass by pass, so that a machine that
+is faster for a minute is faster for both; `ratio_bare_vllm` is the median of the rounds' ratios.
+`ours` goes the way of the generate step: a Ray Data stream of shards that ask the one engine actor.
+The catalogue lines compare prompts that share one tool catalogue at their start with prompts whose
+catalogues differ from the first token. Prints one JSON object on the last line and writes
+benchmarks/results/generation.json.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from raytune_agents.config import EngineSection, ModelSection
+from raytune_agents.config import EngineSection, GenerateSection, ModelSection
 from raytune_agents.runs import commit, hardware, versions
 
 HERE = Path(__file__).parent
 MAX_LEN, SEED = 1024, 17
 CATALOGUE_PROMPTS, CATALOGUE_TOKENS = 32, 16
+Pass = Callable[[], dict[str, Any]]  # one timed pass: {"tokens", "seconds", "tokens_per_s"}
 
 
 def questions(count: int) -> list[list[dict[str, str]]]:
@@ -36,20 +42,21 @@ def questions(count: int) -> list[list[dict[str, str]]]:
     return [[{"role": "user", "content": text}] for text in texts]
 
 
-def timed(work, prompts: list) -> dict[str, Any]:
-    """The faster of two passes over all prompts after a warm-up pass over a quarter."""
+def timed(work: Callable[[list], int], prompts: list) -> dict[str, Any]:
+    """One pass over the prompts."""
+    start = time.perf_counter()
+    tokens = work(prompts)
+    seconds = time.perf_counter() - start
+    return {"tokens": tokens, "seconds": seconds, "tokens_per_s": tokens / seconds}
+
+
+def warm(work: Callable[[list], int], prompts: list) -> Pass:
+    """The timed pass of work that has seen a quarter of the prompts."""
     work(prompts[: max(1, len(prompts) // 4)])
-    best: dict[str, Any] = {}
-    for _ in range(2):
-        start = time.perf_counter()
-        tokens = work(prompts)
-        seconds = time.perf_counter() - start
-        if not best or tokens / seconds > best["tokens_per_s"]:
-            best = {"tokens_per_s": tokens / seconds, "tokens": tokens, "seconds": seconds}
-    return best
+    return partial(timed, work, prompts)
 
 
-def bare(options: argparse.Namespace) -> dict[str, Any]:
+def bare(options: argparse.Namespace) -> dict[str, Pass]:
     """vllm.LLM.chat in this process, with the options of our engine."""
     from raytune_agents import engine, models
 
@@ -66,10 +73,10 @@ def bare(options: argparse.Namespace) -> dict[str, Any]:
         outputs = llm.chat(chats, params, use_tqdm=False)
         return sum(len(o.outputs[0].token_ids) for o in outputs)
 
-    return timed(work, questions(options.prompts))
+    return {"answers": warm(work, questions(options.prompts))}
 
 
-def ours(options: argparse.Namespace) -> dict[str, Any]:
+def ours(options: argparse.Namespace) -> dict[str, Pass]:
     """Shards as a Ray Data stream; each asks the engine actor, as the generate step does."""
     from raytune_agents.chat import Chat
     from raytune_agents.config import build
@@ -83,16 +90,14 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     context = Context(build(tree), Display())
     context.start_engine()
     # the same prompt text as the others: the model's own template, no tools
-    chat = Chat(context.model, template="native")
-    voice = Voice(chat, context.config.engine)
+    voice = Voice(Chat(context.model, template="native"), context.config.engine)
     log = context.run.folder / "engine_starts.log"
 
-    def through(size: int, tokens: int, fresh: bool = True):
+    def through(size: int, tokens: int) -> Callable[[list], int]:
         sampling = Sampling(tokens)
 
         def work(chats: list) -> int:
-            if fresh:
-                forget(context.engine)
+            forget(context.engine)
             parts = [chats[i : i + size] for i in range(0, len(chats), size)]
 
             def ask(k: int) -> dict[str, Any]:
@@ -104,14 +109,14 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
 
         return work
 
-    found = timed(through(options.shard, options.tokens), questions(options.prompts))
-    small = timed(through(32, options.tokens), questions(options.prompts))
-    found["shards_of_32"] = small["tokens_per_s"]
+    chats, few = questions(options.prompts), CATALOGUE_PROMPTS
+    passes = {"answers": warm(through(options.shard, options.tokens), chats)}
+    for size in options.other_shards:
+        passes[f"shards_of_{size}"] = partial(timed, through(size, options.tokens), chats)
     for name, shared in (("shared_catalogue", True), ("own_catalogues", False)):
-        found[name] = timed(
-            through(CATALOGUE_PROMPTS, CATALOGUE_TOKENS), catalogue(CATALOGUE_PROMPTS, shared)
-        )["tokens_per_s"]
-    return found | {"engine_starts": len(log.read_text().splitlines())}
+        work, asked = through(few, CATALOGUE_TOKENS), catalogue(few, shared)
+        passes[name] = partial(timed, work, asked)
+    return passes | {"engine_starts": lambda: len(log.read_text().splitlines())}
 
 
 def forget(handle: Any) -> None:
@@ -136,7 +141,7 @@ def catalogue(count: int, shared: bool) -> list[list[dict[str, str]]]:
     ]
 
 
-def ray_data_llm(options: argparse.Namespace) -> dict[str, Any]:
+def ray_data_llm(options: argparse.Namespace) -> dict[str, Pass]:
     """ray.data.llm's processor with the same engine options and its own defaults elsewhere."""
     import ray
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
@@ -156,75 +161,143 @@ def ray_data_llm(options: argparse.Namespace) -> dict[str, Any]:
         chat_template_stage=slim, tokenize_stage=slim, detokenize_stage=slim,
     )  # fmt: skip
     params = {"max_tokens": options.tokens, "temperature": 0.0}
+    flag = Path(tempfile.mkdtemp(), "go")
+
+    def admitted(row: dict[str, Any]) -> dict[str, Any]:
+        while row["timed"] and not flag.exists():
+            time.sleep(0.01)
+        return {"messages": row["chat"], "sampling_params": params}
+
     processor = build_processor(
         config,
-        preprocess=lambda row: {"messages": row["chat"], "sampling_params": params},
+        preprocess=admitted,
         postprocess=lambda row: {"tokens": row["num_generated_tokens"]},
         preprocess_map_kwargs=slim, postprocess_map_kwargs=slim,
     )  # fmt: skip
-    every = [{"chat": chat} for chat in questions(options.prompts + options.shard)]
-    chats, warm = every[: options.prompts], every[options.prompts :]
-    # its actors end with the data set, so the warm-up has to be a part of the stream: the clock
-    # starts when the first batch is out
-    begun, tokens, last = 0.0, 0, 0.0
-    rows = processor(ray.data.from_items([*warm, *chats], override_num_blocks=4)).iter_rows()
-    for i, row in enumerate(rows):
-        last = time.perf_counter()
-        if i == len(warm) - 1:
-            begun = last
-        elif i >= len(warm):
-            tokens += row["tokens"]
-    cluster.disconnect()
-    return {"tokens_per_s": tokens / (last - begun), "tokens": tokens, "seconds": last - begun}
+    size = options.shard
+    chats = questions(options.prompts + size)
+    items = [{"chat": chat, "timed": i >= size} for i, chat in enumerate(chats)]
+
+    def once() -> dict[str, Any]:
+        # its actors end with the data set, so the warm-up is the stream's first block, and the
+        # others are let in, and the clock starts, when that one is out
+        begun, tokens = 0.0, 0
+        blocks = ray.data.from_items(items, override_num_blocks=-(-len(items) // size))
+        for i, row in enumerate(processor(blocks).iter_rows()):
+            if i == size - 1:
+                begun = time.perf_counter()
+                flag.touch()
+            elif i >= size:
+                tokens += row["tokens"]
+        seconds = time.perf_counter() - begun
+        return {"tokens": tokens, "seconds": seconds, "tokens_per_s": tokens / seconds}
+
+    return {"answers": once}
 
 
-PHASES = {"bare": bare, "ours": ours, "ray_data_llm": ray_data_llm}
+CONTENDERS = {"bare": bare, "ours": ours, "ray_data_llm": ray_data_llm}
 
 
-def in_own_process(phase: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One contender in a process of its own; {"reason": ...} where it fails."""
-    words = [sys.executable, __file__, "--phase", phase, "--prompts", str(options.prompts),
-             "--tokens", str(options.tokens), "--shard", str(options.shard),
-             "--dtype", options.dtype]  # fmt: skip
+def serve(pipe: Any, name: str, options: argparse.Namespace) -> None:
+    """The life of a contender's process: get ready, then one pass for each name that comes."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=options.timeout_s)
-    except subprocess.TimeoutExpired:
-        return {"reason": f"not done after {options.timeout_s:.0f} s"}
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        return {"reason": (done.stderr or done.stdout).strip()[-300:]}
-    return json.loads(lines[-1])
+        passes = CONTENDERS[name](options)
+        pipe.send(sorted(passes))
+        for wanted in iter(pipe.recv, ""):
+            pipe.send(passes[wanted]())
+    except Exception:
+        pipe.send({"reason": traceback.format_exc()[-300:]})
 
 
-def ratio(ours: dict[str, Any], other: dict[str, Any]) -> float | None:
-    pair = ours.get("tokens_per_s"), other.get("tokens_per_s")
-    return round(pair[0] / pair[1], 3) if all(pair) else None
+class Contender:
+    """A contender's process; `failed` says why it has no figures any more."""
+
+    def __init__(self, name: str, options: argparse.Namespace):
+        spawn = multiprocessing.get_context("spawn")
+        self.pipe, theirs = spawn.Pipe()
+        self.timeout_s, self.failed = options.timeout_s, ""
+        self.process = spawn.Process(target=serve, args=(theirs, name, options))
+        self.process.start()
+        theirs.close()
+        self.passes = self.heard()
+
+    def heard(self) -> Any:
+        """What the process says next; None where it failed or says nothing for too long."""
+        try:
+            said = self.pipe.recv() if self.pipe.poll(self.timeout_s) else None
+        except EOFError:
+            said = {"reason": "its process ended"}
+        if said is None:
+            said = {"reason": f"not done after {self.timeout_s:.0f} s"}
+        if isinstance(said, dict) and "reason" in said:
+            self.failed, said = said["reason"], None
+        return said
+
+    def run(self, name: str) -> Any:
+        """One pass, or None."""
+        if self.failed:
+            return None
+        self.pipe.send(name)
+        return self.heard()
+
+    def stop(self) -> None:
+        if not self.failed:
+            self.pipe.send("")
+        self.process.join(20)
+        self.process.kill()
+
+
+def speeds(passes: list[dict[str, Any] | None]) -> list[float]:
+    return [round(p["tokens_per_s"], 1) for p in passes if p]
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of all contenders."""
+    rivals = {name: Contender(name, options) for name in ("bare", "ours")}
+    rounds = [{n: c.run("answers") for n, c in rivals.items()} for _ in range(options.rounds)]
+    ours, own = rivals["ours"], {}
+    for name in ours.passes or ():
+        if name not in ("answers", "engine_starts"):
+            own[name] = speeds([ours.run(name) for _ in range(2)])
+    found = {"engine_starts": ours.run("engine_starts")} | {
+        name: {"tokens_per_s": speeds([r[name] for r in rounds])} for name in rivals
+    }
+    found["ours"] |= {name: max(values, default=None) for name, values in own.items()}
+    for contender in rivals.values():
+        contender.stop()
+    other = Contender("ray_data_llm", options)
+    rivals["ray_data_llm"], found["ray_data_llm"] = other, other.run("answers") or {}
+    other.stop()
+    for name, contender in rivals.items():
+        found[name] |= {"reason": contender.failed} if contender.failed else {}
+    both = [r for r in rounds if all(r.values())]
+    ratios = [r["ours"]["tokens_per_s"] / r["bare"]["tokens_per_s"] for r in both]
+    mine, theirs = found["ours"]["tokens_per_s"], found["ray_data_llm"].get("tokens_per_s")
+    return found | {
+        "ratio_bare_vllm": round(median(ratios), 3) if ratios else None,
+        "ratios_bare_vllm": [round(r, 3) for r in ratios],
+        "ratio_ray_data_llm": round(median(mine) / theirs, 3) if mine and theirs else None,
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=int, default=128)
+    parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--shard", type=int, default=64, help="rows of a shard, and of a batch")
+    parser.add_argument("--shard", type=int, default=GenerateSection().shard_rows,
+                        help="rows of a shard, and of a batch")  # fmt: skip
+    parser.add_argument("--other-shards", type=int, nargs="*", default=[])
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--timeout-s", type=float, default=600)
-    parser.add_argument("--phase", choices=list(PHASES), help="run one contender and print it")
+    parser.add_argument("--timeout-s", type=float, default=240, help="longest wait for one pass")
     options = parser.parse_args()
-    if options.phase:
-        print(json.dumps(PHASES[options.phase](options)))
-        return
-    found = {phase: in_own_process(phase, options) for phase in PHASES}
-    mine = found["ours"]
     result = {
         "benchmark": "generation",
         "prompts": options.prompts,
         "tokens_each": options.tokens,
         "rows_of_a_shard": options.shard,
         "dtype": options.dtype,
-        "ratio_bare_vllm": ratio(mine, found["bare"]),
-        "ratio_ray_data_llm": ratio(mine, found["ray_data_llm"]),
-        "engine_starts": mine.get("engine_starts"),
-        "contenders": found,
+        **measured(options),
         "hardware": hardware(),
         "versions": versions(),
         "revision": commit(),

@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from raytune_agents.commands.analyse import analyse
 from raytune_agents.commands.arguments import (
     CONFIG,
     OVERRIDES,
@@ -222,7 +223,7 @@ def generate(
 _COMMANDS = {"read": read, "generate": generate, "evaluate": evaluate}
 for _name in STEPS:
     app.command(name=_name, help=HELP[_name])(_COMMANDS.get(_name) or _step_command(_name))
-for _command in (compare, trace, status, init, schema, export, plan, trials):
+for _command in (compare, trace, status, init, analyse, schema, export, plan, trials):
     app.command()(_command)
 
 

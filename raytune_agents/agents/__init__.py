@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import yaml
 from jsonschema import Draft202012Validator, SchemaError
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from raytune_agents.agents.analyse import Profile, analyse, examples
 from raytune_agents.agents.values import fill
 from raytune_agents.agents.wording import problems, slots
 from raytune_agents.config import ConfigError, Section
@@ -130,6 +131,9 @@ class AgentSpec(Section):
         "", description="Python file of the functions, seen from the spec; run in the sandbox"
     )
     examples: list[ExampleSection] = Field([], description="a few right answers")
+    profile: Profile | None = Field(
+        None, description="what good rows look like, from init --positives; none = the examples"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> AgentSpec:
@@ -145,6 +149,11 @@ class AgentSpec(Section):
                 for error in Draft202012Validator(schema).iter_errors(call.arguments):
                     raise ValueError(f"examples.{i} breaks {call.name!r}: {error.message}")
         return self
+
+    @cached_property
+    def habits(self) -> Profile:
+        """What its rows should be like: the profile, or else that of the examples."""
+        return self.profile or analyse(examples(self))
 
     @property
     def toolspecs(self) -> tuple[ToolSpec, ...]:

@@ -1,24 +1,28 @@
 """A first agent spec from what the user has: OpenAI tools, an MCP tool list, OpenAPI, or Python.
 
-`init_spec(file)` tells the format by its shape; `to_yaml` writes the spec for the user to go on
-with. Nothing is fetched and nothing is run.
+`init_spec(file)` tells the format by its shape; `with_positives` adds what good rows show;
+`to_yaml` writes the spec for the user to go on with. Nothing is fetched and nothing is run.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from raytune_agents.agents import AgentSpec, parse
+from raytune_agents.agents.analyse import analyse
 from raytune_agents.agents.script import listed
 from raytune_agents.agents.signatures import python_tools
-from raytune_agents.calls.schema import json_schema
+from raytune_agents.calls.schema import json_schema, schema_errors
 from raytune_agents.config import ConfigError
+from raytune_agents.records import Trajectory
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 POLICIES = ["Ask for a required value that is missing; never invent one.",
@@ -165,6 +169,50 @@ def init_spec(tools_file: str | Path, name: str = "") -> AgentSpec:
     tree = {"name": name, "description": f"An agent that can use {names}.",
             "policies": POLICIES, "tools": tools}  # fmt: skip
     return parse(tree, str(path))
+
+
+EXAMPLES = 6  # good rows that a new spec quotes
+
+
+def unfit(spec: AgentSpec, row: Trajectory) -> str:
+    """Why a row is no good example of the agent, or ""."""
+    if row.failed or row.reject_reason:
+        return "a failure"
+    if row.target is None:
+        return "no answer at its end"
+    faults = ((c.name, e) for c in row.calls for e in schema_errors(c, spec.toolspecs)[:1])
+    return next((f"{name}: {error}" for name, error in faults), "")
+
+
+def quoted(rows: Sequence[Trajectory]) -> list[dict[str, Any]]:
+    """At most EXAMPLES single-turn rows as a spec's examples, their first tools in turn."""
+    by_tool: dict[str, list[Trajectory]] = {}
+    for row in rows:
+        if len(row.prompt) == sum(m.role in ("system", "user") for m in row.messages):
+            by_tool.setdefault(row.calls[0].name if row.calls else "", []).append(row)
+    in_turn = (row for row in chain.from_iterable(zip_longest(*by_tool.values())) if row)
+    return [
+        {
+            "request": row.query,
+            "calls": [{"name": c.name, "arguments": c.args} for c in row.target.tool_calls],
+            "answer": "" if row.calls else row.target.content,
+        }
+        for row in islice((r for r in in_turn if r.query.strip()), EXAMPLES)
+    ]
+
+
+def with_positives(spec: AgentSpec, rows: Sequence[Trajectory]) -> tuple[AgentSpec, Counter]:
+    """The spec with the profile and some examples of the rows that fit its tools, and why others
+    did not. Raises ConfigError where none fits."""
+    reasons = [unfit(spec, row) for row in rows]
+    good, left = [r for r, why in zip(rows, reasons) if not why], Counter(filter(None, reasons))
+    if not good:
+        worst = ", ".join(f"{n} {why}" for why, n in left.most_common(3)) or "no rows"
+        names = listed([t.name for t in spec.tools])
+        raise ConfigError(f"no positive fits the tools {names}: {worst}; give rows that call them")
+    tree = spec.model_dump(exclude_defaults=True)
+    tree |= {"examples": quoted(good), "profile": analyse(good).model_dump()}
+    return parse(tree, spec.name), left
 
 
 def to_yaml(spec: AgentSpec) -> str:

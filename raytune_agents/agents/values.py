@@ -134,7 +134,8 @@ def value(name: str, schema: dict[str, Any], rng: random.Random, hints: Sequence
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
-        return rng.choice([v for v in schema["enum"] if v is not None] or schema["enum"])
+        known = [v for v in hints if v in schema["enum"]]
+        return rng.choice(known or [v for v in schema["enum"] if v is not None] or schema["enum"])
     if kind == "array":
         items = schema.get("items", {"type": "string"})
         least = max(1, schema.get("minItems", 1))

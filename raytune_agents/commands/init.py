@@ -19,12 +19,22 @@ def init(
     ],
     out: Annotated[Path | None, typer.Option(help="YAML file to write; NAME.yaml")] = None,
     name: Annotated[str, typer.Option(help="the agent's name; that of the file")] = "",
+    positives: Annotated[
+        str | None, typer.Option(help="good rows in any known format: examples and profile")
+    ] = None,
 ) -> None:
     """Write the spec of an agent that has the tools of a file; go on with it by hand."""
-    from raytune_agents.agents.init import init_spec, to_yaml
+    from raytune_agents.agents.init import init_spec, to_yaml, with_positives
+    from raytune_agents.commands.analyse import good_rows, show
 
     with said_errors():
         spec = init_spec(tools, name)
+        if positives:
+            rows, bad = good_rows(positives)
+            spec, unfit = with_positives(spec, rows)
+            show(spec.profile)
+            for why, count in (bad + unfit).most_common():
+                typer.echo(f"left out: {count} {why}")
         path = out or Path(f"{spec.name}.yaml")
         if path.exists():
             raise ConfigError(f"{path} exists; write --out with another name")

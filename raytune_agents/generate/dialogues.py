@@ -17,12 +17,14 @@ import yaml
 
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec, ToolSection
+from raytune_agents.agents.analyse import mixed
 from raytune_agents.agents.script import listed
 from raytune_agents.agents.wording import slots
 from raytune_agents.generate.tasks import (
     generic_request,
     make_call,
     phrase,
+    pick_tool,
     shuffled_tools,
     styled,
 )
@@ -69,12 +71,12 @@ JOINS3 = ["{0}. Then {1}. Finally, {2}.", "Three things: {0}; {1}; {2}.",
 def parallel_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
     """Two or three independent calls, of one tool or of several, in the order of the request."""
     rng = random.Random(f"{seed}/{spec.name}/parallel/{index}/{attempt}")
-    count = 2 if rng.random() < 0.7 else 3
+    count = rng.choices([2, 3], mixed(["2", "3"], spec.habits.calls))[0]
     if rng.random() < 0.5 or len(spec.tools) < count:
-        chosen = [rng.choice(spec.tools)] * count
+        chosen = [pick_tool(spec, rng)] * count
     else:
         chosen = rng.sample(spec.tools, count)
-    made = [make_call(tool, rng) for tool in chosen]
+    made = [make_call(tool, rng, spec.habits) for tool in chosen]
     if len({(c.name, c.arguments) for _, c, _ in made}) < count:
         return None
     text = rng.choice(JOINS if count == 2 else JOINS3).format(*(wish for wish, _, _ in made))
@@ -111,25 +113,26 @@ def question(tool: ToolSection, arg: str, rng: random.Random) -> str:
 def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
     """A required value is missing, so the right turn asks for it; odd rows go on to the call."""
     rng = random.Random(f"{seed}/{spec.name}/followup/{index}/{attempt}")
-    tool = rng.choice(spec.tools)
+    tool = pick_tool(spec, rng)
+    known = spec.habits.arguments.get(tool.name, {})
     open_args = sorted(tool.incomplete) or tool.parameters.get("required", [])
     if not open_args:
         return None
     arg = rng.choice(open_args)
     template = tool.incomplete.get(arg) or generic_request(tool, without=[arg])
-    wish, args, said = phrase(tool, template, rng)
-    style, text = styled(wish, rng)
+    wish, args, said = phrase(tool, template, rng, known=known)
+    style, text = styled(wish, rng, wanted=spec.habits.styles)
     messages = [Message("user", text), Message("assistant", question(tool, arg, rng))]
     tools = shuffled_tools(spec, rng)
     if index % 2 == 0:
         return _row(spec, "followup", index, seed, messages, tools, gold="[]", style=style,
                     ask=arg, near=tool.name, anchors=said)  # fmt: skip
-    word, missing, known = phrase(tool, f"{{{arg}}}", rng)
+    word, missing, anchor = phrase(tool, f"{{{arg}}}", rng, known=known)
     args |= missing
     ordered = {k: args[k] for k in tool.parameters["properties"] if k in args}
     messages.append(Message("user", rng.choice(ANSWERS).format(value=word)))
     messages.append(Message("assistant", tool_calls=(ToolCall.of(tool.name, **ordered),)))
-    return _row(spec, "followup", index, seed, messages, tools, style=style, anchors=known)
+    return _row(spec, "followup", index, seed, messages, tools, style=style, anchors=anchor)
 
 
 def followup(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
@@ -140,16 +143,16 @@ def followup(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
 def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
     """A goal that comes out bit by bit: two required values are told one by one, when asked."""
     rng = random.Random(f"{seed}/{spec.name}/gradual/{index}/{attempt}")
-    tool = rng.choice(spec.tools)
+    tool = pick_tool(spec, rng)
     required = tool.parameters.get("required", [])
     if len(required) < 2:
         return None
-    later = rng.sample(required, 2)
-    wish, args, known = phrase(tool, generic_request(tool, without=later), rng)
-    messages = [Message("user", styled(wish, rng)[1])]
-    said = {"0": known}
+    later, known = rng.sample(required, 2), spec.habits.arguments.get(tool.name, {})
+    wish, args, first = phrase(tool, generic_request(tool, without=later), rng, known=known)
+    messages = [Message("user", styled(wish, rng, wanted=spec.habits.styles)[1])]
+    said = {"0": first}
     for arg in later:
-        word, told, anchor = phrase(tool, f"{{{arg}}}", rng)
+        word, told, anchor = phrase(tool, f"{{{arg}}}", rng, known=known)
         args |= told
         messages.append(Message("assistant", question(tool, arg, rng)))
         said[str(len(messages))] = anchor
@@ -263,8 +266,9 @@ def notool_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Traj
     if cell.startswith("chat"):
         text, answer = rng.choice(small_talk())
     elif cell == "tool_tools":
-        wish, call, known = make_call(rng.choice(spec.tools), rng)
-        messages = [Message("user", styled(wish, rng)[1]), Message("assistant", tool_calls=(call,))]
+        wish, call, known = make_call(pick_tool(spec, rng), rng, spec.habits)
+        said = Message("user", styled(wish, rng, wanted=spec.habits.styles)[1])
+        messages = [said, Message("assistant", tool_calls=(call,))]
         return _row(spec, "notool", index, seed, messages, tools, anchors=known, **meta)
     elif cell == "tool_none":
         text = styled(make_call(rng.choice(spec.tools), rng)[0], rng)[1]

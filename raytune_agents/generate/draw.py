@@ -16,6 +16,7 @@ import numpy as np
 
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec
+from raytune_agents.agents.analyse import EVEN
 from raytune_agents.config import ConfigError, GenerateSection
 from raytune_agents.dedup.text import question
 from raytune_agents.generate import POOLS
@@ -72,15 +73,30 @@ def with_tools(row: Trajectory, count: int, seed: int) -> Trajectory:
     return finish(replace(row, tools=tuple(tool for tool in row.tools if tool.name in kept)))
 
 
+def followed(spec: AgentSpec, pools: Mapping[str, float]) -> dict[str, float]:
+    """An agent's shares of the pools: as written, or, where its spec has a profile, half as written
+    and half like the rows of the profile."""
+    kinds = spec.profile.kinds if spec.profile else {}
+    total = sum(kinds.get(pool, 0.0) for pool in pools)
+    if not total:
+        return dict(pools)
+    return {p: EVEN * s + (1 - EVEN) * kinds.get(p, 0.0) / total for p, s in pools.items()}
+
+
 def candidates(
-    specs: Sequence[AgentSpec], wanted: Mapping[str, int], spare: float, seed: int
+    specs: Sequence[AgentSpec],
+    parts: Mapping[str, Mapping[str, float]],
+    wanted: Mapping[str, int],
+    spare: float,
+    seed: int,
 ) -> tuple[list[tuple[str, str, Trajectory]], Counter]:
-    """(pool, agent, row) of every pool and agent: the wanted rows first, then the spare ones.
-    Counts the rows that the specs could not give, by pool."""
+    """(pool, agent, row) of every pool and agent: the wanted rows first, then the spare ones. A
+    pool's rows are split over the agents by `parts` (agent -> pool -> share). Counts the rows that
+    the specs could not give, by pool."""
     first, rest, short = [], [], Counter()
     for pool, count in wanted.items():
         able = [s for s in specs if POOLS[pool](s, 1, seed)]
-        each = split_rows(count, {s.name: 1.0 for s in able}) if able else {}
+        each = split_rows(count, {s.name: parts[s.name][pool] for s in able}) if able else {}
         short[pool] += 0 if able else count
         for k, spec in enumerate(able):
             n = each[spec.name]
@@ -97,9 +113,11 @@ def draw(section: GenerateSection, seed: int) -> Drawn:
     """At most `section.rows` rows, agents in turn; those nearer than `min_distance` to an earlier
     request of their agent give way to spare ones."""
     specs = [agents.load(name) for name in section.agents]
-    wanted = split_rows(section.rows, shares(section.pools))
+    pools = shares(section.pools)
+    parts = {s.name: followed(s, pools) for s in specs}
+    wanted = split_rows(section.rows, {p: sum(own[p] for own in parts.values()) for p in pools})
     spare = 0.5 if section.min_distance else 0.0
-    found, short = candidates(specs, wanted, spare, seed)
+    found, short = candidates(specs, parts, wanted, spare, seed)
     near = too_near([(agent, question(row)) for _, agent, row in found], section.min_distance)
     out, left = Drawn(short=short), Counter(wanted)
     left.subtract(short)

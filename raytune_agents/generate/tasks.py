@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolSection
+from raytune_agents.agents.analyse import EVEN, Argument, Profile, like, mixed
 from raytune_agents.agents.values import shown, value
 from raytune_agents.agents.wording import (
     SLOT,
@@ -22,10 +23,10 @@ from raytune_agents.agents.wording import (
     slots,
     typed,
 )
-from raytune_agents.generate.analyse import EVEN, Profile, analyse, examples, mixed
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
 NONE: Mapping = MappingProxyType({})
+EVEN_HABITS = Profile()  # of an agent that nothing is known of
 STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with a capital
     "terse": ["{wish}", "{Wish}"],
     "plain": ["{Wish}.", "I need you to {wish}.", "I want to {wish}.", "Now {wish}."],
@@ -45,6 +46,12 @@ STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with 
         "The next step is to {wish}.",
         "For today's meeting I have to {wish}.",
         "Our plan for this week: {wish}.",
+    ],
+    "ambiguous": [
+        "Someone should {wish}, I guess.",
+        "Not sure how to put it: {wish}, something like that.",
+        "Is it possible to {wish}, or how does this work?",
+        "I was wondering whether we could {wish}.",
     ],
     "misspelled": ["{Wish}.", "Please {wish}.", "can you {wish}?", "{wish}"],
 }
@@ -78,12 +85,12 @@ def phrase(
     template: str,
     rng: random.Random,
     instead: Mapping[str, str] = NONE,
-    given: Mapping[str, float] = NONE,
+    known: Mapping[str, Argument] = NONE,
 ) -> tuple[str, dict[str, Any], dict[str, str]]:
     """One wording filled in: the sentence, its arguments, and the text that stands for each.
 
-    An argument in `instead` is said with that text and gets no value. `given` is the share with
-    which an optional argument was said in examples; unknown ones are said every second time.
+    An argument in `instead` is said with that text and gets no value. `known` is what the examples
+    say of arguments: how often an optional one is given (else every second time), and its values.
     """
     properties = tool.parameters["properties"]
     args: dict[str, Any] = {}
@@ -91,8 +98,12 @@ def phrase(
     out = ""
     for text, optional in parts(template):
         found = slots(text)
-        likely = [0.5 * EVEN + (1 - EVEN) * given.get(s.arg, 0.5) for s in found] or [0.5]
-        if optional and rng.random() >= min(likely) and not any(s.arg in instead for s in found):
+        given = [known[s.arg].given if s.arg in known else 0.5 for s in found] or [0.5]
+        if (
+            optional
+            and rng.random() >= 0.5 * EVEN + (1 - EVEN) * min(given)
+            and not any(s.arg in instead for s in found)
+        ):
             continue
         cursor = 0
         for slot, match in zip(found, SLOT.finditer(text)):
@@ -101,7 +112,8 @@ def phrase(
             word = instead.get(slot.arg)
             if word is None:
                 if slot.arg not in args:
-                    args[slot.arg] = _argument(tool, slot, properties[slot.arg], rng)
+                    hints = like(known.get(slot.arg), properties[slot.arg], rng)
+                    args[slot.arg] = _argument(tool, slot, properties[slot.arg], rng, hints)
                 word = said[slot.arg] = slot.shown or shown(args[slot.arg])
             if re.search(r"\b[Aa] $", out) and word[:1].lower() in "aeio":
                 out = out[:-1] + "n "
@@ -110,10 +122,12 @@ def phrase(
     return " ".join(out.split()), args, said
 
 
-def _argument(tool: ToolSection, slot: Slot, schema: dict[str, Any], rng: random.Random) -> Any:
+def _argument(
+    tool: ToolSection, slot: Slot, schema: dict[str, Any], rng: random.Random, hints: Sequence[Any]
+) -> Any:
     if slot.fixed is not None:
         return typed(slot.fixed, schema)
-    return value(slot.arg, schema, rng, tool.values.get(slot.arg, ()))
+    return value(slot.arg, schema, rng, hints or tool.values.get(slot.arg, ()))
 
 
 def misspelled(text: str, kept: Iterable[str], rng: random.Random) -> str:
@@ -139,12 +153,19 @@ def styled(
     return style, misspelled(text, kept, rng) if style == "misspelled" else text
 
 
+def pick_tool(spec: AgentSpec, rng: random.Random) -> ToolSection:
+    """One of the agent's tools, by its habits."""
+    weights = mixed([t.name for t in spec.tools], spec.habits.tools)
+    return rng.choices(spec.tools, weights)[0]
+
+
 def make_call(
-    tool: ToolSection, rng: random.Random, given: Mapping[str, float] = NONE
+    tool: ToolSection, rng: random.Random, habits: Profile = EVEN_HABITS
 ) -> tuple[str, ToolCall, dict[str, str]]:
     """A wish in words, the call it asks for, and its anchors. Arguments stand in schema order."""
     template = rng.choice(tool.requests or [generic_request(tool)])
-    wish, args, anchors = phrase(tool, template, rng, given=given)
+    known = habits.arguments.get(tool.name, NONE)
+    wish, args, anchors = phrase(tool, template, rng, known=known)
     ordered = {k: args[k] for k in tool.parameters["properties"] if k in args}
     return wish, ToolCall(tool.name, json.dumps(ordered, ensure_ascii=False)), anchors
 
@@ -156,13 +177,11 @@ def shuffled_tools(spec: AgentSpec, rng: random.Random):
     return tuple(tools)
 
 
-def task(spec: AgentSpec, index: int, seed: int, profile: Profile, attempt: int = 0) -> Trajectory:
+def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory:
     """The positive row number `index`; the same numbers give the same row."""
     rng = random.Random(f"{seed}/{spec.name}/tflan/{index}/{attempt}")
-    weights = mixed([t.name for t in spec.tools], profile.tools)
-    tool = rng.choices(spec.tools, weights)[0]
-    wish, call, anchors = make_call(tool, rng, profile.given.get(tool.name, NONE))
-    style, text = styled(wish, rng, anchors.values(), profile.styles)
+    wish, call, anchors = make_call(pick_tool(spec, rng), rng, spec.habits)
+    style, text = styled(wish, rng, anchors.values(), spec.habits.styles)
     meta = {"wording": "template", "style": style, "anchors": anchors}
     messages = (Message("user", text), Message("assistant", tool_calls=(call,)))
     return finish(
@@ -174,16 +193,15 @@ def task(spec: AgentSpec, index: int, seed: int, profile: Profile, attempt: int 
     )  # fmt: skip
 
 
-def tasks(spec: AgentSpec, n: int, seed: int, profile: Profile | None = None) -> list[Trajectory]:
+def tasks(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
     """`n` positives with known calls, distinct requests; a longer list starts with the shorter.
 
-    Tools, optional arguments and styles follow `profile`, else the spec's own examples.
+    Tools, arguments and styles follow the spec's habits.
     """
-    profile = profile or analyse(examples(spec))
     out: list[Trajectory] = []
     seen: set[str] = set()
     for index in range(n):
-        tries = (task(spec, index, seed, profile, a) for a in range(20))
+        tries = (task(spec, index, seed, a) for a in range(20))
         row = next((r for r in tries if r.query not in seen), None)
         if row is not None:  # a spec with few values can run out of new requests
             seen.add(row.query)

@@ -66,7 +66,7 @@ def test_a_teacher_words_and_judges_within_its_budget(endpoint, tmp_path, monkey
     folder = tmp_path / "tiny"
     assert not (folder / "engine_starts.log").exists()
     manifest = read_json(folder / "generate" / "manifest.json")
-    assert "right" not in json.dumps(manifest).split("\"")
+    assert "right" not in json.dumps(manifest).split('"')
     spent = manifest["teacher"]
     assert spent["tokens"] == 60 * spent["answered"] <= 4000
     rows = read_rows(folder / "generate" / "synthetic")

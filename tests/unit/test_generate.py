@@ -9,10 +9,10 @@ import pytest
 
 from raytune_agents import agents
 from raytune_agents.agents import parse
+from raytune_agents.agents.analyse import Argument, Profile, analyse, examples, like
 from raytune_agents.agents.wording import numbers, survives
 from raytune_agents.calls import judge, render_calls, schema_errors
 from raytune_agents.generate import POOLS, augment, dialogues, speech
-from raytune_agents.generate.analyse import Profile, analyse, examples
 from raytune_agents.generate.speech import anchors
 from raytune_agents.generate.tasks import STYLES, generic_request, misspelled, phrase, tasks
 from raytune_agents.negatives import edit
@@ -73,27 +73,57 @@ def test_profile_by_hand():
     assert found.rows == 3
     assert found.tools == {"scanner": 0.75, "firewall": 0.25}
     assert found.calls == {"1": 0.6667, "2": 0.3333}
-    assert found.given == {"scanner": {"target": 1.0, "scan_type": 1.0, "timeout_minutes": 2 / 3}}
-    assert found.values["scanner"]["timeout_minutes"] == {"min": 5, "median": 5, "max": 5}
-    assert found.values["scanner"]["target"] == {"b": 2, "a": 1}
-    assert found.words == {"min": 2, "median": 3, "max": 3}
+    scanner = found.arguments["scanner"]
+    assert scanner["timeout_minutes"] == Argument(given=0.6667, numbers=[5, 5, 5])
+    assert scanner["target"] == Argument(given=1.0, texts={"b": 2, "a": 1})
+    assert found.arguments.keys() == {"scanner"}
+    assert found.kinds == {"tflan": 0.6667, "parallel": 0.3333}
+    assert found.turns == [2, 2, 2]
+    assert found.words == [2, 3, 3]
     assert found.styles == {"terse": 0.3333, "polite": 0.3333, "chatty": 0.3333}
-    assert found.openings == {"scan": 1, "please": 1, "hey,": 1}
+    assert found.openings == {"scan": 1, "please": 1, "hey": 1}
     assert analyse([]) == Profile()
 
 
+def with_profile(name: str, **known) -> agents.AgentSpec:
+    tree = agents.load(name).model_dump(exclude_defaults=True)
+    return parse(tree | {"profile": known})
+
+
 def test_generation_follows_a_profile():
-    spec = agents.load("security")
-    wish = analyse([r for r in tasks(spec, 300, 9, Profile()) if r.calls[0].name == "scanner"])
-    rows = tasks(spec, 400, 1, wish)
-    share = sum(r.calls[0].name == "scanner" for r in rows) / 400
-    assert share == pytest.approx(0.5 + 0.5 / 4, abs=0.08)
-    even = tasks(spec, 400, 1, Profile())
-    assert sum(r.calls[0].name == "scanner" for r in even) / 400 == pytest.approx(0.25, abs=0.08)
-    always = Profile(tools={"scanner": 1.0}, given={"scanner": {"timeout_minutes": 1.0}})
-    said = [r for r in tasks(spec, 300, 1, always) if r.calls[0].name == "scanner"]
-    late = sum("timeout_minutes" in r.calls[0].args for r in said) / len(said)
-    assert late == pytest.approx(0.75, abs=0.08)
+    def share(spec: agents.AgentSpec, tool: str) -> float:
+        rows = tasks(spec, 400, 1)
+        return sum(r.calls[0].name == tool for r in rows) / len(rows)
+
+    assert share(with_profile("security"), "scanner") == pytest.approx(0.25, abs=0.08)
+    spec = with_profile("security", tools={"scanner": 1.0}, styles={"chatty": 1.0}, arguments={
+        "scanner": {"timeout_minutes": {"given": 1.0, "numbers": [7, 7, 7]},
+                    "scan_type": {"given": 1.0, "texts": {"malware": 3}}}})  # fmt: skip
+    assert share(spec, "scanner") == pytest.approx(0.5 + 0.5 / 4, abs=0.08)
+    rows = tasks(spec, 400, 1)
+    chatty = sum(r.meta["style"] == "chatty" for r in rows) / 400
+    assert chatty == pytest.approx(0.5 + 0.5 / len(STYLES), abs=0.08)
+    scans = [r.calls[0].args for r in rows if r.calls[0].name == "scanner"]
+    late = [a["timeout_minutes"] for a in scans if "timeout_minutes" in a]
+    assert len(late) / len(scans) == pytest.approx(0.75, abs=0.08)
+    assert late.count(7) / len(late) >= 0.4
+    kinds = Counter(a["scan_type"] for a in scans)
+    assert kinds["malware"] / len(scans) == pytest.approx(0.5 + 0.5 / 3, abs=0.08)
+    three = dialogues.parallel(with_profile("security", calls={"3": 1.0}), 200, 1)
+    assert sum(len(r.calls) == 3 for r in three) / 200 == pytest.approx(0.75, abs=0.08)
+
+
+def test_values_like_those_of_examples_fit_the_schema():
+    rng = random.Random(3)
+    known = Argument(given=1.0, texts={"red": 1, "pink": 1})
+    colours = [like(known, {"type": "string", "enum": ["red", "blue"]}, rng) for _ in range(50)]
+    assert {tuple(c) for c in colours} == {(), ("red",)}
+    whole = [like(Argument(given=1.0, numbers=[1, 2, 9]), {"type": "integer", "maximum": 8}, rng)
+             for _ in range(200)]  # fmt: skip
+    assert {n for drawn in whole for n in drawn} == set(range(1, 9))
+    items = {"type": "array", "items": {"type": "string"}, "minItems": 3}
+    assert not any(like(known, items, rng) for _ in range(20))
+    assert like(None, {"type": "string"}, rng) == []
 
 
 def test_a_specs_examples_are_right_rows():
@@ -122,7 +152,7 @@ def test_a_spec_with_few_requests_gives_few_rows():
     spec = parse({"name": "s", "description": "d", "tools": [
         {"name": "f", "description": "Switch it.", "parameters": schema}]})  # fmt: skip
     rows = tasks(spec, 500, 1)
-    assert 5 < len(rows) < 30
+    assert 5 < len(rows) < 40
     assert rows[0].calls[0].args == {"on": True}
 
 

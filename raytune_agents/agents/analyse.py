@@ -1,0 +1,180 @@
+"""What good examples look like: tools, calls a turn, arguments, dialogue length, phrasing.
+
+`analyse` counts these in any rows. A spec carries such a profile (`init --positives` writes it), or
+else that of its own examples; `generate` draws by it mixed half and half with even shares, so that
+a few examples steer but never narrow.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft202012Validator
+from pydantic import Field
+
+from raytune_agents.agents.values import leaves
+from raytune_agents.config import Section
+from raytune_agents.records import Message, Trajectory, finish
+
+if TYPE_CHECKING:
+    from raytune_agents.agents import AgentSpec
+
+EVEN = 0.5  # weight of even shares
+TOP = 5  # values kept of each argument
+LONGEST = 80  # characters of a text that may be said again
+
+
+class Argument(Section):
+    given: float = Field(ge=0, le=1, description="share of the tool's calls that give it")
+    numbers: list[float] = Field([], description="smallest, median and largest number")
+    texts: dict[str, int] = Field({}, description="the most frequent texts -> count")
+
+
+class Profile(Section):
+    rows: int = Field(0, ge=0, description="rows counted")
+    tools: dict[str, float] = Field({}, description="tool -> share of all calls")
+    calls: dict[str, float] = Field({}, description="most calls of a turn -> share of rows")
+    kinds: dict[str, float] = Field({}, description="pool whose shape a row has -> share of rows")
+    arguments: dict[str, dict[str, Argument]] = Field({}, description="tool -> argument -> values")
+    turns: list[float] = Field([], description="least, median and most messages of a row")
+    words: list[float] = Field([], description="least, median and most words of a request")
+    styles: dict[str, float] = Field({}, description="style -> share of requests")
+    openings: dict[str, int] = Field({}, description="first word of requests -> count")
+
+
+def style_of(text: str) -> str:
+    """Which of the styles of `generate.tasks` a request is nearest to, by its words."""
+    if re.match(r"(hey|hi|hello|ok|morning)\b", text, re.I) or re.search(r"\bthanks\b", text, re.I):
+        return "chatty"
+    if re.search(r"\b(please|could you|would you|grateful)\b", text, re.I):
+        return "polite"
+    return "plain" if re.search(r"[.?!]$", text.strip()) else "terse"
+
+
+def kind_of(row: Trajectory) -> str:
+    """The pool of `generate` whose rows have this row's shape, by turns, results and calls."""
+    users = sum(m.role == "user" for m in row.messages)
+    if any(m.role == "tool" for m in row.messages):
+        return "dialogue" if users > 1 else "react"
+    if users > 1:
+        return "gradual" if users > 2 else "followup"
+    if not row.calls:
+        return "notool"
+    return "parallel" if most_calls(row) > 1 else "tflan"
+
+
+def most_calls(row: Trajectory) -> int:
+    """The most calls that one turn makes."""
+    return max((len(m.tool_calls) for m in row.messages if m.role == "assistant"), default=0)
+
+
+def shares(counts: Mapping[Any, int]) -> dict[str, float]:
+    """Counts -> shares that sum to 1, most frequent first; {} for nothing."""
+    total = sum(counts.values())
+    return {str(k): round(n / total, 4) for k, n in sorted(counts.items(), key=lambda i: -i[1])}
+
+
+def quantiles(numbers: Sequence[float]) -> list[float]:
+    """Minimum, median and maximum (nearest rank); [] for nothing."""
+    ordered = sorted(numbers)
+    return [ordered[0], ordered[(len(ordered) - 1) // 2], ordered[-1]] if ordered else []
+
+
+def argument(values: Sequence[Any], calls: int) -> Argument:
+    """What is known of an argument that `calls` calls of its tool could have given."""
+    flat = [leaf for v in values for leaf in leaves(v)]
+    numeric = flat and all(isinstance(v, int | float) and not isinstance(v, bool) for v in flat)
+    short = (v for v in flat if isinstance(v, str) and 0 < len(v) <= LONGEST and v.isprintable())
+    texts = Counter(v for v in short if not set("{}") & set(v))
+    return Argument(
+        given=round(len(values) / calls, 4),
+        numbers=quantiles(flat) if numeric else [],
+        texts=dict(texts.most_common(TOP)),
+    )
+
+
+def analyse(rows: Iterable[Trajectory]) -> Profile:
+    """The task patterns of rows. Calls whose arguments are no JSON object count as tools only."""
+    rows = list(rows)
+    tools, openings = Counter(), Counter()
+    seen: dict[str, dict[str, list[Any]]] = {}
+    for row in rows:
+        openings.update(re.findall(r"\w+", row.query.lower())[:1])
+        for call in row.calls:
+            tools[call.name] += 1
+            try:
+                args = call.args
+            except ValueError:
+                continue
+            for name, value in args.items():
+                seen.setdefault(call.name, {}).setdefault(name, []).append(value)
+    return Profile(
+        rows=len(rows),
+        tools=shares(tools),
+        calls=shares(Counter(map(most_calls, rows))),
+        kinds=shares(Counter(map(kind_of, rows))),
+        arguments={
+            tool: {name: argument(values, tools[tool]) for name, values in args.items()}
+            for tool, args in seen.items()
+        },
+        turns=quantiles([len(r.messages) for r in rows]),
+        words=quantiles([len(r.query.split()) for r in rows]),
+        styles=shares(Counter(style_of(r.query) for r in rows)),
+        openings=dict(openings.most_common(TOP)),
+    )
+
+
+def examples(spec: AgentSpec) -> list[Trajectory]:
+    """The spec's own examples as rows."""
+    out = []
+    for i, example in enumerate(spec.examples):
+        calls = tuple(c.call for c in example.calls)
+        messages = (
+            Message("user", example.request),
+            Message("assistant", "" if calls else example.answer, tool_calls=calls),
+        )
+        out.append(
+            finish(
+                Trajectory(
+                    messages=messages, tools=spec.toolspecs, outcome=1.0, split="train",
+                    gold="" if calls else "[]", source=f"agent/{spec.name}",
+                    source_id=f"{spec.name}-example-{i}", step="generate.examples",
+                )
+            )
+        )  # fmt: skip
+    return out
+
+
+# --- drawing by a profile -------------------------------------------------------------------------
+
+
+def mixed(names: Sequence[str], wanted: Mapping[str, float]) -> list[float]:
+    """A weight for each name: half even, half as wanted; all even where none is wanted."""
+    total = sum(wanted.get(n, 0.0) for n in names)
+    even = EVEN if total else 1.0
+    return [even / len(names) + (1 - even) * wanted.get(n, 0.0) / (total or 1.0) for n in names]
+
+
+def like(known: Argument | None, schema: Mapping[str, Any], rng: random.Random) -> list[Any]:
+    """Every second time what an argument should be like, as hints for `values.value`; else []: a
+    text of the examples by its frequency (all of them for the items of an array), or a number
+    between the smallest and the largest, near the median. Only what the schema allows."""
+    if known is None or rng.random() < EVEN:
+        return []
+    many = schema.get("type") == "array"
+    allowed = Draft202012Validator(schema.get("items", {}) if many else schema)
+    if known.texts:
+        texts = [t for t in known.texts if allowed.is_valid(t)]
+        if many:
+            return texts if len(texts) >= schema.get("minItems", 1) else []
+        return rng.choices(texts, [known.texts[t] for t in texts]) if texts else []
+    if known.numbers and not many:
+        low, median, high = known.numbers
+        drawn = rng.triangular(low, high, median)
+        found = round(drawn) if schema.get("type") == "integer" else round(drawn, 2)
+        return [found] if allowed.is_valid(found) else []
+    return []
