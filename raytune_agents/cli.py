@@ -108,6 +108,11 @@ def summary(folder: Path, names: tuple[str, ...]) -> None:
                     f"failed {failed}",
                     highlight=False,
                 )
+    if names == ("generate",):
+        from raytune_agents.report.findings import stages
+
+        for table in stages({"generate": read_json(folder / "generate" / "manifest.json")}):
+            console.print(stage_table(table))
     if names == ("label",):
         console.print(funnel_table(read_json(folder / "label" / "manifest.json")["funnel"]))
     if (folder / "report.html").is_file() and "report" in names:
@@ -143,6 +148,16 @@ def arms_table(split: str, scores: dict, differences: dict) -> Table:
             f"{latency['value']:.2f}" if latency.get("value") is not None else "-",
             f"{tokens.get('value') or 0:.0f}",
         )
+    return table
+
+
+def stage_table(found: dict[str, Any]) -> Table:
+    """Rows tried, those that fell out at each stage, those kept: a line a pool."""
+    table = Table(title=f"funnel of {found['title']}", title_justify="left")
+    for k, head in enumerate(found["head"]):
+        table.add_column(head, justify="right" if k else "left")
+    for row in found["rows"]:
+        table.add_row(*map(str, row))
     return table
 
 

@@ -102,6 +102,9 @@ class GenerateSection(Section):
 class NegativesSection(Section):
     faults: list[str] = Field([], description="names in FAULTS; empty = all")
     per_positive: float = Field(0.5, ge=0, description="edited negatives per training positive")
+    candidates: float = Field(
+        2.0, ge=1, description="edits tried for each one kept; those that differ most are kept"
+    )
     mined_tasks: int = Field(
         64, ge=0, description="training tasks on which the model's own failures are sampled"
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -60,14 +60,21 @@ def semantic_owner(
 
 
 def facility_location(
-    vectors: np.ndarray, count: int, worth: np.ndarray | None = None, alpha: float = 0.0
+    vectors: np.ndarray,
+    count: int,
+    worth: np.ndarray | None = None,
+    alpha: float = 0.0,
+    kinds: Sequence[Hashable] = (),
+    caps: Mapping[Hashable, int] | None = None,
 ) -> list[int]:
     """`count` rows that represent all, in the order of their gain.
 
     Greedy maximum of (1 - alpha) * sum_v max_{a in A} s(a, v) / n + alpha * sum_{a in A} worth_a /
     count, with s the cosine cut at 0 (QDIT, 2311.14736). The sum is submodular, so greedy reaches
     1 - 1/e of the best; lazy evaluation (Minoux 1978) recomputes a gain only where its old upper
-    bound leads. Memory: one [rows] similarity vector at a time.
+    bound leads. With `kinds` (one a row) at most `caps[kind]` rows of a kind are chosen, fewer than
+    `count` where that leaves no more; greedy then reaches 1/2 (Fisher, Nemhauser, Wolsey 1978).
+    Memory: one [rows] similarity vector at a time.
     """
     vectors = unit(np.asarray(vectors, np.float64))
     rows = len(vectors)
@@ -83,10 +90,14 @@ def facility_location(
     bounds = [(-gain(i), i, 0) for i in range(rows)]
     heapq.heapify(bounds)
     chosen: list[int] = []
-    while len(chosen) < count:
+    taken: Counter = Counter()
+    while len(chosen) < count and bounds:
         _, i, known_at = heapq.heappop(bounds)
+        if kinds and taken[kinds[i]] >= caps.get(kinds[i], 0):
+            continue
         if known_at == len(chosen):
             chosen.append(i)
+            taken.update([kinds[i]] if kinds else [])
             best = np.maximum(best, vectors @ vectors[i])
         else:
             heapq.heappush(bounds, (-gain(i), i, len(chosen)))

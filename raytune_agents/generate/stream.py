@@ -215,8 +215,9 @@ def mine(
     adapter: str = "",
 ) -> Shard:
     """The base model's (or an adapter's) own answers to training prompts; every distinct wrong one
-    is a negative named by its fault. `rejected` counts right answers and repeats; rows in = tasks x
-    samples."""
+    is a negative named by its fault, with its share of the task's samples in `meta.frequency`.
+    `rejected` counts right answers and repeats, `notes` every wrong answer by fault; rows in =
+    tasks x samples."""
     shard = Shard()
     fit, prompts = [], []
     for row in rows:
@@ -238,21 +239,30 @@ def mine(
         return shard
     shard.tokens += sum(sum(r.output_tokens) for r in replies)
     for row, reply in zip(fit, replies):
-        seen: set[str] = set()
-        for text, length in zip(reply.texts, reply.output_tokens):
-            if length >= section.max_tokens:
-                shard.rejected["cut_at_max_tokens"] += 1
-                continue
-            try:
-                bad = negatives.mined(row, text)
-            except RecordError:
-                bad = None
-            if bad is None:
-                shard.rejected["right_answer"] += 1
-            elif bad.id in seen:
-                shard.rejected["repeated"] += 1
-            else:
-                seen.add(bad.id)
-                shard.rows.append(bad)
-                shard.notes[bad.fault] += 1
+        failures(row, reply, section, shard)
     return shard
+
+
+def failures(row: Trajectory, reply: engine.Reply, section: NegativesSection, shard: Shard) -> None:
+    """Put the distinct wrong answers to one prompt into the shard, and count all of them."""
+    wrong: dict[str, Trajectory] = {}
+    times: Counter = Counter()
+    for text, length in zip(reply.texts, reply.output_tokens):
+        if length >= section.max_tokens:
+            shard.rejected["cut_at_max_tokens"] += 1
+            continue
+        try:
+            bad = negatives.mined(row, text)
+        except RecordError:
+            bad = None
+        if bad is None:
+            shard.rejected["right_answer"] += 1
+            continue
+        if bad.id in wrong:
+            shard.rejected["repeated"] += 1
+        wrong[bad.id] = bad
+        times[bad.id] += 1
+        shard.notes[bad.fault] += 1
+    for bad in wrong.values():
+        often = round(times[bad.id] / len(reply.texts), 4)
+        shard.rows.append(replace(bad, meta=bad.meta | {"frequency": often}))

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_agents import engine, negatives, teacher
-from raytune_agents.config import Config, ConfigError, NegativesSection
-from raytune_agents.dedup.space import stratified
+from raytune_agents.config import Config, ConfigError
 from raytune_agents.filters.shape import parses
 from raytune_agents.generate import checks, draw, stream
+from raytune_agents.negatives import choice
 from raytune_agents.records import Trajectory, from_row, to_table
 from raytune_agents.runs import Counts, Shards, Step, read_rows, write_rows
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from raytune_agents.pipeline import Context
 
 PARTS = ("synthetic", "mined", "edited")  # folders of the step
-TRIES = 8  # rows that are tried for one wanted fault
-PROBE = 64  # rows that tell whether a fault applies at all
 
 
 def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
@@ -63,7 +61,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     counts.rows_in += drawn.similar.total()
     counts.rejected.update({f"synthetic:{p}:similar": n for p, n in drawn.similar.items()})
     synthetic = read_rows(step.folder / "synthetic")
-    edited, refused = edit_rows([*train, *synthetic], notes["mined"], config.negatives, seed)
+    edited, refused = choice.edited([*train, *synthetic], notes["mined"], config.negatives, seed)
     edited = [replace(row, config_hash=step.config_hash) for row in edited]
     write_rows(step.folder / "edited" / "rows-00000.parquet", edited)
     counts.rows_in += len(edited) + refused.total()
@@ -182,37 +180,3 @@ def shard_summary(path: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     return json.loads(pq.read_schema(path).metadata[b"summary"])
-
-
-def edit_rows(
-    good: list[Trajectory], mined: Counter, section: NegativesSection, seed: int
-) -> tuple[list[Trajectory], Counter]:
-    """Verified negatives of good training rows, faults drawn after the mined distribution, at most
-    one of a fault a row, the tools of a fault in turn. Returns the rows and, by reason, the
-    attempts that gave none."""
-    rng = random.Random(f"{seed}/edited")
-    queues, refused = {}, Counter()
-    for number, fault in enumerate(section.faults or negatives.FAULTS):
-        fitting = [row for row in good if negatives.suits(row, fault)]
-        tools = [row.calls[0].name if row.calls else row.source for row in fitting]
-        fitting = [fitting[i] for i in stratified(tools, len(tools), seed + number)]
-        if any(negatives.edit(r, fault, 0)[1] != "not_applicable" for r in fitting[:PROBE]):
-            queues[fault] = fitting
-        elif section.faults:  # asked for by name, so its absence is said
-            refused[f"{fault} no_row_admits"] += 1
-    if not queues:
-        return [], refused
-    count = round(section.per_positive * sum(negatives.editable(row) for row in good))
-    wanted = negatives.choose_faults(mined, count, section.uniform_floor, rng, list(queues))
-    out = []
-    for k, fault in enumerate(wanted):
-        bad, reason = None, "no_row_left"
-        for _ in range(min(TRIES, len(queues[fault]))):
-            bad, reason = negatives.edit(queues[fault].pop(0), fault, seed + k)
-            if bad is not None or reason != "not_applicable":
-                break
-        if bad is None:
-            refused[f"{fault} {reason}".strip()] += 1
-        else:
-            out.append(bad)
-    return out, refused

@@ -561,6 +561,16 @@ def test_lazy_greedy_is_greedy():
     assert set(facility_location(LINE, 3)) in ({a, b, 4} for a in (0, 1) for b in (2, 3))
 
 
+def test_a_kind_has_at_most_its_cap():
+    kinds = ["a", "a", "b", "b", "b"]
+    plain = facility_location(LINE, 5)
+    chosen = facility_location(LINE, 5, kinds=kinds, caps={"a": 1, "b": 2})
+    assert [kinds[i] for i in sorted(chosen)] == ["a", "b", "b"]
+    assert chosen[0] == plain[0]
+    assert sorted(facility_location(LINE, 5, kinds=kinds, caps={"b": 9})) == [2, 3, 4]
+    assert facility_location(LINE, 2, kinds=kinds, caps={}) == []
+
+
 def test_quality_can_decide_and_bad_counts_are_named():
     worth = np.array([0, 1, 0, 1, 0.5])
     assert facility_location(LINE, 2, worth, alpha=1.0) == [1, 3]

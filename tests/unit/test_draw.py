@@ -10,7 +10,7 @@ from raytune_agents.agents import parse
 from raytune_agents.config import ConfigError, GenerateSection, NegativesSection, load
 from raytune_agents.generate import POOLS, checks, draw
 from raytune_agents.generate.tasks import tasks
-from raytune_agents.pipeline import make
+from raytune_agents.negatives import choice
 from raytune_agents.records import Message, ToolCall, finish
 
 EVEN = GenerateSection(rows=260, pools=dict.fromkeys(POOLS, 1.0))
@@ -152,17 +152,36 @@ def test_a_users_tool_module_runs_in_the_sandbox(tmp_path, monkeypatch) -> None:
 
 def test_every_fault_is_put_into_good_rows_at_most_once_each() -> None:
     good = draw.draw(GenerateSection(rows=600), 17).rows
-    bad, refused = make.edit_rows(good, Counter(), NegativesSection(per_positive=1.0), 17)
+    bad, refused = choice.edited(good, {}, NegativesSection(per_positive=1.0), 17)
     assert {r.fault for r in bad} == set(negatives.FAULTS)
     assert len({(r.fault, r.parents) for r in bad}) == len({r.id for r in bad}) == len(bad)
     by_id = {r.id: r for r in good}
     assert all(negatives.verified(by_id[r.parents[0]], r, r.fault) == "" for r in bad)
-    assert len(bad) + refused.total() == 600
-    tools = Counter(r.calls[0].name for r in bad if r.fault == "wrong_value")
-    assert max(tools.values()) <= 2
+    short = sum(n for why, n in refused.items() if why.endswith("no_row_left"))
+    assert len(bad) + short == 600
+    assert max(Counter(r.fault for r in bad).values()) <= 24  # 600 over 26 faults
     section = NegativesSection(faults=["wrong_order", "wrong_value"])
-    bad, refused = make.edit_rows([r for r in good if "goal" not in r.meta], Counter(), section, 17)
+    plain = [r for r in good if "goal" not in r.meta]
+    bad, refused = choice.edited(plain, {}, section, 17)
     assert {r.fault for r in bad} == {"wrong_value"}
     assert refused["wrong_order no_row_admits"] == 1
     with pytest.raises(ConfigError, match="did you mean wrong_value"):
         negatives.check_names(["wrong_valu"])
+
+
+def test_negatives_that_differ_are_kept() -> None:
+    """Of twice as many candidates the choice reaches more tools of each fault than the first ones
+    do, and what it leaves is counted."""
+    good = draw.draw(GenerateSection(rows=300, pools={"tflan": 1.0}), 5).rows
+    section = NegativesSection(per_positive=0.5, faults=["wrong_value", "missing_required"])
+    bad, refused = choice.edited(good, {}, section, 5)
+    assert Counter(r.fault for r in bad) == {"wrong_value": 75, "missing_required": 75}
+    assert refused["wrong_value not_chosen"] == refused["missing_required not_chosen"] == 75
+    few = NegativesSection(per_positive=0.16, faults=["wrong_value"], candidates=3)
+    tools = Counter(r.calls[0].name for r in choice.edited(good, {}, few, 5)[0])
+    assert len(tools) == len({r.calls[0].name for r in good})
+    made = [choice.Candidate(replace(bad[0], id=str(k)), "a") for k in range(8)]
+    made += [choice.Candidate(replace(bad[-1], id="odd"), "b")]
+    caps = Counter({bad[0].fault: 1}) + Counter({bad[-1].fault: 1})
+    assert "odd" in {r.id for r in choice.choose(made, caps, 1)}
+    assert choice.choose(made[:1], {bad[0].fault: 0}, 1) == []

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from raytune_agents import agents
 from raytune_agents.agents.worlds import World, completed
 from raytune_agents.calls import fault_of, judge, parse, render_calls
-from raytune_agents.generate import dialogues
+from raytune_agents.config import NegativesSection
+from raytune_agents.engine import Reply
+from raytune_agents.generate import dialogues, stream
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import (
@@ -150,6 +152,20 @@ def test_mined_failures():
     prose = f"Here you go: {wrong}"
     assert answer_text(mined(row, prose).target) == prose
     assert gold_text(made) == gold_text(row)
+
+
+def test_mined_failures_keep_their_frequency():
+    row = tasks(agents.load("security"), 1, 3)[0]
+    right = answer_text(row.target)
+    prose, other = "I have done it.", '<tool_call>{"name": "hack", "arguments": {}}</tool_call>'
+    texts = [prose, right, other, prose, prose, "too long"]
+    reply = Reply(texts, [5, 5, 5, 5, 5, 64], 10, 0.0, 0.0)
+    shard = stream.Shard()
+    stream.failures(row, reply, NegativesSection(mined_samples=6, max_tokens=64), shard)
+    assert [(r.fault, r.meta["frequency"]) for r in shard.rows] == [
+        ("answered_directly", 0.5), ("hallucinated_function", 0.1667)]  # fmt: skip
+    assert shard.rejected == {"right_answer": 1, "repeated": 2, "cut_at_max_tokens": 1}
+    assert shard.notes == {"answered_directly": 3, "hallucinated_function": 1}
 
 
 def test_fault_shares_follow_the_mined_ones_above_a_floor():

@@ -1,0 +1,122 @@
+"""Which edited negatives a run keeps: more candidates than wanted, then those that differ most.
+
+How many of each fault are wanted follows the mined failures above an even floor. Among the verified
+candidates facility location chooses over fault x tool x words, with the wanted numbers as caps.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raytune_agents import negatives
+from raytune_agents.config import NegativesSection
+from raytune_agents.dedup.space import embed, facility_location, stratified
+from raytune_agents.records import Trajectory
+
+TRIES = 8  # rows that are tried for one candidate
+PROBE = 64  # rows that tell whether a fault applies at all
+BLOCK = 2_000  # candidates that are compared with each other
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A verified negative, and the tool that its good twin calls first."""
+
+    row: Trajectory
+    tool: str
+
+
+def tool_of(row: Trajectory) -> str:
+    return row.calls[0].name if row.calls else row.source
+
+
+def queues(
+    good: Sequence[Trajectory], faults: Sequence[str], refused: Counter, seed: int
+) -> dict[str, list[Trajectory]]:
+    """Fault -> the rows that may admit it, their tools in turn. A fault asked for by name that no
+    row admits is counted."""
+    out = {}
+    for number, fault in enumerate(faults or negatives.FAULTS):
+        fitting = [row for row in good if negatives.suits(row, fault)]
+        tools = [tool_of(row) for row in fitting]
+        fitting = [fitting[i] for i in stratified(tools, len(tools), seed + number)]
+        if any(negatives.edit(r, fault, 0)[1] != "not_applicable" for r in fitting[:PROBE]):
+            out[fault] = fitting
+        elif faults:
+            refused[f"{fault} no_row_admits"] += 1
+    return out
+
+
+def candidates(
+    queue: list[Trajectory], fault: str, most: int, refused: Counter, seed: int
+) -> list[Candidate]:
+    """At most `most` negatives of rows of the queue, which is used up; what the checker does not
+    confirm is thrown away and counted."""
+    out: list[Candidate] = []
+    tries = iter(queue[: TRIES * most])
+    for k, row in enumerate(tries):
+        bad, reason = negatives.edit(row, fault, seed + k)
+        if bad is not None:
+            out.append(Candidate(bad, tool_of(row)))
+        elif reason != "not_applicable":
+            refused[f"{fault} {reason}"] += 1
+        if len(out) == most:
+            break
+    return out
+
+
+def one_hot(names: Sequence[str]) -> np.ndarray:
+    """[rows, names] with a single 1 in each row."""
+    known = {name: k for k, name in enumerate(sorted(set(names)))}
+    return np.eye(len(known))[[known[name] for name in names]]
+
+
+def vectors(made: Sequence[Candidate], seed: int) -> np.ndarray:
+    """Unit vectors [rows, n]; their cosine is a third each of same fault, same tool and the cosine
+    of request and answer."""
+    texts = [f"{c.row.query} {negatives.answer_text(c.row.target)}" for c in made]
+    parts = [one_hot([c.row.fault for c in made]), one_hot([c.tool for c in made])]
+    parts += [embed(texts, seed=seed)] if len(made) > 2 else []
+    return np.hstack(parts) / math.sqrt(len(parts))
+
+
+def choose(made: Sequence[Candidate], caps: Mapping[str, int], seed: int) -> list[Trajectory]:
+    """Those that represent all candidates, at most `caps[fault]` of a fault."""
+    if not made:
+        return []
+    faults = [c.row.fault for c in made]
+    count = (Counter(faults) & Counter(caps)).total()
+    found = facility_location(vectors(made, seed), count, kinds=faults, caps=caps)
+    return [made[i].row for i in found]
+
+
+def edited(
+    good: Sequence[Trajectory], mined: Mapping[str, int], section: NegativesSection, seed: int
+) -> tuple[list[Trajectory], Counter]:
+    """Verified negatives of good training rows, at most one of a fault a row. Returns them and, by
+    reason, the attempts that gave none and the candidates that were not chosen."""
+    rng, refused = random.Random(f"{seed}/edited"), Counter()
+    waiting = queues(good, section.faults, refused, seed)
+    if not waiting:
+        return [], refused
+    count = round(section.per_positive * sum(negatives.editable(row) for row in good))
+    names = negatives.choose_faults(mined, count, section.uniform_floor, rng, list(waiting))
+    wanted, made = Counter(names), {}
+    for number, (fault, want) in enumerate(sorted(wanted.items())):
+        most = math.ceil(want * section.candidates)
+        made[fault] = candidates(waiting[fault], fault, most, refused, seed + 1000 * number)
+        refused[f"{fault} no_row_left"] += max(0, want - len(made[fault]))
+    blocks = max(1, -(-sum(map(len, made.values())) // BLOCK))
+    out = []
+    for k in range(blocks):  # every block has its share of each fault
+        part = [c for found in made.values() for c in found[k::blocks]]
+        out += choose(part, {f: max(0, -(-(w - k) // blocks)) for f, w in wanted.items()}, seed)
+    kept = Counter(row.fault for row in out)
+    refused.update({f"{f} not_chosen": len(found) - kept[f] for f, found in made.items()})
+    return out, +refused
