@@ -119,11 +119,11 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
     return passes | {"engine_starts": lambda: len(log.read_text().splitlines())}
 
 
-def forget(handle: Any) -> None:
+def forget(handles: list[Any]) -> None:
     """Empty the engine's prefix cache, so that a second pass is not faster for it."""
     import ray
 
-    ray.get(handle.__ray_call__.remote(lambda self: self.llm.reset_prefix_cache()))
+    ray.get([h.__ray_call__.remote(lambda self: self.llm.reset_prefix_cache()) for h in handles])
 
 
 def catalogue(count: int, shared: bool) -> list[list[dict[str, str]]]:

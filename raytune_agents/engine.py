@@ -1,8 +1,9 @@
 """The one shared vLLM engine: generate, mine, judge and evaluate all ask it. Sole importer of vllm.
 
-One named Ray actor is started once a run. A request names its adapter, so a restarted actor needs
-no memory of what was loaded: on CPU the adapter is merged into the weights in place (LoRA in vLLM's
-CPU engine is wrong in mixed batches and 20 times slower), on GPU it is a per-request adapter.
+A pool of named Ray actors, one as a rule, is started once a run. A request names its adapter, so a
+restarted actor needs no memory of what was loaded: on CPU the adapter is merged into the weights in
+place (LoRA in vLLM's CPU engine is wrong in mixed batches and 20 times slower), on GPU it is a
+per-request adapter.
 
 An engine that dies is restarted and asked again; after the last try the caller gets `EngineDown`,
 and its rows are `infra_failed`, never wrong answers."""
@@ -38,6 +39,7 @@ class Sampling:
     n: int = 1
     seed: int | None = None
     schema: str = ""
+    logprobs: bool = False  # whether the reply carries the log probability of each text
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Reply:
     latency_s: float  # from arrival to the last token, queueing included
     first_token_s: float  # from arrival to the first token
     prompt_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)  # of each text, summed over its tokens
 
 
 def threads_env(cpus: int) -> dict[str, str]:
@@ -136,6 +139,7 @@ class Engine:
                     n=s.n,
                     seed=s.seed,
                     structured_outputs=guide,
+                    logprobs=0 if s.logprobs else None,  # 0: of the sampled tokens alone
                 )
             )
         asked = [TokensPrompt(prompt_token_ids=p) for p in prompts]
@@ -175,6 +179,9 @@ class Engine:
             output_tokens=[len(c.token_ids) for c in output.outputs],
             input_tokens=len(output.prompt_token_ids),
             prompt_ids=list(output.prompt_token_ids),
+            logprobs=[
+                c.cumulative_logprob for c in output.outputs if c.cumulative_logprob is not None
+            ],
             latency_s=max(stats.last_token_ts - queued, 0.0) if stats else 0.0,
             first_token_s=max(stats.first_token_ts - queued, 0.0) if stats else 0.0,
         )
@@ -189,30 +196,40 @@ def start(
     gpus: int,
     seed: int,
     log: Path | None = None,
-) -> Any:
-    """Start the engine actor of this run, or take the one that runs already; waits until it
-    answers."""
+) -> list[Any]:
+    """Start the engine actors of this run, or take those that run already; waits until they
+    answer."""
     import ray
 
+    count = section.actors
     actor = ray.remote(Engine).options(
-        name=ACTOR,
         get_if_exists=True,
         num_cpus=0,
         num_gpus=1 if gpus else 0,
-        runtime_env={"env_vars": environment(section, cpus)},
+        runtime_env={"env_vars": environment(section, max(1, cpus // count))},
         max_restarts=section.retries,
         max_task_retries=section.retries,
     )
-    handle = actor.remote(
-        str(path),
-        "bfloat16" if dtype == "auto" else dtype,
-        section.model_dump(),
-        bool(gpus),
-        seed,
-        str(log) if log else "",
-    )
-    ray.get(handle.ready.remote())
-    return handle
+    handles = [
+        actor.options(name=ACTOR + f"-{k}" * bool(k)).remote(
+            str(path),
+            "bfloat16" if dtype == "auto" else dtype,
+            section.model_dump(),
+            bool(gpus),
+            seed,
+            str(log) if log else "",
+        )
+        for k in range(count)
+    ]
+    ray.get([handle.ready.remote() for handle in handles])
+    return handles
+
+
+def living() -> list[str]:
+    """The names of the run's engine actors that are not dead for good."""
+    import ray
+
+    return sorted(name for name in ray.util.list_named_actors() if name.startswith(ACTOR))
 
 
 def ask(
@@ -222,33 +239,42 @@ def ask(
     adapter: str = "",
     timeout_s: float = 900.0,
 ) -> list[Reply]:
-    """Ask the run's engine. Raises EngineDown after the last try."""
+    """Ask the run's engine: one of its actors, by the first prompt; where that one is dead for
+    good, the next one. Raises EngineDown after the last try."""
     import ray
 
     if not prompts:
         return []
-    try:
-        engine = ray.get_actor(ACTOR)
-        return ray.get(
-            engine.answer.remote(list(prompts), list(samplings), adapter), timeout=timeout_s
-        )
-    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError, ValueError) as error:
-        if isinstance(error, ValueError) and "look up actor" not in str(error):
-            raise
-        raise EngineDown(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
+    names, why = living(), "no engine actor is alive"
+    first = zlib.crc32(repr(prompts[0]).encode()) % max(1, len(names))
+    for name in [*names[first:], *names[:first]]:
+        try:
+            call = ray.get_actor(name).answer.remote(list(prompts), list(samplings), adapter)
+            return ray.get(call, timeout=timeout_s)
+        except ray.exceptions.GetTimeoutError as error:
+            raise EngineDown(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
+        except (ray.exceptions.RayActorError, ValueError) as error:
+            if isinstance(error, ValueError) and "look up actor" not in str(error):
+                raise
+            why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    raise EngineDown(why)
 
 
 def peak_memory_mib() -> float | None:
-    """What the run's engine held at most so far; None where it is down."""
+    """What an actor of the run's engine held at most so far; None where all are down."""
     import ray
 
-    with contextlib.suppress(ValueError, ray.exceptions.RayActorError):
-        return ray.get(ray.get_actor(ACTOR).peak_memory_mib.remote())
+    found = []
+    for name in living():
+        with contextlib.suppress(ValueError, ray.exceptions.RayActorError):
+            found.append(ray.get(ray.get_actor(name).peak_memory_mib.remote()))
+    return max(found, default=None)
 
 
 def stop() -> None:
-    """End the engine actor, if there is one, and give its memory back."""
+    """End the engine's actors, if there are any, and give their memory back."""
     import ray
 
-    with contextlib.suppress(ValueError):
-        ray.kill(ray.get_actor(ACTOR))
+    for name in living():
+        with contextlib.suppress(ValueError):
+            ray.kill(ray.get_actor(name))

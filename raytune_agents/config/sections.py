@@ -324,6 +324,7 @@ class ExportSection(Section):
 
 
 class EngineSection(Section):
+    actors: Positive = Field(1, description="engine actors, each with a GPU of its own on GPUs")
     max_model_len: Positive = Field(1024, description="longest prompt + answer the engine takes")
     kv_cache_gib: float = Field(1.0, gt=0, description="CPU memory for the KV cache")
     gpu_memory_share: Share = Field(0.85, description="GPU memory the engine may take")

@@ -97,7 +97,7 @@ class Context:
         ).map(
             lambda item: {"out": work(item["shard"])},
             num_cpus=0.01,
-            compute=ray.data.TaskPoolStrategy(size=2),
+            compute=ray.data.TaskPoolStrategy(size=2 * self.config.engine.actors),
         )
         with self.display.step(name, len(numbers) * rows_each) as bar:
             asked = kept = 0

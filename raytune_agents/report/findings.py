@@ -308,6 +308,18 @@ def stages(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
     return tables
 
 
+def left_after(lines: Sequence[Mapping]) -> list[tuple[str, int]]:
+    """Of the pools' funnel together: the rows tried, and those left after each of its checks."""
+    lines = [line for line in lines if isinstance(line, Mapping)]
+    left = sum(_count(line.get("tried")) for line in lines)
+    found = [("tried", left)] if left else []
+    for check in dict.fromkeys(k for line in lines for k in line) if left else ():
+        if check not in ("pool", "tried", "kept", "short"):
+            left -= sum(_count(line.get(check)) for line in lines)
+            found.append((check, left))
+    return found
+
+
 def family(pool: str) -> str:
     return pool.split(".", 1)[0]
 

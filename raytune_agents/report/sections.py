@@ -46,7 +46,8 @@ def tiles(run: Run, verdict: findings.Verdict) -> list[tuple[str, str, str]]:
 
 
 def examples(run: Run, each: int = 3) -> list[dict[str, Any]]:
-    """Up to `each` rows of every pool family: accepted ones and different kinds first."""
+    """Up to `each` rows of every pool family, of negatives one of every pool and fault at least:
+    accepted ones and different kinds first."""
     chosen: dict[str, list[str]] = {}
     for family in findings.by_family(findings.family(g["pool"]) for g in run.groups):
         groups = [g for g in run.groups if findings.family(g["pool"]) == family]
@@ -58,7 +59,8 @@ def examples(run: Run, each: int = 3) -> list[dict[str, Any]]:
             (rest if kind in seen else fresh).append(g["first"])
             rest.append(g["last"])
             seen.add(kind)
-        chosen[family] = list(dict.fromkeys(fresh + rest))[:each]
+        most = max(each, len(fresh)) if family == "negative" else each
+        chosen[family] = list(dict.fromkeys(fresh + rest))[:most]
     whole = lineage.rows_of(run.path, [i for ids in chosen.values() for i in ids])
     return [
         {"family": family, "rows": [shown(whole[i]) for i in ids if i in whole]}
@@ -84,15 +86,22 @@ def shown(row: Trajectory) -> dict[str, Any]:
 
 
 def data_charts(run: Run) -> list[dict[str, Any]]:
-    """Faults of the negative rows, and reasons of the rejected ones."""
+    """Synthetic rows left after each check, faults of the negative rows, reasons of the rejected
+    ones."""
     faults = findings.tally((g["fault"], g["n"]) for g in run.groups if g["fault"])
     reasons = findings.tally((g["reject_reason"], g["n"]) for g in run.groups if g["reject_reason"])
     found = []
+    left = findings.left_after(run.manifests.get("generate", {}).get("funnel") or [])
     for title, rows, css in (
+        ("Synthetic rows left after each check", left, "c2"),
         ("Faults of negative rows", faults, "c1"),
         ("Rejected rows", reasons, "c0"),
     ):
-        note = f"{number(sum(n for _, n in rows))} rows"
+        note = (
+            f"{number(rows[0][1] if rows is left else sum(n for _, n in rows))} rows"
+            if rows
+            else ""
+        )
         if rows:
             found.append({"title": title, "note": note, "svg": charts.bars(rows, title, css)})
     return found

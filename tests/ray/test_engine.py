@@ -24,7 +24,7 @@ def warm():
     config = load(TINY, ["engine.retries=1", "engine.timeout_s=240", "model.max_length=900"])
     path = models.resolve(config.model)
     have = cluster.connect(config.resources)
-    handle = engine.start(path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1)
+    (handle,) = engine.start(path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1)
     yield config, Chat.of(path, config.model), handle
     cluster.disconnect()
 
@@ -100,6 +100,28 @@ def test_constrained_answers_are_the_json_asked_for(warm) -> None:
     assert isinstance(json.loads(reply.texts[0])["ok"], bool)
 
 
+def test_every_sample_carries_its_log_probability(warm) -> None:
+    """Against transformers' own, token by token in fp32."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    _, chat, _ = warm
+    prompt = chat.chat_ids([{"role": "user", "content": "Name a colour."}])
+    greedy, some = engine.Sampling(6, logprobs=True), engine.Sampling(6, 1.0, 3, 5, logprobs=True)
+    one, three = engine.ask([prompt, prompt], [greedy, some])
+    model = AutoModelForCausalLM.from_pretrained(chat.path, dtype=torch.float32)
+    out = model.generate(
+        torch.tensor([prompt]), max_new_tokens=6, do_sample=False, output_logits=True,
+        return_dict_in_generate=True)  # fmt: skip
+    ids = out.sequences[0, len(prompt) :]
+    assert chat.tokenizer.decode(ids, skip_special_tokens=True) == one.texts[0]
+    known = torch.stack(out.logits)[:, 0].log_softmax(-1).gather(1, ids[:, None]).sum().item()
+    assert one.logprobs == pytest.approx([known], abs=1e-3)
+    assert len(three.texts) == len(three.logprobs) == 3
+    assert max(three.logprobs) <= 0.0
+    assert engine.ask([prompt], [engine.Sampling(2)])[0].logprobs == []
+
+
 def pid_of(handle) -> int:
     return ray.get(handle.__ray_call__.remote(lambda self: os.getpid()))
 
@@ -117,3 +139,27 @@ def test_a_killed_engine_restarts_once_and_then_its_rows_are_infra_failed(warm, 
     assert shard.failed == {engine.INFRA_FAILED: 3}
     assert shard.rows == []
     assert shard.outage
+
+
+@pytest.mark.slow
+def test_a_pool_shares_the_work_and_goes_on_without_a_dead_actor() -> None:
+    config = load(TINY, ["engine.actors=2", "engine.retries=0", "engine.max_model_len=256"])
+    path = models.resolve(config.model)
+    have = cluster.connect(config.resources)
+    try:
+        handles = engine.start(path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1)
+        assert engine.living() == [engine.ACTOR, f"{engine.ACTOR}-1"]
+        chat, sampling = Chat.of(path, config.model), [engine.Sampling(max_tokens=4)]
+        prompts = [chat.chat_ids([{"role": "user", "content": f"Say {n}."}]) for n in range(8)]
+        before = [engine.ask([p], sampling)[0].texts for p in prompts]
+        asked = [h.__ray_call__.remote(lambda e: e.llm.request_counter.counter) for h in handles]
+        assert sum(ray.get(asked)) == 8
+        assert min(ray.get(asked)) > 0
+        os.kill(pid_of(handles[1]), signal.SIGKILL)
+        assert [engine.ask([p], sampling)[0].texts for p in prompts] == before
+        assert engine.living() == [engine.ACTOR]
+        os.kill(pid_of(handles[0]), signal.SIGKILL)
+        with pytest.raises(engine.EngineDown):
+            engine.ask([prompts[0]], sampling)
+    finally:
+        cluster.disconnect()

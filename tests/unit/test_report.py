@@ -14,7 +14,7 @@ import pytest
 from report_run import GENERATED, LABELLED, dump, make_run, manifest
 
 from raytune_agents import report
-from raytune_agents.report import cases, charts, findings, folder, search, tables, text
+from raytune_agents.report import cases, charts, findings, folder, search, sections, tables, text
 
 
 class Page(HTMLParser):
@@ -158,8 +158,21 @@ def test_funnels_inside_a_step(demo):
     assert made["rows"] == [["tflan", 40, 3, 5, 32]]
     assert labelled["rows"][0] == ["all", 9, 2, 7]
     assert findings.stages({"generate": {}}) == []
+    assert findings.left_after(GENERATED)[0] == ("tried", 40)
+    assert findings.left_after(GENERATED)[-1] == ("judged", 32)
+    assert findings.left_after([]) == []
+    assert "Synthetic rows left after each check" in demo.read_text()
     assert "Stages of generate, by pool" in demo.read_text()
     assert (demo.parent / "report/stages_label.csv").is_file()
+
+
+def test_negatives_of_every_fault_are_shown(demo):
+    run = folder.read(demo.parent)
+    shown = {g["family"]: g["rows"] for g in sections.examples(run)}
+    kinds = {(g["pool"], g["fault"]) for g in run.groups if g["fault"]}
+    assert {(r["row"].pool, r["row"].fault) for r in shown["negative"]} == kinds
+    assert len(shown["positive"]) == 3
+    assert f"{len(kinds) - 3} more: one of each kind" in demo.read_text()
 
 
 def test_errors_have_the_lineage_that_trace_prints(demo):
