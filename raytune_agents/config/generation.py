@@ -86,7 +86,7 @@ class GenerateSection(Section):
     )
     temperature: float = Field(0.7, ge=0, description="sampling temperature of wordings")
     max_tokens: Positive = Field(64, description="longest wording in tokens")
-    shard_rows: Positive = Field(32, description="rows committed together")
+    shard_rows: Positive = Field(128, description="rows asked for and committed together")
     judge: JudgeSection = JudgeSection()
     teacher: TeacherSection = TeacherSection()
     cache: Literal["off", "teacher", "all"] = Field(
