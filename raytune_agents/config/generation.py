@@ -82,7 +82,7 @@ class GenerateSection(Section):
         2, description="wordings sampled for each request; the first good one is kept"
     )
     rounds: Positive = Field(
-        1, description="parts of a shard; accepted wordings of one are examples for the next"
+        2, description="parts of a shard; accepted wordings of one are examples for the next"
     )
     temperature: float = Field(0.7, ge=0, description="sampling temperature of wordings")
     max_tokens: Positive = Field(64, description="longest wording in tokens")

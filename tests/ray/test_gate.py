@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 
 import pytest
 from conftest import ROOT, TINY, cli
 
 from raytune_agents.generate import POOLS, draw
-from raytune_agents.negatives import TRAJECTORY_FAULTS
+from raytune_agents.negatives import FAULTS, TRAJECTORY_FAULTS
 from raytune_agents.runs import read_json, read_rows
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
@@ -19,19 +20,21 @@ ROWS = 200
 
 @pytest.mark.slow
 def test_every_row_that_is_written_is_what_its_label_says(tmp_path) -> None:
-    """200 rows of every pool through the engine, and the faults put into them."""
+    """200 rows of every pool through the engine, and 200 negatives of every fault that has so many
+    rows to be put into."""
     pools = "{" + ", ".join(f"{p}: 1" for p in POOLS) + "}"
     words = (str(TINY), f"runs_dir={tmp_path}")
     assert cli("read", *words).returncode == 0
     done = cli(
         "generate", *words, f"generate.rows={ROWS * len(POOLS)}", f"generate.pools={pools}",
         "generate.agents=[qa, support, analyst, legal, content, security]", "generate.tools=4",
-        "generate.shard_rows=100", "negatives.per_positive=1", "negatives.mined_tasks=0",
-        timeout=3600)  # fmt: skip
+        "generate.shard_rows=130", "negatives.per_positive=2", "negatives.candidates=1",
+        "negatives.uniform_floor=1", "negatives.mined_tasks=0", timeout=3600)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    folder = tmp_path / "tiny" / "generate"
-    rows = {r.id: r for r in read_rows(folder / "synthetic")}
-    for line in read_json(folder / "manifest.json")["funnel"]:
+    folder = tmp_path / "tiny"
+    rows = {r.id: r for r in read_rows(folder / "generate" / "synthetic")}
+    manifest = read_json(folder / "generate" / "manifest.json")
+    for line in manifest["funnel"]:
         assert line["tried"] == line["kept"] + line["similar"] + line["format"] + (
             line["execution"] + line["judge"])  # fmt: skip
         assert line["kept"] + line["short"] == ROWS
@@ -40,8 +43,12 @@ def test_every_row_that_is_written_is_what_its_label_says(tmp_path) -> None:
         assert gate.valid_and_grounded(row) == "", row
         assert gate.executed(row) == "", row
         assert gate.shape(row, draw.pool_of(row)), row
-    edited = [r for r in read_rows(folder / "edited") if r.parents[0] in rows]
-    assert len({r.fault for r in edited}) > 20
+    good = rows | {r.id: r for r in read_rows(folder / "read")}
+    edited = read_rows(folder / "generate" / "edited")
+    made, refused = Counter(r.fault for r in edited), manifest["rows"]["rejected"]
+    for fault in FAULTS:
+        assert made[fault] + refused.get(f"edited:{fault} no_row_left", 0) >= ROWS
+    assert sum(n >= ROWS for n in made.values()) > 20
     for bad in edited:
         check = gate.run_is if bad.fault in TRAJECTORY_FAULTS else gate.answer_is
-        assert check(rows[bad.parents[0]], bad, bad.fault), bad
+        assert check(good[bad.parents[0]], bad, bad.fault), bad

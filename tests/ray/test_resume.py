@@ -16,8 +16,11 @@ from raytune_agents.runs import read_json, read_rows
 PARTS = ("synthetic", "mined", "edited")
 
 
-def texts(folder) -> dict[str, str]:
-    return {r.id: r.query for part in PARTS for r in read_rows(folder / "generate" / part)}
+def texts(folder) -> dict[str, tuple]:
+    """Id -> messages of every row; no id twice."""
+    rows = [r for part in PARTS for r in read_rows(folder / "generate" / part)]
+    assert len({r.id for r in rows}) == len(rows)
+    return {r.id: r.messages for r in rows}
 
 
 def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> None:
@@ -48,26 +51,37 @@ def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> N
 
 
 @pytest.mark.slow
-def test_ten_kills_at_random_moments_change_nothing(tiny, tmp_path) -> None:
+def test_ten_kills_at_random_moments_change_nothing(tmp_path) -> None:
     """The driver and all its workers die ten times anywhere from start-up to the last shard; the
     rows and their text are those of an undisturbed run."""
-    words = (str(TINY), f"runs_dir={tmp_path}")
-    assert cli("read", *words).returncode == 0
-    moments, finished = random.Random(4), 0
+    plain, killed = (
+        (str(TINY), f"runs_dir={tmp_path / name}", "generate.shard_rows=1", "generate.rows=12")
+        for name in ("plain", "killed")
+    )
+    for words in (plain, killed):
+        assert cli("read", *words).returncode == 0
+    begun = time.monotonic()
+    done = cli("generate", *plain)
+    took = time.monotonic() - begun
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "killed" / "tiny" / "generate"
+    moments, finished, shards = random.Random(4), 0, []
     for _ in range(10):
         driver = subprocess.Popen(
-            command("generate", *words), cwd=ROOT, stdout=subprocess.DEVNULL,
+            command("generate", *killed), cwd=ROOT, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         try:
-            driver.wait(moments.uniform(5, 75))
+            assert driver.wait(moments.uniform(1, took)) == 0
             finished += 1
-            (tmp_path / "tiny" / "generate" / "manifest.json").unlink()
-            for shard in (tmp_path / "tiny" / "generate" / "mined").glob("*.parquet"):
+            (folder / "manifest.json").unlink()
+            for shard in (folder / "mined").glob("*.parquet"):
                 shard.unlink()  # there is something left to do for the next one
         except subprocess.TimeoutExpired:
             os.killpg(driver.pid, signal.SIGKILL)
             driver.wait()
-    assert finished < 10
-    done = cli("generate", *words)
+            shards.append(len(list(folder.glob("*/rows-*.parquet"))))
+    assert finished < 5
+    assert len(set(shards)) > 2, "kills before, between and after shards"
+    done = cli("generate", *killed)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert texts(tmp_path / "tiny") == texts(tiny[0])
+    assert texts(tmp_path / "killed" / "tiny") == texts(tmp_path / "plain" / "tiny")
