@@ -241,10 +241,10 @@ def ask(
 ) -> list[Reply]:
     """Ask the run's engine: one of its actors, by the first prompt; where that one is dead for
     good, the next one. Raises EngineDown after the last try."""
-    import ray
-
     if not prompts:
         return []
+    import ray
+
     names, why = living(), "no engine actor is alive"
     first = zlib.crc32(repr(prompts[0]).encode()) % max(1, len(names))
     for name in [*names[first:], *names[:first]]:

@@ -24,7 +24,7 @@ def preview(config: Config, count: int, console: Console) -> None:
     make.check(config, needs_key=False)
     section = config.generate
     chat = Chat.of(models.resolve(config.model), config.model)
-    executor = checks.executor(section.agents)
+    executor = checks.executor(section)
     pools = list(draw.shares(section.pools))
     asked = {"rows": 4 * count * len(pools), "pools": dict.fromkeys(pools, 1.0)}
     drawn = draw.draw(section.model_copy(update=asked), config.seed)

@@ -87,6 +87,10 @@ class GenerateSection(Section):
     temperature: float = Field(0.7, ge=0, description="sampling temperature of wordings")
     max_tokens: Positive = Field(64, description="longest wording in tokens")
     shard_rows: Positive = Field(128, description="rows asked for and committed together")
+    tool_timeout_s: float = Field(
+        10.0, gt=0, description="longest time that a row's calls of a user's module may take"
+    )
+    tool_memory_mib: Positive = Field(512, description="memory that they may take")
     judge: JudgeSection = JudgeSection()
     teacher: TeacherSection = TeacherSection()
     cache: Literal["off", "teacher", "all"] = Field(

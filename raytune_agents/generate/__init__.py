@@ -44,7 +44,7 @@ POOLS: dict[str, Pool] = {
     "followup": dialogues.followup,
     "gradual": dialogues.gradual,
     "notool": dialogues.notool,
-    "masked": _changed(lambda row, rng, _: augment.mask(row, rng), "masked"),
+    "masked": _changed(lambda row, rng, _: augment.hammer(row, rng), "masked"),
     "noisy": _changed(lambda row, rng, _: augment.noise(row, rng), "noisy"),
     "reordered": _changed(lambda row, rng, _: augment.reorder(row, rng), "reordered"),
     "distracted": _changed(

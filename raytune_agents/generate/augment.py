@@ -25,6 +25,7 @@ STYLES = [
     {"ensure_ascii": a, "separators": s} for a in (False, True) for s in ((", ", ": "), (",", ":"))
 ]
 Names = dict[str, str]
+MASKED = 2 / 3  # share of rows that Hammer masks
 
 
 class Unusual(ValueError):
@@ -189,6 +190,13 @@ def mask(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """Hammer: random names (functions 5-15 characters, parameters 4-10) and silent defaults."""
     return _renamed(row, "synthetic.masked", lambda _: _random_name(rng, 5, 15),
                     lambda _: _random_name(rng, 4, 10), _silent_defaults(row, rng))  # fmt: skip
+
+
+def hammer(row: Trajectory, rng: random.Random) -> Trajectory | None:
+    """Masked with Hammer's probability, else as it is."""
+    if rng.random() < MASKED:
+        return mask(row, rng)
+    return derive(row, pool="synthetic.masked", step="generate.augment", outcome=row.outcome)
 
 
 def unmask(row: Trajectory) -> Trajectory:

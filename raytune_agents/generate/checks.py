@@ -6,12 +6,12 @@ judge asks an engine and is a part of `stream`). A check gives "" or a reason th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from raytune_agents import agents
 from raytune_agents.agents.worlds import WORLDS, World
 from raytune_agents.calls import judge, schema_errors
+from raytune_agents.config import GenerateSection
 from raytune_agents.generate import augment, sandbox
 from raytune_agents.negatives import answer_text, trajectory_fault
 from raytune_agents.records import Trajectory
@@ -36,6 +36,7 @@ class Executor:
     """Runs rows' calls: in the agent's world, or in the sandbox where the spec names a module."""
 
     modules: tuple[tuple[str, str], ...] = ()  # (agent, path of its tool module)
+    limits: sandbox.Limits = field(default_factory=sandbox.Limits)
 
     def fault(self, row: Trajectory) -> str:
         """Why the row's calls do not run, or "". A run in a world must reach its goal again."""
@@ -45,7 +46,8 @@ class Executor:
         plain = augment.unmask(row) if "mask" in row.meta else row
         module = dict(self.modules).get(agent)
         if module:
-            return sandbox.execution_fault(plain, module).removeprefix("execution:")
+            why = sandbox.execution_fault(plain, module, self.limits)
+            return why.removeprefix("execution:")
         return refused(plain, agent) if agent in WORLDS else ""
 
 
@@ -66,7 +68,8 @@ def refused(row: Trajectory, agent: str) -> str:
     return ""
 
 
-def executor(names: Sequence[str]) -> Executor:
-    """The executor of these agents. Raises ConfigError where a spec's module is no file."""
-    paths = [(agents.load(name).name, agents.module_path(name)) for name in names]
-    return Executor(tuple((name, str(path)) for name, path in paths if path))
+def executor(section: GenerateSection) -> Executor:
+    """The executor of the section's agents. Raises ConfigError where a spec's module is no file."""
+    paths = [(agents.load(name).name, agents.module_path(name)) for name in section.agents]
+    limits = sandbox.Limits(section.tool_timeout_s, section.tool_memory_mib)
+    return Executor(tuple((name, str(path)) for name, path in paths if path), limits)

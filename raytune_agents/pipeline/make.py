@@ -40,7 +40,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     called = sample_fitting(
         [row for row in train if row.calls], config.negatives.mined_tasks, chat, f"{seed}/mined"
     )
-    voice, executor = voice_of(context), checks.executor(config.generate.agents)
+    voice, executor = voice_of(context), checks.executor(config.generate)
     if called or not voice.taught:
         context.start_engine()
     works = {
@@ -107,7 +107,7 @@ def check(config: Config, needs_key: bool = True) -> None:
     """What can be refused before Ray starts: pools, faults, agents, tool modules, the teacher's
     key. Raises ConfigError."""
     draw.shares(config.generate.pools)
-    checks.executor(config.generate.agents)
+    checks.executor(config.generate)
     if needs_key:
         teacher.key_from_env(config.generate.teacher)
     negatives.check_names(config.negatives.faults)
@@ -128,18 +128,20 @@ def make_shards(
     work: Callable[[list[Trajectory]], stream.Shard],
 ) -> list[dict[str, Any]]:
     """Run `work` on the unfinished shards of `rows`; returns the summary of every shard."""
+    import ray
+
     size = context.config.generate.shard_rows
     parts = [rows[i : i + size] for i in range(0, len(rows), size)]
     shards = Shards(step.folder / name)
-    folder, items = (
-        shards.folder,
-        {k: to_table(parts[k]).to_pylist() for k in shards.missing(len(parts))},
-    )
+    missing, folder = shards.missing(len(parts)), shards.folder
+    context.resources  # noqa: B018  Ray must run before rows are put into its store
+    held = {k: ray.put(to_table(parts[k])) for k in missing}  # not in every task's closure
 
     made_by = step.config_hash
 
     def one(number: int) -> dict[str, Any]:
-        shard = work([from_row(item) for item in items[number]])
+        rows = [from_row(item) for item in ray.get(held[number]).to_pylist()]
+        shard = work(rows)
         summary = {
             "rows": len(shard.rows),
             "rejected": dict(shard.rejected),
@@ -152,10 +154,10 @@ def make_shards(
             Shards(folder).commit(number, table.replace_schema_metadata(note))
         return {"tokens": shard.tokens, "outage": shard.outage, "summary": summary,
                 "shard": number, "refused": shard.refused, "kept": len(shard.rows),
-                "asked": len(items[number])}  # fmt: skip
+                "asked": len(rows)}  # fmt: skip
 
     lost = {}
-    for done in context.map_shards(name, list(items), one, size):
+    for done in context.map_shards(name, missing, one, size):
         if done["refused"]:
             raise ConfigError(done["refused"])
         if done["outage"]:

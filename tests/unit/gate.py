@@ -124,7 +124,7 @@ def shape(row: Trajectory, pool: str) -> bool:
         "followup": (silent and len(users) == 1) or (len(calls) == 1 and len(users) == 2),
         "gradual": len(calls) == 1 and len(users) == 3 and not results,
         "notool": silent or row.meta.get("cell") == "tool_tools",
-        "masked": len(calls) == 1 and not names & own_tools(row),
+        "masked": len(calls) == 1 and ("mask" in row.meta) != bool(names & own_tools(row)),
         "noisy": len(calls) == 1,
         "reordered": len(calls) == 1 and len(calls[0][1]) > 1,
         "distracted": len(calls) == 1 and len(names - own_tools(row)) == 3,

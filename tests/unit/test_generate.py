@@ -343,6 +343,12 @@ def test_masking_hides_every_name_and_unmasking_restores_it():
         assert (masked.parents, masked.split, masked.query) == ((row.id,), row.split, row.query)
 
 
+def test_two_thirds_of_the_pool_are_masked():
+    rows = POOLS["masked"](agents.load("support"), 300, 2)
+    assert sum("mask" in r.meta for r in rows) / 300 == pytest.approx(2 / 3, abs=0.08)
+    assert {r.pool for r in rows} == {"synthetic.masked"}
+
+
 def test_the_checker_says_the_same_before_and_after_masking():
     for i, row in enumerate(BASE[:60]):
         bad, _ = edit(row, "wrong_value", 1)
