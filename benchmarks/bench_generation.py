@@ -8,7 +8,7 @@ is faster for a minute is faster for both; `ratio_bare_vllm` is the median of th
 `ours` goes the way of the generate step: a Ray Data stream of shards that ask the one engine actor.
 The catalogue lines compare prompts that share one tool catalogue at their start with prompts whose
 catalogues differ from the first token. Prints one JSON object on the last line and writes
-benchmarks/results/generation.json.
+benchmarks/results/generation.json. With `--run` the engine starts are those of a whole run.
 """
 
 import argparse
@@ -280,6 +280,14 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def whole_run(folder: Path) -> dict[str, Any]:
+    """Engine starts of a finished run, and the steps and models that it shared them among."""
+    done = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
+    starts = len((folder / "engine_starts.log").read_text().splitlines())
+    arms = json.loads((folder / "evaluate" / "scores.json").read_text())
+    return {"engine_starts": starts, "engine_steps": done, "engine_answered_for": sorted(arms)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=256)
@@ -289,6 +297,7 @@ def main() -> None:
     parser.add_argument("--other-shards", type=int, nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--run", type=Path, help="a finished run: its engine starts are counted")
     parser.add_argument("--timeout-s", type=float, default=240, help="longest wait for one pass")
     options = parser.parse_args()
     result = {
@@ -298,6 +307,7 @@ def main() -> None:
         "rows_of_a_shard": options.shard,
         "dtype": options.dtype,
         **measured(options),
+        **(whole_run(options.run) if options.run else {}),
         "hardware": hardware(),
         "versions": versions(),
         "revision": commit(),

@@ -38,7 +38,8 @@ class Bar:
         self.total = total if total is not None else self.total
         self.note = note if note is not None else self.note
         now = time.monotonic()
-        rate = f"{self.tokens / max(now - self.started, 1e-9):,.0f} tokens/s" if self.tokens else ""
+        speed = self.tokens / max(now - self.started, 1e-9)
+        rate = f"{self.tokens:,} tokens, {speed:,.0f} tokens/s" if self.tokens else ""
         text = "  ".join(part for part in (rate, self.note) if part)
         if self.progress is not None:
             self.progress.update(self.task, completed=self.done, total=self.total, note=text)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from raytune_agents.config import ConfigError
+from raytune_agents.engine import EngineDown
 from raytune_agents.runs import BadLoss
 
 console = Console(width=None if sys.stdout.isatty() else 150)
@@ -35,9 +36,10 @@ def split_arguments(
 
 @contextmanager
 def said_errors() -> Iterator[None]:
-    """A ConfigError, a file that is not there or a bad loss prints as it is and exits with 2."""
+    """A ConfigError, a file that is not there, a bad loss or an engine (or teacher) that stays down
+    prints as it is and exits with 2."""
     try:
         yield
-    except (ConfigError, FileNotFoundError, BadLoss) as error:
+    except (ConfigError, FileNotFoundError, BadLoss, EngineDown) as error:
         errors.print(str(error), style="red", highlight=False, markup=False)
         raise typer.Exit(2) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import ray
@@ -126,16 +127,30 @@ def pid_of(handle) -> int:
     return ray.get(handle.__ray_call__.remote(lambda self: os.getpid()))
 
 
-def test_a_killed_engine_restarts_once_and_then_its_rows_are_infra_failed(warm, tiny) -> None:
+def test_an_engine_killed_in_the_middle_restarts_and_then_its_rows_are_infra_failed(
+    warm, tiny
+) -> None:
     config, chat, handle = warm
-    prompt = chat.chat_ids([{"role": "user", "content": "Say hi."}])
-    os.kill(pid_of(handle), signal.SIGKILL)
-    time.sleep(1.0)
-    assert engine.ask([prompt], [engine.Sampling(max_tokens=4)], timeout_s=240)[0].texts[0]
-    os.kill(pid_of(handle), signal.SIGKILL)
-    time.sleep(1.0)
+    chats = [[{"role": "user", "content": f"Tell a story about {n} rivers."}] for n in range(4)]
+    prompts, sampling = [chat.chat_ids(c) for c in chats], [engine.Sampling(max_tokens=64)] * 4
+    begun = time.monotonic()
+    undisturbed = engine.ask(prompts, sampling)
+    middle = (time.monotonic() - begun) / 2
     rows = [r for r in read_rows(tiny[0] / "read") if r.split == "train" and r.calls][:3]
-    shard = stream.mine(rows, chat, config.negatives, config.engine, 1)
+    section = config.negatives.model_copy(update={"max_tokens": 64})
+
+    def killed_in_the_middle(work, *args):
+        pid = pid_of(handle)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(work, *args)
+            time.sleep(middle)
+            assert not asked.done()
+            os.kill(pid, signal.SIGKILL)
+            return asked.result(240)
+
+    replies = killed_in_the_middle(engine.ask, prompts, sampling)
+    assert [r.texts for r in replies] == [r.texts for r in undisturbed]
+    shard = killed_in_the_middle(stream.mine, rows, chat, section, config.engine, 1)
     assert shard.failed == {engine.INFRA_FAILED: 3}
     assert shard.rows == []
     assert shard.outage

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -20,6 +21,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = body["messages"][-1]["content"]
         judged = "response_format" in body
         text = '{"correct": true}' if judged else "Kindly note: " + asked.rpartition("\n\n")[2]
+        if self.server.trouble:
+            return self.be_trouble(self.server.trouble)
         good = self.headers["Authorization"] == "Bearer right"
         answer = {"choices": [{"message": {"content": text}}],
                   "usage": {"prompt_tokens": 50, "completion_tokens": 10}}  # fmt: skip
@@ -29,6 +32,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
         self.wfile.write(raw)
+
+    def be_trouble(self, kind: str) -> None:
+        if kind == "hang":
+            time.sleep(3)
+        self.send_response(429 if kind == "busy" else 200)
+        self.end_headers()
+        self.wfile.write(b'{"choices": [{"mess')
 
     def log_message(self, *_) -> None:
         pass
@@ -41,7 +51,7 @@ def endpoint(tmp_path, monkeypatch):
     (own / embedded().name).symlink_to(embedded())
     monkeypatch.setenv("XDG_CACHE_HOME", str(own.parent))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads, server.asked = True, 0
+    server.daemon_threads, server.asked, server.trouble = True, 0, ""
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -74,3 +84,30 @@ def test_a_teacher_words_and_judges_within_its_budget(endpoint, tmp_path, monkey
     before = endpoint.asked
     assert cli("generate", *more, "generate.shard_rows=5").returncode == 0
     assert endpoint.asked == before, "what was kept is not asked again"
+
+
+@pytest.mark.slow
+def test_an_endpoint_that_never_answers_well_ends_with_counted_rows(
+    endpoint, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "right")
+    url = f"http://127.0.0.1:{endpoint.server_port}/v1"
+    words = (str(TINY), f"runs_dir={tmp_path}")
+    teacher = (
+        f"{{base_url: {url}, model: big, key_env: MY_KEY, retries: 1, wait_s: 0.1, timeout_s: 1}}"
+    )
+    more = (*words, "negatives.mined_tasks=0", f"generate.teacher={teacher}",
+            "generate.pools={tflan: 1}", "generate.rows=6")  # fmt: skip
+    assert cli("read", *words).returncode == 0
+    for trouble, said in (("busy", "status 429 after 2 tries"), ("half", "no chat completion"),
+                          ("hang", "ReadTimeout")):  # fmt: skip
+        endpoint.trouble = trouble
+        stopped = cli("generate", *more)
+        assert stopped.returncode == 2, stopped.stdout + stopped.stderr
+        assert "6 of 6 rows are infra_failed" in stopped.stderr
+        assert said in stopped.stdout
+        assert "Traceback" not in stopped.stderr
+        assert not list((tmp_path / "tiny" / "generate").glob("*/rows-*.parquet"))
+    endpoint.trouble = ""
+    assert cli("generate", *more).returncode == 0
+    assert len(read_rows(tmp_path / "tiny" / "generate" / "synthetic")) == 6

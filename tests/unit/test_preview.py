@@ -6,11 +6,14 @@ import json
 from collections import Counter
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from raytune_agents import agents
 from raytune_agents.cli import app
+from raytune_agents.commands.arguments import said_errors
 from raytune_agents.config import GenerateSection
+from raytune_agents.engine import EngineDown
 from raytune_agents.generate import POOLS, draw
 from raytune_agents.negatives import FAULTS
 
@@ -130,3 +133,10 @@ def test_a_preview_shows_every_pool_and_fault_and_writes_nothing(here) -> None:
 
 def test_a_preview_of_an_unknown_pool_names_the_nearest(here) -> None:
     said("generate", "--preview", "1", "generate.pools={reacts: 1}", code=2)
+
+
+def test_an_engine_that_stays_down_is_a_message(capsys) -> None:
+    with pytest.raises(typer.Exit) as stopped, said_errors():
+        raise EngineDown("3 of 9 rows are infra_failed")
+    assert stopped.value.exit_code == 2
+    assert capsys.readouterr().err == "3 of 9 rows are infra_failed\n"
