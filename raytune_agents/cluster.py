@@ -32,12 +32,6 @@ class Resources:
     cpus: int
     gpus: int
 
-    @property
-    def share_gpu(self) -> bool:
-        """Whether engine and training take turns on one GPU, so the engine stops before
-        training."""
-        return self.gpus == 1
-
     def train_workers(self, wanted: int) -> int:
         """Workers of a TorchTrainer. Raises ConfigError where there are not so many."""
         have = self.gpus or self.cpus

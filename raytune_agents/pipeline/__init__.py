@@ -77,8 +77,8 @@ class Context:
         self.display.say(f"{name}: engine down, {done['outage']}", style="red")
 
     def free_gpu(self) -> None:
-        """Before training: the engine gives a shared GPU back."""
-        if self.resources.share_gpu:
+        """Before training: the engine gives its GPUs back where there are too few for both."""
+        if 0 < self.resources.gpus < self.config.engine.actors + self.config.train.workers:
             engine.stop()
             self.engine = None
 
