@@ -6,6 +6,7 @@ raytune-agents run jobs/configs/smoke_cpu.yaml name=mine train.learning_rate=5e-
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ from raytune_agents.commands.status import status
 from raytune_agents.commands.trace import trace
 from raytune_agents.commands.trials import trials
 from raytune_agents.config import load
+from raytune_agents.redact import redact
 from raytune_agents.runs import STEPS
 
 app = typer.Typer(
@@ -262,7 +264,10 @@ def merge(run: str, arm: str, out: str) -> None:
 
 
 def main() -> None:
-    """Entry point. Ctrl-C exits with 130."""
+    """Entry point. Ctrl-C exits with 130; a traceback is printed without secrets."""
+    sys.excepthook = lambda *error: print(
+        redact("".join(traceback.format_exception(*error))), file=sys.stderr, end=""
+    )
     try:
         app()
     except KeyboardInterrupt:

@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from raytune_agents.redact import redact
+
 LINE_EVERY_S = 10.0
 
 
@@ -64,7 +66,9 @@ class Display:
         self.progress: Progress | None = None
 
     def say(self, text: Any, style: str | None = None) -> None:
-        self.console.print(text, style=style, highlight=False)
+        self.console.print(
+            redact(text) if isinstance(text, str) else text, style=style, highlight=False
+        )
 
     @contextmanager
     def live(self) -> Iterator[Display]:

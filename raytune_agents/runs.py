@@ -24,6 +24,7 @@ from typing import Any
 
 from raytune_agents.config import Config
 from raytune_agents.records import Trajectory, content_hash, from_row, to_table
+from raytune_agents.redact import redact
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
 CODE = (".py", ".yaml", ".jinja", ".html", ".css", ".js")
@@ -51,11 +52,11 @@ class BadLoss(RuntimeError):
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all: temporary file, fsync, rename."""
+    """Write JSON whole or not at all (temporary file, fsync, rename), without secrets."""
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with work.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False, default=str)
+        file.write(redact(json.dumps(value, indent=1, ensure_ascii=False, default=str)))
         file.flush()
         os.fsync(file.fileno())
     os.replace(work, path)
@@ -261,7 +262,8 @@ class Step:
     def log(self, **values: Any) -> None:
         """Append one line to metrics.jsonl."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values | {"time": round(time.time(), 3)}, default=str) + "\n")
+            line = json.dumps(values | {"time": round(time.time(), 3)}, default=str)
+            file.write(redact(line) + "\n")
 
     def finish(self, counts: Counts, **extra: Any) -> dict[str, Any]:
         """Write the manifest; from now on the step is done."""

@@ -31,6 +31,7 @@ from tenacity import (
 from raytune_agents.answers import Answers, key_of
 from raytune_agents.config import ConfigError, TeacherSection
 from raytune_agents.engine import EngineDown, Reply, Sampling
+from raytune_agents.redact import redact
 
 ACTOR = "raytune-teacher"
 LONGEST_WAIT_S = 60.0
@@ -113,7 +114,7 @@ class Budget:
             if self.ledger and any(spent):
                 line = {"tokens_in": spent[0], "tokens_out": spent[1], "usd": self.price(*spent)}
                 with self.ledger.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
+                    file.write(redact(json.dumps(line)) + "\n")
 
     def turn(self) -> None:
         """Wait until the rate limit allows the next request."""

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from raytune_agents.config import ConfigError
 from raytune_agents.engine import EngineDown
+from raytune_agents.redact import redact
 from raytune_agents.runs import BadLoss
 
 console = Console(width=None if sys.stdout.isatty() else 150)
@@ -41,5 +42,5 @@ def said_errors() -> Iterator[None]:
     try:
         yield
     except (ConfigError, FileNotFoundError, BadLoss, EngineDown) as error:
-        errors.print(str(error), style="red", highlight=False, markup=False)
+        errors.print(redact(str(error)), style="red", highlight=False, markup=False)
         raise typer.Exit(2) from None

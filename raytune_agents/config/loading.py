@@ -111,6 +111,10 @@ def load(path: str | Path | None = None, overrides: list[str] = ()) -> Config:
                 f"CONFIG={str(path)!r} cannot be read ({error.strerror}); write the path of a "
                 "YAML file, for example jobs/configs/smoke_cpu.yaml"
             ) from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"CONFIG={str(path)!r} is not UTF-8 text (byte {error.start}); write a YAML file"
+            ) from None
         try:
             tree = yaml.safe_load(text)
         except yaml.YAMLError as error:

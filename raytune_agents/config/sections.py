@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -18,6 +19,8 @@ from raytune_agents.config.methods import (
     SftSection,
 )
 from raytune_agents.config.search import BudgetSection, TuneSection
+
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class ModelSection(Section):
@@ -197,6 +200,11 @@ class TrainSection(Section):
     @model_validator(mode="after")
     def _arms(self) -> TrainSection:
         for name, arm in self.arms.items():
+            if not FOLDER.fullmatch(name) or name.endswith("-unmarked"):
+                raise ValueError(
+                    f"arms.{name!r} becomes a folder of the run; write letters, digits, . _ and -, "
+                    "a letter or digit first, and not -unmarked at the end"
+                )
             if arm.options:
                 try:
                     self.of(arm)
@@ -345,7 +353,7 @@ class ResourcesSection(Section):
 
 class Config(Section):
     name: str = Field(
-        "demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="run folder under runs_dir"
+        "demo", pattern=f"^{FOLDER.pattern}$", description="run folder under runs_dir"
     )
     runs_dir: str = Field("runs", description="where run folders live")
     seed: int = Field(17, ge=0)

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from raytune_agents import readers, split
 from raytune_agents.config import ConfigError, ReadSection, SourceSection
 from raytune_agents.records import RecordError, Trajectory, arrow_schema, to_row
+from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, RowFiles, Step, write_table
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             for item in table.filter(pc.invert(good)).select(["where", "error"]).to_pylist():
                 counts.failed[item["error"].partition(":")[0][:80]] += 1
                 line = {"where": item["where"], "reason": item["error"]}
-                bad.write(json.dumps(line) + "\n")
+                bad.write(redact(json.dumps(line)) + "\n")
             table = table.filter(good).drop_columns(["where", "error"])
             tasks.update(task_outcomes(table))
             train |= train_tools(table)

@@ -10,6 +10,7 @@ from raytune_agents.pipeline.data import token_counts, training_rows
 from raytune_agents.pipeline.evaluate import arm_answers
 from raytune_agents.pipeline.learn import job_of
 from raytune_agents.records import Trajectory
+from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, Step, read_rows, write_json
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     (step.folder / "guide.md").write_text(words.markdown(known), encoding="utf-8")
     if best:
         text = guide.best_config_yaml(best, config)
-        (step.folder / "best.yaml").write_text(text, encoding="utf-8")
+        (step.folder / "best.yaml").write_text(redact(text), encoding="utf-8")
     counts = Counts(rows_in=len(found), rows_out=sum(t["status"] != "failed" for t in found))
     counts.failed.update(t["error"].partition(":")[0] for t in found if t["status"] == "failed")
     note = {k: known[k] for k in ("verdict", "ended", "spent", "times")}

@@ -29,6 +29,7 @@ Found = tuple[str, "dict[str, Any] | RecordError"]
 MAX_LINE_BYTES = 32 * 2**20  # one row; a longer one is counted and passed over, not held in memory
 MAX_DOCUMENT_CHARS = 512 * 2**20  # a .json file that is one object is parsed whole
 CHUNK = 2**20
+SWELL, FREE_BYTES = 200, 64 * 2**20  # a packed file may swell so far; text swells 3 to 30 times
 LINES = (".jsonl", ".ndjson", ".jsonlines")
 PACKED = (".gz", ".zst", ".bz2", ".xz")
 DATA = (*LINES, ".json", ".csv", ".tsv", ".parquet")
@@ -77,15 +78,44 @@ def open_bytes(path: str) -> IO[bytes]:
     except (OSError, ImportError, ValueError) as error:
         raise SourceError(f"{path} cannot be opened: {error}") from None
     packing = kind_of(path)[1]
+    if not packing:
+        return handle
     if packing == ".gz":
-        return gzip.GzipFile(fileobj=handle)
-    if packing == ".zst":
+        inner: Any = gzip.GzipFile(fileobj=handle)
+    elif packing == ".zst":
         import zstandard
 
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(handle), CHUNK)
-    if packing:
-        return {".bz2": bz2, ".xz": lzma}[packing].open(handle)
-    return handle
+        inner = zstandard.ZstdDecompressor().stream_reader(handle)
+    else:
+        inner = {".bz2": bz2, ".xz": lzma}[packing].open(handle)
+    return io.BufferedReader(Bounded(inner, handle, path))
+
+
+class Bounded(io.RawIOBase):
+    """An unpacked stream that ends in a SourceError where the packed bytes read so far gave more
+    than SWELL times as many: a packed bomb, which would fill the disk as rows."""
+
+    def __init__(self, inner: Any, packed: IO[bytes], path: str):
+        self.inner, self.packed, self.path, self.count = inner, packed, path, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.inner.read1(len(buffer))  # what is there before a cut
+        buffer[: len(data)] = data
+        self.count += len(data)
+        if self.count > FREE_BYTES + SWELL * self.packed.tell():
+            raise SourceError(
+                f"{self.path} unpacks to more than {SWELL} times its size; if it is what you want, "
+                "unpack it first and name the unpacked file"
+            )
+        return len(data)
+
+    def close(self) -> None:
+        self.inner.close()
+        self.packed.close()
+        super().close()
 
 
 def _damage() -> tuple[type[Exception], ...]:

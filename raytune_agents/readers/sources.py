@@ -17,6 +17,7 @@ from raytune_agents.config import SourceSection
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.decode import Found, SourceError, file_rows, filesystem, kind_of
 from raytune_agents.records import RecordError
+from raytune_agents.redact import redact
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(:[\w.-]*){0,2}")
 
@@ -45,7 +46,7 @@ def _all(source: SourceSection) -> Iterator[Found]:
     paths = files(source.path)
     root = _shared_root(paths)
     for path in paths:
-        yield from file_rows(path, path[len(root) :])
+        yield from file_rows(path, redact(path[len(root) :]))
 
 
 def _shared_root(paths: list[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from raytune_agents.redact import redact
 from raytune_agents.report import page, tables
 from raytune_agents.report.folder import ReportError, read
 
@@ -33,6 +34,6 @@ def _put(path: Path, text: str) -> Path:
     """Write a whole file or none: a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(redact(text), encoding="utf-8")
     os.replace(part, path)
     return path

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from raytune_agents.redact import redact
 from raytune_agents.runs import MANIFEST, read_json
 
 SHOWN = ("exact_match", "function_accuracy", "parameter_accuracy", "hallucination_rate")
@@ -19,7 +20,7 @@ SHOWN = ("exact_match", "function_accuracy", "parameter_accuracy", "hallucinatio
 def write(run: Path, arm: str) -> Path:
     """Write the card of an arm of a run that has been trained. Raises FileNotFoundError."""
     path = run / "train" / arm / "adapter" / "README.md"
-    path.write_text(text(run, arm), encoding="utf-8")
+    path.write_text(redact(text(run, arm)), encoding="utf-8")
     return path
 
 

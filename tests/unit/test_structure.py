@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2] / "raytune_agents"
 FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = [
-    {"config", "records"},
+    {"config", "records", "redact"},
     {"cluster", "runs", "models", "progress", "answers"},
     {"chat", "calls"},
     {"engine", "teacher", "readers", "exports", "agents", "split"},

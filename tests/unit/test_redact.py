@@ -1,0 +1,129 @@
+"""Secrets stay out of files and messages; names stay inside the run folder; packed files are
+bounded."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import zstandard
+from typer.testing import CliRunner
+
+from raytune_agents import readers
+from raytune_agents.cli import app
+from raytune_agents.config import ConfigError, SourceSection, load
+from raytune_agents.readers import SourceError
+from raytune_agents.redact import redact
+from raytune_agents.runs import Counts, Run
+
+SECRET = 'pl4nted"secret-é-0123456789'
+
+
+@pytest.fixture(autouse=True)
+def planted(monkeypatch) -> None:
+    monkeypatch.setenv("TEACHER_API_KEY", SECRET)
+    monkeypatch.setenv("SOME_TOKEN", "disabled")
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (f"key {SECRET}!", "key [TEACHER_API_KEY]!"),
+        (json.dumps({"key": SECRET}), '{"key": "[TEACHER_API_KEY]"}'),
+        (json.dumps([SECRET], ensure_ascii=False), '["[TEACHER_API_KEY]"]'),
+        ("auth disabled", "auth disabled"),
+        ("https://me:hunter2@host/a.jsonl", "https://me:[password]@host/a.jsonl"),
+        ("s3://b/k?X-Amz-Signature=abc123&v=2", "s3://b/k?X-Amz-Signature=[secret]&v=2"),
+        ("https://h/a?api_key=zzz", "https://h/a?api_key=[secret]"),
+        ("use hf_" + "a" * 34, "use [token]"),
+        ("AKIA" + "B" * 16, "[token]"),
+        ("sk-learn and ask-me", "sk-learn and ask-me"),
+        ("http://host:8265/x and a@b.c", "http://host:8265/x and a@b.c"),
+        ("[f(key=1)] keyboard?", "[f(key=1)] keyboard?"),
+    ],
+)
+def test_what_is_a_secret(text: str, clean: str) -> None:
+    assert redact(text) == clean
+
+
+def files_with(folder: Path, *needles: str) -> list[str]:
+    return [
+        f"{file}: {needle}"
+        for file in folder.rglob("*")
+        if file.is_file()
+        for needle in needles
+        if needle.encode() in file.read_bytes()
+    ]
+
+
+def test_a_run_folder_holds_no_secret(tmp_path) -> None:
+    url = "https://me:hunter2hunter2@host/rows.jsonl?token=t0pt0pt0p"
+    config = load(
+        None, [f"runs_dir={tmp_path}", f"read.sources=[{{path: '{url}'}}]", "name=mine",
+               f"generate.teacher.model={json.dumps(SECRET)}"]
+    )  # fmt: skip
+    step = Run.of(config).step("read", config.model_dump(mode="json"))
+    step.begin()
+    step.log(source=url, key=SECRET)
+    step.finish(Counts(1, 0, failed=Counter({f"{url}: {SECRET}": 1})))
+    parts = (SECRET, json.dumps(SECRET)[1:-1], "hunter2", "t0pt0p")
+    assert len(list(tmp_path.rglob("*.json"))) == 3
+    assert files_with(tmp_path, *parts) == []
+    assert files_with(tmp_path, "[TEACHER_API_KEY]")
+
+
+def test_an_error_shows_no_secret(tmp_path) -> None:
+    source = "read.sources=[{path: 'nothing://me:hunter2hunter2@host/rows.jsonl'}]"
+    done = CliRunner().invoke(app, ["read", f"runs_dir={tmp_path}", source])
+    assert done.exit_code == 2
+    assert "hunter2" not in done.output
+    assert "me:[password]@host" in done.output
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", "/tmp/x", "..", ".hidden", "", "a\x00b", "é"])
+def test_names_that_leave_the_run_folder_are_refused(name: str) -> None:
+    arm = json.dumps({name: {"method": "sft"}})
+    with pytest.raises(ConfigError, match="becomes a folder"):
+        load(None, [f"train.arms={arm}"])
+    with pytest.raises(ConfigError, match="name"):
+        load(None, [f"name={json.dumps(name)}"])
+
+
+def test_an_arm_keeps_the_name_of_its_unmarked_twin_free() -> None:
+    with pytest.raises(ConfigError, match="not -unmarked at the end"):
+        load(None, ["train.arms={nat-unmarked: {method: nat}}"])
+
+
+# --- packed files ---
+
+PACK = {
+    ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_a_packed_bomb_is_refused_before_it_fills_the_disk(packing, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("raytune_agents.readers.decode.FREE_BYTES", 2**20)
+    row = json.dumps({"messages": [{"role": "user", "content": "q" * 1000}]}).encode() + b"\n"
+    bomb = tmp_path / f"rows.jsonl{packing}"
+    bomb.write_bytes(PACK[packing](row * 20_000))
+    found = readers.list_raw(SourceSection(path=str(bomb)))
+    with pytest.raises(SourceError, match=r"unpacks to more than 200 times its size"):
+        assert sum(1 for _ in found) < 20_000
+
+
+@pytest.mark.parametrize("packing", PACK)
+def test_a_good_packed_file_is_read_whole(packing, tmp_path) -> None:
+    path = tmp_path / f"rows.jsonl{packing}"
+    rows = [{"messages": [{"role": "user", "content": f"q{i}"}]} for i in range(500)]
+    path.write_bytes(PACK[packing](b"".join(json.dumps(r).encode() + b"\n" for r in rows)))
+    assert [raw for _, raw in readers.list_raw(SourceSection(path=str(path)))] == rows
