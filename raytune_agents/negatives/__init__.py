@@ -77,7 +77,8 @@ def editable(row: Trajectory) -> bool:
 def suits(row: Trajectory, fault: str) -> bool:
     """Whether a row is of the kind that the fault is about; the edit may still find nothing."""
     if fault in TRAJECTORY_FAULTS:
-        return bool(trajectories.steps(row))
+        wants_error = fault == "no_recovery_after_error"
+        return bool(trajectories.steps(row)) and not (wants_error and not trajectories.errors(row))
     if "goal" in row.meta:
         return False
     kinds = {"should_ask_violated": "ask", "should_refuse_violated": "refuse"}
@@ -85,7 +86,8 @@ def suits(row: Trajectory, fault: str) -> bool:
         return kinds[fault] in row.meta
     if fault == "unneeded_call":
         return row.gold == "[]" and not {"ask", "refuse"} & set(row.meta)
-    return row.target is not None and bool(row.target.tool_calls)
+    calls = len(row.target.tool_calls) if row.target else 0
+    return calls > (fault == "missing_call")
 
 
 def verified(row: Trajectory, bad: Trajectory, fault: str) -> str:

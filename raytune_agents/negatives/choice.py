@@ -20,7 +20,7 @@ from raytune_agents.dedup.space import embed, facility_location, stratified
 from raytune_agents.records import Trajectory
 
 TRIES = 8  # rows that are tried for one candidate
-PROBE = 64  # rows that tell whether a fault applies at all
+PROBE = 256  # rows that tell whether a fault applies at all
 BLOCK = 2_000  # candidates that are compared with each other
 
 

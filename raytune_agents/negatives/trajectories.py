@@ -85,11 +85,15 @@ def wrong_order(row: Trajectory, rng: random.Random) -> Trajectory | None:
     return executed(row, swapped, row.target)
 
 
+def errors(row: Trajectory) -> list[int]:
+    """The numbers of the observations that are error messages."""
+    seen = [m.content for m in row.messages if m.role == "tool"]
+    return [i for i, text in enumerate(seen) if text.startswith('{"error"')]
+
+
 def no_recovery_after_error(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """After an error message the same call is made again, then the agent gives up."""
-    plan = steps(row)
-    seen = [m.content for m in row.messages if m.role == "tool"]
-    failed = [i for i, text in enumerate(seen) if text.startswith('{"error"')]
+    plan, failed = steps(row), errors(row)
     if not plan or not failed:
         return None
     i = rng.choice(failed)

@@ -201,7 +201,8 @@ def answer_is(good: Trajectory, bad: Trajectory, fault: str) -> bool:
         broken = None in values or not values
         return not b and broken == (fault == "malformed_json") and (broken or not proper)
     if fault == "answered_directly":
-        return bool(g) and not b and bool(text) and "{" not in text
+        return bool(g) and not b and bool(text) and "<tool_call>" not in text and (
+            '"arguments"' not in text)  # fmt: skip
     if fault in ("unneeded_call", "should_ask_violated", "should_refuse_violated"):
         return not g and len(b) == 1
     pairs = changed(g, b)
