@@ -84,7 +84,9 @@ class ReadSection(Section):
 
 
 class LabelSection(Section):
-    rules: list[str] = Field([], description="names in RULES; empty = all defaults")
+    rules: list[str] = Field(
+        [], description="names in RULES; empty or the word default = all but pii"
+    )
     max_chars: Positive = Field(20_000, description="longest conversation in characters")
     min_outcome: Share = Field(
         0.5, description="positives whose known outcome is lower are rejected"

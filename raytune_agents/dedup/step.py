@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -84,19 +85,23 @@ def fingerprints(
     return pa.table(columns, schema=PRINTS)
 
 
-def embedded(texts: Sequence[str], section: LabelSection) -> np.ndarray:
-    """Vectors of the texts, float16 [texts, n], by the user's function; n = 0 where none is named.
-    Raises ConfigError where the function cannot be found."""
-    if not section.embed or not texts:
-        return np.empty((len(texts), 0), np.float16)
+def embedder(section: LabelSection) -> Callable[[list[str]], Any]:
+    """The user's function of `label.embed`. Raises ConfigError where it cannot be found."""
     module, _, name = section.embed.partition(":")
     try:
-        function = getattr(import_module(module), name)
+        return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"label.embed={section.embed!r}: {error}; write module:function"
         ) from None
-    return unit(np.asarray(function(list(texts)), np.float32)).astype(np.float16)
+
+
+def embedded(texts: Sequence[str], section: LabelSection) -> np.ndarray:
+    """Vectors of the texts, float16 [texts, n], by the user's function; n = 0 where none is
+    named."""
+    if not section.embed or not texts:
+        return np.empty((len(texts), 0), np.float16)
+    return unit(np.asarray(embedder(section)(list(texts)), np.float32)).astype(np.float16)
 
 
 def _joined(owner: np.ndarray, prints: pa.Table, place: np.ndarray, threshold: float) -> np.ndarray:

@@ -57,14 +57,16 @@ def rule_named(name: str) -> Rule:
         return getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"label.rules: {name!r} is no rule ({error}); write module:function or one of "
-            f"{', '.join(RULES)}"
+            f"label.rules: {name!r} is no rule ({error}); write module:function, default or one "
+            f"of {', '.join(RULES)}"
         ) from None
 
 
 def active_rules(section: LabelSection) -> dict[str, Rule]:
     """Name -> rule with its options bound, in the order of RULES; a user's own rules come last."""
-    names = section.rules or [n for n in RULES if n not in ON_REQUEST]
+    usual = [n for n in RULES if n not in ON_REQUEST]
+    given = section.rules or ["default"]
+    names = list(dict.fromkeys(n for g in given for n in (usual if g == "default" else [g])))
     ordered = [n for n in RULES if n in names] + [n for n in names if n not in RULES]
     return {
         n: partial(rule_named(n), **{o: getattr(section, o) for o in OPTIONS.get(n, ())})

@@ -162,7 +162,7 @@ def preflight(config: Config) -> None:
     from raytune_agents.train import ready
 
     read.units(config.read.sources)
-    read.units([s for _, s in label.evaluation_sets(config)])
+    label.check(config)
     make.check(config)
     eto.check(config)
     suites.check(config)

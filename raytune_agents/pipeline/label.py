@@ -32,7 +32,7 @@ from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import key_bits, near_text, question
 from raytune_agents.filters.quality import parts, quality, rarity, signature
 from raytune_agents.filters.shape import held_out
-from raytune_agents.pipeline import make
+from raytune_agents.pipeline import make, read
 from raytune_agents.records import (
     SPLITS,
     RecordError,
@@ -188,6 +188,15 @@ def evaluation_rows(
 
 
 # --- the step ---
+
+
+def check(config: Config) -> None:
+    """What can be refused before anything starts: rules, the embedding, evaluation sets. Raises
+    ConfigError or SourceError."""
+    filters.active_rules(config.label)
+    if config.label.embed:
+        dedup.embedder(config.label)
+    read.units([s for _, s in evaluation_sets(config)])
 
 
 def section_of(config: Config) -> list[Any]:

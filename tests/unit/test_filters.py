@@ -375,6 +375,10 @@ def test_private_data_is_looked_for_on_request():
     row = make(ToolCall.of("add", a=2, b=3), query="Add 2 and 3, mail it to ann.lee@acme.io")
     assert label(row, SECTION).reject_reason == ""
     assert label(row, LabelSection(rules=["pii"])).reject_reason == "pii:email"
+    assert label(row, LabelSection(rules=["default", "pii"])).reject_reason == "pii:email"
+    wrong = make(ToolCall.of("subtract", a=2, b=3))
+    both = label(wrong, LabelSection(rules=["pii", "default"])).reject_reason
+    assert both == label(wrong, SECTION).reject_reason == "tool_exists:subtract"
 
 
 def test_a_refusal_is_needless_where_a_call_is_right():

@@ -137,14 +137,16 @@ def test_a_set_that_is_read_as_a_source_is_no_evaluation_set() -> None:
     assert label.section_of(other) != label.section_of(config)
 
 
-def test_a_set_that_is_not_there_stops_before_anything_starts(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("options", "told"), [
+    ({"evaluation_sets": [{"path": "/no/none.jsonl"}]}, "none.jsonl"),
+    ({"rules": ["default", "pij"]}, "label.rules: 'pij' is no rule"),
+    ({"embed": "no.such:f", "duplicates": "minhash"}, r"label.embed='no.such:f'"),
+])  # fmt: skip
+def test_a_wrong_option_stops_before_anything_starts(tmp_path: Path, options, told: str) -> None:
     (tmp_path / "rows.jsonl").write_text("{}")
-    config = Config(
-        read={"sources": [{"path": str(tmp_path / "rows.jsonl")}]},
-        label={"evaluation_sets": [{"path": str(tmp_path / "none.jsonl")}]},
-    )
-    with pytest.raises(ConfigError, match=r"none.jsonl"):
-        preflight(config)
+    source = {"path": str(tmp_path / "rows.jsonl")}
+    with pytest.raises(ConfigError, match=told):
+        preflight(Config(read={"sources": [source]}, label=options))
 
 
 def test_what_matched_what_is_written_out() -> None:
