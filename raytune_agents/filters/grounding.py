@@ -251,7 +251,7 @@ def check(row: Trajectory) -> tuple[int, list[str]]:
     return _check(row.messages, row.tools)
 
 
-@lru_cache(maxsize=1)  # the rule and the quality of a row ask one after the other
+@lru_cache(maxsize=2048)  # the rule and, after the whole batch, the quality ask for a row
 def _check(turns: tuple[Message, ...], specs: tuple[ToolSpec, ...]) -> tuple[int, list[str]]:
     tools = {t.name: t for t in specs}
     heard: list[str] = []

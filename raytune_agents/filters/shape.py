@@ -19,7 +19,7 @@ def held_out(row: Trajectory) -> bool:
     return row.split not in ("", "train")
 
 
-@lru_cache(maxsize=1024)  # several rules and the duplicate search ask for the same call
+@lru_cache(maxsize=8192)  # several rules and, after a whole batch, the duplicate search ask
 def call_key(call: ToolCall) -> tuple[str, str]:
     """Name and canonical arguments; arguments that are not JSON stand for themselves."""
     try:
