@@ -15,6 +15,9 @@ from raytune_agents.commands.arguments import console, said_errors
 from raytune_agents.records import RecordError, Trajectory
 
 
+SHOWN = 20  # tools of the table
+
+
 def good_rows(source: str) -> tuple[list[Trajectory], Counter]:
     """All rows of a source in any known format, and why others could not be read. Raises
     SourceError."""
@@ -64,13 +67,15 @@ def show(profile: Profile) -> None:
     for name, text in lines.items():
         console.print(Text(f"{name:<19}{text}"))
     table = Table("tool", "calls", "argument", "given", "values")
-    for tool, share in profile.tools.items():
+    for tool, share in list(profile.tools.items())[:SHOWN]:
         first = (tool, f"{share:.0%}")
         for name, known in (profile.arguments.get(tool) or {"-": None}).items():
             told = (f"{known.given:.0%}", values(known)) if known else ("", "")
             table.add_row(*(Text(cell) for cell in (*first, name, *told)))
             first = ("", "")
     console.print(table)
+    if len(profile.tools) > SHOWN:
+        console.print(f"{len(profile.tools) - SHOWN} more tools with fewer calls: analyse --json")
 
 
 def analyse(

@@ -205,6 +205,7 @@ def test_every_fault_is_put_into_good_rows_at_most_once_each() -> None:
     short = sum(n for why, n in refused.items() if why.endswith("no_row_left"))
     assert len(bad) + short == 600
     assert max(Counter(r.fault for r in bad).values()) <= 24  # 600 over 26 faults
+    assert refused["wrong_order still_right"] > 0  # thrown away and counted
     section = NegativesSection(faults=["wrong_order", "wrong_value"])
     plain = [r for r in good if "goal" not in r.meta]
     bad, refused = choice.edited(plain, {}, section, 17)
