@@ -14,7 +14,6 @@ from raytune_agents.agents.analyse import Argument, Profile
 from raytune_agents.commands.arguments import console, said_errors
 from raytune_agents.records import RecordError, Trajectory
 
-
 SHOWN = 20  # tools of the table
 
 
