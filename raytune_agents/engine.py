@@ -201,17 +201,17 @@ def start(
     answer."""
     import ray
 
-    count = section.actors
-    actor = ray.remote(Engine).options(
-        get_if_exists=True,
-        num_cpus=0,
-        num_gpus=1 if gpus else 0,
-        runtime_env={"env_vars": environment(section, max(1, cpus // count))},
-        max_restarts=section.retries,
-        max_task_retries=section.retries,
-    )
+    actor, count = ray.remote(Engine), section.actors
+    options = {
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "num_gpus": 1 if gpus else 0,
+        "runtime_env": {"env_vars": environment(section, max(1, cpus // count))},
+        "max_restarts": section.retries,
+        "max_task_retries": section.retries,
+    }
     handles = [
-        actor.options(name=ACTOR + f"-{k}" * bool(k)).remote(
+        actor.options(name=ACTOR + f"-{k}" * bool(k), **options).remote(
             str(path),
             "bfloat16" if dtype == "auto" else dtype,
             section.model_dump(),
