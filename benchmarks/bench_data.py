@@ -28,6 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,7 @@ def rates_of_steps(folder: Path) -> dict[str, float]:
     return rates
 
 
+@lru_cache(maxsize=1)
 def planted(folder: Path) -> tuple[dict[int, int], set[int], int]:
     """(copy -> original at or above the threshold, leaks, copies below it)."""
     truth = json.loads((folder / "truth.json").read_text())
