@@ -10,7 +10,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +52,9 @@ def parse_source(
             rows = readers.read_row(raw, where, source.format, source.min_rating, source.rating_max)
             for row in rows:
                 row = split.assign(row, section.split, seed)
-                row = replace(row, config_hash=config_hash, seed=row.seed or seed)
                 tools = sorted(split.gold_tools(row)) if row.split in WITH_TOOLS else []
-                notes = {"where": where, "error": "", "gold_tools": tools}
+                notes = {"where": where, "error": "", "gold_tools": tools,
+                         "config_hash": config_hash, "seed": row.seed or seed}  # fmt: skip
                 held.append(to_row(row) | notes | {"task_type": row.meta.get("task_type")})
                 size += len(held[-1]["messages"]) + len(held[-1]["tools"]) + len(held[-1]["meta"])
         except RecordError as error:

@@ -237,8 +237,15 @@ def _listed(value: Any, key: str) -> list[tuple[Any, str]]:
     return out
 
 
+@lru_cache(maxsize=256)  # the rows of one agent carry the same list
+def _tools_of_text(text: str) -> tuple[ToolSpec, ...]:
+    return tuple(tool_of(item, raw) for item, raw in _listed(text, "parameters"))
+
+
 def tools_of(value: Any) -> tuple[ToolSpec, ...]:
     """A `tools` column: a list, JSON text of one, or a list of JSON texts; None is no tools."""
+    if isinstance(value, str) and len(value) < 1 << 16:
+        return _tools_of_text(value)
     return tuple(tool_of(item, raw) for item, raw in _listed(value, "parameters"))
 
 
