@@ -1,15 +1,22 @@
-"""One run of the whole loop at its smallest, shared by the tests that look at it."""
+"""One run of the whole loop at its smallest, as a job on a head node with token authentication,
+shared by the tests that look at it."""
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "ray" / "tiny.yaml"
+RAY = str(Path(sys.executable).with_name("ray"))
 
 
 def command(*words: str) -> list[str]:
@@ -23,14 +30,53 @@ def cli(*words: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
     )
 
 
+def submit(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """`ray job submit` of jobs/run.py; its exit code and log are the job's."""
+    return subprocess.run(
+        [RAY, "job", "submit", "--working-dir", ".", "--", sys.executable, "jobs/run.py", *words],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=900, check=False)  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a client of a local head node, which is bound to loopback."""
+    port, temp = free_port(), tmp_path_factory.mktemp("ray")
+    env = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
+                        "RAY_USAGE_STATS_ENABLED": "0"}  # fmt: skip
+    env.pop("RAY_ADDRESS", None)
+    short = Path("/tmp") / f"rt-{os.getpid()}"  # a socket path may not be long
+    start = f"start --head --block --disable-usage-stats --num-cpus=2 --temp-dir={short}"
+    start += f" --node-ip-address=127.0.0.1 --port={free_port()} --object-store-memory=300000000"
+    start += f" --dashboard-host=127.0.0.1 --dashboard-port={port}"
+    log = (temp / "head.log").open("w")
+    node = subprocess.Popen([RAY, *start.split()], env=env, stdout=log, stderr=subprocess.STDOUT)
+    env["RAY_ADDRESS"] = f"http://127.0.0.1:{port}"
+    listing = [RAY, "job", "list"]
+    for _ in range(60):
+        if not subprocess.run(listing, env=env, capture_output=True, check=False).returncode:
+            break
+    else:
+        pytest.fail((temp / "head.log").read_text()[-2000:])
+    yield env
+    node.kill()  # its reaper ends the other processes; asked to end, it waits half a minute
+    node.wait(60)
+    shutil.rmtree(short, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="session")
-def tiny(runs_dir: Path) -> tuple[Path, str]:
-    """The folder of a finished tiny run, and what it printed."""
-    done = cli("run", str(TINY), f"runs_dir={runs_dir}")
-    assert done.returncode == 0, done.stdout + done.stderr
+def tiny(head: dict[str, str], runs_dir: Path) -> tuple[Path, str]:
+    """The folder of a finished tiny run, and what the job printed."""
+    done = submit(head, "--config", "tests/ray/tiny.yaml", f"runs_dir={runs_dir}")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     return runs_dir / "tiny", done.stdout
