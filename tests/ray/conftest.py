@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,10 +58,11 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     log = (temp / "head.log").open("w")
     node = subprocess.Popen([RAY, *start.split()], env=env, stdout=log, stderr=subprocess.STDOUT)
     env["RAY_ADDRESS"] = f"http://127.0.0.1:{port}"
-    listing = [RAY, "job", "list"]
+    probe = [RAY, "job", "submit", "--no-wait", "--", "true"]  # until its agent takes jobs, too
     for _ in range(60):
-        if not subprocess.run(listing, env=env, capture_output=True, check=False).returncode:
+        if not subprocess.run(probe, env=env, capture_output=True, check=False).returncode:
             break
+        time.sleep(0.5)
     else:
         pytest.fail((temp / "head.log").read_text()[-2000:])
     yield env
