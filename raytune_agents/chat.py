@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,34 @@ def as_openai(message: Message, text_arguments: bool) -> dict[str, Any]:
     return out
 
 
+@cache
+def loaded(path: str, template: str, tools: str) -> tuple[Any, bool]:
+    """The tokenizer with its template, and whether that is ours; once a process, as a Ray worker
+    gets a new `Chat` with every stream. Raises ConfigError."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    native = tokenizer.chat_template or ""
+    ours = template == "ours" or (template == "auto" and "tools" not in native)
+    if ours:
+        if "<|im_end|>" not in tokenizer.get_vocab():
+            raise ConfigError(
+                f"model.template={template!r}: {path} has no <|im_end|> token; "
+                "write model.template=native"
+            )
+        text = TEMPLATE.read_text(encoding="utf-8")
+        tokenizer.chat_template = text.replace(
+            "tool_style = 'signature'", f"tool_style = '{tools}'"
+        )
+    elif not native:
+        raise ConfigError(
+            f"model.template={template!r}: {path} has no chat template; write model.template=ours"
+        )
+    return tokenizer, ours
+
+
 class Chat:
     """A tokenizer with its template. Pickles by path, so it can travel to Ray workers."""
 
@@ -93,41 +121,20 @@ class Chat:
     def of(cls, path: Path, section: ModelSection) -> Chat:
         return cls(path, section.template, section.tools, section.max_length)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("tokenizer", "ours")}
-
-    @cached_property
+    @property
     def tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
+        return loaded(self.path, self.template, self.tools)[0]
 
-        tokenizer = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        native = tokenizer.chat_template or ""
-        self.ours = self.template == "ours" or (self.template == "auto" and "tools" not in native)
-        if self.ours:
-            if "<|im_end|>" not in tokenizer.get_vocab():
-                raise ConfigError(
-                    f"model.template={self.template!r}: {self.path} has no <|im_end|> token; "
-                    "write model.template=native"
-                )
-            text = TEMPLATE.read_text(encoding="utf-8")
-            tokenizer.chat_template = text.replace(
-                "tool_style = 'signature'", f"tool_style = '{self.tools}'"
-            )
-        elif not native:
-            raise ConfigError(
-                f"model.template={self.template!r}: {self.path} has no chat template; "
-                "write model.template=ours"
-            )
-        return tokenizer
+    @property
+    def ours(self) -> bool:
+        """Whether the template is ours."""
+        return loaded(self.path, self.template, self.tools)[1]
 
     def render(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], generation: bool
     ) -> str:
         """The chat as text; with `generation`, ending where the model goes on."""
-        tokenizer = self.tokenizer  # loads `ours` too
-        return tokenizer.apply_chat_template(
+        return self.tokenizer.apply_chat_template(
             [as_openai(m, self.ours) for m in messages],
             tools=[t.openai() for t in tools] or None,
             add_generation_prompt=generation,
