@@ -42,7 +42,7 @@ from raytune_agents.readers import bfcl
 
 HERE = Path(__file__).parent
 MEASURED = ("calls", "evaluate/bfcl.py", "evaluate/metrics.py", "readers/bfcl.py", "records.py")
-ENGINE = ("engine.py", "evaluate", "pipeline/evaluate.py", "models.py")
+ENGINE = ("engine.py", "evaluate", "pipeline/asking.py", "pipeline/evaluate.py", "models.py")
 
 
 def git(*words: str) -> str:
@@ -111,7 +111,8 @@ def engines(run: Path, count: int) -> dict[str, Any]:
     from raytune_agents.config import Config
     from raytune_agents.evaluate.harness import answer_shard
     from raytune_agents.pipeline import Context
-    from raytune_agents.pipeline.evaluate import arms_of, cut
+    from raytune_agents.pipeline.asking import cut
+    from raytune_agents.pipeline.evaluate import arms_of
     from raytune_agents.progress import Display
     from raytune_agents.runs import read_rows
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import EngineSection
+from raytune_agents.energy import Meter
 
 ACTOR = "raytune-engine"
 INFRA_FAILED = "infra_failed"
@@ -32,7 +33,7 @@ class EngineDown(RuntimeError):
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How one prompt is answered. `schema` (JSON Schema text) constrains the answer to that
-    JSON."""
+    JSON; with `score` the reply holds the log-probabilities of the prompt's own tokens."""
 
     max_tokens: int = 64
     temperature: float = 0.0
@@ -40,6 +41,7 @@ class Sampling:
     seed: int | None = None
     schema: str = ""
     logprobs: bool = False  # whether the reply carries the log probability of each text
+    score: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Reply:
     first_token_s: float  # from arrival to the first token
     prompt_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)  # of each text, summed over its tokens
+    prompt_logprobs: list[float] = field(default_factory=list)  # of prompt tokens but the first
 
 
 def threads_env(cpus: int) -> dict[str, str]:
@@ -84,6 +87,7 @@ class Engine:
     ):
         from vllm import LLM
 
+        self.meter = Meter()
         self.path, self.dtype, self.gpu = path, dtype, gpu
         self.adapter = ""
         self.section = EngineSection(**section)
@@ -113,13 +117,22 @@ class Engine:
     def ready(self) -> str:
         return self.path
 
-    def peak_memory_mib(self) -> float:
-        """The most memory this process has held: of the GPU where it has one, else resident."""
+    def usage(self) -> dict[str, Any]:
+        """`peak_memory_mib`: the most memory this process has held, of the GPU where it has one,
+        else resident. `energy_j`: joules its machine used since it started, None where the machine
+        does not tell; `why` then says why. `node` is the machine."""
+        import ray
         import torch
 
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         if self.gpu:
-            return torch.cuda.max_memory_allocated() / 2**20
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            memory = torch.cuda.max_memory_allocated() / 2**20
+        return {
+            "node": ray.get_runtime_context().get_node_id(),
+            "peak_memory_mib": memory,
+            "energy_j": self.meter.joules(),
+            "why": self.meter.why,
+        }
 
     def answer(
         self, prompts: list[list[int]], samplings: list[Sampling], adapter: str = ""
@@ -140,6 +153,7 @@ class Engine:
                     seed=s.seed,
                     structured_outputs=guide,
                     logprobs=0 if s.logprobs else None,  # 0: of the sampled tokens alone
+                    prompt_logprobs=0 if s.score else None,
                 )
             )
         asked = [TokensPrompt(prompt_token_ids=p) for p in prompts]
@@ -173,6 +187,8 @@ class Engine:
     @staticmethod
     def reply(output: Any) -> Reply:
         stats = output.metrics
+        known = (output.prompt_logprobs or [None])[1:]  # the first token has nothing before it
+        ids = output.prompt_token_ids[1:]
         queued = stats.queued_ts if stats else 0.0
         return Reply(
             texts=[c.text for c in output.outputs],
@@ -182,6 +198,7 @@ class Engine:
             logprobs=[
                 c.cumulative_logprob for c in output.outputs if c.cumulative_logprob is not None
             ],
+            prompt_logprobs=[found[token].logprob for token, found in zip(ids, known)],
             latency_s=max(stats.last_token_ts - queued, 0.0) if stats else 0.0,
             first_token_s=max(stats.first_token_ts - queued, 0.0) if stats else 0.0,
         )
@@ -260,15 +277,26 @@ def ask(
     raise EngineDown(why)
 
 
-def peak_memory_mib() -> float | None:
-    """What an actor of the run's engine held at most so far; None where all are down."""
+def usage() -> dict[str, Any] | None:
+    """What the run's engine held and used so far (`Engine.usage`), over all its actors: the most
+    memory of one, the joules of all their machines; None where all are down."""
     import ray
 
     found = []
     for name in living():
         with contextlib.suppress(ValueError, ray.exceptions.RayActorError):
-            found.append(ray.get(ray.get_actor(name).peak_memory_mib.remote()))
-    return max(found, default=None)
+            found.append(ray.get(ray.get_actor(name).usage.remote()))
+    if not found:
+        return None
+    machines: dict[str, float] = {}  # each actor counts for its whole machine
+    for one in found:
+        if one["energy_j"] is not None:
+            machines[one["node"]] = max(machines.get(one["node"], 0.0), one["energy_j"])
+    return {
+        "peak_memory_mib": max(one["peak_memory_mib"] for one in found),
+        "energy_j": sum(machines.values()) if machines else None,
+        "why": "" if machines else found[0]["why"],
+    }
 
 
 def stop() -> None:

@@ -26,6 +26,7 @@ from raytune_agents.calls.schema import ANY, Kind, Shape, find, shape
 from raytune_agents.records import ToolCall, ToolSpec, Trajectory, canonical
 
 BAD_GOLD = "bad_gold"  # the row cannot be scored: its gold has no usable shape
+SCALARS = (str, int, float, bool)  # a value of the right type that is allowed as it is, is right
 _DROP = str.maketrans({**dict.fromkeys(" ,./-_*^"), "'": '"'})
 
 
@@ -163,6 +164,8 @@ def argument_error(value: Any, allowed: list[Any], kind: Kind) -> str:
             value = float(value)
         except OverflowError:
             return "value_error:others"
+    if type(value) is kind.type and kind.type in SCALARS and value in allowed:
+        return ""
     label, variable = _type_error(value, allowed, kind)
     if label:
         return label
@@ -216,12 +219,12 @@ def gold_pairs(gold: list[dict]) -> list[tuple[str, dict[str, list[Any]]]]:
         if not isinstance(entry, dict) or len(entry) != 1:
             raise ValueError(f"gold entry {_short(entry)} is not {{name: {{argument: [allowed]}}}}")
         ((name, arguments),) = entry.items()
-        if not isinstance(arguments, dict) or not all(
-            isinstance(v, list) for v in arguments.values()
-        ):
-            raise ValueError(
-                f"gold of {name!r} does not give a list of allowed values for each argument"
-            )
+        values = arguments.values() if isinstance(arguments, dict) else (None,)
+        for allowed in values:
+            if not isinstance(allowed, list):
+                raise ValueError(
+                    f"gold of {name!r} does not give a list of allowed values for each argument"
+                )
         pairs.append((name, arguments))
     return pairs
 

@@ -5,6 +5,12 @@ and what to write instead. Importing this loads no ray, torch or vllm.
 """
 
 from raytune_agents.config.base import ConfigError, Positive, Section, Share, check_weights
+from raytune_agents.config.evaluation import (
+    GeneralSection,
+    JudgedSection,
+    MultiTurnSection,
+    TrajectoriesSection,
+)
 from raytune_agents.config.generation import (
     GenerateSection,
     JudgeSection,
@@ -59,14 +65,17 @@ __all__ = [
     "EtoSection",
     "EvaluateSection",
     "ExportSection",
+    "GeneralSection",
     "GenerateSection",
     "GrpoSection",
     "JudgeSection",
+    "JudgedSection",
     "KtoSection",
     "LabelSection",
     "LoraSection",
     "MixSection",
     "ModelSection",
+    "MultiTurnSection",
     "NatSection",
     "NegativesSection",
     "Positive",
@@ -80,6 +89,7 @@ __all__ = [
     "SplitSection",
     "TeacherSection",
     "TrainSection",
+    "TrajectoriesSection",
     "TuneSection",
     "build",
     "check_weights",

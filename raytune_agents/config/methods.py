@@ -166,6 +166,7 @@ class ArmSection(Section):
     method: Method = Field("sft", description="how rows become loss")
     weights: dict[str, float] | None = Field(None, description="this arm's own mix.weights")
     tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")
+    share: float = Field(1.0, gt=0, le=1, description="share of its tokens that it is trained on")
     learning_rate: float | None = Field(
         None, gt=0, description="this arm's own train.learning_rate"
     )

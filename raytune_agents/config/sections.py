@@ -8,6 +8,12 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import Positive, Section, Share, check_weights
+from raytune_agents.config.evaluation import (
+    GeneralSection,
+    JudgedSection,
+    MultiTurnSection,
+    TrajectoriesSection,
+)
 from raytune_agents.config.generation import GenerateSection, NegativesSection
 from raytune_agents.config.methods import (
     ArmSection,
@@ -160,6 +166,11 @@ class TrainSection(Section):
         min_length=1,
         description="name -> arm; all are trained and compared with the base",
     )
+    curve: list[Share] = Field(
+        [],
+        description="every arm is trained on these shares of its tokens too, as NAME-10 for 0.1: "
+        "the sample-efficiency curve",
+    )
     learning_rate: float = Field(1e-3, gt=0)
     batch_tokens: Positive = Field(1024, description="padded tokens in one forward pass")
     batch_rows: Positive = Field(8, description="rows in one optimiser step")
@@ -187,6 +198,9 @@ class TrainSection(Section):
         0, ge=0, description="score val rows every so many steps and keep the best; 0 = never"
     )
     score_rows: Positive = Field(48, description="val rows scored")
+    generate_steps: int = Field(
+        0, ge=0, description="let it answer those rows too, every so many steps; 0 = never"
+    )
     patience: int = Field(0, ge=0, description="stop after so many scores without a better one")
     track: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
         ["tensorboard"], description="where curves go besides metrics.jsonl"
@@ -198,6 +212,18 @@ class TrainSection(Section):
     kto: KtoSection = KtoSection()
     grpo: GrpoSection = GrpoSection()
     eto: EtoSection = EtoSection()
+
+    @model_validator(mode="after")
+    def _curve(self) -> TrainSection:
+        if odd := [share for share in self.curve if not 0.005 <= share < 1]:
+            raise ValueError(f"curve={odd}: write shares below 1, for example [0.1, 0.5]")
+        for name, arm in list(self.arms.items()):
+            if arm.share < 1:
+                continue
+            for share in sorted(self.curve):
+                less = arm.model_copy(update={"share": share, "ask_unmarked": False})
+                self.arms.setdefault(f"{name}-{share * 100:.0f}", less)
+        return self
 
     @model_validator(mode="after")
     def _arms(self) -> TrainSection:
@@ -227,6 +253,7 @@ class TrainSection(Section):
                     f"{key}: unknown option of train; write names like nat.template or lora.r"
                 )
             place[last] = value
+        tree["curve"] = []
         tree["arms"] = {"this": arm.model_copy(update={"options": {}}).model_dump()}
         tree["learning_rate"] = arm.learning_rate or tree["learning_rate"]
         return TrainSection(**tree)
@@ -261,29 +288,21 @@ class TrainSection(Section):
                 self.patience > 0 and not self.score_steps,
                 f"patience={self.patience} without scores; write score_steps: 20",
             ),
+            (
+                self.generate_steps > 0
+                and (not self.score_steps or self.generate_steps % self.score_steps > 0),
+                f"generate_steps={self.generate_steps} is no multiple of score_steps="
+                f"{self.score_steps}; write for example score_steps: 20 and generate_steps: 100",
+            ),
+            (
+                self.generate_steps > 0 and whole,
+                f"generate_steps with sharding={self.sharding}, which splits the weights; write "
+                "generate_steps: 0, or sharding: ddp",
+            ),
         ]
         for found, said in wrong:
             if found:
                 raise ValueError(said)
-        return self
-
-
-class TrajectoriesSection(Section):
-    tasks: int = Field(0, ge=0, description="goals that every arm plays to the end; 0 = none")
-    trials: Positive = Field(1, description="plays of each task, for pass^k and pass@k")
-    agents: list[str] = Field(
-        [], description="agents with an executable world; empty = those of generate.agents"
-    )
-    max_steps: Positive = Field(8, description="answers of the model in one play")
-    temperature: float = Field(0.0, ge=0, description="sampling temperature of a play")
-
-    @model_validator(mode="after")
-    def _differ(self) -> TrajectoriesSection:
-        if self.trials > 1 and self.temperature == 0:
-            raise ValueError(
-                f"trials={self.trials} at temperature=0 would be the same play again; write a "
-                "temperature above 0, for example temperature=0.7, or trials=1"
-            )
         return self
 
 
@@ -303,9 +322,21 @@ class EvaluateSection(Section):
         32, description="rows of each split that are asked again under each perturbation"
     )
     trajectories: TrajectoriesSection = TrajectoriesSection()
+    multi_turn: MultiTurnSection = MultiTurnSection()
+    instruction_rows: int = Field(
+        0, ge=0, description="requests with instructions that a program can check; 0 = none"
+    )
+    perplexity_rows: int = Field(
+        32, ge=0, description="val rows whose perplexity under every arm is measured; 0 = none"
+    )
+    judge: JudgedSection = JudgedSection()
+    general: GeneralSection = GeneralSection()
     limit: int | None = Field(None, ge=1, description="at most this many rows a split")
     max_tokens: Positive = Field(96, description="longest answer in tokens")
     shard_rows: Positive = Field(64, description="rows asked and committed together")
+    max_concurrency: int | None = Field(
+        None, ge=1, description="shards under way at a time; none = two an engine actor"
+    )
     resamples: int = Field(2000, ge=100, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
 

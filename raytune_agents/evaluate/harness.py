@@ -26,7 +26,9 @@ SHOWN = (
     "parameter_accuracy",
     "format_adherence",
     "hallucination_rate",
+    "instruction_following",
 )
+Lines = list[dict[str, Any]]
 Answers = Sequence[Mapping[str, Any]]
 Cells = dict[str, dict[str, dict[str, dict[str, Any]]]]  # {arm: {split: {metric: cell}}}
 
@@ -143,12 +145,28 @@ def scores(answers: Answers, section: EvaluateSection, seed: int) -> Cells:
     return out
 
 
-def differences(answers: Answers, section: EvaluateSection, seed: int) -> Cells:
+def means(lines: Answers, names: Sequence[str], section: EvaluateSection, seed: int) -> Cells:
+    """{arm: {split: {name: cell}}} of named columns, over the lines that did not fail."""
+    out: Cells = {}
+    for arm, split in dict.fromkeys((x["arm"], x["split"]) for x in lines):
+        part = [x for x in lines if (x["arm"], x["split"]) == (arm, split) and not x["failed"]]
+        for name in names:
+            found = metrics.aggregate(
+                (x[name] for x in part), section.resamples, section.confidence, seed
+            )
+            if found["n"]:
+                out.setdefault(arm, {}).setdefault(split, {})[name] = found
+    return out
+
+
+def differences(
+    answers: Answers, section: EvaluateSection, seed: int, names: Sequence[str] = SHOWN
+) -> Cells:
     """{arm: {split: {metric: paired difference to base}}}, Holm-corrected over the arms."""
     arms = dict.fromkeys(a["arm"] for a in answers)
     out: Cells = {arm: {} for arm in arms if arm != BASE}
     for split in dict.fromkeys(a["split"] for a in answers):
-        for metric in SHOWN:
+        for metric in names:
             values = {
                 arm: values_of(
                     (a for a in answers if (a["arm"], a["split"]) == (arm, split)), metric
@@ -214,28 +232,33 @@ def robustness(answers: Answers, perturbed: Answers, section: EvaluateSection, s
 # --- what an arm cost to make ---
 
 
-def training_costs(run: Path, arm: str) -> dict[str, float]:
-    """What the train step says of an arm: rows, tokens, seconds, peak memory; {} for the base."""
+def training_costs(run: Path, arm: str) -> dict[str, float | None]:
+    """What the train step says of an arm: rows, tokens, seconds, peak memory, and joules (None
+    where its machine did not tell); {} for the base."""
     manifest = run / "train" / arm / "manifest.json"
     if not manifest.is_file():
         return {}
     facts = read_json(manifest)
-    out = {"train_rows": facts["rows"]["out"], "train_seconds": facts["seconds"]}
+    out = {"train_rows": float(facts["rows"]["out"]), "train_seconds": float(facts["seconds"])}
     log = manifest.with_name("metrics.jsonl")
     lines = [json.loads(x) for x in log.read_text().splitlines()] if log.is_file() else []
     for name, key in (("train_tokens", "num_tokens"), ("train_peak_memory_mib", "peak_memory_mib")):
         if found := [line[key] for line in lines if line.get(key) is not None]:
-            out[name] = max(found)
-    return {name: float(value) for name, value in out.items()}
+            out[name] = float(max(found))
+    joules = [line["energy_j"] for line in lines if "energy_j" in line]
+    return out | {"train_energy_j": float(sum(joules)) if joules else None}
 
 
-def with_costs(table: Cells, gains: Cells, costs: Mapping[str, Mapping[str, float]]) -> Cells:
-    """The scores with each arm's costs beside them, and `gain_per_100_rows`: the difference to
-    base in exact match for 100 training rows (sample efficiency), with its interval."""
+def with_costs(
+    table: Cells, gains: Cells, costs: Mapping[str, Mapping[str, float | None]]
+) -> Cells:
+    """The scores with each arm's costs beside them (None where a machine does not tell one), and
+    `gain_per_100_rows`: the difference to base in exact match for 100 training rows (sample
+    efficiency), with its interval."""
     out: Cells = {}
     for arm, by in table.items():
         fixed = {
-            name: {"value": value, "low": None, "high": None, "n": 1}
+            name: {"value": value, "low": None, "high": None, "n": int(value is not None)}
             for name, value in costs.get(arm, {}).items()
         }
         rows = costs.get(arm, {}).get("train_rows")

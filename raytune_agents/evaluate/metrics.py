@@ -28,6 +28,7 @@ from raytune_agents.calls.match import (
 )
 from raytune_agents.calls.parse import Parsed, parse
 from raytune_agents.calls.schema import find, shape
+from raytune_agents.evaluate.instructions import followed
 from raytune_agents.records import Trajectory
 
 Value = float | str | None
@@ -78,6 +79,8 @@ METRICS: dict[str, Metric] = {
     "over_refusal": Metric("a call is right: 1 if the answer is prose without a call", UNIT, False),
     "follow_up": Metric("a required value is missing: 1 if it asks and calls nothing", UNIT, True),
     "h_score": Metric("gold is []: 1 - (ReAct words + tool phrases) / 2 (Agent-H)", UNIT, True),
+    "instruction_following": Metric("instructions followed / instructions (IFEval)", UNIT, True),
+    "instructions_all": Metric("1 if every instruction of the request is followed", UNIT, True),
     "latency_s": Metric("seconds from request to whole answer", AMOUNT, False),
     "first_token_s": Metric("seconds from request to the first token", AMOUNT, False),
     "input_tokens": Metric("tokens of the prompt", AMOUNT, False),
@@ -200,6 +203,10 @@ def _no_call_values(parsed: Parsed, row: Trajectory, text: str) -> dict[str, Val
         out[f"hallucination.{why}"] = made
     if row.meta.get("ask"):
         out["follow_up"] = float(not parsed.calls and not parsed.error and "?" in parsed.text)
+    if asked := row.meta.get("instructions"):
+        held = followed(text if isinstance(text, str) else "", asked)
+        out["instruction_following"] = sum(held) / len(held)
+        out["instructions_all"] = float(all(held))
     return out
 
 

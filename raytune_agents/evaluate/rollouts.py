@@ -231,7 +231,7 @@ def scores(plays: Plays, section: EvaluateSection, seed: int) -> Cells:
     }
 
 
-def differences(plays: Plays, section: EvaluateSection, seed: int) -> Cells:
+def gains(plays: Plays, section: EvaluateSection, seed: int) -> Cells:
     """{arm: {"trajectories": {metric: difference to base, paired by task}}}."""
     arms = dict.fromkeys(p["arm"] for p in plays)
     out: Cells = {}

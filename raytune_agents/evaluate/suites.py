@@ -13,16 +13,19 @@ from difflib import get_close_matches
 
 from raytune_agents import agents, dedup, readers
 from raytune_agents.agents.worlds import WORLDS
-from raytune_agents.calls import gold_of
+from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateSection, SourceSection
+from raytune_agents.evaluate import general, instructions
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
 from raytune_agents.generate.dialogues import CELLS, followup, notool, parallel
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.readers import bfcl
 from raytune_agents.records import SPLITS, RecordError, Trajectory, finish
 from raytune_agents.split import gold_tools
 
 UNSEEN_AGENTS, TRAJECTORIES = "unseen_agents", "trajectories"
+TAKEN = (*SPLITS, UNSEEN_AGENTS, TRAJECTORIES, instructions.SPLIT, general.SPLIT)
 KINDS = {tasks: 0.5, parallel: 0.2, notool: 0.2, followup: 0.1}  # share of an unseen agent's rows
 EVALUATION_SEED = 1_000_003  # added to the run's seed: tasks of evaluation are drawn apart
 
@@ -48,26 +51,36 @@ class Suite:
         self.rows += sorted(good, key=lambda r: r.id)[:limit]
 
     def _refused(self, row: Trajectory) -> bool:
-        reason = row.reject_reason or ("" if scorable(row) else "bad_gold")
+        reason = row.reject_reason or gold_fault(row)
         if reason:
             self.rejected[reason.partition(":")[0]] += 1
         return bool(reason)
 
 
-def scorable(row: Trajectory) -> bool:
-    """Whether gold can be used; a row without any (BFCL's relevance set) has conduct to score."""
+def gold_fault(row: Trajectory) -> str:
+    """Why a row cannot be scored, or "": `bad_gold` cannot be read; `impossible_gold` would
+    call the row's own answer wrong (four rows of BFCL do); `gold_breaks_schema` asks for a call
+    that the row's tools do not take. A row without any gold (BFCL's relevance set) has conduct to
+    score."""
     if not row.gold and row.target is None:
-        return True
+        return ""
     try:
         gold_of(row)
     except ValueError:
-        return False
-    return True
+        return "bad_gold"
+    calls = row.target.tool_calls if row.target else ()
+    if calls and not judge(render_calls(calls), row).ok:
+        return "impossible_gold"
+    own = () if row.gold else calls  # BFCL's gold has rules of its own, looser than the schema
+    return "gold_breaks_schema" if any(schema_errors(c, row.tools) for c in own) else ""
 
 
 def check(config: Config) -> None:
     """What can be refused before anything starts. Raises ConfigError or SourceError."""
     section = config.evaluate
+    general.check(section.general)
+    if section.multi_turn.rows:
+        bfcl.data_folder()
     for name in section.perturbations:
         if name not in PERTURBATIONS:
             near = get_close_matches(name, PERTURBATIONS, 1)
@@ -76,10 +89,10 @@ def check(config: Config) -> None:
             )
             raise ConfigError(f"evaluate.perturbations={name!r} is unknown; {hint}")
     for name, source in section.sources.items():
-        if name in (*SPLITS, UNSEEN_AGENTS, TRAJECTORIES) or not name.isidentifier():
+        if name in TAKEN or not name.isidentifier():
             raise ConfigError(
                 f"evaluate.sources.{name} is not a free name of a split; write letters, digits and "
-                f"_, and none of {', '.join((*SPLITS, UNSEEN_AGENTS, TRAJECTORIES))}"
+                f"_, and none of {', '.join(TAKEN)}"
             )
         if source.format != "auto":
             readers.resolve(source.format)
@@ -163,6 +176,7 @@ def perturbed_rows(
     untouched: Counter[str] = Counter()
     for split in dict.fromkeys(row.split for row in rows):
         part = [row for row in rows if row.split == split and (row.gold or row.target)]
+        part = [row for row in part if "instructions" not in row.meta]  # the words are the task
         for name in section.perturbations:
             for row in part[: section.perturbed_rows]:
                 made = perturb(row, name, seed, catalogue)

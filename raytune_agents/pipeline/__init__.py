@@ -83,10 +83,15 @@ class Context:
             self.engine = None
 
     def map_shards(
-        self, name: str, numbers: list[int], work: Callable[[int], dict[str, Any]], rows_each: int
+        self,
+        name: str,
+        numbers: list[int],
+        work: Callable[[int], dict[str, Any]],
+        rows_each: int,
+        most: int | None = None,
     ) -> Iterable[dict[str, Any]]:
-        """Run `work(shard number)` for each number as a Ray Data stream; yields what each returns:
-        a dict, of which `tokens`, and `kept` of `asked` rows, are shown as they come."""
+        """Run `work(shard number)` for each number as a Ray Data stream, `most` at a time; yields
+        what each returns: a dict, of which `tokens`, and `kept` of `asked` rows, are shown."""
         import ray
 
         if not numbers:
@@ -97,7 +102,7 @@ class Context:
         ).map(
             lambda item: {"out": work(item["shard"])},
             num_cpus=0.01,
-            compute=ray.data.TaskPoolStrategy(size=2 * self.config.engine.actors),
+            compute=ray.data.TaskPoolStrategy(size=most or 2 * self.config.engine.actors),
         )
         with self.display.step(name, len(numbers) * rows_each) as bar:
             asked = kept = 0
@@ -131,7 +136,7 @@ def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str,
         "train": (learn.train, lambda c: [c.train, c.model], ("label", "mix")),
         "evaluate": (
             evaluate.evaluate,
-            lambda c: [c.evaluate, c.model, c.train.nat, c.train.arms, c.generate.agents],
+            evaluate.section_of,
             ("read", "train"),
         ),
         "tune": (search.tune, lambda c: [c.tune, c.budget, c.mix, c.train, c.model], ("label",)),

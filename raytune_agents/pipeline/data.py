@@ -56,7 +56,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         arm_cost = methods.costs(arm.method, rows, cost, context.chat, config.train.of(arm))
         pool = [(i, rows[i].pool, n) for i, n in arm_cost.items()]
         weights = mix.taken(arm.weights or config.mix.weights, pool)
-        budget = arm.tokens or config.mix.tokens
+        budget = max(1, round(arm.share * (arm.tokens or config.mix.tokens)))
         chosen = mix.choose(pool, weights, budget, config.mix.max_epochs, config.seed, arrange)
         table = pa.table({"id": chosen.ids, "pool": [rows[i].pool for i in chosen.ids]})
         write_table(step.folder / f"{name}.parquet", table)

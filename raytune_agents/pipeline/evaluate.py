@@ -3,6 +3,10 @@
     rows.parquet         the rows that were asked (also perturbed ones and the tasks of plays)
     answers.parquet      a line an arm and row      perturbed.parquet  the same of perturbed rows
     plays.parquet        a line an arm, task and trial
+    multi_turn.parquet   a line an arm and BFCL conversation
+    likelihood.parquet   a line an arm and val row
+    judged.parquet       a line an arm (but base) and row that a judge compared
+    general.parquet      a line an arm and lm-eval question
     costs.json           {arm: {cost: number}}
     scores.json, differences.json   {arm: {split: {metric: cell}}}      robustness.json
 
@@ -11,9 +15,8 @@ Scores are made from these files alone, so that they can be made again without t
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +25,23 @@ import pyarrow.parquet as pq
 
 from raytune_agents import engine
 from raytune_agents.config import Config, ConfigError
-from raytune_agents.evaluate import harness, rollouts, suites
-from raytune_agents.evaluate.harness import Arm
+from raytune_agents.evaluate import (
+    general,
+    harness,
+    instructions,
+    judge,
+    likelihood,
+    multi_turn,
+    rollouts,
+    suites,
+)
+from raytune_agents.evaluate.harness import Arm, Lines
+from raytune_agents.pipeline import asking
 from raytune_agents.pipeline.data import training_rows
 from raytune_agents.pipeline.make import check_outage
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import (
     Counts,
-    Shards,
     Step,
     read_json,
     read_rows,
@@ -42,8 +54,23 @@ from raytune_agents.train import card
 if TYPE_CHECKING:
     from raytune_agents.pipeline import Context
 
-Lines = list[dict[str, Any]]
 BASE_KEYS = ("name", "revision", "template", "tools")
+# kinds of lines beside answers -> the module that scores them; each has a Parquet file of its name
+MODULES = {
+    "plays": rollouts,
+    "multi_turn": multi_turn,
+    "likelihood": likelihood,
+    "judged": judge,
+    "general": general,
+}
+KINDS = ("answers", *MODULES)
+
+
+def section_of(config: Config) -> list[Any]:
+    """The part of the config that decides the answers and their scores."""
+    used = [config.evaluate, config.model, config.train.nat, config.train.arms]
+    judge = [config.generate.teacher] if config.evaluate.judge.rows else []
+    return [*used, config.generate.agents, *judge]
 
 
 def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
@@ -51,47 +78,85 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     config = context.config
     check_bases(config, context.run.folder)
     suite, perturbed, tasks = asked(context)
+    entries, val = multi_turn.entries(config.evaluate.multi_turn), val_rows(context)
     write_rows(step.folder / "rows.parquet", [*suite.rows, *perturbed, *tasks])
-    answers, plays, costs = [], [], {}
-    for arm in arms_of(config, context.run.folder):
-        answers += arm_answers(context, step, [*suite.rows, *perturbed], arm)
-        plays += arm_plays(context, step, tasks, arm)
-        costs[arm.name] = harness.training_costs(context.run.folder, arm.name)
-        if context.engine is not None and (peak := engine.peak_memory_mib()):
-            costs[arm.name]["engine_peak_memory_mib"] = peak
+    found: dict[str, Lines] = {name: [] for name in KINDS}
+    arms, costs, why = arms_of(config, context.run.folder), {}, ""
+    for arm in arms:
+        before = used(context)
+        found["answers"] += asking.arm_answers(context, step, [*suite.rows, *perturbed], arm)
+        found["plays"] += asking.arm_plays(context, step, tasks, arm)
+        found["multi_turn"] += asking.arm_talks(context, step, entries, arm)
+        found["likelihood"] += asking.arm_likelihoods(context, step, val, arm)
+        after = used(context)
+        why = why or after.get("why", "nothing was asked")
+        costs[arm.name] = harness.training_costs(context.run.folder, arm.name) | spent(
+            before, after
+        )
     write_json(step.folder / "costs.json", costs)
-    counts = counts_of(answers, plays)
+    found["judged"] = asking.verdicts(context, step, suite.rows, found["answers"])
+    found["general"] = asking.abilities(context, step, arms)
+    counts = counts_of(found)
     check_outage(counts, config.read.max_error_share)
     counts.rows_in += suite.rejected.total()
     counts.rejected = suite.rejected
-    write_scores(step.folder, answers, plays, config)
+    write_scores(step.folder, found, config)
     for name in config.train.arms:
         card.write(context.run.folder, name)
     shutil.rmtree(step.folder / "shards", ignore_errors=True)
-    return counts, {"arms": list(costs)}
+    if why:
+        context.display.say(f"evaluate  energy is not known: {why}", style="dim")
+    return counts, {"arms": list(costs), "energy": why or "measured"}
 
 
-def counts_of(answers: Lines, plays: Lines) -> Counts:
-    """Answers and plays asked for, those that failed, by reason."""
-    counts = Counts(rows_in=len(answers) + len(plays))
-    counts.failed.update(a["failed"] for a in answers if a["failed"])
-    counts.failed.update(p["end"] for p in plays if p["task_completion"] is None)
+def used(context: Context) -> dict[str, Any]:
+    """What the engine has used so far; {} before its start."""
+    return (engine.usage() or {}) if context.engine is not None else {}
+
+
+def spent(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float | None]:
+    """An arm's costs on the engine: its peak memory, and the joules of the machine while the arm
+    answered (with the engine's start for the first), None where the machine does not tell."""
+    out: dict[str, float | None] = {"energy_j": None}
+    if after.get("energy_j") is not None:
+        since = before.get("energy_j") or 0.0
+        restarted = after["energy_j"] < since
+        out["energy_j"] = after["energy_j"] - (0.0 if restarted else since)
+    if after.get("peak_memory_mib"):
+        out["engine_peak_memory_mib"] = after["peak_memory_mib"]
+    return out
+
+
+def counts_of(found: Mapping[str, Lines]) -> Counts:
+    """What was asked for in all kinds, and what failed, by reason."""
+    lines = [line for kind in found.values() for line in kind]
+    counts = Counts(rows_in=len(lines))
+    counts.failed.update(failure(line) for line in lines if failure(line))
     counts.rows_out = counts.rows_in - counts.failed.total()
     return counts
 
 
-def write_scores(folder: Path, answers: Lines, plays: Lines, config: Config) -> None:
-    """All result files, from answers, plays and costs.json."""
+def failure(line: Mapping[str, Any]) -> str:
+    """Why a line has no value; a play has no column of its own for it."""
+    if "failed" in line:
+        return line["failed"]
+    return line["end"] if line["task_completion"] is None else ""
+
+
+def write_scores(folder: Path, found: Mapping[str, Lines], config: Config) -> None:
+    """All result files, from the lines of every kind and costs.json."""
     section, seed = config.evaluate, config.seed
-    clean = [a for a in answers if not a["perturbation"]]
-    noisy = [a for a in answers if a["perturbation"]]
-    for name, lines in (("answers", clean), ("perturbed", noisy), ("plays", plays)):
+    clean = [a for a in found["answers"] if not a["perturbation"]]
+    noisy = [a for a in found["answers"] if a["perturbation"]]
+    files = dict(found) | {"answers": clean, "perturbed": noisy}
+    for name, lines in files.items():
         if lines:
             write_table(folder / f"{name}.parquet", pa.Table.from_pylist(lines))
-    gains = merged(
-        harness.differences(clean, section, seed), rollouts.differences(plays, section, seed)
-    )
-    scores = merged(harness.scores(clean, section, seed), rollouts.scores(plays, section, seed))
+    gains, scores = harness.differences(clean, section, seed), harness.scores(clean, section, seed)
+    for name, module in MODULES.items():
+        if found[name]:
+            gains = merged(gains, module.gains(found[name], section, seed))
+            scores = merged(scores, module.scores(found[name], section, seed))
     costs = read_json(folder / "costs.json")
     write_json(folder / "scores.json", harness.with_costs(scores, gains, costs))
     write_json(folder / "differences.json", gains)
@@ -100,8 +165,14 @@ def write_scores(folder: Path, answers: Lines, plays: Lines, config: Config) -> 
 
 
 def merged(one: harness.Cells, other: harness.Cells) -> harness.Cells:
-    """The splits of both, by arm."""
-    return {arm: one.get(arm, {}) | other.get(arm, {}) for arm in {**one, **other}}
+    """The metrics of both, by arm and split."""
+    out: harness.Cells = {}
+    for table in (one, other):
+        for arm, by in table.items():
+            for split, cells in by.items():
+                out.setdefault(arm, {}).setdefault(split, {}).update(cells)
+            out.setdefault(arm, {})
+    return out
 
 
 def lines_of(path: Path) -> Lines:
@@ -161,6 +232,8 @@ def asked(context: Context) -> tuple[suites.Suite, list[Trajectory], list[Trajec
     if section.unseen_agents:
         made = suites.unseen_agent_rows(section.unseen_agents, section.unseen_rows, seed)
         suite.add(suites.UNSEEN_AGENTS, suites.without_seen_tools(made, trained))
+    if section.instruction_rows:
+        suite.add(instructions.SPLIT, instructions.rows(section.instruction_rows, seed))
     perturbed, untouched = suites.perturbed_rows(suite.rows, section, seed)
     suite.rejected.update(untouched)
     tasks = suites.goals(suites.players(config), section.trajectories.tasks, seed)
@@ -176,85 +249,8 @@ def others(section: Any) -> bool:
     return bool(section.sources or section.unseen_agents or section.trajectories.tasks)
 
 
-# --- asking ---
-
-
-def arm_answers(context: Context, step: Step, rows: list[Trajectory], arm: Arm) -> Lines:
-    """All answers of one arm; shards that are on disk are not asked again."""
-    config, chat = context.config, context.chat
-    section, engine_section = config.evaluate, config.engine
-
-    def ask(part: Sequence[Trajectory]) -> Lines:
-        return harness.answer_shard(part, chat, arm, section, engine_section)
-
-    return in_shards(
-        context,
-        step,
-        f"ask {arm.name}",
-        cut(rows, section.shard_rows),
-        ask,
-        lambda row: [harness.failed(row, arm.name, engine.INFRA_FAILED)],
-    )
-
-
-def arm_plays(context: Context, step: Step, tasks: list[Trajectory], arm: Arm) -> Lines:
-    """All plays of one arm."""
-    config, chat = context.config, context.chat
-    section, engine_section, seed = config.evaluate, config.engine, config.seed
-    trials = section.trajectories.trials
-
-    def play(part: Sequence[Trajectory]) -> Lines:
-        return rollouts.play_shard(part, chat, arm, section, engine_section, seed)
-
-    return in_shards(
-        context,
-        step,
-        f"play {arm.name}",
-        cut(tasks, max(1, section.shard_rows // trials)),
-        play,
-        lambda task: [
-            rollouts.failed(arm.name, task, trial, engine.INFRA_FAILED) for trial in range(trials)
-        ],
-    )
-
-
-def cut(rows: list[Trajectory], size: int) -> list[list[Trajectory]]:
-    return [rows[i : i + size] for i in range(0, len(rows), size)]
-
-
-def in_shards(
-    context: Context,
-    step: Step,
-    name: str,
-    parts: list[list[Trajectory]],
-    work: Callable[[Sequence[Trajectory]], Lines],
-    lost: Callable[[Trajectory], Lines],
-) -> Lines:
-    """`work` on every part, as a Ray Data stream; a part on disk is not done again, one whose
-    engine stayed down gives `lost` for each of its rows."""
-    shards = Shards(step.folder / "shards" / name.replace(" ", "-"))
-    folder, missing = shards.folder, shards.missing(len(parts))
-
-    def one(number: int) -> dict[str, Any]:
-        try:
-            lines = work(parts[number])
-        except engine.EngineDown as error:
-            return {"tokens": 0, "shard": number, "outage": str(error)}
-        Shards(folder).commit(number, pa.table({"line": [json.dumps(x) for x in lines]}))
-        tokens = int(sum(x.get("output_tokens") or 0 for x in lines))
-        return {"tokens": tokens, "shard": number, "outage": ""}
-
-    if missing:
-        context.start_engine()
-    down = set()
-    for done in context.map_shards(name, missing, one, len(parts[0]) if parts else 0):
-        if done["outage"]:
-            down.add(done["shard"])
-            context.outage(step, name, done)
-    out: Lines = []
-    for k, part in enumerate(parts):
-        if k in down:
-            out += [line for row in part for line in lost(row)]
-        else:
-            out += map(json.loads, pq.read_table(shards.path(k))["line"].to_pylist())
-    return out
+def val_rows(context: Context) -> list[Trajectory]:
+    """The val rows whose likelihood is measured: the first by id that have an answer."""
+    rows = [r for r in read_rows(context.run.folder / "read") if r.split == "val" and r.target]
+    good = sorted((r for r in rows if not r.reject_reason), key=lambda r: r.id)
+    return good[: context.config.evaluate.perplexity_rows]

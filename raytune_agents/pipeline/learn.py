@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from raytune_agents.config import ConfigError, TrainSection
 from raytune_agents.pipeline.data import training_rows
-from raytune_agents.records import RecordError, Trajectory, content_hash
+from raytune_agents.records import RecordError, Trajectory, content_hash, to_row
 from raytune_agents.runs import Counts, Step, read_json, read_rows, write_table
 from raytune_agents.train import card
 
@@ -187,7 +187,8 @@ def val_columns(
     marker, made = METHODS[method].asked(section), []
     for row in sorted(rows, key=lambda r: r.id):
         try:
-            made += sft.columns(row, context.chat, section, None, marker)
+            found = sft.columns(row, context.chat, section, None, marker)
+            made += [c | {"row": json.dumps(to_row(row))} for c in found]
         except RecordError:
             continue  # longer than the model reads: it cannot be scored
     return [r for r in made if len(r["input_ids"]) <= 512][:count]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_agents.config import ConfigError, TrainSection, set_dotted
 from raytune_agents.evaluate import harness, metrics
+from raytune_agents.pipeline.asking import arm_answers
 from raytune_agents.pipeline.data import token_counts, training_rows
-from raytune_agents.pipeline.evaluate import arm_answers
 from raytune_agents.pipeline.learn import job_of
 from raytune_agents.records import Trajectory
 from raytune_agents.redact import redact

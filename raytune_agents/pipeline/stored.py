@@ -7,14 +7,14 @@ import sys
 from typing import Any
 
 from raytune_agents.config import Config, ConfigError
-from raytune_agents.evaluate import bfcl, harness, rollouts
+from raytune_agents.evaluate import bfcl, harness, judge, multi_turn, rollouts
 from raytune_agents.pipeline import Context, plain, steps
-from raytune_agents.pipeline.evaluate import counts_of, lines_of, write_scores
+from raytune_agents.pipeline.evaluate import MODULES, counts_of, lines_of, write_scores
 from raytune_agents.progress import Display
 from raytune_agents.records import from_row
 from raytune_agents.runs import Step
 
-FREE = ("resamples", "confidence")  # options of evaluate that change no answer
+FREE = ("resamples", "confidence", "max_concurrency")  # options of evaluate that change no answer
 
 
 def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
@@ -51,12 +51,16 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     rows = {(row.split, row.id): row for row in asked}
     answers = lines_of(folder / "answers.parquet") + lines_of(folder / "perturbed.parquet")
     answers = [harness.rescored(answer, rows[answer["split"], answer["id"]]) for answer in answers]
-    plays = [rollouts.rescored(play) for play in lines_of(folder / "plays.parquet")]
-    write_scores(folder, answers, plays, config)
-    counts = counts_of(answers, plays)
+    found = {name: lines_of(folder / f"{name}.parquet") for name in MODULES} | {"answers": answers}
+    found["plays"] = [rollouts.rescored(play) for play in found["plays"]]
+    found["judged"] = [judge.rescored(x, config.evaluate.judge.rubric) for x in found["judged"]]
+    entries = multi_turn.entries(config.evaluate.multi_turn)
+    found["multi_turn"] = multi_turn.scored(found["multi_turn"], entries)
+    write_scores(folder, found, config)
+    counts = counts_of(found)
     counts.rejected.update(before["rows"]["rejected"])
     counts.rows_in += counts.rejected.total()
-    step.finish(counts, arms=before["arms"], rescored=True)
+    step.finish(counts, arms=before["arms"], energy=before.get("energy", ""), rescored=True)
     display.say(f"evaluate  {counts.line()}  (scored again, nothing was asked)")
     return context
 

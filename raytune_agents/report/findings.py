@@ -19,18 +19,30 @@ SPLIT_ORDER = ("test_unseen", "test_seen", "val")
 FAMILIES = ("positive", "synthetic", "negative")
 LESS_IS_BETTER = (
     *("hallucinat", "latency", "first_token", "tokens", "error", "refusal", "loop", "perplexity"),
-    *("loss", "memory", "seconds", "energy", "time", "fault.", "end.", "steps", "train_"),
+    *("loss", "memory", "seconds", "energy", "time", "fault.", "end.", "steps", "train_", "nll"),
 )
-AMOUNTS = ("tokens", "perplexity", "loss", "memory", "steps", "energy", "train_rows")
+AMOUNTS = (
+    *("tokens", "perplexity", "loss", "memory", "steps", "energy", "train_rows"),
+    *("nll", "judge_score"),
+)
 NAMES = {
     "exact_match": "exact match",
     "function_accuracy": "right function",
     "parameter_accuracy": "right arguments",
     "format_adherence": "valid format",
     "hallucination_rate": "hallucination",
+    "energy_j": "energy in J",
+    "train_energy_j": "energy of training in J",
+    "nll": "surprise in nats a token",
 }
+ANSWERED = tuple(NAMES)[:5]  # of single answers
 PLAYED = ("task_completion", "loop_rate", "recovery", "steps")  # of whole trajectories
-MAIN = (*NAMES, *PLAYED, "latency_p50_s", "output_tokens")  # the columns of the arms' table
+OTHERS = (  # of what else an arm is asked for
+    *("multi_turn_accuracy", "instruction_following", "perplexity", "nll"),
+    *("judge_score", "judge_wins"),
+)
+FIRST = (HEADLINE, PLAYED[0], *OTHERS)  # what a split's chart is of, in this order
+MAIN = (*ANSWERED, *PLAYED, *OTHERS, "latency_p50_s", "output_tokens")  # columns of an arms' table
 CURVES = (
     *("loss", "eval_loss", "val_loss", "exact_match", "val_exact_match"),
     *("tokens_per_s", "peak_memory_mib", "learning_rate", "grad_norm"),
@@ -198,8 +210,10 @@ def board(scores: Mapping, differences: Mapping, split: str) -> dict[str, Any]:
     for arm, by in scores.items():
         given, changes = by.get(split, {}), differences.get(arm, {}).get(split, {})
         cells[arm] = {k: _cell(Metric(k), given.get(k, {}), changes.get(k, {})) for k in keys}
-    main = [Metric(k) for k in MAIN if k in keys]
-    more = [Metric(k) for k in keys if k not in MAIN]
+    paired = dict.fromkeys(m for by in differences.values() for m in by.get(split, {}))
+    known = MAIN if any(k in keys for k in FIRST) else tuple(k for k in paired if k in keys)
+    main = [Metric(k) for k in known if k in keys]
+    more = [Metric(k) for k in keys if k not in known]
     return {"split": split, "main": main, "more": more, "cells": cells}
 
 

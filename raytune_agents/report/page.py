@@ -78,6 +78,8 @@ def build(run: Run) -> dict[str, Any]:
             for split in findings.ordered({s for by in run.scores.values() for s in by})
         ],
         "costs": sections.cost_charts(run, grouped, arms, css),
+        "energy": str(run.manifests.get("evaluate", {}).get("energy") or ""),
+        "learning": sections.learning(run, css),
         "robustness": sections.robustness(run, arms, css),
         "plays": sections.plays(run, verdict.arm),
         "changes": sections.changes(run, grouped, verdict, arms),

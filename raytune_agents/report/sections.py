@@ -114,9 +114,12 @@ def board(run: Run, split: str, css: Mapping[str, str]) -> dict[str, Any]:
     """One split: the table, and the charts of its first metric and of its difference to base."""
     table = findings.board(run.scores, run.differences, split)
     has = {m for by in run.scores.values() for m in by.get(split, {})}
-    metric = Metric(next((m for m in (HEADLINE, findings.PLAYED[0]) if m in has), HEADLINE))
+    known = (*findings.FIRST, *(m.key for m in table["main"]))
+    metric = Metric(next((m for m in known if m in has), HEADLINE))
+    share = metric.kind == "share"
+    scale, shown = (100, PERCENT) if share else (1, number)
 
-    def rows(table: Mapping, scale: float) -> list[dict[str, Any]]:
+    def rows(table: Mapping) -> list[dict[str, Any]]:
         found = []
         for arm, by in table.items():
             cell = by.get(split, {}).get(metric.key, {})
@@ -126,23 +129,27 @@ def board(run: Run, split: str, css: Mapping[str, str]) -> dict[str, Any]:
                 found.append({"name": arm, "css": css[arm]} | ends)
         return found
 
-    scores, changes = rows(run.scores, 100), rows(run.differences, 100)
+    scores, changes = rows(run.scores), rows(run.differences)
     figures = [
         (
             metric.name.capitalize(),
-            charts.intervals(scores, f"{metric.name} on {split}", metric.name, PERCENT),
+            charts.intervals(scores, f"{metric.name} on {split}", metric.name, shown),
         ),
         (
             "Difference to base",
             charts.intervals(
-                changes, f"Difference to base on {split}", "percentage points", number, 0.0
+                changes,
+                f"Difference to base on {split}",
+                "percentage points" if share else metric.name,
+                number,
+                0.0,
             ),
         ),
     ]
     found = [cells[metric.key]["n"] for cells in table["cells"].values() if metric.key in cells]
     sizes = [n for n in found if n]
-    shown = [(title, svg) for title, svg in figures if svg]
-    return table | {"n": max(sizes, default=None), "charts": shown}
+    figures = [(title, svg) for title, svg in figures if svg]
+    return table | {"n": max(sizes, default=None), "charts": figures}
 
 
 def cost_charts(run: Run, cases: Sequence[Case], arms: Sequence[str], css: Mapping) -> list[tuple]:
@@ -168,6 +175,29 @@ def cost_charts(run: Run, cases: Sequence[Case], arms: Sequence[str], css: Mappi
             svg = charts.scatter(points, f"exact match against {title}", title, PERCENT, front)
             found.append((f"Exact match on {split} against {title}", svg))
     return found
+
+
+def learning(run: Run, css: Mapping[str, str]) -> list[tuple]:
+    """(title, chart, arms) of exact match on the hardest split against the rows trained on, for
+    arms that were trained on shares of their data too (`train.curve`); the base has 0 rows."""
+    split = next(iter(findings.ordered({s for by in run.scores.values() for s in by})), "")
+    given = (run.config.get("train") or {}).get("arms") or {}
+
+    def point(arm: str) -> tuple[float, float] | None:
+        cells = run.scores.get(arm, {}).get(split, {})
+        rows = 0.0 if arm == "base" else finite(cells.get("train_rows", {}).get("value"))
+        value = finite(cells.get(HEADLINE, {}).get("value"))
+        return None if rows is None or value is None else (rows, value * 100)
+
+    series = {}
+    for arm in given:
+        less = [n for n in given if n.rpartition("-")[0] == arm and given[n].get("share", 1) < 1]
+        points = [point(name) for name in ("base", *less, arm)]
+        if less and arm in css and all(points):
+            series[arm] = sorted(points)
+    title = f"Exact match on {split} by rows trained on"
+    svg = charts.lines(series, css, title, "rows trained on", dots=True) if series else ""
+    return [(title, svg, list(series))] if svg else []
 
 
 def changes(

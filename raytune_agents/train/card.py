@@ -32,7 +32,8 @@ def text(run: Path, arm: str) -> str:
     section, model = manifest["config"]
     method = section["arms"]["this"]["method"]
     pools = Counter(pq.read_table(run / "mix" / f"{arm}.parquet")["pool"].to_pylist())
-    kind = "adapter" if section["parameters"] == "lora" else "full weights"
+    # a run of older code does not know every option; it trained adapters only
+    kind = "adapter" if section.get("parameters", "lora") == "lora" else "full weights"
     head: dict[str, Any] = {"base_model": model["name"], "pipeline_tag": "text-generation"}
     if kind == "adapter":
         head["library_name"] = "peft"

@@ -3,14 +3,18 @@ answer."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
+from raytune_agents.calls import judge
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import RecordError, Trajectory, from_row
+
+LONGER = 16  # tokens that an answer may be longer than the gold one
 
 
 def objective(exact_match: float, val_loss: float) -> float:
@@ -88,6 +92,36 @@ def teacher_forced(
         "n": len(examples),
         "hits": hits,
     }
+
+
+@torch.no_grad()
+def answered(
+    model: Any, examples: Sequence[dict[str, Any]], tokenizer: Any, rows_each: int = 8
+) -> float:
+    """Share of examples whose greedy answer is right by BFCL's rules, in [0, 1]. An example has
+    its row (JSON text) beside its ids; what comes before its last answer is the prompt."""
+    was_training, hits = model.training, 0
+    model.eval()
+    for start in range(0, len(examples), rows_each):
+        part = [
+            (e["input_ids"], e["labels"], e["row"]) for e in examples[start : start + rows_each]
+        ]
+        ends = [max(i for i in range(1, len(y)) if y[i - 1] == IGNORE != y[i]) for _, y, _ in part]
+        prompts = [{"input_ids": ids[:end]} for (ids, _, _), end in zip(part, ends)]
+        batch = tokenizer.pad(prompts, padding_side="left", return_tensors="pt").to(model.device)
+        out = model.generate(
+            **batch,
+            max_new_tokens=max(len(ids) - end for (ids, _, _), end in zip(part, ends)) + LONGER,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+        width = batch["input_ids"].shape[1]
+        texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+        rows = [from_row(json.loads(row)) for *_, row in part]
+        hits += sum(judge(text, row).ok for text, row in zip(texts, rows))
+    model.train(was_training)
+    return hits / len(examples)
 
 
 class RowNll:

@@ -18,9 +18,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from raytune_agents.config import TrainSection
+from raytune_agents.energy import Meter
 from raytune_agents.runs import BadLoss, write_json
 from raytune_agents.train.model import peak_memory_mib
-from raytune_agents.train.score import objective, teacher_forced
+from raytune_agents.train.score import answered, objective, teacher_forced
 from raytune_agents.train.worker import CHECKPOINT, JOB
 
 
@@ -63,6 +64,7 @@ class Metrics(TrainerCallback):
         self.path, self.tokens, self.ids, self.notes = path, tokens, ids, notes
         self.rows, self.limit = section.batch_rows, section.max_loss
         self.started = time.monotonic()
+        self.meter, self.joules = Meter(), 0.0
 
     def on_step_begin(self, args, state, control, **kwargs):
         self.started = time.monotonic()
@@ -86,6 +88,8 @@ class Metrics(TrainerCallback):
             "peak_memory_mib": round(peak_memory_mib(), 1),
             "time": round(time.time(), 3),
         }
+        if (joules := self.meter.joules()) is not None:  # of this step, on this machine
+            line["energy_j"], self.joules = round(joules - self.joules, 3), joules
         line |= {k: float(v) for k, v in logs.items() if k != "loss" and v is not None}
         pools = self.notes.pop("pools", {})
         line["pool_loss"] = {p: round(total / n, 4) for p, (total, n) in sorted(pools.items())}
@@ -127,7 +131,8 @@ class Checkpoints(TrainerCallback):
 
 class Validation(TrainerCallback):
     """Teacher-forced exact match of val rows every `score_steps` steps; `keep` is called where it
-    is the best so far, and training stops after `patience` scores without a better one.
+    is the best so far, and training stops after `patience` scores without a better one. Every
+    `generate_steps` the model answers them too: exact match by BFCL's rules, which is only noted.
 
     Every rank scores all rows, so all decide alike. The earlier scores are read from
     metrics.jsonl, so a resumed run decides as an undisturbed one."""
@@ -135,14 +140,15 @@ class Validation(TrainerCallback):
     def __init__(
         self,
         rows: Sequence[dict[str, Any]],
-        pad_id: int,
+        tokenizer: Any,
         path: Path,
         section: TrainSection,
         notes: dict[str, Any],
         keep: Callable[[], None],
     ):
-        self.rows, self.pad_id, self.path, self.notes = rows, pad_id, path, notes
+        self.rows, self.tokenizer, self.path, self.notes = rows, tokenizer, path, notes
         self.every, self.patience, self.keep = section.score_steps, section.patience, keep
+        self.answers = section.generate_steps
         self.scores: list[float] = []
 
     def on_train_begin(self, args, state, control, **kwargs):
@@ -156,8 +162,11 @@ class Validation(TrainerCallback):
     def on_step_end(self, args, state, control, model=None, **kwargs):
         if state.global_step % self.every and state.global_step < state.max_steps:
             return
-        found = teacher_forced(model, self.rows, self.pad_id)
+        found = teacher_forced(model, self.rows, self.tokenizer.pad_token_id)
         self.notes |= {"val_exact_match": found["exact_match"], "val_loss": found["val_loss"]}
+        last = state.global_step >= state.max_steps
+        if self.answers and (state.global_step % self.answers == 0 or last):
+            self.notes["val_answered"] = answered(model, self.rows, self.tokenizer)
         self.scores.append(objective(found["exact_match"], found["val_loss"]))
         best = self.scores.index(max(self.scores))
         if best == len(self.scores) - 1:

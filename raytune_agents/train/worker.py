@@ -137,9 +137,9 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     ids = [rows[i]["row_id"] for i in chosen] if ordered else []
     path = Path(job.out) / METRICS
     if section.score_steps and job.val:
-        val, pad_id = pq.read_table(job.val).to_pylist(), trainer.processing_class.pad_token_id
+        val = pq.read_table(job.val).to_pylist()
         keep = partial(models.save, trainer, chat, Path(job.out) / BEST)
-        trainer.add_callback(watch.Validation(val, pad_id, path, section, notes, keep))
+        trainer.add_callback(watch.Validation(val, chat.tokenizer, path, section, notes, keep))
     trainer.add_callback(watch.Metrics(path, tokens, ids, section, notes))
     return trainer
 

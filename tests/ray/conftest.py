@@ -3,6 +3,7 @@ shared by the tests that look at it."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -69,6 +70,26 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     node.kill()  # its reaper ends the other processes; asked to end, it waits half a minute
     node.wait(60)
     shutil.rmtree(short, ignore_errors=True)
+
+
+def own_task(folder: Path) -> None:
+    """An lm-eval task from local files: no network."""
+    folder.mkdir(parents=True)
+    asked = [{"question": f"What is {k} + {3 - k}?", "answer": 0} for k in range(4)]
+    data = folder / "sums.jsonl"
+    data.write_text("".join(json.dumps(x) + "\n" for x in asked))
+    task = {
+        "task": "our_sums",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(data)}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{question}}",
+        "doc_to_choice": ["3", "4"],
+        "doc_to_target": "{{answer}}",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    }
+    (folder / "our_sums.yaml").write_text(json.dumps(task))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,9 @@ from conftest import TINY
 from raytune_agents import cluster, engine, models
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import load
+from raytune_agents.evaluate import harness, likelihood
 from raytune_agents.generate import stream
+from raytune_agents.pipeline.asking import cut
 from raytune_agents.runs import read_rows
 from raytune_agents.train import nat
 
@@ -70,6 +73,50 @@ def test_greedy_answers_do_not_depend_on_the_batch(warm) -> None:
     together = engine.ask(prompts, [sampling] * 6)
     alone = [engine.ask([p], [sampling])[0] for p in prompts[::-1]][::-1]
     assert [r.texts for r in together] == [r.texts for r in alone]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["base", "nat"])
+def test_greedy_results_are_equal_for_any_order_and_any_shards(warm, tiny, arm) -> None:
+    """Rows in three orders, asked in shards of 1, 5 and all at once: every answer and every score
+    is that of the first time (fp32; in bf16 a batch changes them)."""
+    config, chat, _ = warm
+    rows = [r for r in read_rows(tiny[0] / "read") if r.split == "test_unseen"]
+    rows = sorted((r for r in rows if not r.reject_reason), key=lambda r: r.id)[:20]
+    adapter = "" if arm == "base" else str(tiny[0] / "train" / arm / "adapter")
+    asker = harness.Arm(arm, adapter)
+    found = []
+    for seed, size in ((0, 20), (1, 5), (2, 1)):
+        order = random.Random(seed).sample(rows, len(rows))
+        answers = [
+            line
+            for part in cut(order, size)
+            for line in harness.answer_shard(part, chat, asker, config.evaluate, config.engine)
+        ]
+        measured = set(harness.metrics.COSTS)
+        found.append({a["id"]: {k: v for k, v in a.items() if k not in measured} for a in answers})
+    assert len(found[0]) == 20
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.slow
+def test_perplexity_is_that_of_the_model_itself(warm, tiny) -> None:
+    """The engine's log-probabilities of answers against a forward pass of transformers."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config, chat, _ = warm
+    rows = [r for r in read_rows(tiny[0] / "read") if r.split == "val" and r.calls][:4]
+    lines = likelihood.measure_shard(rows, chat, harness.Arm("base"), config.engine)
+    model = AutoModelForCausalLM.from_pretrained(chat.path, dtype=torch.float32).eval()
+    for row, line in zip(rows, lines):
+        example = chat.encode(row)[-1]
+        with torch.no_grad():
+            logits = model(torch.tensor([example.input_ids])).logits[0, :-1]
+        labels = torch.tensor(example.labels[1:])
+        nll = torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE)
+        assert line["nll"] == pytest.approx(nll.item(), abs=2e-3)
+        assert line["tokens"] == example.trained_tokens
 
 
 def test_an_adapter_answers_and_the_base_comes_back(warm, tiny) -> None:

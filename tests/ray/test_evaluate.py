@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, TINY, cli
+from conftest import ROOT, TINY, cli, own_task
 
+from raytune_agents import cluster, models
 from raytune_agents.agents.worlds import completed
-from raytune_agents.evaluate import rollouts
+from raytune_agents.config import ConfigError, load
+from raytune_agents.evaluate import general, harness, rollouts
 from raytune_agents.records import from_row
 from raytune_agents.runs import read_json
 
@@ -29,7 +31,11 @@ def test_every_suite_is_scored_for_every_arm(tiny) -> None:
     folder, _ = tiny
     scores = read_json(folder / "evaluate" / "scores.json")
     for arm in ARMS:
-        assert set(scores[arm]) == {"test_unseen", "unseen_agents", "trajectories"}
+        splits = {"test_unseen", "unseen_agents", "trajectories", "instructions", "val"}
+        assert set(scores[arm]) == splits
+        assert scores[arm]["val"]["perplexity"]["value"] > 1
+        assert scores[arm]["val"]["perplexity"]["n"] == 4
+        assert scores[arm]["instructions"]["instruction_following"]["n"] == 4
         assert scores[arm]["test_unseen"]["first_token_p95_s"]["value"] > 0
         assert scores[arm]["test_unseen"]["tokens_per_s"]["value"] > 0
         assert scores[arm]["test_unseen"]["engine_peak_memory_mib"]["value"] > 100
@@ -55,6 +61,92 @@ def test_plays_are_real_conversations_with_the_world(tiny) -> None:
         assert len(asked) == play["steps"]
 
 
+def test_energy_is_told_or_null_and_said(tiny) -> None:
+    folder, printed = tiny
+    costs = read_json(folder / "evaluate" / "costs.json")
+    told = read_json(folder / "evaluate" / "manifest.json")["energy"]
+    if told == "measured":
+        assert all(costs[arm]["energy_j"] > 0 for arm in ARMS)
+    else:
+        assert {costs[arm]["energy_j"] for arm in ARMS} == {None}
+        assert "energy is not known" in " ".join(printed.split())
+        assert "no energy" in told
+
+
+def test_a_judge_compared_every_arm_with_the_base_in_both_orders(tiny) -> None:
+    folder, _ = tiny
+    judged = lines(folder, "judged")
+    assert {x["arm"] for x in judged} == ARMS - {"base"}
+    assert {x["split"] for x in judged} == {"test_unseen", "unseen_agents", "instructions"}
+    for line in judged:
+        both = [t and json.loads(t) for t in json.loads(line["verdicts"])]
+        if line["failed"]:
+            assert line["judge_score"] is None
+            continue
+        assert 1 <= line["judge_score"] <= 5
+        assert all(set(v) == {"first", "second"} for v in both)
+    assert [x for x in judged if not x["failed"]]
+
+
+@pytest.mark.slow
+def test_talks_with_the_classes_of_bfcl_and_general_ability(tiny, tmp_path) -> None:
+    """More questions to a trained run: the base and one arm talk to BFCL's classes; lm-eval where
+    an interpreter has it."""
+    folder = copy(tiny, tmp_path, adapters=True)
+    options = [
+        f"runs_dir={folder.parent}",
+        "evaluate.multi_turn.rows=3",
+        "engine.max_model_len=4096",
+        "evaluate.trajectories.tasks=0",
+        "evaluate.perturbations=[]",
+    ]
+    tasks = tmp_path / "tasks"
+    if general.importable(general.python()):
+        own_task(tasks)
+        options += ["evaluate.general.tasks=[our_sums]", f"evaluate.general.include_path={tasks}"]
+    done = cli("evaluate", str(TINY), *options, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    talks = lines(folder, "multi_turn")
+    assert len(talks) == 3 * len(ARMS)
+    assert sum(not line["failed"] for line in talks) >= 2 * len(ARMS)
+    for line in talks:
+        assert line["failed"] in ("", "tool_crashed", "prompt_too_long")
+        row = from_row(json.loads(line["row"]))
+        made = [c for turn in json.loads(line["turns"]) for step in turn for c in step]
+        assert len(made) == len(row.calls) == sum(m.role == "tool" for m in row.messages)
+    scores = read_json(folder / "evaluate" / "scores.json")
+    if tasks.is_dir():
+        assert {scores[arm]["general"]["our_sums.acc"]["n"] for arm in ARMS} == {4}
+        gains = read_json(folder / "evaluate" / "differences.json")
+        assert gains["nat"]["general"]["our_sums.acc"]["n"] == 4
+    done = cli("evaluate", str(TINY), *options, "--rescore", timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert read_json(folder / "evaluate" / "scores.json") == scores
+
+
+@pytest.mark.slow
+def test_shards_under_way_are_at_most_max_concurrency() -> None:
+    import time
+
+    from raytune_agents.pipeline import Context
+    from raytune_agents.progress import Display
+
+    def work(number: int) -> dict:
+        began = time.time()
+        time.sleep(0.5)
+        return {"began": began, "ended": time.time()}
+
+    context = Context(load(TINY, []), Display())
+    try:
+        for most in (1, 3):
+            done = list(context.map_shards("sleep", list(range(9)), work, 1, most))
+            at = [sum(x["began"] <= y["began"] < x["ended"] for x in done) for y in done]
+            assert max(at) <= most
+            assert max(at) > most / 2
+    finally:
+        cluster.disconnect()
+
+
 def test_perturbed_rows_point_to_their_clean_ones(tiny) -> None:
     folder, _ = tiny
     clean = {a["id"] for a in lines(folder, "answers")}
@@ -65,9 +157,10 @@ def test_perturbed_rows_point_to_their_clean_ones(tiny) -> None:
     assert set(found) == ARMS
 
 
-def copy(tiny, tmp_path: Path) -> Path:
+def copy(tiny, tmp_path: Path, adapters: bool = False) -> Path:
     folder = tmp_path / "runs" / "tiny"
-    shutil.copytree(tiny[0], folder, ignore=shutil.ignore_patterns("adapter", "ray"))
+    left_out = ("ray",) if adapters else ("adapter", "ray")
+    shutil.copytree(tiny[0], folder, ignore=shutil.ignore_patterns(*left_out))
     return folder
 
 
@@ -135,3 +228,20 @@ def test_the_notebook_reads_a_real_run(tiny, monkeypatch, capsys) -> None:
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), "analysis.ipynb", "exec"), space)
     assert "base" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_lm_eval_runs_a_task_of_our_own(tmp_path, monkeypatch) -> None:
+    if not general.importable(general.python()):
+        pytest.skip("needs lm-eval; set LM_EVAL_PYTHON")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    own_task(tmp_path / "tasks")
+    config = load(None, ["evaluate.general.tasks=[our_sums]", "evaluate.general.limit=3"])
+    section = config.evaluate.general.model_copy(update={"include_path": str(tmp_path / "tasks")})
+    model, base = models.resolve(config.model), harness.Arm("base")
+    found = general.run(model, "float32", base, section, 1, False)
+    assert [x["id"] for x in found] == [f"our_sums/{k}" for k in range(3)]
+    assert {x["our_sums.acc"] for x in found} <= {0.0, 1.0}
+    wrong = section.model_copy(update={"tasks": ["no_such_task"]})
+    with pytest.raises(ConfigError, match=r"lm-eval said: .*no_such_task"):
+        general.run(model, "float32", base, wrong, 1, False)

@@ -147,3 +147,38 @@ def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> N
     worker.finish(trainer, made, first=True)
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
     assert not (tmp_path / worker.BEST).exists()
+
+
+@pytest.mark.slow
+def test_val_rows_are_answered_on_the_way(tmp_path) -> None:
+    """The one right call is learned by heart: teacher forcing and generation both see it."""
+    import json
+    from dataclasses import replace
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_row
+    from raytune_agents.train import sft
+
+    tool = ToolSpec(
+        "pay", "Pay.", '{"type": "object", "properties": {"amount": {"type": "integer"}}}'
+    )
+    said = (
+        Message("user", "Pay five."),
+        Message("assistant", tool_calls=(ToolCall.of("pay", amount=5),)),
+    )
+    row = finish(Trajectory(said, (tool,), source="t", split="val"))
+    options = {"score_steps": 4, "generate_steps": 8, "max_steps": 16, "batch_rows": 1}
+    made = job(tmp_path / "columns.parquet", tmp_path, learning_rate=5e-3, epochs=16.0, **options)
+    made = replace(made, chat=made.chat | {"max_length": 512}, val=str(tmp_path / "val.parquet"))
+    section = worker.TrainSection(**made.section)
+    found = sft.columns(row, Chat(**made.chat), section, None)
+    pq.write_table(pa.Table.from_pylist(found), made.columns)
+    val = [c | {"row": json.dumps(to_row(row))} for c in found]
+    pq.write_table(pa.Table.from_pylist(val), made.val)
+    worker.fit(made)
+    told = {x["step"]: x for x in lines(tmp_path / "metrics.jsonl")}
+    assert [k for k, x in told.items() if "val_exact_match" in x] == [4, 8, 12, 16]
+    assert [k for k, x in told.items() if "val_answered" in x] == [8, 16]
+    assert told[16]["val_exact_match"] == told[16]["val_answered"] == 1.0

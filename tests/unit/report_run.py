@@ -187,6 +187,16 @@ def score_files(given: list[dict]) -> tuple[dict, dict]:
                 "hallucinated_tool": cell(0.03, 0.01, n),
                 "latency_p95_s": cell(1.1, 0.1, n),
             }
+            scores[arm][split] |= {
+                "train_rows": cell(0 if arm == "base" else 260, 0, 1),
+                "energy_j": dict.fromkeys(("value", "low", "high")) | {"n": 0},
+            }
+            scores[arm]["val"] = {"perplexity": cell(1.3, 0.1, 32), "nll": cell(0.3, 0.1, 32)}
+            scores[arm]["general"] = {"arc_easy.acc": cell(0.4, 0.1, 64)}
+            if arm != "base":
+                changes = {"general": {"arc_easy.acc": cell(-0.05, 0.02, 64)}}
+                changes["val"] = {"nll": cell(-0.02, 0.01, 32)}
+                differences.setdefault(arm, {}).update(changes)
             scores[arm]["trajectories"] = {
                 "task_completion": cell(value / 2, 0.1, 8),
                 "pass_hat_2": cell(value / 3, 0.1, 8),
@@ -301,7 +311,8 @@ def make_run(path: Path, hostile: bool = False) -> Path:
         manifest("generate", new + 12, new, {"lost_value": 12}, funnel=GENERATED),
         manifest("label", len(made), kept, {"duplicate": bad}, funnel=LABELLED),
         manifest("mix", kept, 250, {"over_budget": 30}, arms=ARMS, inputs={"label": "9f" * 8}),
-        *(manifest(step, 300, 300) for step in ("train", "evaluate", "tune")),
+        *(manifest(step, 300, 300) for step in ("train", "tune")),
+        manifest("evaluate", 300, 300, energy="this machine tells no energy"),
     ]
     for facts in steps:
         dump(path / facts["step"] / "manifest.json", renamed(facts, names))

@@ -58,3 +58,16 @@ def test_a_config_that_is_not_a_mapping_stops(tmp_path) -> None:
 def test_every_option_has_a_dotted_name() -> None:
     keys = known_keys()
     assert {"train.lora.r", "mix.weights", "read.split.train", "tune.space"} <= set(keys)
+
+
+def test_a_curve_trains_every_arm_on_shares_of_its_data():
+    own = "train.arms={a: {tokens: 50}, b: {method: nat, ask_unmarked: true}}"
+    arms = load(None, ["train.curve=[0.5, 0.1]", own]).train.arms
+    less = {"a-10": 0.1, "a-50": 0.5, "b-10": 0.1, "b-50": 0.5}
+    assert {name: arm.share for name, arm in arms.items()} == {"a": 1.0, "b": 1.0} | less
+    assert (arms["a-10"].tokens, arms["b-10"].method) == (50, "nat")
+    assert not arms["b-10"].ask_unmarked
+    again = Config.model_validate_json(load(None, ["train.curve=[0.5]"]).model_dump_json())
+    assert list(again.train.arms) == ["sft", "nat", "sft-50", "nat-50"]
+    assert list(load(None, []).train.arms) == ["sft", "nat"]  # the defaults are as they were
+    assert list(again.train.of(again.train.arms["nat-50"]).arms) == ["this"]

@@ -92,7 +92,7 @@ def test_what_an_arm_cost_stands_beside_its_scores(tmp_path):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in log))
     costs = harness.training_costs(tmp_path, "nat")
     assert costs == {"train_rows": 50.0, "train_seconds": 60.0, "train_tokens": 700.0,
-                     "train_peak_memory_mib": 900.0}  # fmt: skip
+                     "train_peak_memory_mib": 900.0, "train_energy_j": None}  # fmt: skip
     assert harness.training_costs(tmp_path, "base") == {}
     table = {arm: {"val": {"exact_match": {"value": 0.4, "n": 9}}} for arm in ("base", "nat")}
     gain = {"value": 0.2, "low": 0.1, "high": 0.3, "n": 9}
@@ -101,3 +101,8 @@ def test_what_an_arm_cost_stands_beside_its_scores(tmp_path):
     cell = made["nat"]["val"]["gain_per_100_rows"]  # 0.2 for 50 rows is 0.4 for 100
     assert (cell["value"], cell["low"], cell["n"]) == (pytest.approx(0.4), pytest.approx(0.2), 9)
     assert made["nat"]["val"]["train_tokens"]["value"] == 700.0
+    untold = {"value": None, "low": None, "high": None, "n": 0}
+    assert made["nat"]["val"]["train_energy_j"] == untold  # the machine did not tell: no zero
+    log = [x | {"energy_j": 2.5} for x in log]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in log))
+    assert harness.training_costs(tmp_path, "nat")["train_energy_j"] == 5.0

@@ -75,6 +75,13 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, options, said) -
         (["train.quantize=nf4", "train.sharding=zero3"], "write sharding: ddp or zero2"),
         (["train.parameters=full", "train.lora.start=x"], "lora.start with parameters=full"),
         (["train.patience=2"], "patience=2 without scores; write score_steps"),
+        (["train.generate_steps=50"], "generate_steps=50 is no multiple of score_steps=0"),
+        (["train.generate_steps=5", "train.score_steps=4"], "no multiple of score_steps=4"),
+        (
+            ["train.generate_steps=4", "train.score_steps=4", "train.sharding=fsdp"],
+            "generate_steps with sharding=fsdp",
+        ),
+        (["train.curve=[0.5, 1.0]"], r"curve=\[1.0\]: write shares below 1"),
     ],
 )
 def test_options_that_do_not_go_together(words, said) -> None:

@@ -56,7 +56,7 @@ WORDS = [
     *("RuntimeError: no memory", "vllm", "4654c41", "negative.wrong_value", "get_weather"),
     *("6,000 (50 %, 1.4 epochs)", "off by", "9f9f9f9f", "Train on 60 % positives."),
     *("Recommended mix", "Exact match by number of calls"),
-    *("2026-03-01 10:00:31 UTC", "0d9f8e7", "3 more metrics on test_seen"),
+    *("2026-03-01 10:00:31 UTC", "0d9f8e7", "5 more metrics on test_seen"),
 ]
 
 
@@ -414,3 +414,42 @@ def test_text_by_hand():
     assert [text.number(v) for v in values] == shown
     times = ["0.42 s", "41 s", "12 min", "3.4 h"]
     assert [text.seconds(v) for v in (0.42, 41, 720, 12240)] == times
+
+
+def test_shares_of_the_data_make_a_curve(tmp_path):
+    path = make_run(tmp_path / "demo")
+    assert "Score against training data" not in report.write(path).read_text()
+    config = json.loads((path / "config.json").read_text())
+    config["train"] = {"arms": {"nat": {"share": 1.0}, "sft": {}, "nat-10": {"share": 0.1}}}
+    (path / "config.json").write_text(json.dumps(config))
+    scores = json.loads((path / "evaluate/scores.json").read_text())
+    few = {"exact_match": {"value": 0.5, "n": 40}, "train_rows": {"value": 26.0, "n": 1}}
+    scores["nat-10"] = {"test_unseen": few}
+    (path / "evaluate/scores.json").write_text(json.dumps(scores))
+    run = folder.read(path)
+    css = {"base": "c0", "nat": "c1", "sft": "c2", "nat-10": "c3"}
+    [(title, svg, arms)] = sections.learning(run, css)
+    assert (title, arms) == ("Exact match on test_unseen by rows trained on", ["nat"])
+    top = run.scores["nat"]["test_unseen"]["exact_match"]["value"] * 100
+    assert f"nat: {text.number(top)} at 260" in svg  # the line ends at all of its rows
+    assert svg.count("<circle") == 3  # base at 0 rows, 26 rows, 260 rows
+    assert "Score against training data" in report.write(path).read_text()
+
+
+def test_splits_of_other_measures_have_their_own_columns(tmp_path):
+    run = folder.read(make_run(tmp_path / "demo"))
+    css = dict.fromkeys(run.scores, "c0")
+    val, other = (sections.board(run, split, css) for split in ("val", "general"))
+    assert [m.key for m in val["main"]] == ["perplexity", "nll"]
+    assert val["main"][0].kind == val["main"][1].kind == "amount"
+    assert not val["main"][0].up
+    assert "%" not in val["charts"][0][1]  # a perplexity is no share
+    assert "%" in other["charts"][0][1]
+    assert [m.key for m in other["main"]] == ["arc_easy.acc"]
+    assert other["cells"]["nat"]["arc_easy.acc"]["word"] == "worse"
+
+
+def test_energy_that_was_not_told_is_said(tmp_path):
+    page = report.write(make_run(tmp_path / "demo")).read_text()
+    assert "Energy: this machine tells no energy." in page
+    assert re.search(r"energy in J</th><td class=\"num\">–", page)

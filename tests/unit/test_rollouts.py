@@ -103,6 +103,6 @@ def test_difference_to_base_is_paired_by_task():
     plays = [line("base", t, 0.0) for t in "abcd"] + [
         line("nat", t, float(t != "a")) for t in "abcd"
     ]
-    cell = rollouts.differences(plays, SECTION, 0)["nat"]["trajectories"]["task_completion"]
+    cell = rollouts.gains(plays, SECTION, 0)["nat"]["trajectories"]["task_completion"]
     assert (cell["value"], cell["n"], cell["wins"], cell["losses"]) == (0.75, 4, 3, 0)
     assert cell["p_holm"] == cell["p"] == 0.25  # 2 * (1/2)^3

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2] / "raytune_agents"
 FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = [
     {"config", "records", "redact"},
-    {"cluster", "runs", "models", "progress", "answers"},
+    {"cluster", "runs", "models", "progress", "answers", "energy"},
     {"chat", "calls"},
     {"engine", "teacher", "readers", "exports", "agents", "split"},
     {"generate", "negatives", "filters", "dedup", "mix"},

@@ -131,7 +131,7 @@ def test_an_empty_split_and_bad_gold_are_refused_with_their_reason():
     suite.add("test_seen", [*good, bad], limit=3)
     assert len(suite.rows) == 3
     assert suite.rejected == {"bad_gold": 1}
-    assert suites.scorable(replace(good[0], messages=good[0].messages[:1]))  # BFCL's relevance
+    assert not suites.gold_fault(replace(good[0], messages=good[0].messages[:1]))  # relevance set
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""Inside the sandbox: BFCL's executable classes, from the installed bfcl-eval package.
+
+Loaded by `generate.cage` in a process of its own, so it imports nothing of ours. Every call of
+`results` and `verdict` makes new instances and runs the whole conversation again, so a process can
+serve any number of conversations, and one that dies takes no state with it. The rules are those of
+bfcl-eval 2026.3.23 (multi_turn_utils.py, multi_turn_checker.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import json
+from typing import Any
+
+HOME = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code."
+MODULES = {
+    "GorillaFileSystem": "gorilla_file_system",
+    "MathAPI": "math_api",
+    "MessageAPI": "message_api",
+    "TwitterAPI": "posting_api",
+    "TicketAPI": "ticket_api",
+    "TradingBot": "trading_bot",
+    "TravelAPI": "travel_booking",
+    "VehicleControlAPI": "vehicle_control",
+}
+STATELESS = ("MathAPI",)
+REFUSED = ("kill", "exit", "quit", "remove", "unlink", "popen", "Popen", "run")
+Turns = list[list[list[Any]]]  # turn -> step -> call: [name, arguments]
+
+
+class Instances:
+    """The classes of one entry in their first state."""
+
+    def __init__(self, entry: dict[str, Any]):
+        long_context = "long_context" in entry["id"] or "composite" in entry["id"]
+        self.all: dict[str, Any] = {}
+        self.methods: dict[str, Any] = {}
+        for name in entry["involved_classes"]:
+            made = getattr(importlib.import_module(HOME + MODULES[name]), name)()
+            if name not in STATELESS:
+                config = copy.deepcopy(entry["initial_config"].get(name, {}))
+                made._load_scenario(config, long_context=long_context)
+            self.all[name] = made
+            for method, bound in inspect.getmembers(made, predicate=inspect.ismethod):
+                if not method.startswith("_"):
+                    self.methods[method] = bound
+
+    def call(self, name: str, arguments: dict[str, Any]) -> str:
+        """A model's call -> the text it is told."""
+        return self.told(name, lambda: self.methods[name](**arguments))
+
+    def gold(self, text: str) -> str:
+        """A call as BFCL writes it, for example "mv(source='a', destination='b')"."""
+        scope = {"__builtins__": {}} | self.methods
+        return self.told(text.partition("(")[0], lambda: eval(text, scope))  # the package's own
+
+    def told(self, name: str, work: Any) -> str:
+        if name in REFUSED:
+            return f"Error during execution: Function call {name} is not allowed."
+        if name not in self.methods:
+            return f"Error during execution: name '{name}' is not defined"
+        try:
+            value = work()
+        except Exception as error:  # a model may call with anything
+            return f"Error during execution: {error}"
+        if isinstance(value, str):
+            return value
+        if isinstance(value, dict):
+            try:
+                return json.dumps(value)
+            except (TypeError, ValueError):
+                return str(value)
+        return str(value)
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: {k: v for k, v in vars(made).items() if not k.startswith("_")}
+            for name, made in self.all.items()
+        }
+
+
+def results(entry: dict[str, Any], turns: Turns) -> list[str]:
+    """What the calls of the last step are told, after all calls before them."""
+    world, told = Instances(entry), []
+    for turn in turns:
+        for step in turn:
+            told = [world.call(name, arguments) for name, arguments in step]
+    return told
+
+
+def verdict(entry: dict[str, Any], turns: Turns) -> list[Any]:
+    """[error, turns that were right before it]; ["", all] where every turn is right.
+
+    After each turn with gold calls: the public state of every class is gold's, and gold's results
+    of the turn are among all results so far. Calls where gold has none are not refused by
+    themselves; what they change shows in the state at the next turn.
+    """
+    mine, gold, told = Instances(entry), Instances(entry), []
+    if len(turns) != len(entry["ground_truth"]):
+        return ["force_terminated", 0]
+    for number, (turn, wanted) in enumerate(zip(turns, entry["ground_truth"])):
+        for step in turn:
+            told += [mine.call(name, arguments) for name, arguments in step]
+        expected = [gold.gold(text) for text in wanted]
+        if not wanted:
+            continue
+        if not any(turn):
+            return ["empty_turn_model_response", number]
+        if mine.state() != gold.state():
+            return ["instance_state_mismatch", number]
+        left = list(told)
+        for text in expected:
+            if text not in left:
+                return ["execution_response_mismatch", number]
+            left.remove(text)
+    return ["", len(turns)]

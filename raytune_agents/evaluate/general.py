@@ -1,0 +1,156 @@
+"""General ability: a small lm-eval run of every arm, so that tuning is not paid for elsewhere.
+
+lm-eval (EleutherAI's evaluation harness) is an extra: `pip install lm-eval`. It runs in a process
+of its own with the interpreter that LM_EVAL_PYTHON names, else with ours, after the engine has
+answered, and loads the model with transformers: this is the one place where an arm is loaded
+beside the engine. Questions are paired with the base's by their number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.config import ConfigError, EvaluateSection, GeneralSection
+from raytune_agents.evaluate.harness import Arm, Cells, Lines, differences, means
+
+SPLIT = "general"
+INSTALL = "pip install lm-eval, or set LM_EVAL_PYTHON to an interpreter that has it"
+
+# Runs in the other interpreter: options on stdin, {task: {metric: [[question, value], ...]}} in a
+# file.
+_WORKER = """
+import json, sys
+given = json.load(sys.stdin)
+import lm_eval
+from lm_eval.tasks import TaskManager
+more = {"include_path": given["include_path"]} if given["include_path"] else {}
+done = lm_eval.simple_evaluate(
+    model="hf", model_args=given["model_args"], tasks=given["tasks"], limit=given["limit"],
+    num_fewshot=given["fewshot"], device=given["device"], batch_size=4, log_samples=True,
+    bootstrap_iters=0, task_manager=TaskManager(**more), random_seed=given["seed"],
+    numpy_random_seed=given["seed"], torch_random_seed=given["seed"],
+    fewshot_random_seed=given["seed"])
+out = {}
+for task, samples in done["samples"].items():
+    for sample in samples:
+        for metric in sample["metrics"]:
+            value = sample[metric]
+            if isinstance(value, (int, float)):
+                rows = out.setdefault(task, {}).setdefault(metric, [])
+                rows.append([sample["doc_id"], float(value)])
+json.dump(out, open(sys.argv[1], "w"))
+"""
+
+
+def python() -> str:
+    """The interpreter that runs lm-eval."""
+    return os.environ.get("LM_EVAL_PYTHON", sys.executable)
+
+
+@cache
+def importable(interpreter: str) -> bool:
+    """Whether that interpreter has lm-eval."""
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('lm_eval') is None)"
+    try:
+        done = subprocess.run([interpreter, "-c", code], capture_output=True, timeout=120)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def check(section: GeneralSection) -> None:
+    """Raises ConfigError where tasks are named and lm-eval, or their folder, is not there."""
+    if not section.tasks:
+        return
+    if not importable(python()):
+        raise ConfigError(
+            f"evaluate.general.tasks={section.tasks} needs the package lm-eval, which {python()} "
+            f"does not have; {INSTALL}; or write evaluate.general.tasks=[]"
+        )
+    if section.include_path and not Path(section.include_path).is_dir():
+        raise ConfigError(
+            f"evaluate.general.include_path={section.include_path!r} is no folder; write one with "
+            "lm-eval task files, or leave it out"
+        )
+
+
+def model_args(model: Path, adapter: str, dtype: str) -> str:
+    """How lm-eval's `hf` model is told what to load; full weights stand in for the base."""
+    kind = "bfloat16" if dtype == "auto" else dtype
+    if not adapter:
+        return f"pretrained={model},dtype={kind}"
+    if (Path(adapter) / "adapter_config.json").is_file():
+        return f"pretrained={model},peft={adapter},dtype={kind}"
+    return f"pretrained={adapter},tokenizer={model},dtype={kind}"
+
+
+def run(model: Path, dtype: str, arm: Arm, section: GeneralSection, seed: int, gpu: bool) -> Lines:
+    """One line of general.parquet a question: {TASK.METRIC: value}. Raises ConfigError with the
+    last thing that lm-eval said."""
+    with tempfile.TemporaryDirectory(prefix="lm-eval-") as work:
+        target = Path(work) / "samples.json"
+        given = {
+            "model_args": model_args(model, arm.adapter, dtype),
+            "tasks": section.tasks,
+            "include_path": section.include_path and str(Path(section.include_path).resolve()),
+            "limit": section.limit,
+            "fewshot": section.fewshot,
+            "device": "cuda" if gpu else "cpu",
+            "seed": seed,
+        }
+        try:
+            done = subprocess.run(
+                [python(), "-c", _WORKER, str(target)],
+                input=json.dumps(given),
+                capture_output=True,
+                text=True,
+                timeout=section.timeout_s,
+            )
+        except subprocess.TimeoutExpired:
+            raise ConfigError(
+                f"evaluate.general: arm {arm.name} took more than {section.timeout_s:.0f} s; write "
+                "a smaller evaluate.general.limit or a larger timeout_s"
+            ) from None
+        if done.returncode or not target.is_file():
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ConfigError(f"evaluate.general.tasks={section.tasks}: lm-eval said: {last}")
+        found = json.loads(target.read_text(encoding="utf-8"))
+    return lines(arm.name, found)
+
+
+def lines(arm: str, found: dict[str, dict[str, list[tuple[int, float]]]]) -> Lines:
+    """{task: {metric: [(question, value)]}} -> one line a question, with every column."""
+    columns = [f"{task}.{metric}" for task, by in found.items() for metric in by]
+    rows: dict[str, dict[str, Any]] = {}
+    for task, by in found.items():
+        for metric, values in by.items():
+            for question, value in values:
+                key = f"{task}/{question}"
+                empty = {"arm": arm, "split": SPLIT, "id": key, "failed": ""}
+                row = rows.setdefault(key, empty | dict.fromkeys(columns))
+                row[f"{task}.{metric}"] = value
+    return list(rows.values())
+
+
+def names(given: Lines) -> Sequence[str]:
+    """The columns that hold values."""
+    known = ("arm", "split", "id", "failed")
+    return [key for key in dict.fromkeys(k for x in given for k in x) if key not in known]
+
+
+def scores(given: Lines, section: EvaluateSection, seed: int) -> Cells:
+    """{arm: {"general": {TASK.METRIC: cell}}}."""
+    return means(given, names(given), section, seed)
+
+
+def gains(given: Lines, section: EvaluateSection, seed: int) -> Cells:
+    """{arm: {"general": {TASK.METRIC: difference to base, paired by question}}}."""
+    return differences(given, section, seed, names(given))

@@ -1,0 +1,190 @@
+"""Answer quality: a judge compares an arm's answer with the base's by a rubric, in both orders.
+
+The judge is the teacher where the run has one, else the base model on the run's engine; either way
+it writes constrained JSON, a score from 1 to 5 for each criterion and answer. Each pair is asked
+twice with the answers exchanged, because judges prefer a place (arXiv 2306.05685, section 3.4): an
+arm wins a row only where both orders say so. `judge_consistency` says how often they agree; where
+it is low, the judge is too weak for its scores to mean anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raytune_agents import engine
+from raytune_agents.config import EvaluateSection, JudgedSection
+from raytune_agents.evaluate.harness import BASE, Cells, Lines, differences, means
+from raytune_agents.generate.stream import Voice
+from raytune_agents.records import Trajectory
+
+SIDES = ("first", "second")
+NAMES = ("judge_score", "judge_wins", "judge_consistency")
+LONGEST = 4000  # characters of an answer that the judge reads
+QUESTION = (
+    "Tools:\n{tools}\n\nThe user said:\n{said}\n\nFirst answer:\n{first}\n\nSecond answer:\n"
+    "{second}\n\nScore both answers from 1 (bad) to 5 (good) on each of:\n{rubric}\n"
+    "Answer with JSON only."
+)
+
+
+def schema(rubric: Mapping[str, str]) -> str:
+    """The JSON Schema of a verdict: {first: {criterion: 1..5}, second: {...}}."""
+
+    def of(keys: Sequence[str], inner: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": dict.fromkeys(keys, inner),
+            "required": list(keys),
+            "additionalProperties": False,
+        }
+
+    score = {"type": "integer", "minimum": 1, "maximum": 5}
+    return json.dumps(of(SIDES, of(list(rubric), score)))
+
+
+def question(row: Trajectory, first: str, second: str, rubric: Mapping[str, str]) -> list[dict]:
+    """The chat that asks for a verdict."""
+    text = QUESTION.format(
+        tools="\n".join(f"{t.name}: {t.description}" for t in row.tools) or "none",
+        said="\n".join(m.content for m in row.messages if m.role == "user"),
+        first=first[:LONGEST] or "(nothing)",
+        second=second[:LONGEST] or "(nothing)",
+        rubric="\n".join(f"- {name}: {what}" for name, what in rubric.items()),
+    )
+    return [{"role": "user", "content": text}]
+
+
+def read(text: str, rubric: Mapping[str, str]) -> tuple[float, float] | None:
+    """Mean score of the first and the second answer, each in [1, 5]; None where the verdict cannot
+    be read (cut off by its length, or out of range)."""
+    try:
+        verdict = json.loads(text)
+        sides = [[float(verdict[side][name]) for name in rubric] for side in SIDES]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if any(not 1 <= score <= 5 for side in sides for score in side):
+        return None
+    return sum(sides[0]) / len(rubric), sum(sides[1]) / len(rubric)
+
+
+def combined(
+    one: tuple[float, float] | None, other: tuple[float, float] | None
+) -> dict[str, float] | None:
+    """The verdict of both orders; `one` has the base's answer first, `other` the arm's.
+
+    judge_score: the arm's mean of both orders, base_score the base's, in [1, 5]; judge_wins: 1 the
+    arm is better in both, 0 the base is, 0.5 else; judge_consistency: 1 where both orders say the
+    same. None where one of the two could not be read.
+    """
+    if one is None or other is None:
+        return None
+    leans = [_sign(one[1] - one[0]), _sign(other[0] - other[1])]
+    same = leans[0] == leans[1]
+    return {
+        "judge_score": (one[1] + other[0]) / 2,
+        "base_score": (one[0] + other[1]) / 2,
+        "judge_wins": 0.5 + 0.5 * leans[0] if same else 0.5,
+        "judge_consistency": float(same),
+    }
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)
+
+
+def pairs(
+    rows: Mapping[tuple[str, str], Trajectory], answers: Lines, section: JudgedSection
+) -> list[dict[str, Any]]:
+    """What is judged: of every split the first rows, for every arm but base, both answers; rows
+    that either failed to answer are left out."""
+    kept = [a for a in answers if not a["failed"] and not a["perturbation"]]
+    told = {(a["arm"], a["split"], a["id"]): a["answer"] for a in kept}
+    out = []
+    for split in dict.fromkeys(a["split"] for a in kept):
+        ids = list(dict.fromkeys(a["id"] for a in kept if a["split"] == split))[: section.rows]
+        for arm in dict.fromkeys(a["arm"] for a in kept if a["arm"] != BASE):
+            out += [
+                {"arm": arm, "split": split, "id": i, "row": rows[split, i],
+                 "base": told[BASE, split, i], "mine": told[arm, split, i]}
+                for i in ids
+                if (arm, split, i) in told and (BASE, split, i) in told
+            ]  # fmt: skip
+    return out
+
+
+def judge(
+    part: Sequence[Mapping[str, Any]], voice: Voice, section: JudgedSection, seed: int
+) -> Lines:
+    """One line of judged.parquet a pair. Raises EngineDown, teacher.Refused."""
+    shape = schema(section.rubric)
+    sampling = engine.Sampling(section.max_tokens, 0.0, 1, seed, shape)
+    chats = [
+        question(p["row"], first, second, section.rubric)
+        for p in part
+        for first, second in ((p["base"], p["mine"]), (p["mine"], p["base"]))
+    ]
+    room = voice.engine.max_model_len - section.max_tokens
+    fits = [voice.taught or len(voice.chat.chat_ids(chat)) <= room for chat in chats]
+    asked = [i for i, fit in enumerate(fits) if fit]
+    replies = voice.ask([chats[i] for i in asked], [sampling] * len(asked))
+    texts = {i: reply.texts[0] for i, reply in zip(asked, replies) if reply}
+    out = []
+    for k, pair in enumerate(part):
+        both = [texts.get(2 * k), texts.get(2 * k + 1)]
+        fit = fits[2 * k] and fits[2 * k + 1]
+        why = "judge_no_verdict" if fit else "judge_prompt_too_long"
+        line = failed(pair, why) | {"verdicts": json.dumps(both)}
+        out.append(rescored(line, section.rubric))
+    return out
+
+
+def rescored(line: Mapping[str, Any], rubric: Mapping[str, str]) -> dict[str, Any]:
+    """A line with the values of its stored verdicts; it stays failed where they cannot be read."""
+    both = [None if t is None else read(t, rubric) for t in json.loads(line["verdicts"])]
+    found = combined(*both)
+    return dict(line) | (found | {"failed": ""} if found else {})
+
+
+def failed(pair: Mapping[str, Any], why: str) -> dict[str, Any]:
+    """A pair that was not judged."""
+    facts = {key: pair[key] for key in ("arm", "split", "id")}
+    empty = {"failed": why, "verdicts": json.dumps([None, None])}
+    return facts | empty | dict.fromkeys((*NAMES, "base_score"))
+
+
+# --- many pairs ---
+
+
+def sides(lines: Lines) -> Lines:
+    """The lines and, for every row, the base's: its score is the mean over the arms that it was
+    compared with."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for x in lines:
+        if not x["failed"]:
+            found.setdefault((x["split"], x["id"]), []).append(x["base_score"])
+    base = [
+        {"arm": BASE, "split": split, "id": i, "failed": "", "judge_wins": None,
+         "judge_score": sum(scores) / len(scores), "judge_consistency": None}
+        for (split, i), scores in found.items()
+    ]  # fmt: skip
+    return base + list(lines)
+
+
+def scores(lines: Lines, section: EvaluateSection, seed: int) -> Cells:
+    """{arm: {split: {judge_score, judge_wins, judge_consistency}}}."""
+    return means(sides(lines), NAMES, section, seed)
+
+
+def gains(lines: Lines, section: EvaluateSection, seed: int) -> Cells:
+    """{arm: {split: {judge_score: difference to base, paired by row}}}: to the base's score in the
+    same comparisons."""
+    if not lines:
+        return {}
+    out: Cells = {}
+    for arm in dict.fromkeys(x["arm"] for x in lines):
+        mine = [x for x in lines if x["arm"] == arm]
+        found = differences(sides(mine), section, seed, ("judge_score",))
+        out[arm] = found.get(arm, {})
+    return out

@@ -1,0 +1,185 @@
+"""Asking for the evaluate step: every arm's answers, plays, talks and likelihoods, the judge's
+verdicts and lm-eval's values, each in shards on disk, so that a killed step goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytune_agents import engine, teacher
+from raytune_agents.evaluate import general, harness, judge, likelihood, multi_turn, rollouts
+from raytune_agents.evaluate.harness import Arm, Lines
+from raytune_agents.pipeline.make import voice_of
+from raytune_agents.records import Trajectory
+from raytune_agents.runs import Shards, Step
+
+if TYPE_CHECKING:
+    from raytune_agents.pipeline import Context
+
+
+def arm_answers(context: Context, step: Step, rows: list[Trajectory], arm: Arm) -> Lines:
+    """All answers of one arm; shards that are on disk are not asked again."""
+    config, chat = context.config, context.chat
+    section, engine_section = config.evaluate, config.engine
+
+    def ask(part: Sequence[Trajectory]) -> Lines:
+        return harness.answer_shard(part, chat, arm, section, engine_section)
+
+    return in_shards(
+        context,
+        step,
+        f"ask {arm.name}",
+        cut(rows, section.shard_rows),
+        ask,
+        lambda row: [harness.failed(row, arm.name, engine.INFRA_FAILED)],
+    )
+
+
+def arm_plays(context: Context, step: Step, tasks: list[Trajectory], arm: Arm) -> Lines:
+    """All plays of one arm."""
+    config, chat = context.config, context.chat
+    section, engine_section, seed = config.evaluate, config.engine, config.seed
+    trials = section.trajectories.trials
+
+    def play(part: Sequence[Trajectory]) -> Lines:
+        return rollouts.play_shard(part, chat, arm, section, engine_section, seed)
+
+    return in_shards(
+        context,
+        step,
+        f"play {arm.name}",
+        cut(tasks, max(1, section.shard_rows // trials)),
+        play,
+        lambda task: [
+            rollouts.failed(arm.name, task, trial, engine.INFRA_FAILED) for trial in range(trials)
+        ],
+    )
+
+
+def arm_talks(context: Context, step: Step, entries: list[multi_turn.Entry], arm: Arm) -> Lines:
+    """All multi-turn conversations of one arm with BFCL's classes."""
+    config, chat = context.config, context.chat
+    section, engine_section = config.evaluate, config.engine
+
+    def talk(part: Sequence[multi_turn.Entry]) -> Lines:
+        return multi_turn.talk_shard(part, chat, arm, section, engine_section)
+
+    return in_shards(
+        context,
+        step,
+        f"talk {arm.name}",
+        cut(entries, section.shard_rows),
+        talk,
+        lambda entry: [multi_turn.failed(arm.name, entry, engine.INFRA_FAILED)],
+    )
+
+
+def arm_likelihoods(context: Context, step: Step, rows: list[Trajectory], arm: Arm) -> Lines:
+    """The likelihood of val rows under one arm."""
+    config, chat = context.config, context.chat
+    engine_section = config.engine
+
+    def measure(part: Sequence[Trajectory]) -> Lines:
+        return likelihood.measure_shard(part, chat, arm, engine_section)
+
+    return in_shards(
+        context,
+        step,
+        f"measure {arm.name}",
+        cut(rows, config.evaluate.shard_rows),
+        measure,
+        lambda row: [likelihood.failed(row, arm.name, engine.INFRA_FAILED)],
+    )
+
+
+def verdicts(context: Context, step: Step, rows: list[Trajectory], answers: Lines) -> Lines:
+    """The judge's verdicts on every arm's answers against the base's, [] where none is asked for.
+    Raises ConfigError where the teacher refuses."""
+    config = context.config
+    section, seed = config.evaluate.judge, config.seed
+    if not section.rows:
+        return []
+    known = {(row.split, row.id): row for row in rows}
+    pairs, voice = judge.pairs(known, answers, section), voice_of(context)
+
+    def ask(part: Sequence[Mapping[str, Any]]) -> Lines:
+        try:
+            return judge.judge(part, voice, section, seed)
+        except teacher.Refused as error:  # no other shard needs to try: the step stops on it
+            raise engine.EngineDown(str(error)) from None
+
+    return in_shards(
+        context,
+        step,
+        "judge",
+        cut(pairs, config.evaluate.shard_rows),
+        ask,
+        lambda pair: [judge.failed(pair, engine.INFRA_FAILED)],
+    )
+
+
+def abilities(context: Context, step: Step, arms: Sequence[Arm]) -> Lines:
+    """lm-eval's values of every arm, one process after the other; [] where no task is named."""
+    section, out = context.config.evaluate.general, []
+    if not section.tasks:
+        return []
+    context.free_gpu()
+    config = context.config
+    gpu = context.resources.gpus > 0
+    for arm in (arm for arm in arms if not arm.name.endswith("-unmarked")):
+        shards = Shards(step.folder / "shards" / f"general-{arm.name}")
+        if shards.missing(1):
+            with context.display.step(f"general {arm.name}", 1) as bar:
+                lines = general.run(context.model, config.model.dtype, arm, section,
+                                    config.seed, gpu)  # fmt: skip
+                bar.update(1)
+            shards.commit(0, pa.table({"line": [json.dumps(x) for x in lines]}))
+        out += map(json.loads, pq.read_table(shards.path(0))["line"].to_pylist())
+    return out
+
+
+def cut(rows: list[Any], size: int) -> list[list[Any]]:
+    return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+
+def in_shards(
+    context: Context,
+    step: Step,
+    name: str,
+    parts: list[list[Any]],
+    work: Callable[[Sequence[Any]], Lines],
+    lost: Callable[[Any], Lines],
+) -> Lines:
+    """`work` on every part, as a Ray Data stream; a part on disk is not done again, one whose
+    engine stayed down gives `lost` for each of its rows."""
+    shards = Shards(step.folder / "shards" / name.replace(" ", "-"))
+    folder, missing = shards.folder, shards.missing(len(parts))
+
+    def one(number: int) -> dict[str, Any]:
+        try:
+            lines = work(parts[number])
+        except engine.EngineDown as error:
+            return {"tokens": 0, "shard": number, "outage": str(error)}
+        Shards(folder).commit(number, pa.table({"line": [json.dumps(x) for x in lines]}))
+        tokens = int(sum(x.get("output_tokens") or 0 for x in lines))
+        return {"tokens": tokens, "shard": number, "outage": ""}
+
+    if missing:
+        context.start_engine()
+    down = set()
+    size, most = len(parts[0]) if parts else 0, context.config.evaluate.max_concurrency
+    for done in context.map_shards(name, missing, one, size, most):
+        if done["outage"]:
+            down.add(done["shard"])
+            context.outage(step, name, done)
+    out: Lines = []
+    for k, part in enumerate(parts):
+        if k in down:
+            out += [line for row in part for line in lost(row)]
+        else:
+            out += map(json.loads, pq.read_table(shards.path(k))["line"].to_pylist())
+    return out

@@ -1,0 +1,185 @@
+"""What is known of an arm beside its answers to the tests: perplexity, instructions that a program
+checks, general ability, energy."""
+
+import math
+import sys
+
+import pytest
+
+from raytune_agents import energy
+from raytune_agents.calls import render_calls
+from raytune_agents.config import Config, ConfigError, load
+from raytune_agents.evaluate import general, instructions, likelihood, suites
+from raytune_agents.evaluate.metrics import score
+from raytune_agents.pipeline.evaluate import spent
+from raytune_agents.records import ToolCall
+
+SECTION = Config().evaluate.model_copy(update={"resamples": 200})
+
+
+# --- perplexity ---
+
+
+def test_perplexity_by_hand():
+    # two rows: ln 2 a token over 1 token, ln 8 over 3: exp((ln 2 + 3 ln 8) / 4) = 2^(10/4)
+    cell = likelihood.perplexity([math.log(2), math.log(8)], [1, 3], 200, 0.95, 0)
+    assert cell["value"] == pytest.approx(2**2.5)
+    assert 2.0 <= cell["low"] < cell["value"] < cell["high"] <= 8.0 + 1e-9
+    assert likelihood.perplexity([0.0], [5], 100, 0.95, 0)["value"] == 1.0
+    assert likelihood.perplexity([], [], 100, 0.95, 0) == {
+        "value": None, "low": None, "high": None, "n": 0}  # fmt: skip
+
+
+def test_likelihoods_are_paired_and_lost_rows_are_left_out():
+    def line(arm: str, key: str, nll: float | None) -> dict:
+        facts = {"arm": arm, "split": "val", "id": key, "tokens": 2.0, "nll": nll}
+        return facts | {"failed": "" if nll is not None else "prompt_too_long"}
+
+    lines = [line("base", "a", 2.0), line("base", "b", 1.0), line("base", "c", None)]
+    lines += [line("nat", "a", 1.5), line("nat", "b", 1.0), line("nat", "c", None)]
+    cells = likelihood.scores(lines, SECTION, 0)
+    assert cells["base"]["val"]["perplexity"]["value"] == pytest.approx(math.exp(1.5))
+    assert cells["base"]["val"]["perplexity"]["n"] == 2
+    gain = likelihood.gains(lines, SECTION, 0)["nat"]["val"]["nll"]
+    assert (gain["value"], gain["n"], gain["losses"]) == (-0.25, 2, 1)
+
+
+# --- instructions ---
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "good", "bad"),
+    [
+        ("sentences", 2, "It rains. I walk!", "It rains."),
+        ("at_most_words", 3, "one two three", "one two three four"),
+        ("at_least_words", 3, "one two three", "one two"),
+        ("include", "river", "The River runs.", "The rivers run."),
+        ("avoid", "z", "a walk", "a Zoo"),
+        ("no_commas", "", "no comma", "a, b"),
+        ("lower_case", "", "all small 1.", "Not small"),
+        ("upper_case", "", "ALL BIG 1.", "NOT big"),
+        ("bullets", 2, "- a\n- b", "- a\n- b\n- c"),
+        ("ends_with", "That is all.", "Words. That is all.", "That is all. More."),
+        ("json", "", '{"a": 1}', '```json\n{"a": 1}\n```'),
+        ("quotes", "", '"said"', '"said'),
+    ],
+)
+def test_checks(name, value, good, bad):
+    assert instructions.followed(f" {good}\n", [[name, value]]) == [True]
+    assert instructions.followed(bad, [[name, value]]) == [False]
+    assert instructions.followed("", [[name, value]]) == [False]
+
+
+def test_rows_ask_for_one_or_two_instructions_and_are_scored():
+    assert {name for name, *_ in [[n] for n in instructions.CHECKS]} >= {
+        name for pair in instructions.PAIRS for name in pair
+    }
+    rows = instructions.rows(48, 3)
+    assert instructions.rows(48, 3) == rows
+    assert {r.split for r in rows} == {"instructions"}
+    assert {c[0] for r in rows for c in r.meta["instructions"]} == set(instructions.CHECKS)
+    assert {len(r.meta["instructions"]) for r in rows} == {1, 2}
+    names = {r.id: [c[0] for c in r.meta["instructions"]] for r in rows}
+    two = next(r for r in rows if names[r.id] == ["lower_case", "no_commas"])
+    got = score("a walk, in the rain", two)
+    assert (got["instruction_following"], got["instructions_all"]) == (0.5, 0.0)
+    assert score("a walk", two)["instructions_all"] == 1.0
+    assert score(None, two)["instruction_following"] == 0.0
+    called = score(render_calls([ToolCall.of("f", a=1)]), two)
+    assert (called["irrelevance"], called["exact_match"]) == (0.0, 0.0)
+    section = SECTION.model_copy(update={"perturbations": ["typos"]})
+    assert suites.perturbed_rows(rows, section, 1) == ([], {})  # the words are the task
+
+
+# --- general ability ---
+
+
+def test_lm_eval_samples_become_lines_and_pairs():
+    found = {"arc": {"acc": [[0, 1.0], [1, 0.0]]}, "wiki": {"ppl": [[0, 9.5]]}}
+    base = general.lines("base", found)
+    assert [(x["id"], x["arc.acc"], x["wiki.ppl"]) for x in base] == [
+        ("arc/0", 1.0, None), ("arc/1", 0.0, None), ("wiki/0", None, 9.5)]  # fmt: skip
+    arm = general.lines("nat", {"arc": {"acc": [[0, 0.0], [1, 0.0]]}, "wiki": {"ppl": [[0, 8.0]]}})
+    cells = general.scores(base + arm, SECTION, 0)
+    assert cells["base"]["general"]["arc.acc"]["value"] == 0.5
+    gain = general.gains(base + arm, SECTION, 0)["nat"]["general"]
+    assert (gain["arc.acc"]["value"], gain["arc.acc"]["n"]) == (-0.5, 2)
+    assert gain["wiki.ppl"]["value"] == -1.5
+
+
+def test_without_lm_eval_the_message_says_which_package(monkeypatch, tmp_path):
+    config = load(None, ["evaluate.general.tasks=[arc_easy]"])
+    monkeypatch.setenv("LM_EVAL_PYTHON", "/no/such/python")
+    with pytest.raises(ConfigError, match="pip install lm-eval, or set LM_EVAL_PYTHON"):
+        suites.check(config)
+    suites.check(load(None, []))
+
+
+def test_how_an_arm_is_loaded(tmp_path):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    assert general.model_args(tmp_path, "", "auto") == f"pretrained={tmp_path},dtype=bfloat16"
+    whole = general.model_args(tmp_path, str(adapter), "float32")
+    assert whole == f"pretrained={adapter},tokenizer={tmp_path},dtype=float32"
+    (adapter / "adapter_config.json").write_text("{}")
+    assert f"peft={adapter}" in general.model_args(tmp_path, str(adapter), "float32")
+
+
+# --- energy ---
+
+
+def zone(root, name: str, label: str, now: int | str, most: int = 1_000_000_000) -> None:
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "name").write_text(f"{label}\n")
+    (folder / "energy_uj").write_text(f"{now}\n")
+    (folder / "max_energy_range_uj").write_text(f"{most}\n")
+
+
+def test_packages_are_added_and_a_counter_may_start_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(energy, "nvml", dict)
+    zone(tmp_path, "intel-rapl:0", "package-0", 5_000_000)
+    zone(tmp_path, "intel-rapl:1", "package-1", 999_000_000)
+    zone(tmp_path, "intel-rapl:0:0", "core", 77)  # a part of package-0
+    zone(tmp_path, "intel-rapl:2", "psys", 88)  # holds both packages
+    meter = energy.Meter(tmp_path)
+    assert (meter.joules(), meter.why) == (0.0, "")
+    zone(tmp_path, "intel-rapl:0", "package-0", 9_000_000)  # 4 J
+    zone(tmp_path, "intel-rapl:1", "package-1", 2_000_000)  # 1 J to 1000 J, then 2 J
+    assert meter.joules() == pytest.approx(7.0)
+    zone(tmp_path, "intel-rapl:0", "package-0", 9_500_000)
+    assert meter.joules() == pytest.approx(7.5)
+
+
+def test_a_machine_that_does_not_tell_gives_none_and_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(energy, "nvml", dict)
+    zone(tmp_path, "intel-rapl:0", "package-0", "no number")
+    meter = energy.Meter(tmp_path)
+    assert meter.joules() is None
+    assert meter.why == f"this machine tells no energy: no readable RAPL counter in {tmp_path} " \
+                        "and no NVML"  # fmt: skip
+    assert spent({}, {"energy_j": None, "peak_memory_mib": 9.0}) == {
+        "energy_j": None, "engine_peak_memory_mib": 9.0}  # fmt: skip
+
+
+def test_cards_are_read_through_nvml(monkeypatch):
+    class Nvml:
+        NVMLError = RuntimeError
+        nvmlInit = staticmethod(lambda: None)
+        nvmlDeviceGetCount = staticmethod(lambda: 2)
+        nvmlDeviceGetHandleByIndex = staticmethod(int)
+
+        @staticmethod
+        def nvmlDeviceGetTotalEnergyConsumption(card: int) -> int:
+            if card:
+                raise RuntimeError("not supported")
+            return 12_500  # mJ
+
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml)
+    assert energy.nvml() == {"gpu:0": (12.5, math.inf)}
+
+
+def test_what_an_arm_used_is_a_difference():
+    assert spent({"energy_j": 5.0}, {"energy_j": 12.0})["energy_j"] == 7.0
+    assert spent({}, {"energy_j": 12.0})["energy_j"] == 12.0  # the first arm: with the start
+    assert spent({"energy_j": 50.0}, {"energy_j": 3.0})["energy_j"] == 3.0  # a new engine
