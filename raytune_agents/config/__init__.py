@@ -11,6 +11,7 @@ from raytune_agents.config.evaluation import (
     MultiTurnSection,
     TrajectoriesSection,
 )
+from raytune_agents.config.export import ExportSection, PriceSection
 from raytune_agents.config.generation import (
     GenerateSection,
     JudgeSection,
@@ -41,12 +42,10 @@ from raytune_agents.config.sections import (
     Config,
     EngineSection,
     EvaluateSection,
-    ExportSection,
     LabelSection,
     LoraSection,
     MixSection,
     ModelSection,
-    PriceSection,
     ReadSection,
     ResourcesSection,
     SourceSection,

@@ -14,6 +14,7 @@ from raytune_agents.config.evaluation import (
     MultiTurnSection,
     TrajectoriesSection,
 )
+from raytune_agents.config.export import ExportSection
 from raytune_agents.config.generation import GenerateSection, NegativesSection
 from raytune_agents.config.methods import (
     ArmSection,
@@ -339,29 +340,6 @@ class EvaluateSection(Section):
     )
     resamples: int = Field(2000, ge=100, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
-
-
-class PriceSection(Section):
-    model: str = Field(description="the hosted model that would be tuned")
-    usd_per_mtok: float = Field(ge=0, description="price of a million trained tokens")
-    epochs: Positive = 3
-    mtok_per_hour: float = Field(gt=0, description="a rough guess of the service's speed")
-    as_of: str = Field(description="when the price was looked up; it is never fetched")
-
-
-class ExportSection(Section):
-    format: str = Field("openai", description="name in WRITERS, trl_pairs, or module:function")
-    preset: Literal["none", "agent_flan"] = Field("none", description="a fixed make-up of files")
-    scale: float = Field(1.0, gt=0, description="size of the preset; 1 = 600 rows an agent")
-    val_share: Share = Field(0.1, description="share of val rows where no row is marked val")
-    prices: dict[str, PriceSection] = {
-        "openai": PriceSection(
-            model="gpt-4.1-mini", usd_per_mtok=5.0, mtok_per_hour=2.0, as_of="2025-10"
-        ),
-        "gemini": PriceSection(
-            model="gemini-2.5-flash", usd_per_mtok=5.0, mtok_per_hour=2.0, as_of="2025-10"
-        ),
-    }
 
 
 class EngineSection(Section):
