@@ -160,7 +160,8 @@ def engines(run: Path, count: int) -> dict[str, Any]:
         "engine_each_s": round(walls["each"], 1),
         "engine_start_s": [round(s, 1) for s in starts],
         "engine_rows": len(rows), "engine_arms": len(arms),
-        "engine_max_tokens": section.max_tokens,
+        "engine_max_tokens": section.max_tokens, "engine_shard_rows": section.shard_rows,
+        "engine_dtype": config.model.dtype,
     }  # fmt: skip
 
 
