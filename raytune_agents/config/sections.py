@@ -328,7 +328,7 @@ class EvaluateSection(Section):
         0, ge=0, description="requests with instructions that a program can check; 0 = none"
     )
     perplexity_rows: int = Field(
-        32, ge=0, description="val rows whose perplexity under every arm is measured; 0 = none"
+        0, ge=0, description="val rows whose perplexity under every arm is measured; 0 = none"
     )
     judge: JudgedSection = JudgedSection()
     general: GeneralSection = GeneralSection()
