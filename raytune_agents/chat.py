@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from raytune_agents.config import ConfigError, ModelSection
 from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
 
 IGNORE = -100  # label of tokens without loss
+KEPT_TEXTS = 32_768  # the last texts, whose tokens are kept
 Part = tuple[str, Message | None]
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 
@@ -100,6 +101,12 @@ def loaded(path: str, template: str, tools: str) -> tuple[Any, bool]:
     return tokenizer, ours
 
 
+@lru_cache(KEPT_TEXTS)
+def tokens(path: str, template: str, tools: str, text: str) -> list[int]:
+    """Token ids of a text: the mix, its check and all arms tokenise it once."""
+    return loaded(path, template, tools)[0](text, add_special_tokens=False)["input_ids"]
+
+
 class Chat:
     """A tokenizer with its template. Pickles by path, so it can travel to Ray workers."""
 
@@ -143,7 +150,7 @@ class Chat:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of rendered text (special tokens are in the text already)."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return list(tokens(self.path, self.template, self.tools, text))
 
     def prompt_text(self, row: Trajectory, marker: str = "") -> str:
         """What the engine is asked for this row: everything before the target, markers included."""

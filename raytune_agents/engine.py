@@ -21,6 +21,7 @@ from typing import Any
 
 from raytune_agents.config import EngineSection
 from raytune_agents.energy import Meter
+from raytune_agents.models import bf16
 
 ACTOR = "raytune-engine"
 INFRA_FAILED = "infra_failed"
@@ -88,7 +89,8 @@ class Engine:
         from vllm import LLM
 
         self.meter = Meter()
-        self.path, self.dtype, self.gpu = path, dtype, gpu
+        self.path, self.gpu = path, gpu
+        self.dtype = "bfloat16" if bf16(dtype) else "float32"
         self.adapter = ""
         self.section = EngineSection(**section)
         # Without chunked prefill on CPU: a seeded request that is prefilled in parts ends in
@@ -99,7 +101,7 @@ class Engine:
             options["gpu_memory_utilization"] = self.section.gpu_memory_share
         self.llm = LLM(
             path,
-            dtype=dtype,
+            dtype=self.dtype,
             seed=seed,
             max_model_len=self.section.max_model_len,
             max_num_batched_tokens=max(self.section.max_batched_tokens, self.section.max_model_len),
@@ -230,7 +232,7 @@ def start(
     handles = [
         actor.options(name=ACTOR + f"-{k}" * bool(k), **options).remote(
             str(path),
-            "bfloat16" if dtype == "auto" else dtype,
+            dtype,
             section.model_dump(),
             bool(gpus),
             seed,

@@ -126,6 +126,20 @@ def convert_gguf(folder: Path, gguf_file: str, out: Path) -> None:
     AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file).save_pretrained(out)
 
 
+def bf16(dtype: str) -> bool:
+    """Whether `dtype` (model.dtype) is bfloat16 here. `auto` is, except where the hardware has no
+    instructions for it, so that it would be slower than float32: GPUs before Ampere, x86 CPUs
+    without avx512_bf16 or AMX, ARM CPUs without bf16."""
+    if dtype != "auto":
+        return dtype == "bfloat16"
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    have = torch.cpu.get_capabilities()
+    return any(have.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
 def must_merge(adapter: str | Path) -> bool:
     """Whether vLLM cannot put it on top of the base: full weights, or a DoRA adapter."""
     config = Path(adapter) / "adapter_config.json"
@@ -141,7 +155,7 @@ def merged(path: str | Path, adapter: str | Path, dtype: str) -> Any:
     full = bool(adapter) and not (Path(adapter) / "adapter_config.json").is_file()
     model = AutoModelForCausalLM.from_pretrained(
         adapter if full else path,
-        dtype=torch.float32 if dtype == "float32" else torch.bfloat16,
+        dtype=torch.bfloat16 if bf16(dtype) else torch.float32,
         use_safetensors=True,
         trust_remote_code=False,
     )

@@ -117,7 +117,7 @@ class KtoSection(Section):
 
 
 class GrpoSection(Section):
-    rewards: list[Literal["toolrl", "format", "tooln1", "irrelevance"]] = Field(
+    rewards: list[Literal["toolrl", "format", "tooln1", "irrelevance", "goal", "executed"]] = Field(
         ["toolrl", "format", "irrelevance"],
         min_length=1,
         description="rule rewards, each in metrics.jsonl (train/rewards.py)",
@@ -126,7 +126,12 @@ class GrpoSection(Section):
         [1.0, 1.0, 0.0], description="one weight a reward; 0 = reported only"
     )
     think: bool = Field(False, description="format and tooln1 ask for <think>...</think> first")
-    generations: int = Field(4, ge=2, description="answers sampled for a prompt")
+    generations: int = Field(4, ge=2, description="answers (or plays) sampled for a prompt")
+    turns: Positive = Field(
+        1,
+        description="answers in a play: above 1, rows with an agent's world are played in it and "
+        "their calls run for real (rewards goal, executed); other rows are answered once",
+    )
     temperature: float = Field(1.0, gt=0, description="sampling temperature")
     max_tokens: Positive = Field(96, description="longest answer in tokens")
     beta: float = Field(0.0, ge=0, description="KL to the reference; 0 = none (ToolRL)")
@@ -144,6 +149,12 @@ class GrpoSection(Section):
             raise ValueError(
                 f"reward_weights={self.reward_weights} does not match rewards={self.rewards}; "
                 "write one weight a reward, at least one above 0"
+            )
+        played = [n for n in self.rewards if n in ("goal", "executed")]
+        if bool(played) != (self.turns > 1):
+            raise ValueError(
+                f"turns={self.turns} with rewards={self.rewards}: goal and executed are what a "
+                "play is worth; write one of them and turns above 1, or neither and turns: 1"
             )
         return self
 

@@ -35,7 +35,9 @@ class ModelSection(Section):
         "smollm2-135m", description="smollm2-135m (embedded), a hub id, or a local folder"
     )
     revision: str | None = Field(None, description="hub revision")
-    dtype: Literal["auto", "bfloat16", "float32"] = Field("auto", description="auto = bfloat16")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="auto = bfloat16 where the hardware has instructions for it"
+    )
     max_length: Positive = Field(768, description="longest prompt + answer in tokens")
     template: Literal["auto", "ours", "native"] = Field(
         "auto", description="auto = the model's own chat template where it renders tools, else ours"
@@ -182,7 +184,11 @@ class TrainSection(Section):
     weight_decay: float = Field(0.0, ge=0)
     save_steps: Positive = Field(50, description="optimiser steps between checkpoints")
     max_failures: int = Field(2, ge=0, description="restarts of a killed worker")
-    workers: Positive = Field(1, description="Ray Train workers")
+    workers: Positive | tuple[Positive, Positive] = Field(
+        1,
+        description="Ray Train workers; [least, most] = as many as Ray has room for, more or fewer "
+        "as the cluster grows or shrinks (sharding: ddp)",
+    )
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     max_loss: float = Field(
         30.0, gt=0, description="a step's loss (nats) above it stops the run: it has exploded"
@@ -241,6 +247,11 @@ class TrainSection(Section):
                     raise ValueError(f"arms.{name}.options: {error}") from None
         return self
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """The least and the most workers."""
+        return (self.workers,) * 2 if isinstance(self.workers, int) else self.workers
+
     def of(self, arm: ArmSection) -> TrainSection:
         """The options of one arm: its own over these, and no other arm. Raises ValueError."""
         tree = self.model_dump()
@@ -262,10 +273,20 @@ class TrainSection(Section):
     @model_validator(mode="after")
     def _fits(self) -> TrainSection:
         whole = self.sharding in ("fsdp", "zero3")
+        least, most = self.span
         wrong = [
             (
-                self.workers > 1 and self.sharding == "none",
+                least > most,
+                f"workers=[{least}, {most}]: the least stands first; write [{most}, {least}]",
+            ),
+            (
+                most > 1 and self.sharding == "none",
                 f"workers={self.workers} with sharding=none; write sharding: ddp (or fsdp, zero2)",
+            ),
+            (
+                least < most and self.sharding != "ddp",
+                f"workers=[{least}, {most}] with sharding={self.sharding}, whose checkpoints are "
+                f"of one number of workers; write sharding: ddp, or workers: {most}",
             ),
             (
                 self.offload and self.sharding in ("none", "ddp"),

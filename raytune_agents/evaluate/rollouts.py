@@ -11,75 +11,26 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import comb
 from typing import Any
 
 import numpy as np
 
 from raytune_agents import engine
-from raytune_agents.agents.worlds import World, completed
-from raytune_agents.calls import parse
+from raytune_agents.agents.play import CRASHED, Play, is_error
+from raytune_agents.agents.worlds import completed
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineSection, EvaluateSection
 from raytune_agents.evaluate.harness import Arm, Cells, to_base
 from raytune_agents.evaluate.metrics import aggregate
 from raytune_agents.evaluate.suites import TRAJECTORIES
-from raytune_agents.records import Message, Trajectory, canonical, finish, from_row, to_row
+from raytune_agents.records import Trajectory, finish, from_row, to_row
 
-SAME_CALL = 3  # the same call for the third time is a loop (AgentTuning, arXiv 2310.12823)
-CRASHED = "tool_crashed"  # our tool, not the model: not scored
 ENDS = ("said", "loop", "unreadable", "max_steps", "too_long", CRASHED)
 FAILED_ENDS = ("loop", "unreadable", "max_steps", "too_long")
 Plays = Sequence[Mapping[str, Any]]
-
-
-@dataclass
-class Play:
-    """One trial of one task, as far as it has come."""
-
-    task: Trajectory
-    trial: int
-    world: World
-    messages: list[Message]
-    calls: Counter[str] = field(default_factory=Counter)
-    end: str = ""
-    steps: int = 0
-    output_tokens: int = 0
-    latency_s: float = 0.0
-
-    @classmethod
-    def of(cls, task: Trajectory, trial: int) -> Play:
-        first = next(i for i, m in enumerate(task.messages) if m.role == "assistant")
-        where = task.meta["world"]
-        return cls(task, trial, World(where["agent"], where["seed"]), [*task.messages[:first]])
-
-    @property
-    def row(self) -> Trajectory:
-        """The conversation so far, with the task's tools, world and goal."""
-        return replace(self.task, messages=tuple(self.messages))
-
-    def take(self, text: str) -> None:
-        """The model's answer: its calls are run, or the play ends."""
-        parsed, number = parse(text), sum(self.calls.values())
-        self.steps += 1
-        if parsed.error or not parsed.calls:
-            self.messages.append(Message("assistant", text))
-            self.end = "unreadable" if parsed.error else "said"
-            return
-        made = tuple(replace(c, id=f"call_{number + i}") for i, c in enumerate(parsed.calls))
-        self.messages.append(Message("assistant", thought=parsed.text, tool_calls=made))
-        for call in made:
-            self.calls[canonical([call.name, call.args])] += 1
-            try:
-                told = self.world.call(call)
-            except Exception as error:  # the boundary of a row: a model may call with anything
-                told, self.end = json.dumps({"error": type(error).__name__}), CRASHED
-            self.messages.append(Message("tool", told, name=call.name, tool_call_id=call.id))
-        if not self.end and max(self.calls.values()) >= SAME_CALL:
-            self.end = "loop"
 
 
 def play_shard(
@@ -163,7 +114,7 @@ def values(row: Trajectory, end: str) -> dict[str, float | None]:
     """
     if end not in ENDS or end == CRASHED:
         return dict.fromkeys(VALUES)
-    errors = [_is_error(m.content) for m in row.messages if m.role == "tool"]
+    errors = [is_error(m.content) for m in row.messages if m.role == "tool"]
     first = errors.index(True) if True in errors else None
     steps = sum(m.role == "assistant" for m in row.messages)
     done = end == "said" and completed(row)
@@ -174,11 +125,6 @@ def values(row: Trajectory, end: str) -> dict[str, float | None]:
         "error_rate": sum(errors) / len(errors) if errors else None,
         "steps_to_success": float(steps) if done else None,
     }
-
-
-def _is_error(text: str) -> bool:
-    value = json.loads(text)
-    return isinstance(value, dict) and "error" in value
 
 
 # --- many plays ---

@@ -46,7 +46,7 @@ def job_of(
         },
         out=str(out),
         seed=context.config.seed,
-        threads=max(1, have.cpus // section.workers),
+        threads=max(1, have.cpus // section.span[1]),
     )
 
 
@@ -127,7 +127,7 @@ def train_arm(
             )
         job = replace(job, val=str(step.folder / "val.parquet"))
         write_table(Path(job.val), pa.Table.from_pylist(val))
-    context.resources.train_workers(section.workers)
+    context.resources.train_workers(section.span[0])
     with follow(context, step.folder / "metrics.jsonl", f"train {name}"):
         worker.run(job, step.key, step.folder / "ray", context.resources.gpus > 0)
     shutil.rmtree(step.folder / "ray", ignore_errors=True)

@@ -46,13 +46,16 @@ def order(lengths: Sequence[int], batch_rows: int, epochs: float, seed: int) -> 
 
 def micro_batch(longest: int, section: TrainSection) -> int:
     """Rows in one forward pass of one worker: the largest divisor of its rows in a step that keeps
-    rows * longest within batch_tokens, at least 1. Equal steps and equal loss for every choice.
+    rows * longest within batch_tokens, at least 1. Equal steps and equal loss for every choice, and
+    the same for every number of workers that train.workers allows.
     Raises ConfigError where the workers cannot share a step evenly."""
-    rows, left = divmod(section.batch_rows, section.workers)
+    least, most = section.span
+    shared = math.lcm(*range(least, most + 1))
+    rows, left = divmod(section.batch_rows, shared)
     if left or not rows:
         raise ConfigError(
             f"train.batch_rows={section.batch_rows} cannot be shared by train.workers="
-            f"{section.workers}; write a multiple of {section.workers}"
+            f"{section.workers}; write a multiple of {shared}"
         )
     fits = [d for d in range(1, rows + 1) if rows % d == 0 and d * longest <= section.batch_tokens]
     return max(fits, default=1)

@@ -89,8 +89,8 @@ def parity(
         pair = (twins or {}).get(row_id)
         if pair:
             end = pair.shared
-        elif "prompt" in first[row_id]:
-            end = len(row.prompt)
+        elif "shown" in first[row_id]:
+            end = first[row_id]["shown"]
         else:
             end = next(i for i, m in enumerate(row.messages) if m.trained)
         shown = (pair.rejected if pair else row).messages[:end]

@@ -1,6 +1,6 @@
-"""Group-relative policy optimisation (GRPO, arXiv 2402.03300) and RLOO (arXiv 2402.14740) with rule
-rewards: several answers to each prompt, the advantage of an answer is its reward against those of
-its group (GRPO: over their standard deviation too; RLOO: against the mean of the others).
+"""Group-relative policy optimisation (GRPO, arXiv 2402.03300) with rule rewards: several answers to
+each prompt, the advantage of an answer is its reward against those of its group, over their
+standard deviation.
 
 PPO (arXiv 1707.06347): TRL 1.16 has none, neither in `trl` nor in `trl.experimental`. GRPO keeps
 PPO's clipped ratio (train.grpo.epsilon, more than one step on a batch by train.grpo.updates) and
@@ -9,16 +9,19 @@ answer, so a critic has no earlier reward to predict, and ToolRL measured GRPO a
 every size (BFCL V3, Qwen2.5-7B: 58.4 against 46.7). So GRPO stands in for it.
 
 Answers are sampled in the training process by transformers; with `use_vllm` by vLLM beside it on
-the same GPU (TRL's colocate mode, weights synchronised at every step). TRL's `tools=` is not used:
-it has one tool list for all prompts and needs a template that it can parse, where every row here
-shows its own tools; so a step is one answer, rewarded by its calls.
+the same GPU (TRL's colocate mode, weights synchronised at every step). With `turns` above 1 a row
+of an executable agent is played in its world: the policy's calls are run, and it goes on from what
+they said (`train.play`, by TRL's `rollout_func`). TRL's own `tools=` is not used: it has one tool
+list for all prompts and needs a template that it can parse, where every row here shows its own.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
+from raytune_agents.agents.play import playable
 from raytune_agents.calls import gold_of
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, TrainSection
@@ -26,36 +29,51 @@ from raytune_agents.records import RecordError, Trajectory, to_row
 from raytune_agents.train import rewards
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainSection, twins: Any) -> list[dict[str, Any]]:
-    """prompt (text, as the engine is asked) and row (JSON). trained_tokens are those of the known
-    answer, so that budgets compare; what is trained are the sampled answers.
-    Raises RecordError: no gold, or longer than the model with its answer."""
+def asked(row: Trajectory, chat: Chat, section: TrainSection) -> Trajectory:
+    """What the policy is first shown: of a play everything before the first answer, else
+    everything before the target. Raises RecordError where there is nothing to score by."""
+    if section.grpo.turns > 1 and playable(row):
+        if len(chat.parts(row)) > 1:
+            raise RecordError("template: it rewrites earlier turns, so a play is no one sequence")
+        first = next(i for i, m in enumerate(row.messages) if m.role == "assistant")
+        return replace(row, messages=row.messages[:first])
     try:
         gold_of(row)
     except ValueError as error:
         raise RecordError(f"no gold to score answers by: {error}") from None
     if row.target is None and not row.gold:
         raise RecordError("no gold to score answers by")
-    prompt = chat.prompt_text(row)
+    return replace(row, messages=row.prompt)
+
+
+def columns(row: Trajectory, chat: Chat, section: TrainSection, twins: Any) -> list[dict[str, Any]]:
+    """prompt (text, as the engine is asked: of the first `shown` messages) and row (JSON).
+    trained_tokens are those of the known answers, so that budgets compare; what is trained are the
+    sampled ones. Raises RecordError: no gold, or longer than the model with its answer."""
+    task = asked(row, chat, section)
+    prompt = chat.prompt_text(task)
     length = len(chat.ids(prompt)) + section.grpo.max_tokens
+    known = chat.encode(row)[-1] if row.target else None
+    if len(task.messages) < len(row.prompt):
+        length = max(length, len(known.input_ids))  # a play is about as long as the known one
     if length > chat.max_length:
         raise RecordError(
             f"longer than model.max_length={chat.max_length} tokens with train.grpo.max_tokens"
         )
-    known = chat.encode(row)[-1].trained_tokens if row.target else section.grpo.max_tokens
     return [
         {
             "row_id": row.id,
             "pool": row.pool,
             "prompt": prompt,
             "row": json.dumps(to_row(row)),
+            "shown": len(task.messages),
             "length": length,
-            "trained_tokens": known,
+            "trained_tokens": known.trained_tokens if known else section.grpo.max_tokens,
         }
     ]
 
 
-def shared(tokenizer: Any, arguments: dict[str, Any], section: TrainSection) -> dict[str, Any]:
+def shared(arguments: dict[str, Any], section: TrainSection) -> dict[str, Any]:
     """The options that GRPOConfig and RLOOConfig both have."""
     rl = section.grpo
     out = arguments | {
@@ -79,44 +97,47 @@ def trainer(
     model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection
 ):
     """TRL's GRPO trainer. `batch_rows` counts answers: prompts a step * generations."""
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOConfig
 
+    from raytune_agents.train.play import PlayTrainer, rollout
+
+    config = GRPOConfig(**shared(arguments, section), loss_type=section.grpo.loss_type)
+    plays = {"rollout_func": rollout} if section.grpo.turns > 1 else {}
+    return made(PlayTrainer, config, model, tokenizer, data, section, **plays)
+
+
+def made(
+    kind: Any, config: Any, model: Any, tokenizer: Any, data: Any, section: TrainSection, **more
+):
+    """The trainer with our rewards, and no copy of a fresh adapter."""
     from raytune_agents.train.trainers import drop_fresh_reference
 
-    config = GRPOConfig(**shared(tokenizer, arguments, section), loss_type=section.grpo.loss_type)
-    made = GRPOTrainer(
+    trainer = kind(
         model=model,
         reward_funcs=rewards.functions(section.grpo.rewards, section.grpo.think),
         args=config,
         train_dataset=data,
         processing_class=tokenizer,
+        **more,
     )
-    drop_fresh_reference(made)
-    return made
-
-
-def rloo_trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection
-):
-    """TRL's RLOO trainer."""
-    from trl import RLOOConfig, RLOOTrainer
-
-    from raytune_agents.train.trainers import drop_fresh_reference
-
-    made = RLOOTrainer(
-        model=model,
-        reward_funcs=rewards.functions(section.grpo.rewards, section.grpo.think),
-        args=RLOOConfig(**shared(tokenizer, arguments, section)),
-        train_dataset=data,
-        processing_class=tokenizer,
-    )
-    drop_fresh_reference(made)
-    return made
+    drop_fresh_reference(trainer)
+    return trainer
 
 
 def check(rows: list[Trajectory], section: TrainSection) -> None:
-    """Whole groups in a step, and vLLM only on a GPU. Raises ConfigError."""
+    """Whole groups in a step, tasks where plays are asked for, and vLLM only on a GPU. Raises
+    ConfigError."""
     count, rl = section.batch_rows, section.grpo
+    if rl.turns > 1 and not any(playable(row) for row in rows):
+        raise ConfigError(
+            f"train.grpo.turns={rl.turns}: none of {len(rows)} rows is a task of an agent with a "
+            "world; write generate.pools with react, or turns: 1"
+        )
+    if rl.turns > 1 and section.sharding in ("fsdp", "zero3"):
+        raise ConfigError(
+            f"train.grpo.turns={rl.turns} with train.sharding={section.sharding}: its workers must "
+            "answer in step, and plays end at different turns; write sharding: ddp or zero2"
+        )
     if count % rl.generations:
         fits = max(1, count // rl.generations) * rl.generations
         raise ConfigError(

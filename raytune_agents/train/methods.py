@@ -10,7 +10,7 @@ from typing import Any
 from raytune_agents.chat import Chat
 from raytune_agents.config import TrainSection
 from raytune_agents.records import RecordError, Trajectory
-from raytune_agents.train import dpo, grpo, kto, nat, sft
+from raytune_agents.train import dpo, grpo, kto, nat, rloo, sft
 
 
 def nothing(*_: Any) -> Any:
@@ -50,7 +50,7 @@ METHODS: dict[str, Method] = {
     "dpo": Method(dpo.columns, dpo.trainer, twins=dpo.twins),
     "kto": Method(kto.columns, kto.trainer, check=kto.check),
     "grpo": Method(grpo.columns, grpo.trainer, takes=nat.good, check=grpo.check),
-    "rloo": Method(grpo.columns, grpo.rloo_trainer, takes=nat.good, check=grpo.check),
+    "rloo": Method(rloo.columns, rloo.trainer, takes=nat.good, check=rloo.check),
     "eto": Method(dpo.columns, dpo.trainer, takes=nat.good),  # tasks to explore: pipeline.eto
 }
 

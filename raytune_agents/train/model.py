@@ -15,6 +15,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
+from raytune_agents import models
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, LoraSection, TrainSection
 from raytune_agents.train import sharding
@@ -24,7 +25,7 @@ def load(path: str, dtype: str, section: TrainSection, seed: int) -> Any:
     """The model to train: base with a fresh adapter (fp32 weights), with the adapter of
     train.lora.start, or the base itself. Raises ConfigError where a LoRA target matches nothing."""
     torch.manual_seed(seed)
-    compute = torch.float32 if dtype == "float32" else torch.bfloat16
+    compute = torch.bfloat16 if models.bf16(dtype) else torch.float32
     quantised = quantisation(section.quantize, compute)
     base = AutoModelForCausalLM.from_pretrained(
         path,

@@ -1,10 +1,12 @@
-"""Rule rewards of answers for GRPO and RLOO: pure functions of the answer's text and its row.
+"""Rule rewards for GRPO and RLOO: pure functions of an answer's text and its row, or of a play.
 
 `toolrl`      correctness in [-3, 3], 6 S / Smax - 3 (ToolRL, arXiv 2504.13958, section 3.2)
 `format`      0 or 1: a call exactly where gold has one, in a form that can be read (ToolRL)
 `tooln1`      0 or 1: the same calls in any order, each argument's JSON equal (Tool-N1, 2505.00024)
 `irrelevance` 0 or 1 where no call is right: 1 = none was made; None elsewhere. To be reported: RL
               for calls alone lowers it
+`goal`        0 or 1: a play reached its goal's state, and its last words say the facts
+`executed`    share of a play's calls that the tools ran without an error; 0 without a call
 
 Two differences to the papers: `<think>` is asked for only where the config says so, and a gold
 value may be any of BFCL's allowed ones. Gold calls are matched one by one, as ToolRL's code does.
@@ -14,9 +16,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from raytune_agents.agents.play import is_error
+from raytune_agents.agents.worlds import completed
 from raytune_agents.calls import gold_of, parse
 from raytune_agents.negatives.grades import answer_grade
 from raytune_agents.records import ToolCall, Trajectory, canonical, from_row
@@ -98,13 +102,35 @@ REWARDS: dict[str, Reward] = {
 }
 
 
+def goal(play: Trajectory) -> float:
+    """1 = the goal's state is reached and the last answer says its facts."""
+    return float(completed(play))
+
+
+def executed(play: Trajectory) -> float:
+    """Share of the calls that the tools ran without an error; 0 without a call."""
+    told = [not is_error(m.content) for m in play.messages if m.role == "tool"]
+    return sum(told) / len(told) if told else 0.0
+
+
+PLAYED: dict[str, Callable[[Trajectory], float]] = {"goal": goal, "executed": executed}
+
+
 def functions(names: list[str], think: bool) -> list[Callable[..., list[float | None]]]:
-    """TRL's reward functions: (completions, row = JSON of a trajectory each) -> one value each."""
+    """TRL's reward functions: (completions, row = JSON of a trajectory each, played = JSON of what
+    came of it, "" where it was no play) -> one value each; None where it does not apply."""
+
+    def worth(name: str, text: str, row: str, played: str) -> float | None:
+        if name in PLAYED:
+            return PLAYED[name](from_row(json.loads(played))) if played else None
+        return None if played else REWARDS[name](text, from_row(json.loads(row)), think)
 
     def made(name: str) -> Callable[..., list[float | None]]:
-        def reward(completions: list[str], row: list[str], **rest: Any) -> list[float | None]:
-            rows = [from_row(json.loads(r)) for r in row]
-            return [REWARDS[name](text, r, think) for text, r in zip(completions, rows)]
+        def reward(
+            completions: list[str], row: list[str], played: Sequence[str] = (), **rest: Any
+        ) -> list[float | None]:
+            ends = played or [""] * len(row)
+            return [worth(name, *one) for one in zip(completions, row, ends, strict=True)]
 
         reward.__name__ = name
         return reward

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from raytune_agents.calls import judge
 from raytune_agents.chat import IGNORE, Chat
+from raytune_agents.models import bf16
 from raytune_agents.records import RecordError, Trajectory, from_row
 
 LONGER = 16  # tokens that an answer may be longer than the gold one
@@ -130,7 +131,7 @@ class RowNll:
     def __init__(self, path: str, dtype: str, chat: Chat):
         from transformers import AutoModelForCausalLM
 
-        kind = torch.float32 if dtype == "float32" else torch.bfloat16
+        kind = torch.bfloat16 if bf16(dtype) else torch.float32
         where = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = AutoModelForCausalLM.from_pretrained(
             path, dtype=kind, use_safetensors=True, trust_remote_code=False

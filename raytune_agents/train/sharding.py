@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from raytune_agents.config import TrainSection
 
 CLIP = 1.0  # largest norm of a step's gradient
@@ -19,8 +21,15 @@ def uniform(section: TrainSection) -> bool:
     return section.sharding in ("fsdp", "zero3")
 
 
-def arguments(section: TrainSection, micro: int, bf16: bool) -> dict[str, Any]:
-    """Arguments of the trainer's config for `micro` rows in a forward pass of one worker."""
+def world_size() -> int:
+    """Processes that train together now."""
+    group = torch.distributed
+    return group.get_world_size() if group.is_available() and group.is_initialized() else 1
+
+
+def arguments(section: TrainSection, micro: int, passes: int, bf16: bool) -> dict[str, Any]:
+    """Arguments of the trainer's config for `micro` rows in a forward pass of one worker, `passes`
+    of them in a step."""
     if section.sharding == "none":
         return {}
     if section.sharding == "ddp":
@@ -35,10 +44,10 @@ def arguments(section: TrainSection, micro: int, bf16: bool) -> dict[str, Any]:
                 "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             },
         }
-    return {"deepspeed": zero(section, micro, bf16)}
+    return {"deepspeed": zero(section, micro, passes, bf16)}
 
 
-def zero(section: TrainSection, micro: int, bf16: bool) -> dict[str, Any]:
+def zero(section: TrainSection, micro: int, passes: int, bf16: bool) -> dict[str, Any]:
     """DeepSpeed's own config. ZeRO-1 splits the optimiser, 2 gradients too, 3 weights too."""
     stage = int(section.sharding.removeprefix("zero"))
     parts: dict[str, Any] = {"stage": stage}
@@ -50,7 +59,7 @@ def zero(section: TrainSection, micro: int, bf16: bool) -> dict[str, Any]:
             parts["offload_param"] = {"device": "cpu"}
     return {
         "train_micro_batch_size_per_gpu": micro,
-        "gradient_accumulation_steps": section.batch_rows // micro // section.workers,
+        "gradient_accumulation_steps": passes,
         "gradient_clipping": CLIP,
         "bf16": {"enabled": bf16},
         "zero_optimization": parts,

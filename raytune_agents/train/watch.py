@@ -86,11 +86,14 @@ class Metrics(TrainerCallback):
             "tokens": sum(self.of_step(self.tokens, step)),
             "tokens_per_s": round(sum(self.of_step(self.tokens, step)) / seconds, 1),
             "peak_memory_mib": round(peak_memory_mib(), 1),
+            "workers": args.world_size,
             "time": round(time.time(), 3),
         }
         if (joules := self.meter.joules()) is not None:  # of this step, on this machine
             line["energy_j"], self.joules = round(joules - self.joules, 3), joules
-        line |= {k: float(v) for k, v in logs.items() if k != "loss" and v is not None}
+        # None or NaN: a reward or a rate that no row of this step has
+        values = {k: float(v) for k, v in logs.items() if k != "loss" and v is not None}
+        line |= {k: v for k, v in values.items() if not math.isnan(v)}
         pools = self.notes.pop("pools", {})
         line["pool_loss"] = {p: round(total / n, 4) for p, (total, n) in sorted(pools.items())}
         line |= self.notes

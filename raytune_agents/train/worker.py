@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.models import bf16
 from raytune_agents.records import content_hash
 from raytune_agents.runs import BadLoss, read_json, write_json
 from raytune_agents.train import sharding
@@ -24,6 +25,7 @@ from raytune_agents.train.batches import micro_batch, order, warmup_steps
 
 METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
 BEST = "best"  # the adapter with the best val score so far, until it is the adapter
+RESIZE_S = 60.0  # how often Ray looks for room for more workers, where train.workers is a span
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,12 @@ def arguments(
     of at most `longest` tokens; checkpoints go to folder `scratch` first."""
     import torch
 
-    micro, bf16 = micro_batch(longest, section), job.dtype != "float32"
-    return sharding.arguments(section, micro, bf16) | {
+    micro, half = micro_batch(longest, section), bf16(job.dtype)
+    passes = section.batch_rows // micro // sharding.world_size()
+    return sharding.arguments(section, micro, passes, half) | {
         "output_dir": scratch,
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": section.batch_rows // micro // section.workers,
+        "gradient_accumulation_steps": passes,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.scheduler,
         "warmup_steps": warmup_steps(count, section),
@@ -62,7 +65,7 @@ def arguments(
         "max_steps": section.max_steps,
         "seed": job.seed,
         "data_seed": job.seed,
-        "bf16": bf16,
+        "bf16": half,
         "fp16": False,
         "use_cpu": not torch.cuda.is_available(),
         "logging_steps": 1,
@@ -114,7 +117,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
         )
     lengths = [row_length(r) for r in rows]
     chosen = order(lengths, section.batch_rows, section.epochs, job.seed)
-    spare = ("row_id", "pool", "trained_tokens", "length")
+    spare = ("row_id", "pool", "trained_tokens", "length", "shown")
     data = Dataset.from_list([{k: v for k, v in r.items() if k not in spare} for r in rows])
     data = data.select(chosen)
     scratch = tempfile.TemporaryDirectory(prefix="raytune-agents-")
@@ -126,6 +129,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     chat = Chat(**job.chat)
     trainer = METHODS[job.method].trainer(model, chat.tokenizer, data, shared, section)
     trainer.args.train_sampling_strategy = "sequential"
+    trainer.chat, trainer.turns = chat, section.grpo.turns  # what a rollout needs
     trainer.scratch = scratch  # goes with the trainer: no other training finds its checkpoints
     trainer.remove_callback(PrinterCallback)
     models.cast_less(trainer.model, trainer.args.bf16 and section.quantize == "none")
@@ -250,7 +254,11 @@ def run(job: Job, name: str, storage: Path, use_gpu: bool) -> None:
         worker,
         train_loop_config=job.__dict__,
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-        scaling_config=ray.train.ScalingConfig(num_workers=section.workers, use_gpu=use_gpu),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=section.workers,
+            use_gpu=use_gpu,
+            elastic_resize_monitor_interval_s=RESIZE_S,
+        ),
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=str(storage),

@@ -37,6 +37,11 @@ def test_micro_batch_is_the_largest_share_of_a_step_within_the_budget() -> None:
     assert micro_batch(100, two) == 4
     with pytest.raises(ConfigError, match=r"train\.batch_rows=8 .* multiple of 3"):
         micro_batch(100, TrainSection(batch_rows=8, workers=3, sharding="ddp"))
+    # a span of workers: one forward pass for any number of them, so a step is cut alike
+    span = TrainSection(batch_rows=12, batch_tokens=1024, workers=(1, 3), sharding="ddp")
+    assert micro_batch(100, span) == 2
+    with pytest.raises(ConfigError, match=r"train\.batch_rows=8 .*\(2, 3\); write a multiple of 6"):
+        micro_batch(100, TrainSection(batch_rows=8, workers=(2, 3), sharding="ddp"))
 
 
 def test_warmup_is_whole_steps() -> None:
@@ -50,7 +55,7 @@ class State:
 
 
 class Arguments:
-    learning_rate = 0.1
+    learning_rate, world_size = 0.1, 2
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 31.0])
@@ -62,7 +67,7 @@ def test_a_bad_loss_stops_and_names_the_rows_of_its_step(tmp_path, loss) -> None
     metrics = Metrics(path, [10, 20, 30, 40, 50], list("abcde"), TrainSection(batch_rows=2), notes)
     metrics.on_log(Arguments, State, None, {"loss": 1.5, "grad_norm": 0.5})
     assert lines(path)[0]["tokens"] == 70
-    assert lines(path)[0]["grad_norm"] == 0.5
+    assert (lines(path)[0]["grad_norm"], lines(path)[0]["workers"]) == (0.5, 2)
     assert lines(path)[0]["val_exact_match"] == 0.25
     assert notes == {}
     with pytest.raises(BadLoss, match=r"at step 2 .* train\.learning_rate \(now 0\.1\).*: c, d$"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from raytune_agents.cluster import Resources
 from raytune_agents.config import ConfigError, TrainSection, load
 from raytune_agents.train import ready
 
@@ -70,6 +71,9 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, options, said) -
     ("words", "said"),
     [
         (["train.workers=2"], "workers=2 with sharding=none; write sharding: ddp"),
+        (["train.workers=[1, 2]"], r"workers=\(1, 2\) with sharding=none; write sharding: ddp"),
+        (["train.workers=[1, 2]", "train.sharding=zero2"], r"one number of workers; .*workers: 2"),
+        (["train.workers=[2, 1]", "train.sharding=ddp"], r"the least stands first; write \[1, 2\]"),
         (["train.offload=true"], "offload with sharding=none"),
         (["train.quantize=int8", "train.parameters=full"], "cannot be trained in full"),
         (["train.quantize=nf4", "train.sharding=zero3"], "write sharding: ddp or zero2"),
@@ -87,3 +91,10 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, options, said) -
 def test_options_that_do_not_go_together(words, said) -> None:
     with pytest.raises(ConfigError, match=said):
         load(None, words)
+
+
+def test_more_workers_than_cpus_or_gpus_are_refused() -> None:
+    assert Resources(cpus=2, gpus=0).train_workers(2) == 2
+    for have, kind in ((Resources(cpus=2, gpus=0), "CPUs"), (Resources(cpus=64, gpus=2), "GPUs")):
+        with pytest.raises(ConfigError, match=f"train.workers=3: Ray has 2 {kind}; write 2 or fe"):
+            have.train_workers(3)

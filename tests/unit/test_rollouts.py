@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from raytune_agents.agents.play import Play
 from raytune_agents.calls import render_calls
 from raytune_agents.config import Config
 from raytune_agents.evaluate import rollouts, suites
 from raytune_agents.evaluate.metrics import pass_at_k, pass_hat_k
-from raytune_agents.evaluate.rollouts import Play
 from raytune_agents.records import ToolCall
 
 TASKS = suites.goals(["qa", "support", "legal"], 6, 5)

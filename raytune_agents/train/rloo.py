@@ -1,0 +1,32 @@
+"""REINFORCE leave-one-out (RLOO, arXiv 2402.14740): rows, rewards and options of `grpo`; the
+advantage of an answer is its reward against the mean of the others of its group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.records import Trajectory
+from raytune_agents.train import grpo
+
+columns = grpo.columns
+
+
+def trainer(
+    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection
+):
+    """TRL's RLOO trainer."""
+    from trl import RLOOConfig, RLOOTrainer
+
+    config = RLOOConfig(**grpo.shared(arguments, section))
+    return grpo.made(RLOOTrainer, config, model, tokenizer, data, section)
+
+
+def check(rows: list[Trajectory], section: TrainSection) -> None:
+    """That of `grpo`, and no plays: TRL's RLOO takes no rollouts. Raises ConfigError."""
+    if section.grpo.turns > 1:
+        raise ConfigError(
+            f"train.grpo.turns={section.grpo.turns}: rloo answers once; write method: grpo, or "
+            "turns: 1"
+        )
+    grpo.check(rows, section)

@@ -1,0 +1,64 @@
+"""A cluster that grows and shrinks under a training: workers come and go, the losses stay those of
+one process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+from test_train_sharding import columns, job, losses  # noqa: F401  a fixture and its job
+
+from raytune_agents import cluster
+from raytune_agents.config import ResourcesSection
+from raytune_agents.train import worker
+from raytune_agents.train.watch import lines
+
+STEPS = 40
+pytestmark = pytest.mark.slow  # three starts of workers: minutes
+
+
+@pytest.fixture
+def nodes():
+    """A Ray cluster of one node with one CPU."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.connect(ResourcesSection(address=made.address))
+    yield made
+    cluster.disconnect()
+    made.shutdown()
+
+
+def wait_for(path: Path, workers: int, count: int) -> None:
+    """Until `count` steps were done by so many workers."""
+    stop = time.monotonic() + 240
+    while sum(line["workers"] == workers for line in lines(path)) < count:
+        assert time.monotonic() < stop, f"no {count} steps of {workers} workers"
+        time.sleep(0.2)
+
+
+def test_workers_come_and_go_and_the_losses_stay(columns, nodes, tmp_path, monkeypatch) -> None:  # noqa: F811
+    monkeypatch.setattr(worker, "RESIZE_S", 3.0)
+    options = {"max_steps": STEPS, "save_steps": 2, "learning_rate": 1e-4}
+    alone = job(columns, tmp_path / "alone", **options)
+    worker.fit(alone)
+    made = job(columns, tmp_path / "arm", sharding="ddp", workers=(1, 2), max_failures=3, **options)
+    path = tmp_path / "arm" / "metrics.jsonl"
+    training = threading.Thread(
+        target=worker.run, args=(made, "elastic", tmp_path / "ray", False), daemon=True
+    )
+    training.start()
+    wait_for(path, workers=1, count=3)
+    second = nodes.add_node(num_cpus=1)
+    wait_for(path, workers=2, count=4)
+    nodes.remove_node(second, allow_graceful=False)
+    training.join(timeout=240)
+    found = lines(path)
+    assert [line["step"] for line in found] == list(range(1, STEPS + 1))
+    crew = [line["workers"] for line in found]
+    assert crew[0] == crew[-1] == 1
+    assert 2 in crew
+    whole = lines(tmp_path / "alone" / "metrics.jsonl")
+    assert losses(found) == pytest.approx(losses(whole), abs=2e-3)
+    assert (tmp_path / "arm" / "adapter" / "adapter_model.safetensors").is_file()
