@@ -125,8 +125,7 @@ def made(
 
 
 def check(rows: list[Trajectory], section: TrainSection) -> None:
-    """Whole groups in a step, tasks where plays are asked for, and vLLM only on a GPU. Raises
-    ConfigError."""
+    """Whole groups in a step, tasks for plays, vLLM only on a GPU. Raises ConfigError."""
     count, rl = section.batch_rows, section.grpo
     if rl.turns > 1 and not any(playable(row) for row in rows):
         raise ConfigError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from raytune_agents.config import ConfigError, TrainSection
 from raytune_agents.runs import read_json
+from raytune_agents.train.batches import micro_batch
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -15,6 +16,7 @@ def check(model: Path, name: str, section: TrainSection) -> None:
     """Refuse what `section` asks of `model` (its folder; `name` as configured) and cannot have.
     Raises ConfigError naming key, value and what to write."""
     packages(section)
+    micro_batch(1, section)
     if section.lora.start:
         adapter(Path(section.lora.start).expanduser(), model, name, section)
     elif section.parameters == "lora" and section.lora.targets != "all-linear":

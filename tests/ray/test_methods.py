@@ -15,8 +15,10 @@ from torch.nn import functional as F
 from raytune_agents import agents, models
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import load
+from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import edit
+from raytune_agents.records import Trajectory, from_row
 from raytune_agents.train import check, kto, methods, worker
 from raytune_agents.train.model import save
 
@@ -31,17 +33,19 @@ OPTIONS = ["model.dtype=float32", "model.max_length=400", "train.batch_rows=2",
            "train.grpo={generations: 2, max_tokens: 8}"]  # fmt: skip
 
 
-def job_of(method: str, out: Path, *overrides: str) -> tuple[worker.Job, list[dict]]:
-    """The job of a method on the few rows that it takes, checked as the train step does."""
+def job_of(
+    method: str, out: Path, *overrides: str, rows: dict[str, Trajectory] = ROWS
+) -> tuple[worker.Job, list[dict]]:
+    """The job of a method on those of a few rows that it takes, checked as the train step does."""
     config = load(None, [*OPTIONS, *overrides])
     path, section = models.resolve(config.model), config.train
     chat = Chat.of(path, config.model)
-    cost = methods.costs(method, ROWS, dict.fromkeys(ROWS, 1), chat, section)
-    rows = [ROWS[i] for i, n in cost.items() if n and not (method == "sft" and ROWS[i].failed)]
+    cost = methods.costs(method, rows, dict.fromkeys(rows, 1), chat, section)
+    taken = [rows[i] for i, n in cost.items() if n and not (method == "sft" and rows[i].failed)]
     twins_of = methods.METHODS[method].twins
-    twins = twins_of(ROWS, section) if twins_of else None
-    columns, refused = methods.build(method, rows, chat, section, twins)
-    check.before(method, rows, columns, refused, chat, section, twins)
+    twins = twins_of(rows, section) if twins_of else None
+    columns, refused = methods.build(method, taken, chat, section, twins)
+    check.before(method, taken, columns, refused, chat, section, twins)
     arguments = {"path": chat.path, "template": chat.template, "tools": chat.tools,
                  "max_length": chat.max_length}  # fmt: skip
     job = worker.Job(str(path), "float32", "", method, section.model_dump(), arguments, str(out),
@@ -172,3 +176,78 @@ def test_going_on_from_an_adapter_the_reference_is_that_adapter(tmp_path: Path) 
     )
     assert start.keys() == after.keys()  # one adapter: the reference is not in the file
     assert any(not torch.equal(start[k], after[k]) for k in start)
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_the_clipped_objective_of_a_known_batch(method: str, tmp_path: Path) -> None:
+    """Two answers whose tokens were drawn by another policy: ratios beyond 1 +- 0.2 are clipped."""
+    job, columns = job_of(method, tmp_path)
+    trainer, rows = moved(job, columns)
+    ids = [trainer.processing_class(r["prompt"])["input_ids"] for r in rows]
+    answers = [[11, 12, 13, 14, 15], [21, 22, 23]]
+    width, pad = max(map(len, ids)), trainer.processing_class.pad_token_id
+    prompts = torch.tensor([[pad] * (width - len(x)) + x for x in ids])
+    seen = torch.tensor([[0] * (width - len(x)) + [1] * len(x) for x in ids])
+    drawn = torch.tensor([answers[0], answers[1] + [pad] * 2])
+    mask = torch.tensor([[1] * 5, [1] * 3 + [0] * 2])
+    told = torch.tensor([[1, 1, 0, 1, 1], [1] * 5])  # 0: what a tool said
+    whole, attention = torch.cat([prompts, drawn], 1), torch.cat([seen, mask], 1)
+    policy = logps(trainer.model, whole, attention, torch.ones_like(whole))[:, width - 1 :]
+    shift = torch.tensor([[0.5, -0.5, 0.5, 0.1, -0.1], [0.5, -0.5, 0.0, 0.0, 0.0]])
+    gains = torch.tensor([1.0, -0.5])
+    batch = {"prompt_ids": prompts, "prompt_mask": seen, "completion_ids": drawn,
+             "completion_mask": mask, "advantages": gains}  # fmt: skip
+
+    def clipped(log_ratio: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+        ratio = log_ratio.exp()
+        return -torch.minimum(ratio * gain, ratio.clamp(0.8, 1.2) * gain)
+
+    if method == "grpo":
+        batch |= {"old_per_token_logps": policy - shift, "tool_mask": told,
+                  "num_items_in_batch": torch.tensor(7.0)}  # fmt: skip
+        by_hand = (clipped(shift, gains[:, None]) * mask * told).sum() / 7
+        # good: min(e^.5, 1.2) + e^-.5 + e^.1 + e^-.1; bad, halved: e^.5 + max(e^-.5, 0.8) + 1
+        value = (-(1.2 + 0.60653 + 1.10517 + 0.90484) + 0.5 * (1.64872 + 0.8 + 1)) / 7
+        assert by_hand.item() == pytest.approx(value, abs=1e-4)
+    else:
+        batch |= {"old_logps": ((policy - shift) * mask).sum(1)}
+        by_hand = clipped((shift * mask).sum(1), gains).mean()
+        # the shifts of the tokens add up to 0.5 and 0
+        assert by_hand.item() == pytest.approx((-1.2 + 0.5) / 2, abs=1e-4)
+    with torch.no_grad():
+        loss = trainer.compute_loss(trainer.model, batch)
+    assert loss.item() == pytest.approx(by_hand.item(), abs=2e-3)
+
+
+@pytest.mark.slow
+def test_plays_of_executable_tools(tmp_path: Path) -> None:
+    """The policy learns the agent's scripts by sft, then plays them under GRPO: calls are run,
+    observations are masked, rewards come from the world, weights change."""
+    runs = {r.id: r for r in react(agents.load("security"), 4, 3)}
+    base = ["model.max_length=900", "train.batch_rows=4", "train.batch_tokens=4096"]
+    first, columns = job_of("sft", tmp_path / "sft", *base, "train.max_steps=30", rows=runs)
+    save(worker.fit(first, rows=columns), Chat(**first.chat), tmp_path / "start")
+    options = ("train.grpo={generations: 2, turns: 4, max_tokens: 64, rewards: [goal, executed], "
+               "reward_weights: [1, 1]}", "train.max_steps=3", "train.learning_rate=1e-4",
+               f"train.lora.start={tmp_path / 'start'}")  # fmt: skip
+    job, columns = job_of("grpo", tmp_path / "grpo", *base, *options, rows=runs)
+    trainer, drawn = worker.build(job, columns), []
+    rollout = trainer.rollout_func
+    trainer.rollout_func = lambda *given: drawn.append(rollout(*given)) or drawn[-1]
+    trainer.train()
+    lines = [json.loads(x) for x in (tmp_path / "grpo" / "metrics.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines] == [1, 2, 3]
+    assert all(0 <= x[f"rewards/{r}/mean"] <= 1 for x in lines for r in ("goal", "executed"))
+    masks = [mask for out in drawn for mask in out["env_mask"]]
+    assert any(0 in mask for mask in masks)  # a tool was run, and its words are not trained
+    for out in drawn:
+        for ids, mask, row in zip(out["completion_ids"], out["env_mask"], out["played"]):
+            said = trainer.processing_class.decode([i for i, m in zip(ids, mask) if not m])
+            tools = [m for m in from_row(json.loads(row)).messages if m.role == "tool"]
+            assert sum(m.content in said for m in tools) >= len(tools) - 1  # the last may end it
+    assert max(x["rewards/executed/mean"] for x in lines) > 0
+    save(trainer, Chat(**job.chat), tmp_path / "end")
+    start, end = (load_file(tmp_path / n / "adapter_model.safetensors") for n in ("start", "end"))
+    assert max((end[k] - start[k]).abs().max() for k in end) > 0 or not any(
+        x["reward_std"] for x in lines
+    )

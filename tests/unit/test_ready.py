@@ -98,3 +98,9 @@ def test_more_workers_than_cpus_or_gpus_are_refused() -> None:
     for have, kind in ((Resources(cpus=2, gpus=0), "CPUs"), (Resources(cpus=64, gpus=2), "GPUs")):
         with pytest.raises(ConfigError, match=f"train.workers=3: Ray has 2 {kind}; write 2 or fe"):
             have.train_workers(3)
+
+
+def test_a_step_that_the_workers_cannot_share_is_refused() -> None:
+    section = TrainSection(track=[], workers=3, sharding="ddp", batch_rows=8)
+    with pytest.raises(ConfigError, match=r"train\.batch_rows=8 .* write a multiple of 3"):
+        ready.check(BASE, "smollm2-135m", section)

@@ -59,6 +59,11 @@ def test_budgets(path: Path) -> None:
             assert node.end_lineno - node.lineno < 60, f"{node.name} is longer than 60 lines"
 
 
+def test_a_training_method_is_a_small_module() -> None:
+    for name in ("sft", "nat", "dpo", "kto", "grpo", "rloo"):
+        assert (ROOT / "train" / f"{name}.py").read_text(encoding="utf-8").count("\n") <= 150
+
+
 def test_light_modules_load_no_ray_torch_or_vllm() -> None:
     code = (
         "import sys, raytune_agents.cli, raytune_agents.config, raytune_agents.records, "
