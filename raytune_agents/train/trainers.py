@@ -15,6 +15,10 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from trl.trainer.utils import pad
 
 from raytune_agents.chat import IGNORE
+from raytune_agents.runs import BadLoss
+
+KNOWN_AMONG = 64  # rows from whose first ones the known batch is taken
+KNOWN_ERROR = 0.03  # share that bf16 may change a loss by
 
 # Without Triton, TRL's fused head (DPO, KTO, GRPO, RLOO) scores prompts too and throws that away;
 # this tells it to score answers only, as it does on a GPU.
@@ -99,6 +103,37 @@ class AnswerTrainer(SFTTrainer):
             self.note(logits.detach(), losses.detach(), rows)
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
         return loss
+
+    @torch.no_grad()
+    def check_loss(self) -> None:
+        """Before the first step: the loss of two short rows in one batch is the one worked out row
+        by row, without padding, from whole logits. Left out where workers hold parts of the model.
+        Raises BadLoss: the model reads padding, positions or `logits_to_keep` otherwise."""
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            return
+        first = self.train_dataset.select(range(min(KNOWN_AMONG, len(self.train_dataset))))
+        rows = sorted(first, key=lambda row: len(row["input_ids"]))[:2]
+        self.model.eval()
+        total, count = 0.0, 0
+        with self.compute_loss_context_manager():
+            batch = self._prepare_inputs(self.data_collator(rows))
+            found = self.compute_loss(self.model, batch).item()
+            for row in rows:
+                ids, labels = (torch.tensor(row[k]) for k in ("input_ids", "labels"))
+                logits = self.model(input_ids=ids[None].to(self.model.device)).logits[0, :-1]
+                losses = F.cross_entropy(logits.float().cpu(), labels[1:], reduction="none")
+                weights = torch.tensor(row.get("weights") or [1.0] * len(ids))[1:]
+                total += (losses * weights).sum().item()  # 0 where there is no label
+                count += int((labels[1:] != IGNORE).sum())
+        self.model.train()
+        self._metrics["eval"].clear()
+        by_hand = total / max(1, count)
+        if abs(found - by_hand) > KNOWN_ERROR * max(1.0, abs(by_hand)):
+            raise BadLoss(
+                f"model.name: the loss of two rows is {found:.4f} in a batch and {by_hand:.4f} row "
+                "by row, so this model does not read padded batches as others do; write "
+                "train.batch_tokens=1"
+            )
 
     def note(self, logits: torch.Tensor, losses: torch.Tensor, rows: torch.Tensor) -> None:
         """Entropy [nats] of the trained positions, and the loss of each pool of the micro-batch:

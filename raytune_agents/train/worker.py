@@ -198,6 +198,8 @@ def fit(
     if state["global_step"] >= state["max_steps"]:
         trainer._load_from_checkpoint(resume)
         return trainer
+    if not resume and hasattr(trainer, "check_loss"):
+        trainer.check_loss()
     trainer.train(resume_from_checkpoint=resume)
     return trainer
 

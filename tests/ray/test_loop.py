@@ -6,6 +6,7 @@ import re
 
 import pyarrow.parquet as pq
 import torch
+import yaml
 from conftest import TINY, cli
 from safetensors.torch import load_file
 
@@ -14,6 +15,7 @@ from raytune_agents.calls import judge
 from raytune_agents.models import embedded
 from raytune_agents.runs import read_json, read_rows
 from raytune_agents.split import gold_tools
+from raytune_agents.train.watch import lines
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
 ARMS = ("base", "sft", "nat", "dpo")
@@ -104,6 +106,34 @@ def test_the_adapter_loads_unchanged_in_peft(tiny) -> None:
     name = next(n for n in weights if "lora_B" in n)
     loaded = dict(model.named_parameters())[name.replace(".weight", ".default.weight")]
     assert torch.equal(loaded, weights[name])
+
+
+def test_every_step_of_training_is_in_the_metrics(tiny) -> None:
+    folder, _ = tiny
+    fields = {"loss", "learning_rate", "grad_norm", "tokens_per_s", "peak_memory_mib", "entropy"}
+    pools = set()
+    for arm in ARMS[1:]:
+        found = lines(folder / "train" / arm / "metrics.jsonl")
+        assert [x["step"] for x in found] == list(range(1, found[-1]["of"] + 1))
+        assert all(fields <= set(x) for x in found)
+        assert list((folder / "train" / arm / "tensorboard").glob("events*"))
+        pools |= {pool for x in found for pool in x["pool_loss"]}
+    assert any(pool.startswith("negative.") for pool in pools)  # the loss by fault
+    assert {"rewards/chosen", "rewards/rejected"} <= set(found[0])  # of dpo, the last
+
+
+def test_the_card_says_what_the_adapter_was_made_of(tiny) -> None:
+    folder, _ = tiny
+    card = (folder / "train" / "nat" / "adapter" / "README.md").read_text()
+    manifest = read_json(folder / "train" / "nat" / "manifest.json")
+    head, options = yaml.safe_load(card.split("---\n")[1]), yaml.safe_load(card.split("```")[1][5:])
+    assert (head["base_model"], head["library_name"]) == ("smollm2-135m", "peft")
+    assert all(f"- hash of {k}: `{v}`" in card for k, v in manifest["inputs"].items())
+    assert options == {"train": manifest["config"][0], "model": manifest["config"][1]}
+    assert "## Licences" in card
+    assert "`bfcl`" in card
+    score = read_json(folder / "evaluate" / "scores.json")["nat"]["test_unseen"]["exact_match"]
+    assert f"| {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}] |" in card
 
 
 def test_a_second_run_does_nothing_and_says_so(tiny, runs_dir) -> None:

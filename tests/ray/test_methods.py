@@ -19,7 +19,8 @@ from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import edit
 from raytune_agents.records import Trajectory, from_row
-from raytune_agents.train import check, kto, methods, worker
+from raytune_agents.runs import BadLoss
+from raytune_agents.train import check, kto, methods, trainers, worker
 from raytune_agents.train.model import save
 
 GOOD = [  # with the one tool they call: short rows
@@ -106,6 +107,23 @@ def test_loss_of_answers_and_of_weighed_answers(tmp_path: Path) -> None:
     assert weighed.item() == pytest.approx(by_hand.item(), rel=1e-4)
     assert plain.item() == pytest.approx((each.sum() / count).item(), rel=1e-4)
     assert abs(weighed.item() - plain.item()) > 1e-3
+
+
+def test_a_model_that_reads_padding_otherwise_is_refused(tmp_path: Path, monkeypatch) -> None:
+    """Before the first step two rows in one batch are compared with the same rows by hand."""
+    job, columns = job_of("nat", tmp_path, "train.sft.understanding=3")
+    trainer, _ = moved(job, columns)
+    trainer.check_loss()
+    assert not trainer._metrics["eval"]
+    aligned = trainers.right_aligned
+
+    def attends_to_padding(inputs: dict) -> dict:
+        out = aligned(inputs)
+        return out | {"attention_mask": torch.ones_like(out["attention_mask"])}
+
+    monkeypatch.setattr(trainers, "right_aligned", attends_to_padding)
+    with pytest.raises(BadLoss, match=r"in a batch and .* write train.batch_tokens=1"):
+        worker.fit(job, rows=columns)
 
 
 def test_losses_of_pairs(tmp_path: Path) -> None:

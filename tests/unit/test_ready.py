@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from raytune_agents import models
 from raytune_agents.cluster import Resources
 from raytune_agents.config import ConfigError, TrainSection, load
 from raytune_agents.train import ready
@@ -104,3 +105,10 @@ def test_a_step_that_the_workers_cannot_share_is_refused() -> None:
     section = TrainSection(track=[], workers=3, sharding="ddp", batch_rows=8)
     with pytest.raises(ConfigError, match=r"train\.batch_rows=8 .* write a multiple of 3"):
         ready.check(BASE, "smollm2-135m", section)
+
+
+def test_a_model_of_pickles_is_refused_by_name(tmp_path) -> None:
+    (tmp_path / "config.json").touch()
+    (tmp_path / "pytorch_model.bin").touch()
+    with pytest.raises(ConfigError, match=r"only the pickle pytorch_model\.bin, which is refused"):
+        models.resolve(load(None, [f"model.name={tmp_path}"]).model)
