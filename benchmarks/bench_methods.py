@@ -3,14 +3,17 @@
     python benchmarks/bench_methods.py [--tokens 3000] [--rows 96] [--seeds 3] [--data FOLDER]
 
 Real rows (xLAM, Seal-Tools, SNIPS, by --data) as positives, one edited failure for each, each
-proven wrong by the checker. Every arm is trained from the base with LoRA on the same number of
-answer tokens (of both sides for dpo), mixed half and half, and asked with its marker. Score: the
-share of rows that greedy decoding would answer with exactly the gold text (teacher-forced), on val,
-test_seen and test_unseen_tools; intervals by a bootstrap over seeds and rows; each arm also against
-vanilla, paired. An arm's seed decides its rows, their order and its adapter.
+proven wrong by the checker; and runs of FireAct as they came out: --runs successes and as many
+failures (dpo pairs edits only, so it leaves them out). Every arm is trained from the base with LoRA
+on the same number of answer tokens (of both sides for dpo), mixed half and half, and asked with its
+marker. Score: the share of rows that greedy decoding would answer with exactly the gold text
+(teacher-forced), on val, test_seen and test_unseen_tools; intervals by a bootstrap over seeds and
+rows; each arm also against vanilla, paired. An arm's seed decides its rows, their order and its
+adapter.
 
 With `--grid` (meant for a GPU) it also walks positives x failures per positive under nat and nut.
-Prints one JSON object on the last line and writes benchmarks/results/methods.json.
+Prints one JSON object on the last line and writes benchmarks/results/methods.json and methods.png
+after every arm.
 """
 
 from __future__ import annotations
@@ -24,14 +27,15 @@ import random
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from raytune_agents import mix, models
+from raytune_agents import mix, models, readers
 from raytune_agents.chat import Chat
-from raytune_agents.config import Config, load
+from raytune_agents.config import Config, SourceSection, load
 from raytune_agents.evaluate import compare
 from raytune_agents.negatives import FAULTS, TRAJECTORY_FAULTS, edit
 from raytune_agents.readers import xlam
@@ -67,6 +71,24 @@ def read(path: Path, split: str, chat: Chat, longest: int) -> list[Trajectory]:
             except RecordError:
                 continue
     return sorted(out, key=lambda r: r.id)
+
+
+def runs_of(folder: Path, count: int, chat: Chat, longest: int) -> list[Trajectory]:
+    """`count` successes and `count` failures among FireAct's runs of at most `longest` tokens, in
+    pools positive.fireact and negative.fireact; [] where the folder is not there."""
+    found: dict[str, list[Trajectory]] = {"positive": [], "negative": []}
+    for path in sorted(folder.glob("runs_*.json.gz")):
+        for where, raw in readers.list_raw(SourceSection(path=str(path))):
+            for row in readers.read_row(raw, where, "fireact"):
+                kind = "negative" if row.failed else "positive"
+                row = finish(replace(row, pool=f"{kind}.fireact", split="train"))
+                try:
+                    if len(chat.encode(row)[0].input_ids) <= longest:
+                        found[kind].append(row)
+                except RecordError:
+                    continue
+    rng = random.Random(1)
+    return [r for rows in found.values() for r in rng.sample(rows, min(count, len(rows)))]
 
 
 def failures(rows: list[Trajectory], per_positive: float, seed: int) -> list[Trajectory]:
@@ -204,11 +226,40 @@ def write(result: dict[str, Any]) -> None:
     target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
+def figure(arms: dict[str, Any], splits: list[str]) -> None:
+    """A panel a split: each arm's score with its interval, one PNG."""
+    from PIL import Image, ImageDraw
+
+    left, top, width, step = 90, 60, 260, 34
+    high = max(0.05, *(arms[a][s]["high"] for a in arms for s in splits)) * 1.05
+    size = (left + (width + 40) * len(splits), top + step * len(arms) + 50)
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    draw.text((left, 14), "share of rows answered exactly, with its 95 % interval", fill="black")
+    for k, split in enumerate(splits):
+        start = left + (width + 40) * k
+        draw.text((start, top - 26), split, fill="black")
+        for part in range(5):
+            x = start + width * part / 4
+            draw.line([(x, top - 8), (x, top + step * len(arms))], fill=(225, 225, 225))
+            draw.text((x - 12, top + step * len(arms) + 8), f"{high * part / 4:.2f}", fill="black")
+        for i, (name, cells) in enumerate(arms.items()):
+            y, cell = top + step * i + step // 2, cells[split]
+            low, at, end = (start + width * cell[n] / high for n in ("low", "value", "high"))
+            colour = (120, 120, 120) if name == "base" else (31, 119, 180)
+            draw.line([(low, y), (end, y)], fill=colour, width=3)
+            draw.ellipse([(at - 5, y - 5), (at + 5, y + 5)], fill=colour)
+            if not k:
+                draw.text((14, y - 6), name, fill="black")
+    picture.save(HERE / "results" / "methods.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared/data/prepared")
     parser.add_argument("--tokens", type=int, default=3000, help="trained tokens of an arm")
     parser.add_argument("--positives", type=int, default=400, help="training positives at hand")
+    parser.add_argument("--runs", type=int, default=100, help="FireAct successes, and failures")
     parser.add_argument("--rows", type=int, default=96, help="rows scored of each split")
     parser.add_argument("--longest", type=int, default=256, help="tokens of the longest row")
     parser.add_argument("--seeds", type=int, default=3)
@@ -225,11 +276,13 @@ def main() -> None:
     started, bench = time.monotonic(), Bench(options)
     train = bench.rows["train"]
     good = random.Random(1).sample(train, min(options.positives, len(train)))
-    rows = [*good, *failures(good, 1.0, 1)]
+    real = runs_of(options.data.parent / "fireact", options.runs, bench.chat, options.longest)
+    rows = [*good, *failures(good, 1.0, 1), *real]
     runs: dict[str, list[dict[str, Any]]] = {"base": [bench.base()]}
     facts = {
         "benchmark": "methods", "model": bench.config.model.name, "tokens": options.tokens,
-        "seeds": options.seeds, "positives": len(good), "failures": len(rows) - len(good),
+        "seeds": options.seeds, "positives": sum(not r.failed for r in rows),
+        "failures": sum(r.failed for r in rows), "of_fireact": len(real),
         "longest_row": options.longest, "score": "exact match, teacher-forced",
         "learning_rates": {
             n: bench.config.train.of(bench.config.train.arms[n]).learning_rate for n in options.arms
@@ -244,6 +297,7 @@ def main() -> None:
             result = facts | {"arms": summary(runs, list(bench.asked))}
             result["minutes"] = round((time.monotonic() - started) / 60, 1)
             write(result)
+            figure(result["arms"], list(bench.asked))
     if options.grid:
         result["grid"] = grid(bench, options)
         write(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -171,6 +172,19 @@ def test_every_arm_is_asked_with_its_marker() -> None:
 
 def nat_words(tree: config.Config, arm: str) -> str:
     return "|".join(nat.words(tree.train.of(tree.train.arms[arm]).nat))
+
+
+def test_arms_tokenise_the_same_rows_once(chat: Chat) -> None:
+    own = Chat(chat.path, max_length=900)
+    whole, _ = methods.build("vanilla", GOOD, own, section_of(), None)
+    first = own.known.cache_info().misses
+    again, _ = methods.build("nut", GOOD, own, section_of(), None)
+    assert (own.known.cache_info().misses, own.known.cache_info().hits > 0) == (first, True)
+    assert again == whole
+    again[0]["input_ids"].clear()  # what a method does with its ids changes no other arm's
+    assert methods.build("nut", GOOD, own, section_of(), None)[0] == whole
+    travelled = pickle.loads(pickle.dumps(own))
+    assert travelled.prompt_ids(GOOD[0]) == own.prompt_ids(GOOD[0])
 
 
 # --- loss weights ---
