@@ -21,8 +21,10 @@ pytestmark = pytest.mark.slow  # three starts of workers: minutes
 
 
 @pytest.fixture
-def nodes():
+def nodes(monkeypatch):
     """A Ray cluster of one node with one CPU."""
+    for key, value in cluster.QUIET.items():
+        monkeypatch.setenv(key, value)  # a node's processes have the environment it started with
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.connect(ResourcesSection(address=made.address))
     yield made
