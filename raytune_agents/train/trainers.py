@@ -115,7 +115,7 @@ class AnswerTrainer(SFTTrainer):
         rows = sorted(first, key=lambda row: len(row["input_ids"]))[:2]
         self.model.eval()
         total, count = 0.0, 0
-        with self.compute_loss_context_manager():
+        with self.accelerator.autocast():
             batch = self._prepare_inputs(self.data_collator(rows))
             found = self.compute_loss(self.model, batch).item()
             for row in rows:
