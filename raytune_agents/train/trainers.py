@@ -3,6 +3,7 @@ only."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -64,6 +65,24 @@ def answer_logits(
     return logits[mask], labels[:, kept_columns][mask], weights, mask.nonzero()[:, 0]
 
 
+def note_pools(trainer: Any, rows: Sequence[int], losses: Sequence[float]) -> None:
+    """Add losses to the sums of their rows' pools; `rows` are numbers within the next micro-batch.
+    `trainer.pools` are those of the rows in training order, where `worker.build` has set them."""
+    pools, process, args = getattr(trainer, "pools", ()), trainer.accelerator, trainer.args
+    if not pools:
+        return
+    seen = getattr(trainer, "micro", None)  # micro-batches, counted from the start of training
+    if seen is None:
+        seen = trainer.state.global_step * args.gradient_accumulation_steps
+    first = seen * process.num_processes + process.process_index
+    first, trainer.micro = first * args.per_device_train_batch_size, seen + 1
+    sums = trainer.notes.setdefault("pools", {})
+    for row, loss in zip(rows, losses, strict=True):
+        pool = pools[(first + row) % len(pools)]
+        total, count = sums.get(pool, (0.0, 0))
+        sums[pool] = (total + loss, count + 1)
+
+
 class WeightCollator(DataCollatorForLanguageModeling):
     """TRL's collator, with column `weights` padded to [rows, seq]; a row without it has ones."""
 
@@ -76,8 +95,6 @@ class WeightCollator(DataCollatorForLanguageModeling):
 class AnswerTrainer(SFTTrainer):
     """TRL's SFTTrainer with the loss of `answer_logits`; equal to its own loss up to rounding,
     where no weights are given."""
-
-    micro: int | None = None  # micro-batches seen, from the first one after a restart
 
     def _set_signature_columns_if_needed(self):
         if self._signature_columns is None:
@@ -136,24 +153,12 @@ class AnswerTrainer(SFTTrainer):
             )
 
     def note(self, logits: torch.Tensor, losses: torch.Tensor, rows: torch.Tensor) -> None:
-        """Entropy [nats] of the trained positions, and the loss of each pool of the micro-batch:
-        `pools` are those of the rows in training order, where `worker.build` has set them."""
+        """Entropy [nats] of the trained positions, and the loss of each pool of the micro-batch."""
         if len(losses):
             share = logits.softmax(dim=-1)
             entropy = logits.logsumexp(dim=-1) - (share * logits).sum(dim=-1)
             self._metrics["train"]["entropy"].append(entropy.mean().item())
-        pools, process = getattr(self, "pools", ()), self.accelerator
-        if not pools:
-            return
-        size, steps = self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps
-        if self.micro is None:
-            self.micro = self.state.global_step * steps
-        first = (self.micro * process.num_processes + process.process_index) * size
-        self.micro += 1
-        sums = self.notes.setdefault("pools", {})
-        for row, loss in zip(rows.tolist(), losses.tolist()):
-            total, count = sums.get(pools[(first + row) % len(pools)], (0.0, 0))
-            sums[pools[(first + row) % len(pools)]] = (total + loss, count + 1)
+        note_pools(self, rows.tolist(), losses.tolist())
 
 
 class PairCollator(DataCollatorForPreference):
@@ -181,11 +186,28 @@ def drop_fresh_reference(trainer: Any) -> None:
 
 
 class PairTrainer(DPOTrainer):
-    """TRL's DPOTrainer on pairs that are token ids already."""
+    """TRL's DPOTrainer on pairs that are token ids already. The loss by pool is -log sigmoid(beta *
+    margin) of the pairs of a fault, whatever loss is trained; it needs `precompute`."""
+
+    log_probs: torch.Tensor  # of the last forward pass, [chosen and rejected, seq]
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         drop_fresh_reference(self)
+        self.model.register_forward_hook(self.keep_log_probs)
+
+    def keep_log_probs(self, model: Any, args: Any, output: Any) -> None:
+        if getattr(output, "log_probs", None) is not None:
+            self.log_probs = output.log_probs.detach()
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.model.training and self.precompute_ref_logps:
+            chosen, rejected = self.log_probs.sum(dim=1).chunk(2)
+            margins = chosen - rejected - inputs["ref_chosen_logps"] + inputs["ref_rejected_logps"]
+            losses = -F.logsigmoid(self.beta * margins)
+            note_pools(self, range(len(losses)), losses.tolist())
+        return loss
 
     def _set_signature_columns_if_needed(self):
         if self._signature_columns is None:

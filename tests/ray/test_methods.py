@@ -70,6 +70,9 @@ def test_two_steps(method: str, tmp_path: Path) -> None:
     if method in ("dpo", "kto"):
         seen = {key for line in lines for key in line}
         assert {"rewards/chosen", "rewards/rejected", "logps/chosen"} <= seen
+    if method == "dpo":  # the policy is the reference: every fault's pairs cost log 2
+        assert lines[0]["pool_loss"].keys() <= {r.pool for r in BAD if r}
+        assert list(lines[0]["pool_loss"].values()) == [pytest.approx(math.log(2), abs=1e-3)]
     assert "ref" not in trainer.model.peft_config  # the reference is the adapter switched off
 
 
