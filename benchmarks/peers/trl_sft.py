@@ -7,6 +7,7 @@ comparison has its default (fp32 weights, bf16 autocast, gradient checkpointing,
 import json
 import sys
 
+import torch
 from datasets import Dataset
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
@@ -27,6 +28,7 @@ trainer = SFTTrainer(
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
     ),
     train_dataset=data,
     peft_config=LoraConfig(
