@@ -34,6 +34,7 @@ from raytune_agents.config.methods import (
     EtoSection,
     GrpoSection,
     KtoSection,
+    LoraSection,
     NatSection,
     SftSection,
 )
@@ -43,7 +44,6 @@ from raytune_agents.config.sections import (
     EngineSection,
     EvaluateSection,
     LabelSection,
-    LoraSection,
     MixSection,
     ModelSection,
     ReadSection,

@@ -12,6 +12,16 @@ Method = Literal["sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo"
 METHODS = get_args(Method)
 
 
+class LoraSection(Section):
+    r: Positive = Field(16, description="rank")
+    alpha: Positive = Field(32, description="scale = alpha / r")
+    dropout: Share = Field(0.0)
+    targets: list[str] | Literal["all-linear"] = Field("all-linear", description="module names")
+    start: str | None = Field(None, description="folder of an adapter of this base to go on from")
+    rslora: bool = Field(False, description="scale by alpha / sqrt(r) (arXiv 2312.03732)")
+    dora: bool = Field(False, description="weight-decomposed LoRA (arXiv 2402.09353)")
+
+
 class SftSection(Section):
     """Loss weights of the parts of an answer (Agent-FLAN, arXiv 2403.12881, appendix A)."""
 

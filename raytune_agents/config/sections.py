@@ -22,6 +22,7 @@ from raytune_agents.config.methods import (
     EtoSection,
     GrpoSection,
     KtoSection,
+    LoraSection,
     NatSection,
     SftSection,
 )
@@ -148,16 +149,6 @@ class MixSection(Section):
     @classmethod
     def _weights(cls, value: dict[str, float]) -> dict[str, float]:
         return check_weights(value, "mix.weights")
-
-
-class LoraSection(Section):
-    r: Positive = Field(16, description="rank")
-    alpha: Positive = Field(32, description="scale = alpha / r")
-    dropout: Share = Field(0.0)
-    targets: list[str] | Literal["all-linear"] = Field("all-linear", description="module names")
-    start: str | None = Field(None, description="folder of an adapter of this base to go on from")
-    rslora: bool = Field(False, description="scale by alpha / sqrt(r) (arXiv 2312.03732)")
-    dora: bool = Field(False, description="weight-decomposed LoRA (arXiv 2402.09353)")
 
 
 class TrainSection(Section):
