@@ -7,18 +7,18 @@ Three pools on the simplex grid in steps of a fifth, 21 mixes. Every searcher pr
 `tune.space` (the same variables as in a real search), the proposal is moved to the nearest grid
 mix, and a run there gives the known score plus noise. The score is a surface with what is published
 about such mixes (positives saturate, some negatives help and many hurt), or, with `--trials`, the
-surrogate of a real search's trials.json with the noise between its seeds. After each trial the
-answer is either the mix with the best mean so far ("incumbent") or the best mix of the fitted
-surrogate, where it does not refuse ("guideline"). A searcher has come within one point of the best
-at the trial after which its answer stays within one point until the budget of 63 trials (three
-times the grid) is spent; never counts as 63. The ratio is the mean of that over the seeds, divided
-by random search with the incumbent rule; below 1 is better than random.
+surrogate of a real search's trials.json with the noise between its seeds. The answer, asked after
+every third trial, is either the mix with the best mean so far ("incumbent") or the best mix of the
+fitted surrogate, where it does not refuse ("guideline"). A searcher has come within one point of
+the best at the trial from which on its answer stays within one point until the budget of 63 trials
+(three times the grid) is spent; never counts as 63. The ratio is the mean of that over the seeds,
+divided by random search with the incumbent rule; below 1 is better than random.
 
 With `--real` it runs, instead, one real search to its guideline (`search_prepared.yaml`: the
 embedded model on ../shared/data/prepared) and takes from it the share of wall time in which a trial
 trains or scores (busy_share) and the seconds from free CPUs to a trial's first step, in a new
 process (startup_s_cold) and in a kept one (startup_s_warm). A killed search goes on with the same
-command. Its trials and guideline are written to results/search_real.json, without any row.
+command. Its guideline and its table of trials are copied to results/search_real/.
 
 Prints one JSON object on the last line and writes benchmarks/results/search.json; keys that this
 part does not measure keep their earlier values.
@@ -54,13 +54,12 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "search.json"
 POOLS = ["positive", "synthetic", "negative"]
 SPACE = parse({"mix.weights": {"simplex": POOLS}})
-STEPS, BUDGET, NOISE = 5, 63, 1.5
+STEPS, BUDGET, LOOK, NOISE = 5, 63, 3, 1.5
 GRID = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
 GRID = GRID / STEPS
 MEASURED = ("tune/space.py", "tune/simplex.py", "tune/surrogate.py", "tune/trials.py")
 TIMES = ("busy_share", "startup_s_cold", "startup_s_warm")
 REAL = HERE / "search_prepared.yaml"
-SHOWN = ("stage", "status", "config", "weights", "seed", "score", "objective", "reports", "error")
 COMMAND = "python benchmarks/bench_search.py"
 Answer = Callable[[list[tuple[int, float]]], int]
 
@@ -140,10 +139,10 @@ def search(searcher: str, truth: np.ndarray, noise: float, seed: int) -> list[tu
 
 def needed(history: list[tuple[int, float]], answer: Answer, truth: np.ndarray) -> tuple[int, int]:
     """Trials until the answer is within one point of the best: for good, and for the first time."""
-    good = [truth[answer(history[:n])] >= truth.max() - 1 for n in range(1, BUDGET + 1)]
-    first = good.index(True) + 1 if any(good) else BUDGET
-    wrong = [n for n, fine in enumerate(good, start=1) if not fine]
-    return min(max(wrong, default=0) + 1, BUDGET), first
+    looks = range(LOOK, BUDGET + 1, LOOK)
+    good = [n for n in looks if truth[answer(history[:n])] >= truth.max() - 1]
+    wrong = [n for n in looks if n not in good]
+    return min(max(wrong, default=0) + LOOK, BUDGET), min(good, default=BUDGET)
 
 
 ANSWERS: dict[str, Answer] = {"incumbent": incumbent, "guideline": guideline}
@@ -214,7 +213,7 @@ def hardware() -> dict[str, Any]:
 
 
 def real(runs: Path) -> dict[str, Any]:
-    """Run (or go on with) the real search: times and verdict; the rest in search_real.json."""
+    """Run (or go on with) the real search: times and verdict; its files in results/search_real."""
     root = HERE.parent
     for step in ("read", "generate", "label", "tune"):
         words = [sys.executable, "-m", "raytune_agents", step, str(REAL), f"runs_dir={runs}"]
@@ -222,17 +221,10 @@ def real(runs: Path) -> dict[str, Any]:
     folder = runs / "search-prepared" / "tune"
     guide = json.loads((folder / "guide.json").read_text(encoding="utf-8"))
     found = json.loads((folder / "trials.json").read_text(encoding="utf-8"))
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    kept = {
-        "guide": {k: v for k, v in guide.items() if k != "surfaces"},
-        "words": (folder / "guide.md").read_text(encoding="utf-8"),
-        "trials": [{k: t[k] for k in SHOWN} for t in found],
-        "config": manifest["config"],
-        "hardware": hardware(),
-        "revision": git("rev-parse", "HEAD"),
-    }
-    path = RESULTS.with_name("search_real.json")
-    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    kept = RESULTS.with_name("search_real")
+    kept.mkdir(exist_ok=True)
+    for name in ("guide.md", "guide.json", "trials.csv"):
+        shutil.copy(folder / name, kept / name)
     times = {k: v if v is None else round(v, 3) for k, v in guide["times"].items()}
     verdict = {k: guide[k] for k in ("verdict", "refused", "rank_correlation", "runs", "noise")}
     return times | {"real": verdict | {"trials": len(found), "command": f"{COMMAND} --real"}}

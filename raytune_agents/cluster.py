@@ -32,13 +32,13 @@ class Resources:
     cpus: int
     gpus: int
 
-    def train_workers(self, wanted: int) -> int:
+    def train_workers(self, wanted: int, key: str = "train.workers") -> int:
         """Workers of a TorchTrainer. Raises ConfigError where there are not so many."""
         have = self.gpus or self.cpus
         if wanted > have:
             kind = "GPUs" if self.gpus else "CPUs"
             raise ConfigError(
-                f"train.workers={wanted}: Ray has {have} {kind}; write {have} or fewer"
+                f"{key}={wanted}: Ray has {have} {kind}; write {have} or fewer"
             )
         return wanted
 

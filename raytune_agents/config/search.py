@@ -45,6 +45,9 @@ class TuneSection(Section):
     grace: Positive = Field(1, description="reports before a trial can be stopped")
     reduction: Positive = Field(2, description="ASHA keeps one in this many")
     concurrent: Positive = Field(1, description="trials at a time on CPU")
+    workers: Positive = Field(
+        1, description="training workers of a trial; from 2 on each trial nests a Ray Train run"
+    )
     rows: Positive = Field(48, description="val rows scored at every report")
     noise: int = Field(
         0, ge=0, description="first, one config with this many seeds: how far equal runs differ"

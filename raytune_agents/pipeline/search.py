@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from raytune_agents.config import ConfigError, TrainSection, set_dotted
@@ -69,13 +70,16 @@ def place_of(context: Context, step: Step, bar: Any) -> Place:
     from raytune_agents.tune import search, spend
 
     have, section = context.resources, context.config.tune
+    needs = {"CPU": max(1, have.cpus // section.concurrent), "GPU": min(1, have.gpus)}
+    if section.workers > 1:  # these have the CPUs and GPUs; a trial needs something of its own
+        have.train_workers(section.workers, "tune.workers")
+        needs = {"memory": 1}
     ledger = step.folder / "metrics.jsonl"
     budget = spend.Budget(context.config.budget, ledger, spend.before(context.run.folder))
     return search.Place(
         step.folder,
         budget,
-        cpus=max(1, have.cpus // section.concurrent),
-        gpus=min(1, have.gpus),
+        needs=needs,
         tell=lambda done, total, note: bar.update(done - bar.done, total=total, note=note),
     )
 
@@ -120,7 +124,7 @@ def prepare(context: Context, step: Step) -> Given:
     cost, _ = token_counts(context, list(rows.values()))
     sizes = pool_sizes(rows, cost)
     space = parse(section.space, sizes, section.tokens, config, section.preset)
-    train = config.train.model_copy(update={"epochs": 1.0})
+    train = team(config.train, section.workers).model_copy(update={"epochs": 1.0})
     read = [r for r in read_rows(context.run.folder / "read") if not r.reject_reason and r.calls]
     val = sorted((r for r in read if r.split == "val"), key=lambda r: r.id)
     test = sorted((r for r in read if r.split == "test_unseen"), key=lambda r: r.id)
@@ -142,15 +146,24 @@ def prepare(context: Context, step: Step) -> Given:
         kept = {c["row_id"] for c in made["val"][key]}
         written = [r for r in val if r.id in kept] if section.score == "generate" else []
         made["prompts"][key] = [(r, context.chat.prompt_ids(r, marker)) for r in written]
+    job = job_of(context, train, section.method, None, step.folder)
     return Given(
         space=space,
         **made,
-        job=job_of(context, train, section.method, None, step.folder),
+        job=replace(job, threads=max(1, job.threads // section.concurrent)),
         tune=section,
         weights=config.mix.weights,
         max_epochs=config.mix.max_epochs,
         full_tokens=config.mix.tokens,
     )
+
+
+def team(train: TrainSection, workers: int) -> TrainSection:
+    """The train options for so many workers of a trial; copies (ddp) unless the config says."""
+    if workers == 1:
+        return train.model_copy(update={"workers": 1, "sharding": "none", "offload": False})
+    shared = "ddp" if train.sharding == "none" else train.sharding
+    return train.model_copy(update={"workers": workers, "sharding": shared})
 
 
 def with_options(train: TrainSection, options: dict[str, Any]) -> TrainSection:

@@ -119,17 +119,18 @@ class Checkpoints(TrainerCallback):
         self.fingerprint = fingerprint
 
     def on_save(self, args, state, control, **kwargs):
+        saved = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        self.send({"step": state.global_step}, saved, state.is_world_process_zero)
+
+    def send(self, metrics: dict[str, Any], saved: Path, first: bool) -> None:
+        """Report metrics with the saved checkpoint; `first`: whether on rank 0."""
         import ray.train
 
         with tempfile.TemporaryDirectory() as folder:
-            saved = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             shutil.move(saved, Path(folder) / CHECKPOINT)
-            if state.is_world_process_zero:
+            if first:
                 write_json(Path(folder) / CHECKPOINT / JOB, self.fingerprint)
-            ray.train.report(
-                {"step": state.global_step},
-                checkpoint=ray.train.Checkpoint.from_directory(folder),
-            )
+            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
 class Validation(TrainerCallback):

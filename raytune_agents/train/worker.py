@@ -205,25 +205,29 @@ def fit(
 
 
 def worker(config: dict[str, Any]) -> None:
-    """Ray Train's loop: resume from the last reported checkpoint, train, save the
-    adapter. A bad loss is written down and not tried again."""
+    """Ray Train's loop: resume from the last reported checkpoint, train, save the adapter. A bad
+    loss is written down and not tried again. `trial`: {rows, report} of a search's trial, whose
+    report scores every checkpoint."""
     import ray.train
 
     from raytune_agents.train.watch import Checkpoints
 
-    job = Job(**config)
+    job, trial = config["job"], config["trial"]
     bad = Path(job.out) / BAD
     if bad.is_file():
         return
     context = ray.train.get_context()
-    callbacks = [Checkpoints(fingerprint(job))]
-    checkpoint = ray.train.get_checkpoint()
+    callback = checkpoints = Checkpoints(fingerprint(job))
+    if trial:
+        callback = trial["report"]
+        callback.send = checkpoints.send
+    checkpoint, rows = ray.train.get_checkpoint(), trial.get("rows")
     try:
         if checkpoint:
             with checkpoint.as_directory() as folder:
-                trainer = fit(job, callbacks, os.path.join(folder, CHECKPOINT))
+                trainer = fit(job, [callback], os.path.join(folder, CHECKPOINT), rows)
         else:
-            trainer = fit(job, callbacks)
+            trainer = fit(job, [callback], rows=rows)
     except BadLoss as error:
         write_json(bad, {"message": str(error)})
         if context.get_world_size() > 1:
@@ -245,8 +249,16 @@ def finish(trainer: Any, job: Job, first: bool) -> None:
         os.replace(best, out)
 
 
-def run(job: Job, name: str, storage: Path, use_gpu: bool) -> None:
+def run(
+    job: Job,
+    name: str,
+    storage: Path,
+    use_gpu: bool,
+    trial: dict[str, Any] | None = None,
+    callbacks: Sequence[Any] = (),
+) -> None:
     """One Ray Train run. The same name and storage resume a killed run from its last checkpoint.
+    `trial` goes to `worker`, `callbacks` to Ray Train.
     Raises ray.train.TrainingFailedError after max_failures restarts, BadLoss."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -254,7 +266,7 @@ def run(job: Job, name: str, storage: Path, use_gpu: bool) -> None:
     section = TrainSection(**job.section)
     trainer = TorchTrainer(
         worker,
-        train_loop_config=job.__dict__,
+        train_loop_config={"job": job, "trial": trial or {}},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=section.workers,
@@ -266,6 +278,7 @@ def run(job: Job, name: str, storage: Path, use_gpu: bool) -> None:
             storage_path=str(storage),
             failure_config=ray.train.FailureConfig(max_failures=section.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            callbacks=list(callbacks),
         ),
     )
     trainer.fit()

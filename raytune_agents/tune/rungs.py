@@ -118,6 +118,12 @@ def check(tune: TuneSection, space: Space) -> None:
             f"tune.pareto=true with tune.searcher={tune.searcher} and objective={tune.objective} "
             "has no front to search; write two metrics or more and searcher random or optuna"
         )
+    if tune.searcher in POPULATION and tune.workers > 1:
+        raise ConfigError(
+            f"tune.searcher={tune.searcher} with tune.workers={tune.workers}: a population takes "
+            "over checkpoints, which trials of several workers keep to themselves; write optuna, "
+            "or tune.workers: 1"
+        )
     if tune.searcher in POPULATION and not mutable(space, tune.searcher):
         raise ConfigError(
             f"tune.searcher={tune.searcher} has nothing to change while a trial runs; search "

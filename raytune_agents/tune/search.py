@@ -18,22 +18,22 @@ from typing import Any
 from ray.tune import Callback
 
 from raytune_agents.runs import read_json, write_json
-from raytune_agents.tune import rungs, spend
+from raytune_agents.tune import nested, rungs, spend
 from raytune_agents.tune.tables import as_trial
 from raytune_agents.tune.trial import POINT, Given, trial
 
 Tell = Callable[[int, int, str], None]
-KEEP = ("report", "step", "tokens", "exact_match", "val_loss", "objective", "seconds", "setup_s")
+KEEP = ("report", "step", "tokens", "exact_match", "val_loss", "objective", "seconds", "setup_s",
+        "process")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where and on what a search runs. `folder` is the step's."""
+    """Where and on what a search runs. `folder` is the step's; `needs`: a trial's own resources."""
 
     folder: Path
     budget: spend.Budget
-    cpus: float
-    gpus: float
+    needs: dict[str, float]
     tell: Tell
 
     @property
@@ -72,7 +72,7 @@ def run(stage: Plan, given: Given, place: Place) -> list[dict[str, Any]]:
     folder = place.folder / "ray" / stage.name
     Speak.begin(stage, place)
     trainable = ray_tune.with_parameters(trial, given=given)
-    trainable = ray_tune.with_resources(trainable, {"CPU": place.cpus, "GPU": place.gpus})
+    trainable = ray_tune.with_resources(trainable, place.needs)
     if ray_tune.Tuner.can_restore(str(folder)):
         search = ray_tune.Tuner.restore(
             str(folder), trainable=trainable, resume_unfinished=True, resume_errored=True
@@ -83,6 +83,8 @@ def run(stage: Plan, given: Given, place: Place) -> list[dict[str, Any]]:
     times = [*(read_json(starts) if starts.is_file() else []), time.time()]
     write_json(starts, times)
     found = search.fit()  # the budget may end before all have begun
+    if given.tune.workers > 1:
+        nested.free_all()
     begun = [r for r in found if (Path(r.path) / "params.json").is_file()]
     trials = [as_trial(result, given, stage.name) | {"starts": times} for result in begun]
     trials.sort(key=lambda t: (t["objective"] is None, -(t["objective"] or 0.0)))
@@ -112,12 +114,12 @@ def tuner(trainable: Any, stage: Plan, given: Given, place: Place, folder: Path)
     return ray_tune.Tuner(
         trainable,
         param_space=space,
-        tune_config=ray_tune.TuneConfig(reuse_actors=True, **how),
+        tune_config=ray_tune.TuneConfig(reuse_actors=tune.workers == 1, **how),
         run_config=ray_tune.RunConfig(
             name=folder.name,
             storage_path=str(folder.parent),
             verbose=0,
-            callbacks=[Speak()],
+            callbacks=[Speak(), *([Free()] if tune.workers > 1 else [])],
             stop=place.budget,
             failure_config=ray_tune.FailureConfig(max_failures=1),
             checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=4 if population else 1),
@@ -152,3 +154,14 @@ class Speak(Callback):
         self.place.tell(Speak.done, self.stage.total, f"{self.stage.name}: {best}")
 
     on_trial_error = on_trial_complete
+
+
+class Free(Callback):
+    """While trials nest Ray Train runs: what a stopped one held goes to the next."""
+
+    every_s, last = 1.0, 0.0
+
+    def on_step_end(self, iteration, trials, **info):
+        if time.monotonic() - self.last > self.every_s:
+            nested.free()
+            self.last = time.monotonic()

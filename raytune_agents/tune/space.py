@@ -20,6 +20,7 @@ from typing import Any
 
 from raytune_agents.config import Config, ConfigError, build, known_keys, nearest, set_dotted
 from raytune_agents.mix import key_of
+from raytune_agents.tune import literature
 from raytune_agents.tune.axes import RANGES, Axis
 from raytune_agents.tune.simplex import Simplex
 
@@ -32,22 +33,6 @@ TEXT = ("tune.method", "train.nat", "train.sft", "train.dpo.pairs")
 MOST_TEXTS = 8  # tokenised pools in memory
 RATIO = "negatives.per_positive"
 SIMPLEX_OPTIONS = ("prior", "strength", "floors", "caps", "epochs")
-# Axes with published effects, each with where its prior comes from.
-LITERATURE: dict[str, Any] = {
-    # Mixes around the natural one in square roots (RegMix), at most 4 epochs a pool (Olmix).
-    "mix.weights": {
-        "simplex": ["positive", "synthetic", "negative"],
-        "prior": "natural",
-        "floors": {"positive": 0.1},
-        "epochs": 4,
-    },
-    # With and without the failures' marker (NAT, arXiv 2402.11651).
-    "tune.method": {"choice": ["sft", "nat"]},
-    # LoRA on function calls: 1e-4 (xLAM and Tool-N1 recipes); models far below 1B take more.
-    "train.learning_rate": {"loguniform": [5e-5, 3e-3], "prior": 3e-4},
-    "train.lora.r": {"choice": [8, 16, 32], "prior": 16},
-}
-PRESETS = {"none": {}, "literature": LITERATURE}
 
 
 @dataclass(frozen=True)
@@ -131,7 +116,7 @@ def parse(
     `base`; an axis whose condition never holds is left out. The axes of the preset lie under the
     given ones.
     """
-    space = PRESETS[preset] | dict(space)
+    space = literature.axes(preset, space)
     axes: dict[str, Axis | Simplex] = {}
     for key, spec in space.items():
         _check_key(key)

@@ -49,8 +49,18 @@ def as_trial(result: Any, given: Any, stage: str) -> dict[str, Any]:
         "tokens": reports[-1]["tokens"] if reports else 0,
         "seconds": sum(r["time"] - r["began"] for r in _last_of_runs(reports)),
         "error": error,
-        "checkpoint": result.checkpoint.path if result.checkpoint else "",
+        "checkpoint": _checkpoint(result),
     }
+
+
+def _checkpoint(result: Any) -> str:
+    """The folder of the last adapter; that of a nested run lies below its checkpoint."""
+    from raytune_agents.train.worker import CHECKPOINT
+
+    if result.checkpoint:
+        return result.checkpoint.path
+    nested = (result.metrics or {}).get("checkpoint_path")
+    return str(Path(nested) / CHECKPOINT) if nested else ""
 
 
 def _error_text(result: Any, reported: bool) -> str:
@@ -175,6 +185,7 @@ def write_hparams(trials: Sequence[Mapping[str, Any]], folder: Path) -> None:
     import shutil
 
     from tensorboardX import SummaryWriter
+    from tensorboardX.summary import hparams
 
     shutil.rmtree(folder, ignore_errors=True)
     for t in trials:
@@ -190,7 +201,10 @@ def write_hparams(trials: Sequence[Mapping[str, Any]], folder: Path) -> None:
             }
             if t["score"] is not None:
                 scores = {"final/exact_match": t["score"], "final/objective": t["objective"]}
-                board.add_hparams(simple, scores, name=".")
+                for part in hparams(simple, scores):  # add_hparams opens this file once more
+                    board.file_writer.add_summary(part)
+                for name, value in scores.items():
+                    board.add_scalar(name, value)
 
 
 def load(run: str | Path) -> list[dict[str, Any]]:

@@ -1,21 +1,20 @@
-"""One trial, in the trial's own process: choose rows, train, score at every rung, report.
+"""One trial: choose rows, train, score at every rung, report.
 
-A nested TorchTrainer leaks its CPUs when a scheduler stops the trial, so the loop runs here. The
-pool comes tokenised from the object store; a trial is a weighted choice of it. A trial that was
-killed, or took over another's checkpoint (population based training), goes on from there.
+On one core or GPU the loop runs in the trial's own process; a trial of several workers nests a Ray
+Train run (`nested`). The pool comes tokenised from the object store; a trial is a weighted choice
+of it. A trial that was killed, or took over another's checkpoint (population based training), goes
+on from there.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from raytune_agents import mix
@@ -27,10 +26,7 @@ from raytune_agents.tune.space import RATIO, Space, is_text
 OBJECTIVE = "objective"
 POINT = "point"  # a given sample (a repeat, a leader, a confirming run) instead of a proposal
 FORCED = ("exact_match", "val_loss")  # metrics of a teacher-forced pass
-ALONE = {  # a trial is one process and scores its own reports
-    **{"workers": 1, "sharding": "none", "offload": False},
-    **{"track": [], "score_steps": 0, "patience": 0},
-}
+OWN = {"track": [], "score_steps": 0, "patience": 0}  # a trial scores its own reports
 Costs = Sequence[tuple[str, str, int]]
 
 
@@ -136,10 +132,10 @@ def trial(sample: dict[str, Any], *, given: Given) -> None:
     """Train one proposal; reports at most `rungs` times (once, a confirming run)."""
     from ray import tune as ray_tune
 
-    from raytune_agents.train import worker
-    from raytune_agents.train.model import give_memory_back
+    from raytune_agents.tune import nested
+    from raytune_agents.tune.scores import Report
 
-    started, tune = time.monotonic(), given.tune
+    started = time.time()
     what = plan(sample.get(POINT, sample), given)
     rows = given.pools[what.text]
     chosen = mix.choose(row_costs(rows), what.weights, what.tokens, what.max_epochs, what.seed)
@@ -148,117 +144,36 @@ def trial(sample: dict[str, Any], *, given: Given) -> None:
         by_id.setdefault(row["row_id"], []).append(row)
     data = [row for i in chosen.ids for row in by_id[i]]
     steps = max(1, math.ceil(len(data) / what.section["batch_rows"]))
-    reports = 1 if what.full else tune.rungs
-    section = what.section | {"save_steps": math.ceil(steps / reports), "max_steps": steps} | ALONE
-    out = tempfile.mkdtemp(prefix="raytune-agents-trial-")
-    job = replace(
-        given.job, method=what.method, section=section, columns="", out=out, seed=what.seed
-    )
-    facts = {"of": steps, "weights": what.weights, "tokens": sum(chosen.tokens.values())}
+    every = math.ceil(steps / (1 if what.full else given.tune.rungs))
+    section = what.section | {"save_steps": every, "max_steps": steps} | OWN
+    facts = {"of": steps, "save_steps": every, "weights": what.weights}
+    facts["tokens"] = sum(chosen.tokens.values())
+    job = replace(given.job, method=what.method, section=section, columns="", seed=what.seed)
+    report = Report(replace(given, pools={}), what, facts, started)
+    if given.tune.workers > 1:
+        nested.fit(job, data, report, ray_tune.get_context().get_trial_id())
+    else:
+        alone(job, data, report)
+
+
+def alone(job: Job, data: list[dict[str, Any]], report: Any) -> None:
+    """Train in this process, which the next trial uses again."""
+    from ray import tune as ray_tune
+
+    from raytune_agents.train import worker
+    from raytune_agents.train.model import give_memory_back
+
+    job = replace(job, out=tempfile.mkdtemp(prefix="raytune-agents-trial-"))
     checkpoint = ray_tune.get_checkpoint()
     try:
-        report = reporter(given, what, facts | {"save_steps": section["save_steps"]}, started)
         if checkpoint:
             with checkpoint.as_directory() as folder:
                 worker.fit(job, [report], folder, rows=data)
         else:
             worker.fit(job, [report], rows=data)
     finally:
-        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(job.out, ignore_errors=True)
         give_memory_back()
-
-
-def reporter(given: Given, what: Plan, facts: dict[str, Any], started: float) -> Any:
-    """A TRL callback that scores the model at every save and reports score and checkpoint."""
-    from ray import tune as ray_tune
-    from transformers import TrainerCallback
-
-    class Report(TrainerCallback):
-        setup_s = began = 0.0
-        first_step = 0
-
-        def on_train_begin(self, args, state, control, optimizer=None, lr_scheduler=None, **_):
-            self.setup_s, self.began = time.monotonic() - started, time.time()
-            self.first_step = state.global_step
-            if state.global_step:  # a checkpoint brings the rate it was saved with
-                set_rate(optimizer, lr_scheduler, args.learning_rate)
-
-        def on_save(self, args, state, control, model=None, processing_class=None, **_):
-            score, hits = scores(model, processing_class.pad_token_id, given, what)
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            (folder / "hits.json").write_text(json.dumps(hits), encoding="utf-8")
-            done = state.global_step
-            metrics = facts | score | {
-                OBJECTIVE: objective(score, given.tune.objective),
-                "step": done,
-                "from_step": self.first_step,
-                "report": math.ceil(done / facts["save_steps"]),
-                "tokens": facts["tokens"] * done // facts["of"],
-                "setup_s": self.setup_s,
-                "seconds": time.monotonic() - started,
-                "began": self.began,
-                "time": time.time(),
-                "process": os.getpid(),
-            }  # fmt: skip
-            ray_tune.report(metrics, checkpoint=ray_tune.Checkpoint.from_directory(folder))
-
-    return Report()
-
-
-def set_rate(optimizer: Any, scheduler: Any, rate: float) -> None:
-    """Go on with this learning rate at the schedule's place, not with the checkpoint's rate."""
-    for group in optimizer.param_groups:
-        group["initial_lr"] = rate
-    inner = getattr(scheduler, "scheduler", scheduler)
-    inner.base_lrs = [rate] * len(inner.base_lrs)
-
-
-def scores(
-    model: Any, pad_id: int, given: Given, what: Plan
-) -> tuple[dict[str, float], dict[str, float]]:
-    """(metrics, exact match by row) of the val rows, or of the test rows in a confirming run."""
-    from raytune_agents.chat import Chat
-    from raytune_agents.train.score import teacher_forced
-
-    rows = (given.test if what.full else given.val)[what.text]
-    found = teacher_forced(model, rows, pad_id)
-    hits = found.pop("hits")
-    if given.tune.score == "generate" and not what.full:
-        found |= written(model, Chat(**given.job.chat).tokenizer, given.prompts[what.text])
-    return found, hits
-
-
-def written(
-    model: Any, tokenizer: Any, prompts: Sequence[tuple[Any, list[int]]], max_tokens: int = 96
-) -> dict[str, float]:
-    """Every metric of `evaluate.metrics` over answers that the model writes greedily; a metric that
-    applies to no row is left out."""
-    import torch
-
-    from raytune_agents.evaluate import metrics
-
-    was_training, found = model.training, []
-    model.eval()
-    for row, ids in prompts:
-        batch = torch.tensor([ids], device=model.device)
-        with torch.no_grad():
-            out = model.generate(
-                input_ids=batch,
-                attention_mask=torch.ones_like(batch),
-                max_new_tokens=max_tokens,
-                do_sample=False,
-                pad_token_id=tokenizer.pad_token_id,
-                use_cache=True,
-            )
-        text = tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)
-        found.append(metrics.score_answer(metrics.Answer(row.id, text), row))
-    model.train(was_training)
-    means = {}
-    for name in metrics.METRICS:
-        values = [f[name] for f in found if f.get(name) is not None]
-        if values:
-            means[name] = sum(values) / len(values)
-    return means
 
 
 def objective(score: Mapping[str, float], weights: Mapping[str, float]) -> float:

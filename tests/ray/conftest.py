@@ -103,3 +103,12 @@ def tiny(head: dict[str, str], runs_dir: Path) -> tuple[Path, str]:
     done = submit(head, "--config", "tests/ray/tiny.yaml", f"runs_dir={runs_dir}")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     return runs_dir / "tiny", done.stdout
+
+
+@pytest.fixture(scope="module")
+def labelled(tiny, tmp_path_factory) -> Path:
+    """A runs_dir with the tiny run up to its labels."""
+    runs = tmp_path_factory.mktemp("search")
+    for step in ("read", "generate", "label"):
+        shutil.copytree(tiny[0] / step, runs / "tiny" / step)
+    return runs

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -19,15 +18,6 @@ from raytune_agents.runs import read_json
 
 SEARCH = ("tune.trials=4", "tune.tokens=300", "tune.rungs=4", "tune.rows=4", "tune.scheduler=none")
 FAILING = "tune.space={train.lora.targets: {choice: [[no_such_module], all-linear]}}"
-
-
-@pytest.fixture(scope="module")
-def labelled(tiny, tmp_path_factory) -> Path:
-    """A runs_dir with the tiny run up to its labels."""
-    runs = tmp_path_factory.mktemp("search")
-    for step in ("read", "generate", "label"):
-        shutil.copytree(tiny[0] / step, runs / "tiny" / step)
-    return runs
 
 
 def ledger(folder: Path) -> list[dict]:

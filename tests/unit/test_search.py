@@ -6,6 +6,7 @@ import csv
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
@@ -199,6 +200,7 @@ def test_the_noise_is_the_spread_of_equal_runs():
         ("tune.noise=1", "has no spread"),
         ("tune.pareto=true tune.objective={exact_match: 1}", "two metrics"),
         ("tune.searcher=pbt tune.space={train.lora.r: {choice: [4, 8]}}", "nothing to change"),
+        ("tune.searcher=pb2 tune.workers=2", "trials of several workers keep to themselves"),
         ("budget.max_cost=3", "usd_per_hour"),
         ("tune.searcher=grid", "tune.searcher='grid'"),
         ("tune.space={}", "is empty"),
@@ -305,6 +307,48 @@ def test_tables_hold_resolved_options_and_mix(tmp_path):
     back = pq.read_table(tmp_path / "trials.parquet").to_pylist()
     assert [r["score"] for r in back] == [0.3, 0.5, None, 0.4]
     assert len(list((tmp_path / "tensorboard").rglob("events*"))) == 4
+    options, scores = hparams(tmp_path / "tensorboard" / "search-b")
+    assert (options["train.lora.r"], options["mix.negative"], options["seed"]) == (8, 0.4, 17)
+    assert options["tune.method"] == "nat"
+    assert scores["final/exact_match"] == scores["exact_match"] == pytest.approx(0.5)
+    assert scores["val_loss"] == pytest.approx(1.5)
+
+
+def hparams(folder: Path) -> tuple[dict, dict]:
+    """HParams and scalars of a TensorBoard run: records of length (8 bytes), its checksum (4), an
+    event, its checksum (4)."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    options, scalars = {}, {}
+    for path in folder.rglob("events*"):
+        data = path.read_bytes()
+        while data:
+            size = int.from_bytes(data[:8], "little")
+            for value in Event.FromString(data[12 : 12 + size]).summary.value:
+                plugin = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                found = plugin.session_start_info.hparams
+                options |= {k: getattr(v, v.WhichOneof("kind")) for k, v in found.items()}
+                if value.HasField("simple_value"):
+                    scalars[value.tag] = value.simple_value
+            data = data[16 + size :]
+    return options, scalars
+
+
+def test_the_adapter_of_a_nested_run_lies_below_its_checkpoint():
+    own, nested = {"checkpoint_path": "/runs/x"}, SimpleNamespace(path="/runs/y")
+    assert tables._checkpoint(SimpleNamespace(checkpoint=None, metrics=own)) == "/runs/x/checkpoint"
+    assert tables._checkpoint(SimpleNamespace(checkpoint=nested, metrics={})) == "/runs/y"
+    assert tables._checkpoint(SimpleNamespace(checkpoint=None, metrics=None)) == ""
+
+
+def test_a_trial_of_several_workers_shares_its_model():
+    team = pipeline.team
+    base = TrainSection(workers=4, sharding="zero2", offload=True)
+    assert (team(base, 1).workers, team(base, 1).sharding, team(base, 1).offload) == (
+        1, "none", False)  # fmt: skip
+    assert (team(base, 2).workers, team(base, 2).sharding) == (2, "zero2")
+    assert team(TrainSection(), 2).sharding == "ddp"
 
 
 def test_times_by_process_and_session():

@@ -260,10 +260,15 @@ def test_the_preset_and_the_default_space_parse():
     space = parse(own, sizes, tokens=4000, preset="literature")
     options = space.resolve(space.sample(random.Random(0)))
     assert options["train.lora.r"] in (4, 64)  # the given axis beats the preset's
-    assert set(options) == {"mix.weights", "tune.method", "train.learning_rate", "train.lora.r"}
-    assert len(space.texts()) == 2  # one tokenised pool a method
+    always = {"mix.weights", "tune.method", "train.learning_rate", "train.lora.r"}
+    of_method = {"sft": set(), "nat": {"train.nat.cuts"},
+                 "dpo": {"train.dpo.beta", "train.dpo.loss_weights"}}  # fmt: skip
+    assert set(options) == always | of_method[options["tune.method"]]
     start = space.resolve(space.baseline_samples()[0])
     assert (start["tune.method"], start["train.learning_rate"]) == ("nat", pytest.approx(1e-3))
+    assert start["train.nat.cuts"] == []
+    two = parse({"tune.method": {"choice": ["sft", "nat"]}}, sizes, 4000, preset="literature")
+    assert set(two.keys()) == always | {"train.nat.cuts"}  # no axis of a method not searched
     assert parse(Config().tune.space, sizes, Config().tune.tokens).baselines()
 
 

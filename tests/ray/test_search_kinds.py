@@ -1,0 +1,163 @@
+"""Every kind of search once with the real model: trials of several workers, populations, answers
+written by trial and engine, confirming runs, a killed trial."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import ray
+from conftest import ROOT, TINY, cli, command
+
+from raytune_agents import cluster
+from raytune_agents.config import load
+from raytune_agents.pipeline import Context, search
+from raytune_agents.progress import Display
+from raytune_agents.runs import read_json
+from raytune_agents.tune.rungs import lines
+
+pytestmark = pytest.mark.slow  # a search each
+
+RATES = "tune.space={train.learning_rate: {choice: [1.0e-3, 1.0e-8]}}"
+SMALL = ("tune.trials=4", "tune.tokens=200", "tune.rungs=3", "tune.rows=4")
+
+
+def tuned(runs: Path, name: str, *words: str) -> Path:
+    """The tune folder of a finished search of this name over the labels of the tiny run."""
+    (runs / name).mkdir()
+    for step in ("read", "generate", "label"):
+        (runs / name / step).symlink_to(runs / "tiny" / step)
+    done = cli("tune", str(TINY), f"runs_dir={runs}", f"name={name}", *words, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return runs / name / "tune"
+
+
+def statuses(folder: Path) -> list[str]:
+    return [t["status"] for t in read_json(folder / "trials.json")]
+
+
+def test_trials_of_two_workers_give_their_cpus_back_when_stopped(labelled) -> None:
+    """A trial at a rate of 1e-8 learns nothing, so it is stopped beside one at 1e-3."""
+    words = (*SMALL, RATES, "tune.workers=2", "tune.searcher=random", "tune.method=sft",
+             "tune.objective={val_loss: -1}", "train.learning_rate=1e-3")  # fmt: skip
+    config = load(TINY, [f"runs_dir={labelled}", "resources.cpus=2", *words])
+    context = Context(config, Display())
+    step = context.run.step("tune", None, ("label",))
+    step.begin()
+    try:
+        search.tune(context, step)
+        stop = time.monotonic() + 10
+        while ray.available_resources().get("CPU") != 2.0 and time.monotonic() < stop:
+            time.sleep(0.2)
+        assert ray.available_resources()["CPU"] == 2.0
+    finally:
+        cluster.disconnect()
+    trials = read_json(step.folder / "trials.json")
+    assert {t["status"] for t in trials} == {"finished", "stopped"}
+    assert len(trials) == 4
+    for t in trials:
+        assert (Path(t["checkpoint"]) / "adapter_model.safetensors").is_file()
+        assert (t["status"] == "finished") == (t["config"]["train.learning_rate"] == 1e-3)
+
+
+@pytest.mark.parametrize("searcher", ["pbt", "pb2"])
+def test_a_population_changes_its_trials_while_they_run(labelled, searcher) -> None:
+    words = (*SMALL, f"tune.searcher={searcher}", "tune.objective={val_loss: -1}")
+    folder = tuned(labelled, searcher, *words)
+    assert statuses(folder) == ["finished"] * 4
+
+
+def test_answers_are_scored_where_the_trial_and_where_the_engine_writes_them(labelled) -> None:
+    words = (*SMALL, "tune.score=generate", "tune.generate=true", "tune.leaders=1", "tune.seeds=2",
+             "tune.objective={format_adherence: 1, val_loss: -0.1}", "tune.trials=2")  # fmt: skip
+    folder = tuned(labelled, "written", *words)
+    trials = read_json(folder / "trials.json")
+    assert [t["stage"] for t in trials].count("leaders") == 1
+    assert all(0 <= r["format_adherence"] <= 1 for t in trials for r in t["reports"])
+    (cells,) = read_json(folder / "guide.json")["generated"].values()
+    assert 0 <= cells["exact_match"]["value"] <= 1
+    assert "leader, generated answers" in (folder / "guide.md").read_text()
+
+
+def test_the_confirming_runs_are_judged_on_rows_no_trial_has_seen(labelled) -> None:
+    folder = tuned(labelled, "confirmed", *SMALL, "tune.confirm=3", "tune.trials=2")
+    confirmed = read_json(folder / "guide.json")["confirmed"]
+    assert set(confirmed["arms"]) == {"best_trial", "natural", "stratified", "positives_only"}
+    assert {a["seeds"] for a in confirmed["arms"].values()} == {3}
+    assert all(g["low"] <= g["value"] <= g["high"] for g in confirmed["gains"].values())
+    hits = [
+        set(read_json(Path(t["checkpoint"]) / "hits.json"))
+        for t in read_json(folder / "trials.json")
+    ]
+    stages = [t["stage"] for t in read_json(folder / "trials.json")]
+    seen = set.union(*(h for h, s in zip(hits, stages) if s == "search"))
+    asked = set.union(*(h for h, s in zip(hits, stages) if s == "confirm"))
+    assert not seen & asked
+    assert "full budget" in (folder / "guide.md").read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_trial_goes_on_from_its_checkpoint(labelled, workers) -> None:
+    """kill -9 of the process that trains, after the first report of the first trial."""
+    name = f"killed{workers}"
+    folder = labelled / name / "tune"
+    (labelled / name).mkdir()
+    for step in ("read", "generate", "label"):
+        (labelled / name / step).symlink_to(labelled / "tiny" / step)
+    words = (*SMALL, "tune.trials=1", "tune.noise=0", f"tune.workers={workers}",
+             "tune.scheduler=none", "tune.tokens=400", "tune.rungs=4")  # fmt: skip
+    log = (labelled / f"{name}.log").open("w")
+    driver = subprocess.Popen(
+        command("tune", str(TINY), f"runs_dir={labelled}", f"name={name}", *words),
+        cwd=ROOT, stdout=log, stderr=log)  # fmt: skip
+    stop = time.monotonic() + 300
+    while not (seen := lines(folder / "metrics.jsonl")):
+        assert driver.poll() is None
+        assert time.monotonic() < stop
+        time.sleep(0.05)
+    time.sleep(0.5)  # the driver has saved the trial's checkpoint
+    os.kill(int(seen[0]["process"]), signal.SIGKILL)
+    assert driver.wait(300) == 0, (labelled / f"{name}.log").read_text()
+    (trial,) = read_json(folder / "trials.json")
+    assert trial["status"] == "finished"
+    assert trial["reports"][0]["seconds"] == seen[0]["seconds"]  # kept
+    assert trial["reports"][-1]["from_step"] >= seen[0]["step"]
+    assert trial["reports"][-1]["process"] != seen[0]["process"]
+
+
+def test_a_search_outlives_a_killed_node(labelled) -> None:
+    """Two nodes of one CPU with a trial each; the second node dies after its first report."""
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(head_node_args={"num_cpus": 1, "include_dashboard": False})
+    other = nodes.add_node(num_cpus=1)
+    words = (*SMALL, "tune.trials=2", "tune.concurrent=2", "tune.scheduler=none", "tune.rungs=4")
+    config = load(TINY, [f"runs_dir={labelled}", f"resources.address={nodes.address}", *words])
+    context = Context(config, Display())
+    step = context.run.step("tune", None, ("label",))
+    step.begin()
+    ledger = step.folder / "metrics.jsonl"
+
+    def kill() -> None:
+        while len({line["trial_id"] for line in lines(ledger)}) < 2:
+            time.sleep(0.05)
+        nodes.remove_node(other, allow_graceful=False)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    try:
+        search.tune(context, step)
+    finally:
+        cluster.disconnect()
+        nodes.shutdown()
+    assert not killer.is_alive()
+    trials = read_json(step.folder / "trials.json")
+    assert [t["status"] for t in trials] == ["finished"] * 2
+    moved = [t for t in trials if len({r["process"] for r in t["reports"]}) == 2]
+    assert len(moved) == 1
+    assert moved[0]["reports"][-1]["from_step"] > 0
