@@ -27,6 +27,7 @@ part does not measure keep their earlier values.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -75,15 +76,23 @@ def planted() -> np.ndarray:
     return rising - 60 * np.maximum(n - 0.3, 0.0) ** 2
 
 
-def fitted(path: Path) -> tuple[np.ndarray, float]:
-    """Scores of the grid mixes and noise, in points, from the trials of a real search."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    scored = trials.at_level(found, "exact_match")[2]
-    x = np.array([trials.row_of(trial, POOLS, []) for trial, _ in scored])
-    fit = surrogate.fit(x, np.array([100 * score for _, score in scored]), len(POOLS))
-    if isinstance(fit, surrogate.Refusal):
-        raise SystemExit(f"{path}: no surface to plant: {fit.reason}")
-    return fit.predict(GRID), 100 * (trials.noise(scored) or NOISE / 100)
+def fitted(path: Path) -> tuple[np.ndarray, float, str]:
+    """Scores of the grid mixes and noise, in hundredths of the metric, and the metric (the exact
+    match where it can be fitted, else the objective), from the trials of a real search; other
+    options as in its best trial."""
+    found, said = json.loads(path.read_text(encoding="utf-8")), ""
+    for metric in ("exact_match", "objective"):
+        scored = trials.at_level(found, metric)[2]
+        options = trials.options_of([trial for trial, _ in scored])
+        x = np.array([trials.row_of(trial, POOLS, options) for trial, _ in scored])
+        y = np.array([100 * score for _, score in scored])
+        fit = surrogate.fit(x, y, len(POOLS))
+        if not isinstance(fit, surrogate.Refusal):
+            rest = np.tile(x[y.argmax(), len(POOLS) :], (len(GRID), 1))
+            noise = trials.noise(scored)
+            return fit.predict(np.hstack([GRID, rest])), 100 * (noise or NOISE / 100), metric
+        said += f"; {metric}: {fit.reason}"
+    raise SystemExit(f"{path}: no surface to plant{said}")
 
 
 def incumbent(history: list[tuple[int, float]]) -> int:
@@ -232,8 +241,9 @@ def real(runs: Path) -> dict[str, Any]:
 
 def grid(options: argparse.Namespace) -> dict[str, Any]:
     """The searchers on the grid with a known answer."""
-    truth, noise = fitted(options.trials) if options.trials else (planted(), NOISE)
-    kept = options.runs / f"search-grid-{options.trials.name if options.trials else 'planted'}"
+    known = fitted(options.trials) if options.trials else (planted(), NOISE, "planted")
+    truth, noise, surface = known
+    kept = options.runs / f"search-grid-{hashlib.sha256(truth.tobytes()).hexdigest()[:8]}"
     table = compare(truth, noise, options.seeds, kept)
     shutil.rmtree(kept)
     changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
@@ -243,12 +253,12 @@ def grid(options: argparse.Namespace) -> dict[str, Any]:
         "within_one_point": int((truth >= truth.max() - 1).sum()),
         "best": dict(zip(POOLS, GRID[truth.argmax()].tolist())),
         "noise_points": round(noise, 3),
-        "surface": options.trials.name if options.trials else "planted",
+        "surface": f"fitted: {surface}" if options.trials else surface,
         "seeds": options.seeds,
         "searchers": table,
         "dirty": bool(changed),
         "optuna": optuna.__version__,
-        "command": f"{COMMAND} --seeds {options.seeds}",
+        "command": f"{COMMAND} --seeds {options.seeds}" + " --trials FILE" * bool(options.trials),
     }
 
 

@@ -37,9 +37,7 @@ class Resources:
         have = self.gpus or self.cpus
         if wanted > have:
             kind = "GPUs" if self.gpus else "CPUs"
-            raise ConfigError(
-                f"{key}={wanted}: Ray has {have} {kind}; write {have} or fewer"
-            )
+            raise ConfigError(f"{key}={wanted}: Ray has {have} {kind}; write {have} or fewer")
         return wanted
 
 

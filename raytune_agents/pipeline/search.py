@@ -52,6 +52,7 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     known["front"] = trials.front(found, section.objective) if section.pareto else []
     if section.generate:
         known["generated"] = written_scores(context, step, given, found)
+    context.display.say(f"tune      {words.line(known)}")
     write_json(step.folder / "trials.json", found)
     tables.write(found, step.folder)
     write_json(step.folder / "guide.json", known)

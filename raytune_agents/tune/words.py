@@ -34,6 +34,19 @@ def markdown(guide: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def line(guide: dict[str, Any]) -> str:
+    """One line for the terminal: the verdict, start-up a trial, how well short runs order."""
+    times, said = guide.get("times") or {}, [guide["verdict"].replace("_", " ")]
+    for name, what in (("cold", "a new"), ("warm", "a kept")):
+        if times.get(f"startup_s_{name}") is not None:
+            said.append(f"start-up {times[f'startup_s_{name}']:.1f} s in {what} process")
+    if times.get("busy_share") is not None:
+        said.append(f"busy {times['busy_share']:.0%}")
+    levels = [x for x in guide["levels"] if x["rank_to_last"] is not None]
+    said += [f"report {x['report']} orders as the last: {x['rank_to_last']:.2f}" for x in levels]
+    return ", ".join(said)
+
+
 def _which(guide: dict[str, Any]) -> str:
     """Paragraph 1: which mix, and how sure."""
     name = _plain(guide["metric"])

@@ -134,7 +134,9 @@ def test_a_search_outlives_a_killed_node(labelled) -> None:
     """Two nodes of one CPU with a trial each; the second node dies after its first report."""
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
     other = nodes.add_node(num_cpus=1)
     words = (*SMALL, "tune.trials=2", "tune.concurrent=2", "tune.scheduler=none", "tune.rungs=4")
     config = load(TINY, [f"runs_dir={labelled}", f"resources.address={nodes.address}", *words])

@@ -102,6 +102,11 @@ def test_the_guide_tells_what_was_confirmed_what_it_cost_and_why_it_ended(tmp_pa
     assert "| US dollars | 0.25 |" in text
     assert "| busy share | 0.90 |" in text
     assert "startup s warm" not in text
+    whole["levels"] = [{"report": 1, "runs": 9, "rank_to_last": 0.8},
+                       {"report": 2, "runs": 9, "rank_to_last": None}]  # fmt: skip
+    assert words.line(whole) == (
+        "refused, start-up 12.0 s in a new process, busy 90%, report 1 orders as the last: 0.80"
+    )
 
 
 def test_no_confirming_run_says_nothing():
