@@ -73,13 +73,17 @@ def test_a_population_changes_its_trials_while_they_run(labelled, searcher) -> N
 
 
 def test_answers_are_scored_where_the_trial_and_where_the_engine_writes_them(labelled) -> None:
-    words = (*SMALL, "tune.score=generate", "tune.generate=true", "tune.leaders=1", "tune.seeds=2",
-             "tune.objective={format_adherence: 1, val_loss: -0.1}", "tune.trials=2")  # fmt: skip
+    words = (*SMALL, "tune.score=generate", "tune.generate=true", "tune.leaders=1",
+             "tune.seeds=2", "tune.pareto=true",
+             "tune.objective={format_adherence: 1, val_loss: -0.1}")  # fmt: skip
     folder = tuned(labelled, "written", *words)
     trials = read_json(folder / "trials.json")
     assert [t["stage"] for t in trials].count("leaders") == 1
     assert all(0 <= r["format_adherence"] <= 1 for t in trials for r in t["reports"])
-    (cells,) = read_json(folder / "guide.json")["generated"].values()
+    guide = read_json(folder / "guide.json")
+    assert set(guide["front"]) <= {t["trial_id"] for t in trials if t["status"] == "finished"}
+    assert guide["front"]
+    (cells,) = guide["generated"].values()
     assert 0 <= cells["exact_match"]["value"] <= 1
     assert "leader, generated answers" in (folder / "guide.md").read_text()
 
