@@ -2,10 +2,10 @@
 
 Rows are arrays [runs, columns]: first the pools' weights, then the other options (`Option`), each
 scaled to [0, 1]. Two Gaussian processes compete: a log-linear one (a line in the logarithms of the
-weights, right for few runs) and a Matern one (an optimum inside the simplex, interactions). The one
-that orders left-out runs better is kept; where neither does, the answer is a `Refusal`, no guess.
-
-Left out on purpose: LightGBM (RegMix), which needs more than about 118 runs (Olmix).
+weights, right for few runs) and a Matern one (an optimum inside the simplex, interactions); past
+118 configurations boosted trees do too (RegMix; fewer are too few for them, Olmix), LightGBM's as
+scikit-learn has them. The one that orders left-out runs best is kept; where none does, the answer
+is a `Refusal`, no guess.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Kernel, Matern, WhiteKernel
@@ -30,6 +32,7 @@ from raytune_agents.records import canonical
 
 SMALL_SHARE = 0.01  # added to a weight before its logarithm, so that a share of 0 is finite
 MIN_RANK = 0.5  # below this rank correlation a fit does not order mixes well enough to recommend
+MANY = 118  # configurations past which boosted trees are fitted too (Olmix)
 TOP_SHARE = 1e-3  # the best 100 of 100,000 mixes are averaged (RegMix, arXiv 2407.01492)
 CANDIDATES = 100_000
 
@@ -46,7 +49,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted surrogate of the runs x [runs, columns].
+    """A fitted surrogate of the scores y [runs] of the runs x [runs, columns].
 
     `rank_correlation` is Spearman's between the scores and their predictions by fits that never saw
     that configuration.
@@ -56,14 +59,20 @@ class Fit:
     rank_correlation: float
     estimator: Pipeline
     x: np.ndarray
+    y: np.ndarray
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Predicted scores [n] of rows [n, columns]."""
         return self.estimator.predict(rows)
 
     def draw(self, rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Surfaces that the runs leave possible, [count, n]: the posterior, free of noise."""
+        """Surfaces that the runs leave possible, [count, n]: the posterior, free of noise; of trees
+        those of runs drawn with replacement."""
         process = self.estimator[-1]
+        if isinstance(process, HistGradientBoostingRegressor):
+            drawn = (rng.integers(0, len(self.x), len(self.x)) for _ in range(count))
+            fits = (clone(self.estimator).fit(self.x[i], self.y[i]) for i in drawn)
+            return np.array([fitted.predict(rows) for fitted in fits])
         mean, cov = process.predict(self.estimator[:-1].transform(rows), return_cov=True)
         noise = process.kernel_.k2.noise_level * process._y_train_std**2
         jitter = 1e-8 * cov.diagonal().max()
@@ -152,9 +161,9 @@ def fit(x: np.ndarray, y: np.ndarray, pools: int) -> Fit | Refusal:
             f"all {len(y)} runs scored {y[0]:.4g}, so nothing can be told", count, needed
         )
     fits = []
-    for name, model in _models(pools, x.shape[1]).items():
+    for name, model in _models(pools, x.shape[1], count).items():
         left_out = _quiet(cross_val_predict, model, x, y, groups=groups, cv=LeaveOneGroupOut())
-        fits.append(Fit(name, rank_correlation(left_out, y) or 0.0, model, x))
+        fits.append(Fit(name, rank_correlation(left_out, y) or 0.0, model, x, y))
     best = max(fits, key=lambda f: f.rank_correlation)
     enough = max(MIN_RANK, 1.96 / math.sqrt(count - 1))
     if best.rank_correlation < enough:
@@ -246,17 +255,19 @@ def pareto(
 # --- the two fits --------------------------------------------------------------------------------
 
 
-def _models(pools: int, columns: int) -> dict[str, Pipeline]:
-    """Name -> unfitted estimator on rows [n, columns]."""
+def _models(pools: int, columns: int, count: int) -> dict[str, Pipeline]:
+    """Name -> unfitted estimator on rows [n, columns] of `count` configurations."""
     logs = FunctionTransformer(_log_weights, kw_args={"pools": pools})
     line = ConstantKernel(1.0, (1e-4, 1e3)) * DotProduct(1.0, "fixed")
     roots = FunctionTransformer(_root_weights, kw_args={"pools": pools})
     lengths = TiedMatern(np.ones(1 + columns - pools), pools=pools)
     curve = ConstantKernel(1.0, (1e-2, 1e2)) * lengths
-    return {
+    found = {
         "log-linear": make_pipeline(logs, StandardScaler(), _process(line)),
         "Gaussian process": make_pipeline(roots, _process(curve)),
     }
+    trees = HistGradientBoostingRegressor(learning_rate=0.05, min_samples_leaf=5, random_state=0)
+    return found | ({"boosted trees": make_pipeline(trees)} if count > MANY else {})
 
 
 def _process(kernel: Kernel) -> GaussianProcessRegressor:
