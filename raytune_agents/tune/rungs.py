@@ -7,7 +7,6 @@ a scheduler's state through a restore; ours reads the earlier reports from the l
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 from ray.tune.schedulers.pb2 import PB2
+from ray.tune.search.optuna import OptunaSearch
 
 from raytune_agents.config import ConfigError, TuneSection
 from raytune_agents.tune.axes import Axis
@@ -30,6 +30,7 @@ from raytune_agents.tune.trial import OBJECTIVE
 
 APART = 1.96 * math.sqrt(2)  # standard deviations by which two runs differ, at 95 %
 POPULATION = ("pbt", "pb2")
+BRACKETS = 3  # of HyperBand: from stopping early to late
 # These fix the shapes or the meaning of a checkpoint, so a population keeps them.
 KEPT = ("train.lora", "train.batch_rows")
 
@@ -80,8 +81,19 @@ class Asha(Patient, ASHAScheduler):
 
     def replay(self, trial: Any, line: dict[str, Any]) -> None:
         other = SimpleNamespace(trial_id=line["trial_id"])
-        bracket = self._trial_info[trial.trial_id]
-        bracket.on_result(other, line[self._time_attr], line[self._metric])
+        for bracket in self._brackets:  # which one it was in is not known
+            bracket.on_result(other, line[self._time_attr], line[self._metric])
+
+
+class Bohb(OptunaSearch):
+    """BOHB (arXiv 1807.01774): a density model over all options at once, of what was seen at the
+    largest budget; a trial that was stopped counts after every whole one, by its last report."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        stopped = bool(result) and result["step"] < result["of"]
+        super().on_trial_complete(trial_id, None if stopped else result, error)
 
 
 class Median(Patient, MedianStoppingRule):
@@ -106,12 +118,10 @@ def lines(ledger: Path, stage: str = "") -> list[dict[str, Any]]:
 
 def check(tune: TuneSection, space: Space) -> None:
     """Refuse what could not run, before Ray starts. Raises ConfigError."""
-    missing = [m for m in ("ConfigSpace", "hpbandster") if not importlib.util.find_spec(m)]
-    if tune.searcher == "bohb":
+    if tune.searcher == "bohb" and tune.scheduler != "asha":
         raise ConfigError(
-            f"tune.searcher=bohb needs {missing or 'HyperBand'}, which the pinned set of packages "
-            "does not hold (hpbandster has had no release since 2018); write optuna (TPE, the "
-            "model that BOHB uses) with tune.scheduler=asha"
+            f"tune.searcher=bohb with tune.scheduler={tune.scheduler}: BOHB is a searcher in "
+            "HyperBand's brackets; write scheduler: asha, or searcher: optuna"
         )
     if tune.pareto and (len(tune.objective) < 2 or tune.searcher not in ("random", "optuna")):
         raise ConfigError(
@@ -156,7 +166,6 @@ def searcher(
     """The searcher; it tries `points` first and knows the objective of `known` samples."""
     import optuna
     from ray.tune.search.basic_variant import BasicVariantGenerator
-    from ray.tune.search.optuna import OptunaSearch
 
     points = points[: tune.trials]
     if tune.searcher == "random" or tune.searcher in POPULATION:
@@ -171,7 +180,10 @@ def searcher(
         from optuna.samplers import GPSampler
 
         sampler = {"sampler": GPSampler(seed=seed)}
-    found = OptunaSearch(space=space.tune_space(), points_to_evaluate=points, **goal, **sampler)
+    if tune.searcher == "bohb":
+        sampler = {"sampler": optuna.samplers.TPESampler(multivariate=True, seed=seed)}
+    kind = Bohb if tune.searcher == "bohb" else OptunaSearch
+    found = kind(space=space.tune_space(), points_to_evaluate=points, **goal, **sampler)
     for sample, value in [] if tune.pareto else known:
         found.add_evaluated_point(sample, value)
     return found
@@ -193,7 +205,7 @@ def scheduler(
     if tune.scheduler == "asha":
         asha = Asha(  # no trial is stopped by max_t: it reports at most `rungs` times
             max_t=2 * tune.tokens, grace_period=grace, reduction_factor=max(2, tune.reduction),
-            **goal,
+            brackets=min(BRACKETS, tune.rungs) if tune.searcher == "bohb" else 1, **goal,
         )  # fmt: skip
         return asha.watch(ledger, stage, noise)
     if tune.scheduler == "median":

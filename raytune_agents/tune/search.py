@@ -105,7 +105,8 @@ def tuner(trainable: Any, stage: Plan, given: Given, place: Place, folder: Path)
             "scheduler": rungs.scheduler(tune, given.space, place.ledger, stage.name, stage.noise),
             "num_samples": stage.proposals,
         }
-        space = {} if tune.searcher.startswith("optuna") else given.space.tune_space()
+        drawn = tune.searcher in ("random", *rungs.POPULATION)  # else the searcher has the space
+        space = given.space.tune_space() if drawn else {}
     else:
         space = {POINT: ray_tune.grid_search(stage.points)}
     population = tune.searcher in rungs.POPULATION and stage.proposals

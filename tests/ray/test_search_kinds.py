@@ -72,6 +72,12 @@ def test_a_population_changes_its_trials_while_they_run(labelled, searcher) -> N
     assert statuses(folder) == ["finished"] * 4
 
 
+def test_bohb_cuts_in_brackets(labelled) -> None:
+    folder = tuned(labelled, "bohb", *SMALL, "tune.searcher=bohb", "tune.objective={val_loss: -1}")
+    assert len(statuses(folder)) == 4
+    assert set(statuses(folder)) <= {"finished", "stopped"}
+
+
 def test_answers_are_scored_where_the_trial_and_where_the_engine_writes_them(labelled) -> None:
     words = (*SMALL, "tune.score=generate", "tune.generate=true", "tune.leaders=1",
              "tune.seeds=2", "tune.pareto=true",

@@ -193,7 +193,7 @@ def test_the_noise_is_the_spread_of_equal_runs():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("tune.searcher=bohb", "write optuna"),
+        ("tune.searcher=bohb tune.scheduler=median", "write scheduler: asha"),
         ("tune.objective={hallucination_rate: -1}", "set tune.score=generate"),
         ("tune.objective={beauty: 1}", "is not scored"),
         ("tune.objective={exact_match: 0}", "weigh nothing"),
@@ -223,7 +223,7 @@ def test_the_example_of_the_readme_is_not_refused():
 def test_every_searcher_and_scheduler_is_made(tmp_path):
     space = parse(SPACE | {"train.learning_rate": {"loguniform": [1e-4, 1e-3]}})
     points = space.baseline_samples()
-    for name in ("random", "optuna", "optuna_gp"):
+    for name in ("random", "optuna", "optuna_gp", "bohb"):
         tune = TuneSection(searcher=name, trials=6)
         made = rungs.searcher(tune, space, points, [(points[0], 0.3)], 5)
         if name != "random":
@@ -237,6 +237,26 @@ def test_every_searcher_and_scheduler_is_made(tmp_path):
         assert population is not None
         assert len(rungs.mutable(space, name)) == fixed  # three shares and the learning rate
     assert "train.lora.r" not in rungs.mutable(space, "pbt")
+
+
+def test_bohb_models_whole_trials_before_stopped_ones(tmp_path):
+    """The stopped trial scored more at its first report than the whole one at its last, and still
+    stands behind it; rungs lie in three brackets."""
+    from optuna.trial import TrialState
+
+    space = parse({"train.learning_rate": {"loguniform": [1e-4, 1e-3]}})
+    tune = TuneSection(searcher="bohb", trials=4, tokens=120, rungs=3)
+    made = rungs.searcher(tune, space, space.baseline_samples(), [], 5)
+    for name, step, score in (("whole", 4, 0.3), ("cut", 1, 0.5)):
+        made.suggest(name)
+        last = {"objective": score, "training_iteration": step, "step": step, "of": 4}
+        made.on_trial_result(name, last)
+        made.on_trial_complete(name, last)
+    whole, cut = made._ot_study.get_trials()
+    assert (whole.state, whole.value) == (TrialState.COMPLETE, 0.3)
+    assert (cut.state, cut.intermediate_values) == (TrialState.PRUNED, {1: 0.5})
+    brackets = rungs.scheduler(tune, space, tmp_path / "none", "search", {})._brackets
+    assert len(brackets) == 3
 
 
 # --- budget ---
