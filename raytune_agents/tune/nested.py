@@ -35,17 +35,18 @@ def fit(job: Job, data: list[dict[str, Any]], report: Any, trial_id: str) -> Non
 
 
 def free() -> int:
-    """Remove the placement groups of dead actors; how many groups of actors are left."""
+    """Remove the placement groups that dead actors of this job made; how many were left by now."""
     import ray
     from ray._private.state import state
     from ray.core.generated.gcs_pb2 import PlacementGroupTableData
     from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-    left = 0
+    left, job = 0, ray.get_runtime_context().get_job_id()
     for text in state._connect_and_get_accessor().get_placement_group_table():
         group = PlacementGroupTableData.FromString(text)
-        of_actor = not ray.ActorID(group.creator_actor_id).is_nil()
-        if not of_actor or group.state == PlacementGroupTableData.REMOVED:
+        of_driver = not group.creator_actor_id.strip(b"\xff")
+        gone = group.state == PlacementGroupTableData.REMOVED
+        if of_driver or gone or group.creator_job_id.hex() != job:
             continue
         if group.creator_actor_dead:
             remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))

@@ -61,8 +61,9 @@ def test_trials_of_two_workers_give_their_cpus_back_when_stopped(labelled) -> No
     assert {t["status"] for t in trials} == {"finished", "stopped"}
     assert len(trials) == 4
     for t in trials:
-        assert (Path(t["checkpoint"]) / "adapter_model.safetensors").is_file()
-        assert (t["status"] == "finished") == (t["config"]["train.learning_rate"] == 1e-3)
+        whole = t["status"] == "finished"
+        assert whole == (t["config"]["train.learning_rate"] == 1e-3)
+        assert not whole or (Path(t["checkpoint"]) / "adapter_model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("searcher", ["pbt", "pb2"])
