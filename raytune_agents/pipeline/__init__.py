@@ -76,9 +76,9 @@ class Context:
         step.log(shard=done["shard"], outage=done["outage"])
         self.display.say(f"{name}: engine down, {done['outage']}", style="red")
 
-    def free_gpu(self) -> None:
+    def free_gpu(self, workers: int) -> None:
         """Before training: the engine gives its GPUs back where there are too few for both."""
-        if 0 < self.resources.gpus < self.config.engine.actors + self.config.train.workers:
+        if 0 < self.resources.gpus < self.config.engine.actors + workers:
             engine.stop()
             self.engine = None
 

@@ -61,7 +61,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     chosen = {name: pq.read_table(path)["id"].to_pylist() for name, path in files.items()}
     check.arms(config.train, rows, chosen)
     check.room(context.chat)
-    context.free_gpu()
+    context.free_gpu(config.train.workers)
     for name, arm in config.train.arms.items():
         section = config.train.of(arm)
         mixed = chosen[name]

@@ -31,7 +31,7 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     if not section.trials:
         return Counts(), {"note": "tune.trials=0: no search"}
     given = prepare(context, step)
-    context.free_gpu()
+    context.free_gpu(section.workers)
     with context.display.step("tune", section.trials) as bar:
         place = place_of(context, step, bar)
         found = explore(context, given, place)
