@@ -169,7 +169,8 @@ def searcher(
 
     points = points[: tune.trials]
     if tune.searcher == "random" or tune.searcher in POPULATION:
-        return BasicVariantGenerator(points_to_evaluate=points, random_state=seed)
+        most = 0 if tune.searcher in POPULATION else tune.concurrent  # Tune's own limit skips it
+        return BasicVariantGenerator(points, max_concurrent=most, random_state=seed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     goal: dict[str, Any] = {"metric": OBJECTIVE, "mode": "max"}
     if tune.pareto:

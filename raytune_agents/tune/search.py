@@ -97,6 +97,7 @@ def tuner(trainable: Any, stage: Plan, given: Given, place: Place, folder: Path)
     from ray import tune as ray_tune
 
     tune, how = given.tune, {}
+    drawn = tune.searcher in ("random", *rungs.POPULATION)  # else the searcher has the space
     if stage.proposals:
         how = {
             "search_alg": rungs.searcher(
@@ -105,12 +106,11 @@ def tuner(trainable: Any, stage: Plan, given: Given, place: Place, folder: Path)
             "scheduler": rungs.scheduler(tune, given.space, place.ledger, stage.name, stage.noise),
             "num_samples": stage.proposals,
         }
-        drawn = tune.searcher in ("random", *rungs.POPULATION)  # else the searcher has the space
         space = given.space.tune_space() if drawn else {}
     else:
         space = {POINT: ray_tune.grid_search(stage.points)}
     population = tune.searcher in rungs.POPULATION and stage.proposals
-    if not population:  # a population is started whole: Ray gives each of it a turn
+    if not stage.proposals or not drawn:  # a population is started whole: each of it has its turn
         how["max_concurrent_trials"] = tune.concurrent
     return ray_tune.Tuner(
         trainable,
