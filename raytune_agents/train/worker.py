@@ -256,15 +256,16 @@ def run(
     use_gpu: bool,
     trial: dict[str, Any] | None = None,
     callbacks: Sequence[Any] = (),
+    kind: Any = None,
 ) -> None:
     """One Ray Train run. The same name and storage resume a killed run from its last checkpoint.
-    `trial` goes to `worker`, `callbacks` to Ray Train.
+    `trial` goes to `worker`, `callbacks` to Ray Train; `kind`: a TorchTrainer of one's own.
     Raises ray.train.TrainingFailedError after max_failures restarts, BadLoss."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
     section = TrainSection(**job.section)
-    trainer = TorchTrainer(
+    trainer = (kind or TorchTrainer)(
         worker,
         train_loop_config={"job": job, "trial": trial or {}},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),

@@ -2,7 +2,7 @@
 
 A placement group lives until the job ends where the actor that made it was killed, so a trial that
 a scheduler stops would keep its CPUs. Ray's own cleaner asks the dashboard, which a local Ray is
-started without; `free` asks the GCS.
+started without, and then stays for ever; it is left out, and `free` asks the GCS.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ def fit(job: Job, data: list[dict[str, Any]], report: Any, trial_id: str) -> Non
     """Train with `tune.workers` workers; their reports become the trial's. A trial that was killed
     goes on from the nested run's own last checkpoint."""
     import ray
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2._internal.callbacks.placement_group_callback import (
+        PlacementGroupCleanerCallback,
+    )
     from ray.tune.integration.ray_train import TuneReportCallback
+
+    class Trainer(TorchTrainer):
+        def _create_default_callbacks(self) -> list[Any]:
+            made = super()._create_default_callbacks()
+            return [c for c in made if not isinstance(c, PlacementGroupCleanerCallback)]
 
     storage = Path(job.out) / FOLDER
     run(
@@ -31,6 +40,7 @@ def fit(job: Job, data: list[dict[str, Any]], report: Any, trial_id: str) -> Non
         use_gpu=bool(ray.cluster_resources().get("GPU")),
         trial={"rows": data, "report": report},
         callbacks=[TuneReportCallback()],
+        kind=Trainer,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import ray
 from conftest import ROOT, TINY, cli, command
+from ray._private.state import actors
 
 from raytune_agents import cluster
 from raytune_agents.config import load
@@ -55,6 +56,8 @@ def test_trials_of_two_workers_give_their_cpus_back_when_stopped(labelled) -> No
         while ray.available_resources().get("CPU") != 2.0 and time.monotonic() < stop:
             time.sleep(0.2)
         assert ray.available_resources()["CPU"] == 2.0
+        left = [a["ActorClassName"] for a in actors(actor_state_name="ALIVE").values()]
+        assert "PlacementGroupCleaner" not in left
     finally:
         cluster.disconnect()
     trials = read_json(step.folder / "trials.json")
