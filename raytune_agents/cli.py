@@ -71,6 +71,18 @@ PLAYED = (
     "task_completion",
     "task_completion",
 )
+FOLLOWED = (
+    {"instruction_following": "followed", "instructions_all": "all followed"},
+    "instruction_following",
+    "instruction_following",
+)
+OTHERS = {  # of splits that are neither answered once nor played
+    "multi_turn_accuracy": "all turns",
+    "turn_progress": "turns",
+    "steps": "steps",
+    "perplexity": "perplexity",
+    "nll": "nats a token",
+}
 
 
 def go(
@@ -132,13 +144,18 @@ def cell(value: dict | None, signed: bool = False) -> str:
 def arms_table(split: str, scores: dict, differences: dict) -> Table:
     """One split: a row an arm, a column a metric, and the difference to base in the first one."""
     by = {arm: splits.get(split, {}) for arm, splits in scores.items()}
-    played = any("task_completion" in cells for cells in by.values())
-    shown, first, size = PLAYED if played else ANSWERED
+    keys = {key for cells in by.values() for key in cells}
+    paired = dict.fromkeys(k for gains in differences.values() for k in gains.get(split, {}))
+    others = {k: name for k, name in OTHERS.items() if k in keys} or {k: k for k in paired}
+    shown, first, size = next(
+        (kind for kind in (PLAYED, FOLLOWED, ANSWERED) if kind[1] in keys),
+        (others, next((k for k in paired if k in others), ""), next(iter(others), "")),
+    )
     rows = max((cells.get(size, {}).get("n", 0) for cells in by.values()), default=0)
-    what = "tasks" if played else "rows"
+    what = "tasks" if shown is PLAYED[0] else "rows"
     table = Table(title=f"{split}: {rows} {what}, value (interval)", title_justify="left")
     table.add_column("arm")
-    for column in (*shown.values(), f"{shown[first]} - base", "p50 s", "tokens"):
+    for column in (*shown.values(), f"{shown.get(first, '')} - base", "p50 s", "tokens"):
         table.add_column(column, justify="right", no_wrap=True)
     for arm, found in by.items():
         pair = differences.get(arm, {}).get(split, {}).get(first)

@@ -118,3 +118,24 @@ def test_the_funnel_is_printed_by_source() -> None:
     assert "a 4 1 parses 3" in lines
     assert "b 1 1 parses 0" in lines
     assert "all 2 sources 5 2 parses 3" in lines
+
+
+def test_the_table_of_a_split_shows_what_was_measured_on_it():
+    from rich.console import Console
+
+    from raytune_agents.cli import arms_table
+
+    def shown(**cells: float) -> str:
+        by = {"s": {k: {"value": v, "low": v, "high": v, "n": 9} for k, v in cells.items()}}
+        console = Console(width=200)
+        with console.capture() as text:
+            console.print(arms_table("s", {"base": by, "nat": by}, {"nat": by}))
+        return text.get()
+
+    assert "function" in shown(exact_match=0.5, format_adherence=1.0)
+    assert "exact - base" in shown(exact_match=0.5, format_adherence=1.0)
+    assert "completed - base" in shown(task_completion=0.5)
+    assert "followed - base" in shown(instruction_following=0.5, exact_match=1.0)
+    assert "nats a token - base" in shown(nll=0.5)
+    assert "9 rows" in shown(**{"arc.acc": 0.25})
+    assert "arc.acc - base" in shown(**{"arc.acc": 0.25})
