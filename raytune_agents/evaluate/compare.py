@@ -112,8 +112,9 @@ def paired(
 ) -> dict[str, Any]:
     """Arm minus base over the same rows: {value, low, high, n, p, wins, losses, detectable}.
 
-    value = mean of arm - base; low and high by a percentile bootstrap over rows (rates of which no
-    pair differs get Bonett and Price's interval, because the bootstrap then has no width); p by
+    value = mean of arm - base; low and high by a percentile bootstrap over rows (values in [0, 1] of
+    which no pair differs get Bonett and Price's interval, because the bootstrap then has no width,
+    and shares vary less than rates); p by
     exact McNemar for rates, else by a sign-flip permutation test; wins and losses count rows above
     and below; `detectable` is the difference that n rows show with 80 % power (where no pair
     differs, for a share of 3/n of differing rows, the rule of three). Without common rows all are
@@ -125,7 +126,8 @@ def paired(
         return dict.fromkeys(("value", "low", "high", "p", "detectable")) | {
             "n": 0, "wins": 0, "losses": 0}  # fmt: skip
     wins, losses, rates = int((d > 0).sum()), int((d < 0).sum()), _binary(a, b)
-    if rates and not wins and not losses:
+    unit = min(a.min(), b.min()) >= 0 and max(a.max(), b.max()) <= 1
+    if unit and not wins and not losses:
         low, high = bonett_price(0, 0, n, confidence)
     else:
         weights = _row_weights(n, resamples, np.random.default_rng(seed))

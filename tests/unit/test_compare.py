@@ -85,6 +85,10 @@ def test_equal_arms_do_not_claim_certainty():
     )
     assert bonett_price(0, 0, 40, 0.95) == (cell["low"], cell["high"])
     assert cell["detectable"] > 0.1
+    shares = paired(values(*[0.25, 0.5] * 20), values(*[0.25, 0.5] * 20))
+    assert (shares["low"], shares["high"]) == (cell["low"], cell["high"])
+    times = paired(values(*[3.0, 5.0] * 20), values(*[3.0, 5.0] * 20))  # nothing bounds these
+    assert (times["low"], times["high"]) == (0.0, 0.0)
 
 
 def test_numbers_that_are_not_rates():
