@@ -112,9 +112,9 @@ def paired(
 ) -> dict[str, Any]:
     """Arm minus base over the same rows: {value, low, high, n, p, wins, losses, detectable}.
 
-    value = mean of arm - base; low and high by a percentile bootstrap over rows (values in [0, 1] of
-    which no pair differs get Bonett and Price's interval, because the bootstrap then has no width,
-    and shares vary less than rates); p by
+    value = mean of arm - base; low and high by a percentile bootstrap over rows (values in [0, 1]
+    of which no pair differs get Bonett and Price's interval, because the bootstrap then has no
+    width, and shares vary less than rates); p by
     exact McNemar for rates, else by a sign-flip permutation test; wins and losses count rows above
     and below; `detectable` is the difference that n rows show with 80 % power (where no pair
     differs, for a share of 3/n of differing rows, the rule of three). Without common rows all are
