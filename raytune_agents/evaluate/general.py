@@ -120,7 +120,8 @@ def run(model: Path, dtype: str, arm: Arm, section: GeneralSection, seed: int, g
                 "a smaller evaluate.general.limit or a larger timeout_s"
             ) from None
         if done.returncode or not target.is_file():
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            said = done.stderr.strip().splitlines() or ["no message"]
+            last = next((line for line in reversed(said) if "Error" in line), said[-1])
             raise ConfigError(f"evaluate.general.tasks={section.tasks}: lm-eval said: {last}")
         found = json.loads(target.read_text(encoding="utf-8"))
     return lines(arm.name, found)
