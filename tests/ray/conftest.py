@@ -56,11 +56,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     start = f"start --head --block --disable-usage-stats --num-cpus=2 --temp-dir={short}"
     start += f" --node-ip-address=127.0.0.1 --port={free_port()} --object-store-memory=300000000"
     start += f" --dashboard-host=127.0.0.1 --dashboard-port={port}"
+    start += f" --dashboard-agent-listen-port={free_port()}"  # its default may be another head's
     log = (temp / "head.log").open("w")
     node = subprocess.Popen([RAY, *start.split()], env=env, stdout=log, stderr=subprocess.STDOUT)
     env["RAY_ADDRESS"] = f"http://127.0.0.1:{port}"
     probe = [RAY, "job", "submit", "--no-wait", "--", "true"]  # until its agent takes jobs, too
-    for _ in range(60):
+    for _ in range(20):
         if not subprocess.run(probe, env=env, capture_output=True, check=False).returncode:
             break
         time.sleep(0.5)
