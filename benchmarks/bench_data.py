@@ -315,7 +315,7 @@ def hardware() -> dict[str, Any]:
 
 
 def summary(result: dict[str, Any]) -> dict[str, Any]:
-    """The figures asked of this benchmark; null where a size or a peer has not been run."""
+    """The figures asked of this benchmark; null, and why, where a size or a peer was not run."""
     sizes, peers = result["sizes"], result["peers"]
     largest = sizes[max(sizes, key=int)]
     small, big = sizes.get("100000"), sizes.get("1000000")
@@ -326,6 +326,10 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
     def against(ours: float | None, theirs: dict[str, Any]) -> float | None:
         return round(ours / theirs["rows_per_s"], 2) if ours and "rows_per_s" in theirs else None
 
+    why = {f"ratio_{name}": peers.get(name, {}).get("skipped", "not run") for name in PEERS
+           if "rows_per_s" not in peers.get(name, {})}  # fmt: skip
+    if ratio is None:
+        why["memory_ratio_1m_100k"] = "the sizes 100,000 and 1,000,000 have not both been run"
     return {
         "rows_per_s": largest["rows_per_s"],
         "memory_ratio_1m_100k": ratio and round(ratio, 3),
@@ -333,7 +337,20 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
         "precision": largest["precision"],
         "ratio_datatrove": against(ours, trove),
         "ratio_data_juicer": against(ours, juicer),
+        "why_null": why,
     }
+
+
+def revision() -> str:
+    command = ["git", "-C", str(HERE), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def save(result: dict[str, Any]) -> None:
+    """After every size and peer, so that a run cut short keeps what it has measured."""
+    whole = result | summary(result) | {"hardware": hardware(), "revision": revision()}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(whole, indent=1) + "\n")
 
 
 def main() -> None:
@@ -357,18 +374,15 @@ def main() -> None:
             write_rows(folder, args.data, size, NEAR, LEAKS, per_file=min(20_000, size // 4))
         command = [sys.executable, __file__, "--one", str(size), "--work", str(args.work)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        result["sizes"][str(size)] = json.loads(done.stdout.strip().splitlines()[-1])
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+        result["sizes"][str(size)] = found | {"revision": revision()}
         print(json.dumps(result["sizes"][str(size)]))
+        save(result)
     if PEER_SIZE in args.sizes and not args.skip_peers:
         for name in PEERS:
             result["peers"][name] = peer(name, args.work / str(PEER_SIZE), args.peers)
             print(name, json.dumps(result["peers"][name]))
-    git = subprocess.run(
-        ["git", "-C", str(HERE), "rev-parse", "HEAD"], capture_output=True, text=True
-    )
-    result |= summary(result) | {"hardware": hardware(), "revision": git.stdout.strip()}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+            save(result)
     print(json.dumps(summary(result)))
 
 
