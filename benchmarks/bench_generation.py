@@ -273,7 +273,9 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     both = [r for r in rounds if all(r.values())]
     ratios = [r["ours"]["tokens_per_s"] / r["bare"]["tokens_per_s"] for r in both]
     mine, theirs = found["ours"]["tokens_per_s"], found["ray_data_llm"].get("tokens_per_s")
+    shared, apart = (found["ours"].get(k) for k in ("shared_catalogue", "own_catalogues"))
     return found | {
+        "ratio_shared_catalogue": round(shared / apart, 3) if shared and apart else None,
         "ratio_bare_vllm": round(median(ratios), 3) if ratios else None,
         "ratios_bare_vllm": [round(r, 3) for r in ratios],
         "ratio_ray_data_llm": round(median(mine) / theirs, 3) if mine and theirs else None,
