@@ -183,8 +183,7 @@ def test_an_engine_killed_in_the_middle_restarts_and_then_its_rows_are_infra_fai
     begun = time.monotonic()
     undisturbed = engine.ask(prompts, sampling)
     middle = (time.monotonic() - begun) / 2
-    rows = [r for r in read_rows(tiny[0] / "read") if r.split == "train" and r.calls][:3]
-    section = config.negatives.model_copy(update={"max_tokens": 64})
+    rows = [r for r in read_rows(tiny[0] / "read") if r.split == "train" and r.calls][:24]
 
     def killed_in_the_middle(work, *args):
         pid = pid_of(handle)
@@ -197,8 +196,8 @@ def test_an_engine_killed_in_the_middle_restarts_and_then_its_rows_are_infra_fai
 
     replies = killed_in_the_middle(engine.ask, prompts, sampling)
     assert [r.texts for r in replies] == [r.texts for r in undisturbed]
-    shard = killed_in_the_middle(stream.mine, rows, chat, section, config.engine, 1)
-    assert shard.failed == {engine.INFRA_FAILED: 3}
+    shard = killed_in_the_middle(stream.mine, rows, chat, config.negatives, config.engine, 1)
+    assert shard.failed == {engine.INFRA_FAILED: len(rows)}
     assert shard.rows == []
     assert shard.outage
 
