@@ -196,15 +196,15 @@ def test_hostile_tool_code_is_stopped_and_counted_and_sees_no_secret(tmp_path, m
 
 
 def test_every_fault_is_put_into_good_rows_at_most_once_each() -> None:
-    good = draw.draw(GenerateSection(rows=600), 17).rows
+    good = draw.draw(GenerateSection(rows=300), 17).rows
     bad, refused = choice.edited(good, {}, NegativesSection(per_positive=1.0), 17)
     assert {r.fault for r in bad} == set(negatives.FAULTS)
     assert len({(r.fault, r.parents) for r in bad}) == len({r.id for r in bad}) == len(bad)
     by_id = {r.id: r for r in good}
     assert all(negatives.verified(by_id[r.parents[0]], r, r.fault) == "" for r in bad)
     short = sum(n for why, n in refused.items() if why.endswith("no_row_left"))
-    assert len(bad) + short == 600
-    assert max(Counter(r.fault for r in bad).values()) <= 24  # 600 over 26 faults
+    assert len(bad) + short == 300
+    assert max(Counter(r.fault for r in bad).values()) <= 12  # 300 over 26 faults
     assert refused["wrong_order still_right"] > 0  # thrown away and counted
     section = NegativesSection(faults=["wrong_order", "wrong_value"])
     plain = [r for r in good if "goal" not in r.meta]
@@ -218,12 +218,12 @@ def test_every_fault_is_put_into_good_rows_at_most_once_each() -> None:
 def test_negatives_that_differ_are_kept() -> None:
     """Of twice as many candidates the choice reaches more tools of each fault than the first ones
     do, and what it leaves is counted."""
-    good = draw.draw(GenerateSection(rows=300, pools={"tflan": 1.0}), 5).rows
+    good = draw.draw(GenerateSection(rows=120, pools={"tflan": 1.0}), 5).rows
     section = NegativesSection(per_positive=0.5, faults=["wrong_value", "missing_required"])
     bad, refused = choice.edited(good, {}, section, 5)
-    assert Counter(r.fault for r in bad) == {"wrong_value": 75, "missing_required": 75}
-    assert refused["wrong_value not_chosen"] == refused["missing_required not_chosen"] == 75
-    few = NegativesSection(per_positive=0.16, faults=["wrong_value"], candidates=3)
+    assert Counter(r.fault for r in bad) == {"wrong_value": 30, "missing_required": 30}
+    assert refused["wrong_value not_chosen"] == refused["missing_required not_chosen"] == 30
+    few = NegativesSection(per_positive=0.3, faults=["wrong_value"], candidates=3)
     tools = Counter(r.calls[0].name for r in choice.edited(good, {}, few, 5)[0])
     assert len(tools) == len({r.calls[0].name for r in good})
     made = [choice.Candidate(replace(bad[0], id=str(k)), "a") for k in range(8)]
