@@ -28,7 +28,7 @@ def test_every_row_that_is_written_is_what_its_label_says(tmp_path) -> None:
     done = cli(
         "generate", *words, f"generate.rows={ROWS * len(POOLS)}", f"generate.pools={pools}",
         "generate.agents=[qa, support, analyst, legal, content, security]", "generate.tools=4",
-        "generate.shard_rows=130", "negatives.per_positive=1.6", "negatives.candidates=1",
+        "generate.shard_rows=130", "negatives.per_positive=1.9", "negatives.candidates=1",
         "negatives.uniform_floor=1", "negatives.mined_tasks=0", timeout=3600)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "tiny"
