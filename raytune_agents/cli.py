@@ -25,6 +25,8 @@ from raytune_agents.commands.arguments import (
     split_arguments,
 )
 from raytune_agents.commands.compare import compare
+from raytune_agents.commands.doctor import doctor
+from raytune_agents.commands.examples import epilog, examples
 from raytune_agents.commands.export import export
 from raytune_agents.commands.init import init, schema
 from raytune_agents.commands.plan import plan
@@ -196,7 +198,7 @@ def funnel_table(funnel: dict[str, dict[str, int]], limit: int = 30) -> Table:
     return table
 
 
-@app.command()
+@app.command(epilog=epilog("run"))
 def run(config: CONFIG = None, overrides: OVERRIDES = None) -> None:
     """The whole loop: read, generate, label, mix, train, evaluate, tune, report."""
     go(STEPS, config, overrides)
@@ -256,9 +258,14 @@ def generate(
 
 _COMMANDS = {"read": read, "generate": generate, "evaluate": evaluate}
 for _name in STEPS:
-    app.command(name=_name, help=HELP[_name])(_COMMANDS.get(_name) or _step_command(_name))
-for _command in (compare, trace, status, init, analyse, schema, export, plan, trials):
-    app.command()(_command)
+    app.command(name=_name, help=HELP[_name], epilog=epilog(_name))(
+        _COMMANDS.get(_name) or _step_command(_name)
+    )
+for _command in (compare, trace, status, init, analyse, schema, export, plan, doctor, trials):
+    app.command(epilog=epilog(_command.__name__))(_command)
+
+
+app.command()(examples)
 
 
 @app.command()
@@ -271,7 +278,7 @@ def model(config: CONFIG = None, overrides: OVERRIDES = None) -> None:
         console.print(f"model: {models.resolve(tree.model)}", highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(epilog=epilog("merge"))
 def merge(run: str, arm: str, out: str) -> None:
     """RUN ARM OUT: the arm's adapter merged into its base, as safetensors for any engine."""
     with said_errors():

@@ -1,13 +1,15 @@
-"""Ray on a laptop, on one GPU, or inside a job: one `connect`, and what each step may use."""
+"""Ray on a laptop, on one GPU, or inside a job: one `connect`, and what it reports."""
 
 from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+import shutil
+import time
 from typing import Any
 
-from raytune_agents.config import ConfigError, ResourcesSection
+from raytune_agents.config import ResourcesSection
+from raytune_agents.placement import Resources
 
 QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # datasets' function hashing prints through Train's patch
@@ -23,22 +25,6 @@ QUIET = {
     "PYTHONWARNINGS": "ignore",
     "RAY_TRAIN_V2_ENABLED": "1",
 }
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What Ray reports, and what follows for the steps."""
-
-    cpus: int
-    gpus: int
-
-    def train_workers(self, wanted: int, key: str = "train.workers") -> int:
-        """Workers of a TorchTrainer. Raises ConfigError where there are not so many."""
-        have = self.gpus or self.cpus
-        if wanted > have:
-            kind = "GPUs" if self.gpus else "CPUs"
-            raise ConfigError(f"{key}={wanted}: Ray has {have} {kind}; write {have} or fewer")
-        return wanted
 
 
 def connect(section: ResourcesSection) -> Resources:
@@ -62,8 +48,43 @@ def connect(section: ResourcesSection) -> Resources:
             }
         ray.init(**options)
     quiet_data()
-    have = ray.cluster_resources()
-    return Resources(cpus=max(1, int(have.get("CPU", 1))), gpus=int(have.get("GPU", 0)))
+    return Resources.of([node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def look(section: ResourcesSection) -> Resources:
+    """What a run would find: the cluster that it would join, else this machine, which needs no
+    Ray to be looked at unless it has GPUs."""
+    if not (section.address or os.environ.get("RAY_ADDRESS")) and not shutil.which("nvidia-smi"):
+        cpus = section.cpus or os.cpu_count() or 1
+        return Resources.of([{"CPU": float(cpus)}])
+    try:
+        return connect(section)
+    finally:
+        disconnect()
+
+
+def wait_for_gpus(count: int, share: float, timeout_s: float = 120.0) -> None:
+    """Wait until `share` of the memory of `count` GPUs is free, as it must be once the engines have
+    stopped. Raises RuntimeError where it is still held after `timeout_s`."""
+    import ray
+
+    @ray.remote(num_gpus=1, num_cpus=0)
+    def free(until: float) -> float:
+        import torch
+
+        while True:
+            left, whole = torch.cuda.mem_get_info()
+            if left >= share * whole or time.time() > until:
+                return left / whole
+            time.sleep(0.5)
+
+    until = time.time() + timeout_s
+    found = ray.get([free.remote(until) for _ in range(count)], timeout=timeout_s + 60)
+    if min(found) < share:
+        raise RuntimeError(
+            f"a GPU has {min(found):.0%} of its memory free after the engines stopped, not "
+            f"{share:.0%}; see nvidia-smi for who holds it"
+        )
 
 
 def quiet_data() -> None:

@@ -11,6 +11,7 @@ and its rows are `infra_failed`, never wrong answers."""
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import time
 import zlib
@@ -19,12 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from raytune_agents import telemetry
 from raytune_agents.config import EngineSection
 from raytune_agents.energy import Meter
 from raytune_agents.models import bf16
 
 ACTOR = "raytune-engine"
 INFRA_FAILED = "infra_failed"
+STOP_S = 30  # longest wait for stopped actors to be gone
 
 
 class EngineDown(RuntimeError):
@@ -99,6 +102,7 @@ class Engine:
         if gpu:
             options = {"enable_lora": True, "max_lora_rank": 64, "max_loras": 8}
             options["gpu_memory_utilization"] = self.section.gpu_memory_share
+            options["tensor_parallel_size"] = self.section.tensor_parallel or 1
         self.llm = LLM(
             path,
             dtype=self.dtype,
@@ -160,12 +164,15 @@ class Engine:
             )
         asked = [TokensPrompt(prompt_token_ids=p) for p in prompts]
         lora = self.use(adapter)
+        telemetry.set_to("raytune_engine_prompts", len(prompts), engine=str(os.getpid()))
         try:
             outputs = self.llm.generate(asked, params, use_tqdm=False, lora_request=lora)
         except BaseException:  # leave no half-done request behind for the next caller
             core = self.llm.llm_engine
             core.abort_request(list(core.output_processor.request_states), internal=True)
             raise
+        finally:
+            telemetry.set_to("raytune_engine_prompts", 0, engine=str(os.getpid()))
         return [self.reply(o) for o in outputs]
 
     def use(self, adapter: str) -> Any:
@@ -220,11 +227,12 @@ def start(
     answer."""
     import ray
 
-    actor, count = ray.remote(Engine), section.actors
+    count, wide = section.actors or 1, section.tensor_parallel or 1
+    actor = ray.remote(Engine)
     options = {
         "get_if_exists": True,
         "num_cpus": 0,
-        "num_gpus": 1 if gpus else 0,
+        "num_gpus": wide if gpus else 0,
         "runtime_env": {"env_vars": environment(section, max(1, cpus // count))},
         "max_restarts": section.retries,
         "max_task_retries": section.retries,
@@ -302,9 +310,12 @@ def usage() -> dict[str, Any] | None:
 
 
 def stop() -> None:
-    """End the engine's actors, if there are any, and give their memory back."""
+    """End the engine's actors, if there are any; returns when their names are free again."""
     import ray
 
     for name in living():
         with contextlib.suppress(ValueError):
             ray.kill(ray.get_actor(name))
+    end = time.monotonic() + STOP_S
+    while living() and time.monotonic() < end:
+        time.sleep(0.05)

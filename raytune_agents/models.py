@@ -59,6 +59,11 @@ def check_folder(path: Path) -> Path:
     return path
 
 
+def weights_gib(path: Path) -> float:
+    """The size of a model's weight files."""
+    return sum(f.stat().st_size for f in path.glob("*.safetensors")) / 2**30
+
+
 def download(model: ModelSection) -> Path:
     """Hub id -> local snapshot of weights (safetensors), configs and tokenizer only."""
     from huggingface_hub import snapshot_download

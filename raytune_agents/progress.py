@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +27,9 @@ LINE_EVERY_S = 10.0
 class Bar:
     """Progress of one step: rows done, tokens, tokens/s, ETA."""
 
-    def __init__(self, console: Console, progress: Progress | None, name: str, total: int | None):
-        self.console, self.progress, self.name = console, progress, name
+    def __init__(self, display: Display, name: str, total: int | None):
+        self.console, progress, self.name = display.console, display.progress, name
+        self.display, self.alive, self.progress = display, display.alive, progress
         self.started = self.spoke = time.monotonic()
         self.done, self.tokens, self.total, self.note = 0, 0, total, ""
         self.task = progress.add_task(name, total=total, note="") if progress else None
@@ -36,6 +38,7 @@ class Bar:
         self, done: int = 0, tokens: int = 0, total: int | None = None, note: str | None = None
     ) -> None:
         """Add rows and tokens; on a log, at most one line every LINE_EVERY_S seconds."""
+        self.alive()
         self.done, self.tokens = self.done + done, self.tokens + tokens
         self.total = total if total is not None else self.total
         self.note = note if note is not None else self.note
@@ -52,6 +55,9 @@ class Bar:
                 if self.total and self.done
                 else None
             )
+            if self.display.json:
+                ids = {"done": self.done, "total": self.total, "tokens": self.tokens}
+                return self.display.write("info", f"{self.name}  {text}".strip(), **ids)
             eta = f"  ETA {left:,.0f} s" if left is not None else ""
             self.console.print(
                 f"{self.name:<10} {self.done}/{self.total or '?'}  {text}{eta}", highlight=False
@@ -64,8 +70,26 @@ class Display:
     def __init__(self, console: Console | None = None):
         self.console = console or Console(soft_wrap=True)
         self.progress: Progress | None = None
+        self.moved = time.monotonic()  # when something last went on
 
-    def say(self, text: Any, style: str | None = None) -> None:
+        self.run, self.current, self.json = "", "", False  # names the run and the step in logs
+
+    def alive(self) -> None:
+        """Something went on: the run does not hang."""
+        self.moved = time.monotonic()
+
+    def write(self, level: str, message: str, **ids: Any) -> None:
+        """One JSON object on a line of its own."""
+        line = {"time": round(time.time(), 3), "level": level, "run": self.run}
+        line |= {"step": self.current, "message": message, **ids}
+        out = redact(json.dumps(line, ensure_ascii=False, default=str))
+        self.console.print(out, highlight=False, markup=False, soft_wrap=True)
+
+    def say(self, text: Any, style: str | None = None, **ids: Any) -> None:
+        """One line. As JSON: time, level, run, step, message and `ids` (shard, row, trial)."""
+        self.alive()
+        if self.json and isinstance(text, str):
+            return self.write("error" if style == "red" else "info", text.strip(), **ids)
         self.console.print(
             redact(text) if isinstance(text, str) else text, style=style, highlight=False
         )
@@ -73,7 +97,7 @@ class Display:
     @contextmanager
     def live(self) -> Iterator[Display]:
         """Show live bars on a terminal for as long as the block runs."""
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or self.json:
             yield self
             return
         columns = (
@@ -92,7 +116,8 @@ class Display:
     @contextmanager
     def step(self, name: str, total: int | None = None) -> Iterator[Bar]:
         """A bar for one step, removed when it ends."""
-        bar = Bar(self.console, self.progress, name, total)
+        bar = Bar(self, name, total)
+        self.alive()
         try:
             yield bar
         finally:

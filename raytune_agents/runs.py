@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import Config
+from raytune_agents.mirror import Mirror, is_remote, local_folder
 from raytune_agents.records import Trajectory, content_hash, from_row, to_table
 from raytune_agents.redact import redact
 
@@ -49,6 +50,10 @@ class RowsLost(RuntimeError):
 
 class BadLoss(RuntimeError):
     """Training whose loss is not a number or explodes; the message names step and rows."""
+
+
+class OutOfMemory(BadLoss):
+    """Training that does not fit the memory with one row in a forward pass; not tried again."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -228,6 +233,7 @@ class Step:
     section: Any  # what of the config decides this step's output
     inputs: dict[str, str]  # step -> outputs hash
     seed: int
+    mirror: Mirror | None = None  # where a finished step is sent
 
     @property
     def key(self) -> str:
@@ -281,13 +287,15 @@ class Step:
             "rows": rows,
             "started": started,
             "finished": now,
-            "seconds": round(now - started, 3),
+            "seconds": round(max(0.0, now - started), 3),  # a clock may be set back
             "versions": versions(),
             "hardware": hardware(),
             "outputs": outputs_hash(self.folder),
             **extra,
         }
         write_json(self.folder / MANIFEST, manifest)
+        if self.mirror:
+            self.mirror.push(self.name)
         return manifest
 
 
@@ -297,13 +305,17 @@ class Run:
 
     folder: Path
     seed: int
+    mirror: Mirror | None = None
 
     @classmethod
     def of(cls, config: Config) -> Run:
-        folder = Path(config.runs_dir).expanduser().resolve() / config.name
+        folder, mirror = local_folder(config.runs_dir) / config.name, None
         folder.mkdir(parents=True, exist_ok=True)
+        if is_remote(config.runs_dir):
+            mirror = Mirror(folder, f"{config.runs_dir.rstrip('/')}/{config.name}")
+            mirror.pull()
         write_json(folder / "config.json", config.model_dump(mode="json"))
-        return cls(folder, config.seed)
+        return cls(folder, config.seed, mirror)
 
     def step(self, name: str, section: Any, after: Iterable[str] = ()) -> Step:
         """The step, with the outputs of the steps before it as inputs. Raises FileNotFoundError
@@ -316,7 +328,7 @@ class Run:
                     f"step {name} needs step {other} first: run `raytune-agents {other}`"
                 )
             inputs[other] = read_json(path)["outputs"]
-        return Step(name, self.folder / name, section, inputs, self.seed)
+        return Step(name, self.folder / name, section, inputs, self.seed, self.mirror)
 
 
 class Shards:

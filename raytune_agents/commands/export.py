@@ -16,6 +16,7 @@ from raytune_agents.commands.arguments import (
     split_arguments,
 )
 from raytune_agents.config import Config, load
+from raytune_agents.mirror import local_folder
 
 if TYPE_CHECKING:
     from raytune_agents.runs import StoredRows
@@ -25,7 +26,7 @@ def labelled_rows(config: Config) -> StoredRows:
     """The rows that the run's label step wrote. Raises FileNotFoundError where it has not run."""
     from raytune_agents.runs import MANIFEST, StoredRows
 
-    folder = Path(config.runs_dir).expanduser() / config.name / "label"
+    folder = local_folder(config.runs_dir) / config.name / "label"
     if not (folder / MANIFEST).is_file():
         raise FileNotFoundError(f"{folder} has no finished rows: run `raytune-agents label` first")
     return StoredRows(folder)
@@ -39,6 +40,8 @@ def export(
     preset: Annotated[str | None, typer.Option(help="none or agent_flan")] = None,
     scale: Annotated[float | None, typer.Option(help="size of the preset")] = None,
     markers: Annotated[bool, typer.Option(help="wrong answers too, with NAT's markers")] = False,
+    hub: Annotated[Path | None, typer.Option(help="folders for the hub")] = None,
+    serve: Annotated[Path | None, typer.Option(help="folder of a Ray Serve app")] = None,
 ) -> None:
     """Accepted rows of a run as train and validation files of another format, with a card."""
     from raytune_agents.exports.files import write_files
@@ -48,12 +51,29 @@ def export(
         path, words = split_arguments(config, overrides)
         words += [f"export.{k}={v}" for k, v in given.items() if v is not None]
         tree = load(path, words)
+        if hub or serve:
+            return folder_of(tree, hub, serve)
         section = tree.export
         nat = tree.train.nat
         marks = (nat.positive, nat.negative) if markers else None
-        folder = out or Path(tree.runs_dir).expanduser() / tree.name / "export" / section.format
+        folder = out or local_folder(tree.runs_dir) / tree.name / "export" / section.format
         summary = write_files(labelled_rows(tree), folder, section, tree.seed, marks)
     show(summary, folder)
+
+
+def folder_of(tree: Config, hub: Path | None, serve: Path | None) -> None:
+    """Write the hub's folders, or those to serve from; say which commands go on with them."""
+    from raytune_agents import cluster
+    from raytune_agents.commands.hub import write_hub
+    from raytune_agents.commands.serve import write_serve
+
+    if hub:
+        said, what = write_hub(tree, labelled_rows(tree), hub), "nothing was sent. To push:"
+    else:
+        said, what = write_serve(tree, cluster.look(tree.resources), serve), "to serve:"
+    console.print(f"written: {hub or serve}; {what}", highlight=False)
+    for line in said:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def show(summary: dict[str, Any], folder: Path) -> None:

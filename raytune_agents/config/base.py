@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+# A count that follows from what Ray reports (cluster.place): "auto", held as 0.
+Auto = Annotated[int, BeforeValidator(lambda v: 0 if v == "auto" else v), Field(ge=0)]
 
 
 class ConfigError(ValueError):

@@ -81,7 +81,8 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def _explain(error: ValidationError) -> str:
     lines = []
     for e in error.errors():
-        key = ".".join(str(p) for p in e["loc"]) or "config"
+        parts = (str(p) for p in e["loc"])  # without the names of a union's types
+        key = ".".join(p for p in parts if "[" not in p and "constrained-" not in p) or "config"
         if e["type"] == "extra_forbidden":
             lines.append(f"{key}: unknown option{nearest(key)}")
         elif e["type"] == "value_error":

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from raytune_agents.config.base import Positive, Section
+from raytune_agents.config.base import Auto, Positive, Section
 
 
 class TuneSection(Section):
@@ -44,7 +44,9 @@ class TuneSection(Section):
     rungs: Positive = Field(3, description="times a trial reports; it may be stopped there")
     grace: Positive = Field(1, description="reports before a trial can be stopped")
     reduction: Positive = Field(2, description="ASHA keeps one in this many")
-    concurrent: Positive = Field(1, description="trials at a time on CPU")
+    concurrent: Auto = Field(
+        0, description="trials at a time; auto = one a GPU, or one for every four CPUs"
+    )
     workers: Positive = Field(
         1, description="training workers of a trial; from 2 on each trial nests a Ray Train run"
     )

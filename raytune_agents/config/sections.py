@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from raytune_agents.config.base import Positive, Section, Share, check_weights
+from raytune_agents.config.base import Auto, Positive, Section, Share, check_weights
 from raytune_agents.config.evaluation import (
     GeneralSection,
     JudgedSection,
@@ -26,6 +26,7 @@ from raytune_agents.config.methods import (
     NatSection,
     SftSection,
 )
+from raytune_agents.config.resources import ResourcesSection
 from raytune_agents.config.search import BudgetSection, TuneSection
 
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -175,10 +176,11 @@ class TrainSection(Section):
     weight_decay: float = Field(0.0, ge=0)
     save_steps: Positive = Field(50, description="optimiser steps between checkpoints")
     max_failures: int = Field(2, ge=0, description="restarts of a killed worker")
-    workers: Positive | tuple[Positive, Positive] = Field(
-        1,
-        description="Ray Train workers; [least, most] = as many as Ray has room for, more or fewer "
-        "as the cluster grows or shrinks (sharding: ddp)",
+    workers: Auto | tuple[Positive, Positive] = Field(
+        0,
+        description="Ray Train workers; auto = one a GPU that shares batch_rows evenly, or one; "
+        "[least, most] = as many as Ray has room for, more or fewer as the cluster grows or "
+        "shrinks (sharding: ddp)",
     )
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     max_loss: float = Field(
@@ -240,8 +242,8 @@ class TrainSection(Section):
 
     @property
     def span(self) -> tuple[int, int]:
-        """The least and the most workers."""
-        return (self.workers,) * 2 if isinstance(self.workers, int) else self.workers
+        """The least and the most workers; one where they are not resolved (auto)."""
+        return (self.workers or 1,) * 2 if isinstance(self.workers, int) else self.workers
 
     def of(self, arm: ArmSection) -> TrainSection:
         """The options of one arm: its own over these, and no other arm. Raises ValueError."""
@@ -355,7 +357,12 @@ class EvaluateSection(Section):
 
 
 class EngineSection(Section):
-    actors: Positive = Field(1, description="engine actors, each with a GPU of its own on GPUs")
+    actors: Auto = Field(
+        0, description="engine actors, each with GPUs of its own; auto = as many as they hold"
+    )
+    tensor_parallel: Auto = Field(
+        0, description="GPUs of one actor; auto = the fewest that hold the weights"
+    )
     max_model_len: Positive = Field(1024, description="longest prompt + answer the engine takes")
     kv_cache_gib: float = Field(1.0, gt=0, description="CPU memory for the KV cache")
     gpu_memory_share: Share = Field(0.85, description="GPU memory the engine may take")
@@ -366,19 +373,13 @@ class EngineSection(Section):
     timeout_s: float = Field(900.0, gt=0, description="longest wait for one batch")
 
 
-class ResourcesSection(Section):
-    cpus: int | None = Field(None, ge=1, description="CPUs of a local Ray; none = all")
-    address: str | None = Field(
-        None, description="Ray address; none = RAY_ADDRESS in a job, else local"
-    )
-    object_store_mib: Positive = Field(400, description="object store of a local Ray")
-
-
 class Config(Section):
     name: str = Field(
         "demo", pattern=f"^{FOLDER.pattern}$", description="run folder under runs_dir"
     )
-    runs_dir: str = Field("runs", description="where run folders live")
+    runs_dir: str = Field(
+        "runs", description="where run folders live: a folder, s3://BUCKET/PATH or gs://BUCKET/PATH"
+    )
     seed: int = Field(17, ge=0)
     model: ModelSection = ModelSection()
     read: ReadSection = ReadSection()

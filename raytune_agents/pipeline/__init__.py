@@ -20,11 +20,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from raytune_agents import cluster, engine, models
+from raytune_agents import cluster, engine, models, telemetry
 from raytune_agents.chat import Chat
-from raytune_agents.config import Config
+from raytune_agents.config import Config, ConfigError
+from raytune_agents.placement import Placement, Resources, place
 from raytune_agents.progress import Display
 from raytune_agents.runs import Counts, Run, Step
+from raytune_agents.watchdog import Watchdog
 
 
 @dataclass
@@ -42,9 +44,18 @@ class Context:
         self.run = Run.of(self.config)
 
     @cached_property
-    def resources(self) -> cluster.Resources:
+    def resources(self) -> Resources:
         self.display.say("starting Ray", style="dim")
         return cluster.connect(self.config.resources)
+
+    @cached_property
+    def placement(self) -> Placement:
+        if self.run.mirror and self.resources.nodes > 1:
+            raise ConfigError(
+                f"runs_dir={self.config.runs_dir!r} with {self.resources.nodes} nodes: workers "
+                "write into the run folder; write a folder that all nodes share"
+            )
+        return place(self.resources, self.config, models.weights_gib(self.model))
 
     @cached_property
     def model(self) -> Path:
@@ -55,18 +66,18 @@ class Context:
         return Chat.of(self.model, self.config.model)
 
     def start_engine(self) -> None:
-        """The run's one engine, warm from its first use to the end (or to training on a shared
-        GPU)."""
-        config, have = self.config, self.resources
+        """The run's engines, warm from their first use to the end (or to training on their
+        GPUs)."""
+        config, placed = self.config, self.placement
         if self.engine is not None:
             return
         self.display.say("engine: starting", style="dim")
         self.engine = engine.start(
             self.model,
             config.model.dtype,
-            config.engine,
-            cpus=have.cpus,
-            gpus=have.gpus,
+            placed.engine(config.engine),
+            cpus=placed.have.node_cpus,
+            gpus=placed.have.gpus,
             seed=config.seed,
             log=self.run.folder / "engine_starts.log",
         )
@@ -74,13 +85,16 @@ class Context:
     def outage(self, step: Step, name: str, done: dict[str, Any]) -> None:
         """Say and log that a shard's rows were lost to the engine."""
         step.log(shard=done["shard"], outage=done["outage"])
-        self.display.say(f"{name}: engine down, {done['outage']}", style="red")
+        self.display.say(f"{name}: engine down, {done['outage']}", "red", shard=done["shard"])
 
     def free_gpu(self, workers: int) -> None:
-        """Before training: the engine gives its GPUs back where there are too few for both."""
-        if 0 < self.resources.gpus < self.config.engine.actors + workers:
+        """Before training with so many workers: the engines give their GPUs back where there are
+        too few for both, and their memory is looked at."""
+        turns = self.placement.take_turns or self.placement.turns(workers)
+        if turns and self.engine is not None:
             engine.stop()
             self.engine = None
+            cluster.wait_for_gpus(self.placement.have.gpus, self.config.engine.gpu_memory_share)
 
     def map_shards(
         self,
@@ -102,7 +116,7 @@ class Context:
         ).map(
             lambda item: {"out": work(item["shard"])},
             num_cpus=0.01,
-            compute=ray.data.TaskPoolStrategy(size=most or 2 * self.config.engine.actors),
+            compute=ray.data.TaskPoolStrategy(size=most or 2 * self.placement.engines),
         )
         with self.display.step(name, len(numbers) * rows_each) as bar:
             asked = kept = 0
@@ -110,6 +124,10 @@ class Context:
                 asked, kept = asked + out.get("asked", 0), kept + out.get("kept", 0)
                 note = f"{kept / asked:.0%} accepted" if asked else None
                 bar.update(rows_each, out.get("tokens", 0), note=note)
+                ids = {"run": self.config.name, "step": name}
+                telemetry.add("raytune_tokens", out.get("tokens", 0), **ids)
+                if asked:
+                    telemetry.set_to("raytune_acceptance", kept / asked, **ids)
                 yield out
 
 
@@ -182,18 +200,22 @@ def run_steps(config: Config, names: Iterable[str], display: Display) -> Context
     """Run the named steps in order, skipping those that are done. Ray ends with the last one."""
     preflight(config)
     context = Context(config, display)
+    display.run, display.json = config.name, config.resources.log == "json"
     table = steps()
     try:
-        with display.live():
+        watched = Watchdog(context.run.folder, display, config.resources.stall_timeout_s)
+        with display.live(), watched:
             for name in names:
                 function, section, after = table[name]
                 step = context.run.step(name, plain(section(config)), after)
                 if step.done:
                     display.say(f"{name:<9} done before, nothing to do", style="dim")
                     continue
+                display.current = name
                 step.begin(clear=name != "train")
                 counts, extra = function(context, step)
                 manifest = step.finish(counts, **extra)
+                telemetry.finished(config.name, name, manifest)
                 display.say(f"{name:<9} {counts.line()}  ({manifest['seconds']:.0f} s)")
                 for kind in ("rejected", "failed"):
                     for reason, count in sorted(

@@ -127,7 +127,7 @@ def abilities(context: Context, step: Step, arms: Sequence[Arm]) -> Lines:
     section, out = context.config.evaluate.general, []
     if not section.tasks:
         return []
-    context.free_gpu()
+    context.free_gpu(1)
     config = context.config
     gpu = context.resources.gpus > 0
     for arm in (arm for arm in arms if not arm.name.endswith("-unmarked")):

@@ -74,7 +74,7 @@ def rounds(
                 break  # every answer was right: nothing to prefer
             known = pool | {row.id: row for row in failures}
             frozen = section.lora.model_copy(update={"start": best or None})
-            context.free_gpu(section.workers)
+            context.free_gpu(section.span[1])
             counts = learn.train_arm(
                 context, own, f"{name} round {k}", "dpo",
                 section.model_copy(update={"lora": frozen}), failures, known,

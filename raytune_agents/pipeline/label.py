@@ -249,6 +249,7 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterator[
     options: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": BATCH}
     ds = ray.data.read_parquet([str(f) for f in files], schema=arrow_schema())
     if section.difficulty:
+        context.free_gpu(gpus)
         model = context.config.model
         given["model"] = {"path": str(context.model), "dtype": model.dtype, "chat": context.chat}
         pool = ray.data.ActorPoolStrategy(size=max(1, gpus))

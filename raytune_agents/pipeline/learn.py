@@ -31,7 +31,7 @@ def job_of(
     """The training job of one arm or trial."""
     from raytune_agents.train.worker import Job
 
-    chat, have = context.chat, context.resources
+    chat = context.chat
     return Job(
         model=str(context.model),
         dtype=context.config.model.dtype,
@@ -46,7 +46,7 @@ def job_of(
         },
         out=str(out),
         seed=context.config.seed,
-        threads=max(1, have.cpus // section.span[1]),
+        threads=context.placement.threads(section.span[1]),
     )
 
 
@@ -61,7 +61,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     chosen = {name: pq.read_table(path)["id"].to_pylist() for name, path in files.items()}
     check.arms(config.train, rows, chosen)
     check.room(context.chat)
-    context.free_gpu(config.train.workers)
+    context.free_gpu(config.train.span[1])
     for name, arm in config.train.arms.items():
         section = config.train.of(arm)
         mixed = chosen[name]
@@ -71,6 +71,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             plain([section, config.model]),
             {"rows": step.inputs["label"], "ids": content_hash(mixed)},
             config.seed,
+            step.mirror,
         )
         if own.done:
             context.display.say(f"train     arm {name} done before", style="dim")
@@ -108,6 +109,7 @@ def train_arm(
     checkpoint."""
     from raytune_agents.train import check, methods, worker
 
+    section = context.placement.train(section)
     chat, twins_of = context.chat, methods.METHODS[method].twins
     twins = twins_of(pool, section) if twins_of else None
     columns, refused = methods.build(method, rows, chat, section, twins)
@@ -127,7 +129,6 @@ def train_arm(
             )
         job = replace(job, val=str(step.folder / "val.parquet"))
         write_table(Path(job.val), pa.Table.from_pylist(val))
-    context.resources.train_workers(section.span[0])
     with follow(context, step.folder / "metrics.jsonl", f"train {name}"):
         worker.run(job, step.key, step.folder / "ray", context.resources.gpus > 0)
     shutil.rmtree(step.folder / "ray", ignore_errors=True)

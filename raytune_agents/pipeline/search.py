@@ -48,7 +48,8 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             known["confirmed"] = confirm.judge(runs, known, config.seed, config.evaluate.confidence)
             found = found + runs
     known |= {"ended": place.budget.reason, "spent": place.budget.spent()}
-    known["times"] = tables.times([t for t in found if t["stage"] == "search"], section.concurrent)
+    searched = [t for t in found if t["stage"] == "search"]
+    known["times"] = tables.times(searched, context.placement.trials)
     known["front"] = trials.front(found, section.objective) if section.pareto else []
     if section.generate:
         known["generated"] = written_scores(context, step, given, found)
@@ -70,10 +71,10 @@ def place_of(context: Context, step: Step, bar: Any) -> Place:
     """Where the search runs, what it may spend, and how it says how far it is."""
     from raytune_agents.tune import search, spend
 
-    have, section = context.resources, context.config.tune
-    needs = {"CPU": max(1, have.cpus // section.concurrent), "GPU": min(1, have.gpus)}
+    placed, section = context.placement, context.config.tune
+    needs = {"CPU": placed.trial_cpus, "GPU": min(1, placed.have.gpus)}
     if section.workers > 1:  # these have the CPUs and GPUs; a trial needs something of its own
-        have.train_workers(section.workers, "tune.workers")
+        placed.check(section.workers, "tune.workers")
         needs = {"memory": 1}
     ledger = step.folder / "metrics.jsonl"
     budget = spend.Budget(context.config.budget, ledger, spend.before(context.run.folder))
@@ -151,8 +152,8 @@ def prepare(context: Context, step: Step) -> Given:
     return Given(
         space=space,
         **made,
-        job=replace(job, threads=max(1, job.threads // section.concurrent)),
-        tune=section,
+        job=replace(job, threads=max(1, job.threads // context.placement.trials)),
+        tune=section.model_copy(update={"concurrent": context.placement.trials}),
         weights=config.mix.weights,
         max_epochs=config.mix.max_epochs,
         full_tokens=config.mix.tokens,

@@ -44,10 +44,10 @@ def order(lengths: Sequence[int], batch_rows: int, epochs: float, seed: int) -> 
     return out[:total]
 
 
-def micro_batch(longest: int, section: TrainSection) -> int:
+def micro_batch(longest: int, section: TrainSection, limit: int | None = None) -> int:
     """Rows in one forward pass of one worker: the largest divisor of its rows in a step that keeps
-    rows * longest within batch_tokens, at least 1. Equal steps and equal loss for every choice, and
-    the same for every number of workers that train.workers allows.
+    rows * longest within batch_tokens and `limit`, at least 1. Equal steps and equal loss for every
+    choice, and the same for every number of workers that train.workers allows.
     Raises ConfigError where the workers cannot share a step evenly."""
     least, most = section.span
     shared = math.lcm(*range(least, most + 1))
@@ -57,7 +57,8 @@ def micro_batch(longest: int, section: TrainSection) -> int:
             f"train.batch_rows={section.batch_rows} cannot be shared by train.workers="
             f"{section.workers}; write a multiple of {shared}"
         )
-    fits = [d for d in range(1, rows + 1) if rows % d == 0 and d * longest <= section.batch_tokens]
+    room = min(section.batch_tokens // longest, limit or rows)
+    fits = [d for d in range(1, rows + 1) if rows % d == 0 and d <= room]
     return max(fits, default=1)
 
 

@@ -120,6 +120,8 @@ def give_memory_back() -> None:
     """After a training in a process that lives on: a trainer holds itself in cycles, so its model
     would stay beside the next one; then glibc keeps a GiB of free pages until it is asked."""
     gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     with contextlib.suppress(OSError, AttributeError):  # another libc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -83,6 +83,7 @@ class Metrics(TrainerCallback):
             "step": step,
             "of": state.max_steps,
             "loss": loss,
+            "rows_at_once": args.per_device_train_batch_size,
             "tokens": sum(self.of_step(self.tokens, step)),
             "tokens_per_s": round(sum(self.of_step(self.tokens, step)) / seconds, 1),
             "peak_memory_mib": round(peak_memory_mib(), 1),

@@ -19,11 +19,12 @@ from typing import Any
 from raytune_agents.config import ConfigError, TrainSection
 from raytune_agents.models import bf16
 from raytune_agents.records import content_hash
-from raytune_agents.runs import BadLoss, read_json, write_json
+from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
 from raytune_agents.train import sharding
 from raytune_agents.train.batches import micro_batch, order, warmup_steps
 
 METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
+LIMIT = "rows_at_once.json"  # after out of memory: the most rows in one forward pass
 BEST = "best"  # the adapter with the best val score so far, until it is the adapter
 RESIZE_S = 60.0  # how often Ray looks for room for more workers, where train.workers is a span
 
@@ -51,7 +52,9 @@ def arguments(
     of at most `longest` tokens; checkpoints go to folder `scratch` first."""
     import torch
 
-    micro, half = micro_batch(longest, section), bf16(job.dtype)
+    known = Path(job.out) / LIMIT
+    limit = read_json(known)["rows"] if known.is_file() else None
+    micro, half = micro_batch(longest, section, limit), bf16(job.dtype)
     passes = section.batch_rows // micro // sharding.world_size()
     return sharding.arguments(section, micro, passes, half) | {
         "output_dir": scratch,
@@ -151,6 +154,8 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
 def fingerprint(job: Job) -> dict[str, Any]:
     """What a checkpoint must share with the run that goes on from it."""
     free = {"arms", "save_steps", "max_failures"}
+    if job.section["sharding"] in ("none", "ddp"):  # copies: any number of them goes on alike
+        free |= {"workers", "sharding"}
     section = {k: v for k, v in job.section.items() if k not in free}
     data = Path(job.columns).read_bytes() if job.columns else b""
     return {
@@ -185,23 +190,67 @@ def fit(
 ) -> Any:
     """Train to the end (or on from checkpoint folder `resume`) and return the trainer.
 
-    A checkpoint of a finished run is returned as it is: not one step more. Raises BadLoss,
-    ConfigError (a checkpoint of another config)."""
+    A checkpoint of a finished run is returned as it is: not one step more. Out of memory, it starts
+    again with half the rows at once and twice the accumulation, so with the same steps. Raises
+    BadLoss, OutOfMemory, ConfigError (a checkpoint of another config)."""
+    while True:
+        trainer, error = attempt(job, callbacks, resume, rows)
+        if error is None:
+            return trainer
+        rows_at_once = trainer.args.per_device_train_batch_size
+        trainer = None
+        halve(job, rows_at_once, error)
+
+
+def halve(job: Job, rows_at_once: int, error: Exception) -> None:
+    """Note that `rows_at_once` were too many. Raises OutOfMemory where it was one, and `error`
+    where other workers wait: Ray Train then starts them all again."""
+    from raytune_agents.train.model import give_memory_back
+
+    if rows_at_once <= (2 if job.method == "kto" else 1):  # KTO compares rows of a batch
+        raise OutOfMemory(
+            f"out of memory with {rows_at_once} row at a time; write "
+            "train.gradient_checkpointing=true, train.quantize=nf4, or a smaller model.max_length"
+        ) from error
+    write_json(Path(job.out) / LIMIT, {"rows": rows_at_once // 2})
+    if sharding.world_size() > 1:
+        raise error
+    give_memory_back()
+
+
+def attempt(
+    job: Job, callbacks: Sequence[Any], resume: str | None, rows: list[dict[str, Any]] | None
+) -> tuple[Any, Exception | None]:
+    """The trainer, and the error where it ran out of memory."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
     from raytune_agents.train.watch import keep_until
 
     state = check_checkpoint(Path(resume), job) if resume else {"global_step": 0, "max_steps": 1}
-    trainer = build(job, rows)
+    try:
+        trainer = build(job, rows)
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        raise OutOfMemory(
+            "out of memory while the model is loaded; write train.quantize=nf4 or a smaller model"
+        ) from None
     for callback in callbacks:
         trainer.add_callback(callback)
     if trainer.is_world_process_zero():
         keep_until(Path(job.out) / METRICS, state["global_step"])
     if state["global_step"] >= state["max_steps"]:
         trainer._load_from_checkpoint(resume)
-        return trainer
-    if not resume and hasattr(trainer, "check_loss"):
-        trainer.check_loss()
-    trainer.train(resume_from_checkpoint=resume)
-    return trainer
+        return trainer, None
+    try:
+        if not resume and hasattr(trainer, "check_loss"):
+            trainer.check_loss()
+        trainer.train(resume_from_checkpoint=resume)
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        return trainer, RuntimeError(str(error))  # the frames of the other hold the model
+    return trainer, None
 
 
 def worker(config: dict[str, Any]) -> None:
@@ -270,7 +319,7 @@ def run(
         train_loop_config={"job": job, "trial": trial or {}},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=section.workers,
+            num_workers=section.workers or 1,
             use_gpu=use_gpu,
             elastic_resize_monitor_interval_s=RESIZE_S,
         ),

@@ -17,6 +17,7 @@ from typing import Any
 
 from ray.tune import Callback
 
+from raytune_agents import telemetry
 from raytune_agents.runs import read_json, write_json
 from raytune_agents.tune import nested, rungs, spend
 from raytune_agents.tune.tables import as_trial
@@ -151,6 +152,8 @@ class Speak(Callback):
 
     def on_trial_complete(self, iteration, trials, trial, **info):
         Speak.done += 1
+        ids = {"run": self.place.folder.parent.name, "stage": self.stage.name}
+        telemetry.add("raytune_trials", 1, outcome=trial.status.lower(), **ids)
         best = "" if Speak.best == float("-inf") else f"best {Speak.best:.3f}"
         self.place.tell(Speak.done, self.stage.total, f"{self.stage.name}: {best}")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from raytune_agents import cluster
-from raytune_agents.config import ConfigError, ResourcesSection, TrainSection
+from raytune_agents.config import ResourcesSection, TrainSection
 from raytune_agents.models import embedded
 from raytune_agents.train import worker
 from raytune_agents.train.watch import lines
@@ -117,8 +117,3 @@ def loads_alone(adapter: Path, columns: Path, before: float) -> None:
     assert all(p.ndim == 2 and torch.count_nonzero(p) for p in ups)
     rows = pq.read_table(columns).to_pylist()
     assert teacher_forced(model, rows, 2)["val_loss"] < before
-
-
-def test_more_workers_than_cpus_are_refused(two_cpus) -> None:
-    with pytest.raises(ConfigError, match=r"train\.workers=3: Ray has 2 CPUs; write 2 or fewer"):
-        two_cpus.train_workers(3)

@@ -56,6 +56,7 @@ class State:
 
 class Arguments:
     learning_rate, world_size = 0.1, 2
+    per_device_train_batch_size = 1
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 31.0])

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from raytune_agents import models
-from raytune_agents.cluster import Resources
 from raytune_agents.config import ConfigError, TrainSection, load
 from raytune_agents.train import ready
 
@@ -92,13 +91,6 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, options, said) -
 def test_options_that_do_not_go_together(words, said) -> None:
     with pytest.raises(ConfigError, match=said):
         load(None, words)
-
-
-def test_more_workers_than_cpus_or_gpus_are_refused() -> None:
-    assert Resources(cpus=2, gpus=0).train_workers(2) == 2
-    for have, kind in ((Resources(cpus=2, gpus=0), "CPUs"), (Resources(cpus=64, gpus=2), "GPUs")):
-        with pytest.raises(ConfigError, match=f"train.workers=3: Ray has 2 {kind}; write 2 or fe"):
-            have.train_workers(3)
 
 
 def test_a_step_that_the_workers_cannot_share_is_refused() -> None:

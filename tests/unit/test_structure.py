@@ -13,12 +13,13 @@ ROOT = Path(__file__).parents[2] / "raytune_agents"
 FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = [
     {"config", "records", "redact"},
-    {"cluster", "runs", "models", "progress", "answers", "energy"},
+    {"cluster", "placement", "estimate", "runs", "mirror", "models", "progress", "answers"}
+    | {"watchdog", "telemetry", "energy"},
     {"chat", "calls"},
     {"engine", "teacher", "readers", "exports", "agents", "split"},
     {"generate", "negatives", "filters", "dedup", "mix"},
     {"train"},
-    {"evaluate", "report"},
+    {"evaluate", "report", "serving"},
     {"tune"},
     {"pipeline"},
     {"cli", "commands", "__main__"},

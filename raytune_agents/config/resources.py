@@ -1,0 +1,35 @@
+"""Options of the machines: Ray, GPUs, prices, the watchdog."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from raytune_agents.config.base import Positive, Section
+
+
+class ResourcesSection(Section):
+    cpus: int | None = Field(None, ge=1, description="CPUs of a local Ray; none = all")
+    address: str | None = Field(
+        None, description="Ray address; none = RAY_ADDRESS in a job, else local"
+    )
+    object_store_mib: Positive = Field(400, description="object store of a local Ray")
+    log: Literal["text", "json"] = Field(
+        "text", description="json = one object a line, with run, step and ids, for a log collector"
+    )
+    stall_timeout_s: float = Field(
+        3600.0, ge=0, description="a run without progress for so long is ended; 0 = never"
+    )
+    gpu_gib: float | None = Field(
+        None, gt=0, description="memory of one GPU; none = by the type that Ray reports"
+    )
+    prices: dict[str, float] = Field(
+        {"CPU": 0.05, "T4": 0.4, "L4": 0.8, "A10G": 1.1, "L40S": 1.9, "A100": 3.2, "H100": 6.0},
+        description="USD for an hour of a core or of a GPU by type, to plan with; never fetched",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto(cls, value: object) -> object:
+        return {} if value == "auto" else value

@@ -1,0 +1,230 @@
+"""What can be tried in a few minutes before a run of hours, from cheap to dear.
+
+Each check says what it found, or raises with the thing to mend."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from raytune_agents import engine, readers
+from raytune_agents.config import Config, ConfigError
+from raytune_agents.pipeline import Context, preflight
+from raytune_agents.pipeline import plan as planner
+from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.runs import versions
+
+ROWS = 64  # read of each source, and looked at
+TRAINED = 4  # rows of each method whose prompts are compared, and of the one training step
+PACKAGE_MIB = 500  # Ray refuses a larger working directory
+
+
+@dataclass
+class Doctor:
+    """The checks of one config, in order."""
+
+    config: Config
+    context: Context
+
+    def checks(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        yield "config", self.settings
+        yield "data sample", self.data
+        yield "job package", self.package
+        yield "placement", self.placement
+        yield "versions", self.versions
+        yield "disk and memory", self.room
+        yield "template parity", self.parity
+        yield "one generated row", self.generated
+        yield "one training step", self.trained
+
+    @cached_property
+    def plan(self) -> planner.Plan:
+        return planner.plan(self.config, self.context.resources)
+
+    def rows(self, count: int) -> list[Trajectory]:
+        """Training rows with calls, short enough to be trained on, of every pool in turn."""
+        fit = [r for r in self.plan.sample.split("train") if r.calls and self.fits(r)]
+        order = sorted(fit, key=lambda r: (r.pool, r.id))
+        return order[:: max(1, len(order) // count)][:count]
+
+    def fits(self, row: Trajectory) -> bool:
+        try:
+            return bool(self.context.chat.encode(row))
+        except RecordError:
+            return False
+
+    # --- the checks ---
+
+    def settings(self) -> str:
+        preflight(self.config)
+        return f"{len(self.config.train.arms)} arms, model {self.config.model.name}"
+
+    def data(self) -> str:
+        """Raises ConfigError where more of the first rows are bad than a run would let pass."""
+        limit, seen, reasons = self.config.read.max_error_share, 0, Counter()
+        for source in self.config.read.sources:
+            for where, raw in islice(readers.list_raw(source), source.limit or ROWS):
+                seen += 1
+                try:
+                    if isinstance(raw, RecordError):
+                        raise raw
+                    readers.read_row(
+                        raw, where, source.format, source.min_rating, source.rating_max
+                    )
+                except RecordError as error:
+                    reasons[f"{where}: {error}"] += 1
+        bad = reasons.total()
+        if bad > limit * seen or not seen:
+            first = next(iter(reasons), "no rows")
+            raise ConfigError(
+                f"{bad} of the first {seen} rows are bad, more than read.max_error_share={limit}; "
+                f"the first: {first}; see `raytune-agents read --explain PATH`"
+            )
+        return f"{seen} rows read, {bad} bad"
+
+    def package(self) -> str:
+        """Raises ConfigError where the working directory is too large to be sent with a job."""
+        size, largest = package_bytes(Path.cwd())
+        if size > PACKAGE_MIB * 2**20:
+            raise ConfigError(
+                f"{Path.cwd()} has {size >> 20} MiB for a job, Ray takes {PACKAGE_MIB}; the "
+                f"largest file is {largest}; name it in .gitignore"
+            )
+        return f"{size / 2**20:.1f} MiB"
+
+    def placement(self) -> str:
+        placed = self.context.placement
+        for arm in self.config.train.arms.values():
+            placed.train(self.config.train.of(arm))
+        return "; ".join(placed.lines())
+
+    def versions(self) -> str:
+        """Raises ConfigError where a node has another version than the driver."""
+        own = versions()
+        for node, found in node_versions().items():
+            other = {
+                k: (own.get(k), found.get(k)) for k in own | found if own.get(k) != found.get(k)
+            }
+            if other:
+                said = ", ".join(f"{k} {a} here, {b} there" for k, (a, b) in other.items())
+                raise ConfigError(
+                    f"node {node} differs: {said}; install the same lock on all nodes"
+                )
+        return ", ".join(f"{k} {own[k]}" for k in ("python", "ray", "torch", "trl") if k in own)
+
+    def room(self) -> str:
+        """Raises ConfigError where the run will not fit the disk or the memory."""
+        wanted = sum(self.plan.disk.values())
+        free = shutil.disk_usage(self.context.run.folder).free / 2**30
+        if wanted > free:
+            raise ConfigError(
+                f"runs_dir={self.config.runs_dir!r} has {free:.1f} GiB free, the run takes about "
+                f"{wanted:.1f}; write another runs_dir, or fewer tune.trials"
+            )
+        held = sum(sum(parts.values()) for parts in self.plan.memory.values())
+        have = memory_gib()
+        if held > have and not self.context.resources.gpus:
+            raise ConfigError(
+                f"{have:.1f} GiB of memory are free, engine and training take about {held:.1f}; "
+                "write a smaller model, train.batch_tokens or engine.kv_cache_gib"
+            )
+        return f"{wanted:.2f} of {free:.0f} GiB disk, {held:.1f} of {have:.0f} GiB memory"
+
+    def parity(self) -> str:
+        """Raises ConfigError where a method trains on other prompts than the engine is asked."""
+        from raytune_agents.train import check, methods
+
+        chat, train = self.context.chat, self.config.train
+        rows = {r.id: r for r in self.plan.sample.split("train")}
+        for arm in train.arms.values():
+            section, how = train.of(arm), methods.METHODS[arm.method]
+            twins = how.twins(rows, section) if how.twins else None
+            mine = [r for r in (rows[i] for i in twins or rows) if self.fits(r)][:TRAINED]
+            made, _ = methods.build(arm.method, mine, chat, section, twins)
+            check.parity(arm.method, rows, made, chat, section, twins)
+        return f"{len(train.arms)} arms train on the prompts that the engine is asked"
+
+    def generated(self) -> str:
+        """Raises ConfigError where the engine answers nothing."""
+        self.context.start_engine()
+        chat, row = self.context.chat, self.rows(1)[0]
+        asked = engine.Sampling(self.config.negatives.max_tokens)
+        (reply,) = engine.ask([chat.prompt_ids(row)], [asked])
+        if not reply.output_tokens[0]:
+            raise ConfigError(f"model.name={self.config.model.name!r} answers nothing")
+        return f"{reply.output_tokens[0]} tokens in {reply.latency_s:.1f} s: {reply.texts[0]!r:.60}"
+
+    def trained(self) -> str:
+        """One optimiser step of the first arm on its workers. Raises what training raises."""
+        from raytune_agents.train.watch import lines
+
+        self.context.free_gpu(self.context.placement.train_workers)
+        with tempfile.TemporaryDirectory(dir=self.context.run.folder) as folder:
+            metrics = one_step(self.context, self.rows(TRAINED), Path(folder))
+            found = lines(metrics)[-1]
+        return f"loss {found['loss']:.3f}, {found['peak_memory_mib'] / 1024:.1f} GiB"
+
+
+def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
+    """Train a step of supervised fine-tuning on the rows with the first arm's options; the
+    metrics."""
+    import pyarrow as pa
+
+    from raytune_agents.pipeline.learn import job_of
+    from raytune_agents.runs import write_table
+    from raytune_agents.train import methods, worker
+
+    train = context.config.train
+    section = train.of(next(iter(train.arms.values())))
+    once = {"max_steps": 1, "save_steps": 1, "track": [], "score_steps": 0, "patience": 0}
+    section = context.placement.train(section).model_copy(update=once)
+    made, _ = methods.build("sft", rows, context.chat, section, None)
+    write_table(out / "columns.parquet", pa.Table.from_pylist(made))
+    job = job_of(context, section, "sft", out / "columns.parquet", out)
+    worker.run(job, "doctor", out / "ray", context.resources.gpus > 0)
+    return out / worker.METRICS
+
+
+def package_bytes(folder: Path) -> tuple[int, str]:
+    """Bytes of the files that `ray job submit --working-dir` sends, and the largest one."""
+    words = ["git", "-C", str(folder), "ls-files", "-coz", "--exclude-standard"]
+    done = subprocess.run(words, capture_output=True, check=False)
+    names = os.fsdecode(done.stdout).split("\0") if done.returncode == 0 else []
+    files = [folder / n for n in names if n] or [
+        Path(p, f) for p, _, fs in os.walk(folder) for f in fs
+    ]
+    sizes = {str(f): f.lstat().st_size for f in files if f.is_file()}
+    return sum(sizes.values()), max(sizes, key=sizes.get, default="none")
+
+
+def node_versions() -> dict[str, dict[str, str]]:
+    """The versions of what is installed on every living node, by its address."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    asked: dict[str, Any] = {}
+    for node in ray.nodes():
+        if node["Alive"]:
+            at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            task = ray.remote(num_cpus=0)(versions).options(scheduling_strategy=at)
+            name = f"{node['NodeManagerAddress']} {node['NodeID'][:6]}"
+            asked[name] = task.remote()
+    return dict(zip(asked, ray.get(list(asked.values()), timeout=300)))
+
+
+def memory_gib() -> float:
+    """Memory that this machine has free for new processes."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:  # another system: all of it
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable")) / 2**20

@@ -1,0 +1,351 @@
+"""What a run will take, before it starts: tokens, memory, time, disk and money.
+
+A scaled-down copy of the run (at most SAMPLE rows of each source) is read, split, drawn, edited,
+mixed and tokenised by the steps' own functions, and what it counts is scaled up. No engine is
+asked: how long answers get is guessed (WRITTEN of max_tokens for an untrained model, the gold
+answer's length for a trained one), rejected rows are not foreseen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from raytune_agents import estimate, mix, models, readers, split
+from raytune_agents.chat import Chat
+from raytune_agents.config import Config, ConfigError, SourceSection, TrainSection
+from raytune_agents.estimate import GIB, START_S, Shape, Speed
+from raytune_agents.negatives import choice
+from raytune_agents.placement import Placement, place
+from raytune_agents.records import RecordError, Trajectory, to_row
+
+SAMPLE = 2000  # rows parsed of each source
+COUNTED = 200_000  # rows counted of each source
+WRITTEN = 0.9  # of max_tokens, by a model that was not trained to stop
+STOPPED = 0.75  # of a trial's tokens, on average, where a scheduler stops weak ones
+
+
+@dataclass
+class Sample:
+    """The scaled-down copy: rows by id, how many of the run each stands for, and what is asked."""
+
+    rows: dict[str, Trajectory] = field(default_factory=dict)
+    scale: float = 1.0
+    total: int = 0
+    row_bytes: float = 0.0
+    more: bool = False  # sources were not counted to their end
+
+    def split(self, name: str) -> list[Trajectory]:
+        return [r for r in self.rows.values() if r.split == name and not r.reject_reason]
+
+
+@dataclass
+class Work:
+    """Tokens of one step: trained, read as prompts, written as answers; seconds besides them."""
+
+    train: float = 0
+    read: float = 0
+    write: float = 0
+    start_s: float = 0
+    longest: int = 0  # padded tokens of the longest trained row
+    answers: float = 0  # share of trained rows' tokens that carry loss
+    rows: int = 0
+    trained: float = 0  # tokens that carry loss
+
+
+@dataclass
+class Plan:
+    """The figures, by name and step; `lines` says them."""
+
+    placement: Placement
+    sample: Sample
+    speed: Speed
+    work: dict[str, Work]
+    seconds: dict[str, float]
+    memory: dict[str, dict[str, float]]  # process -> GiB by what holds them
+    disk: dict[str, float]
+    usd: float
+    priced: str
+    shape: Shape
+    kv_gib: float
+
+    @property
+    def hours(self) -> float:
+        return sum(self.seconds.values()) / 3600
+
+    @property
+    def unit_hours(self) -> float:
+        """GPU-hours, or CPU-hours where there is no GPU."""
+        return self.hours * (self.placement.have.gpus or self.placement.have.cpus)
+
+    def lines(self) -> list[str]:
+        """What a terminal shows."""
+        kind = "GPU" if self.placement.have.gpus else "CPU"
+        out = [*self.placement.lines(), f"speed: {self.speed.source}"]
+        about = "at least " if self.sample.more else ""
+        out.append(
+            f"rows {about}{self.sample.total}, each sampled one stands for {self.sample.scale:.1f}"
+        )
+        for name, w in self.work.items():
+            tokens = f"trained {w.train:,.0f}, read {w.read:,.0f}, written {w.write:,.0f} tokens"
+            out.append(f"{name:<15} {self.seconds[name]:>7,.0f} s   {tokens}")
+        out.append(
+            f"time {self.hours:.2f} h, {kind}-hours {self.unit_hours:.2f}, "
+            f"{self.usd:.2f} USD ({self.priced})"
+        )
+        for name, parts in self.memory.items():
+            held = ", ".join(f"{k} {v:.2f}" for k, v in parts.items())
+            out.append(f"memory of {name}: {sum(parts.values()):.2f} GiB ({held})")
+        tokens = self.kv_gib * GIB / self.shape.kv_bytes()
+        out.append(f"KV cache {self.kv_gib:.1f} GiB an engine: {tokens:,.0f} tokens")
+        held = ", ".join(f"{k} {v:.2f}" for k, v in self.disk.items())
+        return [*out, f"disk {sum(self.disk.values()):.2f} GiB ({held})"]
+
+
+def read_sample(config: Config) -> Sample:
+    """Rows of the sources with their splits. Raises ConfigError where no row can be read."""
+    section, out, train, size, parsed = config.read, Sample(), set(), 0, 0
+    for source in section.sources:
+        hub, limit = readers.is_hub(source.path), source.limit or COUNTED
+        count = 0
+        for where, raw in islice(readers.list_raw(source), SAMPLE if hub else limit):
+            count += 1
+            if count <= SAMPLE:
+                for row in parse(raw, where, source):
+                    row = split.assign(row, section.split, config.seed)
+                    out.rows[row.id] = row
+                    size += sum(len(str(v)) for v in to_row(row).values())
+        parsed += min(count, SAMPLE)
+        out.total += source.limit if hub and source.limit else count
+        out.more |= count == (SAMPLE if hub and not source.limit else COUNTED)
+    if not out.rows:
+        raise ConfigError("read.sources: no row can be read; see `raytune-agents read --explain`")
+    for row in out.split("train"):
+        train |= split.gold_tools(row)
+    for row in out.split("test_seen"):
+        if split.settle(row.split, split.gold_tools(row), train) != row.split:
+            out.rows[row.id] = replace(row, split="train")
+    out.scale = out.total / parsed
+    out.row_bytes = size / len(out.rows)
+    return out
+
+
+def parse(raw: Any, where: str, source: SourceSection) -> list[Trajectory]:
+    """The rows of a raw one; [] for a bad one, which the read step counts."""
+    try:
+        if isinstance(raw, RecordError):
+            return []
+        return readers.read_row(raw, where, source.format, source.min_rating, source.rating_max)
+    except RecordError:
+        return []
+
+
+def add_generated(sample: Sample, config: Config) -> list[Trajectory]:
+    """Adds drawn positives and edited negatives; returns the drawn ones."""
+    from raytune_agents.generate import draw
+
+    small = config.generate.model_copy(
+        update={"rows": max(1, ceil(config.generate.rows / sample.scale))}
+    )
+    drawn = draw.draw(small, config.seed).rows
+    train = [*sample.split("train"), *drawn]
+    edited, _ = choice.edited(train, Counter(), config.negatives, config.seed)
+    sample.rows |= {row.id: row for row in (*drawn, *edited)}
+    return drawn
+
+
+def arm_work(
+    method: str,
+    weights: Mapping[str, float],
+    budget: int,
+    section: TrainSection,
+    sample: Sample,
+    chat: Chat,
+    config: Config,
+) -> Work:
+    """What one arm trains on: rows chosen as the mix step does, tokens as its method makes them."""
+    from raytune_agents.train import methods
+    from raytune_agents.train.worker import row_length
+
+    rows = {r.id: r for r in sample.split("train")}
+    tokens = {}
+    for row in rows.values():
+        try:
+            tokens[row.id] = sum(e.trained_tokens for e in chat.encode(row))
+        except RecordError:
+            continue
+    costs = methods.costs(method, rows, tokens, chat, section)
+    pool = [(i, rows[i].pool, n) for i, n in costs.items()]
+    share = mix.taken(weights, pool)
+    asked = max(1, round(budget / sample.scale))
+    chosen = mix.choose(pool, share, asked, config.mix.max_epochs, config.seed)
+    twins_of = methods.METHODS[method].twins
+    twins = twins_of(rows, section) if twins_of else None
+    made, _ = methods.build(method, [rows[i] for i in set(chosen.ids)], chat, section, twins)
+    times, out = Counter(chosen.ids), Work()
+    for column in made:
+        length, count = row_length(column), times[column["row_id"]] * section.epochs * sample.scale
+        out.train += length * count
+        out.trained += column["trained_tokens"] * count
+        out.longest = max(out.longest, length)
+    out.answers = out.trained / out.train if out.train else 0.0
+    out.rows = round(len(chosen.ids) * sample.scale)
+    if method in ("dpo", "kto", "eto"):
+        out.read = out.train  # the reference's forward pass
+    if method in ("grpo", "rloo"):
+        sampled = out.rows * section.epochs * section.grpo.generations
+        out.write = sampled * section.grpo.max_tokens * WRITTEN
+        out.train, out.read = out.train + out.write, out.read + out.train
+    return out
+
+
+def generate_work(config: Config, sample: Sample, drawn: list[Trajectory], chat: Chat) -> Work:
+    """Wordings and mined answers."""
+    from raytune_agents.generate import speech
+
+    out, g, n = Work(start_s=START_S["engine"]), config.generate, config.negatives
+    for row in drawn:
+        for turn in speech.turns(row):
+            out.read += len(chat.chat_ids(speech.messages(row, turn))) * sample.scale
+            out.write += g.candidates * g.max_tokens * WRITTEN * sample.scale
+    asked = [len(chat.prompt_ids(r)) for r in islice(sample.split("train"), 200) if r.calls]
+    tasks = min(n.mined_tasks, round(len(sample.split("train")) * sample.scale))
+    out.read += tasks * sum(asked) / max(1, len(asked))
+    out.write += tasks * n.mined_samples * n.max_tokens * WRITTEN
+    return out
+
+
+def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
+    """Every arm answers every split, once more each perturbed row, and plays the trajectories."""
+    section, arms = config.evaluate, config.train.arms.values()
+    asked, rows = [], 0
+    for name in section.splits:
+        found = sample.split(name)
+        count = min(round(len(found) * sample.scale), section.limit or COUNTED)
+        rows += count + len(section.perturbations) * min(section.perturbed_rows, count)
+        asked += found[: section.limit]
+    rows += section.unseen_rows if section.unseen_agents else 0
+    rows += sum(min(s.limit or 100, section.limit or 100) for s in section.sources.values())
+    played = section.trajectories
+    rows += played.tasks * played.trials * ceil(played.max_steps / 2)
+    prompt = [len(chat.prompt_ids(r)) for r in asked[:200]]
+    gold = [len(chat.ids(r.target.content or "")) + len(str(r.calls)) // 4 for r in asked[:200]
+            if r.target]  # fmt: skip
+    trained = len(arms) + sum(a.ask_unmarked for a in arms)
+    short = min(section.max_tokens, 2 + sum(gold) / max(1, len(gold)))
+    return Work(
+        read=rows * (1 + trained) * sum(prompt) / max(1, len(prompt)),
+        write=rows * (section.max_tokens * WRITTEN + trained * short),
+        start_s=START_S["engine"] + trained * START_S["merge"],
+        rows=rows * (1 + trained),
+    )
+
+
+def tune_work(config: Config, arms: list[Work], sample: Sample, chat: Chat) -> Work:
+    """Trials at their budget of trained tokens, each scored at its rungs."""
+    t = config.tune
+    if not t.trials:
+        return Work()
+    padded = sum(w.train for w in arms) / max(1.0, sum(w.trained for w in arms))
+    extra = t.noise + t.leaders * (t.seeds - 1)
+    stopped = STOPPED if t.scheduler != "none" and t.rungs > t.grace else 1.0
+    tokens = t.tokens * (t.trials * stopped + extra) + 2 * t.confirm * config.mix.tokens
+    val = [len(chat.prompt_ids(r)) for r in islice(sample.split("val"), 200) if r.calls]
+    scored = t.rows * (sum(val) / max(1, len(val)) / (1 - arms[0].answers))
+    return Work(
+        train=tokens * padded,
+        read=scored * t.rungs * (t.trials * stopped + extra),
+        start_s=(t.trials + extra) * START_S["trial"],
+    )
+
+
+def money(config: Config, hours: float, placed: Placement) -> tuple[float, str]:
+    """USD, and by which price."""
+    have, prices = placed.have, config.resources.prices
+    if config.budget.usd_per_hour:
+        return hours * config.budget.usd_per_hour, "budget.usd_per_hour"
+    kind, count = (have.gpu_type, have.gpus) if have.gpus else ("CPU", have.cpus)
+    if kind not in prices:
+        return 0.0, f"no price: write resources.prices.{kind or 'GPU'}"
+    return hours * count * prices[kind], f"resources.prices.{kind} {prices[kind]:g} an hour"
+
+
+def plan(config: Config, have: Any) -> Plan:
+    """The plan of a run on `have` (placement.Resources). Raises ConfigError."""
+    path = models.resolve(config.model)
+    chat, shape = Chat.of(path, config.model), Shape.of(path)
+    placed, sample = place(have, config, shape.weights_gib), read_sample(config)
+    drawn = add_generated(sample, config)
+    train, sections, work = config.train, {}, {"read": Work(), "label": Work()}
+    work["generate"] = generate_work(config, sample, drawn, chat)
+    for name, arm in train.arms.items():
+        sections[name] = placed.train(train.of(arm))
+        weights, budget = arm.weights or config.mix.weights, arm.tokens or config.mix.tokens
+        found = arm_work(arm.method, weights, budget, sections[name], sample, chat, config)
+        work[f"train {name}"] = replace(found, start_s=START_S["arm"])
+    arms = [work[f"train {name}"] for name in train.arms]
+    work["evaluate"] = evaluate_work(config, sample, chat)
+    work["tune"] = tune_work(config, arms, sample, chat)
+    speed = estimate.speed(have.gpus, have.gpu_type, have.node_cpus)
+    seconds = {
+        k: START_S["step"] + w.start_s + speed.seconds(shape, w.train, w.read, w.write)
+        for k, w in work.items()
+    }
+    rows = sample.total * estimate.ROW_S / have.cpus
+    seconds["read"] += START_S["ray"] + rows
+    seconds["label"] += 2 * rows
+    hours = sum(seconds.values()) / 3600
+    usd, priced = money(config, hours, placed)
+    held = memory(config, shape, sections, arms, placed)
+    left, kv = disk(config, shape, sections, sample, path), kv_gib(config, placed, shape)
+    return Plan(placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv)
+
+
+def kv_gib(config: Config, placed: Placement, shape: Shape) -> float:
+    """An engine's KV cache: as configured on CPU, what is left of its share on GPUs."""
+    if not placed.have.gpus:
+        return float(max(1, round(config.engine.kv_cache_gib)))
+    room = (placed.gpu_gib or 0) * config.engine.gpu_memory_share * placed.tensor_parallel
+    return max(0.0, room - shape.weights_gib - 1.0)
+
+
+def memory(
+    config: Config,
+    shape: Shape,
+    sections: Mapping[str, TrainSection],
+    arms: list[Work],
+    placed: Placement,
+) -> dict[str, dict[str, float]]:
+    """GiB of the largest training worker and of the engine."""
+    from raytune_agents.train.batches import micro_batch
+
+    width, gpu = (4 if config.model.dtype == "float32" else 2), placed.have.gpus > 0
+    workers = [
+        estimate.training_gib(
+            shape, s, width, w.longest * micro_batch(max(1, w.longest), s), w.answers, gpu
+        )
+        for s, w in zip(sections.values(), arms)
+    ]
+    out = {"a training worker": max(workers, key=lambda parts: sum(parts.values()))}
+    if not gpu:
+        out["the engine"] = estimate.engine_gib(shape, kv_gib(config, placed, shape), True)
+    return out
+
+
+def disk(
+    config: Config, shape: Shape, sections: Mapping[str, TrainSection], sample: Sample, model: Path
+) -> dict[str, float]:
+    """GiB of the run folder."""
+    texts = ("tokenizer*", "vocab*", "merges*", "*.jinja")
+    extras = sum(f.stat().st_size for kind in texts for f in model.glob(kind))
+    t = config.tune
+    trials = t.trials + t.noise + t.leaders * (t.seeds - 1) if t.trials else 0
+    kept = 4 if t.searcher in ("pbt", "pb2") else 1
+    rows = (len(sample.rows) * sample.scale) * sample.row_bytes
+    left = estimate.disk_gib(shape, list(sections.values()), trials, kept, extras)
+    return {"rows": rows / GIB, **left}

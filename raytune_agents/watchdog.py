@@ -1,0 +1,103 @@
+"""Ends a run that hangs: after `stall_timeout_s` without progress the stacks of all threads and the
+state of every process below this one go to RUN/stall.txt, those processes are killed, and the exit
+status is 4.
+
+Progress is a bar that moved, a line that was said, or a file of the run folder that was written,
+also by a worker. A step that does none of these for so long is taken for dead; the timeout has to
+be longer than the longest silent part (an engine that loads, one batch of answers)."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.progress import Display
+
+STALLED = 4  # exit status
+
+
+class Watchdog:
+    """Watches while the block runs. `timeout_s` 0: never ends anything."""
+
+    def __init__(self, folder: Path, display: Display, timeout_s: float):
+        self.folder, self.display, self.timeout_s = folder, display, timeout_s
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> None:
+        self.display.alive()
+        if self.timeout_s:
+            self.thread.start()
+
+    def __exit__(self, *error: Any) -> None:
+        self.stopped.set()
+
+    def watch(self) -> None:
+        while not self.stopped.wait(min(30.0, self.timeout_s / 4)):
+            silent = time.monotonic() - self.display.moved
+            if silent > self.timeout_s and self.last_write() > self.timeout_s:
+                end(self.folder, silent)
+
+    def last_write(self) -> float:
+        """Seconds since a file of the run folder was written."""
+        times = []
+        for file in self.folder.rglob("*"):
+            try:
+                times.append(file.stat().st_mtime)
+            except OSError:  # it has just been renamed or removed
+                continue
+        return time.time() - max(times, default=0.0)
+
+
+def end(folder: Path, silent: float) -> None:
+    """Write what hangs, end every process below this one, and this one."""
+    below = processes_below(os.getpid())
+    path = folder / "stall.txt"
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f"no progress for {silent:.0f} s; the driver's threads:\n\n")
+        file.flush()
+        faulthandler.dump_traceback(file, all_threads=True)
+        file.write("\nprocesses below it (pid, state, waits in, command):\n")
+        file.writelines(f"{describe(pid)}\n" for pid in below)
+    said = f"no progress for {silent:.0f} s (resources.stall_timeout_s): stopped; see {path}"
+    print(f"{said}; the same command goes on from here", file=sys.stderr, flush=True)
+    for pid in below:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    os._exit(STALLED)
+
+
+def processes_below(pid: int) -> list[int]:
+    """All descendants of a process, parents first; [] where there is no /proc."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found, todo = [], [pid]
+    while todo:
+        found += children.get(todo[0], [])
+        todo += children.get(todo.pop(0), [])
+    return found
+
+
+def describe(pid: int) -> str:
+    """pid, state (R runs, S sleeps, D waits for a disk), where in the kernel, command line."""
+    parts = []
+    for name in ("stat", "wchan", "cmdline"):
+        try:
+            parts.append(Path(f"/proc/{pid}/{name}").read_text(errors="replace"))
+        except OSError:
+            parts.append("")
+    state = parts[0].rpartition(")")[2].split()[:1] or ["?"]
+    return f"{pid} {state[0]} {parts[1] or '-'} {parts[2].replace(chr(0), ' ').strip()[:120]}"

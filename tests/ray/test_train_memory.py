@@ -1,0 +1,71 @@
+"""Out of memory, for real: under a limit on the address space a training goes on with fewer rows at
+once, and ends with the losses of one that had the room."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+TRAIN = """
+import json, resource, sys
+from pathlib import Path
+from raytune_agents.chat import IGNORE, Chat
+from raytune_agents.config import ModelSection, TrainSection
+from raytune_agents.models import embedded
+from raytune_agents.train import watch, worker
+
+out, room_mib = Path(sys.argv[1]), int(sys.argv[2])
+chat = {"path": str(embedded())}
+ids = Chat(**chat).ids("An agent calls a tool. " * 100)
+rows = [
+    {"row_id": str(k), "pool": "positive", "input_ids": ids[k : k + 300], "weights": None,
+     "labels": [IGNORE] * 250 + ids[k + 250 : k + 300], "trained_tokens": 50} for k in range(8)
+]
+section = TrainSection(
+    batch_rows=8, batch_tokens=8192, save_steps=9, track=[], warmup_share=0
+)
+job = worker.Job(chat["path"], "float32", "", "sft", section.model_dump(), chat, str(out), 17, 2)
+if room_mib:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = used + room_mib * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    worker.fit(job, rows=rows)
+except worker.OutOfMemory as error:
+    print(error)
+    sys.exit(7)
+print(json.dumps(watch.lines(out / "metrics.jsonl")))
+"""
+
+
+def train(out: Path, room_mib: int) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", TRAIN, str(out), str(room_mib)]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+
+
+def steps(done: subprocess.CompletedProcess[str]) -> list[dict]:
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_half_the_rows_at_once_and_the_same_steps(tmp_path) -> None:
+    whole = steps(train(tmp_path / "whole", 0))
+    short = steps(train(tmp_path / "short", 5000))
+    assert {s["rows_at_once"] for s in whole} == {8}
+    assert {s["rows_at_once"] for s in short} < {1, 2, 4}
+    assert [s["step"] for s in short] == [s["step"] for s in whole] == [1]
+    assert [s["loss"] for s in short] == pytest.approx([s["loss"] for s in whole], abs=1e-4)
+    assert [s["tokens"] for s in short] == [s["tokens"] for s in whole]
+
+
+def test_no_room_for_one_row_is_said(tmp_path) -> None:
+    done = train(tmp_path, 1800)
+    assert done.returncode == 7, done.stderr[-3000:]
+    assert "out of memory with 1 row at a time; write train.gradient_checkpointing" in done.stdout

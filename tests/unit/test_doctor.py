@@ -1,0 +1,58 @@
+"""The cheap checks of `doctor`, one thing wrong at a time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from raytune_agents.config import ConfigError, load
+from raytune_agents.pipeline import doctor
+from raytune_agents.pipeline.doctor import Doctor, package_bytes
+
+GOOD = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+
+
+def patient(tmp_path, rows: list) -> Doctor:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return Doctor(load(None, [f"read.sources=[{{path: {path}}}]"]), None)
+
+
+def test_a_few_bad_rows_are_said_and_many_are_refused(tmp_path) -> None:
+    assert patient(tmp_path, [GOOD] * 60 + [{"x": 1}] * 3).data() == "63 rows read, 3 bad"
+    with pytest.raises(ConfigError, match=r"4 of the first 64 rows are bad.*rows.jsonl:61: no kno"):
+        patient(tmp_path, [GOOD] * 60 + [{"x": 1}] * 90).data()
+
+
+def test_only_what_git_does_not_ignore_is_sent(tmp_path, monkeypatch) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("runs/\n")
+    (tmp_path / "a.py").write_bytes(b"x" * 100)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "weights").write_bytes(b"x" * 5000)
+    assert package_bytes(tmp_path) == (106, str(tmp_path / "a.py"))
+    monkeypatch.chdir(tmp_path)
+    assert Doctor(load(None), None).package() == "0.0 MiB"
+    monkeypatch.setattr(doctor, "PACKAGE_MIB", 0)
+    with pytest.raises(ConfigError, match=r"a\.py; name it in \.gitignore"):
+        Doctor(load(None), None).package()
+
+
+def test_a_node_with_another_version_is_named(monkeypatch) -> None:
+    own = doctor.versions()
+    nodes = {"10.0.0.1 aaa": own, "10.0.0.2 bbb": own | {"ray": "1.0"}}
+    monkeypatch.setattr(doctor, "node_versions", lambda: nodes)
+    with pytest.raises(ConfigError, match=rf"10\.0\.0\.2 bbb differs: ray {own['ray']} here, 1.0"):
+        Doctor(load(None), None).versions()
+    monkeypatch.setattr(doctor, "node_versions", lambda: {"10.0.0.1 aaa": own})
+    assert f"ray {own['ray']}" in Doctor(load(None), None).versions()
+
+
+def test_every_check_is_in_the_list() -> None:
+    names = [name for name, _ in Doctor(load(None), None).checks()]
+    assert names == [
+        "config", "data sample", "job package", "placement", "versions", "disk and memory",
+        "template parity", "one generated row", "one training step",
+    ]  # fmt: skip

@@ -1,0 +1,84 @@
+"""Memory, time and disk from shapes, by hand."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+
+from raytune_agents.config import TrainSection
+from raytune_agents.estimate import GIB, GPU_SHARES, Shape, Speed, disk_gib, speed, training_gib
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """One layer of hidden 8, inner 16, two heads, one key head; vocabulary 32."""
+    config = {
+        "num_attention_heads": 2, "hidden_size": 8, "num_hidden_layers": 1, "vocab_size": 32,
+        "intermediate_size": 16, "num_key_value_heads": 1,
+    }  # fmt: skip
+    shapes = {
+        "model.embed_tokens.weight": [32, 8],
+        "model.layers.0.self_attn.q_proj.weight": [8, 8],
+        "model.layers.0.self_attn.k_proj.weight": [4, 8],
+        "model.layers.0.mlp.down_proj.weight": [8, 16],
+        "model.norm.weight": [8],
+    }
+    head = json.dumps({k: {"shape": v} for k, v in shapes.items()} | {"__metadata__": {}}).encode()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + b"\0" * 100)
+    return tmp_path
+
+
+def test_shape_is_read_from_headers(folder) -> None:
+    shape = Shape.of(folder)
+    assert shape.parameters == 256 + 64 + 32 + 128 + 8
+    assert set(shape.matrices) == {
+        "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.k_proj",
+        "model.layers.0.mlp.down_proj",
+    }  # fmt: skip
+    assert shape.kv_width == 4
+    assert shape.kv_bytes() == 2 * 1 * 4 * 2
+
+
+def test_lora_weights(folder) -> None:
+    shape = Shape.of(folder)
+    assert shape.trained(TrainSection(lora={"r": 2})) == 2 * (16 + 12 + 24)
+    assert shape.trained(TrainSection(lora={"r": 2, "targets": ["q_proj"]})) == 2 * 16
+    assert shape.trained(TrainSection(parameters="full")) == shape.parameters
+
+
+def test_training_memory_by_part(folder) -> None:
+    shape = Shape.of(folder)
+    section = TrainSection(lora={"r": 2})
+    parts = training_gib(shape, section, 2, tokens=10, answer_share=0.5, gpu=True)
+    assert parts["weights"] * GIB == pytest.approx(shape.parameters * 2)
+    assert parts["gradients, optimiser"] * GIB == pytest.approx(104 * 16)
+    layer = 2 * (6 * 8 + 2 * 4 + 5 * 16) + 8 * 8
+    assert parts["activations"] * GIB == pytest.approx(10 * (layer + 32 * 14 * 0.5))
+    shared = section.model_copy(update={"workers": 4, "sharding": "zero2"})
+    split = training_gib(shape, shared, 2, 10, 0.5, True)
+    assert split["gradients, optimiser"] == pytest.approx(parts["gradients, optimiser"] / 4)
+    assert split["weights"] == parts["weights"]
+    less = training_gib(shape, section.model_copy(update={"gradient_checkpointing": True}), 2, 10,
+                        0.5, True)  # fmt: skip
+    assert less["activations"] * GIB == pytest.approx(10 * (2 * 8 + layer + 32 * 7))
+
+
+def test_seconds(folder) -> None:
+    shape = Shape.of(folder)
+    at = Speed(1e6, {"train": 0.5, "read": 0.25, "write": 0.1}, "")
+    n = shape.parameters
+    assert at.seconds(shape, train=10) == pytest.approx(n * 40 / 5e5)
+    assert at.seconds(shape, read=10, write=5) == pytest.approx(n * 20 / 2.5e5 + n * 10 / 1e5)
+    four = speed(4, "A100", 8)
+    assert (four.flops, four.shares) == (4 * 312e12, GPU_SHARES)
+    assert "a guess" in speed(1, "X9", 8).source
+
+
+def test_disk(folder) -> None:
+    shape, section = Shape.of(folder), TrainSection(lora={"r": 2})
+    parts = disk_gib(shape, [section, section], trials=3, kept=1, extras=100)
+    assert parts["adapters"] * GIB == pytest.approx(2 * (104 * 4 + 100))
+    assert parts["trials"] * GIB == pytest.approx(3 * 3 * 104 * 4)

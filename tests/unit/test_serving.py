@@ -1,0 +1,136 @@
+"""The router by the openai client on loopback, in front of a server that names the model it was
+asked for; and Ray Serve's own schema of what `export --serve` writes."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import uvicorn
+from openai import APIStatusError, OpenAI
+
+from raytune_agents.commands.serve import serve_yaml
+from raytune_agents.config import ConfigError, load
+from raytune_agents.placement import Resources
+from raytune_agents.serving import app, check, choose
+
+ROUTES = {
+    "base": "base", "models": {"base": "base", "sft": "base:sft", "nat": "base:nat"},
+    "agents": {"support": {"sft": 3.0, "nat": 1.0}},
+}  # fmt: skip
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """A stand-in of a model server: answers with the model's name, streamed where asked."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        part = {"id": "1", "object": "chat.completion", "created": 1, "model": body["model"]}
+        said = {"role": "assistant", "content": f"I am {body['model']}"}
+        if body["messages"][0]["content"] == "fail":
+            return self.send("application/json", b'{"error": {"message": "no"}}', 429)
+        if body.get("stream"):
+            part["object"] = "chat.completion.chunk"
+            events = [part | {"choices": [{"index": 0, "delta": {"content": w}}]}
+                      for w in said["content"].split()]  # fmt: skip
+            lines = [f"data: {json.dumps(e)}\n\n" for e in events] + ["data: [DONE]\n\n"]
+            return self.send("text/event-stream", "".join(lines).encode())
+        whole = part | {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}
+        self.send("application/json", json.dumps(whole).encode())
+
+    def send(self, kind: str, data: bytes, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> Iterator[tuple[OpenAI, Path]]:
+    upstream = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    threading.Thread(target=upstream.serve_forever, daemon=True).start()
+    log = tmp_path_factory.mktemp("serve") / "served.jsonl"
+    routes = ROUTES | {"upstream": f"http://127.0.0.1:{upstream.server_port}"}
+    options = uvicorn.Config(app(routes, log), host="127.0.0.1", port=0, log_level="error")
+    server = uvicorn.Server(options)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    stop = time.monotonic() + 20
+    while not server.started and time.monotonic() < stop:
+        time.sleep(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0), log
+    server.should_exit = True
+    thread.join(20)
+    upstream.shutdown()
+
+
+def ask(client: OpenAI, model: str, text: str = "hi", **more) -> str:
+    messages = [{"role": "user", "content": text}]
+    done = client.chat.completions.create(model=model, messages=messages, **more)
+    return done.choices[0].message.content
+
+
+def test_arm_agent_and_unknown_name(served) -> None:
+    client, log = served
+    assert ask(client, "nat") == "I am base:nat"
+    assert ask(client, "nobody") == "I am base"
+    assert ask(client, "support", user="u1") in ("I am base:sft", "I am base:nat")
+    lines = [json.loads(x) for x in log.read_text().splitlines()]
+    assert [(x["agent"], x["arm"]) for x in lines[:2]] == [("nat", "nat"), ("nobody", "base")]
+    assert lines[2]["user"] == "u1"
+    assert {m.id for m in client.models.list().data} == {"base", "sft", "nat", "support"}
+
+
+def test_a_stream_and_an_error_are_passed_on(served) -> None:
+    client, log = served
+    messages = [{"role": "user", "content": "hi"}]
+    parts = client.chat.completions.create(model="sft", messages=messages, stream=True)
+    assert [p.choices[0].delta.content for p in parts] == ["I", "am", "base:sft"]
+    raw = client.chat.completions.with_raw_response.create(model="sft", messages=messages)
+    assert raw.headers["x-raytune-arm"] == "sft"
+    with pytest.raises(APIStatusError) as refused:
+        ask(client, "sft", "fail")
+    assert refused.value.status_code == 429
+    assert json.loads(log.read_text().splitlines()[-1])["status"] == 429
+
+
+def test_shares_are_kept_and_a_user_stays_with_an_arm() -> None:
+    arms = Counter(choose("support", f"user {k}", ROUTES)[0] for k in range(4000))
+    assert arms["sft"] / 4000 == pytest.approx(0.75, abs=0.03)
+    assert len({choose("support", "user 7", ROUTES) for _ in range(9)}) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"agents": {"a": {"none": 1}}}, {"agents": {"a": {"sft": 0}}}, {"base": "x"}]
+)
+def test_routes_that_cannot_be_served_are_refused(wrong) -> None:
+    with pytest.raises(ConfigError):
+        check(ROUTES | wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_serve_yaml_fits_rays_schemas(gpus: int, tmp_path) -> None:
+    schema = pytest.importorskip("ray.serve.schema", reason="needs raytune-agents[serve]")
+    from ray.serve.llm import LLMServingArgs
+
+    have = Resources(8, gpus, 8, gpus, "L4" if gpus else "")
+    served = {"base": tmp_path} if gpus else {"base": tmp_path, "nat": tmp_path}
+    tree = serve_yaml(load(None), have, served, "s3://b/adapters" if gpus else "")
+    schema.ServeDeploySchema.model_validate(tree)
+    args = tree["applications"][0]["args"]
+    configs = LLMServingArgs.model_validate(args).llm_configs
+    assert [c.model_id for c in configs] == list(served)
+    assert bool(configs[0].lora_config) is bool(gpus)
+    assert tree["http_options"]["host"] == "127.0.0.1"
