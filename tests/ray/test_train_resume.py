@@ -19,28 +19,13 @@ from safetensors.torch import load_file
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, load
 from raytune_agents.runs import read_json
+from raytune_agents.watchdog import processes_below
 
 STEPS = 6
 
 
-def children(pid: int) -> list[int]:
-    """All processes below a process."""
-    below: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        below.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found, todo = [], [pid]
-    while todo:
-        found += below.get(todo[0], [])
-        todo += below.get(todo.pop(0), [])
-    return found
-
-
 def training_worker(driver: int) -> int:
-    for pid in children(driver):
+    for pid in processes_below(driver):
         line = Path(f"/proc/{pid}/cmdline")
         if line.exists() and b"RayTrainWorker" in line.read_bytes():
             return pid
