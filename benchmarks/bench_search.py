@@ -77,22 +77,20 @@ def planted() -> np.ndarray:
 
 
 def fitted(path: Path) -> tuple[np.ndarray, float, str]:
-    """Scores of the grid mixes and noise, in hundredths of the metric, and the metric (the exact
-    match where it can be fitted, else the objective), from the trials of a real search; other
-    options as in its best trial."""
-    found, said = json.loads(path.read_text(encoding="utf-8")), ""
-    for metric in ("exact_match", "objective"):
-        scored = trials.at_level(found, metric)[2]
-        options = trials.options_of([trial for trial, _ in scored])
-        x = np.array([trials.row_of(trial, POOLS, options) for trial, _ in scored])
-        y = np.array([100 * score for _, score in scored])
-        fit = surrogate.fit(x, y, len(POOLS))
-        if not isinstance(fit, surrogate.Refusal):
-            rest = np.tile(x[y.argmax(), len(POOLS) :], (len(GRID), 1))
-            noise = trials.noise(scored)
-            return fit.predict(np.hstack([GRID, rest])), 100 * (noise or NOISE / 100), metric
-        said += f"; {metric}: {fit.reason}"
-    raise SystemExit(f"{path}: no surface to plant{said}")
+    """Scores of the grid mixes and noise, in hundredths of the search's own metric, and its name,
+    from the trials.json of a real search; other options as in its best trial."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    metric = json.loads(path.with_name("guide.json").read_text(encoding="utf-8"))["metric"]
+    scored = trials.at_level(found, metric)[2]
+    options = trials.options_of([trial for trial, _ in scored])
+    x = np.array([trials.row_of(trial, POOLS, options) for trial, _ in scored])
+    y = np.array([100 * score for _, score in scored])
+    fit = surrogate.fit(x, y, len(POOLS))
+    if isinstance(fit, surrogate.Refusal):
+        raise SystemExit(f"{path}: no surface to plant: {fit.reason}")
+    rest = np.tile(x[y.argmax(), len(POOLS) :], (len(GRID), 1))
+    truth = fit.predict(np.hstack([GRID, rest]))
+    return truth, 100 * (trials.noise(scored) or NOISE / 100), metric
 
 
 def incumbent(history: list[tuple[int, float]]) -> int:
