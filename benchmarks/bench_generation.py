@@ -18,7 +18,7 @@ import os
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -251,34 +251,38 @@ def speeds(passes: list[dict[str, Any] | None]) -> list[float]:
     return [round(p["tokens_per_s"], 1) for p in passes if p]
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """The figures of all contenders."""
+def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The figures of all contenders, and before the last one those known so far."""
     rivals = {name: Contender(name, options) for name in ("bare", "ours")}
     rounds = [{n: c.run("answers") for n, c in rivals.items()} for _ in range(options.rounds)]
-    ours, own = rivals["ours"], {}
+    found = {name: {"tokens_per_s": speeds([r[name] for r in rounds])} for name in rivals}
+    ours = rivals["ours"]
     for name in ours.passes or ():
         if name not in ("answers", "engine_starts"):
-            own[name] = speeds([ours.run(name) for _ in range(2)])
-    found = {"engine_starts": ours.run("engine_starts")} | {
-        name: {"tokens_per_s": speeds([r[name] for r in rounds])} for name in rivals
-    }
-    found["ours"] |= {name: max(values, default=None) for name, values in own.items()}
-    for contender in rivals.values():
-        contender.stop()
-    other = Contender("ray_data_llm", options)
-    rivals["ray_data_llm"], found["ray_data_llm"] = other, other.run("answers") or {}
-    other.stop()
+            twice = speeds([ours.run(name) for _ in range(2)])
+            found["ours"][name] = max(twice, default=None)
+    found["engine_starts"] = ours.run("engine_starts")
     for name, contender in rivals.items():
         found[name] |= {"reason": contender.failed} if contender.failed else {}
-    both = [r for r in rounds if all(r.values())]
-    ratios = [r["ours"]["tokens_per_s"] / r["bare"]["tokens_per_s"] for r in both]
-    mine, theirs = found["ours"]["tokens_per_s"], found["ray_data_llm"].get("tokens_per_s")
+        contender.stop()
+    yield found | ratios(found)
+    other = Contender("ray_data_llm", options)
+    found["ray_data_llm"] = other.run("answers") or {"reason": other.failed}
+    other.stop()
+    yield found | ratios(found)
+
+
+def ratios(found: dict[str, Any]) -> dict[str, Any]:
+    """What the figures say; None where one is missing."""
+    mine = found["ours"]["tokens_per_s"]
+    theirs = found.get("ray_data_llm", {}).get("tokens_per_s")
     shared, apart = (found["ours"].get(k) for k in ("shared_catalogue", "own_catalogues"))
-    return found | {
-        "ratio_shared_catalogue": round(shared / apart, 3) if shared and apart else None,
-        "ratio_bare_vllm": round(median(ratios), 3) if ratios else None,
-        "ratios_bare_vllm": [round(r, 3) for r in ratios],
+    rounds = [round(a / b, 3) for a, b in zip(mine, found["bare"]["tokens_per_s"])]
+    return {
+        "ratio_bare_vllm": round(median(rounds), 3) if rounds else None,
+        "ratios_bare_vllm": rounds,
         "ratio_ray_data_llm": round(median(mine) / theirs, 3) if mine and theirs else None,
+        "ratio_shared_catalogue": round(shared / apart, 3) if shared and apart else None,
     }
 
 
@@ -302,22 +306,16 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a finished run: its engine starts are counted")
     parser.add_argument("--timeout-s", type=float, default=240, help="longest wait for one pass")
     options = parser.parse_args()
-    result = {
-        "benchmark": "generation",
-        "prompts": options.prompts,
-        "tokens_each": options.tokens,
-        "rows_of_a_shard": options.shard,
-        "dtype": options.dtype,
-        **measured(options),
-        **(whole_run(options.run) if options.run else {}),
-        "hardware": hardware(),
-        "versions": versions(),
-        "revision": commit(),
-        "command": "python benchmarks/bench_generation.py",
-    }
+    whole = whole_run(options.run) if options.run else {}
+    stamp = {"hardware": hardware(), "versions": versions(), "revision": commit(),
+             "command": "python benchmarks/bench_generation.py"}  # fmt: skip
+    sizes = {"benchmark": "generation", "prompts": options.prompts, "tokens_each": options.tokens,
+             "rows_of_a_shard": options.shard, "dtype": options.dtype}  # fmt: skip
     (HERE / "results").mkdir(exist_ok=True)
-    target = HERE / "results" / "generation.json"
-    target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    for figures in measured(options):
+        result = sizes | figures | whole | stamp
+        target = HERE / "results" / "generation.json"
+        target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result))
 
 
