@@ -35,6 +35,8 @@ NEGATION = re.compile(
     r"\b(not|no|never|don't|do not|without|except|avoid|cannot|can't|instead)\b", re.I
 )
 
+NAME = re.compile(r"[\w./@:#-]*(?:[_/@]|\w\.\w)[\w./@:#-]*")  # of a file, an address, a page, a user
+
 
 # --- prompts --------------------------------------------------------------------------------------
 
@@ -109,10 +111,14 @@ def _clean(text: str) -> str:
 
 
 def _added(row: Trajectory, old: str, text: str) -> str:
-    """A number or an enum value that the new wording has and the old one has not, or ''."""
+    """A number, a name such as a file or address, or an enum value that the new wording has and
+    the old one has not, or ''."""
     new = numbers(text) - numbers(old)
     if new:
         return f"{min(new):g}"
+    for name in (n.strip(".:").lower() for n in NAME.findall(text)):
+        if name not in old.lower():
+            return name
     called = {c.name for c in row.calls} | {row.meta.get("near")}
     enums = [
         v
