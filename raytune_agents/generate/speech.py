@@ -35,7 +35,7 @@ NEGATION = re.compile(
     r"\b(not|no|never|don't|do not|without|except|avoid|cannot|can't|instead)\b", re.I
 )
 
-NAME = re.compile(r"[\w./@:#-]*(?:[_/@]|\w\.\w)[\w./@:#-]*")  # of a file, an address, a page, a user
+NAME = re.compile(r"[\w./@:#-]*(?:[_/@]|\w\.\w)[\w./@:#-]*")  # of a file, a page, a user
 
 
 # --- prompts --------------------------------------------------------------------------------------

@@ -71,9 +71,7 @@ def test_doctor_tries_everything_and_leaves_nothing(tmp_path) -> None:
 def test_doctor_stops_at_the_first_thing_to_mend(tmp_path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"messages": 1}\n' * 9)
-    done = cli(
-        "doctor", str(TINY), f"runs_dir={tmp_path}", f"read.sources=[{{path: {rows}}}]"
-    )
+    done = cli("doctor", str(TINY), f"runs_dir={tmp_path}", f"read.sources=[{{path: {rows}}}]")
     assert done.returncode == 1
     assert "ok    config" in done.stdout
     assert "mend  data sample: 9 of the first 9 rows are bad" in done.stderr
