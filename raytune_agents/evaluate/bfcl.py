@@ -5,7 +5,7 @@ of its own with an interpreter that can import it:
 
     python -m venv bfcl-venv && bfcl-venv/bin/pip install bfcl-eval==2026.3.23
 
-Left out: the multi-turn and agentic categories, which need the package's simulators.
+Left out: multi-turn (`multi_turn` runs the package's classes) and the agentic categories.
 """
 
 from __future__ import annotations
