@@ -85,7 +85,8 @@ def facility_location(
 
     def gain(i: int) -> float:
         covered = np.maximum(vectors @ vectors[i] - best, 0.0).sum() / rows
-        return (1 - alpha) * float(covered) + float(bonus[i])
+        # rounded: the last bits differ with the number of threads, and so would the choice
+        return round((1 - alpha) * float(covered) + float(bonus[i]), 6)
 
     bounds = [(-gain(i), i, 0) for i in range(rows)]
     heapq.heapify(bounds)

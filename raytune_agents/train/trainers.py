@@ -123,13 +123,14 @@ class AnswerTrainer(SFTTrainer):
 
     @torch.no_grad()
     def check_loss(self) -> None:
-        """Before the first step: the loss of two short rows in one batch is the one worked out row
+        """Before the first step: the loss of two rows in one batch is the one worked out row
         by row, without padding, from whole logits. Left out where workers hold parts of the model.
         Raises BadLoss: the model reads padding, positions or `logits_to_keep` otherwise."""
         if self.is_deepspeed_enabled or self.is_fsdp_enabled:
             return
         first = self.train_dataset.select(range(min(KNOWN_AMONG, len(self.train_dataset))))
-        rows = sorted(first, key=lambda row: len(row["input_ids"]))[:2]
+        by_length = sorted(first, key=lambda row: len(row["input_ids"]))
+        rows = [by_length[0], by_length[len(by_length) // 2]]  # so the first one is padded
         self.model.eval()
         total, count = 0.0, 0
         with self.accelerator.autocast():

@@ -23,9 +23,9 @@ from raytune_agents.runs import BadLoss
 from raytune_agents.train import check, kto, methods, trainers, worker
 from raytune_agents.train.model import save
 
-GOOD = [  # with the one tool they call: short rows
-    replace(r, tools=tuple(t for t in r.tools if t.name == r.calls[0].name))
-    for r in tasks(agents.load("security"), 2, 1)
+GOOD = [  # short rows of two lengths: with the one tool they call, the second with one more
+    replace(r, tools=tuple(t for t in r.tools if t.name in (r.calls[0].name, *more)))
+    for r, more in zip(tasks(agents.load("security"), 2, 1), ((), ("scanner",)), strict=True)
 ]
 BAD = [edit(row, "wrong_value", 1)[0] for row in GOOD]
 ROWS = {r.id: r for r in (*GOOD, *BAD) if r}
