@@ -16,7 +16,7 @@ demo: model
 	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo
 
 test: model
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -n 2
 	$(BIN)/python -m pytest tests/ray
 
 slow: model

@@ -57,6 +57,7 @@ def endpoint(tmp_path, monkeypatch):
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_teacher_words_and_judges_within_its_budget(endpoint, tmp_path, monkeypatch) -> None:
     url = f"http://127.0.0.1:{endpoint.server_port}/v1"
     words = (str(TINY), f"runs_dir={tmp_path}")
