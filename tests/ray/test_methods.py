@@ -54,7 +54,9 @@ def job_of(
     return job, columns
 
 
-@pytest.mark.parametrize("method", ["sft", "nat", "dpo", "kto", "grpo", "rloo"])
+@pytest.mark.parametrize(
+    "method", ["sft", "nat", "dpo", "kto", "grpo", pytest.param("rloo", marks=pytest.mark.slow)]
+)
 def test_two_steps(method: str, tmp_path: Path) -> None:
     job, columns = job_of(method, tmp_path)
     trainer = worker.fit(job, rows=columns)
@@ -112,6 +114,7 @@ def test_loss_of_answers_and_of_weighed_answers(tmp_path: Path) -> None:
     assert abs(weighed.item() - plain.item()) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_model_that_reads_padding_otherwise_is_refused(tmp_path: Path, monkeypatch) -> None:
     """Before the first step two rows in one batch are compared with the same rows by hand."""
     job, columns = job_of("nat", tmp_path, "train.sft.understanding=3")

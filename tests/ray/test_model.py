@@ -57,9 +57,9 @@ def unchanged(adapter: Path) -> None:
     "options",
     [
         {"lora": {"rslora": True, "targets": ["q_proj", "v_proj"]}},
-        {"lora": {"dora": True, "targets": ["o_proj"]}},
+        pytest.param({"lora": {"dora": True, "targets": ["o_proj"]}}, marks=pytest.mark.slow),
         {"quantize": "nf4"},
-        {"quantize": "int8"},
+        pytest.param({"quantize": "int8"}, marks=pytest.mark.slow),
     ],
     ids=["rslora", "dora", "nf4", "int8"],
 )
