@@ -20,6 +20,7 @@ from raytune_agents import engine
 from raytune_agents.calls import parse
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineSection, EvaluateSection, MultiTurnSection
+from raytune_agents.evaluate.bfcl_world import MODULES
 from raytune_agents.evaluate.harness import Arm, Cells, Lines, differences, means
 from raytune_agents.generate import sandbox
 from raytune_agents.readers import bfcl
@@ -27,16 +28,6 @@ from raytune_agents.readers.shapes import tools_of
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_row
 
 WORLD = Path(__file__).with_name("bfcl_world.py")
-DOCS = {
-    "GorillaFileSystem": "gorilla_file_system",
-    "MathAPI": "math_api",
-    "MessageAPI": "message_api",
-    "TwitterAPI": "posting_api",
-    "TicketAPI": "ticket_api",
-    "TradingBot": "trading_bot",
-    "TravelAPI": "travel_booking",
-    "VehicleControlAPI": "vehicle_control",
-}
 MORE_TOOLS = "I have updated some more functions you can choose from. What about now?"
 TOO_LONG, CRASHED = "prompt_too_long", "tool_crashed"
 VALUES = ("multi_turn_accuracy", "turn_progress", "steps", "output_tokens", "latency_s")
@@ -68,7 +59,7 @@ def entries(section: MultiTurnSection) -> list[Entry]:
 @cache
 def documents(name: str) -> tuple[dict[str, Any], ...]:
     """The functions of one class, as BFCL describes them."""
-    path = bfcl.data_folder() / "multi_turn_func_doc" / f"{DOCS[name]}.json"
+    path = bfcl.data_folder() / "multi_turn_func_doc" / f"{MODULES[name]}.json"
     return tuple(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
 
 

@@ -21,7 +21,7 @@ def foreseen() -> planner.Plan:
     return planner.plan(config, cluster.look(config.resources))
 
 
-@pytest.mark.xfail(reason="rows of judge, plays and perturbations are not all foreseen yet")
+@pytest.mark.xfail(reason="an arm's tokens are foreseen up to a quarter too low")
 def test_tokens_and_rows_are_those_of_the_run(foreseen, tiny) -> None:
     rows = 0
     for arm in ("sft", "nat", "dpo"):
@@ -30,16 +30,26 @@ def test_tokens_and_rows_are_those_of_the_run(foreseen, tiny) -> None:
         assert work.train == pytest.approx(sum(s["tokens"] for s in steps), rel=NEAR), arm
         rows += work.rows
     assert rows == pytest.approx(read_json(tiny[0] / "train/manifest.json")["rows"]["in"], rel=NEAR)
+
+
+@pytest.mark.xfail(reason="rows of judge, plays and perturbations are not all foreseen yet")
+def test_rows_of_evaluate_are_those_of_the_run(foreseen, tiny) -> None:
     asked = read_json(tiny[0] / "evaluate/manifest.json")["rows"]["in"]
     assert foreseen.work["evaluate"].rows == pytest.approx(asked, rel=NEAR)
 
 
-@pytest.mark.xfail(reason="the engine's peak in fp32 is foreseen a quarter too low")
-def test_memory_is_that_of_the_run(foreseen, tiny) -> None:
+LOW = pytest.mark.xfail(reason="the engine's peak in fp32 is foreseen a quarter too low")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("a training worker", "train"), pytest.param("the engine", "engine", marks=LOW)],
+    ids=["worker", "engine"],
+)
+def test_memory_is_that_of_the_run(foreseen, tiny, name: str, key: str) -> None:
     costs = read_json(tiny[0] / "evaluate" / "costs.json").values()
-    for name, key in (("a training worker", "train"), ("the engine", "engine")):
-        peak = max(c.get(f"{key}_peak_memory_mib", 0) for c in costs) / 1024
-        assert sum(foreseen.memory[name].values()) == pytest.approx(peak, rel=NEAR), name
+    peak = max(c.get(f"{key}_peak_memory_mib", 0) for c in costs) / 1024
+    assert sum(foreseen.memory[name].values()) == pytest.approx(peak, rel=NEAR)
 
 
 def test_disk_is_that_of_the_run(foreseen, tiny) -> None:
