@@ -27,6 +27,9 @@ QUIET = {
 }
 
 
+BLOCK_BYTES = 1 << 24
+
+
 def connect(section: ResourcesSection) -> Resources:
     """Start a local Ray, or join the job's cluster, and say what there is."""
     import ray
@@ -88,10 +91,12 @@ def wait_for_gpus(count: int, share: float, timeout_s: float = 120.0) -> None:
 
 
 def quiet_data() -> None:
-    """Our progress display speaks for Ray Data."""
+    """Our progress display speaks for Ray Data. Blocks are small: Ray Data sets space for two blocks
+    a task aside in the object store, and a laptop's store has no room for many of 128 MiB."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
+    context.target_max_block_size = BLOCK_BYTES
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     for name in ("ray.data", "ray.train", "ray.tune"):

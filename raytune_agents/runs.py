@@ -71,13 +71,16 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+GROUP_ROWS = 4096  # one row group of a Parquet file: what a worker takes at a time
+
+
 def write_table(path: Path, table: Any) -> None:
     """Write a Parquet file whole or not at all."""
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    pq.write_table(table, work)
+    pq.write_table(table, work, row_group_size=GROUP_ROWS)
     os.replace(work, path)
 
 

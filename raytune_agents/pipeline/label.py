@@ -121,20 +121,34 @@ def _fetched(shared: ray.ObjectRef) -> LeakIndex:
     return ray.get(shared)
 
 
-def _label_batch(batch: pa.Table, section: LabelSection, index: list[ray.ObjectRef]) -> pa.Table:
-    return label_rows(batch, section, _fetched(index[0]))
+def row_groups(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """The row groups of Parquet files, in order: what one worker labels at a time."""
+    groups = {str(f): pq.read_metadata(f).num_row_groups for f in files}
+    return [{"file": f, "group": g} for f, count in groups.items() for g in range(count)]
+
+
+def _label_groups(
+    items: dict[str, Any], section: LabelSection, index: list[ray.ObjectRef],
+    score: Score | None = None,
+) -> Iterator[pa.Table]:  # fmt: skip
+    """`label_rows` of the row groups that `items` names."""
+    for file, group in zip(items["file"], items["group"]):
+        with pq.ParquetFile(str(file)) as opened:
+            for batch in opened.iter_batches(BATCH, row_groups=[int(group)]):
+                table = pa.Table.from_batches([batch]).cast(arrow_schema())
+                yield label_rows(table, section, _fetched(index[0]), score)
 
 
 class _Labeller:
-    """`_label_batch` with the model at hand, for an actor."""
+    """`_label_groups` with the model at hand, for an actor."""
 
     def __init__(self, section: LabelSection, index: list[ray.ObjectRef], model: dict[str, Any]):
         from raytune_agents.train.score import RowNll
 
-        self.section, self.index, self.score = section, _fetched(index[0]), RowNll(**model)
+        self.section, self.index, self.score = section, index, RowNll(**model)
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        return label_rows(batch, self.section, self.index, self.score)
+    def __call__(self, items: dict[str, Any]) -> Iterator[pa.Table]:
+        return _label_groups(items, self.section, self.index, self.score)
 
 
 # --- what no training row may show ---
@@ -246,8 +260,9 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterator[
     section, gpus = context.config.label, context.resources.gpus
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     given = {"section": section, "index": [ray.put(index)]}
-    options: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": BATCH}
-    ds = ray.data.read_parquet([str(f) for f in files], schema=arrow_schema())
+    items = row_groups(files)
+    options: dict[str, Any] = {"batch_size": 1}
+    ds = ray.data.from_items(items, override_num_blocks=len(items))
     if section.difficulty:
         context.free_gpu(gpus)
         model = context.config.model
@@ -257,7 +272,7 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterator[
             _Labeller, fn_constructor_kwargs=given, compute=pool, num_gpus=gpus and 1, **options
         )
     else:
-        ds = ds.map_batches(_label_batch, fn_kwargs=given, **options)
+        ds = ds.map_batches(_label_groups, fn_kwargs=given, **options)
     return ds.iter_batches(batch_size=None, batch_format="pyarrow")
 
 

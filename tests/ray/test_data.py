@@ -11,13 +11,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from raytune_agents import cluster
+from raytune_agents import cluster, runs
 from raytune_agents.config import Config, LabelSection
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import near_text
 from raytune_agents.filters.quality import difficulty
 from raytune_agents.pipeline import Context, plain, steps
+from raytune_agents.pipeline.label import row_groups
 from raytune_agents.progress import Display
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 from raytune_agents.runs import read_json, read_rows, write_json, write_rows
@@ -56,7 +57,8 @@ def labelled(folder: Path, config: Config) -> dict[str, dict]:
     return {n: read_json(context.run.folder / n / "manifest.json") for n in ("read", "label")}
 
 
-def test_read_and_label_account_for_every_row(ray, tmp_path: Path) -> None:
+def test_read_and_label_account_for_every_row(ray, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(runs, "GROUP_ROWS", 100)  # several work items a file
     good = [raw(i) for i in range(600)]
     copy = good[5] | {"id": "copy"}
     other = good[7] | {"id": "other", "answers": [{"name": "tool_7", "arguments": {"a": "hotel"}}]}
@@ -85,6 +87,9 @@ def test_read_and_label_account_for_every_row(ray, tmp_path: Path) -> None:
     assert label["in"] == 610 == label["out"] + sum(label["rejected"].values())
     rows = {r.source_id: r for r in read_rows(tmp_path / "run" / "label")}
     assert len(rows) == 610
+    assert [r.id for r in rows.values()] == [r.id for r in read_rows(tmp_path / "run" / "read")]
+    groups = row_groups(sorted((tmp_path / "run" / "read").glob("*.parquet")))
+    assert len(groups) == 7
     twins = sorted([rows["copy"].reject_reason, rows["5"].reject_reason])
     assert rows["5"].split == rows["copy"].split
     assert twins[0] == ""
