@@ -8,7 +8,9 @@ quality, Parquet. Rows come from `data_rows` (real rows of shared/data/prepared,
 near duplicates and 1 % leaks planted). Each size runs in its own process on a local Ray with two
 CPUs; the peers (datatrove, py-data-juicer) get the same texts at 100k rows, each in its own
 environment under `--peers`, made on first use. A ratio is our whole chain's rows a second by the
-peer's, which does no more than filter and deduplicate texts. Rates are wall-clock; memory is the
+peer's, which does no more than filter and deduplicate texts; datatrove is also run with as many
+buckets as our recall takes (its precision falls), and `ratio_datatrove_minhash` sets MinHash alone,
+read to written Parquet, against it. Rates are wall-clock; memory is the
 resident set summed over all processes of the run, and the proportional set, which counts shared
 pages once. Sizes that are not run keep their earlier results. Prints one JSON object on the last
 line and writes benchmarks/results/data.json.
@@ -26,7 +28,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -63,6 +65,12 @@ THRESHOLD = LabelSection().minhash_threshold
 PEERS = {
     "datatrove": ["datatrove[processing,io]==0.10.1", "spacy"],
     "data_juicer": ["py-data-juicer==1.6.1", "aiohttp"],
+}
+# what is run: the peer, and the arguments of its script
+RUNS: dict[str, tuple[str, list[str]]] = {
+    "datatrove": ("datatrove", []),
+    "datatrove_equal_recall": ("datatrove", ["40", "5"]),
+    "data_juicer": ("data_juicer", []),
 }
 
 
@@ -119,11 +127,11 @@ def write_single(folder: Path) -> None:
     (folder / SINGLE).write_text("".join(json.dumps(r) + "\n" for r in rows))
 
 
-def chain(context: Context) -> dict[str, float]:
+def chain(context: Context, names: Sequence[str] = ("read", "label")) -> dict[str, float]:
     """The steps read and label; seconds of each. Nothing is generated in between."""
     write_json(context.run.folder / "generate" / "manifest.json", {"outputs": ""})
     seconds = {}
-    for name in ("read", "label"):
+    for name in names:
         function, section, after = steps()[name]
         step = context.run.step(name, plain(section(context.config)), after)
         step.begin()
@@ -133,6 +141,15 @@ def chain(context: Context) -> dict[str, float]:
         step.finish(counts, **extra)
         print(name, counts.line(), round(seconds[name], 1), "s", file=sys.stderr, flush=True)
     return seconds
+
+
+def minhash_alone(folder: Path) -> float:
+    """Seconds of the step label where it only looks for near duplicates among the rows read."""
+    config = config_of(folder)
+    marks = {"rules": ["empty_target"], "decontaminate": False, "contradictions": False}
+    only = config.label.model_copy(update=marks)
+    config = config.model_copy(update={"label": only})
+    return chain(Context(config, Display(Console(stderr=True, soft_wrap=True))), ["label"])["label"]
 
 
 def rates_of_steps(folder: Path) -> dict[str, float]:
@@ -246,13 +263,15 @@ def one(size: int, folder: Path) -> dict[str, Any]:
     ready = time.perf_counter() - start
     seconds = chain(context)
     peak = memory.stop()
+    found = verdicts(folder)
+    alone = {"minhash_s": round(minhash_alone(folder), 2)} if size == PEER_SIZE else {}
     disconnect()
     total = sum(seconds.values())
     return {
         "rows": size, "seconds": round(total, 2), "ray_start_s": round(ready, 2),
         "rows_per_s": round(size / total),
         "rows_per_s_by_pass": {k: round(size / s) for k, s in seconds.items()},
-        "rows_per_s_core_by_step": rates_of_steps(folder), **peak, **verdicts(folder),
+        "rows_per_s_core_by_step": rates_of_steps(folder), **peak, **found, **alone,
         "load": round(os.getloadavg()[0], 2),
     }  # fmt: skip
 
@@ -275,8 +294,9 @@ def peer_python(name: str, folder: Path) -> Path:
 
 def peer(name: str, folder: Path, environments: Path) -> dict[str, Any]:
     """Seconds, memory, recall and precision of a peer on the texts of `folder`; or a reason."""
+    package, arguments = RUNS[name]
     try:
-        python = peer_python(name, environments)
+        python = peer_python(package, environments)
     except (RuntimeError, subprocess.CalledProcessError) as error:
         return {"skipped": str(error)}
     work = folder / name
@@ -286,7 +306,7 @@ def peer(name: str, folder: Path, environments: Path) -> dict[str, Any]:
              for r in raw_rows(folder)]  # fmt: skip
     for part in range(2):
         (work / "in" / f"{part}.jsonl").write_text("\n".join(texts[part::2]) + "\n")
-    command = [str(python), str(HERE / "peers" / f"{name}_dedup.py"), str(work)]
+    command = [str(python), str(HERE / "peers" / f"{package}_dedup.py"), str(work), *arguments]
     log = (work / "log.txt").open("w")
     running = subprocess.Popen(command, stdout=log, stderr=log)
     memory = Memory(running.pid)
@@ -326,7 +346,9 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
     def against(ours: float | None, theirs: dict[str, Any]) -> float | None:
         return round(ours / theirs["rows_per_s"], 2) if ours and "rows_per_s" in theirs else None
 
-    why = {f"ratio_{name}": peers.get(name, {}).get("skipped", "not run") for name in PEERS
+    equal = peers.get("datatrove_equal_recall", {})
+    alone = PEER_SIZE / small["minhash_s"] if small and "minhash_s" in small else None
+    why = {f"ratio_{name}": peers.get(name, {}).get("skipped", "not run") for name in RUNS
            if "rows_per_s" not in peers.get(name, {})}  # fmt: skip
     if ratio is None:
         why["memory_ratio_1m_100k"] = "the sizes 100,000 and 1,000,000 have not both been run"
@@ -337,6 +359,8 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
         "precision": largest["precision"],
         "ratio_datatrove": against(ours, trove),
         "ratio_data_juicer": against(ours, juicer),
+        "ratio_datatrove_equal_recall": against(ours, equal),
+        "ratio_datatrove_minhash": against(alone, equal),
         "why_null": why,
     }
 
@@ -379,7 +403,7 @@ def main() -> None:
         print(json.dumps(result["sizes"][str(size)]))
         save(result)
     if PEER_SIZE in args.sizes and not args.skip_peers:
-        for name in PEERS:
+        for name in RUNS:
             result["peers"][name] = peer(name, args.work / str(PEER_SIZE), args.peers)
             print(name, json.dumps(result["peers"][name]))
             save(result)

@@ -1,9 +1,9 @@
 """MinHash deduplication by datatrove, in its own environment: read, four stages, write.
 
-    python datatrove_dedup.py FOLDER
+    python datatrove_dedup.py FOLDER [BUCKETS HASHES]
 
 Reads FOLDER/in/*.jsonl (text, id), writes FOLDER/out and FOLDER/result.json: seconds, kept ids.
-Two workers; its default 14 buckets of 8 hashes and word 5-grams.
+Two workers; word 5-grams, and by default its own 14 buckets of 8 hashes.
 """
 
 import gzip
@@ -26,8 +26,8 @@ from datatrove.pipeline.writers.jsonl import JsonlWriter
 WORKERS = 2
 
 
-def main(folder: Path) -> None:
-    config = MinhashConfig()
+def main(folder: Path, buckets: int = 14, hashes: int = 8) -> None:
+    config = MinhashConfig(num_buckets=buckets, hashes_per_bucket=hashes)
     places = {name: str(folder / name) for name in ("in", "sigs", "buckets", "remove", "out")}
     stages = [
         ([JsonlReader(places["in"]), MinhashDedupSignature(places["sigs"], config=config)], 2),
@@ -50,4 +50,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
