@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED = 0
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test slow faults lint install model clean
+.PHONY: demo test slow faults lint types audit install model clean
 
 demo: model
 	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo
@@ -29,6 +29,15 @@ lint: install
 	$(BIN)/ruff check .
 
 install: $(STAMP)
+
+types: install
+	$(BIN)/mypy --version >/dev/null 2>&1 || $(BIN)/pip install -q mypy
+	$(BIN)/mypy
+
+# Known weaknesses of the locked packages; asks PyPI's advisory database over the network.
+audit: install
+	$(BIN)/pip-audit --version >/dev/null 2>&1 || $(BIN)/pip install -q pip-audit
+	$(BIN)/pip-audit --no-deps --disable-pip -r $(LOCK)
 
 # torch first: its CPU build where one is at hand, else from PyTorch's CPU index. The lock has everything
 # else, without torchvision, torchaudio and torchcodec, which break `import peft` on CPU.

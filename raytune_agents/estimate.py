@@ -124,9 +124,10 @@ def training_gib(
     }
 
 
-def engine_gib(shape: Shape, kv_gib: float, merges: bool) -> dict[str, float]:
-    """GiB of one engine on CPU; where adapters are merged, a second copy while one is loaded."""
-    weights = shape.parameters * 2 / GIB
+def engine_gib(shape: Shape, width: int, kv_gib: float, merges: bool) -> dict[str, float]:
+    """GiB of one engine on CPU whose numbers have `width` bytes; where adapters are merged, a
+    second copy while one is loaded."""
+    weights = shape.parameters * width / GIB
     parts = {"process": PROCESS_GIB["engine"], "weights": weights, "KV cache": kv_gib}
     return parts | ({"merging": weights} if merges else {})
 

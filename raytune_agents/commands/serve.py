@@ -23,6 +23,7 @@ from raytune_agents.placement import Resources
 from raytune_agents.runs import write_json
 
 BASE = "base"
+MODELS_SHARE = 0.8  # of the CPUs; the rest is the ingress and the proxy
 
 
 def write_serve(config: Config, have: Resources, out: Path) -> list[str]:
@@ -77,6 +78,7 @@ def serve_yaml(
         engine["gpu_memory_utilization"] = config.engine.gpu_memory_share / len(served)
     else:
         engine |= {"enforce_eager": True, "enable_chunked_prefill": False, "dtype": "bfloat16"}
+    share = round(max(0.1, have.cpus * MODELS_SHARE / len(served)), 2)  # else two CPUs hold one model
     configs = []
     for name, folder in served.items():
         one: dict[str, Any] = {
@@ -88,14 +90,20 @@ def serve_yaml(
         if have.gpu_type:
             one["accelerator_type"] = have.gpu_type
         if not have.gpus:
-            one["placement_group_config"] = {"bundles": [{"CPU": 1}]}
+            one["placement_group_config"] = {"bundles": [{"CPU": share}]}
             one["runtime_env"] = {"env_vars": {"VLLM_CPU_KVCACHE_SPACE": "1"}}
         if lora and name == BASE:
             one["engine_kwargs"] |= {"enable_lora": True, "max_lora_rank": 64}
             one["lora_config"] = {"dynamic_lora_loading_path": lora}
         configs.append(one)
+    arguments: dict[str, Any] = {"llm_configs": configs}
+    if not have.gpus:
+        one_small = {"min_replicas": 1, "initial_replicas": 1, "max_replicas": 1}
+        arguments["ingress_deployment_config"] = {
+            "ray_actor_options": {"num_cpus": 0.1}, "autoscaling_config": one_small,
+        }  # fmt: skip
     application = {
         "name": config.name, "route_prefix": "/",
-        "import_path": "ray.serve.llm:build_openai_app", "args": {"llm_configs": configs},
+        "import_path": "ray.serve.llm:build_openai_app", "args": arguments,
     }  # fmt: skip
     return {"http_options": {"host": "127.0.0.1", "port": 8000}, "applications": [application]}

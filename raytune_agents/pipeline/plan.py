@@ -20,6 +20,7 @@ from raytune_agents import estimate, mix, models, readers, split
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError, SourceSection, TrainSection
 from raytune_agents.estimate import GIB, START_S, Shape, Speed
+from raytune_agents.evaluate import instructions, suites
 from raytune_agents.negatives import choice
 from raytune_agents.placement import Placement, place
 from raytune_agents.records import RecordError, Trajectory, to_row
@@ -221,28 +222,38 @@ def generate_work(config: Config, sample: Sample, drawn: list[Trajectory], chat:
 
 
 def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
-    """Every arm answers every split, once more each perturbed row, and plays the trajectories."""
+    """Every arm answers every split and suite, once more each perturbed row, plays the trajectories
+    and talks; val rows are measured; a judge compares its answers with the base's, both ways."""
     section, arms = config.evaluate, config.train.arms.values()
-    asked, rows = [], 0
+    most, asked, sizes = section.limit or COUNTED, [], {}
     for name in section.splits:
         found = sample.split(name)
-        count = min(round(len(found) * sample.scale), section.limit or COUNTED)
-        rows += count + len(section.perturbations) * min(section.perturbed_rows, count)
-        asked += found[: section.limit]
-    rows += section.unseen_rows if section.unseen_agents else 0
-    rows += sum(min(s.limit or 100, section.limit or 100) for s in section.sources.values())
-    played = section.trajectories
-    rows += played.tasks * played.trials * ceil(played.max_steps / 2)
+        sizes[name] = min(round(len(found) * sample.scale), most)
+        asked += found[:most]
+    sizes |= {n: min(s.limit or 100, most) for n, s in section.sources.items()}
+    if section.unseen_agents:
+        made = suites.unseen_agent_rows(section.unseen_agents, section.unseen_rows, config.seed)
+        sizes[suites.UNSEEN_AGENTS] = len(made)
+    perturbed = sum(min(section.perturbed_rows, n) for n in sizes.values())
+    sizes[instructions.SPLIT] = section.instruction_rows
+    plays = section.trajectories.tasks * section.trajectories.trials
+    talks = section.multi_turn.rows * len(section.multi_turn.categories)
+    answers = sum(sizes.values()) + len(section.perturbations) * perturbed
+    turns = plays * ceil(section.trajectories.max_steps / 2)
+    turns += talks * ceil(section.multi_turn.max_steps / 2)
+    trained = len(arms) + sum(a.ask_unmarked for a in arms)
+    judged = trained * sum(min(section.judge.rows, n) for n in sizes.values())
     prompt = [len(chat.prompt_ids(r)) for r in asked[:200]]
     gold = [len(chat.ids(r.target.content or "")) + len(str(r.calls)) // 4 for r in asked[:200]
             if r.target]  # fmt: skip
-    trained = len(arms) + sum(a.ask_unmarked for a in arms)
     short = min(section.max_tokens, 2 + sum(gold) / max(1, len(gold)))
+    read = (answers + turns + section.perplexity_rows) * (1 + trained) + 2 * judged
     return Work(
-        read=rows * (1 + trained) * sum(prompt) / max(1, len(prompt)),
-        write=rows * (section.max_tokens * WRITTEN + trained * short),
+        read=read * sum(prompt) / max(1, len(prompt)),
+        write=(answers + turns) * (section.max_tokens * WRITTEN + trained * short)
+        + 2 * judged * section.judge.max_tokens * WRITTEN,
         start_s=START_S["engine"] + trained * START_S["merge"],
-        rows=rows * (1 + trained),
+        rows=(answers + plays + talks + section.perplexity_rows) * (1 + trained) + judged,
     )
 
 
@@ -333,7 +344,7 @@ def memory(
     ]
     out = {"a training worker": max(workers, key=lambda parts: sum(parts.values()))}
     if not gpu:
-        out["the engine"] = estimate.engine_gib(shape, kv_gib(config, placed, shape), True)
+        out["the engine"] = estimate.engine_gib(shape, width, kv_gib(config, placed, shape), True)
     return out
 
 

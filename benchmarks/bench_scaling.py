@@ -1,0 +1,139 @@
+"""Rows a second and driver memory of our shard stream as nodes and rows grow, without an engine.
+
+    python benchmarks/bench_scaling.py
+
+The work of a shard is a STAND-IN: it sleeps for a constant time a row, as an engine elsewhere would
+keep a task waiting, and returns the small dict that a real shard returns. So the figures are those
+of the stream alone: Ray Data, the scheduler and the driver. Two series:
+
+rows   one node, work of no time: shards a second that the driver can hand out, and its memory
+nodes  1, 2 and 4 simulated nodes on this host, constant time a shard: share of the ideal speed
+
+From the slopes follows where 1,000 GPUs and 100 million rows would meet the first wall (`paper`).
+Prints one JSON object on the last line and writes benchmarks/results/scaling.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from raytune_agents.config import GenerateSection, build
+from raytune_agents.runs import commit, hardware, versions
+
+HERE = Path(__file__).parent
+SHARD = GenerateSection().shard_rows
+NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}
+EACH = 2  # shards that wait on one engine at a time, as in Context.map_shards
+GPUS, ROWS = 1_000, 100_000_000
+ROWS_PER_GPU_S = 12.0  # a guess: 2,400 tokens/s of an 8B model, 200 tokens a row
+
+
+def stream(nodes: int, shards: int, shard_s: float) -> dict[str, float]:
+    """One stream over `nodes` simulated nodes, in this process as the driver."""
+    from ray.cluster_utils import Cluster
+
+    from raytune_agents.pipeline import Context
+    from raytune_agents.progress import Display
+
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    for _ in range(nodes - 1):
+        cluster.add_node(**NODE)
+    tree = {"runs_dir": tempfile.mkdtemp(), "resources": {"address": cluster.address}}
+    context = Context(build(tree), Display())
+    context.resources  # noqa: B018
+
+    def work(number: int) -> dict[str, Any]:
+        time.sleep(shard_s)
+        return {"tokens": 0, "shard": number, "outage": "", "asked": SHARD, "kept": SHARD}
+
+    for _ in context.map_shards("warm", list(range(EACH * nodes)), work, SHARD, EACH * nodes):
+        pass
+    me = psutil.Process()
+    before, peak, start = me.memory_info().rss, 0, time.perf_counter()
+    for done, _ in enumerate(
+        context.map_shards("rows", list(range(shards)), work, SHARD, EACH * nodes)
+    ):
+        if done % 64 == 0:
+            peak = max(peak, me.memory_info().rss)
+    seconds = time.perf_counter() - start
+    peak = max(peak, me.memory_info().rss)
+    cluster.shutdown()
+    return {
+        "nodes": nodes, "shards": shards, "rows": shards * SHARD, "shard_s": shard_s,
+        "seconds": round(seconds, 2), "shards_per_s": round(shards / seconds, 1),
+        "rows_per_s": round(shards * SHARD / seconds),
+        "driver_mib": round(peak / 2**20, 1), "driver_grew_mib": round((peak - before) / 2**20, 1),
+    }  # fmt: skip
+
+
+def alone(nodes: int, shards: int, shard_s: float) -> dict[str, float]:
+    """`stream` in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(stream, (nodes, shards, shard_s))
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """Least squares: how much y grows with one x."""
+    xs, ys = zip(*points)
+    mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
+    return sum((x - mx) * (y - my) for x, y in points) / sum((x - mx) ** 2 for x in xs)
+
+
+def paper(rows: list[dict[str, float]]) -> dict[str, Any]:
+    """What the measured slopes say of GPUS engines and ROWS rows."""
+    shard_s = slope([(r["shards"], r["seconds"]) for r in rows])
+    shard_mib = max(0.0, slope([(r["shards"], r["driver_grew_mib"]) for r in rows]))
+    start_s = max(0.0, rows[0]["seconds"] - rows[0]["shards"] * shard_s)
+    handed = SHARD / shard_s
+    asked, shards = GPUS * ROWS_PER_GPU_S, ROWS / SHARD
+    wanted = max(1, round(SHARD * asked / handed))
+    return {
+        "ms_a_shard": round(shard_s * 1e3, 2), "start_s": round(start_s, 2),
+        "driver_kib_a_shard": round(shard_mib * 1024, 2),
+        "rows_per_s_one_driver": round(handed), "gpus_one_driver": round(handed / ROWS_PER_GPU_S),
+        "rows_per_gpu_s_guess": ROWS_PER_GPU_S,
+        "driver_gib_at_100m_rows": round(shards * shard_mib / 1024, 2),
+        "hours_at_100m_rows": round(ROWS / min(asked, handed) / 3600, 2),
+        "shard_rows_for_1000_gpus": max(SHARD, wanted),
+        "first_wall": "the driver's tasks a second" if handed < asked else "the engines",
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="*", default=[1_000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--nodes", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--shard-s", type=float, default=0.5, help="stand-in's time of a shard")
+    parser.add_argument("--shards-each", type=int, default=80, help="shards a node, second series")
+    options = parser.parse_args()
+    rows = [alone(1, -(-n // SHARD), 0.0) for n in options.rows]
+    for found in rows:
+        print(json.dumps(found), flush=True)
+    nodes = []
+    for n in options.nodes:
+        found = alone(n, n * options.shards_each, options.shard_s)
+        found["share_of_ideal"] = round(found["shards_per_s"] / (EACH * n / options.shard_s), 3)
+        nodes.append(found)
+        print(json.dumps(found), flush=True)
+    result = {
+        "benchmark": "scaling", "stand_in": "each shard sleeps; no engine ran", "shard_rows": SHARD,
+        "rows": rows, "nodes": nodes, "paper": paper(rows), "hardware": hardware(),
+        "versions": versions(), "revision": commit(),
+        "command": "python benchmarks/bench_scaling.py",
+    }  # fmt: skip
+    (HERE / "results").mkdir(exist_ok=True)
+    target = HERE / "results" / "scaling.json"
+    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
