@@ -91,12 +91,13 @@ def wait_for_gpus(count: int, share: float, timeout_s: float = 120.0) -> None:
 
 
 def quiet_data() -> None:
-    """Our progress display speaks for Ray Data. Blocks are small: Ray Data sets space for two blocks
-    a task aside in the object store, and a laptop's store has no room for many of 128 MiB."""
+    """Our progress display speaks for Ray Data. Blocks are small: Ray Data sets space for two of
+    them a task aside in the object store, and a laptop's has no room for many of 128 MiB."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
+    context.shuffle_input_batch_bytes = 2 * BLOCK_BYTES  # else one task takes 1 GiB of rows at once
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     for name in ("ray.data", "ray.train", "ray.tune"):

@@ -84,6 +84,15 @@ def write_table(path: Path, table: Any) -> None:
     os.replace(work, path)
 
 
+def row_groups(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """The row groups of Parquet files, in order, as {"file", "group"}: items for Ray Data whose
+    workers read them one by one."""
+    import pyarrow.parquet as pq
+
+    groups = {str(f): pq.read_metadata(f).num_row_groups for f in files}
+    return [{"file": f, "group": g} for f, count in groups.items() for g in range(count)]
+
+
 def write_rows(path: Path, rows: Iterable[Trajectory]) -> None:
     write_table(path, to_table(rows))
 

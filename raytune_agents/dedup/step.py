@@ -12,7 +12,7 @@ Rows without any call form one group, which one worker must hold: 330 bytes a ro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,10 @@ from raytune_agents.dedup.text import (
 )
 from raytune_agents.filters.shape import family, held_out
 from raytune_agents.records import Trajectory
+from raytune_agents.runs import row_groups
 
 LOCAL_BYTES = 1 << 26
+MOST_TASKS = 200  # that read fingerprints; each takes less than a second a row group
 # row_id: its first 64 bits; rank: the smallest survives; group: rows of one answer; exact: equal
 # rows; asked: rows of one question, 0 = takes no part; said: the answer as a multiset of calls
 PRINTS = pa.schema([
@@ -204,14 +206,17 @@ def grouped(
         return work(_left(table, gone), section).sort_by("handle")
     import ray
 
-    def part(batch: pa.Table) -> pa.Table:
-        batch = _left(batch, gone)
-        number = (batch[by].to_numpy() % np.uint64(section.partitions)).astype(np.int32)
-        return batch.append_column("part", pa.array(number))
+    def parts(items: dict[str, Any]) -> Iterator[pa.Table]:
+        for file, group in zip(items["file"], items["group"]):
+            with pq.ParquetFile(str(file)) as opened:
+                batch = _left(opened.read_row_group(int(group), list(columns)), gone)
+            number = (batch[by].to_numpy() % np.uint64(section.partitions)).astype(np.int32)
+            yield batch.append_column("part", pa.array(number))
 
+    items = row_groups(files)
     found = (
-        ray.data.read_parquet([str(f) for f in files], columns=list(columns))
-        .map_batches(part, batch_format="pyarrow", batch_size=None)
+        ray.data.from_items(items, override_num_blocks=min(len(items), MOST_TASKS))
+        .map_batches(parts, batch_size=None)
         .groupby("part", num_partitions=section.partitions)
         .map_groups(work, batch_format="pyarrow", fn_kwargs={"section": section})
     )

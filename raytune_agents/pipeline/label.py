@@ -41,7 +41,7 @@ from raytune_agents.records import (
     content_hash,
     from_row,
 )
-from raytune_agents.runs import Counts, RowFiles, Step, write_table
+from raytune_agents.runs import Counts, RowFiles, Step, row_groups, write_table
 
 if TYPE_CHECKING:
     import ray
@@ -119,12 +119,6 @@ def _fetched(shared: ray.ObjectRef) -> LeakIndex:
     import ray
 
     return ray.get(shared)
-
-
-def row_groups(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The row groups of Parquet files, in order: what one worker labels at a time."""
-    groups = {str(f): pq.read_metadata(f).num_row_groups for f in files}
-    return [{"file": f, "group": g} for f, count in groups.items() for g in range(count)]
 
 
 def _label_groups(

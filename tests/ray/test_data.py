@@ -18,10 +18,9 @@ from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import near_text
 from raytune_agents.filters.quality import difficulty
 from raytune_agents.pipeline import Context, plain, steps
-from raytune_agents.pipeline.label import row_groups
 from raytune_agents.progress import Display
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
-from raytune_agents.runs import read_json, read_rows, write_json, write_rows
+from raytune_agents.runs import read_json, read_rows, row_groups, write_json, write_rows
 
 WORDS = ("alpha", "bravo", "carol", "delta", "early", "fives", "grape", "hotel", "india", "jolly",
          "kites", "lemon")  # fmt: skip
