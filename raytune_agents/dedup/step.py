@@ -3,8 +3,9 @@
 No step needs all rows in one place. The worker that labels a row also makes its fingerprint (keys,
 rank, sketch: about 330 bytes). Fingerprints lie in Parquet files; a hash shuffle on Ray Data brings
 those of equal answers together, and the clusters of each partition are found there. Only (row,
-survivor) pairs come back. Where all fingerprints fit in LOCAL_BYTES the same functions run on them
-in one piece: a shuffle of a few thousand rows would take longer than everything else.
+survivor) pairs come back. A row that is alone with its answer needs no look at its sketch, so only
+the others' fingerprints are moved. Where those fit in LOCAL_BYTES the same functions run on them in
+one piece: a shuffle of a few thousand rows would take longer than everything else.
 
 Rows without any call form one group, which one worker must hold: 330 bytes a row.
 """
@@ -195,21 +196,29 @@ def grouped(
 ) -> pa.Table:  # fmt: skip
     """`work` on the fingerprints in `folder`, those of equal `by` together; PAIRS by handle.
 
-    `without`: PAIRS whose rows take no part. Where the columns are larger than `local_bytes` the
-    group-by is Ray Data's, else it is done here.
+    `without`: PAIRS whose rows take no part. A row that is alone with its key takes none either:
+    the keys, 8 bytes a row, are looked through here. Where the columns of the others are larger
+    than `local_bytes` the group-by is Ray Data's, else it is done here.
     """
     gone = (without or PAIRS.empty_table())["handle"].to_numpy()
     files = sorted(folder.glob("*.parquet"))
-    size = sum(_size(file, columns) for file in files)
-    if size <= local_bytes:
-        table = pa.concat_tables([pq.read_table(f, columns=list(columns)) for f in files])
-        return work(_left(table, gone), section).sort_by("handle")
+    keys, share = shared_keys(files, by)
+    if not len(keys):
+        return PAIRS.empty_table()
+
+    def left(table: pa.Table) -> pa.Table:
+        keep = np.isin(table[by].to_numpy(), keys) & ~np.isin(table["handle"].to_numpy(), gone)
+        return table if keep.all() else table.filter(pa.array(keep))
+
+    if share * sum(_size(file, columns) for file in files) <= local_bytes:
+        tables = [left(pq.read_table(f, columns=list(columns))) for f in files]
+        return work(pa.concat_tables(tables), section).sort_by("handle")
     import ray
 
     def parts(items: dict[str, Any]) -> Iterator[pa.Table]:
         for file, group in zip(items["file"], items["group"]):
             with pq.ParquetFile(str(file)) as opened:
-                batch = _left(opened.read_row_group(int(group), list(columns)), gone)
+                batch = left(opened.read_row_group(int(group), list(columns)))
             number = (batch[by].to_numpy() % np.uint64(section.partitions)).astype(np.int32)
             yield batch.append_column("part", pa.array(number))
 
@@ -225,9 +234,14 @@ def grouped(
     return table.sort_by("handle")
 
 
-def _left(table: pa.Table, gone: np.ndarray) -> pa.Table:
-    keep = ~np.isin(table["handle"].to_numpy(), gone)
-    return table if keep.all() else table.filter(pa.array(keep))
+def shared_keys(files: Sequence[Path], by: str) -> tuple[np.ndarray, float]:
+    """The keys of `by` that several rows have, uint64, sorted (0 is none), and the share of rows
+    that have one of them."""
+    columns = [pq.read_table(f, columns=[by])[by].to_numpy() for f in files]
+    every = np.concatenate([np.empty(0, np.uint64), *columns])
+    found, counts = np.unique(every, return_counts=True)
+    several = (counts > 1) & (found != 0)
+    return found[several], float(counts[several].sum() / max(1, len(every)))
 
 
 def _size(file: Path, columns: Sequence[str]) -> int:

@@ -645,3 +645,17 @@ def test_real_splits_have_few_leaks_and_planted_ones_are_found():
         for r in held[:100]
     ]
     assert all(r.reject_reason for r in mark_leaks(planted, held))
+
+
+def test_only_rows_that_share_a_key_are_looked_at(tmp_path: Path) -> None:
+    columns = {f.name: [0] * 5 for f in step.PRINTS} | {"sketch": [b""] * 5, "vector": [b""] * 5}
+    columns |= {"handle": range(5), "group": [7, 8, 7, 9, 0], "asked": [0, 0, 3, 0, 4]}
+    table = pa.table({f.name: pa.array(columns[f.name], f.type) for f in step.PRINTS})
+    for part in range(2):
+        pq.write_table(table.slice(part * 3, 3), tmp_path / f"{part}.parquet")
+    files = sorted(tmp_path.glob("*.parquet"))
+    keys, share = step.shared_keys(files, "group")
+    assert (keys.tolist(), share) == ([7], pytest.approx(0.4))
+    assert step.shared_keys(files, "asked")[0].tolist() == []  # 0 takes no part
+    section = LabelSection(contradictions=True, duplicates="off")
+    assert step.pairs_of(tmp_path, section).num_rows == 0
