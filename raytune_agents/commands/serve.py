@@ -23,7 +23,7 @@ from raytune_agents.placement import Resources
 from raytune_agents.runs import write_json
 
 BASE = "base"
-MODELS_SHARE = 0.8  # of the CPUs; the rest is the ingress and the proxy
+MODELS_SHARE = 0.7  # of the CPUs for engines; the rest is replicas, ingress and proxy
 
 
 def write_serve(config: Config, have: Resources, out: Path) -> list[str]:
@@ -92,6 +92,7 @@ def serve_yaml(
         if have.gpu_type:
             one["accelerator_type"] = have.gpu_type
         if not have.gpus:
+            one["deployment_config"]["ray_actor_options"] = {"num_cpus": 0.1}
             one["placement_group_config"] = {"bundles": [{"CPU": share}]}
             one["runtime_env"] = {"env_vars": {"VLLM_CPU_KVCACHE_SPACE": "1"}}
         if lora and name == BASE:

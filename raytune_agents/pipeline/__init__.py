@@ -39,6 +39,7 @@ class Context:
     run: Run = field(init=False)
     engine: Any = None  # the actors end when the last handle goes
     teacher: Any = None
+    streams: list[Any] = field(default_factory=list)  # iterators of data sets under way
 
     def __post_init__(self) -> None:
         self.run = Run.of(self.config)
@@ -120,7 +121,9 @@ class Context:
         )
         with self.display.step(name, len(numbers) * rows_each) as bar:
             asked = kept = 0
-            for out in (item["out"] for item in done.iter_rows()):
+            rows = iter(done.iter_rows())
+            self.streams.append(rows)
+            for out in (item["out"] for item in rows):
                 asked, kept = asked + out.get("asked", 0), kept + out.get("kept", 0)
                 note = f"{kept / asked:.0%} accepted" if asked else None
                 bar.update(rows_each, out.get("tokens", 0), note=note)
@@ -129,6 +132,16 @@ class Context:
                 if asked:
                     telemetry.set_to("raytune_acceptance", kept / asked, **ids)
                 yield out
+        self.streams.remove(rows)
+
+    def close(self) -> None:
+        """Ray's end. A data set that an error left under way is stopped first: its thread would
+        end the process with a status of its own once Ray is gone."""
+        for rows in self.streams:
+            rows.close()
+        if "resources" in self.__dict__:
+            engine.stop()
+            cluster.disconnect()
 
 
 StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]
@@ -223,7 +236,5 @@ def run_steps(config: Config, names: Iterable[str], display: Display) -> Context
                     )[:6]:
                         display.say(f"{'':<9}   {kind} {count} {reason}", style="dim")
     finally:
-        if "resources" in context.__dict__:
-            engine.stop()
-            cluster.disconnect()
+        context.close()
     return context
