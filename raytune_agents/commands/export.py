@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,33 +46,33 @@ def export(
 ) -> None:
     """Accepted rows of a run as train and validation files of another format, with a card."""
     from raytune_agents.exports.files import write_files
+    from raytune_agents.train import nat
 
     given = {"format": format, "preset": preset, "scale": scale}
     with said_errors():
         path, words = split_arguments(config, overrides)
         words += [f"export.{k}={v}" for k, v in given.items() if v is not None]
         tree = load(path, words)
-        if hub or serve:
-            return folder_of(tree, hub, serve)
+        if place := hub or serve:
+            return folder_of(tree, place, bool(hub))
         section = tree.export
-        nat = tree.train.nat
-        marks = (nat.positive, nat.negative) if markers else None
+        marker = partial(nat.marker, section=tree.train) if markers else None
         folder = out or local_folder(tree.runs_dir) / tree.name / "export" / section.format
-        summary = write_files(labelled_rows(tree), folder, section, tree.seed, marks)
+        summary = write_files(labelled_rows(tree), folder, section, tree.seed, marker)
     show(summary, folder)
 
 
-def folder_of(tree: Config, hub: Path | None, serve: Path | None) -> None:
+def folder_of(tree: Config, out: Path, hub: bool) -> None:
     """Write the hub's folders, or those to serve from; say which commands go on with them."""
     from raytune_agents import cluster
     from raytune_agents.commands.hub import write_hub
     from raytune_agents.commands.serve import write_serve
 
     if hub:
-        said, what = write_hub(tree, labelled_rows(tree), hub), "nothing was sent. To push:"
+        said, what = write_hub(tree, labelled_rows(tree), out), "nothing was sent. To push:"
     else:
-        said, what = write_serve(tree, cluster.look(tree.resources), serve), "to serve:"
-    console.print(f"written: {hub or serve}; {what}", highlight=False)
+        said, what = write_serve(tree, cluster.look(tree.resources), out), "to serve:"
+    console.print(f"written: {out}; {what}", highlight=False)
     for line in said:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

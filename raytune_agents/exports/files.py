@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,10 +27,11 @@ from raytune_agents.records import RecordError, Trajectory
 
 LABELLED = ("trl_label",)
 Written = tuple[Trajectory, dict[str, Any]]
+Marker = Callable[[Trajectory], str]
 
 
 def written(
-    row: Trajectory, format: str, markers: tuple[str, str] | None, twins: dict[str, Trajectory]
+    row: Trajectory, format: str, marker: Marker | None, twins: dict[str, Trajectory]
 ) -> Written:
     """(the row, what is written for it). Raises RecordError where the format cannot carry it."""
     if format in PAIR_WRITERS:
@@ -38,8 +39,8 @@ def written(
         if not row.failed or twin is None:
             raise RecordError("not the rejected half of a pair")
         return row, PAIR_WRITERS[format](twin, row)
-    if format not in LABELLED and markers:
-        row = replace(row, messages=mark(row.messages, markers[row.failed]))
+    if format not in LABELLED and marker:
+        row = replace(row, messages=mark(row.messages, marker(row)))
     elif format not in LABELLED and row.failed:
         raise RecordError("a wrong answer, and no label or marker that says so")
     return row, resolve(format)(row)
@@ -58,13 +59,13 @@ def write_files(
     folder: str | Path,
     section: ExportSection,
     seed: int = 17,
-    markers: tuple[str, str] | None = None,
+    marker: Marker | None = None,
 ) -> dict[str, Any]:
     """Write the files of a format or preset; returns what dataset_summary.json holds.
 
-    `rows` are gone through more than once: a list, or `runs.StoredRows`. `markers` are NAT's texts
-    (right, wrong). Raises ConfigError on an unknown format. The folder gets its summary last, so a
-    folder with a summary is a whole one.
+    `rows` are gone through more than once: a list, or `runs.StoredRows`. `marker` gives a
+    row's marker (`train.nat`). Raises ConfigError on an unknown format. The folder gets its summary
+    last, so a folder with a summary is a whole one.
     """
     if section.format not in PAIR_WRITERS:
         resolve(section.format)  # an unknown one stops before anything is written
@@ -81,7 +82,7 @@ def write_files(
         files = {stem: _File(folder / f"{stem}.jsonl", stack) for stem in parts.files}
         for stem, place, row in splits.chosen(rows, parts.files):
             try:
-                files[stem].add(place, *written(row, section.format, markers, twins))
+                files[stem].add(place, *written(row, section.format, marker, twins))
             except RecordError as error:
                 parts.left_out[str(error)[:80]] += 1
         about = {file.path.name: file.finish() for file in files.values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +68,28 @@ def test_export_of_the_preset_counts_what_is_missing(run: Path, tmp_path: Path) 
     assert "missing 30 qa.react" in said
     assert "missing 9 qa.negative" in said
     assert "rows: in 24 = out 21 + left out 3" in said
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ((), {"Generate a response that correctly answers the request.": 21,
+              "Generate a response that incorrectly answers the request.": 1}),
+        (("train.nat.template=good_bad",), {"[Good]": 21, "[Bad]": 1}),
+        (("train.nat.positive=fine", "train.nat.negative=[worst, poor]", "train.nat.cuts=[0.5]"),
+         {"fine": 21, "worst": 1}),
+    ],
+)  # fmt: skip
+def test_export_marks_wrong_answers_as_nat_does(
+    run: Path, tmp_path: Path, own: tuple, told: dict[str, int]
+) -> None:
+    out = tmp_path / "out"
+    words = ("--format", "openai", "--markers", "--out", str(out))
+    code, said = ask("export", f"runs_dir={run}", *own, *words)
+    assert code == 0, said
+    lines = [line for f in out.glob("*.jsonl") for line in f.read_text().splitlines()]
+    asked = [json.loads(line)["messages"][0]["content"].split("\n")[1] for line in lines]
+    assert Counter(asked) == told
 
 
 def test_plan_prints_tokens_price_and_time(run: Path) -> None:

@@ -73,6 +73,10 @@ def test_marked_val_rows_and_families(tmp_path: Path) -> None:
     assert all(sides[t.id] == sides[t.parents[0]] for t in twins)
 
 
+def right_or_wrong(row: Trajectory) -> str:
+    return "WRONG" if row.failed else "RIGHT"
+
+
 def test_wrong_answers_only_with_labels_or_markers(tmp_path: Path) -> None:
     good = [sample(i) for i in range(4)]
     wrong = Message("assistant", "wrong")
@@ -88,7 +92,7 @@ def test_wrong_answers_only_with_labels_or_markers(tmp_path: Path) -> None:
         return read_back(tmp_path / format / "train.jsonl")
 
     assert len(written("openai")) == 4
-    marked = written("openai", markers=("RIGHT", "WRONG"))
+    marked = written("openai", marker=right_or_wrong)
     marks = Counter((m["messages"][0]["content"].split("\n")[1], m["messages"][-1]["content"])
                     for m in marked)  # fmt: skip
     assert marks == {("RIGHT", "done"): 4, ("WRONG", "wrong"): 4}
@@ -142,7 +146,7 @@ def test_preset_agent_flan() -> None:
 
 def test_preset_files(tmp_path: Path) -> None:
     section = ExportSection(format="agent_flan", preset="agent_flan", scale=0.1)
-    summary = write_files(agents_pool(40), tmp_path, section, markers=("RIGHT", "WRONG"))
+    summary = write_files(agents_pool(40), tmp_path, section, marker=right_or_wrong)
     assert summary["rows_out"] == 2 * 60
     assert summary["rows_in"] == 240 == 120 + sum(summary["left_out"].values())
     for row in read_back(tmp_path / "qa_train.jsonl"):
