@@ -32,7 +32,8 @@ class Answers:
         return cls(cache_dir() / "answers" if on else None)
 
     def path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.json"
+        """The file of an answer; asked only where there is a folder."""
+        return self.folder / key[:2] / f"{key}.json"  # type: ignore[operator]
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The kept answer, or None; a broken file counts as none."""

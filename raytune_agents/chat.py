@@ -160,7 +160,7 @@ class Chat:
         """Token ids of `prompt_text`, [prompt]."""
         return self.ids(self.prompt_text(row, marker))
 
-    def chat_ids(self, messages: Sequence[dict[str, str]]) -> list[int]:
+    def chat_ids(self, messages: Sequence[dict[str, Any]]) -> list[int]:
         """Token ids of a plain chat (no tools) that asks for one more assistant turn."""
         return self.ids(self.render([Message(**m) for m in messages], (), generation=True))
 

@@ -256,7 +256,11 @@ def generate(
         show(load(*split_arguments(config, overrides)), preview, console)
 
 
-_COMMANDS = {"read": read, "generate": generate, "evaluate": evaluate}
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "read": read,
+    "generate": generate,
+    "evaluate": evaluate,
+}
 for _name in STEPS:
     app.command(name=_name, help=HELP[_name], epilog=epilog(_name))(
         _COMMANDS.get(_name) or _step_command(_name)

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from raytune_agents import telemetry
 from raytune_agents.config import EngineSection
@@ -93,7 +93,7 @@ class Engine:
 
         self.meter = Meter()
         self.path, self.gpu = path, gpu
-        self.dtype = "bfloat16" if bf16(dtype) else "float32"
+        self.dtype: Literal["bfloat16", "float32"] = "bfloat16" if bf16(dtype) else "float32"
         self.adapter = ""
         self.section = EngineSection(**section)
         # Without chunked prefill on CPU: a seeded request that is prefilled in parts ends in
@@ -237,7 +237,7 @@ def start(
         "max_restarts": section.retries,
         "max_task_retries": section.retries,
     }
-    handles = [
+    handles: list[Any] = [
         actor.options(name=ACTOR + f"-{k}" * bool(k), **options).remote(
             str(path),
             dtype,

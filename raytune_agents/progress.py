@@ -46,7 +46,7 @@ class Bar:
         speed = self.tokens / max(now - self.started, 1e-9)
         rate = f"{self.tokens:,} tokens, {speed:,.0f} tokens/s" if self.tokens else ""
         text = "  ".join(part for part in (rate, self.note) if part)
-        if self.progress is not None:
+        if self.progress is not None and self.task is not None:
             self.progress.update(self.task, completed=self.done, total=self.total, note=text)
         elif now - self.spoke > LINE_EVERY_S:
             self.spoke = now
@@ -121,5 +121,5 @@ class Display:
         try:
             yield bar
         finally:
-            if self.progress is not None:
+            if self.progress is not None and bar.task is not None:
                 self.progress.remove_task(bar.task)

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
 SCHEMA_VERSION = 1
 ROLES = ("system", "user", "assistant", "tool")
@@ -135,6 +135,11 @@ class Trajectory:
         )
 
     @property
+    def answer(self) -> Message:
+        """`target` of a row that is known to end in an assistant turn."""
+        return cast(Message, self.target)
+
+    @property
     def prompt(self) -> tuple[Message, ...]:
         """All messages before the target."""
         return self.messages[:-1] if self.target else self.messages
@@ -191,7 +196,12 @@ def finish(row: Trajectory) -> Trajectory:
 def derive(parent: Trajectory, *others: Trajectory, **changes: Any) -> Trajectory:
     """A new row made from `parent` (and `others`): keeps the split, points back by id, clears
     labels."""
-    fresh = {"reject_reason": "", "quality": None, "outcome": None, "outcome_word": ""} | changes
+    fresh: dict[str, Any] = {
+        "reject_reason": "",
+        "quality": None,
+        "outcome": None,
+        "outcome_word": "",
+    }
     parents = tuple(p.id for p in (parent, *others))
     return finish(replace(parent, **({"parents": parents} | fresh)))
 

@@ -194,7 +194,7 @@ class Teacher:
         jitter = wait_random_exponential(self.section.wait_s, LONGEST_WAIT_S)
 
         def wait(state: RetryCallState) -> float:
-            told = getattr(state.outcome.exception(), "wait_s", 0.0)
+            told = getattr(state.outcome and state.outcome.exception(), "wait_s", 0.0)
             return min(max(told, jitter(state)), LONGEST_WAIT_S)
 
         tries = Retrying(
@@ -266,13 +266,14 @@ class Teacher:
 
 def joined(parts: Sequence[Reply | None]) -> Reply | None:
     """`n` single replies as one; None where any is missing."""
-    if any(p is None for p in parts):
+    given = [p for p in parts if p is not None]
+    if len(given) < len(parts):
         return None
     return Reply(
-        [t for p in parts for t in p.texts],
-        [n for p in parts for n in p.output_tokens],
-        parts[0].input_tokens,
-        max(p.latency_s for p in parts),
+        [t for p in given for t in p.texts],
+        [n for p in given for n in p.output_tokens],
+        given[0].input_tokens,
+        max(p.latency_s for p in given),
         0.0,
     )
 
@@ -291,7 +292,8 @@ def spent() -> dict[str, Any]:
     """What the run's teacher was asked and what it cost."""
     import ray
 
-    return ray.get(ray.get_actor(ACTOR).stats.remote())
+    stats: Any = ray.get(ray.get_actor(ACTOR).stats.remote())
+    return stats
 
 
 def ask(chats: Sequence[Chat], samplings: Sequence[Sampling]) -> list[Reply | None]:

@@ -194,8 +194,8 @@ def quoted(rows: Sequence[Trajectory]) -> list[dict[str, Any]]:
     return [
         {
             "request": row.query,
-            "calls": [{"name": c.name, "arguments": c.args} for c in row.target.tool_calls],
-            "answer": "" if row.calls else row.target.content,
+            "calls": [{"name": c.name, "arguments": c.args} for c in row.answer.tool_calls],
+            "answer": "" if row.calls else row.answer.content,
         }
         for row in islice((r for r in in_turn if r.query.strip()), EXAMPLES)
     ]

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from raytune_agents.records import ToolCall
+
+T = TypeVar("T")
 
 
 class ToolError(ValueError):
@@ -60,7 +62,7 @@ def asked(rng: random.Random, texts: list[str], **anchors: Any) -> Ask:
     return Ask(rng.choice(texts).format(**said), said)
 
 
-def draw(rng: random.Random, bank: list[str], n: int) -> list[str]:
+def draw(rng: random.Random, bank: Iterable[T], n: int) -> list[T]:
     """`n` different words of a bank, in random order."""
     return rng.sample(list(bank), n)
 

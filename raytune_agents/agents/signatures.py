@@ -59,12 +59,16 @@ def _class(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> dict[str, An
     """An Enum as its values; any other class as an object of its annotated fields."""
     if any(_name(b) in ("Enum", "StrEnum", "IntEnum") for b in node.bases):
         return _literal([ast.literal_eval(s.value) for s in node.body if isinstance(s, ast.Assign)])
-    fields = [s for s in node.body if isinstance(s, ast.AnnAssign)]
+    fields = [
+        (s.target.id, s)
+        for s in node.body
+        if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)
+    ]
     if not fields:
         raise Untyped(f"class {node.name} has no annotated fields")
     inner = {k: v for k, v in classes.items() if k != node.name}  # a class inside itself has no end
-    properties = {s.target.id: schema_of(s.annotation, inner) for s in fields}
-    required = [s.target.id for s in fields if s.value is None]
+    properties = {name: schema_of(s.annotation, inner) for name, s in fields}
+    required = [name for name, s in fields if s.value is None]
     return {"type": "object", "properties": properties, "required": required}
 
 
@@ -143,7 +147,9 @@ def docstring(text: str) -> tuple[str, dict[str, str]]:
 # --- functions ------------------------------------------------------------------------------------
 
 
-def _tool(node: ast.FunctionDef, classes: dict[str, ast.ClassDef], path: str) -> dict[str, Any]:
+def _tool(
+    node: ast.FunctionDef | ast.AsyncFunctionDef, classes: dict[str, ast.ClassDef], path: str
+) -> dict[str, Any]:
     where = f"{path}: function {node.name!r}"
     if isinstance(node, ast.AsyncFunctionDef):
         raise ConfigError(

@@ -275,7 +275,8 @@ def _compare_pairs(
     forms = [shape(t.parameters) if (t := find(name, tools)) else None for name, _ in pairs]
 
     def check(row: int, column: int) -> tuple[str, str]:
-        return call_error(calls[column].name, given[column], *pairs[row], forms[row])
+        name, gold = pairs[row]
+        return call_error(calls[column].name, given[column], name, gold, forms[row])
 
     if len(pairs) == 1:
         label, detail = check(0, 0)
@@ -370,7 +371,7 @@ def judge_parsed(parsed: Parsed, row: Trajectory, matching: str = "greedy") -> V
     own = not verdict.ok and not row.gold and len(parsed.calls) == len(pairs)
     # BFCL refuses [1.5, 2] for itself in a list of floats; the target itself is right by definition
     return (
-        RIGHT if own and _signature(parsed.calls) == _signature(row.target.tool_calls) else verdict
+        RIGHT if own and _signature(parsed.calls) == _signature(row.answer.tool_calls) else verdict
     )
 
 

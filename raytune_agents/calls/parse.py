@@ -27,8 +27,9 @@ MAX_PYTHONIC = 200_000  # characters; Python's own parser is slow and recursive
 
 _OPEN = re.compile(r"<tool_?call>", re.IGNORECASE)
 _CLOSE = re.compile(r"</tool_?call>", re.IGNORECASE)
-_SPACE = re.compile(r"\s*")
-_BETWEEN = re.compile(r"[\s,;]*")
+# These two match everywhere, if only nothing: `match` never gives None.
+_SPACE: Any = re.compile(r"\s*")
+_BETWEEN: Any = re.compile(r"[\s,;]*")
 _COLON = re.compile(r"\s*:\s*")
 _THINK = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"```(?:json|python|tool_call|tool_code)?[ \t]*\n")
@@ -170,9 +171,10 @@ def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.List | ast.Tuple):
         return [_value(v) for v in node.elts]
     if isinstance(node, ast.Dict):
-        if any(k is None for k in node.keys):
+        keys = [k for k in node.keys if k is not None]
+        if len(keys) < len(node.keys):
             raise NotACall("** in a dict")
-        pairs = [(_value(k), _value(v)) for k, v in zip(node.keys, node.values)]
+        pairs = [(_value(k), _value(v)) for k, v in zip(keys, node.values)]
         if not all(isinstance(k, str) for k, _ in pairs):
             raise NotACall("a key is not text")
         return _unique(pairs)
@@ -185,7 +187,7 @@ def _value(node: ast.expr) -> Any:
 def _python_call(node: ast.expr) -> ToolCall:
     if not isinstance(node, ast.Call) or node.args or any(k.arg is None for k in node.keywords):
         raise NotACall("write f(a=1): a call with named arguments")
-    arguments = _unique([(k.arg, _value(k.value)) for k in node.keywords])
+    arguments = _unique([(k.arg, _value(k.value)) for k in node.keywords if k.arg is not None])
     return ToolCall(
         ast.unparse(node.func), json.dumps(arguments, ensure_ascii=False, allow_nan=False)
     )

@@ -33,14 +33,15 @@ PYTHON = {"string": str, "integer": int, "number": float, "boolean": bool, "arra
 _MAPS = ("properties", "patternProperties", "$defs", "definitions")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _ONE = ("items", "additionalProperties", "not", "contains", "if", "then", "else", "propertyNames")
+PythonType = type[Any]  # inside the class `type` is a field
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What BFCL asks of one parameter: the exact Python type, that of list items, int -> float."""
 
-    type: type
-    items: type | None = None
+    type: PythonType
+    items: PythonType | None = None
     promote: bool = False
 
 
@@ -68,7 +69,7 @@ def json_schema(schema: Any) -> Any:
     """The schema with every type word in JSON Schema's own words; unknown words allow anything."""
     if not isinstance(schema, dict):
         return schema
-    out = {}
+    out: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "type":
             words = [_word(v) for v in value] if isinstance(value, list) else [_word(value)]

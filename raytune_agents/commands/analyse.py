@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -68,7 +69,8 @@ def show(profile: Profile) -> None:
     table = Table("tool", "calls", "argument", "given", "values")
     for tool, share in list(profile.tools.items())[:SHOWN]:
         first = (tool, f"{share:.0%}")
-        for name, known in (profile.arguments.get(tool) or {"-": None}).items():
+        given: Mapping[str, Argument | None] = profile.arguments.get(tool) or {"-": None}
+        for name, known in given.items():
             told = (f"{known.given:.0%}", values(known)) if known else ("", "")
             table.add_row(*(Text(cell) for cell in (*first, name, *told)))
             first = ("", "")

@@ -32,7 +32,8 @@ def init(
         if positives:
             rows, bad = good_rows(positives)
             spec, unfit = with_positives(spec, rows)
-            show(spec.profile)
+            if spec.profile is not None:
+                show(spec.profile)
             for why, count in (bad + unfit).most_common():
                 typer.echo(f"left out: {count} {why}")
         path = out or Path(f"{spec.name}.yaml")

@@ -42,7 +42,7 @@ def preview(config: Config, count: int, console: Console) -> None:
         fitting = (r for r in drawn.rows if negatives.suits(r, fault))
         found = (bad for r in fitting if (bad := negatives.edit(r, fault, config.seed)[0]))
         for bad, _ in zip(found, range(count)):
-            text = negatives.answer_text(bad.target)
+            text = negatives.answer_text(bad.answer)
             console.print(f"[dim]{escape(bad.query)}[/]\n  {escape(text)}", highlight=False)
 
 
@@ -53,4 +53,4 @@ def show(row: Trajectory, prompt: str, fault: str, console: Console) -> None:
     verdict = f"[red]{escape(fault)}[/]" if fault else "[green]checked[/]"
     console.print(f"[cyan]{row.id}[/]  {row.source}  {verdict}", highlight=False)
     console.print(escape(prompt), end="", highlight=False, soft_wrap=True)
-    console.print(f"[green]{escape(answer_text(row.target))}[/]", highlight=False, soft_wrap=True)
+    console.print(f"[green]{escape(answer_text(row.answer))}[/]", highlight=False, soft_wrap=True)

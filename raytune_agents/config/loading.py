@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def build(tree: dict[str, Any]) -> Config:
         raise ConfigError(_explain(error)) from None
 
 
-def load(path: str | Path | None = None, overrides: list[str] = ()) -> Config:
+def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file (none = all defaults), apply dotted overrides, validate. Raises
     ConfigError."""
     tree: Any = {}

@@ -158,8 +158,8 @@ class LeakIndex:
             sketches(said) if sketch is None else sketch[left], self.threshold
         )
         for i, a, b in zip(left, fuzzy, near):
-            if a or b:
-                number, share = a or b
+            if hit := a or b:
+                number, share = hit
                 found[i] = self._leak(
                     rows[i], int(self.numbers[number]), "ngram" if a else "minhash", share
                 )

@@ -10,6 +10,7 @@ import heapq
 import random
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def facility_location(
     worth: np.ndarray | None = None,
     alpha: float = 0.0,
     kinds: Sequence[Hashable] = (),
-    caps: Mapping[Hashable, int] | None = None,
+    caps: Mapping[Any, int] | None = None,
 ) -> list[int]:
     """`count` rows that represent all, in the order of their gain.
 
@@ -92,9 +93,10 @@ def facility_location(
     heapq.heapify(bounds)
     chosen: list[int] = []
     taken: Counter = Counter()
+    limits = caps or {}
     while len(chosen) < count and bounds:
         _, i, known_at = heapq.heappop(bounds)
-        if kinds and taken[kinds[i]] >= caps.get(kinds[i], 0):
+        if kinds and taken[kinds[i]] >= limits.get(kinds[i], 0):
             continue
         if known_at == len(chosen):
             chosen.append(i)

@@ -227,7 +227,7 @@ def grouped(
         ray.data.from_items(items, override_num_blocks=min(len(items), MOST_TASKS))
         .map_batches(parts, batch_size=None)
         .groupby("part", num_partitions=section.partitions)
-        .map_groups(work, batch_format="pyarrow", fn_kwargs={"section": section})
+        .map_groups(work, batch_format="pyarrow", fn_kwargs={"section": section})  # type: ignore[arg-type]
     )
     tables = [t for t in ray.get(found.to_arrow_refs()) if t.num_rows]
     table = pa.concat_tables([t.cast(PAIRS) for t in tables]) if tables else PAIRS.empty_table()

@@ -80,7 +80,7 @@ def pairs(a: Side, b: Side, arm_a: str | None, arm_b: str | None) -> list[tuple[
         if arm is not None and arm not in side.arms:
             raise ConfigError(f"{side.name} has no arm {arm!r}; it has {', '.join(side.arms)}")
     if arm_a or arm_b:
-        one, other = arm_a or arm_b, arm_b or arm_a
+        one, other = arm_a or arm_b or "", arm_b or arm_a or ""
         for side, arm in ((a, one), (b, other)):
             if arm not in side.arms:
                 raise ConfigError(f"{side.name} has no arm {arm!r}; write --arm-a and --arm-b")

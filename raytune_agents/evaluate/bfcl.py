@@ -123,6 +123,8 @@ def raw_rows(categories: Sequence[str] = PYTHON_CATEGORIES) -> Iterator[tuple[st
     """(category, row) of the installed package's data, answers joined, verbatim."""
     for category in categories:
         for _, raw in bfcl.rows([category]):
+            if isinstance(raw, Exception):  # a line that is no JSON object
+                raise raw
             yield category, raw
 
 

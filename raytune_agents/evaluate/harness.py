@@ -199,8 +199,8 @@ def pair(
     """`compare.paired` over the common rows: parameter accuracy, for one, exists only where the
     function was right."""
     ids = sorted(base.keys() & arm.keys())
-    sides = [{i: side[i] for i in ids} for side in (base, arm)]
-    return compare.paired(*sides, section.resamples, section.confidence, seed)
+    one, other = ({i: side[i] for i in ids} for side in (base, arm))
+    return compare.paired(one, other, section.resamples, section.confidence, seed)
 
 
 def robustness(answers: Answers, perturbed: Answers, section: EvaluateSection, seed: int) -> Cells:

@@ -32,6 +32,8 @@ from raytune_agents.evaluate.instructions import followed
 from raytune_agents.records import Trajectory
 
 Value = float | str | None
+Statistic = Literal["mean", "p50", "p95"]
+QUANTILES: tuple[Statistic, ...] = ("p50", "p95")  # of the times
 UNIT = (0.0, 1.0)
 AMOUNT = (0.0, float("inf"))
 COSTS = ("latency_s", "first_token_s", "input_tokens", "output_tokens", "tokens_per_s")
@@ -174,7 +176,7 @@ def _call_values(parsed: Parsed, row: Trajectory, gold: list, right: bool) -> di
     if several and parsed.calls and found.calls < len(gold):
         best = _matched(_optimal_pairs(parsed.calls, given, gold, forms), given, gold, forms)
     whole = offered + found.missing
-    places = [c for c, _ in pairs]
+    places = [c for c, _ in pairs if c is not None]
     return {
         "function_accuracy": float(names),
         "multi_function_accuracy": float(names) if several else None,
@@ -289,7 +291,7 @@ def aggregate(
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-    statistic: Literal["mean", "p50", "p95"] = "mean",
+    statistic: Statistic = "mean",
 ) -> dict[str, Any]:
     """The statistic with its interval: {value, low, high, n}; None values are left out of n.
 
@@ -301,12 +303,12 @@ def aggregate(
         return {"value": None, "low": None, "high": None, "n": 0}
     if not np.isfinite(kept).all():
         raise ValueError("a value is not finite; write None where a metric does not apply")
-    if statistic == "mean" and np.isin(kept, (0.0, 1.0)).all():
+    quantile = {"mean": None, "p50": 0.5, "p95": 0.95}[statistic]
+    if quantile is None and np.isin(kept, (0.0, 1.0)).all():
         low, high = wilson(int(kept.sum()), len(kept), confidence)
     else:
-        quantile = {"mean": None, "p50": 0.5, "p95": 0.95}[statistic]
         low, high = bootstrap(kept, resamples, confidence, seed, quantile)
-    value = kept.mean() if statistic == "mean" else np.quantile(kept, quantile)
+    value = kept.mean() if quantile is None else np.quantile(kept, quantile)
     return {"value": float(value), "low": low, "high": high, "n": len(kept)}
 
 
@@ -320,9 +322,9 @@ def summary(
 
     Times as p50 and p95 too; `fault.NAME` is the share of scored answers with that fault.
     """
-    names = [(m, m, "mean") for m in METRICS]
-    names += [(f"{t[:-2]}_{q}_s", t, q) for t in TIMES for q in ("p50", "p95")]
-    columns = {m: [row.get(m) for row in scored] for m in METRICS}
+    names: list[tuple[str, str, Statistic]] = [(m, m, "mean") for m in METRICS]
+    names += [(f"{t[:-2]}_{q}_s", t, q) for t in TIMES for q in QUANTILES]
+    columns: dict[str, list[Any]] = {m: [row.get(m) for row in scored] for m in METRICS}
     judged = [row for row in scored if row.get("exact_match") is not None]
     for fault in labels(judged, "fault"):
         columns[f"fault.{fault}"] = [float(row["fault"] == fault) for row in judged]

@@ -260,7 +260,9 @@ def _check(turns: tuple[Message, ...], specs: tuple[ToolSpec, ...]) -> tuple[int
         if message.role != "assistant":
             heard.append(message.content)
             continue
-        evidence = Evidence("\n".join(heard)) if message.tool_calls else None
+        if not message.tool_calls:
+            continue
+        evidence = Evidence("\n".join(heard))
         for call in message.tool_calls:
             for path, value in _call_misses(call, tools, evidence):
                 count += 1

@@ -21,7 +21,7 @@ from raytune_agents.agents.wording import survives
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, derive
 
 LETTERS = string.ascii_letters + string.digits + "_."
-STYLES = [
+STYLES: list[dict[str, Any]] = [
     {"ensure_ascii": a, "separators": s} for a in (False, True) for s in ((", ", ": "), (",", ":"))
 ]
 Names = dict[str, str]
@@ -133,11 +133,12 @@ def _other_defaults(row: Trajectory, found: Mapping[str, Mapping[str, list[Any]]
         pairs = found.get(c.name, {})
         return replace(c, arguments=rewritten(c.arguments, lambda v: keyed(v, pairs)))
 
-    tools = tuple(
-        replace(t, parameters=rewritten(t.parameters, lambda v, n=t.name: schema(v, found[n])))
-        if t.name in found else t
-        for t in row.tools
-    )  # fmt: skip
+    def tool(t: ToolSpec) -> ToolSpec:
+        if t.name not in found:
+            return t
+        return replace(t, parameters=rewritten(t.parameters, lambda v: schema(v, found[t.name])))
+
+    tools = tuple(map(tool, row.tools))
     messages = tuple(replace(m, tool_calls=tuple(map(call, m.tool_calls))) for m in row.messages)
     gold = row.gold and rewritten(
         row.gold, lambda es: [{n: allowed(a, found.get(n, {})) for n, a in e.items()} for e in es]
@@ -169,8 +170,9 @@ def _renamed(
     **meta: Any,
 ) -> Trajectory | None:
     tools = _distinct([t.name for t in row.tools], make_tool)
-    args = {t.name: _distinct(list(t.schema.get("properties", {})), make_arg) for t in row.tools}
-    if not tools or any(a is None for a in args.values()):
+    drawn = {t.name: _distinct(list(t.schema.get("properties", {})), make_arg) for t in row.tools}
+    args = {name: names for name, names in drawn.items() if names is not None}
+    if not tools or len(args) < len(drawn):
         return None
     kept = row.meta | {"mask": {"tools": tools, "args": args, "defaults": found}} | meta
     try:
@@ -302,7 +304,7 @@ def irrelevant(row: Trajectory, rng: random.Random, catalogue: Sequence[ToolSpec
     where the tools were called before the last turn.
     """
     called = {c.name for c in row.target.tool_calls} if row.target else set()
-    if not called or len(row.calls) > len(row.target.tool_calls):
+    if not called or len(row.calls) > len(row.answer.tool_calls):
         return None
     left = [t for t in row.tools if t.name not in called]
     others = [t for t in catalogue if t.name not in {x.name for x in row.tools}]

@@ -174,9 +174,9 @@ def main(fd: int) -> None:
     tell(lock(os.getcwd()))
     try:
         spec = importlib.util.spec_from_file_location("tools", task["module"])
-        module = importlib.util.module_from_spec(spec)
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
         sys.modules["tools"] = module
-        spec.loader.exec_module(module)
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
     except BaseException as error:  # the user's code may raise anything, also SystemExit
         tell({"error": f"import: {type(error).__name__}: {error}"})
         return

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from raytune_agents.agents import AgentSpec
 from raytune_agents.agents.script import Act, Ask, Say
@@ -56,12 +56,13 @@ def _row(
     spec: AgentSpec, pool: str, index: int, seed: int, run: Run, meta: dict[str, Any]
 ) -> Trajectory:
     users = [i for i, m in enumerate(run.messages) if m.role == "user"]
+    said = cast(Say, run.said)  # a script ends with its answer
     if len(users) > 1:
         meta["said"] = {str(i): ask.anchors for i, ask in zip(users, run.asks)}
     meta |= {
         "wording": "template",
         "anchors": run.asks[-1].anchors,
-        "goal": {"state": run.world.digest, "facts": list(run.said.facts)},
+        "goal": {"state": run.world.digest, "facts": list(said.facts)},
     }
     return finish(
         Trajectory(

@@ -72,8 +72,9 @@ def _talk(process: subprocess.Popen, pipe: int, task: bytes, limits: Limits) -> 
     """Send the task, read the results, make sure that the process and its children are gone."""
     deadline = time.monotonic() + limits.timeout_s
     try:
-        process.stdin.write(task)
-        process.stdin.close()
+        stdin: Any = process.stdin  # a pipe
+        stdin.write(task)
+        stdin.close()
         said, why = _read(pipe, deadline, limits.output_kib << 10)
     except BrokenPipeError:
         said, why = b"", "killed"

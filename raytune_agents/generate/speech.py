@@ -85,8 +85,8 @@ def messages(
             {"role": "assistant", "content": answer},
         ]
     before = row.messages[turn - 1] if turn else None
-    heard = before is not None and before.role == "assistant" and before.content
-    said = HEARD.format(said=before.content) if heard else ""
+    heard = before.content if before is not None and before.role == "assistant" else ""
+    said = HEARD.format(said=heard) if heard else ""
     request = ASK.format(request=row.messages[turn].content)
     return [*out, {"role": "user", "content": said + request}]
 

@@ -10,12 +10,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from raytune_agents import engine, negatives, teacher
 from raytune_agents.answers import Answers, key_of
 from raytune_agents.calls import render_calls
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineSection, GenerateSection, NegativesSection
+from raytune_agents.engine import Reply, Sampling
 from raytune_agents.generate import checks, speech
 from raytune_agents.records import RecordError, Trajectory
 
@@ -46,15 +48,15 @@ class Voice:
     keep: bool = False
 
     def ask(
-        self, chats: Sequence[list[dict[str, str]]], samplings: Sequence[engine.Sampling]
-    ) -> list[engine.Reply | None]:
+        self, chats: Sequence[list[dict[str, str]]], samplings: Sequence[Sampling]
+    ) -> list[Reply | None]:
         """One reply a chat, None where a budget is spent. Raises EngineDown, teacher.Refused."""
         if self.taught:
             return teacher.ask(chats, samplings)
         prompts = [self.chat.chat_ids(chat) for chat in chats]
         kept = Answers.of_user(self.keep)
         keys = [key_of(self.model, p, repr(s)) for p, s in zip(prompts, samplings)]
-        found = {k: kept.get(k) for k in keys}
+        found: dict[str, Any] = {k: kept.get(k) for k in keys}
         new = [i for i, k in enumerate(keys) if found[k] is None]
         replies = engine.ask(
             [prompts[i] for i in new], [samplings[i] for i in new], timeout_s=self.engine.timeout_s

@@ -95,7 +95,7 @@ def verified(row: Trajectory, bad: Trajectory, fault: str) -> str:
     if fault in TRAJECTORY_FAULTS:
         named = trajectory_fault(bad, row)
     else:
-        text = answer_text(bad.target)
+        text = answer_text(bad.answer)
         named = "" if judge(text, row).ok else answer_fault(text, row)
     if named == fault:
         return ""
@@ -109,7 +109,7 @@ def _negative(
     if fault in TRAJECTORY_FAULTS:
         grade = run_grade(bad, row)
     else:
-        grade = answer_grade(answer_text(bad.target), row)
+        grade = answer_grade(answer_text(bad.answer), row)
     return derive(
         row, messages=messages, pool=f"negative.{fault}", fault=fault, outcome=0.0, seed=seed,
         gold=gold_text(row), step=step, meta=row.meta | {"grade": round(grade, 4)},

@@ -24,12 +24,12 @@ ArgumentEdit = Callable[[dict[str, Any], dict[str, Any], random.Random], dict[st
 
 def with_target(row: Trajectory, **changes: Any) -> Trajectory:
     """The row with its last turn changed."""
-    return replace(row, messages=(*row.prompt, replace(row.target, **changes)))
+    return replace(row, messages=(*row.prompt, replace(row.answer, **changes)))
 
 
 def with_call(row: Trajectory, index: int, call: ToolCall) -> Trajectory:
     """The row with one call of its last turn replaced."""
-    calls = row.target.tool_calls
+    calls = row.answer.tool_calls
     return with_target(row, tool_calls=(*calls[:index], call, *calls[index + 1 :]))
 
 
@@ -72,7 +72,7 @@ _PYTHON = {"string": "str", "integer": "int", "number": "float", "boolean": "boo
 
 def wrong_function(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """Another candidate is called, with the arguments that fit it."""
-    calls = row.target.tool_calls
+    calls = row.answer.tool_calls
     others = [t.name for t in row.tools if t.name not in {c.name for c in calls}]
     if not calls or not others:
         return None
@@ -82,7 +82,7 @@ def wrong_function(row: Trajectory, rng: random.Random) -> Trajectory | None:
 
 def hallucinated_function(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """The called name is not in the list, but looks as if it could be."""
-    calls = row.target.tool_calls
+    calls = row.answer.tool_calls
     if not calls:
         return None
     i = rng.randrange(len(calls))
@@ -102,7 +102,7 @@ def _arguments(edit: ArgumentEdit) -> Fault:
     """A fault that edits the arguments of one call; `edit` gives None where it finds nothing."""
 
     def fault(row: Trajectory, rng: random.Random) -> Trajectory | None:
-        calls = row.target.tool_calls
+        calls = row.answer.tool_calls
         for i in rng.sample(range(len(calls)), len(calls)):
             changed = edit(calls[i].args, _schema(row, calls[i].name), rng)
             if changed is not None:
@@ -197,15 +197,15 @@ swapped_values = _arguments(_swapped_values)
 
 
 def _as_text(row: Trajectory, text: str) -> Trajectory:
-    content = "\n".join(part for part in (row.target.content, text) if part)
+    content = "\n".join(part for part in (row.answer.content, text) if part)
     return with_target(row, content=content, tool_calls=())
 
 
 def malformed_json(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """The call is there but its JSON is broken; the turn carries the broken text."""
-    if not row.target.tool_calls:
+    if not row.answer.tool_calls:
         return None
-    text = render_calls(row.target.tool_calls)
+    text = render_calls(row.answer.tool_calls)
     breaks = [
         lambda t: t.replace("}}</tool_call>", "}</tool_call>", 1),  # a brace is missing
         lambda t: t.replace('"arguments": ', '"arguments" ', 1),  # a colon is missing
@@ -220,9 +220,9 @@ def malformed_json(row: Trajectory, rng: random.Random) -> Trajectory | None:
 
 def wrong_format(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """The text can be read but is not a call: other keys, or a call buried in prose."""
-    if len(row.target.tool_calls) != 1:
+    if len(row.answer.tool_calls) != 1:
         return None
-    call = row.target.tool_calls[0]
+    call = row.answer.tool_calls[0]
     name = json.dumps(call.name)
     forms = [
         f'<tool_call>{{"tool": {name}, "input": {call.arguments}}}</tool_call>',
@@ -238,7 +238,7 @@ def wrong_format(row: Trajectory, rng: random.Random) -> Trajectory | None:
 
 def missing_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """One of several calls is left out."""
-    calls = row.target.tool_calls
+    calls = row.answer.tool_calls
     if len(calls) < 2:
         return None
     lost = rng.randrange(len(calls))
@@ -247,7 +247,7 @@ def missing_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
 
 def extra_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """A call is added that nobody asked for."""
-    calls = row.target.tool_calls
+    calls = row.answer.tool_calls
     if not calls or not row.tools:
         return None
     tool = rng.choice(row.tools)
@@ -258,7 +258,7 @@ def extra_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
 
 def repeated_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """A call is written twice."""
-    calls = row.target.tool_calls
+    calls = row.answer.tool_calls
     if not calls:
         return None
     i = rng.randrange(len(calls))
@@ -267,10 +267,10 @@ def repeated_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
 
 def answered_directly(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """A tool is needed, but the turn claims a result instead of calling it."""
-    if not row.target.tool_calls:
+    if not row.answer.tool_calls:
         return None
-    words = row.target.tool_calls[0].name.replace("_", " ").replace(".", " ")
-    said = [str(v) for v in row.target.tool_calls[0].args.values() if isinstance(v, str)]
+    words = row.answer.tool_calls[0].name.replace("_", " ").replace(".", " ")
+    said = [str(v) for v in row.answer.tool_calls[0].args.values() if isinstance(v, str)]
     about = f" for {said[0]}" if said else ""
     texts = [
         f"Done. The {words} request{about} is complete.",
@@ -282,7 +282,7 @@ def answered_directly(row: Trajectory, rng: random.Random) -> Trajectory | None:
 
 
 def _made_up(row: Trajectory, rng: random.Random) -> Trajectory | None:
-    if row.target.tool_calls or not row.tools:
+    if row.answer.tool_calls or not row.tools:
         return None
     name = row.meta.get("near") or rng.choice(row.tools).name
     call = invented_call(row, name, rng, {})

@@ -80,7 +80,7 @@ def one_hot(names: Sequence[str]) -> np.ndarray:
 def vectors(made: Sequence[Candidate], seed: int) -> np.ndarray:
     """Unit vectors [rows, n]; their cosine is a third each of same fault, same tool and the cosine
     of request and answer."""
-    texts = [f"{c.row.query} {negatives.answer_text(c.row.target)}" for c in made]
+    texts = [f"{c.row.query} {negatives.answer_text(c.row.answer)}" for c in made]
     parts = [one_hot([c.row.fault for c in made]), one_hot([c.tool for c in made])]
     parts += [embed(texts, seed=seed)] if len(made) > 2 else []
     return np.hstack(parts) / math.sqrt(len(parts))

@@ -97,7 +97,7 @@ def _repeats_error(row: Trajectory) -> bool:
 def _invents(row: Trajectory) -> bool:
     """Whether the last turn has a number or id that nobody said before."""
     said = " ".join(m.content for m in row.prompt)
-    tokens = [t.strip(".-/") for t in TOKEN.findall(row.target.content)]
+    tokens = [t.strip(".-/") for t in TOKEN.findall(row.answer.content)]
     return any(not survives(t, said) for t in tokens)
 
 

@@ -86,9 +86,9 @@ def outcome_pair(a: Trajectory, b: Trajectory) -> Pair | None:
     if a.outcome is None or b.outcome is None or a.outcome == b.outcome:
         return None
     good, bad = (a, b) if a.outcome > b.outcome else (b, a)
-    good, rounds = ended(good), sum(m.role == "assistant" for m in good.messages)
-    bad = ended(bad, rounds + MORE_ROUNDS)
-    return _pair(good, bad, "outcome") if good and bad else None
+    rounds = sum(m.role == "assistant" for m in good.messages)
+    chosen, rejected = ended(good), ended(bad, rounds + MORE_ROUNDS)
+    return _pair(chosen, rejected, "outcome") if chosen and rejected else None
 
 
 def task_key(row: Trajectory) -> tuple[str, str]:
@@ -107,7 +107,7 @@ def outcome(
     for runs in tasks.values():
         known = [r for r in runs if r.outcome is not None]
         if known:
-            best = max(known, key=lambda r: r.outcome)
+            best = max(known, key=lambda r: r.outcome or 0.0)
             pairs = (outcome_pair(best, r) for r in known if r is not best)
             out += [p for p in pairs if p is not None]
     return out

@@ -82,7 +82,7 @@ def wrong_order(row: Trajectory, rng: random.Random) -> Trajectory | None:
     if (plan[i][1].name, plan[i][1].arguments) == (plan[i + 1][1].name, plan[i + 1][1].arguments):
         return None
     swapped = [*plan[:i], plan[i + 1], plan[i], *plan[i + 2 :]]
-    return executed(row, swapped, row.target)
+    return executed(row, swapped, row.answer)
 
 
 def errors(row: Trajectory) -> list[int]:
@@ -117,7 +117,7 @@ def ignore_observation(row: Trajectory, rng: random.Random) -> Trajectory | None
 def fabricated_output(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """The last answer states a number or id that no tool gave."""
     facts = [f for f in row.meta.get("goal", {}).get("facts", []) if re.search(r"\d", f)]
-    answer = row.target.content
+    answer = row.answer.content
     facts = [f for f in facts if f in answer]
     if not steps(row) or not facts:
         return None
@@ -141,4 +141,4 @@ def bad_thought(row: Trajectory, rng: random.Random) -> Trajectory | None:
     texts = [f"The right tool for this is {other}.", f"I need {other} here.",
              f"{other} will give me what I am missing."]  # fmt: skip
     plan[i] = (rng.choice(texts), plan[i][1])
-    return executed(row, plan, row.target)
+    return executed(row, plan, row.answer)

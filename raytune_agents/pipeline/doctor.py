@@ -203,7 +203,7 @@ def package_bytes(folder: Path) -> tuple[int, str]:
         Path(p, f) for p, _, fs in os.walk(folder) for f in fs
     ]
     sizes = {str(f): f.lstat().st_size for f in files if f.is_file()}
-    return sum(sizes.values()), max(sizes, key=sizes.get, default="none")
+    return sum(sizes.values()), max(sizes, key=sizes.__getitem__, default="none")
 
 
 def node_versions() -> dict[str, dict[str, str]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -247,7 +247,7 @@ def label(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     return counts, extra | {"compared_with": dict(seen), "leaks": dict(leaks)}
 
 
-def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterator[pa.Table]:
+def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[pa.Table]:
     """Tables of `label_rows` from Ray's workers, in the order of the files."""
     import ray
 
@@ -266,7 +266,7 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterator[
             _Labeller, fn_constructor_kwargs=given, compute=pool, num_gpus=gpus and 1, **options
         )
     else:
-        ds = ds.map_batches(_label_groups, fn_kwargs=given, **options)
+        ds = ds.map_batches(_label_groups, fn_kwargs=given, **options)  # type: ignore[arg-type]
     return ds.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
@@ -304,8 +304,9 @@ def finish(rows: Path, prints: Path, pairs: pa.Table, out: Path) -> tuple[Counts
         reasons = dedup.marked(table["reject_reason"].to_pylist(), handles, pairs)
         kept = np.array([not r for r in reasons])
         worth = table["quality"].to_numpy().copy()
-        told = [table[name].to_numpy()[kept] for name in PARTS]
-        worth[kept] = quality(*told, rare[np.searchsorted(stay, handles[kept])])
+        valid, known, weight = (table[name].to_numpy()[kept] for name in PARTS)
+        seldom = rare[np.searchsorted(stay, handles[kept])]
+        worth[kept] = quality(valid, known, weight, seldom)
         table = with_column(with_column(table, "reject_reason", reasons), "quality", worth)
         write_table(out / path.name, table.select(arrow_schema().names))
         words = [r.partition(":")[0] for r in reasons]

@@ -84,7 +84,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
                 arm_counts = train_arm(context, own, name, arm.method, section, chosen_rows, rows)
             own.finish(arm_counts)
             card.write(context.run.folder, name)
-        manifest = own.manifest
+        manifest = own.manifest or {}
         counts.rows_in += manifest["rows"]["in"]
         counts.rows_out += manifest["rows"]["out"]
         counts.rejected.update(manifest["rows"]["rejected"])

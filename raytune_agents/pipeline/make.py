@@ -68,7 +68,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     counts.rows_out += len(edited)
     counts.rejected.update({f"edited:{k}": n for k, n in refused.items()})
     notes["edited"] = Counter(row.fault for row in edited)
-    extra = {name: dict(found) for name, found in notes.items()}
+    extra: dict[str, Any] = {name: dict(found) for name, found in notes.items()}
     extra["funnel"] = funnel(drawn, counts, synthetic)
     if voice.taught:
         extra["teacher"] = teacher.spent()

@@ -225,7 +225,8 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     """Every arm answers every split and suite, once more each perturbed row, plays the trajectories
     and talks; val rows are measured; a judge compares its answers with the base's, both ways."""
     section, arms = config.evaluate, config.train.arms.values()
-    most, asked, sizes = section.limit or COUNTED, [], {}
+    most, asked = section.limit or COUNTED, []
+    sizes: dict[str, int] = {}
     for name in section.splits:
         found = sample.split(name)
         sizes[name] = min(round(len(found) * sample.scale), most)

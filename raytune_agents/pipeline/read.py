@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,7 @@ def task_table(tasks: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
     return out
 
 
-def parsed(context: Context, step: Step) -> Iterator[pa.Table]:
+def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
     """Tables of PARSED from Ray's workers, in the order of the sources."""
     import ray
 

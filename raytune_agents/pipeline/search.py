@@ -72,7 +72,7 @@ def place_of(context: Context, step: Step, bar: Any) -> Place:
     from raytune_agents.tune import search, spend
 
     placed, section = context.placement, context.config.tune
-    needs = {"CPU": placed.trial_cpus, "GPU": min(1, placed.have.gpus)}
+    needs: dict[str, float] = {"CPU": placed.trial_cpus, "GPU": min(1, placed.have.gpus)}
     if section.workers > 1:  # these have the CPUs and GPUs; a trial needs something of its own
         placed.check(section.workers, "tune.workers")
         needs = {"memory": 1}
@@ -186,7 +186,7 @@ def texts(space: Space, context: Context) -> dict[str, dict[str, Any]]:
     by_key = {axis.key: axis for axis in space.axes}
     for options in space.texts():
         for key, value in options.items():
-            sample = sample | by_key[key].invert(value)
+            sample = sample | (by_key[key].invert(value) or {})
         resolved = {k: v for k, v in space.resolve(sample).items() if is_text(k)}
         found[text_key(resolved)] = resolved
     return found

@@ -46,7 +46,7 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     """Stored answers and plays scored anew, without the engine; the step is then done as after a
     run of its own."""
     context, step = evaluated(config, display)
-    folder, before = step.folder, step.manifest
+    folder, before = step.folder, step.manifest or {}
     asked = map(from_row, lines_of(folder / "rows.parquet"))
     rows = {(row.split, row.id): row for row in asked}
     answers = lines_of(folder / "answers.parquet") + lines_of(folder / "perturbed.parquet")

@@ -229,14 +229,14 @@ def _parents(row: Trajectory, rows: list[Trajectory]) -> tuple[str, ...]:
 
 
 def _place(row: Trajectory, name: str, where: str) -> Trajectory:
-    for item in (*row.tools, *row.calls):
-        if not item.name.isprintable():
-            raise RecordError(f"a tool name with control characters: {item.name[:40]!r}")
+    for tool in (*(t.name for t in row.tools), *(c.name for c in row.calls)):
+        if not tool.isprintable():
+            raise RecordError(f"a tool name with control characters: {tool[:40]!r}")
     where = where.encode("utf-8", "backslashreplace").decode()  # a file's name may be no text
     file, _, line = where.rpartition(":")
     failed = row.outcome is not None and row.outcome < 0.5 and row.pool == "positive"
     source = file if file.startswith(f"{name}/") else f"{name}/{file or where}"
-    changes = {
+    changes: dict[str, Any] = {
         "source": row.source or source,
         "source_id": row.source_id or line,
         "step": "read",

@@ -71,8 +71,8 @@ def open_bytes(path: str) -> IO[bytes]:
     """The unpacked bytes of a local file or a URL. Raises SourceError."""
     try:
         if "://" in path:
-            system, inner = filesystem(path)
-            handle = io.BufferedReader(system.open(inner, "rb"), CHUNK)
+            system, inside = filesystem(path)
+            handle = io.BufferedReader(system.open(inside, "rb"), CHUNK)
         else:
             handle = open(path, "rb")  # noqa: SIM115
     except (OSError, ImportError, ValueError) as error:

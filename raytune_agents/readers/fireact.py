@@ -54,5 +54,6 @@ def _row(
     made = episode(turns, meta=rest_of(row, "id", *used) | meta | style)
     after = made.meta.get("after", [""])[-1]
     said = row["reward"] if "reward" in row else (REWARD.findall(after) or [None])[-1]
-    fields = {"outcome": score(said), "outcome_word": "" if said is None else f"reward = {said}"}
-    return replace(made, source_id=str(row.get("id", "")), **fields)
+    word = "" if said is None else f"reward = {said}"
+    source_id = str(row.get("id", ""))
+    return replace(made, source_id=source_id, outcome=score(said), outcome_word=word)

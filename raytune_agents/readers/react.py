@@ -169,8 +169,7 @@ def split_text(text: str) -> tuple[list[Message], dict[str, str]]:
     for part in parts:
         role = "user" if SEEN.match(part) else "assistant"
         last = turns[-1] if turns else None
-        same = last is not None and last.role == role
-        if same and (role == "user" or re.match(ACTION, part)):
+        if last is not None and last.role == role and (role == "user" or re.match(ACTION, part)):
             turns[-1] = replace(last, content=f"{last.content}\n{part}")
         else:
             turns.append(Message(role, part))

@@ -31,7 +31,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self.flaw = ""
-        self._scan = json.JSONDecoder(
+        self._scan = json.JSONDecoder(  # type: ignore[attr-defined]
             object_pairs_hook=self._pairs, parse_constant=self._constant, parse_float=self._float
         ).scan_once
 
@@ -139,7 +139,7 @@ def dump(value: Any) -> str:
         raise RecordError(f"cannot be written as JSON: {error}") from None
 
 
-_SPACE = re.compile(r"[ \t\r\n]*")
+_SPACE: Any = re.compile(r"[ \t\r\n]*")  # matches everywhere, if only nothing
 _COLON = re.compile(r"[ \t\r\n]*:[ \t\r\n]*")
 _NEXT = re.compile(r"[ \t\r\n]*([,}\]])[ \t\r\n]*")
 

@@ -107,9 +107,10 @@ class Canvas:
     def axes(self, x_title: str, x_format: Format, y_format: Format | None) -> None:
         """Ticks and grid of x and, where `y_format` is given, of y (else the grid is x's)."""
         left, top, right, bottom = self.box
-        for value in ticks(*self.y_range) if y_format else []:
-            self.line("grid", (left, self.y(value)), (right, self.y(value)))
-            self.text((left - 6, self.y(value) + 4), y_format(value), anchor="end")
+        if y_format:
+            for value in ticks(*self.y_range):
+                self.line("grid", (left, self.y(value)), (right, self.y(value)))
+                self.text((left - 6, self.y(value) + 4), y_format(value), anchor="end")
         for value in ticks(*self.x_range):
             if not y_format:
                 self.line("grid", (self.x(value), top), (self.x(value), bottom))
@@ -334,7 +335,10 @@ def parallel(
 
 
 def matrix(
-    names: Sequence[str], columns: Sequence[str], counts: Mapping[Point, int], label: str
+    names: Sequence[str],
+    columns: Sequence[str],
+    counts: Mapping[tuple[str, str], int],
+    label: str,
 ) -> Markup:
     """Counts of (row name, column name) as shaded cells; a cell where both agree has a frame."""
     if not names:

@@ -7,7 +7,6 @@ counts and shares are made.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -288,7 +287,7 @@ def funnel(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
                 "out": left,
                 "rejected": rejected,
                 "failed": failed,
-                "lost": None if None in (came, left) else came - left - rejected - failed,
+                "lost": None if came is None or left is None else came - left - rejected - failed,
                 "reasons": reasons,
                 "seconds": finite(manifest.get("seconds")),
             }
@@ -304,13 +303,13 @@ def stages(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
     made = manifests.get("generate", {}).get("funnel")
     labelled = manifests.get("label", {}).get("funnel")
     labelled = labelled if isinstance(labelled, Mapping) else {}
-    given = {
-        "read, by task": ["task", [{"task": name} | dict(x) for name, x in tasks.items()]],
-        "generate, by pool": ["pool", [x for x in made or [] if isinstance(x, Mapping)]],
-        "label, by source": [
+    given: dict[str, tuple[str, list[Any]]] = {
+        "read, by task": ("task", [{"task": name} | dict(x) for name, x in tasks.items()]),
+        "generate, by pool": ("pool", [x for x in made or [] if isinstance(x, Mapping)]),
+        "label, by source": (
             "source",
             [{"source": name or "all"} | dict(x) for name, x in labelled.items()],
-        ],
+        ),
     }
     tables = []
     for title, (first, lines) in given.items():
@@ -346,7 +345,7 @@ def by_family(pools: Iterable[str]) -> list[str]:
 
 def pools(groups: Sequence[Mapping]) -> list[dict[str, Any]]:
     """Rows of each pool: all, accepted, and accepted in the train split."""
-    table = {
+    table: dict[str, dict[str, Any]] = {
         p: {"pool": p, "rows": 0, "accepted": 0, "train": 0}
         for p in by_family(g["pool"] for g in groups)
     }
@@ -379,11 +378,11 @@ def mixes(mix: Mapping[str, Mapping]) -> list[dict[str, Any]]:
     return out
 
 
-def tally(pairs: Iterable[tuple[str, float]], most: int = 14) -> list[tuple[str, float]]:
+def tally(pairs: Iterable[tuple[Any, float]], most: int = 14) -> list[tuple[Any, float]]:
     """Sums by name, largest first; past `most` names the rest is one line."""
-    counts: Counter[str] = Counter()
+    counts: dict[Any, float] = {}
     for name, n in pairs:
-        counts[name] += n
+        counts[name] = counts.get(name, 0) + n
     top = sorted(counts.items(), key=lambda kv: (-kv[1], kv[0]))
     rest = sum(n for _, n in top[most:])
     return top[:most] + ([(f"{len(top) - most} others", rest)] if rest else [])

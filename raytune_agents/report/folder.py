@@ -110,7 +110,7 @@ class _Reader:
                 value = None
             step = finite(value.get("step")) if isinstance(value, dict) else None
             if step is not None:
-                by_step[step] = by_step.get(step, {}) | value
+                by_step[step] = by_step.get(step, {}) | dict(value or {})
             else:
                 broken += i + 1 < len(lines)
         if broken:

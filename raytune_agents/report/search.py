@@ -19,7 +19,7 @@ MARKDOWN.disable(["image", "link", "autolink", "reference"])
 
 def trials(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
     """Trials, best first; those with an error or no report last and without a score."""
-    table = []
+    table: list[dict[str, Any]] = []
     for i, t in enumerate(rows):
         config = dict(t.get("config") or {})
         weights = t.get("weights") or config.get("mix.weights") or {}
@@ -106,7 +106,8 @@ def surfaces(
     for s in given if len(pools) > 3 else []:
         names = [str(p) for p in s["pools"]]
         field = [c | {"x": c["weights"][0], "y": c["weights"][1]} for c in cells(s, names)]
-        over = [p | dict(zip("xy", (p["shares"].get(n, 0.0) for n in names))) for p in points]
+        at = [zip("xy", (p["shares"].get(n, 0.0) for n in names)) for p in points]
+        over = [dict(p) | dict(xy) for p, xy in zip(points, at)]
         svg = charts.surface(field, over, names, f"score over {' and '.join(names)}")
         found.append((f"Predicted score: {names[0]} across, {names[1]} up", svg))
     return found

@@ -192,8 +192,8 @@ def learning(run: Run, css: Mapping[str, str]) -> list[tuple]:
     series = {}
     for arm in given:
         less = [n for n in given if n.rpartition("-")[0] == arm and given[n].get("share", 1) < 1]
-        points = [point(name) for name in ("base", *less, arm)]
-        if less and arm in css and all(points):
+        points = [p for name in ("base", *less, arm) if (p := point(name)) is not None]
+        if less and arm in css and len(points) == len(less) + 2:
             series[arm] = sorted(points)
     title = f"Exact match on {split} by rows trained on"
     svg = charts.lines(series, css, title, "rows trained on", dots=True) if series else ""
@@ -225,7 +225,8 @@ def robustness(run: Run, arms: Sequence[str], css: Mapping[str, str]) -> dict[st
     """What each perturbation costs each arm in exact match: charts by arm, and a table."""
     names = list(dict.fromkeys(name for by in run.robustness.values() for name in by))
     metric = Metric(HEADLINE)
-    figures, lines = [], [{"name": n, "rows": 0, "cells": {}} for n in names]
+    figures = []
+    lines: list[dict[str, Any]] = [{"name": n, "rows": 0, "cells": {}} for n in names]
     for arm in arms:
         rows = []
         for line in lines:

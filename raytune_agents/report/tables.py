@@ -35,7 +35,7 @@ def csv_text(table: Table) -> str:
 
 def _long(table: Mapping[str, Any], keys: Sequence[str]) -> Table:
     """{arm: {split: {metric: {key: value}}}} as one line a cell."""
-    rows = [
+    rows: list[Sequence[Any]] = [
         [arm, split, metric, *(values.get(k) for k in keys)]
         for arm, by in table.items()
         for split, metrics in by.items()

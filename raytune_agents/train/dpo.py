@@ -82,7 +82,7 @@ def trainer(
         **arguments,
         max_length=None,
         beta=section.dpo.beta,
-        loss_type=section.dpo.loss_type,
+        loss_type=list(section.dpo.loss_type),
         loss_weights=section.dpo.loss_weights,
         label_smoothing=section.dpo.label_smoothing,
         precompute_ref_log_probs=section.dpo.precompute,

@@ -54,7 +54,7 @@ def columns(row: Trajectory, chat: Chat, section: TrainSection, twins: Any) -> l
     prompt = chat.prompt_text(task)
     length = len(chat.ids(prompt)) + section.grpo.max_tokens
     known = chat.encode(row)[-1] if row.target else None
-    if len(task.messages) < len(row.prompt):
+    if known is not None and len(task.messages) < len(row.prompt):
         length = max(length, len(known.input_ids))  # a play is about as long as the known one
     if length > chat.max_length:
         raise RecordError(

@@ -48,10 +48,11 @@ def weights(good: int, bad: int, section: KtoSection) -> tuple[float, float]:
         )
     desirable = section.desirable_weight
     undesirable = section.undesirable_weight
-    if desirable is None and undesirable is None:
-        desirable, undesirable = max(1.0, bad / good), max(1.0, good / bad)
-    elif desirable is None:
-        desirable = undesirable * bad / good
+    if desirable is None:
+        if undesirable is None:
+            desirable, undesirable = max(1.0, bad / good), max(1.0, good / bad)
+        else:
+            desirable = undesirable * bad / good
     elif undesirable is None:
         undesirable = desirable * good / bad
     balance = desirable * good / (undesirable * bad)

@@ -41,17 +41,18 @@ class Track:
         """The policy's next answer; in a play its calls are run, and what they said is added where
         one more answer fits into `room` tokens."""
         self.add(ids, 1, logprobs)
-        self.over = self.play is None
-        if self.over:
+        play = self.play
+        self.over = play is None
+        if play is None:
             return
         text = chat.tokenizer.decode(ids, skip_special_tokens=True)
         if ids[-1] != chat.tokenizer.eos_token_id:
-            self.play.messages.append(Message("assistant", text))
+            play.messages.append(Message("assistant", text))
             self.over = True
             return
-        self.play.take(text)
-        told = [] if self.play.end else observed(self.play.row, chat)
-        self.over = bool(self.play.end) or len(self.prompt) + len(self.ids) + len(told) > room
+        play.take(text)
+        told = [] if play.end else observed(play.row, chat)
+        self.over = bool(play.end) or len(self.prompt) + len(self.ids) + len(told) > room
         if not self.over:
             self.add(told, 0, None)
 
@@ -67,7 +68,8 @@ def rollout(prompts: list[str], trainer: PlayTrainer) -> dict[str, Any]:
     """TRL's `rollout_func`: one answer or play for each prompt, whose rows are `trainer.rows`. Also
     `played`: JSON of what came of a play, "" of an answer."""
     chat, rows = trainer.chat, trainer.rows
-    room = chat.max_length - trainer.args.max_completion_length
+    arguments: Any = trainer.args
+    room = chat.max_length - arguments.max_completion_length
     tracks = [
         Track(chat.ids(prompt), Play.of(row, k) if playable(row) else None)
         for k, (prompt, row) in enumerate(zip(prompts, rows, strict=True))

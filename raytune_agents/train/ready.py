@@ -27,7 +27,7 @@ def check(model: Path, name: str, section: TrainSection) -> None:
 
 def packages(section: TrainSection) -> None:
     """Optional packages that an option needs must be there."""
-    needs = []
+    needs: list[tuple[str, str, str, str, str]] = []
     if section.quantize != "none":
         needs.append(("quantize", section.quantize, "bitsandbytes", "quantize", "quantize: none"))
     if section.sharding.startswith("zero"):

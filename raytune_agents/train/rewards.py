@@ -85,7 +85,7 @@ def tooln1(text: str, row: Trajectory, think: bool = False) -> float:
     if row.gold:
         gold = [pair for entry in gold_of(row) for pair in entry.items()]
     else:
-        gold = [(c.name, {k: [v] for k, v in c.args.items()}) for c in row.target.tool_calls]
+        gold = [(c.name, {k: [v] for k, v in c.args.items()}) for c in row.answer.tool_calls]
     return float(not parsed.error and _matched(list(parsed.calls), gold))
 
 
@@ -116,7 +116,7 @@ def executed(play: Trajectory) -> float:
 PLAYED: dict[str, Callable[[Trajectory], float]] = {"goal": goal, "executed": executed}
 
 
-def functions(names: list[str], think: bool) -> list[Callable[..., list[float | None]]]:
+def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[float | None]]]:
     """TRL's reward functions: (completions, row = JSON of a trajectory each, played = JSON of what
     came of it, "" where it was no play) -> one value each; None where it does not apply."""
 

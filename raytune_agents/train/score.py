@@ -133,9 +133,10 @@ class RowNll:
 
         kind = torch.bfloat16 if bf16(dtype) else torch.float32
         where = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             path, dtype=kind, use_safetensors=True, trust_remote_code=False
-        ).to(where)
+        )
+        self.model = model.to(where)
         self.chat = chat
 
     def __call__(self, rows: Sequence[Trajectory]) -> list[float | None]:

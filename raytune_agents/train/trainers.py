@@ -89,17 +89,22 @@ class WeightCollator(DataCollatorForLanguageModeling):
     def torch_call(self, examples):
         batch = super().torch_call(examples)
         rows = [torch.tensor(e.get("weights") or [1.0] * len(e["input_ids"])) for e in examples]
-        return batch | {"weights": pad(rows, padding_value=0.0, padding_side="right")}
+        padded = pad(rows, padding_value=0.0, padding_side="right")  # type: ignore[arg-type]
+        return batch | {"weights": padded}
 
 
 class AnswerTrainer(SFTTrainer):
     """TRL's SFTTrainer with the loss of `answer_logits`; equal to its own loss up to rounding,
     where no weights are given."""
 
+    # Narrower than the library says: all are there once a trainer is made.
+    model: Any
+    train_dataset: Any
+
     def _set_signature_columns_if_needed(self):
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
-            self._signature_columns += ["weights"]
+            self._signature_columns += ["weights"]  # type: ignore[operator]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if return_outputs:
@@ -190,6 +195,7 @@ class PairTrainer(DPOTrainer):
     """TRL's DPOTrainer on pairs that are token ids already. The loss by pool is -log sigmoid(beta *
     margin) of the pairs of a fault, whatever loss is trained; it needs `precompute`."""
 
+    model: Any
     log_probs: torch.Tensor  # of the last forward pass, [chosen and rejected, seq]
 
     def __init__(self, *args, **kwargs):
@@ -213,7 +219,7 @@ class PairTrainer(DPOTrainer):
     def _set_signature_columns_if_needed(self):
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
-            self._signature_columns += ["chosen_mask", "rejected_mask"]
+            self._signature_columns += ["chosen_mask", "rejected_mask"]  # type: ignore[operator]
 
     def _prepare_dataset(self, dataset, *args, **kwargs):
         return dataset
@@ -238,7 +244,7 @@ class UnpairedTrainer(KTOTrainer):
     def _set_signature_columns_if_needed(self):
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
-            self._signature_columns += ["completion_mask", "KL_completion_mask"]
+            self._signature_columns += ["completion_mask", "KL_completion_mask"]  # type: ignore[operator]
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

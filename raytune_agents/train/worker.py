@@ -319,9 +319,9 @@ def run(
         train_loop_config={"job": job, "trial": trial or {}},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=section.workers or 1,
+            num_workers=section.workers or 1,  # type: ignore[arg-type]
             use_gpu=use_gpu,
-            elastic_resize_monitor_interval_s=RESIZE_S,
+            elastic_resize_monitor_interval_s=RESIZE_S,  # type: ignore[call-arg]
         ),
         run_config=ray.train.RunConfig(
             name=name,

@@ -34,7 +34,7 @@ def points(
             arms[GUIDED] = options | simplex.invert(guide["recommended"])
     arms[BEST] = dict(best["sample"])
     for name, mix in space.baselines().items():
-        arms[name] = options | simplex.invert(mix)
+        arms[name] = options | (simplex.invert(mix) if simplex else {})
     return [
         sample | {"arm": name, "seed": first + k, "full": True}
         for k in range(seeds)

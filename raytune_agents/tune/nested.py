@@ -29,7 +29,7 @@ def fit(job: Job, data: list[dict[str, Any]], report: Any, trial_id: str) -> Non
 
     class Trainer(TorchTrainer):
         def _create_default_callbacks(self) -> list[Any]:
-            made = super()._create_default_callbacks()
+            made = super()._create_default_callbacks()  # type: ignore[misc]
             return [c for c in made if not isinstance(c, PlacementGroupCleanerCallback)]
 
     storage = Path(job.out) / FOLDER
@@ -48,7 +48,7 @@ def free() -> int:
     """Remove the placement groups that dead actors of this job made; how many were left by now."""
     import ray
     from ray._private.state import state
-    from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]
     from ray.util.placement_group import PlacementGroup, remove_placement_group
 
     left, job = 0, ray.get_runtime_context().get_job_id()

@@ -54,7 +54,7 @@ class Patient:
                 self.note(line["trial_id"], line)
                 self.replay(trial, line)
         self.note(trial.trial_id, result)
-        decision = super().on_trial_result(controller, trial, result)
+        decision = super().on_trial_result(controller, trial, result)  # type: ignore[misc]
         if decision != TrialScheduler.STOP or not self.spared(result):
             return decision
         self.forget(trial)
@@ -80,9 +80,9 @@ class Asha(Patient, ASHAScheduler):
     """Asynchronous successive halving (arXiv 1810.05934) on trained tokens."""
 
     def replay(self, trial: Any, line: dict[str, Any]) -> None:
-        other = SimpleNamespace(trial_id=line["trial_id"])
+        other: Any = SimpleNamespace(trial_id=line["trial_id"])
         for bracket in self._brackets:  # which one it was in is not known
-            bracket.on_result(other, line[self._time_attr], line[self._metric])
+            bracket.on_result(other, line[self._time_attr], line[str(self._metric)])
 
 
 class Bohb(OptunaSearch):
@@ -92,7 +92,7 @@ class Bohb(OptunaSearch):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        stopped = bool(result) and result["step"] < result["of"]
+        stopped = bool(result and result["step"] < result["of"])
         super().on_trial_complete(trial_id, None if stopped else result, error)
 
 
@@ -150,8 +150,9 @@ def mutable(space: Space, searcher: str) -> dict[str, Any]:
         if fixed or (listed and searcher == "pb2"):
             continue
         for name, domain in axis.domains().items():
-            plain = isinstance(axis, Axis) and axis.prior is None
-            ends = [axis.low, axis.high] if plain else [0.0, 1.0]
+            ends = [0.0, 1.0]
+            if isinstance(axis, Axis) and axis.prior is None:
+                ends = [axis.low, axis.high]
             out[name] = domain if searcher == "pbt" else ends
     return out
 
@@ -195,8 +196,8 @@ def scheduler(
 ) -> Any:
     """The scheduler; rungs lie on trained tokens, a tenth early because a report may come early."""
     rung = 0.9 * tune.tokens / tune.rungs
-    goal = {"metric": OBJECTIVE, "mode": "max", "time_attr": "tokens"}
-    grace = min(tune.grace, tune.rungs) * rung
+    goal: dict[str, Any] = {"metric": OBJECTIVE, "mode": "max", "time_attr": "tokens"}
+    grace: Any = min(tune.grace, tune.rungs) * rung  # Ray asks for an int, and takes a float
     if tune.searcher == "pbt":
         return PopulationBasedTraining(
             perturbation_interval=rung, hyperparam_mutations=mutable(space, "pbt"), **goal

@@ -109,7 +109,7 @@ def written(
     model.train(was_training)
     means = {}
     for name in metrics.METRICS:
-        values = [f[name] for f in found if f.get(name) is not None]
+        values: list[Any] = [f[name] for f in found if f.get(name) is not None]
         if values:
             means[name] = sum(values) / len(values)
     return means

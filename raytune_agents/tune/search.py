@@ -86,7 +86,8 @@ def run(stage: Plan, given: Given, place: Place) -> list[dict[str, Any]]:
     found = search.fit()  # the budget may end before all have begun
     if given.tune.workers > 1:
         nested.free_all()
-    begun = [r for r in found if (Path(r.path) / "params.json").is_file()]
+    results = [found[i] for i in range(len(found))]
+    begun = [r for r in results if (Path(r.path) / "params.json").is_file()]
     trials = [as_trial(result, given, stage.name) | {"starts": times} for result in begun]
     trials.sort(key=lambda t: (t["objective"] is None, -(t["objective"] or 0.0)))
     write_json(done, trials)

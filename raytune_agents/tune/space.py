@@ -175,7 +175,7 @@ def _check_together(space: Space) -> None:
         other = [p for p in axis.when if not is_text(p)]
         if other:
             raise _wrong(axis.key, f".when: {other} does not change tokens; depend only on {TEXT}")
-    count = math.prod(len(a.options) for a in texts)
+    count = math.prod(len(a.options) for a in texts if isinstance(a, Axis))
     if count > MOST_TEXTS:
         keys = [a.key for a in texts]
         raise _wrong(

@@ -30,6 +30,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from raytune_agents.records import canonical
 
+Values = Sequence[float] | np.ndarray
 SMALL_SHARE = 0.01  # added to a weight before its logarithm, so that a share of 0 is finite
 MIN_RANK = 0.5  # below this rank correlation a fit does not order mixes well enough to recommend
 MANY = 118  # configurations past which boosted trees are fitted too (Olmix)
@@ -110,7 +111,9 @@ class Option:
         """The coding that fits the tried `values`; None stands for an option that did not apply."""
         known = [v for v in values if v is not None]
         numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in known)
-        levels = sorted(set(known)) if numeric else sorted({canonical(v) for v in values})
+        levels: list[Any] = (
+            sorted(set(known)) if numeric else sorted({canonical(v) for v in values})
+        )
         log = numeric and levels[0] > 0 and levels[-1] >= 8 * levels[0]
         return cls(name, tuple(levels), numeric, log)
 
@@ -236,7 +239,7 @@ def importance(
     return out
 
 
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
+def rank_correlation(a: Values, b: Values) -> float | None:
     """Spearman's rank correlation; None below three pairs or where one side is constant."""
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import statistics
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -13,8 +14,10 @@ from raytune_agents.agents.values import BANKS
 
 State = dict[str, Any]
 DATABASES = ("sales", "hr", "inventory", "web")
-STATS = {"mean": statistics.fmean, "sum": sum, "count": len, "median": statistics.median,
-         "max": max, "min": min}  # fmt: skip
+STATS: dict[str, Callable[[Any], float]] = {
+    "mean": statistics.fmean, "sum": sum, "count": len, "median": statistics.median,
+    "max": max, "min": min,
+}  # fmt: skip
 WORDS = {
     "region": ["north", "south", "east", "west"],
     "team": ["red", "blue", "green"],
