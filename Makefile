@@ -31,7 +31,7 @@ lint: install
 install: $(STAMP)
 
 types: install
-	$(BIN)/mypy --version >/dev/null 2>&1 || $(BIN)/pip install -q mypy
+	$(BIN)/mypy --version >/dev/null 2>&1 || $(BIN)/pip install -q 'mypy>=2.4'
 	$(BIN)/mypy
 
 # Known weaknesses of the locked packages; asks PyPI's advisory database over the network.
