@@ -196,12 +196,8 @@ def finish(row: Trajectory) -> Trajectory:
 def derive(parent: Trajectory, *others: Trajectory, **changes: Any) -> Trajectory:
     """A new row made from `parent` (and `others`): keeps the split, points back by id, clears
     labels."""
-    fresh: dict[str, Any] = {
-        "reject_reason": "",
-        "quality": None,
-        "outcome": None,
-        "outcome_word": "",
-    }
+    fresh: dict[str, Any] = {"reject_reason": "", "quality": None}
+    fresh |= {"outcome": None, "outcome_word": ""} | changes
     parents = tuple(p.id for p in (parent, *others))
     return finish(replace(parent, **({"parents": parents} | fresh)))
 

@@ -93,7 +93,7 @@ def test_a_wheel_has_everything_and_installs(tmp_path) -> None:
 def test_pre_commit_runs_what_the_makefile_does() -> None:
     tree = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     hooks = {h["id"]: h for repo in tree["repos"] for h in repo["hooks"]}
-    assert {"ruff-check", "ruff-format", "structure"} == set(hooks)
+    assert {"ruff-check", "ruff-format", "mypy", "structure"} == set(hooks)
     assert all({"name", "entry", "language"} <= set(h) for h in hooks.values())
 
 
