@@ -40,6 +40,8 @@ SAME = {"sum": ("total",), "mean": ("average",)}  # what a request says for an e
 
 # --- positives ------------------------------------------------------------------------------------
 
+SQL = set("select from where group order by as desc asc limit max min sum avg count and or".split())
+
 
 def said(value: Any, heard: str) -> bool:
     """A value stands in the text; of a sentence every token with a digit and half of the words."""
@@ -49,7 +51,7 @@ def said(value: Any, heard: str) -> bool:
     short = [f"{value:g}"] if isinstance(value, float) else []
     if any(word in heard for word in (text, *short, *SAME.get(text, ()))):
         return True
-    tokens = re.findall(r"[\w./-]+", text)
+    tokens = [t for t in re.findall(r"[\w./-]+", text) if t not in SQL]
     exact = all(t.strip(".") in heard for t in tokens if re.search(r"\d", t))
     return exact and len(tokens) > 2 and sum(t in heard for t in tokens) >= len(tokens) / 2
 
