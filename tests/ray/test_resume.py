@@ -23,6 +23,7 @@ def texts(folder) -> dict[str, tuple]:
     return {r.id: r.messages for r in rows}
 
 
+@pytest.mark.slow
 def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> None:
     words = (str(TINY), f"runs_dir={tmp_path}")
     assert cli("read", *words).returncode == 0

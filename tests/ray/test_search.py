@@ -101,6 +101,7 @@ def test_the_search_is_read_back_in_every_form(searched) -> None:
     assert 0 < guide["times"]["busy_share"] <= 1
 
 
+@pytest.mark.slow
 def test_a_failed_trial_has_an_error_and_no_score_and_the_budget_ends_the_search(labelled) -> None:
     spent = (
         "tune.trials=8",
