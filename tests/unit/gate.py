@@ -40,8 +40,8 @@ SAME = {"sum": ("total",), "mean": ("average",)}  # what a request says for an e
 
 # --- positives ------------------------------------------------------------------------------------
 
-SQL = {"select", "from", "where", "group", "order", "by", "as", "desc", "asc", "limit", "max", "min",
-       "sum", "avg", "count", "and", "or"}  # fmt: skip
+SQL = {"select", "from", "where", "group", "order", "by", "as", "desc", "asc", "limit", "max",
+       "min", "sum", "avg", "count", "and", "or"}  # fmt: skip
 
 
 def said(value: Any, heard: str) -> bool:
