@@ -78,9 +78,8 @@ def serve_yaml(
         engine["gpu_memory_utilization"] = config.engine.gpu_memory_share / len(served)
     else:
         engine |= {"enforce_eager": True, "enable_chunked_prefill": False, "dtype": "bfloat16"}
-    share = round(
-        max(0.1, have.cpus * MODELS_SHARE / len(served)), 2
-    )  # else two CPUs hold one model
+    # a whole CPU each, and two CPUs would hold one model
+    share = round(max(0.1, have.cpus * MODELS_SHARE / len(served)), 2)
     configs = []
     for name, folder in served.items():
         one: dict[str, Any] = {
