@@ -10,10 +10,10 @@ CPUs; the peers (datatrove, py-data-juicer) get the same texts at 100k rows, eac
 environment under `--peers`, made on first use. A ratio is our whole chain's rows a second by the
 peer's, which does no more than filter and deduplicate texts; datatrove is also run with as many
 buckets as our recall takes (its precision falls), and `ratio_datatrove_minhash` sets MinHash alone,
-read to written Parquet, against it. Rates are wall-clock; memory is the
-resident set summed over all processes of the run, and the proportional set, which counts shared
-pages once. Sizes that are not run keep their earlier results. Prints one JSON object on the last
-line and writes benchmarks/results/data.json.
+read to written Parquet, against it. Rates are wall-clock; memory is the resident set summed over
+all processes of the run, and the proportional set, which counts shared pages once. Sizes that are
+not run keep their earlier results. Prints one JSON object on the last line and writes
+benchmarks/results/data.json.
 """
 
 from __future__ import annotations
@@ -52,15 +52,14 @@ from raytune_agents.dedup.text import folded
 from raytune_agents.pipeline import Context, label, plain, read, steps
 from raytune_agents.progress import Display
 from raytune_agents.records import Trajectory, from_row
-from raytune_agents.runs import write_json
+from raytune_agents.runs import commit, hardware, write_json
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "data.json"
 NEAR, LEAKS = 0.10, 0.01
 SPLIT = SplitSection(train=0.998, val=0.001, test_seen=0.001, unseen_tools=0.02)
-BATCH = 2_000
+BATCH, PEER_SIZE = 2_000, 100_000
 SINGLE, SINGLES = "single.jsonl", 300
-PEER_SIZE = 100_000
 THRESHOLD = LabelSection().minhash_threshold
 PEERS = {
     "datatrove": ["datatrove[processing,io]==0.10.1", "spacy"],
@@ -147,8 +146,7 @@ def minhash_alone(folder: Path) -> float:
     """Seconds of the step label where it only looks for near duplicates among the rows read."""
     config = config_of(folder)
     marks = {"rules": ["empty_target"], "decontaminate": False, "contradictions": False}
-    only = config.label.model_copy(update=marks)
-    config = config.model_copy(update={"label": only})
+    config = config.model_copy(update={"label": config.label.model_copy(update=marks)})
     return chain(Context(config, Display(Console(stderr=True, soft_wrap=True))), ["label"])["label"]
 
 
@@ -326,14 +324,6 @@ def peer(name: str, folder: Path, environments: Path) -> dict[str, Any]:
 # --- the report ---
 
 
-def hardware() -> dict[str, Any]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "python": platform.python_version()}  # fmt: skip
-
-
 def summary(result: dict[str, Any]) -> dict[str, Any]:
     """The figures asked of this benchmark; null, and why, where a size or a peer was not run."""
     sizes, peers = result["sizes"], result["peers"]
@@ -365,14 +355,10 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def revision() -> str:
-    command = ["git", "-C", str(HERE), "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-
-
 def save(result: dict[str, Any]) -> None:
     """After every size and peer, so that a run cut short keeps what it has measured."""
-    whole = result | summary(result) | {"hardware": hardware(), "revision": revision()}
+    machine = hardware() | {"python": platform.python_version()}
+    whole = result | summary(result) | {"hardware": machine, "revision": commit()}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(whole, indent=1) + "\n")
 
@@ -399,7 +385,7 @@ def main() -> None:
         command = [sys.executable, __file__, "--one", str(size), "--work", str(args.work)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout.strip().splitlines()[-1])
-        result["sizes"][str(size)] = found | {"revision": revision()}
+        result["sizes"][str(size)] = found | {"revision": commit()}
         print(json.dumps(result["sizes"][str(size)]))
         save(result)
     if PEER_SIZE in args.sizes and not args.skip_peers:

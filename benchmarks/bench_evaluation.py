@@ -27,6 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from raytune_agents import runs
 from raytune_agents.calls import compare, judge, render_calls
 from raytune_agents.evaluate.bfcl import (
     Job,
@@ -51,11 +52,7 @@ def git(*words: str) -> str:
 
 
 def hardware() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(),
-            "python": platform.python_version()}  # fmt: skip
+    return runs.hardware() | {"python": platform.python_version()}
 
 
 def fastest(work: Callable[[], Any], passes: int) -> float:

@@ -48,6 +48,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core; small matri
 import numpy as np
 import optuna
 
+from raytune_agents import runs
 from raytune_agents.tune import surrogate, trials
 from raytune_agents.tune.space import Space, parse
 
@@ -212,11 +213,7 @@ def git(*words: str) -> str:
 
 
 def hardware() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor()
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
+    return runs.hardware() | {"python": platform.python_version()}
 
 
 def real(runs: Path) -> dict[str, Any]:
