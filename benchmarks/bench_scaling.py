@@ -65,6 +65,7 @@ def stream(nodes: int, shards: int, shard_s: float) -> dict[str, float]:
             peak = max(peak, me.memory_info().rss)
     seconds = time.perf_counter() - start
     peak = max(peak, me.memory_info().rss)
+    context.close()
     cluster.shutdown()
     return {
         "nodes": nodes, "shards": shards, "rows": shards * SHARD, "shard_s": shard_s,
