@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,77 +24,49 @@ if TYPE_CHECKING:
 
 def arm_answers(context: Context, step: Step, rows: list[Trajectory], arm: Arm) -> Lines:
     """All answers of one arm; shards that are on disk are not asked again."""
-    config, chat = context.config, context.chat
-    section, engine_section = config.evaluate, config.engine
-
-    def ask(part: Sequence[Trajectory]) -> Lines:
-        return harness.answer_shard(part, chat, arm, section, engine_section)
-
+    config = context.config
+    ask = partial(harness.answer_shard, chat=context.chat, arm=arm, section=config.evaluate,
+                  engine_section=config.engine)  # fmt: skip
     return in_shards(
-        context,
-        step,
-        f"ask {arm.name}",
-        cut(rows, section.shard_rows),
-        ask,
+        context, step, f"ask {arm.name}", cut(rows, config.evaluate.shard_rows), ask,
         lambda row: [harness.failed(row, arm.name, engine.INFRA_FAILED)],
-    )
+    )  # fmt: skip
 
 
 def arm_plays(context: Context, step: Step, tasks: list[Trajectory], arm: Arm) -> Lines:
     """All plays of one arm."""
-    config, chat = context.config, context.chat
-    section, engine_section, seed = config.evaluate, config.engine, config.seed
-    trials = section.trajectories.trials
-
-    def play(part: Sequence[Trajectory]) -> Lines:
-        return rollouts.play_shard(part, chat, arm, section, engine_section, seed)
-
+    config = context.config
+    trials = config.evaluate.trajectories.trials
+    play = partial(rollouts.play_shard, chat=context.chat, arm=arm, section=config.evaluate,
+                   engine_section=config.engine, seed=config.seed)  # fmt: skip
     return in_shards(
-        context,
-        step,
-        f"play {arm.name}",
-        cut(tasks, max(1, section.shard_rows // trials)),
-        play,
-        lambda task: [
-            rollouts.failed(arm.name, task, trial, engine.INFRA_FAILED) for trial in range(trials)
-        ],
-    )
+        context, step, f"play {arm.name}",
+        cut(tasks, max(1, config.evaluate.shard_rows // trials)), play,
+        lambda task: [rollouts.failed(arm.name, task, trial, engine.INFRA_FAILED)
+                      for trial in range(trials)],
+    )  # fmt: skip
 
 
 def arm_talks(context: Context, step: Step, entries: list[multi_turn.Entry], arm: Arm) -> Lines:
     """All multi-turn conversations of one arm with BFCL's classes."""
-    config, chat = context.config, context.chat
-    section, engine_section = config.evaluate, config.engine
-
-    def talk(part: Sequence[multi_turn.Entry]) -> Lines:
-        return multi_turn.talk_shard(part, chat, arm, section, engine_section)
-
+    config = context.config
+    talk = partial(multi_turn.talk_shard, chat=context.chat, arm=arm, section=config.evaluate,
+                   engine_section=config.engine)  # fmt: skip
     return in_shards(
-        context,
-        step,
-        f"talk {arm.name}",
-        cut(entries, section.shard_rows),
-        talk,
+        context, step, f"talk {arm.name}", cut(entries, config.evaluate.shard_rows), talk,
         lambda entry: [multi_turn.failed(arm.name, entry, engine.INFRA_FAILED)],
-    )
+    )  # fmt: skip
 
 
 def arm_likelihoods(context: Context, step: Step, rows: list[Trajectory], arm: Arm) -> Lines:
     """The likelihood of val rows under one arm."""
-    config, chat = context.config, context.chat
-    engine_section = config.engine
-
-    def measure(part: Sequence[Trajectory]) -> Lines:
-        return likelihood.measure_shard(part, chat, arm, engine_section)
-
+    config = context.config
+    measure = partial(likelihood.measure_shard, chat=context.chat, arm=arm,
+                      engine_section=config.engine)  # fmt: skip
     return in_shards(
-        context,
-        step,
-        f"measure {arm.name}",
-        cut(rows, config.evaluate.shard_rows),
-        measure,
+        context, step, f"measure {arm.name}", cut(rows, config.evaluate.shard_rows), measure,
         lambda row: [likelihood.failed(row, arm.name, engine.INFRA_FAILED)],
-    )
+    )  # fmt: skip
 
 
 def verdicts(context: Context, step: Step, rows: list[Trajectory], answers: Lines) -> Lines:

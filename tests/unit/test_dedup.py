@@ -1,6 +1,5 @@
 """Duplicates and leaks on small pools whose answer is known by eye."""
 
-import gzip
 import json
 import random
 from dataclasses import replace
@@ -12,12 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from datasketch import MinHash
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from raytune_agents.config import ConfigError, LabelSection
 from raytune_agents.dedup import mark_leaks, step
-from raytune_agents.dedup.leaks import LeakIndex, masked
 from raytune_agents.dedup.minhash import (
     clusters,
     jaccard,
@@ -26,16 +22,7 @@ from raytune_agents.dedup.minhash import (
     similarity,
     sketches,
 )
-from raytune_agents.dedup.space import (
-    arranged,
-    embed,
-    facility_location,
-    k_center,
-    semantic_owner,
-    stratified,
-)
 from raytune_agents.dedup.text import exact_key, near_text
-from raytune_agents.dedup.windows import fuzzy_share
 from raytune_agents.records import (
     Message,
     ToolCall,
@@ -51,6 +38,8 @@ WEATHER = ToolSpec(
         {"type": "object", "properties": {"city": {"type": "string"}, "day": {"type": "string"}}}
     ),
 )
+LONG = ("Please book a table for four people at the Blue Lagoon in Lisbon on Friday evening and "
+        "send the confirmation to my assistant")  # fmt: skip
 
 
 def make(query: str = "Weather in Paris?", text: str = "", call: ToolCall | None = None, **changes):
@@ -87,10 +76,6 @@ def mark_near_duplicates(rows, threshold=0.8):
 
 def mark_contradictions(rows):
     return mark(rows, step.contradictions_of)
-
-
-def find_leaks(rows, held):
-    return [leak for leak in LeakIndex(held, LabelSection()).find(rows) if leak]
 
 
 def test_the_key_ignores_case_space_order_of_arguments_and_tool_descriptions():
@@ -306,134 +291,6 @@ def test_a_higher_threshold_keeps_more():
     assert reasons(mark_near_duplicates(rows, 0.99)) == ["", ""]
 
 
-# --- leaks ---
-
-LONG = ("Please book a table for four people at the Blue Lagoon in Lisbon on Friday evening and "
-        "send the confirmation to my assistant")  # fmt: skip
-
-
-def leak(query: str, **changes):
-    row = make(query, split="train", call=ToolCall.of("weather", city="Oslo"), **changes)
-    held = make(LONG, split="test_seen")
-    return [(x.how, x.split, x.of == held.id) for x in find_leaks([row], [held])]
-
-
-def test_fuzzy_share_by_hand():
-    asked = np.arange(20)
-    said = asked.copy()
-    assert fuzzy_share(asked, said, [0], 0) == 1.0
-    said[[5, 6]] = -1
-    assert fuzzy_share(asked, said, [0], 2) == 1.0
-    assert fuzzy_share(asked, said, [0], 1) == 0.7  # windows from word 6 on: words 6 to 19
-    said[7] = -1
-    assert fuzzy_share(asked, said, [0], 2) == 0.7
-    moved = np.concatenate([np.full(4, -1), asked])
-    assert fuzzy_share(asked, moved, [4], 0) == 1.0
-    assert fuzzy_share(asked, moved, [0], 0) == 0.0
-    assert fuzzy_share(asked[:9], asked[:9], [0], 2) == 0.0
-    put_in = np.concatenate([asked[:10], [-1], asked[10:]])
-    assert fuzzy_share(asked, put_in, [0, 1], 0) == 1.0
-    assert fuzzy_share(asked, put_in, [0], 0) == 0.0  # half of it cannot pass 80 %
-
-
-def test_copies_and_edits_of_an_evaluation_query_are_leaks():
-    assert leak(LONG.upper() + "!!") == [("query", "test_seen", True)]
-    edited = LONG.replace("four", "five").replace("Friday", "Sunday")
-    assert leak("Hello there, I would like this: " + edited + ". Thanks, and take your time.") == [
-        ("ngram", "test_seen", True)
-    ]
-    assert leak(LONG.replace(" a ", " a nice ").replace("evening and", "evening. And also")) in (
-        [("ngram", "test_seen", True)],
-        [("minhash", "test_seen", True)],
-    )
-
-
-def test_half_a_query_or_the_same_words_in_disorder_are_no_leak():
-    assert leak(" ".join(LONG.split()[:12])) == []
-    shuffled = LONG.split()
-    random.Random(1).shuffle(shuffled)
-    assert leak(" ".join(shuffled)) == []
-
-
-def test_short_requests_of_one_template_are_no_leak():
-    held = make("What is the weather in Paris?", split="test_seen")
-    row = make(
-        "What is the weather in Oslo?", split="train", call=ToolCall.of("weather", city="Oslo")
-    )
-    assert find_leaks([row], [held]) == []
-
-
-def test_a_renamed_copy_is_caught_by_its_values_and_by_its_masked_tool():
-    spec = {
-        "type": "object",
-        "properties": {
-            "from_city": {"type": "string", "description": "where the from_city of the trip lies"},
-            "to_city": {"type": "string", "description": "where the trip ends"},
-        },
-    }
-    tool = ToolSpec("find_trains", "Find trains between two cities of Europe", json.dumps(spec))
-    other = json.dumps(spec).replace("from_city", "origin").replace("to_city", "target")
-    renamed = ToolSpec("rail_search", tool.description, other)
-    held = make(
-        "Trains from Lisbon to Copenhagen please",
-        tools=(tool,),
-        split="test_unseen",
-        call=ToolCall.of("find_trains", from_city="Lisbon", to_city="Copenhagen"),
-    )
-    copy = make(
-        "How can I get up north by rail?",
-        tools=(renamed,),
-        split="train",
-        call=ToolCall.of("rail_search", origin="lisbon", target="Copenhagen"),
-    )
-    assert len(set(masked(tool)) & set(masked(renamed))) == 1
-    cancel = replace(tool, description="Cancel a booking of a train")
-    assert not set(masked(cancel)) & set(masked(tool))
-    assert masked(WEATHER) == ()  # too little is said
-    (found,) = find_leaks([copy], [held])
-    assert (found.how, found.split) == ("answer", "test_unseen")
-    elsewhere = make(
-        "From Rome to Bern",
-        tools=(renamed,),
-        split="train",
-        call=ToolCall.of("rail_search", origin="Rome", target="Bern"),
-    )
-    assert [x.how for x in find_leaks([elsewhere], [held])] == ["tool"]
-    assert find_leaks([elsewhere], [replace(held, split="test_seen")]) == []
-
-
-def test_a_leak_is_recorded_on_the_row():
-    row = make(LONG + " now", split="train", meta={"kept": 1})
-    held = make(LONG, split="val")
-    (got,) = mark_leaks([row], [held])
-    assert got.reject_reason == "contaminated:val"
-    assert got.meta == {"kept": 1, "leak": {"of": held.id, "how": "ngram", "share": 1.0}}
-    assert mark_leaks([row], []) == [row]
-
-
-@settings(deadline=None)  # the first call loads datasketch
-@given(st.integers(0, 2**32), st.integers(0, 2))
-def test_no_window_within_the_tolerance_is_missed(seed, mismatches):
-    rng = random.Random(seed)
-    vocabulary = ["".join(rng.choices("abcdefgh", k=5)) for _ in range(400)]
-    asked = rng.choices(vocabulary, k=rng.randrange(10, 31))
-    said = list(asked)
-    wrong: list[int] = []
-    for at in rng.sample(range(len(said)), len(said)):  # as many as every window of ten allows
-        near = [w for w in wrong if abs(w - at) < 10]
-        if all(
-            sum(a <= w < a + 10 for w in [*near, at]) <= mismatches for a in range(at - 9, at + 1)
-        ):
-            wrong.append(at)
-            said[at] = "other"
-    index = LeakIndex(
-        [make(" ".join(asked), split="val")],
-        LabelSection(leak_mismatches=mismatches, minhash_threshold=1.0),
-    )
-    found = index.find([make("well then " + " ".join(said), split="train")])
-    assert found[0] is not None
-
-
 # --- any number of rows: files of fingerprints, grouped ---
 
 
@@ -516,135 +373,6 @@ def test_semantic_duplicates_of_one_answer_join():
         mark(rows, step.duplicates_of, duplicates="minhash", embed="nowhere:f")
     with pytest.raises(ValueError, match="write duplicates=minhash"):
         LabelSection(embed="test_dedup:toy")
-
-
-# --- vectors ---
-
-LINE = np.array([[1.0, 0.0], [0.999, 0.04], [0.0, 1.0], [0.04, 0.999], [-1.0, 0.0]])
-
-
-def test_semantic_duplicates_share_their_key():
-    assert semantic_owner(LINE, [0] * 5, [0, 1, 2, 3, 4], 0.99).tolist() == [0, 0, 2, 2, 4]
-    assert semantic_owner(LINE, [0] * 5, [1, 0, 3, 2, 4], 0.99).tolist() == [1, 1, 3, 3, 4]
-    assert semantic_owner(LINE, [0, 1, 0, 0, 0], [0, 1, 2, 3, 4], 0.99).tolist() == [0, 1, 2, 2, 4]
-
-
-def test_embeddings_put_alike_texts_together():
-    texts = [
-        "weather in Paris today",
-        "weather in Paris tomorrow",
-        "transfer money to my account",
-        "send money to an account",
-        "play some jazz music",
-    ]
-    vectors = embed(texts)
-    assert vectors.shape == (5, 4)
-    near = vectors @ vectors.T
-    assert near[0, 1] > max(near[0, 2:])
-    assert near[2, 3] > max(near[2, [0, 1, 4]])
-    assert np.allclose(embed(texts), vectors)
-
-
-def coverage(vectors, chosen):
-    v = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.maximum(v @ v[chosen].T, 0).max(axis=1).sum() / len(v)
-
-
-def test_lazy_greedy_is_greedy():
-    vectors = np.random.default_rng(4).normal(size=(40, 5))
-    plain: list[int] = []
-    for _ in range(8):
-        rest = [i for i in range(40) if i not in plain]
-        plain.append(max(rest, key=lambda i: (coverage(vectors, [*plain, i]), -i)))
-    assert facility_location(vectors, 8) == plain
-    assert facility_location(LINE, 3)[0] in (0, 1, 2, 3)
-    assert set(facility_location(LINE, 3)) in ({a, b, 4} for a in (0, 1) for b in (2, 3))
-
-
-def test_a_kind_has_at_most_its_cap():
-    kinds = ["a", "a", "b", "b", "b"]
-    plain = facility_location(LINE, 5)
-    chosen = facility_location(LINE, 5, kinds=kinds, caps={"a": 1, "b": 2})
-    assert [kinds[i] for i in sorted(chosen)] == ["a", "b", "b"]
-    assert chosen[0] == plain[0]
-    assert sorted(facility_location(LINE, 5, kinds=kinds, caps={"b": 9})) == [2, 3, 4]
-    assert facility_location(LINE, 2, kinds=kinds, caps={}) == []
-
-
-def test_quality_can_decide_and_bad_counts_are_named():
-    worth = np.array([0, 1, 0, 1, 0.5])
-    assert facility_location(LINE, 2, worth, alpha=1.0) == [1, 3]
-    with pytest.raises(ValueError, match="count=6 of 5 rows"):
-        facility_location(LINE, 6)
-    with pytest.raises(ValueError, match="count=6 of 5 rows"):
-        k_center(LINE, 6)
-
-
-def test_k_center_takes_the_farthest_point_and_covers_within_twice_the_best_radius():
-    line = np.array([[0.0], [1.0], [10.0], [11.0], [5.0]])
-    first = k_center(line, 1)
-    second = k_center(line, 2)[1]
-    assert abs(line[second, 0] - line[first[0], 0]) == max(abs(line[:, 0] - line[first[0], 0]))
-    chosen = k_center(line, 3)
-    assert min(abs(5 - line[c, 0]) for c in chosen) <= 2 * 1.0  # the best radius is 1: 0, 10, 5
-    assert sorted(k_center(np.zeros((4, 2)), 4)) == [0, 1, 2, 3]
-    assert k_center(line, 3) == chosen
-
-
-def test_strata_are_served_evenly_and_repeat_with_the_seed():
-    keys = ["a"] * 50 + ["b"] * 5 + ["c"] * 2
-    chosen = stratified(keys, 12)
-    got = [keys[i] for i in chosen]
-    assert (got.count("a"), got.count("b"), got.count("c")) == (5, 5, 2)
-    assert len(set(chosen)) == 12
-    assert stratified(keys, 12) == chosen != stratified(keys, 12, seed=3)
-    assert sorted(stratified(keys, 57)) == list(range(57))
-
-
-@pytest.mark.parametrize("how", ["stratified", "k_center", "facility"])
-def test_a_diverse_order_takes_every_kind_first(how):
-    rows = [make(f"Weather in Paris on day {i}", source_id=str(i)) for i in range(9)]
-    rows += [make("Transfer 100 to my savings", call=ToolCall.of("pay", amount=100))]
-    rows += [make("Who painted the night watch?", call=ToolCall.of("search", text="painter"))]
-    order = arranged(rows, how, 3, 17)
-    assert sorted(order) == list(range(11))
-    assert {9, 10} < set(order[:3])
-    assert arranged(rows, how, 3, 17) == order
-
-
-# --- real rows ---
-
-PREPARED = Path(__file__).parents[2].parent / "shared/data/prepared"
-
-
-@pytest.mark.skipif(not PREPARED.exists(), reason="shared/data is absent")
-def test_real_splits_have_few_leaks_and_planted_ones_are_found():
-    def rows(name, split, count):
-        with gzip.open(PREPARED / name, "rt", encoding="utf-8") as lines:
-            for line, _ in zip(lines, range(count)):
-                raw = json.loads(line)
-                calls = tuple(
-                    ToolCall(a["name"], json.dumps(a["arguments"]))
-                    for a in json.loads(raw["answers"])
-                )
-                turns = (Message("user", raw["query"]), Message("assistant", tool_calls=calls))
-                yield finish(Trajectory(turns, source_id=raw["id"], split=split))
-
-    held = list(rows("test_seen.jsonl.gz", "test_seen", 400))
-    train = list(rows("train.jsonl.gz", "train", 1500))
-    assert sum(bool(r.reject_reason) for r in mark_leaks(train, held)) <= 15
-    planted = [
-        replace(
-            r,
-            split="train",
-            messages=(
-                replace(r.messages[0], content="Hi! " + r.query.replace(",", " ,").swapcase()),
-                *r.messages[1:],
-            ),
-        )
-        for r in held[:100]
-    ]
-    assert all(r.reject_reason for r in mark_leaks(planted, held))
 
 
 def test_only_rows_that_share_a_key_are_looked_at(tmp_path: Path) -> None:

@@ -1,0 +1,156 @@
+"""Augmented rows: masked and noised names, order, candidates, irrelevant rows."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+
+from raytune_agents import agents
+from raytune_agents.calls import judge, render_calls, schema_errors
+from raytune_agents.generate import POOLS, augment, dialogues
+from raytune_agents.generate.tasks import tasks
+from raytune_agents.negatives import edit
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
+
+BASE = [r for name in agents.shipped() for r in tasks(agents.load(name), 15, 7)]
+BASE += [r for name in agents.shipped() for r in dialogues.parallel(agents.load(name), 5, 7)]
+
+
+def same_parts(a: Trajectory, b: Trajectory) -> bool:
+    return (a.messages, a.tools, a.gold) == (b.messages, b.tools, b.gold)
+
+
+def names_of(row: Trajectory) -> set[str]:
+    return {t.name for t in row.tools} | {k for t in row.tools for k in t.schema["properties"]}
+
+
+def test_masking_hides_every_name_and_unmasking_restores_it():
+    for i, row in enumerate(BASE):
+        masked = augment.mask(row, random.Random(i))
+        assert not names_of(masked) & names_of(row)
+        assert all(5 <= len(t.name) <= 15 for t in masked.tools)
+        assert all(4 <= len(k) <= 10 for t in masked.tools for k in t.schema["properties"])
+        assert all(schema_errors(c, masked.tools) == [] for c in masked.calls)
+        assert same_parts(augment.unmask(masked), row)
+        assert (masked.parents, masked.split, masked.query) == ((row.id,), row.split, row.query)
+
+
+def test_two_thirds_of_the_pool_are_masked():
+    rows = POOLS["masked"](agents.load("support"), 300, 2)
+    assert sum("mask" in r.meta for r in rows) / 300 == pytest.approx(2 / 3, abs=0.08)
+    assert {r.pool for r in rows} == {"synthetic.masked"}
+
+
+def test_the_checker_says_the_same_before_and_after_masking():
+    for i, row in enumerate(BASE[:60]):
+        bad, _ = edit(row, "wrong_value", 1)
+        masked = augment.mask(row, random.Random(i))
+        assert judge(render_calls(masked.calls), masked).ok
+        kept = masked.meta["mask"]
+        worse = augment.rename(bad, kept["tools"], kept["args"])
+        assert judge(render_calls(worse.calls), masked).error == (
+            judge(render_calls(bad.calls), row).error)  # fmt: skip
+
+
+def with_default(**call) -> Trajectory:
+    schema = json.dumps({"type": "object", "properties": {
+        "q": {"type": "string"}, "limit": {"type": "integer", "default": 10}}})  # fmt: skip
+    target = Message("assistant", tool_calls=(ToolCall.of("find", **call),))
+    return finish(
+        Trajectory((Message("user", "find cats"), target), (ToolSpec("find", "d", schema),))
+    )
+
+
+def test_silent_defaults_are_masked_too():
+    row = with_default(q="cats", limit=10)
+    masked = augment.mask(row, random.Random(3))
+    new = [p["default"] for p in masked.tools[0].schema["properties"].values() if "default" in p]
+    assert new[0] in (11, 12, 13, 14)
+    assert list(masked.calls[0].args.values()) == ["cats", new[0]]
+    assert same_parts(augment.unmask(masked), row)
+    said = with_default(q="cats", limit=5)
+    assert augment.mask(said, random.Random(3)).meta["mask"]["defaults"] == {}
+
+
+def test_unusual_json_is_not_masked():
+    row = BASE[0]
+    spaced = replace(row.calls[0], arguments=row.calls[0].arguments.replace("{", "{ ", 1))
+    odd = replace(row, messages=(*row.prompt, Message("assistant", tool_calls=(spaced,))))
+    assert augment.mask(odd, random.Random(1)) is None
+    tight = replace(row.calls[0], arguments=json.dumps(row.calls[0].args, separators=(",", ":")))
+    fine = replace(row, messages=(*row.prompt, Message("assistant", tool_calls=(tight,))))
+    assert same_parts(augment.unmask(augment.mask(fine, random.Random(1))), fine)
+
+
+@pytest.mark.parametrize("level", ["slight", "medium", "heavy", "union"])
+def test_noise_keeps_the_meaning(level):
+    changed = 0
+    for i, row in enumerate(BASE[:60]):
+        noisy = augment.noise(row, random.Random(i), level)
+        if noisy is None:
+            continue
+        changed += names_of(noisy) != names_of(row) or noisy.tools != row.tools
+        assert judge(render_calls(noisy.calls), noisy).ok
+        assert all(schema_errors(c, noisy.tools) == [] for c in noisy.calls)
+        assert same_parts(augment.unmask(noisy), row)
+        if level == "heavy":
+            assert names_of(noisy) == names_of(row), "names only change places"
+    assert changed > 50
+
+
+def test_order_and_candidates():
+    row = next(r for r in BASE if len(r.calls[0].args) > 2)
+    rng = random.Random(2)
+    assert sorted(t.name for t in augment.shuffle(row, rng).tools) == sorted(
+        t.name for t in row.tools
+    )
+    assert augment.shuffle(row, rng).tools != row.tools
+    turned = augment.reorder(row, rng)
+    assert turned.calls[0].args == row.calls[0].args
+    assert list(turned.calls[0].args) != list(row.calls[0].args)
+    catalogue = agents.load("qa").toolspecs + agents.load("legal").toolspecs
+    more = augment.distract(row, rng, catalogue, 3)
+    assert set(row.tools) < set(more.tools)
+    assert len({t.name for t in more.tools}) == len(more.tools) == len(row.tools) + 3
+    assert augment.distract(row, rng, row.tools) is None
+    alone = replace(row, tools=row.tools[:1])
+    assert augment.shuffle(alone, rng) is None
+
+
+def test_irrelevant_rows_lack_the_called_tool():
+    rng = random.Random(2)
+    for row in BASE:
+        made = augment.irrelevant(row, rng)
+        if made is None:
+            assert {c.name for c in row.calls} == {t.name for t in row.tools}
+            continue
+        assert not {c.name for c in row.calls} & {t.name for t in made.tools}
+        assert (made.gold, made.target.tool_calls) == ("[]", ())
+        assert all(t.name in made.target.content for t in made.tools)
+        assert edit(made, "should_refuse_violated", 1)[1] == ""
+    only = replace(
+        BASE[0], tools=tuple(t for t in BASE[0].tools if t.name == BASE[0].calls[0].name)
+    )
+    assert augment.irrelevant(only, rng) is None
+    filled = augment.irrelevant(only, rng, agents.load("legal").toolspecs)
+    assert len(filled.tools) == 3
+
+
+@pytest.mark.parametrize("pool", sorted(POOLS))
+def test_every_pool_keeps_its_promise(pool):
+    """The gate: valid calls, right by the checker, own pool name, distinct ids, seeded."""
+    for name in agents.shipped():
+        spec = agents.load(name)
+        rows = POOLS[pool](spec, 20, 5)
+        assert len(rows) >= 15
+        assert len({r.id for r in rows}) == len(rows)
+        assert rows == POOLS[pool](spec, 20, 5)
+        for row in rows:
+            assert (row.pool, row.split, row.outcome) == (f"synthetic.{pool}", "train", 1.0)
+            text = "\n".join(
+                filter(None, [row.target.content, render_calls(row.target.tool_calls)])
+            )
+            assert judge(text, row).ok
+            assert all(schema_errors(c, row.tools) == [] for c in row.calls)
+            assert row.id == finish(row).id

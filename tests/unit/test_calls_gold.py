@@ -1,0 +1,115 @@
+"""Gold of a row, its form and its use; names of faults."""
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_calls import CALL, row
+
+from raytune_agents.calls import (
+    compare,
+    fault_of,
+    gold_of,
+    judge,
+    render_call,
+    render_calls,
+    schema_errors,
+)
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
+
+PREPARED = Path(__file__).parents[2].parent / "shared/data/prepared"
+
+
+def test_gold_of_the_target_has_bfcl_form():
+    call = ToolCall.of(
+        "book", city="Oslo", price=5, guest={"age": 3}, guests=[{"age": 4}], days=["a"]
+    )
+    assert gold_of(row(call)) == [{"book": {
+        "city": ["Oslo"], "price": [5.0], "guest": [{"age": [3]}], "guests": [[{"age": [4]}]],
+        "days": [["a"]]}}]  # fmt: skip
+    assert gold_of(row(content="no")) == []
+    assert gold_of(row(call, gold='[{"cancel": {}}]')) == [{"cancel": {}}]
+
+
+def test_the_target_is_right_even_where_bfcl_refuses_it():
+    tools = (
+        ToolSpec("f", "", '{"properties": {"x": {"type": "array", "items": {"type": "number"}}}}'),
+    )
+    call = ToolCall.of("f", x=[1.5, 2])
+    mine = replace(row(call), tools=tools)
+    assert compare([call], gold_of(mine), tools).error == "type_error:nested"
+    assert judge(render_call(call), mine).ok
+    assert not judge(render_call(ToolCall.of("f", x=[1.5, 3])), mine).ok
+
+
+def test_no_call_is_right():
+    mine = row(content="Which city?", gold="[]")
+    assert judge("Which city?", mine).ok
+    assert judge('{"name": "book", "arg', mine).ok  # BFCL: what does not decode is no call
+    assert judge(CALL, mine).error == "irrelevance_error"
+    assert fault_of(CALL, mine) == "unneeded_call"
+
+
+@pytest.mark.skipif(not PREPARED.is_dir(), reason="shared/data/prepared is not here")
+def test_real_rows_are_right_about_themselves():
+    checked = 0
+    for line in gzip.decompress((PREPARED / "val.jsonl.gz").read_bytes()).splitlines():
+        raw = json.loads(line)
+        tools = tuple(ToolSpec(t["name"], t["description"], json.dumps(t["parameters"]))
+                      for t in json.loads(raw["tools"]))  # fmt: skip
+        answer = tuple(
+            ToolCall(a["name"], json.dumps(a["arguments"])) for a in json.loads(raw["answers"])
+        )
+        target = Message("assistant", tool_calls=answer)
+        real = Trajectory((Message("user", raw["query"]), target), tools)
+        text = render_calls(answer)
+        assert judge(text, real).ok, raw["id"]
+        assert compare(answer, gold_of(real), tools).ok, raw["id"]
+        assert fault_of(text.replace("<tool_call>{", "<tool_call>", 1), real) != "", raw["id"]
+        assert not any(schema_errors(c, tools) for c in answer), raw["id"]
+        checked += 1
+    assert checked == 299
+
+
+# --- fault names ---
+
+PARIS = ToolCall.of("book", city="Paris", nights=3, to="Rome")
+
+
+def said(*several: ToolCall) -> str:
+    return render_calls(several)
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("", said(PARIS)),
+        ("answered_directly", "It is booked."),
+        ("hallucinated_function", said(ToolCall.of("fly", city="Paris"))),
+        ("wrong_function", said(ToolCall.of("cancel", id="Paris"))),
+        ("missing_required", said(ToolCall.of("book", nights=3, to="Rome"))),
+        ("missing_optional_needed", said(ToolCall.of("book", city="Paris", nights=3))),
+        ("extra_argument", said(ToolCall.of("book", city="Paris", nights=3, to="Rome", pets=True))),
+        ("wrong_argument_name", said(ToolCall.of("book", town="Paris", nights=3, to="Rome"))),
+        ("wrong_value", said(ToolCall.of("book", city="Lyon", nights=3, to="Rome"))),
+        ("wrong_type", said(ToolCall.of("book", city="Paris", nights="3", to="Rome"))),
+        ("swapped_values", said(ToolCall.of("book", city="Rome", nights=3, to="Paris"))),
+        ("repeated_call", said(PARIS, PARIS)),
+        ("extra_call", said(PARIS, ToolCall.of("cancel", id="1"))),
+        ("malformed_json", said(PARIS)[:-14]),
+        ("wrong_format", '{"tool": "book"}'),
+    ],
+)  # fmt: skip
+def test_fault_names(fault, text):
+    assert fault_of(text, row(PARIS)) == fault
+    assert judge(text, row(PARIS)).ok == (fault == "")
+
+
+def test_faults_of_several_calls():
+    two = row(PARIS, ToolCall.of("cancel", id="1"))
+    assert fault_of(said(PARIS), two) == "missing_call"
+    assert fault_of(said(ToolCall.of("cancel", id="1"), PARIS), two) == ""
+    assert fault_of(said(PARIS, ToolCall.of("cancel", id="2")), two) == "wrong_value"
+    assert fault_of(said(PARIS, PARIS), two) == "wrong_function"

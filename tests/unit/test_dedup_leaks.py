@@ -1,0 +1,184 @@
+"""Training rows that give an evaluation row away: copies, edits, renamed tools; real splits."""
+
+import gzip
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_dedup import LONG, WEATHER, make
+
+from raytune_agents.config import LabelSection
+from raytune_agents.dedup import mark_leaks
+from raytune_agents.dedup.leaks import LeakIndex, masked
+from raytune_agents.dedup.windows import fuzzy_share
+from raytune_agents.records import (
+    Message,
+    ToolCall,
+    ToolSpec,
+    Trajectory,
+    finish,
+)
+
+
+def find_leaks(rows, held):
+    return [leak for leak in LeakIndex(held, LabelSection()).find(rows) if leak]
+
+
+def leak(query: str, **changes):
+    row = make(query, split="train", call=ToolCall.of("weather", city="Oslo"), **changes)
+    held = make(LONG, split="test_seen")
+    return [(x.how, x.split, x.of == held.id) for x in find_leaks([row], [held])]
+
+
+def test_fuzzy_share_by_hand():
+    asked = np.arange(20)
+    said = asked.copy()
+    assert fuzzy_share(asked, said, [0], 0) == 1.0
+    said[[5, 6]] = -1
+    assert fuzzy_share(asked, said, [0], 2) == 1.0
+    assert fuzzy_share(asked, said, [0], 1) == 0.7  # windows from word 6 on: words 6 to 19
+    said[7] = -1
+    assert fuzzy_share(asked, said, [0], 2) == 0.7
+    moved = np.concatenate([np.full(4, -1), asked])
+    assert fuzzy_share(asked, moved, [4], 0) == 1.0
+    assert fuzzy_share(asked, moved, [0], 0) == 0.0
+    assert fuzzy_share(asked[:9], asked[:9], [0], 2) == 0.0
+    put_in = np.concatenate([asked[:10], [-1], asked[10:]])
+    assert fuzzy_share(asked, put_in, [0, 1], 0) == 1.0
+    assert fuzzy_share(asked, put_in, [0], 0) == 0.0  # half of it cannot pass 80 %
+
+
+def test_copies_and_edits_of_an_evaluation_query_are_leaks():
+    assert leak(LONG.upper() + "!!") == [("query", "test_seen", True)]
+    edited = LONG.replace("four", "five").replace("Friday", "Sunday")
+    assert leak("Hello there, I would like this: " + edited + ". Thanks, and take your time.") == [
+        ("ngram", "test_seen", True)
+    ]
+    assert leak(LONG.replace(" a ", " a nice ").replace("evening and", "evening. And also")) in (
+        [("ngram", "test_seen", True)],
+        [("minhash", "test_seen", True)],
+    )
+
+
+def test_half_a_query_or_the_same_words_in_disorder_are_no_leak():
+    assert leak(" ".join(LONG.split()[:12])) == []
+    shuffled = LONG.split()
+    random.Random(1).shuffle(shuffled)
+    assert leak(" ".join(shuffled)) == []
+
+
+def test_short_requests_of_one_template_are_no_leak():
+    held = make("What is the weather in Paris?", split="test_seen")
+    row = make(
+        "What is the weather in Oslo?", split="train", call=ToolCall.of("weather", city="Oslo")
+    )
+    assert find_leaks([row], [held]) == []
+
+
+def test_a_renamed_copy_is_caught_by_its_values_and_by_its_masked_tool():
+    spec = {
+        "type": "object",
+        "properties": {
+            "from_city": {"type": "string", "description": "where the from_city of the trip lies"},
+            "to_city": {"type": "string", "description": "where the trip ends"},
+        },
+    }
+    tool = ToolSpec("find_trains", "Find trains between two cities of Europe", json.dumps(spec))
+    other = json.dumps(spec).replace("from_city", "origin").replace("to_city", "target")
+    renamed = ToolSpec("rail_search", tool.description, other)
+    held = make(
+        "Trains from Lisbon to Copenhagen please",
+        tools=(tool,),
+        split="test_unseen",
+        call=ToolCall.of("find_trains", from_city="Lisbon", to_city="Copenhagen"),
+    )
+    copy = make(
+        "How can I get up north by rail?",
+        tools=(renamed,),
+        split="train",
+        call=ToolCall.of("rail_search", origin="lisbon", target="Copenhagen"),
+    )
+    assert len(set(masked(tool)) & set(masked(renamed))) == 1
+    cancel = replace(tool, description="Cancel a booking of a train")
+    assert not set(masked(cancel)) & set(masked(tool))
+    assert masked(WEATHER) == ()  # too little is said
+    (found,) = find_leaks([copy], [held])
+    assert (found.how, found.split) == ("answer", "test_unseen")
+    elsewhere = make(
+        "From Rome to Bern",
+        tools=(renamed,),
+        split="train",
+        call=ToolCall.of("rail_search", origin="Rome", target="Bern"),
+    )
+    assert [x.how for x in find_leaks([elsewhere], [held])] == ["tool"]
+    assert find_leaks([elsewhere], [replace(held, split="test_seen")]) == []
+
+
+def test_a_leak_is_recorded_on_the_row():
+    row = make(LONG + " now", split="train", meta={"kept": 1})
+    held = make(LONG, split="val")
+    (got,) = mark_leaks([row], [held])
+    assert got.reject_reason == "contaminated:val"
+    assert got.meta == {"kept": 1, "leak": {"of": held.id, "how": "ngram", "share": 1.0}}
+    assert mark_leaks([row], []) == [row]
+
+
+@settings(deadline=None)  # the first call loads datasketch
+@given(st.integers(0, 2**32), st.integers(0, 2))
+def test_no_window_within_the_tolerance_is_missed(seed, mismatches):
+    rng = random.Random(seed)
+    vocabulary = ["".join(rng.choices("abcdefgh", k=5)) for _ in range(400)]
+    asked = rng.choices(vocabulary, k=rng.randrange(10, 31))
+    said = list(asked)
+    wrong: list[int] = []
+    for at in rng.sample(range(len(said)), len(said)):  # as many as every window of ten allows
+        near = [w for w in wrong if abs(w - at) < 10]
+        if all(
+            sum(a <= w < a + 10 for w in [*near, at]) <= mismatches for a in range(at - 9, at + 1)
+        ):
+            wrong.append(at)
+            said[at] = "other"
+    index = LeakIndex(
+        [make(" ".join(asked), split="val")],
+        LabelSection(leak_mismatches=mismatches, minhash_threshold=1.0),
+    )
+    found = index.find([make("well then " + " ".join(said), split="train")])
+    assert found[0] is not None
+
+
+PREPARED = Path(__file__).parents[2].parent / "shared/data/prepared"
+
+
+@pytest.mark.skipif(not PREPARED.exists(), reason="shared/data is absent")
+def test_real_splits_have_few_leaks_and_planted_ones_are_found():
+    def rows(name, split, count):
+        with gzip.open(PREPARED / name, "rt", encoding="utf-8") as lines:
+            for line, _ in zip(lines, range(count)):
+                raw = json.loads(line)
+                calls = tuple(
+                    ToolCall(a["name"], json.dumps(a["arguments"]))
+                    for a in json.loads(raw["answers"])
+                )
+                turns = (Message("user", raw["query"]), Message("assistant", tool_calls=calls))
+                yield finish(Trajectory(turns, source_id=raw["id"], split=split))
+
+    held = list(rows("test_seen.jsonl.gz", "test_seen", 400))
+    train = list(rows("train.jsonl.gz", "train", 1500))
+    assert sum(bool(r.reject_reason) for r in mark_leaks(train, held)) <= 15
+    planted = [
+        replace(
+            r,
+            split="train",
+            messages=(
+                replace(r.messages[0], content="Hi! " + r.query.replace(",", " ,").swapcase()),
+                *r.messages[1:],
+            ),
+        )
+        for r in held[:100]
+    ]
+    assert all(r.reject_reason for r in mark_leaks(planted, held))

@@ -1,0 +1,134 @@
+"""Pairs for DPO, from edits, from reading, from plays and from steps; KTO's classes and weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from method_rows import BAD, FAILED_RUNS, GOOD, ROWS, RUNS, section_of, small_chat
+
+from raytune_agents.chat import Chat
+from raytune_agents.config import ConfigError, KtoSection
+from raytune_agents.records import (
+    RecordError,
+    finish,
+)
+from raytune_agents.train import check, dpo, kto, methods, sft
+from raytune_agents.train.methods import METHODS
+
+
+@pytest.fixture(scope="module")
+def chat() -> Chat:
+    return small_chat()
+
+
+def test_minimal_pairs_become_columns(chat: Chat) -> None:
+    section = section_of()
+    twins = METHODS["dpo"].twins(ROWS, section)
+    assert set(twins) == {r.id for r in BAD}
+    (column,) = dpo.columns(BAD[0], chat, section, twins)
+    good = ROWS[BAD[0].parents[0]]
+    (whole,) = sft.columns(good, chat, section, None)
+    assert column["prompt_ids"] + column["chosen_ids"] == whole["input_ids"]
+    assert column["prompt_ids"] == chat.prompt_ids(good)
+    assert set(column["chosen_mask"]) == {1}
+    assert column["trained_tokens"] == len(column["chosen_ids"]) + len(column["rejected_ids"])
+    with pytest.raises(RecordError, match="no better row"):
+        dpo.columns(GOOD[0], chat, section, twins)
+
+
+def test_pairs_that_were_read_are_pairs_too(chat: Chat) -> None:
+    good = GOOD[0]
+    bad = replace(BAD[0], fault="", outcome=0.0, pool="negative.rejected", parents=(good.id,))
+    twins = METHODS["dpo"].twins({good.id: good, bad.id: bad}, section_of())
+    made, refused = methods.build("dpo", [bad], chat, section_of(), twins)
+    assert len(made) == 1
+    assert not refused
+
+
+def test_outcome_pairs_mask_the_environment(chat: Chat) -> None:
+    section = section_of("dpo.pairs=outcome")
+    runs = {r.id: r for r in (*RUNS, *FAILED_RUNS)}
+    twins = METHODS["dpo"].twins(runs, section)
+    assert set(twins) == {r.id for r in FAILED_RUNS}
+    made, _ = methods.build("dpo", FAILED_RUNS, chat, section, twins)
+    masked = next(c for c in made if 0 in c["chosen_mask"])
+    pair = twins[masked["row_id"]]
+    kept = [t for t, m in zip(masked["chosen_ids"], masked["chosen_mask"]) if m]
+    said = chat.tokenizer.decode(kept)
+    for i, message in enumerate(pair.chosen.messages):
+        if message.role == "tool":
+            assert message.content not in said
+        elif message.role == "assistant" and i >= pair.shared and message.content:
+            assert message.content in said
+
+
+def test_step_pairs_are_one_turn_each(chat: Chat) -> None:
+    section = section_of("dpo.pairs=step")
+    runs = {r.id: r for r in (*RUNS, *FAILED_RUNS)}
+    twins = METHODS["dpo"].twins(runs, section)
+    made, refused = methods.build("dpo", FAILED_RUNS, chat, section, twins)
+    assert made
+    assert not refused
+    for column in made:
+        assert set(column["chosen_mask"]) == set(column["rejected_mask"]) == {1}
+        for side in ("chosen_ids", "rejected_ids"):
+            assert column[side].count(chat.tokenizer.eos_token_id) == 1
+    check.parity("dpo", runs, made, chat, section, twins)
+
+
+def test_a_pair_with_equal_sides_is_refused(chat: Chat) -> None:
+    turn = GOOD[0].target
+    good = finish(replace(GOOD[0], messages=(*GOOD[0].prompt, replace(turn, thought="Hm."))))
+    same = replace(turn, content="Hm.")  # other fields, the same text
+    bad = replace(BAD[0], messages=(*good.prompt, same), parents=(good.id,))
+    pool = {good.id: good, bad.id: bad}
+    twins = METHODS["dpo"].twins(pool, section_of())
+    made, refused = methods.build("dpo", [bad], chat, section_of(), twins)
+    assert refused == ["the two sides of a pair are equal"]
+    with pytest.raises(ConfigError, match=r"sides of a pair are equal.*check mix"):
+        check.before("dpo", [bad], made, refused, chat, section_of(), twins)
+
+
+def test_pairs_cost_both_sides(chat: Chat) -> None:
+    costs = methods.costs("dpo", ROWS, dict.fromkeys(ROWS, 1), chat, section_of())
+    assert all(costs[r.id] == 0 for r in GOOD)
+    for bad in BAD:
+        both = (sft.columns(r, chat, section_of(), None)[0] for r in (bad, ROWS[bad.parents[0]]))
+        assert costs[bad.id] == sum(c["trained_tokens"] for c in both)
+
+
+# --- KTO ---
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "options", "weights"),
+    [
+        (10, 10, {}, (1.0, 1.0)),
+        (30, 10, {}, (1.0, 3.0)),
+        (10, 30, {}, (3.0, 1.0)),
+        (30, 10, {"undesirable_weight": 3.0, "desirable_weight": 1.3}, (1.3, 3.0)),
+        (10, 20, {"undesirable_weight": 2.0}, (4.0, 2.0)),
+        (10, 20, {"desirable_weight": 2.0}, (2.0, 1.0)),
+    ],
+)
+def test_kto_weights(good: int, bad: int, options: dict, weights: tuple) -> None:
+    assert kto.weights(good, bad, KtoSection(**options)) == pytest.approx(weights)
+
+
+def test_kto_refuses_one_class_and_weights_out_of_balance() -> None:
+    for good, bad, word in ((5, 0, "negative"), (0, 5, "positive")):
+        with pytest.raises(ConfigError, match=f"needs both.*{word}"):
+            kto.weights(good, bad, KtoSection())
+    wrong = KtoSection(desirable_weight=1.0, undesirable_weight=1.0)
+    with pytest.raises(ConfigError, match=r"balance \(3.00.*write 0.333 to 0.444"):
+        kto.weights(30, 10, wrong)
+
+
+def test_kto_answers_are_mismatched_within_a_step() -> None:
+    assert kto.rotated(5, 2) == [1, 0, 4, 2, 3]
+    assert kto.rotated(4, 4) == [3, 0, 1, 2]
+    for count in range(2, 20):
+        other = kto.rotated(count, 4)
+        assert sorted(other) == list(range(count))
+        assert all(i != j for i, j in enumerate(other))
