@@ -28,14 +28,20 @@ RATES = "tune.space={train.learning_rate: {choice: [1.0e-3, 1.0e-8]}}"
 SMALL = ("tune.trials=4", "tune.tokens=200", "tune.rungs=3", "tune.rows=4")
 
 
-def tuned(runs: Path, name: str, *words: str) -> Path:
-    """The tune folder of a finished search of this name over the labels of the tiny run."""
+def linked(runs: Path, name: str) -> Path:
+    """The tune folder to be of a run of this name over the labels of the tiny run."""
     (runs / name).mkdir()
     for step in ("read", "generate", "label"):
         (runs / name / step).symlink_to(runs / "tiny" / step)
+    return runs / name / "tune"
+
+
+def tuned(runs: Path, name: str, *words: str) -> Path:
+    """The tune folder of a finished search of this name."""
+    folder = linked(runs, name)
     done = cli("tune", str(TINY), f"runs_dir={runs}", f"name={name}", *words, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    return runs / name / "tune"
+    return folder
 
 
 def statuses(folder: Path) -> list[str]:
@@ -46,7 +52,8 @@ def test_trials_of_two_workers_give_their_cpus_back_when_stopped(labelled) -> No
     """A trial at a rate of 1e-8 learns nothing, so it is stopped beside one at 1e-3."""
     words = (*SMALL, RATES, "tune.workers=2", "tune.searcher=random", "tune.method=sft",
              "tune.objective={val_loss: -1}", "train.learning_rate=1e-3")  # fmt: skip
-    config = load(TINY, [f"runs_dir={labelled}", "resources.cpus=2", *words])
+    linked(labelled, "workers")
+    config = load(TINY, [f"runs_dir={labelled}", "name=workers", "resources.cpus=2", *words])
     context = Context(config, Display())
     step = context.run.step("tune", None, ("label",))
     step.begin()
@@ -119,10 +126,7 @@ def test_the_confirming_runs_are_judged_on_rows_no_trial_has_seen(labelled) -> N
 def test_a_killed_trial_goes_on_from_its_checkpoint(labelled, workers) -> None:
     """kill -9 of the process that trains, after the first report of the first trial."""
     name = f"killed{workers}"
-    folder = labelled / name / "tune"
-    (labelled / name).mkdir()
-    for step in ("read", "generate", "label"):
-        (labelled / name / step).symlink_to(labelled / "tiny" / step)
+    folder = linked(labelled, name)
     words = (*SMALL, "tune.trials=1", "tune.noise=0", f"tune.workers={workers}",
              "tune.scheduler=none", "tune.tokens=400", "tune.rungs=4")  # fmt: skip
     log = (labelled / f"{name}.log").open("w")
@@ -153,7 +157,9 @@ def test_a_search_outlives_a_killed_node(labelled) -> None:
     )
     other = nodes.add_node(num_cpus=1)
     words = (*SMALL, "tune.trials=2", "tune.concurrent=2", "tune.scheduler=none", "tune.rungs=4")
-    config = load(TINY, [f"runs_dir={labelled}", f"resources.address={nodes.address}", *words])
+    linked(labelled, "node")
+    address = f"resources.address={nodes.address}"
+    config = load(TINY, [f"runs_dir={labelled}", "name=node", address, *words])
     context = Context(config, Display())
     step = context.run.step("tune", None, ("label",))
     step.begin()
