@@ -222,15 +222,13 @@ def attempt(
     job: Job, callbacks: Sequence[Any], resume: str | None, rows: list[dict[str, Any]] | None
 ) -> tuple[Any, Exception | None]:
     """The trainer, and the error where it ran out of memory."""
-    from accelerate.utils.memory import should_reduce_batch_size
-
     from raytune_agents.train.watch import keep_until
 
     state = check_checkpoint(Path(resume), job) if resume else {"global_step": 0, "max_steps": 1}
     try:
         trainer = build(job, rows)
-    except RuntimeError as error:
-        if not should_reduce_batch_size(error):
+    except (RuntimeError, MemoryError) as error:
+        if not no_memory(error):
             raise
         raise OutOfMemory(
             "out of memory while the model is loaded; write train.quantize=nf4 or a smaller model"
@@ -246,11 +244,18 @@ def attempt(
         if not resume and hasattr(trainer, "check_loss"):
             trainer.check_loss()
         trainer.train(resume_from_checkpoint=resume)
-    except RuntimeError as error:
-        if not should_reduce_batch_size(error):
+    except (RuntimeError, MemoryError) as error:
+        if not no_memory(error):
             raise
         return trainer, RuntimeError(str(error))  # the frames of the other hold the model
     return trainer, None
+
+
+def no_memory(error: Exception) -> bool:
+    """Whether torch, or a file that could not be mapped, had no room."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
 
 
 def worker(config: dict[str, Any]) -> None:

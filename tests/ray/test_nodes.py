@@ -4,7 +4,6 @@ with the rows of an undisturbed one."""
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
 import time
@@ -27,8 +26,6 @@ def nodes(monkeypatch) -> Iterator[tuple[Any, list[Any]]]:
     """A cluster of a head and two more nodes, one CPU and a resource of its own each."""
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
     more = [cluster.add_node(**NODE, resources={f"part{k}": 1}) for k in range(2)]

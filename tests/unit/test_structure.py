@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "raytune_agents"
 FILES = sorted(ROOT.rglob("*.py"))
+TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 LAYERS = [
     {"config", "records", "redact"},
     {"cluster", "placement", "estimate", "runs", "mirror", "models", "progress", "answers"}
@@ -83,3 +84,9 @@ def test_only_the_engine_imports_vllm() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             users += [path.name for name in names if name.split(".")[0] == "vllm"]
     assert set(users) == {"engine.py"}
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest imports them by name: two of one name cannot be collected together."""
+    names = [path.name for path in TESTS]
+    assert len(names) == len(set(names))
