@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 pytestmark = pytest.mark.slow
-# a limit on addresses is not one on memory: freed blocks give theirs back only where they were mapped
+# what is limited is addresses: freed blocks give theirs back only where they were mapped
 RETURNED = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "1"}
 TRAIN = """
 import json, resource, sys
