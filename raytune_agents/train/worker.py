@@ -122,6 +122,8 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     chosen = order(lengths, section.batch_rows, section.epochs, job.seed)
     spare = ("row_id", "pool", "trained_tokens", "length", "shown")
     data = Dataset.from_list([{k: v for k, v in r.items() if k not in spare} for r in rows])
+    if sharding.world_size() > 1:
+        data = sharding.on_disk(data, Path(job.out) / "ray" / "rows")
     data = data.select(chosen)
     scratch = tempfile.TemporaryDirectory(prefix="raytune-agents-")
     shared = arguments(job, section, len(chosen), max(lengths), scratch.name)

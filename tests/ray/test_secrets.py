@@ -34,8 +34,11 @@ def found(folder: Path) -> list[str]:
 def test_nothing_that_a_run_leaves_or_says_holds_a_secret(ends, tmp_path) -> None:
     tree = yaml.safe_load(TINY.read_text())
     tree["runs_dir"] = str(tmp_path / "runs")
-    tree["generate"]["teacher"] = {"base_url": "https://me:pl4nted@host/v1?token=pl4nted",
-                                   "model": "none"}  # fmt: skip
+    tree["generate"]["teacher"] = {
+        "base_url": "https://me:pl4nted@host/v1?token=pl4nted",
+        "model": "none",
+        "key_env": "TEACHER_API_KEY",
+    }
     if ends == "badly":
         tree["read"]["sources"].append({"path": "none://me:pl4nted@host/rows.jsonl?sig=pl4nted"})
     config = tmp_path / "config.yaml"
