@@ -23,15 +23,16 @@ from raytune_agents.config import ModelSection, TrainSection
 from raytune_agents.models import embedded
 from raytune_agents.train import methods, model, trainers, watch, worker
 
-out, room_mib = Path(sys.argv[1]), int(sys.argv[2])
+out, room_mib, length = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 chat = {"path": str(embedded())}
-ids = Chat(**chat).ids("An agent calls a tool. " * 100)
+ids = Chat(**chat).ids("An agent calls a tool. " * 500)
 rows = [
-    {"row_id": str(k), "pool": "positive", "input_ids": ids[k : k + 300], "weights": None,
-     "labels": [IGNORE] * 250 + ids[k + 250 : k + 300], "trained_tokens": 50} for k in range(8)
+    {"row_id": str(k), "pool": "positive", "input_ids": ids[k : k + length], "weights": None,
+     "labels": [IGNORE] * (length - 50) + ids[k + length - 50 : k + length],
+     "trained_tokens": 50} for k in range(8)
 ]
 section = TrainSection(
-    batch_rows=8, batch_tokens=8192, save_steps=9, track=[], warmup_share=0
+    batch_rows=8, batch_tokens=8 * length, save_steps=9, track=[], warmup_share=0
 )
 job = worker.Job(chat["path"], "float32", "", "sft", section.model_dump(), chat, str(out), 17, 2)
 if room_mib:
@@ -47,8 +48,8 @@ print(json.dumps(watch.lines(out / "metrics.jsonl")))
 """
 
 
-def train(out: Path, room_mib: int) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-c", TRAIN, str(out), str(room_mib)]
+def train(out: Path, room_mib: int, length: int = 300) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", TRAIN, str(out), str(room_mib), str(length)]
     env = os.environ | RETURNED
     return subprocess.run(
         words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600, check=False
@@ -71,6 +72,6 @@ def test_half_the_rows_at_once_and_the_same_steps(tmp_path) -> None:
 
 
 def test_no_room_for_one_row_is_said(tmp_path) -> None:
-    done = train(tmp_path, 1050)
+    done = train(tmp_path, 1400, length=2000)
     assert done.returncode == 7, done.stderr[-3000:]
     assert "out of memory with 1 row at a time; write train.gradient_checkpointing" in done.stdout
