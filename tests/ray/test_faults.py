@@ -28,7 +28,7 @@ NEEDED = {
     "tune": ("label", "read"),
     "report": ("read", "generate", "label", "mix", "train", "evaluate", "tune"),
 }  # fmt: skip
-ROWS = {"read": ".", "label": ".", "generate": "*"}  # where a step's rows lie
+ROWS = {"read": "read", "label": "label", "generate": "generate/*"}  # where a step's rows lie
 VICTIMS = {  # who is killed, by what its command line says; the steps that have one
     "driver": (b"", tuple(NEEDED)),
     "raylet": (b"raylet/raylet", ("read", "generate", "train", "tune")),
@@ -47,16 +47,17 @@ def alive(pid: int) -> bool:
         return False
 
 
+def words_of(pid: int) -> bytes:
+    """The command line of a process, empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def find(driver: int, words: bytes) -> int | None:
     """A process below the driver whose command line has the words."""
-    for pid in processes_below(driver):
-        try:
-            line = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if words in line:
-            return pid
-    return None
+    return next((pid for pid in processes_below(driver) if words in words_of(pid)), None)
 
 
 def start(words: list[str]) -> subprocess.Popen:
@@ -98,7 +99,7 @@ def test_a_kill_at_any_step_loses_nothing(victim, step, tiny, tmp_path) -> None:
     stop = time.monotonic() + 30
     while any(map(alive, seen)) and time.monotonic() < stop:
         time.sleep(0.2)
-    assert not [pid for pid in seen if alive(pid)], "orphans"
+    assert not [words_of(pid) for pid in seen if alive(pid)], "orphans"
     done = cli(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     check(tmp_path / "tiny", tiny[0], step)
@@ -112,7 +113,7 @@ def check(run: Path, undisturbed: Path, step: str) -> None:
     assert not list(run.rglob("*.tmp"))
     if step in ROWS:
         ids, wanted = (
-            Counter(r.id for part in sorted((f / step).glob(ROWS[step])) for r in rows_of(part))
+            Counter(r.id for part in sorted(f.glob(ROWS[step])) for r in rows_of(part))
             for f in (run, undisturbed)
         )
         assert max(ids.values()) == 1
