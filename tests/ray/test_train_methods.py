@@ -118,8 +118,8 @@ def test_loss_of_answers_and_of_weighed_answers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["dpo", "kto"])
-def test_two_workers_share_what_the_reference_said(method: str, tmp_path: Path) -> None:
-    """The first process measures the reference and writes it down; the other reads that file."""
+def test_two_workers_take_the_steps_of_one(method: str, tmp_path: Path) -> None:
+    """For dpo the first process writes the reference's log-probabilities; the other reads them."""
     options = ("train.batch_rows=4", "train.dpo.precompute=true")
     alone, columns = job_of(method, tmp_path / "alone", *options)
     worker.fit(alone, rows=columns)

@@ -23,13 +23,7 @@ from raytune_agents.dedup.minhash import (
     sketches,
 )
 from raytune_agents.dedup.text import exact_key, near_text
-from raytune_agents.records import (
-    Message,
-    ToolCall,
-    ToolSpec,
-    Trajectory,
-    finish,
-)
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
 WEATHER = ToolSpec(
     "weather",

@@ -16,13 +16,7 @@ from raytune_agents.config import LabelSection
 from raytune_agents.dedup import mark_leaks
 from raytune_agents.dedup.leaks import LeakIndex, masked
 from raytune_agents.dedup.windows import fuzzy_share
-from raytune_agents.records import (
-    Message,
-    ToolCall,
-    ToolSpec,
-    Trajectory,
-    finish,
-)
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
 
 def find_leaks(rows, held):

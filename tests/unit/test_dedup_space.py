@@ -12,9 +12,7 @@ from raytune_agents.dedup.space import (
     semantic_owner,
     stratified,
 )
-from raytune_agents.records import (
-    ToolCall,
-)
+from raytune_agents.records import ToolCall
 
 LINE = np.array([[1.0, 0.0], [0.999, 0.04], [0.0, 1.0], [0.04, 0.999], [-1.0, 0.0]])
 

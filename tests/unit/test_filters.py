@@ -22,13 +22,7 @@ from raytune_agents.filters.grounding import check, groundedness
 from raytune_agents.filters.quality import difficulty, parts, quality, rarity, signature
 from raytune_agents.filters.shape import dead_loop
 from raytune_agents.readers import read_row
-from raytune_agents.records import (
-    Message,
-    ToolCall,
-    ToolSpec,
-    Trajectory,
-    finish,
-)
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
 ADD = ToolSpec(
     "add",

@@ -6,9 +6,7 @@ import pytest
 from test_filters import SECTION, chat, make
 
 from raytune_agents.config import LabelSection
-from raytune_agents.filters import (
-    label,
-)
+from raytune_agents.filters import label
 from raytune_agents.filters.private import private_data
 from raytune_agents.filters.text import (
     broken_text,
@@ -17,10 +15,7 @@ from raytune_agents.filters.text import (
     needless_refusal,
     observation_leak,
 )
-from raytune_agents.records import (
-    Message,
-    ToolCall,
-)
+from raytune_agents.records import Message, ToolCall
 
 
 @pytest.mark.parametrize(

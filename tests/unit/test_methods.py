@@ -14,12 +14,7 @@ from raytune_agents.chat import IGNORE, Chat, tokens
 from raytune_agents.config import ConfigError, NatSection, load
 from raytune_agents.pipeline import eto
 from raytune_agents.pipeline.evaluate import arms_of
-from raytune_agents.records import (
-    Message,
-    ToolCall,
-    Trajectory,
-    finish,
-)
+from raytune_agents.records import Message, ToolCall, Trajectory, finish
 from raytune_agents.train import check, methods, nat, sft
 from raytune_agents.train.methods import METHODS
 

@@ -9,10 +9,7 @@ from method_rows import BAD, FAILED_RUNS, GOOD, ROWS, RUNS, section_of, small_ch
 
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, KtoSection
-from raytune_agents.records import (
-    RecordError,
-    finish,
-)
+from raytune_agents.records import RecordError, finish
 from raytune_agents.train import check, dpo, kto, methods, sft
 from raytune_agents.train.methods import METHODS
 

@@ -11,11 +11,7 @@ from method_rows import GOOD, RUNS, section_of, small_chat
 from raytune_agents.calls import render_calls
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError
-from raytune_agents.records import (
-    ToolCall,
-    Trajectory,
-    to_row,
-)
+from raytune_agents.records import ToolCall, Trajectory, to_row
 from raytune_agents.train import check, grpo, methods, rewards
 from raytune_agents.train.methods import METHODS
 

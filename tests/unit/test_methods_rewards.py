@@ -10,13 +10,7 @@ from method_rows import GOOD, section_of, small_chat
 
 from raytune_agents.calls import render_calls
 from raytune_agents.chat import Chat
-from raytune_agents.records import (
-    Message,
-    ToolCall,
-    ToolSpec,
-    Trajectory,
-    finish,
-)
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.train import rewards
 from raytune_agents.train.methods import METHODS
 
