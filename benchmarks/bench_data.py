@@ -43,13 +43,15 @@ from data_rows import write as write_rows
 from rich.console import Console
 
 from raytune_agents import filters
-from raytune_agents.cluster import disconnect
-from raytune_agents.config import Config, LabelSection, ReadSection, SourceSection, SplitSection
+from raytune_agents.config import Config, LabelConfig, ReadConfig, SourceConfig, SplitConfig
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.minhash import jaccard
 from raytune_agents.dedup.text import folded
-from raytune_agents.pipeline import Context, label, plain, read, steps
+from raytune_agents.infra.cluster import disconnect
+from raytune_agents.pipeline import label, read
+from raytune_agents.pipeline.context import Context, plain
+from raytune_agents.pipeline.run import steps
 from raytune_agents.progress import Display
 from raytune_agents.records import Trajectory, from_row
 from raytune_agents.runs import commit, hardware, write_json
@@ -57,10 +59,10 @@ from raytune_agents.runs import commit, hardware, write_json
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "data.json"
 NEAR, LEAKS = 0.10, 0.01
-SPLIT = SplitSection(train=0.998, val=0.001, test_seen=0.001, unseen_tools=0.02)
+SPLIT = SplitConfig(train=0.998, val=0.001, test_seen=0.001, unseen_tools=0.02)
 BATCH, PEER_SIZE = 2_000, 100_000
 SINGLE, SINGLES = "single.jsonl", 300
-THRESHOLD = LabelSection().minhash_threshold
+THRESHOLD = LabelConfig().minhash_threshold
 PEERS = {
     "datatrove": ["datatrove[processing,io]==0.10.1", "spacy"],
     "data_juicer": ["py-data-juicer==1.6.1", "aiohttp"],
@@ -108,11 +110,11 @@ class Memory(threading.Thread):
 
 def config_of(folder: Path) -> Config:
     rows, single, held = (
-        SourceSection(path=str(folder / name), format="xlam")
+        SourceConfig(path=str(folder / name), format="xlam")
         for name in ("rows-*.jsonl", SINGLE, "eval.jsonl")
     )
-    marks = LabelSection(duplicates="minhash", partitions=16, evaluation_sets=[held])
-    sources = ReadSection(sources=[rows, single], split=SPLIT)
+    marks = LabelConfig(duplicates="minhash", partitions=16, evaluation_sets=[held])
+    sources = ReadConfig(sources=[rows, single], split=SPLIT)
     return Config(name="run", runs_dir=str(folder), read=sources, label=marks,
                   resources={"cpus": 2})  # fmt: skip
 

@@ -43,7 +43,10 @@ from raytune_agents.readers import bfcl
 
 HERE = Path(__file__).parent
 MEASURED = ("calls", "evaluate/bfcl.py", "evaluate/metrics.py", "readers/bfcl.py", "records.py")
-ENGINE = ("engine.py", "evaluate", "pipeline/asking.py", "pipeline/evaluate.py", "models.py")
+ENGINE = (
+    *("inference/engine.py", "evaluate", "models.py"),
+    *("pipeline/answering.py", "pipeline/evaluate.py"),
+)
 
 
 def git(*words: str) -> str:
@@ -104,12 +107,12 @@ def engines(run: Path, count: int) -> dict[str, Any]:
     """Wall seconds of all arms on one engine, and on an engine started for each."""
     import ray
 
-    from raytune_agents import engine
     from raytune_agents.config import Config
     from raytune_agents.evaluate.harness import answer_shard
-    from raytune_agents.pipeline import Context
-    from raytune_agents.pipeline.asking import cut
+    from raytune_agents.inference import engine
+    from raytune_agents.pipeline.context import Context
     from raytune_agents.pipeline.evaluate import arms_of
+    from raytune_agents.pipeline.shards import cut
     from raytune_agents.progress import Display
     from raytune_agents.runs import read_rows
 

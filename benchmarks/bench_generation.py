@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from raytune_agents.config import EngineSection, GenerateSection, ModelSection
+from raytune_agents.config import EngineConfig, GenerateConfig, ModelConfig
 from raytune_agents.runs import commit, hardware, versions
 
 HERE = Path(__file__).parent
@@ -58,12 +58,13 @@ def warm(work: Callable[[list], int], prompts: list) -> Pass:
 
 def bare(options: argparse.Namespace) -> dict[str, Pass]:
     """vllm.LLM.chat in this process, with the options of our engine."""
-    from raytune_agents import engine, models
+    from raytune_agents import models
+    from raytune_agents.inference import engine
 
-    os.environ.update(engine.environment(EngineSection(), os.cpu_count()))
+    os.environ.update(engine.environment(EngineConfig(), os.cpu_count()))
     from vllm import LLM, SamplingParams
 
-    llm = LLM(str(models.resolve(ModelSection())), dtype=options.dtype, seed=SEED,
+    llm = LLM(str(models.resolve(ModelConfig())), dtype=options.dtype, seed=SEED,
               max_model_len=MAX_LEN, max_num_batched_tokens=2048, enforce_eager=True,
               enable_chunked_prefill=False, enable_prefix_caching=True)  # fmt: skip
     params = SamplingParams(max_tokens=options.tokens, temperature=0.0)
@@ -80,9 +81,9 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
     """Shards as a Ray Data stream; each asks the engine actor, as the generate step does."""
     from raytune_agents.chat import Chat
     from raytune_agents.config import build
-    from raytune_agents.engine import Sampling
-    from raytune_agents.generate.stream import Voice
-    from raytune_agents.pipeline import Context
+    from raytune_agents.generate.rewrite import Voice
+    from raytune_agents.inference.engine import Sampling
+    from raytune_agents.pipeline.context import Context
     from raytune_agents.progress import Display
 
     tree = {"runs_dir": tempfile.mkdtemp(), "seed": SEED, "model": {"dtype": options.dtype},
@@ -146,17 +147,19 @@ def ray_data_llm(options: argparse.Namespace) -> dict[str, Pass]:
     import ray
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-    from raytune_agents import cluster, engine, models
-    from raytune_agents.config import ResourcesSection
+    from raytune_agents import models
+    from raytune_agents.config import ResourcesConfig
+    from raytune_agents.inference import engine
+    from raytune_agents.infra import cluster
 
-    cluster.connect(ResourcesSection())
+    cluster.connect(ResourcesConfig())
     slim = {"num_cpus": 0.1}  # else its stages take all CPUs and it hangs on two cores
     config = vLLMEngineProcessorConfig(
-        model_source=str(models.resolve(ModelSection())), batch_size=options.shard, concurrency=1,
+        model_source=str(models.resolve(ModelConfig())), batch_size=options.shard, concurrency=1,
         log_engine_metrics=False,
         engine_kwargs={"max_model_len": MAX_LEN, "enforce_eager": True, "dtype": options.dtype,
                        "max_num_batched_tokens": 2048, "seed": SEED},
-        runtime_env={"env_vars": engine.environment(EngineSection(), os.cpu_count())},
+        runtime_env={"env_vars": engine.environment(EngineConfig(), os.cpu_count())},
         placement_group_config={"bundles": [{"CPU": 1}]},
         chat_template_stage=slim, tokenize_stage=slim, detokenize_stage=slim,
     )  # fmt: skip
@@ -294,7 +297,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--shard", type=int, default=GenerateSection().shard_rows,
+    parser.add_argument("--shard", type=int, default=GenerateConfig().shard_rows,
                         help="rows of a shard, and of a batch")  # fmt: skip
     parser.add_argument("--other-shards", type=int, nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=3)

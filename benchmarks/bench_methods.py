@@ -35,7 +35,7 @@ import torch
 
 from raytune_agents import mix, models, readers
 from raytune_agents.chat import Chat
-from raytune_agents.config import Config, SourceSection, load
+from raytune_agents.config import Config, SourceConfig, load
 from raytune_agents.evaluate import compare
 from raytune_agents.negatives import FAULTS, TRAJECTORY_FAULTS, edit
 from raytune_agents.readers import xlam
@@ -78,7 +78,7 @@ def runs_of(folder: Path, count: int, chat: Chat, longest: int) -> list[Trajecto
     pools positive.fireact and negative.fireact; [] where the folder is not there."""
     found: dict[str, list[Trajectory]] = {"positive": [], "negative": []}
     for path in sorted(folder.glob("runs_*.json.gz")):
-        for where, raw in readers.list_raw(SourceSection(path=str(path))):
+        for where, raw in readers.list_raw(SourceConfig(path=str(path))):
             for row in readers.read_row(raw, where, "fireact"):
                 kind = "negative" if row.failed else "positive"
                 row = finish(replace(row, pool=f"{kind}.fireact", split="train"))
@@ -111,7 +111,7 @@ class Bench:
         self.options = options
         names = {"train.arms": ARMS, "model.max_length": options.longest + 64,
                  "model.dtype": options.dtype, "train.learning_rate": options.learning_rate,
-                 "train.batch_tokens": options.batch_tokens}  # fmt: skip
+                 "train.max_tokens_per_forward": options.max_tokens_per_forward}  # fmt: skip
         self.config: Config = load(None, [f"{k}={json.dumps(v)}" for k, v in names.items()])
         self.path = models.resolve(self.config.model)
         self.chat = Chat.of(self.path, self.config.model)

@@ -25,11 +25,11 @@ from typing import Any
 
 import psutil
 
-from raytune_agents.config import GenerateSection, build
+from raytune_agents.config import GenerateConfig, build
 from raytune_agents.runs import commit, hardware, versions
 
 HERE = Path(__file__).parent
-SHARD = GenerateSection().shard_rows
+SHARD = GenerateConfig().shard_rows
 NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}
 EACH = 2  # shards that wait on one engine at a time, as in Context.map_shards
 GPUS, ROWS = 1_000, 100_000_000
@@ -40,7 +40,7 @@ def stream(nodes: int, shards: int, shard_s: float) -> dict[str, float]:
     """One stream over `nodes` simulated nodes, in this process as the driver."""
     from ray.cluster_utils import Cluster
 
-    from raytune_agents.pipeline import Context
+    from raytune_agents.pipeline.context import Context
     from raytune_agents.progress import Display
 
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})

@@ -47,18 +47,18 @@ def rows_of(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str
     model's folder."""
     from raytune_agents import models, readers
     from raytune_agents.chat import Chat
-    from raytune_agents.config import ModelSection, SourceSection, TrainSection
+    from raytune_agents.config import ModelConfig, SourceConfig, TrainConfig
     from raytune_agents.records import RecordError
     from raytune_agents.train import sft
 
-    section = ModelSection(max_length=LONGEST)
+    section = ModelConfig(max_length=LONGEST)
     model = models.resolve(section)
     chat, out = Chat.of(model, section), []
-    source = SourceSection(path="bfcl", categories=CATEGORIES)
+    source = SourceConfig(path="bfcl", categories=CATEGORIES)
     for where, raw in readers.list_raw(source):
         for row in readers.read_row(raw, where, "bfcl"):
             try:
-                column = sft.columns(row, chat, TrainSection(), None)[0]
+                column = sft.columns(row, chat, TrainConfig(), None)[0]
             except RecordError:
                 continue
             start = next(i for i, label in enumerate(column["labels"]) if label != -100)
@@ -71,19 +71,19 @@ def rows_of(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str
 
 def run_ours(job: dict[str, Any]) -> None:
     """Our training in this process: default options."""
-    from raytune_agents.config import TrainSection
+    from raytune_agents.config import TrainConfig
     from raytune_agents.train import worker
     from raytune_agents.train.model import save
 
-    section = TrainSection(
+    section = TrainConfig(
         learning_rate=job["learning_rate"],
-        batch_rows=job["batch_rows"],
-        scheduler=job["scheduler"],
-        warmup_share=0.0,
+        global_batch_size=job["global_batch_size"],
+        lr_scheduler_type=job["scheduler"],
+        warmup_ratio=0.0,
         max_steps=job["steps"],
         save_steps=10**6,
-        lora={"r": job["r"], "alpha": job["alpha"]},
-        track=[],
+        lora={"r": job["r"], "lora_alpha": job["alpha"]},
+        report_to=[],
     )
     chat = {"path": job["model"], "max_length": LONGEST}
     made = worker.Job(
@@ -124,7 +124,7 @@ def llamafactory_files(job: dict[str, Any], folder: Path) -> Path:
         "cutoff_len": 512,
         "output_dir": job["out"],
         "overwrite_output_dir": True,
-        "per_device_train_batch_size": job["batch_rows"],
+        "per_device_train_batch_size": job["global_batch_size"],
         "gradient_accumulation_steps": 1,
         "learning_rate": job["learning_rate"],
         "lr_scheduler_type": job["scheduler"],
@@ -173,7 +173,9 @@ def measure(name: str, job: dict[str, Any], folder: Path, python: str) -> dict[s
     history = json.loads((Path(job["out"]) / "trainer_state.json").read_text())["log_history"]
     losses = [float(x["loss"]) for x in history if "loss" in x]
     loop = next(x["train_runtime"] for x in history if "train_runtime" in x)
-    tokens = sum(len(r["input_ids"]) for r in job["rows"][: job["steps"] * job["batch_rows"]])
+    tokens = sum(
+        len(r["input_ids"]) for r in job["rows"][: job["steps"] * job["global_batch_size"]]
+    )
     found = {
         "tokens_per_s": round(tokens / loop, 1),
         "loop_s": round(loop, 2),
@@ -318,7 +320,8 @@ def main() -> None:
         return
     rows, held_out, model = rows_of(options.rows)
     job = {
-        "rows": rows, "model": model, "steps": len(rows) // BATCH_ROWS, "batch_rows": BATCH_ROWS,
+        "rows": rows, "model": model, "steps": len(rows) // BATCH_ROWS,
+        "global_batch_size": BATCH_ROWS,
         "learning_rate": 1e-3, "scheduler": "cosine", "r": 16, "alpha": 32, "seed": SEED,
     }  # fmt: skip
     names = [n for n in options.only.split(",") if n != "llamafactory" or options.llamafactory]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import LabelSection
+from raytune_agents.config import LabelConfig
 from raytune_agents.filters import label
 from raytune_agents.readers import read_row
 
@@ -78,7 +78,7 @@ def seed_of(raw: dict[str, Any]) -> Seed | None:
     if sum(map(len, values)) < 6 or not apart or len(query) > MAX_QUERY:
         return None
     (row,) = read_row(raw, "seed:0", "xlam")
-    if label(row, LabelSection()).reject_reason:
+    if label(row, LabelConfig()).reject_reason:
         return None
     edges = [0, *(e for place in places for e in place), len(query)]
     parts = tuple(query[a:b] for a, b in zip(edges, edges[1:]))  # noqa: RUF007

@@ -4,7 +4,7 @@ ray job submit --working-dir . -- python jobs/report.py --config jobs/configs/cl
 
 import typer
 
-from raytune_agents.cli import OVERRIDES, go
+from raytune_agents.cli.app import OVERRIDES, go
 
 
 def main(config: str | None = None, overrides: OVERRIDES = None) -> None:

@@ -1,5 +1,5 @@
 """`python -m raytune_agents` is `raytune-agents`."""
 
-from raytune_agents.cli import main
+from raytune_agents.cli.app import main
 
 main()

@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import ConfigError, ModelSection
+from raytune_agents.config import ConfigError, ModelConfig
 from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
 
 IGNORE = -100  # label of tokens without loss
@@ -125,7 +125,7 @@ class Chat:
         )
 
     @classmethod
-    def of(cls, path: Path, section: ModelSection) -> Chat:
+    def of(cls, path: Path, section: ModelConfig) -> Chat:
         return cls(path, section.template, section.tools, section.max_length)
 
     @property

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import ConfigError, ModelSection
+from raytune_agents.config import ConfigError, ModelConfig
 
 EMBEDDED = "smollm2-135m"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -27,7 +27,7 @@ def cache_dir() -> Path:
     return Path(root) / "raytune-agents"
 
 
-def resolve(model: ModelSection) -> Path:
+def resolve(model: ModelConfig) -> Path:
     """The local folder of the model. Raises ConfigError naming model.name where there is none."""
     if model.name == EMBEDDED:
         return embedded()
@@ -64,7 +64,7 @@ def weights_gib(path: Path) -> float:
     return sum(f.stat().st_size for f in path.glob("*.safetensors")) / 2**30
 
 
-def download(model: ModelSection) -> Path:
+def download(model: ModelConfig) -> Path:
     """Hub id -> local snapshot of weights (safetensors), configs and tokenizer only."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import Config
-from raytune_agents.mirror import Mirror, is_remote, local_folder
 from raytune_agents.records import Trajectory, content_hash, from_row, to_table
 from raytune_agents.redact import redact
+from raytune_agents.storage import Mirror, is_remote, local_folder
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
 CODE = (".py", ".yaml", ".jinja", ".html", ".css", ".js")

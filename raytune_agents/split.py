@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from raytune_agents.calls import gold_of
-from raytune_agents.config import ConfigError, SplitSection
+from raytune_agents.config import ConfigError, SplitConfig
 from raytune_agents.records import SPLITS, RecordError, Trajectory
 
 MIXED = "mixed_tools"  # some gold tools are held out, some are not: fits neither side
@@ -37,7 +37,7 @@ def gold_tools(row: Trajectory) -> frozenset[str]:
         raise RecordError("gold is not a JSON list of {name: {argument: [allowed]}}") from None
 
 
-def assign(row: Trajectory, section: SplitSection, seed: int) -> Trajectory:
+def assign(row: Trajectory, section: SplitConfig, seed: int) -> Trajectory:
     """The row with its split, or rejected as MIXED. A split the source gave is kept."""
     if row.split in SPLITS:
         return row
@@ -58,7 +58,7 @@ def settle(name: str, tools: Collection[str], train_tools: Collection[str]) -> s
     return "train" if name == "test_seen" and not set(tools) <= set(train_tools) else name
 
 
-def check(counts: dict[str, int], section: SplitSection) -> None:
+def check(counts: dict[str, int], section: SplitConfig) -> None:
     """Raises ConfigError where a split came out empty."""
     empty = [name for name in SPLITS if not counts.get(name)]
     if empty:

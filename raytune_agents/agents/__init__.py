@@ -21,14 +21,14 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 from raytune_agents.agents.analyse import Profile, analyse, examples
 from raytune_agents.agents.values import fill
 from raytune_agents.agents.wording import problems, slots
-from raytune_agents.config import ConfigError, Section
+from raytune_agents.config import BaseConfig, ConfigError
 from raytune_agents.records import ToolCall, ToolSpec
 
 FOLDER = Path(__file__).parent
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 
 
-class ToolSection(Section):
+class ToolConfig(BaseConfig):
     name: str = Field(
         min_length=1, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", description="name of the function"
     )
@@ -67,7 +67,7 @@ class ToolSection(Section):
         return value
 
     @model_validator(mode="after")
-    def _wording(self) -> ToolSection:
+    def _wording(self) -> ToolConfig:
         for template in self.requests:
             if found := problems(template, self.parameters):
                 raise ValueError(f"request {template!r} of {self.name!r}: {'; '.join(found)}")
@@ -99,7 +99,7 @@ class ToolSection(Section):
         )
 
 
-class CallSection(Section):
+class CallConfig(BaseConfig):
     name: str = Field(description="one of the agent's tools")
     arguments: dict[str, Any] = Field({}, description="argument -> value")
 
@@ -109,15 +109,15 @@ class CallSection(Section):
         return ToolCall(self.name, json.dumps(self.arguments, ensure_ascii=False))
 
 
-class ExampleSection(Section):
+class ExampleConfig(BaseConfig):
     request: str = Field(min_length=1, description="what the user says")
-    calls: list[CallSection] = Field(
+    calls: list[CallConfig] = Field(
         [], description="the right calls; empty = an answer without tools"
     )
     answer: str = Field("", description="the right text where no call is right")
 
 
-class AgentSpec(Section):
+class AgentSpec(BaseConfig):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(
@@ -126,11 +126,11 @@ class AgentSpec(Section):
     description: str = Field(min_length=1, description="who the agent is, in one sentence")
     skills: list[str] = Field([], description="what it is good at")
     policies: list[str] = Field([], description="rules it keeps, in words")
-    tools: list[ToolSection] = Field(min_length=1, description="the functions it can call")
+    tools: list[ToolConfig] = Field(min_length=1, description="the functions it can call")
     module: str = Field(
         "", description="Python file of the functions, seen from the spec; run in the sandbox"
     )
-    examples: list[ExampleSection] = Field([], description="a few right answers")
+    examples: list[ExampleConfig] = Field([], description="a few right answers")
     profile: Profile | None = Field(
         None, description="what good rows look like, from init --positives; none = the examples"
     )
@@ -160,7 +160,7 @@ class AgentSpec(Section):
         """The tools in the order of the file."""
         return tuple(t.toolspec for t in self.tools)
 
-    def tool(self, name: str) -> ToolSection:
+    def tool(self, name: str) -> ToolConfig:
         """The tool of this name. Raises KeyError."""
         return {t.name: t for t in self.tools}[name]
 
@@ -178,7 +178,7 @@ def _explain(path: str, error: ValidationError) -> str:
         if e["type"] == "missing" and key.endswith(".parameters"):
             lines.append(f"{path}: {key}: the tool has no schema; write {{type: object, ...}}")
         elif e["type"] == "extra_forbidden":
-            models = (AgentSpec, ToolSection, ExampleSection, CallSection)
+            models = (AgentSpec, ToolConfig, ExampleConfig, CallConfig)
             known = sorted({field for m in models for field in m.model_fields})
             near = get_close_matches(str(e["loc"][-1]), known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""

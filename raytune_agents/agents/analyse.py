@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from pydantic import Field
 
 from raytune_agents.agents.values import leaves
-from raytune_agents.config import Section
+from raytune_agents.config import BaseConfig
 from raytune_agents.records import Message, Trajectory, finish
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ TOP = 5  # values kept of each argument
 LONGEST = 80  # characters of a text that may be said again
 
 
-class Argument(Section):
+class Argument(BaseConfig):
     given: float = Field(ge=0, le=1, description="share of the tool's calls that give it")
     numbers: list[float] = Field([], description="smallest, median and largest number")
     texts: dict[str, int] = Field({}, description="the most frequent texts -> count")
 
 
-class Profile(Section):
+class Profile(BaseConfig):
     rows: int = Field(0, ge=0, description="rows counted")
     tools: dict[str, float] = Field({}, description="tool -> share of all calls")
     calls: dict[str, float] = Field({}, description="most calls of a turn -> share of rows")

@@ -1,22 +1,31 @@
-"""The config: every option in `sections`, reading and overriding it in `loading`.
+"""The config: one file of options per room of the package, `tree` joins them,
+`loading` reads and overrides.
 
 An unknown key stops at once and names the nearest known one; every error says the key, the value
 and what to write instead. Importing this loads no ray, torch or vllm.
 """
 
-from raytune_agents.config.base import ConfigError, Positive, Section, Share, check_weights
-from raytune_agents.config.evaluation import (
-    GeneralSection,
-    JudgedSection,
-    MultiTurnSection,
-    TrajectoriesSection,
+from raytune_agents.config.base import BaseConfig, ConfigError, Positive, Share, check_weights
+from raytune_agents.config.data import (
+    LabelConfig,
+    MixConfig,
+    ReadConfig,
+    SourceConfig,
+    SplitConfig,
 )
-from raytune_agents.config.export import ExportSection, PriceSection
+from raytune_agents.config.evaluation import (
+    EvaluateConfig,
+    GeneralConfig,
+    JudgedConfig,
+    MultiTurnConfig,
+    TrajectoriesConfig,
+)
+from raytune_agents.config.export import ExportConfig, PriceConfig
 from raytune_agents.config.generation import (
-    GenerateSection,
-    JudgeSection,
-    NegativesSection,
-    TeacherSection,
+    GenerateConfig,
+    JudgeConfig,
+    NegativesConfig,
+    TeacherConfig,
 )
 from raytune_agents.config.loading import (
     build,
@@ -29,67 +38,58 @@ from raytune_agents.config.loading import (
 )
 from raytune_agents.config.methods import (
     METHODS,
-    ArmSection,
-    DpoSection,
-    EtoSection,
-    GrpoSection,
-    KtoSection,
-    LoraSection,
-    NatSection,
-    SftSection,
+    ArmConfig,
+    DpoConfig,
+    EtoConfig,
+    GrpoConfig,
+    KtoConfig,
+    LoraConfig,
+    NatConfig,
+    SftConfig,
 )
-from raytune_agents.config.search import BudgetSection, TuneSection
-from raytune_agents.config.sections import (
-    Config,
-    EngineSection,
-    EvaluateSection,
-    LabelSection,
-    MixSection,
-    ModelSection,
-    ReadSection,
-    ResourcesSection,
-    SourceSection,
-    SplitSection,
-    TrainSection,
-)
+from raytune_agents.config.model import EngineConfig, ModelConfig
+from raytune_agents.config.resources import ResourcesConfig
+from raytune_agents.config.training import TrainConfig
+from raytune_agents.config.tree import Config
+from raytune_agents.config.tuning import BudgetConfig, TuneConfig
 
 __all__ = [
     "METHODS",
-    "ArmSection",
-    "BudgetSection",
+    "ArmConfig",
+    "BaseConfig",
+    "BudgetConfig",
     "Config",
     "ConfigError",
-    "DpoSection",
-    "EngineSection",
-    "EtoSection",
-    "EvaluateSection",
-    "ExportSection",
-    "GeneralSection",
-    "GenerateSection",
-    "GrpoSection",
-    "JudgeSection",
-    "JudgedSection",
-    "KtoSection",
-    "LabelSection",
-    "LoraSection",
-    "MixSection",
-    "ModelSection",
-    "MultiTurnSection",
-    "NatSection",
-    "NegativesSection",
+    "DpoConfig",
+    "EngineConfig",
+    "EtoConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "GeneralConfig",
+    "GenerateConfig",
+    "GrpoConfig",
+    "JudgeConfig",
+    "JudgedConfig",
+    "KtoConfig",
+    "LabelConfig",
+    "LoraConfig",
+    "MixConfig",
+    "ModelConfig",
+    "MultiTurnConfig",
+    "NatConfig",
+    "NegativesConfig",
     "Positive",
-    "PriceSection",
-    "ReadSection",
-    "ResourcesSection",
-    "Section",
-    "SftSection",
+    "PriceConfig",
+    "ReadConfig",
+    "ResourcesConfig",
+    "SftConfig",
     "Share",
-    "SourceSection",
-    "SplitSection",
-    "TeacherSection",
-    "TrainSection",
-    "TrajectoriesSection",
-    "TuneSection",
+    "SourceConfig",
+    "SplitConfig",
+    "TeacherConfig",
+    "TrainConfig",
+    "TrajectoriesConfig",
+    "TuneConfig",
     "build",
     "check_weights",
     "known_keys",
@@ -99,3 +99,7 @@ __all__ = [
     "parse_overrides",
     "set_dotted",
 ]
+
+# The names under which programs outside the package import these two.
+LabelSection = LabelConfig
+ModelSection = ModelConfig

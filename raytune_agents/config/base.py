@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+# What may be the name of a folder of a run: a run, an arm.
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
-# A count that follows from what Ray reports (cluster.place): "auto", held as 0.
+# A count that follows from what Ray reports (infra.placement): "auto", held as 0.
 Auto = Annotated[int, BeforeValidator(lambda v: 0 if v == "auto" else v), Field(ge=0)]
 
 
@@ -17,7 +20,7 @@ class ConfigError(ValueError):
     """A config that must not start. The message names key, value and what to write instead."""
 
 
-class Section(BaseModel):
+class BaseConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
 
 

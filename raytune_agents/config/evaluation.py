@@ -1,4 +1,4 @@
-"""The options of evaluation beyond rows and splits: plays, BFCL's classes, judge, abilities."""
+"""Options of evaluation: suites, plays, BFCL's classes, judge, abilities."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from raytune_agents.config.base import Positive, Section
+from raytune_agents.config.base import BaseConfig, Positive
+from raytune_agents.config.data import SourceConfig
 
 
-class TrajectoriesSection(Section):
+class TrajectoriesConfig(BaseConfig):
     tasks: int = Field(0, ge=0, description="goals that every arm plays to the end; 0 = none")
     trials: Positive = Field(1, description="plays of each task, for pass^k and pass@k")
     agents: list[str] = Field(
@@ -19,7 +20,7 @@ class TrajectoriesSection(Section):
     temperature: float = Field(0.0, ge=0, description="sampling temperature of a play")
 
     @model_validator(mode="after")
-    def _differ(self) -> TrajectoriesSection:
+    def _differ(self) -> TrajectoriesConfig:
         if self.trials > 1 and self.temperature == 0:
             raise ValueError(
                 f"trials={self.trials} at temperature=0 would be the same play again; write a "
@@ -28,7 +29,7 @@ class TrajectoriesSection(Section):
         return self
 
 
-class MultiTurnSection(Section):
+class MultiTurnConfig(BaseConfig):
     rows: int = Field(0, ge=0, description="BFCL multi-turn entries of each category; 0 = none")
     categories: list[Literal["base", "miss_func", "miss_param", "long_context"]] = Field(
         ["base"], min_length=1, description="BFCL multi-turn categories"
@@ -36,7 +37,7 @@ class MultiTurnSection(Section):
     max_steps: Positive = Field(20, description="answers with calls in one turn, as BFCL")
 
 
-class JudgedSection(Section):
+class JudgedConfig(BaseConfig):
     rows: int = Field(0, ge=0, description="rows of each split that a judge compares; 0 = no judge")
     rubric: dict[str, str] = Field(
         {
@@ -50,7 +51,7 @@ class JudgedSection(Section):
     max_tokens: Positive = Field(96, description="longest verdict in tokens")
 
 
-class GeneralSection(Section):
+class GeneralConfig(BaseConfig):
     tasks: list[str] = Field(
         [], description="lm-eval tasks that every arm takes, to see what tuning costs; empty = none"
     )
@@ -58,3 +59,38 @@ class GeneralSection(Section):
     limit: Positive = Field(64, description="questions of each task")
     fewshot: int | None = Field(None, ge=0, description="examples shown; none = the task's own")
     timeout_s: float = Field(3600.0, gt=0, description="longest run of one arm")
+
+
+class EvaluateConfig(BaseConfig):
+    splits: list[Literal["val", "test_seen", "test_unseen"]] = Field(
+        ["test_seen", "test_unseen"], min_length=1
+    )
+    sources: dict[str, SourceConfig] = Field(
+        {}, description="more suites, name -> source; each is a split of that name"
+    )
+    unseen_agents: list[str] = Field(
+        [], description="agents left out of generate.agents; their tasks are split unseen_agents"
+    )
+    unseen_rows: Positive = Field(48, description="tasks of the unseen agents")
+    perturbations: list[str] = Field([], description="names in PERTURBATIONS; empty = none")
+    perturbed_rows: Positive = Field(
+        32, description="rows of each split that are asked again under each perturbation"
+    )
+    trajectories: TrajectoriesConfig = TrajectoriesConfig()
+    multi_turn: MultiTurnConfig = MultiTurnConfig()
+    instruction_rows: int = Field(
+        0, ge=0, description="requests with instructions that a program can check; 0 = none"
+    )
+    perplexity_rows: int = Field(
+        0, ge=0, description="val rows whose perplexity under every arm is measured; 0 = none"
+    )
+    judge: JudgedConfig = JudgedConfig()
+    general: GeneralConfig = GeneralConfig()
+    limit: int | None = Field(None, ge=1, description="at most this many rows a split")
+    max_tokens: Positive = Field(96, description="longest answer in tokens")
+    shard_rows: Positive = Field(64, description="rows asked and committed together")
+    max_concurrency: int | None = Field(
+        None, ge=1, description="shards under way at a time; none = two an engine actor"
+    )
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples")
+    confidence: float = Field(0.95, gt=0.5, lt=1.0)

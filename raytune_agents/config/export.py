@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from raytune_agents.config.base import Positive, Section, Share
+from raytune_agents.config.base import BaseConfig, Positive, Share
 
 
-class PriceSection(Section):
+class PriceConfig(BaseConfig):
     model: str = Field(description="the hosted model that would be tuned")
     usd_per_mtok: float = Field(ge=0, description="price of a million trained tokens")
     epochs: Positive = 3
@@ -17,16 +17,16 @@ class PriceSection(Section):
     as_of: str = Field(description="when the price was looked up; it is never fetched")
 
 
-class ExportSection(Section):
+class ExportConfig(BaseConfig):
     format: str = Field("openai", description="name in WRITERS, trl_pairs, or module:function")
     preset: Literal["none", "agent_flan"] = Field("none", description="a fixed make-up of files")
     scale: float = Field(1.0, gt=0, description="size of the preset; 1 = 600 rows an agent")
     val_share: Share = Field(0.1, description="share of val rows where no row is marked val")
-    prices: dict[str, PriceSection] = {
-        "openai": PriceSection(
+    prices: dict[str, PriceConfig] = {
+        "openai": PriceConfig(
             model="gpt-4.1-mini", usd_per_mtok=5.0, mtok_per_hour=2.0, as_of="2025-10"
         ),
-        "gemini": PriceSection(
+        "gemini": PriceConfig(
             model="gemini-2.5-flash", usd_per_mtok=5.0, mtok_per_hour=2.0, as_of="2025-10"
         ),
     }

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from raytune_agents.config.base import Positive, Section, Share, check_weights
+from raytune_agents.config.base import BaseConfig, Positive, Share, check_weights
 
 
-class JudgeSection(Section):
+class JudgeConfig(BaseConfig):
     samples: int = Field(
         0, ge=0, description="verdicts asked for each row, most of which count; 0 = no judge"
     )
@@ -17,7 +17,7 @@ class JudgeSection(Section):
     max_tokens: Positive = Field(24, description="longest verdict in tokens")
 
 
-class TeacherSection(Section):
+class TeacherConfig(BaseConfig):
     base_url: str = Field(
         "", description="OpenAI-compatible endpoint that words and judges; empty = the run's engine"
     )
@@ -37,7 +37,7 @@ class TeacherSection(Section):
     usd_per_mtok_out: float = Field(0.0, ge=0, description="price of a million answer tokens")
 
     @model_validator(mode="after")
-    def _complete(self) -> TeacherSection:
+    def _complete(self) -> TeacherConfig:
         if self.base_url and not self.model:
             raise ValueError("base_url is set and model is not; write the endpoint's model name")
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
@@ -47,7 +47,7 @@ class TeacherSection(Section):
         return self
 
 
-class GenerateSection(Section):
+class GenerateConfig(BaseConfig):
     agents: list[str] = Field(
         ["qa", "support", "analyst", "legal", "content", "security"],
         min_length=1,
@@ -91,8 +91,8 @@ class GenerateSection(Section):
         10.0, gt=0, description="longest time that a row's calls of a user's module may take"
     )
     tool_memory_mib: Positive = Field(512, description="memory that they may take")
-    judge: JudgeSection = JudgeSection()
-    teacher: TeacherSection = TeacherSection()
+    judge: JudgeConfig = JudgeConfig()
+    teacher: TeacherConfig = TeacherConfig()
     cache: Literal["off", "teacher", "all"] = Field(
         "teacher", description="whose answers are kept by content and never asked for twice"
     )
@@ -103,7 +103,7 @@ class GenerateSection(Section):
         return check_weights(value, "generate.pools")
 
 
-class NegativesSection(Section):
+class NegativesConfig(BaseConfig):
     faults: list[str] = Field([], description="names in FAULTS; empty = all")
     per_positive: float = Field(0.5, ge=0, description="edited negatives per training positive")
     candidates: float = Field(

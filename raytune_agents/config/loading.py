@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from raytune_agents.config.base import ConfigError
-from raytune_agents.config.sections import Config
+from raytune_agents.config.tree import Config
 
 
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:

@@ -6,23 +6,25 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from raytune_agents.config.base import Positive, Section, Share, check_weights
+from raytune_agents.config.base import BaseConfig, Positive, Share, check_weights
 
 Method = Literal["sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo", "rloo", "eto"]
 METHODS = get_args(Method)
 
 
-class LoraSection(Section):
+class LoraConfig(BaseConfig):
     r: Positive = Field(16, description="rank")
-    alpha: Positive = Field(32, description="scale = alpha / r")
-    dropout: Share = Field(0.0)
-    targets: list[str] | Literal["all-linear"] = Field("all-linear", description="module names")
+    lora_alpha: Positive = Field(32, description="scale = alpha / r")
+    lora_dropout: Share = Field(0.0)
+    target_modules: list[str] | Literal["all-linear"] = Field(
+        "all-linear", description="module names"
+    )
     start: str | None = Field(None, description="folder of an adapter of this base to go on from")
-    rslora: bool = Field(False, description="scale by alpha / sqrt(r) (arXiv 2312.03732)")
-    dora: bool = Field(False, description="weight-decomposed LoRA (arXiv 2402.09353)")
+    use_rslora: bool = Field(False, description="scale by alpha / sqrt(r) (arXiv 2312.03732)")
+    use_dora: bool = Field(False, description="weight-decomposed LoRA (arXiv 2402.09353)")
 
 
-class SftSection(Section):
+class SftConfig(BaseConfig):
     """Loss weights of the parts of an answer (Agent-FLAN, arXiv 2403.12881, appendix A)."""
 
     reasoning: float = Field(1.0, ge=0, description="loss weight of thoughts")
@@ -34,13 +36,13 @@ class SftSection(Section):
     answer: float = Field(1.0, ge=0, description="loss weight of words for the user")
 
     @model_validator(mode="after")
-    def _some(self) -> SftSection:
+    def _some(self) -> SftConfig:
         if not any(self.model_dump().values()):
             raise ValueError("all loss weights are 0; write at least one above 0")
         return self
 
 
-class NatSection(Section):
+class NatConfig(BaseConfig):
     template: Literal["default", "good_bad", "a_b", "random"] = Field(
         "default", description="wording of the markers; random = strings drawn by nat.seed"
     )
@@ -56,7 +58,7 @@ class NatSection(Section):
     seed: int = Field(0, ge=0, description="seed of random markers")
 
     @model_validator(mode="after")
-    def _groups(self) -> NatSection:
+    def _groups(self) -> NatConfig:
         if self.cuts != sorted(set(self.cuts)) or any(not 0 <= c < 1 for c in self.cuts):
             raise ValueError(
                 f"cuts={self.cuts} do not part [0, 1); write rising numbers from 0 to below 1, "
@@ -81,7 +83,7 @@ class NatSection(Section):
         return self
 
 
-class DpoSection(Section):
+class DpoConfig(BaseConfig):
     beta: float = Field(0.1, gt=0, description="strength of the reference (of ipo: tau)")
     loss_type: list[Literal["sigmoid", "sigmoid_norm", "ipo", "robust", "hinge", "sft"]] = Field(
         ["sigmoid", "sft"], min_length=1, description="TRL loss names, summed; sft is the anchor"
@@ -95,12 +97,12 @@ class DpoSection(Section):
         description="minimal: a failure and the row it was made from; outcome: a task's best and "
         "worse runs (ETO); step: either, cut to the turn where they part",
     )
-    precompute: bool = Field(
+    precompute_ref_log_probs: bool = Field(
         True, description="reference log-probs once before training, not at every step"
     )
 
     @model_validator(mode="after")
-    def _same(self) -> DpoSection:
+    def _same(self) -> DpoConfig:
         if len(self.loss_type) != len(self.loss_weights):
             raise ValueError(
                 f"loss_weights={self.loss_weights} does not match loss_type={self.loss_type}; "
@@ -115,7 +117,7 @@ class DpoSection(Section):
         return self
 
 
-class KtoSection(Section):
+class KtoConfig(BaseConfig):
     beta: float = Field(0.1, gt=0, description="strength of the reference")
     loss_type: Literal["kto", "apo_zero_unpaired"] = "kto"
     desirable_weight: float | None = Field(
@@ -126,7 +128,7 @@ class KtoSection(Section):
     )
 
 
-class GrpoSection(Section):
+class GrpoConfig(BaseConfig):
     rewards: list[Literal["toolrl", "format", "tooln1", "irrelevance", "goal", "executed"]] = Field(
         ["toolrl", "format", "irrelevance"],
         min_length=1,
@@ -136,7 +138,7 @@ class GrpoSection(Section):
         [1.0, 1.0, 0.0], description="one weight a reward; 0 = reported only"
     )
     think: bool = Field(False, description="format and tooln1 ask for <think>...</think> first")
-    generations: int = Field(4, ge=2, description="answers (or plays) sampled for a prompt")
+    num_generations: int = Field(4, ge=2, description="answers (or plays) sampled for a prompt")
     turns: Positive = Field(
         1,
         description="answers in a play: above 1, rows with an agent's world are played in it and "
@@ -146,15 +148,17 @@ class GrpoSection(Section):
     max_tokens: Positive = Field(96, description="longest answer in tokens")
     beta: float = Field(0.0, ge=0, description="KL to the reference; 0 = none (ToolRL)")
     epsilon: float = Field(0.2, gt=0, lt=1, description="clip of the probability ratio")
-    updates: Positive = Field(1, description="optimiser steps on one batch of answers")
+    num_iterations: Positive = Field(1, description="optimiser steps on one batch of answers")
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
         "dapo", description="how token losses are averaged"
     )
     use_vllm: bool = Field(False, description="answers by vLLM in the training process (GPU)")
-    vllm_memory_share: Share = Field(0.3, description="GPU memory vLLM may take beside training")
+    vllm_gpu_memory_utilization: Share = Field(
+        0.3, description="GPU memory vLLM may take beside training"
+    )
 
     @model_validator(mode="after")
-    def _same(self) -> GrpoSection:
+    def _same(self) -> GrpoConfig:
         if len(self.rewards) != len(self.reward_weights) or not any(self.reward_weights):
             raise ValueError(
                 f"reward_weights={self.reward_weights} does not match rewards={self.rewards}; "
@@ -169,7 +173,7 @@ class GrpoSection(Section):
         return self
 
 
-class EtoSection(Section):
+class EtoConfig(BaseConfig):
     """Exploration of ETO (arXiv 2403.02502); the loss is that of train.dpo."""
 
     start: str = Field(
@@ -183,7 +187,7 @@ class EtoSection(Section):
     val_rows: Positive = Field(32, description="val rows that decide on stopping")
 
 
-class ArmSection(Section):
+class ArmConfig(BaseConfig):
     method: Method = Field("sft", description="how rows become loss")
     weights: dict[str, float] | None = Field(None, description="this arm's own mix.weights")
     tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")
@@ -204,7 +208,7 @@ class ArmSection(Section):
         return value if value is None else check_weights(value, "weights")
 
     @model_validator(mode="after")
-    def _marked(self) -> ArmSection:
+    def _marked(self) -> ArmConfig:
         if self.ask_unmarked and self.method not in ("nat", "inverse"):
             raise ValueError(
                 f"ask_unmarked: an arm of method {self.method} has no marker; write method: nat"

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from raytune_agents.config.base import Positive, Section
+from raytune_agents.config.base import BaseConfig, Positive
 
 
-class ResourcesSection(Section):
+class ResourcesConfig(BaseConfig):
     cpus: int | None = Field(None, ge=1, description="CPUs of a local Ray; none = all")
     address: str | None = Field(
         None, description="Ray address; none = RAY_ADDRESS in a job, else local"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from raytune_agents.config import LabelSection
+from raytune_agents.config import LabelConfig
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.records import Trajectory
 
@@ -22,9 +22,9 @@ from raytune_agents.records import Trajectory
 def mark_leaks(
     rows: Sequence[Trajectory],
     eval_rows: Iterable[Trajectory],
-    section: LabelSection | None = None,
+    section: LabelConfig | None = None,
 ) -> list[Trajectory]:
     """The rows in order; one that shows an evaluation row reads `contaminated:SET`, and
     `meta["leak"]` says which row and how it matched."""
-    leaks = LeakIndex(eval_rows, section or LabelSection()).find(rows)
+    leaks = LeakIndex(eval_rows, section or LabelConfig()).find(rows)
     return [leak.mark(row) if leak else row for row, leak in zip(rows, leaks)]

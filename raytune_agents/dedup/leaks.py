@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from raytune_agents.config import LabelSection
+from raytune_agents.config import LabelConfig
 from raytune_agents.dedup.minhash import SketchIndex, sketches
 from raytune_agents.dedup.text import plain, question
 from raytune_agents.dedup.windows import WindowIndex
@@ -117,7 +117,7 @@ def answer_key(row: Trajectory) -> str:
 class LeakIndex:
     """Evaluation rows, ready to be looked up; arrays for the most part, so workers share it."""
 
-    def __init__(self, rows: Iterable[Trajectory], section: LabelSection):
+    def __init__(self, rows: Iterable[Trajectory], section: LabelConfig):
         self.threshold = section.minhash_threshold
         self.names: list[tuple[str, str]] = []
         self.keys: dict[tuple[str, str], int] = {}

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_agents.config import ConfigError, LabelSection
+from raytune_agents.config import ConfigError, LabelConfig
 from raytune_agents.dedup.minhash import PERMUTATIONS, clusters
 from raytune_agents.dedup.space import semantic_owner, unit
 from raytune_agents.dedup.text import (
@@ -60,7 +60,7 @@ def rank(row: Trajectory) -> float:
 
 
 def fingerprints(
-    rows: Sequence[Trajectory], handles: np.ndarray, sketch: np.ndarray, section: LabelSection
+    rows: Sequence[Trajectory], handles: np.ndarray, sketch: np.ndarray, section: LabelConfig
 ) -> pa.Table:
     """PRINTS of accepted rows; `sketch` uint8 [rows, count] are those of `text.near_text`.
 
@@ -88,7 +88,7 @@ def fingerprints(
     return pa.table(columns, schema=PRINTS)
 
 
-def embedder(section: LabelSection) -> Callable[[list[str]], Any]:
+def embedder(section: LabelConfig) -> Callable[[list[str]], Any]:
     """The user's function of `label.embed`. Raises ConfigError where it cannot be found."""
     module, _, name = section.embed.partition(":")
     try:
@@ -99,7 +99,7 @@ def embedder(section: LabelSection) -> Callable[[list[str]], Any]:
         ) from None
 
 
-def embedded(texts: Sequence[str], section: LabelSection) -> np.ndarray:
+def embedded(texts: Sequence[str], section: LabelConfig) -> np.ndarray:
     """Vectors of the texts, float16 [texts, n], by the user's function; n = 0 where none is
     named."""
     if not section.embed or not texts:
@@ -127,7 +127,7 @@ def _order(prints: pa.Table) -> np.ndarray:
     return place
 
 
-def duplicates_of(prints: pa.Table, section: LabelSection) -> pa.Table:
+def duplicates_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
     """PAIRS of one partition by `group`: its duplicates, each with its survivor."""
     group, exact = prints["group"].to_numpy(), prints["exact"].to_numpy()
     handle, ids, place = prints["handle"].to_numpy(), prints["row_id"].to_numpy(), _order(prints)
@@ -153,7 +153,7 @@ def duplicates_of(prints: pa.Table, section: LabelSection) -> pa.Table:
     return pa.table(columns, schema=PAIRS)
 
 
-def contradictions_of(prints: pa.Table, section: LabelSection) -> pa.Table:
+def contradictions_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
     """PAIRS of one partition by `asked`: of rows with one question and several answers one answer
     stays, the others name a row of it.
 
@@ -187,11 +187,11 @@ def contradictions_of(prints: pa.Table, section: LabelSection) -> pa.Table:
     return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, PAIRS)], schema=PAIRS)
 
 
-Work = Callable[[pa.Table, LabelSection], pa.Table]
+Work = Callable[[pa.Table, LabelConfig], pa.Table]
 
 
 def grouped(
-    folder: Path, by: str, columns: Sequence[str], work: Work, section: LabelSection,
+    folder: Path, by: str, columns: Sequence[str], work: Work, section: LabelConfig,
     without: pa.Table | None = None, local_bytes: int = LOCAL_BYTES,
 ) -> pa.Table:  # fmt: skip
     """`work` on the fingerprints in `folder`, those of equal `by` together; PAIRS by handle.
@@ -256,7 +256,7 @@ def _size(file: Path, columns: Sequence[str]) -> int:
     )
 
 
-def pairs_of(folder: Path, section: LabelSection, local_bytes: int = LOCAL_BYTES) -> pa.Table:
+def pairs_of(folder: Path, section: LabelConfig, local_bytes: int = LOCAL_BYTES) -> pa.Table:
     """PAIRS of all fingerprints in `folder`, as `section` asks: contradictions, then duplicates
     among the rows that are left, so that no row points to a survivor that is itself rejected."""
     out = PAIRS.empty_table()

@@ -1,6 +1,6 @@
 """Inside the sandbox: BFCL's executable classes, from the installed bfcl-eval package.
 
-Loaded by `generate.cage` in a process of its own, so it imports nothing of ours. Every call of
+Loaded by `sandbox.child` in a process of its own, so it imports nothing of ours. Every call of
 `results` and `verdict` makes new instances and runs the whole conversation again, so a process can
 serve any number of conversations, and one that dies takes no state with it. The rules are those of
 bfcl-eval 2026.3.23 (multi_turn_utils.py, multi_turn_checker.py).

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import ConfigError, EvaluateSection, GeneralSection
+from raytune_agents.config import ConfigError, EvaluateConfig, GeneralConfig
 from raytune_agents.evaluate.harness import Arm, Cells, Lines, differences, means
 
 SPLIT = "general"
@@ -66,7 +66,7 @@ def importable(interpreter: str) -> bool:
     return done.returncode == 0
 
 
-def check(section: GeneralSection) -> None:
+def check(section: GeneralConfig) -> None:
     """Raises ConfigError where tasks are named and lm-eval, or their folder, is not there."""
     if not section.tasks:
         return
@@ -92,7 +92,7 @@ def model_args(model: Path, adapter: str, dtype: str) -> str:
     return f"pretrained={adapter},tokenizer={model},dtype={kind}"
 
 
-def run(model: Path, dtype: str, arm: Arm, section: GeneralSection, seed: int, gpu: bool) -> Lines:
+def run(model: Path, dtype: str, arm: Arm, section: GeneralConfig, seed: int, gpu: bool) -> Lines:
     """One line of general.parquet a question: {TASK.METRIC: value}. Raises ConfigError with the
     last thing that lm-eval said."""
     with tempfile.TemporaryDirectory(prefix="lm-eval-") as work:
@@ -147,11 +147,11 @@ def names(given: Lines) -> Sequence[str]:
     return [key for key in dict.fromkeys(k for x in given for k in x) if key not in known]
 
 
-def scores(given: Lines, section: EvaluateSection, seed: int) -> Cells:
+def scores(given: Lines, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {"general": {TASK.METRIC: cell}}}."""
     return means(given, names(given), section, seed)
 
 
-def gains(given: Lines, section: EvaluateSection, seed: int) -> Cells:
+def gains(given: Lines, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {"general": {TASK.METRIC: difference to base, paired by question}}}."""
     return differences(given, section, seed, names(given))

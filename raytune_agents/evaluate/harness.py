@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raytune_agents import engine
 from raytune_agents.chat import Chat
-from raytune_agents.config import EngineSection, EvaluateSection
+from raytune_agents.config import EngineConfig, EvaluateConfig
 from raytune_agents.evaluate import compare, metrics
+from raytune_agents.inference import engine
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import read_json
 
@@ -46,8 +46,8 @@ def answer_shard(
     rows: Sequence[Trajectory],
     chat: Chat,
     arm: Arm,
-    section: EvaluateSection,
-    engine_section: EngineSection,
+    section: EvaluateConfig,
+    engine_section: EngineConfig,
 ) -> list[dict[str, Any]]:
     """One row of answers.parquet for each trajectory: the answer, its scores and costs.
     Raises EngineDown."""
@@ -134,7 +134,7 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 # --- many answers ---
 
 
-def scores(answers: Answers, section: EvaluateSection, seed: int) -> Cells:
+def scores(answers: Answers, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {split: {metric: {value, low, high, n}}}} over the answers that did not fail."""
     out: Cells = {}
     for arm, split in dict.fromkeys((a["arm"], a["split"]) for a in answers):
@@ -145,7 +145,7 @@ def scores(answers: Answers, section: EvaluateSection, seed: int) -> Cells:
     return out
 
 
-def means(lines: Answers, names: Sequence[str], section: EvaluateSection, seed: int) -> Cells:
+def means(lines: Answers, names: Sequence[str], section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {split: {name: cell}}} of named columns, over the lines that did not fail."""
     out: Cells = {}
     for arm, split in dict.fromkeys((x["arm"], x["split"]) for x in lines):
@@ -160,7 +160,7 @@ def means(lines: Answers, names: Sequence[str], section: EvaluateSection, seed: 
 
 
 def differences(
-    answers: Answers, section: EvaluateSection, seed: int, names: Sequence[str] = SHOWN
+    answers: Answers, section: EvaluateConfig, seed: int, names: Sequence[str] = SHOWN
 ) -> Cells:
     """{arm: {split: {metric: paired difference to base}}}, Holm-corrected over the arms."""
     arms = dict.fromkeys(a["arm"] for a in answers)
@@ -184,7 +184,7 @@ def values_of(answers: Iterable[Mapping[str, Any]], metric: str, key: str = "id"
 
 
 def to_base(
-    values: Mapping[str, Mapping[str, float]], section: EvaluateSection, seed: int
+    values: Mapping[str, Mapping[str, float]], section: EvaluateConfig, seed: int
 ) -> dict[str, dict[str, Any]]:
     """{arm: paired difference to base, with p_holm} over the rows that both have a value for."""
     cells = {arm: pair(values[BASE], values[arm], section, seed) for arm in values if arm != BASE}
@@ -194,7 +194,7 @@ def to_base(
 
 
 def pair(
-    base: Mapping[str, float], arm: Mapping[str, float], section: EvaluateSection, seed: int
+    base: Mapping[str, float], arm: Mapping[str, float], section: EvaluateConfig, seed: int
 ) -> dict[str, Any]:
     """`compare.paired` over the common rows: parameter accuracy, for one, exists only where the
     function was right."""
@@ -203,7 +203,7 @@ def pair(
     return compare.paired(one, other, section.resamples, section.confidence, seed)
 
 
-def robustness(answers: Answers, perturbed: Answers, section: EvaluateSection, seed: int) -> Cells:
+def robustness(answers: Answers, perturbed: Answers, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {perturbation: {metric: perturbed - clean, paired by row}}}; below 0 is a drop.
 
     Each cell has the `clean` and the `perturbed` mean too; p_holm is over the perturbations.

@@ -13,10 +13,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raytune_agents import engine
-from raytune_agents.config import EvaluateSection, JudgedSection
+from raytune_agents.config import EvaluateConfig, JudgedConfig
 from raytune_agents.evaluate.harness import BASE, Cells, Lines, differences, means
-from raytune_agents.generate.stream import Voice
+from raytune_agents.generate.rewrite import Voice
+from raytune_agents.inference import engine
 from raytune_agents.records import Trajectory
 
 SIDES = ("first", "second")
@@ -95,7 +95,7 @@ def _sign(value: float) -> int:
 
 
 def pairs(
-    rows: Mapping[tuple[str, str], Trajectory], answers: Lines, section: JudgedSection
+    rows: Mapping[tuple[str, str], Trajectory], answers: Lines, section: JudgedConfig
 ) -> list[dict[str, Any]]:
     """What is judged: of every split the first rows, for every arm but base, both answers; rows
     that either failed to answer are left out."""
@@ -115,7 +115,7 @@ def pairs(
 
 
 def judge(
-    part: Sequence[Mapping[str, Any]], voice: Voice, section: JudgedSection, seed: int
+    part: Sequence[Mapping[str, Any]], voice: Voice, section: JudgedConfig, seed: int
 ) -> Lines:
     """One line of judged.parquet a pair. Raises EngineDown, teacher.Refused."""
     shape = schema(section.rubric)
@@ -172,12 +172,12 @@ def sides(lines: Lines) -> Lines:
     return base + list(lines)
 
 
-def scores(lines: Lines, section: EvaluateSection, seed: int) -> Cells:
+def scores(lines: Lines, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {split: {judge_score, judge_wins, judge_consistency}}}."""
     return means(sides(lines), NAMES, section, seed)
 
 
-def gains(lines: Lines, section: EvaluateSection, seed: int) -> Cells:
+def gains(lines: Lines, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {split: {judge_score: difference to base, paired by row}}}: to the base's score in the
     same comparisons."""
     if not lines:

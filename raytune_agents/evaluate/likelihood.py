@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from raytune_agents import engine
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import EngineSection, EvaluateSection
+from raytune_agents.config import EngineConfig, EvaluateConfig
 from raytune_agents.evaluate.harness import Arm, Cells, Lines, differences, means
 from raytune_agents.evaluate.metrics import CELLS
+from raytune_agents.inference import engine
 from raytune_agents.records import RecordError, Trajectory
 
 SPLIT = "val"
 
 
 def measure_shard(
-    rows: Sequence[Trajectory], chat: Chat, arm: Arm, engine_section: EngineSection
+    rows: Sequence[Trajectory], chat: Chat, arm: Arm, engine_section: EngineConfig
 ) -> Lines:
     """One line of likelihood.parquet a row: `nll`, mean negative log-likelihood of its answer
     tokens in nats, and their number. Rows that do not fit the engine failed. Raises EngineDown."""
@@ -79,7 +79,7 @@ def perplexity(
     }
 
 
-def scores(lines: Lines, section: EvaluateSection, seed: int) -> Cells:
+def scores(lines: Lines, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {"val": {perplexity, nll (the mean over rows): cell}}}."""
     out = means(lines, ("nll",), section, seed)
     for arm in dict.fromkeys(x["arm"] for x in lines):
@@ -96,6 +96,6 @@ def scores(lines: Lines, section: EvaluateSection, seed: int) -> Cells:
     return out
 
 
-def gains(lines: Lines, section: EvaluateSection, seed: int) -> Cells:
+def gains(lines: Lines, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {"val": {nll: difference to base in nats a token, paired by row}}}."""
     return differences(lines, section, seed, ("nll",))

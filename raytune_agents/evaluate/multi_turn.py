@@ -16,13 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from raytune_agents import engine
+from raytune_agents import sandbox
 from raytune_agents.calls import parse
 from raytune_agents.chat import Chat
-from raytune_agents.config import EngineSection, EvaluateSection, MultiTurnSection
+from raytune_agents.config import EngineConfig, EvaluateConfig, MultiTurnConfig
 from raytune_agents.evaluate.bfcl_world import MODULES
 from raytune_agents.evaluate.harness import Arm, Cells, Lines, differences, means
-from raytune_agents.generate import sandbox
+from raytune_agents.inference import engine
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.shapes import tools_of
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_row
@@ -40,7 +40,7 @@ def split_of(category: str) -> str:
     return f"bfcl_multi_turn_{category}"
 
 
-def entries(section: MultiTurnSection) -> list[Entry]:
+def entries(section: MultiTurnConfig) -> list[Entry]:
     """The first `rows` entries of each category with their ground truth, in the package's order.
     Raises SourceError where bfcl-eval is not installed."""
     if not section.rows:
@@ -169,8 +169,8 @@ def talk_shard(
     part: Sequence[Entry],
     chat: Chat,
     arm: Arm,
-    section: EvaluateSection,
-    engine_section: EngineSection,
+    section: EvaluateConfig,
+    engine_section: EngineConfig,
 ) -> Lines:
     """Every entry, talked to its end: one line of multi_turn.parquet each. Raises EngineDown."""
     talks = [Talk(entry, section.multi_turn.max_steps) for entry in part]
@@ -258,7 +258,7 @@ def _verdict(line: Mapping[str, Any], outcome: sandbox.Outcome | None, known: Ma
 # --- many entries ---
 
 
-def scores(lines: Lines, section: EvaluateSection, seed: int) -> Cells:
+def scores(lines: Lines, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {split: {metric: cell}}}; `fault.NAME` is the share of entries with that error."""
     faults = sorted({x["fault"] for x in lines if x["fault"]})
     wide = [
@@ -268,6 +268,6 @@ def scores(lines: Lines, section: EvaluateSection, seed: int) -> Cells:
     return means(wide, (*VALUES, *(f"fault.{f}" for f in faults)), section, seed)
 
 
-def gains(lines: Lines, section: EvaluateSection, seed: int) -> Cells:
+def gains(lines: Lines, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {split: {metric: difference to base, paired by entry}}}."""
     return differences(lines, section, seed, COMPARED)

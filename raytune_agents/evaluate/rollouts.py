@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from raytune_agents import engine
 from raytune_agents.agents.play import CRASHED, Play, is_error
 from raytune_agents.agents.worlds import completed
 from raytune_agents.chat import Chat
-from raytune_agents.config import EngineSection, EvaluateSection
+from raytune_agents.config import EngineConfig, EvaluateConfig
 from raytune_agents.evaluate.harness import Arm, Cells, to_base
 from raytune_agents.evaluate.metrics import aggregate
 from raytune_agents.evaluate.suites import TRAJECTORIES
+from raytune_agents.inference import engine
 from raytune_agents.records import Trajectory, finish, from_row, to_row
 
 ENDS = ("said", "loop", "unreadable", "max_steps", "too_long", CRASHED)
@@ -37,8 +37,8 @@ def play_shard(
     tasks: Sequence[Trajectory],
     chat: Chat,
     arm: Arm,
-    section: EvaluateSection,
-    engine_section: EngineSection,
+    section: EvaluateConfig,
+    engine_section: EngineConfig,
     seed: int,
 ) -> list[dict[str, Any]]:
     """Every trial of every task, played to its end: one line of plays.parquet each.
@@ -64,7 +64,7 @@ def play_shard(
     return [stored(arm.name, p) for p in plays]
 
 
-def _sampling(play: Play, step: int, section: EvaluateSection, seed: int) -> engine.Sampling:
+def _sampling(play: Play, step: int, section: EvaluateConfig, seed: int) -> engine.Sampling:
     temperature = section.trajectories.temperature
     drawn = zlib.crc32(f"{seed}/{play.task.id}/{play.trial}/{step}".encode())
     return engine.Sampling(
@@ -153,7 +153,7 @@ def repeated(plays: Plays, k: int) -> tuple[list[float], list[float]]:
     return every, some
 
 
-def summary(plays: Plays, section: EvaluateSection, seed: int) -> dict[str, dict[str, Any]]:
+def summary(plays: Plays, section: EvaluateConfig, seed: int) -> dict[str, dict[str, Any]]:
     """Metric -> its cell, over tasks; `end.NAME` is the share of plays that ended so."""
     options = (section.resamples, section.confidence, seed)
     names = (*VALUES, "steps", "output_tokens", "latency_s")
@@ -168,7 +168,7 @@ def summary(plays: Plays, section: EvaluateSection, seed: int) -> dict[str, dict
     return {name: cell for name, cell in cells.items() if cell["n"]}
 
 
-def scores(plays: Plays, section: EvaluateSection, seed: int) -> Cells:
+def scores(plays: Plays, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {"trajectories": {metric: cell}}}."""
     arms = dict.fromkeys(p["arm"] for p in plays)
     return {
@@ -177,7 +177,7 @@ def scores(plays: Plays, section: EvaluateSection, seed: int) -> Cells:
     }
 
 
-def gains(plays: Plays, section: EvaluateSection, seed: int) -> Cells:
+def gains(plays: Plays, section: EvaluateConfig, seed: int) -> Cells:
     """{arm: {"trajectories": {metric: difference to base, paired by task}}}."""
     arms = dict.fromkeys(p["arm"] for p in plays)
     out: Cells = {}

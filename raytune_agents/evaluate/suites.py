@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from raytune_agents import agents, dedup, readers
 from raytune_agents.agents.worlds import WORLDS
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
-from raytune_agents.config import Config, ConfigError, EvaluateSection, SourceSection
+from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
 from raytune_agents.evaluate import general, instructions
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
 from raytune_agents.generate.dialogues import CELLS, followup, notool, parallel
@@ -125,7 +125,7 @@ def players(config: Config) -> list[str]:
     return [name for name in named if name in WORLDS]
 
 
-def source_rows(name: str, source: SourceSection, trained: Sequence[Trajectory]) -> Suite:
+def source_rows(name: str, source: SourceConfig, trained: Sequence[Trajectory]) -> Suite:
     """Rows of another source as split `name`; what shows a training row is left out."""
     out = Suite()
     found: dict[str, Trajectory] = {}
@@ -167,7 +167,7 @@ def without_seen_tools(
 
 
 def perturbed_rows(
-    rows: Sequence[Trajectory], section: EvaluateSection, seed: int
+    rows: Sequence[Trajectory], section: EvaluateConfig, seed: int
 ) -> tuple[list[Trajectory], Counter[str]]:
     """The first `perturbed_rows` of each split under each perturbation, and how many rows each
     perturbation could not touch."""

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from raytune_agents.chat import mark
-from raytune_agents.config import ExportSection
+from raytune_agents.config import ExportConfig
 from raytune_agents.exports import LOSES, PAIR_WRITERS, resolve, splits
 from raytune_agents.exports.card import card
-from raytune_agents.exports.plan import problems, roughly
+from raytune_agents.exports.pricing import problems, roughly
 from raytune_agents.records import RecordError, Trajectory
 
 LABELLED = ("trl_label",)
@@ -57,7 +57,7 @@ def better_halves(
 def write_files(
     rows: Iterable[Trajectory],
     folder: str | Path,
-    section: ExportSection,
+    section: ExportConfig,
     seed: int = 17,
     marker: Marker | None = None,
 ) -> dict[str, Any]:

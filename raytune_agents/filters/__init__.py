@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 
-from raytune_agents.config import ConfigError, LabelSection
+from raytune_agents.config import ConfigError, LabelConfig
 from raytune_agents.filters import private, shape, text
 from raytune_agents.filters.grounding import ungrounded
 from raytune_agents.filters.quality import parts, quality
@@ -62,7 +62,7 @@ def rule_named(name: str) -> Rule:
         ) from None
 
 
-def active_rules(section: LabelSection) -> dict[str, Rule]:
+def active_rules(section: LabelConfig) -> dict[str, Rule]:
     """Name -> rule with its options bound, in the order of RULES; a user's own rules come last."""
     usual = [n for n in RULES if n not in ON_REQUEST]
     given = section.rules or ["default"]
@@ -94,7 +94,7 @@ def reasoned(row: Trajectory, rules: dict[str, Rule]) -> Trajectory:
     return replace(row, reject_reason=reason) if reason != row.reject_reason else row
 
 
-def label(row: Trajectory, section: LabelSection) -> Trajectory:
+def label(row: Trajectory, section: LabelConfig) -> Trajectory:
     """The row with its first reject reason (an earlier one stays) and the quality that it tells by
     itself: `meta["nll"]` counts, diversity needs the other rows."""
     row = reasoned(row, active_rules(section))

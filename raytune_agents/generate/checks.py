@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from raytune_agents import agents
+from raytune_agents import agents, sandbox
 from raytune_agents.agents.worlds import WORLDS, World
 from raytune_agents.calls import judge, schema_errors
-from raytune_agents.config import GenerateSection
-from raytune_agents.generate import augment, sandbox
+from raytune_agents.config import GenerateConfig
+from raytune_agents.generate import augment
 from raytune_agents.negatives import answer_text, trajectory_fault
 from raytune_agents.records import Trajectory
 
@@ -68,7 +68,7 @@ def refused(row: Trajectory, agent: str) -> str:
     return ""
 
 
-def executor(section: GenerateSection) -> Executor:
+def executor(section: GenerateConfig) -> Executor:
     """The executor of the section's agents. Raises ConfigError where a spec's module is no file."""
     paths = [(agents.load(name).name, agents.module_path(name)) for name in section.agents]
     limits = sandbox.Limits(section.tool_timeout_s, section.tool_memory_mib)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from raytune_agents import agents
-from raytune_agents.agents import AgentSpec, ToolSection
+from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import mixed
 from raytune_agents.agents.script import listed
 from raytune_agents.agents.wording import slots
@@ -101,7 +101,7 @@ CHOICES = ["Which {words} would you like: {choices}?", "Please choose the {words
 ANSWERS = ["{value}", "It is {value}.", "Use {value}.", "{value}, please.", "Sorry, {value}."]
 
 
-def question(tool: ToolSection, arg: str, rng: random.Random) -> str:
+def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
     """What to ask when `arg` is missing; an enum is offered as a choice."""
     enum = [str(v) for v in tool.parameters["properties"][arg].get("enum", [])]
     choices = f"{', '.join(enum[:-1])} or {enum[-1]}" if enum else ""
@@ -193,12 +193,12 @@ def small_talk() -> list[list[str]]:
     return yaml.safe_load(path.read_text("utf-8"))
 
 
-def _offer(tool: ToolSection) -> str:
+def _offer(tool: ToolConfig) -> str:
     text = tool.description.rstrip(".")
     return text[:1].lower() + text[1:]
 
 
-def _other(spec: AgentSpec, rng: random.Random) -> tuple[str, ToolSection]:
+def _other(spec: AgentSpec, rng: random.Random) -> tuple[str, ToolConfig]:
     """A wish that only another shipped agent could serve, and that agent's tool."""
     names = {t.name for t in spec.tools}
     others = [t for s in agents.shipped() if s != spec.name for t in agents.load(s).tools]
@@ -206,7 +206,7 @@ def _other(spec: AgentSpec, rng: random.Random) -> tuple[str, ToolSection]:
     return make_call(tool, rng)[0], tool
 
 
-def _foreign(tool: ToolSection, rng: random.Random) -> tuple[str, str, str] | None:
+def _foreign(tool: ToolConfig, rng: random.Random) -> tuple[str, str, str] | None:
     """A wish with a value that an enum of the tool does not have: (wish, argument, value)."""
     enums = {k: p["enum"] for k, p in tool.parameters["properties"].items() if p.get("enum")}
     texts = tool.requests or [generic_request(tool)]

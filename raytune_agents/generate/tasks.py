@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from raytune_agents.agents import AgentSpec, ToolSection
+from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import EVEN, Argument, Profile, like, mixed
 from raytune_agents.agents.values import shown, value
 from raytune_agents.agents.wording import (
@@ -60,7 +60,7 @@ STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with 
 # --- a call and the sentence that asks for it -----------------------------------------------
 
 
-def generic_request(tool: ToolSection, without: Collection[str] = ()) -> str:
+def generic_request(tool: ToolConfig, without: Collection[str] = ()) -> str:
     """A wording from the schema, for tools that bring none; `without` leaves arguments out."""
     first = re.split(r"[.;:\n]", tool.description.strip(), maxsplit=1)[0].strip()
     verb, _, rest = first.partition(" ")
@@ -81,7 +81,7 @@ def generic_request(tool: ToolSection, without: Collection[str] = ()) -> str:
 
 
 def phrase(
-    tool: ToolSection,
+    tool: ToolConfig,
     template: str,
     rng: random.Random,
     instead: Mapping[str, str] = NONE,
@@ -123,7 +123,7 @@ def phrase(
 
 
 def _argument(
-    tool: ToolSection, slot: Slot, schema: dict[str, Any], rng: random.Random, hints: Sequence[Any]
+    tool: ToolConfig, slot: Slot, schema: dict[str, Any], rng: random.Random, hints: Sequence[Any]
 ) -> Any:
     if slot.fixed is not None:
         return typed(slot.fixed, schema)
@@ -153,14 +153,14 @@ def styled(
     return style, misspelled(text, kept, rng) if style == "misspelled" else text
 
 
-def pick_tool(spec: AgentSpec, rng: random.Random) -> ToolSection:
+def pick_tool(spec: AgentSpec, rng: random.Random) -> ToolConfig:
     """One of the agent's tools, by its habits."""
     weights = mixed([t.name for t in spec.tools], spec.habits.tools)
     return rng.choices(spec.tools, weights)[0]
 
 
 def make_call(
-    tool: ToolSection, rng: random.Random, habits: Profile = EVEN_HABITS
+    tool: ToolConfig, rng: random.Random, habits: Profile = EVEN_HABITS
 ) -> tuple[str, ToolCall, dict[str, str]]:
     """A wish in words, the call it asks for, and its anchors. Arguments stand in schema order."""
     template = rng.choice(tool.requests or [generic_request(tool)])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raytune_agents import negatives
-from raytune_agents.config import NegativesSection
+from raytune_agents.config import NegativesConfig
 from raytune_agents.dedup.space import embed, facility_location, stratified
 from raytune_agents.records import Trajectory
 
@@ -97,7 +97,7 @@ def choose(made: Sequence[Candidate], caps: Mapping[str, int], seed: int) -> lis
 
 
 def edited(
-    good: Sequence[Trajectory], mined: Mapping[str, int], section: NegativesSection, seed: int
+    good: Sequence[Trajectory], mined: Mapping[str, int], section: NegativesConfig, seed: int
 ) -> tuple[list[Trajectory], Counter]:
     """Verified negatives of good training rows, at most one of a fault a row. Returns them and, by
     reason, the attempts that gave none and the candidates that were not chosen."""

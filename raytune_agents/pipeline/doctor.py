@@ -16,10 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from raytune_agents import engine, readers
+from raytune_agents import readers
 from raytune_agents.config import Config, ConfigError
-from raytune_agents.pipeline import Context, preflight
+from raytune_agents.inference import engine
 from raytune_agents.pipeline import plan as planner
+from raytune_agents.pipeline.context import Context
+from raytune_agents.pipeline.run import preflight
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.runs import versions
 
@@ -135,7 +137,7 @@ class Doctor:
         if held > have and not self.context.resources.gpus:
             raise ConfigError(
                 f"{have:.1f} GiB of memory are free, engine and training take about {held:.1f}; "
-                "write a smaller model, train.batch_tokens or engine.kv_cache_gib"
+                "write a smaller model, train.max_tokens_per_forward or engine.kv_cache_gib"
             )
         return f"{wanted:.2f} of {free:.0f} GiB disk, {held:.1f} of {have:.0f} GiB memory"
 
@@ -165,7 +167,7 @@ class Doctor:
 
     def trained(self) -> str:
         """One optimiser step of the first arm on its workers. Raises what training raises."""
-        from raytune_agents.train.watch import lines
+        from raytune_agents.train.callbacks import lines
 
         self.context.free_gpu(self.context.placement.train_workers)
         with tempfile.TemporaryDirectory(dir=self.context.run.folder) as folder:
@@ -179,13 +181,19 @@ def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
     metrics."""
     import pyarrow as pa
 
-    from raytune_agents.pipeline.learn import job_of
+    from raytune_agents.pipeline.training import job_of
     from raytune_agents.runs import write_table
     from raytune_agents.train import methods, worker
 
     train = context.config.train
     section = train.of(next(iter(train.arms.values())))
-    once = {"max_steps": 1, "save_steps": 1, "track": [], "score_steps": 0, "patience": 0}
+    once = {
+        "max_steps": 1,
+        "save_steps": 1,
+        "report_to": [],
+        "eval_steps": 0,
+        "early_stopping_patience": 0,
+    }
     section = context.placement.train(section).model_copy(update=once)
     made, _ = methods.build("sft", rows, context.chat, section, None)
     write_table(out / "columns.parquet", pa.Table.from_pylist(made))

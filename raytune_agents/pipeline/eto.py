@@ -15,16 +15,16 @@ import random
 import shutil
 from typing import TYPE_CHECKING
 
-from raytune_agents.config import Config, ConfigError, NegativesSection, TrainSection
+from raytune_agents.config import Config, ConfigError, NegativesConfig, TrainConfig
 from raytune_agents.evaluate import harness
-from raytune_agents.generate import stream
-from raytune_agents.pipeline import learn
-from raytune_agents.pipeline.make import check_outage, make_shards
+from raytune_agents.generate import rewrite
+from raytune_agents.pipeline import training
+from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import Counts, Step, read_rows, write_json
 
 if TYPE_CHECKING:
-    from raytune_agents.pipeline import Context
+    from raytune_agents.pipeline.context import Context
 
 
 def check(config: Config) -> None:
@@ -50,7 +50,7 @@ def rounds(
     context: Context,
     step: Step,
     name: str,
-    section: TrainSection,
+    section: TrainConfig,
     rows: list[Trajectory],
     pool: dict[str, Trajectory],
 ) -> Counts:
@@ -75,7 +75,7 @@ def rounds(
             known = pool | {row.id: row for row in failures}
             frozen = section.lora.model_copy(update={"start": best or None})
             context.free_gpu(section.span[1])
-            counts = learn.train_arm(
+            counts = training.train_arm(
                 context, own, f"{name} round {k}", "dpo",
                 section.model_copy(update={"lora": frozen}), failures, known,
             )  # fmt: skip
@@ -101,19 +101,19 @@ def tasks(rows: list[Trajectory], count: int, seed: str) -> list[Trajectory]:
 
 
 def explore(
-    context: Context, step: Step, asked: list[Trajectory], section: TrainSection, adapter: str
+    context: Context, step: Step, asked: list[Trajectory], section: TrainConfig, adapter: str
 ) -> list[Trajectory]:
     """The policy's failures on the tasks, each with its task as parent. Finished shards stay.
     Raises EngineDown where too many tasks were lost to the engine."""
     context.start_engine()
     eto, chat, config = section.eto, context.chat, context.config
-    sampling = NegativesSection(
+    sampling = NegativesConfig(
         mined_samples=eto.samples, max_tokens=eto.max_tokens, temperature=eto.temperature
     )
     engine_section, seed = config.engine, config.seed
     shards = make_shards(
         context, step, "explored", asked,
-        lambda part: stream.mine(part, chat, sampling, engine_section, seed, adapter),
+        lambda part: rewrite.mine(part, chat, sampling, engine_section, seed, adapter),
     )  # fmt: skip
     counts = Counts(rows_in=len(asked) * eto.samples)
     for shard in shards:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_agents import engine
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.evaluate import (
     general,
@@ -36,9 +35,10 @@ from raytune_agents.evaluate import (
     suites,
 )
 from raytune_agents.evaluate.harness import Arm, Lines
-from raytune_agents.pipeline import asking
-from raytune_agents.pipeline.data import training_rows
-from raytune_agents.pipeline.make import check_outage
+from raytune_agents.inference import engine
+from raytune_agents.pipeline import answering
+from raytune_agents.pipeline.rows import training_rows
+from raytune_agents.pipeline.shards import check_outage
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import (
     Counts,
@@ -49,10 +49,10 @@ from raytune_agents.runs import (
     write_rows,
     write_table,
 )
-from raytune_agents.train import card
+from raytune_agents.train import adapter_card
 
 if TYPE_CHECKING:
-    from raytune_agents.pipeline import Context
+    from raytune_agents.pipeline.context import Context
 
 BASE_KEYS = ("name", "revision", "template", "tools")
 # kinds of lines beside answers -> the module that scores them; each has a Parquet file of its name
@@ -84,25 +84,25 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     arms, costs, why = arms_of(config, context.run.folder), {}, ""
     for arm in arms:
         before = used(context)
-        found["answers"] += asking.arm_answers(context, step, [*suite.rows, *perturbed], arm)
-        found["plays"] += asking.arm_plays(context, step, tasks, arm)
-        found["multi_turn"] += asking.arm_talks(context, step, entries, arm)
-        found["likelihood"] += asking.arm_likelihoods(context, step, val, arm)
+        found["answers"] += answering.arm_answers(context, step, [*suite.rows, *perturbed], arm)
+        found["plays"] += answering.arm_plays(context, step, tasks, arm)
+        found["multi_turn"] += answering.arm_talks(context, step, entries, arm)
+        found["likelihood"] += answering.arm_likelihoods(context, step, val, arm)
         after = used(context)
         why = why or after.get("why", "nothing was asked")
         costs[arm.name] = harness.training_costs(context.run.folder, arm.name) | spent(
             before, after
         )
     write_json(step.folder / "costs.json", costs)
-    found["judged"] = asking.verdicts(context, step, suite.rows, found["answers"])
-    found["general"] = asking.abilities(context, step, arms)
+    found["judged"] = answering.verdicts(context, step, suite.rows, found["answers"])
+    found["general"] = answering.abilities(context, step, arms)
     counts = counts_of(found)
     check_outage(counts, config.read.max_error_share)
     counts.rows_in += suite.rejected.total()
     counts.rejected = suite.rejected
     write_scores(step.folder, found, config)
     for name in config.train.arms:
-        card.write(context.run.folder, name)
+        adapter_card.write(context.run.folder, name)
     shutil.rmtree(step.folder / "shards", ignore_errors=True)
     if why:
         context.display.say(f"evaluate  energy is not known: {why}", style="dim")

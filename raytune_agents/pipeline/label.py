@@ -25,14 +25,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raytune_agents import filters, readers
-from raytune_agents.config import Config, LabelSection, SourceSection
+from raytune_agents.config import Config, LabelConfig, SourceConfig
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import key_bits, near_text, question
 from raytune_agents.filters.quality import parts, quality, rarity, signature
 from raytune_agents.filters.shape import held_out
-from raytune_agents.pipeline import make, read
+from raytune_agents.pipeline import generate, read
 from raytune_agents.records import (
     SPLITS,
     RecordError,
@@ -46,7 +46,7 @@ from raytune_agents.runs import Counts, RowFiles, Step, row_groups, write_table
 if TYPE_CHECKING:
     import ray
 
-    from raytune_agents.pipeline import Context
+    from raytune_agents.pipeline.context import Context
 
 BATCH = 1024
 SHOWN = 300  # characters of a request in leaks.jsonl
@@ -58,7 +58,7 @@ PRINTS = (*dedup.PRINTS.names, "signature")
 # --- 1: workers ---
 
 
-def sketched(rows: list[Trajectory], section: LabelSection) -> tuple[np.ndarray, np.ndarray]:
+def sketched(rows: list[Trajectory], section: LabelConfig) -> tuple[np.ndarray, np.ndarray]:
     """Sketches of the rows' questions and of what near duplicates share; each text once."""
     asked = [question(r) for r in rows] if section.decontaminate else [""] * len(rows)
     near = section.duplicates == "minhash"
@@ -69,7 +69,7 @@ def sketched(rows: list[Trajectory], section: LabelSection) -> tuple[np.ndarray,
 
 
 def label_rows(
-    batch: pa.Table, section: LabelSection, index: LeakIndex, score: Score | None = None
+    batch: pa.Table, section: LabelConfig, index: LeakIndex, score: Score | None = None
 ) -> pa.Table:
     """A batch of trajectories with reject_reason, quality, and leak and nll in `meta`; and, for the
     second pass, PARTS of all rows and PRINTS of the accepted ones. `score` gives the NLL of
@@ -122,7 +122,7 @@ def _fetched(shared: ray.ObjectRef) -> LeakIndex:
 
 
 def _label_groups(
-    items: dict[str, Any], section: LabelSection, index: list[ray.ObjectRef],
+    items: dict[str, Any], section: LabelConfig, index: list[ray.ObjectRef],
     score: Score | None = None,
 ) -> Iterator[pa.Table]:  # fmt: skip
     """`label_rows` of the row groups that `items` names."""
@@ -136,7 +136,7 @@ def _label_groups(
 class _Labeller:
     """`_label_groups` with the model at hand, for an actor."""
 
-    def __init__(self, section: LabelSection, index: list[ray.ObjectRef], model: dict[str, Any]):
+    def __init__(self, section: LabelConfig, index: list[ray.ObjectRef], model: dict[str, Any]):
         from raytune_agents.train.score import RowNll
 
         self.section, self.index, self.score = section, index, RowNll(**model)
@@ -148,7 +148,7 @@ class _Labeller:
 # --- what no training row may show ---
 
 
-def evaluation_sets(config: Config) -> list[tuple[str, SourceSection]]:
+def evaluation_sets(config: Config) -> list[tuple[str, SourceConfig]]:
     """(name, set): those of `label` and of `evaluate`, less those that are read as a source: such a
     set has test rows of its own."""
     named = [
@@ -218,7 +218,7 @@ def label(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     again."""
     section, folder = context.config.label, context.run.folder
     own = sorted((folder / "read").glob("*.parquet"))
-    made = (folder / "generate" / name for name in make.PARTS)
+    made = (folder / "generate" / name for name in generate.PARTS)
     files = [*own, *(f for part in made for f in sorted(part.glob("*.parquet")))]
     seen, shown, leaks = Counter(), {}, Counter()
     compared = evaluation_rows(context, own, seen, shown) if section.decontaminate else ()

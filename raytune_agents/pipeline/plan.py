@@ -16,13 +16,14 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from raytune_agents import estimate, mix, models, readers, split
+from raytune_agents import mix, models, readers, split
 from raytune_agents.chat import Chat
-from raytune_agents.config import Config, ConfigError, SourceSection, TrainSection
-from raytune_agents.estimate import GIB, START_S, Shape, Speed
+from raytune_agents.config import Config, ConfigError, SourceConfig, TrainConfig
 from raytune_agents.evaluate import instructions, suites
+from raytune_agents.infra import estimate
+from raytune_agents.infra.estimate import GIB, START_S, Shape, Speed
+from raytune_agents.infra.placement import Placement, place
 from raytune_agents.negatives import choice
-from raytune_agents.placement import Placement, place
 from raytune_agents.records import RecordError, Trajectory, to_row
 
 SAMPLE = 2000  # rows parsed of each source
@@ -136,7 +137,7 @@ def read_sample(config: Config) -> Sample:
     return out
 
 
-def parse(raw: Any, where: str, source: SourceSection) -> list[Trajectory]:
+def parse(raw: Any, where: str, source: SourceConfig) -> list[Trajectory]:
     """The rows of a raw one; [] for a bad one, which the read step counts."""
     try:
         if isinstance(raw, RecordError):
@@ -148,12 +149,12 @@ def parse(raw: Any, where: str, source: SourceSection) -> list[Trajectory]:
 
 def add_generated(sample: Sample, config: Config) -> list[Trajectory]:
     """Adds drawn positives and edited negatives; returns the drawn ones."""
-    from raytune_agents.generate import draw
+    from raytune_agents.generate import sampling
 
     small = config.generate.model_copy(
         update={"rows": max(1, ceil(config.generate.rows / sample.scale))}
     )
-    drawn = draw.draw(small, config.seed).rows
+    drawn = sampling.draw(small, config.seed).rows
     train = [*sample.split("train"), *drawn]
     edited, _ = choice.edited(train, Counter(), config.negatives, config.seed)
     sample.rows |= {row.id: row for row in (*drawn, *edited)}
@@ -164,7 +165,7 @@ def arm_work(
     method: str,
     weights: Mapping[str, float],
     budget: int,
-    section: TrainSection,
+    section: TrainConfig,
     sample: Sample,
     chat: Chat,
     config: Config,
@@ -190,7 +191,10 @@ def arm_work(
     made, _ = methods.build(method, [rows[i] for i in set(chosen.ids)], chat, section, twins)
     times, out = Counter(chosen.ids), Work()
     for column in made:
-        length, count = row_length(column), times[column["row_id"]] * section.epochs * sample.scale
+        length, count = (
+            row_length(column),
+            times[column["row_id"]] * section.num_train_epochs * sample.scale,
+        )
         out.train += length * count
         out.trained += column["trained_tokens"] * count
         out.longest = max(out.longest, length)
@@ -199,7 +203,7 @@ def arm_work(
     if method in ("dpo", "kto", "eto"):
         out.read = out.train  # the reference's forward pass
     if method in ("grpo", "rloo"):
-        sampled = out.rows * section.epochs * section.grpo.generations
+        sampled = out.rows * section.num_train_epochs * section.grpo.num_generations
         out.write = sampled * section.grpo.max_tokens * WRITTEN
         out.train, out.read = out.train + out.write, out.read + out.train
     return out
@@ -207,12 +211,12 @@ def arm_work(
 
 def generate_work(config: Config, sample: Sample, drawn: list[Trajectory], chat: Chat) -> Work:
     """Wordings and mined answers."""
-    from raytune_agents.generate import speech
+    from raytune_agents.generate import paraphrase
 
     out, g, n = Work(start_s=START_S["engine"]), config.generate, config.negatives
     for row in drawn:
-        for turn in speech.turns(row):
-            out.read += len(chat.chat_ids(speech.messages(row, turn))) * sample.scale
+        for turn in paraphrase.turns(row):
+            out.read += len(chat.chat_ids(paraphrase.messages(row, turn))) * sample.scale
             out.write += g.candidates * g.max_tokens * WRITTEN * sample.scale
     asked = [len(chat.prompt_ids(r)) for r in islice(sample.split("train"), 200) if r.calls]
     tasks = min(n.mined_tasks, round(len(sample.split("train")) * sample.scale))
@@ -322,14 +326,16 @@ def kv_gib(config: Config, placed: Placement, shape: Shape) -> float:
     """An engine's KV cache: as configured on CPU, what is left of its share on GPUs."""
     if not placed.have.gpus:
         return float(max(1, round(config.engine.kv_cache_gib)))
-    room = (placed.gpu_gib or 0) * config.engine.gpu_memory_share * placed.tensor_parallel
+    room = (
+        (placed.gpu_gib or 0) * config.engine.gpu_memory_utilization * placed.tensor_parallel_size
+    )
     return max(0.0, room - shape.weights_gib - 1.0)
 
 
 def memory(
     config: Config,
     shape: Shape,
-    sections: Mapping[str, TrainSection],
+    sections: Mapping[str, TrainConfig],
     arms: list[Work],
     placed: Placement,
 ) -> dict[str, dict[str, float]]:
@@ -350,7 +356,7 @@ def memory(
 
 
 def disk(
-    config: Config, shape: Shape, sections: Mapping[str, TrainSection], sample: Sample, model: Path
+    config: Config, shape: Shape, sections: Mapping[str, TrainConfig], sample: Sample, model: Path
 ) -> dict[str, float]:
     """GiB of the run folder."""
     texts = ("tokenizer*", "vocab*", "merges*", "*.jinja")

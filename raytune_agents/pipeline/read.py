@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raytune_agents import readers, split
-from raytune_agents.config import ConfigError, ReadSection, SourceSection
+from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
 from raytune_agents.records import RecordError, Trajectory, arrow_schema, to_row
 from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, RowFiles, Step, write_table
 
 if TYPE_CHECKING:
-    from raytune_agents.pipeline import Context
+    from raytune_agents.pipeline.context import Context
 
 SHOWN_TASKS = 12
 TABLE_ROWS, TABLE_CHARS = 2_000, 1 << 23  # what a reading worker holds before it hands it on
@@ -39,7 +39,7 @@ PARSED = (
 
 
 def parse_source(
-    source: SourceSection, section: ReadSection, config_hash: str, seed: int
+    source: SourceConfig, section: ReadConfig, config_hash: str, seed: int
 ) -> Iterator[pa.Table]:
     """Rows of one source, with their split, as tables of PARSED; a bad row has its error."""
     held: list[dict[str, Any]] = []
@@ -76,7 +76,7 @@ def parsed_table(held: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=pa.schema(PARSED))
 
 
-def units(sources: list[SourceSection]) -> list[dict[str, str]]:
+def units(sources: list[SourceConfig]) -> list[dict[str, str]]:
     """One work item a file, so that files are read in parallel; a limited source stays whole."""
     out = []
     for source in sources:
@@ -148,7 +148,7 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
 
     def parse(batch: dict[str, Any]) -> Iterator[pa.Table]:
         for text in batch["source"]:
-            source = SourceSection.model_validate_json(text)
+            source = SourceConfig.model_validate_json(text)
             yield from parse_source(source, section, config_hash, seed)
 
     found = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(

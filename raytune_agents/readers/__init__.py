@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from raytune_agents.config import SourceSection
+from raytune_agents.config import SourceConfig
 from raytune_agents.readers import (
     agent_flan,
     bfcl,
@@ -220,7 +220,7 @@ def explain(path: str, format: str = "auto", limit: int | None = None) -> Any:
     """
     from raytune_agents.readers.mapping import report
 
-    return report(SourceSection(path=path, format=format, limit=limit))
+    return report(SourceConfig(path=path, format=format, limit=limit))
 
 
 def _parents(row: Trajectory, rows: list[Trajectory]) -> tuple[str, ...]:

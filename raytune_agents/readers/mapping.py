@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raytune_agents import readers
-from raytune_agents.config import SourceSection
+from raytune_agents.config import SourceConfig
 from raytune_agents.records import RecordError, Trajectory
 
 PREVIEW = 70
@@ -119,7 +119,7 @@ def _trajectory_table(row: Trajectory) -> Table:
     return table
 
 
-def report(source: SourceSection) -> Group:
+def report(source: SourceConfig) -> Group:
     """Tables for the terminal. Raises SourceError where the source cannot be read at all."""
     counts: dict[str, Counter[str]] = {}
     bad: Counter[str] = Counter()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import SourceSection
+from raytune_agents.config import SourceConfig
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.decode import Found, SourceError, file_rows, filesystem, kind_of
 from raytune_agents.records import RecordError
@@ -22,7 +22,7 @@ from raytune_agents.redact import redact
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(:[\w.-]*){0,2}")
 
 
-def rows(source: SourceSection) -> Iterator[Found]:
+def rows(source: SourceConfig) -> Iterator[Found]:
     """(where, row) for every row of `source`, at most `limit` good ones. Raises SourceError."""
     found = _all(source)
     if source.limit is None:
@@ -36,7 +36,7 @@ def rows(source: SourceSection) -> Iterator[Found]:
             return
 
 
-def _all(source: SourceSection) -> Iterator[Found]:
+def _all(source: SourceConfig) -> Iterator[Found]:
     if source.path == "bfcl":
         yield from bfcl.rows(source.categories)
         return

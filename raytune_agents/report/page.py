@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from raytune_agents.report import cases, charts, findings, search, sections
+from raytune_agents.report import cases, charts, findings, sections, tuning
 from raytune_agents.report.folder import Run
 from raytune_agents.report.text import clip, finite, number, seconds, tidy_json, visible
 
@@ -96,6 +96,6 @@ def build(run: Run) -> dict[str, Any]:
             (key.replace("_", " "), charts.lines(by, css, f"{key} by step", "optimiser step"))
             for key, by in findings.curves(run.metrics).items()
         ],
-        "search": search.section(run.trials, run.guide, run.guidance),
+        "search": tuning.section(run.trials, run.guide, run.guidance),
         "facts": sections.facts(run),
     }

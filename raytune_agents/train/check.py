@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.records import Trajectory
 from raytune_agents.train.methods import METHODS
 
@@ -30,7 +30,7 @@ def room(chat: Chat) -> None:
 
 
 def arms(
-    section: TrainSection, rows: Mapping[str, Trajectory], chosen: Mapping[str, Sequence[str]]
+    section: TrainConfig, rows: Mapping[str, Trajectory], chosen: Mapping[str, Sequence[str]]
 ) -> None:
     """The rows of every arm, before the first arm is trained: arm -> row ids. Raises ConfigError
     naming the arm."""
@@ -78,7 +78,7 @@ def parity(
     rows: Mapping[str, Trajectory],
     made: Sequence[dict[str, Any]],
     chat: Chat,
-    section: TrainSection,
+    section: TrainConfig,
     twins: Any,
 ) -> None:
     """The prompts of the first rows are, token by token, what the engine would be asked for them.
@@ -109,7 +109,7 @@ def before(
     made: Sequence[dict[str, Any]],
     refused: Sequence[str],
     chat: Chat,
-    section: TrainSection,
+    section: TrainConfig,
     twins: Any,
 ) -> None:
     """All checks of an arm. Raises ConfigError naming what is wrong and what to write."""

@@ -16,12 +16,12 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.chat import IGNORE, Chat, Example
-from raytune_agents.config import TrainSection
+from raytune_agents.config import TrainConfig
 from raytune_agents.negatives import pairs
 from raytune_agents.records import RecordError, Trajectory
 
 
-def twins(rows: Mapping[str, Trajectory], section: TrainSection) -> dict[str, pairs.Pair]:
+def twins(rows: Mapping[str, Trajectory], section: TrainConfig) -> dict[str, pairs.Pair]:
     """Rejected row id -> its pair, out of all training rows."""
     kind, all_rows = section.dpo.pairs, list(rows.values())
     made = [] if kind == "minimal" else pairs.outcome(all_rows)
@@ -41,7 +41,7 @@ def encode_side(row: Trajectory, shared: int, chat: Chat) -> tuple[Example, int]
 
 
 def columns(
-    row: Trajectory, chat: Chat, section: TrainSection, twins: Mapping[str, pairs.Pair]
+    row: Trajectory, chat: Chat, section: TrainConfig, twins: Mapping[str, pairs.Pair]
 ) -> list[dict[str, Any]]:
     """prompt_ids [prompt], and for each side ids and mask (1 = answer token), both [side].
 
@@ -70,9 +70,7 @@ def columns(
     ]
 
 
-def trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection
-):
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
     """The TRL trainer on the columns above."""
     from trl import DPOConfig
 
@@ -85,7 +83,7 @@ def trainer(
         loss_type=list(section.dpo.loss_type),
         loss_weights=section.dpo.loss_weights,
         label_smoothing=section.dpo.label_smoothing,
-        precompute_ref_log_probs=section.dpo.precompute,
+        precompute_ref_log_probs=section.dpo.precompute_ref_log_probs,
     )
     return PairTrainer(
         model=model,

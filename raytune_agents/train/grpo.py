@@ -1,12 +1,11 @@
 """Group-relative policy optimisation (GRPO, arXiv 2402.03300) with rule rewards: several answers to
-each prompt, the advantage of an answer is its reward against those of its group, over their
-standard deviation.
+each prompt, the advantage of an answer is its reward against its group's, over their deviation.
 
 PPO (arXiv 1707.06347): TRL 1.16 has none, neither in `trl` nor in `trl.experimental`. GRPO keeps
-PPO's clipped ratio (train.grpo.epsilon, more than one step on a batch by train.grpo.updates) and
-takes the group's mean where PPO trains a value model; rule rewards are one number at the end of an
-answer, so a critic has no earlier reward to predict, and ToolRL measured GRPO above PPO at
-every size (BFCL V3, Qwen2.5-7B: 58.4 against 46.7). So GRPO stands in for it.
+PPO's clipped ratio (train.grpo.epsilon, more than one step on a batch by train.grpo.num_iterations)
+and takes the group's mean where PPO trains a value model; rule rewards are one number at the end
+of an answer, and ToolRL measured GRPO above PPO at every size (BFCL V3, Qwen2.5-7B: 58.4 against
+46.7). So GRPO stands in for it.
 
 Answers are sampled in the training process by transformers; with `use_vllm` by vLLM beside it on
 the same GPU (TRL's colocate mode, weights synchronised at every step). With `turns` above 1 a row
@@ -24,12 +23,12 @@ from typing import Any
 from raytune_agents.agents.play import playable
 from raytune_agents.calls import gold_of
 from raytune_agents.chat import Chat
-from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.records import RecordError, Trajectory, to_row
 from raytune_agents.train import rewards
 
 
-def asked(row: Trajectory, chat: Chat, section: TrainSection) -> Trajectory:
+def asked(row: Trajectory, chat: Chat, section: TrainConfig) -> Trajectory:
     """What the policy is first shown: of a play everything before the first answer, else
     everything before the target. Raises RecordError where there is nothing to score by."""
     if section.grpo.turns > 1 and playable(row):
@@ -46,7 +45,7 @@ def asked(row: Trajectory, chat: Chat, section: TrainSection) -> Trajectory:
     return replace(row, messages=row.prompt)
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainSection, twins: Any) -> list[dict[str, Any]]:
+def columns(row: Trajectory, chat: Chat, section: TrainConfig, twins: Any) -> list[dict[str, Any]]:
     """prompt (text, as the engine is asked: of the first `shown` messages) and row (JSON).
     trained_tokens are those of the known answers, so that budgets compare; what is trained are the
     sampled ones. Raises RecordError: no gold, or longer than the model with its answer."""
@@ -73,30 +72,31 @@ def columns(row: Trajectory, chat: Chat, section: TrainSection, twins: Any) -> l
     ]
 
 
-def shared(arguments: dict[str, Any], section: TrainSection) -> dict[str, Any]:
+def shared(arguments: dict[str, Any], section: TrainConfig) -> dict[str, Any]:
     """The options that GRPOConfig and RLOOConfig both have."""
     rl = section.grpo
     out = arguments | {
-        "warmup_steps": arguments["warmup_steps"] * rl.generations,
+        "warmup_steps": arguments["warmup_steps"] * rl.num_generations,
         "remove_unused_columns": False,
-        "num_generations": rl.generations,
+        "num_generations": rl.num_generations,
         "temperature": rl.temperature,
         "max_completion_length": rl.max_tokens,
-        "num_iterations": rl.updates,
+        "num_iterations": rl.num_iterations,
         "epsilon": rl.epsilon,
         "beta": rl.beta,
         "reward_weights": rl.reward_weights,
         "use_vllm": rl.use_vllm,
     }
     if rl.use_vllm:
-        out |= {"vllm_mode": "colocate", "vllm_gpu_memory_utilization": rl.vllm_memory_share}
+        out |= {
+            "vllm_mode": "colocate",
+            "vllm_gpu_memory_utilization": rl.vllm_gpu_memory_utilization,
+        }
     return out
 
 
-def trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection
-):
-    """TRL's GRPO trainer. `batch_rows` counts answers: prompts a step * generations."""
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
+    """TRL's GRPO trainer. `global_batch_size` counts answers: prompts a step * generations."""
     from trl import GRPOConfig
 
     from raytune_agents.train.play import PlayTrainer, rollout
@@ -107,7 +107,7 @@ def trainer(
 
 
 def made(
-    kind: Any, config: Any, model: Any, tokenizer: Any, data: Any, section: TrainSection, **more
+    kind: Any, config: Any, model: Any, tokenizer: Any, data: Any, section: TrainConfig, **more
 ):
     """The trainer with our rewards, and no copy of a fresh adapter."""
     from raytune_agents.train.trainers import drop_fresh_reference
@@ -124,9 +124,9 @@ def made(
     return trainer
 
 
-def check(rows: list[Trajectory], section: TrainSection) -> None:
+def check(rows: list[Trajectory], section: TrainConfig) -> None:
     """Whole groups in a step, tasks for plays, vLLM only on a GPU. Raises ConfigError."""
-    count, rl = section.batch_rows, section.grpo
+    count, rl = section.global_batch_size, section.grpo
     if rl.turns > 1 and not any(playable(row) for row in rows):
         raise ConfigError(
             f"train.grpo.turns={rl.turns}: none of {len(rows)} rows is a task of an agent with a "
@@ -137,11 +137,11 @@ def check(rows: list[Trajectory], section: TrainSection) -> None:
             f"train.grpo.turns={rl.turns} with train.sharding={section.sharding}: its workers must "
             "answer in step, and plays end at different turns; write sharding: ddp or zero2"
         )
-    if count % rl.generations:
-        fits = max(1, count // rl.generations) * rl.generations
+    if count % rl.num_generations:
+        fits = max(1, count // rl.num_generations) * rl.num_generations
         raise ConfigError(
-            f"train.batch_rows={count} is not a multiple of train.grpo.generations="
-            f"{rl.generations}; write for example {fits}"
+            f"train.global_batch_size={count} is not a multiple of train.grpo.num_generations="
+            f"{rl.num_generations}; write for example {fits}"
         )
     if rl.use_vllm:
         import torch

@@ -11,13 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import ConfigError, KtoSection, TrainSection
+from raytune_agents.config import ConfigError, KtoConfig, TrainConfig
 from raytune_agents.records import RecordError, Trajectory
 
 BALANCE = (1.0, 4 / 3)
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainSection, twins: Any) -> list[dict[str, Any]]:
+def columns(row: Trajectory, chat: Chat, section: TrainConfig, twins: Any) -> list[dict[str, Any]]:
     """prompt_ids [prompt], completion_ids and completion_mask [answer] (1 = answer token), label
     (False = failure). Raises RecordError."""
     examples = chat.encode(row)
@@ -38,7 +38,7 @@ def columns(row: Trajectory, chat: Chat, section: TrainSection, twins: Any) -> l
     ]
 
 
-def weights(good: int, bad: int, section: KtoSection) -> tuple[float, float]:
+def weights(good: int, bad: int, section: KtoConfig) -> tuple[float, float]:
     """(weight of good rows, weight of failures); the smaller class is raised where none is given.
     Raises ConfigError for one class only, and for own weights out of balance."""
     if not good or not bad:
@@ -79,9 +79,7 @@ def rotated(count: int, step: int) -> list[int]:
     return out
 
 
-def trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection
-):
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
     """The TRL trainer on the columns above; TRL asks for at least two rows in a forward pass."""
     from trl import KTOConfig
 
@@ -95,7 +93,7 @@ def trainer(
             "per_device_train_batch_size": 2,
             "gradient_accumulation_steps": max(1, steps // 2),
         }
-    other = rotated(len(data), max(2, section.batch_rows))
+    other = rotated(len(data), max(2, section.global_batch_size))
     for key in ("completion_ids", "completion_mask"):
         values = data[key]
         data = data.add_column(f"KL_{key}", [values[i] for i in other])
@@ -116,7 +114,7 @@ def trainer(
     )
 
 
-def check(rows: list[Trajectory], section: TrainSection) -> None:
+def check(rows: list[Trajectory], section: TrainConfig) -> None:
     """Both classes, in balance. Raises ConfigError."""
     failed = sum(row.failed for row in rows)
     weights(len(rows) - failed, failed, section.kto)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_agents.chat import Chat
-from raytune_agents.config import TrainSection
+from raytune_agents.config import TrainConfig
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.train import dpo, grpo, kto, nat, rloo, sft
 
@@ -26,13 +26,13 @@ class Method:
     `marker(row, section)` a training row's, `asked(section)` that of inference;
     `check(rows, section)` raises ConfigError."""
 
-    columns: Callable[[Trajectory, Chat, TrainSection, Any], list[dict[str, Any]]]
+    columns: Callable[[Trajectory, Chat, TrainConfig, Any], list[dict[str, Any]]]
     trainer: Callable[..., Any]
     takes: Callable[[Trajectory], bool] = bool
-    twins: Callable[[Mapping[str, Trajectory], TrainSection], Mapping[str, Any]] | None = None
-    marker: Callable[[Trajectory, TrainSection], str] = nothing
-    asked: Callable[[TrainSection], str] = nothing
-    check: Callable[[list[Trajectory], TrainSection], None] = nothing
+    twins: Callable[[Mapping[str, Trajectory], TrainConfig], Mapping[str, Any]] | None = None
+    marker: Callable[[Trajectory, TrainConfig], str] = nothing
+    asked: Callable[[TrainConfig], str] = nothing
+    check: Callable[[list[Trajectory], TrainConfig], None] = nothing
 
 
 METHODS: dict[str, Method] = {
@@ -60,7 +60,7 @@ def costs(
     rows: Mapping[str, Trajectory],
     tokens: Mapping[str, int],
     chat: Chat,
-    section: TrainSection,
+    section: TrainConfig,
 ) -> dict[str, int]:
     """Trained tokens of every row under a method, by id; 0 = the method does not train on it."""
     method = METHODS[name]
@@ -75,7 +75,7 @@ def costs(
 
 
 def build(
-    name: str, rows: Sequence[Trajectory], chat: Chat, section: TrainSection, twins: Any
+    name: str, rows: Sequence[Trajectory], chat: Chat, section: TrainConfig, twins: Any
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Columns of the rows in order, and the reasons of rows that gave none."""
     out, refused = [], []

@@ -11,22 +11,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
 from raytune_agents import models
 from raytune_agents.chat import Chat
-from raytune_agents.config import ConfigError, LoraSection, TrainSection
+from raytune_agents.config import ConfigError, LoraConfig, TrainConfig
 from raytune_agents.train import sharding
 
 
-def load(path: str, dtype: str, section: TrainSection, seed: int) -> Any:
+def load(path: str, dtype: str, section: TrainConfig, seed: int) -> Any:
     """The model to train: base with a fresh adapter (fp32 weights), with the adapter of
     train.lora.start, or the base itself. Raises ConfigError where a LoRA target matches nothing."""
     torch.manual_seed(seed)
     compute = torch.bfloat16 if models.bf16(dtype) else torch.float32
-    quantised = quantisation(section.quantize, compute)
+    quantised = quantisation(section.quantization, compute)
     base = AutoModelForCausalLM.from_pretrained(
         path,
         dtype=compute,
@@ -39,11 +39,11 @@ def load(path: str, dtype: str, section: TrainSection, seed: int) -> Any:
         return base
     fp32_adapter = not sharding.uniform(section)
     if section.lora.start:
-        return PeftModel.from_pretrained(
+        return peft.PeftModel.from_pretrained(
             base, section.lora.start, is_trainable=True, autocast_adapter_dtype=fp32_adapter
         )
     check_targets(base, section.lora)
-    return get_peft_model(base, lora_config(section.lora), autocast_adapter_dtype=fp32_adapter)
+    return peft.get_peft_model(base, lora_config(section.lora), autocast_adapter_dtype=fp32_adapter)
 
 
 def quantisation(kind: str, compute: torch.dtype) -> BitsAndBytesConfig | None:
@@ -58,30 +58,30 @@ def quantisation(kind: str, compute: torch.dtype) -> BitsAndBytesConfig | None:
     return BitsAndBytesConfig(load_in_8bit=True) if kind == "int8" else None
 
 
-def lora_config(lora: LoraSection) -> LoraConfig:
-    return LoraConfig(
+def lora_config(lora: LoraConfig) -> peft.LoraConfig:
+    return peft.LoraConfig(
         r=lora.r,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.targets,
-        use_rslora=lora.rslora,
-        use_dora=lora.dora,
+        lora_alpha=lora.lora_alpha,
+        lora_dropout=lora.lora_dropout,
+        target_modules=lora.target_modules,
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
         task_type="CAUSAL_LM",
     )
 
 
-def check_targets(model: Any, lora: LoraSection) -> None:
+def check_targets(model: Any, lora: LoraConfig) -> None:
     """Every named target must be a module of the model; PEFT is silent where only some are.
     Raises ConfigError."""
-    if lora.targets == "all-linear":
+    if lora.target_modules == "all-linear":
         return
     names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
-    lost = [t for t in lora.targets if not any(n == t or n.endswith(f".{t}") for n in names)]
-    if lost or not lora.targets:
+    lost = [t for t in lora.target_modules if not any(n == t or n.endswith(f".{t}") for n in names)]
+    if lost or not lora.target_modules:
         known = sorted({n.rsplit(".", 1)[-1] for n in names} - {"lm_head"})
         raise ConfigError(
-            f"train.lora.targets={lora.targets}: {lost or 'nothing'} matches no module of this "
-            f"model; write some of {known} or all-linear"
+            f"train.lora.target_modules={lora.target_modules}: {lost or 'nothing'} matches no "
+            f"module of this model; write some of {known} or all-linear"
         )
 
 

@@ -15,7 +15,7 @@ import string
 from typing import Any
 
 from raytune_agents.chat import Chat
-from raytune_agents.config import ConfigError, NatSection, TrainSection
+from raytune_agents.config import ConfigError, NatConfig, TrainConfig
 from raytune_agents.records import Trajectory
 from raytune_agents.train import sft
 
@@ -28,7 +28,7 @@ DEGREES = {  # words for k groups of failures, worst first; of k = 2 and 3 those
 trainer = sft.trainer
 
 
-def words(section: NatSection) -> list[str]:
+def words(section: NatConfig) -> list[str]:
     """The markers: one for each group of failures, worst first, then that of good rows."""
     count = len(section.cuts) + 1
     if section.positive:
@@ -45,7 +45,7 @@ def words(section: NatSection) -> list[str]:
     return [SENTENCE.format(word) for word in (*DEGREES[count], "correctly")]
 
 
-def group(row: Trajectory, section: NatSection) -> int:
+def group(row: Trajectory, section: NatConfig) -> int:
     """0 = the worst failures ... len(cuts) = the best ones, len(cuts) + 1 = a good row.
 
     The cuts c1 < c2 < ... part [0, 1) into [0, c1), [c1, c2), ..., [ck, 1); a cut at 0 parts 0 from
@@ -56,33 +56,33 @@ def group(row: Trajectory, section: NatSection) -> int:
     return sum(grade > cut if cut == 0 else grade >= cut for cut in section.cuts)
 
 
-def marker(row: Trajectory, section: TrainSection) -> str:
+def marker(row: Trajectory, section: TrainConfig) -> str:
     """The marker of a training row."""
     return words(section.nat)[group(row, section.nat)]
 
 
-def asked(section: TrainSection) -> str:
+def asked(section: TrainConfig) -> str:
     """The marker of every prompt at inference: that of good rows."""
     return words(section.nat)[-1]
 
 
-def swapped_marker(row: Trajectory, section: TrainSection) -> str:
+def swapped_marker(row: Trajectory, section: TrainConfig) -> str:
     """The marker of a training row under `inverse`: best and worst change places."""
     return words(section.nat)[::-1][group(row, section.nat)]
 
 
-def swapped_asked(section: TrainSection) -> str:
+def swapped_asked(section: TrainConfig) -> str:
     """The marker that good rows carried under `inverse`: the word for the worst."""
     return words(section.nat)[0]
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainSection, twins: Any) -> list[dict[str, Any]]:
+def columns(row: Trajectory, chat: Chat, section: TrainConfig, twins: Any) -> list[dict[str, Any]]:
     """`sft` columns with the row's marker in its question."""
     return sft.columns(row, chat, section, twins, marker(row, section))
 
 
 def swapped_columns(
-    row: Trajectory, chat: Chat, section: TrainSection, twins: Any
+    row: Trajectory, chat: Chat, section: TrainConfig, twins: Any
 ) -> list[dict[str, Any]]:
     """`sft` columns with the swapped marker in the question."""
     return sft.columns(row, chat, section, twins, swapped_marker(row, section))
@@ -93,7 +93,7 @@ def good(row: Trajectory) -> bool:
     return not row.failed
 
 
-def check(rows: list[Trajectory], section: TrainSection) -> None:
+def check(rows: list[Trajectory], section: TrainConfig) -> None:
     """Good rows and failures must both be there. Raises ConfigError."""
     count = sum(row.failed for row in rows)
     if not count or count == len(rows):

@@ -5,36 +5,38 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.runs import read_json
 from raytune_agents.train.batches import micro_batch
 
 WEIGHTS = "adapter_model.safetensors"
 
 
-def check(model: Path, name: str, section: TrainSection) -> None:
+def check(model: Path, name: str, section: TrainConfig) -> None:
     """Refuse what `section` asks of `model` (its folder; `name` as configured) and cannot have.
     Raises ConfigError naming key, value and what to write."""
     packages(section)
     micro_batch(1, section)
     if section.lora.start:
         adapter(Path(section.lora.start).expanduser(), model, name, section)
-    elif section.parameters == "lora" and section.lora.targets != "all-linear":
+    elif section.parameters == "lora" and section.lora.target_modules != "all-linear":
         from raytune_agents.train.model import check_targets, skeleton
 
         check_targets(skeleton(model), section.lora)
 
 
-def packages(section: TrainSection) -> None:
+def packages(section: TrainConfig) -> None:
     """Optional packages that an option needs must be there."""
     needs: list[tuple[str, str, str, str, str]] = []
-    if section.quantize != "none":
-        needs.append(("quantize", section.quantize, "bitsandbytes", "quantize", "quantize: none"))
+    if section.quantization != "none":
+        needs.append(
+            ("quantization", section.quantization, "bitsandbytes", "quantize", "quantization: none")
+        )
     if section.sharding.startswith("zero"):
         needs.append(("sharding", section.sharding, "deepspeed", "deepspeed", "sharding: fsdp"))
-    for tracker in section.track:
+    for tracker in section.report_to:
         module = "tensorboardX" if tracker == "tensorboard" else tracker
-        needs.append(("track", tracker, module, "track", "track: []"))
+        needs.append(("report_to", tracker, module, "track", "report_to: []"))
     for key, value, module, extra, instead in needs:
         if importlib.util.find_spec(module) is None:
             raise ConfigError(
@@ -43,7 +45,7 @@ def packages(section: TrainSection) -> None:
             )
 
 
-def adapter(start: Path, model: Path, name: str, section: TrainSection) -> None:
+def adapter(start: Path, model: Path, name: str, section: TrainConfig) -> None:
     """The adapter to go on from: safetensors, of this base, with the shape that the config says."""
     key = f"train.lora.start={str(start)!r}"
     if not (start / "adapter_config.json").is_file():
@@ -68,9 +70,9 @@ def adapter(start: Path, model: Path, name: str, section: TrainSection) -> None:
     lora = section.lora
     pairs = {
         "r": (saved.get("r"), lora.r),
-        "alpha": (saved.get("lora_alpha"), lora.alpha),
-        "rslora": (bool(saved.get("use_rslora")), lora.rslora),
-        "dora": (bool(saved.get("use_dora")), lora.dora),
+        "lora_alpha": (saved.get("lora_alpha"), lora.lora_alpha),
+        "use_rslora": (bool(saved.get("use_rslora")), lora.use_rslora),
+        "use_dora": (bool(saved.get("use_dora")), lora.use_dora),
     }
     other = [f"{k}={there} (config: {here})" for k, (there, here) in pairs.items() if there != here]
     if other:

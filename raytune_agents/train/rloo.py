@@ -5,16 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.records import Trajectory
 from raytune_agents.train import grpo
 
 columns = grpo.columns
 
 
-def trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection
-):
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
     """TRL's RLOO trainer."""
     from trl import RLOOConfig, RLOOTrainer
 
@@ -22,7 +20,7 @@ def trainer(
     return grpo.made(RLOOTrainer, config, model, tokenizer, data, section)
 
 
-def check(rows: list[Trajectory], section: TrainSection) -> None:
+def check(rows: list[Trajectory], section: TrainConfig) -> None:
     """That of `grpo`, and no plays: TRL's RLOO takes no rollouts. Raises ConfigError."""
     if section.grpo.turns > 1:
         raise ConfigError(

@@ -43,7 +43,7 @@ def pad(examples: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tens
 
 @torch.no_grad()
 def answers(
-    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 1024
+    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, max_tokens_per_forward: int = 1024
 ) -> Iterator[tuple[int, bool, float, int]]:
     """(example, whether every answer token is the argmax given the gold before it, summed NLL of
     the answer in nats, its tokens); the longest first."""
@@ -52,7 +52,7 @@ def answers(
     model.eval()
     while order:
         width = len(examples[order[-1]]["input_ids"])
-        take = max(1, min(len(order), batch_tokens // width))
+        take = max(1, min(len(order), max_tokens_per_forward // width))
         part, order = order[-take:], order[:-take]
         batch = {k: v.to(model.device) for k, v in pad([examples[i] for i in part], pad_id).items()}
         labels = batch["labels"][:, 1:]
@@ -74,7 +74,7 @@ def answers(
 
 
 def teacher_forced(
-    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, batch_tokens: int = 1024
+    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, max_tokens_per_forward: int = 1024
 ) -> dict[str, Any]:
     """exact_match: share of rows whose every answer token is the argmax given the gold before it,
     in [0, 1] (equal to exact text match of greedy decoding); val_loss: mean NLL of answer tokens in
@@ -82,7 +82,7 @@ def teacher_forced(
     ValueError without rows."""
     if not examples:
         raise ValueError("no rows to score; write a larger tune.rows or more val rows")
-    found = list(answers(model, examples, pad_id, batch_tokens))
+    found = list(answers(model, examples, pad_id, max_tokens_per_forward))
     hits: dict[str, float] = {}
     for i, right, _, _ in found:
         row = examples[i]["row_id"]

@@ -13,12 +13,12 @@ import json
 from typing import Any
 
 from raytune_agents.chat import Chat, Part
-from raytune_agents.config import ConfigError, SftSection, TrainSection
+from raytune_agents.config import ConfigError, SftConfig, TrainConfig
 from raytune_agents.records import Message, RecordError, Trajectory
 
 
 def columns(
-    row: Trajectory, chat: Chat, section: TrainSection, twins: Any, marker: str = ""
+    row: Trajectory, chat: Chat, section: TrainConfig, twins: Any, marker: str = ""
 ) -> list[dict[str, Any]]:
     """input_ids, labels and loss weights (None = all 1) of the row, each [seq].
     Raises RecordError (no answer, too long)."""
@@ -38,7 +38,7 @@ def columns(
     return out
 
 
-def spans(text: str, message: Message, section: SftSection) -> list[tuple[int, float]]:
+def spans(text: str, message: Message, section: SftConfig) -> list[tuple[int, float]]:
     """(end, weight) of the pieces of an answer's text, in order; they cover all of it.
     Raises RecordError where the template writes a call in a way that is not known."""
     out: list[tuple[int, float]] = []
@@ -64,7 +64,7 @@ def spans(text: str, message: Message, section: SftSection) -> list[tuple[int, f
     return [*out, (len(text), section.instruction)]
 
 
-def token_weights(parts: list[Part], chat: Chat, section: SftSection) -> list[float] | None:
+def token_weights(parts: list[Part], chat: Chat, section: SftConfig) -> list[float] | None:
     """The loss weight of every token, [seq]; None where all are 1. A token belongs to the piece
     that holds its first character that is no space."""
     turns = [m for _, m in parts if m is not None]
@@ -86,9 +86,7 @@ def token_weights(parts: list[Part], chat: Chat, section: SftSection) -> list[fl
     return out
 
 
-def trainer(
-    model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainSection
-):
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
     """The TRL trainer on columns input_ids and labels, and weights where some are not 1."""
     from trl import SFTConfig
 
@@ -115,7 +113,7 @@ def trainer(
     )
 
 
-def check(rows: list[Trajectory], section: TrainSection) -> None:
+def check(rows: list[Trajectory], section: TrainConfig) -> None:
     """Plain sft learns every row as right. Raises ConfigError where one is a failure."""
     failed = sorted({row.pool for row in rows if row.failed})
     if failed:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from raytune_agents.config import TrainSection
+from raytune_agents.config import TrainConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CLIP = 1.0  # largest norm of a step's gradient
 
 
-def uniform(section: TrainSection) -> bool:
+def uniform(section: TrainConfig) -> bool:
     """Whether all weights must have one dtype, the adapter's too: fsdp and zero3 pack them."""
     return section.sharding in ("fsdp", "zero3")
 
@@ -47,7 +47,7 @@ def on_disk(rows: Dataset, folder: Path) -> Dataset:
     return type(rows).from_file(str(path))
 
 
-def arguments(section: TrainSection, micro: int, passes: int, bf16: bool) -> dict[str, Any]:
+def arguments(section: TrainConfig, micro: int, passes: int, bf16: bool) -> dict[str, Any]:
     """Arguments of the trainer's config for `micro` rows in a forward pass of one worker, `passes`
     of them in a step."""
     if section.sharding == "none":
@@ -67,7 +67,7 @@ def arguments(section: TrainSection, micro: int, passes: int, bf16: bool) -> dic
     return {"deepspeed": zero(section, micro, passes, bf16)}
 
 
-def zero(section: TrainSection, micro: int, passes: int, bf16: bool) -> dict[str, Any]:
+def zero(section: TrainConfig, micro: int, passes: int, bf16: bool) -> dict[str, Any]:
     """DeepSpeed's own config. ZeRO-1 splits the optimiser, 2 gradients too, 3 weights too."""
     stage = int(section.sharding.removeprefix("zero"))
     parts: dict[str, Any] = {"stage": stage}

@@ -155,7 +155,7 @@ class AnswerTrainer(SFTTrainer):
             raise BadLoss(
                 f"model.name: the loss of two rows is {found:.4f} in a batch and {by_hand:.4f} row "
                 "by row, so this model does not read padded batches as others do; write "
-                "train.batch_tokens=1"
+                "train.max_tokens_per_forward=1"
             )
 
     def note(self, logits: torch.Tensor, losses: torch.Tensor, rows: torch.Tensor) -> None:
@@ -193,7 +193,8 @@ def drop_fresh_reference(trainer: Any) -> None:
 
 class PairTrainer(DPOTrainer):
     """TRL's DPOTrainer on pairs that are token ids already. The loss by pool is -log sigmoid(beta *
-    margin) of the pairs of a fault, whatever loss is trained; it needs `precompute`."""
+    margin) of the pairs of a fault, whatever loss is trained; it needs
+    `precompute_ref_log_probs`."""
 
     model: Any
     log_probs: torch.Tensor  # of the last forward pass, [chosen and rejected, seq]

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.models import bf16
 from raytune_agents.records import content_hash
 from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
@@ -26,7 +26,7 @@ from raytune_agents.train.batches import micro_batch, order, warmup_steps
 METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
 LIMIT = "rows_at_once.json"  # after out of memory: the most rows in one forward pass
 BEST = "best"  # the adapter with the best val score so far, until it is the adapter
-RESIZE_S = 60.0  # how often Ray looks for room for more workers, where train.workers is a span
+RESIZE_S = 60.0  # how often Ray looks for room for more workers, where train.num_workers is a span
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Job:
     dtype: str
     columns: str  # Parquet of the method's columns
     method: str
-    section: dict[str, Any]  # a dumped TrainSection
+    section: dict[str, Any]  # a dumped TrainConfig
     chat: dict[str, Any]  # arguments of Chat
     out: str  # folder of adapter/ and metrics.jsonl
     seed: int
@@ -46,7 +46,7 @@ class Job:
 
 
 def arguments(
-    job: Job, section: TrainSection, count: int, longest: int, scratch: str
+    job: Job, section: TrainConfig, count: int, longest: int, scratch: str
 ) -> dict[str, Any]:
     """The arguments that all TRL trainers share, for `count` rows (those of all epochs, in order)
     of at most `longest` tokens; checkpoints go to folder `scratch` first."""
@@ -55,13 +55,13 @@ def arguments(
     known = Path(job.out) / LIMIT
     limit = read_json(known)["rows"] if known.is_file() else None
     micro, half = micro_batch(longest, section, limit), bf16(job.dtype)
-    passes = section.batch_rows // micro // sharding.world_size()
+    passes = section.global_batch_size // micro // sharding.world_size()
     return sharding.arguments(section, micro, passes, half) | {
         "output_dir": scratch,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": passes,
         "learning_rate": section.learning_rate,
-        "lr_scheduler_type": section.scheduler,
+        "lr_scheduler_type": section.lr_scheduler_type,
         "warmup_steps": warmup_steps(count, section),
         "weight_decay": section.weight_decay,
         "num_train_epochs": 1,
@@ -73,7 +73,7 @@ def arguments(
         "use_cpu": not torch.cuda.is_available(),
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
-        "report_to": section.track,
+        "report_to": section.report_to,
         "run_name": Path(job.out).name,
         "save_strategy": "steps",
         "save_steps": section.save_steps,
@@ -107,19 +107,19 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     from transformers import PrinterCallback
 
     from raytune_agents.chat import Chat
+    from raytune_agents.train import callbacks
     from raytune_agents.train import model as models
-    from raytune_agents.train import watch
     from raytune_agents.train.methods import METHODS
 
     torch.set_num_threads(job.threads)
-    section = TrainSection(**job.section)
+    section = TrainConfig(**job.section)
     rows = pq.read_table(job.columns).to_pylist() if rows is None else rows
     if not rows or not sum(r["trained_tokens"] for r in rows):
         raise ValueError(
             f"{job.columns or job.out}: no trained tokens; raise mix.tokens or check mix.weights"
         )
     lengths = [row_length(r) for r in rows]
-    chosen = order(lengths, section.batch_rows, section.epochs, job.seed)
+    chosen = order(lengths, section.global_batch_size, section.num_train_epochs, job.seed)
     spare = ("row_id", "pool", "trained_tokens", "length", "shown")
     data = Dataset.from_list([{k: v for k, v in r.items() if k not in spare} for r in rows])
     if sharding.world_size() > 1:
@@ -137,7 +137,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     trainer.chat, trainer.turns = chat, section.grpo.turns  # what a rollout needs
     trainer.scratch = scratch  # goes with the trainer: no other training finds its checkpoints
     trainer.remove_callback(PrinterCallback)
-    models.cast_less(trainer.model, trainer.args.bf16 and section.quantize == "none")
+    models.cast_less(trainer.model, trainer.args.bf16 and section.quantization == "none")
     Path(job.out).mkdir(parents=True, exist_ok=True)
     ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
     notes = trainer.notes = {}
@@ -145,11 +145,11 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     tokens = [lengths[i] for i in chosen]
     ids = [rows[i]["row_id"] for i in chosen] if ordered else []
     path = Path(job.out) / METRICS
-    if section.score_steps and job.val:
+    if section.eval_steps and job.val:
         val = pq.read_table(job.val).to_pylist()
         keep = partial(models.save, trainer, chat, Path(job.out) / BEST)
-        trainer.add_callback(watch.Validation(val, chat.tokenizer, path, section, notes, keep))
-    trainer.add_callback(watch.Metrics(path, tokens, ids, section, notes))
+        trainer.add_callback(callbacks.Validation(val, chat.tokenizer, path, section, notes, keep))
+    trainer.add_callback(callbacks.Metrics(path, tokens, ids, section, notes))
     return trainer
 
 
@@ -157,7 +157,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
     """What a checkpoint must share with the run that goes on from it."""
     free = {"arms", "save_steps", "max_failures"}
     if job.section["sharding"] in ("none", "ddp"):  # copies: any number of them goes on alike
-        free |= {"workers", "sharding"}
+        free |= {"num_workers", "sharding"}
     section = {k: v for k, v in job.section.items() if k not in free}
     data = Path(job.columns).read_bytes() if job.columns else b""
     return {
@@ -212,7 +212,8 @@ def halve(job: Job, rows_at_once: int, error: Exception) -> None:
     if rows_at_once <= (2 if job.method == "kto" else 1):  # KTO compares rows of a batch
         raise OutOfMemory(
             f"out of memory with {rows_at_once} row at a time; write "
-            "train.gradient_checkpointing=true, train.quantize=nf4, or a smaller model.max_length"
+            "train.gradient_checkpointing=true, train.quantization=nf4, or a smaller "
+            "model.max_length"
         ) from error
     write_json(Path(job.out) / LIMIT, {"rows": rows_at_once // 2})
     if sharding.world_size() > 1:
@@ -224,7 +225,7 @@ def attempt(
     job: Job, callbacks: Sequence[Any], resume: str | None, rows: list[dict[str, Any]] | None
 ) -> tuple[Any, Exception | None]:
     """The trainer, and the error where it ran out of memory."""
-    from raytune_agents.train.watch import keep_until
+    from raytune_agents.train.callbacks import keep_until
 
     state = check_checkpoint(Path(resume), job) if resume else {"global_step": 0, "max_steps": 1}
     try:
@@ -233,7 +234,8 @@ def attempt(
         if not no_memory(error):
             raise
         raise OutOfMemory(
-            "out of memory while the model is loaded; write train.quantize=nf4 or a smaller model"
+            "out of memory while the model is loaded; write train.quantization=nf4 or a "
+            "smaller model"
         ) from None
     for callback in callbacks:
         trainer.add_callback(callback)
@@ -266,7 +268,7 @@ def worker(config: dict[str, Any]) -> None:
     report scores every checkpoint."""
     import ray.train
 
-    from raytune_agents.train.watch import Checkpoints
+    from raytune_agents.train.callbacks import Checkpoints
 
     job, trial = config["job"], config["trial"]
     bad = Path(job.out) / BAD
@@ -320,13 +322,13 @@ def run(
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    section = TrainSection(**job.section)
+    section = TrainConfig(**job.section)
     trainer = (kind or TorchTrainer)(
         worker,
         train_loop_config={"job": job, "trial": trial or {}},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=section.workers or 1,  # type: ignore[arg-type]
+            num_workers=section.num_workers or 1,  # type: ignore[arg-type]
             use_gpu=use_gpu,
             elastic_resize_monitor_interval_s=RESIZE_S,  # type: ignore[call-arg]
         ),

@@ -18,8 +18,8 @@ FOLDER = "workers"  # of the search: a nested run's checkpoints, by trial
 
 
 def fit(job: Job, data: list[dict[str, Any]], report: Any, trial_id: str) -> None:
-    """Train with `tune.workers` workers; their reports become the trial's. A trial that was killed
-    goes on from the nested run's own last checkpoint."""
+    """Train with `tune.num_workers` workers; their reports become the trial's. A trial that was
+    killed     goes on from the nested run's own last checkpoint."""
     import ray
     from ray.train.torch import TorchTrainer
     from ray.train.v2._internal.callbacks.placement_group_callback import (

@@ -17,9 +17,9 @@ from typing import Any
 
 from ray.tune import Callback
 
-from raytune_agents import telemetry
+from raytune_agents.infra import telemetry
 from raytune_agents.runs import read_json, write_json
-from raytune_agents.tune import nested, rungs, spend
+from raytune_agents.tune import nested, schedulers, spend
 from raytune_agents.tune.tables import as_trial
 from raytune_agents.tune.trial import POINT, Given, trial
 
@@ -84,7 +84,7 @@ def run(stage: Plan, given: Given, place: Place) -> list[dict[str, Any]]:
     times = [*(read_json(starts) if starts.is_file() else []), time.time()]
     write_json(starts, times)
     found = search.fit()  # the budget may end before all have begun
-    if given.tune.workers > 1:
+    if given.tune.num_workers > 1:
         nested.free_all()
     results = [found[i] for i in range(len(found))]
     begun = [r for r in results if (Path(r.path) / "params.json").is_file()]
@@ -99,30 +99,32 @@ def tuner(trainable: Any, stage: Plan, given: Given, place: Place, folder: Path)
     from ray import tune as ray_tune
 
     tune, how = given.tune, {}
-    drawn = tune.searcher in ("random", *rungs.POPULATION)  # else the searcher has the space
+    drawn = tune.searcher in ("random", *schedulers.POPULATION)  # else the searcher has the space
     if stage.proposals:
         how = {
-            "search_alg": rungs.searcher(
+            "search_alg": schedulers.searcher(
                 tune, given.space, stage.points, stage.known, given.job.seed
             ),
-            "scheduler": rungs.scheduler(tune, given.space, place.ledger, stage.name, stage.noise),
+            "scheduler": schedulers.scheduler(
+                tune, given.space, place.ledger, stage.name, stage.noise
+            ),
             "num_samples": stage.proposals,
         }
         space = given.space.tune_space() if drawn else {}
     else:
         space = {POINT: ray_tune.grid_search(stage.points)}
-    population = tune.searcher in rungs.POPULATION and stage.proposals
+    population = tune.searcher in schedulers.POPULATION and stage.proposals
     if not stage.proposals or not drawn:  # a population is started whole: each of it has its turn
         how["max_concurrent_trials"] = tune.concurrent
     return ray_tune.Tuner(
         trainable,
         param_space=space,
-        tune_config=ray_tune.TuneConfig(reuse_actors=tune.workers == 1, **how),
+        tune_config=ray_tune.TuneConfig(reuse_actors=tune.num_workers == 1, **how),
         run_config=ray_tune.RunConfig(
             name=folder.name,
             storage_path=str(folder.parent),
             verbose=0,
-            callbacks=[Speak(), *([Free()] if tune.workers > 1 else [])],
+            callbacks=[Speak(), *([Free()] if tune.num_workers > 1 else [])],
             stop=place.budget,
             failure_config=ray_tune.FailureConfig(max_failures=1),
             checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=4 if population else 1),

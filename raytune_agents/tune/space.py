@@ -26,7 +26,7 @@ from raytune_agents.tune.simplex import Simplex
 
 KINDS = (*RANGES, "choice", "simplex")
 # Options of train that a trial sets itself.
-FIXED = ("arms", "epochs", "max_steps", "save_steps", "max_failures", "workers")
+FIXED = ("arms", "num_train_epochs", "max_steps", "save_steps", "max_failures", "num_workers")
 OTHERS = ("mix.weights", "mix.max_epochs", "negatives.per_positive", "tune.method")
 # These change the columns of a row, so each value needs a pool of its own.
 TEXT = ("tune.method", "train.nat", "train.sft", "train.dpo.pairs")
@@ -205,7 +205,7 @@ def _kind_of(key: str, spec: Any) -> str:
 def _when_of(
     key: str, spec: Mapping[str, Any], space: Mapping[str, Any], base: Config
 ) -> dict[str, tuple] | None:
-    """`when: {train.lora.dora: true}` -> searched option -> values; None where it never holds."""
+    """`when: {train.lora.use_dora: true}` -> searched option -> values; None where none holds."""
     when, out, holds = spec.get("when", {}), {}, True
     if not isinstance(when, Mapping):
         raise _wrong(key, f".when={when!r} is not a mapping; write {{tune.method: nat}}")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from ray.tune import Stopper
 
-from raytune_agents.config import BudgetSection
+from raytune_agents.config import BudgetConfig
 from raytune_agents.runs import read_json
-from raytune_agents.tune.rungs import lines
+from raytune_agents.tune.schedulers import lines
 
 SESSION = time.time()  # this process; a restored search is another session
 
@@ -36,7 +36,7 @@ def before(run: Path) -> dict[str, float]:
 class Budget(Stopper):
     """Ends the whole search when a limit is reached; `reason` says which, '' before."""
 
-    limits: BudgetSection
+    limits: BudgetConfig
     ledger: Path
     earlier: dict[str, float]
     size: int = -1

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_agents import mix
-from raytune_agents.config import TrainSection, TuneSection
+from raytune_agents.config import TrainConfig, TuneConfig
 from raytune_agents.records import canonical
 from raytune_agents.train.worker import Job
 from raytune_agents.tune.space import RATIO, Space, is_text
@@ -26,7 +26,11 @@ from raytune_agents.tune.space import RATIO, Space, is_text
 OBJECTIVE = "objective"
 POINT = "point"  # a given sample (a repeat, a leader, a confirming run) instead of a proposal
 FORCED = ("exact_match", "val_loss")  # metrics of a teacher-forced pass
-OWN = {"track": [], "score_steps": 0, "patience": 0}  # a trial scores its own reports
+OWN = {
+    "report_to": [],
+    "eval_steps": 0,
+    "early_stopping_patience": 0,
+}  # a trial scores its own reports
 Costs = Sequence[tuple[str, str, int]]
 
 
@@ -40,7 +44,7 @@ class Given:
     test: Mapping[str, list[dict[str, Any]]]
     prompts: Mapping[str, list[tuple[Any, list[int]]]]
     job: Job
-    tune: TuneSection
+    tune: TuneConfig
     weights: dict[str, float]
     max_epochs: float
     full_tokens: int
@@ -85,7 +89,7 @@ def plan(sample: Mapping[str, Any], given: Given) -> Plan:
         method=options.get("tune.method", given.job.method),
         text=text,
         weights=with_rows(weights, costs),
-        section=TrainSection(**section).model_dump(),
+        section=TrainConfig(**section).model_dump(),
         tokens=given.full_tokens if full else given.tune.tokens,
         max_epochs=options.get("mix.max_epochs", given.max_epochs),
         seed=int(sample.get("seed", given.job.seed)),
@@ -143,14 +147,14 @@ def trial(sample: dict[str, Any], *, given: Given) -> None:
     for row in rows:
         by_id.setdefault(row["row_id"], []).append(row)
     data = [row for i in chosen.ids for row in by_id[i]]
-    steps = max(1, math.ceil(len(data) / what.section["batch_rows"]))
+    steps = max(1, math.ceil(len(data) / what.section["global_batch_size"]))
     every = math.ceil(steps / (1 if what.full else given.tune.rungs))
     section = what.section | {"save_steps": every, "max_steps": steps} | OWN
     facts = {"of": steps, "save_steps": every, "weights": what.weights}
     facts["tokens"] = sum(chosen.tokens.values())
     job = replace(given.job, method=what.method, section=section, columns="", seed=what.seed)
     report = Report(replace(given, pools={}), what, facts, started)
-    if given.tune.workers > 1:
+    if given.tune.num_workers > 1:
         nested.fit(job, data, report, ray_tune.get_context().get_trial_id())
     else:
         alone(job, data, report)

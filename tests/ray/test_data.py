@@ -11,13 +11,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from raytune_agents import cluster, runs
-from raytune_agents.config import Config, LabelSection
+from raytune_agents import runs
+from raytune_agents.config import Config, LabelConfig
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import near_text
 from raytune_agents.filters.quality import difficulty
-from raytune_agents.pipeline import Context, plain, steps
+from raytune_agents.infra import cluster
+from raytune_agents.pipeline.context import Context, plain
+from raytune_agents.pipeline.run import steps
 from raytune_agents.progress import Display
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 from raytune_agents.runs import read_json, read_rows, row_groups, write_json, write_rows
@@ -121,7 +123,7 @@ def test_the_shuffle_finds_what_one_process_finds(ray, tmp_path: Path) -> None:
         call = ToolCall.of("look", word=str(k if rng.random() < 0.9 else k + 1))
         turns = (Message("user", text), Message("assistant", tool_calls=(call,)))
         rows.append(finish(Trajectory(turns, source_id=str(i), quality=float(rng.random()))))
-    section = LabelSection(duplicates="minhash", partitions=4)
+    section = LabelConfig(duplicates="minhash", partitions=4)
     for part in range(2):
         some = rows[part * 200 : part * 200 + 200]
         handles = np.arange(part * 200, part * 200 + 200, dtype=np.uint64)

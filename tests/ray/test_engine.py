@@ -12,12 +12,14 @@ import pytest
 import ray
 from conftest import TINY
 
-from raytune_agents import cluster, engine, models
+from raytune_agents import models
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import load
 from raytune_agents.evaluate import harness, likelihood
-from raytune_agents.generate import stream
-from raytune_agents.pipeline.asking import cut
+from raytune_agents.generate import rewrite
+from raytune_agents.inference import engine
+from raytune_agents.infra import cluster
+from raytune_agents.pipeline.shards import cut
 from raytune_agents.runs import read_rows
 from raytune_agents.train import nat
 
@@ -196,7 +198,7 @@ def test_an_engine_killed_in_the_middle_restarts_and_then_its_rows_are_infra_fai
 
     replies = killed_in_the_middle(engine.ask, prompts, sampling)
     assert [r.texts for r in replies] == [r.texts for r in undisturbed]
-    shard = killed_in_the_middle(stream.mine, rows, chat, config.negatives, config.engine, 1)
+    shard = killed_in_the_middle(rewrite.mine, rows, chat, config.negatives, config.engine, 1)
     assert shard.failed == {engine.INFRA_FAILED: len(rows)}
     assert shard.rows == []
     assert shard.outage

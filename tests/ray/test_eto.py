@@ -12,15 +12,15 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from raytune_agents.config import load
-from raytune_agents.pipeline import run_steps
+from raytune_agents.pipeline.run import run_steps
 from raytune_agents.progress import Display
 from raytune_agents.runs import read_json, read_rows
-from raytune_agents.train.watch import lines
+from raytune_agents.train.callbacks import lines
 
 ARMS = """{
   sft: {method: sft, weights: {positive: 1}},
   eto: {method: eto, weights: {positive: 1}, options: {eto.start: sft, eto.tasks: 10,
-        eto.iterations: 2, eto.max_tokens: 48, eto.val_rows: 4, batch_rows: 2}}}"""
+        eto.iterations: 2, eto.max_tokens: 48, eto.val_rows: 4, global_batch_size: 2}}}"""
 
 
 @pytest.mark.slow

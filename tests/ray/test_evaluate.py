@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, TINY, cli, own_task
 
-from raytune_agents import cluster, models
+from raytune_agents import models
 from raytune_agents.agents.worlds import completed
 from raytune_agents.config import ConfigError, load
 from raytune_agents.evaluate import general, harness, rollouts
+from raytune_agents.infra import cluster
 from raytune_agents.records import from_row
 from raytune_agents.runs import read_json
 
@@ -126,7 +127,7 @@ def test_talks_with_the_classes_of_bfcl_and_general_ability(tiny, tmp_path) -> N
 def test_shards_under_way_are_at_most_max_concurrency() -> None:
     import time
 
-    from raytune_agents.pipeline import Context
+    from raytune_agents.pipeline.context import Context
     from raytune_agents.progress import Display
 
     def work(number: int) -> dict:

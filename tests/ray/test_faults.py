@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TINY, cli, command
 
+from raytune_agents.infra.watchdog import processes_below
 from raytune_agents.runs import read_json, read_rows
-from raytune_agents.watchdog import processes_below
 
 pytestmark = pytest.mark.faults
 NEEDED = {

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from conftest import ROOT, TINY, cli
 
-from raytune_agents.generate import POOLS, draw
+from raytune_agents.generate import POOLS, sampling
 from raytune_agents.negatives import FAULTS, TRAJECTORY_FAULTS
 from raytune_agents.runs import read_json, read_rows
 
@@ -43,7 +43,7 @@ def test_every_row_that_is_written_is_what_its_label_says(tmp_path) -> None:
     for row in rows.values():
         assert gate.valid_and_grounded(row) == "", row
         assert gate.executed(row) == "", row
-        assert gate.shape(row, draw.pool_of(row)), row
+        assert gate.shape(row, sampling.pool_of(row)), row
     good = rows | {r.id: r for r in read_rows(folder / "read")}
     edited = read_rows(folder / "generate" / "edited")
     made, refused = Counter(r.fault for r in edited), manifest["rows"]["rejected"]

@@ -17,10 +17,10 @@ from raytune_agents.config import ConfigError
 from raytune_agents.models import embedded
 from raytune_agents.runs import BadLoss
 from raytune_agents.train import worker
+from raytune_agents.train.callbacks import lines
 from raytune_agents.train.model import load, save
-from raytune_agents.train.watch import lines
 
-ROWS = {"batch_rows": 2, "max_steps": 2}
+ROWS = {"global_batch_size": 2, "max_steps": 2}
 
 
 def train(columns: Path, out: Path, **options) -> tuple[list[float], Path]:  # noqa: F811
@@ -56,20 +56,22 @@ def unchanged(adapter: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"lora": {"rslora": True, "targets": ["q_proj", "v_proj"]}},
-        pytest.param({"lora": {"dora": True, "targets": ["o_proj"]}}, marks=pytest.mark.slow),
-        {"quantize": "nf4"},
-        pytest.param({"quantize": "int8"}, marks=pytest.mark.slow),
+        {"lora": {"use_rslora": True, "target_modules": ["q_proj", "v_proj"]}},
+        pytest.param(
+            {"lora": {"use_dora": True, "target_modules": ["o_proj"]}}, marks=pytest.mark.slow
+        ),
+        {"quantization": "nf4"},
+        pytest.param({"quantization": "int8"}, marks=pytest.mark.slow),
     ],
-    ids=["rslora", "dora", "nf4", "int8"],
+    ids=["use_rslora", "use_dora", "nf4", "int8"],
 )
 def test_an_adapter_of_any_kind_trains_and_loads_unchanged(columns, tmp_path, options) -> None:  # noqa: F811
-    if "quantize" in options:
+    if "quantization" in options:
         pytest.importorskip("bitsandbytes")
     found, adapter = train(columns, tmp_path, **options)
     assert all(0 < x < 12 for x in found)  # a uniform guess costs 10.8 nats
     unchanged(adapter)
-    if "rslora" in str(options):
+    if "use_rslora" in str(options):
         layer = next(m for n, m in loaded(adapter).named_modules() if n.endswith("q_proj"))
         assert layer.scaling["default"] == 32 / 16**0.5
 
@@ -105,14 +107,14 @@ def test_merging_changes_no_answer(columns, tmp_path) -> None:  # noqa: F811
 
 
 def test_a_lora_target_that_matches_nothing_is_refused() -> None:
-    section = job(Path("c"), Path("o")).section | {"lora": {"targets": ["q_proj", "query"]}}
+    section = job(Path("c"), Path("o")).section | {"lora": {"target_modules": ["q_proj", "query"]}}
     with pytest.raises(ConfigError, match=r"\['query'\] matches no module .* 'q_proj'"):
-        load(str(embedded()), "float32", worker.TrainSection(**section), 0)
+        load(str(embedded()), "float32", worker.TrainConfig(**section), 0)
 
 
 def test_an_exploding_loss_stops_with_its_rows(columns, tmp_path) -> None:  # noqa: F811
     with pytest.raises(BadLoss, match=r"at step 2 .* row-\d+, row-\d+$"):
-        train(columns, tmp_path, learning_rate=1e4, scheduler="constant", max_steps=4)
+        train(columns, tmp_path, learning_rate=1e4, lr_scheduler_type="constant", max_steps=4)
 
 
 def test_going_on_from_a_checkpoint_changes_nothing(columns, tmp_path) -> None:  # noqa: F811
@@ -124,7 +126,12 @@ def test_going_on_from_a_checkpoint_changes_nothing(columns, tmp_path) -> None: 
             name = f"checkpoint-{state.global_step}"
             shutil.copytree(Path(args.output_dir) / name, tmp_path / name)
 
-    options = {"batch_rows": 2, "max_steps": 5, "save_steps": 2, "lora": {"dropout": 0.1}}
+    options = {
+        "global_batch_size": 2,
+        "max_steps": 5,
+        "save_steps": 2,
+        "lora": {"lora_dropout": 0.1},
+    }
     whole = job(columns, tmp_path / "whole", **options)
     worker.fit(whole, [Copy()])
     again = job(columns, tmp_path / "again", **options)
@@ -140,7 +147,12 @@ def test_going_on_from_a_checkpoint_changes_nothing(columns, tmp_path) -> None: 
 def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> None:  # noqa: F811
     from dataclasses import replace
 
-    options = {"score_steps": 1, "patience": 1, "learning_rate": 1e-12, "max_steps": 5}
+    options = {
+        "eval_steps": 1,
+        "early_stopping_patience": 1,
+        "learning_rate": 1e-12,
+        "max_steps": 5,
+    }
     made = replace(job(columns, tmp_path, **ROWS | options), val=str(columns))
     trainer = worker.fit(made)
     assert [x["val_loss"] > 0 for x in lines(tmp_path / "metrics.jsonl")] == [True, True]
@@ -169,10 +181,12 @@ def test_val_rows_are_answered_on_the_way(tmp_path) -> None:
         Message("assistant", tool_calls=(ToolCall.of("pay", amount=5),)),
     )
     row = finish(Trajectory(said, (tool,), source="t", split="val"))
-    options = {"score_steps": 4, "generate_steps": 8, "max_steps": 16, "batch_rows": 1}
-    made = job(tmp_path / "columns.parquet", tmp_path, learning_rate=5e-3, epochs=16.0, **options)
+    options = {"eval_steps": 4, "generate_steps": 8, "max_steps": 16, "global_batch_size": 1}
+    made = job(
+        tmp_path / "columns.parquet", tmp_path, learning_rate=5e-3, num_train_epochs=16.0, **options
+    )
     made = replace(made, chat=made.chat | {"max_length": 512}, val=str(tmp_path / "val.parquet"))
-    section = worker.TrainSection(**made.section)
+    section = worker.TrainConfig(**made.section)
     found = sft.columns(row, Chat(**made.chat), section, None)
     pq.write_table(pa.Table.from_pylist(found), made.columns)
     val = [c | {"row": json.dumps(to_row(row))} for c in found]

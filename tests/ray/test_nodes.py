@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, TINY, command
 
 from raytune_agents.runs import read_json, read_rows
-from raytune_agents.train.watch import lines
+from raytune_agents.train.callbacks import lines
 
 pytestmark = pytest.mark.slow
 NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}
@@ -56,8 +56,8 @@ def test_a_node_dies_in_a_step_and_the_run_ends_well(step, nodes, tiny, tmp_path
     run = tmp_path / "tiny"
     words = {
         "generate": (),
-        "train": ("train.workers=2", "train.sharding=ddp", "train.arms={sft: {method: sft}}",
-                  "train.batch_rows=2", "train.save_steps=1"),
+        "train": ("train.num_workers=2", "train.sharding=ddp", "train.arms={sft: {method: sft}}",
+                  "train.global_batch_size=2", "train.save_steps=1"),
         "tune": ("tune.concurrent=2",),
     }[step]  # fmt: skip
     began = {

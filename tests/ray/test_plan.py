@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from conftest import TINY, cli
 
-from raytune_agents import cluster
 from raytune_agents.config import load
+from raytune_agents.infra import cluster
+from raytune_agents.infra.placement import Resources
 from raytune_agents.pipeline import plan as planner
-from raytune_agents.placement import Resources
 from raytune_agents.runs import read_json
-from raytune_agents.train.watch import lines
+from raytune_agents.train.callbacks import lines
 
 NEAR = 0.25
 

@@ -15,12 +15,13 @@ import ray
 from conftest import ROOT, TINY, cli, command
 from ray._private.state import actors
 
-from raytune_agents import cluster
 from raytune_agents.config import load
-from raytune_agents.pipeline import Context, search
+from raytune_agents.infra import cluster
+from raytune_agents.pipeline import tune
+from raytune_agents.pipeline.context import Context
 from raytune_agents.progress import Display
 from raytune_agents.runs import read_json
-from raytune_agents.tune.rungs import lines
+from raytune_agents.tune.schedulers import lines
 
 pytestmark = pytest.mark.slow  # a search each
 
@@ -50,7 +51,7 @@ def statuses(folder: Path) -> list[str]:
 
 def test_trials_of_two_workers_give_their_cpus_back_when_stopped(labelled) -> None:
     """A trial at a rate of 1e-8 learns nothing, so it is stopped beside one at 1e-3."""
-    words = (*SMALL, RATES, "tune.workers=2", "tune.searcher=random", "tune.method=sft",
+    words = (*SMALL, RATES, "tune.num_workers=2", "tune.searcher=random", "tune.method=sft",
              "tune.objective={val_loss: -1}", "train.learning_rate=1e-3")  # fmt: skip
     linked(labelled, "workers")
     config = load(TINY, [f"runs_dir={labelled}", "name=workers", "resources.cpus=2", *words])
@@ -58,7 +59,7 @@ def test_trials_of_two_workers_give_their_cpus_back_when_stopped(labelled) -> No
     step = context.run.step("tune", None, ("label",))
     step.begin()
     try:
-        search.tune(context, step)
+        tune.tune(context, step)
         stop = time.monotonic() + 10
         while ray.available_resources().get("CPU") != 2.0 and time.monotonic() < stop:
             time.sleep(0.2)
@@ -127,7 +128,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(labelled, workers) -> None:
     """kill -9 of the process that trains, after the first report of the first trial."""
     name = f"killed{workers}"
     folder = linked(labelled, name)
-    words = (*SMALL, "tune.trials=1", "tune.noise=0", f"tune.workers={workers}",
+    words = (*SMALL, "tune.trials=1", "tune.noise=0", f"tune.num_workers={workers}",
              "tune.scheduler=none", "tune.tokens=400", "tune.rungs=4")  # fmt: skip
     log = (labelled / f"{name}.log").open("w")
     driver = subprocess.Popen(
@@ -173,7 +174,7 @@ def test_a_search_outlives_a_killed_node(labelled) -> None:
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     try:
-        search.tune(context, step)
+        tune.tune(context, step)
     finally:
         cluster.disconnect()
         nodes.shutdown()

@@ -11,10 +11,10 @@ import pytest
 from ray.cluster_utils import Cluster
 from test_train_sharding import columns, job, losses  # noqa: F401  a fixture and its job
 
-from raytune_agents import cluster
-from raytune_agents.config import ResourcesSection
+from raytune_agents.config import ResourcesConfig
+from raytune_agents.infra import cluster
 from raytune_agents.train import worker
-from raytune_agents.train.watch import lines
+from raytune_agents.train.callbacks import lines
 
 STEPS = 40
 pytestmark = pytest.mark.slow  # three starts of workers: minutes
@@ -26,7 +26,7 @@ def nodes(monkeypatch):
     for key, value in cluster.QUIET.items():
         monkeypatch.setenv(key, value)  # a node's processes have the environment it started with
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    cluster.connect(ResourcesSection(address=made.address))
+    cluster.connect(ResourcesConfig(address=made.address))
     yield made
     cluster.disconnect()
     made.shutdown()
@@ -45,7 +45,9 @@ def test_workers_come_and_go_and_the_losses_stay(columns, nodes, tmp_path, monke
     options = {"max_steps": STEPS, "save_steps": 2, "learning_rate": 1e-4}
     alone = job(columns, tmp_path / "alone", **options)
     worker.fit(alone)
-    made = job(columns, tmp_path / "arm", sharding="ddp", workers=(1, 2), max_failures=3, **options)
+    made = job(
+        columns, tmp_path / "arm", sharding="ddp", num_workers=(1, 2), max_failures=3, **options
+    )
     path = tmp_path / "arm" / "metrics.jsonl"
     training = threading.Thread(
         target=worker.run, args=(made, "elastic", tmp_path / "ray", False), daemon=True

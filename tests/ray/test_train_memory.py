@@ -19,7 +19,7 @@ TRAIN = """
 import json, resource, sys
 from pathlib import Path
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import ModelSection, TrainSection
+from raytune_agents.config import ModelConfig, TrainConfig
 from raytune_agents.models import embedded
 from raytune_agents.train import methods, model, trainers, watch, worker
 
@@ -31,8 +31,9 @@ rows = [
      "labels": [IGNORE] * (length - 50) + ids[k + length - 50 : k + length],
      "trained_tokens": 50} for k in range(8)
 ]
-section = TrainSection(
-    batch_rows=8, batch_tokens=8 * length, save_steps=9, track=[], warmup_share=0
+section = TrainConfig(
+    global_batch_size=8, max_tokens_per_forward=8 * length, save_steps=9, report_to=[],
+    warmup_ratio=0
 )
 job = worker.Job(chat["path"], "float32", "", "sft", section.model_dump(), chat, str(out), 17, 2)
 if room_mib:

@@ -14,15 +14,16 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from raytune_agents import agents, cluster, models
+from raytune_agents import agents, models
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import ResourcesSection, load
+from raytune_agents.config import ResourcesConfig, load
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.infra import cluster
 from raytune_agents.negatives import edit
 from raytune_agents.records import Trajectory, from_row
 from raytune_agents.runs import BadLoss
-from raytune_agents.train import check, kto, methods, trainers, watch, worker
+from raytune_agents.train import callbacks, check, kto, methods, trainers, worker
 from raytune_agents.train.model import save
 
 GOOD = [  # short rows of two lengths: with the one tool they call, the second with one more
@@ -31,9 +32,9 @@ GOOD = [  # short rows of two lengths: with the one tool they call, the second w
 ]
 BAD = [edit(row, "wrong_value", 1)[0] for row in GOOD]
 ROWS = {r.id: r for r in (*GOOD, *BAD) if r}
-OPTIONS = ["model.dtype=float32", "model.max_length=400", "train.batch_rows=2",
-           "train.batch_tokens=4096", "train.max_steps=2", "train.warmup_share=0",
-           "train.grpo={generations: 2, max_tokens: 8}"]  # fmt: skip
+OPTIONS = ["model.dtype=float32", "model.max_length=400", "train.global_batch_size=2",
+           "train.max_tokens_per_forward=4096", "train.max_steps=2", "train.warmup_ratio=0",
+           "train.grpo={num_generations: 2, max_tokens: 8}"]  # fmt: skip
 
 
 def job_of(
@@ -120,18 +121,20 @@ def test_loss_of_answers_and_of_weighed_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["dpo", "kto"])
 def test_two_workers_take_the_steps_of_one(method: str, tmp_path: Path) -> None:
     """For dpo the first process writes the reference's log-probabilities; the other reads them."""
-    options = ("train.batch_rows=4", "train.dpo.precompute=true")
+    options = ("train.global_batch_size=4", "train.dpo.precompute_ref_log_probs=true")
     alone, columns = job_of(method, tmp_path / "alone", *options)
     worker.fit(alone, rows=columns)
     pq.write_table(pa.Table.from_pylist(columns), tmp_path / "columns.parquet")
-    both = job_of(method, tmp_path / "both", *options, "train.workers=2", "train.sharding=ddp")[0]
-    cluster.connect(ResourcesSection(cpus=2))
+    both = job_of(method, tmp_path / "both", *options, "train.num_workers=2", "train.sharding=ddp")[
+        0
+    ]
+    cluster.connect(ResourcesConfig(cpus=2))
     try:
         made = replace(both, columns=str(tmp_path / "columns.parquet"), threads=1)
         worker.run(made, method, tmp_path / "ray", use_gpu=False)
     finally:
         cluster.disconnect()
-    one, two = (watch.lines(tmp_path / n / "metrics.jsonl") for n in ("alone", "both"))
+    one, two = (callbacks.lines(tmp_path / n / "metrics.jsonl") for n in ("alone", "both"))
     assert [x["step"] for x in one] == [x["step"] for x in two] == [1, 2]
     if method == "dpo":  # KTO's KL is of the rows that one worker has
         assert [x["loss"] for x in two] == pytest.approx([x["loss"] for x in one], abs=2e-3)
@@ -152,7 +155,7 @@ def test_a_model_that_reads_padding_otherwise_is_refused(tmp_path: Path, monkeyp
         return out | {"attention_mask": torch.ones_like(out["attention_mask"])}
 
     monkeypatch.setattr(trainers, "right_aligned", attends_to_padding)
-    with pytest.raises(BadLoss, match=r"in a batch and .* write train.batch_tokens=1"):
+    with pytest.raises(BadLoss, match=r"in a batch and .* write train.max_tokens_per_forward=1"):
         worker.fit(job, rows=columns)
 
 
@@ -272,10 +275,14 @@ def test_plays_of_executable_tools(tmp_path: Path) -> None:
     """The policy learns the agent's scripts by sft, then plays them under GRPO: calls are run,
     observations are masked, rewards come from the world, weights change."""
     runs = {r.id: r for r in react(agents.load("security"), 4, 3)}
-    base = ["model.max_length=900", "train.batch_rows=4", "train.batch_tokens=4096"]
+    base = [
+        "model.max_length=900",
+        "train.global_batch_size=4",
+        "train.max_tokens_per_forward=4096",
+    ]
     first, columns = job_of("sft", tmp_path / "sft", *base, "train.max_steps=14", rows=runs)
     save(worker.fit(first, rows=columns), Chat(**first.chat), tmp_path / "start")
-    options = ("train.grpo={generations: 4, turns: 4, max_tokens: 64, temperature: 1.5, "
+    options = ("train.grpo={num_generations: 4, turns: 4, max_tokens: 64, temperature: 1.5, "
                "rewards: [goal, executed], reward_weights: [1, 1]}", "train.max_steps=3",
                "train.learning_rate=1e-4", f"train.lora.start={tmp_path / 'start'}")  # fmt: skip
     job, columns = job_of("grpo", tmp_path / "grpo", *base, *options, rows=runs)

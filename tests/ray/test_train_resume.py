@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, load
+from raytune_agents.infra.watchdog import processes_below
 from raytune_agents.runs import read_json
-from raytune_agents.watchdog import processes_below
 
 STEPS = 6
 
@@ -33,7 +33,7 @@ def training_worker(driver: int) -> int:
 
 
 def steps_of(path: Path) -> list[int]:
-    from raytune_agents.train.watch import lines
+    from raytune_agents.train.callbacks import lines
 
     return [line["step"] for line in lines(path)]
 
@@ -49,7 +49,8 @@ def wait_for(path: Path, step: int, driver: subprocess.Popen) -> None:
 def test_a_killed_training_ends_as_an_undisturbed_one(tiny, tmp_path) -> None:
     tree = yaml.safe_load(TINY.read_text())
     tree["train"] = {
-        "arms": {"sft": {"method": "sft"}}, "batch_rows": 1, "max_steps": STEPS, "save_steps": 2
+        "arms": {"sft": {"method": "sft"}}, "global_batch_size": 1, "max_steps": STEPS,
+        "save_steps": 2
     }  # fmt: skip
     config = tmp_path / "tiny.yaml"
     config.write_text(yaml.safe_dump(tree))
@@ -79,8 +80,8 @@ def assert_equal(arm: Path, config, killed: float) -> None:
     one go, in this process."""
     from raytune_agents.models import embedded
     from raytune_agents.train import worker
+    from raytune_agents.train.callbacks import lines
     from raytune_agents.train.model import save
-    from raytune_agents.train.watch import lines
 
     found = lines(arm / "metrics.jsonl")
     assert [line["step"] for line in found] == list(range(1, STEPS + 1))

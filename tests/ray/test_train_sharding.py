@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from raytune_agents import cluster
-from raytune_agents.config import ResourcesSection, TrainSection
+from raytune_agents.config import ResourcesConfig, TrainConfig
+from raytune_agents.infra import cluster
 from raytune_agents.models import embedded
 from raytune_agents.train import worker
-from raytune_agents.train.watch import lines
+from raytune_agents.train.callbacks import lines
 
 STEPS = 3
 pytestmark = pytest.mark.slow  # two workers on two cores: minutes
@@ -49,12 +49,12 @@ def columns(tmp_path_factory) -> Path:
 
 def job(columns: Path, out: Path, **options) -> worker.Job:
     section = {
-        "batch_rows": 4, "learning_rate": 1e-3, "max_failures": 0, "warmup_share": 0.0,
-        "save_steps": 2, "track": [],
+        "global_batch_size": 4, "learning_rate": 1e-3, "max_failures": 0, "warmup_ratio": 0.0,
+        "save_steps": 2, "report_to": [],
     }  # fmt: skip
     return worker.Job(
         str(embedded()), "float32", str(columns), "sft",
-        TrainSection(**section | options).model_dump(), {"path": str(embedded())}, str(out), 17,
+        TrainConfig(**section | options).model_dump(), {"path": str(embedded())}, str(out), 17,
         1)  # fmt: skip
 
 
@@ -68,12 +68,12 @@ def alone(columns, tmp_path_factory) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def two_cpus():
-    yield cluster.connect(ResourcesSection(cpus=2))
+    yield cluster.connect(ResourcesConfig(cpus=2))
     cluster.disconnect()
 
 
 def test_one_row_eight_times_is_eight_rows_at_once(columns, alone, tmp_path) -> None:
-    made = job(columns, tmp_path, batch_tokens=1)
+    made = job(columns, tmp_path, max_tokens_per_forward=1)
     assert worker.fit(made).args.per_device_train_batch_size == 1
     assert losses(lines(tmp_path / "metrics.jsonl")) == pytest.approx(losses(alone), abs=2e-4)
 
@@ -95,7 +95,7 @@ def losses(found: list[dict]) -> list[float]:
 def test_two_workers_give_the_losses_of_one(columns, alone, two_cpus, tmp_path, sharding) -> None:
     if sharding.startswith("zero"):
         pytest.importorskip("deepspeed")
-    made = job(columns, tmp_path / "arm", sharding=sharding, workers=2)
+    made = job(columns, tmp_path / "arm", sharding=sharding, num_workers=2)
     worker.run(made, sharding, tmp_path / "ray", use_gpu=False)
     found = lines(tmp_path / "arm" / "metrics.jsonl")
     assert losses(found) == pytest.approx(losses(alone), abs=2e-3)

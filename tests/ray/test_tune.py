@@ -17,7 +17,7 @@ from raytune_agents import config, tune
 from raytune_agents.runs import read_json
 
 SEARCH = ("tune.trials=4", "tune.tokens=300", "tune.rungs=4", "tune.rows=4", "tune.scheduler=none")
-FAILING = "tune.space={train.lora.targets: {choice: [[no_such_module], all-linear]}}"
+FAILING = "tune.space={train.lora.target_modules: {choice: [[no_such_module], all-linear]}}"
 
 
 def ledger(folder: Path) -> list[dict]:

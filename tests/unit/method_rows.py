@@ -25,7 +25,7 @@ def small_chat() -> Chat:
     return Chat.of(models.resolve(section), section)
 
 
-def section_of(*overrides: str) -> config.TrainSection:
+def section_of(*overrides: str) -> config.TrainConfig:
     return load(None, [f"train.{o}" for o in overrides]).train
 
 

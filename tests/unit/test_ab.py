@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from raytune_agents.cli import app
+from raytune_agents.cli.app import app
 from raytune_agents.config import ConfigError
 from raytune_agents.evaluate import ab
 

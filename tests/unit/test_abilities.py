@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from raytune_agents import energy
 from raytune_agents.calls import render_calls
 from raytune_agents.config import Config, ConfigError, load
 from raytune_agents.evaluate import general, instructions, likelihood, suites
 from raytune_agents.evaluate.metrics import score
+from raytune_agents.infra import energy
 from raytune_agents.pipeline.evaluate import spent
 from raytune_agents.records import ToolCall
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from raytune_agents.config import ConfigError, TrainSection
+from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.runs import BadLoss
 from raytune_agents.train.batches import micro_batch, order, warmup_steps
 
@@ -31,23 +31,29 @@ def test_rows_of_like_length_share_a_step_and_steps_are_shuffled() -> None:
 
 
 def test_micro_batch_is_the_largest_share_of_a_step_within_the_budget() -> None:
-    section = TrainSection(batch_rows=8, batch_tokens=1024)
+    section = TrainConfig(global_batch_size=8, max_tokens_per_forward=1024)
     assert [micro_batch(n, section) for n in (100, 128, 200, 300, 600, 2000)] == [8, 8, 4, 2, 1, 1]
-    two = TrainSection(batch_rows=8, batch_tokens=1024, workers=2, sharding="ddp")
+    two = TrainConfig(
+        global_batch_size=8, max_tokens_per_forward=1024, num_workers=2, sharding="ddp"
+    )
     assert micro_batch(100, two) == 4
-    with pytest.raises(ConfigError, match=r"train\.batch_rows=8 .* multiple of 3"):
-        micro_batch(100, TrainSection(batch_rows=8, workers=3, sharding="ddp"))
+    with pytest.raises(ConfigError, match=r"train\.global_batch_size=8 .* multiple of 3"):
+        micro_batch(100, TrainConfig(global_batch_size=8, num_workers=3, sharding="ddp"))
     # a span of workers: one forward pass for any number of them, so a step is cut alike
-    span = TrainSection(batch_rows=12, batch_tokens=1024, workers=(1, 3), sharding="ddp")
+    span = TrainConfig(
+        global_batch_size=12, max_tokens_per_forward=1024, num_workers=(1, 3), sharding="ddp"
+    )
     assert micro_batch(100, span) == 2
-    with pytest.raises(ConfigError, match=r"train\.batch_rows=8 .*\(2, 3\); write a multiple of 6"):
-        micro_batch(100, TrainSection(batch_rows=8, workers=(2, 3), sharding="ddp"))
+    with pytest.raises(
+        ConfigError, match=r"train\.global_batch_size=8 .*\(2, 3\); write a multiple of 6"
+    ):
+        micro_batch(100, TrainConfig(global_batch_size=8, num_workers=(2, 3), sharding="ddp"))
 
 
 def test_warmup_is_whole_steps() -> None:
-    assert warmup_steps(100, TrainSection(batch_rows=8, warmup_share=0.25)) == 3  # 13 steps
-    assert warmup_steps(100, TrainSection(batch_rows=8, warmup_share=0.05)) == 0
-    assert warmup_steps(100, TrainSection(max_steps=40, warmup_share=0.05)) == 2
+    assert warmup_steps(100, TrainConfig(global_batch_size=8, warmup_ratio=0.25)) == 3  # 13 steps
+    assert warmup_steps(100, TrainConfig(global_batch_size=8, warmup_ratio=0.05)) == 0
+    assert warmup_steps(100, TrainConfig(max_steps=40, warmup_ratio=0.05)) == 2
 
 
 class State:
@@ -61,11 +67,13 @@ class Arguments:
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 31.0])
 def test_a_bad_loss_stops_and_names_the_rows_of_its_step(tmp_path, loss) -> None:
-    from raytune_agents.train.watch import Metrics, lines
+    from raytune_agents.train.callbacks import Metrics, lines
 
     path = tmp_path / "metrics.jsonl"
     notes = {"val_exact_match": 0.25}
-    metrics = Metrics(path, [10, 20, 30, 40, 50], list("abcde"), TrainSection(batch_rows=2), notes)
+    metrics = Metrics(
+        path, [10, 20, 30, 40, 50], list("abcde"), TrainConfig(global_batch_size=2), notes
+    )
     metrics.on_log(Arguments, State, None, {"loss": 1.5, "grad_norm": 0.5})
     assert lines(path)[0]["tokens"] == 70
     assert (lines(path)[0]["grad_norm"], lines(path)[0]["workers"]) == (0.5, 2)
@@ -78,7 +86,7 @@ def test_a_bad_loss_stops_and_names_the_rows_of_its_step(tmp_path, loss) -> None
 
 
 def test_metrics_are_cut_back_to_the_checkpoint(tmp_path) -> None:
-    from raytune_agents.train.watch import keep_until, lines
+    from raytune_agents.train.callbacks import keep_until, lines
 
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps({"step": k}) + "\n" for k in range(1, 6)) + '{"step": 6, ')

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raytune_agents.config import TrainSection
-from raytune_agents.train import card
+from raytune_agents.config import TrainConfig
+from raytune_agents.train import adapter_card
 
 MODEL = {"name": "m", "revision": None}
 
@@ -25,20 +25,22 @@ def trained(run: Path, section: dict) -> Path:
 
 
 def section(**more) -> dict:
-    now = TrainSection(arms={"sft": {"method": "sft"}})
+    now = TrainConfig(arms={"sft": {"method": "sft"}})
     return now.of(now.arms["sft"]).model_dump(mode="json") | more
 
 
 def test_what_it_says(tmp_path):
-    text = card.write(trained(tmp_path, section()), "sft").read_text()
+    text = adapter_card.write(trained(tmp_path, section()), "sft").read_text()
     assert "Adapter of `m`, trained with method `sft` on 2 rows, seed 17." in text
     assert "| negative.wrong_value | 1 |" in text
-    assert "Full weights" in card.text(trained(tmp_path / "b", section(parameters="full")), "sft")
+    assert "Full weights" in adapter_card.text(
+        trained(tmp_path / "b", section(parameters="full")), "sft"
+    )
 
 
-@pytest.mark.parametrize("unknown", ["parameters", "quantize", "curve", "track"])
+@pytest.mark.parametrize("unknown", ["parameters", "quantization", "curve", "report_to"])
 def test_a_run_of_older_code_lacks_options(tmp_path, unknown):
     older = {k: v for k, v in section().items() if k != unknown}
-    text = card.text(trained(tmp_path, older), "sft")
+    text = adapter_card.text(trained(tmp_path, older), "sft")
     assert "library_name: peft" in text
     assert f"{unknown}:" not in text.partition("## Options")[2]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from raytune_agents.cli import app, funnel_table
-from raytune_agents.commands.arguments import console
+from raytune_agents.cli.app import app, funnel_table
+from raytune_agents.cli.arguments import console
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import read_json, write_json, write_rows
 
@@ -146,7 +146,7 @@ def test_the_funnel_is_printed_by_source() -> None:
 def test_the_table_of_a_split_shows_what_was_measured_on_it():
     from rich.console import Console
 
-    from raytune_agents.cli import arms_table
+    from raytune_agents.cli.app import arms_table
 
     def shown(**cells: float) -> str:
         by = {"s": {k: {"value": v, "low": v, "high": v, "n": 9} for k, v in cells.items()}}

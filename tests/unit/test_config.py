@@ -34,7 +34,7 @@ def test_defaults_load_and_overrides_are_yaml() -> None:
         ("read.split.unseen_tools=0", "would be empty"),
         ("train.dpo.loss_weights=[1]", "one weight a loss"),
         ("name=../x", "name="),
-        ("train.batch_rows=none", "train.batch_rows"),
+        ("train.global_batch_size=none", "train.global_batch_size"),
         ("train", "section.option=value"),
     ],
 )

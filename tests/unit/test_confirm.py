@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from raytune_agents.tune import confirm, guide, words
+from raytune_agents.tune import confirm, guideline, guideline_text
 from raytune_agents.tune.space import parse
 
 SPACE = parse(
@@ -89,13 +89,13 @@ def test_no_gain_and_a_loss_are_said_as_they_are(tmp_path):
 
 def test_the_guide_tells_what_was_confirmed_what_it_cost_and_why_it_ended(tmp_path):
     made = {"best_trial": [[1] * 20] * 3, "natural": [[1] * 5 + [0] * 15] * 3}
-    whole = guide.recommend([], None) | {
+    whole = guideline.recommend([], None) | {
         "confirmed": confirm.judge(runs(tmp_path, made), GUIDE, seed=1, confidence=0.95),
         "ended": "budget.max_tokens=100 is spent (120)",
         "spent": {"tokens": 120.0, "hours": 0.5, "cost": 0.25},
         "times": {"busy_share": 0.9, "startup_s_cold": 12.0, "startup_s_warm": None},
     }
-    text = words.markdown(whole)
+    text = guideline_text.markdown(whole)
     assert "Confirmed at the full budget" in text
     assert "| natural | 0.250 | 3 | the base |  |" in text
     assert "The search ended early, budget.max_tokens=100 is spent (120)" in text
@@ -104,7 +104,7 @@ def test_the_guide_tells_what_was_confirmed_what_it_cost_and_why_it_ended(tmp_pa
     assert "startup s warm" not in text
     whole["levels"] = [{"report": 1, "runs": 9, "rank_to_last": 0.8},
                        {"report": 2, "runs": 9, "rank_to_last": None}]  # fmt: skip
-    assert words.line(whole) == (
+    assert guideline_text.line(whole) == (
         "refused, start-up 12.0 s in a new process, busy 90%, report 1 orders as the last: 0.80"
     )
 

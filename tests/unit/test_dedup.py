@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasketch import MinHash
 
-from raytune_agents.config import ConfigError, LabelSection
+from raytune_agents.config import ConfigError, LabelConfig
 from raytune_agents.dedup import mark_leaks, step
 from raytune_agents.dedup.minhash import (
     clusters,
@@ -52,7 +52,7 @@ def prints_of(rows, section):
 
 def mark(rows, work, **options):
     """The rows with what `work` finds in all their fingerprints."""
-    section = LabelSection(**options)
+    section = LabelConfig(**options)
     pairs = work(prints_of(rows, section), section).sort_by("handle")
     said = step.marked(
         [r.reject_reason for r in rows], np.arange(len(rows), dtype=np.uint64), pairs
@@ -310,7 +310,7 @@ def pool(count=60):
 
 @pytest.mark.parametrize("mode", ["exact", "minhash"])
 def test_partitions_give_what_one_piece_gives(mode):
-    section = LabelSection(duplicates=mode)
+    section = LabelConfig(duplicates=mode)
     prints = prints_of(pool(), section)
     for by, work in (("group", step.duplicates_of), ("asked", step.contradictions_of)):
         part = pc.bit_wise_and(prints[by], pa.scalar(3, pa.uint64()))
@@ -328,7 +328,7 @@ def test_a_row_of_a_rejected_answer_is_nobodys_survivor(tmp_path):
         make(LONG, source="c", call=rome, quality=1.0),
         make(LONG + ".", source="d", call=rome, quality=0.5),
     ]
-    section = LabelSection(duplicates="minhash")
+    section = LabelConfig(duplicates="minhash")
     pq.write_table(prints_of(rows[:2], section), tmp_path / "prints-0.parquet")
     rest = prints_of(rows, section).slice(2)
     pq.write_table(rest, tmp_path / "prints-1.parquet")
@@ -366,7 +366,7 @@ def test_semantic_duplicates_of_one_answer_join():
     with pytest.raises(ConfigError, match="write module:function"):
         mark(rows, step.duplicates_of, duplicates="minhash", embed="nowhere:f")
     with pytest.raises(ValueError, match="write duplicates=minhash"):
-        LabelSection(embed="test_dedup:toy")
+        LabelConfig(embed="test_dedup:toy")
 
 
 def test_only_rows_that_share_a_key_are_looked_at(tmp_path: Path) -> None:
@@ -379,5 +379,5 @@ def test_only_rows_that_share_a_key_are_looked_at(tmp_path: Path) -> None:
     keys, share = step.shared_keys(files, "group")
     assert (keys.tolist(), share) == ([7], pytest.approx(0.4))
     assert step.shared_keys(files, "asked")[0].tolist() == []  # 0 takes no part
-    section = LabelSection(contradictions=True, duplicates="off")
+    section = LabelConfig(contradictions=True, duplicates="off")
     assert step.pairs_of(tmp_path, section).num_rows == 0

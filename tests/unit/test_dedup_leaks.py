@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_dedup import LONG, WEATHER, make
 
-from raytune_agents.config import LabelSection
+from raytune_agents.config import LabelConfig
 from raytune_agents.dedup import mark_leaks
 from raytune_agents.dedup.leaks import LeakIndex, masked
 from raytune_agents.dedup.windows import fuzzy_share
@@ -20,7 +20,7 @@ from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, fini
 
 
 def find_leaks(rows, held):
-    return [leak for leak in LeakIndex(held, LabelSection()).find(rows) if leak]
+    return [leak for leak in LeakIndex(held, LabelConfig()).find(rows) if leak]
 
 
 def leak(query: str, **changes):
@@ -139,7 +139,7 @@ def test_no_window_within_the_tolerance_is_missed(seed, mismatches):
             said[at] = "other"
     index = LeakIndex(
         [make(" ".join(asked), split="val")],
-        LabelSection(leak_mismatches=mismatches, minhash_threshold=1.0),
+        LabelConfig(leak_mismatches=mismatches, minhash_threshold=1.0),
     )
     found = index.find([make("well then " + " ".join(said), split="train")])
     assert found[0] is not None

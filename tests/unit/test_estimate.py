@@ -7,8 +7,16 @@ import struct
 
 import pytest
 
-from raytune_agents.config import TrainSection
-from raytune_agents.estimate import GIB, GPU_SHARES, Shape, Speed, disk_gib, speed, training_gib
+from raytune_agents.config import TrainConfig
+from raytune_agents.infra.estimate import (
+    GIB,
+    GPU_SHARES,
+    Shape,
+    Speed,
+    disk_gib,
+    speed,
+    training_gib,
+)
 
 
 @pytest.fixture
@@ -44,20 +52,20 @@ def test_shape_is_read_from_headers(folder) -> None:
 
 def test_lora_weights(folder) -> None:
     shape = Shape.of(folder)
-    assert shape.trained(TrainSection(lora={"r": 2})) == 2 * (16 + 12 + 24)
-    assert shape.trained(TrainSection(lora={"r": 2, "targets": ["q_proj"]})) == 2 * 16
-    assert shape.trained(TrainSection(parameters="full")) == shape.parameters
+    assert shape.trained(TrainConfig(lora={"r": 2})) == 2 * (16 + 12 + 24)
+    assert shape.trained(TrainConfig(lora={"r": 2, "target_modules": ["q_proj"]})) == 2 * 16
+    assert shape.trained(TrainConfig(parameters="full")) == shape.parameters
 
 
 def test_training_memory_by_part(folder) -> None:
     shape = Shape.of(folder)
-    section = TrainSection(lora={"r": 2})
+    section = TrainConfig(lora={"r": 2})
     parts = training_gib(shape, section, 2, tokens=10, answer_share=0.5, gpu=True)
     assert parts["weights"] * GIB == pytest.approx(shape.parameters * 2)
     assert parts["gradients, optimiser"] * GIB == pytest.approx(104 * 16)
     layer = 2 * (6 * 8 + 2 * 4 + 5 * 16) + 8 * 8
     assert parts["activations"] * GIB == pytest.approx(10 * (layer + 32 * 14 * 0.5))
-    shared = section.model_copy(update={"workers": 4, "sharding": "zero2"})
+    shared = section.model_copy(update={"num_workers": 4, "sharding": "zero2"})
     split = training_gib(shape, shared, 2, 10, 0.5, True)
     assert split["gradients, optimiser"] == pytest.approx(parts["gradients, optimiser"] / 4)
     assert split["weights"] == parts["weights"]
@@ -78,7 +86,7 @@ def test_seconds(folder) -> None:
 
 
 def test_disk(folder) -> None:
-    shape, section = Shape.of(folder), TrainSection(lora={"r": 2})
+    shape, section = Shape.of(folder), TrainConfig(lora={"r": 2})
     parts = disk_gib(shape, [section, section], trials=3, kept=1, extras=100)
     assert parts["adapters"] * GIB == pytest.approx(2 * (104 * 4 + 100))
     assert parts["trials"] * GIB == pytest.approx(3 * 3 * 104 * 4)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from raytune_agents import exports, readers
-from raytune_agents.config import ConfigError, ExportSection
+from raytune_agents.config import ConfigError, ExportConfig
 from raytune_agents.exports.files import write_files
-from raytune_agents.exports.plan import LIMITS
+from raytune_agents.exports.pricing import LIMITS
 from raytune_agents.readers.decode import file_rows
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory, finish
 
@@ -165,7 +165,7 @@ def test_a_row_with_everything(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["openai", "gemini"])
 def test_a_whole_file_obeys_the_providers_rules(name: str, tmp_path: Path) -> None:
-    section = ExportSection(format=name, val_share=0.1)
+    section = ExportConfig(format=name, val_share=0.1)
     whole = write_files([sample(i) for i in range(120)], tmp_path / "whole", section)
     lines = (tmp_path / "whole" / "train.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 108 >= LIMITS[name].min_rows

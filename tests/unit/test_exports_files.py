@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from raytune_agents.config import ConfigError, ExportSection
+from raytune_agents.config import ConfigError, ExportConfig
 from raytune_agents.exports import splits
 from raytune_agents.exports.files import write_files
-from raytune_agents.exports.plan import plan, roughly
+from raytune_agents.exports.pricing import plan, roughly
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import StoredRows, write_rows
 
@@ -39,7 +39,7 @@ def test_files_summary_and_card(tmp_path: Path) -> None:
     rows += [sample(100, reject_reason="too_long:9"), sample(101, split="test_seen"),
              sample(102, outcome=0.0), sample(103, fault="wrong_value"),
              replace(sample(104), messages=(Message("user", "q"),))]  # fmt: skip
-    summary = write_files(rows, tmp_path, ExportSection(val_share=0.25))
+    summary = write_files(rows, tmp_path, ExportConfig(val_share=0.25))
     assert json.loads((tmp_path / "dataset_summary.json").read_text()) == summary
     assert summary["rows_in"] == 25 == summary["rows_out"] + sum(summary["left_out"].values())
     assert summary["left_out"] == {
@@ -57,7 +57,7 @@ def test_files_summary_and_card(tmp_path: Path) -> None:
         {"split": "train", "path": "train.jsonl"},
         {"split": "validation", "path": "val.jsonl"},
     ]
-    again = write_files(rows[::-1], tmp_path, ExportSection(val_share=0.25))
+    again = write_files(rows[::-1], tmp_path, ExportConfig(val_share=0.25))
     assert again["files"] == summary["files"]  # the same bytes, whatever the order
 
 
@@ -88,7 +88,7 @@ def test_wrong_answers_only_with_labels_or_markers(tmp_path: Path) -> None:
     rows = good + bad
 
     def written(format: str, **more: Any) -> list[dict[str, Any]]:
-        write_files(rows, tmp_path / format, ExportSection(format=format, val_share=0.0), **more)
+        write_files(rows, tmp_path / format, ExportConfig(format=format, val_share=0.0), **more)
         return read_back(tmp_path / format / "train.jsonl")
 
     assert len(written("openai")) == 4
@@ -109,7 +109,7 @@ def test_rows_are_streamed_and_put_in_an_order_of_the_seed(tmp_path: Path) -> No
     write_rows(tmp_path / "run" / "rows-1.parquet", [sample(i) for i in range(30, 60)])
 
     def order(rows: Any, seed: int) -> list[str]:
-        write_files(rows, tmp_path / "out", ExportSection(val_share=0.0), seed)
+        write_files(rows, tmp_path / "out", ExportConfig(val_share=0.0), seed)
         return [r["messages"][0]["content"] for r in read_back(tmp_path / "out" / "train.jsonl")]
 
     stored = StoredRows(tmp_path / "run")
@@ -145,7 +145,7 @@ def test_preset_agent_flan() -> None:
 
 
 def test_preset_files(tmp_path: Path) -> None:
-    section = ExportSection(format="agent_flan", preset="agent_flan", scale=0.1)
+    section = ExportConfig(format="agent_flan", preset="agent_flan", scale=0.1)
     summary = write_files(agents_pool(40), tmp_path, section, marker=right_or_wrong)
     assert summary["rows_out"] == 2 * 60
     assert summary["rows_in"] == 240 == 120 + sum(summary["left_out"].values())
@@ -160,7 +160,7 @@ def test_preset_files(tmp_path: Path) -> None:
 
 def test_plan_of_hosted_tuning() -> None:
     price = {"model": "m", "usd_per_mtok": 3.0, "epochs": 2, "mtok_per_hour": 0.5}
-    section = ExportSection(prices={"openai": price | {"as_of": "2025-10"}})
+    section = ExportConfig(prices={"openai": price | {"as_of": "2025-10"}})
     rows = [sample(i) for i in range(12)] + [sample(99, outcome=0.0)]
     made = plan(rows, "openai", section, count=lambda text: 1_000)
     assert (made.rows, made.tokens, made.problems) == (12, 12_000, [])
@@ -172,5 +172,5 @@ def test_plan_of_hosted_tuning() -> None:
     assert long.problems == ["3 rows, fewer than 10", "3 rows are longer than 65,536 tokens"]
     with pytest.raises(ConfigError, match="gemini"):
         plan(rows, "gemini", section)
-    assert plan(rows, "gemini", ExportSection()).problems == ["12 rows, fewer than 100"]
+    assert plan(rows, "gemini", ExportConfig()).problems == ["12 rows, fewer than 100"]
     assert [roughly(t) for t in ("", "abcd", "abcde")] == [0, 1, 2]

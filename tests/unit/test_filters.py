@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raytune_agents.config import ConfigError, LabelSection
+from raytune_agents.config import ConfigError, LabelConfig
 from raytune_agents.filters import (
     ON_HELD_OUT,
     ON_NEGATIVES,
@@ -36,7 +36,7 @@ ADD = ToolSpec(
         }
     ),
 )
-SECTION = LabelSection()
+SECTION = LabelConfig()
 
 
 def make(*calls: ToolCall, text: str = "", query: str = "Add 2 and 3", **changes) -> Trajectory:
@@ -86,9 +86,9 @@ def test_thresholds_come_from_the_section():
         + len('{"a": 2, "b": 3}')
         + sum(len(x) for x in (ADD.name, ADD.description, ADD.parameters))
     )
-    assert label(row, LabelSection(min_outcome=0.25)).reject_reason == ""
-    assert label(GOOD, LabelSection(max_chars=size)).reject_reason == ""
-    assert label(GOOD, LabelSection(max_chars=size - 1)).reject_reason == f"too_long:{size}"
+    assert label(row, LabelConfig(min_outcome=0.25)).reject_reason == ""
+    assert label(GOOD, LabelConfig(max_chars=size)).reject_reason == ""
+    assert label(GOOD, LabelConfig(max_chars=size - 1)).reject_reason == f"too_long:{size}"
     assert set(OPTIONS) <= set(RULES)
 
 
@@ -99,7 +99,7 @@ def test_a_negative_may_be_wrong_but_not_long_or_empty():
     assert label(replace(wrong, messages=wrong.prompt), SECTION).reject_reason.startswith(
         "empty_target"
     )
-    assert label(wrong, LabelSection(max_chars=10)).reject_reason.startswith("too_long")
+    assert label(wrong, LabelConfig(max_chars=10)).reject_reason.startswith("too_long")
     assert set(RULES) > ON_NEGATIVES | ON_HELD_OUT | ON_REQUEST
 
 
@@ -109,12 +109,12 @@ def test_an_earlier_reason_is_kept():
 
 
 def test_rules_are_chosen_by_name_and_a_users_own_is_called():
-    only = LabelSection(rules=["outcome", "builtins:repr"])
+    only = LabelConfig(rules=["outcome", "builtins:repr"])
     assert list(active_rules(only)) == ["outcome", "builtins:repr"]
-    assert label(make(ToolCall.of("sum")), LabelSection(rules=["outcome"])).reject_reason == ""
+    assert label(make(ToolCall.of("sum")), LabelConfig(rules=["outcome"])).reject_reason == ""
     assert label(GOOD, only).reject_reason == repr(GOOD)
     with pytest.raises(ConfigError, match=r"label\.rules: 'tool_exist' is no rule.*tool_exists"):
-        active_rules(LabelSection(rules=["tool_exist"]))
+        active_rules(LabelConfig(rules=["tool_exist"]))
 
 
 def test_a_held_out_row_is_judged_by_its_use_not_by_taste():

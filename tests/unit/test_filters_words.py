@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from test_filters import SECTION, chat, make
 
-from raytune_agents.config import LabelSection
+from raytune_agents.config import LabelConfig
 from raytune_agents.filters import label
 from raytune_agents.filters.private import private_data
 from raytune_agents.filters.text import (
@@ -60,7 +60,7 @@ def test_the_language_rule_asks_only_where_languages_are_named():
     row = make(ToolCall.of("add", a=2, b=3), query="Wie viel ist 2 und 3, wenn ich das mit dir")
     assert language(row) is None
     assert language(row, ["de"]) is None
-    assert label(row, LabelSection(languages=["en"])).reject_reason == "language:de"
+    assert label(row, LabelConfig(languages=["en"])).reject_reason == "language:de"
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,10 @@ def test_private_data_by_kind(text, kind):
 def test_private_data_is_looked_for_on_request():
     row = make(ToolCall.of("add", a=2, b=3), query="Add 2 and 3, mail it to ann.lee@acme.io")
     assert label(row, SECTION).reject_reason == ""
-    assert label(row, LabelSection(rules=["pii"])).reject_reason == "pii:email"
-    assert label(row, LabelSection(rules=["default", "pii"])).reject_reason == "pii:email"
+    assert label(row, LabelConfig(rules=["pii"])).reject_reason == "pii:email"
+    assert label(row, LabelConfig(rules=["default", "pii"])).reject_reason == "pii:email"
     wrong = make(ToolCall.of("subtract", a=2, b=3))
-    both = label(wrong, LabelSection(rules=["pii", "default"])).reject_reason
+    both = label(wrong, LabelConfig(rules=["pii", "default"])).reject_reason
     assert both == label(wrong, SECTION).reject_reason == "tool_exists:subtract"
 
 

@@ -10,9 +10,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 from raytune_agents.chat import IGNORE
-from raytune_agents.config import TrainSection
+from raytune_agents.config import TrainConfig
 from raytune_agents.runs import OutOfMemory, read_json
-from raytune_agents.train import watch, worker
+from raytune_agents.train import callbacks, worker
 
 ROWS = [
     {
@@ -52,15 +52,20 @@ def model(tmp_path_factory) -> str:
 
 
 def train(model: str, out: Path, most: int) -> tuple[list[dict], Full]:
-    section = TrainSection(
-        batch_rows=8, batch_tokens=4096, save_steps=99, track=[], warmup_share=0.0, lora={"r": 2}
+    section = TrainConfig(
+        global_batch_size=8,
+        max_tokens_per_forward=4096,
+        save_steps=99,
+        report_to=[],
+        warmup_ratio=0.0,
+        lora={"r": 2},
     )
     chat, memory = {"path": model}, Full(most)
     job = worker.Job(
         model, "float32", "", "sft", section.model_dump(), chat, str(out), 17, threads=1
     )
     worker.fit(job, [memory], rows=ROWS)
-    return watch.lines(out / "metrics.jsonl"), memory
+    return callbacks.lines(out / "metrics.jsonl"), memory
 
 
 def test_half_the_rows_at_once_the_same_steps_and_losses(model, tmp_path) -> None:

@@ -11,8 +11,8 @@ from raytune_agents.agents import parse
 from raytune_agents.agents.analyse import Argument, Profile, analyse, examples, like
 from raytune_agents.agents.wording import numbers, survives
 from raytune_agents.calls import judge, render_calls, schema_errors
-from raytune_agents.generate import dialogues, speech
-from raytune_agents.generate.speech import anchors
+from raytune_agents.generate import dialogues, paraphrase
+from raytune_agents.generate.paraphrase import anchors
 from raytune_agents.generate.tasks import STYLES, generic_request, misspelled, phrase, tasks
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
@@ -185,8 +185,8 @@ def row_of(query: str, name: str = "scanner", **arguments) -> Trajectory:
 
 def accept_paraphrase(row: Trajectory, text: str) -> tuple[Trajectory | None, str]:
     turn = max(i for i, m in enumerate(row.messages) if m.role == "user")
-    said, why = speech.first_good(row, turn, [text])
-    return (None if why else speech.reworded(row, {turn: said})), why
+    said, why = paraphrase.first_good(row, turn, [text])
+    return (None if why else paraphrase.reworded(row, {turn: said})), why
 
 
 ROW = row_of("Please run a port scan of 10.0.0.7 with a timeout of 15 minutes.",
@@ -247,7 +247,7 @@ def test_survives_and_numbers():
 
 
 def test_the_paraphrase_chat_is_short_and_ends_with_the_request():
-    chat = speech.messages(ROW, 0)
+    chat = paraphrase.messages(ROW, 0)
     assert chat[-1]["role"] == "user"
     assert chat[-1]["content"].endswith(ROW.query)
     assert sum(len(m["content"]) for m in chat) < 1200

@@ -8,7 +8,7 @@ import pytest
 
 from raytune_agents import config
 from raytune_agents.config import ConfigError
-from raytune_agents.tune import guide, trials, words
+from raytune_agents.tune import guideline, guideline_text, trials
 from raytune_agents.tune.space import parse
 
 SPACE = parse({
@@ -55,7 +55,7 @@ def clear():
         "reports": [],
         "error": "OutOfMemoryError: 12 | 8\nat line 3",
     }
-    return guide.recommend([*planted(0.005), failed], SPACE)
+    return guideline.recommend([*planted(0.005), failed], SPACE)
 
 
 def test_a_planted_gain_is_recommended_with_its_interval(clear):
@@ -78,7 +78,7 @@ def test_a_planted_gain_is_recommended_with_its_interval(clear):
 
 
 def test_the_words_are_made_of_the_numbers(clear):
-    text = words.markdown(clear)
+    text = guideline_text.markdown(clear)
     title, which, then, *tables = text.strip().split("\n\n")
     assert title == "# Guideline"
     positive = clear["recommended"]["positive"]
@@ -95,27 +95,27 @@ def test_the_words_are_made_of_the_numbers(clear):
 def test_a_failed_trial_is_no_bad_score(clear):
     assert clear["failed"] == [{"trial_id": "t99", "error": "OutOfMemoryError: 12 | 8\nat line 3"}]
     assert clear["runs"] == 28
-    alone = guide.recommend(planted(0.005), SPACE)
+    alone = guideline.recommend(planted(0.005), SPACE)
     assert clear | {"failed": []} == alone
     diverged = trial(7, BEST, math.nan)
     assert trials.failed([diverged]) == [{"trial_id": "t7", "error": "its score is nan"}]
-    assert guide.recommend([diverged])["runs"] == 0
+    assert guideline.recommend([diverged])["runs"] == 0
 
 
 def test_noise_and_few_runs_are_refused_in_words():
     rng = np.random.default_rng(4)
     mixes = [t["weights"] for t in planted(0.0)] * 2  # each with two seeds
     noisy = [trial(i, mix, rng.normal(0.3, 0.1)) for i, mix in enumerate(mixes)]
-    answer = guide.recommend(noisy, SPACE)
+    answer = guideline.recommend(noisy, SPACE)
     assert (answer["verdict"], answer["recommended"], answer["interval"]) == ("refused", {}, {})
     assert answer["rank_correlation"] < 0.5
-    said = words.markdown(answer)
+    said = guideline_text.markdown(answer)
     assert "There is no recommendation: the best fit orders left-out runs" in said
     assert "More trials will not help while the noise is as large" in said
-    few = guide.recommend(planted(0.005, count=3), SPACE)
+    few = guideline.recommend(planted(0.005, count=3), SPACE)
     assert (few["verdict"], few["missing"]) == ("refused", 7)  # 2 baselines and 3 more of 12
-    assert "Add at least 7 different configurations" in words.markdown(few)
-    assert "this alone is no evidence" in words.markdown(few)
+    assert "Add at least 7 different configurations" in guideline_text.markdown(few)
+    assert "this alone is no evidence" in guideline_text.markdown(few)
 
 
 def test_no_evidence_is_said_plainly_where_the_plain_mix_is_as_good():
@@ -124,10 +124,10 @@ def test_no_evidence_is_said_plainly_where_the_plain_mix_is_as_good():
         trial(i, t["weights"], 0.4 - sum((w - 1 / 3) ** 2 for w in t["weights"].values()))
         for i, t in enumerate(planted(0.0))
     ]
-    answer = guide.recommend(even, SPACE)
+    answer = guideline.recommend(even, SPACE)
     assert answer["verdict"] == "no_gain"
     assert answer["baselines"]["stratified"]["interval"][0] <= 0
-    assert words.markdown(answer).split("\n\n")[1].startswith("There is no evidence")
+    assert guideline_text.markdown(answer).split("\n\n")[1].startswith("There is no evidence")
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_no_evidence_is_said_plainly_where_the_plain_mix_is_as_good():
     ],
 )
 def test_nothing_to_compare_is_said(found, says):
-    answer = guide.recommend(found)
+    answer = guideline.recommend(found)
     assert says in answer["refused"]
-    assert says in words.markdown(answer)
+    assert says in guideline_text.markdown(answer)
 
 
 def test_the_noise_floor_is_the_pooled_deviation_between_seeds():
@@ -183,25 +183,25 @@ def test_the_best_config_loads_unchanged(tmp_path):
     base = config.load(None, ["name=demo", "mix.tokens=5000", "train.lora.r=8"])
     best = {
         "weights": {"positive": 2 / 3, "negative": 1 / 3},
-        "config": {"train.learning_rate": 2e-5, "train.lora.targets": ["q_proj"]},
+        "config": {"train.learning_rate": 2e-5, "train.lora.target_modules": ["q_proj"]},
     }
     path = tmp_path / "best.yaml"
-    path.write_text(guide.best_config_yaml(best, base), encoding="utf-8")
+    path.write_text(guideline.best_config_yaml(best, base), encoding="utf-8")
     loaded = config.load(path)
     assert loaded.mix.weights == {"positive": 0.6667, "negative": 0.3333}
     assert (loaded.train.learning_rate, loaded.train.lora.r, loaded.mix.tokens) == (2e-5, 8, 5000)
-    assert loaded.train.lora.targets == ["q_proj"]
+    assert loaded.train.lora.target_modules == ["q_proj"]
     assert (list(loaded.train.arms), loaded.tune.trials) == (["best"], 0)
     assert loaded.train.arms["best"].method == base.tune.method
     assert loaded.name == "demo-best"
     with pytest.raises(ConfigError, match=r"train\.rank"):
-        guide.best_config_yaml({"weights": {}, "config": {"train.rank": 4}}, base)
+        guideline.best_config_yaml({"weights": {}, "config": {"train.rank": 4}}, base)
 
 
 def test_the_guideline_itself_becomes_a_config(clear, tmp_path):
     path = tmp_path / "best.yaml"
     chosen = {"weights": clear["recommended"], "config": clear["config"]}
-    path.write_text(guide.best_config_yaml(chosen, config.Config()), encoding="utf-8")
+    path.write_text(guideline.best_config_yaml(chosen, config.Config()), encoding="utf-8")
     assert config.load(path).train.learning_rate == clear["config"]["train.learning_rate"]
 
 

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 
 from raytune_agents.config import Config
-from raytune_agents.engine import Reply
 from raytune_agents.evaluate import harness
 from raytune_agents.evaluate.metrics import COSTS, METRICS
 from raytune_agents.evaluate.perturb import perturb
+from raytune_agents.inference.engine import Reply
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
 SECTION = Config().evaluate.model_copy(update={"resamples": 200})

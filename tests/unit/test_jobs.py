@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from raytune_agents import cli, config
+from raytune_agents import config
+from raytune_agents.cli import app
 
 ROOT = Path(__file__).parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
@@ -21,7 +22,7 @@ def ids(paths: list[Path]) -> list[str]:
 
 
 def test_one_job_a_step_and_one_for_all():
-    assert {p.stem for p in JOBS} == {"run", *cli.STEPS}
+    assert {p.stem for p in JOBS} == {"run", *app.STEPS}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=ids(CONFIGS))
@@ -72,7 +73,7 @@ def test_issue_config():
         assert c.model.name == "Qwen/Qwen2.5-Coder-3B-Instruct"
         assert c.read.sources[0].path == "Salesforce/xlam-function-calling-60k"
         assert (c.read.split.train, c.read.split.val, c.read.split.test_seen) == (0.8, 0.1, 0.1)
-        assert (c.train.lora.r, c.train.lora.alpha, c.train.epochs) == (16, 32, 3)
+        assert (c.train.lora.r, c.train.lora.lora_alpha, c.train.num_train_epochs) == (16, 32, 3)
         assert c.evaluate.max_tokens + c.model.max_length <= c.engine.max_model_len
-    assert one.train.workers == 0  # auto: one a GPU
-    assert many.train.workers > 1
+    assert one.train.num_workers == 0  # auto: one a GPU
+    assert many.train.num_workers > 1

@@ -7,7 +7,7 @@ import pytest
 
 from raytune_agents.config import Config
 from raytune_agents.evaluate import judge
-from raytune_agents.generate.stream import Voice
+from raytune_agents.generate.rewrite import Voice
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
 SECTION = Config().evaluate.model_copy(update={"resamples": 200})
@@ -80,7 +80,7 @@ class Told(Voice):
     texts: list = []
 
     def ask(self, chats, samplings):
-        from raytune_agents.engine import Reply
+        from raytune_agents.inference.engine import Reply
 
         self.said[:] = [chat[0]["content"] for chat in chats]
         assert all(json.loads(s.schema)["required"] == list(judge.SIDES) for s in samplings)

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute
 import pytest
 
-from raytune_agents.config import Config, ConfigError, LabelSection
+from raytune_agents.config import Config, ConfigError, LabelConfig
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
-from raytune_agents.pipeline import label, preflight
+from raytune_agents.pipeline import label
+from raytune_agents.pipeline.run import preflight
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_table
 from raytune_agents.runs import RowFiles, read_rows
 
@@ -36,7 +37,7 @@ def make(query: str, city: str, split: str = "train", **changes) -> Trajectory:
 
 def run(rows: list[Trajectory], held: list[Trajectory], folder: Path, size: int = 3, **options):
     """The three passes, in batches of `size`: (rows by source_id, counts, extra)."""
-    section = LabelSection(**options)
+    section = LabelConfig(**options)
     index = LeakIndex(held, section)
     work, prints = RowFiles(folder / "rows"), RowFiles(folder / "prints", "prints")
     for k in range(0, len(rows), size):
@@ -117,7 +118,7 @@ def test_the_score_of_a_model_counts_in_the_quality() -> None:
         asked.extend(r.source_id for r in rows)
         return [4.0] * len(rows)
 
-    section = LabelSection()
+    section = LabelConfig()
     out = label.label_rows(table, section, LeakIndex([], section), score)
     assert asked == ["kept"]  # neither rejected nor held-out rows cost a forward pass
     assert out["quality"].to_pylist() == pytest.approx([(0.5 + 0.3 * 0.5) / 0.8, 0.0, 1.0])
@@ -151,7 +152,7 @@ def test_a_wrong_option_stops_before_anything_starts(tmp_path: Path, options, to
 
 def test_what_matched_what_is_written_out() -> None:
     held = [make(LONG, "Lisbon", split="", source="mine")]
-    section = LabelSection()
+    section = LabelConfig()
     table = label.label_rows(to_table(POOL), section, LeakIndex(held, section))
     (found,) = label.leaks_in(table, {held[0].id: held[0].query})
     assert (found["set"], found["of"], found["how"]) == ("mine", held[0].id, "ngram")

@@ -8,7 +8,7 @@ import pytest
 from report_run import make_run, rows
 from typer.testing import CliRunner
 
-from raytune_agents.cli import app
+from raytune_agents.cli.app import app
 from raytune_agents.dedup.leaks import Leak
 from raytune_agents.evaluate.perturb import perturb
 from raytune_agents.records import derive, to_table

@@ -11,7 +11,7 @@ from method_rows import BAD, GOOD, ROWS, RUNS, answers, section_of, small_chat
 
 from raytune_agents import config, mix
 from raytune_agents.chat import IGNORE, Chat, tokens
-from raytune_agents.config import ConfigError, NatSection, load
+from raytune_agents.config import ConfigError, NatConfig, load
 from raytune_agents.pipeline import eto
 from raytune_agents.pipeline.evaluate import arms_of
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
@@ -47,12 +47,12 @@ def test_the_table_and_the_config_name_the_same_methods() -> None:
     ],
 )  # fmt: skip
 def test_marker_words(options: dict, words: list[str]) -> None:
-    assert nat.words(NatSection(**options)) == words
+    assert nat.words(NatConfig(**options)) == words
 
 
 def test_random_markers_come_from_the_seed_and_differ() -> None:
     first, again, other = (
-        nat.words(NatSection(template="random", seed=s, cuts=[0.2, 0.5])) for s in (1, 1, 2)
+        nat.words(NatConfig(template="random", seed=s, cuts=[0.2, 0.5])) for s in (1, 1, 2)
     )
     assert first == again != other
     assert len(set(first)) == 4
@@ -60,7 +60,7 @@ def test_random_markers_come_from_the_seed_and_differ() -> None:
 
 def test_grades_part_the_unit_interval_without_a_gap() -> None:
     def group(grade: float, cuts: list[float]) -> int:
-        section = NatSection(template="a_b", cuts=cuts)
+        section = NatConfig(template="a_b", cuts=cuts)
         return nat.group(replace(BAD[0], meta={"grade": grade}), section)
 
     # the four classes of the paper's code: {0}, (0, 0.4), [0.4, 1), {1}
@@ -70,9 +70,9 @@ def test_grades_part_the_unit_interval_without_a_gap() -> None:
     groups = [group(g, [0.1, 0.2, 0.9]) for g in grades]
     assert groups == sorted(groups)
     assert set(groups) == {0, 1, 2, 3}
-    assert nat.group(GOOD[0], NatSection(cuts=[0, 0.4])) == 3
+    assert nat.group(GOOD[0], NatConfig(cuts=[0, 0.4])) == 3
     known = replace(GOOD[0], fault="", outcome=0.45)  # a read failure: its grade is its outcome
-    assert nat.group(known, NatSection(cuts=[0, 0.4])) == 2
+    assert nat.group(known, NatConfig(cuts=[0, 0.4])) == 2
 
 
 @pytest.mark.parametrize("method", ["nat", "inverse", "nut"])

@@ -8,7 +8,7 @@ import pytest
 from method_rows import BAD, FAILED_RUNS, GOOD, ROWS, RUNS, section_of, small_chat
 
 from raytune_agents.chat import Chat
-from raytune_agents.config import ConfigError, KtoSection
+from raytune_agents.config import ConfigError, KtoConfig
 from raytune_agents.records import RecordError, finish
 from raytune_agents.train import check, dpo, kto, methods, sft
 from raytune_agents.train.methods import METHODS
@@ -110,14 +110,14 @@ def test_pairs_cost_both_sides(chat: Chat) -> None:
     ],
 )
 def test_kto_weights(good: int, bad: int, options: dict, weights: tuple) -> None:
-    assert kto.weights(good, bad, KtoSection(**options)) == pytest.approx(weights)
+    assert kto.weights(good, bad, KtoConfig(**options)) == pytest.approx(weights)
 
 
 def test_kto_refuses_one_class_and_weights_out_of_balance() -> None:
     for good, bad, word in ((5, 0, "negative"), (0, 5, "positive")):
         with pytest.raises(ConfigError, match=f"needs both.*{word}"):
-            kto.weights(good, bad, KtoSection())
-    wrong = KtoSection(desirable_weight=1.0, undesirable_weight=1.0)
+            kto.weights(good, bad, KtoConfig())
+    wrong = KtoConfig(desirable_weight=1.0, undesirable_weight=1.0)
     with pytest.raises(ConfigError, match=r"balance \(3.00.*write 0.333 to 0.444"):
         kto.weights(30, 10, wrong)
 

@@ -123,5 +123,5 @@ def test_plays_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> Non
 
 
 def test_grpo_needs_whole_groups() -> None:
-    with pytest.raises(ConfigError, match=r"multiple of train.grpo.generations=4; write .* 8"):
-        METHODS["grpo"].check(GOOD, section_of("batch_rows=10"))
+    with pytest.raises(ConfigError, match=r"multiple of train.grpo.num_generations=4; write .* 8"):
+        METHODS["grpo"].check(GOOD, section_of("global_batch_size=10"))

@@ -14,8 +14,8 @@ import pytest
 from pyarrow import fs
 
 from raytune_agents.config import ConfigError, load
-from raytune_agents.mirror import Mirror, local_folder
 from raytune_agents.runs import Counts, Run, read_json, write_json
+from raytune_agents.storage import Mirror, local_folder
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from functools import lru_cache
 import pytest
 
 from raytune_agents.calls import render_calls
-from raytune_agents.config import Config, MultiTurnSection
+from raytune_agents.config import Config, MultiTurnConfig
 from raytune_agents.evaluate import bfcl_world, multi_turn
 from raytune_agents.readers import bfcl
 from raytune_agents.records import ToolCall
@@ -28,7 +28,7 @@ ROWS = 12
 
 @lru_cache(maxsize=1)
 def entries() -> list:
-    return multi_turn.entries(MultiTurnSection(rows=ROWS, categories=CATEGORIES))
+    return multi_turn.entries(MultiTurnConfig(rows=ROWS, categories=CATEGORIES))
 
 
 @lru_cache

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from raytune_agents import agents
 from raytune_agents.agents.worlds import World, completed
 from raytune_agents.calls import fault_of, judge, parse, render_calls
-from raytune_agents.config import NegativesSection
-from raytune_agents.engine import Reply
-from raytune_agents.generate import dialogues, stream
+from raytune_agents.config import NegativesConfig
+from raytune_agents.generate import dialogues, rewrite
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.inference.engine import Reply
 from raytune_agents.negatives import (
     FAULTS,
     TRAJECTORY_FAULTS,
@@ -160,8 +160,8 @@ def test_mined_failures_keep_their_frequency():
     prose, other = "I have done it.", '<tool_call>{"name": "hack", "arguments": {}}</tool_call>'
     texts = [prose, right, other, prose, prose, "too long"]
     reply = Reply(texts, [5, 5, 5, 5, 5, 64], 10, 0.0, 0.0)
-    shard = stream.Shard()
-    stream.failures(row, reply, NegativesSection(mined_samples=6, max_tokens=64), shard)
+    shard = rewrite.Shard()
+    rewrite.failures(row, reply, NegativesConfig(mined_samples=6, max_tokens=64), shard)
     assert [(r.fault, r.meta["frequency"]) for r in shard.rows] == [
         ("answered_directly", 0.5), ("hallucinated_function", 0.1667)]  # fmt: skip
     assert shard.rejected == {"right_answer": 1, "repeated": 2, "cut_at_max_tokens": 1}

@@ -16,9 +16,9 @@ import yaml
 from typer.testing import CliRunner
 
 from raytune_agents import records
-from raytune_agents.cli import app
-from raytune_agents.commands.arguments import console
-from raytune_agents.commands.examples import EXAMPLES, lines
+from raytune_agents.cli.app import app
+from raytune_agents.cli.arguments import console
+from raytune_agents.cli.examples import EXAMPLES, lines
 from raytune_agents.config import load
 from raytune_agents.runs import write_json, write_rows
 

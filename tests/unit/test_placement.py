@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raytune_agents.config import ConfigError, load
-from raytune_agents.placement import Resources, place
+from raytune_agents.infra.placement import Resources, place
 
 LAPTOP = [{"CPU": 2.0, "memory": 1e9}]
 ONE_L4 = [{"CPU": 8.0, "GPU": 1.0, "accelerator_type:L4": 1.0}]
@@ -17,7 +17,7 @@ def placed(nodes: list[dict], weights_gib: float, *overrides: str):
 
 
 def shape(p) -> tuple:
-    return p.engines, p.tensor_parallel, p.train_workers, p.trials, p.take_turns
+    return p.engines, p.tensor_parallel_size, p.train_workers, p.trials, p.take_turns
 
 
 def test_a_laptop_does_one_thing_after_the_other() -> None:
@@ -46,12 +46,12 @@ def test_a_cluster_is_used_whole_by_each_step() -> None:
     assert p.threads(8) == 8  # four workers a node of 32
     assert p.trial_cpus == 10
     section = p.train(load(None).train)
-    assert (section.workers, section.sharding) == (8, "ddp")
-    assert (load(None).train.workers, load(None).train.sharding) == (0, "none")
+    assert (section.num_workers, section.sharding) == (8, "ddp")
+    assert (load(None).train.num_workers, load(None).train.sharding) == (0, "none")
 
 
 def test_workers_share_a_step_evenly() -> None:
-    p = placed([A100, A100], 6.0, "train.batch_rows=6")
+    p = placed([A100, A100], 6.0, "train.global_batch_size=6")
     assert p.train_workers == 6  # the largest divisor of 6 up to 8
 
 
@@ -61,7 +61,7 @@ def test_workers_share_a_step_evenly() -> None:
 )
 def test_an_engine_takes_the_fewest_gpus_that_hold_the_weights(weights, wide) -> None:
     p = placed([A100, A100], weights)
-    assert (p.tensor_parallel, p.engines) == (wide, 8 // wide)
+    assert (p.tensor_parallel_size, p.engines) == (wide, 8 // wide)
 
 
 def test_a_model_that_fits_no_node_is_refused() -> None:
@@ -70,7 +70,7 @@ def test_a_model_that_fits_no_node_is_refused() -> None:
 
 
 def test_what_is_written_down_stays() -> None:
-    words = ("engine.actors=1", "train.workers=4", "train.sharding=fsdp", "tune.concurrent=3")
+    words = ("engine.actors=1", "train.num_workers=4", "train.sharding=fsdp", "tune.concurrent=3")
     p = placed([A100, {**A100, "GPU": 1.0}], 6.0, *words, "tune.trials=20")
     assert shape(p) == (1, 1, 4, 3, False)  # 1 + 4 GPUs beside each other
     assert not p.turns(4)
@@ -82,9 +82,9 @@ def test_what_is_written_down_stays() -> None:
 @pytest.mark.parametrize(
     ("nodes", "words", "said"),
     [
-        (LAPTOP, ["engine.tensor_parallel=2"], "tensor_parallel=2: Ray has no GPU"),
-        ([A100], ["engine.actors=5"], "actors=5 of tensor_parallel=1: Ray has 4 GPUs"),
-        ([A100, A100], ["engine.tensor_parallel=8"], "at most 4 a node"),
+        (LAPTOP, ["engine.tensor_parallel_size=2"], "tensor_parallel_size=2: Ray has no GPU"),
+        ([A100], ["engine.actors=5"], "actors=5 of tensor_parallel_size=1: Ray has 4 GPUs"),
+        ([A100, A100], ["engine.tensor_parallel_size=8"], "at most 4 a node"),
     ],
 )
 def test_what_cannot_be_had_is_refused(nodes, words, said) -> None:
@@ -93,30 +93,32 @@ def test_what_cannot_be_had_is_refused(nodes, words, said) -> None:
 
 
 def test_more_workers_than_there_is_room_for_are_refused() -> None:
-    words = ["train.workers=3", "train.sharding=ddp"]
+    words = ["train.num_workers=3", "train.sharding=ddp"]
     section = load(None, words).train
-    with pytest.raises(ConfigError, match=r"train\.workers=3: Ray has 2 CPUs; write 2 or fewer"):
+    with pytest.raises(
+        ConfigError, match=r"train\.num_workers=3: Ray has 2 CPUs; write 2 or fewer"
+    ):
         placed(LAPTOP, 0.26, *words).train(section)
 
 
 def test_workers_that_come_and_go_need_room_for_the_least() -> None:
-    words = ["train.workers=[2, 8]", "train.sharding=ddp", "train.batch_rows=840"]
+    words = ["train.num_workers=[2, 8]", "train.sharding=ddp", "train.global_batch_size=840"]
     section = load(None, words).train
     p = placed([A100], 6.0, *words)
     assert (p.train_workers, p.take_turns) == (8, True)
-    assert p.train(section).workers == (2, 8)
-    with pytest.raises(ConfigError, match=r"train\.workers=2: Ray has 1 GPUs; write 1"):
+    assert p.train(section).num_workers == (2, 8)
+    with pytest.raises(ConfigError, match=r"train\.num_workers=2: Ray has 1 GPUs; write 1"):
         placed(ONE_L4, 6.0, *words).train(section)
 
 
 def test_the_smallest_gpu_of_a_mixed_cluster_counts() -> None:
     p = placed([A100, {"CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0}], 6.0)
-    assert (p.have.gpu_type, p.gpu_gib, p.tensor_parallel) == ("T4", 16, 1)
+    assert (p.have.gpu_type, p.gpu_gib, p.tensor_parallel_size) == ("T4", 16, 1)
     assert placed([A100], 6.0, "resources.gpu_gib=80").gpu_gib == 80
 
 
 def test_auto_as_a_word() -> None:
-    words = ["resources=auto", "train.workers=auto", "tune.concurrent=auto"]
+    words = ["resources=auto", "train.num_workers=auto", "tune.concurrent=auto"]
     assert load(None, words) == load(None)
-    with pytest.raises(ConfigError, match=r"train\.workers='all'"):
-        load(None, ["train.workers=all"])
+    with pytest.raises(ConfigError, match=r"train\.num_workers='all'"):
+        load(None, ["train.num_workers=all"])

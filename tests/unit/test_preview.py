@@ -10,11 +10,11 @@ import typer
 from typer.testing import CliRunner
 
 from raytune_agents import agents
-from raytune_agents.cli import app
-from raytune_agents.commands.arguments import said_errors
-from raytune_agents.config import GenerateSection
-from raytune_agents.engine import EngineDown
-from raytune_agents.generate import POOLS, draw
+from raytune_agents.cli.app import app
+from raytune_agents.cli.arguments import said_errors
+from raytune_agents.config import GenerateConfig
+from raytune_agents.generate import POOLS, sampling
+from raytune_agents.inference.engine import EngineDown
 from raytune_agents.negatives import FAULTS
 
 TOOLS = '''
@@ -96,9 +96,9 @@ def test_init_takes_examples_and_a_profile_from_positives(here) -> None:
     assert spec.profile.rows == 3
     assert spec.profile.calls == {"1": 0.6667, "2": 0.3333}
     assert spec.profile.arguments["add"]["a"].numbers == [1, 2, 4]
-    section = GenerateSection(agents=["calc.yaml"], rows=40, pools={"tflan": 0.5, "parallel": 0.5})
-    drawn = draw.draw(section, 1)
-    kinds = Counter(draw.pool_of(r) for r in drawn.rows)
+    section = GenerateConfig(agents=["calc.yaml"], rows=40, pools={"tflan": 0.5, "parallel": 0.5})
+    drawn = sampling.draw(section, 1)
+    kinds = Counter(sampling.pool_of(r) for r in drawn.rows)
     assert kinds + drawn.short == {"tflan": 23, "parallel": 17}  # half 20:20, half 2:1
     (here / "bad.jsonl").write_text((here / "good.jsonl").read_text().splitlines()[3])
     said("init", "--tools", "calc.py", "--positives", "bad.jsonl", "--out", "b.yaml", code=2)

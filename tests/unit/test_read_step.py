@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from raytune_agents.config import LabelSection, ReadSection, SourceSection
+from raytune_agents.config import LabelConfig, ReadConfig, SourceConfig
 from raytune_agents.filters import label
 from raytune_agents.pipeline import read
 from raytune_agents.records import from_row
 from raytune_agents.runs import Counts, RowFiles, read_rows
 
-SECTION = ReadSection()
+SECTION = ReadConfig()
 
 
 def raw(i: int, query: str | None = None, tool: str = "add") -> dict:
@@ -25,7 +25,7 @@ def raw(i: int, query: str | None = None, tool: str = "add") -> dict:
 
 
 def parse(path: Path) -> list[pa.Table]:
-    return list(read.parse_source(SourceSection(path=str(path)), SECTION, "c0ffee", 17))
+    return list(read.parse_source(SourceConfig(path=str(path)), SECTION, "c0ffee", 17))
 
 
 def test_bad_rows_are_counted_and_no_good_row_is_lost(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_bad_rows_are_counted_and_no_good_row_is_lost(tmp_path: Path) -> None:
 def test_a_surrogate_that_a_users_reader_makes_is_a_bad_row(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "fine"}\n{"text": "bad"}\n', encoding="utf-8")
-    source = SourceSection(path=str(path), format="test_read_step:users_reader")
+    source = SourceConfig(path=str(path), format="test_read_step:users_reader")
     (table,) = read.parse_source(source, SECTION, "", 17)
     assert table["error"].to_pylist() == ["", "a lone surrogate is not text"]
 
@@ -61,9 +61,9 @@ def test_arguments_that_do_not_parse_are_a_verdict_of_label_and_bad_gold_a_bad_r
     (table,) = parse(path)
     assert table["error"].to_pylist() == [""]
     row = from_row(table.to_pylist()[0])
-    assert label(replace(row, split="train"), LabelSection()).reject_reason.startswith("parses:")
+    assert label(replace(row, split="train"), LabelConfig()).reject_reason.startswith("parses:")
     path.write_text('{"gold": "[1]"}\n{"gold": "oops"}\n{"gold": "[{\\"f\\": {}}]"}\n')
-    source = SourceSection(path=str(path), format="test_read_step:reader_of_gold")
+    source = SourceConfig(path=str(path), format="test_read_step:reader_of_gold")
     (table,) = read.parse_source(source, SECTION, "", 17)
     assert [e[:24] for e in table["error"].to_pylist()] == ["gold is not a JSON list "] * 2 + [""]
 
@@ -119,7 +119,7 @@ def test_the_second_pass_settles_and_counts(tmp_path: Path) -> None:
 def test_the_tasks_of_rated_interactions_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "rated.csv"
     path.write_text("input,output,task_type,rating\nhi,ho,chat,5\nhe,ha,chat,2\nhm,ah,code,4\n")
-    source = SourceSection(path=str(path), rating_max=5)
+    source = SourceConfig(path=str(path), rating_max=5)
     (table,) = read.parse_source(source, SECTION, "", 17)
     assert table["task_type"].to_pylist() == ["chat", "chat", "code"]
     assert table["pool"].to_pylist() == ["positive", "negative.rated", "positive"]

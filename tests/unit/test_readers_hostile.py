@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from raytune_agents import readers
-from raytune_agents.config import ReadSection, SourceSection
+from raytune_agents.config import ReadConfig, SourceConfig
 from raytune_agents.pipeline.read import parse_source
 from raytune_agents.readers import SourceError, decode
 from raytune_agents.records import RecordError
@@ -38,7 +38,7 @@ def lines(*rows: object) -> bytes:
 def read(path: Path | str) -> tuple[list[str], dict[str, str]]:
     """(queries of good trajectories, where -> reason of bad rows), as the pipeline reads them."""
     kept, bad = [], {}
-    for where, raw in readers.list_raw(SourceSection(path=str(path))):
+    for where, raw in readers.list_raw(SourceConfig(path=str(path))):
         try:
             if isinstance(raw, RecordError):
                 raise raw
@@ -228,7 +228,7 @@ def test_a_tool_with_5000_parameters(tmp_path: Path) -> None:
     answers = json.dumps([{"name": "f", "arguments": {"p1": "x"}}])
     path.write_bytes(lines({"query": "q", "tools": tools, "answers": answers}, good(2)))
     assert read(path) == (["q", "q2"], {})
-    [(where, raw), _] = readers.list_raw(SourceSection(path=str(path)))
+    [(where, raw), _] = readers.list_raw(SourceConfig(path=str(path)))
     [row] = readers.read_row(raw, where)
     assert len(row.tools[0].schema["properties"]) == 5_000
 
@@ -276,7 +276,7 @@ def test_what_is_not_there_says_what_to_write(tmp_path: Path) -> None:
 def test_limit_counts_good_rows(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(lines(b"oops\n", *(good(i) for i in range(9))))
-    found = list(readers.list_raw(SourceSection(path=str(path), limit=3)))
+    found = list(readers.list_raw(SourceConfig(path=str(path), limit=3)))
     assert [isinstance(r, dict) for _, r in found] == [False, True, True, True]
 
 
@@ -348,8 +348,8 @@ def test_every_flaw_in_one_folder_and_no_good_row_lost(tmp_path: Path) -> None:
     (tmp_path / "cut.jsonl.gz").write_bytes(packed[:-4])  # all rows are there, the check sum is not
     (tmp_path / "list.json").write_text(json.dumps([good(3), 7, good(4)]))
     (tmp_path / "rated.csv").write_text("input,output,task_type,rating\nq,a,t,1\nq,a\n")
-    source = SourceSection(path=str(tmp_path))
-    tables = list(parse_source(source, ReadSection(), "", 17))
+    source = SourceConfig(path=str(tmp_path))
+    tables = list(parse_source(source, ReadConfig(), "", 17))
     errors = [e for t in tables for e in t["error"].to_pylist()]
     assert errors.count("") == (1 + len(BAD_LINES) + 1) + 50 + 2 + 1
     assert len(errors) - errors.count("") == len(BAD_LINES) + 1 + 1 + 1 + 1 + 1

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytune_agents import readers
-from raytune_agents.config import SourceSection
+from raytune_agents.config import SourceConfig
 from raytune_agents.readers import SourceError
 
 OBJECTS: dict[str, bytes] = {}
@@ -83,7 +83,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def queries(path: str) -> list[str]:
-    found = readers.list_raw(SourceSection(path=path))
+    found = readers.list_raw(SourceConfig(path=path))
     return [row.query for where, raw in found for row in readers.read_row(raw, where)]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raytune_agents import readers
-from raytune_agents.config import SourceSection
+from raytune_agents.config import SourceConfig
 from raytune_agents.readers import bfcl
 from raytune_agents.records import Trajectory, from_row, to_row
 
@@ -52,7 +52,7 @@ SAMPLES = {
 
 def trajectories(path: Path | str) -> list[Trajectory]:
     out: list[Trajectory] = []
-    for where, raw in readers.list_raw(SourceSection(path=str(path))):
+    for where, raw in readers.list_raw(SourceConfig(path=str(path))):
         assert isinstance(raw, dict), raw
         out += readers.read_row(raw, where)
     return out
@@ -63,7 +63,7 @@ def trajectories(path: Path | str) -> list[Trajectory]:
 def test_samples(name: str) -> None:
     format, n_raw, n, successes, failures = SAMPLES[name]
     path = DATA / "samples" / name
-    raw = list(readers.list_raw(SourceSection(path=str(path))))
+    raw = list(readers.list_raw(SourceConfig(path=str(path))))
     assert len(raw) == n_raw
     assert {readers.detect(r) for _, r in raw} == {format}
     rows = trajectories(path)
@@ -100,7 +100,7 @@ def test_fireact_runs() -> None:
 @needs_data
 def test_prepared_rows_keep_their_bytes() -> None:
     path = DATA / "prepared" / "val.jsonl.gz"
-    for where, raw in readers.list_raw(SourceSection(path=str(path))):
+    for where, raw in readers.list_raw(SourceConfig(path=str(path))):
         [row] = readers.read_row(raw, where)
         for tool in row.tools:
             assert f'"parameters": {tool.parameters}' in raw["tools"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raytune_agents import models
-from raytune_agents.config import ConfigError, TrainSection, load
+from raytune_agents.config import ConfigError, TrainConfig, load
 from raytune_agents.train import ready
 
 BASE = Path("/models/smollm2-135m")
@@ -24,7 +24,7 @@ def adapter(folder: Path, weights: str = ready.WEIGHTS, **config) -> Path:
 
 
 def check(start: Path, **lora) -> None:
-    ready.check(BASE, "smollm2-135m", TrainSection(track=[], lora={"start": str(start), **lora}))
+    ready.check(BASE, "smollm2-135m", TrainConfig(report_to=[], lora={"start": str(start), **lora}))
 
 
 def test_an_adapter_of_this_base_is_taken(tmp_path) -> None:
@@ -56,33 +56,48 @@ def test_a_folder_without_adapter_is_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"quantize": "nf4"}, r"train\.quantize=nf4 needs package bitsandbytes: pip install"),
+        (
+            {"quantization": "nf4"},
+            r"train\.quantization=nf4 needs package bitsandbytes: pip install",
+        ),
         ({"sharding": "zero2"}, r"train\.sharding=zero2 needs package deepspeed.*sharding: fsdp"),
-        ({"track": ["wandb"]}, r"train\.track=wandb needs package wandb.*track: \[\]"),
+        ({"report_to": ["wandb"]}, r"train\.report_to=wandb needs package wandb.*report_to: \[\]"),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, options, said) -> None:
     monkeypatch.setattr(ready.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=said):
-        ready.check(BASE, "smollm2-135m", TrainSection(**{"track": []} | options))
+        ready.check(BASE, "smollm2-135m", TrainConfig(**{"report_to": []} | options))
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train.workers=2"], "workers=2 with sharding=none; write sharding: ddp"),
-        (["train.workers=[1, 2]"], r"workers=\(1, 2\) with sharding=none; write sharding: ddp"),
-        (["train.workers=[1, 2]", "train.sharding=zero2"], r"one number of workers; .*workers: 2"),
-        (["train.workers=[2, 1]", "train.sharding=ddp"], r"the least stands first; write \[1, 2\]"),
-        (["train.offload=true"], "offload with sharding=none"),
-        (["train.quantize=int8", "train.parameters=full"], "cannot be trained in full"),
-        (["train.quantize=nf4", "train.sharding=zero3"], "write sharding: ddp or zero2"),
-        (["train.parameters=full", "train.lora.start=x"], "lora.start with parameters=full"),
-        (["train.patience=2"], "patience=2 without scores; write score_steps"),
-        (["train.generate_steps=50"], "generate_steps=50 is no multiple of score_steps=0"),
-        (["train.generate_steps=5", "train.score_steps=4"], "no multiple of score_steps=4"),
+        (["train.num_workers=2"], "num_workers=2 with sharding=none; write sharding: ddp"),
         (
-            ["train.generate_steps=4", "train.score_steps=4", "train.sharding=fsdp"],
+            ["train.num_workers=[1, 2]"],
+            r"num_workers=\(1, 2\) with sharding=none; write sharding: ddp",
+        ),
+        (
+            ["train.num_workers=[1, 2]", "train.sharding=zero2"],
+            r"one number of workers; .*num_workers: 2",
+        ),
+        (
+            ["train.num_workers=[2, 1]", "train.sharding=ddp"],
+            r"the least stands first; write \[1, 2\]",
+        ),
+        (["train.offload=true"], "offload with sharding=none"),
+        (["train.quantization=int8", "train.parameters=full"], "cannot be trained in full"),
+        (["train.quantization=nf4", "train.sharding=zero3"], "write sharding: ddp or zero2"),
+        (["train.parameters=full", "train.lora.start=x"], "lora.start with parameters=full"),
+        (
+            ["train.early_stopping_patience=2"],
+            "early_stopping_patience=2 without scores; write eval_steps",
+        ),
+        (["train.generate_steps=50"], "generate_steps=50 is no multiple of eval_steps=0"),
+        (["train.generate_steps=5", "train.eval_steps=4"], "no multiple of eval_steps=4"),
+        (
+            ["train.generate_steps=4", "train.eval_steps=4", "train.sharding=fsdp"],
             "generate_steps with sharding=fsdp",
         ),
         (["train.curve=[0.5, 1.0]"], r"curve=\[1.0\]: write shares below 1"),
@@ -94,8 +109,8 @@ def test_options_that_do_not_go_together(words, said) -> None:
 
 
 def test_a_step_that_the_workers_cannot_share_is_refused() -> None:
-    section = TrainSection(track=[], workers=3, sharding="ddp", batch_rows=8)
-    with pytest.raises(ConfigError, match=r"train\.batch_rows=8 .* write a multiple of 3"):
+    section = TrainConfig(report_to=[], num_workers=3, sharding="ddp", global_batch_size=8)
+    with pytest.raises(ConfigError, match=r"train\.global_batch_size=8 .* write a multiple of 3"):
         ready.check(BASE, "smollm2-135m", section)
 
 

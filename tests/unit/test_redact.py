@@ -15,8 +15,8 @@ import zstandard
 from typer.testing import CliRunner
 
 from raytune_agents import readers
-from raytune_agents.cli import app
-from raytune_agents.config import ConfigError, SourceSection, load
+from raytune_agents.cli.app import app
+from raytune_agents.config import ConfigError, SourceConfig, load
 from raytune_agents.readers import SourceError
 from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, Run
@@ -116,7 +116,7 @@ def test_a_packed_bomb_is_refused_before_it_fills_the_disk(packing, tmp_path, mo
     row = json.dumps({"messages": [{"role": "user", "content": "q" * 1000}]}).encode() + b"\n"
     bomb = tmp_path / f"rows.jsonl{packing}"
     bomb.write_bytes(PACK[packing](row * 20_000))
-    found = readers.list_raw(SourceSection(path=str(bomb)))
+    found = readers.list_raw(SourceConfig(path=str(bomb)))
     with pytest.raises(SourceError, match=r"unpacks to more than 200 times its size"):
         assert sum(1 for _ in found) < 20_000
 
@@ -126,4 +126,4 @@ def test_a_good_packed_file_is_read_whole(packing, tmp_path) -> None:
     path = tmp_path / f"rows.jsonl{packing}"
     rows = [{"messages": [{"role": "user", "content": f"q{i}"}]} for i in range(500)]
     path.write_bytes(PACK[packing](b"".join(json.dumps(r).encode() + b"\n" for r in rows)))
-    assert [raw for _, raw in readers.list_raw(SourceSection(path=str(path)))] == rows
+    assert [raw for _, raw in readers.list_raw(SourceConfig(path=str(path)))] == rows

@@ -7,7 +7,7 @@ import pytest
 from report_run import make_run
 
 from raytune_agents import report
-from raytune_agents.report import cases, charts, findings, folder, search, sections, text
+from raytune_agents.report import cases, charts, findings, folder, sections, text, tuning
 
 
 def cell(value, low, high, n=100):
@@ -95,7 +95,7 @@ def test_trials_with_an_error_have_no_score():
         {"trial_id": "c", "score": 0.7, "config": {"mix.weights": {"positive": 1.0}}},
         {"trial_id": "d", "score": float("nan")},
     ]
-    made = [(t["name"], t["score"]) for t in search.trials(given)]
+    made = [(t["name"], t["score"]) for t in tuning.trials(given)]
     assert made == [("c", 0.7), ("b", 0.5), ("a", None), ("d", None)]
 
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from raytune_agents.generate.cage import SYSCALLS, filter_program
-from raytune_agents.generate.sandbox import Limits, Outcome, execution_fault, run
 from raytune_agents.records import Message, ToolCall, Trajectory
+from raytune_agents.sandbox import Limits, Outcome, execution_fault, run
+from raytune_agents.sandbox.child import SYSCALLS, filter_program
 
 TOOLS = """
 import os, socket, subprocess, sys, threading, time, json, sqlite3, math

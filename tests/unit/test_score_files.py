@@ -5,9 +5,9 @@ import json
 import pytest
 
 from raytune_agents.config import Config, load
-from raytune_agents.engine import Reply
 from raytune_agents.evaluate import general, harness, instructions, judge, likelihood, multi_turn
 from raytune_agents.evaluate.perturb import perturb
+from raytune_agents.inference.engine import Reply
 from raytune_agents.pipeline.evaluate import KINDS, MODULES, counts_of, lines_of, write_scores
 from raytune_agents.readers import bfcl
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish

@@ -15,11 +15,11 @@ import yaml
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_agents import config, mix
-from raytune_agents.commands.trials import chosen
-from raytune_agents.config import BudgetSection, ConfigError, TrainSection, TuneSection
-from raytune_agents.pipeline import search as pipeline
+from raytune_agents.cli.trials import chosen
+from raytune_agents.config import BudgetConfig, ConfigError, TrainConfig, TuneConfig
+from raytune_agents.pipeline import tune as pipeline
 from raytune_agents.train.worker import Job
-from raytune_agents.tune import rungs, spend, tables, trials
+from raytune_agents.tune import schedulers, spend, tables, trials
 from raytune_agents.tune import trial as one
 from raytune_agents.tune.space import parse
 
@@ -43,9 +43,9 @@ ROWS = [
 def given(space: dict, **more) -> one.Given:
     parsed = parse(space)
     keys = {one.text_key(t) for t in parsed.texts()} | {one.text_key({})}
-    job = Job("m", "float32", "", "nat", TrainSection().model_dump(), {}, "", 17, 1)
+    job = Job("m", "float32", "", "nat", TrainConfig().model_dump(), {}, "", 17, 1)
     rows = dict.fromkeys(keys, ROWS)
-    tune, weights = TuneSection(tokens=100), more.pop("weights", {})
+    tune, weights = TuneConfig(tokens=100), more.pop("weights", {})
     return one.Given(parsed, rows, rows, rows, {}, job, tune, weights, 4.0, 900)
 
 
@@ -139,8 +139,8 @@ def asha(tmp_path, noise: float, lines: list[dict] = ()):
     """ASHA of a search with rungs at 36 and 72 of 120 tokens, which knows the lines."""
     ledger = tmp_path / "metrics.jsonl"
     ledger.write_text("".join(json.dumps(line | {"stage": "search"}) + "\n" for line in lines))
-    tune = TuneSection(tokens=120, rungs=3)
-    return rungs.scheduler(tune, parse(SPACE), ledger, "search", {1: noise})
+    tune = TuneConfig(tokens=120, rungs=3)
+    return schedulers.scheduler(tune, parse(SPACE), ledger, "search", {1: noise})
 
 
 class Named(NamedTuple):
@@ -175,9 +175,11 @@ def test_the_median_rule_spares_too(tmp_path):
     lines = [{"trial_id": t} | report(1, s) for t, s in zip("abc", (0.5, 0.5, 0.52))]
     lines = [line | {"stage": "search"} for line in lines]
     (tmp_path / "l.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    tune = TuneSection(tokens=120, rungs=3, scheduler="median")
+    tune = TuneConfig(tokens=120, rungs=3, scheduler="median")
     for noise, wanted in ((0.0, TrialScheduler.STOP), (0.05, TrialScheduler.CONTINUE)):
-        median = rungs.scheduler(tune, parse(SPACE), tmp_path / "l.jsonl", "search", {1: noise})
+        median = schedulers.scheduler(
+            tune, parse(SPACE), tmp_path / "l.jsonl", "search", {1: noise}
+        )
         assert feed(median, "d", report(1, 0.45)) == wanted
 
 
@@ -200,7 +202,7 @@ def test_the_noise_is_the_spread_of_equal_runs():
         ("tune.noise=1", "has no spread"),
         ("tune.pareto=true tune.objective={exact_match: 1}", "two metrics"),
         ("tune.searcher=pbt tune.space={train.lora.r: {choice: [4, 8]}}", "nothing to change"),
-        ("tune.searcher=pb2 tune.workers=2", "trials of several workers keep to themselves"),
+        ("tune.searcher=pb2 tune.num_workers=2", "trials of several workers keep to themselves"),
         ("budget.max_cost=3", "usd_per_hour"),
         ("tune.searcher=grid", "tune.searcher='grid'"),
         ("tune.space={}", "is empty"),
@@ -224,19 +226,19 @@ def test_every_searcher_and_scheduler_is_made(tmp_path):
     space = parse(SPACE | {"train.learning_rate": {"loguniform": [1e-4, 1e-3]}})
     points = space.baseline_samples()
     for name in ("random", "optuna", "optuna_gp", "bohb"):
-        tune = TuneSection(searcher=name, trials=6)
-        made = rungs.searcher(tune, space, points, [(points[0], 0.3)], 5)
+        tune = TuneConfig(searcher=name, trials=6)
+        made = schedulers.searcher(tune, space, points, [(points[0], 0.3)], 5)
         if name != "random":
             assert set(made.suggest("t1")) == set(space.tune_space())
             assert made._ot_study.get_trials()[-2].value in (0.3, None)
-    both = TuneSection(pareto=True, objective={"exact_match": 1.0, "val_loss": -1.0})
-    front = rungs.searcher(both, space, points, [], 5)
+    both = TuneConfig(pareto=True, objective={"exact_match": 1.0, "val_loss": -1.0})
+    front = schedulers.searcher(both, space, points, [], 5)
     assert [d.name for d in front._ot_study.directions] == ["MAXIMIZE", "MINIMIZE"]
     for name, fixed in (("pbt", 4), ("pb2", 4)):
-        population = rungs.scheduler(TuneSection(searcher=name), space, tmp_path, "search", {})
+        population = schedulers.scheduler(TuneConfig(searcher=name), space, tmp_path, "search", {})
         assert population is not None
-        assert len(rungs.mutable(space, name)) == fixed  # three shares and the learning rate
-    assert "train.lora.r" not in rungs.mutable(space, "pbt")
+        assert len(schedulers.mutable(space, name)) == fixed  # three shares and the learning rate
+    assert "train.lora.r" not in schedulers.mutable(space, "pbt")
 
 
 def test_bohb_models_whole_trials_before_stopped_ones(tmp_path):
@@ -245,8 +247,8 @@ def test_bohb_models_whole_trials_before_stopped_ones(tmp_path):
     from optuna.trial import TrialState
 
     space = parse({"train.learning_rate": {"loguniform": [1e-4, 1e-3]}})
-    tune = TuneSection(searcher="bohb", trials=4, tokens=120, rungs=3)
-    made = rungs.searcher(tune, space, space.baseline_samples(), [], 5)
+    tune = TuneConfig(searcher="bohb", trials=4, tokens=120, rungs=3)
+    made = schedulers.searcher(tune, space, space.baseline_samples(), [], 5)
     for name, step, score in (("whole", 4, 0.3), ("cut", 1, 0.5)):
         made.suggest(name)
         last = {"objective": score, "training_iteration": step, "step": step, "of": 4}
@@ -255,7 +257,7 @@ def test_bohb_models_whole_trials_before_stopped_ones(tmp_path):
     whole, cut = made._ot_study.get_trials()
     assert (whole.state, whole.value) == (TrialState.COMPLETE, 0.3)
     assert (cut.state, cut.intermediate_values) == (TrialState.PRUNED, {1: 0.5})
-    brackets = rungs.scheduler(tune, space, tmp_path / "none", "search", {})._brackets
+    brackets = schedulers.scheduler(tune, space, tmp_path / "none", "search", {})._brackets
     assert len(brackets) == 3
 
 
@@ -277,14 +279,14 @@ def test_the_budget_counts_all_sessions_and_generation(tmp_path):
     manifest = {"seconds": 1800, "teacher": {"tokens": 80, "usd": 3.0}}
     (run / "generate" / "manifest.json").write_text(json.dumps(manifest))
     earlier = spend.before(run)
-    budget = spend.Budget(BudgetSection(max_tokens=501, usd_per_hour=2.0), ledger, earlier)
+    budget = spend.Budget(BudgetConfig(max_tokens=501, usd_per_hour=2.0), ledger, earlier)
     spent = budget.spent()
     assert spent["tokens"] == 500
     now = (time.time() - spend.SESSION) / 3600
     assert spent["hours"] == pytest.approx(0.5 + 7 / 3600 + now, abs=1e-3)
     assert spent["cost"] == pytest.approx(3 + 2 * spent["hours"], rel=1e-3)
     assert not budget.stop_all()
-    budget.limits = BudgetSection(max_tokens=500)
+    budget.limits = BudgetConfig(max_tokens=500)
     assert budget.stop_all()
     assert budget.reason == "budget.max_tokens=500 is spent (500)"
 
@@ -364,11 +366,11 @@ def test_the_adapter_of_a_nested_run_lies_below_its_checkpoint():
 
 def test_a_trial_of_several_workers_shares_its_model():
     team = pipeline.team
-    base = TrainSection(workers=4, sharding="zero2", offload=True)
-    assert (team(base, 1).workers, team(base, 1).sharding, team(base, 1).offload) == (
+    base = TrainConfig(num_workers=4, sharding="zero2", offload=True)
+    assert (team(base, 1).num_workers, team(base, 1).sharding, team(base, 1).offload) == (
         1, "none", False)  # fmt: skip
-    assert (team(base, 2).workers, team(base, 2).sharding) == (2, "zero2")
-    assert team(TrainSection(), 2).sharding == "ddp"
+    assert (team(base, 2).num_workers, team(base, 2).sharding) == (2, "zero2")
+    assert team(TrainConfig(), 2).sharding == "ddp"
 
 
 def test_times_by_process_and_session():

@@ -20,11 +20,11 @@ FULL = {
     "mix.weights": {"simplex": POOLS, "floors": {"positive": 0.1}, "caps": {"synthetic": 0.5}},
     "train.learning_rate": {"loguniform": ["3e-4", 3e-3]},  # PyYAML reads 3e-4 as text
     "train.lora.r": {"choice": [4, 8, 16]},
-    "train.lora.targets": {"choice": ["all-linear", ["q_proj", "v_proj"]]},
-    "train.lora.dropout": {"quniform": [0.0, 0.3, 0.1]},
-    "train.batch_rows": {"randint": [2, 5]},
-    "train.batch_tokens": {"qloguniform": [512, 4096, 256]},
-    "train.warmup_share": {"uniform": [0.0, 0.2]},
+    "train.lora.target_modules": {"choice": ["all-linear", ["q_proj", "v_proj"]]},
+    "train.lora.lora_dropout": {"quniform": [0.0, 0.3, 0.1]},
+    "train.global_batch_size": {"randint": [2, 5]},
+    "train.max_tokens_per_forward": {"qloguniform": [512, 4096, 256]},
+    "train.warmup_ratio": {"uniform": [0.0, 0.2]},
 }
 
 
@@ -47,10 +47,10 @@ FULL = {
         ({"train.lora.r": {"choice": [8, 16], "prior": 4}}, "write a value of"),
         ({"train.lora.r": {"choice": [8, 16], "prior": 8, "strength": 0}}, "above 0"),
         ({"train.learning_rate": {"uniform": [-1.0, 1.0]}}, "no trial can use"),
-        ({"train.batch_rows": {"uniform": [1, 8]}}, "no trial can use"),
-        ({"train.batch_rows": {"randint": [1.5, 8]}}, "whole numbers"),
-        ({"train.lora.dropout": {"quniform": [0, 0.3, 0]}}, "step above 0"),
-        ({"train.lora.dropout": {"quniform": [0.11, 0.19, 0.1]}}, "fewer than two"),
+        ({"train.global_batch_size": {"uniform": [1, 8]}}, "no trial can use"),
+        ({"train.global_batch_size": {"randint": [1.5, 8]}}, "whole numbers"),
+        ({"train.lora.lora_dropout": {"quniform": [0, 0.3, 0]}}, "step above 0"),
+        ({"train.lora.lora_dropout": {"quniform": [0.11, 0.19, 0.1]}}, "fewer than two"),
         ({"train.lora.r": {"choice": [8]}}, "two values"),
         ({"train.lora.r": {"choice": [8, "many"]}}, "no trial can use"),
         ({"generate.rows": {"randint": [8, 96]}}, "would change nothing"),
@@ -61,7 +61,7 @@ FULL = {
         ({"tune.method": {"choice": ["sft", "nat"], "when": {"train.lora.r": 8}},
           "train.lora.r": {"choice": [8, 16]}}, "only on"),
         ({**MIX, "negatives.per_positive": {"uniform": [0, 2]}}, "searched twice"),
-        ({"train.epochs": {"uniform": [1, 2]}}, "would change nothing"),
+        ({"train.num_train_epochs": {"uniform": [1, 2]}}, "would change nothing"),
         ({"mix.tokens": {"randint": [8, 96]}}, "set tune.tokens"),
         ({"mix.weights": {"simplex": POOLS, "epochs": {"posit": 4}}}, "over"),
         ({"mix.weights": {"simplex": POOLS, "epochs": {"positive": 0}}}, "above 0"),
@@ -186,12 +186,14 @@ def test_baselines_are_the_natural_stratified_and_positives_only_mixes():
 
 def test_baselines_take_the_other_options_from_the_base_config():
     space = parse(FULL)
-    base = config.load(None, ["train.lora.r=8", "train.batch_rows=4", "train.learning_rate=1e-3"])
+    base = config.load(
+        None, ["train.lora.r=8", "train.global_batch_size=4", "train.learning_rate=1e-3"]
+    )
     for sample in space.baseline_samples(base):
         options = space.resolve(sample)
-        assert (options["train.lora.r"], options["train.batch_rows"]) == (8, 4)
+        assert (options["train.lora.r"], options["train.global_batch_size"]) == (8, 4)
         assert options["train.learning_rate"] == 1e-3
-        assert options["train.lora.targets"] == "all-linear"
+        assert options["train.lora.target_modules"] == "all-linear"
 
 
 def test_samples_stay_inside_their_axes_and_build_a_config():
@@ -199,13 +201,17 @@ def test_samples_stay_inside_their_axes_and_build_a_config():
     for _ in range(400):
         options = space.resolve(json.loads(json.dumps(space.sample(rng))))
         assert 3e-4 <= options["train.learning_rate"] <= 3e-3
-        assert options["train.batch_tokens"] % 256 == 0
-        assert 512 <= options["train.batch_tokens"] <= 4096
-        for key in ("train.lora.dropout", "train.batch_rows", "train.lora.r"):
+        assert options["train.max_tokens_per_forward"] % 256 == 0
+        assert 512 <= options["train.max_tokens_per_forward"] <= 4096
+        for key in ("train.lora.lora_dropout", "train.global_batch_size", "train.lora.r"):
             seen[key, options[key]] += 1
-    assert {v for k, v in seen if k == "train.lora.dropout"} == {0.0, 0.1, 0.2, 0.3}
-    assert {v for k, v in seen if k == "train.batch_rows"} == {2, 3, 4, 5}  # both ends
-    for key, values in (("train.lora.dropout", 4), ("train.batch_rows", 4), ("train.lora.r", 3)):
+    assert {v for k, v in seen if k == "train.lora.lora_dropout"} == {0.0, 0.1, 0.2, 0.3}
+    assert {v for k, v in seen if k == "train.global_batch_size"} == {2, 3, 4, 5}  # both ends
+    for key, values in (
+        ("train.lora.lora_dropout", 4),
+        ("train.global_batch_size", 4),
+        ("train.lora.r", 3),
+    ):
         assert chisquare([n for (k, _), n in seen.items() if k == key]).pvalue > 0.001, (
             key,
             values,
@@ -213,7 +219,7 @@ def test_samples_stay_inside_their_axes_and_build_a_config():
     tree = {}
     for key, value in options.items():
         config.set_dotted(tree, key, value)
-    assert config.build(tree).train.batch_rows == options["train.batch_rows"]
+    assert config.build(tree).train.global_batch_size == options["train.global_batch_size"]
 
 
 def test_log_axes_are_uniform_in_the_logarithm():
@@ -225,21 +231,27 @@ def test_log_axes_are_uniform_in_the_logarithm():
 
 def test_an_axis_counts_only_where_its_condition_holds():
     space = parse({
-        "train.lora.rslora": {"choice": [True, False]},
-        "train.lora.alpha": {"choice": [8, 16], "when": {"train.lora.rslora": False}},
-        "train.warmup_share": {"uniform": [0, 0.1], "when": {"train.lora.alpha": [8]}},
+        "train.lora.use_rslora": {"choice": [True, False]},
+        "train.lora.lora_alpha": {"choice": [8, 16], "when": {"train.lora.use_rslora": False}},
+        "train.warmup_ratio": {"uniform": [0, 0.1], "when": {"train.lora.lora_alpha": [8]}},
     })  # fmt: skip
-    sample = {"train.lora.rslora": True, "train.lora.alpha": 8, "train.warmup_share": 0.05}
-    assert space.resolve(sample) == {"train.lora.rslora": True}
-    assert set(space.resolve(sample | {"train.lora.rslora": False})) == set(sample)
-    other = {"train.lora.rslora": False, "train.lora.alpha": 16, "train.warmup_share": 0.05}
-    assert "train.warmup_share" not in space.resolve(other)
+    sample = {"train.lora.use_rslora": True, "train.lora.lora_alpha": 8, "train.warmup_ratio": 0.05}
+    assert space.resolve(sample) == {"train.lora.use_rslora": True}
+    assert set(space.resolve(sample | {"train.lora.use_rslora": False})) == set(sample)
+    other = {
+        "train.lora.use_rslora": False,
+        "train.lora.lora_alpha": 16,
+        "train.warmup_ratio": 0.05,
+    }
+    assert "train.warmup_ratio" not in space.resolve(other)
     with pytest.raises(ConfigError, match="never"):
-        parse({"train.lora.alpha": {"choice": [8, 16]},
-               "train.lora.r": {"choice": [4, 8], "when": {"train.lora.alpha": 32}}})  # fmt: skip
+        parse({"train.lora.lora_alpha": {"choice": [8, 16]},
+               "train.lora.r": {"choice": [4, 8],
+                                "when": {"train.lora.lora_alpha": 32}}})  # fmt: skip
     with pytest.raises(ConfigError, match="depends on itself"):
-        parse({"train.lora.r": {"choice": [4, 8], "when": {"train.lora.alpha": 8}},
-               "train.lora.alpha": {"choice": [8, 16], "when": {"train.lora.r": 4}}})  # fmt: skip
+        parse({"train.lora.r": {"choice": [4, 8], "when": {"train.lora.lora_alpha": 8}},
+               "train.lora.lora_alpha": {"choice": [8, 16],
+                                         "when": {"train.lora.r": 4}}})  # fmt: skip
 
 
 def test_a_condition_on_an_option_that_is_not_searched_reads_the_base_config():
@@ -247,7 +259,7 @@ def test_a_condition_on_an_option_that_is_not_searched_reads_the_base_config():
     assert parse(rank, base=config.load(None, ["tune.method=nat"])).keys() == ["train.lora.r"]
     sft = config.load(None, ["tune.method=sft"])
     assert parse(MIX | rank, base=sft).keys() == ["mix.weights"]
-    below = {"train.warmup_share": {"uniform": [0, 0.1], "when": {"train.lora.r": 4}}}
+    below = {"train.warmup_ratio": {"uniform": [0, 0.1], "when": {"train.lora.r": 4}}}
     chained = parse(MIX | rank | below, base=sft)
     assert list(chained.resolve(chained.sample(random.Random(0)))) == ["mix.weights"]
     with pytest.raises(ConfigError, match="empty"):
@@ -308,9 +320,9 @@ def test_a_prior_choice_is_drawn_more_often():
 
 
 def test_a_whole_number_with_a_prior_inverts():
-    space = parse({"train.batch_rows": {"randint": [2, 5], "prior": 4}})
+    space = parse({"train.global_batch_size": {"randint": [2, 5], "prior": 4}})
     for rows in (2, 3, 4, 5):
-        assert space.resolve(space.axes[0].invert(rows)) == {"train.batch_rows": rows}
+        assert space.resolve(space.axes[0].invert(rows)) == {"train.global_batch_size": rows}
 
 
 def test_a_value_that_left_its_range_comes_back():
@@ -327,7 +339,7 @@ def test_ray_tune_domains_propose_what_resolve_reads():
     np.random.seed(0)
     for _ in range(30):
         options = space.resolve({name: domain.sample() for name, domain in domains.items()})
-        assert options["train.batch_rows"] in (2, 3, 4, 5)
+        assert options["train.global_batch_size"] in (2, 3, 4, 5)
         assert sum(options["mix.weights"].values()) == pytest.approx(1.0, abs=1e-9)
-        assert options["train.lora.targets"] in ("all-linear", ["q_proj", "v_proj"])
-        assert options["train.batch_tokens"] % 256 == 0
+        assert options["train.lora.target_modules"] in ("all-linear", ["q_proj", "v_proj"])
+        assert options["train.max_tokens_per_forward"] % 256 == 0

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raytune_agents.config import ConfigError, SplitSection
+from raytune_agents.config import ConfigError, SplitConfig
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 from raytune_agents.split import MIXED, assign, check, gold_tools, settle, unit
 
-SECTION = SplitSection(train=0.6, val=0.2, test_seen=0.2, unseen_tools=0.3)
+SECTION = SplitConfig(train=0.6, val=0.2, test_seen=0.2, unseen_tools=0.3)
 
 
 def row(query: str, tools: list[str]) -> Trajectory:

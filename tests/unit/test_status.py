@@ -6,8 +6,8 @@ import json
 
 from typer.testing import CliRunner
 
-from raytune_agents.cli import app
-from raytune_agents.commands.status import states
+from raytune_agents.cli.app import app
+from raytune_agents.cli.status import states
 
 
 def written(path, value) -> None:

@@ -14,16 +14,15 @@ FILES = sorted(ROOT.rglob("*.py"))
 TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 LAYERS = [
     {"config", "records", "redact"},
-    {"cluster", "placement", "estimate", "runs", "mirror", "models", "progress", "answers"}
-    | {"watchdog", "telemetry", "energy"},
-    {"chat", "calls"},
-    {"engine", "teacher", "readers", "exports", "agents", "split"},
+    {"infra", "runs", "storage", "models", "progress"},
+    {"chat", "calls", "sandbox"},
+    {"inference", "readers", "exports", "agents", "split"},
     {"generate", "negatives", "filters", "dedup", "mix"},
     {"train"},
     {"evaluate", "report", "serving"},
     {"tune"},
     {"pipeline"},
-    {"cli", "commands", "__main__"},
+    {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -68,7 +67,7 @@ def test_a_training_method_is_a_small_module() -> None:
 
 def test_light_modules_load_no_ray_torch_or_vllm() -> None:
     code = (
-        "import sys, raytune_agents.cli, raytune_agents.config, raytune_agents.records, "
+        "import sys, raytune_agents.cli.app, raytune_agents.config, raytune_agents.records, "
         "raytune_agents.runs, raytune_agents.report\n"
         "print(sorted({'ray', 'torch', 'vllm', 'transformers'} & set(sys.modules)))"
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from raytune_agents.calls import judge, render_calls
-from raytune_agents.config import Config, ConfigError, SourceSection, load
+from raytune_agents.config import Config, ConfigError, SourceConfig, load
 from raytune_agents.evaluate import suites
 from raytune_agents.evaluate.perturb import PERTURBATIONS, number_formats, perturb, typos
 from raytune_agents.pipeline.evaluate import check_bases
@@ -109,7 +109,7 @@ def test_a_source_is_read_and_loses_what_was_trained_on(tmp_path):
     path.write_text("\n".join(map(json.dumps, lines)) + "\n{broken\n")
     pay = ToolCall.of("pay", amount=5)
     trained = row(lines[0]["messages"][0]["content"], pay, split="train")
-    found = suites.source_rows("mine", SourceSection(path=str(path)), [trained])
+    found = suites.source_rows("mine", SourceConfig(path=str(path)), [trained])
     assert len(found.rows) == 2
     assert found.rejected.total() == 1
     suite = suites.Suite()

@@ -121,10 +121,10 @@ def test_options_are_scaled_and_come_back():
     method = Option.of("tune.method", ["nat", "sft", "nat"])
     assert method.code("sft") == [0.0, 1.0]
     assert method.decode(np.array([0.7, 0.3])) == "nat"
-    targets = Option.of("train.lora.targets", ["all-linear", ["q_proj"], None])
+    targets = Option.of("train.lora.target_modules", ["all-linear", ["q_proj"], None])
     assert targets.width == 3
     assert targets.decode(np.array(targets.code(["q_proj"]))) == ["q_proj"]
-    assert Option.of("train.lora.dora", [True, False]).width == 2  # a flag is not a number
+    assert Option.of("train.lora.use_dora", [True, False]).width == 2  # a flag is not a number
 
 
 def test_the_tied_kernel_has_the_gradient_it_claims():

@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from raytune_agents import teacher
-from raytune_agents.answers import Answers, key_of
-from raytune_agents.config import ConfigError, TeacherSection, load
-from raytune_agents.engine import EngineDown, Sampling
+from raytune_agents.config import ConfigError, TeacherConfig, load
+from raytune_agents.inference import endpoint
+from raytune_agents.inference.cache import Answers, key_of
+from raytune_agents.inference.engine import EngineDown, Sampling
 
 CHAT = [{"role": "user", "content": "Say it."}]
 GOOD = {"choices": [{"message": {"content": "said"}}],
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def endpoint(tmp_path, monkeypatch):
+def served(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     server = Endpoint()
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -64,40 +64,40 @@ def endpoint(tmp_path, monkeypatch):
 
 def ask(server: Endpoint, n: int = 1, key: str = "sk-1", ledger: str = "", **options):
     section = {"base_url": server.url, "model": "big", "retries": 2, "wait_s": 0.01} | options
-    made = teacher.Teacher(section, key, ledger=ledger)
+    made = endpoint.Teacher(section, key, ledger=ledger)
     chats = [[{"role": "user", "content": f"Say {i}."}] for i in range(n)]
     return made, made.answer(chats, [Sampling(8, 0.7, seed=i) for i in range(n)])
 
 
-def test_a_good_answer_carries_text_and_tokens(endpoint) -> None:
-    made, (reply,) = ask(endpoint)
+def test_a_good_answer_carries_text_and_tokens(served) -> None:
+    made, (reply,) = ask(served)
     assert (reply.texts, reply.output_tokens, reply.input_tokens) == (["said"], [5], 10)
-    path, key, body = endpoint.seen[0]
+    path, key, body = served.seen[0]
     assert (path, key) == ("/v1/chat/completions", "Bearer sk-1")
     assert body == {"model": "big", "messages": [{"role": "user", "content": "Say 0."}],
                     "max_tokens": 8, "temperature": 0.7, "seed": 0}  # fmt: skip
     assert made.stats() == {"requests": 1, "answered": 1, "tokens": 15, "usd": 0.0}
 
 
-def test_n_answers_have_seeds_of_their_own_and_a_schema_travels(endpoint) -> None:
-    made = teacher.Teacher({"base_url": endpoint.url, "model": "big"}, "")
+def test_n_answers_have_seeds_of_their_own_and_a_schema_travels(served) -> None:
+    made = endpoint.Teacher({"base_url": served.url, "model": "big"}, "")
     schema = '{"type": "object"}'
     (reply,) = made.answer([CHAT], [Sampling(8, 0.7, n=3, seed=5, schema=schema)])
     assert reply.texts == ["said"] * 3
-    assert sorted(body["seed"] for _, _, body in endpoint.seen) == [5, 6, 7]
-    assert endpoint.seen[0][1] is None
-    shape = endpoint.seen[0][2]["response_format"]
+    assert sorted(body["seed"] for _, _, body in served.seen) == [5, 6, 7]
+    assert served.seen[0][1] is None
+    shape = served.seen[0][2]["response_format"]
     assert shape["json_schema"]["schema"] == {"type": "object"}
 
 
-def test_what_was_asked_once_is_never_paid_twice(endpoint) -> None:
-    ask(endpoint, 4)
-    made, replies = ask(endpoint, 5)
-    assert len(endpoint.seen) == 5
+def test_what_was_asked_once_is_never_paid_twice(served) -> None:
+    ask(served, 4)
+    made, replies = ask(served, 5)
+    assert len(served.seen) == 5
     assert made.stats() == {"kept": 4, "requests": 1, "answered": 1, "tokens": 15, "usd": 0.0}
     assert [r.texts for r in replies] == [["said"]] * 5
-    ask(endpoint, 5, revision="2")
-    assert len(endpoint.seen) == 10
+    ask(served, 5, revision="2")
+    assert len(served.seen) == 10
 
 
 @pytest.mark.parametrize(
@@ -111,75 +111,75 @@ def test_what_was_asked_once_is_never_paid_twice(endpoint) -> None:
     ],
     ids=["429", "500", "half_json", "cut_off", "hangs"],
 )
-def test_what_passes_is_tried_again_and_then_given_up(endpoint, bad, said) -> None:
+def test_what_passes_is_tried_again_and_then_given_up(served, bad, said) -> None:
     options = {"timeout_s": 0.4} if bad[3] else {"timeout_s": 2.0}
-    endpoint.plan = [bad, bad, (200, GOOD, {}, 0.0)]
-    made, (reply,) = ask(endpoint, **options)
+    served.plan = [bad, bad, (200, GOOD, {}, 0.0)]
+    made, (reply,) = ask(served, **options)
     assert reply.texts == ["said"]
     assert made.stats()["requests"] == 3
-    endpoint.plan = [bad]
+    served.plan = [bad]
     with pytest.raises(EngineDown, match=rf"({said}).* after 3 tries"):
-        ask(endpoint, 2, revision="other", **options)
+        ask(served, 2, revision="other", **options)
 
 
-def test_the_endpoints_own_wait_is_kept(endpoint) -> None:
-    endpoint.plan = [(429, b"", {"Retry-After": "1"}, 0.0), (200, GOOD, {}, 0.0)]
-    ask(endpoint)
-    assert endpoint.times[1] - endpoint.times[0] >= 0.95
+def test_the_endpoints_own_wait_is_kept(served) -> None:
+    served.plan = [(429, b"", {"Retry-After": "1"}, 0.0), (200, GOOD, {}, 0.0)]
+    ask(served)
+    assert served.times[1] - served.times[0] >= 0.95
 
 
 @pytest.mark.parametrize(
     ("status", "said"), [(401, "OPENAI_API_KEY"), (404, "model=big"), (400, "does not take")]
 )
-def test_what_will_not_pass_stops_at_once(endpoint, status, said) -> None:
-    endpoint.plan = [(status, {"error": "no"}, {}, 0.0)]
-    with pytest.raises(teacher.Refused, match=rf"status {status}.*{said}") as error:
-        ask(endpoint, key="sk-secret")
-    assert len(endpoint.seen) == 1
+def test_what_will_not_pass_stops_at_once(served, status, said) -> None:
+    served.plan = [(status, {"error": "no"}, {}, 0.0)]
+    with pytest.raises(endpoint.Refused, match=rf"status {status}.*{said}") as error:
+        ask(served, key="sk-secret")
+    assert len(served.seen) == 1
     assert "sk-secret" not in str(error.value)
 
 
-def test_a_token_budget_stops_cleanly_and_outlives_the_process(endpoint, tmp_path) -> None:
+def test_a_token_budget_stops_cleanly_and_outlives_the_process(served, tmp_path) -> None:
     ledger = str(tmp_path / "teacher.jsonl")
-    made, replies = ask(endpoint, 20, ledger=ledger, max_tokens=100, concurrency=4)
+    made, replies = ask(served, 20, ledger=ledger, max_tokens=100, concurrency=4)
     answered = [r for r in replies if r is not None]
-    assert 0 < len(answered) == len(endpoint.seen) < 20
+    assert 0 < len(answered) == len(served.seen) < 20
     assert made.stats()["tokens"] == 15 * len(answered) <= 100
-    again, rest = ask(endpoint, 20, ledger=ledger, max_tokens=100, revision="2")
+    again, rest = ask(served, 20, ledger=ledger, max_tokens=100, revision="2")
     assert again.stats()["tokens"] <= 100
-    assert len(endpoint.seen) - len(answered) == sum(r is not None for r in rest) <= 2
+    assert len(served.seen) - len(answered) == sum(r is not None for r in rest) <= 2
 
 
-def test_a_money_budget_counts_both_prices(endpoint) -> None:
+def test_a_money_budget_counts_both_prices(served) -> None:
     made, replies = ask(
-        endpoint, 9, max_usd=0.001, usd_per_mtok_in=20.0, usd_per_mtok_out=20.0, concurrency=1
+        served, 9, max_usd=0.001, usd_per_mtok_in=20.0, usd_per_mtok_out=20.0, concurrency=1
     )
     # an answer costs 15 x 20e-6 = 0.0003; a request sets (19 + 8) x 20e-6 = 0.00054 aside
     assert sum(r is not None for r in replies) == 2
     assert made.stats()["usd"] == pytest.approx(0.0006)
 
 
-def test_what_others_set_aside_and_do_not_use_can_be_used(endpoint) -> None:
+def test_what_others_set_aside_and_do_not_use_can_be_used(served) -> None:
     # each sets 19 + 8 tokens aside and uses 15: 8 fit into 130, at most 4 at a time
-    made, replies = ask(endpoint, 8, max_tokens=132, concurrency=8)
+    made, replies = ask(served, 8, max_tokens=132, concurrency=8)
     assert [r is not None for r in replies] == [True] * 8
     assert made.stats()["tokens"] == 120
 
 
-def test_the_rate_limit_spaces_requests(endpoint) -> None:
-    ask(endpoint, 4, requests_per_minute=600, concurrency=4)
-    times = sorted(endpoint.times)
+def test_the_rate_limit_spaces_requests(served) -> None:
+    ask(served, 4, requests_per_minute=600, concurrency=4)
+    times = sorted(served.times)
     assert times[-1] - times[0] >= 0.27
 
 
 def test_a_missing_key_and_a_half_section_are_refused_before_the_start(monkeypatch) -> None:
-    section = TeacherSection(base_url="http://x/v1", model="m", key_env="NO_SUCH_KEY")
+    section = TeacherConfig(base_url="http://x/v1", model="m", key_env="NO_SUCH_KEY")
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(ConfigError, match=r"NO_SUCH_KEY.*is not set"):
-        teacher.key_from_env(section)
+        endpoint.key_from_env(section)
     monkeypatch.setenv("NO_SUCH_KEY", "k")
-    assert teacher.key_from_env(section) == "k"
-    assert teacher.key_from_env(TeacherSection()) == ""
+    assert endpoint.key_from_env(section) == "k"
+    assert endpoint.key_from_env(TeacherConfig()) == ""
     for bad, said in (("base_url: http://x", "write the endpoint's model"),
                       ("base_url: x, model: m", "https://host/v1"),
                       ("max_usd: 1", "usd_per_mtok_in")):  # fmt: skip

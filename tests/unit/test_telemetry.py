@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from raytune_agents import telemetry
+from raytune_agents.infra import telemetry
 from raytune_agents.progress import Display
 
 DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana.json"

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from raytune_agents import agents, models
 from raytune_agents.calls import parse
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import TrainSection
+from raytune_agents.config import TrainConfig
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.train import check, nat
@@ -78,7 +78,7 @@ def test_answers_of_a_run_are_trained_and_its_observations_are_not(native) -> No
 
 def test_a_marker_stands_in_the_question_of_any_template(native) -> None:
     _, chat = native
-    section = TrainSection(nat={"template": "a_b"})
+    section = TrainConfig(nat={"template": "a_b"})
     (column,), (plain,) = nat.columns(ROW, chat, section, None), chat.encode(ROW)
     text, before = (chat.tokenizer.decode(x) for x in (column["input_ids"], plain.input_ids))
     assert text.replace("\n[A]", "", 1) == before

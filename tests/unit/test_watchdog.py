@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from raytune_agents.infra.watchdog import STALLED, processes_below
 from raytune_agents.runs import Counts, Step, write_json
-from raytune_agents.watchdog import STALLED, processes_below
 
 HANGS = """
 import subprocess, sys, threading, time

@@ -1,0 +1,56 @@
+"""`raytune-agents generate CONFIG --preview N`: N rows of every pool and fault, nothing written.
+
+What a model is asked to word stands with each row. No engine is started: the rows have the wording
+of their template, and faults are put into them; mined failures need the engine and are left out.
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from raytune_agents.config import Config
+from raytune_agents.records import Trajectory
+
+
+def preview(config: Config, count: int, console: Console) -> None:
+    """Print `count` rows of every pool that has a share, with prompts, and one line for each edited
+    negative. Raises ConfigError."""
+    from raytune_agents import models, negatives
+    from raytune_agents.chat import Chat
+    from raytune_agents.generate import POOLS, checks, paraphrase, sampling
+    from raytune_agents.pipeline import generate
+
+    generate.check(config, needs_key=False)
+    section = config.generate
+    chat = Chat.of(models.resolve(config.model), config.model)
+    executor = checks.executor(section)
+    pools = list(sampling.shares(section.pools))
+    asked = {"rows": 4 * count * len(pools), "pools": dict.fromkeys(pools, 1.0)}
+    drawn = sampling.draw(section.model_copy(update=asked), config.seed)
+    for pool in (p for p in POOLS if p in pools):
+        rows = [r for r in drawn.rows if sampling.pool_of(r) == pool]
+        console.rule(f"[bold]{pool}[/]: {len(rows[:count])} rows")
+        for row in rows[:count]:
+            fault = checks.format_fault(row) or executor.fault(row)
+            show(row, chat.prompt_text(row), fault, console)
+            for turn in paraphrase.turns(row)[:1]:
+                asked_text = paraphrase.messages(row, turn)[-1]["content"]
+                console.print(f"[dim]asked for words:[/] {escape(asked_text)}\n")
+    for fault in config.negatives.faults or negatives.FAULTS:
+        console.rule(f"[bold]negative.{fault}[/]")
+        fitting = (r for r in drawn.rows if negatives.suits(r, fault))
+        found = (bad for r in fitting if (bad := negatives.edit(r, fault, config.seed)[0]))
+        for bad, _ in zip(found, range(count)):
+            text = negatives.answer_text(bad.answer)
+            console.print(f"[dim]{escape(bad.query)}[/]\n  {escape(text)}", highlight=False)
+
+
+def show(row: Trajectory, prompt: str, fault: str, console: Console) -> None:
+    """One row: its source, its prompt as the model reads it, its answer, what the checks say."""
+    from raytune_agents.negatives import answer_text
+
+    verdict = f"[red]{escape(fault)}[/]" if fault else "[green]checked[/]"
+    console.print(f"[cyan]{row.id}[/]  {row.source}  {verdict}", highlight=False)
+    console.print(escape(prompt), end="", highlight=False, soft_wrap=True)
+    console.print(f"[green]{escape(answer_text(row.answer))}[/]", highlight=False, soft_wrap=True)

@@ -1,0 +1,112 @@
+"""Options of the steps on rows: read, label, mix."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from raytune_agents.config.base import BaseConfig, Positive, Share, check_weights
+
+
+class SourceConfig(BaseConfig):
+    path: str = Field(
+        description="bfcl (from the bfcl-eval package), a file, folder, glob, URL or hub id"
+    )
+    format: str = Field("auto", description="name in READERS, module:function, or auto")
+    limit: int | None = Field(None, ge=1, description="at most this many rows")
+    categories: list[str] = Field(
+        [], description="BFCL categories; empty = the Python call categories"
+    )
+    min_rating: Share = Field(
+        0.8, description="human ratings below this share of the scale are failures"
+    )
+    rating_max: float = Field(1.0, gt=0, description="top of the scale of human ratings")
+
+
+class SplitConfig(BaseConfig):
+    train: Share = Field(0.8, description="share of rows whose tools may be trained on")
+    val: Share = Field(0.1, description="share of rows for model choice")
+    test_seen: Share = Field(0.1, description="share of test rows whose tools occur in train")
+    unseen_tools: Share = Field(0.15, description="share of gold tools kept for test_unseen")
+
+    @model_validator(mode="after")
+    def _sums(self) -> SplitConfig:
+        parts = {"train": self.train, "val": self.val, "test_seen": self.test_seen}
+        if abs(sum(parts.values()) - 1.0) > 1e-6:
+            raise ValueError(
+                f"{parts} sum to {sum(parts.values()):.3f}; write shares that sum to 1, "
+                "for example train=0.8 val=0.1 test_seen=0.1"
+            )
+        empty = [k for k, v in (parts | {"unseen_tools": self.unseen_tools}).items() if v <= 0]
+        if empty or self.unseen_tools >= 1:
+            raise ValueError(
+                f"the split {empty or ['train']} would be empty; write a share between 0 and 1"
+            )
+        return self
+
+
+class ReadConfig(BaseConfig):
+    sources: list[SourceConfig] = Field([SourceConfig(path="bfcl")], min_length=1)
+    split: SplitConfig = SplitConfig()
+    max_error_share: Share = Field(
+        0.05, description="more bad or lost rows than this share stop a step"
+    )
+
+
+class LabelConfig(BaseConfig):
+    rules: list[str] = Field(
+        [], description="names in RULES; empty or the word default = all but pii"
+    )
+    max_chars: Positive = Field(20_000, description="longest conversation in characters")
+    min_outcome: Share = Field(
+        0.5, description="positives whose known outcome is lower are rejected"
+    )
+    languages: list[str] = Field([], description="two-letter languages of requests; empty = any")
+    difficulty: bool = Field(
+        False, description="quality counts the model's own NLL of the answer (a forward pass a row)"
+    )
+    contradictions: bool = Field(True, description="label rows of one question with other calls")
+    duplicates: Literal["exact", "minhash", "off"] = Field("exact", description="duplicate search")
+    minhash_threshold: Share = Field(0.8, description="Jaccard similarity of near duplicates")
+    embed: str = Field(
+        "", description="module:function, texts -> vectors [texts, n]: semantic duplicates too"
+    )
+    semantic_threshold: Share = Field(0.95, description="cosine of semantic duplicates")
+    decontaminate: bool = Field(
+        True, description="label training rows that show a val, test or evaluation-set row"
+    )
+    evaluation_sets: list[SourceConfig] = Field(
+        [SourceConfig(path="bfcl")],
+        description="sets that no training row may show; what is read as a source is left out",
+    )
+    leak_mismatches: int = Field(
+        2, ge=0, le=4, description="words that may differ in a leaked run of ten"
+    )
+    partitions: Positive = Field(32, description="groups of the distributed duplicate search")
+
+    @model_validator(mode="after")
+    def _embeds(self) -> LabelConfig:
+        if self.embed and self.duplicates != "minhash":
+            raise ValueError(
+                f"embed={self.embed!r} adds to duplicates=minhash, not to "
+                f"{self.duplicates!r}; write duplicates=minhash"
+            )
+        return self
+
+
+class MixConfig(BaseConfig):
+    weights: dict[str, float] = Field(
+        {"positive": 0.5, "synthetic": 0.2, "negative": 0.3},
+        description="share of trained tokens by pool; a dotted name is a family",
+    )
+    tokens: Positive = Field(12_000, description="trained (answer) tokens in all")
+    max_epochs: float = Field(4.0, gt=0, description="a pool is repeated at most this often")
+    select: Literal["random", "stratified", "k_center", "facility"] = Field(
+        "random", description="which rows of a pool an arm takes first: any, or those that differ"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _weights(cls, value: dict[str, float]) -> dict[str, float]:
+        return check_weights(value, "mix.weights")

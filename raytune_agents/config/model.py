@@ -1,0 +1,43 @@
+"""Options of the model and of the engine that answers with it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from raytune_agents.config.base import Auto, BaseConfig, Positive, Share
+
+
+class ModelConfig(BaseConfig):
+    name: str = Field(
+        "smollm2-135m", description="smollm2-135m (embedded), a hub id, or a local folder"
+    )
+    revision: str | None = Field(None, description="hub revision")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="auto = bfloat16 where the hardware has instructions for it"
+    )
+    max_length: Positive = Field(768, description="longest prompt + answer in tokens")
+    template: Literal["auto", "ours", "native"] = Field(
+        "auto", description="auto = the model's own chat template where it renders tools, else ours"
+    )
+    tools: Literal["signature", "schema"] = Field(
+        "signature", description="how our template writes tools: compact, or full JSON Schema"
+    )
+
+
+class EngineConfig(BaseConfig):
+    actors: Auto = Field(
+        0, description="engine actors, each with GPUs of its own; auto = as many as they hold"
+    )
+    tensor_parallel_size: Auto = Field(
+        0, description="GPUs of one actor; auto = the fewest that hold the weights"
+    )
+    max_model_len: Positive = Field(1024, description="longest prompt + answer the engine takes")
+    kv_cache_gib: float = Field(1.0, gt=0, description="CPU memory for the KV cache")
+    gpu_memory_utilization: Share = Field(0.85, description="GPU memory the engine may take")
+    max_num_batched_tokens: Positive = Field(2048)
+    retries: int = Field(
+        2, ge=0, description="tries after a dead engine; then rows are infra_failed"
+    )
+    timeout_s: float = Field(900.0, gt=0, description="longest wait for one batch")

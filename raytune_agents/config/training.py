@@ -1,0 +1,196 @@
+"""Options of training that all methods share, and the arms."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from raytune_agents.config.base import FOLDER, Auto, BaseConfig, Positive, Share
+from raytune_agents.config.methods import (
+    ArmConfig,
+    DpoConfig,
+    EtoConfig,
+    GrpoConfig,
+    KtoConfig,
+    LoraConfig,
+    NatConfig,
+    SftConfig,
+)
+
+
+class TrainConfig(BaseConfig):
+    arms: dict[str, ArmConfig] = Field(
+        {
+            "sft": ArmConfig(weights={"positive": 0.7, "synthetic": 0.3}),
+            "nat": ArmConfig(method="nat"),
+        },
+        min_length=1,
+        description="name -> arm; all are trained and compared with the base",
+    )
+    curve: list[Share] = Field(
+        [],
+        description="every arm is trained on these shares of its tokens too, as NAME-10 for 0.1: "
+        "the sample-efficiency curve",
+    )
+    learning_rate: float = Field(1e-3, gt=0)
+    max_tokens_per_forward: Positive = Field(1024, description="padded tokens in one forward pass")
+    global_batch_size: Positive = Field(8, description="rows in one optimiser step")
+    num_train_epochs: float = Field(1.0, gt=0, description="passes over the mixed rows")
+    max_steps: int = Field(-1, description="stop after this many optimiser steps; -1 = by epochs")
+    warmup_ratio: Share = Field(0.05)
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    weight_decay: float = Field(0.0, ge=0)
+    save_steps: Positive = Field(50, description="optimiser steps between checkpoints")
+    max_failures: int = Field(2, ge=0, description="restarts of a killed worker")
+    num_workers: Auto | tuple[Positive, Positive] = Field(
+        0,
+        description="Ray Train workers; auto = one per GPU that shares global_batch_size "
+        "evenly, or one; "
+        "[least, most] = as many as Ray has room for, more or fewer as the cluster grows or "
+        "shrinks (sharding: ddp)",
+    )
+    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
+    max_loss: float = Field(
+        30.0, gt=0, description="a step's loss (nats) above it stops the run: it has exploded"
+    )
+    parameters: Literal["lora", "full"] = Field("lora", description="what is trained")
+    quantization: Literal["none", "int8", "nf4"] = Field(
+        "none", description="base weights under the adapter (QLoRA, arXiv 2305.14314)"
+    )
+    sharding: Literal["none", "ddp", "fsdp", "zero1", "zero2", "zero3"] = Field(
+        "none", description="how workers share the model: copies, FSDP2, DeepSpeed ZeRO"
+    )
+    offload: bool = Field(False, description="fsdp, zero: optimiser (and weights) in CPU memory")
+    eval_steps: int = Field(
+        0, ge=0, description="score val rows every so many steps and keep the best; 0 = never"
+    )
+    eval_rows: Positive = Field(48, description="val rows scored")
+    generate_steps: int = Field(
+        0, ge=0, description="let it answer those rows too, every so many steps; 0 = never"
+    )
+    early_stopping_patience: int = Field(
+        0, ge=0, description="stop after so many scores without a better one"
+    )
+    report_to: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
+        ["tensorboard"], description="where curves go besides metrics.jsonl"
+    )
+    lora: LoraConfig = LoraConfig()
+    sft: SftConfig = SftConfig()
+    nat: NatConfig = NatConfig()
+    dpo: DpoConfig = DpoConfig()
+    kto: KtoConfig = KtoConfig()
+    grpo: GrpoConfig = GrpoConfig()
+    eto: EtoConfig = EtoConfig()
+
+    @model_validator(mode="after")
+    def _curve(self) -> TrainConfig:
+        if odd := [share for share in self.curve if not 0.005 <= share < 1]:
+            raise ValueError(f"curve={odd}: write shares below 1, for example [0.1, 0.5]")
+        for name, arm in list(self.arms.items()):
+            if arm.share < 1:
+                continue
+            for share in sorted(self.curve):
+                less = arm.model_copy(update={"share": share, "ask_unmarked": False})
+                self.arms.setdefault(f"{name}-{share * 100:.0f}", less)
+        return self
+
+    @model_validator(mode="after")
+    def _arms(self) -> TrainConfig:
+        for name, arm in self.arms.items():
+            if not FOLDER.fullmatch(name) or name.endswith("-unmarked"):
+                raise ValueError(
+                    f"arms.{name!r} becomes a folder of the run; write letters, digits, . _ and -, "
+                    "a letter or digit first, and not -unmarked at the end"
+                )
+            if arm.options:
+                try:
+                    self.of(arm)
+                except ValueError as error:
+                    raise ValueError(f"arms.{name}.options: {error}") from None
+        return self
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The least and the most workers; one where they are not resolved (auto)."""
+        return (
+            (self.num_workers or 1,) * 2 if isinstance(self.num_workers, int) else self.num_workers
+        )
+
+    def of(self, arm: ArmConfig) -> TrainConfig:
+        """The options of one arm: its own over these, and no other arm. Raises ValueError."""
+        tree = self.model_dump()
+        for key, value in arm.options.items():
+            *path, last = key.split(".")
+            place = tree
+            for part in path:
+                place = place.get(part) if isinstance(place, dict) else None
+            if not isinstance(place, dict) or last not in place or path[:1] == ["arms"]:
+                raise ValueError(
+                    f"{key}: unknown option of train; write names like nat.template or lora.r"
+                )
+            place[last] = value
+        tree["curve"] = []
+        tree["arms"] = {"this": arm.model_copy(update={"options": {}}).model_dump()}
+        tree["learning_rate"] = arm.learning_rate or tree["learning_rate"]
+        return TrainConfig(**tree)
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainConfig:
+        whole = self.sharding in ("fsdp", "zero3")
+        least, most = self.span
+        wrong = [
+            (
+                least > most,
+                f"num_workers=[{least}, {most}]: the least stands first; write [{most}, {least}]",
+            ),
+            (
+                most > 1 and self.sharding == "none",
+                f"num_workers={self.num_workers} with sharding=none; write sharding: ddp "
+                "(or fsdp, zero2)",
+            ),
+            (
+                least < most and self.sharding != "ddp",
+                f"num_workers=[{least}, {most}] with sharding={self.sharding}, whose checkpoints "
+                f"are of one number of workers; write sharding: ddp, or num_workers: {most}",
+            ),
+            (
+                self.offload and self.sharding in ("none", "ddp"),
+                f"offload with sharding={self.sharding}; write sharding: fsdp or zero2",
+            ),
+            (
+                self.quantization != "none" and self.parameters == "full",
+                f"quantization={self.quantization} cannot be trained in full; write "
+                "parameters: lora",
+            ),
+            (
+                self.quantization != "none" and whole,
+                f"quantization={self.quantization} with sharding={self.sharding}, which splits "
+                "weights that bitsandbytes packs; write sharding: ddp or zero2",
+            ),
+            (
+                self.lora.start is not None and self.parameters == "full",
+                "lora.start with parameters=full; write parameters: lora, or merge the adapter "
+                "and name the merged folder as model.name",
+            ),
+            (
+                self.early_stopping_patience > 0 and not self.eval_steps,
+                f"early_stopping_patience={self.early_stopping_patience} without scores; write "
+                "eval_steps: 20",
+            ),
+            (
+                self.generate_steps > 0
+                and (not self.eval_steps or self.generate_steps % self.eval_steps > 0),
+                f"generate_steps={self.generate_steps} is no multiple of eval_steps="
+                f"{self.eval_steps}; write for example eval_steps: 20 and generate_steps: 100",
+            ),
+            (
+                self.generate_steps > 0 and whole,
+                f"generate_steps with sharding={self.sharding}, which splits the weights; write "
+                "generate_steps: 0, or sharding: ddp",
+            ),
+        ]
+        for found, said in wrong:
+            if found:
+                raise ValueError(said)
+        return self

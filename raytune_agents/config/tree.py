@@ -1,0 +1,38 @@
+"""The whole tree: one section per step."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from raytune_agents.config.base import FOLDER, BaseConfig
+from raytune_agents.config.data import LabelConfig, MixConfig, ReadConfig
+from raytune_agents.config.evaluation import EvaluateConfig
+from raytune_agents.config.export import ExportConfig
+from raytune_agents.config.generation import GenerateConfig, NegativesConfig
+from raytune_agents.config.model import EngineConfig, ModelConfig
+from raytune_agents.config.resources import ResourcesConfig
+from raytune_agents.config.training import TrainConfig
+from raytune_agents.config.tuning import BudgetConfig, TuneConfig
+
+
+class Config(BaseConfig):
+    name: str = Field(
+        "demo", pattern=f"^{FOLDER.pattern}$", description="run folder under runs_dir"
+    )
+    runs_dir: str = Field(
+        "runs", description="where run folders live: a folder, s3://BUCKET/PATH or gs://BUCKET/PATH"
+    )
+    seed: int = Field(17, ge=0)
+    model: ModelConfig = ModelConfig()
+    read: ReadConfig = ReadConfig()
+    generate: GenerateConfig = GenerateConfig()
+    negatives: NegativesConfig = NegativesConfig()
+    label: LabelConfig = LabelConfig()
+    mix: MixConfig = MixConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    tune: TuneConfig = TuneConfig()
+    budget: BudgetConfig = BudgetConfig()
+    export: ExportConfig = ExportConfig()
+    engine: EngineConfig = EngineConfig()
+    resources: ResourcesConfig = ResourcesConfig()

@@ -1,0 +1,123 @@
+"""What tuning a hosted model on the rows would cost: tokens, price by the config's dated table,
+hours.
+
+price = tokens * epochs / 1e6 * usd_per_mtok; hours = tokens * epochs / 1e6 / mtok_per_hour. The
+price table is never fetched, the speed is a rough guess; both say so in what is printed. The
+providers' limits are those of their documentation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from raytune_agents.config import ConfigError, ExportConfig
+from raytune_agents.exports import WRITERS
+from raytune_agents.records import RecordError, Trajectory
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A provider's documented rules for a tuning file."""
+
+    min_rows: int
+    max_row_tokens: int
+    max_file_bytes: int
+
+
+LIMITS = {
+    "openai": Limits(10, 65_536, 512 * 2**20),
+    "gemini": Limits(100, 131_072, 2**30),  # 100 rows is what they advise to start with
+}
+
+
+def problems(provider: str, row_tokens: Sequence[int], size: int) -> list[str]:
+    """Why a provider would refuse a file of rows of so many tokens and `size` bytes; [] where the
+    format has no provider."""
+    limits = LIMITS.get(provider)
+    if limits is None:
+        return []
+    found = []
+    if len(row_tokens) < limits.min_rows:
+        found.append(f"{len(row_tokens)} rows, fewer than {limits.min_rows}")
+    long = sum(n > limits.max_row_tokens for n in row_tokens)
+    if long:
+        found.append(f"{long} rows are longer than {limits.max_row_tokens:,} tokens")
+    if size > limits.max_file_bytes:
+        found.append(f"the file has {size >> 20} MiB, more than {limits.max_file_bytes >> 20}")
+    return found
+
+
+@dataclass
+class Plan:
+    """Tokens, money and time of one hosted tuning job; `problems` is why it would be refused."""
+
+    provider: str
+    model: str
+    rows: int
+    tokens: int
+    epochs: int
+    usd: float
+    hours: float
+    as_of: str
+    longest_row_tokens: int
+    problems: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def lines(self) -> list[str]:
+        """What a terminal shows."""
+        out = [
+            f"{self.provider}: {self.model}, {self.rows} rows, {self.tokens:,} tokens "
+            f"x {self.epochs} epochs",
+            f"price about {self.usd:,.2f} USD (table of {self.as_of}; set export.prices)",
+            f"time about {self.hours:.1f} h after the queue (a rough guess)",
+        ]
+        out += [f"left out: {n} {reason}" for reason, n in self.left_out.most_common()]
+        return out + [f"would be refused: {p}" for p in self.problems]
+
+
+def roughly(text: str) -> int:
+    """Tokens of a text without a tokenizer: four characters a token, rounded up."""
+    return -(-len(text) // 4)
+
+
+def plan(
+    rows: Iterable[Trajectory],
+    provider: str,
+    section: ExportConfig,
+    count: Callable[[str], int] = roughly,
+) -> Plan:
+    """The plan of tuning `provider` on the rows as its writer writes them. Raises ConfigError."""
+    if provider not in LIMITS or provider not in section.prices:
+        known = ", ".join(sorted(LIMITS.keys() & section.prices.keys()))
+        raise ConfigError(
+            f"provider {provider!r} has no price in export.prices; write one of {known}"
+        )
+    price = section.prices[provider]
+    sizes, size, left_out = [], 0, Counter()
+    for row in rows:
+        try:
+            if row.failed:
+                raise RecordError("a wrong answer")
+            text = json.dumps(WRITERS[provider](row), ensure_ascii=False)
+        except RecordError as error:
+            left_out[str(error)[:80]] += 1
+            continue
+        sizes.append(count(text))
+        size += len(text.encode()) + 1
+    mtok = sum(sizes) * price.epochs / 1e6
+    return Plan(
+        provider=provider,
+        model=price.model,
+        rows=len(sizes),
+        tokens=sum(sizes),
+        epochs=price.epochs,
+        usd=mtok * price.usd_per_mtok,
+        hours=mtok / price.mtok_per_hour,
+        as_of=price.as_of,
+        longest_row_tokens=max(sizes, default=0),
+        problems=problems(provider, sizes, size),
+        left_out=left_out,
+    )

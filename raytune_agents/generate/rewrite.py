@@ -1,0 +1,273 @@
+"""The parts of generation that ask a model, one shard at a time: wordings, verdicts and mining.
+
+A shard is a list of rows in and a list of rows out with the reasons of those that are missing. An
+engine that stays down makes rows `infra_failed`: counted, never a row, never a negative.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from raytune_agents import negatives
+from raytune_agents.calls import render_calls
+from raytune_agents.chat import Chat
+from raytune_agents.config import EngineConfig, GenerateConfig, NegativesConfig
+from raytune_agents.generate import checks, paraphrase
+from raytune_agents.inference import endpoint, engine
+from raytune_agents.inference.cache import Answers, key_of
+from raytune_agents.inference.engine import Reply, Sampling
+from raytune_agents.records import RecordError, Trajectory
+
+SHOWN = 3  # accepted wordings that the next round is shown
+
+
+@dataclass
+class Shard:
+    """What one shard gave."""
+
+    rows: list[Trajectory] = field(default_factory=list)
+    rejected: Counter = field(default_factory=Counter)
+    failed: Counter = field(default_factory=Counter)
+    notes: Counter = field(default_factory=Counter)
+    tokens: int = 0
+    outage: str = ""  # what the engine said when it went down; the shard is asked for again
+    refused: str = ""  # why no other shard needs to try
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Who is asked for words and verdicts: the run's engine, or its teacher."""
+
+    chat: Chat
+    engine: EngineConfig
+    model: str = ""  # what the answers are kept under: name, revision, type
+    taught: bool = False
+    keep: bool = False
+
+    def ask(
+        self, chats: Sequence[list[dict[str, str]]], samplings: Sequence[Sampling]
+    ) -> list[Reply | None]:
+        """One reply a chat, None where a budget is spent. Raises EngineDown, teacher.Refused."""
+        if self.taught:
+            return endpoint.ask(chats, samplings)
+        prompts = [self.chat.chat_ids(chat) for chat in chats]
+        kept = Answers.of_user(self.keep)
+        keys = [key_of(self.model, p, repr(s)) for p, s in zip(prompts, samplings)]
+        found: dict[str, Any] = {k: kept.get(k) for k in keys}
+        new = [i for i, k in enumerate(keys) if found[k] is None]
+        replies = engine.ask(
+            [prompts[i] for i in new], [samplings[i] for i in new], timeout_s=self.engine.timeout_s
+        )
+        out: dict[int, engine.Reply] = dict(zip(new, replies))
+        for i, reply in out.items():
+            kept.put(keys[i], {"texts": reply.texts, "tokens": reply.output_tokens})
+        for i, key in enumerate(keys):
+            if i not in out:
+                texts = found[key]["texts"]
+                out[i] = engine.Reply(texts, [0] * len(texts), len(prompts[i]), 0.0, 0.0)
+        return [out[i] for i in range(len(keys))]
+
+
+def seeded(sampling: engine.Sampling, row: Trajectory, seed: int, k: int = 0) -> engine.Sampling:
+    """The sampling with a seed of its own, from the row's id and the number of the question."""
+    return replace(sampling, seed=(seed * 1_000_003 + int(row.id, 16) + 7919 * k) % 2**31)
+
+
+# --- positives ------------------------------------------------------------------------------------
+
+
+def positives(
+    rows: Sequence[Trajectory],
+    voice: Voice,
+    executor: checks.Executor,
+    section: GenerateConfig,
+    seed: int,
+) -> Shard:
+    """Drawn rows, said by the voice, then checked in APIGen's order: format, execution, judge. A
+    row that fails is counted under POOL:STAGE; the first words of the reason are in the notes."""
+    shard = Shard()
+    try:
+        worded = word(rows, voice, section, seed, shard)
+        for row in worded:
+            stage, reason = "format", checks.format_fault(row)
+            if not reason:
+                stage, reason = "execution", executor.fault(row)
+            if reason:
+                reject(shard, row, stage, reason)
+            else:
+                shard.rows.append(row)
+        judge(shard, voice, section, seed)
+    except (engine.EngineDown, endpoint.Refused) as error:
+        shard = Shard(outage=str(error), failed=Counter({engine.INFRA_FAILED: len(rows)}))
+        shard.refused = str(error) if isinstance(error, endpoint.Refused) else ""
+    return shard
+
+
+def reject(shard: Shard, row: Trajectory, stage: str, reason: str) -> None:
+    """Count a row that fell out at a stage."""
+    shard.rejected[f"{row.pool.partition('.')[2]}:{stage}"] += 1
+    shard.notes[f"{stage}:{reason[:60]}"] += 1
+
+
+def word(
+    rows: Sequence[Trajectory], voice: Voice, section: GenerateConfig, seed: int, shard: Shard
+) -> list[Trajectory]:
+    """Every row with the turns that may be reworded in the voice's words: the first candidate that
+    keeps all values wins, else the turn keeps its template (noted by the last reason). Wordings
+    accepted in one round are the examples of the next."""
+    out: list[Trajectory] = []
+    shots: list[tuple[str, str]] = []
+    size = -(-len(rows) // section.rounds)
+    sampling = engine.Sampling(section.max_tokens, section.temperature, section.candidates)
+    for start in range(0, len(rows), max(1, size)):
+        part = rows[start : start + size]
+        asked = [(row, turn) for row in part for turn in paraphrase.turns(row)]
+        shown = shots[-SHOWN:] if len(shots) >= SHOWN else paraphrase.SHOTS
+        chats = [paraphrase.messages(row, turn, shown) for row, turn in asked]
+        replies = voice.ask(chats, [seeded(sampling, row, seed, turn) for row, turn in asked])
+        said: dict[str, dict[int, str]] = {}
+        for (row, turn), reply in zip(asked, replies):
+            text, why = (
+                paraphrase.first_good(row, turn, reply.texts) if reply else ("", "budget_spent")
+            )
+            shard.tokens += sum(reply.output_tokens) if reply else 0
+            shard.notes[f"template:{why.partition(':')[0]}" if why else "paraphrased"] += 1
+            if text:
+                said.setdefault(row.id, {})[turn] = text
+                shots.append((row.messages[turn].content, text))
+        out += [paraphrase.reworded(row, said[row.id]) if row.id in said else row for row in part]
+    return out
+
+
+VERDICT = json.dumps(
+    {
+        "type": "object",
+        "properties": {"correct": {"type": "boolean"}},
+        "required": ["correct"],
+        "additionalProperties": False,
+    }
+)
+QUESTION = (
+    "Tools:\n{tools}\n\nThe user said:\n{said}\n\nThe assistant did:\n{did}\n\n"
+    "Did the assistant do exactly what the user asked for, with the right tools and values? "
+    'Answer with JSON: {{"correct": true}} or {{"correct": false}}.'
+)
+
+
+def judge_messages(row: Trajectory) -> list[dict[str, str]]:
+    """The chat that asks for a verdict on a row: tools, what was said, what was done."""
+    tools = "\n".join(f"{t.name}: {t.description} {t.parameters}" for t in row.tools) or "none"
+    said = "\n".join(m.content for m in row.messages if m.role == "user")
+    turns = [m for m in row.messages if m.role == "assistant"]
+    did = "\n".join(p for m in turns for p in (m.content, render_calls(m.tool_calls)) if p)
+    text = QUESTION.format(tools=tools, said=said, did=did)
+    return [{"role": "user", "content": text}]
+
+
+def majority(texts: Sequence[str]) -> str:
+    """ "" where more than half of the verdicts say correct, else why not: wrong, no_verdict (none
+    could be read)."""
+    votes = []
+    for text in texts:
+        try:
+            votes.append(json.loads(text)["correct"] is True)
+        except (ValueError, KeyError, TypeError):
+            continue
+    if not votes:
+        return "no_verdict"
+    return "" if 2 * sum(votes) > len(votes) else "wrong"
+
+
+def judge(shard: Shard, voice: Voice, section: GenerateConfig, seed: int) -> None:
+    """The semantic check: rows that most verdicts call wrong leave the shard."""
+    j, rows = section.judge, shard.rows
+    if not j.samples or not rows:
+        return
+    chats = [judge_messages(row) for row in rows]
+    sampling = engine.Sampling(j.max_tokens, j.temperature, j.samples, schema=VERDICT)
+    if not voice.taught:  # a prompt that the engine would refuse gets no verdict
+        room = voice.engine.max_model_len - j.max_tokens
+        fits = [len(voice.chat.chat_ids(chat)) <= room for chat in chats]
+    else:
+        fits = [True] * len(chats)
+    asked = [i for i, fit in enumerate(fits) if fit]
+    samplings = [seeded(sampling, rows[i], seed, -1) for i in asked]
+    replies = dict(zip(asked, voice.ask([chats[i] for i in asked], samplings)))
+    shard.rows = []
+    for i, row in enumerate(rows):
+        reply = replies.get(i)
+        shard.tokens += sum(reply.output_tokens) if reply else 0
+        reason = majority(reply.texts) if reply else "budget_spent" if fits[i] else "too_long"
+        if reason:
+            reject(shard, row, "judge", reason)
+        else:
+            shard.rows.append(row)
+
+
+# --- mining ---------------------------------------------------------------------------------------
+
+
+def mine(
+    rows: Sequence[Trajectory],
+    chat: Chat,
+    section: NegativesConfig,
+    engine_section: EngineConfig,
+    seed: int,
+    adapter: str = "",
+) -> Shard:
+    """The base model's (or an adapter's) own answers to training prompts; every distinct wrong one
+    is a negative named by its fault, with its share of the task's samples in `meta.frequency`.
+    `rejected` counts right answers and repeats, `notes` every wrong answer by fault; rows in =
+    tasks x samples."""
+    shard = Shard()
+    fit, prompts = [], []
+    for row in rows:
+        ids = chat.prompt_ids(row)
+        if len(ids) + section.max_tokens > engine_section.max_model_len:
+            shard.rejected["prompt_too_long"] += section.mined_samples
+        else:
+            fit.append(row)
+            prompts.append(ids)
+    sampling = engine.Sampling(section.max_tokens, section.temperature, section.mined_samples)
+    samplings = [seeded(sampling, row, seed) for row in fit]
+    try:
+        replies = engine.ask(
+            prompts, samplings, adapter=adapter, timeout_s=engine_section.timeout_s
+        )
+    except engine.EngineDown as error:
+        shard.outage = str(error)
+        shard.failed[engine.INFRA_FAILED] += len(fit) * section.mined_samples
+        return shard
+    shard.tokens += sum(sum(r.output_tokens) for r in replies)
+    for row, reply in zip(fit, replies):
+        failures(row, reply, section, shard)
+    return shard
+
+
+def failures(row: Trajectory, reply: engine.Reply, section: NegativesConfig, shard: Shard) -> None:
+    """Put the distinct wrong answers to one prompt into the shard, and count all of them."""
+    wrong: dict[str, Trajectory] = {}
+    times: Counter = Counter()
+    for text, length in zip(reply.texts, reply.output_tokens):
+        if length >= section.max_tokens:
+            shard.rejected["cut_at_max_tokens"] += 1
+            continue
+        try:
+            bad = negatives.mined(row, text)
+        except RecordError:
+            bad = None
+        if bad is None:
+            shard.rejected["right_answer"] += 1
+            continue
+        if bad.id in wrong:
+            shard.rejected["repeated"] += 1
+        wrong[bad.id] = bad
+        times[bad.id] += 1
+        shard.notes[bad.fault] += 1
+    for bad in wrong.values():
+        often = round(times[bad.id] / len(reply.texts), 4)
+        shard.rows.append(replace(bad, meta=bad.meta | {"frequency": often}))

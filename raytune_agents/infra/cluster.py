@@ -1,0 +1,110 @@
+"""Ray on a laptop, on one GPU, or inside a job: one `connect`, and what it reports."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from typing import Any
+
+from raytune_agents.config import ResourcesConfig
+from raytune_agents.infra.placement import Resources
+
+QUIET = {
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # datasets' function hashing prints through Train's patch
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "PYTHONWARNINGS": "ignore",
+    "RAY_TRAIN_V2_ENABLED": "1",
+}
+
+
+BLOCK_BYTES = 1 << 24
+
+
+def connect(section: ResourcesConfig) -> Resources:
+    """Start a local Ray, or join the job's cluster, and say what there is."""
+    import ray
+
+    for key, value in QUIET.items():
+        os.environ.setdefault(key, value)
+    if not ray.is_initialized():
+        address = section.address or os.environ.get("RAY_ADDRESS") or "local"
+        options: dict[str, Any] = {
+            "address": address,
+            "log_to_driver": False,
+            "logging_level": "error",
+        }
+        if address == "local":
+            options |= {
+                "num_cpus": section.cpus or os.cpu_count(),
+                "include_dashboard": False,
+                "object_store_memory": section.object_store_mib * 2**20,
+            }
+        ray.init(**options)
+    quiet_data()
+    return Resources.of([node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def look(section: ResourcesConfig) -> Resources:
+    """What a run would find: the cluster that it would join, else this machine, which needs no
+    Ray to be looked at unless it has GPUs."""
+    if not (section.address or os.environ.get("RAY_ADDRESS")) and not shutil.which("nvidia-smi"):
+        cpus = section.cpus or os.cpu_count() or 1
+        return Resources.of([{"CPU": float(cpus)}])
+    try:
+        return connect(section)
+    finally:
+        disconnect()
+
+
+def wait_for_gpus(count: int, share: float, timeout_s: float = 120.0) -> None:
+    """Wait until `share` of the memory of `count` GPUs is free, as it must be once the engines have
+    stopped. Raises RuntimeError where it is still held after `timeout_s`."""
+    import ray
+
+    @ray.remote(num_gpus=1, num_cpus=0)
+    def free(until: float) -> float:
+        import torch
+
+        while True:
+            left, whole = torch.cuda.mem_get_info()
+            if left >= share * whole or time.time() > until:
+                return left / whole
+            time.sleep(0.5)
+
+    until = time.time() + timeout_s
+    found = ray.get([free.remote(until) for _ in range(count)], timeout=timeout_s + 60)
+    if min(found) < share:
+        raise RuntimeError(
+            f"a GPU has {min(found):.0%} of its memory free after the engines stopped, not "
+            f"{share:.0%}; see nvidia-smi for who holds it"
+        )
+
+
+def quiet_data() -> None:
+    """Our progress display speaks for Ray Data. Blocks are small: Ray Data sets space for two of
+    them a task aside in the object store, and a laptop's has no room for many of 128 MiB."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.target_max_block_size = BLOCK_BYTES
+    context.shuffle_input_batch_bytes = 2 * BLOCK_BYTES  # else one task takes 1 GiB of rows at once
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for name in ("ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def disconnect() -> None:
+    import ray
+
+    ray.shutdown()

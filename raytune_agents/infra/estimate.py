@@ -1,0 +1,188 @@
+"""Memory, time, disk and money of a run from plain numbers: the arithmetic of `pipeline.plan`.
+
+Memory and disk follow from the model's shapes. Seconds are operations over the machine's speed
+(measured on a CPU, a table for GPUs) times the share of it that each kind of work reaches. The
+shares and the start-up seconds on CPU were measured with the smoke config on two cores; those of
+GPUs are guesses, and `Speed.source` says so.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from raytune_agents.config import LoraConfig, TrainConfig
+
+GIB = 2**30
+# Dense bf16 (T4, V100: fp16) TFLOP/s of one GPU, from the makers' data sheets.
+GPU_TFLOPS = {
+    **{"T4": 65, "V100": 125, "A10G": 70, "L4": 121, "L40S": 362, "A100": 312},
+    **{"A100-40G": 312, "A100-80G": 312, "H20": 148, "H100": 989, "H200": 989, "B200": 2250},
+}
+# Share of the speed that training, reading a prompt and writing an answer reach.
+CPU_SHARES = {"train": 0.27, "read": 0.4, "write": 0.25}
+GPU_SHARES = {"train": 0.3, "read": 0.4, "write": 0.02}
+START_S = {"ray": 6.0, "engine": 14.0, "arm": 18.0, "trial": 4.0, "step": 1.0, "merge": 3.0}
+ROW_S = 0.002  # reading and labelling one row, on one core
+PROCESS_GIB = {"train": 1.0, "engine": 1.3}  # interpreter, torch, ray and what they import
+BF16_CPU_GIB = 1.2  # oneDNN keeps reordered copies for every shape that it meets
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder's sizes, from config.json and the headers of its safetensors."""
+
+    parameters: int
+    weights_gib: float
+    matrices: dict[str, tuple[int, int]]  # name -> (out, in), without embeddings and head
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    kv_width: int  # of all key (or value) heads of a layer
+    vocab: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Shape:
+        """Raises KeyError where config.json is not that of a decoder."""
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = config.get("text_config", config)
+        sizes = {}
+        for file in sorted(folder.glob("*.safetensors")):
+            sizes |= tensor_shapes(file)
+        heads, hidden = config["num_attention_heads"], config["hidden_size"]
+        wide = config.get("head_dim") or hidden // heads
+        outer = ("embed", "lm_head", "wte")
+        return cls(
+            parameters=sum(prod(s) for s in sizes.values()),
+            weights_gib=sum(f.stat().st_size for f in folder.glob("*.safetensors")) / GIB,
+            matrices={
+                name.removesuffix(".weight"): (s[0], s[1])
+                for name, s in sizes.items()
+                if len(s) == 2 and not any(word in name for word in outer)
+            },
+            layers=config["num_hidden_layers"],
+            hidden=hidden,
+            inner=config["intermediate_size"],
+            heads=heads,
+            kv_width=wide * (config.get("num_key_value_heads") or heads),
+            vocab=config["vocab_size"],
+        )
+
+    def trained(self, section: TrainConfig) -> int:
+        """Weights that are trained: all, or r * (in + out) of every target."""
+        return self.parameters if section.parameters == "full" else self.lora(section.lora)
+
+    def lora(self, lora: LoraConfig) -> int:
+        names = None if lora.target_modules == "all-linear" else tuple(lora.target_modules)
+        return sum(
+            lora.r * (rows + columns)
+            for name, (rows, columns) in self.matrices.items()
+            if names is None or name.split(".")[-1] in names or name in names
+        )
+
+    def kv_bytes(self, width: int = 2) -> int:
+        """Bytes of a token in the KV cache."""
+        return 2 * self.layers * self.kv_width * width
+
+
+def tensor_shapes(file: Path) -> dict[str, list[int]]:
+    """Name -> shape of every tensor: the header only (8 bytes of length, then JSON)."""
+    with file.open("rb") as handle:
+        (size,) = struct.unpack("<Q", handle.read(8))
+        head = json.loads(handle.read(size))
+    return {name: about["shape"] for name, about in head.items() if name != "__metadata__"}
+
+
+def training_gib(
+    shape: Shape, section: TrainConfig, width: int, tokens: int, answer_share: float, gpu: bool
+) -> dict[str, float]:
+    """GiB of one training worker by what holds them. `width`: bytes of a number; `tokens`: padded
+    tokens of one forward pass, of which `answer_share` columns have logits.
+
+    A layer keeps, for a token, its input, the normed input, query, key, value, attention output and
+    two residuals (6 hidden + 2 kv), five inner values, and two normalisations in fp32."""
+    kept = {"none": 1.0, "int8": 0.5 * width / 2, "nf4": 0.3 * width / 2}[section.quantization]
+    split = section.span[1] if section.sharding in ("fsdp", "zero3") else 1
+    states = section.span[1] if section.sharding not in ("none", "ddp") else 1
+    trained = shape.trained(section)
+    layer = width * (6 * shape.hidden + 2 * shape.kv_width + 5 * shape.inner) + 8 * shape.hidden
+    if section.gradient_checkpointing:
+        layer = width * shape.hidden + layer / shape.layers
+    head = shape.vocab * (width + 12) * answer_share
+    process = PROCESS_GIB["train"] + (BF16_CPU_GIB if width == 2 and not gpu else 0.0)
+    return {
+        "process": process,
+        "weights": shape.parameters * width * kept / split / GIB,
+        "gradients, optimiser": trained * 16 / states / GIB,
+        "activations": tokens * (shape.layers * layer + head) / GIB,
+    }
+
+
+def engine_gib(shape: Shape, width: int, kv_gib: float, merges: bool) -> dict[str, float]:
+    """GiB of one engine on CPU whose numbers have `width` bytes; where adapters are merged, a
+    second copy while one is loaded."""
+    weights = shape.parameters * width / GIB
+    parts = {"process": PROCESS_GIB["engine"], "weights": weights, "KV cache": kv_gib}
+    return parts | ({"merging": weights} if merges else {})
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Operations a second of all that a step uses, and where the number is from."""
+
+    flops: float
+    shares: dict[str, float]
+    source: str
+
+    def seconds(self, shape: Shape, train: float = 0, read: float = 0, write: float = 0) -> float:
+        """Time of so many tokens. Reading and writing take 2 operations a weight; training twice
+        that and, under an adapter, no gradients of the frozen weights: 4."""
+        work = {"train": 4 * train, "read": 2 * read, "write": 2 * write}
+        return sum(
+            shape.parameters * n / (self.flops * self.shares[k]) for k, n in work.items() if n
+        )
+
+
+def speed(gpus: int, gpu_type: str, cores: int) -> Speed:
+    """Of the GPUs by their type, else of this machine's cores, measured."""
+    if gpus:
+        each = GPU_TFLOPS.get(gpu_type, 100)
+        known = "data sheet" if gpu_type in GPU_TFLOPS else "a guess"
+        source = f"{each} TFLOP/s a GPU ({known}); the shares of it reached are guesses"
+        return Speed(gpus * each * 1e12, GPU_SHARES, source)
+    each = measured()
+    return Speed(each, CPU_SHARES, f"{each / 1e9:.0f} GFLOP/s measured on {cores} cores")
+
+
+def measured(size: int = 1024, seconds: float = 0.5) -> float:
+    """Operations a second of bf16 matrix products on this machine's cores: the median of short
+    ones, so that a busy moment does not count."""
+    import torch
+
+    one, times = torch.ones(size, size, dtype=torch.bfloat16), []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 5:
+        start = time.perf_counter()
+        one @ one
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / sorted(times)[len(times) // 2]
+
+
+def disk_gib(
+    shape: Shape, sections: Sequence[TrainConfig], trials: int, kept: int, extras: int
+) -> dict[str, float]:
+    """GiB that a run leaves and, while it trains, needs. `extras`: bytes of a tokenizer; `kept`:
+    checkpoints of a trial. A checkpoint holds the weights and two moments of each in fp32."""
+    sizes = [shape.trained(s) * 4 for s in sections]
+    largest = max(sizes, default=0)
+    return {
+        "adapters": sum(size + extras for size in sizes) / GIB,
+        "trials": trials * kept * 3 * largest / GIB,
+        "while training": 2 * 3 * largest / GIB,
+    }

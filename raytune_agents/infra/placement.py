@@ -1,0 +1,162 @@
+"""`resources: auto`: from what Ray reports and the config to what runs where; values only, no Ray.
+
+An engine takes `tensor_parallel_size` GPUs of one node, a training worker and a trial one each.
+Where engines and training do not fit beside each other they take turns: the engines stop before
+training and start again after it. Without a GPU there is one engine and one worker, and each has
+all CPUs of its node in turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raytune_agents.config import Config, ConfigError, EngineConfig, TrainConfig
+
+# GiB of one GPU by Ray's accelerator type; the smaller one where a type comes in two sizes.
+GPU_GIB = {
+    **{"T4": 16, "V100": 16, "A10G": 24, "L4": 24, "L40S": 48, "RTX-PRO-6000": 96},
+    **{"A100": 40, "A100-40G": 40, "A100-80G": 80, "H100": 80, "H20": 96, "H200": 141},
+    **{"B200": 180, "GB200": 186, "B300": 268, "GB300": 279},
+}
+ROOM_GIB = 2.0  # of the engine's share, for KV cache and activations beside the weights
+TRIAL_CPUS = 4  # below this a trial is slower than two one after the other
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What Ray reports. `node_cpus`, `node_gpus`: of the largest node that has GPUs (CPUs where
+    none has)."""
+
+    cpus: int
+    gpus: int
+    node_cpus: int
+    node_gpus: int = 0
+    gpu_type: str = ""
+    nodes: int = 1
+
+    @classmethod
+    def of(cls, nodes: list[dict[str, float]]) -> Resources:
+        """From the resources of every living node, as `ray.nodes()` has them."""
+        large = max(nodes, key=lambda n: (n.get("GPU", 0), n.get("CPU", 0)), default={})
+        kinds = sorted(k.partition(":")[2] for n in nodes for k in n if k.startswith("accelerator"))
+        return cls(
+            cpus=max(1, int(sum(n.get("CPU", 0) for n in nodes))),
+            gpus=int(sum(n.get("GPU", 0) for n in nodes)),
+            node_cpus=max(1, int(large.get("CPU", 1))),
+            node_gpus=int(large.get("GPU", 0)),
+            gpu_type=min(kinds, key=lambda k: GPU_GIB.get(k, 0), default=""),
+            nodes=max(1, len(nodes)),
+        )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What runs where. `gpu_gib` None: no GPU, or one of a type that we do not know."""
+
+    have: Resources
+    engines: int
+    tensor_parallel_size: int
+    train_workers: int
+    trials: int
+    take_turns: bool  # engines and training on the same GPUs, one after the other
+    gpu_gib: float | None
+
+    def threads(self, workers: int) -> int:
+        """Cores of each of so many training workers."""
+        spread = self.have.node_gpus or -(-workers // self.have.nodes)
+        return max(1, self.have.node_cpus // max(1, min(workers, spread)))
+
+    @property
+    def trial_cpus(self) -> int:
+        """CPUs that a trial asks for; one node must have them."""
+        return max(1, min(self.have.node_cpus, self.have.cpus // self.trials))
+
+    def train(self, section: TrainConfig) -> TrainConfig:
+        """The options of one arm with its workers. Raises ConfigError."""
+        count = workers(self.have.gpus, section)
+        least = section.span[0] if section.num_workers else count
+        self.check(least, "train.num_workers")
+        if section.num_workers:
+            return section
+        copies = count > 1 and section.sharding == "none"
+        own = {"num_workers": count, "sharding": "ddp" if copies else section.sharding}
+        return section.model_copy(update=own)
+
+    def turns(self, workers: int) -> bool:
+        """Whether so many workers do not fit beside the engines."""
+        return 0 < self.have.gpus < self.engines * self.tensor_parallel_size + workers
+
+    def check(self, workers: int, key: str) -> None:
+        """Raises ConfigError where so many workers cannot be had, beside the engines or in turns
+        with them."""
+        most = self.have.gpus or self.have.cpus
+        if workers > most:
+            kind = "GPUs" if self.have.gpus else "CPUs"
+            raise ConfigError(f"{key}={workers}: Ray has {most} {kind}; write {most} or fewer")
+
+    def engine(self, section: EngineConfig) -> EngineConfig:
+        """The options of the engines with their number and width."""
+        own = {"actors": self.engines, "tensor_parallel_size": self.tensor_parallel_size}
+        return section.model_copy(update=own)
+
+    def lines(self) -> list[str]:
+        """What a terminal shows."""
+        have, gpus = self.have, self.have.gpus
+        size = f", {self.gpu_gib:g} GiB each" if self.gpu_gib else ""
+        kind = f" {have.gpu_type}" if have.gpu_type else ""
+        on = (
+            f"{self.tensor_parallel_size} GPU" if gpus else f"{have.node_cpus // self.engines} CPUs"
+        )
+        return [
+            f"nodes {have.nodes}, CPUs {have.cpus}, GPUs {gpus}{kind}{size}",
+            f"engines {self.engines} (each on {on}), train workers {self.train_workers}, "
+            f"trials at once {self.trials}",
+            *(["engines and training take turns on the GPUs"] if self.take_turns else []),
+        ]
+
+
+def workers(gpus: int, section: TrainConfig) -> int:
+    """`train.num_workers` at most, or as many, one a GPU, as share a step's rows evenly."""
+    if section.num_workers:
+        return section.span[1]
+    return max(n for n in range(1, max(1, gpus) + 1) if section.global_batch_size % n == 0)
+
+
+def parallel(have: Resources, weights_gib: float, room_gib: float | None) -> int:
+    """GPUs of one engine: the smallest power of two whose share holds the weights. Raises
+    ConfigError where one node has not so many."""
+    if not have.gpus or not room_gib:
+        return 1
+    count = 1
+    while weights_gib / count + ROOM_GIB > room_gib:
+        count *= 2
+        if count > have.node_gpus:
+            raise ConfigError(
+                f"model.name: weights of {weights_gib:.1f} GiB do not fit {have.node_gpus} GPUs "
+                f"with {room_gib:.1f} GiB for the engine each; write a smaller model, or "
+                "resources.gpu_gib where the GPUs are larger"
+            )
+    return count
+
+
+def place(have: Resources, config: Config, weights_gib: float) -> Placement:
+    """The placement of a run; `weights_gib`: the size of the model's files. Options that are not
+    "auto" stay as they are. Raises ConfigError where they cannot be had."""
+    section, gpus = config.resources, have.gpus
+    gib = (section.gpu_gib or GPU_GIB.get(have.gpu_type)) if gpus else None
+    room = gib * config.engine.gpu_memory_utilization if gib else None
+    wide = config.engine.tensor_parallel_size or parallel(have, weights_gib, room)
+    engines = config.engine.actors or max(1, gpus // wide)
+    if gpus and (wide > have.node_gpus or engines * wide > gpus):
+        raise ConfigError(
+            f"engine.actors={engines} of tensor_parallel_size={wide}: Ray has {gpus} GPUs, at most "
+            f"{have.node_gpus} a node; write auto"
+        )
+    if not gpus and wide > 1:
+        raise ConfigError(f"engine.tensor_parallel_size={wide}: Ray has no GPU; write auto")
+    count = max(workers(gpus, config.train.of(a)) for a in config.train.arms.values())
+    turns = bool(gpus) and engines * wide + count > gpus
+    free = gpus if turns else gpus - engines * wide
+    trials = config.tune.concurrent or (max(1, free) if gpus else max(1, have.cpus // TRIAL_CPUS))
+    trials = min(trials, config.tune.trials) or 1
+    return Placement(have, engines, wide, count, trials, turns, gib)

@@ -1,0 +1,146 @@
+"""What the steps of one run share: config, run folder, display, Ray, model, engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from raytune_agents import models
+from raytune_agents.chat import Chat
+from raytune_agents.config import Config, ConfigError
+from raytune_agents.inference import engine
+from raytune_agents.infra import cluster, telemetry
+from raytune_agents.infra.placement import Placement, Resources, place
+from raytune_agents.progress import Display
+from raytune_agents.runs import Run, Step
+
+
+@dataclass
+class Context:
+    """What the steps share: the config, the run folder, the display; Ray and the engine on
+    demand."""
+
+    config: Config
+    display: Display
+    run: Run = field(init=False)
+    engine: Any = None  # the actors end when the last handle goes
+    teacher: Any = None
+    streams: list[Any] = field(default_factory=list)  # iterators of data sets under way
+
+    def __post_init__(self) -> None:
+        self.run = Run.of(self.config)
+
+    @cached_property
+    def resources(self) -> Resources:
+        self.display.say("starting Ray", style="dim")
+        return cluster.connect(self.config.resources)
+
+    @cached_property
+    def placement(self) -> Placement:
+        if self.run.mirror and self.resources.nodes > 1:
+            raise ConfigError(
+                f"runs_dir={self.config.runs_dir!r} with {self.resources.nodes} nodes: workers "
+                "write into the run folder; write a folder that all nodes share"
+            )
+        return place(self.resources, self.config, models.weights_gib(self.model))
+
+    @cached_property
+    def model(self) -> Path:
+        return models.resolve(self.config.model)
+
+    @cached_property
+    def chat(self) -> Chat:
+        return Chat.of(self.model, self.config.model)
+
+    def start_engine(self) -> None:
+        """The run's engines, warm from their first use to the end (or to training on their
+        GPUs)."""
+        config, placed = self.config, self.placement
+        if self.engine is not None:
+            return
+        self.display.say("engine: starting", style="dim")
+        self.engine = engine.start(
+            self.model,
+            config.model.dtype,
+            placed.engine(config.engine),
+            cpus=placed.have.node_cpus,
+            gpus=placed.have.gpus,
+            seed=config.seed,
+            log=self.run.folder / "engine_starts.log",
+        )
+
+    def outage(self, step: Step, name: str, done: dict[str, Any]) -> None:
+        """Say and log that a shard's rows were lost to the engine."""
+        step.log(shard=done["shard"], outage=done["outage"])
+        self.display.say(f"{name}: engine down, {done['outage']}", "red", shard=done["shard"])
+
+    def free_gpu(self, workers: int) -> None:
+        """Before training with so many workers: the engines give their GPUs back where there are
+        too few for both, and their memory is looked at."""
+        turns = self.placement.take_turns or self.placement.turns(workers)
+        if turns and self.engine is not None:
+            engine.stop()
+            self.engine = None
+            cluster.wait_for_gpus(
+                self.placement.have.gpus, self.config.engine.gpu_memory_utilization
+            )
+
+    def map_shards(
+        self,
+        name: str,
+        numbers: list[int],
+        work: Callable[[int], dict[str, Any]],
+        rows_each: int,
+        most: int | None = None,
+    ) -> Iterable[dict[str, Any]]:
+        """Run `work(shard number)` for each number as a Ray Data stream, `most` at a time; yields
+        what each returns: a dict, of which `tokens`, and `kept` of `asked` rows, are shown."""
+        import ray
+
+        if not numbers:
+            return
+        self.resources  # noqa: B018  Ray must run before Ray Data is used
+        done = ray.data.from_items(
+            [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
+        ).map(
+            lambda item: {"out": work(item["shard"])},
+            num_cpus=0.01,
+            compute=ray.data.TaskPoolStrategy(size=most or 2 * self.placement.engines),
+        )
+        with self.display.step(name, len(numbers) * rows_each) as bar:
+            asked = kept = 0
+            rows = iter(done.iter_rows())
+            self.streams.append(rows)
+            for out in (item["out"] for item in rows):
+                asked, kept = asked + out.get("asked", 0), kept + out.get("kept", 0)
+                note = f"{kept / asked:.0%} accepted" if asked else None
+                bar.update(rows_each, out.get("tokens", 0), note=note)
+                ids = {"run": self.config.name, "step": name}
+                telemetry.add("raytune_tokens", out.get("tokens", 0), **ids)
+                if asked:
+                    telemetry.set_to("raytune_acceptance", kept / asked, **ids)
+                yield out
+        self.streams.remove(rows)
+
+    def close(self) -> None:
+        """Ray's end. A data set that an error left under way is stopped first: its thread would
+        end the process with a status of its own once Ray is gone."""
+        for rows in self.streams:
+            rows.close()
+        if "resources" in self.__dict__:
+            engine.stop()
+            cluster.disconnect()
+
+
+def plain(section: Any) -> Any:
+    """A config section (or a list or dict of them) as JSON values."""
+    if isinstance(section, list):
+        return [plain(s) for s in section]
+    if isinstance(section, dict):
+        return {k: plain(v) for k, v in section.items()}
+    if section is None or isinstance(section, str):
+        return section
+    return section.model_dump(mode="json")

@@ -1,0 +1,105 @@
+"""The generate step: synthetic positives of every pool, the model's own failures, edited negatives.
+
+Thin: what is drawn, said, checked and edited is decided in `generate` and `negatives`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from raytune_agents import negatives
+from raytune_agents.config import Config
+from raytune_agents.filters.shape import parses
+from raytune_agents.generate import checks, rewrite, sampling
+from raytune_agents.inference import endpoint
+from raytune_agents.negatives import choice
+from raytune_agents.pipeline.shards import check_outage, make_shards
+from raytune_agents.pipeline.writer import voice_of
+from raytune_agents.records import Trajectory
+from raytune_agents.runs import Counts, Step, read_rows, write_rows
+
+if TYPE_CHECKING:
+    from raytune_agents.pipeline.context import Context
+
+PARTS = ("synthetic", "mined", "edited")  # folders of the step
+
+
+def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """Synthetic positives with reworded requests, the model's own failures, edited negatives."""
+    config, seed, chat = context.config, context.config.seed, context.chat
+    train = [
+        r
+        for r in read_rows(context.run.folder / "read")
+        if r.split == "train" and not r.reject_reason and not parses(r)
+    ]
+    drawn = sampling.draw(config.generate, seed)
+    called = sample_fitting(
+        [row for row in train if row.calls], config.negatives.mined_tasks, chat, f"{seed}/mined"
+    )
+    voice, executor = voice_of(context), checks.executor(config.generate)
+    if called or not voice.taught:
+        context.start_engine()
+    works = {
+        "synthetic": lambda rows: rewrite.positives(rows, voice, executor, config.generate, seed),
+        "mined": lambda rows: rewrite.mine(rows, chat, config.negatives, config.engine, seed),
+    }
+    counts, notes = Counts(), {}
+    per_row = {"synthetic": 1, "mined": config.negatives.mined_samples}
+    for name, rows in (("synthetic", drawn.rows), ("mined", called)):
+        notes[name] = Counter()
+        counts.rows_in += len(rows) * per_row[name]
+        for summary in make_shards(context, step, name, rows, works[name]):
+            counts.rows_out += summary["rows"]
+            counts.rejected.update({f"{name}:{k}": n for k, n in summary["rejected"].items()})
+            counts.failed.update(summary["failed"])
+            notes[name].update(summary["notes"])
+    check_outage(counts, config.read.max_error_share)
+    counts.rows_in += drawn.similar.total()
+    counts.rejected.update({f"synthetic:{p}:similar": n for p, n in drawn.similar.items()})
+    synthetic = read_rows(step.folder / "synthetic")
+    edited, refused = choice.edited([*train, *synthetic], notes["mined"], config.negatives, seed)
+    edited = [replace(row, config_hash=step.config_hash) for row in edited]
+    write_rows(step.folder / "edited" / "rows-00000.parquet", edited)
+    counts.rows_in += len(edited) + refused.total()
+    counts.rows_out += len(edited)
+    counts.rejected.update({f"edited:{k}": n for k, n in refused.items()})
+    notes["edited"] = Counter(row.fault for row in edited)
+    extra: dict[str, Any] = {name: dict(found) for name, found in notes.items()}
+    extra["funnel"] = funnel(drawn, counts, synthetic)
+    if voice.taught:
+        extra["teacher"] = endpoint.spent()
+    return counts, extra
+
+
+def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> list[dict[str, Any]]:
+    """Of every pool: rows attempted, those that fell out at each stage, those kept; and `short`,
+    the rows that the agents' specs could not give."""
+    tried = Counter(sampling.pool_of(row) for row in drawn.rows) + drawn.similar
+    left = Counter(sampling.pool_of(row) for row in kept)
+    lines = []
+    for pool in sorted(tried | drawn.short, key=lambda p: -tried[p]):
+        fell = {s: counts.rejected[f"synthetic:{pool}:{s}"] for s in checks.STAGES}
+        lines.append({"pool": pool, "tried": tried[pool], **fell, "kept": left[pool],
+                      "short": drawn.short[pool]})  # fmt: skip
+    return lines
+
+
+def check(config: Config, needs_key: bool = True) -> None:
+    """What can be refused before Ray starts: pools, faults, agents, tool modules, the teacher's
+    key. Raises ConfigError."""
+    sampling.shares(config.generate.pools)
+    checks.executor(config.generate)
+    if needs_key:
+        endpoint.key_from_env(config.generate.teacher)
+    negatives.check_names(config.negatives.faults)
+
+
+def sample_fitting(rows: list[Trajectory], count: int, chat: Any, seed: str) -> list[Trajectory]:
+    """At most `count` random rows that are short enough to be trained on."""
+    order = random.Random(seed).sample(rows, len(rows))
+    fitting = (row for row in order if len(chat.prompt_ids(row)) < chat.max_length)
+    return list(itertools.islice(fitting, count))

@@ -1,0 +1,95 @@
+"""What needs only the answers that evaluate stored: new scores, and BFCL's official score files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from raytune_agents.config import Config, ConfigError
+from raytune_agents.evaluate import bfcl, harness, judge, multi_turn, rollouts
+from raytune_agents.pipeline.context import Context, plain
+from raytune_agents.pipeline.evaluate import MODULES, counts_of, lines_of, write_scores
+from raytune_agents.pipeline.run import steps
+from raytune_agents.progress import Display
+from raytune_agents.records import from_row
+from raytune_agents.runs import Step
+
+FREE = ("resamples", "confidence", "max_concurrency")  # options of evaluate that change no answer
+
+
+def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
+    """The finished evaluate step of this config's run. Raises ConfigError where there is none, or
+    where its answers are those of another config or another training."""
+    context = Context(config, display)
+    _, section, after = steps()["evaluate"]
+    step = context.run.step("evaluate", plain(section(config)), after)
+    manifest = step.manifest
+    if manifest is None or not (step.folder / "rows.parquet").is_file():
+        raise ConfigError(
+            f"{step.folder} holds no finished evaluation; run `raytune-agents evaluate` first"
+        )
+
+    def asked(config: list[Any]) -> list[Any]:
+        return [{k: v for k, v in config[0].items() if k not in FREE}, *config[1:]]
+
+    now = [asked(step.section), step.seed, step.inputs]
+    if now != [asked(manifest["config"]), manifest["seed"], manifest["inputs"]]:
+        raise ConfigError(
+            f"the answers in {step.folder} were made with other options, or before the arms were "
+            "trained again; run `raytune-agents evaluate` instead (only evaluate."
+            f"{' and evaluate.'.join(FREE)} may change)"
+        )
+    return context, step
+
+
+def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context:
+    """Stored answers and plays scored anew, without the engine; the step is then done as after a
+    run of its own."""
+    context, step = evaluated(config, display)
+    folder, before = step.folder, step.manifest or {}
+    asked = map(from_row, lines_of(folder / "rows.parquet"))
+    rows = {(row.split, row.id): row for row in asked}
+    answers = lines_of(folder / "answers.parquet") + lines_of(folder / "perturbed.parquet")
+    answers = [harness.rescored(answer, rows[answer["split"], answer["id"]]) for answer in answers]
+    found = {name: lines_of(folder / f"{name}.parquet") for name in MODULES} | {"answers": answers}
+    found["plays"] = [rollouts.rescored(play) for play in found["plays"]]
+    found["judged"] = [judge.rescored(x, config.evaluate.judge.rubric) for x in found["judged"]]
+    entries = multi_turn.entries(config.evaluate.multi_turn)
+    found["multi_turn"] = multi_turn.scored(found["multi_turn"], entries)
+    write_scores(folder, found, config)
+    counts = counts_of(found)
+    counts.rejected.update(before["rows"]["rejected"])
+    counts.rows_in += counts.rejected.total()
+    step.finish(counts, arms=before["arms"], energy=before.get("energy", ""), rescored=True)
+    display.say(f"evaluate  {counts.line()}  (scored again, nothing was asked)")
+    return context
+
+
+def official(config: Config, names: tuple[str, ...], display: Display) -> Context:
+    """BFCL's own score files of every arm's answers to BFCL rows, under evaluate/official, by the
+    interpreter that BFCL_PYTHON names. Raises ConfigError where it cannot import bfcl-eval."""
+    context, step = evaluated(config, display)
+    python = os.environ.get("BFCL_PYTHON", sys.executable)
+    rows = {r["id"]: r for r in lines_of(step.folder / "rows.parquet")}
+    answers = [a for a in lines_of(step.folder / "answers.parquet") if not a["failed"]]
+    asked = [a for a in answers if a["source"].startswith("bfcl/")]
+    if not asked:
+        raise ConfigError("--official: no answer of this run is to a row of BFCL")
+    categories = sorted({a["source"].removeprefix("bfcl/") for a in asked})
+    try:
+        for arm in dict.fromkeys(a["arm"] for a in asked):
+            texts = {rows[a["id"]]["source_id"]: a["answer"] for a in asked if a["arm"] == arm}
+            found = bfcl.official_scores(texts, categories, python)
+            bfcl.write_official(step.folder / "official", arm, texts, found)
+            for category, score in found.items():
+                display.say(
+                    f"official  {arm} {category}: {score['correct_count']} of "
+                    f"{score['total_count']} right"
+                )
+    except bfcl.OfficialError as error:
+        raise ConfigError(
+            f"--official: {error}; then write BFCL_PYTHON=VENV/bin/python before the command"
+        ) from None
+    display.say(f"official score files: {step.folder / 'official'}")
+    return context

@@ -1,0 +1,67 @@
+"""The steps that train: train and tune; and the report on the whole run."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from raytune_agents.pipeline.rows import training_rows
+from raytune_agents.pipeline.training import train_arm
+from raytune_agents.records import content_hash
+from raytune_agents.runs import Counts, Step
+from raytune_agents.train import adapter_card
+
+if TYPE_CHECKING:
+    from raytune_agents.pipeline.context import Context
+
+
+# --- train ---
+
+
+def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+    """Every arm that is not trained yet, one after the other, each a Ray Train run."""
+    from raytune_agents.pipeline import eto
+    from raytune_agents.pipeline.context import plain
+    from raytune_agents.train import check
+
+    config, counts, arms = context.config, Counts(), {}
+    rows = training_rows(context.run.folder)
+    files = {name: context.run.folder / "mix" / f"{name}.parquet" for name in config.train.arms}
+    chosen = {name: pq.read_table(path)["id"].to_pylist() for name, path in files.items()}
+    check.arms(config.train, rows, chosen)
+    check.room(context.chat)
+    context.free_gpu(config.train.span[1])
+    for name, arm in config.train.arms.items():
+        section = config.train.of(arm)
+        mixed = chosen[name]
+        own = Step(
+            f"train/{name}",
+            step.folder / name,
+            plain([section, config.model]),
+            {"rows": step.inputs["label"], "ids": content_hash(mixed)},
+            config.seed,
+            step.mirror,
+        )
+        if own.done:
+            context.display.say(f"train     arm {name} done before", style="dim")
+        else:
+            own.begin()
+            chosen_rows = [rows[i] for i in mixed]
+            if arm.method == "eto":
+                arm_counts = eto.rounds(context, own, name, section, chosen_rows, rows)
+            else:
+                arm_counts = train_arm(context, own, name, arm.method, section, chosen_rows, rows)
+            own.finish(arm_counts)
+            adapter_card.write(context.run.folder, name)
+        manifest = own.manifest or {}
+        counts.rows_in += manifest["rows"]["in"]
+        counts.rows_out += manifest["rows"]["out"]
+        counts.rejected.update(manifest["rows"]["rejected"])
+        arms[name] = {"method": arm.method, "seconds": manifest["seconds"]}
+    for folder in (
+        f for f in step.folder.iterdir() if f.is_dir() and f.name not in config.train.arms
+    ):
+        shutil.rmtree(folder)
+    return counts, {"arms": arms}

@@ -1,0 +1,141 @@
+"""One training with Ray Train: its job, its columns, its progress; for arms, rounds and trials."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.pipeline.context import Context
+from raytune_agents.records import RecordError, Trajectory, to_row
+from raytune_agents.runs import Counts, Step, read_rows, write_table
+
+
+def job_of(
+    context: Context, section: TrainConfig, method: str, columns: Path | None, out: Path
+) -> Any:
+    """The training job of one arm or trial."""
+    from raytune_agents.train.worker import Job
+
+    chat = context.chat
+    return Job(
+        model=str(context.model),
+        dtype=context.config.model.dtype,
+        columns=str(columns or ""),
+        method=method,
+        section=section.model_dump(),
+        chat={
+            "path": chat.path,
+            "template": chat.template,
+            "tools": chat.tools,
+            "max_length": chat.max_length,
+        },
+        out=str(out),
+        seed=context.config.seed,
+        threads=context.placement.threads(section.span[1]),
+    )
+
+
+def train_arm(
+    context: Context,
+    step: Step,
+    name: str,
+    method: str,
+    section: TrainConfig,
+    rows: list[Trajectory],
+    pool: dict[str, Trajectory],
+) -> Counts:
+    """Columns, then Ray Train until the adapter is saved; a killed run goes on from its
+    checkpoint."""
+    from raytune_agents.train import check, methods, worker
+
+    section = context.placement.train(section)
+    chat, twins_of = context.chat, methods.METHODS[method].twins
+    twins = twins_of(pool, section) if twins_of else None
+    columns, refused = methods.build(method, rows, chat, section, twins)
+    try:
+        check.before(method, rows, columns, refused, chat, section, twins)
+    except ConfigError as error:
+        raise ConfigError(f"train.arms.{name} (method {method}): {error}") from None
+    path = step.folder / "columns.parquet"
+    write_table(path, pa.Table.from_pylist(columns))
+    job = job_of(context, section, method, path, step.folder)
+    if section.eval_steps:
+        val = val_columns(context, section, method, section.eval_rows)
+        if not val:
+            raise ConfigError(
+                f"train.eval_steps={section.eval_steps} without val rows; write "
+                "read.split.val above 0, or eval_steps: 0"
+            )
+        job = replace(job, val=str(step.folder / "val.parquet"))
+        write_table(Path(job.val), pa.Table.from_pylist(val))
+    with follow(context, step.folder / "metrics.jsonl", f"train {name}"):
+        worker.run(job, step.key, step.folder / "ray", context.resources.gpus > 0)
+    shutil.rmtree(step.folder / "ray", ignore_errors=True)
+    counts = Counts(rows_in=len(rows), rows_out=len(rows) - len(refused))
+    counts.rejected.update(refused)
+    return counts
+
+
+class follow:
+    """Show a growing metrics.jsonl as a progress bar while the block runs."""
+
+    def __init__(self, context: Context, path: Path, name: str):
+        self.context, self.path, self.name = context, path, name
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+    def watch(self) -> None:
+        seen = 0
+        with self.context.display.step(self.name) as bar:
+            while not self.stopped.wait(1.0):
+                if not self.path.is_file():
+                    continue
+                lines = self.path.read_text().splitlines()
+                for line in lines[seen:]:
+                    entry = json.loads(line) if line.endswith("}") else None
+                    if entry:
+                        bar.update(
+                            1,
+                            int(entry.get("num_tokens", 0)) - bar.tokens
+                            if "num_tokens" in entry
+                            else 0,
+                            total=int(entry["of"]),
+                            note=f"loss {entry['loss']:.3f}",
+                        )
+                seen = len(lines)
+
+
+def val_columns(
+    context: Context, section: TrainConfig, method: str, count: int
+) -> list[dict[str, Any]]:
+    """Token columns of at most `count` val rows, by id, as the method is asked at inference."""
+    from raytune_agents.train import sft
+    from raytune_agents.train.methods import METHODS
+
+    rows = [
+        r
+        for r in read_rows(context.run.folder / "read")
+        if r.split == "val" and not r.reject_reason and r.calls
+    ]
+    marker, made = METHODS[method].asked(section), []
+    for row in sorted(rows, key=lambda r: r.id):
+        try:
+            found = sft.columns(row, context.chat, section, None, marker)
+            made += [c | {"row": json.dumps(to_row(row))} for c in found]
+        except RecordError:
+            continue  # longer than the model reads: it cannot be scored
+    return [r for r in made if len(r["input_ids"]) <= 512][:count]

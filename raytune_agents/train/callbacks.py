@@ -1,0 +1,188 @@
+"""What is seen of a training run: metrics.jsonl, checkpoints, val scores, a stop on a bad loss.
+
+TRL callbacks; they write on rank 0 and read nothing but files, so a resumed run goes on with them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from raytune_agents.config import TrainConfig
+from raytune_agents.infra.energy import Meter
+from raytune_agents.runs import BadLoss, write_json
+from raytune_agents.train.model import peak_memory_mib
+from raytune_agents.train.score import answered, objective, teacher_forced
+from raytune_agents.train.worker import CHECKPOINT, JOB
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a metrics.jsonl; [] where there is none. A line cut by a kill is left
+    out."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in text if line.endswith("}")]
+
+
+def keep_until(path: Path, step: int) -> list[dict[str, Any]]:
+    """Cut metrics.jsonl back to the checkpoint that training goes on from, so that no step is in it
+    twice."""
+    kept = [line for line in lines(path) if line["step"] <= step]
+    if path.is_file():
+        work = path.with_name(f"{path.name}.tmp")
+        work.write_text("".join(json.dumps(x) + "\n" for x in kept), encoding="utf-8")
+        os.replace(work, path)
+    return kept
+
+
+class Metrics(TrainerCallback):
+    """One line an optimiser step in metrics.jsonl, and a stop where the loss is not a number or
+    above train.max_loss.
+
+    `tokens`: padding-free tokens of the rows in training order; `ids`: their row ids, where the
+    method trains them in that order; `notes`: what others want in the next line. Raises BadLoss
+    naming the rows of the step."""
+
+    def __init__(
+        self,
+        path: Path,
+        tokens: Sequence[int],
+        ids: Sequence[str],
+        section: TrainConfig,
+        notes: dict[str, Any],
+    ):
+        self.path, self.tokens, self.ids, self.notes = path, tokens, ids, notes
+        self.rows, self.limit = section.global_batch_size, section.max_loss
+        self.started = time.monotonic()
+        self.meter, self.joules = Meter(), 0.0
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.started = time.monotonic()
+
+    def of_step(self, values: Sequence[Any], step: int) -> list[Any]:
+        """The values of the rows of a step (from 1), also past the first pass."""
+        start = (step - 1) % max(1, math.ceil(len(values) / self.rows)) * self.rows
+        return list(values[start : start + self.rows])
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if not state.is_world_process_zero or "loss" not in (logs or {}):
+            return
+        step, loss = state.global_step, float(logs["loss"])
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        line = {
+            "step": step,
+            "of": state.max_steps,
+            "loss": loss,
+            "rows_at_once": args.per_device_train_batch_size,
+            "tokens": sum(self.of_step(self.tokens, step)),
+            "tokens_per_s": round(sum(self.of_step(self.tokens, step)) / seconds, 1),
+            "peak_memory_mib": round(peak_memory_mib(), 1),
+            "workers": args.world_size,
+            "time": round(time.time(), 3),
+        }
+        if (joules := self.meter.joules()) is not None:  # of this step, on this machine
+            line["energy_j"], self.joules = round(joules - self.joules, 3), joules
+        # None or NaN: a reward or a rate that no row of this step has
+        values = {k: float(v) for k, v in logs.items() if k != "loss" and v is not None}
+        line |= {k: v for k, v in values.items() if not math.isnan(v)}
+        pools = self.notes.pop("pools", {})
+        line["pool_loss"] = {p: round(total / n, 4) for p, (total, n) in sorted(pools.items())}
+        line |= self.notes
+        self.notes.clear()
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if not math.isfinite(loss) or loss > self.limit:
+            raise BadLoss(
+                f"loss {loss} at step {step} (limit: train.max_loss={self.limit}); lower "
+                f"train.learning_rate (now {args.learning_rate}) or look at the rows of this step: "
+                f"{', '.join(self.of_step(self.ids, step)) or 'sampled by the method'}"
+            )
+
+
+class Checkpoints(TrainerCallback):
+    """Hands every save to Ray Train, which copies it to the run's storage. All ranks save: each
+    has files of its own (random state, shards of the optimiser), which Ray merges.
+
+    A save counts once the controller has polled the report (RAY_TRAIN_HEALTH_CHECK_INTERVAL_S);
+    a worker killed within that time goes on from the save before."""
+
+    def __init__(self, fingerprint: dict[str, Any]):
+        self.fingerprint = fingerprint
+
+    def on_save(self, args, state, control, **kwargs):
+        saved = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        self.send({"step": state.global_step}, saved, state.is_world_process_zero)
+
+    def send(self, metrics: dict[str, Any], saved: Path, first: bool) -> None:
+        """Report metrics with the saved checkpoint; `first`: whether on rank 0."""
+        import ray.train
+
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.move(saved, Path(folder) / CHECKPOINT)
+            if first:
+                write_json(Path(folder) / CHECKPOINT / JOB, self.fingerprint)
+            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+class Validation(TrainerCallback):
+    """Teacher-forced exact match of val rows every `eval_steps` steps; `keep` is called where it
+    is the best so far, and training stops after `early_stopping_patience` scores without a
+    better one. Every `generate_steps` the model answers them too: exact match by BFCL's rules,
+    which is only noted.
+
+    Every rank scores all rows, so all decide alike. The earlier scores are read from
+    metrics.jsonl, so a resumed run decides as an undisturbed one."""
+
+    def __init__(
+        self,
+        rows: Sequence[dict[str, Any]],
+        tokenizer: Any,
+        path: Path,
+        section: TrainConfig,
+        notes: dict[str, Any],
+        keep: Callable[[], None],
+    ):
+        self.rows, self.tokenizer, self.path, self.notes = rows, tokenizer, path, notes
+        self.every, self.early_stopping_patience, self.keep = (
+            section.eval_steps,
+            section.early_stopping_patience,
+            keep,
+        )
+        self.answers = section.generate_steps
+        self.scores: list[float] = []
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        done = [x for x in lines(self.path) if "val_exact_match" in x]
+        self.scores = [
+            objective(x["val_exact_match"], x["val_loss"])
+            for x in done
+            if x["step"] <= state.global_step
+        ]
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if state.global_step % self.every and state.global_step < state.max_steps:
+            return
+        found = teacher_forced(model, self.rows, self.tokenizer.pad_token_id)
+        self.notes |= {"val_exact_match": found["exact_match"], "val_loss": found["val_loss"]}
+        last = state.global_step >= state.max_steps
+        if self.answers and (state.global_step % self.answers == 0 or last):
+            self.notes["val_answered"] = answered(model, self.rows, self.tokenizer)
+        self.scores.append(objective(found["exact_match"], found["val_loss"]))
+        best = self.scores.index(max(self.scores))
+        if best == len(self.scores) - 1:
+            self.keep()
+        if (
+            self.early_stopping_patience
+            and len(self.scores) - 1 - best >= self.early_stopping_patience
+        ):
+            control.should_training_stop = True
