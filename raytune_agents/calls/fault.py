@@ -1,10 +1,10 @@
 """Name what is wrong with an answer, in the words of the negative taxonomy (FAULTS of `negatives`).
 
-One name an answer, the first that applies: malformed_json, wrong_format, answered_directly,
-unneeded_call, hallucinated_function, wrong_function, missing_call, repeated_call, extra_call, then
-for the first wrong call missing_required, wrong_argument_name, missing_optional_needed,
-extra_argument, wrong_type, swapped_values, wrong_value. Faults of whole trajectories (loops, no
-recovery) are not seen here.
+One name per answer, the first that applies: cut (within a thought), malformed_json, wrong_format,
+answered_directly, unneeded_call, hallucinated_function, wrong_function, missing_call,
+repeated_call, extra_call, then for the first wrong call missing_required, wrong_argument_name,
+missing_optional_needed, extra_argument, wrong_type, swapped_values, wrong_value. Faults of whole
+trajectories (loops, no recovery) are not seen here.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def forms_of(gold: list[tuple[str, Gold]], row: Trajectory) -> list[Shape | None
 
 def fault_of(text: str, row: Trajectory) -> str:
     """The fault's name; "" where the answer is right, `bad_gold` where the row cannot be scored."""
-    parsed = parse(text)
+    parsed = parse(text, row.tools)
     return fault_parsed(parsed, row, judge_parsed(parsed, row))
 
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from raytune_agents.calls.parse import DECODER_FAILED, WRONG_FORMAT, Parsed, parse, strict_json
+from raytune_agents.calls.json_text import strict_json
+from raytune_agents.calls.parse import CUT, DECODER_FAILED, WRONG_FORMAT, Parsed, parse
 from raytune_agents.calls.schema import ANY, Kind, Shape, find, shape
 from raytune_agents.records import ToolCall, ToolSpec, Trajectory, canonical
 
@@ -365,6 +366,8 @@ def judge_parsed(parsed: Parsed, row: Trajectory, matching: str = "greedy") -> V
         pairs = gold_calls(row)
     except (ValueError, RecursionError) as error:
         return Verdict(False, BAD_GOLD, str(error))
+    if parsed.error == CUT:
+        return Verdict(False, CUT, "the text ends within a thought")
     if parsed.error:  # BFCL: text that does not decode to a call is right where no call is
         return Verdict(False, parsed.error, _short(parsed.text)) if pairs else RIGHT
     verdict = _compare_pairs(parsed.calls, pairs, row.tools, matching)
@@ -377,7 +380,7 @@ def judge_parsed(parsed: Parsed, row: Trajectory, matching: str = "greedy") -> V
 
 def judge(text: str, row: Trajectory) -> Verdict:
     """An answer against its row's gold. Never raises; a row that cannot be scored is `bad_gold`."""
-    return judge_parsed(parse(text), row)
+    return judge_parsed(parse(text, row.tools), row)
 
 
 __all__ = ["BAD_GOLD", "DECODER_FAILED", "WRONG_FORMAT", "Verdict", "compare", "gold_of", "judge"]

@@ -1,42 +1,72 @@
 """Text -> tool calls, and back.
 
-One function reads every dialect that models write: `<tool_call>{json}</tool_call>` (one or more), a
-JSON object or list, a ```json fence, the pythonic `[f(a=1)]`, ReAct's `Action:` / `Action Input:`,
-Llama's `{"name", "parameters"}`. JSON is read strictly: a duplicate key, NaN, an infinite number or
-nesting below `MAX_DEPTH` is an error label, never an exception. Argument text is kept byte for byte
-where it was JSON.
+One function reads every dialect that models write: calls in JSON, in Python or in a family's own
+tags (`dialects`), between the tags of any family, in a ```json fence, in the channels of gpt-oss
+and Muse, as ReAct's `Action:` / `Action Input:`, or bare. JSON is read strictly, and a text that is
+no call, is broken or ends within a thought has an error label, never an exception. Argument text is
+kept byte for byte where it was JSON.
 
 Left out: whether the call is a good one (`schema`, `match`).
 """
 
 from __future__ import annotations
 
-import ast
 import json
-import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from raytune_agents.records import ToolCall
+from raytune_agents.calls.dialects import shape_of
+from raytune_agents.calls.json_text import SPACE, NotACall, decode, slice_of, strict_json
+from raytune_agents.calls.pythonic import START, python_calls
+from raytune_agents.calls.thoughts import split_thought
+from raytune_agents.records import ToolCall, ToolSpec
 
 DECODER_FAILED = "decoder_failed"  # the text meant to be a call is broken JSON or broken Python
 WRONG_FORMAT = "decoder_wrong_output_format"  # it can be read, but it is not a call
-MAX_DEPTH = 100  # levels of nesting; deeper text is an attack or a loop, not a call
-MAX_PYTHONIC = 200_000  # characters; Python's own parser is slow and recursive
+CUT = "cut"  # the text ends within a thought: there is no answer yet
 
-_OPEN = re.compile(r"<tool_?call>", re.IGNORECASE)
-_CLOSE = re.compile(r"</tool_?call>", re.IGNORECASE)
-# These two match everywhere, if only nothing: `match` never gives None.
-_SPACE: Any = re.compile(r"\s*")
+# the tags that calls stand between, by family; ours and Hermes' come first
+TAGS = {
+    "<tool_call>": "</tool_call>", "<toolcall>": "</toolcall>",
+    "<tool_calls>": "</tool_calls>",  # Jamba, Hunyuan
+    "<function_call>": "</function_call>", "<function_calls>": "</function_calls>",  # Granite, OLMo
+    "<longcat_tool_call>": "</longcat_tool_call>",
+    "<minimax:tool_call>": "</minimax:tool_call>", "<seed:tool_call>": "</seed:tool_call>",
+    "<atem:function_calls>": "</atem:function_calls>",
+    "<｜DSML｜function_calls>": "</｜DSML｜function_calls>",
+    "<｜DSML｜tool_calls>": "</｜DSML｜tool_calls>",
+    "<|tool_call|>": "<|/tool_call|>",  # Granite 3 (without an end), Phi-4-mini
+    "<|tool_call>": "<tool_call|>", "<start_function_call>": "<end_function_call>",  # Gemma
+    "<|tool_call_start|>": "<|tool_call_end|>",  # LFM2
+    "<｜tool▁calls▁begin｜>": "<｜tool▁calls▁end｜>",
+    "<|tool_calls_section_begin|>": "<|tool_calls_section_end|>",
+    "<|action_start|><|plugin|>": "<|action_end|>",  # InternLM
+    "<|START_ACTION|>": "<|END_ACTION|>",  # Command
+    "[TOOL_CALLS]": "", "functools[": "",  # Mistral, Phi-4-mini: without an end
+}  # fmt: skip
+_OPEN = re.compile("|".join(map(re.escape, TAGS)), re.IGNORECASE)
+_CLOSE = re.compile("|".join(re.escape(t) for t in TAGS.values() if t), re.IGNORECASE)
+# This one matches everywhere, if only nothing: `match` never gives None.
 _BETWEEN: Any = re.compile(r"[\s,;]*")
-_COLON = re.compile(r"\s*:\s*")
-_THINK = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
-_FENCE = re.compile(r"```(?:json|python|tool_call|tool_code)?[ \t]*\n")
+_FENCE = re.compile(r"```(?:json|python|tool_call|tool_code|tool_use)?[ \t]*\n")
 _REACT = re.compile(r"^[ \t]*Action(?: \d+)?:([^\n]*)\n\s*Action Input(?: \d+)?:\s*", re.MULTILINE)
-_PYTHONIC = re.compile(r"(\[\s*)?[A-Za-z_][\w.]*\(")
-_MARKERS = ("<|python_tag|>", "[TOOL_CALLS]")
-_ENDS = ("<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<|endoftext|>", "</s>")
+_BARE_CALL = re.compile(r"\[\s*(\{|\]|[A-Za-z_][\w.]*\()")
+_SPACED = re.compile(r"\[\s*[A-Za-z_][\w.-]*(?: [\w.-]+)+\(.*\)\s*\]", re.DOTALL)
+_BARE_FUNCTION = re.compile(r"<function=[^>\n]+>\s*(?:<parameter=|</function>)")
+_PYTHON_TAG = "<|python_tag|>"
+_CHANNEL = re.compile(
+    r"(?:<\|start\|>)?(?:assistant)?"
+    r"(?P<head>\s*(?:to=[^\s<]+)?\s*(?:<\|(?:channel|constrain)\|>[^<]*)*)<\|message\|>"
+)
+_CHANNEL_END = re.compile(r"<\|(?:end|call|return|eom|eot|start)\|>|\Z")
+_RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]+)")
+# what ends a turn, of any family: the engine drops it, text from elsewhere may carry it
+_ENDS = ("<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<|endoftext|>", "</s>", "<|end_of_text|>",
+         "<|end|>", "<|eot|>", "<|call|>", "<|return|>", "<turn|>", "<|tool_response>",
+         "<end_of_turn>", "<eos>", "<|user|>", "<|observation|>", "<|EOT|>",
+         "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "<start_function_response>")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,103 +75,34 @@ class Parsed:
 
     calls: tuple[ToolCall, ...]
     error: str
-    dialect: str  # tool_call, json, fence, pythonic, react, llama, text
+    dialect: str  # tool_call, json, fence, pythonic, react, llama, channel, text; see `dialects`
     text: str
-
-
-class NotACall(ValueError):
-    """The text can be read, but it does not have the shape of a call."""
-
-
-# --- strict JSON ---
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return out
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
-
-
-def _too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [v for x in level for v in (x.values() if isinstance(x, dict) else x)
-                 if isinstance(v, dict | list)]  # fmt: skip
-        if not level:
-            return False
-    return True
-
-
-def decode(text: str, at: int = 0) -> tuple[Any, int]:
-    """The JSON value that starts at `at`, and its end. Raises ValueError, also for hostile text."""
-    try:
-        value, end = _DECODER.raw_decode(text, at)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if end - at > 2 * MAX_DEPTH and isinstance(value, dict | list):  # only long text can be deep
-        brackets = text.count("{", at, end) + text.count("[", at, end)
-        if brackets > MAX_DEPTH and _too_deep(value):
-            raise ValueError("nested too deeply")
-    return value, end
-
-
-def strict_json(text: str) -> Any:
-    """The whole text as one JSON value. Raises ValueError."""
-    value, end = decode(text, 0 if text.startswith("{") else _SPACE.match(text).end())
-    if end != len(text) and _SPACE.match(text, end).end() != len(text):
-        raise ValueError("text after the JSON value")
-    return value
+    thought: str = ""
 
 
 # --- one call ---
-
-
-def _slice(text: str, key: str, value: Any) -> str:
-    """The bytes of `value` under `key` in the JSON object `text`."""
-    quoted = f'"{key}"'
-    at = text.find(quoted)
-    while at >= 0:
-        colon = _COLON.match(text, at + len(quoted))
-        if colon:
-            found, end = decode(text, colon.end())
-            if found == value:
-                return text[colon.end() : end]
-        at = text.find(quoted, at + 1)
-    return json.dumps(value, ensure_ascii=False)  # the key itself was written with escapes
 
 
 def _call(value: Any, source: str) -> ToolCall:
     """A decoded JSON value, written as `source`, as a call. Raises NotACall or ValueError."""
     if isinstance(value, dict) and isinstance(value.get("function"), dict):
         value = value["function"]
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
+    if not isinstance(value, dict):
+        raise NotACall("no name")
+    name = value.get("name", value.get("tool_name"))
+    if not isinstance(name, str) or not name:
         raise NotACall("no name")
     key = next((k for k in ("arguments", "parameters", "args") if k in value), "")
     arguments = value.get(key)
     if arguments is None:
-        return ToolCall(value["name"])
+        return ToolCall(name)
     if isinstance(arguments, str):
         if not isinstance(strict_json(arguments), dict):
             raise NotACall("arguments are not an object")
-        return ToolCall(value["name"], arguments)
+        return ToolCall(name, arguments)
     if not isinstance(arguments, dict):
         raise NotACall("arguments are not an object")
-    return ToolCall(value["name"], _slice(source, key, arguments))
+    return ToolCall(name, slice_of(source, key, arguments))
 
 
 def _json_calls(body: str) -> list[ToolCall]:
@@ -161,57 +122,11 @@ def _json_calls(body: str) -> list[ToolCall]:
     return calls
 
 
-# --- pythonic ---
-
-
-def _value(node: ast.expr) -> Any:
-    """A Python expression as a plain value; a name or an expression is its own text, as in BFCL."""
-    if isinstance(node, ast.Name):
-        return {"true": True, "false": False, "null": None}.get(node.id, node.id)
-    if isinstance(node, ast.List | ast.Tuple):
-        return [_value(v) for v in node.elts]
-    if isinstance(node, ast.Dict):
-        keys = [k for k in node.keys if k is not None]
-        if len(keys) < len(node.keys):
-            raise NotACall("** in a dict")
-        pairs = [(_value(k), _value(v)) for k, v in zip(keys, node.values)]
-        if not all(isinstance(k, str) for k, _ in pairs):
-            raise NotACall("a key is not text")
-        return _unique(pairs)
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return ast.unparse(node)
-
-
-def _python_call(node: ast.expr) -> ToolCall:
-    if not isinstance(node, ast.Call) or node.args or any(k.arg is None for k in node.keywords):
-        raise NotACall("write f(a=1): a call with named arguments")
-    arguments = _unique([(k.arg, _value(k.value)) for k in node.keywords if k.arg is not None])
-    return ToolCall(
-        ast.unparse(node.func), json.dumps(arguments, ensure_ascii=False, allow_nan=False)
-    )
-
-
-def _python_calls(body: str) -> list[ToolCall]:
-    """Calls of `[f(a=1), g(b=2)]` or `f(a=1)`. Raises ValueError."""
-    if len(body) > MAX_PYTHONIC:
-        raise ValueError(f"longer than {MAX_PYTHONIC} characters")
-    try:
-        root = ast.parse(body, mode="eval").body
-        calls = [_python_call(n) for n in (root.elts if isinstance(root, ast.List) else [root])]
-    except (SyntaxError, RecursionError, MemoryError, TypeError) as error:
-        raise ValueError(f"not Python: {type(error).__name__}") from None
-    for call in calls:
-        strict_json(call.arguments)
-    return calls
-
-
 # --- a whole answer ---
 
 
 def _looks_like_call(body: str) -> bool:
-    return body.startswith("{") or bool(re.match(r"\[\s*(\{|\]|[A-Za-z_][\w.]*\()", body))
+    return body.startswith("{") or bool(_BARE_CALL.match(body))
 
 
 def _body_calls(body: str) -> list[ToolCall]:
@@ -219,30 +134,44 @@ def _body_calls(body: str) -> list[ToolCall]:
     body = body.strip()
     if not body:
         raise NotACall("empty")
-    return _python_calls(body) if _PYTHONIC.match(body) else _json_calls(body)
+    return python_calls(body) if START.match(body) else _json_calls(body)
 
 
-def _tagged(text: str) -> tuple[list[ToolCall], str]:
+def _tagged_body(
+    text: str, at: int, close: str, tools: Sequence[ToolSpec]
+) -> tuple[list[ToolCall], int, str]:
+    """Calls of the body that starts at `at`, where it ends, and its dialect."""
+    if shape := shape_of(text, at):
+        name, read = shape
+        return *read(text, at, tools), name
+    if text.startswith("{", at):  # decode first: the arguments may hold the closing tag as text
+        value, end = decode(text, at)
+        return [_call(value, text[at:end])], end, "tool_call"
+    if text.startswith("[", at) and not START.match(text, at):
+        _, end = decode(text, at)
+        return _json_calls(text[at:end]), end, "tool_call"
+    end = text.lower().find(close.lower(), at) if close else -1
+    end = len(text) if end < 0 else end
+    body = text[at:end]
+    return _body_calls(body), end, "pythonic" if START.match(body.strip()) else "tool_call"
+
+
+def _tagged(text: str, tools: Sequence[ToolSpec]) -> tuple[list[ToolCall], str, str]:
     """Calls between tags. The closing tag may be missing at the end: generation stops there."""
-    calls, prose, at = [], [], 0
+    calls, prose, at, dialect = [], [], 0, "tool_call"
     while opened := _OPEN.search(text, at):
         prose.append(text[at : opened.start()])
-        start = _SPACE.match(text, opened.end()).end()
-        if text.startswith(
-            "{", start
-        ):  # decode first: the arguments may hold the closing tag as text
-            value, end = decode(text, start)
-            calls.append(_call(value, text[start:end]))
-            at = _SPACE.match(text, end).end()
-            closed = _CLOSE.match(text, at)
-            if not closed and at < len(text) and not _OPEN.match(text, at):
-                raise ValueError("text after the call")
-            at = closed.end() if closed else at
-        else:
-            closed = _CLOSE.search(text, start)
-            calls += _body_calls(text[start : closed.start() if closed else len(text)])
-            at = closed.end() if closed else len(text)
-    return calls, "".join([*prose, text[at:]])
+        tag = opened[0].lower() if opened[0].lower() in TAGS else opened[0]
+        start = opened.end() - (1 if tag.endswith("[") else 0)
+        start = SPACE.match(text, start).end()
+        found, end, dialect = _tagged_body(text, start, TAGS.get(tag, ""), tools)
+        calls += found
+        at = SPACE.match(text, end).end()
+        closed = _CLOSE.match(text, at)
+        if not closed and at < len(text) and not _OPEN.match(text, at):
+            raise ValueError("text after the call")
+        at = closed.end() if closed else at
+    return calls, "".join([*prose, text[at:]]), dialect
 
 
 def _fenced(text: str) -> tuple[list[ToolCall], str] | None:
@@ -277,47 +206,97 @@ def _react(text: str) -> tuple[list[ToolCall], str] | None:
     return calls, text[: matches[0].start()]
 
 
-def _bare(text: str) -> tuple[str, str]:
-    """The text without a leading thought, marker and end tokens; and the marker."""
-    thought = _THINK.match(text)
-    body = text[thought.end() :].strip() if thought else text.strip()
+def _channels(text: str, tools: Sequence[ToolSpec]) -> Parsed:
+    """The messages of one answer in gpt-oss' Harmony or Muse's protocol: `to=NAME` is a call,
+    `analysis` and `to=self` a thought, the rest prose."""
+    calls: list[ToolCall] = []
+    thoughts, prose, at, open_thought = [], [], 0, False
+    while opened := _CHANNEL.match(text, at):
+        head, start = opened["head"], SPACE.match(text, opened.end()).end()
+        said: Any = _CHANNEL_END.search(text, start)
+        to = _RECIPIENT.search(head)
+        name = to[1] if to else ""
+        thinks = name == "self" or (not name and "analysis" in head)
+        if name and not thinks and name != "user":
+            if text.startswith("{", start):
+                value, end = decode(text, start)
+                calls.append(_call({"name": name, "arguments": value}, text[start:end]))
+                said = _CHANNEL_END.search(text, end)
+            else:
+                calls += _tagged(text[start : said.start()], tools)[0]
+        else:
+            (thoughts if thinks else prose).append(text[opened.end() : said.start()])
+        open_thought = thinks and not said[0]
+        at = SPACE.match(text, said.end()).end()
+    prose.append(text[at:])
+    if open_thought and not calls:
+        return Parsed((), CUT, "channel", "", "\n".join(thoughts))
+    return Parsed(tuple(calls), "", "channel", "\n".join(prose).strip(), "\n".join(thoughts))
+
+
+def _bare(text: str) -> str:
+    """The text without the tokens that end it."""
+    body = text.strip()
     for end in _ENDS:
         body = body.removesuffix(end).rstrip()
-    for marker in _MARKERS:
-        if body.startswith(marker):
-            return body.removeprefix(marker).strip(), marker
-    return body, ""
+    return body
 
 
-def _read(text: str) -> Parsed:
-    if _OPEN.search(text):
-        calls, prose = _tagged(_bare(text)[0])
-        return Parsed(tuple(calls), "", "tool_call", prose.strip())
-    body, marker = _bare(text)
-    if marker or _looks_like_call(body):
-        dialect = "pythonic" if _PYTHONIC.match(body) else "json"
+def _read(text: str, tools: Sequence[ToolSpec]) -> Parsed:
+    if "<|message|>" in text and _CHANNEL.match(text):
+        return _channels(text, tools)
+    thought = split_thought(text)
+    if thought.is_open:
+        return Parsed((), CUT, "thought", "", thought.text)
+    return replace(_answer(thought.rest, tools), thought=thought.text)
+
+
+def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
+    """What stands behind the thought."""
+    body = _bare(text)
+    if _OPEN.search(body):
+        calls, prose, dialect = _tagged(body, tools)
+        return Parsed(tuple(calls), "", dialect, prose.strip())
+    if _BARE_FUNCTION.match(body):  # the tag around them may be a special token that was dropped
+        calls, prose, dialect = _tagged(f"<tool_call>{body}", tools)
+        return Parsed(tuple(calls), "", dialect, prose.strip())
+    marked = body.startswith(_PYTHON_TAG)
+    body = body.removeprefix(_PYTHON_TAG).strip()
+    if marked or _looks_like_call(body):
+        dialect = "pythonic" if START.match(body) else "json"
         calls = _body_calls(body)
-        llama = marker == _MARKERS[0] or ('"parameters"' in body and '"arguments"' not in body)
+        llama = marked or ('"parameters"' in body and '"arguments"' not in body)
         return Parsed(tuple(calls), "", "llama" if llama and dialect == "json" else dialect, "")
     for dialect, reader in (("fence", _fenced), ("react", _react)):
         if found := reader(body):
             return Parsed(tuple(found[0]), "", dialect, found[1].strip())
-    if body.endswith(")") and _PYTHONIC.match(body):
-        return Parsed(tuple(_python_calls(body)), "", "pythonic", "")
+    if body.endswith(")") and START.match(body):
+        return Parsed(tuple(python_calls(body)), "", "pythonic", "")
+    if _SPACED.match(body) and (calls := _spaced_calls(body)):
+        return Parsed(tuple(calls), "", "pythonic", "")
     if '"name"' in body and ('"arguments"' in body or '"parameters"' in body):
         raise NotACall("a call inside prose")
     return Parsed((), "", "text", text.strip())
 
 
-def parse(text: str) -> Parsed:
+def _spaced_calls(body: str) -> list[ToolCall]:
+    """Calls of tools whose names are several words; [] where the text is a remark in brackets."""
+    try:
+        return python_calls(body)
+    except ValueError:
+        return []
+
+
+def parse(text: str, tools: Sequence[ToolSpec] = ()) -> Parsed:
     """Read the calls of an answer in any dialect. Never raises.
 
-    `error` is "" (also for prose without a call), decoder_failed or decoder_wrong_output_format.
+    `tools` give the types of arguments where a dialect writes all of them as bare text. `error` is
+    "" (also for prose without a call), cut, decoder_failed or decoder_wrong_output_format.
     """
     if not isinstance(text, str):
         return Parsed((), WRONG_FORMAT, "", "")
     try:
-        return _read(text)
+        return _read(text, tools)
     except NotACall:
         return Parsed((), WRONG_FORMAT, "", text)
     except ValueError:

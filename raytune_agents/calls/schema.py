@@ -14,7 +14,7 @@ import jsonschema
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from raytune_agents.calls.parse import strict_json
+from raytune_agents.calls.json_text import strict_json
 from raytune_agents.records import ToolCall, ToolSpec
 
 # type word -> JSON Schema word; "" = any type
@@ -104,6 +104,19 @@ def _parsed(parameters: str) -> dict[str, Any]:
     if not isinstance(schema, dict) or not isinstance(schema.get("properties", {}), dict):
         raise ValueError("not an object schema")
     return schema
+
+
+@lru_cache(maxsize=8192)
+def _schema(parameters: str) -> dict[str, Any]:
+    try:
+        return _parsed(parameters)
+    except ValueError:
+        return {}
+
+
+def schema_of(tool: ToolSpec) -> dict[str, Any]:
+    """The tool's schema, parsed once for each text; {} where it is none. Do not change it."""
+    return _schema(tool.parameters)
 
 
 @lru_cache(maxsize=8192)

@@ -1,0 +1,96 @@
+"""Text -> the value that a tool's schema asks for: XML dialects write every argument as bare text.
+
+As vLLM's parsers do (vllm/tool_parsers/utils.py, coerce_to_schema_type), but a text that Jinja made
+of a Python value (`True`, `None`) counts too, and a parameter without a type takes what JSON says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raytune_agents.calls.json_text import dumps, strict_json, unique
+from raytune_agents.calls.schema import find, json_schema, schema_of
+from raytune_agents.records import ToolCall, ToolSpec
+
+_ORDER = ("null", "integer", "number", "boolean", "object", "array")
+_PYTHON = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array",
+           dict: "object", type(None): "null"}  # fmt: skip
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_DEPTH = 8  # of references and compositions that are followed
+
+
+def types_of(schema: Any, root: Mapping[str, Any], depth: int = _DEPTH) -> set[str]:
+    """The JSON types that a schema allows; empty where it does not say. `root` holds what its
+    references name."""
+    if not isinstance(schema, Mapping) or not depth:
+        return set()
+    said = schema.get("type")
+    types = {t for t in (said if isinstance(said, list) else [said]) if isinstance(t, str)}
+    options = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    types |= {_PYTHON[type(v)] for v in options if type(v) in _PYTHON}
+    if types and schema.get("nullable") is True:
+        types.add("null")
+    for word in ("anyOf", "oneOf", "allOf"):
+        for part in schema[word] if isinstance(schema.get(word), list) else ():
+            types |= types_of(part, root, depth - 1)
+    name = schema.get("$ref")
+    if isinstance(name, str) and name.startswith("#/"):
+        part: Any = root
+        for key in name[2:].split("/"):
+            part = part.get(key) if isinstance(part, Mapping) else None
+        types |= types_of(part, root, depth - 1)
+    return types
+
+
+def typed(text: str, types: set[str]) -> Any:
+    """The text as a value of the first of `types` that it fits; else as text."""
+    word = text.strip()
+    for kind in _ORDER:
+        if kind not in types:
+            continue
+        if kind == "null":
+            if word.lower() in ("null", "none"):
+                return None
+        elif kind == "boolean":
+            if word.lower() in _BOOLEANS:
+                return _BOOLEANS[word.lower()]
+        else:
+            value = _json(word)
+            if type(value) in _PYTHON and (
+                _PYTHON[type(value)] == kind or (kind == "number" and type(value) is int)
+            ):
+                return value
+    if "string" in types:
+        return text
+    value = _json({"True": "true", "False": "false", "None": "null"}.get(word, word))
+    return text if value is _BROKEN or isinstance(value, str) else value
+
+
+_BROKEN = object()
+
+
+def _json(text: str) -> Any:
+    try:
+        return strict_json(text)
+    except ValueError:
+        return _BROKEN
+
+
+def call_of(
+    name: str, pairs: Sequence[tuple[str, str]], tools: Sequence[ToolSpec], trim: bool = False
+) -> ToolCall:
+    """A call of arguments that were written as text; without a known tool they stay text.
+
+    `trim`: one line break at each end is markup. Raises ValueError where one is given twice."""
+    tool = find(name, tools)
+    root = schema_of(tool) if tool else {}
+    properties = root.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    values: dict[str, Any] = {}
+    for key, text in unique(list(pairs)).items():
+        if trim:
+            text = text.removeprefix("\n").removesuffix("\n")
+        types = types_of(json_schema(properties.get(key)), root) if tool else {"string"}
+        values[key] = typed(text, types)
+    return ToolCall(name, dumps(values))

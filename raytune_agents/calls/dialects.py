@@ -1,0 +1,198 @@
+"""The bodies of calls that are neither JSON nor Python, by family.
+
+    function    Qwen3-Coder, 3.5, 3.6, Nemotron, Seed   <function=f><parameter=a>1</parameter>
+    invoke      MiniMax, DeepSeek V3.2, Muse, Step      <invoke name="f"><parameter name="a">1
+    arg_key     GLM-4                                   f <arg_key>a</arg_key><arg_value>1
+    gemma       Gemma 4, FunctionGemma                  call:f{a:1,b:<|"|>x<|"|>}
+    named       Mistral, DeepSeek V3, Kimi K2           f[ARGS]{"a": 1}
+
+A reader takes the text and the place where a body starts, and gives its calls and where they end.
+It raises ValueError where the body is broken or cut. A value may hold the tag that ends it: it ends
+where the dialect goes on behind the tag. Sources: the chat templates that TRL ships, and vLLM's
+parsers of the families (vllm/parser, vllm/tool_parsers)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from raytune_agents.calls.coerce import call_of
+from raytune_agents.calls.json_text import SPACE, NotACall, decode, dumps, unique
+from raytune_agents.calls.schema import find
+from raytune_agents.records import ToolCall, ToolSpec
+
+Calls = tuple[list[ToolCall], int]
+_FUNCTION = re.compile(r"\s*<function=([^>\n]+)>")
+_FUNCTION_END = re.compile(r"\s*</function>")
+_PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>")
+_PARAMETER_END = re.compile(r"</parameter>(?=\s*(?:<parameter=|</function>))")
+_P = r"(?:[a-z]+:|｜DSML｜)?"  # the name space of the tags
+_INVOKE = re.compile(rf"\s*<{_P}invoke name=[\"']?([^\"'>\n]+)[\"']?>")
+_INVOKE_END = re.compile(rf"\s*</{_P}invoke>")
+_NAMED_PARAMETER = re.compile(
+    rf"\s*<{_P}parameter name=[\"']?([^\"'>\n]+)[\"']?(?: string=\"(?:true|false)\")?>"
+)
+_NAMED_PARAMETER_END = re.compile(rf"</{_P}parameter>(?=\s*(?:<{_P}parameter name=|</{_P}invoke>))")
+_TOOL_NAME: Any = re.compile(r"\s*([\w.:/-]+)")
+_ARG_KEY = re.compile(r"\s*<arg_key>([^<]*)</arg_key>\s*<arg_value>")
+_ARG_VALUE_END = re.compile(r"</arg_value>(?=\s*(?:<arg_key>|</tool_call>))")
+_GEMMA = re.compile(r"\s*call:\s*([^\s{]+)\s*\{")
+_GEMMA_QUOTES = ('<|"|>', "<escape>")
+_GEMMA_KEY = re.compile(r"([^:{}\[\],<]+):\s*")
+_COLON = re.compile(r"\s*:\s*")
+_BARE = re.compile(r"[^,{}\[\]]*")
+_COMMA: Any = re.compile(r"\s*,?\s*")
+# name, an id or nothing, then JSON
+_NAMED = re.compile(
+    r"\s*(?:<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?|<\|tool_call_begin\|>)?\s*"
+    r"(?P<name>[^\s<\[{]+?)(?::\d+)?\s*"
+    r"(?:\[CALL_ID\][\w-]*)?"
+    r"(?:\[ARGS\]|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|\n?```json\n)\s*(?=\{)"
+)
+_NAMED_END: Any = re.compile(r"\s*(?:```)?\s*(?:<｜tool▁call▁end｜>|<\|tool_call_end\|>)?")
+
+
+def function_tags(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
+    return _tags(text, at, tools, (_FUNCTION, _PARAMETER, _PARAMETER_END, _FUNCTION_END), True)
+
+
+def invoke_tags(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
+    marks = (_INVOKE, _NAMED_PARAMETER, _NAMED_PARAMETER_END, _INVOKE_END)
+    return _tags(text, at, tools, marks, False)
+
+
+def _tags(
+    text: str,
+    at: int,
+    tools: Sequence[ToolSpec],
+    marks: tuple[re.Pattern[str], ...],
+    trim: bool,
+) -> Calls:
+    """Calls of one tag each with a tag for every parameter."""
+    opened, parameter, parameter_end, closed = marks
+    calls = []
+    while name := opened.match(text, at):
+        at, pairs = name.end(), []
+        while key := parameter.match(text, at):
+            end = parameter_end.search(text, key.end())
+            if not end:
+                raise ValueError(f"the parameter {key[1]!r} does not end")
+            pairs.append((key[1].strip(), text[key.end() : end.start()]))
+            at = end.end()
+        end = closed.match(text, at)
+        if not end:
+            raise ValueError(f"the call of {name[1]!r} does not end")
+        calls.append(call_of(name[1].strip(), pairs, tools, trim))
+        at = end.end()
+    return calls, at
+
+
+def arg_keys(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
+    """One call: a name, then a key and a value in tags for every argument."""
+    name = _TOOL_NAME.match(text, at)
+    at, pairs = name.end(), []
+    while key := _ARG_KEY.match(text, at):
+        end = _ARG_VALUE_END.search(text, key.end())
+        if not end:
+            raise ValueError(f"the argument {key[1]!r} does not end")
+        pairs.append((key[1].strip(), text[key.end() : end.start()]))
+        at = end.end()
+    if not pairs and tools and not find(name[1], tools):
+        raise NotACall(f"{name[1]!r} is a word, not a tool")
+    return [call_of(name[1], pairs, tools)], at
+
+
+def named_json(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
+    """Calls of a name and its arguments in JSON, one after another."""
+    calls = []
+    while name := _NAMED.match(text, at):
+        value, end = decode(text, name.end())
+        if not isinstance(value, dict):
+            raise NotACall("arguments are not an object")
+        calls.append(ToolCall(name["name"].removeprefix("functions."), text[name.end() : end]))
+        at = _NAMED_END.match(text, end).end()
+    return calls, at
+
+
+def gemma_call(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
+    name: Any = _GEMMA.match(text, at)
+    value, end = _gemma_object(text, name.end(), 0)
+    return [ToolCall(name[1], dumps(value))], end
+
+
+def _gemma_object(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
+    """The object whose opening bracket stands before `at`, and the place behind it."""
+    pairs: list[tuple[str, Any]] = []
+    at = SPACE.match(text, at).end()
+    while not text.startswith("}", at):
+        if quoted := _gemma_text(text, at):
+            colon = _COLON.match(text, quoted[1])
+            key, place = quoted[0], colon.end() if colon else -1
+        else:
+            found = _GEMMA_KEY.match(text, at)
+            key, place = (found[1].strip(), found.end()) if found else ("", -1)
+        if place < 0:
+            raise ValueError("no key")
+        value, at = _gemma_value(text, place, depth)
+        pairs.append((key, value))
+        at = _COMMA.match(text, at).end()
+    return unique(pairs), at + 1
+
+
+def _gemma_value(text: str, at: int, depth: int) -> tuple[Any, int]:
+    if depth > 100:
+        raise ValueError("nested too deeply")
+    if quoted := _gemma_text(text, at):
+        return quoted
+    if text.startswith("{", at):
+        return _gemma_object(text, at + 1, depth + 1)
+    if text.startswith("[", at):
+        items, at = [], SPACE.match(text, at + 1).end()
+        while not text.startswith("]", at):
+            item, at = _gemma_value(text, at, depth + 1)
+            items.append(item)
+            at = _COMMA.match(text, at).end()
+        return items, at + 1
+    bare: Any = _BARE.match(text, at)
+    if not bare[0].strip() or bare.end() == len(text):
+        raise ValueError("a value is missing or does not end")
+    return _gemma_word(bare[0].strip()), bare.end()
+
+
+def _gemma_text(text: str, at: int) -> tuple[str, int] | None:
+    """The quoted text at `at` and its end, or None."""
+    if text.startswith('"', at):
+        return decode(text, at)
+    quote = next((q for q in _GEMMA_QUOTES if text.startswith(q, at)), "")
+    if not quote:
+        return None
+    end = text.find(quote, at + len(quote))
+    if end < 0:
+        raise ValueError("a text does not end")
+    return text[at + len(quote) : end], end + len(quote)
+
+
+def _gemma_word(word: str) -> Any:
+    """A value without quotes: JSON's or Python's words, a number, else text."""
+    try:
+        value, end = decode({"None": "null", "True": "true", "False": "false"}.get(word, word))
+    except ValueError:
+        return word
+    return value if end >= len(word) or word in ("None", "True", "False") else word
+
+
+Reader = Callable[[str, int, Sequence[ToolSpec]], Calls]
+# how a body starts -> its dialect and its reader; the first that fits
+SHAPES: tuple[tuple[re.Pattern[str], str, Reader], ...] = (
+    (_FUNCTION, "function", function_tags),
+    (_INVOKE, "invoke", invoke_tags),
+    (_GEMMA, "gemma", gemma_call),
+    (_NAMED, "named", named_json),
+    (re.compile(r"\s*[\w.:/-]+\s*(?:<arg_key>|</tool_call>)"), "arg_key", arg_keys),
+)
+
+
+def shape_of(text: str, at: int) -> tuple[str, Reader] | None:
+    """The dialect of the body that starts at `at`, and its reader; None for JSON and Python."""
+    return next(((name, read) for mark, name, read in SHAPES if mark.match(text, at)), None)

@@ -1,0 +1,153 @@
+"""Pythonic calls, `[f(a=1), g(b=2)]` or `f(a=1)`, as Llama, LFM2, OLMo and ToolACE write them.
+
+Python's own parser reads them where they are Python. Templates paste values without escaping them
+(`f(text='it's')`), name tools as no language does (`Market Trends API(kind='x')`) and arguments by
+Python's keywords (`from='a'`): these are read by hand, only after Python refused."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+from raytune_agents.calls.json_text import NotACall, decode, dumps, strict_json, unique
+from raytune_agents.records import ToolCall
+
+MAX_PYTHONIC = 200_000  # characters; Python's own parser is slow and recursive
+# the text of a list in brackets may start with a name of several words
+START = re.compile(r"(\[\s*)?[A-Za-z_][\w.]*\(|\[\s*[A-Za-z_][\w.-]*(?: [\w.-]+){0,7}\(")
+_NAME = re.compile(r"\s*([A-Za-z_][\w.-]*(?: [\w.-]+){0,7})\(\s*")
+_KEY = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
+_NEXT: Any = re.compile(r"[\s,]*")
+_QUOTES = ("'", '"')
+_AFTER_STRING = {q: re.compile(rf"{q}(?=\s*(?:,\s*[A-Za-z_]\w*\s*=|\)\s*(?:[,\]\n]|\Z)))")
+                 for q in _QUOTES}  # fmt: skip
+
+
+def _value(node: ast.expr) -> Any:
+    """A Python expression as a plain value; a name or an expression is its own text, as in BFCL."""
+    if isinstance(node, ast.Name):
+        return {"true": True, "false": False, "null": None}.get(node.id, node.id)
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_value(v) for v in node.elts]
+    if isinstance(node, ast.Dict):
+        keys = [k for k in node.keys if k is not None]
+        if len(keys) < len(node.keys):
+            raise NotACall("** in a dict")
+        pairs = [(_value(k), _value(v)) for k, v in zip(keys, node.values)]
+        if not all(isinstance(k, str) for k, _ in pairs):
+            raise NotACall("a key is not text")
+        return unique(pairs)
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
+
+
+def _call(node: ast.expr) -> ToolCall:
+    if not isinstance(node, ast.Call) or node.args or any(k.arg is None for k in node.keywords):
+        raise NotACall("write f(a=1): a call with named arguments")
+    arguments = unique([(k.arg, _value(k.value)) for k in node.keywords if k.arg is not None])
+    return ToolCall(ast.unparse(node.func), dumps(arguments))
+
+
+def _expression(text: str) -> ast.expr:
+    """The expression in a text. Raises ValueError where it is no Python."""
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, RecursionError, MemoryError, TypeError) as error:
+        raise ValueError(f"not Python: {type(error).__name__}") from None
+
+
+def python_calls(body: str) -> list[ToolCall]:
+    """Calls of a text that is nothing else. Raises ValueError."""
+    if len(body) > MAX_PYTHONIC:
+        raise ValueError(f"longer than {MAX_PYTHONIC} characters")
+    try:
+        root = _expression(body)
+    except ValueError as error:
+        calls = _pasted_calls(body, error)
+    else:
+        try:
+            calls = [_call(n) for n in (root.elts if isinstance(root, ast.List) else [root])]
+        except (RecursionError, MemoryError, TypeError) as error:
+            raise ValueError(f"not Python: {type(error).__name__}") from None
+    for call in calls:
+        strict_json(call.arguments)
+    return calls
+
+
+# --- what Python refuses ---
+
+
+def _pasted_calls(body: str, error: ValueError) -> list[ToolCall]:
+    """Calls whose values were pasted in unescaped. Raises `error` where they are none."""
+    at, stop = 0, len(body)
+    if body.startswith("["):
+        if not body.endswith("]"):
+            raise error
+        at, stop = 1, stop - 1
+    calls: list[ToolCall] = []
+    while (at := _NEXT.match(body, at).end()) < stop:
+        name = _NAME.match(body, at)
+        if not name:
+            raise error
+        pairs, at = _pasted_arguments(body, name.end(), error)
+        calls.append(ToolCall(name[1], dumps(unique(pairs))))
+    if not calls:
+        raise error
+    return calls
+
+
+def _pasted_arguments(body: str, at: int, error: ValueError) -> tuple[list[tuple[str, Any]], int]:
+    """The named arguments from `at` to the bracket that closes them, and the place after it."""
+    pairs: list[tuple[str, Any]] = []
+    while not body.startswith(")", at):
+        key = _KEY.match(body, at)
+        if not key:
+            raise error
+        value, at = _pasted_value(body, key.end(), error)
+        pairs.append((key[1], value))
+        at = _NEXT.match(body, at).end()
+        if at >= len(body):
+            raise error
+    return pairs, at + 1
+
+
+def _pasted_value(body: str, at: int, error: ValueError) -> tuple[Any, int]:
+    quote = body[at : at + 1]
+    if quote in _QUOTES and quote:
+        closed = _AFTER_STRING[quote].search(body, at + 1)
+        if not closed:
+            raise error
+        raw = body[at + 1 : closed.start()]
+        try:  # its escapes mean what Python means by them, but for a line break as it is
+            text = ast.literal_eval(quote + raw.replace("\n", "\\n") + quote)
+        except (SyntaxError, ValueError, MemoryError):
+            text = raw
+        return text, closed.end()
+    if quote in ("{", "["):
+        try:
+            return decode(body, at)
+        except ValueError:
+            pass
+    end = _end_of_expression(body, at, error)
+    return _value(_expression(body[at:end].strip())), end
+
+
+def _end_of_expression(body: str, at: int, error: ValueError) -> int:
+    """Where the expression at `at` ends: at a comma or bracket outside of its own."""
+    depth, quote = 0, ""
+    for i in range(at, len(body)):
+        char = body[i]
+        if quote:
+            quote = "" if char == quote and body[i - 1] != "\\" else quote
+        elif char in _QUOTES:
+            quote = char
+        elif char in "([{":
+            depth += 1
+        elif char in ")]}" and depth:
+            depth -= 1
+        elif char in "),]" and not depth:
+            return i
+    raise error

@@ -1,0 +1,69 @@
+"""The thought before an answer, in the marks of any family.
+
+A template may open the thought in the prompt, so that the answer holds its end alone."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from raytune_agents.calls.json_text import SPACE, decode
+
+MARKS = {
+    "<think>": "</think>", "<thought>": "</thought>", "<reasoning>": "</reasoning>",
+    "[THINK]": "[/THINK]", "<seed:think>": "</seed:think>", "<|channel>thought": "<channel|>",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+}  # fmt: skip
+_OPEN = re.compile("|".join(map(re.escape, MARKS)))
+_CLOSE = re.compile("|".join(map(re.escape, MARKS.values())))
+_CALL = re.compile(
+    r"<[|｜]?[\w:▁]*(?:tool|function)[\w▁]*_?calls?[|｜]?>|\[TOOL_CALLS\]|<function="
+)
+
+
+class Thought(NamedTuple):
+    """A thought and what stands behind it; `is_open`: the text ends before the thought does."""
+
+    text: str
+    rest: str
+    is_open: bool = False
+
+
+def opened_thought(prompt: str) -> str:
+    """The mark of a thought that the prompt opens for the answer, with what follows it; or ""."""
+    near = max(0, len(prompt) - 64)
+    ends = (m for m in _OPEN.finditer(prompt, near) if not prompt[m.end() :].strip())
+    return next((prompt[m.start() :] for m in ends), "")
+
+
+def split_thought(text: str) -> Thought:
+    """The thought at the head of an answer and the rest. Where the answer holds no opening mark,
+    what stands before a closing one is the thought, unless the mark is text within a call."""
+    start = SPACE.match(text).end()
+    if opened := _OPEN.match(text, start):
+        end = text.find(MARKS[opened[0]], opened.end())
+        if end < 0:
+            return Thought(text[opened.end() :].strip(), "", True)
+        return Thought(text[opened.end() : end].strip(), text[end + len(MARKS[opened[0]]) :])
+    closed = _CLOSE.search(text)
+    if not closed or _in_a_call(text, start, closed.start()):
+        return Thought("", text)
+    return Thought(text[: closed.start()].strip(), text[closed.end() :])
+
+
+def _in_a_call(text: str, start: int, place: int) -> bool:
+    """Whether the place lies within the arguments of a call."""
+    if text.startswith(("{", "["), start):
+        return True
+    at = start
+    while opened := _CALL.search(text, at, place):
+        if text.startswith("<function=", opened.start()):
+            return "</function>" not in text[opened.end() : place]
+        body = SPACE.match(text, opened.end()).end()
+        try:
+            _, at = decode(text, body)
+        except ValueError:
+            at = opened.end()
+        if at > place:
+            return True
+    return False
