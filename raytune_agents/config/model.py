@@ -21,8 +21,10 @@ class ModelConfig(BaseConfig):
     template: Literal["auto", "ours", "native"] = Field(
         "auto", description="auto = the model's own chat template where it renders tools, else ours"
     )
-    tools: Literal["signature", "schema"] = Field(
-        "signature", description="how our template writes tools: compact, or full JSON Schema"
+    tools: Literal["signature", "brief", "schema"] = Field(
+        "signature",
+        description="how our template writes tools: signatures with the parameters' descriptions, "
+        "brief ones without them, or full JSON Schema",
     )
 
 
