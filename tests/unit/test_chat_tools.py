@@ -10,6 +10,7 @@ from raytune_agents import models
 from raytune_agents.chat import Chat
 from raytune_agents.records import Message, ToolSpec
 
+STREET = {"type": "string", "description": "street"}
 BOOK = ToolSpec(
     "book",
     "Book a room.",
@@ -20,13 +21,13 @@ BOOK = ToolSpec(
             "properties": {
                 "a": {"type": "string", "format": "date", "description": "day of\narrival"},
                 "b": {"type": "integer", "default": 2, "description": "guests"},
-                "c": {"type": "object", "properties": {"x": {"type": "string", "description": "street"}}},
+                "c": {"type": "object", "properties": {"x": STREET}},
                 "d": {"type": "string", "description": "long " * 60},
                 "e": {"type": "boolean"},
             },
         }
     ),
-)  # fmt: skip
+)
 
 
 def shown(style: str) -> str:
