@@ -36,7 +36,7 @@ import torch
 from raytune_agents import mix, models, readers
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, SourceConfig, load
-from raytune_agents.evaluate import compare
+from raytune_agents.evaluate.paired import paired_seeds
 from raytune_agents.negatives import FAULTS, TRAJECTORY_FAULTS, edit
 from raytune_agents.readers import xlam
 from raytune_agents.records import RecordError, Trajectory, finish
@@ -195,12 +195,12 @@ def summary(runs: dict[str, list[dict[str, Any]]], splits: list[str]) -> dict[st
         for split in splits:
             own = {r["seed"]: r["hits"][split] for r in done}
             nothing = {0: dict.fromkeys(next(iter(own.values())), 0.0)}
-            level = compare.paired_seeds(nothing, own)
+            level = paired_seeds(nothing, own).record()
             cells[split] = {k: round(level[k], 4) for k in ("value", "low", "high")}
             cells[split]["n"] = level["n"]
             if name not in ("base", "vanilla") and "vanilla" in runs:
                 against = {r["seed"]: r["hits"][split] for r in runs["vanilla"]}
-                gap = compare.paired_seeds(against, own)
+                gap = paired_seeds(against, own).record()
                 cells[split]["to_vanilla"] = {
                     k: round(gap[k], 4) for k in ("value", "low", "high", "p")
                 }

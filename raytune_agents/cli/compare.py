@@ -85,7 +85,7 @@ def table(split: str, cells: list[dict[str, Any]], confidence: float) -> Table:
             *(f"{cell[k] * 100:.1f}" for k in ("a", "b")),
             points(cell["value"]),
             f"{points(cell['low'])} to {points(cell['high'])}",
-            f"{cell['wins']}/{cell['losses']}" if "wins" in cell else "-",
+            f"{cell['wins']}/{cell['losses']}" if least is not None else "-",
             f"{cell['p_holm']:.3g}",
             f"{least * 100:.1f}" if least is not None else "-",
         )

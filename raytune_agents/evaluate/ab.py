@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from raytune_agents.config import ConfigError
-from raytune_agents.evaluate import compare
 from raytune_agents.evaluate.harness import BASE, SHOWN, values_of
+from raytune_agents.evaluate.paired import by_group, holm, paired, paired_seeds
 from raytune_agents.runs import read_json
 
 MODEL = ("name", "revision", "dtype", "template", "tools")
@@ -108,8 +108,8 @@ def against(
 ) -> list[dict[str, Any]]:
     """B minus A for each pair of arms, with p_holm over the pairs: value, low, high, n, p, ...
 
-    `one_side_only` counts rows that only one side answered; `categories` has `compare.by_group` of
-    the rows' sources, regressions first. With several seeds a side: `compare.paired_seeds`, over
+    `one_side_only` counts rows that only one side answered; `categories` has `by_group` of
+    the rows' sources, regressions first. With several seeds a side: `paired_seeds`, over
     rows that all runs share. Pairs without a common row are left out.
     """
     out = []
@@ -125,20 +125,23 @@ def against(
         )
         first, second = next(iter(one.values())), next(iter(two.values()))
         if len(one) == len(two) == 1:
-            cell = compare.paired(first, second, **options)
+            cell = paired(first, second, **options)
         else:
-            cell = compare.paired_seeds(one, two, **options)
+            cell = paired_seeds(one, two, **options)
         out.append(
-            cell
+            cell.record()
             | {
                 "arms": (arm_a, arm_b),
                 "a": sum(sum(v.values()) for v in one.values()) / len(ids) / len(one),
                 "b": sum(sum(v.values()) for v in two.values()) / len(ids) / len(two),
                 "one_side_only": len(set.union(*every)) - len(ids),
-                "categories": compare.by_group(first, second, sources, **options),
+                "categories": {
+                    source: part.record()
+                    for source, part in by_group(first, second, sources, **options).items()
+                },
             }
         )
-    adjusted = compare.holm({str(i): cell["p"] for i, cell in enumerate(out)})
+    adjusted = holm({str(i): cell["p"] for i, cell in enumerate(out)})
     return [cell | {"p_holm": adjusted[str(i)]} for i, cell in enumerate(out)]
 
 

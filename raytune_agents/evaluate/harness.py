@@ -14,7 +14,8 @@ from typing import Any
 
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig
-from raytune_agents.evaluate import compare, metrics
+from raytune_agents.evaluate import metrics
+from raytune_agents.evaluate.paired import Difference, corrected, holm, paired
 from raytune_agents.inference import engine
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import read_json
@@ -188,19 +189,18 @@ def to_base(
 ) -> dict[str, dict[str, Any]]:
     """{arm: paired difference to base, with p_holm} over the rows that both have a value for."""
     cells = {arm: pair(values[BASE], values[arm], section, seed) for arm in values if arm != BASE}
-    cells = {arm: cell for arm, cell in cells.items() if cell["n"]}
-    adjusted = compare.holm({arm: cell["p"] for arm, cell in cells.items()})
-    return {arm: cell | {"p_holm": adjusted[arm]} for arm, cell in cells.items()}
+    found = corrected({arm: cell for arm, cell in cells.items() if cell.n})
+    return {arm: cell.record() for arm, cell in found.items()}
 
 
 def pair(
     base: Mapping[str, float], arm: Mapping[str, float], section: EvaluateConfig, seed: int
-) -> dict[str, Any]:
-    """`compare.paired` over the common rows: parameter accuracy, for one, exists only where the
+) -> Difference:
+    """`paired` over the common rows: parameter accuracy, for one, exists only where the
     function was right."""
     ids = sorted(base.keys() & arm.keys())
     one, other = ({i: side[i] for i in ids} for side in (base, arm))
-    return compare.paired(one, other, section.resamples, section.confidence, seed)
+    return paired(one, other, section.resamples, section.confidence, seed)
 
 
 def robustness(answers: Answers, perturbed: Answers, section: EvaluateConfig, seed: int) -> Cells:
@@ -218,11 +218,12 @@ def robustness(answers: Answers, perturbed: Answers, section: EvaluateConfig, se
             for name in names:
                 there = values_of((a for a in noisy if a["perturbation"] == name), metric, "of")
                 here = values_of(clean, metric)
-                if (cell := pair(here, there, section, seed))["n"]:
+                if (cell := pair(here, there, section, seed)).n:
                     ids = here.keys() & there.keys()
                     means = [sum(side[i] for i in ids) / len(ids) for side in (here, there)]
-                    cells[name] = cell | dict(zip(("clean", "perturbed"), means))
-            adjusted = compare.holm({name: cell["p"] for name, cell in cells.items()})
+                    levels = dict(zip(("clean", "perturbed"), means))
+                    cells[name] = cell.record() | levels
+            adjusted = holm({name: cell["p"] for name, cell in cells.items()})
             for name, cell in cells.items():
                 found = out.setdefault(arm, {}).setdefault(name, {})
                 found[metric] = cell | {"p_holm": adjusted[name]}

@@ -2,7 +2,7 @@
 
 The recommended mix, the best trial, and the natural, stratified and positives-only mixes are
 trained at the full budget with the same other options and several seeds, and answer the rows of
-test_unseen that no trial has seen. `evaluate.compare` judges, with seeds as a random factor.
+test_unseen that no trial has seen. `evaluate.paired` judges, with seeds as a random factor.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.evaluate import compare
+from raytune_agents.evaluate.paired import paired_seeds
 from raytune_agents.runs import read_json
 from raytune_agents.tune.space import Space
 from raytune_agents.tune.surrogate import rank_correlation
@@ -70,7 +70,7 @@ def judge(
     plain = [name for name in arms if name not in (GUIDED, BEST)] or [BEST]
     base = max(plain, key=lambda name: arms[name]["score"])
     gains = {
-        name: compare.paired_seeds(hits[base], by_seed, confidence=confidence, seed=seed)
+        name: paired_seeds(hits[base], by_seed, confidence=confidence, seed=seed).record()
         for name, by_seed in hits.items()
         if name != base
     }

@@ -7,6 +7,7 @@ value is None where the metric does not apply. Arms of different rows are refuse
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,31 @@ from raytune_agents.evaluate.metrics import CELLS
 
 Values = Mapping[str, float | None]
 FEW_SEEDS = 3  # with fewer seeds the spread between them cannot be estimated
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Arm minus reference over the same rows; without common rows n = 0 and the numbers are None.
+
+    `low`, `high`: the interval of `value`; `p_holm`: p corrected over the arms compared together;
+    `wins`, `losses`: rows above and below (one seed per side only); `detectable`: the difference
+    that `n` rows show with 80 % power; `few_seeds`: a side has fewer than three seeds.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    p: float | None = None
+    p_holm: float | None = None
+    wins: int = 0
+    losses: int = 0
+    detectable: float | None = None
+    few_seeds: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """As a JSON object; what was not measured is left out."""
+        return {k: v for k, v in asdict(self).items() if v is not None}
 
 
 def aligned(base: Values, arm: Values) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -88,8 +114,9 @@ def _interval(estimates: np.ndarray, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _resampled(table: np.ndarray, resamples: int, rng: np.random.Generator,
-               rows: list[np.ndarray]) -> np.ndarray:  # fmt: skip
+def _resampled(
+    table: np.ndarray, resamples: int, rng: np.random.Generator, rows: list[np.ndarray]
+) -> np.ndarray:
     """Means of `table` [seeds, rows], seeds drawn anew, with the given row weights: [resamples]."""
     seeds = len(table)
     drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
@@ -107,38 +134,35 @@ def _row_weights(n: int, resamples: int, rng: np.random.Generator) -> list[np.nd
     return [rng.multinomial(n, np.full(n, 1 / n), size) / n for size in sizes]
 
 
+def _in_unit(*sides: np.ndarray) -> bool:
+    return all(side.min() >= 0 and side.max() <= 1 for side in sides)
+
+
 def paired(
     base: Values, arm: Values, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> dict[str, Any]:
-    """Arm minus base over the same rows: {value, low, high, n, p, wins, losses, detectable}.
+) -> Difference:
+    """Arm minus base over the same rows, one seed per side.
 
     value = mean of arm - base; low and high by a percentile bootstrap over rows (values in [0, 1]
     of which no pair differs get Bonett and Price's interval, because the bootstrap then has no
-    width, and shares vary less than rates); p by
-    exact McNemar for rates, else by a sign-flip permutation test; wins and losses count rows above
-    and below; `detectable` is the difference that n rows show with 80 % power (where no pair
-    differs, for a share of 3/n of differing rows, the rule of three). Without common rows all are
-    None and n = 0.
+    width, and shares vary less than rates); p by exact McNemar for rates, else by a sign-flip
+    permutation test. Where no pair differs, `detectable` is for a share of 3/n of differing rows
+    (the rule of three). Raises ValueError on different rows.
     """
     _, b, a = aligned(base, arm)
     n, d = len(b), a - b
     if not n:
-        return dict.fromkeys(("value", "low", "high", "p", "detectable")) | {
-            "n": 0, "wins": 0, "losses": 0}  # fmt: skip
+        return Difference()
     wins, losses, rates = int((d > 0).sum()), int((d < 0).sum()), _binary(a, b)
-    unit = min(a.min(), b.min()) >= 0 and max(a.max(), b.max()) <= 1
-    if unit and not wins and not losses:
+    if not wins and not losses and _in_unit(a, b):
         low, high = bonett_price(0, 0, n, confidence)
     else:
         weights = _row_weights(n, resamples, np.random.default_rng(seed))
         low, high = _interval(np.concatenate([w @ d for w in weights]), confidence)
     sd = float(d.std(ddof=1)) if n > 1 else 0.0
     p = mcnemar(wins, losses) if rates else sign_flip(d, resamples, seed)
-    sd = sd or min(1.0, 3 / n) ** 0.5
-    return {
-        "value": float(d.mean()), "low": low, "high": high, "n": n, "p": p, "wins": wins,
-        "losses": losses, "detectable": detectable(n, sd, confidence=confidence),
-    }  # fmt: skip
+    least = detectable(n, sd or min(1.0, 3 / n) ** 0.5, confidence=confidence)
+    return Difference(float(d.mean()), low, high, n, p, wins=wins, losses=losses, detectable=least)
 
 
 def paired_seeds(
@@ -147,12 +171,12 @@ def paired_seeds(
     resamples: int = 2000,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict[str, Any]:
-    """`paired` with several training seeds a side, {seed: values}; the base may have one.
+) -> Difference:
+    """`paired` with several training seeds per side, {seed: values}; the base may have one.
 
     Seeds are a random factor: each resample draws seeds of each side with replacement, then rows
     (the same for all). p is the bootstrap's, 2 min(P(d <= 0), P(d >= 0)) with one resample added to
-    each. `few_seeds` warns where a side has fewer than three: the interval is then too narrow.
+    each. Values in [0, 1] that are the same everywhere get Bonett and Price's interval.
     Raises ValueError without seeds or on different rows.
     """
     if not base or not arm:
@@ -161,24 +185,26 @@ def paired_seeds(
     runs = [*base.values(), *arm.values()]
     for run in runs:
         aligned(first, run)  # the same rows everywhere
+    few = len(arm) < FEW_SEEDS or 1 < len(base) < FEW_SEEDS
     ids = [i for i in sorted(first) if all(run[i] is not None for run in runs)]
     if not ids:
-        return dict.fromkeys(("value", "low", "high", "p")) | {"n": 0, "few_seeds": True}
-    tables = [np.array([[run[i] for i in ids] for run in side.values()], dtype=float)
-              for side in (base, arm)]  # fmt: skip
+        return Difference(few_seeds=True)
+    one, other = (
+        np.array([[run[i] for i in ids] for run in side.values()], dtype=float)
+        for side in (base, arm)
+    )
     rng = np.random.default_rng(seed)
     rows = _row_weights(len(ids), resamples, rng)
-    drawn = _resampled(tables[1], resamples, rng, rows) - _resampled(
-        tables[0], resamples, rng, rows
-    )
-    low, high = _interval(drawn, confidence)
+    # the arm's seeds are drawn first: the order decides the random numbers
+    drawn = _resampled(other, resamples, rng, rows) - _resampled(one, resamples, rng, rows)
+    if (one == one[0]).all() and (other == one[0]).all() and _in_unit(one):
+        low, high = bonett_price(0, 0, len(ids), confidence)
+    else:
+        low, high = _interval(drawn, confidence)
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    return {
-        "value": float(tables[1].mean() - tables[0].mean()), "low": low, "high": high,
-        "n": len(ids),
-        "p": min(1.0, 2 * (tail + 1) / (resamples + 1)),
-        "few_seeds": len(arm) < FEW_SEEDS or 1 < len(base) < FEW_SEEDS,
-    }  # fmt: skip
+    p = min(1.0, 2 * (tail + 1) / (resamples + 1))
+    value = float(other.mean() - one.mean())
+    return Difference(value, low, high, len(ids), p, few_seeds=few)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -193,27 +219,23 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def arms(
-    base: Values,
-    others: Mapping[str, Values],
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> dict[str, dict[str, Any]]:
-    """Every arm against the base: `paired`, and `p_holm` over the arms that could be compared."""
-    cells = {name: paired(base, v, resamples, confidence, seed) for name, v in others.items()}
-    adjusted = holm({name: c["p"] for name, c in cells.items() if c["n"]})
-    return {name: c | {"p_holm": adjusted.get(name)} for name, c in cells.items()}
+def corrected(cells: Mapping[str, Difference]) -> dict[str, Difference]:
+    """The cells with `p_holm`, corrected over those that have a p."""
+    adjusted = holm({name: cell.p for name, cell in cells.items() if cell.p is not None})
+    return {name: replace(cell, p_holm=adjusted.get(name)) for name, cell in cells.items()}
 
 
-def by_group(base: Values, arm: Values, groups: Mapping[str, str],
-             **options: Any) -> dict[str, dict[str, Any]]:  # fmt: skip
+def by_group(
+    base: Values, arm: Values, groups: Mapping[str, str], **options: Any
+) -> dict[str, Difference]:
     """`paired` within each group of rows ({row id: category}), regressions first."""
     rows: dict[str, list[str]] = {}
     for i in base:
         rows.setdefault(groups[i], []).append(i)
     if base.keys() != arm.keys():
         aligned(base, arm)
-    cells = {g: paired({i: base[i] for i in ids}, {i: arm[i] for i in ids}, **options)
-             for g, ids in rows.items()}  # fmt: skip
-    return dict(sorted((c for c in cells.items() if c[1]["n"]), key=lambda c: c[1]["value"]))
+    cells = {
+        g: paired({i: base[i] for i in ids}, {i: arm[i] for i in ids}, **options)
+        for g, ids in rows.items()
+    }
+    return dict(sorted((c for c in cells.items() if c[1].n), key=lambda c: c[1].value or 0.0))

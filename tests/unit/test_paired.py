@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from raytune_agents.evaluate.compare import (
-    arms,
+from raytune_agents.evaluate.paired import (
     bonett_price,
     by_group,
+    corrected,
     detectable,
     holm,
     mcnemar,
@@ -38,32 +38,32 @@ def test_paired_rates():
     base = values(*[0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
     arm = values(*[1, 1, 1, 1, 1, 1, 1, 1, 1, 0])
     cell = paired(base, arm)
-    assert (cell["value"], cell["n"], cell["wins"], cell["losses"]) == (
+    assert (cell.value, cell.n, cell.wins, cell.losses) == (
         pytest.approx(0.4),
         10,
         5,
         1,
     )
-    assert cell["p"] == pytest.approx(14 / 64)
-    assert cell["low"] < 0.4 < cell["high"] <= 1.0
+    assert cell.p == pytest.approx(14 / 64)
+    assert cell.low < 0.4 < cell.high <= 1.0
     # sd of five +1, one -1, four 0: sqrt((6 - 10 * 0.16) / 9)
     sd = (4.4 / 9) ** 0.5
-    assert cell["detectable"] == pytest.approx((1.959964 + 0.841621) * sd / 10**0.5, abs=1e-5)
+    assert cell.detectable == pytest.approx((1.959964 + 0.841621) * sd / 10**0.5, abs=1e-5)
     swapped = paired(arm, base)
-    assert (swapped["value"], swapped["p"]) == (pytest.approx(-0.4), cell["p"])
+    assert (swapped.value, swapped.p) == (pytest.approx(-0.4), cell.p)
 
 
 def test_pairs_are_by_id_not_by_place():
     base, arm = {"a": 1.0, "b": 0.0, "c": 1.0}, {"c": 1.0, "b": 0.0, "a": 1.0}
     cell = paired(base, arm)
-    assert (cell["value"], cell["wins"], cell["losses"]) == (0.0, 0, 0)
+    assert (cell.value, cell.wins, cell.losses) == (0.0, 0, 0)
 
 
 def test_rows_where_the_metric_does_not_apply_are_left_out():
     cell = paired(values(1, None, 0, 1), values(0, 1, None, 1))
-    assert (cell["n"], cell["value"]) == (2, -0.5)
+    assert (cell.n, cell.value) == (2, -0.5)
     cell = paired(values(None), values(1))
-    assert (cell["n"], cell["value"], cell["p"]) == (0, None, None)
+    assert (cell.n, cell.value, cell.p) == (0, None, None)
 
 
 def test_other_rows_are_refused():
@@ -76,19 +76,19 @@ def test_other_rows_are_refused():
 def test_equal_arms_do_not_claim_certainty():
     same = values(*[0, 1] * 20)
     cell = paired(same, same)
-    assert (cell["value"], cell["p"]) == (0.0, 1.0)
+    assert (cell.value, cell.p) == (0.0, 1.0)
     # a = b = 1/42: 1.959964 * sqrt((2/42) / 42)
     half = 1.959964 * (2 / 42 / 42) ** 0.5
-    assert (cell["low"], cell["high"]) == (
+    assert (cell.low, cell.high) == (
         pytest.approx(-half, abs=1e-6),
         pytest.approx(half, abs=1e-6),
     )
-    assert bonett_price(0, 0, 40, 0.95) == (cell["low"], cell["high"])
-    assert cell["detectable"] > 0.1
+    assert bonett_price(0, 0, 40, 0.95) == (cell.low, cell.high)
+    assert cell.detectable > 0.1
     shares = paired(values(*[0.25, 0.5] * 20), values(*[0.25, 0.5] * 20))
-    assert (shares["low"], shares["high"]) == (cell["low"], cell["high"])
+    assert (shares.low, shares.high) == (cell.low, cell.high)
     times = paired(values(*[3.0, 5.0] * 20), values(*[3.0, 5.0] * 20))  # nothing bounds these
-    assert (times["low"], times["high"]) == (0.0, 0.0)
+    assert (times.low, times.high) == (0.0, 0.0)
 
 
 def test_numbers_that_are_not_rates():
@@ -96,9 +96,9 @@ def test_numbers_that_are_not_rates():
     base = values(*rng.normal(5, 1, 100))
     arm = {k: v + 0.5 for k, v in base.items()}
     cell = paired(base, arm)
-    assert cell["value"] == pytest.approx(0.5)
-    assert (cell["low"], cell["high"]) == (pytest.approx(0.5), pytest.approx(0.5))
-    assert cell["p"] == pytest.approx(1 / 2001)
+    assert cell.value == pytest.approx(0.5)
+    assert (cell.low, cell.high) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert cell.p == pytest.approx(1 / 2001)
 
 
 def test_the_interval_covers_as_often_as_it_says():
@@ -107,7 +107,7 @@ def test_the_interval_covers_as_often_as_it_says():
         base = (rng.random(150) < 0.4).astype(float)
         arm = np.where(rng.random(150) < 0.5, base, rng.random(150) < 0.6).astype(float)
         cell = paired(values(*base), values(*arm), resamples=400, confidence=0.9, seed=i)
-        hits += cell["low"] <= 0.1 <= cell["high"]  # 0.5 * (0.6 - 0.4)
+        hits += cell.low <= 0.1 <= cell.high  # 0.5 * (0.6 - 0.4)
     assert 165 <= hits <= 194
 
 
@@ -138,18 +138,19 @@ def test_holm_by_hand():
 def test_arms_are_corrected_together():
     base = values(*[0] * 8, *[1] * 8)
     good = values(*[1] * 16)
-    got = arms(base, {"good": good, "same": base, "void": dict.fromkeys(base)})
-    assert got["good"]["p"] == pytest.approx(2 / 256)
-    assert got["good"]["p_holm"] == pytest.approx(4 / 256)  # two arms could be compared
-    assert got["same"]["p_holm"] == 1.0
-    assert got["void"]["p_holm"] is None
+    others = {"good": good, "same": base, "void": dict.fromkeys(base)}
+    got = corrected({name: paired(base, arm) for name, arm in others.items()})
+    assert got["good"].p == pytest.approx(2 / 256)
+    assert got["good"].p_holm == pytest.approx(4 / 256)  # two arms could be compared
+    assert got["same"].p_holm == 1.0
+    assert got["void"].p_holm is None
 
 
 def test_groups_come_with_regressions_first():
     base, arm = values(0, 0, 1, 1), values(1, 1, 0, 1)
     groups = {"r000": "up", "r001": "up", "r002": "down", "r003": "down"}
     got = by_group(base, arm, groups)
-    assert [(g, c["value"], c["n"]) for g, c in got.items()] == [("down", -0.5, 2), ("up", 1.0, 2)]
+    assert [(g, c.value, c.n) for g, c in got.items()] == [("down", -0.5, 2), ("up", 1.0, 2)]
 
 
 # --- seeds ---
@@ -160,9 +161,9 @@ def test_one_seed_a_side_is_the_paired_comparison():
     base = values(*(rng.random(100) < 0.3).astype(float))
     arm = values(*(rng.random(100) < 0.5).astype(float))
     one, many = paired(base, arm), paired_seeds({0: base}, {0: arm})
-    assert one["value"] == pytest.approx(many["value"])
-    assert (one["low"], one["high"]) == (pytest.approx(many["low"]), pytest.approx(many["high"]))
-    assert many["few_seeds"]
+    assert one.value == pytest.approx(many.value)
+    assert (one.low, one.high) == (pytest.approx(many.low), pytest.approx(many.high))
+    assert many.few_seeds
 
 
 def test_seeds_that_disagree_widen_the_interval():
@@ -172,21 +173,21 @@ def test_seeds_that_disagree_widen_the_interval():
     wild = {s: values(*(rng.random(300) < p).astype(float))
             for s, p in enumerate((0.2, 0.4, 0.6, 0.8))}  # fmt: skip
     narrow, wide = paired_seeds(base, calm), paired_seeds(base, wild)
-    assert wide["high"] - wide["low"] > 1.5 * (narrow["high"] - narrow["low"])
-    assert not wide["few_seeds"]
-    assert wide["p"] > narrow["p"]
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+    assert not wide.few_seeds
+    assert wide.p > narrow.p
     # value: mean over seeds and rows
     mean = np.mean([list(v.values()) for v in wild.values()]) - np.mean(list(base[0].values()))
-    assert wide["value"] == pytest.approx(mean)
+    assert wide.value == pytest.approx(mean)
 
 
 def test_seeds_without_spread_between_rows():
     # every row the same within a seed: only the seeds vary, means 0 and 1, drawn twice
     arm = {0: values(0, 0), 1: values(1, 1)}
     cell = paired_seeds({0: values(0, 0)}, arm, resamples=4000)
-    assert (cell["value"], cell["low"], cell["high"]) == (0.5, 0.0, 1.0)
+    assert (cell.value, cell.low, cell.high) == (0.5, 0.0, 1.0)
     # P(d <= 0) = 1/4: both draws are seed 0
-    assert cell["p"] == pytest.approx(0.5, abs=0.05)
+    assert cell.p == pytest.approx(0.5, abs=0.05)
 
 
 def test_missing_seeds_and_rows_are_refused():
@@ -194,4 +195,10 @@ def test_missing_seeds_and_rows_are_refused():
         paired_seeds({}, {0: values(1)})
     with pytest.raises(ValueError, match="different rows"):
         paired_seeds({0: values(1, 0)}, {0: values(1, 0), 1: values(1)})
-    assert paired_seeds({0: values(None)}, {0: values(1)})["n"] == 0
+    assert paired_seeds({0: values(None)}, {0: values(1)}).n == 0
+
+
+def test_seeds_that_all_agree_do_not_claim_certainty():
+    same = values(*[0, 1] * 20)
+    cell = paired_seeds({0: same}, dict.fromkeys(range(3), same))
+    assert (cell.low, cell.high) == bonett_price(0, 0, 40, 0.95)

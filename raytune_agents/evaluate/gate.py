@@ -1,0 +1,116 @@
+"""The no-regression gate: may an arm be recommended, or did it pay for its gain elsewhere?
+
+Tuning on calls alone teaches a model to call always: it then calls where no tool fits, and stops
+doing what it is told. So two metrics are guarded, irrelevance and instruction following: each may
+fall at most `MARGIN` below the reference, judged by the lower end of the paired interval (a
+non-inferiority test). An interval that reaches below the margin proves neither, and is said to be
+"not proven". The same gate stands in evaluation, report, `compare` and the search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from raytune_agents.evaluate.paired import Difference
+
+GUARDED = ("irrelevance", "instruction_following")
+MARGIN = 0.05  # of a share: 5 points
+LEAST_RELEVANCE = 0.5  # a base that calls less often is right about every no-call row for nothing
+Outcome = Literal["kept", "lost", "not proven"]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedMetric:
+    """One guarded metric of an arm: its paired difference to the reference, and what that shows."""
+
+    metric: str
+    difference: Difference
+    outcome: Outcome
+
+    def words(self) -> str:
+        """For example "irrelevance -12.0 points (-17.1 to -6.8, n = 100)"."""
+        name, d = self.metric.replace("_", " "), self.difference
+        if d.value is None or d.low is None or d.high is None:
+            return f"{name} was not measured"
+        ends = f"{d.low * 100:+.1f} to {d.high * 100:+.1f}"
+        return f"{name} {d.value * 100:+.1f} points ({ends}, n = {d.n})"
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What an arm lost against `reference` ("" where there is none: then nothing is proven)."""
+
+    arm: str
+    reference: str
+    metrics: tuple[GuardedMetric, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        found = {m.outcome for m in self.metrics}
+        if "lost" in found:
+            return "lost"
+        return "kept" if self.reference and found == {"kept"} else "not proven"
+
+    def sentence(self, better: bool) -> str:
+        """ "better, and nothing lost", or what was lost, or what is not proven."""
+        gain = "better" if better else "not shown to be better"
+        if self.arm == self.reference:
+            return f"{gain}; it is the reference of the gate itself"
+        if not self.reference:
+            return f"{gain}; that nothing was lost is not proven, because there is no reference"
+        lost = ", ".join(m.words() for m in self.metrics if m.outcome == "lost")
+        open_ = ", ".join(m.words() for m in self.metrics if m.outcome == "not proven")
+        if lost:
+            return f"{gain}, but lost against {self.reference}: {lost}"
+        if open_:
+            return f"{gain}; that nothing was lost against {self.reference} is not proven: {open_}"
+        return f"{gain}, and nothing lost"
+
+    def record(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {
+            "reference": self.reference,
+            "outcome": self.outcome,
+            "metrics": {
+                m.metric: {"outcome": m.outcome} | m.difference.record() for m in self.metrics
+            },
+        }
+
+
+def reference_arm(base_relevance: float | None, positives_only: str) -> str:
+    """The arm that losses are measured against: the base where it calls often enough to be judged,
+    else the arm trained on positive rows only ("" where there is none)."""
+    if base_relevance is not None and base_relevance >= LEAST_RELEVANCE:
+        return "base"
+    return positives_only
+
+
+def guarded(difference: Difference, margin: float = MARGIN) -> Outcome:
+    """kept: the whole interval is above -margin; lost: it is below; else not proven."""
+    if difference.low is None or difference.high is None:
+        return "not proven"
+    if difference.low >= -margin:
+        return "kept"
+    return "lost" if difference.high < -margin else "not proven"
+
+
+def no_regression(
+    arm: str, reference: str, differences: Mapping[str, Difference], margin: float = MARGIN
+) -> GateResult:
+    """The gate of one arm; `differences`: {metric: arm - reference, paired by row}. A guarded
+    metric that is not in it was not measured, so it is not proven."""
+    found = ((name, differences.get(name, Difference())) for name in GUARDED)
+    return GateResult(
+        arm, reference, tuple(GuardedMetric(n, d, guarded(d, margin)) for n, d in found)
+    )
+
+
+def read_gate(arm: str, record: Mapping[str, Any]) -> GateResult:
+    """The inverse of `GateResult.record`."""
+    metrics = []
+    for name, cell in record["metrics"].items():
+        known = {k: v for k, v in cell.items() if k in asdict(Difference())}
+        metrics.append(GuardedMetric(name, Difference(**known), cell["outcome"]))
+    return GateResult(arm, record["reference"], tuple(metrics))
