@@ -13,24 +13,22 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from raytune_agents.calls.gold import Allowed, arguments_of, gold_calls
 from raytune_agents.calls.match import (
     BAD_GOLD,
     Verdict,
     argument_error,
-    arguments_of,
     call_error,
-    gold_calls,
     judge_parsed,
 )
 from raytune_agents.calls.parse import DECODER_FAILED, WRONG_FORMAT, Parsed, parse
 from raytune_agents.calls.schema import ANY, Shape, find, shape
 from raytune_agents.records import ToolCall, Trajectory, canonical
 
-Gold = dict[str, list[Any]]
 _DECODE = {DECODER_FAILED: "malformed_json", WRONG_FORMAT: "wrong_format"}
 
 
-def _argument_fault(given: dict[str, Any], gold: Gold, form: Shape | None) -> str:
+def _argument_fault(given: dict[str, Any], gold: Allowed, form: Shape | None) -> str:
     """The fault of one call of the right name."""
     kinds = form.kinds if form else {}
     required = set(form.required) if form else set()
@@ -76,7 +74,7 @@ def _count_fault(names: Counter[str], wanted: Counter[str], parsed: Parsed) -> s
     return "wrong_function" if names - wanted else ""
 
 
-def right_arguments(given: dict[str, Any], gold: Gold, form: Shape | None) -> int:
+def right_arguments(given: dict[str, Any], gold: Allowed, form: Shape | None) -> int:
     """How many of a call's arguments are right for that gold call."""
     kinds = form.kinds if form else {}
     return sum(
@@ -87,7 +85,7 @@ def right_arguments(given: dict[str, Any], gold: Gold, form: Shape | None) -> in
 def pair_calls(
     calls: Sequence[ToolCall],
     given: list[dict[str, Any]],
-    gold: list[tuple[str, Gold]],
+    gold: list[tuple[str, Allowed]],
     row: Trajectory,
 ) -> list[tuple[int | None, bool]]:
     """For each gold call the index of its call, and whether that is right: exact ones first
@@ -111,7 +109,7 @@ def pair_calls(
     return out
 
 
-def forms_of(gold: list[tuple[str, Gold]], row: Trajectory) -> list[Shape | None]:
+def forms_of(gold: list[tuple[str, Allowed]], row: Trajectory) -> list[Shape | None]:
     """The parsed schema of every gold call's tool; None where the tool is not among the row's."""
     return [shape(t.parameters) if (t := find(name, row.tools)) else None for name, _ in gold]
 

@@ -15,13 +15,11 @@ values, `array` without `items`), this one gives a verdict.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
-from raytune_agents.calls.json_text import strict_json
+from raytune_agents.calls.gold import arguments_of, gold_calls, gold_pairs
 from raytune_agents.calls.parse import CUT, DECODER_FAILED, WRONG_FORMAT, Parsed, parse
 from raytune_agents.calls.schema import ANY, Kind, Shape, find, shape
 from raytune_agents.records import ToolCall, ToolSpec, Trajectory, canonical
@@ -202,34 +200,6 @@ def call_error(
 # --- several calls ---
 
 
-def arguments_of(calls: Iterable[ToolCall]) -> list[dict[str, Any]]:
-    """The strictly parsed arguments of every call. Raises ValueError."""
-    out = []
-    for call in calls:
-        value = strict_json(call.arguments or "{}")
-        if not isinstance(value, dict):
-            raise ValueError(f"arguments of {call.name!r} are not an object")
-        out.append(value)
-    return out
-
-
-def gold_pairs(gold: list[dict]) -> list[tuple[str, dict[str, list[Any]]]]:
-    """Gold as (name, {argument: allowed}) pairs. Raises ValueError where it has another shape."""
-    pairs = []
-    for entry in gold if isinstance(gold, list) else [gold]:
-        if not isinstance(entry, dict) or len(entry) != 1:
-            raise ValueError(f"gold entry {_short(entry)} is not {{name: {{argument: [allowed]}}}}")
-        ((name, arguments),) = entry.items()
-        values = arguments.values() if isinstance(arguments, dict) else (None,)
-        for allowed in values:
-            if not isinstance(allowed, list):
-                raise ValueError(
-                    f"gold of {name!r} does not give a list of allowed values for each argument"
-                )
-        pairs.append((name, arguments))
-    return pairs
-
-
 def _augment(row: int, fits: list[list[bool]], owner: dict[int, int], seen: set[int]) -> bool:
     """One step of Kuhn's bipartite matching: a call for gold `row`, moving others if needed."""
     for column, ok in enumerate(fits[row]):
@@ -316,46 +286,6 @@ def compare(
 # --- rows ---
 
 
-def _allowed(value: Any, kind: Kind) -> list[Any]:
-    """A known value as BFCL's list of allowed values: dicts list those of each key."""
-    if kind.type is dict and isinstance(value, dict):
-        return [{k: [v] for k, v in value.items()}]
-    if kind.items is dict and isinstance(value, list):
-        return [[{k: [v] for k, v in x.items()} if isinstance(x, dict) else x for x in value]]
-    return [float(value) if kind.promote and type(value) is int else value]
-
-
-@lru_cache(maxsize=4096)
-def _gold_text(text: str) -> list:
-    return gold_pairs(json.loads(text))
-
-
-def gold_of(row: Trajectory) -> list[dict]:
-    """The row's gold; where it has none, its target's calls, every argument required as written.
-
-    No gold and a target without calls: [], no call is right. Raises ValueError where the gold text
-    or the target's arguments are not JSON.
-    """
-    if row.gold:
-        return json.loads(row.gold)
-    calls = row.target.tool_calls if row.target else ()
-    gold = []
-    for call, arguments in zip(calls, arguments_of(calls)):
-        tool = find(call.name, row.tools)
-        kinds = shape(tool.parameters).kinds if tool else {}
-        gold.append({call.name: {k: _allowed(v, kinds.get(k, ANY)) for k, v in arguments.items()}})
-    return gold
-
-
-def gold_calls(row: Trajectory) -> list[tuple[str, dict[str, list[Any]]]]:
-    """`gold_of` as pairs, parsed once for each gold text. Do not change the result."""
-    if row.gold:
-        return _gold_text(row.gold)
-    if row.target is None:
-        raise ValueError("the row has neither gold nor an assistant turn to take it from")
-    return gold_pairs(gold_of(row))
-
-
 def _signature(calls: Iterable[ToolCall]) -> list[str]:
     return sorted(canonical([c.name, a]) for c, a in zip(calls, arguments_of(calls)))
 
@@ -383,4 +313,4 @@ def judge(text: str, row: Trajectory) -> Verdict:
     return judge_parsed(parse(text, row.tools), row)
 
 
-__all__ = ["BAD_GOLD", "DECODER_FAILED", "WRONG_FORMAT", "Verdict", "compare", "gold_of", "judge"]
+__all__ = ["BAD_GOLD", "DECODER_FAILED", "WRONG_FORMAT", "Verdict", "compare", "judge"]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from raytune_agents.calls.gold import without_defaults
+from raytune_agents.calls.schema import find
 from raytune_agents.filters.shape import call_key, family
 from raytune_agents.records import ToolCall, ToolSpec, Trajectory, content_hash
 
@@ -82,7 +85,7 @@ def _plain_call(call: ToolCall) -> list[Any]:
 
 def group_key(row: Trajectory) -> str:
     """Hash of what near duplicates must have in common: split, negative or not, plain calls."""
-    calls = [_plain_call(c) for c in row.calls]
+    calls = [_plain_call(spoken(c, row.tools)) for c in row.calls]
     return content_hash([row.split or "train", family(row) == "negative", calls], 16)
 
 
@@ -91,9 +94,18 @@ def question_key(row: Trajectory) -> str:
     return content_hash([question(row), sorted(t.name for t in row.tools)], 16)
 
 
+def spoken(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:
+    """The call without arguments that equal their default; itself where they do not parse."""
+    try:
+        kept = without_defaults(call, find(call.name, tools))
+    except ValueError:
+        return call
+    return replace(call, arguments=json.dumps(kept))
+
+
 def calls_key(row: Trajectory) -> str:
-    """Hash of the calls, whatever their order."""
-    return content_hash(sorted(map(call_key, row.calls)), 16)
+    """Hash of the calls, whatever their order, with defaults said or left out."""
+    return content_hash(sorted(call_key(spoken(c, row.tools)) for c in row.calls), 16)
 
 
 def key_bits(key: str) -> int:

@@ -19,13 +19,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm
 
 from raytune_agents.calls.fault import fault_parsed, forms_of, pair_calls, right_arguments
-from raytune_agents.calls.match import (
-    BAD_GOLD,
-    arguments_of,
-    call_error,
-    gold_calls,
-    judge_parsed,
-)
+from raytune_agents.calls.gold import arguments_of, gold_calls
+from raytune_agents.calls.match import BAD_GOLD, call_error, judge_parsed
 from raytune_agents.calls.parse import Parsed, parse
 from raytune_agents.calls.schema import find, shape
 from raytune_agents.evaluate.instructions import followed

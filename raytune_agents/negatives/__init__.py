@@ -14,6 +14,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from raytune_agents.calls import judge, parse, render_calls
+from raytune_agents.calls.gold import tolerant_gold
 from raytune_agents.config import ConfigError
 from raytune_agents.negatives import answers, trajectories
 from raytune_agents.negatives.answers import Fault
@@ -21,7 +22,7 @@ from raytune_agents.negatives.grades import answer_grade, run_grade
 from raytune_agents.negatives.naming import (
     answer_fault,
     answer_text,
-    gold_text,
+    tolerant,
     trajectory_fault,
 )
 from raytune_agents.records import Message, Trajectory, derive
@@ -112,7 +113,7 @@ def _negative(
         grade = answer_grade(answer_text(bad.answer), row)
     return derive(
         row, messages=messages, pool=f"negative.{fault}", fault=fault, outcome=0.0, seed=seed,
-        gold=gold_text(row), step=step, meta=row.meta | {"grade": round(grade, 4)},
+        gold=tolerant_gold(row), step=step, meta=row.meta | {"grade": round(grade, 4)},
     )  # fmt: skip
 
 
@@ -123,6 +124,7 @@ def edit(row: Trajectory, fault: str, seed: int) -> tuple[Trajectory | None, str
     landed on another allowed answer), named:OTHER (the checker sees another fault).
     A row that was run in a world must be right as a whole.
     """
+    row = tolerant(row)
     if row.target is None and row.gold == "[]":  # any answer without a call is right
         row = replace(row, messages=(*row.messages, Message("assistant")))
     if row.target is None or not judge(answer_text(row.target), row).ok:
@@ -146,6 +148,7 @@ def mined(row: Trajectory, text: str) -> Trajectory | None:
 
     The turn keeps the model's text byte for byte where it is not our own rendering of its calls.
     """
+    row = tolerant(row)
     fault = answer_fault(text, row)
     if not fault or fault == "bad_gold" or not text.strip():
         return None

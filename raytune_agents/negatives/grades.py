@@ -12,6 +12,7 @@ from typing import Any
 
 from raytune_agents.agents.wording import survives
 from raytune_agents.calls import gold_of, judge, parse
+from raytune_agents.calls.gold import LEFT_OUT, Allowed
 from raytune_agents.records import Trajectory, canonical
 
 MOST = 0.99
@@ -29,12 +30,18 @@ def _match(given: dict[str, Any], allowed: dict[str, list[Any]]) -> float:
     return keys + sum(k in given and given[k] in values for k, values in allowed.items())
 
 
+def _needed(given: dict[str, Any], allowed: Allowed) -> Allowed:
+    """The arguments that gold asks for, or that are given where it lets them."""
+    return {k: v for k, v in allowed.items() if LEFT_OUT not in v or k in given}
+
+
 def answer_grade(text: str, row: Trajectory) -> float:
     """S / Smax of an answer against the row's gold; Smax = 1 + sum over gold calls of 1 +
     #arguments.
 
     An unreadable answer, prose where a call is due and a call where none is due are 0. Gold calls
-    take the best free call of their name, one after another.
+    take the best free call of their name, one after another. What may be left out, and is, counts
+    nowhere.
     """
     if judge(text, row).ok:
         return 1.0
@@ -43,14 +50,15 @@ def answer_grade(text: str, row: Trajectory) -> float:
     if not gold or not calls:
         return 0.0
     names = jaccard(Counter(c.name for c in calls), Counter(name for name, _ in gold))
-    score, free = names, list(calls)
+    score, most, free = names, 1.0, list(calls)
     for name, allowed in gold:
         same = [c for c in free if c.name == name]
-        if same:
-            best = max(same, key=lambda c: _match(c.args, allowed))
-            score += _match(best.args, allowed)
+        best = max(same, key=lambda c: _match(c.args, _needed(c.args, allowed)), default=None)
+        args = best.args if best else {}
+        most += 1 + len(_needed(args, allowed))
+        if best:
+            score += _match(args, _needed(args, allowed))
             free.remove(best)
-    most = 1.0 + sum(1 + len(allowed) for _, allowed in gold)
     return min(MOST, score / most)
 
 

@@ -6,15 +6,17 @@ reads the turns. A good trajectory has no name.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
+from dataclasses import replace
 
 from raytune_agents.agents.values import leaves
 from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import World, completed
-from raytune_agents.calls import fault_of, gold_of, render_calls
-from raytune_agents.records import Message, ToolCall, Trajectory, canonical
+from raytune_agents.calls import fault_of, render_calls
+from raytune_agents.calls.gold import tolerant_gold, without_defaults
+from raytune_agents.calls.schema import find
+from raytune_agents.records import Message, Trajectory, canonical
 
 LOOP = 3  # identical calls in a row that count as a loop (AgentTuning, arXiv 2310.12823)
 TOKEN = re.compile(r"[\w.\-/]*\d[\w.\-/]*")  # what a fact with digits looks like
@@ -25,9 +27,13 @@ def answer_text(message: Message) -> str:
     return "\n".join(part for part in (message.content, render_calls(message.tool_calls)) if part)
 
 
-def gold_text(row: Trajectory) -> str:
-    """The row's gold as text; a negative must carry it, since its own turn is no gold any more."""
-    return row.gold or json.dumps(gold_of(row), ensure_ascii=False)
+def tolerant(row: Trajectory) -> Trajectory:
+    """The row, where its source wrote the gold with defaults said or left out too; gold that
+    cannot be read stays."""
+    try:
+        return replace(row, gold=tolerant_gold(row)) if row.gold else row
+    except ValueError:
+        return row
 
 
 def answer_fault(text: str, row: Trajectory) -> str:
@@ -41,8 +47,9 @@ def answer_fault(text: str, row: Trajectory) -> str:
     return fault
 
 
-def _key(call: ToolCall) -> str:
-    return canonical([call.name, json.loads(call.arguments or "{}")])
+def _keys(row: Trajectory) -> list[str]:
+    """The row's calls in order, defaults said or left out being one."""
+    return [canonical([c.name, without_defaults(c, find(c.name, row.tools))]) for c in row.calls]
 
 
 def _runs(keys: list[str]) -> int:
@@ -86,12 +93,9 @@ def _contradicts(row: Trajectory) -> bool:
 
 def _repeats_error(row: Trajectory) -> bool:
     """Whether a call that has just failed is made again unchanged."""
-    calls = [c for m in row.messages for c in m.tool_calls]
+    keys = _keys(row)
     seen = [m.content for m in row.messages if m.role == "tool"]
-    return any(
-        text.startswith('{"error"') and _key(a) == _key(b)
-        for text, a, b in zip(seen, calls, calls[1:])
-    )
+    return any(text.startswith('{"error"') and a == b for text, a, b in zip(seen, keys, keys[1:]))
 
 
 def _invents(row: Trajectory) -> bool:
@@ -108,8 +112,7 @@ def trajectory_fault(row: Trajectory, twin: Trajectory) -> str:
     """
     if not _real(row):
         return "unreal"
-    calls = [_key(c) for m in row.messages for c in m.tool_calls]
-    needed = [_key(c) for m in twin.messages for c in m.tool_calls]
+    calls, needed = _keys(row), _keys(twin)
     done = completed(row)
     if _runs(calls) >= LOOP:
         return "looping"

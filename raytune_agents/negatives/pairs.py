@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from raytune_agents.negatives.naming import answer_text, gold_text
+from raytune_agents.calls import judge
+from raytune_agents.calls.gold import tolerant_gold
+from raytune_agents.negatives.naming import answer_text, tolerant
 from raytune_agents.records import Message, Trajectory, derive
 
 MORE_ROUNDS = 5  # rounds by which a rejected run may be longer than the chosen one (ETO)
@@ -49,8 +51,21 @@ def ended(row: Trajectory, rounds: int | None = None) -> Trajectory | None:
     return replace(row, messages=row.messages[: turns[-1] + 1]) if turns else None
 
 
+def both_right(pair: Pair) -> bool:
+    """Whether the sides part at their last turns and only in how they spell one right answer: one
+    says a default that the other leaves out."""
+    chosen, rejected = pair.chosen, pair.rejected
+    if not pair.shared == len(chosen.messages) - 1 == len(rejected.messages) - 1:
+        return False
+    good, bad = chosen.messages[-1], rejected.messages[-1]
+    if not good.tool_calls or (good.thought, good.content) != (bad.thought, bad.content):
+        return False
+    return judge(answer_text(bad), tolerant(chosen)).ok
+
+
 def _pair(chosen: Trajectory, rejected: Trajectory, kind: str) -> Pair | None:
-    """The pair with its link; None where the sides agree or share no request."""
+    """The pair with its link; None where the sides agree, are both right or share no
+    request."""
     shared = shared_prompt(chosen, rejected)
     prompt = chosen.messages[:shared]
     if not any(m.role == "user" for m in prompt):
@@ -61,7 +76,8 @@ def _pair(chosen: Trajectory, rejected: Trajectory, kind: str) -> Pair | None:
         return None  # the environment differs, not the agent
     if chosen.id not in rejected.parents:
         rejected = replace(rejected, parents=(chosen.id, *rejected.parents))
-    return Pair(chosen, rejected, kind, shared)
+    pair = Pair(chosen, rejected, kind, shared)
+    return None if both_right(pair) else pair
 
 
 def minimal(rows: Iterable[Trajectory]) -> list[Pair]:
@@ -142,10 +158,10 @@ def step_pair(pair: Pair) -> Pair:
         )
 
     chosen = cut(pair.chosen, (pair.chosen.id,), "")
-    rejected = cut(pair.rejected, (chosen.id, pair.rejected.id), gold_text(chosen))
+    rejected = cut(pair.rejected, (chosen.id, pair.rejected.id), tolerant_gold(chosen))
     return Pair(chosen, rejected, "step", pair.shared)
 
 
 def stepwise(pairs: Iterable[Pair]) -> list[Pair]:
-    """Step-level pairs of run-level ones."""
-    return [step_pair(p) for p in pairs]
+    """Step-level pairs of run-level ones, but those whose two turns are both right."""
+    return [step for step in map(step_pair, pairs) if not both_right(step)]

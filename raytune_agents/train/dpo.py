@@ -26,7 +26,8 @@ def twins(rows: Mapping[str, Trajectory], section: TrainConfig) -> dict[str, pai
     kind, all_rows = section.dpo.pairs, list(rows.values())
     made = [] if kind == "minimal" else pairs.outcome(all_rows)
     made += [] if kind == "outcome" else pairs.minimal(all_rows)
-    return {p.rejected.id: pairs.step_pair(p) if kind == "step" else p for p in made}
+    cut = {p.rejected.id: pairs.step_pair(p) if kind == "step" else p for p in made}
+    return {row_id: pair for row_id, pair in cut.items() if not pairs.both_right(pair)}
 
 
 def encode_side(row: Trajectory, shared: int, chat: Chat) -> tuple[Example, int]:

@@ -22,7 +22,10 @@ from typing import Any
 from raytune_agents.agents.play import is_error
 from raytune_agents.agents.worlds import completed
 from raytune_agents.calls import gold_of, parse
+from raytune_agents.calls.gold import defaults_of, with_defaults
+from raytune_agents.calls.schema import find
 from raytune_agents.negatives.grades import answer_grade
+from raytune_agents.negatives.naming import tolerant
 from raytune_agents.records import ToolCall, Trajectory, canonical, from_row
 
 THINK = re.compile(r"\s*<think>(?:(?!</?think>).)+</think>\s*", re.DOTALL)
@@ -85,7 +88,15 @@ def tooln1(text: str, row: Trajectory, think: bool = False) -> float:
     if row.gold:
         gold = [pair for entry in gold_of(row) for pair in entry.items()]
     else:
-        gold = [(c.name, {k: [v] for k, v in c.args.items()}) for c in row.answer.tool_calls]
+        gold = [
+            (
+                c.name,
+                with_defaults(
+                    {k: [v] for k, v in c.args.items()}, defaults_of(find(c.name, row.tools))
+                ),
+            )
+            for c in row.answer.tool_calls
+        ]
     return float(not parsed.error and _matched(list(parsed.calls), gold))
 
 
@@ -123,7 +134,7 @@ def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[floa
     def worth(name: str, text: str, row: str, played: str) -> float | None:
         if name in PLAYED:
             return PLAYED[name](from_row(json.loads(played))) if played else None
-        return None if played else REWARDS[name](text, from_row(json.loads(row)), think)
+        return None if played else REWARDS[name](text, tolerant(from_row(json.loads(row))), think)
 
     def made(name: str) -> Callable[..., list[float | None]]:
         def reward(

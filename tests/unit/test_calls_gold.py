@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from test_calls import CALL, row
 
+from raytune_agents import negatives
 from raytune_agents.calls import (
     compare,
     fault_of,
@@ -17,7 +18,10 @@ from raytune_agents.calls import (
     render_calls,
     schema_errors,
 )
-from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
+from raytune_agents.negatives import pairs
+from raytune_agents.negatives.grades import answer_grade
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
+from raytune_agents.train import rewards
 
 PREPARED = Path(__file__).parents[2].parent / "shared/data/prepared"
 
@@ -113,3 +117,91 @@ def test_faults_of_several_calls():
     assert fault_of(said(ToolCall.of("cancel", id="1"), PARIS), two) == ""
     assert fault_of(said(PARIS, ToolCall.of("cancel", id="2")), two) == "wrong_value"
     assert fault_of(said(PARIS, PARIS), two) == "wrong_function"
+
+
+def call_of(**arguments: object) -> ToolCall:
+    return ToolCall("search", json.dumps(arguments))
+
+
+SEARCH = ToolSpec(
+    "search",
+    "Search.",
+    json.dumps(
+        {
+            "type": "object",
+            "required": ["q", "page"],
+            "properties": {
+                "q": {"type": "string"},
+                "page": {"type": "integer", "default": 1},
+                "limit": {"type": "integer", "default": "10"},  # text, as xLAM writes numbers
+                "ratio": {"type": "number", "default": 1},
+                "order": {"type": "string", "default": "Newest"},
+                "near": {
+                    "type": "object",
+                    "properties": {
+                        "city": {"type": "string"},
+                        "km": {"type": "integer", "default": 5},
+                    },
+                },
+            },
+        }
+    ),
+)
+
+
+def searched(**arguments: object) -> Trajectory:
+    turn = Message("assistant", tool_calls=(call_of(**arguments),))
+    return Trajectory((Message("user", "find it"), turn), (SEARCH,))
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ({"q": "a", "page": 2}, {"q": "a", "page": 2, "limit": 10, "order": "newest"}),
+        ({"q": "a", "page": 2, "limit": 10}, {"q": "a", "page": 2}),
+        ({"q": "a", "page": 2, "ratio": 1.0}, {"q": "a", "page": 2}),
+        ({"q": "a", "page": 2}, {"q": "a", "page": 2, "ratio": 1}),
+        ({"q": "a", "page": 2, "near": {"city": "Oslo"}},
+         {"q": "a", "page": 2, "near": {"city": "Oslo", "km": 5}}),
+        ({"q": "a", "page": 2, "near": {"city": "Oslo", "km": 5}},
+         {"q": "a", "page": 2, "near": {"city": "Oslo"}}),
+    ],
+)  # fmt: skip
+def test_a_default_may_be_said_or_left_out(gold: dict, answer: dict) -> None:
+    assert judge(render_call(call_of(**answer)), searched(**gold)).ok
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "fault"),
+    [
+        ({"q": "a", "page": 1}, {"q": "a"}, "missing_required"),  # required stays required
+        ({"q": "a", "page": 2}, {"q": "a", "page": 2, "limit": 11}, "wrong_value"),
+        ({"q": "a", "page": 2, "limit": 20}, {"q": "a", "page": 2}, "missing_optional_needed"),
+        ({"q": "a", "page": 2, "limit": 20}, {"q": "a", "page": 2, "limit": 10}, "wrong_value"),
+        ({"q": "a", "page": 2}, {"q": "a", "page": 2, "sort": "up"}, "extra_argument"),
+        ({"q": "a", "page": 2, "near": {"city": "Oslo"}},
+         {"q": "a", "page": 2, "near": {"city": "Oslo", "km": 6}}, "wrong_value"),
+    ],
+)  # fmt: skip
+def test_another_value_than_the_default_stays_wrong(gold: dict, answer: dict, fault: str) -> None:
+    assert fault_of(render_call(call_of(**answer)), searched(**gold)) == fault
+
+
+def test_what_is_right_is_neither_mined_nor_rejected_nor_rewarded_less() -> None:
+    good = finish(searched(q="a", page=2))
+    said = render_call(call_of(q="a", page=2, limit=10))
+    assert negatives.mined(good, said) is None
+    assert rewards.tooln1(said, good) == 1.0
+    assert rewards.toolrl(said, good) == 3.0
+    assert answer_grade(said, good) == 1.0
+    # a wrong page, the default left out: names 1, argument names 1, the value of q: 3 of 4
+    assert answer_grade(render_call(call_of(q="a", page=3)), good) == 0.75
+    official = replace(good, gold='[{"search": {"q": ["a"], "page": [2]}}]')
+    assert judge(said, official).error == "unexpected_param"  # BFCL's gold says what BFCL says
+    assert negatives.mined(official, said) is None
+    worse = replace(
+        searched(q="a", page=2, limit=10), fault="extra_argument", parents=(good.id,), id="w"
+    )
+    assert pairs.minimal([good, worse]) == []
+    wrong = replace(searched(q="a", page=3), fault="wrong_value", parents=(good.id,), id="x")
+    assert len(pairs.minimal([good, wrong])) == 1

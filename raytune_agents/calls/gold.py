@@ -1,0 +1,181 @@
+"""What counts as right for a row: BFCL's gold `[{name: {argument: [allowed, ...]}}]`.
+
+"" among the allowed values means that the argument may be left out. A row without gold of its own
+takes its target's calls, and there an optional argument that equals its schema's default may be
+said or left out: the tool does the same. Gold that a source wrote stays as it is, so that BFCL's
+rows are scored by BFCL's own rules; what is trained as wrong is judged by `tolerant` gold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from raytune_agents.calls.coerce import typed, types_of
+from raytune_agents.calls.json_text import strict_json
+from raytune_agents.calls.schema import ANY, Kind, find, schema_of, shape
+from raytune_agents.records import ToolCall, ToolSpec, Trajectory
+
+Allowed = dict[str, list[Any]]  # argument -> its allowed values
+LEFT_OUT = ""  # among the allowed values: the argument may be left out
+NO_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:120]
+
+
+def arguments_of(calls: Iterable[ToolCall]) -> list[dict[str, Any]]:
+    """The strictly parsed arguments of every call. Raises ValueError."""
+    out = []
+    for call in calls:
+        value = strict_json(call.arguments or "{}")
+        if not isinstance(value, dict):
+            raise ValueError(f"arguments of {call.name!r} are not an object")
+        out.append(value)
+    return out
+
+
+def gold_pairs(gold: list[dict]) -> list[tuple[str, Allowed]]:
+    """Gold as (name, {argument: allowed}) pairs. Raises ValueError where it has another shape."""
+    pairs = []
+    for entry in gold if isinstance(gold, list) else [gold]:
+        if not isinstance(entry, dict) or len(entry) != 1:
+            raise ValueError(f"gold entry {_short(entry)} is not {{name: {{argument: [allowed]}}}}")
+        ((name, arguments),) = entry.items()
+        values = arguments.values() if isinstance(arguments, dict) else (None,)
+        for allowed in values:
+            if not isinstance(allowed, list):
+                raise ValueError(
+                    f"gold of {name!r} does not give a list of allowed values for each argument"
+                )
+        pairs.append((name, arguments))
+    return pairs
+
+
+# --- defaults ---
+
+
+def _defaults(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of an object schema's optional properties; text where a number is due is read
+    as one."""
+    found, properties = {}, schema.get("properties")
+    required = schema.get("required")
+    for name, detail in properties.items() if isinstance(properties, dict) else ():
+        if isinstance(detail, dict) and "default" in detail:
+            value, types = detail["default"], types_of(detail, root)
+            found[name] = typed(value, types) if isinstance(value, str) and types else value
+    return {k: v for k, v in found.items() if not (isinstance(required, list) and k in required)}
+
+
+@lru_cache(maxsize=8192)
+def _tool_defaults(tool: ToolSpec) -> Mapping[str, Any]:
+    schema = schema_of(tool)
+    return MappingProxyType(_defaults(schema, schema))
+
+
+def defaults_of(tool: ToolSpec | None) -> Mapping[str, Any]:
+    """Optional argument -> its default; empty for no tool and a schema that is none."""
+    return _tool_defaults(tool) if tool else NO_DEFAULTS
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal: 5 is 5.0 but not true, text in any case."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, str) and isinstance(other, str):
+        return one.casefold() == other.casefold()
+    return bool(one == other)
+
+
+def without_defaults(call: ToolCall, tool: ToolSpec | None) -> dict[str, Any]:
+    """A call's arguments but those that equal their default. Raises ValueError."""
+    defaults = defaults_of(tool)
+    return {
+        k: v for k, v in call.args.items() if k not in defaults or not same_value(v, defaults[k])
+    }
+
+
+def with_defaults(
+    allowed: Allowed, defaults: Mapping[str, Any], kinds: Mapping[str, Kind] = NO_DEFAULTS
+) -> Allowed:
+    """The allowed values, where a default may also be left out, or be said though it was not."""
+    out = dict(allowed)
+    for name, default in defaults.items():
+        said = _allowed(default, kinds.get(name, ANY))
+        values = out.get(name)
+        if values is None:
+            out[name] = [*said, LEFT_OUT]
+        elif LEFT_OUT not in values and any(same_value(v, said[0]) for v in values):
+            out[name] = [*values, LEFT_OUT]
+    return out
+
+
+# --- rows ---
+
+
+def _allowed(value: Any, kind: Kind, detail: Any = None) -> list[Any]:
+    """A known value as BFCL's list of allowed values: dicts list those of each key; `detail` is the
+    value's schema, whose own defaults count too."""
+    if kind.type is dict and isinstance(value, dict):
+        return [_entries(value, detail)]
+    if kind.items is dict and isinstance(value, list):
+        items = detail.get("items") if isinstance(detail, dict) else None
+        return [[_entries(x, items) if isinstance(x, dict) else x for x in value]]
+    return [float(value) if kind.promote and type(value) is int else value]
+
+
+def _entries(value: dict[str, Any], detail: Any) -> Allowed:
+    schema = detail if isinstance(detail, dict) else {}
+    return with_defaults({k: [v] for k, v in value.items()}, _defaults(schema, schema))
+
+
+@lru_cache(maxsize=4096)
+def _gold_text(text: str) -> list[tuple[str, Allowed]]:
+    return gold_pairs(json.loads(text))
+
+
+def gold_of(row: Trajectory) -> list[dict[str, Allowed]]:
+    """The row's gold; where it has none, its target's calls, each argument as written, but a
+    default said or left out.
+
+    No gold and a target without calls: [], no call is right. Raises ValueError where the gold text
+    or the target's arguments are not JSON.
+    """
+    if row.gold:
+        return json.loads(row.gold)
+    calls = row.target.tool_calls if row.target else ()
+    gold = []
+    for call, arguments in zip(calls, arguments_of(calls)):
+        tool = find(call.name, row.tools)
+        kinds = shape(tool.parameters).kinds if tool else {}
+        details = schema_of(tool).get("properties", {}) if tool else {}
+        allowed = {
+            k: _allowed(v, kinds.get(k, ANY), details.get(k) if k in kinds else None)
+            for k, v in arguments.items()
+        }
+        gold.append({call.name: with_defaults(allowed, defaults_of(tool), kinds)})
+    return gold
+
+
+def gold_calls(row: Trajectory) -> list[tuple[str, Allowed]]:
+    """`gold_of` as pairs, parsed once for each gold text. Do not change the result."""
+    if row.gold:
+        return _gold_text(row.gold)
+    if row.target is None:
+        raise ValueError("the row has neither gold nor an assistant turn to take it from")
+    return gold_pairs(gold_of(row))
+
+
+def tolerant_gold(row: Trajectory) -> str:
+    """The row's gold as text, with defaults said or left out whoever wrote it: what an answer must
+    break before it is trained on as wrong. Raises ValueError."""
+    gold = []
+    for name, allowed in gold_pairs(gold_of(row)):
+        tool = find(name, row.tools)
+        kinds = shape(tool.parameters).kinds if tool else {}
+        gold.append({name: with_defaults(allowed, defaults_of(tool), kinds)})
+    return json.dumps(gold, ensure_ascii=False)
