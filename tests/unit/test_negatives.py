@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from raytune_agents import agents
 from raytune_agents.agents.worlds import World, completed
 from raytune_agents.calls import fault_of, judge, parse, render_calls
+from raytune_agents.calls.gold import tolerant_gold
 from raytune_agents.config import NegativesConfig
 from raytune_agents.generate import dialogues, rewrite
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.inference.engine import Reply
-from raytune_agents.calls.gold import tolerant_gold
 from raytune_agents.negatives import (
     FAULTS,
     TRAJECTORY_FAULTS,
