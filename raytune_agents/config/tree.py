@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from raytune_agents.config.base import FOLDER, BaseConfig
@@ -23,6 +25,10 @@ class Config(BaseConfig):
         "runs", description="where run folders live: a folder, s3://BUCKET/PATH or gs://BUCKET/PATH"
     )
     seed: int = Field(17, ge=0)
+    sandbox: Literal["strong", "weak"] = Field(
+        "strong",
+        description="weak: users' tools run also where no kernel layer holds them: SECURITY.md",
+    )
     model: ModelConfig = ModelConfig()
     read: ReadConfig = ReadConfig()
     generate: GenerateConfig = GenerateConfig()

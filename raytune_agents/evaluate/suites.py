@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
-from raytune_agents import agents, dedup, readers
+from raytune_agents import agents, dedup, readers, sandbox
 from raytune_agents.agents.worlds import WORLDS
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
@@ -81,6 +81,7 @@ def check(config: Config) -> None:
     general.check(section.general)
     if section.multi_turn.rows:
         bfcl.data_folder()
+        sandbox.require_walls()
     for name in section.perturbations:
         if name not in PERTURBATIONS:
             near = get_close_matches(name, PERTURBATIONS, 1)

@@ -69,7 +69,10 @@ def refused(row: Trajectory, agent: str) -> str:
 
 
 def executor(section: GenerateConfig) -> Executor:
-    """The executor of the section's agents. Raises ConfigError where a spec's module is no file."""
+    """The executor of the section's agents. Raises ConfigError where a spec's module is no file, or
+    where the sandbox would refuse to run it."""
     paths = [(agents.load(name).name, agents.module_path(name)) for name in section.agents]
     limits = sandbox.Limits(section.tool_timeout_s, section.tool_memory_mib)
+    if any(path for _, path in paths):
+        sandbox.require_walls()
     return Executor(tuple((name, str(path)) for name, path in paths if path), limits)

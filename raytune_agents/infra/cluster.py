@@ -28,6 +28,7 @@ QUIET = {
 
 
 BLOCK_BYTES = 1 << 24
+PASSED_ON = ("RAYTUNE_AGENTS_SANDBOX",)  # variables of the driver that every worker must see
 
 
 def connect(section: ResourcesConfig) -> Resources:
@@ -43,6 +44,9 @@ def connect(section: ResourcesConfig) -> Resources:
             "log_to_driver": False,
             "logging_level": "error",
         }
+        variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        if address != "local" and variables:
+            options["runtime_env"] = {"env_vars": variables}
         if address == "local":
             options |= {
                 "num_cpus": section.cpus or os.cpu_count(),

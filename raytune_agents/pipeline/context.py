@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from raytune_agents import models
+from raytune_agents import models, sandbox
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.inference import engine
@@ -31,6 +31,7 @@ class Context:
     streams: list[Any] = field(default_factory=list)  # iterators of data sets under way
 
     def __post_init__(self) -> None:
+        sandbox.set_mode(self.config.sandbox)
         self.run = Run.of(self.config)
 
     @cached_property

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from raytune_agents import negatives
+from raytune_agents import negatives, sandbox
 from raytune_agents.config import Config
 from raytune_agents.filters.shape import parses
 from raytune_agents.generate import checks, rewrite, sampling
@@ -91,6 +91,7 @@ def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> lis
 def check(config: Config, needs_key: bool = True) -> None:
     """What can be refused before Ray starts: pools, faults, agents, tool modules, the teacher's
     key. Raises ConfigError."""
+    sandbox.set_mode(config.sandbox)
     sampling.shares(config.generate.pools)
     checks.executor(config.generate)
     if needs_key:

@@ -1,8 +1,9 @@
 """Run a user's tool functions where they can do no harm: another process, locked in, with limits.
 
-`run` gives one outcome a call. What a tool does wrong (raises, loops, eats memory, forks, opens a
-socket, reads a secret) is a label that is counted, never an exception of ours. The module is copied
-into an empty folder and sees an empty environment. What locks the process in is `child`.
+`run` gives one outcome for each call; `Sandbox` keeps the process for more. What a tool does wrong
+(raises, loops, eats memory, forks, opens a socket, reads a secret, forges an answer) is a label
+that is counted, never an exception of ours. What locks the process in is `child`; where bubblewrap
+is installed, it is the first layer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -19,30 +21,54 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from raytune_agents.config import ConfigError
 from raytune_agents.records import ToolCall, Trajectory
+from raytune_agents.sandbox.audit import walled
+from raytune_agents.sandbox.protocol import parse_answer
 
 CHILD = Path(__file__).with_name("child.py")
+MODE = "RAYTUNE_AGENTS_SANDBOX"  # environment variable: "weak" where the config's `sandbox` is
+START_S = 20.0  # a busy machine may take long to start an interpreter
+GRACE_S = 0.5  # for a process to end by itself
+POLL_S = 0.25  # between two looks at a disk that the kernel does not limit
+READABLE = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime")
+
+
+class SandboxError(ConfigError):
+    """The sandbox itself cannot start here; no fault of a tool."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one batch of calls may use."""
+    """What the calls of one process may use."""
 
-    timeout_s: float = 10.0
+    timeout_s: float = 10.0  # of a batch in `run`, of each call in a `Sandbox`
     memory_mib: int = 512
-    output_kib: int = 256
+    output_kib: int = 256  # of one answer
+    disk_mib: int = 64
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call gave. `error` is "", timeout, memory, killed:SIGNAL, output, not_run,
-    forbidden: WHY, import: WHY, or the exception's name and text."""
+    """What one call gave. `error` is "", timeout, memory, disk, killed:SIGNAL, output, not_run,
+    forbidden: WHY, import: WHY, or the exception's name and text. `forbidden: protocol` = the
+    process wrote something else than one answer to each request."""
 
     value: Any = None
     error: str = ""
+
+    @property
+    def broken(self) -> bool:
+        """Whether it was the sandbox that ended the call, and not the tool's own exception."""
+        return self.error in LABELS or self.error.startswith(("killed:", "forbidden: ", "import: "))
+
+
+LABELS = ("timeout", "memory", "disk", "output", "not_run")
+PROTOCOL, NOT_RUN = Outcome(error="forbidden: protocol"), Outcome(error="not_run")
 
 
 @dataclass(frozen=True)
@@ -53,98 +79,244 @@ class Report:
     layers: tuple[str, ...]
 
 
-def _read(pipe: int, deadline: float, most: int) -> tuple[bytes, str]:
-    """What the process says until it closes the pipe, is late, or says too much: (text, why)."""
-    out = b""
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([pipe], [], [], left)[0]:
-            return out, "timeout"
-        piece = os.read(pipe, 65536)
-        if not piece:
-            return out, ""
-        out += piece
-        if len(out) > most:
-            return out, "output"
+@cache
+def bubblewrap() -> str:
+    """The path of a bwrap that works here, or ""."""
+    path = shutil.which("bwrap")
+    if not path:
+        return ""
+    test = [path, "--unshare-all", "--ro-bind", "/", "/", "--size", "65536", "--tmpfs", "/tmp",
+            "true"]  # fmt: skip
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        if subprocess.run(test, capture_output=True, timeout=START_S).returncode == 0:
+            return path
+    return ""
 
 
-def _talk(process: subprocess.Popen, pipe: int, task: bytes, limits: Limits) -> tuple[bytes, str]:
-    """Send the task, read the results, make sure that the process and its children are gone."""
-    deadline = time.monotonic() + limits.timeout_s
-    try:
-        stdin: Any = process.stdin  # a pipe
-        stdin.write(task)
-        stdin.close()
-        said, why = _read(pipe, deadline, limits.output_kib << 10)
-    except BrokenPipeError:
-        said, why = b"", "killed"
-    finally:
-        if process.poll() is None:
+def _readable() -> list[str]:
+    """What every tool may read: the interpreter, its packages, the C libraries."""
+    return [p for p in (sys.prefix, sys.base_prefix, *READABLE) if p != "/" and os.path.exists(p)]
+
+
+def _command(fd: int, work: Path, code: Path, disk_mib: int) -> list[str]:
+    """The child's command line, in bubblewrap where it works."""
+    child = [sys.executable, "-I", "-B", str(CHILD), str(fd)]
+    if not bubblewrap():
+        return child
+    shown = [*_readable(), str(CHILD.parent), str(code)]
+    binds = [word for path in shown for word in ("--ro-bind", path, path)]
+    return [bubblewrap(), "--unshare-all", "--cap-drop", "ALL", *binds, "--dev", "/dev",
+            "--size", str(disk_mib << 20), "--tmpfs", str(work), "--chdir", str(work),
+            "--", *child]  # fmt: skip
+
+
+def _size_mib(folder: Path) -> float:
+    """What the files of a folder take, as far as they are still there."""
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            size += path.lstat().st_size
+    return size / 2**20
+
+
+class Sandbox:
+    """A locked process that has loaded `module` and answers calls, one after another, until it is
+    closed or dies. `code` are more files or folders that lie beside the module. Not thread-safe.
+
+    Raises FileNotFoundError for no module, SandboxError where no kernel layer holds and `sandbox:
+    weak` does not allow that."""
+
+    def __init__(self, module: str | Path, limits: Limits = Limits(), code: Sequence[Path] = (),
+                 cpu_s: int = 0):  # fmt: skip
+        source = Path(module)
+        if not source.is_file():
+            raise FileNotFoundError(f"tool module {str(source)!r} is no file; give a Python file")
+        self.limits, self.alive = limits, True
+        self.layers: tuple[str, ...] = ()
+        self._process: Any = None  # a Popen
+        self._folder = tempfile.TemporaryDirectory(prefix="tools-", ignore_cleanup_errors=True)
+        try:
+            self._start([source, *code], cpu_s)
+            self._loaded = self._exchange({"load": source.name}, limits.timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, code: Sequence[Path], cpu_s: int) -> None:
+        places = {name: Path(self._folder.name, name) for name in ("code", "work", "root")}
+        for place in places.values():
+            place.mkdir()
+        for path in code:
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, places["code"] / path.name)
+        self._work = places["work"]
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(self._work), "LANG": "C.UTF-8", "TZ": "UTC"}
+        self._answers, theirs = os.pipe()
+        self._process = subprocess.Popen(
+            _command(theirs, self._work, places["code"], self.limits.disk_mib),
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=self._work, env=env, pass_fds=(theirs,), start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        os.set_blocking(self._requests, False)
+        setup = {"readable": _readable(), "code": str(places["code"]), "root": str(places["root"]),
+                 "bwrap": bool(bubblewrap()), "memory_mib": self.limits.memory_mib,
+                 "disk_mib": self.limits.disk_mib, "cpu_s": cpu_s}  # fmt: skip
+        found = self._exchange(setup, START_S)
+        if found.error:
+            raise SandboxError(
+                f"the sandbox does not start ({found.error}); run {sys.executable} {CHILD} by hand "
+                f"to see why, and look whether {tempfile.gettempdir()} has room"
+            )
+        self.layers = tuple(found.value)
+        if not walled(self.layers) and os.environ.get(MODE) != "weak":
+            raise SandboxError(
+                f"no kernel layer holds a tool in here, only {', '.join(self.layers)}: install "
+                "bubblewrap, use Linux 5.13 or newer, or write sandbox: weak to trust the tools"
+            )
+
+    @property
+    def _requests(self) -> int:
+        return self._process.stdin.fileno()
+
+    def call(self, name: str, arguments: dict[str, Any], timeout_s: float | None = None) -> Outcome:
+        """The outcome of one call of the module's function, within the limits' time or this one."""
+        if self._loaded.error:  # every call says why it cannot be made; a death is said once
+            loaded = self._loaded
+            self._loaded = loaded if self.alive else NOT_RUN
+            return loaded
+        if not self.alive:
+            return NOT_RUN
+        seconds = self.limits.timeout_s if timeout_s is None else timeout_s
+        return self._exchange({"name": name, "arguments": arguments}, seconds)
+
+    def _exchange(self, request: dict[str, Any], seconds: float) -> Outcome:
+        """One request and its answer; whatever is wrong with that ends the process."""
+        ident = secrets.token_hex(8)
+        line = json.dumps(request | {"id": ident}).encode() + b"\n"
+        text, why = self._talk(line, time.monotonic() + seconds)
+        if why:
+            code = self._stop(GRACE_S if why == "closed" else 0)
+            return Outcome(error=_ending(code) if why == "closed" else why)
+        answer, _, more = text.partition(b"\n")
+        try:
+            if more:
+                raise ValueError("more than one line")
+            return Outcome(*parse_answer(answer, ident))
+        except ValueError:
+            self._stop()
+            return PROTOCOL
+
+    def _talk(self, line: bytes, deadline: float) -> tuple[bytes, str]:
+        """Send the request and read until a line has ended: (text, why that did not come)."""
+        poll, unsent, out = select.poll(), line, b""
+        poll.register(self._answers, select.POLLIN)
+        poll.register(self._requests, select.POLLOUT)
+        watched = bool(self.layers) and "mountns" not in self.layers
+        while (left := deadline - time.monotonic()) > 0:
+            ready = dict(poll.poll(1000 * (min(left, POLL_S) if watched else left)))
+            if self._requests in ready:
+                try:
+                    unsent = unsent[os.write(self._requests, unsent) :]
+                except BrokenPipeError:
+                    unsent = b""
+                if not unsent:
+                    poll.unregister(self._requests)
+            if self._answers in ready:
+                piece = os.read(self._answers, 65536)
+                out += piece
+                if not piece or b"\n" in piece:
+                    return out, "" if piece else "closed"
+                if len(out) > self.limits.output_kib << 10:
+                    return out, "output"
+            if watched and _size_mib(self._work) > self.limits.disk_mib:
+                return out, "disk"
+        return out, "timeout"
+
+    def _stop(self, wait_s: float = 0) -> int | None:
+        """The process's exit code; None where it had to be killed, with all that came of it."""
+        self.alive = False
+        try:
+            return self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    return said, why
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            return None
+
+    def close(self) -> bool:
+        """End the process and remove its folder; whether it wrote nothing after its last answer."""
+        clean = True
+        if self._process and self._process.stdin:
+            self._process.stdin.close()
+            last = select.poll()
+            last.register(self._answers, select.POLLIN)
+            if self.alive and last.poll(1000 * GRACE_S):
+                clean = not os.read(self._answers, 1)  # a closed pipe has nothing to read
+            self._stop()
+            os.close(self._answers)
+            self._process = None
+        self._folder.cleanup()
+        return clean
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
-def _ending(process: subprocess.Popen, why: str) -> str:
-    """The label of the call that was running when the process ended."""
-    code = process.wait()
-    if why:
-        return why
-    if code == -signal.SIGXCPU:
+def _ending(code: int | None) -> str:
+    """The label of the call that was running when the process closed its pipe."""
+    if code is None:
+        return PROTOCOL.error  # and went on without it
+    number = code - 128 if code > 128 else -code  # as a shell, bwrap and our own keeper tell it
+    if number == signal.SIGXCPU:
         return "timeout"
-    return f"killed:{signal.Signals(-code).name}" if code < 0 else f"killed:exit {code}"
-
-
-def _outcome(line: bytes) -> Outcome:
-    told = json.loads(line)
-    return Outcome(told.get("value"), told.get("error", ""))
+    known = number in set(signal.Signals)
+    return f"killed:{signal.Signals(number).name}" if known else f"killed:exit {code}"
 
 
 def run(module: str | Path, calls: Sequence[ToolCall], limits: Limits = Limits()) -> Report:
     """Run the calls one after another in one locked process that has loaded `module`.
 
-    Calls share the module's state; two runs share nothing. Raises FileNotFoundError for no module.
+    Calls share the module's state; two runs share nothing. Raises ValueError for arguments that are
+    no JSON object, and what `Sandbox` raises.
     """
-    source = Path(module)
-    if not source.is_file():
-        raise FileNotFoundError(f"tool module {str(module)!r} does not exist; give a Python file")
-    with tempfile.TemporaryDirectory(prefix="tools-") as work:
-        name = shutil.copy(source, Path(work, source.name))
-        task = {"module": str(name), "memory_mib": limits.memory_mib,
-                "cpu_s": max(1, int(limits.timeout_s) + 1),
-                "calls": [{"name": c.name, "arguments": c.args} for c in calls]}  # fmt: skip
-        pipe, theirs = os.pipe()
-        env = {"PATH": "/usr/bin:/bin", "HOME": work, "LANG": "C.UTF-8", "TZ": "UTC"}
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(CHILD), str(theirs)],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=work,
-            env=env, pass_fds=(theirs,), start_new_session=True,
-        )  # fmt: skip
-        os.close(theirs)
-        try:
-            said, why = _talk(process, pipe, json.dumps(task).encode(), limits)
-        finally:
-            os.close(pipe)
-        label = _ending(process, why)
-    lines = said.split(b"\n")[:-1]  # what follows the last line end was cut off
-    layers = tuple(json.loads(lines[0])) if lines else ()
-    outcomes = [_outcome(line) for line in lines[1 : len(calls) + 1]]
-    if outcomes and outcomes[0].error.startswith("import: "):
-        return Report((outcomes[0],) * len(calls), layers)
-    if len(outcomes) < len(calls):
-        outcomes.append(Outcome(error=label))
-        outcomes += [Outcome(error="not_run")] * (len(calls) - len(outcomes))
-    return Report(tuple(outcomes), layers)
+    arguments = [call.args for call in calls]
+    box = Sandbox(module, limits, cpu_s=max(1, int(limits.timeout_s) + 1))
+    try:
+        deadline = time.monotonic() + limits.timeout_s
+        outcomes = [box.call(call.name, args, deadline - time.monotonic())
+                    for call, args in zip(calls, arguments)]  # fmt: skip
+    finally:
+        clean = box.close()
+    if outcomes and not clean:
+        outcomes[-1] = PROTOCOL
+    return Report(tuple(outcomes), box.layers)
+
+
+def set_mode(mode: str) -> None:
+    """The config's `sandbox`, for this process and those that start from here on."""
+    os.environ.pop(MODE, None)
+    if mode == "weak":
+        os.environ[MODE] = mode
+
+
+def require_walls() -> None:
+    """Raises SandboxError where `Sandbox` would, before anything expensive starts."""
+    Sandbox(CHILD.with_name("protocol.py")).close()
 
 
 def execution_fault(row: Trajectory, module: str | Path, limits: Limits = Limits()) -> str:
     """The execution check of APIGen (arXiv 2406.18518, section 3.2): why a row's calls do not run,
     or "". The reason starts with `execution:` and names the first call that fails."""
     try:
-        report = run(module, row.calls, limits)
-    except ValueError as error:  # arguments that are no JSON object
+        for call in row.calls:
+            call.args  # noqa: B018  raises where they are no JSON object
+    except (ValueError, RecursionError) as error:
         return f"execution:arguments: {error}"
-    for call, outcome in zip(row.calls, report.outcomes):
+    for call, outcome in zip(row.calls, run(module, row.calls, limits).outcomes):
         if outcome.error:
             return f"execution:{call.name}: {outcome.error}"
     return ""

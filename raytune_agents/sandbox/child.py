@@ -1,198 +1,127 @@
-"""The inside of the sandbox: run as a script, it locks itself in and then runs a tool module's
-calls.
+"""The inside of the sandbox: run as a script, it locks itself in and then answers calls.
 
-Standard library only, since nothing of ours is imported in there. Layers, each kept only where the
-system has it: resource limits; a network namespace without any interface; Landlock, which leaves
-the interpreter readable and the work folder writable; seccomp, which refuses sockets, new
-processes and programs; and an audit hook that refuses the same in Python, with a readable message,
-everywhere. Protocol: one JSON object on stdin {module, calls, memory_mib, cpu_s}, one JSON line a
-result on file descriptor `fd`, after a first line that names the layers.
+Standard library only, since nothing of ours is imported in there. It copies the code of the tools
+into its work folder, puts every layer of `kernel`, `syscalls` and `audit` in place that the system
+has, and loads the module only then. Requests are JSON objects, one per line on stdin: the first
+sets the sandbox up and is answered by the layers that hold, {load} imports a file, {name,
+arguments} calls a function of it. Answers are lines of `protocol` on file descriptor `fd`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import json
 import os
 import platform
-import resource
-import struct
 import sys
+from types import ModuleType
+from typing import Any
 
-EPERM, ENOSYS = 1, 38
-CLONE_THREAD, NEWUSER, NEWNET = 0x10000, 0x10000000, 0x40000000
-# machine -> (audit arch, clone, clone3, refused calls): socket, socketpair, fork, vfork, execve,
-# execveat, ptrace, kill, tkill, tgkill, queued signals, pidfd_send_signal, process_vm_readv and
-# writev, setns, unshare, mount, bpf, keyctl, io_uring_setup
-SYSCALLS = {
-    "x86_64": (
-        0xC000003E, 56, 435,
-        (41, 53, 57, 58, 59, 322, 101, 62, 200, 234, 129, 297, 424, 310, 311, 308, 272, 165, 321,
-         250, 425),
-    ),
-    "aarch64": (
-        0xC00000B7, 220, 435,
-        (198, 199, 221, 281, 117, 129, 130, 131, 138, 240, 424, 270, 271, 268, 97, 40, 280, 219,
-         425),
-    ),
-}  # fmt: skip
-READ = 1 << 2 | 1 << 3 | 1  # Landlock: read file, read folder, execute (libraries are mapped)
-WRITE = (1 << 13) - 1  # all rights of Landlock's first version
-REFUSED = (
-    "socket.", "subprocess.", "os.system", "os.fork", "os.exec", "os.posix_spawn", "os.spawn",
-    "os.kill", "pty.", "urllib.", "ftplib.", "smtplib.", "http.client",
-)  # fmt: skip
-DEVICES = ("/dev/null", "/dev/urandom", "/dev/zero")
+OWN = ("audit", "kernel", "protocol", "syscalls")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # which -I leaves out
+import audit  # noqa: E402
+import kernel  # noqa: E402
+import protocol  # noqa: E402
+import syscalls  # noqa: E402
+
+del sys.path[0]
+for own in OWN:  # a tool may have files of these names
+    del sys.modules[own]
 
 
-def limit(memory_mib: int, cpu_s: int) -> None:
-    """Memory, processor seconds, file size, open files, no core."""
-    for what, most in [
-        (resource.RLIMIT_AS, memory_mib << 20),
-        (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_FSIZE, 16 << 20),
-        (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_CORE, 0),
-    ]:
-        resource.setrlimit(what, (most, most))
+def copy_code(source: str, work: str) -> None:
+    """The files of a folder into the work folder."""
+    for folder, _, files in os.walk(source):
+        into = os.path.join(work, os.path.relpath(folder, source))
+        os.makedirs(into, exist_ok=True)
+        for name in files:
+            with open(os.path.join(folder, name), "rb") as given:
+                content = given.read()
+            with open(os.path.join(into, name), "wb") as made:
+                made.write(content)
 
 
-def no_network(libc: ctypes.CDLL) -> bool:
-    """A network namespace of our own, without any interface."""
-    return libc.unshare(NEWUSER | NEWNET) == 0
-
-
-def landlock(libc: ctypes.CDLL, readable: list[str], work: str) -> bool:
-    """Only `readable` can be read and only `work` written, by the kernel's word."""
-    wanted = ctypes.c_uint64(WRITE)
-    rules = libc.syscall(444, ctypes.byref(wanted), ctypes.c_size_t(8), 0)
-    if rules < 0:
-        return False
-    for path, rights in (
-        [(p, READ) for p in readable] + [(d, 1 << 2) for d in DEVICES] + [(work, WRITE)]
-    ):
-        if os.path.exists(path):
-            folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            kept = rights if os.path.isdir(path) else rights & (1 | 1 << 1 | 1 << 2)
-            rule = ctypes.create_string_buffer(struct.pack("=Qi", kept, folder))
-            libc.syscall(445, rules, 1, rule, 0)
-            os.close(folder)
-    locked = libc.syscall(446, rules, 0) == 0
-    os.close(rules)
-    return locked
-
-
-def filter_program() -> bytes:
-    """The seccomp filter of this machine; b"" for one we have no numbers for."""
-    if platform.machine() not in SYSCALLS:
-        return b""
-    arch, clone, clone3, refused = SYSCALLS[platform.machine()]
-
-    def step(code: int, yes: int, no: int, k: int) -> bytes:
-        return struct.pack("=HBBI", code, yes, no, k)
-
-    load, equal, has, give = 0x20, 0x15, 0x45, 0x06
-    allow, deny, absent = 0x7FFF0000, 0x00050000 | EPERM, 0x00050000 | ENOSYS
-    out = [
-        step(load, 0, 0, 4),
-        step(equal, 1, 0, arch),
-        step(give, 0, 0, deny),
-        step(load, 0, 0, 0),
-    ]
-    out += [step(0x35, 0, 1, 0x40000000), step(give, 0, 0, deny)]  # x32 numbers
-    out += [
-        step(equal, 0, 1, clone3),
-        step(give, 0, 0, absent),
-    ]  # the C library falls back to clone
-    for number in refused:
-        out += [step(equal, 0, 1, number), step(give, 0, 0, deny)]
-    out += [step(equal, 0, 4, clone), step(load, 0, 0, 16), step(has, 0, 1, CLONE_THREAD)]
-    out += [step(give, 0, 0, allow), step(give, 0, 0, deny), step(give, 0, 0, allow)]
-    return b"".join(out)
-
-
-def seccomp(libc: ctypes.CDLL) -> bool:
-    """No sockets, processes or programs, by the kernel's word; threads stay."""
-    program = filter_program()
-    if not program:
-        return False
-    steps = ctypes.create_string_buffer(program, len(program))
-    head = ctypes.create_string_buffer(
-        struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(steps))
-    )
-    return libc.prctl(22, 2, head, 0, 0) == 0
-
-
-def hook(readable: list[str], work: str):
-    """The audit hook: refuses network, processes, and files outside the two places."""
-    places = tuple(os.path.realpath(p) for p in readable)
-    own = os.path.realpath(work)
-
-    def inside(path: str, roots: tuple[str, ...]) -> bool:
-        return any(path == r or path.startswith(r + os.sep) for r in roots)
-
-    def check(event: str, args: tuple) -> None:
-        if event.startswith(REFUSED):
-            raise PermissionError(f"{event} is not allowed in here")
-        if event == "open" and isinstance(args[0], str | bytes):
-            path = os.path.realpath(os.fsdecode(args[0]))
-            writes = bool((args[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
-            if path not in DEVICES and not inside(path, (own,) if writes else (*places, own)):
-                raise PermissionError(f"{path} is not open to tools")
-
-    return check
-
-
-def lock(work: str) -> list[str]:
-    """Put every layer in place; the names of those that hold."""
-    readable = [sys.prefix, sys.base_prefix, "/usr", "/lib", "/lib64", "/etc/localtime"]
-    readable = [p for p in readable if p != "/"]
-    held = ["limits", "audit"]
+def lock(setup: dict[str, Any], lifeline: int, fd: int) -> list[str]:
+    """Put every layer in place; the names of those that hold. Returns in another process."""
+    work, readable, held = os.getcwd(), setup["readable"], ["limits", "audit"]
+    kernel.limit(setup["memory_mib"], setup["cpu_s"])
     if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        if no_network(libc):
-            held.append("netns")
-        libc.prctl(38, 1, 0, 0, 0)  # no new privileges; the next two need it
-        if landlock(libc, readable, work):
+        bwrap = setup["bwrap"]
+        apart = bwrap or kernel.unshare()
+        kernel.fork_worker(lifeline, fd)
+        held += ["bwrap"] * bwrap + ["netns", "pidns", "ipcns"] * apart
+        shown = [*readable, *kernel.DEVICES, setup["code"]]
+        tree = bwrap
+        if apart and not bwrap:
+            tree = kernel.private_root(setup["root"], shown, work, setup["disk_mib"])
+        held += ["mountns"] * tree
+    copy_code(setup["code"], work)
+    if sys.platform == "linux":
+        kernel.drop_capabilities()
+        if kernel.landlock(readable, work):
             held.append("landlock")
-        if seccomp(libc):
+        if kernel.seccomp(syscalls.filter_program(platform.machine(), os.getpid())):
             held.append("seccomp")
-    sys.addaudithook(hook(readable, work))
+    weak = not audit.walled(held)
+    if weak:
+        audit.silence()
+    sys.addaudithook(audit.hook(readable, work, kernel.DEVICES, weak))
     return held
 
 
-def main(fd: int) -> None:
-    task = json.loads(sys.stdin.read())
-    results = os.fdopen(fd, "w", encoding="utf-8")
+def load(path: str) -> ModuleType:
+    """Import a file of the work folder under the name `tools`."""
+    spec = importlib.util.spec_from_file_location("tools", path)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules["tools"] = module
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
 
-    def tell(value: object) -> None:
-        results.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-        results.flush()
 
-    limit(task["memory_mib"], task["cpu_s"])
-    tell(lock(os.getcwd()))
+def call(module: ModuleType, name: str, arguments: dict[str, Any]) -> tuple[str, str]:
+    """One call: ("value", JSON) or ("error", why as JSON). Never raises."""
     try:
-        spec = importlib.util.spec_from_file_location("tools", task["module"])
-        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-        sys.modules["tools"] = module
-        spec.loader.exec_module(module)  # type: ignore[union-attr]
-    except BaseException as error:  # the user's code may raise anything, also SystemExit
-        tell({"error": f"import: {type(error).__name__}: {error}"})
-        return
-    for call in task["calls"]:
+        function = getattr(module, name, None)
+        if not callable(function) or name.startswith("_"):
+            return "error", protocol.dumps(f"no function {name!r}")
+        return "value", protocol.value_text(function(**arguments))
+    except MemoryError:
+        why = "memory"
+    except PermissionError as error:  # of a layer; one that the tool itself raises has no number
+        why = protocol.described(error)
+        if isinstance(error, audit.Forbidden) or error.errno:
+            why = f"forbidden: {why.partition(': ')[2]}"
+    except BaseException as error:
+        why = protocol.described(error)
+    return "error", protocol.dumps(why)
+
+
+def main(fd: int) -> None:
+    lifeline = os.dup(0)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)  # a tool that reads finds the end
+    requests = os.fdopen(lifeline, "rb")
+    setup = json.loads(requests.readline())
+    layers = lock(setup, lifeline, fd)
+    answers = os.fdopen(fd, "wb")
+
+    def answer(request: dict[str, Any], kind: str, text: str) -> None:
+        answers.write(protocol.answer_line(request["id"], kind, text))
+        answers.flush()
+
+    answer(setup, "value", protocol.dumps(layers))
+    module = ModuleType("tools")
+    for line in requests:
+        request = json.loads(line)
+        if "load" not in request:
+            answer(request, *call(module, request["name"], request["arguments"]))
+            continue
         try:
-            function = getattr(module, call["name"], None)
-            if not callable(function) or call["name"].startswith("_"):
-                tell({"error": f"no function {call['name']!r}"})
-                continue
-            tell({"value": function(**call["arguments"])})
-        except MemoryError:
-            tell({"error": "memory"})
-        except PermissionError as error:
-            tell({"error": f"forbidden: {error}"})
-        except BaseException as error:
-            tell({"error": f"{type(error).__name__}: {error}"})
+            module = load(request["load"])
+            answer(request, "value", "null")
+        except BaseException as error:  # the user's code may raise anything, also SystemExit
+            why = f"import: {protocol.described(error)}"[: protocol.LONGEST]
+            answer(request, "error", protocol.dumps(why))
+    os._exit(0)
 
 
 if __name__ == "__main__":

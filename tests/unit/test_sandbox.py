@@ -1,15 +1,27 @@
 """User tool code: what it may do, what it may not, and how that is named."""
 
 import os
+import re
+import resource
 import socket
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from raytune_agents.records import Message, ToolCall, Trajectory
-from raytune_agents.sandbox import Limits, Outcome, execution_fault, run
-from raytune_agents.sandbox.child import SYSCALLS, filter_program
+from raytune_agents.sandbox import (
+    Limits,
+    Outcome,
+    Sandbox,
+    bubblewrap,
+    execution_fault,
+    run,
+)
+from raytune_agents.sandbox.protocol import DEEPEST, depth, parse_answer
+from raytune_agents.sandbox.syscalls import AUDIT_ARCH, filter_program, numbers
 
 TOOLS = """
 import os, socket, subprocess, sys, threading, time, json, sqlite3, math
@@ -33,19 +45,7 @@ def parent_env(): return open(f"/proc/{os.getppid()}/environ").read()
 def read(path): return open(path).read()[:20]
 def write(path): open(path, "w").write("x"); return os.path.exists(path)
 def connect(port): s = socket.socket(); s.settimeout(1); s.connect(("127.0.0.1", port)); return "in"
-def raw(number):
-    import ctypes
-    libc = ctypes.CDLL(None, use_errno=True)
-    return [libc.syscall(number, 2, 1, 0), ctypes.get_errno()]
-def raw_open(path):
-    import ctypes
-    libc = ctypes.CDLL(None, use_errno=True)
-    return [libc.open(path.encode(), 0), ctypes.get_errno()]
 def kill_parent(): os.kill(os.getppid(), 9)
-def raw_kill(number):
-    import ctypes
-    libc = ctypes.CDLL(None, use_errno=True)
-    return [libc.syscall(number, os.getppid(), os.getppid(), 0), ctypes.get_errno()]
 def flood(): return "x" * (3 << 20)
 def thread():
     out = []
@@ -54,6 +54,28 @@ def thread():
 def database(): return sqlite3.connect(":memory:").execute("select 1 + 1").fetchone()[0]
 def unserialisable(): return {1, 2}.__iter__()
 def folder(): return os.listdir(".")
+def length(x): return len(x)
+FD = int(sys.argv[1])
+def late(): time.sleep(0.2); os.write(FD, b"0123456789abcdef value 1\\n")
+def writes_later(): threading.Thread(target=late).start(); return 1
+def sleep_short(): time.sleep(0.5); return 1
+def uses_files():
+    import shutil, tempfile, zipfile
+    with tempfile.TemporaryDirectory() as folder:
+        open(folder + "/a.txt", "w").write("a")
+        with zipfile.ZipFile("a.zip", "w") as z: z.write(folder + "/a.txt")
+    os.makedirs("b/c"); open("b/c/d", "w").write("x"); os.rename("b/c/d", "b/e")
+    shutil.rmtree("b")
+    c = sqlite3.connect("own.db"); c.execute("create table t (x)"); c.commit(); c.close()
+    return "ok" if os.path.getsize("own.db") and zipfile.ZipFile("a.zip").namelist() else "no"
+def uses_libraries():
+    import concurrent.futures, datetime, decimal, hashlib, random, re, statistics, uuid, zoneinfo
+    with concurrent.futures.ThreadPoolExecutor(4) as pool: list(pool.map(abs, range(-9, 9)))
+    zoneinfo.ZoneInfo("Europe/Berlin"); uuid.uuid4(); random.random(); datetime.datetime.now()
+    return "ok" if hashlib.sha256(b"").hexdigest().startswith("e3b0") else "no"
+def uses_numpy():
+    import numpy
+    return "ok" if (numpy.ones((50, 50)) @ numpy.ones(50)).sum() == 2500 else "no"
 def _secret(): return 1
 """
 
@@ -119,7 +141,7 @@ def test_no_processes_and_no_look_at_the_parent(tools, name):
 def test_no_secret_is_seen(tools, monkeypatch):
     monkeypatch.setenv("RAYTUNE_TEST_KEY", "secret")
     env = one(tools, "env").value
-    assert set(env) <= {"PATH", "HOME", "LANG", "TZ", "LC_CTYPE"}
+    assert set(env) <= {"PATH", "HOME", "LANG", "TZ", "LC_CTYPE", "PWD"}
     for path in ["/etc/passwd", str(tools.parent / ".env"), "/proc/self/environ"]:
         assert one(tools, "read", path=path).error.startswith("forbidden: "), path
     assert one(tools, "folder").value == ["mytools.py"]
@@ -136,30 +158,122 @@ def test_no_network(tools):
         assert one(tools, "connect", port=server.getsockname()[1]).error.startswith("forbidden: ")
 
 
-def test_honest_tools_work(tools):
+def test_threads_and_databases_work(tools):
     assert one(tools, "thread").value == [pytest.approx(3.14159, abs=1e-4)]
     assert one(tools, "database").value == 2
 
 
-def test_the_kernel_refuses_what_python_is_bypassed_for(tools):
-    """A tool that calls the C library past the audit hook."""
+def test_the_layers_that_hold_are_named(tools):
     layers = run(tools, []).layers
-    if "seccomp" not in layers or "landlock" not in layers:
-        pytest.skip(f"this kernel holds only {layers}")
-    _, _, _, refused = SYSCALLS[os.uname().machine]
-    assert one(tools, "raw", number=refused[0]).value == [-1, 1], "socket: EPERM"
-    fork = {"x86_64": 57}.get(os.uname().machine)
-    if fork:
-        assert one(tools, "raw", number=fork).value == [-1, 1]
-        assert one(tools, "raw_kill", number=234).value == [-1, 1], "tgkill"
-    for path in ["/etc/passwd", f"/proc/{os.getpid()}/environ", str(tools.parent / ".env")]:
-        assert one(tools, "raw_open", path=path).value == [-1, 13], "EACCES"
+    assert {"limits", "audit"} <= set(layers)
+    if sys.platform == "linux":
+        assert {"landlock", "seccomp"} <= set(layers) or {"mountns", "seccomp"} <= set(layers)
 
 
-def test_the_layers_that_always_hold_are_named(tools):
-    assert {"limits", "audit"} <= set(run(tools, []).layers)
-    if sys.platform == "linux" and os.uname().machine in SYSCALLS:
-        assert len(filter_program()) % 8 == 0
+def test_the_system_calls_have_the_numbers_of_the_kernels_headers():
+    headers = {
+        "x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
+        "aarch64": "/usr/include/asm-generic/unistd.h",
+    }
+    for machine, header in headers.items():
+        assert len(filter_program(machine, 2)) % 8 == 0
+        if not Path(header).exists():
+            pytest.skip(f"no {header}")
+        text = Path(header).read_text()
+        for name, number in numbers(machine).items():
+            words = [name, "3264_fstatat" if name == "newfstatat" else f"3264_{name}"]
+            assert any(re.search(rf"__NR_?{w} {number}\b", text) for w in words), (machine, name)
+    assert not {"socket", "execve", "kill", "ptrace", "mount", "link"} & set(numbers("x86_64"))
+    assert filter_program("riscv64", 2) == b""
+    assert list(AUDIT_ARCH) == ["x86_64", "aarch64"]
+
+
+def test_a_process_answers_call_after_call_until_it_dies(tools):
+    with Sandbox(tools, Limits(timeout_s=1.0)) as box:
+        assert [box.call("remember", {"x": i}).value for i in (1, 2)] == [[1], [1, 2]]
+        assert box.call("wrong", {}).error == "KeyError: 'gone'"
+        assert not box.call("wrong", {}).broken
+        text = "x" * 300_000  # more than a pipe holds
+        assert box.call("length", {"x": text}).value == 300_000
+        assert box.call("loop", {}) == Outcome(error="timeout")
+        assert box.call("add", {"a": 1, "b": 1}) == Outcome(error="not_run")
+        assert box.call("loop", {}).broken
+
+
+def test_a_tool_that_prints_for_later_answers_nothing(tools):
+    """A line written beforehand, by a thread, is no answer to the next call."""
+    calls = [ToolCall.of("writes_later"), ToolCall.of("sleep_short"), ToolCall.of("add", a=1, b=1)]
+    errors = [o.error for o in run(tools, calls).outcomes]
+    assert errors == ["", "forbidden: protocol", "not_run"]
+
+
+def test_the_process_ends_with_its_parent(tools, tmp_path):
+    """Also where a tool loops, and however the parent ends."""
+    code = (
+        "import sys, time\nfrom raytune_agents.sandbox import Limits, Sandbox\n"
+        f"box = Sandbox({str(tools)!r}, Limits(60.0))\nprint(box._process.pid, flush=True)\n"
+        "box.call('loop', {})"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    group = int(parent.stdout.readline())
+    time.sleep(0.3)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the tool is still running")
+
+
+def test_a_process_with_many_files_can_have_a_sandbox(tools):
+    """select() takes no descriptor above 1023, which workers of Ray have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 1200:
+        pytest.skip("no room for 1,100 open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert one(tools, "add", a=1, b=1).value == 2
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("name", ["uses_files", "uses_libraries", "uses_numpy"])
+def test_honest_tools_have_what_they_need(tools, name):
+    assert one(tools, name, Limits(memory_mib=2048)) == Outcome("ok")
+
+
+def test_bubblewrap_is_the_first_layer_where_it_works(tools):
+    if not bubblewrap():
+        pytest.skip("no working bwrap here")
+    report = run(tools, [ToolCall.of("add", a=1, b=2), ToolCall.of("hard_exit")])
+    assert [(o.value, o.error) for o in report.outcomes] == [(3, ""), (None, "killed:exit 7")]
+    assert {"bwrap", "mountns", "landlock", "seccomp"} <= set(report.layers)
+
+
+def test_an_answer_is_read_strictly():
+    assert parse_answer(b"ab value [1, 2.5]", "ab") == ([1, 2.5], "")
+    assert parse_answer(b'ab error "KeyError: 1"', "ab") == (None, "KeyError: 1")
+    odd = [b"", b"ab", b"ab value", b"ac value 1", b"ab value 1 2", b"ab layers 1", b"ab error 1",
+           b'ab error ""', b"ab value NaN", b"ab value -Infinity", b"ab value 1e999",
+           b"ab value \xff", b'ab value "\\ud800"', b"ab value " + b"9" * 5000,
+           b"ab value " + b"[" * 101 + b"]" * 101, b"ab value " + b"[" * 10**5]  # fmt: skip
+    for line in odd:
+        with pytest.raises(ValueError):  # noqa: PT011  any ValueError is one label
+            parse_answer(line, "ab")
+    assert depth(3) == 0
+    assert depth({"a": [1, {"b": ()}]}) == 4
+    deep: list = []
+    for _ in range(DEEPEST - 1):
+        deep = [deep]
+    assert depth(deep) == DEEPEST
+    assert depth([deep] * 2) == DEEPEST + 1
 
 
 def test_a_module_that_cannot_be_loaded(tools, tmp_path):

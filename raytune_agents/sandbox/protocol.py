@@ -1,0 +1,78 @@
+"""The answers of the sandbox's child: written by it, believed by nobody.
+
+A line is `ID value JSON` or `ID error "why"`; the ID is that of the request, drawn anew for each,
+so that a line written beforehand answers nothing. Standard library only: the child loads this file
+by its path.
+"""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from typing import Any, NoReturn
+
+DEEPEST = 100  # levels of lists and objects in a value
+LONGEST = 2000  # characters of an error
+dumps = json.dumps  # as it is before a tool can replace it
+
+
+def depth(value: Any) -> int:
+    """Levels of lists and objects in a JSON value, counted up to just past DEEPEST."""
+    level, found = [value], 0
+    while level and found <= DEEPEST:
+        inner = [list(x.values()) if isinstance(x, dict) else x for x in level
+                 if isinstance(x, dict | list | tuple)]  # fmt: skip
+        level, found = [v for values in inner for v in values], found + bool(inner)
+    return found
+
+
+def value_text(value: Any) -> str:
+    """A tool's result as JSON; what JSON does not have is written as `str` writes it. Raises
+    ValueError for NaN, an infinity, a lone surrogate, a circle and too many levels, TypeError for
+    keys that are no text."""
+    text = dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    text.encode()
+    if depth(value) > DEEPEST:
+        raise ValueError(f"a result of more than {DEEPEST} levels")
+    return text
+
+
+def answer_line(ident: str, kind: str, text: str) -> bytes:
+    """One answer; `kind` is value or error, `text` its JSON."""
+    return f"{ident} {kind} {text}\n".encode()
+
+
+def described(error: BaseException) -> str:
+    """An exception's name and text. Making the text is the tool's code, which may raise too."""
+    try:
+        text = str(error)
+    except BaseException:
+        text = "?"
+    return f"{type(error).__name__}: {text}"[:LONGEST].encode(errors="replace").decode()
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(text: str) -> float:
+    return number if isfinite(number := float(text)) else _refuse(text)
+
+
+def parse_answer(line: bytes, ident: str) -> tuple[Any, str]:
+    """The (value, error) of the answer to request `ident`. Raises ValueError for anything else."""
+    head, kind, text = line.decode().split(" ", 2)
+    if head != ident or kind not in ("value", "error"):
+        raise ValueError("no answer to this request")
+    try:
+        found = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("too many levels") from None
+    json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate is no text
+    if kind == "value":
+        if depth(found) > DEEPEST:
+            raise ValueError("too many levels")
+        return found, ""
+    if not isinstance(found, str) or not 0 < len(found) <= LONGEST:
+        raise ValueError("an error is a short text")
+    return None, found
