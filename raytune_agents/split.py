@@ -1,21 +1,31 @@
-"""Rows -> train / val / test_seen / test_unseen, by tool name and by question; every choice is a
-hash.
+"""Rows -> train / val / test_seen / test_unseen, and why.
 
-A tool is held out by the hash of its name, so a row's split depends on the row and the seed alone
-and rows can stream. No gold tool of test_unseen is a gold tool in train; equal questions fall
-together. Derived rows are never split here: they keep their source's split."""
+Many rows: every choice is a hash, so rows stream. Tools are kept back for test_unseen in groups:
+tools that one row calls together, that differ in spelling only, or that share a description are on
+one side, so no gold tool of test_unseen is a gold tool in train and no row is lost to a mixture.
+Few rows (`FEW`): whole situations are kept back (`situations`), and no tool is.
+A split that the source gave is kept. Derived rows are never split here: they keep their source's.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
-from dataclasses import replace
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from raytune_agents.calls import gold_of
-from raytune_agents.config import ConfigError, SplitConfig
-from raytune_agents.records import SPLITS, RecordError, Trajectory
+from raytune_agents.calls.schema import find
+from raytune_agents.config import SplitConfig
+from raytune_agents.records import SPLITS, RecordError, Trajectory, content_hash
+from raytune_agents.situations import kept_back
 
-MIXED = "mixed_tools"  # some gold tools are held out, some are not: fits neither side
+FEW = 300  # rows below which situations are kept back, in larger shares
+LEAST_GROUPS = 10  # of tools, below which none is kept back
+MOST_OF_ROWS = 0.1  # share of the rows that one group of tools kept back may take
+TWINS = 4  # tools that may share a description and be one tool; more share a phrase
+OVER_CAP = "rows_per_tool"  # a test row of an unseen tool that has its rows already
 
 
 def unit(seed: int, kind: str, text: str) -> float:
@@ -37,32 +47,229 @@ def gold_tools(row: Trajectory) -> frozenset[str]:
         raise RecordError("gold is not a JSON list of {name: {argument: [allowed]}}") from None
 
 
-def assign(row: Trajectory, section: SplitConfig, seed: int) -> Trajectory:
-    """The row with its split, or rejected as MIXED. A split the source gave is kept."""
-    if row.split in SPLITS:
-        return row
-    held = [unit(seed, "tool", name) < section.unseen_tools for name in gold_tools(row)]
-    if held and all(held):
-        return replace(row, split="test_unseen")
-    if any(held):
-        return replace(row, split="", reject_reason=MIXED)
-    u = unit(seed, "query", row.query.casefold())
-    if u < section.test_seen:
-        return replace(row, split="test_seen")
-    return replace(row, split="val" if u < section.test_seen + section.val else "train")
+def tool_key(name: str) -> str:
+    """A tool's name without namespace, case and word marks, and without a leading calculate:
+    `math.calculateArea`, `calculate_area` and `Area` are one tool."""
+    last = re.split(r"[./:]|__", name.strip("./:_"))[-1]
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", last).lower()
+    parts = re.findall(r"[^\W_]+", words)
+    if len(parts) > 1 and parts[0] in ("calculate", "calc", "compute"):
+        parts = parts[1:]
+    return "".join(parts) or name.casefold()
 
 
-def settle(name: str, tools: Collection[str], train_tools: Collection[str]) -> str:
-    """Second look at a row's split once train's tools are known: a test_seen row with a gold tool
-    that train never shows is trained on instead."""
-    return "train" if name == "test_seen" and not set(tools) <= set(train_tools) else name
+@dataclass(frozen=True)
+class RowFacts:
+    """What the split of many rows needs of one: its gold tools, what ties them to other tools, and
+    its place in [0, 1), the hash of its question."""
+
+    tools: tuple[str, ...]
+    ties: tuple[str, ...]
+    place: float
 
 
-def check(counts: dict[str, int], section: SplitConfig) -> None:
-    """Raises ConfigError where a split came out empty."""
-    empty = [name for name in SPLITS if not counts.get(name)]
-    if empty:
-        raise ConfigError(
-            f"read.split={section.model_dump()}: split {empty[0]} is empty "
-            f"({dict(counts)}); give it a larger share or read more rows"
-        )
+def row_facts(row: Trajectory, section: SplitConfig, seed: int) -> RowFacts:
+    """The facts of a row. Raises RecordError where its gold has no names."""
+    tools = tuple(sorted(gold_tools(row)))
+    ties = [f"name {tool_key(name)}" for name in tools]
+    for name in tools:
+        spec = find(name, row.tools)
+        said = " ".join(spec.description.casefold().split()) if spec else ""
+        ties += [f"text {content_hash(said, 12)}"] if len(said.split()) > 2 else []
+    category = row.meta.get(section.unseen_category) if section.unseen_category else None
+    ties += [f"category {category}"] if tools and category is not None else []
+    return RowFacts(tools, tuple(ties), unit(seed, "query", row.query.casefold()))
+
+
+class ToolGroups:
+    """Tools that must fall on one side, as a forest (union-find) over tool names and ties."""
+
+    def __init__(self) -> None:
+        self.parent: dict[str, str] = {}
+        self.rows: Counter[str] = Counter()  # by the first tool of a row
+        self.uses: Counter[str] = Counter()  # rows that call a tool
+        self.texts: dict[str, set[str]] = {}  # description -> names of tools that have it
+        self.fixed: set[str] = set()  # tools of rows whose source gave a split
+
+    def root(self, node: str) -> str:
+        self.parent.setdefault(node, node)
+        while self.parent[node] != node:
+            self.parent[node] = node = self.parent[self.parent[node]]
+        return node
+
+    def join(self, nodes: Sequence[str]) -> None:
+        for node in nodes[1:]:
+            self.parent[self.root(node)] = self.root(nodes[0])
+
+    def add(self, facts: RowFacts, fixed: bool = False) -> None:
+        """One more row; `fixed` where its source gave the split."""
+        if not facts.tools:
+            return
+        tools = [f"tool {name}" for name in facts.tools]
+        self.join([*tools, *(tie for tie in facts.ties if not tie.startswith("text "))])
+        self.rows[tools[0]] += 1
+        self.uses.update(facts.tools)
+        for tie in facts.ties:
+            if tie.startswith("text "):
+                named = self.texts.setdefault(tie, set())
+                named.update(tools if len(named) <= TWINS else ())
+        if fixed:
+            self.fixed.update(tools)
+
+    def groups(self) -> dict[str, list[str]]:
+        """Root -> the names of its tools, sorted."""
+        for named in self.texts.values():
+            if len(named) <= TWINS:
+                self.join(sorted(named))
+        out: dict[str, list[str]] = {}
+        for node in sorted(n for n in self.parent if n.startswith("tool ")):
+            out.setdefault(self.root(node), []).append(node.removeprefix("tool "))
+        return out
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The tools that are kept back with the number of their rows, or why none is."""
+
+    tools: frozenset[str] = frozenset()
+    rows: int = 0
+    reason: str = ""
+
+
+def held_out(groups: ToolGroups, section: SplitConfig, seed: int) -> HeldOut:
+    """Groups of tools for test_unseen, in the order of a hash, up to `unseen_tools` of all tools.
+
+    None whose split the source gave. Tools that have at most `rows_per_tool` rows each come alone
+    where there are such: all their rows can be asked. Else none that takes more than MOST_OF_ROWS.
+    """
+    found = groups.groups()
+    if section.unseen_tools <= 0:
+        return HeldOut(reason="read.split.unseen_tools is 0")
+    if len(found) < LEAST_GROUPS:
+        return HeldOut(reason=f"{len(found)} groups of tools, fewer than {LEAST_GROUPS}")
+    rows: Counter[str] = Counter()
+    for tool, count in groups.rows.items():
+        rows[groups.root(tool)] += count
+    fixed = {groups.root(tool) for tool in groups.fixed}
+    wanted = section.unseen_tools * sum(map(len, found.values()))
+    free = [r for r in found if r not in fixed and len(found[r]) <= wanted]
+    most = section.rows_per_tool
+    rare = [r for r in free if all(groups.uses[name] <= most for name in found[r])]
+    usual = [r for r in free if rows[r] <= MOST_OF_ROWS * rows.total()]
+    held: list[str] = []
+    for root in sorted(rare or usual, key=lambda r: unit(seed, "tool", found[r][0])):
+        held += found[root] if len(held) + len(found[root]) <= wanted else []
+    if not held:
+        return HeldOut(reason="every group of tools is too large to be kept back")
+    count = sum(rows[r] for r in {groups.root(f"tool {name}") for name in held})
+    return HeldOut(frozenset(held), count)
+
+
+class Splitter:
+    """Splits rows one after another. `trained` are the tools of rows whose place is in train; a
+    tool has at most `caps[split]` rows in a split, further rows are trained on."""
+
+    def __init__(
+        self, section: SplitConfig, held: HeldOut, trained: Collection[str], caps: Mapping[str, int]
+    ) -> None:
+        self.section, self.held, self.trained, self.caps = section, held, trained, caps
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.few: list[str] = []  # the splits of few rows, in their order
+
+    def split(self, facts: RowFacts, given: str = "") -> tuple[str, str]:
+        """(split, reason why the row is in none)."""
+        if given in SPLITS:
+            return given, ""
+        if self.few:
+            return self.few.pop(0), ""
+        if facts.tools and self.held.tools.issuperset(facts.tools):
+            return ("test_unseen", "") if self._room("test_unseen", facts) else ("", OVER_CAP)
+        name = placed(facts.place, self.section)
+        if name == "test_seen" and not set(facts.tools) <= set(self.trained):
+            return "train", ""
+        return (name, "") if name == "train" or self._room(name, facts) else ("train", "")
+
+    def _room(self, name: str, facts: RowFacts) -> bool:
+        full = any(self.counts[name, tool] >= self.caps[name] for tool in facts.tools)
+        if not full:
+            self.counts.update((name, tool) for tool in facts.tools)
+        return not full
+
+
+def placed(place: float, section: SplitConfig) -> str:
+    """The split of a place in [0, 1) among rows whose tools are trained on."""
+    if place < section.test_seen:
+        return "test_seen"
+    return "val" if place < section.test_seen + section.val else "train"
+
+
+def caps_of(section: SplitConfig, rows: int, tools: int, held: HeldOut) -> dict[str, int]:
+    """Rows that one tool may have in each split: `rows_per_tool`, or twice its even share of the
+    rows that the split should have, where that is more."""
+
+    def cap(wanted: float, names: int) -> int:
+        return max(section.rows_per_tool, round(2 * wanted / max(1, names)))
+
+    return {
+        "val": cap(section.val * rows, tools),
+        "test_seen": cap(section.test_seen * rows, tools),
+        "test_unseen": cap(held.rows, len(held.tools)),
+    }
+
+
+@dataclass
+class Survey:
+    """What a first pass over the rows sees; `splitter` is made of it."""
+
+    section: SplitConfig
+    groups: ToolGroups = field(default_factory=ToolGroups)
+    trained: set[str] = field(default_factory=set)
+    free: int = 0  # rows without a split of their source
+
+    def add(self, facts: RowFacts, given: str) -> None:
+        self.groups.add(facts, given in SPLITS)
+        self.free += given not in SPLITS
+        name = given if given in SPLITS else placed(facts.place, self.section)
+        if name == "train":
+            self.trained.update(facts.tools)
+
+    @property
+    def few(self) -> bool:
+        return 0 < self.free < FEW
+
+    def splitter(self, seed: int) -> Splitter:
+        held = held_out(self.groups, self.section, seed)
+        tools = sum(map(len, self.groups.groups().values()))
+        caps = caps_of(self.section, self.free, tools, held)
+        return Splitter(self.section, held, self.trained - held.tools, caps)
+
+
+def few_splits(rows: Sequence[Trajectory], section: SplitConfig, seed: int) -> list[str]:
+    """The splits of few rows: whole situations are kept back, in larger shares."""
+    test, val = wanted_rows(len(rows), section)
+    tools = [gold_tools(row) for row in rows]
+    return kept_back(rows, tools, {"test_seen": test, "val": val}, seed)
+
+
+def wanted_rows(rows: int, section: SplitConfig) -> tuple[int, int]:
+    """Test and val rows of so few: at least 30 and 20 where that is below 30 and 15 % of them, so
+    that a suite can show something; a share that the config names stays."""
+    named = section.model_fields_set
+    test, val = section.test_seen * rows, section.val * rows
+    test = test if "test_seen" in named else max(test, min(0.3 * rows, 30))
+    val = val if "val" in named else max(val, min(0.15 * rows, 20))
+    return max(rows > 1, round(test)), max(rows > 3, round(val))
+
+
+def split_rows(rows: Iterable[Trajectory], section: SplitConfig, seed: int) -> list[Trajectory]:
+    """Rows in memory with their splits, as the read step gives them."""
+    rows = list(rows)
+    survey, facts = Survey(section), [row_facts(row, section, seed) for row in rows]
+    for row, fact in zip(rows, facts):
+        survey.add(fact, row.split)
+    splitter = survey.splitter(seed)
+    if survey.few:
+        free = [row for row in rows if row.split not in SPLITS]
+        splitter.few = few_splits(free, section, seed)
+    found = [splitter.split(fact, row.split) for row, fact in zip(rows, facts)]
+    return [replace(r, split=s, reject_reason=why) for r, (s, why) in zip(rows, found)]

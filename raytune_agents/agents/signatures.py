@@ -1,8 +1,8 @@
 """Typed Python functions -> tools: the schema from the signature, descriptions from the docstring.
 
 The file is read, never run. Known annotations: str, int, float, bool, None, list, dict, tuple,
-Literal, Optional, unions, Annotated[T, "description"], date and datetime, and the file's own Enum,
-dataclass, TypedDict and model classes.
+Literal, Optional, unions, Annotated[T, "description"], date and datetime, and the file's own type
+aliases, Enum, dataclass, TypedDict and model classes.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ NUMPY = re.compile(r"^(\s*)(\w+)\s*:\s*\S.*$")
 REST = re.compile(r"^\s*:param\s+(?:[\w\[\], |]+\s+)?(\w+)\s*:\s*(.*)$")
 
 
+Names = dict[str, ast.ClassDef | ast.expr]  # the file's own classes and type aliases
+
+
 class Untyped(ValueError):
     """An annotation that says no JSON type; the message is what is wrong with it."""
 
@@ -49,13 +52,13 @@ def _literal(values: list[Any]) -> dict[str, Any]:
     return {"type": JSON_WORD[kinds.pop()], "enum": values}
 
 
-def _union(options: list[ast.expr], classes: dict[str, ast.ClassDef]) -> dict[str, Any]:
+def _union(options: list[ast.expr], classes: Names) -> dict[str, Any]:
     kept = [schema_of(o, classes) for o in options]
     kept = [s for s in kept if s != {"type": "null"}]
     return kept[0] if len(kept) == 1 else {"anyOf": kept}
 
 
-def _class(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> dict[str, Any]:
+def _class(node: ast.ClassDef, classes: Names) -> dict[str, Any]:
     """An Enum as its values; any other class as an object of its annotated fields."""
     if any(_name(b) in ("Enum", "StrEnum", "IntEnum") for b in node.bases):
         return _literal([ast.literal_eval(s.value) for s in node.body if isinstance(s, ast.Assign)])
@@ -72,7 +75,7 @@ def _class(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> dict[str, An
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _subscript(node: ast.Subscript, classes: dict[str, ast.ClassDef]) -> dict[str, Any]:
+def _subscript(node: ast.Subscript, classes: Names) -> dict[str, Any]:
     name = _name(node.value)
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "Annotated":
@@ -91,7 +94,7 @@ def _subscript(node: ast.Subscript, classes: dict[str, ast.ClassDef]) -> dict[st
     raise Untyped(f"annotation {ast.unparse(node)!r} is not known")
 
 
-def schema_of(node: ast.expr, classes: dict[str, ast.ClassDef]) -> dict[str, Any]:
+def schema_of(node: ast.expr, classes: Names) -> dict[str, Any]:
     """The JSON Schema of an annotation. Raises Untyped."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):  # a quoted annotation
@@ -107,7 +110,10 @@ def schema_of(node: ast.expr, classes: dict[str, ast.ClassDef]) -> dict[str, Any
     if name in LISTS:
         return {"type": "array", "items": {"type": "string"}}
     if name in classes:
-        return _class(classes[name], classes)
+        found = classes[name]
+        if isinstance(found, ast.ClassDef):
+            return _class(found, classes)
+        return schema_of(found, {k: v for k, v in classes.items() if k != name})
     raise Untyped(f"annotation {ast.unparse(node)!r} is not known")
 
 
@@ -148,7 +154,7 @@ def docstring(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _tool(
-    node: ast.FunctionDef | ast.AsyncFunctionDef, classes: dict[str, ast.ClassDef], path: str
+    node: ast.FunctionDef | ast.AsyncFunctionDef, classes: Names, path: str
 ) -> dict[str, Any]:
     where = f"{path}: function {node.name!r}"
     if isinstance(node, ast.AsyncFunctionDef):
@@ -186,6 +192,17 @@ def _tool(
     return {"name": node.name, "description": summary, "parameters": parameters}
 
 
+def type_aliases(body: list[ast.stmt]) -> dict[str, ast.expr]:
+    """Names that the file gives to types: `Day = Literal["Mon", "Tue"]`."""
+    out = {}
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            out[node.targets[0].id] = node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            out[node.target.id] = node.value
+    return out
+
+
 def python_tools(source: str, path: str) -> list[dict[str, Any]]:
     """Every public top-level function of a Python file as a tool. Raises ConfigError naming the
     place."""
@@ -193,7 +210,8 @@ def python_tools(source: str, path: str) -> list[dict[str, Any]]:
         body = ast.parse(source).body
     except SyntaxError as error:
         raise ConfigError(f"{path} is not Python: line {error.lineno}: {error.msg}") from None
-    classes = {n.name: n for n in body if isinstance(n, ast.ClassDef)}
+    classes: Names = {n.name: n for n in body if isinstance(n, ast.ClassDef)}
+    classes |= type_aliases(body)
     functions = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     public = [n for n in functions if not n.name.startswith("_")]
     if not public:

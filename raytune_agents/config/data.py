@@ -26,9 +26,19 @@ class SourceConfig(BaseConfig):
 
 class SplitConfig(BaseConfig):
     train: Share = Field(0.8, description="share of rows whose tools may be trained on")
-    val: Share = Field(0.1, description="share of rows for model choice")
-    test_seen: Share = Field(0.1, description="share of test rows whose tools occur in train")
-    unseen_tools: Share = Field(0.15, description="share of gold tools kept for test_unseen")
+    val: Share = Field(0.1, description="share of rows for model choice; more of few rows")
+    test_seen: Share = Field(
+        0.1, description="share of test rows whose tools occur in train; more of few rows"
+    )
+    unseen_tools: Share = Field(
+        0.15, description="share of gold tools kept for test_unseen; none of few rows or tools"
+    )
+    unseen_category: str = Field(
+        "", description="field of the source whose values are kept back whole: category, domain"
+    )
+    rows_per_tool: Positive = Field(
+        10, description="rows of one tool in val and in test; more where tools are few"
+    )
 
     @model_validator(mode="after")
     def _sums(self) -> SplitConfig:
@@ -38,7 +48,7 @@ class SplitConfig(BaseConfig):
                 f"{parts} sum to {sum(parts.values()):.3f}; write shares that sum to 1, "
                 "for example train=0.8 val=0.1 test_seen=0.1"
             )
-        empty = [k for k, v in (parts | {"unseen_tools": self.unseen_tools}).items() if v <= 0]
+        empty = [k for k, v in parts.items() if v <= 0]
         if empty or self.unseen_tools >= 1:
             raise ValueError(
                 f"the split {empty or ['train']} would be empty; write a share between 0 and 1"
@@ -47,7 +57,9 @@ class SplitConfig(BaseConfig):
 
 
 class ReadConfig(BaseConfig):
-    sources: list[SourceConfig] = Field([SourceConfig(path="bfcl")], min_length=1)
+    sources: list[SourceConfig] = Field(
+        [SourceConfig(path="bfcl")], description="where rows come from; [] = every row is generated"
+    )
     split: SplitConfig = SplitConfig()
     max_error_share: Share = Field(
         0.05, description="more bad or lost rows than this share stop a step"

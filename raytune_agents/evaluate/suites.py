@@ -22,7 +22,7 @@ from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.readers import bfcl
 from raytune_agents.records import SPLITS, RecordError, Trajectory, finish
-from raytune_agents.split import gold_tools
+from raytune_agents.split import gold_tools, tool_key
 
 UNSEEN_AGENTS, TRAJECTORIES = "unseen_agents", "trajectories"
 TAKEN = (*SPLITS, UNSEEN_AGENTS, TRAJECTORIES, instructions.SPLIT, general.SPLIT)
@@ -160,10 +160,14 @@ def unseen_agent_rows(names: Sequence[str], count: int, seed: int) -> list[Traje
 def without_seen_tools(
     rows: Iterable[Trajectory], trained: Iterable[Trajectory]
 ) -> list[Trajectory]:
-    """Rows that call a tool which training calls too are rejected as `seen_tool`."""
-    seen = {tool for row in trained for tool in gold_tools(row)}
+    """Rows that call a tool which training calls too, by any spelling of its name, are rejected as
+    `seen_tool`."""
+    seen = {tool_key(tool) for row in trained for tool in gold_tools(row)}
     return [
-        replace(row, reject_reason="seen_tool") if gold_tools(row) & seen else row for row in rows
+        replace(row, reject_reason="seen_tool")
+        if seen.intersection(map(tool_key, gold_tools(row)))
+        else row
+        for row in rows
     ]
 
 

@@ -222,7 +222,8 @@ def asked(context: Context) -> tuple[suites.Suite, list[Trajectory], list[Trajec
     config, suite = context.config, suites.Suite()
     section, seed = config.evaluate, config.seed
     rows = [r for r in read_rows(context.run.folder / "read") if not r.reject_reason]
-    for name in section.splits:
+    left_out = read_json(context.run.folder / "read" / "manifest.json").get("left_out", {})
+    for name in (s for s in section.splits if s not in left_out):
         suite.add(name, (r for r in rows if r.split == name), section.limit)
     trained = list(training_rows(context.run.folder).values()) if others(section) else []
     for name, source in section.sources.items():

@@ -111,7 +111,8 @@ class Plan:
 
 def read_sample(config: Config) -> Sample:
     """Rows of the sources with their splits. Raises ConfigError where no row can be read."""
-    section, out, train, size, parsed = config.read, Sample(), set(), 0, 0
+    section, out, size, parsed = config.read, Sample(), 0, 0
+    found: dict[str, Trajectory] = {}
     for source in section.sources:
         hub, limit = readers.is_hub(source.path), source.limit or COUNTED
         count = 0
@@ -119,21 +120,16 @@ def read_sample(config: Config) -> Sample:
             count += 1
             if count <= SAMPLE:
                 for row in parse(raw, where, source):
-                    row = split.assign(row, section.split, config.seed)
-                    out.rows[row.id] = row
+                    found[row.id] = row
                     size += sum(len(str(v)) for v in to_row(row).values())
         parsed += min(count, SAMPLE)
         out.total += source.limit if hub and source.limit else count
         out.more |= count == (SAMPLE if hub and not source.limit else COUNTED)
-    if not out.rows:
+    if section.sources and not found:
         raise ConfigError("read.sources: no row can be read; see `raytune-agents read --explain`")
-    for row in out.split("train"):
-        train |= split.gold_tools(row)
-    for row in out.split("test_seen"):
-        if split.settle(row.split, split.gold_tools(row), train) != row.split:
-            out.rows[row.id] = replace(row, split="train")
-    out.scale = out.total / parsed
-    out.row_bytes = size / len(out.rows)
+    out.rows = {r.id: r for r in split.split_rows(found.values(), section.split, config.seed)}
+    out.scale = out.total / parsed if parsed else 1.0
+    out.row_bytes = size / max(1, len(out.rows))
     return out
 
 

@@ -1,7 +1,7 @@
 """The read step: sources -> trajectories with their split. Two passes over Parquet, flat memory.
 
-Whether a test_seen row may stay one is known only when all training rows were seen: so the first
-pass writes `work/`, and the second settles those rows and writes the step's files.
+Which tools may be kept back is known only when all rows were seen: so the first pass writes `work/`
+with what the split needs of each row, and the second splits and writes the step's files.
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ import pyarrow.parquet as pq
 
 from raytune_agents import readers, split
 from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
-from raytune_agents.records import RecordError, Trajectory, arrow_schema, to_row
+from raytune_agents.records import SPLITS, RecordError, Trajectory, arrow_schema, to_row
 from raytune_agents.redact import redact
-from raytune_agents.runs import Counts, RowFiles, Step, write_table
+from raytune_agents.runs import Counts, RowFiles, Step, StoredRows, write_table
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
 
 SHOWN_TASKS = 12
 TABLE_ROWS, TABLE_CHARS = 2_000, 1 << 23  # what a reading worker holds before it hands it on
-WITH_TOOLS = ("train", "test_seen")  # splits whose rows' gold tools decide about a split
+FACTS = (  # split.RowFacts
+    pa.field("gold_tools", pa.list_(pa.string())),
+    pa.field("ties", pa.list_(pa.string())),
+    pa.field("place", pa.float64()),
+)
 PARSED = (
     *arrow_schema(),
     pa.field("where", pa.string()),
     pa.field("error", pa.string()),  # "" = a good row
-    pa.field("gold_tools", pa.list_(pa.string())),
+    *FACTS,
     pa.field("task_type", pa.string()),
 )
 
@@ -41,7 +45,7 @@ PARSED = (
 def parse_source(
     source: SourceConfig, section: ReadConfig, config_hash: str, seed: int
 ) -> Iterator[pa.Table]:
-    """Rows of one source, with their split, as tables of PARSED; a bad row has its error."""
+    """Rows of one source as tables of PARSED; a bad row has its error."""
     held: list[dict[str, Any]] = []
     size = 0
     blank = to_row(Trajectory())
@@ -51,11 +55,18 @@ def parse_source(
                 raise raw
             rows = readers.read_row(raw, where, source.format, source.min_rating, source.rating_max)
             for row in rows:
-                row = split.assign(row, section.split, seed)
-                tools = sorted(split.gold_tools(row)) if row.split in WITH_TOOLS else []
-                notes = {"where": where, "error": "", "gold_tools": tools,
-                         "config_hash": config_hash, "seed": row.seed or seed}  # fmt: skip
-                held.append(to_row(row) | notes | {"task_type": row.meta.get("task_type")})
+                facts = split.row_facts(row, section.split, seed)
+                notes = {
+                    "where": where,
+                    "error": "",
+                    "gold_tools": facts.tools,
+                    "ties": facts.ties,
+                    "place": facts.place,
+                    "config_hash": config_hash,
+                    "seed": row.seed or seed,
+                    "task_type": row.meta.get("task_type"),
+                }
+                held.append(to_row(row) | notes)
                 size += len(held[-1]["messages"]) + len(held[-1]["tools"]) + len(held[-1]["meta"])
         except RecordError as error:
             held.append(blank | {"where": where, "error": str(error) or "bad row"})
@@ -91,7 +102,7 @@ def units(sources: list[SourceConfig]) -> list[dict[str, str]]:
 def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Sources -> trajectories with their split; bad rows -> quarantine.jsonl."""
     section = context.config.read
-    counts, train, tasks = Counts(), set(), Counter()
+    counts, survey, tasks = Counts(), split.Survey(section.split), Counter()
     work = RowFiles(step.folder / "work")
     with context.display.step("read") as bar, (step.folder / "quarantine.jsonl").open("w") as bad:
         for table in parsed(context, step):
@@ -103,21 +114,30 @@ def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
                 bad.write(redact(json.dumps(line)) + "\n")
             table = table.filter(good).drop_columns(["where", "error"])
             tasks.update(task_outcomes(table))
-            train |= train_tools(table)
+            for facts, given in facts_of(table):
+                survey.add(facts, given)
             work.add(table.drop_columns(["task_type"]))
             bar.update(len(table))
     work.close()
-    check_errors(counts, section.max_error_share, step)
-    splits, sources = settle(step.folder, train, counts)
-    split.check(splits, section.split)
-    shutil.rmtree(work.folder)
+    if section.sources:
+        check_errors(counts, section.max_error_share, step)
+    splitter = survey.splitter(context.config.seed)
+    if survey.few:
+        free = [row for row in StoredRows(work.folder) if row.split not in SPLITS]
+        splitter.few = split.few_splits(free, section.split, context.config.seed)
+    splits, sources = settle(step.folder, splitter, counts)
+    shutil.rmtree(work.folder, ignore_errors=True)
+    left_out = absent(splits, splitter, survey)
+    for line in said_splits(splits, left_out, survey):
+        context.display.say(f"read      {line}")
     step.log(splits=dict(splits), sources=dict(sources))
+    notes = {"splits": dict(splits), "left_out": left_out}
     if not tasks:
-        return counts, {"splits": dict(splits)}
+        return counts, notes
     found = task_table(tasks)
     for task, told in sorted(found.items(), key=lambda x: -x[1]["in"])[:SHOWN_TASKS]:
         context.display.say(f"read      task {task}: {told['in']} rows, {told['kept']} kept")
-    return counts, {"splits": dict(splits), "task_types": found}
+    return counts, notes | {"task_types": found}
 
 
 def task_outcomes(table: pa.Table) -> Iterator[tuple[str, str]]:
@@ -143,6 +163,8 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
 
     section, seed, config_hash = context.config.read, context.config.seed, step.config_hash
     items = units(section.sources)  # a missing file stops here, before Ray
+    if not items:  # tools alone: every row is made
+        return []
     context.resources  # noqa: B018
     ray.data.DataContext.get_current().execution_options.preserve_order = True
 
@@ -157,38 +179,59 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
     return found.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
-def train_tools(table: pa.Table) -> set[str]:
-    """The names of the tools that training rows show."""
-    names = table.filter(pc.equal(table["split"], "train"))["gold_tools"]
-    return set(pc.unique(pc.list_flatten(names)).to_pylist())
+def facts_of(table: pa.Table) -> Iterator[tuple[split.RowFacts, str]]:
+    """What the split needs of each row of PARSED, and the split that its source gave."""
+    columns = [table[name].to_pylist() for name in ("gold_tools", "ties", "place", "split")]
+    for tools, ties, place, given in zip(*columns):
+        yield split.RowFacts(tuple(tools), tuple(ties), place), given
 
 
-def settle(folder: Path, train: set[str], counts: Counts) -> tuple[Counter, Counter]:
-    """`work/` -> the step's files, each test_seen row settled; adds to `counts` what came out.
-    Returns the accepted rows by split and all rows by source."""
-    splits, sources = Counter(), Counter()
+def settle(
+    folder: Path, splitter: split.Splitter, counts: Counts
+) -> tuple[Counter[str], Counter[str]]:
+    """`work/` -> the step's files, each row with its split; adds to `counts` what came out. Returns
+    the accepted rows by split and all rows by source."""
+    splits: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
     for path in sorted((folder / "work").glob("*.parquet")):
         table = pq.read_table(path)
-        column = [
-            split.settle(name, tools, train)
-            for name, tools in zip(table["split"].to_pylist(), table["gold_tools"].to_pylist())
-        ]
-        table = table.drop_columns(["gold_tools"])
-        at = table.schema.get_field_index("split")
-        table = table.set_column(at, table.schema.field(at), pa.array(column, pa.string()))
+        found = [splitter.split(facts, given) for facts, given in facts_of(table)]
+        table = table.drop_columns([f.name for f in FACTS])
+        for k, name in enumerate(("split", "reject_reason")):
+            at = table.schema.get_field_index(name)
+            column = pa.array([one[k] for one in found], pa.string())
+            table = table.set_column(at, table.schema.field(at), column)
         write_table(folder / path.name, table)
-        words = [r.partition(":")[0] for r in table["reject_reason"].to_pylist()]
-        counts.rejected.update(w for w in words if w)
-        counts.rows_out += sum(not w for w in words)
-        splits.update(s for s, w in zip(column, words) if not w)
+        counts.rejected.update(why for _, why in found if why)
+        counts.rows_out += sum(not why for _, why in found)
+        splits.update(name for name, why in found if not why)
         sources.update(table["source"].to_pylist())
     return splits, sources
 
 
+def absent(splits: Counter[str], splitter: split.Splitter, survey: split.Survey) -> dict[str, str]:
+    """The splits without a row, and why."""
+    few = f"{survey.free} rows are few" if survey.few else ""
+    why = {"test_unseen": few or splitter.held.reason}
+    return {name: why.get(name) or few or "no row" for name in SPLITS if not splits[name]}
+
+
+def said_splits(
+    splits: Counter[str], left_out: dict[str, str], survey: split.Survey
+) -> Iterator[str]:
+    """The split in words: its rows, how they were chosen, and the suites that are left out."""
+    how = "whole situations kept back" if survey.few else "by a hash"
+    rows = ", ".join(f"{splits[name]} {name}" for name in SPLITS if splits[name]) or "no rows"
+    yield f"split {how}: {rows}"
+    for name, why in left_out.items():
+        yield f"no {name}: {why}"
+
+
 def check_errors(counts: Counts, limit: float, step: Step) -> None:
-    """Raises ConfigError where more rows than `limit` were bad, or none was good."""
+    """Raises ConfigError where more rows than `limit` were bad (one may always be), or none was
+    good."""
     bad = counts.failed.total()
-    if counts.rows_in == bad or bad > limit * counts.rows_in:
+    if counts.rows_in == bad or bad > max(1, limit * counts.rows_in):
         worst = ", ".join(f"{n} {reason}" for reason, n in counts.failed.most_common(3))
         raise ConfigError(
             f"read: {bad} of {counts.rows_in} rows are bad ({worst or 'no rows'}), more than "

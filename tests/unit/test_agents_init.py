@@ -97,6 +97,26 @@ def test_python_functions(tmp_path):
     }
 
 
+def test_type_aliases_of_the_file(tmp_path):
+    source = '''
+from typing import Literal, TypeAlias
+Day = Literal["Mon", "Tue"]
+Days: TypeAlias = "list[Day]"
+Loop = Literal["x"] | "Loop"
+
+def plan(days: Days, first: Day = "Mon") -> str:
+    """Plan."""
+'''
+    (tool,) = init_spec(write(tmp_path, "t.py", source)).tools
+    day = {"type": "string", "enum": ["Mon", "Tue"]}
+    assert tool.parameters["properties"] == {
+        "days": {"type": "array", "items": day},
+        "first": day | {"default": "Mon"},
+    }
+    with pytest.raises(ConfigError, match="'Loop' is not known"):
+        init_spec(write(tmp_path, "u.py", source + "\ndef bad(x: Loop): ...\n"))
+
+
 def test_docstrings():
     text = "Do it now.\nAnd here.\n\nArgs:\n  a: first\n  b: second: with colon\n\nReturns:\n  c: x"
     assert docstring(text) == ("Do it now. And here.", {"a": "first", "b": "second: with colon"})

@@ -31,7 +31,7 @@ def test_defaults_load_and_overrides_are_yaml() -> None:
         ("mix.weights={positive: -1, negative: 2}", "cannot be normalised"),
         ("mix.weights={positive: .nan}", "cannot be normalised"),
         ("read.split={train: 0.9, val: 0.1, test_seen: 0.1}", "sum to 1"),
-        ("read.split.unseen_tools=0", "would be empty"),
+        ("read.split.unseen_tools=1", "would be empty"),
         ("train.dpo.loss_weights=[1]", "one weight a loss"),
         ("name=../x", "name="),
         ("train.global_batch_size=none", "train.global_batch_size"),

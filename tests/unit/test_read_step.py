@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from raytune_agents import split
 from raytune_agents.config import LabelConfig, ReadConfig, SourceConfig
 from raytune_agents.filters import label
 from raytune_agents.pipeline import read
@@ -94,26 +95,48 @@ def test_rows_say_which_config_made_them_and_memory_is_bounded(tmp_path: Path, m
     assert [len(t) for t in parse(path)] == [1] * 10 + [0]
 
 
-def test_the_second_pass_settles_and_counts(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_text("\n".join(json.dumps(raw(i, tool=f"tool{i % 7}")) for i in range(300)))
-    work, train = RowFiles(tmp_path / "work"), set()
+def first_pass(path: Path, folder: Path) -> split.Survey:
+    work, survey = RowFiles(folder / "work"), split.Survey(SECTION.split)
     for table in parse(path):
-        train |= read.train_tools(table)
+        for facts, given in read.facts_of(table):
+            survey.add(facts, given)
         work.add(table.drop_columns(["where", "error", "task_type"]))
         work.close()
-    (gone, *_) = train  # pretend that training rows never showed one tool
+    return survey
+
+
+def test_the_second_pass_splits_and_counts(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(raw(i, tool=f"tool{i % 30}")) for i in range(600)))
+    survey = first_pass(path, tmp_path)
+    assert not survey.few
     before = [from_row(r) for r in pa.concat_tables(parse(path)).to_pylist()]
-    counts = Counts(rows_in=300)
-    splits, sources = read.settle(tmp_path, train - {gone}, counts)
-    assert counts.check("read")["in"] == 300
+    counts = Counts(rows_in=600)
+    splits, sources = read.settle(tmp_path, survey.splitter(17), counts)
+    assert counts.check("read")["in"] == 600
     rows = read_rows(tmp_path)
     assert [r.id for r in rows] == [r.id for r in before]
-    for old, new in zip(before, rows):
-        moved = old.split == "test_seen" and old.calls[0].name == gone
-        assert new.split == ("train" if moved else old.split)
-    assert sum(a.split != b.split for a, b in zip(before, rows)) > 0
-    assert splits.total() + counts.rejected.total() == 300 == sources.total()
+    assert rows == split.split_rows(before, SECTION.split, 17)
+    assert splits.total() + counts.rejected.total() == 600 == sources.total()
+    assert set(splits) == {"train", "val", "test_seen", "test_unseen"}
+
+
+def test_few_rows_are_split_by_situations_and_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    asked = ("trucks in Oslo", "a red bike", "jazz tonight", "rent due", "call Ann", "rain?", "tea")
+    path.write_text("\n".join(json.dumps(raw(i, q)) for i, q in enumerate(asked)))
+    survey = first_pass(path, tmp_path)
+    assert survey.few
+    splitter = survey.splitter(17)
+    splitter.few = split.few_splits(read_rows(tmp_path / "work"), SECTION.split, 17)
+    splits, _ = read.settle(tmp_path, splitter, Counts(rows_in=7))
+    assert splits == {"train": 4, "test_seen": 2, "val": 1}
+    left_out = read.absent(splits, splitter, survey)
+    assert left_out == {"test_unseen": "7 rows are few"}
+    assert list(read.said_splits(splits, left_out, survey)) == [
+        "split whole situations kept back: 4 train, 1 val, 2 test_seen",
+        "no test_unseen: 7 rows are few",
+    ]
 
 
 def test_the_tasks_of_rated_interactions_are_counted(tmp_path: Path) -> None:
