@@ -50,11 +50,11 @@ from raytune_agents.dedup.minhash import jaccard
 from raytune_agents.dedup.text import folded
 from raytune_agents.infra.cluster import disconnect
 from raytune_agents.pipeline import label, read
-from raytune_agents.pipeline.context import Context, plain
-from raytune_agents.pipeline.run import steps
+from raytune_agents.pipeline.context import Context
+from raytune_agents.pipeline.run import step_function
 from raytune_agents.progress import Display
 from raytune_agents.records import Trajectory, from_row
-from raytune_agents.runs import commit, hardware, write_json
+from raytune_agents.runs import Counts, commit, hardware
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "data.json"
@@ -130,16 +130,18 @@ def write_single(folder: Path) -> None:
 
 def chain(context: Context, names: Sequence[str] = ("read", "label")) -> dict[str, float]:
     """The steps read and label; seconds of each. Nothing is generated in between."""
-    write_json(context.run.folder / "generate" / "manifest.json", {"outputs": ""})
     seconds = {}
     for name in names:
-        function, section, after = steps()[name]
-        step = context.run.step(name, plain(section(context.config)), after)
+        if name == "label":
+            nothing = context.step("generate")
+            nothing.begin()
+            nothing.finish(Counts())
+        step = context.step(name)
         step.begin()
         start = time.perf_counter()
-        counts, extra = function(context, step)
+        counts, notes = step_function(name)(context, step)
         seconds[name] = time.perf_counter() - start
-        step.finish(counts, **extra)
+        step.finish(counts, **notes)
         print(name, counts.line(), round(seconds[name], 1), "s", file=sys.stderr, flush=True)
     return seconds
 

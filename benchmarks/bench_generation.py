@@ -84,6 +84,7 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
     from raytune_agents.generate.rewrite import Voice
     from raytune_agents.inference.engine import Sampling
     from raytune_agents.pipeline.context import Context
+    from raytune_agents.pipeline.shards import ShardReport, cut, map_shards
     from raytune_agents.progress import Display
 
     tree = {"runs_dir": tempfile.mkdtemp(), "seed": SEED, "model": {"dtype": options.dtype},
@@ -99,14 +100,13 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
 
         def work(chats: list) -> int:
             forget(context.engine)
-            parts = [chats[i : i + size] for i in range(0, len(chats), size)]
+            parts = dict(enumerate(cut(chats, size)))
 
-            def ask(k: int) -> dict[str, Any]:
-                replies = voice.ask(parts[k], [sampling] * len(parts[k]))
-                return {"tokens": sum(sum(r.output_tokens) for r in replies)}
+            def ask(number: int, part: list) -> ShardReport:
+                replies = voice.ask(part, [sampling] * len(part))
+                return ShardReport(tokens=sum(sum(r.output_tokens) for r in replies))
 
-            done = context.map_shards("bench", list(range(len(parts))), ask, size)
-            return sum(d["tokens"] for d in done)
+            return sum(report.tokens for _, report in map_shards(context, "bench", parts, ask))
 
         return work
 

@@ -31,7 +31,7 @@ from raytune_agents.runs import commit, hardware, versions
 HERE = Path(__file__).parent
 SHARD = GenerateConfig().shard_rows
 NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}
-EACH = 2  # shards that wait on one engine at a time, as in Context.map_shards
+EACH = 2  # shards that wait on one engine at a time, as in pipeline.shards.map_shards
 GPUS, ROWS = 1_000, 100_000_000
 ROWS_PER_GPU_S = 12.0  # a guess: 2,400 tokens/s of an 8B model, 200 tokens a row
 
@@ -41,6 +41,7 @@ def stream(nodes: int, shards: int, shard_s: float) -> dict[str, float]:
     from ray.cluster_utils import Cluster
 
     from raytune_agents.pipeline.context import Context
+    from raytune_agents.pipeline.shards import ShardReport, map_shards
     from raytune_agents.progress import Display
 
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
@@ -50,16 +51,19 @@ def stream(nodes: int, shards: int, shard_s: float) -> dict[str, float]:
     context = Context(build(tree), Display())
     context.resources  # noqa: B018
 
-    def work(number: int) -> dict[str, Any]:
+    def work(number: int, rows: list[int]) -> ShardReport:
         time.sleep(shard_s)
-        return {"tokens": 0, "shard": number, "outage": "", "asked": SHARD, "kept": SHARD}
+        return ShardReport(SHARD, SHARD)
 
-    for _ in context.map_shards("warm", list(range(EACH * nodes)), work, SHARD, EACH * nodes):
+    def parts(count: int) -> dict[int, list[int]]:
+        return {k: [0] * SHARD for k in range(count)}
+
+    for _ in map_shards(context, "warm", parts(EACH * nodes), work, at_once=EACH * nodes):
         pass
     me = psutil.Process()
     before, peak, start = me.memory_info().rss, 0, time.perf_counter()
     for done, _ in enumerate(
-        context.map_shards("rows", list(range(shards)), work, SHARD, EACH * nodes)
+        map_shards(context, "rows", parts(shards), work, at_once=EACH * nodes)
     ):
         if done % 64 == 0:
             peak = max(peak, me.memory_info().rss)

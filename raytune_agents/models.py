@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ConfigError, ModelConfig
+from raytune_agents.storage import whole_folder
 
 EMBEDDED = "smollm2-135m"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -180,15 +181,8 @@ def save_merged(path: Path, adapter: Path, dtype: str, out: Path) -> None:
     """`merged` as safetensors, with the adapter's tokenizer, template and card, atomically."""
     from transformers import AutoTokenizer
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f"{out.name}.", suffix=".tmp", dir=out.parent))
-    try:
+    with whole_folder(out) as work:
         merged(path, adapter, dtype).save_pretrained(work, safe_serialization=True)
         AutoTokenizer.from_pretrained(adapter).save_pretrained(work)
         if (adapter / "README.md").is_file():
             shutil.copy(adapter / "README.md", work)
-        if out.is_dir():
-            out.rmdir()  # empty: the caller has looked
-        os.rename(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)

@@ -25,43 +25,49 @@ LINE_EVERY_S = 10.0
 
 
 class Bar:
-    """Progress of one step: rows done, tokens, tokens/s, ETA."""
+    """Progress of a part of a step: rows done of all, tokens, tokens/s, seconds left."""
 
-    def __init__(self, display: Display, name: str, total: int | None):
-        self.console, progress, self.name = display.console, display.progress, name
-        self.display, self.alive, self.progress = display, display.alive, progress
+    def __init__(self, display: Display, name: str, total: int | None, resumed: int = 0):
+        self.display, self.name, self.progress = display, name, display.progress
         self.started = self.spoke = time.monotonic()
-        self.done, self.tokens, self.total, self.note = 0, 0, total, ""
-        self.task = progress.add_task(name, total=total, note="") if progress else None
+        self.done, self.resumed, self.tokens, self.total, self.note = resumed, resumed, 0, total, ""
+        self.task = None
+        if self.progress is not None:
+            text = f"{display.place} {name}".strip()
+            self.task = self.progress.add_task(text, total=total, completed=resumed, note="")
 
     def update(
         self, done: int = 0, tokens: int = 0, total: int | None = None, note: str | None = None
     ) -> None:
         """Add rows and tokens; on a log, at most one line every LINE_EVERY_S seconds."""
-        self.alive()
+        self.display.alive()
         self.done, self.tokens = self.done + done, self.tokens + tokens
         self.total = total if total is not None else self.total
         self.note = note if note is not None else self.note
         now = time.monotonic()
-        speed = self.tokens / max(now - self.started, 1e-9)
-        rate = f"{self.tokens:,} tokens, {speed:,.0f} tokens/s" if self.tokens else ""
-        text = "  ".join(part for part in (rate, self.note) if part)
         if self.progress is not None and self.task is not None:
+            text = self.text(now)
             self.progress.update(self.task, completed=self.done, total=self.total, note=text)
         elif now - self.spoke > LINE_EVERY_S:
             self.spoke = now
-            left = (
-                (self.total - self.done) / self.done * (now - self.started)
-                if self.total and self.done
-                else None
-            )
-            if self.display.json:
-                ids = {"done": self.done, "total": self.total, "tokens": self.tokens}
-                return self.display.write("info", f"{self.name}  {text}".strip(), **ids)
-            eta = f"  ETA {left:,.0f} s" if left is not None else ""
-            self.console.print(
-                f"{self.name:<10} {self.done}/{self.total or '?'}  {text}{eta}", highlight=False
-            )
+            self.speak(now)
+
+    def text(self, now: float) -> str:
+        """Tokens with their speed, and the note."""
+        speed = self.tokens / max(now - self.started, 1e-9)
+        rate = f"{self.tokens:,} tokens, {speed:,.0f} tokens/s" if self.tokens else ""
+        return "  ".join(part for part in (rate, self.note) if part)
+
+    def speak(self, now: float) -> None:
+        """One line of a log."""
+        text, display = self.text(now), self.display
+        if display.json:
+            counts = {"done": self.done, "total": self.total, "tokens": self.tokens}
+            return display.write("info", f"{self.name}  {text}".strip(), **counts)
+        fresh, left = self.done - self.resumed, (self.total or 0) - self.done
+        eta = f"  ETA {left / fresh * (now - self.started):,.0f} s" if fresh and left > 0 else ""
+        line = f"{self.name:<10} {self.done}/{self.total or '?'}  {text}{eta}"
+        display.console.print(f"{display.place} {line}".strip(), highlight=False, markup=False)
 
 
 class Display:
@@ -71,8 +77,8 @@ class Display:
         self.console = console or Console(soft_wrap=True)
         self.progress: Progress | None = None
         self.moved = time.monotonic()  # when something last went on
-
         self.run, self.current, self.json = "", "", False  # names the run and the step in logs
+        self.place = ""  # "[3/8]": which step of all this is
 
     def alive(self) -> None:
         """Something went on: the run does not hang."""
@@ -114,9 +120,9 @@ class Display:
         self.progress = None
 
     @contextmanager
-    def step(self, name: str, total: int | None = None) -> Iterator[Bar]:
-        """A bar for one step, removed when it ends."""
-        bar = Bar(self, name, total)
+    def step(self, name: str, total: int | None = None, resumed: int = 0) -> Iterator[Bar]:
+        """A bar for a part of a step, removed when it ends; `resumed`: rows done before."""
+        bar = Bar(self, name, total, resumed)
         self.alive()
         try:
             yield bar

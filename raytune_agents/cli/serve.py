@@ -19,8 +19,8 @@ import yaml
 from raytune_agents import models
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.infra.placement import Resources
+from raytune_agents.mirror import Mirror, is_remote, local_folder
 from raytune_agents.runs import write_json
-from raytune_agents.storage import Mirror, is_remote, local_folder
 
 BASE = "base"
 MODELS_SHARE = 0.7  # of the CPUs for engines; the rest is replicas, ingress and proxy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -22,6 +22,25 @@ class ConfigError(ValueError):
 
 class BaseConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
+
+    # Options of where, how fast and how often: other values give the same output, so that a step
+    # that ended stays done, and one under way goes on.
+    OPERATIONAL: ClassVar[frozenset[str]] = frozenset()
+
+    def deciding(self) -> dict[str, Any]:
+        """The options that decide the output, as JSON values."""
+        return {k: json_values(v, deciding=True) for k, v in self if k not in self.OPERATIONAL}
+
+
+def json_values(value: Any, deciding: bool = False) -> Any:
+    """A section, or a list or dict of sections, as JSON values; `deciding`: see OPERATIONAL."""
+    if isinstance(value, BaseConfig):
+        return value.deciding() if deciding else value.model_dump(mode="json")
+    if isinstance(value, list | tuple):
+        return [json_values(v, deciding) for v in value]
+    if isinstance(value, dict):
+        return {k: json_values(v, deciding) for k, v in value.items()}
+    return value
 
 
 def check_weights(weights: dict[str, float], key: str) -> dict[str, float]:

@@ -67,6 +67,8 @@ class ReadConfig(BaseConfig):
 
 
 class LabelConfig(BaseConfig):
+    OPERATIONAL = frozenset({"partitions"})
+
     rules: list[str] = Field(
         [], description="names in RULES; empty or the word default = all but pii"
     )

@@ -52,6 +52,8 @@ class JudgedConfig(BaseConfig):
 
 
 class GeneralConfig(BaseConfig):
+    OPERATIONAL = frozenset({"timeout_s"})
+
     tasks: list[str] = Field(
         [], description="lm-eval tasks that every arm takes, to see what tuning costs; empty = none"
     )
@@ -62,6 +64,8 @@ class GeneralConfig(BaseConfig):
 
 
 class EvaluateConfig(BaseConfig):
+    OPERATIONAL = frozenset({"max_concurrency"})
+
     splits: list[Literal["val", "test_seen", "test_unseen"]] = Field(
         ["test_seen", "test_unseen"], min_length=1
     )

@@ -18,6 +18,21 @@ class JudgeConfig(BaseConfig):
 
 
 class TeacherConfig(BaseConfig):
+    OPERATIONAL = frozenset(
+        {
+            "key_env",
+            "concurrency",
+            "requests_per_minute",
+            "timeout_s",
+            "retries",
+            "wait_s",
+            "max_tokens",
+            "max_usd",
+            "usd_per_mtok_in",
+            "usd_per_mtok_out",
+        }
+    )
+
     base_url: str = Field(
         "", description="OpenAI-compatible endpoint that words and judges; empty = the run's engine"
     )
@@ -48,6 +63,8 @@ class TeacherConfig(BaseConfig):
 
 
 class GenerateConfig(BaseConfig):
+    OPERATIONAL = frozenset({"cache"})
+
     agents: list[str] = Field(
         ["qa", "support", "analyst", "legal", "content", "security"],
         min_length=1,

@@ -29,6 +29,18 @@ class ModelConfig(BaseConfig):
 
 
 class EngineConfig(BaseConfig):
+    OPERATIONAL = frozenset(
+        {
+            "actors",
+            "tensor_parallel_size",
+            "kv_cache_gib",
+            "gpu_memory_utilization",
+            "max_num_batched_tokens",
+            "retries",
+            "timeout_s",
+        }
+    )
+
     actors: Auto = Field(
         0, description="engine actors, each with GPUs of its own; auto = as many as they hold"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,18 @@ from raytune_agents.config.methods import (
 
 
 class TrainConfig(BaseConfig):
+    OPERATIONAL = frozenset(
+        {
+            "max_tokens_per_forward",
+            "save_steps",
+            "max_failures",
+            "gradient_checkpointing",
+            "offload",
+            "max_loss",
+            "report_to",
+        }
+    )
+
     arms: dict[str, ArmConfig] = Field(
         {
             "sft": ArmConfig(weights={"positive": 0.7, "synthetic": 0.3}),
@@ -109,6 +121,11 @@ class TrainConfig(BaseConfig):
                 except ValueError as error:
                     raise ValueError(f"arms.{name}.options: {error}") from None
         return self
+
+    def deciding(self) -> dict[str, Any]:
+        """Copies (ddp) share the rows of every optimiser step: any number of them is as one."""
+        copies = {"num_workers", "sharding"} if self.sharding in ("none", "ddp") else set()
+        return {k: v for k, v in super().deciding().items() if k not in copies}
 
     @property
     def span(self) -> tuple[int, int]:

@@ -11,6 +11,8 @@ from raytune_agents.config.base import Auto, BaseConfig, Positive
 
 
 class TuneConfig(BaseConfig):
+    OPERATIONAL = frozenset({"concurrent", "num_workers"})
+
     trials: int = Field(4, ge=0, description="trials to run; 0 = no search")
     method: Literal["sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto"] = Field(
         "nat", description="method every trial trains"

@@ -18,7 +18,8 @@ from raytune_agents.evaluate import metrics
 from raytune_agents.evaluate.paired import Difference, corrected, holm, paired
 from raytune_agents.inference import engine
 from raytune_agents.records import Trajectory
-from raytune_agents.runs import read_json
+from raytune_agents.runs import METRICS, Manifest
+from raytune_agents.storage import read_jsonl
 
 BASE = "base"
 SHOWN = (
@@ -236,13 +237,12 @@ def robustness(answers: Answers, perturbed: Answers, section: EvaluateConfig, se
 def training_costs(run: Path, arm: str) -> dict[str, float | None]:
     """What the train step says of an arm: rows, tokens, seconds, peak memory, and joules (None
     where its machine did not tell); {} for the base."""
-    manifest = run / "train" / arm / "manifest.json"
-    if not manifest.is_file():
+    folder = run / "train" / arm
+    manifest = Manifest.load(folder)
+    if manifest is None:
         return {}
-    facts = read_json(manifest)
-    out = {"train_rows": float(facts["rows"]["out"]), "train_seconds": float(facts["seconds"])}
-    log = manifest.with_name("metrics.jsonl")
-    lines = [json.loads(x) for x in log.read_text().splitlines()] if log.is_file() else []
+    out = {"train_rows": float(manifest.rows.rows_out), "train_seconds": manifest.seconds}
+    lines = read_jsonl(folder / METRICS)
     for name, key in (("train_tokens", "num_tokens"), ("train_peak_memory_mib", "peak_memory_mib")):
         if found := [line[key] for line in lines if line.get(key) is not None]:
             out[name] = float(max(found))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from raytune_agents.exports import LOSES, PAIR_WRITERS, resolve, splits
 from raytune_agents.exports.card import card
 from raytune_agents.exports.pricing import problems, roughly
 from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.storage import whole_file, write_text
 
 LABELLED = ("trl_label",)
 Written = tuple[Trajectory, dict[str, Any]]
@@ -104,15 +104,10 @@ def write_files(
         "not_carried": LOSES.get(section.format, ""),
         "files": about,
     }
-    _save(folder / "README.md", card(summary, folder.name))
-    _save(folder / "dataset_summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "README.md", card(summary, folder.name))
+    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+    write_text(folder / "dataset_summary.json", text)
     return summary
-
-
-def _save(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 @dataclass
@@ -151,14 +146,13 @@ class _File:
 
     def finish(self) -> dict[str, Any]:
         """Write the file and describe it."""
-        digest, part = hashlib.sha256(), self.path.with_name(self.path.name + ".part")
-        with part.open("wb") as out:
+        digest = hashlib.sha256()
+        with whole_file(self.path) as part, part.open("wb") as out:
             for _, offset, length in sorted(self.lines):
                 self.scratch.seek(offset)
                 line = self.scratch.read(length)
                 out.write(line)
                 digest.update(line)
-        os.replace(part, self.path)
         longest = max((length for *_, length in self.lines), default=0)
         about = {k: dict(c.most_common()) for k, c in self.counts.items()}
         return {"rows": len(self.lines), "bytes": self.size, "longest_row_bytes": longest,

@@ -7,12 +7,12 @@ share the folder.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from raytune_agents.models import cache_dir
 from raytune_agents.records import content_hash
+from raytune_agents.storage import write_text
 
 
 def key_of(*parts: Any) -> str:
@@ -48,8 +48,4 @@ class Answers:
         """Keep an answer."""
         if self.folder is None:
             return
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        work = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        work.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-        os.replace(work, path)
+        write_text(self.path(key), json.dumps(value, ensure_ascii=False))

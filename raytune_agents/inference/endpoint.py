@@ -32,6 +32,7 @@ from raytune_agents.config import ConfigError, TeacherConfig
 from raytune_agents.inference.cache import Answers, key_of
 from raytune_agents.inference.engine import EngineDown, Reply, Sampling
 from raytune_agents.redact import redact
+from raytune_agents.storage import read_jsonl
 
 ACTOR = "raytune-teacher"
 LONGEST_WAIT_S = 60.0
@@ -76,8 +77,7 @@ class Budget:
         self.lock, self.pending = threading.Condition(), 0
         self.next_start = 0.0
         self.tokens, self.usd = 0, 0.0
-        lines = ledger.read_text("utf-8").splitlines() if ledger and ledger.is_file() else []
-        for line in map(json.loads, lines):
+        for line in read_jsonl(ledger) if ledger else ():
             self.tokens += line["tokens_in"] + line["tokens_out"]
             self.usd += line["usd"]
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raytune_agents.runs import Manifest
 
 METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {  # name -> (kind, what, labels)
     "raytune_rows": ("Counter", "rows of finished steps", ("run", "step", "outcome")),
@@ -45,15 +48,15 @@ def set_to(name: str, value: float, **labels: str) -> None:
         metric(name).set(value, tags=labels)
 
 
-def finished(run: str, step: str, manifest: dict[str, Any]) -> None:
+def finished(run: str, step: str, manifest: Manifest) -> None:
     """What a finished step's manifest says."""
-    rows = manifest["rows"]
-    add("raytune_rows", rows["out"], run=run, step=step, outcome="out")
-    for kind in ("rejected", "failed"):
-        for reason, count in rows[kind].items():
+    rows = manifest.rows
+    add("raytune_rows", rows.rows_out, run=run, step=step, outcome="out")
+    for kind, found in (("rejected", rows.rejected), ("failed", rows.failed)):
+        for reason, count in found.items():
             outcome = f"{kind}: {reason.partition(' ')[0][:60]}"
             add("raytune_rows", count, run=run, step=step, outcome=outcome)
     for part in ("mined", "edited"):
-        for fault, count in (manifest.get(part) or {}).items():
+        for fault, count in (manifest.notes.get(part) or {}).items():
             add("raytune_faults", count, run=run, step=part, fault=fault)
-    set_to("raytune_step_seconds", manifest["seconds"], run=run, step=step)
+    set_to("raytune_step_seconds", manifest.seconds, run=run, step=step)

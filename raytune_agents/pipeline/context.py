@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +11,9 @@ from raytune_agents import models, sandbox
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.inference import engine
-from raytune_agents.infra import cluster, telemetry
+from raytune_agents.infra import cluster
 from raytune_agents.infra.placement import Placement, Resources, place
+from raytune_agents.pipeline import keys
 from raytune_agents.progress import Display
 from raytune_agents.runs import Run, Step
 
@@ -33,6 +33,13 @@ class Context:
     def __post_init__(self) -> None:
         sandbox.set_mode(self.config.sandbox)
         self.run = Run.of(self.config)
+
+    def step(self, name: str) -> Step:
+        """A step of this run as it stands: its sections, inputs and the files that it reads. Raises
+        FileNotFoundError where a step before it has not been run."""
+        config = self.config
+        files = keys.outside(config, name)
+        return self.run.step(name, keys.sections(config, name), keys.AFTER[name], files)
 
     @cached_property
     def resources(self) -> Resources:
@@ -73,10 +80,10 @@ class Context:
             log=self.run.folder / "engine_starts.log",
         )
 
-    def outage(self, step: Step, name: str, done: dict[str, Any]) -> None:
+    def outage(self, step: Step, name: str, shard: int, reason: str) -> None:
         """Say and log that a shard's rows were lost to the engine."""
-        step.log(shard=done["shard"], outage=done["outage"])
-        self.display.say(f"{name}: engine down, {done['outage']}", "red", shard=done["shard"])
+        step.log(shard=shard, outage=reason)
+        self.display.say(f"{name}: engine down, {reason}", "red", shard=shard)
 
     def free_gpu(self, workers: int) -> None:
         """Before training with so many workers: the engines give their GPUs back where there are
@@ -89,59 +96,13 @@ class Context:
                 self.placement.have.gpus, self.config.engine.gpu_memory_utilization
             )
 
-    def map_shards(
-        self,
-        name: str,
-        numbers: list[int],
-        work: Callable[[int], dict[str, Any]],
-        rows_each: int,
-        most: int | None = None,
-    ) -> Iterable[dict[str, Any]]:
-        """Run `work(shard number)` for each number as a Ray Data stream, `most` at a time; yields
-        what each returns: a dict, of which `tokens`, and `kept` of `asked` rows, are shown."""
-        import ray
-
-        if not numbers:
-            return
-        self.resources  # noqa: B018  Ray must run before Ray Data is used
-        done = ray.data.from_items(
-            [{"shard": k} for k in numbers], override_num_blocks=len(numbers)
-        ).map(
-            lambda item: {"out": work(item["shard"])},
-            num_cpus=0.01,
-            compute=ray.data.TaskPoolStrategy(size=most or 2 * self.placement.engines),
-        )
-        with self.display.step(name, len(numbers) * rows_each) as bar:
-            asked = kept = 0
-            rows = iter(done.iter_rows())
-            self.streams.append(rows)
-            for out in (item["out"] for item in rows):
-                asked, kept = asked + out.get("asked", 0), kept + out.get("kept", 0)
-                note = f"{kept / asked:.0%} accepted" if asked else None
-                bar.update(rows_each, out.get("tokens", 0), note=note)
-                ids = {"run": self.config.name, "step": name}
-                telemetry.add("raytune_tokens", out.get("tokens", 0), **ids)
-                if asked:
-                    telemetry.set_to("raytune_acceptance", kept / asked, **ids)
-                yield out
-        self.streams.remove(rows)
-
     def close(self) -> None:
-        """Ray's end. A data set that an error left under way is stopped first: its thread would
-        end the process with a status of its own once Ray is gone."""
+        """Ray's end, and that of this process's hold on the run. A data set that an error left
+        under way is stopped first: its thread would end the process with a status of its own once
+        Ray is gone."""
         for rows in self.streams:
             rows.close()
         if "resources" in self.__dict__:
             engine.stop()
             cluster.disconnect()
-
-
-def plain(section: Any) -> Any:
-    """A config section (or a list or dict of them) as JSON values."""
-    if isinstance(section, list):
-        return [plain(s) for s in section]
-    if isinstance(section, dict):
-        return {k: plain(v) for k, v in section.items()}
-    if section is None or isinstance(section, str):
-        return section
-    return section.model_dump(mode="json")
+        self.run.close()

@@ -81,7 +81,7 @@ def rounds(
             )  # fmt: skip
             own.finish(counts)
         new = val_score(context, val, str(adapter))
-        pairs = (own.manifest or {})["rows"]["out"]
+        pairs = own.manifest.rows.rows_out
         seen.append({"round": k, "val_exact_match": new, "pairs": pairs})
         step.log(step=k, val_exact_match=new, pairs=pairs)
         if best and new < score:

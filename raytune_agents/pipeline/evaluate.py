@@ -42,6 +42,7 @@ from raytune_agents.pipeline.shards import check_outage
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import (
     Counts,
+    Manifest,
     Step,
     read_json,
     read_rows,
@@ -64,13 +65,6 @@ MODULES = {
     "general": general,
 }
 KINDS = ("answers", *MODULES)
-
-
-def section_of(config: Config) -> list[Any]:
-    """The part of the config that decides the answers and their scores."""
-    used = [config.evaluate, config.model, config.train.nat, config.train.arms]
-    judge = [config.generate.teacher] if config.evaluate.judge.rows else []
-    return [*used, config.generate.agents, *judge]
 
 
 def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
@@ -201,19 +195,20 @@ def check_bases(config: Config, run: Path) -> None:
     """Raises ConfigError where an arm is not there, or was trained on another base model or another
     prompt than the one that is asked: its difference to base would not be the training's."""
     for name in config.train.arms:
-        path = run / "train" / name / "manifest.json"
-        if not path.is_file():
+        manifest = Manifest.load(run / "train" / name)
+        if manifest is None:
             raise ConfigError(
-                f"evaluate: arm {name!r} is not trained in {run}; run `raytune-agents train` first"
+                f"evaluate: arm {name!r} is not trained in {run}; run `raytune-agents run "
+                "--steps train` first"
             )
-        trained, now = read_json(path)["config"][1], config.model.model_dump(mode="json")
+        trained, now = manifest.config["model"], config.model.model_dump(mode="json")
         odd = [k for k in BASE_KEYS if trained.get(k) != now[k]]
         if odd:
             was = ", ".join(f"model.{k}={trained.get(k)!r}" for k in odd)
             have = ", ".join(f"model.{k}={now[k]!r}" for k in odd)
             raise ConfigError(
                 f"evaluate: arm {name!r} was trained with {was}, not {have}; run `raytune-agents "
-                "train` again, or write the model it was trained on"
+                "run --steps train` again, or write the model it was trained on"
             )
 
 

@@ -207,12 +207,6 @@ def check(config: Config) -> None:
     read.units([s for _, s in evaluation_sets(config)])
 
 
-def section_of(config: Config) -> list[Any]:
-    """What of the config decides the labels."""
-    model = [config.model] if config.label.difficulty else []
-    return [config.label, config.evaluate.sources, *model]
-
-
 def label(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Rules, leaks, contradictions and duplicates write reject_reason; every row is written
     again."""

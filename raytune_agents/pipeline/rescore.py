@@ -7,10 +7,10 @@ import sys
 from typing import Any
 
 from raytune_agents.config import Config, ConfigError
+from raytune_agents.config.base import json_values
 from raytune_agents.evaluate import bfcl, harness, judge, multi_turn, rollouts
-from raytune_agents.pipeline.context import Context, plain
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.evaluate import MODULES, counts_of, lines_of, write_scores
-from raytune_agents.pipeline.run import steps
 from raytune_agents.progress import Display
 from raytune_agents.records import from_row
 from raytune_agents.runs import Step
@@ -22,19 +22,19 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
     """The finished evaluate step of this config's run. Raises ConfigError where there is none, or
     where its answers are those of another config or another training."""
     context = Context(config, display)
-    _, section, after = steps()["evaluate"]
-    step = context.run.step("evaluate", plain(section(config)), after)
+    step = context.step("evaluate")
     manifest = step.manifest
     if manifest is None or not (step.folder / "rows.parquet").is_file():
         raise ConfigError(
             f"{step.folder} holds no finished evaluation; run `raytune-agents evaluate` first"
         )
 
-    def asked(config: list[Any]) -> list[Any]:
-        return [{k: v for k, v in config[0].items() if k not in FREE}, *config[1:]]
+    def asked(sections: dict[str, Any]) -> dict[str, Any]:
+        own = {k: v for k, v in sections["evaluate"].items() if k not in FREE}
+        return sections | {"evaluate": own}
 
-    now = [asked(step.section), step.seed, step.inputs]
-    if now != [asked(manifest["config"]), manifest["seed"], manifest["inputs"]]:
+    now = [asked(json_values(step.section)), step.seed, step.inputs]
+    if now != [asked(manifest.config), manifest.seed, manifest.inputs]:
         raise ConfigError(
             f"the answers in {step.folder} were made with other options, or before the arms were "
             "trained again; run `raytune-agents evaluate` instead (only evaluate."
@@ -47,7 +47,7 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     """Stored answers and plays scored anew, without the engine; the step is then done as after a
     run of its own."""
     context, step = evaluated(config, display)
-    folder, before = step.folder, step.manifest or {}
+    folder, before = step.folder, step.manifest
     asked = map(from_row, lines_of(folder / "rows.parquet"))
     rows = {(row.split, row.id): row for row in asked}
     answers = lines_of(folder / "answers.parquet") + lines_of(folder / "perturbed.parquet")
@@ -59,9 +59,9 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     found["multi_turn"] = multi_turn.scored(found["multi_turn"], entries)
     write_scores(folder, found, config)
     counts = counts_of(found)
-    counts.rejected.update(before["rows"]["rejected"])
+    counts.rejected.update(before.rows.rejected)
     counts.rows_in += counts.rejected.total()
-    step.finish(counts, arms=before["arms"], energy=before.get("energy", ""), rescored=True)
+    step.finish(counts, **before.notes | {"rescored": True})
     display.say(f"evaluate  {counts.line()}  (scored again, nothing was asked)")
     return context
 

@@ -9,55 +9,44 @@
     tune      label              -> tune/trials.{json,csv,parquet}, guide.{json,md}, best.yaml
     report    all of them        -> report.html
 
-A step whose manifest matches (config section, inputs, code) is skipped; a killed one goes on.
+A step that is done (same config, files, inputs and code, see `keys`; its outputs whole) is skipped;
+a killed one goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from raytune_agents import models
 from raytune_agents.config import Config
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.watchdog import Watchdog
-from raytune_agents.pipeline.context import Context, plain
+from raytune_agents.pipeline.context import Context
 from raytune_agents.progress import Display
-from raytune_agents.runs import Counts, Step
+from raytune_agents.runs import Counts, Manifest, Step
 
+log = logging.getLogger(__name__)
 StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]
 
 
-def steps() -> dict[str, tuple[StepFunction, Callable[[Config], Any], tuple[str, ...]]]:
-    """Step -> (function, the part of the config that decides its output, the steps it reads)."""
+def step_function(name: str) -> StepFunction:
+    """The function of a step: it writes into the step's folder, and returns its counts and what its
+    manifest says besides. A step's modules are loaded only where it runs."""
     from raytune_agents.pipeline import evaluate, generate, label, mix, read, report, train, tune
 
-    return {
-        "read": (read.read, lambda c: c.read, ()),
-        "generate": (
-            generate.generate,
-            lambda c: [c.generate, c.negatives, c.model, c.engine],
-            ("read",),
-        ),
-        "label": (label.label, label.section_of, ("read", "generate")),
-        "mix": (
-            mix.mix_arms,
-            lambda c: [c.mix, c.train.arms, c.train.dpo, c.train.grpo, c.model],
-            ("label",),
-        ),
-        "train": (train.train, lambda c: [c.train, c.model], ("label", "mix")),
-        "evaluate": (
-            evaluate.evaluate,
-            evaluate.section_of,
-            ("read", "train"),
-        ),
-        "tune": (tune.tune, lambda c: [c.tune, c.budget, c.mix, c.train, c.model], ("label",)),
-        "report": (
-            report.report,
-            lambda c: None,
-            ("read", "generate", "label", "mix", "train", "evaluate", "tune"),
-        ),
+    functions: dict[str, StepFunction] = {
+        "read": read.read,
+        "generate": generate.generate,
+        "label": label.label,
+        "mix": mix.mix_arms,
+        "train": train.train,
+        "evaluate": evaluate.evaluate,
+        "tune": tune.tune,
+        "report": report.report,
     }
+    return functions[name]
 
 
 def preflight(config: Config) -> None:
@@ -79,32 +68,61 @@ def preflight(config: Config) -> None:
         ready.check(model, config.model.name, config.train.of(arm))
 
 
-def run_steps(config: Config, names: Iterable[str], display: Display) -> Context:
-    """Run the named steps in order, skipping those that are done. Ray ends with the last one."""
-    preflight(config)
+def run_steps(config: Config, names: Sequence[str], display: Display) -> Context:
+    """Run the named steps in order, skipping those that are done. Ray ends with the last one; where
+    all are done, nothing is started."""
     context = Context(config, display)
     display.run, display.json = config.name, config.resources.log == "json"
-    table = steps()
     try:
+        left = skip_done(context, names)
+        if not left:
+            return context
+        preflight(config)
         watched = Watchdog(context.run.folder, display, config.resources.stall_timeout_s)
         with display.live(), watched:
-            for name in names:
-                function, section, after = table[name]
-                step = context.run.step(name, plain(section(config)), after)
-                if step.done:
+            for number, name in enumerate(left, 1 + len(names) - len(left)):
+                step = context.step(name)
+                if step.done:  # its inputs were made again, and came out as before
                     display.say(f"{name:<9} done before, nothing to do", style="dim")
                     continue
-                display.current = name
-                step.begin(clear=name != "train")
-                counts, extra = function(context, step)
-                manifest = step.finish(counts, **extra)
-                telemetry.finished(config.name, name, manifest)
-                display.say(f"{name:<9} {counts.line()}  ({manifest['seconds']:.0f} s)")
-                for kind in ("rejected", "failed"):
-                    for reason, count in sorted(
-                        manifest["rows"][kind].items(), key=lambda x: -x[1]
-                    )[:6]:
-                        display.say(f"{'':<9}   {kind} {count} {reason}", style="dim")
+                display.current, display.place = name, f"[{number}/{len(names)}]"
+                run_step(context, step)
     finally:
         context.close()
     return context
+
+
+def skip_done(context: Context, names: Sequence[str]) -> list[str]:
+    """The steps from the first one that is not done; says which ones are."""
+    for number, name in enumerate(names):
+        try:
+            done = context.step(name).done
+        except FileNotFoundError:  # a step before it has not been run: the run says which
+            done = False
+        if not done:
+            return list(names[number:])
+        context.display.say(f"{name:<9} done before, nothing to do", style="dim")
+    return []
+
+
+def run_step(context: Context, step: Step) -> None:
+    """One step from its start to its manifest."""
+    display, name = context.display, step.name
+    log.info("%s: begins, key %s", name, step.key)
+    step.begin(clear=name != "train")
+    counts, notes = step_function(name)(context, step)
+    manifest = step.finish(counts, **notes)
+    telemetry.finished(context.config.name, name, manifest)
+    log.info("%s: %s, %.1f s", name, counts.line(), manifest.seconds)
+    display.say(f"{name:<9} {counts.line()}  ({manifest.seconds:.0f} s)")
+    for line in loss_lines(manifest):
+        display.say(f"{'':<9}   {line}", style="dim")
+
+
+def loss_lines(manifest: Manifest, most: int = 6) -> list[str]:
+    """The most frequent reasons of rejected and of failed rows."""
+    out = []
+    for kind, found in (("rejected", manifest.rows.rejected), ("failed", manifest.rows.failed)):
+        ordered = sorted(found.items(), key=lambda x: -x[1])
+        out += [f"{kind} {count} {reason}" for reason, count in ordered[:most]]
+    return out

@@ -1,27 +1,136 @@
-"""Long work in shards on disk, as a Ray Data stream: a killed step goes on, and an engine
-that stays down costs the rows of its shards, counted."""
+"""Long work in shards on disk, as a Ray Data stream: a killed step goes on, and an engine that
+stays down costs the rows of its shards, counted.
+
+A shard is the unit of commit: its rows travel to a worker as one block, what the worker makes of
+them goes straight to the disk, and the driver hears only counts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import logging
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents.config import ConfigError
-from raytune_agents.evaluate.harness import Lines
-from raytune_agents.generate import rewrite
 from raytune_agents.inference import engine
-from raytune_agents.pipeline.context import Context
-from raytune_agents.records import Trajectory, from_row, to_table
+from raytune_agents.infra import telemetry
+from raytune_agents.records import Trajectory, to_table
 from raytune_agents.runs import Counts, Shards, Step
 
+if TYPE_CHECKING:
+    from raytune_agents.evaluate.harness import Lines
+    from raytune_agents.generate.rewrite import Shard
+    from raytune_agents.pipeline.context import Context
 
-def cut(rows: list[Any], size: int) -> list[list[Any]]:
+log = logging.getLogger(__name__)
+Row = TypeVar("Row")
+NOTES = b"shard_notes"  # key of a shard's notes in its Parquet metadata
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What the driver hears of a shard. With an outage nothing was committed."""
+
+    asked: int = 0
+    kept: int | None = None  # of `asked`; None where nothing is chosen
+    tokens: int = 0
+    outage: str = ""  # what the engine said when it went down
+    refused: str = ""  # why no other shard needs to try
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def map_shards(
+    context: Context,
+    name: str,
+    parts: Mapping[int, Sequence[Row]],
+    work: Callable[[int, list[Row]], ShardReport],
+    done: int = 0,
+    at_once: int | None = None,
+) -> Iterator[tuple[int, ShardReport]]:
+    """`work(number, rows)` for every part on Ray's workers, `at_once` at a time (default: two for
+    each engine), as they end. `done`: rows of shards that an earlier run finished."""
+    import ray
+
+    if not parts:
+        return
+    context.resources  # noqa: B018  Ray must run before Ray Data is used
+    blocks = [
+        pa.table({"shard": [k] * len(rows), "row": [pickle.dumps(row) for row in rows]})
+        for k, rows in parts.items()
+    ]
+
+    def one(block: pa.Table) -> pa.Table:
+        number = block["shard"][0].as_py()
+        report = work(number, [pickle.loads(row.as_py()) for row in block["row"]])
+        return pa.table({"shard": [number], "report": [json.dumps(asdict(report))]})
+
+    found = ray.data.from_arrow(blocks).map_batches(
+        one,
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=0.01,
+        compute=ray.data.TaskPoolStrategy(size=at_once or 2 * context.placement.engines),
+    )
+    with context.display.step(name, done + sum(map(len, parts.values())), done) as bar:
+        rows = iter(found.iter_rows())
+        context.streams.append(rows)
+        asked = kept = 0
+        for item in rows:
+            report = ShardReport(**json.loads(item["report"]))
+            asked, kept = asked + report.asked, kept + (report.kept or 0)
+            share = None if report.kept is None or not asked else kept / asked
+            note = None if share is None else f"{share:.0%} accepted"
+            bar.update(len(parts[item["shard"]]), report.tokens, note=note)
+            ids = {"run": context.config.name, "step": name}
+            telemetry.add("raytune_tokens", report.tokens, **ids)
+            if share is not None:
+                telemetry.set_to("raytune_acceptance", share, **ids)
+            yield item["shard"], report
+    context.streams.remove(rows)
+
+
+def run_shards(
+    context: Context,
+    step: Step,
+    name: str,
+    shards: Shards,
+    parts: Sequence[Sequence[Row]],
+    work: Callable[[list[Row]], tuple[pa.Table, ShardReport]],
+    at_once: int | None = None,
+) -> dict[int, ShardReport]:
+    """Commit the table that `work` makes of every part that is not on disk. Returns the reports of
+    the parts that were lost to the engine. Raises ConfigError where a report is a refusal."""
+    missing = shards.missing(len(parts))
+    folder = shards.folder
+
+    def one(number: int, rows: list[Row]) -> ShardReport:
+        table, report = work(rows)
+        if not report.outage:
+            notes = {NOTES: json.dumps(report.notes).encode()}
+            table = table.replace_schema_metadata(notes | (table.schema.metadata or {}))
+            Shards(folder).commit(number, table)
+            log.info("%s: shard %d, %d rows, %d tokens", name, number, len(rows), report.tokens)
+        return report
+
+    lost = {}
+    done = sum(map(len, parts)) - sum(len(parts[k]) for k in missing)
+    own = {k: parts[k] for k in missing}
+    for number, report in map_shards(context, name, own, one, done, at_once):
+        if report.refused:
+            raise ConfigError(report.refused)
+        if report.outage:
+            lost[number] = report
+            context.outage(step, name, number, report.outage)
+    return lost
+
+
+def cut(rows: Sequence[Row], size: int) -> list[Sequence[Row]]:
     return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
@@ -30,45 +139,30 @@ def make_shards(
     step: Step,
     name: str,
     rows: list[Trajectory],
-    work: Callable[[list[Trajectory]], rewrite.Shard],
+    work: Callable[[list[Trajectory]], Shard],
 ) -> list[dict[str, Any]]:
-    """Run `work` on the unfinished shards of `rows`; returns the summary of every shard."""
-    import ray
-
-    size = context.config.generate.shard_rows
-    parts = [rows[i : i + size] for i in range(0, len(rows), size)]
-    shards = Shards(step.folder / name)
-    missing, folder = shards.missing(len(parts)), shards.folder
-    context.resources  # noqa: B018  Ray must run before rows are put into its store
-    held = {k: ray.put(to_table(parts[k])) for k in missing}  # not in every task's closure
-
+    """Trajectories made of trajectories, under STEP/NAME; the counts of every shard."""
     made_by = step.config_hash
 
-    def one(number: int) -> dict[str, Any]:
-        rows = [from_row(item) for item in ray.get(held[number]).to_pylist()]
-        shard = work(rows)
-        summary = {
+    def one(part: list[Trajectory]) -> tuple[pa.Table, ShardReport]:
+        shard = work(part)
+        notes = {
             "rows": len(shard.rows),
             "rejected": dict(shard.rejected),
             "failed": dict(shard.failed),
             "notes": dict(shard.notes),
         }
-        if not shard.outage:
-            table = to_table([replace(r, config_hash=made_by) for r in shard.rows])
-            note = {b"summary": json.dumps(summary).encode()} | (table.schema.metadata or {})
-            Shards(folder).commit(number, table.replace_schema_metadata(note))
-        return {"tokens": shard.tokens, "outage": shard.outage, "summary": summary,
-                "shard": number, "refused": shard.refused, "kept": len(shard.rows),
-                "asked": len(rows)}  # fmt: skip
+        table = to_table([replace(r, config_hash=made_by) for r in shard.rows])
+        return table, ShardReport(
+            len(part), len(shard.rows), shard.tokens, shard.outage, shard.refused, notes
+        )
 
-    lost = {}
-    for done in context.map_shards(name, missing, one, size):
-        if done["refused"]:
-            raise ConfigError(done["refused"])
-        if done["outage"]:
-            lost[done["shard"]] = done["summary"]
-            context.outage(step, name, done)
-    return [lost.get(k) or shard_summary(shards.path(k)) for k in range(len(parts))]
+    shards = Shards(step.folder / name)
+    parts = cut(rows, context.config.generate.shard_rows)
+    lost = run_shards(context, step, name, shards, parts, one)
+    return [
+        lost[k].notes if k in lost else shard_notes(shards.path(k)) for k in range(len(parts))
+    ]
 
 
 def in_shards(
@@ -79,28 +173,23 @@ def in_shards(
     work: Callable[[Sequence[Any]], Lines],
     lost: Callable[[Any], Lines],
 ) -> Lines:
-    """`work` on every part, as a Ray Data stream; a part on disk is not done again, one whose
-    engine stayed down gives `lost` for each of its rows."""
-    shards = Shards(step.folder / "shards" / name.replace(" ", "-"))
-    folder, missing = shards.folder, shards.missing(len(parts))
+    """The lines that `work` gives for every part, under STEP/shards/NAME; a part whose engine
+    stayed down gives `lost` for each of its rows."""
 
-    def one(number: int) -> dict[str, Any]:
+    def one(part: list[Any]) -> tuple[pa.Table, ShardReport]:
         try:
-            lines = work(parts[number])
+            lines = work(part)
         except engine.EngineDown as error:
-            return {"tokens": 0, "shard": number, "outage": str(error)}
-        Shards(folder).commit(number, pa.table({"line": [json.dumps(x) for x in lines]}))
+            return pa.table({}), ShardReport(outage=str(error))
         tokens = int(sum(x.get("output_tokens") or 0 for x in lines))
-        return {"tokens": tokens, "shard": number, "outage": ""}
+        table = pa.table({"line": pa.array([json.dumps(x) for x in lines], pa.string())})
+        return table, ShardReport(tokens=tokens)
 
-    if missing:
+    shards = Shards(step.folder / "shards" / name.replace(" ", "-"))
+    if shards.missing(len(parts)):
         context.start_engine()
-    down = set()
-    size, most = len(parts[0]) if parts else 0, context.config.evaluate.max_concurrency
-    for done in context.map_shards(name, missing, one, size, most):
-        if done["outage"]:
-            down.add(done["shard"])
-            context.outage(step, name, done)
+    at_once = context.config.evaluate.max_concurrency
+    down = run_shards(context, step, name, shards, parts, one, at_once)
     out: Lines = []
     for k, part in enumerate(parts):
         if k in down:
@@ -121,8 +210,6 @@ def check_outage(counts: Counts, limit: float) -> None:
         )
 
 
-def shard_summary(path: Path) -> dict[str, Any]:
-    """The counts that a shard carries in its Parquet metadata."""
-    import pyarrow.parquet as pq
-
-    return json.loads(pq.read_schema(path).metadata[b"summary"])
+def shard_notes(path: Path) -> dict[str, Any]:
+    """The notes that a shard carries in its Parquet metadata."""
+    return json.loads(pq.read_schema(path).metadata[NOTES])

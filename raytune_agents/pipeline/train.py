@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Every arm that is not trained yet, one after the other, each a Ray Train run."""
     from raytune_agents.pipeline import eto
-    from raytune_agents.pipeline.context import plain
     from raytune_agents.train import check
 
     config, counts, arms = context.config, Counts(), {}
@@ -39,7 +38,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         own = Step(
             f"train/{name}",
             step.folder / name,
-            plain([section, config.model]),
+            {"train": section, "model": config.model},
             {"rows": step.inputs["label"], "ids": content_hash(mixed)},
             config.seed,
             step.mirror,
@@ -55,11 +54,11 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
                 arm_counts = train_arm(context, own, name, arm.method, section, chosen_rows, rows)
             own.finish(arm_counts)
             adapter_card.write(context.run.folder, name)
-        manifest = own.manifest or {}
-        counts.rows_in += manifest["rows"]["in"]
-        counts.rows_out += manifest["rows"]["out"]
-        counts.rejected.update(manifest["rows"]["rejected"])
-        arms[name] = {"method": arm.method, "seconds": manifest["seconds"]}
+        manifest = own.manifest
+        counts.rows_in += manifest.rows.rows_in
+        counts.rows_out += manifest.rows.rows_out
+        counts.rejected.update(manifest.rows.rejected)
+        arms[name] = {"method": arm.method, "seconds": manifest.seconds}
     for folder in (
         f for f in step.folder.iterdir() if f.is_dir() and f.name not in config.train.arms
     ):

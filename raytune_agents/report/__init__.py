@@ -6,12 +6,12 @@ The page needs no network: style, script and charts are in it; its content polic
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from raytune_agents.redact import redact
 from raytune_agents.report import page, tables
 from raytune_agents.report.folder import ReportError, read
+from raytune_agents.storage import write_text
 
 __all__ = ["ReportError", "read", "write"]
 
@@ -31,9 +31,6 @@ def write(run_dir: Path) -> Path:
 
 
 def _put(path: Path, text: str) -> Path:
-    """Write a whole file or none: a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(redact(text), encoding="utf-8")
-    os.replace(part, path)
+    """Write a whole file or none, without secrets."""
+    write_text(path, redact(text))
     return path

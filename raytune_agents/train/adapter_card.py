@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from raytune_agents.redact import redact
-from raytune_agents.runs import MANIFEST, read_json
+from raytune_agents.runs import Manifest
+from raytune_agents.storage import read_json
 
 SHOWN = ("exact_match", "function_accuracy", "parameter_accuracy", "hallucination_rate")
 
@@ -28,12 +29,13 @@ def text(run: Path, arm: str) -> str:
     """The card: Hub metadata, then what a reader must know to trust or rebuild the adapter."""
     import pyarrow.parquet as pq
 
-    manifest = read_json(run / "train" / arm / MANIFEST)
-    section, model = manifest["config"]
+    manifest = Manifest.load(run / "train" / arm)
+    if manifest is None:
+        raise FileNotFoundError(f"{run} has no trained arm {arm!r}")
+    section, model = manifest.config["train"], manifest.config["model"]
     method = section["arms"]["this"]["method"]
     pools = Counter(pq.read_table(run / "mix" / f"{arm}.parquet")["pool"].to_pylist())
-    # a run of older code does not know every option; it trained adapters only
-    kind = "adapter" if section.get("parameters", "lora") == "lora" else "full weights"
+    kind = "adapter" if section["parameters"] == "lora" else "full weights"
     head: dict[str, Any] = {"base_model": model["name"], "pipeline_tag": "text-generation"}
     if kind == "adapter":
         head["library_name"] = "peft"
@@ -44,11 +46,11 @@ def text(run: Path, arm: str) -> str:
         f"{kind.capitalize()} of `{model['name']}`"
         + (f" (revision {model['revision']})" if model["revision"] else "")
         + f", trained with method `{method}` on {sum(pools.values())} rows, seed "
-        f"{manifest['seed']}. The chat template beside it renders the prompts that it was "
+        f"{manifest.seed}. The chat template beside it renders the prompts that it was "
         "trained on.",
         "## Data\n\n" + table(("pool", "rows"), sorted(pools.items())),
-        "\n".join(f"- hash of {k}: `{v}`" for k, v in manifest["inputs"].items())
-        + f"\n- code: `{manifest['revision']}`, commit `{manifest['commit'] or 'unknown'}`",
+        "\n".join(f"- hash of {k}: `{v}`" for k, v in manifest.inputs.items())
+        + f"\n- code: `{manifest.revision}`, commit `{manifest.commit or 'unknown'}`",
         "## Licences\n\nThe licence of the base model holds for what is made of it, and the "
         "licence of each source for its rows: "
         + ", ".join(f"`{s}`" for s in sources(run))
@@ -66,11 +68,10 @@ def text(run: Path, arm: str) -> str:
 
 def sources(run: Path) -> list[str]:
     """The sources of the run's rows, as configured; [] where the run's read step is not there."""
-    path = run / "read" / MANIFEST
-    if not path.is_file():
+    manifest = Manifest.load(run / "read")
+    if manifest is None:
         return ["unknown"]
-    config = read_json(path)["config"]
-    return sorted({source["path"] for source in config["sources"]})
+    return sorted({source["path"] for source in manifest.config["read"]["sources"]})
 
 
 def score_table(found: dict[str, Any]) -> str:

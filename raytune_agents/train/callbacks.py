@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import tempfile
 import time
@@ -20,6 +19,7 @@ from transformers import TrainerCallback
 from raytune_agents.config import TrainConfig
 from raytune_agents.infra.energy import Meter
 from raytune_agents.runs import BadLoss, write_json
+from raytune_agents.storage import read_jsonl, write_text
 from raytune_agents.train.model import peak_memory_mib
 from raytune_agents.train.score import answered, objective, teacher_forced
 from raytune_agents.train.worker import CHECKPOINT, JOB
@@ -28,10 +28,7 @@ from raytune_agents.train.worker import CHECKPOINT, JOB
 def lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a metrics.jsonl; [] where there is none. A line cut by a kill is left
     out."""
-    if not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in text if line.endswith("}")]
+    return read_jsonl(path)
 
 
 def keep_until(path: Path, step: int) -> list[dict[str, Any]]:
@@ -39,9 +36,7 @@ def keep_until(path: Path, step: int) -> list[dict[str, Any]]:
     twice."""
     kept = [line for line in lines(path) if line["step"] <= step]
     if path.is_file():
-        work = path.with_name(f"{path.name}.tmp")
-        work.write_text("".join(json.dumps(x) + "\n" for x in kept), encoding="utf-8")
-        os.replace(work, path)
+        write_text(path, "".join(json.dumps(x) + "\n" for x in kept))
     return kept
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from raytune_agents import models
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, LoraConfig, TrainConfig
+from raytune_agents.storage import whole_folder
 from raytune_agents.train import sharding
 
 
@@ -106,13 +105,10 @@ def save(trainer: Any, chat: Chat, out: Path) -> None:
     accelerator = trainer.accelerator
     state = accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.is_world_process_zero():
-        work = out.with_name(out.name + ".tmp")
-        shutil.rmtree(work, ignore_errors=True)
         model = accelerator.unwrap_model(trainer.model)
-        model.save_pretrained(work, state_dict=state, safe_serialization=True)
-        chat.save(work)
-        shutil.rmtree(out, ignore_errors=True)
-        os.replace(work, out)
+        with whole_folder(out) as work:
+            model.save_pretrained(work, state_dict=state, safe_serialization=True)
+            chat.save(work)
     accelerator.wait_for_everyone()
 
 

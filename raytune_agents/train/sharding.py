@@ -7,13 +7,13 @@ one process is the curve of any of them up to rounding.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from raytune_agents.config import TrainConfig
+from raytune_agents.storage import whole_file
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,9 +41,12 @@ def on_disk(rows: Dataset, folder: Path) -> Dataset:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"rows-{torch.distributed.get_rank()}.arrow"
     table = rows.data.table
-    with pa.OSFile(f"{path}.tmp", "wb") as sink, pa.ipc.new_stream(sink, table.schema) as out:
+    with (
+        whole_file(path) as work,
+        pa.OSFile(str(work), "wb") as sink,
+        pa.ipc.new_stream(sink, table.schema) as out,
+    ):
         out.write_table(table)
-    os.replace(f"{path}.tmp", path)
     return type(rows).from_file(str(path))
 
 

@@ -7,7 +7,6 @@ a scheduler's state through a restore; ours reads the earlier reports from the l
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from ray.tune.schedulers.pb2 import PB2
 from ray.tune.search.optuna import OptunaSearch
 
 from raytune_agents.config import ConfigError, TuneConfig
+from raytune_agents.storage import read_jsonl
 from raytune_agents.tune.axes import Axis
 from raytune_agents.tune.space import Space, is_text
 from raytune_agents.tune.trial import OBJECTIVE
@@ -109,11 +109,7 @@ class Median(Patient, MedianStoppingRule):
 
 def lines(ledger: Path, stage: str = "") -> list[dict[str, Any]]:
     """The reports that were written down; a last line cut by a kill is left out."""
-    if not ledger.is_file():
-        return []
-    text = ledger.read_text(encoding="utf-8").splitlines()
-    found = [json.loads(line) for line in text if line.endswith("}")]
-    return [line for line in found if not stage or line["stage"] == stage]
+    return [line for line in read_jsonl(ledger) if not stage or line["stage"] == stage]
 
 
 def check(tune: TuneConfig, space: Space) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ray.tune import Stopper
 
 from raytune_agents.config import BudgetConfig
-from raytune_agents.runs import read_json
+from raytune_agents.runs import Manifest
 from raytune_agents.tune.schedulers import lines
 
 SESSION = time.time()  # this process; a restored search is another session
@@ -22,12 +22,11 @@ SESSION = time.time()  # this process; a restored search is another session
 def before(run: Path) -> dict[str, float]:
     """What generation spent: {tokens, hours, cost}; tokens and cost are a hosted teacher's. Zeros
     where it has not run."""
-    path = run / "generate" / "manifest.json"
-    manifest = read_json(path) if path.is_file() else {}
-    teacher = manifest.get("teacher") or {}
+    manifest = Manifest.load(run / "generate")
+    teacher = (manifest.notes.get("teacher") if manifest else None) or {}
     return {
         "tokens": float(teacher.get("tokens") or 0),
-        "hours": float(manifest.get("seconds") or 0) / 3600,
+        "hours": manifest.seconds / 3600 if manifest else 0.0,
         "cost": float(teacher.get("usd") or 0),
     }
 

@@ -11,18 +11,20 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from raytune_agents import runs
+from raytune_agents import storage
 from raytune_agents.config import Config, LabelConfig
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import near_text
 from raytune_agents.filters.quality import difficulty
 from raytune_agents.infra import cluster
-from raytune_agents.pipeline.context import Context, plain
-from raytune_agents.pipeline.run import steps
+from raytune_agents.pipeline.context import Context
+from raytune_agents.pipeline.keys import sections
+from raytune_agents.pipeline.run import run_step
 from raytune_agents.progress import Display
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
-from raytune_agents.runs import read_json, read_rows, row_groups, write_json, write_rows
+from raytune_agents.runs import Counts
+from raytune_agents.storage import read_json, read_rows, row_groups, write_rows
 
 WORDS = ("alpha", "bravo", "carol", "delta", "early", "fives", "grape", "hotel", "india", "jolly",
          "kites", "lemon")  # fmt: skip
@@ -48,18 +50,17 @@ def raw(i: int) -> dict:
 def labelled(folder: Path, config: Config) -> dict[str, dict]:
     """Run read and label; manifest of each."""
     context = Context(config, Display())
-    write_json(context.run.folder / "generate" / "manifest.json", {"outputs": ""})
-    for name in ("read", "label"):
-        function, section, after = steps()[name]
-        step = context.run.step(name, plain(section(config)), after)
-        step.begin()
-        counts, extra = function(context, step)
-        step.finish(counts, **extra)
+    run_step(context, context.step("read"))
+    nothing = context.step("generate")
+    nothing.begin()
+    nothing.finish(Counts())
+    run_step(context, context.step("label"))
+    context.run.close()
     return {n: read_json(context.run.folder / n / "manifest.json") for n in ("read", "label")}
 
 
 def test_read_and_label_account_for_every_row(ray, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(runs, "GROUP_ROWS", 100)  # several work items a file
+    monkeypatch.setattr(storage, "GROUP_ROWS", 100)  # several work items a file
     good = [raw(i) for i in range(600)]
     copy = good[5] | {"id": "copy"}
     other = good[7] | {"id": "other", "answers": [{"name": "tool_7", "arguments": {"a": "hotel"}}]}
@@ -147,10 +148,9 @@ def test_difficulty_is_the_models_own_nll(ray, tmp_path: Path) -> None:
     config = Config(name="run", runs_dir=str(tmp_path), model={"dtype": "float32"},
                     label={"difficulty": True, "decontaminate": False})  # fmt: skip
     context = Context(config, Display())
-    step = context.run.step("label", plain(steps()["label"][1](config)))
-    step.begin()
-    counts, _ = steps()["label"][0](context, step)
-    assert counts.check("label")["out"] == 3
+    step = context.run.step("label", sections(config, "label"))
+    run_step(context, step)
+    assert step.manifest.rows.rows_out == 3
     found = {r.source_id: r for r in read_rows(tmp_path / "run" / "label")}
     assert found["carol"].meta == {}  # a held-out row is not scored
 

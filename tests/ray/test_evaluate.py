@@ -124,21 +124,24 @@ def test_talks_with_the_classes_of_bfcl_and_general_ability(tiny, tmp_path) -> N
 
 
 @pytest.mark.slow
-def test_shards_under_way_are_at_most_max_concurrency() -> None:
+def test_shards_under_way_are_at_most_max_concurrency(tmp_path: Path) -> None:
     import time
 
     from raytune_agents.pipeline.context import Context
+    from raytune_agents.pipeline.shards import ShardReport, map_shards
     from raytune_agents.progress import Display
 
-    def work(number: int) -> dict:
+    def work(number: int, rows: list) -> ShardReport:
         began = time.time()
         time.sleep(0.5)
-        return {"began": began, "ended": time.time()}
+        return ShardReport(notes={"began": began, "ended": time.time()})
 
-    context = Context(load(TINY, []), Display())
+    context = Context(load(TINY, [f"runs_dir={tmp_path}"]), Display())
+    parts = {k: [k] for k in range(9)}
     try:
         for most in (1, 3):
-            done = list(context.map_shards("sleep", list(range(9)), work, 1, most))
+            found = map_shards(context, "sleep", parts, work, at_once=most)
+            done = [report.notes for _, report in found]
             at = [sum(x["began"] <= y["began"] < x["ended"] for x in done) for y in done]
             assert max(at) <= most
             assert max(at) > most / 2

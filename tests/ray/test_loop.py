@@ -129,7 +129,7 @@ def test_the_card_says_what_the_adapter_was_made_of(tiny) -> None:
     head, options = yaml.safe_load(card.split("---\n")[1]), yaml.safe_load(card.split("```")[1][5:])
     assert (head["base_model"], head["library_name"]) == ("smollm2-135m", "peft")
     assert all(f"- hash of {k}: `{v}`" in card for k, v in manifest["inputs"].items())
-    assert options == {"train": manifest["config"][0], "model": manifest["config"][1]}
+    assert options == manifest["config"]
     assert "## Licences" in card
     assert "`bfcl`" in card
     score = read_json(folder / "evaluate" / "scores.json")["nat"]["test_unseen"]["exact_match"]

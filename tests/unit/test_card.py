@@ -1,11 +1,10 @@
-"""The card beside an adapter, also of a run that older code trained."""
+"""The card beside an adapter."""
 
-import json
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
+from finished import finish_step
 
 from raytune_agents.config import TrainConfig
 from raytune_agents.train import adapter_card
@@ -14,10 +13,8 @@ MODEL = {"name": "m", "revision": None}
 
 
 def trained(run: Path, section: dict) -> Path:
-    facts = {"config": [section, MODEL], "inputs": {"rows": "9f"}, "seed": 17}
-    facts |= {"revision": "abc", "commit": ""}
     (run / "train/sft/adapter").mkdir(parents=True)
-    (run / "train/sft/manifest.json").write_text(json.dumps(facts))
+    finish_step(run / "train/sft", {"train": section, "model": MODEL}, inputs={"rows": "9f"})
     (run / "mix").mkdir()
     table = pa.table({"id": ["a", "b"], "pool": ["positive", "negative.wrong_value"]})
     pq.write_table(table, run / "mix/sft.parquet")
@@ -31,16 +28,10 @@ def section(**more) -> dict:
 
 def test_what_it_says(tmp_path):
     text = adapter_card.write(trained(tmp_path, section()), "sft").read_text()
+    assert "library_name: peft" in text
+    assert "- hash of rows: `9f`" in text
     assert "Adapter of `m`, trained with method `sft` on 2 rows, seed 17." in text
     assert "| negative.wrong_value | 1 |" in text
     assert "Full weights" in adapter_card.text(
         trained(tmp_path / "b", section(parameters="full")), "sft"
     )
-
-
-@pytest.mark.parametrize("unknown", ["parameters", "quantization", "curve", "report_to"])
-def test_a_run_of_older_code_lacks_options(tmp_path, unknown):
-    older = {k: v for k, v in section().items() if k != unknown}
-    text = adapter_card.text(trained(tmp_path, older), "sft")
-    assert "library_name: peft" in text
-    assert f"{unknown}:" not in text.partition("## Options")[2]

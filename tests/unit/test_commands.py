@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from finished import finish_step
 from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app, funnel_table
 from raytune_agents.cli.arguments import console
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
-from raytune_agents.runs import read_json, write_json, write_rows
+from raytune_agents.runs import read_json, write_rows
 
 TOOL = ToolSpec("add", "adds", '{"type": "object", "properties": {"a": {"type": "integer"}}}')
 
@@ -35,7 +36,7 @@ def run(tmp_path: Path) -> Path:
     rows += [sample(22, split="test_seen")]
     rows += [sample(23, pool="negative.wrong_value", fault="wrong_value", outcome=0.0)]
     write_rows(tmp_path / "demo" / "label" / "rows-00000.parquet", rows)
-    write_json(tmp_path / "demo" / "label" / "manifest.json", {})
+    finish_step(tmp_path / "demo" / "label")
     return tmp_path
 
 

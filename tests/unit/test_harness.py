@@ -1,9 +1,11 @@
 """Stored answers to scores: what is paired, what is left out, what an arm cost."""
 
 import json
+from collections import Counter
 
 import pyarrow as pa
 import pytest
+from finished import finish_step
 
 from raytune_agents.config import Config
 from raytune_agents.evaluate import harness
@@ -11,6 +13,8 @@ from raytune_agents.evaluate.metrics import COSTS, METRICS
 from raytune_agents.evaluate.perturb import perturb
 from raytune_agents.inference.engine import Reply
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
+from raytune_agents.runs import MANIFEST, Counts
+from raytune_agents.storage import write_json
 
 SECTION = Config().evaluate.model_copy(update={"resamples": 200})
 PAY = ToolSpec("pay", "Pay.", '{"type": "object", "properties": {"amount": {"type": "integer"}}}')
@@ -86,8 +90,8 @@ def test_robustness_is_paired_with_the_clean_row():
 def test_what_an_arm_cost_stands_beside_its_scores(tmp_path):
     folder = tmp_path / "train/nat"
     folder.mkdir(parents=True)
-    facts = {"seconds": 60.0, "rows": {"in": 52, "out": 50}}
-    (folder / "manifest.json").write_text(json.dumps(facts))
+    step = finish_step(folder, counts=Counts(52, 50, Counter(too_long=2)))
+    write_json(folder / MANIFEST, step.manifest.model_dump(mode="json") | {"seconds": 60.0})
     log = [{"step": 1, "num_tokens": 300, "peak_memory_mib": 900.0}, {"step": 2, "num_tokens": 700}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in log))
     costs = harness.training_costs(tmp_path, "nat")

@@ -15,10 +15,10 @@ import pytest
 from raytune_agents.config import Config, ConfigError, LabelConfig
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
-from raytune_agents.pipeline import label
+from raytune_agents.pipeline import keys, label
 from raytune_agents.pipeline.run import preflight
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_table
-from raytune_agents.runs import RowFiles, read_rows
+from raytune_agents.runs import Counts, RowFiles, read_rows
 
 WEATHER = ToolSpec(
     "weather",
@@ -77,10 +77,8 @@ def test_every_row_comes_out_with_its_reason(tmp_path: Path, mode: str) -> None:
     assert got["copy"].reject_reason == f"duplicate_of:{POOL[0].id}"
     assert got["leak"].reject_reason == "contaminated:test_unseen"
     assert got["leak"].meta["leak"]["of"] == held[0].id
-    assert counts.check("label") == {
-        "in": 8, "out": 3, "failed": {},
-        "rejected": {"duplicate_of": 1, "ungrounded": 1, "contaminated": 1, "contradicts": 2},
-    }  # fmt: skip
+    reasons = {"duplicate_of": 1, "ungrounded": 1, "contaminated": 1, "contradicts": 2}
+    assert counts == Counts(8, 3, Counter(reasons))
     assert (
         extra["funnel"][""]["in"]
         == 8
@@ -135,7 +133,7 @@ def test_a_set_that_is_read_as_a_source_is_no_evaluation_set() -> None:
     assert sets == [("e", "sets/e.jsonl"), ("nestful", "n.jsonl")]
     assert label.evaluation_sets(Config()) == []  # bfcl is the source
     other = config.model_copy(update={"evaluate": Config().evaluate})
-    assert label.section_of(other) != label.section_of(config)
+    assert keys.sections(other, "label") != keys.sections(config, "label")
 
 
 @pytest.mark.parametrize(("options", "told"), [
@@ -160,7 +158,7 @@ def test_what_matched_what_is_written_out() -> None:
 
 
 def test_files_of_rows_hold_a_bounded_number(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("raytune_agents.runs.FILE_ROWS", 5)
+    monkeypatch.setattr("raytune_agents.storage.FILE_ROWS", 5)
     files = RowFiles(tmp_path)
     for k in range(0, 8, 2):
         files.add(to_table(POOL[k : k + 2]))

@@ -14,8 +14,8 @@ import pytest
 from pyarrow import fs
 
 from raytune_agents.config import ConfigError, load
+from raytune_agents.mirror import Mirror, local_folder
 from raytune_agents.runs import Counts, Run, read_json, write_json
-from raytune_agents.storage import Mirror, local_folder
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +101,14 @@ def test_another_machine_finds_what_was_finished(store, tmp_path, monkeypatch) -
     (run.folder / "train" / "sft" / "half.bin").write_text("half")
     (run.folder / "report.html").write_text("page")
     finished(run, "label", {"rows-0.parquet": "more"})
+    run.close()
     other_machine(monkeypatch, tmp_path)
     again = Run.of(config)
     assert again.folder != run.folder
     files = {p.relative_to(again.folder).as_posix() for p in again.folder.rglob("*") if p.is_file()}
     assert files == {
-        "config.json", "report.html", "read/rows-0.parquet", "read/a/b.json", "read/started.json",
-        "read/manifest.json", "label/rows-0.parquet", "label/manifest.json", "label/started.json",
+        "config.json", "run.lock", "report.html", "read/rows-0.parquet", "read/a/b.json",
+        "read/started.json", "read/manifest.json", "label/rows-0.parquet", "label/manifest.json", "label/started.json",
     }  # fmt: skip
     assert (again.folder / "read" / "rows-0.parquet").read_text() == "rows"
     assert again.step("label", {"v": {"rows-0.parquet": "more"}}).done
@@ -117,7 +118,7 @@ def test_a_step_made_anew_replaces_the_old_one_everywhere(store, tmp_path, monke
     config = load(None, [f"runs_dir={store}", "name=mine"])
     run = Run.of(config)
     finished(run, "read", {"old.parquet": "old", "rows.parquet": "1"})
-    first = Run.of(config)
+    run.close()
     other_machine(monkeypatch, tmp_path)
     second = Run.of(config)
     finished(second, "read", {"rows.parquet": "22"})
@@ -125,9 +126,9 @@ def test_a_step_made_anew_replaces_the_old_one_everywhere(store, tmp_path, monke
         "read/rows.parquet", "read/manifest.json", "read/started.json"
     }  # fmt: skip
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "first"))
-    Run.of(config)
-    assert not (first.folder / "read" / "old.parquet").exists()
-    assert (first.folder / "read" / "rows.parquet").read_text() == "22"
+    Run.of(config).close()
+    assert not (run.folder / "read" / "old.parquet").exists()
+    assert (run.folder / "read" / "rows.parquet").read_text() == "22"
 
 
 def test_a_push_that_dies_leaves_no_manifest_over_other_files(store, monkeypatch) -> None:

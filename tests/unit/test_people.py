@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from finished import finish_step
 from typer.testing import CliRunner
 
 from raytune_agents import records
@@ -20,7 +21,7 @@ from raytune_agents.cli.app import app
 from raytune_agents.cli.arguments import console
 from raytune_agents.cli.examples import EXAMPLES, lines
 from raytune_agents.config import load
-from raytune_agents.runs import write_json, write_rows
+from raytune_agents.runs import write_rows
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = typer.main.get_command(app).commands
@@ -107,7 +108,7 @@ def test_hub_folders_are_read_by_the_hub(tmp_path) -> None:
     rows = [records.finish(records.Trajectory(turns, (tool,), source_id=str(i), split="train"))
             for i in range(12)]  # fmt: skip
     write_rows(run / "label" / "rows-00000.parquet", rows)
-    write_json(run / "label" / "manifest.json", {})
+    finish_step(run / "label")
     adapter = run / "train" / "nat" / "adapter"
     words = ("export", f"runs_dir={tmp_path}", "--hub", str(tmp_path / "hub"))
     with console.capture():

@@ -12,12 +12,15 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from finished import finish_step
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_agents import config, mix
 from raytune_agents.cli.trials import chosen
 from raytune_agents.config import BudgetConfig, ConfigError, TrainConfig, TuneConfig
 from raytune_agents.pipeline import tune as pipeline
+from raytune_agents.runs import MANIFEST
+from raytune_agents.storage import write_json
 from raytune_agents.train.worker import Job
 from raytune_agents.tune import schedulers, spend, tables, trials
 from raytune_agents.tune import trial as one
@@ -276,8 +279,8 @@ def test_the_budget_counts_all_sessions_and_generation(tmp_path):
     run = tmp_path / "run"
     (run / "generate").mkdir(parents=True)
     assert spend.before(run) == {"tokens": 0, "hours": 0, "cost": 0}
-    manifest = {"seconds": 1800, "teacher": {"tokens": 80, "usd": 3.0}}
-    (run / "generate" / "manifest.json").write_text(json.dumps(manifest))
+    step = finish_step(run / "generate", teacher={"tokens": 80, "usd": 3.0})
+    write_json(step.folder / MANIFEST, step.manifest.model_dump(mode="json") | {"seconds": 1800})
     earlier = spend.before(run)
     budget = spend.Budget(BudgetConfig(max_tokens=501, usd_per_hour=2.0), ledger, earlier)
     spent = budget.spent()

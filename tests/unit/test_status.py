@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
+from finished import finish_step
 from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
 from raytune_agents.cli.status import states
+from raytune_agents.runs import MANIFEST, Counts
+from raytune_agents.storage import write_json
 
 
 def written(path, value) -> None:
@@ -17,8 +21,9 @@ def written(path, value) -> None:
 
 def run_folder(tmp_path):
     run = tmp_path / "half"
-    rows = {"in": 9, "out": 6, "rejected": {"ungrounded": 2}, "failed": {"infra_failed": 1}}
-    written(run / "read" / "manifest.json", {"rows": rows, "seconds": 11.2})
+    counts = Counts(9, 6, Counter(ungrounded=2), Counter(infra_failed=1))
+    step = finish_step(run / "read", counts=counts)
+    write_json(step.folder / MANIFEST, step.manifest.model_dump(mode="json") | {"seconds": 11.2})
     written(run / "train" / "started.json", {"started": 1_000.0})
     line = {"step": 3, "of": 17, "loss": 0.25, "tokens_per_s": 340.4}
     half = '{"step": 4, "of"'  # being written

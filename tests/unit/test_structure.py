@@ -14,7 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 LAYERS = [
     {"config", "records", "redact"},
-    {"infra", "runs", "storage", "models", "progress"},
+    {"infra", "runs", "storage", "mirror", "models", "progress"},
     {"chat", "calls", "sandbox"},
     {"inference", "readers", "exports", "agents"},
     {"generate", "negatives", "filters", "dedup", "mix", "situations", "split"},

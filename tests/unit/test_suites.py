@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from finished import finish_step
 
 from raytune_agents.calls import judge, render_calls
 from raytune_agents.config import Config, ConfigError, SourceConfig, load
@@ -162,9 +163,7 @@ def test_arms_of_another_base_are_refused(tmp_path):
     config = load(None, ["train.arms={sft: {method: sft}}"])
     with pytest.raises(ConfigError, match="arm 'sft' is not trained"):
         check_bases(config, tmp_path)
-    path = tmp_path / "train/sft/manifest.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"config": [{}, config.model.model_dump()]}))
+    finish_step(tmp_path / "train/sft", {"train": {}, "model": config.model})
     check_bases(config, tmp_path)
     other = load(None, ["train.arms={sft: {method: sft}}", "model.name=other/model"])
     with pytest.raises(ConfigError, match=r"trained with model\.name='smollm2-135m', not"):

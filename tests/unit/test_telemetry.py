@@ -5,21 +5,24 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from finished import finish_step
 from rich.console import Console
 
 from raytune_agents.infra import telemetry
 from raytune_agents.progress import Display
+from raytune_agents.runs import Counts
 
 DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana.json"
 
 
-def test_without_ray_nothing_is_counted() -> None:
+def test_without_ray_nothing_is_counted(tmp_path: Path) -> None:
     telemetry.add("raytune_rows", 3, run="r", step="read", outcome="out")
-    manifest = {"rows": {"out": 1, "rejected": {"x": 1}, "failed": {}}, "seconds": 1.0}
-    telemetry.finished("r", "read", manifest)
+    step = finish_step(tmp_path / "read", counts=Counts(2, 1, Counter(x=1)))
+    telemetry.finished("r", "read", step.manifest)
     assert telemetry.metric.cache_info().currsize == 0
 
 

@@ -17,7 +17,7 @@ HANGS = """
 import subprocess, sys, threading, time
 from pathlib import Path
 from raytune_agents.progress import Display
-from raytune_agents.watchdog import Watchdog
+from raytune_agents.infra.watchdog import Watchdog
 
 folder, kind = Path(sys.argv[1]), sys.argv[2]
 display = Display()
@@ -81,4 +81,4 @@ def test_a_clock_that_is_set_back_gives_no_negative_time(tmp_path) -> None:
     step = Step("read", tmp_path / "read", {}, {}, 1)
     step.begin()
     write_json(step.folder / "started.json", {"key": step.key, "started": time.time() + 3600})
-    assert step.finish(Counts())["seconds"] == 0
+    assert step.finish(Counts()).seconds == 0

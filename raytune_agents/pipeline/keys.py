@@ -1,0 +1,138 @@
+"""What decides the output of each step: sections of the config, earlier steps, and files outside
+the run (sources, agent specs, tool modules, functions of one's own, the model's folder).
+
+Light: no Ray, no torch, so that a finished run is recognised at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raytune_agents.config import Config, GeneralConfig, LoraConfig, ModelConfig, SourceConfig
+from raytune_agents.config.base import BaseConfig
+from raytune_agents.infra.provenance import local_files, module_files
+from raytune_agents.runs import STEPS
+
+FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:function, module:Class
+SPECS = (".yaml", ".yml", ".json")
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model")
+AFTER: dict[str, tuple[str, ...]] = {
+    "read": (),
+    "generate": ("read",),
+    "label": ("read", "generate"),
+    "mix": ("label",),
+    "train": ("label", "mix"),
+    "evaluate": ("read", "train"),
+    "tune": ("label",),
+    "report": STEPS[:-1],
+}
+
+
+def sections(config: Config, step: str) -> dict[str, Any]:
+    """The sections of the config that a step is given, by name."""
+    c = config
+    judged = {"teacher": c.generate.teacher} if c.evaluate.judge.rows else {}
+    found: dict[str, dict[str, Any]] = {
+        "read": {"read": c.read},
+        "generate": {
+            "generate": c.generate,
+            "negatives": c.negatives,
+            "model": c.model,
+            "engine": c.engine,
+        },
+        "label": {
+            "label": c.label,
+            "evaluation_sources": c.evaluate.sources,
+            **({"model": c.model} if c.label.difficulty else {}),
+        },
+        "mix": {
+            "mix": c.mix,
+            "arms": c.train.arms,
+            "dpo": c.train.dpo,
+            "grpo": c.train.grpo,
+            "model": c.model,
+        },
+        "train": {"train": c.train, "model": c.model},
+        "evaluate": {
+            "evaluate": c.evaluate,
+            "model": c.model,
+            "nat": c.train.nat,
+            "arms": c.train.arms,
+            "agents": c.generate.agents,
+            **judged,
+        },
+        "tune": {
+            "tune": c.tune,
+            "budget": c.budget,
+            "mix": c.mix,
+            "train": c.train,
+            "model": c.model,
+        },
+        "report": {},
+    }
+    return found[step]
+
+
+# --- files outside the run ---
+
+
+def outside(config: Config, step: str) -> list[Path]:
+    """The files outside the run that a step's sections name: data, agent specs with their tools,
+    modules of functions, models, adapters. Hub sets and URLs are known by their name (write a
+    revision), shipped files by the code's hash. Raises SourceError."""
+    found: set[Path] = set()
+    for value in nodes(sections(config, step)):
+        match value:
+            case SourceConfig():
+                found.update(source_files(value))
+            case ModelConfig(name=name):
+                found.update(p for kind in MODEL_FILES for p in Path(name).expanduser().glob(kind))
+            case LoraConfig(start=str(folder)) | GeneralConfig(include_path=str(folder)):
+                found.update(p for p in Path(folder).glob("*") if p.is_file())
+            case str() if FUNCTION.fullmatch(value):
+                found.update(module_files(value))
+            case str() if value.endswith(SPECS) and Path(value).is_file():
+                found.update(spec_files(Path(value)))
+    return sorted(found)
+
+
+def nodes(value: Any) -> Iterator[Any]:
+    """A section, and all that is in it."""
+    yield value
+    if isinstance(value, BaseConfig):
+        value = dict(value)
+    if isinstance(value, dict | list | tuple):
+        for inside in value.values() if isinstance(value, dict) else value:
+            yield from nodes(inside)
+
+
+def source_files(source: SourceConfig) -> list[Path]:
+    """The local data files of a source; [] for a hub set or a URL. Raises SourceError."""
+    from raytune_agents.readers import bfcl, sources
+
+    if source.path == "bfcl":
+        return sorted(bfcl.data_folder().rglob("BFCL_*.json")) if bfcl.installed() else []
+    remote = "://" in source.path or (
+        not Path(source.path).exists() and sources.is_hub(source.path)
+    )
+    return [] if remote else [Path(p) for p in sources.files(source.path)]
+
+
+def spec_files(path: Path) -> list[Path]:
+    """An agent's spec, and the code that it names. A spec that cannot be read is only its file:
+    whoever loads it says what is wrong."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError, ValueError, RecursionError):
+        tree = None
+    found = [path]
+    if isinstance(tree, dict):
+        if isinstance(tree.get("module"), str):
+            found += local_files(path.parent / tree["module"])
+        names = (v for v in nodes(tree) if isinstance(v, str) and FUNCTION.fullmatch(v))
+        found += [file for name in names for file in module_files(name)]
+    return found

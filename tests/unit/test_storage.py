@@ -1,0 +1,84 @@
+"""Whole files, and JSON lines that a kill or a broken disk has cut."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from raytune_agents.records import Message, Trajectory, finish
+from raytune_agents.storage import (
+    append_jsonl,
+    read_json,
+    read_jsonl,
+    read_rows,
+    whole_file,
+    whole_folder,
+    write_json,
+    write_rows,
+)
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "x.json"
+    write_json(path, {"a": 1})
+    loop: list = []
+    loop.append(loop)
+    with pytest.raises(ValueError, match="Circular"):
+        write_json(path, loop)
+
+    def fill() -> None:
+        with whole_file(path) as work:
+            work.write_text("{")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="full"):
+        fill()
+    assert read_json(path) == {"a": 1}
+    assert [p.name for p in path.parent.iterdir()] == ["x.json"]
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        with whole_folder(tmp_path / "adapter") as work:
+            (work / f"{text}.txt").write_text(text)
+
+    def fill() -> None:
+        with whole_folder(tmp_path / "adapter") as work:
+            (work / "half.txt").write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="full"):
+        fill()
+    assert [p.name for p in (tmp_path / "adapter").iterdir()] == ["new.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "x") as one, whole_file(tmp_path / "x") as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert (tmp_path / "x").read_text() == "one"  # the outer block ends last
+
+
+def test_cut_lines_are_left_out_and_counted(tmp_path: Path, caplog) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert read_jsonl(path) == []
+    path.write_text('{"a": 1}\n{"a": 2, "b": {"c"')
+    with caplog.at_level(logging.WARNING):
+        assert read_jsonl(path) == [{"a": 1}]  # being written, or cut by a kill: no fault
+    assert caplog.messages == []
+    append_jsonl(path, {"a": 3})  # the cut line stays by itself
+    with caplog.at_level(logging.WARNING):
+        assert read_jsonl(path) == [{"a": 1}, {"a": 3}]
+    assert "1 lines cannot be read" in caplog.messages[0]
+    path.write_bytes(b'\xff\xfe\n[1]\n{"a": 4}')
+    assert read_jsonl(path) == [{"a": 4}]
+
+
+def test_rows_come_back_in_file_order(tmp_path: Path) -> None:
+    rows = [finish(Trajectory((Message("user", text),))) for text in "abc"]
+    write_rows(tmp_path / "rows-00001.parquet", rows[1:])
+    write_rows(tmp_path / "rows-00000.parquet", rows[:1])
+    assert read_rows(tmp_path) == rows
