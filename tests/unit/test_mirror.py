@@ -108,7 +108,8 @@ def test_another_machine_finds_what_was_finished(store, tmp_path, monkeypatch) -
     files = {p.relative_to(again.folder).as_posix() for p in again.folder.rglob("*") if p.is_file()}
     assert files == {
         "config.json", "run.lock", "report.html", "read/rows-0.parquet", "read/a/b.json",
-        "read/started.json", "read/manifest.json", "label/rows-0.parquet", "label/manifest.json", "label/started.json",
+        "read/started.json", "read/manifest.json", "label/rows-0.parquet", "label/manifest.json",
+        "label/started.json",
     }  # fmt: skip
     assert (again.folder / "read" / "rows-0.parquet").read_text() == "rows"
     assert again.step("label", {"v": {"rows-0.parquet": "more"}}).done
