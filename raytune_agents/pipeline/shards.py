@@ -70,12 +70,13 @@ def map_shards(
         report = work(number, [pickle.loads(row.as_py()) for row in block["row"]])
         return pa.table({"shard": [number], "report": [json.dumps(asdict(report))]})
 
+    most = min(len(parts), at_once or 2 * context.placement.engines)
     found = ray.data.from_arrow(blocks).map_batches(
         one,
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=0.01,
-        compute=ray.data.TaskPoolStrategy(size=at_once or 2 * context.placement.engines),
+        compute=ray.data.TaskPoolStrategy(size=most),
     )
     with context.display.step(name, done + sum(map(len, parts.values())), done) as bar:
         rows = iter(found.iter_rows())
