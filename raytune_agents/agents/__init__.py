@@ -114,7 +114,13 @@ class ExampleConfig(BaseConfig):
     calls: list[CallConfig] = Field(
         [], description="the right calls; empty = an answer without tools"
     )
-    answer: str = Field("", description="the right text where no call is right")
+    answer: str = Field(
+        "", description="the right text where no call is right, or after the calls of a task"
+    )
+    task: dict[str, Any] | None = Field(
+        None, description="what the world's reset is given; the calls are then run for real"
+    )
+    facts: list[str] = Field([], description="texts that any right answer to the task must say")
 
 
 class AgentSpec(BaseConfig):
@@ -129,6 +135,12 @@ class AgentSpec(BaseConfig):
     tools: list[ToolConfig] = Field(min_length=1, description="the functions it can call")
     module: str = Field(
         "", description="Python file of the functions, seen from the spec; run in the sandbox"
+    )
+    world: str = Field(
+        "",
+        pattern=r"^$|^[^:]+:\w+$",
+        description="module:Class that carries the calls out (agents/worlds), in the sandbox: a "
+        "file or package beside the spec, or an installed one",
     )
     examples: list[ExampleConfig] = Field([], description="a few right answers")
     profile: Profile | None = Field(
@@ -148,12 +160,38 @@ class AgentSpec(BaseConfig):
                 schema = self.tools[names.index(call.name)].parameters
                 for error in Draft202012Validator(schema).iter_errors(call.arguments):
                     raise ValueError(f"examples.{i} breaks {call.name!r}: {error.message}")
+            if example.task is not None and not (self.world and example.calls and example.answer):
+                raise ValueError(
+                    f"examples.{i} has a task: write the calls that do it, the answer that ends "
+                    "it, and the agent's world"
+                )
         return self
 
     @cached_property
     def habits(self) -> Profile:
         """What its rows should be like: the profile, or else that of the examples."""
         return self.profile or analyse(examples(self))
+
+    @cached_property
+    def origin(self) -> Path | None:
+        """The file that it was read from; no part of the spec. `_read` sets it."""
+        return None
+
+    @property
+    def module_path(self) -> Path | None:
+        """The tool module that the spec names, None where it names none. Raises ConfigError for no
+        file."""
+        if not self.module:
+            return None
+        path = (self.origin.parent if self.origin else Path.cwd()) / self.module
+        if not path.is_file():
+            raise ConfigError(f"{self.origin}: module: {str(path)!r} does not exist; give a file")
+        return path.resolve()
+
+    @property
+    def first_task(self) -> dict[str, Any]:
+        """A task that its world can begin with; {} where no example has one."""
+        return next((e.task for e in self.examples if e.task is not None), {})
 
     @property
     def toolspecs(self) -> tuple[ToolSpec, ...]:
@@ -214,18 +252,6 @@ def load(name_or_path: str | Path) -> AgentSpec:
     return _read(path, text)
 
 
-def module_path(name_or_path: str | Path) -> Path | None:
-    """The tool module that the spec names, None where it names none. Raises ConfigError for no
-    file."""
-    spec = load(name_or_path)
-    if not spec.module:
-        return None
-    path = Path(name_or_path).parent / spec.module
-    if not path.is_file():
-        raise ConfigError(f"{name_or_path}: module: {str(path)!r} does not exist; give a file")
-    return path.resolve()
-
-
 @cache
 def _shipped(name: str) -> AgentSpec:
     return _read(FOLDER / f"{name}.yaml", name)
@@ -236,4 +262,6 @@ def _read(path: Path, text: str) -> AgentSpec:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{text} is not YAML: {error}") from None
-    return parse(tree, text)
+    spec = parse(tree, text)
+    spec.__dict__["origin"] = path.resolve()  # where a cached property keeps its value
+    return spec

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from raytune_agents.agents.worlds import World
+from raytune_agents.agents.worlds import Episode, WorldDown, ends_in_world, task_of
 from raytune_agents.calls import parse
 from raytune_agents.records import Message, Trajectory, canonical
 
@@ -18,16 +18,10 @@ SAME_CALL = 3  # the same call for the third time is a loop (AgentTuning, arXiv 
 CRASHED = "tool_crashed"  # our tool, not the model: not scored
 
 
-def is_error(observation: str) -> bool:
-    """Whether a tool said that it could not do what it was asked."""
-    value = json.loads(observation)
-    return isinstance(value, dict) and "error" in value
-
-
 def playable(row: Trajectory) -> bool:
     """Whether the row is a task of an executable agent: one request, a world, a goal in it."""
     requests = sum(m.role == "user" for m in row.messages)
-    return requests == 1 and bool(row.calls) and {"world", "goal"} <= set(row.meta)
+    return requests == 1 and bool(row.calls) and ends_in_world(row)
 
 
 @dataclass
@@ -36,7 +30,7 @@ class Play:
 
     task: Trajectory
     trial: int
-    world: World
+    world: Episode
     messages: list[Message]
     calls: Counter[str] = field(default_factory=Counter)
     end: str = ""
@@ -47,8 +41,10 @@ class Play:
     @classmethod
     def of(cls, task: Trajectory, trial: int) -> Play:
         first = next(i for i, m in enumerate(task.messages) if m.role == "assistant")
-        where = task.meta["world"]
-        return cls(task, trial, World(where["agent"], where["seed"]), [*task.messages[:first]])
+        where = task_of(task)
+        if where is None:
+            raise KeyError(f"row {task.id} was not made in a world")
+        return cls(task, trial, Episode(where, task.tools), [*task.messages[:first]])
 
     @property
     def row(self) -> Trajectory:
@@ -69,8 +65,8 @@ class Play:
             self.calls[canonical([call.name, call.args])] += 1
             try:
                 told = self.world.call(call)
-            except Exception as error:  # the boundary of a row: a model may call with anything
-                told, self.end = json.dumps({"error": type(error).__name__}), CRASHED
+            except WorldDown as error:
+                told, self.end = json.dumps({"error": str(error)}), CRASHED
             self.messages.append(Message("tool", told, name=call.name, tool_call_id=call.id))
         if not self.end and max(self.calls.values()) >= SAME_CALL:
             self.end = "loop"

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from raytune_agents.agents.play import CRASHED, Play, is_error
-from raytune_agents.agents.worlds import completed
+from raytune_agents.agents.play import CRASHED, Play
+from raytune_agents.agents.worlds import WorldDown, failed_observation, goal_score
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig
 from raytune_agents.evaluate.harness import Arm, Cells, to_base
@@ -108,22 +108,25 @@ VALUES = ("task_completion", "recovery", "loop_rate", "error_rate", "steps_to_su
 def values(row: Trajectory, end: str) -> dict[str, float | None]:
     """What a play is worth; a value is None where it does not apply.
 
-    task_completion: 1 if the goal is reached and the last answer says its facts.
+    task_completion: how far the goal is reached, 0 to 1, by an answer that says its facts.
     recovery: an observation was an error: 1 if a later call was not. loop_rate: 1 if the same call
     was made three times. error_rate: errors / observations. steps_to_success: answers of a success.
     """
     if end not in ENDS or end == CRASHED:
         return dict.fromkeys(VALUES)
-    errors = [is_error(m.content) for m in row.messages if m.role == "tool"]
+    errors = [failed_observation(m.content) for m in row.messages if m.role == "tool"]
     first = errors.index(True) if True in errors else None
     steps = sum(m.role == "assistant" for m in row.messages)
-    done = end == "said" and completed(row)
+    try:
+        score = goal_score(row) if end == "said" else 0.0
+    except WorldDown:
+        return dict.fromkeys(VALUES)
     return {
-        "task_completion": float(done),
+        "task_completion": score,
         "recovery": None if first is None else float(not all(errors[first:])),
         "loop_rate": float(end == "loop"),
         "error_rate": sum(errors) / len(errors) if errors else None,
-        "steps_to_success": float(steps) if done else None,
+        "steps_to_success": float(steps) if score >= 1 else None,
     }
 
 
@@ -147,7 +150,7 @@ def repeated(plays: Plays, k: int) -> tuple[list[float], list[float]]:
     for p in plays:
         if p["task_completion"] is not None:
             trials.setdefault(p["task"], []).append(p["task_completion"])
-    counts = [(len(got), int(sum(got))) for got in trials.values() if len(got) >= k]
+    counts = [(len(got), sum(x >= 1 for x in got)) for got in trials.values() if len(got) >= k]
     every = [comb(c, k) / comb(n, k) for n, c in counts]
     some = [1 - comb(n - c, k) / comb(n, k) for n, c in counts]
     return every, some

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from raytune_agents import agents, dedup, readers, sandbox
-from raytune_agents.agents.worlds import WORLDS
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
 from raytune_agents.evaluate import general, instructions
@@ -106,24 +105,24 @@ def check(config: Config) -> None:
                 f"evaluate.unseen_agents={name!r} is in generate.agents, so it would be trained "
                 f"on; take it out there"
             )
-    played = section.trajectories.agents
-    if odd := [name for name in played if name not in WORLDS]:
+    named = section.trajectories.agents
+    if odd := [name for name in named if not agents.load(name).world]:
         raise ConfigError(
-            f"evaluate.trajectories.agents={odd} have no executable world; write some of "
-            f"{', '.join(WORLDS)}"
+            f"evaluate.trajectories.agents={odd} have no world; write world: module:Class in their "
+            f"specs, or some of {', '.join(agents.shipped())}"
         )
     if section.trajectories.tasks and not players(config):
         raise ConfigError(
             f"evaluate.trajectories.tasks={section.trajectories.tasks}: none of "
-            f"generate.agents={config.generate.agents} has an executable world; write "
-            f"evaluate.trajectories.agents, some of {', '.join(WORLDS)}"
+            f"generate.agents={config.generate.agents} has a world; write "
+            f"evaluate.trajectories.agents, some of {', '.join(agents.shipped())}"
         )
 
 
 def players(config: Config) -> list[str]:
     """The agents whose goals are played."""
     named = config.evaluate.trajectories.agents or config.generate.agents
-    return [name for name in named if name in WORLDS]
+    return [name for name in named if agents.load(name).world]
 
 
 def source_rows(name: str, source: SourceConfig, trained: Sequence[Trajectory]) -> Suite:
@@ -193,9 +192,9 @@ def perturbed_rows(
 
 
 def goals(names: Sequence[str], count: int, seed: int) -> list[Trajectory]:
-    """`count` goals of executable agents, spread evenly, in worlds that training does not use."""
+    """`count` goals of executable agents, spread evenly, of tasks that training does not use."""
     out = []
     for i, name in enumerate(names):
         each = count // len(names) + (i < count % len(names))
-        out += react(agents.load(name), each, seed + EVALUATION_SEED)
+        out += react(agents.load(name), each, seed + EVALUATION_SEED, held_out=True)
     return [finish(replace(row, split=TRAJECTORIES)) for row in out]

@@ -9,9 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from raytune_agents import agents, sandbox
-from raytune_agents.agents.worlds import WORLDS, World
+from raytune_agents.agents.wording import survives
+from raytune_agents.agents.worlds import (
+    Episode,
+    WorldDown,
+    ends_in_world,
+    failed_observation,
+    task_in,
+    task_of,
+    world_code,
+)
+from raytune_agents.agents.worlds.process import made_tasks
 from raytune_agents.calls import judge, schema_errors
-from raytune_agents.config import GenerateConfig
+from raytune_agents.config import ConfigError, GenerateConfig
 from raytune_agents.generate import augment
 from raytune_agents.negatives import answer_text, trajectory_fault
 from raytune_agents.records import Trajectory
@@ -35,44 +45,75 @@ def format_fault(row: Trajectory) -> str:
 class Executor:
     """Runs rows' calls: in the agent's world, or in the sandbox where the spec names a module."""
 
-    modules: tuple[tuple[str, str], ...] = ()  # (agent, path of its tool module)
+    specs: tuple[agents.AgentSpec, ...] = ()
     limits: sandbox.Limits = field(default_factory=sandbox.Limits)
 
     def fault(self, row: Trajectory) -> str:
         """Why the row's calls do not run, or "". A run in a world must reach its goal again."""
         agent = row.source.removeprefix("agent/")
-        if "goal" in row.meta:
-            return trajectory_fault(row, row)
-        plain = augment.unmask(row) if "mask" in row.meta else row
-        module = dict(self.modules).get(agent)
-        if module:
-            why = sandbox.execution_fault(plain, module, self.limits)
-            return why.removeprefix("execution:")
-        return refused(plain, agent) if agent in WORLDS else ""
+        spec = next((s for s in self.specs if s.name == agent), None)
+        try:
+            if ends_in_world(row):
+                return trajectory_fault(row, row)
+            plain = augment.unmask(row) if "mask" in row.meta else row
+            if spec and spec.module_path:
+                why = sandbox.execution_fault(plain, spec.module_path, self.limits)
+                return why.removeprefix("execution:")
+            return refused(plain, spec) if spec and spec.world else ""
+        except WorldDown as error:
+            return f"world:{error}"
 
 
-def refused(row: Trajectory, agent: str) -> str:
+def refused(row: Trajectory, spec: agents.AgentSpec) -> str:
     """The first call that the agent's tools do not take, or "". What a tool finds (no such file)
-    depends on the world: it counts only where the row names its own, with its observations."""
-    own = row.meta.get("world")
-    world = World(agent, own["seed"] if own else row.seed)
-    told = []
+    depends on the world: it counts only where the row names its own, with its observations.
+    Raises WorldDown."""
+    own = task_of(row)
+    episode = Episode(own or task_in(spec, spec.first_task or {"seed": row.seed}), spec.toolspecs)
+    made = []
     for call in row.calls:
-        errors = schema_errors(call, world.tools)
+        errors = schema_errors(call, spec.toolspecs)
         if errors:
             return f"{call.name}: {errors[0]}"
-        told.append(world.call(call))
+        made.append(episode.call(call))
     seen = [m.content for m in row.messages if m.role == "tool"]
-    if own and (seen != told[: len(seen)] or told[-1].startswith('{"error"')):
+    if own and (seen != made[: len(seen)] or failed_observation(made[-1])):
         return "unreal"
     return ""
 
 
+def check_world(spec: agents.AgentSpec) -> None:
+    """A user's world begins, and the examples that have a task reach its goal. Raises ConfigError.
+    """
+    where = f"agent {spec.name!r}: world={spec.world!r}"
+    code = world_code(spec)
+    try:
+        made = made_tasks(code, 0, 1)
+        Episode(task_in(spec, made[0].get("task") or {} if made else spec.first_task), None)
+        for i, example in enumerate(spec.examples):
+            if example.task is None:
+                continue
+            episode = Episode(task_in(spec, example.task), spec.toolspecs)
+            seen = [episode.call(c.call) for c in example.calls]
+            score = episode.score(example.answer)
+            lost = [f for f in example.facts if not survives(f, example.answer)]
+            if score < 1 or lost:
+                raise ConfigError(
+                    f"{where}: the calls of examples.{i} do not reach the goal (score {score:g}, "
+                    f"facts that its answer lacks: {lost}); the tools said {seen}"
+                )
+    except WorldDown as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
 def executor(section: GenerateConfig) -> Executor:
-    """The executor of the section's agents. Raises ConfigError where a spec's module is no file, or
-    where the sandbox would refuse to run it."""
-    paths = [(agents.load(name).name, agents.module_path(name)) for name in section.agents]
-    limits = sandbox.Limits(section.tool_timeout_s, section.tool_memory_mib)
-    if any(path for _, path in paths):
-        sandbox.require_walls()
-    return Executor(tuple((name, str(path)) for name, path in paths if path), limits)
+    """The executor of the section's agents. Raises ConfigError where a spec's module is no file,
+    its world does not do what its examples do, or the sandbox would refuse to run either."""
+    specs = tuple(map(agents.load, section.agents))
+    for spec in specs:
+        path, own = spec.module_path, bool(spec.world) and not world_code(spec).shipped
+        if path or own:
+            sandbox.require_walls()
+        if own:
+            check_world(spec)
+    return Executor(specs, sandbox.Limits(section.tool_timeout_s, section.tool_memory_mib))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
+from raytune_agents.agents.worlds import WorldDown, ends_in_world
 from raytune_agents.calls import judge, parse, render_calls
 from raytune_agents.calls.gold import tolerant_gold
 from raytune_agents.config import ConfigError
@@ -80,7 +81,7 @@ def suits(row: Trajectory, fault: str) -> bool:
     if fault in TRAJECTORY_FAULTS:
         wants_error = fault == "no_recovery_after_error"
         return bool(trajectories.steps(row)) and not (wants_error and not trajectories.errors(row))
-    if "goal" in row.meta:
+    if ends_in_world(row):
         return False
     kinds = {"should_ask_violated": "ask", "should_refuse_violated": "refuse"}
     if fault in kinds:
@@ -121,7 +122,7 @@ def edit(row: Trajectory, fault: str, seed: int) -> tuple[Trajectory | None, str
     """The row with one fault put in, or (None, reason).
 
     Reasons: not_a_positive (its own turn is not right), not_applicable, still_right (the edit
-    landed on another allowed answer), named:OTHER (the checker sees another fault).
+    landed on another allowed answer), named:OTHER (the checker sees another fault), world_down.
     A row that was run in a world must be right as a whole.
     """
     row = tolerant(row)
@@ -129,17 +130,20 @@ def edit(row: Trajectory, fault: str, seed: int) -> tuple[Trajectory | None, str
         row = replace(row, messages=(*row.messages, Message("assistant")))
     if row.target is None or not judge(answer_text(row.target), row).ok:
         return None, "not_a_positive"
-    if "goal" in row.meta and trajectory_fault(row, row):
-        return None, "not_a_positive"
     rng = random.Random(f"{seed}/{row.id}/{fault}")
     reason = "not_applicable"
-    for _ in range(TRIES):
-        bad = FAULTS[fault](row, rng)
-        if bad is None:
-            continue
-        reason = verified(row, bad, fault)
-        if not reason:
-            return _negative(row, bad.messages, fault, "negatives.edit", seed), ""
+    try:
+        if ends_in_world(row) and trajectory_fault(row, row):
+            return None, "not_a_positive"
+        for _ in range(TRIES):
+            bad = FAULTS[fault](row, rng)
+            if bad is None:
+                continue
+            reason = verified(row, bad, fault)
+            if not reason:
+                return _negative(row, bad.messages, fault, "negatives.edit", seed), ""
+    except WorldDown:
+        reason = "world_down"
     return None, reason
 
 

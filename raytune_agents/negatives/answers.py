@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.agents.values import text_value, value
+from raytune_agents.agents.worlds import ends_in_world
 from raytune_agents.calls import render_calls
 from raytune_agents.negatives.values import mistyped, other_value
 from raytune_agents.records import ToolCall, Trajectory
@@ -291,7 +292,7 @@ def _made_up(row: Trajectory, rng: random.Random) -> Trajectory | None:
 
 def unneeded_call(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """No call is right here, but a tool is called with made-up arguments."""
-    special = {"ask", "refuse", "goal"} & set(row.meta)
+    special = {"ask", "refuse"} & set(row.meta) or ends_in_world(row)
     return None if special else _made_up(row, rng)
 
 

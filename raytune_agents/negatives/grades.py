@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 from raytune_agents.agents.wording import survives
+from raytune_agents.agents.worlds import task_of
 from raytune_agents.calls import gold_of, judge, parse
 from raytune_agents.calls.gold import LEFT_OUT, Allowed
 from raytune_agents.records import Trajectory, canonical
@@ -69,6 +70,8 @@ def run_grade(row: Trajectory, twin: Trajectory) -> float:
     made = Counter(canonical([c.name, c.arguments]) for c in row.calls)
     needed = Counter(canonical([c.name, c.arguments]) for c in twin.calls)
     last = row.target.content if row.target and not row.target.tool_calls else ""
-    said = bool(last) and all(survives(f, last) for f in twin.meta["goal"]["facts"])
+    task = task_of(twin)
+    facts = task.facts or () if task else ()
+    said = bool(last) and all(survives(f, last) for f in facts)
     union = (made | needed).total() + 1
     return min(MOST, ((made & needed).total() + said) / union)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from raytune_agents.agents.values import leaves
 from raytune_agents.agents.wording import survives
-from raytune_agents.agents.worlds import World, completed
+from raytune_agents.agents.worlds import Episode, completed, failed_observation, task_of
 from raytune_agents.calls import fault_of, render_calls
 from raytune_agents.calls.gold import tolerant_gold, without_defaults
 from raytune_agents.calls.schema import find
@@ -63,10 +63,13 @@ def _runs(keys: list[str]) -> int:
 
 def _real(row: Trajectory) -> bool:
     """Whether every observation is what the world says to the call before it."""
-    world = World(row.meta["world"]["agent"], row.meta["world"]["seed"])
-    told = [world.call(c) for m in row.messages for c in m.tool_calls]
+    task = task_of(row)
+    if task is None:
+        return False
+    episode = Episode(task, row.tools)
+    made = [episode.call(c) for m in row.messages for c in m.tool_calls]
     seen = [m.content for m in row.messages if m.role == "tool"]
-    return seen == told[: len(seen)]
+    return seen == made[: len(seen)]
 
 
 def _too_early(row: Trajectory) -> bool:
@@ -95,7 +98,7 @@ def _repeats_error(row: Trajectory) -> bool:
     """Whether a call that has just failed is made again unchanged."""
     keys = _keys(row)
     seen = [m.content for m in row.messages if m.role == "tool"]
-    return any(text.startswith('{"error"') and a == b for text, a, b in zip(seen, keys, keys[1:]))
+    return any(failed_observation(text) and a == b for text, a, b in zip(seen, keys, keys[1:]))
 
 
 def _invents(row: Trajectory) -> bool:

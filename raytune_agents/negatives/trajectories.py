@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from raytune_agents.agents.worlds import World
+from raytune_agents.agents.worlds import Episode, ends_in_world, failed_observation, task_of
 from raytune_agents.records import Message, ToolCall, Trajectory
 
 Step = tuple[str, ToolCall]  # thought and call
@@ -23,19 +23,22 @@ def steps(row: Trajectory) -> list[Step]:
     """The thoughts and calls of the row's assistant turns, in order; [] without a world or with
     several requests."""
     one_request = sum(m.role == "user" for m in row.messages) == 1
-    if "world" not in row.meta or "goal" not in row.meta or not one_request:
+    if not ends_in_world(row) or not one_request:
         return []
     return [(m.thought, c) for m in row.messages if m.role == "assistant" for c in m.tool_calls]
 
 
 def executed(row: Trajectory, plan: Sequence[Step], last: Message) -> Trajectory:
     """The row with another plan, run in its world from the start, and another last turn."""
-    world = World(row.meta["world"]["agent"], row.meta["world"]["seed"])
+    task = task_of(row)
+    if task is None:
+        raise KeyError(f"row {row.id} was not made in a world")
+    episode = Episode(task, row.tools)
     messages = [m for m in row.messages[:2] if m.role in ("system", "user")]
     for i, (thought, call) in enumerate(plan):
         call = replace(call, id=f"call_{i}")
         messages.append(Message("assistant", thought=thought, tool_calls=(call,)))
-        messages.append(Message("tool", world.call(call), name=call.name, tool_call_id=call.id))
+        messages.append(Message("tool", episode.call(call), name=call.name, tool_call_id=call.id))
     if last.tool_calls:
         last = replace(last, tool_calls=(replace(last.tool_calls[0], id=f"call_{len(plan)}"),))
     return replace(row, messages=(*messages, last))
@@ -88,7 +91,7 @@ def wrong_order(row: Trajectory, rng: random.Random) -> Trajectory | None:
 def errors(row: Trajectory) -> list[int]:
     """The numbers of the observations that are error messages."""
     seen = [m.content for m in row.messages if m.role == "tool"]
-    return [i for i, text in enumerate(seen) if text.startswith('{"error"')]
+    return [i for i, text in enumerate(seen) if failed_observation(text)]
 
 
 def no_recovery_after_error(row: Trajectory, rng: random.Random) -> Trajectory | None:

@@ -70,7 +70,8 @@ def lock(setup: dict[str, Any], lifeline: int, fd: int) -> list[str]:
 
 
 def load(path: str) -> ModuleType:
-    """Import a file of the work folder under the name `tools`."""
+    """Import a file of the work folder under the name `tools`; it may import what lies beside."""
+    sys.path.insert(0, os.getcwd())
     spec = importlib.util.spec_from_file_location("tools", path)
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules["tools"] = module

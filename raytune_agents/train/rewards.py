@@ -19,8 +19,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raytune_agents.agents.play import is_error
-from raytune_agents.agents.worlds import completed
+from raytune_agents.agents.worlds import WorldDown, failed_observation, goal_score
 from raytune_agents.calls import gold_of, parse
 from raytune_agents.calls.gold import defaults_of, with_defaults
 from raytune_agents.calls.schema import find
@@ -113,18 +112,22 @@ REWARDS: dict[str, Reward] = {
 }
 
 
-def goal(play: Trajectory) -> float:
-    """1 = the goal's state is reached and the last answer says its facts."""
-    return float(completed(play))
+def goal(play: Trajectory) -> float | None:
+    """How far the goal is reached, 0 to 1, by an answer that says its facts; None where the world
+    broke down."""
+    try:
+        return goal_score(play)
+    except WorldDown:
+        return None
 
 
 def executed(play: Trajectory) -> float:
     """Share of the calls that the tools ran without an error; 0 without a call."""
-    told = [not is_error(m.content) for m in play.messages if m.role == "tool"]
+    told = [not failed_observation(m.content) for m in play.messages if m.role == "tool"]
     return sum(told) / len(told) if told else 0.0
 
 
-PLAYED: dict[str, Callable[[Trajectory], float]] = {"goal": goal, "executed": executed}
+PLAYED: dict[str, Callable[[Trajectory], float | None]] = {"goal": goal, "executed": executed}
 
 
 def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[float | None]]]:

@@ -15,7 +15,8 @@ from jsonschema import Draft202012Validator
 
 from raytune_agents import agents
 from raytune_agents.agents.script import ToolError
-from raytune_agents.agents.worlds import WORLDS
+from raytune_agents.agents.worlds import world_code
+from raytune_agents.agents.worlds.process import class_of
 from raytune_agents.records import Message, Trajectory
 
 Call = tuple[str, dict[str, Any]]
@@ -85,22 +86,22 @@ def executed(row: Trajectory) -> str:
     the end the state is the goal's and the answer has its facts."""
     where = row.meta.get("world")
     agent = where["agent"] if where else row.source.removeprefix("agent/")
-    module = WORLDS[agent]
-    state = module.make(random.Random(f"{agent}/{where['seed'] if where else 1}"))
+    world = class_of(world_code(agents.load(agent)))
+    state = world.make(random.Random(f"{agent}/{where['task']['seed'] if where else 1}"))
     waiting: list[Any] = []
     for message in row.messages:
         if message.role == "tool" and json.loads(message.content) != waiting.pop(0):
             return "an observation is made up"
         for name, args in calls_of(message) if "mask" not in row.meta else []:
             try:
-                waiting.append(module.TOOLS[name](state, **args))
+                waiting.append(world.tools[name](state, **args))
             except ToolError as error:
                 waiting.append({"error": str(error)})
     goal = row.meta.get("goal")
     if not goal:
         return ""
     text = json.dumps(state, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    if hashlib.sha256(text.encode()).hexdigest()[:16] != goal["state"]:
+    if hashlib.sha256(text.encode()).hexdigest()[:16] != where["task"]["state"]:
         return "the state is not the goal's"
     answer = row.messages[-1].content
     lost = [f for f in goal["facts"] if str(f).lower() not in answer.lower()]

@@ -7,26 +7,33 @@ from dataclasses import replace
 import pytest
 
 from raytune_agents import agents
-from raytune_agents.agents.worlds import WORLDS, World, completed, replay
+from raytune_agents.agents.worlds import Episode, WorldTask, completed, task_of, world_code
+from raytune_agents.agents.worlds.process import class_of
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
+from raytune_agents.config import ConfigError
 from raytune_agents.generate.react import dependent, depends, dialogue, react
 from raytune_agents.records import Message, ToolCall
 
-NAMES = sorted(WORLDS)
+NAMES = agents.shipped()
+WORLDS = {name: class_of(world_code(agents.load(name))) for name in NAMES}
+
+
+def world_of(name: str, seed: int) -> Episode:
+    return Episode(WorldTask(name, {"seed": seed}), agents.load(name).toolspecs)
 
 
 def test_every_shipped_agent_has_a_world_of_its_tools():
-    assert agents.shipped() == NAMES
-    for name, module in WORLDS.items():
-        assert set(module.TOOLS) == {t.name for t in agents.load(name).tools}
-        assert len(module.GOALS) >= 4
+    for name, world in WORLDS.items():
+        assert world.agent == name
+        assert set(world.tools) == {t.name for t in agents.load(name).tools}
+        assert len(world.goals) >= 4
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_worlds_are_seeded_and_plain(name):
-    world = World(name, 3)
-    assert world.digest == World(name, 3).digest
-    assert world.digest != World(name, 4).digest
+    world = world_of(name, 3)
+    assert world.digest == world_of(name, 3).digest
+    assert world.digest != world_of(name, 4).digest
     assert json.loads(json.dumps(world.state)) == world.state
 
 
@@ -34,10 +41,10 @@ def test_worlds_are_seeded_and_plain(name):
 def test_positives_are_real_valid_and_complete(name):
     rows = react(agents.load(name), 40, 6)
     assert len({r.messages[0].content for r in rows}) == len(rows) == 40
-    assert {g for r in rows for g in r.meta["goals"]} == set(WORLDS[name].GOALS)
+    assert {g for r in rows for g in r.meta["goals"]} == set(WORLDS[name].goals)
     for row in rows:
         assert completed(row)
-        world = World(name, row.meta["world"]["seed"])
+        world = Episode(task_of(row), row.tools)
         seen = [m.content for m in row.messages if m.role == "tool"]
         assert [world.call(c) for c in row.calls] == seen, "observations are what the tools say"
         assert all(schema_errors(c, row.tools) == [] for c in row.calls)
@@ -63,7 +70,7 @@ def test_completion_is_a_fact():
 
 
 def test_a_wrong_call_is_an_observation_and_changes_nothing():
-    world = World("support", 1)
+    world = world_of("support", 1)
     before = world.digest
     for call in [
         ToolCall("nothing"),
@@ -78,19 +85,20 @@ def test_a_wrong_call_is_an_observation_and_changes_nothing():
 
 
 def test_tickets_by_hand():
-    world = World("support", 1)
+    world = world_of("support", 1)
     who = next(iter(world.state["tickets"].values()))["customer"]
     made = world.run(ToolCall.of("ticketing_system", action="create", customer=who, subject="x"))
     assert made == {"ticket_id": "T-5001", "status": "open", "priority": "normal"}
     close = ToolCall.of("ticketing_system", action="close", customer=who, ticket_id="T-5001")
     assert world.run(close) == {"ticket_id": "T-5001", "status": "closed"}
     assert world.run(close) == {"error": "ticket T-5001 is closed; create a new one"}
-    lost = replay("support", 1, [close])
-    assert lost.digest == World("support", 1).digest
+    lost = world_of("support", 1)
+    lost.run(close)
+    assert lost.digest == world_of("support", 1).digest
 
 
 def test_sql_is_read_only_and_bounded():
-    world = World("analyst", 2)
+    world = world_of("analyst", 2)
     ((table, rows),) = world.state["databases"]["sales"].items()
     measure = list(rows[0])[1]
 
@@ -110,7 +118,7 @@ def test_sql_is_read_only_and_bounded():
 
 
 def test_pandas_by_hand():
-    world = World("analyst", 2)
+    world = world_of("analyst", 2)
     world.state["files"]["t.csv"] = [{"g": "a", "v": 1}, {"g": "a", "v": 4}, {"g": "b", "v": 6}]
 
     def ask(**arguments):
@@ -147,18 +155,20 @@ def test_dialogues_hold_two_goals_in_one_world():
 
 
 def test_an_agent_without_a_world_has_no_such_rows():
-    spec = agents.load("qa").model_copy(update={"name": "other"})
+    spec = agents.load("qa").model_copy(update={"world": ""})
     assert react(spec, 5, 1) == []
-    with pytest.raises(KeyError, match="has no world"):
-        World("other", 1)
+    with pytest.raises(ConfigError, match="agent 'qa' has no world; write world: module:Class"):
+        world_code(spec)
+    with pytest.raises(ConfigError, match="neither a shipped spec nor a file"):
+        Episode(WorldTask("other"), ())
 
 
 def test_goals_are_told_from_observations():
     """A goal's script may look at the world only before its first line."""
     for name in NAMES:
-        for goal in WORLDS[name].GOALS:
-            world = World(name, 11)
-            script = WORLDS[name].GOALS[goal](world.state, random.Random(2))
+        for goal in WORLDS[name].goals:
+            world = world_of(name, 11)
+            script = WORLDS[name].goals[goal](world.state, random.Random(2))
             next(script)
             step = next(script)
             world.state.clear()

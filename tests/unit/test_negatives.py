@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raytune_agents import agents
-from raytune_agents.agents.worlds import World, completed
+from raytune_agents.agents.worlds import Episode, completed, task_of
 from raytune_agents.calls import fault_of, judge, parse, render_calls
 from raytune_agents.calls.gold import tolerant_gold
 from raytune_agents.config import NegativesConfig
@@ -221,7 +221,7 @@ def test_trajectory_faults_are_real_runs_that_went_wrong(fault):
         made += 1
         assert trajectory_fault(bad, row) == fault
         assert not completed(bad) or fault in ("looping", "wrong_order", "bad_thought")
-        world = World(bad.meta["world"]["agent"], bad.meta["world"]["seed"])
+        world = Episode(task_of(bad), bad.tools)
         told = [world.call(c) for m in bad.messages for c in m.tool_calls]
         seen = [m.content for m in bad.messages if m.role == "tool"]
         assert seen == told[: len(seen)], "the world is never the liar"

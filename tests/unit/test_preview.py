@@ -41,7 +41,7 @@ def test_init_writes_a_spec_that_runs_its_own_module(here) -> None:
     assert "calc.yaml: 1 tools (add)" in said("init", "--tools", "calc.py")
     spec = agents.load(here / "calc.yaml")
     assert (spec.name, spec.module) == ("calc", "calc.py")
-    assert agents.module_path(here / "calc.yaml") == (here / "calc.py").resolve()
+    assert agents.load(here / "calc.yaml").module_path == (here / "calc.py").resolve()
     (here / "sub").mkdir()
     said("init", "--tools", "calc.py", "--out", "sub/mine.yaml", "--name", "mine")
     assert agents.load(here / "sub/mine.yaml").module == "../calc.py"

@@ -1,52 +1,172 @@
-"""Executable worlds: the agents' tools over seeded state, so that task completion is a fact.
+"""Worlds: where an agent's tools are carried out, so that task completion is a fact.
 
-`World(agent, seed)` makes the same state every time; `call` runs a tool and gives the observation a
-model sees; `digest` names the state. A goal is reached when the state is the expected one and the
-answer says the expected facts (as in tau-bench, arXiv 2406.12045, section 3). Worlds are ours and
-run in this process; a user's own tool code runs in `generate.sandbox`.
+A `World` is a class of the user, named by `AgentSpec.world` and stated like a gym environment: it
+is reset with a task, called with what the model calls, and says whether its goal is reached. It
+runs in the sandbox; the shipped agents' worlds, which are ours, in this process. An `Episode` is
+one task carried out in one. A row that was made in a world keeps its task in `meta`, so that its
+calls can be run again (as in tau-bench, arXiv 2406.12045, section 3).
 """
 
 from __future__ import annotations
 
-import copy
 import json
-import random
-from collections.abc import Iterable
-from functools import cache
-from types import ModuleType
-from typing import Any
+import secrets
+import weakref
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
 
 from raytune_agents import agents
-from raytune_agents.agents.script import ToolError
 from raytune_agents.agents.wording import survives
-from raytune_agents.agents.worlds import analyst, content, legal, qa, security, support
+from raytune_agents.agents.worlds import host
+from raytune_agents.agents.worlds.process import LOCK, WorldCode, WorldDown, box_of, locate
 from raytune_agents.calls import schema_errors
+from raytune_agents.config import ConfigError
 from raytune_agents.records import ToolCall, ToolSpec, Trajectory, content_hash
-
-WORLDS: dict[str, ModuleType] = {
-    "qa": qa,
-    "support": support,
-    "analyst": analyst,
-    "legal": legal,
-    "content": content,
-    "security": security,
-}
+from raytune_agents.sandbox import Sandbox
 
 
-@cache
-def _tools(agent: str) -> tuple[ToolSpec, ...]:
-    return agents.load(agent).toolspecs
+class World(Protocol):
+    """What a user's world must have. Each episode has an instance of its own.
+
+    Optional: `tasks(seed, count)`, a list of {request, calls, answer, task, facts} as a spec's
+    `examples` have them, other ones for another seed."""
+
+    def reset(self, task: dict[str, Any]) -> Any:
+        """Begin a task (JSON) and return the state. Equal tasks give equal states."""
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Carry a call out: the observation, as text or as a JSON value. An exception is an
+        observation too: the model sees {"error": its name and text}."""
+
+    def goal(self, state: Any) -> bool | float:
+        """Whether, or how far from 0 to 1, the task is done. `state` is `self.state` where the
+        world has one, else what reset returned, as calls left it. A second argument is the
+        model's last answer."""
 
 
-class World:
-    """One agent's tools over one seeded state."""
+@dataclass(frozen=True)
+class WorldTask:
+    """What a row says of its world: the agent (and the file of its spec, where that is a user's),
+    the task that reset is given, and what the last answer must say."""
 
-    def __init__(self, agent: str, seed: int):
-        if agent not in WORLDS:
-            raise KeyError(f"agent {agent!r} has no world; worlds are {sorted(WORLDS)}")
-        self.module = WORLDS[agent]
-        self.tools = _tools(agent)
-        self.state: dict[str, Any] = self.module.make(random.Random(f"{agent}/{seed}"))
+    agent: str
+    task: dict[str, Any] = field(default_factory=dict)
+    spec: str = ""
+    facts: tuple[str, ...] | None = None  # None: the row is a piece of a run, without its end
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The task as a row's `meta` keeps it; `task_of` reads it back."""
+        out: dict[str, Any] = {"world": {k: v for k, v in asdict(self).items() if k != "facts"}}
+        return out if self.facts is None else out | {"goal": {"facts": list(self.facts)}}
+
+
+def task_of(row: Trajectory) -> WorldTask | None:
+    """The task of a row that generation made in a world. None for all others: what a source's row
+    says of a world is only text, and names no code."""
+    where, goal = row.meta.get("world"), row.meta.get("goal")
+    if not isinstance(where, dict) or row.source != f"agent/{where.get('agent')}":
+        return None
+    facts = tuple(goal["facts"]) if isinstance(goal, dict) else None
+    return WorldTask(where["agent"], where["task"], where["spec"], facts)
+
+
+def ends_in_world(row: Trajectory) -> bool:
+    """Whether the row is a whole run in a world, with a goal that it reaches or not."""
+    task = task_of(row)
+    return task is not None and task.facts is not None
+
+
+@lru_cache(maxsize=64)
+def _code_of(spec: str, changed_ns: int) -> WorldCode:
+    return world_code(agents.load(spec))
+
+
+def world_code(spec: agents.AgentSpec) -> WorldCode:
+    """The code of an agent's world. Raises ConfigError where it has none."""
+    if not spec.world:
+        raise ConfigError(f"agent {spec.name!r} has no world; write world: module:Class")
+    folder = spec.origin.parent if spec.origin else Path.cwd()
+    return locate(spec.world, folder, (spec.module_path,) if spec.module_path else ())
+
+
+def task_in(spec: agents.AgentSpec, task: dict[str, Any]) -> WorldTask:
+    """A task of this agent, without its end."""
+    own = spec.origin if spec.origin and spec.origin.parent != agents.FOLDER else ""
+    return WorldTask(spec.name, task, str(own))
+
+
+_ended: list[str] = []  # episodes that nobody holds any more
+
+
+class Episode:
+    """One task, carried out in its agent's world. A world whose process dies (by another episode's
+    call) is made again and brought to where it was.
+
+    Raises ConfigError for an agent without a world, WorldDown where the world cannot begin."""
+
+    def __init__(self, task: WorldTask, tools: Sequence[ToolSpec] | None):
+        """`tools` = None: calls go to the world as they are, whatever their schema."""
+        where = task.spec or task.agent
+        changed_ns = Path(where).stat().st_mtime_ns if task.spec else 0
+        self._open(_code_of(where, changed_ns), task.task, tools)
+
+    @classmethod
+    def of(cls, code: WorldCode, task: dict[str, Any], tools: Sequence[ToolSpec] | None) -> Episode:
+        """An episode in a world that no spec names."""
+        made = cls.__new__(cls)
+        made._open(code, task, tools)
+        return made
+
+    def _open(
+        self, code: WorldCode, task: dict[str, Any], tools: Sequence[ToolSpec] | None
+    ) -> None:
+        self.code, self.task, self.tools = code, task, tools
+        self._id = secrets.token_hex(8)
+        self._calls: list[tuple[str, dict[str, Any]]] = []
+        self._box: Sandbox | None = None
+        weakref.finalize(self, _ended.append, self._id)
+        if code.shipped:
+            host.begin(self._id, code.entry, task, self._forgotten())
+        else:
+            with LOCK:
+                self._revive(box_of(code))
+
+    @staticmethod
+    def _forgotten() -> list[str]:
+        old, _ended[:] = list(_ended), []
+        return old
+
+    def _revive(self, box: Sandbox) -> None:
+        """Begin in this process and make the calls so far again."""
+        self._box = box
+        begin = {"entry": self.code.entry, "task": self.task, "ended": self._forgotten()}
+        self._send(box, "begin", begin)
+        for name, arguments in self._calls:
+            self._send(box, "call", {"name": name, "arguments": arguments})
+
+    def _send(self, box: Sandbox, function: str, arguments: dict[str, Any]) -> Any:
+        outcome = box.call(function, {"episode": self._id} | arguments)
+        if outcome.error and (outcome.broken or function != "call"):
+            raise WorldDown(f"{function}: {outcome.error}")
+        return {"error": outcome.error} if outcome.error else outcome.value
+
+    def _ask(self, function: str, **arguments: Any) -> Any:
+        if self.code.shipped:
+            return getattr(host, function)(self._id, **arguments)
+        with LOCK:
+            box = box_of(self.code)
+            if box is not self._box:
+                self._revive(box)
+            return self._send(box, function, arguments)
+
+    @property
+    def state(self) -> Any:
+        """The state of a shipped world; None of a user's, which stays in its process."""
+        return host.state(self._id) if self.code.shipped else None
 
     @property
     def digest(self) -> str:
@@ -54,39 +174,53 @@ class World:
         return content_hash(self.state)
 
     def run(self, call: ToolCall) -> Any:
-        """The tool's result; what a model did wrong is {"error": why} and changes nothing."""
-        wrong = schema_errors(call, self.tools)
+        """What the tool says; what a model did wrong is {"error": why} and is not carried out.
+        Raises WorldDown."""
+        wrong = [] if self.tools is None else schema_errors(call, self.tools)
         if wrong:
             return {"error": ", ".join(wrong)}
-        state = copy.deepcopy(self.state)
         try:
-            result = self.module.TOOLS[call.name](state, **call.args)
-        except ToolError as error:
-            return {"error": str(error)}
-        self.state = state
-        return result
+            arguments = call.args
+        except (ValueError, RecursionError):
+            arguments = {}
+        found = self._ask("call", name=call.name, arguments=arguments)
+        self._calls.append((call.name, arguments))
+        return found.get("observation", found)
 
     def call(self, call: ToolCall) -> str:
-        """The observation: the result as JSON text."""
-        return json.dumps(self.run(call), ensure_ascii=False)
+        """The observation as the model sees it: text as it is, all else as JSON."""
+        found = self.run(call)
+        return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+
+    def score(self, answer: str) -> float:
+        """How far the world's goal is reached, 0 to 1. Raises WorldDown."""
+        return self._ask("score", answer=answer)
 
 
-def replay(agent: str, seed: int, calls: Iterable[ToolCall]) -> World:
-    """A fresh world after these calls."""
-    world = World(agent, seed)
-    for call in calls:
-        world.run(call)
-    return world
+def goal_score(row: Trajectory) -> float:
+    """How far a row's calls, run anew, reach its goal; 0 where its last turn is no answer or lacks
+    a fact. Raises KeyError for a row without a goal, WorldDown."""
+    task = task_of(row)
+    if task is None or task.facts is None:
+        raise KeyError("the row has no goal in a world")
+    answer = row.target.content if row.target and not row.target.tool_calls else ""
+    if not answer or not all(survives(fact, answer) for fact in task.facts):
+        return 0.0
+    episode = Episode(task, row.tools)
+    for call in row.calls:
+        episode.run(call)
+    return episode.score(answer)
 
 
 def completed(row: Trajectory) -> bool:
-    """Whether the row's calls, run anew, reach its goal and its last turn says the facts.
+    """Whether the row's goal is reached. Raises as `goal_score` does."""
+    return goal_score(row) >= 1
 
-    The row's meta holds `world` {agent, seed} and `goal` {state, facts}. Raises KeyError without.
-    """
-    where, goal = row.meta["world"], row.meta["goal"]
-    answer = row.target.content if row.target and not row.target.tool_calls else ""
-    state = replay(where["agent"], where["seed"], row.calls).digest
-    return (
-        state == goal["state"] and bool(answer) and all(survives(f, answer) for f in goal["facts"])
-    )
+
+def failed_observation(text: str) -> bool:
+    """Whether a tool said that it could not do what it was asked."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and "error" in value

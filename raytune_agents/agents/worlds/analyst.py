@@ -11,6 +11,7 @@ from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw
 from raytune_agents.agents.values import BANKS
+from raytune_agents.agents.worlds.seeded import SeededWorld
 
 State = dict[str, Any]
 DATABASES = ("sales", "hr", "inventory", "web")
@@ -245,3 +246,7 @@ GOALS: dict[str, Goal] = {
     "unknown_column": unknown_column,
     "export_dashboard": export_dashboard,
 }
+
+
+class AnalystWorld(SeededWorld):
+    agent, make, tools, goals = "analyst", make, TOOLS, GOALS

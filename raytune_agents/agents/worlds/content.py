@@ -7,6 +7,7 @@ from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw
 from raytune_agents.agents.values import BANKS
+from raytune_agents.agents.worlds.seeded import SeededWorld
 
 State = dict[str, Any]
 PLATFORMS = ("LinkedIn", "Instagram", "Facebook", "Mastodon")
@@ -178,3 +179,7 @@ GOALS: dict[str, Goal] = {
     "taken_slot": taken_slot,
     "two_mailings": two_mailings,
 }
+
+
+class ContentWorld(SeededWorld):
+    agent, make, tools, goals = "content", make, TOOLS, GOALS

@@ -7,6 +7,7 @@ from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw, listed
 from raytune_agents.agents.values import BANKS
+from raytune_agents.agents.worlds.seeded import SeededWorld
 
 State = dict[str, Any]
 CLAUSES = {
@@ -192,3 +193,7 @@ GOALS: dict[str, Goal] = {
     "riskier_of_two": riskier_of_two,
     "newest_rule": newest_rule,
 }
+
+
+class LegalWorld(SeededWorld):
+    agent, make, tools, goals = "legal", make, TOOLS, GOALS

@@ -7,6 +7,7 @@ from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw, listed
 from raytune_agents.agents.values import BANKS
+from raytune_agents.agents.worlds.seeded import SeededWorld
 
 State = dict[str, Any]
 
@@ -219,3 +220,7 @@ GOALS: dict[str, Goal] = {
     "case_by_name": case_by_name,
     "weakest_source": weakest_source,
 }
+
+
+class QaWorld(SeededWorld):
+    agent, make, tools, goals = "qa", make, TOOLS, GOALS

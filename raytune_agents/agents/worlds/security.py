@@ -7,6 +7,7 @@ from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw, listed
 from raytune_agents.agents.values import BANKS, fill
+from raytune_agents.agents.worlds.seeded import SeededWorld
 
 State = dict[str, Any]
 PORTS = (21, 22, 23, 80, 443, 3306, 3389, 5432, 6379, 8080)
@@ -192,3 +193,7 @@ GOALS: dict[str, Goal] = {
     "encrypt_with_key": encrypt_with_key,
     "port_or_lock": port_or_lock,
 }
+
+
+class SecurityWorld(SeededWorld):
+    agent, make, tools, goals = "security", make, TOOLS, GOALS

@@ -7,6 +7,7 @@ from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw
 from raytune_agents.agents.values import BANKS, fill
+from raytune_agents.agents.worlds.seeded import SeededWorld
 
 State = dict[str, Any]
 
@@ -226,3 +227,7 @@ GOALS: dict[str, Goal] = {
     "escalate_or_reopen": escalate_or_reopen,
     "close_open": close_open,
 }
+
+
+class SupportWorld(SeededWorld):
+    agent, make, tools, goals = "support", make, TOOLS, GOALS

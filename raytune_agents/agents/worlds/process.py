@@ -1,0 +1,109 @@
+"""Where a world's code lies and runs: a shipped world in this process, a user's in a sandbox that
+is kept for all its episodes."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.config import ConfigError
+from raytune_agents.sandbox import Limits, Sandbox
+
+SHIPPED = "raytune_agents.agents.worlds."
+HOST = Path(__file__).with_name("host.py")
+LIMITS = Limits(timeout_s=20.0, memory_mib=1024, output_kib=1024)  # of one call of a world
+LOCK = threading.RLock()  # a sandbox answers one call at a time
+
+
+class WorldDown(RuntimeError):
+    """The sandbox ended a world's call, or the world cannot begin: no word of a tool."""
+
+
+@dataclass(frozen=True)
+class WorldCode:
+    """The class of a world, and the files or packages that it needs beside installed ones."""
+
+    module: str
+    name: str
+    files: tuple[Path, ...] = ()
+
+    @property
+    def entry(self) -> str:
+        return f"{self.module}:{self.name}"
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it is ours, so that it needs no sandbox."""
+        return self.module.startswith(SHIPPED)
+
+
+def _installed(path: Path) -> bool:
+    """Whether every sandbox can import it: it lies in the interpreter's own folders."""
+    return any(path.is_relative_to(Path(p).resolve()) for p in (sys.prefix, sys.base_prefix))
+
+
+def locate(world: str, folder: Path, beside: tuple[Path, ...] = ()) -> WorldCode:
+    """The code of "module:Class". The module is a file or package of `folder` (that of the spec),
+    or one that Python finds. `beside` are files that it imports. Raises ConfigError."""
+    module, _, name = world.partition(":")
+    module = module.removesuffix(".py").replace("/", ".")
+    top = module.partition(".")[0]
+    for path in (folder / f"{top}.py", folder / top):
+        if path.exists():
+            return WorldCode(module, name, (path.resolve(), *beside))
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        raise ConfigError(
+            f"world={world!r}: no module {top!r} in {folder} or installed; write module:Class"
+        )
+    places = list(spec.submodule_search_locations or [spec.origin or ""])
+    path = Path(places[0]).resolve()
+    own = not path.exists() or _installed(path) or module.startswith(SHIPPED)
+    return WorldCode(module, name, beside if own else (path, *beside))
+
+
+_boxes: dict[tuple[int, WorldCode], Sandbox] = {}  # a forked process must not share a pipe
+
+
+def box_of(code: WorldCode) -> Sandbox:
+    """The sandbox of a world's code, a new one where it has died. Raises SandboxError."""
+    key = (os.getpid(), code)
+    box = _boxes.get(key)
+    if box is None or not box.alive:
+        if box is not None:
+            box.close()
+        box = _boxes[key] = Sandbox(HOST, LIMITS, code.files)
+    return box
+
+
+def class_of(code: WorldCode) -> Any:
+    """The class of a shipped world, which may be imported."""
+    return getattr(importlib.import_module(code.module), code.name)
+
+
+def made_tasks(code: WorldCode, seed: int, count: int) -> list[dict[str, Any]]:
+    """Tasks that a user's world makes itself, [] where it has no `tasks`. Raises WorldDown."""
+    with LOCK:
+        arguments = {"entry": code.entry, "seed": seed, "count": count}
+        outcome = box_of(code).call("tasks", arguments)
+    if outcome.error:
+        raise WorldDown(f"tasks: {outcome.error}")
+    return outcome.value
+
+
+@atexit.register
+def close_boxes() -> None:
+    """End the worlds of this process."""
+    for (pid, _), box in _boxes.items():
+        if pid == os.getpid():
+            box.close()
+    _boxes.clear()

@@ -1,0 +1,248 @@
+"""A user's world, from a folder of its own (tests/example): what it is asked, where it runs, what
+generation, faults, roll-outs and evaluation make of it, and how it can fail."""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from raytune_agents import agents, negatives
+from raytune_agents.agents.play import Play, playable
+from raytune_agents.agents.worlds import (
+    Episode,
+    WorldDown,
+    WorldTask,
+    completed,
+    goal_score,
+    task_of,
+    world_code,
+)
+from raytune_agents.agents.worlds.process import box_of, locate
+from raytune_agents.calls import render_calls
+from raytune_agents.config import Config, ConfigError, GenerateConfig
+from raytune_agents.evaluate import rollouts, suites
+from raytune_agents.generate import checks
+from raytune_agents.generate.react import react
+from raytune_agents.generate.tasks import tasks
+from raytune_agents.records import Message, ToolCall
+from raytune_agents.train import rewards
+
+EXAMPLE = Path(__file__).parents[1] / "example"
+SPEC = agents.load(EXAMPLE / "orders.yaml")
+ROWS = react(SPEC, 10, 1)
+LAMPS = ROWS[0]
+
+
+def sql(statement: str) -> ToolCall:
+    return ToolCall.of("sql", statement=statement)
+
+
+def test_examples_with_a_task_become_runs_with_real_observations():
+    assert [len(ROWS), len(react(SPEC, 10, 1, held_out=True))] == [2, 1]
+    assert {r.query for r in ROWS} | {r.query for r in react(SPEC, 9, 2, held_out=True)} == {
+        e.request for e in SPEC.examples if e.task is not None}  # fmt: skip
+    seen = [m.content for m in LAMPS.messages if m.role == "tool"]
+    assert seen == ['{"rows": [{"count": 3}], "changed": -1}', '{"rows": [], "changed": 1}']
+    assert LAMPS.answer.content == "There were 3 lamps on order; with 2 more there are 5."
+    assert task_of(LAMPS) == WorldTask(
+        "orders", SPEC.examples[0].task, str(EXAMPLE / "orders.yaml"), ("3", "5"))  # fmt: skip
+    assert all(map(completed, ROWS))
+
+
+def test_execution_checks_run_in_it():
+    executor = checks.executor(GenerateConfig(agents=[str(EXAMPLE / "orders.yaml")]))
+    assert [executor.fault(r) for r in ROWS] == ["", ""]
+    forged = [replace(m, content="{}") if m.role == "tool" else m for m in LAMPS.messages]
+    assert executor.fault(replace(LAMPS, messages=tuple(forged))) == "unreal"
+    single = tasks(SPEC, 1, 1)[0]
+    assert executor.fault(single) == ""
+    turn = Message("assistant", tool_calls=(ToolCall.of("sql", query="SELECT 1"),))
+    wrong = replace(single, messages=(*single.prompt, turn))
+    assert executor.fault(wrong).startswith("sql: ")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["looping", "premature_finish", "no_termination", "ignore_observation", "fabricated_output"],
+)
+def test_faults_of_runs_are_executed_and_proven_in_it(fault):
+    bad, why = negatives.edit(LAMPS, fault, 1)
+    assert (why, bad.fault, bad.outcome) == ("", fault, 0.0)
+    episode = Episode(task_of(bad), bad.tools)
+    seen = [m.content for m in bad.messages if m.role == "tool"]
+    assert [episode.call(c) for c in bad.calls][: len(seen)] == seen
+
+
+def rolled_out(texts: list[str], task=LAMPS) -> dict:
+    play = Play.of(task, 0)
+    for text in texts:
+        assert not play.end
+        play.take(text)
+    return rollouts.stored("base", play)
+
+
+def script(row) -> list[str]:
+    turns = [m for m in row.messages if m.role == "assistant"]
+    return [render_calls(m.tool_calls) if m.tool_calls else m.content for m in turns]
+
+
+def test_roll_outs_reach_its_goal_or_not():
+    assert playable(LAMPS)
+    line = rolled_out(script(LAMPS))
+    assert (line["end"], line["task_completion"], line["error_rate"]) == ("said", 1.0, 0.0)
+    other = [render_calls([sql("UPDATE orders SET count = 5 WHERE item = 'lamp'")])]
+    line = rolled_out([*other, "There were 3, now 5."])
+    assert line["task_completion"] == 1.0, "another way to the same goal"
+    assert rolled_out([*other, "Done."])["task_completion"] == 0.0, "an answer without the facts"
+    assert rolled_out(["3 lamps, so I made it 5."])["task_completion"] == 0.0
+    line = rolled_out([render_calls([sql("SELEKT")]), *script(LAMPS)])
+    assert (line["recovery"], line["task_completion"]) == (1.0, 1.0)
+    told = json.loads(json.loads(line["row"])["messages"])[2]["content"]
+    assert json.loads(told) == {"error": 'OperationalError: near "SELEKT": syntax error'}
+    assert rollouts.rescored(line) == line
+
+
+def test_rewards_of_whole_roll_outs():
+    assert rewards.goal(LAMPS) == 1.0
+    assert rewards.goal(replace(LAMPS, messages=(LAMPS.messages[0], LAMPS.messages[-1]))) == 0.0
+    assert rewards.executed(LAMPS) == 1.0
+
+
+def test_evaluation_asks_tasks_that_are_not_trained_on():
+    path = str(EXAMPLE / "orders.yaml")
+    rows = suites.goals([path], 3, 1)
+    assert [r.query for r in rows] == [r.query for r in react(SPEC, 3, 9, held_out=True)]
+    assert not {r.query for r in rows} & {r.query for r in ROWS}
+    config = Config.model_validate({"generate": {"agents": [path]}})
+    assert suites.players(config) == [path]
+
+
+def test_a_world_can_make_its_tasks():
+    spec = SPEC.model_copy(update={"world": "orders_world:ManyOrdersWorld", "examples": []})
+    rows = react(spec, 12, 1)
+    assert len({r.query for r in rows}) == len(rows) == 12
+    others = react(spec, 12, 2, held_out=True)
+    assert {r.query for r in rows} != {r.query for r in others}
+    assert [r.id for r in rows] == [r.id for r in react(spec, 12, 1)]
+
+
+WORLD = """
+import os, time
+class Odd:
+    def __init__(self): self.state = []
+    def reset(self, task):
+        if task.get("refuse"): raise ValueError("no such task")
+        self.share = task.get("share", 1)
+    def call(self, name, arguments):
+        if name == "die": os._exit(3)
+        if name == "hang": time.sleep(99)
+        if name == "peek": return open("/etc/passwd").read()
+        if name == "log": self.state.append(arguments["x"]); return self.state
+        raise KeyError(name)
+    def goal(self, state, answer): return self.share if state == [1, 2] and "ok" in answer else 0
+class Half:
+    def reset(self, task): return {}
+"""
+
+
+@pytest.fixture
+def odd(tmp_path):
+    (tmp_path / "odd.py").write_text(WORLD)
+    return locate("odd.py:Odd", tmp_path)
+
+
+def test_a_world_that_dies_is_brought_to_where_it_was(odd):
+    one, two = Episode.of(odd, {}, None), Episode.of(odd, {"share": 0.5}, None)
+    assert one.call(ToolCall.of("log", x=1)) == two.call(ToolCall.of("log", x=1)) == "[1]"
+    with pytest.raises(WorldDown, match="call: killed:exit 3"):
+        one.call(ToolCall.of("die"))
+    assert two.call(ToolCall.of("log", x=2)) == "[1, 2]"
+    assert (two.score("ok"), two.score("no"), one.score("ok")) == (0.5, 0.0, 0.0)
+    with pytest.raises(WorldDown, match="call: forbidden: "):
+        two.call(ToolCall.of("peek"))
+    assert two.call(ToolCall.of("other")) == '{"error": "KeyError: \'other\'"}'
+    assert "seccomp" in box_of(odd).layers
+
+
+def test_a_world_that_hangs_ends_the_roll_out(odd):
+    box_of(odd).limits = replace(box_of(odd).limits, timeout_s=0.3)
+    episode = Episode.of(odd, {}, None)
+    began = time.monotonic()
+    with pytest.raises(WorldDown, match="call: timeout"):
+        episode.call(ToolCall.of("hang"))
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"world": "none.py:X"}, r"no module 'none' in .*; write module:Class"),
+        ({"world": "odd.py:Nothing"}, "has no attribute 'Nothing'"),
+        ({"world": "odd.py:Half"}, "Half has no call and no goal"),
+        ({"world": "odd.py:Odd", "task": {"refuse": True}}, "begin: ValueError: no such task"),
+        ({"world": "odd.py:Odd", "task": {"share": 0.25}}, r"score 0\.25, facts that .*: \[\]"),
+        ({"world": "odd.py:Odd", "answer": "no"}, r"do not reach the goal \(score 0"),
+        ({"world": "odd.py:Odd", "facts": ["7"]}, r"facts that its answer lacks: \['7'\]"),
+        ({"world": "", "task": {}}, "write the calls that do it"),
+        ({"world": "odd"}, "world"),
+    ],
+)
+def test_a_world_that_is_none_stops_before_anything_starts(tmp_path, change, said):
+    (tmp_path / "odd.py").write_text(WORLD)
+    schema = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    calls = [{"name": "log", "arguments": {"x": x}} for x in (1, 2)]
+    example = {"request": "q", "task": {}, "calls": calls, "answer": "ok", "facts": []}
+    tree = {"name": "odd", "description": "d", "tools": [
+        {"name": "log", "description": "Logs.", "parameters": schema}]}  # fmt: skip
+    tree |= {"world": change.pop("world"), "examples": [example | change]}
+    path = tmp_path / "odd.yaml"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ConfigError, match=said):
+        checks.executor(GenerateConfig(agents=[str(path)]))
+
+
+def test_a_row_of_a_source_names_no_world():
+    """What a reader put into meta is text: it opens nothing, and no step trips over it."""
+    for meta in ({"world": LAMPS.meta["world"], "goal": LAMPS.meta["goal"]},
+                 {"world": "x", "goal": "y"}, {"goal": {"facts": 3}}):  # fmt: skip
+        row = replace(LAMPS, source="rows.jsonl:3", meta=meta)
+        assert task_of(row) is None
+        assert not playable(row)
+        assert negatives.suits(row, "looping") is False
+        with pytest.raises(KeyError):
+            goal_score(row)
+
+
+def test_shipped_worlds_come_through_the_same_door():
+    """They are named by their specs and do the same three things."""
+    for name in agents.shipped():
+        row = react(agents.load(name), 1, 4)[0]
+        assert world_code(agents.load(name)).entry == agents.load(name).world
+        episode = Episode.of(world_code(agents.load(name)), row.meta["world"]["task"], row.tools)
+        seen = [m.content for m in row.messages if m.role == "tool"]
+        assert [episode.call(c) for c in row.calls] == seen
+        assert episode.score("") == 1.0
+
+
+def test_a_program_of_another_package_is_a_world(tmp_path):
+    """BFCL's file system, from the installed bfcl-eval."""
+    pytest.importorskip("bfcl_eval")
+    (tmp_path / "files.py").write_text(
+        "from bfcl_eval.eval_checker.multi_turn_eval.func_source_code.gorilla_file_system import "
+        "GorillaFileSystem\n"
+        "class Files:\n"
+        "    def reset(self, task):\n"
+        "        self.state = GorillaFileSystem()\n"
+        "        self.state._load_scenario(task)\n"
+        "    def call(self, name, arguments): return getattr(self.state, name)(**arguments)\n"
+        "    def goal(self, files): return 'notes' in files.ls()['current_directory_content']\n"
+    )
+    task = {"root": {"home": {"type": "directory", "contents": {}}}}
+    episode = Episode.of(locate("files:Files", tmp_path), task, None)
+    assert episode.score("") == 0.0
+    assert episode.call(ToolCall.of("mkdir", dir_name="notes")) in ("null", "{}")
+    assert json.loads(episode.call(ToolCall.of("ls"))) == {"current_directory_content": ["notes"]}
+    assert "TypeError" in episode.call(ToolCall.of("mkdir", nothing=1))
+    assert episode.score("") == 1.0
