@@ -54,7 +54,7 @@ $(STAMP): requirements-cpu.txt requirements-gpu.txt pyproject.toml
 
 # The embedded model, converted once into the user's cache.
 model: install
-	$(BIN)/raytune-agents model
+	$(BIN)/raytune-agents doctor --only model
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info

@@ -1,14 +1,14 @@
-"""The whole loop: read, generate, label, mix, train, evaluate, tune, report.
+"""The whole loop, or with --steps read,generate,... some of its steps, as a job on a cluster.
 
 ray job submit --working-dir . -- python jobs/run.py --config jobs/configs/cluster.yaml"""
 
 import typer
 
-from raytune_agents.cli.app import OVERRIDES, STEPS, go
+from raytune_agents.cli.app import OVERRIDES, STEPS, run
 
 
-def main(config: str | None = None, overrides: OVERRIDES = None) -> None:
-    go(STEPS, config, overrides)
+def main(config: str | None = None, overrides: OVERRIDES = None, steps: STEPS = None) -> None:
+    run(config, overrides, steps)
 
 
 if __name__ == "__main__":

@@ -145,6 +145,11 @@ class Manifest(BaseModel):
         """What the step alone has: arms, funnel, pools."""
         return self.model_extra or {}
 
+    @property
+    def key_of_files(self) -> str:
+        """Hash of all files, also of those that only the report reads."""
+        return content_hash([[name, mark.content] for name, mark in sorted(self.files.items())])
+
     @classmethod
     def load(cls, folder: Path) -> Manifest | None:
         """The manifest of a step's folder; None where it is absent, or cannot be read: then the
@@ -329,7 +334,7 @@ class Run:
                     f"step {name} needs step {other} first: run `raytune-agents run --steps "
                     f"{other}`"
                 )
-            inputs[other] = before.outputs
+            inputs[other] = before.key_of_files if name == "report" else before.outputs
         last = Manifest.load(self.folder / name)
         found = marks(content, last.content if last else {})
         return Step(

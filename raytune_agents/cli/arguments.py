@@ -1,28 +1,29 @@
-"""What commands share: CONFIG with overrides, and how an error ends a command."""
+"""What commands share: their arguments, the console, and how an error or a signal ends them."""
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from raytune_agents.config import ConfigError
-from raytune_agents.inference.engine import EngineDown
-from raytune_agents.redact import redact
-from raytune_agents.runs import BadLoss
+if TYPE_CHECKING:
+    from raytune_agents.config import Config
 
 console = Console(width=None if sys.stdout.isatty() else 150)
 errors = Console(stderr=True, soft_wrap=True)
+WRONG, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; the last two as shells have them
 
 CONFIG = Annotated[
     str | None, typer.Argument(help="YAML file; without it every option has its default")
 ]
 OVERRIDES = Annotated[list[str] | None, typer.Argument(help="section.option=value ...")]
+RUN = Annotated[str, typer.Argument(help="run folder, or the name of one under runs/")]
 
 
 def split_arguments(
@@ -35,12 +36,94 @@ def split_arguments(
     return config, words
 
 
+def load_tree(config: str | None, overrides: list[str] | None, *more: str) -> Config:
+    """The config of a command line. Raises ConfigError."""
+    from raytune_agents.config import load
+
+    path, words = split_arguments(config, overrides)
+    return load(path, [*words, *more])
+
+
+def run_folder(run: str) -> Path:
+    """The folder of a run, given by its path or by its name under runs/. Raises ConfigError."""
+    from raytune_agents.config import ConfigError
+
+    for folder in (Path(run).expanduser(), Path("runs") / run):
+        if folder.is_dir():
+            return folder
+    raise ConfigError(f"RUN={run!r} is no run folder; write its path, for example runs/demo")
+
+
+def step_names(text: str | None) -> tuple[str, ...]:
+    """`read,label` -> those steps, in their order; None -> all. Raises ConfigError."""
+    from raytune_agents.config import ConfigError
+    from raytune_agents.runs import STEPS
+
+    asked = [word.strip() for word in text.split(",")] if text is not None else list(STEPS)
+    unknown = [word for word in asked if word not in STEPS]
+    if unknown:
+        raise ConfigError(f"--steps {text!r}: no step {unknown[0]!r}; write {','.join(STEPS)}")
+    return tuple(name for name in STEPS if name in asked)
+
+
+def say(text: Any, style: str | None = None) -> None:
+    """One line on the console, as it is."""
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def said_errors() -> Iterator[None]:
-    """A ConfigError, a file that is not there, a bad loss or an engine (or teacher) that stays down
-    prints as it is and exits with 2."""
+    """What the user can mend (a ConfigError, a file that is not there or cannot be written, a bad
+    loss, an engine or teacher that stays down) prints as it is and exits with 2; Ctrl-C with 130,
+    SIGTERM with 143, and what was finished stays."""
+    from raytune_agents.config import ConfigError
+    from raytune_agents.redact import redact
+
+    signals: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        signals.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
-    except (ConfigError, FileNotFoundError, BadLoss, EngineDown) as error:
-        errors.print(redact(str(error)), style="red", highlight=False, markup=False)
-        raise typer.Exit(2) from None
+    except (ConfigError, FileNotFoundError) as error:
+        fail(redact(str(error)))
+    except RuntimeError as error:
+        if not isinstance(error, user_errors()):
+            raise
+        fail(redact(str(error)))
+    except KeyboardInterrupt:
+        errors.print("stopped; the same command goes on from here", highlight=False)
+        raise typer.Exit(TERMINATED if signals else INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def fail(text: str) -> None:
+    """Say what is wrong and end the command."""
+    errors.print(text, style="red", highlight=False, markup=False)
+    raise typer.Exit(WRONG) from None
+
+
+def user_errors() -> tuple[type[RuntimeError], ...]:
+    """The errors of a run that its user can mend. Those of the engine are known only where it was
+    loaded."""
+    from raytune_agents.runs import BadLoss
+
+    engine: Any = sys.modules.get("raytune_agents.inference.engine")
+    return (BadLoss, engine.EngineDown) if engine else (BadLoss,)
+
+
+def table_of(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Any:
+    """A rich table whose first `left` columns stand on the left, the others, numbers, right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left")
+    for k, head in enumerate(heads):
+        table.add_column(head, justify="left" if k < left else "right", no_wrap=k >= left)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from raytune_agents.config import ConfigError
+if TYPE_CHECKING:
+    from rich.table import Table
 
 METRIC = "exact_match"
 FEW_ROWS = 30  # a category with fewer rows is shown, but never called a regression
@@ -26,6 +26,7 @@ def compare(
     confidence: Annotated[float, typer.Option(min=0.5, max=0.999)] = 0.95,
 ) -> None:
     """B against A on the rows both answered: difference, interval, p (Holm), regressions first."""
+    from raytune_agents.config import ConfigError
     from raytune_agents.evaluate import ab
     from raytune_agents.evaluate.harness import SHOWN
 
@@ -72,6 +73,8 @@ def points(value: float) -> str:
 
 def table(split: str, cells: list[dict[str, Any]], confidence: float) -> Table:
     """A line a pair of arms; `least` is the smallest difference that so many rows would show."""
+    from rich.table import Table
+
     out = Table(title=f"{split}, percent and points", title_justify="left")
     heads = ("arms", "rows", "A", "B", "B - A", f"{confidence:.0%} interval", "won/lost")
     for head in (*heads, "p (Holm)", "least"):

@@ -1,33 +1,35 @@
-"""`raytune-agents examples`: command lines that work as they are, by what one wants to do. The same
-lines stand under `--help` of each command."""
+"""Command lines that work as they are, under `--help` of each command."""
 
 from __future__ import annotations
 
-import typer
-
 SMOKE = "jobs/configs/smoke_cpu.yaml"
+OWN = "model.name=Qwen/Qwen2.5-0.5B-Instruct 'read.sources=[{path: my_rows.jsonl}]'"
 EXAMPLES: dict[str, list[tuple[str, str]]] = {  # command -> (what for, the words after it)
     "run": [
         ("the whole loop on the embedded model and data", SMOKE),
-        ("another model, rows of your own", f"{SMOKE} name=mine "
-         "model.name=Qwen/Qwen2.5-0.5B-Instruct 'read.sources=[{path: my_rows.jsonl}]'"),
-        ("runs in a bucket, logs for a collector",
-         f"{SMOKE} runs_dir=s3://bucket/runs resources.log=json"),
+        ("another model, rows of your own", f"{SMOKE} name=mine {OWN}"),
+        ("runs in a bucket, JSON logs", f"{SMOKE} runs_dir=s3://bucket/runs resources.log=json"),
+        ("only up to the labels", f"{SMOKE} --steps read,generate,label"),
+        ("a longer search", f"{SMOKE} --steps tune tune.trials=24 budget.max_hours=6"),
     ],
     "plan": [
         ("what a run will take, before it starts", SMOKE),
         ("what a hosted tuning job on its rows would cost", f"{SMOKE} --provider openai"),
+        ("three rows of every pool, nothing written", f"{SMOKE} --preview 3"),
     ],
-    "doctor": [("would it run? the first thing to mend", SMOKE)],
+    "doctor": [
+        ("would it run? what fails, what is doubtful", SMOKE),
+        ("fetch the model, or convert the embedded one", f"{SMOKE} --only model"),
+    ],
     "read": [
         ("how a file of yours is read", "--explain my_rows.jsonl"),
-        ("only this step", SMOKE),
+        ("what its good rows look like", "--profile my_rows.jsonl"),
     ],
-    "generate": [("look at three rows of every pool, write none", f"{SMOKE} --preview 3")],
-    "train": [("only this step, another learning rate", f"{SMOKE} train.learning_rate=5e-4")],
-    "evaluate": [("score stored answers again, without the engine", f"{SMOKE} --rescore")],
-    "tune": [("a longer search with a budget", f"{SMOKE} tune.trials=24 budget.max_hours=6")],
     "init": [("an agent's spec from OpenAI tools, MCP, OpenAPI or Python", "--tools my_tools.py")],
+    "report": [
+        ("the page of a run, as far as it got", "runs/demo"),
+        ("score stored answers again, without the engine", "runs/demo --rescore"),
+    ],
     "status": [("where a run is, from another terminal", "runs/demo")],
     "trials": [
         ("the five best of a search, filtered", "runs/demo --filter 'mix.negative>0.2' --best 5")
@@ -40,26 +42,18 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {  # command -> (what for, the word
         ("model cards, data card and a static page, ready to be pushed", f"{SMOKE} --hub hub"),
         ("a Ray Serve app of base and adapters", f"{SMOKE} --serve app"),
     ],
-}  # fmt: skip
+}
 
 
-def lines(command: str) -> list[str]:
+def example_lines(command: str) -> list[str]:
     """The examples of a command, as they are typed."""
     return [f"raytune-agents {command} {words}" for _, words in EXAMPLES.get(command, [])]
 
 
 def epilog(command: str) -> str | None:
-    """What `--help` shows last; a paragraph a line."""
+    """What `--help` shows last; one paragraph per line."""
     found = EXAMPLES.get(command)
     if not found:
         return None
-    return "\n\n".join(
-        ["Examples", *(f"{what}: {line}" for (what, _), line in zip(found, lines(command)))]
-    ).replace("[", "\\[")
-
-
-def examples() -> None:
-    """Command lines that work as they are."""
-    for command, found in EXAMPLES.items():
-        for (what, _), line in zip(found, lines(command)):
-            typer.echo(f"# {what}\n{line}\n")
+    lines = (f"{what}: {line}" for (what, _), line in zip(found, example_lines(command)))
+    return "\n\n".join(["Examples", *lines]).replace("[", "\\[")

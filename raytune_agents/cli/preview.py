@@ -1,4 +1,4 @@
-"""`raytune-agents generate CONFIG --preview N`: N rows of every pool and fault, nothing written.
+"""`raytune-agents plan CONFIG --preview N`: N rows of every pool and fault, nothing written.
 
 What a model is asked to word stands with each row. No engine is started: the rows have the wording
 of their template, and faults are put into them; mined failures need the engine and are left out.

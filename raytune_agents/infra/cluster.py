@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import threading
 import time
 from typing import Any
 
@@ -53,7 +55,10 @@ def connect(section: ResourcesConfig) -> Resources:
                 "include_dashboard": False,
                 "object_store_memory": section.object_store_mib * 2**20,
             }
+        ours = signal.getsignal(signal.SIGTERM)
         ray.init(**options)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)  # Ray's own would end the process with its words
     quiet_data()
     return Resources.of([node["Resources"] for node in ray.nodes() if node["Alive"]])
 

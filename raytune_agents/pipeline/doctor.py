@@ -1,6 +1,8 @@
-"""What can be tried in a few minutes before a run of hours, from cheap to dear.
+"""What can be tried in a minute before a run of hours, from cheap to dear.
 
-Each check says what it found, or raises with the thing to mend."""
+Each check says what it found (OK), what is doubtful (WARN), or what stops a run and what to write
+instead (FAIL). A check that fails does not keep the later ones from being tried, but those that
+need what it looks at."""
 
 from __future__ import annotations
 
@@ -9,44 +11,89 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from raytune_agents import readers
+from rich.console import Console
+
+from raytune_agents import models, readers
 from raytune_agents.config import Config, ConfigError
-from raytune_agents.inference import engine
+from raytune_agents.infra.provenance import versions
 from raytune_agents.pipeline import plan as planner
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.run import preflight
+from raytune_agents.progress import Display
 from raytune_agents.records import RecordError, Trajectory
-from raytune_agents.runs import versions
+from raytune_agents.redact import redact
+from raytune_agents.storage import read_jsonl, write_table
 
+OK, WARN, FAIL = "OK", "WARN", "FAIL"
 ROWS = 64  # read of each source, and looked at
 TRAINED = 4  # rows of each method whose prompts are compared, and of the one training step
 PACKAGE_MIB = 500  # Ray refuses a larger working directory
 
 
+class Doubt(Exception):
+    """What need not stop a run."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    name: str
+    level: str
+    text: str
+
+
+def examine(config: Config, console: Console, only: Sequence[str] = ()) -> Iterator[Finding]:
+    """The findings of all checks, or of those named. Raises ConfigError for an unknown name."""
+    from ray.exceptions import RayError
+    from ray.train import TrainingFailedError
+
+    # a run of its own, that goes again
+    config = config.model_copy(update={"name": f"{config.name}.doctor"})
+    context = Context(config, Display(console))
+    doctor = Doctor(config, context)
+    try:
+        checks = doctor.checks()
+        if unknown := [name for name in only if name not in checks]:
+            raise ConfigError(f"--only {unknown[0]!r}: no such check; write {','.join(checks)}")
+        for name in only or checks:
+            try:
+                yield Finding(name, OK, checks[name]())
+            except Doubt as doubt:
+                yield Finding(name, WARN, redact(str(doubt)))
+            except (ValueError, OSError, RuntimeError, RayError, TrainingFailedError) as error:
+                yield Finding(name, FAIL, redact(str(error)))
+                if name in ("config", "model", "data"):
+                    return  # the others would say the same
+    finally:
+        context.close()
+        shutil.rmtree(context.run.folder, ignore_errors=True)
+
+
 @dataclass
 class Doctor:
-    """The checks of one config, in order."""
+    """The checks of one config, in order; each says what it found, or raises."""
 
     config: Config
     context: Context
 
-    def checks(self) -> Iterator[tuple[str, Callable[[], str]]]:
-        yield "config", self.settings
-        yield "data sample", self.data
-        yield "job package", self.package
-        yield "placement", self.placement
-        yield "versions", self.versions
-        yield "disk and memory", self.room
-        yield "template parity", self.parity
-        yield "one generated row", self.generated
-        yield "one training step", self.trained
+    def checks(self) -> dict[str, Callable[[], str]]:
+        return {
+            "config": self.settings,
+            "model": self.model,
+            "data": self.data,
+            "package": self.package,
+            "placement": self.placement,
+            "versions": self.versions,
+            "room": self.room,
+            "prompts": self.prompts,
+            "answer": self.answer,
+            "training": self.training,
+        }
 
     @cached_property
     def plan(self) -> planner.Plan:
@@ -70,6 +117,9 @@ class Doctor:
         preflight(self.config)
         return f"{len(self.config.train.arms)} arms, model {self.config.model.name}"
 
+    def model(self) -> str:
+        return f"{models.resolve(self.config.model)}"
+
     def data(self) -> str:
         """Raises ConfigError where more of the first rows are bad than a run would let pass."""
         limit, seen, reasons = self.config.read.max_error_share, 0, Counter()
@@ -84,22 +134,24 @@ class Doctor:
                     )
                 except RecordError as error:
                     reasons[f"{where}: {error}"] += 1
-        bad = reasons.total()
+        bad, first = reasons.total(), next(iter(reasons), "no rows")
+        more = f"the first: {first}; see `raytune-agents read --explain PATH`"
         if bad > limit * seen or not seen:
-            first = next(iter(reasons), "no rows")
             raise ConfigError(
                 f"{bad} of the first {seen} rows are bad, more than read.max_error_share={limit}; "
-                f"the first: {first}; see `raytune-agents read --explain PATH`"
+                f"{more}"
             )
-        return f"{seen} rows read, {bad} bad"
+        if bad:
+            raise Doubt(f"{bad} of the first {seen} rows are bad; {more}")
+        return f"{seen} rows read"
 
     def package(self) -> str:
-        """Raises ConfigError where the working directory is too large to be sent with a job."""
+        """Doubts a working directory that is too large to be sent with a job."""
         size, largest = package_bytes(Path.cwd())
         if size > PACKAGE_MIB * 2**20:
-            raise ConfigError(
-                f"{Path.cwd()} has {size >> 20} MiB for a job, Ray takes {PACKAGE_MIB}; the "
-                f"largest file is {largest}; name it in .gitignore"
+            raise Doubt(
+                f"{Path.cwd()} has {size >> 20} MiB, a job takes {PACKAGE_MIB}; the largest file "
+                f"is {largest}; name it in .gitignore before `ray job submit`"
             )
         return f"{size / 2**20:.1f} MiB"
 
@@ -124,7 +176,8 @@ class Doctor:
         return ", ".join(f"{k} {own[k]}" for k in ("python", "ray", "torch", "trl") if k in own)
 
     def room(self) -> str:
-        """Raises ConfigError where the run will not fit the disk or the memory."""
+        """Raises ConfigError where the run will not fit the disk; doubts where, by the estimate, it
+        will not fit the memory that is free now."""
         wanted = sum(self.plan.disk.values())
         free = shutil.disk_usage(self.context.run.folder).free / 2**30
         if wanted > free:
@@ -135,13 +188,13 @@ class Doctor:
         held = sum(sum(parts.values()) for parts in self.plan.memory.values())
         have = memory_gib()
         if held > have and not self.context.resources.gpus:
-            raise ConfigError(
+            raise Doubt(
                 f"{have:.1f} GiB of memory are free, engine and training take about {held:.1f}; "
                 "write a smaller model, train.max_tokens_per_forward or engine.kv_cache_gib"
             )
         return f"{wanted:.2f} of {free:.0f} GiB disk, {held:.1f} of {have:.0f} GiB memory"
 
-    def parity(self) -> str:
+    def prompts(self) -> str:
         """Raises ConfigError where a method trains on other prompts than the engine is asked."""
         from raytune_agents.train import check, methods
 
@@ -155,8 +208,10 @@ class Doctor:
             check.parity(arm.method, rows, made, chat, section, twins)
         return f"{len(train.arms)} arms train on the prompts that the engine is asked"
 
-    def generated(self) -> str:
+    def answer(self) -> str:
         """Raises ConfigError where the engine answers nothing."""
+        from raytune_agents.inference import engine
+
         self.context.start_engine()
         chat, row = self.context.chat, self.rows(1)[0]
         asked = engine.Sampling(self.config.negatives.max_tokens)
@@ -165,24 +220,21 @@ class Doctor:
             raise ConfigError(f"model.name={self.config.model.name!r} answers nothing")
         return f"{reply.output_tokens[0]} tokens in {reply.latency_s:.1f} s: {reply.texts[0]!r:.60}"
 
-    def trained(self) -> str:
+    def training(self) -> str:
         """One optimiser step of the first arm on its workers. Raises what training raises."""
-        from raytune_agents.train.callbacks import lines
-
         self.context.free_gpu(self.context.placement.train_workers)
         with tempfile.TemporaryDirectory(dir=self.context.run.folder) as folder:
             metrics = one_step(self.context, self.rows(TRAINED), Path(folder))
-            found = lines(metrics)[-1]
+            found = read_jsonl(metrics)[-1]
         return f"loss {found['loss']:.3f}, {found['peak_memory_mib'] / 1024:.1f} GiB"
 
 
 def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
-    """Train a step of supervised fine-tuning on the rows with the first arm's options; the
+    """Train one step of supervised fine-tuning on the rows with the first arm's options; its
     metrics."""
     import pyarrow as pa
 
     from raytune_agents.pipeline.training import job_of
-    from raytune_agents.runs import write_table
     from raytune_agents.train import methods, worker
 
     train = context.config.train
@@ -214,18 +266,17 @@ def package_bytes(folder: Path) -> tuple[int, str]:
     return sum(sizes.values()), max(sizes, key=sizes.__getitem__, default="none")
 
 
-def node_versions() -> dict[str, dict[str, str]]:
+def node_versions() -> Mapping[str, dict[str, str]]:
     """The versions of what is installed on every living node, by its address."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    asked: dict[str, Any] = {}
+    asked = {}
     for node in ray.nodes():
         if node["Alive"]:
             at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task = ray.remote(num_cpus=0)(versions).options(scheduling_strategy=at)
-            name = f"{node['NodeManagerAddress']} {node['NodeID'][:6]}"
-            asked[name] = task.remote()
+            asked[f"{node['NodeManagerAddress']} {node['NodeID'][:6]}"] = task.remote()
     return dict(zip(asked, ray.get(list(asked.values()), timeout=300)))
 
 

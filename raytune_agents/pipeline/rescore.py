@@ -26,7 +26,7 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
     manifest = step.manifest
     if manifest is None or not (step.folder / "rows.parquet").is_file():
         raise ConfigError(
-            f"{step.folder} holds no finished evaluation; run `raytune-agents evaluate` first"
+            f"{step.folder} holds no finished evaluation; run `raytune-agents run` first"
         )
 
     def asked(sections: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
     if now != [asked(manifest.config), manifest.seed, manifest.inputs]:
         raise ConfigError(
             f"the answers in {step.folder} were made with other options, or before the arms were "
-            "trained again; run `raytune-agents evaluate` instead (only evaluate."
+            "trained again; run `raytune-agents run` instead (only evaluate."
             f"{' and evaluate.'.join(FREE)} may change)"
         )
     return context, step

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from raytune_agents.config import ConfigError
 from raytune_agents.report.text import finite
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune")
@@ -20,7 +21,7 @@ LABELS = ("pool", "split", "fault", "reject_reason", "step")
 ANSWER_CHARS = 20_000  # what is kept in memory of one answer; the length is kept beside it
 
 
-class ReportError(RuntimeError):
+class ReportError(ConfigError):
     """A folder that is not a run. The message says what to do."""
 
 

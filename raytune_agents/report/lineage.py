@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from raytune_agents.config import ConfigError
 from raytune_agents.records import Trajectory, from_row
 
 # label's rows are read's and generate's with their verdicts, so they come first
@@ -17,7 +18,7 @@ FILES = ("label/rows*.parquet", "evaluate/rows.parquet", "read/rows*.parquet",
          "generate/rows*.parquet", "generate/*/rows*.parquet")  # fmt: skip
 
 
-class UnknownRow(LookupError):
+class UnknownRow(ConfigError):
     """An id that no file of the run has, or that fits several rows."""
 
 

@@ -103,7 +103,7 @@ def test_talks_with_the_classes_of_bfcl_and_general_ability(tiny, tmp_path) -> N
     if general.importable(general.python()):
         own_task(tasks)
         options += ["evaluate.general.tasks=[our_sums]", f"evaluate.general.include_path={tasks}"]
-    done = cli("evaluate", str(TINY), *options, timeout=600)
+    done = cli("run", "--steps", "evaluate", str(TINY), *options, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     talks = lines(folder, "multi_turn")
     assert len(talks) == 3 * len(ARMS)
@@ -118,7 +118,7 @@ def test_talks_with_the_classes_of_bfcl_and_general_ability(tiny, tmp_path) -> N
         assert {scores[arm]["general"]["our_sums.acc"]["n"] for arm in ARMS} == {4}
         gains = read_json(folder / "evaluate" / "differences.json")
         assert gains["nat"]["general"]["our_sums.acc"]["n"] == 4
-    done = cli("evaluate", str(TINY), *options, "--rescore", timeout=200)
+    done = cli("report", str(TINY), *options, "--rescore", timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert read_json(folder / "evaluate" / "scores.json") == scores
 
@@ -171,14 +171,14 @@ def test_stored_answers_are_scored_again_without_the_engine(tiny, tmp_path) -> N
     before = read_json(folder / "evaluate" / "scores.json")
     where = f"runs_dir={folder.parent}"
     (folder / "evaluate" / "scores.json").unlink()
-    done = cli("evaluate", str(TINY), where, "--rescore", timeout=120)
+    done = cli("report", str(TINY), where, "--rescore", timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "starting Ray" not in done.stdout
     assert read_json(folder / "evaluate" / "scores.json") == before
-    done = cli("evaluate", str(TINY), where, "evaluate.limit=4", "--rescore", timeout=120)
+    done = cli("report", str(TINY), where, "evaluate.limit=4", "--rescore", timeout=120)
     assert done.returncode == 2
     assert "made with other options" in done.stderr
-    done = cli("evaluate", str(TINY), where, timeout=120)
+    done = cli("run", "--steps", "evaluate", str(TINY), where, timeout=120)
     assert "done before" in done.stdout
 
 
@@ -198,7 +198,7 @@ def test_official_score_files(tiny, tmp_path) -> None:
     if not python:
         pytest.skip("BFCL_PYTHON names no interpreter with bfcl-eval")
     folder = copy(tiny, tmp_path)
-    done = cli("evaluate", str(TINY), f"runs_dir={folder.parent}", "--official", timeout=300)
+    done = cli("report", str(TINY), f"runs_dir={folder.parent}", "--official", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     answers = [a for a in lines(folder, "answers") if a["source"].startswith("bfcl/")]
     right = {arm: sum(a["exact_match"] for a in answers if a["arm"] == arm) for arm in ARMS}
@@ -212,7 +212,7 @@ def test_official_score_files(tiny, tmp_path) -> None:
 def test_without_the_official_package_the_message_says_what_to_do(tiny, tmp_path) -> None:
     folder = copy(tiny, tmp_path)
     env = os.environ | {"BFCL_PYTHON": "/no/such/python"}
-    command = [sys.executable, "-m", "raytune_agents", "evaluate", str(TINY)]
+    command = [sys.executable, "-m", "raytune_agents", "report", str(TINY)]
     done = subprocess.run(
         [*command, f"runs_dir={folder.parent}", "--official"],
         cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False,

@@ -70,8 +70,8 @@ def test_the_same_config_on_four_gpus() -> None:
 def test_doctor_tries_everything_and_leaves_nothing(tmp_path) -> None:
     done = cli("doctor", str(TINY), f"runs_dir={tmp_path}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("ok    ") == 9
-    assert "ok    one training step: loss" in done.stdout
+    assert done.stdout.count("OK    ") >= 9
+    assert "OK    training: loss" in done.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -80,6 +80,6 @@ def test_doctor_stops_at_the_first_thing_to_mend(tmp_path) -> None:
     rows.write_text('{"messages": 1}\n' * 9)
     done = cli("doctor", str(TINY), f"runs_dir={tmp_path}", f"read.sources=[{{path: {rows}}}]")
     assert done.returncode == 1
-    assert "ok    config" in done.stdout
-    assert "mend  data sample: 9 of the first 9 rows are bad" in done.stderr
+    assert "OK    config" in done.stdout
+    assert "FAIL  data: 9 of the first 9 rows are bad" in done.stderr
     assert "placement" not in done.stdout

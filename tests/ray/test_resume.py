@@ -28,7 +28,8 @@ def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> N
     words = (str(TINY), f"runs_dir={tmp_path}")
     assert cli("read", *words).returncode == 0
     driver = subprocess.Popen(
-        command("generate", *words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        command("run", "--steps", "generate", *words), cwd=ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True)  # fmt: skip
     shards = tmp_path / "tiny" / "generate" / "synthetic"
     stop = time.monotonic() + 300
@@ -40,7 +41,7 @@ def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> N
     driver.wait()
     assert not (tmp_path / "tiny" / "generate" / "manifest.json").exists()
     first = {f.name: f.stat().st_mtime_ns for f in shards.glob("rows-*.parquet")}
-    done = cli("generate", *words)
+    done = cli("run", "--steps", "generate", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {n: (shards / n).stat().st_mtime_ns for n in first} == first, (
         "a finished shard was redone"
@@ -62,7 +63,7 @@ def test_ten_kills_at_random_moments_change_nothing(tmp_path) -> None:
     for words in (plain, killed):
         assert cli("read", *words).returncode == 0
     begun = time.monotonic()
-    done = cli("generate", *plain)
+    done = cli("run", "--steps", "generate", *plain)
     took = time.monotonic() - begun
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "killed" / "tiny" / "generate"
@@ -71,7 +72,7 @@ def test_ten_kills_at_random_moments_change_nothing(tmp_path) -> None:
     rng.shuffle(moments)
     for attempt in range(20):
         driver = subprocess.Popen(
-            command("generate", *killed), cwd=ROOT, stdout=subprocess.DEVNULL,
+            command("run", "--steps", "generate", *killed), cwd=ROOT, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         try:
             assert driver.wait(moments[attempt % 10]) == 0  # it was faster than the kill
@@ -86,6 +87,6 @@ def test_ten_kills_at_random_moments_change_nothing(tmp_path) -> None:
             break
     assert len(shards) == 10
     assert len(set(shards)) > 2, "kills before, between and after shards"
-    done = cli("generate", *killed)
+    done = cli("run", "--steps", "generate", *killed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert texts(tmp_path / "killed" / "tiny") == texts(tmp_path / "plain" / "tiny")

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow  # a search each
 
 RATES = "tune.space={train.learning_rate: {choice: [1.0e-3, 1.0e-8]}}"
 SMALL = ("tune.trials=4", "tune.tokens=200", "tune.rungs=3", "tune.rows=4")
+TUNE = ("run", "--steps", "tune", str(TINY))
 
 
 def linked(runs: Path, name: str) -> Path:
@@ -40,7 +41,7 @@ def linked(runs: Path, name: str) -> Path:
 def tuned(runs: Path, name: str, *words: str) -> Path:
     """The tune folder of a finished search of this name."""
     folder = linked(runs, name)
-    done = cli("tune", str(TINY), f"runs_dir={runs}", f"name={name}", *words, timeout=600)
+    done = cli(*TUNE, f"runs_dir={runs}", f"name={name}", *words, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -132,7 +133,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(labelled, workers) -> None:
              "tune.scheduler=none", "tune.tokens=400", "tune.rungs=4")  # fmt: skip
     log = (labelled / f"{name}.log").open("w")
     driver = subprocess.Popen(
-        command("tune", str(TINY), f"runs_dir={labelled}", f"name={name}", *words),
+        command(*TUNE, f"runs_dir={labelled}", f"name={name}", *words),
         cwd=ROOT, stdout=log, stderr=log)  # fmt: skip
     stop = time.monotonic() + 300
     while not (seen := lines(folder / "metrics.jsonl")):

@@ -65,14 +65,14 @@ def test_a_teacher_words_and_judges_within_its_budget(endpoint, tmp_path, monkey
             f"generate.teacher={{base_url: {url}, model: big, key_env: MY_KEY, max_tokens: 4000}}",
             "generate.pools={tflan: 1, react: 1, gradual: 1}", "generate.rows=9")  # fmt: skip
     assert cli("read", *words).returncode == 0
-    stopped = cli("generate", *more)
+    stopped = cli("run", "--steps", "generate", *more)
     assert (stopped.returncode, "MY_KEY' is not set" in stopped.stderr) == (2, True)
     monkeypatch.setenv("MY_KEY", "wrong")
-    stopped = cli("generate", *more)
+    stopped = cli("run", "--steps", "generate", *more)
     assert stopped.returncode == 2, stopped.stdout + stopped.stderr
     assert "status 401: check the key in $MY_KEY" in stopped.stderr
     monkeypatch.setenv("MY_KEY", "right")
-    done = cli("generate", *more)
+    done = cli("run", "--steps", "generate", *more)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "tiny"
     assert not (folder / "engine_starts.log").exists()
@@ -83,7 +83,7 @@ def test_a_teacher_words_and_judges_within_its_budget(endpoint, tmp_path, monkey
     rows = read_rows(folder / "generate" / "synthetic")
     assert any("Kindly note:" in r.messages[0].content for r in rows)
     before = endpoint.asked
-    assert cli("generate", *more, "generate.shard_rows=5").returncode == 0
+    assert cli("run", "--steps", "generate", *more, "generate.shard_rows=5").returncode == 0
     assert endpoint.asked == before, "what was kept is not asked again"
 
 
@@ -103,12 +103,12 @@ def test_an_endpoint_that_never_answers_well_ends_with_counted_rows(
     for trouble, said in (("busy", "status 429 after 2 tries"), ("half", "no chat completion"),
                           ("hang", "ReadTimeout")):  # fmt: skip
         endpoint.trouble = trouble
-        stopped = cli("generate", *more)
+        stopped = cli("run", "--steps", "generate", *more)
         assert stopped.returncode == 2, stopped.stdout + stopped.stderr
         assert "6 of 6 rows are infra_failed" in stopped.stderr
         assert said in stopped.stdout
         assert "Traceback" not in stopped.stderr
         assert not list((tmp_path / "tiny" / "generate").glob("*/rows-*.parquet"))
     endpoint.trouble = ""
-    assert cli("generate", *more).returncode == 0
+    assert cli("run", "--steps", "generate", *more).returncode == 0
     assert len(read_rows(tmp_path / "tiny" / "generate" / "synthetic")) == 6

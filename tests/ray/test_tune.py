@@ -36,7 +36,8 @@ def kill_in_second_trial(words: tuple[str, ...], folder: Path) -> list[dict]:
     """kill -9 of the driver and all it started, once a report of the second trial is on disk."""
     log = (folder.parent / "killed.log").open("w")
     driver = subprocess.Popen(
-        command("tune", *words), cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+        command("run", "--steps", "tune", *words), cwd=ROOT, stdout=log, stderr=log,
+        start_new_session=True
     )
     stop = time.monotonic() + 300
     while True:
@@ -58,7 +59,7 @@ def searched(labelled) -> tuple[Path, list[dict]]:
     """The run folder after a killed and repeated search, and the ledger at the kill."""
     folder, words = labelled / "tiny" / "tune", (str(TINY), f"runs_dir={labelled}", *SEARCH)
     before = kill_in_second_trial(words, folder)
-    done = cli("tune", *words, timeout=300)
+    done = cli("run", "--steps", "tune", *words, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder.parent, before
 
@@ -112,7 +113,7 @@ def test_a_failed_trial_has_an_error_and_no_score_and_the_budget_ends_the_search
         "seed=6",  # draws: fails, trains, trains
     )
     words = (f"runs_dir={labelled}", *spent, FAILING, "budget.max_tokens=200")
-    done = cli("tune", str(TINY), *words, timeout=300)
+    done = cli("run", "--steps", "tune", str(TINY), *words, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = labelled / "tiny" / "tune"
     trials = read_json(folder / "trials.json")

@@ -11,8 +11,9 @@ import pytest
 from finished import finish_step
 from typer.testing import CliRunner
 
-from raytune_agents.cli.app import app, funnel_table
+from raytune_agents.cli.app import app
 from raytune_agents.cli.arguments import console
+from raytune_agents.cli.summary import arms_table, funnel_table
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import read_json, write_rows
 
@@ -120,7 +121,7 @@ def test_a_wrong_word_names_what_to_write(run: Path, words: tuple, told: str, ca
 def test_a_run_without_labels_says_what_to_run(tmp_path: Path, capsys) -> None:
     code, said = ask("export", f"runs_dir={tmp_path}")
     assert code == 2
-    assert "raytune-agents label" in said + capsys.readouterr().err
+    assert "--steps read,generate,label" in said + capsys.readouterr().err
 
 
 def test_explain_shows_format_mapping_and_counts(tmp_path: Path) -> None:
@@ -147,8 +148,6 @@ def test_the_funnel_is_printed_by_source() -> None:
 def test_the_table_of_a_split_shows_what_was_measured_on_it():
     from rich.console import Console
 
-    from raytune_agents.cli.app import arms_table
-
     def shown(**cells: float) -> str:
         by = {"s": {k: {"value": v, "low": v, "high": v, "n": 9} for k, v in cells.items()}}
         console = Console(width=200)
@@ -160,6 +159,6 @@ def test_the_table_of_a_split_shows_what_was_measured_on_it():
     assert "exact - base" in shown(exact_match=0.5, format_adherence=1.0)
     assert "completed - base" in shown(task_completion=0.5)
     assert "followed - base" in shown(instruction_following=0.5, exact_match=1.0)
-    assert "nats a token - base" in shown(nll=0.5)
+    assert "nats per token - base" in shown(nll=0.5)
     assert "9 rows" in shown(**{"arc.acc": 0.25})
     assert "arc.acc - base" in shown(**{"arc.acc": 0.25})

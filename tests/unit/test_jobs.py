@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from raytune_agents import config
-from raytune_agents.cli import app
 
 ROOT = Path(__file__).parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
@@ -19,10 +18,6 @@ CONFIGS = sorted((ROOT / "jobs").rglob("*.yaml"))
 
 def ids(paths: list[Path]) -> list[str]:
     return [p.stem for p in paths]
-
-
-def test_one_job_a_step_and_one_for_all():
-    assert {p.stem for p in JOBS} == {"run", *app.STEPS}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=ids(CONFIGS))
@@ -40,16 +35,6 @@ def test_job_is_short_and_says_its_line(path: Path):
     assert (ROOT / named).is_file()
 
 
-@pytest.mark.parametrize("path", JOBS, ids=ids(JOBS))
-def test_job_runs_its_own_step(path: Path):
-    steps = [
-        ast.unparse(node.args[0])
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "go"
-    ]
-    assert steps == ["STEPS" if path.stem == "run" else f"('{path.stem}',)"]
-
-
 def submit(*arguments: str) -> subprocess.CompletedProcess:
     """A job as the cluster starts it: from the repository root, in a process of its own."""
     return subprocess.run(
@@ -58,12 +43,15 @@ def submit(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_failing_job_exits_non_zero(tmp_path: Path):
-    done = submit("jobs/mix.py", "--config", "jobs/configs/smoke_cpu.yaml", "mix.token=5")
+    done = submit("jobs/run.py", "--config", "jobs/configs/smoke_cpu.yaml", "mix.token=5")
     assert done.returncode == 2
     assert "mix.token: unknown option; did you mean mix.tokens?" in done.stderr
-    done = submit("jobs/report.py", f"runs_dir={tmp_path}", "name=nothing")
+    done = submit("jobs/run.py", "--steps", "report", f"runs_dir={tmp_path}", "name=nothing")
     assert done.returncode == 2
     assert "step report needs step read first" in done.stderr
+    done = submit("jobs/run.py", "--steps", "read,lable")
+    assert done.returncode == 2
+    assert "no step 'lable'; write read,generate,label" in done.stderr
 
 
 def test_issue_config():

@@ -72,18 +72,18 @@ def write_positives(path) -> None:
 
 def test_analyse_prints_the_patterns_of_good_rows(here) -> None:
     write_positives(here / "good.jsonl")
-    text = said("analyse", "good.jsonl")
-    for line in ("rows               5", "calls a turn       1 80%, 2 20%",
+    text = said("read", "--profile", "good.jsonl")
+    for line in ("rows               5", "calls per turn     1 80%, 2 20%",
                  "dialogue           tflan 80%, parallel 20%", "messages           2",
                  "words of a request 4 to 8, median 5",
                  "phrasing           polite 60%, terse 20%, plain 20%",
                  "first words        please (3), add (2)"):  # fmt: skip
         assert line in text
-    known = json.loads(said("analyse", "good.jsonl", "--json"))
+    known = json.loads(said("read", "--profile", "good.jsonl", "--json"))
     assert known["tools"] == {"add": 0.8333, "divide": 0.1667}
     assert known["arguments"]["divide"]["a"] == {"given": 1.0, "numbers": [4, 4, 4], "texts": {}}
     (here / "empty.jsonl").write_text("{}")
-    said("analyse", "empty.jsonl", code=2)
+    said("read", "--profile", "empty.jsonl", code=2)
 
 
 def test_init_takes_examples_and_a_profile_from_positives(here) -> None:
@@ -115,12 +115,12 @@ def test_init_refuses_to_overwrite_and_untyped_functions(here) -> None:
 
 
 def test_the_schema_of_a_spec_is_printed(here) -> None:
-    schema = json.loads(said("schema"))
+    schema = json.loads(said("init", "--schema"))
     assert {"name", "tools", "module"} <= set(schema["properties"])
 
 
 def test_a_preview_shows_every_pool_and_fault_and_writes_nothing(here) -> None:
-    text = said("generate", "--preview", "2")
+    text = said("plan", "--preview", "2")
     for pool in POOLS:
         assert f" {pool}: 2 rows " in text
     for fault in FAULTS:
@@ -132,7 +132,7 @@ def test_a_preview_shows_every_pool_and_fault_and_writes_nothing(here) -> None:
 
 
 def test_a_preview_of_an_unknown_pool_names_the_nearest(here) -> None:
-    said("generate", "--preview", "1", "generate.pools={reacts: 1}", code=2)
+    said("plan", "--preview", "1", "generate.pools={reacts: 1}", code=2)
 
 
 def test_an_engine_that_stays_down_is_a_message(capsys) -> None:

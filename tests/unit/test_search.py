@@ -16,7 +16,7 @@ from finished import finish_step
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_agents import config, mix
-from raytune_agents.cli.trials import chosen
+from raytune_agents.cli.look import chosen_trials as chosen
 from raytune_agents.config import BudgetConfig, ConfigError, TrainConfig, TuneConfig
 from raytune_agents.pipeline import tune as pipeline
 from raytune_agents.runs import MANIFEST
@@ -395,7 +395,7 @@ def test_times_by_process_and_session():
 
 
 def test_trials_of_a_killed_search_are_those_of_its_finished_stages(tmp_path):
-    with pytest.raises(FileNotFoundError, match="raytune-agents tune"):
+    with pytest.raises(FileNotFoundError, match="raytune-agents run --steps tune"):
         tables.load(tmp_path)
     stages = tmp_path / "tune" / "stages"
     stages.mkdir(parents=True)

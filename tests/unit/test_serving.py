@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from openai import APIStatusError, OpenAI
 
-from raytune_agents.cli.serve import serve_yaml
+from raytune_agents.cli.deliver import serve_yaml
 from raytune_agents.config import ConfigError, load
 from raytune_agents.infra.placement import Resources
 from raytune_agents.serving import app, check, choose

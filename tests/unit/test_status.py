@@ -9,7 +9,7 @@ from finished import finish_step
 from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
-from raytune_agents.cli.status import states
+from raytune_agents.cli.look import step_states as states
 from raytune_agents.runs import MANIFEST, Counts
 from raytune_agents.storage import write_json
 
@@ -33,7 +33,7 @@ def run_folder(tmp_path):
 
 def test_states_of_a_run_that_is_under_way(tmp_path) -> None:
     found = {name: row for name, *row in states(run_folder(tmp_path), 1_060.0)}
-    assert found["read"] == ["done", "11", "in 9 = out 6 + rejected or failed 3"]
+    assert found["read"] == ["done", "11", "in 9 = out 6 + rejected 2 + failed 1"]
     state, seconds, text = found["train"]
     assert (state, seconds) == ("started", "60")
     assert "sft: step 3/17, loss 0.250, 340 tokens/s" in text

@@ -1,0 +1,299 @@
+"""Commands that take something away from a run: export (rows, hub folders, a Ray Serve app), merge.
+
+    export --hub DIR      DIR/models/ARM  adapter (or weights), tokenizer, chat template, card
+                          DIR/dataset     train and validation rows in the configured format, card
+                          DIR/space       the run's report as a static page
+    export --serve DIR    DIR/serve.yaml  for `serve run`: Ray Serve's LLM app
+                          DIR/routes.json for the router: agents, A/B shares, the base for others
+                          DIR/models/ARM  merged weights
+
+Nothing is sent: what pushes or starts it is printed. On GPUs, with `runs_dir` in a bucket, the base
+is served once with one adapter per arm, which Ray Serve takes from the bucket only (it refuses a
+folder); else every arm is a merged model: on CPU vLLM's adapters are slow, and wrong in mixed
+batches.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raytune_agents.cli.arguments import (
+    CONFIG,
+    OVERRIDES,
+    RUN,
+    console,
+    load_tree,
+    run_folder,
+    said_errors,
+    say,
+    table_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from raytune_agents.config import Config
+    from raytune_agents.infra.placement import Resources
+    from raytune_agents.storage import StoredRows
+
+BASE = "base"
+MODELS_SHARE = 0.7  # of the CPUs for engines; the rest is replicas, ingress and proxy
+
+
+def labelled_rows(config: Config) -> StoredRows:
+    """The rows that the run's label step wrote. Raises FileNotFoundError where it has not run."""
+    from raytune_agents.runs import Manifest
+    from raytune_agents.storage import StoredRows
+
+    folder = own_folder(config) / "label"
+    if Manifest.load(folder) is None:
+        raise FileNotFoundError(
+            f"{folder} has no finished rows: run `raytune-agents run --steps read,generate,label`"
+        )
+    return StoredRows(folder)
+
+
+def own_folder(config: Config) -> Path:
+    """The folder of the config's run on this machine."""
+    from raytune_agents.mirror import local_folder
+
+    return local_folder(config.runs_dir) / config.name
+
+
+def empty_folder(out: Path, option: str) -> None:
+    """Raises ConfigError where the folder to write has something in it."""
+    from raytune_agents.config import ConfigError
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{option} {out} is not empty; write a new folder")
+
+
+# --- export ---
+
+
+def export(
+    config: CONFIG = None,
+    overrides: OVERRIDES = None,
+    out: Annotated[Path | None, typer.Option(help="folder; default RUN/export/FORMAT")] = None,
+    format: Annotated[str | None, typer.Option(help="openai, gemini, sharegpt, ...")] = None,
+    preset: Annotated[str | None, typer.Option(help="none or agent_flan")] = None,
+    scale: Annotated[float | None, typer.Option(help="size of the preset")] = None,
+    markers: Annotated[bool, typer.Option(help="wrong answers too, with NAT's markers")] = False,
+    hub: Annotated[Path | None, typer.Option(help="folders for the hub")] = None,
+    serve: Annotated[Path | None, typer.Option(help="folder of a Ray Serve app")] = None,
+) -> None:
+    """Accepted rows of a run as train and validation files of another format, with a card."""
+    given = {"format": format, "preset": preset, "scale": scale}
+    with said_errors():
+        words = [f"export.{k}={v}" for k, v in given.items() if v is not None]
+        tree = load_tree(config, overrides, *words)
+        if hub:
+            say_written(hub, "nothing was sent. To push:", write_hub(tree, hub))
+            return
+        if serve:
+            say_written(serve, "to serve:", write_serve(tree, serve))
+            return
+        from raytune_agents.exports.files import write_files
+        from raytune_agents.train import nat
+
+        section = tree.export
+        marker = partial(nat.marker, section=tree.train) if markers else None
+        folder = out or own_folder(tree) / "export" / section.format
+        summary = write_files(labelled_rows(tree), folder, section, tree.seed, marker)
+    show_export(summary, folder)
+
+
+def say_written(out: Path, what: str, commands: list[str]) -> None:
+    """The folder, and which commands go on with it."""
+    say(f"written: {out}; {what}")
+    for line in commands:
+        say(line)
+
+
+def show_export(summary: Mapping[str, Any], folder: Path) -> None:
+    """The files, and rows in = out + left out by reason."""
+    columns = ("rows", "bytes", "calls", "tools")
+    rows = [[name, *(str(about[k]) for k in columns)] for name, about in summary["files"].items()]
+    console.print(table_of("", ("file", *columns), rows))
+    left, made = summary["left_out"], summary["rows_out"]
+    say(f"rows: in {summary['rows_in']} = out {made} + left out {sum(left.values())}")
+    for what in ("left_out", "missing"):
+        for reason, count in summary[what].items():
+            say(f"  {what.replace('_', ' ')} {count} {reason}", style="dim")
+    for name, reasons in summary["would_be_refused"].items():
+        refused = f"{summary['format']} would refuse {name}: {'; '.join(reasons)}"
+        say(f"  {refused}", style="red")
+    say(f"written: {folder}")
+
+
+# --- export --hub ---
+
+
+def write_hub(config: Config, out: Path) -> list[str]:
+    """Write the folders; returns the commands that push them. Raises ConfigError where no arm is
+    trained, no report was made, or DIR is taken."""
+    import yaml
+
+    from raytune_agents.config import ConfigError
+    from raytune_agents.exports.files import write_files
+    from raytune_agents.redact import redact
+
+    run, rows = own_folder(config), labelled_rows(config)
+    arms = sorted(p.parent.name for p in run.glob("train/*/adapter") if (p / "README.md").is_file())
+    if not arms or not (run / "report.html").is_file():
+        missing = "trained arm" if not arms else "report.html"
+        raise ConfigError(f"{run} has no {missing}: run `raytune-agents run` to its end first")
+    empty_folder(out, "--hub")
+    for arm in arms:
+        shutil.copytree(run / "train" / arm / "adapter", out / "models" / arm)
+    write_files(rows, out / "dataset", config.export, config.seed)
+    space = out / "space"
+    space.mkdir()
+    shutil.copy(run / "report.html", space / "index.html")
+    head = {"title": config.name, "sdk": "static", "app_file": "index.html", "pinned": False}
+    text = f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\nThe report of run {config.name}.\n"
+    (space / "README.md").write_text(redact(text), encoding="utf-8")
+    name = f"YOU/{config.name}"
+    return [
+        *(f"hf upload {name}-{arm} {out / 'models' / arm} --repo-type model" for arm in arms),
+        f"hf upload {name}-rows {out / 'dataset'} --repo-type dataset",
+        f"hf upload {name}-report {space} --repo-type space",
+    ]
+
+
+# --- export --serve ---
+
+
+def write_serve(config: Config, out: Path, have: Resources | None = None) -> list[str]:
+    """Write the folder; returns the commands that start it. `have`: what it will be served on; None
+    = what Ray finds. Raises ConfigError where no arm is trained or DIR is taken."""
+    import yaml
+
+    from raytune_agents import models
+    from raytune_agents.config import ConfigError
+    from raytune_agents.infra import cluster
+    from raytune_agents.mirror import is_remote
+    from raytune_agents.storage import write_json, write_text
+
+    run = own_folder(config)
+    adapters = {p.parent.name: p for p in sorted(run.glob("train/*/adapter"))}
+    if not adapters:
+        raise ConfigError(f"{run} has no trained arm: run `raytune-agents run` first")
+    empty_folder(out, "--serve")
+    have = have or cluster.look(config.resources)
+    base, out = models.resolve(config.model), out.resolve()
+    named, served, lora = {BASE: BASE}, {BASE: base}, ""
+    for arm, adapter in adapters.items():
+        if have.gpus and is_remote(config.runs_dir) and not models.must_merge(adapter):
+            lora = send_adapter(adapter, f"{config.runs_dir.rstrip('/')}/{config.name}", arm)
+            named[arm] = f"{BASE}:{arm}"
+        else:
+            models.save_merged(base, adapter, config.model.dtype, out / "models" / arm)
+            named[arm], served[arm] = arm, out / "models" / arm
+    text = yaml.safe_dump(serve_yaml(config, have, served, lora), sort_keys=False)
+    write_text(out / "serve.yaml", text)
+    first = next(iter(adapters))
+    routes = {"base": BASE, "models": named, "upstream": "http://127.0.0.1:8000"}
+    shares = {"agents": {name: {first: 1.0} for name in trained_agents(config)}}
+    write_json(out / "routes.json", routes | shares)
+    return [
+        f"serve run {out / 'serve.yaml'}",
+        f"python -m raytune_agents.serving {out / 'routes.json'} --port 8080",
+    ]
+
+
+def send_adapter(adapter: Path, url: str, arm: str) -> str:
+    """Copy an adapter to URL/adapters/ARM; returns the folder of all."""
+    from raytune_agents.mirror import Mirror
+
+    mirror = Mirror(adapter, f"{url}/adapters/{arm}")
+    for file in sorted(f for f in adapter.iterdir() if f.is_file()):
+        mirror.send(file.name)
+    return f"{url}/adapters"
+
+
+def trained_agents(config: Config) -> list[str]:
+    """The names of the agents that were trained for."""
+    from raytune_agents import agents as specs
+
+    return [specs.load(name).name for name in config.generate.agents]
+
+
+def serve_yaml(
+    config: Config, have: Resources, served: dict[str, Path], lora: str = ""
+) -> dict[str, Any]:
+    """Ray Serve's config file: one application, one LLM config per served model."""
+    engine: dict[str, Any] = {"max_model_len": config.engine.max_model_len}
+    if have.gpus:
+        engine["gpu_memory_utilization"] = config.engine.gpu_memory_utilization / len(served)
+    else:
+        engine |= {"enforce_eager": True, "enable_chunked_prefill": False, "dtype": "bfloat16"}
+    # a whole CPU each, and two CPUs would hold one model
+    share = round(max(0.1, have.cpus * MODELS_SHARE / len(served)), 2)
+    configs = []
+    for name, folder in served.items():
+        one: dict[str, Any] = {
+            "model_loading_config": {"model_id": name, "model_source": str(folder)},
+            "engine_kwargs": dict(engine),
+            "deployment_config": {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1}},
+            "log_engine_metrics": False,
+        }
+        if have.gpu_type:
+            one["accelerator_type"] = have.gpu_type
+        if not have.gpus:
+            one["deployment_config"]["ray_actor_options"] = {"num_cpus": 0.1}
+            one["placement_group_config"] = {"bundles": [{"CPU": share}]}
+            one["runtime_env"] = {"env_vars": {"VLLM_CPU_KVCACHE_SPACE": "1"}}
+        if lora and name == BASE:
+            one["engine_kwargs"] |= {"enable_lora": True, "max_lora_rank": 64}
+            one["lora_config"] = {"dynamic_lora_loading_path": lora}
+        configs.append(one)
+    arguments: dict[str, Any] = {"llm_configs": configs}
+    if not have.gpus:
+        one_small = {"min_replicas": 1, "initial_replicas": 1, "max_replicas": 1}
+        arguments["ingress_deployment_config"] = {
+            "ray_actor_options": {"num_cpus": 0.1},
+            "autoscaling_config": one_small,
+        }
+    application = {
+        "name": config.name,
+        "route_prefix": "/",
+        "import_path": "ray.serve.llm:build_openai_app",
+        "args": arguments,
+    }
+    return {"http_options": {"host": "127.0.0.1", "port": 8000}, "applications": [application]}
+
+
+# --- merge ---
+
+
+def merge(
+    run: RUN,
+    arm: Annotated[str, typer.Argument(help="a trained arm of it")],
+    out: Annotated[Path, typer.Argument(help="a new folder")],
+) -> None:
+    """An arm's adapter merged into its base: one folder of safetensors that any engine loads."""
+    with said_errors():
+        say(f"merged: {merge_arm(run_folder(run), arm, out)}")
+
+
+def merge_arm(folder: Path, arm: str, out: Path) -> Path:
+    """Raises ConfigError: no such arm, or OUT is taken."""
+    from raytune_agents.config import Config, ConfigError
+    from raytune_agents.storage import read_json
+
+    trained = sorted(p.parent.name for p in folder.glob("train/*/adapter"))
+    if arm not in trained:
+        raise ConfigError(f"ARM={arm!r}: {folder} has {trained}; write one of them")
+    empty_folder(out, "OUT")
+    from raytune_agents import models
+
+    config = Config.model_validate(read_json(folder / "config.json"))
+    adapter = folder / "train" / arm / "adapter"
+    models.save_merged(models.resolve(config.model), adapter, config.model.dtype, out)
+    return out

@@ -1,0 +1,248 @@
+"""Commands that look at a run: status, trace, trials, report. They read its folder only."""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raytune_agents.cli.arguments import (
+    OVERRIDES,
+    RUN,
+    console,
+    load_tree,
+    run_folder,
+    said_errors,
+    say,
+    table_of,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    Trial = Mapping[str, Any]
+
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+SHOWN = ("rank", "trial_id", "stage", "status", "score", "objective", "seed", "reports", "seconds")
+LONG = ("error", "tokens", "method", "val_loss")
+
+
+# --- status ---
+
+
+def status(run: RUN) -> None:
+    """Where a run is: every step's state, seconds, rows or last figures."""
+    with said_errors():
+        folder = run_folder(run)
+    rows = list(step_states(folder, time.time()))
+    console.print(table_of(str(folder), ("step", "state", "s", ""), rows, left=4))
+
+
+def step_states(run: Path, now: float) -> Iterator[tuple[str, str, str, str]]:
+    """(step, state, seconds, note) of every step; state is done, started or waiting.
+
+    A started step without a manifest is under way or was killed: whether a process has the run, and
+    the seconds since its last write, tell which."""
+    from raytune_agents.runs import STARTED, STEPS, Manifest
+    from raytune_agents.storage import read_json
+
+    for name in STEPS:
+        folder = run / name
+        if manifest := Manifest.load(folder):
+            yield name, "done", f"{manifest.seconds:.0f}", manifest.rows.counts.line()
+        elif (folder / STARTED).is_file():
+            begun = read_json(folder / STARTED)["started"]
+            wrote = max(f.stat().st_mtime for f in folder.rglob("*"))
+            text = f"last write {max(0.0, now - wrote):.0f} s ago"
+            more = last_figures(folder)
+            yield name, "started", f"{now - begun:.0f}", f"{text}; {more}" if more else text
+        else:
+            yield name, "waiting", "", ""
+
+
+def last_figures(folder: Path) -> str:
+    """What a step under way last wrote: its newest arm's training step, else its shards."""
+    from raytune_agents.runs import METRICS
+    from raytune_agents.storage import read_jsonl
+
+    arms = sorted(folder.glob(f"*/{METRICS}"), key=lambda p: p.stat().st_mtime)
+    lines = [line for line in read_jsonl(arms[-1]) if "of" in line] if arms else []
+    if lines:
+        line = lines[-1]
+        return (
+            f"{arms[-1].parent.name}: step {line['step']}/{line['of']}, loss {line['loss']:.3f}, "
+            f"{line['tokens_per_s']:.0f} tokens/s"
+        )
+    shards = list(folder.rglob("rows-*.parquet"))
+    return f"{len(shards)} shards on disk" if shards else ""
+
+
+# --- trace ---
+
+
+def trace(
+    row_id: Annotated[str, typer.Argument(help="id of a row, or how it starts")], run: RUN
+) -> None:
+    """Where a row came from: parents, steps, seeds, verdicts; who trained on it and answered it."""
+    from raytune_agents.report import lineage
+    from raytune_agents.report.text import clip, visible
+
+    with said_errors():
+        found = lineage.trace(run_folder(run), row_id)
+    for depth, row in enumerate(found.rows):
+        say(f"{'row' if not depth else 'from'} {row.id}  {row.pool}  {row.split}")
+        config = f", config {row.config_hash}" if row.config_hash else ""
+        say(f"     step {row.step or 'read'}, seed {row.seed}{config}")
+        say(visible(f"     source {row.source} {row.source_id}"))
+        say(visible(f"     {lineage.verdict(row)}"))
+        say(visible(f"     request: {clip(row.query, 300)}"))
+        calls = ", ".join(f"{c.name}({c.arguments})" for c in row.calls)
+        say(visible(f"     calls: {clip(calls, 300) or 'none'}"))
+    for name in found.missing:
+        say(f"from {name}  (in no file of this run)")
+    for arm, times in found.trained.items():
+        say(f"trained on by {arm}: {times} times")
+    for answer in found.answers:
+        good = answer["exact_match"]
+        word = "not scored" if good is None else "right" if good else answer["fault"] or "wrong"
+        text = visible(clip(answer["answer"] or answer["failed"], 200))
+        say(f"answered by {answer['arm']}: {word}: {text}")
+
+
+# --- report ---
+
+
+def report(
+    config: Annotated[str, typer.Argument(help="run folder, or YAML file of its config")],
+    overrides: OVERRIDES = None,
+    rescore: Annotated[bool, typer.Option(help="score stored answers again first")] = False,
+    official: Annotated[bool, typer.Option(help="BFCL's own score files of them")] = False,
+) -> None:
+    """The page of a run, as far as it got; or its stored answers scored again, with no engine."""
+    from raytune_agents.cli.summary import show_summary
+
+    with said_errors():
+        folder = Path(config).expanduser()
+        if folder.is_dir() and not (rescore or official):
+            from raytune_agents.report import write
+
+            say(f"report: {write(folder)}")
+            return
+        tree = load_tree(*stored_config(folder, overrides))
+        from raytune_agents.pipeline import rescore as stored
+        from raytune_agents.pipeline.run import run_steps
+        from raytune_agents.progress import Display
+
+        display = Display(console)
+        for wanted, work in ((rescore, stored.rescore), (official, stored.official)):
+            if wanted:
+                work(tree, (), display).close()
+        context = run_steps(tree, ("report",), display)
+    show_summary(context.run.folder, ("report",))
+
+
+def stored_config(path: Path, overrides: list[str] | None) -> tuple[str, list[str]]:
+    """The config file of a run folder, whose name and place win over those in the file."""
+    if not path.is_dir():
+        return str(path), list(overrides or [])
+    place = [f"name={path.name}", f"runs_dir={path.resolve().parent}"]
+    return str(path / "config.json"), [*place, *(overrides or [])]
+
+
+# --- trials ---
+
+
+def trials(
+    run: RUN,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="column and value, for example 'mix.negative>0.2'"),
+    ] = None,
+    best: Annotated[int | None, typer.Option(min=1, help="only the best N")] = None,
+    failures: Annotated[bool, typer.Option(help="only failed trials, with their errors")] = False,
+    csv: Annotated[Path | None, typer.Option(help="write the rows to this CSV file")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="write them to this Parquet file")] = None,
+) -> None:
+    """The trials of a search: table, filters, best, failures; CSV or Parquet."""
+    from raytune_agents.tune import tables
+
+    with said_errors():
+        found = tables.table(tables.load(run_folder(run)))
+        rows = chosen_trials(found, where or [], best, failures)
+    for path, write in ((csv, tables.write_csv), (parquet, tables.write_parquet)):
+        if path and rows:
+            write(rows, path)
+            say(f"{len(rows)} trials: {path}")
+    if not (csv or parquet):
+        console.print(trials_table(rows, failures) if rows else "no trial fits")
+
+
+def chosen_trials(
+    rows: Sequence[Trial], where: Sequence[str], best: int | None, failures: bool
+) -> list[Trial]:
+    """The rows that fit, best objective first, with their rank among all. Raises ConfigError for a
+    filter that names no column or no comparison."""
+    order = sorted(rows, key=lambda r: (r["objective"] is None, -(r["objective"] or 0.0)))
+    ranked: list[Trial] = [{"rank": i + 1, **r} for i, r in enumerate(order)]
+    for text in where:
+        keep = condition(text, list(ranked[0]) if ranked else [])
+        ranked = [r for r in ranked if keep(r)]
+    if failures:
+        ranked = [r for r in ranked if r["error"]]
+    return [r for r in ranked if r["objective"] is not None][:best] if best else ranked
+
+
+def condition(text: str, columns: Sequence[str]) -> Callable[[Trial], bool]:
+    """`mix.negative>0.2` -> a test of a row; a row without the value does not fit."""
+    from raytune_agents.config import ConfigError
+
+    parts = re.fullmatch(r"\s*([\w.]+)\s*(<=|>=|!=|<|>|=)\s*(.+?)\s*", text)
+    if not parts:
+        raise ConfigError(f"--filter {text!r} compares nothing; write for example 'score>=0.4'")
+    name, sign, wanted = parts.groups()
+    if columns and name not in columns:
+        raise ConfigError(f"--filter {text!r}: no column {name}; columns: {', '.join(columns)}")
+    try:
+        value: Any = json.loads(wanted)
+    except json.JSONDecodeError:
+        value = wanted
+    holds = COMPARE[sign]
+
+    def keep(row: Trial) -> bool:
+        have = row.get(name)
+        if have is None:
+            return False
+        same = isinstance(have, int | float) == isinstance(value, int | float)
+        return holds(have, value) if same else holds(str(have), str(value))
+
+    return keep
+
+
+def trials_table(rows: Sequence[Trial], failures: bool) -> Table:
+    """Rank, state and scores, then every option and share that differs; errors where asked."""
+    columns = [c for c in rows[0] if c in SHOWN]
+    other = [c for c in rows[0] if c not in SHOWN and c not in LONG]
+    columns += [c for c in other if len({str(r[c]) for r in rows}) > 1 or len(rows) == 1]
+    columns += ["error"] if failures else []
+    cells = [[value_text(row[c]) for c in columns] for row in rows]
+    heads = [c.removeprefix("train.") for c in columns]
+    return table_of(f"{len(rows)} trials", heads, cells, left=0)
+
+
+def value_text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

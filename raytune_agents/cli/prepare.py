@@ -1,0 +1,212 @@
+"""Commands before a run: read (how a source is read, what good rows look like), doctor, plan."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raytune_agents.cli.arguments import (
+    CONFIG,
+    OVERRIDES,
+    WRONG,
+    console,
+    errors,
+    load_tree,
+    said_errors,
+    say,
+    table_of,
+)
+
+if TYPE_CHECKING:
+    from raytune_agents.agents.analyse import Argument, Profile
+    from raytune_agents.config import Config
+    from raytune_agents.records import Trajectory
+
+SHOWN_TOOLS = 20  # tools of a profile's table
+
+
+# --- read ---
+
+
+def read(
+    config: CONFIG = None,
+    overrides: OVERRIDES = None,
+    explain: Annotated[
+        str | None, typer.Option(help="how a source is read: format, mapping, bad rows")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="what its good rows look like: tools, calls, phrasing")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the profile as JSON")] = False,
+) -> None:
+    """The read step of a config; or a look at a source (file, folder, glob, URL, hub id, bfcl)."""
+    with said_errors():
+        if explain is not None:
+            from raytune_agents import readers
+
+            console.print(readers.explain(explain))
+        elif profile is not None:
+            show_patterns(profile, as_json)
+        else:
+            from raytune_agents.pipeline.run import run_steps
+            from raytune_agents.progress import Display
+
+            run_steps(load_tree(config, overrides), ("read",), Display(console))
+
+
+def show_patterns(source: str, as_json: bool) -> None:
+    """Task patterns of good rows, which generation can follow. Raises ConfigError."""
+    from raytune_agents.agents.analyse import analyse
+    from raytune_agents.config import ConfigError
+
+    rows, bad = good_rows(source)
+    good = [row for row in rows if not row.failed]
+    if not good:
+        raise ConfigError(f"{source}: no good row ({len(rows)} failures, {bad.total()} bad)")
+    found = analyse(good)
+    if as_json:
+        typer.echo(json.dumps(found.model_dump()))
+        return
+    show_profile(found)
+    if len(good) < len(rows) or bad:
+        say(f"left out: {len(rows) - len(good)} failures, {bad.total()} bad rows")
+
+
+def good_rows(source: str) -> tuple[list[Trajectory], Counter]:
+    """All rows of a source in any known format, and why others could not be read. Raises
+    SourceError."""
+    from raytune_agents import readers
+    from raytune_agents.config import SourceConfig
+    from raytune_agents.records import RecordError
+
+    rows, bad = [], Counter()
+    for where, raw in readers.list_raw(SourceConfig(path=source)):
+        try:
+            if isinstance(raw, RecordError):
+                raise raw
+            rows += readers.read_row(raw, where)
+        except RecordError as error:
+            bad[str(error) or "bad row"] += 1
+    return rows, bad
+
+
+def show_profile(profile: Profile) -> None:
+    """Print a profile: one line per pattern, and a table of the tools' arguments."""
+    lines = {
+        "rows": str(profile.rows),
+        "calls per turn": percentages(profile.calls),
+        "dialogue": percentages(profile.kinds),
+        "messages": range_text(profile.turns),
+        "words of a request": range_text(profile.words),
+        "phrasing": percentages(profile.styles),
+        "first words": ", ".join(f"{word} ({n})" for word, n in profile.openings.items()),
+    }
+    for name, text in lines.items():
+        say(f"{name:<19}{text}")
+    rows = []
+    for tool, share in list(profile.tools.items())[:SHOWN_TOOLS]:
+        first = (tool, f"{share:.0%}")
+        arguments: Mapping[str, Argument | None] = profile.arguments.get(tool) or {"-": None}
+        for name, known in arguments.items():
+            cells = (f"{known.given:.0%}", value_texts(known)) if known else ("", "")
+            rows.append((*first, name, *cells))
+            first = ("", "")
+    heads = ("tool", "calls", "argument", "given", "values")
+    console.print(table_of("", heads, rows, left=len(heads)))
+    if len(profile.tools) > SHOWN_TOOLS:
+        say(f"{len(profile.tools) - SHOWN_TOOLS} more tools with fewer calls: add --json")
+
+
+def percentages(shares: Mapping[str, float], most: int = 8) -> str:
+    """`scanner 75%, firewall 25%`."""
+    return ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:most])
+
+
+def range_text(numbers: list[float]) -> str:
+    """`2 to 9, median 4`."""
+    low, median, high = (f"{n:g}" for n in numbers)
+    return low if low == high else f"{low} to {high}, median {median}"
+
+
+def value_texts(known: Argument) -> str:
+    """The values of an argument: a range, or the most frequent texts."""
+    if known.numbers:
+        return range_text(known.numbers)
+    return ", ".join(f"{text} ({n})" for text, n in known.texts.items())
+
+
+# --- doctor ---
+
+
+def doctor(
+    config: CONFIG = None,
+    overrides: OVERRIDES = None,
+    only: Annotated[str | None, typer.Option(help="only these checks: model, data, ...")] = None,
+) -> None:
+    """Would it run? Config, data, model, cluster, disk, memory, prompts, one row, one step."""
+    with said_errors():
+        tree = load_tree(config, overrides)
+        from raytune_agents.pipeline import doctor as checks
+
+        failed = False
+        for found in checks.examine(tree, console, only.split(",") if only else ()):
+            line = f"{found.level:<5} {found.name}: {found.text}"
+            if found.level == checks.FAIL:
+                failed = True
+                errors.print(line, style="red", highlight=False, markup=False)
+            else:
+                say(line, style="yellow" if found.level == checks.WARN else None)
+    if failed:
+        raise typer.Exit(WRONG - 1)
+
+
+# --- plan ---
+
+
+def plan(
+    config: CONFIG = None,
+    overrides: OVERRIDES = None,
+    provider: Annotated[
+        str | None, typer.Option(help="openai or gemini: a hosted job on the run's rows")
+    ] = None,
+    preview: Annotated[int, typer.Option(help="show this many rows of every pool")] = 0,
+) -> None:
+    """What a run will take: placement, tokens, memory, hours, disk, money; nothing is started."""
+    with said_errors():
+        tree = load_tree(config, overrides)
+        if preview:
+            from raytune_agents.cli.preview import preview as show
+
+            show(tree, preview, console)
+            return
+        for line in hosted_lines(tree, provider) if provider else planned_lines(tree):
+            say(line)
+
+
+def planned_lines(tree: Config) -> list[str]:
+    """The plan on the cluster that the config names, or on this machine; Ray is asked and left."""
+    from raytune_agents.infra import cluster
+    from raytune_agents.pipeline import plan as planner
+    from raytune_agents.pipeline.run import preflight
+
+    preflight(tree)
+    have = cluster.look(tree.resources)
+    return planner.plan(tree, have).lines()
+
+
+def hosted_lines(tree: Config, provider: str) -> list[str]:
+    """Tokens, price by export.prices, and time of tuning a hosted model on the run's rows."""
+    from raytune_agents.cli.deliver import labelled_rows
+    from raytune_agents.exports import pricing as hosted
+    from raytune_agents.exports import splits
+
+    rows = labelled_rows(tree)
+    parts = splits.plain(map(splits.slim, rows), tree.export.val_share, tree.seed)
+    train = {"train": parts.files["train"]}
+    found = hosted.plan((r for *_, r in splits.chosen(rows, train)), provider, tree.export)
+    found.left_out.update(parts.left_out | {"val row": len(parts.files["val"])})
+    return found.lines()
