@@ -217,7 +217,8 @@ def load(run: str | Path) -> list[dict[str, Any]]:
     parts = sorted(f for f in (folder / "stages").glob("*.json") if ".starts." not in f.name)
     if not parts:
         raise FileNotFoundError(
-            f"{folder}: no trials; run `raytune-agents run --steps tune` first, and give its run folder"
+            f"{folder}: no trials; run `raytune-agents run --steps tune` first, and give its run "
+            "folder"
         )
     return [t for part in parts for t in read_json(part)]
 
