@@ -1,19 +1,25 @@
 """Pools and weights -> the training rows; the one place where rows are chosen.
 
 A weight is a share of trained (answer) tokens. A weight's key is a pool or the head of its dotted
-name:
-`negative` covers negative.wrong_value, and `negative.wrong_value` alone beats `negative`.
+name: `negative` covers negative.wrong_value, and `negative.wrong_value` alone beats `negative`.
+Rows on which no call is right have a share of their own (`NO_CALL`), whatever pool they come from:
+a mix of calls alone teaches a model to call always.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from raytune_agents.calls.gold import needs_no_call
 from raytune_agents.config import ConfigError
+from raytune_agents.records import Trajectory
 
+FAMILIES = ("positive", "synthetic", "negative")
+NO_CALL = "no_call"  # the pool of good rows on which no call is right, where it has a share
 Arrange = Callable[[list[str], int], list[str]]  # ids and rows wanted -> the ids, best first
 
 
@@ -44,17 +50,42 @@ def normalise(weights: Mapping[str, float]) -> dict[str, float]:
     return {k: w / total for k, w in weights.items()}
 
 
-def taken(weights: Mapping[str, float], rows: Sequence[tuple[str, str, int]]) -> dict[str, float]:
-    """The weights without pools that have rows, but none that the method trains on (cost 0): good
-    rows under dpo, failures under vanilla. The others then share the whole budget. A weight
-    without any row stays, for `choose` to refuse."""
-    cost: dict[str, int] = {}
+def pool_of(row: Trajectory, weights: Mapping[str, float], no_call: float) -> str:
+    """The pool that a row counts under: its own, or NO_CALL where that has a share and no weight
+    names the row's very pool."""
+    named = "." in (key_of(row.pool, list(weights)) or "")
+    own = not no_call or named or row.failed or not needs_no_call(row)
+    return row.pool if own else NO_CALL
+
+
+def auto_tokens(rows: Sequence[tuple[str, str, int]], weights: Mapping[str, float]) -> int:
+    """The budget that shows the pool with most for its share once: max of tokens / share."""
+    have: Counter[str] = Counter()
     for _, pool, count in rows:
-        key = key_of(pool, list(weights))
+        have[key_of(pool, list(weights)) or ""] += count
+    each = normalise(weights)
+    return max((round(have[k] / w) for k, w in each.items() if w), default=0)
+
+
+def taken(
+    weights: Mapping[str, float], rows: Sequence[tuple[str, str, int]], no_call: float = 0.0
+) -> dict[str, float]:
+    """The weights that an arm can use: without pools that have rows, but none that the method
+    trains on (cost 0: good rows under dpo, failures under vanilla), and without FAMILIES that have
+    no row at all. The others share the whole budget, NO_CALL its part of it where it has rows. Any
+    other weight without a row stays, for `choose` to refuse."""
+    cost: Counter[str] = Counter()
+    known: set[str] = set(FAMILIES)
+    for _, pool, count in rows:
+        key = pool if pool == NO_CALL else key_of(pool, list(weights))
         if key is not None:
-            cost[key] = cost.get(key, 0) + count
-    kept = {key: w for key, w in weights.items() if cost.get(key, 1)}
-    return kept if any(kept.values()) else dict(weights)
+            cost[key] += count
+            known.add(key)
+    kept = {key: w for key, w in weights.items() if cost[key] or key not in known}
+    out = kept if any(kept.values()) else dict(weights)
+    if no_call and cost[NO_CALL]:
+        out = {k: w * (1 - no_call) for k, w in normalise(out).items()} | {NO_CALL: no_call}
+    return out
 
 
 def choose(

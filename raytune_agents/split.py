@@ -246,12 +246,12 @@ class Survey:
 
 def few_splits(rows: Sequence[Trajectory], section: SplitConfig, seed: int) -> list[str]:
     """The splits of few rows: whole situations are kept back, in larger shares."""
-    test, val = wanted_rows(len(rows), section)
+    test, val = few_counts(len(rows), section)
     tools = [gold_tools(row) for row in rows]
     return kept_back(rows, tools, {"test_seen": test, "val": val}, seed)
 
 
-def wanted_rows(rows: int, section: SplitConfig) -> tuple[int, int]:
+def few_counts(rows: int, section: SplitConfig) -> tuple[int, int]:
     """Test and val rows of so few: at least 30 and 20 where that is below 30 and 15 % of them, so
     that a suite can show something; a share that the config names stays."""
     named = section.model_fields_set

@@ -170,6 +170,13 @@ def gold_calls(row: Trajectory) -> list[tuple[str, Allowed]]:
     return gold_pairs(gold_of(row))
 
 
+def needs_no_call(row: Trajectory) -> bool:
+    """Whether no call is right, as far as the row says."""
+    if row.gold:
+        return row.gold == "[]"
+    return row.target is not None and not row.target.tool_calls
+
+
 def tolerant_gold(row: Trajectory) -> str:
     """The row's gold as text, with defaults said or left out whoever wrote it: what an answer must
     break before it is trained on as wrong. Raises ValueError."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from raytune_agents.config.base import BaseConfig, Positive, Share, check_weights
+from raytune_agents.config.base import Auto, BaseConfig, Positive, Share, check_weights
 
 
 class SourceConfig(BaseConfig):
@@ -114,7 +114,15 @@ class MixConfig(BaseConfig):
         {"positive": 0.5, "synthetic": 0.2, "negative": 0.3},
         description="share of trained tokens by pool; a dotted name is a family",
     )
-    tokens: Positive = Field(12_000, description="trained (answer) tokens in all")
+    no_call: Share = Field(
+        0.15,
+        lt=1,
+        description="share of rows on which no call is right; 0 = as the pools have them",
+    )
+    tokens: Auto = Field(
+        12_000,
+        description="trained (answer) tokens in all; auto = the largest pool for its share once",
+    )
     max_epochs: float = Field(4.0, gt=0, description="a pool is repeated at most this often")
     select: Literal["random", "stratified", "k_center", "facility"] = Field(
         "random", description="which rows of a pool an arm takes first: any, or those that differ"

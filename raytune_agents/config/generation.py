@@ -89,6 +89,18 @@ class GenerateConfig(BaseConfig):
         },
         description="pool of POOLS -> share of generate.rows",
     )
+    no_call: Share = Field(
+        0.15,
+        lt=1,
+        description="share of train and val rows on which no call is right; what sources and pools "
+        "lack is made by taking the right tool away",
+    )
+    held_rows: int | None = Field(
+        None,
+        ge=0,
+        description="verified synthetic test rows of your own agents, and a fourth as many val "
+        "rows; none = as few real rows ask for",
+    )
     min_distance: Share = Field(
         0.05, description="requests nearer than this to an earlier one are replaced; 0 = off"
     )

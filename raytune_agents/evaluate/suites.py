@@ -17,6 +17,7 @@ from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceCon
 from raytune_agents.evaluate import general, instructions
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
 from raytune_agents.generate.dialogues import CELLS, followup, notool, parallel
+from raytune_agents.generate.held import SYNTHETIC
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.readers import bfcl
@@ -24,7 +25,7 @@ from raytune_agents.records import SPLITS, RecordError, Trajectory, finish
 from raytune_agents.split import gold_tools, tool_key
 
 UNSEEN_AGENTS, TRAJECTORIES = "unseen_agents", "trajectories"
-TAKEN = (*SPLITS, UNSEEN_AGENTS, TRAJECTORIES, instructions.SPLIT, general.SPLIT)
+TAKEN = (*SPLITS, SYNTHETIC, UNSEEN_AGENTS, TRAJECTORIES, instructions.SPLIT, general.SPLIT)
 KINDS = {tasks: 0.5, parallel: 0.2, notool: 0.2, followup: 0.1}  # share of an unseen agent's rows
 EVALUATION_SEED = 1_000_003  # added to the run's seed: tasks of evaluation are drawn apart
 

@@ -19,6 +19,7 @@ from raytune_agents.config import Config, ConfigError, NegativesConfig, TrainCon
 from raytune_agents.evaluate import harness
 from raytune_agents.generate import rewrite
 from raytune_agents.pipeline import training
+from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import Counts, Step, read_rows, write_json
@@ -123,11 +124,11 @@ def explore(
 
 
 def val_rows(context: Context, count: int) -> list[Trajectory]:
-    """The first val rows with calls, by id. Raises ConfigError where there is none."""
-    rows = [r for r in read_rows(context.run.folder / "read") if r.split == "val" and r.calls]
+    """The first val rows with an answer, by id. Raises ConfigError where there is none."""
+    rows = [row for row in held_out_rows(context.run.folder, "val") if row.target]
     if not rows:
         raise ConfigError("eto needs val rows to stop by; write read.split.val above 0")
-    return sorted((r for r in rows if not r.reject_reason), key=lambda r: r.id)[:count]
+    return rows[:count]
 
 
 def val_score(context: Context, rows: list[Trajectory], adapter: str) -> float:

@@ -35,9 +35,10 @@ from raytune_agents.evaluate import (
     suites,
 )
 from raytune_agents.evaluate.harness import Arm, Lines
+from raytune_agents.generate.held import SYNTHETIC
 from raytune_agents.inference import engine
 from raytune_agents.pipeline import answering
-from raytune_agents.pipeline.rows import training_rows
+from raytune_agents.pipeline.rows import held_out_rows, training_rows
 from raytune_agents.pipeline.shards import check_outage
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import (
@@ -45,7 +46,6 @@ from raytune_agents.runs import (
     Manifest,
     Step,
     read_json,
-    read_rows,
     write_json,
     write_rows,
     write_table,
@@ -216,10 +216,12 @@ def asked(context: Context) -> tuple[suites.Suite, list[Trajectory], list[Trajec
     """The rows of all splits and suites, their perturbed twins, and the tasks to play."""
     config, suite = context.config, suites.Suite()
     section, seed = config.evaluate, config.seed
-    rows = [r for r in read_rows(context.run.folder / "read") if not r.reject_reason]
-    left_out = read_json(context.run.folder / "read" / "manifest.json").get("left_out", {})
+    folder = context.run.folder
+    left_out = read_json(folder / "read" / "manifest.json").get("left_out", {})
     for name in (s for s in section.splits if s not in left_out):
-        suite.add(name, (r for r in rows if r.split == name), section.limit)
+        suite.add(name, held_out_rows(folder, name), section.limit)
+    if synthetic := held_out_rows(folder, SYNTHETIC):
+        suite.add(SYNTHETIC, synthetic, section.limit)
     trained = list(training_rows(context.run.folder).values()) if others(section) else []
     for name, source in section.sources.items():
         found = suites.source_rows(name, source, trained)
@@ -247,6 +249,5 @@ def others(section: Any) -> bool:
 
 def val_rows(context: Context) -> list[Trajectory]:
     """The val rows whose likelihood is measured: the first by id that have an answer."""
-    rows = [r for r in read_rows(context.run.folder / "read") if r.split == "val" and r.target]
-    good = sorted((r for r in rows if not r.reject_reason), key=lambda r: r.id)
+    good = [row for row in held_out_rows(context.run.folder, "val") if row.target]
     return good[: context.config.evaluate.perplexity_rows]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_agents import negatives, sandbox
 from raytune_agents.config import Config
 from raytune_agents.filters.shape import parses
-from raytune_agents.generate import checks, rewrite, sampling
+from raytune_agents.generate import checks, held, no_call, rewrite, sampling
 from raytune_agents.inference import endpoint
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.shards import check_outage, make_shards
@@ -25,7 +25,8 @@ from raytune_agents.runs import Counts, Step, read_rows, write_rows
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
 
-PARTS = ("synthetic", "mined", "edited")  # folders of the step
+PARTS = ("synthetic", "no_call", "mined", "edited")  # folders of the step whose rows are labelled
+HELD = "held"  # folder of rows that are kept back
 
 
 def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
@@ -60,7 +61,8 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     check_outage(counts, config.read.max_error_share)
     counts.rows_in += drawn.similar.total()
     counts.rejected.update({f"synthetic:{p}:similar": n for p, n in drawn.similar.items()})
-    synthetic = read_rows(step.folder / "synthetic")
+    synthetic = [*read_rows(step.folder / "synthetic"), *no_call_rows(context, step, counts)]
+    counts.rejected.update(write_held(context, step, executor, counts))
     edited, refused = choice.edited([*train, *synthetic], notes["mined"], config.negatives, seed)
     edited = [replace(row, config_hash=step.config_hash) for row in edited]
     write_rows(step.folder / "edited" / "rows-00000.parquet", edited)
@@ -73,6 +75,50 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     if voice.taught:
         extra["teacher"] = endpoint.spent()
     return counts, extra
+
+
+def no_call_rows(context: Context, step: Step, counts: Counts) -> list[Trajectory]:
+    """Rows whose right tool is taken away, for train and for val, up to `generate.no_call` of the
+    rows there; returns those of train, which stand in NO_CALL, the others in HELD."""
+    share, seed = context.config.generate.no_call, context.config.seed
+    read = [
+        r for r in read_rows(context.run.folder / "read") if not r.reject_reason and not parses(r)
+    ]
+    good = {s: [r for r in read if r.split == s and not r.failed] for s in ("train", "val")}
+    good["train"] += read_rows(step.folder / "synthetic")
+    made = {
+        s: no_call.tool_taken_away(rows, no_call.lacking(rows, share), seed)
+        for s, rows in good.items()
+    }
+    for folder, split in (("no_call", "train"), (HELD, "val")):
+        rows = [replace(row, config_hash=step.config_hash) for row in made[split]]
+        write_rows(step.folder / folder / "rows-00000.parquet", rows)
+        counts.rows_in += len(rows)
+        counts.rows_out += len(rows)
+    return made["train"]
+
+
+def write_held(
+    context: Context, step: Step, executor: checks.Executor, counts: Counts
+) -> Counter[str]:
+    """Verified rows of the user's own agents into HELD; says how many, and returns the reasons of
+    those that were left out."""
+    config = context.config
+    real = Counter(r.split for r in read_rows(context.run.folder / "read") if not r.reject_reason)
+    wanted = held.held_counts(config.generate, real)
+    if not wanted:
+        return Counter()
+    trained = [r for r in read_rows(context.run.folder / "read") if r.split == "train"]
+    trained += [r for name in PARTS[:2] for r in read_rows(step.folder / name)]
+    rows, refused = held.held_back(config.generate, trained, wanted, config.seed, executor.fault)
+    rows = [replace(row, config_hash=step.config_hash) for row in rows]
+    write_rows(step.folder / HELD / "rows-00001.parquet", rows)
+    counts.rows_in += len(rows) + refused.total()
+    counts.rows_out += len(rows)
+    kept = Counter(row.split for row in rows)
+    said = ", ".join(f"{kept[name]} of {count} {name}" for name, count in wanted.items())
+    context.display.say(f"generate  kept back, verified and unlike training: {said} rows")
+    return Counter({f"held:{why}": n for why, n in refused.items()})
 
 
 def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> list[dict[str, Any]]:

@@ -32,9 +32,11 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     arrange = None if config.mix.select == "random" else diverse
     for name, arm in config.train.arms.items():
         arm_cost = methods.costs(arm.method, rows, cost, context.chat, config.train.of(arm))
-        pool = [(i, rows[i].pool, n) for i, n in arm_cost.items()]
-        weights = mix.taken(arm.weights or config.mix.weights, pool)
-        budget = max(1, round(arm.share * (arm.tokens or config.mix.tokens)))
+        asked, no_call = arm.weights or config.mix.weights, config.mix.no_call
+        pool = [(i, mix.pool_of(rows[i], asked, no_call), n) for i, n in arm_cost.items()]
+        weights = mix.taken(asked, pool, no_call)
+        tokens = arm.tokens or config.mix.tokens or mix.auto_tokens(pool, weights)
+        budget = max(1, round(arm.share * tokens))
         chosen = mix.choose(pool, weights, budget, config.mix.max_epochs, config.seed, arrange)
         table = pa.table({"id": chosen.ids, "pool": [rows[i].pool for i in chosen.ids]})
         write_table(step.folder / f"{name}.parquet", table)
@@ -43,6 +45,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             "tokens": chosen.tokens,
             "epochs": chosen.epochs,
             "short": {k: v for k, v in chosen.short.items() if v},
+            "left_out": sorted(set(asked) - set(weights)),
         }
         step.log(arm=name, **arms[name])
     counts = Counts(rows_in=len(rows), rows_out=len(cost), rejected=refused)

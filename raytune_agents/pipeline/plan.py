@@ -178,9 +178,10 @@ def arm_work(
         except RecordError:
             continue
     costs = methods.costs(method, rows, tokens, chat, section)
-    pool = [(i, rows[i].pool, n) for i, n in costs.items()]
-    share = mix.taken(weights, pool)
-    asked = max(1, round(budget / sample.scale))
+    no_call = config.mix.no_call
+    pool = [(i, mix.pool_of(rows[i], weights, no_call), n) for i, n in costs.items()]
+    share = mix.taken(weights, pool, no_call)
+    asked = max(1, round(budget / sample.scale) if budget else mix.auto_tokens(pool, share))
     chosen = mix.choose(pool, share, asked, config.mix.max_epochs, config.seed)
     twins_of = methods.METHODS[method].twins
     twins = twins_of(rows, section) if twins_of else None

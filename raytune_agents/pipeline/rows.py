@@ -17,6 +17,13 @@ def training_rows(folder: Path) -> dict[str, Trajectory]:
     }
 
 
+def held_out_rows(folder: Path, split: str) -> list[Trajectory]:
+    """Accepted rows of a split that is not trained on, by id: real rows, and those that the
+    generate step keeps back."""
+    rows = [*read_rows(folder / "read"), *read_rows(folder / "generate" / "held")]
+    return sorted((r for r in rows if r.split == split and not r.reject_reason), key=lambda r: r.id)
+
+
 def token_counts(context: Context, rows: list[Trajectory]) -> tuple[dict[str, int], Counter]:
     """Trained (answer) tokens of every row, and the reasons of rows that cannot be trained on."""
     counts, refused = {}, Counter()

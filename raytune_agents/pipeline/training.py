@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.pipeline.context import Context
+from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.records import RecordError, Trajectory, to_row
-from raytune_agents.runs import Counts, Step, read_rows, write_table
+from raytune_agents.runs import Counts, Step, write_table
 
 
 def job_of(
@@ -126,13 +127,9 @@ def val_columns(
     from raytune_agents.train import sft
     from raytune_agents.train.methods import METHODS
 
-    rows = [
-        r
-        for r in read_rows(context.run.folder / "read")
-        if r.split == "val" and not r.reject_reason and r.calls
-    ]
+    rows = [row for row in held_out_rows(context.run.folder, "val") if row.target]
     marker, made = METHODS[method].asked(section), []
-    for row in sorted(rows, key=lambda r: r.id):
+    for row in rows:
         try:
             found = sft.columns(row, context.chat, section, None, marker)
             made += [c | {"row": json.dumps(to_row(row))} for c in found]

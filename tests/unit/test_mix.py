@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from raytune_agents.config import ConfigError
-from raytune_agents.mix import choose, key_of, normalise, taken
+from raytune_agents.mix import auto_tokens, choose, key_of, normalise, pool_of, taken
+from raytune_agents.records import Message, ToolCall, Trajectory
 
 ROWS = [(f"p{i}", "positive", 10) for i in range(100)]
 ROWS += [(f"s{i}", "synthetic.tflan", 20) for i in range(100)]
@@ -87,3 +88,41 @@ def test_pools_that_a_method_does_not_train_on_leave_their_share_to_the_others()
     assert chosen.tokens == {"positive": 20, "synthetic": 10}
     with pytest.raises(ConfigError, match=r"mix\.weights\.other"):
         choose(rows, taken({"positive": 1.0, "other": 1.0}, rows), 30, 9.0, 1)
+
+
+def test_rows_without_a_call_have_a_share_whatever_their_pool() -> None:
+    rows = [*ROWS, *((f"n{i}", "no_call", 5) for i in range(40))]
+    weights = taken({"positive": 3.0, "synthetic": 1.0}, rows, 0.2)
+    assert weights == {"positive": 0.75 * 0.8, "synthetic": 0.25 * 0.8, "no_call": 0.2}
+    chosen = choose(rows, weights, 500, 4.0, 1)
+    assert chosen.tokens == {"positive": 300, "synthetic": 100, "no_call": 100}
+    assert taken({"positive": 3.0}, ROWS, 0.2) == {"positive": 3.0}  # there is none
+
+
+def test_a_family_without_rows_is_left_out_and_a_misspelt_pool_is_not() -> None:
+    rows = [("a", "synthetic.tflan", 10)]
+    assert taken({"positive": 0.5, "synthetic": 0.2, "negative": 0.3}, rows) == {"synthetic": 0.2}
+    assert taken({"positives": 0.5, "synthetic": 0.2}, rows) == {"positives": 0.5, "synthetic": 0.2}
+    with pytest.raises(ConfigError, match="no accepted row in that pool"):
+        choose(rows, taken({"positive": 1.0}, rows), 10, 1.0, 1)
+
+
+def test_which_pool_a_row_counts_under() -> None:
+    def row(*calls: ToolCall, **fields: object) -> Trajectory:
+        answer = Message("assistant", "no", tool_calls=calls)
+        return Trajectory((Message("user", "q"), answer), **{"pool": "synthetic.notool"} | fields)
+
+    weights = {"positive": 0.5, "synthetic": 0.5}
+    assert pool_of(row(), weights, 0.15) == "no_call"
+    assert pool_of(row(), {"positive": 1.0}, 0.15) == "no_call"
+    assert pool_of(row(), weights, 0.0) == "synthetic.notool"
+    assert pool_of(row(ToolCall("f")), weights, 0.15) == "synthetic.notool"
+    assert pool_of(row(ToolCall("f"), gold="[]"), weights, 0.15) == "no_call"
+    assert pool_of(row(fault="x", pool="negative.x", gold="[]"), weights, 0.15) == "negative.x"
+    assert pool_of(row(), weights | {"synthetic.notool": 0.1}, 0.15) == "synthetic.notool"
+
+
+def test_the_budget_that_shows_the_largest_pool_once() -> None:
+    # positive 1000 / 0.5 = 2000, synthetic 2000 / 0.5 = 4000
+    assert auto_tokens(ROWS, {"positive": 1.0, "synthetic": 1.0}) == 4000
+    assert auto_tokens([], {"positive": 1.0}) == 0

@@ -18,12 +18,12 @@ from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, fini
 from raytune_agents.situations import situations
 from raytune_agents.split import (
     FEW,
+    few_counts,
     gold_tools,
     row_facts,
     split_rows,
     tool_key,
     unit,
-    wanted_rows,
 )
 
 SECTION = SplitConfig(train=0.6, val=0.2, test_seen=0.2, unseen_tools=0.3)
@@ -161,12 +161,12 @@ def test_equal_questions_fall_together_and_shares_hold() -> None:
     [(1, 0, 0), (2, 1, 0), (5, 2, 1), (14, 4, 2), (50, 15, 8), (299, 30, 30)],
 )
 def test_few_rows_keep_back_a_larger_share(rows: int, test: int, val: int) -> None:
-    assert wanted_rows(rows, SplitConfig()) == (test, val)
+    assert few_counts(rows, SplitConfig()) == (test, val)
 
 
 def test_a_share_that_is_written_stays() -> None:
     section = SplitConfig(train=0.5, val=0.1, test_seen=0.4)
-    assert wanted_rows(20, section) == (8, 2)
+    assert few_counts(20, section) == (8, 2)
 
 
 def shop_rows() -> list[Trajectory]:
@@ -180,7 +180,7 @@ def test_a_handful_trains_and_tests_on_every_tool_it_can(count: int, seed: int) 
     found = split_rows(shop_rows()[:count], SplitConfig(), seed)
     sizes = Counter(r.split for r in found)
     assert "test_unseen" not in sizes
-    assert (sizes["test_seen"], sizes["val"]) == wanted_rows(count, SplitConfig())
+    assert (sizes["test_seen"], sizes["val"]) == few_counts(count, SplitConfig())
     tools = by_split(found)
     assert tools["test_seen"] <= tools["train"]
 
