@@ -13,9 +13,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from raytune_agents.calls.results import in_call_order
 from raytune_agents.config import SourceConfig
 from raytune_agents.readers import (
-    agent_flan,
     bfcl,
     conversations,
     dialogues,
@@ -25,28 +25,30 @@ from raytune_agents.readers import (
     mind2web,
     mint,
     nested,
-    openai,
     pairs,
     ratings,
     responses,
     swe,
     tau2,
     tau_bench,
-    toolace,
     toolalpaca,
     toolbench,
     when2call,
     xlam,
 )
 from raytune_agents.readers.decode import SourceError
+from raytune_agents.readers.detection import SIGNS, Detected, detected
 from raytune_agents.readers.sources import files, is_hub
 from raytune_agents.readers.sources import rows as list_raw
-from raytune_agents.records import RecordError, Trajectory, finish
+from raytune_agents.records import Message, RecordError, Trajectory, finish
 
 __all__ = [
     "READERS",
+    "SIGNS",
+    "Detected",
     "SourceError",
     "detect",
+    "detected",
     "explain",
     "files",
     "is_hub",
@@ -61,21 +63,21 @@ READERS: dict[str, Reader] = {
     "bfcl": bfcl.read,
     "xlam": xlam.read,
     "hammer": xlam.read,
-    "openai": openai.read,
-    "orca_agentinstruct": openai.read,
-    "swe_gym": openai.read,
-    "axolotl": openai.read,
+    "openai": conversations.read,
+    "orca_agentinstruct": conversations.read,
+    "swe_gym": conversations.read,
+    "axolotl": conversations.read,
     "sharegpt": conversations.read,
     "glaive": conversations.read,
     "apigen_mt": conversations.read,
     "agenttuning": conversations.read,
-    "agent_flan": agent_flan.read,
+    "agent_flan": conversations.read,
     "agenttraj": conversations.read,
     "agentbank": conversations.read,
     "agentgen": conversations.read,
     "eto": conversations.read,
     "nat": conversations.read,
-    "toolace": toolace.read,
+    "toolace": conversations.read,
     "fireact": fireact.read,
     "nebius": swe.nebius,
     "swe_agent": swe.swe_agent,
@@ -101,69 +103,9 @@ READERS: dict[str, Reader] = {
 }
 
 
-def _says(*words: str) -> Callable[[dict[str, Any]], bool]:
-    """Whether one of `words` stands in the first 20,000 characters of the row's turns."""
-
-    def test(row: dict[str, Any]) -> bool:
-        turns = row.get("conversations") or row.get("messages") or row.get("output")
-        text = str(turns[:3] if isinstance(turns, list) else turns)[:20_000]
-        return any(word in text for word in words)
-
-    return test
-
-
-# (format, keys a row must have, test or None); the first that fits wins: narrow ones stand first
-SIGNS: tuple[tuple[str, frozenset[str], Callable[[dict[str, Any]], bool] | None], ...] = tuple(
-    (name, frozenset(keys.split()), test)
-    for name, keys, test in [
-        ("bfcl", "id question function", None),
-        ("xlam", "query tools answers", None),
-        ("when2call", "question correct_answer answers tools", None),
-        ("when2call_pref", "messages chosen_response rejected_response", None),
-        ("model_failures", "user_query expected_response actual_response", None),
-        ("responses", "responses_create_params response", None),
-        ("toolbench", "win tree answer_generation", None),
-        ("toolbench_runs", "query available_tools answer", None),
-        ("toolalpaca", "Function_Description Instructions", None),
-        ("toolalpaca", "Function_Description Instances", None),
-        ("mind2web", "confirmed_task actions", None),
-        ("tau_bench", "task_id reward traj", None),
-        ("fireact", "reward em traj", None),
-        ("tau2", "simulations", None),
-        ("tau2", "task_id messages termination_reason", None),
-        ("swe_gym", "instance_id resolved messages", None),
-        ("nebius", "instance_id target trajectory", None),
-        ("swe_agent", "history trajectory info", None),
-        ("mint", "state task", None),
-        ("api_bank", "file turns", None),
-        ("api_bank", "instruction input expected_output", None),
-        ("tooltalk", "conversation_id conversation apis_used", None),
-        ("ratings", "input output rating", None),
-        ("fireact", "instruction input output", _says("Thought:", "Action:")),
-        ("nestful", "input output", lambda row: "arguments" in str(row["output"])[:2_000]),
-        ("gemini", "contents", None),
-        ("pairs", "prompt chosen rejected", None),
-        ("trl", "prompt completion", None),
-        ("agent_flan", "conversation", None),
-        ("agenttraj", "item_id conversations", None),
-        ("nat", "conversations info", None),
-        ("seal_tools", "conversations", _says("api_list = [")),
-        ("sharegpt", "conversations tools", None),
-        ("toolace", "system conversations", _says("")),
-        ("agenttuning", "id conversations", None),
-        ("sharegpt", "conversations", None),
-        ("fireact", "messages", lambda row: len(row) == 1 and _says("Thought: ")(row)),
-        ("openai", "messages", None),
-    ]
-)
-
-
 def detect(row: dict[str, Any]) -> str:
-    """The format of a row by its keys. Raises RecordError where no known format has them."""
-    for name, keys, test in SIGNS:
-        if keys <= row.keys() and (test is None or test(row)):
-            return name
-    raise RecordError(f"no known format has the keys {', '.join(map(str, row))[:120]}")
+    """The format of a row. Raises RecordError where no known format fits, or two fit equally."""
+    return detected(row, READERS.get).format
 
 
 def resolve(name: str) -> Reader:
@@ -228,11 +170,22 @@ def _parents(row: Trajectory, rows: list[Trajectory]) -> tuple[str, ...]:
     return tuple(rows[int(p[1:])].id if p.startswith("@") else p for p in row.parents)
 
 
+def _settled(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Results beside their calls, and no empty last word of a roll-out after its answer."""
+    turns = in_call_order(messages)
+    while len(turns) > 1 and turns[-1] == Message("assistant", loss=turns[-1].loss) and (
+        turns[-2].role == "assistant"
+    ):
+        turns = turns[:-1]
+    return turns
+
+
 def _place(row: Trajectory, name: str, where: str) -> Trajectory:
     for tool in (*(t.name for t in row.tools), *(c.name for c in row.calls)):
         if not tool.isprintable():
             raise RecordError(f"a tool name with control characters: {tool[:40]!r}")
     where = where.encode("utf-8", "backslashreplace").decode()  # a file's name may be no text
+    row = replace(row, messages=_settled(row.messages))
     file, _, line = where.rpartition(":")
     failed = row.outcome is not None and row.outcome < 0.5 and row.pool == "positive"
     source = file if file.startswith(f"{name}/") else f"{name}/{file or where}"

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.readers.decode import Found, SourceError, file_rows
-from raytune_agents.readers.shapes import rest_of, role_of, tools_of
-from raytune_agents.readers.strict import dump, text_of
+from raytune_agents.readers.shapes import rest_of, tools_of
+from raytune_agents.readers.strict import dump
+from raytune_agents.readers.turns import messages_of
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
 DEFAULT = ("simple_python", "multiple", "live_simple", "live_multiple", "parallel",
@@ -71,7 +72,7 @@ def read(row: dict[str, Any]) -> Trajectory:
     key = str(row["id"])
     if "multi_turn" in key or len(row["question"]) != 1:
         raise RecordError("a multi-turn BFCL row needs the simulator of bfcl-eval")
-    messages = [Message(role_of(m["role"]), text_of(m["content"])) for m in row["question"][0]]
+    messages = messages_of(row["question"][0])
     tools = tools_of(row["function"])
     truth = row.get("ground_truth")
     if truth:

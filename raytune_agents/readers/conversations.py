@@ -1,42 +1,42 @@
-"""Turns under `conversations` (or `conversation`): the shape most agent sets share.
+"""Chat rows: turns under `messages`, `conversations` or another usual name, in any usual words.
 
-AgentTuning / AgentInstruct, AgentBank, AgentTraj-L (AgentGym), AgentGen-style planning texts,
-Agent-FLAN (`conversation`; `loss`, in some files `type`), NAT (`info.reward`), ETO's SFT rows
-(`reward`), Glaive, APIGen-MT and LLaMA-Factory rows (`tools`, `system`, from/value). ReAct text
-becomes structured turns.
+OpenAI (Orca AgentInstruct, When2Call SFT, SWE-Gym's OpenHands runs, axolotl), Anthropic,
+LangChain, OLMo, ms-swift and LLaMA-Factory rows; AgentTuning / AgentInstruct, AgentBank,
+AgentTraj-L (AgentGym), Agent-FLAN, NAT (`info.reward`), ETO's SFT rows, Glaive, Hermes, ToolACE
+(tools in the system text), APIGen-MT. ReAct text becomes structured turns. A row with an answer
+that was rejected is a preference pair: see `pairs`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.react import structure
-from raytune_agents.readers.shapes import rest_of, tools_of
-from raytune_agents.readers.strict import value_of
-from raytune_agents.readers.turns import episode, messages_of, score, with_system
+from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields, blank
+from raytune_agents.readers.outcomes import outcome_of, score
+from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.readers.turns import transcript
 from raytune_agents.records import RecordError, Trajectory
 
-USED = ("id", "item_id", "conversations", "conversation", "tools", "system", "reward")
 
-
-def read(row: dict[str, Any], react: bool = True) -> Trajectory:
-    """One row; with `react`, ReAct text of rows without tools or calls is taken apart."""
-    turns = row.get("conversations", row.get("conversation"))
+def read(row: dict[str, Any]) -> Trajectory:
+    """One row. Raises RecordError."""
+    fields = Fields(row)
+    turns = fields(*TURNS)
     if turns is None:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories
-    tools = tools_of(row.get("tools"))
-    messages = with_system(row.get("system"), messages_of(turns))
-    style: dict[str, Any] = {}
-    if react and not tools and not any(m.tool_calls for m in messages):
-        messages, style = structure(messages)
-    info = value_of(row["info"]) if isinstance(row.get("info"), dict | str) else {}
-    reward = row.get("reward", info.get("reward") if isinstance(info, dict) else None)
-    make = episode if style else Trajectory
-    return make(
-        tuple(messages),
-        tools,
-        source_id=str(row.get("id") or row.get("item_id") or ""),
-        outcome=score(reward),
-        outcome_word="" if reward is None else f"reward={reward}",
-        meta=rest_of(row, *USED) | style,
-    )
+    made = transcript(turns, fields(*TOOLS, "tool_config"), fields(*SYSTEM))
+    outcome, word = outcome_of(fields)
+    if outcome is None:
+        outcome, word = _informed(fields)
+    key = text_of(fields(*ROW_ID))
+    return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
+
+
+def _informed(fields: Fields) -> tuple[float | None, str]:
+    """NAT keeps the reward in `info`, other sets in `metadata`; both stay in `meta` as well."""
+    for name in ("info", "metadata", "meta", "extra_info"):
+        value = fields.peek(name)
+        info = value_of(value) if isinstance(value, str) and value[:1] == "{" else value
+        if isinstance(info, dict) and not blank(info.get("reward")):
+            return score(info["reward"]), f"reward={info['reward']}"
+    return None, ""

@@ -12,10 +12,11 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from raytune_agents.readers.outcomes import score
 from raytune_agents.readers.react import split_text, structure
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import text_of
-from raytune_agents.readers.turns import episode, messages_of, score
+from raytune_agents.readers.turns import episode, messages_of
 from raytune_agents.records import Message, Trajectory
 
 REWARD = re.compile(r"reward = (\w[\w.]*)")

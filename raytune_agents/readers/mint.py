@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from raytune_agents.readers.outcomes import score
 from raytune_agents.readers.strict import text_of
-from raytune_agents.readers.turns import episode, message_of, score
+from raytune_agents.readers.turns import episode, message_of
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
 THOUGHT = re.compile(r"<thought>\s*(.*?)\s*</thought>\s*", re.DOTALL)

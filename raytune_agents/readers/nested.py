@@ -49,10 +49,15 @@ def _call(item: dict[str, Any]) -> ToolCall:
 
 def nestful(row: dict[str, Any]) -> Trajectory:
     steps = value_of(row["output"])
-    calls = tuple(call_of(s | {"id": text_of(s.get("label")).lstrip("$")}) for s in steps)
+    calls = tuple(call_of(_step(s)) for s in steps)
     return Trajectory(
         (Message("user", text_of(row["input"])), Message("assistant", tool_calls=calls)),
         tools_of(row.get("tools")),
         source_id=text_of(row.get("sample_id")),
         meta=rest_of(row, "input", "output", "tools", "sample_id"),
     )
+
+
+def _step(item: dict[str, Any]) -> dict[str, Any]:
+    named = {k: v for k, v in item.items() if k != "label"}
+    return named | {"id": text_of(item.get("label")).lstrip("$")}

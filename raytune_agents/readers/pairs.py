@@ -1,45 +1,121 @@
-"""Preference rows: prompt, chosen, rejected (TRL, ETO), and prompt + completion with or without a
-label.
+"""Preference rows: a prompt with a better and a worse answer; and prompt + completion.
 
-Each part is a list of turns (ETO's hold environment turns inside) or plain text. A pair gives the
-chosen row, and the rejected one (pool "negative.rejected") with the chosen as its parent.
+TRL, ETO, OpenAI's preference files, LLaMA-Factory, ms-swift and the like: each part is a list of
+turns (ETO's hold environment turns inside), one turn, or plain text. A pair gives the better row,
+and the worse one (pool "negative.rejected") with the better as its parent. Where only the worse
+answer has a field of its own, the prompt's turns end in the better one. A completion may have a
+label.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from raytune_agents.readers.react import structure
-from raytune_agents.readers.shapes import rest_of, tools_of
-from raytune_agents.readers.strict import text_of
-from raytune_agents.readers.turns import episode, messages_of, score
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields, blank
+from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_of
+from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.readers.turns import Transcript, messages_of, transcript
+from raytune_agents.records import RecordError, Trajectory
 
-USED = ("id", "prompt", "chosen", "rejected", "completion", "label", "tools")
-
-
-def _part(value: Any, role: str) -> list[Message]:
-    return [Message(role, value)] if isinstance(value, str) else messages_of(value)
+PROMPT = ("prompt", *TURNS, "question", "query", "input", "instruction", "prompt_messages",
+          "history")
+COMPLETION = ("completion", "response", "answer", "output")
 
 
-def _row(row: dict[str, Any], answer: Any, **fields: Any) -> Trajectory:
-    prompt, rest = _part(row["prompt"], "user"), _part(answer, "assistant")
-    if not any(m.role == "assistant" for m in rest):
-        raise RecordError("an answer without an assistant turn")
-    tools = tools_of(row.get("tools"))
-    messages, style = [*prompt, *rest], {}
-    if not tools and not any(m.tool_calls for m in messages):
-        messages, style = structure(messages)
-    meta = rest_of(row, *USED) | style
-    return episode(messages, tools, source_id=text_of(row.get("id")), meta=meta, **fields)
+def is_pair(row: dict[str, Any]) -> bool:
+    """Whether a row holds an answer that is called worse than another one."""
+    worse = Fields(row).peek(*WORSE)
+    return isinstance(worse, str | list | dict)
 
 
 def read(row: dict[str, Any]) -> Trajectory | list[Trajectory]:
-    if "completion" in row:
-        label = row.get("label")
-        word = "" if label is None else f"label={label}"
-        return _row(row, row["completion"], outcome=score(label), outcome_word=word)
-    good = _row(row, row["chosen"], outcome=1.0, outcome_word="chosen")
-    bad = _row(row, row["rejected"], outcome=0.0, outcome_word="rejected",
-               pool="negative.rejected", parents=("@0",))  # fmt: skip
+    """One row: two trajectories of a pair, one of a completion. Raises RecordError."""
+    fields = Fields(row)
+    prompt, tools, system = _asked(fields)
+    better, worse = fields(*BETTER), fields(*WORSE)
+    key = text_of(fields(*ROW_ID))
+    if worse is None and better is None:
+        answer, (outcome, word) = fields(*COMPLETION), outcome_of(fields)
+        made = _answered(prompt, answer, tools, system)
+        return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
+    if blank(better):
+        prompt, better = _last_answer(prompt)
+    kinds = [text_of(fields(n)) for n in ("chosen_type", "rejected_type")]  # When2Call's
+    meta = fields.rest()
+    made = _answered(prompt, better, tools, system)
+    good = made.trajectory(meta, source_id=key, outcome=1.0,
+                           outcome_word=", ".join(filter(None, ("chosen", kinds[0]))))
+    made = _answered(prompt, worse, tools, system)
+    bad = made.trajectory(meta, source_id=key, outcome=0.0, pool="negative.rejected",
+                          outcome_word=", ".join(filter(None, ("rejected", kinds[1]))),
+                          parents=("@0",))
     return [good, bad]
+
+
+def _asked(fields: Fields) -> tuple[Any, Any, Any]:
+    """(prompt, tools, system): OpenAI's preference files hold all of them in `input`."""
+    prompt = fields(*PROMPT)
+    tools, system = fields(*TOOLS), fields(*SYSTEM)
+    if isinstance(prompt, dict) and not Fields(prompt).peek("role", "from"):
+        inner = Fields(prompt, "input")
+        prompt = inner(*TURNS, "prompt")
+        tools, system = tools or inner(*TOOLS), system or inner(*SYSTEM)
+        inner.rest()
+    more = fields.peek("input")  # Alpaca's: an instruction and its input
+    if isinstance(prompt, str) and isinstance(more, str) and more and more != prompt:
+        prompt = f"{prompt}\n{fields('input')}"
+    return prompt, tools, system
+
+
+def _part(value: Any, role: str) -> list[dict[str, Any]]:
+    """A prompt or an answer as turns of its source."""
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        try:
+            found = value_of(value)
+        except RecordError:
+            found = None
+        turns = isinstance(found, list) and found and all(isinstance(t, dict) for t in found)
+        if turns and all({"role", "from"} & t.keys() for t in found):
+            return found
+    if isinstance(value, dict):
+        return [value if {"role", "from"} & value.keys() else {"role": role, "content": value}]
+    if isinstance(value, list):
+        known = [t for t in value if isinstance(t, dict) and {"role", "from", "type"} & t.keys()]
+        return value if len(known) == len(value) else [{"role": role, "content": value}]
+    if blank(value):
+        return []
+    return [{"role": role, "content": text_of(value)}]
+
+
+def _last_answer(prompt: Any) -> tuple[Any, Any]:
+    """ms-swift's prompt ends in the answer that was not rejected."""
+    turns = _part(prompt, "user")
+    start = max((i for i, t in enumerate(turns) if _user(t)), default=-1) + 1
+    if start >= len(turns):
+        raise RecordError("a rejected answer, and none that was chosen")
+    return turns[:start], turns[start:]
+
+
+def _user(turn: Any) -> bool:
+    return isinstance(turn, dict) and str(turn.get("role", turn.get("from"))) in ("user", "human")
+
+
+def _answered(prompt: Any, answer: Any, tools: Any, system: Any) -> Transcript:
+    """The conversation with one of its answers; an answer may repeat the prompt in front."""
+    asked, said = _part(prompt, "user"), _part(answer, "assistant")
+    if not asked and isinstance(answer, str):
+        said = _dialogue(answer)
+    if asked and said[: len(asked)] == asked:
+        said = said[len(asked) :]
+    if not any(m.role == "assistant" for m in messages_of(said)):
+        raise RecordError("an answer without an assistant turn")
+    return transcript([*asked, *said], tools, system)
+
+
+def _dialogue(text: str) -> list[dict[str, Any]]:
+    """Anthropic's transcripts: a whole dialogue in one text."""
+    parts = re.split(r"(?:^|\n\n)(Human|Assistant): ?", text)
+    if len(parts) < 5:
+        raise RecordError("an answer without a prompt")
+    return [{"role": r, "content": t} for r, t in zip(parts[1::2], parts[2::2])]

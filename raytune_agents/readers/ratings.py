@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.calls import parse
+from raytune_agents.readers.said import with_calls
 from raytune_agents.readers.shapes import rest_of, tools_of
 from raytune_agents.readers.strict import text_of
-from raytune_agents.readers.turns import messages_of
+from raytune_agents.readers.turns import message_of, messages_of
 from raytune_agents.records import Message, RecordError, Trajectory
 
 
@@ -29,10 +29,10 @@ def read(row: dict[str, Any], min_rating: float = 0.8, rating_max: float = 1.0) 
     tools = tools_of(row.get("tools"))
     asked = row["input"]
     prompt = messages_of(asked) if isinstance(asked, list) else [Message("user", text_of(asked))]
-    output = text_of(row["output"])
-    found = parse(output) if tools else None
-    calls = found.calls if found else ()
-    target = Message("assistant", found.text if found and calls else output, tool_calls=calls)
+    said = row["output"]
+    turns = isinstance(said, dict) and "role" in said
+    target = message_of(said if turns else {"role": "assistant", "content": said})
+    target = with_calls(target, tools)
     share = rating / top
     return Trajectory(
         (*prompt, target),

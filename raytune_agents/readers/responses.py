@@ -1,58 +1,151 @@
-"""OpenAI Responses items with a reward (NeMo Gym roll-outs): input and output are lists of items.
+"""OpenAI Responses items: logs of requests and answers, and NeMo Gym's roll-outs with a reward.
 
-Reasoning goes to the thought of the next turn, calls that stand together are one turn.
+Input and output are lists of items there. Reasoning goes to the thought of the next turn, calls
+that stand together are one turn. A call that its provider ran itself (mcp_call, web_search_call) is
+a call with its result; an item that is neither said, called nor seen makes the row bad.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.shapes import rest_of, role_of, tools_of
-from raytune_agents.readers.strict import text_of
-from raytune_agents.readers.turns import episode, score
-from raytune_agents.records import Message, ToolCall, Trajectory
+from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, fold, note
+from raytune_agents.readers.outcomes import outcome_of
+from raytune_agents.readers.parts import flat_text, result_of
+from raytune_agents.readers.shapes import call_of, tools_of
+from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.readers.turns import episode, turns_of, with_system
+from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
+
+KEPT_BY_PROVIDER = ("itemreference", "mcplisttools", "compaction", "mcpapprovalrequest",
+                    "mcpapprovalresponse")
+CALLS = ("functioncall", "customtoolcall", "mcpcall", "toolcall")
+RESULTS = ("functioncalloutput", "customtoolcalloutput", "localshellcalloutput", "shellcalloutput",
+           "applypatchcalloutput")
+HOSTED = ("websearchcall", "filesearchcall", "codeinterpretercall", "localshellcall", "shellcall",
+          "applypatchcall")
+
+
+def is_log(row: dict[str, Any]) -> bool:
+    """Whether `output` is a list of Responses items."""
+    output = Fields(row).peek("output")
+    if isinstance(output, str):
+        try:
+            output = value_of(output) if output.lstrip()[:2] == "[{" else None
+        except RecordError:
+            return False
+    if isinstance(output, list) and output and all(isinstance(i, dict) for i in output):
+        return all(_kind(i) != "message" or "role" in i for i in output)
+    return False
 
 
 def read(row: dict[str, Any]) -> Trajectory:
-    asked, answered = row["responses_create_params"], row["response"]
-    items = asked["input"]
-    items = [{"role": "user", "content": items}] if isinstance(items, str) else items
-    messages: list[Message] = []
-    thought = ""
-    for item in [*items, *answered["output"]]:
-        kind = item.get("type") or "message"
-        if kind == "reasoning":
-            parts = item.get("summary") or item.get("content") or []
-            thought = "\n".join(filter(None, (thought, *(text_of(p.get("text")) for p in parts))))
-        else:
-            _add(messages, item, kind, thought)
-            thought = ""
+    """One row: {responses_create_params, response, reward}, or a log {input, output, ...}."""
+    fields = Fields(row)
+    asked = fields("responses_create_params", "request", "body")
+    asked_fields = Fields(asked, "request") if isinstance(asked, dict) else fields
+    answered = fields("response")
+    answered_fields = Fields(answered, "response") if isinstance(answered, dict) else fields
+    items = [*_items(asked_fields("input"), "user")]
+    system = asked_fields("instructions")
+    tools = tools_of(asked_fields(*TOOLS))
+    items += _items(answered_fields("output"), "assistant")
+    messages = with_system(system, _messages(items, tools))
+    outcome, word = outcome_of(fields)
+    key = text_of(answered_fields(*ROW_ID))
+    model = answered_fields("model")
+    for inner in (asked_fields, answered_fields):
+        if inner is not fields:
+            inner.skip("object", "created_at", "status", "instructions")
+            inner.rest()
     return episode(
-        messages,
-        tools_of(asked.get("tools")),
-        source_id=text_of(answered.get("id")),
-        outcome=score(row.get("reward")),
-        outcome_word=f"reward={row.get('reward')}",
-        meta=rest_of(row, "responses_create_params", "response", "reward")
-        | {"model": answered.get("model")},
+        messages, tools, source_id=key, outcome=outcome, outcome_word=word,
+        meta=fields.rest() | ({"model": model} if model is not None else {}),
     )
 
 
-def _add(messages: list[Message], item: dict[str, Any], kind: str, thought: str) -> None:
-    last = messages[-1] if messages else Message("user")
-    if kind == "function_call":
-        call = ToolCall(item["name"], item.get("arguments") or "{}", text_of(item.get("call_id")))
-        if last.role == "assistant" and not thought:
-            messages[-1] = replace(last, tool_calls=(*last.tool_calls, call))
+def _items(value: Any, role: str) -> list[dict[str, Any]]:
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        value = value_of(value)
+    if isinstance(value, str):
+        return [{"role": role, "content": value}]
+    if not isinstance(value, list) or not all(isinstance(i, dict) for i in value):
+        raise RecordError("input or output is no list of items")
+    return value
+
+
+def _kind(item: dict[str, Any]) -> str:
+    return fold(str(item.get("type") or "message"))
+
+
+def _messages(items: list[dict[str, Any]], tools: tuple[ToolSpec, ...]) -> list[Message]:
+    messages: list[Message] = []
+    thought = ""
+    for item in items:
+        kind = _kind(item)
+        if kind == "reasoning":
+            parts = [item.get("summary"), item.get("content")]
+            thought = "\n".join(filter(None, (thought, *_texts(next(filter(None, parts), [])))))
+        elif kind in KEPT_BY_PROVIDER:
+            note(f"output.{item.get('type')}", item)
         else:
-            messages.append(Message("assistant", "", thought, (call,)))
-    elif kind == "function_call_output":
-        key = text_of(item.get("call_id"))
-        names = {c.id: c.name for m in messages for c in m.tool_calls}
-        output = text_of(item.get("output"))
-        messages.append(Message("tool", output, name=names.get(key, ""), tool_call_id=key))
-    else:
-        role = role_of(item["role"])
-        content = text_of(item.get("content"))
-        messages.append(Message(role, content, thought if role == "assistant" else ""))
+            _add(messages, _said(item, kind, tools), thought)
+            thought = ""
+    return messages
+
+
+def _texts(parts: Any) -> Iterator[str]:
+    for part in parts if isinstance(parts, list) else [parts]:
+        yield flat_text(part)
+
+
+def _said(item: dict[str, Any], kind: str, tools: tuple[ToolSpec, ...]) -> list[Message]:
+    """The messages of one item. Raises RecordError for one that is no message."""
+    if kind in CALLS:
+        about = ("output", "error", "status", "type", "id", "server_label", "approval_request_id")
+        call = call_of({"call_id": item.get("call_id") or item.get("id")}
+                       | {k: v for k, v in item.items() if k not in about}, None, tools)
+        given = item.get("output") if item.get("output") is not None else item.get("error")
+        seen = [Message("tool", text_of(given), name=call.name, tool_call_id=call.id)]
+        return [Message("assistant", tool_calls=(call,)), *(seen if given is not None else [])]
+    if kind in RESULTS:
+        return [result_of({k: v for k, v in item.items() if k != "id"})]
+    if kind in HOSTED:
+        return _hosted(item, kind)
+    if kind != "message" or "role" not in item:
+        raise RecordError(f"an item that is no message: {str(item.get('type'))[:40]}")
+    return turns_of(item, tools)
+
+
+def _hosted(item: dict[str, Any], kind: str) -> list[Message]:
+    """A call of a tool that the provider runs, named as its item, with what it asked."""
+    fields = Fields(item, "item")
+    name, key = kind.removesuffix("call"), text_of(fields("call_id", "id"))
+    names = {"websearch": "web_search", "filesearch": "file_search", "shell": "shell",
+             "codeinterpreter": "code_interpreter", "localshell": "local_shell",
+             "applypatch": "apply_patch"}
+    asked = fields("action", "operation")
+    if not isinstance(asked, dict):
+        asked = {k: v for k in ("queries", "code") if (v := fields(k)) is not None}
+    call = call_of({"name": names[name], "arguments": asked, "id": key})
+    given = fields("results", "outputs", "output")
+    fields.skip("type", "status", "container_id")
+    fields.rest()
+    seen = [Message("tool", text_of(given), name=call.name, tool_call_id=key)]
+    return [Message("assistant", tool_calls=(call,)), *(seen if given is not None else [])]
+
+
+def _add(messages: list[Message], said: list[Message], thought: str) -> None:
+    """Add the messages of an item; a call joins the turn before it, but for a thought between."""
+    for message in said:
+        last = messages[-1] if messages else None
+        if message.tool_calls and last and last.role == "assistant" and not thought:
+            calls = (*last.tool_calls, *message.tool_calls)
+            messages[-1] = replace(last, tool_calls=calls)
+        elif message.role == "assistant":
+            joined = "\n".join(filter(None, (thought, message.thought)))
+            messages.append(replace(message, thought=joined))
+        else:
+            messages.append(message)

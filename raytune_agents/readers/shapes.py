@@ -1,177 +1,75 @@
-"""What the source formats share: roles, type words, tools and calls. Plain values in and out."""
+"""What the source formats share: role words, tools and calls of any shape. Plain values in and out.
+
+`fields` has the names that tools and calls go by, `parameters` the forms of their schemas.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from raytune_agents.readers.fields import (
+    ARGUMENTS,
+    CALL_ID,
+    CALL_NAME,
+    DESCRIPTION,
+    PARAMETERS,
+    TOOL_NAME,
+    Fields,
+    blank,
+    fold,
+    note,
+    note_again,
+    unread_fields,
+)
+from raytune_agents.readers.parameters import Schema, object_schema
 from raytune_agents.readers.strict import dump, raw_items, text_of, value_of
 from raytune_agents.records import RecordError, ToolCall, ToolSpec
 
-ROLES = {
-    "system": "system", "developer": "system",
-    "human": "user", "user": "user",
-    "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant", "bing": "assistant",
-    "bard": "assistant", "ai": "assistant", "model": "assistant", "agent": "assistant",
-    "function_call": "assistant",
-    "tool": "tool", "observation": "tool", "function": "tool", "function_response": "tool",
-    "ipython": "tool", "environment": "tool", "function-response": "tool",
-}  # fmt: skip
+_WORDS = {
+    "system": "system developer systemmessage systemprompt root",
+    "user": "human user humanmessage usermessage customer client prompter questioner inquirer "
+    "instruction person",
+    "assistant": "gpt assistant chatgpt bing bard ai model agent bot chatbot aimessage "
+    "assistantmessage claude gemini llm llama qwen deepseek answerer",
+    "tool": "tool observation function environment env ipython interpreter codeinterpreter "
+    "toolmessage functionmessage api execution executor executionresult toolexecutor "
+    "observations",
+}
+# what a source calls a turn of calls, of results, or of thoughts: these come in pairs
+_CALLED = ("function", "tool", "api", "action")
+_SAYS_CALL = ("call", "calls", "request", "requests", "use", "invocation")
+_SAYS_RESULT = ("response", "responses", "result", "results", "output", "outputs", "return",
+                "returns", "callresult", "callresponse", "calloutput")
+CALL_ROLES = {a + b for a in _CALLED for b in _SAYS_CALL}
+THOUGHT_ROLES = {"thought", "thoughts", "reasoning", "thinking", "think"}
+ROLES = (
+    {word: role for role, words in _WORDS.items() for word in words.split()}
+    | dict.fromkeys((a + b for a in _CALLED for b in _SAYS_RESULT), "tool")
+    | dict.fromkeys(CALL_ROLES | THOUGHT_ROLES, "assistant")
+)
 
 
 def role_of(word: Any) -> str:
-    """The role a source's own word stands for. Raises RecordError on an unknown one."""
-    role = ROLES.get(str(word).strip().lower())
+    """The role that a source's own word stands for. Raises RecordError on an unknown one."""
+    role = ROLES.get(fold(str(word)))
     if role is None:
         raise RecordError(f"unknown role {str(word)[:40]!r}")
     return role
 
 
-# --- type words -> JSON Schema ----------------------------------------------------------------
-
-SCHEMA_TYPES = {"string", "integer", "number", "boolean", "array", "object", "null"}
-WORDS = {
-    "str": "string", "char": "string", "byte": "integer", "bytes": "string", "date": "string",
-    "datetime": "string", "time": "string", "uuid": "string", "enum": "string",
-    "int": "integer", "long": "integer", "short": "integer", "bigint": "integer",
-    "float": "number", "double": "number", "decimal": "number", "complex": "string",
-    "bool": "boolean", "list": "array", "tuple": "array", "set": "array", "sequence": "array",
-    "iterable": "array", "arraylist": "array", "ndarray": "array", "dict": "object",
-    "hashmap": "object", "hashtable": "object", "map": "object", "mapping": "object",
-    "json": "object", "none": "null", "nonetype": "null", "callable": "string", "queue": "array",
-    "stack": "array",
-} | {word: word for word in SCHEMA_TYPES}  # fmt: skip
-
-
-def _split_top(text: str) -> list[str]:
-    """Split at commas (and |) outside brackets."""
-    parts, level, start = [], 0, 0
-    for i, c in enumerate(text):
-        level += (c in "[(") - (c in "])")
-        if c in ",|" and level == 0:
-            parts.append(text[start:i])
-            start = i + 1
-    return [p.strip() for p in [*parts, text[start:]] if p.strip()]
-
-
-def _schema_of(word: str, left: int = 8) -> dict[str, Any]:
-    head, _, inner = word.strip().partition("[")
-    head = head.strip().rsplit(".", 1)[-1].lower()
-    parts = _split_top(inner.rsplit("]", 1)[0]) if inner and left else []
-    if head in ("union", "optional"):
-        options = [_schema_of(p, left - 1) for p in parts]
-        options += [{"type": "null"}] if head == "optional" and parts else []
-        return options[0] if len(options) == 1 else {"anyOf": options} if options else {}
-    if head == "literal":
-        return {"enum": [p.strip("'\"") for p in parts]}
-    kind = WORDS.get(head)
-    out: dict[str, Any] = {"type": kind} if kind else {}
-    if kind == "array" and parts:
-        items = [_schema_of(p, left - 1) for p in parts if p != "..."]
-        first = items[0] if items else {}
-        out["items"] = first if all(i == first for i in items) else {"anyOf": items}
-    elif kind == "object" and len(parts) == 2 and (value := _schema_of(parts[1], left - 1)):
-        out["additionalProperties"] = value
-    return out
-
-
-@lru_cache(maxsize=4096)
-def type_schema(text: str) -> tuple[dict[str, Any], bool]:
-    """A source's type word as JSON Schema, and whether it says optional: "List[int], optional".
-
-    An unknown word gives {}: any value. Cached: the schema must not be changed.
-    """
-    optional = bool(re.search(r"\boptional\b", text, re.IGNORECASE))
-    words = [
-        w for w in _split_top(text)
-        if not re.match(r"(optional$|required$|defaults?\b)", w, re.IGNORECASE)
-    ]  # fmt: skip
-    options = [_schema_of(w) for w in words]
-    schema = {"anyOf": options} if len(options) > 1 else options[0] if options else {}
-    return schema, optional
-
-
-NULLABLE = ("default", "const", "example", "examples")
-
-
-def clean_schema(node: Any) -> Any:
-    """A JSON Schema with other type words (dict, float, tuple, any ...) and `required: true` put
-    right.
-
-    Walks properties, items, additionalProperties and anyOf only: a property may be called "type".
-    Null members go (tables of unlike schemas have them). Returns `node` itself where nothing had to
-    change, so that the source's own text can be kept.
-    """
-    if not isinstance(node, dict):
-        return node
-    out = {k: v for k, v in node.items() if v is not None or k in NULLABLE}
-    kind = node.get("type")
-    if isinstance(kind, str) and kind not in SCHEMA_TYPES:
-        del out["type"]
-        out = type_schema(kind)[0] | out
-    needed = node.get("required")
-    if "required" in node and not isinstance(needed, list):
-        out.pop("required", None)
-    properties = node.get("properties")
-    if isinstance(properties, dict):
-        out["properties"] = {k: clean_schema(v) for k, v in properties.items() if v is not None}
-        inner = [k for k, v in properties.items() if _says_required(v)]
-        if inner:
-            listed = needed if isinstance(needed, list) else []
-            out["required"] = [*listed, *(k for k in inner if k not in listed)]
-    for key in ("items", "additionalProperties"):
-        if isinstance(node.get(key), dict):
-            out[key] = clean_schema(node[key])
-    for key in ("anyOf", "oneOf", "allOf"):
-        if isinstance(node.get(key), list):
-            out[key] = [clean_schema(option) for option in node[key]]
-    return node if out == node else out
-
-
-def _says_required(node: Any) -> bool:
-    return isinstance(node, dict) and node.get("required") is True
-
-
-def flat_schema(parameters: dict[str, Any]) -> dict[str, Any]:
-    """A flat map name -> {type, description, default} as an object schema.
-
-    A parameter is required unless its type says optional, it has a default, or it says required:
-    false.
-    """
-    properties, required = {}, []
-    for name, info in parameters.items():
-        info = {"type": info} if isinstance(info, str) else info
-        if not isinstance(info, dict):
-            raise RecordError(f"parameter {name[:40]!r} is {type(info).__name__}, not an object")
-        rest = {k: v for k, v in info.items() if k not in ("type", "required")}
-        if "properties" in info or "items" in info:
-            rest = {k: v for k, v in clean_schema(info).items() if k not in ("type", "required")}
-        kind, optional = type_schema(str(info.get("type", "")))
-        properties[name] = kind | rest
-        if info.get("required", not (optional or "default" in info)):
-            required.append(name)
-    return {"type": "object", "properties": properties} | (
-        {"required": required} if required else {}
-    )
-
-
-def is_schema(parameters: dict[str, Any]) -> bool:
-    """Whether `parameters` is an object schema rather than a flat map of parameters."""
-    return isinstance(parameters.get("type"), str) and (
-        isinstance(parameters.get("properties"), dict) or len(parameters) == 1
-    )
-
-
-# --- tools and calls --------------------------------------------------------------------------
+# --- tools ------------------------------------------------------------------------------------
 
 NO_PARAMETERS = ToolSpec("").parameters
 MAX_KEPT = 4_000  # characters of a schema whose cleaning is remembered: tools come again and again
+WRAPPERS = ("function", "tool_spec", "function_declaration")  # the key that holds the tool itself
+MANY = ("function_declarations", "functions")  # the key that holds several
 
 
-def _cleaned(parameters: dict[str, Any], raw: str) -> str:
+def _cleaned(parameters: Any, raw: str) -> str:
     """The text of a cleaned schema: its own where nothing had to change."""
-    clean = clean_schema(parameters)
+    clean = object_schema(parameters)
     return raw if raw and clean is parameters else dump(clean)
 
 
@@ -180,96 +78,224 @@ def _kept(raw: str) -> str:
     return _cleaned(value_of(raw), raw)
 
 
-def tool_of(item: Any, raw: str = "") -> ToolSpec:
+def tool_of(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
     """One tool of any shape: OpenAI's {type, function}, {name, description, parameters}, flat or
-    not.
+    not; a tool of a provider's own, {type: "web_search"}, is called as its type.
 
-    `raw` is the parameters' own text where known; it is kept when they are JSON Schema already.
+    `raws` are its members' own texts where known: the schema's is kept where it is JSON Schema
+    already. Raises RecordError.
     """
-    function = item.get("function", item) if isinstance(item, dict) else item
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+    outer = Fields(item, "tool") if isinstance(item, dict) else None
+    inner = outer(*WRAPPERS) if outer else None
+    fields = Fields(inner, "tool") if isinstance(inner, dict) else outer
+    name = fields(*TOOL_NAME) if fields else None
+    if fields and name is None:
+        name = fields.peek("type")
+    if not isinstance(name, str) or fields is None or outer is None or name == "function":
         raise RecordError("a tool without a name")
-    parameters = function.get("parameters")
-    if parameters is None:
-        parameters = function.get("inputSchema") or function.get("input_schema") or {}
-    parameters = value_of(parameters)
-    if not isinstance(parameters, dict):
-        raise RecordError(f"parameters of {function['name'][:40]!r} are not an object")
-    if not parameters:
-        text = NO_PARAMETERS
-    elif is_schema(parameters):
-        short = 0 < len(raw) <= MAX_KEPT
-        text = _kept(raw) if short else _cleaned(parameters, raw)
-    else:
-        schema = flat_schema(parameters)
-        if isinstance(function.get("required"), list):
-            schema["required"] = function["required"]
-        text = dump(schema)
-    return ToolSpec(function["name"], text_of(function.get("description")), text)
+    text = _parameters_text(fields, name, raws or {})
+    spec = ToolSpec(name, text_of(fields(*DESCRIPTION)), text)
+    for one in {id(f): f for f in (outer, fields)}.values():
+        one.skip("type")
+        one.rest()
+    return spec
 
 
-def _sliced(item: dict[str, Any], raws: dict[str, str], key: str) -> tuple[dict[str, Any], str]:
-    """An object and the text that its `key` had, also inside `function`."""
+def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
+    key, given = fields.pair(*PARAMETERS)
+    needed, optional = fields("required_parameters"), fields("optional_parameters")
+    try:
+        if blank(given) and (needed or optional):  # ToolBench's two lists
+            given = [*({"required": True, **p} for p in needed or []),
+                     *({"required": False, **p} for p in optional or [])]
+        raw = given.strip() if isinstance(given, str) else raws.get(key, "")
+        given = value_of(given)
+        if blank(given):
+            return NO_PARAMETERS
+        listed = fields("required")
+        if isinstance(listed, list) and isinstance(given, dict):  # beside a flat map
+            schema: Schema = object_schema(given)
+            return dump(schema | {"required": listed} if schema is not given else schema)
+        return _kept(raw) if 0 < len(raw) <= MAX_KEPT else _cleaned(given, raw)
+    except RecordError as error:
+        raise RecordError(f"parameters of {name[:40]!r}: {error}") from None
+
+
+def _sliced(item: dict[str, Any], raws: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """An object and its members' own texts, those inside `function` where it has one."""
     if isinstance(item.get("function"), dict):
         [(_, raws)] = raw_items(f"[{raws['function']}]")
-    return item, raws.get(key, "")
+    return item, raws
 
 
-def _listed(value: Any, key: str) -> list[tuple[Any, str]]:
-    """A column of objects in any wrapping -> (object, the text that its `key` had, or "")."""
-    if value is None or value == "":
+def _listed(value: Any) -> list[tuple[Any, dict[str, str]]]:
+    """A column of objects in any wrapping -> (object, its members' own texts where known)."""
+    if blank(value):
         return []
     if isinstance(value, str):
         text = value.strip()
         try:
             listed = raw_items(text if text[:1] == "[" else f"[{text}]")
-            return [_sliced(item, raws, key) for item, raws in listed]
+            return [pair for item, raws in listed for pair in _unpacked(*_sliced(item, raws))]
         except RecordError as error:
             if not str(error).startswith(("not JSON", "a list of objects")):
                 raise
         value = value_of(value)
     items = [value] if isinstance(value, dict) else value
+    if items is None:  # the text "null" or "None"
+        return []
     if not isinstance(items, list):
         raise RecordError(f"a list of objects was expected, not {type(items).__name__}")
-    out: list[tuple[Any, str]] = []
+    out: list[tuple[Any, dict[str, str]]] = []
     for item in items:
-        out += _listed(item, key) if isinstance(item, str) else [(item, "")]
+        out += _listed(item) if isinstance(item, str) else _unpacked(item, {})
     return out
 
 
+def _unpacked(item: Any, raws: dict[str, str]) -> list[tuple[Any, dict[str, str]]]:
+    """The objects that stand inside one: Gemini's functionDeclarations, {tools: [...]}, a map name
+    -> tool."""
+    if not isinstance(item, dict) or "name" in item:
+        return [(item, raws)]
+    fields = Fields(item)
+    inside = fields(*MANY)
+    if isinstance(inside, list):
+        return [(tool, {}) for tool in inside]
+    if "type" not in item and item and all(_is_tool(v) for v in item.values()):
+        return [({"name": name} | tool, {}) for name, tool in item.items()]
+    return [(item, raws)]
+
+
+def _is_tool(value: Any) -> bool:
+    return isinstance(value, dict) and "description" in value and "name" not in value
+
+
+Parsed = tuple[tuple[ToolSpec, ...], dict[str, str]]
+
+
 @lru_cache(maxsize=256)  # the rows of one agent carry the same list
-def _tools_of_text(text: str) -> tuple[ToolSpec, ...]:
-    return tuple(tool_of(item, raw) for item, raw in _listed(text, "parameters"))
+def _tools_of_text(text: str) -> Parsed:
+    with unread_fields() as unread:
+        return tuple(tool_of(item, raws) for item, raws in _listed(text)), unread
 
 
 def tools_of(value: Any) -> tuple[ToolSpec, ...]:
     """A `tools` column: a list, JSON text of one, or a list of JSON texts; None is no tools."""
+    if isinstance(value, dict) and not _is_tool(value):  # Bedrock's toolConfig: {tools: [...]}
+        value = value.get("tools", value)
     if isinstance(value, str) and len(value) < 1 << 16:
-        return _tools_of_text(value)
-    return tuple(tool_of(item, raw) for item, raw in _listed(value, "parameters"))
+        tools, unread = _tools_of_text(value)
+        note_again(unread)
+        return tools
+    return tuple(tool_of(item, raws) for item, raws in _listed(value))
 
 
-def call_of(item: Any, raw: str = "") -> ToolCall:
-    """One call of any shape: OpenAI's {id, function: {name, arguments}} or {name, arguments}."""
+# --- calls ------------------------------------------------------------------------------------
+
+CALL_WRAPPERS = ("function", "tool_use", "tool_invocation", "tool_call", "function_call", "tool")
+NOTHING = ("", "null", "none", "nan", "{}", "undefined")  # how sources write "no arguments"
+
+
+def call_of(
+    item: Any, raws: dict[str, str] | None = None, tools: Sequence[ToolSpec] = ()
+) -> ToolCall:
+    """One call of any shape: OpenAI's {id, function: {name, arguments}}, {name, arguments} under
+    any usual names, {name: arguments}. Arguments that are text are kept as they are.
+
+    An object that was no text loses the nulls that a table put in: see `without_nulls`.
+    """
     if not isinstance(item, dict):
         raise RecordError(f"a call is {type(item).__name__}, not an object")
-    function = item.get("function", item)
-    name = function.get("name", function.get("tool")) if isinstance(function, dict) else None
-    if not isinstance(name, str):
+    outer = Fields(item, "call")
+    inner = outer.peek(*CALL_WRAPPERS)
+    wrapped = isinstance(inner, dict)
+    fields = Fields(inner, "call") if wrapped else outer
+    if wrapped:
+        outer.skip(*CALL_WRAPPERS)
+    name = fields(*CALL_NAME)
+    key, given = fields.pair(*ARGUMENTS)
+    if not isinstance(name, str) and len(item) == 1:  # {name: arguments}
+        [(name, given)] = item.items()
+        fields.skip(name)
+    if not isinstance(name, str) or not name:
         raise RecordError("a call without a name")
-    arguments = function.get("arguments", function.get("parameters", {}))
-    if isinstance(arguments, str):
-        text = arguments or "{}"
-    else:
-        text = raw or dump({} if arguments is None else arguments)
-    return ToolCall(name, text, str(item.get("id") or ""))
+    text = _arguments_text(given, (raws or {}).get(key, ""), name, tools)
+    call_id = text_of(outer(*CALL_ID) if wrapped else fields(*CALL_ID))
+    if wrapped:
+        call_id = call_id or text_of(fields(*CALL_ID))
+        outer.skip("type", "index")
+        outer.rest()
+    fields.skip("type", "index")
+    fields.rest()
+    return ToolCall(name.removeprefix("functions."), text, call_id)
 
 
-def calls_of(value: Any) -> tuple[ToolCall, ...]:
+def _arguments_text(given: Any, raw: str, name: str, tools: Sequence[ToolSpec]) -> str:
+    if isinstance(given, str):
+        return "{}" if given.strip().lower() in NOTHING else given
+    if blank(given):
+        return "{}"
+    if isinstance(given, dict) and not raw:  # JSON text has no nulls of a table
+        tool = next((t for t in tools if t.name == name), None)
+        return dump(without_nulls(given, _schema(tool)))
+    return raw or dump(given)
+
+
+def _schema(tool: ToolSpec | None) -> Schema:
+    try:
+        return tool.schema if tool else {}
+    except ValueError:
+        return {}
+
+
+def without_nulls(given: Schema, schema: Schema) -> Schema:
+    """Arguments without the null members that their schema does not ask for.
+
+    A table gives every row the members of all rows, null where a row has none. A null stays where
+    the schema says that it may be null or that it must be there.
+    """
+    properties = schema.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    needed = schema.get("required")
+    out: Schema = {}
+    for key, value in given.items():
+        own = properties.get(key)
+        own = own if isinstance(own, dict) else {}
+        asked = isinstance(needed, list) and key in needed
+        if value is not None or asked or _may_be_null(own):
+            out[key] = _lean(value, own)
+    return out
+
+
+def _lean(value: Any, schema: Schema) -> Any:
+    if isinstance(value, dict):
+        return without_nulls(value, schema)
+    if isinstance(value, list):
+        items = schema.get("items")
+        return [_lean(v, items if isinstance(items, dict) else {}) for v in value]
+    return value
+
+
+def _may_be_null(schema: Schema) -> bool:
+    kind = schema.get("type")
+    options = [o for k in ("anyOf", "oneOf") for o in schema.get(k) or [] if isinstance(o, dict)]
+    return (
+        kind == "null" or (isinstance(kind, list) and "null" in kind)
+        or schema.get("nullable") is True
+        or (isinstance(schema.get("enum"), list) and None in schema["enum"])
+        or any(_may_be_null(o) for o in options)
+    )
+
+
+def calls_of(value: Any, tools: Sequence[ToolSpec] = ()) -> tuple[ToolCall, ...]:
     """A column of calls: a list, one call, or JSON text of either; None is no calls."""
-    return tuple(call_of(item, raw) for item, raw in _listed(value, "arguments"))
+    return tuple(call_of(item, raws, tools) for item, raws in _listed(value))
 
 
 def rest_of(row: dict[str, Any], *used: str) -> dict[str, Any]:
-    """The fields of `row` that no field of ours holds: they go to `meta`."""
-    return {k: v for k, v in row.items() if k not in used}
+    """The fields of `row` that no field of ours holds: they go to `meta`, and are noted as
+    unread."""
+    out = {k: v for k, v in row.items() if k not in used}
+    for key, value in out.items():
+        note(str(key), value)
+    return out

@@ -222,11 +222,7 @@ def value_of(value: Any) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """Message content as text: None is "", parts are their texts, other values are JSON."""
+    """A value as text: None is "", text is itself, other values are JSON."""
     if isinstance(value, str):
         return value
-    if value is None:
-        return ""
-    if isinstance(value, list) and all(isinstance(p, dict) and "text" in p for p in value):
-        return "".join(str(p["text"]) for p in value)
-    return dump(value)
+    return "" if value is None else dump(value)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from raytune_agents.readers.outcomes import score
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import text_of
-from raytune_agents.readers.turns import episode, message_of, score
+from raytune_agents.readers.turns import episode, message_of
 from raytune_agents.records import Message, ToolCall, Trajectory
 
+OWN = ("thought", "action", "agent", "is_demo", "tool_call_ids", "message_type")  # read below
 FENCED = re.compile(r"(.*?)\s*```(?:\w*)\n(.*?)\n?```\s*", re.DOTALL)
 
 
@@ -59,7 +61,7 @@ def nebius(row: dict[str, Any]) -> Trajectory:
 def swe_agent(row: dict[str, Any]) -> Trajectory:
     messages: list[Message] = []
     for turn in row["history"]:
-        made = message_of({k: v for k, v in turn.items() if k != "thought"})
+        made = message_of({k: v for k, v in turn.items() if k not in OWN})
         if made.role == "assistant":
             thought = text_of(turn.get("thought")).rstrip()
             action = text_of(turn.get("action")).rstrip("\n")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from raytune_agents.readers.outcomes import score
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import text_of
-from raytune_agents.readers.turns import episode, message_of, score, with_system
+from raytune_agents.readers.turns import episode, message_of, with_system
 from raytune_agents.records import Message, Trajectory
 
 
@@ -31,7 +32,8 @@ def _one(run: dict[str, Any], policy: str | None) -> Trajectory:
             if not own or not item.get("content"):
                 continue
         if item["role"] != "tool":
-            messages.append(message_of({k: v for k, v in item.items() if k != "name"}))
+            said = {k: v for k, v in item.items() if k not in ("name", "requestor")}
+            messages.append(message_of(said | {"tool_calls": _calls(item)}))
             continue
         call = item.get("id") or ""
         names = {c.id: c.name for m in messages for c in m.tool_calls}
@@ -47,3 +49,9 @@ def _one(run: dict[str, Any], policy: str | None) -> Trajectory:
         outcome_word=f"reward={about.get('reward')}, {reason}" if about else reason,
         meta=meta,
     )
+
+
+def _calls(item: dict[str, Any]) -> list[Any]:
+    """The calls of a turn without tau2's word for who made them."""
+    calls = item.get("tool_calls") or []
+    return [{k: v for k, v in c.items() if k != "requestor"} for c in calls]

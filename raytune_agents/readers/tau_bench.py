@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from raytune_agents.readers.outcomes import score
 from raytune_agents.readers.shapes import rest_of, tools_of
-from raytune_agents.readers.turns import episode, messages_of, score
+from raytune_agents.readers.turns import episode, messages_of
 from raytune_agents.records import Trajectory
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from raytune_agents.readers.shapes import rest_of, type_schema
+from raytune_agents.readers.parameters import type_schema
+from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import dump, text_of, value_of
 from raytune_agents.readers.turns import episode
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory

@@ -1,5 +1,4 @@
-"""Chat turns of any source -> Message: from/value and role/content, loss flags, calls,
-observations.
+"""Chat turns of any source -> Message: roles, content, thoughts, calls, observations, loss flags.
 
 Observations are role "tool": never trained on. What follows the last assistant turn of a finished
 run (an environment's last word) goes to `meta["after"]`, so that a trajectory ends on its own
@@ -9,68 +8,241 @@ answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from raytune_agents.readers.shapes import call_of, calls_of, role_of
+from raytune_agents.readers.fields import (
+    CALL_ID,
+    CALLS,
+    CONTENT,
+    LOSS,
+    ROLE,
+    THOUGHT,
+    TOOLS,
+    TURN_ID,
+    TURN_NAME,
+    Fields,
+    blank,
+    fold,
+)
+from raytune_agents.readers.parameters import parameter_names
+from raytune_agents.readers.parts import flat_text, pieces, result_of
+from raytune_agents.readers.react import structure
+from raytune_agents.readers.said import calls_in, observations_in, tools_in, with_calls
+from raytune_agents.readers.shapes import (
+    CALL_ROLES,
+    ROLES,
+    THOUGHT_ROLES,
+    calls_of,
+    role_of,
+    tools_of,
+)
 from raytune_agents.readers.strict import text_of, value_of
-from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 
-LOSS_KEYS = ("loss", "weight", "train", "training", "type")  # `type`: some Agent-FLAN files
-THINK = re.compile(r"<think>\n?(.*?)\n?</think>\n*", re.DOTALL)
-CALL_WORDS = ("function_call", "tool_call")
+THINK = re.compile(r"\s*<(think|thinking|reasoning)>")
 
 
-def _trained(item: dict[str, Any], role: str) -> bool | None:
-    """None = the default; False only where the source says so of an assistant turn."""
-    flags = (item[k] for k in LOSS_KEYS if isinstance(item.get(k), bool | int | float))
-    return False if role == "assistant" and not next(flags, True) else None
+# --- one turn ---------------------------------------------------------------------------------
+
+
+def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
+    """What one turn of a source says: one message, more where results stand among its parts.
+
+    Raises RecordError.
+    """
+    if not isinstance(item, dict):
+        raise RecordError(f"a message is {type(item).__name__}, not an object")
+    fields = Fields(_unwrapped(item), "turn")
+    word = fields(*ROLE)
+    if word is None and fold(str(fields.peek("type"))) in ROLES:  # LangChain
+        word = fields("type")
+    role = role_of(word)
+    called, thinks = fold(str(word)) in CALL_ROLES, fold(str(word)) in THOUGHT_ROLES
+    thought, content = _thought(fields), fields(*CONTENT)
+    calls: tuple[ToolCall, ...] = ()
+    if isinstance(content, str) and role == "assistant":
+        more, content = split_thought(content)
+        thought = thought or more
+    if called:
+        calls, content = _calls(content, tools), None
+    if role == "assistant":
+        calls = unlike(calls, _calls(fields(*CALLS), tools))
+        calls = unlike(calls, _calls(_more_calls(fields), tools))
+    else:
+        fields.skip(*CALLS)
+    fields(*TOOLS)  # read by `turn_tools`
+    if thinks:
+        thought, content = thought or flat_text(content), None
+    given = pieces(fields("refusal") if blank(content) else content, role, tools)
+    made = _made(given, Message(
+        role, "", thought, calls, text_of(fields(*TURN_NAME)), _key(fields, role),
+        _loss(fields, role),
+    ))
+    made += [result_of({"content": r}) if not isinstance(r, dict) else _cohere(r)
+             for r in fields("tool_results") or []]
+    fields.skip("type", "id", "index", "timestamp", "role", "status")
+    fields.rest()
+    return made or [Message(role)]
+
+
+def _unwrapped(item: dict[str, Any]) -> dict[str, Any]:
+    """LangChain's dumps hold a message under `data` or `kwargs`, its class in `id`."""
+    kwargs, data = item.get("kwargs"), item.get("data")
+    if isinstance(kwargs, dict) and isinstance(item.get("id"), list) and item["id"]:
+        return {"role": str(item["id"][-1])} | {k: v for k, v in kwargs.items() if k != "type"}
+    if isinstance(data, dict) and "content" in data and "content" not in item:
+        return {"role": item.get("type")} | {k: v for k, v in data.items() if k != "type"}
+    return item
+
+
+def _thought(fields: Fields) -> str:
+    """The thought of a turn: text, parts, or OpenRouter's `reasoning_details`."""
+    found = fields(*THOUGHT)
+    details = fields("reasoning_details", "thinking_blocks")
+    if blank(found) and isinstance(details, list):
+        parts = [Fields(d)(*THOUGHT, "text", "summary") for d in details if isinstance(d, dict)]
+        found = "\n".join(filter(None, map(text_of, parts)))
+    return found if isinstance(found, str) else flat_text(found)
+
+
+def split_thought(text: str) -> tuple[str, str]:
+    """(thought, answer) of a text that begins with a thought in tags; the opening tag may stand in
+    the template and be missing here."""
+    opened = THINK.match(text)
+    tag = opened[1] if opened else "think"
+    end = text.find(f"</{tag}>", opened.end() if opened else 0)
+    if end < 0 or (not opened and f"<{tag}>" in text[:end]):
+        return "", text
+    thought = text[opened.end() if opened else 0 : end]
+    rest = text[end + len(tag) + 3 :].lstrip("\n")
+    return thought.removeprefix("\n").removesuffix("\n"), rest
+
+
+def _more_calls(fields: Fields) -> Any:
+    """OpenAI's calls as LangChain keeps them beside its own."""
+    extra = fields.peek("additional_kwargs")
+    if not isinstance(extra, dict):
+        return None
+    fields.skip("additional_kwargs")
+    inner = Fields(extra, "turn.additional_kwargs")
+    found = inner(*CALLS)
+    inner.rest()
+    return found
+
+
+def _calls(value: Any, tools: Sequence[ToolSpec]) -> tuple[ToolCall, ...]:
+    """A column of calls; text that is no JSON is read as a model would have written it."""
+    try:
+        return calls_of(value, tools)
+    except RecordError:
+        found = calls_in(value, [t.name for t in tools]) if isinstance(value, str) else ()
+        if not found:
+            raise
+        return tuple(found)
+
+
+def unlike(calls: tuple[ToolCall, ...], more: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+    """`calls` and those of `more` that are none of them: some sources write each call twice."""
+    known = {c.id for c in calls if c.id} | {(c.name, c.arguments) for c in calls}
+    return (*calls, *(c for c in more if c.id not in known and (c.name, c.arguments) not in known))
+
+
+def _key(fields: Fields, role: str) -> str:
+    found = fields(*TURN_ID)
+    if isinstance(found, list):
+        found = next(iter(found), "")
+    return text_of(found if found is not None or role != "tool" else fields(*CALL_ID))
+
+
+def _loss(fields: Fields, role: str) -> bool | float | None:
+    """None = the default; False, or a weight of its own, only where the source says so of an
+    assistant turn. Agent-FLAN's `type` is a flag in some files, a word in others."""
+    kinds = (bool, int, float)
+    found = [v for name in (*LOSS, "type") if isinstance(v := fields.peek(name), kinds)]
+    fields.skip(*(n for n in (*LOSS, "type") if isinstance(fields.peek(n), kinds)))
+    weight = found[0] if found and role == "assistant" else None
+    if weight is None or weight in (True, 1):
+        return None
+    return float(weight) if 0 < weight < float("inf") else False
+
+
+def _cohere(body: dict[str, Any]) -> Message:
+    """A result of Cohere's: {call: {name, parameters}, outputs: [...]}."""
+    call = body.get("call")
+    rest = {k: v for k, v in body.items() if k != "call"}
+    return result_of(rest | ({"name": call.get("name")} if isinstance(call, dict) else {}))
+
+
+def _made(given: Iterable[tuple[str, Any]], message: Message) -> list[Message]:
+    """The messages of a turn's pieces: results are turns of their own between what is said."""
+    out: list[Message] = []
+    now = message
+    for kind, value in given:
+        if kind == "text":
+            now = replace(now, content=now.content + value)
+        elif kind == "thought":
+            now = replace(now, thought="\n".join(filter(None, (now.thought, value))))
+        elif kind == "call" and now.role == "assistant":
+            fresh = unlike(message.tool_calls, (value,))[len(message.tool_calls) :]
+            now = replace(now, tool_calls=(*now.tool_calls, *fresh))
+        elif kind == "result":
+            key = value.tool_call_id or message.tool_call_id
+            value = replace(value, tool_call_id=key, name=value.name or message.name)
+            out += [*_said(now), value]
+            now = Message(message.role, loss=message.loss)
+    return out + _said(now, bool(out))
+
+
+def _said(message: Message, optional: bool = True) -> list[Message]:
+    """The message, or nothing where it holds nothing and is not all there is."""
+    holds = message.content or message.thought or message.tool_calls
+    return [message] if holds or not optional else []
 
 
 def message_of(item: Any) -> Message:
-    """One turn, {role, content} or {from, value}, with its calls, thought and loss flag."""
-    if not isinstance(item, dict):
-        raise RecordError(f"a message is {type(item).__name__}, not an object")
-    word = item.get("role") or item.get("from")
-    content = next((item[k] for k in ("content", "value", "text") if item.get(k) is not None), None)
-    thought = next((item[k] for k in ("reasoning_content", "thought") if item.get(k)), "")
-    if isinstance(content, str) and content.startswith("<think>"):
-        found = THINK.match(content)
-        if found:
-            thought, content = found[1], content[found.end() :]
-    if word in CALL_WORDS:
-        calls, content = calls_of(content), ""
-    else:
-        calls = calls_of(item.get("tool_calls"))
-        if item.get("function_call"):
-            calls = (*calls, call_of(value_of(item["function_call"])))
-    role = "assistant" if word in CALL_WORDS else role_of(word)
-    return Message(
-        role,
-        text_of(content if content is not None else item.get("refusal")),
-        text_of(thought),
-        calls if role == "assistant" else (),
-        text_of(item.get("name")),
-        text_of(item.get("tool_call_id")),
-        _trained(item, role),
-    )
+    """A turn that is one message. Raises RecordError where it is more."""
+    found = turns_of(item)
+    if len(found) > 1:
+        raise RecordError("a turn of calls and their results")
+    return found[0]
 
 
-def messages_of(value: Any) -> list[Message]:
+# --- turns ------------------------------------------------------------------------------------
+
+
+def messages_of(value: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     """A column of turns: a list, or JSON text of one. Raises RecordError."""
     items = value_of(value)
     if not isinstance(items, list):
         raise RecordError(f"messages are {type(items).__name__}, not a list")
     out: list[Message] = []
+    joins = False  # whether a turn of calls, or a thought, goes on with the next one
     for item in items:
-        message = message_of(item)
-        shared = out and message.role == "tool" and "from" in item
-        out += _parts(message, out[-1]) if shared else (message,)
+        for message in turns_of(item, tools):
+            last = out[-1] if out else None
+            shared = last is not None and message.role == "tool" and "from" in item
+            if last is not None and joins and message.role == "assistant" and _goes_on(item, last):
+                thought = "\n".join(filter(None, (last.thought, message.thought)))
+                calls = (*last.tool_calls, *message.tool_calls)
+                out[-1] = replace(message, thought=thought, tool_calls=calls)
+            else:
+                out += _shared(message, last) if shared and last else (message,)
+            joins = isinstance(item, dict) and _word(item) in CALL_ROLES | THOUGHT_ROLES
     return out
 
 
-def _parts(message: Message, before: Message) -> Iterable[Message]:
+def _word(item: dict[str, Any]) -> str:
+    return fold(str(Fields(item).peek(*ROLE)))
+
+
+def _goes_on(item: dict[str, Any], last: Message) -> bool:
+    """Turns of calls in a row are calls of one turn; a turn of thought belongs to the next."""
+    return not last.content and (_word(item) in CALL_ROLES or not last.tool_calls)
+
+
+def _shared(message: Message, before: Message) -> Iterable[Message]:
     """One observation of several calls, a JSON list of as many texts, is as many observations."""
     if len(before.tool_calls) > 1 and message.content.startswith("["):
         try:
@@ -80,6 +252,67 @@ def _parts(message: Message, before: Message) -> Iterable[Message]:
         if isinstance(texts, list) and len(texts) == len(before.tool_calls):
             return [replace(message, content=text_of(t)) for t in texts]
     return (message,)
+
+
+def turn_tools(value: Any) -> tuple[ToolSpec, ...]:
+    """The tools that turns carry themselves (OLMo's system turns), each once."""
+    items = value_of(value)
+    found = [Fields(i).peek(*TOOLS) for i in items or [] if isinstance(i, dict)]
+    return tuple(dict.fromkeys(tool for column in found for tool in tools_of(column)))
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A conversation of a chat format, taken apart."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...]
+    meta: dict[str, Any] = field(default_factory=dict)
+    react: bool = False  # it was ReAct text: a run, which ends on its last answer
+
+    def trajectory(self, meta: dict[str, Any], **fields: Any) -> Trajectory:
+        """The row of it, with `meta` beside its own."""
+        make = episode if self.react else Trajectory
+        return make(self.messages, self.tools, meta=meta | self.meta, **fields)
+
+
+def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = True) -> Transcript:
+    """Turns, a column of tools and a system text -> messages with calls and observations apart,
+    whatever text they stood in: tags, Python, JSON or (with `react`) ReAct. Raises RecordError."""
+    known = tuple(dict.fromkeys((*tools_of(tools), *turn_tools(turns))))
+    messages = with_system(system, messages_of(turns, known))
+    known, messages, meta = tools_in(messages, known)
+    messages = [part for m in messages for part in observations_in(m)]
+    messages = [with_calls(m, known) for m in messages]
+    plain = not any(m.tool_calls or m.role == "tool" for m in messages)
+    if react and plain:
+        structured, style = structure(messages)
+        if style and _fits(structured, known):
+            return Transcript(tuple(structured), known, meta | style, True)
+    return Transcript(tuple(messages), known, meta)
+
+
+def _fits(messages: list[Message], tools: tuple[ToolSpec, ...]) -> bool:
+    """Whether ReAct text calls the row's tools, with arguments that they have; true without tools,
+    as text agents have none."""
+    known = {t.name: parameter_names(t.parameters) for t in tools}
+    calls = [c for m in messages for c in m.tool_calls]
+    return not tools or all(c.name in known and c.args.keys() <= known[c.name] for c in calls)
+
+
+def with_system(system: Any, messages: list[Message]) -> list[Message]:
+    """The turns with a system text in front, where there is one; one that begins so already takes
+    it in."""
+    text = flat_text(system)
+    if not text:
+        return messages
+    first = messages[0] if messages and messages[0].role == "system" else None
+    if first is None:
+        return [Message("system", text), *messages]
+    if text in first.content:
+        return messages
+    both = text if first.content in text else f"{text}\n\n{first.content}"
+    return [replace(first, content=both), *messages[1:]]
 
 
 def episode(
@@ -92,27 +325,3 @@ def episode(
     if turns[last + 1 :]:
         meta = meta | {"after": [m.content for m in turns[last + 1 :]]}
     return Trajectory(tuple(turns[: last + 1]), tuple(tools), meta=meta, **fields)
-
-
-def score(value: Any) -> float | None:
-    """A reward as an outcome in [0, 1]: booleans, numbers, words; None where it is not known."""
-    if isinstance(value, bool):
-        return float(value)
-    if isinstance(value, str):
-        word = value.strip().lower()
-        if word in ("true", "success", "pass", "yes"):
-            return 1.0
-        if word in ("false", "failure", "fail", "no"):
-            return 0.0
-        try:
-            value = float(word)
-        except ValueError:
-            return None
-    if not isinstance(value, int | float) or value != value:
-        return None
-    return min(1.0, max(0.0, float(value)))
-
-
-def with_system(system: Any, messages: list[Message]) -> list[Message]:
-    """The turns with a system text in front, where there is one."""
-    return [Message("system", text_of(system)), *messages] if system else messages

@@ -338,7 +338,7 @@ def test_an_unknown_format_names_the_known(name: str) -> None:
 
 
 def test_every_format_that_is_detected_has_a_reader() -> None:
-    assert {name for name, _, _ in readers.SIGNS} <= readers.READERS.keys()
+    assert {sign.format for sign in readers.SIGNS} <= readers.READERS.keys()
 
 
 def test_api_bank_training_rows() -> None:
@@ -368,7 +368,7 @@ def test_responses_put_reasoning_and_parallel_calls_together() -> None:
     row = one(raw)
     assert shape(row) == "ucooa"
     assert row.messages[1].thought == "why"
-    assert [m.tool_call_id for m in row.messages[2:4]] == ["2", "1"]
+    assert [m.tool_call_id for m in row.messages[2:4]] == ["1", "2"]  # as they were called
     assert (row.target.content, row.pool) == ("done", "negative.observed")
 
 

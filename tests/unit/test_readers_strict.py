@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytune_agents.readers import shapes, strict
+from raytune_agents.readers import parameters, strict
 from raytune_agents.records import RecordError
 
 # --- strict JSON ---------------------------------------------------------------------------------
@@ -93,11 +93,11 @@ def test_value_of_literals_has_a_limit() -> None:
     ("List[" * 50, None, False),  # hostile nesting ends
 ])  # fmt: skip
 def test_type_words(word: str, schema: dict | None, optional: bool) -> None:
-    found = shapes.type_schema(word)
+    found = parameters.type_schema(word)
     assert found == (schema if schema is not None else found[0], optional)
 
 
 def test_tables_of_unlike_schemas_lose_their_nulls() -> None:
     properties = {"a": {"type": "string", "enum": None, "default": None}, "b": None}
-    schema = shapes.clean_schema({"type": "object", "properties": properties, "required": None})
+    schema = parameters.clean_schema({"type": "object", "properties": properties, "required": None})
     assert schema == {"type": "object", "properties": {"a": {"type": "string", "default": None}}}

@@ -1,0 +1,200 @@
+"""Which format a row has: by its keys and by the shape of what stands under them.
+
+Every format that fits gives its evidence: the keys that it asks for, and the look at their values
+where it has one. The most evidence wins. How sure that is: its share of the evidence of all formats
+that fit and read otherwise. Two with the same evidence are a tie, which nobody guesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from raytune_agents.readers import pairs, responses
+from raytune_agents.readers.fields import TURNS, Fields, short
+from raytune_agents.records import RecordError
+
+Row = dict[str, Any]
+Look = Callable[[Row], bool]
+
+
+# --- looks at values --------------------------------------------------------------------------
+
+
+def says(*words: str) -> Look:
+    """Whether one of `words` stands in the first 20,000 characters of the row's turns."""
+
+    def look(row: Row) -> bool:
+        turns = row.get("conversations") or row.get("messages") or row.get("output")
+        text = str(turns[:3] if isinstance(turns, list) else turns)[:20_000]
+        return any(word in text for word in words)
+
+    return look
+
+
+def lists(*keys: str) -> Look:
+    """Whether lists of objects, or JSON text of such, stand under `keys`."""
+    return lambda row: all(_list_of_objects(row.get(k)) for k in keys)
+
+
+def _list_of_objects(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.lstrip()[:1] in ("[", "{")
+    found = value if isinstance(value, list) else [value]
+    return all(isinstance(v, dict) or (isinstance(v, str) and v.lstrip()[:1] == "{") for v in found)
+
+
+def has_turns(value: Any) -> bool:
+    """Whether a value is a list of turns, or JSON text of a list."""
+    if isinstance(value, str):
+        return value.lstrip()[:1] == "["
+    return isinstance(value, list) and all(isinstance(t, dict) for t in value)
+
+
+def inside(key: str, *names: str) -> Look:
+    """Whether an object under `key` has one of `names`."""
+    return lambda row: isinstance(row.get(key), dict) and any(n in row[key] for n in names)
+
+
+def _parts(row: Row) -> bool:
+    found = row["contents"]
+    return isinstance(found, list) and all(isinstance(c, dict) and "parts" in c for c in found)
+
+
+def _chat(row: Row) -> bool:
+    return has_turns(Fields(row).pair(*TURNS)[1])
+
+
+def _steps(row: Row) -> bool:
+    """NESTFUL: one request in words, and a list of calls."""
+    return isinstance(row["input"], str) and '"arguments"' in _quoted(row["output"])[:2_000]
+
+
+def _quoted(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)[:4_000].replace("'", '"')
+
+
+def _rated(row: Row) -> bool:
+    return not isinstance(row["rating"], list | dict)
+
+
+def _system_tools(row: Row) -> bool:
+    return isinstance(row["system"], str) and "[{" in row["system"] and _chat(row)
+
+
+def _bfcl(row: Row) -> bool:
+    asked = row["question"]
+    return isinstance(asked, list) and all(isinstance(turn, list) for turn in asked)
+
+
+def _completed(row: Row) -> bool:
+    return isinstance(row["prompt"], str | list)
+
+
+# --- the table --------------------------------------------------------------------------------
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What a row of a format shows: the keys that it must have, and a look at their values."""
+
+    format: str
+    keys: frozenset[str]
+    look: Look | None = None
+    weight: int = 1  # of the look: 3 where the text itself names the format
+
+    def evidence(self, row: Row) -> int:
+        """How much speaks for the format; 0 where it does not fit."""
+        if not self.keys <= row.keys() or (self.look is not None and not self.look(row)):
+            return 0
+        return len(self.keys) + (self.weight if self.look else 0)
+
+
+def _sign(format: str, keys: str, look: Look | None = None, weight: int = 1) -> Sign:
+    return Sign(format, frozenset(keys.split()), look, weight)
+
+
+KINDS_OF_ANSWER = ("direct", "tool_call", "cannot_answer", "request_for_info")  # When2Call's
+SIGNS: tuple[Sign, ...] = (
+    _sign("bfcl", "id question function", _bfcl),
+    _sign("xlam", "query tools answers", lists("tools", "answers")),
+    _sign("when2call", "question correct_answer answers tools",
+          inside("answers", *KINDS_OF_ANSWER)),
+    _sign("when2call_pref", "messages chosen_response rejected_response chosen_type rejected_type",
+          pairs.is_pair, 3),
+    _sign("pairs", "", pairs.is_pair, 6),
+    _sign("model_failures", "user_query expected_response actual_response"),
+    _sign("responses", "responses_create_params response", inside("response", "output")),
+    _sign("responses", "input output", responses.is_log),
+    _sign("toolbench", "win tree answer_generation", inside("tree", "tree")),
+    _sign("toolbench_runs", "query available_tools answer", inside("answer", "answer_details")),
+    _sign("toolalpaca", "Function_Description Instructions"),
+    _sign("toolalpaca", "Function_Description Instances"),
+    _sign("mind2web", "confirmed_task actions", lists("actions")),
+    _sign("tau_bench", "task_id reward traj", lists("traj")),
+    _sign("fireact", "reward em traj"),
+    _sign("tau2", "simulations", lists("simulations")),
+    _sign("tau2", "task_id messages termination_reason", _chat),
+    _sign("swe_gym", "instance_id resolved messages", _chat),
+    _sign("nebius", "instance_id target trajectory", lists("trajectory")),
+    _sign("swe_agent", "history trajectory info", lists("history")),
+    _sign("mint", "state task", inside("state", "history")),
+    _sign("api_bank", "file turns", lists("turns")),
+    _sign("api_bank", "instruction input expected_output"),
+    _sign("tooltalk", "conversation_id conversation apis_used", lists("conversation")),
+    _sign("ratings", "input output rating", _rated),
+    _sign("fireact", "instruction input output", says("Thought:", "Action:"), 3),
+    _sign("nestful", "input output", _steps),
+    _sign("gemini", "contents", _parts),
+    _sign("trl", "prompt completion", _completed),
+    _sign("agent_flan", "conversation", _chat),
+    _sign("agenttraj", "item_id conversations", _chat),
+    _sign("nat", "conversations info", inside("info", "reward", "gt", "pred")),
+    _sign("seal_tools", "conversations", says("api_list = ["), 3),
+    _sign("sharegpt", "conversations tools", _chat),
+    _sign("toolace", "system conversations", _system_tools),
+    _sign("agenttuning", "id conversations", _chat),
+    _sign("sharegpt", "conversations", _chat),
+    _sign("fireact", "messages", lambda row: len(row) == 1 and says("Thought: ")(row), 3),
+    _sign("openai", "messages", _chat),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """A format, and how sure it is: its share of the evidence of all readers that could take the
+    row, in (0.5, 1]."""
+
+    format: str
+    sure: float
+
+
+def detected(row: Row, same: Callable[[str], Any] = lambda name: name) -> Detected:
+    """The format of a row. `same(format)` is equal for formats that one reader reads.
+
+    Raises RecordError where no known format fits, or where two fit equally well.
+    """
+    there = {k: v for k, v in row.items() if v is not None}  # a table has the keys of all its rows
+    found: dict[Any, tuple[int, str]] = {}
+    for sign in SIGNS:
+        weight, reader = sign.evidence(there), same(sign.format)
+        if weight > found.get(reader, (0, ""))[0]:
+            found[reader] = (weight, sign.format)
+    if not found:
+        raise RecordError(_unknown(row))
+    (weight, name), *others = sorted(found.values(), key=lambda pair: -pair[0])
+    if others and others[0][0] == weight:
+        raise RecordError(
+            f"the row could be {name} or {others[0][1]}; write read.sources.format={name} or "
+            f"read.sources.format={others[0][1]}"
+        )
+    return Detected(name, weight / (weight + sum(w for w, _ in others)))
+
+
+def _unknown(row: Row) -> str:
+    keys = f"no known format has the keys {', '.join(map(str, row))[:120]}"
+    for name in TURNS:
+        if name in row and not has_turns(row[name]):
+            said = "null" if row[name] is None else short(row[name])
+            return f"{keys}; {name} is no list of turns: {said}"
+    return keys

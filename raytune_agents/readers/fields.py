@@ -1,0 +1,160 @@
+"""What sources call the same thing, and which fields of theirs nothing reads.
+
+A `Fields` is one object of a source (a row, turn, part, call or tool). It is asked by meaning: the
+names that field goes by, the usual one first; case, `_` and `-` do not count, so `toolCalls` is
+`tool_calls`. What was never asked for is unread: it is noted with an example, so that no loss of
+information is silent.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+Names = tuple[str, ...]
+
+# --- a turn ---
+ROLE: Names = ("role", "from", "speaker", "author", "sender")
+CONTENT: Names = ("content", "value", "text", "message", "utterance", "parts")
+THOUGHT: Names = ("reasoning_content", "reasoning", "thought", "thinking", "think", "thoughts",
+                  "reasoning_text", "rationale", "scratchpad")
+CALLS: Names = ("tool_calls", "function_calls", "function_call", "tool_call", "calls", "tool_uses",
+                "toolInvocations")
+TURN_ID: Names = ("tool_call_id", "tool_use_id", "call_id", "tool_call_ids")
+TURN_NAME: Names = ("name", "tool_name", "function_name")
+LOSS: Names = ("loss", "weight", "loss_weight", "train", "training", "trainable", "loss_mask",
+               "train_on_turn", "compute_loss")
+# --- a call ---
+CALL_NAME: Names = ("name", "tool_name", "tool", "function_name", "function", "api_name", "api",
+                    "action", "recipient_name")
+ARGUMENTS: Names = ("arguments", "args", "parameters", "input", "params", "kwargs", "tool_input",
+                    "action_input", "tool_args", "arguments_json", "raw_arguments")
+CALL_ID: Names = ("call_id", "tool_call_id", "tool_use_id", "id", "tool_id")
+# --- a result ---
+RESULT: Names = ("content", "output", "result", "response", "value", "text", "outputs",
+                 "observation", "structured_content")
+# --- a tool ---
+TOOL_NAME: Names = ("name", "tool_name", "function_name", "api_name")
+DESCRIPTION: Names = ("description", "desc", "summary", "api_description", "doc", "docstring",
+                      "title")
+PARAMETERS: Names = ("parameters", "input_schema", "args_schema", "parameters_json_schema",
+                     "json_schema", "schema", "arguments", "args", "params", "inputs", "input",
+                     "parameter_definitions")
+# --- a row ---
+TURNS: Names = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat_history",
+                "chat")
+TOOLS: Names = ("tools", "functions", "available_tools", "tool_list", "tool_schemas", "tool_specs",
+                "function_definitions", "api_list", "available_functions")
+SYSTEM: Names = ("system", "system_prompt", "system_message", "system_instruction", "preamble",
+                 "system_text")
+ROW_ID: Names = ("id", "uuid", "instance_id", "item_id", "_id", "row_id", "example_id",
+                 "sample_id", "conversation_id", "dialogue_id", "trajectory_id")
+
+MOST_UNREAD = 40  # fields noted of one row: a hostile row may have a million
+EXAMPLE = 60  # characters of an unread field's example
+
+
+@lru_cache(maxsize=4096)
+def fold(name: str) -> str:
+    """A name without case and separators: `tool_calls`, `toolCalls` and `tool-calls` are one."""
+    return "".join(c for c in name.lower() if c.isalnum()) or name
+
+
+@lru_cache(maxsize=512)
+def _folded(names: Names) -> Names:
+    return tuple(dict.fromkeys(map(fold, names)))
+
+
+def blank(value: Any) -> bool:
+    """Whether a value says nothing: null, empty text, an empty list or object."""
+    return value is None or value == "" or value == [] or value == {}
+
+
+class Fields:
+    """One object of a source; `place` says what it is in a note about what is unread."""
+
+    def __init__(self, item: dict[str, Any], place: str = "") -> None:
+        self.item, self.place = item, place
+        # of two keys that fold to one name the first stays; nulls are what tables put for "none"
+        self.left: dict[str, Any] = {}
+        for key, value in item.items():
+            if value is not None:
+                self.left.setdefault(fold(str(key)), key)
+
+    def __call__(self, *names: str) -> Any:
+        """The first of the names that holds something, else the first that is there ("", [], {}),
+        else None. A field that was asked for is read."""
+        return self.pair(*names)[1]
+
+    def pair(self, *names: str) -> tuple[str, Any]:
+        """`__call__` with the name that the source uses, "" where there is none."""
+        found: tuple[str, Any] = ("", None)
+        for name in _folded(names):
+            key = self.left.pop(name, None)
+            if key is None:
+                continue
+            value = self.item[key]
+            if not blank(value):
+                return key, value
+            found = found if found[0] else (key, value)
+        return found
+
+    def peek(self, *names: str) -> Any:
+        """The value as `__call__` finds it; the field stays unread."""
+        found = (self.item[self.left[n]] for n in _folded(names) if n in self.left)
+        return next((v for v in found if not blank(v)), None)
+
+    def rest(self) -> dict[str, Any]:
+        """What nothing has asked for, which is noted."""
+        out = {key: self.item[key] for key in self.left.values()}
+        for key, value in out.items():
+            note(f"{self.place}.{key}" if self.place else str(key), value)
+        return out
+
+    def skip(self, *names: str) -> None:
+        """Take fields as read that say nothing: what their object is, where it stood."""
+        for name in _folded(names):
+            self.left.pop(name, None)
+
+
+# --- what nothing reads ---
+
+_NOTES = threading.local()
+
+
+def short(value: Any) -> str:
+    """The beginning of a value as text; of an object its keys: cheap, however large it is."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(str(k)[:20] for k in list(value)[:4]) + "}"
+    if isinstance(value, list):
+        return f"[{short(value[0])[:EXAMPLE]}, ...]" if value else "[]"
+    text = value[:EXAMPLE] if isinstance(value, str) else str(value)[:EXAMPLE]
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def note(field: str, value: Any) -> None:
+    """Say that nothing reads a field. Outside `unread_fields` nothing happens."""
+    found = getattr(_NOTES, "found", None)
+    if found is not None and not blank(value) and len(found) < MOST_UNREAD:
+        found.setdefault(short(field), short(value))
+
+
+@contextmanager
+def unread_fields() -> Iterator[dict[str, str]]:
+    """Collects field -> example of all that is noted inside."""
+    before = getattr(_NOTES, "found", None)
+    found: dict[str, str] = {}
+    _NOTES.found = found
+    try:
+        yield found
+    finally:
+        _NOTES.found = before
+
+
+def note_again(found: dict[str, str]) -> None:
+    """Note what was collected of something that is parsed once and then kept."""
+    for field, example in found.items():
+        note(field, example)

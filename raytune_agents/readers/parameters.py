@@ -1,0 +1,255 @@
+"""A tool's parameters as sources write them -> JSON Schema of an object.
+
+Three forms are told apart: an object schema (whatever of `type` and `properties` it leaves out), a
+flat map name -> {type, description} or name -> type word, and a list of {name, type, ...}. Words of
+other type systems ("List[int], optional", dict, float) become JSON Schema's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from typing import Any
+
+from raytune_agents.records import RecordError
+
+Schema = dict[str, Any]
+
+# --- type words -> JSON Schema ----------------------------------------------------------------
+
+SCHEMA_TYPES = {"string", "integer", "number", "boolean", "array", "object", "null"}
+WORDS = {
+    "str": "string", "char": "string", "byte": "integer", "bytes": "string", "date": "string",
+    "datetime": "string", "time": "string", "uuid": "string", "enum": "string",
+    "int": "integer", "long": "integer", "short": "integer", "bigint": "integer",
+    "float": "number", "double": "number", "decimal": "number", "complex": "string",
+    "bool": "boolean", "list": "array", "tuple": "array", "set": "array", "sequence": "array",
+    "iterable": "array", "arraylist": "array", "ndarray": "array", "dict": "object",
+    "hashmap": "object", "hashtable": "object", "map": "object", "mapping": "object",
+    "json": "object", "none": "null", "nonetype": "null", "callable": "string", "queue": "array",
+    "stack": "array",
+} | {word: word for word in SCHEMA_TYPES}  # fmt: skip
+
+
+def _split_top(text: str) -> list[str]:
+    """Split at commas (and |) outside brackets."""
+    parts, level, start = [], 0, 0
+    for i, c in enumerate(text):
+        level += (c in "[(") - (c in "])")
+        if c in ",|" and level == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [p.strip() for p in [*parts, text[start:]] if p.strip()]
+
+
+def _schema_of(word: str, left: int = 8) -> dict[str, Any]:
+    head, _, inner = word.strip().partition("[")
+    head = head.strip().rsplit(".", 1)[-1].lower()
+    parts = _split_top(inner.rsplit("]", 1)[0]) if inner and left else []
+    if head in ("union", "optional"):
+        options = [_schema_of(p, left - 1) for p in parts]
+        options += [{"type": "null"}] if head == "optional" and parts else []
+        return options[0] if len(options) == 1 else {"anyOf": options} if options else {}
+    if head == "literal":
+        return {"enum": [p.strip("'\"") for p in parts]}
+    kind = WORDS.get(head)
+    out: dict[str, Any] = {"type": kind} if kind else {}
+    if kind == "array" and parts:
+        items = [_schema_of(p, left - 1) for p in parts if p != "..."]
+        first = items[0] if items else {}
+        out["items"] = first if all(i == first for i in items) else {"anyOf": items}
+    elif kind == "object" and len(parts) == 2 and (value := _schema_of(parts[1], left - 1)):
+        out["additionalProperties"] = value
+    return out
+
+
+@lru_cache(maxsize=4096)
+def type_schema(text: str) -> tuple[dict[str, Any], bool]:
+    """A source's type word as JSON Schema, and whether it says optional: "List[int], optional".
+
+    An unknown word gives {}: any value. Cached: the schema must not be changed.
+    """
+    optional = bool(re.search(r"\boptional\b", text, re.IGNORECASE))
+    words = [
+        w for w in _split_top(text)
+        if not re.match(r"(optional$|required$|defaults?\b)", w, re.IGNORECASE)
+    ]  # fmt: skip
+    options = [_schema_of(w) for w in words]
+    schema = {"anyOf": options} if len(options) > 1 else options[0] if options else {}
+    return schema, optional
+
+
+# --- schemas ----------------------------------------------------------------------------------
+
+OBJECT_WORDS = {word for word, kind in WORDS.items() if kind == "object"}
+KEYWORDS = frozenset((
+    "$schema", "$id", "$ref", "$defs", "$anchor", "$comment", "$vocabulary", "id", "definitions",
+    "type", "properties", "required", "additionalProperties", "patternProperties",
+    "propertyNames", "minProperties", "maxProperties", "unevaluatedProperties", "dependencies",
+    "dependentRequired", "dependentSchemas", "anyOf", "oneOf", "allOf", "not", "if", "then",
+    "else", "title", "description", "default", "examples", "example", "nullable", "const", "enum",
+    "propertyOrdering", "strict", "readOnly", "writeOnly", "deprecated", "discriminator", "xml",
+    "externalDocs",
+))  # what may stand in a schema of an object
+NULLABLE = ("default", "const", "example", "examples")  # null says something there
+SUBSCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else", "contains",
+              "propertyNames", "unevaluatedProperties")
+MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+
+
+def clean_schema(node: Any) -> Any:
+    """A JSON Schema with other type words (dict, float, tuple, any ...), nulls that a table put in,
+    and `required: true` of a property put right.
+
+    Only places that hold schemas are walked: a property may be called "type". Returns `node` itself
+    where nothing had to change, so that the source's own text can be kept.
+    """
+    if not isinstance(node, dict):
+        return node
+    out = {k: v for k, v in node.items() if v is not None or k in NULLABLE}
+    out |= {k: clean_schema(node[k]) for k in SUBSCHEMAS if isinstance(node.get(k), dict)}
+    for key in MAPS:
+        if isinstance(node.get(key), dict):
+            out[key] = {k: _subschema(v) for k, v in node[key].items() if v is not None}
+    for key in (*LISTS, "items"):
+        if isinstance(node.get(key), list):
+            out[key] = [clean_schema(option) for option in node[key]]
+    _put_type_right(out)
+    _put_required_right(out, node)
+    return node if out == node else out
+
+
+def _subschema(node: Any) -> Any:
+    """A property may be a bare type word."""
+    return type_schema(node)[0] if isinstance(node, str) else clean_schema(node)
+
+
+def _put_type_right(out: Schema) -> None:
+    kind = out.get("type")
+    if isinstance(kind, str) and kind not in SCHEMA_TYPES:
+        del out["type"]
+        found = type_schema(kind)[0] | out
+        out.clear()
+        out.update(found)
+    elif isinstance(kind, list) and not all(word in SCHEMA_TYPES for word in kind):
+        words = [WORDS.get(str(w).lower()) for w in kind]
+        out["type"] = words
+        if not words or None in words:  # a word that may be anything
+            del out["type"]
+
+
+def _put_required_right(out: Schema, node: Schema) -> None:
+    """`required: true` beside the type of a property belongs into the list of its parent."""
+    needed, properties = node.get("required"), node.get("properties")
+    if "required" in node and not isinstance(needed, list):
+        out.pop("required", None)
+    if isinstance(properties, dict):
+        told = ((k, v) for k, v in properties.items() if isinstance(v, dict))
+        inner = [k for k, v in told if v.get("required") is True]
+        if inner:
+            listed = needed if isinstance(needed, list) else []
+            out["required"] = [*listed, *(k for k in inner if k not in listed)]
+
+
+def is_schema(parameters: Schema) -> bool:
+    """Whether `parameters` is an object schema rather than a flat map of parameters.
+
+    A keyword counts where its value has the keyword's shape: a parameter may be called "type",
+    "required" or "properties" too, and is then an object or a type word.
+    """
+    kind = parameters.get("type")
+    words = kind if isinstance(kind, list) else [kind]
+    if any(isinstance(w, str) and w.lower() in OBJECT_WORDS for w in words):
+        return parameters.keys() <= KEYWORDS or "properties" in parameters
+    properties = parameters.get("properties")
+    if isinstance(properties, dict) and all(
+        isinstance(v, dict | bool | None) for v in properties.values()
+    ):
+        return True
+    if "properties" in parameters and properties is None and parameters.keys() <= KEYWORDS:
+        return True
+    shapes = {"required": list, "anyOf": list, "oneOf": list, "allOf": list, "$ref": str,
+              "$schema": str, "$defs": dict, "additionalProperties": bool}
+    return any(isinstance(parameters.get(k), shape) for k, shape in shapes.items())
+
+
+def object_schema(parameters: Any) -> Schema:
+    """Parameters of any form as an object schema; the very same object where it is one already.
+
+    Raises RecordError where it cannot be told what the parameters are.
+    """
+    if isinstance(parameters, list):
+        return flat_schema(_named(parameters))
+    if not isinstance(parameters, dict):
+        raise RecordError(f"parameters are {type(parameters).__name__}, not an object")
+    inner = parameters.get("json") if len(parameters) == 1 else None
+    if isinstance(inner, dict):  # Bedrock: {json: schema}
+        return object_schema(inner)
+    if not is_schema(parameters):
+        return flat_schema(parameters)
+    clean = clean_schema(parameters)
+    changes: Schema = {}
+    if "properties" in parameters and "properties" not in clean:
+        changes["properties"] = {}  # null in a table: no parameters
+    if isinstance(clean.get("properties"), list):
+        return flat_schema(_named(clean["properties"]))
+    if clean.get("type") != "object":
+        changes["type"] = "object"
+    return clean | changes if changes else clean
+
+
+def _named(items: list[Any]) -> Schema:
+    """[{name, type, ...}] as a flat map; OpenAPI's items have their type under `schema`."""
+    out = {}
+    for item in items:
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            raise RecordError("a parameter without a name")
+        own = item["schema"] if isinstance(item.get("schema"), dict) else {}
+        rest = {k: v for k, v in item.items() if k not in ("name", "schema", "in")}
+        out[item["name"]] = own | rest
+    return out
+
+
+def flat_schema(parameters: Schema) -> Schema:
+    """A flat map name -> {type, description, default} as an object schema.
+
+    A parameter is required unless its type says optional, it has a default, or it says required:
+    false.
+    """
+    properties, required = {}, []
+    # keywords may stand beside the parameters: {"type": "object", "city": {...}, "required": [...]}
+    mixed = any(isinstance(info, dict) for info in parameters.values())
+    listed = parameters.get("required")
+    for name, info in parameters.items():
+        word = name == "type" and isinstance(info, str) and info.lower() in OBJECT_WORDS
+        if info is None or word or (mixed and name in KEYWORDS and not isinstance(info, dict)):
+            continue
+        info = {"type": info} if isinstance(info, str) else info
+        if not isinstance(info, dict):
+            raise RecordError(f"parameter {name[:40]!r} is {type(info).__name__}, not an object")
+        kind, optional = type_schema(_word_of(info.get("type")))
+        rest = {k: v for k, v in info.items() if k not in ("type", "required")}
+        properties[name] = kind | clean_schema(rest)
+        if info.get("required", not (optional or "default" in info)) is True:
+            required.append(name)
+    if isinstance(listed, list):
+        required = listed
+    return {"type": "object", "properties": properties} | (
+        {"required": required} if required else {}
+    )
+
+
+def _word_of(kind: Any) -> str:
+    return " | ".join(map(str, kind)) if isinstance(kind, list) else str(kind or "")
+
+
+@lru_cache(maxsize=8192)
+def parameter_names(parameters: str) -> frozenset[str]:
+    """The names of an object schema's properties; none where the text is no such schema."""
+    try:
+        properties = json.loads(parameters).get("properties")
+    except (ValueError, AttributeError):
+        return frozenset()
+    return frozenset(properties) if isinstance(properties, dict) else frozenset()

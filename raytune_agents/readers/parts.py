@@ -1,0 +1,214 @@
+"""Content that is a list of parts: text, thoughts, calls and results in the words of any provider.
+
+OpenAI (chat, Responses, Assistants), Anthropic, Gemini, Bedrock, Mistral, Cohere, LLaMA-Factory,
+the AI SDK and MCP write such lists. A part of a picture or of sound is no text: its row is bad,
+with the part's type as the reason, because an answer to a picture cannot be learned without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from raytune_agents.readers.fields import (
+    CALL_ID,
+    RESULT,
+    Fields,
+    fold,
+)
+from raytune_agents.readers.shapes import call_of, calls_of
+from raytune_agents.readers.strict import text_of
+from raytune_agents.records import Message, RecordError, ToolSpec
+
+_KINDS = {
+    "text": "text inputtext outputtext summarytext refusal markdown paragraph texturl",
+    "thought": "thinking reasoning reasoningtext think thought analysis redactedthinking "
+    "reasoningcontent",
+    "call": "tooluse toolcall functioncall servertooluse mcptooluse toolinvocation function "
+    "customtoolcall mcpcall mcptoolcall dynamictool action",
+    "result": "toolresult toolresponse functionresponse functionresult functioncalloutput "
+    "tooloutput customtoolcalloutput observation toolreturn mcpcalloutput computercalloutput",
+    "media": "image imageurl inputimage outputimage imagefile audio inputaudio outputaudio "
+    "audiourl video videourl inputvideo file inputfile fileurl document inlinedata filedata "
+    "media blob",
+    "code": "executablecode",
+    "nothing": "stepstart stepfinish cachepoint containerupload",
+}
+KINDS = {word: kind for kind, words in _KINDS.items() for word in words.split()}
+# parts without `type` are told by the one key that they have
+BY_KEY = ("text", "tool_use", "tool_result", "function_call", "function_response",
+          "executable_code", "code_execution_result", "reasoning_content", "image", "inline_data",
+          "file_data", "document", "video", "cache_point", "tool_call", "tool_invocation",
+          "refusal", "json")
+TEXT = ("text", "value", "content", "refusal", "thinking", "reasoning", "think", "thought",
+        "summary", "reasoning_text", "reasoning_content")
+Piece = tuple[str, Any]  # (text, str), (thought, str), (call, ToolCall) or (result, Message)
+
+
+def kind_of_part(part: Any) -> str:
+    """text, thought, call, result, media, code, nothing, or "" for what is no part we know."""
+    if isinstance(part, str):
+        return "text"
+    if not isinstance(part, dict):
+        return ""
+    fields = Fields(part)
+    kind = fields.peek("type")
+    if isinstance(kind, str):
+        word = fold(kind)
+        if word in KINDS:
+            return KINDS[word]
+        if word.endswith("toolresult"):  # web_search_tool_result, mcp_tool_result ...
+            return "result"
+        return "call" if word.startswith("tool") and "toolcallid" in fields.left else ""
+    found = next((k for k in BY_KEY if fold(k) in fields.left), "")
+    if found == "text":
+        return "thought" if part.get("thought") is True else "text"
+    if found in ("code_execution_result", "json"):
+        return "result" if found != "json" else "text"
+    if found:
+        return KINDS.get(fold(found), "")
+    named = "name" in fields.left and {"arguments", "args"} & fields.left.keys()
+    return "call" if named else ""
+
+
+def is_parts(content: Any) -> bool:
+    """Whether a list is one of parts, rather than data that a tool gave."""
+    return (
+        isinstance(content, list)
+        and any(isinstance(p, dict) for p in content)
+        and all(isinstance(p, str) or (kind_of_part(p) and ("type" in p or len(p) <= 2))
+                for p in content)
+    )
+
+
+def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[Piece]:
+    """What a turn's content holds, in its order. Raises RecordError on what cannot be text."""
+    if isinstance(content, dict) and kind_of_part(content) and role != "tool":
+        content = [content]
+    if not isinstance(content, list) or (role == "tool" and not is_parts(content)):
+        yield "text", result_text(content) if role == "tool" else text_of(content)
+        return
+    for part in content:
+        kind = kind_of_part(part)
+        if not kind:
+            word = part.get("type") if isinstance(part, dict) else type(part).__name__
+            raise RecordError(f"a content part of an unknown type: {str(word)[:40]}")
+        yield from _piece(part, kind, role, tools)
+
+
+def _piece(part: Any, kind: str, role: str, tools: Sequence[ToolSpec]) -> Iterator[Piece]:
+    if isinstance(part, str):
+        yield "text", part
+        return
+    fields = Fields(part, "part")
+    word = str(fields("type") or "")
+    inner = next((v for k in BY_KEY if isinstance(v := fields.peek(k), dict)), None)
+    if kind == "media":
+        text = _document(fields)
+        if not text:
+            named = word or next((str(k) for k in part), "")
+            raise RecordError(f"a content part that is no text: {named[:40]}")
+        yield "text", text
+    elif kind == "text":
+        yield "text", _text(fields)
+    elif kind == "thought":
+        if part.get("thought") is True:  # Gemini's flag
+            fields.skip("thought")
+        yield "thought", _text(fields)
+        fields.skip("signature", "data", "encrypted_content")  # of use to its provider alone
+    elif kind == "code":
+        yield "call", call_of({"name": "code_execution", "arguments": inner or {}})
+        return
+    elif kind == "call":
+        yield from _call(part, inner, word, role, tools)
+        return
+    elif kind == "result":
+        yield "result", result_of(inner or part)
+        return
+    fields.skip("cache_control", "id", "index", "state")
+    fields.rest()
+
+
+def _text(fields: Fields) -> str:
+    """The text of a part; Assistants' {value, annotations} and lists of parts stand inside it."""
+    value = fields(*TEXT)
+    if isinstance(value, dict):
+        inner = Fields(value, "part")
+        value = inner(*TEXT) if inner.peek(*TEXT) is not None else value
+        inner.skip("signature")
+        inner.rest()
+    return flat_text(value)
+
+
+def _document(fields: Fields) -> str:
+    """The text of a document that is text: Anthropic's {source: {type: text, data}}."""
+    source = fields.peek("source", "document", "file")
+    if not isinstance(source, dict) or source.get("type") not in ("text", "content"):
+        return ""
+    fields.skip("source", "document", "file")
+    return flat_text(source.get("data") or source.get("content"))
+
+
+def _call(
+    part: dict[str, Any], inner: Any, word: str, role: str, tools: Sequence[ToolSpec]
+) -> Iterator[Piece]:
+    """A call; the AI SDK's parts hold its result as well, LLaMA-Factory's are JSON text."""
+    body = inner if isinstance(inner, dict) else part
+    fields = Fields(body, "part")
+    written = fields.peek("value", "content")
+    if isinstance(written, str | list) and not {"name", "toolname"} & fields.left.keys():
+        for call in calls_of(written, tools):
+            yield "call", call
+        return
+    named = dict(body)
+    if "toolcallid" in fields.left and fields.peek("name", "tool_name") is None:
+        named["name"] = word.removeprefix("tool-")  # the AI SDK: type "tool-get_weather"
+    output = fields.peek("output", "result") if "toolcallid" in fields.left else None
+    about = ("output", "result", "state", "step", "type", "caller", "cache_control", "isError")
+    call = call_of({k: v for k, v in named.items() if fold(k) not in map(fold, about)}, None, tools)
+    yield "call", call
+    if output is not None:
+        seen = result_of({"content": output, "id": call.id})
+        yield "result", seen
+
+
+def result_of(body: dict[str, Any]) -> Message:
+    """A result of a call as an observation: its text, the call's id, the tool's name."""
+    fields = Fields(body, "part")
+    fields.skip("type", "is_error", "status", "cache_control", "state", "error_code", "outcome")
+    key = text_of(fields(*CALL_ID))
+    name = text_of(fields("name", "tool_name", "function_name"))
+    content = fields(*RESULT)
+    fields.rest()
+    return Message("tool", result_text(content), name=name, tool_call_id=key)
+
+
+def result_text(content: Any) -> str:
+    """The text of what a tool gave: parts as their texts, {result: x} as x, other data as JSON."""
+    if isinstance(content, dict):
+        only = next(iter(content), "") if len(content) == 1 else ""
+        if fold(str(only)) in ("result", "output", "json"):
+            return result_text(content[only])
+        if isinstance(content.get("type"), str) and content.keys() == {"type", "value"}:  # AI SDK
+            return result_text(content["value"])
+    return flat_text(content) if is_parts(content) else text_of(content)
+
+
+def flat_text(content: Any) -> str:
+    """The text of parts that should be text alone. Raises RecordError on a picture."""
+    if isinstance(content, dict) and kind_of_part(content):
+        content = [content]
+    if not isinstance(content, list):
+        return text_of(content)
+    out = []
+    for part in content:
+        inner = part.get("json") if isinstance(part, dict) else None
+        if inner is not None and len(part) == 1:  # Bedrock
+            out.append(text_of(inner))
+            continue
+        kind = kind_of_part(part)
+        if not kind or kind == "result":
+            out.append(text_of(part))
+            continue
+        out += [text_of(x) for k, x in _piece(part, kind, "tool", ()) if k in ("text", "thought")]
+    return "".join(out)

@@ -1,0 +1,250 @@
+"""What stands as text in a turn: calls in the dialects of models, observations and tools in tags.
+
+`calls.parse` reads an answer as a model writes it; here stands what only rows of a source need:
+names that are no identifiers, tags that sources use, the tool list and the rules for writing calls
+in a system text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.calls import parse
+from raytune_agents.readers.fields import CALL_ID, Fields
+from raytune_agents.readers.parts import result_text
+from raytune_agents.readers.shapes import calls_of, tools_of
+from raytune_agents.readers.strict import Decoder, value_of
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec
+
+# --- calls ------------------------------------------------------------------------------------
+
+_TAG = re.compile(r"<(/?)(?:tool_?calls?|function_?calls?|multi_?tool_?calls?)>", re.IGNORECASE)
+MARKED = re.compile(  # text that is a call whatever the tools are
+    r"<(?:tool_?calls?|function_?calls?)>|\[TOOL_CALLS\]|<\|tool_call|<\|python_tag\|>|<function="
+    r"|<\|action_start\|>|<invoke name=|<\uff5ctool\u2581call|<start_function_call>",
+    re.IGNORECASE,
+)
+_BETWEEN = re.compile(r"[\s,;]*")
+_LIKE_CALL = re.compile(r"\s*(?:[\[{]|```|Action(?: \d+)?:)|[^\n(]{1,200}\(")
+
+
+def with_calls(message: Message, tools: Sequence[ToolSpec]) -> Message:
+    """An assistant turn with the calls that stand in its text; the text beside them stays.
+
+    Text in a model's call tags is a call whatever it names; other text only where it calls tools
+    of the row and nothing else. What cannot be read stays as it is, for the rule `parses` to see.
+    """
+    text = message.content
+    if message.role != "assistant" or message.tool_calls or not text:
+        return message
+    if MARKED.search(text):
+        calls, rest = _marked(text)
+    elif tools and (_LIKE_CALL.match(text) or "\nAction:" in text or "```" in text):
+        calls, rest = _unmarked(text, {t.name for t in tools})
+    else:
+        return message
+    if not calls:
+        return message
+    return replace(message, content=rest, tool_calls=tuple(calls))
+
+
+def _marked(text: str) -> tuple[Sequence[ToolCall], str]:
+    plain = _TAG.sub(r"<\1tool_call>", text)
+    start = re.search(MARKED, plain)
+    lead = plain[: start.start()] if start else ""
+    ours = lead.endswith("\n") and lead.removesuffix("\n")  # as our own writers put it
+    for prose, body in (("", plain), (lead, plain[len(lead) :])):  # a marker after a sentence
+        found = parse(body)
+        if found.calls:
+            said = (prose + found.text).strip()
+            return found.calls, ours if ours and ours.strip() == said else said
+    calls: list[ToolCall] = []
+    rest, at = [], 0
+    while opened := _TAG.search(text, at):  # Glaive's quotes, Python literals
+        closed = _TAG.search(text, opened.end())
+        end = closed.start() if closed else len(text)
+        try:
+            calls += calls_of(text[opened.end() : end].replace("<|endoftext|>", "").strip())
+        except RecordError:
+            return (), text
+        rest.append(text[at : opened.start()])
+        at = closed.end() if closed else len(text)
+    return calls, "".join([*rest, text[at:]]).strip()
+
+
+def _unmarked(text: str, names: Collection[str]) -> tuple[Sequence[ToolCall], str]:
+    found = parse(text)
+    if found.calls and {c.name for c in found.calls} <= set(names):
+        return found.calls, found.text
+    return named_calls(text, names), ""
+
+
+def calls_in(text: str, names: Collection[str] = ()) -> Sequence[ToolCall]:
+    """The calls of a text that is known to hold nothing else, () where it cannot be read."""
+    return parse(_TAG.sub(r"<\1tool_call>", text)).calls or named_calls(text, names)
+
+
+def named_calls(text: str, names: Collection[str] = ()) -> list[ToolCall]:
+    """Calls of `[Some Tool(a="b"), other(c=1)]`, also one a line; a name may hold spaces.
+
+    Where `names` are known no other is read. [] where the text is anything else.
+    """
+    body = text.strip()
+    if body.startswith("[") and body.endswith("]"):
+        body = body[1:-1]
+    known = sorted(names, key=len, reverse=True)
+    calls: list[ToolCall] = []
+    at = 0
+    while (at := _BETWEEN.match(body, at).end()) < len(body):  # type: ignore[union-attr]
+        opened = body.find("(", at)
+        until = body[at : max(opened, at)].strip()
+        name = next((n for n in known if body.startswith(n, at)), until)
+        opened = body.find("(", at + len(name)) if opened >= 0 else -1
+        end = _closing(body, opened)
+        if end < 0 or body[at:opened].strip() != name or (known and name not in names):
+            return []
+        found = parse(f"f{body[opened : end + 1]}").calls
+        if len(found) != 1 or "\n" in name:
+            return []
+        calls.append(replace(found[0], name=name))
+        at = end + 1
+    return calls
+
+
+def _closing(text: str, at: int) -> int:
+    """Where the bracket that opens at `at` closes, outside quotes; -1 where it does not."""
+    depth, quote, i = 0, "", max(at, 0)
+    while 0 <= at <= i < len(text):
+        c = text[i]
+        if quote:
+            i += c == "\\"
+            quote = "" if c == quote else quote
+        elif c in "\"'":
+            quote = c
+        else:
+            depth += (c in "([{") - (c in ")]}")
+            if depth == 0:
+                return i
+        i += 1
+    return -1
+
+
+# --- observations -----------------------------------------------------------------------------
+
+_SEEN = re.compile(
+    r"\s*<(tool_?responses?|tool_?results?|function_?responses?|function_?results?|tool_?outputs?)>",
+    re.IGNORECASE,
+)
+
+
+def observations_in(message: Message) -> list[Message]:
+    """A turn that is nothing but results in tags, as one observation for each; else the turn."""
+    if message.role not in ("tool", "user") or not _SEEN.match(message.content):
+        return [message]
+    found, text, at = [], message.content, 0
+    while opened := _SEEN.match(text, at):
+        close = f"</{opened[1]}>"
+        end = text.find(close, opened.end())
+        if end < 0:
+            return [message]
+        inner = text[opened.end() : end].removeprefix("\n").removesuffix("\n")
+        found.append(_observed(inner, message))
+        at = end + len(close)
+    return found if not text[at:].strip() else [message]
+
+
+def _observed(text: str, message: Message) -> Message:
+    """One result; Hermes writes {"name", "content"} around it."""
+    name, key = message.name, message.tool_call_id
+    try:
+        value = value_of(text) if text.lstrip()[:1] == "{" else None
+    except RecordError:
+        value = None
+    if isinstance(value, dict) and "name" in value and len(value) <= 3:
+        fields = Fields(value, "result")
+        content = fields("content", "result", "output", "response")
+        if content is not None:
+            name, key = str(fields("name")), str(fields(*CALL_ID) or key)
+            text = result_text(content)
+    return Message("tool", text, name=name, tool_call_id=key)
+
+
+# --- tools ------------------------------------------------------------------------------------
+
+_LISTS = re.compile(r"<(tools|available_tools|functions|function_list)>|\[(AVAILABLE_TOOLS)\]")
+_TRIES = 20  # brackets looked at for a list of tools: text of brackets would take for ever
+Found = tuple[tuple[ToolSpec, ...], list[Message], dict[str, Any]]
+
+
+def tools_in(messages: list[Message], known: tuple[ToolSpec, ...]) -> Found:
+    """The tools, those of the system text where the row has no others; the turns, without that
+    list and without the source's own rules for writing calls; and `meta` with what was left out.
+
+    A template lists the tools and says how calls are written: both would contradict it.
+    """
+    if not messages or messages[0].role != "system":
+        return known, messages, {}
+    system, out = messages[0].content, []
+    found, text = _tagged_tools(system)
+    if not found and not known:
+        found, text = _bare_tools(system)
+    if known or found:
+        text, out = _without_rules(text)
+    first = [] if text == "" != system else [replace(messages[0], content=text)]
+    return known or found, [*first, *messages[1:]], {"call_format": "\n".join(out)} if out else {}
+
+
+def _tagged_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
+    """Tools between tags: a list in JSON or Python, or an object a line."""
+    for opened in _LISTS.finditer(system):
+        close = f"</{opened[1]}>" if opened[1] else f"[/{opened[2]}]"
+        end = system.find(close, opened.end())
+        body = system[opened.end() : end].strip() if end > 0 else ""
+        if body[:1] in ("[", "{"):
+            lines = [line for line in body.splitlines() if line.strip()]
+            for form in (body, f"[{','.join(lines)}]"):
+                try:
+                    found = tools_of(form)
+                except RecordError:
+                    continue
+                return found, _joined(system[: opened.start()], system[end + len(close) :])
+    return (), system
+
+
+def _bare_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
+    """The first list of tools in the text (ToolACE)."""
+    at = -1
+    for _ in range(_TRIES):
+        at = system.find("[{", at + 1)
+        if at < 0:
+            break
+        try:
+            value, end = Decoder().decode(system, at)
+        except (ValueError, RecursionError):
+            continue
+        like = all(isinstance(v, dict) and {"name", "function"} & v.keys() for v in value)
+        if like and any({"parameters", "description", "function"} & v.keys() for v in value):
+            return tools_of(system[at:end]), _joined(system[:at], system[end:])
+    return (), system
+
+
+def _joined(before: str, after: str) -> str:
+    """What stands around a list, without the gap that it leaves."""
+    if not after.strip():
+        return before.removesuffix("\n").removesuffix("\n")
+    return before.rstrip("\n") + ("\n" if before.strip() else "") + after.lstrip("\n")
+
+
+def _without_rules(system: str) -> tuple[str, list[str]]:
+    """The system text without the sentences that show a call in tags, and those sentences."""
+    if not _TAG.search(system):
+        return system, []
+    kept, out, depth = [], [], 0
+    for sentence in re.split(r"(?<=[.!?:\n])(?=[^\n])", system):
+        tags = _TAG.findall(sentence)
+        (out if tags or depth > 0 else kept).append(sentence)
+        depth += sum(-1 if slash else 1 for slash in tags)
+    return "".join(kept).strip(), [sentence.strip() for sentence in out]
