@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,19 @@ import yaml
 
 from raytune_agents.agents import AgentSpec, parse
 from raytune_agents.agents.analyse import analyse
+from raytune_agents.agents.inlining import TooMany, check_size, inlined, unique_names
+from raytune_agents.agents.openapi import openapi_tools
 from raytune_agents.agents.script import listed
 from raytune_agents.agents.signatures import python_tools
 from raytune_agents.calls.schema import json_schema, schema_errors
 from raytune_agents.config import ConfigError
-from raytune_agents.records import Trajectory
+from raytune_agents.readers.parameters import object_schema
+from raytune_agents.readers.strict import depth_of, parse_json
+from raytune_agents.records import RecordError, Trajectory
 
-METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 POLICIES = ["Ask for a required value that is missing; never invent one.",
             "Say so when no tool fits, and name what the tools can do."]  # fmt: skip
+DEEPEST = 100  # levels of a tools file
 KNOWN = (
     "a list of OpenAI tools, an MCP tool list {tools: [...]}, an OpenAPI document {openapi, "
     "paths}, or a Python file of typed functions"
@@ -47,83 +50,31 @@ def _json_tool(item: Any, where: str) -> dict[str, Any]:
     if schema is None:
         raise ConfigError(f"{where}, {item['name']!r}, has no schema; write parameters: "
                           "{type: object, properties: {...}}")  # fmt: skip
+    try:
+        schema = object_schema(schema)
+        schema = inlined(schema, schema)
+    except (RecordError, TooMany) as error:
+        why = str(error) or "larger than a tool's schema may be"
+        raise ConfigError(f"{where}, {item['name']!r}: {why}") from None
     return {
         "name": item["name"],
-        "description": item.get("description") or "",
+        "description": str(item.get("description") or ""),
         "parameters": schema,
     }
-
-
-# --- OpenAPI --------------------------------------------------------------------------------------
-
-
-def resolved(node: Any, document: dict[str, Any], inside: tuple[str, ...] = ()) -> Any:
-    """The node with local `$ref`s replaced by what they name; a loop or a far one is an object."""
-    if isinstance(node, list):
-        return [resolved(v, document, inside) for v in node]
-    if not isinstance(node, dict):
-        return node
-    ref = node.get("$ref")
-    if not isinstance(ref, str):
-        return {k: resolved(v, document, inside) for k, v in node.items()}
-    target: Any = document if ref.startswith("#/") else None
-    for part in ref.removeprefix("#/").split("/"):
-        key = part.replace("~1", "/").replace("~0", "~")
-        target = target.get(key) if isinstance(target, dict) else None
-    if target is None or ref in inside:
-        return {"type": "object"}
-    return resolved(target, document, (*inside, ref))
-
-
-def _parameter(item: dict[str, Any]) -> dict[str, Any]:
-    """One path or query parameter: OpenAPI 3 keeps its schema apart, Swagger 2 beside the name."""
-    own = {k: v for k, v in item.items() if k in ("type", "enum", "items", "format", "default",
-                                                  "minimum", "maximum")}  # fmt: skip
-    schema = dict(item.get("schema") or own)
-    if item.get("description"):
-        schema["description"] = item["description"]
-    return schema
-
-
-def _body(operation: dict[str, Any]) -> dict[str, Any]:
-    """The JSON body's schema, {} without one."""
-    content = (operation.get("requestBody") or {}).get("content") or {}
-    kind = next((k for k in content if "json" in k), next(iter(content), ""))
-    return (content.get(kind) or {}).get("schema") or {}
-
-
-def openapi_tools(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One tool an operation: path, query and body fields become its parameters."""
-    for path, item in (document.get("paths") or {}).items():
-        item = resolved(item, document)
-        for method in METHODS:
-            operation = item.get(method)
-            if not isinstance(operation, dict):
-                continue
-            properties, required = {}, []
-            for parameter in [*item.get("parameters", []), *operation.get("parameters", [])]:
-                if parameter.get("in") in ("path", "query", "formData"):
-                    properties[parameter["name"]] = _parameter(parameter)
-                    required += [parameter["name"]] * bool(parameter.get("required"))
-            bodies = [p.get("schema") or {} for p in operation.get("parameters", [])
-                      if p.get("in") == "body"]  # fmt: skip
-            for body in [*bodies, _body(operation)]:
-                properties |= body.get("properties", {})
-                required += body.get("required", [])
-            name = operation.get("operationId") or f"{method}_{path.strip('/')}"
-            text = operation.get("summary") or operation.get("description") or ""
-            yield {"name": name, "description": " ".join(text.split()),
-                   "parameters": {"type": "object", "properties": properties,
-                                  "required": list(dict.fromkeys(required))}}  # fmt: skip
 
 
 # --- the spec -------------------------------------------------------------------------------------
 
 
+def tool_name(text: str) -> str:
+    """A name that our files allow."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_") or "tool"
+    return name if re.match(r"[A-Za-z_]", name) else f"tool_{name}"
+
+
 def _described(tool: dict[str, Any]) -> dict[str, Any]:
     """A name that our files allow and a description, made from the name where there is none."""
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", tool["name"]).strip("_") or "tool"
-    name = name if re.match(r"[A-Za-z_]", name) else f"tool_{name}"
+    name = tool_name(tool["name"])
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_.-]+", " ", name).strip()
     text = tool["description"].strip() or f"{words[:1].upper()}{words[1:].lower()}."
     schema = json_schema(tool["parameters"])
@@ -142,11 +93,19 @@ def read_tools(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".py":
         return python_tools(text, str(path))
     try:
-        tree = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        strict = path.suffix == ".json"
+        tree = parse_json(text, DEEPEST) if strict else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is neither JSON nor YAML: {error}") from None
+    except RecursionError:
+        tree = None
+    check_size(tree, str(path))
+    if tree is None or depth_of(tree) > DEEPEST:
+        raise ConfigError(f"{path} is empty or nested deeper than {DEEPEST}; give {KNOWN}")
     if isinstance(tree, dict) and ("openapi" in tree or "swagger" in tree):
-        tools = list(openapi_tools(tree))
+        tools = list(openapi_tools(tree, str(path)))
+        names = unique_names(tool_name(t["name"]) for t in tools)  # of operations no one names
+        tools = [t | {"name": name} for t, name in zip(tools, names)]
     else:
         if isinstance(tree, dict):
             tree = tree.get("result", tree)

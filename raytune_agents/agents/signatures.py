@@ -11,8 +11,10 @@ import ast
 import re
 from typing import Any
 
+from raytune_agents.agents.inlining import TooMany, inlined
 from raytune_agents.config import ConfigError
 
+Schema = dict[str, Any]
 PLAIN = {
     "str": {"type": "string"}, "int": {"type": "integer"}, "float": {"type": "number"},
     "bool": {"type": "boolean"}, "None": {"type": "null"}, "dict": {"type": "object"},
@@ -25,12 +27,9 @@ MAPS = ("dict", "Dict", "Mapping", "MutableMapping")
 JSON_WORD = {str: "string", int: "integer", float: "number", bool: "boolean"}
 SECTION = re.compile(r"^\s*(args|arguments|parameters|params)\s*:?\s*$", re.I)
 OTHER_SECTION = re.compile(r"^\s*(returns?|yields?|raises?|examples?|notes?)\s*:?\s*$", re.I)
-GOOGLE = re.compile(r"^(\s+)\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
+GOOGLE = re.compile(r"^(\s+)\*{0,2}(\w+)(?:\s*\([^)]*\))?\s*:\s*(.*)$")
 NUMPY = re.compile(r"^(\s*)(\w+)\s*:\s*\S.*$")
-REST = re.compile(r"^\s*:param\s+(?:[\w\[\], |]+\s+)?(\w+)\s*:\s*(.*)$")
-
-
-Names = dict[str, ast.ClassDef | ast.expr]  # the file's own classes and type aliases
+REST = re.compile(r"^\s*:param\s([^:]*):\s*(.*)$")  # the last word before the colon is the name
 
 
 class Untyped(ValueError):
@@ -45,20 +44,51 @@ def _name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-def _literal(values: list[Any]) -> dict[str, Any]:
+def _literal(values: list[Any]) -> Schema:
     kinds = {type(v) for v in values}
     if len(kinds) != 1 or kinds - set(JSON_WORD):
         raise Untyped(f"values {values} of several types")
     return {"type": JSON_WORD[kinds.pop()], "enum": values}
 
 
-def _union(options: list[ast.expr], classes: Names) -> dict[str, Any]:
-    kept = [schema_of(o, classes) for o in options]
-    kept = [s for s in kept if s != {"type": "null"}]
+class Types:
+    """The file's own classes and type aliases. Each is read once and stands as a reference to it in
+    what names it: classes may name each other."""
+
+    def __init__(self, names: dict[str, ast.ClassDef | ast.expr]) -> None:
+        self.names = names
+        self.schemas: dict[str, Schema] = {}
+        self.open: set[str] = set()  # being read
+
+    def reference(self, name: str) -> Schema:
+        """`$ref` to the schema of a class or an alias. Raises Untyped."""
+        found = self.names[name]
+        if name in self.open and not isinstance(found, ast.ClassDef):
+            raise Untyped(f"annotation {name!r} is not known")  # an alias of itself
+        if name not in self.schemas and name not in self.open:
+            self.open.add(name)
+            is_class = isinstance(found, ast.ClassDef)
+            self.schemas[name] = _class(found, self) if is_class else schema_of(found, self)
+            self.open.discard(name)
+        return {"$ref": f"#/$defs/{name}"}
+
+
+def _options(node: ast.expr) -> list[ast.expr]:
+    """The members of `a | b | c`; not by recursion, a union may be long."""
+    out: list[ast.expr] = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        out.append(node.right)
+        node = node.left
+    return [node, *reversed(out)]
+
+
+def _union(options: list[ast.expr], types: Types) -> Schema:
+    kept = [schema_of(o, types) for o in options]
+    kept = [s for i, s in enumerate(kept) if s != {"type": "null"} and s not in kept[:i]]
     return kept[0] if len(kept) == 1 else {"anyOf": kept}
 
 
-def _class(node: ast.ClassDef, classes: Names) -> dict[str, Any]:
+def _class(node: ast.ClassDef, types: Types) -> Schema:
     """An Enum as its values; any other class as an object of its annotated fields."""
     if any(_name(b) in ("Enum", "StrEnum", "IntEnum") for b in node.bases):
         return _literal([ast.literal_eval(s.value) for s in node.body if isinstance(s, ast.Assign)])
@@ -69,51 +99,49 @@ def _class(node: ast.ClassDef, classes: Names) -> dict[str, Any]:
     ]
     if not fields:
         raise Untyped(f"class {node.name} has no annotated fields")
-    inner = {k: v for k, v in classes.items() if k != node.name}  # a class inside itself has no end
-    properties = {name: schema_of(s.annotation, inner) for name, s in fields}
+    properties = {name: schema_of(s.annotation, types) for name, s in fields}
     required = [name for name, s in fields if s.value is None]
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _subscript(node: ast.Subscript, classes: Names) -> dict[str, Any]:
+def _subscript(node: ast.Subscript, types: Types) -> Schema:
     name = _name(node.value)
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    inner = [i for i in inner if not (isinstance(i, ast.Constant) and i.value is Ellipsis)]
+    if name == "Literal":
+        return _literal([ast.literal_eval(i) for i in inner])
+    if not inner:
+        raise Untyped(f"annotation {ast.unparse(node)!r} holds no type")
     if name == "Annotated":
         words = [ast.literal_eval(i) for i in inner[1:] if isinstance(i, ast.Constant)]
         text = next((w for w in words if isinstance(w, str)), "")
-        return schema_of(inner[0], classes) | ({"description": text} if text else {})
-    if name == "Literal":
-        return _literal([ast.literal_eval(i) for i in inner])
+        return schema_of(inner[0], types) | ({"description": text} if text else {})
     if name in ("Optional", "Union"):
-        return _union(inner, classes)
+        return _union(inner, types)
     if name in LISTS:
-        first = [i for i in inner if not (isinstance(i, ast.Constant) and i.value is Ellipsis)]
-        return {"type": "array", "items": schema_of(first[0], classes)}
+        return {"type": "array", "items": schema_of(inner[0], types)}
     if name in MAPS:
-        return {"type": "object", "additionalProperties": schema_of(inner[-1], classes)}
+        return {"type": "object", "additionalProperties": schema_of(inner[-1], types)}
     raise Untyped(f"annotation {ast.unparse(node)!r} is not known")
 
 
-def schema_of(node: ast.expr, classes: Names) -> dict[str, Any]:
+def schema_of(node: ast.expr, types: Types) -> Schema:
     """The JSON Schema of an annotation. Raises Untyped."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):  # a quoted annotation
-            return schema_of(ast.parse(node.value, mode="eval").body, classes)
+            return schema_of(ast.parse(node.value, mode="eval").body, types)
         return dict(PLAIN["None"])
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _union([node.left, node.right], classes)
+        return _union(_options(node), types)
     if isinstance(node, ast.Subscript):
-        return _subscript(node, classes)
+        return _subscript(node, types)
     name = _name(node)
     if name in PLAIN:
         return dict(PLAIN[name])
     if name in LISTS:
         return {"type": "array", "items": {"type": "string"}}
-    if name in classes:
-        found = classes[name]
-        if isinstance(found, ast.ClassDef):
-            return _class(found, classes)
-        return schema_of(found, {k: v for k, v in classes.items() if k != name})
+    if name in types.names:
+        return types.reference(name)
     raise Untyped(f"annotation {ast.unparse(node)!r} is not known")
 
 
@@ -130,9 +158,9 @@ def docstring(text: str) -> tuple[str, dict[str, str]]:
     inside, last, depth = False, "", None
     for line in lines:
         rest = REST.match(line)
-        if rest:
-            said[rest[1]] = last = rest[2].strip()
-            inside, last = False, rest[1]
+        if rest and rest[1].split():
+            inside, last = False, rest[1].split()[-1]
+            said[last] = rest[2].strip()
         elif SECTION.match(line):
             inside, last, depth = True, "", None
         elif OTHER_SECTION.match(line):
@@ -146,16 +174,20 @@ def docstring(text: str) -> tuple[str, dict[str, str]]:
                 said[last] = found[3].strip() if found.re is GOOGLE else ""
             elif last:
                 said[last] = f"{said[last]} {line.strip()}".strip()
-    first = re.split(r"\n\s*\n|\n\s*:param|\n\s*(?:Args|Arguments|Parameters)\s*:?\s*\n", text)[0]
-    return " ".join(first.split()), said
+    first: list[str] = []
+    for line in lines:
+        if first and (not line.strip() or SECTION.match(line) or REST.match(line)):
+            break
+        first += line.split()
+    return " ".join(first), said
 
 
 # --- functions ------------------------------------------------------------------------------------
 
 
 def _tool(
-    node: ast.FunctionDef | ast.AsyncFunctionDef, classes: Names, path: str
-) -> dict[str, Any]:
+    node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str
+) -> Schema:
     where = f"{path}: function {node.name!r}"
     if isinstance(node, ast.AsyncFunctionDef):
         raise ConfigError(
@@ -175,7 +207,7 @@ def _tool(
         if arg.annotation is None:
             raise ConfigError(f"{where} has no type for {arg.arg!r}; write {arg.arg}: str")
         try:
-            schema = schema_of(arg.annotation, classes)
+            schema = schema_of(arg.annotation, types)
         except (Untyped, ValueError, SyntaxError) as error:
             raise ConfigError(
                 f"{where}, parameter {arg.arg!r}: {error}; write str, int, float, bool, list[str], "
@@ -189,6 +221,7 @@ def _tool(
             schema["default"] = default.value
         properties[arg.arg] = schema
     parameters = {"type": "object", "properties": properties, "required": required}
+    parameters = inlined(parameters, {"$defs": types.schemas})
     return {"name": node.name, "description": summary, "parameters": parameters}
 
 
@@ -203,17 +236,28 @@ def type_aliases(body: list[ast.stmt]) -> dict[str, ast.expr]:
     return out
 
 
-def python_tools(source: str, path: str) -> list[dict[str, Any]]:
+def python_tools(source: str, path: str) -> list[Schema]:
     """Every public top-level function of a Python file as a tool. Raises ConfigError naming the
     place."""
     try:
         body = ast.parse(source).body
     except SyntaxError as error:
         raise ConfigError(f"{path} is not Python: line {error.lineno}: {error.msg}") from None
-    classes: Names = {n.name: n for n in body if isinstance(n, ast.ClassDef)}
-    classes |= type_aliases(body)
+    except (ValueError, RecursionError, MemoryError) as error:  # a null byte, a thousand brackets
+        raise ConfigError(f"{path} cannot be parsed: {str(error)[:80]}") from None
+    classes = {n.name: n for n in body if isinstance(n, ast.ClassDef)}
+    types = Types(classes | type_aliases(body))
     functions = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     public = [n for n in functions if not n.name.startswith("_")]
     if not public:
         raise ConfigError(f"{path} has no public function; write def name(argument: str) -> ...")
-    return [_tool(n, classes, path) for n in public]
+    tools = []
+    for node in public:
+        try:
+            tools.append(_tool(node, types, path))
+        except (RecursionError, TooMany):
+            raise ConfigError(
+                f"{path}: function {node.name!r}: its annotations are nested too deeply or too "
+                "large for a tool; write plainer types"
+            ) from None
+    return tools

@@ -6,33 +6,41 @@ Types may be JSON Schema words (object, number) or BFCL's and Python's (dict, fl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
-import jsonschema
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+from jsonschema import ValidationError
+from jsonschema.protocols import Validator
 
 from raytune_agents.calls.json_text import strict_json
+from raytune_agents.calls.validation import bounded_errors, bounded_validator
 from raytune_agents.records import ToolCall, ToolSpec
 
 # type word -> JSON Schema word; "" = any type
 WORDS = {
-    **dict.fromkeys(("string", "str", "char"), "string"),
-    **dict.fromkeys(("integer", "int", "long", "short", "byte", "bigint"), "integer"),
-    **dict.fromkeys(("number", "float", "double"), "number"),
-    **dict.fromkeys(("boolean", "bool"), "boolean"),
-    **dict.fromkeys(("array", "list", "tuple", "arraylist"), "array"),
-    **dict.fromkeys(("object", "dict", "hashmap", "hashtable"), "object"),
-    "null": "null", "any": "",
-}  # fmt: skip
+    word: kind
+    for kind, words in {
+        "string": "string str char bytes date datetime time uuid enum complex callable",
+        "integer": "integer int long short byte bigint",
+        "number": "number float double decimal",
+        "boolean": "boolean bool",
+        "array": "array list tuple set sequence iterable arraylist ndarray queue stack",
+        "object": "object dict hashmap hashtable map mapping json",
+        "null": "null none nonetype",
+        "": "any",
+    }.items()
+    for word in words.split()
+}
 # BFCL reads "any" (and so a missing type) as text; its variable rule lets other types in
 PYTHON = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list,
           "object": dict, "": str}  # fmt: skip
-_MAPS = ("properties", "patternProperties", "$defs", "definitions")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_ONE = ("items", "additionalProperties", "not", "contains", "if", "then", "else", "propertyNames")
+MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+SINGLE = ("items", "additionalProperties", "not", "contains", "if", "then", "else",
+          "propertyNames", "unevaluatedProperties", "unevaluatedItems")
+SAYS_NULL = ("default", "const", "example", "examples")  # elsewhere null is what a table put in
 PythonType = type[Any]  # inside the class `type` is a field
 
 
@@ -66,25 +74,59 @@ def _word(value: Any) -> str:
 
 
 def json_schema(schema: Any) -> Any:
-    """The schema with every type word in JSON Schema's own words; unknown words allow anything."""
+    """The schema in the words of JSON Schema 2020-12: type words of Python and BFCL (an unknown one
+    allows anything), `nullable`, and what older drafts wrote otherwise."""
     if not isinstance(schema, dict):
         return schema
     out: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "type":
             words = [_word(v) for v in value] if isinstance(value, list) else [_word(value)]
-            if all(words):
-                out[key] = words if isinstance(value, list) else words[0]
-        elif key in _MAPS and isinstance(value, dict):
-            out[key] = {k: json_schema(v) for k, v in value.items()}
-        elif key in _LISTS and isinstance(value, list):
+            if words and all(words):
+                out[key] = list(dict.fromkeys(words)) if isinstance(value, list) else words[0]
+        elif key in MAPS and isinstance(value, dict):
+            out[key] = {k: json_schema(v) for k, v in value.items() if isinstance(v, dict | bool)}
+        elif (key in LISTS or key == "items") and isinstance(value, list):
             out[key] = [json_schema(v) for v in value]
-        elif key in _ONE:
-            out[key] = json_schema(value)
-        elif key != "required" or isinstance(
-            value, list
-        ):  # `required: true` on a parameter says nothing here
+        elif key in SINGLE:
+            if isinstance(value, dict | bool):
+                out[key] = json_schema(value)
+        elif value is not None or key in SAYS_NULL:
             out[key] = value
+    _from_older_drafts(out)
+    return _nullable(out) if out.pop("nullable", None) is True else out
+
+
+def _from_older_drafts(out: dict[str, Any]) -> None:
+    """Draft 4 to 7 and OpenAPI 3.0 in the words of 2020-12, in place."""
+    for bound, strict in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        flag = out.get(strict)
+        if isinstance(flag, bool):  # draft 4: a flag beside the bound
+            del out[strict]
+            if flag and bound in out:
+                out[strict] = out.pop(bound)
+    if isinstance(out.get("items"), list):
+        out["prefixItems"] = out.pop("items")
+        if isinstance(rest := out.pop("additionalItems", None), dict | bool):
+            out["items"] = json_schema(rest)
+    dependencies = out.pop("dependencies", None)
+    for key, needs in dependencies.items() if isinstance(dependencies, dict) else ():
+        word = "dependentRequired" if isinstance(needs, list) else "dependentSchemas"
+        out[word] = {**out.get(word, {}), key: json_schema(needs)}
+    for key, wanted in (("required", list), ("enum", list)):  # `required: true` says nothing here
+        if not isinstance(out.get(key, []), wanted) or out.get(key) == []:
+            del out[key]
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, or null (OpenAPI 3.0 and Gemini)."""
+    kind = schema.get("type")
+    if kind is None or any(word in schema for word in ("anyOf", "oneOf", "allOf", "const")):
+        return {"anyOf": [schema, {"type": "null"}]}
+    out = schema | {"type": list(dict.fromkeys([*(kind if isinstance(kind, list) else [kind]),
+                                                "null"]))}  # fmt: skip
+    if "enum" in out and None not in out["enum"]:
+        out["enum"] = [*out["enum"], None]
     return out
 
 
@@ -101,9 +143,69 @@ def _kind(detail: Any) -> Kind:
 
 def _parsed(parameters: str) -> dict[str, Any]:
     schema = strict_json(parameters or "{}")
-    if not isinstance(schema, dict) or not isinstance(schema.get("properties", {}), dict):
+    if not isinstance(schema, dict) or not isinstance(schema.get("properties") or {}, dict):
         raise ValueError("not an object schema")
     return schema
+
+
+@dataclass(slots=True)
+class Members:
+    """What an object schema and the schemas that it is composed of say of an object's members."""
+
+    properties: dict[str, Any] = field(default_factory=dict)
+    required: list[str] = field(default_factory=list)
+    open: bool = False  # other members are allowed
+    seen: set[tuple[int, bool]] = field(default_factory=set)  # each part is looked at once
+
+    def add(self, schema: Any, root: dict[str, Any], needed: bool = True) -> None:
+        """Take in a schema; `needed`: it holds in any case, as that of an option does not."""
+        if not isinstance(schema, dict) or (id(schema), needed) in self.seen:
+            return
+        self.seen.add((id(schema), needed))
+        found = schema.get("properties")
+        for name, detail in found.items() if isinstance(found, dict) else ():
+            self.properties.setdefault(name, detail)
+        names = schema.get("required")
+        if needed and isinstance(names, list):
+            self.required += [n for n in names if isinstance(n, str) and n not in self.required]
+        extra = schema.get("additionalProperties")
+        self.open |= bool(extra) or "patternProperties" in schema
+        if "$ref" in schema:
+            target = local_ref(schema["$ref"], root)
+            self.open |= target is None
+            self.add(target, root, needed)
+        for word in ("allOf", "anyOf", "oneOf"):
+            parts = schema.get(word)
+            for part in parts if isinstance(parts, list) else ():
+                self.add(part, root, needed and word == "allOf")
+        for word in ("then", "else"):
+            self.add(schema.get(word), root, False)
+        parts = schema.get("dependentSchemas")
+        for part in parts.values() if isinstance(parts, dict) else ():
+            self.add(part, root, False)
+
+
+def local_ref(ref: Any, root: Any) -> Any:
+    """What a reference within the document names, None where it names nothing there."""
+    if not isinstance(ref, str) or not ref.startswith("#"):
+        return None
+    node = root
+    for part in filter(None, ref[1:].split("/")):
+        key = unquote(part).replace("~1", "/").replace("~0", "~")
+        if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+            node = node[int(key)]
+        else:
+            node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def members_of(schema: dict[str, Any]) -> Members:
+    """The members that an object schema knows, also by composition and by references."""
+    out = Members()
+    out.add(schema, schema)
+    said = "properties" in schema or out.properties or schema.get("additionalProperties") is False
+    out.open |= not said  # {"type": "object"} alone says nothing of them
+    return out
 
 
 @lru_cache(maxsize=8192)
@@ -126,22 +228,18 @@ def shape(parameters: str) -> Shape:
         schema = _parsed(parameters)
     except ValueError as error:
         return Shape({}, (), True, f"bad_schema:{type(error).__name__}")
-    kinds = {name: _kind(detail) for name, detail in schema.get("properties", {}).items()}
-    required = schema.get("required")
-    required = required if isinstance(required, list) else []
-    is_open = bool(schema.get("additionalProperties")) or "patternProperties" in schema
-    return Shape(kinds, tuple(r for r in required if isinstance(r, str)), is_open)
+    members = members_of(schema)
+    kinds = {name: _kind(detail) for name, detail in members.properties.items()}
+    return Shape(kinds, tuple(members.required), members.open)
 
 
 @lru_cache(maxsize=8192)
-def validator(parameters: str) -> jsonschema.Draft202012Validator | str:
+def validator(parameters: str) -> Validator | str:
     """The compiled validator of a schema text, or the label of what is wrong with the schema."""
     try:
-        clean = json_schema(_parsed(parameters))
-        jsonschema.Draft202012Validator.check_schema(clean)
-    except (ValueError, RecursionError, jsonschema.SchemaError) as error:
+        return bounded_validator(json_schema(_parsed(parameters)))
+    except Exception as error:  # a stranger's schema may do anything to the library
         return f"bad_schema:{type(error).__name__}"
-    return jsonschema.Draft202012Validator(clean, registry=Registry())  # no $ref is ever fetched
 
 
 def find(name: str, tools: Sequence[ToolSpec]) -> ToolSpec | None:
@@ -149,7 +247,7 @@ def find(name: str, tools: Sequence[ToolSpec]) -> ToolSpec | None:
     return next((t for t in tools if t.name == name), None)
 
 
-def _labels(error: jsonschema.ValidationError) -> list[str]:
+def _labels(error: ValidationError) -> list[str]:
     path = ".".join(str(p) for p in error.absolute_path)
     if error.validator == "required" and isinstance(error.instance, dict):
         missing = [k for k in error.validator_value if k not in error.instance]
@@ -177,9 +275,9 @@ def schema_errors(call: ToolCall, tools: Sequence[ToolSpec]) -> list[str]:
         return [checks]
     labels = [] if form.open else [f"unexpected:{k}" for k in arguments if k not in form.kinds]
     try:
-        for error in checks.iter_errors(arguments):
+        for error in bounded_errors(checks, arguments):
             if error.validator != "additionalProperties" or error.absolute_path:
                 labels += [x for x in _labels(error) if x not in labels]
-    except Unresolvable:
-        labels.append("bad_schema:Unresolvable")
+    except Exception as error:  # the same, for what only a check of values brings out
+        labels.append(f"bad_schema:{type(error).__name__}")
     return labels

@@ -31,7 +31,7 @@ from raytune_agents.dedup.text import (
     group_key,
     key_bits,
     near_text,
-    question_key,
+    situation_key,
 )
 from raytune_agents.filters.shape import family, held_out
 from raytune_agents.records import Trajectory
@@ -40,15 +40,16 @@ from raytune_agents.runs import row_groups
 LOCAL_BYTES = 1 << 26
 MOST_TASKS = 200  # that read fingerprints; each takes less than a second a row group
 # row_id: its first 64 bits; rank: the smallest survives; group: rows of one answer; exact: equal
-# rows; asked: rows of one question, 0 = takes no part; said: the answer as a multiset of calls
+# rows; asked: rows of one situation, 0 = takes no part; said: the answer as a multiset of calls;
+# proved: the source knows that the row succeeded
 PRINTS = pa.schema([
     ("handle", pa.uint64()), ("row_id", pa.uint64()), ("rank", pa.float64()),
     ("group", pa.uint64()), ("exact", pa.uint64()),
     ("sketch", pa.binary()), ("vector", pa.binary()),
-    ("asked", pa.uint64()), ("said", pa.uint64()),
+    ("asked", pa.uint64()), ("said", pa.uint64()), ("proved", pa.bool_()),
 ])  # fmt: skip
 DUPLICATES = ("handle", "row_id", "rank", "group", "exact", "sketch", "vector")
-CONTRADICTIONS = ("handle", "row_id", "rank", "asked", "said")
+CONTRADICTIONS = ("handle", "row_id", "rank", "asked", "said", "proved")
 DUPLICATE_WORDS = ("duplicate_of", "near_duplicate_of", "semantic_duplicate_of")
 # survivor: the first 64 bits of its id; word: what the row is called
 PAIRS = pa.schema([("handle", pa.uint64()), ("survivor", pa.uint64()), ("word", pa.string())])
@@ -80,10 +81,11 @@ def fingerprints(
         "exact": exact,
         "sketch": pa.array([s.tobytes() if near else b"" for s in sketch], pa.binary()),
         "vector": pa.array([v.tobytes() for v in vectors], pa.binary()),
-        "asked": np.array([key_bits(question_key(r)) if a else 0 for r, a in zip(rows, asks)],
+        "asked": np.array([key_bits(situation_key(r)) if a else 0 for r, a in zip(rows, asks)],
                           np.uint64),
         "said": np.array([key_bits(calls_key(r)) if a else 0 for r, a in zip(rows, asks)],
                          np.uint64),
+        "proved": np.array([r.outcome is not None and r.outcome >= 0.5 for r in rows], np.bool_),
     }  # fmt: skip
     return pa.table(columns, schema=PRINTS)
 
@@ -154,13 +156,15 @@ def duplicates_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
 
 
 def contradictions_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
-    """PAIRS of one partition by `asked`: of rows with one question and several answers one answer
+    """PAIRS of one partition by `asked`: of rows with one situation and several answers one answer
     stays, the others name a row of it.
 
-    The answer that most rows give stays; between equals the one of the best rank; where that is
-    equal too nobody knows, and all rows are labelled.
+    Answers that are known to have succeeded stay, all of them: a task can be done in several ways.
+    Where none is known, the answer that most rows give stays; between equals the one of the best
+    rank; where that is equal too nobody knows, and all rows are labelled.
     """
     asked, said = prints["asked"].to_numpy(), prints["said"].to_numpy()
+    proved = prints["proved"].to_numpy(zero_copy_only=False)
     ranks, ids, handle = (prints[c].to_numpy() for c in ("rank", "row_id", "handle"))
     order = np.lexsort((handle, ids, ranks, said, asked))
     order = order[asked[order] != 0]
@@ -171,20 +175,28 @@ def contradictions_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
     found: list[tuple[int, int]] = []
     for members in np.split(order, starts[1:]) if len(order) else ():
         answers = said[members].tolist()
-        counts = Counter(answers)
-        best = {a: min(ranks[i] for i, b in zip(members, answers) if a == b) for a in counts}
-        worth = {a: (n, -best[a]) for a, n in counts.items()}
-        top = max(worth.values())
-        winners = {a for a, w in worth.items() if w == top}
+        right = set(said[members[proved[members]]].tolist())
+        winners = right or _winners(members, answers, ranks)
+        known = bool(right) or len(winners) == 1
+        of = dict(zip(answers[::-1], members[::-1]))  # answer -> its first row
+        rivals = [*(a for a in of if a in winners), *of]
         for i, answer in zip(members, answers):
-            if len(winners) == 1 and answer in winners:
-                continue
-            rivals = [j for j, b in zip(members, answers) if b != answer]
-            other = next((j for j in rivals if said[j] in winners), rivals[0])
-            found.append((int(handle[i]), int(ids[other])))
+            if not (known and answer in winners):
+                other = next(a for a in rivals if a != answer)
+                found.append((int(handle[i]), int(ids[of[other]])))
     words = ["contradicts"] * len(found)
     columns = [[h for h, _ in found], [s for _, s in found], words]
     return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, PAIRS)], schema=PAIRS)
+
+
+def _winners(members: np.ndarray, answers: list[int], ranks: np.ndarray) -> set[int]:
+    """The answers that most rows give, and of these the ones of the best rank."""
+    counts, best = Counter(answers), {}
+    for i, answer in zip(members, answers):
+        best[answer] = min(best.get(answer, np.inf), ranks[i])
+    worth = {a: (n, -best[a]) for a, n in counts.items()}
+    top = max(worth.values())
+    return {a for a, w in worth.items() if w == top}
 
 
 Work = Callable[[pa.Table, LabelConfig], pa.Table]

@@ -89,9 +89,11 @@ def group_key(row: Trajectory) -> str:
     return content_hash([row.split or "train", family(row) == "negative", calls], 16)
 
 
-def question_key(row: Trajectory) -> str:
-    """Hash of what contradicting rows have in common: the question and the tools' names."""
-    return content_hash([question(row), sorted(t.name for t in row.tools)], 16)
+def situation_key(row: Trajectory) -> str:
+    """Hash of what contradicting rows have in common: all that is said before the answer (system
+    text, requests, observations, earlier answers in words) and the tools' names."""
+    said = [[m.role, folded(m.content)] for m in row.prompt]
+    return content_hash([said, sorted(t.name for t in row.tools)], 16)
 
 
 def spoken(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:

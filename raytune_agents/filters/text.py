@@ -13,6 +13,13 @@ from raytune_agents.records import Trajectory
 
 # --- mojibake ---
 
+# what programs write to a terminal: colours and cursor moves (ECMA-48), titles; and, in an
+# observation, the bell, backspaces, form feeds and the like
+_ANSI = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
+    r"|\x1b[PX^_][^\x1b]*\x1b\\|\x1b[ -/]*[0-~]"
+)
+_TERMINAL = re.compile(r"[\x07\x08\x0b\x0c\x0e\x0f\x1b\x7f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
 
 
@@ -29,14 +36,19 @@ _TAIL = "".join(re.escape(c) for c, b in _BYTE_OF.items() if b < 0xC0)
 _DOUBLE = re.compile(f"[\u00c2-\u00f4][{_TAIL}]{{1,3}}")
 
 
-def broken_text(text: str) -> str:
+def broken_text(text: str, terminal: bool = False) -> str:
     """The first sign of a wrong decoding, or "".
 
     A replacement or control character, or two to four characters whose Windows-1252 bytes are
-    one valid UTF-8 character ("Ã©" for "é", "â€™" for an apostrophe).
+    one valid UTF-8 character ("Ã©" for "é", "â€™" for an apostrophe). Colours and cursor moves are
+    no sign; with `terminal`, nor is what else a terminal is sent.
     """
     if text.isascii() and text.isprintable():
         return ""
+    if "\x1b" in text or "\x9b" in text:
+        text = _ANSI.sub("", text)
+    if terminal:
+        text = _TERMINAL.sub("", text)
     control = _CONTROL.search(text)
     if control:
         return f"U+{ord(control[0]):04X}"
@@ -52,7 +64,7 @@ def mojibake(row: Trajectory) -> str | None:
     """No turn, thought or argument text shows a wrong decoding."""
     for message in row.messages:
         for text in (message.content, message.thought, *(c.arguments for c in message.tool_calls)):
-            sign = broken_text(text)
+            sign = broken_text(text, terminal=message.role == "tool")
             if sign:
                 return f"mojibake:{sign}"
     return None

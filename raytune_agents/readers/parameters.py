@@ -12,6 +12,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from raytune_agents.calls.schema import LISTS, MAPS, SAYS_NULL, SINGLE, WORDS
 from raytune_agents.records import RecordError
 
 Schema = dict[str, Any]
@@ -19,17 +20,6 @@ Schema = dict[str, Any]
 # --- type words -> JSON Schema ----------------------------------------------------------------
 
 SCHEMA_TYPES = {"string", "integer", "number", "boolean", "array", "object", "null"}
-WORDS = {
-    "str": "string", "char": "string", "byte": "integer", "bytes": "string", "date": "string",
-    "datetime": "string", "time": "string", "uuid": "string", "enum": "string",
-    "int": "integer", "long": "integer", "short": "integer", "bigint": "integer",
-    "float": "number", "double": "number", "decimal": "number", "complex": "string",
-    "bool": "boolean", "list": "array", "tuple": "array", "set": "array", "sequence": "array",
-    "iterable": "array", "arraylist": "array", "ndarray": "array", "dict": "object",
-    "hashmap": "object", "hashtable": "object", "map": "object", "mapping": "object",
-    "json": "object", "none": "null", "nonetype": "null", "callable": "string", "queue": "array",
-    "stack": "array",
-} | {word: word for word in SCHEMA_TYPES}  # fmt: skip
 
 
 def _split_top(text: str) -> list[str]:
@@ -92,11 +82,6 @@ KEYWORDS = frozenset((
     "propertyOrdering", "strict", "readOnly", "writeOnly", "deprecated", "discriminator", "xml",
     "externalDocs",
 ))  # what may stand in a schema of an object
-NULLABLE = ("default", "const", "example", "examples")  # null says something there
-SUBSCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else", "contains",
-              "propertyNames", "unevaluatedProperties")
-MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
-LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 
 
 def clean_schema(node: Any) -> Any:
@@ -108,8 +93,8 @@ def clean_schema(node: Any) -> Any:
     """
     if not isinstance(node, dict):
         return node
-    out = {k: v for k, v in node.items() if v is not None or k in NULLABLE}
-    out |= {k: clean_schema(node[k]) for k in SUBSCHEMAS if isinstance(node.get(k), dict)}
+    out = {k: v for k, v in node.items() if v is not None or k in SAYS_NULL}
+    out |= {k: clean_schema(node[k]) for k in SINGLE if isinstance(node.get(k), dict)}
     for key in MAPS:
         if isinstance(node.get(key), dict):
             out[key] = {k: _subschema(v) for k, v in node[key].items() if v is not None}
@@ -136,7 +121,7 @@ def _put_type_right(out: Schema) -> None:
     elif isinstance(kind, list) and not all(word in SCHEMA_TYPES for word in kind):
         words = [WORDS.get(str(w).lower()) for w in kind]
         out["type"] = words
-        if not words or None in words:  # a word that may be anything
+        if not words or not all(words):  # a word that may be anything
             del out["type"]
 
 

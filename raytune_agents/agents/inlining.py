@@ -1,0 +1,192 @@
+"""A schema with its references and compositions written out, as generation and prompts want it.
+
+References of a document can name each other without end, and a YAML alias can stand for a billion
+values: what is written out is bounded. The levels of nesting are cut until the schema is small
+enough; what lies below is `{"type": "object"}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from raytune_agents.calls.schema import LISTS, MAPS, SINGLE, local_ref
+from raytune_agents.config import ConfigError
+
+Schema = dict[str, Any]
+MAX_NODES = 400  # schemas and listed values of one parameter or body
+MAX_LEVELS = 10  # of nested schemas, references among them
+MAX_VALUES = 1_000_000  # of a whole document, each alias counted as often as it is used
+NOISE = ("xml", "discriminator", "externalDocs", "$defs", "definitions", "$schema", "$id",
+         "$comment")
+ANY_TYPE = ["string", "number", "boolean", "object", "array"]
+
+
+class TooMany(Exception):
+    """The schema is larger than MAX_NODES at this many levels."""
+
+
+def check_size(tree: Any, path: str) -> None:
+    """Raises ConfigError for a document of more values than MAX_VALUES: an alias bomb."""
+    stack, count = [tree], 0
+    while stack:
+        item = stack.pop()
+        count += 1
+        if count > MAX_VALUES:
+            raise ConfigError(
+                f"{path} holds more than {MAX_VALUES:,} values once its aliases are written out; "
+                "give the tools alone"
+            )
+        if isinstance(item, dict):
+            stack += item.values()
+        elif isinstance(item, list):
+            stack += item
+
+
+def inlined(schema: Any, document: Any) -> Any:
+    """The schema without `$ref`, `allOf` and null options; loops, far references and what lies too
+    deep are objects. Raises TooMany where even its first level is too large."""
+    for levels in range(MAX_LEVELS, 0, -1):
+        try:
+            return _Writer(document).write(schema, levels, ())
+        except TooMany:
+            if levels == 1:
+                raise
+    return schema
+
+
+class _Writer:
+    def __init__(self, document: Any) -> None:
+        self.document, self.nodes = document, 0
+
+    def write(self, node: Any, levels: int, inside: tuple[int, ...]) -> Any:
+        """A schema; `inside`: the ids of the references that it lies in."""
+        if not isinstance(node, dict):
+            return node
+        node, inside = self.followed(node, inside)
+        self.nodes += 1 + sum(len(v) for v in node.values() if isinstance(v, list))
+        if self.nodes > MAX_NODES:
+            raise TooMany
+        if levels == 0:
+            return _stub(node)
+        out = {k: v for k, v in node.items() if k not in NOISE and not str(k).startswith("x-")}
+        for key in MAPS:
+            if isinstance(out.get(key), dict):
+                out[key] = {k: self.write(v, levels - 1, inside) for k, v in out[key].items()}
+        for key in SINGLE:
+            if isinstance(out.get(key), dict):
+                out[key] = self.write(out[key], levels - 1, inside)
+        for key in LISTS:
+            if isinstance(out.get(key), list):
+                out[key] = [self.write(v, levels - 1, inside) for v in out[key]]
+        return simple(out)
+
+    def followed(self, node: Schema, inside: tuple[int, ...]) -> tuple[Schema, tuple[int, ...]]:
+        """The schema that a reference names, with what stands beside it."""
+        while "$ref" in node:
+            target = local_ref(node["$ref"], self.document)
+            beside = {k: v for k, v in node.items() if k != "$ref"}
+            if not isinstance(target, dict) or id(target) in inside:
+                return {"type": "object", **beside}, inside
+            node, inside = {**target, **beside}, (*inside, id(target))
+        return node, inside
+
+
+def _stub(node: Schema) -> Schema:
+    """A schema without what it is made of."""
+    kind = node.get("type") or ("array" if "items" in node else "object")
+    scalar = kind not in ("array", "object") and not isinstance(kind, list)
+    kept = ("description", "enum", "format", "const") if scalar or "enum" in node else (
+        "description",
+    )
+    return {"type": kind} | {k: node[k] for k in kept if k in node}
+
+
+def simple(schema: Schema) -> Schema:
+    """One level of a schema: `allOf` merged, null options left out, one option alone taken in."""
+    out = dict(schema)
+    kind = out.get("type")
+    if isinstance(kind, list) and len(kinds := [k for k in kind if k != "null"]) == 1:
+        out["type"] = kinds[0]
+    out.pop("nullable", None)
+    for part in out.pop("allOf", None) or []:
+        out = _both(part, out) if isinstance(part, dict) else out
+    for word in ("oneOf", "anyOf"):
+        options = out.get(word)
+        if not isinstance(options, list):
+            continue
+        del out[word]
+        left = [o for o in options if isinstance(o, dict) and o.get("type") != "null"]
+        left = [o for i, o in enumerate(left) if o not in left[:i]]
+        if len(left) == 1:
+            out = _both(left[0], out)
+        elif left:
+            out["anyOf"] = left
+    return out
+
+
+def _both(part: Schema, own: Schema) -> Schema:
+    """Two schemas that hold together; where they differ, `own` is nearer."""
+    out = part | own
+    if "properties" in part or "properties" in own:
+        out["properties"] = {**(part.get("properties") or {}), **(own.get("properties") or {})}
+    needed = [*(part.get("required") or []), *(own.get("required") or [])]
+    return out | ({"required": list(dict.fromkeys(needed))} if needed else {})
+
+
+# --- the parameters of a body -----------------------------------------------------------------
+
+
+def body_members(schema: Schema) -> tuple[dict[str, Schema], list[str]]:
+    """(properties, required) of an inlined object schema: those of its options too, of which only
+    what each option requires is required."""
+    properties: dict[str, list[Schema]] = {}
+    needed = _collect(schema, properties)
+    return {name: _union(found) for name, found in properties.items()}, needed
+
+
+def _collect(schema: Schema, into: dict[str, list[Schema]]) -> list[str]:
+    for name, detail in (schema.get("properties") or {}).items():
+        detail = detail if isinstance(detail, dict) else {}
+        if detail.get("readOnly") is not True:  # what the server fills in itself
+            into.setdefault(name, []).append(detail)
+    needed = [n for n in schema.get("required") or [] if n in into]
+    options = [o for o in schema.get("anyOf") or [] if isinstance(o, dict)]
+    each = [_collect(option, into) for option in options]
+    common = [n for n in each[0] if all(n in names for names in each)] if each else []
+    return list(dict.fromkeys([*needed, *common]))
+
+
+def _union(found: list[Schema]) -> Schema:
+    """One property as several options have it: their values together, or any of them."""
+    different = [s for i, s in enumerate(found) if s not in found[:i]]
+    if len(different) == 1:
+        return different[0]
+    listed = [s.get("enum") or ([s["const"]] if "const" in s else []) for s in different]
+    values = [v for some in listed for v in some]
+    if values and all("enum" in s or "const" in s for s in different):
+        rest = {k: v for k, v in different[0].items() if k not in ("enum", "const")}
+        return rest | {"enum": list(dict.fromkeys(values))}
+    return {"anyOf": different}
+
+
+def with_type(schema: Schema) -> Schema:
+    """The schema with the type that its other words imply; one that says nothing may be any."""
+    if not isinstance(schema, dict) or {"type", "enum", "const", "anyOf"} & schema.keys():
+        return schema if isinstance(schema, dict) else {"type": ANY_TYPE}
+    words = {"object": ("properties", "additionalProperties"), "array": ("items",),
+             "string": ("format", "pattern", "minLength", "maxLength"),
+             "number": ("minimum", "maximum", "multipleOf")}
+    implied = next((t for t, keys in words.items() if any(k in schema for k in keys)), None)
+    return {"type": implied or ANY_TYPE, **schema}
+
+
+def unique_names(names: Iterator[str]) -> Iterator[str]:
+    """The names, a number after each that came before."""
+    taken: set[str] = set()
+    for name in names:
+        fresh, i = name, 2
+        while fresh in taken:
+            fresh, i = f"{name}_{i}", i + 1
+        taken.add(fresh)
+        yield fresh

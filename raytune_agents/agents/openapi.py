@@ -1,0 +1,118 @@
+"""An OpenAPI 3 or Swagger 2 document -> one tool per operation.
+
+Path, query and form parameters and the fields of the body become the tool's parameters. A body
+that has no fields of its own (a list, a map, a text) is one parameter, `body`. Where two share a
+name the path's keeps it and the other is called after its place: `query_id`, `body_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from raytune_agents.agents.inlining import TooMany, body_members, inlined, with_type
+from raytune_agents.calls.schema import json_schema, local_ref
+from raytune_agents.config import ConfigError
+
+Schema = dict[str, Any]
+METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
+PLACES = ("path", "query", "formData")  # headers and cookies are the client's business
+OWN = ("type", "enum", "items", "format", "default", "minimum", "maximum", "pattern",
+       "collectionFormat")  # what Swagger 2 writes beside a parameter's name
+FOLLOWED = 20  # references in a row
+
+
+def openapi_tools(document: Schema, path: str = "the document") -> Iterator[Schema]:
+    """The tools as {name, description, parameters}. Raises ConfigError naming the operation."""
+    paths = document.get("paths")
+    for route, item in paths.items() if isinstance(paths, dict) else ():
+        item = _followed(item, document)
+        for method in METHODS:
+            operation = item.get(method)
+            if isinstance(operation, dict):
+                name = operation.get("operationId") or f"{method}_{str(route).strip('/')}"
+                try:
+                    yield _tool(str(name), item, operation, document)
+                except TooMany:
+                    raise ConfigError(
+                        f"{path}: the parameters of {name!r} are too many for one tool; leave "
+                        "the operation out"
+                    ) from None
+
+
+def _followed(node: Any, document: Schema) -> Schema:
+    """What a reference names, {} for what is no object."""
+    for _ in range(FOLLOWED):
+        if not isinstance(node, dict) or "$ref" not in node:
+            break
+        node = local_ref(node["$ref"], document)
+    return node if isinstance(node, dict) else {}
+
+
+def _tool(name: str, item: Schema, operation: Schema, document: Schema) -> Schema:
+    listed = [p for x in (item, operation) for p in _list(x.get("parameters"))]
+    parameters = {(p.get("in"), p.get("name")): p for p in (_followed(p, document) for p in listed)}
+    found: list[tuple[str, str, Schema, bool]] = []  # place, name, schema, required
+    for place in PLACES:
+        for (where, key), parameter in parameters.items():
+            if where == place and isinstance(key, str):
+                schema = _parameter(parameter, document)
+                found.append((place, key, schema, bool(parameter.get("required"))))
+    bodies = [(p.get("name"), p.get("schema"), p.get("required")) for (where, _), p in
+              parameters.items() if where == "body"]
+    bodies.append(_request_body(operation, document))
+    for key, schema, needed in bodies:
+        if schema:
+            found += _body(str(key or "body"), inlined(schema, document), bool(needed))
+    properties, required = _named(found)
+    text = operation.get("summary") or operation.get("description") or ""
+    return {"name": name, "description": " ".join(str(text).split()),
+            "parameters": {"type": "object", "properties": properties, "required": required}}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _parameter(parameter: Schema, document: Schema) -> Schema:
+    """One path or query parameter: OpenAPI 3 keeps its schema apart, or its content."""
+    content = parameter.get("content")
+    told = parameter.get("schema")
+    if not isinstance(told, dict) and isinstance(content, dict) and content:
+        told = _followed(next(iter(content.values())), document).get("schema")
+    schema = inlined(told if isinstance(told, dict) else
+                     {k: v for k, v in parameter.items() if k in OWN}, document)
+    if parameter.get("description"):
+        schema = schema | {"description": parameter["description"]}
+    return schema
+
+
+def _request_body(operation: Schema, document: Schema) -> tuple[str, Any, Any]:
+    """(name, schema, required) of the body: JSON where there is a choice."""
+    body = _followed(operation.get("requestBody"), document)
+    content = body.get("content")
+    kinds = content if isinstance(content, dict) else {}
+    kind = next((k for k in kinds if "json" in str(k)), next(iter(kinds), ""))
+    return "body", _followed(kinds.get(kind), document).get("schema"), body.get("required")
+
+
+def _body(key: str, schema: Any, needed: bool) -> Iterator[tuple[str, str, Schema, bool]]:
+    """The fields of a body, or the body as one parameter."""
+    schema = schema if isinstance(schema, dict) else {}
+    properties, required = body_members(schema)
+    if not properties:
+        yield "body", key, schema, needed
+    for name, detail in properties.items():
+        yield "body", name, detail, name in required
+
+
+def _named(found: list[tuple[str, str, Schema, bool]]) -> tuple[Schema, list[str]]:
+    properties: Schema = {}
+    required = []
+    for place, key, schema, needed in found:
+        name = key if key not in properties else f"{place}_{key}"
+        if name in properties:
+            continue  # the same field twice in one place
+        properties[name] = with_type(json_schema(schema))
+        required += [name] if needed else []
+    return properties, required

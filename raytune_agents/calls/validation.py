@@ -1,0 +1,141 @@
+"""JSON Schema checks that end, whatever the schema: a tool's schema comes with a stranger's rows.
+
+A regular expression may take a tenth of a second, a reference and a composition count as a step,
+and steps are bounded; what takes more is a `CostlySchema`. `unevaluatedProperties` is not looked at
+(its search is exponential), nor does anything fetch a far `$ref`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import regex
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
+from referencing import Registry
+
+PATTERN_SECONDS = 0.1  # of one search; the honest pattern takes a microsecond
+MAX_STEPS = 50_000  # about half a second
+FEW_ITEMS = 100  # of a list whose items are compared each with each
+
+Errors = Iterator[ValidationError]
+_SPENT = threading.local()
+
+
+class CostlySchema(ValueError):
+    """A check that would take too long: it neither passed nor failed."""
+
+
+def _spend(steps: int = 1) -> None:
+    _SPENT.steps = getattr(_SPENT, "steps", 0) + steps
+    if _SPENT.steps > MAX_STEPS:
+        raise CostlySchema(f"more than {MAX_STEPS} steps")
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> regex.Pattern[str]:
+    return regex.compile(pattern)
+
+
+def found_in(pattern: str, text: str) -> bool:
+    """Whether a stranger's regular expression matches anywhere in the text.
+
+    Raises CostlySchema where that takes too long, regex.error for one that is none.
+    """
+    _spend()
+    try:
+        return _compiled(pattern).search(text, timeout=PATTERN_SECONDS) is not None
+    except TimeoutError:
+        raise CostlySchema("a slow pattern") from None
+
+
+# --- keywords ---
+
+
+def _stepped(keyword: str) -> Any:
+    """jsonschema's own check of a keyword, counted."""
+    own = Draft202012Validator.VALIDATORS[keyword]
+
+    def check(validator: Validator, value: Any, instance: Any, schema: Any) -> Errors:
+        _spend(len(value) if isinstance(value, list) else 1)
+        yield from own(validator, value, instance, schema) or ()
+
+    return check
+
+
+def _pattern(validator: Validator, pattern: str, instance: Any, schema: Any) -> Errors:
+    if isinstance(instance, str) and not found_in(pattern, instance):
+        yield ValidationError(f"{instance!r:.80} does not match {pattern!r:.80}")
+
+
+def _pattern_properties(validator: Validator, patterns: Any, instance: Any, schema: Any) -> Errors:
+    if not isinstance(instance, dict):
+        return
+    for pattern, inner in patterns.items():
+        for key, value in instance.items():
+            if found_in(pattern, key):
+                yield from validator.descend(value, inner, path=key, schema_path=pattern)
+
+
+def _additional(validator: Validator, allowed: Any, instance: Any, schema: Any) -> Errors:
+    if not isinstance(instance, dict):
+        return
+    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    extra = [k for k in instance if k not in known and not any(found_in(p, k) for p in patterns)]
+    if isinstance(allowed, dict):
+        for key in extra:
+            yield from validator.descend(instance[key], allowed, path=key)
+    elif not allowed and extra:
+        yield ValidationError(f"unexpected: {', '.join(extra)[:80]}")
+
+
+def _unique(validator: Validator, wanted: Any, instance: Any, schema: Any) -> Errors:
+    if not wanted or not isinstance(instance, list):
+        return
+    if len(instance) <= FEW_ITEMS:
+        yield from Draft202012Validator.VALIDATORS["uniqueItems"](
+            validator, wanted, instance, schema
+        )
+    elif len({json.dumps(v, sort_keys=True) for v in instance}) < len(instance):
+        yield ValidationError("items are not unique")
+
+
+def _multiple(validator: Validator, step: Any, instance: Any, schema: Any) -> Errors:
+    own = Draft202012Validator.VALIDATORS["multipleOf"]
+    try:
+        yield from own(validator, step, instance, schema) or ()
+    except (OverflowError, ZeroDivisionError):
+        yield ValidationError(f"cannot be told to be a multiple of {step!r:.40}")
+
+
+def _unlooked(validator: Validator, value: Any, instance: Any, schema: Any) -> Errors:
+    return iter(())
+
+
+_COUNTED = ("$ref", "$dynamicRef", "anyOf", "oneOf", "allOf", "not", "if", "items", "prefixItems",
+            "properties", "contains", "propertyNames", "dependentSchemas", "enum", "required")
+_OWN = {"pattern": _pattern, "patternProperties": _pattern_properties, "uniqueItems": _unique,
+        "additionalProperties": _additional, "multipleOf": _multiple}
+Bounded = extend(
+    Draft202012Validator,
+    {**{word: _stepped(word) for word in _COUNTED}, **_OWN,
+     **dict.fromkeys(("unevaluatedProperties", "unevaluatedItems"), _unlooked)},
+)
+
+
+def bounded_validator(schema: dict[str, Any]) -> Validator:
+    """The validator of a schema. Raises jsonschema.SchemaError, RecursionError."""
+    Draft202012Validator.check_schema(schema)
+    return Bounded(schema, registry=Registry())  # no $ref is ever fetched
+
+
+def bounded_errors(validator: Validator, instance: Any) -> Errors:
+    """`iter_errors` within the bounds. Raises CostlySchema, RecursionError, regex.error,
+    referencing.exceptions.Unresolvable."""
+    _SPENT.steps = 0
+    yield from validator.iter_errors(instance)
