@@ -371,7 +371,8 @@ def test_semantic_duplicates_of_one_answer_join():
 
 def test_only_rows_that_share_a_key_are_looked_at(tmp_path: Path) -> None:
     columns = {f.name: [0] * 5 for f in step.PRINTS} | {"sketch": [b""] * 5, "vector": [b""] * 5}
-    columns |= {"proved": [False] * 5, "handle": range(5), "group": [7, 8, 7, 9, 0], "asked": [0, 0, 3, 0, 4]}
+    columns |= {"handle": range(5), "group": [7, 8, 7, 9, 0], "asked": [0, 0, 3, 0, 4]}
+    columns["proved"] = [False] * 5
     table = pa.table({f.name: pa.array(columns[f.name], f.type) for f in step.PRINTS})
     for part in range(2):
         pq.write_table(table.slice(part * 3, 3), tmp_path / f"{part}.parquet")
