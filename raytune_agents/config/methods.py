@@ -138,11 +138,11 @@ class GrpoConfig(BaseConfig):
         [1.0, 1.0, 0.0], description="one weight a reward; 0 = reported only"
     )
     think: bool = Field(False, description="format and tooln1 ask for <think>...</think> first")
-    num_generations: int = Field(4, ge=2, description="answers (or plays) sampled for a prompt")
+    num_generations: int = Field(4, ge=2, description="answers (or roll-outs) sampled for a prompt")
     turns: Positive = Field(
         1,
-        description="answers in a play: above 1, rows with an agent's world are played in it and "
-        "their calls run for real (rewards goal, executed); other rows are answered once",
+        description="answers in a roll-out: above 1, tasks of an agent with a world are rolled out "
+        "in it, their calls run for real (rewards goal, executed); other rows are answered once",
     )
     temperature: float = Field(1.0, gt=0, description="sampling temperature")
     max_tokens: Positive = Field(96, description="longest answer in tokens")
@@ -164,11 +164,11 @@ class GrpoConfig(BaseConfig):
                 f"reward_weights={self.reward_weights} does not match rewards={self.rewards}; "
                 "write one weight a reward, at least one above 0"
             )
-        played = [n for n in self.rewards if n in ("goal", "executed")]
-        if bool(played) != (self.turns > 1):
+        rolled_out = [n for n in self.rewards if n in ("goal", "executed")]
+        if bool(rolled_out) != (self.turns > 1):
             raise ValueError(
                 f"turns={self.turns} with rewards={self.rewards}: goal and executed are what a "
-                "play is worth; write one of them and turns above 1, or neither and turns: 1"
+                "roll-out is worth; write one of them and turns above 1, or neither and turns: 1"
             )
         return self
 

@@ -1,8 +1,7 @@
 """Inside the sandbox: BFCL's executable classes, from the installed bfcl-eval package.
 
-Loaded by `sandbox.child` in a process of its own, so it imports nothing of ours. Every call of
-`results` and `verdict` makes new instances and runs the whole conversation again, so a process can
-serve any number of conversations, and one that dies takes no state with it. The rules are those of
+Loaded by `sandbox.child` in a process of its own, so it imports nothing of ours. `verdict` makes
+new instances and runs the whole conversation again. The rules are those of
 bfcl-eval 2026.3.23 (multi_turn_utils.py, multi_turn_checker.py).
 """
 
@@ -48,15 +47,15 @@ class Instances:
                     self.methods[method] = bound
 
     def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """A model's call -> the text it is told."""
-        return self.told(name, lambda: self.methods[name](**arguments))
+        """A model's call -> its observation."""
+        return self.observation(name, lambda: self.methods[name](**arguments))
 
     def gold(self, text: str) -> str:
         """A call as BFCL writes it, for example "mv(source='a', destination='b')"."""
-        scope = {"__builtins__": {}} | self.methods
-        return self.told(text.partition("(")[0], lambda: eval(text, scope))  # the package's own
+        scope = {"__builtins__": {}} | self.methods  # the text is the package's own
+        return self.observation(text.partition("(")[0], lambda: eval(text, scope))
 
-    def told(self, name: str, work: Any) -> str:
+    def observation(self, name: str, work: Any) -> str:
         if name in REFUSED:
             return f"Error during execution: Function call {name} is not allowed."
         if name not in self.methods:
@@ -81,13 +80,23 @@ class Instances:
         }
 
 
-def results(entry: dict[str, Any], turns: Turns) -> list[str]:
-    """What the calls of the last step are told, after all calls before them."""
-    world, told = Instances(entry), []
-    for turn in turns:
-        for step in turn:
-            told = [world.call(name, arguments) for name, arguments in step]
-    return told
+class BfclWorld:
+    """One entry as a world: its task is the entry, its state the instances of its classes."""
+
+    def reset(self, task: dict[str, Any]) -> Instances:
+        self.task, self.instances = task, Instances(task)
+        return self.instances
+
+    def call(self, name: str, arguments: dict[str, Any]) -> str:
+        return self.instances.call(name, arguments)
+
+    def goal(self, instances: Instances) -> bool:
+        """Whether the state is that after gold's last turn (BFCL looks at each turn: `verdict`)."""
+        gold = Instances(self.task)
+        for turn in self.task["ground_truth"]:
+            for text in turn:
+                gold.gold(text)
+        return instances.state() == gold.state()
 
 
 def verdict(entry: dict[str, Any], turns: Turns) -> list[Any]:
@@ -97,12 +106,12 @@ def verdict(entry: dict[str, Any], turns: Turns) -> list[Any]:
     of the turn are among all results so far. Calls where gold has none are not refused by
     themselves; what they change shows in the state at the next turn.
     """
-    mine, gold, told = Instances(entry), Instances(entry), []
+    mine, gold, seen = Instances(entry), Instances(entry), []
     if len(turns) != len(entry["ground_truth"]):
         return ["force_terminated", 0]
     for number, (turn, wanted) in enumerate(zip(turns, entry["ground_truth"])):
         for step in turn:
-            told += [mine.call(name, arguments) for name, arguments in step]
+            seen += [mine.call(name, arguments) for name, arguments in step]
         expected = [gold.gold(text) for text in wanted]
         if not wanted:
             continue
@@ -110,7 +119,7 @@ def verdict(entry: dict[str, Any], turns: Turns) -> list[Any]:
             return ["empty_turn_model_response", number]
         if mine.state() != gold.state():
             return ["instance_state_mismatch", number]
-        left = list(told)
+        left = list(seen)
         for text in expected:
             if text not in left:
                 return ["execution_response_mismatch", number]

@@ -1,7 +1,8 @@
-"""BFCL multi-turn: the engine talks to BFCL's executable classes, to the last request.
+"""BFCL multi-turn: the engine calls BFCL's executable classes, to the last request.
 
-All conversations of a shard go step by step together, so that the engine answers them in one
-batch. The classes run in the sandbox, never in this process (`bfcl_world`). A turn ends when the
+All conversations of a shard go turn by turn together (`agents.rollout`), so that the engine answers
+them in one batch. The classes are a world in the sandbox, never in this process (`bfcl_world`). A
+turn of the user ends when the
 model answers without a readable call; an entry is right when after every turn the state and the
 results are gold's. Source: BFCL, PMLR 267 (2025), and bfcl-eval 2026.3.23. Left out: the agentic
 categories (memory, web search), which need the network.
@@ -17,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents import sandbox
+from raytune_agents.agents.rollout import CRASHED, roll_out
+from raytune_agents.agents.worlds import Episode, WorldCode, WorldDown
 from raytune_agents.calls import parse
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig, MultiTurnConfig
 from raytune_agents.evaluate.bfcl_world import MODULES
 from raytune_agents.evaluate.harness import Arm, Cells, Lines, differences, means
+from raytune_agents.evaluate.rollouts import EngineSampler
 from raytune_agents.inference import engine
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.shapes import tools_of
@@ -29,7 +33,8 @@ from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, fini
 
 WORLD = Path(__file__).with_name("bfcl_world.py")
 MORE_TOOLS = "I have updated some more functions you can choose from. What about now?"
-TOO_LONG, CRASHED = "prompt_too_long", "tool_crashed"
+CLASSES = WorldCode("bfcl_world", "BfclWorld", (WORLD,))
+TOO_LONG = "prompt_too_long"
 VALUES = ("multi_turn_accuracy", "turn_progress", "steps", "output_tokens", "latency_s")
 COMPARED = ("multi_turn_accuracy", "turn_progress")
 Entry = dict[str, Any]
@@ -75,18 +80,18 @@ def tools_at(entry: Entry, turn: int) -> tuple[ToolSpec, ...]:
     return tools_of([f for f in functions if f["name"] not in held])
 
 
-def said_at(entry: Entry, turn: int) -> list[Message]:
-    """What the user says at the start of a turn."""
-    said = entry["question"][turn]
-    return [Message(m["role"], m["content"]) for m in said] or [Message("user", MORE_TOOLS)]
+def request_at(entry: Entry, turn: int) -> list[Message]:
+    """What the user asks for at the start of a turn."""
+    given = entry["question"][turn]
+    return [Message(m["role"], m["content"]) for m in given] or [Message("user", MORE_TOOLS)]
 
 
 @dataclass
-class Talk:
+class Conversation:
     """One conversation, as far as it has come."""
 
     entry: Entry
-    most: int  # steps with calls in one turn
+    max_steps: int  # steps with calls in one turn
     messages: list[Message] = field(default_factory=list)
     turns: Turns = field(default_factory=lambda: [[]])
     end: str = ""
@@ -95,7 +100,8 @@ class Talk:
     latency_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self.messages += said_at(self.entry, 0)
+        self.messages += request_at(self.entry, 0)
+        self.episode = Episode.of(CLASSES, facts(self.entry), None)
 
     @property
     def turn(self) -> int:
@@ -112,31 +118,33 @@ class Talk:
             split=split_of(self.entry["category"]),
         )
 
-    def take(self, text: str) -> bool:
-        """The model's answer; whether it made calls that must be run now."""
+    def take(self, text: str) -> None:
+        """The model's answer: its calls are run, or the user goes on with the next turn."""
         parsed = parse(text)
         self.steps += 1
         if parsed.error or not parsed.calls:
             self.messages.append(Message("assistant", text))
             if len(self.turns) == len(self.entry["question"]):
-                self.end = "said"
+                self.end = "answered"
             else:
                 self.turns.append([])
-                self.messages += said_at(self.entry, self.turn)
-            return False
+                self.messages += request_at(self.entry, self.turn)
+            return
         self.messages.append(Message("assistant", thought=parsed.text, tool_calls=parsed.calls))
         self.turns[-1].append([[c.name, _arguments(c)] for c in parsed.calls])
-        return True
-
-    def told(self, outcome: sandbox.Outcome) -> None:
-        """What the calls of the last step gave."""
-        if outcome.error:
+        try:
+            self.messages += [
+                Message("tool", self.episode.call(c), name=c.name) for c in parsed.calls
+            ]
+        except WorldDown:
             self.end = CRASHED
             return
-        names = [name for name, _ in self.turns[-1][-1]]
-        self.messages += [Message("tool", t, name=n) for n, t in zip(names, outcome.value)]
-        if len(self.turns[-1]) > self.most:
+        if len(self.turns[-1]) > self.max_steps:
             self.end = "max_steps"
+
+    def end_without_room(self) -> None:
+        """Its prompt has become too long; at the first one, it was never asked."""
+        self.end = "too_long" if self.steps else TOO_LONG
 
 
 def _arguments(call: ToolCall) -> dict[str, Any]:
@@ -151,11 +159,11 @@ def facts(entry: Entry) -> Entry:
     return {k: entry[k] for k in ("id", "initial_config", "involved_classes", "ground_truth")}
 
 
-def run_world(
-    name: str, jobs: Sequence[tuple[Entry, Turns]], timeout_s: float = 30.0
+def verdicts(
+    jobs: Sequence[tuple[Entry, Turns]], timeout_s: float = 30.0
 ) -> list[sandbox.Outcome]:
-    """`bfcl_world.NAME` of every job; one that dies costs only itself."""
-    calls = [ToolCall.of(name, entry=facts(entry), turns=turns) for entry, turns in jobs]
+    """`bfcl_world.verdict` of every job; one that dies costs only itself."""
+    calls = [ToolCall.of("verdict", entry=facts(entry), turns=turns) for entry, turns in jobs]
     out: list[sandbox.Outcome] = []
     while len(out) < len(calls):
         left = calls[len(out) :]
@@ -172,54 +180,36 @@ def talk_shard(
     section: EvaluateConfig,
     engine_section: EngineConfig,
 ) -> Lines:
-    """Every entry, talked to its end: one line of multi_turn.parquet each. Raises EngineDown."""
-    talks = [Talk(entry, section.multi_turn.max_steps) for entry in part]
+    """Every entry, to its last turn: one line of multi_turn.parquet each. Raises EngineDown."""
+    conversations = [Conversation(entry, section.multi_turn.max_steps) for entry in part]
     room = engine_section.max_model_len - section.max_tokens
     sampling = engine.Sampling(max_tokens=section.max_tokens)
-    while live := [t for t in talks if not t.end]:
-        prompts = [chat.prompt_ids(t.row, arm.marker) for t in live]
-        for talk, ids in zip(live, prompts):
-            if len(ids) > room:
-                talk.end = "too_long" if talk.steps else TOO_LONG
-        asked = [(t, ids) for t, ids in zip(live, prompts) if not t.end]
-        replies = engine.ask(
-            [ids for _, ids in asked],
-            [sampling] * len(asked),
-            adapter=arm.adapter,
-            timeout_s=engine_section.timeout_s,
-        )
-        called = []
-        for (talk, _), reply in zip(asked, replies):
-            talk.output_tokens += reply.output_tokens[0]
-            talk.latency_s += reply.latency_s
-            if talk.take(reply.texts[0]):
-                called.append(talk)
-        outcomes = run_world("results", [(t.entry, t.turns) for t in called])
-        for talk, outcome in zip(called, outcomes):
-            talk.told(outcome)
-    return scored([stored(arm.name, t) for t in talks], part)
+    roll_out(
+        conversations, EngineSampler(chat, arm, room, engine_section.timeout_s, lambda _: sampling)
+    )
+    return scored([stored(arm.name, c) for c in conversations], part)
 
 
-def stored(arm: str, talk: Talk) -> dict[str, Any]:
+def stored(arm: str, conversation: Conversation) -> dict[str, Any]:
     """One line of multi_turn.parquet, before its verdict."""
-    lost = talk.end if talk.end in (TOO_LONG, CRASHED) else ""
+    lost = conversation.end if conversation.end in (TOO_LONG, CRASHED) else ""
     return {
         "arm": arm,
-        "split": split_of(talk.entry["category"]),
-        "id": talk.entry["id"],
+        "split": split_of(conversation.entry["category"]),
+        "id": conversation.entry["id"],
         "failed": lost,
-        "end": talk.end,
-        "turns": json.dumps(talk.turns, ensure_ascii=False),
-        "steps": float(talk.steps),
-        "output_tokens": float(talk.output_tokens),
-        "latency_s": talk.latency_s,
-        "row": json.dumps(to_row(finish(talk.row)), ensure_ascii=False),
+        "end": conversation.end,
+        "turns": json.dumps(conversation.turns, ensure_ascii=False),
+        "steps": float(conversation.steps),
+        "output_tokens": float(conversation.output_tokens),
+        "latency_s": conversation.latency_s,
+        "row": json.dumps(to_row(finish(conversation.row)), ensure_ascii=False),
     }
 
 
 def failed(arm: str, entry: Entry, why: str) -> dict[str, Any]:
     """An entry that was not asked."""
-    line = stored(arm, Talk(entry, 1)) | dict.fromkeys(VALUES) | {"fault": None}
+    line = stored(arm, Conversation(entry, 1)) | dict.fromkeys(VALUES) | {"fault": None}
     return line | {"end": why, "failed": why}
 
 
@@ -227,19 +217,19 @@ def scored(lines: Lines, part: Sequence[Entry]) -> Lines:
     """Lines with their verdicts: multi_turn_accuracy, 1 where every turn is right; turn_progress,
     the share of turns before the first wrong one; `fault`, BFCL's error. None where it failed.
 
-    A talk that was cut (max_steps, too_long) lacks its last turns, which BFCL calls
+    A conversation that was cut (max_steps, too_long) lacks its last turns, which BFCL calls
     force_terminated."""
     known = {entry["id"]: entry for entry in part}
     judged = [line for line in lines if not line["failed"]]
     jobs = []
     for line in judged:
         turns = json.loads(line["turns"])
-        jobs.append((known[line["id"]], turns if line["end"] == "said" else []))
-    verdicts = {
+        jobs.append((known[line["id"]], turns if line["end"] == "answered" else []))
+    found = {
         (line["arm"], line["id"]): outcome
-        for line, outcome in zip(judged, run_world("verdict", jobs))
+        for line, outcome in zip(judged, verdicts(jobs))
     }
-    return [_verdict(line, verdicts.get((line["arm"], line["id"])), known) for line in lines]
+    return [_verdict(line, found.get((line["arm"], line["id"])), known) for line in lines]
 
 
 def _verdict(line: Mapping[str, Any], outcome: sandbox.Outcome | None, known: Mapping) -> dict:

@@ -1,24 +1,24 @@
-"""Whole trajectories: the engine plays an executable agent, with real observations, to the goal.
+"""Whole trajectories: the engine answers in an agent's world, with real observations, to the goal.
 
-All plays of a shard go step by step together, so that the engine answers them in one batch. A play
-ends when the model answers without a call (`said`), makes the same call a third time (`loop`),
-writes no readable call (`unreadable`), or runs out of steps or room. Success is a fact: the calls,
-run anew, reach the goal's state, and the last answer says its facts (tau-bench, arXiv 2406.12045).
-Left out: a user who is played too.
+All roll-outs of a shard go turn by turn together (`agents.rollout`), so that the engine answers
+them in one batch. One ends when the model answers without a call (`answered`), makes the same call
+a third time (`loop`), writes no readable call (`unreadable`), or runs out of steps or room. Success
+is a fact: the calls, run anew, reach the goal, and the last answer says its facts (tau-bench, arXiv
+2406.12045). Left out: a user who is simulated too.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import comb
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from raytune_agents.agents.play import CRASHED, Play
+from raytune_agents.agents.rollout import CRASHED, Rollout, roll_out
 from raytune_agents.agents.worlds import WorldDown, failed_observation, goal_score
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig
@@ -28,9 +28,54 @@ from raytune_agents.evaluate.suites import TRAJECTORIES
 from raytune_agents.inference import engine
 from raytune_agents.records import Trajectory, finish, from_row, to_row
 
-ENDS = ("said", "loop", "unreadable", "max_steps", "too_long", CRASHED)
+ENDS = ("answered", "loop", "unreadable", "max_steps", "too_long", CRASHED)
 FAILED_ENDS = ("loop", "unreadable", "max_steps", "too_long")
 Plays = Sequence[Mapping[str, Any]]
+
+
+class Asked(Protocol):
+    """A conversation that the engine goes on with."""
+
+    row: Any  # a Trajectory, as far as it has come
+    output_tokens: int
+    latency_s: float
+
+    def end_without_room(self) -> None:
+        """Its prompt is longer than the engine can read."""
+
+
+@dataclass(frozen=True)
+class EngineSampler:
+    """The engine as what `roll_out` samples from: the conversations that fit are asked in one
+    batch. `sampling` says how one is asked; `room` is the longest prompt in tokens."""
+
+    chat: Chat
+    arm: Arm
+    room: int
+    timeout_s: float
+    sampling: Callable[[Any], engine.Sampling]
+
+    def __call__(self, live: Sequence[Asked]) -> list[str | None]:
+        """The next answer of each, None where its prompt is too long. Raises EngineDown."""
+        prompts = {}
+        for i, one in enumerate(live):
+            ids = self.chat.prompt_ids(one.row, self.arm.marker)
+            if len(ids) > self.room:
+                one.end_without_room()
+            else:
+                prompts[i] = ids
+        replies = engine.ask(
+            list(prompts.values()),
+            [self.sampling(live[i]) for i in prompts],
+            adapter=self.arm.adapter,
+            timeout_s=self.timeout_s,
+        )
+        texts: list[str | None] = [None] * len(live)
+        for i, reply in zip(prompts, replies):
+            live[i].output_tokens += reply.output_tokens[0]
+            live[i].latency_s += reply.latency_s
+            texts[i] = reply.texts[0]
+        return texts
 
 
 def play_shard(
@@ -41,52 +86,38 @@ def play_shard(
     engine_section: EngineConfig,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Every trial of every task, played to its end: one line of plays.parquet each.
+    """Every trial of every task, rolled out to its end: one line of plays.parquet each.
     Raises EngineDown."""
     options = section.trajectories
-    plays = [Play.of(task, trial) for task in tasks for trial in range(options.trials)]
+    rollouts = [Rollout.of(task, trial) for task in tasks for trial in range(options.trials)]
     room = engine_section.max_model_len - section.max_tokens
-    for step in range(options.max_steps):
-        prompts = {i: chat.prompt_ids(p.row, arm.marker) for i, p in enumerate(plays) if not p.end}
-        for i in [i for i, ids in prompts.items() if len(ids) > room]:
-            plays[i].end = "too_long"
-            del prompts[i]
-        replies = engine.ask(
-            list(prompts.values()),
-            [_sampling(plays[i], step, section, seed) for i in prompts],
-            adapter=arm.adapter,
-            timeout_s=engine_section.timeout_s,
+
+    def sampling(rollout: Rollout) -> engine.Sampling:
+        where = f"{seed}/{rollout.task.id}/{rollout.trial}/{rollout.steps}"
+        return engine.Sampling(
+            max_tokens=section.max_tokens,
+            temperature=options.temperature,
+            seed=zlib.crc32(where.encode()) if options.temperature else None,
         )
-        for i, reply in zip(prompts, replies):
-            plays[i].output_tokens += reply.output_tokens[0]
-            plays[i].latency_s += reply.latency_s
-            plays[i].take(reply.texts[0])
-    return [stored(arm.name, p) for p in plays]
+
+    sample = EngineSampler(chat, arm, room, engine_section.timeout_s, sampling)
+    roll_out(rollouts, sample, options.max_steps)
+    return [stored(arm.name, rollout) for rollout in rollouts]
 
 
-def _sampling(play: Play, step: int, section: EvaluateConfig, seed: int) -> engine.Sampling:
-    temperature = section.trajectories.temperature
-    drawn = zlib.crc32(f"{seed}/{play.task.id}/{play.trial}/{step}".encode())
-    return engine.Sampling(
-        max_tokens=section.max_tokens,
-        temperature=temperature,
-        seed=drawn if temperature else None,
-    )
-
-
-def stored(arm: str, play: Play) -> dict[str, Any]:
+def stored(arm: str, rollout: Rollout) -> dict[str, Any]:
     """One line of plays.parquet."""
-    row = finish(replace(play.row, step="evaluate.trajectories", parents=(play.task.id,)))
+    row = finish(replace(rollout.row, step="evaluate.trajectories", parents=(rollout.task.id,)))
     facts = {
         "arm": arm,
-        "task": play.task.id,
-        "trial": play.trial,
-        "agent": play.task.meta["world"]["agent"],
-        "goal": ", ".join(play.task.meta.get("goals", [])),
-        "end": play.end or "max_steps",
-        "steps": float(play.steps),
-        "output_tokens": float(play.output_tokens),
-        "latency_s": play.latency_s,
+        "task": rollout.task.id,
+        "trial": rollout.trial,
+        "agent": rollout.task.meta["world"]["agent"],
+        "goal": ", ".join(rollout.task.meta.get("goals", [])),
+        "end": rollout.end or "max_steps",
+        "steps": float(rollout.steps),
+        "output_tokens": float(rollout.output_tokens),
+        "latency_s": rollout.latency_s,
         "row": json.dumps(to_row(row), ensure_ascii=False),
     }
     return facts | values(row, facts["end"])
@@ -94,7 +125,7 @@ def stored(arm: str, play: Play) -> dict[str, Any]:
 
 def failed(arm: str, task: Trajectory, trial: int, why: str) -> dict[str, Any]:
     """A trial that was not played."""
-    return stored(arm, Play.of(task, trial)) | dict.fromkeys(VALUES) | {"end": why}
+    return stored(arm, Rollout.of(task, trial)) | dict.fromkeys(VALUES) | {"end": why}
 
 
 def rescored(play: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +149,7 @@ def values(row: Trajectory, end: str) -> dict[str, float | None]:
     first = errors.index(True) if True in errors else None
     steps = sum(m.role == "assistant" for m in row.messages)
     try:
-        score = goal_score(row) if end == "said" else 0.0
+        score = goal_score(row) if end == "answered" else 0.0
     except WorldDown:
         return dict.fromkeys(VALUES)
     return {

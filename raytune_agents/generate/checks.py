@@ -89,7 +89,8 @@ def check_world(spec: agents.AgentSpec) -> None:
     code = world_code(spec)
     try:
         made = made_tasks(code, 0, 1)
-        Episode(task_in(spec, made[0].get("task") or {} if made else spec.first_task), None)
+        first = made[0].get("task") or {} if made else spec.first_task
+        Episode(task_in(spec, first), None).score("")
         for i, example in enumerate(spec.examples):
             if example.task is None:
                 continue

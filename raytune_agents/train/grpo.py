@@ -9,9 +9,9 @@ of an answer, and ToolRL measured GRPO above PPO at every size (BFCL V3, Qwen2.5
 
 Answers are sampled in the training process by transformers; with `use_vllm` by vLLM beside it on
 the same GPU (TRL's colocate mode, weights synchronised at every step). With `turns` above 1 a row
-of an executable agent is played in its world: the policy's calls are run, and it goes on from what
-they said (`train.play`, by TRL's `rollout_func`). TRL's own `tools=` is not used: it has one tool
-list for all prompts and needs a template that it can parse, where every row here shows its own.
+of an executable agent is rolled out in its world: the policy's calls are run, and it goes on from
+their observations (`train.rollout_func`). TRL's own `tools=` is not used: it has one tool list for
+all prompts and needs a template that it can parse, where every row here shows its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.agents.play import playable
+from raytune_agents.agents.rollout import can_roll_out
 from raytune_agents.calls import gold_of
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, TrainConfig
@@ -29,11 +29,11 @@ from raytune_agents.train import rewards
 
 
 def asked(row: Trajectory, chat: Chat, section: TrainConfig) -> Trajectory:
-    """What the policy is first shown: of a play everything before the first answer, else
+    """What the policy is first shown: of a roll-out everything before the first answer, else
     everything before the target. Raises RecordError where there is nothing to score by."""
-    if section.grpo.turns > 1 and playable(row):
+    if section.grpo.turns > 1 and can_roll_out(row):
         if len(chat.parts(row)) > 1:
-            raise RecordError("template: it rewrites earlier turns, so a play is no one sequence")
+            raise RecordError("template: it rewrites earlier turns, so no one sequence is trained")
         first = next(i for i, m in enumerate(row.messages) if m.role == "assistant")
         return replace(row, messages=row.messages[:first])
     try:
@@ -54,7 +54,7 @@ def columns(row: Trajectory, chat: Chat, section: TrainConfig, twins: Any) -> li
     length = len(chat.ids(prompt)) + section.grpo.max_tokens
     known = chat.encode(row)[-1] if row.target else None
     if known is not None and len(task.messages) < len(row.prompt):
-        length = max(length, len(known.input_ids))  # a play is about as long as the known one
+        length = max(length, len(known.input_ids))  # a roll-out is about as long as the known one
     if length > chat.max_length:
         raise RecordError(
             f"longer than model.max_length={chat.max_length} tokens with train.grpo.max_tokens"
@@ -99,11 +99,11 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     """TRL's GRPO trainer. `global_batch_size` counts answers: prompts a step * generations."""
     from trl import GRPOConfig
 
-    from raytune_agents.train.play import PlayTrainer, rollout
+    from raytune_agents.train.rollout_func import RolloutTrainer, sample_rollouts
 
     config = GRPOConfig(**shared(arguments, section), loss_type=section.grpo.loss_type)
-    plays = {"rollout_func": rollout} if section.grpo.turns > 1 else {}
-    return made(PlayTrainer, config, model, tokenizer, data, section, **plays)
+    rollouts = {"rollout_func": sample_rollouts} if section.grpo.turns > 1 else {}
+    return made(RolloutTrainer, config, model, tokenizer, data, section, **rollouts)
 
 
 def made(
@@ -125,9 +125,9 @@ def made(
 
 
 def check(rows: list[Trajectory], section: TrainConfig) -> None:
-    """Whole groups in a step, tasks for plays, vLLM only on a GPU. Raises ConfigError."""
+    """Whole groups in a step, tasks for roll-outs, vLLM only on a GPU. Raises ConfigError."""
     count, rl = section.global_batch_size, section.grpo
-    if rl.turns > 1 and not any(playable(row) for row in rows):
+    if rl.turns > 1 and not any(can_roll_out(row) for row in rows):
         raise ConfigError(
             f"train.grpo.turns={rl.turns}: none of {len(rows)} rows is a task of an agent with a "
             "world; write generate.pools with react, or turns: 1"
@@ -135,7 +135,7 @@ def check(rows: list[Trajectory], section: TrainConfig) -> None:
     if rl.turns > 1 and section.sharding in ("fsdp", "zero3"):
         raise ConfigError(
             f"train.grpo.turns={rl.turns} with train.sharding={section.sharding}: its workers must "
-            "answer in step, and plays end at different turns; write sharding: ddp or zero2"
+            "answer in step, and roll-outs end at different turns; write sharding: ddp or zero2"
         )
     if count % rl.num_generations:
         fits = max(1, count // rl.num_generations) * rl.num_generations

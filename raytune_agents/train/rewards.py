@@ -1,12 +1,12 @@
-"""Rule rewards for GRPO and RLOO: pure functions of an answer's text and its row, or of a play.
+"""Rule rewards for GRPO and RLOO: pure functions of an answer's text and its row, or of a roll-out.
 
 `toolrl`      correctness in [-3, 3], 6 S / Smax - 3 (ToolRL, arXiv 2504.13958, section 3.2)
 `format`      0 or 1: a call exactly where gold has one, in a form that can be read (ToolRL)
 `tooln1`      0 or 1: the same calls in any order, each argument's JSON equal (Tool-N1, 2505.00024)
 `irrelevance` 0 or 1 where no call is right: 1 = none was made; None elsewhere. To be reported: RL
               for calls alone lowers it
-`goal`        0 or 1: a play reached its goal's state, and its last words say the facts
-`executed`    share of a play's calls that the tools ran without an error; 0 without a call
+`goal`        0 to 1: how far a roll-out reached its goal, by last words that say the facts
+`executed`    share of a roll-out's calls that the tools ran without an error; 0 without a call
 
 Two differences to the papers: `<think>` is asked for only where the config says so, and a gold
 value may be any of BFCL's allowed ones. Gold calls are matched one by one, as ToolRL's code does.
@@ -112,38 +112,40 @@ REWARDS: dict[str, Reward] = {
 }
 
 
-def goal(play: Trajectory) -> float | None:
+def goal(rollout: Trajectory) -> float | None:
     """How far the goal is reached, 0 to 1, by an answer that says its facts; None where the world
     broke down."""
     try:
-        return goal_score(play)
+        return goal_score(rollout)
     except WorldDown:
         return None
 
 
-def executed(play: Trajectory) -> float:
+def executed(rollout: Trajectory) -> float:
     """Share of the calls that the tools ran without an error; 0 without a call."""
-    told = [not failed_observation(m.content) for m in play.messages if m.role == "tool"]
-    return sum(told) / len(told) if told else 0.0
+    ran = [not failed_observation(m.content) for m in rollout.messages if m.role == "tool"]
+    return sum(ran) / len(ran) if ran else 0.0
 
 
-PLAYED: dict[str, Callable[[Trajectory], float | None]] = {"goal": goal, "executed": executed}
+RolloutReward = Callable[[Trajectory], float | None]
+ROLLOUT_REWARDS: dict[str, RolloutReward] = {"goal": goal, "executed": executed}
 
 
 def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[float | None]]]:
-    """TRL's reward functions: (completions, row = JSON of a trajectory each, played = JSON of what
-    came of it, "" where it was no play) -> one value each; None where it does not apply."""
+    """TRL's reward functions: (completions, row = JSON of a trajectory each, rollout = JSON of
+    what came of it, "" where it was one answer) -> one value each; None where it does not apply."""
 
-    def worth(name: str, text: str, row: str, played: str) -> float | None:
-        if name in PLAYED:
-            return PLAYED[name](from_row(json.loads(played))) if played else None
-        return None if played else REWARDS[name](text, tolerant(from_row(json.loads(row))), think)
+    def worth(name: str, text: str, row: str, rollout: str) -> float | None:
+        if name in ROLLOUT_REWARDS:
+            made = from_row(json.loads(rollout)) if rollout else None
+            return ROLLOUT_REWARDS[name](made) if made else None
+        return None if rollout else REWARDS[name](text, tolerant(from_row(json.loads(row))), think)
 
     def made(name: str) -> Callable[..., list[float | None]]:
         def reward(
-            completions: list[str], row: list[str], played: Sequence[str] = (), **rest: Any
+            completions: list[str], row: list[str], rollout: Sequence[str] = (), **rest: Any
         ) -> list[float | None]:
-            ends = played or [""] * len(row)
+            ends = rollout or [""] * len(row)
             return [worth(name, *one) for one in zip(completions, row, ends, strict=True)]
 
         reward.__name__ = name

@@ -21,7 +21,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
 
 
 def check(rows: list[Trajectory], section: TrainConfig) -> None:
-    """That of `grpo`, and no plays: TRL's RLOO takes no rollouts. Raises ConfigError."""
+    """That of `grpo`, and no roll-outs: TRL's RLOO takes no rollouts. Raises ConfigError."""
     if section.grpo.turns > 1:
         raise ConfigError(
             f"train.grpo.turns={section.grpo.turns}: rloo answers once; write method: grpo, or "

@@ -54,7 +54,7 @@ def test_plays_are_real_conversations_with_the_world(tiny) -> None:
     for play in plays:
         row = from_row(json.loads(play["row"]))
         assert play["end"] in rollouts.ENDS
-        assert play["task_completion"] == float(play["end"] == "said" and completed(row))
+        assert play["task_completion"] == float(play["end"] == "answered" and completed(row))
         assert 1 <= play["steps"] <= 2
         asked = [m for m in row.messages if m.role == "assistant"]
         assert len(asked) == play["steps"]

@@ -234,7 +234,8 @@ def plays(hostile: bool) -> list[dict]:
         )
         row = finish(Trajectory(messages=said, tools=(tool("get_weather"),), split="trajectories"))
         facts = {"arm": arm, "task": "t1", "trial": 0, "agent": "qa", "goal": "weather"}
-        out.append(facts | {"end": "said", "task_completion": done, "row": json.dumps(to_row(row))})
+        facts |= {"end": "answered", "task_completion": done}
+        out.append(facts | {"row": json.dumps(to_row(row))})
     return out
 
 

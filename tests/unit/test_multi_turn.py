@@ -14,11 +14,14 @@ from functools import lru_cache
 
 import pytest
 
+from raytune_agents.agents.worlds import Episode, WorldDown
+from raytune_agents.agents.worlds.process import box_of
 from raytune_agents.calls import render_calls
 from raytune_agents.config import Config, MultiTurnConfig
 from raytune_agents.evaluate import bfcl_world, multi_turn
 from raytune_agents.readers import bfcl
 from raytune_agents.records import ToolCall
+from raytune_agents.sandbox import Limits
 
 pytestmark = pytest.mark.skipif(not bfcl.installed(), reason="needs the package bfcl-eval")
 CATEGORIES = ["base", "miss_func", "miss_param", "long_context"]
@@ -94,7 +97,7 @@ def jobs() -> list:
 
 @lru_cache(maxsize=1)
 def ours() -> list:
-    out = multi_turn.run_world("verdict", jobs())
+    out = multi_turn.verdicts(jobs())
     assert not [o.error for o in out if o.error]
     return [o.value for o in out]
 
@@ -151,18 +154,16 @@ def test_a_function_that_is_held_back_comes_with_its_turn():
     before = {t.name for t in multi_turn.tools_at(entry, int(turn) - 1)}
     after = {t.name for t in multi_turn.tools_at(entry, int(turn))}
     assert after - before == set(names)
-    [said] = multi_turn.said_at(entry, int(turn))
-    assert said.content == multi_turn.MORE_TOOLS
+    [request] = multi_turn.request_at(entry, int(turn))
+    assert request.content == multi_turn.MORE_TOOLS
 
 
-def talk(entry: dict, texts: list[str], most: int = 20) -> dict:
+def converse(entry: dict, texts: list[str], most: int = 20) -> dict:
     """A conversation with a model that says these texts; calls run in the sandbox."""
-    made = multi_turn.Talk(entry, most)
+    made = multi_turn.Conversation(entry, most)
     for text in texts:
         assert not made.end
-        if made.take(text):
-            [outcome] = multi_turn.run_world("results", [(entry, made.turns)])
-            made.told(outcome)
+        made.take(text)
     [line] = multi_turn.scored([multi_turn.stored("base", made)], [entry])
     return line
 
@@ -178,39 +179,59 @@ def script(entry: dict) -> list[str]:
 
 def test_a_perfect_conversation_and_one_that_stops_early():
     entry = entries()[0]
-    line = talk(entry, script(entry))
-    assert (line["end"], line["fault"], line["failed"]) == ("said", "", "")
+    line = converse(entry, script(entry))
+    assert (line["end"], line["fault"], line["failed"]) == ("answered", "", "")
     assert (line["multi_turn_accuracy"], line["turn_progress"]) == (1.0, 1.0)
     assert line["steps"] == len(script(entry))
-    told = [m for m in json.loads(json.loads(line["row"])["messages"]) if m["role"] == "tool"]
-    assert len(told) == sum(map(len, entry["ground_truth"]))
+    seen = [m for m in json.loads(json.loads(line["row"])["messages"]) if m["role"] == "tool"]
+    assert len(seen) == sum(map(len, entry["ground_truth"]))
     words = len(entry["ground_truth"][0]) + 1  # the first turn as it should be, then words alone
-    line = talk(entry, script(entry)[:words] + ["I cannot."] * (len(entry["question"]) - 1))
+    line = converse(entry, script(entry)[:words] + ["I cannot."] * (len(entry["question"]) - 1))
     assert (line["multi_turn_accuracy"], line["fault"]) == (0.0, "empty_turn_model_response")
     assert line["turn_progress"] == 1 / len(entry["question"])
 
 
 def test_too_many_steps_end_a_conversation():
     entry = entries()[0]
-    line = talk(entry, [render_calls([ToolCall.of("pwd")])] * 3, most=2)
+    line = converse(entry, [render_calls([ToolCall.of("pwd")])] * 3, most=2)
     assert (line["end"], line["fault"], line["turn_progress"]) == (
         "max_steps", "force_terminated", 0.0)  # fmt: skip
 
 
 def test_hostile_arguments_cost_only_their_own_conversation():
     entry = next(e for e in entries() if "GorillaFileSystem" in e["involved_classes"])
-    bad = [[["mkdir", {"dir_name": value}]] for value in (1e308, None, [[]], "x" * 10**5, {"a": 1})]
-    odd = [[[name, {}]] for name in ("__class__", "run", "_load_scenario", "eval", "kill")]
-    found = multi_turn.run_world("results", [(entry, [[step]]) for step in bad + odd])
-    assert not [o.error for o in found if o.error]
-    assert all("Error during execution" in o.value[0] for o in found[len(bad) :])
+    other = multi_turn.Conversation(entry, 9)
+    for value in (1e308, None, [[]], "x" * 10**5, {"a": 1}):
+        other.take(render_calls([ToolCall.of("mkdir", dir_name=value)]))
+    assert other.end == ""
+    names = ("__class__", "run", "_load_scenario", "eval", "kill")
+    odd = multi_turn.Conversation(entry, 9)
+    odd.take(render_calls([ToolCall(name) for name in names]))
+    seen = [m.content for m in odd.messages if m.role == "tool"]
+    assert len(seen) == 5
+    assert all("Error during execution" in text for text in seen)
     maths = {"id": "x_base_0", "involved_classes": ["MathAPI"], "initial_config": {},
              "ground_truth": []}  # fmt: skip
+    box_of(multi_turn.CLASSES).limits = Limits(timeout_s=1.0)
+    lost, kept = (Episode.of(multi_turn.CLASSES, maths, None) for _ in range(2))
+    assert json.loads(kept.call(ToolCall.of("add", a=1, b=2))) == {"result": 3}
+    with pytest.raises(WorldDown, match="timeout"):
+        lost.call(ToolCall.of("power", base=10**6, exponent=10**9))
+    assert json.loads(kept.call(ToolCall.of("add", a=2, b=2))) == {"result": 4}
     huge = [[["power", {"base": 10**6, "exponent": 10**9}]]]
-    given = [(maths, [huge]), (maths, [[[["add", {"a": 1, "b": 2}]]]])]
-    [lost, kept] = multi_turn.run_world("results", given, timeout_s=1.0)
-    assert lost.error == "timeout"
-    assert json.loads(kept.value[0]) == {"result": 3}
+    given = [(maths | {"ground_truth": [[]]}, [huge]), (maths, [])]
+    [lost, kept] = multi_turn.verdicts(given, timeout_s=1.0)
+    assert (lost.error, kept.value) == ("timeout", ["", 0])
+
+
+def test_the_world_of_an_entry_knows_gold_s_last_state():
+    entry = entries()[0]
+    right = Episode.of(multi_turn.CLASSES, multi_turn.facts(entry), None)
+    assert right.score("") == 0.0
+    for turn in gold(entry):
+        for [[name, arguments]] in turn:
+            right.call(ToolCall.of(name, **arguments))
+    assert right.score("") == 1.0
 
 
 def test_a_conversation_that_was_not_asked_is_not_scored():

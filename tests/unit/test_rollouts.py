@@ -1,10 +1,10 @@
-"""Plays of executable agents: what ends one, what it is worth, and the figures over many."""
+"""Roll-outs of executable agents: what ends one, what it is worth, and the figures over many."""
 
 import json
 
 import pytest
 
-from raytune_agents.agents.play import Play
+from raytune_agents.agents.rollout import Rollout
 from raytune_agents.calls import render_calls
 from raytune_agents.config import Config
 from raytune_agents.evaluate import rollouts, suites
@@ -15,12 +15,12 @@ TASKS = suites.goals(["qa", "support", "legal"], 6, 5)
 SECTION = Config().evaluate.model_copy(update={"resamples": 200})
 
 
-def played(task, texts: list[str]) -> dict:
-    play = Play.of(task, 0)
+def rolled_out(task, texts: list[str]) -> dict:
+    rollout = Rollout.of(task, 0)
     for text in texts:
-        assert not play.end
-        play.take(text)
-    return rollouts.stored("base", play)
+        assert not rollout.end
+        rollout.take(text)
+    return rollouts.stored("base", rollout)
 
 
 def script(task) -> list[str]:
@@ -30,51 +30,52 @@ def script(task) -> list[str]:
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda t: t.source_id)
-def test_a_perfect_play_completes_the_task(task):
-    line = played(task, script(task))
-    assert (line["end"], line["task_completion"], line["loop_rate"]) == ("said", 1.0, 0.0)
+def test_a_perfect_rollout_completes_the_task(task):
+    line = rolled_out(task, script(task))
+    assert (line["end"], line["task_completion"], line["loop_rate"]) == ("answered", 1.0, 0.0)
     assert line["steps"] == line["steps_to_success"] == len(script(task))
-    told = [m["content"] for m in json.loads(json.loads(line["row"])["messages"])
+    seen = [m["content"] for m in json.loads(json.loads(line["row"])["messages"])
             if m["role"] == "tool"]  # fmt: skip
-    assert told == [m.content for m in task.messages if m.role == "tool"]
+    assert seen == [m.content for m in task.messages if m.role == "tool"]
     assert rollouts.rescored(line) == line
 
 
 def test_an_answer_without_its_facts_or_calls_is_no_success():
     task = TASKS[0]
-    assert played(task, [*script(task)[:-1], "Done."])["task_completion"] == 0.0
-    assert played(task, [script(task)[-1] + " I think."])["task_completion"] in (0.0, 1.0)
-    line = played(task, ["I cannot."])
-    assert (line["end"], line["task_completion"], line["steps_to_success"]) == ("said", 0.0, None)
+    assert rolled_out(task, [*script(task)[:-1], "Done."])["task_completion"] == 0.0
+    assert rolled_out(task, [script(task)[-1] + " I think."])["task_completion"] in (0.0, 1.0)
+    line = rolled_out(task, ["I cannot."])
+    assert (line["end"], line["task_completion"]) == ("answered", 0.0)
+    assert line["steps_to_success"] is None
 
 
 def test_loops_errors_and_recovery():
     task = TASKS[0]
     bad = render_calls([ToolCall.of("no_such_tool", a=1)])
-    line = played(task, [bad] * 3)
+    line = rolled_out(task, [bad] * 3)
     assert (line["end"], line["loop_rate"], line["recovery"], line["error_rate"]) == (
         "loop", 1.0, 0.0, 1.0)  # fmt: skip
-    line = played(task, [bad, *script(task)])
+    line = rolled_out(task, [bad, *script(task)])
     assert (line["recovery"], line["task_completion"]) == (1.0, 1.0)
     assert line["error_rate"] == pytest.approx(1 / len(script(task)))
-    assert played(task, script(task))["recovery"] is None
-    line = played(task, ['{"name": "pytest", "arg'])
+    assert rolled_out(task, script(task))["recovery"] is None
+    line = rolled_out(task, ['{"name": "pytest", "arg'])
     assert (line["end"], line["task_completion"]) == ("unreadable", 0.0)
-    unfinished = played(task, script(task)[:1])
+    unfinished = rolled_out(task, script(task)[:1])
     assert (unfinished["end"], unfinished["task_completion"]) == ("max_steps", 0.0)
 
 
-def test_hostile_arguments_never_stop_a_play():
+def test_hostile_arguments_never_stop_a_rollout():
     task = TASKS[0]
     names = [t.name for t in task.tools]
     for value in (1e308, -(10**40), "x" * 10**5, {"a": {}}, [None], None, True):
         for name in names:
             call = ToolCall.of(name, **dict.fromkeys(("path", "url", "source", "module"), value))
-            line = played(task, [render_calls([call])])
+            line = rolled_out(task, [render_calls([call])])
             assert line["end"] in ("max_steps", rollouts.CRASHED)
 
 
-def test_a_play_that_was_lost_is_not_scored():
+def test_a_rollout_that_was_lost_is_not_scored():
     line = rollouts.failed("base", TASKS[0], 1, "infra_failed")
     assert (line["end"], line["task_completion"], line["trial"]) == ("infra_failed", None, 1)
     assert rollouts.rescored(line)["task_completion"] is None
@@ -83,7 +84,7 @@ def test_a_play_that_was_lost_is_not_scored():
 
 def line(arm: str, task: str, done: float) -> dict:
     empty = dict.fromkeys((*rollouts.VALUES, "steps", "output_tokens", "latency_s"), 1.0)
-    return empty | {"arm": arm, "task": task, "task_completion": done, "end": "said"}
+    return empty | {"arm": arm, "task": task, "task_completion": done, "end": "answered"}
 
 
 def test_trials_of_a_task_count_once():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raytune_agents import agents, negatives
-from raytune_agents.agents.play import Play, playable
+from raytune_agents.agents.rollout import Rollout, can_roll_out
 from raytune_agents.agents.worlds import (
     Episode,
     WorldDown,
@@ -76,11 +76,11 @@ def test_faults_of_runs_are_executed_and_proven_in_it(fault):
 
 
 def rolled_out(texts: list[str], task=LAMPS) -> dict:
-    play = Play.of(task, 0)
+    rollout = Rollout.of(task, 0)
     for text in texts:
-        assert not play.end
-        play.take(text)
-    return rollouts.stored("base", play)
+        assert not rollout.end
+        rollout.take(text)
+    return rollouts.stored("base", rollout)
 
 
 def script(row) -> list[str]:
@@ -89,9 +89,9 @@ def script(row) -> list[str]:
 
 
 def test_roll_outs_reach_its_goal_or_not():
-    assert playable(LAMPS)
+    assert can_roll_out(LAMPS)
     line = rolled_out(script(LAMPS))
-    assert (line["end"], line["task_completion"], line["error_rate"]) == ("said", 1.0, 0.0)
+    assert (line["end"], line["task_completion"], line["error_rate"]) == ("answered", 1.0, 0.0)
     other = [render_calls([sql("UPDATE orders SET count = 5 WHERE item = 'lamp'")])]
     line = rolled_out([*other, "There were 3, now 5."])
     assert line["task_completion"] == 1.0, "another way to the same goal"
@@ -99,8 +99,8 @@ def test_roll_outs_reach_its_goal_or_not():
     assert rolled_out(["3 lamps, so I made it 5."])["task_completion"] == 0.0
     line = rolled_out([render_calls([sql("SELEKT")]), *script(LAMPS)])
     assert (line["recovery"], line["task_completion"]) == (1.0, 1.0)
-    told = json.loads(json.loads(line["row"])["messages"])[2]["content"]
-    assert json.loads(told) == {"error": 'OperationalError: near "SELEKT": syntax error'}
+    seen = json.loads(json.loads(line["row"])["messages"])[2]["content"]
+    assert json.loads(seen) == {"error": 'OperationalError: near "SELEKT": syntax error'}
     assert rollouts.rescored(line) == line
 
 
@@ -209,7 +209,7 @@ def test_a_row_of_a_source_names_no_world():
                  {"world": "x", "goal": "y"}, {"goal": {"facts": 3}}):  # fmt: skip
         row = replace(LAMPS, source="rows.jsonl:3", meta=meta)
         assert task_of(row) is None
-        assert not playable(row)
+        assert not can_roll_out(row)
         assert negatives.suits(row, "looping") is False
         with pytest.raises(KeyError):
             goal_score(row)

@@ -103,10 +103,10 @@ _ended: list[str] = []  # episodes that nobody holds any more
 
 
 class Episode:
-    """One task, carried out in its agent's world. A world whose process dies (by another episode's
-    call) is made again and brought to where it was.
+    """One task, carried out in its agent's world. A user's world begins with the first call; where
+    its process has died (by another episode's call) it is made again and brought to where it was.
 
-    Raises ConfigError for an agent without a world, WorldDown where the world cannot begin."""
+    Raises ConfigError for an agent without a world."""
 
     def __init__(self, task: WorldTask, tools: Sequence[ToolSpec] | None):
         """`tools` = None: calls go to the world as they are, whatever their schema."""
@@ -131,22 +131,19 @@ class Episode:
         weakref.finalize(self, _ended.append, self._id)
         if code.shipped:
             host.begin(self._id, code.entry, task, self._forgotten())
-        else:
-            with LOCK:
-                self._revive(box_of(code))
 
     @staticmethod
     def _forgotten() -> list[str]:
         old, _ended[:] = list(_ended), []
         return old
 
-    def _revive(self, box: Sandbox) -> None:
+    def _begin(self, box: Sandbox) -> None:
         """Begin in this process and make the calls so far again."""
-        self._box = box
         begin = {"entry": self.code.entry, "task": self.task, "ended": self._forgotten()}
         self._send(box, "begin", begin)
         for name, arguments in self._calls:
             self._send(box, "call", {"name": name, "arguments": arguments})
+        self._box = box
 
     def _send(self, box: Sandbox, function: str, arguments: dict[str, Any]) -> Any:
         outcome = box.call(function, {"episode": self._id} | arguments)
@@ -160,7 +157,7 @@ class Episode:
         with LOCK:
             box = box_of(self.code)
             if box is not self._box:
-                self._revive(box)
+                self._begin(box)
             return self._send(box, function, arguments)
 
     @property

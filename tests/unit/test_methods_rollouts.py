@@ -1,4 +1,4 @@
-"""GRPO with executable tools: what a play is made of, what it is worth, what ends it."""
+"""GRPO with executable tools: what a roll-out is made of, what it is worth, what ends it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from raytune_agents.records import ToolCall, Trajectory, to_row
 from raytune_agents.train import check, grpo, methods, rewards
 from raytune_agents.train.methods import METHODS
 
-PLAYS = ["grpo={turns: 8, max_tokens: 40, rewards: [goal, executed], reward_weights: [1, 1]}"]
+ROLLOUTS = ["grpo={turns: 8, max_tokens: 40, rewards: [goal, executed], reward_weights: [1, 1]}"]
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +43,18 @@ class Policy:
 
 
 def first(chat: Chat, row: Trajectory) -> list[int]:
-    """The tokens that a play of the row begins with."""
-    return chat.ids(chat.prompt_text(grpo.asked(row, chat, section_of(*PLAYS))))
+    """The tokens that a roll-out of the row begins with."""
+    return chat.ids(chat.prompt_text(grpo.asked(row, chat, section_of(*ROLLOUTS))))
 
 
-def test_a_perfect_play_is_the_training_row_of_its_task(chat: Chat) -> None:
-    from raytune_agents.train.play import rollout
+def test_a_perfect_rollout_is_the_training_row_of_its_task(chat: Chat) -> None:
+    from raytune_agents.train.rollout_func import sample_rollouts
 
     rows = [RUNS[0], GOOD[0], RUNS[5]]
     known = [chat.parts(r)[0] for r in rows]
     drawn = [[chat.ids(text) for text, turn in parts if turn is not None] for parts in known]
     policy = Policy(chat, rows, drawn)
-    out = rollout([chat.tokenizer.decode(first(chat, r)) for r in rows], policy)
+    out = sample_rollouts([chat.tokenizer.decode(first(chat, r)) for r in rows], policy)
     for i, row in enumerate(rows):
         (example,) = chat.encode(row)
         assert out["prompt_ids"][i] + out["completion_ids"][i] == example.input_ids
@@ -64,12 +64,12 @@ def test_a_perfect_play_is_the_training_row_of_its_task(chat: Chat) -> None:
     assert [len(x) for x in policy.asked][:2] == [3, 2]  # a plain row is answered once
     made = rewards.functions(["goal", "executed", "toolrl"], False)
     given = {"completions": ["", render_calls(GOOD[0].target.tool_calls), ""],
-             "row": [json.dumps(to_row(r)) for r in rows], "played": out["played"]}  # fmt: skip
+             "row": [json.dumps(to_row(r)) for r in rows], "rollout": out["rollout"]}  # fmt: skip
     assert [f(**given) for f in made] == [[1.0, None, 1.0], [1.0, None, 1.0], [None, 3.0, None]]
 
 
-def test_what_a_play_is_worth_and_what_ends_it(chat: Chat) -> None:
-    from raytune_agents.train.play import rollout
+def test_what_a_rollout_is_worth_and_what_ends_it(chat: Chat) -> None:
+    from raytune_agents.train.rollout_func import sample_rollouts
 
     row, end = RUNS[0], "<|im_end|>"
     wrong = f"{render_calls([ToolCall.of('no_such_tool', a=1)])}{end}"
@@ -82,43 +82,43 @@ def test_what_a_play_is_worth_and_what_ends_it(chat: Chat) -> None:
     }
     for texts, (goal, executed, count) in cases.items():
         policy = Policy(chat, [row], [[chat.ids(t) for t in texts]])
-        out = rollout([chat.tokenizer.decode(first(chat, row))], policy)
+        out = sample_rollouts([chat.tokenizer.decode(first(chat, row))], policy)
         made = rewards.functions(["goal", "executed"], False)
-        given = {"completions": [""], "row": [""], "played": out["played"]}
+        given = {"completions": [""], "row": [""], "rollout": out["rollout"]}
         assert [f(**given) for f in made] == [[goal], [executed]]
         assert len(policy.asked) == count
         trained = [t for t, m in zip(out["completion_ids"][0], out["env_mask"][0]) if m]
         assert trained == [t for text in texts[:count] for t in chat.ids(text)]
 
 
-def test_a_play_without_room_for_one_more_answer_ends(chat: Chat) -> None:
-    from raytune_agents.train.play import rollout
+def test_a_rollout_without_room_for_one_more_answer_ends(chat: Chat) -> None:
+    from raytune_agents.train.rollout_func import sample_rollouts
 
     row = RUNS[0]
     drawn = [chat.ids(text) for text, turn in chat.parts(row)[0] if turn is not None]
     small = Chat(chat.path, max_length=len(first(chat, row)) + len(drawn[0]) + 40)
     policy = Policy(small, [row], [drawn])
-    out = rollout([chat.tokenizer.decode(first(chat, row))], policy)
+    out = sample_rollouts([chat.tokenizer.decode(first(chat, row))], policy)
     assert (out["completion_ids"][0], set(out["env_mask"][0])) == (
         chat.ids(chat.parts(row)[0][1][0]), {1})  # fmt: skip
 
 
-def test_plays_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> None:
-    section = section_of(*PLAYS)
+def test_rollouts_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> None:
+    section = section_of(*ROLLOUTS)
     made, refused = methods.build("grpo", [*RUNS, *GOOD], chat, section, None)
     shown = {c["row_id"]: c["shown"] for c in made}
     assert shown[RUNS[0].id] == 1 < len(RUNS[0].prompt)
     assert shown[GOOD[0].id] == len(GOOD[0].prompt)
     check.before("grpo", [*RUNS, *GOOD], made, refused, chat, section, None)
     for method, rows, options, words in (
-        ("grpo", GOOD, PLAYS, "none of 8 rows is a task of an agent with a world.*react"),
-        ("rloo", RUNS, PLAYS, "rloo answers once; write method: grpo"),
-        ("grpo", RUNS, [*PLAYS, "sharding=fsdp"], "turns.*write sharding: ddp or zero2"),
+        ("grpo", GOOD, ROLLOUTS, "none of 8 rows is a task of an agent with a world.*react"),
+        ("rloo", RUNS, ROLLOUTS, "rloo answers once; write method: grpo"),
+        ("grpo", RUNS, [*ROLLOUTS, "sharding=fsdp"], "turns.*write sharding: ddp or zero2"),
     ):
         with pytest.raises(ConfigError, match=words):
             METHODS[method].check(rows, section_of(*options))
     for grpo_options in ("{turns: 2}", "{rewards: [goal], reward_weights: [1]}"):
-        with pytest.raises(ConfigError, match="what a play is worth"):
+        with pytest.raises(ConfigError, match="what a roll-out is worth"):
             section_of(f"grpo={grpo_options}")
 
 

@@ -1,0 +1,123 @@
+"""GRPO on whole roll-outs: the policy answers in a task's world, its calls are run, and it goes on
+from their observations, up to train.grpo.turns answers.
+
+The sequence is the tokens that the policy sampled and, between them, those of the observations as
+the template writes them; only the policy's are trained (`env_mask`). A perfect roll-out is thus
+token by token the training row of the task. A roll-out also ends where it has no room for one more
+answer, or where an answer was cut off.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from trl import GRPOTrainer
+
+from raytune_agents.agents.rollout import Rollout, can_roll_out, roll_out
+from raytune_agents.chat import Chat
+from raytune_agents.records import Message, Trajectory, from_row, to_row
+
+
+@dataclass
+class TokenRollout:
+    """One answer or roll-out as tokens. `ids` follow `prompt`; `mask` is 1 on the policy's,
+    `logprobs` are those that it sampled them with where the sampler tells them, all [completion].
+    """
+
+    prompt: list[int]
+    rollout: Rollout | None  # None: one answer
+    ids: list[int] = field(default_factory=list)
+    mask: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    end: str = ""
+
+    def add(self, ids: list[int], mask: int, logprobs: list[float] | None = None) -> None:
+        self.ids += ids
+        self.mask += [mask] * len(ids)
+        self.logprobs += logprobs or [0.0] * len(ids)
+
+    def observe(self, chat: Chat, room: int) -> None:
+        """Before the next answer: the tokens of what the calls gave, or the end where one more
+        answer would not fit into `room` tokens."""
+        if self.rollout is None or not self.ids:
+            return
+        seen = observed(self.rollout.row, chat)
+        if len(self.prompt) + len(self.ids) + len(seen) > room:
+            self.end = "too_long"
+        else:
+            self.add(seen, 0)
+
+    def answer(self, ids: list[int], logprobs: list[float] | None, chat: Chat) -> str | None:
+        """Add the policy's answer; its text, None where it was cut off, so that its calls are not
+        run."""
+        self.add(ids, 1, logprobs)
+        text = chat.tokenizer.decode(ids, skip_special_tokens=True)
+        if self.rollout is None or ids[-1] == chat.tokenizer.eos_token_id:
+            return text
+        self.rollout.messages.append(Message("assistant", text))
+        self.end = "cut_off"
+        return None
+
+    def take(self, text: str) -> None:
+        if self.rollout is not None:
+            self.rollout.take(text)
+        self.end = "answered" if self.rollout is None else self.rollout.end
+
+
+def observed(row: Trajectory, chat: Chat) -> list[int]:
+    """Token ids of all that the template writes after the last answer, up to the next one."""
+    last = max(i for i, m in enumerate(row.messages) if m.role == "assistant")
+    before = chat.answer_part(chat.render(row.messages[: last + 1], row.tools, generation=False))
+    return chat.ids(chat.render(row.messages, row.tools, generation=True)[len(before) :])
+
+
+def sample_rollouts(prompts: list[str], trainer: RolloutTrainer) -> dict[str, Any]:
+    """TRL's `rollout_func`: one answer or roll-out for each prompt, whose rows are `trainer.rows`.
+    Also `rollout`: JSON of what came of one, "" of a single answer."""
+    chat, rows = trainer.chat, trainer.rows
+    arguments: Any = trainer.args
+    room, known = chat.max_length - arguments.max_completion_length, False
+    tracks = [
+        TokenRollout(chat.ids(prompt), Rollout.of(row, k) if can_roll_out(row) else None)
+        for k, (prompt, row) in enumerate(zip(prompts, rows, strict=True))
+    ]
+
+    def sample(live: list[TokenRollout]) -> list[str | None]:
+        nonlocal known
+        for track in live:
+            track.observe(chat, room)
+        going = [track for track in live if not track.end]
+        if not going:
+            return [None] * len(live)
+        sequences = [track.prompt + track.ids for track in going]
+        answers, logprobs = trainer._generate_single_turn(sequences, None, {}, num_generations=1)
+        known = logprobs is not None
+        texts = {
+            id(track): track.answer(ids, logprobs[k] if known else None, chat)
+            for k, (track, ids) in enumerate(zip(going, answers, strict=True))
+        }
+        return [texts.get(id(track)) for track in live]
+
+    roll_out(tracks, sample, trainer.turns)
+    return {
+        "prompt_ids": [t.prompt for t in tracks],
+        "completion_ids": [t.ids for t in tracks],
+        "logprobs": [t.logprobs for t in tracks] if known else None,
+        "env_mask": [t.mask for t in tracks],
+        "rollout": [json.dumps(to_row(t.rollout.row)) if t.rollout else "" for t in tracks],
+    }
+
+
+class RolloutTrainer(GRPOTrainer):
+    """TRL's GRPOTrainer, whose rollouts see the rows of their prompts. `worker.build` sets `chat`
+    and `turns`."""
+
+    chat: Chat
+    turns: int
+    rows: list[Trajectory]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self.rows = [from_row(json.loads(x["row"])) for x in inputs]
+        return super()._generate_and_score_completions(inputs)
