@@ -1,18 +1,22 @@
-"""Searchers on a mix with a known answer: the trials each needs, against random search.
+"""Searches on a mix with a known answer: what each costs, against the full grid and random search.
 
     python benchmarks/bench_search.py [--seeds 20] [--trials FILE]
     python benchmarks/bench_search.py --real [--runs DIR]
 
-Three pools on the simplex grid in steps of a fifth, 21 mixes. Every searcher proposes through
-`tune.space` (the same variables as in a real search), the proposal is moved to the nearest grid
-mix, and a run there gives the known score plus noise. The score is a surface with what is published
-about such mixes (positives saturate, some negatives help and many hurt), or, with `--trials`, the
-surrogate of a real search's trials.json with the noise between its seeds. The answer, asked after
-every third trial, is either the mix with the best mean so far ("incumbent") or the best mix of the
-fitted surrogate, where it does not refuse ("guideline"). A searcher has come within one point of
-the best at the trial from which on its answer stays within one point until the budget of 63 trials
-(three times the grid) is spent; never counts as 63. The ratio is the mean of that over the seeds,
-divided by random search with the incumbent rule; below 1 is better than random.
+Three pools on the simplex grid in steps of a fifth, 21 mixes. Every search algorithm proposes
+through `tune.space` (the same variables as in a real search), the proposal is moved to the nearest
+grid mix, and a run there gives the known score plus noise at three reports (0.6, 0.85 and all of
+it). The score is a surface with what is published about such mixes (positives saturate, some
+negatives help and many hurt), or, with `--trials`, the surrogate of a real search's trials.json
+with the noise between its seeds. The product's own ASHA stops weak trials ("asha"), which then cost
+the share of a run that they had. The answer, asked after every third trial, is either the mix with
+the best mean so far ("incumbent") or the best mix of the fitted surrogate, where it does not refuse
+("guideline"). "grid" runs every mix, again and again, whole.
+
+A search has come within one point of the best at the compute (in whole runs) from which on its
+answer stays within one point until the budget of 63 trials (three times the grid) is spent; never
+counts as all of it. `compute_ratio_grid` is the mean of that over the seeds, divided by that of the
+grid; `compute_ratio_random` by that of random search with the incumbent rule.
 
 With `--real` it runs, instead, one real search to its guideline (`search_prepared.yaml`: the
 embedded model on ../shared/data/prepared) and takes from it the share of wall time in which a trial
@@ -41,16 +45,20 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core; small matrices
 
 import numpy as np
 import optuna
+from ray.tune.schedulers import TrialScheduler
 
 from raytune_agents import runs
-from raytune_agents.tune import surrogate, trials
+from raytune_agents.config import TuneConfig
+from raytune_agents.tune import schedulers, surrogate, trial_stats
 from raytune_agents.tune.space import Space, parse
+from raytune_agents.tune.trials import Trial
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "search.json"
@@ -59,11 +67,14 @@ SPACE = parse({"mix.weights": {"simplex": POOLS}})
 STEPS, BUDGET, LOOK, NOISE = 5, 63, 3, 1.5
 GRID = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
 GRID = GRID / STEPS
-MEASURED = ("tune/space.py", "tune/simplex.py", "tune/surrogate.py", "tune/trials.py")
+RISE = (0.6, 0.85, 1.0)  # of the score, at the three reports of a trial
+MEASURED = tuple(f"tune/{n}.py" for n in ("space", "simplex", "surrogate", "schedulers"))
+SEARCHES = ("grid", "random", "tpe", "tpe-asha", "gp", "gp-asha")
 TIMES = ("busy_share", "startup_s_cold", "startup_s_warm")
 REAL = HERE / "search_prepared.yaml"
 COMMAND = "python benchmarks/bench_search.py"
-Answer = Callable[[list[tuple[int, float]]], int]
+Run = tuple[int, float | None, float]  # grid mix, score of a whole trial, share of it that ran
+Answer = Callable[[list[Run]], int]
 
 
 def planted() -> np.ndarray:
@@ -82,30 +93,32 @@ def fitted(path: Path) -> tuple[np.ndarray, float, str]:
     from the trials.json of a real search; other options as in its best trial."""
     found = json.loads(path.read_text(encoding="utf-8"))
     metric = json.loads(path.with_name("guide.json").read_text(encoding="utf-8"))["metric"]
-    scored = trials.at_level(found, metric)[2]
-    options = trials.options_of([trial for trial, _ in scored])
-    x = np.array([trials.row_of(trial, POOLS, options) for trial, _ in scored])
+    scored = trial_stats.at_level([Trial(**t) for t in found], metric)[2]
+    options = trial_stats.options_of([trial for trial, _ in scored])
+    x = np.array([trial_stats.row_of(trial, POOLS, options) for trial, _ in scored])
     y = np.array([100 * score for _, score in scored])
     fit = surrogate.fit(x, y, len(POOLS))
     if isinstance(fit, surrogate.Refusal):
         raise SystemExit(f"{path}: no surface to plant: {fit.reason}")
     rest = np.tile(x[y.argmax(), len(POOLS) :], (len(GRID), 1))
     truth = fit.predict(np.hstack([GRID, rest]))
-    return truth, 100 * (trials.noise(scored) or NOISE / 100), metric
+    return truth, 100 * (trial_stats.noise(scored) or NOISE / 100), metric
 
 
-def incumbent(history: list[tuple[int, float]]) -> int:
+def incumbent(history: list[Run]) -> int:
     """The grid mix with the best mean score so far."""
     seen = defaultdict(list)
-    for mix, score in history:
-        seen[mix].append(score)
+    for mix, score, _ in history:
+        if score is not None:
+            seen[mix].append(score)
     return max(seen, key=lambda mix: (np.mean(seen[mix]), -mix))
 
 
-def guideline(history: list[tuple[int, float]]) -> int:
+def guideline(history: list[Run]) -> int:
     """The best grid mix of the fitted surrogate; the incumbent where it refuses."""
-    x = GRID[[mix for mix, _ in history]]
-    fit = surrogate.fit(x, np.array([score for _, score in history]), len(POOLS))
+    whole = [(mix, score) for mix, score, _ in history if score is not None]
+    x = GRID[[mix for mix, _ in whole]]
+    fit = surrogate.fit(x, np.array([score for _, score in whole]), len(POOLS))
     if isinstance(fit, surrogate.Refusal):
         return incumbent(history)
     return int(fit.predict(GRID).argmax())
@@ -114,6 +127,9 @@ def guideline(history: list[tuple[int, float]]) -> int:
 def proposals(searcher: str, space: Space, seed: int) -> tuple[Callable, Callable]:
     """(ask, tell) of a searcher; the baseline mixes come first, as in a real search."""
     first = space.baseline_samples()
+    if searcher == "grid":
+        points = [space.simplex().invert(dict(zip(POOLS, mix))) for mix in GRID]
+        return iter([*points] * (BUDGET // len(points))).__next__, lambda score: None
     if searcher == "random":
         rng = random.Random(seed)
         return (lambda: first.pop(0) if first else space.sample(rng)), lambda score: None
@@ -131,26 +147,51 @@ def proposals(searcher: str, space: Space, seed: int) -> tuple[Callable, Callabl
     return ask, lambda score: study.tell(open_trials.pop(), score)
 
 
-def search(searcher: str, truth: np.ndarray, noise: float, seed: int) -> list[tuple[int, float]]:
-    """(grid mix, noisy score) of BUDGET trials."""
-    ask, tell = proposals(searcher, SPACE, seed)
+def search(name: str, truth: np.ndarray, noise: float, seed: int) -> list[Run]:
+    """BUDGET trials, one after the other."""
+    ask, tell = proposals(name.removesuffix("-asha"), SPACE, seed)
     draw, history = np.random.default_rng(seed), []
-    for _ in range(BUDGET):
+    tune = TuneConfig(tokens=300, num_rungs=3)
+    known = dict.fromkeys((1, 2, 3), noise)
+    ledger = Path(os.devnull)
+    asha = schedulers.asha(tune, ledger, "search", known) if name.endswith("-asha") else None
+    for number in range(BUDGET):
         weights = SPACE.resolve(ask())["mix.weights"]
         point = np.array([weights[p] for p in POOLS])
         mix = int(((GRID - point) ** 2).sum(axis=1).argmin())
-        score = float(truth[mix] + draw.normal(0, noise))
+        score, share = one_trial(str(number), float(truth[mix]), noise, draw, asha)
         tell(score)
-        history.append((mix, score))
+        history.append((mix, score if share == 1 else None, share))
     return history
 
 
-def needed(history: list[tuple[int, float]], answer: Answer, truth: np.ndarray) -> tuple[int, int]:
-    """Trials until the answer is within one point of the best: for good, and for the first time."""
-    looks = range(LOOK, BUDGET + 1, LOOK)
+def one_trial(
+    name: str, truth: float, noise: float, draw: np.random.Generator, asha: Any
+) -> tuple[float, float]:
+    """(score at the last report, share of the trial that ran)."""
+    trial, score = SimpleNamespace(trial_id=name), 0.0
+    if asha:
+        asha.on_trial_add(None, trial)
+    for number, rise in enumerate(RISE, 1):
+        score = truth * rise + draw.normal(0, noise)
+        result = {"report": number, "objective": score, "tokens": 100 * number}
+        result |= {"training_iteration": number}
+        if asha and asha.on_trial_result(None, trial, result) == TrialScheduler.STOP:
+            return score, number / len(RISE)
+    return score, 1.0
+
+
+def needed(
+    history: list[Run], answer: Answer, truth: np.ndarray, every: int
+) -> tuple[float, float]:
+    """Compute until the answer is within one point of the best: for good, and for the first
+    time; it is asked after `every` trials (a grid when it is whole)."""
+    looks = list(range(every, BUDGET + 1, every))
     good = [n for n in looks if truth[answer(history[:n])] >= truth.max() - 1]
     wrong = [n for n in looks if n not in good]
-    return min(max(wrong, default=0) + LOOK, BUDGET), min(good, default=BUDGET)
+    last = min(max(wrong, default=0) + every, BUDGET)
+    spent = np.cumsum([share for *_, share in history])
+    return float(spent[last - 1]), float(spent[min(good, default=BUDGET) - 1])
 
 
 ANSWERS: dict[str, Answer] = {"incumbent": incumbent, "guideline": guideline}
@@ -163,47 +204,49 @@ def quiet() -> None:
 
 def one(
     job: tuple[str, int], truth: np.ndarray, noise: float, kept: Path
-) -> tuple[dict[str, tuple[int, int]], float]:
-    """(trials needed by answer rule, seconds of proposing) of one searcher and seed; from its file
+) -> tuple[dict[str, tuple[float, float]], float]:
+    """(compute needed by answer rule, seconds of proposing) of one searcher and seed; from its file
     in `kept` where a benchmark that was stopped has made it."""
     path = kept / f"{job[0]}-{job[1]}.json"
     if path.exists():
         return tuple(json.loads(path.read_text(encoding="utf-8")))
+    every = len(GRID) if job[0] == "grid" else LOOK
     start = time.monotonic()
     history = search(job[0], truth, noise, job[1])
     seconds = time.monotonic() - start
-    counts = {name: needed(history, answer, truth) for name, answer in ANSWERS.items()}
+    counts = {name: needed(history, answer, truth, every) for name, answer in ANSWERS.items()}
     kept.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([counts, seconds]), encoding="utf-8")
     return counts, seconds
 
 
 def compare(truth: np.ndarray, noise: float, seeds: int, kept: Path) -> dict[str, dict[str, Any]]:
-    """Searcher and answer rule -> trials needed, over the seeds, and the ratio to random search."""
+    """Search and answer rule -> compute needed, over the seeds, and its ratios."""
     table: dict[str, dict[str, Any]] = {}
-    jobs = [(searcher, seed) for searcher in ("random", "tpe", "gp") for seed in range(seeds)]
+    jobs = [(searcher, seed) for searcher in SEARCHES for seed in range(seeds)]
     with ProcessPoolExecutor(os.cpu_count(), initializer=quiet) as pool:
         found = dict(zip(jobs, pool.map(one, jobs, repeat(truth), repeat(noise), repeat(kept))))
-    for searcher in ("random", "tpe", "gp"):
+    for searcher in SEARCHES:
         seconds = sum(found[searcher, seed][1] for seed in range(seeds)) / (seeds * BUDGET)
         for name in ANSWERS:
             counts = np.array([found[searcher, seed][0][name] for seed in range(seeds)])
             table[f"{searcher}+{name}"] = {
-                "trials": round(float(counts[:, 0].mean()), 2),
-                "trials_median": float(np.median(counts[:, 0])),
-                "trials_first": round(float(counts[:, 1].mean()), 2),
+                "compute": round(float(counts[:, 0].mean()), 2),
+                "compute_median": float(np.median(counts[:, 0])),
+                "compute_first": round(float(counts[:, 1].mean()), 2),
                 "never": int((counts[:, 0] == BUDGET).sum()),
                 "propose_s": round(seconds, 4),
                 "each": counts[:, 0].tolist(),
             }
             print(f"{searcher}+{name}: {table[f'{searcher}+{name}']}", flush=True)
-    base = np.array(table["random+incumbent"]["each"], dtype=float)
     draw = np.random.default_rng(0).integers(0, seeds, (2000, seeds))
-    for row in table.values():
-        each = np.array(row["each"], dtype=float)
-        ratios = each[draw].mean(axis=1) / base[draw].mean(axis=1)
-        row["ratio"] = round(float(each.mean() / base.mean()), 3)
-        row["ratio_interval"] = np.quantile(ratios, [0.025, 0.975]).round(3).tolist()
+    for name, base in (("grid", "grid+incumbent"), ("random", "random+incumbent")):
+        plain = np.array(table[base]["each"], dtype=float)
+        for row in table.values():
+            each = np.array(row["each"], dtype=float)
+            ratios = each[draw].mean(axis=1) / plain[draw].mean(axis=1)
+            row[f"ratio_{name}"] = round(float(each.mean() / plain.mean()), 3)
+            row[f"ratio_{name}_interval"] = np.quantile(ratios, [0.025, 0.975]).round(3).tolist()
     return table
 
 
@@ -243,14 +286,15 @@ def grid(options: argparse.Namespace) -> dict[str, Any]:
     shutil.rmtree(kept)
     changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
     return {
-        "compute_ratio_random": table["tpe+guideline"]["ratio"],
+        "compute_ratio_grid": table["tpe-asha+guideline"]["ratio_grid"],
+        "compute_ratio_random": table["tpe-asha+guideline"]["ratio_random"],
         "grid": len(GRID),
         "within_one_point": int((truth >= truth.max() - 1).sum()),
         "best": dict(zip(POOLS, GRID[truth.argmax()].tolist())),
         "noise_points": round(noise, 3),
         "surface": f"fitted: {surface}" if options.trials else surface,
         "seeds": options.seeds,
-        "searchers": table,
+        "searches": table,
         "dirty": bool(changed),
         "optuna": optuna.__version__,
         "command": f"{COMMAND} --seeds {options.seeds}" + " --trials FILE" * bool(options.trials),
@@ -266,9 +310,13 @@ def main() -> None:
     options = parser.parse_args()
     earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     measured = real(options.runs) if options.real else grid(options)
-    named = {"benchmark": "search", **dict.fromkeys((*TIMES, "compute_ratio_random"))}
+    named = {
+        "benchmark": "search",
+        **dict.fromkeys((*TIMES, "compute_ratio_grid", "compute_ratio_random")),
+    }
     now = {"hardware": hardware(), "revision": git("rev-parse", "HEAD")}
-    result = named | earlier | measured | now
+    kept = {k: v for k, v in earlier.items() if k not in ("searchers", "compute_ratio_random")}
+    result = named | kept | measured | now
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result))

@@ -10,7 +10,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {  # command -> (what for, the word
         ("another model, rows of your own", f"{SMOKE} name=mine {OWN}"),
         ("runs in a bucket, JSON logs", f"{SMOKE} runs_dir=s3://bucket/runs resources.log=json"),
         ("only up to the labels", f"{SMOKE} --steps read,generate,label"),
-        ("a longer search", f"{SMOKE} --steps tune tune.trials=24 budget.max_hours=6"),
+        ("a longer search", f"{SMOKE} --steps tune tune.num_samples=24 budget.max_hours=6"),
     ],
     "plan": [
         ("what a run will take, before it starts", SMOKE),

@@ -180,7 +180,7 @@ def trials(
     from raytune_agents.tune import tables
 
     with said_errors():
-        found = tables.table(tables.load(run_folder(run)))
+        found = tables.table_of(tables.load_trials(run_folder(run)))
         rows = chosen_trials(found, where or [], best, failures)
     for path, write in ((csv, tables.write_csv), (parquet, tables.write_parquet)):
         if path and rows:

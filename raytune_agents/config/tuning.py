@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from raytune_agents.config.base import Auto, BaseConfig, Positive
 
 
 class TuneConfig(BaseConfig):
-    OPERATIONAL = frozenset({"concurrent", "num_workers"})
+    OPERATIONAL = frozenset({"max_concurrent_trials", "num_workers"})
 
-    trials: int = Field(4, ge=0, description="trials to run; 0 = no search")
+    num_samples: int = Field(24, ge=0, description="trials of the search; 0 = no search")
     method: Literal["sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto"] = Field(
         "nat", description="method every trial trains"
     )
@@ -27,40 +27,51 @@ class TuneConfig(BaseConfig):
     preset: Literal["none", "literature"] = Field(
         "none", description="literature = the axes with published effects and their priors"
     )
-    searcher: Literal["random", "optuna", "optuna_gp", "bohb", "pbt", "pb2"] = Field(
-        "optuna", description="who proposes; pbt and pb2 change trials while they run"
+    settle_learning_rate: int = Field(
+        4,
+        ge=0,
+        description="a searched train.learning_rate is settled first, by so many trials of the "
+        "natural mix over its range; 0 = it is searched with the mix, whose trials it eats",
     )
-    scheduler: Literal["asha", "median", "none"] = Field(
-        "asha", description="who stops weak trials early (not with pbt and pb2)"
+    search_alg: Literal["random", "optuna", "optuna_gp"] = Field(
+        "optuna", description="who proposes: optuna = TPE, optuna_gp = a Gaussian process"
     )
+    scheduler: Literal["asha", "none"] = Field("asha", description="who stops weak trials early")
     objective: dict[str, float] = Field(
-        {"exact_match": 1.0, "val_loss": -0.01},
+        {"exact_match": 1.0, "irrelevance": 0.25, "val_loss": -0.01},
         min_length=1,
         description="metric -> weight; the weighted sum is maximised, less is better below 0",
     )
     pareto: bool = Field(False, description="search the front of the objective's metrics instead")
     score: Literal["teacher_forced", "generate"] = Field(
-        "teacher_forced", description="generate = answers written by the trial, every metric"
+        "generate",
+        description="the last report of a trial: generate = by the answers it writes, as the "
+        "reports of evaluate; the reports before it are teacher-forced, which is cheap",
     )
-    tokens: Positive = Field(4_000, description="trained tokens of one trial")
-    rungs: Positive = Field(3, description="times a trial reports; it may be stopped there")
-    grace: Positive = Field(1, description="reports before a trial can be stopped")
-    reduction: Positive = Field(2, description="ASHA keeps one in this many")
-    concurrent: Auto = Field(
-        0, description="trials at a time; auto = one a GPU, or one for every four CPUs"
+    tokens: Positive = Field(4_000, description="loss tokens of one trial")
+    num_rungs: Positive = Field(3, description="times a trial reports; it may be stopped there")
+    grace_period: Positive = Field(1, description="reports before a trial can be stopped")
+    reduction_factor: Positive = Field(2, description="ASHA keeps one in this many")
+    max_concurrent_trials: Auto = Field(
+        0, description="trials at a time; auto = one per GPU, or one for every four CPUs"
     )
     num_workers: Positive = Field(
         1, description="training workers of a trial; from 2 on each trial nests a Ray Train run"
     )
-    rows: Positive = Field(48, description="val rows scored at every report")
+    rows: Positive = Field(256, description="val rows scored at every report")
     noise: int = Field(
-        0, ge=0, description="first, one config with this many seeds: how far equal runs differ"
+        3, ge=0, description="first, one config with this many seeds: how far equal runs differ"
     )
     leaders: int = Field(0, ge=0, description="best trials that are run again with more seeds")
     seeds: int = Field(3, ge=2, description="seeds of a leader in all")
-    generate: bool = Field(False, description="leaders answer the val rows on the shared engine")
     confirm: int = Field(
         0, ge=0, description="seeds of the confirming runs at mix.tokens on test_unseen; 0 = none"
+    )
+    from_run: str = Field(
+        "",
+        validation_alias=AliasChoices("from", "from_run"),
+        description="run folder of an earlier search whose trials this one starts from, for "
+        "example after a pool or rows were added",
     )
 
     @field_validator("objective")

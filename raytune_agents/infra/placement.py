@@ -157,6 +157,8 @@ def place(have: Resources, config: Config, weights_gib: float) -> Placement:
     count = max(workers(gpus, config.train.of(a)) for a in config.train.arms.values())
     turns = bool(gpus) and engines * wide + count > gpus
     free = gpus if turns else gpus - engines * wide
-    trials = config.tune.concurrent or (max(1, free) if gpus else max(1, have.cpus // TRIAL_CPUS))
-    trials = min(trials, config.tune.trials) or 1
+    trials = config.tune.max_concurrent_trials or (
+        max(1, free) if gpus else max(1, have.cpus // TRIAL_CPUS)
+    )
+    trials = min(trials, config.tune.num_samples) or 1
     return Placement(have, engines, wide, count, trials, turns, gib)

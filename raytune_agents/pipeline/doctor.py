@@ -183,7 +183,7 @@ class Doctor:
         if wanted > free:
             raise ConfigError(
                 f"runs_dir={self.config.runs_dir!r} has {free:.1f} GiB free, the run takes about "
-                f"{wanted:.1f}; write another runs_dir, or fewer tune.trials"
+                f"{wanted:.1f}; write another runs_dir, or fewer tune.num_samples"
             )
         held = sum(sum(parts.values()) for parts in self.plan.memory.values())
         have = memory_gib()

@@ -262,18 +262,18 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
 def tune_work(config: Config, arms: list[Work], sample: Sample, chat: Chat) -> Work:
     """Trials at their budget of trained tokens, each scored at its rungs."""
     t = config.tune
-    if not t.trials:
+    if not t.num_samples:
         return Work()
     padded = sum(w.train for w in arms) / max(1.0, sum(w.trained for w in arms))
     extra = t.noise + t.leaders * (t.seeds - 1)
-    stopped = STOPPED if t.scheduler != "none" and t.rungs > t.grace else 1.0
-    tokens = t.tokens * (t.trials * stopped + extra) + 2 * t.confirm * config.mix.tokens
+    stopped = STOPPED if t.scheduler != "none" and t.num_rungs > t.grace_period else 1.0
+    tokens = t.tokens * (t.num_samples * stopped + extra) + 2 * t.confirm * config.mix.tokens
     val = [len(chat.prompt_ids(r)) for r in islice(sample.split("val"), 200) if r.calls]
     scored = t.rows * (sum(val) / max(1, len(val)) / (1 - arms[0].answers))
     return Work(
         train=tokens * padded,
-        read=scored * t.rungs * (t.trials * stopped + extra),
-        start_s=(t.trials + extra) * START_S["trial"],
+        read=scored * t.num_rungs * (t.num_samples * stopped + extra),
+        start_s=(t.num_samples + extra) * START_S["trial"],
     )
 
 
@@ -359,8 +359,7 @@ def disk(
     texts = ("tokenizer*", "vocab*", "merges*", "*.jinja")
     extras = sum(f.stat().st_size for kind in texts for f in model.glob(kind))
     t = config.tune
-    trials = t.trials + t.noise + t.leaders * (t.seeds - 1) if t.trials else 0
-    kept = 4 if t.searcher in ("pbt", "pb2") else 1
+    trials = t.num_samples + t.noise + t.leaders * (t.seeds - 1) if t.num_samples else 0
     rows = (len(sample.rows) * sample.scale) * sample.row_bytes
-    left = estimate.disk_gib(shape, list(sections.values()), trials, kept, extras)
+    left = estimate.disk_gib(shape, list(sections.values()), trials, 1, extras)
     return {"rows": rows / GIB, **left}

@@ -61,8 +61,8 @@ def preflight(config: Config) -> None:
     generate.check(config)
     eto.check(config)
     suites.check(config)
-    if config.tune.trials:
-        tune.check(config)
+    if config.tune.num_samples:
+        tune.validate_tune(config)
     model = models.resolve(config.model)
     for arm in config.train.arms.values():
         ready.check(model, config.model.name, config.train.of(arm))

@@ -1,140 +1,260 @@
-"""The tune step: the search of mix and hyper-parameters in stages, and its guideline."""
+"""The tune step: the search of mix and hyper-parameters in stages, and its guideline.
+
+base            the untrained model: what the gate's reference can do
+learning_rate   a few rates at the natural mix; the best is settled before the mix is searched
+noise           one configuration with several seeds: how far equal runs differ
+search          mixes (and what else the space holds), stopped early outside the noise
+leaders         the best of them with more seeds
+confirm         the recommended and the plain mixes at the full budget on test_unseen
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from raytune_agents.config import ConfigError, TrainConfig, set_dotted
-from raytune_agents.evaluate import harness, metrics
-from raytune_agents.pipeline.answering import arm_answers
+from raytune_agents.evaluate import metrics
 from raytune_agents.pipeline.rows import token_counts, training_rows
 from raytune_agents.pipeline.training import job_of
 from raytune_agents.records import Trajectory
 from raytune_agents.redact import redact
-from raytune_agents.runs import Counts, Step, read_rows, write_json
+from raytune_agents.runs import Counts, Step
+from raytune_agents.storage import read_rows, write_json
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
-    from raytune_agents.tune.search import Place
+    from raytune_agents.tune.guideline import Guideline
+    from raytune_agents.tune.search import SearchContext
     from raytune_agents.tune.space import Space
-    from raytune_agents.tune.trial import Given
+    from raytune_agents.tune.trial_spec import TrialInputs
+    from raytune_agents.tune.trials import Trial
 
 LONGEST = 512  # tokens of a scored row: one forward pass of many rows
+LONGER = 16  # tokens that a written answer may be longer than the gold one
+RATE = "train.learning_rate"
+TEACHER_FORCED = ("exact_match", "irrelevance", "val_loss")  # metrics of a forward pass
 
 
 def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
-    """Noise, search, leaders, guideline, confirming runs; trials, tables and the best config."""
-    from raytune_agents.tune import confirm, guideline, guideline_text, search, tables, trials
+    """Settle the rate, measure the noise, search, confirm; trials, tables and the best config."""
+    from raytune_agents.tune import guideline, guideline_text, tables, trial_stats
 
-    config, section = context.config, context.config.tune
-    if not section.trials:
-        return Counts(), {"note": "tune.trials=0: no search"}
-    given = prepare(context, step)
-    context.free_gpu(section.num_workers)
-    with context.display.step("tune", section.trials) as bar:
-        place = place_of(context, step, bar)
-        found = explore(context, given, place)
-        known = guideline.recommend(
-            [t for t in found if t["stage"] != "generated"],
-            given.space,
-            metric=trials.metric_of(section.objective),
-            seed=config.seed,
-        )
-        best = next((t for t in found if t["score"] is not None), None)
-        if section.confirm and best:
-            points = confirm.points(known, best, given.space, section.confirm, config.seed + 1000)
-            runs = search.run(search.Plan("confirm", points), given, place)
-            known["confirmed"] = confirm.judge(runs, known, config.seed, config.evaluate.confidence)
-            found = found + runs
-    known |= {"ended": place.budget.reason, "spent": place.budget.spent()}
-    searched = [t for t in found if t["stage"] == "search"]
-    known["times"] = tables.times(searched, context.placement.trials)
-    known["front"] = trials.front(found, section.objective) if section.pareto else []
-    if section.generate:
-        known["generated"] = written_scores(context, step, given, found)
-    context.display.say(f"tune      {guideline_text.line(known)}")
-    write_json(step.folder / "trials.json", found)
-    tables.write(found, step.folder)
-    write_json(step.folder / "guide.json", known)
-    (step.folder / "guide.md").write_text(guideline_text.markdown(known), encoding="utf-8")
+    config, options = context.config, context.config.tune
+    if not options.num_samples:
+        return Counts(), {"note": "tune.num_samples=0: no search"}
+    inputs, notes = prepare(context, step)
+    context.free_gpu(options.num_workers)
+    with context.display.step("tune", options.num_samples) as bar:
+        search = search_context(context, step, bar)
+        found = explore(context, inputs, search)
+        known = conclude(context, found, search, notes)
+    whole = [t for t in found.trials if t.stage == "search"]
+    known = replace(
+        known,
+        times=tables.search_times(whole, context.placement.trials),
+        front=trial_stats.front(found.trials, options.objective) if options.pareto else [],
+        ended=search.budget.reason,
+        spent=search.budget.spent(),
+    )
+    context.display.say(f"tune      {guideline_text.guideline_line(known)}")
+    write_json(step.folder / "trials.json", [asdict(t) for t in found.trials])
+    tables.write_tables(found.trials, step.folder)
+    write_json(step.folder / "guide.json", asdict(known))
+    page = guideline_text.guideline_markdown(known)
+    (step.folder / "guide.md").write_text(page, encoding="utf-8")
+    best = best_allowed(found.trials, known)
     if best:
         text = guideline.best_config_yaml(best, config)
         (step.folder / "best.yaml").write_text(redact(text), encoding="utf-8")
-    counts = Counts(rows_in=len(found), rows_out=sum(t["status"] != "failed" for t in found))
-    counts.failed.update(t["error"].partition(":")[0] for t in found if t["status"] == "failed")
-    note = {k: known[k] for k in ("verdict", "ended", "spent", "times")}
-    return counts, {"best": best and {k: best[k] for k in ("trial_id", "score", "weights")}, **note}
+    failed = [t for t in found.trials if t.status == "failed"]
+    counts = Counts(rows_in=len(found.trials), rows_out=len(found.trials) - len(failed))
+    counts.failed.update(t.error.partition(":")[0] for t in failed)
+    top = {k: getattr(best, k) for k in ("trial_id", "score", "weights")} if best else None
+    said = {k: getattr(known, k) for k in ("verdict", "ended", "spent", "times")}
+    return counts, {"best": top, **said}
 
 
-def place_of(context: Context, step: Step, bar: Any) -> Place:
+def search_context(context: Context, step: Step, bar: Any) -> SearchContext:
     """Where the search runs, what it may spend, and how it says how far it is."""
-    from raytune_agents.tune import search, spend
+    from raytune_agents.tune.ledger import SearchBudget, spent_before
+    from raytune_agents.tune.search import SearchContext
 
-    placed, section = context.placement, context.config.tune
-    needs: dict[str, float] = {"CPU": placed.trial_cpus, "GPU": min(1, placed.have.gpus)}
-    if section.num_workers > 1:  # these have the CPUs and GPUs; a trial needs something of its own
-        placed.check(section.num_workers, "tune.num_workers")
-        needs = {"memory": 1}
+    placed, options = context.placement, context.config.tune
+    resources: dict[str, float] = {"CPU": placed.trial_cpus, "GPU": min(1, placed.have.gpus)}
+    if options.num_workers > 1:  # these have the CPUs and GPUs; a trial needs something of its own
+        placed.check(options.num_workers, "tune.num_workers")
+        resources = {"memory": 1}
     ledger = step.folder / "metrics.jsonl"
-    budget = spend.Budget(context.config.budget, ledger, spend.before(context.run.folder))
-    return search.Place(
+    budget = SearchBudget(context.config.budget, ledger, spent_before(context.run.folder))
+    return SearchContext(
         step.folder,
         budget,
-        needs=needs,
-        tell=lambda done, total, note: bar.update(done - bar.done, total=total, note=note),
+        resources,
+        lambda done, total, note: bar.update(done - bar.done, total=total, note=note),
     )
 
 
-def explore(context: Context, given: Given, place: Place) -> list[dict[str, Any]]:
-    """Noise floor, search and more seeds for the leaders; all trials, best first."""
-    from raytune_agents.tune import search, trials
+# --- the stages ---
 
-    section, seed = context.config.tune, context.config.seed
-    points = given.space.baseline_samples(context.config)
-    repeats = [points[0] | {"seed": seed + k} for k in range(section.noise)]
-    noise = search.run(search.Plan("noise", repeats), given, place)
-    scores = [t["objective"] for t in noise if t["objective"] is not None]
-    stage = search.Plan(
+
+@dataclass
+class Explored:
+    """What the stages found. `inputs` have the space without what was settled."""
+
+    inputs: TrialInputs
+    trials: list[Trial] = field(default_factory=list)  # best first
+    base: Trial | None = None
+    positives: list[Trial] = field(default_factory=list)
+    earlier: list[Trial] = field(default_factory=list)
+    settled: dict[str, Any] = field(default_factory=dict)
+
+
+def explore(context: Context, inputs: TrialInputs, search: SearchContext) -> Explored:
+    """Base, learning rate, noise floor, search, and more seeds for the leaders."""
+    from raytune_agents.tune import reuse, tables, trial_stats
+    from raytune_agents.tune.search import StageSpec, run_stage
+    from raytune_agents.tune.trial_spec import UNTRAINED
+    from raytune_agents.tune.trials import best_first
+
+    config, options, seed = context.config, context.config.tune, context.config.seed
+    found = Explored(inputs)
+    natural = inputs.space.baseline_samples(config)[0]
+    untrained = StageSpec("base", [natural | {UNTRAINED: True, "arm": "base"}])
+    base = run_stage(untrained, inputs, search)
+    found.base = base[0] if base and base[0].score is not None else None
+    settle_rate(config, found, search)
+    inputs = found.inputs
+    points = inputs.space.baseline_samples(config)
+    repeats = [points[0] | {"seed": seed + k} for k in range(options.noise)]
+    noise = run_stage(StageSpec("noise", repeats), inputs, search)
+    scores = [t.objective for t in noise if t.objective is not None]
+    if options.from_run:
+        natural_mix = noise[0].mix if noise else {}
+        last = tables.load_trials(options.from_run)
+        found.earlier = reuse.shifted_trials(last, inputs.space, natural_mix, noise)
+    known = reuse.as_points(found.earlier, inputs.space)
+    stage = StageSpec(
         "search",
         points[1:] if scores else points,
-        section.trials,
-        [(points[0], sum(scores) / len(scores))] if scores else [],
-        trials.noise_by_report(noise),
+        options.num_samples,
+        [*known, *([(points[0], sum(scores) / len(scores))] if scores else [])],
+        trial_stats.noise_by_report(noise),
     )
-    found = noise + search.run(stage, given, place)
+    trials = noise + run_stage(stage, inputs, search)
     again = [
-        leader["sample"] | {"seed": seed + k}
-        for leader in trials.leaders(found, section.leaders)
-        for k in range(1, section.seeds)
-        if not (leader["stage"] == "noise" and k < section.noise)
+        leader.sample | {"seed": seed + k}
+        for leader in trial_stats.leaders(trials, options.leaders)
+        for k in range(1, options.seeds)
+        if not (leader.stage == "noise" and k < options.noise)
     ]
-    found += search.run(search.Plan("leaders", again), given, place)
-    return sorted(found, key=lambda t: (t["objective"] is None, -(t["objective"] or 0.0)))
+    trials += run_stage(StageSpec("leaders", again), inputs, search)
+    found.trials = best_first(trials)
+    found.positives = [t for t in found.trials if positives_only(t)]
+    return found
 
 
-def prepare(context: Context, step: Step) -> Given:
-    """The pool and the scored rows, tokenised once for every searched way to write a row; a method
-    without a use for failures has none in its pool, and its mix is that of the others."""
+def positives_only(trial: Trial) -> bool:
+    """Whether the mix is the plain one of positives alone."""
+    return bool(trial.mix) and all(
+        w < 5e-3 for p, w in trial.mix.items() if p.split(".")[0] != "positive"
+    )
+
+
+def settle_rate(config: Any, found: Explored, search: SearchContext) -> None:
+    """A searched learning rate is settled at the natural mix: quantiles of its axis, the best of
+    which leaves the space. Searched with the mix it eats the budget, and alone can pass the rank
+    gate: a fit may then order the runs by their rate and say nothing about the mix."""
+    from raytune_agents.tune.search import StageSpec, run_stage
+
+    inputs, count = found.inputs, config.tune.settle_learning_rate
+    axis = next((a for a in inputs.space.axes if a.key == RATE), None)
+    if axis is None or count < 2:
+        return
+    natural = inputs.space.baseline_samples(config)[0]
+    rates = [axis.quantile((k + 0.5) / count) for k in range(count)]
+    trials = run_stage(StageSpec("learning_rate", [natural | r for r in rates]), inputs, search)
+    best = next((t for t in trials if t.objective is not None), None)
+    if best is None:
+        return
+    rate = best.config[RATE]
+    tried = sorted(t.config[RATE] for t in trials if t.objective is not None)
+    found.settled = {RATE: rate, "tried": tried}
+    found.inputs = replace(inputs, space=inputs.space.fixed(RATE, rate))
+
+
+def conclude(
+    context: Context, found: Explored, search: SearchContext, notes: Sequence[str]
+) -> Guideline:
+    """The guideline over all trials, held against the gate, and the confirming runs."""
+    from raytune_agents.tune import guideline, search_gate, trial_stats
+    from raytune_agents.tune.confirm import confirming_samples, judge_confirmed
+    from raytune_agents.tune.search import StageSpec, run_stage
+
+    config, options = context.config, context.config.tune
+    seed, confidence = config.seed, config.evaluate.confidence
+    gate = search_gate.judge_search(found.trials, found.base, found.positives, confidence, seed)
+    floors = []
+    if gate.least is not None:
+        values = {t.trial_id: t.reports[-1].get(gate.metric) for t in found.trials if t.reports}
+        kept = {i: v for i, v in values.items() if i in gate.outcomes and v is not None}
+        floors = [guideline.Floor(kept, gate.least)]
+    known = guideline.recommend(
+        [*found.trials, *found.earlier],
+        found.inputs.space,
+        metric=trial_stats.metric_of(options.objective),
+        confidence=confidence,
+        seed=seed,
+        floors=floors,
+    )
+    known = replace(
+        known, gate=gate, settled=found.settled, reused=len(found.earlier), notes=list(notes)
+    )
+    best = best_allowed(found.trials, known)
+    if options.confirm and best:
+        points = confirming_samples(
+            known.recommended, known.config, best, found.inputs.space, options.confirm, seed + 1000
+        )
+        runs = run_stage(StageSpec("confirm", points), found.inputs, search)
+        predicted = {name: b.measured for name, b in known.baselines.items()}
+        predicted |= {"recommended": known.score, "best_trial": best.score}
+        known = replace(known, confirmed=judge_confirmed(runs, predicted, seed, confidence))
+        found.trials += runs
+    return known
+
+
+def best_allowed(trials: Sequence[Trial], known: Guideline) -> Trial | None:
+    """The best trial that the gate did not find to have lost anything."""
+    outcomes = known.gate.outcomes if known.gate else {}
+    scored = (t for t in trials if t.score is not None and t.stage != "confirm")
+    return next((t for t in scored if outcomes.get(t.trial_id) != "lost"), None)
+
+
+# --- what the trials share ---
+
+
+def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
+    """The pool and the scored rows, tokenised once for every searched way to write a row, and notes
+    for the guideline. A method without a use for failures has none in its pool, and its mix is that
+    of the others."""
     from raytune_agents.train import nat
     from raytune_agents.train.methods import METHODS, build
     from raytune_agents.tune.space import parse
-    from raytune_agents.tune.trial import Given
+    from raytune_agents.tune.trial_spec import Prompt, TrialInputs
 
-    config, section = context.config, context.config.tune
+    config, options = context.config, context.config.tune
     rows = training_rows(context.run.folder)
     cost, _ = token_counts(context, list(rows.values()))
     sizes = pool_sizes(rows, cost)
-    space = parse(section.space, sizes, section.tokens, config, section.preset)
-    train = team(config.train, section.num_workers).model_copy(update={"num_train_epochs": 1.0})
-    read = [r for r in read_rows(context.run.folder / "read") if not r.reject_reason and r.calls]
-    val = sorted((r for r in read if r.split == "val"), key=lambda r: r.id)
-    test = sorted((r for r in read if r.split == "test_unseen"), key=lambda r: r.id)
-    test = test[: config.evaluate.limit] if section.confirm else []
+    space = parse(options.space, sizes, options.tokens, config, options.preset)
+    train = with_workers(config.train, options.num_workers)
+    train = train.model_copy(update={"num_train_epochs": 1.0})
+    val, test = scored_rows(context)
     made: dict[str, dict[str, Any]] = {"pools": {}, "val": {}, "test": {}, "prompts": {}}
-    for key, options in texts(space, context).items():
-        method = options.get("tune.method", section.method)
-        own = with_options(train, options)
+    for key, searched in texts_of(space, context).items():
+        method = searched.get("tune.method", options.method)
+        own = with_options(train, searched)
         how = METHODS[method]
         twins = how.twins(rows, own) if how.twins else None
         takes = nat.good if method == "sft" else how.takes  # never learn a failure as right
@@ -142,25 +262,82 @@ def prepare(context: Context, step: Step) -> Given:
         how.check(pool, own)
         made["pools"][key], _ = build(method, pool, context.chat, own, twins)
         marker, scored_as = how.asked(own), method if how.asked(own) else "sft"
-        for name, part, most in (("val", val, section.rows), ("test", test, None)):
+        for name, part, most in (("val", val, options.rows), ("test", test, None)):
             columns, _ = build(scored_as, part, context.chat, own, None)
-            made[name][key] = [c for c in columns if len(c["input_ids"]) <= LONGEST][:most]
-        kept = {c["row_id"] for c in made["val"][key]}
-        written = [r for r in val if r.id in kept] if section.score == "generate" else []
-        made["prompts"][key] = [(r, context.chat.prompt_ids(r, marker)) for r in written]
-    job = job_of(context, train, section.method, None, step.folder)
-    return Given(
+            calls = {r.id: bool(r.calls) for r in part}
+            short = [c for c in columns if len(c["input_ids"]) <= LONGEST][:most]
+            made[name][key] = [c | {"calls": calls[c["row_id"]]} for c in short]
+            by_id, limits = {r.id: r for r in part}, answer_lengths(short)
+            made["prompts"][key if name == "val" else f"{key}/test"] = [
+                Prompt(by_id[i], context.chat.prompt_ids(by_id[i], marker), most + LONGER)
+                for i, most in limits.items()
+                if options.score == "generate"
+            ]
+    objective, notes = usable_objective(options.objective, made["val"])
+    job = job_of(context, train, options.method, None, step.folder)
+    inputs = TrialInputs(
         space=space,
         **made,
         job=replace(job, threads=max(1, job.threads // context.placement.trials)),
-        tune=section.model_copy(update={"concurrent": context.placement.trials}),
+        tune=options.model_copy(
+            update={"max_concurrent_trials": context.placement.trials, "objective": objective}
+        ),
         weights=config.mix.weights,
         max_epochs=config.mix.max_epochs,
         full_tokens=config.mix.tokens,
     )
+    return inputs, notes
 
 
-def team(train: TrainConfig, workers: int) -> TrainConfig:
+def scored_rows(context: Context) -> tuple[list[Trajectory], list[Trajectory]]:
+    """(val, test) rows that end in an answer, by id; those that want no call are among them. The
+    rows a report can hold are drawn evenly, so `rows` of val have their share of both."""
+    config = context.config
+    read = [
+        r
+        for r in read_rows(context.run.folder / "read")
+        if not r.reject_reason and r.target is not None
+    ]
+    val = interleaved([r for r in read if r.split == "val"])
+    test = interleaved([r for r in read if r.split == "test_unseen"])
+    return val, test[: config.evaluate.limit] if config.tune.confirm else []
+
+
+def interleaved(rows: Sequence[Trajectory]) -> list[Trajectory]:
+    """The rows by id, those without a call spread evenly among those with one, so that any first
+    part has its share of both."""
+    by_id = sorted(rows, key=lambda r: r.id)
+    parts = [[r for r in by_id if r.calls], [r for r in by_id if not r.calls]]
+    placed = [((k + 0.5) / len(part), row) for part in parts for k, row in enumerate(part)]
+    return [row for _, row in sorted(placed, key=lambda item: (item[0], item[1].id))]
+
+
+def answer_lengths(columns: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Row id -> tokens of its gold answer."""
+    out: dict[str, int] = {}
+    for c in columns:
+        out[c["row_id"]] = out.get(c["row_id"], 0) + c["trained_tokens"]
+    return out
+
+
+def usable_objective(
+    objective: dict[str, float], val: dict[str, list[dict[str, Any]]]
+) -> tuple[dict[str, float], list[str]]:
+    """The objective without irrelevance where no val row wants no call, and a note that says so.
+    Raises ConfigError where nothing is left."""
+    if all(any(not c["calls"] for c in part) for part in val.values()):
+        return objective, []
+    left = {k: w for k, w in objective.items() if k != "irrelevance"}
+    if left == objective:
+        return objective, []
+    if not left:
+        raise ConfigError(
+            f"tune.objective={objective}: no val row wants no call; add such rows to read.sources"
+        )
+    return left, ["No val row wants no call, so irrelevance is left out of the objective."]
+
+
+def with_workers(train: TrainConfig, workers: int) -> TrainConfig:
     """The train options for so many workers of a trial; copies (ddp) unless the config says."""
     if workers == 1:
         return train.model_copy(update={"num_workers": 1, "sharding": "none", "offload": False})
@@ -177,10 +354,10 @@ def with_options(train: TrainConfig, options: dict[str, Any]) -> TrainConfig:
     return TrainConfig(**tree)
 
 
-def texts(space: Space, context: Context) -> dict[str, dict[str, Any]]:
+def texts_of(space: Space, context: Context) -> dict[str, dict[str, Any]]:
     """Name of a tokenised pool -> the searched text options that made it."""
     from raytune_agents.tune.space import is_text
-    from raytune_agents.tune.trial import text_key
+    from raytune_agents.tune.trial_spec import text_key
 
     sample, found = space.baseline_samples(context.config)[0], {}
     by_key = {axis.key: axis for axis in space.axes}
@@ -192,50 +369,25 @@ def texts(space: Space, context: Context) -> dict[str, dict[str, Any]]:
     return found
 
 
-def written_scores(
-    context: Context, step: Step, given: Given, found: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """The leaders answer the val rows on the shared engine: {trial_id: {metric: {value, ...}}}."""
-    from raytune_agents.train.methods import METHODS
-    from raytune_agents.tune import trials
-
-    section = context.config.tune
-    kept = {c["row_id"] for c in next(iter(given.val.values()))}
-    rows = [r for r in read_rows(context.run.folder / "read") if r.id in kept]
-    out: dict[str, Any] = {}
-    for t in trials.leaders(found, max(1, section.leaders)):
-        marker = METHODS[t["method"]].asked(with_options(context.config.train, t["config"]))
-        arm = harness.Arm(t["trial_id"], t["checkpoint"], marker)
-        answers = arm_answers(context, step, rows, arm)
-        good = [a for a in answers if not a["failed"]]
-        if good:
-            resamples, confidence = (
-                context.config.evaluate.resamples, context.config.evaluate.confidence)  # fmt: skip
-            cells = metrics.summary(good, resamples, confidence, context.config.seed)
-            out[t["trial_id"]] = {m: cells[m] for m in harness.SHOWN if m in cells}
-    return out
-
-
-def check(context_config: Any) -> None:
+def validate_tune(config: Any) -> None:
     """What of the search can be refused before Ray starts. Raises ConfigError."""
     from raytune_agents.tune import schedulers, space
-    from raytune_agents.tune.trial import FORCED
 
-    section = context_config.tune
-    schedulers.check(
-        section, space.parse(section.space, base=context_config, preset=section.preset)
-    )
-    known = [*FORCED, *(metrics.METRICS if section.score == "generate" else ())]
-    wrong = [m for m in section.objective if m not in known]
-    if wrong:
-        more = ", or set tune.score=generate" if set(wrong) <= set(metrics.METRICS) else ""
+    options = config.tune
+    space.parse(options.space, base=config, preset=options.preset)
+    schedulers.validate_search(options)
+    written = metrics.METRICS if options.score == "generate" and options.num_rungs == 1 else ()
+    known = [*TEACHER_FORCED, *(m for m in written if m not in TEACHER_FORCED)]
+    if wrong := [m for m in options.objective if m not in known]:
+        more = ", or set tune.score=generate and tune.num_rungs=1"
+        more = more if set(wrong) <= set(metrics.METRICS) else ""
         raise ConfigError(f"tune.objective: {wrong} is not scored; write some of {known}{more}")
-    if section.noise == 1:
+    if options.noise == 1:
         raise ConfigError("tune.noise=1: one run has no spread; write 0 or at least 2, better 3")
 
 
 def pool_sizes(rows: dict[str, Trajectory], cost: dict[str, int]) -> dict[str, int]:
-    """Trained tokens of every pool, under its dotted name and each of its heads."""
+    """Loss tokens of every pool, under its dotted name and each of its heads."""
     out: dict[str, int] = {}
     for row_id, tokens in cost.items():
         parts = rows[row_id].pool.split(".")

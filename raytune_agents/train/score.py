@@ -96,33 +96,78 @@ def teacher_forced(
 
 
 @torch.no_grad()
-def answered(
-    model: Any, examples: Sequence[dict[str, Any]], tokenizer: Any, rows_each: int = 8
-) -> float:
-    """Share of examples whose greedy answer is right by BFCL's rules, in [0, 1]. An example has
-    its row (JSON text) beside its ids; what comes before its last answer is the prompt."""
-    was_training, hits = model.training, 0
+def first_tokens(
+    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, rows_each: int = 8
+) -> list[int]:
+    """The token that greedy decoding would begin each example's answer with; one forward pass."""
+    was_training, out = model.training, []
     model.eval()
     for start in range(0, len(examples), rows_each):
-        part = [
-            (e["input_ids"], e["labels"], e["row"]) for e in examples[start : start + rows_each]
-        ]
-        ends = [max(i for i in range(1, len(y)) if y[i - 1] == IGNORE != y[i]) for _, y, _ in part]
-        prompts = [{"input_ids": ids[:end]} for (ids, _, _), end in zip(part, ends)]
-        batch = tokenizer.pad(prompts, padding_side="left", return_tensors="pt").to(model.device)
+        part = examples[start : start + rows_each]
+        ends = [next(i for i, y in enumerate(e["labels"]) if y != IGNORE) for e in part]
+        prompts = [e | {"input_ids": e["input_ids"][:n], "labels": e["labels"][:n]}
+                   for e, n in zip(part, ends)]  # fmt: skip
+        batch = {k: v.to(model.device) for k, v in pad(prompts, pad_id).items()}
+        columns = torch.tensor(sorted({n - 1 for n in ends}), device=model.device)
+        logits = model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            logits_to_keep=columns,
+            use_cache=False,
+        ).logits.argmax(-1)
+        at = {int(c): k for k, c in enumerate(columns)}
+        out += [int(logits[i, at[n - 1]]) for i, n in enumerate(ends)]
+    model.train(was_training)
+    return out
+
+
+@torch.no_grad()
+def greedy_answers(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: Sequence[int],
+    rows_each: int = 16,
+) -> list[str]:
+    """The answer that the model writes greedily to each prompt [tokens], at most so many tokens
+    long; prompts of like length share a batch, so that little of it is padding."""
+    was_training, texts = model.training, [""] * len(prompts)
+    model.eval()
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), max_new_tokens[i]))
+    for start in range(0, len(order), rows_each):
+        part = order[start : start + rows_each]
+        batch = tokenizer.pad(
+            [{"input_ids": list(prompts[i])} for i in part],
+            padding_side="left",
+            return_tensors="pt",
+        ).to(model.device)
         out = model.generate(
             **batch,
-            max_new_tokens=max(len(ids) - end for (ids, _, _), end in zip(part, ends)) + LONGER,
+            max_new_tokens=max(max_new_tokens[i] for i in part),
             do_sample=False,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
+            use_cache=True,
         )
-        width = batch["input_ids"].shape[1]
-        texts = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-        rows = [from_row(json.loads(row)) for *_, row in part]
-        hits += sum(judge(text, row).ok for text, row in zip(texts, rows))
+        written = out[:, batch["input_ids"].shape[1] :]
+        for i, ids in zip(part, written):
+            texts[i] = tokenizer.decode(ids[: max_new_tokens[i]], skip_special_tokens=True)
     model.train(was_training)
-    return hits / len(examples)
+    return texts
+
+
+def answered(model: Any, examples: Sequence[dict[str, Any]], tokenizer: Any) -> float:
+    """Share of examples whose greedy answer is right by BFCL's rules, in [0, 1]. An example has
+    its row (JSON text) beside its ids; what comes before its last answer is the prompt."""
+    prompts, limits = [], []
+    for e in examples:
+        ids, labels = e["input_ids"], e["labels"]
+        end = max(i for i in range(1, len(labels)) if labels[i - 1] == IGNORE != labels[i])
+        prompts.append(ids[:end])
+        limits.append(len(ids) - end + LONGER)
+    texts = greedy_answers(model, tokenizer, prompts, limits)
+    rows = [from_row(json.loads(e["row"])) for e in examples]
+    return sum(judge(text, row).ok for text, row in zip(texts, rows)) / len(examples)
 
 
 class RowNll:

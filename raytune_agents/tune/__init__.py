@@ -1,8 +1,8 @@
 """Search of the mix and the hyper-parameters: space, Ray Tune loop, surrogate, guideline.
 
-`results(run)` gives Ray's own ResultGrid of a finished (or killed) search.
+`search_results(run)` gives Ray's own ResultGrid of a finished (or killed) search.
 """
 
-from raytune_agents.tune.tables import results
+from raytune_agents.tune.tables import search_results
 
-__all__ = ["results"]
+__all__ = ["search_results"]

@@ -113,7 +113,7 @@ class Axis:
             raw = self.at(float(raw))
         if self.kind == "choice":
             return next(o for o in self.options if code(o) == raw)
-        raw = min(max(raw, self.low), self.high)  # a population multiplies without looking
+        raw = min(max(raw, self.low), self.high)
         if self.kind == "randint":
             return round(raw)
         return self._round(raw) if self.step else raw
@@ -139,6 +139,10 @@ class Axis:
         elif self.kind == "quniform":
             inside = (value - self.low + self.step / 2) / (self.high - self.low + self.step)
         return {self.name: float(truncnorm.cdf(inside, *self._normal()))}
+
+    def quantile(self, u: float) -> dict[str, Any]:
+        """The proposal at quantile u of the axis; u in [0, 1]."""
+        return {self.name: self.at(u) if self.prior is None else u}
 
     def middle(self) -> dict[str, Any]:
         """The proposal in the middle: the prior's value where there is one, else the median."""

@@ -1,27 +1,101 @@
-"""Trials -> a guideline in numbers: which mix, how sure, what to try next (`words` says it).
+"""Trials -> a guideline in numbers: which mix, how sure, what to try next (`guideline_text` says
+it).
 
 A failed trial is listed with its error and is no bad score. Trials that a scheduler stopped early
-count at the report that enough of them reached (`trials`). Where the numbers do not carry a
-recommendation, the guideline says so, and what would.
+count at the report that enough of them reached (`trials`). A mix that loses what the reference can
+do (`SearchGate`) is shown and never recommended. Where the numbers do not carry a recommendation,
+the guideline says so, and what would.
 
-Left out on purpose: Ray, and the confirming runs themselves; `compare` judges those.
+Left out on purpose: Ray, and the confirming runs themselves; `confirm` judges those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import yaml
 
 from raytune_agents.config import Config, ConfigError, build, known_keys, set_dotted
-from raytune_agents.tune import surrogate, trials
+from raytune_agents.tune import surrogate, trial_stats
+from raytune_agents.tune.confirm import Confirmed
+from raytune_agents.tune.search_gate import GateSummary
 from raytune_agents.tune.space import Space
 from raytune_agents.tune.surrogate import Fit, Option, Refusal
-from raytune_agents.tune.trials import Trial
+from raytune_agents.tune.trials import BestRun, Level, Scored, Trial
 
 WIDE = 0.3  # a share whose interval is wider than this is not settled
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A plain mix beside the recommended one. `gain`: predicted, over it, with its interval;
+    `measured`: its own score in the search, None where it was not run."""
+
+    gain: float
+    interval: list[float]
+    measured: float | None
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Predicted scores over a grid of mixes: points [[share per pool ..., score]]."""
+
+    pools: list[str]
+    points: list[list[float]]
+
+
+@dataclass(frozen=True)
+class Guideline:
+    """What a search found; guide.json is this record.
+
+    recommended {pool: share}, interval {pool: [low, high]}, config {option: value} and score are
+    empty where `refused` gives a reason. verdict: "gain" (better than every baseline mix, intervals
+    above 0), "no_gain" or "refused". noise is the standard deviation between runs of one
+    configuration, None where none was run twice; spread that of all runs.
+    """
+
+    verdict: str = "refused"
+    refused: str = ""
+    recommended: dict[str, float] = field(default_factory=dict)
+    interval: dict[str, list[float]] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    score: float | None = None
+    rank_correlation: float | None = None
+    model: str = ""
+    metric: str = "exact_match"
+    runs: int = 0
+    missing: int = 0
+    noise: float | None = None
+    spread: float | None = None
+    importance: dict[str, float] = field(default_factory=dict)
+    surfaces: list[Surface] = field(default_factory=list)
+    baselines: dict[str, Baseline] = field(default_factory=dict)
+    open: list[dict[str, str]] = field(default_factory=list)
+    best: BestRun | None = None
+    report: int = 1
+    levels: list[Level] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    # what the steps around the fit add
+    settled: dict[str, Any] = field(default_factory=dict)  # options fixed before the mix
+    reused: int = 0  # trials of an earlier search that the fit started from
+    gate: GateSummary | None = None
+    confirmed: Confirmed | None = None
+    front: list[str] = field(default_factory=list)
+    ended: str = ""
+    spent: dict[str, float] = field(default_factory=dict)
+    times: dict[str, float | None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A metric that a recommended mix must be predicted to keep, by trial, and its least value."""
+
+    values: Mapping[str, float]  # trial id -> value
+    least: float
 
 
 def recommend(
@@ -31,72 +105,55 @@ def recommend(
     draws: int = 200,
     confidence: float = 0.95,
     seed: int = 0,
-) -> dict[str, Any]:
-    """The guideline of the trials `found`, as plain values; `words` says it.
-
-    More of `metric` is better. recommended {pool: share}, interval {pool: [low, high]}, config
-    {option: value} and score are empty where `refused` gives a reason. verdict: "gain" (better than
-    every baseline mix, intervals above 0), "no_gain" or "refused". noise is the standard deviation
-    between runs of one configuration, None where none was run twice.
-    """
-    level, levels, scored = trials.at_level(found, metric)
-    pools = sorted({p for t, _ in scored for p in trials.weights_of(t)})
-    guide: dict[str, Any] = {
-        "verdict": "refused",
-        "refused": "",
-        "recommended": {},
-        "interval": {},
-        "config": {},
-        "score": None,
-        "rank_correlation": None,
-        "model": "",
-        "metric": metric,
-        "runs": len(scored),
-        "missing": 0,
-        "noise": trials.noise(scored),
-        "spread": float(np.std([y for _, y in scored])) if scored else None,
-        "importance": {},
-        "surfaces": [],
-        "baselines": {},
-        "open": [],
-        "best": trials.best(scored),
-        "report": level,
-        "levels": levels,
-        "failed": trials.failed(found),
-    }
+    floors: Sequence[Floor] = (),
+) -> Guideline:
+    """The guideline of the trials `found`. More of `metric` is better; a mix that is predicted to
+    fall below a floor is no candidate."""
+    level, levels, scored = trial_stats.at_level(found, metric)
+    pools = sorted({p for t, _ in scored for p in t.mix})
+    guide = Guideline(
+        metric=metric,
+        runs=len(scored),
+        noise=trial_stats.noise(scored),
+        spread=float(np.std([y for _, y in scored])) if scored else None,
+        best=trial_stats.best(scored),
+        report=level,
+        levels=levels,
+        failed=trial_stats.failed(found),
+    )
     if len(pools) < 2:
         none = "no trial has a score" if not scored else "the trials do not differ in their mix"
-        guide["refused"] = f"{none}, so there is nothing to compare"
-        return guide
-    options = trials.options_of([t for t, _ in scored])
-    x = np.array([trials.row_of(t, pools, options) for t, _ in scored])
+        return replace(guide, refused=f"{none}, so there is nothing to compare")
+    options = trial_stats.options_of([t for t, _ in scored])
+    x = np.array([trial_stats.row_of(t, pools, options) for t, _ in scored])
     fitted = surrogate.fit(x, np.array([score for _, score in scored]), len(pools))
-    guide["rank_correlation"] = fitted.rank_correlation
+    guide = replace(guide, rank_correlation=fitted.rank_correlation)
     if isinstance(fitted, Refusal):
-        return guide | {
-            "refused": fitted.reason,
-            "missing": max(0, fitted.needed - fitted.runs),
-        }
-    how = {"draws": draws, "confidence": confidence, "seed": seed}
-    return guide | _optimum(fitted, scored, pools, options, space, how)
+        missing = max(0, fitted.needed - fitted.runs)
+        return replace(guide, refused=fitted.reason, missing=missing)
+    candidates = _candidates(fitted.x, pools, options, space, seed)
+    kept = _above_floors(candidates, floors, scored, x, len(pools))
+    if not len(kept):
+        return replace(guide, refused="every mix is predicted to lose what the reference can do")
+    how = Draws(draws, confidence, seed)
+    return _with_optimum(guide, fitted, kept, scored, pools, options, space, how)
 
 
 def best_config_yaml(trial: Trial, base: Config) -> str:
     """A config that trains this trial's mix and options, with the budget of `base` and no search.
 
-    `trial` needs weights and config; the guideline's own is {"weights": guide["recommended"],
-    "config": guide["config"]}. The text loads through `config.load`; its one arm is "best" and its
-    run folder the name of `base` with "-best". Raises ConfigError for an option that is not known.
+    The text loads through `config.load`; its one arm is "best" and its run folder the name of
+    `base` with "-best". Raises ConfigError for an option that is not known.
     """
     tree = base.model_dump(mode="json", exclude_defaults=True)
-    config = trial.get("config") or {}
     fixed = {
         "name": f"{base.name}-best",
-        "train.arms": {"best": {"method": config.get("tune.method", base.tune.method)}},
-        "tune.trials": 0,
+        "train.arms": {"best": {"method": trial.config.get("tune.method", base.tune.method)}},
+        "tune.num_samples": 0,
     }
-    weights = {p: round(w, 4) for p, w in trials.weights_of(trial).items()}
-    for key, value in (config | ({"mix.weights": weights} if weights else {}) | fixed).items():
+    weights = {p: round(w, 4) for p, w in trial.mix.items()}
+    mix = {"mix.weights": weights} if weights else {}
+    for key, value in (trial.config | mix | fixed).items():
         if key not in known_keys():
             raise ConfigError(
                 f"{key}={value!r} of the trial is no option; take it out of its config"
@@ -109,28 +166,58 @@ def best_config_yaml(trial: Trial, base: Config) -> str:
 # --- the fit to a recommendation -----------------------------------------------------------------
 
 
-def _optimum(
+@dataclass(frozen=True)
+class Draws:
+    """How intervals are drawn."""
+
+    draws: int
+    confidence: float
+    seed: int
+
+
+def _above_floors(
+    candidates: np.ndarray,
+    floors: Sequence[Floor],
+    scored: Sequence[Scored],
+    x: np.ndarray,
+    pools: int,
+) -> np.ndarray:
+    """The candidates that are predicted to stay at or above every floor. A floor is fitted by the
+    same surrogates; what they cannot order is held against the mean of all runs."""
+    for floor in floors:
+        known = [i for i, (t, _) in enumerate(scored) if t.trial_id in floor.values]
+        y = np.array([floor.values[scored[i][0].trial_id] for i in known])
+        fitted = surrogate.fit(x[known], y, pools) if known else None
+        if isinstance(fitted, Fit):
+            candidates = candidates[fitted.predict(candidates) >= floor.least]
+        elif len(y) and y.mean() < floor.least:
+            candidates = candidates[:0]
+    return candidates
+
+
+def _with_optimum(
+    guide: Guideline,
     fitted: Fit,
-    scored: Sequence[tuple[Trial, float]],
+    candidates: np.ndarray,
+    scored: Sequence[Scored],
     pools: list[str],
     options: list[Option],
     space: Space | None,
-    how: dict[str, Any],
-) -> dict[str, Any]:
+    how: Draws,
+) -> Guideline:
     """The part of the guideline that needs a fit."""
-    candidates = _candidates(fitted.x, pools, options, space, how["seed"])
     mixes = _baselines(pools, space)
     points = np.array([[mix.get(p, 0.0) for p in pools] for mix in mixes.values()])
-    best = surrogate.optimum(fitted, candidates, points, **how)
-    tail = (1 - how["confidence"]) / 2
+    best = surrogate.optimum(fitted, candidates, points, how.draws, how.confidence, how.seed)
+    tail = (1 - how.confidence) / 2
     baselines = {}
     for i, (name, mix) in enumerate(mixes.items(), start=1):
         gains = best.draws[:, 0] - best.draws[:, i]
-        baselines[name] = {
-            "gain": float(best.point_scores[0] - best.point_scores[i]),
-            "interval": np.quantile(gains, [tail, 1 - tail]).tolist(),
-            "measured": trials.mean_at(scored, mix),
-        }
+        baselines[name] = Baseline(
+            gain=float(best.point_scores[0] - best.point_scores[i]),
+            interval=np.quantile(gains, [tail, 1 - tail]).tolist(),
+            measured=trial_stats.mean_at(scored, mix),
+        )
     config, tried_ends, at = {}, [], len(pools)
     axes = {p: [i] for i, p in enumerate(pools)}
     for option in options:
@@ -141,25 +228,26 @@ def _optimum(
             tried_ends.append(option.name)
         at += option.width
     wide = [p for p, (low, high) in zip(pools, best.interval) if high - low > WIDE]
-    sure = bool(baselines) and all(b["interval"][0] > 0 for b in baselines.values())
-    return {
-        "verdict": "gain" if sure else "no_gain",
-        "model": fitted.model,
-        "recommended": dict(zip(pools, best.row[: len(pools)].round(4).tolist())),
-        "interval": dict(zip(pools, best.interval[: len(pools)].round(4).tolist())),
-        "config": config,
-        "score": float(best.point_scores[0]),
-        "baselines": baselines,
-        "importance": surrogate.importance(fitted, candidates[:20_000], axes),
-        "surfaces": _surfaces(fitted, pools, best.row),
-        "open": [{"pool": p} for p in wide] + [{"end": name} for name in tried_ends],
-    }
+    sure = bool(baselines) and all(b.interval[0] > 0 for b in baselines.values())
+    return replace(
+        guide,
+        verdict="gain" if sure else "no_gain",
+        model=fitted.model,
+        recommended=dict(zip(pools, best.row[: len(pools)].round(4).tolist())),
+        interval=dict(zip(pools, best.interval[: len(pools)].round(4).tolist())),
+        config=config,
+        score=float(best.point_scores[0]),
+        baselines=baselines,
+        importance=surrogate.importance(fitted, candidates[:20_000], axes),
+        surfaces=_surfaces(fitted, pools, best.row),
+        open=[{"pool": p} for p in wide] + [{"end": name} for name in tried_ends],
+    )
 
 
-def _surfaces(fitted: Fit, pools: list[str], row: np.ndarray, steps: int = 10) -> list[dict]:
-    """Predicted scores on a grid of mixes, other options as recommended: [{pools, points: [[share a
-    pool shown ..., score]]}]. Three pools make one triangle; more make a surface for each pair of
-    the four largest, the rest of the mix in proportion to the recommended one."""
+def _surfaces(fitted: Fit, pools: list[str], row: np.ndarray, steps: int = 10) -> list[Surface]:
+    """Predicted scores on a grid of mixes, other options as recommended. Three pools make one
+    triangle; more make a surface for each pair of the four largest, the rest of the mix in
+    proportion to the recommended one."""
     if len(pools) == 3:
         grid = [(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]
         return [_surface(fitted, pools, row, [0, 1, 2], np.array(grid) / steps)]
@@ -174,7 +262,7 @@ def _surfaces(fitted: Fit, pools: list[str], row: np.ndarray, steps: int = 10) -
 
 def _surface(
     fitted: Fit, pools: list[str], row: np.ndarray, shown: list[int], grid: np.ndarray
-) -> dict[str, Any]:
+) -> Surface:
     rows = np.tile(row, (len(grid), 1))
     others = [i for i in range(len(pools)) if i not in shown]
     rows[:, shown] = grid
@@ -182,7 +270,7 @@ def _surface(
         share = row[others] + 1e-9
         rows[:, others] = (1 - grid.sum(axis=1))[:, None] * share / share.sum()
     table = np.column_stack([grid, fitted.predict(rows)]).round(4).tolist()
-    return {"pools": [pools[i] for i in shown], "points": table}
+    return Surface([pools[i] for i in shown], table)
 
 
 def _baselines(pools: list[str], space: Space | None) -> dict[str, dict[str, float]]:

@@ -1,38 +1,39 @@
 """A trial of several workers: a Ray Train run inside the trial, and its resources given back.
 
 A placement group lives until the job ends where the actor that made it was killed, so a trial that
-a scheduler stops would keep its CPUs. Ray's own cleaner asks the dashboard, which a local Ray is
-started without, and then stays for ever; it is left out, and `free` asks the GCS.
+a scheduler stops would keep its CPUs: its first worker writes down the group that it runs in, and
+the search removes that group when the trial has ended. Ray's own cleaner asks the dashboard, which
+a local Ray is started without, and would ask for ever; it is left out.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from raytune_agents.train.worker import Job, run
+from raytune_agents.tune.trial_report import ReportCallback
 
 FOLDER = "workers"  # of the search: a nested run's checkpoints, by trial
+GROUP = "placement_group"  # in a trial's folder: the group of its workers, while it has one
 
 
-def fit(job: Job, data: list[dict[str, Any]], report: Any, trial_id: str) -> None:
+def fit_nested(job: Job, data: list[Any], report: ReportCallback, trial_id: str) -> None:
     """Train with `tune.num_workers` workers; their reports become the trial's. A trial that was
-    killed     goes on from the nested run's own last checkpoint."""
+    killed goes on from the nested run's own last checkpoint."""
     import ray
     from ray.train.torch import TorchTrainer
-    from ray.train.v2._internal.callbacks.placement_group_callback import (
-        PlacementGroupCleanerCallback,
-    )
     from ray.tune.integration.ray_train import TuneReportCallback
 
     class Trainer(TorchTrainer):
         def _create_default_callbacks(self) -> list[Any]:
             made = super()._create_default_callbacks()  # type: ignore[misc]
-            return [c for c in made if not isinstance(c, PlacementGroupCleanerCallback)]
+            return [c for c in made if type(c).__name__ != "PlacementGroupCleanerCallback"]
 
     storage = Path(job.out) / FOLDER
+    report.group_file = storage / trial_id / GROUP
+    report.group_file.parent.mkdir(parents=True, exist_ok=True)
     run(
         replace(job, out=str(storage / trial_id / "out")),
         trial_id,
@@ -44,28 +45,12 @@ def fit(job: Job, data: list[dict[str, Any]], report: Any, trial_id: str) -> Non
     )
 
 
-def free() -> int:
-    """Remove the placement groups that dead actors of this job made; how many were left by now."""
+def free_workers(search: Path, trial_id: str = "*") -> None:
+    """Remove the placement groups of the trials of this search that have ended."""
     import ray
-    from ray._private.state import state
-    from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]
     from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-    left, job = 0, ray.get_runtime_context().get_job_id()
-    for text in state._connect_and_get_accessor().get_placement_group_table():
-        group = PlacementGroupTableData.FromString(text)
-        of_driver = not group.creator_actor_id.strip(b"\xff")
-        gone = group.state == PlacementGroupTableData.REMOVED
-        if of_driver or gone or group.creator_job_id.hex() != job:
-            continue
-        if group.creator_actor_dead:
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
-        left += 1
-    return left
-
-
-def free_all(timeout_s: float = 30.0) -> None:
-    """Wait until the stopped trials have given everything back."""
-    stop = time.monotonic() + timeout_s
-    while free() and time.monotonic() < stop:
-        time.sleep(0.2)
+    for file in (search / FOLDER).glob(f"{trial_id}/{GROUP}"):
+        group = ray.PlacementGroupID(bytes.fromhex(file.read_text(encoding="utf-8")))
+        remove_placement_group(PlacementGroup(group))
+        file.unlink(missing_ok=True)

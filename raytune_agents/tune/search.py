@@ -1,41 +1,46 @@
-"""The search in stages over Ray Tune: noise, search, leaders, confirm.
+"""The search in stages over Ray Tune, each a Tuner in a folder of its own.
 
-Each stage is a Tuner in a folder of its own and ends with its trials in one JSON file; a stage that
-has it is not run again, one that was killed is restored: finished trials are kept, a half-done one
-goes on from its checkpoint. The budget ends any stage with what is known.
+A stage ends with its trials in one JSON file; a stage that has it is not run again, one that was
+killed is restored: finished trials are kept, a half-done one goes on from its checkpoint. The
+budget ends any stage with what is known.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 
 from raytune_agents.infra import telemetry
-from raytune_agents.runs import read_json, write_json
-from raytune_agents.tune import nested, schedulers, spend
-from raytune_agents.tune.tables import as_trial
-from raytune_agents.tune.trial import POINT, Given, trial
+from raytune_agents.storage import read_json, write_json
+from raytune_agents.tune import nested, schedulers
+from raytune_agents.tune.ledger import SESSION, SearchBudget
+from raytune_agents.tune.trial import run_trial
+from raytune_agents.tune.trial_results import trial_of
+from raytune_agents.tune.trial_spec import POINT, TrialInputs
+from raytune_agents.tune.trials import Sample, Trial, best_first
 
-Tell = Callable[[int, int, str], None]
-KEEP = ("report", "step", "tokens", "exact_match", "val_loss", "objective", "seconds", "setup_s",
-        "process")  # fmt: skip
+log = logging.getLogger(__name__)
+Progress = Callable[[int, int, str], None]  # trials done, trials in all, a note
+LEDGER_KEYS = ("report", "step", "tokens", "exact_match", "val_loss", "objective", "seconds",
+               "setup_s", "process")  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where and on what a search runs. `folder` is the step's; `needs`: a trial's own resources."""
+class SearchContext:
+    """Where and on what a search runs. `folder`: the step's; `resources`: one trial's own."""
 
     folder: Path
-    budget: spend.Budget
-    needs: dict[str, float]
-    tell: Tell
+    budget: SearchBudget
+    resources: dict[str, float]
+    progress: Progress
 
     @property
     def ledger(self) -> Path:
@@ -43,13 +48,13 @@ class Place:
 
 
 @dataclass
-class Plan:
-    """What one stage tries: given points (with a grid over them), or a searcher's proposals."""
+class StageSpec:
+    """What one stage tries: given points, or the proposals of a search algorithm."""
 
     name: str
-    points: list[dict[str, Any]]
+    points: list[Sample]
     proposals: int = 0  # 0: the points only, none of which is stopped
-    known: Sequence[tuple[dict[str, Any], float]] = ()
+    known: Sequence[tuple[Sample, float]] = ()
     noise: dict[int, float] = field(default_factory=dict)  # by report
 
     @property
@@ -57,65 +62,63 @@ class Plan:
         return self.proposals or len(self.points)
 
 
-def run(stage: Plan, given: Given, place: Place) -> list[dict[str, Any]]:
-    """The trials of a stage as plain values, best first. A failed trial is among them with its
-    error and no score. [] where the budget was spent before it."""
+def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> list[Trial]:
+    """The trials of a stage, best first. A failed trial is among them with its error and no score.
+    [] where the budget was spent before it."""
     from ray import tune as ray_tune
 
-    done = place.folder / "stages" / f"{stage.name}.json"
+    done = context.folder / "stages" / f"{stage.name}.json"
     if done.is_file():
-        return read_json(done)
-    if not stage.total or place.budget.reason:
+        return [Trial(**values) for values in read_json(done)]
+    if not stage.total or context.budget.reason:
         return []
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "2")
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends no stage half-done
-    folder = place.folder / "ray" / stage.name
-    Speak.begin(stage, place)
-    trainable = ray_tune.with_parameters(trial, given=given)
-    trainable = ray_tune.with_resources(trainable, place.needs)
+    folder = context.folder / "ray" / stage.name
+    ProgressCallback.begin(stage, context)
+    trainable = ray_tune.with_parameters(run_trial, inputs=inputs)
+    trainable = ray_tune.with_resources(trainable, context.resources)
     if ray_tune.Tuner.can_restore(str(folder)):
-        search = ray_tune.Tuner.restore(
+        tuner = ray_tune.Tuner.restore(
             str(folder), trainable=trainable, resume_unfinished=True, resume_errored=True
         )
     else:
-        search = tuner(trainable, stage, given, place, folder)
-    starts = place.folder / "stages" / f"{stage.name}.starts.json"
+        tuner = make_tuner(trainable, stage, inputs, context, folder)
+    starts = context.folder / "stages" / f"{stage.name}.starts.json"
     times = [*(read_json(starts) if starts.is_file() else []), time.time()]
     write_json(starts, times)
-    found = search.fit()  # the budget may end before all have begun
-    if given.tune.num_workers > 1:
-        nested.free_all()
+    found = tuner.fit()  # the budget may end before all have begun
+    if inputs.tune.num_workers > 1:
+        nested.free_workers(context.folder)
     results = [found[i] for i in range(len(found))]
     begun = [r for r in results if (Path(r.path) / "params.json").is_file()]
-    trials = [as_trial(result, given, stage.name) | {"starts": times} for result in begun]
-    trials.sort(key=lambda t: (t["objective"] is None, -(t["objective"] or 0.0)))
-    write_json(done, trials)
+    trials = best_first([trial_of(result, inputs, stage.name, times) for result in begun])
+    write_json(done, [asdict(t) for t in trials])
     return trials
 
 
-def tuner(trainable: Any, stage: Plan, given: Given, place: Place, folder: Path) -> Any:
+def make_tuner(
+    trainable: Any, stage: StageSpec, inputs: TrialInputs, context: SearchContext, folder: Path
+) -> Any:
     """A new Tuner of the stage."""
     from ray import tune as ray_tune
 
-    tune, how = given.tune, {}
-    drawn = tune.searcher in ("random", *schedulers.POPULATION)  # else the searcher has the space
+    tune, how = inputs.tune, {}
     if stage.proposals:
         how = {
-            "search_alg": schedulers.searcher(
-                tune, given.space, stage.points, stage.known, given.job.seed
+            "search_alg": schedulers.search_algorithm(
+                tune, inputs.space, stage.points, stage.known, inputs.job.seed
             ),
-            "scheduler": schedulers.scheduler(
-                tune, given.space, place.ledger, stage.name, stage.noise
-            ),
+            "scheduler": schedulers.asha(tune, context.ledger, stage.name, stage.noise),
             "num_samples": stage.proposals,
         }
-        space = given.space.tune_space() if drawn else {}
+        # Optuna has the space itself; random search takes the Tuner's.
+        space = inputs.space.tune_space() if tune.search_alg == "random" else {}
     else:
         space = {POINT: ray_tune.grid_search(stage.points)}
-    population = tune.searcher in schedulers.POPULATION and stage.proposals
-    if not stage.proposals or not drawn:  # a population is started whole: each of it has its turn
-        how["max_concurrent_trials"] = tune.concurrent
+    if not stage.proposals or tune.search_alg != "random":  # that one has a limit of its own
+        how["max_concurrent_trials"] = tune.max_concurrent_trials
     return ray_tune.Tuner(
         trainable,
         param_space=space,
@@ -124,51 +127,54 @@ def tuner(trainable: Any, stage: Plan, given: Given, place: Place, folder: Path)
             name=folder.name,
             storage_path=str(folder.parent),
             verbose=0,
-            callbacks=[Speak(), *([Free()] if tune.num_workers > 1 else [])],
-            stop=place.budget,
+            callbacks=[
+                ProgressCallback(),
+                *([PlacementGroupCleanup()] if tune.num_workers > 1 else []),
+            ],
+            stop=context.budget,
             failure_config=ray_tune.FailureConfig(max_failures=1),
-            checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=4 if population else 1),
+            checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=1),
         ),
     )
 
 
-class Speak(Callback):
+class ProgressCallback(Callback):
     """Says how far the stage is, and writes every report into the ledger. Pickled by reference, so
     what it needs stays on the class."""
 
-    place: Place
-    stage: Plan
+    context: SearchContext
+    stage: StageSpec
     done, best = 0, float("-inf")
 
     @classmethod
-    def begin(cls, stage: Plan, place: Place) -> None:
-        cls.stage, cls.place, cls.done, cls.best = stage, place, 0, float("-inf")
+    def begin(cls, stage: StageSpec, context: SearchContext) -> None:
+        cls.stage, cls.context, cls.done, cls.best = stage, context, 0, float("-inf")
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
-        Speak.best = max(Speak.best, result["objective"])
-        wall = time.time() - spend.SESSION
+        if result["step"] >= result["of"]:  # earlier reports are of other rungs
+            ProgressCallback.best = max(ProgressCallback.best, result["objective"])
         line = {"stage": self.stage.name, "trial_id": trial.trial_id}
-        line |= {k: result[k] for k in KEEP} | {"session": spend.SESSION, "wall": wall}
-        self.place.folder.mkdir(parents=True, exist_ok=True)
-        with self.place.ledger.open("a", encoding="utf-8") as file:
+        line |= {k: result[k] for k in LEDGER_KEYS}
+        line |= {"session": SESSION, "wall": time.time() - SESSION}
+        self.context.folder.mkdir(parents=True, exist_ok=True)
+        with self.context.ledger.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def on_trial_complete(self, iteration, trials, trial, **info):
-        Speak.done += 1
-        ids = {"run": self.place.folder.parent.name, "stage": self.stage.name}
+        ProgressCallback.done += 1
+        ids = {"run": self.context.folder.parent.name, "stage": self.stage.name}
         telemetry.add("raytune_trials", 1, outcome=trial.status.lower(), **ids)
-        best = "" if Speak.best == float("-inf") else f"best {Speak.best:.3f}"
-        self.place.tell(Speak.done, self.stage.total, f"{self.stage.name}: {best}")
+        best = "" if self.best == float("-inf") else f"best {self.best:.3f}"
+        log.info("%s: trial %s %s, %s", self.stage.name, trial.trial_id, trial.status, best)
+        self.context.progress(self.done, self.stage.total, f"{self.stage.name}: {best}")
 
     on_trial_error = on_trial_complete
 
 
-class Free(Callback):
-    """While trials nest Ray Train runs: what a stopped one held goes to the next."""
+class PlacementGroupCleanup(Callback):
+    """While trials nest Ray Train runs: what a trial held goes to the next when it ends."""
 
-    every_s, last = 1.0, 0.0
+    def on_trial_complete(self, iteration, trials, trial, **info):
+        nested.free_workers(ProgressCallback.context.folder, trial.trial_id)
 
-    def on_step_end(self, iteration, trials, **info):
-        if time.monotonic() - self.last > self.every_s:
-            nested.free()
-            self.last = time.monotonic()
+    on_trial_error = on_trial_complete

@@ -15,7 +15,7 @@ import itertools
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raytune_agents.config import Config, ConfigError, build, known_keys, nearest, set_dotted
@@ -40,6 +40,12 @@ class Space:
     """The parsed search space; make one with `parse`."""
 
     axes: tuple[Axis | Simplex, ...]
+    constants: Mapping[str, Any] = field(default_factory=dict)  # options settled before the search
+
+    def fixed(self, key: str, value: Any) -> Space:
+        """The space without this axis, its option settled at `value`."""
+        rest = tuple(axis for axis in self.axes if axis.key != key)
+        return Space(rest, {**self.constants, key: value})
 
     def keys(self) -> list[str]:
         """The searched options, dotted."""
@@ -64,7 +70,8 @@ class Space:
                 values.get(p) in ok and active(p) for p, ok in axis.when.items()
             )
 
-        return {key: value for key, value in values.items() if active(key)}
+        found = {key: value for key, value in values.items() if active(key)}
+        return {**self.constants, **found}
 
     def texts(self) -> list[dict[str, Any]]:
         """Every combination of the searched options that change the tokens of a row."""

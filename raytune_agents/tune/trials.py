@@ -1,172 +1,85 @@
-"""What the trials of a search say before any fit: comparable scores, repeats, the best, columns.
-
-A trial is {trial_id, status, config: {dotted option: value}, weights: {pool: share}, reports:
-[{step, exact_match, val_loss, tokens}], score, seconds, error}; one with an error has no score.
-"""
+"""A trial of a search as a record, and the records that summarise trials."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from raytune_agents.storage import read_json
 
-from raytune_agents.records import canonical
-from raytune_agents.tune import surrogate
-from raytune_agents.tune.surrogate import Option
-
-Trial = Mapping[str, Any]
-Scored = tuple[Trial, float]
-NOT_OPTIONS = {"seed", "mix.weights"}  # of a config, when configurations are compared
+HITS = "hits.json"  # in a checkpoint
+Hits = dict[str, dict[str, float]]  # metric -> row id -> 1.0 or 0.0
+Report = dict[str, float]
+Sample = dict[str, Any]  # variable of the search -> value: a proposal
 
 
-def weights_of(trial: Trial) -> dict[str, float]:
-    """The trial's mix by pool; {} where it does not say."""
-    return dict(trial.get("weights") or (trial.get("config") or {}).get("mix.weights") or {})
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a search; one with an error has no score.
 
-
-def at_level(
-    trials: Sequence[Trial], metric: str
-) -> tuple[int, list[dict[str, Any]], list[Scored]]:
-    """(report number, all report numbers, the trials with a score there).
-
-    Scores after different numbers of tokens are not comparable, so all are read at one report: the
-    last one that enough trials for a fit reached, else the one that most reached. A finished trial
-    keeps its last score at later ones; one without reports counts by its `score` at each. The
-    second value says of each report how well it orders the trials that went to the last one.
+    `reports`: [{report, step, tokens, objective, metrics ...}]; `score`: the exact match at the
+    last of them; `starts`: when its stage was started, in seconds since 1970, once per session.
     """
-    good = [t for t in trials if not t.get("error")]
-    pools = {p for t in good for p in weights_of(t)}
-    top = max((len(t.get("reports") or []) for t in good), default=0) or 1
-    values = {
-        n: [(t, v) for t in good if (v := _value(t, metric, n)) is not None]
-        for n in range(1, top + 1)
-    }
-    enough = [n for n, got in values.items() if len(got) >= 3 * (len(pools) + 1)]
-    level = max(enough) if enough else max(values, key=lambda n: (len(values[n]), n))
-    levels = []
-    for n, got in values.items():
-        both = [(v, _value(t, metric, top)) for t, v in got]
-        both = [(a, b) for a, b in both if b is not None]
-        rank = surrogate.rank_correlation([a for a, _ in both], [b for _, b in both])
-        levels.append({"report": n, "runs": len(got), "rank_to_last": rank if n < top else None})
-    return level, levels, values[level]
+
+    trial_id: str
+    stage: str = "search"
+    arm: str = ""
+    status: str = "finished"  # finished, stopped, failed
+    sample: Sample = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)  # dotted option -> value
+    weights: dict[str, float] = field(default_factory=dict)  # pool -> share
+    method: str = ""
+    seed: int = 0
+    reports: list[Report] = field(default_factory=list)
+    score: float | None = None
+    objective: float | None = None
+    tokens: float = 0
+    seconds: float = 0.0
+    error: str = ""
+    checkpoint: str = ""
+    starts: list[float] = field(default_factory=list)
+
+    @property
+    def mix(self) -> dict[str, float]:
+        """Its mix by pool; {} where it does not say."""
+        return dict(self.weights or self.config.get("mix.weights") or {})
+
+    def hits(self) -> Hits:
+        """What it answered right at its last report; {} without a checkpoint."""
+        path = Path(self.checkpoint) / HITS
+        return read_json(path) if self.checkpoint and path.is_file() else {}
 
 
-def _value(trial: Trial, metric: str, report: int) -> float | None:
-    """The score at the n-th report; None where the trial has none or it is not finite."""
-    reports = [r for r in trial.get("reports") or [] if r.get(metric) is not None]
-    if not reports:
-        value = trial.get("score")
-    elif len(reports) >= report:
-        value = reports[report - 1][metric]
-    else:
-        value = reports[-1][metric] if trial.get("status") == "finished" else None
-    return float(value) if value is not None and math.isfinite(value) else None
+Scored = tuple[Trial, float]
 
 
-def metric_of(objective: Mapping[str, float]) -> str:
-    """What the guideline is about: exact match where it carries the objective, else the sum."""
-    rest = sum(abs(w) for m, w in objective.items() if m != "exact_match")
-    return "exact_match" if objective.get("exact_match", 0.0) >= 10 * rest else "objective"
+@dataclass(frozen=True)
+class Level:
+    """A report: how many trials have a score there, and how well it orders those that went on."""
+
+    report: int
+    runs: int
+    rank_to_last: float | None
 
 
-def leaders(trials: Sequence[Trial], count: int) -> list[Trial]:
-    """The best `count` different configurations among the trials that went to the end."""
-    whole = [(t, t["objective"]) for t in trials if t.get("status") == "finished"]
-    groups = _groups([(t, y) for t, y in whole if y is not None])
-    groups.sort(key=lambda g: -float(np.mean([y for _, y in g])))
-    return [group[0][0] for group in groups[:count]]
+@dataclass(frozen=True)
+class BestRun:
+    """The configuration with the best mean score over its seeds."""
+
+    trial_id: str
+    score: float
+    seeds: int
+    weights: dict[str, float]
+    config: dict[str, Any]
 
 
-def front(trials: Sequence[Trial], objective: Mapping[str, float]) -> list[str]:
-    """Ids of the finished trials that no other one beats in every metric of the objective."""
-    whole = [t for t in trials if t.get("status") == "finished" and t.get("objective") is not None]
-    points = [t["reports"][-1] for t in whole]
-    more = [m for m, w in objective.items() if w > 0]
-    less = [m for m, w in objective.items() if w < 0]
-    kept = surrogate.pareto(points, more, less) if points else []
-    return [str(whole[i]["trial_id"]) for i in kept]
+def best_first(trials: Sequence[Trial]) -> list[Trial]:
+    """By objective; those without one last."""
+    return sorted(trials, key=lambda t: (t.objective is None, -(t.objective or 0.0)))
 
 
-def noise_by_report(trials: Sequence[Trial]) -> dict[int, float]:
-    """Report number -> standard deviation of the objective between runs of one configuration."""
-    found: dict[int, list[float]] = defaultdict(list)
-    for t in trials:
-        for r in [] if t.get("error") else t.get("reports") or []:
-            found[int(r["report"])].append(float(r["objective"]))
-    return {n: float(np.std(v, ddof=1)) for n, v in found.items() if len(v) > 1}
-
-
-def noise(scored: Sequence[Scored]) -> float | None:
-    """Pooled standard deviation between repeats, sqrt(sum (y - mean)^2 / sum (n - 1)), or None."""
-    groups = [[score for _, score in g] for g in _groups(scored)]
-    free = sum(len(g) - 1 for g in groups)
-    squares = sum(len(g) * float(np.var(g)) for g in groups)
-    return math.sqrt(squares / free) if free else None
-
-
-def _groups(scored: Sequence[Scored]) -> list[list[Scored]]:
-    """The runs of each configuration: equal mix and options, whatever the seed."""
-    groups = defaultdict(list)
-    for trial, score in scored:
-        config = {k: v for k, v in (trial.get("config") or {}).items() if k not in NOT_OPTIONS}
-        mix = {p: round(w, 6) for p, w in sorted(weights_of(trial).items())}
-        groups[canonical([config, mix])].append((trial, score))
-    return list(groups.values())
-
-
-def best(scored: Sequence[Scored]) -> dict[str, Any]:
-    """The configuration with the best mean score: {trial_id, score, seeds, weights, config}."""
-    groups = _groups(scored)
-    if not groups:
-        return {}
-    top = max(groups, key=lambda g: np.mean([score for _, score in g]))
-    trial = top[0][0]
-    return {
-        "trial_id": str(trial.get("trial_id", "")),
-        "score": float(np.mean([score for _, score in top])),
-        "seeds": len(top),
-        "weights": weights_of(trial),
-        "config": dict(trial.get("config") or {}),
-    }
-
-
-def mean_at(scored: Sequence[Scored], mix: Mapping[str, float]) -> float | None:
-    """Mean score of the trials of this mix (to half a percent); None where it was not run."""
-    same = [
-        score
-        for trial, score in scored
-        if all(abs(weights_of(trial).get(p, 0.0) - w) < 5e-3 for p, w in mix.items())
-    ]
-    return float(np.mean(same)) if same else None
-
-
-def failed(trials: Sequence[Trial]) -> list[dict[str, str]]:
-    """The trials that raised, or whose last score is not a number, with the reason."""
-    out = []
-    for trial in trials:
-        score = trial.get("score")
-        reason = str(trial.get("error") or "")
-        if not reason and score is not None and not math.isfinite(score):
-            reason = f"its score is {score}"
-        if reason:
-            out.append({"trial_id": str(trial.get("trial_id", "")), "error": reason})
-    return out
-
-
-def options_of(trials: Sequence[Trial]) -> list[Option]:
-    """A coding for each option other than the mix and the seed in which the trials differ."""
-    configs = [trial.get("config") or {} for trial in trials]
-    names = sorted({name for config in configs for name in config} - NOT_OPTIONS)
-    tried = {name: [config.get(name) for config in configs] for name in names}
-    return [Option.of(n, v) for n, v in tried.items() if len({canonical(x) for x in v}) > 1]
-
-
-def row_of(trial: Trial, pools: Sequence[str], options: Sequence[Option]) -> list[float]:
-    """The surrogate's columns: shares of the pools, then each option's."""
-    weights, config = weights_of(trial), trial.get("config") or {}
-    shares = [weights.get(p, 0.0) / sum(weights.values()) for p in pools]
-    return shares + [c for o in options for c in o.code(config.get(o.name))]
+def last_of_runs(reports: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """The last report of each process run of the trial (a killed trial has several)."""
+    return list({r["began"]: r for r in reports}.values())

@@ -26,7 +26,7 @@ ARMS = """{
 @pytest.mark.slow
 def test_two_rounds_of_explore_pair_dpo(tmp_path) -> None:
     config = load(TINY, [f"runs_dir={tmp_path}", "generate.rows=4", "negatives.mined_tasks=0",
-                         "tune.trials=0", f"train.arms={ARMS}"])  # fmt: skip
+                         "tune.num_samples=0", f"train.arms={ARMS}"])  # fmt: skip
     said = io.StringIO()
     run_steps(config, ("read", "generate", "label", "mix", "train"), Display(Console(file=said)))
     train = tmp_path / "tiny" / "train"

@@ -58,7 +58,7 @@ def test_a_node_dies_in_a_step_and_the_run_ends_well(step, nodes, tiny, tmp_path
         "generate": (),
         "train": ("train.num_workers=2", "train.sharding=ddp", "train.arms={sft: {method: sft}}",
                   "train.global_batch_size=2", "train.save_steps=1"),
-        "tune": ("tune.concurrent=2",),
+        "tune": ("tune.max_concurrent_trials=2",),
     }[step]  # fmt: skip
     began = {
         "generate": lambda: list(run.glob("generate/*/rows-*.parquet")),

@@ -16,7 +16,10 @@ from conftest import ROOT, TINY, cli, command
 from raytune_agents import config, tune
 from raytune_agents.runs import read_json
 
-SEARCH = ("tune.trials=4", "tune.tokens=300", "tune.rungs=4", "tune.rows=4", "tune.scheduler=none")
+SEARCH = (
+    *("tune.num_samples=4", "tune.tokens=300", "tune.num_rungs=4", "tune.rows=4"),
+    *("tune.scheduler=none", "tune.noise=0", "tune.settle_learning_rate=0"),
+)
 FAILING = "tune.space={train.lora.target_modules: {choice: [[no_such_module], all-linear]}}"
 
 
@@ -86,7 +89,7 @@ def test_every_plain_mix_is_among_the_trials(searched) -> None:
 
 def test_the_search_is_read_back_in_every_form(searched) -> None:
     run, _ = searched
-    grid = tune.results(run)
+    grid = tune.search_results(run)
     scores = {t["trial_id"]: t["score"] for t in read_json(run / "tune" / "trials.json")}
     assert {r.metrics["trial_id"]: r.metrics["exact_match"] for r in grid} == scores
     shown = cli("trials", str(run), "--best", "1", timeout=60)
@@ -105,11 +108,13 @@ def test_the_search_is_read_back_in_every_form(searched) -> None:
 @pytest.mark.slow
 def test_a_failed_trial_has_an_error_and_no_score_and_the_budget_ends_the_search(labelled) -> None:
     spent = (
-        "tune.trials=8",
+        "tune.num_samples=8",
         "tune.tokens=60",
-        "tune.rungs=1",
+        "tune.num_rungs=1",
         "tune.rows=4",
-        "tune.searcher=random",
+        "tune.noise=0",
+        "tune.settle_learning_rate=0",
+        "tune.search_alg=random",
         "seed=6",  # draws: fails, trains, trains
     )
     words = (f"runs_dir={labelled}", *spent, FAILING, "budget.max_tokens=200")

@@ -231,12 +231,13 @@ def sizes(where: str) -> list[tuple[int, int, int, int]]:
 @pytest.mark.parametrize("where", [*CLOUDS, "kuberay", "slurm"])
 def test_cluster_config_fits(where: str):
     """The engine keeps one GPU while `train.num_workers` train; a trial's CPUs are the cluster's
-    over     `tune.concurrent` and must be found on one GPU node, also when every group is full."""
+    over `tune.max_concurrent_trials` and must be found on one GPU node, also when every group is
+    full."""
     groups = sizes(where)
     assert sum(least * gpus for least, _, _, gpus in groups) >= JOB.train.num_workers + 1
     most_cpus = sum(most * cpus for _, most, cpus, _ in groups)
     smallest = min(cpus for _, _, cpus, gpus in groups if gpus)
-    assert max(1, most_cpus // JOB.tune.concurrent) <= smallest
+    assert max(1, most_cpus // JOB.tune.max_concurrent_trials) <= smallest
 
 
 # --- the image ---

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from raytune_agents.tune import confirm, guideline, guideline_text
 from raytune_agents.tune.space import parse
+from raytune_agents.tune.trials import Level, Trial
 
 SPACE = parse(
     {
@@ -16,44 +18,40 @@ SPACE = parse(
     },
     {"positive": 90, "negative": 10},
 )
-BEST = {"sample": SPACE.simplex().invert({"positive": 0.8, "negative": 0.2})
-        | {"train.learning_rate": 2e-3}}  # fmt: skip
-GUIDE = {
-    "recommended": {"positive": 0.7, "negative": 0.3},
-    "config": {"train.learning_rate": 1e-3},
-    "baselines": {"natural": {"measured": 0.2}, "stratified": {"measured": 0.1}},
-    "best": {"score": 0.3},
-    "score": 0.4,
-}
+BEST = Trial("best", sample=SPACE.simplex().invert({"positive": 0.8, "negative": 0.2})
+             | {"train.learning_rate": 2e-3})  # fmt: skip
+MIX, CONFIG = {"positive": 0.7, "negative": 0.3}, {"train.learning_rate": 1e-3}
+PREDICTED = {"natural": 0.2, "stratified": 0.1, "best_trial": 0.3, "recommended": 0.4}
 
 
 def test_every_arm_runs_with_every_seed_at_the_same_options():
-    points = confirm.points(GUIDE, BEST, SPACE, seeds=3, first=100)
+    points = confirm.confirming_samples(MIX, CONFIG, BEST, SPACE, seeds=3, first=100)
     assert len(points) == 5 * 3
     assert {p["seed"] for p in points} == {100, 101, 102}
     assert all(p["full"] for p in points)
     resolved = {p["arm"]: SPACE.resolve(p) for p in points}
-    assert resolved["recommended"]["mix.weights"] == pytest.approx(GUIDE["recommended"])
+    assert resolved["recommended"]["mix.weights"] == pytest.approx(MIX)
     assert resolved["natural"]["mix.weights"] == pytest.approx({"positive": 0.9, "negative": 0.1})
     assert resolved["positives_only"]["mix.weights"]["negative"] == 0
     rates = {arm: r["train.learning_rate"] for arm, r in resolved.items()}
     assert rates.pop("best_trial") == 2e-3
     assert set(rates.values()) == {1e-3}
-    refused = GUIDE | {"recommended": {}}
-    assert {p["arm"] for p in confirm.points(refused, BEST, SPACE, 3, 0)} == {
+    refused = confirm.confirming_samples({}, CONFIG, BEST, SPACE, 3, 0)
+    assert {p["arm"] for p in refused} == {
         "best_trial", "natural", "stratified", "positives_only"}  # fmt: skip
 
 
-def runs(tmp_path, hits: dict[str, list[list[int]]]) -> list[dict]:
-    """One confirming run an arm and seed; `hits`: arm -> seeds -> right or wrong a row."""
+def runs(tmp_path, hits: dict[str, list[list[int]]]) -> list[Trial]:
+    """One confirming run per arm and seed; `hits`: arm -> seeds -> right or wrong per row."""
     found = []
     for arm, seeds in hits.items():
         for seed, rows in enumerate(seeds):
             folder = tmp_path / f"{arm}{seed}"
             folder.mkdir()
-            (folder / "hits.json").write_text(json.dumps({f"r{i}": h for i, h in enumerate(rows)}))
+            by_row = {"exact_match": {f"r{i}": h for i, h in enumerate(rows)}}
+            (folder / "hits.json").write_text(json.dumps(by_row))
             score = sum(rows) / len(rows)
-            found.append({"arm": arm, "seed": seed, "score": score, "checkpoint": str(folder)})
+            found.append(Trial(arm, arm=arm, seed=seed, score=score, checkpoint=str(folder)))
     return found
 
 
@@ -64,52 +62,53 @@ def test_a_clear_gain_over_the_best_plain_mix_is_confirmed(tmp_path):
         "natural": [[1] * 16 + [0] * 24] * 3,
         "stratified": [[1] * 8 + [0] * 32] * 3,
     }
-    judged = confirm.judge(runs(tmp_path, made), GUIDE, seed=1, confidence=0.95)
-    assert judged["base"] == "natural"
-    assert judged["arms"]["natural"] == {"score": pytest.approx(0.4), "seeds": 3, "rows": 40}
-    gain = judged["gains"]["recommended"]
-    assert gain["value"] == pytest.approx(0.5)
-    assert gain["low"] > 0.3
-    assert judged["rank_to_full"] == pytest.approx(1.0)  # 0.4, 0.2, 0.1 beside 0.9, 0.4, 0.2
-    said = confirm.sentence(judged)
+    judged = confirm.judge_confirmed(runs(tmp_path, made), PREDICTED, seed=1, confidence=0.95)
+    assert judged.base == "natural"
+    assert judged.arms["natural"] == confirm.ConfirmedArm(pytest.approx(0.4), 3, 40)
+    gain = judged.gains["recommended"]
+    assert gain.value == pytest.approx(0.5)
+    assert gain.low > 0.3
+    assert judged.rank_to_full == pytest.approx(1.0)  # 0.4, 0.2, 0.1 beside 0.9, 0.4, 0.2
+    said = confirm.confirmed_sentence(judged)
     assert said.startswith("Confirmed at the full budget, 3 seeds each on 40 held-out rows")
     assert "+0.500" in said
 
 
 def test_no_gain_and_a_loss_are_said_as_they_are(tmp_path):
     equal = {"recommended": [[1, 0] * 10] * 3, "natural": [[0, 1] * 10] * 3}
-    judged = confirm.judge(runs(tmp_path, equal), GUIDE, seed=1, confidence=0.95)
-    assert confirm.sentence(judged).startswith("No gain is confirmed")
+    judged = confirm.judge_confirmed(runs(tmp_path, equal), PREDICTED, seed=1, confidence=0.95)
+    assert confirm.confirmed_sentence(judged).startswith("No gain is confirmed")
     worse = {"best_trial": [[0] * 19 + [1]] * 3, "stratified": [[1] * 19 + [0]] * 3}
     (tmp_path / "more").mkdir()
-    judged = confirm.judge(runs(tmp_path / "more", worse), GUIDE, seed=1, confidence=0.95)
-    assert confirm.sentence(judged).startswith("Not confirmed")
-    assert "the best trial mix loses -0.900" in confirm.sentence(judged)
+    found = runs(tmp_path / "more", worse)
+    judged = confirm.judge_confirmed(found, PREDICTED, seed=1, confidence=0.95)
+    assert confirm.confirmed_sentence(judged).startswith("Not confirmed")
+    assert "the best trial mix loses -0.900" in confirm.confirmed_sentence(judged)
 
 
 def test_the_guide_tells_what_was_confirmed_what_it_cost_and_why_it_ended(tmp_path):
     made = {"best_trial": [[1] * 20] * 3, "natural": [[1] * 5 + [0] * 15] * 3}
-    whole = guideline.recommend([], None) | {
-        "confirmed": confirm.judge(runs(tmp_path, made), GUIDE, seed=1, confidence=0.95),
-        "ended": "budget.max_tokens=100 is spent (120)",
-        "spent": {"tokens": 120.0, "hours": 0.5, "cost": 0.25},
-        "times": {"busy_share": 0.9, "startup_s_cold": 12.0, "startup_s_warm": None},
-    }
-    text = guideline_text.markdown(whole)
+    whole = replace(
+        guideline.recommend([], None),
+        confirmed=confirm.judge_confirmed(runs(tmp_path, made), PREDICTED, seed=1, confidence=0.95),
+        ended="budget.max_tokens=100 is spent (120)",
+        spent={"tokens": 120.0, "hours": 0.5, "cost": 0.25},
+        times={"busy_share": 0.9, "startup_s_cold": 12.0, "startup_s_warm": None},
+    )
+    text = guideline_text.guideline_markdown(whole)
     assert "Confirmed at the full budget" in text
     assert "| natural | 0.250 | 3 | the base |  |" in text
     assert "The search ended early, budget.max_tokens=100 is spent (120)" in text
     assert "| US dollars | 0.25 |" in text
     assert "| busy share | 0.90 |" in text
     assert "startup s warm" not in text
-    whole["levels"] = [{"report": 1, "runs": 9, "rank_to_last": 0.8},
-                       {"report": 2, "runs": 9, "rank_to_last": None}]  # fmt: skip
-    assert guideline_text.line(whole) == (
+    whole = replace(whole, levels=[Level(1, 9, 0.8), Level(2, 9, None)])
+    assert guideline_text.guideline_line(whole) == (
         "refused, start-up 12.0 s in a new process, busy 90%, report 1 orders as the last: 0.80"
     )
 
 
 def test_no_confirming_run_says_nothing():
-    judged = confirm.judge([], GUIDE, seed=1, confidence=0.95)
-    assert judged["arms"] == {}
-    assert confirm.sentence(judged) == ""
+    judged = confirm.judge_confirmed([], PREDICTED, seed=1, confidence=0.95)
+    assert judged.arms == {}
+    assert confirm.confirmed_sentence(judged) == ""

@@ -27,9 +27,9 @@ def test_a_laptop_does_one_thing_after_the_other() -> None:
 
 
 def test_sixteen_cpus_hold_four_trials_but_not_more_than_are_asked_for() -> None:
-    p = placed([HEAD], 0.26, "tune.trials=9")
+    p = placed([HEAD], 0.26, "tune.num_samples=9")
     assert (p.trials, p.trial_cpus) == (4, 4)
-    assert placed([HEAD], 0.26, "tune.trials=3").trials == 3
+    assert placed([HEAD], 0.26, "tune.num_samples=3").trials == 3
 
 
 def test_one_gpu_is_shared_in_turns() -> None:
@@ -40,7 +40,7 @@ def test_one_gpu_is_shared_in_turns() -> None:
 
 def test_a_cluster_is_used_whole_by_each_step() -> None:
     """8 A100 of 40 GiB: 8 engines, then 8 workers of one row each, then 8 trials."""
-    p = placed([HEAD, A100, A100], 6.0, "tune.trials=20")
+    p = placed([HEAD, A100, A100], 6.0, "tune.num_samples=20")
     assert shape(p) == (8, 1, 8, 8, True)
     assert (p.have.cpus, p.have.node_cpus, p.have.node_gpus) == (80, 32, 4)
     assert p.threads(8) == 8  # four workers a node of 32
@@ -70,8 +70,13 @@ def test_a_model_that_fits_no_node_is_refused() -> None:
 
 
 def test_what_is_written_down_stays() -> None:
-    words = ("engine.actors=1", "train.num_workers=4", "train.sharding=fsdp", "tune.concurrent=3")
-    p = placed([A100, {**A100, "GPU": 1.0}], 6.0, *words, "tune.trials=20")
+    words = (
+        "engine.actors=1",
+        "train.num_workers=4",
+        "train.sharding=fsdp",
+        "tune.max_concurrent_trials=3",
+    )
+    p = placed([A100, {**A100, "GPU": 1.0}], 6.0, *words, "tune.num_samples=20")
     assert shape(p) == (1, 1, 4, 3, False)  # 1 + 4 GPUs beside each other
     assert not p.turns(4)
     assert p.turns(5)
@@ -118,7 +123,7 @@ def test_the_smallest_gpu_of_a_mixed_cluster_counts() -> None:
 
 
 def test_auto_as_a_word() -> None:
-    words = ["resources=auto", "train.num_workers=auto", "tune.concurrent=auto"]
+    words = ["resources=auto", "train.num_workers=auto", "tune.max_concurrent_trials=auto"]
     assert load(None, words) == load(None)
     with pytest.raises(ConfigError, match=r"train\.num_workers='all'"):
         load(None, ["train.num_workers=all"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -22,9 +23,10 @@ from raytune_agents.pipeline import tune as pipeline
 from raytune_agents.runs import MANIFEST
 from raytune_agents.storage import write_json
 from raytune_agents.train.worker import Job
-from raytune_agents.tune import schedulers, spend, tables, trials
-from raytune_agents.tune import trial as one
+from raytune_agents.tune import ledger, schedulers, tables, trial_results, trial_stats
+from raytune_agents.tune import trial_spec as one
 from raytune_agents.tune.space import parse
+from raytune_agents.tune.trials import Trial
 
 POOLS = ["positive", "synthetic", "negative"]
 SPACE = {"mix.weights": {"simplex": POOLS}, "train.lora.r": {"choice": [4, 8]}}
@@ -43,23 +45,23 @@ ROWS = [
 ]
 
 
-def given(space: dict, **more) -> one.Given:
+def inputs_of(space: dict, **more) -> one.TrialInputs:
     parsed = parse(space)
     keys = {one.text_key(t) for t in parsed.texts()} | {one.text_key({})}
     job = Job("m", "float32", "", "nat", TrainConfig().model_dump(), {}, "", 17, 1)
     rows = dict.fromkeys(keys, ROWS)
     tune, weights = TuneConfig(tokens=100), more.pop("weights", {})
-    return one.Given(parsed, rows, rows, rows, {}, job, tune, weights, 4.0, 900)
+    return one.TrialInputs(parsed, rows, rows, rows, {}, job, tune, weights, 4.0, 900)
 
 
 def test_a_proposal_becomes_a_mix_and_train_options():
-    shared = given(SPACE)
+    shared = inputs_of(SPACE)
     sample = shared.space.simplex().invert({"positive": 0.5, "negative": 0.5}) | {"train.lora.r": 8}
-    plan = one.plan(sample, shared)
-    assert plan.section["lora"]["r"] == 8
+    plan = one.specify(sample, shared)
+    assert plan.options["lora"]["r"] == 8
     assert plan.weights == pytest.approx({"positive": 0.5, "synthetic": 0, "negative": 0.5})
     assert (plan.tokens, plan.seed, plan.method, plan.full) == (100, 17, "nat", False)
-    full = one.plan(sample | {"seed": 3, "full": True}, shared)
+    full = one.specify(sample | {"seed": 3, "full": True}, shared)
     assert (full.tokens, full.seed, full.full) == (900, 3, True)
 
 
@@ -69,23 +71,23 @@ def test_negatives_per_positive_is_a_ratio_of_rows():
     assert one.with_ratio({"positive": 1.0}, 2.0, costs) == {"positive": 0.5, "negative": 0.5}
     three = one.with_ratio({"positive": 3.0, "synthetic": 1.0, "negative": 9.0}, 0.0, costs)
     assert three == {"positive": 0.75, "synthetic": 0.25, "negative": 0.0}
-    shared = given(
+    shared = inputs_of(
         {"negatives.per_positive": {"choice": [0, 2]}}, weights={"positive": 1, "negative": 1}
     )
-    plan = one.plan({"negatives.per_positive": 2}, shared)
+    plan = one.specify({"negatives.per_positive": 2}, shared)
     assert plan.weights == {"positive": 0.5, "negative": 0.5}
 
 
 def test_a_method_has_its_own_tokens_and_only_pools_with_rows_count():
     space = SPACE | {"tune.method": {"choice": ["sft", "dpo"]}}
-    shared = given(space)
+    shared = inputs_of(space)
     assert {one.text_key(t) for t in shared.space.texts()} == {
         '{"tune.method":"sft"}', '{"tune.method":"dpo"}'}  # fmt: skip
     sample = shared.space.simplex().invert(dict.fromkeys(POOLS, 1 / 3))
     pairs = dict(shared.pools) | {'{"tune.method":"dpo"}': ROWS[3:]}
-    plan = one.plan(
+    plan = one.specify(
         sample | {"train.lora.r": 4, "tune.method": "dpo"},
-        one.Given(**{**shared.__dict__, "pools": pairs}),
+        one.TrialInputs(**{**shared.__dict__, "pools": pairs}),
     )
     assert (plan.method, plan.weights) == ("dpo", {"negative": 1.0})
 
@@ -99,35 +101,35 @@ def test_rows_of_several_turns_count_once():
 
 def test_the_objective_is_a_weighted_sum():
     score = {"exact_match": 0.5, "val_loss": 2.0, "hallucination_rate": 0.25}
-    assert one.objective(score, {"exact_match": 1.0, "val_loss": -0.01}) == pytest.approx(0.48)
-    assert one.objective(score, {"hallucination_rate": -2.0}) == pytest.approx(-0.5)
+    assert one.objective_of(score, {"exact_match": 1.0, "val_loss": -0.01}) == pytest.approx(0.48)
+    assert one.objective_of(score, {"hallucination_rate": -2.0}) == pytest.approx(-0.5)
     with pytest.raises(ValueError, match="irrelevance"):
-        one.objective(score, {"irrelevance": 1.0})
-    assert trials.metric_of({"exact_match": 1.0, "val_loss": -0.01}) == "exact_match"
-    assert trials.metric_of({"exact_match": 1.0, "hallucination_rate": -1.0}) == "objective"
+        one.objective_of(score, {"irrelevance": 1.0})
+    assert trial_stats.metric_of({"exact_match": 1.0, "val_loss": -0.01}) == "exact_match"
+    assert trial_stats.metric_of({"exact_match": 1.0, "hallucination_rate": -1.0}) == "objective"
 
 
 def test_the_front_holds_what_no_trial_beats_in_every_metric():
     """a and b trade exact match for hallucination; c is beaten by both, d was stopped."""
     made = [("a", 0.5, 0.2), ("b", 0.4, 0.1), ("c", 0.3, 0.3), ("d", 0.9, 0.0)]
     found = [
-        {"trial_id": n, "status": "stopped" if n == "d" else "finished", "objective": e,
-         "reports": [{"exact_match": e, "hallucination_rate": h}]}
+        Trial(n, status="stopped" if n == "d" else "finished", objective=e,
+              reports=[{"exact_match": e, "hallucination_rate": h}])
         for n, e, h in made
     ]  # fmt: skip
-    assert trials.front(found, {"exact_match": 1.0, "hallucination_rate": -1.0}) == ["a", "b"]
+    assert trial_stats.front(found, {"exact_match": 1.0, "hallucination_rate": -1.0}) == ["a", "b"]
 
 
 def test_leaders_are_different_configurations_that_went_to_the_end():
-    same = {"status": "finished", "config": {"train.lora.r": 8}, "weights": {"positive": 1.0}}
+    same = {"config": {"train.lora.r": 8}, "weights": {"positive": 1.0}}
     other = same | {"config": {"train.lora.r": 4}}
     found = [
-        same | {"trial_id": "a", "objective": 0.5},
-        same | {"trial_id": "b", "objective": 0.1, "seed": 18},  # a and b: mean 0.3
-        other | {"trial_id": "c", "objective": 0.4},
-        other | {"trial_id": "d", "objective": 0.9, "status": "stopped"},
+        Trial("a", objective=0.5, **same),
+        Trial("b", objective=0.1, seed=18, **same),  # a and b: mean 0.3
+        Trial("c", objective=0.4, **other),
+        Trial("d", objective=0.9, status="stopped", **other),
     ]
-    assert [t["trial_id"] for t in trials.leaders(found, 2)] == ["c", "a"]
+    assert [t.trial_id for t in trial_stats.leaders(found, 2)] == ["c", "a"]
 
 
 # --- rungs ---
@@ -138,12 +140,12 @@ def report(number: int, score: float) -> dict:
     return {"report": number, "objective": score, "tokens": tokens, "training_iteration": number}
 
 
-def asha(tmp_path, noise: float, lines: list[dict] = ()):
+def rungs(tmp_path, noise: float, lines: list[dict] = ()):
     """ASHA of a search with rungs at 36 and 72 of 120 tokens, which knows the lines."""
-    ledger = tmp_path / "metrics.jsonl"
-    ledger.write_text("".join(json.dumps(line | {"stage": "search"}) + "\n" for line in lines))
-    tune = TuneConfig(tokens=120, rungs=3)
-    return schedulers.scheduler(tune, parse(SPACE), ledger, "search", {1: noise})
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(line | {"stage": "search"}) + "\n" for line in lines))
+    tune = TuneConfig(tokens=120, num_rungs=3)
+    return schedulers.asha(tune, path, "search", {1: noise})
 
 
 class Named(NamedTuple):
@@ -159,7 +161,7 @@ def feed(scheduler, name: str, result: dict) -> str:
 def test_a_rung_cuts_weak_trials_but_not_inside_the_noise(tmp_path):
     """Two runs differ by up to 1.96 * sqrt(2) * 0.05 = 0.139: 0.40 is spared beside 0.50, 0.35 is
     not."""
-    plain, patient = asha(tmp_path, 0.0), asha(tmp_path, 0.05)
+    plain, patient = rungs(tmp_path, 0.0), rungs(tmp_path, 0.05)
     for scheduler in (plain, patient):
         assert feed(scheduler, "a", report(1, 0.50)) == TrialScheduler.CONTINUE
     assert feed(plain, "b", report(1, 0.40)) == TrialScheduler.STOP
@@ -169,27 +171,15 @@ def test_a_rung_cuts_weak_trials_but_not_inside_the_noise(tmp_path):
 
 def test_a_restored_search_keeps_its_rungs(tmp_path):
     lines = [{"trial_id": "a"} | report(1, 0.5), {"trial_id": "c"} | report(1, 0.6)]
-    assert feed(asha(tmp_path, 0.0), "b", report(1, 0.4)) == TrialScheduler.CONTINUE
-    assert feed(asha(tmp_path, 0.0, lines), "b", report(1, 0.4)) == TrialScheduler.STOP
-    assert feed(asha(tmp_path, 0.1, lines), "b", report(1, 0.4)) == TrialScheduler.CONTINUE
-
-
-def test_the_median_rule_spares_too(tmp_path):
-    lines = [{"trial_id": t} | report(1, s) for t, s in zip("abc", (0.5, 0.5, 0.52))]
-    lines = [line | {"stage": "search"} for line in lines]
-    (tmp_path / "l.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    tune = TuneConfig(tokens=120, rungs=3, scheduler="median")
-    for noise, wanted in ((0.0, TrialScheduler.STOP), (0.05, TrialScheduler.CONTINUE)):
-        median = schedulers.scheduler(
-            tune, parse(SPACE), tmp_path / "l.jsonl", "search", {1: noise}
-        )
-        assert feed(median, "d", report(1, 0.45)) == wanted
+    assert feed(rungs(tmp_path, 0.0), "b", report(1, 0.4)) == TrialScheduler.CONTINUE
+    assert feed(rungs(tmp_path, 0.0, lines), "b", report(1, 0.4)) == TrialScheduler.STOP
+    assert feed(rungs(tmp_path, 0.1, lines), "b", report(1, 0.4)) == TrialScheduler.CONTINUE
 
 
 def test_the_noise_is_the_spread_of_equal_runs():
     """Scores 0.2, 0.4 and 0.6 have a standard deviation of 0.2."""
-    found = [{"reports": [report(1, s), report(2, 0.5)]} for s in (0.2, 0.4, 0.6)]
-    assert trials.noise_by_report(found) == pytest.approx({1: 0.2, 2: 0.0})
+    found = [Trial("t", reports=[report(1, s), report(2, 0.5)]) for s in (0.2, 0.4, 0.6)]
+    assert trial_stats.noise_by_report(found) == pytest.approx({1: 0.2, 2: 0.0})
 
 
 # --- what is refused ---
@@ -198,70 +188,59 @@ def test_the_noise_is_the_spread_of_equal_runs():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("tune.searcher=bohb tune.scheduler=median", "write scheduler: asha"),
-        ("tune.objective={hallucination_rate: -1}", "set tune.score=generate"),
+        ("tune.objective={hallucination_rate: -1}", "set tune.score=generate and tune.num_rungs=1"),
         ("tune.objective={beauty: 1}", "is not scored"),
         ("tune.objective={exact_match: 0}", "weigh nothing"),
         ("tune.noise=1", "has no spread"),
         ("tune.pareto=true tune.objective={exact_match: 1}", "two metrics"),
-        ("tune.searcher=pbt tune.space={train.lora.r: {choice: [4, 8]}}", "nothing to change"),
-        ("tune.searcher=pb2 tune.num_workers=2", "trials of several workers keep to themselves"),
         ("budget.max_cost=3", "usd_per_hour"),
-        ("tune.searcher=grid", "tune.searcher='grid'"),
+        ("tune.search_alg=grid", "tune.search_alg='grid'"),
         ("tune.space={}", "is empty"),
     ],
 )
 def test_what_cannot_run_is_refused_before_ray(words, says):
     split = words.replace(" tune.", "|tune.").split("|")
     with pytest.raises(ConfigError, match=says):
-        pipeline.check(config.load(None, split))
+        pipeline.validate_tune(config.load(None, split))
 
 
 def test_the_example_of_the_readme_is_not_refused():
     text = (Path(__file__).parents[2] / "README.md").read_text()
     example = text.partition("## Search")[2].partition("```yaml\n")[2].partition("```")[0]
     tree = config.build(yaml.safe_load(example))
-    pipeline.check(tree)
+    pipeline.validate_tune(tree)
     assert (tree.tune.noise, tree.budget.max_cost) == (3, 20)
 
 
-def test_every_searcher_and_scheduler_is_made(tmp_path):
+def test_every_search_algorithm_knows_the_space_and_earlier_scores():
     space = parse(SPACE | {"train.learning_rate": {"loguniform": [1e-4, 1e-3]}})
     points = space.baseline_samples()
-    for name in ("random", "optuna", "optuna_gp", "bohb"):
-        tune = TuneConfig(searcher=name, trials=6)
-        made = schedulers.searcher(tune, space, points, [(points[0], 0.3)], 5)
+    for name in ("random", "optuna", "optuna_gp"):
+        tune = TuneConfig(search_alg=name, num_samples=6)
+        made = schedulers.search_algorithm(tune, space, points, [(points[0], 0.3)], 5)
         if name != "random":
             assert set(made.suggest("t1")) == set(space.tune_space())
             assert made._ot_study.get_trials()[-2].value in (0.3, None)
     both = TuneConfig(pareto=True, objective={"exact_match": 1.0, "val_loss": -1.0})
-    front = schedulers.searcher(both, space, points, [], 5)
+    front = schedulers.search_algorithm(both, space, points, [], 5)
     assert [d.name for d in front._ot_study.directions] == ["MAXIMIZE", "MINIMIZE"]
-    for name, fixed in (("pbt", 4), ("pb2", 4)):
-        population = schedulers.scheduler(TuneConfig(searcher=name), space, tmp_path, "search", {})
-        assert population is not None
-        assert len(schedulers.mutable(space, name)) == fixed  # three shares and the learning rate
-    assert "train.lora.r" not in schedulers.mutable(space, "pbt")
 
 
-def test_bohb_models_whole_trials_before_stopped_ones(tmp_path):
-    """The stopped trial scored more at its first report than the whole one at its last, and still
-    stands behind it; rungs lie in three brackets."""
-    from optuna.trial import TrialState
+def test_a_settled_option_leaves_the_space_and_stays_in_every_proposal():
+    space = parse(SPACE | {"train.learning_rate": {"loguniform": [1e-4, 1e-2]}})
+    axis = space.axes[-1]
+    assert axis.quantile(0.5)["train.learning_rate"] == pytest.approx(1e-3)
+    settled = space.fixed("train.learning_rate", 2e-3)
+    assert "train.learning_rate" not in settled.keys()  # noqa: SIM118  a method of the space
+    sample = settled.baseline_samples()[0]
+    assert settled.resolve(sample)["train.learning_rate"] == 2e-3
 
-    space = parse({"train.learning_rate": {"loguniform": [1e-4, 1e-3]}})
-    tune = TuneConfig(searcher="bohb", trials=4, tokens=120, rungs=3)
-    made = schedulers.searcher(tune, space, space.baseline_samples(), [], 5)
-    for name, step, score in (("whole", 4, 0.3), ("cut", 1, 0.5)):
-        made.suggest(name)
-        last = {"objective": score, "training_iteration": step, "step": step, "of": 4}
-        made.on_trial_result(name, last)
-        made.on_trial_complete(name, last)
-    whole, cut = made._ot_study.get_trials()
-    assert (whole.state, whole.value) == (TrialState.COMPLETE, 0.3)
-    assert (cut.state, cut.intermediate_values) == (TrialState.PRUNED, {1: 0.5})
-    brackets = schedulers.scheduler(tune, space, tmp_path / "none", "search", {})._brackets
-    assert len(brackets) == 3
+
+def test_an_untrained_trial_is_one_step_that_moves_nothing():
+    shared = inputs_of(SPACE)
+    sample = shared.space.baseline_samples()[0] | {one.UNTRAINED: True}
+    plan = one.specify(sample, shared)
+    assert (plan.options["learning_rate"], plan.untrained, plan.reports) == (1e-12, True, False)
 
 
 # --- budget ---
@@ -269,23 +248,23 @@ def test_bohb_models_whole_trials_before_stopped_ones(tmp_path):
 
 def test_the_budget_counts_all_sessions_and_generation(tmp_path):
     """Trial a went to 300 tokens, b to 120, generation took 80: 500; a session before took 7 s."""
-    ledger = tmp_path / "metrics.jsonl"
-    rows = [("a", 100, 2.0, 1.0), ("b", 120, 7.0, 1.0), ("a", 300, 1.5, spend.SESSION)]
+    path = tmp_path / "metrics.jsonl"
+    rows = [("a", 100, 2.0, 1.0), ("b", 120, 7.0, 1.0), ("a", 300, 1.5, ledger.SESSION)]
     lines = [
         {"stage": "search", "trial_id": t, "tokens": n, "wall": w, "session": s}
         for t, n, w, s in rows
     ]
-    ledger.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"cut')
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"cut')
     run = tmp_path / "run"
     (run / "generate").mkdir(parents=True)
-    assert spend.before(run) == {"tokens": 0, "hours": 0, "cost": 0}
+    assert ledger.spent_before(run) == {"tokens": 0, "hours": 0, "cost": 0}
     step = finish_step(run / "generate", teacher={"tokens": 80, "usd": 3.0})
     write_json(step.folder / MANIFEST, step.manifest.model_dump(mode="json") | {"seconds": 1800})
-    earlier = spend.before(run)
-    budget = spend.Budget(BudgetConfig(max_tokens=501, usd_per_hour=2.0), ledger, earlier)
+    earlier = ledger.spent_before(run)
+    budget = ledger.SearchBudget(BudgetConfig(max_tokens=501, usd_per_hour=2.0), path, earlier)
     spent = budget.spent()
     assert spent["tokens"] == 500
-    now = (time.time() - spend.SESSION) / 3600
+    now = (time.time() - ledger.SESSION) / 3600
     assert spent["hours"] == pytest.approx(0.5 + 7 / 3600 + now, abs=1e-3)
     assert spent["cost"] == pytest.approx(3 + 2 * spent["hours"], rel=1e-3)
     assert not budget.stop_all()
@@ -297,23 +276,22 @@ def test_the_budget_counts_all_sessions_and_generation(tmp_path):
 # --- tables ---
 
 
-def row(name: str, score: float | None, negative: float, stage="search", **more) -> dict:
+def row(name: str, score: float | None, negative: float, stage="search", **more) -> Trial:
     last = {"report": 2.0, "step": 4.0, "tokens": 90.0, "objective": score, "val_loss": 1.5,
             "exact_match": score, "began": 10.0, "time": 14.0, "process": 1.0}  # fmt: skip
-    return {
-        "stage": stage, "trial_id": name, "config": {"train.lora.r": 8}, "method": "nat",
-        "weights": {"positive": 1 - negative, "negative": negative}, "score": score, "seed": 17,
-        "objective": score, "tokens": 90, "seconds": 4.0, "error": "" if score else "Boom: 1",
-        "status": "finished" if score else "failed", "reports": [last] if score else [],
-        "starts": [5.0], "sample": {}, "checkpoint": "", "arm": "",
-    } | more  # fmt: skip
+    return Trial(
+        name, stage, status="finished" if score else "failed", config={"train.lora.r": 8},
+        weights={"positive": 1 - negative, "negative": negative}, method="nat", seed=17,
+        reports=[last | more] if score else [], score=score, objective=score, tokens=90,
+        seconds=4.0, error="" if score else "Boom: 1", starts=[5.0],
+    )  # fmt: skip
 
 
 FOUND = [row("a", 0.3, 0.1), row("b", 0.5, 0.4), row("c", None, 0.2), row("d", 0.4, 0.3, "noise")]
 
 
 def test_the_table_filters_ranks_and_lists_failures():
-    rows = tables.table(FOUND)
+    rows = tables.table_of(FOUND)
     assert [r["trial_id"] for r in chosen(rows, [], 2, False)] == ["b", "d"]
     kept = chosen(rows, ["mix.negative>0.15", "stage=search"], None, False)
     assert [(r["rank"], r["trial_id"]) for r in kept] == [(1, "b"), (4, "c")]
@@ -325,7 +303,7 @@ def test_the_table_filters_ranks_and_lists_failures():
 
 
 def test_tables_hold_resolved_options_and_mix(tmp_path):
-    tables.write(FOUND, tmp_path)
+    tables.write_tables(FOUND, tmp_path)
     with (tmp_path / "trials.csv").open() as file:
         first = next(csv.DictReader(file))
     assert (first["train.lora.r"], first["mix.negative"], first["val_loss"]) == ("8", "0.1", "1.5")
@@ -362,13 +340,16 @@ def hparams(folder: Path) -> tuple[dict, dict]:
 
 def test_the_adapter_of_a_nested_run_lies_below_its_checkpoint():
     own, nested = {"checkpoint_path": "/runs/x"}, SimpleNamespace(path="/runs/y")
-    assert tables._checkpoint(SimpleNamespace(checkpoint=None, metrics=own)) == "/runs/x/checkpoint"
-    assert tables._checkpoint(SimpleNamespace(checkpoint=nested, metrics={})) == "/runs/y"
-    assert tables._checkpoint(SimpleNamespace(checkpoint=None, metrics=None)) == ""
+    assert (
+        trial_results._checkpoint(SimpleNamespace(checkpoint=None, metrics=own))
+        == "/runs/x/checkpoint"
+    )
+    assert trial_results._checkpoint(SimpleNamespace(checkpoint=nested, metrics={})) == "/runs/y"
+    assert trial_results._checkpoint(SimpleNamespace(checkpoint=None, metrics=None)) == ""
 
 
 def test_a_trial_of_several_workers_shares_its_model():
-    team = pipeline.team
+    team = pipeline.with_workers
     base = TrainConfig(num_workers=4, sharding="zero2", offload=True)
     assert (team(base, 1).num_workers, team(base, 1).sharding, team(base, 1).offload) == (
         1, "none", False)  # fmt: skip
@@ -379,26 +360,24 @@ def test_a_trial_of_several_workers_shares_its_model():
 def test_times_by_process_and_session():
     """Two runs in one process: 5 s to the first step, 1 s between; 8 of 14 s are busy. A second
     session starts at 100 and its first step is at 103: 4 of 7 s are busy."""
-    second = row("b", 0.5, 0.4)
-    second["reports"][0] |= {"began": 15.0, "time": 19.0}
-    third = row("e", 0.5, 0.4)
-    third["reports"][0] |= {"began": 103.0, "time": 107.0, "process": 2.0}
+    second = row("b", 0.5, 0.4, began=15.0, time=19.0)
+    third = row("e", 0.5, 0.4, began=103.0, time=107.0, process=2.0)
     both = [row("a", 0.3, 0.1), second]
-    first = tables.times(both)
+    first = tables.search_times(both)
     assert first == {
         "busy_share": pytest.approx(8 / 14), "startup_s_cold": 5.0, "startup_s_warm": 1.0,
         "wall_s": 14.0}  # fmt: skip
-    restored = [t | {"starts": [5.0, 100.0]} for t in [*both, third]]
-    assert tables.times(restored)["wall_s"] == 21.0
-    assert tables.times(restored)["startup_s_cold"] == 4.0
-    assert tables.times([row("c", None, 0.2)])["busy_share"] is None
+    restored = [replace(t, starts=[5.0, 100.0]) for t in [*both, third]]
+    assert tables.search_times(restored)["wall_s"] == 21.0
+    assert tables.search_times(restored)["startup_s_cold"] == 4.0
+    assert tables.search_times([row("c", None, 0.2)])["busy_share"] is None
 
 
 def test_trials_of_a_killed_search_are_those_of_its_finished_stages(tmp_path):
     with pytest.raises(FileNotFoundError, match="raytune-agents run --steps tune"):
-        tables.load(tmp_path)
+        tables.load_trials(tmp_path)
     stages = tmp_path / "tune" / "stages"
     stages.mkdir(parents=True)
-    (stages / "noise.json").write_text(json.dumps(FOUND[3:]))
+    (stages / "noise.json").write_text(json.dumps([asdict(t) for t in FOUND[3:]]))
     (stages / "noise.starts.json").write_text("[1.0]")
-    assert [t["trial_id"] for t in tables.load(tmp_path)] == ["d"]
+    assert [t.trial_id for t in tables.load_trials(tmp_path)] == ["d"]

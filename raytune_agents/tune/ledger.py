@@ -1,25 +1,28 @@
-"""The budget that generation and search share, and the ledger of what the search has spent.
-
-Every report is one line of the ledger (the step's metrics.jsonl), written in the driver, so a
-killed search knows what it spent before.
-"""
+"""The ledger of a search: every report is one line of the step's metrics.jsonl, written in the
+driver, so a search that was killed knows what it did and what it spent."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ray.tune import Stopper
 
 from raytune_agents.config import BudgetConfig
 from raytune_agents.runs import Manifest
-from raytune_agents.tune.schedulers import lines
+from raytune_agents.storage import read_jsonl
 
 SESSION = time.time()  # this process; a restored search is another session
 
 
-def before(run: Path) -> dict[str, float]:
+def reports_of(ledger: Path, stage: str = "") -> list[dict[str, Any]]:
+    """The reports that were written down, of one stage or all."""
+    return [line for line in read_jsonl(ledger) if not stage or line["stage"] == stage]
+
+
+def spent_before(run: Path) -> dict[str, float]:
     """What generation spent: {tokens, hours, cost}; tokens and cost are a hosted teacher's. Zeros
     where it has not run."""
     manifest = Manifest.load(run / "generate")
@@ -32,41 +35,40 @@ def before(run: Path) -> dict[str, float]:
 
 
 @dataclass
-class Budget(Stopper):
+class SearchBudget(Stopper):
     """Ends the whole search when a limit is reached; `reason` says which, '' before."""
 
     limits: BudgetConfig
     ledger: Path
     earlier: dict[str, float]
     size: int = -1
-    read: dict[str, float] = field(default_factory=dict)
+    counted: dict[str, float] = field(default_factory=dict)
 
     def spent(self) -> dict[str, float]:
         """{tokens, hours, cost}: generation's, and the search's over all its sessions."""
         size = self.ledger.stat().st_size if self.ledger.is_file() else 0
         if size != self.size:
             self.size, tokens, walls = size, {}, {}
-            for line in lines(self.ledger):
+            for line in reports_of(self.ledger):
                 tokens[line["stage"], line["trial_id"]] = line["tokens"]
                 walls[line["session"]] = line["wall"]
             walls.pop(SESSION, None)
-            self.read = {"tokens": sum(tokens.values()), "seconds": sum(walls.values())}
-        now = self.read["seconds"] + time.time() - SESSION
+            self.counted = {"tokens": sum(tokens.values()), "seconds": sum(walls.values())}
+        now = self.counted["seconds"] + time.time() - SESSION
         hours = self.earlier["hours"] + now / 3600
-        tokens = self.earlier["tokens"] + self.read["tokens"]
+        tokens = self.earlier["tokens"] + self.counted["tokens"]
         cost = self.earlier["cost"] + hours * self.limits.usd_per_hour
         return {"tokens": tokens, "hours": hours, "cost": cost}
 
     @property
     def reason(self) -> str:
-        spent = self.spent()
-        for name, value in spent.items():
+        for name, value in self.spent().items():
             limit = getattr(self.limits, f"max_{name}")
             if limit is not None and value >= limit:
                 return f"budget.max_{name}={limit:g} is spent ({value:.4g})"
         return ""
 
-    def __call__(self, trial_id: str, result: dict) -> bool:
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:

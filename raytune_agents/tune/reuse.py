@@ -1,0 +1,76 @@
+"""Mixture reuse: a search that adds a pool or rows starts from the last one (Olmix, arXiv
+2602.12237: same quality at 74 % less compute).
+
+Earlier trials count as points of the new simplex: a pool that they did not have has share 0. What
+changed between the runs (rows, seed, scored rows) shifts all scores, so they are moved by the
+difference between the natural mixes of both, which the new search runs anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from raytune_agents.tune.space import Space
+from raytune_agents.tune.trials import Sample, Trial
+
+NEAR = 5e-3  # shares that differ by less are one mix
+
+
+def natural_scores(trials: Sequence[Trial], natural: dict[str, float]) -> list[float]:
+    """Objectives of the whole trials of the natural mix."""
+    return [
+        t.objective
+        for t in trials
+        if t.status == "finished"
+        and t.objective is not None
+        and all(abs(t.mix.get(p, 0.0) - w) < NEAR for p, w in natural.items())
+    ]
+
+
+def shifted_trials(
+    earlier: Sequence[Trial], space: Space, natural: dict[str, float], here: Sequence[Trial]
+) -> list[Trial]:
+    """The whole trials of an earlier search that the space holds, as trials of this one. The shift
+    is between the means of the natural mix there (the mix that says so by name, or the noise stage)
+    and here; 0 where one of them is missing."""
+    simplex = space.simplex()
+    whole = [t for t in earlier if t.status == "finished" and t.objective is not None]
+    if simplex is None or not whole:
+        return []
+    fits = [t for t in whole if set(t.mix) <= set(simplex.pools)]
+    there = [t.objective for t in whole if t.stage == "noise" and t.objective is not None]
+    now = natural_scores(here, natural)
+    shift = sum(now) / len(now) - sum(there) / len(there) if now and there else 0.0
+    return [_moved(t, shift, simplex.pools) for t in fits]
+
+
+def _moved(trial: Trial, shift: float, pools: Sequence[str]) -> Trial:
+    weights = {p: trial.mix.get(p, 0.0) for p in pools}
+    last = trial.reports[-1] | {"objective": (trial.objective or 0.0) + shift}
+    return replace(
+        trial,
+        trial_id=f"earlier-{trial.trial_id}",
+        stage="earlier",
+        weights=weights,
+        reports=[*trial.reports[:-1], last],
+        objective=(trial.objective or 0.0) + shift,
+        checkpoint="",
+    )
+
+
+def as_points(trials: Sequence[Trial], space: Space) -> list[tuple[Sample, float]]:
+    """(sample, objective) of the trials that the space can say."""
+    simplex, out = space.simplex(), []
+    for t in trials:
+        sample: Sample = dict(simplex.invert(t.mix)) if simplex else {}
+        for axis in space.axes:
+            if axis is simplex:
+                continue
+            found = axis.invert(t.config.get(axis.key))
+            if found is None:
+                break
+            sample |= found
+        else:
+            out.append((sample, t.objective or 0.0))
+    return out

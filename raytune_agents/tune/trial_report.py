@@ -1,0 +1,159 @@
+"""What a trial reports: a TRL callback that scores the model at every save, and its metrics.
+
+On its way a trial is scored teacher-forced, which is one forward pass; the last report of a whole
+trial is by answers that the model writes (`tune.score: generate`), by the rules of the reports.
+Numbers of one report are compared with each other only, never across reports.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from transformers import TrainerCallback
+
+from raytune_agents.chat import IGNORE
+from raytune_agents.tune.trial_spec import (
+    OBJECTIVE,
+    Columns,
+    Prompt,
+    TrialInputs,
+    TrialSpec,
+    objective_of,
+)
+from raytune_agents.tune.trials import HITS, Hits
+
+
+@dataclass(frozen=True)
+class TrialFacts:
+    """What every report of a trial repeats. `started`: seconds since 1970."""
+
+    of: int  # steps in all
+    save_steps: int
+    tokens: int  # loss tokens in all
+    weights: dict[str, float]
+    started: float
+
+
+def report_to_tune(metrics: dict[str, Any], saved: Path, first: bool) -> None:
+    """Report metrics and checkpoint of a trial that trains in its own process."""
+    from ray import tune
+
+    tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(saved))
+
+
+class ReportCallback(TrainerCallback):
+    """Scores the model at every save; `send` gets the metrics, the checkpoint's folder, and whether
+    this process is the first of the training's workers."""
+
+    def __init__(self, inputs: TrialInputs, spec: TrialSpec, facts: TrialFacts):
+        self.inputs, self.spec, self.facts = inputs, spec, facts
+        self.send: Callable[[dict[str, Any], Path, bool], None] = report_to_tune
+        self.began, self.first_step = 0.0, 0
+        self.group_file: Path | None = None  # of a nested trial: where its placement group is named
+
+    def on_train_begin(self, args, state, control, **_):
+        self.began, self.first_step = time.time(), state.global_step
+        if self.group_file and state.is_world_process_zero:  # so that a stopped trial's can go
+            group = ray.util.get_current_placement_group()
+            self.group_file.write_text(group.id.hex(), encoding="utf-8")
+
+    def on_save(self, args, state, control, model=None, processing_class=None, **_):
+        done, facts = state.global_step, asdict(self.facts)
+        started = facts.pop("started")
+        last = done >= self.facts.of
+        score, hits = score_trial(model, processing_class, self.inputs, self.spec, last)
+        saved = Path(args.output_dir) / f"checkpoint-{done}"
+        (saved / HITS).write_text(json.dumps(hits), encoding="utf-8")
+        metrics = {
+            **facts,
+            **score,
+            OBJECTIVE: objective_of(score, self.inputs.tune.objective),
+            "step": done,
+            "from_step": self.first_step,
+            "report": math.ceil(done / self.facts.save_steps),
+            "tokens": self.facts.tokens * done // self.facts.of,
+            "setup_s": self.began - started,
+            "seconds": time.time() - started,
+            "began": self.began,
+            "time": time.time(),
+            "process": os.getpid(),
+        }
+        self.send(metrics, saved, state.is_world_process_zero)
+
+
+def score_trial(
+    model: Any, tokenizer: Any, inputs: TrialInputs, spec: TrialSpec, last: bool
+) -> tuple[dict[str, float], Hits]:
+    """(metrics, hits by metric and row) of the val rows, or of the test rows in a confirming run.
+
+    Rows without a right call count for `irrelevance` alone, as in the evaluation's reports.
+    """
+    rows = (inputs.test if spec.full else inputs.val)[spec.text]
+    score, hits = score_teacher_forced(model, rows, tokenizer.pad_token_id)
+    if last and inputs.tune.score == "generate":
+        written, answered = score_answers(model, tokenizer, inputs.prompts[prompts_of(spec)])
+        score, hits = score | written, hits | answered
+    return score, hits
+
+
+def prompts_of(spec: TrialSpec) -> str:
+    """The key of the prompts that a trial answers: val rows, test rows in a confirming run."""
+    return f"{spec.text}/test" if spec.full else spec.text
+
+
+def score_teacher_forced(
+    model: Any, rows: Sequence[Columns], pad_id: int
+) -> tuple[dict[str, float], Hits]:
+    """exact_match: share of rows with calls whose every answer token is the argmax given the gold
+    before it; irrelevance: share of rows without one whose first token is none that opens a call in
+    the other rows' gold; val_loss: mean NLL of answer tokens in nats."""
+    from raytune_agents.train.score import first_tokens, teacher_forced
+
+    calls = [row for row in rows if row["calls"]]
+    found = teacher_forced(model, calls or rows, pad_id)
+    hits: Hits = {"exact_match": found.pop("hits")}
+    opens = {next(t for t in row["labels"] if t != IGNORE) for row in calls}
+    silent = [row for row in rows if not row["calls"]]
+    if silent and calls:
+        said = first_tokens(model, silent, pad_id)
+        hits["irrelevance"] = {
+            row["row_id"]: float(token not in opens) for row, token in zip(silent, said)
+        }
+        found["irrelevance"] = sum(hits["irrelevance"].values()) / len(hits["irrelevance"])
+    return found, hits
+
+
+def score_answers(
+    model: Any, tokenizer: Any, prompts: Sequence[Prompt]
+) -> tuple[dict[str, float], Hits]:
+    """Every metric of `evaluate.metrics` over answers that the model writes greedily; a metric that
+    applies to no row is left out. `exact_match` is of rows with calls: a row that wants none counts
+    for irrelevance alone."""
+    from raytune_agents.evaluate import metrics
+    from raytune_agents.train.score import greedy_answers
+
+    texts = greedy_answers(
+        model, tokenizer, [p.ids for p in prompts], [p.max_new_tokens for p in prompts]
+    )
+    by_row = {}
+    for prompt, text in zip(prompts, texts):
+        values = dict(metrics.score_answer(metrics.Answer(prompt.row.id, text), prompt.row))
+        if not prompt.row.calls:
+            values["exact_match"] = None
+        by_row[prompt.row.id] = values
+    means, hits = {}, {}
+    for name in metrics.METRICS:
+        found = {i: float(v[name]) for i, v in by_row.items() if v.get(name) is not None}
+        if found:
+            means[name] = sum(found.values()) / len(found)
+        if name in ("exact_match", "irrelevance"):
+            hits[name] = found
+    return means, hits

@@ -1,0 +1,153 @@
+"""What one trial trains: a proposal of the search, resolved into a method, a mix and options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raytune_agents import mix
+from raytune_agents.config import TrainConfig, TuneConfig, set_dotted
+from raytune_agents.records import Trajectory, canonical
+from raytune_agents.train.worker import Job
+from raytune_agents.tune.space import RATIO, Space, is_text
+from raytune_agents.tune.trials import Sample
+
+OBJECTIVE = "objective"
+POINT = "point"  # a given sample (a repeat, a leader, a confirming run) instead of a proposal
+UNTRAINED = "untrained"  # a sample with this key set is the base model, scored as it is
+NO_RATE = 1e-12  # the learning rate of an untrained trial: its one step moves no weight
+Columns = Mapping[str, Any]  # one tokenised row: input_ids, labels, row_id, pool, trained_tokens
+RowCost = tuple[str, str, int]  # row id, pool, loss tokens
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A row that a trial answers, with its prompt's token ids."""
+
+    row: Trajectory
+    ids: list[int]
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class TrialInputs:
+    """What all trials of a search share: tokenised rows by text options, and the base options.
+
+    `pools`, `val`, `test`, `prompts` are by the key of the options that change the tokens of a row
+    (`text_key`). `val` and `test` are scored, `prompts` are the val rows that a trial answers.
+    """
+
+    space: Space
+    pools: Mapping[str, Sequence[Columns]]
+    val: Mapping[str, Sequence[Columns]]
+    test: Mapping[str, Sequence[Columns]]
+    prompts: Mapping[str, Sequence[Prompt]]
+    job: Job
+    tune: TuneConfig
+    weights: dict[str, float]
+    max_epochs: float
+    full_tokens: int
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One trial in plain values. `full`: a confirming run, at the full budget on test rows."""
+
+    method: str
+    text: str
+    weights: dict[str, float]
+    options: dict[str, Any]  # a dumped TrainConfig
+    tokens: int
+    max_epochs: float
+    seed: int
+    full: bool
+    untrained: bool
+
+    @property
+    def reports(self) -> bool:
+        """Whether it may report on its way, and be stopped there."""
+        return not (self.full or self.untrained)
+
+
+def text_key(options: Mapping[str, Any]) -> str:
+    """The name of the tokenised pool that these options read."""
+    return canonical({k: v for k, v in options.items() if is_text(k)})
+
+
+def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
+    """A proposal (with `seed`, `full` and `untrained`, where given) -> what to train."""
+    options = inputs.space.resolve(sample)
+    untrained = bool(sample.get(UNTRAINED))
+    if untrained:
+        options["train.learning_rate"] = NO_RATE
+    tree = json.loads(json.dumps(inputs.job.section))
+    for key, value in options.items():
+        if key.startswith("train."):
+            set_dotted(tree, key.removeprefix("train."), value)
+    text, full = text_key(options), bool(sample.get("full"))
+    costs = row_costs(inputs.pools[text])
+    weights = options.get("mix.weights", inputs.weights)
+    if RATIO in options:
+        weights = with_ratio(weights, options[RATIO], costs)
+    return TrialSpec(
+        method=options.get("tune.method", inputs.job.method),
+        text=text,
+        weights=with_rows(weights, costs),
+        options=TrainConfig(**tree).model_dump(),
+        tokens=1 if untrained else inputs.full_tokens if full else inputs.tune.tokens,
+        max_epochs=options.get("mix.max_epochs", inputs.max_epochs),
+        seed=int(sample.get("seed", inputs.job.seed)),
+        full=full,
+        untrained=untrained,
+    )
+
+
+def row_costs(examples: Sequence[Columns]) -> list[RowCost]:
+    """(row id, pool, loss tokens) of each row; a row's examples (turns) count together."""
+    tokens: dict[tuple[str, str], int] = {}
+    for e in examples:
+        key = (e["row_id"], e["pool"])
+        tokens[key] = tokens.get(key, 0) + e["trained_tokens"]
+    return [(*key, n) for key, n in tokens.items()]
+
+
+def with_ratio(
+    weights: Mapping[str, float], ratio: float, costs: Sequence[RowCost]
+) -> dict[str, float]:
+    """Weights (of tokens) that take `ratio` negative rows for each positive one.
+
+    The negatives' share is to the rest's as ratio * tokens of a negative : tokens of a positive.
+    """
+    out = {k: w for k, w in weights.items() if k.split(".")[0] != "negative"}
+    negative = {k: w for k, w in weights.items() if k not in out and w > 0} or {"negative": 1.0}
+
+    def row_tokens(keys: Sequence[str]) -> float:
+        sizes = [n for _, pool, n in costs if n and mix.key_of(pool, list(keys)) is not None]
+        return sum(sizes) / len(sizes) if sizes else 0.0
+
+    rest = row_tokens([k for k, w in out.items() if w > 0])
+    share = ratio * row_tokens(list(negative)) / rest * sum(out.values()) if rest else 1.0
+    scale = share / sum(negative.values())
+    return mix.normalise(out | {k: w * scale for k, w in negative.items()})
+
+
+def with_rows(weights: Mapping[str, float], costs: Sequence[RowCost]) -> dict[str, float]:
+    """The weights that have rows (pairs of DPO come from negatives only), summing to one; all as
+    they are where none has, so that `mix.choose` says what is missing."""
+    held = {mix.key_of(pool, list(weights)) for _, pool, n in costs if n}
+    kept = {k: w for k, w in weights.items() if k in held}
+    return mix.normalise(kept) if sum(kept.values()) > 0 else dict(weights)
+
+
+def objective_of(score: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """sum of weight * metric: the score to maximise. Raises ValueError for a metric that applied to
+    no row."""
+    missing = [m for m in weights if m not in score]
+    if missing:
+        raise ValueError(
+            f"tune.objective: {missing} applied to no scored row; score more rows (tune.rows), or "
+            f"write some of {sorted(k for k, v in score.items() if isinstance(v, float))}"
+        )
+    return sum(weight * score[metric] for metric, weight in weights.items())
