@@ -14,7 +14,7 @@ from itertools import count
 from typing import Protocol, TypeVar
 
 from raytune_agents.agents.worlds import Episode, WorldDown, ends_in_world, task_of
-from raytune_agents.calls import parse
+from raytune_agents.calls import parse, turn_of
 from raytune_agents.records import Message, Trajectory, canonical
 
 SAME_CALL = 3  # the same call for the third time is a loop (AgentTuning, arXiv 2310.12823)
@@ -85,14 +85,15 @@ class Rollout:
 
     def take(self, text: str) -> None:
         """The model's answer: its calls are run, or the roll-out ends."""
-        parsed, number = parse(text), sum(self.calls.values())
+        parsed, number = parse(text, self.task.tools), sum(self.calls.values())
         self.steps += 1
+        turn = turn_of(text, parsed)
         if parsed.error or not parsed.calls:
-            self.messages.append(Message("assistant", text))
+            self.messages.append(turn)
             self.end = "unreadable" if parsed.error else "answered"
             return
         made = tuple(replace(c, id=f"call_{number + i}") for i, c in enumerate(parsed.calls))
-        self.messages.append(Message("assistant", thought=parsed.text, tool_calls=made))
+        self.messages.append(replace(turn, tool_calls=made))
         for call in made:
             self.calls[canonical([call.name, call.args])] += 1
             try:

@@ -21,7 +21,7 @@ from raytune_agents.calls.dialects import shape_of
 from raytune_agents.calls.json_text import SPACE, NotACall, decode, slice_of, strict_json
 from raytune_agents.calls.pythonic import START, python_calls
 from raytune_agents.calls.thoughts import split_thought
-from raytune_agents.records import ToolCall, ToolSpec
+from raytune_agents.records import Message, ToolCall, ToolSpec
 
 DECODER_FAILED = "decoder_failed"  # the text meant to be a call is broken JSON or broken Python
 WRONG_FORMAT = "decoder_wrong_output_format"  # it can be read, but it is not a call
@@ -301,6 +301,20 @@ def parse(text: str, tools: Sequence[ToolSpec] = ()) -> Parsed:
         return Parsed((), WRONG_FORMAT, "", text)
     except ValueError:
         return Parsed((), DECODER_FAILED, "", text)
+
+
+def turn_of(text: str, parsed: Parsed) -> Message:
+    """An answer as a turn of its conversation. Words beside calls count as the thought, where the
+    answer has none of its own."""
+    if parsed.error:
+        return Message("assistant", text)
+    if not parsed.thought:
+        return (
+            Message("assistant", thought=parsed.text, tool_calls=parsed.calls)
+            if parsed.calls
+            else Message("assistant", text)
+        )
+    return Message("assistant", parsed.text, parsed.thought, parsed.calls)
 
 
 def render_call(call: ToolCall) -> str:

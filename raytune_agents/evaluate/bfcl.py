@@ -144,7 +144,7 @@ def official_scores(
         if raw["id"] not in answers:
             continue
         total[category] += 1
-        parsed = parse(answers[raw["id"]])
+        parsed = parse(answers[raw["id"]], bfcl.read(raw).tools)
         if "relevance" in category:  # irrelevance and relevance: only whether a call is made counts
             if bool(parsed.calls) == ("irrelevance" in category):
                 wrong[category, raw["id"]] = "irrelevance_error" if parsed.calls else "no_call"
@@ -183,7 +183,7 @@ def write_official(
                 "error_type": error,
                 "prompt": {k: v for k, v in rows[i][1].items() if k != "ground_truth"},
                 "model_result_raw": answers[i],
-                "model_result_decoded": decoded(parse(answers[i]).calls),
+                "model_result_decoded": decoded(parse(answers[i], bfcl.read(rows[i][1]).tools).calls),
                 "possible_answer": rows[i][1].get("ground_truth"),
             }
             for i, error in score["wrong"].items()

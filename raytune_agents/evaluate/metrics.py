@@ -233,7 +233,7 @@ def score(text: str, row: Trajectory) -> dict[str, Value]:
     Never raises for what a model wrote. A row whose gold cannot be used has exact_match None and
     error `bad_gold`; a row without gold (BFCL's relevance set) has only the conduct values.
     """
-    parsed = parse(text)
+    parsed = parse(text, row.tools)
     verdict = judge_parsed(parsed, row)
     out: dict[str, Value] = dict.fromkeys(m for m in METRICS if m not in COSTS)
     out |= {"error": verdict.error, "fault": fault_parsed(parsed, row, verdict)}

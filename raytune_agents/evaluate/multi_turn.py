@@ -20,7 +20,7 @@ from typing import Any
 from raytune_agents import sandbox
 from raytune_agents.agents.rollout import CRASHED, roll_out
 from raytune_agents.agents.worlds import Episode, WorldCode, WorldDown
-from raytune_agents.calls import parse
+from raytune_agents.calls import parse, turn_of
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig, MultiTurnConfig
 from raytune_agents.evaluate.bfcl_world import MODULES
@@ -120,17 +120,16 @@ class Conversation:
 
     def take(self, text: str) -> None:
         """The model's answer: its calls are run, or the user goes on with the next turn."""
-        parsed = parse(text)
+        parsed = parse(text, tools_at(self.entry, self.turn))
         self.steps += 1
+        self.messages.append(turn_of(text, parsed))
         if parsed.error or not parsed.calls:
-            self.messages.append(Message("assistant", text))
             if len(self.turns) == len(self.entry["question"]):
                 self.end = "answered"
             else:
                 self.turns.append([])
                 self.messages += request_at(self.entry, self.turn)
             return
-        self.messages.append(Message("assistant", thought=parsed.text, tool_calls=parsed.calls))
         self.turns[-1].append([[c.name, _arguments(c)] for c in parsed.calls])
         try:
             self.messages += [

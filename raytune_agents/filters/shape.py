@@ -37,7 +37,7 @@ def parses(row: Trajectory) -> str | None:
             return f"parses:arguments of {call.name}"
     target = row.target
     if target and not target.tool_calls and "<tool_call>" in target.content:
-        error = parse(target.content).error
+        error = parse(target.content, row.tools).error
         return f"parses:{error}" if error else None
     return None
 

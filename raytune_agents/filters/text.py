@@ -143,7 +143,7 @@ def needless_refusal(row: Trajectory) -> str | None:
     if target is None or target.tool_calls or row.gold == "[]" or not row.tools:
         return None
     opening = target.content[:200].casefold().replace("\u2019", "'")
-    if not _REFUSAL.search(opening) or parse(target.content).calls:
+    if not _REFUSAL.search(opening) or parse(target.content, row.tools).calls:
         return None
     if row.gold:
         return "needless_refusal:gold"

@@ -156,7 +156,7 @@ def mined(row: Trajectory, text: str) -> Trajectory | None:
     fault = answer_fault(text, row)
     if not fault or fault == "bad_gold" or not text.strip():
         return None
-    calls = parse(text).calls
+    calls = parse(text, row.tools).calls
     ours = calls and render_calls(calls) == text
     turn = Message("assistant", tool_calls=calls) if ours else Message("assistant", text)
     return _negative(row, (*row.prompt, turn), fault, "negatives.mined")

@@ -47,7 +47,7 @@ def answer_grade(text: str, row: Trajectory) -> float:
     if judge(text, row).ok:
         return 1.0
     gold = [(name, allowed) for entry in gold_of(row) for name, allowed in entry.items()]
-    calls = parse(text).calls
+    calls = parse(text, row.tools).calls
     if not gold or not calls:
         return 0.0
     names = jaccard(Counter(c.name for c in calls), Counter(name for name, _ in gold))

@@ -53,7 +53,7 @@ def format_reward(text: str, row: Trajectory, think: bool = False) -> float:
     body = without_thought(text, think)
     if not body:
         return 0.0
-    parsed = parse(body)
+    parsed = parse(body, row.tools)
     if gold_of(row):
         return float(bool(parsed.calls) and not parsed.error)
     return float(parsed.dialect == "text" and bool(parsed.text))
@@ -83,7 +83,7 @@ def tooln1(text: str, row: Trajectory, think: bool = False) -> float:
     body = without_thought(text, think)
     if body is None:
         return 0.0
-    parsed = parse(body)
+    parsed = parse(body, row.tools)
     if row.gold:
         gold = [pair for entry in gold_of(row) for pair in entry.items()]
     else:
@@ -101,7 +101,7 @@ def tooln1(text: str, row: Trajectory, think: bool = False) -> float:
 
 def irrelevance(text: str, row: Trajectory, think: bool = False) -> float | None:
     """1 = no call where none is right; None where a call is due."""
-    return None if gold_of(row) else float(not parse(text).calls)
+    return None if gold_of(row) else float(not parse(text, row.tools).calls)
 
 
 REWARDS: dict[str, Reward] = {
