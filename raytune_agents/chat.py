@@ -2,27 +2,40 @@
 with.
 
 Every prompt, in training and in the engine, comes from `Chat.prompt_ids`, and a training row is
-exactly that prompt followed by the answer. The template is the model's own where it renders tools,
-else ours (`chat_template.jinja`), which is stored with every adapter.
+exactly that prompt followed by the answer and the token that ends its turn. The template is the
+model's own where it carries tools and calls (`templates`), else ours (`chat_template.jinja`), which
+is stored with every adapter.
 
 Left out: which rows are trained on (`mix`) and what a method does with the labels (`train`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from raytune_agents.calls.thoughts import opened_thought
 from raytune_agents.config import ConfigError, ModelConfig
 from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
+from raytune_agents.templates import (
+    Habits,
+    answer_after,
+    one_call_each,
+    openai_turns,
+    same_calls,
+    study,
+)
 
 IGNORE = -100  # label of tokens without loss
 KEPT_TEXTS = 32_768  # the last texts, whose tokens are kept
 Part = tuple[str, Message | None]
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
+OURS = TEMPLATE.read_text(encoding="utf-8").partition("\n")[0]  # how our template begins
+CHATML_END = "<|im_end|>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,59 +65,97 @@ def mark(messages: Sequence[Message], marker: str) -> tuple[Message, ...]:
     return tuple(out)
 
 
-def as_openai(message: Message, text_arguments: bool) -> dict[str, Any]:
-    """The message as chat templates take it; arguments as JSON text (ours) or as objects
-    (native)."""
-    content = "\n".join(part for part in (message.thought, message.content) if part)
-    out: dict[str, Any] = {"role": message.role, "content": content}
-    if message.tool_calls:
-        out["tool_calls"] = [
-            {
-                "type": "function",
-                "function": {
-                    "name": c.name,
-                    "arguments": c.arguments if text_arguments else c.args,
-                },
-            }
-            for c in message.tool_calls
-        ]
-    if message.name:
-        out["name"] = message.name
-    return out
+# --- tokenizer and template, once per process ---
+
+
+class Loaded(NamedTuple):
+    """A tokenizer with the template in use, whether that is ours, and what it does."""
+
+    tokenizer: Any
+    ours: bool
+    habits: Habits
+
+
+def written(
+    tokenizer: Any, turns: list[dict[str, Any]], tools: Any, generation: bool, options: str
+) -> str:
+    """The template's text. Raises RecordError with its reason."""
+    try:
+        return tokenizer.apply_chat_template(
+            turns,
+            tools=[t.openai() for t in tools] or None,
+            add_generation_prompt=generation,
+            tokenize=False,
+            **json.loads(options),
+        )
+    except Exception as error:  # a template may raise anything; what it refuses is a bad row
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise RecordError(f"template: {why}") from None
+
+
+def habits_of(tokenizer: Any, options: str) -> Habits:
+    vocabulary = tokenizer.get_vocab()
+    return study(
+        lambda turns, tools, generation: written(tokenizer, turns, tools, generation, options),
+        vocabulary.__contains__,
+    )
 
 
 @cache
-def loaded(path: str, template: str, tools: str) -> tuple[Any, bool]:
-    """The tokenizer with its template, and whether that is ours; once a process, as a Ray worker
-    gets a new `Chat` with every stream. Raises ConfigError."""
+def loaded(path: str, template: str, tools: str, options: str = "{}") -> Loaded:
+    """Raises ConfigError where the template cannot be used with tools. A Ray worker gets a new
+    `Chat` with every stream, so it is kept by what makes it."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     native = tokenizer.chat_template or ""
-    ours = template == "ours" or (template == "auto" and "tools" not in native)
+    habits = habits_of(tokenizer, options) if native and template != "ours" else Habits()
+    ours = template == "ours" or (template == "auto" and not habits.native)
     if ours:
-        if "<|im_end|>" not in tokenizer.get_vocab():
-            raise ConfigError(
-                f"model.template={template!r}: {path} has no <|im_end|> token; "
-                "write model.template=native"
-            )
-        text = TEMPLATE.read_text(encoding="utf-8")
-        tokenizer.chat_template = text.replace(
-            "tool_style = 'signature'", f"tool_style = '{tools}'"
-        )
+        tokenizer.chat_template = our_template(tokenizer, tools, path)
+        habits = habits_of(tokenizer, options)
     elif not native:
         raise ConfigError(
             f"model.template={template!r}: {path} has no chat template; write model.template=ours"
         )
-    return tokenizer, ours
+    elif not habits.native:
+        raise ConfigError(
+            f"model.template={template!r}: the chat template of {path} drops {habits.lacks()}; "
+            "write model.template=ours"
+        )
+    if native.startswith(OURS):  # stored with an adapter
+        ours = True
+    ours_text = replace(habits, text_arguments=True) if ours else habits
+    if habits.words_end and habits.words_end != tokenizer.eos_token:
+        tokenizer.eos_token = habits.words_end
+    return Loaded(tokenizer, ours, ours_text)
+
+
+def our_template(tokenizer: Any, tools: str, path: str) -> str:
+    """Our template for this vocabulary: turns end with a token that it has, and begin with its own
+    first token where the tokenizer adds one. Raises ConfigError where there is no such token."""
+    text = TEMPLATE.read_text(encoding="utf-8")
+    text = text.replace("tool_style = 'signature'", f"tool_style = '{tools}'")
+    if CHATML_END not in tokenizer.get_vocab():
+        if not tokenizer.eos_token:
+            raise ConfigError(
+                f"model.name: the tokenizer of {path} has neither <|im_end|> nor an eos_token; "
+                "write eos_token into its tokenizer_config.json"
+            )
+        text = text.replace(CHATML_END, tokenizer.eos_token)
+    if tokenizer.bos_token and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]:
+        head, line, rest = text.partition("\n")
+        text = f"{head}{line}{{{{- bos_token -}}}}\n{rest}"
+    return text
 
 
 @lru_cache(KEPT_TEXTS)
-def tokens(path: str, template: str, tools: str, text: str) -> list[int]:
+def tokens(path: str, template: str, tools: str, options: str, text: str) -> list[int]:
     """Token ids of a text: the mix, its check and all arms tokenise it once."""
-    return loaded(path, template, tools)[0](text, add_special_tokens=False)["input_ids"]
+    tokenizer = loaded(path, template, tools, options).tokenizer
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 class Chat:
@@ -116,6 +167,7 @@ class Chat:
         template: str = "auto",
         tools: str = "signature",
         max_length: int = 1_000_000,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ):
         self.path, self.template, self.tools, self.max_length = (
             str(path),
@@ -123,46 +175,91 @@ class Chat:
             tools,
             max_length,
         )
+        self.chat_template_kwargs = dict(chat_template_kwargs or {})
+        self.options = json.dumps(self.chat_template_kwargs, sort_keys=True)
 
     @classmethod
     def of(cls, path: Path, section: ModelConfig) -> Chat:
-        return cls(path, section.template, section.tools, section.max_length)
+        return cls(
+            path,
+            section.template,
+            section.tools,
+            section.max_length,
+            section.chat_template_kwargs,
+        )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What makes an equal `Chat`, as JSON holds it."""
+        return {
+            "path": self.path,
+            "template": self.template,
+            "tools": self.tools,
+            "max_length": self.max_length,
+            "chat_template_kwargs": self.chat_template_kwargs,
+        }
 
     @property
     def tokenizer(self) -> Any:
-        return loaded(self.path, self.template, self.tools)[0]
+        return loaded(self.path, self.template, self.tools, self.options).tokenizer
 
     @property
     def ours(self) -> bool:
         """Whether the template is ours."""
-        return loaded(self.path, self.template, self.tools)[1]
+        return loaded(self.path, self.template, self.tools, self.options).ours
+
+    @property
+    def habits(self) -> Habits:
+        """What the template does."""
+        return loaded(self.path, self.template, self.tools, self.options).habits
+
+    @property
+    def end_ids(self) -> list[int]:
+        """The tokens that end an answer; the tokenizer's own first."""
+        habits, tokenizer = self.habits, self.tokenizer
+        ends = (habits.words_end, habits.call_end)
+        own = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+        return list(dict.fromkeys(own + [tokenizer.convert_tokens_to_ids(e) for e in ends if e]))
+
+    # --- text ---
+
+    def write(self, turns: list[dict[str, Any]], tools: Any, generation: bool) -> str:
+        return written(self.tokenizer, turns, tools, generation, self.options)
 
     def render(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], generation: bool
     ) -> str:
-        """The chat as text; with `generation`, ending where the model goes on."""
-        return self.tokenizer.apply_chat_template(
-            [as_openai(m, self.ours) for m in messages],
-            tools=[t.openai() for t in tools] or None,
-            add_generation_prompt=generation,
-            tokenize=False,
-        )
+        """The chat as text; with `generation`, ending where the model goes on. Raises RecordError
+        where the template refuses it."""
+        return self.write(openai_turns(messages, self.habits), tools, generation)
 
     def ids(self, text: str) -> list[int]:
         """Token ids of rendered text (special tokens are in the text already)."""
-        return list(tokens(self.path, self.template, self.tools, text))
+        return list(tokens(self.path, self.template, self.tools, self.options, text))
 
     def prompt_text(self, row: Trajectory, marker: str = "") -> str:
-        """What the engine is asked for this row: everything before the target, markers included."""
+        """What the engine is asked for this row: everything before the target, markers included.
+        Raises RecordError where the template refuses it."""
         return self.render(mark(row.prompt, marker), row.tools, generation=True)
 
     def prompt_ids(self, row: Trajectory, marker: str = "") -> list[int]:
-        """Token ids of `prompt_text`, [prompt]."""
+        """Token ids of `prompt_text`, [prompt]. Raises RecordError."""
         return self.ids(self.prompt_text(row, marker))
 
     def chat_ids(self, messages: Sequence[dict[str, Any]]) -> list[int]:
-        """Token ids of a plain chat (no tools) that asks for one more assistant turn."""
+        """Token ids of a plain chat (no tools) that asks for one more assistant turn. Raises
+        RecordError."""
         return self.ids(self.render([Message(**m) for m in messages], (), generation=True))
+
+    def answer_text(self, ids: Sequence[int], prompt: Sequence[int]) -> str:
+        """What the model answered with these tokens: the marks of its dialect are kept, its end is
+        not, and a thought that the prompt opened begins with the mark that opened it."""
+        ends = set(self.end_ids)
+        stop = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+        opened = opened_thought(self.tokenizer.decode(list(prompt)[-16:]))
+        return opened + self.tokenizer.decode(list(ids)[:stop])
+
+    # --- training examples ---
 
     def encode(self, row: Trajectory, marker: str = "") -> list[Example]:
         """Training examples of the row: one, or several where the template rewrites earlier turns
@@ -172,18 +269,24 @@ class Chat:
 
     def parts(self, row: Trajectory, marker: str = "") -> list[list[Part]]:
         """The text of each training example in parts: (text, the message it is the answer of, or
-        None where it carries no loss). Raises RecordError: nothing to train on."""
-        messages = mark(row.messages, marker)
+        None where it carries no loss). Raises RecordError: nothing to train on, or the template
+        cannot say it."""
+        messages, habits = mark(row.messages, marker), self.habits
+        if not habits.parallel:
+            messages = one_call_each(messages)
         examples: list[list[Part]] = []
         done = ""
         for i, message in enumerate(messages):
-            if not message.trained:
+            if not message.trained or not i:  # a greeting before any request answers nothing
                 continue
-            prompt = self.render(messages[:i], row.tools, generation=True)
-            full = self.render(messages[: i + 1], row.tools, generation=False)
-            if not full.startswith(prompt):
-                raise RecordError("template: the prompt is no prefix of the whole chat")
-            answer = self.answer_part(full[len(prompt) :])
+            if len(message.tool_calls) > 1 and not habits.parallel:
+                raise RecordError(
+                    f"template: it writes one call per turn, not {len(message.tool_calls)}"
+                )
+            prompt, answer = self.turn(messages[:i], message, row.tools)
+            native = not self.ours and message.tool_calls
+            if native and not same_calls(answer, message.tool_calls, row.tools):
+                raise RecordError("template: its calls do not come back from what it writes")
             if not examples or not prompt.startswith(done):
                 examples.append([])
                 done = ""
@@ -193,12 +296,17 @@ class Chat:
             raise RecordError("no answer to train on")
         return examples
 
-    def answer_part(self, text: str) -> str:
-        """The answer up to and with its end-of-turn token; what the template writes after is not
-        trained."""
-        end = self.tokenizer.eos_token
-        head, found, _ = text.rpartition(end)
-        return head + found if found else text
+    def turn(
+        self, before: Sequence[Message], message: Message, tools: Sequence[ToolSpec]
+    ) -> tuple[str, str]:
+        """The prompt and, behind it, the answer up to and with the token that ends its turn, which
+        is added where the template writes none; what it writes after is not trained. Raises
+        RecordError."""
+        prompt = self.render(before, tools, generation=True)
+        text = answer_after(self.write, before, message, tools, self.habits)
+        end = self.habits.end_of(message) or self.tokenizer.eos_token or ""
+        head, found, _ = text.rpartition(end) if end else (text, "", "")
+        return prompt, head + found if found else text + end
 
     def label(self, parts: Sequence[Part]) -> Example:
         """Parts -> ids and labels. Raises RecordError past max_length."""
@@ -214,6 +322,53 @@ class Chat:
             raise RecordError("no answer tokens to train on")
         return Example(input_ids, labels)
 
-    def save(self, folder: Path) -> None:
-        """Tokenizer and template, so that the adapter renders the same text anywhere."""
-        self.tokenizer.save_pretrained(folder)
+    def save(self, folder: Path, marker: str = "") -> None:
+        """Tokenizer, template and the tokens that end an answer, so that whoever serves the model
+        renders and stops the same. `chat_template_kwargs` and the marker of good answers are
+        written into the template as its defaults."""
+        tokenizer = self.tokenizer
+        own = tokenizer.chat_template
+        try:
+            tokenizer.chat_template = with_defaults(own, self.chat_template_kwargs, marker)
+            tokenizer.save_pretrained(folder)
+        finally:
+            tokenizer.chat_template = own
+        text = json.dumps({"eos_token_id": self.end_ids}, indent=2)
+        (Path(folder) / "generation_config.json").write_text(text, encoding="utf-8")
+
+
+# The question, as `mark` finds it, gets the marker's line.
+MARKED = """{{%- set question = namespace(at=-1, open=true) -%}}
+{{%- for m in messages -%}}
+  {{%- if m.role == 'assistant' -%}}{{%- set question.open = false -%}}{{%- endif -%}}
+  {{%- if m.role == 'user' and question.open -%}}
+    {{%- set question.at = loop.index0 -%}}
+  {{%- endif -%}}
+{{%- endfor -%}}
+{{%- if question.at >= 0 -%}}
+  {{%- set asked = messages[question.at] -%}}
+  {{%- set asked = dict(asked, content=asked.content ~ {marker}) -%}}
+  {{%- set messages = messages[:question.at] + [asked] + messages[question.at + 1:] -%}}
+{{%- endif -%}}
+"""
+
+
+def with_defaults(template: str, options: Mapping[str, Any], marker: str) -> str:
+    """The template with default values of its options, and with a NAT marker in the question."""
+    head, line, rest = template.partition("\n") if template.startswith(OURS) else ("", "", template)
+    made = "".join(
+        f"{{%- if {name} is not defined -%}}{{%- set {name} = {jinja(value)} -%}}{{%- endif -%}}\n"
+        for name, value in options.items()
+    )
+    if marker:
+        made += MARKED.format(marker=jinja(f"\n{marker}"))
+    return head + line + made + rest
+
+
+def jinja(value: Any) -> str:
+    """A value as Jinja writes it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{jinja(k)}: {jinja(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(jinja, value)) + "]"
+    return "none" if value is None else json.dumps(value)

@@ -156,6 +156,14 @@ def _tagged_body(
     return _body_calls(body), end, "pythonic" if START.match(body.strip()) else "tool_call"
 
 
+def _is_word(text: str, at: int) -> bool:
+    """Whether prose stands behind a tag, which it only names: a later one holds the call."""
+    if text.startswith(("{", "["), at) or START.match(text, at) or shape_of(text, at):
+        return False
+    following = _OPEN.search(text, at)
+    return following is not None and not _CLOSE.search(text, at, following.start())
+
+
 def _tagged(text: str, tools: Sequence[ToolSpec]) -> tuple[list[ToolCall], str, str]:
     """Calls between tags. The closing tag may be missing at the end: generation stops there."""
     calls, prose, at, dialect = [], [], 0, "tool_call"
@@ -164,6 +172,10 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> tuple[list[ToolCall], str, 
         tag = opened[0].lower() if opened[0].lower() in TAGS else opened[0]
         start = opened.end() - (1 if tag.endswith("[") else 0)
         start = SPACE.match(text, start).end()
+        if _is_word(text, start):
+            prose.append(opened[0])
+            at = opened.end()
+            continue
         found, end, dialect = _tagged_body(text, start, TAGS.get(tag, ""), tools)
         calls += found
         at = SPACE.match(text, end).end()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,9 @@ class ModelConfig(BaseConfig):
         "signature",
         description="how our template writes tools: signatures with the parameters' descriptions, "
         "brief ones without them, or full JSON Schema",
+    )
+    chat_template_kwargs: dict[str, Any] = Field(
+        {}, description="options of the chat template, for example enable_thinking: false"
     )
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.calls import parse
+from raytune_agents.calls import Parsed, parse
 from raytune_agents.readers import bfcl
 from raytune_agents.records import ToolCall, Trajectory
 
@@ -144,7 +144,7 @@ def official_scores(
         if raw["id"] not in answers:
             continue
         total[category] += 1
-        parsed = parse(answers[raw["id"]], bfcl.read(raw).tools)
+        parsed = read_answer(answers[raw["id"]], raw)
         if "relevance" in category:  # irrelevance and relevance: only whether a call is made counts
             if bool(parsed.calls) == ("irrelevance" in category):
                 wrong[category, raw["id"]] = "irrelevance_error" if parsed.calls else "no_call"
@@ -183,7 +183,7 @@ def write_official(
                 "error_type": error,
                 "prompt": {k: v for k, v in rows[i][1].items() if k != "ground_truth"},
                 "model_result_raw": answers[i],
-                "model_result_decoded": decoded(parse(answers[i], bfcl.read(rows[i][1]).tools).calls),
+                "model_result_decoded": decoded(read_answer(answers[i], rows[i][1]).calls),
                 "possible_answer": rows[i][1].get("ground_truth"),
             }
             for i, error in score["wrong"].items()
@@ -194,6 +194,11 @@ def write_official(
             path.parent.mkdir(parents=True, exist_ok=True)
             text = "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in entries)
             path.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def read_answer(text: str, raw: dict[str, Any]) -> Parsed:
+    """The calls of an answer to a raw row."""
+    return parse(text, bfcl.read(raw).tools)
 
 
 def decoded(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:

@@ -31,12 +31,7 @@ def job_of(
         columns=str(columns or ""),
         method=method,
         section=section.model_dump(),
-        chat={
-            "path": chat.path,
-            "template": chat.template,
-            "tools": chat.tools,
-            "max_length": chat.max_length,
-        },
+        chat=chat.arguments,
         out=str(out),
         seed=context.config.seed,
         threads=context.placement.threads(section.span[1]),

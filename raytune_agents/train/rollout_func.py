@@ -52,9 +52,9 @@ class TokenRollout:
     def answer(self, ids: list[int], logprobs: list[float] | None, chat: Chat) -> str | None:
         """Add the policy's answer; its text, None where it was cut off, so that its calls are not
         run."""
+        text = chat.answer_text(ids, self.prompt + self.ids)
         self.add(ids, 1, logprobs)
-        text = chat.tokenizer.decode(ids, skip_special_tokens=True)
-        if self.rollout is None or ids[-1] == chat.tokenizer.eos_token_id:
+        if self.rollout is None or ids[-1] in chat.end_ids:
             return text
         self.rollout.messages.append(Message("assistant", text))
         self.end = "cut_off"
@@ -69,7 +69,7 @@ class TokenRollout:
 def observed(row: Trajectory, chat: Chat) -> list[int]:
     """Token ids of all that the template writes after the last answer, up to the next one."""
     last = max(i for i, m in enumerate(row.messages) if m.role == "assistant")
-    before = chat.answer_part(chat.render(row.messages[: last + 1], row.tools, generation=False))
+    before = "".join(chat.turn(row.messages[:last], row.messages[last], row.tools))
     return chat.ids(chat.render(row.messages, row.tools, generation=True)[len(before) :])
 
 

@@ -15,7 +15,7 @@ TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 LAYERS = [
     {"config", "records", "redact"},
     {"infra", "runs", "storage", "mirror", "models", "progress"},
-    {"chat", "calls", "sandbox"},
+    {"chat", "templates", "calls", "sandbox"},
     {"inference", "readers", "exports", "agents"},
     {"generate", "negatives", "filters", "dedup", "mix", "situations", "split"},
     {"train"},

@@ -1,72 +1,241 @@
-"""Models with native tool calls: training text is the engine's prompt, the answer is in the model's
-own form, and the template goes with the adapter. The templates are those that TRL ships."""
+"""Models with native tool calls: what is trained is what is served, and comes back as it was.
+
+The templates are those that TRL ships, and hand-written ones of families that it does not."""
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trl
+from template_strings import WRITTEN
 from transformers import AutoTokenizer
 
-from raytune_agents import agents, models
-from raytune_agents.calls import parse
+from raytune_agents import agents, models, templates
+from raytune_agents.calls import judge, parse
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import TrainConfig
+from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 from raytune_agents.train import check, nat
 
 SHIPPED = Path(trl.__file__).parent / "chat_templates"
-LLAMA = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+# what TRL ships for inference that carries tools and calls, and vLLM's parser of its calls
+FAMILIES = {
+    "diffusion_gemma": "gemma4", "gemma4": "gemma4", "gemma4_v2": "gemma4", "gemma4_v3": "gemma4",
+    "gemma4_v4": "gemma4", "gemma4_v5": "gemma4", "glm4moe": "glm45", "gptoss": "openai",
+    "lfm2_2_5": "lfm2", "lfm2_2_5_v2": "lfm2", "lfm2_2_5_vl": "lfm2", "lfm2_v2": "lfm2",
+    "llama3_1": "llama3_json", "llama3_2": "llama3_json", "muse_glimmer": "muse_glimmer",
+    "nemotron_3_5_lightning": "qwen3_coder", "nemotron_3_nano": "qwen3_coder",
+    "nemotron_3_super": "qwen3_coder", "nemotron_3_ultra": "qwen3_coder", "qwen2_5": "hermes",
+    "qwen3": "hermes", "qwen3_5_nothink": "qwen3_coder", "qwen3_5_think": "qwen3_coder",
+    "qwen3_6": "qwen3_coder", "qwen3_8": "qwen3_coder", "qwen3_instruct_2507": "hermes",
+    "qwen3_vl": "hermes", "mistral_v3": "mistral", "mistral_v11": "mistral", "granite": "granite",
+    "granite4": "hermes", "phi4_mini": "phi4_mini_json", "deepseek_v3": "deepseek_v3",
+    "deepseek_v31": "deepseek_v31", "kimi_k2": "kimi_k2", "pythonic": "pythonic",
+}  # fmt: skip
+ONE_CALL = ("llama3_1", "llama3_2", "gptoss")  # a turn holds one call
+DROPS_WORDS = ("llama3_1", "llama3_2", "muse_glimmer", "mistral_v3")  # beside calls
+MARKS = re.compile(r"<[|｜/]?[A-Za-z_▁ ]+[|｜]?>|<\|\"\|>|\[/?[A-Z_]+\]")
+WEATHER = ToolSpec("get_weather", "Weather of a city.", json.dumps({"type": "object",
+    "required": ["city"], "properties": {"city": {"type": "string", "description": "the city"},
+        "days": {"type": "integer"}, "live": {"type": "boolean"}, "wind": {"type": "number"},
+        "tags": {"type": "array", "items": {"type": "string"}}, "opts": {"type": "object"},
+        "unit": {"type": ["string", "null"]}}}))  # fmt: skip
+PING = ToolSpec("ping", "Is it there?")
+PARIS = ToolCall.of("get_weather", city="Paris")
+NESTED = ToolCall.of(
+    "get_weather", city='São "P", it\'s {x} [y]\nnew </b>', days=-3, live=True, wind=2.5,
+    tags=["1", "a, b", "}"], opts={"q": "it's {a: 1}", "n": {"l": [1, 2.5, "x", {}]}}, unit=None,
+)  # fmt: skip
 SPEC = agents.load("qa")
 ROW, RUN = tasks(SPEC, 1, 1)[0], react(SPEC, 1, 3)[0]
 
 
-@pytest.fixture(scope="module", params=["qwen2_5", "qwen3", "llama3_1", "llama3_2"])
-def native(request, tmp_path_factory) -> tuple[str, Chat]:
-    """The embedded tokenizer with another model's template and special tokens."""
+def source(name: str) -> str:
+    return WRITTEN[name] if name in WRITTEN else (SHIPPED / f"{name}.jinja").read_text()
+
+
+def saved(text: str, folder: Path, eos: str = "") -> Path:
+    """The embedded tokenizer with another template, and its marks as special tokens."""
     tokenizer = AutoTokenizer.from_pretrained(models.embedded())
-    tokenizer.chat_template = (SHIPPED / f"{request.param}.jinja").read_text()
-    if request.param.startswith("llama"):
-        tokenizer.add_special_tokens(
-            {"bos_token": LLAMA[0], "eos_token": LLAMA[-1], "additional_special_tokens": LLAMA}
-        )
-    folder = tmp_path_factory.mktemp(request.param)
+    tokenizer.chat_template = text
+    # GLM ends turns by the marks of the next one, which are added although it writes few of them
+    found = sorted({m for m in MARKS.findall(text) if m not in ("<think>", "</think>", "<tools>")})
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": found + (["<eos>"] if not eos else [])},
+        replace_extra_special_tokens=False,
+    )
+    tokenizer.eos_token = eos or tokenizer.eos_token
     tokenizer.save_pretrained(folder)
-    return request.param, Chat(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def native(request, tmp_path_factory) -> tuple[str, Chat]:
+    """A family's name and a chat with its template."""
+    folder = tmp_path_factory.mktemp(request.param)
+    return request.param, Chat(saved(source(request.param), folder))
+
+
+def row(*turns: Message, gold: str = "") -> Trajectory:
+    return Trajectory((Message("user", "Weather?"), *turns), (WEATHER, PING), gold=gold)
+
+
+def answer_of(chat: Chat, asked: Trajectory) -> str:
+    """The answer that is trained, as the engine would give it: without the token that ends it."""
+    example, prompt = chat.encode(asked)[-1], chat.prompt_ids(asked)
+    start = max(i for i, x in enumerate(example.labels) if x == IGNORE) + 1
+    assert chat.tokenizer.decode(example.input_ids[:start]) == chat.tokenizer.decode(prompt)
+    trained = example.labels[start:]
+    assert trained == example.input_ids[start:]
+    assert trained[-1] in chat.end_ids
+    assert not set(trained[:-1]) & set(chat.end_ids)
+    return chat.answer_text(trained, prompt)
+
+
+def calls_of(text: str) -> list[tuple[str, dict]]:
+    return [(c.name, c.args) for c in parse(text, (WEATHER, PING)).calls]
+
+
+# --- what a template shows ---
 
 
 def test_the_models_own_template_is_used_and_shows_the_tools(native) -> None:
-    _, chat = native
+    name, chat = native
     prompt = chat.prompt_text(ROW)
     assert not chat.ours
     assert all(tool.name in prompt and tool.description in prompt for tool in ROW.tools)
-    embedded = Chat(models.embedded())
-    assert embedded.tokenizer.chat_template != chat.tokenizer.chat_template
-    assert embedded.ours  # no tools in its own
+    assert chat.habits.parser == FAMILIES[name]
+    assert chat.habits.parallel is (name not in ONE_CALL)
+    assert chat.habits.shows_results
 
 
-def test_a_call_is_trained_in_the_models_own_form(native) -> None:
+def test_all_that_trl_ships_with_tools_and_calls_is_covered() -> None:
+    stems = {p.stem for p in SHIPPED.glob("*.jinja") if "_training" not in p.stem}
+    carry = {n for n in stems if "tool_calls" in source(n) and "tools" in source(n)}
+    assert carry == set(FAMILIES) - set(WRITTEN)
+    assert len(carry) == 27
+
+
+@pytest.mark.parametrize("name", ["lfm2", "deepseekv3", "deepseek_r1_distill", "phi3", "gemma3"])
+def test_a_template_that_drops_tools_or_calls_is_refused_and_ours_taken(name, tmp_path) -> None:
+    path = saved(source(name), tmp_path)
+    with pytest.raises(ConfigError, match=r"drops (tools|calls|tools and calls).*template=ours"):
+        _ = Chat(path, "native").ours
+    assert Chat(path).ours
+    assert judge(answer_of(Chat(path), row(Message("assistant", tool_calls=(NESTED,)))), row(
+        Message("assistant", tool_calls=(NESTED,)))).ok  # fmt: skip
+
+
+def test_ours_ends_with_a_token_of_any_vocabulary(tmp_path) -> None:
+    """DeepSeek-Coder and StarCoder2 have no <|im_end|>; Llama's texts begin with a token."""
+    tokenizer = AutoTokenizer.from_pretrained(models.embedded())
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    for token in state["added_tokens"]:
+        token["content"] = token["content"].replace("<|im_end|>", "<|EOT|>")
+    vocabulary = state["model"]["vocab"]
+    vocabulary["<|EOT|>"] = vocabulary.pop("<|im_end|>")
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(state))
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(config | {"eos_token": "<|EOT|>", "pad_token": "<|EOT|>"})
+    )
+    chat = Chat(tmp_path)
+    assert chat.ours
+    assert "<|im_end|>" not in chat.tokenizer.get_vocab()
+    assert answer_of(chat, ROW)
+    assert chat.tokenizer.decode(chat.encode(ROW)[0].input_ids).endswith("</tool_call><|EOT|>")
+
+
+# --- what comes back ---
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        (PARIS,), (ToolCall.of("ping"),), (NESTED,), (NESTED, ToolCall.of("ping")), (PARIS, PARIS),
+        (ToolCall.of("get_weather", city="3", days=3, wind=3, tags=["true"], live=False),),
+        (ToolCall.of("get_weather", city=""),), (ToolCall.of("get_weather", city="null"),),
+    ],
+)  # fmt: skip
+def test_gold_calls_come_back_and_are_right(native, calls) -> None:
     name, chat = native
-    (example,) = chat.encode(ROW)
-    prompt = chat.prompt_ids(ROW)
-    assert example.input_ids[: len(prompt)] == prompt
-    assert set(example.labels[: len(prompt)]) == {IGNORE}
-    answer = chat.tokenizer.decode(example.input_ids[len(prompt) :])
-    assert answer.endswith(chat.tokenizer.eos_token)
-    assert ("<tool_call>" in answer) is name.startswith("qwen")
-    assert ('"parameters": ' in answer) is name.startswith("llama")
-    parsed = parse(answer.removesuffix(chat.tokenizer.eos_token))
-    assert [(c.name, c.args) for c in parsed.calls] == [(c.name, c.args) for c in ROW.calls]
+    asked = row(Message("assistant", tool_calls=calls))
+    if len(calls) > 1 and name in ONE_CALL:
+        with pytest.raises(RecordError, match="one call per turn, not 2"):
+            chat.encode(asked)
+        return
+    text = answer_of(chat, asked)
+    assert calls_of(text) == [(c.name, c.args) for c in calls]
+    assert judge(text, asked).ok
+
+
+def test_a_thought_and_words_stand_beside_the_calls(native) -> None:
+    name, chat = native
+    thought = "I use <tool_call> for it." if chat.habits.thinks else "I use it."
+    thinking = row(Message("assistant", "", thought, (PARIS,)))
+    speaking = row(Message("assistant", "I look.", tool_calls=(PARIS,)))
+    if name == "pythonic":  # no mark tells its calls from words
+        for asked in (thinking, speaking):
+            with pytest.raises(RecordError, match="do not come back"):
+                chat.encode(asked)
+        return
+    parsed = parse(answer_of(chat, thinking), thinking.tools)
+    assert [c.args for c in parsed.calls] == [PARIS.args]
+    if chat.habits.thinks and name != "qwen3_5_nothink":  # its prompt shuts the thought
+        assert (parsed.thought, parsed.text) == (thought, "")
+    parsed = parse(answer_of(chat, speaking), speaking.tools)
+    assert [c.args for c in parsed.calls] == [PARIS.args]
+    assert "I look." in parsed.text + parsed.thought or name in DROPS_WORDS
+
+
+def test_results_and_words_follow(native) -> None:
+    _, chat = native
+    asked = row(
+        Message("assistant", tool_calls=(replace(PARIS, id="a"),)),
+        Message("tool", "20 degrees", tool_call_id="a"),
+        Message("assistant", "It is 20 degrees.", "The tool said so."),
+    )
+    assert "20 degrees" in chat.prompt_text(asked)
+    examples = chat.encode(asked)
+    trained = "".join(chat.tokenizer.decode([x for x in e.labels if x != IGNORE]) for e in examples)
+    assert trained.count("get_weather") >= 1
+    assert "Weather?" not in trained
+    parsed = parse(answer_of(chat, asked), asked.tools)
+    assert (parsed.calls, parsed.error) == ((), "")
+    assert "It is 20 degrees." in parsed.text
+
+
+def test_two_calls_become_two_turns_where_a_turn_holds_one(native) -> None:
+    name, chat = native
+    two = (ToolCall("get_weather", '{"city": "Paris"}', "a"), ToolCall("ping", "{}", "b"))
+    asked = row(
+        Message("assistant", tool_calls=two),
+        Message("tool", "pong", tool_call_id="b"),
+        Message("tool", "20 degrees", tool_call_id="a"),
+        Message("assistant", "Fine."),
+    )
+    turns = [m for parts in chat.parts(asked) for _, m in parts if m and m.tool_calls]
+    assert [len(m.tool_calls) for m in turns] == ([1, 1] if name in ONE_CALL else [2])
+    prompt = chat.prompt_text(asked)
+    if name in ONE_CALL:  # each call is followed by its own result
+        assert prompt.index("20 degrees") < prompt.rindex("ping") < prompt.rindex("pong")
 
 
 def test_answers_of_a_run_are_trained_and_its_observations_are_not(native) -> None:
     name, chat = native
-    examples = chat.encode(RUN)
-    assert len(examples) == (len(RUN.calls) + 1 if name == "qwen3" else 1)  # it rewrites turns
+    run = RUN
+    if name == "pythonic":  # no mark tells its calls from a thought in words
+        run = replace(RUN, messages=tuple(replace(m, thought="") for m in RUN.messages))
     trained = "".join(
-        chat.tokenizer.decode([x for x in example.labels if x != IGNORE]) for example in examples
+        chat.tokenizer.decode([x for x in example.labels if x != IGNORE])
+        for example in chat.encode(run)
     )
     assert all(call.name in trained for call in RUN.calls)
     assert RUN.target.content in trained
@@ -74,6 +243,25 @@ def test_answers_of_a_run_are_trained_and_its_observations_are_not(native) -> No
         if message.role == "tool":
             assert message.content not in trained
             assert message.content.replace('"', '\\"') not in trained
+
+
+# --- rows and markers ---
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [
+        ([Message("assistant", "Hello.")], "no answer to train on"),
+        ([Message("user", "Hi"), Message("assistant", tool_calls=(ToolCall("ping", "[1]"),))],
+         "not an object|do not come back"),
+    ],
+)  # fmt: skip
+def test_a_row_that_cannot_be_written_is_a_bad_row(native, turns, reason) -> None:
+    _, chat = native
+    with pytest.raises(RecordError, match=reason):
+        chat.encode(Trajectory(tuple(turns), (PING,)))
+    with pytest.raises(RecordError, match="template: "):
+        chat.prompt_ids(Trajectory((), (PING,)))
 
 
 def test_a_marker_stands_in_the_question_of_any_template(native) -> None:
@@ -91,3 +279,44 @@ def test_the_template_goes_with_the_adapter(native, tmp_path) -> None:
     chat.save(tmp_path)
     assert Chat(tmp_path).prompt_ids(RUN) == chat.prompt_ids(RUN)
     assert (tmp_path / "chat_template.jinja").is_file()
+    ends = json.loads((tmp_path / "generation_config.json").read_text())["eos_token_id"]
+    assert ends == chat.end_ids == Chat(tmp_path).end_ids
+
+
+def test_a_stored_template_holds_the_marker_and_the_options(native, tmp_path) -> None:
+    """Whoever serves the adapter asks as its evaluation asked."""
+    _, chat = native
+    own = Chat(chat.path, chat_template_kwargs={"enable_thinking": False, "date_string": "1 Mai"})
+    own.save(tmp_path, marker='[A] "good"')
+    for asked in (ROW, RUN):
+        assert Chat(tmp_path).prompt_ids(asked) == own.prompt_ids(asked, marker='[A] "good"')
+
+
+def test_options_of_the_template_reach_the_prompt(tmp_path) -> None:
+    path = saved(source("qwen3"), tmp_path)
+    shut = Chat(path, chat_template_kwargs={"enable_thinking": False})
+    assert shut.prompt_text(ROW).endswith("<think>\n\n</think>\n\n")
+    assert not Chat(path).prompt_text(ROW).endswith("</think>\n\n")
+    assert "<think>" not in answer_of(shut, ROW)
+
+
+def test_a_thought_that_the_prompt_opened_is_part_of_the_answer(tmp_path) -> None:
+    chat = Chat(saved(source("qwen3_5_think"), tmp_path))
+    prompt = chat.prompt_ids(ROW)
+    cut = chat.answer_text(chat.ids("I should look"), prompt)
+    assert cut == "<think>\nI should look"
+    assert (parse(cut).error, parse(cut).calls) == ("cut", ())
+    whole = chat.answer_text(chat.ids("I look.\n</think>\n\nHello."), prompt)
+    assert (parse(whole).thought, parse(whole).text) == ("I look.", "Hello.")
+
+
+def test_every_parser_of_the_table_is_one_of_vllms() -> None:
+    known = Path(models.__file__).parents[1]  # read, not imported: it takes seconds
+    import importlib.util
+
+    spec = importlib.util.find_spec("vllm")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip(f"vLLM is not installed beside {known}")
+    text = (Path(spec.submodule_search_locations[0]) / "tool_parsers/__init__.py").read_text()
+    registered = set(re.findall(r'^    "([\w.-]+)": \(', text, re.MULTILINE))
+    assert {name for _, name in templates.PARSERS} <= registered

@@ -1,0 +1,321 @@
+"""What a chat template does with tools, calls, results and thoughts: found by rendering it.
+
+A template is probed once with a made-up tool. From what comes back `Habits` says how turns must be
+given to it (arguments as objects or as text, one call per turn, where a thought goes), which tokens
+end its turns, and which parser of vLLM's reads its calls. Left out: rows and tokens (`chat`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from raytune_agents.calls import parse
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, canonical
+
+# How a call looks in an answer -> the name that `vllm serve --tool-call-parser` knows its family
+# by (vllm 0.32, vllm/tool_parsers/__init__.py); the first that fits.
+PARSERS: tuple[tuple[str, str], ...] = (
+    ("to=functions.", "openai"),
+    ("<atem:invoke", "muse_glimmer"),
+    ("<seed:tool_call>", "seed_oss"),
+    ("<minimax:tool_call>", "minimax_m2"),
+    ("<｜DSML｜function_calls>", "deepseek_v32"),
+    ("<｜DSML｜tool_calls>", "deepseek_v4"),
+    ("<function=", "qwen3_coder"),
+    ("<arg_key>", "glm45"),
+    ("<|tool_call>call:", "gemma4"),
+    ("<start_function_call>call:", "functiongemma"),
+    ("<|tool_call_start|>", "lfm2"),
+    ("<｜tool▁sep｜>probe_tool\n```json", "deepseek_v3"),
+    ("<｜tool▁calls▁begin｜>", "deepseek_v31"),
+    ("<|tool_calls_section_begin|>", "kimi_k2"),
+    ("[TOOL_CALLS]", "mistral"),
+    ("<|/tool_call|>", "phi4_mini_json"),
+    ("functools[", "phi4_mini_json"),
+    ("<|tool_call|>", "granite"),
+    ("<function_call>", "granite-20b-fc"),
+    ("<function_calls>", "olmo3"),
+    ("<tool_calls>", "jamba"),
+    ("<longcat_tool_call>", "longcat"),
+    ("<|action_start|>", "internlm"),
+    ("<|START_ACTION|>", "cohere_command3"),
+    ("<tool_call>", "hermes"),
+    ('"parameters":', "llama3_json"),
+    ("probe_tool(", "pythonic"),
+)
+TEXT, TYPES = "probe 'text'", {"word": "string", "count": "integer", "inner": "object"}
+PARAMETERS = {k: {"type": kind, "description": f"The {k}."} for k, kind in TYPES.items()}
+TOOL = ToolSpec(
+    "probe_tool",
+    "Probe tool.",
+    json.dumps({"type": "object", "properties": PARAMETERS, "required": ["word"]}),
+)
+CALLS = (
+    ToolCall.of("probe_tool", word=TEXT, count=3, inner={"a": [1, None]}),
+    ToolCall.of("probe_tool", word="other", count=4),
+)
+SYSTEM, ASKED = Message("system", "Probe system."), Message("user", "Probe question?")
+THOUGHT, SAID, RESULT = "Probe thought.", "Probe words.", "Probe result."
+Turns = Sequence[Message]
+# messages, tools and whether the model goes on -> the text
+Write = Callable[[list[dict[str, Any]], Sequence[ToolSpec], bool], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What a template does. The three `shows` are False where it drops them."""
+
+    shows_tools: bool = False
+    shows_calls: bool = False
+    shows_results: bool = False
+    text_arguments: bool = False  # it wants arguments as JSON text, not as an object
+    null_content: bool = False  # it wants no content beside calls, not an empty one
+    parallel: bool = False  # a turn may hold several calls
+    system: bool = True  # it has a system turn
+    thinks: frozenset[str] = frozenset()  # of calls, words: the turns whose thought has a field
+    call_end: str = ""  # what ends a turn with calls, as the template or the next turn writes it
+    words_end: str = ""
+    parser: str = ""  # vLLM's name of the parser of its calls, "" where it has none
+
+    @property
+    def native(self) -> bool:
+        """Whether tools can be used with it."""
+        return self.shows_tools and self.shows_calls
+
+    def lacks(self) -> str:
+        """What it drops, in words."""
+        lost = {"tools": self.shows_tools, "calls": self.shows_calls, "results": self.shows_results}
+        return " and ".join(name for name, shown in lost.items() if not shown)
+
+    def end_of(self, message: Message) -> str:
+        """What ends that turn."""
+        return self.call_end if message.tool_calls else self.words_end
+
+
+# --- turns as templates take them ---
+
+
+def call_ids(messages: Turns) -> Iterator[tuple[Message, list[str]]]:
+    """Each message and the ids of its calls, or of the call that a tool turn answers. Ids are
+    counted anew: Mistral refuses those that are not nine letters and digits."""
+    number, waiting = 0, []
+    for message in messages:
+        if message.tool_calls:
+            made = [f"call{number + i:05d}" for i in range(len(message.tool_calls))]
+            number += len(made)
+            waiting = list(zip(message.tool_calls, made))
+            yield message, made
+        elif message.role == "tool":
+            known = [w for w in waiting if message.tool_call_id and w[0].id == message.tool_call_id]
+            mine = next(iter(known or waiting), None)
+            if mine:
+                waiting.remove(mine)
+                message = message if message.name else replace(message, name=mine[0].name)
+            yield message, [mine[1] if mine else "call00000"]
+        else:
+            yield message, []
+
+
+def openai_turns(messages: Turns, habits: Habits) -> list[dict[str, Any]]:
+    """The messages as the template takes them. Raises RecordError where arguments are no object."""
+    if not habits.system:
+        messages = without_system(messages)
+    if not habits.parallel:
+        messages = one_call_each(messages)
+    return [openai_turn(m, ids, habits) for m, ids in call_ids(messages)]
+
+
+def openai_turn(message: Message, ids: Sequence[str], habits: Habits) -> dict[str, Any]:
+    kind = "calls" if message.tool_calls else "words"
+    thought = message.thought if kind in habits.thinks else ""
+    spoken = () if thought else (message.thought,)
+    content = "\n".join(part for part in (*spoken, message.content) if part)
+    out: dict[str, Any] = {"role": message.role, "content": content}
+    if thought:  # the names that templates read it by
+        out |= dict.fromkeys(("reasoning_content", "reasoning", "thinking"), thought)
+    if message.tool_calls:
+        out["content"] = content or (None if habits.null_content else "")
+        out["tool_calls"] = [
+            {"id": i, "type": "function", "function": {"name": c.name, "arguments": a}}
+            for c, i, a in zip(message.tool_calls, ids, arguments(message, habits))
+        ]
+    if message.role == "tool":
+        out["tool_call_id"] = ids[0]
+    if message.name:
+        out["name"] = message.name
+    return out
+
+
+def arguments(message: Message, habits: Habits) -> list[Any]:
+    if habits.text_arguments:
+        return [c.arguments for c in message.tool_calls]
+    try:
+        return [c.args for c in message.tool_calls]
+    except ValueError as error:
+        raise RecordError(f"template: {error}") from None
+
+
+def without_system(messages: Turns) -> Turns:
+    """The system turn's words at the head of the first request."""
+    first = next((i for i, m in enumerate(messages) if m.role == "user"), 0)
+    if not messages or messages[0].role != "system" or not first:
+        return messages
+    words = f"{messages[0].content}\n\n{messages[first].content}"
+    return (*messages[1:first], replace(messages[first], content=words), *messages[first + 1 :])
+
+
+def one_call_each(messages: Turns) -> Turns:
+    """A turn of several calls as several turns, each with its own result; a turn whose results are
+    not all there stays as it is."""
+    out: list[Message] = []
+    at = 0
+    while at < len(messages):
+        message, many = messages[at], len(messages[at].tool_calls)
+        told = list(messages[at + 1 : at + 1 + many])
+        at += 1
+        if many < 2 or len(told) < many or any(m.role != "tool" for m in told):
+            out.append(message)
+            continue
+        for i, call in enumerate(message.tool_calls):
+            mine = next((m for m in told if call.id and m.tool_call_id == call.id), told[0])
+            told.remove(mine)
+            head = message if i == 0 else replace(message, content="", thought="")
+            out += [replace(head, tool_calls=(call,)), mine]
+        at += many
+    return out
+
+
+# --- a turn's own text ---
+
+
+def answer_after(write: Write, before: Turns, turn: Message, tools: Any, habits: Habits) -> str:
+    """What the model writes as `turn` behind the prompt of `before`, to where the template stops.
+
+    The whole chat does not always begin with that prompt. The prompt may open or shut a thought
+    that the turn has or lacks, and a later answer may drop thoughts of earlier ones: then it is
+    what follows in a chat that differs in just that. Raises RecordError."""
+    for history, said in variants(before, turn):
+        prompt = write(openai_turns(history, habits), tools, True)
+        whole = write(openai_turns([*history, said], habits), tools, False)
+        for head in (prompt, prompt.rstrip()):
+            if head and whole.startswith(head):
+                return whole[len(head) :]
+    raise RecordError("template: the prompt is no prefix of the whole chat")
+
+
+def variants(before: Turns, turn: Message) -> Iterator[tuple[Turns, Message]]:
+    yield before, turn
+    forgotten = [replace(m, thought="") for m in before]
+    words = "\n".join(x for x in (turn.thought, turn.content) if x)
+    aloud = replace(turn, thought="", content=words)
+    if any(m.thought for m in before):
+        yield forgotten, turn
+    if turn.thought:
+        yield before, aloud
+        yield forgotten, aloud
+
+
+def same_calls(text: str, calls: Sequence[ToolCall], tools: Sequence[ToolSpec]) -> bool:
+    """Whether just these calls come back from the text."""
+    found = parse(text, tools)
+    try:
+        return not found.error and [(c.name, canonical(c.args)) for c in found.calls] == [
+            (c.name, canonical(c.args)) for c in calls
+        ]
+    except ValueError:
+        return False
+
+
+# --- probing ---
+
+
+def study(write: Write, known: Callable[[str], bool]) -> Habits:
+    """The template's habits. `known`: whether a text is one token of the vocabulary."""
+
+    def text(messages: Turns, habits: Habits, generation: bool = False) -> str:
+        try:
+            return write(openai_turns(messages, habits), (TOOL,), generation)
+        except RecordError:
+            return ""
+
+    def answer(turn: Message, habits: Habits) -> str:
+        try:
+            return answer_after(write, (ASKED,), turn, (TOOL,), habits)
+        except RecordError:
+            return ""
+
+    def comes_back(count: int, habits: Habits) -> bool:
+        calls = CALLS[:count]
+        return same_calls(answer(Message("assistant", tool_calls=calls), habits), calls, (TOOL,))
+
+    prompt = text((ASKED,), Habits(), True)
+    habits = Habits(
+        shows_tools=all(x in prompt for x in (TOOL.name, *TYPES)),
+        system=SYSTEM.content in text((SYSTEM, ASKED), Habits(), True),
+    )
+    for as_text, null in product((False, True), repeat=2):
+        tried = replace(habits, text_arguments=as_text, null_content=null)
+        if comes_back(1, tried):
+            habits = replace(tried, shows_calls=True)
+            break
+    several = replace(habits, parallel=True)
+    habits = several if comes_back(2, several) else habits
+    call, words = Message("assistant", tool_calls=CALLS[:1]), Message("assistant", SAID)
+    told = Message("tool", RESULT, name=TOOL.name)
+    habits = replace(habits, shows_results=RESULT in text((ASKED, call, told), habits, True))
+    for kind, turn in (("calls", call), ("words", words)):
+        tried = replace(habits, thinks=habits.thinks | {kind})
+        if THOUGHT in answer(replace(turn, thought=THOUGHT), tried):
+            habits = tried
+    called = answer(call, habits)
+    return replace(
+        habits,
+        call_end=end_of(text, (ASKED, call), told, called, habits, known),
+        words_end=end_of(text, (ASKED, words), ASKED, answer(words, habits), habits, known),
+        parser=next((name for mark, name in PARSERS if mark in called), ""),
+    )
+
+
+def end_of(
+    text: Callable[..., str],
+    turns: Turns,
+    after: Message,
+    answer: str,
+    habits: Habits,
+    known: Callable[[str], bool],
+) -> str:
+    """The token that ends the last turn: the template's own, or that which opens the next turn;
+    "" where neither is a token. A mark that stands once per call is no end."""
+    own = last_mark(answer)
+    if own and known(own) and not closes_call(own, turns, text, habits):
+        return own
+    whole = text(turns, habits)
+    following = text((*turns, after), habits)[len(whole) :] if whole else ""
+    opened = first_mark(following)
+    return opened if opened and known(opened) else ""
+
+
+def closes_call(mark: str, turns: Turns, text: Callable[..., str], habits: Habits) -> bool:
+    if not turns[-1].tool_calls or not habits.parallel:
+        return mark in ("</tool_call>", "<tool_call|>", "<|/tool_call|>")
+    one, two = (
+        text((*turns[:-1], replace(turns[-1], tool_calls=CALLS[:n])), habits).count(mark)
+        for n in (1, 2)
+    )
+    return two > one
+
+
+def last_mark(text: str) -> str:
+    """The mark in angle brackets at the end of a text, or ""."""
+    bare = text.rstrip()
+    at = bare.rfind("<")
+    return bare[at:] if at >= 0 and bare.endswith(">") else ""
+
+
+def first_mark(text: str) -> str:
+    """The mark in angle brackets at the head of a text, or ""."""
+    bare = text.lstrip()
+    return bare[: bare.find(">") + 1] if bare.startswith("<") else ""
