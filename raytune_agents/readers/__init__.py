@@ -172,7 +172,7 @@ def _parents(row: Trajectory, rows: list[Trajectory]) -> tuple[str, ...]:
 
 def _settled(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Results beside their calls, and no empty last word of a roll-out after its answer."""
-    turns = in_call_order(messages)
+    turns = in_call_order(messages) if any(m.role == "tool" for m in messages) else messages
     while len(turns) > 1 and turns[-1] == Message("assistant", loss=turns[-1].loss) and (
         turns[-2].role == "assistant"
     ):
@@ -185,7 +185,6 @@ def _place(row: Trajectory, name: str, where: str) -> Trajectory:
         if not tool.isprintable():
             raise RecordError(f"a tool name with control characters: {tool[:40]!r}")
     where = where.encode("utf-8", "backslashreplace").decode()  # a file's name may be no text
-    row = replace(row, messages=_settled(row.messages))
     file, _, line = where.rpartition(":")
     failed = row.outcome is not None and row.outcome < 0.5 and row.pool == "positive"
     source = file if file.startswith(f"{name}/") else f"{name}/{file or where}"
@@ -194,5 +193,6 @@ def _place(row: Trajectory, name: str, where: str) -> Trajectory:
         "source_id": row.source_id or line,
         "step": "read",
         "pool": "negative.observed" if failed else row.pool,
+        "messages": _settled(row.messages),
     }
     return finish(replace(row, **changes))

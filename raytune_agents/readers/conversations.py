@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields, blank
-from raytune_agents.readers.outcomes import outcome_of, score
-from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields
+from raytune_agents.readers.outcomes import outcome_of
+from raytune_agents.readers.strict import text_of
 from raytune_agents.readers.turns import transcript
 from raytune_agents.records import RecordError, Trajectory
 
@@ -21,22 +21,10 @@ from raytune_agents.records import RecordError, Trajectory
 def read(row: dict[str, Any]) -> Trajectory:
     """One row. Raises RecordError."""
     fields = Fields(row)
-    turns = fields(*TURNS)
+    turns = fields(TURNS)
     if turns is None:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories
-    made = transcript(turns, fields(*TOOLS, "tool_config"), fields(*SYSTEM))
+    made = transcript(turns, fields(TOOLS), fields(SYSTEM))
     outcome, word = outcome_of(fields)
-    if outcome is None:
-        outcome, word = _informed(fields)
-    key = text_of(fields(*ROW_ID))
+    key = text_of(fields(ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
-
-
-def _informed(fields: Fields) -> tuple[float | None, str]:
-    """NAT keeps the reward in `info`, other sets in `metadata`; both stay in `meta` as well."""
-    for name in ("info", "metadata", "meta", "extra_info"):
-        value = fields.peek(name)
-        info = value_of(value) if isinstance(value, str) and value[:1] == "{" else value
-        if isinstance(info, dict) and not blank(info.get("reward")):
-            return score(info["reward"]), f"reward={info['reward']}"
-    return None, ""

@@ -63,7 +63,7 @@ def _parts(row: Row) -> bool:
 
 
 def _chat(row: Row) -> bool:
-    return has_turns(Fields(row).pair(*TURNS)[1])
+    return has_turns(Fields(row).pair(TURNS)[1])
 
 
 def _steps(row: Row) -> bool:
@@ -176,7 +176,7 @@ def detected(row: Row, same: Callable[[str], Any] = lambda name: name) -> Detect
     """
     there = {k: v for k, v in row.items() if v is not None}  # a table has the keys of all its rows
     found: dict[Any, tuple[int, str]] = {}
-    for sign in SIGNS:
+    for sign in _possible(there):
         weight, reader = sign.evidence(there), same(sign.format)
         if weight > found.get(reader, (0, ""))[0]:
             found[reader] = (weight, sign.format)
@@ -191,9 +191,20 @@ def detected(row: Row, same: Callable[[str], Any] = lambda name: name) -> Detect
     return Detected(name, weight / (weight + sum(w for w, _ in others)))
 
 
+def _possible(row: Row) -> list[Sign]:
+    """The signs of which the row has a key, in their order."""
+    at = {i for key in row for i in _BY_KEY.get(key, ())}
+    return [SIGNS[i] for i in sorted(at | _BY_KEY[""])]
+
+
+_BY_KEY: dict[str, set[int]] = {"": set()}
+for _i, _each in enumerate(SIGNS):
+    _BY_KEY.setdefault(min(_each.keys, default=""), set()).add(_i)
+
+
 def _unknown(row: Row) -> str:
     keys = f"no known format has the keys {', '.join(map(str, row))[:120]}"
-    for name in TURNS:
+    for name in ("messages", "conversations", "conversation"):
         if name in row and not has_turns(row[name]):
             said = "null" if row[name] is None else short(row[name])
             return f"{keys}; {name} is no list of turns: {said}"

@@ -14,48 +14,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-Names = tuple[str, ...]
-
-# --- a turn ---
-ROLE: Names = ("role", "from", "speaker", "author", "sender")
-CONTENT: Names = ("content", "value", "text", "message", "utterance", "parts")
-THOUGHT: Names = ("reasoning_content", "reasoning", "thought", "thinking", "think", "thoughts",
-                  "reasoning_text", "rationale", "scratchpad")
-CALLS: Names = ("tool_calls", "function_calls", "function_call", "tool_call", "calls", "tool_uses",
-                "toolInvocations")
-TURN_ID: Names = ("tool_call_id", "tool_use_id", "call_id", "tool_call_ids")
-TURN_NAME: Names = ("name", "tool_name", "function_name")
-LOSS: Names = ("loss", "weight", "loss_weight", "train", "training", "trainable", "loss_mask",
-               "train_on_turn", "compute_loss")
-# --- a call ---
-CALL_NAME: Names = ("name", "tool_name", "tool", "function_name", "function", "api_name", "api",
-                    "action", "recipient_name")
-ARGUMENTS: Names = ("arguments", "args", "parameters", "input", "params", "kwargs", "tool_input",
-                    "action_input", "tool_args", "arguments_json", "raw_arguments")
-CALL_ID: Names = ("call_id", "tool_call_id", "tool_use_id", "id", "tool_id")
-# --- a result ---
-RESULT: Names = ("content", "output", "result", "response", "value", "text", "outputs",
-                 "observation", "structured_content")
-# --- a tool ---
-TOOL_NAME: Names = ("name", "tool_name", "function_name", "api_name")
-DESCRIPTION: Names = ("description", "desc", "summary", "api_description", "doc", "docstring",
-                      "title")
-PARAMETERS: Names = ("parameters", "input_schema", "args_schema", "parameters_json_schema",
-                     "json_schema", "schema", "arguments", "args", "params", "inputs", "input",
-                     "parameter_definitions")
-# --- a row ---
-TURNS: Names = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat_history",
-                "chat")
-TOOLS: Names = ("tools", "functions", "available_tools", "tool_list", "tool_schemas", "tool_specs",
-                "function_definitions", "api_list", "available_functions")
-SYSTEM: Names = ("system", "system_prompt", "system_message", "system_instruction", "preamble",
-                 "system_text")
-ROW_ID: Names = ("id", "uuid", "instance_id", "item_id", "_id", "row_id", "example_id",
-                 "sample_id", "conversation_id", "dialogue_id", "trajectory_id")
-
-MOST_UNREAD = 40  # fields noted of one row: a hostile row may have a million
-EXAMPLE = 60  # characters of an unread field's example
-
 
 @lru_cache(maxsize=4096)
 def fold(name: str) -> str:
@@ -63,9 +21,68 @@ def fold(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum()) or name
 
 
+class Names:
+    """What one thing is called, the usual name first."""
+
+    def __init__(self, *words: str) -> None:
+        self.folded = tuple(dict.fromkeys(map(fold, words)))
+        self.every = frozenset(self.folded)
+
+    def __add__(self, other: Names) -> Names:
+        return Names(*self.folded, *other.folded)
+
+
+# --- a turn ---
+ROLE = Names("role", "from", "speaker", "author", "sender")
+CONTENT = Names("content", "value", "text", "message", "utterance", "parts")
+THOUGHT = Names("reasoning_content", "reasoning", "thought", "thinking", "think", "thoughts",
+                  "reasoning_text", "rationale", "scratchpad")
+CALLS = Names("tool_calls", "function_calls", "function_call", "tool_call", "calls", "tool_uses",
+                "toolInvocations")
+TURN_ID = Names("tool_call_id", "tool_use_id", "call_id", "tool_call_ids")
+TURN_NAME = Names("name", "tool_name", "function_name")
+LOSS = Names("loss", "weight", "loss_weight", "train", "training", "trainable", "loss_mask",
+               "train_on_turn", "compute_loss")
+# --- a call ---
+CALL_NAME = Names("name", "tool_name", "tool", "function_name", "function", "api_name", "api",
+                    "action", "recipient_name")
+ARGUMENTS = Names("arguments", "args", "parameters", "input", "params", "kwargs", "tool_input",
+                    "action_input", "tool_args", "arguments_json", "raw_arguments")
+CALL_ID = Names("call_id", "tool_call_id", "tool_use_id", "id", "tool_id")
+# --- a result ---
+RESULT = Names("content", "output", "result", "response", "value", "text", "outputs",
+                 "observation", "structured_content")
+# --- a tool ---
+TOOL_NAME = Names("name", "tool_name", "function_name", "api_name")
+DESCRIPTION = Names("description", "desc", "summary", "api_description", "doc", "docstring",
+                      "title")
+PARAMETERS = Names("parameters", "input_schema", "args_schema", "parameters_json_schema",
+                     "json_schema", "schema", "arguments", "args", "params", "inputs", "input",
+                     "parameter_definitions")
+# --- a row ---
+TURNS = Names("messages", "conversations", "conversation", "dialogue", "dialog", "chat_history",
+                "chat")
+TOOLS = Names("tools", "functions", "available_tools", "tool_list", "tool_schemas", "tool_specs",
+                "function_definitions", "api_list", "available_functions", "tool_config")
+SYSTEM = Names("system", "system_prompt", "system_message", "system_instruction", "preamble",
+                 "system_text")
+ROW_ID = Names("id", "uuid", "instance_id", "item_id", "_id", "row_id", "example_id",
+                 "sample_id", "conversation_id", "dialogue_id", "trajectory_id")
+
+MOST_UNREAD = 40  # fields noted of one row: a hostile row may have a million
+EXAMPLE = 60  # characters of an unread field's example
+
+
 @lru_cache(maxsize=512)
-def _folded(names: Names) -> Names:
-    return tuple(dict.fromkeys(map(fold, names)))
+def _names(words: tuple[str, ...]) -> Names:
+    return Names(*words)
+
+
+@lru_cache(maxsize=4096)  # the objects of a source have the same keys
+def _layout(keys: tuple[Any, ...]) -> tuple[tuple[str, Any], ...]:
+    """(folded name, key) of an object's keys; of two that fold to one name the first comes last,
+    and so stays in a dict of them."""
+    return tuple((fold(str(key)), key) for key in reversed(keys))
 
 
 def blank(value: Any) -> bool:
@@ -78,46 +95,55 @@ class Fields:
 
     def __init__(self, item: dict[str, Any], place: str = "") -> None:
         self.item, self.place = item, place
-        # of two keys that fold to one name the first stays; nulls are what tables put for "none"
-        self.left: dict[str, Any] = {}
-        for key, value in item.items():
-            if value is not None:
-                self.left.setdefault(fold(str(key)), key)
+        # nulls are what tables put for "none"
+        named = _layout(tuple(item))
+        self.left: dict[str, Any] = {name: k for name, k in named if item[k] is not None}
 
-    def __call__(self, *names: str) -> Any:
+    def __call__(self, *names: Names | str) -> Any:
         """The first of the names that holds something, else the first that is there ("", [], {}),
         else None. A field that was asked for is read."""
         return self.pair(*names)[1]
 
-    def pair(self, *names: str) -> tuple[str, Any]:
+    def pair(self, *names: Names | str) -> tuple[str, Any]:
         """`__call__` with the name that the source uses, "" where there is none."""
         found: tuple[str, Any] = ("", None)
-        for name in _folded(names):
-            key = self.left.pop(name, None)
-            if key is None:
-                continue
+        for name in self.have(*names):
+            key = self.left.pop(name)
             value = self.item[key]
             if not blank(value):
                 return key, value
             found = found if found[0] else (key, value)
         return found
 
-    def peek(self, *names: str) -> Any:
+    def peek(self, *names: Names | str) -> Any:
         """The value as `__call__` finds it; the field stays unread."""
-        found = (self.item[self.left[n]] for n in _folded(names) if n in self.left)
-        return next((v for v in found if not blank(v)), None)
+        for name in self.have(*names):
+            if not blank(value := self.item[self.left[name]]):
+                return value
+        return None
+
+    def have(self, *names: Names | str) -> list[str]:
+        """Those of the names, folded, that are there, unread."""
+        first = names[0]
+        wanted = first if isinstance(first, Names) else _names(names)  # type: ignore[arg-type]
+        if wanted.every.isdisjoint(self.left):
+            return []
+        return [name for name in wanted.folded if name in self.left]
 
     def rest(self) -> dict[str, Any]:
         """What nothing has asked for, which is noted."""
-        out = {key: self.item[key] for key in self.left.values()}
+        if not self.left:
+            return {}
+        unread = set(self.left.values())
+        out = {key: value for key, value in self.item.items() if key in unread}
         for key, value in out.items():
             note(f"{self.place}.{key}" if self.place else str(key), value)
         return out
 
-    def skip(self, *names: str) -> None:
+    def skip(self, *names: Names | str) -> None:
         """Take fields as read that say nothing: what their object is, where it stood."""
-        for name in _folded(names):
-            self.left.pop(name, None)
+        for name in self.have(*names):
+            del self.left[name]
 
 
 # --- what nothing reads ---

@@ -21,7 +21,7 @@ def read(row: dict[str, Any]) -> Trajectory:
     if isinstance(system, dict):
         system = flat_text(Fields(system)("parts"))
     contents = [{"role": "user", **c} if isinstance(c, dict) else c for c in fields("contents")]
-    made = transcript(contents, fields(*TOOLS), system)
+    made = transcript(contents, fields(TOOLS), system)
     outcome, word = outcome_of(fields)
-    key = text_of(fields(*ROW_ID))
+    key = text_of(fields(ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)

@@ -10,8 +10,9 @@ import re
 from typing import Any
 
 from raytune_agents.readers.outcomes import score
+from raytune_agents.readers.shapes import role_of
 from raytune_agents.readers.strict import text_of
-from raytune_agents.readers.turns import episode, message_of
+from raytune_agents.readers.turns import episode
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
 THOUGHT = re.compile(r"<thought>\s*(.*?)\s*</thought>\s*", re.DOTALL)
@@ -23,7 +24,7 @@ def read(row: dict[str, Any]) -> Trajectory:
     state, task = row["state"], row["task"]
     messages: list[Message] = []
     for item in state["history"]:
-        message = message_of(item)
+        message = Message(role_of(item["role"]), text_of(item.get("content")))
         if message.role == "assistant":
             message = _turn(message.content)
         elif messages and messages[-1].tool_calls:

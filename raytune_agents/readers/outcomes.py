@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, Names, fold
+from raytune_agents.readers.fields import Fields, Names, blank, fold
+from raytune_agents.readers.strict import value_of
+from raytune_agents.records import RecordError
 
 # an answer that is better or worse than another one of the same row
-BETTER: Names = ("chosen", "chosen_response", "chosen_messages", "preferred_output", "preferred",
+BETTER = Names("chosen", "chosen_response", "chosen_messages", "preferred_output", "preferred",
                  "preferred_response", "response_chosen", "chosen_answer", "winner", "accepted",
                  "positive_response", "good_response")
-WORSE: Names = ("rejected", "rejected_response", "rejected_messages", "non_preferred_output",
+WORSE = Names("rejected", "rejected_response", "rejected_messages", "non_preferred_output",
                 "non_preferred", "non_preferred_response", "dispreferred", "dispreferred_output",
                 "dispreferred_response", "response_rejected", "rejected_answer", "loser",
                 "negative_response", "bad_response")
 # a mark of the whole row; of numbers only rewards and scores of runs are free, a label is 0 or 1
-REWARDS: Names = ("resolved", "reward", "final_reward", "success", "is_success", "passed",
+REWARDS = Names("resolved", "reward", "final_reward", "success", "is_success", "passed",
                   "is_resolved", "solved", "task_success")
-LABELS: Names = ("label", "kto_tag", "kto_label", "desirable", "is_desirable", "is_good", "good",
+LABELS = Names("label", "kto_tag", "kto_label", "desirable", "is_desirable", "is_good", "good",
                  "correct", "is_correct", "is_preferred", "preference", "thumbs_up", "thumbs",
                  "feedback", "liked", "upvoted", "accepted", "outcome", "verdict", "quality_label")
-FAILURES: Names = ("rejected", "is_rejected", "undesirable", "is_undesirable", "failed",
+FAILURES = Names("rejected", "is_rejected", "undesirable", "is_undesirable", "failed",
                    "is_failure", "is_bad", "bad", "thumbs_down", "incorrect", "is_negative")
+
+ABOUT = Names("info", "metadata", "meta", "extra_info")
 
 _GOOD = ("true success succeeded successful pass passed yes good correct right positive up "
          "thumbsup desirable desired chosen preferred accepted accept like liked solved resolved "
@@ -57,6 +61,15 @@ def mark(value: Any) -> float | None:
     return score(value) if word or value in (True, False, -1) else None
 
 
+def _object(value: Any) -> dict[str, Any]:
+    """An object, or JSON text of one; {} for anything else."""
+    try:
+        found = value_of(value) if isinstance(value, str) and value[:1] == "{" else value
+    except RecordError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def outcome_of(fields: Fields) -> tuple[float | None, str]:
     """The outcome that a row states, and the source's own word for it: "label=False".
 
@@ -64,10 +77,15 @@ def outcome_of(fields: Fields) -> tuple[float | None, str]:
     """
     for names, known, wrong in ((REWARDS, score, False), (LABELS, mark, False),
                                 (FAILURES, mark, True)):
-        for name in names:
+        for name in fields.have(names):
             value = fields.peek(name)
             found = None if isinstance(value, dict | list | None) else known(value)
             if found is not None:
                 key, value = fields.pair(name)
                 return (1.0 - found if wrong else found), f"{key}={value}"
+    for name in fields.have(ABOUT):  # NAT's `info`; it stays in `meta` as well
+        about = _object(fields.peek(name))
+        reward = about.get("reward")
+        if not blank(reward) and (told := score(reward)) is not None:
+            return told, f"reward={reward}"
     return None, ""

@@ -12,31 +12,36 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields, blank
+from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields, Names, blank
 from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_of
 from raytune_agents.readers.strict import text_of, value_of
 from raytune_agents.readers.turns import Transcript, messages_of, transcript
 from raytune_agents.records import RecordError, Trajectory
 
-PROMPT = ("prompt", *TURNS, "question", "query", "input", "instruction", "prompt_messages",
-          "history")
-COMPLETION = ("completion", "response", "answer", "output")
+PROMPT = Names("prompt", *TURNS.folded, "question", "query", "input", "instruction",
+               "prompt_messages", "history")
+COMPLETION = Names("completion", "response", "answer", "output")
 
 
 def is_pair(row: dict[str, Any]) -> bool:
     """Whether a row holds an answer that is called worse than another one."""
-    worse = Fields(row).peek(*WORSE)
-    return isinstance(worse, str | list | dict)
+    return is_answer(Fields(row).peek(WORSE))
+
+
+def is_answer(value: Any) -> bool:
+    """Whether a value is an answer, rather than a mark: `rejected: true`."""
+    return isinstance(value, str | list | dict)
 
 
 def read(row: dict[str, Any]) -> Trajectory | list[Trajectory]:
     """One row: two trajectories of a pair, one of a completion. Raises RecordError."""
     fields = Fields(row)
     prompt, tools, system = _asked(fields)
-    better, worse = fields(*BETTER), fields(*WORSE)
-    key = text_of(fields(*ROW_ID))
+    better, worse = (fields(names) if is_answer(fields.peek(names)) else None
+                     for names in (BETTER, WORSE))
+    key = text_of(fields(ROW_ID))
     if worse is None and better is None:
-        answer, (outcome, word) = fields(*COMPLETION), outcome_of(fields)
+        answer, (outcome, word) = fields(COMPLETION), outcome_of(fields)
         made = _answered(prompt, answer, tools, system)
         return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
     if blank(better):
@@ -55,12 +60,12 @@ def read(row: dict[str, Any]) -> Trajectory | list[Trajectory]:
 
 def _asked(fields: Fields) -> tuple[Any, Any, Any]:
     """(prompt, tools, system): OpenAI's preference files hold all of them in `input`."""
-    prompt = fields(*PROMPT)
-    tools, system = fields(*TOOLS), fields(*SYSTEM)
+    prompt = fields(PROMPT)
+    tools, system = fields(TOOLS), fields(SYSTEM)
     if isinstance(prompt, dict) and not Fields(prompt).peek("role", "from"):
         inner = Fields(prompt, "input")
-        prompt = inner(*TURNS, "prompt")
-        tools, system = tools or inner(*TOOLS), system or inner(*SYSTEM)
+        prompt = inner(PROMPT)
+        tools, system = tools or inner(TOOLS), system or inner(SYSTEM)
         inner.rest()
     more = fields.peek("input")  # Alpaca's: an instruction and its input
     if isinstance(prompt, str) and isinstance(more, str) and more and more != prompt:

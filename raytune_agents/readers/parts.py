@@ -14,6 +14,7 @@ from raytune_agents.readers.fields import (
     CALL_ID,
     RESULT,
     Fields,
+    Names,
     fold,
 )
 from raytune_agents.readers.shapes import call_of, calls_of
@@ -21,13 +22,13 @@ from raytune_agents.readers.strict import text_of
 from raytune_agents.records import Message, RecordError, ToolSpec
 
 _KINDS = {
-    "text": "text inputtext outputtext summarytext refusal markdown paragraph texturl",
+    "text": "text inputtext outputtext summarytext refusal markdown paragraph json",
     "thought": "thinking reasoning reasoningtext think thought analysis redactedthinking "
     "reasoningcontent",
     "call": "tooluse toolcall functioncall servertooluse mcptooluse toolinvocation function "
     "customtoolcall mcpcall mcptoolcall dynamictool action",
     "result": "toolresult toolresponse functionresponse functionresult functioncalloutput "
-    "tooloutput customtoolcalloutput observation toolreturn mcpcalloutput computercalloutput",
+    "tooloutput customtoolcalloutput observation toolreturn codeexecutionresult",
     "media": "image imageurl inputimage outputimage imagefile audio inputaudio outputaudio "
     "audiourl video videourl inputvideo file inputfile fileurl document inlinedata filedata "
     "media blob",
@@ -36,12 +37,12 @@ _KINDS = {
 }
 KINDS = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 # parts without `type` are told by the one key that they have
-BY_KEY = ("text", "tool_use", "tool_result", "function_call", "function_response",
+BY_KEY = Names("text", "tool_use", "tool_result", "function_call", "function_response",
           "executable_code", "code_execution_result", "reasoning_content", "image", "inline_data",
           "file_data", "document", "video", "cache_point", "tool_call", "tool_invocation",
           "refusal", "json")
-TEXT = ("text", "value", "content", "refusal", "thinking", "reasoning", "think", "thought",
-        "summary", "reasoning_text", "reasoning_content")
+TEXT = Names("text", "value", "content", "refusal", "thinking", "reasoning", "think", "thought",
+        "summary", "reasoning_text", "reasoning_content", "json")
 Piece = tuple[str, Any]  # (text, str), (thought, str), (call, ToolCall) or (result, Message)
 
 
@@ -60,13 +61,11 @@ def kind_of_part(part: Any) -> str:
         if word.endswith("toolresult"):  # web_search_tool_result, mcp_tool_result ...
             return "result"
         return "call" if word.startswith("tool") and "toolcallid" in fields.left else ""
-    found = next((k for k in BY_KEY if fold(k) in fields.left), "")
-    if found == "text":
-        return "thought" if part.get("thought") is True else "text"
-    if found in ("code_execution_result", "json"):
-        return "result" if found != "json" else "text"
+    found = fields.have(BY_KEY)
+    if found == ["text"] and part.get("thought") is True:  # Gemini's flag
+        return "thought"
     if found:
-        return KINDS.get(fold(found), "")
+        return KINDS.get(found[0], "")
     named = "name" in fields.left and {"arguments", "args"} & fields.left.keys()
     return "call" if named else ""
 
@@ -102,7 +101,8 @@ def _piece(part: Any, kind: str, role: str, tools: Sequence[ToolSpec]) -> Iterat
         return
     fields = Fields(part, "part")
     word = str(fields("type") or "")
-    inner = next((v for k in BY_KEY if isinstance(v := fields.peek(k), dict)), None)
+    inside = (fields.peek(k) for k in fields.have(BY_KEY))
+    inner = next((v for v in inside if isinstance(v, dict)), None)
     if kind == "media":
         text = _document(fields)
         if not text:
@@ -131,10 +131,10 @@ def _piece(part: Any, kind: str, role: str, tools: Sequence[ToolSpec]) -> Iterat
 
 def _text(fields: Fields) -> str:
     """The text of a part; Assistants' {value, annotations} and lists of parts stand inside it."""
-    value = fields(*TEXT)
+    value = fields(TEXT)
     if isinstance(value, dict):
         inner = Fields(value, "part")
-        value = inner(*TEXT) if inner.peek(*TEXT) is not None else value
+        value = inner(TEXT) if inner.peek(TEXT) is not None else value
         inner.skip("signature")
         inner.rest()
     return flat_text(value)
@@ -176,9 +176,9 @@ def result_of(body: dict[str, Any]) -> Message:
     """A result of a call as an observation: its text, the call's id, the tool's name."""
     fields = Fields(body, "part")
     fields.skip("type", "is_error", "status", "cache_control", "state", "error_code", "outcome")
-    key = text_of(fields(*CALL_ID))
+    key = text_of(fields(CALL_ID))
     name = text_of(fields("name", "tool_name", "function_name"))
-    content = fields(*RESULT)
+    content = fields(RESULT)
     fields.rest()
     return Message("tool", result_text(content), name=name, tool_call_id=key)
 

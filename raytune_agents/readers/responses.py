@@ -50,11 +50,11 @@ def read(row: dict[str, Any]) -> Trajectory:
     answered_fields = Fields(answered, "response") if isinstance(answered, dict) else fields
     items = [*_items(asked_fields("input"), "user")]
     system = asked_fields("instructions")
-    tools = tools_of(asked_fields(*TOOLS))
+    tools = tools_of(asked_fields(TOOLS))
     items += _items(answered_fields("output"), "assistant")
     messages = with_system(system, _messages(items, tools))
     outcome, word = outcome_of(fields)
-    key = text_of(answered_fields(*ROW_ID))
+    key = text_of(answered_fields(ROW_ID))
     model = answered_fields("model")
     for inner in (asked_fields, answered_fields):
         if inner is not fields:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.calls import parse
+from raytune_agents.calls.parse import TAGS, parse
 from raytune_agents.readers.fields import CALL_ID, Fields
 from raytune_agents.readers.parts import result_text
 from raytune_agents.readers.shapes import calls_of, tools_of
@@ -22,9 +22,11 @@ from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec
 # --- calls ------------------------------------------------------------------------------------
 
 _TAG = re.compile(r"<(/?)(?:tool_?calls?|function_?calls?|multi_?tool_?calls?)>", re.IGNORECASE)
-MARKED = re.compile(  # text that is a call whatever the tools are
-    r"<(?:tool_?calls?|function_?calls?)>|\[TOOL_CALLS\]|<\|tool_call|<\|python_tag\|>|<function="
-    r"|<\|action_start\|>|<invoke name=|<\uff5ctool\u2581call|<start_function_call>",
+_GLAIVE = re.compile(r"<(/?)functioncall>", re.IGNORECASE)
+# text behind one of these is a call whatever the tools are
+MARKED = re.compile(
+    "|".join(map(re.escape, (*TAGS, "<functioncall>", "<|python_tag|>", "<function=",
+                             "<invoke name=", "<|tool_call_begin|>"))),
     re.IGNORECASE,
 )
 _BETWEEN = re.compile(r"[\s,;]*")
@@ -41,9 +43,9 @@ def with_calls(message: Message, tools: Sequence[ToolSpec]) -> Message:
     if message.role != "assistant" or message.tool_calls or not text:
         return message
     if MARKED.search(text):
-        calls, rest = _marked(text)
+        calls, rest = _marked(text, tools)
     elif tools and (_LIKE_CALL.match(text) or "\nAction:" in text or "```" in text):
-        calls, rest = _unmarked(text, {t.name for t in tools})
+        calls, rest = _unmarked(text, tools)
     else:
         return message
     if not calls:
@@ -51,13 +53,13 @@ def with_calls(message: Message, tools: Sequence[ToolSpec]) -> Message:
     return replace(message, content=rest, tool_calls=tuple(calls))
 
 
-def _marked(text: str) -> tuple[Sequence[ToolCall], str]:
-    plain = _TAG.sub(r"<\1tool_call>", text)
-    start = re.search(MARKED, plain)
+def _marked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall], str]:
+    plain = _GLAIVE.sub(r"<\1function_call>", text)
+    start = MARKED.search(plain)
     lead = plain[: start.start()] if start else ""
     ours = lead.endswith("\n") and lead.removesuffix("\n")  # as our own writers put it
     for prose, body in (("", plain), (lead, plain[len(lead) :])):  # a marker after a sentence
-        found = parse(body)
+        found = parse(body, tools)
         if found.calls:
             said = (prose + found.text).strip()
             return found.calls, ours if ours and ours.strip() == said else said
@@ -75,16 +77,17 @@ def _marked(text: str) -> tuple[Sequence[ToolCall], str]:
     return calls, "".join([*rest, text[at:]]).strip()
 
 
-def _unmarked(text: str, names: Collection[str]) -> tuple[Sequence[ToolCall], str]:
-    found = parse(text)
-    if found.calls and {c.name for c in found.calls} <= set(names):
+def _unmarked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall], str]:
+    names = {t.name for t in tools}
+    found = parse(text, tools)
+    if found.calls and {c.name for c in found.calls} <= names:
         return found.calls, found.text
     return named_calls(text, names), ""
 
 
 def calls_in(text: str, names: Collection[str] = ()) -> Sequence[ToolCall]:
     """The calls of a text that is known to hold nothing else, () where it cannot be read."""
-    return parse(_TAG.sub(r"<\1tool_call>", text)).calls or named_calls(text, names)
+    return parse(_GLAIVE.sub(r"<\1function_call>", text)).calls or named_calls(text, names)
 
 
 def named_calls(text: str, names: Collection[str] = ()) -> list[ToolCall]:
@@ -167,7 +170,7 @@ def _observed(text: str, message: Message) -> Message:
         fields = Fields(value, "result")
         content = fields("content", "result", "output", "response")
         if content is not None:
-            name, key = str(fields("name")), str(fields(*CALL_ID) or key)
+            name, key = str(fields("name")), str(fields(CALL_ID) or key)
             text = result_text(content)
     return Message("tool", text, name=name, tool_call_id=key)
 

@@ -17,6 +17,7 @@ from raytune_agents.readers.fields import (
     PARAMETERS,
     TOOL_NAME,
     Fields,
+    Names,
     blank,
     fold,
     note,
@@ -63,8 +64,8 @@ def role_of(word: Any) -> str:
 
 NO_PARAMETERS = ToolSpec("").parameters
 MAX_KEPT = 4_000  # characters of a schema whose cleaning is remembered: tools come again and again
-WRAPPERS = ("function", "tool_spec", "function_declaration")  # the key that holds the tool itself
-MANY = ("function_declarations", "functions")  # the key that holds several
+WRAPPERS = Names("function", "tool_spec", "function_declaration")  # what may hold one tool
+MANY = Names("function_declarations", "functions")  # and several
 
 
 def _cleaned(parameters: Any, raw: str) -> str:
@@ -86,15 +87,15 @@ def tool_of(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
     already. Raises RecordError.
     """
     outer = Fields(item, "tool") if isinstance(item, dict) else None
-    inner = outer(*WRAPPERS) if outer else None
+    inner = outer(WRAPPERS) if outer else None
     fields = Fields(inner, "tool") if isinstance(inner, dict) else outer
-    name = fields(*TOOL_NAME) if fields else None
+    name = fields(TOOL_NAME) if fields else None
     if fields and name is None:
         name = fields.peek("type")
     if not isinstance(name, str) or fields is None or outer is None or name == "function":
         raise RecordError("a tool without a name")
     text = _parameters_text(fields, name, raws or {})
-    spec = ToolSpec(name, text_of(fields(*DESCRIPTION)), text)
+    spec = ToolSpec(name, text_of(fields(DESCRIPTION)), text)
     for one in {id(f): f for f in (outer, fields)}.values():
         one.skip("type")
         one.rest()
@@ -102,14 +103,14 @@ def tool_of(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
 
 
 def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
-    key, given = fields.pair(*PARAMETERS)
+    key, given = fields.pair(PARAMETERS)
     needed, optional = fields("required_parameters"), fields("optional_parameters")
     try:
         if blank(given) and (needed or optional):  # ToolBench's two lists
             given = [*({"required": True, **p} for p in needed or []),
                      *({"required": False, **p} for p in optional or [])]
         raw = given.strip() if isinstance(given, str) else raws.get(key, "")
-        given = value_of(given)
+        given = value_of(given) if not blank(given) else None
         if blank(given):
             return NO_PARAMETERS
         listed = fields("required")
@@ -158,7 +159,7 @@ def _unpacked(item: Any, raws: dict[str, str]) -> list[tuple[Any, dict[str, str]
     if not isinstance(item, dict) or "name" in item:
         return [(item, raws)]
     fields = Fields(item)
-    inside = fields(*MANY)
+    inside = fields(MANY)
     if isinstance(inside, list):
         return [(tool, {}) for tool in inside]
     if "type" not in item and item and all(_is_tool(v) for v in item.values()):
@@ -192,7 +193,8 @@ def tools_of(value: Any) -> tuple[ToolSpec, ...]:
 
 # --- calls ------------------------------------------------------------------------------------
 
-CALL_WRAPPERS = ("function", "tool_use", "tool_invocation", "tool_call", "function_call", "tool")
+CALL_WRAPPERS = Names("function", "tool_use", "tool_invocation", "tool_call", "function_call",
+                      "tool")
 NOTHING = ("", "null", "none", "nan", "{}", "undefined")  # how sources write "no arguments"
 
 
@@ -207,22 +209,22 @@ def call_of(
     if not isinstance(item, dict):
         raise RecordError(f"a call is {type(item).__name__}, not an object")
     outer = Fields(item, "call")
-    inner = outer.peek(*CALL_WRAPPERS)
+    inner = outer.peek(CALL_WRAPPERS)
     wrapped = isinstance(inner, dict)
     fields = Fields(inner, "call") if wrapped else outer
     if wrapped:
-        outer.skip(*CALL_WRAPPERS)
-    name = fields(*CALL_NAME)
-    key, given = fields.pair(*ARGUMENTS)
+        outer.skip(CALL_WRAPPERS)
+    name = fields(CALL_NAME)
+    key, given = fields.pair(ARGUMENTS)
     if not isinstance(name, str) and len(item) == 1:  # {name: arguments}
         [(name, given)] = item.items()
         fields.skip(name)
     if not isinstance(name, str) or not name:
         raise RecordError("a call without a name")
     text = _arguments_text(given, (raws or {}).get(key, ""), name, tools)
-    call_id = text_of(outer(*CALL_ID) if wrapped else fields(*CALL_ID))
+    call_id = text_of(outer(CALL_ID) if wrapped else fields(CALL_ID))
     if wrapped:
-        call_id = call_id or text_of(fields(*CALL_ID))
+        call_id = call_id or text_of(fields(CALL_ID))
         outer.skip("type", "index")
         outer.rest()
     fields.skip("type", "index")

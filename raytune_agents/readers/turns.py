@@ -7,11 +7,11 @@ answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from raytune_agents.calls.thoughts import split_thought
 from raytune_agents.readers.fields import (
     CALL_ID,
     CALLS,
@@ -23,6 +23,7 @@ from raytune_agents.readers.fields import (
     TURN_ID,
     TURN_NAME,
     Fields,
+    Names,
     blank,
     fold,
 )
@@ -41,7 +42,9 @@ from raytune_agents.readers.shapes import (
 from raytune_agents.readers.strict import text_of, value_of
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 
-THINK = re.compile(r"\s*<(think|thinking|reasoning)>")
+FLAGS = LOSS + Names("type")
+DETAILS = THOUGHT + Names("text", "summary")  # of OpenRouter's parts of a thought
+JOINED = CALL_ROLES | THOUGHT_ROLES
 
 
 # --- one turn ---------------------------------------------------------------------------------
@@ -54,37 +57,57 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     """
     if not isinstance(item, dict):
         raise RecordError(f"a message is {type(item).__name__}, not an object")
+    if len(item) == 2 and (plain := _plain(item)):
+        return [plain]
     fields = Fields(_unwrapped(item), "turn")
-    word = fields(*ROLE)
+    word = fields(ROLE)
     if word is None and fold(str(fields.peek("type"))) in ROLES:  # LangChain
         word = fields("type")
     role = role_of(word)
     called, thinks = fold(str(word)) in CALL_ROLES, fold(str(word)) in THOUGHT_ROLES
-    thought, content = _thought(fields), fields(*CONTENT)
+    thought, content = _thought(fields), fields(CONTENT)
     calls: tuple[ToolCall, ...] = ()
     if isinstance(content, str) and role == "assistant":
-        more, content = split_thought(content)
+        content, more = _apart(content)
         thought = thought or more
     if called:
         calls, content = _calls(content, tools), None
     if role == "assistant":
-        calls = unlike(calls, _calls(fields(*CALLS), tools))
+        calls = unlike(calls, _calls(fields(CALLS), tools))
         calls = unlike(calls, _calls(_more_calls(fields), tools))
     else:
-        fields.skip(*CALLS)
-    fields(*TOOLS)  # read by `turn_tools`
+        fields.skip(CALLS)
+    fields(TOOLS)  # read by `turn_tools`
     if thinks:
         thought, content = thought or flat_text(content), None
-    given = pieces(fields("refusal") if blank(content) else content, role, tools)
-    made = _made(given, Message(
-        role, "", thought, calls, text_of(fields(*TURN_NAME)), _key(fields, role),
-        _loss(fields, role),
-    ))
-    made += [result_of({"content": r}) if not isinstance(r, dict) else _cohere(r)
-             for r in fields("tool_results") or []]
+    content = fields("refusal") if blank(content) else content
+    name, key, loss = text_of(fields(TURN_NAME)), _key(fields, role), _loss(fields, role)
+    if content is None or isinstance(content, str):
+        made = [Message(role, content or "", thought, calls, name, key, loss)]
+    else:
+        now = Message(role, "", thought, calls, name, key, loss)
+        made = _made(pieces(content, role, tools), now)
+    if results := fields("tool_results"):
+        made = [m for m in made if m.content] + [_cohere(r) for r in results]
     fields.skip("type", "id", "index", "timestamp", "role", "status")
     fields.rest()
-    return made or [Message(role)]
+    return made
+
+
+def _plain(item: dict[str, Any]) -> Message | None:
+    """A turn of a role and a text alone, which most are; None for any other."""
+    word = item.get("role", item.get("from"))
+    text = item.get("content", item.get("value"))
+    if not isinstance(word, str) or not isinstance(text, str) or fold(word) in JOINED:
+        return None
+    role = role_of(word)
+    return Message(role, *_apart(text)) if role == "assistant" else Message(role, text)
+
+
+def _apart(text: str) -> tuple[str, str]:
+    """(answer, thought) of an assistant's text, whatever marks the thought stands in."""
+    found = split_thought(text)
+    return (found.rest.lstrip("\n"), found.text) if found.text else (text, "")
 
 
 def _unwrapped(item: dict[str, Any]) -> dict[str, Any]:
@@ -99,25 +122,12 @@ def _unwrapped(item: dict[str, Any]) -> dict[str, Any]:
 
 def _thought(fields: Fields) -> str:
     """The thought of a turn: text, parts, or OpenRouter's `reasoning_details`."""
-    found = fields(*THOUGHT)
+    found = fields(THOUGHT)
     details = fields("reasoning_details", "thinking_blocks")
     if blank(found) and isinstance(details, list):
-        parts = [Fields(d)(*THOUGHT, "text", "summary") for d in details if isinstance(d, dict)]
+        parts = [Fields(d)(DETAILS) for d in details if isinstance(d, dict)]
         found = "\n".join(filter(None, map(text_of, parts)))
     return found if isinstance(found, str) else flat_text(found)
-
-
-def split_thought(text: str) -> tuple[str, str]:
-    """(thought, answer) of a text that begins with a thought in tags; the opening tag may stand in
-    the template and be missing here."""
-    opened = THINK.match(text)
-    tag = opened[1] if opened else "think"
-    end = text.find(f"</{tag}>", opened.end() if opened else 0)
-    if end < 0 or (not opened and f"<{tag}>" in text[:end]):
-        return "", text
-    thought = text[opened.end() if opened else 0 : end]
-    rest = text[end + len(tag) + 3 :].lstrip("\n")
-    return thought.removeprefix("\n").removesuffix("\n"), rest
 
 
 def _more_calls(fields: Fields) -> Any:
@@ -127,7 +137,7 @@ def _more_calls(fields: Fields) -> Any:
         return None
     fields.skip("additional_kwargs")
     inner = Fields(extra, "turn.additional_kwargs")
-    found = inner(*CALLS)
+    found = inner(CALLS)
     inner.rest()
     return found
 
@@ -150,26 +160,28 @@ def unlike(calls: tuple[ToolCall, ...], more: Sequence[ToolCall]) -> tuple[ToolC
 
 
 def _key(fields: Fields, role: str) -> str:
-    found = fields(*TURN_ID)
+    found = fields(TURN_ID)
     if isinstance(found, list):
         found = next(iter(found), "")
-    return text_of(found if found is not None or role != "tool" else fields(*CALL_ID))
+    return text_of(found if found is not None or role != "tool" else fields(CALL_ID))
 
 
 def _loss(fields: Fields, role: str) -> bool | float | None:
     """None = the default; False, or a weight of its own, only where the source says so of an
     assistant turn. Agent-FLAN's `type` is a flag in some files, a word in others."""
-    kinds = (bool, int, float)
-    found = [v for name in (*LOSS, "type") if isinstance(v := fields.peek(name), kinds)]
-    fields.skip(*(n for n in (*LOSS, "type") if isinstance(fields.peek(n), kinds)))
-    weight = found[0] if found and role == "assistant" else None
+    said = [n for n in fields.have(FLAGS) if isinstance(fields.peek(n), bool | int | float)]
+    weight = fields.peek(said[0]) if said and role == "assistant" else None
+    if said:
+        fields.skip(*said)
     if weight is None or weight in (True, 1):
         return None
     return float(weight) if 0 < weight < float("inf") else False
 
 
-def _cohere(body: dict[str, Any]) -> Message:
+def _cohere(body: Any) -> Message:
     """A result of Cohere's: {call: {name, parameters}, outputs: [...]}."""
+    if not isinstance(body, dict):
+        return result_of({"content": body})
     call = body.get("call")
     rest = {k: v for k, v in body.items() if k != "call"}
     return result_of(rest | ({"name": call.get("name")} if isinstance(call, dict) else {}))
@@ -229,12 +241,12 @@ def messages_of(value: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
                 out[-1] = replace(message, thought=thought, tool_calls=calls)
             else:
                 out += _shared(message, last) if shared and last else (message,)
-            joins = isinstance(item, dict) and _word(item) in CALL_ROLES | THOUGHT_ROLES
+            joins = _word(item) in JOINED
     return out
 
 
 def _word(item: dict[str, Any]) -> str:
-    return fold(str(Fields(item).peek(*ROLE)))
+    return fold(str(item.get("role") or item.get("from")))
 
 
 def _goes_on(item: dict[str, Any], last: Message) -> bool:
@@ -256,8 +268,8 @@ def _shared(message: Message, before: Message) -> Iterable[Message]:
 
 def turn_tools(value: Any) -> tuple[ToolSpec, ...]:
     """The tools that turns carry themselves (OLMo's system turns), each once."""
-    items = value_of(value)
-    found = [Fields(i).peek(*TOOLS) for i in items or [] if isinstance(i, dict)]
+    items = value if isinstance(value, list) else ()
+    found = [Fields(i).peek(TOOLS) for i in items if isinstance(i, dict)]
     return tuple(dict.fromkeys(tool for column in found for tool in tools_of(column)))
 
 
@@ -279,7 +291,10 @@ class Transcript:
 def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = True) -> Transcript:
     """Turns, a column of tools and a system text -> messages with calls and observations apart,
     whatever text they stood in: tags, Python, JSON or (with `react`) ReAct. Raises RecordError."""
-    known = tuple(dict.fromkeys((*tools_of(tools), *turn_tools(turns))))
+    turns = value_of(turns)
+    known = tools_of(tools)
+    if own := turn_tools(turns):
+        known = tuple(dict.fromkeys((*known, *own)))
     messages = with_system(system, messages_of(turns, known))
     known, messages, meta = tools_in(messages, known)
     messages = [part for m in messages for part in observations_in(m)]

@@ -88,9 +88,9 @@ def plain(row: Trajectory, drop: frozenset[str]) -> tuple:
         return (c.name, text)
 
     def turn(m: Message) -> tuple:
-        thought, content = m.thought, m.content
+        thought, content = m.thought.strip(), m.content  # between marks its edges say nothing
         if "thought" in drop:
-            thought, content = "", "\n".join(p for p in (thought, content) if p)
+            thought, content = "", "\n".join(p for p in (m.thought, content) if p)
         name = "" if "tool name" in drop and m.role == "tool" else m.name
         trained = m.trained or "loss" in drop
         return (m.role, content, thought, tuple(call(c) for c in m.tool_calls), name, trained)
