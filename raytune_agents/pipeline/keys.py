@@ -123,8 +123,8 @@ def source_files(source: SourceConfig) -> list[Path]:
 
 
 def spec_files(path: Path) -> list[Path]:
-    """An agent's spec, and the code that it names. A spec that cannot be read is only its file:
-    whoever loads it says what is wrong."""
+    """An agent's spec, and the code that it names: its tools' file; modules beside it, or installed
+    ones. A spec that cannot be read is only its file: whoever loads it says what is wrong."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, ValueError, RecursionError):
@@ -133,6 +133,8 @@ def spec_files(path: Path) -> list[Path]:
     if isinstance(tree, dict):
         if isinstance(tree.get("module"), str):
             found += local_files(path.parent / tree["module"])
-        names = (v for v in nodes(tree) if isinstance(v, str) and FUNCTION.fullmatch(v))
-        found += [file for name in names for file in module_files(name)]
+        for name in (v for v in nodes(tree) if isinstance(v, str) and FUNCTION.fullmatch(v)):
+            beside = path.parent / name.partition(":")[0].split(".")[0]
+            found += [*local_files(beside.with_suffix(".py")), *beside.rglob("*.py")]
+            found += module_files(name)
     return found
