@@ -82,29 +82,32 @@ def refused(row: Trajectory, spec: agents.AgentSpec) -> str:
     return ""
 
 
+def task_fault(spec: agents.AgentSpec, example: agents.ExampleConfig) -> str:
+    """Why an example's calls do not reach the goal of its task, or ""."""
+    episode = Episode(task_in(spec, example.task or {}), spec.toolspecs)
+    try:
+        seen = [episode.call(c.call) for c in example.calls]
+        score = episode.score(example.answer)
+    except WorldDown as error:
+        return str(error)
+    if lost := [fact for fact in example.facts if not survives(fact, example.answer)]:
+        return f"its answer lacks the facts {lost}"
+    return "" if score >= 1 else f"its calls reach a score of {score:g}, the tools said {seen}"
+
+
 def check_world(spec: agents.AgentSpec) -> None:
     """A user's world begins, and the examples that have a task reach its goal. Raises ConfigError.
     """
     where = f"agent {spec.name!r}: world={spec.world!r}"
-    code = world_code(spec)
     try:
-        made = made_tasks(code, 0, 1)
+        made = made_tasks(world_code(spec), 0, 1)
         first = made[0].get("task") or {} if made else spec.first_task
         Episode(task_in(spec, first), None).score("")
-        for i, example in enumerate(spec.examples):
-            if example.task is None:
-                continue
-            episode = Episode(task_in(spec, example.task), spec.toolspecs)
-            seen = [episode.call(c.call) for c in example.calls]
-            score = episode.score(example.answer)
-            lost = [f for f in example.facts if not survives(f, example.answer)]
-            if score < 1 or lost:
-                raise ConfigError(
-                    f"{where}: the calls of examples.{i} do not reach the goal (score {score:g}, "
-                    f"facts that its answer lacks: {lost}); the tools said {seen}"
-                )
     except WorldDown as error:
         raise ConfigError(f"{where}: {error}") from None
+    for i, example in enumerate(spec.examples):
+        if example.task is not None and (fault := task_fault(spec, example)):
+            raise ConfigError(f"{where}: examples.{i}: {fault}")
 
 
 def executor(section: GenerateConfig) -> Executor:

@@ -35,6 +35,7 @@ MODE = "RAYTUNE_AGENTS_SANDBOX"  # environment variable: "weak" where the config
 START_S = 20.0  # a busy machine may take long to start an interpreter
 GRACE_S = 0.5  # for a process to end by itself
 POLL_S = 0.25  # between two looks at a disk that the kernel does not limit
+CACHES = shutil.ignore_patterns("__pycache__", ".git", ".venv")
 READABLE = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime")
 
 
@@ -147,8 +148,13 @@ class Sandbox:
         for place in places.values():
             place.mkdir()
         for path in code:
-            copy = shutil.copytree if path.is_dir() else shutil.copy
-            copy(path, places["code"] / path.name)
+            to = places["code"] / path.name
+            shutil.copytree(path, to, ignore=CACHES) if path.is_dir() else shutil.copy(path, to)
+        if (size := _size_mib(places["code"])) > self.limits.disk_mib:
+            raise SandboxError(
+                f"{code[-1]}: the code takes {size:.0f} MiB, the disk of the sandbox has "
+                f"{self.limits.disk_mib}; put data elsewhere, or give a smaller folder"
+            )
         self._work = places["work"]
         env = {"PATH": "/usr/bin:/bin", "HOME": str(self._work), "LANG": "C.UTF-8", "TZ": "UTC"}
         self._answers, theirs = os.pipe()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 
 from raytune_agents import agents, negatives
 from raytune_agents.agents.rollout import Rollout, can_roll_out
@@ -21,6 +22,7 @@ from raytune_agents.agents.worlds import (
 )
 from raytune_agents.agents.worlds.process import box_of, locate
 from raytune_agents.calls import render_calls
+from raytune_agents.cli.init import init
 from raytune_agents.config import Config, ConfigError, GenerateConfig
 from raytune_agents.evaluate import rollouts, suites
 from raytune_agents.generate import checks
@@ -182,9 +184,9 @@ def test_a_world_that_hangs_ends_the_roll_out(odd):
         ({"world": "odd.py:Nothing"}, "has no attribute 'Nothing'"),
         ({"world": "odd.py:Half"}, "Half has no call and no goal"),
         ({"world": "odd.py:Odd", "task": {"refuse": True}}, "begin: ValueError: no such task"),
-        ({"world": "odd.py:Odd", "task": {"share": 0.25}}, r"score 0\.25, facts that .*: \[\]"),
-        ({"world": "odd.py:Odd", "answer": "no"}, r"do not reach the goal \(score 0"),
-        ({"world": "odd.py:Odd", "facts": ["7"]}, r"facts that its answer lacks: \['7'\]"),
+        ({"world": "odd.py:Odd", "task": {"share": 0.25}}, r"examples\.0: .* score of 0\.25"),
+        ({"world": "odd.py:Odd", "answer": "no"}, "its calls reach a score of 0, "),
+        ({"world": "odd.py:Odd", "facts": ["7"]}, r"its answer lacks the facts \['7'\]"),
         ({"world": "", "task": {}}, "write the calls that do it"),
         ({"world": "odd"}, "world"),
     ],
@@ -246,3 +248,49 @@ def test_a_program_of_another_package_is_a_world(tmp_path):
     assert json.loads(episode.call(ToolCall.of("ls"))) == {"current_directory_content": ["notes"]}
     assert "TypeError" in episode.call(ToolCall.of("mkdir", nothing=1))
     assert episode.score("") == 1.0
+
+
+MY_TOOLS = '''
+import socket
+
+def add(a: int, b: int) -> int:
+    """Adds two numbers."""
+    return a + b
+
+def fetch(port: int) -> str:
+    """Fetches a page."""
+    return socket.create_connection(("127.0.0.1", port)).recv(9).decode()
+'''
+
+
+def test_init_writes_a_world_that_runs(tmp_path, capsys):
+    """What the sandbox refuses is left out of its tasks and said; the rest is run and evaluated."""
+    (tmp_path / "my_tools.py").write_text(MY_TOOLS)
+    out = tmp_path / "my-agent.yaml"
+    init(tools=tmp_path / "my_tools.py", out=out, world=True)
+    said = capsys.readouterr().out
+    assert "my_agent_world.py: MyToolsWorld with " in said
+    assert "forbidden: socket." in said
+    spec = agents.load(out)
+    assert spec.world == "my_agent_world.py:MyToolsWorld"
+    names = {c.name for e in spec.examples for c in e.calls}
+    assert names == {"add"}
+    checks.executor(GenerateConfig(agents=[str(out)]))
+    row = react(spec, 1, 1)[0]
+    (call,) = row.calls
+    assert [m.content for m in row.messages if m.role == "tool"] == [str(sum(call.args.values()))]
+    assert rolled_out(script(row), row)["task_completion"] == 1.0
+    assert rolled_out(["Done."], row)["task_completion"] == 0.0
+    with pytest.raises(typer.Exit):
+        init(tools=tmp_path / "my_tools.py", out=tmp_path / "my-agent.yml", world=True)
+
+
+def test_init_writes_a_world_for_tools_without_code(tmp_path):
+    schema = {"type": "object", "properties": {"host": {"type": "string"}}, "required": ["host"]}
+    tool = {"name": "ping", "description": "Pings a host.", "parameters": schema}
+    (tmp_path / "tools.json").write_text(json.dumps([tool]))
+    init(tools=tmp_path / "tools.json", out=tmp_path / "net.yaml", name="9net", world=True)
+    spec = agents.load(tmp_path / "net.yaml")
+    assert spec.world == "net_world.py:Agent9netWorld"
+    (observation,) = (m.content for m in react(spec, 1, 1)[0].messages if m.role == "tool")
+    assert observation == '{"ok": true}'
