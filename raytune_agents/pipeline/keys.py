@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from raytune_agents.config import Config, GeneralConfig, LoraConfig, ModelConfig, SourceConfig
-from raytune_agents.config.base import BaseConfig
+from raytune_agents.config.base import BaseConfig, ConfigError
 from raytune_agents.infra.provenance import local_files, module_files
 from raytune_agents.runs import STEPS
 
@@ -35,6 +35,7 @@ AFTER: dict[str, tuple[str, ...]] = {
 def sections(config: Config, step: str) -> dict[str, Any]:
     """The sections of the config that a step is given, by name."""
     c = config
+    rolled_out = {"agents": c.generate.agents} if c.train.grpo.turns > 1 else {}
     judged = {"teacher": c.generate.teacher} if c.evaluate.judge.rows else {}
     found: dict[str, dict[str, Any]] = {
         "read": {"read": c.read},
@@ -56,7 +57,7 @@ def sections(config: Config, step: str) -> dict[str, Any]:
             "grpo": c.train.grpo,
             "model": c.model,
         },
-        "train": {"train": c.train, "model": c.model},
+        "train": {"train": c.train, "model": c.model, **rolled_out},
         "evaluate": {
             "evaluate": c.evaluate,
             "model": c.model,
@@ -71,6 +72,7 @@ def sections(config: Config, step: str) -> dict[str, Any]:
             "mix": c.mix,
             "train": c.train,
             "model": c.model,
+            **rolled_out,
         },
         "report": {},
     }
@@ -122,6 +124,22 @@ def source_files(source: SourceConfig) -> list[Path]:
     return [] if remote else [Path(p) for p in sources.files(source.path)]
 
 
+def world_files(world: str, folder: Path) -> list[Path]:
+    """The files of an agent's world that lie outside installed packages."""
+    from raytune_agents.agents.worlds.process import locate
+
+    try:
+        places = locate(world, folder).files
+    except ConfigError:
+        return []
+    return [
+        file
+        for place in places
+        for file in (place.rglob("*") if place.is_dir() else local_files(place))
+        if file.is_file() and "__pycache__" not in file.parts
+    ]
+
+
 def spec_files(path: Path) -> list[Path]:
     """An agent's spec, and the code that it names: its tools' file; modules beside it, or installed
     ones. A spec that cannot be read is only its file: whoever loads it says what is wrong."""
@@ -133,6 +151,8 @@ def spec_files(path: Path) -> list[Path]:
     if isinstance(tree, dict):
         if isinstance(tree.get("module"), str):
             found += local_files(path.parent / tree["module"])
+        if isinstance(tree.get("world"), str):
+            found += world_files(tree["world"], path.parent)
         for name in (v for v in nodes(tree) if isinstance(v, str) and FUNCTION.fullmatch(v)):
             beside = path.parent / name.partition(":")[0].split(".")[0]
             found += [*local_files(beside.with_suffix(".py")), *beside.rglob("*.py")]

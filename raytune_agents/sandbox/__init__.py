@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ConfigError
+from raytune_agents.infra.provenance import local_files
 from raytune_agents.records import ToolCall, Trajectory
 from raytune_agents.sandbox.audit import walled
 from raytune_agents.sandbox.protocol import parse_answer
@@ -122,7 +123,8 @@ def _size_mib(folder: Path) -> float:
 
 class Sandbox:
     """A locked process that has loaded `module` and answers calls, one after another, until it is
-    closed or dies. `code` are more files or folders that lie beside the module. Not thread-safe.
+    closed or dies. It has the module with the files of its folder that it imports, and those files
+    or folders of `code`. Not thread-safe.
 
     Raises FileNotFoundError for no module, SandboxError where no kernel layer holds and `sandbox:
     weak` does not allow that."""
@@ -148,8 +150,13 @@ class Sandbox:
         for place in places.values():
             place.mkdir()
         for path in code:
-            to = places["code"] / path.name
-            shutil.copytree(path, to, ignore=CACHES) if path.is_dir() else shutil.copy(path, to)
+            if path.is_dir():
+                shutil.copytree(path, places["code"] / path.name, ignore=CACHES)
+                continue
+            for file in local_files(path) or [path]:  # with the files beside it that it imports
+                to = places["code"] / file.relative_to(path.parent)
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, to)
         if (size := _size_mib(places["code"])) > self.limits.disk_mib:
             raise SandboxError(
                 f"{code[-1]}: the code takes {size:.0f} MiB, the disk of the sandbox has "

@@ -289,6 +289,19 @@ def test_a_module_that_cannot_be_loaded(tools, tmp_path):
         run(tmp_path / "none.py", [])
 
 
+def test_a_module_has_the_files_beside_it_that_it_imports(tmp_path):
+    (tmp_path / "main.py").write_text(
+        "import helper, os\nfrom parts.one import ONE\n"
+        "def f(): return [helper.TWO + ONE, sorted(os.listdir())]\n"
+    )
+    (tmp_path / "helper.py").write_text("TWO = 2\n")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "one.py").write_text("ONE = 1\n")
+    (tmp_path / "unused.py").write_text("KEY = 'secret'\n")
+    (outcome,) = run(tmp_path / "main.py", [ToolCall("f")]).outcomes
+    assert outcome == Outcome([3, ["helper.py", "main.py", "parts"]])
+
+
 def test_execution_check_of_a_row(tools):
     def row(*calls: ToolCall) -> Trajectory:
         return Trajectory((Message("user", "q"), Message("assistant", tool_calls=calls)))

@@ -23,11 +23,12 @@ from raytune_agents.agents.worlds import (
 from raytune_agents.agents.worlds.process import box_of, locate
 from raytune_agents.calls import render_calls
 from raytune_agents.cli.init import init
-from raytune_agents.config import Config, ConfigError, GenerateConfig
+from raytune_agents.config import Config, ConfigError, GenerateConfig, load
 from raytune_agents.evaluate import rollouts, suites
 from raytune_agents.generate import checks
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.pipeline.keys import outside, spec_files
 from raytune_agents.records import Message, ToolCall
 from raytune_agents.train import rewards
 
@@ -294,3 +295,13 @@ def test_init_writes_a_world_for_tools_without_code(tmp_path):
     assert spec.world == "net_world.py:Agent9netWorld"
     (observation,) = (m.content for m in react(spec, 1, 1)[0].messages if m.role == "tool")
     assert observation == '{"ok": true}'
+
+
+def test_a_step_is_done_again_where_the_code_of_a_world_changed():
+    assert EXAMPLE / "orders_world.py" in spec_files(EXAMPLE / "orders.yaml")
+    config = load(None, [f"generate.agents=[{EXAMPLE / 'orders.yaml'}]"])
+    grpo = load(None, [f"generate.agents=[{EXAMPLE / 'orders.yaml'}]", "train.grpo={turns: 4, "
+                       "rewards: [goal], reward_weights: [1]}"])  # fmt: skip
+    assert EXAMPLE / "orders_world.py" in outside(config, "generate")
+    assert EXAMPLE / "orders_world.py" not in outside(config, "train")
+    assert EXAMPLE / "orders_world.py" in outside(grpo, "train")
