@@ -38,7 +38,7 @@ from raytune_agents.evaluate.bfcl import (
     probes,
     raw_rows,
 )
-from raytune_agents.evaluate.metrics import score
+from raytune_agents.evaluate.scoring import score
 from raytune_agents.readers import bfcl
 
 HERE = Path(__file__).parent
@@ -108,7 +108,7 @@ def engines(run: Path, count: int) -> dict[str, Any]:
     import ray
 
     from raytune_agents.config import Config
-    from raytune_agents.evaluate.harness import answer_shard
+    from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
     from raytune_agents.inference import engine
     from raytune_agents.pipeline.context import Context
     from raytune_agents.pipeline.evaluate import arms_of
@@ -123,11 +123,13 @@ def engines(run: Path, count: int) -> dict[str, Any]:
     rows = sorted((r for r in tests if not r.reject_reason), key=lambda r: r.id)[:count]
     arms = arms_of(config, run)
     context.chat.prompt_ids(rows[0])  # the tokenizer loads before the clock starts
-    have, section = context.resources, config.evaluate
+    have = context.resources
+    section = with_answer_limit(rows, context.chat, config.evaluate, config.engine)
+    asked = AskOptions.of(section, config.engine)
 
     def ask(arm: Any) -> None:
         for part in cut(rows, section.shard_rows):
-            answer_shard(part, context.chat, arm, section, config.engine)
+            answer_shard(part, context.chat, arm, asked)
 
     def start() -> float:
         began = time.perf_counter()

@@ -1,15 +1,19 @@
-"""`raytune-agents compare RUN_A RUN_B`: is B better than A, by how much, how surely, and where."""
+"""`raytune-agents compare RUN_A RUN_B`: is B better than A, how surely, where, what is lost."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from raytune_agents.evaluate.ab import Comparison
+    from raytune_agents.evaluate.metrics import Metric
+    from raytune_agents.evaluate.paired import Difference
 
 METRIC = "exact_match"
 FEW_ROWS = 30  # a category with fewer rows is shown, but never called a regression
@@ -25,54 +29,69 @@ def compare(
     resamples: Annotated[int, typer.Option(min=100, help="bootstrap resamples")] = 2000,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.999)] = 0.95,
 ) -> None:
-    """B against A on the rows both answered: difference, interval, p (Holm), regressions first."""
+    """B against A on the rows both answered: difference, interval, p (Holm), regressions first, and
+    whether anything was lost."""
     from raytune_agents.config import ConfigError
     from raytune_agents.evaluate import ab
-    from raytune_agents.evaluate.harness import SHOWN
+    from raytune_agents.evaluate.estimates import Resampling
+    from raytune_agents.evaluate.verdict import change_of
 
     console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    how = Resampling(resamples, confidence)
     try:
-        if metric not in SHOWN:
-            raise ConfigError(f"--metric {metric!r} is not compared; write {', '.join(SHOWN)}")
-        a, b = ab.load(run_a), ab.load(run_b)
-        if (odd := ab.same_base(a, b)) and not any_base:
+        a, b = ab.load_side(run_a), ab.load_side(run_b)
+        known = {name: m for name, m in (a.metrics | b.metrics).items() if m.headline}
+        if metric not in known:
+            raise ConfigError(f"--metric {metric!r} is not compared; write {', '.join(known)}")
+        if (odd := ab.base_difference(a, b)) and not any_base:
             raise ConfigError(
                 f"the runs have different base models ({odd}), so a difference is not the "
                 "adapters' alone; write --any-base to compare them all the same"
             )
-        chosen = ab.pairs(a, b, arm_a, arm_b)
+        chosen = ab.arm_pairs(a, b, arm_a, arm_b)
     except ConfigError as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(2) from None
-    console.print(f"A = {run_a}, B = {run_b}; {metric}, B - A on the rows that both answered")
-    options = {"resamples": resamples, "confidence": confidence}
+    of = known[metric]
+    console.print(f"A = {run_a}, B = {run_b}; {of.label}, B - A on the rows that both answered")
     for side in (a, b):
-        for reason, n in ab.lost(side).items():
+        for reason, n in side.failures().items():
             console.print(f"{side.name}: {n} answers failed ({reason}) and are left out")
-    found = {split: ab.against(a, b, chosen, metric, split, **options) for split in ab.splits(a, b)}
+    found = {s: ab.compare_sides(a, b, chosen, metric, s, how) for s in ab.common_splits(a, b)}
     if not any(found.values()):
         typer.secho(
             "the runs share no answered row; they were split differently", fg="red", err=True
         )
         raise typer.Exit(2)
+    better: set[tuple[str, str]] = set()
     for split, cells in found.items():
         if cells:
-            console.print(table(split, cells, confidence))
-        for note in (note for cell in cells for note in notes(cell)):
+            console.print(comparison_table(split, cells, confidence))
+        for note in (note for cell in cells for note in comparison_notes(cell)):
             console.print(note, style="yellow")
         for cell in cells:
-            for line in categories(cell):
+            if change_of(of, cell.difference) == "better":
+                better.add(cell.arms)
+            for line in category_lines(cell, of):
                 console.print(line)
         if not cells:
             console.print(f"{split}: the runs share no row", style="yellow")
+    for one, other in chosen:
+        gate = ab.gate_of_sides(a, b, one, other, how)
+        style = {"kept": "green", "lost": "red"}.get(gate.outcome, "yellow")
+        console.print(f"{gate.arm}: {gate.sentence((one, other) in better)}", style=style)
 
 
-def points(value: float) -> str:
-    return f"{value * 100:+.1f}"
+def points(value: float | None) -> str:
+    return f"{(value or 0.0) * 100:+.1f}"
 
 
-def table(split: str, cells: list[dict[str, Any]], confidence: float) -> Table:
-    """A line a pair of arms; `least` is the smallest difference that so many rows would show."""
+def ends(cell: Difference) -> str:
+    return f"{points(cell.low)} to {points(cell.high)}"
+
+
+def comparison_table(split: str, cells: list[Comparison], confidence: float) -> Table:
+    """A line per pair of arms; `least` is the smallest difference that so many rows would show."""
     from rich.table import Table
 
     out = Table(title=f"{split}, percent and points", title_justify="left")
@@ -80,51 +99,49 @@ def table(split: str, cells: list[dict[str, Any]], confidence: float) -> Table:
     for head in (*heads, "p (Holm)", "least"):
         out.add_column(head, justify="left" if head == "arms" else "right", no_wrap=True)
     for cell in cells:
-        a, b = cell["arms"]
-        least = cell.get("detectable")
+        a, b = cell.arms
+        d, least = cell.difference, cell.difference.detectable
         out.add_row(
             a if a == b else f"{a} / {b}",
-            str(cell["n"]),
-            *(f"{cell[k] * 100:.1f}" for k in ("a", "b")),
-            points(cell["value"]),
-            f"{points(cell['low'])} to {points(cell['high'])}",
-            f"{cell['wins']}/{cell['losses']}" if least is not None else "-",
-            f"{cell['p_holm']:.3g}",
+            str(d.n),
+            *(f"{level * 100:.1f}" for level in (cell.a, cell.b)),
+            points(d.value),
+            ends(d),
+            f"{d.wins}/{d.losses}" if least is not None else "-",
+            f"{d.p_holm:.3g}" if d.p_holm is not None else "-",
             f"{least * 100:.1f}" if least is not None else "-",
         )
     return out
 
 
-def notes(cell: dict[str, Any]) -> list[str]:
+def comparison_notes(cell: Comparison) -> list[str]:
     """What a reader of the line must know."""
-    name, least = "/".join(dict.fromkeys(cell["arms"])), cell.get("detectable")
+    name, d = "/".join(dict.fromkeys(cell.arms)), cell.difference
     out = []
-    if cell["one_side_only"]:
-        out.append(f"{name}: {cell['one_side_only']} rows that one side only answered are left out")
-    if least is not None and cell["low"] <= 0 <= cell["high"]:
+    if cell.one_side_only:
+        out.append(f"{name}: {cell.one_side_only} rows that one side only answered are left out")
+    if d.detectable is not None and (d.low or 0.0) <= 0 <= (d.high or 0.0):
         out.append(
-            f"{name}: the interval includes zero, and {cell['n']} rows show only differences of "
-            f"{least * 100:.1f} points or more (80 % power): this set is too small for the claim "
-            "that they are equal, or that one is better"
+            f"{name}: the interval includes zero, and {d.n} rows show only differences of "
+            f"{d.detectable * 100:.1f} points or more (80 % power): this set is too small for the "
+            "claim that they are equal, or that one is better"
         )
-    if cell.get("few_seeds"):
+    if d.few_seeds:
         out.append(f"{name}: fewer than three seeds a side; the interval is too narrow")
     return out
 
 
-def categories(cell: dict[str, Any]) -> list[str]:
+def category_lines(cell: Comparison, metric: Metric) -> list[str]:
     """Difference by source, regressions first."""
-    name = "/".join(dict.fromkeys(cell["arms"]))
+    from raytune_agents.evaluate.verdict import change_of
+
+    name = "/".join(dict.fromkeys(cell.arms))
     out = []
-    for source, part in cell["categories"].items():
-        word = "few rows" if part["n"] < FEW_ROWS else ""
-        if not word and part["high"] < 0:
-            word = "REGRESSION"
-        elif not word and part["low"] > 0:
-            word = "better"
+    for source, part in cell.categories.items():
+        change = {"worse": "REGRESSION", "better": "better"}.get(change_of(metric, part), "")
+        word = "few rows" if part.n < FEW_ROWS else change
         out.append(
-            f"  {name} {source}: {points(part['value'])} ({points(part['low'])} to "
-            f"{points(part['high'])}), n {part['n']}, {part['wins']} won, {part['losses']} lost"
-            + (f"  {word}" if word else "")
+            f"  {name} {source}: {points(part.value)} ({ends(part)}), n {part.n}, {part.wins} won, "
+            f"{part.losses} lost" + (f"  {word}" if word else "")
         )
     return out

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from raytune_agents.config.base import BaseConfig, Positive
+from raytune_agents.config.base import Auto, BaseConfig, Positive
 from raytune_agents.config.data import SourceConfig
 
 
@@ -63,6 +63,13 @@ class GeneralConfig(BaseConfig):
     timeout_s: float = Field(3600.0, gt=0, description="longest run of one arm")
 
 
+class LatencyConfig(BaseConfig):
+    rows: int = Field(16, ge=0, description="rows asked at each load; 0 = no latency is measured")
+    loads: list[Positive] = Field(
+        [1, 8, 32], min_length=1, description="requests at once, as so many users would send them"
+    )
+
+
 class EvaluateConfig(BaseConfig):
     OPERATIONAL = frozenset({"max_concurrency"})
 
@@ -82,8 +89,29 @@ class EvaluateConfig(BaseConfig):
     )
     trajectories: TrajectoriesConfig = TrajectoriesConfig()
     multi_turn: MultiTurnConfig = MultiTurnConfig()
+    irrelevance_rows: int = Field(
+        64,
+        ge=0,
+        description="rows on which no call is right: so many of the run's own tools, and so many "
+        "of BFCL's irrelevance set; 0 = none",
+    )
     instruction_rows: int = Field(
-        0, ge=0, description="requests with instructions that a program can check; 0 = none"
+        64, ge=0, description="requests with instructions that a program can check; 0 = none"
+    )
+    val_rows: int = Field(
+        64, ge=0, description="val rows that every arm answers, by which the headline arm is chosen"
+    )
+    few_shot: int = Field(
+        4, ge=0, description="train rows shown in each prompt of base_few_shot; 0 = no such arm"
+    )
+    constrained: bool = Field(
+        True, description="ask the base with a grammar of the offered tools too: base_constrained"
+    )
+    latency: LatencyConfig = LatencyConfig()
+    metrics: list[str] = Field(
+        [],
+        description="metrics of your own as module:function (answer, row) -> number or None, or "
+        "module:NAME of a Metric",
     )
     perplexity_rows: int = Field(
         0, ge=0, description="val rows whose perplexity under every arm is measured; 0 = none"
@@ -91,7 +119,9 @@ class EvaluateConfig(BaseConfig):
     judge: JudgedConfig = JudgedConfig()
     general: GeneralConfig = GeneralConfig()
     limit: int | None = Field(None, ge=1, description="at most this many rows a split")
-    max_tokens: Positive = Field(96, description="longest answer in tokens")
+    max_tokens: Auto = Field(
+        0, description="longest answer in tokens; auto = from the lengths of the gold answers"
+    )
     shard_rows: Positive = Field(64, description="rows asked and committed together")
     max_concurrency: int | None = Field(
         None, ge=1, description="shards under way at a time; none = two an engine actor"

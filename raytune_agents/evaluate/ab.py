@@ -2,53 +2,82 @@
 
 A side is one run, or several that differ in their seed. Rows are paired by id; a row that only one
 side answered is counted and left out. Sides on different base models are refused: their difference
-is not the adapters'. Pure but for `load`.
+is not the adapters'. Pure but for `load_side`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from raytune_agents.config import ConfigError
-from raytune_agents.evaluate.harness import BASE, SHOWN, values_of
-from raytune_agents.evaluate.paired import by_group, holm, paired, paired_seeds
-from raytune_agents.runs import read_json
+from raytune_agents.evaluate.estimates import DEFAULT, Resampling
+from raytune_agents.evaluate.gate import GUARDED, GateResult, no_regression, reference_arm
+from raytune_agents.evaluate.measured import BASE, AnswerRow, values_by_row
+from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric, read_metrics
+from raytune_agents.evaluate.paired import Difference, by_group, corrected, paired, paired_seeds
+from raytune_agents.evaluate.scoreboard import pooled_values
+from raytune_agents.storage import read_json
 
 MODEL = ("name", "revision", "dtype", "template", "tools")
-COLUMNS = ("arm", "split", "id", "source", "failed", *SHOWN)
+LONG = ("query", "tools", "gold", "answer")  # columns that no comparison needs
+SeedValues = dict[int, dict[str, float]]  # {seed: {row id: value}}
 
 
 @dataclass(frozen=True)
 class Side:
-    """The answers of one side: {seed: lines of answers.parquet}."""
+    """The answers of one side by seed, its base model, and the metrics that its runs know."""
 
     name: str
     model: dict[str, Any]
-    seeds: dict[int, list[dict[str, Any]]]
+    seeds: dict[int, list[AnswerRow]]
+    metrics: dict[str, Metric]
 
     @property
     def arms(self) -> list[str]:
         """Arms that every seed has, in order."""
-        runs = [dict.fromkeys(a["arm"] for a in lines) for lines in self.seeds.values()]
+        runs = [dict.fromkeys(a.arm for a in rows) for rows in self.seeds.values()]
         return [arm for arm in runs[0] if all(arm in run for run in runs)]
 
-    def values(self, arm: str, split: str, metric: str) -> dict[int, dict[str, float]]:
-        """{seed: {row id: value}}."""
+    def values(self, arm: str, split: str, metric: str) -> SeedValues:
         return {
-            seed: values_of((a for a in lines if (a["arm"], a["split"]) == (arm, split)), metric)
-            for seed, lines in self.seeds.items()
+            seed: values_by_row((a for a in rows if (a.arm, a.split) == (arm, split)), metric)
+            for seed, rows in self.seeds.items()
         }
 
+    def pooled(self, arm: str, metric: str) -> SeedValues:
+        """The values of all test suites together."""
+        return {
+            seed: pooled_values((a for a in rows if a.arm == arm), metric)
+            for seed, rows in self.seeds.items()
+        }
 
-def load(text: str) -> Side:
+    def failures(self) -> Counter[str]:
+        """Answers that failed, by reason."""
+        return Counter(a.failed for rows in self.seeds.values() for a in rows if a.failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Arm of B minus arm of A on one split: the paired difference, both means, rows that only one
+    side answered, and the difference by source, regressions first."""
+
+    arms: tuple[str, str]
+    difference: Difference
+    a: float
+    b: float
+    one_side_only: int
+    categories: dict[str, Difference]
+
+
+def load_side(text: str) -> Side:
     """A run folder, or several with commas between: seeds of the same. Raises ConfigError."""
-    seeds, models = {}, {}
+    seeds, models, metrics = {}, {}, dict(METRICS)
     for name in text.split(","):
         run = Path(name).expanduser()
         path = run / "evaluate" / "answers.parquet"
@@ -63,17 +92,20 @@ def load(text: str) -> Side:
                 f"{name!r} has seed {config['seed']} like another run of {text!r}; write runs of "
                 "different seeds, or one run"
             )
-        there = set(pq.read_schema(path).names)
-        table = pq.read_table(path, columns=[c for c in COLUMNS if c in there])
-        seeds[config["seed"]] = table.to_pylist()
+        wanted = [c for c in pq.read_schema(path).names if c not in LONG]
+        seeds[config["seed"]] = [
+            AnswerRow.read(line) for line in pq.read_table(path, columns=wanted).to_pylist()
+        ]
         models[name] = {k: config["model"].get(k) for k in MODEL}
+        if (table := path.with_name(METRICS_FILE)).is_file():
+            metrics |= read_metrics(read_json(table))
     first = next(iter(models.values()))
     if odd := [name for name, model in models.items() if model != first]:
         raise ConfigError(f"{odd[0]!r} has another base model than the runs beside it in {text!r}")
-    return Side(text, first, seeds)
+    return Side(text, first, seeds, metrics)
 
 
-def pairs(a: Side, b: Side, arm_a: str | None, arm_b: str | None) -> list[tuple[str, str]]:
+def arm_pairs(a: Side, b: Side, arm_a: str | None, arm_b: str | None) -> list[tuple[str, str]]:
     """The arms to compare: the two named, else every arm that both sides have, with itself.
     Raises ConfigError."""
     for side, arm in ((a, arm_a), (b, arm_b)):
@@ -94,7 +126,7 @@ def pairs(a: Side, b: Side, arm_a: str | None, arm_b: str | None) -> list[tuple[
     return [(arm, arm) for arm in common]
 
 
-def same_base(a: Side, b: Side) -> str:
+def base_difference(a: Side, b: Side) -> str:
     """How the base models differ; "" where they are the same."""
     return ", ".join(
         f"model.{k} {a.model[k]!r} against {b.model[k]!r}"
@@ -103,57 +135,71 @@ def same_base(a: Side, b: Side) -> str:
     )
 
 
-def against(
-    a: Side, b: Side, arms: Sequence[tuple[str, str]], metric: str, split: str, **options: Any
-) -> list[dict[str, Any]]:
-    """B minus A for each pair of arms, with p_holm over the pairs: value, low, high, n, p, ...
+def seeds_difference(one: SeedValues, two: SeedValues, how: Resampling) -> Difference:
+    """B minus A over the rows that all runs share: `paired`, or `paired_seeds` with several seeds
+    on a side."""
+    every = [set(values) for side in (one, two) for values in side.values()]
+    ids = sorted(set.intersection(*every))
+    one, two = (
+        {seed: {i: values[i] for i in ids} for seed, values in side.items()} for side in (one, two)
+    )
+    options = (how.resamples, how.confidence, how.seed)
+    if len(one) == len(two) == 1:
+        return paired(next(iter(one.values())), next(iter(two.values())), *options)
+    return paired_seeds(one, two, *options)
 
-    `one_side_only` counts rows that only one side answered; `categories` has `by_group` of
-    the rows' sources, regressions first. With several seeds a side: `paired_seeds`, over
-    rows that all runs share. Pairs without a common row are left out.
-    """
-    out = []
-    sources = {x["id"]: x["source"] for s in (a, b) for rows in s.seeds.values() for x in rows}
+
+def compare_sides(
+    a: Side,
+    b: Side,
+    arms: Sequence[tuple[str, str]],
+    metric: str,
+    split: str,
+    how: Resampling = DEFAULT,
+) -> list[Comparison]:
+    """B minus A for each pair of arms, with p_holm over the pairs. Pairs without a common row are
+    left out. Categories are of the first seed of each side."""
+    found: dict[str, Comparison] = {}
+    sources = {x.id: x.source for s in (a, b) for rows in s.seeds.values() for x in rows}
     for arm_a, arm_b in arms:
-        sides = a.values(arm_a, split, metric), b.values(arm_b, split, metric)
-        every = [set(values) for side in sides for values in side.values()]
-        ids = sorted(set.intersection(*every))
+        one, two = a.values(arm_a, split, metric), b.values(arm_b, split, metric)
+        every = [set(values) for side in (one, two) for values in side.values()]
+        ids = set.intersection(*every)
         if not ids:
             continue
-        one, two = (
-            {seed: {i: values[i] for i in ids} for seed, values in side.items()} for side in sides
+        levels = [
+            sum(values[i] for values in side.values() for i in ids) / len(ids) / len(side)
+            for side in (one, two)
+        ]
+        first, second = ({i: next(iter(side.values()))[i] for i in ids} for side in (one, two))
+        options = {"resamples": how.resamples, "confidence": how.confidence, "seed": how.seed}
+        found[str(len(found))] = Comparison(
+            (arm_a, arm_b),
+            seeds_difference(one, two, how),
+            *levels,
+            len(set.union(*every)) - len(ids),
+            by_group(first, second, sources, **options),
         )
-        first, second = next(iter(one.values())), next(iter(two.values()))
-        if len(one) == len(two) == 1:
-            cell = paired(first, second, **options)
-        else:
-            cell = paired_seeds(one, two, **options)
-        out.append(
-            cell.record()
-            | {
-                "arms": (arm_a, arm_b),
-                "a": sum(sum(v.values()) for v in one.values()) / len(ids) / len(one),
-                "b": sum(sum(v.values()) for v in two.values()) / len(ids) / len(two),
-                "one_side_only": len(set.union(*every)) - len(ids),
-                "categories": {
-                    source: part.record()
-                    for source, part in by_group(first, second, sources, **options).items()
-                },
-            }
-        )
-    adjusted = holm({str(i): cell["p"] for i, cell in enumerate(out)})
-    return [cell | {"p_holm": adjusted[str(i)]} for i, cell in enumerate(out)]
+    fixed = corrected({key: c.difference for key, c in found.items()})
+    return [replace(c, difference=fixed[key]) for key, c in found.items()]
 
 
-def splits(a: Side, b: Side) -> list[str]:
+def gate_of_sides(
+    a: Side, b: Side, arm_a: str, arm_b: str, how: Resampling = DEFAULT
+) -> GateResult:
+    """The no-regression gate of B's arm against A's, over the test suites of both. A whose arm
+    seldom calls is no reference, as in `gate`."""
+    relevance = [v for values in a.pooled(arm_a, "relevance").values() for v in values.values()]
+    level = sum(relevance) / len(relevance) if relevance else None
+    reference = f"{arm_a} of A" if reference_arm(level, "") else ""
+    found = {m: seeds_difference(a.pooled(arm_a, m), b.pooled(arm_b, m), how) for m in GUARDED}
+    return no_regression(f"{arm_b} of B", reference, found)
+
+
+def common_splits(a: Side, b: Side) -> list[str]:
     """Splits that both sides answered, in the order of A."""
     return [
         split
-        for split in dict.fromkeys(x["split"] for rows in a.seeds.values() for x in rows)
-        if any(x["split"] == split for rows in b.seeds.values() for x in rows)
+        for split in dict.fromkeys(x.split for rows in a.seeds.values() for x in rows)
+        if any(x.split == split for rows in b.seeds.values() for x in rows)
     ]
-
-
-def lost(side: Side) -> Counter[str]:
-    """Answers of a side that failed, by reason."""
-    return Counter(x["failed"] for rows in side.seeds.values() for x in rows if x["failed"])

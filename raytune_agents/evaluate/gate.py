@@ -10,7 +10,7 @@ non-inferiority test). An interval that reaches below the margin proves neither,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from raytune_agents.evaluate.paired import Difference
@@ -111,6 +111,5 @@ def read_gate(arm: str, record: Mapping[str, Any]) -> GateResult:
     """The inverse of `GateResult.record`."""
     metrics = []
     for name, cell in record["metrics"].items():
-        known = {k: v for k, v in cell.items() if k in asdict(Difference())}
-        metrics.append(GuardedMetric(name, Difference(**known), cell["outcome"]))
+        metrics.append(GuardedMetric(name, Difference.read(cell), cell["outcome"]))
     return GateResult(arm, record["reference"], tuple(metrics))

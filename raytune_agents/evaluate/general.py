@@ -13,13 +13,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import ConfigError, EvaluateConfig, GeneralConfig
-from raytune_agents.evaluate.harness import Arm, Cells, Lines, differences, means
+from raytune_agents.config import ConfigError, GeneralConfig
+from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.measured import Lines, Measured
+from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 
 SPLIT = "general"
 INSTALL = "pip install lm-eval, or set LM_EVAL_PYTHON to an interpreter that has it"
@@ -66,7 +68,7 @@ def importable(interpreter: str) -> bool:
     return done.returncode == 0
 
 
-def check(section: GeneralConfig) -> None:
+def check_lm_eval(section: GeneralConfig) -> None:
     """Raises ConfigError where tasks are named and lm-eval, or their folder, is not there."""
     if not section.tasks:
         return
@@ -92,7 +94,9 @@ def model_args(model: Path, adapter: str, dtype: str) -> str:
     return f"pretrained={adapter},tokenizer={model},dtype={kind}"
 
 
-def run(model: Path, dtype: str, arm: Arm, section: GeneralConfig, seed: int, gpu: bool) -> Lines:
+def run_lm_eval(
+    model: Path, dtype: str, arm: Arm, section: GeneralConfig, seed: int, gpu: bool
+) -> Lines:
     """One line of general.parquet a question: {TASK.METRIC: value}. Raises ConfigError with the
     last thing that lm-eval said."""
     with tempfile.TemporaryDirectory(prefix="lm-eval-") as work:
@@ -124,10 +128,10 @@ def run(model: Path, dtype: str, arm: Arm, section: GeneralConfig, seed: int, gp
             last = next((line for line in reversed(said) if "Error" in line), said[-1])
             raise ConfigError(f"evaluate.general.tasks={section.tasks}: lm-eval said: {last}")
         found = json.loads(target.read_text(encoding="utf-8"))
-    return lines(arm.name, found)
+    return ability_lines(arm.name, found)
 
 
-def lines(arm: str, found: dict[str, dict[str, list[tuple[int, float]]]]) -> Lines:
+def ability_lines(arm: str, found: dict[str, dict[str, list[tuple[int, float]]]]) -> Lines:
     """{task: {metric: [(question, value)]}} -> one line a question, with every column."""
     columns = [f"{task}.{metric}" for task, by in found.items() for metric in by]
     rows: dict[str, dict[str, Any]] = {}
@@ -141,17 +145,19 @@ def lines(arm: str, found: dict[str, dict[str, list[tuple[int, float]]]]) -> Lin
     return list(rows.values())
 
 
-def names(given: Lines) -> Sequence[str]:
+def value_names(lines: Lines) -> list[str]:
     """The columns that hold values."""
     known = ("arm", "split", "id", "failed")
-    return [key for key in dict.fromkeys(k for x in given for k in x) if key not in known]
+    return [key for key in dict.fromkeys(k for x in lines for k in x) if key not in known]
 
 
-def scores(given: Lines, section: EvaluateConfig, seed: int) -> Cells:
+def ability_scores(lines: Lines, how: Resampling) -> Scores:
     """{arm: {"general": {TASK.METRIC: cell}}}."""
-    return means(given, names(given), section, seed)
+    names = value_names(lines)
+    return means([Measured.of(x, names) for x in lines], names, how)
 
 
-def gains(given: Lines, section: EvaluateConfig, seed: int) -> Cells:
+def ability_differences(lines: Lines, how: Resampling) -> Differences:
     """{arm: {"general": {TASK.METRIC: difference to base, paired by question}}}."""
-    return differences(given, section, seed, names(given))
+    names = value_names(lines)
+    return differences([Measured.of(x, names) for x in lines], names, how)

@@ -13,8 +13,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raytune_agents.config import EvaluateConfig, JudgedConfig
-from raytune_agents.evaluate.harness import BASE, Cells, Lines, differences, means
+from raytune_agents.config import JudgedConfig
+from raytune_agents.evaluate.baselines import BASELINES
+from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.measured import BASE, AnswerRow, Lines, Measured
+from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 from raytune_agents.generate.rewrite import Voice
 from raytune_agents.inference import engine
 from raytune_agents.records import Trajectory
@@ -29,7 +32,7 @@ QUESTION = (
 )
 
 
-def schema(rubric: Mapping[str, str]) -> str:
+def verdict_schema(rubric: Mapping[str, str]) -> str:
     """The JSON Schema of a verdict: {first: {criterion: 1..5}, second: {...}}."""
 
     def of(keys: Sequence[str], inner: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def question(row: Trajectory, first: str, second: str, rubric: Mapping[str, str]
     return [{"role": "user", "content": text}]
 
 
-def read(text: str, rubric: Mapping[str, str]) -> tuple[float, float] | None:
+def read_verdict(text: str, rubric: Mapping[str, str]) -> tuple[float, float] | None:
     """Mean score of the first and the second answer, each in [1, 5]; None where the verdict cannot
     be read (cut off by its length, or out of range)."""
     try:
@@ -94,17 +97,18 @@ def _sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
-def pairs(
-    rows: Mapping[tuple[str, str], Trajectory], answers: Lines, section: JudgedConfig
+def judged_pairs(
+    rows: Mapping[tuple[str, str], Trajectory], answers: Sequence[AnswerRow], section: JudgedConfig
 ) -> list[dict[str, Any]]:
     """What is judged: of every split the first rows, for every arm but base, both answers; rows
     that either failed to answer are left out."""
-    kept = [a for a in answers if not a["failed"] and not a["perturbation"]]
-    told = {(a["arm"], a["split"], a["id"]): a["answer"] for a in kept}
+    kept = [a for a in answers if not a.failed and not a.perturbation]
+    kept = [a for a in kept if a.arm not in BASELINES]
+    told = {(a.arm, a.split, a.id): a.answer for a in kept}
     out = []
-    for split in dict.fromkeys(a["split"] for a in kept):
-        ids = list(dict.fromkeys(a["id"] for a in kept if a["split"] == split))[: section.rows]
-        for arm in dict.fromkeys(a["arm"] for a in kept if a["arm"] != BASE):
+    for split in dict.fromkeys(a.split for a in kept):
+        ids = list(dict.fromkeys(a.id for a in kept if a.split == split))[: section.rows]
+        for arm in dict.fromkeys(a.arm for a in kept if a.arm != BASE):
             out += [
                 {"arm": arm, "split": split, "id": i, "row": rows[split, i],
                  "base": told[BASE, split, i], "mine": told[arm, split, i]}
@@ -114,11 +118,11 @@ def pairs(
     return out
 
 
-def judge(
+def judge_pairs(
     part: Sequence[Mapping[str, Any]], voice: Voice, section: JudgedConfig, seed: int
 ) -> Lines:
     """One line of judged.parquet a pair. Raises EngineDown, teacher.Refused."""
-    shape = schema(section.rubric)
+    shape = verdict_schema(section.rubric)
     sampling = engine.Sampling(section.max_tokens, 0.0, 1, seed, shape)
     chats = [
         question(p["row"], first, second, section.rubric)
@@ -135,19 +139,19 @@ def judge(
         both = [texts.get(2 * k), texts.get(2 * k + 1)]
         fit = fits[2 * k] and fits[2 * k + 1]
         why = "judge_no_verdict" if fit else "judge_prompt_too_long"
-        line = failed(pair, why) | {"verdicts": json.dumps(both)}
-        out.append(rescored(line, section.rubric))
+        line = unjudged(pair, why) | {"verdicts": json.dumps(both)}
+        out.append(read_verdicts(line, section.rubric))
     return out
 
 
-def rescored(line: Mapping[str, Any], rubric: Mapping[str, str]) -> dict[str, Any]:
+def read_verdicts(line: Mapping[str, Any], rubric: Mapping[str, str]) -> dict[str, Any]:
     """A line with the values of its stored verdicts; it stays failed where they cannot be read."""
-    both = [None if t is None else read(t, rubric) for t in json.loads(line["verdicts"])]
+    both = [None if t is None else read_verdict(t, rubric) for t in json.loads(line["verdicts"])]
     found = combined(*both)
     return dict(line) | (found | {"failed": ""} if found else {})
 
 
-def failed(pair: Mapping[str, Any], why: str) -> dict[str, Any]:
+def unjudged(pair: Mapping[str, Any], why: str) -> dict[str, Any]:
     """A pair that was not judged."""
     facts = {key: pair[key] for key in ("arm", "split", "id")}
     empty = {"failed": why, "verdicts": json.dumps([None, None])}
@@ -157,7 +161,7 @@ def failed(pair: Mapping[str, Any], why: str) -> dict[str, Any]:
 # --- many pairs ---
 
 
-def sides(lines: Lines) -> Lines:
+def both_sides(lines: Lines) -> list[Measured]:
     """The lines and, for every row, the base's: its score is the mean over the arms that it was
     compared with."""
     found: dict[tuple[str, str], list[float]] = {}
@@ -165,26 +169,23 @@ def sides(lines: Lines) -> Lines:
         if not x["failed"]:
             found.setdefault((x["split"], x["id"]), []).append(x["base_score"])
     base = [
-        {"arm": BASE, "split": split, "id": i, "failed": "", "judge_wins": None,
-         "judge_score": sum(scores) / len(scores), "judge_consistency": None}
+        Measured(BASE, split, i, values={"judge_score": sum(scores) / len(scores)})
         for (split, i), scores in found.items()
-    ]  # fmt: skip
-    return base + list(lines)
+    ]
+    return base + [Measured.of(x, NAMES) for x in lines]
 
 
-def scores(lines: Lines, section: EvaluateConfig, seed: int) -> Cells:
+def judged_scores(lines: Lines, how: Resampling) -> Scores:
     """{arm: {split: {judge_score, judge_wins, judge_consistency}}}."""
-    return means(sides(lines), NAMES, section, seed)
+    return means(both_sides(lines), NAMES, how)
 
 
-def gains(lines: Lines, section: EvaluateConfig, seed: int) -> Cells:
+def judged_differences(lines: Lines, how: Resampling) -> Differences:
     """{arm: {split: {judge_score: difference to base, paired by row}}}: to the base's score in the
     same comparisons."""
-    if not lines:
-        return {}
-    out: Cells = {}
+    out: Differences = {}
     for arm in dict.fromkeys(x["arm"] for x in lines):
         mine = [x for x in lines if x["arm"] == arm]
-        found = differences(sides(mine), section, seed, ("judge_score",))
+        found = differences(both_sides(mine), ("judge_score",), how)
         out[arm] = found.get(arm, {})
     return out

@@ -23,9 +23,12 @@ from raytune_agents.agents.worlds import Episode, WorldCode, WorldDown
 from raytune_agents.calls import parse, turn_of
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig, MultiTurnConfig
+from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.bfcl_world import MODULES
-from raytune_agents.evaluate.harness import Arm, Cells, Lines, differences, means
+from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.measured import Lines, Measured
 from raytune_agents.evaluate.rollouts import EngineSampler
+from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 from raytune_agents.inference import engine
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.shapes import tools_of
@@ -35,7 +38,7 @@ WORLD = Path(__file__).with_name("bfcl_world.py")
 MORE_TOOLS = "I have updated some more functions you can choose from. What about now?"
 CLASSES = WorldCode("bfcl_world", "BfclWorld", (WORLD,))
 TOO_LONG = "prompt_too_long"
-VALUES = ("multi_turn_accuracy", "turn_progress", "steps", "output_tokens", "latency_s")
+VALUES = ("multi_turn_accuracy", "turn_progress", "steps", "output_tokens")
 COMPARED = ("multi_turn_accuracy", "turn_progress")
 Entry = dict[str, Any]
 Turns = list[list[list[list[Any]]]]  # turn -> step -> call: [name, arguments]
@@ -206,7 +209,7 @@ def stored(arm: str, conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def failed(arm: str, entry: Entry, why: str) -> dict[str, Any]:
+def unasked(arm: str, entry: Entry, why: str) -> dict[str, Any]:
     """An entry that was not asked."""
     line = stored(arm, Conversation(entry, 1)) | dict.fromkeys(VALUES) | {"fault": None}
     return line | {"end": why, "failed": why}
@@ -247,16 +250,18 @@ def _verdict(line: Mapping[str, Any], outcome: sandbox.Outcome | None, known: Ma
 # --- many entries ---
 
 
-def scores(lines: Lines, section: EvaluateConfig, seed: int) -> Cells:
+def conversation_rows(lines: Lines) -> list[Measured]:
+    return [Measured.of(x, COMPARED) for x in lines]
+
+
+def conversation_scores(lines: Lines, how: Resampling) -> Scores:
     """{arm: {split: {metric: cell}}}; `fault.NAME` is the share of entries with that error."""
     faults = sorted({x["fault"] for x in lines if x["fault"]})
-    wide = [
-        x | {f"fault.{f}": None if x["failed"] else float(x["fault"] == f) for f in faults}
-        for x in lines
-    ]
-    return means(wide, (*VALUES, *(f"fault.{f}" for f in faults)), section, seed)
+    names = (*VALUES, *(f"fault.{f}" for f in faults))
+    wide = [x | {f"fault.{f}": float(x["fault"] == f) for f in faults} for x in lines]
+    return means([Measured.of(x, names) for x in wide], names, how)
 
 
-def gains(lines: Lines, section: EvaluateConfig, seed: int) -> Cells:
+def conversation_differences(lines: Lines, how: Resampling) -> Differences:
     """{arm: {split: {metric: difference to base, paired by entry}}}."""
-    return differences(lines, section, seed, COMPARED)
+    return differences(conversation_rows(lines), COMPARED, how)

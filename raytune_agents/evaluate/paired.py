@@ -7,13 +7,14 @@ value is None where the metric does not apply. Arms of different rows are refuse
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from math import comb
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest, norm
 
-from raytune_agents.evaluate.metrics import CELLS
+from raytune_agents.evaluate.estimates import CELLS
 
 Values = Mapping[str, float | None]
 FEW_SEEDS = 3  # with fewer seeds the spread between them cannot be estimated
@@ -43,6 +44,11 @@ class Difference:
         """As a JSON object; what was not measured is left out."""
         return {k: v for k, v in asdict(self).items() if v is not None}
 
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Difference:
+        """The inverse; what a record lacks has its default, what we do not know is left out."""
+        return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record})
+
 
 def aligned(base: Values, arm: Values) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The ids both have a value for, and the two arrays [n]. Raises ValueError on other rows."""
@@ -68,8 +74,9 @@ def mcnemar(wins: int, losses: int) -> float:
 
     In (0, 1]; 1 where no pair differs. Source: McNemar 1947.
     """
-    n = wins + losses
-    return float(binomtest(wins, n, 0.5).pvalue) if n else 1.0
+    n, most = wins + losses, max(wins, losses)
+    tail = sum(comb(n, k) for k in range(most, n + 1))
+    return min(1.0, 2 * tail / 2**n)
 
 
 def sign_flip(differences: np.ndarray, resamples: int, seed: int) -> float:
@@ -91,7 +98,7 @@ def bonett_price(wins: int, losses: int, n: int, confidence: float) -> tuple[flo
     a = (wins + 1)/(n + 2), b = (losses + 1)/(n + 2): a - b +- z sqrt((a + b - (a - b)^2)/(n + 2)).
     Source: Bonett and Price, 2012.
     """
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
     a, b = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
     half = z * ((a + b - (a - b) ** 2) / (n + 2)) ** 0.5
     return max(-1.0, a - b - half), min(1.0, a - b + half)
@@ -106,7 +113,8 @@ def detectable(n: int, sd: float, power: float = 0.8, confidence: float = 0.95) 
     """
     if n < 1:
         raise ValueError(f"n={n} rows cannot show any difference; evaluate at least one")
-    return float((norm.ppf((1 + confidence) / 2) + norm.ppf(power)) * sd / n**0.5)
+    z = NormalDist().inv_cdf
+    return (z((1 + confidence) / 2) + z(power)) * sd / n**0.5
 
 
 def _interval(estimates: np.ndarray, confidence: float) -> tuple[float, float]:

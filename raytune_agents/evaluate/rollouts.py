@@ -22,8 +22,10 @@ from raytune_agents.agents.rollout import CRASHED, Rollout, roll_out
 from raytune_agents.agents.worlds import WorldDown, failed_observation, goal_score
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig
-from raytune_agents.evaluate.harness import Arm, Cells, to_base
-from raytune_agents.evaluate.metrics import aggregate
+from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.evaluate.estimates import Estimate, Resampling, mean_of
+from raytune_agents.evaluate.measured import Measured
+from raytune_agents.evaluate.scoreboard import Differences, Scores, differences
 from raytune_agents.evaluate.suites import TRAJECTORIES
 from raytune_agents.inference import engine
 from raytune_agents.records import Trajectory, finish, from_row, to_row
@@ -123,12 +125,12 @@ def stored(arm: str, rollout: Rollout) -> dict[str, Any]:
     return facts | values(row, facts["end"])
 
 
-def failed(arm: str, task: Trajectory, trial: int, why: str) -> dict[str, Any]:
+def unplayed(arm: str, task: Trajectory, trial: int, why: str) -> dict[str, Any]:
     """A trial that was not played."""
     return stored(arm, Rollout.of(task, trial)) | dict.fromkeys(VALUES) | {"end": why}
 
 
-def rescored(play: Mapping[str, Any]) -> dict[str, Any]:
+def rescored_rollout(play: Mapping[str, Any]) -> dict[str, Any]:
     """A stored play scored anew: its calls run in a fresh world."""
     return dict(play) | values(from_row(json.loads(play["row"])), play["end"])
 
@@ -176,7 +178,7 @@ def by_task(plays: Plays, name: str) -> dict[str, float]:
 
 def repeated(plays: Plays, k: int) -> tuple[list[float], list[float]]:
     """Of every task with at least k trials: C(c, k) / C(n, k) and 1 - C(n - c, k) / C(n, k), whose
-    means over tasks are pass^k and pass@k (`metrics.pass_hat_k`, `metrics.pass_at_k`)."""
+    means over tasks are pass^k (tau-bench, arXiv 2406.12045) and pass@k (arXiv 2107.03374)."""
     trials: dict[str, list[float]] = {}
     for p in plays:
         if p["task_completion"] is not None:
@@ -187,36 +189,45 @@ def repeated(plays: Plays, k: int) -> tuple[list[float], list[float]]:
     return every, some
 
 
-def summary(plays: Plays, section: EvaluateConfig, seed: int) -> dict[str, dict[str, Any]]:
-    """Metric -> its cell, over tasks; `end.NAME` is the share of plays that ended so."""
-    options = (section.resamples, section.confidence, seed)
-    names = (*VALUES, "steps", "output_tokens", "latency_s")
+def summarise_rollouts(plays: Plays, trials: int, how: Resampling) -> dict[str, Estimate]:
+    """Metric -> its cell, over tasks; `end.NAME` is the share of roll-outs that ended so."""
+    names = (*VALUES, "steps", "output_tokens")
     played = [p for p in plays if p["task_completion"] is not None]
-    cells = {name: aggregate(by_task(played, name).values(), *options) for name in names}
-    for k in range(2, section.trajectories.trials + 1):
+    cells = {name: mean_of(by_task(played, name).values(), how) for name in names}
+    for k in range(2, trials + 1):
         every, some = repeated(played, k)
-        cells[f"pass_hat_{k}"] = aggregate(every, *options)
-        cells[f"pass_at_{k}"] = aggregate(some, *options)
+        cells[f"pass_hat_{k}"] = mean_of(every, how)
+        cells[f"pass_at_{k}"] = mean_of(some, how)
     for end in FAILED_ENDS:
-        cells[f"end.{end}"] = aggregate([float(p["end"] == end) for p in played], *options)
-    return {name: cell for name, cell in cells.items() if cell["n"]}
+        cells[f"end.{end}"] = mean_of([float(p["end"] == end) for p in played], how)
+    return {name: cell for name, cell in cells.items() if cell.n}
 
 
-def scores(plays: Plays, section: EvaluateConfig, seed: int) -> Cells:
+def rollout_scores(plays: Plays, how: Resampling) -> Scores:
     """{arm: {"trajectories": {metric: cell}}}."""
+    trials = 1 + max((p["trial"] for p in plays), default=0)
     arms = dict.fromkeys(p["arm"] for p in plays)
     return {
-        arm: {TRAJECTORIES: summary([p for p in plays if p["arm"] == arm], section, seed)}
+        arm: {TRAJECTORIES: summarise_rollouts([p for p in plays if p["arm"] == arm], trials, how)}
         for arm in arms
     }
 
 
-def gains(plays: Plays, section: EvaluateConfig, seed: int) -> Cells:
+COMPARED = ("task_completion", "loop_rate")
+
+
+def rollout_rows(plays: Plays) -> list[Measured]:
+    """One row per arm and task with the means over its trials."""
+    rows = []
+    for arm in dict.fromkeys(p["arm"] for p in plays):
+        mine = [p for p in plays if p["arm"] == arm]
+        values = {name: by_task(mine, name) for name in COMPARED}
+        for task in dict.fromkeys(p["task"] for p in mine):
+            found: dict[str, float | None] = {n: v.get(task) for n, v in values.items()}
+            rows.append(Measured(arm, TRAJECTORIES, task, values=found))
+    return rows
+
+
+def rollout_differences(plays: Plays, how: Resampling) -> Differences:
     """{arm: {"trajectories": {metric: difference to base, paired by task}}}."""
-    arms = dict.fromkeys(p["arm"] for p in plays)
-    out: Cells = {}
-    for metric in ("task_completion", "loop_rate"):
-        values = {arm: by_task([p for p in plays if p["arm"] == arm], metric) for arm in arms}
-        for arm, cell in to_base(values, section, seed).items():
-            out.setdefault(arm, {}).setdefault(TRAJECTORIES, {})[metric] = cell
-    return out
+    return differences(rollout_rows(plays), COMPARED, how)

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from raytune_agents import agents, dedup, readers, sandbox
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
-from raytune_agents.evaluate import general, instructions
+from raytune_agents.evaluate import general, instructions, irrelevance
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
 from raytune_agents.generate.dialogues import CELLS, followup, notool, parallel
 from raytune_agents.generate.held import SYNTHETIC
@@ -25,7 +25,16 @@ from raytune_agents.records import SPLITS, RecordError, Trajectory, finish
 from raytune_agents.split import gold_tools, tool_key
 
 UNSEEN_AGENTS, TRAJECTORIES = "unseen_agents", "trajectories"
-TAKEN = (*SPLITS, SYNTHETIC, UNSEEN_AGENTS, TRAJECTORIES, instructions.SPLIT, general.SPLIT)
+TAKEN = (
+    *SPLITS,
+    SYNTHETIC,
+    UNSEEN_AGENTS,
+    TRAJECTORIES,
+    instructions.SPLIT,
+    irrelevance.SPLIT,
+    irrelevance.BFCL_SPLIT,
+    general.SPLIT,
+)
 KINDS = {tasks: 0.5, parallel: 0.2, notool: 0.2, followup: 0.1}  # share of an unseen agent's rows
 EVALUATION_SEED = 1_000_003  # added to the run's seed: tasks of evaluation are drawn apart
 
@@ -49,6 +58,27 @@ class Suite:
                 "more rows, or leave it out of evaluate"
             )
         self.rows += sorted(good, key=lambda r: r.id)[:limit]
+
+    def add_if_any(self, name: str, rows: Iterable[Trajectory], limit: int) -> None:
+        """As `add`, but an empty split adds nothing."""
+        good = [row for row in rows if not self._refused(row)]
+        self.rows += sorted(good, key=lambda r: r.id)[:limit]
+
+    def add_irrelevance(
+        self, config: EvaluateConfig, trained: Sequence[Trajectory], seed: int
+    ) -> None:
+        """Rows on which no call is right: of the tools of the rows so far, and BFCL's where its
+        package is installed."""
+        count = config.irrelevance_rows
+        own, unused = irrelevance.irrelevance_rows(self.rows, count, seed)
+        self.rows += own
+        if unused and len(own) < count:
+            self.rejected["no_foreign_tool"] += unused
+        if count and bfcl.installed():
+            source = SourceConfig(path="bfcl", categories=["irrelevance"])
+            found = source_rows(irrelevance.BFCL_SPLIT, source, trained)
+            self.rejected.update(found.rejected)
+            self.add_if_any(irrelevance.BFCL_SPLIT, found.rows, count)
 
     def _refused(self, row: Trajectory) -> bool:
         reason = row.reject_reason or gold_fault(row)
@@ -78,7 +108,7 @@ def gold_fault(row: Trajectory) -> str:
 def check(config: Config) -> None:
     """What can be refused before anything starts. Raises ConfigError or SourceError."""
     section = config.evaluate
-    general.check(section.general)
+    general.check_lm_eval(section.general)
     if section.multi_turn.rows:
         bfcl.data_folder()
         sandbox.require_walls()
@@ -182,6 +212,8 @@ def perturbed_rows(
     for split in dict.fromkeys(row.split for row in rows):
         part = [row for row in rows if row.split == split and (row.gold or row.target)]
         part = [row for row in part if "instructions" not in row.meta]  # the words are the task
+        if split in (irrelevance.SPLIT, irrelevance.BFCL_SPLIT):
+            continue  # they are perturbed rows themselves
         for name in section.perturbations:
             for row in part[: section.perturbed_rows]:
                 made = perturb(row, name, seed, catalogue)

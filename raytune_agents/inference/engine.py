@@ -46,6 +46,7 @@ class Sampling:
     schema: str = ""
     logprobs: bool = False  # whether the reply carries the log probability of each text
     score: bool = False
+    cache_salt: str = ""  # prompts of another salt leave nothing in its prefix cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Reply:
     prompt_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)  # of each text, summed over its tokens
     prompt_logprobs: list[float] = field(default_factory=list)  # of prompt tokens but the first
+    cut: list[bool] = field(default_factory=list)  # whether each text ended at max_tokens
 
 
 def threads_env(cpus: int) -> dict[str, str]:
@@ -164,7 +166,12 @@ class Engine:
                     prompt_logprobs=0 if s.score else None,
                 )
             )
-        asked = [TokensPrompt(prompt_token_ids=p) for p in prompts]
+        asked = [
+            TokensPrompt(prompt_token_ids=p, cache_salt=s.cache_salt)
+            if s.cache_salt
+            else TokensPrompt(prompt_token_ids=p)
+            for p, s in zip(prompts, samplings)
+        ]
         lora = self.use(adapter)
         telemetry.set_to("raytune_engine_prompts", len(prompts), engine=str(os.getpid()))
         try:
@@ -210,6 +217,7 @@ class Engine:
                 c.cumulative_logprob for c in output.outputs if c.cumulative_logprob is not None
             ],
             prompt_logprobs=[found[token].logprob for token, found in zip(ids, known)],
+            cut=[c.finish_reason == "length" for c in output.outputs],
             latency_s=max(stats.last_token_ts - queued, 0.0) if stats else 0.0,
             first_token_s=max(stats.first_token_ts - queued, 0.0) if stats else 0.0,
         )

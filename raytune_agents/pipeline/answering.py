@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raytune_agents.config import EvaluateConfig
 from raytune_agents.evaluate import general, harness, judge, likelihood, multi_turn, rollouts
-from raytune_agents.evaluate.harness import Arm, Lines
+from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.evaluate.harness import AskOptions
+from raytune_agents.evaluate.latency import LatencyRow, measure_latency
+from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
 from raytune_agents.inference import endpoint, engine
 from raytune_agents.pipeline.shards import cut, in_shards
 from raytune_agents.pipeline.writer import voice_of
@@ -23,54 +27,123 @@ if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
 
 
-def arm_answers(context: Context, step: Step, rows: list[Trajectory], arm: Arm) -> Lines:
+def arm_answers(
+    context: Context, step: Step, rows: list[Trajectory], arm: Arm, options: EvaluateConfig
+) -> list[AnswerRow]:
     """All answers of one arm; shards that are on disk are not asked again."""
-    config = context.config
-    ask = partial(harness.answer_shard, chat=context.chat, arm=arm, section=config.evaluate,
-                  engine_section=config.engine)  # fmt: skip
+    chat, asked = context.chat, AskOptions.of(options, context.config.engine)
+
+    def ask(part: Sequence[Trajectory]) -> Lines:
+        return [row.record() for row in harness.answer_shard(part, chat, arm, asked)]
+
+    def lost(row: Trajectory) -> Lines:
+        return [answer_row(row, arm.name, failed=engine.INFRA_FAILED).record()]
+
+    parts = cut(rows, options.shard_rows)
+    lines = in_shards(context, step, f"ask {arm.name}", parts, ask, lost)
+    return [AnswerRow.read(line) for line in lines]
+
+
+def arm_plays(
+    context: Context, step: Step, tasks: list[Trajectory], arm: Arm, options: EvaluateConfig
+) -> Lines:
+    """All roll-outs of one arm."""
+    config, trials = context.config, options.trajectories.trials
+    play = partial(
+        rollouts.play_shard,
+        chat=context.chat,
+        arm=arm,
+        section=options,
+        engine_section=config.engine,
+        seed=config.seed,
+    )
     return in_shards(
-        context, step, f"ask {arm.name}", cut(rows, config.evaluate.shard_rows), ask,
-        lambda row: [harness.failed(row, arm.name, engine.INFRA_FAILED)],
-    )  # fmt: skip
+        context,
+        step,
+        f"play {arm.name}",
+        cut(tasks, max(1, options.shard_rows // trials)),
+        play,
+        lambda task: [
+            rollouts.unplayed(arm.name, task, trial, engine.INFRA_FAILED) for trial in range(trials)
+        ],
+    )
 
 
-def arm_plays(context: Context, step: Step, tasks: list[Trajectory], arm: Arm) -> Lines:
-    """All plays of one arm."""
-    config = context.config
-    trials = config.evaluate.trajectories.trials
-    play = partial(rollouts.play_shard, chat=context.chat, arm=arm, section=config.evaluate,
-                   engine_section=config.engine, seed=config.seed)  # fmt: skip
-    return in_shards(
-        context, step, f"play {arm.name}",
-        cut(tasks, max(1, config.evaluate.shard_rows // trials)), play,
-        lambda task: [rollouts.failed(arm.name, task, trial, engine.INFRA_FAILED)
-                      for trial in range(trials)],
-    )  # fmt: skip
-
-
-def arm_talks(context: Context, step: Step, entries: list[multi_turn.Entry], arm: Arm) -> Lines:
+def arm_talks(
+    context: Context,
+    step: Step,
+    entries: list[multi_turn.Entry],
+    arm: Arm,
+    options: EvaluateConfig,
+) -> Lines:
     """All multi-turn conversations of one arm with BFCL's classes."""
-    config = context.config
-    talk = partial(multi_turn.talk_shard, chat=context.chat, arm=arm, section=config.evaluate,
-                   engine_section=config.engine)  # fmt: skip
+    talk = partial(
+        multi_turn.talk_shard,
+        chat=context.chat,
+        arm=arm,
+        section=options,
+        engine_section=context.config.engine,
+    )
     return in_shards(
-        context, step, f"talk {arm.name}", cut(entries, config.evaluate.shard_rows), talk,
-        lambda entry: [multi_turn.failed(arm.name, entry, engine.INFRA_FAILED)],
-    )  # fmt: skip
+        context,
+        step,
+        f"talk {arm.name}",
+        cut(entries, options.shard_rows),
+        talk,
+        lambda entry: [multi_turn.unasked(arm.name, entry, engine.INFRA_FAILED)],
+    )
 
 
 def arm_likelihoods(context: Context, step: Step, rows: list[Trajectory], arm: Arm) -> Lines:
     """The likelihood of val rows under one arm."""
     config = context.config
-    measure = partial(likelihood.measure_shard, chat=context.chat, arm=arm,
-                      engine_section=config.engine)  # fmt: skip
+    measure = partial(
+        likelihood.measure_shard, chat=context.chat, arm=arm, engine_config=config.engine
+    )
     return in_shards(
-        context, step, f"measure {arm.name}", cut(rows, config.evaluate.shard_rows), measure,
-        lambda row: [likelihood.failed(row, arm.name, engine.INFRA_FAILED)],
-    )  # fmt: skip
+        context,
+        step,
+        f"measure {arm.name}",
+        cut(rows, config.evaluate.shard_rows),
+        measure,
+        lambda row: [likelihood.unmeasured(row, arm.name, engine.INFRA_FAILED)],
+    )
 
 
-def verdicts(context: Context, step: Step, rows: list[Trajectory], answers: Lines) -> Lines:
+def arm_latencies(
+    context: Context,
+    step: Step,
+    rows: list[Trajectory],
+    options: EvaluateConfig,
+    arms: Sequence[Arm],
+) -> list[LatencyRow]:
+    """Timed requests of some arms, one after the other while nothing else is asked; one shard per
+    arm."""
+    loads, count = options.latency.loads, options.latency.rows
+    asked = AskOptions.of(options, context.config.engine)
+    out: list[LatencyRow] = []
+    for arm in arms if count and rows else ():
+        shards = Shards(step.folder / "shards" / f"latency-{arm.name}")
+        if shards.missing(1):
+            context.start_engine()
+            total = sum(load * -(-count // load) for load in loads)
+            with context.display.step(f"latency {arm.name}", total) as bar:
+                try:
+                    timed = measure_latency(rows, context.chat, arm, asked, loads, count)
+                except engine.EngineDown as error:
+                    context.display.say(f"latency of {arm.name} was not measured: {error}", "red")
+                    continue
+                bar.update(total, sum(r.output_tokens for r in timed))
+            lines = [json.dumps(r.record()) for r in timed]
+            shards.commit(0, pa.table({"line": pa.array(lines, pa.string())}))
+        lines = pq.read_table(shards.path(0))["line"].to_pylist()
+        out += [LatencyRow(**json.loads(line)) for line in lines]
+    return out
+
+
+def verdicts(
+    context: Context, step: Step, rows: list[Trajectory], answers: list[AnswerRow]
+) -> Lines:
     """The judge's verdicts on every arm's answers against the base's, [] where none is asked for.
     Raises ConfigError where the teacher refuses."""
     config = context.config
@@ -78,11 +151,11 @@ def verdicts(context: Context, step: Step, rows: list[Trajectory], answers: Line
     if not section.rows:
         return []
     known = {(row.split, row.id): row for row in rows}
-    pairs, voice = judge.pairs(known, answers, section), voice_of(context)
+    pairs, voice = judge.judged_pairs(known, answers, section), voice_of(context)
 
     def ask(part: Sequence[Mapping[str, Any]]) -> Lines:
         try:
-            return judge.judge(part, voice, section, seed)
+            return judge.judge_pairs(part, voice, section, seed)
         except endpoint.Refused as error:  # no other shard needs to try: the step stops on it
             raise engine.EngineDown(str(error)) from None
 
@@ -92,7 +165,7 @@ def verdicts(context: Context, step: Step, rows: list[Trajectory], answers: Line
         "judge",
         cut(pairs, config.evaluate.shard_rows),
         ask,
-        lambda pair: [judge.failed(pair, engine.INFRA_FAILED)],
+        lambda pair: [judge.unjudged(pair, engine.INFRA_FAILED)],
     )
 
 
@@ -104,12 +177,13 @@ def abilities(context: Context, step: Step, arms: Sequence[Arm]) -> Lines:
     context.free_gpu(1)
     config = context.config
     gpu = context.resources.gpus > 0
-    for arm in (arm for arm in arms if not arm.name.endswith("-unmarked")):
+    for arm in (a for a in arms if not a.baseline and not a.name.endswith("-unmarked")):
         shards = Shards(step.folder / "shards" / f"general-{arm.name}")
         if shards.missing(1):
             with context.display.step(f"general {arm.name}", 1) as bar:
-                lines = general.run(context.model, config.model.dtype, arm, section,
-                                    config.seed, gpu)  # fmt: skip
+                lines = general.run_lm_eval(
+                    context.model, config.model.dtype, arm, section, config.seed, gpu
+                )
                 bar.update(1)
             shards.commit(0, pa.table({"line": [json.dumps(x) for x in lines]}))
         out += map(json.loads, pq.read_table(shards.path(0))["line"].to_pylist())

@@ -16,7 +16,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 from raytune_agents.config import Config, ConfigError, NegativesConfig, TrainConfig
-from raytune_agents.evaluate import harness
+from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
+from raytune_agents.evaluate.measured import values_by_row
 from raytune_agents.generate import rewrite
 from raytune_agents.pipeline import training
 from raytune_agents.pipeline.rows import held_out_rows
@@ -136,7 +138,8 @@ def val_score(context: Context, rows: list[Trajectory], adapter: str) -> float:
     engine is not counted."""
     context.start_engine()
     config = context.config
-    arm = harness.Arm("eto", adapter)
-    lines = harness.answer_shard(rows, context.chat, arm, config.evaluate, config.engine)
-    values = [line["exact_match"] for line in lines if not line["failed"]]
-    return sum(values) / len(values) if values else 0.0
+    options = with_answer_limit(rows, context.chat, config.evaluate, config.engine)
+    asked = AskOptions.of(options, config.engine)
+    answers = answer_shard(rows, context.chat, Arm("eto", adapter), asked)
+    found = values_by_row(answers, "exact_match")
+    return sum(found.values()) / len(found) if found else 0.0

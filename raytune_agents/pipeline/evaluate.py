@@ -1,106 +1,102 @@
 """The evaluate step: every arm answers the test rows on one engine; scores and differences.
 
-    rows.parquet         the rows that were asked (also perturbed ones and the tasks of plays)
-    answers.parquet      a line an arm and row      perturbed.parquet  the same of perturbed rows
-    plays.parquet        a line an arm, task and trial
-    multi_turn.parquet   a line an arm and BFCL conversation
-    likelihood.parquet   a line an arm and val row
-    judged.parquet       a line an arm (but base) and row that a judge compared
-    general.parquet      a line an arm and lm-eval question
-    costs.json           {arm: {cost: number}}
-    scores.json, differences.json   {arm: {split: {metric: cell}}}      robustness.json
-
-Scores are made from these files alone, so that they can be made again without the engine.
+rows.parquet   the rows that were asked (also perturbed ones and the tasks of roll-outs)
+costs.json     {arm: {cost: number}}
+and the files of `evaluate.results`, which are made of these and of the stored answers alone
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from raytune_agents.config import Config, ConfigError
-from raytune_agents.evaluate import (
-    general,
-    harness,
-    instructions,
-    judge,
-    likelihood,
-    multi_turn,
-    rollouts,
-    suites,
-)
-from raytune_agents.evaluate.harness import Arm, Lines
+from raytune_agents.config import Config, ConfigError, EvaluateConfig
+from raytune_agents.evaluate import instructions, multi_turn, own_metrics, suites
+from raytune_agents.evaluate.baselines import CONSTRAINED, FEW_SHOT, Arm, examples_to_show
+from raytune_agents.evaluate.costs import Costs, training_costs
+from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.harness import with_answer_limit
+from raytune_agents.evaluate.measured import BASE
+from raytune_agents.evaluate.results import ArmFacts, Found, write_results
+from raytune_agents.evaluate.verdict import VAL, choose_headline
 from raytune_agents.generate.held import SYNTHETIC
 from raytune_agents.inference import engine
 from raytune_agents.pipeline import answering
 from raytune_agents.pipeline.rows import held_out_rows, training_rows
 from raytune_agents.pipeline.shards import check_outage
 from raytune_agents.records import Trajectory
-from raytune_agents.runs import (
-    Counts,
-    Manifest,
-    Step,
-    read_json,
-    write_json,
-    write_rows,
-    write_table,
-)
+from raytune_agents.runs import Counts, Manifest, Step
+from raytune_agents.storage import read_json, write_json, write_rows
 from raytune_agents.train import adapter_card
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
 
 BASE_KEYS = ("name", "revision", "template", "tools")
-# kinds of lines beside answers -> the module that scores them; each has a Parquet file of its name
-MODULES = {
-    "plays": rollouts,
-    "multi_turn": multi_turn,
-    "likelihood": likelihood,
-    "judged": judge,
-    "general": general,
-}
-KINDS = ("answers", *MODULES)
 
 
 def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """The base and every arm answer the same rows on one engine; scores and paired differences."""
     config = context.config
     check_bases(config, context.run.folder)
-    suite, perturbed, tasks = asked(context)
-    entries, val = multi_turn.entries(config.evaluate.multi_turn), val_rows(context)
-    write_rows(step.folder / "rows.parquet", [*suite.rows, *perturbed, *tasks])
-    found: dict[str, Lines] = {name: [] for name in KINDS}
-    arms, costs, why = arms_of(config, context.run.folder), {}, ""
-    for arm in arms:
-        before = used(context)
-        found["answers"] += answering.arm_answers(context, step, [*suite.rows, *perturbed], arm)
-        found["plays"] += answering.arm_plays(context, step, tasks, arm)
-        found["multi_turn"] += answering.arm_talks(context, step, entries, arm)
-        found["likelihood"] += answering.arm_likelihoods(context, step, val, arm)
-        after = used(context)
-        why = why or after.get("why", "nothing was asked")
-        costs[arm.name] = harness.training_costs(context.run.folder, arm.name) | spent(
-            before, after
-        )
+    own = own_metrics.load_metrics(config.evaluate.metrics)
+    asked = rows_to_ask(context)
+    options = with_answer_limit(asked.rows, context.chat, config.evaluate, config.engine)
+    context.display.say(f"evaluate  answers of at most {options.max_tokens} tokens", style="dim")
+    write_rows(step.folder / "rows.parquet", [*asked.rows, *asked.perturbed, *asked.tasks])
+    arms = arms_of(config, context.run.folder, asked.shots)
+    found, costs, why = ask_arms(context, step, asked, options, arms)
     write_json(step.folder / "costs.json", costs)
-    found["judged"] = answering.verdicts(context, step, suite.rows, found["answers"])
-    found["general"] = answering.abilities(context, step, arms)
-    counts = counts_of(found)
+    found.lines["judged"] = answering.verdicts(context, step, asked.test_rows, found.answers)
+    facts = arm_facts(config)
+    headline, _ = choose_headline(found.answers, facts.trained)
+    timed = [arm for arm in arms if arm.name in (BASE, headline)]
+    found.latency = answering.arm_latencies(context, step, asked.test_rows, options, timed)
+    found.lines["general"] = answering.abilities(context, step, arms)
+    counts = found.counts()
     check_outage(counts, config.read.max_error_share)
-    counts.rows_in += suite.rejected.total()
-    counts.rejected = suite.rejected
-    write_scores(step.folder, found, config)
+    counts.rows_in += asked.rejected.total()
+    counts.rejected = asked.rejected
+    how = Resampling.of(config.evaluate, config.seed)
+    rows = {(r.split, r.id): r for r in (*asked.rows, *asked.perturbed)}
+    errors = write_results(step.folder, found, rows, config.evaluate, how, facts, own)
     for name in config.train.arms:
         adapter_card.write(context.run.folder, name)
     shutil.rmtree(step.folder / "shards", ignore_errors=True)
     if why:
         context.display.say(f"evaluate  energy is not known: {why}", style="dim")
-    return counts, {"arms": list(costs), "energy": why or "measured"}
+    for error, count in errors.items():
+        context.display.say(f"evaluate  your metric raised {count} times: {error}", style="red")
+    return counts, {
+        "arms": list(costs),
+        "energy": why or "measured",
+        "max_tokens": options.max_tokens,
+        "metric_errors": dict(errors),
+    }
+
+
+def ask_arms(
+    context: Context, step: Step, asked: Asked, options: EvaluateConfig, arms: list[Arm]
+) -> tuple[Found, dict[str, Costs], str]:
+    """Everything that each arm is asked, arm after arm; its costs; why energy is not known."""
+    found, costs, why = Found(), {}, ""
+    for arm in arms:
+        before = used(context)
+        rows = asked.of(arm)
+        found.answers += answering.arm_answers(context, step, rows, arm, options)
+        if not arm.baseline:
+            plays = answering.arm_plays(context, step, asked.tasks, arm, options)
+            talks = answering.arm_talks(context, step, asked.entries, arm, options)
+            found.lines["plays"] += plays
+            found.lines["multi_turn"] += talks
+            found.lines["likelihood"] += answering.arm_likelihoods(context, step, asked.val, arm)
+        after = used(context)
+        why = why or after.get("why", "nothing was asked")
+        costs[arm.name] = training_costs(context.run.folder, arm.name) | spent(before, after)
+    return found, costs, why
 
 
 def used(context: Context) -> dict[str, Any]:
@@ -108,10 +104,10 @@ def used(context: Context) -> dict[str, Any]:
     return (engine.usage() or {}) if context.engine is not None else {}
 
 
-def spent(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float | None]:
+def spent(before: dict[str, Any], after: dict[str, Any]) -> Costs:
     """An arm's costs on the engine: its peak memory, and the joules of the machine while the arm
     answered (with the engine's start for the first), None where the machine does not tell."""
-    out: dict[str, float | None] = {"energy_j": None}
+    out: Costs = {"energy_j": None}
     if after.get("energy_j") is not None:
         since = before.get("energy_j") or 0.0
         restarted = after["energy_j"] < since
@@ -121,74 +117,7 @@ def spent(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float | No
     return out
 
 
-def counts_of(found: Mapping[str, Lines]) -> Counts:
-    """What was asked for in all kinds, and what failed, by reason."""
-    lines = [line for kind in found.values() for line in kind]
-    counts = Counts(rows_in=len(lines))
-    counts.failed.update(failure(line) for line in lines if failure(line))
-    counts.rows_out = counts.rows_in - counts.failed.total()
-    return counts
-
-
-def failure(line: Mapping[str, Any]) -> str:
-    """Why a line has no value; a play has no column of its own for it."""
-    if "failed" in line:
-        return line["failed"]
-    return line["end"] if line["task_completion"] is None else ""
-
-
-def write_scores(folder: Path, found: Mapping[str, Lines], config: Config) -> None:
-    """All result files, from the lines of every kind and costs.json."""
-    section, seed = config.evaluate, config.seed
-    clean = [a for a in found["answers"] if not a["perturbation"]]
-    noisy = [a for a in found["answers"] if a["perturbation"]]
-    files = dict(found) | {"answers": clean, "perturbed": noisy}
-    for name, lines in files.items():
-        if lines:
-            write_table(folder / f"{name}.parquet", pa.Table.from_pylist(lines))
-    gains, scores = harness.differences(clean, section, seed), harness.scores(clean, section, seed)
-    for name, module in MODULES.items():
-        if found[name]:
-            gains = merged(gains, module.gains(found[name], section, seed))
-            scores = merged(scores, module.scores(found[name], section, seed))
-    costs = read_json(folder / "costs.json")
-    write_json(folder / "scores.json", harness.with_costs(scores, gains, costs))
-    write_json(folder / "differences.json", gains)
-    if noisy:
-        write_json(folder / "robustness.json", harness.robustness(clean, noisy, section, seed))
-
-
-def merged(one: harness.Cells, other: harness.Cells) -> harness.Cells:
-    """The metrics of both, by arm and split."""
-    out: harness.Cells = {}
-    for table in (one, other):
-        for arm, by in table.items():
-            for split, cells in by.items():
-                out.setdefault(arm, {}).setdefault(split, {}).update(cells)
-            out.setdefault(arm, {})
-    return out
-
-
-def lines_of(path: Path) -> Lines:
-    """The rows of a Parquet file; [] where it is absent."""
-    return pq.read_table(path).to_pylist() if path.is_file() else []
-
-
 # --- what is asked ---
-
-
-def arms_of(config: Config, run: Path) -> list[Arm]:
-    """The base, then every arm with its adapter and the marker that its good rows carried, and once
-    more without a marker where it says `ask_unmarked`."""
-    from raytune_agents.train.methods import METHODS
-
-    arms = [Arm(harness.BASE)]
-    for name, arm in config.train.arms.items():
-        adapter = str(run / "train" / name / "adapter")
-        arms.append(Arm(name, adapter, METHODS[arm.method].asked(config.train.of(arm))))
-        if arm.ask_unmarked:
-            arms.append(Arm(f"{name}-unmarked", adapter))
-    return arms
 
 
 def check_bases(config: Config, run: Path) -> None:
@@ -212,17 +141,46 @@ def check_bases(config: Config, run: Path) -> None:
             )
 
 
-def asked(context: Context) -> tuple[suites.Suite, list[Trajectory], list[Trajectory]]:
-    """The rows of all splits and suites, their perturbed twins, and the tasks to play."""
+@dataclass
+class Asked:
+    """Rows of all suites and of val, perturbed ones, tasks to play, conversations, val rows whose
+    likelihood is measured, examples for prompts; and why rows were left out."""
+
+    rows: list[Trajectory]
+    perturbed: list[Trajectory]
+    tasks: list[Trajectory]
+    entries: list[multi_turn.Entry]
+    val: list[Trajectory]
+    shots: tuple[Trajectory, ...]
+    rejected: Counter[str]
+
+    @property
+    def test_rows(self) -> list[Trajectory]:
+        return [row for row in self.rows if row.split != VAL]
+
+    def of(self, arm: Arm) -> list[Trajectory]:
+        """The rows that an arm is asked: no baseline answers perturbed rows or val rows, and one
+        that must call is asked only in suites where calls are right."""
+        if not arm.baseline:
+            return [*self.rows, *self.perturbed]
+        if not arm.constrained:
+            return self.test_rows
+        calls = {row.split for row in self.test_rows if row.calls or row.gold not in ("", "[]")}
+        return [row for row in self.test_rows if row.split in calls and row.tools]
+
+
+def rows_to_ask(context: Context) -> Asked:
+    """The rows of all splits and suites, their perturbed twins, and what else is asked for."""
     config, suite = context.config, suites.Suite()
     section, seed = config.evaluate, config.seed
     folder = context.run.folder
+    val = held_out_rows(folder, VAL)
     left_out = read_json(folder / "read" / "manifest.json").get("left_out", {})
     for name in (s for s in section.splits if s not in left_out):
         suite.add(name, held_out_rows(folder, name), section.limit)
     if synthetic := held_out_rows(folder, SYNTHETIC):
         suite.add(SYNTHETIC, synthetic, section.limit)
-    trained = list(training_rows(context.run.folder).values()) if others(section) else []
+    trained = list(training_rows(folder).values())
     for name, source in section.sources.items():
         found = suites.source_rows(name, source, trained)
         suite.rejected.update(found.rejected)
@@ -230,24 +188,61 @@ def asked(context: Context) -> tuple[suites.Suite, list[Trajectory], list[Trajec
     if section.unseen_agents:
         made = suites.unseen_agent_rows(section.unseen_agents, section.unseen_rows, seed)
         suite.add(suites.UNSEEN_AGENTS, suites.without_seen_tools(made, trained))
+    suite.add_irrelevance(section, trained, seed)
     if section.instruction_rows:
         suite.add(instructions.SPLIT, instructions.rows(section.instruction_rows, seed))
     perturbed, untouched = suites.perturbed_rows(suite.rows, section, seed)
     suite.rejected.update(untouched)
+    if VAL not in section.splits:
+        suite.add_if_any(VAL, val, section.val_rows)
     tasks = suites.goals(suites.players(config), section.trajectories.tasks, seed)
     known = {row.query for row in trained}
     fresh = [task for task in tasks if task.query not in known]
     if len(fresh) < len(tasks):
         suite.rejected["trained_goal"] += len(tasks) - len(fresh)
-    return suite, perturbed, fresh
+    return Asked(
+        suite.rows,
+        perturbed,
+        fresh,
+        multi_turn.entries(section.multi_turn),
+        [row for row in val if row.target][: section.perplexity_rows],
+        examples_to_show(trained, section.few_shot, seed),
+        suite.rejected,
+    )
 
 
-def others(section: Any) -> bool:
-    """Whether rows are asked that the run did not split itself."""
-    return bool(section.sources or section.unseen_agents or section.trajectories.tasks)
+def arms_of(config: Config, run: Path, shots: tuple[Trajectory, ...] = ()) -> list[Arm]:
+    """The base and its baselines, then every arm with its adapter and the marker that its good rows
+    carried, and once more without a marker where it says `ask_unmarked`."""
+    from raytune_agents.train.methods import METHODS
+
+    arms = [Arm(BASE)]
+    if shots:
+        arms.append(Arm(FEW_SHOT, shots=shots))
+    if config.evaluate.constrained:
+        arms.append(Arm(CONSTRAINED, constrained=True))
+    for name, arm in config.train.arms.items():
+        adapter = str(run / "train" / name / "adapter")
+        arms.append(Arm(name, adapter, METHODS[arm.method].asked(config.train.of(arm))))
+        if arm.ask_unmarked:
+            arms.append(Arm(f"{name}-unmarked", adapter))
+    return arms
 
 
-def val_rows(context: Context) -> list[Trajectory]:
-    """The val rows whose likelihood is measured: the first by id that have an answer."""
-    good = [row for row in held_out_rows(context.run.folder, "val") if row.target]
-    return good[: context.config.evaluate.perplexity_rows]
+def arm_facts(config: Config) -> ArmFacts:
+    """The arms that may be the headline: those trained on all of their data; and the first of them
+    whose mix holds no negative rows."""
+    from raytune_agents.train.methods import METHODS
+
+    whole = {name: arm for name, arm in config.train.arms.items() if arm.share == 1}
+
+    def positive(name: str) -> bool:
+        arm = whole[name]
+        weights = arm.weights or config.mix.weights
+        pools = {pool.partition(".")[0] for pool, weight in weights.items() if weight > 0}
+        return "negative" not in pools or not METHODS[arm.method].takes(NEGATIVE)
+
+    return ArmFacts(tuple(whole), next(filter(positive, whole), ""))
+
+
+NEGATIVE = Trajectory((), fault="wrong_value")  # what an arm of positives takes no row like

@@ -19,7 +19,8 @@ from typing import Any
 from raytune_agents import mix, models, readers, split
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError, SourceConfig, TrainConfig
-from raytune_agents.evaluate import instructions, suites
+from raytune_agents.evaluate import instructions, irrelevance, suites
+from raytune_agents.evaluate.harness import answer_limit
 from raytune_agents.infra import estimate
 from raytune_agents.infra.estimate import GIB, START_S, Shape, Speed
 from raytune_agents.infra.placement import Placement, place
@@ -238,6 +239,7 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
         sizes[suites.UNSEEN_AGENTS] = len(made)
     perturbed = sum(min(section.perturbed_rows, n) for n in sizes.values())
     sizes[instructions.SPLIT] = section.instruction_rows
+    sizes |= dict.fromkeys((irrelevance.SPLIT, irrelevance.BFCL_SPLIT), section.irrelevance_rows)
     plays = section.trajectories.tasks * section.trajectories.trials
     talks = section.multi_turn.rows * len(section.multi_turn.categories)
     answers = sum(sizes.values()) + len(section.perturbations) * perturbed
@@ -248,14 +250,24 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     prompt = [len(chat.prompt_ids(r)) for r in asked[:200]]
     gold = [len(chat.ids(r.target.content or "")) + len(str(r.calls)) // 4 for r in asked[:200]
             if r.target]  # fmt: skip
-    short = min(section.max_tokens, 2 + sum(gold) / max(1, len(gold)))
-    read = (answers + turns + section.perplexity_rows) * (1 + trained) + 2 * judged
+    longest = config.engine.max_model_len
+    limit = section.max_tokens or answer_limit([round(n) for n in gold], longest)
+    short = min(limit, 2 + sum(gold) / max(1, len(gold)))
+    baselines = bool(section.few_shot) + section.constrained
+    waves = sum(max(load, section.latency.rows) for load in section.latency.loads)
+    timed = 2 * waves if section.latency.rows else 0
+    val = min(section.val_rows, round(len(sample.split("val")) * sample.scale))
+    read = (answers + turns + val + section.perplexity_rows) * (1 + trained) + 2 * judged
+    read += baselines * answers + timed
     return Work(
         read=read * sum(prompt) / max(1, len(prompt)),
-        write=(answers + turns) * (section.max_tokens * WRITTEN + trained * short)
+        write=(answers + turns + val) * (limit * WRITTEN + trained * short)
+        + (baselines * answers + timed) * limit * WRITTEN
         + 2 * judged * section.judge.max_tokens * WRITTEN,
         start_s=START_S["engine"] + trained * START_S["merge"],
-        rows=(answers + plays + talks + section.perplexity_rows) * (1 + trained) + judged,
+        rows=(answers + val + plays + talks + section.perplexity_rows) * (1 + trained)
+        + baselines * answers
+        + judged,
     )
 
 

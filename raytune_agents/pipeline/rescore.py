@@ -8,14 +8,19 @@ from typing import Any
 
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.config.base import json_values
-from raytune_agents.evaluate import bfcl, harness, judge, multi_turn, rollouts
+from raytune_agents.evaluate import bfcl, harness, judge, multi_turn, own_metrics, rollouts
+from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.latency import LatencyRow
+from raytune_agents.evaluate.measured import AnswerRow
+from raytune_agents.evaluate.results import KINDS, Found, lines_of, write_results
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.evaluate import MODULES, counts_of, lines_of, write_scores
+from raytune_agents.pipeline.evaluate import arm_facts
 from raytune_agents.progress import Display
 from raytune_agents.records import from_row
 from raytune_agents.runs import Step
 
-FREE = ("resamples", "confidence", "max_concurrency")  # options of evaluate that change no answer
+# options of evaluate that change no answer
+FREE = ("resamples", "confidence", "max_concurrency", "metrics")
 
 
 def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
@@ -50,15 +55,21 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     folder, before = step.folder, step.manifest
     asked = map(from_row, lines_of(folder / "rows.parquet"))
     rows = {(row.split, row.id): row for row in asked}
-    answers = lines_of(folder / "answers.parquet") + lines_of(folder / "perturbed.parquet")
-    answers = [harness.rescored(answer, rows[answer["split"], answer["id"]]) for answer in answers]
-    found = {name: lines_of(folder / f"{name}.parquet") for name in MODULES} | {"answers": answers}
-    found["plays"] = [rollouts.rescored(play) for play in found["plays"]]
-    found["judged"] = [judge.rescored(x, config.evaluate.judge.rubric) for x in found["judged"]]
+    stored = lines_of(folder / "answers.parquet") + lines_of(folder / "perturbed.parquet")
+    answers = [AnswerRow.read(line) for line in stored]
+    answers = [harness.rescored(answer, rows[answer.split, answer.id]) for answer in answers]
+    lines = {name: lines_of(folder / f"{name}.parquet") for name in KINDS}
+    lines["plays"] = [rollouts.rescored_rollout(play) for play in lines["plays"]]
+    rubric = config.evaluate.judge.rubric
+    lines["judged"] = [judge.read_verdicts(line, rubric) for line in lines["judged"]]
     entries = multi_turn.entries(config.evaluate.multi_turn)
-    found["multi_turn"] = multi_turn.scored(found["multi_turn"], entries)
-    write_scores(folder, found, config)
-    counts = counts_of(found)
+    lines["multi_turn"] = multi_turn.scored(lines["multi_turn"], entries)
+    timed = [LatencyRow(**line) for line in lines_of(folder / "latency.parquet")]
+    found = Found(answers, lines, timed)
+    how = Resampling.of(config.evaluate, config.seed)
+    own = own_metrics.load_metrics(config.evaluate.metrics)
+    write_results(folder, found, rows, config.evaluate, how, arm_facts(config), own)
+    counts = found.counts()
     counts.rejected.update(before.rows.rejected)
     counts.rows_in += counts.rejected.total()
     step.finish(counts, **before.notes | {"rescored": True})

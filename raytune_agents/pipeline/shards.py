@@ -24,7 +24,7 @@ from raytune_agents.records import Trajectory, to_table
 from raytune_agents.runs import Counts, Shards, Step
 
 if TYPE_CHECKING:
-    from raytune_agents.evaluate.harness import Lines
+    from raytune_agents.evaluate.measured import Lines
     from raytune_agents.generate.rewrite import Shard
     from raytune_agents.pipeline.context import Context
 

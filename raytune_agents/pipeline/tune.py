@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from raytune_agents.config import ConfigError, TrainConfig, set_dotted
-from raytune_agents.evaluate import metrics
+from raytune_agents.evaluate.scoring import SCORED
 from raytune_agents.pipeline.rows import token_counts, training_rows
 from raytune_agents.pipeline.training import job_of
 from raytune_agents.records import Trajectory
@@ -376,11 +376,11 @@ def validate_tune(config: Any) -> None:
     options = config.tune
     space.parse(options.space, base=config, preset=options.preset)
     schedulers.validate_search(options)
-    written = metrics.METRICS if options.score == "generate" and options.num_rungs == 1 else ()
+    written = SCORED if options.score == "generate" and options.num_rungs == 1 else ()
     known = [*TEACHER_FORCED, *(m for m in written if m not in TEACHER_FORCED)]
     if wrong := [m for m in options.objective if m not in known]:
         more = ", or set tune.score=generate and tune.num_rungs=1"
-        more = more if set(wrong) <= set(metrics.METRICS) else ""
+        more = more if set(wrong) <= set(SCORED) else ""
         raise ConfigError(f"tune.objective: {wrong} is not scored; write some of {known}{more}")
     if options.noise == 1:
         raise ConfigError("tune.noise=1: one run has no spread; write 0 or at least 2, better 3")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from raytune_agents.redact import redact
 from raytune_agents.report import page, tables
-from raytune_agents.report.folder import ReportError, read
+from raytune_agents.report.folder import ReportError, read_run
 from raytune_agents.storage import write_text
 
-__all__ = ["ReportError", "read", "write"]
+__all__ = ["ReportError", "write"]
 
 
 def write(run_dir: Path) -> Path:
@@ -22,12 +22,12 @@ def write(run_dir: Path) -> Path:
     Raises ReportError where `run_dir` holds no step's manifest.
     """
     run_dir = Path(run_dir)
-    run = read(run_dir)
-    context = page.build(run)
-    for name, table in tables.tables(run, context).items():
+    run = read_run(run_dir)
+    context = page.page_context(run)
+    for name, table in tables.report_tables(run, context).items():
         _put(run_dir / "report" / f"{name}.csv", tables.csv_text(table))
     _put(run_dir / "report.md", tables.markdown(run, context))
-    return _put(run_dir / "report.html", page.render(run, context))
+    return _put(run_dir / "report.html", page.render_page(run, context))
 
 
 def _put(path: Path, text: str) -> Path:

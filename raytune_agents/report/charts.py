@@ -1,125 +1,15 @@
-"""Charts as inline SVG: plain values in, one `<svg>` out, coloured by CSS class.
-
-So dark mode and print follow the style sheet. Every chart is drawn 320 units wide and shown about
-that wide, as small multiples, so text keeps its size on a phone. ElementTree builds the markup, so
-data cannot become markup. (Plotly's script alone is 4.8 MB; a whole report here is a few hundred
-kB, and its figures need no script.)
-"""
+"""The charts of the page: plain values in, one `<svg>` and its data out (`canvas` draws)."""
 
 from __future__ import annotations
 
 import math
-import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from markupsafe import Markup
+from raytune_agents.report.canvas import WIDTH, Canvas, Chart, Format, Point, shade, span
+from raytune_agents.report.text import number
 
-from raytune_agents.report.text import number, visible
-
-WIDTH = 320
-COLOURS = 8  # classes c0 .. c7 of report.css; c0 (grey) is the base model
 LABEL = 14  # letters of a dot's name
-SHADES = 5  # classes q0 (low) .. q4 (high)
-Point = tuple[float, float]
-Format = Callable[[float], str]
-
-
-def colour(index: int) -> str:
-    """The CSS class of the index-th series; c0 belongs to the base, the others repeat."""
-    return f"c{index if index == 0 else (index - 1) % (COLOURS - 1) + 1}"
-
-
-def shade(value: float, low: float, high: float) -> str:
-    """The CSS class of a value between low and high; the middle one where there is no range."""
-    return f"q{round((SHADES - 1) * (value - low) / (high - low)) if high > low else SHADES // 2}"
-
-
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers from `low` to `high`: about `count` steps of 1, 2 or 5 times a power of ten."""
-    if not high > low:
-        return [low]
-    raw = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
-
-
-def span(values: Sequence[float], pad: float = 0.06) -> Point:
-    """The range of the values, a little wider; a range of its own around a single value."""
-    low, high = min(values), max(values)
-    size = max(abs(low), abs(high))
-    margin = (high - low) * pad if high - low > max(1e-9 * size, 1e-200) else size * 0.1
-    return (low - margin, high + margin) if margin > 1e-200 else (low - 1.0, high + 1.0)
-
-
-class Canvas:
-    """An SVG with a plot area; `x` and `y` map data to it."""
-
-    def __init__(self, label: str, height: int, margins: tuple[int, int, int, int]) -> None:
-        """`margins`: top, right, bottom, left."""
-        top, right, bottom, left = margins
-        self.box = (left, top, WIDTH - right, height - bottom)
-        head = {"viewBox": f"0 0 {WIDTH} {height}", "role": "img", "class": "chart"}
-        self.svg = ET.Element("svg", head | {"aria-label": visible(label)})
-        self.x_range = self.y_range = (0.0, 1.0)
-
-    def x(self, value: float) -> float:
-        low, high = self.x_range
-        return round(self.box[0] + (value - low) / (high - low) * (self.box[2] - self.box[0]), 2)
-
-    def y(self, value: float) -> float:
-        low, high = self.y_range
-        return round(self.box[3] - (value - low) / (high - low) * (self.box[3] - self.box[1]), 2)
-
-    def add(self, tag: str, css: str, title: str = "", **attributes: object) -> ET.Element:
-        """One element; `title` is what a pointer or a screen reader gets."""
-        names = {k.replace("_", "-"): str(v) for k, v in attributes.items()}
-        element = ET.SubElement(self.svg, tag, {"class": css} | names)
-        if title:
-            ET.SubElement(element, "title").text = visible(title)
-        return element
-
-    def line(self, css: str, start: Point, end: Point, title: str = "") -> None:
-        self.add("line", css, title, x1=start[0], y1=start[1], x2=end[0], y2=end[1])
-
-    def dot(self, css: str, at: Point, radius: float, title: str = "") -> None:
-        self.add("circle", f"dot {css}", title, cx=at[0], cy=at[1], r=radius)
-
-    def path(self, css: str, points: Sequence[Point], title: str = "") -> None:
-        self.add("polyline", css, title, points=" ".join(f"{x},{y}" for x, y in points))
-
-    def text(
-        self, at: Point, value: str, css: str = "tick", anchor: str = "middle", room: int = 0
-    ) -> ET.Element:
-        """A label; one longer than `room` characters ends in … and is whole in its title."""
-        value = visible(value)
-        short = f"{value[: room - 1]}…" if room and len(value) > room else value
-        title = value if short != value else ""
-        element = self.add("text", css, title, x=round(at[0], 2), y=round(at[1], 2))
-        element.set("text-anchor", anchor)
-        if title:
-            element[0].tail = short
-        else:
-            element.text = short
-        return element
-
-    def axes(self, x_title: str, x_format: Format, y_format: Format | None) -> None:
-        """Ticks and grid of x and, where `y_format` is given, of y (else the grid is x's)."""
-        left, top, right, bottom = self.box
-        if y_format:
-            for value in ticks(*self.y_range):
-                self.line("grid", (left, self.y(value)), (right, self.y(value)))
-                self.text((left - 6, self.y(value) + 4), y_format(value), anchor="end")
-        for value in ticks(*self.x_range):
-            if not y_format:
-                self.line("grid", (self.x(value), top), (self.x(value), bottom))
-            self.text((self.x(value), bottom + 15), x_format(value))
-        self.line("axis", (left, bottom), (right, bottom))
-        self.text(((left + right) / 2, bottom + 31), x_title, "axis-title", room=50)
-
-    def markup(self) -> Markup:
-        return Markup(ET.tostring(self.svg, encoding="unicode"))
+HOVERED = 40  # points of a line that tell their values
 
 
 def thin(points: Sequence[Point], most: int = 240) -> list[Point]:
@@ -137,33 +27,40 @@ def lines(
     label: str,
     x_title: str,
     dots: bool = False,
-) -> Markup:
-    """One line a series. `series`: name -> [(x, y)], finite."""
+) -> Chart:
+    """One line per series. `series`: name -> [(x, y)], finite. At most HOVERED points of each tell
+    their values; `dots` shows all of them."""
     every = [p for points in series.values() for p in points]
     if not every:
-        return Markup("")
+        return Chart()
     canvas = Canvas(label, 210, (12, 16, 38, 46))
     canvas.x_range = span([x for x, _ in every], 0.02)
     canvas.y_range = span([y for _, y in every])
     canvas.axes(x_title, number, number)
     for name, points in series.items():
-        places = [(canvas.x(x), canvas.y(y)) for x, y in thin(points)]
-        note = f"{name}: {number(points[-1][1])} at {number(points[-1][0])}"
-        canvas.path(f"line {classes[name]}", places, note)
-        for place in places if dots or len(places) == 1 else []:
-            canvas.dot(classes[name], place, 2.6, note)
-    return canvas.markup()
+        drawn = thin(points)
+        places = [(canvas.x(x), canvas.y(y)) for x, y in drawn]
+        canvas.path(f"line {classes[name]}", places, name)
+        seen = dots or len(places) == 1
+        for i in range(0, len(drawn), 1 if seen else max(1, len(drawn) // HOVERED)):
+            note = f"{name}: {number(drawn[i][1])} at {number(drawn[i][0])}"
+            if seen:
+                canvas.dot(classes[name], places[i], 2.6, note)
+            else:
+                canvas.dot(f"hit {classes[name]}", places[i], 5, note)
+    rows = [(name, x, y) for name, points in series.items() for x, y in points]
+    return Chart(canvas.markup(), ("series", x_title, label), rows)
 
 
 def intervals(
     rows: Sequence[Mapping], label: str, x_title: str, shown: Format, zero: float | None = None
-) -> Markup:
-    """A dot with its interval a row. `rows`: {name, value, low, high, css}; low, high may be None.
+) -> Chart:
+    """A dot with its interval per row. `rows`: {name, value, low, high, css}; ends may be None.
 
     `zero` draws the dashed line that an interval must not cross.
     """
     if not rows:
-        return Markup("")
+        return Chart()
     longest = max(len(r["name"]) for r in rows)
     room = min(max(longest, 11), 16)
     canvas = Canvas(label, 24 * len(rows) + 54, (6, 14, 38, 14 + 7 * room))
@@ -182,15 +79,16 @@ def intervals(
             ends = (canvas.x(row["low"]), y), (canvas.x(row["high"]), y)
             canvas.line(f"whisker {row['css']}", *ends, note)
         canvas.dot(row["css"], (canvas.x(row["value"]), y), 4.5, note)
-    return canvas.markup()
+    names = ("name", "value", "low", "high")
+    return Chart(canvas.markup(), names, [[row[k] for k in names] for row in rows])
 
 
 def bars(
     rows: Sequence[tuple[str, float]], label: str, css: str = "c1", top_value: float | None = None
-) -> Markup:
+) -> Chart:
     """Horizontal bars with values; `rows`: [(name, value >= 0)]; `top_value` fills the width."""
     if not rows:
-        return Markup("")
+        return Chart()
     canvas = Canvas(label, 22 * len(rows) + 8, (4, 44, 4, 138))
     canvas.x_range = (0.0, top_value or max(v for _, v in rows) or 1.0)
     left, top, _, _ = canvas.box
@@ -200,7 +98,7 @@ def bars(
         width, note = round(max(canvas.x(value) - left, 1.0), 2), f"{name}: {number(value)}"
         canvas.add("rect", f"bar {css}", note, x=left, y=y + 3, width=width, height=14, rx=2)
         canvas.text((left + width + 6, y + 14), number(value), "tick", "start")
-    return canvas.markup()
+    return Chart(canvas.markup(), ("name", "value"), rows)
 
 
 def scatter(
@@ -209,10 +107,10 @@ def scatter(
     x_title: str,
     y_format: Format = number,
     front: Sequence[Point] = (),
-) -> Markup:
+) -> Chart:
     """Dots with names. `points`: {name, x, y, css, note}; `front` is drawn as a dashed line."""
     if not points:
-        return Markup("")
+        return Chart()
     canvas = Canvas(label, 226, (16, 16, 38, 46))
     canvas.x_range = span([p["x"] for p in points], 0.12)
     canvas.y_range = span([p["y"] for p in points], 0.12)
@@ -227,7 +125,8 @@ def scatter(
         at, anchor, box = free_label(place, min(len(p["name"]), LABEL), canvas.box, taken)
         taken.append(box)
         canvas.text(at, p["name"], "name", anchor, room=LABEL)
-    return canvas.markup()
+    rows = [(p["name"], p["x"], p["y"]) for p in points]
+    return Chart(canvas.markup(), ("name", x_title, label), rows)
 
 
 def free_label(
@@ -255,7 +154,7 @@ def ternary(
     corners: Sequence[str],
     label: str,
     field: Sequence[Mapping] = (),
-) -> Markup:
+) -> Chart:
     """Mixes of three pools in a triangle. `points`: {name, weights (3, sum 1), css, note}.
 
     A corner is a mix of that pool alone; the opposite side is a mix without it. `field` (the same
@@ -283,16 +182,18 @@ def ternary(
         x, y = place(p["weights"])
         canvas.dot(p["css"], (x, y), 6.5, p["note"])
         canvas.text((x + 10, y + 4), p["name"], anchor="start", room=8)
-    return canvas.markup()
+    rows = [(p["name"], *p["weights"], p["note"]) for p in points]
+    rows += [("predicted", *p["weights"], p["note"]) for p in field]
+    return Chart(canvas.markup(), ("name", *corners, "note"), rows)
 
 
 def surface(
     field: Sequence[Mapping], points: Sequence[Mapping], names: Sequence[str], label: str
-) -> Markup:
+) -> Chart:
     """Two shares of a mix as a grid of cells, with the runs on it. `field`, `points`: {x, y, css,
     note}, x and y in [0, 1] with a sum of at most 1; the grid's step is read from `field`."""
     if not field:
-        return Markup("")
+        return Chart()
     canvas = Canvas(label, 268, (12, 16, 38, 46))
     canvas.axes(names[0], number, number)
     steps = sorted({p["x"] for p in field})
@@ -305,16 +206,21 @@ def surface(
     for p in points:
         canvas.dot(p["css"], (canvas.x(p["x"]), canvas.y(p["y"])), 5, p["note"])
     canvas.text((canvas.box[0] + 4, canvas.box[1] - 2), names[1], "axis-title", "start", room=40)
-    return canvas.markup()
+    rows = [
+        (kind, p["x"], p["y"], p["note"])
+        for kind, part in (("predicted", field), ("trial", points))
+        for p in part
+    ]
+    return Chart(canvas.markup(), ("kind", *names, "note"), rows)
 
 
 def parallel(
     rows: Sequence[Mapping], axes: Sequence[tuple[str, float, float]], label: str
-) -> Markup:
-    """One line a row over vertical axes. `rows`: {values: a number or None an axis, css, note};
+) -> Chart:
+    """One line per row over vertical axes. `rows`: {values: a number or None per axis, css, note};
     `axes`: (name, low, high). A line has a gap where the row has no value."""
     if not rows or len(axes) < 2:
-        return Markup("")
+        return Chart()
     canvas = Canvas(label, 240, (20, 24, 62, 62))
     left, top, right, bottom = canvas.box
     places = [left + i * (right - left) / (len(axes) - 1) for i in range(len(axes))]
@@ -331,7 +237,8 @@ def parallel(
             if v is not None and high > low
         ]
         canvas.path(f"line {row['css']}", points, row["note"])
-    return canvas.markup()
+    table = [(row["note"], *row["values"]) for row in rows]
+    return Chart(canvas.markup(), ("row", *(name for name, _, _ in axes)), table)
 
 
 def matrix(
@@ -339,10 +246,10 @@ def matrix(
     columns: Sequence[str],
     counts: Mapping[tuple[str, str], int],
     label: str,
-) -> Markup:
+) -> Chart:
     """Counts of (row name, column name) as shaded cells; a cell where both agree has a frame."""
     if not names:
-        return Markup("")
+        return Chart()
     cell, left, top = min(26.0, 166 / len(columns)), 116, 92
     canvas = Canvas(label, int(top + cell * len(names) + 6), (top, 0, 6, left))
     most = max(counts.values(), default=0)
@@ -362,4 +269,5 @@ def matrix(
             if n:
                 ink = "on-dark" if n > most * 0.6 else "on-light"
                 canvas.text((x + cell / 2, y + cell / 2 + 4), str(n), ink)
-    return canvas.markup()
+    rows = [(i, j, counts.get((i, j), 0)) for i in names for j in columns]
+    return Chart(canvas.markup(), ("right", "chosen", "answers"), rows)

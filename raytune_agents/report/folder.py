@@ -1,43 +1,68 @@
 """A run folder -> plain values. Every file but the manifests may be absent; absent ones are named.
 
 Reads only: config.json, STEP/manifest.json, rows of label (or of read and generate),
-train/ARM/metrics.jsonl, evaluate/{scores,differences,robustness}.json, evaluate/answers.parquet,
-tune/{trials,guide}.json, tune/guide.md.
+train/ARM/metrics.jsonl, the files of evaluate (`evaluate.results`), tune/{trials,guide}.json,
+tune/guide.md.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from raytune_agents.config import ConfigError
+from raytune_agents.evaluate.estimates import Estimate
+from raytune_agents.evaluate.gate import GateResult, read_gate
+from raytune_agents.evaluate.measured import AnswerRow
+from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric, read_metrics
+from raytune_agents.evaluate.paired import Difference
+from raytune_agents.evaluate.scoreboard import Board, Drop, Overall
+from raytune_agents.evaluate.verdict import Conclusion, choose_headline, conclude, read_conclusion
 from raytune_agents.report.text import finite
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune")
 LABELS = ("pool", "split", "fault", "reject_reason", "step")
 ANSWER_CHARS = 20_000  # what is kept in memory of one answer; the length is kept beside it
+Cell = TypeVar("Cell")
 
 
 class ReportError(ConfigError):
     """A folder that is not a run. The message says what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShownAnswer(AnswerRow):
+    """A stored answer, cut to ANSWER_CHARS; `chars` is its own length."""
+
+    chars: int = 0
+
+    @property
+    def right(self) -> bool:
+        return (self.values.get("exact_match") or 0.0) >= 1
+
+
 @dataclass(frozen=True)
-class Run:
+class RunContents:
     """What a run folder holds. Empty values stand for absent files, which `missing` names."""
 
     path: Path
     config: dict[str, Any]
     manifests: dict[str, dict[str, Any]]
     groups: list[dict[str, Any]]  # {pool, split, fault, reject_reason, step, n, first, last}
-    metrics: dict[str, list[dict[str, Any]]]
-    scores: dict[str, dict[str, dict[str, dict[str, Any]]]]
-    differences: dict[str, dict[str, dict[str, dict[str, Any]]]]
-    robustness: dict[str, dict[str, dict[str, dict[str, Any]]]]  # {arm: {perturbation: ...}}
-    answers: list[dict[str, Any]]
+    curves: dict[str, list[dict[str, Any]]]  # {arm: lines of metrics.jsonl}
+    metrics: dict[str, Metric]
+    scores: Board[Estimate]
+    differences: Board[Difference]
+    robustness: Board[Drop]  # {arm: {perturbation: ...}}
+    latency: Board[Estimate]  # {arm: {load: ...}}
+    overall: dict[str, Overall]
+    gates: dict[str, GateResult]
+    costs: dict[str, dict[str, float | None]]
+    conclusion: Conclusion
+    answers: list[ShownAnswer]
     plays: list[dict[str, Any]]  # {arm, agent, goal, end, task_completion, row: JSON text, ...}
     trials: list[dict[str, Any]]
     guide: str
@@ -49,6 +74,10 @@ class Run:
     @property
     def name(self) -> str:
         return str(self.config.get("name") or self.path.name)
+
+    @property
+    def confidence(self) -> float:
+        return finite((self.config.get("evaluate") or {}).get("confidence")) or 0.95
 
     @property
     def mix(self) -> dict[str, dict[str, Any]]:
@@ -81,20 +110,31 @@ class _Reader:
             return empty
         return value
 
-    def cells(
-        self, name: str, wanted: bool = True
-    ) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-        """{arm: {split: {metric: {value, ...}}}}; what has another shape is left out and named."""
-        found: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    def board(
+        self, name: str, read: Callable[[dict[str, Any]], Cell], wanted: bool = True
+    ) -> Board[Cell]:
+        """{arm: {split: {metric: cell}}}; what has another shape is left out and named."""
+        found: Board[Cell] = {}
         for arm, by in self.json(name, {}, wanted).items():
             for split, metrics in by.items() if isinstance(by, dict) else [("", None)]:
                 for metric, cell in metrics.items() if isinstance(metrics, dict) else [("", None)]:
-                    if isinstance(cell, dict):
-                        found.setdefault(arm, {}).setdefault(split, {})[metric] = cell
-                    else:
+                    try:
+                        made = read({k: finite_or_text(v) for k, v in cell.items()})
+                        found.setdefault(arm, {}).setdefault(split, {})[metric] = made
+                    except (AttributeError, KeyError, TypeError):
                         self.problems.append(
                             f"{name}: {arm} {split} {metric} is not {{value, ...}}"
                         )
+        return found
+
+    def by_arm(self, name: str, read: Callable[[str, dict[str, Any]], Cell]) -> dict[str, Cell]:
+        """{arm: what `read` makes of its record}; what has another shape is left out and named."""
+        found: dict[str, Cell] = {}
+        for arm, record in self.json(name, {}, wanted=False).items():
+            try:
+                found[arm] = read(arm, record)
+            except (AttributeError, KeyError, TypeError):
+                self.problems.append(f"{name}: {arm} has another shape")
         return found
 
     def lines(self, path: Path) -> list[dict[str, Any]]:
@@ -145,7 +185,12 @@ class _Reader:
         return []
 
 
-def read(path: Path) -> Run:
+def finite_or_text(value: Any) -> Any:
+    """The value, but None for a number that cannot be drawn."""
+    return finite(value) if isinstance(value, float) else value
+
+
+def read_run(path: Path) -> RunContents:
     """Read a run folder. Raises ReportError where it holds no step's manifest."""
     files = _Reader(path)
     manifests = files.manifests()
@@ -156,21 +201,31 @@ def read(path: Path) -> Run:
         )
     config = files.json("config.json", {})
     rows = files.row_files()
-    metrics = {
+    curves = {
         p.parent.name: files.lines(p) for p in sorted((path / "train").glob("*/metrics.jsonl"))
     }
-    files.missing += [] if metrics else ["train/ARM/metrics.jsonl"]
+    files.missing += [] if curves else ["train/ARM/metrics.jsonl"]
     tuned = "tune" in manifests
-    return Run(
+    metrics = METRICS | read_metrics(files.json(f"evaluate/{METRICS_FILE}", {}, wanted=False))
+    scores = files.board("evaluate/scores.json", Estimate.read)
+    differences = files.board("evaluate/differences.json", Difference.read)
+    gates = files.by_arm("evaluate/gate.json", read_gate)
+    return RunContents(
         path=path,
         config=config,
         manifests=manifests,
         row_files=rows,
         groups=_groups(rows),
-        metrics={arm: lines for arm, lines in metrics.items() if lines},
-        scores=files.cells("evaluate/scores.json"),
-        differences=files.cells("evaluate/differences.json"),
-        robustness=files.cells("evaluate/robustness.json", wanted=False),
+        curves={arm: lines for arm, lines in curves.items() if lines},
+        metrics=metrics,
+        scores=scores,
+        differences=differences,
+        robustness=files.board("evaluate/robustness.json", Drop.read, wanted=False),
+        latency=files.board("evaluate/latency.json", Estimate.read, wanted=False),
+        overall=files.by_arm("evaluate/overall.json", lambda _, record: Overall.read(record)),
+        gates=gates,
+        costs=files.by_arm("evaluate/costs.json", lambda _, record: dict(record)),
+        conclusion=_conclusion(files, scores, differences, gates, config, metrics),
         answers=_answers(files),
         plays=_plays(path / "evaluate/plays.parquet"),
         trials=[t for t in files.json("tune/trials.json", [], tuned) if isinstance(t, dict)],
@@ -179,6 +234,25 @@ def read(path: Path) -> Run:
         missing=files.missing,
         problems=files.problems,
     )
+
+
+def _conclusion(
+    files: _Reader,
+    scores: Board[Estimate],
+    differences: Board[Difference],
+    gates: dict[str, GateResult],
+    config: dict[str, Any],
+    metrics: dict[str, Metric],
+) -> Conclusion:
+    """The evaluation's own; of a run without one, what its differences say of the first arm."""
+    if record := files.json("evaluate/verdict.json", {}, wanted=False):
+        try:
+            return read_conclusion(record)
+        except (TypeError, KeyError):
+            files.problems.append("evaluate/verdict.json has another shape")
+    level = finite((config.get("evaluate") or {}).get("confidence")) or 0.95
+    headline = choose_headline([], list(differences))
+    return conclude(scores, differences, headline, gates.get(headline[0]), level, metrics)
 
 
 def _text(path: Path) -> str:
@@ -222,8 +296,8 @@ def _plays(path: Path) -> list[dict[str, Any]]:
     return [p for p in pq.read_table(path).to_pylist() if p.get("task_completion") is not None]
 
 
-def _answers(files: _Reader) -> list[dict[str, Any]]:
-    """Rows of evaluate/answers.parquet that were answered, cut to ANSWER_CHARS (length: `chars`).
+def _answers(files: _Reader) -> list[ShownAnswer]:
+    """Rows of evaluate/answers.parquet that were answered, cut to ANSWER_CHARS.
 
     A row whose engine stayed down (`failed`) is no wrong answer: it is left out, and counted in the
     manifest.
@@ -236,11 +310,9 @@ def _answers(files: _Reader) -> list[dict[str, Any]]:
 
     rows = []
     for batch in pq.ParquetFile(path).iter_batches(batch_size=256):
-        for row in batch.to_pylist():
-            if row.get("failed") or row.get("exact_match") is None:
+        for record in batch.to_pylist():
+            if record.get("failed") or record.get("exact_match") is None:
                 continue
-            text = row.get("answer") or ""
-            made = {"answer": text[:ANSWER_CHARS], "chars": len(text)}
-            marks = {"fault": row.get("fault") or "", "exact_match": row["exact_match"] >= 1}
-            rows.append(row | made | marks)
+            row = ShownAnswer.read(record)
+            rows.append(replace(row, answer=row.answer[:ANSWER_CHARS], chars=len(row.answer)))
     return rows

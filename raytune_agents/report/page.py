@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from raytune_agents.report import cases, charts, findings, sections, tuning
-from raytune_agents.report.folder import Run
-from raytune_agents.report.text import clip, finite, number, seconds, tidy_json, visible
+from raytune_agents.report import boards, cases, charts, findings, overview, sections, tuning
+from raytune_agents.report.canvas import Chart
+from raytune_agents.report.folder import RunContents
+from raytune_agents.report.tables import csv_text
+from raytune_agents.report.text import clip, number, seconds, tidy_json, visible
 
 LIMIT_BYTES = 5_000_000
 LISTED = (400, 200, 100, 50, 20, 5, 0)  # wrong cases that are tried until the page fits LIMIT_BYTES
@@ -31,7 +34,19 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.filters |= {"clip": clip, "number": number, "seconds": seconds, "tidy_json": tidy_json}
+    env.filters |= {"data_uri": data_uri, "file_name": file_name}
     return env
+
+
+def data_uri(chart: Chart) -> str:
+    """A chart's table as a CSV file in the page itself; base64 holds nothing that is markup."""
+    text = csv_text((chart.head, list(chart.rows)))
+    return f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
+
+
+def file_name(title: str) -> str:
+    """A title as the name of a file."""
+    return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:60] or "chart"
 
 
 def asset(name: str) -> str:
@@ -43,59 +58,61 @@ def source_hash(script: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
-def render(run: Run, context: dict[str, Any]) -> str:
-    """The page from `build`'s context; fewer wrong cases are listed where LIMIT_BYTES needs it."""
+def render_page(run: RunContents, context: dict[str, Any]) -> str:
+    """The page from `page_context`; fewer wrong cases are listed where LIMIT_BYTES needs it."""
     script, page = asset("report.js"), ""
     fixed = {"style": Markup(asset("report.css")), "script": Markup(script)}
     template = environment().get_template("report.html")
     for most in LISTED:
-        errors = sections.errors(run, context["cases"], most)
+        errors = sections.error_browser(run, context["cases"], most)
         page = template.render(context, **fixed, csp=source_hash(script), errors=errors)
         if len(page.encode()) < LIMIT_BYTES:
             break
     return page
 
 
-def build(run: Run) -> dict[str, Any]:
+def page_context(run: RunContents) -> dict[str, Any]:
     """Everything the page shows but the error cases, which depend on the room that is left."""
-    asked = findings.arms(str(a.get("arm") or "") for a in run.answers)
-    arms = findings.arms(run.scores, run.differences, run.mix, run.metrics, asked)
-    css = {arm: charts.colour(i + (arms[0] != "base")) for i, arm in enumerate(arms)}
-    confidence = finite((run.config.get("evaluate") or {}).get("confidence")) or 0.95
-    verdict = findings.verdict(run.scores, run.differences, confidence)
-    grouped = cases.group(run.answers)
+    asked = boards.arms_in_order(a.arm for a in run.answers)
+    arms = boards.arms_in_order(run.scores, run.differences, run.mix, run.curves, asked)
+    css = boards.arm_colours(arms)
+    grouped = cases.group_cases(run.answers)
     return {
         "run": run,
         "arms": arms,
         "asked": asked,
         "css": css,
-        "confidence": confidence,
-        "verdict": verdict,
+        "confidence": run.confidence,
+        "overview": overview.overview_of(run, css),
         "cases": grouped,
-        "tiles": sections.tiles(run, verdict),
-        "boards": [
-            sections.board(run, split, css)
-            for split in findings.ordered({s for by in run.scores.values() for s in by})
-        ],
-        "costs": sections.cost_charts(run, grouped, arms, css),
+        "boards": boards.split_boards(run, css),
+        "overall": boards.overall_grid(run),
+        "latency": boards.latency_grid(run),
+        "sureness": boards.confidence_grid(run),
+        "costs": boards.cost_grid(run),
+        "anchors": boards.ANCHORS if run.scores else (),
+        "anchor_source": boards.ANCHOR_SOURCE,
+        "cost_figures": sections.cost_charts(run, grouped, arms, css),
         "energy": str(run.manifests.get("evaluate", {}).get("energy") or ""),
         "learning": sections.learning(run, css),
         "robustness": sections.robustness(run, arms, css),
-        "plays": sections.plays(run, verdict.arm),
-        "changes": sections.changes(run, grouped, verdict, arms),
+        "plays": sections.plays(run, run.conclusion.arm),
+        "changes": sections.before_after(run, grouped, arms),
         "faults": sections.fault_charts(grouped, asked, css),
-        "confusion": sections.confusion(grouped, asked, verdict.arm),
+        "confusion": sections.confusion(grouped, asked, run.conclusion.arm),
         "details": sections.details(grouped, asked),
         "funnel": findings.funnel(run.manifests),
         "stages": findings.stages(run.manifests),
         "pools": findings.pools(run.groups),
-        "mixes": findings.mixes(run.mix),
+        "mixes": findings.arm_mixes(run.mix),
         "data_charts": sections.data_charts(run),
         "examples": sections.examples(run),
         "curves": [
-            (key.replace("_", " "), charts.lines(by, css, f"{key} by step", "optimiser step"))
-            for key, by in findings.curves(run.metrics).items()
+            boards.Figure(
+                key.replace("_", " "), charts.lines(by, css, f"{key} by step", "optimiser step")
+            )
+            for key, by in findings.curves(run.curves).items()
         ],
-        "search": tuning.section(run.trials, run.guide, run.guidance),
+        "search": tuning.search_section(run.trials, run.guide, run.guidance),
         "facts": sections.facts(run),
     }

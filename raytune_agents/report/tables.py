@@ -7,8 +7,12 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from raytune_agents.report import findings
-from raytune_agents.report.folder import Run
+from raytune_agents.evaluate.metrics import METRICS
+from raytune_agents.evaluate.scoreboard import Board
+from raytune_agents.report.boards import BoardCell
+from raytune_agents.report.folder import RunContents
+from raytune_agents.report.numbers import metric_value
+from raytune_agents.report.sections import DropLine
 from raytune_agents.report.text import clip, number, seconds, visible
 
 Table = tuple[Sequence[str], list[Sequence[Any]]]
@@ -33,21 +37,21 @@ def csv_text(table: Table) -> str:
     return out.getvalue()
 
 
-def _long(table: Mapping[str, Any], keys: Sequence[str]) -> Table:
-    """{arm: {split: {metric: {key: value}}}} as one line a cell."""
-    rows: list[Sequence[Any]] = [
-        [arm, split, metric, *(values.get(k) for k in keys)]
-        for arm, by in table.items()
-        for split, metrics in by.items()
-        for metric, values in metrics.items()
-    ]
+def _long(board: Board[Any], keys: Sequence[str]) -> Table:
+    """{arm: {split: {metric: cell}}} as one line per cell."""
+    rows: list[Sequence[Any]] = []
+    for arm, by in board.items():
+        for split, metrics in by.items():
+            for metric, made in metrics.items():
+                record = made.record()
+                rows.append([arm, split, metric, *(record.get(k) for k in keys)])
     return ["arm", "split", "metric", *keys], rows
 
 
-def _named(table: Table) -> Table:
-    """The same with `perturbation` for `split`."""
+def _named(table: Table, name: str) -> Table:
+    """The same with another name for `split`."""
     head, rows = table
-    return ["perturbation" if h == "split" else h for h in head], rows
+    return [name if h == "split" else h for h in head], rows
 
 
 def _pick(rows: Iterable[Mapping[str, Any]], *names: str) -> Table:
@@ -56,22 +60,27 @@ def _pick(rows: Iterable[Mapping[str, Any]], *names: str) -> Table:
     return [title or key for key, title in pairs], [[r.get(k) for k, _ in pairs] for r in rows]
 
 
-def tables(run: Run, context: Mapping[str, Any]) -> dict[str, Table]:
+def report_tables(run: RunContents, context: Mapping[str, Any]) -> dict[str, Table]:
     """File name -> table, for what the run has."""
     points = [
         {"arm": arm, "step": line["step"], "metric": key, "value": value}
-        for arm, lines in run.metrics.items()
+        for arm, lines in run.curves.items()
         for line in lines
         for key, value in line.items()
         if key != "step"
     ]
     where = [
-        {"by": table["title"], "name": line["name"], "arm": arm} | cell
-        for table in context["details"]
-        for line in table["lines"]
-        for arm, cell in line["cells"].items()
+        {"by": detail.title, "name": line.name, "arm": arm} | made.record()
+        for detail in context["details"]
+        for line in detail.lines
+        for arm, made in line.cells.items()
     ]
-    wrong = [a for a in run.answers if not a["exact_match"]]
+    wrong = [a.record() for a in run.answers if not a.right]
+    costs = [
+        {"arm": arm, "cost": name, "value": value}
+        for arm, by in run.costs.items()
+        for name, value in by.items()
+    ]
     steps = ("step", "in", "out", "rejected", "failed", "lost=unaccounted", "seconds")
     groups = ("pool", "split", "fault", "reject_reason", "step", "n=rows")
     trial = ("rank", "name=trial", "status", "score=exact_match", "weights", "config", "error")
@@ -82,10 +91,16 @@ def tables(run: Run, context: Mapping[str, Any]) -> dict[str, Table]:
         "pools": _pick(run.groups, *groups),
         "scores": _long(run.scores, ("value", "low", "high", "n")),
         "differences": _long(run.differences, paired),
-        "robustness": _named(_long(run.robustness, ("clean", "perturbed", *paired))),
+        "robustness": _named(
+            _long(run.robustness, ("clean", "perturbed", *paired)), "perturbation"
+        ),
+        "latency": _named(_long(run.latency, ("value", "low", "high", "n")), "requests_at_once"),
+        "costs": _pick(costs, "arm", "cost", "value"),
         "curves": _pick(points, "arm", "step", "metric", "value"),
         "trials": _pick(context["search"]["table"], *trial),
-        "where": _pick(where, "by", "name=value", "arm", "hits=right", "n=rows", "low", "high"),
+        "where": _pick(
+            where, "by", "name=value", "arm", "value=share_right", "n=rows", "low", "high"
+        ),
         "errors": _pick(wrong, *answer),
     }
     for table in context["stages"]:
@@ -108,79 +123,82 @@ def _md(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     return [line(head), line("---" for _ in head), *map(line, rows), ""]
 
 
-def _score(cell: Mapping[str, Any]) -> str:
+def _score(made: BoardCell) -> str:
     """value (interval); difference to base"""
-    interval = f" ({cell['interval']})" if cell["interval"] else ""
-    return f"{cell['value']}{interval}" + (f"; {cell['change']}" if cell["change"] else "")
+    interval = f" ({made.interval})" if made.interval else ""
+    return f"{made.value}{interval}" + (f"; {made.change}" if made.change else "")
 
 
-def _robustness(arms: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> list[str]:
+def _robustness(arms: Sequence[str], lines: Sequence[DropLine]) -> list[str]:
     rows = []
     for line in lines:
-        cells = [line["cells"].get(arm) for arm in arms]
+        cells = [line.cells.get(arm) for arm in arms]
         texts = [f"{c['change']} ({c['range']})" if c else "" for c in cells]
-        rows.append([line["name"], line["rows"], *texts])
+        rows.append([line.name, line.rows, *texts])
     head = "## Robustness: change of exact match in points (interval)"
     return [head, "", *_md(["perturbation", "rows", *arms], rows)] if rows else []
 
 
-def markdown(run: Run, context: Mapping[str, Any]) -> str:
-    """report.md: verdict, arms by split, rows of every step, trials, what it ran on."""
-    plain = lambda text: visible(text).replace("<", "&lt;")  # noqa: E731
-    verdict, facts = context["verdict"], context["facts"]
-    out = [
-        f"# {plain(run.name)}",
-        "",
-        plain(verdict.text),
-        "",
-        *(f"- {plain(n)}" for n in verdict.notes),
-        "",
-    ]
+def _plain(text: str) -> str:
+    return visible(text).replace("<", "&lt;")
+
+
+def markdown(run: RunContents, context: Mapping[str, Any]) -> str:
+    """report.md: the overview, arms by split, latency and costs, rows of every step, trials, what
+    it ran on."""
+    seen, facts = context["overview"], context["facts"]
+    out = [f"# {_plain(run.name)}", "", _plain(seen.text), ""]
+    out += [f"**{_plain(seen.gate)}**", ""] if seen.gate else []
+    out += [f"- gained: {_plain(x)}" for x in seen.gained]
+    out += [f"- lost: {_plain(x)}" for x in seen.lost]
+    out += [*(f"- {_plain(n)}" for n in seen.notes), ""]
+    out += _md(["question", "answer", ""], [[q.question, q.answer, q.note] for q in seen.questions])
     for board in context["boards"]:
-        metrics = [*board["main"], *board["more"]]
-        out += [f"## {plain(board['split'])}", ""]
+        out += [f"## {_plain(board.split)}", ""]
         rows = []
-        for metric in metrics:
-            cells = [by[metric.key] for by in board["cells"].values()]
-            rows.append([metric.name, *map(_score, cells)])
-        out += _md(["metric", *board["cells"]], rows)
-    out += _robustness(list(run.robustness), context["robustness"]["lines"])
+        for metric in (*board.main, *board.more):
+            cells = [by[metric.name] for by in board.cells.values()]
+            rows.append([metric.label, *map(_score, cells)])
+        out += _md(["metric", *board.cells], rows)
+    for title, grid in (
+        ("Overall", context["overall"]),
+        ("Latency", context["latency"]),
+        ("Confidence", context["sureness"]),
+        ("Costs", context["costs"]),
+    ):
+        if grid:
+            out += [f"## {title}", ""]
+            out += _md(["arm", *grid.head], [[arm, *cells] for arm, cells in grid.lines])
+    out += _robustness(list(run.robustness), context["robustness"].lines)
     out += ["## Rows of every step", ""]
+    counts = ("in", "out", "rejected", "failed")
     out += _md(
-        ["step", "in", "out", "rejected", "failed", "time"],
+        ["step", *counts, "time"],
         [
-            [
-                x["step"],
-                *(number(x[k]) for k in ("in", "out", "rejected", "failed")),
-                seconds(x["seconds"]),
-            ]
+            [x["step"], *(number(x[k]) for k in counts), seconds(x["seconds"])]
             for x in context["funnel"]
         ],
     )
-    if context["search"]["table"]:
-        out += ["## Trials", ""]
-        out += _md(
-            ["rank", "trial", "status", "exact match", "weights", "error"],
-            [
-                [
-                    t["rank"],
-                    t["name"],
-                    t["status"],
-                    findings.Metric("exact_match").show(t["score"]),
-                    ", ".join(f"{k} {v:.2f}" for k, v in t["weights"].items()),
-                    clip(t["error"], 120),
-                ]
-                for t in context["search"]["table"]
-            ],
-        )
-    out += ["## Run", ""]
-    out += _md(
-        ["what", "value"],
+    out += _trials(context["search"]["table"])
+    rows = [("seed", facts["seed"])]
+    for part in ("code", "hardware", "versions"):
+        rows += facts[part].items()
+    return "\n".join([*out, "## Run", "", *_md(["what", "value"], rows)])
+
+
+def _trials(table: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not table:
+        return []
+    rows = [
         [
-            ("seed", facts["seed"]),
-            *facts["code"].items(),
-            *facts["hardware"].items(),
-            *facts["versions"].items(),
-        ],
-    )
-    return "\n".join(out)
+            t["rank"],
+            t["name"],
+            t["status"],
+            metric_value(METRICS["exact_match"], t["score"]),
+            ", ".join(f"{k} {v:.2f}" for k, v in t["weights"].items()),
+            clip(t["error"], 120),
+        ]
+        for t in table
+    ]
+    head = ["rank", "trial", "status", "exact match", "weights", "error"]
+    return ["## Trials", "", *_md(head, rows)]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from raytune_agents.evaluate.metrics import METRICS
+from raytune_agents.evaluate.verdict import HEADLINE
 from raytune_agents.report import charts
-from raytune_agents.report.findings import HEADLINE, Metric
+from raytune_agents.report.boards import Figure
+from raytune_agents.report.canvas import Chart, colour, shade
+from raytune_agents.report.numbers import metric_value
 from raytune_agents.report.text import clip, finite, number, visible
 
 # Neither HTML nor anything that leads out of the page: the guide is text with headings and tables.
@@ -17,7 +22,7 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 MARKDOWN.disable(["image", "link", "autolink", "reference"])
 
 
-def trials(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
+def ranked_trials(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
     """Trials, best first; those with an error or no report last and without a score."""
     table: list[dict[str, Any]] = []
     for i, t in enumerate(rows):
@@ -41,26 +46,27 @@ def trials(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
     return [t | {"rank": i + 1} for i, t in enumerate(table)]
 
 
-def section(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> dict[str, Any]:
+def search_section(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> dict[str, Any]:
     """Everything the page shows of a search; `table` is empty where there was none."""
-    table = trials(rows)
+    table = ranked_trials(rows)
     scored = [t for t in table if t["score"] is not None and not t["full"]]
     pools = list(dict.fromkeys(k for t in scored for k in t["weights"]))
     return {
         "table": table,
         "weights": pools,
         "options": list(dict.fromkeys(k for t in table for k in t["config"])),
-        "charts": [(title, svg) for title, svg in figures(scored, pools, guidance) if svg],
+        "figures": [f for f in search_figures(scored, pools, guidance) if f.chart],
         "guide": Markup(MARKDOWN.render(visible(clip(guide, 20_000)))) if guide.strip() else "",
-        "advice": advice(guidance),
+        "advice": advice_figures(guidance),
     }
 
 
-def figures(
+def search_figures(
     scored: Sequence[Mapping], pools: Sequence[str], guidance: Mapping
-) -> list[tuple[str, Markup]]:
-    """(title, chart): reports, surfaces of the mix, score against weights, all options, cost."""
+) -> list[Figure]:
+    """Reports, surfaces of the mix, score against weights, all options, cost."""
     scores = [t["score"] for t in scored]
+    exact = partial(metric_value, METRICS[HEADLINE])
     points = []
     for t in scored:
         total = sum(t["weights"].values())
@@ -71,8 +77,8 @@ def figures(
                 {
                     "name": str(t["rank"]),
                     "y": t["score"] * 100,
-                    "css": charts.shade(t["score"], min(scores), max(scores)),
-                    "note": f"trial {t['name']}: {Metric(HEADLINE).show(t['score'])} with {note}",
+                    "css": shade(t["score"], min(scores), max(scores)),
+                    "note": f"trial {t['name']}: {exact(t['score'])} with {note}",
                     "shares": shares,
                     "cost": t["cost"],
                     "weights": [shares.get(p, 0.0) for p in pools],
@@ -80,40 +86,41 @@ def figures(
             )
     stopped = sum("stopped" in t["status"] for t in scored)
     cut = "1 trial was" if stopped == 1 else f"{stopped} trials were"
-    found = [(f"Exact match (%) at each report; {cut} stopped", rungs(scored))]
-    found += surfaces(points, pools, guidance)
+    found = [Figure(f"Exact match (%) at each report; {cut} stopped", report_curves(scored))]
+    found += mix_surfaces(points, pools, guidance)
     for pool in pools:
         at = [p | {"x": p["shares"].get(pool, 0.0)} for p in points]
-        svg = charts.scatter(at, f"score against the weight of {pool}", f"weight of {pool}")
-        found.append((f"Exact match (%) against {pool}", svg))
-    found.append(("Options of each trial; stronger colour is better", options(scored, pools)))
+        chart = charts.scatter(at, f"score against the weight of {pool}", f"weight of {pool}")
+        found.append(Figure(f"Exact match (%) against {pool}", chart))
+    lines = option_lines(scored, pools)
+    found.append(Figure("Options of each trial; stronger colour is better", lines))
     costs = [p | {"x": p["cost"]} for p in points if p["cost"]]
-    svg = charts.scatter(costs, "score against cost", "trained tokens")
-    return [*found, ("Exact match (%) against trained tokens", svg)]
+    chart = charts.scatter(costs, "score against cost", "trained tokens")
+    return [*found, Figure("Exact match (%) against trained tokens", chart)]
 
 
-def surfaces(
+def mix_surfaces(
     points: Sequence[Mapping], pools: Sequence[str], guidance: Mapping
-) -> list[tuple[str, Markup]]:
+) -> list[Figure]:
     """Mixes of the trials over the predicted score: a triangle of three pools, else pairs."""
     given = [s for s in guidance.get("surfaces") or [] if isinstance(s, Mapping)]
     title = "Mix of each trial; stronger colour is better"
     if len(pools) == 3 and points:
-        field = next((cells(s, pools) for s in given if set(s["pools"]) == set(pools)), [])
-        svg = charts.ternary(points, pools, "mix of each trial", field)
-        return [(f"{title}, the predicted score below" if field else title, svg)]
+        field = next((surface_cells(s, pools) for s in given if set(s["pools"]) == set(pools)), [])
+        chart = charts.ternary(points, pools, "mix of each trial", field)
+        return [Figure(f"{title}, the predicted score below" if field else title, chart)]
     found = []
     for s in given if len(pools) > 3 else []:
         names = [str(p) for p in s["pools"]]
-        field = [c | {"x": c["weights"][0], "y": c["weights"][1]} for c in cells(s, names)]
+        field = [c | {"x": c["weights"][0], "y": c["weights"][1]} for c in surface_cells(s, names)]
         at = [zip("xy", (p["shares"].get(n, 0.0) for n in names)) for p in points]
         over = [dict(p) | dict(xy) for p, xy in zip(points, at)]
-        svg = charts.surface(field, over, names, f"score over {' and '.join(names)}")
-        found.append((f"Predicted score: {names[0]} across, {names[1]} up", svg))
+        chart = charts.surface(field, over, names, f"score over {' and '.join(names)}")
+        found.append(Figure(f"Predicted score: {names[0]} across, {names[1]} up", chart))
     return found
 
 
-def cells(surface: Mapping, pools: Sequence[str]) -> list[dict[str, Any]]:
+def surface_cells(surface: Mapping, pools: Sequence[str]) -> list[dict[str, Any]]:
     """The predicted points of a surface as {weights in the order of `pools`, css, note}."""
     rows = [r for r in surface["points"] if all(finite(v) is not None for v in r)]
     scores = [r[-1] for r in rows]
@@ -121,7 +128,7 @@ def cells(surface: Mapping, pools: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "weights": [r[i] for i in order],
-            "css": charts.shade(r[-1], min(scores), max(scores)),
+            "css": shade(r[-1], min(scores), max(scores)),
             "note": f"predicted {number(r[-1])} at "
             + ", ".join(f"{p} {number(r[i])}" for p, i in zip(pools, order)),
         }
@@ -129,7 +136,7 @@ def cells(surface: Mapping, pools: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def options(scored: Sequence[Mapping], pools: Sequence[str]) -> Markup:
+def option_lines(scored: Sequence[Mapping], pools: Sequence[str]) -> Chart:
     """Parallel coordinates: every share, every numeric option and the score of each trial."""
     names = list(dict.fromkeys(k for t in scored for k, v in t["config"].items() if is_number(v)))
     columns = {p: [t["weights"].get(p, 0.0) for t in scored] for p in pools}
@@ -143,7 +150,7 @@ def options(scored: Sequence[Mapping], pools: Sequence[str]) -> Markup:
     rows = [
         {
             "values": [columns[n][i] for n in kept],
-            "css": charts.shade(t["score"], min(scores), max(scores)),
+            "css": shade(t["score"], min(scores), max(scores)),
             "note": f"trial {t['name']} (rank {t['rank']})",
         }
         for i, t in enumerate(scored)
@@ -155,8 +162,8 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def rungs(scored: Sequence[Mapping]) -> Markup:
-    """A line a trial over its reports: grey lines that end early were stopped by the scheduler."""
+def report_curves(scored: Sequence[Mapping]) -> Chart:
+    """A line per trial over its reports: grey lines that end early were stopped."""
     lines = {}
     for t in scored:
         points = [(finite(r.get("step")), finite(r.get(HEADLINE))) for r in t["reports"]]
@@ -170,8 +177,8 @@ def rungs(scored: Sequence[Mapping]) -> Markup:
     return charts.lines(back_to_front, classes, "reports of trials", "optimiser step", dots=True)
 
 
-def advice(guidance: Mapping) -> list[tuple[str, Markup]]:
-    """(title, chart) of the recommended share of each pool with its interval, and of importance."""
+def advice_figures(guidance: Mapping) -> list[Figure]:
+    """The recommended share of each pool with its interval, and importance."""
     given = {k: guidance.get(k) for k in ("recommended", "interval", "importance")}
     shares, ends, weights = (v if isinstance(v, dict) else {} for v in given.values())
     rows = []
@@ -179,11 +186,13 @@ def advice(guidance: Mapping) -> list[tuple[str, Markup]]:
         low, high = [*map(finite, ends.get(pool) or ()), None, None][:2]
         if finite(share) is not None:
             row = {"name": pool, "value": finite(share), "low": low, "high": high}
-            rows.append(row | {"css": charts.colour(i + 1)})
+            rows.append(row | {"css": colour(i + 1)})
     known = ((k, finite(v)) for k, v in weights.items())
     ranked = sorted(((k, v) for k, v in known if v is not None and v >= 0), key=lambda kv: -kv[1])
     found = [
-        ("Recommended mix", charts.intervals(rows, "recommended mix", "share of tokens", number)),
-        ("Importance of each axis", charts.bars(ranked[:14], "importance of each axis")),
+        Figure(
+            "Recommended mix", charts.intervals(rows, "recommended mix", "share of tokens", number)
+        ),
+        Figure("Importance of each axis", charts.bars(ranked[:14], "importance of each axis")),
     ]
-    return [(title, svg) for title, svg in found if svg]
+    return [figure for figure in found if figure.chart]

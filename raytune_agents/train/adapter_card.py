@@ -15,7 +15,7 @@ from raytune_agents.redact import redact
 from raytune_agents.runs import Manifest
 from raytune_agents.storage import read_json
 
-SHOWN = ("exact_match", "function_accuracy", "parameter_accuracy", "hallucination_rate")
+MOST = 5  # metrics of the table of scores
 
 
 def write(run: Path, arm: str) -> Path:
@@ -59,10 +59,8 @@ def text(run: Path, arm: str) -> str:
         + yaml.safe_dump({"model": model, "train": section}, sort_keys=False)
         + "```",
     ]
-    scores = run / "evaluate" / "scores.json"
-    found = read_json(scores).get(arm, {}) if scores.is_file() else {}
-    if found:
-        parts.insert(5, "## Scores\n\n" + score_table(found))
+    if scores := score_text(run / "evaluate", arm):
+        parts.insert(5, scores)
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,23 +72,34 @@ def sources(run: Path) -> list[str]:
     return sorted({source["path"] for source in manifest.config["read"]["sources"]})
 
 
-def score_table(found: dict[str, Any]) -> str:
-    """A row a split: value and interval of the main metrics."""
-    rows = []
-    for split, metrics in found.items():
-        cells = [metrics.get(name) or {} for name in SHOWN]
-        rows.append(
-            (
-                split,
-                *(
-                    f"{c['value']:.3f} [{c['low']:.3f}, {c['high']:.3f}]"
-                    if c.get("value") is not None
-                    else "-"
-                    for c in cells
-                ),
-            )
+def score_text(folder: Path, arm: str) -> str:
+    """The arm's headline scores by split, and what the gate says it lost; "" before evaluation. The
+    evaluation's own metrics.json says what a metric is called and which ones come first."""
+    files = {n: folder / f"{n}.json" for n in ("scores", "metrics", "gate")}
+    if not all(path.is_file() for path in files.values()):
+        return ""
+    scores, metrics, gates = (read_json(path) for path in files.values())
+    found = scores.get(arm, {})
+    known = {name for by in found.values() for name in by}
+    names = [n for n, m in metrics.items() if m["headline"] and n in known][:MOST]
+    if not names:
+        return ""
+    rows = [(split, *(interval(by.get(n)) for n in names)) for split, by in found.items()]
+    text = "## Scores\n\n" + table(("split", *(metrics[n]["label"] for n in names)), rows)
+    if gate := gates.get(arm):
+        lost = ", ".join(
+            f"{metrics[n]['label']} {cell['outcome']} ({interval(cell)})"
+            for n, cell in gate["metrics"].items()
         )
-    return table(("split", *SHOWN), rows)
+        text += f"\n\nNo-regression gate against {gate['reference'] or 'nothing'}: {lost}."
+    return text
+
+
+def interval(cell: dict[str, Any] | None) -> str:
+    """`0.310 [0.240, 0.390]`, or a dash."""
+    if not cell or cell.get("value") is None or cell.get("low") is None:
+        return "-"
+    return f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:

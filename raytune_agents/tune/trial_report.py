@@ -134,10 +134,10 @@ def score_teacher_forced(
 def score_answers(
     model: Any, tokenizer: Any, prompts: Sequence[Prompt]
 ) -> tuple[dict[str, float], Hits]:
-    """Every metric of `evaluate.metrics` over answers that the model writes greedily; a metric that
+    """Every metric of `evaluate.scoring` over answers that the model writes greedily; a metric that
     applies to no row is left out. `exact_match` is of rows with calls: a row that wants none counts
     for irrelevance alone."""
-    from raytune_agents.evaluate import metrics
+    from raytune_agents.evaluate.scoring import SCORED, score
     from raytune_agents.train.score import greedy_answers
 
     texts = greedy_answers(
@@ -145,12 +145,12 @@ def score_answers(
     )
     by_row = {}
     for prompt, text in zip(prompts, texts):
-        values = dict(metrics.score_answer(metrics.Answer(prompt.row.id, text), prompt.row))
+        values = dict(score(text, prompt.row).values)
         if not prompt.row.calls:
             values["exact_match"] = None
         by_row[prompt.row.id] = values
     means, hits = {}, {}
-    for name in metrics.METRICS:
+    for name in SCORED:
         found = {i: float(v[name]) for i, v in by_row.items() if v.get(name) is not None}
         if found:
             means[name] = sum(found.values()) / len(found)

@@ -16,7 +16,8 @@ from conftest import ROOT, TINY, cli, own_task
 from raytune_agents import models
 from raytune_agents.agents.worlds import completed
 from raytune_agents.config import ConfigError, load
-from raytune_agents.evaluate import general, harness, rollouts
+from raytune_agents.evaluate import general, rollouts
+from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.infra import cluster
 from raytune_agents.records import from_row
 from raytune_agents.runs import read_json
@@ -240,10 +241,10 @@ def test_lm_eval_runs_a_task_of_our_own(tmp_path, monkeypatch) -> None:
     own_task(tmp_path / "tasks")
     config = load(None, ["evaluate.general.tasks=[our_sums]", "evaluate.general.limit=3"])
     section = config.evaluate.general.model_copy(update={"include_path": str(tmp_path / "tasks")})
-    model, base = models.resolve(config.model), harness.Arm("base")
-    found = general.run(model, "float32", base, section, 1, False)
+    model, base = models.resolve(config.model), Arm("base")
+    found = general.run_lm_eval(model, "float32", base, section, 1, False)
     assert [x["id"] for x in found] == [f"our_sums/{k}" for k in range(3)]
     assert {x["our_sums.acc"] for x in found} <= {0.0, 1.0}
     wrong = section.model_copy(update={"tasks": ["no_such_task"]})
     with pytest.raises(ConfigError, match=r"lm-eval said: .*no_such_task"):
-        general.run(model, "float32", base, wrong, 1, False)
+        general.run_lm_eval(model, "float32", base, wrong, 1, False)

@@ -13,6 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents import report
+from raytune_agents.evaluate.estimates import Estimate
+from raytune_agents.evaluate.gate import read_gate
+from raytune_agents.evaluate.paired import Difference
+from raytune_agents.evaluate.scoreboard import read_board
+from raytune_agents.evaluate.verdict import conclude
 from raytune_agents.records import (
     Message,
     ToolCall,
@@ -152,7 +157,7 @@ def answers(source: list[Trajectory], hostile: bool) -> list[dict]:
                 text, good = HOSTILE + "y" * (1_000_000 if len(out) < 30 else 50), False
                 fault = f"{HOSTILE}{k % 3}"
             marks = {"fault": "" if good else fault, "error": "" if good else "value_error:string"}
-            cost = {"latency_s": 0.2 + rng.random(), "output_tokens": rng.randint(12, 40)}
+            cost = {"confidence": 0.5 + rng.random() / 2, "output_tokens": rng.randint(12, 40)}
             hit = {"arm": arm, "answer": text, "exact_match": float(good), "failed": ""}
             out.append(facts | hit | marks | cost)
     lost = {"exact_match": None, "failed": "infra_failed", "answer": "", "fault": None}
@@ -181,15 +186,13 @@ def score_files(given: list[dict]) -> tuple[dict, dict]:
                 "parameter_accuracy": cell(value + 0.05, 0.05, n),
                 "format_adherence": cell(min(value + 0.2, 0.97), 0.03, n),
                 "hallucination_rate": cell(0.12 - value / 10, 0.02, n),
-                "latency_p50_s": cell(0.7, 0.1, n),
                 "output_tokens": cell(24.6, 1.5, n),
                 "call_precision": cell(value + 0.02, 0.05, n),
                 "hallucinated_tool": cell(0.03, 0.01, n),
-                "latency_p95_s": cell(1.1, 0.1, n),
             }
             scores[arm][split] |= {
-                "train_rows": cell(0 if arm == "base" else 260, 0, 1),
-                "energy_j": dict.fromkeys(("value", "low", "high")) | {"n": 0},
+                "confidence": cell(0.83, 0.02, n),
+                "calibration_error": cell(0.21, 0.03, n),
             }
             scores[arm]["val"] = {"perplexity": cell(1.3, 0.1, 32), "nll": cell(0.3, 0.1, 32)}
             scores[arm]["general"] = {"arc_easy.acc": cell(0.4, 0.1, 64)}
@@ -204,9 +207,46 @@ def score_files(given: list[dict]) -> tuple[dict, dict]:
             }
             if arm != "base":
                 delta = {"exact_match": cell(value - sum(base) / n, 0.08, n)}
-                delta |= {"latency_p50_s": cell(0.2, 0.1, n)}
+                delta |= {"hallucination_rate": cell(0.05, 0.02, n)}
                 differences.setdefault(arm, {})[split] = delta
     return scores, differences
+
+
+def other_files() -> dict:
+    """latency.json, costs.json, overall.json and gate.json; nat lost half of its irrelevance."""
+    speed = {"first_token_ms": 40.0, "end_to_end_ms": 900.0, "tokens_per_s": 55.0}
+    costs = {"train_rows": 260.0, "train_seconds": 62.0, "train_energy_j": None, "energy_j": None}
+    latency = {
+        arm: {
+            str(load): {name: cell(value * load**0.5, 1.0, 16) for name, value in speed.items()}
+            for load in (1, 8, 32)
+        }
+        for arm in ("base", "nat")
+    }
+    suites = {"test_seen": "exact_match", "test_unseen": "exact_match"}
+    overall = {
+        arm: {"score": cell(share, 0.05, 80), "suites": suites,
+              "change": cell(share - RIGHT["base"], 0.05, 80) if arm != "base" else {}}
+        for arm, share in RIGHT.items()
+    }  # fmt: skip
+    lost = cell(-0.5, 0.08, 100) | {"outcome": "lost"}
+    kept = cell(0.0, 0.03, 64) | {"outcome": "kept"}
+    guarded = {"irrelevance": lost, "instruction_following": kept}
+    gates = {
+        "sft": {"reference": "base", "outcome": "kept", "metrics": dict.fromkeys(guarded, kept)},
+        "nat": {"reference": "base", "outcome": "lost", "metrics": guarded},
+    }
+    return {"latency": latency, "overall": overall, "gate": gates,
+            "costs": {"base": {"energy_j": None}, "sft": costs, "nat": costs}}  # fmt: skip
+
+
+def verdict_file(scores: dict, differences: dict) -> dict:
+    """verdict.json as the evaluation makes it of the other files."""
+    gates = other_files()["gate"]
+    boards = (read_board(x, kind.read) for x, kind in
+              ((scores, Estimate), (differences, Difference)))  # fmt: skip
+    chosen = ("nat", "chosen on val (71.0 % of 32 val rows), not on the test")
+    return conclude(*boards, chosen, read_gate("nat", gates["nat"])).record()
 
 
 def robustness_file() -> dict:
@@ -329,6 +369,10 @@ def make_run(path: Path, hostile: bool = False) -> Path:
     scores, differences = score_files(given)
     dump(path / "evaluate/scores.json", renamed(scores, names))
     dump(path / "evaluate/differences.json", renamed(differences, names))
+    verdict = renamed(verdict_file(scores, differences), names)
+    dump(path / "evaluate/verdict.json", verdict)
+    for name, value in other_files().items():
+        dump(path / f"evaluate/{name}.json", renamed(value, names))
     pq.write_table(pa.Table.from_pylist(plays(hostile)), path / "evaluate/plays.parquet")
     dump(path / "evaluate/robustness.json", renamed(robustness_file(), names))
     pq.write_table(pa.Table.from_pylist(renamed(given, names)), path / "evaluate/answers.parquet")

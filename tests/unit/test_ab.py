@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 from raytune_agents.cli.app import app
 from raytune_agents.config import ConfigError
 from raytune_agents.evaluate import ab
+from raytune_agents.evaluate.estimates import Resampling
+
+FAST = Resampling(resamples=200)
 
 
 def make_run(folder, wins: dict[str, list[float]], seed=1, model="m", skip=(), split="test_seen"):
@@ -34,67 +37,70 @@ def make_run(folder, wins: dict[str, list[float]], seed=1, model="m", skip=(), s
 def test_paired_by_row_with_its_categories(tmp_path):
     a = make_run(tmp_path / "a", {"sft": [0, 0, 0, 0, 1, 1, 0, 0]})
     b = make_run(tmp_path / "b", {"sft": [1, 0, 1, 0, 1, 0, 1, 0, 1]})
-    one, two = ab.load(a), ab.load(b)
-    assert ab.same_base(one, two) == ""
-    [cell] = ab.against(one, two, ab.pairs(one, two, None, None), "exact_match", "test_seen")
+    one, two = ab.load_side(a), ab.load_side(b)
+    assert ab.base_difference(one, two) == ""
+    chosen = ab.arm_pairs(one, two, None, None)
+    [cell] = ab.compare_sides(one, two, chosen, "exact_match", "test_seen")
+    d = cell.difference
     # of 8 common rows three are won (0, 2, 6) and one is lost (5): 4/8 against 2/8
-    assert (cell["n"], cell["wins"], cell["losses"], cell["value"]) == (8, 3, 1, 0.25)
-    assert (cell["a"], cell["b"], cell["one_side_only"]) == (0.25, 0.5, 1)
-    assert cell["p"] == cell["p_holm"] == 0.625  # 2 * P(X >= 3), X ~ Binomial(4, 1/2)
-    parts = [(s, c["value"]) for s, c in cell["categories"].items()]
+    assert (d.n, d.wins, d.losses, d.value) == (8, 3, 1, 0.25)
+    assert (cell.a, cell.b, cell.one_side_only) == (0.25, 0.5, 1)
+    assert d.p == d.p_holm == 0.625  # 2 * P(X >= 3), X ~ Binomial(4, 1/2)
+    parts = [(s, c.value) for s, c in cell.categories.items()]
     assert parts == [("y", -0.25), ("x", 0.75)]  # the regression first
 
 
 def test_failed_rows_are_left_out_of_both(tmp_path):
     a = make_run(tmp_path / "a", {"sft": [1, 1, 1]}, skip=(0,))
     b = make_run(tmp_path / "b", {"sft": [0, 1, 1]})
-    one, two = ab.load(a), ab.load(b)
-    [cell] = ab.against(one, two, [("sft", "sft")], "exact_match", "test_seen")
-    assert (cell["n"], cell["value"], cell["one_side_only"]) == (2, 0.0, 1)
-    assert ab.lost(one) == {"infra_failed": 1}
+    one, two = ab.load_side(a), ab.load_side(b)
+    [cell] = ab.compare_sides(one, two, [("sft", "sft")], "exact_match", "test_seen")
+    assert (cell.difference.n, cell.difference.value, cell.one_side_only) == (2, 0.0, 1)
+    assert one.failures() == {"infra_failed": 1}
 
 
 def test_holm_over_the_arms(tmp_path):
     wins = {"base": [0] * 8, "sft": [0] * 8, "nat": [0] * 8}
     a = make_run(tmp_path / "a", wins)
     b = make_run(tmp_path / "b", wins | {"sft": [1] * 6 + [0] * 2, "nat": [1] * 3 + [0] * 5})
-    one, two = ab.load(a), ab.load(b)
-    chosen = ab.pairs(one, two, None, None)
+    one, two = ab.load_side(a), ab.load_side(b)
+    chosen = ab.arm_pairs(one, two, None, None)
     assert chosen == [("sft", "sft"), ("nat", "nat")]
-    sft, nat = ab.against(one, two, chosen, "exact_match", "test_seen")
-    assert sft["p"] == 2 / 64
-    assert sft["p_holm"] == 4 / 64
-    assert nat["p"] == nat["p_holm"] == 0.25
+    found = ab.compare_sides(one, two, chosen, "exact_match", "test_seen")
+    sft, nat = (c.difference for c in found)
+    assert sft.p == 2 / 64
+    assert sft.p_holm == 4 / 64
+    assert nat.p == nat.p_holm == 0.25
 
 
 def test_seeds_are_a_random_factor(tmp_path):
     runs = [make_run(tmp_path / f"a{s}", {"sft": [0, 1] * 4}, seed=s) for s in (1, 2, 3)]
     same = [make_run(tmp_path / f"b{s}", {"sft": [1, 1] * 4}, seed=s) for s in (1, 2, 3)]
-    one, two = ab.load(",".join(runs)), ab.load(",".join(same))
-    [cell] = ab.against(one, two, [("sft", "sft")], "exact_match", "test_seen", resamples=200)
-    assert (cell["value"], cell["few_seeds"]) == (0.5, False)
-    two = ab.load(",".join(same[:2]))
-    [cell] = ab.against(one, two, [("sft", "sft")], "exact_match", "test_seen", resamples=200)
-    assert cell["few_seeds"]
+    one, two = ab.load_side(",".join(runs)), ab.load_side(",".join(same))
+    [cell] = ab.compare_sides(one, two, [("sft", "sft")], "exact_match", "test_seen", FAST)
+    assert (cell.difference.value, cell.difference.few_seeds) == (0.5, False)
+    two = ab.load_side(",".join(same[:2]))
+    [cell] = ab.compare_sides(one, two, [("sft", "sft")], "exact_match", "test_seen", FAST)
+    assert cell.difference.few_seeds
     with pytest.raises(ConfigError, match="has seed 1 like another"):
-        ab.load(f"{runs[0]},{same[0]}")
+        ab.load_side(f"{runs[0]},{same[0]}")
 
 
 def test_what_is_refused(tmp_path):
     a = make_run(tmp_path / "a", {"base": [0], "sft": [1]})
     b = make_run(tmp_path / "b", {"base": [0], "nat": [1]}, model="other")
-    one, two = ab.load(a), ab.load(b)
-    assert ab.same_base(one, two) == "model.name 'm' against 'other'"
+    one, two = ab.load_side(a), ab.load_side(b)
+    assert ab.base_difference(one, two) == "model.name 'm' against 'other'"
     with pytest.raises(ConfigError, match="share no arm"):
-        ab.pairs(one, two, None, None)
+        ab.arm_pairs(one, two, None, None)
     with pytest.raises(ConfigError, match="has no arm 'nat'; it has base, sft"):
-        ab.pairs(one, two, "nat", None)
-    assert ab.pairs(one, two, "sft", "nat") == [("sft", "nat")]
+        ab.arm_pairs(one, two, "nat", None)
+    assert ab.arm_pairs(one, two, "sft", "nat") == [("sft", "nat")]
     with pytest.raises(ConfigError, match=r"answers\.parquet"):
-        ab.load(str(tmp_path))
+        ab.load_side(str(tmp_path))
     c = make_run(tmp_path / "c", {"sft": [1]}, seed=2, model="other")
     with pytest.raises(ConfigError, match="another base model"):
-        ab.load(f"{a},{c}")
+        ab.load_side(f"{a},{c}")
 
 
 def run(*words: str):
@@ -128,3 +134,26 @@ def test_a_large_regression_is_named(tmp_path):
     text = run(a, b).output
     assert re.search(r"sft x: -100\.0 .*REGRESSION", text)
     assert "too small" not in text
+
+
+def test_what_b_lost_against_a_is_said(tmp_path):
+    """100 no-call rows, all right before and 60 right after, beside 100 rows with calls."""
+    def run_of(name: str, right: int) -> str:
+        folder = tmp_path / name
+        path = make_run(folder, {"sft": [1.0] * 100})
+        lines = pq.read_table(folder / "evaluate/answers.parquet").to_pylist()
+        more = [
+            line | {"id": f"n{i}", "split": "irrelevance", "irrelevance": float(i < right),
+                    "relevance": None, "exact_match": float(i < right)}
+            for i, line in enumerate(lines)
+        ]  # fmt: skip
+        lines = [line | {"irrelevance": None, "relevance": 1.0} for line in lines]
+        table = pa.Table.from_pylist([*lines, *more])
+        pq.write_table(table, folder / "evaluate/answers.parquet")
+        return path
+
+    a, b = run_of("a", 100), run_of("b", 60)
+    text = re.sub(r"\s+", " ", run(a, b).output)
+    assert "sft of B: not shown to be better, but lost against sft of A: irrelevance -40.0" in text
+    same = re.sub(r"\s+", " ", run(a, a).output)
+    assert "that nothing was lost against sft of A is not proven: instruction following" in same

@@ -9,25 +9,17 @@ import pytest
 from raytune_agents.calls import render_calls
 from raytune_agents.config import Config, ConfigError, load
 from raytune_agents.evaluate import general, instructions, likelihood, suites
-from raytune_agents.evaluate.metrics import score
+from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.scoring import score
 from raytune_agents.infra import energy
 from raytune_agents.pipeline.evaluate import spent
 from raytune_agents.records import ToolCall
 
-SECTION = Config().evaluate.model_copy(update={"resamples": 200})
+SECTION = Config().evaluate
+HOW = Resampling(resamples=200)
 
 
 # --- perplexity ---
-
-
-def test_perplexity_by_hand():
-    # two rows: ln 2 a token over 1 token, ln 8 over 3: exp((ln 2 + 3 ln 8) / 4) = 2^(10/4)
-    cell = likelihood.perplexity([math.log(2), math.log(8)], [1, 3], 200, 0.95, 0)
-    assert cell["value"] == pytest.approx(2**2.5)
-    assert 2.0 <= cell["low"] < cell["value"] < cell["high"] <= 8.0 + 1e-9
-    assert likelihood.perplexity([0.0], [5], 100, 0.95, 0)["value"] == 1.0
-    assert likelihood.perplexity([], [], 100, 0.95, 0) == {
-        "value": None, "low": None, "high": None, "n": 0}  # fmt: skip
 
 
 def test_likelihoods_are_paired_and_lost_rows_are_left_out():
@@ -37,11 +29,11 @@ def test_likelihoods_are_paired_and_lost_rows_are_left_out():
 
     lines = [line("base", "a", 2.0), line("base", "b", 1.0), line("base", "c", None)]
     lines += [line("nat", "a", 1.5), line("nat", "b", 1.0), line("nat", "c", None)]
-    cells = likelihood.scores(lines, SECTION, 0)
-    assert cells["base"]["val"]["perplexity"]["value"] == pytest.approx(math.exp(1.5))
-    assert cells["base"]["val"]["perplexity"]["n"] == 2
-    gain = likelihood.gains(lines, SECTION, 0)["nat"]["val"]["nll"]
-    assert (gain["value"], gain["n"], gain["losses"]) == (-0.25, 2, 1)
+    cells = likelihood.likelihood_scores(lines, HOW)
+    assert cells["base"]["val"]["perplexity"].value == pytest.approx(math.exp(1.5))
+    assert cells["base"]["val"]["perplexity"].n == 2
+    gain = likelihood.likelihood_differences(lines, HOW)["nat"]["val"]["nll"]
+    assert (gain.value, gain.n, gain.losses) == (-0.25, 2, 1)
 
 
 # --- instructions ---
@@ -81,12 +73,12 @@ def test_rows_ask_for_one_or_two_instructions_and_are_scored():
     assert {len(r.meta["instructions"]) for r in rows} == {1, 2}
     names = {r.id: [c[0] for c in r.meta["instructions"]] for r in rows}
     two = next(r for r in rows if names[r.id] == ["lower_case", "no_commas"])
-    got = score("a walk, in the rain", two)
+    got = score("a walk, in the rain", two).values
     assert (got["instruction_following"], got["instructions_all"]) == (0.5, 0.0)
-    assert score("a walk", two)["instructions_all"] == 1.0
-    assert score(None, two)["instruction_following"] == 0.0
-    called = score(render_calls([ToolCall.of("f", a=1)]), two)
-    assert (called["irrelevance"], called["exact_match"]) == (0.0, 0.0)
+    assert score("a walk", two).values["instructions_all"] == 1.0
+    assert score(None, two).values["instruction_following"] == 0.0
+    called = score(render_calls([ToolCall.of("f", a=1)]), two).values
+    assert (called["irrelevance"], called["exact_match"]) == (None, 0.0)  # no tool was offered
     section = SECTION.model_copy(update={"perturbations": ["typos"]})
     assert suites.perturbed_rows(rows, section, 1) == ([], {})  # the words are the task
 
@@ -96,15 +88,16 @@ def test_rows_ask_for_one_or_two_instructions_and_are_scored():
 
 def test_lm_eval_samples_become_lines_and_pairs():
     found = {"arc": {"acc": [[0, 1.0], [1, 0.0]]}, "wiki": {"ppl": [[0, 9.5]]}}
-    base = general.lines("base", found)
+    base = general.ability_lines("base", found)
     assert [(x["id"], x["arc.acc"], x["wiki.ppl"]) for x in base] == [
         ("arc/0", 1.0, None), ("arc/1", 0.0, None), ("wiki/0", None, 9.5)]  # fmt: skip
-    arm = general.lines("nat", {"arc": {"acc": [[0, 0.0], [1, 0.0]]}, "wiki": {"ppl": [[0, 8.0]]}})
-    cells = general.scores(base + arm, SECTION, 0)
-    assert cells["base"]["general"]["arc.acc"]["value"] == 0.5
-    gain = general.gains(base + arm, SECTION, 0)["nat"]["general"]
-    assert (gain["arc.acc"]["value"], gain["arc.acc"]["n"]) == (-0.5, 2)
-    assert gain["wiki.ppl"]["value"] == -1.5
+    found = {"arc": {"acc": [[0, 0.0], [1, 0.0]]}, "wiki": {"ppl": [[0, 8.0]]}}
+    arm = general.ability_lines("nat", found)
+    cells = general.ability_scores(base + arm, HOW)
+    assert cells["base"]["general"]["arc.acc"].value == 0.5
+    gain = general.ability_differences(base + arm, HOW)["nat"]["general"]
+    assert (gain["arc.acc"].value, gain["arc.acc"].n) == (-0.5, 2)
+    assert gain["wiki.ppl"].value == -1.5
 
 
 def test_without_lm_eval_the_message_says_which_package(monkeypatch, tmp_path):

@@ -1,6 +1,6 @@
 """What comes into an evaluation broken: a counted reason or a clear refusal, never a silent zero.
 
-An empty split and arms of other bases stand in test_suites.py, missing seeds in test_compare.py and
+An empty split and arms of other bases stand in test_suites.py, missing seeds in test_paired.py and
 test_ab.py, hostile strings on the page in test_report_browser.py.
 """
 
@@ -10,7 +10,8 @@ import pytest
 
 from raytune_agents.config import ConfigError
 from raytune_agents.evaluate import ab, suites
-from raytune_agents.evaluate.metrics import METRICS, aggregate, score
+from raytune_agents.evaluate.estimates import Resampling, mean_of
+from raytune_agents.evaluate.scoring import score
 from raytune_agents.readers import bfcl
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
@@ -28,8 +29,9 @@ FIVE = row(ToolCall.of("pay", amount=5.0, who="Ann"))
 
 @pytest.mark.parametrize("output", [None, 5, 1e308, b"pay", ["pay"], {"name": "pay"}, float("nan")])
 def test_outputs_that_are_not_text(output):
-    got = score(output, FIVE)
-    assert (got["error"], got["exact_match"]) == ("decoder_wrong_output_format", 0.0)
+    found = score(output, FIVE)
+    got = found.values
+    assert (found.error, got["exact_match"]) == ("decoder_wrong_output_format", 0.0)
     assert got["format_adherence"] == 0.0
     assert got["hallucination_rate"] is None  # what was called is not known
 
@@ -47,15 +49,16 @@ def test_outputs_that_are_not_text(output):
 )
 def test_numbers_out_of_range_and_duplicate_keys(text, error):
     got = score(text, FIVE)
-    assert (got["exact_match"], got["error"]) == (0.0, error)
-    assert all(v is None or 0 <= v <= 1 for k, v in got.items() if k in METRICS)
+    assert (got.values["exact_match"], got.error) == (0.0, error)
+    assert all(v is None or 0 <= v <= 1 for v in got.values.values())
 
 
 def test_huge_gold_is_matched():
     huge = row(ToolCall.of("pay", amount=1e308))
-    assert score('{"name": "pay", "arguments": {"amount": 1e308}}', huge)["exact_match"] == 1.0
+    found = score('{"name": "pay", "arguments": {"amount": 1e308}}', huge)
+    assert found.values["exact_match"] == 1.0
     with pytest.raises(ValueError, match="not finite"):
-        aggregate([float("inf"), 1.0])
+        mean_of([float("inf"), 1.0], Resampling())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,8 @@ def test_huge_gold_is_matched():
 )
 def test_calls_in_five_dialects(text):
     got = score(text, FIVE)
-    assert (got["exact_match"], got["parameter_accuracy"], got["error"]) == (1.0, 1.0, "")
+    values = (got.values["exact_match"], got.values["parameter_accuracy"])
+    assert (*values, got.error) == (1.0, 1.0, "")
 
 
 @pytest.mark.parametrize(
@@ -108,4 +112,4 @@ def test_the_rows_of_bfcl_that_nothing_can_pass_are_counted():
 
 def test_a_run_without_a_seed_of_its_own_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="holds no evaluate/answers"):
-        ab.load(str(tmp_path))
+        ab.load_side(str(tmp_path))

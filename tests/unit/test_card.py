@@ -1,5 +1,6 @@
 """The card beside an adapter."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,3 +36,23 @@ def test_what_it_says(tmp_path):
     assert "Full weights" in adapter_card.text(
         trained(tmp_path / "b", section(parameters="full")), "sft"
     )
+
+
+def test_scores_and_what_was_lost_stand_in_it(tmp_path):
+    run = trained(tmp_path, section())
+    (run / "evaluate").mkdir()
+    cell = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
+    files = {
+        "scores": {"sft": {"test_unseen": {"exact_match": cell, "confidence": cell}}},
+        "metrics": {"exact_match": {"label": "exact match", "headline": True},
+                    "confidence": {"label": "confidence", "headline": False},
+                    "irrelevance": {"label": "irrelevance", "headline": True}},
+        "gate": {"sft": {"reference": "base", "outcome": "lost", "metrics": {
+            "irrelevance": cell | {"value": -0.5, "low": -0.6, "high": -0.4, "outcome": "lost"}}}},
+    }  # fmt: skip
+    for name, value in files.items():
+        (run / f"evaluate/{name}.json").write_text(json.dumps(value))
+    text = adapter_card.text(run, "sft")
+    assert "| split | exact match |\n| --- | --- |\n| test_unseen | 0.500 [0.400, 0.600] |" in text
+    lost = "irrelevance lost (-0.500 [-0.600, -0.400])"
+    assert f"No-regression gate against base: {lost}." in text

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
 from raytune_agents.cli.arguments import console
-from raytune_agents.cli.summary import arms_table, funnel_table
+from raytune_agents.cli.summary import funnel_table
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import read_json, write_rows
 
@@ -148,17 +148,27 @@ def test_the_funnel_is_printed_by_source() -> None:
 def test_the_table_of_a_split_shows_what_was_measured_on_it():
     from rich.console import Console
 
+    from raytune_agents.cli.arms import arms_table
+    from raytune_agents.evaluate.estimates import Estimate
+    from raytune_agents.evaluate.metrics import METRICS
+    from raytune_agents.evaluate.paired import Difference
+
     def shown(**cells: float) -> str:
-        by = {"s": {k: {"value": v, "low": v, "high": v, "n": 9} for k, v in cells.items()}}
+        scores = {"s": {k: Estimate(v, v, v, 9) for k, v in cells.items()}}
+        gains = {"s": {k: Difference(v, v, v, 9) for k, v in cells.items()}}
         console = Console(width=200)
         with console.capture() as text:
-            console.print(arms_table("s", {"base": by, "nat": by}, {"nat": by}))
+            table = arms_table("s", {"base": scores, "nat": scores}, {"nat": gains}, METRICS)
+            console.print(table)
         return text.get()
 
-    assert "function" in shown(exact_match=0.5, format_adherence=1.0)
-    assert "exact - base" in shown(exact_match=0.5, format_adherence=1.0)
-    assert "completed - base" in shown(task_completion=0.5)
-    assert "followed - base" in shown(instruction_following=0.5, exact_match=1.0)
-    assert "nats per token - base" in shown(nll=0.5)
+    assert "valid format" in shown(exact_match=0.5, format_adherence=1.0)
+    assert "exact match - base" in shown(exact_match=0.5, format_adherence=1.0)
+    assert "tasks completed - base" in shown(task_completion=0.5)
+    assert "instructions followed - base" in shown(instruction_following=0.5, exact_match=1.0)
+    assert "negative log-likelihood - base" in shown(nll=0.5)
     assert "9 rows" in shown(**{"arc.acc": 0.25})
-    assert "arc.acc - base" in shown(**{"arc.acc": 0.25})
+    assert "arc: acc - base" in shown(**{"arc.acc": 0.25})
+    same = shown(exact_match=0.5, irrelevance=0.5)  # rows on which no call is right
+    assert "irrelevance" in same
+    assert "exact match" not in same.partition("- base")[0]

@@ -7,12 +7,14 @@ import pytest
 
 from raytune_agents.config import Config
 from raytune_agents.evaluate import judge
+from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.generate.rewrite import Voice
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
-SECTION = Config().evaluate.model_copy(update={"resamples": 200})
+HOW = Resampling(resamples=200)
 RUBRIC = {"correct": "nothing wrong", "clear": "short"}
-JUDGED = SECTION.judge.model_copy(update={"rows": 2, "rubric": RUBRIC})
+JUDGED = Config().evaluate.judge.model_copy(update={"rows": 2, "rubric": RUBRIC})
 
 
 def verdict(first: tuple[int, int], second: tuple[int, int]) -> str:
@@ -28,13 +30,12 @@ def row(text: str) -> Trajectory:
 ROWS = {("test_seen", r.id): r for r in map(row, ("Pay five.", "Pay six.", "Pay seven."))}
 
 
-def answer(arm: str, key: str, text: str, **more) -> dict:
-    facts = {"arm": arm, "split": "test_seen", "id": key, "answer": text, "failed": ""}
-    return facts | {"perturbation": ""} | more
+def answer(arm: str, key: str, text: str, **more) -> AnswerRow:
+    return AnswerRow(arm, "test_seen", key, answer=text, **more)
 
 
 def test_the_schema_takes_scores_from_1_to_5_and_nothing_else():
-    schema = json.loads(judge.schema(RUBRIC))
+    schema = json.loads(judge.verdict_schema(RUBRIC))
     jsonschema.validate(json.loads(verdict((1, 5), (3, 3))), schema)
     for bad in (verdict((0, 5), (3, 3)), verdict((1, 6), (3, 3)), '{"first": {}}'):
         with pytest.raises(jsonschema.ValidationError):
@@ -42,11 +43,11 @@ def test_the_schema_takes_scores_from_1_to_5_and_nothing_else():
 
 
 def test_a_verdict_is_the_mean_of_its_criteria():
-    assert judge.read(verdict((1, 4), (5, 5)), RUBRIC) == (2.5, 5.0)
+    assert judge.read_verdict(verdict((1, 4), (5, 5)), RUBRIC) == (2.5, 5.0)
     few = '{"first": {"correct": 1}, "second": {}}'
     cut = verdict((1, 4), (5, 5))[:-9]
     for bad in ("", "{", "[]", '{"first": 3, "second": 4}', verdict((0, 4), (5, 5)), cut, few):
-        assert judge.read(bad, RUBRIC) is None
+        assert judge.read_verdict(bad, RUBRIC) is None
 
 
 def test_an_arm_wins_only_where_both_orders_say_so():
@@ -66,9 +67,10 @@ def test_an_arm_wins_only_where_both_orders_say_so():
 def test_pairs_are_the_first_rows_that_both_answered():
     keys = [r.id for r in ROWS.values()]
     answers = [answer("base", k, "B") for k in keys] + [answer("nat", k, "N") for k in keys]
-    answers[3] |= {"failed": "infra_failed"}
+    answers[3] = answer("nat", keys[0], "", failed="infra_failed")
+    answers += [answer("base_few_shot", k, "F") for k in keys]  # a baseline is not judged
     answers.append(answer("nat", keys[1], "typo", perturbation="typos"))
-    got = judge.pairs(ROWS, answers, JUDGED)
+    got = judge.judged_pairs(ROWS, answers, JUDGED)
     assert [(p["arm"], p["id"], p["base"], p["mine"]) for p in got] == [("nat", keys[1], "B", "N")]
     assert got[0]["row"].query == "Pay six."
 
@@ -93,16 +95,16 @@ def test_each_pair_is_asked_in_both_orders():
             "base": "BASE SAYS", "mine": "ARM SAYS"}  # fmt: skip
     voice = Told(None, Config().engine, taught=True)
     voice.texts[:] = [verdict((1, 1), (5, 5)), verdict((4, 4), (2, 2))]
-    [line] = judge.judge([pair], voice, JUDGED, 1)
+    [line] = judge.judge_pairs([pair], voice, JUDGED, 1)
     one, other = voice.said
     assert one.index("BASE SAYS") < one.index("ARM SAYS")
     assert other.index("ARM SAYS") < other.index("BASE SAYS")
     assert "- correct: nothing wrong" in one
     assert "Pay five." in one
     assert (line["judge_score"], line["base_score"], line["judge_wins"]) == (4.5, 1.5, 1.0)
-    assert judge.rescored(line, RUBRIC) == line
+    assert judge.read_verdicts(line, RUBRIC) == line
     voice.texts[:] = [verdict((1, 1), (5, 5)), '{"first": {"corr']
-    [line] = judge.judge([pair], voice, JUDGED, 1)
+    [line] = judge.judge_pairs([pair], voice, JUDGED, 1)
     assert (line["failed"], line["judge_score"]) == ("judge_no_verdict", None)
 
 
@@ -114,13 +116,13 @@ def test_figures_are_paired_with_the_base_of_the_same_comparison():
                         "judge_consistency": 1.0}  # fmt: skip
 
     lines = [line("a", 4.0, 2.0), line("b", 5.0, 3.0), line("c", 2.0, 3.0)]
-    lost = judge.failed({"arm": "nat", "split": "test_seen", "id": "d"}, "judge_no_verdict")
-    cells = judge.scores([*lines, lost], SECTION, 0)
-    assert cells["nat"]["test_seen"]["judge_score"]["value"] == pytest.approx(11 / 3)
-    assert cells["base"]["test_seen"]["judge_score"]["value"] == pytest.approx(8 / 3)
-    assert cells["nat"]["test_seen"]["judge_wins"]["value"] == pytest.approx(2 / 3)
-    assert cells["nat"]["test_seen"]["judge_wins"]["n"] == 3
+    lost = judge.unjudged({"arm": "nat", "split": "test_seen", "id": "d"}, "judge_no_verdict")
+    cells = judge.judged_scores([*lines, lost], HOW)
+    assert cells["nat"]["test_seen"]["judge_score"].value == pytest.approx(11 / 3)
+    assert cells["base"]["test_seen"]["judge_score"].value == pytest.approx(8 / 3)
+    assert cells["nat"]["test_seen"]["judge_wins"].value == pytest.approx(2 / 3)
+    assert cells["nat"]["test_seen"]["judge_wins"].n == 3
     assert "judge_wins" not in cells["base"]["test_seen"]
-    gain = judge.gains([*lines, lost], SECTION, 0)["nat"]["test_seen"]["judge_score"]
-    assert (gain["value"], gain["n"], gain["wins"]) == (1.0, 3, 2)
-    assert judge.gains([], SECTION, 0) == judge.scores([], SECTION, 0) == {}
+    gain = judge.judged_differences([*lines, lost], HOW)["nat"]["test_seen"]["judge_score"]
+    assert (gain.value, gain.n, gain.wins) == (1.0, 3, 2)
+    assert judge.judged_differences([], HOW) == judge.judged_scores([], HOW) == {}

@@ -19,6 +19,7 @@ from raytune_agents.agents.worlds.process import box_of
 from raytune_agents.calls import render_calls
 from raytune_agents.config import Config, MultiTurnConfig
 from raytune_agents.evaluate import bfcl_world, multi_turn
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.readers import bfcl
 from raytune_agents.records import ToolCall
 from raytune_agents.sandbox import Limits
@@ -26,6 +27,7 @@ from raytune_agents.sandbox import Limits
 pytestmark = pytest.mark.skipif(not bfcl.installed(), reason="needs the package bfcl-eval")
 CATEGORIES = ["base", "miss_func", "miss_param", "long_context"]
 SECTION = Config().evaluate.model_copy(update={"resamples": 200})
+HOW = Resampling(resamples=200)
 ROWS = 12
 
 
@@ -236,10 +238,10 @@ def test_the_world_of_an_entry_knows_gold_s_last_state():
 
 def test_a_conversation_that_was_not_asked_is_not_scored():
     entry = entries()[0]
-    line = multi_turn.failed("base", entry, "infra_failed")
+    line = multi_turn.unasked("base", entry, "infra_failed")
     [again] = multi_turn.scored([line], [entry])
     assert again["multi_turn_accuracy"] is None
-    assert multi_turn.scores([again], SECTION, 0) == {}
+    assert multi_turn.conversation_scores([again], HOW) == {"base": {"bfcl_multi_turn_base": {}}}
 
 
 def test_scores_and_differences_by_entry():
@@ -252,11 +254,12 @@ def test_scores_and_differences_by_entry():
     lines = [line("base", k, 0.0) for k in "abcd"] + [
         line("nat", k, float(k != "a")) for k in "abcd"
     ]
-    cells = multi_turn.scores(lines, SECTION, 0)
-    assert cells["nat"]["bfcl_multi_turn_base"]["multi_turn_accuracy"]["value"] == 0.75
-    assert cells["nat"]["bfcl_multi_turn_base"]["fault.instance_state_mismatch"]["value"] == 0.25
-    cell = multi_turn.gains(lines, SECTION, 0)["nat"]["bfcl_multi_turn_base"]["multi_turn_accuracy"]
-    assert (cell["value"], cell["wins"], cell["p"]) == (0.75, 3, 0.25)
+    cells = multi_turn.conversation_scores(lines, HOW)
+    assert cells["nat"]["bfcl_multi_turn_base"]["multi_turn_accuracy"].value == 0.75
+    assert cells["nat"]["bfcl_multi_turn_base"]["fault.instance_state_mismatch"].value == 0.25
+    gains = multi_turn.conversation_differences(lines, HOW)["nat"]["bfcl_multi_turn_base"]
+    cell = gains["multi_turn_accuracy"]
+    assert (cell.value, cell.wins, cell.p) == (0.75, 3, 0.25)
 
 
 def test_the_world_knows_the_classes_that_have_documents():

@@ -25,7 +25,7 @@ def test_every_cell_runs_on_a_run_folder(tmp_path, monkeypatch, capsys):
     assert "answered_directly" in printed
     assert "typos" in printed
     assert "n = " in printed
-    assert "<svg" in str(space["figure"])
+    assert "<svg" in str(space["figure"].svg)
 
 
 @pytest.mark.skipif(not os.environ.get("RAYTUNE_RUN"), reason="RAYTUNE_RUN names no finished run")

@@ -1,5 +1,6 @@
 """The report of a run folder: content, escaping, gaps, size; its findings by hand."""
 
+import base64
 import csv
 import json
 import re
@@ -14,7 +15,10 @@ import pytest
 from report_run import GENERATED, LABELLED, dump, make_run, manifest
 
 from raytune_agents import report
-from raytune_agents.report import charts, findings, folder, sections, tables, text
+from raytune_agents.evaluate.estimates import Estimate
+from raytune_agents.evaluate.metrics import METRICS
+from raytune_agents.evaluate.scoreboard import first_columns
+from raytune_agents.report import charts, findings, folder, numbers, sections, tables, text
 
 
 class Page(HTMLParser):
@@ -80,7 +84,7 @@ def test_page_fetches_nothing(demo):
     page, raw = Page(demo), demo.read_text(encoding="utf-8")
     names = ("src", "href", "action", "data", "srcset", "poster", "xlink:href")
     links = [v for _, k, v in page.attributes if k in names]
-    assert all(v.startswith(("#", "data:,")) for v in links), links
+    assert all(v.startswith(("#", "data:,", "data:text/csv;base64,")) for v in links), links
     style = raw.split("<style>")[1].split("</style>")[0]
     assert "url(" not in style
     assert "@import" not in style
@@ -94,7 +98,7 @@ def test_hostile_strings_are_text(hostile):
     assert not {"img", "b/", "iframe", "base"} & set(page.tags)
     assert not [a for a in page.attributes if a[1].startswith("on")]
     hrefs = [v for _, k, v in page.attributes if k == "href"]
-    assert all(v.startswith(("#", "data:,")) for v in hrefs), hrefs
+    assert all(v.startswith(("#", "data:,", "data:text/csv;base64,")) for v in hrefs), hrefs
     assert not text.CONTROLS.search(raw)
     for words in (
         "<script>alert('x')</script></style>",
@@ -139,7 +143,7 @@ def test_robustness_and_plays_are_shown(demo):
     page = demo.read_text()
     assert 'id="robustness"' in page
     assert "−31.0 <small>(−37.0 to −25.0)</small>" in page  # the change of every arm
-    assert "task completion" in page
+    assert "tasks completed" in page
     plays = page[page.index('id="plays"') : page.index('id="where"')]
     assert plays.index("not completed") < plays.index('tag good">completed')
     assert "{&#34;rain&#34;: true}" in plays
@@ -167,7 +171,7 @@ def test_funnels_inside_a_step(demo):
 
 
 def test_negatives_of_every_fault_are_shown(demo):
-    run = folder.read(demo.parent)
+    run = folder.read_run(demo.parent)
     shown = {g["family"]: g["rows"] for g in sections.examples(run)}
     kinds = {(g["pool"], g["fault"]) for g in run.groups if g["fault"]}
     assert {(r["row"].pool, r["row"].fault) for r in shown["negative"]} == kinds
@@ -192,23 +196,80 @@ def test_labels_of_near_dots_do_not_cover_each_other():
 
 
 @pytest.mark.parametrize(
-    ("key", "kind", "up"),
+    ("name", "value", "shown"),
     [
-        ("tokens_per_s", "amount", True),
-        ("first_token_p50_s", "seconds", False),
-        ("fault.wrong_value", "share", False),
-        ("over_refusal", "share", False),
-        ("call_recall_optimal", "share", True),
-        ("train_seconds", "seconds", False),
-        ("engine_peak_memory_mib", "amount", False),
-        ("gain_per_100_rows", "share", True),
-        ("pass_hat_2", "share", True),
-        ("steps_to_success", "amount", False),
-        ("hallucination.out_of_scope", "share", False),
+        ("exact_match", 0.456, "45.6 %"),
+        ("first_token_ms", 41.23, "41.2 ms"),
+        ("train_seconds", 720.0, "12 min"),
+        ("engine_peak_memory_mib", 2100.0, "2,100 MiB"),
+        ("output_tokens", 24.6, "24.6"),
+        ("perplexity", 1.31, "1.31"),
+        ("exact_match", None, "–"),
+        ("exact_match", float("nan"), "–"),
     ],
 )
-def test_every_kind_of_metric_has_its_unit_and_direction(key, kind, up):
-    assert (findings.Metric(key).kind, findings.Metric(key).up) == (kind, up)
+def test_a_value_is_written_with_its_unit(name, value, shown):
+    assert numbers.metric_value(METRICS[name], value) == shown
+
+
+def test_differences_are_written_with_sign_and_points():
+    share, time = METRICS["exact_match"], METRICS["first_token_ms"]
+    assert numbers.metric_change(share, -0.123) == "−12.3"
+    assert numbers.metric_change(time, 3.0) == "+3 ms"
+    assert numbers.change_range(share, -0.2, 0.05) == "−20.0 to +5.0"
+    assert numbers.metric_interval(share, 0.1, 0.25) == "10.0 – 25.0 %"
+    assert numbers.metric_interval(share, None, 0.25) == ""
+
+
+def test_the_first_screen_answers_six_questions(demo):
+    """Better, where, what was lost, which mix, how sure, what it cost; what was lost is said as
+    loudly as what was gained."""
+    page = Page(demo)
+    first = page.text[page.text.index("Run demo") : page.text.index("Each cell:")]
+    questions = ("Is it better?", "Where?", "What was lost?", "Which mix?", "How sure?",
+                 "What did it cost?")  # fmt: skip
+    places = [first.index(q) for q in questions]
+    assert places == sorted(places)
+    gate = "Better, but lost against base: irrelevance -50.0 points (-58.0 to -42.0, n = 100)."
+    assert first.index(gate) < places[0]
+    assert "irrelevance" in first[places[2] : places[3]]
+    assert "50 / 30 / 20 %" in first[places[3] : places[4]]
+    assert "training time 62 s" in first[places[5] :]
+    assert "hallucination (+5.0 on test_unseen, +5.0 on test_seen)" in first
+    assert "chosen on val (71.0 % of 32 val rows), not on the test" in first
+
+
+def test_tables_beside_the_splits(demo):
+    text = Page(demo).text
+    for words in ("Overall", "Latency", "requests at once", "113 ms", "What each arm cost",
+                  "How sure an arm is of its answers", "Granite-4.0-350m", "67.9 %"):  # fmt: skip
+        assert words in text, words
+    assert "energy of answering" not in text  # no machine told it, so it is no column
+
+
+def test_every_chart_gives_its_data_and_tells_its_values(demo):
+    page = Page(demo)
+    files = [v for t, k, v in page.attributes if (t, k) == ("a", "href") and "csv" in v]
+    assert len(files) == page.tags.count("figure")
+    tables = [base64.b64decode(v.partition(",")[2]).decode() for v in files]
+    curve = next(t for t in tables if t.startswith("series,optimiser step,loss by step\n"))
+    assert "\nsft,1.0," in curve
+    assert any(t.startswith("name,value,low,high\nbase,") for t in tables)
+    raw = demo.read_text()
+    assert len(re.findall(r'class="dot hit c\d"', raw)) > 100  # points of the curves
+    assert re.search(r"<title>sft: [\d.]+ at [\d.]+</title>", raw)
+
+
+def test_columns_that_say_nothing_leave_the_first_tables(demo):
+    """Rows where no call is right have exact match and irrelevance alike: one column, by the name
+    that says more; a metric that no row has is none."""
+    cell, none = Estimate(0.5, 0.4, 0.6, 9), Estimate()
+    scores = {"base": {"exact_match": cell, "irrelevance": cell, "cut_rate": none},
+              "nat": {"exact_match": cell, "irrelevance": cell}}  # fmt: skip
+    assert [m.name for m in first_columns(scores, METRICS)] == ["irrelevance"]
+    other = {"nat": {"exact_match": Estimate(0.6, 0.5, 0.7, 9), "irrelevance": cell}}
+    both = [m.name for m in first_columns(scores | other, METRICS)]
+    assert both == ["exact_match", "irrelevance"]
 
 
 def test_a_young_run_says_what_is_missing(tmp_path):
@@ -224,7 +285,7 @@ def test_the_seconds_of_an_arm_are_those_of_its_step(tmp_path):
     for step in ("train", "train/sft", "train/nat"):
         dump(tmp_path / step / "manifest.json", manifest(step.replace("/", "-"), 10, 10))
     text = Page(report.write(tmp_path)).text
-    assert "in 1 steps" in text
+    assert "31.5 s1 step" in text.replace("\n", "").replace("  ", "")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -249,12 +310,11 @@ def test_broken_files_are_named_and_the_rest_is_shown(tmp_path):
         "base val exact_match is not {value, ...}",
         "trials.json holds a dict, not a list",
         "train/sft/metrics.jsonl: 2 lines are not JSON objects with a step",
-        "There is no verdict yet",
         "get_weather",
     ):
         assert words in page.text, words
     # after a resume the last line of a step counts
-    assert folder.read(run).metrics["sft"][0] == {"step": 1, "loss": 2.0}
+    assert folder.read_run(run).curves["sft"][0] == {"step": 1, "loss": 2.0}
 
 
 def test_many_long_errors_still_fit(tmp_path):

@@ -36,13 +36,13 @@ SURFACE = {
 
 
 def drawn(found: list, title: str) -> ET.Element:
-    (svg,) = [svg for name, svg in found if title in name]
+    (svg,) = [figure.chart.svg for figure in found if title in figure.title]
     return ET.fromstring(str(svg))
 
 
 def test_the_triangle_shows_the_predicted_surface_in_the_order_of_its_corners():
-    made = tuning.section(THREE, "", {"surfaces": [SURFACE]})
-    svg = drawn(made["charts"], "predicted score below")
+    made = tuning.search_section(THREE, "", {"surfaces": [SURFACE]})
+    svg = drawn(made["figures"], "predicted score below")
     field = [e for e in svg if "field" in e.get("class", "")]
     assert len(field) == 3
     best = next(e for e in field if "q4" in e.get("class"))
@@ -51,32 +51,32 @@ def test_the_triangle_shows_the_predicted_surface_in_the_order_of_its_corners():
 
 
 def test_confirming_runs_are_in_the_table_and_not_in_the_charts():
-    made = tuning.section(THREE, "", {})
+    made = tuning.search_section(THREE, "", {})
     assert [t["status"] for t in made["table"]] == [
         "finished confirm", "stopped search", "finished search"]  # fmt: skip
-    svg = drawn(made["charts"], "against trained tokens")
+    svg = drawn(made["figures"], "against trained tokens")
     assert sum("dot" in e.get("class", "") for e in svg) == 2
-    assert any("1 trial was stopped" in title for title, _ in made["charts"])
+    assert any("1 trial was stopped" in figure.title for figure in made["figures"])
 
 
 def test_more_than_three_pools_make_a_surface_a_pair():
     four = [trial("a", 0.2, (0.4, 0.3, 0.2, 0.1)), trial("b", 0.5, (0.1, 0.2, 0.3, 0.4))]
     pair = {"pools": ["positive", "other"], "points": [[0, 0, 0.1], [0, 0.5, 0.2], [0.5, 0, 0.3]]}
-    made = tuning.section(four, "", {"surfaces": [pair]})
-    svg = drawn(made["charts"], "Predicted score: positive across, other up")
+    made = tuning.search_section(four, "", {"surfaces": [pair]})
+    svg = drawn(made["figures"], "Predicted score: positive across, other up")
     assert sum(e.tag == "rect" for e in svg) == 3
     assert sum(e.tag == "circle" for e in svg) == 2
 
 
 def test_parallel_coordinates_have_an_axis_for_each_number_that_differs():
     """Three shares, the learning rate and the score; a list of modules has no place on a line."""
-    svg = drawn(tuning.section(THREE, "", {})["charts"], "Options of each trial")
+    svg = drawn(tuning.search_section(THREE, "", {})["figures"], "Options of each trial")
     lines = [e for e in svg if e.tag == "polyline"]
     assert len(lines) == 2
     assert all(len(e.get("points").split()) == 5 for e in lines)
-    assert charts.parallel([], [("a", 0, 1), ("b", 0, 1)], "x") == ""
+    assert not charts.parallel([], [("a", 0, 1), ("b", 0, 1)], "x")
 
 
 def test_a_search_of_nothing_draws_nothing():
-    made = tuning.section([], "", {"surfaces": "broken"})
-    assert (made["table"], made["charts"]) == ([], [])
+    made = tuning.search_section([], "", {"surfaces": "broken"})
+    assert (made["table"], made["figures"]) == ([], [])

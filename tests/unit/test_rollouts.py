@@ -6,13 +6,12 @@ import pytest
 
 from raytune_agents.agents.rollout import Rollout
 from raytune_agents.calls import render_calls
-from raytune_agents.config import Config
 from raytune_agents.evaluate import rollouts, suites
-from raytune_agents.evaluate.metrics import pass_at_k, pass_hat_k
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.records import ToolCall
 
 TASKS = suites.goals(["qa", "support", "legal"], 6, 5)
-SECTION = Config().evaluate.model_copy(update={"resamples": 200})
+HOW = Resampling(resamples=200)
 
 
 def rolled_out(task, texts: list[str]) -> dict:
@@ -37,7 +36,7 @@ def test_a_perfect_rollout_completes_the_task(task):
     seen = [m["content"] for m in json.loads(json.loads(line["row"])["messages"])
             if m["role"] == "tool"]  # fmt: skip
     assert seen == [m.content for m in task.messages if m.role == "tool"]
-    assert rollouts.rescored(line) == line
+    assert rollouts.rescored_rollout(line) == line
 
 
 def test_an_answer_without_its_facts_or_calls_is_no_success():
@@ -76,10 +75,10 @@ def test_hostile_arguments_never_stop_a_rollout():
 
 
 def test_a_rollout_that_was_lost_is_not_scored():
-    line = rollouts.failed("base", TASKS[0], 1, "infra_failed")
+    line = rollouts.unplayed("base", TASKS[0], 1, "infra_failed")
     assert (line["end"], line["task_completion"], line["trial"]) == ("infra_failed", None, 1)
-    assert rollouts.rescored(line)["task_completion"] is None
-    assert rollouts.summary([line], SECTION, 0) == {}
+    assert rollouts.rescored_rollout(line)["task_completion"] is None
+    assert rollouts.summarise_rollouts([line], 1, HOW) == {}
 
 
 def line(arm: str, task: str, done: float) -> dict:
@@ -90,20 +89,20 @@ def line(arm: str, task: str, done: float) -> dict:
 def test_trials_of_a_task_count_once():
     wins = {"a": 3, "b": 1, "c": 0}
     plays = [line("base", task, float(i < n)) for task, n in wins.items() for i in range(3)]
-    section = SECTION.model_copy(update={"trajectories": SECTION.trajectories.model_copy(
-        update={"trials": 3, "temperature": 0.7})})  # fmt: skip
-    cells = rollouts.summary(plays, section, 0)
-    assert cells["task_completion"]["value"] == pytest.approx(4 / 9)
-    assert cells["task_completion"]["n"] == 3  # tasks, not plays
-    assert cells["pass_hat_2"]["value"] == pytest.approx(pass_hat_k([3, 1, 0], 3, 2))
-    assert cells["pass_at_3"]["value"] == pytest.approx(pass_at_k([3, 1, 0], 3, 3))
-    assert cells["end.loop"]["value"] == 0.0
+    cells = rollouts.summarise_rollouts(plays, 3, HOW)
+    assert cells["task_completion"].value == pytest.approx(4 / 9)
+    assert cells["task_completion"].n == 3  # tasks, not plays
+    # pass^2: C(3,2) / C(3,2), 0, 0 of three tasks; pass@3: 1, 1, 0
+    assert cells["pass_hat_2"].value == pytest.approx(1 / 3)
+    assert cells["pass_at_2"].value == pytest.approx((1 + 2 / 3) / 3)
+    assert cells["pass_at_3"].value == pytest.approx(2 / 3)
+    assert cells["end.loop"].value == 0.0
 
 
 def test_difference_to_base_is_paired_by_task():
     plays = [line("base", t, 0.0) for t in "abcd"] + [
         line("nat", t, float(t != "a")) for t in "abcd"
     ]
-    cell = rollouts.gains(plays, SECTION, 0)["nat"]["trajectories"]["task_completion"]
-    assert (cell["value"], cell["n"], cell["wins"], cell["losses"]) == (0.75, 4, 3, 0)
-    assert cell["p_holm"] == cell["p"] == 0.25  # 2 * (1/2)^3
+    cell = rollouts.rollout_differences(plays, HOW)["nat"]["trajectories"]["task_completion"]
+    assert (cell.value, cell.n, cell.wins, cell.losses) == (0.75, 4, 3, 0)
+    assert cell.p_holm == cell.p == 0.25  # 2 * (1/2)^3

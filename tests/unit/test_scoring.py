@@ -1,28 +1,13 @@
-"""Per-row values, intervals and repeated trials against values worked by hand."""
+"""Every value of one answer against values worked by hand; the table that names them."""
 
 import json
-import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from raytune_agents.calls import render_calls
-from raytune_agents.evaluate.metrics import (
-    COSTS,
-    METRICS,
-    Answer,
-    aggregate,
-    bootstrap,
-    h_score,
-    labels,
-    pass_at_k,
-    pass_hat_k,
-    score,
-    score_answer,
-    summary,
-    wilson,
-)
+from raytune_agents.evaluate.metrics import METRICS, Metric, metric_of, read_metrics
+from raytune_agents.evaluate.scoring import REPLY_VALUES, SCORED, h_row, score
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
 ADD = ToolSpec("add", "", json.dumps({"type": "object", "required": ["a", "b"], "properties": {
@@ -37,8 +22,14 @@ def row(*calls: ToolCall, gold: str = "") -> Trajectory:
     return Trajectory((Message("user", "1 + 2?"), target), (ADD, SAY), gold=gold)
 
 
+def value_of(text, on: Trajectory, cut: bool = False) -> dict:
+    """The values and the two labels of an answer."""
+    found = score(text, on, cut)
+    return found.values | {"error": found.error, "fault": found.fault}
+
+
 def scored(*calls: ToolCall, on: Trajectory) -> dict:
-    return score(render_calls(calls) if calls else "It is 3.", on)
+    return value_of(render_calls(calls) if calls else "It is 3.", on)
 
 
 def test_a_right_answer():
@@ -123,8 +114,8 @@ def test_precision_and_recall_by_both_matchings():
 
 def test_conduct_where_calling_is_wrong():
     ask = replace(row(gold="[]"), meta={"ask": "b"})
-    assert score("Which b do you mean?", ask)["follow_up"] == 1.0
-    assert score("I will guess.", ask)["follow_up"] == 0.0
+    assert value_of("Which b do you mean?", ask)["follow_up"] == 1.0
+    assert value_of("I will guess.", ask)["follow_up"] == 0.0
     assert scored(SUM, on=ask)["follow_up"] == 0.0
     assert scored(on=row(gold="[]"))["follow_up"] is None
     scope = replace(row(gold="[]"), meta={"refuse": "out_of_scope"})
@@ -133,14 +124,14 @@ def test_conduct_where_calling_is_wrong():
     assert scored(SUM, on=scope)["hallucination.invalid_parameter"] is None
     assert scored(on=row(SUM))["over_refusal"] == 1.0
     assert scored(HI, on=row(SUM))["over_refusal"] == 0.0
-    assert score('{"name": "add", "argum', row(SUM))["over_refusal"] == 0.0  # it tried to call
+    assert value_of('{"name": "add", "argum', row(SUM))["over_refusal"] == 0.0  # it tried to call
 
 
 def test_prose_and_broken_text_where_a_call_is_right():
     got = scored(on=row(SUM))
     assert (got["relevance"], got["call_precision"], got["call_recall"]) == (0.0, None, 0.0)
     assert (got["format_adherence"], got["hallucination_rate"]) == (1.0, 0.0)
-    got = score('{"name": "add", "argum', row(SUM))
+    got = value_of('{"name": "add", "argum', row(SUM))
     assert (got["exact_match"], got["format_adherence"], got["hallucination_rate"]) == (
         0.0,
         0.0,
@@ -156,7 +147,7 @@ def test_no_call_is_right():
     assert got["function_accuracy"] is got["relevance"] is got["call_recall"] is None
     got = scored(SUM, on=none)
     assert (got["irrelevance"], got["exact_match"], got["fault"]) == (0.0, 0.0, "unneeded_call")
-    assert score("Thought: I need to call add.\nAction: none", none)["h_score"] == 0.0
+    assert value_of("Thought: I need to call add.\nAction: none", none)["h_score"] == 0.0
 
 
 def test_rows_that_cannot_be_scored_are_no_zeros():
@@ -165,113 +156,78 @@ def test_rows_that_cannot_be_scored_are_no_zeros():
     open_row = replace(row(SUM), messages=(Message("user", "1 + 2?"),))
     assert scored(SUM, on=open_row)["relevance"] == 1.0
     assert scored(on=open_row)["relevance"] == 0.0
-    assert score(None, row(SUM))["error"] == "decoder_wrong_output_format"
+    assert value_of(None, row(SUM))["error"] == "decoder_wrong_output_format"
 
 
 def test_every_metric_is_named_and_in_its_range():
     for calls in ((), (SUM,), (HI,), (SUM, SUM), (ToolCall.of("fly", x=1), HI)):
         for on in (row(SUM), row(SUM, HI), row(gold="[]"), row(SUM, gold="[{}]")):
             got = scored(*calls, on=on)
-            assert got.keys() - {"error", "fault"} == METRICS.keys() - set(COSTS)
+            assert got.keys() - {"error", "fault"} == set(SCORED)
             for name, value in got.items():
-                if name in METRICS and value is not None:
-                    low, high = METRICS[name].range
-                    assert low <= value <= high, name
+                if name in SCORED and value is not None:
+                    assert METRICS[name].unit == "share", name
+                    assert 0 <= value <= 1, name
 
 
-def test_costs_are_kept():
-    got = score_answer(Answer("r", render_calls([SUM]), latency_s=0.5, output_tokens=9), row(SUM))
-    assert (got["latency_s"], got["output_tokens"], got["input_tokens"]) == (0.5, 9, None)
+def test_an_answer_cut_at_the_limit_is_a_class_of_its_own():
+    """16 tokens of a call are no malformed JSON, and prose that was cut is not 'answered'."""
+    broken = '<tool_call>{"name": "add", "argum'
+    whole = value_of(broken, row(SUM))
+    assert (whole["fault"], whole["cut_rate"]) == ("malformed_json", 0.0)
+    cut = value_of(broken, row(SUM), cut=True)
+    assert (cut["fault"], cut["cut_rate"], cut["error"]) == ("cut", 1.0, "decoder_failed")
+    assert value_of("Let me think about", row(SUM), cut=True)["fault"] == "cut"
+    right = value_of(render_calls([SUM]), row(SUM), cut=True)  # right all the same
+    assert (right["fault"], right["exact_match"], right["cut_rate"]) == ("", 1.0, 1.0)
+    unscored = value_of("x", row(SUM, gold="[{}]"), cut=True)
+    assert unscored["fault"] == "bad_gold"
+
+
+def test_without_tools_there_is_nothing_to_decline():
+    bare = replace(row(gold="[]"), tools=())
+    assert value_of("Hello.", bare)["irrelevance"] is None
+    assert value_of("Hello.", bare)["exact_match"] == 1.0
 
 
 # --- Agent-H ---
 
 
 def test_h_score_by_hand():
-    assert h_score(["It is 3.", "Paris."]) == 1.0
-    # 1 of 4 with ReAct words, 2 of 4 with tool phrases: 0.5 * (0.75 + 0.5)
+    """1 of 4 with ReAct words, 2 of 4 with tool phrases: 0.5 * (0.75 + 0.5)."""
     texts = ["Thought: I will use add", "I need to call add", "3", "It is 3."]
-    assert h_score(texts) == pytest.approx(0.625)
-    assert h_score([]) is None
+    assert [h_row(t) for t in texts] == [
+        (True, True), (False, True), (False, False), (False, False)]  # fmt: skip
     none = row(gold="[]")
-    assert np.mean([score(t, none)["h_score"] for t in texts]) == pytest.approx(0.625)
+    found = [value_of(t, none)["h_score"] for t in texts]
+    assert found == [0.0, 0.5, 1.0, 1.0]
+    assert sum(found) / 4 == pytest.approx(0.625)
 
 
-# --- intervals ---
+# --- the table ---
 
 
-def test_wilson_by_hand():
-    # (0.5 + 0.192073 -+ 1.959964 sqrt(0.025 + 0.00960365)) / 1.384146
-    assert wilson(5, 10) == pytest.approx((0.23659, 0.76341), abs=1e-4)
-    assert wilson(0, 10) == pytest.approx((0.0, 3.841459 / 13.841459), abs=1e-6)
-    assert wilson(10, 10) == pytest.approx((10 / 13.841459, 1.0), abs=1e-6)
+def test_every_metric_says_its_unit_and_its_direction():
+    for name, metric in METRICS.items():
+        assert metric.name == name
+        assert metric.label
+        assert metric.better in ("higher", "lower", "")
+    less = {"hallucination_rate", "cut_rate", "over_refusal", "loop_rate", "perplexity",
+            "steps_to_success", "train_seconds", "first_token_ms"}  # fmt: skip
+    assert {METRICS[name].better for name in less} == {"lower"}
+    more = {"exact_match", "irrelevance", "tokens_per_s", "recovery", "overall"}
+    assert {METRICS[name].better for name in more} == {"higher"}
+    assert set(REPLY_VALUES) & set(SCORED) == set()
 
 
-def test_aggregate():
-    assert aggregate([1.0, 0.0, None, 1.0, 0.0])["n"] == 4
-    cell = aggregate([1, 0] * 5)
-    assert (cell["value"], cell["low"]) == (0.5, pytest.approx(0.23659, abs=1e-4))
-    assert aggregate([None, None]) == {"value": None, "low": None, "high": None, "n": 0}
-    cell = aggregate([0.25, 0.75, 0.5, 0.5], seed=3)
-    assert cell["low"] < cell["value"] == 0.5 < cell["high"]
-    assert cell == aggregate([0.25, 0.75, 0.5, 0.5], seed=3)
-    assert aggregate([0.25, 0.25])["low"] == 0.25
-    with pytest.raises(ValueError, match="not finite"):
-        aggregate([math.nan, 1.0])
-
-
-def test_bootstrap_covers_the_mean_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    hits = 0
-    for i in range(200):
-        low, high = bootstrap(rng.exponential(1.0, 200), 400, 0.9, i)
-        hits += low <= 1.0 <= high
-    assert 165 <= hits <= 194  # 0.9 of 200 within about three standard errors
-
-
-def test_bootstrap_width_matches_the_normal_interval():
-    values = np.random.default_rng(1).normal(0, 1, 400)
-    low, high = bootstrap(values, 4000, 0.95, 0)
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.08)
-
-
-def test_latency_quantiles():
-    cells = summary([{"latency_s": float(v)} for v in range(1, 102)], resamples=200)
-    assert cells["latency_s"]["value"] == 51.0
-    assert cells["latency_p50_s"]["value"] == 51.0
-    assert cells["latency_p95_s"]["value"] == 96.0
-    assert cells["latency_p95_s"]["low"] <= 96.0 <= cells["latency_p95_s"]["high"]
-    assert cells.keys() == {"latency_s", "latency_p50_s", "latency_p95_s"}
-
-
-def test_summary_and_labels():
-    rows = [scored(SUM, on=row(SUM)), scored(HI, on=row(SUM)), scored(on=row(gold="[]"))]
-    cells = summary(rows)
-    assert cells["exact_match"]["value"] == pytest.approx(2 / 3)
-    assert (cells["function_accuracy"]["value"], cells["function_accuracy"]["n"]) == (0.5, 2)
-    assert cells["irrelevance"]["n"] == 1
-    assert "multi_function_accuracy" not in cells
-    assert cells["fault.wrong_function"]["value"] == pytest.approx(1 / 3)
-    assert cells["fault.wrong_function"]["n"] == 3
-    assert labels(rows, "fault") == {"wrong_function": 1}
-
-
-# --- repeated trials ---
-
-
-def test_pass_hat_k_and_pass_at_k_by_hand():
-    # 4 trials; tasks succeed 4, 2, 0 times. C(4,2) = 6: pass^2 = (6 + 1 + 0) / 6 / 3
-    assert pass_hat_k([4, 2, 0], 4, 2) == pytest.approx(7 / 18)
-    # pass@2 = mean of 1 - 0/6, 1 - 1/6, 1 - 6/6
-    assert pass_at_k([4, 2, 0], 4, 2) == pytest.approx((1 + 5 / 6 + 0) / 3)
-    assert pass_hat_k([4, 2, 0], 4, 1) == pass_at_k([4, 2, 0], 4, 1) == 0.5
-    assert pass_hat_k([3], 4, 4) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("successes", "n", "k"), [([1], 2, 3), ([1], 2, 0), ([3], 2, 1), ([], 2, 1)]
-)
-def test_impossible_trials_are_refused(successes, n, k):
-    for measure in (pass_hat_k, pass_at_k):
-        with pytest.raises(ValueError, match=r"trials|counts"):
-            measure(successes, n, k)
+def test_families_and_unknown_names_guess_no_direction():
+    fault = metric_of("fault.wrong_value")
+    assert (fault.label, fault.better, fault.unit) == ("share with fault: wrong value", "lower",
+                                                       "share")  # fmt: skip
+    assert metric_of("pass_hat_2").better == "higher"
+    odd = metric_of("arc_easy.error_tokens_loss")
+    assert (odd.label, odd.better) == ("arc easy: error tokens loss", "")
+    own = {"politeness": Metric("politeness", "polite", better="higher")}
+    assert metric_of("politeness", own).label == "polite"
+    assert read_metrics({"p": own["politeness"].record() | {"later": 1}}) == {
+        "p": own["politeness"]}  # fmt: skip

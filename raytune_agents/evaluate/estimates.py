@@ -1,0 +1,162 @@
+"""Means, rates, quantiles and calibration over many rows, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from raytune_agents.config import EvaluateConfig
+
+CELLS = 4_000_000  # numbers drawn at a time in a bootstrap: 32 MB
+BINS = 10  # of confidence, for the calibration error
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A statistic over `n` rows with the ends of its interval; None without rows."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Estimate:
+        """The inverse; what a record lacks has its default, what we do not know is left out."""
+        return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record})
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How intervals are made: bootstrap resamples, confidence level, seed."""
+
+    resamples: int = 2000
+    confidence: float = 0.95
+    seed: int = 0
+
+    @classmethod
+    def of(cls, config: EvaluateConfig, seed: int) -> Resampling:
+        return cls(config.resamples, config.confidence, seed)
+
+    def tails(self) -> list[float]:
+        return [(1 - self.confidence) / 2, (1 + self.confidence) / 2]
+
+
+DEFAULT = Resampling()
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a rate: (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
+
+    Within [0, 1] and of non-zero width also for rates of 0 and 1. Source: Wilson, JASA 1927.
+    """
+    z, p = NormalDist().inv_cdf((1 + confidence) / 2), successes / n
+    middle, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+def resampled(n: int, how: Resampling, statistic: Statistic, shift: int = 0) -> np.ndarray:
+    """A statistic of n rows drawn with replacement, [resamples]. `statistic` takes the drawn rows'
+    numbers [block, n] and gives [block]; blocks hold at most CELLS numbers. `shift` is added to the
+    seed, for draws that must not go together."""
+    rng, found = np.random.default_rng(how.seed + shift), []
+    for start in range(0, how.resamples, step := max(1, CELLS // n)):
+        found.append(statistic(rng.integers(0, n, (min(step, how.resamples - start), n))))
+    return np.concatenate(found)
+
+
+def bootstrap(n: int, how: Resampling, statistic: Statistic) -> tuple[float, float]:
+    """Percentile interval of a statistic of n rows (`resampled`)."""
+    low, high = np.quantile(resampled(n, how, statistic), how.tails())
+    return float(low), float(high)
+
+
+def _numbers(values: Iterable[float | None]) -> np.ndarray:
+    kept = np.array([v for v in values if v is not None], dtype=float)
+    if not np.isfinite(kept).all():
+        raise ValueError("a value is not finite; write None where a metric does not apply")
+    return kept
+
+
+def mean_of(values: Iterable[float | None], how: Resampling) -> Estimate:
+    """The mean; None values are left out of n. Rates (all values 0 or 1) get Wilson's interval,
+    because the bootstrap's has no width at 0 and 1; all else a percentile bootstrap.
+    Raises ValueError where a value is not finite."""
+    kept = _numbers(values)
+    if not len(kept):
+        return Estimate()
+    if np.isin(kept, (0.0, 1.0)).all():
+        low, high = wilson(int(kept.sum()), len(kept), how.confidence)
+    else:
+        low, high = bootstrap(len(kept), how, lambda drawn: kept[drawn].mean(1))
+    return Estimate(float(kept.mean()), low, high, len(kept))
+
+
+def quantile_of(values: Iterable[float | None], q: float, how: Resampling) -> Estimate:
+    """The q-quantile with a percentile bootstrap. Raises as `mean_of`."""
+    kept = _numbers(values)
+    if not len(kept):
+        return Estimate()
+    low, high = bootstrap(len(kept), how, lambda drawn: np.quantile(kept[drawn], q, axis=1))
+    return Estimate(float(np.quantile(kept, q)), low, high, len(kept))
+
+
+def perplexity_of(nll: Sequence[float], tokens: Sequence[float], how: Resampling) -> Estimate:
+    """exp(sum of nll * tokens / sum of tokens), in [1, inf), 1 where every token is certain; with
+    a percentile bootstrap over rows. `nll` in nats per token of a row, `tokens` its length."""
+    if not len(nll):
+        return Estimate()
+    t = np.asarray(tokens, dtype=float)
+    total = np.asarray(nll, dtype=float) * t
+    low, high = bootstrap(len(t), how, lambda drawn: np.exp(total[drawn].sum(1) / t[drawn].sum(1)))
+    return Estimate(float(np.exp(total.sum() / t.sum())), low, high, len(t))
+
+
+def calibration_of(
+    confidence: Sequence[float], right: Sequence[float], how: Resampling
+) -> Estimate:
+    """Expected calibration error: sum over BINS equal bins of confidence of
+    n_bin / n * |mean confidence - share right|, in [0, 1]; 0 is best.
+
+    A small sample overstates it. Source: Guo et al., arXiv 1706.04599, section 3.
+    """
+    sure, hits = np.asarray(confidence, dtype=float), np.asarray(right, dtype=float)
+    if not len(sure):
+        return Estimate()
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+
+    def error(drawn: np.ndarray) -> np.ndarray:
+        gaps = (sure - hits)[drawn]
+        of = bins[drawn]
+        # |sum of gaps in a bin| = n_bin * |mean confidence - share right|
+        return sum(abs(np.where(of == b, gaps, 0.0).sum(1)) for b in range(BINS)) / len(sure)
+
+    low, high = bootstrap(len(sure), how, error)
+    value = float(error(np.arange(len(sure))[None, :])[0])
+    return Estimate(value, low, high, len(sure))
+
+
+def macro_mean(suites: Mapping[str, Iterable[float | None]], how: Resampling) -> Estimate:
+    """The unweighted mean of the suites' means, so that a large suite counts no more than a small
+    one (as BFCL's overall accuracy). Each resample draws rows within every suite; n counts rows."""
+    parts = [kept for values in suites.values() if len(kept := _numbers(values))]
+    if not parts:
+        return Estimate()
+    means = [
+        resampled(len(kept), how, lambda drawn, kept=kept: kept[drawn].mean(1), shift=k)
+        for k, kept in enumerate(parts)
+    ]
+    low, high = np.quantile(np.mean(means, axis=0), how.tails())
+    value = float(np.mean([kept.mean() for kept in parts]))
+    return Estimate(value, float(low), float(high), sum(map(len, parts)))

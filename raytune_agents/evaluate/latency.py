@@ -1,0 +1,121 @@
+"""Latency as a user sees it: a sample of requests asked one at a time, and so many at once.
+
+A batch of a whole test set measures the queue. Here a load of L means L requests that arrive
+together and wait for one another, wave after wave; time to first token and end to end are of each
+request, from its arrival; tokens/s are of the whole wave. Prompts are salted, so that answers that
+the engine has given before leave nothing in its prefix cache. Left out: arrivals at random.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from raytune_agents.chat import Chat
+from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.evaluate.estimates import Estimate, Resampling, bootstrap, quantile_of
+from raytune_agents.evaluate.harness import AskOptions, prompt_of
+from raytune_agents.inference import engine
+from raytune_agents.records import Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRow:
+    """One request at a load. `wave_s`: seconds of the wave that it was part of."""
+
+    arm: str
+    load: int
+    wave: int
+    id: str
+    first_token_ms: float
+    end_to_end_ms: float
+    output_tokens: int
+    wave_s: float
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def sample_of(rows: Sequence[Trajectory], loads: Sequence[int], count: int) -> list[list[int]]:
+    """For each load the places of the rows to ask, whole waves of at least `count` rows, other rows
+    for each load as long as there are some."""
+    out, at = [], 0
+    for load in loads:
+        size = load * -(-count // load)
+        out.append([(at + i) % len(rows) for i in range(size)])
+        at += size
+    return out
+
+
+def measure_latency(
+    rows: Sequence[Trajectory],
+    chat: Chat,
+    arm: Arm,
+    options: AskOptions,
+    loads: Sequence[int],
+    count: int,
+) -> list[LatencyRow]:
+    """At least `count` requests at every load, in waves. Raises EngineDown."""
+    prompts = [prompt_of(row, chat, arm, options.room) for row in rows]
+    fit = [i for i, ids in enumerate(prompts) if len(ids) <= options.room]
+    if not fit:
+        return []
+    out: list[LatencyRow] = []
+    for load, places in zip(loads, sample_of([rows[i] for i in fit], loads, count)):
+        salt = f"{arm.name}/{load}/{time.time_ns()}"
+        sampling = engine.Sampling(max_tokens=options.max_tokens, cache_salt=salt)
+        for wave in range(len(places) // load):
+            asked = [fit[k] for k in places[wave * load : (wave + 1) * load]]
+            began = time.perf_counter()
+            replies = engine.ask(
+                [prompts[i] for i in asked],
+                [sampling] * load,
+                adapter=arm.adapter,
+                timeout_s=options.timeout_s,
+            )
+            seconds = time.perf_counter() - began
+            out += [
+                LatencyRow(
+                    arm.name,
+                    load,
+                    wave,
+                    rows[i].id,
+                    reply.first_token_s * 1000,
+                    reply.latency_s * 1000,
+                    reply.output_tokens[0],
+                    seconds,
+                )
+                for i, reply in zip(asked, replies)
+            ]
+    return out
+
+
+def latency_scores(
+    rows: Sequence[LatencyRow], how: Resampling
+) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """{arm: {load: {metric: cell}}}: medians of first_token_ms and end_to_end_ms over requests, and
+    tokens_per_s over waves (n = requests)."""
+    out: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for arm, load in dict.fromkeys((r.arm, r.load) for r in rows):
+        part = [r for r in rows if (r.arm, r.load) == (arm, load)]
+        out.setdefault(arm, {})[str(load)] = {
+            "first_token_ms": quantile_of((r.first_token_ms for r in part), 0.5, how),
+            "end_to_end_ms": quantile_of((r.end_to_end_ms for r in part), 0.5, how),
+            "tokens_per_s": _speed(part, how),
+        }
+    return out
+
+
+def _speed(rows: Sequence[LatencyRow], how: Resampling) -> Estimate:
+    """Tokens of all waves / their seconds, resampled by wave."""
+    waves = {r.wave: r.wave_s for r in rows}
+    seconds = np.array(list(waves.values()))
+    tokens = np.array([sum(r.output_tokens for r in rows if r.wave == w) for w in waves])
+    low, high = bootstrap(
+        len(seconds), how, lambda drawn: tokens[drawn].sum(1) / seconds[drawn].sum(1)
+    )
+    return Estimate(float(tokens.sum() / seconds.sum()), low, high, len(rows))

@@ -1,0 +1,112 @@
+"""What evaluation stores, typed: one row per arm and thing that was asked or played.
+
+`Measured` is what every kind has, and all that scores are made from; `AnswerRow` is one answer with
+what a reader of the report wants to see of its row. As records they are rows of Parquet files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from raytune_agents.evaluate.metrics import ANSWER_METRICS
+from raytune_agents.evaluate.scoring import Scored, Values
+from raytune_agents.records import Trajectory
+
+BASE = "base"
+Lines = list[dict[str, Any]]  # rows of a Parquet file
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One measurement. `failed`: why there is none ("" where there is); `values` by metric, None
+    where a metric does not apply."""
+
+    arm: str
+    split: str
+    id: str
+    failed: str = ""
+    values: Values = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any], names: Sequence[str]) -> Measured:
+        """A record whose named columns hold the values."""
+        values = {name: record[name] for name in names}
+        return cls(record["arm"], record["split"], record["id"], record["failed"], values)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow(Measured):
+    """One answer of one arm to one row; `error` and `fault` as in `Scored`. A perturbed row names
+    its `perturbation` and the id of the row that it was made `of`."""
+
+    source: str = ""
+    perturbation: str = ""
+    of: str = ""
+    query: str = ""
+    tools: str = ""  # JSON text
+    gold: str = ""
+    answer: str = ""
+    error: str = ""
+    fault: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As a row of answers.parquet: every metric is a column, None where it was not measured."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "values"}
+        every = dict.fromkeys((m.name for m in ANSWER_METRICS), None)
+        return facts | every | self.values
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> AnswerRow:
+        """The inverse of `record`; columns that an older run lacks have their defaults."""
+        names = {f.name for f in fields(cls)} - {"values"}
+        known = {name: record[name] or "" for name in names if name in record}
+        values = {
+            k: v
+            for k, v in record.items()
+            if k not in names and (v is None or isinstance(v, int | float))
+        }
+        return cls(**known, values=values)
+
+
+def answer_row(
+    row: Trajectory,
+    arm: str,
+    answer: str = "",
+    scored: Scored | None = None,
+    costs: Values | None = None,
+    failed: str = "",
+) -> AnswerRow:
+    """An answer to `row` with its scores, or why there is none."""
+    tools = [
+        {"name": t.name, "description": t.description, "parameters": t.parameters}
+        for t in row.tools
+    ]
+    perturbation = row.meta.get("perturbation", "")
+    return AnswerRow(
+        arm=arm,
+        split=row.split,
+        id=row.id,
+        failed=failed,
+        values=(scored.values if scored else {}) | (costs or {}),
+        source=row.source,
+        perturbation=perturbation,
+        of=row.parents[0] if perturbation else "",
+        query=row.query,
+        tools=json.dumps(tools, ensure_ascii=False),
+        gold=row.gold,
+        answer=answer,
+        error=scored.error if scored else "",
+        fault=scored.fault if scored else "",
+    )
+
+
+def values_by_row(rows: Iterable[Measured], metric: str, key: str = "id") -> dict[str, float]:
+    """{row id: value} of the rows that have one."""
+    return {
+        getattr(r, key): value
+        for r in rows
+        if not r.failed and (value := r.values.get(metric)) is not None
+    }

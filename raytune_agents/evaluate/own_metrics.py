@@ -1,0 +1,76 @@
+"""Metrics of a user's own: `module:function` (answer, row) -> number or None, or `module:NAME` of a
+`Metric` with `compute`. They are computed where scores are made, never on the engine's workers."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from raytune_agents.config import ConfigError
+from raytune_agents.evaluate.measured import AnswerRow
+from raytune_agents.evaluate.metrics import METRICS, Metric
+from raytune_agents.records import Trajectory
+
+
+def load_metrics(names: Sequence[str]) -> dict[str, Metric]:
+    """The metrics that a config names. Raises ConfigError naming what to write."""
+    found: dict[str, Metric] = {}
+    for path in names:
+        metric = _loaded(path)
+        if metric.name in METRICS or metric.name in found:
+            raise ConfigError(
+                f"evaluate.metrics={path!r}: the name {metric.name!r} is taken; give it another"
+            )
+        found[metric.name] = metric
+    return found
+
+
+def _loaded(path: str) -> Metric:
+    module, colon, attribute = path.partition(":")
+    if not (module and colon and attribute):
+        raise ConfigError(
+            f"evaluate.metrics={path!r} is no module:function; write for example "
+            "my_package.metrics:politeness"
+        )
+    try:
+        made = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"evaluate.metrics={path!r} cannot be loaded ({error}); write module:function of an "
+            "installed package, or of a file in the folder you run in"
+        ) from None
+    if not isinstance(made, Metric):  # a plain function: a share, more is better
+        label = attribute.replace("_", " ")
+        made = Metric(attribute, label, headline=True, compute=made)
+    if not callable(made.compute):
+        raise ConfigError(
+            f"evaluate.metrics={path!r} is neither a function (answer, row) nor a Metric whose "
+            "compute is one"
+        )
+    return made
+
+
+def with_own(
+    answers: Sequence[AnswerRow],
+    rows: Mapping[tuple[str, str], Trajectory],
+    metrics: Mapping[str, Metric],
+) -> tuple[list[AnswerRow], Counter[str]]:
+    """The answers with the user's values, and how often a metric raised, by "NAME: error"; such a
+    value is None, as where the metric does not apply."""
+    out: list[AnswerRow] = []
+    errors: Counter[str] = Counter()
+    for answer in answers:
+        values = dict(answer.values)
+        for name, metric in metrics.items():
+            values[name] = None
+            if answer.failed or metric.compute is None:
+                continue
+            try:
+                value = metric.compute(answer.answer, rows[answer.split, answer.id])
+                values[name] = None if value is None else float(value)
+            except Exception as error:  # the boundary to a user's code: counted, not fatal
+                errors[f"{name}: {type(error).__name__}"] += 1
+        out.append(replace(answer, values=values))
+    return out, errors

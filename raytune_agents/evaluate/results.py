@@ -1,0 +1,180 @@
+"""Everything that was asked -> the result files of the evaluate step, from stored rows alone, so
+that they can be made again without the engine.
+
+    answers.parquet    one row per arm and row     perturbed.parquet  the same of perturbed rows
+    plays.parquet      one row per arm, task and trial
+    multi_turn.parquet one row per arm and BFCL conversation
+    likelihood.parquet one row per arm and val row
+    judged.parquet     one row per arm (but base) and row that a judge compared
+    general.parquet    one row per arm and lm-eval question
+    latency.parquet    one row per request of base and headline arm, by load
+    metrics.json       {metric: {label, unit, better, headline, formula}}
+    scores.json, differences.json   {arm: {split: {metric: cell}}}
+    robustness.json    {arm: {perturbation: {metric: cell}}}
+    latency.json       {arm: {load: {metric: cell}}}
+    overall.json       {arm: {score, change, suites}}
+    gate.json          {arm: {reference, outcome, metrics}}
+    verdict.json       `verdict.Conclusion`
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytune_agents.config import EvaluateConfig
+from raytune_agents.evaluate import general, judge, likelihood, multi_turn, rollouts, scoreboard
+from raytune_agents.evaluate.costs import Costs, gain_per_100_rows
+from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.gate import GUARDED, GateResult, no_regression, reference_arm
+from raytune_agents.evaluate.latency import LatencyRow, latency_scores
+from raytune_agents.evaluate.measured import BASE, AnswerRow, Lines, Measured
+from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric
+from raytune_agents.evaluate.own_metrics import with_own
+from raytune_agents.evaluate.scoreboard import Differences, Scores
+from raytune_agents.evaluate.verdict import choose_headline, conclude
+from raytune_agents.records import Trajectory
+from raytune_agents.runs import Counts
+from raytune_agents.storage import read_json, write_json, write_table
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the lines of one Parquet file become scores and differences to the base."""
+
+    scores: Callable[[Lines, Resampling], Scores]
+    differences: Callable[[Lines, Resampling], Differences]
+
+
+KINDS: dict[str, Kind] = {
+    "plays": Kind(rollouts.rollout_scores, rollouts.rollout_differences),
+    "multi_turn": Kind(multi_turn.conversation_scores, multi_turn.conversation_differences),
+    "likelihood": Kind(likelihood.likelihood_scores, likelihood.likelihood_differences),
+    "judged": Kind(judge.judged_scores, judge.judged_differences),
+    "general": Kind(general.ability_scores, general.ability_differences),
+}
+
+
+@dataclass
+class Found:
+    """What came back: answers (clean and perturbed), lines of the other kinds, timed requests."""
+
+    answers: list[AnswerRow] = field(default_factory=list)
+    lines: dict[str, Lines] = field(default_factory=lambda: {name: [] for name in KINDS})
+    latency: list[LatencyRow] = field(default_factory=list)
+
+    def counts(self) -> Counts:
+        """What was asked for in all kinds, and what failed, by reason."""
+        why = [a.failed for a in self.answers]
+        why += [failure(line) for lines in self.lines.values() for line in lines]
+        counts = Counts(rows_in=len(why))
+        counts.failed.update(reason for reason in why if reason)
+        counts.rows_out = counts.rows_in - counts.failed.total()
+        return counts
+
+
+@dataclass(frozen=True)
+class ArmFacts:
+    """Which arms are trained, and so may be the headline; the one that saw positive rows only."""
+
+    trained: tuple[str, ...]
+    positives_only: str = ""
+
+
+def failure(line: Mapping[str, Any]) -> str:
+    """Why a line has no value; a roll-out has no column of its own for it."""
+    if "failed" in line:
+        return line["failed"]
+    return line["end"] if line["task_completion"] is None else ""
+
+
+def lines_of(path: Path) -> Lines:
+    """The rows of a Parquet file; [] where it is absent."""
+    return pq.read_table(path).to_pylist() if path.is_file() else []
+
+
+def write_results(
+    folder: Path,
+    found: Found,
+    rows: Mapping[tuple[str, str], Trajectory],
+    config: EvaluateConfig,
+    how: Resampling,
+    arms: ArmFacts,
+    own: Mapping[str, Metric],
+) -> Counter[str]:
+    """Write all files but costs.json, which is read; returns how often a user's metric raised."""
+    answers, errors = with_own(found.answers, rows, own)
+    clean = [a for a in answers if not a.perturbation]
+    noisy = [a for a in answers if a.perturbation]
+    tables = dict(found.lines) | {
+        "answers": [a.record() for a in clean],
+        "perturbed": [a.record() for a in noisy],
+        "latency": [r.record() for r in found.latency],
+    }
+    for name, lines in tables.items():
+        if lines:
+            write_table(folder / f"{name}.parquet", pa.Table.from_pylist(lines))
+    compared = (*scoreboard.COMPARED, *(m.name for m in own.values() if m.headline))
+    untrained = {a.arm for a in clean} - {BASE, *arms.trained}
+    gains = scoreboard.differences(clean, compared, how, uncorrected=untrained)
+    scores = scoreboard.answer_scores(clean, how)
+    for name, kind in KINDS.items():
+        if found.lines[name]:
+            gains = scoreboard.merge(gains, kind.differences(found.lines[name], how))
+            scores = scoreboard.merge(scores, kind.scores(found.lines[name], how))
+    costs: dict[str, Costs] = read_json(folder / "costs.json")
+    gains = scoreboard.merge(gains, gain_per_100_rows(gains, costs))
+    write_json(folder / "scores.json", scoreboard.records(scores))
+    write_json(folder / "differences.json", scoreboard.records(gains))
+    write_json(folder / "latency.json", scoreboard.records(latency_scores(found.latency, how)))
+    if noisy:
+        drops = scoreboard.robustness(clean, noisy, how)
+        write_json(folder / "robustness.json", scoreboard.records(drops))
+    table = METRICS | own
+    write_json(folder / METRICS_FILE, {name: m.record() for name, m in table.items()})
+    overall = scoreboard.overall_scores(main_rows(found, clean), how)
+    write_json(folder / "overall.json", {arm: o.record() for arm, o in overall.items()})
+    gates = gate_of_arms(clean, arms, how)
+    write_json(folder / "gate.json", {arm: gate.record() for arm, gate in gates.items()})
+    headline = choose_headline(clean, arms.trained)
+    conclusion = conclude(
+        scores, gains, headline, gates.get(headline[0]), how.confidence, own=table
+    )
+    write_json(folder / "verdict.json", conclusion.record())
+    return errors
+
+
+def main_rows(found: Found, answers: Sequence[AnswerRow]) -> list[Measured]:
+    """The rows of every kind that has a main metric: answers, roll-outs, conversations."""
+    return [
+        *answers,
+        *rollouts.rollout_rows(found.lines["plays"]),
+        *multi_turn.conversation_rows(found.lines["multi_turn"]),
+    ]
+
+
+def gate_of_arms(
+    answers: Sequence[AnswerRow], arms: ArmFacts, how: Resampling
+) -> dict[str, GateResult]:
+    """The no-regression gate of every trained arm, over all test suites together."""
+
+    def pooled(arm: str, metric: str) -> dict[str, float]:
+        return scoreboard.pooled_values((a for a in answers if a.arm == arm), metric)
+
+    relevance = list(pooled(BASE, "relevance").values())
+    level = sum(relevance) / len(relevance) if relevance else None
+    reference = reference_arm(level, arms.positives_only)
+    out: dict[str, GateResult] = {}
+    for arm in arms.trained:
+        found = {
+            metric: scoreboard.over_common_rows(pooled(reference, metric), pooled(arm, metric), how)
+            for metric in (GUARDED if reference else ())
+        }
+        out[arm] = no_regression(arm, reference, found)
+    return out

@@ -1,0 +1,290 @@
+"""Stored measurements -> the tables of scores, differences to base, and robustness.
+
+A row that failed is in no mean. Every table is {arm: {split: {metric: cell}}}; `records` makes it
+JSON. Left out: what was asked (`suites`), how a value came about (`scoring` and the other kinds).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from raytune_agents.evaluate.estimates import (
+    Estimate,
+    Resampling,
+    calibration_of,
+    macro_mean,
+    mean_of,
+)
+from raytune_agents.evaluate.measured import BASE, AnswerRow, Measured, values_by_row
+from raytune_agents.evaluate.metrics import ANSWER_METRICS, Metric
+from raytune_agents.evaluate.paired import Difference, corrected, paired
+
+Cell = TypeVar("Cell")
+Board = dict[str, dict[str, dict[str, Cell]]]  # {arm: {split: {metric: cell}}}
+Scores = Board[Estimate]
+Differences = Board[Difference]
+COMPARED = tuple(m.name for m in ANSWER_METRICS if m.headline)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """What a perturbation does to an arm: the mean on clean and on perturbed rows, paired."""
+
+    clean: float
+    perturbed: float
+    difference: Difference
+
+    def record(self) -> dict[str, Any]:
+        return {"clean": self.clean, "perturbed": self.perturbed} | self.difference.record()
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Drop:
+        """The inverse of `record`."""
+        return cls(record["clean"], record["perturbed"], Difference.read(record))
+
+
+def records(board: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """The table as JSON values."""
+    return {
+        arm: {
+            split: {metric: cell.record() for metric, cell in cells.items()}
+            for split, cells in by.items()
+        }
+        for arm, by in board.items()
+    }
+
+
+def read_board(record: Mapping[str, Any], read: Callable[[dict[str, Any]], Cell]) -> Board[Cell]:
+    """The inverse of `records`; `read` makes a cell of its record."""
+    return {
+        arm: {
+            split: {metric: read(cell) for metric, cell in cells.items()}
+            for split, cells in by.items()
+        }
+        for arm, by in record.items()
+    }
+
+
+def merge(*boards: Board[Cell]) -> Board[Cell]:
+    """One table of several; the later ones add metrics to the splits of the earlier ones."""
+    out: Board[Cell] = {}
+    for board in boards:
+        for arm, by in board.items():
+            mine = out.setdefault(arm, {})
+            for split, cells in by.items():
+                mine.setdefault(split, {}).update(cells)
+    return out
+
+
+# --- scores ---
+
+
+def by_split(rows: Iterable[Measured]) -> dict[tuple[str, str], list[Any]]:
+    """{(arm, split): rows that did not fail}, in the order of the rows; a split of which every row
+    failed is there, and empty."""
+    out: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        part = out.setdefault((row.arm, row.split), [])
+        if not row.failed:
+            part.append(row)
+    return out
+
+
+def means(rows: Sequence[Measured], names: Sequence[str], how: Resampling) -> Scores:
+    """The mean of every named value that applies to at least one row."""
+    out: Scores = {}
+    for (arm, split), part in by_split(rows).items():
+        cells = out.setdefault(arm, {}).setdefault(split, {})
+        for name in names:
+            found = mean_of((r.values.get(name) for r in part), how)
+            if found.n:
+                cells[name] = found
+    return out
+
+
+def answer_scores(rows: Sequence[AnswerRow], how: Resampling) -> Scores:
+    """`summarise` of every arm and split."""
+    out: Scores = {}
+    for (arm, split), part in by_split(rows).items():
+        out.setdefault(arm, {})[split] = summarise(part, how)
+    return out
+
+
+def summarise(rows: Sequence[AnswerRow], how: Resampling) -> dict[str, Estimate]:
+    """Metric -> its cell over answers that did not fail, where it applies to at least one;
+    `fault.NAME` is the share of the judged answers with that fault, cut ones first."""
+    judged = [r for r in rows if r.values.get("exact_match") is not None]
+    names = dict.fromkeys(name for r in rows for name in r.values)
+    cells = {name: mean_of((r.values.get(name) for r in rows), how) for name in names}
+    for fault in fault_counts(judged):
+        cells[f"fault.{fault}"] = mean_of((float(r.fault == fault) for r in judged), how)
+    sure = [r for r in judged if r.values.get("confidence") is not None]
+    pairs = [(r.values["confidence"], r.values["exact_match"]) for r in sure]
+    cells["calibration_error"] = calibration_of(
+        [p[0] or 0.0 for p in pairs], [p[1] or 0.0 for p in pairs], how
+    )
+    return {name: cell for name, cell in cells.items() if cell.n}
+
+
+def fault_counts(rows: Iterable[AnswerRow]) -> dict[str, int]:
+    """How many answers carry each fault, `cut` first, then the most frequent; right ones have
+    none."""
+    found = Counter(r.fault for r in rows if r.fault)
+    return dict(sorted(found.items(), key=lambda kv: (kv[0] != "cut", -kv[1], kv[0])))
+
+
+# --- comparisons ---
+
+
+def over_common_rows(
+    base: Mapping[str, float], arm: Mapping[str, float], how: Resampling
+) -> Difference:
+    """`paired` over the rows that both have a value for: parameter accuracy, for one, exists only
+    where the function was right."""
+    ids = sorted(base.keys() & arm.keys())
+    one, other = ({i: side[i] for i in ids} for side in (base, arm))
+    return paired(one, other, how.resamples, how.confidence, how.seed)
+
+
+def differences(
+    rows: Sequence[Measured],
+    names: Sequence[str],
+    how: Resampling,
+    base: str = BASE,
+    uncorrected: Iterable[str] = (),
+) -> Differences:
+    """Every arm minus `base`, paired by row, Holm-corrected over the arms; `uncorrected` arms are
+    compared but count for no correction (they are no claim of ours)."""
+    parts = by_split(rows)
+    arms = dict.fromkeys(arm for arm, _ in parts if arm != base)
+    out: Differences = {arm: {} for arm in arms}
+    for split in dict.fromkeys(split for _, split in parts):
+        for metric in names:
+            values = {
+                arm: values_by_row(parts.get((arm, split), []), metric) for arm in (base, *arms)
+            }
+            found = {arm: over_common_rows(values[base], values[arm], how) for arm in arms}
+            claims = {a: d for a, d in found.items() if d.n and a not in set(uncorrected)}
+            found |= corrected(claims)
+            for arm, cell in found.items():
+                if cell.n:
+                    out[arm].setdefault(split, {})[metric] = cell
+    return out
+
+
+def robustness(
+    clean: Sequence[AnswerRow], perturbed: Sequence[AnswerRow], how: Resampling
+) -> Board[Drop]:
+    """{arm: {perturbation: {metric: perturbed - clean, paired by row}}}; p_holm is over the
+    perturbations."""
+    out: Board[Drop] = {}
+    for arm in dict.fromkeys(r.arm for r in perturbed):
+        before = [r for r in clean if r.arm == arm]
+        after = [r for r in perturbed if r.arm == arm]
+        for metric in COMPARED:
+            here = values_by_row(before, metric)
+            drops: dict[str, Drop] = {}
+            for name in dict.fromkeys(r.perturbation for r in after):
+                noisy = [r for r in after if r.perturbation == name]
+                there = values_by_row(noisy, metric, key="of")
+                cell = over_common_rows(here, there, how)
+                if cell.n:
+                    ids = here.keys() & there.keys()
+                    levels = [sum(side[i] for i in ids) / len(ids) for side in (here, there)]
+                    drops[name] = Drop(*levels, cell)
+            fixed = corrected({name: drop.difference for name, drop in drops.items()})
+            for name, drop in drops.items():
+                found = out.setdefault(arm, {}).setdefault(name, {})
+                found[metric] = replace(drop, difference=fixed[name])
+    return out
+
+
+# --- what is shown first ---
+
+
+def first_columns(
+    scores: Mapping[str, Mapping[str, Estimate]], metrics: Mapping[str, Metric]
+) -> list[Metric]:
+    """The headline metrics that say something: not empty, and no column twice. On rows where no
+    call is right exact match is irrelevance, and goes by that name."""
+    kept: dict[tuple[Any, ...], Metric] = {}
+    for name, metric in metrics.items():
+        column = tuple((c.value, c.n) if (c := by.get(name)) else None for by in scores.values())
+        if not metric.headline or all(c is None or c[0] is None for c in column):
+            continue
+        if column not in kept or name == "irrelevance":
+            kept[column] = metric
+    return list(kept.values())
+
+
+# --- over all suites ---
+
+VAL = "val"  # chooses the headline arm, so it is no test
+MAIN = ("task_completion", "multi_turn_accuracy", "instruction_following", "exact_match")
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    """The unweighted mean of the suites' main metrics, and its difference to the base over the same
+    suites and rows."""
+
+    score: Estimate
+    change: Estimate
+    suites: dict[str, str]  # suite -> its main metric
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "score": self.score.record(),
+            "change": self.change.record(),
+            "suites": self.suites,
+        }
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Overall:
+        """The inverse of `record`."""
+        parts = (Estimate.read(record[k]) for k in ("score", "change"))
+        return cls(*parts, dict(record["suites"]))
+
+
+def main_metric(names: Iterable[str]) -> str:
+    """The metric of a suite that its overall score counts, "" where it has none."""
+    known = set(names)
+    return next((name for name in MAIN if name in known), "")
+
+
+def overall_scores(rows: Sequence[Measured], how: Resampling) -> dict[str, Overall]:
+    """{arm: its overall score} of the arms that were measured on every suite of the base but val;
+    `rows`: of every kind that has a main metric."""
+    parts = {key: part for key, part in by_split(rows).items() if key[1] != VAL and part}
+    found = {
+        split: {name for r in part for name, value in r.values.items() if value is not None}
+        for (arm, split), part in parts.items()
+        if arm == BASE
+    }
+    suites = {split: name for split, names in found.items() if (name := main_metric(names))}
+    base = {s: values_by_row(parts[BASE, s], name) for s, name in suites.items()}
+    out: dict[str, Overall] = {}
+    for arm in dict.fromkeys(arm for arm, _ in parts):
+        if not suites or not all((arm, s) in parts for s in suites):
+            continue
+        mine = {s: values_by_row(parts[arm, s], name) for s, name in suites.items()}
+        gaps = {
+            s: [mine[s][i] - base[s][i] for i in mine[s].keys() & base[s].keys()] for s in suites
+        }
+        change = Estimate() if arm == BASE else macro_mean(gaps, how)
+        out[arm] = Overall(
+            macro_mean({s: v.values() for s, v in mine.items()}, how), change, suites
+        )
+    return out
+
+
+def pooled_values(rows: Iterable[Measured], metric: str) -> dict[str, float]:
+    """{split/row id: value} over all test suites."""
+    return {
+        f"{r.split}/{r.id}": value
+        for r in rows
+        if not r.failed and r.split != VAL and (value := r.values.get(metric)) is not None
+    }

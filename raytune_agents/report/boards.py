@@ -1,0 +1,240 @@
+"""The tables of arms: scores by split, overall, latency, confidence, cost; and public anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from raytune_agents.evaluate.estimates import Estimate
+from raytune_agents.evaluate.metrics import (
+    COST_METRICS,
+    LATENCY_METRICS,
+    METRICS,
+    Metric,
+    metric_of,
+)
+from raytune_agents.evaluate.paired import Difference
+from raytune_agents.evaluate.scoreboard import Board, first_columns, main_metric
+from raytune_agents.evaluate.verdict import HEADLINE, change_of, ordered_splits
+from raytune_agents.report.canvas import Chart, colour
+from raytune_agents.report.charts import intervals
+from raytune_agents.report.folder import RunContents
+from raytune_agents.report.numbers import (
+    change_range,
+    metric_change,
+    metric_interval,
+    metric_value,
+)
+from raytune_agents.report.text import number
+
+PERCENT = "{:.3g} %".format
+BASE = "base"
+
+
+class Figure(NamedTuple):
+    """A chart under its title, with a note beside it."""
+
+    title: str
+    chart: Chart
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BoardCell:
+    """A score and its difference to base as text; `word`: better, worse or ""."""
+
+    value: str
+    interval: str
+    n: int
+    change: str = ""
+    range: str = ""
+    p: float | None = None
+    word: str = ""
+
+
+@dataclass
+class SplitBoard:
+    """One split: `main` metrics of the first table, `more` of them, a cell per arm and metric."""
+
+    split: str
+    n: int
+    main: list[Metric]
+    more: list[Metric]
+    cells: dict[str, dict[str, BoardCell]]
+    figures: list[Figure] = field(default_factory=list)
+
+
+def arms_in_order(*names: Iterable[str]) -> list[str]:
+    """All arms in the order they are first named, the base and its baselines first."""
+    found = dict.fromkeys(name for part in names for name in part)
+    return sorted(found, key=lambda name: not (name == BASE or name.startswith(f"{BASE}_")))
+
+
+def arm_colours(arms: Iterable[str]) -> dict[str, str]:
+    """CSS class of every arm; the base is grey."""
+    others = [arm for arm in arms if arm != BASE]
+    return {BASE: colour(0)} | {arm: colour(i + 1) for i, arm in enumerate(others)}
+
+
+def hardest_split(run: RunContents) -> str:
+    """The split that headlines are of, "" without scores."""
+    return next(iter(ordered_splits({s for by in run.scores.values() for s in by})), "")
+
+
+def split_boards(run: RunContents, css: Mapping[str, str]) -> list[SplitBoard]:
+    """Every split that was scored, the hardest first."""
+    splits = ordered_splits({s for by in run.scores.values() for s in by})
+    return [split_board(run, split, css) for split in splits]
+
+
+def split_board(run: RunContents, split: str, css: Mapping[str, str]) -> SplitBoard:
+    scores = {arm: by.get(split, {}) for arm, by in run.scores.items()}
+    changes = {arm: run.differences.get(arm, {}).get(split, {}) for arm in run.scores}
+    names = dict.fromkeys(m for board in (scores, changes) for by in board.values() for m in by)
+    known = sorted(names, key=lambda n: list(METRICS).index(n) if n in METRICS else len(METRICS))
+    metrics = {n: metric_of(n, run.metrics) for n in known}
+    cells = {
+        arm: {
+            name: _cell(m, scores[arm].get(name, Estimate()), changes[arm].get(name))
+            for name, m in metrics.items()
+        }
+        for arm in scores
+    }
+    main = first_columns(scores, metrics)
+    if not main:  # a suite of other metrics: what is compared is shown first
+        paired = {m for by in changes.values() for m in by}
+        main = [m for n, m in metrics.items() if n in paired]
+    more = [m for m in metrics.values() if m not in main]
+    sizes = [c.n for m in main for by in cells.values() if (c := by[m.name]).n]
+    board = SplitBoard(split, max(sizes, default=0), main, more, cells)
+    board.figures = _figures(run, split, css, main)
+    return board
+
+
+def _cell(metric: Metric, score: Estimate, change: Difference | None) -> BoardCell:
+    value = metric_value(metric, score.value)
+    interval = metric_interval(metric, score.low, score.high)
+    if change is None or change.value is None:
+        return BoardCell(value, interval, score.n)
+    p = change.p if change.p_holm is None else change.p_holm
+    return BoardCell(
+        value,
+        interval,
+        score.n or change.n,
+        metric_change(metric, change.value),
+        change_range(metric, change.low, change.high),
+        p,
+        change_of(metric, change),
+    )
+
+
+def _figures(
+    run: RunContents, split: str, css: Mapping[str, str], main: list[Metric]
+) -> list[Figure]:
+    """The charts of a split's first metric and of its difference to base."""
+    names = {m.name: m for m in main}
+    metric = names.get(main_metric(names)) or next(iter(main), METRICS[HEADLINE])
+    share = metric.unit == "share"
+    shown: Callable[[float], str] = PERCENT if share else number
+
+    def rows(board: Board[Any]) -> list[dict[str, Any]]:
+        found = []
+        for arm, by in board.items():
+            cell = by.get(split, {}).get(metric.name)
+            if cell is not None and cell.value is not None:
+                ends = {k: getattr(cell, k) for k in ("value", "low", "high")}
+                scaled = {k: v * 100 if share and v is not None else v for k, v in ends.items()}
+                found.append({"name": arm, "css": css[arm]} | scaled)
+        return found
+
+    level = intervals(rows(run.scores), f"{metric.label} on {split}", metric.label, shown)
+    unit = "percentage points" if share else metric.label
+    change = intervals(rows(run.differences), f"Difference to base on {split}", unit, number, 0.0)
+    pairs = [Figure(metric.label.capitalize(), level), Figure("Difference to base", change)]
+    return [figure for figure in pairs if figure.chart]
+
+
+# --- beside the splits ---
+
+
+@dataclass
+class Grid:
+    """A table of text: a line per arm (and load), a column per metric."""
+
+    head: list[str]
+    lines: list[tuple[str, list[str]]]
+
+
+def latency_grid(run: RunContents) -> Grid | None:
+    """What a user waits for, by arm and load; None where it was not measured."""
+    lines = []
+    for arm, by in run.latency.items():
+        for load in sorted(by, key=int):
+            cells = by[load]
+            words = [load]
+            for metric in LATENCY_METRICS:
+                cell = cells.get(metric.name, Estimate())
+                ends = metric_interval(metric, cell.low, cell.high)
+                words.append(metric_value(metric, cell.value) + (f" ({ends})" if ends else ""))
+            count = max((c.n for c in cells.values()), default=0)
+            lines.append((arm, [*words, str(count)]))
+    head = ["requests at once", *(m.label for m in LATENCY_METRICS), "requests"]
+    return Grid(head, lines) if lines else None
+
+
+def cost_grid(run: RunContents) -> Grid | None:
+    """What each arm cost to make and to ask; what no machine told is no column."""
+    metrics = [
+        m for m in COST_METRICS if any(by.get(m.name) is not None for by in run.costs.values())
+    ]
+    lines = [
+        (arm, [metric_value(m, by.get(m.name)) for m in metrics]) for arm, by in run.costs.items()
+    ]
+    return Grid([m.label for m in metrics], lines) if metrics else None
+
+
+def confidence_grid(run: RunContents) -> Grid | None:
+    """How sure each arm is of its answers on the hardest split, and how far that is to be
+    believed."""
+    split = hardest_split(run)
+    names = ("exact_match", "confidence", "calibration_error")
+    lines = []
+    for arm, by in run.scores.items():
+        cells = [by.get(split, {}).get(name, Estimate()) for name in names]
+        if cells[1].value is not None:
+            words = [metric_value(METRICS[n], c.value) for n, c in zip(names, cells)]
+            lines.append((arm, words))
+    return Grid([METRICS[n].label for n in names], lines) if lines else None
+
+
+def overall_grid(run: RunContents) -> Grid | None:
+    """The overall score of every arm that took all suites, and its difference to base."""
+    metric = METRICS["overall"]
+    lines = []
+    for arm, one in run.overall.items():
+        ends = metric_interval(metric, one.score.low, one.score.high)
+        change = ""
+        if one.change.value is not None:
+            span = change_range(metric, one.change.low, one.change.high)
+            change = f"{metric_change(metric, one.change.value)} ({span})"
+        lines.append((arm, [metric_value(metric, one.score.value), ends, change]))
+    return Grid(["overall", "interval", "difference to base"], lines) if lines else None
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A public model's published BFCL figures, in percent."""
+
+    model: str
+    non_live: float
+    live: float
+    irrelevance: float
+
+
+ANCHOR_SOURCE = "BFCL v4, official scores of December 2025: whole categories, official prompts"
+ANCHORS = (
+    Anchor("Granite-4.0-350m", 67.9, 46.1, 60.8),
+    Anchor("Hammer2.1-0.5b", 66.0, 54.6, 80.8),
+    Anchor("Qwen3-0.6B", 71.8, 56.6, 80.8),
+)

@@ -1,0 +1,51 @@
+"""How a metric's values, intervals and differences are written, by its unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.evaluate.metrics import Metric
+from raytune_agents.report.text import DASH, finite, number, seconds
+
+PLAIN = ("", "tokens", "rows", "steps")  # units that stand in the metric's label
+
+
+def metric_value(metric: Metric, value: Any) -> str:
+    """A value with its unit; a dash where there is none."""
+    value = finite(value)
+    if value is None:
+        return DASH
+    if metric.unit == "share":
+        return f"{value * 100:.1f} %"
+    if metric.unit == "s":
+        return seconds(value)
+    return number(value) if metric.unit in PLAIN else f"{number(value)} {metric.unit}"
+
+
+def metric_interval(metric: Metric, low: Any, high: Any) -> str:
+    """An interval with one unit, or '' where an end is missing."""
+    low, high = finite(low), finite(high)
+    if low is None or high is None:
+        return ""
+    if metric.unit == "share":
+        return f"{low * 100:.1f} – {high * 100:.1f} %"
+    return f"{metric_value(metric, low)} – {metric_value(metric, high)}"
+
+
+def metric_size(metric: Metric, value: float) -> str:
+    """How large a difference is, without its sign; of shares in percentage points."""
+    value = abs(value)
+    return f"{value * 100:.1f}" if metric.unit == "share" else metric_value(metric, value)
+
+
+def metric_change(metric: Metric, value: Any) -> str:
+    """A difference with its sign."""
+    value = finite(value)
+    if value is None:
+        return DASH
+    return ("+" if value > 0 else "−" if value < 0 else "") + metric_size(metric, value)
+
+
+def change_range(metric: Metric, low: Any, high: Any) -> str:
+    """The interval of a difference."""
+    return f"{metric_change(metric, low)} to {metric_change(metric, high)}"

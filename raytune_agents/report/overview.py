@@ -1,0 +1,168 @@
+"""The first screen: is it better, where, what was lost, which mix, how sure, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from raytune_agents.evaluate.scoreboard import main_metric
+from raytune_agents.evaluate.verdict import HEADLINE, VAL, ordered_splits
+from raytune_agents.report.boards import Figure
+from raytune_agents.report.charts import intervals
+from raytune_agents.report.findings import arm_mixes
+from raytune_agents.report.folder import RunContents
+from raytune_agents.report.numbers import change_range, metric_change, metric_value
+from raytune_agents.report.text import finite, number, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question of a reader with its answer; `tone`: better, worse, none or ""."""
+
+    question: str
+    answer: str
+    note: str = ""
+    tone: str = ""
+
+
+@dataclass
+class Overview:
+    """What the first screen shows; `gate_tone`: kept, lost or open."""
+
+    text: str
+    tone: str
+    gate: str
+    gate_tone: str
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+    notes: tuple[str, ...]
+    questions: list[Question]
+    where: Figure | None
+
+
+def overview_of(run: RunContents, css: Mapping[str, str]) -> Overview:
+    found, gate = run.conclusion, run.gates.get(run.conclusion.arm)
+    tone = {"kept": "kept", "lost": "lost"}.get(gate.outcome, "open") if gate else "open"
+    where = changes_by_suite(run, css)
+    return Overview(
+        found.text,
+        found.tone,
+        found.gate[:1].upper() + found.gate[1:],
+        tone,
+        found.gained,
+        found.lost,
+        found.notes,
+        questions_of(run),
+        where,
+    )
+
+
+def questions_of(run: RunContents) -> list[Question]:
+    """The six questions; one that the run cannot answer yet says so."""
+    return [_better(run), _where(run), _lost(run), _mix(run), _sure(run), _cost(run)]
+
+
+def _better(run: RunContents) -> Question:
+    found = run.conclusion
+    cell = run.differences.get(found.arm, {}).get(found.split, {}).get(HEADLINE)
+    if cell is None or cell.value is None:
+        return Question("Is it better?", "not known yet", "no arm has been compared with the base")
+    metric = run.metrics[HEADLINE]
+    change = metric_change(metric, cell.value)
+    note = f"points of {metric.label}, {found.arm} against base on {found.split}"
+    return Question("Is it better?", change, note, found.tone)
+
+
+def _where(run: RunContents) -> Question:
+    by = run.differences.get(run.conclusion.arm, {})
+    words: dict[str, list[str]] = {"better": [], "worse": [], "": []}
+    for split in ordered_splits(by):
+        name = main_metric(by[split])
+        if name and split != VAL:
+            low, high = by[split][name].low or 0.0, by[split][name].high or 0.0
+            words["better" if low > 0 else "worse" if high < 0 else ""].append(split)
+    if not any(words.values()):
+        return Question("Where?", "not known yet")
+    total = sum(map(len, words.values()))
+    rest = [f"worse on {', '.join(words['worse'])}"] if words["worse"] else []
+    rest += [f"not told apart on {', '.join(words[''])}"] if words[""] else []
+    answer = f"{len(words['better'])} of {total} suites"
+    tone = "worse" if words["worse"] else "better" if words["better"] else "none"
+    better = [f"better on {', '.join(words['better'])}"] if words["better"] else []
+    return Question("Where?", answer, "; ".join(better + rest), tone)
+
+
+def _lost(run: RunContents) -> Question:
+    gate, found = run.gates.get(run.conclusion.arm), run.conclusion
+    if gate is None:
+        return Question("What was lost?", "not measured", "the gate needs the base and an arm")
+    answer = {"kept": "nothing", "lost": "see below"}.get(gate.outcome, "not proven")
+    if gate.outcome == "lost":
+        names = [m.metric.replace("_", " ") for m in gate.metrics if m.outcome == "lost"]
+        answer = ", ".join(names)
+    note = "; ".join(m.words() for m in gate.metrics)
+    also = f"; also worse in {', '.join(found.lost)}" if found.lost else ""
+    tone = {"kept": "better", "lost": "worse"}.get(gate.outcome, "none")
+    return Question("What was lost?", answer, note + also, tone)
+
+
+def _mix(run: RunContents) -> Question:
+    mixes = {m.arm: m for m in arm_mixes(run.mix)}
+    mix = mixes.get(run.conclusion.arm)
+    if mix is None:
+        return Question("Which mix?", "not known yet")
+    parts = sorted(mix.parts, key=lambda p: -p.share)[:4]
+    answer = " / ".join(f"{p.share * 100:.0f}" for p in parts) + " %"
+    note = f"{', '.join(p.pool for p in parts)} of {number(mix.total)} trained tokens"
+    advice = run.guidance.get("recommended")
+    if isinstance(advice, dict) and advice:
+        shares = ", ".join(f"{k} {v * 100:.0f} %" for k, v in advice.items() if finite(v))
+        note += f"; the search recommends {shares}"
+    elif run.trials:
+        note += "; the search recommends no other mix"
+    return Question("Which mix?", answer, note)
+
+
+def _sure(run: RunContents) -> Question:
+    found = run.conclusion
+    cell = run.differences.get(found.arm, {}).get(found.split, {}).get(HEADLINE)
+    if cell is None or cell.value is None:
+        return Question("How sure?", "not known yet")
+    metric = run.metrics[HEADLINE]
+    note = f"{run.confidence * 100:.0f} % interval, {cell.n} paired rows, one training seed"
+    if cell.detectable is not None:
+        note += f"; less than {cell.detectable * 100:.0f} points would often be missed"
+    return Question("How sure?", change_range(metric, cell.low, cell.high), note)
+
+
+def _cost(run: RunContents) -> Question:
+    whole = [  # an arm's seconds are in its step's
+        m
+        for name, m in run.manifests.items()
+        if "/" not in name or name.partition("/")[0] not in run.manifests
+    ]
+    total = sum(finite(m.get("seconds")) or 0.0 for m in whole)
+    costs = run.costs.get(run.conclusion.arm, {})
+    parts = ["1 step" if len(whole) == 1 else f"{len(whole)} steps"]
+    for name in ("train_seconds", "train_rows", "train_peak_memory_mib", "train_energy_j"):
+        if (value := costs.get(name)) is not None:
+            metric = run.metrics[name]
+            parts.append(f"{metric.label} {metric_value(metric, value)}")
+    return Question("What did it cost?", seconds(total), ", ".join(parts))
+
+
+def changes_by_suite(run: RunContents, css: Mapping[str, str]) -> Figure | None:
+    """The headline arm's difference to base on every suite, in its main metric."""
+    by = run.differences.get(run.conclusion.arm, {})
+    rows = []
+    for split in ordered_splits(by):
+        name = main_metric(by[split])
+        cell = by[split].get(name)
+        if cell is None or cell.value is None or split == VAL:
+            continue
+        ends = {k: (getattr(cell, k) or 0.0) * 100 for k in ("value", "low", "high")}
+        rows.append({"name": split.replace("_", " "), "css": css[run.conclusion.arm]} | ends)
+    if not rows:
+        return None
+    label = f"{run.conclusion.arm} against base, by suite"
+    return Figure(label, intervals(rows, label, "percentage points", number, 0.0))
