@@ -52,8 +52,9 @@ def compare(
     except ConfigError as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(2) from None
-    of = known[metric]
-    console.print(f"A = {run_a}, B = {run_b}; {of.label}, B - A on the rows that both answered")
+    console.print(
+        f"A = {run_a}, B = {run_b}; {known[metric].label}, B - A on the rows that both answered"
+    )
     for side in (a, b):
         for reason, n in side.failures().items():
             console.print(f"{side.name}: {n} answers failed ({reason}) and are left out")
@@ -63,23 +64,34 @@ def compare(
             "the runs share no answered row; they were split differently", fg="red", err=True
         )
         raise typer.Exit(2)
-    better: set[tuple[str, str]] = set()
     for split, cells in found.items():
-        if cells:
-            console.print(comparison_table(split, cells, confidence))
-        for note in (note for cell in cells for note in comparison_notes(cell)):
-            console.print(note, style="yellow")
-        for cell in cells:
-            if change_of(of, cell.difference) == "better":
-                better.add(cell.arms)
-            for line in category_lines(cell, of):
-                console.print(line)
-        if not cells:
-            console.print(f"{split}: the runs share no row", style="yellow")
-    for one, other in chosen:
-        gate = ab.gate_of_sides(a, b, one, other, how)
+        show_split(console, split, cells, known[metric], confidence)
+    better = {
+        cell.arms
+        for cells in found.values()
+        for cell in cells
+        if change_of(known[metric], cell.difference) == "better"
+    }
+    for pair in chosen:
+        gate = ab.gate_of_sides(a, b, *pair, how)
         style = {"kept": "green", "lost": "red"}.get(gate.outcome, "yellow")
-        console.print(f"{gate.arm}: {gate.sentence((one, other) in better)}", style=style)
+        console.print(f"{gate.arm}: {gate.sentence(pair in better)}", style=style)
+
+
+def show_split(
+    console: Console, split: str, cells: list[Comparison], metric: Metric, confidence: float
+) -> None:
+    """The table of a split, its notes, and the difference by source."""
+    if not cells:
+        console.print(f"{split}: the runs share no row", style="yellow")
+        return
+    console.print(comparison_table(split, cells, confidence))
+    for cell in cells:
+        for note in comparison_notes(cell):
+            console.print(note, style="yellow")
+    for cell in cells:
+        for line in category_lines(cell, metric):
+            console.print(line)
 
 
 def points(value: float | None) -> str:

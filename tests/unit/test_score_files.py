@@ -53,7 +53,7 @@ def answers(arm: str, text: str) -> list[AnswerRow]:
 def talks(arm: str, entries: list) -> list[dict]:
     made = []
     for entry in entries:
-        talk = multi_turn.Talk(entry, 2)
+        talk = multi_turn.Conversation(entry, 2)
         while not talk.end:
             talk.take("I cannot.")
         made.append(multi_turn.stored(arm, talk))
