@@ -104,7 +104,7 @@ def test_roll_outs_reach_its_goal_or_not():
     assert (line["recovery"], line["task_completion"]) == (1.0, 1.0)
     seen = json.loads(json.loads(line["row"])["messages"])[2]["content"]
     assert json.loads(seen) == {"error": 'OperationalError: near "SELEKT": syntax error'}
-    assert rollouts.rescored(line) == line
+    assert rollouts.rescored_rollout(line) == line
 
 
 def test_rewards_of_whole_roll_outs():
