@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED = 0
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test slow faults lint types audit install model clean
+.PHONY: demo test slow faults golden lint types audit install model clean
 
 demo: model
 	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo
@@ -24,6 +24,10 @@ slow: model
 
 faults: model
 	$(BIN)/python -m pytest tests -m faults
+
+# The results of an old revision and of this tree on the tiny config, side by side.
+golden: model
+	$(BIN)/python benchmarks/golden.py
 
 lint: install
 	$(BIN)/ruff check .
