@@ -1,11 +1,11 @@
-"""Does a change keep the results? The tiny config, in float32, by an old revision and by this tree:
-row ids, labels, mixes, losses, answers and scores are compared (configs and keys are not).
+"""Does a change keep the results? The tiny config, in float32, by an old revision and by HEAD: row
+ids, labels, mixes, losses, answers and scores are compared (configs and keys are not).
 
     make golden                       # against 8ca1454
     python benchmarks/golden.py --old HEAD~3 --keep build/golden
 
-The old revision runs from a git worktree that is made here and removed again. Where options had
-other names, OLD_NAMES says which. A part that a later change means to change stands in CHANGED,
+Each runs from a git worktree that is made here and removed again. Where options had other names,
+OLD_NAMES says which. A part that a later change means to change stands in CHANGED,
 with the reason: its differences are counted, and do not fail."""
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def run_tree(tree: Path, config: dict[str, Any], work: Path) -> Path:
     return Path(config["runs_dir"]) / config["name"]
 
 
-def old_run(revision: str, keep: Path) -> Path:
-    """The run by a revision, from a worktree that goes again."""
+def run_revision(revision: str, work: Path) -> Path:
+    """Run a revision from a worktree that goes again."""
     git = ["git", "-C", str(ROOT)]
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
@@ -85,7 +85,7 @@ def old_run(revision: str, keep: Path) -> Path:
         try:
             words = [*git, "merge-base", "--is-ancestor", revision, FIRST]
             first = subprocess.run(words, check=False).returncode == 0
-            return run_tree(tree, config_for(first, keep / "old"), keep / "old")
+            return run_tree(tree, config_for(first, work), work)
         finally:
             subprocess.run([*git, "worktree", "remove", "--force", str(tree)], check=True)
 
@@ -166,10 +166,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         keep = (given.keep or Path(folder)).resolve()
         runs = {side: keep / side / "golden" for side in ("old", "new")}
-        if not (runs["old"] / "report.html").is_file():
-            old_run(given.old, keep)
-        if not (runs["new"] / "report.html").is_file():
-            run_tree(ROOT, config_for(False, keep / "new"), keep / "new")
+        for side, revision in (("old", given.old), ("new", "HEAD")):
+            if not (runs[side] / "report.html").is_file():
+                run_revision(revision, keep / side)
         failed = False
         for name, part in PARTS.items():
             tables = {side: part(run) for side, run in runs.items()}
