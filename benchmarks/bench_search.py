@@ -57,7 +57,7 @@ from ray.tune.schedulers import TrialScheduler
 from raytune_agents import runs
 from raytune_agents.config import TuneConfig
 from raytune_agents.tune import schedulers, surrogate, trial_stats
-from raytune_agents.tune.space import Space, parse
+from raytune_agents.tune.search_space import Space, parse
 from raytune_agents.tune.trials import Trial
 
 HERE = Path(__file__).parent
@@ -68,7 +68,7 @@ STEPS, BUDGET, LOOK, NOISE = 5, 63, 3, 1.5
 GRID = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
 GRID = GRID / STEPS
 RISE = (0.6, 0.85, 1.0)  # of the score, at the three reports of a trial
-MEASURED = tuple(f"tune/{n}.py" for n in ("space", "simplex", "surrogate", "schedulers"))
+MEASURED = tuple(f"tune/{n}.py" for n in ("search_space", "simplex", "surrogate", "schedulers"))
 SEARCHES = ("grid", "random", "tpe", "tpe-asha", "gp", "gp-asha")
 TIMES = ("busy_share", "startup_s_cold", "startup_s_warm")
 REAL = HERE / "search_prepared.yaml"
@@ -97,12 +97,12 @@ def fitted(path: Path) -> tuple[np.ndarray, float, str]:
     options = trial_stats.options_of([trial for trial, _ in scored])
     x = np.array([trial_stats.row_of(trial, POOLS, options) for trial, _ in scored])
     y = np.array([100 * score for _, score in scored])
-    fit = surrogate.fit(x, y, len(POOLS))
+    fit = surrogate.fit_surrogate(x, y, len(POOLS))
     if isinstance(fit, surrogate.Refusal):
         raise SystemExit(f"{path}: no surface to plant: {fit.reason}")
     rest = np.tile(x[y.argmax(), len(POOLS) :], (len(GRID), 1))
     truth = fit.predict(np.hstack([GRID, rest]))
-    return truth, 100 * (trial_stats.noise(scored) or NOISE / 100), metric
+    return truth, 100 * (trial_stats.seed_noise(scored) or NOISE / 100), metric
 
 
 def incumbent(history: list[Run]) -> int:
@@ -118,7 +118,7 @@ def guideline(history: list[Run]) -> int:
     """The best grid mix of the fitted surrogate; the incumbent where it refuses."""
     whole = [(mix, score) for mix, score, _ in history if score is not None]
     x = GRID[[mix for mix, _ in whole]]
-    fit = surrogate.fit(x, np.array([score for _, score in whole]), len(POOLS))
+    fit = surrogate.fit_surrogate(x, np.array([score for _, score in whole]), len(POOLS))
     if isinstance(fit, surrogate.Refusal):
         return incumbent(history)
     return int(fit.predict(GRID).argmax())

@@ -177,12 +177,12 @@ def trials(
     parquet: Annotated[Path | None, typer.Option(help="write them to this Parquet file")] = None,
 ) -> None:
     """The trials of a search: table, filters, best, failures; CSV or Parquet."""
-    from raytune_agents.tune import tables
+    from raytune_agents.tune import trial_tables
 
     with said_errors():
-        found = tables.table_of(tables.load_trials(run_folder(run)))
+        found = trial_tables.trial_rows(trial_tables.load_trials(run_folder(run)))
         rows = chosen_trials(found, where or [], best, failures)
-    for path, write in ((csv, tables.write_csv), (parquet, tables.write_parquet)):
+    for path, write in ((csv, trial_tables.write_csv), (parquet, trial_tables.write_parquet)):
         if path and rows:
             write(rows, path)
             say(f"{len(rows)} trials: {path}")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
     from raytune_agents.tune.guideline import Guideline
     from raytune_agents.tune.search import SearchContext
-    from raytune_agents.tune.space import Space
+    from raytune_agents.tune.search_space import Space
     from raytune_agents.tune.trial_spec import TrialInputs
     from raytune_agents.tune.trials import Trial
 
@@ -39,7 +39,7 @@ TEACHER_FORCED = ("exact_match", "irrelevance", "val_loss")  # metrics of a forw
 
 def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Settle the rate, measure the noise, search, confirm; trials, tables and the best config."""
-    from raytune_agents.tune import guideline, guideline_text, tables, trial_stats
+    from raytune_agents.tune import guideline, guideline_text, trial_stats, trial_tables
 
     config, options = context.config, context.config.tune
     if not options.num_samples:
@@ -53,14 +53,14 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     whole = [t for t in found.trials if t.stage == "search"]
     known = replace(
         known,
-        times=tables.search_times(whole, context.placement.trials),
+        times=trial_tables.search_times(whole, context.placement.trials),
         front=trial_stats.front(found.trials, options.objective) if options.pareto else [],
         ended=search.budget.reason,
         spent=search.budget.spent(),
     )
     context.display.say(f"tune      {guideline_text.guideline_line(known)}")
     write_json(step.folder / "trials.json", [asdict(t) for t in found.trials])
-    tables.write_tables(found.trials, step.folder)
+    trial_tables.write_tables(found.trials, step.folder)
     write_json(step.folder / "guide.json", asdict(known))
     page = guideline_text.guideline_markdown(known)
     (step.folder / "guide.md").write_text(page, encoding="utf-8")
@@ -113,7 +113,7 @@ class Explored:
 
 def explore(context: Context, inputs: TrialInputs, search: SearchContext) -> Explored:
     """Base, learning rate, noise floor, search, and more seeds for the leaders."""
-    from raytune_agents.tune import reuse, tables, trial_stats
+    from raytune_agents.tune import reuse, trial_stats, trial_tables
     from raytune_agents.tune.search import StageSpec, run_stage
     from raytune_agents.tune.trial_spec import UNTRAINED
     from raytune_agents.tune.trials import best_first
@@ -132,7 +132,7 @@ def explore(context: Context, inputs: TrialInputs, search: SearchContext) -> Exp
     scores = [t.objective for t in noise if t.objective is not None]
     if options.from_run:
         natural_mix = noise[0].mix if noise else {}
-        last = tables.load_trials(options.from_run)
+        last = trial_tables.load_trials(options.from_run)
         found.earlier = reuse.shifted_trials(last, inputs.space, natural_mix, noise)
     known = reuse.as_points(found.earlier, inputs.space)
     stage = StageSpec(
@@ -240,14 +240,14 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
     of the others."""
     from raytune_agents.train import nat
     from raytune_agents.train.methods import METHODS, build
-    from raytune_agents.tune.space import parse
+    from raytune_agents.tune.search_space import parse_space
     from raytune_agents.tune.trial_spec import Prompt, TrialInputs
 
     config, options = context.config, context.config.tune
     rows = training_rows(context.run.folder)
     cost, _ = token_counts(context, list(rows.values()))
     sizes = pool_sizes(rows, cost)
-    space = parse(options.space, sizes, options.tokens, config, options.preset)
+    space = parse_space(options.space, sizes, options.tokens, config, options.preset)
     train = with_workers(config.train, options.num_workers)
     train = train.model_copy(update={"num_train_epochs": 1.0})
     val, test = scored_rows(context)
@@ -356,7 +356,7 @@ def with_options(train: TrainConfig, options: dict[str, Any]) -> TrainConfig:
 
 def texts_of(space: Space, context: Context) -> dict[str, dict[str, Any]]:
     """Name of a tokenised pool -> the searched text options that made it."""
-    from raytune_agents.tune.space import is_text
+    from raytune_agents.tune.search_space import is_text
     from raytune_agents.tune.trial_spec import text_key
 
     sample, found = space.baseline_samples(context.config)[0], {}
@@ -371,10 +371,10 @@ def texts_of(space: Space, context: Context) -> dict[str, dict[str, Any]]:
 
 def validate_tune(config: Any) -> None:
     """What of the search can be refused before Ray starts. Raises ConfigError."""
-    from raytune_agents.tune import schedulers, space
+    from raytune_agents.tune import schedulers, search_space
 
     options = config.tune
-    space.parse(options.space, base=config, preset=options.preset)
+    search_space.parse_space(options.space, base=config, preset=options.preset)
     schedulers.validate_search(options)
     written = SCORED if options.score == "generate" and options.num_rungs == 1 else ()
     known = [*TEACHER_FORCED, *(m for m in written if m not in TEACHER_FORCED)]

@@ -3,6 +3,6 @@
 `search_results(run)` gives Ray's own ResultGrid of a finished (or killed) search.
 """
 
-from raytune_agents.tune.tables import search_results
+from raytune_agents.tune.trial_tables import search_results
 
 __all__ = ["search_results"]

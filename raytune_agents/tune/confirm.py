@@ -13,7 +13,7 @@ from typing import Any
 
 from raytune_agents.evaluate import paired
 from raytune_agents.evaluate.paired import Difference
-from raytune_agents.tune.space import Space
+from raytune_agents.tune.search_space import Space
 from raytune_agents.tune.surrogate import rank_correlation
 from raytune_agents.tune.trials import Sample, Trial
 

@@ -22,7 +22,7 @@ from raytune_agents.config import Config, ConfigError, build, known_keys, set_do
 from raytune_agents.tune import surrogate, trial_stats
 from raytune_agents.tune.confirm import Confirmed
 from raytune_agents.tune.search_gate import GateSummary
-from raytune_agents.tune.space import Space
+from raytune_agents.tune.search_space import Space
 from raytune_agents.tune.surrogate import Fit, Option, Refusal
 from raytune_agents.tune.trials import BestRun, Level, Scored, Trial
 
@@ -114,19 +114,19 @@ def recommend(
     guide = Guideline(
         metric=metric,
         runs=len(scored),
-        noise=trial_stats.noise(scored),
+        noise=trial_stats.seed_noise(scored),
         spread=float(np.std([y for _, y in scored])) if scored else None,
         best=trial_stats.best(scored),
         report=level,
         levels=levels,
-        failed=trial_stats.failed(found),
+        failed=trial_stats.failed_trials(found),
     )
     if len(pools) < 2:
         none = "no trial has a score" if not scored else "the trials do not differ in their mix"
         return replace(guide, refused=f"{none}, so there is nothing to compare")
     options = trial_stats.options_of([t for t, _ in scored])
     x = np.array([trial_stats.row_of(t, pools, options) for t, _ in scored])
-    fitted = surrogate.fit(x, np.array([score for _, score in scored]), len(pools))
+    fitted = surrogate.fit_surrogate(x, np.array([score for _, score in scored]), len(pools))
     guide = replace(guide, rank_correlation=fitted.rank_correlation)
     if isinstance(fitted, Refusal):
         missing = max(0, fitted.needed - fitted.runs)
@@ -187,7 +187,7 @@ def _above_floors(
     for floor in floors:
         known = [i for i, (t, _) in enumerate(scored) if t.trial_id in floor.values]
         y = np.array([floor.values[scored[i][0].trial_id] for i in known])
-        fitted = surrogate.fit(x[known], y, pools) if known else None
+        fitted = surrogate.fit_surrogate(x[known], y, pools) if known else None
         if isinstance(fitted, Fit):
             candidates = candidates[fitted.predict(candidates) >= floor.least]
         elif len(y) and y.mean() < floor.least:

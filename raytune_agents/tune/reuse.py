@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from raytune_agents.tune.space import Space
+from raytune_agents.tune.search_space import Space
 from raytune_agents.tune.trials import Sample, Trial
 
 NEAR = 5e-3  # shares that differ by less are one mix

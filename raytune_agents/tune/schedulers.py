@@ -20,7 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from raytune_agents.config import ConfigError, TuneConfig
 from raytune_agents.tune.ledger import reports_of
-from raytune_agents.tune.space import Space
+from raytune_agents.tune.search_space import Space
 from raytune_agents.tune.trial_spec import OBJECTIVE
 from raytune_agents.tune.trials import Sample
 

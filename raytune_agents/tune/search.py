@@ -20,7 +20,7 @@ from ray.tune import Callback
 
 from raytune_agents.infra import telemetry
 from raytune_agents.storage import read_json, write_json
-from raytune_agents.tune import nested, schedulers
+from raytune_agents.tune import nested_trial, schedulers
 from raytune_agents.tune.ledger import SESSION, SearchBudget
 from raytune_agents.tune.trial import run_trial
 from raytune_agents.tune.trial_results import trial_of
@@ -90,7 +90,7 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     write_json(starts, times)
     found = tuner.fit()  # the budget may end before all have begun
     if inputs.tune.num_workers > 1:
-        nested.free_workers(context.folder)
+        nested_trial.free_workers(context.folder)
     results = [found[i] for i in range(len(found))]
     begun = [r for r in results if (Path(r.path) / "params.json").is_file()]
     trials = best_first([trial_of(result, inputs, stage.name, times) for result in begun])
@@ -175,6 +175,6 @@ class PlacementGroupCleanup(Callback):
     """While trials nest Ray Train runs: what a trial held goes to the next when it ends."""
 
     def on_trial_complete(self, iteration, trials, trial, **info):
-        nested.free_workers(ProgressCallback.context.folder, trial.trial_id)
+        nested_trial.free_workers(ProgressCallback.context.folder, trial.trial_id)
 
     on_trial_error = on_trial_complete

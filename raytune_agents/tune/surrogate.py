@@ -143,7 +143,7 @@ class Option:
         return float(f"{value:.3g}")
 
 
-def fit(x: np.ndarray, y: np.ndarray, pools: int) -> Fit | Refusal:
+def fit_surrogate(x: np.ndarray, y: np.ndarray, pools: int) -> Fit | Refusal:
     """Scores y [runs] over rows x [runs, columns] whose first `pools` columns are weights.
 
     Runs of one configuration (several seeds) count once and are left out together. Refuses below
@@ -246,7 +246,7 @@ def rank_correlation(a: Values, b: Values) -> float | None:
     return float(spearmanr(a, b).statistic)
 
 
-def pareto(
+def pareto_front(
     points: Sequence[Mapping[str, float]], maximise: Sequence[str], minimise: Sequence[str] = ()
 ) -> list[int]:
     """Indices of the points that no other point beats: as good everywhere and better somewhere."""

@@ -28,7 +28,7 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     """Train one proposal; reports at most `num_rungs` times (once, a confirming run)."""
     from ray import tune as ray_tune
 
-    from raytune_agents.tune import nested
+    from raytune_agents.tune import nested_trial
 
     started = time.time()
     spec = specify(sample.get(POINT, sample), inputs)
@@ -51,7 +51,7 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     job = replace(inputs.job, method=spec.method, section=options, columns="", seed=spec.seed)
     report = ReportCallback(replace(inputs, pools={}), spec, facts)
     if inputs.tune.num_workers > 1:
-        nested.fit_nested(job, data, report, ray_tune.get_context().get_trial_id())
+        nested_trial.fit_nested(job, data, report, ray_tune.get_context().get_trial_id())
     else:
         train_here(job, data, report)
 

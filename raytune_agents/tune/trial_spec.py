@@ -11,7 +11,7 @@ from raytune_agents import mix
 from raytune_agents.config import TrainConfig, TuneConfig, set_dotted
 from raytune_agents.records import Trajectory, canonical
 from raytune_agents.train.worker import Job
-from raytune_agents.tune.space import RATIO, Space, is_text
+from raytune_agents.tune.search_space import RATIO, Space, is_text
 from raytune_agents.tune.trials import Sample
 
 OBJECTIVE = "objective"

@@ -74,7 +74,7 @@ def front(trials: Sequence[Trial], objective: Mapping[str, float]) -> list[str]:
     points = [t.reports[-1] for t in whole]
     more = [m for m, w in objective.items() if w > 0]
     less = [m for m, w in objective.items() if w < 0]
-    kept = surrogate.pareto(points, more, less) if points else []
+    kept = surrogate.pareto_front(points, more, less) if points else []
     return [whole[i].trial_id for i in kept]
 
 
@@ -87,7 +87,7 @@ def noise_by_report(trials: Sequence[Trial]) -> dict[int, float]:
     return {n: float(np.std(v, ddof=1)) for n, v in found.items() if len(v) > 1}
 
 
-def noise(scored: Sequence[Scored]) -> float | None:
+def seed_noise(scored: Sequence[Scored]) -> float | None:
     """Pooled standard deviation between repeats, sqrt(sum (y - mean)^2 / sum (n - 1)), or None."""
     groups = [[score for _, score in g] for g in _groups(scored)]
     free = sum(len(g) - 1 for g in groups)
@@ -126,7 +126,7 @@ def mean_at(scored: Sequence[Scored], mix: Mapping[str, float]) -> float | None:
     return float(np.mean(same)) if same else None
 
 
-def failed(trials: Sequence[Trial]) -> list[dict[str, str]]:
+def failed_trials(trials: Sequence[Trial]) -> list[dict[str, str]]:
     """The trials that raised, or whose last score is not a number, with the reason."""
     out = []
     for trial in trials:

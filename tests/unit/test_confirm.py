@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from raytune_agents.tune import confirm, guideline, guideline_text
-from raytune_agents.tune.space import parse
+from raytune_agents.tune.search_space import parse_space
 from raytune_agents.tune.trials import Level, Trial
 
-SPACE = parse(
+SPACE = parse_space(
     {
         "mix.weights": {"simplex": ["positive", "negative"]},
         "train.learning_rate": {"loguniform": [1e-4, 1e-2]},

@@ -10,10 +10,10 @@ import pytest
 from raytune_agents import config
 from raytune_agents.config import ConfigError
 from raytune_agents.tune import guideline, guideline_text, trial_stats
-from raytune_agents.tune.space import parse
+from raytune_agents.tune.search_space import parse_space
 from raytune_agents.tune.trials import Trial
 
-SPACE = parse({
+SPACE = parse_space({
     "mix.weights": {"simplex": ["positive", "synthetic", "negative"]},
     "train.learning_rate": {"loguniform": [3e-4, 3e-3]},
 })  # fmt: skip
@@ -99,7 +99,9 @@ def test_a_failed_trial_is_no_bad_score(clear):
     alone = guideline.recommend(planted(0.005), SPACE)
     assert replace(clear, failed=[]) == alone
     diverged = trial(7, BEST, math.nan)
-    assert trial_stats.failed([diverged]) == [{"trial_id": "t7", "error": "its score is nan"}]
+    assert trial_stats.failed_trials([diverged]) == [
+        {"trial_id": "t7", "error": "its score is nan"}
+    ]
     assert guideline.recommend([diverged]).runs == 0
 
 
@@ -157,8 +159,8 @@ def test_the_noise_floor_is_the_pooled_deviation_between_seeds():
     ]
     scored += [(trial(i, two, 0), s) for i, s in enumerate((2.0, 2.0, 5.0))]
     scored += [(trial(9, one, 0, rate=2e-3), 50.0)]  # another configuration
-    assert trial_stats.noise(scored) == pytest.approx(math.sqrt(8 / 3))
-    assert trial_stats.noise(scored[:1]) is None
+    assert trial_stats.seed_noise(scored) == pytest.approx(math.sqrt(8 / 3))
+    assert trial_stats.seed_noise(scored[:1]) is None
     assert (
         trial_stats.best(scored[:-1]).score == 3.0
     )  # the mean of three, not the single 3.0 or 5.0

@@ -23,9 +23,9 @@ from raytune_agents.pipeline import tune as pipeline
 from raytune_agents.runs import MANIFEST
 from raytune_agents.storage import write_json
 from raytune_agents.train.worker import Job
-from raytune_agents.tune import ledger, schedulers, tables, trial_results, trial_stats
+from raytune_agents.tune import ledger, schedulers, trial_results, trial_stats, trial_tables
 from raytune_agents.tune import trial_spec as one
-from raytune_agents.tune.space import parse
+from raytune_agents.tune.search_space import parse_space
 from raytune_agents.tune.trials import Trial
 
 POOLS = ["positive", "synthetic", "negative"]
@@ -46,7 +46,7 @@ ROWS = [
 
 
 def inputs_of(space: dict, **more) -> one.TrialInputs:
-    parsed = parse(space)
+    parsed = parse_space(space)
     keys = {one.text_key(t) for t in parsed.texts()} | {one.text_key({})}
     job = Job("m", "float32", "", "nat", TrainConfig().model_dump(), {}, "", 17, 1)
     rows = dict.fromkeys(keys, ROWS)
@@ -213,7 +213,7 @@ def test_the_example_of_the_readme_is_not_refused():
 
 
 def test_every_search_algorithm_knows_the_space_and_earlier_scores():
-    space = parse(SPACE | {"train.learning_rate": {"loguniform": [1e-4, 1e-3]}})
+    space = parse_space(SPACE | {"train.learning_rate": {"loguniform": [1e-4, 1e-3]}})
     points = space.baseline_samples()
     for name in ("random", "optuna", "optuna_gp"):
         tune = TuneConfig(search_alg=name, num_samples=6)
@@ -227,7 +227,7 @@ def test_every_search_algorithm_knows_the_space_and_earlier_scores():
 
 
 def test_a_settled_option_leaves_the_space_and_stays_in_every_proposal():
-    space = parse(SPACE | {"train.learning_rate": {"loguniform": [1e-4, 1e-2]}})
+    space = parse_space(SPACE | {"train.learning_rate": {"loguniform": [1e-4, 1e-2]}})
     axis = space.axes[-1]
     assert axis.quantile(0.5)["train.learning_rate"] == pytest.approx(1e-3)
     settled = space.fixed("train.learning_rate", 2e-3)
@@ -291,7 +291,7 @@ FOUND = [row("a", 0.3, 0.1), row("b", 0.5, 0.4), row("c", None, 0.2), row("d", 0
 
 
 def test_the_table_filters_ranks_and_lists_failures():
-    rows = tables.table_of(FOUND)
+    rows = trial_tables.trial_rows(FOUND)
     assert [r["trial_id"] for r in chosen(rows, [], 2, False)] == ["b", "d"]
     kept = chosen(rows, ["mix.negative>0.15", "stage=search"], None, False)
     assert [(r["rank"], r["trial_id"]) for r in kept] == [(1, "b"), (4, "c")]
@@ -303,7 +303,7 @@ def test_the_table_filters_ranks_and_lists_failures():
 
 
 def test_tables_hold_resolved_options_and_mix(tmp_path):
-    tables.write_tables(FOUND, tmp_path)
+    trial_tables.write_tables(FOUND, tmp_path)
     with (tmp_path / "trials.csv").open() as file:
         first = next(csv.DictReader(file))
     assert (first["train.lora.r"], first["mix.negative"], first["val_loss"]) == ("8", "0.1", "1.5")
@@ -363,21 +363,21 @@ def test_times_by_process_and_session():
     second = row("b", 0.5, 0.4, began=15.0, time=19.0)
     third = row("e", 0.5, 0.4, began=103.0, time=107.0, process=2.0)
     both = [row("a", 0.3, 0.1), second]
-    first = tables.search_times(both)
+    first = trial_tables.search_times(both)
     assert first == {
         "busy_share": pytest.approx(8 / 14), "startup_s_cold": 5.0, "startup_s_warm": 1.0,
         "wall_s": 14.0}  # fmt: skip
     restored = [replace(t, starts=[5.0, 100.0]) for t in [*both, third]]
-    assert tables.search_times(restored)["wall_s"] == 21.0
-    assert tables.search_times(restored)["startup_s_cold"] == 4.0
-    assert tables.search_times([row("c", None, 0.2)])["busy_share"] is None
+    assert trial_tables.search_times(restored)["wall_s"] == 21.0
+    assert trial_tables.search_times(restored)["startup_s_cold"] == 4.0
+    assert trial_tables.search_times([row("c", None, 0.2)])["busy_share"] is None
 
 
 def test_trials_of_a_killed_search_are_those_of_its_finished_stages(tmp_path):
     with pytest.raises(FileNotFoundError, match="raytune-agents run --steps tune"):
-        tables.load_trials(tmp_path)
+        trial_tables.load_trials(tmp_path)
     stages = tmp_path / "tune" / "stages"
     stages.mkdir(parents=True)
     (stages / "noise.json").write_text(json.dumps([asdict(t) for t in FOUND[3:]]))
     (stages / "noise.starts.json").write_text("[1.0]")
-    assert [t.trial_id for t in tables.load_trials(tmp_path)] == ["d"]
+    assert [t.trial_id for t in trial_tables.load_trials(tmp_path)] == ["d"]

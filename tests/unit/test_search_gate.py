@@ -10,11 +10,11 @@ import pytest
 from raytune_agents.pipeline.tune import interleaved
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 from raytune_agents.tune import guideline, guideline_text, reuse, search_gate
-from raytune_agents.tune.space import parse
+from raytune_agents.tune.search_space import parse_space
 from raytune_agents.tune.trials import Trial
 
 POOLS = ["positive", "synthetic", "negative"]
-SPACE = parse({"mix.weights": {"simplex": POOLS}})
+SPACE = parse_space({"mix.weights": {"simplex": POOLS}})
 
 
 def trial(tmp_path, name: str, right: int, rows: int = 200, **more) -> Trial:

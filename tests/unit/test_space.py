@@ -12,7 +12,7 @@ from scipy.stats import chisquare, kstest
 
 from raytune_agents import config
 from raytune_agents.config import Config, ConfigError
-from raytune_agents.tune.space import parse
+from raytune_agents.tune.search_space import parse_space
 
 POOLS = ["positive", "synthetic", "negative"]
 MIX = {"mix.weights": {"simplex": POOLS}}
@@ -79,45 +79,48 @@ FULL = {
 )  # fmt: skip
 def test_a_wrong_space_is_refused_with_what_to_write(space, says):
     with pytest.raises(ConfigError, match=says):
-        parse(space)
+        parse_space(space)
 
 
 def test_pools_without_rows_and_budgets_beyond_the_epochs_are_refused():
     with pytest.raises(ConfigError, match=r"\['synthetic'\] hold no rows"):
-        parse(MIX, sizes={"positive": 10, "negative.wrong_value": 5})
+        parse_space(MIX, sizes={"positive": 10, "negative.wrong_value": 5})
     capped = {"mix.weights": {"simplex": POOLS, "epochs": 2}}
     sizes = {"positive": 100, "synthetic": 100, "negative": 100}
     with pytest.raises(ConfigError, match="no mix fits"):
-        parse(capped, sizes, tokens=1000)
-    space = parse(capped, sizes, tokens=400)  # caps of 2 * 100 / 400 = 0.5
+        parse_space(capped, sizes, tokens=1000)
+    space = parse_space(capped, sizes, tokens=400)  # caps of 2 * 100 / 400 = 0.5
     rng = random.Random(0)
     assert (
         max(max(space.resolve(space.sample(rng))["mix.weights"].values()) for _ in range(200))
         <= 0.5
     )
     with pytest.raises(ConfigError, match="none that is known"):
-        parse(capped).resolve({f"mix.weights:{p}": 0.5 for p in POOLS})
+        parse_space(capped).resolve({f"mix.weights:{p}": 0.5 for p in POOLS})
 
 
 def test_a_pool_counts_what_no_more_specific_pool_of_the_mix_takes():
     sizes = {"positive": 50, "negative": 30, "negative.wrong_value": 20, "negative.extra_call": 10}
     pools = ["positive", "negative", "negative.wrong_value"]
-    inner = parse({"mix.weights": {"simplex": pools}}, sizes).simplex()
+    inner = parse_space({"mix.weights": {"simplex": pools}}, sizes).simplex()
     assert inner.sizes == {"positive": 50, "negative": 10, "negative.wrong_value": 20}
     del sizes["negative"]  # leaves only
-    assert parse({"mix.weights": {"simplex": pools[:2]}}, sizes).simplex().sizes["negative"] == 30
+    assert (
+        parse_space({"mix.weights": {"simplex": pools[:2]}}, sizes).simplex().sizes["negative"]
+        == 30
+    )
 
 
 def test_mixes_are_uniform_on_the_simplex():
     """Dirichlet(1): the 16 triangles of the 4-fold grid have equal area (chi-square, p > 0.01)."""
-    space, rng = parse(MIX), random.Random(5)
+    space, rng = parse_space(MIX), random.Random(5)
     cells = Counter()
     for _ in range(4000):
         weights = space.resolve(space.sample(rng))["mix.weights"]
         cells[tuple(int(4 * weights[p]) for p in POOLS)] += 1
     assert len(cells) == 16
     assert chisquare(list(cells.values())).pvalue > 0.01
-    skewed = parse({"mix.weights": {"simplex": POOLS, "strength": 3}})
+    skewed = parse_space({"mix.weights": {"simplex": POOLS, "strength": 3}})
     near = Counter()
     for _ in range(1600):
         weights = skewed.resolve(skewed.sample(rng))["mix.weights"]
@@ -129,19 +132,19 @@ def test_each_weight_has_the_marginal_of_its_dirichlet():
     """Dirichlet(a) has Beta(a_i, A - a_i) marginals; natural: a_i = 2*3 * sqrt(n_i) / sum."""
     sizes = {"positive": 400.0, "synthetic": 100.0, "negative": 900.0}
     spec = {"mix.weights": {"simplex": POOLS, "prior": "natural", "strength": 2}}
-    simplex = parse(spec, sizes).simplex()
+    simplex = parse_space(spec, sizes).simplex()
     drawn = simplex.weights(np.random.default_rng(0).random((3000, 3)))
     for column, alpha in zip(drawn.T, (2.0, 1.0, 3.0)):
         assert kstest(column, "beta", (alpha, 6.0 - alpha)).pvalue > 0.01
     with pytest.raises(ConfigError, match="prior natural"):
-        parse(spec).resolve({f"mix.weights:{p}": 0.5 for p in POOLS})
+        parse_space(spec).resolve({f"mix.weights:{p}": 0.5 for p in POOLS})
 
 
 @settings(deadline=None)  # the first call loads scipy
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0.01, 50))
 def test_weights_sum_to_one_inside_their_bounds_through_save_and_restore(u, strength):
     spec = FULL["mix.weights"] | {"strength": strength}
-    space = parse({"mix.weights": spec})
+    space = parse_space({"mix.weights": spec})
     sample = dict(zip(space.simplex().names(), u))
     weights = space.resolve(sample)["mix.weights"]
     assert sum(weights.values()) == pytest.approx(1.0, abs=1e-9)
@@ -158,7 +161,7 @@ def test_weights_sum_to_one_inside_their_bounds_through_save_and_restore(u, stre
     st.sampled_from([0.05, 1.0, 30.0]),
 )
 def test_a_mix_can_be_proposed_exactly(raw, strength):
-    simplex = parse({"mix.weights": {"simplex": POOLS, "strength": strength}}).simplex()
+    simplex = parse_space({"mix.weights": {"simplex": POOLS, "strength": strength}}).simplex()
     wanted = {p: round(w / sum(raw), 3) for p, w in zip(POOLS, raw)}
     total = sum(wanted.values())
     back = simplex.value(simplex.invert(wanted))
@@ -167,7 +170,7 @@ def test_a_mix_can_be_proposed_exactly(raw, strength):
 
 def test_baselines_are_the_natural_stratified_and_positives_only_mixes():
     sizes = {"positive": 60.0, "synthetic": 30.0, "negative.a": 6.0, "negative.b": 4.0}
-    space = parse(
+    space = parse_space(
         MIX | {"train.lora.r": {"choice": [4, 8]}, "train.learning_rate": {"uniform": [2, 4]}},
         sizes,
     )
@@ -178,14 +181,16 @@ def test_baselines_are_the_natural_stratified_and_positives_only_mixes():
     assert mixes[1] == pytest.approx(dict.fromkeys(POOLS, 1 / 3), abs=1e-9)
     assert mixes[2] == {"positive": 1.0, "synthetic": 0.0, "negative": 0.0}
     assert list(space.baselines()) == ["natural", "stratified", "positives_only"]
-    floored = parse({"mix.weights": {"simplex": POOLS, "floors": {"negative": 0.2}}}).baselines()
+    floored = parse_space(
+        {"mix.weights": {"simplex": POOLS, "floors": {"negative": 0.2}}}
+    ).baselines()
     assert floored["positives_only"] == pytest.approx(
         {"positive": 0.8, "synthetic": 0.0, "negative": 0.2}
     )
 
 
 def test_baselines_take_the_other_options_from_the_base_config():
-    space = parse(FULL)
+    space = parse_space(FULL)
     base = config.load(
         None, ["train.lora.r=8", "train.global_batch_size=4", "train.learning_rate=1e-3"]
     )
@@ -197,7 +202,7 @@ def test_baselines_take_the_other_options_from_the_base_config():
 
 
 def test_samples_stay_inside_their_axes_and_build_a_config():
-    space, rng, seen = parse(FULL), random.Random(1), Counter()
+    space, rng, seen = parse_space(FULL), random.Random(1), Counter()
     for _ in range(400):
         options = space.resolve(json.loads(json.dumps(space.sample(rng))))
         assert 3e-4 <= options["train.learning_rate"] <= 3e-3
@@ -223,14 +228,14 @@ def test_samples_stay_inside_their_axes_and_build_a_config():
 
 
 def test_log_axes_are_uniform_in_the_logarithm():
-    space = parse({"train.learning_rate": {"loguniform": [1e-4, 1e-2]}})
+    space = parse_space({"train.learning_rate": {"loguniform": [1e-4, 1e-2]}})
     rng = random.Random(2)
     logs = [np.log10(space.sample(rng)["train.learning_rate"]) for _ in range(1000)]
     assert kstest(logs, "uniform", (-4, 2)).pvalue > 0.01
 
 
 def test_an_axis_counts_only_where_its_condition_holds():
-    space = parse({
+    space = parse_space({
         "train.lora.use_rslora": {"choice": [True, False]},
         "train.lora.lora_alpha": {"choice": [8, 16], "when": {"train.lora.use_rslora": False}},
         "train.warmup_ratio": {"uniform": [0, 0.1], "when": {"train.lora.lora_alpha": [8]}},
@@ -245,31 +250,31 @@ def test_an_axis_counts_only_where_its_condition_holds():
     }
     assert "train.warmup_ratio" not in space.resolve(other)
     with pytest.raises(ConfigError, match="never"):
-        parse({"train.lora.lora_alpha": {"choice": [8, 16]},
+        parse_space({"train.lora.lora_alpha": {"choice": [8, 16]},
                "train.lora.r": {"choice": [4, 8],
                                 "when": {"train.lora.lora_alpha": 32}}})  # fmt: skip
     with pytest.raises(ConfigError, match="depends on itself"):
-        parse({"train.lora.r": {"choice": [4, 8], "when": {"train.lora.lora_alpha": 8}},
+        parse_space({"train.lora.r": {"choice": [4, 8], "when": {"train.lora.lora_alpha": 8}},
                "train.lora.lora_alpha": {"choice": [8, 16],
                                          "when": {"train.lora.r": 4}}})  # fmt: skip
 
 
 def test_a_condition_on_an_option_that_is_not_searched_reads_the_base_config():
     rank = {"train.lora.r": {"choice": [4, 8], "when": {"tune.method": "nat"}}}
-    assert parse(rank, base=config.load(None, ["tune.method=nat"])).keys() == ["train.lora.r"]
+    assert parse_space(rank, base=config.load(None, ["tune.method=nat"])).keys() == ["train.lora.r"]
     sft = config.load(None, ["tune.method=sft"])
-    assert parse(MIX | rank, base=sft).keys() == ["mix.weights"]
+    assert parse_space(MIX | rank, base=sft).keys() == ["mix.weights"]
     below = {"train.warmup_ratio": {"uniform": [0, 0.1], "when": {"train.lora.r": 4}}}
-    chained = parse(MIX | rank | below, base=sft)
+    chained = parse_space(MIX | rank | below, base=sft)
     assert list(chained.resolve(chained.sample(random.Random(0)))) == ["mix.weights"]
     with pytest.raises(ConfigError, match="empty"):
-        parse(rank, base=sft)
+        parse_space(rank, base=sft)
 
 
 def test_the_preset_and_the_default_space_parse():
     sizes = {"positive": 9000, "synthetic": 3000, "negative": 4000}
     own = {"train.lora.r": {"choice": [4, 64]}}
-    space = parse(own, sizes, tokens=4000, preset="literature")
+    space = parse_space(own, sizes, tokens=4000, preset="literature")
     options = space.resolve(space.sample(random.Random(0)))
     assert options["train.lora.r"] in (4, 64)  # the given axis beats the preset's
     always = {"mix.weights", "tune.method", "train.learning_rate", "train.lora.r"}
@@ -279,16 +284,16 @@ def test_the_preset_and_the_default_space_parse():
     start = space.resolve(space.baseline_samples()[0])
     assert (start["tune.method"], start["train.learning_rate"]) == ("nat", pytest.approx(1e-3))
     assert start["train.nat.cuts"] == []
-    two = parse({"tune.method": {"choice": ["sft", "nat"]}}, sizes, 4000, preset="literature")
+    two = parse_space({"tune.method": {"choice": ["sft", "nat"]}}, sizes, 4000, preset="literature")
     assert set(two.keys()) == always | {"train.nat.cuts"}  # no axis of a method not searched
-    assert parse(Config().tune.space, sizes, Config().tune.tokens).baselines()
+    assert parse_space(Config().tune.space, sizes, Config().tune.tokens).baselines()
 
 
 def test_a_cap_in_epochs_holds_for_its_source_only():
     """epochs 2 of 50 tokens within 400: at most a quarter; the others are free."""
     sizes = dict(zip(POOLS, (900, 50, 900)))
     spec = {"mix.weights": {"simplex": POOLS, "epochs": {"synthetic": 2}}}
-    simplex = parse(spec, sizes, tokens=400).simplex()
+    simplex = parse_space(spec, sizes, tokens=400).simplex()
     assert simplex.box()[1].tolist() == [1.0, 0.25, 1.0]
 
 
@@ -297,7 +302,7 @@ def test_a_prior_draws_a_normal_around_its_value(strength):
     """loguniform [1e-4, 1e-2] with prior 1e-3: mean 0.5 of the log range, sd 0.25 / strength, cut
     at the ends (of a standard normal between -2 and 2 that leaves 0.8796 of the deviation)."""
     spec = {"loguniform": [1e-4, 1e-2], "prior": 1e-3, "strength": strength}
-    space, rng = parse({"train.learning_rate": spec}), random.Random(3)
+    space, rng = parse_space({"train.learning_rate": spec}), random.Random(3)
     drawn = [space.resolve(space.sample(rng))["train.learning_rate"] for _ in range(3000)]
     at = (np.log10(drawn) + 4) / 2
     assert np.mean(at) == pytest.approx(0.5, abs=0.015)
@@ -309,7 +314,7 @@ def test_a_prior_draws_a_normal_around_its_value(strength):
 
 def test_a_prior_choice_is_drawn_more_often():
     """Strength 2 gives the prior 3 parts of 5."""
-    space = parse({"train.lora.r": {"choice": [8, 16, 32], "prior": 16, "strength": 2}})
+    space = parse_space({"train.lora.r": {"choice": [8, 16, 32], "prior": 16, "strength": 2}})
     rng, seen = random.Random(0), Counter()
     for _ in range(3000):
         seen[space.resolve(space.sample(rng))["train.lora.r"]] += 1
@@ -320,20 +325,20 @@ def test_a_prior_choice_is_drawn_more_often():
 
 
 def test_a_whole_number_with_a_prior_inverts():
-    space = parse({"train.global_batch_size": {"randint": [2, 5], "prior": 4}})
+    space = parse_space({"train.global_batch_size": {"randint": [2, 5], "prior": 4}})
     for rows in (2, 3, 4, 5):
         assert space.resolve(space.axes[0].invert(rows)) == {"train.global_batch_size": rows}
 
 
 def test_a_value_that_left_its_range_comes_back():
     """Population based training multiplies by 1.2 without looking at the ends."""
-    space = parse({"train.learning_rate": {"uniform": [0.1, 1]}})
+    space = parse_space({"train.learning_rate": {"uniform": [0.1, 1]}})
     assert space.resolve({"train.learning_rate": 1.2}) == {"train.learning_rate": 1.0}
 
 
 def test_ray_tune_domains_propose_what_resolve_reads():
     pytest.importorskip("ray.tune")
-    space = parse(FULL)
+    space = parse_space(FULL)
     domains = space.tune_space()
     assert set(domains) == set(space.sample(random.Random(0)))
     np.random.seed(0)

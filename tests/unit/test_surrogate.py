@@ -23,7 +23,7 @@ def mixes(count=20_000, seed=9):
 
 
 def test_a_planted_optimum_is_found_inside_its_interval():
-    fitted = surrogate.fit(*runs(21, 0), 3)
+    fitted = surrogate.fit_surrogate(*runs(21, 0), 3)
     assert isinstance(fitted, Fit)
     assert fitted.rank_correlation > 0.85
     best = surrogate.optimum(fitted, mixes(), points=np.array([[1.0, 0.0, 0.0]]), draws=100)
@@ -39,7 +39,9 @@ def test_a_planted_optimum_is_found_inside_its_interval():
 
 def test_noise_is_refused_with_the_correlation_it_had():
     answers = [
-        surrogate.fit(mixes(16, seed), np.random.default_rng(100 + seed).normal(size=16), 3)
+        surrogate.fit_surrogate(
+            mixes(16, seed), np.random.default_rng(100 + seed).normal(size=16), 3
+        )
         for seed in range(1, 6)
     ]
     assert all(isinstance(a, Refusal) for a in answers)
@@ -49,21 +51,25 @@ def test_noise_is_refused_with_the_correlation_it_had():
 
 def test_too_few_configurations_and_constant_scores_are_refused():
     x, y = runs(11, 0)
-    few = surrogate.fit(x, y, 3)
+    few = surrogate.fit_surrogate(x, y, 3)
     assert (few.runs, few.needed, few.rank_correlation) == (11, 12, None)
     assert "3 pools need 12" in few.reason
-    seeds = surrogate.fit(np.repeat(x, 3, axis=0), np.repeat(y, 3), 3)  # 33 runs of 11 mixes
+    seeds = surrogate.fit_surrogate(
+        np.repeat(x, 3, axis=0), np.repeat(y, 3), 3
+    )  # 33 runs of 11 mixes
     assert seeds.runs == 11
-    flat = surrogate.fit(runs(14, 0)[0], np.full(14, 0.25), 3)
+    flat = surrogate.fit_surrogate(runs(14, 0)[0], np.full(14, 0.25), 3)
     assert "all 14 runs scored 0.25" in flat.reason
-    assert surrogate.fit(np.empty((0, 3)), np.empty(0), 3).runs == 0
+    assert surrogate.fit_surrogate(np.empty((0, 3)), np.empty(0), 3).runs == 0
 
 
 def test_seeds_of_one_mix_are_left_out_together():
     """Noise per mix, shared by its seeds: left-out runs have twins, left-out mixes do not."""
     rng = np.random.default_rng(103)
     x, y = mixes(14, 3), rng.normal(size=14)
-    answer = surrogate.fit(np.repeat(x, 3, axis=0), np.repeat(y, 3) + rng.normal(0, 0.01, 42), 3)
+    answer = surrogate.fit_surrogate(
+        np.repeat(x, 3, axis=0), np.repeat(y, 3) + rng.normal(0, 0.01, 42), 3
+    )
     assert isinstance(answer, Refusal)
 
 
@@ -72,7 +78,7 @@ def test_the_log_linear_fit_recovers_its_own_law():
     x = mixes(24, 4)
     weights = np.array([0.6, 0.3, 0.1])
     y = np.log(x + 0.01) @ weights
-    fitted = surrogate.fit(x, y, 3)
+    fitted = surrogate.fit_surrogate(x, y, 3)
     assert fitted.model == "log-linear"
     assert fitted.rank_correlation > 0.99
     best = surrogate.optimum(fitted, mixes(100_000), draws=2)
@@ -101,7 +107,7 @@ def test_another_option_is_fitted_beside_the_mix():
     rng = np.random.default_rng(206)
     x, y = runs(30, 6)
     rate = rng.random(30)
-    fitted = surrogate.fit(np.column_stack([x, rate]), y - 2 * (rate - 0.7) ** 2, 3)
+    fitted = surrogate.fit_surrogate(np.column_stack([x, rate]), y - 2 * (rate - 0.7) ** 2, 3)
     candidates = np.column_stack([mixes(), rng.random(20_000)])
     best = surrogate.optimum(fitted, candidates, draws=20)
     assert best.row[3] == pytest.approx(0.7, abs=0.1)
@@ -153,17 +159,17 @@ def test_the_pareto_front_keeps_what_nothing_beats():
         {"exact": 0.6, "invented": 0.20},  # equal to the second: neither beats the other
         {"exact": 0.6, "invented": 0.30},  # beaten by the second
     ]
-    assert surrogate.pareto(points, ["exact"], ["invented"]) == [0, 1, 3]
-    assert surrogate.pareto(points, ["exact"]) == [1, 3, 4]
+    assert surrogate.pareto_front(points, ["exact"], ["invented"]) == [0, 1, 3]
+    assert surrogate.pareto_front(points, ["exact"]) == [1, 3, 4]
 
 
 def test_chance_needs_a_higher_correlation_for_few_runs(monkeypatch):
     """The bar is max(0.5, 1.96 / sqrt(n - 1)): 0.591 for 12 configurations."""
     x, y = runs(12, 11, noise=0.0)
     monkeypatch.setattr(surrogate, "rank_correlation", lambda a, b: 0.58)
-    refused = surrogate.fit(x, y, 3)
+    refused = surrogate.fit_surrogate(x, y, 3)
     assert f"{1.96 / math.sqrt(11):.2f} is needed" in refused.reason
-    assert isinstance(surrogate.fit(*runs(18, 11, noise=0.0), 3), Fit)
+    assert isinstance(surrogate.fit_surrogate(*runs(18, 11, noise=0.0), 3), Fit)
 
 
 def test_trees_are_tried_past_118_configurations_and_draw_by_resampling():

@@ -1,8 +1,8 @@
 """What a search may change: `tune.space` in YAML -> flat independent variables -> dotted options.
 
 Every axis is one variable (`axes`), except the mix, which is one variable in [0, 1] a pool
-(`simplex`). `Space.resolve` turns a proposal into options for `config`; `parse` refuses whatever
-would fail in a trial, or change nothing there, before Ray starts.
+(`simplex`). `Space.resolve` turns a proposal into options for `config`; `parse_space` refuses
+whatever would fail in a trial, or change nothing there, before Ray starts.
 
 Left out on purpose: options that act before the trials (reading, generation, labels): the pool is
 made once and every trial sees the same rows. `negatives.per_positive` is searched all the same, as
@@ -37,7 +37,7 @@ SIMPLEX_OPTIONS = ("prior", "strength", "floors", "caps", "epochs")
 
 @dataclass(frozen=True)
 class Space:
-    """The parsed search space; make one with `parse`."""
+    """The parsed search space; make one with `parse_space`."""
 
     axes: tuple[Axis | Simplex, ...]
     constants: Mapping[str, Any] = field(default_factory=dict)  # options settled before the search
@@ -108,7 +108,7 @@ class Space:
 # --- parsing -------------------------------------------------------------------------------------
 
 
-def parse(
+def parse_space(
     space: Mapping[str, Any],
     sizes: Mapping[str, float] | None = None,
     tokens: int | None = None,

@@ -45,7 +45,7 @@ def search_times(trials: Sequence[Trial], concurrent: int = 1) -> dict[str, floa
     }
 
 
-def table_of(trials: Sequence[Trial]) -> list[Row]:
+def trial_rows(trials: Sequence[Trial]) -> list[Row]:
     """One flat row per trial: id, stage, status, seed, method, score, every option, every share."""
     rows = []
     for t in map(asdict, trials):
@@ -65,7 +65,7 @@ def table_of(trials: Sequence[Trial]) -> list[Row]:
 
 def write_tables(trials: Sequence[Trial], folder: Path) -> None:
     """trials.csv, trials.parquet and TensorBoard's HParams, with resolved options and mix."""
-    rows = table_of(trials)
+    rows = trial_rows(trials)
     if rows:
         write_csv(rows, folder / "trials.csv")
         write_parquet(rows, folder / "trials.parquet")
