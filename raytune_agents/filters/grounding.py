@@ -22,10 +22,12 @@ grounded: the rule measures text, not truth.
 from __future__ import annotations
 
 import json
+import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
@@ -34,8 +36,9 @@ ENOUGH = 0.5  # share of a text value's words that must be said
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+")
-_SCALED = re.compile(r"(\d[\d,]*\.?\d*)\s*(k|m|bn|b|thousand|million|billion|lakh|%|percent)\b|"
-                     r"(\d[\d,]*\.?\d*)\s*(%)")  # fmt: skip
+_SCALED = re.compile(
+    r"(?<!\d)(\d[\d,]*+\.?+\d*+)\s*+(?:(k|m|bn|b|thousand|million|billion|lakh|percent)\b|(%))"
+)
 _SCALE = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9,
           "billion": 1e9, "lakh": 1e5, "%": 0.01, "percent": 0.01}  # fmt: skip
 _DATE = re.compile(r"^\d{1,4}([-/.:]\d{1,4}){1,2}([t ]\d.*)?z?$|^(19|20)\d\d[01]\d[0-3]\d$")
@@ -73,6 +76,8 @@ CODES = {  # currency and language codes that do not abbreviate the usual word
 _STOP = frozenset(
     "a an and are as at be by for from in is it of on or that the this to with".split()  # noqa: SIM905
 )
+# bounds on the search for abbreviations, which an honest row is far from
+MOST_CODES, MOST_SPANS, SPAN_CHARS = 300, 2_000, 60
 SHORT_TEXT = 8  # words; in a text of at most so many every number must be said
 
 
@@ -104,13 +109,62 @@ class Evidence:
     def numbers(self) -> frozenset[float]:
         """Every number said: digits, words, scaled ones (5k, 5 %), "twenty five" = 25 too."""
         found = {float(n.replace(",", "")) for n in _NUMBER.findall(self.text)}
-        for a, scale, b, percent in _SCALED.findall(self.text):
-            found.add(float((a or b).replace(",", "").rstrip(".")) * _SCALE[scale or percent])
+        for number, scale, percent in _SCALED.findall(self.text):
+            found.add(float(number.replace(",", "").rstrip(".")) * _SCALE[scale or percent])
         said = [_NUMBER_WORDS[w] for w in self.word_list if w in _NUMBER_WORDS]
         found.update(said)
         for x, y in pairwise(said):
             found.update((x + y, x * y))
-        return frozenset(found | self.months)
+        return frozenset(n for n in found | self.months if math.isfinite(n))
+
+    @cached_property
+    def in_order(self) -> list[float]:
+        return sorted(self.numbers)
+
+    def has_number(self, size: float) -> bool:
+        """Whether a number within a millionth of `size`, which is not negative, is said."""
+        at = bisect_left(self.in_order, size - 1e-6 * size)
+        return at < len(self.in_order) and self.in_order[at] <= size + 1e-6 * size
+
+    @cached_property
+    def words_in_order(self) -> list[str]:
+        return sorted(self.word_set)
+
+    @cached_property
+    def word_lengths(self) -> list[int]:
+        """The lengths of the words said, from four letters on."""
+        return sorted({len(w) for w in self.word_set if len(w) > 3})
+
+    def has_form_of(self, word: str, stem: str) -> bool:
+        """Whether a word said begins with `stem`, or one of more than three letters begins
+        `word`."""
+        at = bisect_left(self.words_in_order, stem)
+        if at < len(self.words_in_order) and self.words_in_order[at].startswith(stem):
+            return True
+        shorter = (n for n in self.word_lengths if n <= len(word))
+        return any(word[:n] in self.word_set for n in shorter)
+
+    @cached_property
+    def spans(self) -> dict[str, list[str]]:
+        """Initial -> one to three words in a row as one text, at most MOST_SPANS in all."""
+        out: dict[str, list[str]] = {}
+        listed = ("".join(self.word_list[i : i + 3]) for i in range(len(self.word_list)))
+        for span in islice(dict.fromkeys(listed), MOST_SPANS):
+            out.setdefault(span[0], []).append(span[:SPAN_CHARS])
+        return out
+
+    def has_code(self, code: str) -> bool:
+        """Whether words said in a row spell `code` in order, from an initial on. Of an answer only
+        the first MOST_CODES codes are looked at."""
+        if code not in self.codes:
+            self.codes[code] = len(self.codes) < MOST_CODES and any(
+                spells(code, span) for span in self.spans.get(code[0], ())
+            )
+        return self.codes[code]
+
+    @cached_property
+    def codes(self) -> dict[str, bool]:
+        return {}
 
     @cached_property
     def offsets(self) -> set[float]:
@@ -145,15 +199,14 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def number_said(value: float, evidence: Evidence) -> bool:
     """The number itself, its negative, or with a unit word in sight times a unit factor."""
-    size = abs(value)
-    if size in (0, 1) or size in evidence.offsets:
+    try:
+        size = float(abs(value))
+    except OverflowError:
+        return False  # nobody says a number of three hundred digits
+    if size in (0, 1) or size in evidence.offsets or evidence.has_number(size):
         return True
-    if any(abs(size - n) <= 1e-6 * size for n in evidence.numbers):
-        return True
-    if not evidence.has_unit:
-        return False
-    scaled = (n * f for n in evidence.numbers for factor in _FACTORS for f in (factor, 1 / factor))
-    return any(abs(size - n) <= 1e-6 * size for n in scaled)
+    factors = _FACTORS if evidence.has_unit else ()
+    return any(evidence.has_number(size / f) or evidence.has_number(size * f) for f in factors)
 
 
 def date_said(value: str, evidence: Evidence) -> bool:
@@ -171,15 +224,10 @@ def date_said(value: str, evidence: Evidence) -> bool:
     )
 
 
-def abbreviates(code: str, word_list: list[str]) -> bool:
-    """`code` (two to four letters) is spelt in order by one to three words from an initial on."""
-    for start, word in enumerate(word_list):
-        if word[0] != code[0]:
-            continue
-        rest = iter("".join(word_list[start : start + 3]))
-        if all(letter in rest for letter in code):
-            return True
-    return False
+def spells(code: str, text: str) -> bool:
+    """Whether the letters of `code` stand in the text in their order."""
+    rest = iter(text)
+    return all(letter in rest for letter in code)
 
 
 def word_said(word: str, evidence: Evidence) -> bool:
@@ -188,14 +236,12 @@ def word_said(word: str, evidence: Evidence) -> bool:
         return True
     if word.isdigit():
         return float(word) in evidence.numbers
-    if 2 <= len(word) <= 4 and abbreviates(word, evidence.word_list):
+    if 2 <= len(word) <= 4 and evidence.has_code(word):
         return True
     if word in CODES and CODES[word] in evidence.text:
         return True
     stem = word[: max(3, (3 * len(word) + 4) // 5)]
-    return len(word) > 3 and any(
-        w.startswith(stem) or (len(w) > 3 and word.startswith(w)) for w in evidence.word_set
-    )
+    return len(word) > 3 and evidence.has_form_of(word, stem)
 
 
 def said(value: Any, evidence: Evidence) -> bool:

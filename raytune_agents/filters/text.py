@@ -127,10 +127,10 @@ _REFUSAL = re.compile(
 )
 
 
-def _fits(query: set[str], name: str) -> bool:
+def _fits(starts: set[str], name: str) -> bool:
     """Every word of the tool's name (longer than two letters) starts like a word of the query."""
-    parts = [w for w in words(name) if len(w) > 2]
-    return bool(parts) and all(any(q[:4] == p[:4] for q in query) for p in parts)
+    parts = [w[:4] for w in words(name) if len(w) > 2]
+    return bool(parts) and starts.issuperset(parts)
 
 
 def needless_refusal(row: Trajectory) -> str | None:
@@ -147,13 +147,14 @@ def needless_refusal(row: Trajectory) -> str | None:
         return None
     if row.gold:
         return "needless_refusal:gold"
-    query = set(words(row.query))
-    fitting = next((t.name for t in row.tools if _fits(query, t.name)), None)
+    starts = {w[:4] for w in words(row.query)}
+    fitting = next((t.name for t in row.tools if _fits(starts, t.name)), None)
     return f"needless_refusal:{fitting}" if fitting else None
 
 
 _OBSERVATION = re.compile(
-    r"^\s*(observation(?: \d+)?\s*:|<tool_response>|<\|?observation\|?>|function_response\s*:)",
+    r"^[^\S\n]*(observation(?: \d+)?\s*:|<tool_response>|<\|?observation\|?>|"
+    r"function_response\s*:)",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -20,7 +20,7 @@ from raytune_agents.readers.turns import episode, messages_of
 from raytune_agents.records import Message, Trajectory
 
 REWARD = re.compile(r"reward = (\w[\w.]*)")
-PROMPT = re.compile(r"(.*### Instruction:\n)(.*?)(\n\n### Response:\n)", re.DOTALL)
+ASKS, ANSWERS = "### Instruction:\n", "\n\n### Response:\n"  # of the Llama runs
 
 
 def read(row: dict[str, Any]) -> Trajectory:
@@ -32,9 +32,11 @@ def read(row: dict[str, Any]) -> Trajectory:
     traj = row["traj"]
     if not isinstance(traj, str):
         return _row(messages_of(traj), row, {}, "traj")
-    found = PROMPT.match(traj)
-    meta = {"head": found[0]} if found else {}
-    question, body = (found[2], traj[found.end() :]) if found else ("", traj)
+    before, asks, rest = traj.rpartition(ASKS)
+    question, answers, body = rest.partition(ANSWERS)
+    found = asks and answers
+    meta = {"head": before + asks + question + answers} if found else {}
+    question, body = (question, body) if found else ("", traj)
     return _text(question, body, row, meta, "traj", "traj_by_line")
 
 

@@ -6,7 +6,6 @@ after a call is an observation, the few-shot example stays in the first user tur
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from raytune_agents.readers.outcomes import score
@@ -15,8 +14,6 @@ from raytune_agents.readers.strict import text_of
 from raytune_agents.readers.turns import episode
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
-THOUGHT = re.compile(r"<thought>\s*(.*?)\s*</thought>\s*", re.DOTALL)
-BLOCK = re.compile(r"<(execute|solution)>\n?(.*?)\n?\s*</\1>\s*", re.DOTALL)
 KEYS = {"execute": "code", "solution": "answer"}
 
 
@@ -44,7 +41,21 @@ def read(row: dict[str, Any]) -> Trajectory:
 
 
 def _turn(text: str) -> Message:
-    thought, block = THOUGHT.search(text), BLOCK.search(text)
-    rest = re.sub(r"^\s*Assistant:\s*", "", BLOCK.sub("", THOUGHT.sub("", text, 1), 1)).strip()
-    calls = (ToolCall.of(block[1], **{KEYS[block[1]]: block[2]}),) if block else ()
-    return Message("assistant", rest, thought[1] if thought else "", calls)
+    thought, text = _cut_out(text, "thought")
+    calls: tuple[ToolCall, ...] = ()
+    opened = {name: at for name in KEYS if (at := text.find(f"<{name}>")) >= 0}
+    if opened:
+        name = min(opened, key=opened.__getitem__)
+        inner, text = _cut_out(text, name)
+        if inner is not None:
+            code = inner.removeprefix("\n").rstrip()
+            calls = (ToolCall.of(name, **{KEYS[name]: code}),)
+    said = text.strip().removeprefix("Assistant:").strip()
+    return Message("assistant", said, (thought or "").strip(), calls)
+
+
+def _cut_out(text: str, tag: str) -> tuple[str | None, str]:
+    """What stands in the first element of that name, None without one; and the text without it."""
+    before, opened, rest = text.partition(f"<{tag}>")
+    inner, closed, after = rest.partition(f"</{tag}>")
+    return (inner, before + after.lstrip()) if opened and closed else (None, text)

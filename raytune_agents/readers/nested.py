@@ -7,24 +7,24 @@ the call's id.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from raytune_agents.readers.shapes import call_of, rest_of, tools_of
 from raytune_agents.readers.strict import text_of, value_of
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
-LISTED = re.compile(r"api_list = (\[.*\])\s*\ntask_instruction = (.*?)\s*\nOutput:", re.DOTALL)
-
 
 def seal_tools(row: dict[str, Any]) -> Trajectory:
     asked, answered = (text_of(t["value"]) for t in row["conversations"][:2])
-    found = LISTED.search(asked)
-    if not found:
+    _, listed, rest = asked.partition("api_list = [")
+    tools_text, told, rest = rest.partition("\ntask_instruction = ")
+    query, ends, _ = rest.rpartition("\nOutput:")
+    if not (listed and told and ends):
         raise RecordError("no api_list and task_instruction in the prompt")
-    tools = [_tool(t) for t in value_of(found[1])]
+    tools = [_tool(t) for t in value_of("[" + tools_text.rstrip())]
     calls = tuple(_call(c) for c in value_of(answered))
-    query = found[2][1:-1] if found[2][:1] in "\"'" else found[2]
+    query = query.rstrip()
+    query = query[1:-1] if query[:1] in ("'", '"') else query
     return Trajectory(
         (Message("user", query), Message("assistant", tool_calls=calls)),
         tools_of(tools),

@@ -16,11 +16,12 @@ from typing import Any
 
 from raytune_agents.records import Message, ToolCall, Trajectory
 
-THOUGHT = r"(?:Thought|THOUGHT|Think|Thoughts)(?: ?\d+)?:\s*"
-ACTION = r"(?:Action|ACTION|Act)(?: ?\d+)?:\s*"
-TURN = re.compile(rf"(?:({THOUGHT})(.*?)(\s*\n\s*))?({ACTION})(.+)", re.DOTALL)
-LAST = re.compile(rf"({THOUGHT})(.*?)(\s*\n\s*)(Final Answer:.*)", re.DOTALL)
-INPUT = re.compile(r"([^\n]+?)(\s*\nAction Input(?: ?\d+)?:\s*)(.*)", re.DOTALL)
+THOUGHT = r"(?:Thought|THOUGHT|Think|Thoughts)(?: ?\d+)?:\s*+"
+ACTION = r"(?:Action|ACTION|Act)(?: ?\d+)?:\s*+"
+HEAD = re.compile(THOUGHT)
+CALLED = re.compile(rf"(?<!\S){ACTION}")
+ANSWERED = re.compile(r"(?<!\S)Final Answer:")
+GIVEN = re.compile(r"Action Input(?: ?\d+)?:\s*+")
 NAME = r"[A-Za-z_][\w.-]*"
 BRACKET = re.compile(rf"({NAME})\[(.*)\]", re.DOTALL)
 PAREN = re.compile(rf"({NAME})\((.*)\)", re.DOTALL)
@@ -35,11 +36,37 @@ DEFAULT = {"action": "Action: ", "input": "\nAction Input: ", "observation": "Ob
 # --- one turn ---------------------------------------------------------------------------------
 
 
+def _headed(text: str, label: re.Pattern[str]) -> tuple[str, str, str, str, str] | None:
+    """(thought's label, thought, gap, label, rest) of a text in which `label` stands first, or on
+    a line of its own after a thought; None for any other. Linear, whatever the text."""
+    head = HEAD.match(text)
+    if not head:
+        found = label.match(text)
+        return ("", "", "", found[0], text[found.end() :]) if found else None
+    for found in label.finditer(text, head.end()):
+        before = text[: found.start()]
+        thought = before.rstrip()
+        gap = before[len(thought) :]
+        if "\n" in gap and len(thought) >= head.end():
+            return head[0], thought[head.end() :], gap, found[0], text[found.end() :]
+    return None
+
+
+def _given(body: str) -> tuple[str, str, str] | None:
+    """(name, label, input) of `name` and `Action Input: input` on the next line."""
+    line = body.partition("\n")[0]
+    name = line.rstrip()
+    rest = body[len(name) :]
+    gap = rest[: len(rest) - len(rest.lstrip())]
+    found = GIVEN.match(rest, len(gap)) if name and gap.endswith("\n") else None
+    return (name, gap + found[0], rest[found.end() :]) if found else None
+
+
 def _call(body: str, style: dict[str, str]) -> ToolCall:
     """The call that stands after the action label; the form is told by the argument's key."""
-    if found := INPUT.fullmatch(body):
-        style["input"] = found[2]
-        return ToolCall(found[1], _object(found[3]))
+    if given := _given(body):
+        style["input"] = given[1]
+        return ToolCall(given[0], _object(given[2]))
     if found := BRACKET.fullmatch(body):
         return ToolCall.of(found[1], input=found[2])
     if found := FENCE.fullmatch(body):
@@ -95,16 +122,16 @@ def _structured(message: Message) -> tuple[Message, dict[str, str]]:
     """The turn with thought and call apart, and its spelling; as it was, and {}, else."""
     style: dict[str, str] = {}
     text = message.content
-    if (found := TURN.fullmatch(text)) and "\nAnswer:" not in (found[2] or ""):
-        call = _call(found[5], style)
-        made = replace(message, content="", thought=found[2] or "", tool_calls=(call,))
-        style["action"] = found[4]
-    elif (found := LAST.fullmatch(text)) and found[2]:
-        made = replace(message, content=found[4], thought=found[2])
+    if (found := _headed(text, CALLED)) and found[4] and "\nAnswer:" not in found[1]:
+        call = _call(found[4], style)
+        made = replace(message, content="", thought=found[1], tool_calls=(call,))
+        style["action"] = found[3]
+    elif (found := _headed(text, ANSWERED)) and found[1]:
+        made = replace(message, content=found[3] + found[4], thought=found[1])
     else:
         return message, {}
-    if found[1]:
-        style |= {"thought": found[1], "gap": found[3]}
+    if found[0]:
+        style |= {"thought": found[0], "gap": found[2]}
     return (made, style) if turn_text(made, style) == text else (message, {})
 
 

@@ -30,7 +30,7 @@ MARKED = re.compile(
     re.IGNORECASE,
 )
 _BETWEEN = re.compile(r"[\s,;]*")
-_LIKE_CALL = re.compile(r"\s*(?:[\[{]|```|Action(?: \d+)?:)|[^\n(]{1,200}\(")
+_LIKE_CALL = re.compile(r"\s*+(?:[\[{]|```|Action(?: \d+)?:)|[^\n(]{1,200}\(")
 
 
 def with_calls(message: Message, tools: Sequence[ToolSpec]) -> Message:

@@ -8,7 +8,6 @@ messages: `openai`.)
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from raytune_agents.readers.outcomes import score
@@ -18,15 +17,18 @@ from raytune_agents.readers.turns import episode, message_of
 from raytune_agents.records import Message, ToolCall, Trajectory
 
 OWN = ("thought", "action", "agent", "is_demo", "tool_call_ids", "message_type")  # read below
-FENCED = re.compile(r"(.*?)\s*```(?:\w*)\n(.*?)\n?```\s*", re.DOTALL)
 
 
 def _command(text: str) -> Message:
     """`thought ```command``` ` as thought and call; the text as it is where it has none."""
-    found = FENCED.fullmatch(text) if text.count("```") == 2 else None
-    if found:
-        return Message("assistant", thought=found[1], tool_calls=(_bash(found[2]),))
-    return Message("assistant", text)
+    before, *fenced = text.split("```")
+    if len(fenced) != 2 or fenced[1].strip():
+        return Message("assistant", text)
+    word, line, command = fenced[0].partition("\n")
+    if not line or (word and not word.isidentifier()):
+        return Message("assistant", text)
+    call = _bash(command.removesuffix("\n"))
+    return Message("assistant", thought=before.rstrip(), tool_calls=(call,))
 
 
 def _bash(command: str) -> ToolCall:

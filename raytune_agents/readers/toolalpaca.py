@@ -16,7 +16,6 @@ from raytune_agents.readers.strict import dump, text_of, value_of
 from raytune_agents.readers.turns import episode
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 
-PARAMETERS = re.compile(r"(?:^|\n)Parameters: (\{.*?\})(?=\nOutput:|\n*$)", re.DOTALL)
 WORDS = re.compile(r"(Required\.?\s+)?(?:Optional\.?\s+)?(\w+(?:\[\w+\])?)\.\s*(.*)", re.DOTALL)
 FAILED = ("Agent stopped", "Could not parse")
 LONG = ("Documentation", "NLDocumentation", "Functions", "Function_Description", "Instructions",
@@ -39,8 +38,10 @@ def read(row: dict[str, Any]) -> list[Trajectory]:
 
 
 def _tool(name: str, description: str) -> ToolSpec:
-    found = PARAMETERS.search(description)
-    listed = value_of(found[1]) if found else {}
+    before, found, rest = f"\n{description}".partition("\nParameters: {")
+    body = "{" + rest.partition("\nOutput:")[0].rstrip("\n")
+    found = found if body.endswith("}") else ""
+    listed = value_of(body) if found else {}
     properties, required = {}, []
     for key, text in listed.items():
         words = WORDS.match(text_of(text))
@@ -49,7 +50,7 @@ def _tool(name: str, description: str) -> ToolSpec:
         if words and words[1]:
             required.append(key)
     schema = {"type": "object", "properties": properties, "required": required}
-    return ToolSpec(name, description[: found.start()] if found else description, dump(schema))
+    return ToolSpec(name, before.removeprefix("\n") if found else description, dump(schema))
 
 
 def _golden(
