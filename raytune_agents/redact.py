@@ -1,6 +1,10 @@
-"""Secrets out of what is written or said: the values of secret environment variables, passwords and
-signatures inside URLs, and tokens that are known by their shape. A secret that is none of these (a
-password as the value of some option, say) is not recognised: write secrets to the environment."""
+"""Secrets out of what is written or said: the values of secret environment variables, passwords,
+keys and signatures inside URLs, headers and settings, and tokens that are known by their shape.
+
+A secret that is none of these (a password of eight letters in a sentence, say) is not recognised:
+write secrets to the environment. Linear in the text, whatever it is: every pattern has a bound or
+starts only where a word does.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +14,56 @@ import re
 
 NAMES = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE|_KEY$", re.I)
 SHORTEST = 12  # shorter values are words ("disabled"), not secrets
+SHORTEST_NAMED = 4  # of a variable that the config names as a key
+_NAMED: set[str] = set()
+_START = r"(?<![\w-])"  # where a token can begin
 SHAPES = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|AKIA[0-9A-Z]{16}"
-    r"|xox[abprs]-[\w-]{10,}|AIza[\w-]{30,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
+    _START + r"(?:hf_[A-Za-z0-9]{20,}|sk-[\w-]{20,}|[rs]k_(?:live|test)_\w{16,}|gh[pousr]_\w{20,}"
+    r"|github_pat_\w{20,}|glpat-[\w-]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}|dckr_pat_[\w-]{20,}"
+    r"|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|AIza[\w-]{30,}"
+    r"|ya29\.[\w-]{20,}|gsk_\w{30,}|nvapi-[\w-]{30,}|r8_[A-Za-z0-9]{30,}|shp(?:at|ss)_\w{30,}"
+    r"|SG\.[\w-]{16,}\.[\w-]{16,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})"
 )
-PASSWORD = re.compile(r"(\w://[^/\s:@\"']*:)[^/\s@\"']+@")
+PEM = re.compile(
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]{0,30}KEY-----|\Z)"
+)
+PASSWORD = re.compile(  # with an @ in it, or with a / where it is no port and path
+    r"(\w://[^/\s:@\"']{0,256}:)(?:[^/\s\"'<>]{1,256}|(?!\d+/)[^\s\"'<>@]{1,256})@"
+)
+USER_TOKEN = re.compile(r"(\w://)(?=[^/\s@]{0,256}\d)[^/\s:@\"']{16,256}@")
 SIGNED = re.compile(
-    r"([?&](?:[\w-]*(?:token|secret|signature|credential|password)|sig|(?:api_?)?key)=)[^&\s\"'#]+",
+    r"([?&](?:[\w-]{0,64}(?:token|secret|signature|credential|password|access_?key|secret_?key)"
+    r"|sig|(?:api_?)?key)=)[^&\s\"'#]+",
     re.I,
 )
+HEADER = re.compile(r"(\bauthorization\W{1,6})((?:[a-z]{3,12} {1,4})?)[^\s\"',;]{4,}", re.I)
+SCHEME = re.compile(r"\b(bearer|basic) {1,4}(?=[^\s\"']{0,128}\d)[\w.~+/=-]{16,}", re.I)
+SETTING = re.compile(  # NAME=value, NAME: value, "name": "value", with letters and digits in it
+    r"((?:api_?-?key|secret|access_?-?key|account_?-?key|passwd|password"
+    r"|auth_?-?token|access_?-?token|refresh_?-?token)\\?[\"']? {0,2}[=:] {0,2}\\?[\"']?)"
+    r"(?=[^\s\"'&;,<>(){}\\\[\]]{0,128}\d)[^\s\"'&;,<>(){}\\\[\]]{12,}",
+    re.I,
+)
+
+
+def hide(variable: str) -> None:
+    """Take the value of an environment variable for a secret, whatever its name."""
+    if variable:
+        _NAMED.add(variable)
 
 
 def redact(text: str) -> str:
     """The text with every secret in it replaced by the name of its variable, or by its kind."""
     for name, value in os.environ.items():
-        if len(value) >= SHORTEST and NAMES.search(name):
+        named = name in _NAMED and len(value) >= SHORTEST_NAMED
+        if named or (len(value) >= SHORTEST and NAMES.search(name)):
             escaped = (json.dumps(value, ensure_ascii=a)[1:-1] for a in (True, False))
             for form in {value, *escaped}:
                 text = text.replace(form, f"[{name}]")
     text = PASSWORD.sub(r"\1[password]@", text)
-    return SHAPES.sub("[token]", SIGNED.sub(r"\1[secret]", text))
+    text = USER_TOKEN.sub(r"\1[token]@", text)
+    text = SIGNED.sub(r"\1[secret]", text)
+    text = HEADER.sub(r"\1\2[secret]", text)
+    text = SCHEME.sub(r"\1 [secret]", text)
+    text = SETTING.sub(r"\1[secret]", text)
+    return SHAPES.sub("[token]", PEM.sub("[private key]", text))

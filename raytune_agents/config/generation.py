@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import BaseConfig, Positive, Share, check_weights
+from raytune_agents.redact import hide
 
 
 class JudgeConfig(BaseConfig):
@@ -53,6 +54,7 @@ class TeacherConfig(BaseConfig):
 
     @model_validator(mode="after")
     def _complete(self) -> TeacherConfig:
+        hide(self.key_env)  # its name need not say that it is a secret
         if self.base_url and not self.model:
             raise ValueError("base_url is set and model is not; write the endpoint's model name")
         if self.base_url and not self.base_url.startswith(("http://", "https://")):

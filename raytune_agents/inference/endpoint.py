@@ -31,7 +31,7 @@ from tenacity import (
 from raytune_agents.config import ConfigError, TeacherConfig
 from raytune_agents.inference.cache import Answers, key_of
 from raytune_agents.inference.engine import EngineDown, Reply, Sampling
-from raytune_agents.redact import redact
+from raytune_agents.redact import hide, redact
 from raytune_agents.storage import read_jsonl
 
 ACTOR = "raytune-teacher"
@@ -60,6 +60,7 @@ def key_from_env(section: TeacherConfig) -> str:
     if not section.base_url or not section.key_env:
         return ""
     key = os.environ.get(section.key_env, "")
+    hide(section.key_env)
     if not key:
         raise ConfigError(
             f"generate.teacher.key_env={section.key_env!r} is not set in the environment; export "

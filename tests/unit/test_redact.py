@@ -7,6 +7,7 @@ import bz2
 import gzip
 import json
 import lzma
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -45,10 +46,51 @@ def planted(monkeypatch) -> None:
         ("sk-learn and ask-me", "sk-learn and ask-me"),
         ("http://host:8265/x and a@b.c", "http://host:8265/x and a@b.c"),
         ("[f(key=1)] keyboard?", "[f(key=1)] keyboard?"),
+        ("max_tokens: 64, api_key_env: OPENAI_API_KEY_2", "max_tokens: 64, api_key_env: "
+         "OPENAI_API_KEY_2"),
+        ("Basic understanding of bearers of tokens", "Basic understanding of bearers of tokens"),
+        ("https://h:8265/path@x and git@host", "https://h:8265/path@x and git@host"),
+        ("https://SECRETTOKENVALUE12345@host/x", "https://[token]@host/x"),
+        ("postgres://u:pa/ss@h/db", "postgres://u:[password]@h/db"),
+        ("https://u:p@ss@h/", "https://u:[password]@h/"),
+        ("https://:pw@h", "https://:[password]@h"),
+        ("Authorization: Basic dXNlcjpwYXNzd29yZA==", "Authorization: Basic [secret]"),
+        ('{"authorization": "Bearer abcdef0123456789abcdef"}',
+         '{"authorization": "Bearer [secret]"}'),
+        ("curl -H 'x: bearer abcdef0123456789'", "curl -H 'x: bearer [secret]'"),
+        ("aws_secret_access_key=wJalrXUtnFEMI/K7MDENG/bP", "aws_secret_access_key=[secret]"),
+        ("s3://b/x?access_key=AAAA&secret_key=BB&z=1", "s3://b/x?access_key=[secret]&"
+         "secret_key=[secret]&z=1"),
+        ("AccountName=a;AccountKey=abcdef0123456789==;", "AccountName=a;AccountKey=[secret];"),
+        ('{"wandb_api_key": "0123456789abcdef0123"}', '{"wandb_api_key": "[secret]"}'),
+        ("sk-ant-api03-abcdefghijklmnopqrstuvwxyz", "[token]"),
+        ("glpat-abcdefghijklmnopqrst", "[token]"), ("npm_" + "a1" * 18, "[token]"),
+        ("ya29.a0AfH6SMBxxxxxxxxxxxxxxx", "[token]"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIEv\n-----END RSA PRIVATE KEY----- x",
+         "[private key] x"),
     ],
 )
 def test_what_is_a_secret(text: str, clean: str) -> None:
     assert redact(text) == clean
+
+
+@pytest.mark.parametrize("unit", [
+    "-eyJ", "sk- ", "?aaaaaaaaa", "a://b:", "xoxb-", "&token", "x://u:p", "Bearer ", "api_key=",
+    "authorization: ", "a-", "-----BEGIN PRIVATE KEY-----", "://", "password", "x://@", "Basic a",
+])  # fmt: skip
+def test_any_text_is_searched_in_linear_time(unit: str) -> None:
+    def seconds(count: int) -> float:
+        started = time.process_time()
+        redact(unit * (count // len(unit)) + "!")
+        return time.process_time() - started
+
+    assert seconds(400_000) < 12 * seconds(100_000) + 0.5
+
+
+def test_the_key_that_the_config_names_is_a_secret(monkeypatch) -> None:
+    monkeypatch.setenv("MY_VOICE", "hunter22")
+    load(None, ["generate.teacher.key_env=MY_VOICE"])
+    assert redact("key hunter22!") == "key [MY_VOICE]!"
 
 
 def files_with(folder: Path, *needles: str) -> list[str]:
