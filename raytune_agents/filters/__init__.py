@@ -38,6 +38,7 @@ RULES: dict[str, Rule] = {
     "ungrounded": ungrounded,
     "pii": private.pii,
 }
+LABEL_ERROR = "label_error"  # the reason of a row on which a rule, or the score, fails
 # Off unless named in label.rules: tool data is full of made-up addresses and numbers.
 ON_REQUEST = {"pii"}
 # Rows of negative.* are wrong on purpose: only these rules look at them.
@@ -82,10 +83,26 @@ def first_reason(row: Trajectory, rules: dict[str, Rule]) -> str:
     if held_out(row):
         names &= ON_HELD_OUT
     for name, rule in rules.items():
-        reason = rule(row) if name in names else None
+        try:
+            reason = rule(row) if name in names else None
+        except Exception as error:  # the boundary: whatever a strange row does to a rule
+            return label_error(name, error)
         if reason:
             return reason
     return ""
+
+
+def label_error(where: str, error: Exception) -> str:
+    """The reason of a row that cannot be labelled, and so cannot be trusted."""
+    return f"{LABEL_ERROR}:{where}:{type(error).__name__}"
+
+
+def scored_parts(row: Trajectory) -> tuple[Trajectory, tuple[float, float, float]]:
+    """The row and its `quality.parts`; with a reject reason where these cannot be told."""
+    try:
+        return row, parts(row, row.meta.get("nll"))
+    except Exception as error:  # the same boundary, for the score
+        return replace(row, reject_reason=label_error("quality", error)), (0.0, 0.0, 0.0)
 
 
 def reasoned(row: Trajectory, rules: dict[str, Rule]) -> Trajectory:
@@ -97,8 +114,8 @@ def reasoned(row: Trajectory, rules: dict[str, Rule]) -> Trajectory:
 def label(row: Trajectory, section: LabelConfig) -> Trajectory:
     """The row with its first reject reason (an earlier one stays) and the quality that it tells by
     itself: `meta["nll"]` counts, diversity needs the other rows."""
-    row = reasoned(row, active_rules(section))
-    return replace(row, quality=float(quality(*parts(row, row.meta.get("nll")))))
+    row, told = scored_parts(reasoned(row, active_rules(section)))
+    return replace(row, quality=float(quality(*told)))
 
 
 def funnel(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:

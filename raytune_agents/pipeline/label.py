@@ -30,7 +30,7 @@ from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import key_bits, near_text, question
-from raytune_agents.filters.quality import parts, quality, rarity, signature
+from raytune_agents.filters.quality import quality, rarity, signature
 from raytune_agents.filters.shape import held_out
 from raytune_agents.pipeline import generate, read
 from raytune_agents.records import (
@@ -68,12 +68,41 @@ def sketched(rows: list[Trajectory], section: LabelConfig) -> tuple[np.ndarray, 
     return sketch[[at[t] for t in asked]], sketch[[at[t] for t in said]]
 
 
+# what a strange row can bring out in the keys and sketches; not what an outage does
+ROW_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
 def label_rows(
     batch: pa.Table, section: LabelConfig, index: LeakIndex, score: Score | None = None
 ) -> pa.Table:
     """A batch of trajectories with reject_reason, quality, and leak and nll in `meta`; and, for the
     second pass, PARTS of all rows and PRINTS of the accepted ones. `score` gives the NLL of
-    accepted training rows."""
+    accepted training rows. A row on which this fails is labelled `label_error`."""
+    try:
+        return _labelled_rows(batch, section, index, score)
+    except ROW_FAULTS as error:
+        if len(batch) == 1:
+            return _unlabelled(batch, error)
+    half = len(batch) // 2  # find the row by halves: there is one in a million
+    parts_of = (batch.slice(0, half), batch.slice(half))
+    return pa.concat_tables(label_rows(part, section, index, score) for part in parts_of)
+
+
+def _unlabelled(batch: pa.Table, error: Exception) -> pa.Table:
+    """The columns of `label_rows` for one row that cannot be labelled."""
+    reason = filters.label_error("keys", error)
+    batch = with_column(with_column(batch, "reject_reason", [reason]), "quality", [0.0])
+    for name in PARTS:
+        batch = batch.append_column(name, pa.array([0.0], pa.float64()))
+    kinds = {f.name: f.type for f in dedup.PRINTS} | {"signature": pa.uint64()}
+    for name in PRINTS:
+        batch = batch.append_column(name, pa.array([None], kinds[name]))
+    return batch
+
+
+def _labelled_rows(
+    batch: pa.Table, section: LabelConfig, index: LeakIndex, score: Score | None
+) -> pa.Table:
     rules = filters.active_rules(section)
     rows = [filters.reasoned(from_row(flat), rules) for flat in batch.to_pylist()]
     asked, said = sketched(rows, section)
@@ -84,7 +113,8 @@ def label_rows(
         good = [i for i in train if not rows[i].reject_reason]
         for i, nll in zip(good, score([rows[i] for i in good])):
             rows[i] = replace(rows[i], meta=rows[i].meta | {"nll": nll})
-    told = np.array([parts(r, r.meta.get("nll")) for r in rows]).reshape(-1, 3)
+    scored = [filters.scored_parts(r) for r in rows]
+    rows, told = [r for r, _ in scored], np.array([t for _, t in scored]).reshape(-1, 3)
     worth = quality(*told.T)
     rows = [replace(r, quality=float(q)) for r, q in zip(rows, worth)]
     kept = np.array([i for i, r in enumerate(rows) if not r.reject_reason], np.int64)

@@ -36,10 +36,10 @@ from raytune_agents.readers import (
     when2call,
     xlam,
 )
-from raytune_agents.readers.decode import SourceError
 from raytune_agents.readers.detection import SIGNS, Detected, detected
 from raytune_agents.readers.sources import files, is_hub
 from raytune_agents.readers.sources import rows as list_raw
+from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import Message, RecordError, Trajectory, finish
 
 __all__ = [

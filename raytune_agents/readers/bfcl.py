@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.readers.decode import Found, SourceError, file_rows
+from raytune_agents.readers.decode import Found, file_rows
 from raytune_agents.readers.shapes import rest_of, tools_of
 from raytune_agents.readers.strict import dump
 from raytune_agents.readers.turns import messages_of
+from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
 DEFAULT = ("simple_python", "multiple", "live_simple", "live_multiple", "parallel",

@@ -8,121 +8,30 @@ be read is a SourceError that names file and line: the step stops instead of los
 
 from __future__ import annotations
 
-import bz2
 import codecs
-import csv
-import gzip
-import io
 import json
-import lzma
-import zlib
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from raytune_agents.config import ConfigError
 from raytune_agents.readers.strict import MAX_DEPTH, Decoder, check, parse_json, skip
+from raytune_agents.readers.tabular import csv_file, parquet_file
+from raytune_agents.readers.unpack import (
+    CHUNK,
+    DATA,
+    LINES,
+    MAX_DOCUMENT_CHARS,
+    MAX_LINE_BYTES,
+    PACKED,
+    SourceError,
+    damage,
+    kind_of,
+    open_bytes,
+)
 from raytune_agents.records import RecordError
 
 Found = tuple[str, "dict[str, Any] | RecordError"]
-
-MAX_LINE_BYTES = 32 * 2**20  # one row; a longer one is counted and passed over, not held in memory
-MAX_DOCUMENT_CHARS = 512 * 2**20  # a .json file that is one object is parsed whole
-CHUNK = 2**20
-SWELL, FREE_BYTES = 200, 64 * 2**20  # a packed file may swell so far; text swells 3 to 30 times
-LINES = (".jsonl", ".ndjson", ".jsonlines")
-PACKED = (".gz", ".zst", ".bz2", ".xz")
-DATA = (*LINES, ".json", ".csv", ".tsv", ".parquet")
-
-
-class SourceError(ConfigError):
-    """A source that cannot be read at all. The message names it and says what to do."""
-
-
-def kind_of(path: str) -> tuple[str, str]:
-    """(data suffix, packing suffix) of a file name; "" where it has none we read."""
-    name = PurePosixPath(path.split("?")[0].rstrip("/")).name.lower()
-    packing = next((p for p in PACKED if name.endswith(p)), "")
-    name = name.removesuffix(packing)
-    return next((d for d in DATA if name.endswith(d)), ""), packing
-
-
-def filesystem(url: str) -> tuple[Any, str]:
-    """fsspec's file system of a URL and the path in it; pyarrow's own for s3:// and gs:// where
-    the package that fsspec wants for them is not installed. Raises OSError, ImportError,
-    ValueError."""
-    import fsspec
-
-    try:
-        return fsspec.core.url_to_fs(url)
-    except ImportError:
-        from fsspec.implementations.arrow import ArrowFSWrapper
-        from pyarrow import fs
-
-        scheme, _, path = url.partition("://")
-        if scheme not in ("s3", "s3a", "gs", "gcs"):
-            raise
-        bucket, _, inside = path.partition("/")
-        system, root = fs.FileSystem.from_uri(f"{scheme.rstrip('a')}://{bucket}")
-        return ArrowFSWrapper(system), f"{root}/{inside}".rstrip("/")
-
-
-def open_bytes(path: str) -> IO[bytes]:
-    """The unpacked bytes of a local file or a URL. Raises SourceError."""
-    try:
-        if "://" in path:
-            system, inside = filesystem(path)
-            handle = io.BufferedReader(system.open(inside, "rb"), CHUNK)
-        else:
-            handle = open(path, "rb")  # noqa: SIM115
-    except (OSError, ImportError, ValueError) as error:
-        raise SourceError(f"{path} cannot be opened: {error}") from None
-    packing = kind_of(path)[1]
-    if not packing:
-        return handle
-    if packing == ".gz":
-        inner: Any = gzip.GzipFile(fileobj=handle)
-    elif packing == ".zst":
-        import zstandard
-
-        inner = zstandard.ZstdDecompressor().stream_reader(handle)
-    else:
-        inner = {".bz2": bz2, ".xz": lzma}[packing].open(handle)
-    return io.BufferedReader(Bounded(inner, handle, path))
-
-
-class Bounded(io.RawIOBase):
-    """An unpacked stream that ends in a SourceError where the packed bytes read so far gave more
-    than SWELL times as many: a packed bomb, which would fill the disk as rows."""
-
-    def __init__(self, inner: Any, packed: IO[bytes], path: str):
-        self.inner, self.packed, self.path, self.count = inner, packed, path, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.inner.read1(len(buffer))  # what is there before a cut
-        buffer[: len(data)] = data
-        self.count += len(data)
-        if self.count > FREE_BYTES + SWELL * self.packed.tell():
-            raise SourceError(
-                f"{self.path} unpacks to more than {SWELL} times its size; if it is what you want, "
-                "unpack it first and name the unpacked file"
-            )
-        return len(data)
-
-    def close(self) -> None:
-        self.inner.close()
-        self.packed.close()
-        super().close()
-
-
-def _damage() -> tuple[type[Exception], ...]:
-    """What a cut or damaged packed file raises while it is read."""
-    import zstandard
-
-    return (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
 
 def _row(where: str, value: Any) -> Found:
@@ -144,7 +53,7 @@ def byte_lines(handle: IO[bytes], name: str) -> Iterator[tuple[str, bytes | Reco
             long = len(line) > MAX_LINE_BYTES
             while long and line and not line.endswith(b"\n"):
                 line = handle.readline(CHUNK)
-        except _damage() as error:
+        except damage() as error:
             yield where, RecordError(f"the file is cut or damaged from here on ({error})")
             return
         if not line and not long:
@@ -184,7 +93,7 @@ def json_file(path: str, name: str) -> Iterator[Found]:
     with open_bytes(path) as handle:
         try:
             head = handle.read(CHUNK).removeprefix(b"\xef\xbb\xbf").lstrip()
-        except _damage():
+        except damage():
             head = b""
     with open_bytes(path) as handle:
         yield from json_lines(handle, name) if _is_lines(head) else _document(handle, name)
@@ -209,65 +118,102 @@ class _Text:
     def __init__(self, handle: IO[bytes]) -> None:
         self._handle = handle
         self._utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        self.text, self.at, self.line, self.ended = "", 0, 1, False
+        self._decoder = Decoder()
+        self.text, self.at, self.ended = "", 0, False
+        self._line, self._counted = 1, 0  # the line at `_counted`
+
+    @property
+    def line(self) -> int:
+        """The line that `at` stands in."""
+        self._line += self.text.count("\n", self._counted, self.at)
+        self._counted = self.at
+        return self._line
 
     def grow(self) -> None:
-        """Read as much again as the window holds."""
-        raw = self._handle.read(max(CHUNK, len(self.text)))
+        """Read as much again as is left in the window; what was read is cut off."""
+        _ = self.line
+        left = self.text[self.at :]
+        raw = self._handle.read(max(CHUNK, len(left)))
         self.ended = not raw
-        text = self._utf8.decode(raw, final=self.ended)
-        self.text += text
+        self.text, self.at, self._counted = left + self._utf8.decode(raw, final=self.ended), 0, 0
 
     def peek(self) -> str:
-        """The next character that is not white space, or "" at the end; drops what was read."""
+        """The next character that is not white space, or "" at the end."""
         while True:
-            end = skip(self.text, self.at)
-            self.line += self.text.count("\n", 0, end)
-            self.text, self.at = self.text[end:], 0
-            if self.text or self.ended:
-                return self.text[:1]
+            self.at = skip(self.text, self.at)
+            if self.at < len(self.text) or self.ended:
+                return self.text[self.at : self.at + 1]
             self.grow()
 
-    def value(self) -> Any:
-        """The next JSON value. Raises RecordError if it is flawed (and passes it), ValueError if
-        none.
+    def value(self, most: int) -> Any:
+        """The next JSON value. Raises RecordError if it is flawed or longer than `most` characters
+        (and passes it), ValueError if there is none.
         """
         while True:
-            decoder = Decoder()
             try:
-                value, end = decoder.decode(self.text, self.at)
+                value, end = self._decoder.decode(self.text, self.at)
                 if end < len(self.text) or self.ended or self.text[end - 1] in '}]"':
                     break
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated") or error.pos > len(self.text) - 16
-                if self.ended or not cut or len(self.text) > MAX_DOCUMENT_CHARS:
+                if self.ended or not cut:
                     raise
+            if len(self.text) - self.at > most:
+                self.pass_over()
+                raise RecordError(f"longer than {most >> 20} MiB")
             self.grow()
         text, self.at = self.text[self.at : end], end
+        if len(text) > most:
+            raise RecordError(f"longer than {most >> 20} MiB")
         try:
             text.encode()
         except UnicodeEncodeError:
             raise RecordError("invalid UTF-8") from None
-        return check(value, text, decoder.flaw, MAX_DEPTH)
+        return check(value, text, self._decoder.flaw, MAX_DEPTH)
+
+    def pass_over(self) -> None:
+        """Go behind the object or list at `at` without holding it. Raises ValueError at the end
+        of the file."""
+        depth, quoted = 0, False
+        if self.text[self.at] not in '[{"':
+            raise ValueError("a number or word does not end")
+        while True:
+            for found in _MARKS.finditer(self.text, self.at):
+                mark = found[0]
+                if mark == '"':
+                    quoted = not quoted
+                elif not quoted:
+                    depth += 1 if mark in "[{" else -1 if mark in "]}" else 0
+                if depth == 0 and not quoted:
+                    self.at = found.end()
+                    return
+            if self.ended:
+                raise ValueError("a value does not end")
+            # a backslash at the end of the window belongs to what follows
+            self.at = len(self.text) - (len(self.text) - len(self.text.rstrip("\\"))) % 2
+            self.grow()
+
+
+_MARKS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)  # an escaped character is none
 
 
 def _document(handle: IO[bytes], name: str) -> Iterator[Found]:
     text, index, inside = _Text(handle), 0, False
     try:
-        while char := text.peek().removeprefix("\ufeff") or text.text[:1]:
-            where = f"{name}:{text.line}[{index}]"
+        while char := text.peek():
             if char in "\ufeff,]" or (char == "[" and not inside):
-                text.at = 1
+                text.at += 1
                 inside = {"[": True, "]": False}.get(char, inside)
                 continue
+            where = f"{name}:{text.line}[{index}]"
             try:
-                value = text.value()
+                value = text.value(MAX_LINE_BYTES if inside else MAX_DOCUMENT_CHARS)
             except RecordError as error:
                 yield where, error
             else:
                 yield from _expand(where, value) if not inside else (_row(where, value),)
             index += 1
-    except _damage() as error:
+    except damage() as error:
         yield (
             f"{name}:{text.line}",
             RecordError(f"the file is cut or damaged from here on ({error})"),
@@ -296,64 +242,6 @@ def _expand(where: str, value: Any) -> Iterator[Found]:
             yield _row(f"{where}.{key}[{i}]", part)
         return
     yield _row(where, value)
-
-
-# --- tables -----------------------------------------------------------------------------------
-
-
-def csv_file(handle: IO[bytes], name: str, delimiter: str) -> Iterator[Found]:
-    """Rows of a CSV or TSV with a header line; every value is text."""
-    csv.field_size_limit(MAX_LINE_BYTES)
-    text = io.TextIOWrapper(handle, "utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.DictReader(text, delimiter=delimiter, strict=True)
-    while True:
-        try:
-            row = next(reader, None)
-            where = f"{name}:{reader.line_num}"
-            if row is None:
-                return
-            "\n".join(v for v in row.values() if isinstance(v, str)).encode()
-        except UnicodeEncodeError:
-            yield where, RecordError("invalid UTF-8")
-        except csv.Error as error:
-            yield f"{name}:{reader.line_num}", RecordError(f"not CSV: {error}")
-        except _damage() as error:
-            yield (
-                f"{name}:{reader.line_num + 1}",
-                RecordError(f"the file is cut or damaged ({error})"),
-            )
-            return
-        else:
-            if None in row or None in row.values():
-                yield (
-                    where,
-                    RecordError(f"not the {len(reader.fieldnames or [])} cells of the header"),
-                )
-            else:
-                yield where, row
-
-
-def parquet_file(path: str, name: str) -> Iterator[Found]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with open_bytes(path) as handle:
-            row = 0
-            for batch in pq.ParquetFile(handle).iter_batches(batch_size=256):
-                for value in _batch_rows(batch):
-                    row += 1
-                    yield f"{name}:{row}", value
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{name} is not a whole Parquet file: {error}") from None
-
-
-def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | RecordError]:
-    for i in range(batch.num_rows):
-        try:
-            yield batch.slice(i, 1).to_pylist()[0]
-        except UnicodeDecodeError:
-            yield RecordError("invalid UTF-8")
 
 
 def file_rows(path: str, name: str = "") -> Iterator[Found]:

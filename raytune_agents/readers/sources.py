@@ -15,7 +15,8 @@ from typing import Any
 
 from raytune_agents.config import SourceConfig
 from raytune_agents.readers import bfcl
-from raytune_agents.readers.decode import Found, SourceError, file_rows, filesystem, kind_of
+from raytune_agents.readers.decode import Found, file_rows
+from raytune_agents.readers.unpack import SourceError, filesystem, kind_of
 from raytune_agents.records import RecordError
 from raytune_agents.redact import redact
 

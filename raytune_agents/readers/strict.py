@@ -19,6 +19,7 @@ from raytune_agents.records import RecordError
 
 MAX_DEPTH = 180  # of a whole row: search trees of ToolBench nest 70 and more
 MAX_INNER_DEPTH = 64  # of a tool schema or of arguments: what JSON Schema checkers can recurse into
+MAX_DIGITS = 300  # of an integer
 MAX_LITERAL_CHARS = 1_000_000  # ast.literal_eval needs about 100 times the text in memory
 
 
@@ -32,20 +33,27 @@ class Decoder:
     def __init__(self) -> None:
         self.flaw = ""
         self._scan = json.JSONDecoder(  # type: ignore[attr-defined]
-            object_pairs_hook=self._pairs, parse_constant=self._constant, parse_float=self._float
+            object_pairs_hook=self._pairs, parse_constant=self._constant,
+            parse_float=self._float, parse_int=self._int,
         ).scan_once
 
     def _pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         out = dict(pairs)
         if len(out) != len(pairs) and not self.flaw:
-            keys = [k for k, _ in pairs]
-            key = next(k for k in keys if keys.count(k) > 1)
+            seen: set[str] = set()
+            key = next(k for k, _ in pairs if k in seen or seen.add(k))
             self.flaw = f"duplicate key {key[:40]!r}"
         return out
 
     def _constant(self, word: str) -> float:
         self.flaw = self.flaw or f"{word} is not JSON"
         return float(word)
+
+    def _int(self, word: str) -> int:
+        if len(word) > MAX_DIGITS:  # what no double holds, no arithmetic of a checker does
+            self.flaw = self.flaw or f"number {word[:20]} does not fit a double"
+            return 0
+        return int(word)
 
     def _float(self, word: str) -> float:
         value = float(word)

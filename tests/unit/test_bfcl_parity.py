@@ -28,8 +28,7 @@ from raytune_agents.evaluate.bfcl import (
     probes,
     raw_rows,
 )
-from raytune_agents.readers import bfcl
-from raytune_agents.readers.decode import SourceError
+from raytune_agents.readers import SourceError, bfcl
 from raytune_agents.records import ToolCall
 
 SEED = 1

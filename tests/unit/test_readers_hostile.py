@@ -66,7 +66,7 @@ BAD_LINES = {
     "a tool name with control characters": lines(good(0) | {"tools": [{"name": "get\nweather"}]}),
     "a tool without a name": lines(good(0) | {"tools": [{"description": "x"}]}),
     "tools": lines(good(0) | {"tools": 7}),
-    "not JSON: an integer": b'{"messages": ' + b"1" * 5_000 + b"}\n",
+    "number 11111111111111111111 does not fit a double": b'{"messages": ' + b"1" * 5_000 + b"}\n",
 }
 
 
@@ -79,8 +79,6 @@ def test_a_bad_line_is_counted_and_its_neighbours_come(tmp_path: Path, reason: s
     assert list(bad) == ["rows.jsonl:3"]
     if reason == "tools":
         assert "list of objects" in bad["rows.jsonl:3"]
-    elif "integer" in reason:
-        assert bad["rows.jsonl:3"].startswith("not JSON")
     else:
         assert bad["rows.jsonl:3"].startswith(reason)
 

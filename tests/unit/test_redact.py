@@ -154,7 +154,7 @@ PACK = {
 
 @pytest.mark.parametrize("packing", PACK)
 def test_a_packed_bomb_is_refused_before_it_fills_the_disk(packing, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("raytune_agents.readers.decode.FREE_BYTES", 2**20)
+    monkeypatch.setattr("raytune_agents.readers.unpack.FREE_BYTES", 2**20)
     row = json.dumps({"messages": [{"role": "user", "content": "q" * 1000}]}).encode() + b"\n"
     bomb = tmp_path / f"rows.jsonl{packing}"
     bomb.write_bytes(PACK[packing](row * 20_000))
