@@ -30,15 +30,15 @@ from typing import Any
 from raytune_agents import runs
 from raytune_agents.calls import compare, judge, render_calls
 from raytune_agents.evaluate.bfcl import (
-    Job,
     OfficialError,
+    OfficialJob,
     decoded,
-    label,
+    official_label,
     official_verdicts,
     probes,
     raw_rows,
 )
-from raytune_agents.evaluate.scoring import score
+from raytune_agents.evaluate.scoring import score_answer
 from raytune_agents.readers import bfcl
 
 HERE = Path(__file__).parent
@@ -76,7 +76,7 @@ def scoring(python: str, passes: int) -> dict[str, Any]:
     texts = [(render_calls(calls), row) for _, _, row, _, calls in cases]
     compared = fastest(lambda: [compare(c, g, r.tools) for _, _, r, g, c in cases], passes)
     judged = fastest(lambda: [judge(text, row) for text, row in texts], passes)
-    scored = fastest(lambda: [score(text, row) for text, row in texts], 2)
+    scored = fastest(lambda: [score_answer(text, row) for text, row in texts], 2)
     result: dict[str, Any] = {
         "comparisons": len(cases), "passes": passes,
         "comparisons_per_s_core": round(len(cases) / compared),
@@ -86,7 +86,7 @@ def scoring(python: str, passes: int) -> dict[str, Any]:
         "official_check_per_s_core": None,
         "parity_verdicts": None, "parity_disagreements": None,
     }  # fmt: skip
-    jobs = [Job(category, raw["function"], raw["ground_truth"], decoded(calls))
+    jobs = [OfficialJob(category, raw["function"], raw["ground_truth"], decoded(calls))
             for category, raw, _, _, calls in cases]  # fmt: skip
     try:
         official = official_verdicts(jobs, python, passes)
@@ -99,7 +99,9 @@ def scoring(python: str, passes: int) -> dict[str, Any]:
         "official_per_s_core": round(len(jobs) / official.seconds),
         "official_check_per_s_core": round(len(jobs) / official.check_seconds),
         "parity_verdicts": len(jobs),
-        "parity_disagreements": sum((v.ok, v.error) != (ok, label(e)) for v, (ok, e) in pairs),
+        "parity_disagreements": sum(
+            (v.ok, v.error) != (ok, official_label(e)) for v, (ok, e) in pairs
+        ),
     }
 
 

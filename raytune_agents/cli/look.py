@@ -101,13 +101,13 @@ def trace(
     from raytune_agents.report.text import clip, visible
 
     with said_errors():
-        found = lineage.trace(run_folder(run), row_id)
+        found = lineage.trace_row(run_folder(run), row_id)
     for depth, row in enumerate(found.rows):
         say(f"{'row' if not depth else 'from'} {row.id}  {row.pool}  {row.split}")
         config = f", config {row.config_hash}" if row.config_hash else ""
         say(f"     step {row.step or 'read'}, seed {row.seed}{config}")
         say(visible(f"     source {row.source} {row.source_id}"))
-        say(visible(f"     {lineage.verdict(row)}"))
+        say(visible(f"     {lineage.row_verdict(row)}"))
         say(visible(f"     request: {clip(row.query, 300)}"))
         calls = ", ".join(f"{c.name}({c.arguments})" for c in row.calls)
         say(visible(f"     calls: {clip(calls, 300) or 'none'}"))

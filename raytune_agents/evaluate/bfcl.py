@@ -63,7 +63,7 @@ class OfficialError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class OfficialJob:
     """One prediction for one BFCL row, in the package's own words."""
 
     category: str
@@ -84,7 +84,7 @@ class Official:
     check_seconds: float
 
 
-def importable(python: str = sys.executable) -> bool:
+def has_official_checker(python: str = sys.executable) -> bool:
     """Whether that interpreter can import the official checker."""
     try:
         done = subprocess.run([python, "-c", f"import {MODULE}"], capture_output=True, timeout=300)
@@ -94,7 +94,10 @@ def importable(python: str = sys.executable) -> bool:
 
 
 def official_verdicts(
-    jobs: Sequence[Job], python: str = sys.executable, repeats: int = 1, timeout_s: float = 1800.0
+    jobs: Sequence[OfficialJob],
+    python: str = sys.executable,
+    repeats: int = 1,
+    timeout_s: float = 1800.0,
 ) -> Official:
     """Run the official AST checker on `jobs` with that interpreter. Raises OfficialError."""
     names = ("category", "function", "answer", "calls")
@@ -137,7 +140,7 @@ def official_scores(
     Text that does not decode is wrong where calls are right, and right in the irrelevance sets.
     Raises OfficialError.
     """
-    jobs: list[Job] = []
+    jobs: list[OfficialJob] = []
     ids, wrong = [], {}
     total: Counter[str] = Counter()
     for category, raw in raw_rows(categories):
@@ -152,7 +155,9 @@ def official_scores(
             wrong[category, raw["id"]] = parsed.error or "decoder_failed"
         else:
             ids.append((category, raw["id"]))
-            jobs.append(Job(category, raw["function"], raw["ground_truth"], decoded(parsed.calls)))
+            jobs.append(
+                OfficialJob(category, raw["function"], raw["ground_truth"], decoded(parsed.calls))
+            )
     verdicts = official_verdicts(jobs, python).verdicts if jobs else []
     wrong |= {key: error for key, (valid, error) in zip(ids, verdicts) if not valid}
     out = {}
@@ -206,7 +211,7 @@ def decoded(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
     return [{c.name: c.args} for c in calls]
 
 
-def label(official: str) -> str:
+def official_label(official: str) -> str:
     """The official error label in our words: without the name of the function that found it."""
     head, _, tail = official.partition(":")
     if head in ("type_error", "value_error"):

@@ -58,7 +58,7 @@ def python() -> str:
 
 
 @cache
-def importable(interpreter: str) -> bool:
+def has_lm_eval(interpreter: str) -> bool:
     """Whether that interpreter has lm-eval."""
     code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('lm_eval') is None)"
     try:
@@ -72,7 +72,7 @@ def check_lm_eval(section: GeneralConfig) -> None:
     """Raises ConfigError where tasks are named and lm-eval, or their folder, is not there."""
     if not section.tasks:
         return
-    if not importable(python()):
+    if not has_lm_eval(python()):
         raise ConfigError(
             f"evaluate.general.tasks={section.tasks} needs the package lm-eval, which {python()} "
             f"does not have; {INSTALL}; or write evaluate.general.tasks=[]"

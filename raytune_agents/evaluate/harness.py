@@ -16,7 +16,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig
 from raytune_agents.evaluate.baselines import Arm, call_schema, with_examples
 from raytune_agents.evaluate.measured import AnswerRow, answer_row
-from raytune_agents.evaluate.scoring import REPLY_VALUES, Values, score
+from raytune_agents.evaluate.scoring import REPLY_VALUES, Values, score_answer
 from raytune_agents.inference import engine
 from raytune_agents.records import RecordError, Trajectory
 
@@ -107,7 +107,7 @@ def answer_shard(
 def scored_answer(row: Trajectory, arm: str, reply: engine.Reply) -> AnswerRow:
     """The answer with every value of the row."""
     text, cut = reply.texts[0], bool(reply.cut) and reply.cut[0]
-    return answer_row(row, arm, text, score(text, row, cut), reply_values(reply))
+    return answer_row(row, arm, text, score_answer(text, row, cut), reply_values(reply))
 
 
 def reply_values(reply: engine.Reply) -> Values:
@@ -128,4 +128,4 @@ def rescored(answer: AnswerRow, row: Trajectory) -> AnswerRow:
         return answer_row(row, answer.arm, failed=answer.failed)
     kept = {name: answer.values[name] for name in REPLY_VALUES if name in answer.values}
     cut = answer.values.get("cut_rate") == 1.0
-    return answer_row(row, answer.arm, answer.answer, score(answer.answer, row, cut), kept)
+    return answer_row(row, answer.arm, answer.answer, score_answer(answer.answer, row, cut), kept)

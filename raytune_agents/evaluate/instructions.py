@@ -1,8 +1,9 @@
 """Instruction following: requests whose instructions a program can check (IFEval, 2311.07911).
 
-A row has one or two instructions in `meta["instructions"]` as [name, argument]; `followed` says of
-an answer which hold. Checks are strict: nothing is stripped but outer white space. The wordings and
-the checks are ours. Left out: whether the answer is any good (`judge`).
+A row has one or two instructions in `meta["instructions"]` as [name, argument];
+`instructions_followed` says of an answer which hold. Checks are strict: nothing is stripped but
+outer white space. The wordings and the checks are ours. Left out: whether the answer is any good
+(`judge`).
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ PAIRS = (  # that can be followed together
 )
 
 
-def rows(count: int, seed: int) -> list[Trajectory]:
+def instruction_rows(count: int, seed: int) -> list[Trajectory]:
     """`count` requests without tools, half of them with two instructions; no call is right."""
     rng, out = random.Random(f"instructions/{seed}"), []
     for i in range(count):
@@ -117,6 +118,6 @@ def rows(count: int, seed: int) -> list[Trajectory]:
     return out
 
 
-def followed(text: str, asked: list[list[Any]]) -> list[bool]:
+def instructions_followed(text: str, asked: list[list[Any]]) -> list[bool]:
     """Which instructions the answer follows, in their order."""
     return [CHECKS[name].holds(text.strip(), value) for name, value in asked]

@@ -47,7 +47,9 @@ def verdict_schema(rubric: Mapping[str, str]) -> str:
     return json.dumps(of(SIDES, of(list(rubric), score)))
 
 
-def question(row: Trajectory, first: str, second: str, rubric: Mapping[str, str]) -> list[dict]:
+def verdict_request(
+    row: Trajectory, first: str, second: str, rubric: Mapping[str, str]
+) -> list[dict]:
     """The chat that asks for a verdict."""
     text = QUESTION.format(
         tools="\n".join(f"{t.name}: {t.description}" for t in row.tools) or "none",
@@ -125,7 +127,7 @@ def judge_pairs(
     shape = verdict_schema(section.rubric)
     sampling = engine.Sampling(section.max_tokens, 0.0, 1, seed, shape)
     chats = [
-        question(p["row"], first, second, section.rubric)
+        verdict_request(p["row"], first, second, section.rubric)
         for p in part
         for first, second in ((p["base"], p["mine"]), (p["mine"], p["base"]))
     ]

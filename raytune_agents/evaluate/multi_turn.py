@@ -104,7 +104,7 @@ class Conversation:
 
     def __post_init__(self) -> None:
         self.messages += request_at(self.entry, 0)
-        self.episode = Episode.of(CLASSES, facts(self.entry), None)
+        self.episode = Episode.of(CLASSES, entry_facts(self.entry), None)
 
     @property
     def turn(self) -> int:
@@ -156,16 +156,16 @@ def _arguments(call: ToolCall) -> dict[str, Any]:
         return {}
 
 
-def facts(entry: Entry) -> Entry:
+def entry_facts(entry: Entry) -> Entry:
     """What the world needs of an entry."""
     return {k: entry[k] for k in ("id", "initial_config", "involved_classes", "ground_truth")}
 
 
-def verdicts(
+def entry_verdicts(
     jobs: Sequence[tuple[Entry, Turns]], timeout_s: float = 30.0
 ) -> list[sandbox.Outcome]:
     """`bfcl_world.verdict` of every job; one that dies costs only itself."""
-    calls = [ToolCall.of("verdict", entry=facts(entry), turns=turns) for entry, turns in jobs]
+    calls = [ToolCall.of("verdict", entry=entry_facts(entry), turns=turns) for entry, turns in jobs]
     out: list[sandbox.Outcome] = []
     while len(out) < len(calls):
         left = calls[len(out) :]
@@ -189,10 +189,10 @@ def talk_shard(
     roll_out(
         conversations, EngineSampler(chat, arm, room, engine_section.timeout_s, lambda _: sampling)
     )
-    return scored([stored(arm.name, c) for c in conversations], part)
+    return scored_conversations([conversation_line(arm.name, c) for c in conversations], part)
 
 
-def stored(arm: str, conversation: Conversation) -> dict[str, Any]:
+def conversation_line(arm: str, conversation: Conversation) -> dict[str, Any]:
     """One line of multi_turn.parquet, before its verdict."""
     lost = conversation.end if conversation.end in (TOO_LONG, CRASHED) else ""
     return {
@@ -211,11 +211,11 @@ def stored(arm: str, conversation: Conversation) -> dict[str, Any]:
 
 def unasked(arm: str, entry: Entry, why: str) -> dict[str, Any]:
     """An entry that was not asked."""
-    line = stored(arm, Conversation(entry, 1)) | dict.fromkeys(VALUES) | {"fault": None}
+    line = conversation_line(arm, Conversation(entry, 1)) | dict.fromkeys(VALUES) | {"fault": None}
     return line | {"end": why, "failed": why}
 
 
-def scored(lines: Lines, part: Sequence[Entry]) -> Lines:
+def scored_conversations(lines: Lines, part: Sequence[Entry]) -> Lines:
     """Lines with their verdicts: multi_turn_accuracy, 1 where every turn is right; turn_progress,
     the share of turns before the first wrong one; `fault`, BFCL's error. None where it failed.
 
@@ -228,8 +228,7 @@ def scored(lines: Lines, part: Sequence[Entry]) -> Lines:
         turns = json.loads(line["turns"])
         jobs.append((known[line["id"]], turns if line["end"] == "answered" else []))
     found = {
-        (line["arm"], line["id"]): outcome
-        for line, outcome in zip(judged, verdicts(jobs))
+        (line["arm"], line["id"]): outcome for line, outcome in zip(judged, entry_verdicts(jobs))
     }
     return [_verdict(line, found.get((line["arm"], line["id"])), known) for line in lines]
 

@@ -38,7 +38,7 @@ WORDING = (
 )  # fmt: skip
 
 
-def said(row: Trajectory) -> str:
+def needed_text(row: Trajectory) -> str:
     """All values that gold needs, as one lower-case text: what a request must keep."""
     needed = [v for entry in gold_of(row) for args in entry.values() for v in leaves(args)]
     return "\n".join(shown(v) for v in needed if not isinstance(v, bool) and v is not None).lower()
@@ -71,7 +71,7 @@ def _slip(word: str, rng: random.Random) -> str:
 
 def typos(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajectory | None:
     """A typing error in every sixth word (at least one) that is no part of a value."""
-    kept, text = said(row), row.query
+    kept, text = needed_text(row), row.query
     spots = [m for m in WORD.finditer(text) if m[0].lower() not in kept]
     for match in sorted(
         rng.sample(spots, min(len(spots), max(1, len(spots) // 6))), key=lambda m: -m.start()
@@ -82,7 +82,7 @@ def typos(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajecto
 
 def paraphrase(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajectory | None:
     """The request in a frame of politeness, with everyday words exchanged outside values."""
-    kept, text = said(row), row.query
+    kept, text = needed_text(row), row.query
     for pattern, word in WORDING:
         found = re.search(pattern, text)
         if found and found[0].lower() not in kept:

@@ -38,26 +38,26 @@ from raytune_agents.evaluate.measured import BASE, AnswerRow, Lines, Measured
 from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric
 from raytune_agents.evaluate.own_metrics import with_own
 from raytune_agents.evaluate.scoreboard import Differences, Scores
-from raytune_agents.evaluate.verdict import choose_headline, conclude
+from raytune_agents.evaluate.verdict import choose_headline, conclusion_of
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import Counts
 from raytune_agents.storage import read_json, write_json, write_table
 
 
 @dataclass(frozen=True)
-class Kind:
+class LineKind:
     """How the lines of one Parquet file become scores and differences to the base."""
 
     scores: Callable[[Lines, Resampling], Scores]
     differences: Callable[[Lines, Resampling], Differences]
 
 
-KINDS: dict[str, Kind] = {
-    "plays": Kind(rollouts.rollout_scores, rollouts.rollout_differences),
-    "multi_turn": Kind(multi_turn.conversation_scores, multi_turn.conversation_differences),
-    "likelihood": Kind(likelihood.likelihood_scores, likelihood.likelihood_differences),
-    "judged": Kind(judge.judged_scores, judge.judged_differences),
-    "general": Kind(general.ability_scores, general.ability_differences),
+KINDS: dict[str, LineKind] = {
+    "plays": LineKind(rollouts.rollout_scores, rollouts.rollout_differences),
+    "multi_turn": LineKind(multi_turn.conversation_scores, multi_turn.conversation_differences),
+    "likelihood": LineKind(likelihood.likelihood_scores, likelihood.likelihood_differences),
+    "judged": LineKind(judge.judged_scores, judge.judged_differences),
+    "general": LineKind(general.ability_scores, general.ability_differences),
 }
 
 
@@ -126,15 +126,15 @@ def write_results(
     scores = scoreboard.answer_scores(clean, how)
     for name, kind in KINDS.items():
         if found.lines[name]:
-            gains = scoreboard.merge(gains, kind.differences(found.lines[name], how))
-            scores = scoreboard.merge(scores, kind.scores(found.lines[name], how))
+            gains = scoreboard.merged_boards(gains, kind.differences(found.lines[name], how))
+            scores = scoreboard.merged_boards(scores, kind.scores(found.lines[name], how))
     costs: dict[str, Costs] = read_json(folder / "costs.json")
-    gains = scoreboard.merge(gains, gain_per_100_rows(gains, costs))
+    gains = scoreboard.merged_boards(gains, gain_per_100_rows(gains, costs))
     write_json(folder / "scores.json", scoreboard.records(scores))
     write_json(folder / "differences.json", scoreboard.records(gains))
     write_json(folder / "latency.json", scoreboard.records(latency_scores(found.latency, how)))
     if noisy:
-        drops = scoreboard.robustness(clean, noisy, how)
+        drops = scoreboard.perturbation_drops(clean, noisy, how)
         write_json(folder / "robustness.json", scoreboard.records(drops))
     table = METRICS | own
     write_json(folder / METRICS_FILE, {name: m.record() for name, m in table.items()})
@@ -143,7 +143,7 @@ def write_results(
     gates = gate_of_arms(clean, arms, how)
     write_json(folder / "gate.json", {arm: gate.record() for arm, gate in gates.items()})
     headline = choose_headline(clean, arms.trained)
-    conclusion = conclude(
+    conclusion = conclusion_of(
         scores, gains, headline, gates.get(headline[0]), how.confidence, own=table
     )
     write_json(folder / "verdict.json", conclusion.record())

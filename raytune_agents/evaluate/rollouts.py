@@ -104,10 +104,10 @@ def play_shard(
 
     sample = EngineSampler(chat, arm, room, engine_section.timeout_s, sampling)
     roll_out(rollouts, sample, options.max_steps)
-    return [stored(arm.name, rollout) for rollout in rollouts]
+    return [rollout_line(arm.name, rollout) for rollout in rollouts]
 
 
-def stored(arm: str, rollout: Rollout) -> dict[str, Any]:
+def rollout_line(arm: str, rollout: Rollout) -> dict[str, Any]:
     """One line of plays.parquet."""
     row = finish(replace(rollout.row, step="evaluate.trajectories", parents=(rollout.task.id,)))
     facts = {
@@ -127,7 +127,7 @@ def stored(arm: str, rollout: Rollout) -> dict[str, Any]:
 
 def unplayed(arm: str, task: Trajectory, trial: int, why: str) -> dict[str, Any]:
     """A trial that was not played."""
-    return stored(arm, Rollout.of(task, trial)) | dict.fromkeys(VALUES) | {"end": why}
+    return rollout_line(arm, Rollout.of(task, trial)) | dict.fromkeys(VALUES) | {"end": why}
 
 
 def rescored_rollout(play: Mapping[str, Any]) -> dict[str, Any]:

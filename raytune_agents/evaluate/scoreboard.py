@@ -68,7 +68,7 @@ def read_board(record: Mapping[str, Any], read: Callable[[dict[str, Any]], Cell]
     }
 
 
-def merge(*boards: Board[Cell]) -> Board[Cell]:
+def merged_boards(*boards: Board[Cell]) -> Board[Cell]:
     """One table of several; the later ones add metrics to the splits of the earlier ones."""
     out: Board[Cell] = {}
     for board in boards:
@@ -175,7 +175,7 @@ def differences(
     return out
 
 
-def robustness(
+def perturbation_drops(
     clean: Sequence[AnswerRow], perturbed: Sequence[AnswerRow], how: Resampling
 ) -> Board[Drop]:
     """{arm: {perturbation: {metric: perturbed - clean, paired by row}}}; p_holm is over the

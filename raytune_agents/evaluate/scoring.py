@@ -1,8 +1,8 @@
 """What one answer is worth: every value of one row.
 
-`score` reads an answer once; a value is None where the metric does not apply to the row (it then
-leaves the mean). `metrics` says what each is. Left out: means with intervals (`estimates`), how two
-arms compare (`paired`), whole trajectories with tools that run (`rollouts`).
+`score_answer` reads an answer once; a value is None where the metric does not apply to the row (it
+then leaves the mean). `metrics` says what each is. Left out: means with intervals (`estimates`),
+how two arms compare (`paired`), whole trajectories with tools that run (`rollouts`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from raytune_agents.calls.gold import arguments_of, gold_calls
 from raytune_agents.calls.match import BAD_GOLD, Verdict, call_error, judge_parsed
 from raytune_agents.calls.parse import CUT, Parsed, parse
 from raytune_agents.calls.schema import find, shape
-from raytune_agents.evaluate.instructions import followed
+from raytune_agents.evaluate.instructions import instructions_followed
 from raytune_agents.evaluate.metrics import ANSWER_METRICS, REFUSALS
 from raytune_agents.records import Trajectory
 
@@ -155,7 +155,7 @@ def _no_call_values(parsed: Parsed, row: Trajectory, text: str) -> Values:
     if row.meta.get("ask"):
         out["follow_up"] = float(not parsed.calls and not parsed.error and "?" in parsed.text)
     if asked := row.meta.get("instructions"):
-        held = followed(text if isinstance(text, str) else "", asked)
+        held = instructions_followed(text if isinstance(text, str) else "", asked)
         out["instruction_following"] = sum(held) / len(held)
         out["instructions_all"] = float(all(held))
     return out
@@ -170,7 +170,7 @@ def h_row(text: str) -> tuple[bool, bool]:
     return any(w in text for w in REACT_WORDS), any(w in low for w in GENERAL_WORDS)
 
 
-def score(text: str, row: Trajectory, cut: bool = False) -> Scored:
+def score_answer(text: str, row: Trajectory, cut: bool = False) -> Scored:
     """Every value of an answer; `cut`: it ended at the limit of its length.
 
     Never raises for what a model wrote. A row whose gold cannot be used has exact_match None and

@@ -105,7 +105,7 @@ def gold_fault(row: Trajectory) -> str:
     return "gold_breaks_schema" if any(schema_errors(c, row.tools) for c in own) else ""
 
 
-def check(config: Config) -> None:
+def validate_evaluation(config: Config) -> None:
     """What can be refused before anything starts. Raises ConfigError or SourceError."""
     section = config.evaluate
     general.check_lm_eval(section.general)

@@ -82,7 +82,7 @@ def choose_headline(rows: Sequence[Measured], arms: Sequence[str]) -> tuple[str,
     return best, f"chosen on val ({level}), not on the test"
 
 
-def conclude(
+def conclusion_of(
     scores: Cells,
     differences: Cells,
     headline: tuple[str, str],

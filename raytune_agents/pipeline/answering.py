@@ -141,7 +141,7 @@ def arm_latencies(
     return out
 
 
-def verdicts(
+def judge_verdicts(
     context: Context, step: Step, rows: list[Trajectory], answers: list[AnswerRow]
 ) -> Lines:
     """The judge's verdicts on every arm's answers against the base's, [] where none is asked for.

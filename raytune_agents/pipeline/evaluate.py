@@ -50,7 +50,7 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     arms = arms_of(config, context.run.folder, asked.shots)
     found, costs, why = ask_arms(context, step, asked, options, arms)
     write_json(step.folder / "costs.json", costs)
-    found.lines["judged"] = answering.verdicts(context, step, asked.test_rows, found.answers)
+    found.lines["judged"] = answering.judge_verdicts(context, step, asked.test_rows, found.answers)
     facts = arm_facts(config)
     headline, _ = choose_headline(found.answers, facts.trained)
     timed = [arm for arm in arms if arm.name in (BASE, headline)]
@@ -79,7 +79,7 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
 
 
 def ask_arms(
-    context: Context, step: Step, asked: Asked, options: EvaluateConfig, arms: list[Arm]
+    context: Context, step: Step, asked: AskedRows, options: EvaluateConfig, arms: list[Arm]
 ) -> tuple[Found, dict[str, Costs], str]:
     """Everything that each arm is asked, arm after arm; its costs; why energy is not known."""
     found, costs, why = Found(), {}, ""
@@ -95,7 +95,7 @@ def ask_arms(
             found.lines["likelihood"] += answering.arm_likelihoods(context, step, asked.val, arm)
         after = used(context)
         why = why or after.get("why", "nothing was asked")
-        costs[arm.name] = training_costs(context.run.folder, arm.name) | spent(before, after)
+        costs[arm.name] = training_costs(context.run.folder, arm.name) | engine_costs(before, after)
     return found, costs, why
 
 
@@ -104,7 +104,7 @@ def used(context: Context) -> dict[str, Any]:
     return (engine.usage() or {}) if context.engine is not None else {}
 
 
-def spent(before: dict[str, Any], after: dict[str, Any]) -> Costs:
+def engine_costs(before: dict[str, Any], after: dict[str, Any]) -> Costs:
     """An arm's costs on the engine: its peak memory, and the joules of the machine while the arm
     answered (with the engine's start for the first), None where the machine does not tell."""
     out: Costs = {"energy_j": None}
@@ -142,7 +142,7 @@ def check_bases(config: Config, run: Path) -> None:
 
 
 @dataclass
-class Asked:
+class AskedRows:
     """Rows of all suites and of val, perturbed ones, tasks to play, conversations, val rows whose
     likelihood is measured, examples for prompts; and why rows were left out."""
 
@@ -169,7 +169,7 @@ class Asked:
         return [row for row in self.test_rows if row.split in calls and row.tools]
 
 
-def rows_to_ask(context: Context) -> Asked:
+def rows_to_ask(context: Context) -> AskedRows:
     """The rows of all splits and suites, their perturbed twins, and what else is asked for."""
     config, suite = context.config, suites.Suite()
     section, seed = config.evaluate, config.seed
@@ -190,7 +190,7 @@ def rows_to_ask(context: Context) -> Asked:
         suite.add(suites.UNSEEN_AGENTS, suites.without_seen_tools(made, trained))
     suite.add_irrelevance(section, trained, seed)
     if section.instruction_rows:
-        suite.add(instructions.SPLIT, instructions.rows(section.instruction_rows, seed))
+        suite.add(instructions.SPLIT, instructions.instruction_rows(section.instruction_rows, seed))
     perturbed, untouched = suites.perturbed_rows(suite.rows, section, seed)
     suite.rejected.update(untouched)
     if VAL not in section.splits:
@@ -200,7 +200,7 @@ def rows_to_ask(context: Context) -> Asked:
     fresh = [task for task in tasks if task.query not in known]
     if len(fresh) < len(tasks):
         suite.rejected["trained_goal"] += len(tasks) - len(fresh)
-    return Asked(
+    return AskedRows(
         suite.rows,
         perturbed,
         fresh,

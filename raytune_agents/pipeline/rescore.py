@@ -63,7 +63,7 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     rubric = config.evaluate.judge.rubric
     lines["judged"] = [judge.read_verdicts(line, rubric) for line in lines["judged"]]
     entries = multi_turn.entries(config.evaluate.multi_turn)
-    lines["multi_turn"] = multi_turn.scored(lines["multi_turn"], entries)
+    lines["multi_turn"] = multi_turn.scored_conversations(lines["multi_turn"], entries)
     timed = [LatencyRow(**line) for line in lines_of(folder / "latency.parquet")]
     found = Found(answers, lines, timed)
     how = Resampling.of(config.evaluate, config.seed)

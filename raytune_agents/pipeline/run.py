@@ -60,7 +60,7 @@ def preflight(config: Config) -> None:
     label.check(config)
     generate.check(config)
     eto.check(config)
-    suites.check(config)
+    suites.validate_evaluation(config)
     if config.tune.num_samples:
         tune.validate_tune(config)
     model = models.resolve(config.model)

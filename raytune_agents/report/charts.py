@@ -21,7 +21,7 @@ def thin(points: Sequence[Point], most: int = 240) -> list[Point]:
     return [(sum(x for x, _ in p) / len(p), sum(y for _, y in p) / len(p)) for p in parts]
 
 
-def lines(
+def line_chart(
     series: Mapping[str, Sequence[Point]],
     classes: Mapping[str, str],
     label: str,
@@ -214,7 +214,7 @@ def surface(
     return Chart(canvas.markup(), ("kind", *names, "note"), rows)
 
 
-def parallel(
+def parallel_axes(
     rows: Sequence[Mapping], axes: Sequence[tuple[str, float, float]], label: str
 ) -> Chart:
     """One line per row over vertical axes. `rows`: {values: a number or None per axis, css, note};

@@ -19,7 +19,7 @@ CURVES = (
 NO_CURVES = ("step", "of", "time", "seconds", "epoch", "num_tokens", "total_flos")
 
 
-def pareto(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+def undominated(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     """The points no other beats, cheap first: less x and more y are better."""
     front: list[tuple[float, float]] = []
     for x, y in sorted(points, key=lambda p: (p[0], -p[1])):
@@ -50,7 +50,7 @@ def _count(value: Any) -> int:
     return int(finite(value) or 0)
 
 
-def funnel(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
+def step_funnel(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
     """Rows in, out, rejected and failed of every step, reasons, and rows not accounted for."""
     table = []
     for step, manifest in manifests.items():
@@ -114,14 +114,14 @@ def left_after(lines: Sequence[Mapping]) -> list[tuple[str, int]]:
     return found
 
 
-def family(pool: str) -> str:
+def pool_family(pool: str) -> str:
     return pool.split(".", 1)[0]
 
 
 def by_family(pools: Iterable[str]) -> list[str]:
     """Pool names or families in the order positive, synthetic, negative, others; then by name."""
     rank = {f: i for i, f in enumerate(FAMILIES)}
-    return sorted(set(pools), key=lambda p: (rank.get(family(p), len(rank)), p))
+    return sorted(set(pools), key=lambda p: (rank.get(pool_family(p), len(rank)), p))
 
 
 def pools(groups: Sequence[Mapping]) -> list[dict[str, Any]]:

@@ -20,7 +20,12 @@ from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric, read_metrics
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import Board, Drop, Overall
-from raytune_agents.evaluate.verdict import Conclusion, choose_headline, conclude, read_conclusion
+from raytune_agents.evaluate.verdict import (
+    Conclusion,
+    choose_headline,
+    conclusion_of,
+    read_conclusion,
+)
 from raytune_agents.report.text import finite
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune")
@@ -252,7 +257,7 @@ def _conclusion(
             files.problems.append("evaluate/verdict.json has another shape")
     level = finite((config.get("evaluate") or {}).get("confidence")) or 0.95
     headline = choose_headline([], list(differences))
-    return conclude(scores, differences, headline, gates.get(headline[0]), level, metrics)
+    return conclusion_of(scores, differences, headline, gates.get(headline[0]), level, metrics)
 
 
 def _text(path: Path) -> str:

@@ -96,7 +96,7 @@ def whole_id(run: Path, start: str) -> str:
     )
 
 
-def trace(run: Path, row_id: str) -> Trace:
+def trace_row(run: Path, row_id: str) -> Trace:
     """Everything a run says about a row. Raises UnknownRow."""
     import pyarrow.parquet as pq
 
@@ -114,7 +114,7 @@ def trace(run: Path, row_id: str) -> Trace:
     return Trace(rows, missing, trained, answers)
 
 
-def verdict(row: Trajectory) -> str:
+def row_verdict(row: Trajectory) -> str:
     """What is known about a row, in words."""
     parts = [f"rejected: {row.reject_reason}" if row.reject_reason else "accepted"]
     leak = row.meta.get("leak")

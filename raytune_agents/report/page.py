@@ -23,7 +23,7 @@ LISTED = (400, 200, 100, 50, 20, 5, 0)  # wrong cases that are tried until the p
 
 
 @cache
-def environment() -> jinja2.Environment:
+def template_environment() -> jinja2.Environment:
     """Autoescape is on for everything, and every printed value first passes `visible`."""
     env = jinja2.Environment(
         loader=jinja2.PackageLoader("raytune_agents.report", "."),
@@ -62,7 +62,7 @@ def render_page(run: RunContents, context: dict[str, Any]) -> str:
     """The page from `page_context`; fewer wrong cases are listed where LIMIT_BYTES needs it."""
     script, page = asset("report.js"), ""
     fixed = {"style": Markup(asset("report.css")), "script": Markup(script)}
-    template = environment().get_template("report.html")
+    template = template_environment().get_template("report.html")
     for most in LISTED:
         errors = sections.error_browser(run, context["cases"], most)
         page = template.render(context, **fixed, csp=source_hash(script), errors=errors)
@@ -95,24 +95,25 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "cost_figures": sections.cost_charts(run, grouped, arms, css),
         "energy": str(run.manifests.get("evaluate", {}).get("energy") or ""),
         "learning": sections.learning(run, css),
-        "robustness": sections.robustness(run, arms, css),
+        "robustness": sections.robustness_section(run, arms, css),
         "plays": sections.plays(run, run.conclusion.arm),
         "changes": sections.before_after(run, grouped, arms),
         "faults": sections.fault_charts(grouped, asked, css),
         "confusion": sections.confusion(grouped, asked, run.conclusion.arm),
         "details": sections.details(grouped, asked),
-        "funnel": findings.funnel(run.manifests),
+        "funnel": findings.step_funnel(run.manifests),
         "stages": findings.stages(run.manifests),
         "pools": findings.pools(run.groups),
         "mixes": findings.arm_mixes(run.mix),
         "data_charts": sections.data_charts(run),
-        "examples": sections.examples(run),
+        "examples": sections.example_rows(run),
         "curves": [
             boards.Figure(
-                key.replace("_", " "), charts.lines(by, css, f"{key} by step", "optimiser step")
+                key.replace("_", " "),
+                charts.line_chart(by, css, f"{key} by step", "optimiser step"),
             )
             for key, by in findings.curves(run.curves).items()
         ],
         "search": tuning.search_section(run.trials, run.guide, run.guidance),
-        "facts": sections.facts(run),
+        "facts": sections.run_facts(run),
     }

@@ -22,12 +22,12 @@ from raytune_agents.report.text import clip, moment, number
 # --- data ---
 
 
-def examples(run: RunContents, each: int = 3) -> list[dict[str, Any]]:
+def example_rows(run: RunContents, each: int = 3) -> list[dict[str, Any]]:
     """Up to `each` rows of every pool family, of negatives one of every pool and fault at least:
     accepted ones and different kinds first."""
     chosen: dict[str, list[str]] = {}
-    for family in findings.by_family(findings.family(g["pool"]) for g in run.groups):
-        groups = [g for g in run.groups if findings.family(g["pool"]) == family]
+    for family in findings.by_family(findings.pool_family(g["pool"]) for g in run.groups):
+        groups = [g for g in run.groups if findings.pool_family(g["pool"]) == family]
         groups.sort(key=lambda g: (bool(g["reject_reason"]), -g["n"], g["first"]))
         seen: set[tuple[str, str]] = set()
         fresh, rest = [], []
@@ -40,12 +40,12 @@ def examples(run: RunContents, each: int = 3) -> list[dict[str, Any]]:
         chosen[family] = list(dict.fromkeys(fresh + rest))[:most]
     whole = lineage.rows_of(run.path, [i for ids in chosen.values() for i in ids])
     return [
-        {"family": family, "rows": [shown(whole[i]) for i in ids if i in whole]}
+        {"family": family, "rows": [shown_row(whole[i]) for i in ids if i in whole]}
         for family, ids in chosen.items()
     ]
 
 
-def shown(row: Trajectory) -> dict[str, Any]:
+def shown_row(row: Trajectory) -> dict[str, Any]:
     """What the page shows of a row: its facts, tool names and first and last turns."""
     turns = [
         {
@@ -100,7 +100,7 @@ def cost_charts(run: RunContents, cases: Sequence[Case], arms: Sequence[str], cs
                 note = f"{arm}: {y * 100:.1f} % at {number(x)} {title}"
                 points.append({"name": arm, "x": x, "y": y * 100, "css": css[arm], "note": note})
         if len(points) > 1:
-            front = findings.pareto((p["x"], p["y"]) for p in points)
+            front = findings.undominated((p["x"], p["y"]) for p in points)
             chart = charts.scatter(points, f"exact match against {title}", title, PERCENT, front)
             found.append(Figure(f"Exact match on {split} against {title}", chart))
     return found
@@ -136,7 +136,7 @@ def learning(run: RunContents, css: Mapping[str, str]) -> tuple[Figure, list[str
         if less and arm in css and len(points) == len(less) + 2:
             series[arm] = sorted(points)
     title = f"Exact match on {split} by rows trained on"
-    chart = charts.lines(series, css, title, "rows trained on", dots=True)
+    chart = charts.line_chart(series, css, title, "rows trained on", dots=True)
     return (Figure(title, chart), list(series)) if chart else None
 
 
@@ -183,7 +183,7 @@ class Robustness:
     lines: list[DropLine]
 
 
-def robustness(run: RunContents, arms: Sequence[str], css: Mapping[str, str]) -> Robustness:
+def robustness_section(run: RunContents, arms: Sequence[str], css: Mapping[str, str]) -> Robustness:
     names = dict.fromkeys(name for by in run.robustness.values() for name in by)
     lines = {name: DropLine(name) for name in names}
     metric, figures = run.metrics[HEADLINE], []
@@ -220,7 +220,7 @@ def plays(run: RunContents, best: str) -> list[dict[str, Any]]:
             if play is not None:
                 seen.add(play["task"])
                 row = from_row(json.loads(play["row"]))
-                found.append({"play": play, "done": done, "shown": shown(row)})
+                found.append({"play": play, "done": done, "shown": shown_row(row)})
     return found
 
 
@@ -330,7 +330,7 @@ def error_browser(run: RunContents, cases: Sequence[Case], most: int) -> ErrorBr
                 for arm in case.answers
                 if (fault := case.fault_of(arm))
             ],
-            [(row, lineage.verdict(row)) for row in lineage.chain(case.id, origin)[0]],
+            [(row, lineage.row_verdict(row)) for row in lineage.chain(case.id, origin)[0]],
         )
         for case in chosen
     ]
@@ -342,7 +342,7 @@ def error_browser(run: RunContents, cases: Sequence[Case], most: int) -> ErrorBr
 # --- reproduce ---
 
 
-def facts(run: RunContents) -> dict[str, Any]:
+def run_facts(run: RunContents) -> dict[str, Any]:
     """What it takes to repeat the run: seed, revision, versions, hardware, keys, inputs, config."""
 
     def merged(key: str) -> dict[str, str]:

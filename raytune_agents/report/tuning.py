@@ -155,7 +155,7 @@ def option_lines(scored: Sequence[Mapping], pools: Sequence[str]) -> Chart:
         }
         for i, t in enumerate(scored)
     ]
-    return charts.parallel(list(reversed(rows)), axes, "options of each trial")
+    return charts.parallel_axes(list(reversed(rows)), axes, "options of each trial")
 
 
 def is_number(value: Any) -> bool:
@@ -174,7 +174,9 @@ def report_curves(scored: Sequence[Mapping]) -> Chart:
     ended = {f"trial {t['name']} (rank {t['rank']})" for t in scored if "stopped" in t["status"]}
     classes = {n: "q4" if n == strong else "c0" if n in ended else "q1" for n in lines}
     back_to_front = dict(reversed(lines.items()))
-    return charts.lines(back_to_front, classes, "reports of trials", "optimiser step", dots=True)
+    return charts.line_chart(
+        back_to_front, classes, "reports of trials", "optimiser step", dots=True
+    )
 
 
 def advice_figures(guidance: Mapping) -> list[Figure]:

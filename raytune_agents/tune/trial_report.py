@@ -137,7 +137,7 @@ def score_answers(
     """Every metric of `evaluate.scoring` over answers that the model writes greedily; a metric that
     applies to no row is left out. `exact_match` is of rows with calls: a row that wants none counts
     for irrelevance alone."""
-    from raytune_agents.evaluate.scoring import SCORED, score
+    from raytune_agents.evaluate.scoring import SCORED, score_answer
     from raytune_agents.train.score import greedy_answers
 
     texts = greedy_answers(
@@ -145,7 +145,7 @@ def score_answers(
     )
     by_row = {}
     for prompt, text in zip(prompts, texts):
-        values = dict(score(text, prompt.row).values)
+        values = dict(score_answer(text, prompt.row).values)
         if not prompt.row.calls:
             values["exact_match"] = None
         by_row[prompt.row.id] = values

@@ -101,7 +101,7 @@ def test_talks_with_the_classes_of_bfcl_and_general_ability(tiny, tmp_path) -> N
         "evaluate.perturbations=[]",
     ]
     tasks = tmp_path / "tasks"
-    if general.importable(general.python()):
+    if general.has_lm_eval(general.python()):
         own_task(tasks)
         options += ["evaluate.general.tasks=[our_sums]", f"evaluate.general.include_path={tasks}"]
     done = cli("run", "--steps", "evaluate", str(TINY), *options, timeout=600)
@@ -235,7 +235,7 @@ def test_the_notebook_reads_a_real_run(tiny, monkeypatch, capsys) -> None:
 
 @pytest.mark.slow
 def test_lm_eval_runs_a_task_of_our_own(tmp_path, monkeypatch) -> None:
-    if not general.importable(general.python()):
+    if not general.has_lm_eval(general.python()):
         pytest.skip("needs lm-eval; set LM_EVAL_PYTHON")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     own_task(tmp_path / "tasks")

@@ -17,7 +17,7 @@ from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.gate import read_gate
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import read_board
-from raytune_agents.evaluate.verdict import conclude
+from raytune_agents.evaluate.verdict import conclusion_of
 from raytune_agents.records import (
     Message,
     ToolCall,
@@ -246,7 +246,7 @@ def verdict_file(scores: dict, differences: dict) -> dict:
     boards = (read_board(x, kind.read) for x, kind in
               ((scores, Estimate), (differences, Difference)))  # fmt: skip
     chosen = ("nat", "chosen on val (71.0 % of 32 val rows), not on the test")
-    return conclude(*boards, chosen, read_gate("nat", gates["nat"])).record()
+    return conclusion_of(*boards, chosen, read_gate("nat", gates["nat"])).record()
 
 
 def robustness_file() -> dict:

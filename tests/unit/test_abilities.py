@@ -10,9 +10,9 @@ from raytune_agents.calls import render_calls
 from raytune_agents.config import Config, ConfigError, load
 from raytune_agents.evaluate import general, instructions, likelihood, suites
 from raytune_agents.evaluate.estimates import Resampling
-from raytune_agents.evaluate.scoring import score
+from raytune_agents.evaluate.scoring import score_answer
 from raytune_agents.infra import energy
-from raytune_agents.pipeline.evaluate import spent
+from raytune_agents.pipeline.evaluate import engine_costs
 from raytune_agents.records import ToolCall
 
 SECTION = Config().evaluate
@@ -57,27 +57,27 @@ def test_likelihoods_are_paired_and_lost_rows_are_left_out():
     ],
 )
 def test_checks(name, value, good, bad):
-    assert instructions.followed(f" {good}\n", [[name, value]]) == [True]
-    assert instructions.followed(bad, [[name, value]]) == [False]
-    assert instructions.followed("", [[name, value]]) == [False]
+    assert instructions.instructions_followed(f" {good}\n", [[name, value]]) == [True]
+    assert instructions.instructions_followed(bad, [[name, value]]) == [False]
+    assert instructions.instructions_followed("", [[name, value]]) == [False]
 
 
 def test_rows_ask_for_one_or_two_instructions_and_are_scored():
     assert {name for name, *_ in [[n] for n in instructions.CHECKS]} >= {
         name for pair in instructions.PAIRS for name in pair
     }
-    rows = instructions.rows(48, 3)
-    assert instructions.rows(48, 3) == rows
+    rows = instructions.instruction_rows(48, 3)
+    assert instructions.instruction_rows(48, 3) == rows
     assert {r.split for r in rows} == {"instructions"}
     assert {c[0] for r in rows for c in r.meta["instructions"]} == set(instructions.CHECKS)
     assert {len(r.meta["instructions"]) for r in rows} == {1, 2}
     names = {r.id: [c[0] for c in r.meta["instructions"]] for r in rows}
     two = next(r for r in rows if names[r.id] == ["lower_case", "no_commas"])
-    got = score("a walk, in the rain", two).values
+    got = score_answer("a walk, in the rain", two).values
     assert (got["instruction_following"], got["instructions_all"]) == (0.5, 0.0)
-    assert score("a walk", two).values["instructions_all"] == 1.0
-    assert score(None, two).values["instruction_following"] == 0.0
-    called = score(render_calls([ToolCall.of("f", a=1)]), two).values
+    assert score_answer("a walk", two).values["instructions_all"] == 1.0
+    assert score_answer(None, two).values["instruction_following"] == 0.0
+    called = score_answer(render_calls([ToolCall.of("f", a=1)]), two).values
     assert (called["irrelevance"], called["exact_match"]) == (None, 0.0)  # no tool was offered
     section = SECTION.model_copy(update={"perturbations": ["typos"]})
     assert suites.perturbed_rows(rows, section, 1) == ([], {})  # the words are the task
@@ -104,8 +104,8 @@ def test_without_lm_eval_the_message_says_which_package(monkeypatch, tmp_path):
     config = load(None, ["evaluate.general.tasks=[arc_easy]"])
     monkeypatch.setenv("LM_EVAL_PYTHON", "/no/such/python")
     with pytest.raises(ConfigError, match="pip install lm-eval, or set LM_EVAL_PYTHON"):
-        suites.check(config)
-    suites.check(load(None, []))
+        suites.validate_evaluation(config)
+    suites.validate_evaluation(load(None, []))
 
 
 def test_how_an_arm_is_loaded(tmp_path):
@@ -151,7 +151,7 @@ def test_a_machine_that_does_not_tell_gives_none_and_says_why(tmp_path, monkeypa
     assert meter.joules() is None
     assert meter.why == f"this machine tells no energy: no readable RAPL counter in {tmp_path} " \
                         "and no NVML"  # fmt: skip
-    assert spent({}, {"energy_j": None, "peak_memory_mib": 9.0}) == {
+    assert engine_costs({}, {"energy_j": None, "peak_memory_mib": 9.0}) == {
         "energy_j": None, "engine_peak_memory_mib": 9.0}  # fmt: skip
 
 
@@ -173,6 +173,6 @@ def test_cards_are_read_through_nvml(monkeypatch):
 
 
 def test_what_an_arm_used_is_a_difference():
-    assert spent({"energy_j": 5.0}, {"energy_j": 12.0})["energy_j"] == 7.0
-    assert spent({}, {"energy_j": 12.0})["energy_j"] == 12.0  # the first arm: with the start
-    assert spent({"energy_j": 50.0}, {"energy_j": 3.0})["energy_j"] == 3.0  # a new engine
+    assert engine_costs({"energy_j": 5.0}, {"energy_j": 12.0})["energy_j"] == 7.0
+    assert engine_costs({}, {"energy_j": 12.0})["energy_j"] == 12.0  # the first arm: with the start
+    assert engine_costs({"energy_j": 50.0}, {"energy_j": 3.0})["energy_j"] == 3.0  # a new engine

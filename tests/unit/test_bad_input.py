@@ -11,7 +11,7 @@ import pytest
 from raytune_agents.config import ConfigError
 from raytune_agents.evaluate import ab, suites
 from raytune_agents.evaluate.estimates import Resampling, mean_of
-from raytune_agents.evaluate.scoring import score
+from raytune_agents.evaluate.scoring import score_answer
 from raytune_agents.readers import bfcl
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
@@ -29,7 +29,7 @@ FIVE = row(ToolCall.of("pay", amount=5.0, who="Ann"))
 
 @pytest.mark.parametrize("output", [None, 5, 1e308, b"pay", ["pay"], {"name": "pay"}, float("nan")])
 def test_outputs_that_are_not_text(output):
-    found = score(output, FIVE)
+    found = score_answer(output, FIVE)
     got = found.values
     assert (found.error, got["exact_match"]) == ("decoder_wrong_output_format", 0.0)
     assert got["format_adherence"] == 0.0
@@ -48,14 +48,14 @@ def test_outputs_that_are_not_text(output):
     ],
 )
 def test_numbers_out_of_range_and_duplicate_keys(text, error):
-    got = score(text, FIVE)
+    got = score_answer(text, FIVE)
     assert (got.values["exact_match"], got.error) == (0.0, error)
     assert all(v is None or 0 <= v <= 1 for v in got.values.values())
 
 
 def test_huge_gold_is_matched():
     huge = row(ToolCall.of("pay", amount=1e308))
-    found = score('{"name": "pay", "arguments": {"amount": 1e308}}', huge)
+    found = score_answer('{"name": "pay", "arguments": {"amount": 1e308}}', huge)
     assert found.values["exact_match"] == 1.0
     with pytest.raises(ValueError, match="not finite"):
         mean_of([float("inf"), 1.0], Resampling())
@@ -73,7 +73,7 @@ def test_huge_gold_is_matched():
     ids=["json_list", "tool_call", "pythonic", "react", "llama"],
 )
 def test_calls_in_five_dialects(text):
-    got = score(text, FIVE)
+    got = score_answer(text, FIVE)
     values = (got.values["exact_match"], got.values["parameter_accuracy"])
     assert (*values, got.error) == (1.0, 1.0, "")
 

@@ -18,11 +18,11 @@ import pytest
 from raytune_agents.calls import compare, judge, render_calls
 from raytune_agents.evaluate.bfcl import (
     PYTHON_CATEGORIES,
-    Job,
     OfficialError,
+    OfficialJob,
     decoded,
-    importable,
-    label,
+    has_official_checker,
+    official_label,
     official_scores,
     official_verdicts,
     probes,
@@ -42,7 +42,7 @@ IMPOSSIBLE = {"live_simple_106-63-0", "live_simple_112-68-0", "live_multiple_862
 @pytest.fixture(scope="module")
 def python() -> str:
     chosen = os.environ.get("BFCL_PYTHON", sys.executable)
-    if not importable(chosen):
+    if not has_official_checker(chosen):
         pytest.skip(f"{chosen} cannot import the official checker; set BFCL_PYTHON")
     return chosen
 
@@ -92,10 +92,10 @@ def test_gold_passes_but_for_the_rows_that_nothing_can_pass():
 
 
 def test_parity_with_the_official_checker(python):
-    jobs = [Job(c, raw["function"], raw["ground_truth"], decoded(calls))
+    jobs = [OfficialJob(c, raw["function"], raw["ground_truth"], decoded(calls))
             for c, raw, _, _, calls in cases()]  # fmt: skip
     official = official_verdicts(jobs, python).verdicts
-    verdicts = [[ok, label(error)] for ok, error in official]
+    verdicts = [[ok, official_label(error)] for ok, error in official]
     different = [(case[1]["id"], case[3], a, b) for case, a, b in zip(cases(), verdicts, ours())
                  if a != b]  # fmt: skip
     assert different == []
@@ -118,4 +118,4 @@ def test_official_scores_of_a_run(python):
 def test_an_interpreter_without_the_checker_is_named():
     with pytest.raises(OfficialError, match="python='/no/such/python'"):
         official_verdicts([], "/no/such/python")
-    assert not importable("/no/such/python")
+    assert not has_official_checker("/no/such/python")

@@ -111,7 +111,7 @@ def test_robustness_is_paired_with_the_clean_row():
     noisy = [answer("nat", f"{k}2", float(k == "a"), perturbation="typos", of=k) for k in "abc"] + [
         answer("nat", "d3", None, perturbation="typos", of="d")
     ]
-    drop = scoreboard.robustness(clean, noisy, HOW)["nat"]["typos"]["exact_match"]
+    drop = scoreboard.perturbation_drops(clean, noisy, HOW)["nat"]["typos"]["exact_match"]
     cell = drop.difference
     assert (cell.n, cell.wins, cell.losses) == (3, 0, 2)
     assert cell.value == pytest.approx(-2 / 3)

@@ -32,7 +32,7 @@ def run(tmp_path_factory):
 
 def test_parents_are_followed_to_the_source(run):
     folder, grandchild, child, _ = run
-    found = lineage.trace(folder, grandchild.id)
+    found = lineage.trace_row(folder, grandchild.id)
     assert [r.id for r in found.rows] == [grandchild.id, child.id, child.parents[0]]
     assert [r.step for r in found.rows] == ["negatives.edit", "negatives.edit", "read"]
     assert found.trained == {"nat": 2}
@@ -41,9 +41,9 @@ def test_parents_are_followed_to_the_source(run):
 
 def test_a_perturbed_row_leads_to_its_test_row_and_its_answers(run):
     folder, _, _, perturbed = run
-    found = lineage.trace(folder, perturbed.id)
+    found = lineage.trace_row(folder, perturbed.id)
     assert [r.step for r in found.rows] == ["evaluate.typos", "read"]
-    test_row = lineage.trace(folder, found.rows[1].id)
+    test_row = lineage.trace_row(folder, found.rows[1].id)
     assert [a["arm"] for a in test_row.answers] == ["base", "sft", "nat"]
 
 
@@ -51,7 +51,7 @@ def test_a_missing_parent_is_named_not_dropped(run, tmp_path):
     _, grandchild, *_ = run
     (tmp_path / "label").mkdir()
     pq.write_table(to_table([grandchild]), tmp_path / "label/rows-00000.parquet")
-    found = lineage.trace(tmp_path, grandchild.id)
+    found = lineage.trace_row(tmp_path, grandchild.id)
     assert found.missing == list(grandchild.parents)
 
 
@@ -71,7 +71,7 @@ def test_the_command_prints_the_chain(run):
 
 def test_the_verdict_names_the_evaluation_row_that_is_shown():
     row = Leak("a", "b1c2", "bfcl", "ngram", 0.9123).mark(rows()[0])
-    told = lineage.verdict(row)
+    told = lineage.row_verdict(row)
     assert told.startswith("rejected: contaminated:bfcl, shows row b1c2 by ngram (0.912)")
 
 

@@ -99,7 +99,7 @@ def jobs() -> list:
 
 @lru_cache(maxsize=1)
 def ours() -> list:
-    out = multi_turn.verdicts(jobs())
+    out = multi_turn.entry_verdicts(jobs())
     assert not [o.error for o in out if o.error]
     return [o.value for o in out]
 
@@ -166,7 +166,7 @@ def converse(entry: dict, texts: list[str], most: int = 20) -> dict:
     for text in texts:
         assert not made.end
         made.take(text)
-    [line] = multi_turn.scored([multi_turn.stored("base", made)], [entry])
+    [line] = multi_turn.scored_conversations([multi_turn.conversation_line("base", made)], [entry])
     return line
 
 
@@ -222,13 +222,13 @@ def test_hostile_arguments_cost_only_their_own_conversation():
     assert json.loads(kept.call(ToolCall.of("add", a=2, b=2))) == {"result": 4}
     huge = [[["power", {"base": 10**6, "exponent": 10**9}]]]
     given = [(maths | {"ground_truth": [[]]}, [huge]), (maths, [])]
-    [lost, kept] = multi_turn.verdicts(given, timeout_s=1.0)
+    [lost, kept] = multi_turn.entry_verdicts(given, timeout_s=1.0)
     assert (lost.error, kept.value) == ("timeout", ["", 0])
 
 
 def test_the_world_of_an_entry_knows_gold_s_last_state():
     entry = entries()[0]
-    right = Episode.of(multi_turn.CLASSES, multi_turn.facts(entry), None)
+    right = Episode.of(multi_turn.CLASSES, multi_turn.entry_facts(entry), None)
     assert right.score("") == 0.0
     for turn in gold(entry):
         for [[name, arguments]] in turn:
@@ -239,7 +239,7 @@ def test_the_world_of_an_entry_knows_gold_s_last_state():
 def test_a_conversation_that_was_not_asked_is_not_scored():
     entry = entries()[0]
     line = multi_turn.unasked("base", entry, "infra_failed")
-    [again] = multi_turn.scored([line], [entry])
+    [again] = multi_turn.scored_conversations([line], [entry])
     assert again["multi_turn_accuracy"] is None
     assert multi_turn.conversation_scores([again], HOW) == {"base": {"bfcl_multi_turn_base": {}}}
 

@@ -20,15 +20,15 @@ from raytune_agents.report import (
 
 
 def test_pareto_by_hand():
-    assert findings.pareto([(3, 0.5), (1, 0.2), (2, 0.6), (2, 0.4)]) == [(1, 0.2), (2, 0.6)]
+    assert findings.undominated([(3, 0.5), (1, 0.2), (2, 0.6), (2, 0.4)]) == [(1, 0.2), (2, 0.6)]
 
 
 def test_funnel_counts_what_is_lost():
     rows = {"in": 10, "out": 6, "rejected": {"a": 2}, "failed": {"b": 1}}
-    line = findings.funnel({"label": {"rows": rows, "seconds": 2}})[0]
+    line = findings.step_funnel({"label": {"rows": rows, "seconds": 2}})[0]
     assert (line["rejected"], line["failed"], line["lost"]) == (2, 1, 1)
     assert line["reasons"] == [(2, "a"), (1, "b")]
-    assert findings.funnel({"train": {}})[0]["lost"] is None
+    assert findings.step_funnel({"train": {}})[0]["lost"] is None
 
 
 def test_cases_before_and_after():
@@ -90,7 +90,7 @@ def test_ticks_are_round(ends, expected):
 @pytest.mark.parametrize("value", [0.0, 1e-300, 5e-324, 1e300, -1e300, 1e16])
 def test_charts_survive_any_finite_number(value):
     for points in ([(1.0, value), (2.0, value * 0.999999999), (3.0, 0.5)], [(1.0, value)]):
-        svg = charts.lines({"a": points}, {"a": "c1"}, "label", "x").svg
+        svg = charts.line_chart({"a": points}, {"a": "c1"}, "label", "x").svg
         assert "polyline" in svg
         assert "nan" not in svg
         assert '"inf' not in svg

@@ -74,7 +74,7 @@ def test_parallel_coordinates_have_an_axis_for_each_number_that_differs():
     lines = [e for e in svg if e.tag == "polyline"]
     assert len(lines) == 2
     assert all(len(e.get("points").split()) == 5 for e in lines)
-    assert not charts.parallel([], [("a", 0, 1), ("b", 0, 1)], "x")
+    assert not charts.parallel_axes([], [("a", 0, 1), ("b", 0, 1)], "x")
 
 
 def test_a_search_of_nothing_draws_nothing():

@@ -19,7 +19,7 @@ def rolled_out(task, texts: list[str]) -> dict:
     for text in texts:
         assert not rollout.end
         rollout.take(text)
-    return rollouts.stored("base", rollout)
+    return rollouts.rollout_line("base", rollout)
 
 
 def script(task) -> list[str]:

@@ -34,7 +34,7 @@ def row(number: int) -> Trajectory:
     return finish(Trajectory(said, (PAY,), source="t", split="test_seen"))
 
 
-CLEAN = [row(n) for n in range(4)] + instructions.rows(4, 1)
+CLEAN = [row(n) for n in range(4)] + instructions.instruction_rows(4, 1)
 NOISY = [perturb(r, "typos", 1, ()) for r in CLEAN[:4]]
 ROWS = {(r.split, r.id): r for r in CLEAN + NOISY}
 
@@ -56,8 +56,8 @@ def talks(arm: str, entries: list) -> list[dict]:
         talk = multi_turn.Conversation(entry, 2)
         while not talk.end:
             talk.take("I cannot.")
-        made.append(multi_turn.stored(arm, talk))
-    return multi_turn.scored(made, entries)
+        made.append(multi_turn.conversation_line(arm, talk))
+    return multi_turn.scored_conversations(made, entries)
 
 
 def verdicts(pairs: list[dict], rubric: dict) -> list[dict]:
@@ -143,7 +143,8 @@ def test_all_kinds_are_scored_and_scored_again_from_their_files(tmp_path):
     stored.answers = [rescored(a, ROWS[a.split, a.id]) for a in read]
     rubric = CONFIG.evaluate.judge.rubric
     stored.lines["judged"] = [judge.read_verdicts(x, rubric) for x in stored.lines["judged"]]
-    stored.lines["multi_turn"] = multi_turn.scored(stored.lines["multi_turn"], entries)
+    talked = stored.lines["multi_turn"]
+    stored.lines["multi_turn"] = multi_turn.scored_conversations(talked, entries)
     stored.latency = [LatencyRow(**x) for x in lines_of(tmp_path / "latency.parquet")]
     before = {p.name: p.read_text() for p in tmp_path.glob("*.json")}
     (tmp_path / "scores.json").unlink()

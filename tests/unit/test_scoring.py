@@ -7,7 +7,7 @@ import pytest
 
 from raytune_agents.calls import render_calls
 from raytune_agents.evaluate.metrics import METRICS, Metric, metric_of, read_metrics
-from raytune_agents.evaluate.scoring import REPLY_VALUES, SCORED, h_row, score
+from raytune_agents.evaluate.scoring import REPLY_VALUES, SCORED, h_row, score_answer
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
 ADD = ToolSpec("add", "", json.dumps({"type": "object", "required": ["a", "b"], "properties": {
@@ -24,7 +24,7 @@ def row(*calls: ToolCall, gold: str = "") -> Trajectory:
 
 def value_of(text, on: Trajectory, cut: bool = False) -> dict:
     """The values and the two labels of an answer."""
-    found = score(text, on, cut)
+    found = score_answer(text, on, cut)
     return found.values | {"error": found.error, "fault": found.fault}
 
 

@@ -41,7 +41,6 @@ CONTRACTS = {
     "agents/worlds": {"make"},
     "train": {"columns", "trainer", "check"},
     "train/methods": {"columns", "trainer", "validate_data"},
-    "evaluate": {"scores", "gains", "failed", "rescored"},
 }
 STEM_ROOMS = ("readers", "exports")  # a format has one name in both
 STEP_FILES = "pipeline"  # a step's file may have the name of the room it calls

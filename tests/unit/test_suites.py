@@ -149,7 +149,7 @@ def test_an_empty_split_and_bad_gold_are_refused_with_their_reason():
 )
 def test_refused_before_anything_starts(words, said):
     with pytest.raises(ValueError, match=said):
-        suites.check(load(None, words))
+        suites.validate_evaluation(load(None, words))
 
 
 def test_goals_are_spread_over_the_agents_and_drawn_apart_from_training():

@@ -83,7 +83,7 @@ def rolled_out(texts: list[str], task=LAMPS) -> dict:
     for text in texts:
         assert not rollout.end
         rollout.take(text)
-    return rollouts.stored("base", rollout)
+    return rollouts.rollout_line("base", rollout)
 
 
 def script(row) -> list[str]:

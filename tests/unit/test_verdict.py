@@ -10,7 +10,7 @@ from raytune_agents.evaluate.paired import Difference, paired
 from raytune_agents.evaluate.verdict import (
     change_of,
     choose_headline,
-    conclude,
+    conclusion_of,
     read_conclusion,
 )
 
@@ -34,7 +34,7 @@ def test_the_sentence_says_no_more_than_the_interval(change, tone, words):
     levels = {"base": 0.4, "nat": 0.52}
     scores = {arm: {"test_unseen": {"exact_match": Estimate(v, 0, 1, 100)}}
               for arm, v in levels.items()}  # fmt: skip
-    found = conclude(scores, {"nat": {"test_unseen": change}}, CHOSEN)
+    found = conclusion_of(scores, {"nat": {"test_unseen": change}}, CHOSEN)
     assert found.tone == tone
     assert words in found.text
     assert "52.0 % against 40.0 %" in found.text
@@ -52,7 +52,7 @@ def test_the_hardest_split_speaks_and_losses_are_named():
     by = {"nat": {"val": val, "test_seen": seen, "test_unseen": unseen},
           "dpo": {"test_unseen": exact(0.3, 0.2, 0.4)},
           "base_few_shot": {"test_unseen": exact(0.04, -0.1, 0.2)}}  # fmt: skip
-    found = conclude({}, by, CHOSEN)
+    found = conclusion_of({}, by, CHOSEN)
     assert (found.arm, found.split) == ("nat", "test_unseen")  # dpo is higher, but was not chosen
     assert found.lost == ("valid format (−10.0 on test_unseen)",)
     assert found.gained == (
@@ -69,17 +69,17 @@ def test_the_hardest_split_speaks_and_losses_are_named():
 
 
 def test_without_unseen_tools_it_says_so():
-    found = conclude({}, {"nat": {"test_seen": exact(0.1, 0.0, 0.2)}}, CHOSEN)
+    found = conclusion_of({}, {"nat": {"test_seen": exact(0.1, 0.0, 0.2)}}, CHOSEN)
     assert any("test_unseen was not compared" in n for n in found.notes)
-    assert conclude({}, {"nat": {"val": exact(0.1, 0.0, 0.2)}}, CHOSEN).tone == "unknown"
-    assert conclude({}, {}, ("", "")).text.startswith("There is no verdict yet")
+    assert conclusion_of({}, {"nat": {"val": exact(0.1, 0.0, 0.2)}}, CHOSEN).tone == "unknown"
+    assert conclusion_of({}, {}, ("", "")).text.startswith("There is no verdict yet")
 
 
 def test_the_gate_stands_in_the_conclusion():
     rows = {f"r{i}": 1.0 for i in range(100)}
     worse = rows | {f"r{i}": 0.0 for i in range(40)}
     gate = no_regression("nat", "base", {"irrelevance": paired(rows, worse)})
-    found = conclude({}, {"nat": {"test_unseen": exact(0.1, 0.02, 0.18)}}, CHOSEN, gate)
+    found = conclusion_of({}, {"nat": {"test_unseen": exact(0.1, 0.02, 0.18)}}, CHOSEN, gate)
     assert found.gate.startswith("better, but lost against base: irrelevance -40.0 points")
 
 
