@@ -59,12 +59,9 @@ def pool_of(row: Trajectory, weights: Mapping[str, float], no_call: float) -> st
 
 
 def auto_tokens(rows: Sequence[tuple[str, str, int]], weights: Mapping[str, float]) -> int:
-    """The budget that shows the pool with most for its share once: max of tokens / share."""
-    have: Counter[str] = Counter()
-    for _, pool, count in rows:
-        have[key_of(pool, list(weights)) or ""] += count
-    each = normalise(weights)
-    return max((round(have[k] / w) for k, w in each.items() if w), default=0)
+    """The budget of a mix that names none: the tokens of all rows of its pools, once."""
+    keys = [key for key, weight in weights.items() if weight > 0]
+    return sum(count for _, pool, count in rows if key_of(pool, keys))
 
 
 def taken(

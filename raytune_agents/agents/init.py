@@ -72,7 +72,7 @@ def tool_name(text: str) -> str:
     return name if re.match(r"[A-Za-z_]", name) else f"tool_{name}"
 
 
-def _described(tool: dict[str, Any]) -> dict[str, Any]:
+def described(tool: dict[str, Any]) -> dict[str, Any]:
     """A name that our files allow and a description, made from the name where there is none."""
     name = tool_name(tool["name"])
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_.-]+", " ", name).strip()
@@ -122,12 +122,28 @@ def init_spec(tools_file: str | Path, name: str = "") -> AgentSpec:
     """A spec of the file's tools, named after the file. Raises ConfigError naming tool and
     parameter."""
     path = Path(tools_file)
-    tools = [_described(t) for t in read_tools(path)]
+    tools = [described(t) for t in read_tools(path)]
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-") or "agent"
+    return tools_spec(tools, name, str(path))
+
+
+def tools_spec(tools: list[dict[str, Any]], name: str, path: str) -> AgentSpec:
     names = listed([t["name"] for t in tools])
     tree = {"name": name, "description": f"An agent that can use {names}.",
             "policies": POLICIES, "tools": tools}  # fmt: skip
-    return parse(tree, str(path))
+    return parse(tree, path)
+
+
+def spec_from_rows(rows: Sequence[Trajectory], name: str) -> AgentSpec:
+    """A spec of the tools that good rows list. Raises ConfigError where they list none."""
+    found = {t.name: t for row in rows for t in row.tools}
+    tools = [
+        described({"name": t.name, "description": t.description, "parameters": t.schema})
+        for t in found.values()
+    ]
+    if not tools:
+        raise ConfigError("the rows list no tools; write --tools FILE beside --positives")
+    return tools_spec(tools, re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-") or "agent", name)
 
 
 EXAMPLES = 6  # good rows that a new spec quotes

@@ -1,4 +1,4 @@
-"""`raytune-agents init`: a first agent spec from tools, a world for it, what a spec may hold."""
+"""`raytune-agents init`: an agent's spec and a first run config from tools, good rows, or both."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from raytune_agents.cli.arguments import said_errors
 
 if TYPE_CHECKING:
     from raytune_agents.agents import AgentSpec
+    from raytune_agents.records import Trajectory
 
 TASKS, SEED = 8, 17  # drawn for a new world
 
@@ -21,46 +22,95 @@ def init(
     tools: Annotated[
         Path | None, typer.Option(help="OpenAI tools, an MCP tool list, OpenAPI, a Python file")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="YAML file to write; NAME.yaml")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="the spec to write, NAME.yaml; the run is NAME_run.yaml")
+    ] = None,
     name: Annotated[str, typer.Option(help="the agent's name; that of the file")] = "",
     positives: Annotated[
-        str | None, typer.Option(help="good rows in any known format: examples and profile")
+        str | None,
+        typer.Option(help="good rows in any known format; without --tools, theirs are taken"),
     ] = None,
+    model: Annotated[str, typer.Option(help="model.name of the run: a hub id or a folder")] = "",
     world: Annotated[
         bool, typer.Option("--world", help="also a world that carries the calls out, to be edited")
     ] = False,
     schema: Annotated[bool, typer.Option(help="print the JSON Schema of a spec")] = False,
 ) -> None:
-    """Write the spec of an agent that has the tools of a file; go on with it by hand."""
-    from raytune_agents.agents.init import init_spec, spec_schema, to_yaml, with_positives
-    from raytune_agents.cli.prepare import good_rows, show_profile
+    """Write an agent's spec and the config of its first run; go on with both by hand."""
+    from raytune_agents.agents.init import init_spec, spec_from_rows, spec_schema, to_yaml
     from raytune_agents.config import ConfigError
 
     with said_errors():
         if schema:
             typer.echo(json.dumps(spec_schema(), indent=2))
             return
+        if tools is None and positives is None:
+            raise ConfigError("init: write --tools FILE, --positives ROWS, or --schema")
+        from raytune_agents.pipeline.first_run import first_split
+
+        rows = first_split(read_positives(positives)) if positives else []
         if tools is None:
-            raise ConfigError("init: write --tools FILE, or --schema")
-        spec = init_spec(tools, name)
-        if positives:
-            rows, bad = good_rows(positives)
-            spec, unfit = with_positives(spec, rows)
-            if spec.profile is not None:
-                show_profile(spec.profile)
-            for why, count in (bad + unfit).most_common():
-                typer.echo(f"left out: {count} {why}")
+            spec = spec_from_rows(rows, name or Path(str(positives)).stem)
+        else:
+            spec = init_spec(tools, name)
         path = out or Path(f"{spec.name}.yaml")
-        if path.exists():
-            raise ConfigError(f"{path} exists; write --out with another name")
-        if tools.suffix == ".py":
+        run = path.with_name(f"{path.stem}_run.yaml")
+        for file in (path, run):
+            if file.exists():
+                raise ConfigError(f"{file} exists; write --out with another name")
+        spec = with_examples(spec, [row for row in rows if row.split == "train"])
+        if tools is not None and tools.suffix == ".py":
             module = os.path.relpath(tools.resolve(), path.parent.resolve())
             spec = spec.model_copy(update={"module": module})
-        spec = with_world(spec, path) if world else spec
         path.write_text(to_yaml(spec), encoding="utf-8")
-    names = ", ".join(t.name for t in spec.tools)
-    typer.echo(f"{path}: {len(spec.tools)} tools ({names})")
-    typer.echo(f"try it: raytune-agents plan --preview 3 'generate.agents=[{path}]'")
+        typer.echo(
+            f"{path}: {len(spec.tools)} tools ({', '.join(t.name for t in spec.tools[:12])})"
+        )
+        write_run(run, path, spec, positives or "", rows, model)
+
+
+def read_positives(source: str) -> list[Trajectory]:
+    """The rows of a source; says what could not be read."""
+    from raytune_agents.cli.prepare import good_rows
+
+    rows, bad = good_rows(source)
+    for why, count in bad.most_common():
+        typer.echo(f"left out: {count} {why}")
+    return rows
+
+
+def with_examples(spec: AgentSpec, rows: list[Trajectory]) -> AgentSpec:
+    """The spec with examples and profile of the rows that fit it; says which do not."""
+    from raytune_agents.agents.init import with_positives
+    from raytune_agents.cli.prepare import show_profile
+
+    if not rows:
+        return spec
+    spec, unfit = with_positives(spec, rows)
+    if spec.profile is not None:
+        show_profile(spec.profile)
+    for why, count in unfit.most_common():
+        typer.echo(f"no example: {count} {why}")
+    return spec
+
+
+def write_run(
+    run: Path, path: Path, spec: AgentSpec, source: str, rows: list[Trajectory], model: str
+) -> None:
+    """The run config beside the spec; says its suites and minutes, and the next command."""
+    from raytune_agents.config import load
+    from raytune_agents.models import EMBEDDED
+    from raytune_agents.pipeline import first_run
+
+    first = first_run.FirstRun(spec.name, str(path), spec, source, rows, model or EMBEDDED)
+    run.write_text(first_run.run_yaml(first), encoding="utf-8")
+    minutes = first_run.foreseen_minutes(load(run))
+    run.write_text(first_run.run_yaml(first, minutes), encoding="utf-8")
+    for line in first_run.suites_said(first):
+        typer.echo(f"  {line}")
+    typer.echo(f"{run}: " + (f"about {minutes:.0f} minutes" if minutes else "minutes: see plan"))
+    typer.echo(f"look first: raytune-agents plan {run} --preview 3")
+    typer.echo(f"next: raytune-agents run {run}")
 
 
 def with_world(spec: AgentSpec, path: Path) -> AgentSpec:

@@ -60,6 +60,11 @@ class ReadConfig(BaseConfig):
     sources: list[SourceConfig] = Field(
         [SourceConfig(path="bfcl")], description="where rows come from; [] = every row is generated"
     )
+    tools: int | None = Field(
+        None,
+        ge=1,
+        description="tools shown in a row: those it calls and others of its list; none = its list",
+    )
     split: SplitConfig = SplitConfig()
     max_error_share: Share = Field(
         0.05, description="more bad or lost rows than this share stop a step"
@@ -121,7 +126,7 @@ class MixConfig(BaseConfig):
     )
     tokens: Auto = Field(
         12_000,
-        description="trained (answer) tokens in all; auto = the largest pool for its share once",
+        description="trained (answer) tokens in all; auto = as many as the rows of its pools have",
     )
     max_epochs: float = Field(4.0, gt=0, description="a pool is repeated at most this often")
     select: Literal["random", "stratified", "k_center", "facility"] = Field(

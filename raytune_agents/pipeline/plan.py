@@ -25,6 +25,7 @@ from raytune_agents.infra import estimate
 from raytune_agents.infra.estimate import GIB, START_S, Shape, Speed
 from raytune_agents.infra.placement import Placement, place
 from raytune_agents.negatives import choice
+from raytune_agents.pipeline.read import with_fewer_tools
 from raytune_agents.records import RecordError, Trajectory, to_row
 
 SAMPLE = 2000  # rows parsed of each source
@@ -120,7 +121,8 @@ def read_sample(config: Config) -> Sample:
         for where, raw in islice(readers.list_raw(source), SAMPLE if hub else limit):
             count += 1
             if count <= SAMPLE:
-                for row in parse(raw, where, source):
+                for made in parse(raw, where, source):
+                    row = with_fewer_tools(made, section.tools)
                     found[row.id] = row
                     size += sum(len(str(v)) for v in to_row(row).values())
         parsed += min(count, SAMPLE)

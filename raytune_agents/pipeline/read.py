@@ -10,6 +10,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,15 @@ import pyarrow.parquet as pq
 
 from raytune_agents import readers, split
 from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
-from raytune_agents.records import SPLITS, RecordError, Trajectory, arrow_schema, to_row
+from raytune_agents.records import (
+    SPLITS,
+    RecordError,
+    Trajectory,
+    arrow_schema,
+    content_hash,
+    finish,
+    to_row,
+)
 from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, RowFiles, Step, StoredRows, write_table
 
@@ -55,6 +64,7 @@ def parse_source(
                 raise raw
             rows = readers.read_row(raw, where, source.format, source.min_rating, source.rating_max)
             for row in rows:
+                row = with_fewer_tools(row, section.tools)
                 facts = split.row_facts(row, section.split, seed)
                 notes = {
                     "where": where,
@@ -74,6 +84,18 @@ def parse_source(
             yield parsed_table(held)
             held, size = [], 0
     yield parsed_table(held)
+
+
+def with_fewer_tools(row: Trajectory, most: int | None) -> Trajectory:
+    """The row with at most `most` tools, in their order: those that it calls, or that its gold
+    does, and others by a hash. Raises RecordError where its gold has no names."""
+    if most is None or len(row.tools) <= most:
+        return row
+    called = {call.name for call in row.calls} | split.gold_tools(row)
+    others = [t.name for t in row.tools if t.name not in called]
+    others.sort(key=lambda name: content_hash([row.id, name]))
+    kept = called | set(others[: max(0, most - len(row.tools) + len(others))])
+    return finish(replace(row, tools=tuple(t for t in row.tools if t.name in kept)))
 
 
 def parsed_table(held: list[dict[str, Any]]) -> pa.Table:

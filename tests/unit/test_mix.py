@@ -122,7 +122,7 @@ def test_which_pool_a_row_counts_under() -> None:
     assert pool_of(row(), weights | {"synthetic.notool": 0.1}, 0.15) == "synthetic.notool"
 
 
-def test_the_budget_that_shows_the_largest_pool_once() -> None:
-    # positive 1000 / 0.5 = 2000, synthetic 2000 / 0.5 = 4000
-    assert auto_tokens(ROWS, {"positive": 1.0, "synthetic": 1.0}) == 4000
+def test_the_budget_of_all_rows_once() -> None:
+    assert auto_tokens(ROWS, {"positive": 1.0, "synthetic": 1.0}) == 1000 + 2000
+    assert auto_tokens(ROWS, {"positive": 1.0, "synthetic": 0.0}) == 1000
     assert auto_tokens([], {"positive": 1.0}) == 0

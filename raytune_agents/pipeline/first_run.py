@@ -1,0 +1,185 @@
+"""A first run config out of what a user has: tools, and a few good rows or none.
+
+Budget, shares, steps and suites follow from the counts; every choice stands beside its reason in a
+comment, since the user goes on from this file. Left out: what cannot be known before the run (how
+many drawn rows pass their checks, how long the model's answers are).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from raytune_agents.agents import AgentSpec
+from raytune_agents.config import Config, ConfigError, GenerateConfig, SplitConfig
+from raytune_agents.evaluate.paired import detectable
+from raytune_agents.generate.held import held_counts
+from raytune_agents.models import EMBEDDED
+from raytune_agents.records import Trajectory
+from raytune_agents.split import split_rows
+
+SEED = Config().seed
+ROWS_PER_TOOL, LEAST_ROWS, MOST_ROWS = 40, 160, 1500  # synthetic rows
+REAL_EPOCHS = 4  # passes over the few real rows for one over the synthetic ones
+ANSWER_TOKENS = 40  # trained tokens of a row, about
+CHARS_PER_TOKEN = 3.0  # of schemas and requests, on the safe side
+MOST_PROMPT = {EMBEDDED: 1536}  # tokens of a prompt that two CPU cores can train on
+USUAL_PROMPT = 6144
+CHANGED_SHARE = 0.25  # of test rows on which two models differ, for what a suite can show
+BATCH = 8  # rows per optimiser step
+
+
+def first_split(rows: Sequence[Trajectory]) -> list[Trajectory]:
+    """The rows as the run will split them: what the spec quotes must come from train alone."""
+    return split_rows(rows, SplitConfig(), SEED)
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """What the config follows from."""
+
+    name: str
+    spec_path: str
+    spec: AgentSpec
+    source: str
+    rows: Sequence[Trajectory]  # the source's, with their splits
+    model: str = EMBEDDED
+
+    @property
+    def splits(self) -> Counter[str]:
+        return Counter(r.split for r in self.rows)
+
+    @property
+    def shown_tools(self) -> int:
+        """Tools per row: as many as the user's rows list, as far as the prompt has room."""
+        wanted = median(len(r.tools) for r in self.rows) if self.rows else len(self.spec.tools)
+        room = MOST_PROMPT.get(self.model, USUAL_PROMPT) - self.longest_talk
+        fits = int(room / max(1.0, self.tool_tokens))
+        return (
+            max(2, min(int(wanted), len(self.spec.tools), fits)) if len(self.spec.tools) > 1 else 1
+        )
+
+    @property
+    def tool_tokens(self) -> float:
+        """Tokens of one tool in a prompt: the longer half of the catalogue on average."""
+        sizes = sorted(len(t.name + t.description + t.parameters) for t in self.spec.toolspecs)
+        long = sizes[len(sizes) // 2 :]
+        return sum(long) / len(long) / CHARS_PER_TOKEN
+
+    @property
+    def longest_talk(self) -> float:
+        """Tokens of the longest row without its tools."""
+        talks = [sum(len(m.content) + sum(len(c.arguments) for c in m.tool_calls)
+                     for m in r.messages) for r in self.rows]  # fmt: skip
+        return 160 + max(talks, default=400) / CHARS_PER_TOKEN
+
+    @property
+    def max_length(self) -> int:
+        tokens = self.longest_talk + self.shown_tools * self.tool_tokens
+        return 128 * -(-int(tokens) // 128)
+
+    @property
+    def synthetic(self) -> int:
+        return min(MOST_ROWS, max(LEAST_ROWS, ROWS_PER_TOOL * len(self.spec.tools)))
+
+
+def points(rows: int) -> str:
+    """The difference that so many paired rows can show, in words."""
+    return f"{100 * min(1.0, detectable(rows, CHANGED_SHARE**0.5)):.0f} points"
+
+
+def suites_said(first: FirstRun) -> list[str]:
+    """A line per suite: its rows and the difference that they can show."""
+    splits, out = first.splits, []
+    for name in ("test_seen", "test_unseen"):
+        if real := splits[name]:
+            out.append(f"{name}: {real} real rows, can show {points(real)}")
+    made = held_counts(GenerateConfig(agents=[first.spec_path]), splits).get("synthetic", 0)
+    if made:
+        out.append(
+            f"synthetic: up to {made} verified rows of other values, can show {points(made)}"
+        )
+    if not splits["test_unseen"]:
+        out.append("test_unseen: left out, no tool can be spared")
+    return out
+
+
+def run_yaml(first: FirstRun, minutes: float | None = None) -> str:
+    """The run config as commented YAML."""
+    splits, synthetic = first.splits, first.synthetic
+    real = splits["train"]
+    share = round(REAL_EPOCHS * real / (REAL_EPOCHS * real + synthetic), 2)
+    steps = max(10, (REAL_EPOCHS * real + synthetic) // BATCH)
+    every = max(5, steps // 8)
+    weights = {"positive": share, "synthetic": round(1 - share, 2)} if real else {"synthetic": 1.0}
+    said = "\n".join(f"  # {line}" for line in suites_said(first))
+    tools, shown = len(first.spec.tools), first.shown_tools
+    asked = ", ".join(s for s in ("test_seen", "test_unseen") if splits[s]) or "test_seen"
+    fewer = f"  tools: {shown}  # of {tools} in a row: the called ones and others\n"
+    return f"""\
+# {first.name}: {tools} tools, {len(first.rows)} good rows; {time_said(minutes)}.
+# Next: raytune-agents run THIS_FILE; before it, raytune-agents plan or doctor THIS_FILE.
+name: {first.name}
+seed: {SEED}  # decides which rows are kept back; {first.spec_path} quotes the others alone
+model: {{name: {first.model}, max_length: {first.max_length}}}
+engine: {{max_model_len: {first.max_length + 128}}}
+read:
+{sources_said(first)}{fewer if shown < tools and first.rows else ""}generate:
+  agents: [{first.spec_path}]
+  rows: {synthetic}  # {ROWS_PER_TOOL} per tool, {LEAST_ROWS} to {MOST_ROWS}
+  tools: {shown}
+mix:
+  weights: {_flow(weights)}  # a real row {REAL_EPOCHS} times for a synthetic one once
+  tokens: auto  # all rows once; 15 % need no call (mix.no_call)
+  max_epochs: {2 * REAL_EPOCHS}
+train:
+  global_batch_size: {BATCH}
+  learning_rate: {5e-4 if first.model == EMBEDDED else 2e-4:.1e}
+  eval_steps: {every}  # of about {steps} steps; val chooses the best and stops
+  early_stopping_patience: 3
+  arms:
+    sft: {{method: sft}}
+    nat: {{method: nat, weights: {_flow(weights | {"negative": 0.25})}}}
+evaluate:
+  splits: [{asked}]
+{said}
+  unseen_agents: [support]  # another agent's tasks: what tuning costs elsewhere
+tune: {{trials: 0}}
+"""
+
+
+def time_said(minutes: float | None) -> str:
+    if minutes is None:
+        return "minutes: see `raytune-agents plan`"
+    return f"about {max(1, round(minutes))} minutes on this machine, as busy as it was"
+
+
+def sources_said(first: FirstRun) -> str:
+    """The lines of read.sources."""
+    if not first.rows:
+        return "  sources: []  # tools alone: every row is generated\n"
+    parts = ", ".join(f"{first.splits[s]} {s}" for s in ("train", "val", "test_seen"))
+    how = f"{len(first.rows)} rows, whole situations kept back: {parts}"
+    return f"  # {how}\n  sources: [{{path: {first.source}}}]\n"
+
+
+def _flow(weights: dict[str, float]) -> str:
+    return "{" + ", ".join(f"{k}: {v:g}" for k, v in weights.items()) + "}"
+
+
+def foreseen_minutes(config: Config) -> float | None:
+    """Minutes of the run on this machine by `pipeline.plan`; None where its model is not at hand
+    (nothing is downloaded to say so)."""
+    from raytune_agents.infra import cluster
+    from raytune_agents.pipeline.plan import plan
+
+    local = config.model.name == EMBEDDED or Path(config.model.name).expanduser().is_dir()
+    if not local:
+        return None
+    try:
+        return 60 * plan(config, cluster.look(config.resources)).hours
+    except (ConfigError, OSError):
+        return None
