@@ -147,7 +147,7 @@ evaluate:
   splits: [{asked}]
 {said}
   unseen_agents: [support]  # another agent's tasks: what tuning costs elsewhere
-tune: {{trials: 0}}
+tune: {{num_samples: 0}}
 """
 
 
