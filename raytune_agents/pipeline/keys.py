@@ -26,7 +26,7 @@ AFTER: dict[str, tuple[str, ...]] = {
     "label": ("read", "generate"),
     "mix": ("label",),
     "train": ("label", "mix"),
-    "evaluate": ("read", "train"),
+    "evaluate": ("read", "generate", "train"),
     "tune": ("label",),
     "report": STEPS[:-1],
 }

@@ -14,14 +14,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from raytune_agents import mix
 from raytune_agents.config import ConfigError, TrainConfig, set_dotted
 from raytune_agents.evaluate.scoring import SCORED
-from raytune_agents.pipeline.rows import token_counts, training_rows
+from raytune_agents.pipeline.rows import held_out_rows, token_counts, training_rows
 from raytune_agents.pipeline.training import job_of
 from raytune_agents.records import Trajectory
 from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, Step
-from raytune_agents.storage import read_rows, write_json
+from raytune_agents.storage import write_json
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
@@ -284,7 +285,8 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
         ),
         weights=config.mix.weights,
         max_epochs=config.mix.max_epochs,
-        full_tokens=config.mix.tokens,
+        full_tokens=config.mix.tokens
+        or mix.auto_tokens([(i, rows[i].pool, n) for i, n in cost.items()], config.mix.weights),
     )
     return inputs, notes
 
@@ -292,14 +294,10 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
 def scored_rows(context: Context) -> tuple[list[Trajectory], list[Trajectory]]:
     """(val, test) rows that end in an answer, by id; those that want no call are among them. The
     rows a report can hold are drawn evenly, so `rows` of val have their share of both."""
-    config = context.config
-    read = [
-        r
-        for r in read_rows(context.run.folder / "read")
-        if not r.reject_reason and r.target is not None
-    ]
-    val = interleaved([r for r in read if r.split == "val"])
-    test = interleaved([r for r in read if r.split == "test_unseen"])
+    config, folder = context.config, context.run.folder
+    val = interleaved([r for r in held_out_rows(folder, "val") if r.target])
+    unseen = held_out_rows(folder, "test_unseen") or held_out_rows(folder, "test_seen")
+    test = interleaved([r for r in unseen if r.target])
     return val, test[: config.evaluate.limit] if config.tune.confirm else []
 
 
