@@ -58,7 +58,7 @@ def init(
         for file in (path, run):
             if file.exists():
                 raise ConfigError(f"{file} exists; write --out with another name")
-        spec = with_examples(spec, [row for row in rows if row.split == "train"])
+        spec = with_examples(spec, rows)
         if tools is not None and tools.suffix == ".py":
             module = os.path.relpath(tools.resolve(), path.parent.resolve())
             spec = spec.model_copy(update={"module": module})
@@ -80,17 +80,22 @@ def read_positives(source: str) -> list[Trajectory]:
 
 
 def with_examples(spec: AgentSpec, rows: list[Trajectory]) -> AgentSpec:
-    """The spec with examples and profile of the rows that fit it; says which do not."""
-    from raytune_agents.agents.init import with_positives
+    """The spec with examples and profile of the training rows that fit it: what is kept back is
+    quoted nowhere. Says which rows do not fit. Raises ConfigError where none does."""
+    from collections import Counter
+
+    from raytune_agents.agents.init import unfit, with_positives
     from raytune_agents.cli.prepare import show_profile
 
-    if not rows:
+    reasons = [unfit(spec, row) for row in rows]
+    for why, count in Counter(filter(None, reasons)).most_common():
+        typer.echo(f"left out: {count} {why}")
+    train = [r for r, why in zip(rows, reasons) if not why and r.split == "train"]
+    if not rows or (not train and not all(reasons)):
         return spec
-    spec, unfit = with_positives(spec, rows)
+    spec, _ = with_positives(spec, train or rows)
     if spec.profile is not None:
         show_profile(spec.profile)
-    for why, count in unfit.most_common():
-        typer.echo(f"no example: {count} {why}")
     return spec
 
 

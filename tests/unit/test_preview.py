@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from raytune_agents import agents
+from raytune_agents import agents, readers
+from raytune_agents.agents.init import to_yaml, with_positives
 from raytune_agents.cli.app import app
 from raytune_agents.cli.arguments import said_errors
-from raytune_agents.config import GenerateConfig
+from raytune_agents.cli.prepare import good_rows
+from raytune_agents.config import GenerateConfig, load
 from raytune_agents.generate import POOLS, sampling
 from raytune_agents.inference.engine import EngineDown
 from raytune_agents.negatives import FAULTS
+from raytune_agents.split import split_rows
 
 TOOLS = '''
 def add(a: int, b: int) -> int:
@@ -86,23 +90,82 @@ def test_analyse_prints_the_patterns_of_good_rows(here) -> None:
     said("read", "--profile", "empty.jsonl", code=2)
 
 
-def test_init_takes_examples_and_a_profile_from_positives(here) -> None:
+def test_init_takes_examples_and_a_profile_from_training_rows_alone(here) -> None:
     write_positives(here / "good.jsonl")
     text = said("init", "--tools", "calc.py", "--positives", "good.jsonl")
     assert "left out: 1 divide: unknown_tool" in text
     assert "left out: 1 add: type:a" in text
-    spec = agents.load(here / "calc.yaml")
-    assert [e.request for e in spec.examples] == [text for text, _ in POSITIVES[:3]]
-    assert spec.profile.rows == 3
+    spec, run = agents.load(here / "calc.yaml"), load(here / "calc_run.yaml")
+    assert run.generate.agents == ["calc.yaml"]
+    rows = [
+        r for raw in readers.list_raw(run.read.sources[0]) for r in readers.read_row(raw[1], "")
+    ]
+    train = {r.query for r in split_rows(rows, run.read.split, run.seed) if r.split == "train"}
+    assert {e.request for e in spec.examples} == train & {text for text, _ in POSITIVES[:3]}
+    assert spec.profile.rows == len(spec.examples) > 0
+    (here / "bad.jsonl").write_text((here / "good.jsonl").read_text().splitlines()[3])
+    said("init", "--tools", "calc.py", "--positives", "bad.jsonl", "--out", "b.yaml", code=2)
+    assert not (here / "b.yaml").exists()
+
+
+def test_a_profile_moves_the_shares_of_pools(here) -> None:
+    write_positives(here / "good.jsonl")
+    said("init", "--tools", "calc.py")
+    rows, _ = good_rows("good.jsonl")
+    spec, _ = with_positives(agents.load(here / "calc.yaml"), rows)
     assert spec.profile.calls == {"1": 0.6667, "2": 0.3333}
     assert spec.profile.arguments["add"]["a"].numbers == [1, 2, 4]
+    (here / "calc.yaml").write_text(to_yaml(spec))
     section = GenerateConfig(agents=["calc.yaml"], rows=40, pools={"tflan": 0.5, "parallel": 0.5})
     drawn = sampling.draw(section, 1)
     kinds = Counter(sampling.pool_of(r) for r in drawn.rows)
     assert kinds + drawn.short == {"tflan": 23, "parallel": 17}  # half 20:20, half 2:1
-    (here / "bad.jsonl").write_text((here / "good.jsonl").read_text().splitlines()[3])
-    said("init", "--tools", "calc.py", "--positives", "bad.jsonl", "--out", "b.yaml", code=2)
-    assert not (here / "b.yaml").exists()
+
+
+def test_a_first_run_says_its_suites_and_what_they_can_show(here) -> None:
+    shop = Path(__file__).parents[2] / "jobs/examples/handful"
+    text = said("init", "--tools", str(shop / "bike_shop.py"), "--out", "my.yaml",
+                "--positives", str(shop / "rows.jsonl"))  # fmt: skip
+    for line in ("test_seen: 6 real rows, can show 57 points", "test_unseen: left out",
+                 "synthetic: up to 120 verified rows of other values, can show 13 points",
+                 "next: raytune-agents run my_run.yaml"):  # fmt: skip
+        assert line in text
+    run = load(here / "my_run.yaml")
+    assert run.evaluate.splits == ["test_seen"]
+    assert (run.generate.rows, run.generate.tools, run.mix.tokens) == (160, 3, 0)
+    assert run.mix.weights == {"positive": 0.22, "synthetic": 0.78}  # 11 x 4 of 44 + 160
+    assert run.train.early_stopping_patience > 0
+    assert "11 train, 3 val, 6 test_seen" in (here / "my_run.yaml").read_text()
+
+
+def test_a_first_run_of_rows_alone_and_of_tools_alone(here) -> None:
+    write_positives(here / "good.jsonl")
+    said("init", "--positives", "good.jsonl")
+    assert [t.name for t in agents.load(here / "good.yaml").tools] == ["add"]
+    said("init", "--tools", "calc.py")
+    run = load(here / "calc_run.yaml")
+    assert run.read.sources == []
+    assert run.mix.weights == {"synthetic": 1.0}
+    said("init", code=2)
+
+
+def test_a_large_catalogue_is_shown_in_parts(here) -> None:
+    tools = [{"name": f"tool_{i}", "description": f"Does thing {i} of the many that there are.",
+              "parameters": {"type": "object", "properties": {"x": {"type": "string"}}}}
+             for i in range(500)]  # fmt: skip
+    (here / "many.json").write_text(json.dumps(tools))
+    turns = [{"role": "user", "content": "thing 3 of apple please"}, {"role": "assistant",
+             "tool_calls": [{"id": "1", "type": "function", "function": {
+                 "name": "tool_3", "arguments": '{"x": "apple"}'}}]}]  # fmt: skip
+    row = json.dumps(
+        {"messages": turns, "tools": [{"type": "function", "function": t} for t in tools]}
+    )
+    (here / "rows.jsonl").write_text("\n".join([row] * 3))
+    said("init", "--tools", "many.json", "--positives", "rows.jsonl")
+    run = load(here / "many_run.yaml")
+    assert 10 < run.read.tools < 60
+    assert run.generate.tools == run.read.tools
+    assert run.model.max_length <= 1664
 
 
 def test_init_refuses_to_overwrite_and_untyped_functions(here) -> None:
