@@ -16,9 +16,10 @@ from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
 from raytune_agents.evaluate import general, instructions, irrelevance
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
-from raytune_agents.generate.dialogues import CELLS, followup, notool, parallel
+from raytune_agents.generate.dialogues import followup, parallel
 from raytune_agents.generate.held import SYNTHETIC
 from raytune_agents.generate.react import react
+from raytune_agents.generate.refusals import CELLS, notool
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.readers import bfcl
 from raytune_agents.records import SPLITS, RecordError, Trajectory, finish

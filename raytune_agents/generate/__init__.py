@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec
-from raytune_agents.generate import augment, dialogues, react, tasks
+from raytune_agents.generate import augment, dialogues, react, refusals, tasks
 from raytune_agents.records import ToolSpec, Trajectory, content_hash
 
 Pool = Callable[[AgentSpec, int, int], list[Trajectory]]
@@ -43,7 +43,8 @@ POOLS: dict[str, Pool] = {
     "parallel": dialogues.parallel,
     "followup": dialogues.followup,
     "gradual": dialogues.gradual,
-    "notool": dialogues.notool,
+    "corrected": dialogues.corrected,
+    "notool": refusals.notool,
     "masked": _changed(lambda row, rng, _: augment.hammer(row, rng), "masked"),
     "noisy": _changed(lambda row, rng, _: augment.noise(row, rng), "noisy"),
     "reordered": _changed(lambda row, rng, _: augment.reorder(row, rng), "reordered"),

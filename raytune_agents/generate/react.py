@@ -23,7 +23,7 @@ from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import Episode, completed, task_in, world_code
 from raytune_agents.agents.worlds.process import WorldDown, class_of, made_tasks
 from raytune_agents.config import ConfigError
-from raytune_agents.generate.tasks import shuffled_tools
+from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.records import Message, Trajectory, content_hash, finish
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def _row(
     meta |= replace(task_in(spec, task), facts=said.facts).meta
     return finish(
         Trajectory(
-            messages=tuple(run.messages), tools=shuffled_tools(spec, run.rng), outcome=1.0,
+            messages=tuple(run.messages), tools=shown_tools(spec, run.rng), outcome=1.0,
             gold="[]", source=f"agent/{spec.name}", source_id=f"{spec.name}-{pool}-{seed}-{index}",
             pool=f"synthetic.{pool}", split="train", step=f"generate.{pool}", seed=seed, meta=meta,
         )

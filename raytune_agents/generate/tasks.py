@@ -1,7 +1,8 @@
 """Requests whose right call is known before a word is written.
 
-The call comes first: a tool, arguments from typed generators, then a sentence that holds every
-value. Left out on purpose: other wordings (`speech`), several turns (`react`, `dialogues`).
+The call comes first: a tool and arguments that fit each other, then a sentence that holds every
+value: of the spec's own wordings, or of a template. Left out on purpose: other words for them
+(`paraphrase`), several turns (`react`, `dialogues`).
 """
 
 from __future__ import annotations
@@ -9,74 +10,94 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import EVEN, Argument, Profile, like, mixed
-from raytune_agents.agents.values import shown, value
-from raytune_agents.agents.wording import (
-    SLOT,
-    Slot,
-    parts,
-    slots,
-    typed,
-)
+from raytune_agents.agents.wording import SLOT, parts, slots, typed
+from raytune_agents.generate import arguments, surface, templates
+from raytune_agents.generate.actions import mended, phrases
+from raytune_agents.generate.arguments import Known, filled
+from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.scenes import NoValue, Scene
+from raytune_agents.generate.templates import Wish
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
 NONE: Mapping = MappingProxyType({})
 EVEN_HABITS = Profile()  # of an agent that nothing is known of
-STYLES: dict[str, Sequence[str]] = {  # {wish} starts small, {Wish} starts with a capital
-    "terse": ["{wish}", "{Wish}"],
-    "plain": ["{Wish}.", "I need you to {wish}.", "I want to {wish}.", "Now {wish}."],
-    "polite": [
-        "Please {wish}.",
-        "Could you please {wish}?",
-        "Would you {wish}, please?",
-        "I would be grateful if you could {wish}.",
-    ],
-    "chatty": [
-        "Hey, can you {wish}? Thanks!",
-        "Hi there! Quick one: {wish}.",
-        "Ok so my boss asked again, could you {wish}?",
-        "Morning! Before lunch, {wish}.",
-    ],
-    "goal": [
-        "The next step is to {wish}.",
-        "For today's meeting I have to {wish}.",
-        "Our plan for this week: {wish}.",
-    ],
-    "ambiguous": [
-        "Someone should {wish}, I guess.",
-        "Not sure how to put it: {wish}, something like that.",
-        "Is it possible to {wish}, or how does this work?",
-        "I was wondering whether we could {wish}.",
-    ],
-    "misspelled": ["{Wish}.", "Please {wish}.", "can you {wish}?", "{wish}"],
-}
+STYLES = tuple(phrases()["shapes"]["order"])
+RARE = {"misspelled": 0.3}  # style -> its weight beside the others
+NO_FAVOUR = re.compile(r"(?<!you )(to|me|promised a colleague to) \{wish\}|Let's")
+OWN_WORDS = 0.6  # share of a spec's own wordings where it has some
+GIVEN = 0.35  # how often an optional argument is given where no example tells
+MOST = 5  # arguments of a call beyond the required ones count up to here
 
 
-# --- a call and the sentence that asks for it -----------------------------------------------
+@dataclass(frozen=True)
+class Task:
+    """One call in words."""
+
+    wish: Wish
+    call: ToolCall
+    source: str  # wording (of the spec) or template
+
+    @property
+    def order(self) -> str:
+        """The wish as one order without a full stop at its end."""
+        return as_order(self.wish)
 
 
-def generic_request(tool: ToolConfig, without: Collection[str] = ()) -> str:
-    """A wording from the schema, for tools that bring none; `without` leaves arguments out."""
-    first = re.split(r"[.;:\n]", tool.description.strip(), maxsplit=1)[0].strip()
-    verb, _, rest = first.partition(" ")
-    if verb.endswith("s") and not verb.endswith("ss") and rest:
-        verb = verb[:-2] if re.search(r"(ch|sh|x|ss)es$", verb) else verb[:-1]  # Gets -> get
-    wish = f" to {verb[:1].lower()}{verb[1:]} {rest}" if rest else ""
-    out = f"use {tool.name}{wish}"
-    required = tool.parameters.get("required", [])
-    link = " with"
+# --- values ---------------------------------------------------------------------------------------
+
+
+def known_values(tool: ToolConfig, habits: Mapping[str, Argument], rng: random.Random) -> Known:
+    """What a value of the tool may be: what the examples say, every second time, else the values of
+    the spec, which are all there are."""
+    own: dict[str, Sequence[Any]] = {}
+    closed = set()
     for name, schema in tool.parameters["properties"].items():
-        words = name.replace("_", " ")
-        boolean = schema.get("type") == "boolean"
-        clause = f"{{{name}=true:{words}}} on" if boolean else f"{words} {{{name}}}"
-        if name not in without:
-            out += f"{link} {clause}" if name in required else f"[, {clause}]"
-            link = " and" if name in required else link
+        seen = like(habits.get(name), schema, rng)
+        if seen:
+            own[name] = seen
+        elif tool.values.get(name):
+            own[name] = filled(tool.values[name], rng)
+            closed.add(name)
+        elif (known := habits.get(name)) and known.texts:
+            own[name] = list(known.texts)  # for a parameter that nothing else is known of
+    return Known({tool.name: own}, {}, frozenset(closed))
+
+
+def given_names(tool: ToolConfig, habits: Mapping[str, Argument], rng: random.Random) -> list[str]:
+    """The required parameters and some optional ones, as often as the examples give them."""
+    params = arguments.parameters_of(tool)
+    out = [p.name for p in params if p.required]
+    spare = [p for p in params if not p.required]
+    for p in rng.sample(spare, len(spare)):
+        known = habits.get(p.name)
+        drawable = bool(p.kind or p.examples or tool.values.get(p.name) or (known and known.texts))
+        often = 0.5 * GIVEN + 0.5 * known.given if known else GIVEN
+        if drawable and len(out) < MOST and rng.random() < often:
+            out.append(p.name)
+    if not out and spare and not params[0].required and rng.random() < 0.85:
+        usable = [p.name for p in spare if p.kind or p.examples or tool.values.get(p.name)]
+        out = rng.sample(usable, min(1, len(usable)))  # a call without any argument is rare
+    return out
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _chosen(template: str, habits: Mapping[str, Argument], rng: random.Random) -> list[str]:
+    """The parts of a wording that are kept: all that must stand, and optional ones by habit."""
+    out = []
+    for text, optional in parts(template):
+        found = slots(text)
+        given = [habits[s.arg].given if s.arg in habits else 0.5 for s in found] or [0.5]
+        if not optional or rng.random() < 0.5 * EVEN + (1 - EVEN) * min(given):
+            out.append(text)
     return out
 
 
@@ -85,49 +106,65 @@ def phrase(
     template: str,
     rng: random.Random,
     instead: Mapping[str, str] = NONE,
-    known: Mapping[str, Argument] = NONE,
+    habits: Mapping[str, Argument] = NONE,
+    also: Collection[str] = (),
 ) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """One wording filled in: the sentence, its arguments, and the text that stands for each.
-
-    An argument in `instead` is said with that text and gets no value. `known` is what the examples
-    say of arguments: how often an optional one is given (else every second time), and its values.
-    """
+    """One of the spec's wordings filled in: the sentence, its arguments, and the text that stands
+    for each. An argument in `instead` is said with that text and gets no value; those in `also` get
+    one that the sentence does not say. Raises NoValue."""
+    kept = _chosen(template, habits, rng)
     properties = tool.parameters["properties"]
-    args: dict[str, Any] = {}
-    said: dict[str, str] = {}
-    out = ""
-    for text, optional in parts(template):
-        found = slots(text)
-        given = [known[s.arg].given if s.arg in known else 0.5 for s in found] or [0.5]
-        if (
-            optional
-            and rng.random() >= 0.5 * EVEN + (1 - EVEN) * min(given)
-            and not any(s.arg in instead for s in found)
-        ):
-            continue
-        cursor = 0
-        for slot, match in zip(found, SLOT.finditer(text)):
-            out += text[cursor : match.start()]
-            cursor = match.end()
-            word = instead.get(slot.arg)
-            if word is None:
-                if slot.arg not in args:
-                    hints = like(known.get(slot.arg), properties[slot.arg], rng)
-                    args[slot.arg] = _argument(tool, slot, properties[slot.arg], rng, hints)
-                word = said[slot.arg] = slot.shown or shown(args[slot.arg])
-            if re.search(r"\b[Aa] $", out) and word[:1].lower() in "aeio":
-                out = out[:-1] + "n "
-            out += word
-        out += text[cursor:]
-    return " ".join(out.split()), args, said
+    found = [s for text in kept for s in slots(text) if s.arg not in instead]
+    fixed = {s.arg: typed(s.fixed, properties[s.arg]) for s in found if s.fixed is not None}
+    known = known_values(tool, habits, rng)
+    args, scene = arguments.sample(tool, {s.arg for s in found} | set(also), rng, known, fixed)
+    params = {p.name: p for p in arguments.parameters_of(tool)}
+    said = {n: surface.spoken(params[n], v, scene, rng) for n, v in args.items()}
+    said |= {s.arg: s.shown for s in found if s.shown is not None}
+    words = said | dict(instead)
+    text = SLOT.sub(lambda m: words[m[1]], "".join(kept))
+    return mended(" ".join(text.split())), args, said
 
 
-def _argument(
-    tool: ToolConfig, slot: Slot, schema: dict[str, Any], rng: random.Random, hints: Sequence[Any]
-) -> Any:
-    if slot.fixed is not None:
-        return typed(slot.fixed, schema)
-    return value(slot.arg, schema, rng, hints or tool.values.get(slot.arg, ()))
+def from_wording(
+    tool: ToolConfig, template: str, rng: random.Random, habits: Mapping[str, Argument] = NONE
+) -> tuple[Wish, dict[str, Any]]:
+    """A wish in one of the spec's wordings. Raises NoValue."""
+    text, args, anchors = phrase(tool, template, rng, habits=habits)
+    return Wish("order", text, "", anchors), args
+
+
+def from_template(
+    tool: ToolConfig, rng: random.Random, habits: Mapping[str, Argument] = NONE, form: str = ""
+) -> tuple[Wish, dict[str, Any]]:
+    """A wish made from the description. Raises NoValue."""
+    args, scene = sample_arguments(tool, rng, habits)
+    return composed(tool, args, scene, rng, form), args
+
+
+def sample_arguments(
+    tool: ToolConfig, rng: random.Random, habits: Mapping[str, Argument] = NONE
+) -> tuple[dict[str, Any], Scene]:
+    """The arguments of a call: the required ones and some more. Raises NoValue."""
+    names = given_names(tool, habits, rng)
+    return arguments.sample(tool, names, rng, known_values(tool, habits, rng))
+
+
+def composed(
+    tool: ToolConfig, args: Mapping[str, Any], scene: Scene, rng: random.Random, form: str = ""
+) -> Wish:
+    """`templates.compose`. Raises NoValue where there are no words."""
+    wish = templates.compose(tool, args, scene, rng, form)
+    if wish is None:
+        raise NoValue(f"{tool.name}: neither name nor description says what it does")
+    return wish
+
+
+def as_order(wish: Wish) -> str:
+    """The wish as one order without a full stop at its end."""
+    rest = wish.rest.strip().removeprefix("- ").replace("\n- ", "; ")
+    mark = ":" if wish.rest.startswith("\n") else "."
+    return (f"{wish.text}{mark} {rest}" if rest else wish.text).rstrip(".")
 
 
 def misspelled(text: str, kept: Iterable[str], rng: random.Random) -> str:
@@ -142,15 +179,36 @@ def misspelled(text: str, kept: Iterable[str], rng: random.Random) -> str:
 
 
 def styled(
-    wish: str, rng: random.Random, kept: Iterable[str] = (), wanted: Mapping[str, float] = NONE
+    wish: Wish | str,
+    rng: random.Random,
+    kept: Iterable[str] = (),
+    wanted: Mapping[str, float] = NONE,
 ) -> tuple[str, str]:
-    """The wish in one of the styles: (style, sentence). Values in `kept` are never misspelled;
+    """The wish in one of the styles: (style, sentences). Values in `kept` are never misspelled;
     without any the style is not drawn."""
+    wish = Wish("order", wish) if isinstance(wish, str) else wish
     kept = list(kept)
+    shapes = phrases()["shapes"][wish.form]
     names = [s for s in STYLES if kept or s != "misspelled"]
-    style = rng.choices(names, mixed(names, wanted))[0]
-    text = rng.choice(STYLES[style]).format(wish=wish, Wish=wish[:1].upper() + wish[1:])
+    weights = [w * RARE.get(n, 1.0) for n, w in zip(names, mixed(names, wanted))]
+    style = rng.choices(names, weights)[0]
+    favour = re.match(r"\w+ me\b", wish.text)  # "give me ..." is asked for, not wanted to be done
+    open_end = re.search(r'[:"]|\n', wish.text)  # a text to its end takes no words after it
+    usable = [s for s in shapes[style] if not open_end or re.search(r"\}\W*$", s)]
+    usable = [s for s in usable if not favour or not NO_FAVOUR.search(s)]
+    shape = rng.choice(usable or shapes["plain"][:1])
+    first = {"order": "wish"}.get(wish.form, wish.form)
+    values = {first: wish.text, first.capitalize(): wish.text[:1].upper() + wish.text[1:]}
+    text = shape.format(**values, reported=wish.reported)
+    text = re.sub(r'([.?!])"[.]', r'\1"', text)
+    if wish.rest:
+        stop = "" if text[-1] in ".?!:" or wish.rest[0] == "\n" else "."
+        colon = ":" if wish.rest[0] == "\n" and text[-1] not in ".?!:" else ""
+        text = f"{text}{stop}{colon}{'' if wish.rest[0] == chr(10) else ' '}{wish.rest}"
     return style, misspelled(text, kept, rng) if style == "misspelled" else text
+
+
+# --- rows -----------------------------------------------------------------------------------------
 
 
 def pick_tool(spec: AgentSpec, rng: random.Random) -> ToolConfig:
@@ -159,38 +217,57 @@ def pick_tool(spec: AgentSpec, rng: random.Random) -> ToolConfig:
     return rng.choices(spec.tools, weights)[0]
 
 
-def make_call(
-    tool: ToolConfig, rng: random.Random, habits: Profile = EVEN_HABITS
-) -> tuple[str, ToolCall, dict[str, str]]:
-    """A wish in words, the call it asks for, and its anchors. Arguments stand in schema order."""
-    template = rng.choice(tool.requests or [generic_request(tool)])
+def sample_call(
+    tool: ToolConfig, rng: random.Random, habits: Profile = EVEN_HABITS, form: str = ""
+) -> Task:
+    """A wish in words and the call it asks for. Arguments stand in schema order. Raises NoValue."""
     known = habits.arguments.get(tool.name, NONE)
-    wish, args, anchors = phrase(tool, template, rng, known=known)
+    if tool.requests and rng.random() < OWN_WORDS:
+        wish, args = from_wording(tool, rng.choice(tool.requests), rng, known)
+        source = "wording"
+    else:
+        wish, args = from_template(tool, rng, known, form)
+        source = "template"
+    return Task(wish, call_of(tool, args), source)
+
+
+def call_of(tool: ToolConfig, args: Mapping[str, Any]) -> ToolCall:
+    """The call with its arguments in the schema's order."""
     ordered = {k: args[k] for k in tool.parameters["properties"] if k in args}
-    return wish, ToolCall(tool.name, json.dumps(ordered, ensure_ascii=False)), anchors
+    return ToolCall(tool.name, json.dumps(ordered, ensure_ascii=False))
 
 
-def shuffled_tools(spec: AgentSpec, rng: random.Random):
-    """The agent's tools in random order: the candidates of a row."""
-    tools = list(spec.toolspecs)
-    rng.shuffle(tools)
-    return tuple(tools)
-
-
-def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory:
-    """The positive row number `index`; the same numbers give the same row."""
+def task(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
+    """The positive row number `index`, None where no value or no word is known; the same numbers
+    give the same row."""
     rng = random.Random(f"{seed}/{spec.name}/tflan/{index}/{attempt}")
-    wish, call, anchors = make_call(pick_tool(spec, rng), rng, spec.habits)
-    style, text = styled(wish, rng, anchors.values(), spec.habits.styles)
-    meta = {"wording": "template", "style": style, "anchors": anchors}
-    messages = (Message("user", text), Message("assistant", tool_calls=(call,)))
+    try:
+        made = sample_call(pick_tool(spec, rng), rng, spec.habits)
+    except NoValue:
+        return None
+    anchors = made.wish.anchors
+    style, text = styled(made.wish, rng, anchors.values(), spec.habits.styles)
+    meta = {"wording": made.source, "style": style, "anchors": anchors}
+    messages = (Message("user", text), Message("assistant", tool_calls=(made.call,)))
     return finish(
         Trajectory(
-            messages=messages, tools=shuffled_tools(spec, rng), outcome=1.0, seed=seed,
-            source=f"agent/{spec.name}", source_id=f"{spec.name}-tflan-{seed}-{index}",
-            pool="synthetic.tflan", split="train", step="generate.tflan", meta=meta,
+            messages=messages,
+            tools=shown_tools(spec, rng, {made.call.name}),
+            outcome=1.0,
+            seed=seed,
+            source=f"agent/{spec.name}",
+            source_id=f"{spec.name}-tflan-{seed}-{index}",
+            pool="synthetic.tflan",
+            split="train",
+            step="generate.tflan",
+            meta=meta,
         )
-    )  # fmt: skip
+    )
+
+
+def _attempts(spec: AgentSpec, index: int, seed: int) -> Iterator[Trajectory]:
+    tries = (task(spec, index, seed, a) for a in range(20))
+    return (row for row in tries if row is not None)
 
 
 def tasks(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
@@ -201,8 +278,7 @@ def tasks(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
     out: list[Trajectory] = []
     seen: set[str] = set()
     for index in range(n):
-        tries = (task(spec, index, seed, a) for a in range(20))
-        row = next((r for r in tries if r.query not in seen), None)
+        row = next((r for r in _attempts(spec, index, seed) if r.query not in seen), None)
         if row is not None:  # a spec with few values can run out of new requests
             seen.add(row.query)
             out.append(row)

@@ -1,0 +1,256 @@
+"""What a tool does, in words: verbs, an object and its prepositional parts; and mended grammar.
+
+"Retrieves the weather for a given city using the X API." -> get, "the weather", ("for", "a city").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import yaml
+
+from raytune_agents.generate import kinds
+from raytune_agents.generate.kinds import DATA
+
+DETERMINERS = re.compile(
+    r"(a|an|the|all|my|your|this|that|these|those|one|each|every|any|some|our|its|their|multiple|"
+    r"several|two|more|many|various|whether|if|how|who|what|when|where|which|why)$"
+)
+PREPOSITIONS = (
+    "for|of|in|at|on|from|to|between|by|with|near|about|against|into|within|during|using|"
+    "based on|matching|given|via|through|per|along with|according to|across|around|as|after|before"
+)
+DROPPED = ("using", "based on", "matching", "given", "via", "through", "by", "according to", "per")
+_BOILERPLATE = re.compile(
+    r"^(?:(?:this|the|a|an)\s+)?(?:simple\s+)?(?:tool|function|endpoint|api|method|operation|action|"
+    r"command|utility|service)\b[\s:,-]*(?:is used|can be used|is designed|is|allows|allow|lets|"
+    r"will|can|helps|help|that|which|used|for|to)?(?:\s+(?:you|users?|the user|us))?(?:\s+to)?\s+|"
+    r"^(?:used|useful|use this(?: tool| function)?(?: when you need)?)\s+(?:to|for)\s+|"
+    r"^(?:allows?|lets?|enables?|helps?)\s+(?:you|users?|the user|a user|us)?\s*(?:to\s+)?|"
+    r"^(?:api|endpoint|function|tool)\s+(?:to|for|that)\s+",
+    re.I,
+)
+_SENTENCE = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)[.;:\n](?:\s|$)")
+_TAIL = re.compile(
+    r"\s*(?:\([^)]*\)|,?\s+(?:and (?:then )?(?:return|get|report|provide|display)s?|which|that|"
+    r"where|when|so that|so|including|such as|e\.g|with optional|with pagination|"
+    r"with filtering|optionally|if)\b.*|"
+    r",\s+(?:with|or|including|returning|sorted|ordered|filtered|using|by|for|in|from)\b.*|"
+    r"\s+(?:sorted|ordered|filtered|grouped) by\b.*|\s+with (?:the )?(?:details|parameters|options|"
+    r"settings|criteria|following)\b.*|\s+or one of (?:its|the|their)\b.*)$",
+    re.I,
+)
+_GIVEN = re.compile(
+    r"\b((?:an?|the|any|each|all)\s+)(?:specified|specific|given|provided|particular|"
+    r"certain|existing|desired|selected|requested|designated|relevant)\s+",
+    re.I,
+)
+SYSTEM = re.compile(
+    r"\b(api|apis|database|system|service|platform|server|rapidapi|toolbench|"
+    r"endpoint|backend|application|catalog|account's|internet)\b",
+    re.I,
+)
+
+
+@cache
+def phrases() -> dict[str, Any]:
+    """The verbs and shapes of `data/phrases.yaml`."""
+    return yaml.safe_load((DATA / "phrases.yaml").read_text("utf-8"))
+
+
+@cache
+def verb_groups() -> dict[str, str]:
+    """Verb -> its group."""
+    return {v: name for name, g in phrases()["groups"].items() for v in g["verbs"]}
+
+
+@cache
+def _verbs() -> frozenset[str]:
+    return frozenset([*verb_groups(), *phrases()["verbs"]])
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a tool does: verbs to choose from, the object's head, and its prepositional parts."""
+
+    verbs: tuple[str, ...]
+    head: str
+    parts: tuple[tuple[str, str], ...] = ()  # (preposition, noun phrase)
+    sure: bool = True  # False: made from a noun, so that only a thing is wanted
+
+
+# --- the description ------------------------------------------------------------------------------
+
+
+def base_verb(word: str) -> str:
+    """The bare form of a verb that starts a description, "" where the word is none."""
+    word = word.lower().strip(",")
+    tries = [word]
+    if word.endswith("ies"):
+        tries.append(word[:-3] + "y")
+    if word.endswith("es"):
+        tries += [word[:-2], word[:-1]]
+    if word.endswith("s") and not word.endswith("ss"):
+        tries.append(word[:-1])
+    if word.endswith("ing"):
+        tries += [word[:-3], word[:-3] + "e", word[:-4]]
+    return next((t for t in tries if t in _verbs()), "")
+
+
+def _is_verb(words: Sequence[str]) -> bool:
+    """Whether the first word is used as a verb: "book a room", "books rooms", not "book list"."""
+    verb = base_verb(words[0])
+    if not verb and len(words) > 2 and words[1].lower() in ("a", "an", "the", "your", "all"):
+        return words[0][:1].isupper() and not words[0].isupper()  # "Conduct an experiment"
+    if not verb or len(words) < 2:
+        return bool(verb)
+    if verb not in phrases()["nouns_too"]:
+        return True
+    second = words[1].lower().strip(",")
+    if second == "of" or (words[0].lower().endswith("s") and second in ("of", "for", "and")):
+        return False
+    if (
+        DETERMINERS.match(second)
+        or words[0].lower() != verb
+        or second in ("for", "up", "new", "out")
+    ):
+        return True
+    return not re.search(
+        r"\b(details?|status|info|information|history|data|list|lookup|generation|"
+        r"summary|results?|price|prices|rates?|service|tracking|number)$",
+        " ".join(words[:4]).lower(),
+    )
+
+
+def _stemmed(word: str) -> str:
+    """An unknown verb without the ending of the third person."""
+    return re.sub(r"(?<=[^s])s$", "", word.lower())
+
+
+def _first_sentence(text: str) -> str:
+    text = " ".join(re.sub(r"[`*_#]{1,2}(\w[^`*#]*)[`*_#]{1,2}", r"\1", text).split())
+    text = _SENTENCE.split(text, maxsplit=1)[0].strip()
+    for _ in range(2):
+        text = _BOILERPLATE.sub("", text, count=1).strip()
+    return text
+
+
+def _cleaned(text: str) -> str:
+    """The object without asides and words that only a manual has."""
+    text = _TAIL.sub("", text)
+    text = re.sub(r"\s+(?:for|to|of) (?:the )?(?:authenticated|current|logged.in) user\b", "", text)
+    text = _GIVEN.sub(r"\1", text)
+    text = re.sub(
+        r"^(?:specified|specific|given|particular|certain|existing|relevant)\s+", "", text
+    )
+    text = re.sub(r"\b(?:the )?(?:current |authenticated )?users?'s?\b(?= \w)", "my", text)
+    text = re.sub(r"\byour\b", "my", text)
+    text = re.sub(r"\b(a|an|the) (?:unique )?(?:id|identifier|name|code) of\b", "", text)
+    return " ".join(text.split()).strip(" ,.")
+
+
+@lru_cache(maxsize=8192)
+def action(name: str, description: str) -> Action:
+    """What a tool does, read from its description, else from its name."""
+    text = _first_sentence(description)
+    words = text.split()
+    if not words or not re.search(r"[A-Za-z]{2}", text) or len(words) < 2:
+        words = kinds.name_words(name).split()
+        text = " ".join(words)
+    if not words:
+        return Action((), "", (), False)
+    if not _is_verb(words):
+        return Action(("get",), *_cut(_lowered(_cleaned(text))), False)
+    verbs, rest = [base_verb(words[0]) or _stemmed(words[0])], words[1:]
+    while rest:  # "create, update or delete a ticket"
+        joined = rest[0].lower() in ("or", "and", "/", "and/or") and len(rest) > 1
+        after = rest[1] if joined else rest[0]
+        if not base_verb(after) or not (joined or words[len(words) - len(rest) - 1].endswith(",")):
+            break
+        verbs.append(base_verb(after))
+        rest = rest[2:] if joined else rest[1:]
+    if (
+        rest
+        and verbs[-1] in ("search", "look", "query", "browse", "ask", "wait")
+        and (rest[0].lower() in ("for", "up", "through"))
+    ):
+        rest = rest[1:]
+    return Action(tuple(verbs), *_cut(_lowered(_cleaned(" ".join(rest)))))
+
+
+def _lowered(text: str) -> str:
+    """A small first letter, unless the word is written in capitals or as a name."""
+    return text[:1].lower() + text[1:] if re.match(r"[A-Z][a-z]*(\s[a-z]|$)", text) else text
+
+
+def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """An object as its head and (preposition, noun phrase) pairs."""
+    pieces = re.split(rf"\s({PREPOSITIONS})\s(?!\d)", f" {text} ")
+    head = pieces[0].strip()
+    if not head and len(pieces) > 2:  # starts with a preposition
+        head, pieces = pieces[2].strip(), [pieces[0], *pieces[3:]]
+    parts = zip(pieces[1::2], (p.strip() for p in pieces[2::2]))
+    return head, tuple((a, b) for a, b in parts if b)
+
+
+# --- grammar --------------------------------------------------------------------------------------
+
+
+def is_plural(phrase: str) -> bool:
+    """Whether a noun phrase is of many: by the last word of its head."""
+    phrase = re.sub(
+        r"\s+(used|available|related|needed|associated|located|scheduled|found|nearby|"
+        r"sent|made|currently|matching|\w{3,}ed)\b.*$",
+        "",
+        phrase,
+    )
+    word = (phrase.split() or [""])[-1].lower()
+    return word.endswith("s") and not re.search(r"(ss|us|is|news|ics|series)$", word)
+
+
+def with_article(noun: str, definite: bool) -> str:
+    """The noun phrase with an article where it wants one.
+
+    >>> with_article("free room", False)  # "a free room"
+    """
+    first = noun.split()[0].lower() if noun else ""
+    if not noun or DETERMINERS.match(first) or "{" in first or re.match(r"\d", first):
+        return noun
+    head = re.split(rf"\s(?:{PREPOSITIONS}|called|named|titled)\s|\s\{{", noun)[0]
+    last = re.sub(r"\W", "", head.split()[-1].lower())
+    if definite:
+        return f"the {noun}"
+    if (
+        re.search(rf"^{re.escape(head)} \{{", noun)
+        or is_plural(head)
+        or last in phrases()["mass"]
+        or re.match(r"[A-Z]", noun)
+    ):
+        return noun
+    return f"a {noun}"
+
+
+def mended(text: str) -> str:
+    """ "a email" -> "an email", "1 guests" -> "1 guest", no doubled words or spaces."""
+    text = " ".join(text.split(" ")).replace(" ,", ",").replace(" .", ".")
+    text = re.sub(r" :(?=[ \n])", ":", text)
+    text = re.sub(
+        r"\b([Aa]) (?=[aeioAEIO]\w|u[bdghlmnpsrt]\w*[^s\W]|hour|honest|[FHLMNRSX]\b)", r"\1n ", text
+    )
+    text = re.sub(r"\b([Aa])n (?=[bcdfgjklmnpqrstvwxyz][a-z])", r"\1 ", text)
+    text = re.sub(r"\b(a)n (?=(one|uni|use|euro|url)\w*)", r"\1 ", text, flags=re.I)
+    text = re.sub(
+        r"(?<![\w.,/-])(1|one) (night|guest|adult|room|bed|bedroom|bathroom|ticket|seat|"
+        r"passenger|day|week|month|year|hour|minute|result|item|person|replica|unit|worker|"
+        r"traveler|traveller|point)s\b",
+        r"\1 \2",
+        text,
+    )
+    text = re.sub(r"\b1 (people|persons)\b", "1 person", text)
+    text = re.sub(r"\b1 children\b", "1 child", text)
+    text = re.sub(r"\b(\w+) \1\b(?= )", lambda m: m[1] if m[1].islower() else m[0], text)
+    return re.sub(r"[ \t]{2,}", " ", text).strip()

@@ -1,0 +1,298 @@
+"""Arguments that fit: sampled together for one call, so that check-in comes before check-out.
+
+Values that the user's rows, the spec or the agent's world give come first, then those that the
+kind of a parameter allows (`scenes`), numbers that people say, and codes of a pattern by rstr.
+Nothing known means no value: `sample` raises `NoValue` and the row is not made. All draws come from
+the caller's `random.Random`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from raytune_agents.agents import ToolConfig
+from raytune_agents.agents.values import fill
+from raytune_agents.generate import descriptions, kinds
+from raytune_agents.generate.kinds import Parameter, kind_named
+from raytune_agents.generate.scenes import NoValue, Scene, is_code, shaped, text_of, who_of
+
+TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits
+KNOWN_SHARE = 0.75  # of values that are taken from what is known, where a kind could draw others
+
+
+@dataclass(frozen=True)
+class Known:
+    """Values that are known to exist: tool -> parameter -> values, and parameter -> values for
+    tools that were not seen. Of a `closed` parameter name no other value exists."""
+
+    own: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    shared: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
+
+    def of(self, tool: str, name: str) -> Sequence[Any]:
+        """The known values of a tool's parameter."""
+        return self.own.get(tool, {}).get(name) or self.shared.get(name, ())
+
+
+NOTHING = Known()
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+def _edges(p: Parameter) -> tuple[float, float]:
+    """Where a number may lie: the schema's bounds, then the description's, then the kind's."""
+    detail, kind = p.detail, kind_named(p.kind)
+    usual = kind.range or (1, 100)
+    said = descriptions.bounds_in(p.about) or tuple(usual)
+    low, high = said[0], said[-1]
+    numbers = [v for v in p.values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if numbers and not descriptions.bounds_in(p.about):
+        low, high = min(*numbers, low), max(*numbers, high)
+    step = 1 if kinds.json_type(detail) == "integer" else 0.01
+    if (least := detail.get("minimum")) is not None or "exclusiveMinimum" in detail:
+        least = least if least is not None else detail["exclusiveMinimum"] + step
+        high = max(high, least + (high - low)) if least > low else high
+        low = max(low, least)
+    if (most := detail.get("maximum")) is not None or "exclusiveMaximum" in detail:
+        most = most if most is not None else detail["exclusiveMaximum"] - step
+        low = min(low, most) if "minimum" not in detail and low > most else low
+        high = min(high, most)
+    return low, high
+
+
+def number(scene: Scene, p: Parameter) -> int | float:
+    """A number that people say: round where it is large, whole where the schema wants it."""
+    rng, kind, detail = scene.rng, kind_named(p.kind), p.detail
+    low, high = _edges(p)
+    if low > high:
+        raise NoValue(f"{p.name}: no number lies between {low:g} and {high:g}")
+    if p.role == "max" and low < high:
+        low += (high - low) / 2
+    elif p.role == "min" and low < high:
+        high -= (high - low) / 2
+    step = detail.get("multipleOf")
+    whole = kinds.json_type(detail) != "number" or (
+        high - low >= 5 and not kind.digits and kind.step >= 1
+    )
+    if step:
+        first = -(-low // step)
+        return _plain(step * rng.randint(int(first), max(int(first), int(high // step))))
+    if kind.money and kinds.json_type(detail) == "number" and rng.random() < 0.3:
+        return round(rng.uniform(low, high), 2)
+    if kind.step < 1 and not whole:
+        return _plain(round(rng.uniform(low, high) / kind.step) * kind.step)
+    if not whole:
+        return round(rng.uniform(low, high), kind.digits or (2 if high - low <= 2 else 1))
+    found = rng.randint(int(-(-low // 1)), max(int(-(-low // 1)), int(high)))
+    nice = kind.step if kind.step > 1 else 10 if found > 200 and kind.money else 1
+    rounded = int(round(found / nice) * nice)
+    return rounded if low <= rounded <= high else found
+
+
+def _plain(value: float) -> int | float:
+    return int(value) if float(value).is_integer() else round(value, 6)
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
+    """The text, or where it breaks the schema's pattern or length, a code of the pattern."""
+    detail = p.detail
+    if not isinstance(text, str) or Draft202012Validator(detail).is_valid(text):
+        return text
+    cut = detail.get("maxLength")
+    if not detail.get("pattern"):
+        if cut and len(text) > cut and " " in text:
+            short = text[: cut + 1].rsplit(" ", 1)[0]
+            if Draft202012Validator(detail).is_valid(short):
+                return short
+        raise NoValue(f"{p.name}: no known value fits its schema")
+    for change in (
+        str.upper,
+        str.lower,
+        lambda t: re.sub(r"\W+", "-", t.lower()),
+        lambda t: re.sub(r"\W+", "_", t.lower()),
+    ):
+        if Draft202012Validator(detail).is_valid(change(text)):
+            return change(text)
+    return code_of(detail, scene.rng, p.name)
+
+
+def code_of(detail: Mapping[str, Any], rng: random.Random, name: str) -> str:
+    """A code that matches the pattern. Raises NoValue where the pattern is none of a code: one that
+    allows words would give letters without sense."""
+    import rstr
+
+    pattern = detail["pattern"]
+    words = re.search(r"a-z[^\]]*\](?:[+*]|\{\d*,?\d*\}){1}|\\w[+*]|\.[+*]", pattern)
+    if words and not re.search(r"\\d|0-9", pattern):
+        raise NoValue(f"{name}: its pattern {pattern} allows more than codes; add an example")
+    drawn = rstr.Rstr(rng)
+    for _ in range(TRIES):
+        try:
+            text = drawn.xeger(re.sub(r"(?<!\\)([+*])(?!\?)", "{1,6}", pattern))
+        except (re.error, ValueError, KeyError, IndexError, AttributeError):
+            break
+        if text.isprintable() and Draft202012Validator(detail).is_valid(text):
+            return text
+    raise NoValue(f"{name}: no value fits its pattern {pattern}")
+
+
+def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any:
+    """One value: of what is known, of the examples, of the kind."""
+    rng = scene.rng
+    allowed = Draft202012Validator(p.detail)
+    usable = [v for v in known if allowed.is_valid(v)]
+    if usable and (
+        only or not p.kind or rng.random() < KNOWN_SHARE or p.kind in ("id", "id_number")
+    ):
+        return rng.choice(usable)
+    if p.kind == "choice":
+        if not p.examples:
+            raise NoValue(f"{p.name}: its enum is empty")
+        return rng.choice(p.values)
+    if p.kind == "flag":
+        return rng.random() < 0.7
+    if p.kind and kind_named(p.kind).range:
+        found = number(scene, p)
+        return str(found) if kinds.json_type(p.detail) == "string" else found
+    plain = [v for v in p.values if allowed.is_valid(v)]
+    if plain and (not p.kind or (p.kind != "id" and rng.random() < 0.3)):
+        chosen = rng.choice(plain)
+        return shaped(chosen, rng) if not p.kind and is_code(chosen) else chosen
+    if not p.kind:
+        raise NoValue(f"{p.name}: nothing is known of its values")
+    text = text_of(scene, p)
+    if kinds.json_type(p.detail) == "string" and not isinstance(text, str):
+        text = str(text)
+    if kinds.json_type(p.detail) in ("integer", "number") and isinstance(text, str):
+        text = _plain(float(text)) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text
+    return _patterned(text, p, scene)
+
+
+def value(scene: Scene, p: Parameter, known: Sequence[Any] = (), only: bool = False) -> Any:
+    """A value of the parameter. Raises NoValue."""
+    if p.items is not None:
+        if any(isinstance(v, list) for v in known):
+            whole = [v for v in known if isinstance(v, list)]
+            if only or scene.rng.random() < KNOWN_SHARE:
+                return scene.rng.choice(whole)
+            known = [x for v in whole for x in v]
+        return _array(scene, p, p.items, known, only)
+    if p.fields:
+        whole = [v for v in known if isinstance(v, dict)]
+        if whole and (only or scene.rng.random() < KNOWN_SHARE):
+            return scene.rng.choice(whole)
+        usable = [f for f in p.fields if f.kind or f.examples]
+        spare = [f for f in usable if not f.required]
+        more = scene.rng.sample(spare, min(len(spare), scene.rng.randint(0, 1)))
+        chosen = [f for f in usable if f.required or f in more] or usable[:2]
+        return {f.name: value(scene, f) for f in chosen}
+    return _scalar(scene, p, known, only)
+
+
+def _array(
+    scene: Scene, p: Parameter, item: Parameter, known: Sequence[Any], only: bool
+) -> list[Any]:
+    detail = p.detail
+    least = max(1, int(detail.get("minItems", 1)))
+    most = min(int(detail.get("maxItems", 3)), max(least, 3))
+    if most < least:
+        raise NoValue(f"{p.name}: at least {least} and at most {most} items")
+    wanted, out = scene.rng.randint(least, most), []
+    for _ in range(6 * wanted):
+        if item.kind in ("email", "person", "username", "first_name"):
+            scene.people.pop(who_of(item), None)  # another person for each item
+        drawn = value(scene, item, known, only)
+        if drawn not in out:
+            out.append(drawn)
+        if len(out) == wanted:
+            break
+    return out
+
+
+# --- a whole call ---------------------------------------------------------------------------------
+
+
+def parameters_of(tool: ToolConfig) -> tuple[Parameter, ...]:
+    """What is known of a tool's parameters."""
+    return kinds.parameters(tool.name, tool.description, tool.parameters)
+
+
+def context_of(tool: ToolConfig) -> str:
+    """A tool's name and description as lower-case words."""
+    return f"{kinds.name_words(tool.name)} {tool.description.lower()}"
+
+
+def _paired(params: Sequence[Parameter], args: dict[str, Any]) -> None:
+    """Put pairs in order: the least is not above the most, from differs from to."""
+    by_role = {(p.kind, p.role, _stem(p)): p.name for p in params if p.name in args}
+    for (kind, role, stem), name in by_role.items():
+        other = {"min": "max", "from": "to"}.get(role)
+        pair = by_role.get((kind, other or "", stem))
+        if pair and isinstance(args[name], int | float) and args[name] > args[pair]:
+            args[name], args[pair] = args[pair], args[name]
+
+
+def _stem(p: Parameter) -> str:
+    pattern = "|".join(kinds.ROLE.values())
+    return re.sub(pattern, "", p.words).strip()
+
+
+def sample(
+    tool: ToolConfig,
+    names: Collection[str],
+    rng: random.Random,
+    known: Known = NOTHING,
+    fixed: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Any], Scene]:
+    """Values for the parameters `names`, in the schema's order, that fit each other and the schema;
+    `fixed` ones are kept. Raises NoValue naming tool and parameter."""
+    params = [p for p in parameters_of(tool) if p.name in names]
+    check = Draft202012Validator(
+        tool.parameters
+        | {"required": [r for r in tool.parameters.get("required", ()) if r in names]}
+    )
+    why = "no value fits its schema"
+    for _ in range(TRIES):
+        scene = Scene(rng, context_of(tool))
+        args: dict[str, Any] = {}
+        try:
+            for p in params:
+                given = (fixed or {}).get(p.name)
+                hints = known.of(tool.name, p.name)
+                args[p.name] = (
+                    given if given is not None else value(scene, p, hints, p.name in known.closed)
+                )
+        except NoValue as error:
+            raise NoValue(f"{tool.name}.{error}") from None
+        _paired(params, args)
+        if differ(params, args) and not (bad := next(check.iter_errors(args), None)):
+            return args, scene
+        why = bad.message[:80] if (bad := next(check.iter_errors(args), None)) else why
+    raise NoValue(f"{tool.name}: {why}")
+
+
+def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
+    """Whether the two ends of a pair are two things."""
+    ends: dict[tuple[str, str], Any] = {}
+    for p in params:
+        if p.role in ("from", "to") and p.name in args and p.kind not in ("", "choice", "flag"):
+            other = ends.get((p.kind, "to" if p.role == "from" else "from"))
+            if other == args[p.name]:
+                return False
+            ends[p.kind, p.role] = args[p.name]
+    return True
+
+
+def filled(texts: Sequence[Any], rng: random.Random) -> list[Any]:
+    """A spec's own values with their {words} drawn from its banks."""
+    return [fill(t, rng) if isinstance(t, str) else t for t in texts]

@@ -1,0 +1,102 @@
+"""What the description of a parameter says of its values: examples, all choices, bounds, a unit.
+
+Plain text in, plain values out; what the parameter is in the end is decided in `kinds`.
+"""
+
+from __future__ import annotations
+
+import re
+
+UNITS = re.compile(
+    r"\b(kilomet(?:er|re)s?|km|miles?|met(?:er|re)s?|cm|mm|feet|inches|kg|kilograms?|grams?|"
+    r"pounds|lbs|oz|lit(?:er|re)s?|ml|celsius|fahrenheit|kelvin|minutes?|hours?|seconds?|days?|"
+    r"weeks?|months?|years?|percent|usd|eur|gbp|euros?|dollars?|pounds|gb|mb|gib|mib|tb|km/h|mph|"
+    r"kwh|watts?|volts?|amps?|ohms?|hz|calories|kcal|cents|pixels|grams|characters)\b",
+    re.I,
+)
+DATE_FORM = re.compile(r"\b(?:YYYY|YY|MM|DD)(?:[-/. ](?:YYYY|YY|MM|DD)){1,2}\b")
+
+
+def subject_of(about: str) -> str:
+    """What a description speaks of: "city" for "The name of the city to look up"."""
+    text = re.sub(
+        r"^(optional|required|specify|specifies|enter|provide|the|a|an)\W+",
+        "",
+        about.lower().strip(),
+    )
+    text = re.sub(r"^(the|a|an)\s+", "", text)
+    parts = re.split(
+        r"\s(?:of|for|to|that|in|from|where|which|on|at|with|by|used|you|being|based)\s|"
+        r"[(,.;:]",
+        text,
+        maxsplit=2,
+    )
+    first = parts[0].strip()
+    general = r"(name|title|type|kind|list|value|text|number|code|id|identifier|path)s?$"
+    if re.search(general, first) and len(parts) > 1 and f"{first} of" in text:
+        return f"{first} of {re.sub(r'^(the|a|an|your) ', '', parts[1].strip())}"
+    return first
+
+
+# --- what a description says ----------------------------------------------------------------------
+
+_LEAD = (
+    r"(?:\be\.g\.?|\bi\.e\.?|\bfor example|\bfor instance|\bsuch as|\bexamples?(?: are| is)?|"
+    r"\bex\.)[,:]?\s*"
+)
+_EXAMPLES = re.compile(_LEAD + r"(.+?)(?:\)|\.\s|\.$|;|\]|\n|$)", re.I)
+_LIKE = re.compile(r"\blike\s+([\"'`]?[\w#/-]*\d[\w#/.-]*[\"'`]?)")
+_CLOSED = re.compile(
+    r"(?:\bone of|\beither|\bmust be|\b(?:available|supported|valid|allowed|possible|accepted|"
+    r"permitted)\s[\w ]{0,25}?(?::| are| include| is one of)|\b(?:options|choices|values)"
+    r"(?: are|:))\s*:?\s*([^.;()\n]+)",
+    re.I,
+)
+_QUOTED = re.compile(r"(?<!\w)[\"'`“‘]([^\"'`“”‘’]{1,60})[\"'`”’](?!\w)")
+_PIPES = re.compile(r"\(?\b(\w[\w-]*(?:\s?[|/]\s?\w[\w-]*){1,9})\b\)?")
+_OR = re.compile(r"\(([\w-]+(?:, [\w-]+)*,? or [\w-]+)\)")
+_NOISE = re.compile(
+    r"^(etc|and so on|\.\.\.|a|an|the|optional|required|default.*|string|e\.g)\W*$", re.I
+)
+
+
+def _listed(text: str) -> list[str]:
+    """The items of "a, b or c": quoted ones alone where there are any."""
+    if quoted := _QUOTED.findall(text):
+        return quoted
+    parts = re.split(r",\s*(?:or |and )?|\s+or\s+|\s+and\s+|\s*\|\s*", text)
+    parts = [re.sub(r"\s+etc\.?$|\.{2,}$", "", p.strip(" \"'`:")) for p in parts]
+    return [p for p in parts if p and len(p) <= 40 and len(p.split()) <= 5 and not _NOISE.match(p)]
+
+
+def examples_in(text: str) -> tuple[list[str], bool]:
+    """What a description quotes as values, and whether nothing else is allowed."""
+    found = _EXAMPLES.search(text)
+    if found:
+        items = _listed(found[1])
+        sure = bool(_QUOTED.search(found[1])) or all(len(i.split()) <= 3 for i in items)
+        return (items, False) if sure else ([], False)
+    if found := _LIKE.search(text):
+        return [found[1].strip("\"'`.")], False
+    if found := _CLOSED.search(text):
+        items = [i for i in _listed(found[1]) if len(i.split()) <= 3]
+        return (items, True) if len(items) > 1 else ([], False)
+    quoted = _QUOTED.findall(text)
+    if len(quoted) > 1:
+        return quoted, True
+    if found := _OR.search(text):
+        return _listed(found[1]), True
+    if (found := _PIPES.search(text)) and "|" in found[1]:
+        return [p.strip() for p in found[1].split("|")], True
+    return ([quoted[0]], False) if quoted and " " not in quoted[0] else ([], False)
+
+
+def bounds_in(text: str) -> tuple[float, float] | None:
+    """The smallest and the largest number that a description allows, None where it says none."""
+    number = r"(-?\d+(?:\.\d+)?)"
+    found = re.search(rf"\b(?:between|from)\s+{number}\s*%?\s*(?:and|to|-)\s*{number}", text, re.I)
+    found = found or re.search(rf"\(\s*{number}\s*(?:-|–|to|\.\.)\s*{number}\s*\)", text)
+    found = found or re.search(rf"\b{number}\s*(?:-|–|to)\s*{number}\s*(?:scale|stars|$|\.)", text)
+    if found and float(found[1]) < float(found[2]):
+        return float(found[1]), float(found[2])
+    return None

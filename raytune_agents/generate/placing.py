@@ -1,0 +1,229 @@
+"""Where a value stands inside the object of a wish: "the weather for a city" -> "... for Lisbon".
+
+A description speaks of its parameters: as its object ("cancel a booking"), as an object's
+complement ("the status of an order"), as its kind ("a room" + room_type). Such a value stands right
+there; what is left over becomes a clause of its own in `templates`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, is_plural, verb_groups
+from raytune_agents.generate.kinds import Parameter, kind_named
+from raytune_agents.generate.surface import SETTERS, clause_of
+
+SPEAKS = {  # kind -> the nouns by which a description may mean it
+    "operand": "numbers?|integers?|value",
+    "city": "cit(y|ies)|locations?|places?|towns?|area|region|destination",
+    "iata": "airports?|cit(y|ies)|locations?",
+    "person": "person|user|customer|guest|contact|someone|receiver",
+    "currency": "currenc(y|ies)",
+    "date": "date|day",
+    "ticker": "stock|ticker|company|symbol",
+    "email": "recipients?|address|someone|person|customer|teammate",
+    "query": "keywords?|query|topic|term",
+    "prompt": "description|prompt",
+    "datetime": "time|date|moment",
+    "time": "time",
+    "country": "country|nation",
+    "language": "languages?",
+    "url": "url|page|website|link",
+    "street": "address|location",
+    "file": "files?|documents?|spreadsheet|pdf",
+    "image_file": "images?|photo|picture",
+    "folder": "folder|directory|path",
+    "repo": "repository|repo",
+    "crypto": "cryptocurrency|coin",
+    "environment": "environment",
+    "version": "version",
+    "home_room": "room|light",
+    "song": "song|track",
+    "dish": "food|dish|meal",
+}
+NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
+ITSELF = ("url", "ip", "host", "domain", "expression", "word", "query", "dish", "product")
+TITLED = ("file", "image_file", "song", "movie", "book", "game", "smart_device", "playlist", "table",
+          "database", "folder", "branch", "project", "channel", "repo", "tag", "service", "column",
+          "hotel", "restaurant", "environment", "drink", "team", "version")  # fmt: skip
+NAMES = ("name", "document_title", "event_title")
+_ARTICLE = re.compile(r"^(a|an|the|my|one|another|this|some)\s+")
+
+
+def slot_of(p: Parameter) -> str:
+    """The place of a value in a text."""
+    return "{" + p.name + "}"
+
+
+def mentions(phrase: str, p: Parameter) -> bool:
+    """Whether a noun phrase speaks of a parameter."""
+    words = set(re.findall(r"[a-z]+", phrase.lower()))
+    own = set(p.noun.split()[-1:]) - {"name", "number", "code", "type", "new", "title", "text"}
+    singular = {re.sub(r"(?<=\w\w)s$", "", w) for w in words}
+    speaks = SPEAKS.get(p.sense)
+    return bool((words | singular) & own) or bool(
+        speaks and re.search(rf"\b({speaks})$", phrase.lower())
+    )
+
+
+class Placing:
+    """The object of a wish while values are put into it; `left` are the parameters still to say."""
+
+    def __init__(
+        self, act: Action, given: Sequence[Parameter], absent: Sequence[Parameter], verb: str
+    ):
+        self.act, self.given, self.absent, self.verb = act, given, absent, verb
+        self.left = list(given)
+        self.head = act.head
+        self.first: Parameter | None = None  # the object's own value
+        self.makes = verb_groups().get(act.verbs[0]) in ("create", "add", "generate")
+
+    @property
+    def query(self) -> Parameter | None:
+        """The text that is searched for, while it is not said."""
+        return next((p for p in self.left if p.sense == "query" and not p.items), None)
+
+    def body(self, rng: random.Random) -> str:
+        """The object with its values."""
+        self.operands()
+        own = self.first = self.own()
+        kept = [text for part in self.act.parts if (text := self.part(*part))]
+        if own is not None and own in self.left:
+            self.place(own)
+        self.head = self.adjectives(self.head)
+        for p in [p for p in self.left if p.sense in NAMES and not p.items][:1]:
+            if p.role != "to":  # 'add a member named "Ana" to the team'
+                self.left.remove(p)
+                self.head += " " + clause_of(p, "", rng)
+        return " ".join([self.head, *kept]).strip()
+
+    def operands(self) -> None:
+        """ "two numbers" -> "{a} and {b}", "if a number is prime" -> "if {n} is prime"."""
+        found = [p for p in self.left if p.sense == "operand"]
+        many = re.search(
+            r"\b(the |two |these |a list of |list of )*(numbers|integers|values)\b", self.head
+        )
+        kinds = r"positive |whole |single |prime |given "
+        one = re.search(rf"\b(a|an|the) ({kinds})?(number|integer|value)\b", self.head)
+        match = many if len(found) > 1 or (found and found[0].items) else one
+        if not found or not match:
+            return
+        used = found if match is many else found[:1]
+        self.left = [p for p in self.left if p not in used]
+        slots = " and ".join(map(slot_of, used))
+        self.head = self.head[: match.start()] + slots + self.head[match.end() :]
+
+    def own(self) -> Parameter | None:
+        """The parameter that is the object itself, or says which one it is."""
+        noun = self.head.split()[-1].lower() if self.head else ""
+        if not noun:
+            return None
+        if is_plural(self.head):  # "move files" + one path
+            return next((p for p in self.left if p.sense in ("file", "folder") and not p.items
+                         and p.role in ("", "from")), None)  # fmt: skip
+        kinds = (*NUMBERED, *ITSELF, *TITLED)
+        for p in self.left:
+            if p.items or (p.sense not in kinds and p.kind != "choice"):
+                continue
+            if p.kind == "choice" and p.sense not in kinds:
+                if p.noun.split()[-1:] == [noun] and self.verb not in SETTERS and not p.role:
+                    return p  # "order a meal" + meal=lunch
+                continue
+            if noun in p.noun.split() or mentions(noun, p):
+                return p
+        return None
+
+    def place(self, p: Parameter) -> None:
+        """Put the object's own value into its head."""
+        bare = _ARTICLE.sub("", self.head)
+        setter = self.verb in SETTERS and p.sense not in NUMBERED
+        if setter or (p.role == "to" and p.sense not in NUMBERED):
+            return
+        self.left.remove(p)
+        if is_plural(self.head):
+            self.head = slot_of(p)
+        elif p.sense in NUMBERED:
+            self.head = f"{bare} {slot_of(p)}"
+        elif p.sense in ITSELF or p.kind == "choice":
+            self.head = slot_of(p) if " " not in bare or p.sense in ITSELF else (
+                f"{bare.rsplit(' ', 1)[0]} {slot_of(p)}")  # fmt: skip
+        elif self.makes:
+            self.head = f"{self.head} called {slot_of(p)}"
+        elif p.sense == "version":
+            self.head = f"version {slot_of(p)}"
+        else:
+            self.head = f"the {bare} {slot_of(p)}"
+
+    def take(self, phrase: str) -> Parameter | None:
+        """The one parameter that a complement speaks of, taken from those left."""
+        found = [
+            p
+            for p in self.left
+            if p != self.first
+            and (kind_named(p.sense).placed or p.kind == "choice") and not p.items
+            and mentions(phrase, p)
+        ]  # fmt: skip
+        if len([p for p in found if p.role in ("from", "to")]) > 1 or is_plural(phrase):
+            return None
+        if found:
+            self.left.remove(found[0])
+        return found[0] if found else None
+
+    def part(self, preposition: str, phrase: str) -> str:
+        """A complement of the object with its value, "" where it goes without."""
+        indefinite = bool(
+            re.match(r"(a|an|one|another|two \w|it|its|them|id|any|someone)\b", phrase)
+        )
+        spoken_of = any(mentions(phrase, p) for p in self.given)
+        if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
+            p = self.take(owner[1])
+            if p is not None:
+                return f"{preposition} {slot_of(p)}'s {owner[2]}"
+        if preposition in DROPPED or (SYSTEM.search(phrase) and not spoken_of):
+            return ""
+        p = self.take(phrase)
+        if p is None and indefinite and not is_plural(phrase):
+            p = self._only_id(phrase)
+        if p is not None:
+            return f"{preposition} {self.named(p, phrase)}"
+        described = self.adjectives(phrase) if indefinite else phrase
+        if described != phrase:
+            return f"{preposition} {described}"
+        unsaid = indefinite and any(mentions(phrase, p) for p in self.absent)
+        paired = spoken_of and (indefinite or is_plural(phrase))
+        return "" if unsaid or paired else f"{preposition} {phrase}"
+
+    def _only_id(self, phrase: str) -> Parameter | None:
+        """The one id of the call, where a complement names no parameter: "label an email" + the
+        message's id."""
+        ids = [p for p in self.given if p.sense in ("id", "id_number") and not p.items]
+        if len(ids) != 1 or ids[0] not in self.left or ids[0] == self.first:
+            return None
+        if any(mentions(phrase, p) for p in [*self.given, *self.absent]):
+            return None
+        self.left.remove(ids[0])
+        return ids[0]
+
+    def named(self, p: Parameter, phrase: str) -> str:
+        """The value with the word for what it is, where the value alone would not tell."""
+        noun = _ARTICLE.sub("", phrase)
+        if p.sense in (*NUMBERED, "name", "version"):
+            return f"{noun} {slot_of(p)}"
+        if p.sense in ("home_room", "table", "column", "folder", "branch", "project", "service",
+                       "tag", "channel", "environment", "team", "playlist"):  # fmt: skip
+            return f"the {slot_of(p)} {noun}" if noun != "room" else f"the {slot_of(p)}"
+        return slot_of(p)
+
+    def adjectives(self, phrase: str) -> str:
+        """ "a room" -> "a {room_type} room" where a choice is a type of the phrase's noun."""
+        for p in list(self.left):
+            kindly = re.match(r"^(\w+) (type|kind|category|style|class|colou?r|size)$", p.words)
+            if not kindly or p.items or p.kind not in ("choice", "room_type", "") or p.role:
+                continue
+            found = re.search(rf"\b{re.escape(kindly[1])}s?\b", phrase)
+            if found and "{" not in phrase:
+                self.left.remove(p)
+                return f"{phrase[: found.start()]}{slot_of(p)} {phrase[found.start() :]}"
+        return phrase

@@ -1,0 +1,239 @@
+"""Rows in which no tool is right, and ordinary calls among them, so that refusing does not spread.
+
+`notool` fills Agent-FLAN's grid (asks for a tool or not x tools given or not; arXiv 2403.12881,
+3.4), asks what a tool can do, and asks in four ways for what the tools cannot do, with a refusal
+that names them and offers one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raytune_agents import agents
+from raytune_agents.agents import AgentSpec, ToolConfig
+from raytune_agents.agents.script import listed
+from raytune_agents.agents.wording import slots
+from raytune_agents.generate import actions
+from raytune_agents.generate.arguments import parameters_of
+from raytune_agents.generate.dialogues import distinct, make_row
+from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.kinds import name_words
+from raytune_agents.generate.scenes import NoValue, bank_of
+from raytune_agents.generate.tasks import (
+    as_order,
+    composed,
+    phrase,
+    pick_tool,
+    sample_arguments,
+    sample_call,
+    styled,
+)
+from raytune_agents.records import Message, ToolSpec, Trajectory
+
+FOREIGN = {
+    "action": ["archive", "duplicate", "rename", "hand over"],
+    "chart": ["radar", "treemap"],
+    "browser": ["safari", "opera"],
+    "operation": ["kurtosis", "mode"],
+    "platform": ["TikTok"],
+    "database": ["weather", "payroll"],
+    "format": ["docx", "svg"],
+    "report_format": ["pdf"],
+    "jurisdiction": ["Brazil", "India"],
+    "clause_type": ["arbitration", "insurance"],
+    "output_format": ["latex", "braille"],
+    "template": ["wedding", "obituary"],
+    "kind": ["podcast", "novel"],
+    "scan_type": ["memory", "radiation"],
+    "protocol": ["icmp"],
+    "algorithm": ["DES", "Caesar"],
+    "channel": ["telegram", "pager"],
+    "language": ["latin"],
+}
+SETTINGS = [
+    ("colour scheme", "dark"),
+    ("retry count", "5"),
+    ("encoding", "utf-16"),
+    ("time zone", "CET"),
+    ("cost centre", "4711"),
+    ("accent", "British"),
+]
+CELLS = (
+    "tool_tools",
+    "chat_tools",
+    "tool_none",
+    "chat_none",
+    "about_tools",
+    "nonexistent_tool",
+    "invalid_parameter",
+    "unsupported_action",
+    "out_of_scope",
+)
+ABOUT = [
+    "Can you {what}?",
+    "Is it possible to {what} with you?",
+    "What do you need to {what}?",
+    "How does it work when I want to {what}?",
+    "What would I have to tell you to {what}?",
+    "Quick question before we start: are you able to {what}?",
+]
+
+
+NAMED = 6  # tools that a refusal can name without being a list
+NO_TOOLS = [
+    "I have no tools here, so I cannot do that for you. I can explain how you could do it.",
+    "That needs a tool and none is available to me. I can tell you the steps, if you like.",
+]
+
+
+@cache
+def small_talk() -> list[list[str]]:
+    """Questions that need no tool, with right answers."""
+    path = Path(agents.__file__).parent / "data/chat.yaml"
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def _offer(tool: ToolConfig) -> str:
+    text = tool.description.rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _other(spec: AgentSpec, rng: random.Random) -> tuple[str, ToolConfig]:
+    """A wish that only another shipped agent could serve, and that agent's tool."""
+    names = {t.name for t in spec.tools}
+    others = [t for s in agents.shipped() if s != spec.name for t in agents.load(s).tools]
+    tool = rng.choice([t for t in others if t.name not in names])
+    return sample_call(tool, rng, form="order").order, tool
+
+
+def _foreign(tool: ToolConfig, rng: random.Random) -> tuple[str, str, str] | None:
+    """A wish with a value that an enum of the tool does not have: (wish, argument, value)."""
+    enums = {k: p["enum"] for k, p in tool.parameters["properties"].items() if p.get("enum")}
+    params = {p.name: p for p in parameters_of(tool)}
+    strange = {
+        k: [
+            v
+            for v in FOREIGN.get(k) or bank_of(params[k].sense)
+            if v.lower() not in {str(x).lower() for x in allowed}
+        ]
+        for k, allowed in enums.items()
+    }
+    usable = [
+        (k, t)
+        for k, found in strange.items()
+        if found
+        for t in [*tool.requests, ""]
+        if not t or k in {s.arg for s in slots(t)}
+    ]
+    if not usable:
+        return None
+    arg, template = rng.choice(usable)
+    chosen = rng.choice(strange[arg])
+    if template:
+        return phrase(tool, template, rng, {arg: chosen})[0], arg, chosen
+    args, scene = sample_arguments(tool, rng)
+    return as_order(composed(tool, args | {arg: chosen}, scene, rng, "order")), arg, chosen
+
+
+def _about(spec: AgentSpec, rng: random.Random) -> tuple[str, str]:
+    """A question about what a tool can do, and its answer: no order to do it."""
+    tool = rng.choice(spec.tools)
+    act = actions.action(tool.name, tool.description)
+    if not act.verbs or not act.head:
+        raise NoValue(f"{tool.name}: no words for it")
+    what = " ".join(
+        [act.verbs[0], actions.with_article(act.head, False), *(f"{a} {b}" for a, b in act.parts)]
+    )
+    needed = [name_words(r) for r in tool.parameters.get("required", [])]
+    needs = f"I need the {listed(needed)} for that." if needed else "I need nothing else for that."
+    answer = rng.choice(["Yes. {needs} Tell me when I should do it.", "Yes, I can. {needs}"])
+    return rng.choice(ABOUT).format(what=actions.mended(what)), answer.format(needs=needs)
+
+
+def _refusal(
+    spec: AgentSpec, cell: str, near: str, tools: Sequence[ToolSpec], rng: random.Random
+) -> tuple[str, str, dict[str, Any]] | None:
+    """Request, refusal and meta of one of the four things tools cannot do."""
+    tool = next(t for t in spec.tools if t.name == near)
+    names = listed([t.name for t in tools])
+    if cell == "nonexistent_tool":
+        known = {t.name for t in spec.tools}
+        fake = rng.choice([f"{tool.name}_pro", f"smart_{tool.name}", f"{tool.name}_cloud"])
+        if fake in known:
+            return None
+        wish = f"use the {fake} tool to {sample_call(tool, rng, form='order').order}"
+        answer = f"There is no tool called {fake}. I have {names}. Shall I use {tool.name} instead?"
+        return wish, answer, {"near": fake}
+    if cell == "invalid_parameter":
+        setting, value = rng.choice(SETTINGS)
+        if setting.replace(" ", "_") in tool.parameters["properties"]:
+            return None
+        wish = f"{sample_call(tool, rng, form='order').order}, with the {setting} set to {value}"
+        takes = listed([k.replace("_", " ") for k in tool.parameters["properties"]])
+        answer = f"{tool.name} has no {setting}; it takes {takes}. My tools are {names}. "
+        answer += f"Shall I use {tool.name} without it?"
+        return wish, answer, {"near": tool.name}
+    if cell == "unsupported_action":
+        found = _foreign(tool, rng)
+        if found is None:
+            return None
+        wish, arg, value = found
+        allowed = listed([str(v) for v in tool.parameters["properties"][arg]["enum"]])
+        answer = f"{tool.name} cannot do {value}; its {arg.replace('_', ' ')} can be {allowed}. "
+        answer += f"My tools are {names}. Shall I use one of these?"
+        return wish, answer, {"near": tool.name}
+    wish, _ = _other(spec, rng)
+    offer = f"I could {_offer(tool)} with {tool.name}, if that helps."
+    answer = f"I have no tool for that. I have {names}. {offer}"
+    return wish, answer, {"near": tool.name}
+
+
+def notool_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Trajectory | None:
+    """One cell of the grid; `meta.cell` names it, `meta.refuse` is set where tools fall short."""
+    rng = random.Random(f"{seed}/{spec.name}/notool/{index}/{attempt}")
+    cell = CELLS[index % len(CELLS)]
+    near = rng.choice(spec.tools).name
+    tools = () if cell.endswith("_none") else shown_tools(spec, rng, {near}, NAMED)
+    meta: dict[str, Any] = {"cell": cell}
+    if cell.startswith("chat"):
+        text, answer = rng.choice(small_talk())
+    elif cell == "tool_tools":
+        made = sample_call(pick_tool(spec, rng), rng, spec.habits)
+        said = Message("user", styled(made.wish, rng, wanted=spec.habits.styles)[1])
+        messages = [said, Message("assistant", tool_calls=(made.call,))]
+        tools = shown_tools(spec, rng, {made.call.name})
+        return make_row(
+            spec,
+            "notool",
+            index,
+            seed,
+            messages,
+            tools,
+            anchors=made.wish.anchors,
+            wording=made.source,
+            **meta,
+        )
+    elif cell == "about_tools":
+        text, answer = _about(spec, rng)
+    elif cell == "tool_none":
+        text = styled(sample_call(rng.choice(spec.tools), rng).wish, rng)[1]
+        answer = rng.choice(NO_TOOLS)
+    else:
+        refusal = _refusal(spec, cell, near, tools, rng)
+        if refusal is None:
+            return None
+        text, answer, extra = styled(refusal[0], rng)[1], refusal[1], refusal[2]
+        meta |= {"refuse": cell} | extra
+    messages = [Message("user", text), Message("assistant", answer)]
+    return make_row(spec, "notool", index, seed, messages, tools, gold="[]", anchors={}, **meta)
+
+
+def notool(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
+    """`n` rows over the cells in turn; fewer once the ordinary questions run out."""
+    return distinct(lambda i, a: notool_row(spec, i, seed, a), n)

@@ -1,0 +1,399 @@
+"""A situation, and the texts that belong to it: a day, places, people, then everything by kind.
+
+Cities go with their country, airport and currency, a name with its email address, an end with its
+start. Names, jobs and numbers of papers come from Mimesis, the rest from `data/values.yaml`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cache, lru_cache
+from typing import Any
+
+import yaml
+from mimesis import Generic
+
+from raytune_agents.generate import descriptions, kinds
+from raytune_agents.generate.kinds import DATA, Parameter, kind_named
+
+NEW_YEAR, DAYS = date(2026, 1, 1), 700  # where the present of a row lies
+
+
+class NoValue(ValueError):
+    """No value can be drawn; the message is "TOOL.PARAMETER: why"."""
+
+
+@cache
+def banks() -> dict[str, Any]:
+    """The values of `data/values.yaml`."""
+    return yaml.safe_load((DATA / "values.yaml").read_text("utf-8"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A city with what goes with it."""
+
+    city: str
+    country: str
+    code: str
+    airport: str
+    currency: str
+    timezone: str
+    state: str
+
+
+@cache
+def places() -> tuple[Place, ...]:
+    return tuple(Place(*line.split("|")) for line in banks()["places"])
+
+
+@lru_cache(maxsize=1)
+def _mimesis() -> Generic:
+    return Generic()
+
+
+def shaped(example: str, rng: random.Random) -> str:
+    """A code of the same shape: its prefix stays, its digits and mixed letters are others.
+
+    >>> shaped("T-1042", rng)  # "T-7315"
+    """
+    head = re.match(r"(?:[A-Za-z#]+[-_/.]?)?(?:20\d\d[-/])?", example)
+    prefix = head[0] if head else ""
+
+    def other(c: str) -> str:
+        if c.isdigit():
+            return rng.choice("123456789") if c != "0" else rng.choice("0123456789")
+        letters = "ABCDEFGHJKLMNPRSTUVWXYZ" if c.isupper() else "abcdefghijkmnpqrstuvwxyz"
+        return rng.choice(letters) if c.isalpha() else c
+
+    return prefix + "".join(map(other, example[len(prefix) :]))
+
+
+def is_code(text: Any) -> bool:
+    """Whether a text is an identifier whose digits may be others: T-1042, INV0093."""
+    return (
+        isinstance(text, str)
+        and not re.fullmatch(r"\d{4}s?(-\d{4})?", text)
+        and bool(
+            re.fullmatch(r"[A-Za-z#]{0,6}[-_/.#]?[A-Z]{0,3}-?\d[\dA-Z-]*", text)
+            or (re.fullmatch(r"[A-Za-z0-9_-]{8,}", text) and re.search(r"\d", text))
+        )
+    )
+
+
+class Scene:
+    """One situation: the present day, places, people, and what was drawn of them so far."""
+
+    def __init__(self, rng: random.Random, context: str = ""):
+        self.rng, self.context = rng, context
+        self.today = NEW_YEAR + timedelta(rng.randrange(DAYS))
+        past = r"^(get|list|fetch|retrieve|show|find|search|report|analy)"
+        self.past = bool(re.search(past, context)) and not re.search(
+            r"book|flight|hotel|room|availab|forecast|free|schedul|upcoming|rent|reserv|trip|event",
+            context,
+        )
+        self.places = rng.sample(places(), 4)
+        self.people: dict[str, tuple[str, str]] = {}
+        self.start: date | None = None
+        self.nights = 0
+        self.money: list[str] = []  # currencies in use: one is not exchanged for itself
+
+    def place(self, role: str) -> Place:
+        """The place of a role: where one goes to is not where one comes from."""
+        return self.places[{"from": 1, "to": 0}.get(role, 0)]
+
+    def person(self, who: str) -> tuple[str, str]:
+        """First and last name of whom a parameter speaks of; one person for one word."""
+        if who not in self.people:
+            made = _mimesis().person
+            made.reseed(self.rng.getrandbits(32))
+            self.people[who] = (made.first_name(), made.last_name())
+        return self.people[who]
+
+    def day(self, role: str, kind: str = "") -> date:
+        """A day that suits a role: the end after the start, a birthday long ago."""
+        if kind == "birth":
+            return self.today - timedelta(self.rng.randint(19 * 365, 70 * 365))
+        if self.start is None:
+            ahead = self.rng.randint(2, 90)
+            self.start = self.today + timedelta(-ahead - 30 if self.past else ahead)
+        if role in ("to", "max"):
+            self.nights = self.nights or self.rng.randint(1, 10)
+            return self.start + timedelta(self.nights)
+        return self.start
+
+    def pick(self, bank: str) -> str:
+        """A text of a bank, with its {words} drawn."""
+        text = self.rng.choice(banks()[bank])
+        return re.sub(r"\{(\w+)\}", lambda m: self._word(m[1]), text)
+
+    def _word(self, name: str) -> str:
+        return self.places[2].city if name == "city" else self.person("other")[0]
+
+
+# --- texts by kind --------------------------------------------------------------------------------
+
+
+def who_of(p: Parameter) -> str:
+    """The person that a parameter speaks of: customer_email and customer_name are one."""
+    plain = r"\b(full|first|last|given|family|e ?mail|address|name|phone|number|user ?name|s)\b"
+    words = re.sub(plain, " ", re.sub(r"s$", "", p.words))
+    return " ".join(words.split())
+
+
+def _date_text(day: date, p: Parameter) -> str:
+    """The day in the form that the description or an example shows; ISO where neither does."""
+    form = descriptions.DATE_FORM.search(p.about)
+    if form:
+        text = form[0].replace("YYYY", f"{day.year:04}").replace("YY", f"{day.year % 100:02}")
+        return text.replace("MM", f"{day.month:02}").replace("DD", f"{day.day:02}")
+    for example in map(str, p.values):
+        for pattern, made in DATE_FORMS:
+            if re.fullmatch(pattern, example):
+                return day.strftime(made)
+    return day.isoformat()
+
+
+DATE_FORMS = [
+    (r"\d{4}-\d\d-\d\d", "%Y-%m-%d"),
+    (r"\d{4}/\d\d/\d\d", "%Y/%m/%d"),
+    (r"\d{8}", "%Y%m%d"),
+    (r"\d\d/\d\d/\d{4}", "%m/%d/%Y"),
+    (r"\d\d\.\d\d\.\d{4}", "%d.%m.%Y"),
+    (r"\d\d-\d\d-\d{4}", "%d-%m-%Y"),
+    (r"[A-Z][a-z]+ \d{1,2}, \d{4}", "%B %d, %Y"),
+    (r"\d{1,2} [A-Z][a-z]+ \d{4}", "%d %B %Y"),
+    (r"\d{4}-\d\d", "%Y-%m"),
+    (r"\d{4}", "%Y"),
+]
+
+
+def _clock(scene: Scene, p: Parameter) -> str:
+    hour = scene.rng.randint(8, 15) + (5 if p.role in ("to", "max") else 0)
+    minute = scene.rng.choice(("00", "15", "30", "45", "00"))
+    if re.search(r"AM/PM|am/pm|\d ?[ap]m\b", p.about + " ".join(map(str, p.values)), re.I):
+        return f"{(hour - 1) % 12 + 1:02}:{minute} {'PM' if hour >= 12 else 'AM'}"
+    return f"{hour:02}:{minute}"
+
+
+def _datetime(scene: Scene, p: Parameter) -> str:
+    day, clock = scene.day("from"), _clock(scene, p)
+    spaced = re.search(r"YYYY-MM-DD HH:MM", p.about) or any(
+        re.match(r"\d{4}-\d\d-\d\d \d", str(e)) for e in p.values
+    )
+    if spaced:
+        seconds = ":00" if re.search(r"HH:MM:SS", p.about) else ""
+        return f"{day} {clock}{seconds}"
+    return f"{day}T{clock}:00" + ("Z" if re.search(r"Z\b|UTC", p.about) else "")
+
+
+def _city(scene: Scene, p: Parameter) -> str:
+    place = scene.place(p.role)
+    form = p.about + " ".join(map(str, p.values))
+    if re.search(
+        r"\b[A-Z][a-z]+, (USA|US|UK|[A-Z][a-z]{3,})\b|city and country|city, country", form
+    ):
+        return f"{place.city}, {place.country}"
+    if re.search(r"\b[A-Z][a-z]+, [A-Z]{2}\b|city and state|city, state", form):
+        return f"{place.city}, {place.code}"
+    return place.city
+
+
+def _email(scene: Scene, p: Parameter) -> str:
+    first, last = (re.sub(r"[^a-z]", "", n.lower()) for n in scene.person(who_of(p)))
+    host = scene.rng.choice(banks()["mail_hosts"])
+    return scene.rng.choice((f"{first}.{last}", f"{first}{last[:1]}", f"{first[:1]}.{last}")) + (
+        f"@{host}"
+    )
+
+
+def _phone(scene: Scene, p: Parameter) -> Any:
+    number = scene.rng.randint(100, 999)
+    if kinds.json_type(p.detail) == "integer":
+        return int(f"1202555{number:04}")
+    return f"+1-{scene.rng.choice((202, 303, 415, 617, 718))}-555-0{number}"
+
+
+def _query(scene: Scene, p: Parameter) -> str:
+    text = f"{scene.context} {p.about.lower()} {p.words}"
+    fitting = (b for b in banks()["queries"] if re.search(rf"\b({b['about']})", text))
+    bank = next(fitting, None)
+    if bank is None:
+        raise NoValue(f"{p.name}: nothing says what is looked for")
+    return scene.rng.choice(bank["texts"])
+
+
+def _id(scene: Scene, p: Parameter) -> Any:
+    if kinds.json_type(p.detail) in ("integer", "number"):
+        return scene.rng.randint(1001, 99999)
+    # one form for all ids of a name, so that a catalogue's ids look alike
+    style = sum(map(ord, p.noun)) % 3
+    short = re.sub(r"[^a-z]", "", p.noun.split()[-1] if p.noun else "") or "ref"
+    number = scene.rng.randint(1001, 98999)
+    return (f"{short[:3].upper()}-{number}", f"{short[0].upper()}{number}", str(number))[style]
+
+
+def _street(scene: Scene, p: Parameter) -> str:
+    made = _mimesis().address
+    made.reseed(scene.rng.getrandbits(32))
+    text = f"{scene.rng.randint(1, 240)} {made.street_name()} {made.street_suffix()}"
+    whole = re.search(r"full|postal|shipping|delivery|including city", p.about, re.I)
+    return f"{text}, {scene.place(p.role).city}" if whole else text
+
+
+def _by_mimesis(provider: str, method: str) -> Any:
+    def made(scene: Scene, p: Parameter) -> str:
+        source = getattr(_mimesis(), provider)
+        source.reseed(scene.rng.getrandbits(32))
+        return str(getattr(source, method)())
+
+    return made
+
+
+def _currency(scene: Scene, p: Parameter) -> str:
+    pair = scene.rng.sample(banks()["currencies"], 2)
+    chosen = next(c for c in pair if c not in scene.money)
+    scene.money.append(chosen)
+    return chosen.lower() if any(str(v).islower() for v in p.values) else chosen
+
+
+DRAWN = {
+    "email": _email,
+    "phone": _phone,
+    "query": _query,
+    "prompt": _query,
+    "id": _id,
+    "street": _street,
+    "city": _city,
+    "currency": _currency,
+    "datetime": _datetime,
+    "time": _clock,
+    "date": lambda s, p: _date_text(s.day(p.role, "birth" if p.role == "birth" else ""), p),
+    "month": lambda s, p: (
+        f"{s.day(p.role):%Y-%m}" if re.search("YYYY-MM", p.about) else f"{s.day(p.role):%B}"
+    ),
+    "year": lambda s, p: s.day(p.role).year - (s.rng.randint(0, 6) if s.past else 0),
+    "country": lambda s, p: s.place(p.role).country,
+    "country_code": lambda s, p: (
+        s.place(p.role).code.lower()
+        if any(str(v).islower() for v in p.values)
+        else s.place(p.role).code
+    ),
+    "iata": lambda s, p: s.place(p.role).airport,
+    "timezone": lambda s, p: s.place(p.role).timezone,
+    "state": lambda s, p: s.rng.choice([x.state for x in places() if x.state]),
+    "first_name": lambda s, p: s.person(who_of(p))[0],
+    "last_name": lambda s, p: s.person(who_of(p))[1],
+    "person": lambda s, p: " ".join(s.person(who_of(p))),
+    "username": lambda s, p: re.sub(
+        r"[^a-z._]", "", "{0[0]}.{0[1]}".format(s.person(who_of(p))).lower()
+    ),
+    "url": lambda s, p: f"https://www.{s.pick('domains')}{s.rng.choice(banks()['url_paths'])}",
+    "ip": lambda s, p: f"10.{s.rng.randint(0, 60)}.{s.rng.randint(0, 255)}.{s.rng.randint(2, 250)}",
+    "flight": lambda s, p: f"{s.pick('flights')}{s.rng.randint(102, 3989)}",
+    "zip": lambda s, p: (
+        s.rng.randint(10115, 98109)
+        if kinds.json_type(p.detail) == "integer"
+        else f"{s.rng.randint(10115, 98109)}"
+    ),
+    "latlon": lambda s, p: f"{s.rng.uniform(-45, 60):.4f}, {s.rng.uniform(-120, 140):.4f}",
+    "latitude": lambda s, p: f"{s.rng.uniform(-45, 60):.4f}",
+    "longitude": lambda s, p: f"{s.rng.uniform(-120, 140):.4f}",
+    "uuid": lambda s, p: "-".join(f"{s.rng.getrandbits(4 * n):0{n}x}" for n in (8, 4, 4, 4, 12)),
+    "commit": lambda s, p: f"{s.rng.getrandbits(28):07x}",
+    "version": lambda s, p: f"{s.rng.randint(1, 6)}.{s.rng.randint(0, 12)}.{s.rng.randint(0, 9)}",
+    "tracking": lambda s, p: f"1Z{s.rng.randint(10**7, 10**8 - 1)}",
+    "coupon": lambda s, p: (
+        s.rng.choice(("SUMMER", "WELCOME", "SAVE", "SPRING"))
+        + str(s.rng.choice((5, 10, 15, 20, 25)))
+    ),
+    "room_number": lambda s, p: (
+        s.rng.randint(101, 512)
+        if kinds.json_type(p.detail) == "integer"
+        else str(s.rng.randint(101, 512))
+    ),
+    "mac": _by_mimesis("internet", "mac_address"),
+    "isbn": _by_mimesis("code", "isbn"),
+    "barcode": _by_mimesis("code", "ean"),
+    "job": _by_mimesis("person", "occupation"),
+    "card": _by_mimesis("payment", "credit_card_number"),
+    "plate": lambda s, p: (
+        f"{s.rng.choice('BCKLMS')}{s.rng.choice('ABKR')}-{s.rng.randint(10, 9999)}"
+    ),
+    "vin": lambda s, p: f"1HGCM{s.rng.randint(10000, 99999)}A{s.rng.randint(100000, 999999)}",
+    "iban": lambda s, p: f"DE{s.rng.randint(10, 98)}{s.rng.randint(10**17, 10**18 - 1)}",
+    "dna": lambda s, p: "".join(s.rng.choice("ACGT") for _ in range(s.rng.randint(8, 14))),
+}
+
+
+def bank_of(kind: str) -> list[str]:
+    """The whole bank of a kind, [] where it has none."""
+    return banks().get(kind_named(kind).bank, []) if kind else []
+
+
+# --- the text of a kind -----
+
+FACILITIES = (
+    r"\b(library|museum|hospital|school|park|stadium|clinic|theater|theatre|gallery|zoo|"
+    r"station|gym|market|warehouse|branch|store|farm|lab|studio|gallery|arena)\b"
+)
+
+
+@lru_cache(maxsize=4096)
+def entity_kind(context: str) -> str:
+    """The kind of thing that a tool makes or finds, for a parameter that is just its name."""
+    words = re.findall(r"[a-z]+", context)
+    for word in [w for w in words if len(w) > 3][:8]:
+        single = re.sub(r"s$", "", word)
+        found, by_name = kinds.matching_kind("string", f"{single} name", "", context)
+        if (
+            by_name
+            and found not in ("name", "id", "query", "")
+            and (kind_named(found).bank or found in DRAWN)
+        ):
+            return found
+    return ""
+
+
+CODES = (
+    "id",
+    "room_number",
+    "tracking",
+    "plate",
+    "flight",
+    "coupon",
+    "vin",
+    "commit",
+    "version",
+    "zip",
+    "barcode",
+    "iban",
+    "isbn",
+    "card",
+    "service",
+    "host",
+    "product",
+)  # whose form shows
+
+
+def text_of(scene: Scene, p: Parameter) -> Any:
+    """A value of a text kind. Raises NoValue."""
+    kind = p.kind
+    if kind == "name":
+        whose = f"{p.words} {descriptions.subject_of(p.about)} {scene.context}"
+        kind = entity_kind(re.sub(r"\b(get|name|names|title|of)\b", " ", whose))
+        if not kind and (found := re.search(FACILITIES, whose)):
+            return f"{scene.place('').city} {found[1].capitalize()}"
+        if not kind:
+            raise NoValue(f"{p.name}: nothing says whose name it is")
+    codes = [v for v in p.values if is_code(v)]
+    if codes and kind in CODES:
+        return shaped(scene.rng.choice(codes), scene.rng)
+    if kind in DRAWN:
+        return DRAWN[kind](scene, p)
+    if kind_named(kind).bank:
+        return scene.pick(kind_named(kind).bank)
+    raise NoValue(f"{p.name}: nothing is known of its values")

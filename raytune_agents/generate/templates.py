@@ -1,0 +1,229 @@
+"""The offline floor: a request from a tool's description, in the user's voice and without its name.
+
+The description gives a verb and an object (`actions`), the parameters give clauses by their kind
+("in Lisbon", "from 3 March 2026", "for two guests"), and `data/phrases.yaml` gives the sentences
+that they stand in: an order, a thing that is wanted, a question. Left out on purpose: which values
+(`arguments`), other words for them (`paraphrase`).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from raytune_agents.agents import ToolConfig
+from raytune_agents.generate.actions import (
+    PREPOSITIONS,
+    Action,
+    action,
+    is_plural,
+    mended,
+    phrases,
+    verb_groups,
+    with_article,
+)
+from raytune_agents.generate.arguments import parameters_of
+from raytune_agents.generate.kinds import Parameter, kind_named
+from raytune_agents.generate.placing import Placing, slot_of
+from raytune_agents.generate.scenes import Scene
+from raytune_agents.generate.surface import DOCUMENTS, clause_of, rank, spoken, statement
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted, in words: a form of `data/phrases.yaml`, its text, sentences that follow, and
+    the text that stands for each argument."""
+
+    form: str
+    text: str
+    rest: str = ""
+    anchors: dict[str, str] = field(default_factory=dict)
+    reported: str = ""  # of a question: "what the weather is"
+
+
+# --- a wish ---------------------------------------------------------------------------------------
+
+
+def _lead(act: Action, args: Mapping[str, Any], rng: random.Random) -> tuple[str, str]:
+    """A verb as the user says it, and its group."""
+    wanted = [str(v).lower().replace("_", " ") for v in args.values() if isinstance(v, str)]
+    verb = next((v for v in act.verbs if v in wanted), rng.choice(act.verbs))
+    group = verb_groups().get(verb, "")
+    said = phrases()["groups"][group]["say"] if group else [verb]
+    return (
+        rng.choice([verb, *said])
+        if verb
+        not in (
+            "retrieve",
+            "fetch",
+            "return",
+            "obtain",
+            "lookup",
+            "display",
+            "provide",
+            "query",
+            "determine",
+            "gather",
+            "acquire",
+            "initialize",
+            "enumerate",
+            "insert",
+            "discover",
+            "locate",
+            "access",
+            "search",
+            "view",
+            "give",
+            "look",
+            "show",
+            "report",
+            "describe",
+            "see",
+            "load",
+            "read",
+        )
+        else rng.choice(said)
+    ), group
+
+
+def compose(
+    tool: ToolConfig, args: Mapping[str, Any], scene: Scene, rng: random.Random, form: str = ""
+) -> Wish | None:
+    """A wish for a call of the tool with these arguments, in a form that suits it where none is
+    asked for; None where its description and name give no words for it."""
+    act = action(tool.name, tool.description)
+    if not act.verbs or not act.head:
+        return None
+    given = sorted((p for p in parameters_of(tool) if p.name in args), key=rank)
+    anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in given}
+    flags = [p for p in given if isinstance(args[p.name], bool)]
+    plain = [p for p in given if p not in flags and args[p.name] not in ("", None, [], {})]
+    verb, group = _lead(act, args, rng)
+    plain = [p for p in plain if not (p.kind == "choice" and verb == args[p.name])]
+    absent = [p for p in parameters_of(tool) if p.name not in args]
+    placed = Placing(act, plain, absent, verb)
+    body, left = placed.body(rng), placed.left
+    ask = bool(group and phrases()["groups"][group].get("ask")) or not act.sure
+    form = form or _form(ask, group, act, rng)
+    if form == "order" and group == "search" and (query := placed.query):
+        left.remove(query)
+        verb, body = _searched(body, placed.head, slot_of(query), rng)
+    clauses = [clause_of(p, args[p.name], rng, verb, act.head) for p in left + flags]
+    inline, rest = _arranged(left + flags, _told_apart(left + flags, clauses, group), args, rng)
+    text, reported = _formed(form, verb, group, body, act)
+    tail = " ".join(inline)
+    pieces = [f"{t} {tail}".strip() for t in (text, reported)]
+    pieces = [_filled(t, anchors) for t in pieces]
+    return Wish(form, pieces[0], _filled(rest, anchors), anchors, pieces[1] if reported else "")
+
+
+def _searched(body: str, head: str, slot: str, rng: random.Random) -> tuple[str, str]:
+    """Verb and object of a search for a text: "search the invoices for X", "find X near Oslo"."""
+    bare = re.sub(r"^(a|an|the|all|for)\s+", "", body)
+    if not DOCUMENTS.search(head):
+        return rng.choice(("find", "look for", "search for")), body.replace(head, slot, 1)
+    things = f"the {bare}" if is_plural(bare) and " " not in bare else bare
+    inside = f"{slot} in {things}" if things.startswith("the ") else f"{bare} on {slot}"
+    options = (("search", f"{things} for {slot}"), ("look for", inside))
+    return rng.choice((*options, ("find", f"{bare} about {slot}")))
+
+
+def _told_apart(params: Sequence[Parameter], clauses: list[str], group: str) -> list[str]:
+    """Clauses of which no two begin alike: the address of a person who is named stands in brackets,
+    a language of something new is "the language"."""
+    out: list[str] = []
+    for p, clause in zip(params, clauses):
+        first = clause.split()[0]
+        if (
+            p.sense in ("email", "phone")
+            and first == "for"
+            and any(c.startswith(("for ", "to ", "named ")) for c in out)
+        ):
+            clause = f"({slot_of(p)})"
+        elif p.sense == "language" and group in ("create", "add", "update"):
+            clause = f"with {slot_of(p)} as the language"
+        elif (
+            first in ("for", "of")
+            and any(c.split()[0] == first for c in out)
+            and (clause == f"{first} {slot_of(p)}")
+        ):
+            clause = f"with {slot_of(p)} as the {p.noun}"
+        out.append(clause)
+    return out
+
+
+def _form(ask: bool, group: str, act: Action, rng: random.Random) -> str:
+    if re.match(r"(who|what|when|where|which|why|how)\b", act.head):
+        return rng.choice(("order", "question"))
+    vague = re.search(
+        r"\b(information|info|details?|data|list|random|overview|lists|datatable)\b", act.head
+    )
+    forms = ("thing",) if vague or re.match(r"an? |[A-Z]", act.head) else ("thing", "question")
+    if not act.sure:
+        return rng.choice(forms)
+    if not ask or rng.random() < 0.45:
+        return "order"
+    return rng.choice(forms)
+
+
+def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[str, str]:
+    """The body as an order, a thing or a question (and that question reported)."""
+    if re.match(r"(who|what|when|where|which|why|how)\b", body):
+        return (f"{verb} {body}", "") if form != "question" else (body, body)
+    definite = group in ("show", "compute", "delete", "update", "check") or not act.sure
+    definite = definite and not re.match(
+        r"(general |detailed )?(information|info|details|data)\b", body
+    )
+    if form == "order":
+        found = with_article(body, definite) if not re.match(r"(whether|if|how)\b", body) else body
+        return f"{verb} {found}", ""
+    found = with_article(body, definite and not re.match(r"[A-Z{\d]", body))
+    if form == "thing":
+        return found, ""
+    many = is_plural(re.split(rf"\s(?:{PREPOSITIONS})\s|\s\{{", found)[0])
+    if group in ("search", "list") and many:
+        bare = re.sub(r"^(the|all|a list of|list of)\s+", "", found)
+        return f"are there any {bare}", f"if there are any {bare}"
+    if group == "search":
+        return f"is there {found}", f"if there is {found}"
+    verb_be = "are" if many else "is"
+    if re.match(r"(whether|if|how)\b", found):
+        return f"can you check {found}", found
+    return f"what {verb_be} {found}", f"what {found} {verb_be}"
+
+
+def _arranged(
+    params: Sequence[Parameter], clauses: list[str], args: Mapping[str, Any], rng: random.Random
+) -> tuple[list[str], str]:
+    """Clauses that stand in the first sentence, and the sentences that hold the others."""
+    order = list(zip(params, clauses))
+    texts = [pair for pair in order if pair[1].startswith(":")]
+    order = [pair for pair in order if not pair[1].startswith(":")] + texts[:1]
+    inline = [c for _, c in order]
+    apart = [p for p, _ in texts[1:]]
+    many = len(order) > 4 or (len(order) > 2 and rng.random() < 0.3)
+    if not many and not apart:
+        return inline, ""
+    movable = [p for p, c in order if not isinstance(args[p.name], bool) and not c.startswith(":")]
+    moved = movable[rng.randint(1, 2) :] if many else []
+    moved += apart
+    stay = [c for p, c in order if p not in moved]
+    if len(moved) > 2 and rng.random() < 0.4:
+        lines = "".join(f"\n- {p.noun}: {slot_of(p)}" for p in moved)
+        return stay, lines
+    counts = [c for p, c in order if p in moved and kind_named(p.sense).range and c[0].isalpha()]
+    said = [statement(p, args[p.name], rng) for p, c in [*order, *texts[1:]]
+            if p in moved and c not in counts]  # fmt: skip
+    if counts:
+        together = " ".join(counts)
+        said.append(f"{together[:1].upper()}{together[1:]}, please.")
+    return stay, " ".join(said)
+
+
+def _filled(text: str, anchors: Mapping[str, str]) -> str:
+    """The text with every {argument} as it is said."""
+    out = re.sub(r"\{(\w[\w.$-]*)\}", lambda m: anchors.get(m[1], m[0]), text)
+    return mended(out) if "\n" not in out else out
