@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from raytune_agents.agents import AgentSpec
 
 EVEN = 0.5  # weight of even shares
-TOP = 5  # values kept of each argument
+TOP = 5  # first words kept
+VALUES = 20  # values kept of each argument
 LONGEST = 80  # characters of a text that may be said again
 
 
@@ -44,6 +45,9 @@ class Profile(BaseConfig):
     words: list[float] = Field([], description="least, median and most words of a request")
     styles: dict[str, float] = Field({}, description="style -> share of requests")
     openings: dict[str, int] = Field({}, description="first word of requests -> count")
+    wordings: float = Field(
+        0.5, ge=0, le=1, description="share of requests in the spec's own wordings, if it has any"
+    )
 
 
 def style_of(text: str) -> str:
@@ -93,7 +97,7 @@ def argument(values: Sequence[Any], calls: int) -> Argument:
     return Argument(
         given=round(len(values) / calls, 4),
         numbers=quantiles(flat) if numeric else [],
-        texts=dict(texts.most_common(TOP)),
+        texts=dict(texts.most_common(VALUES)),
     )
 
 

@@ -12,16 +12,19 @@ import random
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from raytune_agents.agents import ToolConfig
+from raytune_agents.agents.analyse import Argument, like
 from raytune_agents.agents.values import fill
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.kinds import Parameter, kind_named
 from raytune_agents.generate.scenes import NoValue, Scene, is_code, shaped, text_of, who_of
 
+NONE: Mapping = MappingProxyType({})
 TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits
 KNOWN_SHARE = 0.75  # of values that are taken from what is known, where a kind could draw others
 
@@ -293,6 +296,20 @@ def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     return True
 
 
-def filled(texts: Sequence[Any], rng: random.Random) -> list[Any]:
-    """A spec's own values with their {words} drawn from its banks."""
-    return [fill(t, rng) if isinstance(t, str) else t for t in texts]
+def spec_values(
+    tool: ToolConfig, rng: random.Random, habits: Mapping[str, Argument] = NONE
+) -> Known:
+    """What a value of the tool may be: what the examples say, every second time, else the values of
+    the spec, which are all there are."""
+    own: dict[str, Sequence[Any]] = {}
+    closed = set()
+    for name, schema in tool.parameters["properties"].items():
+        seen = like(habits.get(name), schema, rng)
+        if seen:
+            own[name] = seen
+        elif tool.values.get(name):
+            own[name] = [fill(t, rng) if isinstance(t, str) else t for t in tool.values[name]]
+            closed.add(name)
+        elif (known := habits.get(name)) and known.texts:
+            own[name] = list(known.texts)  # for a parameter that nothing else is known of
+    return Known({tool.name: own}, {}, frozenset(closed))

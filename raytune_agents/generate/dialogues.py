@@ -14,14 +14,14 @@ from typing import Any
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Argument, mixed
 from raytune_agents.generate import arguments
-from raytune_agents.generate.arguments import NoValue, parameters_of
+from raytune_agents.generate.arguments import parameters_of, spec_values
 from raytune_agents.generate.distractors import shown_tools
+from raytune_agents.generate.scenes import NoValue
 from raytune_agents.generate.surface import COUNTS, asked_noun, spoken
 from raytune_agents.generate.tasks import (
     as_order,
     call_of,
     composed,
-    known_values,
     phrase,
     pick_tool,
     sample_arguments,
@@ -300,7 +300,7 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
     if not free:
         return None
     param = rng.choice(free)
-    new, scene = arguments.sample(tool, {param.name}, rng, known_values(tool, known, rng))
+    new, scene = arguments.sample(tool, {param.name}, rng, spec_values(tool, rng, known))
     if new[param.name] == args[param.name]:
         return None
     value = spoken(param, new[param.name], scene, rng)

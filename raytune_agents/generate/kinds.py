@@ -191,6 +191,10 @@ def _fits(kind: Kind, type_: str) -> bool:
     )
 
 
+MAILED = re.compile(
+    r"\b(to|cc|bcc|from|attendees?|participants?|recipients?|invitees?|assignee|user|customer|"
+    r"person|contact|member|guest|owner|sender|reviewers?)$"
+)
 GENERAL = (
     "path",
     "source",

@@ -45,9 +45,10 @@ SPEAKS = {  # kind -> the nouns by which a description may mean it
 }
 NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
 ITSELF = ("url", "ip", "host", "domain", "expression", "word", "query", "dish", "product")
-TITLED = ("file", "image_file", "song", "movie", "book", "game", "smart_device", "playlist", "table",
-          "database", "folder", "branch", "project", "channel", "repo", "tag", "service", "column",
-          "hotel", "restaurant", "environment", "drink", "team", "version")  # fmt: skip
+TITLED = re.compile(
+    r"(file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
+    r"project|channel|repo|tag|service|column|hotel|restaurant|environment|drink|team|version)$"
+)
 NAMES = ("name", "document_title", "event_title")
 _ARTICLE = re.compile(r"^(a|an|the|my|one|another|this|some)\s+")
 
@@ -123,11 +124,12 @@ class Placing:
         if is_plural(self.head):  # "move files" + one path
             return next((p for p in self.left if p.sense in ("file", "folder") and not p.items
                          and p.role in ("", "from")), None)  # fmt: skip
-        kinds = (*NUMBERED, *ITSELF, *TITLED)
+        kinds = (*NUMBERED, *ITSELF)
         for p in self.left:
-            if p.items or (p.sense not in kinds and p.kind != "choice"):
+            itself = p.sense in kinds or TITLED.match(p.sense)
+            if p.items or not (itself or p.kind == "choice"):
                 continue
-            if p.kind == "choice" and p.sense not in kinds:
+            if p.kind == "choice" and not itself:
                 if p.noun.split()[-1:] == [noun] and self.verb not in SETTERS and not p.role:
                     return p  # "order a meal" + meal=lunch
                 continue

@@ -10,28 +10,25 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolConfig
-from raytune_agents.agents.analyse import EVEN, Argument, Profile, like, mixed
+from raytune_agents.agents.analyse import EVEN, Argument, Profile, mixed
 from raytune_agents.agents.wording import SLOT, parts, slots, typed
 from raytune_agents.generate import arguments, surface, templates
 from raytune_agents.generate.actions import mended, phrases
-from raytune_agents.generate.arguments import Known, filled
+from raytune_agents.generate.arguments import NONE, spec_values
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.scenes import NoValue, Scene
 from raytune_agents.generate.templates import Wish
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
-NONE: Mapping = MappingProxyType({})
 EVEN_HABITS = Profile()  # of an agent that nothing is known of
 STYLES = tuple(phrases()["shapes"]["order"])
 RARE = {"misspelled": 0.3}  # style -> its weight beside the others
 NO_FAVOUR = re.compile(r"(?<!you )(to|me|promised a colleague to) \{wish\}|Let's")
-OWN_WORDS = 0.6  # share of a spec's own wordings where it has some
 GIVEN = 0.35  # how often an optional argument is given where no example tells
 MOST = 5  # arguments of a call beyond the required ones count up to here
 
@@ -51,23 +48,6 @@ class Task:
 
 
 # --- values ---------------------------------------------------------------------------------------
-
-
-def known_values(tool: ToolConfig, habits: Mapping[str, Argument], rng: random.Random) -> Known:
-    """What a value of the tool may be: what the examples say, every second time, else the values of
-    the spec, which are all there are."""
-    own: dict[str, Sequence[Any]] = {}
-    closed = set()
-    for name, schema in tool.parameters["properties"].items():
-        seen = like(habits.get(name), schema, rng)
-        if seen:
-            own[name] = seen
-        elif tool.values.get(name):
-            own[name] = filled(tool.values[name], rng)
-            closed.add(name)
-        elif (known := habits.get(name)) and known.texts:
-            own[name] = list(known.texts)  # for a parameter that nothing else is known of
-    return Known({tool.name: own}, {}, frozenset(closed))
 
 
 def given_names(tool: ToolConfig, habits: Mapping[str, Argument], rng: random.Random) -> list[str]:
@@ -116,7 +96,7 @@ def phrase(
     properties = tool.parameters["properties"]
     found = [s for text in kept for s in slots(text) if s.arg not in instead]
     fixed = {s.arg: typed(s.fixed, properties[s.arg]) for s in found if s.fixed is not None}
-    known = known_values(tool, habits, rng)
+    known = spec_values(tool, rng, habits)
     args, scene = arguments.sample(tool, {s.arg for s in found} | set(also), rng, known, fixed)
     params = {p.name: p for p in arguments.parameters_of(tool)}
     said = {n: surface.spoken(params[n], v, scene, rng) for n, v in args.items()}
@@ -147,7 +127,7 @@ def sample_arguments(
 ) -> tuple[dict[str, Any], Scene]:
     """The arguments of a call: the required ones and some more. Raises NoValue."""
     names = given_names(tool, habits, rng)
-    return arguments.sample(tool, names, rng, known_values(tool, habits, rng))
+    return arguments.sample(tool, names, rng, spec_values(tool, rng, habits))
 
 
 def composed(
@@ -222,7 +202,7 @@ def sample_call(
 ) -> Task:
     """A wish in words and the call it asks for. Arguments stand in schema order. Raises NoValue."""
     known = habits.arguments.get(tool.name, NONE)
-    if tool.requests and rng.random() < OWN_WORDS:
+    if tool.requests and rng.random() < habits.wordings:
         wish, args = from_wording(tool, rng.choice(tool.requests), rng, known)
         source = "wording"
     else:

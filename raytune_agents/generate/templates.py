@@ -26,7 +26,7 @@ from raytune_agents.generate.actions import (
     with_article,
 )
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.kinds import Parameter, kind_named
+from raytune_agents.generate.kinds import Parameter, kind_named, name_words
 from raytune_agents.generate.placing import Placing, slot_of
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import DOCUMENTS, clause_of, rank, spoken, statement
@@ -114,10 +114,21 @@ def compose(
     clauses = [clause_of(p, args[p.name], rng, verb, act.head) for p in left + flags]
     inline, rest = _arranged(left + flags, _told_apart(left + flags, clauses, group), args, rng)
     text, reported = _formed(form, verb, group, body, act)
+    text = _unnamed(text, tool.name)
     tail = " ".join(inline)
     pieces = [f"{t} {tail}".strip() for t in (text, reported)]
     pieces = [_filled(t, anchors) for t in pieces]
     return Wish(form, pieces[0], _filled(rest, anchors), anchors, pieces[1] if reported else "")
+
+
+def _unnamed(text: str, name: str) -> str:
+    """The order with an article where verb and object are the very words of the tool's name:
+    "refund payment P-1" of refund_payment -> "refund the payment P-1"."""
+    words = name_words(name).split()
+    if len(words) < 2:
+        return text
+    pattern = rf"\b({re.escape(words[0])}) ({' '.join(map(re.escape, words[1:]))})\b"
+    return re.sub(pattern, r"\1 the \2", text, count=1, flags=re.I)
 
 
 def _searched(body: str, head: str, slot: str, rng: random.Random) -> tuple[str, str]:

@@ -1,0 +1,191 @@
+"""What is known of an agent before its rows are made: values that exist, and what is missing.
+
+Values come from the user's own rows, from the literals of the tool module (read, not run) and from
+what its look-up tools answer in the sandbox. `gaps` names the tools that no row can be made of,
+and what to add.
+"""
+
+from __future__ import annotations
+
+import ast
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raytune_agents import sandbox
+from raytune_agents.agents import AgentSpec, ToolConfig
+from raytune_agents.agents.analyse import Profile, analyse
+from raytune_agents.generate import actions, arguments, kinds
+from raytune_agents.generate.kinds import Parameter, name_words
+from raytune_agents.generate.scenes import NoValue
+from raytune_agents.records import ToolCall, Trajectory
+
+MOST = 40  # values kept of one field
+PROBES = 3  # calls of each look-up tool
+LOOK_UPS = ("show", "search", "list")  # groups of verbs that change nothing
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A tool that no row is made of: the parameter at fault ("" = the tool) and what to add."""
+
+    tool: str
+    parameter: str
+    advice: str
+
+    def __str__(self) -> str:
+        where = f"{self.tool}.{self.parameter}" if self.parameter else self.tool
+        return f"{where}: {self.advice}"
+
+
+# --- the state of a module ------------------------------------------------------------------------
+
+
+def _singular(name: str) -> str:
+    words = name_words(name.lower())
+    for ending, other in (("ies", "y"), ("ses", "s"), ("s", "")):
+        if words.endswith(ending) and not words.endswith("ss"):
+            return words[: -len(ending)] + other
+    return words
+
+
+def _fields(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """(words of a field, scalar) of a table: the keys go by the table's own name."""
+    if isinstance(value, dict):
+        if value and all(isinstance(v, dict) for v in value.values()):
+            yield from ((name, key) for key in value)
+            for row in value.values():
+                yield from _record(row)
+        elif value and all(isinstance(k, str) for k in value):
+            yield from ((name, key) for key in value)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            yield from _record(item) if isinstance(item, dict) else ((name, item),)
+
+
+def _record(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in row.items():
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            yield name_words(str(key)), value
+        elif isinstance(value, list | dict):
+            yield from _fields(_singular(str(key)), value)
+
+
+def module_values(path: Path) -> dict[str, list[Any]]:
+    """Field -> values that the module's own tables hold, such as the keys of ROOMS for "room".
+
+    The file is parsed, never run; what is no literal is passed over.
+    """
+    found: dict[str, list[Any]] = defaultdict(list)
+    for node in ast.parse(path.read_text("utf-8")).body:
+        targets = (
+            node.targets
+            if isinstance(node, ast.Assign)
+            else ([node.target] if isinstance(node, ast.AnnAssign) and node.value else [])
+        )
+        for target in targets:
+            if not isinstance(target, ast.Name) or node.value is None:  # type: ignore[union-attr]
+                continue
+            try:
+                value = ast.literal_eval(node.value)  # type: ignore[union-attr]
+            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+                continue
+            for words, item in _fields(_singular(target.id), value):
+                found[words].append(item)
+    return {k: list(dict.fromkeys(v))[:MOST] for k, v in found.items()}
+
+
+def probed_values(
+    spec: AgentSpec, module: Path, limits: sandbox.Limits, seed: int
+) -> dict[str, list[Any]]:
+    """Field -> values that the agent's look-up tools answer with, run in the sandbox."""
+    calls: list[ToolCall] = []
+    for tool in spec.tools:
+        act = actions.action(tool.name, tool.description)
+        if not act.verbs or actions.verb_groups().get(act.verbs[0]) not in LOOK_UPS:
+            continue
+        for k in range(PROBES):
+            rng = random.Random(f"{seed}/{spec.name}/probe/{tool.name}/{k}")
+            try:
+                required = tool.parameters.get("required", [])
+                args, _ = arguments.sample(tool, required, rng, arguments.spec_values(tool, rng))
+            except NoValue:
+                break
+            calls.append(ToolCall.of(tool.name, **args))
+    found: dict[str, list[Any]] = defaultdict(list)
+    for outcome in sandbox.run(module, calls, limits).outcomes if calls else ():
+        value = outcome.value if isinstance(outcome.value, list) else [outcome.value]
+        for words, item in _fields("", value):
+            found[words].append(item)
+    return {k: list(dict.fromkeys(v))[:MOST] for k, v in found.items() if k}
+
+
+def _matching(p: Parameter, fields: Mapping[str, Sequence[Any]]) -> list[Any]:
+    """The values of the field that a parameter is named after."""
+    names = (p.words, p.noun, f"{p.noun} id", f"{p.noun} name")
+    values = next((fields[n] for n in names if fields.get(n)), [])
+    wanted = {"string": str, "integer": int, "number": (int, float)}.get(kinds.json_type(p.detail))
+    return [v for v in values if wanted is None or isinstance(v, wanted)]
+
+
+# --- the agent with what is known -----------------------------------------------------------------
+
+
+def own_rows(spec: AgentSpec, rows: Sequence[Trajectory]) -> list[Trajectory]:
+    """The rows that show a tool of the agent under its name."""
+    names = {t.name for t in spec.tools}
+    return [r for r in rows if names & {t.name for t in r.tools}]
+
+
+def with_known(
+    spec: AgentSpec,
+    rows: Sequence[Trajectory] = (),
+    module: Path | None = None,
+    limits: sandbox.Limits | None = None,
+    seed: int = 0,
+) -> AgentSpec:
+    """The spec with the habits of the user's rows and the values that exist in its module."""
+    fields: dict[str, list[Any]] = {}
+    if module is not None:
+        fields = module_values(module)
+        fields = probed_values(spec, module, limits or sandbox.Limits(), seed) | fields
+    tools = [_with_values(tool, fields) for tool in spec.tools] if fields else spec.tools
+    mine = own_rows(spec, rows)
+    profile: Profile | None = analyse(mine) if mine and spec.profile is None else spec.profile
+    return spec.model_copy(update={"tools": tools, "profile": profile})
+
+
+def _with_values(tool: ToolConfig, fields: Mapping[str, Sequence[Any]]) -> ToolConfig:
+    values = dict(tool.values)
+    for p in arguments.parameters_of(tool):
+        found = [v for v in _matching(p, fields) if "{" not in str(v)]
+        if found and p.name not in values and p.kind != "choice":
+            values[p.name] = found
+    return tool.model_copy(update={"values": values})
+
+
+def gaps(spec: AgentSpec) -> list[Gap]:
+    """Every tool that no row can be made of, by its first fault."""
+    out = []
+    for tool in spec.tools:
+        rng = random.Random(tool.name)
+        habits = spec.habits.arguments.get(tool.name, {})
+        known = {n for n, a in habits.items() if a.texts or a.numbers} | set(tool.values)
+        missing = [p for p in kinds.unknown(arguments.parameters_of(tool)) if p.name not in known]
+        if missing:
+            out += [Gap(tool.name, p.name, kinds.advice(p)) for p in missing]
+            continue
+        try:
+            required = tool.parameters.get("required", [])
+            arguments.sample(tool, required, rng, arguments.spec_values(tool, rng, habits))
+        except NoValue as error:
+            name, _, why = str(error).removeprefix(f"{tool.name}.").partition(": ")
+            out.append(Gap(tool.name, name if name != tool.name else "", why or str(error)))
+            continue
+        act = actions.action(tool.name, tool.description)
+        if not tool.requests and (not act.verbs or not act.head):
+            out.append(Gap(tool.name, "", "say what it does in its description, with a verb"))
+    return out

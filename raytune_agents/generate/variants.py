@@ -1,0 +1,224 @@
+"""The user's own rows with other values: swapped in request and call together, style kept.
+
+A value is swapped only where the request says it word for word, so the text around it stays what a
+person wrote. Whether the new row is as grounded as the old one is checked, not assumed. Rows with
+observations are left alone: other values would make them untrue.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raytune_agents.agents import AgentSpec, ToolConfig
+from raytune_agents.calls import schema_errors
+from raytune_agents.filters import grounding
+from raytune_agents.generate import arguments
+from raytune_agents.generate.arguments import parameters_of, spec_values
+from raytune_agents.generate.scenes import NoValue
+from raytune_agents.records import Message, ToolCall, Trajectory, derive
+
+TRIES = 8
+JOINED = 0.15  # share of rows that join two of the user's requests
+JOINS = ["{0} Also, {1}", "{0} And {1}", "{0} Then {1}", "{0} {1}"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value of a call stands: the call's index, its argument, and the text that says it."""
+
+    call: int
+    name: str
+    text: str
+
+
+def _said(value: Any, texts: Sequence[str]) -> str:
+    """The text by which a value is said word for word, in the case that it is said in; ""."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    pattern = rf"(?<![\w.]){re.escape(str(value))}(?![\w]|\.\d)"
+    for text in texts:
+        if found := re.search(pattern, text, re.I):
+            return found[0]
+    return ""
+
+
+def places(row: Trajectory) -> list[Place]:
+    """Every value of the row's calls that its user says word for word."""
+    texts = [m.content for m in row.messages if m.role == "user"]
+    out = []
+    for i, call in enumerate(row.calls):
+        for name, value in call.args.items():
+            text = _said(value, texts)
+            if text and len(text) > (0 if text.isdigit() else 1):
+                out.append(Place(i, name, text))
+    return out
+
+
+def usable(row: Trajectory) -> bool:
+    """Whether other values can be put into a row: calls, no observations, a value that is said."""
+    try:
+        return (
+            bool(row.calls)
+            and not any(m.role == "tool" for m in row.messages)
+            and (bool(places(row)))
+        )
+    except ValueError:  # arguments that are no object
+        return False
+
+
+def _cased(new: Any, old: str) -> str:
+    """The new value's text in the case of the old one."""
+    text = str(new)
+    if old.islower() and not re.search(r"[@/\d]", text):
+        return text.lower()
+    return text
+
+
+def _new_values(
+    tool: ToolConfig,
+    names: Sequence[str],
+    args: Mapping[str, Any],
+    spec: AgentSpec,
+    rng: random.Random,
+) -> dict[str, Any]:
+    """Other values for some arguments, those of the user's other rows first. Raises NoValue."""
+    habits = spec.habits.arguments.get(tool.name, {})
+    drawable = [
+        p.name
+        for p in parameters_of(tool)
+        if p.name in names
+        and (
+            p.kind
+            or p.examples
+            or tool.values.get(p.name)
+            or (p.name in habits and habits[p.name].texts)
+        )
+    ]
+    fixed = {k: v for k, v in args.items() if k not in drawable and v is not None}
+    if not drawable:
+        raise NoValue(f"{tool.name}: no other values are known")
+    known = spec_values(tool, rng, habits)
+    made, _ = arguments.sample(tool, [*drawable, *fixed], rng, known, fixed)
+    return {k: made[k] for k in drawable if made[k] != args[k]}
+
+
+def _swapped_text(text: str, swaps: Mapping[str, str]) -> str:
+    """The text with all old words replaced at once, the longest first."""
+    old = sorted(swaps, key=len, reverse=True)
+    pattern = "|".join(rf"(?<![\w.]){re.escape(o)}(?![\w]|\.\d)" for o in old)
+    return re.sub(pattern, lambda m: swaps[m[0]], text) if old else text
+
+
+def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory | None:
+    """The row with other values, None where none fits."""
+    tools = {t.name: t for t in spec.tools}
+    found, calls, swaps = places(row), [c.args for c in row.calls], {}
+    for i, call in enumerate(row.calls):
+        mine = [p for p in found if p.call == i]
+        if call.name not in tools or not mine:
+            continue
+        try:
+            new = _new_values(tools[call.name], [p.name for p in mine], calls[i], spec, rng)
+        except NoValue:
+            continue
+        for p in mine:
+            if p.name in new and p.text not in swaps:
+                text = _cased(new[p.name], p.text)
+                exact = isinstance(calls[i][p.name], str) and calls[i][p.name] == p.text
+                swaps[p.text] = text
+                calls[i] = calls[i] | {p.name: text if exact else new[p.name]}
+    if not swaps:
+        return None
+    made = iter(
+        [replace(c, arguments=json.dumps(a, ensure_ascii=False)) for c, a in zip(row.calls, calls)]
+    )
+    messages = tuple(
+        replace(
+            m,
+            content=_swapped_text(m.content, swaps),
+            tool_calls=tuple(next(made) for _ in m.tool_calls),
+        )
+        for m in row.messages
+    )
+    meta = {k: v for k, v in row.meta.items() if k in ("ask", "refuse")}
+    meta |= {"wording": "own", "anchors": {str(i): v for i, v in enumerate(swaps.values())}}
+    out = derive(
+        row,
+        messages=messages,
+        pool="synthetic.variant",
+        step="generate.variant",
+        outcome=1.0,
+        gold="",
+        source=f"agent/{spec.name}",
+        split="train",
+        meta=meta,
+    )
+    return out if as_good(out, row) else None
+
+
+def as_good(new: Trajectory, old: Trajectory) -> bool:
+    """Whether the new row's calls fit their tools and are as grounded as the old row's."""
+    if any(schema_errors(c, new.tools) for c in new.calls):
+        return False
+    return len(grounding.check(new)[1]) <= len(grounding.check(old)[1])
+
+
+def joined(one: Trajectory, two: Trajectory, rng: random.Random) -> Trajectory | None:
+    """Two single requests as one, with both calls; None where they are not of one turn or the same
+    call twice."""
+    for row in (one, two):
+        if [m.role for m in row.messages if m.role != "system"] != ["user", "assistant"]:
+            return None
+    keys = {(c.name, c.arguments) for c in (*one.calls, *two.calls)}
+    if len(keys) < len(one.calls) + len(two.calls) or one.query == two.query:
+        return None
+    first = one.query.strip()
+    first = first if first[-1:] in ".?!" else f"{first}."
+    second = two.query.strip()
+    join = rng.choice(JOINS)
+    if join != JOINS[-1] and not re.match(r"I\b|I'|[A-Z]{2}", second):
+        second = second[:1].lower() + second[1:]
+    tools = tuple({t.name: t for t in (*one.tools, *two.tools)}.values())
+    calls: tuple[ToolCall, ...] = (*one.answer.tool_calls, *two.answer.tool_calls)
+    messages = (
+        *[m for m in one.messages if m.role == "system"],
+        Message("user", join.format(first, second)),
+        Message("assistant", tool_calls=calls),
+    )
+    anchors = {
+        str(i): v
+        for i, v in enumerate([*one.meta["anchors"].values(), *two.meta["anchors"].values()])
+    }
+    return derive(
+        one, two, messages=messages, tools=tools, outcome=1.0, meta=one.meta | {"anchors": anchors}
+    )
+
+
+def variants(spec: AgentSpec, rows: Sequence[Trajectory], n: int, seed: int) -> list[Trajectory]:
+    """`n` rows made of the user's own, with different requests; fewer where they run out."""
+    good = [r for r in rows if usable(r)]
+    out: dict[str, Trajectory] = {}
+    for index in range(n if good else 0):
+        for row in _tries(spec, good, index, seed):
+            if row.query not in out:
+                out[row.query] = row
+                break
+    return list(out.values())
+
+
+def _tries(
+    spec: AgentSpec, good: Sequence[Trajectory], index: int, seed: int
+) -> Iterator[Trajectory]:
+    for attempt in range(TRIES):
+        rng = random.Random(f"{seed}/{spec.name}/variant/{index}/{attempt}")
+        row = variant(good[(index + attempt) % len(good)], spec, rng)
+        if row is None:
+            continue
+        other = variant(rng.choice(good), spec, rng) if rng.random() < JOINED else None
+        both = joined(row, other, rng) if other is not None else None
+        yield both or row
