@@ -64,6 +64,20 @@ class TeacherConfig(BaseConfig):
         return self
 
 
+class SourcesConfig(BaseConfig):
+    """Who words the requests; what a share cannot be filled with falls to the next source."""
+
+    own: Share = Field(
+        0.3, description="share of rows that are the user's own with other values, where it has any"
+    )
+    model: Share = Field(
+        0.5, description="share of the other rows that the engine or the teacher words anew"
+    )
+    wording: Share = Field(
+        0.5, description="share of the other rows in the spec's own wordings, where it has any"
+    )
+
+
 class GenerateConfig(BaseConfig):
     OPERATIONAL = frozenset({"cache"})
 
@@ -75,21 +89,26 @@ class GenerateConfig(BaseConfig):
     rows: int = Field(96, ge=0, description="synthetic positives to attempt")
     pools: dict[str, float] = Field(
         {
-            "tflan": 0.3,
+            "tflan": 0.28,
             "react": 0.1,
             "dialogue": 0.05,
             "gradual": 0.05,
+            "corrected": 0.025,
             "dependent": 0.05,
             "parallel": 0.1,
             "followup": 0.05,
-            "notool": 0.1,
+            "notool": 0.12,
             "masked": 0.05,
             "noisy": 0.05,
             "reordered": 0.025,
-            "distracted": 0.05,
-            "irrelevant": 0.025,
+            "distracted": 0.03,
+            "irrelevant": 0.03,
         },
         description="pool of POOLS -> share of generate.rows",
+    )
+    sources: SourcesConfig = SourcesConfig()
+    max_named_share: Share = Field(
+        0.02, description="share of the requests that may name a tool of theirs"
     )
     no_call: Share = Field(
         0.15,

@@ -30,7 +30,8 @@ _BOILERPLATE = re.compile(
     r"command|utility|service)\b[\s:,-]*(?:is used|can be used|is designed|is|allows|allow|lets|"
     r"will|can|helps|help|that|which|used|for|to)?(?:\s+(?:you|users?|the user|us))?(?:\s+to)?\s+|"
     r"^(?:used|useful|use this(?: tool| function)?(?: when you need)?)\s+(?:to|for)\s+|"
-    r"^(?:allows?|lets?|enables?|helps?)\s+(?:you|users?|the user|a user|us)?\s*(?:to\s+)?|"
+    r"^(?:allows?|lets?|enables?|helps?)\s+"
+    r"(?:(?:you|users?|the user|a user|us)\s+(?:to\s+)?|to\s+)|"
     r"^(?:api|endpoint|function|tool)\s+(?:to|for|that)\s+",
     re.I,
 )
@@ -69,7 +70,8 @@ def verb_groups() -> dict[str, str]:
 
 
 @cache
-def _verbs() -> frozenset[str]:
+def verb_words() -> frozenset[str]:
+    """Every word that is known as a verb."""
     return frozenset([*verb_groups(), *phrases()["verbs"]])
 
 
@@ -98,7 +100,7 @@ def base_verb(word: str) -> str:
         tries.append(word[:-1])
     if word.endswith("ing"):
         tries += [word[:-3], word[:-3] + "e", word[:-4]]
-    return next((t for t in tries if t in _verbs()), "")
+    return next((t for t in tries if t in verb_words()), "")
 
 
 def _is_verb(words: Sequence[str]) -> bool:
@@ -144,6 +146,11 @@ def _cleaned(text: str) -> str:
     text = _TAIL.sub("", text)
     text = re.sub(r"\s+(?:for|to|of) (?:the )?(?:authenticated|current|logged.in) user\b", "", text)
     text = _GIVEN.sub(r"\1", text)
+    text = re.sub(r"\s+of (?:one|this|that|any|some) (?:kind|type|sort)\b", "", text)
+    if (more := re.search(r"\s+and\s+(\w+)\s+(?:an?|the|its|their|which|how)\s.*", text)) and (
+        base_verb(more[1])
+    ):
+        text = text[: more.start()]
     text = re.sub(
         r"^(?:specified|specific|given|particular|certain|existing|relevant)\s+", "", text
     )
@@ -236,7 +243,8 @@ def with_article(noun: str, definite: bool) -> str:
 
 def mended(text: str) -> str:
     """ "a email" -> "an email", "1 guests" -> "1 guest", no doubled words or spaces."""
-    text = " ".join(text.split(" ")).replace(" ,", ",").replace(" .", ".")
+    text = " ".join(text.split(" ")).replace(" ,", ",")
+    text = re.sub(r" \.(?=\s|$)", ".", text)
     text = re.sub(r" :(?=[ \n])", ":", text)
     text = re.sub(
         r"\b([Aa]) (?=[aeioAEIO]\w|u[bdghlmnpsrt]\w*[^s\W]|hour|honest|[FHLMNRSX]\b)", r"\1n ", text

@@ -26,7 +26,8 @@ from raytune_agents.generate import augment
 from raytune_agents.negatives import answer_text, trajectory_fault
 from raytune_agents.records import Trajectory
 
-STAGES = ("similar", "format", "execution", "judge")  # where a row can fall out, in this order
+# where a row can fall out, in this order
+STAGES = ("similar", "named", "format", "execution", "judge")
 
 
 def format_fault(row: Trajectory) -> str:

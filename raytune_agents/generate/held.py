@@ -89,8 +89,11 @@ def held_back(
     if not total:
         return [], Counter()
     pools = {name: share for name, share in section.pools.items() if name not in CHANGED}
+    sources = section.sources.model_copy(update={"own": 0.0})  # no training row with other values
     tried = {"agents": own_agents(section), "rows": TRIED * total, "pools": pools}
-    drawn = sampling.draw(section.model_copy(update=tried), seed + HELD_SEED)
+    real = [row for row in trained if not row.pool.startswith("synthetic.")]
+    asked = section.model_copy(update=tried | {"sources": sources})
+    drawn = sampling.draw(asked, seed + HELD_SEED, real)
     rows = mark_leaks(drawn.rows, trained)
     novelty, refused = Novelty(trained), Counter()
     out: list[Trajectory] = []

@@ -42,12 +42,18 @@ SPEAKS = {  # kind -> the nouns by which a description may mean it
     "home_room": "room|light",
     "song": "song|track",
     "dish": "food|dish|meal",
+    "host": "host|server|machine",
+    "ip": "address|host|source",
 }
 NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
 ITSELF = ("url", "ip", "host", "domain", "expression", "word", "query", "dish", "product")
 TITLED = re.compile(
     r"(file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
     r"project|channel|repo|tag|service|column|hotel|restaurant|environment|drink|team|version)$"
+)
+BEFORE_NOUN = re.compile(  # "the orders table", not "orders"
+    r"(home_room|table|column|folder|branch|project|service|tag|channel|environment|team|playlist|"
+    r"database)$"
 )
 NAMES = ("name", "document_title", "event_title")
 _ARTICLE = re.compile(r"^(a|an|the|my|one|another|this|some)\s+")
@@ -89,13 +95,19 @@ class Placing:
     def body(self, rng: random.Random) -> str:
         """The object with its values."""
         self.operands()
-        own = self.first = self.own()
+        if self.makes and is_plural(self.head) and self.head.startswith("the "):
+            self.head = "a " + self.head[4:].removesuffix("s")
+        own = self.first = self.own() or self.sole_id()
         kept = [text for part in self.act.parts if (text := self.part(*part))]
         if own is not None and own in self.left:
             self.place(own)
         self.head = self.adjectives(self.head)
         for p in [p for p in self.left if p.sense in NAMES and not p.items][:1]:
-            if p.role != "to":  # 'add a member named "Ana" to the team'
+            noun = self.head.split()[-1:] if self.head else []
+            if not self.makes and p.noun.split()[-1:] == noun:  # "export the dashboard X"
+                self.left.remove(p)
+                self.head = f"the {_ARTICLE.sub('', self.head)} {slot_of(p)}"
+            elif p.role != "to":  # 'add a member named "Ana" to the team'
                 self.left.remove(p)
                 self.head += " " + clause_of(p, "", rng)
         return " ".join([self.head, *kept]).strip()
@@ -122,8 +134,16 @@ class Placing:
         if not noun:
             return None
         if is_plural(self.head):  # "move files" + one path
-            return next((p for p in self.left if p.sense in ("file", "folder") and not p.items
-                         and p.role in ("", "from")), None)  # fmt: skip
+            if not re.search(r"\b(files|documents|directories|folders)$", self.head):
+                return None
+            return next(
+                (
+                    p
+                    for p in self.left
+                    if p.sense in ("file", "folder") and not p.items and p.role in ("", "from")
+                ),
+                None,
+            )
         kinds = (*NUMBERED, *ITSELF)
         for p in self.left:
             itself = p.sense in kinds or TITLED.match(p.sense)
@@ -137,6 +157,13 @@ class Placing:
                 return p
         return None
 
+    def sole_id(self) -> Parameter | None:
+        """The one id of a call whose object is named otherwise: "archive an email" + message id."""
+        ids = [p for p in self.left if p.sense in ("id", "id_number") and not p.items]
+        alone = len(ids) == 1 and not self.act.parts and not self.makes
+        found = alone and re.match(r"(a|an) \w+$", self.head)
+        return ids[0] if found else None
+
     def place(self, p: Parameter) -> None:
         """Put the object's own value into its head."""
         bare = _ARTICLE.sub("", self.head)
@@ -149,8 +176,11 @@ class Placing:
         elif p.sense in NUMBERED:
             self.head = f"{bare} {slot_of(p)}"
         elif p.sense in ITSELF or p.kind == "choice":
-            self.head = slot_of(p) if " " not in bare or p.sense in ITSELF else (
-                f"{bare.rsplit(' ', 1)[0]} {slot_of(p)}")  # fmt: skip
+            self.head = (
+                slot_of(p)
+                if " " not in bare or p.sense in ITSELF
+                else (f"{bare.rsplit(' ', 1)[0]} {slot_of(p)}")
+            )
         elif self.makes:
             self.head = f"{self.head} called {slot_of(p)}"
         elif p.sense == "version":
@@ -164,9 +194,10 @@ class Placing:
             p
             for p in self.left
             if p != self.first
-            and (kind_named(p.sense).placed or p.kind == "choice") and not p.items
+            and (kind_named(p.sense).placed or p.kind == "choice")
+            and not p.items
             and mentions(phrase, p)
-        ]  # fmt: skip
+        ]
         if len([p for p in found if p.role in ("from", "to")]) > 1 or is_plural(phrase):
             return None
         if found:
@@ -185,6 +216,8 @@ class Placing:
                 return f"{preposition} {slot_of(p)}'s {owner[2]}"
         if preposition in DROPPED or (SYSTEM.search(phrase) and not spoken_of):
             return ""
+        if " or " in phrase and (chosen := self._among(phrase)):
+            return f"{preposition} {slot_of(chosen)}"
         p = self.take(phrase)
         if p is None and indefinite and not is_plural(phrase):
             p = self._only_id(phrase)
@@ -196,6 +229,15 @@ class Placing:
         unsaid = indefinite and any(mentions(phrase, p) for p in self.absent)
         paired = spoken_of and (indefinite or is_plural(phrase))
         return "" if unsaid or paired else f"{preposition} {phrase}"
+
+    def _among(self, phrase: str) -> Parameter | None:
+        """The choice whose values a complement lists: "for ports, malware or viruses"."""
+        for p in self.left:
+            values = [str(v).lower()[:5] for v in p.values] if p.kind == "choice" else []
+            if sum(v in phrase.lower() for v in values) > 1:
+                self.left.remove(p)
+                return p
+        return None
 
     def _only_id(self, phrase: str) -> Parameter | None:
         """The one id of the call, where a complement names no parameter: "label an email" + the
@@ -213,8 +255,7 @@ class Placing:
         noun = _ARTICLE.sub("", phrase)
         if p.sense in (*NUMBERED, "name", "version"):
             return f"{noun} {slot_of(p)}"
-        if p.sense in ("home_room", "table", "column", "folder", "branch", "project", "service",
-                       "tag", "channel", "environment", "team", "playlist"):  # fmt: skip
+        if BEFORE_NOUN.match(p.sense):
             return f"the {slot_of(p)} {noun}" if noun != "room" else f"the {slot_of(p)}"
         return slot_of(p)
 

@@ -35,7 +35,7 @@ def _name_pattern(name: str) -> re.Pattern[str]:
         return re.compile(rf"{exact}|(?<!\w){spaced}(?!\w)", re.I)
     word = re.escape(name)  # a word of the language counts only where it is used as a name
     return re.compile(
-        rf"(?<!\w){_USED}\s+(?:the\s+)?{word}(?!\w)(?!\s+[a-z])|(?<!\w){word}\s+(?:tool|function|api|"
+        rf"(?<!\w){_USED}\s+(?:the\s+)?{word}(?!\w)(?!\s+(?!on|to|for|from|in|with|and|under|of|at)[a-z])|(?<!\w){word}\s+(?:tool|function|api|"
         rf"command|endpoint)\b",
         re.I,
     )

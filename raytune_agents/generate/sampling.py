@@ -1,7 +1,7 @@
 """Which synthetic rows a run attempts: the shares of the pools, and no request nearly twice.
 
 Pure and seeded: a killed run draws the same rows again. What a drawn row must still pass is in
-`checks`, and who words it in `stream`.
+`checks`, and who words it in `rewrite`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from raytune_agents import agents
+from raytune_agents import agents, sandbox
 from raytune_agents.agents import AgentSpec
 from raytune_agents.agents.analyse import EVEN
 from raytune_agents.config import ConfigError, GenerateConfig
 from raytune_agents.dedup.text import question
-from raytune_agents.generate import POOLS
+from raytune_agents.generate import POOLS, realism
+from raytune_agents.generate.distractors import choose
+from raytune_agents.generate.known import gaps, own_rows, with_known
+from raytune_agents.generate.variants import variants
 from raytune_agents.records import Trajectory, finish
 
 # Their answers name the candidates, or the candidates are what the pool is about.
+VARIANT = "variant"  # the pool of the user's own rows with other values
 WHOLE = ("notool", "irrelevant", "distracted")
 BLOCK = 256  # requests compared at a time
 
@@ -33,7 +37,9 @@ class Drawn:
 
     rows: list[Trajectory] = field(default_factory=list)
     similar: Counter = field(default_factory=Counter)  # too near to a request drawn before
+    named: Counter = field(default_factory=Counter)  # past the share that may name a tool
     short: Counter = field(default_factory=Counter)  # rows that the agents' specs could not give
+    gaps: list[str] = field(default_factory=list)  # tools without rows, and what to add
 
 
 def pool_of(row: Trajectory) -> str:
@@ -64,13 +70,12 @@ def split_rows(total: int, parts: Mapping[str, float]) -> dict[str, int]:
 
 
 def with_tools(row: Trajectory, count: int, seed: int) -> Trajectory:
-    """The row with at most `count` candidate tools (never fewer than it is about), in their
-    order."""
+    """The row with at most `count` candidate tools (never fewer than it is about): most of the
+    others are those that are easiest to take for the right one."""
     about = {call.name for call in row.calls} | {row.meta.get("near")}
-    others = [tool.name for tool in row.tools if tool.name not in about]
-    room = max(0, min(len(others), count - (len(row.tools) - len(others))))
-    kept = about | set(random.Random(f"{seed}/{row.id}").sample(others, k=room))
-    return finish(replace(row, tools=tuple(tool for tool in row.tools if tool.name in kept)))
+    rng = random.Random(f"{seed}/{row.id}")
+    kept = {t.name for t in choose(row.tools, about, count, rng)}
+    return finish(replace(row, tools=tuple(t for t in row.tools if t.name in kept)))
 
 
 def followed(spec: AgentSpec, pools: Mapping[str, float]) -> dict[str, float]:
@@ -109,30 +114,73 @@ def candidates(
     return first + rest, +short
 
 
-def draw(section: GenerateConfig, seed: int) -> Drawn:
+def prepared(section: GenerateConfig, rows: Sequence[Trajectory], seed: int) -> list[AgentSpec]:
+    """The section's agents with the habits of the user's rows and the values of their modules, and
+    without the tools that no row can be made of."""
+    out = []
+    limits = sandbox.Limits(section.tool_timeout_s, section.tool_memory_mib)
+    for spec in map(agents.load, section.agents):
+        full = with_known(spec, rows, spec.module_path, limits, seed)
+        habits = full.habits.model_copy(update={"wordings": section.sources.wording})
+        out.append(full.model_copy(update={"profile": habits}))
+    return out
+
+
+def draw(section: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) -> Drawn:
     """At most `section.rows` rows, agents in turn; those nearer than `min_distance` to an earlier
-    request of their agent give way to spare ones."""
-    specs = [agents.load(name) for name in section.agents]
+    request of their agent, or past the share that may name a tool, give way to spare ones. `real`
+    are the user's own training rows: their share of the rows are those with other values."""
+    specs, out = prepared(section, real, seed), Drawn()
+    for spec in specs:
+        out.gaps += [f"{spec.name}: {gap}" for gap in gaps(spec)]
+    own = own_variants(specs, real, round(section.sources.own * section.rows), seed)
     pools = shares(section.pools)
     parts = {s.name: followed(s, pools) for s in specs}
-    wanted = split_rows(section.rows, {p: sum(own[p] for own in parts.values()) for p in pools})
+    rest = section.rows - len(own)
+    wanted = split_rows(rest, {p: sum(own[p] for own in parts.values()) for p in pools})
     spare = 0.5 if section.min_distance else 0.0
     found, short = candidates(specs, parts, wanted, spare, seed)
-    near = too_near([(agent, question(row)) for _, agent, row in found], section.min_distance)
-    out, left = Drawn(short=short), Counter(wanted)
+    found = [(VARIANT, agent, row) for agent, row in own] + found
+    left = Counter(wanted | {VARIANT: len(own)})
     left.subtract(short)
+    near = too_near([(agent, question(row)) for _, agent, row in found], section.min_distance)
+    most = int(section.max_named_share * section.rows)
     for (pool, _, row), similar in zip(found, near):
         if left[pool] <= 0:
             continue
         if similar:
             out.similar[pool] += 1
             continue
+        if realism.named(row):
+            most -= 1
+            if most < 0:
+                out.named[pool] += 1
+                continue
         left[pool] -= 1
         row = replace(row, split="train")
-        out.rows.append(row if pool in WHOLE else with_tools(row, section.tools, seed))
+        whole = pool in WHOLE or pool == VARIANT
+        out.rows.append(row if whole else with_tools(row, section.tools, seed))
+    out.short = Counter(short)
     out.short.update(+left)
     random.Random(f"{seed}/order").shuffle(out.rows)  # shards of one mix take equally long
     return out
+
+
+def own_variants(
+    specs: Sequence[AgentSpec], real: Sequence[Trajectory], count: int, seed: int
+) -> list[tuple[str, Trajectory]]:
+    """(agent, row): `count` of the user's rows with other values, in the agents' ratio."""
+    mine = {s.name: own_rows(s, real) for s in specs}
+    sizes = {name: len(rows) for name, rows in mine.items() if rows}
+    if not sizes or not count:
+        return []
+    each = split_rows(count, sizes)
+    return [
+        (spec.name, row)
+        for spec in specs
+        if spec.name in each
+        for row in variants(spec, mine[spec.name], each[spec.name], seed)
+    ]
 
 
 def too_near(requests: Sequence[tuple[str, str]], least: float) -> list[bool]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
 from raytune_agents.agents.values import shown
+from raytune_agents.generate.actions import base_verb
 from raytune_agents.generate.kinds import Kind, Parameter, kind_named
 from raytune_agents.generate.scenes import Scene
 
@@ -140,6 +142,10 @@ def _flag(p: Parameter, value: bool) -> str:
     words = (
         re.sub(r"\s+(included|enabled|flag|allowed|required|needed|only)$", "", words) or p.words
     )
+    if base_verb(words.split()[0]) and words not in ("draft", "return"):
+        if len(words.split()) > 1:
+            return f"and {words}" if value else f"and don't {words}"
+        return f"({words}: {'yes' if value else 'no'})"
     if re.search(r"\bonly\b", p.words):
         return f"(only {words} ones)" if value else f"(not only {words} ones)"
     if re.search(r"\b(include|includes|including|with|included|add)\b", p.words):
@@ -217,28 +223,40 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
         return f"{TOWARDS[verb]} {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
         return f"as {slot}"
-    options = sense.clauses(p.role) if sense.kind else ()
-    noun = _noun(p, sense)
-    if p.kind == "object" or (p.items is not None and p.items.kind == "object"):
-        return f"with {noun} {slot}"
-    if p.kind == "choice" and not (sense.kind and sense.say and sense.spoken):
-        options = (f"with {noun} {{x}}", f"({noun}: {{x}})", f"with the {noun} {{x}}")
-    if value in ("metric", "imperial"):
-        return f"in {slot} units"
-    if sense.kind == "query":
-        options = ("about {x}", "on {x}") if DOCUMENTS.search(head) else ("for {x}",)
-    if noun == "ID":
-        options = ("with the ID {x}",)
-    if sense.kind == "money" and not p.role:
-        plain = re.search(r"\b(amount|value|total|sum|price|cost|payment)$", noun)
-        options = ("for {x}", "of {x}") if plain else (f"with a {noun} of {{x}}",)
-    if not options:
-        options = (f"with {noun} {{x}}", f"with the {noun} {{x}}", f"with {{x}} as the {noun}")
-    text = rng.choice(options)
+    text = rng.choice(_options(p, value, sense, head))
     if p.unit and "{unit}" in text:
         text = text.replace("{unit}", UNIT_WORDS.get(p.unit, p.unit))
-    text = text.replace(" {unit}", "").replace("{noun}", noun)
+    text = text.replace(" {unit}", "").replace("{noun}", _noun(p, sense))
     return text.replace("{x}", slot)
+
+
+def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
+    """The clauses that a value can stand in, with {x} for it and {noun} for its name."""
+    noun = _noun(p, sense)
+    named = ("with {noun} {x}", "with the {noun} {x}", "with {x} as the {noun}")
+    listed = ("with the {noun} {x}", "({noun}: {x})")
+    if p.kind == "object" or (p.items is not None and p.items.kind == "object"):
+        return ("with {noun} {x}",)
+    if value in ("metric", "imperial"):
+        return ("in {x} units",)
+    if re.fullmatch(r"(kind|type|category|mode|option)", noun) and p.kind in ("choice", ""):
+        return ("({x})",)
+    if p.kind == "choice" and not (sense.kind and sense.say and sense.spoken):
+        adjective = isinstance(value, str) and re.fullmatch(r"[a-z]+", value)
+        return ("with a {x} {noun}", "({noun}: {x})") if adjective else listed
+    if sense.kind == "query":
+        return ("about {x}", "on {x}") if DOCUMENTS.search(head) else ("for {x}",)
+    if noun == "ID":
+        return ("with the ID {x}",)
+    if sense.kind == "money" and not p.role:
+        plain = re.search(r"\b(amount|value|total|sum|price|cost|payment)$", noun)
+        return ("for {x}", "of {x}") if plain else ("with a {noun} of {x}",)
+    if sense.kind in ("date", "datetime") and (
+        word := re.search(r"\b(after|before|since)\b", p.words)
+    ):
+        return (f"{word[1]} {{x}}",)
+    found = sense.clauses(p.role) if sense.kind else ()
+    return found or (listed if p.items is not None else named)
 
 
 UNIT_WORDS = {

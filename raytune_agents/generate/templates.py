@@ -23,6 +23,7 @@ from raytune_agents.generate.actions import (
     mended,
     phrases,
     verb_groups,
+    verb_words,
     with_article,
 )
 from raytune_agents.generate.arguments import parameters_of
@@ -47,46 +48,29 @@ class Wish:
 # --- a wish ---------------------------------------------------------------------------------------
 
 
-def _lead(act: Action, args: Mapping[str, Any], rng: random.Random) -> tuple[str, str]:
-    """A verb as the user says it, and its group."""
-    wanted = [str(v).lower().replace("_", " ") for v in args.values() if isinstance(v, str)]
-    verb = next((v for v in act.verbs if v in wanted), rng.choice(act.verbs))
+UNSAID = re.compile(  # verbs of manuals that nobody uses
+    r"(retrieve|fetch|return|obtain|lookup|display|provide|query|determine|gather|acquire|initialize|"
+    r"enumerate|insert|discover|locate|access|search|view|give|look|show|report|describe|see|load|"
+    r"read)$"
+)
+
+
+def _lead(
+    act: Action, plain: Sequence[Parameter], args: Mapping[str, Any], rng: random.Random
+) -> tuple[str, str, Parameter | None]:
+    """A verb as the user says it, its group, and the parameter whose value it is: of an action that
+    is chosen by an argument the verb is the value."""
+    for p in plain:
+        value = str(args[p.name]).lower().replace("_", " ")
+        if p.kind == "choice" and (
+            value in act.verbs
+            or (value in verb_words() and p.noun in ("action", "operation", "command", "method"))
+        ):
+            return value, verb_groups().get(value, ""), p
+    verb = rng.choice(act.verbs)
     group = verb_groups().get(verb, "")
     said = phrases()["groups"][group]["say"] if group else [verb]
-    return (
-        rng.choice([verb, *said])
-        if verb
-        not in (
-            "retrieve",
-            "fetch",
-            "return",
-            "obtain",
-            "lookup",
-            "display",
-            "provide",
-            "query",
-            "determine",
-            "gather",
-            "acquire",
-            "initialize",
-            "enumerate",
-            "insert",
-            "discover",
-            "locate",
-            "access",
-            "search",
-            "view",
-            "give",
-            "look",
-            "show",
-            "report",
-            "describe",
-            "see",
-            "load",
-            "read",
-        )
-        else rng.choice(said)
-    ), group
+    return rng.choice(said if UNSAID.match(verb) else [verb, *said]), group, None
 
 
 def compose(
@@ -101,8 +85,8 @@ def compose(
     anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in given}
     flags = [p for p in given if isinstance(args[p.name], bool)]
     plain = [p for p in given if p not in flags and args[p.name] not in ("", None, [], {})]
-    verb, group = _lead(act, args, rng)
-    plain = [p for p in plain if not (p.kind == "choice" and verb == args[p.name])]
+    verb, group, chosen = _lead(act, plain, args, rng)
+    plain = [p for p in plain if p != chosen]
     absent = [p for p in parameters_of(tool) if p.name not in args]
     placed = Placing(act, plain, absent, verb)
     body, left = placed.body(rng), placed.left
@@ -167,8 +151,10 @@ def _told_apart(params: Sequence[Parameter], clauses: list[str], group: str) -> 
 
 
 def _form(ask: bool, group: str, act: Action, rng: random.Random) -> str:
-    if re.match(r"(who|what|when|where|which|why|how)\b", act.head):
+    if re.match(r"who\b", act.head):
         return rng.choice(("order", "question"))
+    if re.match(r"(what|when|where|which|why|how|whether|if)\b", act.head):
+        return "order"
     vague = re.search(
         r"\b(information|info|details?|data|list|random|overview|lists|datatable)\b", act.head
     )

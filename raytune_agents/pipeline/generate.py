@@ -11,10 +11,11 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from raytune_agents import negatives, sandbox
+from raytune_agents import agents, negatives, sandbox
 from raytune_agents.config import Config
 from raytune_agents.filters.shape import parses
-from raytune_agents.generate import checks, held, no_call, rewrite, sampling
+from raytune_agents.generate import checks, held, no_call, realism, rewrite, sampling
+from raytune_agents.generate.known import own_rows
 from raytune_agents.inference import endpoint
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.shards import check_outage, make_shards
@@ -37,7 +38,9 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         for r in read_rows(context.run.folder / "read")
         if r.split == "train" and not r.reject_reason and not parses(r)
     ]
-    drawn = sampling.draw(config.generate, seed)
+    drawn = sampling.draw(config.generate, seed, train)
+    for gap in drawn.gaps:
+        context.display.say(f"no rows for {gap}", "yellow")
     called = sample_fitting(
         [row for row in train if row.calls], config.negatives.mined_tasks, chat, f"{seed}/mined"
     )
@@ -59,8 +62,9 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             counts.failed.update(summary["failed"])
             notes[name].update(summary["notes"])
     check_outage(counts, config.read.max_error_share)
-    counts.rows_in += drawn.similar.total()
-    counts.rejected.update({f"synthetic:{p}:similar": n for p, n in drawn.similar.items()})
+    for stage, lost in (("similar", drawn.similar), ("named", drawn.named)):
+        counts.rows_in += lost.total()
+        counts.rejected.update({f"synthetic:{p}:{stage}": n for p, n in lost.items()})
     synthetic = [*read_rows(step.folder / "synthetic"), *no_call_rows(context, step, counts)]
     counts.rejected.update(write_held(context, step, executor, counts))
     edited, refused = choice.edited([*train, *synthetic], notes["mined"], config.negatives, seed)
@@ -72,6 +76,8 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     notes["edited"] = Counter(row.fault for row in edited)
     extra: dict[str, Any] = {name: dict(found) for name, found in notes.items()}
     extra["funnel"] = funnel(drawn, counts, synthetic)
+    extra["gaps"] = drawn.gaps
+    extra["realism"] = realism_of(config, synthetic, train)
     if voice.taught:
         extra["teacher"] = endpoint.spent()
     return counts, extra
@@ -121,10 +127,21 @@ def write_held(
     return Counter({f"held:{why}": n for why, n in refused.items()})
 
 
+def realism_of(
+    config: Config, synthetic: list[Trajectory], train: list[Trajectory]
+) -> dict[str, Any]:
+    """How close the kept rows come to what people write, beside the user's own rows of the same
+    agents (`generate.realism`)."""
+    specs = [agents.load(name) for name in config.generate.agents]
+    tools = [tool for spec in specs for tool in spec.toolspecs]
+    real = {r.id: r for spec in specs for r in own_rows(spec, train)}
+    return realism.measured(synthetic, list(real.values()), tools)
+
+
 def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> list[dict[str, Any]]:
     """Of every pool: rows attempted, those that fell out at each stage, those kept; and `short`,
     the rows that the agents' specs could not give."""
-    tried = Counter(sampling.pool_of(row) for row in drawn.rows) + drawn.similar
+    tried = Counter(sampling.pool_of(row) for row in drawn.rows) + drawn.similar + drawn.named
     left = Counter(sampling.pool_of(row) for row in kept)
     lines = []
     for pool in sorted(tried | drawn.short, key=lambda p: -tried[p]):

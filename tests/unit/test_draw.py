@@ -21,7 +21,7 @@ from raytune_agents.negatives import choice
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 from raytune_agents.sandbox import run
 
-EVEN = GenerateConfig(rows=260, pools=dict.fromkeys(POOLS, 1.0))
+EVEN = GenerateConfig(rows=20 * len(POOLS), pools=dict.fromkeys(POOLS, 1.0))
 
 
 def test_shares_sum_to_one_and_an_unknown_pool_names_the_nearest() -> None:
@@ -42,7 +42,7 @@ def test_every_pool_gets_its_share_over_all_agents() -> None:
     drawn = sampling.draw(EVEN, 17)
     assert Counter(map(sampling.pool_of, drawn.rows)) == dict.fromkeys(POOLS, 20)
     assert {r.source for r in drawn.rows} == {f"agent/{n}" for n in agents.shipped()}
-    assert len({r.id for r in drawn.rows}) == 260
+    assert len({r.id for r in drawn.rows}) == 20 * len(POOLS)
     assert all(r.split == "train" for r in drawn.rows)
     assert [r.id for r in drawn.rows] == [r.id for r in sampling.draw(EVEN, 17).rows]
     assert {r.id for r in drawn.rows}.isdisjoint(r.id for r in sampling.draw(EVEN, 18).rows)
