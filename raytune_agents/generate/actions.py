@@ -18,7 +18,7 @@ from raytune_agents.generate.kinds import DATA
 
 DETERMINERS = re.compile(
     r"(a|an|the|all|my|your|this|that|these|those|one|each|every|any|some|our|its|their|multiple|"
-    r"several|two|more|many|various|whether|if|how|who|what|when|where|which|why)$"
+    r"several|it|them|him|her|me|us|you|two|more|many|various|whether|if|how|who|what|when|where|which|why)$"
 )
 PREPOSITIONS = (
     "for|of|in|at|on|from|to|between|by|with|near|about|against|into|within|during|using|"

@@ -26,7 +26,6 @@ from raytune_agents.generate.scenes import NoValue, Scene, is_code, shaped, text
 
 NONE: Mapping = MappingProxyType({})
 TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits
-KNOWN_SHARE = 0.75  # of values that are taken from what is known, where a kind could draw others
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def _edges(p: Parameter) -> tuple[float, float]:
     numbers = [v for v in p.values if isinstance(v, int | float) and not isinstance(v, bool)]
     if numbers and not descriptions.bounds_in(p.about):
         low, high = min(*numbers, low), max(*numbers, high)
-    step = 1 if kinds.json_type(detail) == "integer" else 0.01
+    step = 1 if descriptions.json_type(detail) == "integer" else 0.01
     if (least := detail.get("minimum")) is not None or "exclusiveMinimum" in detail:
         least = least if least is not None else detail["exclusiveMinimum"] + step
         high = max(high, least + (high - low)) if least > low else high
@@ -81,13 +80,13 @@ def number(scene: Scene, p: Parameter) -> int | float:
     elif p.role == "min" and low < high:
         high -= (high - low) / 2
     step = detail.get("multipleOf")
-    whole = kinds.json_type(detail) != "number" or (
+    whole = descriptions.json_type(detail) != "number" or (
         high - low >= 5 and not kind.digits and kind.step >= 1
     )
     if step:
         first = -(-low // step)
         return _plain(step * rng.randint(int(first), max(int(first), int(high // step))))
-    if kind.money and kinds.json_type(detail) == "number" and rng.random() < 0.3:
+    if kind.money and descriptions.json_type(detail) == "number" and rng.random() < 0.3:
         return round(rng.uniform(low, high), 2)
     if kind.step < 1 and not whole:
         return _plain(round(rng.uniform(low, high) / kind.step) * kind.step)
@@ -154,9 +153,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     rng = scene.rng
     allowed = Draft202012Validator(p.detail)
     usable = [v for v in known if allowed.is_valid(v)]
-    if usable and (
-        only or not p.kind or rng.random() < KNOWN_SHARE or p.kind in ("id", "id_number")
-    ):
+    open_kind = p.kind in ("id", "id_number", "name") or not (p.kind or p.examples)
+    if usable and (only or open_kind):
         return rng.choice(usable)
     if p.kind == "choice":
         if not p.examples:
@@ -166,7 +164,7 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         return rng.random() < 0.7
     if p.kind and kind_named(p.kind).range:
         found = number(scene, p)
-        return str(found) if kinds.json_type(p.detail) == "string" else found
+        return str(found) if descriptions.json_type(p.detail) == "string" else found
     plain = [v for v in p.values if allowed.is_valid(v)]
     if plain and (not p.kind or (p.kind != "id" and rng.random() < 0.3)):
         chosen = rng.choice(plain)
@@ -174,9 +172,9 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if not p.kind:
         raise NoValue(f"{p.name}: nothing is known of its values")
     text = text_of(scene, p)
-    if kinds.json_type(p.detail) == "string" and not isinstance(text, str):
+    if descriptions.json_type(p.detail) == "string" and not isinstance(text, str):
         text = str(text)
-    if kinds.json_type(p.detail) in ("integer", "number") and isinstance(text, str):
+    if descriptions.json_type(p.detail) in ("integer", "number") and isinstance(text, str):
         text = _plain(float(text)) if re.fullmatch(r"-?\d+(\.\d+)?", text) else text
     return _patterned(text, p, scene)
 
@@ -186,13 +184,13 @@ def value(scene: Scene, p: Parameter, known: Sequence[Any] = (), only: bool = Fa
     if p.items is not None:
         if any(isinstance(v, list) for v in known):
             whole = [v for v in known if isinstance(v, list)]
-            if only or scene.rng.random() < KNOWN_SHARE:
+            if whole and (only or not p.items.kind):
                 return scene.rng.choice(whole)
             known = [x for v in whole for x in v]
         return _array(scene, p, p.items, known, only)
     if p.fields:
         whole = [v for v in known if isinstance(v, dict)]
-        if whole and (only or scene.rng.random() < KNOWN_SHARE):
+        if whole:
             return scene.rng.choice(whole)
         usable = [f for f in p.fields if f.kind or f.examples]
         spare = [f for f in usable if not f.required]
@@ -284,6 +282,32 @@ def sample(
     raise NoValue(f"{tool.name}: {why}")
 
 
+def invented(name: str, schema: Mapping[str, Any], rng: random.Random) -> Any:
+    """A value that nobody asked for, for a call that is meant to be wrong: of the parameter's kind,
+    or, where nothing is known of it, its own name as a model would copy it."""
+    p = kinds.parameter(name, dict(schema), True, kinds.name_words(name))
+    for _ in range(TRIES):
+        try:
+            made = value(Scene(rng, p.words), p)
+        except NoValue:
+            break
+        if Draft202012Validator(p.detail).is_valid(made):
+            return made
+    return _bare(p)
+
+
+def _bare(p: Parameter) -> Any:
+    """The least that the type of an unknown parameter allows."""
+    kind = descriptions.json_type(p.detail)
+    if p.items is not None:
+        return [_bare(p.items)] * int(p.detail.get("minItems", 0))
+    if kind == "object":
+        return {f.name: _bare(f) for f in p.fields if f.required}
+    if kind in ("integer", "number"):
+        return p.detail.get("minimum", 1)
+    return {"null": None, "boolean": True}.get(kind, p.words)
+
+
 def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     """Whether the two ends of a pair are two things."""
     ends: dict[tuple[str, str], Any] = {}
@@ -307,6 +331,7 @@ def spec_values(
         seen = like(habits.get(name), schema, rng)
         if seen:
             own[name] = seen
+            closed.add(name)
         elif tool.values.get(name):
             own[name] = [fill(t, rng) if isinstance(t, str) else t for t in tool.values[name]]
             closed.add(name)

@@ -1,4 +1,4 @@
-"""What the description of a parameter says of its values: examples, all choices, bounds, a unit.
+"""What description and schema of a parameter say of its values: examples, choices, bounds, a unit.
 
 Plain text in, plain values out; what the parameter is in the end is decided in `kinds`.
 """
@@ -6,6 +6,8 @@ Plain text in, plain values out; what the parameter is in the end is decided in 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 UNITS = re.compile(
     r"\b(kilomet(?:er|re)s?|km|miles?|met(?:er|re)s?|cm|mm|feet|inches|kg|kilograms?|grams?|"
@@ -100,3 +102,53 @@ def bounds_in(text: str) -> tuple[float, float] | None:
     if found and float(found[1]) < float(found[2]):
         return float(found[1]), float(found[2])
     return None
+
+
+# --- the schema beside it -------------------------------------------------------------------------
+
+
+def flattened(schema: Any, root: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+    """The schema with its local `$ref`, its first usable alternative and its `allOf` put in."""
+    if not isinstance(schema, dict) or depth > 8:
+        return {}
+    if isinstance(schema.get("$ref"), str):
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target.get(part) if isinstance(target, Mapping) else None
+        rest = {k: v for k, v in schema.items() if k != "$ref"}
+        return flattened(target, root, depth + 1) | rest
+    for key in ("anyOf", "oneOf"):
+        options = [o for o in schema.get(key) or () if isinstance(o, dict)]
+        options = [o for o in options if o.get("type") != "null"]
+        if options:
+            rest = {k: v for k, v in schema.items() if k != key}
+            return flattened(options[0], root, depth + 1) | rest
+    for part in schema.get("allOf") or ():
+        schema = flattened(part, root, depth + 1) | dict(schema)
+    return schema
+
+
+def json_type(schema: Mapping[str, Any]) -> str:
+    """The schema's type, the first that is not null of several; "" where it says none."""
+    kind = schema.get("type", "")
+    if isinstance(kind, list):
+        kind = next((k for k in kind if k != "null"), "null")
+    return kind if isinstance(kind, str) else ""
+
+
+def examples_of(schema: Mapping[str, Any], about: str) -> tuple[list[Any], bool]:
+    """Values that schema and description give, and whether they are all there are."""
+    if isinstance(schema.get("enum"), list):
+        values = [v for v in schema["enum"] if v is not None]
+        return values, True
+    if "const" in schema:
+        return [schema["const"]], True
+    own = [*(schema.get("examples") or ()), *([schema["example"]] if "example" in schema else ())]
+    said, closed = examples_in(about)
+    if json_type(schema) in ("integer", "number"):
+        said = [float(x) if "." in x else int(x) for x in said if re.fullmatch(r"-?\d+(\.\d+)?", x)]
+        closed = closed and len(said) > 1
+    default = schema.get("default")
+    if isinstance(default, str) and default.strip() and not closed and default not in said:
+        own.append(default)
+    return [*own, *said], closed and not own

@@ -213,11 +213,16 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
             anchors=said,
             wording=source,
         )
-    messages.append(Message("user", rng.choice(ANSWERS).format(value=answers[arg])))
+    messages.append(Message("user", answer_of(answers[arg], rng)))
     messages.append(Message("assistant", tool_calls=(call_of(tool, args),)))
     return make_row(
         spec, "followup", index, seed, messages, tools, style=style, anchors=answers, wording=source
     )
+
+
+def answer_of(text: str, rng: random.Random) -> str:
+    """What a user answers; a sentence of its own stands alone."""
+    return text if re.search(r"[.!?]$", text) else rng.choice(ANSWERS).format(value=text)
 
 
 def askable(tool: ToolConfig) -> list[str]:
@@ -246,7 +251,7 @@ def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tra
     for arg in later:
         messages.append(Message("assistant", question(tool, arg, rng)))
         said[str(len(messages))] = {arg: answers[arg]}
-        messages.append(Message("user", rng.choice(ANSWERS).format(value=answers[arg])))
+        messages.append(Message("user", answer_of(answers[arg], rng)))
     messages.append(Message("assistant", tool_calls=(call_of(tool, args),)))
     everything = {k: v for anchor in said.values() for k, v in anchor.items()}
     return make_row(

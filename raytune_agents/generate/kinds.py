@@ -20,6 +20,7 @@ import yaml
 
 from raytune_agents.generate import descriptions
 
+DEEPEST = 4  # schemas inside schemas that are looked into
 DATA = Path(__file__).parent / "data"
 ROLES = ("from", "to", "min", "max")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z])(?=\d)")
@@ -155,35 +156,6 @@ def name_words(name: str) -> str:
 # --- from a schema to a parameter -----------------------------------------------------------------
 
 
-def _resolved(schema: Any, root: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    """The schema with its local `$ref`, its first usable alternative and its `allOf` put in."""
-    if not isinstance(schema, dict) or depth > 8:
-        return {}
-    if isinstance(schema.get("$ref"), str):
-        target: Any = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target.get(part) if isinstance(target, Mapping) else None
-        rest = {k: v for k, v in schema.items() if k != "$ref"}
-        return _resolved(target, root, depth + 1) | rest
-    for key in ("anyOf", "oneOf"):
-        options = [o for o in schema.get(key) or () if isinstance(o, dict)]
-        options = [o for o in options if o.get("type") != "null"]
-        if options:
-            rest = {k: v for k, v in schema.items() if k != key}
-            return _resolved(options[0], root, depth + 1) | rest
-    for part in schema.get("allOf") or ():
-        schema = _resolved(part, root, depth + 1) | dict(schema)
-    return schema
-
-
-def json_type(schema: Mapping[str, Any]) -> str:
-    """The schema's type, the first that is not null of several; "" where it says none."""
-    kind = schema.get("type", "")
-    if isinstance(kind, list):
-        kind = next((k for k in kind if k != "null"), "null")
-    return kind if isinstance(kind, str) else ""
-
-
 def _fits(kind: Kind, type_: str) -> bool:
     number = type_ in ("integer", "number")
     return kind.type == "any" or kind.type == (
@@ -220,7 +192,8 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
             return kind.kind, True
     if type_ == "string" and re.search(r"\be-?mail", about, re.I) and MAILED.search(words):
         return "email", True
-    general = bool(about) and words in GENERAL  # such a name says less than the description
+    plain = words in GENERAL or re.search(r"^((to|from|new|old|display) )?(name|title)$", words)
+    general = bool(about and plain)  # such a name says less than the description
     for kind in near if not general else ():
         if kind.name and re.search(kind.name, words, re.I):
             return kind.kind, True
@@ -276,24 +249,6 @@ def role_of(words: str, kind: str) -> str:
     return next((r for r in order if re.search(ROLE[r], words)), "")
 
 
-def _examples(schema: Mapping[str, Any], about: str) -> tuple[list[Any], bool]:
-    """Values that schema and description give, and whether they are all there are."""
-    if isinstance(schema.get("enum"), list):
-        values = [v for v in schema["enum"] if v is not None]
-        return values, True
-    if "const" in schema:
-        return [schema["const"]], True
-    own = [*(schema.get("examples") or ()), *([schema["example"]] if "example" in schema else ())]
-    said, closed = descriptions.examples_in(about)
-    if json_type(schema) in ("integer", "number"):
-        said = [float(x) if "." in x else int(x) for x in said if re.fullmatch(r"-?\d+(\.\d+)?", x)]
-        closed = closed and len(said) > 1
-    default = schema.get("default")
-    if isinstance(default, str) and default.strip() and not closed and default not in said:
-        own.append(default)
-    return [*own, *said], closed and not own
-
-
 def parameter(
     name: str,
     schema: Any,
@@ -301,16 +256,17 @@ def parameter(
     context: str,
     root: Mapping[str, Any] | None = None,
     outer: str = "",
+    depth: int = 0,
 ) -> Parameter:
     """What is known of one parameter; `context` is the tool's name and description as text,
     `outer` the description of the array that it is an item of."""
     root = root if root is not None else {}
-    detail = _resolved(schema, root)
+    detail = descriptions.flattened(schema, root)
     about = str(detail.get("description") or detail.get("title") or outer or "")
-    words, type_ = name_words(name), json_type(detail)
+    words, type_ = name_words(name), descriptions.json_type(detail)
     if not type_ and detail.get("properties"):
         type_ = "object"
-    values, closed = _examples(detail, about)
+    values, closed = descriptions.examples_of(detail, about)
     unit = descriptions.UNITS.search(words) or descriptions.UNITS.search(about)
     known = Parameter(
         name,
@@ -321,50 +277,64 @@ def parameter(
         closed=closed,
         unit=unit[1].lower() if unit else "",
     )
+    if depth > DEEPEST and type_ in ("array", "object"):
+        return known  # a schema that holds itself
     if type_ == "array":
-        item = detail.get("items") if isinstance(detail.get("items"), dict) else {}
-        if not json_type(item) and not {"enum", "properties", "$ref", "anyOf"} & set(item):
-            many = re.search(r"\b(number|integer|float)s?\b", f"{words} {about}", re.I)
-            item = item | {"type": "number" if many else "string"}
-        inner = parameter(name, item, True, context, root, about)
-        sure = bool(inner.kind or inner.examples)
-        return replace(
-            known,
-            kind="list" if sure else "",
-            items=inner,
-            closed=False,
-            role=inner.role,
-            sense=inner.sense,
-        )
+        return _list(known, detail, context, root, depth)
     if type_ == "object":
-        return _object(known, detail, context, root)
-    examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
+        return _object(known, detail, context, root, depth)
+    return _scalar(known, detail, values, context)
+
+
+def _list(
+    known: Parameter, detail: Mapping[str, Any], context: str, root: Mapping[str, Any], depth: int
+) -> Parameter:
+    """A list is known where its items are."""
+    item = detail.get("items") if isinstance(detail.get("items"), dict) else {}
+    if not descriptions.json_type(item) and not {"enum", "properties", "$ref", "anyOf"} & set(item):
+        many = re.search(r"\b(number|integer|float)s?\b", f"{known.words} {known.about}", re.I)
+        item = item | {"type": "number" if many else "string"}
+    inner = parameter(known.name, item, True, context, root, known.about, depth + 1)
+    kind = "list" if inner.kind or inner.examples else ""
+    return replace(known, kind=kind, items=inner, closed=False, role=inner.role, sense=inner.sense)
+
+
+def _scalar(
+    known: Parameter, detail: Mapping[str, Any], values: list[Any], context: str
+) -> Parameter:
+    """A text, number or boolean by its format, name, description and examples."""
+    words, about, type_ = known.words, known.about, descriptions.json_type(detail)
     sense = matching_kind(type_ or "string", words, about, context)[0]
-    if closed and (examples or "enum" in detail):
+    if known.closed and (values or "enum" in detail):
         kind = "choice"
     elif type_ == "boolean":
         kind = "flag"
+    elif SECRET.search(words):
+        return known
     else:
-        if SECRET.search(words):
-            return known
         kind, by_name = FORMATS.get(str(detail.get("format")), ""), True
         if not kind and type_ == "string" and values and all(_DIGITS.match(str(v)) for v in values):
             kind, by_name = matching_kind("integer", words, about, context)  # "page": "2"
         if not kind:
             kind, by_name = matching_kind(type_, words, about, context)
+        if not kind and type_ in ("integer", "number") and {"minimum", "maximum"} & set(detail):
+            kind = "amount"  # bounds say what size it has
         kind, values = settled(kind, by_name, values)
-        examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
         sense = kind or (sense if by_name else "")
+    examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
     role = role_of(words, kind if kind != "choice" else sense)
     return replace(known, kind=kind, sense=sense, examples=examples, role=role)
 
 
-def _object(known: Parameter, detail: Mapping[str, Any], context: str, root: Mapping) -> Parameter:
+def _object(
+    known: Parameter, detail: Mapping[str, Any], context: str, root: Mapping[str, Any], depth: int
+) -> Parameter:
     """An object is known where its required fields are (of none required, at least one field)."""
     properties = detail.get("properties") or {}
     required = [r for r in detail.get("required") or () if r in properties]
     fields = tuple(
-        parameter(n, s, n in required, context, root) for n, s in list(properties.items())[:12]
+        parameter(n, s, n in required, context, root, "", depth + 1)
+        for n, s in list(properties.items())[:12]
     )
     sure = [f for f in fields if f.kind or f.examples]
     good = all(f in sure for f in fields if f.required) and bool(sure)

@@ -18,7 +18,7 @@ from typing import Any
 from raytune_agents import sandbox
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Profile, analyse
-from raytune_agents.generate import actions, arguments, kinds
+from raytune_agents.generate import actions, arguments, descriptions, kinds
 from raytune_agents.generate.kinds import Parameter, name_words
 from raytune_agents.generate.scenes import NoValue
 from raytune_agents.records import ToolCall, Trajectory
@@ -127,7 +127,8 @@ def _matching(p: Parameter, fields: Mapping[str, Sequence[Any]]) -> list[Any]:
     """The values of the field that a parameter is named after."""
     names = (p.words, p.noun, f"{p.noun} id", f"{p.noun} name")
     values = next((fields[n] for n in names if fields.get(n)), [])
-    wanted = {"string": str, "integer": int, "number": (int, float)}.get(kinds.json_type(p.detail))
+    types: dict[str, Any] = {"string": str, "integer": int, "number": (int, float)}
+    wanted = types.get(descriptions.json_type(p.detail))
     return [v for v in values if wanted is None or isinstance(v, wanted)]
 
 

@@ -121,7 +121,9 @@ def prepared(section: GenerateConfig, rows: Sequence[Trajectory], seed: int) -> 
     limits = sandbox.Limits(section.tool_timeout_s, section.tool_memory_mib)
     for spec in map(agents.load, section.agents):
         full = with_known(spec, rows, spec.module_path, limits, seed)
-        habits = full.habits.model_copy(update={"wordings": section.sources.wording})
+        kinds = full.profile.kinds if full.profile else {}  # examples do not steer the pools
+        steered = {"wordings": section.sources.wording, "kinds": kinds}
+        habits = full.habits.model_copy(update=steered)
         out.append(full.model_copy(update={"profile": habits}))
     return out
 

@@ -212,7 +212,7 @@ def _email(scene: Scene, p: Parameter) -> str:
 
 def _phone(scene: Scene, p: Parameter) -> Any:
     number = scene.rng.randint(100, 999)
-    if kinds.json_type(p.detail) == "integer":
+    if descriptions.json_type(p.detail) == "integer":
         return int(f"1202555{number:04}")
     return f"+1-{scene.rng.choice((202, 303, 415, 617, 718))}-555-0{number}"
 
@@ -227,7 +227,7 @@ def _query(scene: Scene, p: Parameter) -> str:
 
 
 def _id(scene: Scene, p: Parameter) -> Any:
-    if kinds.json_type(p.detail) in ("integer", "number"):
+    if descriptions.json_type(p.detail) in ("integer", "number"):
         return scene.rng.randint(1001, 99999)
     # one form for all ids of a name, so that a catalogue's ids look alike
     style = sum(map(ord, p.noun)) % 3
@@ -296,7 +296,7 @@ DRAWN = {
     "flight": lambda s, p: f"{s.pick('flights')}{s.rng.randint(102, 3989)}",
     "zip": lambda s, p: (
         s.rng.randint(10115, 98109)
-        if kinds.json_type(p.detail) == "integer"
+        if descriptions.json_type(p.detail) == "integer"
         else f"{s.rng.randint(10115, 98109)}"
     ),
     "latlon": lambda s, p: f"{s.rng.uniform(-45, 60):.4f}, {s.rng.uniform(-120, 140):.4f}",
@@ -312,7 +312,7 @@ DRAWN = {
     ),
     "room_number": lambda s, p: (
         s.rng.randint(101, 512)
-        if kinds.json_type(p.detail) == "integer"
+        if descriptions.json_type(p.detail) == "integer"
         else str(s.rng.randint(101, 512))
     ),
     "mac": _by_mimesis("internet", "mac_address"),

@@ -91,7 +91,7 @@ def compose(
     placed = Placing(act, plain, absent, verb)
     body, left = placed.body(rng), placed.left
     ask = bool(group and phrases()["groups"][group].get("ask")) or not act.sure
-    form = form or _form(ask, group, act, rng)
+    form = form or ("order" if chosen else _form(ask, group, act, rng))
     if form == "order" and group == "search" and (query := placed.query):
         left.remove(query)
         verb, body = _searched(body, placed.head, slot_of(query), rng)

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.agents.values import text_value, value
 from raytune_agents.agents.worlds import ends_in_world
 from raytune_agents.calls import render_calls
+from raytune_agents.generate.arguments import invented
 from raytune_agents.negatives.values import mistyped, other_value
 from raytune_agents.records import ToolCall, Trajectory
 
@@ -63,7 +63,7 @@ def invented_call(row: Trajectory, name: str, rng: random.Random, source: dict[s
         if same and "enum" not in detail:
             arguments[key] = left.pop(key if key in same else same[0])
         else:
-            arguments[key] = value(key, detail, rng)
+            arguments[key] = invented(key, detail, rng)
     return make_call(name, arguments)
 
 
@@ -137,11 +137,11 @@ def _extra_argument(args, schema, rng):
     unused = [k for k in properties if k not in args]
     if unused and rng.random() < 0.5:
         key = rng.choice(unused)
-        return args | {key: value(key, properties[key], rng)}
+        return args | {key: invented(key, properties[key], rng)}
     key = rng.choice([k for k in ("format", "timeout", "verbose", "limit", "language", "mode")
                       if k not in properties and k not in args])  # fmt: skip
     made_up = {"timeout": 30, "limit": 10, "verbose": True}
-    return args | {key: made_up.get(key) or text_value(key, {}, rng)}
+    return args | {key: made_up.get(key) or invented(key, {"type": "string"}, rng)}
 
 
 def _wrong_argument_name(args, schema, rng):

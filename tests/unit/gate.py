@@ -45,6 +45,28 @@ SQL = {"select", "from", "where", "group", "order", "by", "as", "desc", "asc", "
        "min", "sum", "avg", "count", "and", "or"}  # fmt: skip
 
 
+MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september",
+          "october", "november", "december"]  # fmt: skip
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+           "eleven", "twelve"]  # fmt: skip
+
+
+def other_words(value: Any) -> list[str]:
+    """How else a day, a time, a number or an enum's word may be said, as patterns."""
+    text = str(value)
+    if day := re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", text):
+        month, number = MONTHS[int(day[2]) - 1], int(day[3])
+        name = f"({month}|{month[:3]})"
+        return [rf"\b{number}(st|nd|rd|th)? of {name} {day[1]}", rf"\b{number} {name} {day[1]}",
+                rf"{name} {number}, {day[1]}"]  # fmt: skip
+    if clock := re.fullmatch(r"(\d\d):(\d\d)", text):
+        hour, minute = int(clock[1]), "" if clock[2] == "00" else f":{clock[2]}"
+        return [rf"\b{(hour - 1) % 12 + 1}{minute} {'pm' if hour > 11 else 'am'}"]
+    if isinstance(value, int) and 0 <= value <= 12:
+        return [rf"\b{NUMBERS[value]}\b"]
+    return [re.escape(text.lower().replace("_", " "))] if "_" in text else []
+
+
 def said(value: Any, heard: str) -> bool:
     """A value stands in the text; of a sentence every token with a digit and half of the words."""
     if value is None or isinstance(value, bool):
@@ -52,6 +74,8 @@ def said(value: Any, heard: str) -> bool:
     text, heard = str(value).lower(), heard.lower()
     short = [f"{value:g}"] if isinstance(value, float) else []
     if any(word in heard for word in (text, *short, *SAME.get(text, ()))):
+        return True
+    if any(re.search(pattern, heard) for pattern in other_words(value)):
         return True
     tokens = [t for t in re.findall(r"[\w./-]+", text) if t not in SQL]
     exact = all(t.strip(".") in heard for t in tokens if re.search(r"\d", t))
@@ -127,6 +151,7 @@ def shape(row: Trajectory, pool: str) -> bool:
         "parallel": len({json.dumps(c) for c in calls}) == len(calls) >= 2,
         "followup": (silent and len(users) == 1) or (len(calls) == 1 and len(users) == 2),
         "gradual": len(calls) == 1 and len(users) == 3 and not results,
+        "corrected": len(calls) == 1 and len(users) == 2 and not results,
         "notool": silent or row.meta.get("cell") == "tool_tools",
         "masked": len(calls) == 1 and ("mask" in row.meta) != bool(names & own_tools(row)),
         "noisy": len(calls) == 1,

@@ -14,7 +14,7 @@ from raytune_agents.agents.worlds import Episode, completed, task_of
 from raytune_agents.calls import fault_of, judge, parse, render_calls
 from raytune_agents.calls.gold import tolerant_gold
 from raytune_agents.config import NegativesConfig
-from raytune_agents.generate import dialogues, rewrite
+from raytune_agents.generate import dialogues, refusals, rewrite
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.inference.engine import Reply
@@ -247,7 +247,7 @@ def test_calls_where_a_question_or_refusal_is_right():
     counts = Counter()
     for name in agents.shipped():
         spec = agents.load(name)
-        for row in [*dialogues.followup(spec, 20, 1), *dialogues.notool(spec, 24, 1)]:
+        for row in [*dialogues.followup(spec, 20, 1), *refusals.notool(spec, 24, 1)]:
             for fault in ("should_ask_violated", "should_refuse_violated", "unneeded_call"):
                 bad, reason = edit(row, fault, 1)
                 if bad is None:
@@ -257,7 +257,7 @@ def test_calls_where_a_question_or_refusal_is_right():
                 assert bad.target.tool_calls
                 assert not judge(answer_text(bad.target), row).ok
     assert counts["should_ask_violated"] == 60
-    assert counts["should_refuse_violated"] == 72
+    assert counts["should_refuse_violated"] == 54  # of 24 rows in nine cells nine refuse
     assert counts["unneeded_call"] >= 12
 
 

@@ -1,0 +1,167 @@
+"""Values by what a parameter is: kinds, forms, pairs, patterns, and what nothing is known of."""
+
+from __future__ import annotations
+
+import random
+from datetime import date
+
+import pytest
+import strangers
+from jsonschema import Draft202012Validator
+
+from raytune_agents.agents import ToolConfig, parse
+from raytune_agents.generate import arguments, kinds, known
+from raytune_agents.generate.arguments import invented
+from raytune_agents.generate.descriptions import bounds_in, examples_in, subject_of
+from raytune_agents.generate.scenes import NoValue, is_code, shaped
+
+
+def tool(name: str, about: str, **properties) -> ToolConfig:
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return ToolConfig(name=name, description=about, parameters=schema)
+
+
+def text(about: str = "", **more) -> dict:
+    return {"type": "string", "description": about} | more
+
+
+def test_values_fit_their_schema():
+    rng = random.Random(5)
+    schemas = {
+        "count": {"type": "integer", "minimum": 3, "maximum": 7},
+        "even": {"type": "integer", "minimum": 1, "maximum": 9, "multipleOf": 2},
+        "share": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+        "unit": {"type": "string", "enum": ["c", "f"]},
+        "day": {"type": "string", "format": "date", "pattern": r"^\d{4}-\d\d-\d\d$"},
+        "email": {"type": "string", "pattern": "^[^@ ]+@[^@ ]+$"},
+        "tags": {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 3,
+                 "uniqueItems": True},
+        "box": {"type": "object", "properties": {"w": {"type": "integer"}}, "required": ["w"]},
+        "on": {"type": "boolean"},
+        "maybe": {"type": ["null", "integer"]},
+    }  # fmt: skip
+    for name, schema in schemas.items():
+        for _ in range(50):
+            drawn = invented(name, schema, rng)
+            Draft202012Validator(schema).validate(drawn)
+    assert {invented("n", {"type": "integer", "minimum": 1, "maximum": 2}, rng)
+            for _ in range(40)} == {1, 2}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "kind"),
+    [
+        ("city", text(), "city"),
+        ("where_to", text("Name of the city to look up"), "city"),
+        ("country", text("Country code, ISO 3166"), "country_code"),
+        ("attendees", text("Email addresses of the attendees"), "email"),
+        ("checkInDate", text(), "date"),
+        ("from", text("First day, YYYY-MM-DD"), "date"),
+        ("at", text("When, ISO 8601 date-time"), "datetime"),
+        ("t", text("Time, HH:MM"), "time"),
+        ("order_id", text(), "id"),
+        ("max_price", {"type": "number"}, "money"),
+        ("nights", {"type": "integer"}, "nights"),
+        ("mode", text("Travel mode: 'walking', 'driving' or 'transit'"), "choice"),
+        ("color_of_it", text("", enum=["red"]), "choice"),
+        ("api_key", text("Your API key"), ""),
+        ("gizmo", text("The gizmo"), ""),
+        ("x", text(), ""),
+    ],
+)
+def test_what_a_parameter_is(name: str, schema: dict, kind: str) -> None:
+    assert kinds.parameter(name, schema, True, "").kind == kind
+
+
+def test_what_a_description_says() -> None:
+    assert examples_in("Kind of pet (e.g. cat, dog)") == (["cat", "dog"], False)
+    assert examples_in("One of: low, medium, high") == (["low", "medium", "high"], True)
+    assert examples_in("Ticket, like T-1042.") == (["T-1042"], False)
+    assert examples_in("The name of the city") == ([], False)
+    assert bounds_in("Rating from 1 to 5") == (1, 5)
+    assert bounds_in("Volume in percent (0-100)") == (0, 100)
+    assert bounds_in("How many") is None
+    assert subject_of("The name of the city to look up") == "name of city"
+
+
+def test_codes_keep_their_form() -> None:
+    rng = random.Random(1)
+    made = {shaped("T-1042", rng) for _ in range(20)}
+    assert len(made) > 15
+    assert all(len(m) == 6 and m.startswith("T-") and m[2:].isdigit() for m in made)
+    assert shaped("INV-2025-0412", rng).startswith("INV-2025-")
+    assert is_code("SES-55021")
+    assert not is_code("Paris")
+    assert not is_code("2019-2020")
+
+
+STAY = tool(
+    "search_hotels", "Search for hotels in a city.", city=text("City"),
+    origin=text("City of origin"),
+    check_in=text("YYYY-MM-DD"), check_out=text("YYYY-MM-DD"),
+    min_price={"type": "integer"}, max_price={"type": "integer"},
+)  # fmt: skip
+
+
+def test_values_are_in_keeping_with_each_other() -> None:
+    for seed in range(60):
+        args, _ = arguments.sample(STAY, STAY.parameters["properties"], random.Random(seed))
+        assert date.fromisoformat(args["check_in"]) < date.fromisoformat(args["check_out"])
+        assert args["min_price"] <= args["max_price"]
+        assert args["city"] != args["origin"]
+    send = tool("mail", "Send.", customer_name=text(), customer_email=text())
+    args, _ = arguments.sample(send, ["customer_name", "customer_email"], random.Random(2))
+    last = args["customer_name"].split()[-1].lower()
+    assert args["customer_email"].split("@")[0][-1] in last or last in args["customer_email"]
+
+
+@pytest.mark.parametrize(
+    ("about", "form"),
+    [("Day, YYYY-MM-DD", "%Y-%m-%d"), ("DD/MM/YYYY", "%d/%m/%Y"), ("as MM/DD/YYYY", "%m/%d/%Y")],
+)
+def test_dates_have_the_form_that_is_described(about: str, form: str) -> None:
+    from datetime import datetime
+
+    t = tool("f", "Book a slot.", day=text(about))
+    for seed in range(20):
+        args, _ = arguments.sample(t, ["day"], random.Random(seed))
+        datetime.strptime(args["day"], form)
+
+
+def test_a_pattern_of_a_code_is_filled_and_one_of_words_is_not() -> None:
+    code = tool("f", "Find it.", ref=text("", pattern=r"^[A-Z]{2}\d{4}$"))
+    drawn = {arguments.sample(code, ["ref"], random.Random(i))[0]["ref"] for i in range(20)}
+    assert len(drawn) > 15
+    Draft202012Validator({"items": {"pattern": r"^[A-Z]{2}\d{4}$"}}).validate(list(drawn))
+    words = tool("f", "Find it.", gizmo=text("", pattern=r"^[a-z]+$"))
+    with pytest.raises(NoValue, match=r"f\.gizmo"):
+        arguments.sample(words, ["gizmo"], random.Random(1))
+
+
+def test_a_schema_that_holds_itself_ends() -> None:
+    node = {"type": "object", "properties": {"name": {"type": "string"},
+            "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}}}  # fmt: skip
+    schema = {"type": "object", "properties": {"tree": {"$ref": "#/$defs/node"}},
+              "$defs": {"node": node}}  # fmt: skip
+    (found,) = kinds.parameters("plant", "Plant a tree.", schema)
+    assert [f.name for f in found.fields] == ["name", "children"]
+
+
+def test_tools_that_no_row_can_be_made_of_are_named_with_what_to_add() -> None:
+    hard = parse({"name": "hard", "description": "d", "tools": [
+        t | {"description": t["description"] or "F."} for t in strangers.HARD]})  # fmt: skip
+    found = {(g.tool, g.parameter): g.advice for g in known.gaps(hard)}
+    assert set(found) == {("f", "x"), ("f", "y"), ("frobnicate", "gizmo"), ("get_thing", "a"),
+                          ("never", "level"), ("empty_choice", "colour"),
+                          ("contradiction", "plate")}  # fmt: skip
+    assert "example" in found["frobnicate", "gizmo"]
+    assert "9 and 3" in found["never", "level"]
+    mended = hard.tool("frobnicate").model_copy(update={"values": {"gizmo": ["G1"]}})
+    assert known.gaps(hard.model_copy(update={"tools": [mended]})) == []
+
+
+def test_the_state_of_a_module_is_read_and_not_run() -> None:
+    assert known.module_values(strangers.HOTEL) == {
+        "room": ["L-101", "L-204", "P-12", "P-31"], "city": ["Lisbon", "Porto"],
+        "kind": ["single", "double", "suite"], "price": [90, 130, 110, 240],
+    }  # fmt: skip
