@@ -23,6 +23,7 @@ from raytune_agents.config import ConfigError, ModelConfig
 from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
 from raytune_agents.templates import (
     Habits,
+    ServingOptions,
     answer_after,
     one_call_each,
     openai_turns,
@@ -221,6 +222,14 @@ class Chat:
         own = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
         return list(dict.fromkeys(own + [tokenizer.convert_tokens_to_ids(e) for e in ends if e]))
 
+    @property
+    def serving(self) -> ServingOptions:
+        """What an engine that serves the model must know of its template."""
+        habits = self.habits
+        return ServingOptions(
+            habits.parser, habits.reasoning_parser, tuple(self.end_ids), self.options
+        )
+
     # --- text ---
 
     def write(self, turns: list[dict[str, Any]], tools: Any, generation: bool) -> str:
@@ -250,6 +259,10 @@ class Chat:
         """Token ids of a plain chat (no tools) that asks for one more assistant turn. Raises
         RecordError."""
         return self.ids(self.render([Message(**m) for m in messages], (), generation=True))
+
+    def tools_text(self, row: Trajectory) -> str:
+        """The row's tools as the engine is told them (`engine.Sampling.tools`)."""
+        return json.dumps([t.openai() for t in row.tools]) if row.tools else ""
 
     def answer_text(self, ids: Sequence[int], prompt: Sequence[int]) -> str:
         """What the model answered with these tokens: the marks of its dialect are kept, its end is

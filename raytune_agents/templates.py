@@ -33,9 +33,9 @@ PARSERS: tuple[tuple[str, str], ...] = (
     ("<｜tool▁calls▁begin｜>", "deepseek_v31"),
     ("<|tool_calls_section_begin|>", "kimi_k2"),
     ("[TOOL_CALLS]", "mistral"),
-    ("<|/tool_call|>", "phi4_mini_json"),
     ("functools[", "phi4_mini_json"),
-    ("<|tool_call|>", "granite"),
+    ("<|tool_call|>", "granite"),  # and Phi-4-mini's own form, which phi4_mini_json does not read
+    ("<tool_call>[", "granite"),
     ("<function_call>", "granite-20b-fc"),
     ("<function_calls>", "olmo3"),
     ("<tool_calls>", "jamba"),
@@ -46,6 +46,14 @@ PARSERS: tuple[tuple[str, str], ...] = (
     ('"parameters":', "llama3_json"),
     ("probe_tool(", "pythonic"),
 )
+# tool parser -> the name of `--reasoning-parser` for the thoughts of its family
+REASONING = {
+    "hermes": "qwen3", "qwen3_coder": "qwen3", "gemma4": "gemma4", "glm45": "glm45",
+    "openai": "openai_gptoss", "muse_glimmer": "muse_glimmer", "seed_oss": "seed_oss",
+    "minimax_m2": "minimax_m2", "deepseek_v31": "deepseek_v3", "deepseek_v4": "deepseek_v4",
+    "kimi_k2": "kimi_k2", "mistral": "mistral", "granite": "granite", "olmo3": "olmo3",
+    "cohere_command3": "cohere_command3",
+}  # fmt: skip
 TEXT, TYPES = "probe 'text'", {"word": "string", "count": "integer", "inner": "object"}
 PARAMETERS = {k: {"type": kind, "description": f"The {k}."} for k, kind in TYPES.items()}
 TOOL = ToolSpec(
@@ -60,6 +68,19 @@ CALLS = (
 SYSTEM, ASKED = Message("system", "Probe system."), Message("user", "Probe question?")
 THOUGHT, SAID, RESULT = "Probe thought.", "Probe words.", "Probe result."
 Turns = Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class ServingOptions:
+    """What an engine must know of a template, by the names of vLLM's options. An empty parser:
+    vLLM has none for the family."""
+
+    tool_call_parser: str = ""
+    reasoning_parser: str = ""
+    stop_token_ids: tuple[int, ...] = ()
+    chat_template_kwargs: str = "{}"  # JSON
+
+
 # messages, tools and whether the model goes on -> the text
 Write = Callable[[list[dict[str, Any]], Sequence[ToolSpec], bool], str]
 
@@ -79,6 +100,11 @@ class Habits:
     call_end: str = ""  # what ends a turn with calls, as the template or the next turn writes it
     words_end: str = ""
     parser: str = ""  # vLLM's name of the parser of its calls, "" where it has none
+
+    @property
+    def reasoning_parser(self) -> str:
+        """vLLM's name of the parser of its thoughts, "" where it has none."""
+        return REASONING.get(self.parser, "") if self.thinks else ""
 
     @property
     def native(self) -> bool:

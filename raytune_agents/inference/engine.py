@@ -11,6 +11,8 @@ and its rows are `infra_failed`, never wrong answers."""
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 import os
 import resource
 import time
@@ -20,11 +22,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from raytune_agents.calls.thoughts import opened_thought, split_thought
 from raytune_agents.config import EngineConfig
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.energy import Meter
 from raytune_agents.models import bf16
+from raytune_agents.records import ToolCall
+from raytune_agents.templates import ServingOptions
 
+logger = logging.getLogger(__name__)
 ACTOR = "raytune-engine"
 INFRA_FAILED = "infra_failed"
 STOP_S = 30  # longest wait for stopped actors to be gone
@@ -37,7 +43,9 @@ class EngineDown(RuntimeError):
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How one prompt is answered. `schema` (JSON Schema text) constrains the answer to that
-    JSON; with `score` the reply holds the log-probabilities of the prompt's own tokens."""
+    JSON; with `score` the reply holds the log-probabilities of the prompt's own tokens. With
+    `tools` (JSON text of OpenAI's list) the texts keep the marks of calls and thoughts, and the
+    reply holds the calls; without, thoughts are left out."""
 
     max_tokens: int = 64
     temperature: float = 0.0
@@ -47,6 +55,7 @@ class Sampling:
     logprobs: bool = False  # whether the reply carries the log probability of each text
     score: bool = False
     cache_salt: str = ""  # prompts of another salt leave nothing in its prefix cache
+    tools: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,9 @@ class Reply:
     logprobs: list[float] = field(default_factory=list)  # of each text, summed over its tokens
     prompt_logprobs: list[float] = field(default_factory=list)  # of prompt tokens but the first
     cut: list[bool] = field(default_factory=list)  # whether each text ended at max_tokens
+    # of each text, what vLLM's parser of the family extracts: the calls that a server would give;
+    # None where no tools were given or vLLM has no parser
+    calls: list[tuple[ToolCall, ...] | None] = field(default_factory=list)
 
 
 def threads_env(cpus: int) -> dict[str, str]:
@@ -85,11 +97,59 @@ def environment(section: EngineConfig, cpus: int) -> dict[str, str]:
     }
 
 
+def without_thought(text: str) -> str:
+    """An answer's words. The thought of a text that has none stays: it is all there is."""
+    thought = split_thought(text)
+    return thought.rest.strip() if thought.text and thought.rest.strip() else text
+
+
+class ServerParser:
+    """vLLM's own parser of a family's answers, as `vllm serve --tool-call-parser` has it."""
+
+    def __init__(self, serving: ServingOptions, tokenizer: Any):
+        from vllm.parser.parser_manager import ParserManager
+
+        self.tokenizer, self.kind = tokenizer, None
+        self.options = {"chat_template_kwargs": json.loads(serving.chat_template_kwargs)}
+        try:
+            self.kind = ParserManager.get_parser(
+                serving.tool_call_parser or None,
+                serving.reasoning_parser or None,
+                enable_auto_tools=True,
+                is_harmony=serving.tool_call_parser == "openai",
+                tokenizer=tokenizer,
+            )
+        except Exception as error:  # a parser may raise anything: no vocabulary, no mark, no file
+            logger.warning("vLLM's parser %s: %s", serving.tool_call_parser, error)
+
+    def calls(self, text: str, ids: Sequence[int], tools: str) -> tuple[ToolCall, ...] | None:
+        """The calls of one answer (its text with all marks, and its tokens); None where no parser
+        is at hand."""
+        from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+
+        if self.kind is None or not tools:
+            return None
+        request = ChatCompletionRequest(messages=[], tools=json.loads(tools))
+        parser = self.kind(self.tokenizer, request.tools, **self.options)
+        request = parser.adjust_request(request)
+        if request.skip_special_tokens:
+            text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        _, _, found = parser.parse(text, request, True, ids)
+        return tuple(ToolCall(c.name, c.arguments) for c in found or ())
+
+
 class Engine:
     """Runs inside the actor. One vLLM `LLM`, one model, adapters by name."""
 
     def __init__(
-        self, path: str, dtype: str, section: dict[str, Any], gpu: bool, seed: int, log: str = ""
+        self,
+        path: str,
+        dtype: str,
+        section: dict[str, Any],
+        gpu: bool,
+        seed: int,
+        log: str = "",
+        serving: ServingOptions = ServingOptions(),  # noqa: B008  it is frozen
     ):
         from vllm import LLM
 
@@ -120,6 +180,9 @@ class Engine:
             structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
             **options,
         )
+        self.serving = serving
+        self.tokenizer = self.llm.get_tokenizer()
+        self.parser = ServerParser(serving, self.tokenizer)
         if log:  # one line a start: how often a run paid for one can be counted
             with Path(log).open("a", encoding="utf-8") as file:
                 file.write(f"{time.time():.3f}\n")
@@ -164,6 +227,8 @@ class Engine:
                     structured_outputs=guide,
                     logprobs=0 if s.logprobs else None,  # 0: of the sampled tokens alone
                     prompt_logprobs=0 if s.score else None,
+                    stop_token_ids=list(self.serving.stop_token_ids),
+                    skip_special_tokens=not s.tools,
                 )
             )
         asked = [
@@ -182,7 +247,7 @@ class Engine:
             raise
         finally:
             telemetry.set_to("raytune_engine_prompts", 0, engine=str(os.getpid()))
-        return [self.reply(o) for o in outputs]
+        return [self.reply(o, s.tools) for o, s in zip(outputs, samplings, strict=True)]
 
     def use(self, adapter: str) -> Any:
         """Make `adapter` ("" = base) the one that answers; a LoRARequest on GPU, merged weights on
@@ -202,14 +267,17 @@ class Engine:
             return LoRARequest(adapter, zlib.crc32(adapter.encode()) % (2**31 - 1) + 1, adapter)
         return None
 
-    @staticmethod
-    def reply(output: Any) -> Reply:
+    def reply(self, output: Any, tools: str) -> Reply:
         stats = output.metrics
         known = (output.prompt_logprobs or [None])[1:]  # the first token has nothing before it
         ids = output.prompt_token_ids[1:]
         queued = stats.queued_ts if stats else 0.0
+        opened = opened_thought(self.tokenizer.decode(output.prompt_token_ids[-16:]))
+        texts = [opened + c.text for c in output.outputs]
+        parsed = [self.parser.calls(c.text, c.token_ids, tools) for c in output.outputs]
         return Reply(
-            texts=[c.text for c in output.outputs],
+            texts=texts if tools else [without_thought(text) for text in texts],
+            calls=parsed,
             output_tokens=[len(c.token_ids) for c in output.outputs],
             input_tokens=len(output.prompt_token_ids),
             prompt_ids=list(output.prompt_token_ids),
@@ -232,9 +300,10 @@ def start(
     gpus: int,
     seed: int,
     log: Path | None = None,
+    serving: ServingOptions = ServingOptions(),  # noqa: B008  it is frozen
 ) -> list[Any]:
     """Start the engine actors of this run, or take those that run already; waits until they
-    answer."""
+    answer. `serving` is that of the chat whose prompts they are asked."""
     import ray
 
     count, wide = section.actors or 1, section.tensor_parallel_size or 1
@@ -255,6 +324,7 @@ def start(
             bool(gpus),
             seed,
             str(log) if log else "",
+            serving,
         )
         for k in range(count)
     ]

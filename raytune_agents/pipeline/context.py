@@ -78,6 +78,7 @@ class Context:
             gpus=placed.have.gpus,
             seed=config.seed,
             log=self.run.folder / "engine_starts.log",
+            serving=self.chat.serving,
         )
 
     def outage(self, step: Step, name: str, shard: int, reason: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trl
 from template_strings import WRITTEN
-from transformers import AutoTokenizer
+from transformers import AddedToken, AutoTokenizer
 
 from raytune_agents import agents, models, templates
 from raytune_agents.calls import judge, parse
@@ -35,7 +35,7 @@ FAMILIES = {
     "qwen3": "hermes", "qwen3_5_nothink": "qwen3_coder", "qwen3_5_think": "qwen3_coder",
     "qwen3_6": "qwen3_coder", "qwen3_8": "qwen3_coder", "qwen3_instruct_2507": "hermes",
     "qwen3_vl": "hermes", "mistral_v3": "mistral", "mistral_v11": "mistral", "granite": "granite",
-    "granite4": "hermes", "phi4_mini": "phi4_mini_json", "deepseek_v3": "deepseek_v3",
+    "granite4": "hermes", "phi4_mini": "granite", "deepseek_v3": "deepseek_v3",
     "deepseek_v31": "deepseek_v31", "kimi_k2": "kimi_k2", "pythonic": "pythonic",
 }  # fmt: skip
 ONE_CALL = ("llama3_1", "llama3_2", "gptoss")  # a turn holds one call
@@ -64,11 +64,11 @@ def saved(text: str, folder: Path, eos: str = "") -> Path:
     """The embedded tokenizer with another template, and its marks as special tokens."""
     tokenizer = AutoTokenizer.from_pretrained(models.embedded())
     tokenizer.chat_template = text
-    # GLM ends turns by the marks of the next one, which are added although it writes few of them
-    found = sorted({m for m in MARKS.findall(text) if m not in ("<think>", "</think>", "<tools>")})
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": found + (["<eos>"] if not eos else [])},
-        replace_extra_special_tokens=False,
+    found = {m for m in MARKS.findall(text) if m not in ("<think>", "</think>", "<tools>")}
+    found |= {"<eos>"} if not eos else set()
+    found |= {"<|python_tag|>"} if "<|eot_id|>" in text else set()  # a token of every Llama 3
+    tokenizer.add_tokens(  # DeepSeek's marks are plain tokens, the others' are special
+        [AddedToken(m, special="▁" not in m, normalized=False) for m in sorted(found)]
     )
     tokenizer.eos_token = eos or tokenizer.eos_token
     tokenizer.save_pretrained(folder)
@@ -308,6 +308,46 @@ def test_a_thought_that_the_prompt_opened_is_part_of_the_answer(tmp_path) -> Non
     assert (parse(cut).error, parse(cut).calls) == ("cut", ())
     whole = chat.answer_text(chat.ids("I look.\n</think>\n\nHello."), prompt)
     assert (parse(whole).thought, parse(whole).text) == ("I look.", "Hello.")
+
+
+# --- vLLM's own parsers ---
+
+PLAIN = ToolCall.of(
+    "get_weather", city='São "P", it\'s {x} [y]\nnew </b>', days=-3, live=True, wind=2.5,
+    tags=["1", "a, b", "}"], opts={"q": "it's {a: 1}", "n": {"l": ["x", {}]}}, unit="C",
+)  # fmt: skip
+TEXTS = ToolCall.of("get_weather", city="3", tags=["true"], live=False, unit="C")
+# what vLLM 0.32 does not read as it was meant: text that is JSON too, and text that LFM2.5's
+# template pastes into quotes as it is
+OTHERWISE = {
+    ("muse_glimmer", "TEXTS"),
+    *((f"lfm2_2_5{v}", calls) for v in ("", "_v2") for calls in ("PLAIN", "TWO")),
+}
+
+
+
+@pytest.mark.parametrize("calls", ["PARIS", "PING", "PLAIN", "TEXTS", "TWO", "THOUGHT"])
+def test_vllms_parser_of_the_family_extracts_the_same(native, calls) -> None:
+    pytest.importorskip("vllm")
+    from raytune_agents.inference.engine import ServerParser
+
+    name, chat = native
+    made = {
+        "PARIS": (PARIS,), "PING": (ToolCall.of("ping"),), "PLAIN": (PLAIN,), "TEXTS": (TEXTS,),
+        "TWO": (PLAIN, ToolCall.of("ping")), "THOUGHT": (PARIS,),
+    }  # fmt: skip
+    thought = "I look it up." if calls == "THOUGHT" and chat.habits.thinks else ""
+    asked = row(Message("assistant", "", thought, made[calls]))
+    if chat.habits.parser == "openai":
+        pytest.skip("Harmony's parser reads token ids of gpt-oss' own vocabulary")
+    if (len(made[calls]) > 1 and name in ONE_CALL) or (name, calls) in OTHERWISE:
+        return
+    parser = ServerParser(chat.serving, chat.tokenizer)
+    example, prompt = chat.encode(asked)[-1], chat.prompt_ids(asked)
+    ids = example.input_ids[len(prompt) : -1]  # vLLM drops the token that ended the answer
+    given = parser.calls(chat.tokenizer.decode(ids), ids, chat.tools_text(asked))
+    assert given is not None
+    assert [(c.name, c.args) for c in given] == calls_of(chat.answer_text(ids, prompt))
 
 
 def test_every_parser_of_the_table_is_one_of_vllms() -> None:
