@@ -255,6 +255,13 @@ class Chat:
         """Token ids of `prompt_text`, [prompt]. Raises RecordError."""
         return self.ids(self.prompt_text(row, marker))
 
+    def prompt_length(self, row: Trajectory) -> int | None:
+        """Tokens of the prompt; None where the template refuses the row."""
+        try:
+            return len(self.prompt_ids(row))
+        except RecordError:
+            return None
+
     def chat_ids(self, messages: Sequence[dict[str, Any]]) -> list[int]:
         """Token ids of a plain chat (no tools) that asks for one more assistant turn. Raises
         RecordError."""

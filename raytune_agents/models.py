@@ -177,12 +177,24 @@ def merged_weights(path: str, adapter: str, dtype: str) -> list[tuple[str, objec
     return list(merged(path, adapter, dtype).state_dict().items())
 
 
+def end_ids(model: Any, adapter: Path) -> list[int]:
+    """The tokens that end an answer: those that the adapter was trained with, then the base's."""
+    stored = adapter / "generation_config.json"
+    trained = json.loads(stored.read_text())["eos_token_id"] if stored.is_file() else []
+    own = model.generation_config.eos_token_id
+    own = own if isinstance(own, list) else [own]
+    trained = trained if isinstance(trained, list) else [trained]
+    return list(dict.fromkeys(i for i in [*trained, *own] if i is not None))
+
+
 def save_merged(path: Path, adapter: Path, dtype: str, out: Path) -> None:
     """`merged` as safetensors, with the adapter's tokenizer, template and card, atomically."""
     from transformers import AutoTokenizer
 
     with whole_folder(out) as work:
-        merged(path, adapter, dtype).save_pretrained(work, safe_serialization=True)
+        model = merged(path, adapter, dtype)
+        model.generation_config.eos_token_id = end_ids(model, adapter)
+        model.save_pretrained(work, safe_serialization=True)
         AutoTokenizer.from_pretrained(adapter).save_pretrained(work)
         if (adapter / "README.md").is_file():
             shutil.copy(adapter / "README.md", work)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from raytune_agents.config import Config
-from raytune_agents.records import Trajectory
+from raytune_agents.records import RecordError, Trajectory
 
 
 def preview(config: Config, count: int, console: Console) -> None:
@@ -33,7 +33,11 @@ def preview(config: Config, count: int, console: Console) -> None:
         console.rule(f"[bold]{pool}[/]: {len(rows[:count])} rows")
         for row in rows[:count]:
             fault = checks.format_fault(row) or executor.fault(row)
-            show(row, chat.prompt_text(row), fault, console)
+            try:
+                prompt = chat.prompt_text(row)
+            except RecordError as error:
+                prompt, fault = "", str(error)
+            show(row, prompt, fault, console)
             for turn in paraphrase.turns(row)[:1]:
                 asked_text = paraphrase.messages(row, turn)[-1]["content"]
                 console.print(f"[dim]asked for words:[/] {escape(asked_text)}\n")

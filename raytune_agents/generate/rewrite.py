@@ -226,14 +226,18 @@ def mine(
     shard = Shard()
     fit, prompts = [], []
     for row in rows:
-        ids = chat.prompt_ids(row)
+        try:
+            ids = chat.prompt_ids(row)
+        except RecordError as error:
+            shard.rejected[str(error)] += section.mined_samples
+            continue
         if len(ids) + section.max_tokens > engine_section.max_model_len:
             shard.rejected["prompt_too_long"] += section.mined_samples
         else:
             fit.append(row)
             prompts.append(ids)
     sampling = engine.Sampling(section.max_tokens, section.temperature, section.mined_samples)
-    samplings = [seeded(sampling, row, seed) for row in fit]
+    samplings = [replace(seeded(sampling, r, seed), tools=chat.tools_text(r)) for r in fit]
     try:
         replies = engine.ask(
             prompts, samplings, adapter=adapter, timeout_s=engine_section.timeout_s

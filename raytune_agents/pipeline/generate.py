@@ -165,5 +165,6 @@ def check(config: Config, needs_key: bool = True) -> None:
 def sample_fitting(rows: list[Trajectory], count: int, chat: Any, seed: str) -> list[Trajectory]:
     """At most `count` random rows that are short enough to be trained on."""
     order = random.Random(seed).sample(rows, len(rows))
-    fitting = (row for row in order if len(chat.prompt_ids(row)) < chat.max_length)
+    most = chat.max_length
+    fitting = (row for row in order if (chat.prompt_length(row) or most) < most)
     return list(itertools.islice(fitting, count))

@@ -9,7 +9,7 @@ answer's length for a trained one), rejected rows are not foreseen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import ceil
@@ -209,6 +209,12 @@ def arm_work(
     return out
 
 
+def prompt_lengths(chat: Chat, rows: Iterable[Trajectory]) -> list[int]:
+    """Tokens of the first rows' prompts; those that the template refuses are left out."""
+    found = (chat.prompt_length(row) for row in islice(rows, 200))
+    return [n for n in found if n is not None]
+
+
 def generate_work(config: Config, sample: Sample, drawn: list[Trajectory], chat: Chat) -> Work:
     """Wordings and mined answers."""
     from raytune_agents.generate import paraphrase
@@ -218,7 +224,7 @@ def generate_work(config: Config, sample: Sample, drawn: list[Trajectory], chat:
         for turn in paraphrase.turns(row):
             out.read += len(chat.chat_ids(paraphrase.messages(row, turn))) * sample.scale
             out.write += g.candidates * g.max_tokens * WRITTEN * sample.scale
-    asked = [len(chat.prompt_ids(r)) for r in islice(sample.split("train"), 200) if r.calls]
+    asked = prompt_lengths(chat, (r for r in sample.split("train") if r.calls))
     tasks = min(n.mined_tasks, round(len(sample.split("train")) * sample.scale))
     out.read += tasks * sum(asked) / max(1, len(asked))
     out.write += tasks * n.mined_samples * n.max_tokens * WRITTEN
@@ -249,7 +255,7 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     turns += talks * ceil(section.multi_turn.max_steps / 2)
     trained = len(arms) + sum(a.ask_unmarked for a in arms)
     judged = trained * sum(min(section.judge.rows, n) for n in sizes.values())
-    prompt = [len(chat.prompt_ids(r)) for r in asked[:200]]
+    prompt = prompt_lengths(chat, asked)
     gold = [len(chat.ids(r.target.content or "")) + len(str(r.calls)) // 4 for r in asked[:200]
             if r.target]  # fmt: skip
     longest = config.engine.max_model_len
@@ -282,7 +288,7 @@ def tune_work(config: Config, arms: list[Work], sample: Sample, chat: Chat) -> W
     extra = t.noise + t.leaders * (t.seeds - 1)
     stopped = STOPPED if t.scheduler != "none" and t.num_rungs > t.grace_period else 1.0
     tokens = t.tokens * (t.num_samples * stopped + extra) + 2 * t.confirm * config.mix.tokens
-    val = [len(chat.prompt_ids(r)) for r in islice(sample.split("val"), 200) if r.calls]
+    val = prompt_lengths(chat, (r for r in sample.split("val") if r.calls))
     scored = t.rows * (sum(val) / max(1, len(val)) / (1 - arms[0].answers))
     return Work(
         train=tokens * padded,

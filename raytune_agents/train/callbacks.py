@@ -16,6 +16,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from raytune_agents.chat import Chat
 from raytune_agents.config import TrainConfig
 from raytune_agents.infra.energy import Meter
 from raytune_agents.runs import BadLoss, write_json
@@ -141,13 +142,13 @@ class Validation(TrainerCallback):
     def __init__(
         self,
         rows: Sequence[dict[str, Any]],
-        tokenizer: Any,
+        chat: Chat,
         path: Path,
         section: TrainConfig,
         notes: dict[str, Any],
         keep: Callable[[], None],
     ):
-        self.rows, self.tokenizer, self.path, self.notes = rows, tokenizer, path, notes
+        self.rows, self.chat, self.path, self.notes = rows, chat, path, notes
         self.every, self.early_stopping_patience, self.keep = (
             section.eval_steps,
             section.early_stopping_patience,
@@ -167,11 +168,11 @@ class Validation(TrainerCallback):
     def on_step_end(self, args, state, control, model=None, **kwargs):
         if state.global_step % self.every and state.global_step < state.max_steps:
             return
-        found = teacher_forced(model, self.rows, self.tokenizer.pad_token_id)
+        found = teacher_forced(model, self.rows, self.chat.tokenizer.pad_token_id)
         self.notes |= {"val_exact_match": found["exact_match"], "val_loss": found["val_loss"]}
         last = state.global_step >= state.max_steps
         if self.answers and (state.global_step % self.answers == 0 or last):
-            self.notes["val_answered"] = answered(model, self.rows, self.tokenizer)
+            self.notes["val_answered"] = answered(model, self.rows, self.chat)
         self.scores.append(objective(found["exact_match"], found["val_loss"]))
         best = self.scores.index(max(self.scores))
         if best == len(self.scores) - 1:

@@ -92,7 +92,7 @@ def parity(
         elif "shown" in first[row_id]:
             end = first[row_id]["shown"]
         else:
-            end = next(i for i, m in enumerate(row.messages) if m.trained)
+            end = next(i for i, m in enumerate(row.messages) if m.trained and i)
         shown = (pair.rejected if pair else row).messages[:end]
         marker = METHODS[method].marker(row, section)
         asked = chat.prompt_ids(replace(row, messages=shown), marker)

@@ -99,8 +99,9 @@ def cast_less(model: Any, autocast: bool) -> None:
             module.cast_input_dtype_enabled = not autocast
 
 
-def save(trainer: Any, chat: Chat, out: Path) -> None:
+def save(trainer: Any, chat: Chat, out: Path, marker: str = "") -> None:
     """Adapter (or full weights) as safetensors, tokenizer and chat template into `out`, atomically.
+    The template writes `marker`, by which the model is asked for good answers, into the question.
     To be called on every rank: the parts of a sharded model are gathered; rank 0 writes."""
     accelerator = trainer.accelerator
     state = accelerator.get_state_dict(trainer.model_wrapped)
@@ -108,7 +109,7 @@ def save(trainer: Any, chat: Chat, out: Path) -> None:
         model = accelerator.unwrap_model(trainer.model)
         with whole_folder(out) as work:
             model.save_pretrained(work, state_dict=state, safe_serialization=True)
-            chat.save(work)
+            chat.save(work, marker)
     accelerator.wait_for_everyone()
 
 

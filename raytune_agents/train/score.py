@@ -124,14 +124,14 @@ def first_tokens(
 @torch.no_grad()
 def greedy_answers(
     model: Any,
-    tokenizer: Any,
+    chat: Chat,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: Sequence[int],
     rows_each: int = 16,
 ) -> list[str]:
     """The answer that the model writes greedily to each prompt [tokens], at most so many tokens
     long; prompts of like length share a batch, so that little of it is padding."""
-    was_training, texts = model.training, [""] * len(prompts)
+    was_training, texts, tokenizer = model.training, [""] * len(prompts), chat.tokenizer
     model.eval()
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), max_new_tokens[i]))
     for start in range(0, len(order), rows_each):
@@ -146,17 +146,17 @@ def greedy_answers(
             max_new_tokens=max(max_new_tokens[i] for i in part),
             do_sample=False,
             pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=chat.end_ids,
             use_cache=True,
         )
         written = out[:, batch["input_ids"].shape[1] :]
         for i, ids in zip(part, written):
-            texts[i] = tokenizer.decode(ids[: max_new_tokens[i]], skip_special_tokens=True)
+            texts[i] = chat.answer_text(ids[: max_new_tokens[i]].tolist(), prompts[i])
     model.train(was_training)
     return texts
 
 
-def answered(model: Any, examples: Sequence[dict[str, Any]], tokenizer: Any) -> float:
+def answered(model: Any, examples: Sequence[dict[str, Any]], chat: Chat) -> float:
     """Share of examples whose greedy answer is right by BFCL's rules, in [0, 1]. An example has
     its row (JSON text) beside its ids; what comes before its last answer is the prompt."""
     prompts, limits = [], []
@@ -165,7 +165,7 @@ def answered(model: Any, examples: Sequence[dict[str, Any]], tokenizer: Any) -> 
         end = max(i for i in range(1, len(labels)) if labels[i - 1] == IGNORE != labels[i])
         prompts.append(ids[:end])
         limits.append(len(ids) - end + LONGER)
-    texts = greedy_answers(model, tokenizer, prompts, limits)
+    texts = greedy_answers(model, chat, prompts, limits)
     rows = [from_row(json.loads(e["row"])) for e in examples]
     return sum(judge(text, row).ok for text, row in zip(texts, rows)) / len(examples)
 

@@ -147,8 +147,9 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     path = Path(job.out) / METRICS
     if section.eval_steps and job.val:
         val = pq.read_table(job.val).to_pylist()
-        keep = partial(models.save, trainer, chat, Path(job.out) / BEST)
-        trainer.add_callback(callbacks.Validation(val, chat.tokenizer, path, section, notes, keep))
+        marker = METHODS[job.method].asked(section)
+        keep = partial(models.save, trainer, chat, Path(job.out) / BEST, marker)
+        trainer.add_callback(callbacks.Validation(val, chat, path, section, notes, keep))
     trainer.add_callback(callbacks.Metrics(path, tokens, ids, section, notes))
     return trainer
 
@@ -297,11 +298,13 @@ def worker(config: dict[str, Any]) -> None:
 def finish(trainer: Any, job: Job, first: bool) -> None:
     """The adapter: the one with the best val score where val rows were scored, else the last."""
     from raytune_agents.chat import Chat
+    from raytune_agents.train.methods import METHODS
     from raytune_agents.train.model import save
 
     best, out = Path(job.out) / BEST, Path(job.out) / "adapter"
     if not job.val:
-        save(trainer, Chat(**job.chat), out)
+        marker = METHODS[job.method].asked(TrainConfig.model_validate(job.section))
+        save(trainer, Chat(**job.chat), out, marker)
     elif first and best.is_dir():  # else it was moved before a kill
         shutil.rmtree(out, ignore_errors=True)
         os.replace(best, out)

@@ -19,7 +19,7 @@ from typing import Any
 import ray
 from transformers import TrainerCallback
 
-from raytune_agents.chat import IGNORE
+from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.tune.trial_spec import (
     OBJECTIVE,
     Columns,
@@ -99,7 +99,8 @@ def score_trial(
     rows = (inputs.test if spec.full else inputs.val)[spec.text]
     score, hits = score_teacher_forced(model, rows, tokenizer.pad_token_id)
     if last and inputs.tune.score == "generate":
-        written, answered = score_answers(model, tokenizer, inputs.prompts[prompts_of(spec)])
+        chat = Chat(**inputs.job.chat)
+        written, answered = score_answers(model, chat, inputs.prompts[prompts_of(spec)])
         score, hits = score | written, hits | answered
     return score, hits
 
@@ -132,7 +133,7 @@ def score_teacher_forced(
 
 
 def score_answers(
-    model: Any, tokenizer: Any, prompts: Sequence[Prompt]
+    model: Any, chat: Chat, prompts: Sequence[Prompt]
 ) -> tuple[dict[str, float], Hits]:
     """Every metric of `evaluate.scoring` over answers that the model writes greedily; a metric that
     applies to no row is left out. `exact_match` is of rows with calls: a row that wants none counts
@@ -141,7 +142,7 @@ def score_answers(
     from raytune_agents.train.score import greedy_answers
 
     texts = greedy_answers(
-        model, tokenizer, [p.ids for p in prompts], [p.max_new_tokens for p in prompts]
+        model, chat, [p.ids for p in prompts], [p.max_new_tokens for p in prompts]
     )
     by_row = {}
     for prompt, text in zip(prompts, texts):
