@@ -106,6 +106,6 @@ class Rollout:
         if not self.end and max(self.calls.values()) >= SAME_CALL:
             self.end = "loop"
 
-    def end_without_room(self) -> None:
-        """The conversation has become longer than the model can read."""
-        self.end = "too_long"
+    def end_unasked(self, why: str) -> None:
+        """The model cannot be asked for the next answer."""
+        self.end = why

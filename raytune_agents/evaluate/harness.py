@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from raytune_agents.calls import Parsed
+from raytune_agents.calls.match import BAD_GOLD, judge_parsed
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig
 from raytune_agents.evaluate.baselines import Arm, call_schema, with_examples
@@ -68,38 +70,57 @@ def with_answer_limit(
 
 def prompt_of(row: Trajectory, chat: Chat, arm: Arm, room: int) -> list[int]:
     """Token ids of the arm's prompt, [prompt]; examples are left out from the last on where they do
-    not fit."""
-    for count in range(len(arm.shots), -1, -1):
-        ids = chat.prompt_ids(with_examples(row, arm.shots[:count]), arm.marker)
+    not fit, or the template refuses them. Raises RecordError where it refuses the row."""
+    for count in range(len(arm.shots), 0, -1):
+        with contextlib.suppress(RecordError):
+            ids = chat.prompt_ids(with_examples(row, arm.shots[:count]), arm.marker)
+            if len(ids) <= room:
+                return ids
+    return chat.prompt_ids(row, arm.marker)
+
+
+def fitting_prompts(
+    rows: Sequence[Trajectory], chat: Chat, arm: Arm, room: int
+) -> tuple[dict[int, list[int]], dict[int, str]]:
+    """The prompts of the rows that can be asked, and why each of the others cannot, by place."""
+    prompts, refused = {}, {}
+    for i, row in enumerate(rows):
+        try:
+            ids = prompt_of(row, chat, arm, room)
+        except RecordError as error:
+            refused[i] = str(error)
+            continue
         if len(ids) <= room:
-            break
-    return ids
+            prompts[i] = ids
+        else:
+            refused[i] = "prompt_too_long"
+    return prompts, refused
 
 
 def answer_shard(
     rows: Sequence[Trajectory], chat: Chat, arm: Arm, options: AskOptions
 ) -> list[AnswerRow]:
     """One answer row for each trajectory, with its scores and costs. Raises EngineDown."""
-    prompts = [prompt_of(row, chat, arm, options.room) for row in rows]
-    fit = [i for i, p in enumerate(prompts) if len(p) <= options.room]
+    prompts, refused = fitting_prompts(rows, chat, arm, options.room)
     replies = engine.ask(
-        [prompts[i] for i in fit],
+        list(prompts.values()),
         [
             engine.Sampling(
                 max_tokens=options.max_tokens,
                 schema=call_schema(rows[i].tools) if arm.constrained else "",
                 logprobs=True,
+                tools="" if arm.constrained else chat.tools_text(rows[i]),
             )
-            for i in fit
+            for i in prompts
         ],
         adapter=arm.adapter,
         timeout_s=options.timeout_s,
     )
-    by_row = dict(zip(fit, replies))
+    by_row = dict(zip(prompts, replies))
     return [
         scored_answer(row, arm.name, by_row[i])
         if i in by_row
-        else answer_row(row, arm.name, failed="prompt_too_long")
+        else answer_row(row, arm.name, failed=refused[i])
         for i, row in enumerate(rows)
     ]
 
@@ -107,19 +128,30 @@ def answer_shard(
 def scored_answer(row: Trajectory, arm: str, reply: engine.Reply) -> AnswerRow:
     """The answer with every value of the row."""
     text, cut = reply.texts[0], bool(reply.cut) and reply.cut[0]
-    return answer_row(row, arm, text, score_answer(text, row, cut), reply_values(reply))
+    return answer_row(row, arm, text, score_answer(text, row, cut), reply_values(reply, row))
 
 
-def reply_values(reply: engine.Reply) -> Values:
-    """What a reply cost, and its confidence: exp(log-probability / tokens), the geometric mean of
-    its tokens' probabilities, in [0, 1]."""
+def reply_values(reply: engine.Reply, row: Trajectory) -> Values:
+    """What a reply cost; its confidence: exp(log-probability / tokens), the geometric mean of its
+    tokens' probabilities, in [0, 1]; and whether a server's parser reads gold's calls in it, None
+    where there is none for the family."""
     tokens = reply.output_tokens[0]
     sure = math.exp(reply.logprobs[0] / tokens) if reply.logprobs and tokens else None
     return {
         "input_tokens": float(reply.input_tokens),
         "output_tokens": float(tokens),
         "confidence": None if sure is None else min(1.0, sure),
+        "server_parsable": server_parsable(reply, row),
     }
+
+
+def server_parsable(reply: engine.Reply, row: Trajectory) -> float | None:
+    """1 if the calls that vLLM's parser of the family extracts are gold's, by BFCL's rules."""
+    calls = reply.calls[0] if reply.calls else None
+    if calls is None:
+        return None
+    verdict = judge_parsed(Parsed(calls, "", "server", reply.texts[0]), row)
+    return None if verdict.error == BAD_GOLD else float(verdict.ok)
 
 
 def rescored(answer: AnswerRow, row: Trajectory) -> AnswerRow:

@@ -18,7 +18,7 @@ import numpy as np
 from raytune_agents.chat import Chat
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Estimate, Resampling, bootstrap, quantile_of
-from raytune_agents.evaluate.harness import AskOptions, prompt_of
+from raytune_agents.evaluate.harness import AskOptions, fitting_prompts
 from raytune_agents.inference import engine
 from raytune_agents.records import Trajectory
 
@@ -60,8 +60,8 @@ def measure_latency(
     count: int,
 ) -> list[LatencyRow]:
     """At least `count` requests at every load, in waves. Raises EngineDown."""
-    prompts = [prompt_of(row, chat, arm, options.room) for row in rows]
-    fit = [i for i, ids in enumerate(prompts) if len(ids) <= options.room]
+    prompts, _ = fitting_prompts(rows, chat, arm, options.room)
+    fit = list(prompts)
     if not fit:
         return []
     out: list[LatencyRow] = []

@@ -177,7 +177,7 @@ ANSWER_METRICS = (
     Metric(
         "server_parsable",
         "read by the server's parser",
-        formula="1 if the parser of vLLM's server reads the same calls",
+        formula="1 if the calls that vLLM's parser of the family reads are right",
     ),
     Metric(
         "confidence",

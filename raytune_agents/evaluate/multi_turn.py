@@ -144,9 +144,9 @@ class Conversation:
         if len(self.turns[-1]) > self.max_steps:
             self.end = "max_steps"
 
-    def end_without_room(self) -> None:
-        """Its prompt has become too long; at the first one, it was never asked."""
-        self.end = "too_long" if self.steps else TOO_LONG
+    def end_unasked(self, why: str) -> None:
+        """Its prompt cannot be asked; where that was the first one, it has no answer at all."""
+        self.end = TOO_LONG if why == "too_long" and not self.steps else why
 
 
 def _arguments(call: ToolCall) -> dict[str, Any]:
@@ -194,7 +194,8 @@ def talk_shard(
 
 def conversation_line(arm: str, conversation: Conversation) -> dict[str, Any]:
     """One line of multi_turn.parquet, before its verdict."""
-    lost = conversation.end if conversation.end in (TOO_LONG, CRASHED) else ""
+    unasked = conversation.end and not conversation.steps
+    lost = conversation.end if unasked or conversation.end == CRASHED else ""
     return {
         "arm": arm,
         "split": split_of(conversation.entry["category"]),

@@ -28,10 +28,10 @@ from raytune_agents.evaluate.measured import Measured
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences
 from raytune_agents.evaluate.suites import TRAJECTORIES
 from raytune_agents.inference import engine
-from raytune_agents.records import Trajectory, finish, from_row, to_row
+from raytune_agents.records import RecordError, Trajectory, finish, from_row, to_row
 
-ENDS = ("answered", "loop", "unreadable", "max_steps", "too_long", CRASHED)
-FAILED_ENDS = ("loop", "unreadable", "max_steps", "too_long")
+ENDS = ("answered", "loop", "unreadable", "max_steps", "too_long", "template_refused", CRASHED)
+FAILED_ENDS = ("loop", "unreadable", "max_steps", "too_long", "template_refused")
 Plays = Sequence[Mapping[str, Any]]
 
 
@@ -42,8 +42,8 @@ class Asked(Protocol):
     output_tokens: int
     latency_s: float
 
-    def end_without_room(self) -> None:
-        """Its prompt is longer than the engine can read."""
+    def end_unasked(self, why: str) -> None:
+        """Its prompt is longer than the engine can read, or the template refuses it."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,23 @@ class EngineSampler:
     sampling: Callable[[Any], engine.Sampling]
 
     def __call__(self, live: Sequence[Asked]) -> list[str | None]:
-        """The next answer of each, None where its prompt is too long. Raises EngineDown."""
-        prompts = {}
+        """The next answer of each, None where it cannot be asked. Raises EngineDown."""
+        prompts, samplings = {}, []
         for i, one in enumerate(live):
-            ids = self.chat.prompt_ids(one.row, self.arm.marker)
+            row = one.row
+            try:
+                ids = self.chat.prompt_ids(row, self.arm.marker)
+            except RecordError:
+                one.end_unasked("template_refused")
+                continue
             if len(ids) > self.room:
-                one.end_without_room()
-            else:
-                prompts[i] = ids
+                one.end_unasked("too_long")
+                continue
+            prompts[i] = ids
+            samplings.append(replace(self.sampling(one), tools=self.chat.tools_text(row)))
         replies = engine.ask(
             list(prompts.values()),
-            [self.sampling(live[i]) for i in prompts],
+            samplings,
             adapter=self.arm.adapter,
             timeout_s=self.timeout_s,
         )

@@ -1,4 +1,5 @@
-"""The one shared vLLM engine: generate, mine, judge and evaluate all ask it. Sole importer of vllm.
+"""The one shared vLLM engine: generate, mine, judge and evaluate all ask it. It and its parser
+(`server_parser`) alone import vllm.
 
 A pool of named Ray actors, one as a rule, is started once a run. A request names its adapter, so a
 restarted actor needs no memory of what was loaded: on CPU the adapter is merged into the weights in
@@ -11,8 +12,6 @@ and its rows are `infra_failed`, never wrong answers."""
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 import os
 import resource
 import time
@@ -24,13 +23,13 @@ from typing import Any, Literal
 
 from raytune_agents.calls.thoughts import opened_thought, split_thought
 from raytune_agents.config import EngineConfig
+from raytune_agents.inference.server_parser import ServerParser
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.energy import Meter
 from raytune_agents.models import bf16
 from raytune_agents.records import ToolCall
 from raytune_agents.templates import ServingOptions
 
-logger = logging.getLogger(__name__)
 ACTOR = "raytune-engine"
 INFRA_FAILED = "infra_failed"
 STOP_S = 30  # longest wait for stopped actors to be gone
@@ -101,41 +100,6 @@ def without_thought(text: str) -> str:
     """An answer's words. The thought of a text that has none stays: it is all there is."""
     thought = split_thought(text)
     return thought.rest.strip() if thought.text and thought.rest.strip() else text
-
-
-class ServerParser:
-    """vLLM's own parser of a family's answers, as `vllm serve --tool-call-parser` has it."""
-
-    def __init__(self, serving: ServingOptions, tokenizer: Any):
-        from vllm.parser.parser_manager import ParserManager
-
-        self.tokenizer, self.kind = tokenizer, None
-        self.options = {"chat_template_kwargs": json.loads(serving.chat_template_kwargs)}
-        try:
-            self.kind = ParserManager.get_parser(
-                serving.tool_call_parser or None,
-                serving.reasoning_parser or None,
-                enable_auto_tools=True,
-                is_harmony=serving.tool_call_parser == "openai",
-                tokenizer=tokenizer,
-            )
-        except Exception as error:  # a parser may raise anything: no vocabulary, no mark, no file
-            logger.warning("vLLM's parser %s: %s", serving.tool_call_parser, error)
-
-    def calls(self, text: str, ids: Sequence[int], tools: str) -> tuple[ToolCall, ...] | None:
-        """The calls of one answer (its text with all marks, and its tokens); None where no parser
-        is at hand."""
-        from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-
-        if self.kind is None or not tools:
-            return None
-        request = ChatCompletionRequest(messages=[], tools=json.loads(tools))
-        parser = self.kind(self.tokenizer, request.tools, **self.options)
-        request = parser.adjust_request(request)
-        if request.skip_special_tokens:
-            text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        _, _, found = parser.parse(text, request, True, ids)
-        return tuple(ToolCall(c.name, c.arguments) for c in found or ())
 
 
 class Engine:

@@ -3,12 +3,14 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 from finished import finish_step
 
 from raytune_agents.evaluate import harness, scoreboard
+from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.costs import gain_per_100_rows, training_costs
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import AnswerRow, answer_row
@@ -16,7 +18,7 @@ from raytune_agents.evaluate.metrics import ANSWER_METRICS
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.perturb import perturb
 from raytune_agents.inference.engine import Reply
-from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import MANIFEST, Counts
 from raytune_agents.storage import write_json
 
@@ -50,6 +52,31 @@ def test_scored_and_scored_again_are_the_same():
     older = {k: v for k, v in made.record().items() if k not in ("over_refusal", "confidence")}
     again = harness.rescored(AnswerRow.read(older), row())  # not known when it was stored
     assert (again.values["over_refusal"], again.values.get("confidence")) == (0.0, None)
+
+
+def test_what_a_server_reads_is_judged_beside_the_text():
+    """A call without its tags is right for us, and is none for the server's parser."""
+    gold, none = (ToolCall.of("pay", amount=5),), ()
+    bare = RIGHT.removeprefix("<tool_call>").removesuffix("</tool_call>")
+    for text, calls, server in ((RIGHT, gold, 1.0), (bare, none, 0.0), (bare, None, None)):
+        values = harness.scored_answer(row(), "nat", Reply([text], [9], 40, 0, 0, calls=[calls]))
+        assert (values.values["exact_match"], values.values["server_parsable"]) == (1.0, server)
+
+
+def test_a_row_that_the_template_refuses_is_failed_with_its_reason():
+    class Refusing:
+        """A chat whose template takes no row without a system turn."""
+
+        @staticmethod
+        def prompt_ids(asked: Trajectory, marker: str) -> list[int]:
+            if asked.messages[0].role != "system":
+                raise RecordError("template: no system turn")
+            return [1, 2, 3]
+
+    whole = finish(replace(row(), messages=(Message("system", "Pay."), *row().messages)))
+    found = harness.fitting_prompts([row(), whole], Refusing(), Arm("base"), 3)
+    assert found == ({1: [1, 2, 3]}, {0: "template: no system turn"})
+    assert harness.fitting_prompts([whole], Refusing(), Arm("base"), 2)[1] == {0: "prompt_too_long"}
 
 
 def test_a_cut_answer_stays_cut_when_it_is_scored_again():
