@@ -26,6 +26,10 @@ class RecordError(ValueError):
     counted."""
 
 
+# what a strange row can bring out in pure code of ours; an outage raises other errors
+ROW_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
 def canonical(value: Any) -> str:
     """JSON text with sorted keys and no spaces; equal values give equal text."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)

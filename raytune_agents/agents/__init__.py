@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from raytune_agents.agents.analyse import Profile, analyse, examples
 from raytune_agents.agents.values import fill
 from raytune_agents.agents.wording import problems, slots
 from raytune_agents.config import BaseConfig, ConfigError
+from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.records import ToolCall, ToolSpec
 
 FOLDER = Path(__file__).parent
@@ -218,9 +218,8 @@ def _explain(path: str, error: ValidationError) -> str:
         elif e["type"] == "extra_forbidden":
             models = (AgentSpec, ToolConfig, ExampleConfig, CallConfig)
             known = sorted({field for m in models for field in m.model_fields})
-            near = get_close_matches(str(e["loc"][-1]), known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            lines.append(f"{path}: {key}: unknown option{hint}")
+            hint = did_you_mean(str(e["loc"][-1]), known)
+            lines.append(f"{path}: {key}: unknown option; {hint}")
         elif e["type"] == "value_error":
             lines.append(f"{path}: {key}: {e['ctx']['error']}")
         else:
@@ -246,8 +245,7 @@ def load(name_or_path: str | Path) -> AgentSpec:
         return _shipped(text)
     path = Path(text)
     if not path.is_file():
-        near = get_close_matches(text, shipped(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(shipped())}"
+        hint = did_you_mean(text, shipped(), "shipped are")
         raise ConfigError(f"agent {text!r} is neither a shipped spec nor a file; {hint}")
     return _read(path, text)
 

@@ -81,17 +81,10 @@ def good_rows(source: str) -> tuple[list[Trajectory], Counter]:
     SourceError."""
     from raytune_agents import readers
     from raytune_agents.config import SourceConfig
-    from raytune_agents.records import RecordError
 
-    rows, bad = [], Counter()
-    for where, raw in readers.list_raw(SourceConfig(path=source)):
-        try:
-            if isinstance(raw, RecordError):
-                raise raw
-            rows += readers.read_row(raw, where)
-        except RecordError as error:
-            bad[str(error) or "bad row"] += 1
-    return rows, bad
+    found = list(readers.read_source(SourceConfig(path=source)))
+    bad = Counter(row.error for row in found if row.error)
+    return [made for row in found for made in row.rows], bad
 
 
 def show_profile(profile: Profile) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_agents.config import ConfigError, LabelConfig
+from raytune_agents.config import LabelConfig
+from raytune_agents.config.lookup import user_object
 from raytune_agents.dedup.minhash import PERMUTATIONS, clusters
 from raytune_agents.dedup.space import semantic_owner, unit
 from raytune_agents.dedup.text import (
@@ -92,13 +92,7 @@ def fingerprints(
 
 def embedder(section: LabelConfig) -> Callable[[list[str]], Any]:
     """The user's function of `label.embed`. Raises ConfigError where it cannot be found."""
-    module, _, name = section.embed.partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"label.embed={section.embed!r}: {error}; write module:function"
-        ) from None
+    return user_object(section.embed, "label.embed")
 
 
 def embedded(texts: Sequence[str], section: LabelConfig) -> np.ndarray:

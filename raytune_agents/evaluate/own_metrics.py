@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from raytune_agents.config import ConfigError
+from raytune_agents.config.lookup import user_object
 from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.metrics import METRICS, Metric
 from raytune_agents.records import Trajectory
@@ -28,19 +28,8 @@ def load_metrics(names: Sequence[str]) -> dict[str, Metric]:
 
 
 def _loaded(path: str) -> Metric:
-    module, colon, attribute = path.partition(":")
-    if not (module and colon and attribute):
-        raise ConfigError(
-            f"evaluate.metrics={path!r} is no module:function; write for example "
-            "my_package.metrics:politeness"
-        )
-    try:
-        made = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"evaluate.metrics={path!r} cannot be loaded ({error}); write module:function of an "
-            "installed package, or of a file in the folder you run in"
-        ) from None
+    made = user_object(path, "evaluate.metrics", "such as my_package.metrics:politeness")
+    attribute = path.partition(":")[2]
     if not isinstance(made, Metric):  # a plain function: a share, more is better
         label = attribute.replace("_", " ")
         made = Metric(attribute, label, headline=True, compute=made)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 from raytune_agents import agents, dedup, readers, sandbox
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
+from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.evaluate import general, instructions, irrelevance
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
 from raytune_agents.generate.dialogues import followup, parallel
@@ -22,7 +22,7 @@ from raytune_agents.generate.react import react
 from raytune_agents.generate.refusals import CELLS, notool
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.readers import bfcl
-from raytune_agents.records import SPLITS, RecordError, Trajectory, finish
+from raytune_agents.records import SPLITS, Trajectory, finish
 from raytune_agents.split import gold_tools, tool_key
 
 UNSEEN_AGENTS, TRAJECTORIES = "unseen_agents", "trajectories"
@@ -115,10 +115,7 @@ def validate_evaluation(config: Config) -> None:
         sandbox.require_walls()
     for name in section.perturbations:
         if name not in PERTURBATIONS:
-            near = get_close_matches(name, PERTURBATIONS, 1)
-            hint = (
-                f"did you mean {near[0]}?" if near else f"write some of {', '.join(PERTURBATIONS)}"
-            )
+            hint = did_you_mean(name, PERTURBATIONS, "write some of")
             raise ConfigError(f"evaluate.perturbations={name!r} is unknown; {hint}")
     for name, source in section.sources.items():
         if name in TAKEN or not name.isidentifier():
@@ -161,16 +158,12 @@ def source_rows(name: str, source: SourceConfig, trained: Sequence[Trajectory]) 
     """Rows of another source as split `name`; what shows a training row is left out."""
     out = Suite()
     found: dict[str, Trajectory] = {}
-    for where, raw in readers.list_raw(source):
-        try:
-            if isinstance(raw, RecordError):
-                raise raw
-            made = readers.read_row(raw, where, source.format, source.min_rating, source.rating_max)
-            for row in made:
-                row = finish(replace(row, split=name))
-                found[row.id] = row
-        except RecordError as error:
-            out.rejected[str(error).partition(":")[0][:80] or "bad row"] += 1
+    for read in readers.read_source(source):
+        if read.error:
+            out.rejected[read.error.partition(":")[0][:80]] += 1
+        for row in read.rows:
+            row = finish(replace(row, split=name))
+            found[row.id] = row
     out.rows = dedup.mark_leaks(list(found.values()), trained)
     return out
 

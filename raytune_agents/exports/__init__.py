@@ -6,11 +6,10 @@ is not bent. What a format loses of rows that it does carry stands in LOSES.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
-from raytune_agents.config import ConfigError
+from raytune_agents.config.lookup import user_object
 from raytune_agents.exports import agent_flan, gemini, openai, sharegpt, trl, xlam
 from raytune_agents.records import Trajectory
 
@@ -55,13 +54,4 @@ def resolve(name: str) -> Writer:
     """The writer of a format, or a user's own as "module:function". Raises ConfigError."""
     if name in WRITERS:
         return WRITERS[name]
-    module, colon, function = name.partition(":")
-    try:
-        if not colon:
-            raise ImportError("no such format")
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"export.format={name!r} is unknown ({error}); write module:function or one of "
-            + ", ".join([*WRITERS, *PAIR_WRITERS])
-        ) from None
+    return user_object(name, "export.format", f"or one of {', '.join([*WRITERS, *PAIR_WRITERS])}")

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 
-from raytune_agents.config import ConfigError, LabelConfig
+from raytune_agents.config import LabelConfig
+from raytune_agents.config.lookup import user_object
 from raytune_agents.filters import private, shape, text
 from raytune_agents.filters.grounding import ungrounded
 from raytune_agents.filters.quality import parts, quality
@@ -53,14 +53,7 @@ def rule_named(name: str) -> Rule:
     """A rule of RULES, or a user's own as "module:function". Raises ConfigError."""
     if name in RULES:
         return RULES[name]
-    module, _, function = name.partition(":")
-    try:
-        return getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"label.rules: {name!r} is no rule ({error}); write module:function, default or one "
-            f"of {', '.join(RULES)}"
-        ) from None
+    return user_object(name, "label.rules", f"default or one of {', '.join(RULES)}")
 
 
 def active_rules(section: LabelConfig) -> dict[str, Rule]:

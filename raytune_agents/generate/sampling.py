@@ -10,7 +10,6 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from raytune_agents import agents, sandbox
 from raytune_agents.agents import AgentSpec
 from raytune_agents.agents.analyse import EVEN
 from raytune_agents.config import ConfigError, GenerateConfig
+from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.dedup.text import question
 from raytune_agents.generate import POOLS, realism
 from raytune_agents.generate.distractors import choose
@@ -51,8 +51,7 @@ def shares(pools: Mapping[str, float]) -> dict[str, float]:
     """Shares that sum to 1, without the pools at 0. Raises ConfigError for an unknown pool."""
     for name in pools:
         if name not in POOLS:
-            near = get_close_matches(name, POOLS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"pools are {', '.join(POOLS)}"
+            hint = did_you_mean(name, POOLS, "pools are")
             raise ConfigError(f"generate.pools.{name}: no such pool; {hint}")
     total = sum(pools.values())
     return {name: share / total for name, share in pools.items() if share}

@@ -11,12 +11,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
 from raytune_agents.agents.worlds import WorldDown, ends_in_world
 from raytune_agents.calls import judge, parse, render_calls
 from raytune_agents.calls.gold import tolerant_gold
 from raytune_agents.config import ConfigError
+from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.negatives import answers, trajectories
 from raytune_agents.negatives.answers import Fault
 from raytune_agents.negatives.grades import answer_grade, run_grade
@@ -66,8 +66,7 @@ def check_names(names: Sequence[str]) -> None:
     """Raises ConfigError for a name that FAULTS does not have."""
     for name in names:
         if name not in FAULTS:
-            near = get_close_matches(name, FAULTS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"faults are {', '.join(FAULTS)}"
+            hint = did_you_mean(name, FAULTS, "faults are")
             raise ConfigError(f"negatives.faults: {name!r} is no fault; {hint}")
 
 

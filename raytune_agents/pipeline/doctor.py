@@ -124,16 +124,9 @@ class Doctor:
         """Raises ConfigError where more of the first rows are bad than a run would let pass."""
         limit, seen, reasons = self.config.read.max_error_share, 0, Counter()
         for source in self.config.read.sources:
-            for where, raw in islice(readers.list_raw(source), source.limit or ROWS):
+            for row in islice(readers.read_source(source), source.limit or ROWS):
                 seen += 1
-                try:
-                    if isinstance(raw, RecordError):
-                        raise raw
-                    readers.read_row(
-                        raw, where, source.format, source.min_rating, source.rating_max
-                    )
-                except RecordError as error:
-                    reasons[f"{where}: {error}"] += 1
+                reasons.update([f"{row.where}: {row.error}"] if row.error else [])
         bad, first = reasons.total(), next(iter(reasons), "no rows")
         more = f"the first: {first}; see `raytune-agents read --explain PATH`"
         if bad > limit * seen or not seen:

@@ -34,8 +34,8 @@ from raytune_agents.filters.quality import quality, rarity, signature
 from raytune_agents.filters.shape import held_out
 from raytune_agents.pipeline import generate, read
 from raytune_agents.records import (
+    ROW_FAULTS,
     SPLITS,
-    RecordError,
     Trajectory,
     arrow_schema,
     content_hash,
@@ -66,10 +66,6 @@ def sketched(rows: list[Trajectory], section: LabelConfig) -> tuple[np.ndarray, 
     at = {text: i for i, text in enumerate(dict.fromkeys([*asked, *said]))}
     sketch = sketches(list(at))
     return sketch[[at[t] for t in asked]], sketch[[at[t] for t in said]]
-
-
-# what a strange row can bring out in the keys and sketches; not what an outage does
-ROW_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 def label_rows(
@@ -205,19 +201,9 @@ def evaluation_rows(
         for name, source in evaluation_sets(context.config):
             if source.path == "bfcl" and not source.categories:
                 source = source.model_copy(update={"categories": list(readers.bfcl.CATEGORIES)})
-            for where, raw in readers.list_raw(source):
-                try:
-                    found = (
-                        []
-                        if isinstance(raw, RecordError)
-                        else readers.read_row(
-                            raw, where, source.format, source.min_rating, source.rating_max
-                        )
-                    )
-                except RecordError:
-                    found = []
-                seen[f"{name}: bad row"] += not found
-                yield from (replace(r, source=name, split="") for r in found)
+            for read_row in readers.read_source(source):
+                seen[f"{name}: bad row"] += not read_row.rows
+                yield from (replace(r, source=name, split="") for r in read_row.rows)
 
     for row in rows():
         seen[row.split or row.source] += 1

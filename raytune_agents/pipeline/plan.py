@@ -18,7 +18,7 @@ from typing import Any
 
 from raytune_agents import mix, models, readers, split
 from raytune_agents.chat import Chat
-from raytune_agents.config import Config, ConfigError, SourceConfig, TrainConfig
+from raytune_agents.config import Config, ConfigError, TrainConfig
 from raytune_agents.evaluate import instructions, irrelevance, suites
 from raytune_agents.evaluate.harness import answer_limit
 from raytune_agents.infra import estimate
@@ -121,7 +121,7 @@ def read_sample(config: Config) -> Sample:
         for where, raw in islice(readers.list_raw(source), SAMPLE if hub else limit):
             count += 1
             if count <= SAMPLE:
-                for made in parse(raw, where, source):
+                for made in readers.read_raw(raw, where, source).rows:
                     row = with_fewer_tools(made, section.tools)
                     found[row.id] = row
                     size += sum(len(str(v)) for v in to_row(row).values())
@@ -134,16 +134,6 @@ def read_sample(config: Config) -> Sample:
     out.scale = out.total / parsed if parsed else 1.0
     out.row_bytes = size / max(1, len(out.rows))
     return out
-
-
-def parse(raw: Any, where: str, source: SourceConfig) -> list[Trajectory]:
-    """The rows of a raw one; [] for a bad one, which the read step counts."""
-    try:
-        if isinstance(raw, RecordError):
-            return []
-        return readers.read_row(raw, where, source.format, source.min_rating, source.rating_max)
-    except RecordError:
-        return []
 
 
 def add_generated(sample: Sample, config: Config) -> list[Trajectory]:

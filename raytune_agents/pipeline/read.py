@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 
 from raytune_agents import readers, split
 from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
+from raytune_agents.readers.notes import SourceNotes
 from raytune_agents.records import (
+    ROW_FAULTS,
     SPLITS,
     RecordError,
     Trajectory,
@@ -42,13 +44,22 @@ FACTS = (  # split.RowFacts
     pa.field("ties", pa.list_(pa.string())),
     pa.field("place", pa.float64()),
 )
+NOTES = (  # of the first trajectory of a raw row: readers.SourceRow
+    pa.field("format", pa.string()),
+    pa.field("sure", pa.float64()),
+    pa.field("unread", pa.map_(pa.string(), pa.string())),
+)
 PARSED = (
     *arrow_schema(),
     pa.field("where", pa.string()),
     pa.field("error", pa.string()),  # "" = a good row
     *FACTS,
     pa.field("task_type", pa.string()),
+    *NOTES,
 )
+
+
+NOTED = [f.name for f in NOTES]
 
 
 def parse_source(
@@ -58,28 +69,20 @@ def parse_source(
     held: list[dict[str, Any]] = []
     size = 0
     blank = to_row(Trajectory())
-    for where, raw in readers.list_raw(source):
+    for found in readers.read_source(source):
+        made, error = [], found.error
         try:
-            if isinstance(raw, RecordError):
-                raise raw
-            rows = readers.read_row(raw, where, source.format, source.min_rating, source.rating_max)
-            for row in rows:
-                row = with_fewer_tools(row, section.tools)
-                facts = split.row_facts(row, section.split, seed)
-                notes = {
-                    "where": where,
-                    "error": "",
-                    "gold_tools": facts.tools,
-                    "ties": facts.ties,
-                    "place": facts.place,
-                    "config_hash": config_hash,
-                    "seed": row.seed or seed,
-                    "task_type": row.meta.get("task_type"),
-                }
-                held.append(to_row(row) | notes)
-                size += len(held[-1]["messages"]) + len(held[-1]["tools"]) + len(held[-1]["meta"])
-        except RecordError as error:
-            held.append(blank | {"where": where, "error": str(error) or "bad row"})
+            made = [flat_row(row, section, seed) for row in found.rows]
+        except ROW_FAULTS as cause:  # a row whose gold or calls cannot be told apart for the split
+            error = str(cause) if isinstance(cause, RecordError) else f"split: {cause!r:.100}"
+        if error:
+            made = [blank | {"error": error}]
+        else:  # of the raw row, not of each of its trajectories
+            told = {"format": found.format, "sure": found.sure}
+            made[0] |= told | {"unread": list(found.unread.items())}
+        for flat in made:
+            held.append(flat | {"where": found.where, "config_hash": config_hash})
+            size += sum(len(flat[name]) for name in ("messages", "tools", "meta"))
         if len(held) >= TABLE_ROWS or size >= TABLE_CHARS:
             yield parsed_table(held)
             held, size = [], 0
@@ -96,6 +99,20 @@ def with_fewer_tools(row: Trajectory, most: int | None) -> Trajectory:
     others.sort(key=lambda name: content_hash([row.id, name]))
     kept = called | set(others[: max(0, most - len(row.tools) + len(others))])
     return finish(replace(row, tools=tuple(t for t in row.tools if t.name in kept)))
+
+
+def flat_row(row: Trajectory, section: ReadConfig, seed: int) -> dict[str, Any]:
+    """A trajectory as PARSED has it. Raises ROW_FAULTS, RecordError with the reason."""
+    row = with_fewer_tools(row, section.tools)
+    facts = split.row_facts(row, section.split, seed)
+    return to_row(row) | {
+        "error": "",
+        "gold_tools": facts.tools,
+        "ties": facts.ties,
+        "place": facts.place,
+        "seed": row.seed or seed,
+        "task_type": row.meta.get("task_type"),
+    }
 
 
 def parsed_table(held: list[dict[str, Any]]) -> pa.Table:
@@ -125,6 +142,7 @@ def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Sources -> trajectories with their split; bad rows -> quarantine.jsonl."""
     section = context.config.read
     counts, survey, tasks = Counts(), split.Survey(section.split), Counter()
+    noted = SourceNotes()
     work = RowFiles(step.folder / "work")
     with context.display.step("read") as bar, (step.folder / "quarantine.jsonl").open("w") as bad:
         for table in parsed(context, step):
@@ -138,7 +156,9 @@ def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             tasks.update(task_outcomes(table))
             for facts, given in facts_of(table):
                 survey.add(facts, given)
-            work.add(table.drop_columns(["task_type"]))
+            for row in table.filter(pc.is_valid(table["format"])).select(NOTED).to_pylist():
+                noted.add(row["format"], row["sure"], dict(row["unread"]))
+            work.add(table.drop_columns(["task_type", *NOTED]))
             bar.update(len(table))
     work.close()
     if section.sources:
@@ -152,8 +172,10 @@ def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     left_out = absent(splits, splitter, survey)
     for line in said_splits(splits, left_out, survey):
         context.display.say(f"read      {line}")
+    for line in noted.lines():
+        context.display.say(f"read      {line}")
     step.log(splits=dict(splits), sources=dict(sources))
-    notes = {"splits": dict(splits), "left_out": left_out}
+    notes = {"splits": dict(splits), "left_out": left_out} | noted.manifest()
     if not tasks:
         return counts, notes
     found = task_table(tasks)

@@ -1,20 +1,20 @@
 """Readers: a row of any known source format -> Trajectory. One small file a format.
 
-`sources.rows` finds the rows, `detect` tells their format by their keys, `read_row` makes
-trajectories. A user's own reader is "module:function", with the same contract: (row) ->
-Trajectory or a list of them; RecordError (or any plain error) makes the row a counted bad row.
+`sources.rows` finds the rows, `detection` tells their format, `read_row` makes trajectories;
+`read_source` is all of it. A user's own reader is "module:function", with the same contract: (row)
+-> Trajectory or a list of them; RecordError (or any plain error) makes the row a counted bad row.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from raytune_agents.calls.results import in_call_order
 from raytune_agents.config import SourceConfig
+from raytune_agents.config.lookup import user_object
 from raytune_agents.readers import (
     bfcl,
     conversations,
@@ -37,6 +37,7 @@ from raytune_agents.readers import (
     xlam,
 )
 from raytune_agents.readers.detection import SIGNS, Detected, detected
+from raytune_agents.readers.fields import AskedRow, unread_fields
 from raytune_agents.readers.sources import files, is_hub
 from raytune_agents.readers.sources import rows as list_raw
 from raytune_agents.readers.unpack import SourceError
@@ -47,13 +48,16 @@ __all__ = [
     "SIGNS",
     "Detected",
     "SourceError",
+    "SourceRow",
     "detect",
     "detected",
     "explain",
     "files",
     "is_hub",
     "list_raw",
+    "read_raw",
     "read_row",
+    "read_source",
     "resolve",
 ]
 
@@ -114,16 +118,8 @@ def resolve(name: str) -> Reader:
     """
     if name in READERS:
         return READERS[name]
-    module, colon, function = name.partition(":")
-    if not colon:
-        raise SourceError(
-            f"read.sources.format={name!r} is unknown; write auto, module:function or one of "
-            + ", ".join(sorted(READERS))
-        )
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise SourceError(f"read.sources.format={name!r} cannot be imported: {error}") from None
+    known = f"auto or one of {', '.join(sorted(READERS))}"
+    return user_object(name, "read.sources.format", known, SourceError)
 
 
 def read_row(
@@ -144,8 +140,11 @@ def read_row(
     reader = resolve(name)
     if reader is ratings.read:
         reader = partial(ratings.read, min_rating=min_rating, rating_max=rating_max)
+    own = AskedRow(raw) if name not in READERS else None
     try:
-        read = reader(raw)
+        read = reader(raw if own is None else own)
+        if own is not None:
+            own.note_unread()
         rows = [_place(t, name, where) for t in (read if isinstance(read, list) else [read])]
         return [replace(t, parents=_parents(t, rows)) if t.parents else t for t in rows]
     except RecordError:
@@ -153,6 +152,40 @@ def read_row(
     except Exception as error:  # the one row boundary: whatever a strange row does to a reader
         reason = str(error).splitlines()[0][:120] if str(error) else ""
         raise RecordError(f"{name}: {type(error).__name__} {reason}".rstrip()) from None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """A raw row of a source and what became of it."""
+
+    where: str
+    raw: dict[str, Any] = field(default_factory=dict)
+    rows: tuple[Trajectory, ...] = ()
+    error: str = ""  # the reason of a bad row
+    format: str = ""
+    sure: float = 1.0  # of the format, see `detection`
+    unread: dict[str, str] = field(default_factory=dict)  # field that nothing reads -> example
+
+
+def read_source(source: SourceConfig) -> Iterator[SourceRow]:
+    """Every row of a source, good and bad. Raises SourceError where it cannot be read at all."""
+    for where, raw in list_raw(source):
+        yield read_raw(raw, where, source)
+
+
+def read_raw(raw: dict[str, Any] | RecordError, where: str, source: SourceConfig) -> SourceRow:
+    """What `list_raw` found at one place, read."""
+    if isinstance(raw, RecordError):
+        return SourceRow(where, error=str(raw) or "bad row")
+    found = Detected(source.format, 1.0)
+    try:
+        found = detected(raw, READERS.get) if source.format == "auto" else found
+        with unread_fields() as unread:
+            rows = read_row(raw, where, found.format, source.min_rating, source.rating_max)
+    except RecordError as error:
+        return SourceRow(where, raw, (), str(error) or "bad row", found.format, found.sure)
+    error = "" if rows else f"{found.format}: no trajectory in it"
+    return SourceRow(where, raw, tuple(rows), error, found.format, found.sure, unread)
 
 
 def explain(path: str, format: str = "auto", limit: int | None = None) -> Any:

@@ -85,6 +85,42 @@ def _layout(keys: tuple[Any, ...]) -> tuple[tuple[str, Any], ...]:
     return tuple((fold(str(key)), key) for key in reversed(keys))
 
 
+class AskedRow(dict[str, Any]):
+    """A row that remembers which of its fields a user's own reader asked for."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        super().__init__(row)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, default)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        self.asked.add(key)
+        return super().pop(key, *default)
+
+    def __iter__(self) -> Iterator[str]:
+        self.asked.update(super().keys())
+        return super().__iter__()
+
+    def items(self) -> Any:
+        self.asked.update(super().keys())
+        return super().items()
+
+    def values(self) -> Any:
+        self.asked.update(super().keys())
+        return super().values()
+
+    def note_unread(self) -> None:
+        for key in super().keys() - self.asked:
+            note(str(key), super().__getitem__(key))
+
+
 def blank(value: Any) -> bool:
     """Whether a value says nothing: null, empty text, an empty list or object."""
     return value is None or value == "" or value == [] or value == {}
@@ -178,6 +214,13 @@ def unread_fields() -> Iterator[dict[str, str]]:
         yield found
     finally:
         _NOTES.found = before
+
+
+def note_rest(item: dict[str, Any], place: str, *used: str) -> None:
+    """Note the fields of a part of a row that its reader does not use."""
+    for key, value in item.items():
+        if key not in used:
+            note(f"{place}.{key}", value)
 
 
 def note_again(found: dict[str, str]) -> None:

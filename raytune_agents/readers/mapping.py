@@ -17,9 +17,11 @@ from rich.text import Text
 
 from raytune_agents import readers
 from raytune_agents.config import SourceConfig
+from raytune_agents.readers.notes import SourceNotes
 from raytune_agents.records import RecordError, Trajectory
 
 PREVIEW = 70
+SHOWN_FIELDS = 40
 SAMPLE = 200_000  # leaves looked at in one field
 
 
@@ -121,25 +123,22 @@ def _trajectory_table(row: Trajectory) -> Table:
 
 def report(source: SourceConfig) -> Group:
     """Tables for the terminal. Raises SourceError where the source cannot be read at all."""
+    notes = SourceNotes()
     counts: dict[str, Counter[str]] = {}
     bad: Counter[str] = Counter()
     first_bad: dict[str, str] = {}
     tasks: Counter[str] = Counter()
-    example: tuple[str, dict[str, Any], list[Trajectory], str] | None = None
-    for where, raw in readers.list_raw(source):
-        try:
-            if isinstance(raw, RecordError):
-                raise raw
-            name = readers.detect(raw) if source.format == "auto" else source.format
-            rows = readers.read_row(raw, where, name, source.min_rating, source.rating_max)
-        except RecordError as error:
-            bad[str(error)] += 1
-            first_bad.setdefault(str(error), where)
+    example: readers.SourceRow | None = None
+    for found in readers.read_source(source):
+        if found.error:
+            bad[found.error] += 1
+            first_bad.setdefault(found.error, found.where)
             continue
-        count = counts.setdefault(name, Counter())
+        notes.add(found.format, found.sure, found.unread)
+        count = counts.setdefault(found.format, Counter())
         count["rows"] += 1
-        example = example or (where, raw, rows, name)
-        for row in rows:
+        example = example or found
+        for row in found.rows:
             word = (
                 "unknown" if row.outcome is None else "success" if row.outcome >= 0.5 else "failure"
             )
@@ -147,18 +146,34 @@ def report(source: SourceConfig) -> Group:
             count["calls"] += len(row.calls)
             tasks.update([str(row.meta["task_type"])] if "task_type" in row.meta else [])
     heads = ("rows", "trajectories", "success", "failure", "unknown", "calls")
-    table = Table("format", *heads, title=Text(source.path), title_justify="left")
+    table = Table("format", "sure", *heads, title=Text(source.path), title_justify="left")
     for name, count in counts.items():
-        table.add_row(name, *(str(count[h]) for h in heads))
+        table.add_row(name, f"{notes.formats[name][1]:.2f}", *(str(count[h]) for h in heads))
     parts: list[Any] = [table]
     if tasks:
         parts.append(_counted("task type", tasks, {}))
     if bad:
         parts.append(_counted("bad rows", bad, first_bad))
+    if notes.fields:
+        parts.append(_unread_table(notes))
     if example:
-        where, raw, rows, name = example
-        parts += [_row_table(where, raw, rows, name), _trajectory_table(rows[0])]
+        rows = list(example.rows)
+        parts.append(_row_table(example.where, example.raw, rows, example.format))
+        parts.append(_trajectory_table(rows[0]))
     return Group(*parts)
+
+
+def _unread_table(notes: SourceNotes) -> Table:
+    """The fields that nothing reads; `meta` keeps those of the row itself, others are lost."""
+    table = Table(title="fields that nothing reads", title_justify="left")
+    for head in ("field", "rows", "example", "goes to"):
+        table.add_column(head, overflow="fold")
+    for name, told in list(notes.unread.items())[:SHOWN_FIELDS]:
+        table.add_row(Text(name), str(told.rows), Text(told.example), told.goes_to)
+    left = len(notes.fields) - SHOWN_FIELDS + notes.more
+    if left > 0:
+        table.add_row(f"{left} more", "", "", "")
+    return table
 
 
 def _counted(title: str, counts: Counter[str], first: dict[str, str]) -> Table:

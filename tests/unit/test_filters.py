@@ -113,7 +113,7 @@ def test_rules_are_chosen_by_name_and_a_users_own_is_called():
     assert list(active_rules(only)) == ["outcome", "builtins:repr"]
     assert label(make(ToolCall.of("sum")), LabelConfig(rules=["outcome"])).reject_reason == ""
     assert label(GOOD, only).reject_reason == repr(GOOD)
-    with pytest.raises(ConfigError, match=r"label\.rules: 'tool_exist' is no rule.*tool_exists"):
+    with pytest.raises(ConfigError, match=r"label\.rules='tool_exist' is unknown.*tool_exists"):
         active_rules(LabelConfig(rules=["tool_exist"]))
 
 

@@ -138,7 +138,7 @@ def test_a_set_that_is_read_as_a_source_is_no_evaluation_set() -> None:
 
 @pytest.mark.parametrize(("options", "told"), [
     ({"evaluation_sets": [{"path": "/no/none.jsonl"}]}, "none.jsonl"),
-    ({"rules": ["default", "pij"]}, "label.rules: 'pij' is no rule"),
+    ({"rules": ["default", "pij"]}, "label.rules='pij' is unknown"),
     ({"embed": "no.such:f", "duplicates": "minhash"}, r"label.embed='no.such:f'"),
 ])  # fmt: skip
 def test_a_wrong_option_stops_before_anything_starts(tmp_path: Path, options, told: str) -> None:

@@ -214,7 +214,7 @@ def test_a_metric_that_raises_is_counted_and_the_rest_is_scored(polite):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("please", "is no module:function"),
+        ("please", "is unknown"),
         ("no_such_module_x:f", "cannot be loaded"),
         ("polite_metrics:nothing", "cannot be loaded"),
         ("polite_metrics:POLITE_TEXT", "cannot be loaded"),

@@ -1,0 +1,36 @@
+"""Names that people write: a user's own `module:function`, and the known name nearest to a wrong
+one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from raytune_agents.config.base import ConfigError
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "known are") -> str:
+    """`did you mean NAME?`, or, where none is near, `otherwise` and all of them."""
+    names = list(known)
+    near = get_close_matches(name, names, 1)
+    return f"did you mean {near[0]}?" if near else f"{otherwise} {', '.join(names)}"
+
+
+def user_object(
+    path: str, option: str, write: str = "", error: type[ConfigError] = ConfigError
+) -> Any:
+    """The function, class or object that "module:name" names. Raises `error`, which names the
+    option and says what to `write`."""
+    module, colon, name = path.partition(":")
+    also = f", {write}" if write else ""
+    if not (module and colon and name):
+        raise error(f"{option}={path!r} is unknown; write module:function{also}")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as cause:  # the import of a user's module may raise anything
+        raise error(
+            f"{option}={path!r} cannot be loaded ({cause}); write module:function of an installed "
+            f"package, or of a file in the folder you run in{also}"
+        ) from None
