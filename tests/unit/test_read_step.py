@@ -113,7 +113,7 @@ def test_the_second_pass_splits_and_counts(tmp_path: Path) -> None:
     before = [from_row(r) for r in pa.concat_tables(parse(path)).to_pylist()]
     counts = Counts(rows_in=600)
     splits, sources = read.settle(tmp_path, survey.splitter(17), counts)
-    assert counts.check("read")["in"] == 600
+    assert counts.settled("read").rows_in == 600
     rows = read_rows(tmp_path)
     assert [r.id for r in rows] == [r.id for r in before]
     assert rows == split.split_rows(before, SECTION.split, 17)
