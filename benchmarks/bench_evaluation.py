@@ -29,7 +29,7 @@ from typing import Any
 
 from raytune_agents import runs
 from raytune_agents.calls import compare, judge, render_calls
-from raytune_agents.evaluate.bfcl import (
+from raytune_agents.evaluate.bfcl_official import (
     OfficialError,
     OfficialJob,
     decoded,

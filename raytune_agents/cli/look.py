@@ -98,7 +98,7 @@ def trace(
 ) -> None:
     """Where a row came from: parents, steps, seeds, verdicts; who trained on it and answered it."""
     from raytune_agents.report import lineage
-    from raytune_agents.report.text import clip, visible
+    from raytune_agents.report.safe_text import clip, visible
 
     with said_errors():
         found = lineage.trace_row(run_folder(run), row_id)

@@ -84,16 +84,23 @@ def threads_env(cpus: int) -> dict[str, str]:
     }
 
 
-def environment(section: EngineConfig, cpus: int) -> dict[str, str]:
+def environment(section: EngineConfig, cpus: int, gpu: bool) -> dict[str, str]:
     """Environment of the engine's process."""
-    return threads_env(cpus) | {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(section.kv_cache_gib))),
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
+    # On CPU nothing is compiled: log-probabilities alone would call Inductor's C++ compiler, at run
+    # time, which takes half a minute where it is there and ends the request where it is not.
+    eager = {} if gpu else {"TORCH_COMPILE_DISABLE": "1"}
+    return (
+        threads_env(cpus)
+        | eager
+        | {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(section.kv_cache_gib))),
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+    )
 
 
 def without_thought(text: str) -> str:
@@ -276,7 +283,7 @@ def start(
         "get_if_exists": True,
         "num_cpus": 0,
         "num_gpus": wide if gpus else 0,
-        "runtime_env": {"env_vars": environment(section, max(1, cpus // count))},
+        "runtime_env": {"env_vars": environment(section, max(1, cpus // count), bool(gpus))},
         "max_restarts": section.retries,
         "max_task_retries": section.retries,
     }

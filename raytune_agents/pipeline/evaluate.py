@@ -2,7 +2,7 @@
 
 rows.parquet   the rows that were asked (also perturbed ones and the tasks of roll-outs)
 costs.json     {arm: {cost: number}}
-and the files of `evaluate.results`, which are made of these and of the stored answers alone
+and the files of `evaluate.result_files`, which are made of these and of the stored answers alone
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from raytune_agents.evaluate.costs import Costs, training_costs
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.harness import with_answer_limit
 from raytune_agents.evaluate.measured import BASE
-from raytune_agents.evaluate.results import ArmFacts, Found, write_results
+from raytune_agents.evaluate.result_files import ArmFacts, Found, write_results
 from raytune_agents.evaluate.verdict import VAL, choose_headline
 from raytune_agents.generate.held import SYNTHETIC
 from raytune_agents.inference import engine

@@ -8,11 +8,11 @@ from typing import Any
 
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.config.base import json_values
-from raytune_agents.evaluate import bfcl, harness, judge, multi_turn, own_metrics, rollouts
+from raytune_agents.evaluate import bfcl_official, harness, judge, multi_turn, own_metrics, rollouts
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.latency import LatencyRow
 from raytune_agents.evaluate.measured import AnswerRow
-from raytune_agents.evaluate.results import KINDS, Found, lines_of, write_results
+from raytune_agents.evaluate.result_files import KINDS, Found, lines_of, write_results
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.evaluate import arm_facts
 from raytune_agents.progress import Display
@@ -91,14 +91,14 @@ def official(config: Config, names: tuple[str, ...], display: Display) -> Contex
     try:
         for arm in dict.fromkeys(a["arm"] for a in asked):
             texts = {rows[a["id"]]["source_id"]: a["answer"] for a in asked if a["arm"] == arm}
-            found = bfcl.official_scores(texts, categories, python)
-            bfcl.write_official(step.folder / "official", arm, texts, found)
+            found = bfcl_official.official_scores(texts, categories, python)
+            bfcl_official.write_official(step.folder / "official", arm, texts, found)
             for category, score in found.items():
                 display.say(
                     f"official  {arm} {category}: {score['correct_count']} of "
                     f"{score['total_count']} right"
                 )
-    except bfcl.OfficialError as error:
+    except bfcl_official.OfficialError as error:
         raise ConfigError(
             f"--official: {error}; then write BFCL_PYTHON=VENV/bin/python before the command"
         ) from None

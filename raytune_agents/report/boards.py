@@ -26,7 +26,7 @@ from raytune_agents.report.numbers import (
     metric_interval,
     metric_value,
 )
-from raytune_agents.report.text import number
+from raytune_agents.report.safe_text import number
 
 PERCENT = "{:.3g} %".format
 BASE = "base"

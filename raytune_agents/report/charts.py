@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from raytune_agents.report.canvas import WIDTH, Canvas, Chart, Format, Point, shade, span
-from raytune_agents.report.text import number
+from raytune_agents.report.safe_text import number
 
 LABEL = 14  # letters of a dot's name
 HOVERED = 40  # points of a line that tell their values

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raytune_agents.report.text import finite
+from raytune_agents.report.safe_text import finite
 
 FAMILIES = ("positive", "synthetic", "negative")
 CURVES = (

@@ -1,7 +1,7 @@
 """A run folder -> plain values. Every file but the manifests may be absent; absent ones are named.
 
 Reads only: config.json, STEP/manifest.json, rows of label (or of read and generate),
-train/ARM/metrics.jsonl, the files of evaluate (`evaluate.results`), tune/{trials,guide}.json,
+train/ARM/metrics.jsonl, the files of evaluate (`evaluate.result_files`), tune/{trials,guide}.json,
 tune/guide.md.
 """
 
@@ -26,7 +26,7 @@ from raytune_agents.evaluate.verdict import (
     conclusion_of,
     read_conclusion,
 )
-from raytune_agents.report.text import finite
+from raytune_agents.report.safe_text import finite
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune")
 LABELS = ("pool", "split", "fault", "reject_reason", "step")

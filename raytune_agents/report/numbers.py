@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.evaluate.metrics import Metric
-from raytune_agents.report.text import DASH, finite, number, seconds
+from raytune_agents.report.safe_text import DASH, finite, number, seconds
 
 PLAIN = ("", "tokens", "rows", "steps")  # units that stand in the metric's label
 

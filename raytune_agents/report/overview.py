@@ -12,7 +12,7 @@ from raytune_agents.report.charts import intervals
 from raytune_agents.report.findings import arm_mixes
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import change_range, metric_change, metric_value
-from raytune_agents.report.text import finite, number, seconds
+from raytune_agents.report.safe_text import finite, number, seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,19 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from raytune_agents.report import boards, cases, charts, findings, overview, sections, tuning
+from raytune_agents.report import (
+    boards,
+    cases,
+    charts,
+    findings,
+    overview,
+    search_section,
+    sections,
+)
 from raytune_agents.report.canvas import Chart
 from raytune_agents.report.folder import RunContents
+from raytune_agents.report.safe_text import clip, number, seconds, tidy_json, visible
 from raytune_agents.report.tables import csv_text
-from raytune_agents.report.text import clip, number, seconds, tidy_json, visible
 
 LIMIT_BYTES = 5_000_000
 LISTED = (400, 200, 100, 50, 20, 5, 0)  # wrong cases that are tried until the page fits LIMIT_BYTES
@@ -114,6 +122,6 @@ def page_context(run: RunContents) -> dict[str, Any]:
             )
             for key, by in findings.curves(run.curves).items()
         ],
-        "search": tuning.search_section(run.trials, run.guide, run.guidance),
+        "search": search_section.search_context(run.trials, run.guide, run.guidance),
         "facts": sections.run_facts(run),
     }

@@ -17,7 +17,7 @@ from raytune_agents.report.boards import BASE, PERCENT, Figure, arms_in_order, h
 from raytune_agents.report.cases import Case
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import change_range, metric_change, metric_value
-from raytune_agents.report.text import clip, moment, number
+from raytune_agents.report.safe_text import clip, moment, number
 
 # --- data ---
 

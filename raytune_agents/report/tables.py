@@ -12,8 +12,8 @@ from raytune_agents.evaluate.scoreboard import Board
 from raytune_agents.report.boards import BoardCell
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import metric_value
+from raytune_agents.report.safe_text import clip, number, seconds, visible
 from raytune_agents.report.sections import DropLine
-from raytune_agents.report.text import clip, number, seconds, visible
 
 Table = tuple[Sequence[str], list[Sequence[Any]]]
 

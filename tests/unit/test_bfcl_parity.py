@@ -1,9 +1,9 @@
 """Our comparison against the official BFCL checker on every Python row of BFCL.
 
-The official checker runs with the interpreter named by BFCL_PYTHON (see evaluate/bfcl.py). Where
-there is none its verdicts still count: `OFFICIAL` is their digest over the same probes. A change of
-the probes or of the BFCL reader needs a new digest: run once with BFCL_PYTHON, which compares each
-verdict.
+The official checker runs with the interpreter that BFCL_PYTHON names (`evaluate.bfcl_official`);
+where there is none its verdicts still count: `OFFICIAL` is their digest over the same probes. A
+change of the probes or of the BFCL reader needs a new digest: run once with BFCL_PYTHON, which
+compares each verdict.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from functools import lru_cache
 import pytest
 
 from raytune_agents.calls import compare, judge, render_calls
-from raytune_agents.evaluate.bfcl import (
+from raytune_agents.evaluate.bfcl_official import (
     PYTHON_CATEGORIES,
     OfficialError,
     OfficialJob,

@@ -1,7 +1,7 @@
 """BFCL multi-turn on its executable classes: our verdicts against the official checker's, what a
 turn offers, what ends a conversation.
 
-The official checker runs with the interpreter named by BFCL_PYTHON (see evaluate/bfcl.py).
+The official checker runs with the interpreter named by BFCL_PYTHON (see evaluate/bfcl_official.py).
 """
 
 import ast

@@ -18,7 +18,7 @@ from raytune_agents import report
 from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.scoreboard import first_columns
-from raytune_agents.report import charts, findings, folder, numbers, sections, tables, text
+from raytune_agents.report import charts, findings, folder, numbers, safe_text, sections, tables
 
 
 class Page(HTMLParser):
@@ -99,7 +99,7 @@ def test_hostile_strings_are_text(hostile):
     assert not [a for a in page.attributes if a[1].startswith("on")]
     hrefs = [v for _, k, v in page.attributes if k == "href"]
     assert all(v.startswith(("#", "data:,", "data:text/csv;base64,")) for v in hrefs), hrefs
-    assert not text.CONTROLS.search(raw)
+    assert not safe_text.CONTROLS.search(raw)
     for words in (
         "<script>alert('x')</script></style>",
         "user⟨U+202E⟩gnp.exe⟨U+2066⟩ ⟨U+0000⟩⟨U+200B⟩ tail",
@@ -114,7 +114,7 @@ def test_hostile_strings_are_text(hostile):
     assert len(raw.encode()) < 5_000_000
     md = hostile.with_name("report.md").read_text(encoding="utf-8")
     assert "<script" not in md
-    assert not text.CONTROLS.search(md)
+    assert not safe_text.CONTROLS.search(md)
 
 
 def test_markdown_and_csv_beside_the_page(demo, hostile):

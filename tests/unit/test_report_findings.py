@@ -13,9 +13,9 @@ from raytune_agents.report import (
     charts,
     findings,
     folder,
+    safe_text,
+    search_section,
     sections,
-    text,
-    tuning,
 )
 
 
@@ -70,7 +70,7 @@ def test_trials_with_an_error_have_no_score():
         {"trial_id": "c", "score": 0.7, "config": {"mix.weights": {"positive": 1.0}}},
         {"trial_id": "d", "score": float("nan")},
     ]
-    made = [(t["name"], t["score"]) for t in tuning.ranked_trials(given)]
+    made = [(t["name"], t["score"]) for t in search_section.ranked_trials(given)]
     assert made == [("c", 0.7), ("b", 0.5), ("a", None), ("d", None)]
 
 
@@ -103,14 +103,14 @@ def test_long_curves_are_thinned_by_means():
 
 
 def test_text_by_hand():
-    assert text.visible("a\u202eb\ud800\r\nc\x1b[3m") == "a⟨U+202E⟩b⟨U+D800⟩\nc⟨U+001B⟩[3m"
-    assert text.visible("👩\u200d💻 ok\n\t") == "👩\u200d💻 ok\n\t"
-    assert text.clip("x" * 10, 4) == "xxxx … [cut: the first 4 of 10 characters]"
+    assert safe_text.visible("a\u202eb\ud800\r\nc\x1b[3m") == "a⟨U+202E⟩b⟨U+D800⟩\nc⟨U+001B⟩[3m"
+    assert safe_text.visible("👩\u200d💻 ok\n\t") == "👩\u200d💻 ok\n\t"
+    assert safe_text.clip("x" * 10, 4) == "xxxx … [cut: the first 4 of 10 characters]"
     values = (1234, 0.01234, 1234.5, None, float("nan"), True, 2.5e-5)
     shown = ["1,234", "0.0123", "1,234", "–", "–", "–", "2.5e-05"]
-    assert [text.number(v) for v in values] == shown
+    assert [safe_text.number(v) for v in values] == shown
     times = ["0.42 s", "41 s", "12 min", "3.4 h"]
-    assert [text.seconds(v) for v in (0.42, 41, 720, 12240)] == times
+    assert [safe_text.seconds(v) for v in (0.42, 41, 720, 12240)] == times
 
 
 def test_shares_of_the_data_make_a_curve(tmp_path):
@@ -131,7 +131,7 @@ def test_shares_of_the_data_make_a_curve(tmp_path):
     svg = figure.chart.svg
     assert (figure.title, arms) == ("Exact match on test_unseen by rows trained on", ["nat"])
     top = run.scores["nat"]["test_unseen"]["exact_match"].value * 100
-    assert f"nat: {text.number(top)} at 260" in svg  # the line ends at all of its rows
+    assert f"nat: {safe_text.number(top)} at 260" in svg  # the line ends at all of its rows
     assert svg.count("<circle") == 3  # base at 0 rows, 26 rows, 260 rows
     assert "Score against training data" in report.write(path).read_text()
 

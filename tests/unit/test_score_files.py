@@ -14,7 +14,7 @@ from raytune_agents.evaluate.measured import AnswerRow, answer_row
 from raytune_agents.evaluate.metrics import Metric
 from raytune_agents.evaluate.own_metrics import load_metrics, with_own
 from raytune_agents.evaluate.perturb import perturb
-from raytune_agents.evaluate.results import KINDS, ArmFacts, Found, lines_of, write_results
+from raytune_agents.evaluate.result_files import KINDS, ArmFacts, Found, lines_of, write_results
 from raytune_agents.evaluate.verdict import read_conclusion
 from raytune_agents.inference.engine import Reply
 from raytune_agents.readers import bfcl

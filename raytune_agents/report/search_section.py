@@ -15,7 +15,7 @@ from raytune_agents.report import charts
 from raytune_agents.report.boards import Figure
 from raytune_agents.report.canvas import Chart, colour, shade
 from raytune_agents.report.numbers import metric_value
-from raytune_agents.report.text import clip, finite, number, visible
+from raytune_agents.report.safe_text import clip, finite, number, visible
 
 # Neither HTML nor anything that leads out of the page: the guide is text with headings and tables.
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -46,7 +46,7 @@ def ranked_trials(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
     return [t | {"rank": i + 1} for i, t in enumerate(table)]
 
 
-def search_section(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> dict[str, Any]:
+def search_context(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> dict[str, Any]:
     """Everything the page shows of a search; `table` is empty where there was none."""
     table = ranked_trials(rows)
     scored = [t for t in table if t["score"] is not None and not t["full"]]
