@@ -58,6 +58,8 @@ def _edges(p: Parameter) -> tuple[float, float]:
     if numbers and not descriptions.bounds_in(p.about):
         low, high = min(*numbers, low), max(*numbers, high)
     step = 1 if descriptions.json_type(detail) == "integer" else 0.01
+    if "minimum" in detail and "maximum" in detail:
+        return detail["minimum"], detail["maximum"]
     if (least := detail.get("minimum")) is not None or "exclusiveMinimum" in detail:
         least = least if least is not None else detail["exclusiveMinimum"] + step
         high = max(high, least + (high - low)) if least > low else high

@@ -64,10 +64,10 @@ class Kind:
 
     kind: str
     type: str = "text"
-    name: str = ""
-    about: str = ""  # in what the description is about
-    form: str = ""  # anywhere in the description
-    tool: str = ""
+    name: re.Pattern[str] | None = None
+    about: re.Pattern[str] | None = None  # in what the description is about
+    form: re.Pattern[str] | None = None  # anywhere in the description
+    tool: re.Pattern[str] | None = None
     range: tuple[float, ...] = ()
     step: float = 1
     digits: int = 0
@@ -88,6 +88,8 @@ def _kind_of_line(line: dict[str, Any]) -> Kind:
     roles = [*ROLES, *OTHER_ROLES]
     known = {k: v for k, v in line.items() if k not in roles}
     known |= {k: tuple(known[k]) for k in ("say", "range") if k in known}
+    patterns = ("name", "about", "form", "tool")
+    known |= {k: re.compile(known[k], re.I) for k in patterns if k in known}
     sayings = tuple((k, tuple(line[k])) for k in roles if k in line)
     return Kind(**known, sayings=sayings)
 
@@ -186,20 +188,20 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
     """The kind of a scalar of JSON type `type_` by its name's words, else by its description, and
     whether it was the name; `context` is what the tool says of itself. "" where nothing fits."""
     usable = [k for k in table() if _fits(k, type_)]
-    near = [k for k in usable if not k.tool or re.search(k.tool, context, re.I)]
+    near = [k for k in usable if not k.tool or k.tool.search(context)]
     for kind in near if about else ():  # a form that is spelt out beats any name
-        if kind.form and re.search(kind.form, about, re.I):
+        if kind.form and kind.form.search(about):
             return kind.kind, True
     if type_ == "string" and re.search(r"\be-?mail", about, re.I) and MAILED.search(words):
         return "email", True
     plain = words in GENERAL or re.search(r"^((to|from|new|old|display) )?(name|title)$", words)
     general = bool(about and plain)  # such a name says less than the description
     for kind in near if not general else ():
-        if kind.name and re.search(kind.name, words, re.I):
+        if kind.name and kind.name.search(words):
             return kind.kind, True
     head = descriptions.subject_of(about)
     for kind in near if about else ():
-        if kind.about and re.search(kind.about, head, re.I):
+        if kind.about and kind.about.search(head):
             return kind.kind, False
     if general:
         return matching_kind(type_, words, "", context)
