@@ -31,7 +31,10 @@ def is_remote(runs_dir: str) -> bool:
 def local_folder(runs_dir: str) -> Path:
     """Where runs of `runs_dir` lie on this machine."""
     if not is_remote(runs_dir):
-        return Path(runs_dir).expanduser().resolve()
+        try:
+            return Path(runs_dir).expanduser().resolve()
+        except (RuntimeError, ValueError, OSError) as error:  # ~nobody, a null byte
+            raise ConfigError(f"runs_dir={runs_dir!r}: {error}; write a folder") from None
     words = re.sub(r"\W+", "-", runs_dir.split("?")[0].rpartition("@")[2])[-60:].strip("-")
     return cache_dir() / "runs" / f"{words}-{hashlib.sha256(runs_dir.encode()).hexdigest()[:8]}"
 

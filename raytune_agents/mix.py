@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from raytune_agents.calls.gold import needs_no_call
 from raytune_agents.config import ConfigError
+from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.records import Trajectory
 
 FAMILIES = ("positive", "synthetic", "negative")
@@ -56,6 +57,24 @@ def pool_of(row: Trajectory, weights: Mapping[str, float], no_call: float) -> st
     named = "." in (key_of(row.pool, list(weights)) or "")
     own = not no_call or named or row.failed or not needs_no_call(row)
     return row.pool if own else NO_CALL
+
+
+def validate_weights(weights: Mapping[str, float], key: str, own: bool) -> None:
+    """Raises ConfigError for a weight of a pool that no row can have. `own`: readers or faults of
+    one's own are in use, whose pools only they know."""
+    from raytune_agents.generate import POOLS
+    from raytune_agents.negatives import FAULTS
+
+    observed = ("observed", "rejected", "rated", "dead_branch")
+    inside = {"synthetic": [*POOLS], "negative": [*FAULTS, *observed]}
+    for name in weights:
+        family, _, pool = name.partition(".")
+        if family not in FAMILIES and not own:
+            raise ConfigError(f"{key}.{name}: no such pool; {did_you_mean(name, FAMILIES)}")
+        known = inside.get(family, ())
+        near = did_you_mean(pool, known)
+        if pool and known and pool not in known and (not own or "did you mean" in near):
+            raise ConfigError(f"{key}.{name}: {family} has no such pool; {near}")
 
 
 def auto_tokens(rows: Sequence[tuple[str, str, int]], weights: Mapping[str, float]) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from annotated_types import Le, Lt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 # What may be the name of a folder of a run: a run, an arm.
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -20,12 +21,40 @@ class ConfigError(ValueError):
     """A config that must not start. The message names key, value and what to write instead."""
 
 
+# What no run needs: a number above it is a slip of the hand. An option that may be larger has an
+# upper bound of its own.
+HIGHEST_INT, HIGHEST_FLOAT = 10**9, 1e6
+
+
 class BaseConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     # Options of where, how fast and how often: other values give the same output, so that a step
     # that ended stays done, and one under way goes on.
     OPERATIONAL: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any) -> Any:
+        for name, info in cls.model_fields.items() if isinstance(value, dict) else ():
+            kinds = {info.annotation, *get_args(info.annotation)}
+            if isinstance(value.get(name), bool) and kinds & {int, float} and bool not in kinds:
+                raise ValueError(f"{name}={value[name]}: write a number")
+        return value
+
+    @model_validator(mode="after")
+    def _plausible(self) -> Self:
+        for name, info in type(self).model_fields.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                continue
+            highest = HIGHEST_INT if isinstance(value, int) else HIGHEST_FLOAT
+            bounded = any(isinstance(m, Le | Lt) for m in info.metadata)
+            if not bounded and abs(value) >= highest:
+                raise ValueError(f"{name}={value!r}: write a number below {highest:g}")
+        return self
 
     def deciding(self) -> dict[str, Any]:
         """The options that decide the output, as JSON values."""

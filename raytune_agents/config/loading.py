@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,55 @@ from pydantic import BaseModel, ValidationError
 
 from raytune_agents.config.base import ConfigError
 from raytune_agents.config.tree import Config
+
+DEEPEST, MOST_VALUES = 40, 100_000  # of a YAML file, its aliases written out
+SHOWN = 200  # characters of a value in a message
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as JSON has it: no key twice, and no file that a few lines of aliases blow up."""
+
+    def compose_document(self) -> yaml.Node:
+        node = super().compose_document()
+        self._measure(node, 0, {})
+        return node
+
+    def _measure(self, node: yaml.Node, depth: int, known: dict[yaml.Node, int]) -> int:
+        """The number of values below a node, its aliases written out."""
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"it is nested more than {DEEPEST} levels deep")
+        if node not in known:
+            below: list[yaml.Node] = []
+            if isinstance(node, yaml.SequenceNode):
+                below = node.value
+            elif isinstance(node, yaml.MappingNode):
+                below = [part for pair in node.value for part in pair]
+            known[node] = 1 + sum(self._measure(part, depth + 1, known) for part in below)
+        if known[node] > MOST_VALUES:
+            raise yaml.YAMLError(f"it holds more than {MOST_VALUES:,} values")
+        return known[node]
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys: list[Hashable] = []
+        for key_node, _ in node.value:
+            if key_node.tag != "tag:yaml.org,2002:merge":
+                key = self.construct_object(key_node, deep=True)
+                if key in keys:
+                    line = key_node.start_mark.line + 1
+                    raise yaml.YAMLError(f"line {line}: {key!r} stands twice; write it once")
+                keys.append(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, what: str) -> Any:
+    """The values of a YAML text, `what` names it in messages. Raises ConfigError."""
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        why: object = f"it is nested more than {DEEPEST} levels deep"
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        why = error
+    raise ConfigError(f"{what} is not YAML that we read: {why}")
 
 
 def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:
@@ -57,11 +106,9 @@ def parse_overrides(overrides: list[str]) -> dict[str, Any]:
         key, sep, text = item.partition("=")
         if not sep or not key:
             raise ConfigError(f"override {item!r} has no value; write section.option=value")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"override {item!r} is not YAML: {error}") from None
-        set_dotted(tree, key, value)
+        if key.count(".") > DEEPEST:
+            raise ConfigError(f"override {item[:SHOWN]!r}: no section lies so deep")
+        set_dotted(tree, key, parse_yaml(text, f"override {item[:SHOWN]!r}"))
     return tree
 
 
@@ -89,7 +136,9 @@ def _explain(error: ValidationError) -> str:
         elif e["type"] == "value_error":
             lines.append(f"{key}: {e['ctx']['error']}")
         else:
-            lines.append(f"{key}={e['input']!r}: {e['msg']}")
+            about = getattr(known_keys().get(key), "description", None)
+            value, hint = repr(e["input"])[:SHOWN], f" ({about})" if about else ""
+            lines.append(f"{key}={value}: {e['msg']}{hint}")
     return "\n".join(lines)
 
 
@@ -117,10 +166,7 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Confi
             raise ConfigError(
                 f"CONFIG={str(path)!r} is not UTF-8 text (byte {error.start}); write a YAML file"
             ) from None
-        try:
-            tree = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"CONFIG={str(path)!r} is not YAML: {error}") from None
+        tree = parse_yaml(text, f"CONFIG={str(path)!r}")
         tree = {} if tree is None else tree
         if not isinstance(tree, dict):
             raise ConfigError(

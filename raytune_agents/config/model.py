@@ -17,7 +17,9 @@ class ModelConfig(BaseConfig):
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="auto = bfloat16 where the hardware has instructions for it"
     )
-    max_length: Positive = Field(768, description="longest prompt + answer in tokens")
+    max_length: int = Field(
+        768, ge=32, description="longest prompt + answer in tokens; longer rows are left out"
+    )
     template: Literal["auto", "ours", "native"] = Field(
         "auto", description="auto = the model's own chat template where it renders tools, else ours"
     )
@@ -50,9 +52,13 @@ class EngineConfig(BaseConfig):
     tensor_parallel_size: Auto = Field(
         0, description="GPUs of one actor; auto = the fewest that hold the weights"
     )
-    max_model_len: Positive = Field(1024, description="longest prompt + answer the engine takes")
+    max_model_len: int = Field(
+        1024, ge=32, description="longest prompt + answer the engine takes; at least max_length"
+    )
     kv_cache_gib: float = Field(1.0, gt=0, description="CPU memory for the KV cache")
-    gpu_memory_utilization: Share = Field(0.85, description="GPU memory the engine may take")
+    gpu_memory_utilization: Share = Field(
+        0.85, gt=0, description="share of a GPU's memory that the engine may take"
+    )
     max_num_batched_tokens: Positive = Field(2048)
     retries: int = Field(
         2, ge=0, description="tries after a dead engine; then rows are infra_failed"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from raytune_agents.config.base import BaseConfig, Positive
+from raytune_agents.config.base import BaseConfig
 
 
 class ResourcesConfig(BaseConfig):
-    cpus: int | None = Field(None, ge=1, description="CPUs of a local Ray; none = all")
+    cpus: int | None = Field(None, ge=1, le=4096, description="CPUs of a local Ray; none = all")
     address: str | None = Field(
-        None, description="Ray address; none = RAY_ADDRESS in a job, else local"
+        None,
+        pattern=r"^(auto|local|(ray://)?[\w.-]+:\d+|(ray://)?\[[0-9a-fA-F:]+\]:\d+)$",
+        description="Ray address, HOST:PORT or ray://HOST:PORT; none = RAY_ADDRESS in a job, else "
+        "local",
     )
-    object_store_mib: Positive = Field(400, description="object store of a local Ray")
+    object_store_mib: int = Field(
+        400, ge=80, description="object store of a local Ray; Ray takes 80 at least"
+    )
     log: Literal["text", "json"] = Field(
         "text", description="json = one object a line, with run, step and ids, for a log collector"
     )
@@ -24,7 +29,7 @@ class ResourcesConfig(BaseConfig):
     gpu_gib: float | None = Field(
         None, gt=0, description="memory of one GPU; none = by the type that Ray reports"
     )
-    prices: dict[str, float] = Field(
+    prices: dict[str, Annotated[float, Field(ge=0, lt=1e6)]] = Field(
         {"CPU": 0.05, "T4": 0.4, "L4": 0.8, "A10G": 1.1, "L40S": 1.9, "A100": 3.2, "H100": 6.0},
         description="USD for an hour of a core or of a GPU by type, to plan with; never fetched",
     )

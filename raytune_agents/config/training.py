@@ -18,6 +18,8 @@ from raytune_agents.config.methods import (
     SftConfig,
 )
 
+BASE = "base"  # the untrained model's name among the arms
+
 
 class TrainConfig(BaseConfig):
     OPERATIONAL = frozenset(
@@ -45,10 +47,10 @@ class TrainConfig(BaseConfig):
         description="every arm is trained on these shares of its tokens too, as NAME-10 for 0.1: "
         "the sample-efficiency curve",
     )
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="the largest, after warm-up")
     max_tokens_per_forward: Positive = Field(1024, description="padded tokens in one forward pass")
     global_batch_size: Positive = Field(8, description="rows in one optimiser step")
-    num_train_epochs: float = Field(1.0, gt=0, description="passes over the mixed rows")
+    num_train_epochs: float = Field(1.0, gt=0, le=1000, description="passes over the mixed rows")
     max_steps: int = Field(-1, description="stop after this many optimiser steps; -1 = by epochs")
     warmup_ratio: Share = Field(0.05)
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
@@ -110,10 +112,11 @@ class TrainConfig(BaseConfig):
     @model_validator(mode="after")
     def _arms(self) -> TrainConfig:
         for name, arm in self.arms.items():
-            if not FOLDER.fullmatch(name) or name.endswith("-unmarked"):
+            if not FOLDER.fullmatch(name) or name.endswith("-unmarked") or name == BASE:
                 raise ValueError(
-                    f"arms.{name!r} becomes a folder of the run; write letters, digits, . _ and -, "
-                    "a letter or digit first, and not -unmarked at the end"
+                    f"arms.{name!r} becomes a folder of the run and a name in its tables; write "
+                    "letters, digits, . _ and -, a letter or digit first, not -unmarked at the "
+                    f"end, and not {BASE}, which is the untrained model"
                 )
             if arm.options:
                 try:
@@ -157,6 +160,10 @@ class TrainConfig(BaseConfig):
         whole = self.sharding in ("fsdp", "zero3")
         least, most = self.span
         wrong = [
+            (
+                self.max_steps < -1 or self.max_steps == 0,
+                f"max_steps={self.max_steps}: write -1 (as num_train_epochs says) or 1 and more",
+            ),
             (
                 least > most,
                 f"num_workers=[{least}, {most}]: the least stands first; write [{most}, {least}]",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from raytune_agents.config.base import FOLDER, BaseConfig
 from raytune_agents.config.data import LabelConfig, MixConfig, ReadConfig
@@ -22,9 +22,10 @@ class Config(BaseConfig):
         "demo", pattern=f"^{FOLDER.pattern}$", description="run folder under runs_dir"
     )
     runs_dir: str = Field(
-        "runs", description="where run folders live: a folder, s3://BUCKET/PATH or gs://BUCKET/PATH"
+        "runs",
+        min_length=1, description="where run folders live: a folder, s3://BUCKET/PATH or gs://BUCKET/PATH"
     )
-    seed: int = Field(17, ge=0)
+    seed: int = Field(17, ge=0, lt=2**32, description="of every draw, split and training")
     sandbox: Literal["strong", "weak"] = Field(
         "strong",
         description="weak: users' tools run also where no kernel layer holds them: SECURITY.md",
@@ -42,3 +43,13 @@ class Config(BaseConfig):
     export: ExportConfig = ExportConfig()
     engine: EngineConfig = EngineConfig()
     resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Config:
+        if self.engine.max_model_len < self.model.max_length:
+            raise ValueError(
+                f"engine.max_model_len={self.engine.max_model_len} is below model.max_length="
+                f"{self.model.max_length}: the engine could not answer what is trained on; write "
+                f"engine.max_model_len={self.model.max_length} or more"
+            )
+        return self

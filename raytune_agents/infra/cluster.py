@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import shutil
@@ -61,6 +62,16 @@ def connect(section: ResourcesConfig) -> Resources:
             signal.signal(signal.SIGTERM, ours)  # Ray's own would end the process with its words
     quiet_data()
     return Resources.of([node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def local_machine(section: ResourcesConfig) -> Resources | None:
+    """What a local Ray will have, without starting it; None where a cluster is joined."""
+    if section.address not in (None, "local") or os.environ.get("RAY_ADDRESS"):
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    found = len(glob.glob("/dev/nvidia[0-9]*"))
+    gpus = found if visible is None else min(found, len([x for x in visible.split(",") if x]))
+    return Resources.of([{"CPU": float(section.cpus or os.cpu_count() or 1), "GPU": float(gpus)}])
 
 
 def look(section: ResourcesConfig) -> Resources:

@@ -152,6 +152,8 @@ def place(have: Resources, config: Config, weights_gib: float) -> Placement:
             f"engine.actors={engines} of tensor_parallel_size={wide}: Ray has {gpus} GPUs, at most "
             f"{have.node_gpus} a node; write auto"
         )
+    if not gpus and engines > have.cpus:
+        raise ConfigError(f"engine.actors={engines}: Ray has {have.cpus} CPUs; write auto")
     if not gpus and wide > 1:
         raise ConfigError(f"engine.tensor_parallel_size={wide}: Ray has no GPU; write auto")
     count = max(workers(gpus, config.train.of(a)) for a in config.train.arms.values())

@@ -19,9 +19,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raytune_agents import models
+from raytune_agents import mix, models
 from raytune_agents.config import Config
-from raytune_agents.infra import telemetry
+from raytune_agents.infra import cluster, telemetry
+from raytune_agents.infra.placement import place
 from raytune_agents.infra.watchdog import Watchdog
 from raytune_agents.pipeline.context import Context
 from raytune_agents.progress import Display
@@ -63,9 +64,19 @@ def preflight(config: Config) -> None:
     suites.validate_evaluation(config)
     if config.tune.num_samples:
         tune.validate_tune(config)
+    own = any(":" in source.format for source in config.read.sources)
+    for key, weights in [
+        ("mix.weights", config.mix.weights),
+        *((f"train.arms.{n}.weights", a.weights) for n, a in config.train.arms.items()),
+    ]:
+        mix.validate_weights(weights or {}, key, own)
     model = models.resolve(config.model)
     for arm in config.train.arms.values():
         ready.check(model, config.model.name, config.train.of(arm))
+    if have := cluster.local_machine(config.resources):
+        placed = place(have, config, models.weights_gib(model))
+        for arm in config.train.arms.values():
+            placed.train(config.train.of(arm))
 
 
 def run_steps(config: Config, names: Sequence[str], display: Display) -> Context:
