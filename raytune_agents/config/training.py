@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import FOLDER, Auto, BaseConfig, Positive, Share
 from raytune_agents.config.methods import (
@@ -47,7 +47,7 @@ class TrainConfig(BaseConfig):
         description="every arm is trained on these shares of its tokens too, as NAME-10 for 0.1: "
         "the sample-efficiency curve",
     )
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="the largest, after warm-up")
+    learning_rate: float = Field(1e-3, gt=0, le=100, description="the largest, after warm-up")
     max_tokens_per_forward: Positive = Field(1024, description="padded tokens in one forward pass")
     global_batch_size: Positive = Field(8, description="rows in one optimiser step")
     num_train_epochs: float = Field(1.0, gt=0, le=1000, description="passes over the mixed rows")
@@ -155,15 +155,18 @@ class TrainConfig(BaseConfig):
         tree["learning_rate"] = arm.learning_rate or tree["learning_rate"]
         return TrainConfig(**tree)
 
+    @field_validator("max_steps")
+    @classmethod
+    def _steps(cls, value: int) -> int:
+        if value < -1 or value == 0:
+            raise ValueError(f"{value} is no number of steps; write -1 (by epochs), or 1 and more")
+        return value
+
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
         whole = self.sharding in ("fsdp", "zero3")
         least, most = self.span
         wrong = [
-            (
-                self.max_steps < -1 or self.max_steps == 0,
-                f"max_steps={self.max_steps}: write -1 (as num_train_epochs says) or 1 and more",
-            ),
             (
                 least > most,
                 f"num_workers=[{least}, {most}]: the least stands first; write [{most}, {least}]",

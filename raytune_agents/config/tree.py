@@ -18,6 +18,8 @@ from raytune_agents.config.tuning import BudgetConfig, TuneConfig
 
 
 class Config(BaseConfig):
+    """Every option of a run, one section per step or room."""
+
     name: str = Field(
         "demo", pattern=f"^{FOLDER.pattern}$", description="run folder under runs_dir"
     )

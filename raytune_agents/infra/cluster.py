@@ -32,10 +32,12 @@ QUIET = {
 
 BLOCK_BYTES = 1 << 24
 PASSED_ON = ("RAYTUNE_AGENTS_SANDBOX",)  # variables of the driver that every worker must see
+_started: list[str] = []  # the addresses of what `connect` started and `disconnect` may end
 
 
-def connect(section: ResourcesConfig) -> Resources:
-    """Start a local Ray, or join the job's cluster, and say what there is."""
+def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
+    """Start a local Ray, or join the job's cluster, and say what there is. A Ray that is there
+    already, or is started to `keep`, stays when `disconnect` is called."""
     import ray
 
     for key, value in QUIET.items():
@@ -58,6 +60,7 @@ def connect(section: ResourcesConfig) -> Resources:
             }
         ours = signal.getsignal(signal.SIGTERM)
         ray.init(**options)
+        _started[:] = [] if keep else [address]
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, ours)  # Ray's own would end the process with its words
     quiet_data()
@@ -125,6 +128,9 @@ def quiet_data() -> None:
 
 
 def disconnect() -> None:
+    """End or leave the Ray that `connect` started or joined, and no other."""
     import ray
 
-    ray.shutdown()
+    if _started:
+        _started.clear()
+        ray.shutdown()

@@ -29,7 +29,7 @@ def test_defaults_load_and_overrides_are_yaml() -> None:
         ("lerning_rate=1", "train.learning_rate"),
         ("mix.weights={positive: 0}", "cannot be normalised"),
         ("mix.weights={positive: -1, negative: 2}", "cannot be normalised"),
-        ("mix.weights={positive: .nan}", "cannot be normalised"),
+        ("mix.weights={positive: .nan}", "mix.weights.positive=nan"),
         ("read.split={train: 0.9, val: 0.1, test_seen: 0.1}", "sum to 1"),
         ("read.split.unseen_tools=1", "would be empty"),
         ("train.dpo.loss_weights=[1]", "one weight a loss"),

@@ -1,0 +1,173 @@
+"""The Python API: one function per step, typed config in, typed result out.
+
+A function runs its step, and those before it that are not done, as `raytune-agents run --steps`
+does: in the run folder `runs_dir/name` of the config, skipping what is done. Where rows flow, the
+result is a Ray Dataset over the step's files; Ray is started (or joined) as `resources` says, and
+stays up for it. Errors are the same as on the command line: ConfigError for what a user can mend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raytune_agents.config import Config, ConfigError, load
+from raytune_agents.runs import METRICS, STEPS, Manifest
+from raytune_agents.storage import read_json, read_jsonl
+
+if TYPE_CHECKING:
+    import ray.data
+
+    from raytune_agents.evaluate.scoreboard import Differences, Scores
+    from raytune_agents.progress import Display
+    from raytune_agents.tune.trials import Trial
+
+__all__ = [
+    "STEPS", "Config", "ConfigError", "Evaluation", "RunResult", "SearchResult", "TrainedArm",
+    "evaluate", "generate", "label", "load_config", "mix", "read", "report", "run", "train", "tune",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run's folder, and what each of its finished steps says of itself."""
+
+    folder: Path
+    manifests: dict[str, Manifest]
+
+
+@dataclass(frozen=True)
+class TrainedArm:
+    """One arm: its adapter's folder (or full weights), and its training log, one entry per
+    optimiser step (step, loss in nats, tokens, seconds, ...)."""
+
+    adapter: Path
+    rows: int
+    seconds: float
+    log: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """{arm: {split: {metric: Estimate}}}, and the paired differences to the base."""
+
+    scores: Scores
+    differences: Differences
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """All trials, the best first; the guideline in words, and the config that it recommends (None
+    where no trial has a score)."""
+
+    trials: list[Trial]
+    guideline: str
+    best_config: Path | None
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """The config of a YAML file (None: every option has its default), with dotted overrides such as
+    "train.learning_rate=5e-4". Raises ConfigError naming key, value and what to write."""
+    return load(path, overrides)
+
+
+def run(
+    config: Config, steps: Iterable[str] = STEPS, display: Display | None = None
+) -> RunResult:
+    """Run the steps that are not done. Raises ConfigError, BadLoss, EngineDown."""
+    from raytune_agents.pipeline.run import run_steps
+    from raytune_agents.progress import Display
+
+    asked = set(steps)
+    if unknown := asked - set(STEPS):
+        raise ConfigError(f"steps={sorted(unknown)}: no such steps; write some of {list(STEPS)}")
+    names = [name for name in STEPS if name in asked]
+    folder = run_steps(config, names, display or Display()).run.folder
+    found = {name: Manifest.load(folder / name) for name in STEPS}
+    return RunResult(folder, {name: made for name, made in found.items() if made})
+
+
+def _rows(config: Config, folder: Path, parts: Sequence[str] = ("",)) -> ray.data.Dataset:
+    """The Parquet files directly in folders of a step."""
+    import ray
+
+    from raytune_agents.infra import cluster
+
+    cluster.connect(config.resources, keep=True)
+    files = [str(p) for part in parts for p in sorted((folder / part).glob("*.parquet"))]
+    return ray.data.read_parquet(files)
+
+
+def read(config: Config) -> ray.data.Dataset:
+    """The rows of the sources with their split: columns of `records.arrow_schema`."""
+    return _rows(config, run(config, ("read",)).folder / "read")
+
+
+def generate(config: Config) -> ray.data.Dataset:
+    """Synthetic positives, mined failures and edited negatives; column `pool` tells which."""
+    folder = run(config, ("read", "generate")).folder / "generate"
+    return _rows(config, folder, ("synthetic", "mined", "edited"))
+
+
+def label(config: Config) -> ray.data.Dataset:
+    """All rows, read and generated, with `reject_reason` ("" = accepted) and `quality`."""
+    return _rows(config, run(config, STEPS[: STEPS.index("label") + 1]).folder / "label")
+
+
+def mix(config: Config) -> dict[str, ray.data.Dataset]:
+    """The training rows of every arm in order: columns id and pool."""
+    folder = run(config, STEPS[: STEPS.index("mix") + 1]).folder / "mix"
+    return {name: _rows(config, folder / f"{name}.parquet") for name in config.train.arms}
+
+
+def train(config: Config) -> dict[str, TrainedArm]:
+    """Every arm of the config, trained."""
+    folder = run(config, STEPS[: STEPS.index("train") + 1]).folder / "train"
+    found = {}
+    for name in config.train.arms:
+        manifest = Manifest.load(folder / name)
+        if manifest is not None:
+            log = read_jsonl(folder / name / METRICS)
+            found[name] = TrainedArm(
+                folder / name / "adapter", manifest.rows.rows_out, manifest.seconds, log
+            )
+    return found
+
+
+def evaluate(config: Config) -> Evaluation:
+    """The scores of base and arms on the test rows, and how surely an arm is better."""
+    from raytune_agents.evaluate.estimates import Estimate
+    from raytune_agents.evaluate.paired import Difference
+    from raytune_agents.evaluate.scoreboard import read_board
+
+    folder = run(config, STEPS[: STEPS.index("evaluate") + 1]).folder / "evaluate"
+    return Evaluation(
+        read_board(read_json(folder / "scores.json"), Estimate.read),
+        read_board(read_json(folder / "differences.json"), Difference.read),
+    )
+
+
+def tune(config: Config) -> SearchResult:
+    """The search of mix and hyper-parameters."""
+    from raytune_agents.tune.tables import load_trials
+
+    folder = run(config, ("read", "generate", "label", "tune")).folder
+    best, guide = folder / "tune" / "best.yaml", folder / "tune" / "guide.md"
+    return SearchResult(
+        load_trials(folder) if config.tune.num_samples else [],
+        guide.read_text(encoding="utf-8") if guide.is_file() else "",
+        best if best.is_file() else None,
+    )
+
+
+def report(config: Config | str | Path) -> Path:
+    """The offline page of a run, as far as it got; of a config's run, or of a run folder."""
+    from raytune_agents.report import write
+
+    if isinstance(config, Config):
+        from raytune_agents.mirror import local_folder
+
+        return write(local_folder(config.runs_dir) / config.name)
+    return write(Path(config))
