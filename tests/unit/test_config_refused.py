@@ -90,7 +90,7 @@ CASES = [  # override, what the message names
     ("generate.teacher.max_usd=.nan", "generate.teacher.max_usd=nan"),
     ("negatives.per_positive=.inf", "negatives.per_positive=inf"),
     ("negatives.faults=[wrong_valu]", "did you mean wrong_value?"),
-    ("label.rules=[nope]", "label.rules: 'nope' is no rule"),
+    ("label.rules=[nope]", "label.rules='nope' is unknown"),
     ("label.embed=a:b", "write duplicates=minhash"),
     ("label.embed='nomod:f' label.duplicates=minhash", "No module named 'nomod'"),
     ("read.max_error_share=.nan", "read.max_error_share=nan"),
