@@ -14,10 +14,11 @@ from raytune_agents import agents, dedup, readers, sandbox
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
 from raytune_agents.config.lookup import did_you_mean
-from raytune_agents.evaluate import general, instructions, irrelevance
+from raytune_agents.evaluate import general, instructions
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
 from raytune_agents.generate.dialogues import followup, parallel
 from raytune_agents.generate.held import SYNTHETIC
+from raytune_agents.generate.no_call import tool_taken_away
 from raytune_agents.generate.react import react
 from raytune_agents.generate.refusals import CELLS, notool
 from raytune_agents.generate.tasks import tasks
@@ -26,14 +27,15 @@ from raytune_agents.records import SPLITS, Trajectory, finish
 from raytune_agents.split import gold_tools, tool_key
 
 UNSEEN_AGENTS, TRAJECTORIES = "unseen_agents", "trajectories"
+IRRELEVANCE, BFCL_IRRELEVANCE = "irrelevance", "bfcl_irrelevance"  # no call is right
 TAKEN = (
     *SPLITS,
     SYNTHETIC,
     UNSEEN_AGENTS,
     TRAJECTORIES,
     instructions.SPLIT,
-    irrelevance.SPLIT,
-    irrelevance.BFCL_SPLIT,
+    IRRELEVANCE,
+    BFCL_IRRELEVANCE,
     general.SPLIT,
 )
 KINDS = {tasks: 0.5, parallel: 0.2, notool: 0.2, followup: 0.1}  # share of an unseen agent's rows
@@ -71,15 +73,13 @@ class Suite:
         """Rows on which no call is right: of the tools of the rows so far, and BFCL's where its
         package is installed."""
         count = config.irrelevance_rows
-        own, unused = irrelevance.irrelevance_rows(self.rows, count, seed)
-        self.rows += own
-        if unused and len(own) < count:
-            self.rejected["no_foreign_tool"] += unused
+        own = tool_taken_away(self.rows, count, seed + EVALUATION_SEED)
+        self.rows += [replace(r, split=IRRELEVANCE, step="evaluate.irrelevance") for r in own]
         if count and bfcl.installed():
             source = SourceConfig(path="bfcl", categories=["irrelevance"])
-            found = source_rows(irrelevance.BFCL_SPLIT, source, trained)
+            found = source_rows(BFCL_IRRELEVANCE, source, trained)
             self.rejected.update(found.rejected)
-            self.add_if_any(irrelevance.BFCL_SPLIT, found.rows, count)
+            self.add_if_any(BFCL_IRRELEVANCE, found.rows, count)
 
     def _refused(self, row: Trajectory) -> bool:
         reason = row.reject_reason or gold_fault(row)
@@ -206,7 +206,7 @@ def perturbed_rows(
     for split in dict.fromkeys(row.split for row in rows):
         part = [row for row in rows if row.split == split and (row.gold or row.target)]
         part = [row for row in part if "instructions" not in row.meta]  # the words are the task
-        if split in (irrelevance.SPLIT, irrelevance.BFCL_SPLIT):
+        if split in (IRRELEVANCE, BFCL_IRRELEVANCE):
             continue  # they are perturbed rows themselves
         for name in section.perturbations:
             for row in part[: section.perturbed_rows]:

@@ -19,7 +19,7 @@ from typing import Any
 from raytune_agents import mix, models, readers, split
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError, TrainConfig
-from raytune_agents.evaluate import instructions, irrelevance, suites
+from raytune_agents.evaluate import instructions, suites
 from raytune_agents.evaluate.harness import answer_limit
 from raytune_agents.infra import estimate
 from raytune_agents.infra.estimate import GIB, START_S, Shape, Speed
@@ -237,7 +237,7 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
         sizes[suites.UNSEEN_AGENTS] = len(made)
     perturbed = sum(min(section.perturbed_rows, n) for n in sizes.values())
     sizes[instructions.SPLIT] = section.instruction_rows
-    sizes |= dict.fromkeys((irrelevance.SPLIT, irrelevance.BFCL_SPLIT), section.irrelevance_rows)
+    sizes |= dict.fromkeys((suites.IRRELEVANCE, suites.BFCL_IRRELEVANCE), section.irrelevance_rows)
     plays = section.trajectories.tasks * section.trajectories.trials
     talks = section.multi_turn.rows * len(section.multi_turn.categories)
     answers = sum(sizes.values()) + len(section.perturbations) * perturbed
