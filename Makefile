@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED = 0
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test slow faults golden lint types audit install model clean
+.PHONY: demo test slow faults fuzz golden lint types audit install model clean
 
 demo: model
 	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo
@@ -21,6 +21,11 @@ test: model
 
 slow: model
 	$(BIN)/python -m pytest tests -m slow
+
+# Mutated rows through read, label, mix and export: prints crashes, uncounted, slowest_s.
+ROWS ?= 100000
+fuzz: model
+	$(BIN)/python benchmarks/fuzz_rows.py --rows $(ROWS)
 
 faults: model
 	$(BIN)/python -m pytest tests -m faults

@@ -109,8 +109,10 @@ def simple(schema: Schema) -> Schema:
     if isinstance(kind, list) and len(kinds := [k for k in kind if k != "null"]) == 1:
         out["type"] = kinds[0]
     out.pop("nullable", None)
+    inside: Schema = {}
     for part in out.pop("allOf", None) or []:
-        out = _both(part, out) if isinstance(part, dict) else out
+        inside = _both(inside, part) if isinstance(part, dict) else inside
+    out = _both(inside, out) if inside else out
     for word in ("oneOf", "anyOf"):
         options = out.get(word)
         if not isinstance(options, list):

@@ -113,8 +113,8 @@ def _from_older_drafts(out: dict[str, Any]) -> None:
     for key, needs in dependencies.items() if isinstance(dependencies, dict) else ():
         word = "dependentRequired" if isinstance(needs, list) else "dependentSchemas"
         out[word] = {**out.get(word, {}), key: json_schema(needs)}
-    for key, wanted in (("required", list), ("enum", list)):  # `required: true` says nothing here
-        if not isinstance(out.get(key, []), wanted) or out.get(key) == []:
+    for key in ("required", "enum"):  # `required: true` says nothing here, an empty enum neither
+        if not isinstance(out.get(key, []), list) or (key == "enum" and out.get(key) == []):
             del out[key]
 
 

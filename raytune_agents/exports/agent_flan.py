@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.calls import render_calls
+from raytune_agents.calls.results import in_call_order
 from raytune_agents.exports.xlam import tools_text
 from raytune_agents.readers import react
 from raytune_agents.records import Message, RecordError, Trajectory
@@ -24,7 +25,7 @@ def _text(m: Message) -> str:
 def write(row: Trajectory) -> dict[str, Any]:
     if "react" in row.meta:
         return write_react(row)
-    messages, tools = list(row.messages), tools_text(row) if row.tools else ""
+    messages, tools = list(in_call_order(row.messages)), tools_text(row) if row.tools else ""
     out: list[dict[str, Any]] = []
     if tools:
         first = messages.pop(0).content if messages[0].role == "system" else ""

@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any
 
-from raytune_agents.exports.openai import answered, distinct
+from raytune_agents.exports.openai import answered, distinct, schema_of_tool
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
 NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
@@ -36,11 +36,11 @@ def schema(node: Any) -> dict[str, Any]:
             if len(kinds) < len(words):
                 out["nullable"] = True
         elif key == "properties":
-            out[key] = {k: schema(v) for k, v in value.items()}
+            out[key] = {k: schema(v) for k, v in value.items()} if isinstance(value, dict) else {}
         elif key == "items":
             out[key] = schema(value)
         elif key == "anyOf":
-            out[key] = [schema(v) for v in value]
+            out[key] = [schema(v) for v in value] if isinstance(value, list) else []
         else:
             out[key] = value
     return out
@@ -84,7 +84,7 @@ def write(row: Trajectory) -> dict[str, Any]:
     out["contents"] = _contents(messages)
     if row.tools:
         declared = [
-            {"name": t.name, "description": t.description, "parameters": schema(t.schema)}
+            {"name": t.name, "description": t.description, "parameters": schema(schema_of_tool(t))}
             for t in distinct(row.tools)
         ]
         out["tools"] = [{"functionDeclarations": declared}]

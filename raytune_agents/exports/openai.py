@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from raytune_agents.calls.results import in_call_order
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -65,7 +66,7 @@ def answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """
     out: list[Message] = []
     waiting: list[ToolCall] = []
-    for m in messages:
+    for m in in_call_order(messages):
         if m.role == "tool":
             found = next((c for c in waiting if c.id and c.id == m.tool_call_id), None)
             if waiting:
@@ -74,7 +75,7 @@ def answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:
             out += [Message("tool", "", name=c.name, tool_call_id=c.id) for c in waiting]
             waiting = list(m.tool_calls)
         out.append(m)
-    return tuple(out)
+    return in_call_order(out)  # what was missing stands where its call did
 
 
 def message(m: Message, names: dict[str, str], thought: bool = False) -> dict[str, Any]:
@@ -109,8 +110,22 @@ def distinct(tools: tuple[ToolSpec, ...]) -> list[ToolSpec]:
     return list(found.values())
 
 
+def schema_of_tool(tool: ToolSpec) -> dict[str, Any]:
+    """The tool's schema. Raises RecordError where its text is none."""
+    try:
+        found = tool.schema
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise RecordError(f"parameters of {tool.name[:40]!r} are no schema")
+    return found
+
+
 def tools(row: Trajectory, names: dict[str, str]) -> list[dict[str, Any]]:
-    return [replace(t, name=names[t.name]).openai() for t in distinct(row.tools)]
+    listed = distinct(row.tools)
+    for tool in listed:
+        schema_of_tool(tool)
+    return [replace(t, name=names[t.name]).openai() for t in listed]
 
 
 def write(row: Trajectory) -> dict[str, Any]:
@@ -132,7 +147,6 @@ def write(row: Trajectory) -> dict[str, Any]:
 def axolotl(row: Trajectory) -> dict[str, Any]:
     """axolotl's chat_template rows; set `message_field_training: train`, `roles_to_train: []`."""
     same = {n.name: n.name for n in row.tools}
-    messages = [
-        message(m, same, thought=True) | {"train": m.trained} for m in linked(row.messages)
-    ]  # fmt: skip
+    turns = linked(in_call_order(row.messages))
+    messages = [message(m, same, thought=True) | {"train": m.trained} for m in turns]
     return {"messages": messages} | ({"tools": tools(row, same)} if row.tools else {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from raytune_agents.calls.results import in_call_order
 from raytune_agents.exports.xlam import calls_text, tools_text
 from raytune_agents.records import Message, RecordError, Trajectory
 
@@ -22,7 +23,7 @@ def _value(m: Message) -> str:
 
 def write(row: Trajectory) -> dict[str, Any]:
     """Raises RecordError where the sides do not take turns or a call has text beside it."""
-    messages = list(row.messages)
+    messages = list(in_call_order(row.messages))
     if any(m.role == "assistant" and not m.trained for m in messages):
         raise RecordError("an untrained assistant turn: the format has no loss flags")
     system = messages.pop(0).content if messages and messages[0].role == "system" else ""

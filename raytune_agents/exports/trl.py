@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from raytune_agents.calls.results import in_call_order
 from raytune_agents.exports.openai import linked, message, tools
 from raytune_agents.records import Message, RecordError, Trajectory
 
@@ -28,7 +29,7 @@ def _message(m: Message) -> dict[str, Any]:
 def _parts(row: Trajectory) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
     if row.target is None or not row.target.trained:
         raise RecordError("no assistant turn to train on at the end")
-    turns = [_message(m) for m in linked(row.messages)]
+    turns = [_message(m) for m in linked(in_call_order(row.messages))]
     same = {t.name: t.name for t in row.tools}
     return turns[:-1], turns[-1:], {"tools": tools(row, same)} if row.tools else {}
 
@@ -54,7 +55,7 @@ def pair(chosen: Trajectory, rejected: Trajectory) -> dict[str, Any]:
 
     Raises RecordError where one of them does not end on an assistant turn of its own.
     """
-    ours, theirs = linked(chosen.messages), linked(rejected.messages)
+    ours, theirs = (linked(in_call_order(r.messages)) for r in (chosen, rejected))
     same = 0
     for a, b in zip(ours[:-1], theirs[:-1]):
         if _said(a) != _said(b):

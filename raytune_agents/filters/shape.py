@@ -6,7 +6,11 @@ from functools import lru_cache
 from itertools import groupby
 
 from raytune_agents.calls import parse, schema_errors
+from raytune_agents.calls.json_text import strict_json
+from raytune_agents.calls.parse import TAGS
 from raytune_agents.records import Message, ToolCall, Trajectory, canonical
+
+OPENING_TAGS = tuple(tag for tag in TAGS if tag.startswith(("<", "[")))  # of calls, any family
 
 
 def family(row: Trajectory) -> str:
@@ -32,11 +36,13 @@ def parses(row: Trajectory) -> str | None:
     """Every call's arguments are a JSON object; call markup left in the target's text parses."""
     for call in row.calls:
         try:
-            call.args  # noqa: B018  (the property raises)
+            whole = isinstance(strict_json(call.arguments or "{}"), dict)
         except ValueError:
+            whole = False
+        if not whole:
             return f"parses:arguments of {call.name}"
     target = row.target
-    if target and not target.tool_calls and "<tool_call>" in target.content:
+    if target and not target.tool_calls and any(tag in target.content for tag in OPENING_TAGS):
         error = parse(target.content, row.tools).error
         return f"parses:{error}" if error else None
     return None

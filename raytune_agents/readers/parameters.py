@@ -180,6 +180,8 @@ def object_schema(parameters: Any) -> Schema:
         changes["properties"] = {}  # null in a table: no parameters
     if isinstance(clean.get("properties"), list):
         return flat_schema(_named(clean["properties"]))
+    if not isinstance(clean.get("properties", {}), dict):
+        raise RecordError("properties are no object")
     if clean.get("type") != "object":
         changes["type"] = "object"
     return clean | changes if changes else clean

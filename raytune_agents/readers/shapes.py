@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -109,8 +110,9 @@ def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
         if blank(given) and (needed or optional):  # ToolBench's two lists
             given = [*({"required": True, **p} for p in needed or []),
                      *({"required": False, **p} for p in optional or [])]
-        raw = given.strip() if isinstance(given, str) else raws.get(key, "")
+        text = given.strip() if isinstance(given, str) else ""
         given = value_of(given) if not blank(given) else None
+        raw = text if text and _is_json(text) else raws.get(key, "") if not text else ""
         if blank(given):
             return NO_PARAMETERS
         listed = fields("required")
@@ -120,6 +122,15 @@ def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
         return _kept(raw) if 0 < len(raw) <= MAX_KEPT else _cleaned(given, raw)
     except RecordError as error:
         raise RecordError(f"parameters of {name[:40]!r}: {error}") from None
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is JSON, rather than a Python literal."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _sliced(item: dict[str, Any], raws: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -1,6 +1,7 @@
 """A first spec from tools files of four kinds, and what wrong ones say."""
 
 import json
+import time
 
 import pytest
 import yaml
@@ -260,3 +261,158 @@ def test_a_new_spec_generates_at_once(tmp_path):
             text = row.target.content or render_calls(row.target.tool_calls)
             assert judge(text, row).ok
     assert POOLS["react"](spec, 5, 1) == []
+
+
+# --- OpenAPI bodies, references, hostile documents --------------------------------------------
+
+
+def operation(schema, parameters=(), **components):
+    """A document with one operation that has this body."""
+    content = {"content": {"application/json": {"schema": schema}}, "required": True}
+    post = {"operationId": "doit", "summary": "Do it.", "requestBody": content,
+            "parameters": list(parameters)}
+    return {"openapi": "3.1.0", "components": {"schemas": components},
+            "paths": {"/a/{id}": {"post": post}}}
+
+
+def field(name, kind="string", **more):
+    return {"type": "object", "properties": {name: {"type": kind}}, "required": [name]} | more
+
+
+TEXT = {"type": "string"}
+BOTH = field("card", properties={"card": TEXT, "to": TEXT}, required=["to", "card"])
+KINDS = [field("kind", properties={"kind": {"type": "string", "const": k}}) for k in "ab"]
+STRICT = {"type": "integer", "minimum": 0, "exclusiveMinimum": True, "nullable": True}
+
+
+@pytest.mark.parametrize(("schema", "properties", "required"), [
+    ({"allOf": [{"$ref": "#/components/schemas/Base"}, field("extra")]},
+     {"name": TEXT, "extra": TEXT}, ["name", "extra"]),
+    ({"allOf": [field("a")], "properties": {"b": TEXT}}, {"a": TEXT, "b": TEXT}, ["a"]),
+    ({"oneOf": [field("card"), field("iban")]}, {"card": TEXT, "iban": TEXT}, []),
+    ({"anyOf": [BOTH, field("to")]}, {"card": TEXT, "to": TEXT}, ["to"]),
+    ({"oneOf": KINDS}, {"kind": {"type": "string", "enum": ["a", "b"]}}, ["kind"]),
+    ({"type": "array", "items": field("a")}, {"body": {"type": "array", "items": field("a")}},
+     ["body"]),
+    (TEXT, {"body": TEXT}, ["body"]),
+    ({"type": "object", "additionalProperties": TEXT},
+     {"body": {"type": "object", "additionalProperties": TEXT}}, ["body"]),
+    (field("team", properties={"team": {"oneOf": [{"type": "null"}, TEXT]}}), {"team": TEXT},
+     ["team"]),
+    (field("a", properties={"a": {"anyOf": [TEXT, {"type": "integer"}, {"type": "null"}]}}),
+     {"a": {"anyOf": [TEXT, {"type": "integer"}]}}, ["a"]),
+    (field("a", properties={"a": {"allOf": [TEXT, {"description": "x"}]}}),
+     {"a": {"type": "string", "description": "x"}}, ["a"]),
+    (field("a", properties={"a": STRICT}), {"a": {"type": "integer", "exclusiveMinimum": 0}},
+     ["a"]),
+    (field("a", properties={"a": TEXT, "id": {"type": "string", "readOnly": True}}), {"a": TEXT},
+     ["a"]),
+    (field("a", properties={"a": {"properties": {"b": TEXT}}}),
+     {"a": {"type": "object", "properties": {"b": TEXT}}}, ["a"]),
+])
+def test_bodies_of_any_form_keep_their_fields(tmp_path, schema, properties, required):
+    document = operation(schema, Base=field("name"))
+    (tool,) = init_spec(write(tmp_path, "api.json", document)).tools
+    assert tool.parameters["properties"] == properties
+    assert tool.parameters["required"] == required
+
+
+def test_one_name_in_two_places(tmp_path):
+    places = [{"name": "id", "in": p, "required": p == "path", "schema": {"type": t}}
+              for p, t in (("query", "boolean"), ("path", "string"), ("header", "number"))]
+    document = operation(field("id", "integer"), places)
+    (tool,) = init_spec(write(tmp_path, "api.json", document)).tools
+    assert tool.parameters["properties"] == {
+        "id": {"type": "string"}, "query_id": {"type": "boolean"}, "body_id": {"type": "integer"}}
+    assert tool.parameters["required"] == ["id", "body_id"]
+
+
+def test_a_property_that_says_no_type_may_be_any(tmp_path):
+    document = operation(field("a", properties={"a": {"description": "x"}, "b": True}))
+    (tool,) = init_spec(write(tmp_path, "api.json", document)).tools
+    for name in "ab":
+        kinds = tool.parameters["properties"][name]["type"]
+        assert kinds == ["string", "number", "boolean", "object", "array"]
+
+
+def web_of(count):
+    """Types that all name each other: written out they have no end."""
+    names = [f"T{i}" for i in range(count)]
+    inner = {m.lower(): {"$ref": f"#/components/schemas/{m}"} for m in names}
+    return {n: {"type": "object", "properties": inner} for n in names}
+
+
+def test_references_are_written_out_within_bounds(tmp_path):
+    document = operation({"$ref": "#/components/schemas/T0"}, **web_of(12))
+    started = time.process_time()
+    (tool,) = init_spec(write(tmp_path, "api.json", document)).tools
+    assert time.process_time() - started < 5
+    assert sorted(tool.parameters["properties"]) == sorted(f"t{i}" for i in range(12))
+    assert len(json.dumps(tool.parameters)) < 60_000
+    assert "$ref" not in json.dumps(tool.parameters)
+    chain = {f"A{i}": field("next", properties={"next": {"$ref": f"#/components/schemas/A{i + 1}"}})
+             for i in range(6)} | {"A6": TEXT}
+    document = operation({"$ref": "#/components/schemas/A0"}, **chain)
+    (tool,) = init_spec(write(tmp_path, "b.json", document)).tools
+    inner = tool.parameters["properties"]
+    for _ in range(5):
+        inner = inner["next"]["properties"]
+    assert inner == {"next": TEXT}  # a chain is followed to its end
+
+
+def test_tool_lists_with_references_and_composition(tmp_path):
+    schema = {"type": "object", "$defs": {"C": TEXT}, "required": ["city"], "properties": {
+        "city": {"$ref": "#/$defs/C"}, "unit": {"oneOf": [TEXT, {"type": "null"}]}}}
+    tools = {"tools": [{"name": "f", "description": "d", "inputSchema": schema},
+                       {"name": "g", "description": "d", "inputSchema": {"type": "object"}},
+                       {"name": "h", "description": "d", "parameters": {"q": "str"}}]}
+    f, g, h = init_spec(write(tmp_path, "t.json", tools)).tools
+    assert f.parameters["properties"] == {"city": TEXT, "unit": TEXT}
+    assert (g.parameters["properties"], h.parameters["properties"]) == ({}, {"q": TEXT})
+
+
+def test_operations_of_one_name_are_told_apart(tmp_path):
+    paths = {p: {"get": {"summary": "Get."}} for p in ("/a/b", "/a_b")}
+    tools = init_spec(write(tmp_path, "api.json", {"openapi": "3.0.0", "paths": paths})).tools
+    assert [t.name for t in tools] == ["get_a_b", "get_a_b_2"]
+
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefg", "bcdefgh"))
+DEEP = "def f(a: " + "dict[str, " * 90 + "int" + "]" * 90 + "): ..."
+
+
+@pytest.mark.parametrize(("name", "content", "says"), [
+    ("t.py", "def f(a: list[()]): ...", "holds no type"),
+    ("t.py", "def f(a: " + "|".join(["int"] * 3_000) + "): ...", "cannot be parsed"),
+    ("t.py", "def f(a: int): ...\x00", "is not Python"),
+    ("t.json", "[" * 100_000, "nested deeper"),
+    ("t.json", '[{"name": "f", "name": "g"}]', "duplicate key 'name'"),
+    ("t.json", '[{"name": "f", "parameters": {"a": NaN}}]', "NaN is not JSON"),
+    ("t.yaml", BOMB + "tools: [{name: f, description: d, parameters: {a: {enum: *h}}}]",
+     "holds more than 1,000,000 values"),
+    ("t.yaml", "a: " + "[" * 500 + "]" * 500, "nested deeper"),
+])
+def test_hostile_documents_end_with_a_reason(tmp_path, name, content, says):
+    started = time.process_time()
+    with pytest.raises(ConfigError, match=says):
+        init_spec(write(tmp_path, name, content))
+    assert time.process_time() - started < 5
+
+
+def test_long_and_deep_annotations_within_reason(tmp_path):
+    union = "def f(a: " + "|".join(f"Literal['{i}']" for i in range(300)) + "): ..."
+    for source in (union, DEEP):
+        (tool,) = init_spec(write(tmp_path, "t.py", source)).tools
+        assert list(tool.parameters["properties"]) == ["a"]
+
+
+def test_classes_that_name_each_other(tmp_path):
+    names = range(9)
+    fields = "".join(f"  x{j}: 'C{j}'\n" for j in names)
+    source = "".join(f"class C{i}:\n{fields}" for i in names)
+    source += "class Node:\n  next: 'Node'\n  v: int\ndef f(a: C0, b: Node): ...\n"
+    (tool,) = init_spec(write(tmp_path, "t.py", source)).tools
+    assert sorted(tool.parameters["properties"]["a"]["properties"]) == [f"x{i}" for i in names]
+    inner = tool.parameters["properties"]["b"]["properties"]
+    assert inner == {"next": {"type": "object"}, "v": {"type": "integer"}}

@@ -186,6 +186,33 @@ def test_negatives_other_tools_other_splits_and_orders_do_not_contradict():
     assert mark_contradictions([both, swapped]) == [both, swapped]
 
 
+ROME, BERN = (ToolCall.of("weather", city=c) for c in ("Rome", "Bern"))
+
+
+def told(call: ToolCall, *before: Message, **changes) -> Trajectory:
+    turns = (*before, Message("user", "The weather where I am?"),
+             Message("assistant", tool_calls=(call,)))
+    return finish(replace(Trajectory(messages=turns, tools=(WEATHER,)), **changes))
+
+
+@pytest.mark.parametrize("role", ["system", "tool", "assistant", "user"])
+def test_what_was_said_before_makes_another_situation(role: str) -> None:
+    rows = [told(c, Message("user", "Hi."), Message(role, f"You are in {c.arguments}"))
+            for c in (ROME, BERN)]
+    assert mark_contradictions(rows) == rows
+    same = [told(c, Message(role, "You are somewhere."), source=c.arguments) for c in (ROME, BERN)]
+    assert all(r.reject_reason for r in mark_contradictions(same))
+
+
+def test_answers_that_are_known_to_succeed_all_stay() -> None:
+    good = [told(c, outcome=1.0) for c in (ROME, BERN)]
+    assert reasons(mark_contradictions(good)) == ["", ""]
+    paris = ToolCall.of("weather", city="Paris")
+    rows = [*good, told(paris), told(ROME, source="again"), told(paris, source="b")]
+    found = [r.partition(":")[0] for r in reasons(mark_contradictions(rows))]
+    assert found == ["", "", "contradicts", "", "contradicts"]
+
+
 # --- MinHash ---
 
 TEXTS = ["weather in paris tomorrow", "", "ab", "weather in paris today", "日本語", "x" * 50]

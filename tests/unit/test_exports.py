@@ -298,3 +298,49 @@ def test_pairs_share_their_prompt() -> None:
 def test_unknown_writer(name: str) -> None:
     with pytest.raises(ConfigError, match=r"export.format="):
         exports.resolve(name)
+
+
+# --- results of parallel calls -------------------------------------------------------------------
+
+
+def parallel(*results: Message) -> Trajectory:
+    asked = Message("assistant", tool_calls=tuple(ToolCall(f"f{i}", "{}", i) for i in "abc"))
+    turns = (Message("user", "q"), asked, *results, Message("assistant", "done"))
+    return finish(Trajectory(turns, tuple(ToolSpec(f"f{i}", "d") for i in "abc")))
+
+
+ANY_ORDER = [Message("tool", f"r{i}", tool_call_id=i) for i in "cab"]
+
+
+def test_results_are_paired_by_id_in_every_format() -> None:
+    row = parallel(*ANY_ORDER)
+    seen = [p["functionResponse"] for c in exports.gemini.write(row)["contents"]
+            for p in c["parts"] if "functionResponse" in p]
+    assert [(s["name"], s["response"]["result"]) for s in seen] == [
+        ("fa", "ra"), ("fb", "rb"), ("fc", "rc")]
+    for write in (exports.openai.write, exports.openai.axolotl):
+        tools = [m for m in write(row)["messages"] if m["role"] == "tool"]
+        assert [(m["tool_call_id"], m["content"]) for m in tools] == [
+            ("a", "ra"), ("b", "rb"), ("c", "rc")]
+    tools = [m for m in exports.trl.write(row)["prompt"] if m["role"] == "tool"]
+    assert [m["content"] for m in tools] == ["ra", "rb", "rc"]
+    [seen] = [t for t in exports.sharegpt.write(row)["conversations"] if t["from"] == "observation"]
+    assert json.loads(seen["value"]) == ["ra", "rb", "rc"]
+
+
+def test_a_result_that_is_missing_stays_with_its_call() -> None:
+    row = parallel(*ANY_ORDER[:1])  # the third call's alone
+    seen = [p["functionResponse"] for c in exports.gemini.write(row)["contents"]
+            for p in c["parts"] if "functionResponse" in p]
+    assert [(s["name"], s["response"]["result"]) for s in seen] == [
+        ("fa", ""), ("fb", ""), ("fc", "rc")]
+    named = parallel(Message("tool", "rb", name="fb"))
+    tools = [m for m in exports.openai.write(named)["messages"] if m["role"] == "tool"]
+    assert [(m["tool_call_id"], m["content"]) for m in tools] == [("a", ""), ("b", "rb"), ("c", "")]
+
+
+def test_parameters_that_are_no_schema_are_refused() -> None:
+    row = replace(sample(), tools=(ToolSpec("g", "", "{'a': 1}"), ToolSpec("math.add")))
+    for write in (exports.openai.write, exports.gemini.write, exports.trl.write):
+        with pytest.raises(RecordError, match="parameters of 'g' are no schema"):
+            write(row)

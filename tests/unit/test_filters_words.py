@@ -35,6 +35,22 @@ def test_mojibake_is_found_and_accents_are_not(text, sign):
     assert broken_text(text) == sign
 
 
+@pytest.mark.parametrize("text", [
+    "\x1b[32m12 C\x1b[0m\r\n", "\x1b[1;31mred\x1b[K", "\x1b]0;title\x07ls", "\x1b(B\x1b[m",
+    "\x1b[?25l\x1b[2J\x1b[H", "\x9b31mred", "\x1b]8;;http://h\x1b\\link\x1b]8;;\x1b\\",
+])
+def test_what_a_terminal_is_sent_is_no_wrong_decoding(text):
+    assert broken_text(text) == ""
+    assert broken_text(f"{text}\ufffd") == "U+FFFD"
+
+
+def test_bells_and_backspaces_are_for_observations():
+    text = "done\x07 50%\x08\x08\x0860%\x0c\x0e\x0f\x7f"
+    assert broken_text(text, terminal=True) == ""
+    assert broken_text(text) == "U+0007"
+    assert broken_text("a\x00b", terminal=True) == "U+0000"
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [

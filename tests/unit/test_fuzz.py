@@ -4,8 +4,10 @@ never another exception, never a second of time. `make slow` tries 100,000 input
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +108,17 @@ def check_reader(row: dict) -> None:
 @pytest.mark.parametrize("count", COUNTS)
 def test_any_row_is_read_or_refused(count: int) -> None:
     fuzz(check_reader, ROWS, count)
+
+
+def test_mutated_rows_go_through_all_steps() -> None:
+    """`make fuzz` in small: read, label, mix and export, each row within two seconds of CPU."""
+    path = Path(__file__).parents[2] / "benchmarks/fuzz_rows.py"
+    spec = importlib.util.spec_from_file_location("fuzz_rows", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = module.run_chunk(7, 300, None, 2.0)
+    assert (found["crashes"], found["uncounted"], found["rows"]) == ({}, 0, 300)
+    assert found["outcomes"]["kept"] > 50
 
 
 # --- files ---
