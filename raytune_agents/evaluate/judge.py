@@ -102,10 +102,10 @@ def _sign(value: float) -> int:
 def judged_pairs(
     rows: Mapping[tuple[str, str], Trajectory], answers: Sequence[AnswerRow], section: JudgedConfig
 ) -> list[dict[str, Any]]:
-    """What is judged: of every split the first rows, for every arm but base, both answers; rows
-    that either failed to answer are left out."""
-    kept = [a for a in answers if not a.failed and not a.perturbation]
-    kept = [a for a in kept if a.arm not in BASELINES]
+    """What is judged: of every split of `rows` the first ones, for every arm but base, both
+    answers; rows that either failed to answer are left out."""
+    kept = [a for a in answers if not a.failed and not a.perturbation and a.arm not in BASELINES]
+    kept = [a for a in kept if (a.split, a.id) in rows]
     told = {(a.arm, a.split, a.id): a.answer for a in kept}
     out = []
     for split in dict.fromkeys(a.split for a in kept):

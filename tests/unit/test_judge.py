@@ -69,6 +69,7 @@ def test_pairs_are_the_first_rows_that_both_answered():
     answers = [answer("base", k, "B") for k in keys] + [answer("nat", k, "N") for k in keys]
     answers[3] = answer("nat", keys[0], "", failed="infra_failed")
     answers += [answer("base_few_shot", k, "F") for k in keys]  # a baseline is not judged
+    answers += [AnswerRow(arm, "val", "v", answer="V") for arm in ("base", "nat")]  # no test row
     answers.append(answer("nat", keys[1], "typo", perturbation="typos"))
     got = judge.judged_pairs(ROWS, answers, JUDGED)
     assert [(p["arm"], p["id"], p["base"], p["mine"]) for p in got] == [("nat", keys[1], "B", "N")]
