@@ -130,9 +130,17 @@ def report(
     overrides: OVERRIDES = None,
     rescore: Annotated[bool, typer.Option(help="score stored answers again first")] = False,
     official: Annotated[bool, typer.Option(help="BFCL's own score files of them")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="figures for a script, no page")] = False,
 ) -> None:
     """The page of a run, as far as it got; or its stored answers scored again, with no engine."""
     from raytune_agents.cli.summary import show_summary
+
+    if as_json:
+        from raytune_agents.report import digest_of
+
+        with said_errors():
+            print(json.dumps(digest_of(report_folder(config, overrides)), indent=1))
+        return
 
     with said_errors():
         folder = Path(config).expanduser()
@@ -152,6 +160,15 @@ def report(
                 work(tree, (), display).close()
         context = run_steps(tree, ("report",), display)
     show_summary(context.run.folder, ("report",))
+
+
+def report_folder(text: str, overrides: list[str] | None) -> Path:
+    """The run folder that a folder or a config names."""
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        return folder
+    tree = load_tree(text, overrides)
+    return Path(tree.runs_dir).expanduser() / tree.name
 
 
 def stored_config(path: Path, overrides: list[str] | None) -> tuple[str, list[str]]:

@@ -7,13 +7,15 @@ The page needs no network: style, script and charts are in it; its content polic
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from raytune_agents.redact import redact
 from raytune_agents.report import page, tables
+from raytune_agents.report.digest import run_digest
 from raytune_agents.report.folder import ReportError, read_run
 from raytune_agents.storage import write_text
 
-__all__ = ["ReportError", "write"]
+__all__ = ["ReportError", "digest_of", "write"]
 
 
 def write(run_dir: Path) -> Path:
@@ -28,6 +30,11 @@ def write(run_dir: Path) -> Path:
         _put(run_dir / "report" / f"{name}.csv", tables.csv_text(table))
     _put(run_dir / "report.md", tables.markdown(run, context))
     return _put(run_dir / "report.html", page.render_page(run, context))
+
+
+def digest_of(run_dir: Path) -> dict[str, Any]:
+    """The run's figures for a script (`digest`). Raises as `write`."""
+    return run_digest(read_run(Path(run_dir)))
 
 
 def _put(path: Path, text: str) -> Path:

@@ -5,7 +5,7 @@ The same for `raytune-agents trace` and for the error browser of the page. Reads
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,17 @@ def rows_of(run: Path, ids: Iterable[str]) -> dict[str, Trajectory]:
         for row in pq.read_table(file, filters=[("id", "in", left)]).to_pylist() if left else []:
             found[row["id"]] = from_row(row)
     return found
+
+
+def stored_rows(run: Path, family: str) -> Iterator[Trajectory]:
+    """The accepted rows of a pool family in label's files, read a batch at a time."""
+    import pyarrow.parquet as pq
+
+    for file in sorted(run.glob("label/rows*.parquet")):
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
+            for row in batch.to_pylist():
+                if (row["pool"] or "").partition(".")[0] == family and not row["reject_reason"]:
+                    yield from_row(row)
 
 
 def ancestors(run: Path, ids: Iterable[str]) -> dict[str, Trajectory]:

@@ -18,7 +18,16 @@ from raytune_agents import report
 from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.scoreboard import first_columns
-from raytune_agents.report import charts, findings, folder, numbers, safe_text, sections, tables
+from raytune_agents.report import (
+    charts,
+    digest,
+    findings,
+    folder,
+    numbers,
+    safe_text,
+    sections,
+    tables,
+)
 
 
 class Page(HTMLParser):
@@ -343,3 +352,53 @@ def test_importing_the_report_loads_no_engine():
     root = Path(__file__).parents[2]
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert out.stdout.strip() == "set()", out.stderr
+
+
+# --- figures for a script ---
+
+
+def test_the_digest_has_the_figures_of_the_run(demo):
+    found = report.digest_of(demo.parent)
+    assert (found["verdict"]["arm"], found["verdict"]["tone"]) == ("nat", "better")
+    assert found["gate"]["outcome"] == "lost"
+    assert found["kept_share"] == pytest.approx(250 / 287)
+    assert found["question_to_call_share"] == 0.0  # "Could you, for request 3, do it?" is an order
+    shares = found["negatives_by_fault"]
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    given = pq.read_table(demo.parent / "evaluate/answers.parquet").to_pylist()
+    right = [a["exact_match"] for a in given if a["arm"] == "nat" and not a["failed"]]
+    assert found["exact_match"]["nat"] == pytest.approx(sum(right) / len(right))
+    assert found["cut_share"] == found["server_parsable"] == {}  # an older run did not measure them
+    json.dumps(found)
+
+
+def test_the_command_prints_them_as_json_alone(demo):
+    from typer.testing import CliRunner
+
+    from raytune_agents.cli.app import app
+
+    done = CliRunner().invoke(app, ["report", str(demo.parent), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["kept_share"] == pytest.approx(250 / 287)
+    done = CliRunner().invoke(app, ["report", str(demo.parent / "report"), "--json"])
+    assert done.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("How do I export my data?", True),
+        ("Hi! How can I reset the password?", True),
+        ("What's the best way to cancel an order?", True),
+        ("Can you explain how to book a table?", True),
+        ("Is there a way to share a file?", True),
+        ("How warm is it in Oslo?", False),
+        ("Can you tell me how many users signed up?", False),
+        ("Export my data, please.", False),
+        ("Show me how sales went in May.", False),
+        ("What is the weather in Rome?", False),
+    ],
+)
+def test_a_question_how_is_told_from_a_request(text, how):
+    assert digest.asks_how(text) is how
