@@ -23,6 +23,7 @@ from raytune_agents.report import (
 )
 from raytune_agents.report.canvas import Chart
 from raytune_agents.report.folder import RunContents
+from raytune_agents.report.generated import generated_quality
 from raytune_agents.report.safe_text import clip, number, seconds, tidy_json, visible
 from raytune_agents.report.tables import csv_text
 
@@ -111,6 +112,7 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "details": sections.details(grouped, asked),
         "funnel": findings.step_funnel(run.manifests),
         "stages": findings.stages(run.manifests),
+        "generated": generated_quality(run.manifests),
         "pools": findings.pools(run.groups),
         "mixes": findings.arm_mixes(run.mix),
         "data_charts": sections.data_charts(run),

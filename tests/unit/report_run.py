@@ -249,6 +249,16 @@ def verdict_file(scores: dict, differences: dict) -> dict:
     return conclusion_of(*boards, chosen, read_gate("nat", gates["nat"])).record()
 
 
+def realism(text: str) -> dict:
+    """What the generate step says of its rows."""
+    return {
+        "rows": 32, "named_tool_share": 0.031, "misfit_share": 0.0, "grounded_share": 0.98,
+        "distinct_2": 0.74, "coverage": {"tools": 1.0, "parameters": 0.83}, "auc_real": 0.67,
+        "real_rows": 20, "misfits": [f"city = {text}"],
+        "samples": {"template": ["Please get the weather of Oslo."], "real": [text]},
+    }  # fmt: skip
+
+
 def robustness_file() -> dict:
     """robustness.json: two perturbations of every arm; each drop is told apart from zero."""
     drops = {"typos": -0.14, "lost_value": -0.31}
@@ -349,7 +359,8 @@ def make_run(path: Path, hostile: bool = False) -> Path:
     dump(path / "config.json", renamed(config | {"evaluate": {"confidence": 0.95}}, names))
     steps = [
         manifest("read", len(read) + 3, len(read), failed={"no messages": 3}),
-        manifest("generate", new + 12, new, {"lost_value": 12}, funnel=GENERATED),
+        manifest("generate", new + 12, new, {"lost_value": 12}, funnel=GENERATED,
+                 realism=realism(HOSTILE if hostile else "Is it going to rain tomorrow?")),
         manifest("label", len(made), kept, {"duplicate": bad}, funnel=LABELLED),
         manifest("mix", kept, 250, {"over_budget": 30}, arms=ARMS, inputs={"label": "9f" * 8}),
         *(manifest(step, 300, 300) for step in ("train", "tune")),

@@ -23,6 +23,7 @@ from raytune_agents.report import (
     digest,
     findings,
     folder,
+    generated,
     numbers,
     safe_text,
     sections,
@@ -352,6 +353,16 @@ def test_importing_the_report_loads_no_engine():
     root = Path(__file__).parents[2]
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert out.stdout.strip() == "set()", out.stderr
+
+
+def test_generated_requests_stand_beside_the_users_own(demo, tmp_path):
+    text = Page(demo).text
+    figures = ("told apart from your own rows", "0.67", "3.1 %", "AUC of a classifier")
+    for words in (*figures, "going to rain tomorrow?", "Please get the weather of Oslo."):
+        assert words in text, words
+    assert text.index("your own rows", text.index("0.67")) < text.index("templates")
+    assert generated.generated_quality({}) is None
+    assert generated.generated_quality({"generate": {"realism": {"rows": 0}}}) is None
 
 
 # --- figures for a script ---
