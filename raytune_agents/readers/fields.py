@@ -36,7 +36,7 @@ class Names:
 ROLE = Names("role", "from", "speaker", "author", "sender")
 CONTENT = Names("content", "value", "text", "message", "utterance", "parts")
 THOUGHT = Names("reasoning_content", "reasoning", "thought", "thinking", "think", "thoughts",
-                  "reasoning_text", "rationale", "scratchpad")
+                  "reasoning_text", "rationale", "scratchpad", "tool_plan")
 CALLS = Names("tool_calls", "function_calls", "function_call", "tool_call", "calls", "tool_uses",
                 "toolInvocations")
 TURN_ID = Names("tool_call_id", "tool_use_id", "call_id", "tool_call_ids")

@@ -21,7 +21,10 @@ REWARDS = Names("resolved", "reward", "final_reward", "success", "is_success", "
                   "is_resolved", "solved", "task_success")
 LABELS = Names("label", "kto_tag", "kto_label", "desirable", "is_desirable", "is_good", "good",
                  "correct", "is_correct", "is_preferred", "preference", "thumbs_up", "thumbs",
-                 "feedback", "liked", "upvoted", "accepted", "outcome", "verdict", "quality_label")
+                 "feedback", "liked", "upvoted", "accepted", "approved", "is_approved", "outcome",
+               "verdict", "judgement", "judgment", "quality", "quality_label", "status", "result",
+               "vote", "reaction", "grade", "is_valid", "valid", "helpful", "is_helpful",
+               "user_feedback", "human_feedback")
 FAILURES = Names("rejected", "is_rejected", "undesirable", "is_undesirable", "failed",
                    "is_failure", "is_bad", "bad", "thumbs_down", "incorrect", "is_negative")
 

@@ -51,11 +51,23 @@ def read(row: dict[str, Any]) -> Trajectory | list[Trajectory]:
     made = _answered(prompt, better, tools, system)
     good = made.trajectory(meta, source_id=key, outcome=1.0,
                            outcome_word=", ".join(filter(None, ("chosen", kinds[0]))))
-    made = _answered(prompt, worse, tools, system)
-    bad = made.trajectory(meta, source_id=key, outcome=0.0, pool="negative.rejected",
-                          outcome_word=", ".join(filter(None, ("rejected", kinds[1]))),
-                          parents=("@0",))
-    return [good, bad]
+    word = ", ".join(filter(None, ("rejected", kinds[1])))
+    bad = [
+        _answered(prompt, answer, tools, system).trajectory(
+            meta, source_id=key, outcome=0.0, outcome_word=word, pool="negative.rejected",
+            parents=("@0",),
+        )
+        for answer in _several(worse)
+    ]
+    return [good, *bad]
+
+
+def _several(worse: Any) -> list[Any]:
+    """The rejected answers: most sets have one, some a list of texts or of conversations."""
+    many = isinstance(worse, list) and worse and (
+        all(isinstance(w, str) for w in worse) or all(isinstance(w, list) for w in worse)
+    )
+    return worse if many else [worse]
 
 
 def _asked(fields: Fields) -> tuple[Any, Any, Any]:

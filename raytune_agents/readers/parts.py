@@ -22,7 +22,7 @@ from raytune_agents.readers.strict import text_of
 from raytune_agents.records import Message, RecordError, ToolSpec
 
 _KINDS = {
-    "text": "text inputtext outputtext summarytext refusal markdown paragraph json",
+    "text": "text inputtext outputtext summarytext refusal markdown paragraph json searchresult",
     "thought": "thinking reasoning reasoningtext think thought analysis redactedthinking "
     "reasoningcontent",
     "call": "tooluse toolcall functioncall servertooluse mcptooluse toolinvocation function "
@@ -141,9 +141,13 @@ def _text(fields: Fields) -> str:
 
 
 def _document(fields: Fields) -> str:
-    """The text of a document that is text: Anthropic's {source: {type: text, data}}."""
+    """The text of a document that is text: Anthropic's {source: {type: text, data}}, Cohere's
+    {document: {data}}."""
     source = fields.peek("source", "document", "file")
-    if not isinstance(source, dict) or source.get("type") not in ("text", "content"):
+    known = isinstance(source, dict) and source.get("type", "text") in ("text", "content")
+    if not known or ({"media_type", "mimeType", "bytes"} & source.keys() - {"type"} and (
+        source.get("media_type") != "text/plain"
+    )):
         return ""
     fields.skip("source", "document", "file")
     return flat_text(source.get("data") or source.get("content"))

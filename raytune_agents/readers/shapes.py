@@ -32,9 +32,9 @@ from raytune_agents.records import RecordError, ToolCall, ToolSpec
 _WORDS = {
     "system": "system developer systemmessage systemprompt root",
     "user": "human user humanmessage usermessage customer client prompter questioner inquirer "
-    "instruction person",
+    "instruction person enduser caller",
     "assistant": "gpt assistant chatgpt bing bard ai model agent bot chatbot aimessage "
-    "assistantmessage claude gemini llm llama qwen deepseek answerer",
+    "assistantmessage claude gemini llm llama qwen deepseek answerer aiassistant virtualassistant",
     "tool": "tool observation function environment env ipython interpreter codeinterpreter "
     "toolmessage functionmessage api execution executor executionresult toolexecutor "
     "observations",
@@ -206,7 +206,7 @@ def tools_of(value: Any) -> tuple[ToolSpec, ...]:
 
 CALL_WRAPPERS = Names("function", "tool_use", "tool_invocation", "tool_call", "function_call",
                       "tool")
-NOTHING = ("", "null", "none", "nan", "{}", "undefined")  # how sources write "no arguments"
+NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined")  # how sources write "no arguments"
 
 
 def call_of(

@@ -17,6 +17,7 @@ from raytune_agents.readers.fields import (
     CALLS,
     CONTENT,
     LOSS,
+    RESULT,
     ROLE,
     THOUGHT,
     TOOLS,
@@ -71,13 +72,16 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         content, more = _apart(content)
         thought = thought or more
     if called:
-        calls, content = _calls(content, tools), None
+        own = fields.item if blank(content) and fields.have("name") else content
+        calls, content = _calls(_only_call(own, fields) if own is fields.item else own, tools), None
     if role == "assistant":
         calls = unlike(calls, _calls(fields(CALLS), tools))
         calls = unlike(calls, _calls(_more_calls(fields), tools))
     else:
         fields.skip(CALLS)
     fields(TOOLS)  # read by `turn_tools`
+    if role == "tool" and blank(content):
+        content = fields(RESULT)
     if thinks:
         thought, content = thought or flat_text(content), None
     content = fields("refusal") if blank(content) else content
@@ -157,6 +161,12 @@ def unlike(calls: tuple[ToolCall, ...], more: Sequence[ToolCall]) -> tuple[ToolC
     """`calls` and those of `more` that are none of them: some sources write each call twice."""
     known = {c.id for c in calls if c.id} | {(c.name, c.arguments) for c in calls}
     return (*calls, *(c for c in more if c.id not in known and (c.name, c.arguments) not in known))
+
+
+def _only_call(item: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """A turn that is a call itself: a Responses item among messages."""
+    fields.skip(*map(str, item))
+    return {k: v for k, v in item.items() if k not in ("role", "from", "type", "status", "id")}
 
 
 def _key(fields: Fields, role: str) -> str:
@@ -298,13 +308,11 @@ def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = 
     messages = with_system(system, messages_of(turns, known))
     known, messages, meta = tools_in(messages, known)
     messages = [part for m in messages for part in observations_in(m)]
-    messages = [with_calls(m, known) for m in messages]
-    plain = not any(m.tool_calls or m.role == "tool" for m in messages)
-    if react and plain:
+    if react and not any(m.tool_calls or m.role == "tool" for m in messages):
         structured, style = structure(messages)
         if style and _fits(structured, known):
             return Transcript(tuple(structured), known, meta | style, True)
-    return Transcript(tuple(messages), known, meta)
+    return Transcript(tuple(with_calls(m, known) for m in messages), known, meta)
 
 
 def _fits(messages: list[Message], tools: tuple[ToolSpec, ...]) -> bool:

@@ -612,3 +612,41 @@ def test_items_that_are_no_message() -> None:
     assert calls(read(rollout(search, said("20 C.")))[0])[0][0] == "web_search"
     with pytest.raises(RecordError, match="no message: computer_call"):
         read(rollout({"type": "computer_call", "call_id": "c", "action": {"type": "click"}}))
+
+
+# --- more of the same kinds ------------------------------------------------------------------
+
+
+def test_several_rejected_answers_are_several_rows() -> None:
+    good, *bad = read({"prompt": "q", "chosen": "a", "rejected": ["b", "c"]})
+    assert [r.target.content for r in bad] == ["b", "c"]
+    assert {r.parents for r in bad} == {(good.id,)}
+
+
+def test_react_text_beside_a_tools_column() -> None:
+    row = read(chat({"role": "assistant", "content": SAID["react"]},
+                    {"role": "user", "content": "Observation: 20 C"},
+                    {"role": "assistant", "content": "Thought: done\nFinal Answer: 20"}))[0]
+    assert (roles(row), calls(row)) == ("uata", [CALL])
+    assert (row.messages[1].thought, row.messages[2].content) == ("I look.", "20 C")
+
+
+def test_items_of_responses_among_messages() -> None:
+    row = read(chat(*ITEMS, GOOD))[0]
+    assert (roles(row), calls(row), row.messages[2].content) == ("uata", [CALL], "20 C")
+
+
+def test_cohere() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": CALL[0], "arguments": ARGS}}
+    seen = [{"type": "document", "document": {"data": "20 C"}}]
+    row = read(chat({"role": "assistant", "tool_plan": "I look.", "tool_calls": [call]},
+                    {"role": "tool", "tool_call_id": "1", "content": seen}, GOOD))[0]
+    assert (roles(row), calls(row)) == ("uata", [CALL])
+    assert (row.messages[1].thought, row.messages[2].content) == ("I look.", "20 C")
+
+
+def test_empty_lists_of_php() -> None:
+    ping = {"name": "ping", "parameters": {"type": "object", "properties": [], "required": []}}
+    call = {"function": {"name": "ping", "arguments": "[]"}}
+    row = read({"messages": [ASK, {"role": "assistant", "tool_calls": [call]}], "tools": [ping]})[0]
+    assert (calls(row), row.tools[0].schema["properties"], kept(row)) == ([["ping", {}]], {}, "")
