@@ -57,13 +57,13 @@ from ray.tune.schedulers import TrialScheduler
 from raytune_agents import runs
 from raytune_agents.config import TuneConfig
 from raytune_agents.tune import schedulers, surrogate, trial_stats
-from raytune_agents.tune.search_space import Space, parse
+from raytune_agents.tune.search_space import Space, parse_space
 from raytune_agents.tune.trials import Trial
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "search.json"
 POOLS = ["positive", "synthetic", "negative"]
-SPACE = parse({"mix.weights": {"simplex": POOLS}})
+SPACE = parse_space({"mix.weights": {"simplex": POOLS}})
 STEPS, BUDGET, LOOK, NOISE = 5, 63, 3, 1.5
 GRID = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
 GRID = GRID / STEPS
@@ -73,7 +73,7 @@ SEARCHES = ("grid", "random", "tpe", "tpe-asha", "gp", "gp-asha")
 TIMES = ("busy_share", "startup_s_cold", "startup_s_warm")
 REAL = HERE / "search_prepared.yaml"
 COMMAND = "python benchmarks/bench_search.py"
-Run = tuple[int, float | None, float]  # grid mix, score of a whole trial, share of it that ran
+Run = tuple[int, list[float]]  # grid mix, score at each report that the trial came to
 Answer = Callable[[list[Run]], int]
 
 
@@ -108,17 +108,27 @@ def fitted(path: Path) -> tuple[np.ndarray, float, str]:
 def incumbent(history: list[Run]) -> int:
     """The grid mix with the best mean score so far."""
     seen = defaultdict(list)
-    for mix, score, _ in history:
-        if score is not None:
-            seen[mix].append(score)
+    for mix, scores in history:
+        if len(scores) == len(RISE):
+            seen[mix].append(scores[-1])
     return max(seen, key=lambda mix: (np.mean(seen[mix]), -mix))
 
 
 def guideline(history: list[Run]) -> int:
-    """The best grid mix of the fitted surrogate; the incumbent where it refuses."""
-    whole = [(mix, score) for mix, score, _ in history if score is not None]
-    x = GRID[[mix for mix, _ in whole]]
-    fit = surrogate.fit_surrogate(x, np.array([score for _, score in whole]), len(POOLS))
+    """The best grid mix of the surrogate over the scores at the report that enough trials came to,
+    as in a real search; the incumbent where it refuses."""
+    found = [
+        Trial(
+            f"{number} {mix}",
+            status="finished" if len(scores) == len(RISE) else "stopped",
+            weights=dict(zip(POOLS, GRID[mix].tolist())),
+            reports=[{"objective": score} for score in scores],
+        )
+        for number, (mix, scores) in enumerate(history)
+    ]
+    scored = trial_stats.at_level(found, "objective")[2]
+    x = GRID[[int(trial.trial_id.split()[1]) for trial, _ in scored]]
+    fit = surrogate.fit_surrogate(x, np.array([score for _, score in scored]), len(POOLS))
     if isinstance(fit, surrogate.Refusal):
         return incumbent(history)
     return int(fit.predict(GRID).argmax())
@@ -159,26 +169,26 @@ def search(name: str, truth: np.ndarray, noise: float, seed: int) -> list[Run]:
         weights = SPACE.resolve(ask())["mix.weights"]
         point = np.array([weights[p] for p in POOLS])
         mix = int(((GRID - point) ** 2).sum(axis=1).argmin())
-        score, share = one_trial(str(number), float(truth[mix]), noise, draw, asha)
-        tell(score)
-        history.append((mix, score if share == 1 else None, share))
+        scores = one_trial(str(number), float(truth[mix]), noise, draw, asha)
+        tell(scores[-1])
+        history.append((mix, scores))
     return history
 
 
 def one_trial(
     name: str, truth: float, noise: float, draw: np.random.Generator, asha: Any
-) -> tuple[float, float]:
-    """(score at the last report, share of the trial that ran)."""
-    trial, score = SimpleNamespace(trial_id=name), 0.0
+) -> list[float]:
+    """Scores at the reports until it is stopped."""
+    trial, scores = SimpleNamespace(trial_id=name), []
     if asha:
         asha.on_trial_add(None, trial)
     for number, rise in enumerate(RISE, 1):
-        score = truth * rise + draw.normal(0, noise)
-        result = {"report": number, "objective": score, "tokens": 100 * number}
+        scores.append(truth * rise + draw.normal(0, noise))
+        result = {"report": number, "objective": scores[-1], "tokens": 100 * number}
         result |= {"training_iteration": number}
         if asha and asha.on_trial_result(None, trial, result) == TrialScheduler.STOP:
-            return score, number / len(RISE)
-    return score, 1.0
+            break
+    return scores
 
 
 def needed(
@@ -190,7 +200,7 @@ def needed(
     good = [n for n in looks if truth[answer(history[:n])] >= truth.max() - 1]
     wrong = [n for n in looks if n not in good]
     last = min(max(wrong, default=0) + every, BUDGET)
-    spent = np.cumsum([share for *_, share in history])
+    spent = np.cumsum([len(scores) / len(RISE) for _, scores in history])
     return float(spent[last - 1]), float(spent[min(good, default=BUDGET) - 1])
 
 
