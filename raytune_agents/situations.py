@@ -16,7 +16,7 @@ import numpy as np
 
 from raytune_agents.agents.values import leaves
 from raytune_agents.calls import gold_of
-from raytune_agents.dedup.text import question
+from raytune_agents.dedup.text import request_text
 from raytune_agents.records import Trajectory
 
 ALIKE = 0.5  # likeness from which two rows are one situation
@@ -37,7 +37,7 @@ def likeness(rows: Sequence[Trajectory]) -> np.ndarray:
     """[rows, rows] in [0, 1]: how much two rows ask the same, or of the same things."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    texts = [question(row) for row in rows]
+    texts = [request_text(row) for row in rows]
     out = np.eye(len(rows))
     if any(texts):
         words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\w+", sublinear_tf=True)

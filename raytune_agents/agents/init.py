@@ -72,7 +72,7 @@ def tool_name(text: str) -> str:
     return name if re.match(r"[A-Za-z_]", name) else f"tool_{name}"
 
 
-def described(tool: dict[str, Any]) -> dict[str, Any]:
+def with_description(tool: dict[str, Any]) -> dict[str, Any]:
     """A name that our files allow and a description, made from the name where there is none."""
     name = tool_name(tool["name"])
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_.-]+", " ", name).strip()
@@ -84,7 +84,7 @@ def described(tool: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "description": text, "parameters": schema}
 
 
-def read_tools(path: Path) -> list[dict[str, Any]]:
+def tools_of_file(path: Path) -> list[dict[str, Any]]:
     """The tools of a file as {name, description, parameters}. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -122,7 +122,7 @@ def init_spec(tools_file: str | Path, name: str = "") -> AgentSpec:
     """A spec of the file's tools, named after the file. Raises ConfigError naming tool and
     parameter."""
     path = Path(tools_file)
-    tools = [described(t) for t in read_tools(path)]
+    tools = [with_description(t) for t in tools_of_file(path)]
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-") or "agent"
     return tools_spec(tools, name, str(path))
 
@@ -138,7 +138,7 @@ def spec_from_rows(rows: Sequence[Trajectory], name: str) -> AgentSpec:
     """A spec of the tools that good rows list. Raises ConfigError where they list none."""
     found = {t.name: t for row in rows for t in row.tools}
     tools = [
-        described({"name": t.name, "description": t.description, "parameters": t.schema})
+        with_description({"name": t.name, "description": t.description, "parameters": t.schema})
         for t in found.values()
     ]
     if not tools:

@@ -68,7 +68,7 @@ class Types:
         if name not in self.schemas and name not in self.open:
             self.open.add(name)
             is_class = isinstance(found, ast.ClassDef)
-            self.schemas[name] = _class(found, self) if is_class else schema_of(found, self)
+            self.schemas[name] = _class(found, self) if is_class else annotation_schema(found, self)
             self.open.discard(name)
         return {"$ref": f"#/$defs/{name}"}
 
@@ -83,7 +83,7 @@ def _options(node: ast.expr) -> list[ast.expr]:
 
 
 def _union(options: list[ast.expr], types: Types) -> Schema:
-    kept = [schema_of(o, types) for o in options]
+    kept = [annotation_schema(o, types) for o in options]
     kept = [s for i, s in enumerate(kept) if s != {"type": "null"} and s not in kept[:i]]
     return kept[0] if len(kept) == 1 else {"anyOf": kept}
 
@@ -99,7 +99,7 @@ def _class(node: ast.ClassDef, types: Types) -> Schema:
     ]
     if not fields:
         raise Untyped(f"class {node.name} has no annotated fields")
-    properties = {name: schema_of(s.annotation, types) for name, s in fields}
+    properties = {name: annotation_schema(s.annotation, types) for name, s in fields}
     required = [name for name, s in fields if s.value is None]
     return {"type": "object", "properties": properties, "required": required}
 
@@ -115,21 +115,21 @@ def _subscript(node: ast.Subscript, types: Types) -> Schema:
     if name == "Annotated":
         words = [ast.literal_eval(i) for i in inner[1:] if isinstance(i, ast.Constant)]
         text = next((w for w in words if isinstance(w, str)), "")
-        return schema_of(inner[0], types) | ({"description": text} if text else {})
+        return annotation_schema(inner[0], types) | ({"description": text} if text else {})
     if name in ("Optional", "Union"):
         return _union(inner, types)
     if name in LISTS:
-        return {"type": "array", "items": schema_of(inner[0], types)}
+        return {"type": "array", "items": annotation_schema(inner[0], types)}
     if name in MAPS:
-        return {"type": "object", "additionalProperties": schema_of(inner[-1], types)}
+        return {"type": "object", "additionalProperties": annotation_schema(inner[-1], types)}
     raise Untyped(f"annotation {ast.unparse(node)!r} is not known")
 
 
-def schema_of(node: ast.expr, types: Types) -> Schema:
+def annotation_schema(node: ast.expr, types: Types) -> Schema:
     """The JSON Schema of an annotation. Raises Untyped."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):  # a quoted annotation
-            return schema_of(ast.parse(node.value, mode="eval").body, types)
+            return annotation_schema(ast.parse(node.value, mode="eval").body, types)
         return dict(PLAIN["None"])
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _union(_options(node), types)
@@ -207,7 +207,7 @@ def _tool(
         if arg.annotation is None:
             raise ConfigError(f"{where} has no type for {arg.arg!r}; write {arg.arg}: str")
         try:
-            schema = schema_of(arg.annotation, types)
+            schema = annotation_schema(arg.annotation, types)
         except (Untyped, ValueError, SyntaxError) as error:
             raise ConfigError(
                 f"{where}, parameter {arg.arg!r}: {error}; write str, int, float, bool, list[str], "

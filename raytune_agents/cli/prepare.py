@@ -200,6 +200,6 @@ def hosted_lines(tree: Config, provider: str) -> list[str]:
     rows = labelled_rows(tree)
     parts = splits.plain(map(splits.slim, rows), tree.export.val_share, tree.seed)
     train = {"train": parts.files["train"]}
-    found = hosted.plan((r for *_, r in splits.chosen(rows, train)), provider, tree.export)
+    found = hosted.export_plan((r for *_, r in splits.chosen(rows, train)), provider, tree.export)
     found.left_out.update(parts.left_out | {"val row": len(parts.files["val"])})
     return found.lines()

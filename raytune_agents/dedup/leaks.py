@@ -26,9 +26,9 @@ import numpy as np
 
 from raytune_agents.config import LabelConfig
 from raytune_agents.dedup.minhash import SketchIndex, sketches
-from raytune_agents.dedup.text import plain, question
+from raytune_agents.dedup.text import comparable, request_text
 from raytune_agents.dedup.windows import WindowIndex
-from raytune_agents.filters.grounding import leaves
+from raytune_agents.filters.grounding import scalars_in
 from raytune_agents.records import ToolSpec, Trajectory, content_hash
 
 MIN_VALUES, MIN_VALUE_CHARS = 2, 16
@@ -72,7 +72,7 @@ def _parameters(schema: str) -> tuple[tuple[str, dict[str, Any]], ...]:
 
 
 @lru_cache(maxsize=16_384)
-def shape_of(tool: ToolSpec) -> tuple[str, ...]:
+def parameter_shape(tool: ToolSpec) -> tuple[str, ...]:
     """Types and enums of the parameters, names masked, in a fixed order."""
     parameters = _parameters(tool.parameters)
     return tuple(sorted(json.dumps([p.get("type"), p.get("enum")]) for _, p in parameters))
@@ -93,7 +93,7 @@ def masked(tool: ToolSpec) -> tuple[str, ...]:
         found = [re.findall(r"\w+", str(t).casefold()) for t in texts]
         said = [" ".join("_" if w in hidden else w for w in text) for text in found]
         kinds = [str(p.get("type")) for _, p in parameters]
-        return content_hash([said[0], sorted(zip(kinds, said[1:])), shape_of(tool)])
+        return content_hash([said[0], sorted(zip(kinds, said[1:])), parameter_shape(tool)])
 
     said = tool.description + "".join(str(p.get("description", "")) for _, p in parameters)
     return (key(set()), key(names)) if parameters and len(said) >= MIN_DESCRIPTION else ()
@@ -105,11 +105,11 @@ def answer_key(row: Trajectory) -> str:
     shown, size, count = [], 0, 0
     for call in row.calls:
         try:
-            said = sorted(str(plain(v)) for _, v in leaves(call.args))
+            said = sorted(str(comparable(v)) for _, v in scalars_in(call.args))
         except ValueError:
             return ""
         count, size = count + len(said), size + sum(map(len, said))
-        shown.append([shape_of(tools[call.name]) if call.name in tools else [], said])
+        shown.append([parameter_shape(tools[call.name]) if call.name in tools else [], said])
     enough = count >= MIN_VALUES and size >= MIN_VALUE_CHARS
     return content_hash(sorted(shown, key=str)) if enough else ""
 
@@ -126,7 +126,7 @@ class LeakIndex:
             number = len(self.names)
             self.names.append((row.id, row.split or row.source))
             self._add_keys(row, number)
-            text = question(row)
+            text = request_text(row)
             if text:
                 questions.setdefault(text, number)
         self.numbers = np.array(list(questions.values()), np.int64)
@@ -134,7 +134,7 @@ class LeakIndex:
         self.sketches = SketchIndex(sketches(list(questions)))
 
     def _add_keys(self, row: Trajectory, number: int) -> None:
-        self.keys.setdefault(("query", compact(question(row))), number)
+        self.keys.setdefault(("query", compact(request_text(row))), number)
         self.keys.setdefault(("answer", answer_key(row)), number)
         if row.split == "test_unseen":
             called = {c.name for c in row.calls}
@@ -149,7 +149,7 @@ class LeakIndex:
 
         `sketch` uint8 [rows, count]: the sketches of the rows' questions where they are known.
         """
-        asked = [question(r) for r in rows]
+        asked = [request_text(r) for r in rows]
         found = [None if r.reject_reason else self._by_key(r, q) for r, q in zip(rows, asked)]
         left = [i for i, r in enumerate(rows) if asked[i] and not found[i] and not r.reject_reason]
         said = [asked[i] for i in left]

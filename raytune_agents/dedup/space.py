@@ -17,7 +17,7 @@ import numpy as np
 from raytune_agents.records import Trajectory
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1; a zero row stays zero."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(length == 0, 1.0, length)
@@ -36,7 +36,7 @@ def embed(texts: Sequence[str], dimensions: int = 128, seed: int = 17) -> np.nda
     ).transform(texts)
     weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
     size = max(1, min(dimensions, len(texts) - 1))
-    return unit(TruncatedSVD(size, random_state=seed).fit_transform(weighted))
+    return unit_vectors(TruncatedSVD(size, random_state=seed).fit_transform(weighted))
 
 
 def semantic_owner(
@@ -46,7 +46,7 @@ def semantic_owner(
 
     The survivor is the first by rank of the same key with a cosine of at least `threshold`.
     """
-    vectors, owner = unit(vectors), np.arange(len(vectors))
+    vectors, owner = unit_vectors(vectors), np.arange(len(vectors))
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for i in sorted(range(len(rank)), key=lambda i: rank[i]):
         groups[keys[i]].append(i)
@@ -77,7 +77,7 @@ def facility_location(
     `count` where that leaves no more; greedy then reaches 1/2 (Fisher, Nemhauser, Wolsey 1978).
     Memory: one [rows] similarity vector at a time.
     """
-    vectors = unit(np.asarray(vectors, np.float64))
+    vectors = unit_vectors(np.asarray(vectors, np.float64))
     rows = len(vectors)
     if not 0 <= count <= rows:
         raise ValueError(f"count={count} of {rows} rows; write 0 to {rows}")

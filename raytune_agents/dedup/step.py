@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from raytune_agents.config import LabelConfig
 from raytune_agents.config.lookup import user_object
 from raytune_agents.dedup.minhash import PERMUTATIONS, clusters
-from raytune_agents.dedup.space import semantic_owner, unit
+from raytune_agents.dedup.space import semantic_owner, unit_vectors
 from raytune_agents.dedup.text import (
     calls_key,
     exact_key,
@@ -33,7 +33,7 @@ from raytune_agents.dedup.text import (
     near_text,
     situation_key,
 )
-from raytune_agents.filters.shape import family, held_out
+from raytune_agents.filters.shape import is_held_out, row_family
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import row_groups
 
@@ -55,9 +55,9 @@ DUPLICATE_WORDS = ("duplicate_of", "near_duplicate_of", "semantic_duplicate_of")
 PAIRS = pa.schema([("handle", pa.uint64()), ("survivor", pa.uint64()), ("word", pa.string())])
 
 
-def rank(row: Trajectory) -> float:
+def survival_rank(row: Trajectory) -> float:
     """Smaller is better: quality first, then pool positive."""
-    return -2.0 * round(row.quality or 0.0, 6) - 1e-7 * (family(row) == "positive")
+    return -2.0 * round(row.quality or 0.0, 6) - 1e-7 * (row_family(row) == "positive")
 
 
 def fingerprints(
@@ -71,12 +71,12 @@ def fingerprints(
     exact = np.array([key_bits(exact_key(r)) for r in rows], np.uint64)
     answer = np.array([key_bits(group_key(r)) for r in rows], np.uint64)
     near = section.duplicates == "minhash"
-    asks = [bool(r.calls) and family(r) != "negative" and not held_out(r) for r in rows]
-    vectors = embedded([near_text(r) for r in rows], section)
+    asks = [bool(r.calls) and row_family(r) != "negative" and not is_held_out(r) for r in rows]
+    vectors = embed_texts([near_text(r) for r in rows], section)
     columns = {
         "handle": handles.astype(np.uint64),
         "row_id": np.array([key_bits(r.id) for r in rows], np.uint64),
-        "rank": np.array([rank(r) for r in rows], np.float64),
+        "rank": np.array([survival_rank(r) for r in rows], np.float64),
         "group": answer if near else exact ^ answer,  # the answer's key holds the split
         "exact": exact,
         "sketch": pa.array([s.tobytes() if near else b"" for s in sketch], pa.binary()),
@@ -95,12 +95,12 @@ def embedder(section: LabelConfig) -> Callable[[list[str]], Any]:
     return user_object(section.embed, "label.embed")
 
 
-def embedded(texts: Sequence[str], section: LabelConfig) -> np.ndarray:
+def embed_texts(texts: Sequence[str], section: LabelConfig) -> np.ndarray:
     """Vectors of the texts, float16 [texts, n], by the user's function; n = 0 where none is
     named."""
     if not section.embed or not texts:
         return np.empty((len(texts), 0), np.float16)
-    return unit(np.asarray(embedder(section)(list(texts)), np.float32)).astype(np.float16)
+    return unit_vectors(np.asarray(embedder(section)(list(texts)), np.float32)).astype(np.float16)
 
 
 def _joined(owner: np.ndarray, prints: pa.Table, place: np.ndarray, threshold: float) -> np.ndarray:

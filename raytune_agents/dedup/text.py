@@ -6,12 +6,12 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from raytune_agents.calls.gold import without_defaults
 from raytune_agents.calls.schema import find
-from raytune_agents.filters.shape import call_key, family
+from raytune_agents.filters.shape import call_key, row_family
+from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.records import ToolCall, ToolSpec, Trajectory, content_hash
 
 
@@ -22,7 +22,7 @@ def folded(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def question(row: Trajectory) -> str:
+def request_text(row: Trajectory) -> str:
     """The folded text of all user turns before the target."""
     return folded("\n".join(m.content for m in row.prompt if m.role == "user"))
 
@@ -31,23 +31,13 @@ def near_text(row: Trajectory) -> str:
     """What near duplicates share: the question, and the target's text where no call answers."""
     target = row.target
     if target is None or target.tool_calls:
-        return question(row)
-    return f"{question(row)}\n{folded(target.content)}"
-
-
-@lru_cache(maxsize=65_536)
-def parameter_names(schema: str) -> tuple[str, ...]:
-    """Sorted names of the properties of an object schema; () where the text is no such schema."""
-    try:
-        properties = json.loads(schema).get("properties") or {}
-    except (ValueError, AttributeError):
-        return ()
-    return tuple(sorted(properties))
+        return request_text(row)
+    return f"{request_text(row)}\n{folded(target.content)}"
 
 
 def tools_signature(tools: Sequence[ToolSpec]) -> list[tuple[str, ...]]:
     """Names and parameter names of the tools, in a fixed order."""
-    return sorted((t.name, *parameter_names(t.parameters)) for t in tools)
+    return sorted((t.name, *sorted(parameter_names(t.parameters))) for t in tools)
 
 
 def exact_key(row: Trajectory) -> str:
@@ -55,30 +45,30 @@ def exact_key(row: Trajectory) -> str:
 
     The target's text counts where it carries the answer: no structured call, or a negative.
     """
-    negative = family(row) == "negative"
+    negative = row_family(row) == "negative"
     target = row.target
     text = target.content if target and (negative or not target.tool_calls) else ""
     calls = [call_key(c) for c in row.calls]
-    parts = [question(row), calls, folded(text), tools_signature(row.tools), negative]
+    parts = [request_text(row), calls, folded(text), tools_signature(row.tools), negative]
     return content_hash(parts, 32)
 
 
-def plain(value: Any) -> Any:
+def comparable(value: Any) -> Any:
     """A JSON value for loose comparison: text folded, 5.0 = 5; booleans stay themselves."""
     if isinstance(value, str):
         return folded(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: comparable(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [plain(v) for v in value]
+        return [comparable(v) for v in value]
     return value
 
 
 def _plain_call(call: ToolCall) -> list[Any]:
     try:
-        return [call.name, plain(call.args)]
+        return [call.name, comparable(call.args)]
     except ValueError:
         return [call.name, call.arguments]
 
@@ -86,7 +76,7 @@ def _plain_call(call: ToolCall) -> list[Any]:
 def group_key(row: Trajectory) -> str:
     """Hash of what near duplicates must have in common: split, negative or not, plain calls."""
     calls = [_plain_call(spoken(c, row.tools)) for c in row.calls]
-    return content_hash([row.split or "train", family(row) == "negative", calls], 16)
+    return content_hash([row.split or "train", row_family(row) == "negative", calls], 16)
 
 
 def situation_key(row: Trajectory) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from raytune_agents.dedup.minhash import mix64
-from raytune_agents.filters.grounding import words
+from raytune_agents.filters.grounding import split_words
 
 WINDOW = 10  # words
 DIRTY = 0.8  # share of the indexed text's words
@@ -23,7 +23,8 @@ _MIDDLE = 1 << 25
 
 def word_ids(text: str) -> np.ndarray:
     """CRC-32 of every word, int64 [words]."""
-    return np.array([zlib.crc32(w.encode("utf-8", "surrogatepass")) for w in words(text)], np.int64)
+    said = (w.encode("utf-8", "surrogatepass") for w in split_words(text))
+    return np.array([zlib.crc32(w) for w in said], np.int64)
 
 
 def fuzzy_share(

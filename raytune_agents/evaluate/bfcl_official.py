@@ -125,7 +125,7 @@ def official_verdicts(
 def raw_rows(categories: Sequence[str] = PYTHON_CATEGORIES) -> Iterator[tuple[str, dict[str, Any]]]:
     """(category, row) of the installed package's data, answers joined, verbatim."""
     for category in categories:
-        for _, raw in bfcl.rows([category]):
+        for _, raw in bfcl.bfcl_rows([category]):
             if isinstance(raw, Exception):  # a line that is no JSON object
                 raise raw
             yield category, raw

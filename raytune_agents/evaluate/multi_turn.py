@@ -31,7 +31,7 @@ from raytune_agents.evaluate.rollouts import EngineSampler
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 from raytune_agents.inference import engine
 from raytune_agents.readers import bfcl
-from raytune_agents.readers.shapes import tools_of
+from raytune_agents.readers.shapes import read_tools
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_row
 
 WORLD = Path(__file__).with_name("bfcl_world.py")
@@ -80,7 +80,7 @@ def tools_at(entry: Entry, turn: int) -> tuple[ToolSpec, ...]:
         if turn < int(first)
     }
     functions = [f for name in entry["involved_classes"] for f in documents(name)]
-    return tools_of([f for f in functions if f["name"] not in held])
+    return read_tools([f for f in functions if f["name"] not in held])
 
 
 def request_at(entry: Entry, turn: int) -> list[Message]:

@@ -124,7 +124,7 @@ def validate_evaluation(config: Config) -> None:
                 f"_, and none of {', '.join(TAKEN)}"
             )
         if source.format != "auto":
-            readers.resolve(source.format)
+            readers.reader_named(source.format)
         if source.path != "bfcl" and not readers.is_hub(source.path):
             readers.files(source.path)
     trained = {agents.load(name).name for name in config.generate.agents}

@@ -21,7 +21,7 @@ WRITERS: dict[str, Writer] = {
     "sharegpt": sharegpt.write,
     "axolotl": openai.axolotl,
     "trl": trl.write,
-    "trl_label": trl.labelled,
+    "trl_label": trl.write_labelled,
     "agent_flan": agent_flan.write,
     "react": agent_flan.write_react,
     "xlam": xlam.write,
@@ -50,7 +50,7 @@ LOSES: dict[str, str] = {
 }
 
 
-def resolve(name: str) -> Writer:
+def writer_named(name: str) -> Writer:
     """The writer of a format, or a user's own as "module:function". Raises ConfigError."""
     if name in WRITERS:
         return WRITERS[name]

@@ -19,9 +19,9 @@ from typing import IO, Any
 
 from raytune_agents.chat import mark
 from raytune_agents.config import ExportConfig
-from raytune_agents.exports import LOSES, PAIR_WRITERS, resolve, splits
+from raytune_agents.exports import LOSES, PAIR_WRITERS, splits, writer_named
 from raytune_agents.exports.card import card
-from raytune_agents.exports.pricing import problems, roughly
+from raytune_agents.exports.pricing import provider_problems, roughly
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.storage import whole_file, write_text
 
@@ -30,7 +30,7 @@ Written = tuple[Trajectory, dict[str, Any]]
 Marker = Callable[[Trajectory], str]
 
 
-def written(
+def written_file(
     row: Trajectory, format: str, marker: Marker | None, twins: dict[str, Trajectory]
 ) -> Written:
     """(the row, what is written for it). Raises RecordError where the format cannot carry it."""
@@ -43,7 +43,7 @@ def written(
         row = replace(row, messages=mark(row.messages, marker(row)))
     elif format not in LABELLED and row.failed:
         raise RecordError("a wrong answer, and no label or marker that says so")
-    return row, resolve(format)(row)
+    return row, writer_named(format)(row)
 
 
 def better_halves(
@@ -68,7 +68,7 @@ def write_files(
     last, so a folder with a summary is a whole one.
     """
     if section.format not in PAIR_WRITERS:
-        resolve(section.format)  # an unknown one stops before anything is written
+        writer_named(section.format)  # an unknown one stops before anything is written
     slim = list(map(splits.slim, rows))
     parts = (
         splits.agent_flan(slim, section.scale, seed)
@@ -82,14 +82,15 @@ def write_files(
         files = {stem: _File(folder / f"{stem}.jsonl", stack) for stem in parts.files}
         for stem, place, row in splits.chosen(rows, parts.files):
             try:
-                files[stem].add(place, *written(row, section.format, marker, twins))
+                files[stem].add(place, *written_file(row, section.format, marker, twins))
             except RecordError as error:
                 parts.left_out[str(error)[:80]] += 1
         about = {file.path.name: file.finish() for file in files.values()}
+    trained = [file for stem, file in files.items() if stem.endswith("train")]
     refused = {
         file.path.name: found
-        for stem, file in files.items()
-        if stem.endswith("train") and (found := problems(section.format, file.tokens, file.size))
+        for file in trained
+        if (found := provider_problems(section.format, file.tokens, file.size))
     }
     summary = {
         "format": section.format,

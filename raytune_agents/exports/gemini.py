@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any
 
-from raytune_agents.exports.openai import answered, distinct, schema_of_tool
+from raytune_agents.exports.openai import distinct_tools, schema_of_tool, with_results
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
 NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
@@ -69,7 +69,7 @@ def _parts(m: Message) -> list[dict[str, Any]]:
 
 
 def write(row: Trajectory) -> dict[str, Any]:
-    messages = answered(row.messages)
+    messages = with_results(row.messages)
     if row.target is None:
         raise RecordError("no assistant turn at the end")
     if any(m.role == "assistant" and not m.trained for m in messages):
@@ -85,7 +85,7 @@ def write(row: Trajectory) -> dict[str, Any]:
     if row.tools:
         declared = [
             {"name": t.name, "description": t.description, "parameters": schema(schema_of_tool(t))}
-            for t in distinct(row.tools)
+            for t in distinct_tools(row.tools)
         ]
         out["tools"] = [{"functionDeclarations": declared}]
     return out

@@ -59,7 +59,7 @@ def linked(messages: tuple[Message, ...]) -> list[Message]:
     return out
 
 
-def answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+def with_results(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The turns with an empty observation for every call that has none before the next turn.
 
     Providers want a result of each call; the calls of the last turn need none.
@@ -101,7 +101,7 @@ def message(m: Message, names: dict[str, str], thought: bool = False) -> dict[st
     return out
 
 
-def distinct(tools: tuple[ToolSpec, ...]) -> list[ToolSpec]:
+def distinct_tools(tools: tuple[ToolSpec, ...]) -> list[ToolSpec]:
     """The tools without repetitions. Raises RecordError where two differ but share a name."""
     found: dict[str, ToolSpec] = {}
     for tool in tools:
@@ -122,7 +122,7 @@ def schema_of_tool(tool: ToolSpec) -> dict[str, Any]:
 
 
 def tools(row: Trajectory, names: dict[str, str]) -> list[dict[str, Any]]:
-    listed = distinct(row.tools)
+    listed = distinct_tools(row.tools)
     for tool in listed:
         schema_of_tool(tool)
     return [replace(t, name=names[t.name]).openai() for t in listed]
@@ -134,7 +134,7 @@ def write(row: Trajectory) -> dict[str, Any]:
         raise RecordError("no assistant turn to train on at the end")
     names = renamed(row)
     messages = []
-    for m in linked(answered(row.messages)):
+    for m in linked(with_results(row.messages)):
         out = message(m, names)
         if m.role == "assistant" and m.loss is False:
             out["weight"] = 0

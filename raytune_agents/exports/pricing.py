@@ -19,7 +19,7 @@ from raytune_agents.records import RecordError, Trajectory
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProviderLimits:
     """A provider's documented rules for a tuning file."""
 
     min_rows: int
@@ -28,12 +28,12 @@ class Limits:
 
 
 LIMITS = {
-    "openai": Limits(10, 65_536, 512 * 2**20),
-    "gemini": Limits(100, 131_072, 2**30),  # 100 rows is what they advise to start with
+    "openai": ProviderLimits(10, 65_536, 512 * 2**20),
+    "gemini": ProviderLimits(100, 131_072, 2**30),  # 100 rows is what they advise to start with
 }
 
 
-def problems(provider: str, row_tokens: Sequence[int], size: int) -> list[str]:
+def provider_problems(provider: str, row_tokens: Sequence[int], size: int) -> list[str]:
     """Why a provider would refuse a file of rows of so many tokens and `size` bytes; [] where the
     format has no provider."""
     limits = LIMITS.get(provider)
@@ -51,7 +51,7 @@ def problems(provider: str, row_tokens: Sequence[int], size: int) -> list[str]:
 
 
 @dataclass
-class Plan:
+class ExportPlan:
     """Tokens, money and time of one hosted tuning job; `problems` is why it would be refused."""
 
     provider: str
@@ -83,12 +83,12 @@ def roughly(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def plan(
+def export_plan(
     rows: Iterable[Trajectory],
     provider: str,
     section: ExportConfig,
     count: Callable[[str], int] = roughly,
-) -> Plan:
+) -> ExportPlan:
     """The plan of tuning `provider` on the rows as its writer writes them. Raises ConfigError."""
     if provider not in LIMITS or provider not in section.prices:
         known = ", ".join(sorted(LIMITS.keys() & section.prices.keys()))
@@ -108,7 +108,7 @@ def plan(
         sizes.append(count(text))
         size += len(text.encode()) + 1
     mtok = sum(sizes) * price.epochs / 1e6
-    return Plan(
+    return ExportPlan(
         provider=provider,
         model=price.model,
         rows=len(sizes),
@@ -118,6 +118,6 @@ def plan(
         hours=mtok / price.mtok_per_hour,
         as_of=price.as_of,
         longest_row_tokens=max(sizes, default=0),
-        problems=problems(provider, sizes, size),
+        problems=provider_problems(provider, sizes, size),
         left_out=left_out,
     )

@@ -44,12 +44,12 @@ def chosen(
             yield *places[row.id].pop(), row
 
 
-def order(rows: Iterable[Trajectory], seed: int) -> list[Trajectory]:
+def by_hash(rows: Iterable[Trajectory], seed: int) -> list[Trajectory]:
     """The rows in an order that depends on their ids and the seed alone."""
     return sorted(rows, key=lambda r: content_hash([seed, r.id]))
 
 
-def family(row: Trajectory, by_id: dict[str, Trajectory]) -> str:
+def source_family(row: Trajectory, by_id: dict[str, Trajectory]) -> str:
     """The id of the first ancestor that is among the rows."""
     seen = {row.id}
     while row.parents and row.parents[0] in by_id and row.parents[0] not in seen:
@@ -58,7 +58,7 @@ def family(row: Trajectory, by_id: dict[str, Trajectory]) -> str:
     return row.id
 
 
-def usable(rows: Iterable[Trajectory], left_out: Counter[str]) -> list[Trajectory]:
+def exportable(rows: Iterable[Trajectory], left_out: Counter[str]) -> list[Trajectory]:
     """The rows that may be exported; the others are counted by reason."""
     kept = []
     for row in rows:
@@ -71,15 +71,17 @@ def usable(rows: Iterable[Trajectory], left_out: Counter[str]) -> list[Trajector
     return kept
 
 
-def cut(rows: list[Trajectory], n_val: int, seed: int) -> tuple[list[Trajectory], list[Trajectory]]:
+def cut_val(
+    rows: list[Trajectory], n_val: int, seed: int
+) -> tuple[list[Trajectory], list[Trajectory]]:
     """(train, val) with `n_val` val rows, fewer where whole families do not add up to it.
 
     Rows marked val are val and count first.
     """
     by_id = {r.id: r for r in rows}
     families: dict[str, list[Trajectory]] = defaultdict(list)
-    for row in order(rows, seed):
-        families[family(row, by_id)].append(row)
+    for row in by_hash(rows, seed):
+        families[source_family(row, by_id)].append(row)
     val: list[Trajectory] = []
     train: list[Trajectory] = []
     marked = sorted(families.values(), key=lambda f: not any(r.split == "val" for r in f))
@@ -92,9 +94,9 @@ def cut(rows: list[Trajectory], n_val: int, seed: int) -> tuple[list[Trajectory]
 def plain(rows: Iterable[Trajectory], val_share: float, seed: int) -> Parts:
     """Files train and val: rows marked val, or `val_share` of all where no row is marked."""
     parts = Parts()
-    kept = usable(rows, parts.left_out)
+    kept = exportable(rows, parts.left_out)
     marked = sum(r.split == "val" for r in kept)
-    train, val = cut(kept, marked or round(val_share * len(kept)), seed)
+    train, val = cut_val(kept, marked or round(val_share * len(kept)), seed)
     parts.files = {"train": train, "val": val}
     return parts
 
@@ -112,7 +114,7 @@ def agent_flan(rows: Iterable[Trajectory], scale: float, seed: int) -> Parts:
     agent at scale 1, cut 480 / 120. Where rows are missing, `missing` says how many of what."""
     parts = Parts()
     pools: dict[tuple[str, str], list[Trajectory]] = defaultdict(list)
-    for row in usable(rows, parts.left_out):
+    for row in exportable(rows, parts.left_out):
         where, _, agent = row.source.partition("/")
         if where == "agent" and kind(row):
             pools[agent, kind(row)].append(row)
@@ -122,12 +124,12 @@ def agent_flan(rows: Iterable[Trajectory], scale: float, seed: int) -> Parts:
         taken: list[Trajectory] = []
         for name, count in AGENT_FLAN.items():
             wanted = max(1, round(count * scale))
-            found = order(pools[agent, name], seed)
+            found = by_hash(pools[agent, name], seed)
             taken += found[:wanted]
             parts.left_out["more than the preset takes"] += len(found[wanted:])
             if len(found) < wanted:
                 parts.missing[f"{agent}.{name}"] = wanted - len(found)
-        train, val = cut(taken, round(AGENT_FLAN_VAL * len(taken)), seed)
+        train, val = cut_val(taken, round(AGENT_FLAN_VAL * len(taken)), seed)
         parts.files |= {f"{agent}_train": train, f"{agent}_val": val}
     parts.left_out = +parts.left_out
     return parts

@@ -40,7 +40,7 @@ def write(row: Trajectory) -> dict[str, Any]:
     return {"prompt": prompt, "completion": completion} | listed
 
 
-def labelled(row: Trajectory) -> dict[str, Any]:
+def write_labelled(row: Trajectory) -> dict[str, Any]:
     """KTO columns: the label is False for rows of the pool negative.*"""
     return write(row) | {"label": not row.pool.startswith("negative")}
 

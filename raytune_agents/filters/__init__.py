@@ -17,8 +17,8 @@ from raytune_agents.config import LabelConfig
 from raytune_agents.config.lookup import user_object
 from raytune_agents.filters import private, shape, text
 from raytune_agents.filters.grounding import ungrounded
-from raytune_agents.filters.quality import parts, quality
-from raytune_agents.filters.shape import family, held_out
+from raytune_agents.filters.quality import quality, quality_parts
+from raytune_agents.filters.shape import is_held_out, row_family
 from raytune_agents.records import Trajectory
 
 Rule = Callable[..., "str | None"]
@@ -71,9 +71,9 @@ def active_rules(section: LabelConfig) -> dict[str, Rule]:
 def first_reason(row: Trajectory, rules: dict[str, Rule]) -> str:
     """The first reason that a rule gives, or ''; ON_NEGATIVES and ON_HELD_OUT narrow the rules."""
     names = set(rules)
-    if family(row) == "negative":
+    if row_family(row) == "negative":
         names &= ON_NEGATIVES
-    if held_out(row):
+    if is_held_out(row):
         names &= ON_HELD_OUT
     for name, rule in rules.items():
         try:
@@ -93,7 +93,7 @@ def label_error(where: str, error: Exception) -> str:
 def scored_parts(row: Trajectory) -> tuple[Trajectory, tuple[float, float, float]]:
     """The row and its `quality.parts`; with a reject reason where these cannot be told."""
     try:
-        return row, parts(row, row.meta.get("nll"))
+        return row, quality_parts(row, row.meta.get("nll"))
     except Exception as error:  # the same boundary, for the score
         return replace(row, reject_reason=label_error("quality", error)), (0.0, 0.0, 0.0)
 
@@ -111,7 +111,7 @@ def label(row: Trajectory, section: LabelConfig) -> Trajectory:
     return replace(row, quality=float(quality(*told)))
 
 
-def funnel(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+def label_funnel(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     """Rows by (source, reject reason) -> source -> {"in", reasons by first word..., "kept"}.
 
     For every source `in` is the sum of the others; the source "" holds the totals.

@@ -81,7 +81,7 @@ MOST_CODES, MOST_SPANS, SPAN_CHARS = 300, 2_000, 60
 SHORT_TEXT = 8  # words; in a text of at most so many every number must be said
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Lower-case words and digit runs; camelCase and snake_case fall apart."""
     return [w.casefold() for w in _WORD.findall(_CAMEL.sub(" ", text))]
 
@@ -99,7 +99,7 @@ class Evidence:
 
     @cached_property
     def word_list(self) -> list[str]:
-        return words(self.raw)
+        return split_words(self.raw)
 
     @cached_property
     def word_set(self) -> frozenset[str]:
@@ -185,14 +185,14 @@ class Evidence:
         return {float(i) for i, m in enumerate(_MONTHS, 1) if m in starts}
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def scalars_in(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted path, scalar) for every scalar inside a JSON value."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from leaves(item, f"{path}.{key}" if path else str(key))
+            yield from scalars_in(item, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         for item in value:
-            yield from leaves(item, path)
+            yield from scalars_in(item, path)
     else:
         yield path, value
 
@@ -261,7 +261,7 @@ def said(value: Any, evidence: Evidence) -> bool:
     compact = "".join(c for c in text if c.isalnum())
     if not compact or (len(compact) > 2 and compact in evidence.compact):
         return True
-    content = [w for w in words(str(value)) if w not in _STOP] or words(str(value))
+    content = [w for w in split_words(str(value)) if w not in _STOP] or split_words(str(value))
     missed = [w for w in content if not word_said(w, evidence)]
     if len(content) <= SHORT_TEXT and any(w.isdigit() for w in missed):
         return False
@@ -286,13 +286,13 @@ def _call_misses(call: ToolCall, tools: dict[str, ToolSpec], evidence: Evidence)
     except ValueError:
         return
     schema = schema_words(tools[call.name]) if call.name in tools else {}
-    for path, value in leaves(arguments):
+    for path, value in scalars_in(arguments):
         own = [schema[k] for k in (path.split(".")[0], "") if k in schema]
         good = said(value, evidence) or any(said(value, e) for e in own)
         yield path, None if good else value
 
 
-def check(row: Trajectory) -> tuple[int, list[str]]:
+def check_values(row: Trajectory) -> tuple[int, list[str]]:
     """Number of argument values of all calls, and those not grounded as "tool.arg=value"."""
     return _check(row.messages, row.tools)
 
@@ -319,11 +319,11 @@ def _check(turns: tuple[Message, ...], specs: tuple[ToolSpec, ...]) -> tuple[int
 
 def groundedness(row: Trajectory) -> float:
     """Share of argument values that are grounded, in [0, 1]; 1 for a row without any."""
-    count, missing = check(row)
+    count, missing = check_values(row)
     return 1.0 if count == 0 else 1.0 - len(missing) / count
 
 
 def ungrounded(row: Trajectory) -> str | None:
     """Rule: every argument value of every call is grounded; the first that is not is named."""
-    _, missing = check(row)
+    _, missing = check_values(row)
     return f"ungrounded:{missing[0]}" if missing else None

@@ -41,7 +41,7 @@ def rarity(signatures: np.ndarray) -> np.ndarray:
     return counts[at] ** -0.5
 
 
-def parts(row: Trajectory, nll: float | None = None) -> tuple[float, float, float]:
+def quality_parts(row: Trajectory, nll: float | None = None) -> tuple[float, float, float]:
     """(validity, sum of w_i * x_i, sum of w_i) over the parts that the row itself tells."""
     if row.reject_reason:
         return 0.0, 0.0, 0.0

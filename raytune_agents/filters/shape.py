@@ -13,12 +13,12 @@ from raytune_agents.records import Message, ToolCall, Trajectory, canonical
 OPENING_TAGS = tuple(tag for tag in TAGS if tag.startswith(("<", "[")))  # of calls, any family
 
 
-def family(row: Trajectory) -> str:
+def row_family(row: Trajectory) -> str:
     """The pool's first word: positive, synthetic or negative."""
     return row.pool.split(".", 1)[0]
 
 
-def held_out(row: Trajectory) -> bool:
+def is_held_out(row: Trajectory) -> bool:
     """Whether the row belongs to an evaluation split."""
     return row.split not in ("", "train")
 
@@ -70,7 +70,7 @@ def empty_target(row: Trajectory) -> str | None:
 
     A row of an evaluation split needs none where `gold` says what is right.
     """
-    if held_out(row) and row.gold:
+    if is_held_out(row) and row.gold:
         return None
     if row.target is None:
         return "empty_target:no final answer"

@@ -8,7 +8,7 @@ from collections import Counter
 from functools import lru_cache
 
 from raytune_agents.calls import parse
-from raytune_agents.filters.grounding import words
+from raytune_agents.filters.grounding import split_words
 from raytune_agents.records import Trajectory
 
 # --- mojibake ---
@@ -107,7 +107,7 @@ def language_of(text: str) -> str:
     if foreign.total() > (latin + scripts.total()) / 2:
         kana = foreign["HIRAGANA"] + foreign["KATAKANA"]
         return "ja" if kana else SCRIPTS[foreign.most_common(1)[0][0]]
-    said = set(words(text[:2000]))
+    said = set(split_words(text[:2000]))
     hits = sorted(((len(said & lexicon), k) for k, lexicon in _LEXICON.items()), reverse=True)
     return hits[0][1] if hits[0][0] >= max(2, 2 * hits[1][0]) else ""
 
@@ -129,7 +129,7 @@ _REFUSAL = re.compile(
 
 def _fits(starts: set[str], name: str) -> bool:
     """Every word of the tool's name (longer than two letters) starts like a word of the query."""
-    parts = [w[:4] for w in words(name) if len(w) > 2]
+    parts = [w[:4] for w in split_words(name) if len(w) > 2]
     return bool(parts) and starts.issuperset(parts)
 
 
@@ -147,7 +147,7 @@ def needless_refusal(row: Trajectory) -> str | None:
         return None
     if row.gold:
         return "needless_refusal:gold"
-    starts = {w[:4] for w in words(row.query)}
+    starts = {w[:4] for w in split_words(row.query)}
     fitting = next((t.name for t in row.tools if _fits(starts, t.name)), None)
     return f"needless_refusal:{fitting}" if fitting else None
 

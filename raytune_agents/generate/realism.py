@@ -173,7 +173,7 @@ def measured(
 ) -> dict[str, Any]:
     """All figures of generated rows, beside the user's own; shares in [0, 1]."""
     values = [misfits(row) for row in rows]
-    checked = [grounding.check(row) for row in rows]
+    checked = [grounding.check_values(row) for row in rows]
     count = sum(n for n, _ in checked)
     loose = sum(len(m) for _, m in checked)
     texts, own = [requests(r) for r in rows], [requests(r) for r in real]

@@ -18,7 +18,7 @@ from raytune_agents.agents import AgentSpec
 from raytune_agents.agents.analyse import EVEN
 from raytune_agents.config import ConfigError, GenerateConfig
 from raytune_agents.config.lookup import did_you_mean
-from raytune_agents.dedup.text import question
+from raytune_agents.dedup.text import request_text
 from raytune_agents.generate import POOLS, realism
 from raytune_agents.generate.distractors import choose
 from raytune_agents.generate.known import gaps, own_rows, with_known
@@ -144,7 +144,7 @@ def draw(section: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) ->
     found = [(VARIANT, agent, row) for agent, row in own] + found
     left = Counter(wanted | {VARIANT: len(own)})
     left.subtract(short)
-    near = too_near([(agent, question(row)) for _, agent, row in found], section.min_distance)
+    near = too_near([(agent, request_text(row)) for _, agent, row in found], section.min_distance)
     most = int(section.max_named_share * section.rows)
     for (pool, _, row), similar in zip(found, near):
         if left[pool] <= 0:

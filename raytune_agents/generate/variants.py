@@ -165,7 +165,7 @@ def as_good(new: Trajectory, old: Trajectory) -> bool:
     """Whether the new row's calls fit their tools and are as grounded as the old row's."""
     if any(schema_errors(c, new.tools) for c in new.calls):
         return False
-    return len(grounding.check(new)[1]) <= len(grounding.check(old)[1])
+    return len(grounding.check_values(new)[1]) <= len(grounding.check_values(old)[1])
 
 
 def joined(one: Trajectory, two: Trajectory, rng: random.Random) -> Trajectory | None:

@@ -29,9 +29,9 @@ from raytune_agents.config import Config, LabelConfig, SourceConfig
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.minhash import sketches
-from raytune_agents.dedup.text import key_bits, near_text, question
+from raytune_agents.dedup.text import key_bits, near_text, request_text
 from raytune_agents.filters.quality import quality, rarity, signature
-from raytune_agents.filters.shape import held_out
+from raytune_agents.filters.shape import is_held_out
 from raytune_agents.pipeline import generate, read
 from raytune_agents.records import (
     ROW_FAULTS,
@@ -60,7 +60,7 @@ PRINTS = (*dedup.PRINTS.names, "signature")
 
 def sketched(rows: list[Trajectory], section: LabelConfig) -> tuple[np.ndarray, np.ndarray]:
     """Sketches of the rows' questions and of what near duplicates share; each text once."""
-    asked = [question(r) for r in rows] if section.decontaminate else [""] * len(rows)
+    asked = [request_text(r) for r in rows] if section.decontaminate else [""] * len(rows)
     near = section.duplicates == "minhash"
     said = [near_text(r) for r in rows] if near else [""] * len(rows)
     at = {text: i for i, text in enumerate(dict.fromkeys([*asked, *said]))}
@@ -102,7 +102,7 @@ def _labelled_rows(
     rules = filters.active_rules(section)
     rows = [filters.reasoned(from_row(flat), rules) for flat in batch.to_pylist()]
     asked, said = sketched(rows, section)
-    train = np.array([i for i, r in enumerate(rows) if not held_out(r)], np.int64)
+    train = np.array([i for i, r in enumerate(rows) if not is_held_out(r)], np.int64)
     for i, leak in zip(train, index.find([rows[i] for i in train], asked[train])):
         rows[i] = leak.mark(rows[i]) if leak else rows[i]
     if score:
@@ -326,4 +326,4 @@ def finish(rows: Path, prints: Path, pairs: pa.Table, out: Path) -> tuple[Counts
         labels.update(zip(table["source"].to_pylist(), words))
         columns = zip(table["pool"].to_pylist(), table["split"].to_pylist(), kept)
         pools.update(pool for pool, split, good in columns if good and split == "train")
-    return counts, {"pools": dict(pools), "funnel": filters.funnel(labels)}
+    return counts, {"pools": dict(pools), "funnel": filters.label_funnel(labels)}

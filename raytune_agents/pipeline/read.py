@@ -131,7 +131,7 @@ def units(sources: list[SourceConfig]) -> list[dict[str, str]]:
     out = []
     for source in sources:
         if source.format != "auto":
-            readers.resolve(source.format)
+            readers.reader_named(source.format)
         whole = source.path == "bfcl" or source.limit is not None or readers.is_hub(source.path)
         paths = [source.path] if whole else readers.files(source.path)
         out += [{"source": source.model_copy(update={"path": p}).model_dump_json()} for p in paths]

@@ -1,6 +1,6 @@
 """Readers: a row of any known source format -> Trajectory. One small file a format.
 
-`sources.rows` finds the rows, `detection` tells their format, `read_row` makes trajectories;
+`sources.list_raw` finds the rows, `detection` tells their format, `read_row` makes trajectories;
 `read_source` is all of it. A user's own reader is "module:function", with the same contract: (row)
 -> Trajectory or a list of them; RecordError (or any plain error) makes the row a counted bad row.
 """
@@ -38,8 +38,7 @@ from raytune_agents.readers import (
 )
 from raytune_agents.readers.detection import SIGNS, Detected, detected
 from raytune_agents.readers.fields import AskedRow, unread_fields
-from raytune_agents.readers.sources import files, is_hub
-from raytune_agents.readers.sources import rows as list_raw
+from raytune_agents.readers.sources import files, is_hub, list_raw
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import Message, RecordError, Trajectory, finish
 
@@ -58,7 +57,7 @@ __all__ = [
     "read_raw",
     "read_row",
     "read_source",
-    "resolve",
+    "reader_named",
 ]
 
 Reader = Callable[[dict[str, Any]], "Trajectory | list[Trajectory]"]
@@ -112,7 +111,7 @@ def detect(row: dict[str, Any]) -> str:
     return detected(row, READERS.get).format
 
 
-def resolve(name: str) -> Reader:
+def reader_named(name: str) -> Reader:
     """The reader of a format name or of "module:function". Raises SourceError naming the known
     ones.
     """
@@ -137,7 +136,7 @@ def read_row(
     if not isinstance(raw, dict):
         raise RecordError(f"the row is a {type(raw).__name__}, not an object")
     name = detect(raw) if format == "auto" else format
-    reader = resolve(name)
+    reader = reader_named(name)
     if reader is ratings.read:
         reader = partial(ratings.read, min_rating=min_rating, rating_max=rating_max)
     own = AskedRow(raw) if name not in READERS else None
@@ -193,9 +192,9 @@ def explain(path: str, format: str = "auto", limit: int | None = None) -> Any:
 
     Raises SourceError where nothing can be read.
     """
-    from raytune_agents.readers.mapping import report
+    from raytune_agents.readers.mapping import source_report
 
-    return report(SourceConfig(path=path, format=format, limit=limit))
+    return source_report(SourceConfig(path=path, format=format, limit=limit))
 
 
 def _parents(row: Trajectory, rows: list[Trajectory]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.readers.decode import Found, file_rows
-from raytune_agents.readers.shapes import rest_of, tools_of
+from raytune_agents.readers.shapes import read_tools, rest_of
 from raytune_agents.readers.strict import dump
 from raytune_agents.readers.turns import messages_of
 from raytune_agents.readers.unpack import SourceError
@@ -43,7 +43,7 @@ def data_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
-def rows(categories: list[str] | tuple[str, ...] = ()) -> Iterator[Found]:
+def bfcl_rows(categories: list[str] | tuple[str, ...] = ()) -> Iterator[Found]:
     """The rows of the categories (empty = DEFAULT), each with its `ground_truth` where it has
     one.
     """
@@ -74,7 +74,7 @@ def read(row: dict[str, Any]) -> Trajectory:
     if "multi_turn" in key or len(row["question"]) != 1:
         raise RecordError("a multi-turn BFCL row needs the simulator of bfcl-eval")
     messages = messages_of(row["question"][0])
-    tools = tools_of(row["function"])
+    tools = read_tools(row["function"])
     truth = row.get("ground_truth")
     if truth:
         schemas = {t.name: t.schema for t in tools}

@@ -13,7 +13,7 @@ from typing import Any
 
 from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields
 from raytune_agents.readers.outcomes import outcome_of
-from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import transcript
 from raytune_agents.records import RecordError, Trajectory
 
@@ -26,5 +26,5 @@ def read(row: dict[str, Any]) -> Trajectory:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories
     made = transcript(turns, fields(TOOLS), fields(SYSTEM))
     outcome, word = outcome_of(fields)
-    key = text_of(fields(ROW_ID))
+    key = as_text(fields(ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)

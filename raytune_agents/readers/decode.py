@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from raytune_agents.readers.strict import MAX_DEPTH, Decoder, check, parse_json, skip
+from raytune_agents.readers.strict import MAX_DEPTH, Decoder, flawless, parse_json, skip
 from raytune_agents.readers.tabular import csv_file, parquet_file
 from raytune_agents.readers.unpack import (
     CHUNK,
@@ -25,8 +25,8 @@ from raytune_agents.readers.unpack import (
     MAX_LINE_BYTES,
     PACKED,
     SourceError,
-    damage,
-    kind_of,
+    damage_errors,
+    file_kind,
     open_bytes,
 )
 from raytune_agents.records import RecordError
@@ -53,7 +53,7 @@ def byte_lines(handle: IO[bytes], name: str) -> Iterator[tuple[str, bytes | Reco
             long = len(line) > MAX_LINE_BYTES
             while long and line and not line.endswith(b"\n"):
                 line = handle.readline(CHUNK)
-        except damage() as error:
+        except damage_errors() as error:
             yield where, RecordError(f"the file is cut or damaged from here on ({error})")
             return
         if not line and not long:
@@ -93,7 +93,7 @@ def json_file(path: str, name: str) -> Iterator[Found]:
     with open_bytes(path) as handle:
         try:
             head = handle.read(CHUNK).removeprefix(b"\xef\xbb\xbf").lstrip()
-        except damage():
+        except damage_errors():
             head = b""
     with open_bytes(path) as handle:
         yield from json_lines(handle, name) if _is_lines(head) else _document(handle, name)
@@ -169,7 +169,7 @@ class _Text:
             text.encode()
         except UnicodeEncodeError:
             raise RecordError("invalid UTF-8") from None
-        return check(value, text, self._decoder.flaw, MAX_DEPTH)
+        return flawless(value, text, self._decoder.flaw, MAX_DEPTH)
 
     def pass_over(self) -> None:
         """Go behind the object or list at `at` without holding it. Raises ValueError at the end
@@ -213,7 +213,7 @@ def _document(handle: IO[bytes], name: str) -> Iterator[Found]:
             else:
                 yield from _expand(where, value) if not inside else (_row(where, value),)
             index += 1
-    except damage() as error:
+    except damage_errors() as error:
         yield (
             f"{name}:{text.line}",
             RecordError(f"the file is cut or damaged from here on ({error})"),
@@ -247,7 +247,7 @@ def _expand(where: str, value: Any) -> Iterator[Found]:
 def file_rows(path: str, name: str = "") -> Iterator[Found]:
     """The rows of one file, by its suffix; `name` is what `where` calls it. Raises SourceError."""
     name = name or PurePosixPath(path).name
-    kind = kind_of(path)[0]
+    kind = file_kind(path)[0]
     empty = True
     for found in _by_kind(path, name, kind):
         empty = False

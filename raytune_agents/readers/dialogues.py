@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.calls import parse
-from raytune_agents.readers.shapes import rest_of, role_of
-from raytune_agents.readers.strict import dump, text_of
+from raytune_agents.readers.shapes import read_role, rest_of
+from raytune_agents.readers.strict import as_text, dump
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
 
 def _seen(name: str, result: Any, error: Any) -> Message:
-    return Message("tool", text_of(result) if not error else dump({"exception": error}), name=name)
+    return Message("tool", as_text(result) if not error else dump({"exception": error}), name=name)
 
 
 def api_bank(row: dict[str, Any]) -> Trajectory:
@@ -26,7 +26,7 @@ def api_bank(row: dict[str, Any]) -> Trajectory:
     messages: list[Message] = []
     for turn in row["turns"]:
         if turn["role"] != "API":
-            messages.append(Message(role_of(turn["role"]), text_of(turn["text"])))
+            messages.append(Message(read_role(turn["role"]), as_text(turn["text"])))
             continue
         call = ToolCall(turn["api_name"], dump(turn["param_dict"]))
         last = messages[-1] if messages else Message("user")
@@ -36,19 +36,19 @@ def api_bank(row: dict[str, Any]) -> Trajectory:
             messages.append(Message("assistant", tool_calls=(call,)))
         result = turn.get("result") or {}
         messages.append(_seen(call.name, result.get("output"), result.get("exception")))
-    key = text_of(row.get("file"))
+    key = as_text(row.get("file"))
     return Trajectory(tuple(messages), source_id=key, meta=rest_of(row, "file", "turns"))
 
 
 def _request(row: dict[str, Any]) -> Trajectory:
-    said = text_of(row.get("expected_output", row.get("output")))
+    said = as_text(row.get("expected_output", row.get("output")))
     calls = parse(said.split("API-Request:", 1)[-1].strip()).calls
     if "API-Request:" in said and not calls:
         raise RecordError(f"the API request cannot be parsed: {said[:60]!r}")
     target = Message("assistant", "" if calls else said, tool_calls=calls)
     prompt = [
-        Message("system", text_of(row["instruction"])),
-        Message("user", text_of(row["input"])),
+        Message("system", as_text(row["instruction"])),
+        Message("user", as_text(row["input"])),
     ]
     key = f"{row.get('file', '')}.{row.get('id', '')}".strip(".")
     meta = rest_of(row, "instruction", "input", "output", "expected_output")
@@ -63,6 +63,6 @@ def tooltalk(row: dict[str, Any]) -> Trajectory:
             call = ToolCall(asked["api_name"], dump(asked["parameters"]))
             messages.append(Message("assistant", tool_calls=(call,)))
             messages.append(_seen(call.name, step.get("response"), step.get("exception")))
-        messages.append(Message(role_of(turn["role"]), text_of(turn["text"])))
+        messages.append(Message(read_role(turn["role"]), as_text(turn["text"])))
     meta = rest_of(row, "conversation", "conversation_id")
-    return Trajectory(tuple(messages), source_id=text_of(row["conversation_id"]), meta=meta)
+    return Trajectory(tuple(messages), source_id=as_text(row["conversation_id"]), meta=meta)

@@ -9,7 +9,7 @@ from typing import Any
 
 from raytune_agents.calls import compare, parse
 from raytune_agents.readers.shapes import rest_of
-from raytune_agents.readers.strict import dump, text_of
+from raytune_agents.readers.strict import as_text, dump
 from raytune_agents.records import Message, RecordError, Trajectory
 
 USED = ("example_id", "user_query", "expected_response", "actual_response", "tools_json",
@@ -17,17 +17,17 @@ USED = ("example_id", "user_query", "expected_response", "actual_response", "too
 
 
 def read(row: dict[str, Any]) -> Trajectory:
-    wanted = parse(text_of(row["expected_response"]))
+    wanted = parse(as_text(row["expected_response"]))
     if wanted.error or not wanted.calls:
         raise RecordError(f"the expected call cannot be read ({wanted.error or 'no call'})")
     gold = [{c.name: {k: [v] for k, v in c.args.items()}} for c in wanted.calls]
-    said = text_of(row["actual_response"])
+    said = as_text(row["actual_response"])
     answer = parse(said)
     verdict = compare(answer.calls, gold, ())
     right = not answer.error and verdict.ok
     return Trajectory(
-        (Message("user", text_of(row["user_query"])), Message("assistant", said)),
-        source_id=text_of(row.get("example_id")),
+        (Message("user", as_text(row["user_query"])), Message("assistant", said)),
+        source_id=as_text(row.get("example_id")),
         gold=dump(gold),
         outcome=float(right),
         outcome_word="right" if right else answer.error or verdict.error,

@@ -12,10 +12,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.outcomes import score
+from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.react import split_text, structure
 from raytune_agents.readers.shapes import rest_of
-from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, messages_of
 from raytune_agents.records import Message, Trajectory
 
@@ -27,8 +27,8 @@ def read(row: dict[str, Any]) -> Trajectory:
     if "messages" in row:
         return _row(messages_of(row["messages"]), row, {}, "messages")
     if "output" in row:
-        question = "\n".join(filter(None, (text_of(row["instruction"]), text_of(row.get("input")))))
-        return _text(question, text_of(row["output"]), row, {}, "instruction", "input", "output")
+        question = "\n".join(filter(None, (as_text(row["instruction"]), as_text(row.get("input")))))
+        return _text(question, as_text(row["output"]), row, {}, "instruction", "input", "output")
     traj = row["traj"]
     if not isinstance(traj, str):
         return _row(messages_of(traj), row, {}, "traj")
@@ -59,4 +59,4 @@ def _row(
     said = row["reward"] if "reward" in row else (REWARD.findall(after) or [None])[-1]
     word = "" if said is None else f"reward = {said}"
     source_id = str(row.get("id", ""))
-    return replace(made, source_id=source_id, outcome=score(said), outcome_word=word)
+    return replace(made, source_id=source_id, outcome=outcome_score(said), outcome_word=word)

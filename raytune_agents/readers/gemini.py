@@ -10,7 +10,7 @@ from typing import Any
 from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields
 from raytune_agents.readers.outcomes import outcome_of
 from raytune_agents.readers.parts import flat_text
-from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import transcript
 from raytune_agents.records import Trajectory
 
@@ -23,5 +23,5 @@ def read(row: dict[str, Any]) -> Trajectory:
     contents = [{"role": "user", **c} if isinstance(c, dict) else c for c in fields("contents")]
     made = transcript(contents, fields(TOOLS), system)
     outcome, word = outcome_of(fields)
-    key = text_of(fields(ROW_ID))
+    key = as_text(fields(ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)

@@ -121,7 +121,7 @@ def _trajectory_table(row: Trajectory) -> Table:
     return table
 
 
-def report(source: SourceConfig) -> Group:
+def source_report(source: SourceConfig) -> Group:
     """Tables for the terminal. Raises SourceError where the source cannot be read at all."""
     notes = SourceNotes()
     counts: dict[str, Counter[str]] = {}

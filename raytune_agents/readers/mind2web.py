@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.shapes import rest_of
-from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.strict import as_text
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 _ELEMENT = '"element": {"type": "string", "description": "backend_node_id in the page"}'
@@ -26,21 +26,21 @@ TOOLS = (
 
 
 def read(row: dict[str, Any]) -> Trajectory:
-    task = f"Task: {row['confirmed_task']}\nWebsite: {text_of(row.get('website'))}"
+    task = f"Task: {row['confirmed_task']}\nWebsite: {as_text(row.get('website'))}"
     messages: list[Message] = []
     for action in row["actions"]:
-        page = text_of(action.get("cleaned_html"))
+        page = as_text(action.get("cleaned_html"))
         if messages:
             messages.append(Message("tool", page, name=messages[-1].tool_calls[0].name))
         else:
             messages.append(Message("user", f"{task}\n\n{page}"))
         operation = action["operation"]
-        element = next((text_of(c["backend_node_id"]) for c in action["pos_candidates"]), "none")
-        value = {} if operation["op"] == "CLICK" else {"value": text_of(operation.get("value"))}
+        element = next((as_text(c["backend_node_id"]) for c in action["pos_candidates"]), "none")
+        value = {} if operation["op"] == "CLICK" else {"value": as_text(operation.get("value"))}
         call = ToolCall.of(operation["op"], element=element, **value)
         messages.append(Message("assistant", tool_calls=(call,)))
     if not messages:
         raise RecordError("a task without actions")
-    key = text_of(row.get("annotation_id"))
+    key = as_text(row.get("annotation_id"))
     meta = rest_of(row, "annotation_id", "confirmed_task", "actions")
     return Trajectory(tuple(messages), TOOLS, source_id=key, meta=meta)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.outcomes import score
-from raytune_agents.readers.shapes import role_of
-from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.outcomes import outcome_score
+from raytune_agents.readers.shapes import read_role
+from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
@@ -21,7 +21,7 @@ def read(row: dict[str, Any]) -> Trajectory:
     state, task = row["state"], row["task"]
     messages: list[Message] = []
     for item in state["history"]:
-        message = Message(role_of(item["role"]), text_of(item.get("content")))
+        message = Message(read_role(item["role"]), as_text(item.get("content")))
         if message.role == "assistant":
             message = _turn(message.content)
         elif messages and messages[-1].tool_calls:
@@ -34,8 +34,8 @@ def read(row: dict[str, Any]) -> Trajectory:
     return episode(
         messages,
         source_id=f"{task.get('task_name')}.{task.get('task_id')}",
-        outcome=score(state.get("success")),
-        outcome_word=text_of(state.get("terminate_reason")),
+        outcome=outcome_score(state.get("success")),
+        outcome_word=as_text(state.get("terminate_reason")),
         meta={"state": meta, "task": task},
     )
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.shapes import call_of, rest_of, tools_of
-from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.readers.shapes import read_call, read_tools, rest_of
+from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
 
 def seal_tools(row: dict[str, Any]) -> Trajectory:
-    asked, answered = (text_of(t["value"]) for t in row["conversations"][:2])
+    asked, answered = (as_text(t["value"]) for t in row["conversations"][:2])
     _, listed, rest = asked.partition("api_list = [")
     tools_text, told, rest = rest.partition("\ntask_instruction = ")
     query, ends, _ = rest.rpartition("\nOutput:")
@@ -27,8 +27,8 @@ def seal_tools(row: dict[str, Any]) -> Trajectory:
     query = query[1:-1] if query[:1] in ("'", '"') else query
     return Trajectory(
         (Message("user", query), Message("assistant", tool_calls=calls)),
-        tools_of(tools),
-        source_id=text_of(row.get("id")),
+        read_tools(tools),
+        source_id=as_text(row.get("id")),
         meta=rest_of(row, "id", "conversations"),
     )
 
@@ -44,20 +44,20 @@ def _tool(item: dict[str, Any]) -> dict[str, Any]:
 
 def _call(item: dict[str, Any]) -> ToolCall:
     names = item.get("responses") or [""]
-    return call_of({"name": item["api"], "arguments": item["parameters"], "id": names[0]})
+    return read_call({"name": item["api"], "arguments": item["parameters"], "id": names[0]})
 
 
 def nestful(row: dict[str, Any]) -> Trajectory:
     steps = value_of(row["output"])
-    calls = tuple(call_of(_step(s)) for s in steps)
+    calls = tuple(read_call(_step(s)) for s in steps)
     return Trajectory(
-        (Message("user", text_of(row["input"])), Message("assistant", tool_calls=calls)),
-        tools_of(row.get("tools")),
-        source_id=text_of(row.get("sample_id")),
+        (Message("user", as_text(row["input"])), Message("assistant", tool_calls=calls)),
+        read_tools(row.get("tools")),
+        source_id=as_text(row.get("sample_id")),
         meta=rest_of(row, "input", "output", "tools", "sample_id"),
     )
 
 
 def _step(item: dict[str, Any]) -> dict[str, Any]:
     named = {k: v for k, v in item.items() if k != "label"}
-    return named | {"id": text_of(item.get("label")).lstrip("$")}
+    return named | {"id": as_text(item.get("label")).lstrip("$")}

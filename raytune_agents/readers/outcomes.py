@@ -39,7 +39,7 @@ _BAD = ("false failure failed fail unsuccessful no bad incorrect wrong negative 
 WORDS = dict.fromkeys(_GOOD.split(), 1.0) | dict.fromkeys(_BAD.split(), 0.0)
 
 
-def score(value: Any) -> float | None:
+def outcome_score(value: Any) -> float | None:
     """A reward as an outcome in [0, 1]: booleans, numbers, words; None where it is not known."""
     if isinstance(value, bool):
         return float(value)
@@ -56,12 +56,12 @@ def score(value: Any) -> float | None:
     return float(min(max(value, 0), 1))
 
 
-def mark(value: Any) -> float | None:
+def outcome_mark(value: Any) -> float | None:
     """`score` of a value that says good or bad by itself: a boolean, 0, 1, -1, or one of WORDS."""
     if isinstance(value, str) and value.strip() in ("0", "1", "-1", "0.0", "1.0", "-1.0"):
         value = float(value)
     word = isinstance(value, str) and fold(value.strip()) in WORDS
-    return score(value) if word or value in (True, False, -1) else None
+    return outcome_score(value) if word or value in (True, False, -1) else None
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -78,8 +78,8 @@ def outcome_of(fields: Fields) -> tuple[float | None, str]:
 
     A class label ("weather", 7) is none of these: it stays unread.
     """
-    for names, known, wrong in ((REWARDS, score, False), (LABELS, mark, False),
-                                (FAILURES, mark, True)):
+    for names, known, wrong in ((REWARDS, outcome_score, False), (LABELS, outcome_mark, False),
+                                (FAILURES, outcome_mark, True)):
         for name in fields.have(names):
             value = fields.peek(name)
             found = None if isinstance(value, dict | list | None) else known(value)
@@ -89,6 +89,6 @@ def outcome_of(fields: Fields) -> tuple[float | None, str]:
     for name in fields.have(ABOUT):  # NAT's `info`; it stays in `meta` as well
         about = _object(fields.peek(name))
         reward = about.get("reward")
-        if not blank(reward) and (told := score(reward)) is not None:
+        if not blank(reward) and (told := outcome_score(reward)) is not None:
             return told, f"reward={reward}"
     return None, ""

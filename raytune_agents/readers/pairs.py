@@ -14,7 +14,7 @@ from typing import Any
 
 from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields, Names, blank
 from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_of
-from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import Transcript, messages_of, transcript
 from raytune_agents.records import RecordError, Trajectory
 
@@ -39,14 +39,14 @@ def read(row: dict[str, Any]) -> Trajectory | list[Trajectory]:
     prompt, tools, system = _asked(fields)
     better, worse = (fields(names) if is_answer(fields.peek(names)) else None
                      for names in (BETTER, WORSE))
-    key = text_of(fields(ROW_ID))
+    key = as_text(fields(ROW_ID))
     if worse is None and better is None:
         answer, (outcome, word) = fields(COMPLETION), outcome_of(fields)
         made = _answered(prompt, answer, tools, system)
         return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
     if blank(better):
         prompt, better = _last_answer(prompt)
-    kinds = [text_of(fields(n)) for n in ("chosen_type", "rejected_type")]  # When2Call's
+    kinds = [as_text(fields(n)) for n in ("chosen_type", "rejected_type")]  # When2Call's
     meta = fields.rest()
     made = _answered(prompt, better, tools, system)
     good = made.trajectory(meta, source_id=key, outcome=1.0,
@@ -102,7 +102,7 @@ def _part(value: Any, role: str) -> list[dict[str, Any]]:
         return value if len(known) == len(value) else [{"role": role, "content": value}]
     if blank(value):
         return []
-    return [{"role": role, "content": text_of(value)}]
+    return [{"role": role, "content": as_text(value)}]
 
 
 def _last_answer(prompt: Any) -> tuple[Any, Any]:

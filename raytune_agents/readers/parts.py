@@ -17,8 +17,8 @@ from raytune_agents.readers.fields import (
     Names,
     fold,
 )
-from raytune_agents.readers.shapes import call_of, calls_of
-from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.shapes import read_call, read_calls
+from raytune_agents.readers.strict import as_text
 from raytune_agents.records import Message, RecordError, ToolSpec
 
 _KINDS = {
@@ -85,7 +85,7 @@ def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[
     if isinstance(content, dict) and kind_of_part(content) and role != "tool":
         content = [content]
     if not isinstance(content, list) or (role == "tool" and not is_parts(content)):
-        yield "text", result_text(content) if role == "tool" else text_of(content)
+        yield "text", result_text(content) if role == "tool" else as_text(content)
         return
     for part in content:
         kind = kind_of_part(part)
@@ -117,7 +117,7 @@ def _piece(part: Any, kind: str, role: str, tools: Sequence[ToolSpec]) -> Iterat
         yield "thought", _text(fields)
         fields.skip("signature", "data", "encrypted_content")  # of use to its provider alone
     elif kind == "code":
-        yield "call", call_of({"name": "code_execution", "arguments": inner or {}})
+        yield "call", read_call({"name": "code_execution", "arguments": inner or {}})
         return
     elif kind == "call":
         yield from _call(part, inner, word, role, tools)
@@ -161,7 +161,7 @@ def _call(
     fields = Fields(body, "part")
     written = fields.peek("value", "content")
     if isinstance(written, str | list) and not {"name", "toolname"} & fields.left.keys():
-        for call in calls_of(written, tools):
+        for call in read_calls(written, tools):
             yield "call", call
         return
     named = dict(body)
@@ -169,7 +169,8 @@ def _call(
         named["name"] = word.removeprefix("tool-")  # the AI SDK: type "tool-get_weather"
     output = fields.peek("output", "result") if "toolcallid" in fields.left else None
     about = ("output", "result", "state", "step", "type", "caller", "cache_control", "isError")
-    call = call_of({k: v for k, v in named.items() if fold(k) not in map(fold, about)}, None, tools)
+    bare = {k: v for k, v in named.items() if fold(k) not in map(fold, about)}
+    call = read_call(bare, None, tools)
     yield "call", call
     if output is not None:
         seen = result_of({"content": output, "id": call.id})
@@ -180,8 +181,8 @@ def result_of(body: dict[str, Any]) -> Message:
     """A result of a call as an observation: its text, the call's id, the tool's name."""
     fields = Fields(body, "part")
     fields.skip("type", "is_error", "status", "cache_control", "state", "error_code", "outcome")
-    key = text_of(fields(CALL_ID))
-    name = text_of(fields("name", "tool_name", "function_name"))
+    key = as_text(fields(CALL_ID))
+    name = as_text(fields("name", "tool_name", "function_name"))
     content = fields(RESULT)
     fields.rest()
     return Message("tool", result_text(content), name=name, tool_call_id=key)
@@ -195,7 +196,7 @@ def result_text(content: Any) -> str:
             return result_text(content[only])
         if isinstance(content.get("type"), str) and content.keys() == {"type", "value"}:  # AI SDK
             return result_text(content["value"])
-    return flat_text(content) if is_parts(content) else text_of(content)
+    return flat_text(content) if is_parts(content) else as_text(content)
 
 
 def flat_text(content: Any) -> str:
@@ -203,16 +204,16 @@ def flat_text(content: Any) -> str:
     if isinstance(content, dict) and kind_of_part(content):
         content = [content]
     if not isinstance(content, list):
-        return text_of(content)
+        return as_text(content)
     out = []
     for part in content:
         inner = part.get("json") if isinstance(part, dict) else None
         if inner is not None and len(part) == 1:  # Bedrock
-            out.append(text_of(inner))
+            out.append(as_text(inner))
             continue
         kind = kind_of_part(part)
         if not kind or kind == "result":
-            out.append(text_of(part))
+            out.append(as_text(part))
             continue
-        out += [text_of(x) for k, x in _piece(part, kind, "tool", ()) if k in ("text", "thought")]
+        out += [as_text(x) for k, x in _piece(part, kind, "tool", ()) if k in ("text", "thought")]
     return "".join(out)

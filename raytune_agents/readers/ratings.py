@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.said import with_calls
-from raytune_agents.readers.shapes import rest_of, tools_of
-from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.shapes import read_tools, rest_of
+from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import message_of, messages_of
 from raytune_agents.records import Message, RecordError, Trajectory
 
@@ -26,9 +26,9 @@ def read(row: dict[str, Any], min_rating: float = 0.8, rating_max: float = 1.0) 
         raise RecordError(
             f"rating {rating:g} is outside the scale 0 to {top:g}; set read.sources.rating_max"
         )
-    tools = tools_of(row.get("tools"))
+    tools = read_tools(row.get("tools"))
     asked = row["input"]
-    prompt = messages_of(asked) if isinstance(asked, list) else [Message("user", text_of(asked))]
+    prompt = messages_of(asked) if isinstance(asked, list) else [Message("user", as_text(asked))]
     said = row["output"]
     turns = isinstance(said, dict) and "role" in said
     target = message_of(said if turns else {"role": "assistant", "content": said})
@@ -37,7 +37,7 @@ def read(row: dict[str, Any], min_rating: float = 0.8, rating_max: float = 1.0) 
     return Trajectory(
         (*prompt, target),
         tools,
-        source_id=text_of(row.get("id")),
+        source_id=as_text(row.get("id")),
         outcome=share,
         outcome_word=f"rating={row['rating']}",
         pool="positive" if share >= min_rating else "negative.rated",

@@ -146,14 +146,16 @@ def structure(messages: Iterable[Message]) -> tuple[list[Message], dict[str, Any
     """
     turns = list(messages)
     style: dict[str, Any] = {}
-    odd: dict[str, dict[str, str]] = {}
+    spelt: dict[int, dict[str, str]] = {}
     for i, m in enumerate(turns):
         if m.role == "assistant" and not m.tool_calls:
-            turns[i], own = _structured(m)
-            style = own | style
-            other = "input" in style and "input" not in own
-            if other or any(style[k] != v for k, v in own.items()):
-                odd[str(i)] = own
+            turns[i], spelt[i] = _structured(m)
+            style = spelt[i] | style
+    odd = {
+        str(i): own
+        for i, own in spelt.items()
+        if ("input" in style and "input" not in own) or any(style[k] != v for k, v in own.items())
+    }
     if not any(m.tool_calls for m in turns):
         return list(messages), {}
     end = max(i for i, m in enumerate(turns) if m.role == "assistant")
@@ -204,7 +206,7 @@ def split_text(text: str) -> tuple[list[Message], dict[str, str]]:
     return turns, {k: v for k, v in around.items() if v}
 
 
-def text(row: Trajectory) -> str:
+def react_text(row: Trajectory) -> str:
     """The one text after the question that the row's turns were read from, letter for letter."""
     parts = [t["content"] for t in conversation(row)[1:]]
     lead = row.meta.get("lead", "")

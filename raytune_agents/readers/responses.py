@@ -14,8 +14,8 @@ from typing import Any
 from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, fold, note
 from raytune_agents.readers.outcomes import outcome_of
 from raytune_agents.readers.parts import flat_text, result_of
-from raytune_agents.readers.shapes import call_of, tools_of
-from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.readers.shapes import read_call, read_tools
+from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, turns_of, with_system
 from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
 
@@ -50,11 +50,11 @@ def read(row: dict[str, Any]) -> Trajectory:
     answered_fields = Fields(answered, "response") if isinstance(answered, dict) else fields
     items = [*_items(asked_fields("input"), "user")]
     system = asked_fields("instructions")
-    tools = tools_of(asked_fields(TOOLS))
+    tools = read_tools(asked_fields(TOOLS))
     items += _items(answered_fields("output"), "assistant")
     messages = with_system(system, _messages(items, tools))
     outcome, word = outcome_of(fields)
-    key = text_of(answered_fields(ROW_ID))
+    key = as_text(answered_fields(ROW_ID))
     model = answered_fields("model")
     for inner in (asked_fields, answered_fields):
         if inner is not fields:
@@ -105,10 +105,10 @@ def _said(item: dict[str, Any], kind: str, tools: tuple[ToolSpec, ...]) -> list[
     """The messages of one item. Raises RecordError for one that is no message."""
     if kind in CALLS:
         about = ("output", "error", "status", "type", "id", "server_label", "approval_request_id")
-        call = call_of({"call_id": item.get("call_id") or item.get("id")}
+        call = read_call({"call_id": item.get("call_id") or item.get("id")}
                        | {k: v for k, v in item.items() if k not in about}, None, tools)
         given = item.get("output") if item.get("output") is not None else item.get("error")
-        seen = [Message("tool", text_of(given), name=call.name, tool_call_id=call.id)]
+        seen = [Message("tool", as_text(given), name=call.name, tool_call_id=call.id)]
         return [Message("assistant", tool_calls=(call,)), *(seen if given is not None else [])]
     if kind in RESULTS:
         return [result_of({k: v for k, v in item.items() if k != "id"})]
@@ -122,18 +122,18 @@ def _said(item: dict[str, Any], kind: str, tools: tuple[ToolSpec, ...]) -> list[
 def _hosted(item: dict[str, Any], kind: str) -> list[Message]:
     """A call of a tool that the provider runs, named as its item, with what it asked."""
     fields = Fields(item, "item")
-    name, key = kind.removesuffix("call"), text_of(fields("call_id", "id"))
+    name, key = kind.removesuffix("call"), as_text(fields("call_id", "id"))
     names = {"websearch": "web_search", "filesearch": "file_search", "shell": "shell",
              "codeinterpreter": "code_interpreter", "localshell": "local_shell",
              "applypatch": "apply_patch"}
     asked = fields("action", "operation")
     if not isinstance(asked, dict):
         asked = {k: v for k in ("queries", "code") if (v := fields(k)) is not None}
-    call = call_of({"name": names[name], "arguments": asked, "id": key})
+    call = read_call({"name": names[name], "arguments": asked, "id": key})
     given = fields("results", "outputs", "output")
     fields.skip("type", "status", "container_id")
     fields.rest()
-    seen = [Message("tool", text_of(given), name=call.name, tool_call_id=key)]
+    seen = [Message("tool", as_text(given), name=call.name, tool_call_id=key)]
     return [Message("assistant", tool_calls=(call,)), *(seen if given is not None else [])]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from raytune_agents.calls.parse import TAGS, parse
 from raytune_agents.readers.fields import CALL_ID, Fields
 from raytune_agents.readers.parts import result_text
-from raytune_agents.readers.shapes import calls_of, tools_of
+from raytune_agents.readers.shapes import read_calls, read_tools
 from raytune_agents.readers.strict import Decoder, value_of
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec
 
@@ -69,7 +69,7 @@ def _marked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall], s
         closed = _TAG.search(text, opened.end())
         end = closed.start() if closed else len(text)
         try:
-            calls += calls_of(text[opened.end() : end].replace("<|endoftext|>", "").strip())
+            calls += read_calls(text[opened.end() : end].replace("<|endoftext|>", "").strip())
         except RecordError:
             return (), text
         rest.append(text[at : opened.start()])
@@ -210,7 +210,7 @@ def _tagged_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
             lines = [line for line in body.splitlines() if line.strip()]
             for form in (body, f"[{','.join(lines)}]"):
                 try:
-                    found = tools_of(form)
+                    found = read_tools(form)
                 except RecordError:
                     continue
                 return found, _joined(system[: opened.start()], system[end + len(close) :])
@@ -230,7 +230,7 @@ def _bare_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
             continue
         like = all(isinstance(v, dict) and {"name", "function"} & v.keys() for v in value)
         if like and any({"parameters", "description", "function"} & v.keys() for v in value):
-            return tools_of(system[at:end]), _joined(system[:at], system[end:])
+            return read_tools(system[at:end]), _joined(system[:at], system[end:])
     return (), system
 
 

@@ -26,7 +26,7 @@ from raytune_agents.readers.fields import (
     unread_fields,
 )
 from raytune_agents.readers.parameters import Schema, object_schema
-from raytune_agents.readers.strict import dump, raw_items, text_of, value_of
+from raytune_agents.readers.strict import as_text, dump, raw_items, value_of
 from raytune_agents.records import RecordError, ToolCall, ToolSpec
 
 _WORDS = {
@@ -53,7 +53,7 @@ ROLES = (
 )
 
 
-def role_of(word: Any) -> str:
+def read_role(word: Any) -> str:
     """The role that a source's own word stands for. Raises RecordError on an unknown one."""
     role = ROLES.get(fold(str(word)))
     if role is None:
@@ -80,7 +80,7 @@ def _kept(raw: str) -> str:
     return _cleaned(value_of(raw), raw)
 
 
-def tool_of(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
+def read_tool(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
     """One tool of any shape: OpenAI's {type, function}, {name, description, parameters}, flat or
     not; a tool of a provider's own, {type: "web_search"}, is called as its type.
 
@@ -96,7 +96,7 @@ def tool_of(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
     if not isinstance(name, str) or fields is None or outer is None or name == "function":
         raise RecordError("a tool without a name")
     text = _parameters_text(fields, name, raws or {})
-    spec = ToolSpec(name, text_of(fields(DESCRIPTION)), text)
+    spec = ToolSpec(name, as_text(fields(DESCRIPTION)), text)
     for one in {id(f): f for f in (outer, fields)}.values():
         one.skip("type")
         one.rest()
@@ -188,10 +188,10 @@ Parsed = tuple[tuple[ToolSpec, ...], dict[str, str]]
 @lru_cache(maxsize=256)  # the rows of one agent carry the same list
 def _tools_of_text(text: str) -> Parsed:
     with unread_fields() as unread:
-        return tuple(tool_of(item, raws) for item, raws in _listed(text)), unread
+        return tuple(read_tool(item, raws) for item, raws in _listed(text)), unread
 
 
-def tools_of(value: Any) -> tuple[ToolSpec, ...]:
+def read_tools(value: Any) -> tuple[ToolSpec, ...]:
     """A `tools` column: a list, JSON text of one, or a list of JSON texts; None is no tools."""
     if isinstance(value, dict) and not _is_tool(value):  # Bedrock's toolConfig: {tools: [...]}
         value = value.get("tools", value)
@@ -199,7 +199,7 @@ def tools_of(value: Any) -> tuple[ToolSpec, ...]:
         tools, unread = _tools_of_text(value)
         note_again(unread)
         return tools
-    return tuple(tool_of(item, raws) for item, raws in _listed(value))
+    return tuple(read_tool(item, raws) for item, raws in _listed(value))
 
 
 # --- calls ------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ CALL_WRAPPERS = Names("function", "tool_use", "tool_invocation", "tool_call", "f
 NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined")  # how sources write "no arguments"
 
 
-def call_of(
+def read_call(
     item: Any, raws: dict[str, str] | None = None, tools: Sequence[ToolSpec] = ()
 ) -> ToolCall:
     """One call of any shape: OpenAI's {id, function: {name, arguments}}, {name, arguments} under
@@ -233,9 +233,9 @@ def call_of(
     if not isinstance(name, str) or not name:
         raise RecordError("a call without a name")
     text = _arguments_text(given, (raws or {}).get(key, ""), name, tools)
-    call_id = text_of(outer(CALL_ID) if wrapped else fields(CALL_ID))
+    call_id = as_text(outer(CALL_ID) if wrapped else fields(CALL_ID))
     if wrapped:
-        call_id = call_id or text_of(fields(CALL_ID))
+        call_id = call_id or as_text(fields(CALL_ID))
         outer.skip("type", "index")
         outer.rest()
     fields.skip("type", "index")
@@ -300,9 +300,9 @@ def _may_be_null(schema: Schema) -> bool:
     )
 
 
-def calls_of(value: Any, tools: Sequence[ToolSpec] = ()) -> tuple[ToolCall, ...]:
+def read_calls(value: Any, tools: Sequence[ToolSpec] = ()) -> tuple[ToolCall, ...]:
     """A column of calls: a list, one call, or JSON text of either; None is no calls."""
-    return tuple(call_of(item, raws, tools) for item, raws in _listed(value))
+    return tuple(read_call(item, raws, tools) for item, raws in _listed(value))
 
 
 def rest_of(row: dict[str, Any], *used: str) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from typing import Any
 from raytune_agents.config import SourceConfig
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.decode import Found, file_rows
-from raytune_agents.readers.unpack import SourceError, filesystem, kind_of
+from raytune_agents.readers.unpack import SourceError, file_kind, filesystem
 from raytune_agents.records import RecordError
 from raytune_agents.redact import redact
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(:[\w.-]*){0,2}")
 
 
-def rows(source: SourceConfig) -> Iterator[Found]:
+def list_raw(source: SourceConfig) -> Iterator[Found]:
     """(where, row) for every row of `source`, at most `limit` good ones. Raises SourceError."""
     found = _all(source)
     if source.limit is None:
@@ -39,7 +39,7 @@ def rows(source: SourceConfig) -> Iterator[Found]:
 
 def _all(source: SourceConfig) -> Iterator[Found]:
     if source.path == "bfcl":
-        yield from bfcl.rows(source.categories)
+        yield from bfcl.bfcl_rows(source.categories)
         return
     if "://" not in source.path and not Path(source.path).exists() and is_hub(source.path):
         yield from hub_rows(source.path)
@@ -71,7 +71,7 @@ def files(path: str) -> list[str]:
         out = _walk(path)
     else:
         out = [p for p in glob.glob(path, recursive=True) if Path(p).is_file()]
-    data = sorted(p for p in out if kind_of(p)[0])
+    data = sorted(p for p in out if file_kind(p)[0])
     if not data:
         what = (
             f"{len(out)} files, none of a kind we read" if out else "no such file, folder or glob"
@@ -92,7 +92,7 @@ def _walk(path: str) -> list[str]:
 def _remote_files(url: str) -> list[str]:
     try:
         system, inner = filesystem(url)
-        if kind_of(url)[0] and not glob.has_magic(url):
+        if file_kind(url)[0] and not glob.has_magic(url):
             return [url]
         out = system.glob(inner) if glob.has_magic(inner) else system.find(inner)
     except (OSError, ImportError, ValueError) as error:
@@ -104,7 +104,7 @@ def _remote_files(url: str) -> list[str]:
 
 
 def is_hub(path: str) -> bool:
-    return bool(HUB_ID.fullmatch(path)) and not kind_of(path)[0]
+    return bool(HUB_ID.fullmatch(path)) and not file_kind(path)[0]
 
 
 def hub_rows(path: str) -> Iterator[Found]:
@@ -125,7 +125,7 @@ def hub_rows(path: str) -> Iterator[Found]:
         )
         for part in splits:
             urls = [str(u) for u in data_files.get(part, [])]
-            if urls and all(kind_of(u)[0] for u in urls):
+            if urls and all(file_kind(u)[0] for u in urls):
                 for url in urls:
                     yield from file_rows(url)
                 continue

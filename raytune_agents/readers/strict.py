@@ -96,7 +96,7 @@ def depth_of(value: Any) -> int:
     return deepest
 
 
-def check(value: Any, text: str, flaw: str, depth: int) -> Any:
+def flawless(value: Any, text: str, flaw: str, depth: int) -> Any:
     """`value`, parsed out of `text`, if nothing is wrong with it. Raises RecordError with the
     reason.
     """
@@ -136,7 +136,7 @@ def parse_json(text: str, depth: int = MAX_DEPTH) -> Any:
         value, end = decoder.decode(text, skip(text, 0))
         if skip(text, end) != len(text):
             raise json.JSONDecodeError("text after the value", text, end)
-    return check(value, text, decoder.flaw, depth)
+    return flawless(value, text, decoder.flaw, depth)
 
 
 def dump(value: Any) -> str:
@@ -205,7 +205,7 @@ def raw_items(text: str) -> list[tuple[dict[str, Any], dict[str, str]]]:
                 found = _step(_NEXT, text, at, ",]")
                 at, end, more = found.end(), found.start(1) + 1, found[1] == ","
             if not more and skip(text, end) == len(text):
-                check([v for v, _ in items], text, decoder.flaw, depth)
+                flawless([v for v, _ in items], text, decoder.flaw, depth)
                 return items
     parse_json(text, depth)  # says what is wrong with it, or else:
     raise RecordError("a list of objects was expected")
@@ -229,7 +229,7 @@ def value_of(value: Any) -> Any:
         raise RecordError(f"neither JSON nor a Python literal: {value[:40]!r}") from None
 
 
-def text_of(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as text: None is "", text is itself, other values are JSON."""
     if isinstance(value, str):
         return value

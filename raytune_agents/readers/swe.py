@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.outcomes import score
+from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.shapes import rest_of
-from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, message_of
 from raytune_agents.records import Message, ToolCall, Trajectory
 
@@ -44,17 +44,17 @@ def _observed(messages: list[Message], text: str) -> Message:
 def nebius(row: dict[str, Any]) -> Trajectory:
     messages: list[Message] = []
     for turn in row["trajectory"]:
-        text = text_of(turn.get("text"))
+        text = as_text(turn.get("text"))
         if turn["role"] == "system":
-            messages.append(Message("system", text_of(turn.get("system_prompt")) or text))
+            messages.append(Message("system", as_text(turn.get("system_prompt")) or text))
         elif turn["role"] == "ai":
             messages.append(_command(text))
         else:
             messages.append(_observed(messages, text))
     return episode(
         messages,
-        source_id=text_of(row.get("instance_id")),
-        outcome=score(row.get("target")),
+        source_id=as_text(row.get("instance_id")),
+        outcome=outcome_score(row.get("target")),
         outcome_word=f"target={row.get('target')}, {row.get('exit_status')}",
         meta=rest_of(row, "trajectory", "target", "instance_id"),
     )
@@ -65,8 +65,8 @@ def swe_agent(row: dict[str, Any]) -> Trajectory:
     for turn in row["history"]:
         made = message_of({k: v for k, v in turn.items() if k not in OWN})
         if made.role == "assistant":
-            thought = text_of(turn.get("thought")).rstrip()
-            action = text_of(turn.get("action")).rstrip("\n")
+            thought = as_text(turn.get("thought")).rstrip()
+            action = as_text(turn.get("action")).rstrip("\n")
             calls = made.tool_calls or ((_bash(action),) if action else ())
             made = Message("assistant", "" if calls else made.content, thought, calls)
             if not calls:
@@ -77,12 +77,12 @@ def swe_agent(row: dict[str, Any]) -> Trajectory:
             calls = messages[-1].tool_calls if messages else ()
             ids = turn.get("tool_call_ids") or [made.tool_call_id]
             name = made.name or (calls[0].name if calls else "")
-            made = Message("tool", made.content, name=name, tool_call_id=text_of(ids[0]))
+            made = Message("tool", made.content, name=name, tool_call_id=as_text(ids[0]))
         messages.append(made)
     info = row.get("info") or {}
     return episode(
         messages,
-        outcome=score(info.get("resolved")),
-        outcome_word=text_of(info.get("exit_status")),
+        outcome=outcome_score(info.get("resolved")),
+        outcome_word=as_text(info.get("exit_status")),
         meta=rest_of(row, "trajectory", "history"),
     )

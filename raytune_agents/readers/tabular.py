@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from raytune_agents.readers import unpack
-from raytune_agents.readers.unpack import SourceError, bomb_error, damage, open_bytes
+from raytune_agents.readers.unpack import SourceError, bomb_error, damage_errors, open_bytes
 from raytune_agents.records import RecordError
 
 TABLE_BATCH = 256  # rows of a table decoded at once
@@ -35,7 +35,7 @@ def csv_file(handle: IO[bytes], name: str, delimiter: str) -> Iterator[Found]:
             yield where, RecordError("invalid UTF-8")
         except csv.Error as error:
             yield f"{name}:{reader.line_num}", RecordError(f"not CSV: {error}")
-        except damage() as error:
+        except damage_errors() as error:
             yield (
                 f"{name}:{reader.line_num + 1}",
                 RecordError(f"the file is cut or damaged ({error})"),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.outcomes import score
+from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.shapes import rest_of
-from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, message_of, with_system
 from raytune_agents.records import Message, Trajectory
 
@@ -37,15 +37,15 @@ def _one(run: dict[str, Any], policy: str | None) -> Trajectory:
             continue
         call = item.get("id") or ""
         names = {c.id: c.name for m in messages for c in m.tool_calls}
-        content = text_of(item.get("content"))
+        content = as_text(item.get("content"))
         messages.append(Message("tool", content, name=names.get(call, ""), tool_call_id=call))
     about = run.get("reward_info") or {}
-    reason = text_of(run.get("termination_reason"))
+    reason = as_text(run.get("termination_reason"))
     meta = rest_of(run, "id", "messages") | ({"user_calls": hidden} if hidden else {})
     return episode(
         with_system(policy, messages),
-        source_id=text_of(run.get("id")),
-        outcome=score(about.get("reward")),
+        source_id=as_text(run.get("id")),
+        outcome=outcome_score(about.get("reward")),
         outcome_word=f"reward={about.get('reward')}, {reason}" if about else reason,
         meta=meta,
     )

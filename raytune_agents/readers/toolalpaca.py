@@ -12,7 +12,7 @@ from typing import Any
 
 from raytune_agents.readers.parameters import type_schema
 from raytune_agents.readers.shapes import rest_of
-from raytune_agents.readers.strict import dump, text_of, value_of
+from raytune_agents.readers.strict import as_text, dump, value_of
 from raytune_agents.readers.turns import episode
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 
@@ -24,7 +24,7 @@ LONG = ("Documentation", "NLDocumentation", "Functions", "Function_Description",
 
 def read(row: dict[str, Any]) -> list[Trajectory]:
     tools = tuple(_tool(n, d) for n, d in row["Function_Description"].items() if n != "components")
-    meta, api = rest_of(row, *LONG), text_of(row.get("Name"))
+    meta, api = rest_of(row, *LONG), as_text(row.get("Name"))
     api = f"{row['run']}/{api}" if "run" in row else api
     if "Instances" in row:
         found = [(i, x) for i, x in enumerate(row["Instances"]) if isinstance(x, dict)]
@@ -44,9 +44,9 @@ def _tool(name: str, description: str) -> ToolSpec:
     listed = value_of(body) if found else {}
     properties, required = {}, []
     for key, text in listed.items():
-        words = WORDS.match(text_of(text))
+        words = WORDS.match(as_text(text))
         kind = type_schema(words[2].lower())[0] if words else {}
-        properties[key] = kind | {"description": (words[3] if words and kind else text_of(text))}
+        properties[key] = kind | {"description": (words[3] if words and kind else as_text(text))}
         if words and words[1]:
             required.append(key)
     schema = {"type": "object", "properties": properties, "required": required}
@@ -56,21 +56,21 @@ def _tool(name: str, description: str) -> ToolSpec:
 def _golden(
     query: str, answer: Any, tools: tuple[ToolSpec, ...], key: str, meta: dict[str, Any]
 ) -> Trajectory:
-    calls = tuple(ToolCall(a["Action"], text_of(a["Action_Input"]) or "{}") for a in answer)
-    messages = (Message("user", text_of(query)), Message("assistant", tool_calls=calls))
+    calls = tuple(ToolCall(a["Action"], as_text(a["Action_Input"]) or "{}") for a in answer)
+    messages = (Message("user", as_text(query)), Message("assistant", tool_calls=calls))
     return Trajectory(messages, tools, source_id=key, meta=meta)
 
 
 def _instance(
     run: dict[str, Any], tools: tuple[ToolSpec, ...], key: str, meta: dict[str, Any]
 ) -> Trajectory:
-    messages = [Message("user", text_of(run["input"]))]
+    messages = [Message("user", as_text(run["input"]))]
     for (action, given, log), seen in run.get("intermediate_steps") or []:
-        thought = re.split(r"\n?(?:ASSISTANT )?Action:", text_of(log), maxsplit=1)[0].strip()
-        calls = (ToolCall(text_of(action), text_of(given) or "{}"),)
+        thought = re.split(r"\n?(?:ASSISTANT )?Action:", as_text(log), maxsplit=1)[0].strip()
+        calls = (ToolCall(as_text(action), as_text(given) or "{}"),)
         messages.append(Message("assistant", "", thought, calls))
-        messages.append(Message("tool", text_of(seen), name=text_of(action)))
-    output = text_of(run.get("output"))
+        messages.append(Message("tool", as_text(seen), name=as_text(action)))
+    output = as_text(run.get("output"))
     failed = output.startswith(FAILED)
     if output and not failed:
         messages.append(Message("assistant", output))

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from raytune_agents.readers.shapes import rest_of, tools_of
-from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.readers.shapes import read_tools, rest_of
+from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, messages_of
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
 
@@ -23,11 +23,11 @@ GIVEN = re.compile(r'"return_type":\s*"(\w+)"')
 
 def read(row: dict[str, Any]) -> list[Trajectory]:
     about = row["answer_generation"]
-    win, finish = bool(row["win"]), text_of(about.get("finish_type"))
+    win, finish = bool(row["win"]), as_text(about.get("finish_type"))
     shown = messages_of((about.get("train_messages") or [[]])[0][:2])
-    prompt = shown or [Message("user", text_of(about.get("query")))]
-    tools = tools_of(about.get("function"))
-    name = text_of(row.get("file"))
+    prompt = shown or [Message("user", as_text(about.get("query")))]
+    tools = read_tools(about.get("function"))
+    name = as_text(row.get("file"))
     best, dead = None, []
     for i, path in enumerate(_paths(row["tree"]["tree"], [])):
         answered = path[-1].get("observation_code") == 3
@@ -73,7 +73,7 @@ def _paths(node: dict[str, Any], before: list[dict[str, Any]]) -> Iterator[list[
 def _turns(path: list[dict[str, Any]]) -> list[Message]:
     out, thoughts, action = [], [], ""
     for node in path:
-        kind, text = node["node_type"], text_of(node.get("description"))
+        kind, text = node["node_type"], as_text(node.get("description"))
         if kind == "Thought":
             thoughts.append(text)
         elif kind == "Action":
@@ -83,14 +83,14 @@ def _turns(path: list[dict[str, Any]]) -> list[Message]:
                 Message("assistant", "", "\n".join(thoughts), (ToolCall(action, text or "{}"),))
             )
             if node.get("observation") is not None:
-                out.append(Message("tool", text_of(node["observation"]), name=action))
+                out.append(Message("tool", as_text(node["observation"]), name=action))
             thoughts, action = [], ""
     return out + ([Message("assistant", "\n".join(thoughts))] if thoughts else [])
 
 
 def runs(row: dict[str, Any]) -> Trajectory:
     answer = row["answer"]
-    final = text_of(answer.get("final_answer"))
+    final = as_text(answer.get("final_answer"))
     messages: list[Message] = []
     nodes = list(answer["answer_details"])
     while nodes:
@@ -100,8 +100,8 @@ def runs(row: dict[str, Any]) -> Trajectory:
     given = (GIVEN.findall(final) or [""])[0]
     return episode(
         messages,
-        tools_of(row.get("available_tools")),
-        source_id=text_of(row.get("id")),
+        read_tools(row.get("available_tools")),
+        source_id=as_text(row.get("id")),
         outcome=float(given == "give_answer"),
         outcome_word=given or "no final answer",
         meta=rest_of(row, "id", "query", "available_tools", "answer")
@@ -115,13 +115,13 @@ def _run_turns(node: dict[str, Any], row: dict[str, Any], final: str) -> list[Me
     """
     role, said = node["role"], node["message"]
     if role == "user":
-        return [Message("user", text_of(row.get("query")) or text_of(said))]
+        return [Message("user", as_text(row.get("query")) or as_text(said))]
     if role == "tool":
         call, seen = _call(said)
         if call.name == "Finish":
             return [Message("assistant", tool_calls=(ToolCall("Finish", final or call.arguments),))]
         return [Message("assistant", tool_calls=(call,)), Message("tool", seen, name=call.name)]
-    return [Message(role, text_of(said))] if said else []
+    return [Message(role, as_text(said))] if said else []
 
 
 def _call(said: Any) -> tuple[ToolCall, str]:
@@ -131,8 +131,8 @@ def _call(said: Any) -> tuple[ToolCall, str]:
         value = None
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         arguments = value.get("arguments", {})
-        return ToolCall(value["name"], text_of(arguments) or "{}"), text_of(value.get("response"))
-    found = CUT_CALL.match(text_of(said))
+        return ToolCall(value["name"], as_text(arguments) or "{}"), as_text(value.get("response"))
+    found = CUT_CALL.match(as_text(said))
     if not found:
-        raise RecordError(f"a tool step that names no tool: {text_of(said)[:60]!r}")
+        raise RecordError(f"a tool step that names no tool: {as_text(said)[:60]!r}")
     return ToolCall(found[1], found[2].replace("\\n", "\n") or "{}"), ""

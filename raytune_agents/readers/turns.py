@@ -36,11 +36,11 @@ from raytune_agents.readers.shapes import (
     CALL_ROLES,
     ROLES,
     THOUGHT_ROLES,
-    calls_of,
-    role_of,
-    tools_of,
+    read_calls,
+    read_role,
+    read_tools,
 )
-from raytune_agents.readers.strict import text_of, value_of
+from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 FLAGS = LOSS + Names("type")
@@ -64,7 +64,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     word = fields(ROLE)
     if word is None and fold(str(fields.peek("type"))) in ROLES:  # LangChain
         word = fields("type")
-    role = role_of(word)
+    role = read_role(word)
     called, thinks = fold(str(word)) in CALL_ROLES, fold(str(word)) in THOUGHT_ROLES
     thought, content = _thought(fields), fields(CONTENT)
     calls: tuple[ToolCall, ...] = ()
@@ -85,7 +85,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     if thinks:
         thought, content = thought or flat_text(content), None
     content = fields("refusal") if blank(content) else content
-    name, key, loss = text_of(fields(TURN_NAME)), _key(fields, role), _loss(fields, role)
+    name, key, loss = as_text(fields(TURN_NAME)), _key(fields, role), _loss(fields, role)
     if content is None or isinstance(content, str):
         made = [Message(role, content or "", thought, calls, name, key, loss)]
     else:
@@ -104,7 +104,7 @@ def _plain(item: dict[str, Any]) -> Message | None:
     text = item.get("content", item.get("value"))
     if not isinstance(word, str) or not isinstance(text, str) or fold(word) in JOINED:
         return None
-    role = role_of(word)
+    role = read_role(word)
     return Message(role, *_apart(text)) if role == "assistant" else Message(role, text)
 
 
@@ -130,7 +130,7 @@ def _thought(fields: Fields) -> str:
     details = fields("reasoning_details", "thinking_blocks")
     if blank(found) and isinstance(details, list):
         parts = [Fields(d)(DETAILS) for d in details if isinstance(d, dict)]
-        found = "\n".join(filter(None, map(text_of, parts)))
+        found = "\n".join(filter(None, map(as_text, parts)))
     return found if isinstance(found, str) else flat_text(found)
 
 
@@ -149,7 +149,7 @@ def _more_calls(fields: Fields) -> Any:
 def _calls(value: Any, tools: Sequence[ToolSpec]) -> tuple[ToolCall, ...]:
     """A column of calls; text that is no JSON is read as a model would have written it."""
     try:
-        return calls_of(value, tools)
+        return read_calls(value, tools)
     except RecordError:
         found = calls_in(value, [t.name for t in tools]) if isinstance(value, str) else ()
         if not found:
@@ -173,7 +173,7 @@ def _key(fields: Fields, role: str) -> str:
     found = fields(TURN_ID)
     if isinstance(found, list):
         found = next(iter(found), "")
-    return text_of(found if found is not None or role != "tool" else fields(CALL_ID))
+    return as_text(found if found is not None or role != "tool" else fields(CALL_ID))
 
 
 def _loss(fields: Fields, role: str) -> bool | float | None:
@@ -272,7 +272,7 @@ def _shared(message: Message, before: Message) -> Iterable[Message]:
         except RecordError:
             return (message,)
         if isinstance(texts, list) and len(texts) == len(before.tool_calls):
-            return [replace(message, content=text_of(t)) for t in texts]
+            return [replace(message, content=as_text(t)) for t in texts]
     return (message,)
 
 
@@ -280,7 +280,7 @@ def turn_tools(value: Any) -> tuple[ToolSpec, ...]:
     """The tools that turns carry themselves (OLMo's system turns), each once."""
     items = value if isinstance(value, list) else ()
     found = [Fields(i).peek(TOOLS) for i in items if isinstance(i, dict)]
-    return tuple(dict.fromkeys(tool for column in found for tool in tools_of(column)))
+    return tuple(dict.fromkeys(tool for column in found for tool in read_tools(column)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,7 @@ def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = 
     """Turns, a column of tools and a system text -> messages with calls and observations apart,
     whatever text they stood in: tags, Python, JSON or (with `react`) ReAct. Raises RecordError."""
     turns = value_of(turns)
-    known = tools_of(tools)
+    known = read_tools(tools)
     if own := turn_tools(turns):
         known = tuple(dict.fromkeys((*known, *own)))
     messages = with_system(system, messages_of(turns, known))

@@ -29,7 +29,7 @@ class SourceError(ConfigError):
     """A source that cannot be read at all. The message names it and says what to do."""
 
 
-def kind_of(path: str) -> tuple[str, str]:
+def file_kind(path: str) -> tuple[str, str]:
     """(data suffix, packing suffix) of a file name; "" where it has none we read."""
     name = PurePosixPath(path.split("?")[0].rstrip("/")).name.lower()
     packing = next((p for p in PACKED if name.endswith(p)), "")
@@ -67,7 +67,7 @@ def open_bytes(path: str) -> IO[bytes]:
             handle = open(path, "rb")  # noqa: SIM115
     except (OSError, ImportError, ValueError) as error:
         raise SourceError(f"{path} cannot be opened: {error}") from None
-    packing = kind_of(path)[1]
+    packing = file_kind(path)[1]
     if not packing:
         return handle
     if packing == ".gz":
@@ -112,7 +112,7 @@ def bomb_error(path: str) -> SourceError:
     )
 
 
-def damage() -> tuple[type[Exception], ...]:
+def damage_errors() -> tuple[type[Exception], ...]:
     """What a cut or damaged packed file raises while it is read."""
     import zstandard
 

@@ -9,27 +9,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.shapes import calls_of, rest_of, tools_of
-from raytune_agents.readers.strict import dump, text_of
+from raytune_agents.readers.shapes import read_calls, read_tools, rest_of
+from raytune_agents.readers.strict import as_text, dump
 from raytune_agents.readers.turns import message_of, messages_of
 from raytune_agents.records import Message, Trajectory
 
 
 def test(row: dict[str, Any]) -> Trajectory:
     kind = row["correct_answer"]
-    target = _answer(text_of(row["answers"][kind]), kind)
+    target = _answer(as_text(row["answers"][kind]), kind)
     return Trajectory(
-        (Message("user", text_of(row["question"])), target),
-        tools_of(row["tools"]),
-        source_id=text_of(row["uuid"]),
+        (Message("user", as_text(row["question"])), target),
+        read_tools(row["tools"]),
+        source_id=as_text(row["uuid"]),
         gold="" if target.tool_calls else "[]",
         meta=rest_of(row, "uuid", "question", "tools"),
     )
 
 
 def pref(row: dict[str, Any]) -> list[Trajectory]:
-    prompt, tools = messages_of(row["messages"]), tools_of(row["tools"])
-    key, better, worse = text_of(row["uuid"]), row["chosen_type"], row["rejected_type"]
+    prompt, tools = messages_of(row["messages"]), read_tools(row["tools"])
+    key, better, worse = as_text(row["uuid"]), row["chosen_type"], row["rejected_type"]
     meta = rest_of(row, "uuid", "messages", "tools", "chosen_response", "rejected_response")
     chosen = _answer(message_of(row["chosen_response"]).content, better)
     rejected = _answer(message_of(row["rejected_response"]).content, worse)
@@ -47,5 +47,5 @@ def _answer(text: str, kind: str) -> Message:
     """The answer as a turn; of kind tool_call it is JSON text of one call or several."""
     if kind == "tool_call":
         body = text.strip().removeprefix("<TOOLCALL>").removesuffix("</TOOLCALL>")
-        return Message("assistant", tool_calls=calls_of(body))
+        return Message("assistant", tool_calls=read_calls(body))
     return Message("assistant", text)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.shapes import calls_of, rest_of, tools_of
-from raytune_agents.readers.strict import text_of
+from raytune_agents.readers.shapes import read_calls, read_tools, rest_of
+from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import messages_of
 from raytune_agents.records import Message, Trajectory
 
@@ -18,13 +18,13 @@ from raytune_agents.records import Message, Trajectory
 def read(row: dict[str, Any]) -> Trajectory:
     query = row["query"]
     prompt = (Message("user", query),) if isinstance(query, str) else messages_of(query)
-    tools = tools_of(row["tools"])
-    calls = calls_of(row["answers"], tools)
+    tools = read_tools(row["tools"])
+    calls = read_calls(row["answers"], tools)
     target = Message("assistant", tool_calls=calls)
     return Trajectory(
         (*prompt, target),
         tools,
-        source_id=text_of(row.get("id")),
+        source_id=as_text(row.get("id")),
         gold="" if calls else "[]",
         meta=rest_of(row, "id", "query", "answers", "tools"),
     )

@@ -105,7 +105,7 @@ def test_gold_that_breaks_its_own_schema_is_counted(made, reason):
 
 @pytest.mark.skipif(not bfcl.installed(), reason="needs the package bfcl-eval")
 def test_the_rows_of_bfcl_that_nothing_can_pass_are_counted():
-    rows = [bfcl.read(raw) for _, raw in bfcl.rows(["live_simple", "simple_python"])]
+    rows = [bfcl.read(raw) for _, raw in bfcl.bfcl_rows(["live_simple", "simple_python"])]
     lost = [r.source_id for r in rows if suites.gold_fault(r)]
     assert lost == ["live_simple_106-63-0", "live_simple_112-68-0"]
 

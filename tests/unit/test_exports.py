@@ -297,7 +297,7 @@ def test_pairs_share_their_prompt() -> None:
 @pytest.mark.parametrize("name", ["opanai", "no.such:f", "json:nothing"])
 def test_unknown_writer(name: str) -> None:
     with pytest.raises(ConfigError, match=r"export.format="):
-        exports.resolve(name)
+        exports.writer_named(name)
 
 
 # --- results of parallel calls -------------------------------------------------------------------

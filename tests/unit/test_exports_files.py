@@ -14,7 +14,7 @@ import yaml
 from raytune_agents.config import ConfigError, ExportConfig
 from raytune_agents.exports import splits
 from raytune_agents.exports.files import write_files
-from raytune_agents.exports.pricing import plan, roughly
+from raytune_agents.exports.pricing import export_plan, roughly
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import StoredRows, write_rows
 
@@ -63,11 +63,11 @@ def test_files_summary_and_card(tmp_path: Path) -> None:
 
 def test_marked_val_rows_and_families(tmp_path: Path) -> None:
     rows = [sample(i, split="val" if i < 3 else "train") for i in range(10)]
-    train, val = splits.cut(rows, 3, seed=1)
+    train, val = splits.cut_val(rows, 3, seed=1)
     assert {r.id for r in val} == {r.id for r in rows[:3]}
     twins = [sample(i + 50, parents=(rows[i].id,)) for i in range(10)]
     free = [replace(r, split="") for r in rows] + twins
-    train, val = splits.cut(free, 6, seed=1)
+    train, val = splits.cut_val(free, 6, seed=1)
     assert len(val) == 6
     sides = {r.id: "val" for r in val} | {r.id: "train" for r in train}
     assert all(sides[t.id] == sides[t.parents[0]] for t in twins)
@@ -162,15 +162,15 @@ def test_plan_of_hosted_tuning() -> None:
     price = {"model": "m", "usd_per_mtok": 3.0, "epochs": 2, "mtok_per_hour": 0.5}
     section = ExportConfig(prices={"openai": price | {"as_of": "2025-10"}})
     rows = [sample(i) for i in range(12)] + [sample(99, outcome=0.0)]
-    made = plan(rows, "openai", section, count=lambda text: 1_000)
+    made = export_plan(rows, "openai", section, count=lambda text: 1_000)
     assert (made.rows, made.tokens, made.problems) == (12, 12_000, [])
     assert made.usd == pytest.approx(12_000 * 2 / 1e6 * 3.0)
     assert made.hours == pytest.approx(12_000 * 2 / 1e6 / 0.5)
     assert made.left_out == {"a wrong answer": 1}
     assert "0.07 USD (table of 2025-10" in "\n".join(made.lines())
-    long = plan(rows[:3], "openai", section, count=lambda text: 70_000)
+    long = export_plan(rows[:3], "openai", section, count=lambda text: 70_000)
     assert long.problems == ["3 rows, fewer than 10", "3 rows are longer than 65,536 tokens"]
     with pytest.raises(ConfigError, match="gemini"):
-        plan(rows, "gemini", section)
-    assert plan(rows, "gemini", ExportConfig()).problems == ["12 rows, fewer than 100"]
+        export_plan(rows, "gemini", section)
+    assert export_plan(rows, "gemini", ExportConfig()).problems == ["12 rows, fewer than 100"]
     assert [roughly(t) for t in ("", "abcd", "abcde")] == [0, 1, 2]

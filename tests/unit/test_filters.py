@@ -15,11 +15,11 @@ from raytune_agents.filters import (
     OPTIONS,
     RULES,
     active_rules,
-    funnel,
     label,
+    label_funnel,
 )
-from raytune_agents.filters.grounding import check, groundedness
-from raytune_agents.filters.quality import difficulty, parts, quality, rarity, signature
+from raytune_agents.filters.grounding import check_values, groundedness
+from raytune_agents.filters.quality import difficulty, quality, quality_parts, rarity, signature
 from raytune_agents.filters.shape import dead_loop
 from raytune_agents.readers import read_row
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
@@ -130,7 +130,7 @@ def test_a_held_out_row_is_judged_by_its_use_not_by_taste():
 
 def test_the_funnel_adds_up_by_source():
     labels = {("a", ""): 1, ("a", "parses:x"): 1, ("b", "parses:y"): 1, ("a", "duplicate_of:1"): 1}
-    got = funnel(labels)
+    got = label_funnel(labels)
     assert got["a"] == {"in": 3, "parses": 1, "duplicate_of": 1, "kept": 1}
     assert got["b"] == {"in": 1, "parses": 1, "kept": 0}
     assert got[""] == {"in": 4, "parses": 2, "duplicate_of": 1, "kept": 1}
@@ -182,7 +182,7 @@ ANY = ToolSpec(
 
 def grounds(query: str, **arguments) -> bool:
     row = replace(make(ToolCall.of("tool", **arguments), query=query), tools=(ANY,))
-    return check(row)[1] == []
+    return check_values(row)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_observations_before_the_call_are_evidence_and_the_assistants_own_words_
     seen = chat(user, Message("tool", '{"id": "HX-99"}'), call)
     made_up = chat(user, Message("assistant", "I take HX-99"), Message("user", "fine"), call)
     late = chat(user, call, Message("tool", '{"id": "HX-99"}'))
-    assert [check(r) for r in (seen, made_up, late)] == [
+    assert [check_values(r) for r in (seen, made_up, late)] == [
         (1, []),
         (1, ["book.id=HX-99"]),
         (1, ["book.id=HX-99"]),
@@ -275,7 +275,7 @@ def test_diversity_falls_with_the_square_root_of_the_count():
 
 
 def worth(row, nll=None, rare=None):
-    return float(quality(*parts(row, nll), rare))
+    return float(quality(*quality_parts(row, nll), rare))
 
 
 def test_quality_weighs_what_is_known():
@@ -290,7 +290,7 @@ def test_quality_weighs_what_is_known():
     assert worth(wrong, rare=0.5) == pytest.approx(0.5)
     by_meta = label(replace(GOOD, meta={"nll": 4.0}), SECTION)
     assert by_meta.quality == pytest.approx((0.5 + 0.15) / 0.8)
-    told = np.array([parts(r) for r in (half, wrong)])
+    told = np.array([quality_parts(r) for r in (half, wrong)])
     assert quality(*told.T, np.array([1.0, 0.25])).tolist() == pytest.approx([0.45 / 0.7, 0.25])
 
 
@@ -310,9 +310,9 @@ def test_real_rows_pass_and_perturbed_values_are_seen():
     for row in rows:
         call = row.calls[0]
         name = next((k for k, v in call.args.items() if isinstance(v, str) and len(v) > 2), None)
-        if name and not check(row)[1]:
+        if name and not check_values(row)[1]:
             wrong = ToolCall(call.name, json.dumps(call.args | {name: "Qorvath Ilmen"}))
             turns = (*row.prompt, Message("assistant", tool_calls=(wrong,)))
-            seen.append(bool(check(replace(row, messages=turns))[1]))
+            seen.append(bool(check_values(replace(row, messages=turns))[1]))
     assert len(seen) > 50
     assert all(seen)

@@ -11,7 +11,7 @@ from raytune_agents.agents.init import init_spec, to_yaml
 from raytune_agents.calls import schema_errors
 from raytune_agents.calls.gold import needs_no_call
 from raytune_agents.config import GenerateConfig
-from raytune_agents.dedup.text import question
+from raytune_agents.dedup.text import request_text
 from raytune_agents.generate import checks, sampling
 from raytune_agents.generate.held import held_back, held_counts
 from raytune_agents.generate.no_call import could_serve, lacking, tool_taken_away
@@ -34,10 +34,10 @@ def test_what_is_kept_back_is_right_and_new(section: GenerateConfig) -> None:
     wanted = {"synthetic": 8, "val": 2}
     rows, refused = held_back(section, trained, wanted, 1, fault)
     assert Counter(r.split for r in rows) == wanted
-    asked = {question(r) for r in trained}
+    asked = {request_text(r) for r in trained}
     values = {v for r in trained for v in said_values(r)}
     for row in rows:
-        assert question(row) not in asked
+        assert request_text(row) not in asked
         assert not any(schema_errors(c, row.tools) for c in row.calls)
         assert not row.calls or said_values(row) - values  # at least one value of its own
     assert rows == held_back(section, trained, wanted, 1, fault)[0]

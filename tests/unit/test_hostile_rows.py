@@ -109,7 +109,8 @@ def test_a_rule_that_raises_is_a_label_of_that_row_alone() -> None:
     assert table["reject_reason"].to_pylist() == [
         "", f"label_error:{__name__}:failing_rule:KeyError", ""]
     assert table["quality"].to_pylist()[1] == 0.0
-    assert filters.funnel({("s", table["reject_reason"].to_pylist()[1]): 1})["s"]["label_error"]
+    reason = table["reject_reason"].to_pylist()[1]
+    assert filters.label_funnel({("s", reason): 1})["s"]["label_error"] == 1
 
 
 def test_a_score_or_a_key_that_fails_is_a_label_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +120,7 @@ def test_a_score_or_a_key_that_fails_is_a_label_too(monkeypatch: pytest.MonkeyPa
         return 1.0, 0.0, 0.0
 
     rows = rows_of("one", "boom", "two", "three")
-    monkeypatch.setattr(filters, "parts", bad_parts)
+    monkeypatch.setattr(filters, "quality_parts", bad_parts)
     found = label.label_rows(to_table(rows), SECTION, INDEX)["reject_reason"].to_pylist()
     assert found == ["", "label_error:quality:OverflowError", "", ""]
     monkeypatch.undo()

@@ -265,9 +265,8 @@ def test_bfcl_rows_admit_the_faults():
     pytest.importorskip("bfcl_eval", reason="bfcl-eval is not installed")
     from raytune_agents.readers import bfcl
 
-    rows = [finish(bfcl.read(raw)) for _, raw in bfcl.rows(["simple_python", "live_multiple"])][
-        ::40
-    ]
+    found = bfcl.bfcl_rows(["simple_python", "live_multiple"])
+    rows = [finish(bfcl.read(raw)) for _, raw in found][::40]
     made = Counter()
     for row in rows:
         for fault in FAULTS:

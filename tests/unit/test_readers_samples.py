@@ -122,7 +122,7 @@ def test_bfcl_package() -> None:
         quiet = row.source == "bfcl/irrelevance"
         assert (row.gold == "[]") == quiet == (row.target is None)
     with pytest.raises(readers.SourceError, match="multi_turn_base"):
-        list(bfcl.rows(["multi_turn_base"]))
+        list(bfcl.bfcl_rows(["multi_turn_base"]))
 
 
 @needs_data
