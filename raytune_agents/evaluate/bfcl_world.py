@@ -1,8 +1,8 @@
 """Inside the sandbox: BFCL's executable classes, from the installed bfcl-eval package.
 
-Loaded by `sandbox.child` in a process of its own, so it imports nothing of ours. `verdict` makes
-new instances and runs the whole conversation again. The rules are those of
-bfcl-eval 2026.3.23 (multi_turn_utils.py, multi_turn_checker.py).
+Loaded by `sandbox.child` in a process of its own, so it imports nothing of ours. `turn_verdict`
+makes new instances and runs the whole conversation again. The rules are those of bfcl-eval
+2026.3.23 (multi_turn_utils.py, multi_turn_checker.py).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class BfclWorld:
         return self.instances.call(name, arguments)
 
     def goal(self, instances: Instances) -> bool:
-        """Whether the state is that after gold's last turn (BFCL looks at each turn: `verdict`)."""
+        """Whether the state is that after gold's last turn; `turn_verdict` looks at each turn."""
         gold = Instances(self.task)
         for turn in self.task["ground_truth"]:
             for text in turn:
@@ -99,7 +99,7 @@ class BfclWorld:
         return instances.state() == gold.state()
 
 
-def verdict(entry: dict[str, Any], turns: Turns) -> list[Any]:
+def turn_verdict(entry: dict[str, Any], turns: Turns) -> list[Any]:
     """[error, turns that were right before it]; ["", all] where every turn is right.
 
     After each turn with gold calls: the public state of every class is gold's, and gold's results

@@ -164,8 +164,8 @@ def entry_facts(entry: Entry) -> Entry:
 def entry_verdicts(
     jobs: Sequence[tuple[Entry, Turns]], timeout_s: float = 30.0
 ) -> list[sandbox.Outcome]:
-    """`bfcl_world.verdict` of every job; one that dies costs only itself."""
-    calls = [ToolCall.of("verdict", entry=entry_facts(entry), turns=turns) for entry, turns in jobs]
+    """`bfcl_world.turn_verdict` of every job; one that dies costs only itself."""
+    calls = [ToolCall.of("turn_verdict", entry=entry_facts(e), turns=turns) for e, turns in jobs]
     out: list[sandbox.Outcome] = []
     while len(out) < len(calls):
         left = calls[len(out) :]

@@ -38,9 +38,12 @@ Plays = Sequence[Mapping[str, Any]]
 class Asked(Protocol):
     """A conversation that the engine goes on with."""
 
-    row: Any  # a Trajectory, as far as it has come
     output_tokens: int
     latency_s: float
+
+    @property
+    def row(self) -> Trajectory:
+        """The conversation so far."""
 
     def end_unasked(self, why: str) -> None:
         """Its prompt is longer than the engine can read, or the template refuses it."""

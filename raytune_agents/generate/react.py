@@ -43,7 +43,7 @@ class Run:
 
     def carry_out(self, goal: Goal, opening: str = "") -> None:
         """Run one goal to its last word; `opening` stands before its request."""
-        script = goal(self.episode.state, self.rng)
+        script: Any = goal(self.episode.state, self.rng)
         request = next(script)
         self.requests.append(request)
         self.messages.append(Message("user", opening + request.text))

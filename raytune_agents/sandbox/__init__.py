@@ -34,6 +34,7 @@ from raytune_agents.sandbox.protocol import parse_answer
 CHILD = Path(__file__).with_name("child.py")
 MODE = "RAYTUNE_AGENTS_SANDBOX"  # environment variable: "weak" where the config's `sandbox` is
 START_S = 20.0  # a busy machine may take long to start an interpreter
+LOAD_S = 5.0  # for a module's imports, at least
 GRACE_S = 0.5  # for a process to end by itself
 POLL_S = 0.25  # between two looks at a disk that the kernel does not limit
 CACHES = shutil.ignore_patterns("__pycache__", ".git", ".venv")
@@ -48,7 +49,7 @@ class SandboxError(ConfigError):
 class Limits:
     """What the calls of one process may use."""
 
-    timeout_s: float = 10.0  # of a batch in `run`, of each call in a `Sandbox`
+    timeout_s: float = 10.0  # of a batch in `run`, of each call in a `Sandbox`; imports apart
     memory_mib: int = 512
     output_kib: int = 256  # of one answer
     disk_mib: int = 64
@@ -140,7 +141,7 @@ class Sandbox:
         self._folder = tempfile.TemporaryDirectory(prefix="tools-", ignore_cleanup_errors=True)
         try:
             self._start([source, *code], cpu_s)
-            self._loaded = self._exchange({"load": source.name}, limits.timeout_s)
+            self._loaded = self._exchange({"load": source.name}, max(limits.timeout_s, LOAD_S))
         except BaseException:
             self.close()
             raise
@@ -297,7 +298,7 @@ def run(module: str | Path, calls: Sequence[ToolCall], limits: Limits = Limits()
     no JSON object, and what `Sandbox` raises.
     """
     arguments = [call.args for call in calls]
-    box = Sandbox(module, limits, cpu_s=max(1, int(limits.timeout_s) + 1))
+    box = Sandbox(module, limits, cpu_s=int(limits.timeout_s + LOAD_S) + 1)
     try:
         deadline = time.monotonic() + limits.timeout_s
         outcomes = [box.call(call.name, args, deadline - time.monotonic())

@@ -69,7 +69,7 @@ def lock(setup: dict[str, Any], lifeline: int, fd: int) -> list[str]:
     return held
 
 
-def load(path: str) -> ModuleType:
+def load_module(path: str) -> ModuleType:
     """Import a file of the work folder under the name `tools`; it may import what lies beside."""
     sys.path.insert(0, os.getcwd())
     spec = importlib.util.spec_from_file_location("tools", path)
@@ -79,13 +79,13 @@ def load(path: str) -> ModuleType:
     return module
 
 
-def call(module: ModuleType, name: str, arguments: dict[str, Any]) -> tuple[str, str]:
+def call_function(module: ModuleType, name: str, arguments: dict[str, Any]) -> tuple[str, str]:
     """One call: ("value", JSON) or ("error", why as JSON). Never raises."""
     try:
         function = getattr(module, name, None)
         if not callable(function) or name.startswith("_"):
             return "error", protocol.dumps(f"no function {name!r}")
-        return "value", protocol.value_text(function(**arguments))
+        return "value", protocol.result_text(function(**arguments))
     except MemoryError:
         why = "memory"
     except PermissionError as error:  # of a layer; one that the tool itself raises has no number
@@ -114,10 +114,10 @@ def main(fd: int) -> None:
     for line in requests:
         request = json.loads(line)
         if "load" not in request:
-            answer(request, *call(module, request["name"], request["arguments"]))
+            answer(request, *call_function(module, request["name"], request["arguments"]))
             continue
         try:
-            module = load(request["load"])
+            module = load_module(request["load"])
             answer(request, "value", "null")
         except BaseException as error:  # the user's code may raise anything, also SystemExit
             why = f"import: {protocol.described(error)}"[: protocol.LONGEST]

@@ -43,11 +43,11 @@ def limit(memory_mib: int, cpu_s: int) -> None:
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_CORE: 0,
     }
-    if cpu_s:
-        limits[resource.RLIMIT_CPU] = cpu_s
     for what, most in limits.items():
         with contextlib.suppress(ValueError, OSError):  # macOS has no limit of addresses
             resource.setrlimit(what, (most, most))
+    if cpu_s:  # first SIGXCPU, which tells what it was, then SIGKILL
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
 
 
 # --- namespaces -----------------------------------------------------------------------------------

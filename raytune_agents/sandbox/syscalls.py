@@ -71,7 +71,7 @@ def argument_checks(pid: int) -> dict[str, list[Check]]:
     }
 
 
-def numbers(machine: str) -> dict[str, int]:
+def system_calls(machine: str) -> dict[str, int]:
     """Name -> number of the allowed calls on x86_64 or aarch64."""
     column = 1 + list(AUDIT_ARCH).index(machine)
     rows = [entry.split() for entry in ALLOWED.replace("\n", " ").split(",")]
@@ -102,7 +102,7 @@ def filter_program(machine: str, pid: int) -> bytes:
     checks = argument_checks(pid)
     out = _step(LOAD, 4) + _step(EQUAL, AUDIT_ARCH[machine], yes=1) + EPERM  # no 32-bit calls
     out += _step(LOAD, 0)
-    for name, number in numbers(machine).items():
+    for name, number in system_calls(machine).items():
         body = b"".join(map(_checked, checks.get(name, []))) + ALLOW
         out += _step(EQUAL, number, no=len(body) // 8) + body
     return out + _step(AT_LEAST, FIRST_NEW, no=1) + ENOSYS + EPERM

@@ -21,7 +21,7 @@ from raytune_agents.sandbox import (
     run,
 )
 from raytune_agents.sandbox.protocol import DEEPEST, depth, parse_answer
-from raytune_agents.sandbox.syscalls import AUDIT_ARCH, filter_program, numbers
+from raytune_agents.sandbox.syscalls import AUDIT_ARCH, filter_program, system_calls
 
 TOOLS = """
 import os, socket, subprocess, sys, threading, time, json, sqlite3, math
@@ -180,10 +180,10 @@ def test_the_system_calls_have_the_numbers_of_the_kernels_headers():
         if not Path(header).exists():
             pytest.skip(f"no {header}")
         text = Path(header).read_text()
-        for name, number in numbers(machine).items():
+        for name, number in system_calls(machine).items():
             words = [name, "3264_fstatat" if name == "newfstatat" else f"3264_{name}"]
             assert any(re.search(rf"__NR_?{w} {number}\b", text) for w in words), (machine, name)
-    assert not {"socket", "execve", "kill", "ptrace", "mount", "link"} & set(numbers("x86_64"))
+    assert not {"socket", "execve", "kill", "ptrace", "mount", "link"} & set(system_calls("x86_64"))
     assert filter_program("riscv64", 2) == b""
     assert list(AUDIT_ARCH) == ["x86_64", "aarch64"]
 
@@ -282,7 +282,7 @@ def test_a_module_that_cannot_be_loaded(tools, tmp_path):
     report = run(bad, [ToolCall("f"), ToolCall("g")])
     assert [o.error for o in report.outcomes] == [
         "import: ModuleNotFoundError: No module named 'nosuchmodule'"] * 2  # fmt: skip
-    bad.write_text("while True: pass\n")
+    bad.write_text("while True: pass\n")  # imports have five seconds at least
     errors = [o.error for o in run(bad, [ToolCall("f"), ToolCall("g")], Limits(0.7)).outcomes]
     assert errors == ["timeout", "not_run"]
     with pytest.raises(FileNotFoundError, match="give a Python file"):

@@ -159,11 +159,11 @@ def odd(tmp_path):
 def test_a_world_that_dies_is_brought_to_where_it_was(odd):
     one, two = Episode.of(odd, {}, None), Episode.of(odd, {"share": 0.5}, None)
     assert one.call(ToolCall.of("log", x=1)) == two.call(ToolCall.of("log", x=1)) == "[1]"
-    with pytest.raises(WorldDown, match="call: killed:exit 3"):
+    with pytest.raises(WorldDown, match="carry_out: killed:exit 3"):
         one.call(ToolCall.of("die"))
     assert two.call(ToolCall.of("log", x=2)) == "[1, 2]"
     assert (two.score("ok"), two.score("no"), one.score("ok")) == (0.5, 0.0, 0.0)
-    with pytest.raises(WorldDown, match="call: forbidden: "):
+    with pytest.raises(WorldDown, match="carry_out: forbidden: "):
         two.call(ToolCall.of("peek"))
     assert two.call(ToolCall.of("other")) == '{"error": "KeyError: \'other\'"}'
     assert "seccomp" in box_of(odd).layers
@@ -173,7 +173,7 @@ def test_a_world_that_hangs_ends_the_roll_out(odd):
     box_of(odd).limits = replace(box_of(odd).limits, timeout_s=0.3)
     episode = Episode.of(odd, {}, None)
     began = time.monotonic()
-    with pytest.raises(WorldDown, match="call: timeout"):
+    with pytest.raises(WorldDown, match="carry_out: timeout"):
         episode.call(ToolCall.of("hang"))
     assert time.monotonic() - began < 10
 
@@ -184,7 +184,7 @@ def test_a_world_that_hangs_ends_the_roll_out(odd):
         ({"world": "none.py:X"}, r"no module 'none' in .*; write module:Class"),
         ({"world": "odd.py:Nothing"}, "has no attribute 'Nothing'"),
         ({"world": "odd.py:Half"}, "Half has no call and no goal"),
-        ({"world": "odd.py:Odd", "task": {"refuse": True}}, "begin: ValueError: no such task"),
+        ({"world": "odd.py:Odd", "task": {"refuse": True}}, "ValueError: no such task"),
         ({"world": "odd.py:Odd", "task": {"share": 0.25}}, r"examples\.0: .* score of 0\.25"),
         ({"world": "odd.py:Odd", "answer": "no"}, "its calls reach a score of 0, "),
         ({"world": "odd.py:Odd", "facts": ["7"]}, r"its answer lacks the facts \['7'\]"),

@@ -130,7 +130,7 @@ class Episode:
         self._box: Sandbox | None = None
         weakref.finalize(self, _ended.append, self._id)
         if code.shipped:
-            host.begin(self._id, code.entry, task, self._forgotten())
+            host.begin_episode(self._id, code.entry, task, self._forgotten())
 
     @staticmethod
     def _forgotten() -> list[str]:
@@ -140,14 +140,14 @@ class Episode:
     def _begin(self, box: Sandbox) -> None:
         """Begin in this process and make the calls so far again."""
         begin = {"entry": self.code.entry, "task": self.task, "ended": self._forgotten()}
-        self._send(box, "begin", begin)
+        self._send(box, "begin_episode", begin)
         for name, arguments in self._calls:
-            self._send(box, "call", {"name": name, "arguments": arguments})
+            self._send(box, "carry_out", {"name": name, "arguments": arguments})
         self._box = box
 
     def _send(self, box: Sandbox, function: str, arguments: dict[str, Any]) -> Any:
         outcome = box.call(function, {"episode": self._id} | arguments)
-        if outcome.error and (outcome.broken or function != "call"):
+        if outcome.error and (outcome.broken or function != "carry_out"):
             raise WorldDown(f"{function}: {outcome.error}")
         return {"error": outcome.error} if outcome.error else outcome.value
 
@@ -163,7 +163,7 @@ class Episode:
     @property
     def state(self) -> Any:
         """The state of a shipped world; None of a user's, which stays in its process."""
-        return host.state(self._id) if self.code.shipped else None
+        return host.episode_state(self._id) if self.code.shipped else None
 
     @property
     def digest(self) -> str:
@@ -180,7 +180,7 @@ class Episode:
             arguments = call.args
         except (ValueError, RecursionError):
             arguments = {}
-        found = self._ask("call", name=call.name, arguments=arguments)
+        found = self._ask("carry_out", name=call.name, arguments=arguments)
         self._calls.append((call.name, arguments))
         return found.get("observation", found)
 
@@ -191,7 +191,7 @@ class Episode:
 
     def score(self, answer: str) -> float:
         """How far the world's goal is reached, 0 to 1. Raises WorldDown."""
-        return self._ask("score", answer=answer)
+        return self._ask("episode_score", answer=answer)
 
 
 def goal_score(row: Trajectory) -> float:

@@ -25,7 +25,9 @@ def _made(entry: str) -> Any:
     return world
 
 
-def begin(episode: str, entry: str, task: dict[str, Any], ended: Sequence[str] = ()) -> None:
+def begin_episode(
+    episode: str, entry: str, task: dict[str, Any], ended: Sequence[str] = ()
+) -> None:
     """Start an episode with a task; those that ended are forgotten."""
     for old in ended:
         _episodes.pop(old, None)
@@ -33,13 +35,13 @@ def begin(episode: str, entry: str, task: dict[str, Any], ended: Sequence[str] =
     _episodes[episode] = (world, world.reset(task))
 
 
-def state(episode: str) -> Any:
+def episode_state(episode: str) -> Any:
     """The state as calls left it: `world.state`, or else the object that reset returned."""
     world, first = _episodes[episode]
     return getattr(world, "state", first)
 
 
-def call(episode: str, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def carry_out(episode: str, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """{"observation": what the tool said} or {"error": what it raised}. What the sandbox refuses
     (PermissionError, MemoryError) is no word of the tool and goes on up."""
     world, _ = _episodes[episode]
@@ -51,17 +53,17 @@ def call(episode: str, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def score(episode: str, answer: str) -> float:
+def episode_score(episode: str, answer: str) -> float:
     """How far the goal is reached, 0 to 1. A goal that takes two arguments sees the answer too."""
     world, _ = _episodes[episode]
-    wanted = len(inspect.signature(world.goal).parameters)
-    found = world.goal(state(episode), answer) if wanted > 1 else world.goal(state(episode))
+    given = (episode_state(episode), answer)
+    found = world.goal(*given[: len(inspect.signature(world.goal).parameters)])
     if not isinstance(found, bool | int | float) or not 0 <= found <= 1:
         raise TypeError(f"goal returned {found!r}; return True, False or a score from 0 to 1")
     return float(found)
 
 
-def tasks(entry: str, seed: int, count: int) -> list[dict[str, Any]]:
+def world_tasks(entry: str, seed: int, count: int) -> list[dict[str, Any]]:
     """Tasks that the world makes itself, [] where it cannot: see `World.tasks`."""
     make = getattr(_made(entry), "tasks", None)
     return list(make(seed, count))[:count] if make else []

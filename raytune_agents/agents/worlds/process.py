@@ -94,7 +94,7 @@ def made_tasks(code: WorldCode, seed: int, count: int) -> list[dict[str, Any]]:
     """Tasks that a user's world makes itself, [] where it has no `tasks`. Raises WorldDown."""
     with LOCK:
         arguments = {"entry": code.entry, "seed": seed, "count": count}
-        outcome = box_of(code).call("tasks", arguments)
+        outcome = box_of(code).call("world_tasks", arguments)
     if outcome.error:
         raise WorldDown(f"tasks: {outcome.error}")
     return outcome.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from raytune_agents.agents.script import Goal, ToolError
@@ -17,8 +17,8 @@ class SeededWorld:
 
     agent: ClassVar[str]
     make: ClassVar[Callable[[random.Random], dict[str, Any]]]
-    tools: ClassVar[dict[str, Callable[..., Any]]]
-    goals: ClassVar[dict[str, Goal]]
+    tools: ClassVar[Mapping[str, Any]]  # functions (state, **arguments)
+    goals: ClassVar[Mapping[str, Goal]]
 
     def reset(self, task: dict[str, Any]) -> dict[str, Any]:
         self.task = task
