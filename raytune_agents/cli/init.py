@@ -62,6 +62,8 @@ def init(
         if tools is not None and tools.suffix == ".py":
             module = os.path.relpath(tools.resolve(), path.parent.resolve())
             spec = spec.model_copy(update={"module": module})
+        if world:
+            spec = with_world(spec, path)
         path.write_text(to_yaml(spec), encoding="utf-8")
         typer.echo(
             f"{path}: {len(spec.tools)} tools ({', '.join(t.name for t in spec.tools[:12])})"
