@@ -5,15 +5,19 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import secrets
 import shutil
 import signal
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ResourcesConfig
 from raytune_agents.infra.placement import Resources
 
+log = logging.getLogger(__name__)
 QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # datasets' function hashing prints through Train's patch
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
@@ -31,6 +35,7 @@ QUIET = {
 
 
 BLOCK_BYTES = 1 << 24
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's switch, on every system
 PASSED_ON = ("RAYTUNE_AGENTS_SANDBOX",)  # variables of the driver that every worker must see
 _started: list[str] = []  # the addresses of what `connect` started and `disconnect` may end
 
@@ -38,12 +43,11 @@ _started: list[str] = []  # the addresses of what `connect` started and `disconn
 def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
     """Start a local Ray, or join the job's cluster, and say what there is. A Ray that is there
     already, or is started to `keep`, stays when `disconnect` is called."""
-    import ray
-
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
+    address = section.address or os.environ.get("RAY_ADDRESS") or "local"
+    ray = loaded_ray(loopback=address == "local")
     if not ray.is_initialized():
-        address = section.address or os.environ.get("RAY_ADDRESS") or "local"
         options: dict[str, Any] = {
             "address": address,
             "log_to_driver": False,
@@ -53,6 +57,7 @@ def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
         if address != "local" and variables:
             options["runtime_env"] = {"env_vars": variables}
         if address == "local":
+            keep_token_private()
             options |= {
                 "num_cpus": section.cpus or os.cpu_count(),
                 "include_dashboard": False,
@@ -65,6 +70,34 @@ def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
             signal.signal(signal.SIGTERM, ours)  # Ray's own would end the process with its words
     quiet_data()
     return Resources.of([node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def loaded_ray(loopback: bool) -> Any:
+    """The module ray. `loopback`: a Ray that it starts listens on 127.0.0.1 only. (Ray's switch for
+    that is read when it is loaded; what was loaded before is switched by hand.)"""
+    running = "ray" in sys.modules and sys.modules["ray"].is_initialized()
+    if not running:
+        os.environ[LOOPBACK] = "0" if loopback else "1"
+    import ray
+    from ray._private import ray_constants
+
+    if not running:
+        ray_constants.ENABLE_RAY_CLUSTER = not loopback
+    return ray
+
+
+def keep_token_private() -> None:
+    """Ray writes the token of a local cluster where every user of the machine may read it: it is
+    made here first, for this user alone."""
+    path = Path.home() / ".ray" / "auth_token"
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if not path.exists():
+            with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+                file.write(secrets.token_hex(32))
+        path.chmod(0o600)
+    except OSError as error:
+        log.warning("%s cannot be made private: %s", path, error)
 
 
 def local_machine(section: ResourcesConfig) -> Resources | None:
