@@ -3,7 +3,11 @@
 `python -m raytune_agents.serving routes.json` listens on loopback. A request's `model` is an agent,
 an arm or anything else. An agent's requests are shared between its arms by the hash of `user` (or
 of the messages), so that one user stays with one arm; an unknown name goes to the base. The arm
-stands in header `x-raytune-arm` and in the log, one JSON line a request.
+stands in header `x-raytune-arm` and in the log, one JSON line per request.
+
+A request is believed in nothing: its body is limited and strict JSON, its Host must be one of ours
+(a page in a browser could else reach loopback under a name of its own), its content type must be
+JSON (which such a page may not send unasked).
 """
 
 from __future__ import annotations
@@ -13,25 +17,68 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from raytune_agents.config import ConfigError
-from raytune_agents.runs import read_json
+from pydantic import Field, ValidationError, model_validator
+
+from raytune_agents.config import BaseConfig, ConfigError
+from raytune_agents.config.loading import explain_errors
+from raytune_agents.storage import append_jsonl, read_json
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 KEPT = ("content-type", "retry-after")  # headers of the answer that are passed on
+MAX_BODY = 16 << 20  # bytes of a request
+LOGGED = 200  # characters of a name in the log
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+Share = Annotated[float, Field(ge=0)]
 
 
-def choose(name: str, key: str, routes: Mapping[str, Any]) -> tuple[str, str]:
+class Routes(BaseConfig):
+    """What `export --serve` writes."""
+
+    base: str = Field(description="the arm of unknown names")
+    models: dict[str, str] = Field(description="arm -> its name at the model server")
+    agents: dict[str, dict[str, Share]] = Field({}, description="agent -> arm -> share")
+    upstream: str = Field(description="address of the model server")
+    timeout_s: float = Field(600.0, gt=0, description="longest wait for it")
+
+    @model_validator(mode="after")
+    def _served(self) -> Routes:
+        for agent, shares in self.agents.items():
+            unknown = [arm for arm in shares if arm not in self.models]
+            if unknown or sum(shares.values()) <= 0:
+                raise ValueError(
+                    f"agents.{agent}={shares}: {unknown or 'shares'} cannot be served; write "
+                    f"shares above 0 of {sorted(self.models)}"
+                )
+        if self.base not in self.models:
+            raise ValueError(f"base={self.base!r} is none of {sorted(self.models)}")
+        return self
+
+
+def parse_routes(tree: Any) -> Routes:
+    """Raises ConfigError where an agent names an arm that is not served, or no share is above 0."""
+    try:
+        return Routes.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(explain_errors(error)) from None
+
+
+def choose_arm(name: str, key: str, routes: Routes) -> tuple[str, str]:
     """(arm, model of the server) for a request to `name`; equal keys get equal arms."""
-    models = routes["models"]
+    models = routes.models
     if name in models:
         return name, models[name]
-    shares = routes["agents"].get(name)
+    shares = routes.agents.get(name)
     if not shares:
-        return routes["base"], models[routes["base"]]
-    digest = hashlib.sha256(f"{name}\0{key}".encode()).digest()
+        return routes.base, models[routes.base]
+    digest = hashlib.sha256(f"{name}\0{key}".encode("utf-8", "surrogatepass")).digest()
     at = int.from_bytes(digest[:8], "big") / 2**64 * sum(shares.values())
     arms = iter(shares.items())
     arm, share = next(arms)
@@ -41,64 +88,99 @@ def choose(name: str, key: str, routes: Mapping[str, Any]) -> tuple[str, str]:
     return arm, models[arm]
 
 
-def check(routes: Mapping[str, Any]) -> None:
-    """Raises ConfigError where an agent names an arm that is not served, or no share is above 0."""
-    models = routes["models"]
-    for agent, shares in routes["agents"].items():
-        unknown = [arm for arm in shares if arm not in models]
-        if unknown or sum(shares.values()) <= 0 or min(shares.values()) < 0:
-            raise ConfigError(
-                f"agents.{agent}={shares}: {unknown or 'shares'} cannot be served; write shares "
-                f"above 0 of {sorted(models)}"
-            )
-    if routes["base"] not in models:
-        raise ConfigError(f"base={routes['base']!r} is none of {sorted(models)}")
-
-
-def key_of(body: Mapping[str, Any]) -> str:
-    """Who asks: the request's user, else what it says."""
+def who_asks(body: Mapping[str, Any]) -> str:
+    """The request's user, else what it says."""
     said = body.get("messages") or body.get("prompt")
     return str(body.get("user") or json.dumps(said, sort_keys=True, default=str))
 
 
-def app(routes: Mapping[str, Any], log: Path) -> Any:
-    """The ASGI application. Raises ConfigError."""
+class BadRequest(Exception):
+    """A request that is answered with `status` and the message."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+def request_body(data: bytes) -> dict[str, Any]:
+    """The JSON object of a request. Raises BadRequest."""
+
+    def finite(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{text[:20]} is no number of JSON")
+        return value
+
+    try:
+        body = json.loads(data.decode("utf-8"), parse_float=finite, parse_constant=finite)
+        if not isinstance(body, dict):
+            raise ValueError("it is no object")
+        if not isinstance(body.get("model", ""), str):
+            raise ValueError("model is no text")
+        json.dumps(body)  # what could be parsed may be too deep to be written
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(400, f"the body is no JSON object that we read: {error}") from None
+    return body
+
+
+async def bounded_body(request: Request) -> bytes:
+    """Raises BadRequest where it is longer than MAX_BODY, before the rest is read."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY:
+            raise BadRequest(413, f"the body is longer than {MAX_BODY} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette:
+    """The ASGI application, for requests to one of `hosts`."""
     import httpx
     from starlette.applications import Starlette
-    from starlette.requests import Request
     from starlette.responses import JSONResponse, StreamingResponse
     from starlette.routing import Route
 
-    check(routes)
-    client = httpx.AsyncClient(base_url=routes["upstream"], timeout=routes.get("timeout_s", 600))
+    client = httpx.AsyncClient(base_url=routes.upstream, timeout=routes.timeout_s)
 
-    async def models(request: Request) -> JSONResponse:
-        names = [*routes["models"], *routes["agents"]]
-        return JSONResponse(
-            {"object": "list", "data": [{"id": n, "object": "model"} for n in names]}
-        )
+    def check_headers(request: Request) -> None:
+        host = request.headers.get("host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if "*" not in hosts and name not in hosts:
+            raise BadRequest(403, "this host is not served; start the router with --allow-host")
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if request.method == "POST" and kind != "application/json":
+            raise BadRequest(415, "write Content-Type: application/json")
 
-    async def forward(request: Request) -> Any:
-        try:
-            body = await request.json()
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
-            return JSONResponse({"error": {"message": "the body is no JSON object"}}, 400)
-        asked, began = str(body.get("model", "")), time.time()
-        arm, model = choose(asked, key_of(body), routes)
-        sent = client.build_request("POST", request.url.path, json=body | {"model": model})
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, BadRequest)
+        return JSONResponse({"error": {"message": str(error)}}, error.status)
+
+    async def models(request: Request) -> Response:
+        check_headers(request)
+        names = [*routes.models, *routes.agents]
+        listed = [{"id": name, "object": "model"} for name in names]
+        return JSONResponse({"object": "list", "data": listed})
+
+    async def forward(request: Request) -> Response:
+        check_headers(request)
+        body = request_body(await bounded_body(request))
+        asked, began = body.get("model", ""), time.time()
+        arm, model = choose_arm(asked, who_asks(body), routes)
+        content = json.dumps(body | {"model": model}).encode()
+        kind = {"content-type": "application/json"}
+        sent = client.build_request("POST", request.url.path, content=content, headers=kind)
         try:
             answer = await client.send(sent, stream=True)
         except httpx.HTTPError as error:
             said = f"the model server does not answer ({type(error).__name__})"
             return JSONResponse({"error": {"message": said}}, 502)
-        line = {"time": round(began, 3), "agent": asked, "arm": arm, "status": answer.status_code}
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line | {"user": str(body.get("user", ""))}) + "\n")
+        line = {"time": round(began, 3), "agent": asked[:LOGGED], "arm": arm}
+        user = str(body.get("user", ""))[:LOGGED]
+        append_jsonl(log, line | {"status": answer.status_code, "user": user})
         headers = {k: v for k, v in answer.headers.items() if k.lower() in KEPT}
 
-        async def parts() -> Any:
+        async def parts() -> AsyncIterator[bytes]:
             try:
                 async for part in answer.aiter_bytes():
                     yield part
@@ -109,7 +191,9 @@ def app(routes: Mapping[str, Any], log: Path) -> Any:
 
     posts = ("/v1/chat/completions", "/v1/completions")
     listed = [Route(path, forward, methods=["POST"]) for path in posts]
-    return Starlette(routes=[Route("/v1/models", models), *listed])
+    return Starlette(
+        routes=[Route("/v1/models", models), *listed], exception_handlers={BadRequest: refuse}
+    )
 
 
 def main() -> None:
@@ -117,12 +201,14 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="agents to arms, in front of a model server")
     parser.add_argument("routes", type=Path)
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--allow-host", action="append", default=[], help="a name it is called by")
     given = parser.parse_args()
-    routes = read_json(given.routes)
+    routes = parse_routes(read_json(given.routes))
     log = given.routes.with_name("served.jsonl")
-    uvicorn.run(app(routes, log), host=given.host, port=given.port, log_level="warning")
+    served = app(routes, log, (*LOOPBACK, given.host, *given.allow_host))
+    uvicorn.run(served, host=given.host, port=given.port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _explain(error: ValidationError) -> str:
+def explain_errors(error: ValidationError) -> str:
     lines = []
     for e in error.errors():
         parts = (str(p) for p in e["loc"])  # without the names of a union's types
@@ -147,7 +147,7 @@ def build(tree: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explain_errors(error)) from None
 
 
 def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:

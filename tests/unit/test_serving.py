@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 import uvicorn
 from openai import APIStatusError, OpenAI
@@ -18,7 +19,7 @@ from openai import APIStatusError, OpenAI
 from raytune_agents.cli.deliver import serve_yaml
 from raytune_agents.config import ConfigError, load
 from raytune_agents.infra.placement import Resources
-from raytune_agents.serving import app, check, choose
+from raytune_agents.serving import MAX_BODY, app, choose_arm, parse_routes
 
 ROUTES = {
     "base": "base", "models": {"base": "base", "sft": "base:sft", "nat": "base:nat"},
@@ -61,7 +62,8 @@ def served(tmp_path_factory) -> Iterator[tuple[OpenAI, Path]]:
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     log = tmp_path_factory.mktemp("serve") / "served.jsonl"
     routes = ROUTES | {"upstream": f"http://127.0.0.1:{upstream.server_port}"}
-    options = uvicorn.Config(app(routes, log), host="127.0.0.1", port=0, log_level="error")
+    made = app(parse_routes(routes), log)
+    options = uvicorn.Config(made, host="127.0.0.1", port=0, log_level="error")
     server = uvicorn.Server(options)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -106,9 +108,45 @@ def test_a_stream_and_an_error_are_passed_on(served) -> None:
 
 
 def test_shares_are_kept_and_a_user_stays_with_an_arm() -> None:
-    arms = Counter(choose("support", f"user {k}", ROUTES)[0] for k in range(4000))
+    routes = parse_routes(ROUTES | {"upstream": "http://127.0.0.1:9"})
+    arms = Counter(choose_arm("support", f"user {k}", routes)[0] for k in range(4000))
     assert arms["sft"] / 4000 == pytest.approx(0.75, abs=0.03)
-    assert len({choose("support", "user 7", ROUTES) for _ in range(9)}) == 1
+    assert len({choose_arm("support", "user 7", routes) for _ in range(9)}) == 1
+
+
+BODIES = [  # bytes, status
+    (b"x", 400), (b"[]", 400), (b'{"a":"\xff"}', 400), (b'{"model":["x"]}', 400),
+    (b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400),
+    (b'{"temperature":NaN}', 400), (b'{"temperature":1e999}', 400), (b'{"seed":Infinity}', 400),
+    (b'{"seed":' + b"9" * 5000 + b"}", 400), (b'{"user":"' + b"a" * (MAX_BODY + 9) + b'"}', 413),
+    (b'{"model":"nat","user":"\\ud800","messages":[{"role":"user","content":"\\udfff"}]}', 200),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "status"), BODIES, ids=[repr(b)[:30] for b, _ in BODIES])
+def test_a_body_is_bounded_strict_json(served, body: bytes, status: int) -> None:
+    url = f"{served[0].base_url}chat/completions"
+    found = httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=60)
+    assert found.status_code == status, found.text[:300]
+    if status >= 400:
+        assert found.json()["error"]["message"]
+
+
+def test_pages_of_other_hosts_and_forms_are_refused(served) -> None:
+    client, _ = served
+    url, body = f"{client.base_url}chat/completions", b'{"model":"base"}'
+    kinds = {"content-type": "application/json"}
+    assert httpx.post(url, content=body, headers=kinds | {"host": "evil"}).status_code == 403
+    assert httpx.get(f"{client.base_url}models", headers={"host": "evil:80"}).status_code == 403
+    assert httpx.post(url, content=body, headers={"content-type": "text/plain"}).status_code == 415
+    assert httpx.post(url, content=body).status_code == 415
+
+
+def test_the_log_holds_no_more_than_a_name_of_a_field(served) -> None:
+    client, log = served
+    ask(client, "x" * 5000, user="u" * 5000)
+    line = json.loads(log.read_text().splitlines()[-1])
+    assert len(line["agent"]) == len(line["user"]) == 200
 
 
 @pytest.mark.parametrize(
@@ -116,7 +154,7 @@ def test_shares_are_kept_and_a_user_stays_with_an_arm() -> None:
 )
 def test_routes_that_cannot_be_served_are_refused(wrong) -> None:
     with pytest.raises(ConfigError):
-        check(ROUTES | wrong)
+        parse_routes(ROUTES | {"upstream": "http://127.0.0.1:9"} | wrong)
 
 
 @pytest.mark.slow
