@@ -12,6 +12,7 @@ and its rows are `infra_failed`, never wrong answers."""
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import resource
 import time
@@ -26,10 +27,12 @@ from raytune_agents.config import EngineConfig
 from raytune_agents.inference.server_parser import ServerParser
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.energy import Meter
+from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16
 from raytune_agents.records import ToolCall
 from raytune_agents.templates import ServingOptions
 
+logger = logging.getLogger(__name__)
 ACTOR = "raytune-engine"
 INFRA_FAILED = "infra_failed"
 STOP_S = 30  # longest wait for stopped actors to be gone
@@ -124,6 +127,8 @@ class Engine:
     ):
         from vllm import LLM
 
+        log_in_worker()
+        began = time.monotonic()
         self.meter = Meter()
         self.path, self.gpu = path, gpu
         self.dtype: Literal["bfloat16", "float32"] = "bfloat16" if bf16(dtype) else "float32"
@@ -151,6 +156,7 @@ class Engine:
             structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
             **options,
         )
+        logger.info("engine: %s ready, %.1f s", path, time.monotonic() - began)
         self.serving = serving
         self.tokenizer = self.llm.get_tokenizer()
         self.parser = ServerParser(serving, self.tokenizer)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.inference import engine
 from raytune_agents.infra import cluster
+from raytune_agents.infra.logs import driver_log
 from raytune_agents.infra.placement import Placement, Resources, place
 from raytune_agents.pipeline import keys
 from raytune_agents.progress import Display
@@ -29,10 +31,13 @@ class Context:
     engine: Any = None  # the actors end when the last handle goes
     teacher: Any = None
     streams: list[Any] = field(default_factory=list)  # iterators of data sets under way
+    ending: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         sandbox.set_mode(self.config.sandbox)
         self.run = Run.of(self.config)
+        say = partial(self.display.say, style="yellow")
+        self.ending.enter_context(driver_log(self.run.folder / "run.log", say))
 
     def step(self, name: str) -> Step:
         """A step of this run as it stands: its sections, inputs and the files that it reads. Raises
@@ -106,4 +111,5 @@ class Context:
         if "resources" in self.__dict__:
             engine.stop()
             cluster.disconnect()
+        self.ending.close()
         self.run.close()

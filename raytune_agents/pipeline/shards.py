@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from raytune_agents.config import ConfigError
 from raytune_agents.inference import engine
 from raytune_agents.infra import telemetry
+from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.records import Trajectory, to_table
 from raytune_agents.runs import Counts, Shards, Step
 
@@ -111,6 +112,7 @@ def run_shards(
     folder = shards.folder
 
     def one(number: int, rows: list[Row]) -> ShardReport:
+        log_in_worker()
         table, report = work(rows)
         if not report.outage:
             notes = {NOTES: json.dumps(report.notes).encode()}

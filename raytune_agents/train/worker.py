@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16
 from raytune_agents.records import content_hash
 from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
 from raytune_agents.train import sharding
 from raytune_agents.train.batches import micro_batch, order, warmup_steps
 
+log = logging.getLogger(__name__)
 METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
 LIMIT = "rows_at_once.json"  # after out of memory: the most rows in one forward pass
 BEST = "best"  # the adapter with the best val score so far, until it is the adapter
@@ -271,6 +274,7 @@ def worker(config: dict[str, Any]) -> None:
 
     from raytune_agents.train.callbacks import Checkpoints
 
+    log_in_worker()
     job, trial = config["job"], config["trial"]
     bad = Path(job.out) / BAD
     if bad.is_file():
@@ -281,6 +285,10 @@ def worker(config: dict[str, Any]) -> None:
         callback = trial["report"]
         callback.send = checkpoints.send
     checkpoint, rows = ray.train.get_checkpoint(), trial.get("rows")
+    log.info(
+        "train: %s, worker %d of %d, %s", job.method, context.get_world_rank() + 1,
+        context.get_world_size(), "goes on from a checkpoint" if checkpoint else "begins",
+    )  # fmt: skip
     try:
         if checkpoint:
             with checkpoint.as_directory() as folder:

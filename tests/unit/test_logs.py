@@ -1,0 +1,43 @@
+"""The log: events of our package with their numbers, without secrets, warnings on the terminal."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+from raytune_agents.infra.logs import driver_log
+
+
+def test_the_driver_writes_all_and_says_warnings(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "0123456789abcdef")
+    said: list[str] = []
+    log = logging.getLogger("raytune_agents.pipeline.shards")
+    with driver_log(tmp_path / "run.log", said.append):
+        log.info("ask: shard %d, %d rows", 3, 64)
+        log.warning("the key 0123456789abcdef is odd")
+        logging.getLogger("other").error("not ours")
+    log.info("after the end")
+    lines = (tmp_path / "run.log").read_text().splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == [
+        "INFO raytune_agents.pipeline.shards: ask: shard 3, 64 rows",
+        "WARNING raytune_agents.pipeline.shards: the key [SOME_API_KEY] is odd",
+    ]
+    assert said == ["the key 0123456789abcdef is odd"]  # the display redacts what it says
+
+
+def test_a_run_without_events_leaves_no_file(tmp_path: Path) -> None:
+    with driver_log(tmp_path / "run.log", print):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_logs_to_stderr_once() -> None:
+    code = (
+        "import logging\nfrom raytune_agents.infra.logs import log_in_worker\n"
+        "log_in_worker()\nlog_in_worker()\n"
+        "logging.getLogger('raytune_agents.x').info('shard %d', 7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("INFO raytune_agents.x: shard 7") == 1
