@@ -94,17 +94,17 @@ def show_split(
             console.print(line)
 
 
-def points(value: float | None) -> str:
-    return f"{(value or 0.0) * 100:+.1f}"
-
-
 def ends(cell: Difference) -> str:
+    from raytune_agents.evaluate.gate import points
+
     return f"{points(cell.low)} to {points(cell.high)}"
 
 
 def comparison_table(split: str, cells: list[Comparison], confidence: float) -> Table:
     """A line per pair of arms; `least` is the smallest difference that so many rows would show."""
     from rich.table import Table
+
+    from raytune_agents.evaluate.gate import points
 
     out = Table(title=f"{split}, percent and points", title_justify="left")
     heads = ("arms", "rows", "A", "B", "B - A", f"{confidence:.0%} interval", "won/lost")
@@ -145,6 +145,7 @@ def comparison_notes(cell: Comparison) -> list[str]:
 
 def category_lines(cell: Comparison, metric: Metric) -> list[str]:
     """Difference by source, regressions first."""
+    from raytune_agents.evaluate.gate import points
     from raytune_agents.evaluate.verdict import change_of
 
     name = "/".join(dict.fromkeys(cell.arms))

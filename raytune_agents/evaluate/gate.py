@@ -21,6 +21,12 @@ LEAST_RELEVANCE = 0.5  # a base that calls less often is right about every no-ca
 Outcome = Literal["kept", "lost", "not proven"]
 
 
+def points(share: float | None) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    value = round((share or 0.0) * 100, 1)
+    return f"{'+' if value > 0 else '−' if value < 0 else ''}{abs(value):.1f}"
+
+
 @dataclass(frozen=True, slots=True)
 class GuardedMetric:
     """One guarded metric of an arm: its paired difference to the reference, and what that shows."""
@@ -30,12 +36,11 @@ class GuardedMetric:
     outcome: Outcome
 
     def words(self) -> str:
-        """For example "irrelevance -12.0 points (-17.1 to -6.8, n = 100)"."""
+        """For example "irrelevance −12.0 points (−17.1 to −6.8, n = 100)"."""
         name, d = self.metric.replace("_", " "), self.difference
         if d.value is None or d.low is None or d.high is None:
             return f"{name} was not measured"
-        ends = f"{d.low * 100:+.1f} to {d.high * 100:+.1f}"
-        return f"{name} {d.value * 100:+.1f} points ({ends}, n = {d.n})"
+        return f"{name} {points(d.value)} points ({points(d.low)} to {points(d.high)}, n = {d.n})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class GateResult:
 
     @property
     def outcome(self) -> Outcome:
+        if self.arm == self.reference:  # against itself nothing can be lost
+            return "not proven"
         found = {m.outcome for m in self.metrics}
         if "lost" in found:
             return "lost"

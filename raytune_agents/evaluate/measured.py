@@ -16,6 +16,8 @@ from raytune_agents.evaluate.scoring import Scored, Values
 from raytune_agents.records import Trajectory
 
 BASE = "base"
+# suites on which no call is right: rows whose right tool is taken away, and BFCL's own
+IRRELEVANCE, BFCL_IRRELEVANCE = "irrelevance", "bfcl_irrelevance"
 Lines = list[dict[str, Any]]  # rows of a Parquet file
 
 

@@ -15,6 +15,7 @@ from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
 from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.evaluate import general, instructions
+from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
 from raytune_agents.generate.dialogues import followup, parallel
 from raytune_agents.generate.held import SYNTHETIC
@@ -27,7 +28,6 @@ from raytune_agents.records import SPLITS, Trajectory, finish
 from raytune_agents.split import gold_tools, tool_key
 
 UNSEEN_AGENTS, TRAJECTORIES = "unseen_agents", "trajectories"
-IRRELEVANCE, BFCL_IRRELEVANCE = "irrelevance", "bfcl_irrelevance"  # no call is right
 TAKEN = (
     *SPLITS,
     SYNTHETIC,

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from raytune_agents.evaluate.baselines import BASELINES
-from raytune_agents.evaluate.gate import GateResult
+from raytune_agents.evaluate.gate import GateResult, points
 from raytune_agents.evaluate.measured import BASE, Measured, values_by_row
 from raytune_agents.evaluate.metrics import METRICS, Metric, metric_of
 from raytune_agents.evaluate.paired import Difference
@@ -105,15 +105,15 @@ def conclusion_of(
     sure = f"{confidence * 100:.0f} % interval {_ends(cell)}, n = {cell.n}"
     if all(level is not None and level.value is not None for level in levels):
         sure = " against ".join(f"{level.value * 100:.1f} %" for level in levels) + f"; {sure}"
-    points = f"{abs(cell.value) * 100:.1f} points of {metric.label}"
+    size = f"{abs(cell.value) * 100:.1f} points of {metric.label}"
     text = {
-        "better": f"{arm} beats the base model on {split} by {points}",
-        "worse": f"{arm} is worse than the base model on {split}, by {points}",
+        "better": f"{arm} beats the base model on {split} by {size}",
+        "worse": f"{arm} is worse than the base model on {split}, by {size}",
         "none": f"{arm} is not shown to beat the base model on {split}: it differs by "
-        f"{_points(cell.value)} points of {metric.label}, and the interval includes zero",
+        f"{points(cell.value)} points of {metric.label}, and the interval includes zero",
     }[tone]
     gained, lost = gains_and_losses(by, own)
-    notes = [chosen] if chosen else []
+    notes = [f"{arm} is the headline arm: {chosen}."] if chosen else []
     return Conclusion(
         f"{text} ({sure}).",
         tone,
@@ -123,7 +123,7 @@ def conclusion_of(
         gate.sentence(tone == "better") if gate else "",
         tuple(gained),
         tuple(lost),
-        (*_notes(arm, split, by, differences), *notes),
+        (*notes, *_notes(arm, split, by, differences)),
     )
 
 
@@ -137,7 +137,7 @@ def gains_and_losses(
         for name, cell in by[split].items():
             metric = metric_of(name, own)
             if (word := change_of(metric, cell)) and metric.headline and split != VAL:
-                size = _points(cell.value) if metric.unit == "share" else f"{cell.value:+.3g}"
+                size = points(cell.value) if metric.unit == "share" else f"{cell.value:+.3g}"
                 found[word].setdefault(metric.label, []).append(f"{size} on {split}")
     gained, lost = (
         [f"{label} ({', '.join(sizes)})" for label, sizes in found[word].items()]
@@ -159,7 +159,7 @@ def _notes(
         if cell and other not in (split, VAL):
             words = {"better": "better than", "worse": "worse than", "": "not told apart from"}
             word = words[change_of(METRICS[HEADLINE], cell)]
-            size = _points(cell.value)
+            size = points(cell.value)
             notes.append(f"On {other}, {arm} is {word} base in exact match ({size} points).")
     cell = by[split][HEADLINE]
     if cell.detectable is not None:
@@ -176,16 +176,11 @@ def _notes(
         own = differences.get(name, {}).get(split, {}).get(HEADLINE)
         if own is not None and own.value is not None and cell.value is not None:
             notes.append(
-                f"{name} alone gains {_points(own.value)} points on {split}: {arm} is "
-                f"{_points(cell.value - own.value)} points from it."
+                f"{name} alone gains {points(own.value)} points on {split}: {arm} is "
+                f"{points(cell.value - own.value)} points from it."
             )
     return notes
 
 
-def _points(value: float | None) -> str:
-    sign = "+" if (value or 0) > 0 else "−" if (value or 0) < 0 else ""
-    return f"{sign}{abs(value or 0.0) * 100:.1f}"
-
-
 def _ends(cell: Difference) -> str:
-    return f"{_points(cell.low)} to {_points(cell.high)}"
+    return f"{points(cell.low)} to {points(cell.high)}"

@@ -21,6 +21,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError, TrainConfig
 from raytune_agents.evaluate import instructions, suites
 from raytune_agents.evaluate.harness import answer_limit
+from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.infra import estimate
 from raytune_agents.infra.estimate import GIB, START_S, Shape, Speed
 from raytune_agents.infra.placement import Placement, place
@@ -237,7 +238,7 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
         sizes[suites.UNSEEN_AGENTS] = len(made)
     perturbed = sum(min(section.perturbed_rows, n) for n in sizes.values())
     sizes[instructions.SPLIT] = section.instruction_rows
-    sizes |= dict.fromkeys((suites.IRRELEVANCE, suites.BFCL_IRRELEVANCE), section.irrelevance_rows)
+    sizes |= dict.fromkeys((IRRELEVANCE, BFCL_IRRELEVANCE), section.irrelevance_rows)
     plays = section.trajectories.tasks * section.trajectories.trials
     talks = section.multi_turn.rows * len(section.multi_turn.categories)
     answers = sum(sizes.values()) + len(section.perturbations) * perturbed

@@ -220,21 +220,3 @@ def overall_grid(run: RunContents) -> Grid | None:
             change = f"{metric_change(metric, one.change.value)} ({span})"
         lines.append((arm, [metric_value(metric, one.score.value), ends, change]))
     return Grid(["overall", "interval", "difference to base"], lines) if lines else None
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """A public model's published BFCL figures, in percent."""
-
-    model: str
-    non_live: float
-    live: float
-    irrelevance: float
-
-
-ANCHOR_SOURCE = "BFCL v4, official scores of December 2025: whole categories, official prompts"
-ANCHORS = (
-    Anchor("Granite-4.0-350m", 67.9, 46.1, 60.8),
-    Anchor("Hammer2.1-0.5b", 66.0, 54.6, 80.8),
-    Anchor("Qwen3-0.6B", 71.8, 56.6, 80.8),
-)

@@ -29,7 +29,8 @@ def metric_interval(metric: Metric, low: Any, high: Any) -> str:
         return ""
     if metric.unit == "share":
         return f"{low * 100:.1f} – {high * 100:.1f} %"
-    return f"{metric_value(metric, low)} – {metric_value(metric, high)}"
+    start = seconds(low) if metric.unit == "s" else number(low)
+    return f"{start} – {metric_value(metric, high)}"
 
 
 def metric_size(metric: Metric, value: float) -> str:
@@ -47,5 +48,6 @@ def metric_change(metric: Metric, value: Any) -> str:
 
 
 def change_range(metric: Metric, low: Any, high: Any) -> str:
-    """The interval of a difference."""
-    return f"{metric_change(metric, low)} to {metric_change(metric, high)}"
+    """The interval of a difference, its unit once."""
+    start = metric_change(metric, low).removesuffix(f" {metric.unit}")
+    return f"{start} to {metric_change(metric, high)}"

@@ -96,6 +96,10 @@ def _lost(run: RunContents) -> Question:
     gate, found = run.gates.get(run.conclusion.arm), run.conclusion
     if gate is None:
         return Question("What was lost?", "not measured", "the gate needs the base and an arm")
+    if gate.arm == gate.reference:
+        worse = f"worse in {', '.join(found.lost)}" if found.lost else ""
+        note = worse or "the base calls too seldom to be a reference, so this arm is the gate's own"
+        return Question("What was lost?", "not measured", note, "worse" if worse else "none")
     answer = {"kept": "nothing", "lost": "see below"}.get(gate.outcome, "not proven")
     if gate.outcome == "lost":
         names = [m.metric.replace("_", " ") for m in gate.metrics if m.outcome == "lost"]
@@ -112,11 +116,11 @@ def _mix(run: RunContents) -> Question:
     if mix is None:
         return Question("Which mix?", "not known yet")
     parts = sorted(mix.parts, key=lambda p: -p.share)[:4]
-    answer = " / ".join(f"{p.share * 100:.0f}" for p in parts) + " %"
+    answer = " / ".join(f"{p.share * 100:.0f}" for p in parts) + "\u00a0%"
     note = f"{', '.join(p.pool for p in parts)} of {number(mix.total)} trained tokens"
     advice = run.guidance.get("recommended")
     if isinstance(advice, dict) and advice:
-        shares = ", ".join(f"{k} {v * 100:.0f} %" for k, v in advice.items() if finite(v))
+        shares = ", ".join(f"{k} {v * 100:.0f}\u00a0%" for k, v in advice.items() if finite(v))
         note += f"; the search recommends {shares}"
     elif run.trials:
         note += "; the search recommends no other mix"

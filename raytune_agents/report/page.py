@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from raytune_agents.report import (
+    anchors,
     boards,
     cases,
     charts,
@@ -99,8 +100,10 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "latency": boards.latency_grid(run),
         "sureness": boards.confidence_grid(run),
         "costs": boards.cost_grid(run),
-        "anchors": boards.ANCHORS if run.scores else (),
-        "anchor_source": boards.ANCHOR_SOURCE,
+        "anchors": anchors.beside_anchors(run.answers, asked) if run.scores else [],
+        "anchor_source": anchors.SOURCE,
+        "anchor_groups": list(anchors.GROUPS),
+        "trained_on_bfcl": anchors.trained_on_bfcl(run.config),
         "cost_figures": sections.cost_charts(run, grouped, arms, css),
         "energy": str(run.manifests.get("evaluate", {}).get("energy") or ""),
         "learning": sections.learning(run, css),

@@ -118,7 +118,7 @@ def test_the_command_warns_of_a_small_set_and_refuses_other_bases(tmp_path):
     text = re.sub(r"\s+", " ", done.output)
     assert "too small for the claim" in text
     assert "+25.0" in text
-    assert "sft y: +0.0" in text
+    assert "sft y: 0.0" in text
     done = run(a, a, "--metric", "exact")
     assert done.exit_code == 2
     assert "hallucination_rate" in done.output
@@ -132,7 +132,7 @@ def test_a_large_regression_is_named(tmp_path):
     a = make_run(tmp_path / "a", {"sft": [1] * 80})
     b = make_run(tmp_path / "b", {"sft": [0, 1] * 40})
     text = run(a, b).output
-    assert re.search(r"sft x: -100\.0 .*REGRESSION", text)
+    assert re.search(r"sft x: −100\.0 .*REGRESSION", text)
     assert "too small" not in text
 
 
@@ -154,6 +154,6 @@ def test_what_b_lost_against_a_is_said(tmp_path):
 
     a, b = run_of("a", 100), run_of("b", 60)
     text = re.sub(r"\s+", " ", run(a, b).output)
-    assert "sft of B: not shown to be better, but lost against sft of A: irrelevance -40.0" in text
+    assert "sft of B: not shown to be better, but lost against sft of A: irrelevance −40.0" in text
     same = re.sub(r"\s+", " ", run(a, a).output)
     assert "that nothing was lost against sft of A is not proven: instruction following" in same

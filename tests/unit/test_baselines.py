@@ -12,7 +12,8 @@ from raytune_agents.config import load
 from raytune_agents.evaluate.baselines import Arm, call_schema, examples_to_show, with_examples
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.latency import LatencyRow, latency_scores, sample_of
-from raytune_agents.evaluate.suites import BFCL_IRRELEVANCE, IRRELEVANCE, Suite
+from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
+from raytune_agents.evaluate.suites import Suite
 from raytune_agents.pipeline.evaluate import AskedRows, arm_facts, arms_of
 from raytune_agents.readers import bfcl
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish

@@ -52,11 +52,14 @@ def test_what_was_lost_is_named():
     result = no_regression("nat", "base", {"irrelevance": lost, "instruction_following": kept})
     assert result.outcome == "lost"
     said = result.sentence(better=True)
-    assert said.startswith("better, but lost against base: irrelevance -40.0 points (")
+    assert said.startswith("better, but lost against base: irrelevance −40.0 points (")
     assert "instruction" not in said
     both = no_regression("nat", "base", {"irrelevance": kept, "instruction_following": kept})
     assert both.sentence(better=True) == "better, and nothing lost"
     assert both.sentence(better=False) == "not shown to be better, and nothing lost"
+    itself = no_regression("sft", "sft", {"irrelevance": kept, "instruction_following": kept})
+    assert itself.outcome == "not proven"
+    assert "reference of the gate itself" in itself.sentence(better=True)
 
 
 def test_a_metric_that_was_not_measured_is_not_proven():

@@ -16,9 +16,11 @@ from report_run import GENERATED, LABELLED, dump, make_run, manifest
 
 from raytune_agents import report
 from raytune_agents.evaluate.estimates import Estimate
+from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.scoreboard import first_columns
 from raytune_agents.report import (
+    anchors,
     charts,
     digest,
     findings,
@@ -240,10 +242,10 @@ def test_the_first_screen_answers_six_questions(demo):
                  "What did it cost?")  # fmt: skip
     places = [first.index(q) for q in questions]
     assert places == sorted(places)
-    gate = "Better, but lost against base: irrelevance -50.0 points (-58.0 to -42.0, n = 100)."
+    gate = "Better, but lost against base: irrelevance −50.0 points (−58.0 to −42.0, n = 100)."
     assert first.index(gate) < places[0]
     assert "irrelevance" in first[places[2] : places[3]]
-    assert "50 / 30 / 20 %" in first[places[3] : places[4]]
+    assert "50 / 30 / 20\u00a0%" in first[places[3] : places[4]]
     assert "training time 62 s" in first[places[5] :]
     assert "hallucination (+5.0 on test_unseen, +5.0 on test_seen)" in first
     assert "chosen on val (71.0 % of 32 val rows), not on the test" in first
@@ -413,3 +415,19 @@ def test_the_command_prints_them_as_json_alone(demo):
 )
 def test_a_question_how_is_told_from_a_request(text, how):
     assert digest.asks_how(text) is how
+
+
+def test_arms_stand_beside_public_models_where_they_were_asked_rows_of_bfcl():
+    """Two categories, one with 1 of 2 and one with 2 of 2 right: their unweighted mean."""
+
+    def answer(category: str, right: float, split: str = "test_seen") -> AnswerRow:
+        values = {"exact_match": right}
+        return AnswerRow("nat", split, "r", values=values, source=f"bfcl/{category}")
+
+    answers = [answer("multiple", 1.0), answer("multiple", 0.0), answer("simple_python", 1.0)]
+    answers += [answer("simple_python", 1.0), answer("live_simple", 0.0, split="val")]
+    *public, ours = anchors.beside_anchors(answers, ["base", "nat"])
+    assert [line.name for line in public] == ["Granite-4.0-350m", "Hammer2.1-0.5b", "Qwen3-0.6B"]
+    assert ours.cells == ("75.0 % of 4 rows in 2 of 4", "–", "–")
+    assert anchors.trained_on_bfcl({"read": {"sources": [{"path": "bfcl"}]}})
+    assert not anchors.trained_on_bfcl({"read": {"sources": [{"path": "mine.jsonl"}]}})

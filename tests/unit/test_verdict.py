@@ -65,7 +65,7 @@ def test_the_hardest_split_speaks_and_losses_are_named():
     assert "below 11 points would often be missed" in notes
     assert "2 arms were compared: p = 0.031 after Holm's correction." in notes
     assert "base_few_shot alone gains +4.0 points on test_unseen: nat is +6.0 points" in notes
-    assert found.notes[-1] == CHOSEN[1]
+    assert found.notes[0] == f"nat is the headline arm: {CHOSEN[1]}."
 
 
 def test_without_unseen_tools_it_says_so():
@@ -80,7 +80,7 @@ def test_the_gate_stands_in_the_conclusion():
     worse = rows | {f"r{i}": 0.0 for i in range(40)}
     gate = no_regression("nat", "base", {"irrelevance": paired(rows, worse)})
     found = conclusion_of({}, {"nat": {"test_unseen": exact(0.1, 0.02, 0.18)}}, CHOSEN, gate)
-    assert found.gate.startswith("better, but lost against base: irrelevance -40.0 points")
+    assert found.gate.startswith("better, but lost against base: irrelevance −40.0 points")
 
 
 def val_rows(arm: str, values: list[float]) -> list[AnswerRow]:
