@@ -39,6 +39,7 @@ def init(
     """Write an agent's spec and the config of its first run; go on with both by hand."""
     from raytune_agents.agents.init import init_spec, spec_from_rows, spec_schema, to_yaml
     from raytune_agents.config import ConfigError
+    from raytune_agents.generate.known import gaps, with_known
 
     with said_errors():
         if schema:
@@ -68,6 +69,8 @@ def init(
         typer.echo(
             f"{path}: {len(spec.tools)} tools ({', '.join(t.name for t in spec.tools[:12])})"
         )
+        for gap in gaps(with_known(spec, rows)):
+            typer.echo(f"  no rows for {gap}")
         write_run(run, path, spec, positives or "", rows, model)
 
 

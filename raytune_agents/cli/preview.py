@@ -28,6 +28,8 @@ def preview(config: Config, count: int, console: Console) -> None:
     pools = list(sampling.shares(section.pools))
     asked = {"rows": 4 * count * len(pools), "pools": dict.fromkeys(pools, 1.0)}
     drawn = sampling.draw(section.model_copy(update=asked), config.seed)
+    for gap in drawn.gaps:
+        console.print(f"[yellow]no rows for {escape(gap)}[/]", highlight=False)
     for pool in (p for p in POOLS if p in pools):
         rows = [r for r in drawn.rows if sampling.pool_of(r) == pool]
         console.rule(f"[bold]{pool}[/]: {len(rows[:count])} rows")
@@ -48,6 +50,26 @@ def preview(config: Config, count: int, console: Console) -> None:
         for bad, _ in zip(found, range(count)):
             text = negatives.answer_text(bad.answer)
             console.print(f"[dim]{escape(bad.query)}[/]\n  {escape(text)}", highlight=False)
+    show_realism(config, console)
+
+
+def show_realism(config: Config, console: Console) -> None:
+    """The figures of `generate.realism` of rows as a run would draw them, and ten requests of each
+    source beside the user's own."""
+    from raytune_agents import agents
+    from raytune_agents.generate import realism, sampling
+
+    drawn = sampling.draw(config.generate, config.seed)
+    tools = [t for name in config.generate.agents for t in agents.load(name).toolspecs]
+    figures = realism.measured(drawn.rows, [], tools)
+    samples = figures.pop("samples")
+    console.rule(f"[bold]realism[/] of {figures['rows']} rows")
+    for name, value in figures.items():
+        console.print(f"{name:18} {value}", highlight=False)
+    for source, texts in samples.items():
+        console.rule(f"[bold]{source}[/]: {len(texts)} requests")
+        for text in texts:
+            console.print(f"- {escape(text)}", highlight=False)
 
 
 def show(row: Trajectory, prompt: str, fault: str, console: Console) -> None:

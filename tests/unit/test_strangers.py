@@ -147,3 +147,15 @@ def test_values_that_do_not_fit_are_seen(specs) -> None:
     count, found = realism.misfits(row)
     assert count == 4
     assert found == ["book_room.check_in=keyboard", "book_room.nights=two"]
+
+
+def test_init_says_at_once_what_no_row_can_be_made_of(tmp_path, monkeypatch) -> None:
+    from typer.testing import CliRunner
+
+    from raytune_agents.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd.json").write_text(strangers.json.dumps(strangers.HARD[1:2]))
+    done = CliRunner().invoke(app, ["init", "--tools", "odd.json"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "no rows for frobnicate.gizmo: say what it is" in done.output
