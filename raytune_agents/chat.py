@@ -328,6 +328,13 @@ class Chat:
         head, found, _ = text.rpartition(end) if end else (text, "", "")
         return prompt, head + found if found else text + end
 
+    def written_turn(self, row: Trajectory) -> str:
+        """The row's last turn as the model writes it, without the token that ends it. Raises
+        RecordError."""
+        _, text = self.turn(row.prompt, row.answer, row.tools)
+        end = self.habits.end_of(row.answer) or self.tokenizer.eos_token or ""
+        return text.removesuffix(end) if end else text
+
     def label(self, parts: Sequence[Part]) -> Example:
         """Parts -> ids and labels. Raises RecordError past max_length."""
         input_ids: list[int] = []

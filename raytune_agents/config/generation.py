@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from raytune_agents.config.base import BaseConfig, Positive, Share, check_weights
+from raytune_agents.config.base import Auto, BaseConfig, Positive, Share, check_weights
 from raytune_agents.redact import hide
 
 
@@ -164,7 +164,12 @@ class NegativesConfig(BaseConfig):
     )
     mined_samples: Positive = Field(1, description="answers sampled for each of them")
     temperature: float = Field(0.7, ge=0, description="sampling temperature of mined answers")
-    max_tokens: Positive = Field(64, description="longest mined answer in tokens")
+    max_tokens: Auto = Field(
+        0, description="longest mined answer in tokens; auto = from the lengths of the gold answers"
+    )
+    max_fault_share: Share = Field(
+        0.15, description="share of a run's negatives that a fault may take, unless named in faults"
+    )
     uniform_floor: Share = Field(
         0.5,
         description="share of edited negatives spread evenly over the faults; "

@@ -46,7 +46,9 @@ POOLS: dict[str, Pool] = {
     "corrected": dialogues.corrected,
     "notool": refusals.notool,
     "masked": _changed(lambda row, rng, _: augment.hammer(row, rng), "masked"),
-    "noisy": _changed(lambda row, rng, _: augment.noise(row, rng), "noisy"),
+    "noisy": _changed(
+        lambda row, rng, _: augment.noise(row, rng, rng.choice(augment.TRAINED_NOISE)), "noisy"
+    ),
     "reordered": _changed(lambda row, rng, _: augment.reorder(row, rng), "reordered"),
     "distracted": _changed(
         lambda row, rng, spec: augment.distract(row, rng, _catalogue(spec)), "distracted"

@@ -25,6 +25,8 @@ STYLES: list[dict[str, Any]] = [
     {"ensure_ascii": a, "separators": s} for a in (False, True) for s in ((", ", ": "), (",", ":"))
 ]
 Names = dict[str, str]
+TRAINED_NOISE = ("slight", "medium", "union")
+NOISE = (*TRAINED_NOISE, "heavy")
 MASKED = 2 / 3  # share of rows that Hammer masks
 
 
@@ -188,8 +190,28 @@ def _renamed(
     )  # fmt: skip
 
 
+def told_apart(row: Trajectory) -> bool:
+    """Whether descriptions alone say which tool is which, and which parameter of a called tool
+    among those of one type: what is renamed must be readable there, or the row asks for a guess."""
+
+    def differ(texts: Sequence[str]) -> bool:
+        said = [" ".join(text.casefold().split()) for text in texts]
+        return len(said) < 2 or (all(said) and len(set(said)) == len(said))
+
+    called = {call.name for call in row.calls}
+    alike: dict[tuple[str, str], list[str]] = {}
+    for tool in row.tools:
+        for detail in tool.schema.get("properties", {}).values() if tool.name in called else ():
+            key = (tool.name, str(detail.get("enum") or detail.get("type")))
+            alike.setdefault(key, []).append(str(detail.get("description", "")))
+    return differ([t.description for t in row.tools]) and all(map(differ, alike.values()))
+
+
 def mask(row: Trajectory, rng: random.Random) -> Trajectory | None:
-    """Hammer: random names (functions 5-15 characters, parameters 4-10) and silent defaults."""
+    """Hammer: random names (functions 5-15 characters, parameters 4-10) and silent defaults; None
+    where descriptions do not tell tools and parameters apart."""
+    if not told_apart(row):
+        return None
     return _renamed(row, "synthetic.masked", lambda _: _random_name(rng, 5, 15),
                     lambda _: _random_name(rng, 4, 10), _silent_defaults(row, rng))  # fmt: skip
 
@@ -227,8 +249,13 @@ def _slight(name: str, rng: random.Random) -> str:
 
 def noise(row: Trajectory, rng: random.Random, level: str = "") -> Trajectory | None:
     """RoTBench's noise in names: slight (a letter), medium (reversed or nonsense), heavy (exchanged
-    among the tools and among a tool's parameters), union (any of them); "" draws a level."""
-    level = level or rng.choice(["slight", "medium", "heavy", "union"])
+    among the tools and among a tool's parameters), union (slight or medium); "" draws a level.
+
+    Heavy noise makes names lie: it tests, and is never trained on. None where names that say
+    nothing leave descriptions that do not tell tools and parameters apart."""
+    level = level or rng.choice(NOISE)
+    if level in ("medium", "union") and not told_apart(row):
+        return None
 
     def medium(name: str) -> str:
         return name[::-1] if rng.random() < 0.5 else _random_name(rng, 5, 10)

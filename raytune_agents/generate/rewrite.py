@@ -7,13 +7,14 @@ engine that stays down makes rows `infra_failed`: counted, never a row, never a 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raytune_agents import negatives
-from raytune_agents.calls import render_calls
+from raytune_agents.calls import parse, render_calls
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, GenerateConfig, NegativesConfig
 from raytune_agents.generate import checks, paraphrase
@@ -252,14 +253,26 @@ def mine(
     return shard
 
 
+def whole_sentences(text: str, row: Trajectory) -> str:
+    """Prose that was cut at the limit, up to its last whole sentence: what the model said instead
+    of a call. "" where it began a call, whose end nobody knows, or no sentence is whole."""
+    end = max((m.end() for m in re.finditer(r"[.!?](?=\s)", text)), default=0)
+    parsed = parse(text[:end], row.tools)
+    prose = not parsed.calls and not parsed.error and not re.search(r"[{<\[]", text[:end])
+    return text[:end] if prose else ""
+
+
 def failures(row: Trajectory, reply: engine.Reply, section: NegativesConfig, shard: Shard) -> None:
     """Put the distinct wrong answers to one prompt into the shard, and count all of them."""
     wrong: dict[str, Trajectory] = {}
     times: Counter = Counter()
-    for text, length in zip(reply.texts, reply.output_tokens):
-        if length >= section.max_tokens:
-            shard.rejected["cut_at_max_tokens"] += 1
-            continue
+    for text, cut in zip(reply.texts, reply.cut, strict=True):
+        if cut:
+            text = whole_sentences(text, row)
+            if not text:
+                shard.rejected["cut_at_max_tokens"] += 1
+                continue
+            shard.notes["cut_to_whole_sentences"] += 1
         try:
             bad = negatives.mined(row, text)
         except RecordError:

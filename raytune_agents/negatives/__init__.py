@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from raytune_agents.agents.worlds import WorldDown, ends_in_world
 from raytune_agents.calls import judge, parse, render_calls
@@ -26,6 +27,7 @@ from raytune_agents.negatives.naming import (
     tolerant,
     trajectory_fault,
 )
+from raytune_agents.negatives.values import SeenValues
 from raytune_agents.records import Message, Trajectory, derive
 
 TRAJECTORY_FAULTS: dict[str, Fault] = {  # they need a row that was run in a world
@@ -117,7 +119,28 @@ def _negative(
     )  # fmt: skip
 
 
-def edit(row: Trajectory, fault: str, seed: int) -> tuple[Trajectory | None, str]:
+@dataclass(frozen=True)
+class Setting:
+    """What edits know beyond their row: values of other rows, and how the model writes calls."""
+
+    seen: SeenValues = field(default_factory=dict)
+    written: answers.Written = answers.in_our_form
+
+    def edit_of(self, fault: str) -> Fault:
+        """The fault's edit, told what it needs."""
+        if fault == "wrong_value":
+            return partial(answers.wrong_value, seen=self.seen)
+        if fault in ("malformed_json", "wrong_format"):
+            return partial(FAULTS[fault], written=self.written)
+        return FAULTS[fault]
+
+
+PLAIN = Setting()
+
+
+def edit(
+    row: Trajectory, fault: str, seed: int, setting: Setting = PLAIN
+) -> tuple[Trajectory | None, str]:
     """The row with one fault put in, or (None, reason).
 
     Reasons: not_a_positive (its own turn is not right), not_applicable, still_right (the edit
@@ -130,12 +153,12 @@ def edit(row: Trajectory, fault: str, seed: int) -> tuple[Trajectory | None, str
     if row.target is None or not judge(answer_text(row.target), row).ok:
         return None, "not_a_positive"
     rng = random.Random(f"{seed}/{row.id}/{fault}")
-    reason = "not_applicable"
+    put_in, reason = setting.edit_of(fault), "not_applicable"
     try:
         if ends_in_world(row) and trajectory_fault(row, row):
             return None, "not_a_positive"
         for _ in range(TRIES):
-            bad = FAULTS[fault](row, rng)
+            bad = put_in(row, rng)
             if bad is None:
                 continue
             reason = verified(row, bad, fault)

@@ -11,15 +11,17 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.agents.worlds import ends_in_world
 from raytune_agents.calls import render_calls
 from raytune_agents.generate.arguments import invented
-from raytune_agents.negatives.values import mistyped, other_value
-from raytune_agents.records import ToolCall, Trajectory
+from raytune_agents.negatives.values import Near, SeenValues, mistyped, other_value
+from raytune_agents.records import RecordError, ToolCall, Trajectory
 
 Fault = Callable[[Trajectory, random.Random], Trajectory | None]
+NO_VALUES: SeenValues = MappingProxyType({})
 ArgumentEdit = Callable[[dict[str, Any], dict[str, Any], random.Random], dict[str, Any] | None]
 
 
@@ -156,16 +158,6 @@ def _wrong_argument_name(args, schema, rng):
     return {(new if k == key else k): v for k, v in args.items()}
 
 
-def _wrong_value(args, schema, rng):
-    """One value is another of the same type."""
-    properties = schema.get("properties", {})
-    for key in rng.sample(list(args), len(args)):
-        changed = other_value(args[key], properties.get(key, {}), rng)
-        if changed is not None and changed != args[key]:
-            return args | {key: changed}
-    return None
-
-
 def _wrong_type(args, schema, rng):
     """One value is right but of a wrong type."""
     for key in rng.sample(list(args), len(args)):
@@ -189,9 +181,24 @@ missing_required = _arguments(_missing_required)
 missing_optional_needed = _arguments(_missing_optional_needed)
 extra_argument = _arguments(_extra_argument)
 wrong_argument_name = _arguments(_wrong_argument_name)
-wrong_value = _arguments(_wrong_value)
 wrong_type = _arguments(_wrong_type)
 swapped_values = _arguments(_swapped_values)
+
+
+def wrong_value(
+    row: Trajectory, rng: random.Random, seen: SeenValues = NO_VALUES
+) -> Trajectory | None:
+    """One value is another of the same type that could stand there; `seen` has those that other
+    rows give the same parameter."""
+    calls = row.answer.tool_calls
+    for i in rng.sample(range(len(calls)), len(calls)):
+        args, properties = calls[i].args, _schema(row, calls[i].name).get("properties", {})
+        for key in rng.sample(list(args), len(args)):
+            near = Near(seen.get((calls[i].name, key), ()), row.query)
+            changed = other_value(args[key], properties.get(key, {}), rng, near)
+            if changed is not None and changed != args[key]:
+                return with_call(row, i, make_call(calls[i].name, args | {key: changed}))
+    return None
 
 
 # --- the text -------------------------------------------------------------------------------------
@@ -202,35 +209,60 @@ def _as_text(row: Trajectory, text: str) -> Trajectory:
     return with_target(row, content=content, tool_calls=())
 
 
-def malformed_json(row: Trajectory, rng: random.Random) -> Trajectory | None:
-    """The call is there but its JSON is broken; the turn carries the broken text."""
+Written = Callable[[Trajectory], str]  # a row -> its last turn as the model would write it
+
+
+def in_our_form(row: Trajectory) -> str:
+    """The last turn in the form of our template."""
+    text = render_calls(row.answer.tool_calls)
+    return "\n".join(part for part in (row.answer.content, text) if part)
+
+
+def _cut(text: str, part: str) -> str:
+    """The text without the last occurrence of a part."""
+    head, found, tail = text.rpartition(part)
+    return head + tail if found else text
+
+
+MARKS = re.compile(r"</?[\w|=.]+>|<\|[\w]+\|>|\[/?[A-Z_]+\]")  # the marks of a dialect
+
+
+def malformed_json(
+    row: Trajectory, rng: random.Random, written: Written = in_our_form
+) -> Trajectory | None:
+    """The call is there but cannot be read: what the model writes for it is broken in one place.
+    The turn carries the broken text. `written` says how the model writes: in its dialect."""
     if not row.answer.tool_calls:
         return None
-    text = render_calls(row.answer.tool_calls)
-    breaks = [
-        lambda t: t.replace("}}</tool_call>", "}</tool_call>", 1),  # a brace is missing
-        lambda t: t.replace('"arguments": ', '"arguments" ', 1),  # a colon is missing
-        lambda t: t.replace(', "arguments"', ' "arguments"', 1),  # a comma is missing
-        lambda t: t.replace('", "arguments"', ', "arguments"', 1),  # a quote is missing
-        lambda t: t.replace('{"name": "', "{'name': '", 1),  # single quotes
-        lambda t: t[: -len("</tool_call>") - rng.randint(2, 3)],  # cut off
-    ]
-    broken = rng.choice(breaks)(text)
-    return None if broken == text else _as_text(row, broken)
+    try:
+        text = written(row)
+    except RecordError:  # the template has no such turn
+        return None
+    breaks = [_cut(text, part) for part in ("}}", "}", '"', ": ", ", ", "]")]
+    breaks += [_cut(text, mark) for mark in set(MARKS.findall(text))]
+    breaks += [text.replace('"', "'", 2), text[: -rng.randint(2, 3)]]
+    end = re.search(r"(?:</?[\w|=.]+>|\s)*$", text)
+    breaks.append(text[: end.start() - rng.randint(1, 3)] if end else text)  # cut within the call
+    broken = rng.choice(sorted(set(breaks) - {text}))
+    return with_target(row, content=broken, tool_calls=())
 
 
-def wrong_format(row: Trajectory, rng: random.Random) -> Trajectory | None:
-    """The text can be read but is not a call: other keys, or a call buried in prose."""
+def wrong_format(
+    row: Trajectory, rng: random.Random, written: Written = in_our_form
+) -> Trajectory | None:
+    """The text can be read but is not a call: other keys (of our form alone), or a call buried in
+    prose."""
     if len(row.answer.tool_calls) != 1:
         return None
     call = row.answer.tool_calls[0]
     name = json.dumps(call.name)
-    forms = [
-        f'<tool_call>{{"tool": {name}, "input": {call.arguments}}}</tool_call>',
-        f"<tool_call>{{{name}: {call.arguments}}}</tool_call>",
-        f'<tool_call>{{"name": {name}, "arguments": [{call.arguments}]}}</tool_call>',
-        f'I will use {{"name": {name}, "arguments": {call.arguments}}} for this.',
-    ]
+    forms = [f'I will use {{"name": {name}, "arguments": {call.arguments}}} for this.']
+    if written is in_our_form:
+        forms += [
+            f'<tool_call>{{"tool": {name}, "input": {call.arguments}}}</tool_call>',
+            f"<tool_call>{{{name}: {call.arguments}}}</tool_call>",
+            f'<tool_call>{{"name": {name}, "arguments": [{call.arguments}]}}</tool_call>',
+        ]
     return _as_text(row, rng.choice(forms))
 
 

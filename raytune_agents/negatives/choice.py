@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,15 @@ import numpy as np
 from raytune_agents import negatives
 from raytune_agents.config import NegativesConfig
 from raytune_agents.dedup.space import embed, facility_location, stratified
+from raytune_agents.negatives import PLAIN, Setting
+from raytune_agents.negatives.answers import Written, in_our_form
+from raytune_agents.negatives.values import seen_values
 from raytune_agents.records import Trajectory
 
 TRIES = 8  # rows that are tried for one candidate
 PROBE = 256  # rows that tell whether a fault applies at all
 BLOCK = 2_000  # candidates that are compared with each other
+ANSWERED_DIRECTLY = "answered_directly"
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,22 @@ def tool_of(row: Trajectory) -> str:
 
 
 def queues(
-    good: Sequence[Trajectory], faults: Sequence[str], refused: Counter, seed: int
+    good: Sequence[Trajectory],
+    faults: Sequence[str],
+    refused: Counter,
+    seed: int,
+    setting: Setting = PLAIN,
+    without: Collection[str] = (),
 ) -> dict[str, list[Trajectory]]:
     """Fault -> the rows that may admit it, their tools in turn. A fault asked for by name that no
-    row admits is counted."""
+    row admits is counted; of the others those in `without` are left out."""
     out = {}
-    for number, fault in enumerate(faults or negatives.FAULTS):
+    for number, fault in enumerate(faults or [f for f in negatives.FAULTS if f not in without]):
         fitting = [row for row in good if negatives.suits(row, fault)]
         tools = [tool_of(row) for row in fitting]
         fitting = [fitting[i] for i in stratified(tools, len(tools), seed + number)]
-        if any(negatives.edit(r, fault, 0)[1] != "not_applicable" for r in fitting[:PROBE]):
+        probed = (negatives.edit(r, fault, 0, setting)[1] for r in fitting[:PROBE])
+        if any(reason != "not_applicable" for reason in probed):
             out[fault] = fitting
         elif faults:
             refused[f"{fault} no_row_admits"] += 1
@@ -54,14 +64,14 @@ def queues(
 
 
 def candidates(
-    queue: list[Trajectory], fault: str, most: int, refused: Counter, seed: int
+    queue: list[Trajectory], fault: str, most: int, refused: Counter, seed: int, setting: Setting
 ) -> list[Candidate]:
     """At most `most` negatives of rows of the queue, which is used up; what the checker does not
     confirm is thrown away and counted."""
     out: list[Candidate] = []
     tries = iter(queue[: TRIES * most])
     for k, row in enumerate(tries):
-        bad, reason = negatives.edit(row, fault, seed + k)
+        bad, reason = negatives.edit(row, fault, seed + k, setting)
         if bad is not None:
             out.append(Candidate(bad, tool_of(row)))
         elif reason != "not_applicable":
@@ -96,21 +106,60 @@ def choose(made: Sequence[Candidate], caps: Mapping[str, int], seed: int) -> lis
     return [made[i].row for i in found]
 
 
+def within_share(counts: Mapping[str, int], most: float) -> dict[str, int]:
+    """How many of each fault may stay so that none is above `most` of what stays (of fewer kinds
+    than that allows: above an even share)."""
+    share = max(most, 1 / len(counts)) if counts else 1.0
+    allowed = dict(counts)
+    while allowed:
+        cap = max(1, int(share * sum(allowed.values()) + 1e-9))
+        fewer = {fault: min(count, cap) for fault, count in allowed.items()}
+        if fewer == allowed:
+            break
+        allowed = fewer
+    return allowed
+
+
+def over_share(rows: Sequence[Trajectory], allowed: Mapping[str, int], seed: int) -> set[str]:
+    """The ids of the rows beyond `allowed[fault]`, by a draw."""
+    order = random.Random(f"{seed}/share").sample(range(len(rows)), len(rows))
+    seen: Counter[str] = Counter()
+    out: set[str] = set()
+    for i in order:
+        seen[rows[i].fault] += 1
+        if seen[rows[i].fault] > allowed.get(rows[i].fault, 0):
+            out.add(rows[i].id)
+    return out
+
+
 def edited(
-    good: Sequence[Trajectory], mined: Mapping[str, int], section: NegativesConfig, seed: int
+    good: Sequence[Trajectory],
+    mined: Mapping[str, int],
+    section: NegativesConfig,
+    seed: int,
+    written: Written = in_our_form,
 ) -> tuple[list[Trajectory], Counter]:
     """Verified negatives of good training rows, at most one of a fault a row. Returns them and, by
-    reason, the attempts that gave none and the candidates that were not chosen."""
+    reason, the attempts that gave none and the candidates that were not chosen.
+
+    `mined` counts the model's own failures by fault: where it answers in words instead of a call,
+    its own words are those negatives, and none is made up."""
     rng, refused = random.Random(f"{seed}/edited"), Counter()
-    waiting = queues(good, section.faults, refused, seed)
+    setting = Setting(seen_values(good), written)
+    own = [ANSWERED_DIRECTLY] if mined.get(ANSWERED_DIRECTLY) else []
+    waiting = queues(good, section.faults, refused, seed, setting, own)
     if not waiting:
         return [], refused
     count = round(section.per_positive * sum(negatives.editable(row) for row in good))
     names = negatives.choose_faults(mined, count, section.uniform_floor, rng, list(waiting))
-    wanted, made = Counter(names), {}
+    counts = Counter(names)
+    wanted = Counter(counts if section.faults else within_share(counts, section.max_fault_share))
+    made = {}
     for number, (fault, want) in enumerate(sorted(wanted.items())):
         most = math.ceil(want * section.candidates)
-        made[fault] = candidates(waiting[fault], fault, most, refused, seed + 1000 * number)
+        made[fault] = candidates(
+            waiting[fault], fault, most, refused, seed + 1000 * number, setting
+        )
         refused[f"{fault} no_row_left"] += max(0, want - len(made[fault]))
     blocks = max(1, -(-sum(map(len, made.values())) // BLOCK))
     out = []

@@ -1,67 +1,138 @@
-"""Near misses of one argument value: another value of the same type, or the same value mistyped."""
+"""Near misses of one argument value that mean something: another value of the parameter, a shifted
+date, the next of an enumeration, a word too many of the request; or the same value mistyped."""
 
 from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from raytune_agents.records import Trajectory
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_CLOCK = re.compile(r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?![\d])")
 _DIGIT = re.compile(r"\d")
+KEPT = 32  # values that are remembered of one parameter
+SeenValues = Mapping[tuple[str, str], Sequence[Any]]  # (tool, parameter) -> values of other rows
 
 
-def other_text(value: str, rng: random.Random) -> str:
-    """A text close to `value`: another date, another digit, fewer words or other letters.
+@dataclass(frozen=True)
+class Near:
+    """What a near miss is taken from: other rows' values of the parameter, and the request."""
 
-    The change is in letters and digits, since the comparison drops space and punctuation.
-    """
+    seen: Sequence[Any] = ()
+    request: str = ""
+
+
+NOTHING = Near()
+
+
+def seen_values(rows: Iterable[Trajectory]) -> dict[tuple[str, str], list[Any]]:
+    """The values that rows give each parameter, at most KEPT different ones."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        for call in row.calls:
+            try:
+                args = call.args
+            except ValueError:
+                continue
+            for name, value in args.items():
+                known = found.setdefault((call.name, name), [])
+                if len(known) < KEPT and value not in known:
+                    known.append(value)
+    return found
+
+
+def other_text(value: str, rng: random.Random, near: Near = NOTHING) -> str | None:
+    """A text that could stand in `value`'s place: another date or time, a value of another row,
+    another digit of an id, or the request's next word taken along; None where there is none."""
     if found := _DATE.search(value):
         try:
-            day = date.fromisoformat(found.group())
-        except ValueError:
-            return value + "1"
-        moved = day + timedelta(days=rng.choice([-30, -7, -1, 1, 7, 30]))
-        return value.replace(found.group(), moved.isoformat(), 1)
-    digits = list(_DIGIT.finditer(value))
-    if digits:
+            day = date.fromisoformat(found.group()) + timedelta(
+                days=rng.choice([-30, -7, -1, 1, 7])
+            )
+        except (ValueError, OverflowError):
+            return None
+        return value.replace(found.group(), day.isoformat(), 1)
+    if clock := _CLOCK.search(value):
+        minutes = 60 * int(clock[1]) + int(clock[2]) + rng.choice([-60, -30, 30, 60])
+        shifted = f"{minutes // 60 % 24:0{len(clock[1])}}:{minutes % 60:02}"
+        return value[: clock.start()] + shifted + value[clock.end() :]
+    others = [v for v in near.seen if isinstance(v, str) and not _same(v, value)]
+    if others:
+        return rng.choice(others)
+    if digits := list(_DIGIT.finditer(value)):
         spot = rng.choice(digits)
         digit = rng.choice([d for d in "123456789" if d != spot.group()])
         return value[: spot.start()] + digit + value[spot.end() :]
-    words = value.split()
-    if len(words) > 1:
-        drop = rng.randrange(len(words))
-        return " ".join(w for i, w in enumerate(words) if i != drop)
-    letters = [i for i, c in enumerate(value) if c.isalpha()]
-    if len(letters) < 2:
-        return value + rng.choice("abcdefgh")
-    at = rng.choice(letters[1:])  # a dropped letter: what a careless copy looks like
-    return value[:at] + value[at + 1 :]
+    return with_next_word(value, near.request, rng)
 
 
-def other_value(value: Any, schema: dict[str, Any], rng: random.Random) -> Any:
-    """Another value of the same type; None where the type has no other value."""
-    enum = [v for v in schema.get("enum", []) if v != value and type(v) is type(value)]
-    if enum:
-        return rng.choice(enum)
-    if isinstance(value, bool):
-        return not value
+def _same(one: str, other: str) -> bool:
+    letters = re.compile(r"[\W_]+")
+    return letters.sub("", one).casefold() == letters.sub("", other).casefold()
+
+
+def with_next_word(value: str, request: str, rng: random.Random) -> str | None:
+    """The value with the word of the request before or after it: what a careless reader copies."""
+    word = r"([\w'-]{2,})"
+    place = re.search(
+        rf"(?:{word}\s+)?(?<!\w){re.escape(value)}(?!\w)(?:\s+{word})?", request, re.I
+    )
+    if not place:
+        return None
+    longer = [f"{value} {place[2]}"] if place[2] else []
+    longer += [f"{place[1]} {value}"] if place[1] else []
+    return rng.choice(longer) if longer else None
+
+
+def next_of(options: Sequence[Any], value: Any, rng: random.Random) -> Any:
+    """A neighbour of the value in an enumeration; None where there is no other."""
+    others = [v for v in options if v != value and type(v) is type(value)]
+    if value not in options or not others:
+        return rng.choice(others) if others else None
+    at = options.index(value)
+    nearest = sorted(others, key=lambda v: abs(options.index(v) - at))
+    return rng.choice(nearest[:2])
+
+
+def other_number(value: int | float, rng: random.Random) -> int | float:
+    """A number near by, or ten times as much: a slip of a unit."""
     if isinstance(value, int):
         size = max(1, abs(value) // 10)
-        return value + rng.choice([-size, size, 2 * size, 10 * value or 1])
-    if isinstance(value, float):
-        return round(value + rng.choice([-1, 1]) * max(abs(value) * 0.1, 0.1), 4)
+        return value + rng.choice([-size, size, 2 * size, 9 * value or 1])
+    return round(value + rng.choice([-1, 1]) * max(abs(value) * 0.1, 0.1), 4)
+
+
+def other_value(
+    value: Any, schema: Mapping[str, Any], rng: random.Random, near: Near = NOTHING
+) -> Any:
+    """Another value of the same type; None where there is none that means something."""
+    if options := schema.get("enum", []):
+        return next_of(options, value, rng)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return other_number(value, rng)
     if isinstance(value, str):
-        return other_text(value, rng)
+        return other_text(value, rng, near)
     if isinstance(value, list) and value:
         at = rng.randrange(len(value))
         if len(value) > 1 and rng.random() < 0.5:
             return value[:at] + value[at + 1 :]
-        inner = other_value(value[at], schema.get("items") or {}, rng)
+        items = [v for seen in near.seen if isinstance(seen, list) for v in seen]
+        inner = other_value(
+            value[at], schema.get("items") or {}, rng, Near([v for v in items if v not in value])
+        )
         return None if inner is None else [*value[:at], inner, *value[at + 1 :]]
     if isinstance(value, dict) and value:
         key = rng.choice(list(value))
-        inner = other_value(value[key], schema.get("properties", {}).get(key) or {}, rng)
+        known = [seen[key] for seen in near.seen if isinstance(seen, dict) and key in seen]
+        detail = schema.get("properties", {}).get(key) or {}
+        inner = other_value(value[key], detail, rng, Near(known, near.request))
         return None if inner is None else value | {key: inner}
     return None
 

@@ -32,6 +32,7 @@ from raytune_agents.storage import read_jsonl, write_table
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 ROWS = 64  # read of each source, and looked at
+PROBE_TOKENS = 32  # of the answer that the engine is asked for
 TRAINED = 4  # rows of each method whose prompts are compared, and of the one training step
 PACKAGE_MIB = 500  # Ray refuses a larger working directory
 
@@ -207,7 +208,7 @@ class Doctor:
 
         self.context.start_engine()
         chat, row = self.context.chat, self.rows(1)[0]
-        asked = engine.Sampling(self.config.negatives.max_tokens)
+        asked = engine.Sampling(self.config.negatives.max_tokens or PROBE_TOKENS)
         (reply,) = engine.ask([chat.prompt_ids(row)], [asked])
         if not reply.output_tokens[0]:
             raise ConfigError(f"model.name={self.config.model.name!r} answers nothing")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_agents import agents, negatives, sandbox
 from raytune_agents.config import Config
+from raytune_agents.evaluate.harness import answer_limit, gold_lengths
 from raytune_agents.filters.shape import parses
 from raytune_agents.generate import checks, held, no_call, realism, rewrite, sampling
 from raytune_agents.generate.known import own_rows
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
 
 PARTS = ("synthetic", "no_call", "mined", "edited")  # folders of the step whose rows are labelled
+SAMPLED = "sampled"  # folder of the model's own failures as they come, before their shares
 HELD = "held"  # folder of rows that are kept back
 
 
@@ -44,16 +46,19 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     called = sample_fitting(
         [row for row in train if row.calls], config.negatives.mined_tasks, chat, f"{seed}/mined"
     )
+    limit = answer_limit(gold_lengths(called, chat), config.engine.max_model_len)
+    longest = config.negatives.max_tokens or limit
+    mining = config.negatives.model_copy(update={"max_tokens": longest})
     voice, executor = voice_of(context), checks.executor(config.generate)
     if called or not voice.taught:
         context.start_engine()
     works = {
         "synthetic": lambda rows: rewrite.positives(rows, voice, executor, config.generate, seed),
-        "mined": lambda rows: rewrite.mine(rows, chat, config.negatives, config.engine, seed),
+        SAMPLED: lambda rows: rewrite.mine(rows, chat, mining, config.engine, seed),
     }
     counts, notes = Counts(), {}
-    per_row = {"synthetic": 1, "mined": config.negatives.mined_samples}
-    for name, rows in (("synthetic", drawn.rows), ("mined", called)):
+    per_row = {"synthetic": 1, SAMPLED: mining.mined_samples}
+    for name, rows in (("synthetic", drawn.rows), (SAMPLED, called)):
         notes[name] = Counter()
         counts.rows_in += len(rows) * per_row[name]
         for summary in make_shards(context, step, name, rows, works[name]):
@@ -67,13 +72,8 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         counts.rejected.update({f"synthetic:{p}:{stage}": n for p, n in lost.items()})
     synthetic = [*read_rows(step.folder / "synthetic"), *no_call_rows(context, step, counts)]
     counts.rejected.update(write_held(context, step, executor, counts))
-    edited, refused = choice.edited([*train, *synthetic], notes["mined"], config.negatives, seed)
-    edited = [replace(row, config_hash=step.config_hash) for row in edited]
-    write_rows(step.folder / "edited" / "rows-00000.parquet", edited)
-    counts.rows_in += len(edited) + refused.total()
-    counts.rows_out += len(edited)
-    counts.rejected.update({f"edited:{k}": n for k, n in refused.items()})
-    notes["edited"] = Counter(row.fault for row in edited)
+    notes["mined"] = notes.pop(SAMPLED)
+    notes["edited"] = write_negatives(context, step, [*train, *synthetic], counts)
     extra: dict[str, Any] = {name: dict(found) for name, found in notes.items()}
     extra["funnel"] = funnel(drawn, counts, synthetic)
     extra["gaps"] = drawn.gaps
@@ -81,6 +81,34 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     if voice.taught:
         extra["teacher"] = endpoint.spent()
     return counts, extra
+
+
+def write_negatives(
+    context: Context, step: Step, good: list[Trajectory], counts: Counts
+) -> Counter[str]:
+    """Edited negatives of good rows, and the model's own: of each fault as many as
+    `negatives.max_fault_share` lets stay; what is beyond is kept with its reason. Returns the
+    edited ones by fault."""
+    section, seed = context.config.negatives, context.config.seed
+    mined = list(read_rows(step.folder / SAMPLED))
+    found = Counter(row.fault for row in mined)
+    written = choice.in_our_form if context.chat.ours else context.chat.written_turn
+    edited, refused = choice.edited(good, found, section, seed, written)
+    counts.rows_in += len(edited) + refused.total()
+    counts.rows_out += len(edited)
+    counts.rejected.update({f"edited:{k}": n for k, n in refused.items()})
+    total = found + Counter(row.fault for row in edited)
+    most = 1.0 if section.faults else section.max_fault_share
+    over = choice.over_share([*edited, *mined], choice.within_share(total, most), seed)
+    counts.rows_out -= len(over)
+    counts.rejected["negatives:above max_fault_share"] += len(over)
+    for name, rows in (("edited", edited), ("mined", mined)):
+        why = {row.id: "fault:above negatives.max_fault_share" for row in rows if row.id in over}
+        rows = [
+            replace(r, config_hash=step.config_hash, reject_reason=why.get(r.id, "")) for r in rows
+        ]
+        write_rows(step.folder / name / "rows-00000.parquet", rows)
+    return Counter(row.fault for row in edited if row.id not in over)
 
 
 def no_call_rows(context: Context, step: Step, counts: Counts) -> list[Trajectory]:

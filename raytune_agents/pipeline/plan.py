@@ -20,7 +20,7 @@ from raytune_agents import mix, models, readers, split
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError, TrainConfig
 from raytune_agents.evaluate import instructions, suites
-from raytune_agents.evaluate.harness import answer_limit
+from raytune_agents.evaluate.harness import answer_limit, gold_lengths
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.infra import estimate
 from raytune_agents.infra.estimate import GIB, START_S, Shape, Speed
@@ -215,10 +215,12 @@ def generate_work(config: Config, sample: Sample, drawn: list[Trajectory], chat:
         for turn in paraphrase.turns(row):
             out.read += len(chat.chat_ids(paraphrase.messages(row, turn))) * sample.scale
             out.write += g.candidates * g.max_tokens * WRITTEN * sample.scale
-    asked = prompt_lengths(chat, (r for r in sample.split("train") if r.calls))
+    called = [r for r in islice(sample.split("train"), 200) if r.calls]
+    asked = prompt_lengths(chat, called)
+    limit = n.max_tokens or answer_limit(gold_lengths(called, chat), config.engine.max_model_len)
     tasks = min(n.mined_tasks, round(len(sample.split("train")) * sample.scale))
     out.read += tasks * sum(asked) / max(1, len(asked))
-    out.write += tasks * n.mined_samples * n.max_tokens * WRITTEN
+    out.write += tasks * n.mined_samples * limit * WRITTEN
     return out
 
 

@@ -154,3 +154,31 @@ def test_every_pool_keeps_its_promise(pool):
             assert judge(text, row).ok
             assert all(schema_errors(c, row.tools) == [] for c in row.calls)
             assert row.id == finish(row).id
+
+
+def test_names_are_taken_only_where_descriptions_tell() -> None:
+    def offered(*said: str, parameters: tuple[str, ...] = ("first", "second")) -> Trajectory:
+        details = {f"p{i}": {"type": "string", "description": d} for i, d in enumerate(parameters)}
+        schema = json.dumps({"type": "object", "properties": details})
+        tools = tuple(ToolSpec(f"t{i}", d, schema) for i, d in enumerate(said))
+        turns = (Message("user", "go"), Message("assistant", tool_calls=(ToolCall("t0"),)))
+        return finish(Trajectory(turns, tools))
+
+    rng = random.Random(1)
+    assert augment.told_apart(offered("Find a room.", "Book a room."))
+    for row in (
+        offered("Find a room.", "find a  ROOM."),
+        offered("Find a room.", ""),
+        offered("Find a room.", "Book a room.", parameters=("the day", "the day")),
+        offered("Find a room.", "Book a room.", parameters=("the day", "")),
+    ):
+        assert not augment.told_apart(row)
+        assert augment.mask(row, rng) is None
+        assert augment.noise(row, rng, "medium") is None
+        assert augment.noise(row, rng, "slight") is not None  # the names can still be read
+
+
+def test_names_that_lie_are_no_training_data() -> None:
+    spec = agents.load("qa")
+    levels = {row.meta["noise"] for row in POOLS["noisy"](spec, 60, 1)}
+    assert levels == {"slight", "medium", "union"}

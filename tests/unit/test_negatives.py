@@ -159,7 +159,7 @@ def test_mined_failures_keep_their_frequency():
     right = answer_text(row.target)
     prose, other = "I have done it.", '<tool_call>{"name": "hack", "arguments": {}}</tool_call>'
     texts = [prose, right, other, prose, prose, "too long"]
-    reply = Reply(texts, [5, 5, 5, 5, 5, 64], 10, 0.0, 0.0)
+    reply = Reply(texts, [5, 5, 5, 5, 5, 64], 10, 0.0, 0.0, cut=[False] * 5 + [True])
     shard = rewrite.Shard()
     rewrite.failures(row, reply, NegativesConfig(mined_samples=6, max_tokens=64), shard)
     assert [(r.fault, r.meta["frequency"]) for r in shard.rows] == [
