@@ -329,8 +329,7 @@ class Chat:
         return prompt, head + found if found else text + end
 
     def written_turn(self, row: Trajectory) -> str:
-        """The row's last turn as the model writes it, without the token that ends it. Raises
-        RecordError."""
+        """The last turn as the model writes it, without its end token. Raises RecordError."""
         _, text = self.turn(row.prompt, row.answer, row.tools)
         end = self.habits.end_of(row.answer) or self.tokenizer.eos_token or ""
         return text.removesuffix(end) if end else text
