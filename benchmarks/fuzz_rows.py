@@ -304,7 +304,6 @@ class Chain:
 
 def run_chunk(seed: int, count: int, model: str | None, limit_s: float) -> dict[str, Any]:
     """`count` rows of one seed."""
-    logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGPROF, stop)
     rng, chain, rows = random.Random(seed), Chain(model), seeds()
     outcomes: Counter[str] = Counter()
@@ -364,7 +363,8 @@ def main() -> int:
     done, slowest = 0, max
     worst: dict[str, Any] = {"slowest_s": 0.0, "slowest": ""}
     uncounted = 0
-    with ProcessPoolExecutor(given.processes) as pool:
+    quiet = {"initializer": logging.disable, "initargs": (logging.CRITICAL,)}
+    with ProcessPoolExecutor(given.processes, **quiet) as pool:
         for found in pool.map(run_chunk, *zip(*jobs)):
             outcomes.update(found["outcomes"])
             for place, (n, line) in found["crashes"].items():

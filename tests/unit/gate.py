@@ -227,7 +227,8 @@ def answer_is(good: Trajectory, bad: Trajectory, fault: str) -> bool:
         values = readable(text)
         proper = [v for v in values if isinstance(v, dict) and isinstance(v.get("arguments"), dict)
                   and "name" in v and "<tool_call>" in text]  # fmt: skip
-        broken = None in values or not values
+        whole_tags = text.count("<tool_call>") == text.count("</tool_call>")
+        broken = None in values or not values or not whole_tags
         return not b and broken == (fault == "malformed_json") and (broken or not proper)
     if fault == "answered_directly":
         return bool(g) and not b and bool(text) and "<tool_call>" not in text and (
