@@ -151,7 +151,7 @@ def evaluate(config: Config) -> Evaluation:
 
 def tune(config: Config) -> SearchResult:
     """The search of mix and hyper-parameters."""
-    from raytune_agents.tune.tables import load_trials
+    from raytune_agents.tune.trial_tables import load_trials
 
     folder = run(config, ("read", "generate", "label", "tune")).folder
     best, guide = folder / "tune" / "best.yaml", folder / "tune" / "guide.md"

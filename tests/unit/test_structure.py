@@ -45,15 +45,15 @@ CONTRACTS = {
 STEM_ROOMS = ("readers", "exports")  # a format has one name in both
 STEP_FILES = "pipeline"  # a step's file may have the name of the room it calls
 
-COLLIDING_STEMS = 14
-COLLIDING_CLASSES = 9
-COLLIDING_FUNCTIONS = 104
-UPWARD_IMPORTS = 9  # of functions, to a room above
-CIRCLES = 2  # pairs of files of one room that import each other
-DICT_ANY_PER_1000 = 21.7 # of lines of code; the goal is 4
-FMT_SKIPS = 210
+COLLIDING_STEMS = 10
+COLLIDING_CLASSES = 4
+COLLIDING_FUNCTIONS = 52
+UPWARD_IMPORTS = 0  # of functions, to a room above
+CIRCLES = 1  # pairs of files of one room that import each other
+DICT_ANY_PER_1000 = 16.0  # of lines of code; the goal is 4
+FMT_SKIPS = 184
 METRIC_TABLES = 2
-COMMENT_SHARE = 0.006 # of lines of code and comments; the goal is 0.03
+COMMENT_SHARE = 0.007  # of lines of code and comments; the goal is 0.03
 
 
 def place(path: Path) -> str:
@@ -118,6 +118,21 @@ def test_no_two_files_import_each_other() -> None:
         and not a.startswith(f"{b}.") and not b.startswith(f"{a}.")
     }  # fmt: skip
     assert len(pairs) <= CIRCLES, sorted(pairs)
+
+
+def test_imports_in_functions_name_what_is_there() -> None:
+    """Such an import fails only where its function is called."""
+    files = {place(p).removesuffix(".py").removesuffix("/__init__").replace("/", "."): p
+             for p in FILES}
+    absent = [
+        f"{place(path)}:{node.lineno} {node.module}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("raytune_agents.")
+        and not ((name := node.module.removeprefix("raytune_agents.")) in files
+                 or (ROOT / name.replace(".", "/")).is_dir())
+    ]
+    assert not absent
 
 
 def collisions(found: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
