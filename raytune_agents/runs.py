@@ -54,6 +54,7 @@ __all__ = ["RowFiles", "StoredRows", "read_rows", "row_groups", "write_rows"]
 
 log = logging.getLogger(__name__)
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
+ANSWERS = "answers"  # folder of a run: what was answered, by what decides it
 MANIFEST, STARTED, METRICS, LOCK = "manifest.json", "started.json", "metrics.jsonl", "run.lock"
 DATA = (".parquet", ".safetensors", "quarantine.jsonl")  # files that the next step may read
 RESULTS = (*DATA, ".json", ".jsonl", ".csv", ".yaml", ".html")  # files that must stay as they are

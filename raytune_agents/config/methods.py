@@ -198,6 +198,9 @@ class ArmConfig(BaseConfig):
     options: dict[str, Any] = Field(
         {}, description="this arm's own options of train by dotted name: {nat.cuts: [0.4]}"
     )
+    seed: int | None = Field(
+        None, ge=0, lt=2**32, description="this arm's own seed, of its rows and its training"
+    )
     ask_unmarked: bool = Field(
         False, description="evaluate it a second time without its marker (nat, inverse)"
     )

@@ -1,11 +1,13 @@
 """Asking for the evaluate step: every arm's answers, plays, talks and likelihoods, the judge's
-verdicts and lm-eval's values, each in shards on disk, so that a killed step goes on."""
+verdicts and lm-eval's values, each kept in shards on disk, so that a killed step goes on and an
+arm that is added is asked alone."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,13 +20,20 @@ from raytune_agents.evaluate.harness import AskOptions
 from raytune_agents.evaluate.latency import LatencyRow, measure_latency
 from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
 from raytune_agents.inference import endpoint, engine
-from raytune_agents.pipeline.shards import cut, in_shards
+from raytune_agents.pipeline.shards import cut, in_shards, kept_shards
 from raytune_agents.pipeline.writer import voice_of
 from raytune_agents.records import Trajectory
-from raytune_agents.runs import Shards, Step
+from raytune_agents.runs import Manifest, Step
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
+
+
+def identity(arm: Arm) -> list[Any]:
+    """What an arm is, besides its name: its training's outputs, not its place on the disk."""
+    trained = Manifest.load(Path(arm.adapter).parent) if arm.adapter else None
+    shots = [shot.id for shot in arm.shots]
+    return [trained.outputs if trained else "", arm.marker, shots, arm.constrained]
 
 
 def arm_answers(
@@ -40,7 +49,7 @@ def arm_answers(
         return [answer_row(row, arm.name, failed=engine.INFRA_FAILED).record()]
 
     parts = cut(rows, options.shard_rows)
-    lines = in_shards(context, step, f"ask {arm.name}", parts, ask, lost)
+    lines = in_shards(context, step, f"ask {arm.name}", parts, ask, lost, [*identity(arm), options])
     return [AnswerRow.read(line) for line in lines]
 
 
@@ -91,6 +100,7 @@ def arm_talks(
         cut(entries, options.shard_rows),
         talk,
         lambda entry: [multi_turn.unasked(arm.name, entry, engine.INFRA_FAILED)],
+        [*identity(arm), options],
     )
 
 
@@ -107,6 +117,7 @@ def arm_likelihoods(context: Context, step: Step, rows: list[Trajectory], arm: A
         cut(rows, config.evaluate.shard_rows),
         measure,
         lambda row: [likelihood.unmeasured(row, arm.name, engine.INFRA_FAILED)],
+        identity(arm),
     )
 
 
@@ -123,7 +134,8 @@ def arm_latencies(
     asked = AskOptions.of(options, context.config.engine)
     out: list[LatencyRow] = []
     for arm in arms if count and rows else ():
-        shards = Shards(step.folder / "shards" / f"latency-{arm.name}")
+        own = [*identity(arm), loads, count, options.max_tokens]
+        shards = kept_shards(context, f"latency {arm.name}", [rows], *own)
         if shards.missing(1):
             context.start_engine()
             total = sum(load * -(-count // load) for load in loads)
@@ -166,6 +178,7 @@ def judge_verdicts(
         cut(pairs, config.evaluate.shard_rows),
         ask,
         lambda pair: [judge.unjudged(pair, engine.INFRA_FAILED)],
+        [section, config.generate.teacher],
     )
 
 
@@ -178,7 +191,7 @@ def abilities(context: Context, step: Step, arms: Sequence[Arm]) -> Lines:
     config = context.config
     gpu = context.resources.gpus > 0
     for arm in (a for a in arms if not a.baseline and not a.name.endswith("-unmarked")):
-        shards = Shards(step.folder / "shards" / f"general-{arm.name}")
+        shards = kept_shards(context, f"general {arm.name}", [], *identity(arm), section)
         if shards.missing(1):
             with context.display.step(f"general {arm.name}", 1) as bar:
                 lines = general.run_lm_eval(

@@ -7,7 +7,6 @@ and the files of `evaluate.result_files`, which are made of these and of the sto
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +64,6 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     errors = write_results(step.folder, found, rows, config.evaluate, how, facts, own)
     for name in config.train.arms:
         adapter_card.write(context.run.folder, name)
-    shutil.rmtree(step.folder / "shards", ignore_errors=True)
     if why:
         context.display.say(f"evaluate  energy is not known: {why}", style="dim")
     for error, count in errors.items():

@@ -37,7 +37,8 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         weights = mix.taken(asked, pool, no_call)
         tokens = arm.tokens or config.mix.tokens or mix.auto_tokens(pool, weights)
         budget = max(1, round(arm.share * tokens))
-        chosen = mix.choose(pool, weights, budget, config.mix.max_epochs, config.seed, arrange)
+        seed = config.seed if arm.seed is None else arm.seed
+        chosen = mix.choose(pool, weights, budget, config.mix.max_epochs, seed, arrange)
         table = pa.table({"id": chosen.ids, "pool": [rows[i].pool for i in chosen.ids]})
         write_table(step.folder / f"{name}.parquet", table)
         arms[name] = {

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,11 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents.config import ConfigError
+from raytune_agents.config.base import json_values
 from raytune_agents.inference import engine
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.logs import log_in_worker
-from raytune_agents.records import Trajectory, to_table
-from raytune_agents.runs import Counts, Shards, Step
+from raytune_agents.infra.provenance import code_revision
+from raytune_agents.records import Trajectory, content_hash, to_table
+from raytune_agents.runs import ANSWERS, Counts, Shards, Step
 
 if TYPE_CHECKING:
     from raytune_agents.evaluate.measured import Lines
@@ -175,8 +179,9 @@ def in_shards(
     parts: list[list[Any]],
     work: Callable[[Sequence[Any]], Lines],
     lost: Callable[[Any], Lines],
+    decided_by: Sequence[Any] = (),
 ) -> Lines:
-    """The lines that `work` gives for every part, under STEP/shards/NAME; a part whose engine
+    """The lines that `work` gives for every part, kept in `kept_shards`; a part whose engine
     stayed down gives `lost` for each of its rows."""
 
     def one(part: list[Any]) -> tuple[pa.Table, ShardReport]:
@@ -188,7 +193,7 @@ def in_shards(
         table = pa.table({"line": pa.array([json.dumps(x) for x in lines], pa.string())})
         return table, ShardReport(tokens=tokens)
 
-    shards = Shards(step.folder / "shards" / name.replace(" ", "-"))
+    shards = kept_shards(context, name, parts, *decided_by)
     if shards.missing(len(parts)):
         context.start_engine()
     at_once = context.config.evaluate.max_concurrency
@@ -200,6 +205,22 @@ def in_shards(
         else:
             out += map(json.loads, pq.read_table(shards.path(k))["line"].to_pylist())
     return out
+
+
+def kept_shards(
+    context: Context, name: str, parts: Sequence[Sequence[Any]], *decided_by: Any
+) -> Shards:
+    """RUN/answers/NAME-KEY, whose key has all that decides these answers: they outlive the step, so
+    that an arm which is added later is asked alone."""
+    config = context.config
+    rows = [asdict(row) if is_dataclass(row) else dict(row) for part in parts for row in part]
+    own = [config.model, config.engine, config.evaluate.shard_rows, *decided_by]
+    key = content_hash([json_values(own, deciding=True), rows, config.seed, code_revision()])
+    folder, slug = context.run.folder / ANSWERS, name.replace(" ", "-")
+    for old in folder.glob(f"{slug}-*"):
+        if re.fullmatch(rf"{re.escape(slug)}-[0-9a-f]{{16}}", old.name) and key not in old.name:
+            shutil.rmtree(old)
+    return Shards(folder / f"{slug}-{key}")
 
 
 def check_outage(counts: Counts, limit: float) -> None:

@@ -40,7 +40,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             step.folder / name,
             {"train": section, "model": config.model},
             {"rows": step.inputs["label"], "ids": content_hash(mixed)},
-            config.seed,
+            config.seed if arm.seed is None else arm.seed,
             step.mirror,
         )
         if own.done:

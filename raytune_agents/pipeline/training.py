@@ -61,7 +61,7 @@ def train_arm(
         raise ConfigError(f"train.arms.{name} (method {method}): {error}") from None
     path = step.folder / "columns.parquet"
     write_table(path, pa.Table.from_pylist(columns))
-    job = job_of(context, section, method, path, step.folder)
+    job = replace(job_of(context, section, method, path, step.folder), seed=step.seed)
     if section.eval_steps:
         val = val_columns(context, section, method, section.eval_rows)
         if not val:
