@@ -299,10 +299,6 @@ class Chat:
         for i, message in enumerate(messages):
             if not message.trained or not i:  # a greeting before any request answers nothing
                 continue
-            if len(message.tool_calls) > 1 and not habits.parallel:
-                raise RecordError(
-                    f"template: it writes one call per turn, not {len(message.tool_calls)}"
-                )
             prompt, answer = self.turn(messages[:i], message, row.tools)
             native = not self.ours and message.tool_calls
             if native and not same_calls(answer, message.tool_calls, row.tools):
@@ -322,6 +318,10 @@ class Chat:
         """The prompt and, behind it, the answer up to and with the token that ends its turn, which
         is added where the template writes none; what it writes after is not trained. Raises
         RecordError."""
+        if len(message.tool_calls) > 1 and not self.habits.parallel:
+            raise RecordError(
+                f"template: it writes one call per turn, not {len(message.tool_calls)}"
+            )
         prompt = self.render(before, tools, generation=True)
         text = answer_after(self.write, before, message, tools, self.habits)
         end = self.habits.end_of(message) or self.tokenizer.eos_token or ""

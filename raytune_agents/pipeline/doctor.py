@@ -189,7 +189,8 @@ class Doctor:
         return f"{wanted:.2f} of {free:.0f} GiB disk, {held:.1f} of {have:.0f} GiB memory"
 
     def prompts(self) -> str:
-        """Raises ConfigError where a method trains on other prompts than the engine is asked."""
+        """Raises ConfigError where a method trains on other prompts than the engine is asked, or
+        the template does not give right answers back."""
         from raytune_agents.train import check, methods
 
         chat, train = self.context.chat, self.config.train
@@ -200,7 +201,9 @@ class Doctor:
             mine = [r for r in (rows[i] for i in twins or rows) if self.fits(r)][:TRAINED]
             made, _ = methods.build(arm.method, mine, chat, section, twins)
             check.parity(arm.method, rows, made, chat, section, twins)
-        return f"{len(train.arms)} arms train on the prompts that the engine is asked"
+        share = self.config.read.max_error_share
+        back = check.gold_comes_back(rows.values(), chat, share)
+        return f"{len(train.arms)} arms train on the prompts that the engine is asked; {back}"
 
     def answer(self) -> str:
         """Raises ConfigError where the engine answers nothing."""
@@ -208,7 +211,8 @@ class Doctor:
 
         self.context.start_engine()
         chat, row = self.context.chat, self.rows(1)[0]
-        asked = engine.Sampling(self.config.negatives.max_tokens or PROBE_TOKENS)
+        limit = self.config.negatives.max_tokens or PROBE_TOKENS
+        asked = engine.Sampling(limit, tools=chat.tools_text(row))
         (reply,) = engine.ask([chat.prompt_ids(row)], [asked])
         if not reply.output_tokens[0]:
             raise ConfigError(f"model.name={self.config.model.name!r} answers nothing")

@@ -15,8 +15,10 @@ a killed one goes on.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from raytune_agents import mix, models
@@ -26,9 +28,11 @@ from raytune_agents.infra.placement import place
 from raytune_agents.infra.watchdog import Watchdog
 from raytune_agents.pipeline.context import Context
 from raytune_agents.progress import Display
+from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
 
 log = logging.getLogger(__name__)
+LOOKED_AT = 32  # rows of each source whose gold is put through the template
 StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]
 
 
@@ -51,11 +55,12 @@ def step_function(name: str) -> StepFunction:
 
 
 def preflight(config: Config) -> None:
-    """What can be refused before Ray starts: sources, agents, model, search space.
+    """What can be refused before Ray starts: sources, agents, model, its template, search space.
     Raises ConfigError (or SourceError) naming key, value and what to write."""
+    from raytune_agents.chat import Chat
     from raytune_agents.evaluate import suites
     from raytune_agents.pipeline import eto, generate, label, read, tune
-    from raytune_agents.train import ready
+    from raytune_agents.train import check, ready
 
     read.units(config.read.sources)
     label.check(config)
@@ -77,6 +82,23 @@ def preflight(config: Config) -> None:
         placed = place(have, config, models.weights_gib(model))
         for arm in config.train.arms.values():
             placed.train(config.train.of(arm))
+    chat = Chat.of(model, config.model)
+    check.gold_comes_back(first_rows(config), chat, config.read.max_error_share)
+
+
+def first_rows(config: Config) -> Iterator[Trajectory]:
+    """The first rows of every source that is at hand without a download; bad ones are left out."""
+    from raytune_agents import readers
+
+    for source in config.read.sources:
+        if readers.is_hub(source.path) or "://" in source.path:
+            continue
+        for where, raw in islice(readers.list_raw(source), LOOKED_AT):
+            with contextlib.suppress(RecordError):
+                if not isinstance(raw, RecordError):
+                    yield from readers.read_row(
+                        raw, where, source.format, source.min_rating, source.rating_max
+                    )
 
 
 def run_steps(config: Config, names: Sequence[str], display: Display) -> Context:

@@ -1,18 +1,20 @@
 """What is checked before the first step, on the driver, for any method: there is something to train
-on, no row is wholly masked or cut, and training prompts are those that the engine is asked."""
+on, no row is wholly masked or cut, training prompts are those that the engine is asked, and right
+answers come back from the template."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from raytune_agents.calls import judge, render_calls
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError, TrainConfig
-from raytune_agents.records import Trajectory
+from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.train.methods import METHODS
 
 PARITY_ROWS = 16  # rows whose prompt is compared token by token
@@ -27,6 +29,46 @@ def room(chat: Chat) -> None:
             f"model.max_length={chat.max_length} is longer than {chat.path} can read; write "
             f"{limit} or less"
         )
+
+
+def gold_comes_back(rows: Iterable[Trajectory], chat: Chat, max_error_share: float) -> str:
+    """Gold, written as the template writes it and read as an engine's answer is, must be judged
+    right: else base and arms score 0, and right answers are mined as failures. Says how many were.
+    Raises ConfigError where none is, or more than the share are not; a row that the template
+    refuses is not wrong, but counted where it is used."""
+    right, wrong, refused = 0, [], []
+    for row in rows:
+        if not row.calls or row.failed or row.target is None:
+            continue
+        if not judge(render_calls(row.target.tool_calls), row).ok:
+            continue  # it is not gold in any template
+        try:
+            prompt, text = chat.turn(row.prompt, row.target, row.tools)
+        except RecordError as error:
+            refused.append((row.id, "", str(error)))
+            continue
+        text = chat.answer_text(chat.ids(text), chat.ids(prompt))
+        verdict = judge(text, row)
+        if verdict.ok:
+            right += 1
+        else:
+            wrong.append((row.id, text, f"{verdict.error} {verdict.detail}".strip()))
+    total = right + len(wrong)
+    if (wrong and len(wrong) > max_error_share * total) or (refused and not total):
+        row_id, text, why = (wrong or refused)[0]
+        what = (
+            f"is written as {text[:300]!r}, which is read as: {why}"
+            if text
+            else f"is refused: {why}"
+        )
+        instead = "native" if chat.ours else "ours"
+        raise ConfigError(
+            f"model.template={chat.template!r}, the chat template of {chat.path}: right answers of "
+            f"{len(wrong) + len(refused)} of {total + len(refused)} rows do not come back; row "
+            f"{row_id} {what}; write model.template={instead}"
+        )
+    left = f", {len(refused)} rows are refused: {refused[0][2]}" if refused else ""
+    return f"{right} of {total} right answers come back from the template{left}"
 
 
 def arms(

@@ -17,7 +17,7 @@ from trl import GRPOTrainer
 
 from raytune_agents.agents.rollout import Rollout, can_roll_out, roll_out
 from raytune_agents.chat import Chat
-from raytune_agents.records import Message, Trajectory, from_row, to_row
+from raytune_agents.records import Message, RecordError, Trajectory, from_row, to_row
 
 
 @dataclass
@@ -40,10 +40,14 @@ class TokenRollout:
 
     def observe(self, chat: Chat, room: int) -> None:
         """Before the next answer: the tokens of what the calls gave, or the end where one more
-        answer would not fit into `room` tokens."""
+        answer would not fit into `room` tokens or the template refuses it."""
         if self.rollout is None or not self.ids:
             return
-        seen = observed(self.rollout.row, chat)
+        try:
+            seen = observed(self.rollout.row, chat)
+        except RecordError:  # what the policy did cannot be written, for example two calls at once
+            self.end = "template_refused"
+            return
         if len(self.prompt) + len(self.ids) + len(seen) > room:
             self.end = "too_long"
         else:

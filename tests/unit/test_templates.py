@@ -245,6 +245,43 @@ def test_answers_of_a_run_are_trained_and_its_observations_are_not(native) -> No
             assert message.content.replace('"', '\\"') not in trained
 
 
+# --- before a run ---
+
+
+def test_gold_of_the_rows_is_put_through_the_template(native) -> None:
+    _, chat = native
+    rows = [row(Message("assistant", tool_calls=(c,))) for c in (PARIS, NESTED)]
+    assert (
+        check.gold_comes_back(rows, chat, 0.0) == "2 of 2 right answers come back from the template"
+    )
+
+
+def test_a_template_that_changes_the_rows_calls_stops_the_run(tmp_path) -> None:
+    """It passes with any tool but one with an argument `days`."""
+    loses = "{% for k, v in c.function.arguments | items if k != 'days' %}{{ k }}={{ v | tojson }}"
+    text = WRITTEN["pythonic"].replace(
+        "{% for k, v in c.function.arguments | items %}{{ k }}={{ v | tojson }}", loses
+    )
+    chat = Chat(saved(text, tmp_path))
+    assert not chat.ours
+    lost = row(Message("assistant", tool_calls=(ToolCall.of("get_weather", city="Rome", days=2),)))
+    fine = row(Message("assistant", tool_calls=(PARIS,)))
+    with pytest.raises(ConfigError, match=r"1 of 2 rows do not .*city=.*missing_.*template=ours"):
+        check.gold_comes_back([fine, lost], chat, 0.05)
+    assert check.gold_comes_back([fine, lost], chat, 0.5).startswith("1 of 2 right answers")
+
+
+@pytest.mark.parametrize("name", ONE_CALL)
+def test_rows_of_two_calls_are_counted_and_a_set_of_them_stops(name, tmp_path) -> None:
+    chat = Chat(saved(source(name), tmp_path))
+    two = row(Message("assistant", tool_calls=(PARIS, ToolCall.of("ping"))))
+    one = row(Message("assistant", tool_calls=(PARIS,)))
+    said = check.gold_comes_back([one, two], chat, 0.0)
+    assert said.endswith("1 rows are refused: template: it writes one call per turn, not 2")
+    with pytest.raises(ConfigError, match="is refused: template: it writes one call per turn"):
+        check.gold_comes_back([two], chat, 0.0)
+
+
 # --- rows and markers ---
 
 
@@ -323,7 +360,6 @@ OTHERWISE = {
     ("muse_glimmer", "TEXTS"),
     *((f"lfm2_2_5{v}", calls) for v in ("", "_v2") for calls in ("PLAIN", "TWO")),
 }
-
 
 
 @pytest.mark.parametrize("calls", ["PARIS", "PING", "PLAIN", "TEXTS", "TWO", "THOUGHT"])
