@@ -1,0 +1,187 @@
+"""The study's cells: what each method, and each share of data, is worth at one budget.
+
+    python benchmarks/study/run.py [--cells N] [--stage N] [--data FOLDER] [--list]
+
+A cell is one arm under one seed (or the untrained model). The product's own commands train it and
+ask it; its answers (Parquet) and costs (JSON) go to benchmarks/results/study/cells/, and a cell
+that is there is never done again. So a stopped study goes on with the same command, and cells are
+committed as they end. Stage 0 is the data and the untrained model, stage N the cells of seed N.
+
+Run it from a clone of its own at a tagged commit: an edited line of the package trains anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+import yaml
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+RESULTS = HERE.parent / "results" / "study"
+CELLS = RESULTS / "cells"
+RUN = ROOT / "runs" / "study"
+
+POSITIVE = {"positive": 0.95, "positive.fireact": 0.05}
+FAILED = {"positive": 0.6, "positive.fireact": 0.05, "negative": 0.35}
+NEGATIVE = {"negative": 1.0}
+HALF = {"share": 0.5}
+# half of the budget on good rows, then half on pairs: as many loss tokens as the other arms
+AFTER = {"start": "sft_half", "weights": NEGATIVE, "learning_rate": 2e-4, **HALF}
+CORE: dict[str, dict[str, Any]] = {
+    "sft": {"method": "sft", "weights": POSITIVE},
+    "sft_half": {"method": "sft", "weights": POSITIVE, **HALF},
+    "nut": {"method": "nut", "weights": FAILED},
+    "nat": {"method": "nat", "weights": FAILED},
+    "dpo": {"method": "dpo", **AFTER},
+}
+SCREENING: dict[str, dict[str, Any]] = {
+    "synthetic": {"method": "sft", "weights": {"positive": 0.6, "synthetic": 0.4}},
+    "only_synthetic": {"method": "sft", "weights": {"synthetic": 1.0}},
+    "nat_k": {"method": "nat", "weights": FAILED, "options": {"nat.cuts": [0, 0.4]}},
+    "inverse": {"method": "inverse", "weights": FAILED},
+    "kto": {"method": "kto", **AFTER},
+    "sft_tenth": {"method": "sft", "weights": POSITIVE, "share": 0.1},
+}
+SEEDS = {"core": 6, "screening": 2}
+UNTRAINED = ("base", "base_few_shot", "base_constrained")
+KEPT = ("split", "id", "failed", "answer", "fault")  # columns of an answer beside its metrics
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm under one seed; seed 0 is the untrained model."""
+
+    arm: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-s{self.seed}" if self.seed else self.arm
+
+    @property
+    def done(self) -> bool:
+        return (CELLS / f"{self.name}.json").is_file()
+
+    def config(self) -> dict[str, Any]:
+        """Its `train.arms.NAME`."""
+        arm = dict((CORE | SCREENING)[self.arm]) | {"seed": self.seed}
+        if "start" in arm:
+            arm["start"] = Cell(arm["start"], self.seed).name
+        return arm
+
+    def needs(self) -> list[Cell]:
+        """The arm that it starts from, if any, and itself."""
+        start = (CORE | SCREENING)[self.arm].get("start")
+        return [*([Cell(start, self.seed)] if start else []), self]
+
+
+def planned() -> Iterator[Cell]:
+    """All cells, seed after seed, so that arms are compared on equal seeds wherever it stops."""
+    yield Cell("base", 0)
+    for seed in range(1, SEEDS["core"] + 1):
+        yield from (Cell(arm, seed) for arm in CORE)
+        if seed <= SEEDS["screening"]:
+            yield from (Cell(arm, seed) for arm in SCREENING)
+
+
+def product(steps: str, cells: list[Cell], data: Path) -> None:
+    """One command of the product over the given arms. Raises CalledProcessError."""
+    config = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
+    for source in config["read"]["sources"]:
+        source["path"] = str(data / source["path"])
+    arms = {c.name: c.config() for c in cells} or {"sft": CORE["sft"]}
+    config["train"]["arms"] = arms
+    RUN.parent.mkdir(exist_ok=True)
+    file = RUN.parent / "study.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    words = [sys.executable, "-m", "raytune_agents.cli.app", "run", str(file), "--steps", steps]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    subprocess.run(words, cwd=ROOT, env=env, check=True)
+
+
+def do(cell: Cell, data: Path) -> None:
+    """Train and ask one cell, and keep what it answered and what it cost."""
+    load = os.getloadavg()[0]
+    started = time.time()
+    here = [c for c in planned() if c.seed and (RUN / "train" / c.name / "manifest.json").is_file()]
+    arms = list(dict.fromkeys([*here, *(cell.needs() if cell.seed else [])]))
+    product("read,generate,label,mix,train,evaluate", arms, data)
+    answers = pq.read_table(RUN / "evaluate" / "answers.parquet")
+    for name in UNTRAINED if not cell.seed else (cell.name,):
+        mine = answers.filter([value == name for value in answers["arm"].to_pylist()])
+        numbers = [f.name for f in mine.schema if str(f.type) in ("double", "int64", "float")]
+        CELLS.mkdir(parents=True, exist_ok=True)
+        pq.write_table(
+            mine.select([*KEPT, *numbers]), CELLS / f"{name}.parquet", compression="zstd"
+        )
+    (CELLS / f"{cell.name}.json").write_text(
+        json.dumps(facts(cell, load, time.time() - started), indent=1) + "\n", encoding="utf-8"
+    )
+
+
+def facts(cell: Cell, load: float, seconds: float) -> dict[str, Any]:
+    """What a cell cost, and on what it ran."""
+    commit = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--tags"]
+    found: dict[str, Any] = {
+        "arm": cell.arm,
+        "seed": cell.seed,
+        "revision": subprocess.run(commit, capture_output=True, text=True).stdout.strip(),
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores, "
+        + ("bf16" if "avx512_bf16" in Path("/proc/cpuinfo").read_text() else "no bf16"),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        "load_before": round(load, 1),  # above 0.5: the machine was shared, no timing counts
+        "seconds": round(seconds),
+    }
+    if not cell.seed:
+        return found
+    mixed = json.loads((RUN / "mix" / "manifest.json").read_text())["arms"][cell.name]
+    trained = json.loads((RUN / "train" / cell.name / "manifest.json").read_text())
+    steps = (RUN / "train" / cell.name / "metrics.jsonl").read_text().splitlines()
+    costs = json.loads((RUN / "evaluate" / "costs.json").read_text())[cell.name]
+    return found | {
+        "config": cell.config(),
+        "rows": mixed["rows"],
+        "loss_tokens": mixed["tokens"],
+        "total_tokens": json.loads(steps[-1]).get("num_tokens"),
+        "train_s": round(trained["seconds"]),
+        "costs": costs,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=int, default=10_000, help="at most so many cells")
+    parser.add_argument("--stage", type=int, help="the cells of one seed; 0 = data and base")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--list", action="store_true", help="say what is done and what is left")
+    options = parser.parse_args()
+    cells = [c for c in planned() if options.stage in (None, c.seed)]
+    if options.list:
+        for cell in cells:
+            print(f"{'done' if cell.done else 'left'}  {cell.name}")
+        return 0
+    for cell in [c for c in cells if not c.done][: options.cells]:
+        print(f"study: {cell.name}", flush=True)
+        do(cell, options.data.resolve())
+        from tables import write_tables
+
+        write_tables(CELLS, RESULTS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,372 @@
+"""The cells -> study.json, STUDY.md and its figure (SVG), by nothing but the stored answers.
+
+An arm's value is the mean over its seeds and rows; intervals and differences draw seeds and rows
+anew (`raytune_agents.evaluate.paired.paired_seeds`), paired by row. An arm of fewer than three
+seeds is exploratory: the spread between its seeds cannot be estimated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from raytune_agents.evaluate.paired import FEW_SEEDS, Difference, detectable, paired_seeds
+
+METRIC_NAMES = (
+    "exact_match",
+    "function_accuracy",
+    "parameter_accuracy",
+    "hallucination_rate",
+    "format_adherence",
+    "relevance",
+    "irrelevance",
+    "instruction_following",
+    "cut_rate",
+    "confidence",
+)
+CALL_SUITES = ("test_unseen", "test_seen", "simple_python", "multiple", "parallel",
+               "parallel_multiple", "unseen_agents")  # fmt: skip
+MAIN = dict.fromkeys(CALL_SUITES, "exact_match") | {
+    "irrelevance": "irrelevance",
+    "bfcl_irrelevance": "irrelevance",
+    "instructions": "instruction_following",
+}
+REFERENCE = "sft"  # what every arm is compared with, beside the untrained model
+LINES = {  # what each arm is, in words
+    "base": "the untrained model",
+    "base_few_shot": "the untrained model, shown four examples",
+    "base_constrained": "the untrained model, held to the tools by a grammar",
+    "sft": "good rows only",
+    "sft_half": "good rows only, half of the tokens",
+    "sft_tenth": "good rows only, a tenth of the tokens",
+    "nut": "good rows and failures, told apart by nothing",
+    "nat": "good rows and failures, each under its marker",
+    "nat_k": "failures under graded markers",
+    "inverse": "the markers swapped: a control",
+    "dpo": "half on good rows, then half on pairs (DPO)",
+    "kto": "half on good rows, then half on labelled rows (KTO)",
+    "synthetic": "40 % of the tokens from generated rows",
+    "only_synthetic": "generated rows only",
+}
+PUBLIC = (  # official BFCL v4 CSV, December 2025: non-live AST, live AST, irrelevance in percent
+    ("Granite-4.0-350m", 67.9, 46.1, 60.8),
+    ("Hammer2.1-0.5b", 66.0, 54.6, 80.8),
+    ("Qwen3-0.6B", 71.8, 56.6, 80.8),
+)
+
+
+@dataclass
+class Arm:
+    """Values per suite, metric, seed and row id; and what each of its cells cost."""
+
+    values: dict[tuple[str, str], dict[int, dict[str, float]]] = field(default_factory=dict)
+    facts: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def seeds(self) -> int:
+        return len(self.facts)
+
+
+def read_cells(folder: Path) -> dict[str, Arm]:
+    """Arm -> its stored cells."""
+    arms: dict[str, Arm] = defaultdict(Arm)
+    for path in sorted(folder.glob("*.parquet")):
+        arm, _, seed = path.stem.partition("-s")
+        facts = folder / f"{path.stem}.json"
+        arms[arm].facts.append(json.loads(facts.read_text()) if facts.is_file() else {})
+        for row in pq.read_table(path).to_pylist():
+            for name in METRIC_NAMES:
+                if not row["failed"] and row.get(name) is not None:
+                    seeds = arms[arm].values.setdefault((row["split"], name), {})
+                    seeds.setdefault(int(seed or 0), {})[row["id"]] = float(row[name])
+    return dict(arms)
+
+
+def common(*sides: Mapping[int, Mapping[str, float]]) -> list[dict[int, dict[str, float]]]:
+    """The sides on the rows that all of their seeds have."""
+    runs = [run for side in sides for run in side.values()]
+    ids = set(runs[0]).intersection(*runs[1:])
+    return [{seed: {i: run[i] for i in ids} for seed, run in side.items()} for side in sides]
+
+
+def estimate(side: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
+    """Mean over seeds and rows with its 95 % interval."""
+    (mine,) = common(side)
+    zero = {0: dict.fromkeys(next(iter(mine.values())), 0.0)}
+    found = paired_seeds(zero, mine)
+    return rounded({"value": found.value, "low": found.low, "high": found.high, "n": found.n})
+
+
+def rounded(cell: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in cell.items()}
+
+
+def difference(arm: Arm, to: Arm, suite: str, metric: str) -> Difference | None:
+    """`arm` minus `to`; None where one of them was not measured."""
+    pair = to.values.get((suite, metric)), arm.values.get((suite, metric))
+    if not all(pair):
+        return None
+    one, other = common(*pair)
+    return paired_seeds(one, other)
+
+
+def power(arms: Mapping[str, Arm], seeds: int) -> float:
+    """Points on test_unseen that two arms of `seeds` seeds can show with 80 % power: the spread of
+    row differences between two seeds of the reference arm, each side averaged over its seeds."""
+    side = (
+        arms[REFERENCE].values.get(("test_unseen", "exact_match"), {}) if REFERENCE in arms else {}
+    )
+    runs = list(common(side)[0].values()) if len(side) > 1 else []
+    if len(runs) < 2:
+        return float("nan")
+    gaps = [stdev([a[i] - b[i] for i in a]) for k, a in enumerate(runs) for b in runs[k + 1 :]]
+    between = stdev([fmean(run.values()) for run in runs])
+    rows = detectable(len(runs[0]), fmean(gaps) / seeds**0.5)
+    return 100 * (rows**2 + detectable(1, between * (2 / seeds) ** 0.5) ** 2) ** 0.5
+
+
+def study(arms: Mapping[str, Arm]) -> dict[str, Any]:
+    """Everything that STUDY.md says, as study.json has it."""
+    trained = [a for n, a in arms.items() if not n.startswith("base")]
+    seeds = max((a.seeds for a in trained), default=0)
+    found: dict[str, Any] = {
+        "model": "SmolLM2-135M-Instruct",
+        "loss_tokens_per_arm": 20_000,
+        "seeds": seeds,
+        "detectable_points": None,
+        "arms": {},
+        "differences": {},
+        "costs": {},
+    }
+    points = power(arms, seeds)
+    found["detectable_points"] = None if points != points else round(points, 1)
+    for name, arm in arms.items():
+        board: dict[str, Any] = {}
+        for (suite, metric), side in sorted(arm.values.items()):
+            board.setdefault(suite, {})[metric] = estimate(side)
+        found["arms"][name] = board
+        found["costs"][name] = costs(arm.facts)
+        for to in ("base", REFERENCE):
+            if to in arms and name != to:
+                cells = {s: difference(arm, arms[to], s, m) for s, m in MAIN.items()}
+                found["differences"].setdefault(name, {})[to] = {
+                    suite: rounded(cell.record()) for suite, cell in cells.items() if cell
+                }
+    return found
+
+
+def costs(facts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over the cells of one arm."""
+    every = [f for f in facts if f.get("rows")]
+    names = ("rows", "loss_tokens", "total_tokens", "train_s")
+    out = {
+        n: round(fmean([f[n] for f in every if f.get(n)]))
+        for n in names
+        if any(f.get(n) for f in every)
+    }
+    return out | {"seeds": len(every), "shared_machine": any(f["load_before"] > 0.5 for f in every)}
+
+
+# --- what people read ---
+
+
+def write_tables(cells: Path, out: Path) -> None:
+    """study.json, STUDY.md and study.svg of the cells."""
+    arms = read_cells(cells)
+    found = study(arms)
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, indent=1, allow_nan=False)
+    (out / "study.json").write_text(text + "\n", encoding="utf-8")
+    (out / "STUDY.md").write_text(page(found), encoding="utf-8")
+    (out / "study.svg").write_text(figure(found), encoding="utf-8")
+
+
+def share(cell: Mapping[str, Any] | None) -> str:
+    if not cell or cell["value"] is None:
+        return "–"
+    return f"{100 * cell['value']:.0f} [{100 * cell['low']:.0f}, {100 * cell['high']:.0f}]"
+
+
+def change(cell: Mapping[str, Any] | None) -> str:
+    """A difference in points; bold where its interval leaves zero out."""
+    if not cell or cell.get("value") is None:
+        return "–"
+    words = f"{100 * cell['value']:+.0f} [{100 * cell['low']:+.0f}, {100 * cell['high']:+.0f}]"
+    sure = (cell["low"] > 0 or cell["high"] < 0) and not cell.get("few_seeds")
+    return f"**{words}**" if sure else words
+
+
+def ordered(found: Mapping[str, Any]) -> list[str]:
+    return [name for name in LINES if name in found["arms"]]
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """STUDY.md."""
+    names = ordered(found)
+    suites = [s for s in MAIN if any(s in found["arms"][n] for n in names)]
+    scores = table(
+        ["arm", "seeds", *suites],
+        [
+            [n, str(found["costs"][n]["seeds"] or 1)]
+            + [share(found["arms"][n].get(s, {}).get(MAIN[s])) for s in suites]
+            for n in names
+        ],
+    )
+    changes = table(
+        [f"minus {REFERENCE}", *suites],
+        [
+            [n, *(change(found["differences"][n].get(REFERENCE, {}).get(s)) for s in suites)]
+            for n in names
+            if n in found["differences"] and n != REFERENCE and REFERENCE in found["differences"][n]
+        ],
+    )
+    cost = table(
+        ["arm", "what it is", "rows", "loss tokens", "tokens read", "seconds of training"],
+        [
+            [n, LINES[n], *(f"{found['costs'][n].get(k, 0):,}" or "–"
+                            for k in ("rows", "loss_tokens", "total_tokens", "train_s"))]
+            for n in names
+        ],
+    )  # fmt: skip
+    public = table(
+        ["model", "BFCL non-live", "BFCL live", "irrelevance"],
+        [[name, *map(str, numbers)] for name, *numbers in PUBLIC],
+    )
+    points = found["detectable_points"]
+    sure = (
+        "Two seeds of one arm are needed before the power can be stated."
+        if points is None
+        else f"With {found['seeds']} seeds, {points} points on test_unseen can be told apart (80 % "
+        "power); what is smaller is undecided, not equal."
+    )
+    few = [n for n in names if 0 < found["costs"][n]["seeds"] < FEW_SEEDS]
+    shared = any(c.get("shared_machine") for c in found["costs"].values())
+    return PAGE.format(
+        model=found["model"],
+        tokens=f"{found['loss_tokens_per_arm']:,}",
+        sure=sure,
+        few=f"Exploratory, fewer than {FEW_SEEDS} seeds so far: {', '.join(few)}." if few else "",
+        timing="The machine was shared while some cells ran: read no speed from the seconds."
+        if shared
+        else "",
+        scores=scores,
+        changes=changes,
+        cost=cost,
+        public=public,
+        findings="\n".join(f"- {line}" for line in findings(found)),
+    )
+
+
+def findings(found: Mapping[str, Any]) -> list[str]:
+    """What the intervals say of each arm against the reference; nothing beyond them."""
+    out = []
+    for name in ordered(found):
+        to = "base" if name == REFERENCE else REFERENCE
+        cells = found["differences"].get(name, {}).get(to)
+        if name.startswith("base") or not cells:
+            continue
+        few = any(c.get("few_seeds") for c in cells.values())
+        better = [s for s, c in cells.items() if c["low"] > 0]
+        worse = [s for s, c in cells.items() if c["high"] < 0]
+        rest = [s for s in cells if s not in better and s not in worse]
+        words = [f"better on {', '.join(better)}"] if better else []
+        words += [f"worse on {', '.join(worse)}"] if worse else []
+        words += [f"undecided on {', '.join(rest)}"] if rest else []
+        tail = " (exploratory: too few seeds to claim it)" if few else ""
+        out.append(f"**{name}** against {to}: {'; '.join(words)}{tail}.")
+    return out
+
+
+PAGE = """# What each method and each share of data is worth
+
+Question: of a handful of good rows, failures and generated rows, what makes a small model better at
+calling tools it has not seen, and what does it lose?
+
+{model}, LoRA, {tokens} loss tokens per arm (what DPO and KTO start from is counted), real rows of
+xLAM, Seal-Tools, SNIPS and FireAct, 15 % of them rows on which no call is right. No BFCL row and no
+test tool is trained on. {sure} {few}
+
+![exact match on unseen tools, and irrelevance](study.svg)
+
+## What came out
+
+{findings}
+
+## Scores
+
+Percent with 95 % intervals over seeds and rows: exact match by BFCL's rules on suites with calls;
+share of rows rightly left without a call on both irrelevance suites; instructions followed.
+
+{scores}
+
+Points more than `sft`, paired by row; bold: the interval leaves zero out, three seeds or more.
+
+{changes}
+
+## What it cost
+
+{cost}
+
+{timing}
+
+## Beside public models
+
+Official BFCL v4 table, December 2025, percent; context, not a comparison: other sizes, other rows.
+
+{public}
+
+## Again
+
+`python benchmarks/study/run.py` does the cells that are missing, `python benchmarks/study/check.py`
+makes every number above anew from the stored answers in `cells/`.
+"""
+
+
+def figure(found: Mapping[str, Any]) -> str:
+    """Exact match on test_unseen and irrelevance of every arm with their intervals, as SVG."""
+    names, out = ordered(found), []
+    height = 40 + 22 * len(names)
+    for k, (suite, title) in enumerate(PANELS):
+        left, width = 130 + 350 * k, 310
+        out.append(f'<text x="{left}" y="16" class="title">{title}</text>')
+        for tick in range(0, 101, 25):
+            x = left + width * tick / 100
+            out.append(f'<path d="M{x} 26V{height - 14}" class="grid"/>')
+            out.append(f'<text x="{x}" y="{height - 2}" class="tick">{tick}</text>')
+        for i, name in enumerate(names):
+            y = 40 + 22 * i
+            if not k:
+                out.append(f'<text x="{left - 10}" y="{y + 4}" class="name">{name}</text>')
+            if cell := found["arms"][name].get(suite, {}).get(MAIN[suite]):
+                low, value, high = (left + width * cell[n] for n in ("low", "value", "high"))
+                kind = "base" if name.startswith("base") else "arm"
+                out.append(f'<path d="M{low:.1f} {y}H{high:.1f}" class="{kind}"/>')
+                out.append(f'<circle cx="{value:.1f}" cy="{y}" r="4" class="{kind}"/>')
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 820 {height}" role="img">'
+    return "\n".join([head, f"<style>{STYLE}</style>", *out, "</svg>"]) + "\n"
+
+
+PANELS = (
+    ("test_unseen", "exact match on unseen tools, %"),
+    ("bfcl_irrelevance", "no call where none is right (BFCL), %"),
+)
+STYLE = (
+    "text{font:12px system-ui,sans-serif;fill:#555d68}.title{font-weight:600}"
+    ".name{text-anchor:end}.tick{text-anchor:middle;font-size:10px}"
+    ".grid{stroke:#8884;stroke-width:1}path.arm,path.base{stroke-width:2.5;stroke-linecap:round}"
+    "path.arm{stroke:#2f6db3}circle.arm{fill:#2f6db3}path.base{stroke:#8a8f98}"
+    "circle.base{fill:#8a8f98}"
+)
