@@ -108,7 +108,7 @@ def product(steps: str, cells: list[Cell], data: Path) -> None:
     file = RUN.parent / "study.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    words = [sys.executable, "-m", "raytune_agents.cli.app", "run", str(file), "--steps", steps]
+    words = [sys.executable, "-m", "raytune_agents", "run", str(file), "--steps", steps]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     subprocess.run(words, cwd=ROOT, env=env, check=True)
 
