@@ -80,7 +80,7 @@ def bare(options: argparse.Namespace) -> dict[str, Pass]:
 def ours(options: argparse.Namespace) -> dict[str, Pass]:
     """Shards as a Ray Data stream; each asks the engine actor, as the generate step does."""
     from raytune_agents.chat import Chat
-    from raytune_agents.config import build
+    from raytune_agents.config import build_config
     from raytune_agents.generate.rewrite import Voice
     from raytune_agents.inference.engine import Sampling
     from raytune_agents.pipeline.context import Context
@@ -89,7 +89,7 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
 
     tree = {"runs_dir": tempfile.mkdtemp(), "seed": SEED, "model": {"dtype": options.dtype},
             "engine": {"max_model_len": MAX_LEN}}  # fmt: skip
-    context = Context(build(tree), Display())
+    context = Context(build_config(tree), Display())
     context.start_engine()
     # the same prompt text as the others: the model's own template, no tools
     voice = Voice(Chat(context.model, template="native"), context.config.engine)
@@ -131,7 +131,7 @@ def catalogue(count: int, shared: bool) -> list[list[dict[str, str]]]:
     """Requests below a catalogue of all shipped agents' tools, the same or one of their own."""
     from raytune_agents import agents
 
-    tools = [t for n in agents.shipped() for t in agents.load(n).toolspecs]
+    tools = [t for n in agents.shipped() for t in agents.load_spec(n).toolspecs]
     text = "\n".join(f"{t.name}: {t.description}" for t in tools)
     return [
         [

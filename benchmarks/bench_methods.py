@@ -35,7 +35,7 @@ import torch
 
 from raytune_agents import mix, models, readers
 from raytune_agents.chat import Chat
-from raytune_agents.config import Config, SourceConfig, load
+from raytune_agents.config import Config, SourceConfig, load_config
 from raytune_agents.evaluate.paired import paired_seeds
 from raytune_agents.negatives import FAULTS, TRAJECTORY_FAULTS, edit
 from raytune_agents.readers import xlam
@@ -112,7 +112,7 @@ class Bench:
         names = {"train.arms": ARMS, "model.max_length": options.longest + 64,
                  "model.dtype": options.dtype, "train.learning_rate": options.learning_rate,
                  "train.max_tokens_per_forward": options.max_tokens_per_forward}  # fmt: skip
-        self.config: Config = load(None, [f"{k}={json.dumps(v)}" for k, v in names.items()])
+        self.config: Config = load_config(None, [f"{k}={json.dumps(v)}" for k, v in names.items()])
         self.path = models.resolve(self.config.model)
         self.chat = Chat.of(self.path, self.config.model)
         self.rows = {
@@ -134,7 +134,7 @@ class Bench:
                 continue
         cost = methods.costs(arm.method, known, tokens, self.chat, section)
         pool = [(i, known[i].pool, n) for i, n in cost.items()]
-        taken = mix.choose(
+        taken = mix.choose_rows(
             pool, mix.taken(HALF, pool), self.options.tokens, self.options.max_epochs, seed
         )
         return [known[i] for i in taken.ids]

@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from raytune_agents.config import GenerateConfig, build
+from raytune_agents.config import GenerateConfig, build_config
 from raytune_agents.runs import commit, hardware, versions
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ def stream(nodes: int, shards: int, shard_s: float) -> dict[str, float]:
     for _ in range(nodes - 1):
         cluster.add_node(**NODE)
     tree = {"runs_dir": tempfile.mkdtemp(), "resources": {"address": cluster.address}}
-    context = Context(build(tree), Display())
+    context = Context(build_config(tree), Display())
     context.resources  # noqa: B018
 
     def work(number: int, rows: list[int]) -> ShardReport:

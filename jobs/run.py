@@ -4,11 +4,11 @@ ray job submit --working-dir . -- python jobs/run.py --config jobs/configs/clust
 
 import typer
 
-from raytune_agents.cli.app import OVERRIDES, STEPS, run
+from raytune_agents.cli.app import OVERRIDES, STEPS, run_command
 
 
 def main(config: str | None = None, overrides: OVERRIDES = None, steps: STEPS = None) -> None:
-    run(config, overrides, steps)
+    run_command(config, overrides, steps)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raytune_agents.config import Config, ConfigError, load
+from raytune_agents.config import Config, ConfigError, load_config
 from raytune_agents.runs import METRICS, STEPS, Manifest
 from raytune_agents.storage import read_json, read_jsonl
 
@@ -65,12 +65,6 @@ class SearchResult:
     trials: list[Trial]
     guideline: str
     best_config: Path | None
-
-
-def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """The config of a YAML file (None: every option has its default), with dotted overrides such as
-    "train.learning_rate=5e-4". Raises ConfigError naming key, value and what to write."""
-    return load(path, overrides)
 
 
 def run(
@@ -164,10 +158,10 @@ def tune(config: Config) -> SearchResult:
 
 def report(config: Config | str | Path) -> Path:
     """The offline page of a run, as far as it got; of a config's run, or of a run folder."""
-    from raytune_agents.report import write
+    from raytune_agents.report import write_report
 
     if isinstance(config, Config):
         from raytune_agents.mirror import local_folder
 
-        return write(local_folder(config.runs_dir) / config.name)
-    return write(Path(config))
+        return write_report(local_folder(config.runs_dir) / config.name)
+    return write_report(Path(config))

@@ -35,7 +35,7 @@ class Chosen:
     short: dict[str, int]
 
 
-def key_of(pool: str, keys: Sequence[str]) -> str | None:
+def weight_key(pool: str, keys: Sequence[str]) -> str | None:
     """The most specific key that covers the pool, or None."""
     fits = [k for k in keys if pool == k or pool.startswith(k + ".")]
     return max(fits, key=len, default=None)
@@ -51,10 +51,10 @@ def normalise(weights: Mapping[str, float]) -> dict[str, float]:
     return {k: w / total for k, w in weights.items()}
 
 
-def pool_of(row: Trajectory, weights: Mapping[str, float], no_call: float) -> str:
+def mix_pool(row: Trajectory, weights: Mapping[str, float], no_call: float) -> str:
     """The pool that a row counts under: its own, or NO_CALL where that has a share and no weight
     names the row's very pool."""
-    named = "." in (key_of(row.pool, list(weights)) or "")
+    named = "." in (weight_key(row.pool, list(weights)) or "")
     own = not no_call or named or row.failed or not needs_no_call(row)
     return row.pool if own else NO_CALL
 
@@ -80,7 +80,7 @@ def validate_weights(weights: Mapping[str, float], key: str, own: bool) -> None:
 def auto_tokens(rows: Sequence[tuple[str, str, int]], weights: Mapping[str, float]) -> int:
     """The budget of a mix that names none: the tokens of all rows of its pools, once."""
     keys = [key for key, weight in weights.items() if weight > 0]
-    return sum(count for _, pool, count in rows if key_of(pool, keys))
+    return sum(count for _, pool, count in rows if weight_key(pool, keys))
 
 
 def taken(
@@ -93,7 +93,7 @@ def taken(
     cost: Counter[str] = Counter()
     known: set[str] = set(FAMILIES)
     for _, pool, count in rows:
-        key = pool if pool == NO_CALL else key_of(pool, list(weights))
+        key = pool if pool == NO_CALL else weight_key(pool, list(weights))
         if key is not None:
             cost[key] += count
             known.add(key)
@@ -104,7 +104,7 @@ def taken(
     return out
 
 
-def choose(
+def choose_rows(
     rows: Sequence[tuple[str, str, int]],
     weights: Mapping[str, float],
     tokens: int,
@@ -121,7 +121,7 @@ def choose(
     shares = normalise(weights)
     pools: dict[str, list[tuple[str, int]]] = {k: [] for k in shares}
     for row_id, pool, count in rows:
-        key = key_of(pool, list(shares))
+        key = weight_key(pool, list(shares))
         if key is not None and count > 0:
             pools[key].append((row_id, count))
     ids: list[str] = []

@@ -196,7 +196,7 @@ def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette
     )
 
 
-def main() -> None:
+def serve() -> None:
     import uvicorn
 
     parser = argparse.ArgumentParser(description="agents to arms, in front of a model server")
@@ -212,4 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

@@ -227,7 +227,7 @@ def _explain(path: str, error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def parse(tree: Any, path: str = "spec") -> AgentSpec:
+def parse_spec(tree: Any, path: str = "spec") -> AgentSpec:
     """A mapping -> AgentSpec; `path` names it in messages. Raises ConfigError, a line a fault."""
     if not isinstance(tree, dict):
         kind = type(tree).__name__
@@ -238,7 +238,7 @@ def parse(tree: Any, path: str = "spec") -> AgentSpec:
         raise ConfigError(_explain(path, error)) from None
 
 
-def load(name_or_path: str | Path) -> AgentSpec:
+def load_spec(name_or_path: str | Path) -> AgentSpec:
     """A shipped spec by name, or a YAML or JSON file by path. Raises ConfigError."""
     text = str(name_or_path)
     if text in shipped():
@@ -260,6 +260,6 @@ def _read(path: Path, text: str) -> AgentSpec:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{text} is not YAML: {error}") from None
-    spec = parse(tree, text)
+    spec = parse_spec(tree, text)
     spec.__dict__["origin"] = path.resolve()  # where a cached property keeps its value
     return spec

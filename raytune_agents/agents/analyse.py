@@ -76,7 +76,7 @@ def most_calls(row: Trajectory) -> int:
     return max((len(m.tool_calls) for m in row.messages if m.role == "assistant"), default=0)
 
 
-def shares(counts: Mapping[Any, int]) -> dict[str, float]:
+def count_shares(counts: Mapping[Any, int]) -> dict[str, float]:
     """Counts -> shares that sum to 1, most frequent first; {} for nothing."""
     total = sum(counts.values())
     return {str(k): round(n / total, 4) for k, n in sorted(counts.items(), key=lambda i: -i[1])}
@@ -118,16 +118,16 @@ def analyse(rows: Iterable[Trajectory]) -> Profile:
                 seen.setdefault(call.name, {}).setdefault(name, []).append(value)
     return Profile(
         rows=len(rows),
-        tools=shares(tools),
-        calls=shares(Counter(map(most_calls, rows))),
-        kinds=shares(Counter(map(kind_of, rows))),
+        tools=count_shares(tools),
+        calls=count_shares(Counter(map(most_calls, rows))),
+        kinds=count_shares(Counter(map(kind_of, rows))),
         arguments={
             tool: {name: argument(values, tools[tool]) for name, values in args.items()}
             for tool, args in seen.items()
         },
         turns=quantiles([len(r.messages) for r in rows]),
         words=quantiles([len(r.query.split()) for r in rows]),
-        styles=shares(Counter(style_of(r.query) for r in rows)),
+        styles=count_shares(Counter(style_of(r.query) for r in rows)),
         openings=dict(openings.most_common(TOP)),
     )
 

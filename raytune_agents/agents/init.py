@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from raytune_agents.agents import AgentSpec, parse
+from raytune_agents.agents import AgentSpec, parse_spec
 from raytune_agents.agents.analyse import analyse
 from raytune_agents.agents.inlining import TooMany, check_size, inlined, unique_names
 from raytune_agents.agents.openapi import openapi_tools
@@ -131,7 +131,7 @@ def tools_spec(tools: list[dict[str, Any]], name: str, path: str) -> AgentSpec:
     names = listed([t["name"] for t in tools])
     tree = {"name": name, "description": f"An agent that can use {names}.",
             "policies": POLICIES, "tools": tools}  # fmt: skip
-    return parse(tree, path)
+    return parse_spec(tree, path)
 
 
 def spec_from_rows(rows: Sequence[Trajectory], name: str) -> AgentSpec:
@@ -187,11 +187,11 @@ def with_positives(spec: AgentSpec, rows: Sequence[Trajectory]) -> tuple[AgentSp
         raise ConfigError(f"no positive fits the tools {names}: {worst}; give rows that call them")
     tree = spec.model_dump(exclude_defaults=True)
     tree |= {"examples": quoted(good), "profile": analyse(good).model_dump()}
-    return parse(tree, spec.name), left
+    return parse_spec(tree, spec.name), left
 
 
 def to_yaml(spec: AgentSpec) -> str:
-    """The spec as YAML that `agents.load` reads back as the same spec."""
+    """The spec as YAML that `agents.load_spec` reads back as the same spec."""
     tree = spec.model_dump(exclude_defaults=True)
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
 

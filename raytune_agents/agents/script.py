@@ -56,13 +56,13 @@ def act(thought: str, tool: str, /, **arguments: Any) -> Act:
     return Act(thought, ToolCall(tool, json.dumps(given, ensure_ascii=False)))
 
 
-def asked(rng: random.Random, texts: list[str], **anchors: Any) -> Ask:
+def sample_request(rng: random.Random, texts: list[str], **anchors: Any) -> Ask:
     """One of the wordings; every {name} in them is an anchor."""
     said = {k: str(v) for k, v in anchors.items()}
     return Ask(rng.choice(texts).format(**said), said)
 
 
-def draw(rng: random.Random, bank: Iterable[T], n: int) -> list[T]:
+def sample_words(rng: random.Random, bank: Iterable[T], n: int) -> list[T]:
     """`n` different words of a bank, in random order."""
     return rng.sample(list(bank), n)
 

@@ -21,7 +21,7 @@ BANKS: dict[str, list[str]] = yaml.safe_load(
 WORD = re.compile(r"\{(\w+)\}")
 
 
-def word(name: str, rng: random.Random) -> str:
+def sample_value(name: str, rng: random.Random) -> str:
     """One word of a bank, or of a computed kind such as number2, byte, year, date, clock."""
     computed = {
         "number2": lambda: str(rng.randint(10, 99)),
@@ -46,7 +46,7 @@ def word(name: str, rng: random.Random) -> str:
 
 def fill(text: str, rng: random.Random) -> str:
     """The text with every {word} drawn from its bank."""
-    return WORD.sub(lambda m: word(m.group(1), rng), text)
+    return WORD.sub(lambda m: sample_value(m.group(1), rng), text)
 
 
 def leaves(item: Any) -> list[Any]:

@@ -39,7 +39,7 @@ def parts(template: str) -> list[tuple[str, bool]]:
     return [(text, bool(i % 2)) for i, text in enumerate(pieces) if text]
 
 
-def typed(text: str, schema: dict[str, Any]) -> Any:
+def fixed_value(text: str, schema: dict[str, Any]) -> Any:
     """The text of a fixed value as its schema types it: "true" is True unless a string is due."""
     return text if schema.get("type") == "string" else yaml.safe_load(text)
 
@@ -54,7 +54,7 @@ def problems(template: str, parameters: dict[str, Any]) -> list[str]:
         out.append(f"required {', '.join(missing)} must stand outside brackets")
     for s in slots(template):
         enum = properties.get(s.arg, {}).get("enum")
-        if s.fixed is not None and enum and typed(s.fixed, properties[s.arg]) not in enum:
+        if s.fixed is not None and enum and fixed_value(s.fixed, properties[s.arg]) not in enum:
             out.append(f"{s.arg}={s.fixed} is not one of {enum}")
     if "[" in OPTIONAL.sub("", template) or "]" in OPTIONAL.sub("", template):
         out.append("a square bracket has no partner (brackets do not nest)")

@@ -22,12 +22,12 @@ from raytune_agents.cli.arguments import (
     said_errors,
     step_names,
 )
-from raytune_agents.cli.compare import compare
-from raytune_agents.cli.deliver import export, merge
+from raytune_agents.cli.compare import compare_command
+from raytune_agents.cli.deliver import export, merge_command
 from raytune_agents.cli.examples import epilog
 from raytune_agents.cli.init import init
-from raytune_agents.cli.look import report, status, trace, trials
-from raytune_agents.cli.prepare import doctor, plan, read
+from raytune_agents.cli.look import report_command, status, trace, trials
+from raytune_agents.cli.prepare import doctor, plan_command, read_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,7 +41,7 @@ STEPS = Annotated[
 ]
 
 
-def run(config: CONFIG = None, overrides: OVERRIDES = None, steps: STEPS = None) -> None:
+def run_command(config: CONFIG = None, overrides: OVERRIDES = None, steps: STEPS = None) -> None:
     """The whole loop, or some of its steps; what is done is skipped, a killed run goes on."""
     from raytune_agents.cli.summary import show_summary
 
@@ -56,14 +56,15 @@ def run(config: CONFIG = None, overrides: OVERRIDES = None, steps: STEPS = None)
 
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Run": (run,),
-    "Look": (report, compare, trace, trials, status),
-    "Prepare": (init, read, doctor, plan),
-    "Take away": (export, merge),
+    "Run": (run_command,),
+    "Look": (report_command, compare_command, trace, trials, status),
+    "Prepare": (init, read_command, doctor, plan_command),
+    "Take away": (export, merge_command),
 }
 for _panel, _commands in PANELS.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel, epilog=epilog(_command.__name__))(_command)
+        _name = _command.__name__.removesuffix("_command")
+        app.command(_name, rich_help_panel=_panel, epilog=epilog(_name))(_command)
 
 
 def main() -> None:

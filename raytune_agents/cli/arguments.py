@@ -38,10 +38,10 @@ def split_arguments(
 
 def load_tree(config: str | None, overrides: list[str] | None, *more: str) -> Config:
     """The config of a command line. Raises ConfigError."""
-    from raytune_agents.config import load
+    from raytune_agents.config import load_config
 
     path, words = split_arguments(config, overrides)
-    return load(path, [*words, *more])
+    return load_config(path, [*words, *more])
 
 
 def run_folder(run: str) -> Path:

@@ -9,7 +9,13 @@ from rich.text import Text
 
 from raytune_agents.cli.arguments import console, table_of
 from raytune_agents.evaluate.estimates import Estimate
-from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric, metric_of, read_metrics
+from raytune_agents.evaluate.metrics import (
+    METRICS,
+    METRICS_FILE,
+    Metric,
+    metric_named,
+    read_metrics,
+)
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import Board, first_columns, main_metric, read_board
 from raytune_agents.evaluate.verdict import ordered_splits, read_conclusion
@@ -43,7 +49,7 @@ def shown_metrics(
     """The first columns of a split; of a suite of other metrics, those that are compared."""
     found = first_columns({arm: by.get(split, {}) for arm, by in scores.items()}, metrics)
     paired = dict.fromkeys(m for splits in gains.values() for m in splits.get(split, {}))
-    return (found or [metric_of(name, metrics) for name in paired])[:MOST]
+    return (found or [metric_named(name, metrics) for name in paired])[:MOST]
 
 
 def arms_table(
@@ -59,7 +65,7 @@ def arms_table(
     count = max((by.get(split, {}).get(first, Estimate()).n for by in scores.values()), default=0)
     heads = ["arm", *(m.label for m in shown)]
     if first:
-        heads.append(f"{metric_of(first, metrics).label} - base")
+        heads.append(f"{metric_named(first, metrics).label} - base")
     rows = []
     for arm, by in scores.items():
         cells = by.get(split, {})

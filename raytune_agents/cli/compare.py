@@ -19,7 +19,7 @@ METRIC = "exact_match"
 FEW_ROWS = 30  # a category with fewer rows is shown, but never called a regression
 
 
-def compare(
+def compare_command(
     run_a: Annotated[str, typer.Argument(help="run folder, or seeds of one with commas between")],
     run_b: Annotated[str, typer.Argument(help="run folder, or seeds of one with commas between")],
     arm_a: Annotated[str | None, typer.Option(help="arm of A; none = every arm both have")] = None,
@@ -95,16 +95,16 @@ def show_split(
 
 
 def ends(cell: Difference) -> str:
-    from raytune_agents.evaluate.gate import points
+    from raytune_agents.evaluate.gate import as_points
 
-    return f"{points(cell.low)} to {points(cell.high)}"
+    return f"{as_points(cell.low)} to {as_points(cell.high)}"
 
 
 def comparison_table(split: str, cells: list[Comparison], confidence: float) -> Table:
     """A line per pair of arms; `least` is the smallest difference that so many rows would show."""
     from rich.table import Table
 
-    from raytune_agents.evaluate.gate import points
+    from raytune_agents.evaluate.gate import as_points
 
     out = Table(title=f"{split}, percent and points", title_justify="left")
     heads = ("arms", "rows", "A", "B", "B - A", f"{confidence:.0%} interval", "won/lost")
@@ -117,7 +117,7 @@ def comparison_table(split: str, cells: list[Comparison], confidence: float) -> 
             a if a == b else f"{a} / {b}",
             str(d.n),
             *(f"{level * 100:.1f}" for level in (cell.a, cell.b)),
-            points(d.value),
+            as_points(d.value),
             ends(d),
             f"{d.wins}/{d.losses}" if least is not None else "-",
             f"{d.p_holm:.3g}" if d.p_holm is not None else "-",
@@ -145,7 +145,7 @@ def comparison_notes(cell: Comparison) -> list[str]:
 
 def category_lines(cell: Comparison, metric: Metric) -> list[str]:
     """Difference by source, regressions first."""
-    from raytune_agents.evaluate.gate import points
+    from raytune_agents.evaluate.gate import as_points
     from raytune_agents.evaluate.verdict import change_of
 
     name = "/".join(dict.fromkeys(cell.arms))
@@ -154,7 +154,7 @@ def category_lines(cell: Comparison, metric: Metric) -> list[str]:
         change = {"worse": "REGRESSION", "better": "better"}.get(change_of(metric, part), "")
         word = "few rows" if part.n < FEW_ROWS else change
         out.append(
-            f"  {name} {source}: {points(part.value)} ({ends(part)}), n {part.n}, {part.wins} won, "
-            f"{part.losses} lost" + (f"  {word}" if word else "")
+            f"  {name} {source}: {as_points(part.value)} ({ends(part)}), n {part.n}, "
+            f"{part.wins} won, {part.losses} lost" + (f"  {word}" if word else "")
         )
     return out

@@ -221,7 +221,7 @@ def trained_agents(config: Config) -> list[str]:
     """The names of the agents that were trained for."""
     from raytune_agents import agents as specs
 
-    return [specs.load(name).name for name in config.generate.agents]
+    return [specs.load_spec(name).name for name in config.generate.agents]
 
 
 def serve_yaml(
@@ -272,7 +272,7 @@ def serve_yaml(
 # --- merge ---
 
 
-def merge(
+def merge_command(
     run: RUN,
     arm: Annotated[str, typer.Argument(help="a trained arm of it")],
     out: Annotated[Path, typer.Argument(help="a new folder")],

@@ -108,13 +108,13 @@ def write_run(
     run: Path, path: Path, spec: AgentSpec, source: str, rows: list[Trajectory], model: str
 ) -> None:
     """The run config beside the spec; says its suites and minutes, and the next command."""
-    from raytune_agents.config import load
+    from raytune_agents.config import load_config
     from raytune_agents.models import EMBEDDED
     from raytune_agents.pipeline import first_run
 
     first = first_run.FirstRun(spec.name, str(path), spec, source, rows, model or EMBEDDED)
     run.write_text(first_run.run_yaml(first), encoding="utf-8")
-    minutes = first_run.foreseen_minutes(load(run))
+    minutes = first_run.foreseen_minutes(load_config(run))
     run.write_text(first_run.run_yaml(first, minutes), encoding="utf-8")
     for line in first_run.suites_said(first):
         typer.echo(f"  {line}")
@@ -141,7 +141,7 @@ def with_world(spec: AgentSpec, path: Path) -> AgentSpec:
     found = drawn_tasks(spec, tasks(spec, TASKS, SEED))
     world = f"{source.name}:{world_name(spec)}"
     path.write_text(to_yaml(spec.model_copy(update={"world": world, "examples": found})))
-    spec, kept = agents.load(path), []
+    spec, kept = agents.load_spec(path), []
     for example in found:
         fault = "" if example.task is None else task_fault(spec, example)
         if fault:

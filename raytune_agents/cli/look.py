@@ -125,7 +125,7 @@ def trace(
 # --- report ---
 
 
-def report(
+def report_command(
     config: Annotated[str, typer.Argument(help="run folder, or YAML file of its config")],
     overrides: OVERRIDES = None,
     rescore: Annotated[bool, typer.Option(help="score stored answers again first")] = False,
@@ -145,9 +145,9 @@ def report(
     with said_errors():
         folder = Path(config).expanduser()
         if folder.is_dir() and not (rescore or official):
-            from raytune_agents.report import write
+            from raytune_agents.report import write_report
 
-            say(f"report: {write(folder)}")
+            say(f"report: {write_report(folder)}")
             return
         tree = load_tree(*stored_config(folder, overrides))
         from raytune_agents.pipeline import rescore as stored

@@ -32,7 +32,7 @@ SHOWN_TOOLS = 20  # tools of a profile's table
 # --- read ---
 
 
-def read(
+def read_command(
     config: CONFIG = None,
     overrides: OVERRIDES = None,
     explain: Annotated[
@@ -160,7 +160,7 @@ def doctor(
 # --- plan ---
 
 
-def plan(
+def plan_command(
     config: CONFIG = None,
     overrides: OVERRIDES = None,
     provider: Annotated[

@@ -21,7 +21,7 @@ def preview(config: Config, count: int, console: Console) -> None:
     from raytune_agents.generate import POOLS, checks, paraphrase, sampling
     from raytune_agents.pipeline import generate
 
-    generate.check(config, needs_key=False)
+    generate.validate_generate(config, needs_key=False)
     section = config.generate
     chat = Chat.of(models.resolve(config.model), config.model)
     executor = checks.executor(section)
@@ -60,7 +60,7 @@ def show_realism(config: Config, console: Console) -> None:
     from raytune_agents.generate import realism, sampling
 
     drawn = sampling.draw(config.generate, config.seed)
-    tools = [t for name in config.generate.agents for t in agents.load(name).toolspecs]
+    tools = [t for name in config.generate.agents for t in agents.load_spec(name).toolspecs]
     figures = realism.measured(drawn.rows, [], tools)
     samples = figures.pop("samples")
     console.rule(f"[bold]realism[/] of {figures['rows']} rows")

@@ -28,11 +28,11 @@ from raytune_agents.config.generation import (
     TeacherConfig,
 )
 from raytune_agents.config.loading import (
-    build,
+    build_config,
+    deep_merge,
     known_keys,
-    load,
-    merge,
-    nearest,
+    load_config,
+    nearest_option,
     parse_overrides,
     set_dotted,
 )
@@ -90,12 +90,12 @@ __all__ = [
     "TrainConfig",
     "TrajectoriesConfig",
     "TuneConfig",
-    "build",
+    "build_config",
     "check_weights",
+    "deep_merge",
     "known_keys",
-    "load",
-    "merge",
-    "nearest",
+    "load_config",
+    "nearest_option",
     "parse_overrides",
     "set_dotted",
 ]

@@ -73,7 +73,7 @@ def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, A
     return out
 
 
-def nearest(key: str) -> str:
+def nearest_option(key: str) -> str:
     """A hint that names the known option nearest to `key`, or ''."""
     keys = list(known_keys())
     tails, last = {k.rsplit(".", 1)[-1]: k for k in keys}, key.rsplit(".", 1)[-1]
@@ -112,7 +112,7 @@ def parse_overrides(overrides: list[str]) -> dict[str, Any]:
     return tree
 
 
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def deep_merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Deep merge; mappings are merged, except weight vectors, pools, search spaces and objectives,
     which replace."""
     out = dict(base)
@@ -122,7 +122,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
             and isinstance(out.get(key), dict)
             and key not in ("weights", "pools", "space", "objective")
         )
-        out[key] = merge(out[key], value) if deep else value
+        out[key] = deep_merge(out[key], value) if deep else value
     return out
 
 
@@ -132,7 +132,7 @@ def explain_errors(error: ValidationError) -> str:
         parts = (str(p) for p in e["loc"])  # without the names of a union's types
         key = ".".join(p for p in parts if "[" not in p and "constrained-" not in p) or "config"
         if e["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown option{nearest(key)}")
+            lines.append(f"{key}: unknown option{nearest_option(key)}")
         elif e["type"] == "value_error":
             lines.append(f"{key}: {e['ctx']['error']}")
         else:
@@ -142,7 +142,7 @@ def explain_errors(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def build(tree: dict[str, Any]) -> Config:
+def build_config(tree: dict[str, Any]) -> Config:
     """A nested dict -> Config. Raises ConfigError with one line for each wrong key."""
     try:
         return Config.model_validate(tree)
@@ -150,7 +150,7 @@ def build(tree: dict[str, Any]) -> Config:
         raise ConfigError(explain_errors(error)) from None
 
 
-def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file (none = all defaults), apply dotted overrides, validate. Raises
     ConfigError."""
     tree: Any = {}
@@ -173,4 +173,4 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Confi
                 f"CONFIG={str(path)!r} holds a {type(tree).__name__}, not a mapping; "
                 "write sections, for example train: {learning_rate: 1e-4}"
             )
-    return build(merge(tree, parse_overrides(list(overrides))))
+    return build_config(deep_merge(tree, parse_overrides(list(overrides))))

@@ -75,7 +75,7 @@ def _plain_call(call: ToolCall) -> list[Any]:
 
 def group_key(row: Trajectory) -> str:
     """Hash of what near duplicates must have in common: split, negative or not, plain calls."""
-    calls = [_plain_call(spoken(c, row.tools)) for c in row.calls]
+    calls = [_plain_call(drop_defaults(c, row.tools)) for c in row.calls]
     return content_hash([row.split or "train", row_family(row) == "negative", calls], 16)
 
 
@@ -86,7 +86,7 @@ def situation_key(row: Trajectory) -> str:
     return content_hash([said, sorted(t.name for t in row.tools)], 16)
 
 
-def spoken(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:
+def drop_defaults(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:
     """The call without arguments that equal their default; itself where they do not parse."""
     try:
         kept = without_defaults(call, find(call.name, tools))
@@ -97,7 +97,7 @@ def spoken(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:
 
 def calls_key(row: Trajectory) -> str:
     """Hash of the calls, whatever their order, with defaults said or left out."""
-    return content_hash(sorted(call_key(spoken(c, row.tools)) for c in row.calls), 16)
+    return content_hash(sorted(call_key(drop_defaults(c, row.tools)) for c in row.calls), 16)
 
 
 def key_bits(key: str) -> int:

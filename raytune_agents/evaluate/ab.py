@@ -20,7 +20,13 @@ from raytune_agents.evaluate.estimates import DEFAULT, Resampling
 from raytune_agents.evaluate.gate import GUARDED, GateResult, no_regression, reference_arm
 from raytune_agents.evaluate.measured import BASE, AnswerRow, values_by_row
 from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric, read_metrics
-from raytune_agents.evaluate.paired import Difference, by_group, corrected, paired, paired_seeds
+from raytune_agents.evaluate.paired import (
+    Difference,
+    by_group,
+    holm_corrected,
+    paired,
+    paired_seeds,
+)
 from raytune_agents.evaluate.scoreboard import pooled_values
 from raytune_agents.storage import read_json
 
@@ -180,7 +186,7 @@ def compare_sides(
             len(set.union(*every)) - len(ids),
             by_group(first, second, sources, **options),
         )
-    fixed = corrected({key: c.difference for key, c in found.items()})
+    fixed = holm_corrected({key: c.difference for key, c in found.items()})
     return [replace(c, difference=fixed[key]) for key, c in found.items()]
 
 

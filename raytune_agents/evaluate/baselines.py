@@ -65,7 +65,7 @@ def _length(row: Trajectory) -> int:
     return len(row.query) + len(answer.content) + sum(len(c.arguments) for c in answer.tool_calls)
 
 
-def with_examples(row: Trajectory, shots: Sequence[Trajectory]) -> Trajectory:
+def with_shots(row: Trajectory, shots: Sequence[Trajectory]) -> Trajectory:
     """The row with examples as earlier turns, each with the names of its own tools; nothing of them
     is trained."""
     if not shots:

@@ -21,7 +21,7 @@ LEAST_RELEVANCE = 0.5  # a base that calls less often is right about every no-ca
 Outcome = Literal["kept", "lost", "not proven"]
 
 
-def points(share: float | None) -> str:
+def as_points(share: float | None) -> str:
     """A difference of shares in percentage points, with its sign."""
     value = round((share or 0.0) * 100, 1)
     return f"{'+' if value > 0 else '−' if value < 0 else ''}{abs(value):.1f}"
@@ -40,7 +40,8 @@ class GuardedMetric:
         name, d = self.metric.replace("_", " "), self.difference
         if d.value is None or d.low is None or d.high is None:
             return f"{name} was not measured"
-        return f"{name} {points(d.value)} points ({points(d.low)} to {points(d.high)}, n = {d.n})"
+        low, high = as_points(d.low), as_points(d.high)
+        return f"{name} {as_points(d.value)} points ({low} to {high}, n = {d.n})"
 
 
 @dataclass(frozen=True, slots=True)

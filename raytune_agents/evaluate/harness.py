@@ -16,7 +16,7 @@ from raytune_agents.calls import Parsed
 from raytune_agents.calls.match import BAD_GOLD, judge_parsed
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig
-from raytune_agents.evaluate.baselines import Arm, call_schema, with_examples
+from raytune_agents.evaluate.baselines import Arm, call_schema, with_shots
 from raytune_agents.evaluate.measured import AnswerRow, answer_row
 from raytune_agents.evaluate.scoring import REPLY_VALUES, Values, score_answer
 from raytune_agents.inference import engine
@@ -73,7 +73,7 @@ def prompt_of(row: Trajectory, chat: Chat, arm: Arm, room: int) -> list[int]:
     not fit, or the template refuses them. Raises RecordError where it refuses the row."""
     for count in range(len(arm.shots), 0, -1):
         with contextlib.suppress(RecordError):
-            ids = chat.prompt_ids(with_examples(row, arm.shots[:count]), arm.marker)
+            ids = chat.prompt_ids(with_shots(row, arm.shots[:count]), arm.marker)
             if len(ids) <= room:
                 return ids
     return chat.prompt_ids(row, arm.marker)

@@ -314,7 +314,7 @@ FAMILIES = {
 }
 
 
-def metric_of(name: str, own: Mapping[str, Metric] = METRICS) -> Metric:
+def metric_named(name: str, own: Mapping[str, Metric] = METRICS) -> Metric:
     """The metric of that name in a run's table `own`, else in ours; one that no table has is shown
     under its name, without a direction."""
     if found := own.get(name) or METRICS.get(name):

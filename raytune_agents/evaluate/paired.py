@@ -227,7 +227,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def corrected(cells: Mapping[str, Difference]) -> dict[str, Difference]:
+def holm_corrected(cells: Mapping[str, Difference]) -> dict[str, Difference]:
     """The cells with `p_holm`, corrected over those that have a p."""
     adjusted = holm({name: cell.p for name, cell in cells.items() if cell.p is not None})
     return {name: replace(cell, p_holm=adjusted.get(name)) for name, cell in cells.items()}

@@ -20,7 +20,7 @@ from raytune_agents.evaluate.estimates import (
 )
 from raytune_agents.evaluate.measured import BASE, AnswerRow, Measured, values_by_row
 from raytune_agents.evaluate.metrics import ANSWER_METRICS, Metric
-from raytune_agents.evaluate.paired import Difference, corrected, paired
+from raytune_agents.evaluate.paired import Difference, holm_corrected, paired
 
 Cell = TypeVar("Cell")
 Board = dict[str, dict[str, dict[str, Cell]]]  # {arm: {split: {metric: cell}}}
@@ -168,7 +168,7 @@ def differences(
             }
             found = {arm: over_common_rows(values[base], values[arm], how) for arm in arms}
             claims = {a: d for a, d in found.items() if d.n and a not in set(uncorrected)}
-            found |= corrected(claims)
+            found |= holm_corrected(claims)
             for arm, cell in found.items():
                 if cell.n:
                     out[arm].setdefault(split, {})[metric] = cell
@@ -195,7 +195,7 @@ def perturbation_drops(
                     ids = here.keys() & there.keys()
                     levels = [sum(side[i] for i in ids) / len(ids) for side in (here, there)]
                     drops[name] = Drop(*levels, cell)
-            fixed = corrected({name: drop.difference for name, drop in drops.items()})
+            fixed = holm_corrected({name: drop.difference for name, drop in drops.items()})
             for name, drop in drops.items():
                 found = out.setdefault(arm, {}).setdefault(name, {})
                 found[metric] = replace(drop, difference=fixed[name])

@@ -127,15 +127,15 @@ def validate_evaluation(config: Config) -> None:
             readers.reader_named(source.format)
         if source.path != "bfcl" and not readers.is_hub(source.path):
             readers.files(source.path)
-    trained = {agents.load(name).name for name in config.generate.agents}
+    trained = {agents.load_spec(name).name for name in config.generate.agents}
     for name in section.unseen_agents:
-        if agents.load(name).name in trained:
+        if agents.load_spec(name).name in trained:
             raise ConfigError(
                 f"evaluate.unseen_agents={name!r} is in generate.agents, so it would be trained "
                 f"on; take it out there"
             )
     named = section.trajectories.agents
-    if odd := [name for name in named if not agents.load(name).world]:
+    if odd := [name for name in named if not agents.load_spec(name).world]:
         raise ConfigError(
             f"evaluate.trajectories.agents={odd} have no world; write world: module:Class in their "
             f"specs, or some of {', '.join(agents.shipped())}"
@@ -151,7 +151,7 @@ def validate_evaluation(config: Config) -> None:
 def players(config: Config) -> list[str]:
     """The agents whose goals are played."""
     named = config.evaluate.trajectories.agents or config.generate.agents
-    return [name for name in named if agents.load(name).world]
+    return [name for name in named if agents.load_spec(name).world]
 
 
 def source_rows(name: str, source: SourceConfig, trained: Sequence[Trajectory]) -> Suite:
@@ -177,7 +177,7 @@ def unseen_agent_rows(names: Sequence[str], count: int, seed: int) -> list[Traje
             wanted = max(1, round(share * each))
             # of few no-tool rows the last cells of the grid, which are the four refusals
             drawn = max(wanted, len(CELLS)) if make is notool else wanted
-            out += make(agents.load(name), drawn, seed + EVALUATION_SEED)[-wanted:]
+            out += make(agents.load_spec(name), drawn, seed + EVALUATION_SEED)[-wanted:]
     return [finish(replace(row, split=UNSEEN_AGENTS)) for row in out]
 
 
@@ -223,5 +223,5 @@ def goals(names: Sequence[str], count: int, seed: int) -> list[Trajectory]:
     out = []
     for i, name in enumerate(names):
         each = count // len(names) + (i < count % len(names))
-        out += react(agents.load(name), each, seed + EVALUATION_SEED, held_out=True)
+        out += react(agents.load_spec(name), each, seed + EVALUATION_SEED, held_out=True)
     return [finish(replace(row, split=TRAJECTORIES)) for row in out]

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from raytune_agents.evaluate.baselines import BASELINES
-from raytune_agents.evaluate.gate import GateResult, points
+from raytune_agents.evaluate.gate import GateResult, as_points
 from raytune_agents.evaluate.measured import BASE, Measured, values_by_row
-from raytune_agents.evaluate.metrics import METRICS, Metric, metric_of
+from raytune_agents.evaluate.metrics import METRICS, Metric, metric_named
 from raytune_agents.evaluate.paired import Difference
 
 VAL = "val"
@@ -99,7 +99,7 @@ def conclusion_of(
         return Conclusion(
             "There is no verdict yet: no arm has been compared with the base model.", "unknown"
         )
-    cell, metric = by[split][HEADLINE], metric_of(HEADLINE, own)
+    cell, metric = by[split][HEADLINE], metric_named(HEADLINE, own)
     tone: Tone = {"better": "better", "worse": "worse"}.get(change_of(metric, cell), "none")  # type: ignore[assignment]
     levels = [scores.get(a, {}).get(split, {}).get(HEADLINE) for a in (arm, BASE)]
     sure = f"{confidence * 100:.0f} % interval {_ends(cell)}, n = {cell.n}"
@@ -110,7 +110,7 @@ def conclusion_of(
         "better": f"{arm} beats the base model on {split} by {size}",
         "worse": f"{arm} is worse than the base model on {split}, by {size}",
         "none": f"{arm} is not shown to beat the base model on {split}: it differs by "
-        f"{points(cell.value)} points of {metric.label}, and the interval includes zero",
+        f"{as_points(cell.value)} points of {metric.label}, and the interval includes zero",
     }[tone]
     gained, lost = gains_and_losses(by, own)
     notes = [f"{arm} is the headline arm: {chosen}."] if chosen else []
@@ -135,9 +135,9 @@ def gains_and_losses(
     found: dict[str, dict[str, list[str]]] = {"better": {}, "worse": {}}
     for split in ordered_splits(by):
         for name, cell in by[split].items():
-            metric = metric_of(name, own)
+            metric = metric_named(name, own)
             if (word := change_of(metric, cell)) and metric.headline and split != VAL:
-                size = points(cell.value) if metric.unit == "share" else f"{cell.value:+.3g}"
+                size = as_points(cell.value) if metric.unit == "share" else f"{cell.value:+.3g}"
                 found[word].setdefault(metric.label, []).append(f"{size} on {split}")
     gained, lost = (
         [f"{label} ({', '.join(sizes)})" for label, sizes in found[word].items()]
@@ -159,7 +159,7 @@ def _notes(
         if cell and other not in (split, VAL):
             words = {"better": "better than", "worse": "worse than", "": "not told apart from"}
             word = words[change_of(METRICS[HEADLINE], cell)]
-            size = points(cell.value)
+            size = as_points(cell.value)
             notes.append(f"On {other}, {arm} is {word} base in exact match ({size} points).")
     cell = by[split][HEADLINE]
     if cell.detectable is not None:
@@ -176,11 +176,11 @@ def _notes(
         own = differences.get(name, {}).get(split, {}).get(HEADLINE)
         if own is not None and own.value is not None and cell.value is not None:
             notes.append(
-                f"{name} alone gains {points(own.value)} points on {split}: {arm} is "
-                f"{points(cell.value - own.value)} points from it."
+                f"{name} alone gains {as_points(own.value)} points on {split}: {arm} is "
+                f"{as_points(cell.value - own.value)} points from it."
             )
     return notes
 
 
 def _ends(cell: Difference) -> str:
-    return f"{points(cell.low)} to {points(cell.high)}"
+    return f"{as_points(cell.low)} to {as_points(cell.high)}"

@@ -30,7 +30,7 @@ RULES: dict[str, Rule] = {
     "parses": shape.parses,
     "tool_exists": shape.tool_exists,
     "arguments_valid": shape.arguments_valid,
-    "outcome": shape.outcome,
+    "outcome": shape.outcome_reached,
     "dead_loop": shape.dead_loop,
     "observation_leak": text.observation_leak,
     "needless_refusal": text.needless_refusal,

@@ -85,7 +85,7 @@ def too_long(row: Trajectory, max_chars: int = 20_000) -> str | None:
     return f"too_long:{size}" if size > max_chars else None
 
 
-def outcome(row: Trajectory, min_outcome: float = 0.5) -> str | None:
+def outcome_reached(row: Trajectory, min_outcome: float = 0.5) -> str | None:
     """A known outcome is at least `min_outcome`; an unknown one passes."""
     known = row.outcome is not None and row.outcome < min_outcome
     return f"outcome:{row.outcome:g}" if known else None

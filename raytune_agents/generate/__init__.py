@@ -20,7 +20,7 @@ Pool = Callable[[AgentSpec, int, int], list[Trajectory]]
 
 def _catalogue(spec: AgentSpec) -> list[ToolSpec]:
     """Tools of the other shipped agents."""
-    return [t for n in agents.shipped() if n != spec.name for t in agents.load(n).toolspecs]
+    return [t for n in agents.shipped() if n != spec.name for t in agents.load_spec(n).toolspecs]
 
 
 def _changed(

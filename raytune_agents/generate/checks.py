@@ -114,7 +114,7 @@ def check_world(spec: agents.AgentSpec) -> None:
 def executor(section: GenerateConfig) -> Executor:
     """The executor of the section's agents. Raises ConfigError where a spec's module is no file,
     its world does not do what its examples do, or the sandbox would refuse to run either."""
-    specs = tuple(map(agents.load, section.agents))
+    specs = tuple(map(agents.load_spec, section.agents))
     for spec in specs:
         path, own = spec.module_path, bool(spec.world) and not world_code(spec).shipped
         if path or own:

@@ -116,7 +116,7 @@ def probed_values(
                 break
             calls.append(ToolCall.of(tool.name, **args))
     found: dict[str, list[Any]] = defaultdict(list)
-    for outcome in sandbox.run(module, calls, limits).outcomes if calls else ():
+    for outcome in sandbox.run_calls(module, calls, limits).outcomes if calls else ():
         value = outcome.value if isinstance(outcome.value, list) else [outcome.value]
         for words, item in _fields("", value):
             found[words].append(item)

@@ -107,7 +107,7 @@ def _offer(tool: ToolConfig) -> str:
 def _other(spec: AgentSpec, rng: random.Random) -> tuple[str, ToolConfig]:
     """A wish that only another shipped agent could serve, and that agent's tool."""
     names = {t.name for t in spec.tools}
-    others = [t for s in agents.shipped() if s != spec.name for t in agents.load(s).tools]
+    others = [t for s in agents.shipped() if s != spec.name for t in agents.load_spec(s).tools]
     tool = rng.choice([t for t in others if t.name not in names])
     return sample_call(tool, rng, form="order").order, tool
 

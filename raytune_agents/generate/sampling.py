@@ -118,7 +118,7 @@ def prepared(section: GenerateConfig, rows: Sequence[Trajectory], seed: int) -> 
     without the tools that no row can be made of."""
     out = []
     limits = sandbox.Limits(section.tool_timeout_s, section.tool_memory_mib)
-    for spec in map(agents.load, section.agents):
+    for spec in map(agents.load_spec, section.agents):
         full = with_known(spec, rows, spec.module_path, limits, seed)
         kinds = full.profile.kinds if full.profile else {}  # examples do not steer the pools
         steered = {"wordings": section.sources.wording, "kinds": kinds}

@@ -16,7 +16,7 @@ from typing import Any
 
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import EVEN, Argument, Profile, mixed
-from raytune_agents.agents.wording import SLOT, parts, slots, typed
+from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
 from raytune_agents.generate import arguments, surface, templates
 from raytune_agents.generate.actions import mended, phrases
 from raytune_agents.generate.arguments import NONE, spec_values
@@ -95,7 +95,7 @@ def phrase(
     kept = _chosen(template, habits, rng)
     properties = tool.parameters["properties"]
     found = [s for text in kept for s in slots(text) if s.arg not in instead]
-    fixed = {s.arg: typed(s.fixed, properties[s.arg]) for s in found if s.fixed is not None}
+    fixed = {s.arg: fixed_value(s.fixed, properties[s.arg]) for s in found if s.fixed is not None}
     known = spec_values(tool, rng, habits)
     args, scene = arguments.sample(tool, {s.arg for s in found} | set(also), rng, known, fixed)
     params = {p.name: p for p in arguments.parameters_of(tool)}

@@ -34,7 +34,7 @@ BF16_CPU_GIB = 1.2  # oneDNN keeps reordered copies for every shape that it meet
 
 
 @dataclass(frozen=True)
-class Shape:
+class DecoderShape:
     """A decoder's sizes, from config.json and the headers of its safetensors."""
 
     parameters: int
@@ -48,7 +48,7 @@ class Shape:
     vocab: int
 
     @classmethod
-    def of(cls, folder: Path) -> Shape:
+    def of(cls, folder: Path) -> DecoderShape:
         """Raises KeyError where config.json is not that of a decoder."""
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config = config.get("text_config", config)
@@ -100,7 +100,12 @@ def tensor_shapes(file: Path) -> dict[str, list[int]]:
 
 
 def training_gib(
-    shape: Shape, section: TrainConfig, width: int, tokens: int, answer_share: float, gpu: bool
+    shape: DecoderShape,
+    section: TrainConfig,
+    width: int,
+    tokens: int,
+    answer_share: float,
+    gpu: bool,
 ) -> dict[str, float]:
     """GiB of one training worker by what holds them. `width`: bytes of a number; `tokens`: padded
     tokens of one forward pass, of which `answer_share` columns have logits.
@@ -124,7 +129,7 @@ def training_gib(
     }
 
 
-def engine_gib(shape: Shape, width: int, kv_gib: float, merges: bool) -> dict[str, float]:
+def engine_gib(shape: DecoderShape, width: int, kv_gib: float, merges: bool) -> dict[str, float]:
     """GiB of one engine on CPU whose numbers have `width` bytes; where adapters are merged, a
     second copy while one is loaded."""
     weights = shape.parameters * width / GIB
@@ -140,7 +145,9 @@ class Speed:
     shares: dict[str, float]
     source: str
 
-    def seconds(self, shape: Shape, train: float = 0, read: float = 0, write: float = 0) -> float:
+    def seconds(
+        self, shape: DecoderShape, train: float = 0, read: float = 0, write: float = 0
+    ) -> float:
         """Time of so many tokens. Reading and writing take 2 operations a weight; training twice
         that and, under an adapter, no gradients of the frozen weights: 4."""
         work = {"train": 4 * train, "read": 2 * read, "write": 2 * write}
@@ -156,11 +163,11 @@ def speed(gpus: int, gpu_type: str, cores: int) -> Speed:
         known = "data sheet" if gpu_type in GPU_TFLOPS else "a guess"
         source = f"{each} TFLOP/s a GPU ({known}); the shares of it reached are guesses"
         return Speed(gpus * each * 1e12, GPU_SHARES, source)
-    each = measured()
+    each = measure_flops()
     return Speed(each, CPU_SHARES, f"{each / 1e9:.0f} GFLOP/s measured on {cores} cores")
 
 
-def measured(size: int = 1024, seconds: float = 0.5) -> float:
+def measure_flops(size: int = 1024, seconds: float = 0.5) -> float:
     """Operations a second of bf16 matrix products on this machine's cores: the median of short
     ones, so that a busy moment does not count."""
     import torch
@@ -175,7 +182,7 @@ def measured(size: int = 1024, seconds: float = 0.5) -> float:
 
 
 def disk_gib(
-    shape: Shape, sections: Sequence[TrainConfig], trials: int, kept: int, extras: int
+    shape: DecoderShape, sections: Sequence[TrainConfig], trials: int, kept: int, extras: int
 ) -> dict[str, float]:
     """GiB that a run leaves and, while it trains, needs. `extras`: bytes of a tokenizer; `kept`:
     checkpoints of a trial. A checkpoint holds the weights and two moments of each in fp32."""

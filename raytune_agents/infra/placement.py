@@ -122,7 +122,7 @@ def workers(gpus: int, section: TrainConfig) -> int:
     return max(n for n in range(1, max(1, gpus) + 1) if section.global_batch_size % n == 0)
 
 
-def parallel(have: Resources, weights_gib: float, room_gib: float | None) -> int:
+def engine_gpus(have: Resources, weights_gib: float, room_gib: float | None) -> int:
     """GPUs of one engine: the smallest power of two whose share holds the weights. Raises
     ConfigError where one node has not so many."""
     if not have.gpus or not room_gib:
@@ -145,7 +145,7 @@ def place(have: Resources, config: Config, weights_gib: float) -> Placement:
     section, gpus = config.resources, have.gpus
     gib = (section.gpu_gib or GPU_GIB.get(have.gpu_type)) if gpus else None
     room = gib * config.engine.gpu_memory_utilization if gib else None
-    wide = config.engine.tensor_parallel_size or parallel(have, weights_gib, room)
+    wide = config.engine.tensor_parallel_size or engine_gpus(have, weights_gib, room)
     engines = config.engine.actors or max(1, gpus // wide)
     if gpus and (wide > have.node_gpus or engines * wide > gpus):
         raise ConfigError(

@@ -63,7 +63,7 @@ def queues(
     return out
 
 
-def candidates(
+def negative_candidates(
     queue: list[Trajectory], fault: str, most: int, refused: Counter, seed: int, setting: Setting
 ) -> list[Candidate]:
     """At most `most` negatives of rows of the queue, which is used up; what the checker does not
@@ -96,7 +96,9 @@ def vectors(made: Sequence[Candidate], seed: int) -> np.ndarray:
     return np.hstack(parts) / math.sqrt(len(parts))
 
 
-def choose(made: Sequence[Candidate], caps: Mapping[str, int], seed: int) -> list[Trajectory]:
+def choose_negatives(
+    made: Sequence[Candidate], caps: Mapping[str, int], seed: int
+) -> list[Trajectory]:
     """Those that represent all candidates, at most `caps[fault]` of a fault."""
     if not made:
         return []
@@ -157,7 +159,7 @@ def edited(
     made = {}
     for number, (fault, want) in enumerate(sorted(wanted.items())):
         most = math.ceil(want * section.candidates)
-        made[fault] = candidates(
+        made[fault] = negative_candidates(
             waiting[fault], fault, most, refused, seed + 1000 * number, setting
         )
         refused[f"{fault} no_row_left"] += max(0, want - len(made[fault]))
@@ -165,7 +167,9 @@ def edited(
     out = []
     for k in range(blocks):  # every block has its share of each fault
         part = [c for found in made.values() for c in found[k::blocks]]
-        out += choose(part, {f: max(0, -(-(w - k) // blocks)) for f, w in wanted.items()}, seed)
+        out += choose_negatives(
+            part, {f: max(0, -(-(w - k) // blocks)) for f, w in wanted.items()}, seed
+        )
     kept = Counter(row.fault for row in out)
     refused.update({f"{f} not_chosen": len(found) - kept[f] for f, found in made.items()})
     return out, +refused

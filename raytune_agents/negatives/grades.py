@@ -19,7 +19,7 @@ from raytune_agents.records import Trajectory, canonical
 MOST = 0.99
 
 
-def jaccard(a: Counter, b: Counter) -> float:
+def multiset_jaccard(a: Counter, b: Counter) -> float:
     """Size of the intersection over size of the union of two multisets; 1 where both are empty."""
     union = (a | b).total()
     return (a & b).total() / union if union else 1.0
@@ -27,7 +27,7 @@ def jaccard(a: Counter, b: Counter) -> float:
 
 def _match(given: dict[str, Any], allowed: dict[str, list[Any]]) -> float:
     """Argument names' Jaccard plus the number of allowed values, for one pair of calls."""
-    keys = jaccard(Counter(list(given)), Counter(list(allowed)))
+    keys = multiset_jaccard(Counter(list(given)), Counter(list(allowed)))
     return keys + sum(k in given and given[k] in values for k, values in allowed.items())
 
 
@@ -50,7 +50,7 @@ def answer_grade(text: str, row: Trajectory) -> float:
     calls = parse(text, row.tools).calls
     if not gold or not calls:
         return 0.0
-    names = jaccard(Counter(c.name for c in calls), Counter(name for name, _ in gold))
+    names = multiset_jaccard(Counter(c.name for c in calls), Counter(name for name, _ in gold))
     score, most, free = names, 1.0, list(calls)
     for name, allowed in gold:
         same = [c for c in free if c.name == name]

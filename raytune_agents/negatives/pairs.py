@@ -80,7 +80,7 @@ def _pair(chosen: Trajectory, rejected: Trajectory, kind: str) -> Pair | None:
     return None if both_right(pair) else pair
 
 
-def minimal(rows: Iterable[Trajectory]) -> list[Pair]:
+def minimal_pairs(rows: Iterable[Trajectory]) -> list[Pair]:
     """Every failure with the parent it was made from (or read beside), where that is among the
     rows."""
     rows = list(rows)
@@ -112,7 +112,7 @@ def task_key(row: Trajectory) -> tuple[str, str]:
     return row.source, next((m.content for m in row.messages if m.role == "user"), "")
 
 
-def outcome(
+def outcome_pairs(
     rows: Iterable[Trajectory], key: Callable[[Trajectory], object] = task_key
 ) -> list[Pair]:
     """Every failure of a task with its best run (ETO): ties and unknown rewards give none."""

@@ -28,7 +28,7 @@ def steps(row: Trajectory) -> list[Step]:
     return [(m.thought, c) for m in row.messages if m.role == "assistant" for c in m.tool_calls]
 
 
-def executed(row: Trajectory, plan: Sequence[Step], last: Message) -> Trajectory:
+def replay_steps(row: Trajectory, plan: Sequence[Step], last: Message) -> Trajectory:
     """The row with another plan, run in its world from the start, and another last turn."""
     task = task_of(row)
     if task is None:
@@ -54,7 +54,7 @@ def looping(row: Trajectory, rng: random.Random) -> Trajectory | None:
     if not plan:
         return None
     i = rng.randrange(len(plan))
-    return executed(row, [*plan[: i + 1], plan[i]], _turn(plan[i]))
+    return replay_steps(row, [*plan[: i + 1], plan[i]], _turn(plan[i]))
 
 
 def premature_finish(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -63,7 +63,7 @@ def premature_finish(row: Trajectory, rng: random.Random) -> Trajectory | None:
     if len(plan) < 2:
         return None
     kept = plan[: rng.randint(1, len(plan) - 1)]
-    return executed(row, kept, Message("assistant", rng.choice(DONE)))
+    return replay_steps(row, kept, Message("assistant", rng.choice(DONE)))
 
 
 def no_termination(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -73,7 +73,7 @@ def no_termination(row: Trajectory, rng: random.Random) -> Trajectory | None:
     if not others:
         return None
     again = ("Let me look at this once more.", rng.choice(others)[1])
-    return executed(row, plan, _turn(again))
+    return replay_steps(row, plan, _turn(again))
 
 
 def wrong_order(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -85,7 +85,7 @@ def wrong_order(row: Trajectory, rng: random.Random) -> Trajectory | None:
     if (plan[i][1].name, plan[i][1].arguments) == (plan[i + 1][1].name, plan[i + 1][1].arguments):
         return None
     swapped = [*plan[:i], plan[i + 1], plan[i], *plan[i + 2 :]]
-    return executed(row, swapped, row.answer)
+    return replay_steps(row, swapped, row.answer)
 
 
 def errors(row: Trajectory) -> list[int]:
@@ -101,7 +101,7 @@ def no_recovery_after_error(row: Trajectory, rng: random.Random) -> Trajectory |
         return None
     i = rng.choice(failed)
     again = ("Let me try this again.", plan[i][1])
-    return executed(row, [*plan[: i + 1], again], Message("assistant", rng.choice(GAVE_UP)))
+    return replay_steps(row, [*plan[: i + 1], again], Message("assistant", rng.choice(GAVE_UP)))
 
 
 def ignore_observation(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -114,7 +114,7 @@ def ignore_observation(row: Trajectory, rng: random.Random) -> Trajectory | None
         "The tools gave an answer, but I cannot say more about it.",
         "This usually works, so there is nothing special to report.",
     ]
-    return executed(row, steps(row), Message("assistant", rng.choice(texts)))
+    return replay_steps(row, steps(row), Message("assistant", rng.choice(texts)))
 
 
 def fabricated_output(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -128,7 +128,7 @@ def fabricated_output(row: Trajectory, rng: random.Random) -> Trajectory | None:
     spot = rng.choice([m.start() for m in re.finditer(r"\d", fact)])
     digit = rng.choice([d for d in "123456789" if d != fact[spot]])
     invented = f"{fact[:spot]}{digit}{fact[spot + 1 :]}"
-    return executed(row, steps(row), Message("assistant", answer.replace(fact, invented)))
+    return replay_steps(row, steps(row), Message("assistant", answer.replace(fact, invented)))
 
 
 def bad_thought(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -144,4 +144,4 @@ def bad_thought(row: Trajectory, rng: random.Random) -> Trajectory | None:
     texts = [f"The right tool for this is {other}.", f"I need {other} here.",
              f"{other} will give me what I am missing."]  # fmt: skip
     plan[i] = (rng.choice(texts), plan[i][1])
-    return executed(row, plan, row.answer)
+    return replay_steps(row, plan, row.answer)

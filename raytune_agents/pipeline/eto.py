@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
 
 
-def check(config: Config) -> None:
+def validate_eto(config: Config) -> None:
     """An arm's eto.start must be an arm that is trained before it, and rounds go on from adapters.
     Raises ConfigError."""
     before: list[str] = []
@@ -49,7 +49,7 @@ def check(config: Config) -> None:
         before.append(name)
 
 
-def rounds(
+def train_rounds(
     context: Context,
     step: Step,
     name: str,
@@ -71,8 +71,8 @@ def rounds(
         adapter = own.folder / "adapter"
         if not own.done:
             own.begin()
-            asked = tasks(rows, eto.tasks, f"{step.seed}/{k}")
-            failures = explore(context, own, asked, section, best)
+            asked = sample_tasks(rows, eto.tasks, f"{step.seed}/{k}")
+            failures = explore_tasks(context, own, asked, section, best)
             if not failures:
                 break  # every answer was right: nothing to prefer
             known = pool | {row.id: row for row in failures}
@@ -97,13 +97,13 @@ def rounds(
     return Counts(rows_in=len(rows), rows_out=len(rows))
 
 
-def tasks(rows: list[Trajectory], count: int, seed: str) -> list[Trajectory]:
+def sample_tasks(rows: list[Trajectory], count: int, seed: str) -> list[Trajectory]:
     """At most `count` different rows with calls, drawn by the seed."""
     able = sorted({row.id: row for row in rows if row.calls}.values(), key=lambda r: r.id)
     return random.Random(seed).sample(able, min(count, len(able)))
 
 
-def explore(
+def explore_tasks(
     context: Context, step: Step, asked: list[Trajectory], section: TrainConfig, adapter: str
 ) -> list[Trajectory]:
     """The policy's failures on the tasks, each with its task as parent. Finished shards stay.

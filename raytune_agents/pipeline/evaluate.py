@@ -63,7 +63,7 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     rows = {(r.split, r.id): r for r in (*asked.rows, *asked.perturbed)}
     errors = write_results(step.folder, found, rows, config.evaluate, how, facts, own)
     for name in config.train.arms:
-        adapter_card.write(context.run.folder, name)
+        adapter_card.write_adapter_card(context.run.folder, name)
     if why:
         context.display.say(f"evaluate  energy is not known: {why}", style="dim")
     for error, count in errors.items():

@@ -86,7 +86,7 @@ class FirstRun:
         return min(MOST_ROWS, max(LEAST_ROWS, ROWS_PER_TOOL * len(self.spec.tools)))
 
 
-def points(rows: int) -> str:
+def detectable_difference(rows: int) -> str:
     """The difference that so many paired rows can show, in words."""
     return f"{100 * min(1.0, detectable(rows, CHANGED_SHARE**0.5)):.0f} points"
 
@@ -96,11 +96,12 @@ def suites_said(first: FirstRun) -> list[str]:
     splits, out = first.splits, []
     for name in ("test_seen", "test_unseen"):
         if real := splits[name]:
-            out.append(f"{name}: {real} real rows, can show {points(real)}")
+            out.append(f"{name}: {real} real rows, can show {detectable_difference(real)}")
     made = held_counts(GenerateConfig(agents=[first.spec_path]), splits).get("synthetic", 0)
     if made:
         out.append(
-            f"synthetic: up to {made} verified rows of other values, can show {points(made)}"
+            f"synthetic: up to {made} verified rows of other values, can show "
+            f"{detectable_difference(made)}"
         )
     if not splits["test_unseen"]:
         out.append("test_unseen: left out, no tool can be spared")

@@ -160,7 +160,7 @@ def realism_of(
 ) -> dict[str, Any]:
     """How close the kept rows come to what people write, beside the user's own rows of the same
     agents (`generate.realism`)."""
-    specs = [agents.load(name) for name in config.generate.agents]
+    specs = [agents.load_spec(name) for name in config.generate.agents]
     tools = [tool for spec in specs for tool in spec.toolspecs]
     real = {r.id: r for spec in specs for r in own_rows(spec, train)}
     return realism.measured(synthetic, list(real.values()), tools)
@@ -179,7 +179,7 @@ def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> lis
     return lines
 
 
-def check(config: Config, needs_key: bool = True) -> None:
+def validate_generate(config: Config, needs_key: bool = True) -> None:
     """What can be refused before Ray starts: pools, faults, agents, tool modules, the teacher's
     key. Raises ConfigError."""
     sandbox.set_mode(config.sandbox)

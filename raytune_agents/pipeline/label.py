@@ -214,7 +214,7 @@ def evaluation_rows(
 # --- the step ---
 
 
-def check(config: Config) -> None:
+def validate_label(config: Config) -> None:
     """What can be refused before anything starts: rules, the embedding, evaluation sets. Raises
     ConfigError or SourceError."""
     filters.active_rules(config.label)
@@ -252,7 +252,7 @@ def label(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     rows.close()
     prints.close()
     pairs = dedup.pairs_of(prints.folder, section)
-    counts, extra = finish(rows.folder, prints.folder, pairs, step.folder)
+    counts, extra = write_labels(rows.folder, prints.folder, pairs, step.folder)
     shutil.rmtree(work)
     return counts, extra | {"compared_with": dict(seen), "leaks": dict(leaks)}
 
@@ -303,7 +303,9 @@ def rarities(folder: Path, pairs: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return handles[stay], rarity(signs[stay]).astype(np.float32)
 
 
-def finish(rows: Path, prints: Path, pairs: pa.Table, out: Path) -> tuple[Counts, dict[str, Any]]:
+def write_labels(
+    rows: Path, prints: Path, pairs: pa.Table, out: Path
+) -> tuple[Counts, dict[str, Any]]:
     """work/rows -> the step's files, with the marks of `pairs` and the whole quality."""
     stay, rare = rarities(prints, pairs)
     counts, pools, labels, first = Counts(), Counter(), Counter(), 0

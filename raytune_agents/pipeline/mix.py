@@ -33,12 +33,12 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     for name, arm in config.train.arms.items():
         arm_cost = methods.costs(arm.method, rows, cost, context.chat, config.train.of(arm))
         asked, no_call = arm.weights or config.mix.weights, config.mix.no_call
-        pool = [(i, mix.pool_of(rows[i], asked, no_call), n) for i, n in arm_cost.items()]
+        pool = [(i, mix.mix_pool(rows[i], asked, no_call), n) for i, n in arm_cost.items()]
         weights = mix.taken(asked, pool, no_call)
         tokens = arm.tokens or config.mix.tokens or mix.auto_tokens(pool, weights)
         budget = max(1, round(arm.share * tokens))
         seed = config.seed if arm.seed is None else arm.seed
-        chosen = mix.choose(pool, weights, budget, config.mix.max_epochs, seed, arrange)
+        chosen = mix.choose_rows(pool, weights, budget, config.mix.max_epochs, seed, arrange)
         table = pa.table({"id": chosen.ids, "pool": [rows[i].pool for i in chosen.ids]})
         write_table(step.folder / f"{name}.parquet", table)
         arms[name] = {

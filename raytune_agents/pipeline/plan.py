@@ -23,7 +23,7 @@ from raytune_agents.evaluate import instructions, suites
 from raytune_agents.evaluate.harness import answer_limit, gold_lengths
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.infra import estimate
-from raytune_agents.infra.estimate import GIB, START_S, Shape, Speed
+from raytune_agents.infra.estimate import GIB, START_S, DecoderShape, Speed
 from raytune_agents.infra.placement import Placement, place
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.read import with_fewer_tools
@@ -76,7 +76,7 @@ class Plan:
     disk: dict[str, float]
     usd: float
     priced: str
-    shape: Shape
+    shape: DecoderShape
     kv_gib: float
 
     @property
@@ -173,10 +173,10 @@ def arm_work(
             continue
     costs = methods.costs(method, rows, tokens, chat, section)
     no_call = config.mix.no_call
-    pool = [(i, mix.pool_of(rows[i], weights, no_call), n) for i, n in costs.items()]
+    pool = [(i, mix.mix_pool(rows[i], weights, no_call), n) for i, n in costs.items()]
     share = mix.taken(weights, pool, no_call)
     asked = max(1, round(budget / sample.scale) if budget else mix.auto_tokens(pool, share))
-    chosen = mix.choose(pool, share, asked, config.mix.max_epochs, config.seed)
+    chosen = mix.choose_rows(pool, share, asked, config.mix.max_epochs, config.seed)
     twins_of = methods.METHODS[method].twins
     twins = twins_of(rows, section) if twins_of else None
     made, _ = methods.build(method, [rows[i] for i in set(chosen.ids)], chat, section, twins)
@@ -304,7 +304,7 @@ def money(config: Config, hours: float, placed: Placement) -> tuple[float, str]:
 def plan(config: Config, have: Any) -> Plan:
     """The plan of a run on `have` (placement.Resources). Raises ConfigError."""
     path = models.resolve(config.model)
-    chat, shape = Chat.of(path, config.model), Shape.of(path)
+    chat, shape = Chat.of(path, config.model), DecoderShape.of(path)
     placed, sample = place(have, config, shape.weights_gib), read_sample(config)
     drawn = add_generated(sample, config)
     train, sections, work = config.train, {}, {"read": Work(), "label": Work()}
@@ -332,7 +332,7 @@ def plan(config: Config, have: Any) -> Plan:
     return Plan(placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv)
 
 
-def kv_gib(config: Config, placed: Placement, shape: Shape) -> float:
+def kv_gib(config: Config, placed: Placement, shape: DecoderShape) -> float:
     """An engine's KV cache: as configured on CPU, what is left of its share on GPUs."""
     if not placed.have.gpus:
         return float(max(1, round(config.engine.kv_cache_gib)))
@@ -344,7 +344,7 @@ def kv_gib(config: Config, placed: Placement, shape: Shape) -> float:
 
 def memory(
     config: Config,
-    shape: Shape,
+    shape: DecoderShape,
     sections: Mapping[str, TrainConfig],
     arms: list[Work],
     placed: Placement,
@@ -366,7 +366,11 @@ def memory(
 
 
 def disk(
-    config: Config, shape: Shape, sections: Mapping[str, TrainConfig], sample: Sample, model: Path
+    config: Config,
+    shape: DecoderShape,
+    sections: Mapping[str, TrainConfig],
+    sample: Sample,
+    model: Path,
 ) -> dict[str, float]:
     """GiB of the run folder."""
     texts = ("tokenizer*", "vocab*", "merges*", "*.jinja")

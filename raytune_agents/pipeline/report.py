@@ -12,5 +12,5 @@ from raytune_agents.runs import Counts, Step
 def report(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Write report.html; the manifest names it."""
     step.folder.mkdir(parents=True, exist_ok=True)
-    page = pages.write(context.run.folder)
+    page = pages.write_report(context.run.folder)
     return Counts(), {"page": str(page.relative_to(context.run.folder))}

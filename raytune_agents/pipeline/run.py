@@ -63,9 +63,9 @@ def preflight(config: Config) -> None:
     from raytune_agents.train import check, ready
 
     read.units(config.read.sources)
-    label.check(config)
-    generate.check(config)
-    eto.check(config)
+    label.validate_label(config)
+    generate.validate_generate(config)
+    eto.validate_eto(config)
     suites.validate_evaluation(config)
     if config.tune.num_samples:
         tune.validate_tune(config)

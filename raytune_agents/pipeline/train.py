@@ -49,11 +49,11 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             own.begin()
             chosen_rows = [rows[i] for i in mixed]
             if arm.method == "eto":
-                arm_counts = eto.rounds(context, own, name, section, chosen_rows, rows)
+                arm_counts = eto.train_rounds(context, own, name, section, chosen_rows, rows)
             else:
                 arm_counts = train_arm(context, own, name, arm.method, section, chosen_rows, rows)
             own.finish(arm_counts)
-            adapter_card.write(context.run.folder, name)
+            adapter_card.write_adapter_card(context.run.folder, name)
         manifest = own.manifest
         counts.rows_in += manifest.rows.rows_in
         counts.rows_out += manifest.rows.rows_out

@@ -204,7 +204,7 @@ def conclude(
     known = guideline.recommend(
         [*found.trials, *found.earlier],
         found.inputs.space,
-        metric=trial_stats.metric_of(options.objective),
+        metric=trial_stats.guideline_metric(options.objective),
         confidence=confidence,
         seed=seed,
         floors=floors,

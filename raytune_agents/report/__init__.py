@@ -18,7 +18,7 @@ from raytune_agents.storage import write_text
 __all__ = ["ReportError", "digest_of", "write"]
 
 
-def write(run_dir: Path) -> Path:
+def write_report(run_dir: Path) -> Path:
     """Write RUN/report.html, RUN/report.md and RUN/report/*.csv; returns the path of the page.
 
     Raises ReportError where `run_dir` holds no step's manifest.

@@ -12,7 +12,7 @@ from raytune_agents.evaluate.metrics import (
     LATENCY_METRICS,
     METRICS,
     Metric,
-    metric_of,
+    metric_named,
 )
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import Board, first_columns, main_metric
@@ -26,7 +26,7 @@ from raytune_agents.report.numbers import (
     metric_interval,
     metric_value,
 )
-from raytune_agents.report.safe_text import number
+from raytune_agents.report.safe_text import format_number
 
 PERCENT = "{:.3g} %".format
 BASE = "base"
@@ -93,7 +93,7 @@ def split_board(run: RunContents, split: str, css: Mapping[str, str]) -> SplitBo
     changes = {arm: run.differences.get(arm, {}).get(split, {}) for arm in run.scores}
     names = dict.fromkeys(m for board in (scores, changes) for by in board.values() for m in by)
     known = sorted(names, key=lambda n: list(METRICS).index(n) if n in METRICS else len(METRICS))
-    metrics = {n: metric_of(n, run.metrics) for n in known}
+    metrics = {n: metric_named(n, run.metrics) for n in known}
     cells = {
         arm: {
             name: _cell(m, scores[arm].get(name, Estimate()), changes[arm].get(name))
@@ -136,7 +136,7 @@ def _figures(
     names = {m.name: m for m in main}
     metric = names.get(main_metric(names)) or next(iter(main), METRICS[HEADLINE])
     share = metric.unit == "share"
-    shown: Callable[[float], str] = PERCENT if share else number
+    shown: Callable[[float], str] = PERCENT if share else format_number
 
     def rows(board: Board[Any]) -> list[dict[str, Any]]:
         found = []
@@ -150,7 +150,9 @@ def _figures(
 
     level = intervals(rows(run.scores), f"{metric.label} on {split}", metric.label, shown)
     unit = "percentage points" if share else metric.label
-    change = intervals(rows(run.differences), f"Difference to base on {split}", unit, number, 0.0)
+    change = intervals(
+        rows(run.differences), f"Difference to base on {split}", unit, format_number, 0.0
+    )
     pairs = [Figure(metric.label.capitalize(), level), Figure("Difference to base", change)]
     return [figure for figure in pairs if figure.chart]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from raytune_agents.report.canvas import WIDTH, Canvas, Chart, Format, Point, shade, span
-from raytune_agents.report.safe_text import number
+from raytune_agents.report.safe_text import format_number
 
 LABEL = 14  # letters of a dot's name
 HOVERED = 40  # points of a line that tell their values
@@ -36,14 +36,14 @@ def line_chart(
     canvas = Canvas(label, 210, (12, 16, 38, 46))
     canvas.x_range = span([x for x, _ in every], 0.02)
     canvas.y_range = span([y for _, y in every])
-    canvas.axes(x_title, number, number)
+    canvas.axes(x_title, format_number, format_number)
     for name, points in series.items():
         drawn = thin(points)
         places = [(canvas.x(x), canvas.y(y)) for x, y in drawn]
         canvas.path(f"line {classes[name]}", places, name)
         seen = dots or len(places) == 1
         for i in range(0, len(drawn), 1 if seen else max(1, len(drawn) // HOVERED)):
-            note = f"{name}: {number(drawn[i][1])} at {number(drawn[i][0])}"
+            note = f"{name}: {format_number(drawn[i][1])} at {format_number(drawn[i][0])}"
             if seen:
                 canvas.dot(classes[name], places[i], 2.6, note)
             else:
@@ -95,9 +95,9 @@ def bars(
     for i, (name, value) in enumerate(rows):
         y = top + 22 * i
         canvas.text((left - 8, y + 14), name, "name", "end", room=18)
-        width, note = round(max(canvas.x(value) - left, 1.0), 2), f"{name}: {number(value)}"
+        width, note = round(max(canvas.x(value) - left, 1.0), 2), f"{name}: {format_number(value)}"
         canvas.add("rect", f"bar {css}", note, x=left, y=y + 3, width=width, height=14, rx=2)
-        canvas.text((left + width + 6, y + 14), number(value), "tick", "start")
+        canvas.text((left + width + 6, y + 14), format_number(value), "tick", "start")
     return Chart(canvas.markup(), ("name", "value"), rows)
 
 
@@ -105,7 +105,7 @@ def scatter(
     points: Sequence[Mapping],
     label: str,
     x_title: str,
-    y_format: Format = number,
+    y_format: Format = format_number,
     front: Sequence[Point] = (),
 ) -> Chart:
     """Dots with names. `points`: {name, x, y, css, note}; `front` is drawn as a dashed line."""
@@ -114,7 +114,7 @@ def scatter(
     canvas = Canvas(label, 226, (16, 16, 38, 46))
     canvas.x_range = span([p["x"] for p in points], 0.12)
     canvas.y_range = span([p["y"] for p in points], 0.12)
-    canvas.axes(x_title, number, y_format)
+    canvas.axes(x_title, format_number, y_format)
     if len(front) > 1:
         canvas.path("front", [(canvas.x(x), canvas.y(y)) for x, y in front], "Pareto front")
     places = [(canvas.x(p["x"]), canvas.y(p["y"])) for p in points]
@@ -195,7 +195,7 @@ def surface(
     if not field:
         return Chart()
     canvas = Canvas(label, 268, (12, 16, 38, 46))
-    canvas.axes(names[0], number, number)
+    canvas.axes(names[0], format_number, format_number)
     steps = sorted({p["x"] for p in field})
     half = (steps[1] - steps[0]) / 2 if len(steps) > 1 else 0.05
     width, height = (canvas.x(half) - canvas.x(-half)), (canvas.y(-half) - canvas.y(half))
@@ -226,8 +226,8 @@ def parallel_axes(
     places = [left + i * (right - left) / (len(axes) - 1) for i in range(len(axes))]
     for x, (name, low, high) in zip(places, axes):
         canvas.line("axis", (x, top), (x, bottom))
-        canvas.text((x, top - 6), number(high))
-        canvas.text((x, bottom + 13), number(low))
+        canvas.text((x, top - 6), format_number(high))
+        canvas.text((x, bottom + 13), format_number(low))
         text = canvas.text((x + 6, bottom + 26), name, "name", "end", room=14)
         text.set("transform", f"rotate(-25 {x + 6:.1f} {bottom + 26})")
     for row in rows:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raytune_agents.report.safe_text import clip, finite, number
+from raytune_agents.report.safe_text import clip, finite, format_number
 
 SOURCES = {
     "real": "your own rows",
@@ -44,7 +44,7 @@ def generated_quality(manifests: Mapping[str, Mapping[str, Any]]) -> GeneratedQu
         if (value := finite(found.get(key))) is not None
     ]
     if (auc := finite(found.get("auc_real"))) is not None:
-        real = number(found.get("real_rows"))
+        real = format_number(found.get("real_rows"))
         how = f"AUC of a classifier against {real} rows of yours: 0.5 cannot tell, 1 always can"
         lines.append(("told apart from your own rows", f"{auc:.2f}", how))
     if (distinct := finite(found.get("distinct_2"))) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.evaluate.metrics import Metric
-from raytune_agents.report.safe_text import DASH, finite, number, seconds
+from raytune_agents.report.safe_text import DASH, finite, format_number, seconds
 
 PLAIN = ("", "tokens", "rows", "steps")  # units that stand in the metric's label
 
@@ -19,7 +19,7 @@ def metric_value(metric: Metric, value: Any) -> str:
         return f"{value * 100:.1f} %"
     if metric.unit == "s":
         return seconds(value)
-    return number(value) if metric.unit in PLAIN else f"{number(value)} {metric.unit}"
+    return format_number(value) if metric.unit in PLAIN else f"{format_number(value)} {metric.unit}"
 
 
 def metric_interval(metric: Metric, low: Any, high: Any) -> str:
@@ -29,7 +29,7 @@ def metric_interval(metric: Metric, low: Any, high: Any) -> str:
         return ""
     if metric.unit == "share":
         return f"{low * 100:.1f} – {high * 100:.1f} %"
-    start = seconds(low) if metric.unit == "s" else number(low)
+    start = seconds(low) if metric.unit == "s" else format_number(low)
     return f"{start} – {metric_value(metric, high)}"
 
 

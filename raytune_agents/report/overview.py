@@ -12,7 +12,7 @@ from raytune_agents.report.charts import intervals
 from raytune_agents.report.findings import arm_mixes
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import change_range, metric_change, metric_value
-from raytune_agents.report.safe_text import finite, number, seconds
+from raytune_agents.report.safe_text import finite, format_number, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def _mix(run: RunContents) -> Question:
         return Question("Which mix?", "not known yet")
     parts = sorted(mix.parts, key=lambda p: -p.share)[:4]
     answer = " / ".join(f"{p.share * 100:.0f}" for p in parts) + "\u00a0%"
-    note = f"{', '.join(p.pool for p in parts)} of {number(mix.total)} trained tokens"
+    note = f"{', '.join(p.pool for p in parts)} of {format_number(mix.total)} trained tokens"
     advice = run.guidance.get("recommended")
     if isinstance(advice, dict) and advice:
         shares = ", ".join(f"{k} {v * 100:.0f}\u00a0%" for k, v in advice.items() if finite(v))
@@ -169,4 +169,4 @@ def changes_by_suite(run: RunContents, css: Mapping[str, str]) -> Figure | None:
     if not rows:
         return None
     label = f"{run.conclusion.arm} against base, by suite"
-    return Figure(label, intervals(rows, label, "percentage points", number, 0.0))
+    return Figure(label, intervals(rows, label, "percentage points", format_number, 0.0))

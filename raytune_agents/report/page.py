@@ -25,7 +25,7 @@ from raytune_agents.report import (
 from raytune_agents.report.canvas import Chart
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.generated import generated_quality
-from raytune_agents.report.safe_text import clip, number, seconds, tidy_json, visible
+from raytune_agents.report.safe_text import clip, format_number, seconds, tidy_json, visible
 from raytune_agents.report.tables import csv_text
 
 LIMIT_BYTES = 5_000_000
@@ -43,7 +43,12 @@ def template_environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"clip": clip, "number": number, "seconds": seconds, "tidy_json": tidy_json}
+    env.filters |= {
+        "clip": clip,
+        "number": format_number,
+        "seconds": seconds,
+        "tidy_json": tidy_json,
+    }
     env.filters |= {"data_uri": data_uri, "file_name": file_name}
     return env
 
@@ -127,6 +132,6 @@ def page_context(run: RunContents) -> dict[str, Any]:
             )
             for key, by in findings.curves(run.curves).items()
         ],
-        "search": search_section.search_context(run.trials, run.guide, run.guidance),
+        "search": search_section.search_view(run.trials, run.guide, run.guidance),
         "facts": sections.run_facts(run),
     }

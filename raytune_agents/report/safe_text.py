@@ -49,7 +49,7 @@ def finite(value: Any) -> float | None:
     return float(value) if abs(value) <= 1e300 else None
 
 
-def number(value: Any, digits: int = 3) -> str:
+def format_number(value: Any, digits: int = 3) -> str:
     """A number with `digits` significant digits: 1,234  0.0123  2.5e-05; a dash for none."""
     value = finite(value)
     if value is None:
@@ -67,7 +67,7 @@ def seconds(value: Any) -> str:
     if value is None:
         return DASH
     if value < 90:
-        return f"{number(value, 2 if value < 10 else 3)} s"
+        return f"{format_number(value, 2 if value < 10 else 3)} s"
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
 
 

@@ -15,7 +15,7 @@ from raytune_agents.report import charts
 from raytune_agents.report.boards import Figure
 from raytune_agents.report.canvas import Chart, colour, shade
 from raytune_agents.report.numbers import metric_value
-from raytune_agents.report.safe_text import clip, finite, number, visible
+from raytune_agents.report.safe_text import clip, finite, format_number, visible
 
 # Neither HTML nor anything that leads out of the page: the guide is text with headings and tables.
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -46,7 +46,7 @@ def ranked_trials(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
     return [t | {"rank": i + 1} for i, t in enumerate(table)]
 
 
-def search_context(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> dict[str, Any]:
+def search_view(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> dict[str, Any]:
     """Everything the page shows of a search; `table` is empty where there was none."""
     table = ranked_trials(rows)
     scored = [t for t in table if t["score"] is not None and not t["full"]]
@@ -129,8 +129,8 @@ def surface_cells(surface: Mapping, pools: Sequence[str]) -> list[dict[str, Any]
         {
             "weights": [r[i] for i in order],
             "css": shade(r[-1], min(scores), max(scores)),
-            "note": f"predicted {number(r[-1])} at "
-            + ", ".join(f"{p} {number(r[i])}" for p, i in zip(pools, order)),
+            "note": f"predicted {format_number(r[-1])} at "
+            + ", ".join(f"{p} {format_number(r[i])}" for p, i in zip(pools, order)),
         }
         for r in rows
     ]
@@ -193,7 +193,8 @@ def advice_figures(guidance: Mapping) -> list[Figure]:
     ranked = sorted(((k, v) for k, v in known if v is not None and v >= 0), key=lambda kv: -kv[1])
     found = [
         Figure(
-            "Recommended mix", charts.intervals(rows, "recommended mix", "share of tokens", number)
+            "Recommended mix",
+            charts.intervals(rows, "recommended mix", "share of tokens", format_number),
         ),
         Figure("Importance of each axis", charts.bars(ranked[:14], "importance of each axis")),
     ]

@@ -17,7 +17,7 @@ from raytune_agents.report.boards import BASE, PERCENT, Figure, arms_in_order, h
 from raytune_agents.report.cases import Case
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import change_range, metric_change, metric_value
-from raytune_agents.report.safe_text import clip, moment, number
+from raytune_agents.report.safe_text import clip, format_number, moment
 
 # --- data ---
 
@@ -76,7 +76,9 @@ def data_charts(run: RunContents) -> list[Figure]:
     ):
         if rows:
             total = rows[0][1] if rows is left else sum(n for _, n in rows)
-            found.append(Figure(title, charts.bars(rows, title, css), f"{number(total)} rows"))
+            found.append(
+                Figure(title, charts.bars(rows, title, css), f"{format_number(total)} rows")
+            )
     return found
 
 
@@ -97,7 +99,7 @@ def cost_charts(run: RunContents, cases: Sequence[Case], arms: Sequence[str], cs
         for arm in arms:
             x, y = cost(arm), score_of(run, arm, split)
             if x is not None and y is not None:
-                note = f"{arm}: {y * 100:.1f} % at {number(x)} {title}"
+                note = f"{arm}: {y * 100:.1f} % at {format_number(x)} {title}"
                 points.append({"name": arm, "x": x, "y": y * 100, "css": css[arm], "note": note})
         if len(points) > 1:
             front = findings.undominated((p["x"], p["y"]) for p in points)
@@ -204,7 +206,9 @@ def robustness_section(run: RunContents, arms: Sequence[str], css: Mapping[str, 
                 "range": change_range(metric, cell.low, cell.high),
                 "word": change_of(metric, cell),
             }
-        chart = charts.intervals(rows, f"change of {arm}", "points of exact match", number, 0.0)
+        chart = charts.intervals(
+            rows, f"change of {arm}", "points of exact match", format_number, 0.0
+        )
         figures += [Figure(arm, chart)] if chart else []
     return Robustness(figures, [line for line in lines.values() if line.cells])
 
@@ -261,7 +265,7 @@ def fault_charts(cases: Sequence[Case], arms: Sequence[str], css: Mapping) -> li
     found = []
     for arm in arms if top else []:
         rows = [(name, counts[arm].get(name, 0)) for name in order]
-        note = f"{number(sum(counts[arm].values()))} wrong answers, all splits"
+        note = f"{format_number(sum(counts[arm].values()))} wrong answers, all splits"
         found.append(Figure(arm, charts.bars(rows, f"faults of {arm}", css[arm], top), note))
     return found
 

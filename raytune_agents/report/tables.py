@@ -12,7 +12,7 @@ from raytune_agents.evaluate.scoreboard import Board
 from raytune_agents.report.boards import BoardCell
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import metric_value
-from raytune_agents.report.safe_text import clip, number, seconds, visible
+from raytune_agents.report.safe_text import clip, format_number, seconds, visible
 from raytune_agents.report.sections import DropLine
 
 Table = tuple[Sequence[str], list[Sequence[Any]]]
@@ -175,7 +175,7 @@ def markdown(run: RunContents, context: Mapping[str, Any]) -> str:
     out += _md(
         ["step", *counts, "time"],
         [
-            [x["step"], *(number(x[k]) for k in counts), seconds(x["seconds"])]
+            [x["step"], *(format_number(x[k]) for k in counts), seconds(x["seconds"])]
             for x in context["funnel"]
         ],
     )

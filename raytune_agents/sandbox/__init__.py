@@ -291,7 +291,7 @@ def _ending(code: int | None) -> str:
     return f"killed:{signal.Signals(number).name}" if known else f"killed:exit {code}"
 
 
-def run(module: str | Path, calls: Sequence[ToolCall], limits: Limits = Limits()) -> Report:
+def run_calls(module: str | Path, calls: Sequence[ToolCall], limits: Limits = Limits()) -> Report:
     """Run the calls one after another in one locked process that has loaded `module`.
 
     Calls share the module's state; two runs share nothing. Raises ValueError for arguments that are
@@ -330,7 +330,7 @@ def execution_fault(row: Trajectory, module: str | Path, limits: Limits = Limits
             call.args  # noqa: B018  raises where they are no JSON object
     except (ValueError, RecursionError) as error:
         return f"execution:arguments: {error}"
-    for call, outcome in zip(row.calls, run(module, row.calls, limits).outcomes):
+    for call, outcome in zip(row.calls, run_calls(module, row.calls, limits).outcomes):
         if outcome.error:
             return f"execution:{call.name}: {outcome.error}"
     return ""

@@ -85,7 +85,7 @@ def call_function(module: ModuleType, name: str, arguments: dict[str, Any]) -> t
         function = getattr(module, name, None)
         if not callable(function) or name.startswith("_"):
             return "error", protocol.dumps(f"no function {name!r}")
-        return "value", protocol.result_text(function(**arguments))
+        return "value", protocol.result_json(function(**arguments))
     except MemoryError:
         why = "memory"
     except PermissionError as error:  # of a layer; one that the tool itself raises has no number
@@ -97,7 +97,7 @@ def call_function(module: ModuleType, name: str, arguments: dict[str, Any]) -> t
     return "error", protocol.dumps(why)
 
 
-def main(fd: int) -> None:
+def serve_calls(fd: int) -> None:
     lifeline = os.dup(0)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)  # a tool that reads finds the end
     requests = os.fdopen(lifeline, "rb")
@@ -126,4 +126,4 @@ def main(fd: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serve_calls(int(sys.argv[1]))

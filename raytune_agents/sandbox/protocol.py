@@ -26,7 +26,7 @@ def depth(value: Any) -> int:
     return found
 
 
-def result_text(value: Any) -> str:
+def result_json(value: Any) -> str:
     """A tool's result as JSON; what JSON does not have is written as `str` writes it. Raises
     ValueError for NaN, an infinity, a lone surrogate, a circle and too many levels, TypeError for
     keys that are no text."""

@@ -18,7 +18,7 @@ from raytune_agents.storage import read_json
 MOST = 5  # metrics of the table of scores
 
 
-def write(run: Path, arm: str) -> Path:
+def write_adapter_card(run: Path, arm: str) -> Path:
     """Write the card of an arm of a run that has been trained. Raises FileNotFoundError."""
     path = run / "train" / arm / "adapter" / "README.md"
     path.write_text(redact(text(run, arm)), encoding="utf-8")

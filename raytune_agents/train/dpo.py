@@ -24,8 +24,8 @@ from raytune_agents.records import RecordError, Trajectory
 def twins(rows: Mapping[str, Trajectory], section: TrainConfig) -> dict[str, pairs.Pair]:
     """Rejected row id -> its pair, out of all training rows."""
     kind, all_rows = section.dpo.pairs, list(rows.values())
-    made = [] if kind == "minimal" else pairs.outcome(all_rows)
-    made += [] if kind == "outcome" else pairs.minimal(all_rows)
+    made = [] if kind == "minimal" else pairs.outcome_pairs(all_rows)
+    made += [] if kind == "outcome" else pairs.minimal_pairs(all_rows)
     cut = {p.rejected.id: pairs.step_pair(p) if kind == "step" else p for p in made}
     return {row_id: pair for row_id, pair in cut.items() if not pairs.both_right(pair)}
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from raytune_agents.config import Config, ConfigError, build, known_keys, set_dotted
+from raytune_agents.config import Config, ConfigError, build_config, known_keys, set_dotted
 from raytune_agents.tune import surrogate, trial_stats
 from raytune_agents.tune.confirm import Confirmed
 from raytune_agents.tune.search_gate import GateSummary
@@ -159,7 +159,7 @@ def best_config_yaml(trial: Trial, base: Config) -> str:
                 f"{key}={value!r} of the trial is no option; take it out of its config"
             )
         set_dotted(tree, key, value)
-    build(tree)
+    build_config(tree)
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 

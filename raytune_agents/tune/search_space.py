@@ -18,8 +18,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from raytune_agents.config import Config, ConfigError, build, known_keys, nearest, set_dotted
-from raytune_agents.mix import key_of
+from raytune_agents.config import (
+    Config,
+    ConfigError,
+    build_config,
+    known_keys,
+    nearest_option,
+    set_dotted,
+)
+from raytune_agents.mix import weight_key
 from raytune_agents.tune import literature
 from raytune_agents.tune.axes import RANGES, Axis
 from raytune_agents.tune.simplex import Simplex
@@ -155,7 +162,7 @@ def _wrong(key: str, text: str) -> ConfigError:
 
 def _check_key(key: str) -> None:
     if key not in known_keys():
-        raise _wrong(key, f": unknown option{nearest(key)}")
+        raise _wrong(key, f": unknown option{nearest_option(key)}")
     if key == "mix.tokens":
         raise _wrong(key, ": trials are compared at one budget; set tune.tokens instead")
     section, _, option = key.partition(".")
@@ -218,7 +225,7 @@ def _when_of(
         raise _wrong(key, f".when={when!r} is not a mapping; write {{tune.method: nat}}")
     for parent, wanted in when.items():
         if parent not in known_keys():
-            raise _wrong(key, f".when: {parent} is an unknown option{nearest(parent)}")
+            raise _wrong(key, f".when: {parent} is an unknown option{nearest_option(parent)}")
         values = tuple(
             _valid(parent, w) for w in (wanted if isinstance(wanted, list) else [wanted])
         )
@@ -331,9 +338,9 @@ def _simplex(
 def _tokens(pool: str, pools: list[str], sizes: Mapping[str, float]) -> float:
     """Trained tokens that this pool's weight covers; more specific pools have their own."""
     if pool not in sizes:
-        return sum(n for name, n in sizes.items() if key_of(name, pools) == pool)
+        return sum(n for name, n in sizes.items() if weight_key(name, pools) == pool)
     below = [p for p in pools if p.startswith(f"{pool}.")]
-    inner = [p for p in below if key_of(p, [b for b in below if b != p]) is None]
+    inner = [p for p in below if weight_key(p, [b for b in below if b != p]) is None]
     return sizes[pool] - sum(sizes.get(p, 0) for p in inner)
 
 
@@ -360,7 +367,7 @@ def _valid(key: str, value: Any) -> Any:
     tree: dict[str, Any] = {}
     set_dotted(tree, key, value)
     try:
-        built = _get(build(tree), key)
+        built = _get(build_config(tree), key)
     except ConfigError as error:
         raise _wrong(key, f" holds {value!r}, which no trial can use: {error}") from None
     return value if isinstance(value, (dict, list)) else built

@@ -33,7 +33,7 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     started = time.time()
     spec = specify(sample.get(POINT, sample), inputs)
     rows = inputs.pools[spec.text]
-    chosen = mix.choose(row_costs(rows), spec.weights, spec.tokens, spec.max_epochs, spec.seed)
+    chosen = mix.choose_rows(row_costs(rows), spec.weights, spec.tokens, spec.max_epochs, spec.seed)
     by_id: dict[str, list[Columns]] = {}
     for row in rows:
         by_id.setdefault(row["row_id"], []).append(row)

@@ -124,7 +124,7 @@ def with_ratio(
     negative = {k: w for k, w in weights.items() if k not in out and w > 0} or {"negative": 1.0}
 
     def row_tokens(keys: Sequence[str]) -> float:
-        sizes = [n for _, pool, n in costs if n and mix.key_of(pool, list(keys)) is not None]
+        sizes = [n for _, pool, n in costs if n and mix.weight_key(pool, list(keys)) is not None]
         return sum(sizes) / len(sizes) if sizes else 0.0
 
     rest = row_tokens([k for k, w in out.items() if w > 0])
@@ -136,7 +136,7 @@ def with_ratio(
 def with_rows(weights: Mapping[str, float], costs: Sequence[RowCost]) -> dict[str, float]:
     """The weights that have rows (pairs of DPO come from negatives only), summing to one; all as
     they are where none has, so that `mix.choose` says what is missing."""
-    held = {mix.key_of(pool, list(weights)) for _, pool, n in costs if n}
+    held = {mix.weight_key(pool, list(weights)) for _, pool, n in costs if n}
     kept = {k: w for k, w in weights.items() if k in held}
     return mix.normalise(kept) if sum(kept.values()) > 0 else dict(weights)
 

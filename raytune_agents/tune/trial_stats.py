@@ -54,7 +54,7 @@ def _value(trial: Trial, metric: str, report: int) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def metric_of(objective: Mapping[str, float]) -> str:
+def guideline_metric(objective: Mapping[str, float]) -> str:
     """What the guideline is about: exact match where it carries the objective, else the sum."""
     rest = sum(abs(w) for m, w in objective.items() if m != "exact_match")
     return "exact_match" if objective.get("exact_match", 0.0) >= 10 * rest else "objective"

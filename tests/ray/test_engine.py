@@ -14,7 +14,7 @@ from conftest import TINY
 
 from raytune_agents import models
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import load
+from raytune_agents.config import load_config
 from raytune_agents.evaluate import likelihood
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
@@ -30,7 +30,7 @@ from raytune_agents.train import nat
 @pytest.fixture(scope="module")
 def warm():
     """Ray, the model's chat, and a running engine in fp32 whose actor may restart once."""
-    config = load(TINY, ["engine.retries=1", "engine.timeout_s=240", "model.max_length=900"])
+    config = load_config(TINY, ["engine.retries=1", "engine.timeout_s=240", "model.max_length=900"])
     path = models.resolve(config.model)
     have = cluster.connect(config.resources)
     (handle,) = engine.start(path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1)
@@ -217,7 +217,7 @@ def asked_of(handles: list) -> list[int]:
 
 @pytest.mark.slow
 def test_a_pool_shares_the_work_and_goes_on_without_a_dead_actor() -> None:
-    config = load(TINY, ["engine.actors=2", "engine.retries=0", "engine.max_model_len=256"])
+    config = load_config(TINY, ["engine.actors=2", "engine.retries=0", "engine.max_model_len=256"])
     path = models.resolve(config.model)
     have = cluster.connect(config.resources)
     try:

@@ -11,7 +11,7 @@ from conftest import TINY
 from rich.console import Console
 from safetensors.torch import load_file
 
-from raytune_agents.config import load
+from raytune_agents.config import load_config
 from raytune_agents.pipeline.run import run_steps
 from raytune_agents.progress import Display
 from raytune_agents.runs import read_json, read_rows
@@ -25,8 +25,16 @@ ARMS = """{
 
 @pytest.mark.slow
 def test_two_rounds_of_explore_pair_dpo(tmp_path) -> None:
-    config = load(TINY, [f"runs_dir={tmp_path}", "generate.rows=4", "negatives.mined_tasks=0",
-                         "tune.num_samples=0", f"train.arms={ARMS}"])  # fmt: skip
+    config = load_config(
+        TINY,
+        [
+            f"runs_dir={tmp_path}",
+            "generate.rows=4",
+            "negatives.mined_tasks=0",
+            "tune.num_samples=0",
+            f"train.arms={ARMS}",
+        ],
+    )
     said = io.StringIO()
     run_steps(config, ("read", "generate", "label", "mix", "train"), Display(Console(file=said)))
     train = tmp_path / "tiny" / "train"

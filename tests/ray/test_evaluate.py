@@ -15,7 +15,7 @@ from conftest import ROOT, TINY, cli, own_task
 
 from raytune_agents import models
 from raytune_agents.agents.worlds import completed
-from raytune_agents.config import ConfigError, load
+from raytune_agents.config import ConfigError, load_config
 from raytune_agents.evaluate import general, rollouts
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.infra import cluster
@@ -137,7 +137,7 @@ def test_shards_under_way_are_at_most_max_concurrency(tmp_path: Path) -> None:
         time.sleep(0.5)
         return ShardReport(notes={"began": began, "ended": time.time()})
 
-    context = Context(load(TINY, [f"runs_dir={tmp_path}"]), Display())
+    context = Context(load_config(TINY, [f"runs_dir={tmp_path}"]), Display())
     parts = {k: [k] for k in range(9)}
     try:
         for most in (1, 3):
@@ -239,7 +239,7 @@ def test_lm_eval_runs_a_task_of_our_own(tmp_path, monkeypatch) -> None:
         pytest.skip("needs lm-eval; set LM_EVAL_PYTHON")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     own_task(tmp_path / "tasks")
-    config = load(None, ["evaluate.general.tasks=[our_sums]", "evaluate.general.limit=3"])
+    config = load_config(None, ["evaluate.general.tasks=[our_sums]", "evaluate.general.limit=3"])
     section = config.evaluate.general.model_copy(update={"include_path": str(tmp_path / "tasks")})
     model, base = models.resolve(config.model), Arm("base")
     found = general.run_lm_eval(model, "float32", base, section, 1, False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import TINY, cli
 
-from raytune_agents.config import load
+from raytune_agents.config import load_config
 from raytune_agents.infra import cluster
 from raytune_agents.infra.placement import Resources
 from raytune_agents.pipeline import plan as planner
@@ -17,7 +17,7 @@ NEAR = 0.25
 
 @pytest.fixture(scope="module")
 def foreseen() -> planner.Plan:
-    config = load(TINY)
+    config = load_config(TINY)
     return planner.plan(config, cluster.look(config.resources))
 
 
@@ -56,7 +56,7 @@ def test_disk_is_that_of_the_run(foreseen, tiny) -> None:
 @pytest.mark.slow
 def test_the_same_config_on_four_gpus() -> None:
     have = Resources(cpus=64, gpus=4, node_cpus=64, node_gpus=4, gpu_type="A100")
-    found = planner.plan(load(TINY), have)
+    found = planner.plan(load_config(TINY), have)
     said = "\n".join(found.lines())
     assert "engines 4 (each on 1 GPU), train workers 4, trials at once 2" in said
     assert "engines and training take turns" in said

@@ -15,7 +15,7 @@ import ray
 from conftest import ROOT, TINY, cli, command
 from ray._private.state import actors
 
-from raytune_agents.config import load
+from raytune_agents.config import load_config
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline import tune
 from raytune_agents.pipeline.context import Context
@@ -56,7 +56,7 @@ def test_trials_of_two_workers_give_their_cpus_back_when_stopped(labelled) -> No
     words = (*SMALL, RATES, "tune.num_workers=2", "tune.search_alg=random", "tune.method=sft",
              "tune.objective={val_loss: -1}", "train.learning_rate=1e-3")  # fmt: skip
     linked(labelled, "workers")
-    config = load(TINY, [f"runs_dir={labelled}", "name=workers", "resources.cpus=2", *words])
+    config = load_config(TINY, [f"runs_dir={labelled}", "name=workers", "resources.cpus=2", *words])
     context = Context(config, Display())
     step = context.run.step("tune", None, ("label",))
     step.begin()
@@ -152,7 +152,7 @@ def test_a_search_outlives_a_killed_node(labelled) -> None:
     )
     linked(labelled, "node")
     address = f"resources.address={nodes.address}"
-    config = load(TINY, [f"runs_dir={labelled}", "name=node", address, *words])
+    config = load_config(TINY, [f"runs_dir={labelled}", "name=node", address, *words])
     context = Context(config, Display())
     step = context.run.step("tune", None, ("label",))
     step.begin()

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from raytune_agents import agents, models
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import ResourcesConfig, load
+from raytune_agents.config import ResourcesConfig, load_config
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.infra import cluster
@@ -28,7 +28,7 @@ from raytune_agents.train.model import save
 
 GOOD = [  # short rows of two lengths: with the one tool they call, the second with one more
     replace(r, tools=tuple(t for t in r.tools if t.name in (r.calls[0].name, *more)))
-    for r, more in zip(tasks(agents.load("security"), 2, 1), ((), ("scanner",)), strict=True)
+    for r, more in zip(tasks(agents.load_spec("security"), 2, 1), ((), ("scanner",)), strict=True)
 ]
 BAD = [edit(row, "wrong_value", 1)[0] for row in GOOD]
 ROWS = {r.id: r for r in (*GOOD, *BAD) if r}
@@ -41,7 +41,7 @@ def job_of(
     method: str, out: Path, *overrides: str, rows: dict[str, Trajectory] = ROWS
 ) -> tuple[worker.Job, list[dict]]:
     """The job of a method on those of a few rows that it takes, checked as the train step does."""
-    config = load(None, [*OPTIONS, *overrides])
+    config = load_config(None, [*OPTIONS, *overrides])
     path, section = models.resolve(config.model), config.train
     chat = Chat.of(path, config.model)
     cost = methods.costs(method, rows, dict.fromkeys(rows, 1), chat, section)
@@ -203,7 +203,7 @@ def test_loss_of_unpaired_rows(tmp_path: Path) -> None:
     by_hand = (1 - torch.sigmoid(0.1 * sign * (ratios[""] - baseline))).mean()
     with torch.no_grad():
         loss = trainer.compute_loss(trainer.model, batch)
-    assert kto.weights(int(good.sum()), int((~good).sum()), load().train.kto) == (1.0, 1.0)
+    assert kto.weights(int(good.sum()), int((~good).sum()), load_config().train.kto) == (1.0, 1.0)
     assert loss.item() == pytest.approx(by_hand.item(), rel=1e-3)
 
 
@@ -274,7 +274,7 @@ def test_the_clipped_objective_of_a_known_batch(method: str, tmp_path: Path) -> 
 def test_plays_of_executable_tools(tmp_path: Path) -> None:
     """The policy learns the agent's scripts by sft, then plays them under GRPO: calls are run,
     observations are masked, rewards come from the world, weights change."""
-    runs = {r.id: r for r in react(agents.load("security"), 4, 3)}
+    runs = {r.id: r for r in react(agents.load_spec("security"), 4, 3)}
     base = [
         "model.max_length=900",
         "train.global_batch_size=4",

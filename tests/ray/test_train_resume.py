@@ -17,7 +17,7 @@ from conftest import ROOT, TINY, cli, command
 from safetensors.torch import load_file
 
 from raytune_agents.chat import Chat
-from raytune_agents.config import ConfigError, load
+from raytune_agents.config import ConfigError, load_config
 from raytune_agents.infra.watchdog import processes_below
 from raytune_agents.runs import read_json
 
@@ -72,7 +72,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(tiny, tmp_path) -> None:
     assert not (arm / "manifest.json").exists()
     done = cli(*words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_equal(arm, load(config), killed)
+    assert_equal(arm, load_config(config), killed)
 
 
 def assert_equal(arm: Path, config, killed: float) -> None:

@@ -95,7 +95,7 @@ def test_the_search_is_read_back_in_every_form(searched) -> None:
     shown = cli("trials", str(run), "--best", "1", timeout=60)
     assert shown.returncode == 0
     assert "1 trials" in shown.stdout
-    best = config.load(run / "tune" / "best.yaml")
+    best = config.load_config(run / "tune" / "best.yaml")
     first = read_json(run / "tune" / "trials.json")[0]
     assert list(best.train.arms) == ["best"]
     assert best.mix.weights == pytest.approx(first["weights"], abs=1e-4)

@@ -110,7 +110,7 @@ def executed(row: Trajectory) -> str:
     the end the state is the goal's and the answer has its facts."""
     where = row.meta.get("world")
     agent = where["agent"] if where else row.source.removeprefix("agent/")
-    world = class_of(world_code(agents.load(agent)))
+    world = class_of(world_code(agents.load_spec(agent)))
     state = world.make(random.Random(f"{agent}/{where['task']['seed'] if where else 1}"))
     waiting: list[Any] = []
     for message in row.messages:
@@ -133,7 +133,7 @@ def executed(row: Trajectory) -> str:
 
 
 def own_tools(row: Trajectory) -> set[str]:
-    return {t.name for t in agents.load(row.source.removeprefix("agent/")).tools}
+    return {t.name for t in agents.load_spec(row.source.removeprefix("agent/")).tools}
 
 
 def shape(row: Trajectory, pool: str) -> bool:

@@ -6,27 +6,27 @@ from functools import cache
 
 from raytune_agents import agents, config, models
 from raytune_agents.chat import IGNORE, Chat
-from raytune_agents.config import load
+from raytune_agents.config import load_config
 from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import TRAJECTORY_FAULTS, edit
 
-GOOD = tasks(agents.load("qa"), 8, 1)
+GOOD = tasks(agents.load_spec("qa"), 8, 1)
 FAULTS = ("wrong_value", "wrong_function", "missing_required", "answered_directly")
 BAD = [bad for row, f in zip(GOOD, FAULTS * 2) if (bad := edit(row, f, 1)[0])]
 ROWS = {r.id: r for r in (*GOOD, *BAD)}
-RUNS = [r for name in agents.shipped() for r in react(agents.load(name), 4, 3)]
+RUNS = [r for name in agents.shipped() for r in react(agents.load_spec(name), 4, 3)]
 FAILED_RUNS = [bad for row in RUNS for f in TRAJECTORY_FAULTS if (bad := edit(row, f, 2)[0])]
 
 
 @cache
 def small_chat() -> Chat:
-    section = load(None, ["model.max_length=900"]).model
+    section = load_config(None, ["model.max_length=900"]).model
     return Chat.of(models.resolve(section), section)
 
 
 def section_of(*overrides: str) -> config.TrainConfig:
-    return load(None, [f"train.{o}" for o in overrides]).train
+    return load_config(None, [f"train.{o}" for o in overrides]).train
 
 
 def answers(column: dict) -> list[int]:

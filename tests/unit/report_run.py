@@ -395,4 +395,4 @@ def make_run(path: Path, hostile: bool = False) -> Path:
 
 
 if __name__ == "__main__":
-    print(report.write(make_run(Path(sys.argv[1]), hostile=len(sys.argv) > 2)))
+    print(report.write_report(make_run(Path(sys.argv[1]), hostile=len(sys.argv) > 2)))

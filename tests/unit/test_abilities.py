@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from raytune_agents.calls import render_calls
-from raytune_agents.config import Config, ConfigError, load
+from raytune_agents.config import Config, ConfigError, load_config
 from raytune_agents.evaluate import general, instructions, likelihood, suites
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.scoring import score_answer
@@ -101,11 +101,11 @@ def test_lm_eval_samples_become_lines_and_pairs():
 
 
 def test_without_lm_eval_the_message_says_which_package(monkeypatch, tmp_path):
-    config = load(None, ["evaluate.general.tasks=[arc_easy]"])
+    config = load_config(None, ["evaluate.general.tasks=[arc_easy]"])
     monkeypatch.setenv("LM_EVAL_PYTHON", "/no/such/python")
     with pytest.raises(ConfigError, match="pip install lm-eval, or set LM_EVAL_PYTHON"):
         suites.validate_evaluation(config)
-    suites.validate_evaluation(load(None, []))
+    suites.validate_evaluation(load_config(None, []))
 
 
 def test_how_an_arm_is_loaded(tmp_path):

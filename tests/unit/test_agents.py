@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from raytune_agents import agents
-from raytune_agents.agents.values import fill, shown, word
-from raytune_agents.agents.wording import Slot, parts, problems, slots, typed
+from raytune_agents.agents.values import fill, sample_value, shown
+from raytune_agents.agents.wording import Slot, fixed_value, parts, problems, slots
 from raytune_agents.config import ConfigError
 
 SIX = {
@@ -29,7 +29,7 @@ def tree() -> dict:
 def test_the_six_shipped_specs():
     assert agents.shipped() == sorted(SIX)
     for name, tools in SIX.items():
-        spec = agents.load(name)
+        spec = agents.load_spec(name)
         assert [t.name for t in spec.toolspecs] == tools
         assert spec.skills
         assert spec.policies
@@ -38,7 +38,7 @@ def test_the_six_shipped_specs():
 
 @pytest.mark.parametrize("name", sorted(SIX))
 def test_every_parameter_is_typed_described_and_reachable(name):
-    for tool in agents.load(name).tools:
+    for tool in agents.load_spec(name).tools:
         properties = tool.parameters["properties"]
         assert 2 <= len(properties) <= 5
         assert all(p["type"] and p["description"] for p in properties.values())
@@ -49,7 +49,7 @@ def test_every_parameter_is_typed_described_and_reachable(name):
 
 
 def test_the_model_sees_no_wordings():
-    spec = agents.load("qa").toolspecs[0]
+    spec = agents.load_spec("qa").toolspecs[0]
     assert set(spec.schema) == {"type", "properties", "required"}
     assert "requests" not in spec.parameters
 
@@ -58,7 +58,7 @@ def broken(change) -> str:
     data = tree()
     change(data)
     with pytest.raises(ConfigError) as error:
-        agents.parse(data, "mine.yaml")
+        agents.parse_spec(data, "mine.yaml")
     return str(error.value)
 
 
@@ -93,16 +93,16 @@ def test_other_faults_of_a_spec_are_named():
 
 def test_load_names_what_is_wrong(tmp_path):
     with pytest.raises(ConfigError, match="did you mean support"):
-        agents.load("suport")
+        agents.load_spec("suport")
     path = tmp_path / "list.yaml"
     path.write_text("[1, 2]")
     with pytest.raises(ConfigError, match="holds a list"):
-        agents.load(path)
+        agents.load_spec(path)
     path.write_text("a: [")
     with pytest.raises(ConfigError, match="not YAML"):
-        agents.load(path)
+        agents.load_spec(path)
     path.write_text(yaml.safe_dump(tree()))
-    assert agents.load(path).name == "mine"
+    assert agents.load_spec(path).name == "mine"
 
 
 def test_wording_language():
@@ -113,8 +113,8 @@ def test_wording_language():
         Slot("verbose", "true", "verbose"),
         Slot("mode", "fast"),
     ]
-    assert typed("true", {"type": "boolean"}) is True
-    assert typed("true", {"type": "string"}) == "true"
+    assert fixed_value("true", {"type": "boolean"}) is True
+    assert fixed_value("true", {"type": "string"}) == "true"
     schema = {"properties": {"path": {"type": "string"}, "mode": {"enum": ["slow"]}}}
     assert problems(text, schema) == [
         "{verbose} is no parameter",
@@ -127,8 +127,8 @@ def test_wording_language():
 
 def test_words_and_how_values_are_shown():
     rng = random.Random(1)
-    assert word("Feature", rng)[0].isupper()
-    assert "_" not in word("Feature", rng)
+    assert sample_value("Feature", rng)[0].isupper()
+    assert "_" not in sample_value("Feature", rng)
     with pytest.raises(ValueError, match="no word bank 'nosuch'"):
         fill("{nosuch}", rng)
     assert shown(["a", "b", "c"]) == "a, b and c"

@@ -235,9 +235,12 @@ def test_files_that_hold_no_tools(tmp_path, name, content, says):
 
 
 def test_yaml_reads_back_as_the_same_spec(tmp_path):
-    for spec in [init_spec(write(tmp_path, "p.py", PYTHON)), *map(agents.load, agents.shipped())]:
+    for spec in [
+        init_spec(write(tmp_path, "p.py", PYTHON)),
+        *map(agents.load_spec, agents.shipped()),
+    ]:
         path = write(tmp_path, "again.yaml", to_yaml(spec))
-        assert agents.load(path) == spec
+        assert agents.load_spec(path) == spec
 
 
 def test_the_published_schema_accepts_the_shipped_specs():

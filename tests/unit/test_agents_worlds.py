@@ -15,17 +15,17 @@ from raytune_agents.generate.react import dependent, depends, dialogue, react
 from raytune_agents.records import Message, ToolCall
 
 NAMES = agents.shipped()
-WORLDS = {name: class_of(world_code(agents.load(name))) for name in NAMES}
+WORLDS = {name: class_of(world_code(agents.load_spec(name))) for name in NAMES}
 
 
 def world_of(name: str, seed: int) -> Episode:
-    return Episode(WorldTask(name, {"seed": seed}), agents.load(name).toolspecs)
+    return Episode(WorldTask(name, {"seed": seed}), agents.load_spec(name).toolspecs)
 
 
 def test_every_shipped_agent_has_a_world_of_its_tools():
     for name, world in WORLDS.items():
         assert world.agent == name
-        assert set(world.tools) == {t.name for t in agents.load(name).tools}
+        assert set(world.tools) == {t.name for t in agents.load_spec(name).tools}
         assert len(world.goals) >= 4
 
 
@@ -39,7 +39,7 @@ def test_worlds_are_seeded_and_plain(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_positives_are_real_valid_and_complete(name):
-    rows = react(agents.load(name), 40, 6)
+    rows = react(agents.load_spec(name), 40, 6)
     assert len({r.messages[0].content for r in rows}) == len(rows) == 40
     assert {g for r in rows for g in r.meta["goals"]} == set(WORLDS[name].goals)
     for row in rows:
@@ -55,7 +55,9 @@ def test_positives_are_real_valid_and_complete(name):
 
 
 def test_completion_is_a_fact():
-    rows = [r for r in react(agents.load("support"), 30, 1) if "escalate_oldest" in r.meta["goals"]]
+    rows = [
+        r for r in react(agents.load_spec("support"), 30, 1) if "escalate_oldest" in r.meta["goals"]
+    ]
     row = rows[0]
     fact = row.meta["goal"]["facts"][0]
     said = row.target.content
@@ -133,7 +135,7 @@ def test_pandas_by_hand():
 
 def test_dependent_rows_end_on_a_call_that_needs_an_observation():
     for name in NAMES:
-        rows = dependent(agents.load(name), 12, 5)
+        rows = dependent(agents.load_spec(name), 12, 5)
         assert len(rows) >= 6
         for row in rows:
             assert row.target.tool_calls
@@ -148,14 +150,14 @@ def test_dependent_rows_end_on_a_call_that_needs_an_observation():
 
 def test_dialogues_hold_two_goals_in_one_world():
     for name in NAMES:
-        for row in dialogue(agents.load(name), 6, 5):
+        for row in dialogue(agents.load_spec(name), 6, 5):
             assert sum(m.role == "user" for m in row.messages) == 2
             assert len(set(row.meta["goals"])) == 2
             assert completed(row)
 
 
 def test_an_agent_without_a_world_has_no_such_rows():
-    spec = agents.load("qa").model_copy(update={"world": ""})
+    spec = agents.load_spec("qa").model_copy(update={"world": ""})
     assert react(spec, 5, 1) == []
     with pytest.raises(ConfigError, match="agent 'qa' has no world; write world: module:Class"):
         world_code(spec)

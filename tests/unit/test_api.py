@@ -40,7 +40,7 @@ def test_a_room_is_a_module_and_a_step() -> None:
     from raytune_agents import mix
 
     assert rt.mix is mix
-    assert mix.choose is sys.modules["raytune_agents.mix"].choose
+    assert mix.choose_rows is sys.modules["raytune_agents.mix"].choose_rows
     assert callable(rt.train)
     assert rt.train.batches is raytune_agents.train.batches
 

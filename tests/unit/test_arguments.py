@@ -9,7 +9,7 @@ import pytest
 import strangers
 from jsonschema import Draft202012Validator
 
-from raytune_agents.agents import ToolConfig, parse
+from raytune_agents.agents import ToolConfig, parse_spec
 from raytune_agents.generate import arguments, kinds, known
 from raytune_agents.generate.arguments import invented
 from raytune_agents.generate.descriptions import bounds_in, examples_in, subject_of
@@ -148,7 +148,7 @@ def test_a_schema_that_holds_itself_ends() -> None:
 
 
 def test_tools_that_no_row_can_be_made_of_are_named_with_what_to_add() -> None:
-    hard = parse({"name": "hard", "description": "d", "tools": [
+    hard = parse_spec({"name": "hard", "description": "d", "tools": [
         t | {"description": t["description"] or "F."} for t in strangers.HARD]})  # fmt: skip
     found = {(g.tool, g.parameter): g.advice for g in known.gaps(hard)}
     assert set(found) == {("f", "x"), ("f", "y"), ("frobnicate", "gizmo"), ("get_thing", "a"),

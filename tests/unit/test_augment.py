@@ -13,8 +13,8 @@ from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import edit
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
-BASE = [r for name in agents.shipped() for r in tasks(agents.load(name), 15, 7)]
-BASE += [r for name in agents.shipped() for r in dialogues.parallel(agents.load(name), 5, 7)]
+BASE = [r for name in agents.shipped() for r in tasks(agents.load_spec(name), 15, 7)]
+BASE += [r for name in agents.shipped() for r in dialogues.parallel(agents.load_spec(name), 5, 7)]
 
 
 def same_parts(a: Trajectory, b: Trajectory) -> bool:
@@ -37,7 +37,7 @@ def test_masking_hides_every_name_and_unmasking_restores_it():
 
 
 def test_two_thirds_of_the_pool_are_masked():
-    rows = POOLS["masked"](agents.load("support"), 300, 2)
+    rows = POOLS["masked"](agents.load_spec("support"), 300, 2)
     assert sum("mask" in r.meta for r in rows) / 300 == pytest.approx(2 / 3, abs=0.08)
     assert {r.pool for r in rows} == {"synthetic.masked"}
 
@@ -109,7 +109,7 @@ def test_order_and_candidates():
     turned = augment.reorder(row, rng)
     assert turned.calls[0].args == row.calls[0].args
     assert list(turned.calls[0].args) != list(row.calls[0].args)
-    catalogue = agents.load("qa").toolspecs + agents.load("legal").toolspecs
+    catalogue = agents.load_spec("qa").toolspecs + agents.load_spec("legal").toolspecs
     more = augment.distract(row, rng, catalogue, 3)
     assert set(row.tools) < set(more.tools)
     assert len({t.name for t in more.tools}) == len(more.tools) == len(row.tools) + 3
@@ -133,7 +133,7 @@ def test_irrelevant_rows_lack_the_called_tool():
         BASE[0], tools=tuple(t for t in BASE[0].tools if t.name == BASE[0].calls[0].name)
     )
     assert augment.irrelevant(only, rng) is None
-    filled = augment.irrelevant(only, rng, agents.load("legal").toolspecs)
+    filled = augment.irrelevant(only, rng, agents.load_spec("legal").toolspecs)
     assert len(filled.tools) == 3
 
 
@@ -141,7 +141,7 @@ def test_irrelevant_rows_lack_the_called_tool():
 def test_every_pool_keeps_its_promise(pool):
     """The gate: valid calls, right by the checker, own pool name, distinct ids, seeded."""
     for name in agents.shipped():
-        spec = agents.load(name)
+        spec = agents.load_spec(name)
         rows = POOLS[pool](spec, 20, 5)
         assert len(rows) >= 15
         assert len({r.id for r in rows}) == len(rows)
@@ -179,6 +179,6 @@ def test_names_are_taken_only_where_descriptions_tell() -> None:
 
 
 def test_names_that_lie_are_no_training_data() -> None:
-    spec = agents.load("qa")
+    spec = agents.load_spec("qa")
     levels = {row.meta["noise"] for row in POOLS["noisy"](spec, 60, 1)}
     assert levels == {"slight", "medium", "union"}

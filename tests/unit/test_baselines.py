@@ -8,8 +8,8 @@ import pytest
 
 from raytune_agents.calls import judge, parse
 from raytune_agents.calls.gold import gold_of
-from raytune_agents.config import load
-from raytune_agents.evaluate.baselines import Arm, call_schema, examples_to_show, with_examples
+from raytune_agents.config import load_config
+from raytune_agents.evaluate.baselines import Arm, call_schema, examples_to_show, with_shots
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.latency import LatencyRow, latency_scores, sample_of
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
@@ -58,7 +58,7 @@ def test_examples_are_short_of_different_tools_and_one_declines():
 
 def test_examples_stand_after_the_system_turn_and_before_the_request():
     test = row("get_weather", "And in Bonn?", city="Bonn", days=3, split="test_seen")
-    made = with_examples(test, examples_to_show(ROWS, 3, seed=5))
+    made = with_shots(test, examples_to_show(ROWS, 3, seed=5))
     roles = [m.role for m in made.messages]
     assert roles == ["system", *["user", "assistant"] * 3, "user", "assistant"]
     assert made.query == "And in Bonn?"
@@ -68,7 +68,7 @@ def test_examples_stand_after_the_system_turn_and_before_the_request():
         made.messages[1].content
     )
     assert not any(m.trained for m in made.messages[:-1])
-    assert with_examples(test, ()) is test
+    assert with_shots(test, ()) is test
 
 
 def test_the_grammar_takes_the_calls_of_the_offered_tools_and_nothing_else():
@@ -153,18 +153,18 @@ def test_the_arms_and_the_one_of_positives_only(tmp_path):
         "pos: {method: sft, weights: {positive: 0.8, synthetic: 0.2}}}"
     )
     more = ("train.curve=[0.5]", "mix.weights={positive: 0.5, negative: 0.5}")
-    tree = load(None, [arms, *more])
+    tree = load_config(None, [arms, *more])
     names = [a.name for a in arms_of(tree, tmp_path, (ROWS[0],))]
     assert names[:3] == ["base", "base_few_shot", "base_constrained"]
     facts = arm_facts(tree)
     assert facts.trained == ("mix", "nat", "pos")  # shares of the data are no headline
     assert facts.positives_only == "pos"
-    less = load(None, ["evaluate.few_shot=0", "evaluate.constrained=false"])
+    less = load_config(None, ["evaluate.few_shot=0", "evaluate.constrained=false"])
     assert [a.name for a in arms_of(less, tmp_path)][:2] == ["base", "sft"]
 
 
 def test_rows_to_decline_are_made_of_the_runs_own_tools_and_of_bfcl():
-    config = load(None, ["evaluate.irrelevance_rows=3"]).evaluate
+    config = load_config(None, ["evaluate.irrelevance_rows=3"]).evaluate
     suite = Suite()
     tools = (WEATHER, TICKET, MENU)
     suite.add("test_seen", [row("get_weather", f"Rain in town {i}?", tools, "test_seen",

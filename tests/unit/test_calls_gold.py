@@ -202,6 +202,6 @@ def test_what_is_right_is_neither_mined_nor_rejected_nor_rewarded_less() -> None
     worse = replace(
         searched(q="a", page=2, limit=10), fault="extra_argument", parents=(good.id,), id="w"
     )
-    assert pairs.minimal([good, worse]) == []
+    assert pairs.minimal_pairs([good, worse]) == []
     wrong = replace(searched(q="a", page=3), fault="wrong_value", parents=(good.id,), id="x")
-    assert len(pairs.minimal([good, wrong])) == 1
+    assert len(pairs.minimal_pairs([good, wrong])) == 1

@@ -28,7 +28,7 @@ def section(**more) -> dict:
 
 
 def test_what_it_says(tmp_path):
-    text = adapter_card.write(trained(tmp_path, section()), "sft").read_text()
+    text = adapter_card.write_adapter_card(trained(tmp_path, section()), "sft").read_text()
     assert "library_name: peft" in text
     assert "- hash of rows: `9f`" in text
     assert "Adapter of `m`, trained with method `sft` on 2 rows, seed 17." in text

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 CLOUDS = ("aws", "gcp")
 MANIFESTS = ("base", "raycluster", "rayjob", "raycronjob")
-JOB = config.load(ROOT / "jobs/configs/cluster.yaml")
+JOB = config.load_config(ROOT / "jobs/configs/cluster.yaml")
 
 
 def documents(name: str) -> list[dict[str, Any]]:

@@ -6,18 +6,18 @@ import re
 
 import pytest
 
-from raytune_agents.config import Config, ConfigError, known_keys, load
+from raytune_agents.config import Config, ConfigError, known_keys, load_config
 
 
 def said(*overrides: str) -> str:
     with pytest.raises(ConfigError) as error:
-        load(None, list(overrides))
+        load_config(None, list(overrides))
     return str(error.value)
 
 
 def test_defaults_load_and_overrides_are_yaml() -> None:
-    assert load() == Config()
-    tree = load(None, ["train.learning_rate=1e-4", "mix.weights={positive: 1}", "name=x"])
+    assert load_config() == Config()
+    tree = load_config(None, ["train.learning_rate=1e-4", "mix.weights={positive: 1}", "name=x"])
     assert tree.train.learning_rate == 1e-4
     assert tree.mix.weights == {"positive": 1.0}  # a weight vector replaces, it is not merged
 
@@ -47,12 +47,12 @@ def test_a_config_that_is_not_a_mapping_stops(tmp_path) -> None:
         path = tmp_path / "c.yaml"
         path.write_text(text)
         if words is None:
-            assert load(path) == Config()
+            assert load_config(path) == Config()
         else:
             with pytest.raises(ConfigError, match=words):
-                load(path)
+                load_config(path)
     with pytest.raises(ConfigError, match=re.escape("cannot be read")):
-        load(tmp_path / "none.yaml")
+        load_config(tmp_path / "none.yaml")
 
 
 def test_every_option_has_a_dotted_name() -> None:
@@ -62,12 +62,12 @@ def test_every_option_has_a_dotted_name() -> None:
 
 def test_a_curve_trains_every_arm_on_shares_of_its_data():
     own = "train.arms={a: {tokens: 50}, b: {method: nat, ask_unmarked: true}}"
-    arms = load(None, ["train.curve=[0.5, 0.1]", own]).train.arms
+    arms = load_config(None, ["train.curve=[0.5, 0.1]", own]).train.arms
     less = {"a-10": 0.1, "a-50": 0.5, "b-10": 0.1, "b-50": 0.5}
     assert {name: arm.share for name, arm in arms.items()} == {"a": 1.0, "b": 1.0} | less
     assert (arms["a-10"].tokens, arms["b-10"].method) == (50, "nat")
     assert not arms["b-10"].ask_unmarked
-    again = Config.model_validate_json(load(None, ["train.curve=[0.5]"]).model_dump_json())
+    again = Config.model_validate_json(load_config(None, ["train.curve=[0.5]"]).model_dump_json())
     assert list(again.train.arms) == ["sft", "nat", "sft-50", "nat-50"]
-    assert list(load(None, []).train.arms) == ["sft", "nat"]  # the defaults are as they were
+    assert list(load_config(None, []).train.arms) == ["sft", "nat"]  # the defaults are as they were
     assert list(again.train.of(again.train.arms["nat-50"]).arms) == ["this"]

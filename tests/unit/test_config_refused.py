@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
 from raytune_agents.cli.arguments import errors
-from raytune_agents.config import ConfigError, load
+from raytune_agents.config import ConfigError, load_config
 
 TOOL = {"name": "add", "description": "adds", "parameters": {
     "type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}}  # fmt: skip
@@ -173,18 +173,21 @@ def test_a_strange_file_is_refused_with_its_place(tmp_path: Path, text: str, nam
     path = tmp_path / "c.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as error:
-        load(path)
+        load_config(path)
     assert named in str(error.value)
 
 
 def test_overrides_are_as_strict_as_files() -> None:
     for word in (f"{'a.' * 500}b=1", f"seed={'[' * 3000}", "mix={tokens: 1, tokens: 2}"):
         with pytest.raises(ConfigError, match="override"):
-            load(None, [word])
-    assert load(None, ["train.lora={r: 4}"]).train.lora.r == 4
+            load_config(None, [word])
+    assert load_config(None, ["train.lora={r: 4}"]).train.lora.r == 4
 
 
 def test_merge_keys_and_aliases_still_work(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("train: {arms: {a: &a {method: sft}, b: {<<: *a, method: nat}}}\n")
-    assert {n: a.method for n, a in load(path).train.arms.items()} == {"a": "sft", "b": "nat"}
+    assert {n: a.method for n, a in load_config(path).train.arms.items()} == {
+        "a": "sft",
+        "b": "nat",
+    }

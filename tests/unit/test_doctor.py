@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from raytune_agents.config import ConfigError, load
+from raytune_agents.config import ConfigError, load_config
 from raytune_agents.pipeline import doctor
 from raytune_agents.pipeline.doctor import Doctor, Doubt, package_bytes
 
@@ -17,7 +17,7 @@ GOOD = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "co
 def patient(tmp_path, rows: list) -> Doctor:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    return Doctor(load(None, [f"read.sources=[{{path: {path}}}]"]), None)
+    return Doctor(load_config(None, [f"read.sources=[{{path: {path}}}]"]), None)
 
 
 def test_a_few_bad_rows_are_said_and_many_are_refused(tmp_path) -> None:
@@ -36,10 +36,10 @@ def test_only_what_git_does_not_ignore_is_sent(tmp_path, monkeypatch) -> None:
     (tmp_path / "runs" / "weights").write_bytes(b"x" * 5000)
     assert package_bytes(tmp_path) == (106, str(tmp_path / "a.py"))
     monkeypatch.chdir(tmp_path)
-    assert Doctor(load(None), None).package() == "0.0 MiB"
+    assert Doctor(load_config(None), None).package() == "0.0 MiB"
     monkeypatch.setattr(doctor, "PACKAGE_MIB", 0)
     with pytest.raises(Doubt, match=r"a\.py; name it in \.gitignore"):
-        Doctor(load(None), None).package()
+        Doctor(load_config(None), None).package()
 
 
 def test_a_node_with_another_version_is_named(monkeypatch) -> None:
@@ -47,12 +47,12 @@ def test_a_node_with_another_version_is_named(monkeypatch) -> None:
     nodes = {"10.0.0.1 aaa": own, "10.0.0.2 bbb": own | {"ray": "1.0"}}
     monkeypatch.setattr(doctor, "node_versions", lambda: nodes)
     with pytest.raises(ConfigError, match=rf"10\.0\.0\.2 bbb differs: ray {own['ray']} here, 1.0"):
-        Doctor(load(None), None).versions()
+        Doctor(load_config(None), None).versions()
     monkeypatch.setattr(doctor, "node_versions", lambda: {"10.0.0.1 aaa": own})
-    assert f"ray {own['ray']}" in Doctor(load(None), None).versions()
+    assert f"ray {own['ray']}" in Doctor(load_config(None), None).versions()
 
 
 def test_every_check_is_in_the_list() -> None:
-    names = list(Doctor(load(None), None).checks())
+    names = list(Doctor(load_config(None), None).checks())
     assert names[:3] == ["config", "model", "data"]  # cheap ones first
     assert names[-2:] == ["answer", "training"]

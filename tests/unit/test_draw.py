@@ -6,20 +6,20 @@ from dataclasses import replace
 import pytest
 
 from raytune_agents import agents, negatives
-from raytune_agents.agents import parse
+from raytune_agents.agents import parse_spec
 from raytune_agents.agents.init import init_spec, to_yaml
 from raytune_agents.config import (
     ConfigError,
     EngineConfig,
     GenerateConfig,
     NegativesConfig,
-    load,
+    load_config,
 )
 from raytune_agents.generate import POOLS, checks, rewrite, sampling
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import choice
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
-from raytune_agents.sandbox import run
+from raytune_agents.sandbox import run_calls
 
 EVEN = GenerateConfig(rows=20 * len(POOLS), pools=dict.fromkeys(POOLS, 1.0))
 
@@ -29,7 +29,7 @@ def test_shares_sum_to_one_and_an_unknown_pool_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"generate.pools.reakt: .* did you mean react\?"):
         sampling.shares({"reakt": 1.0})
     with pytest.raises(ConfigError, match=r"pools=.* cannot be normalised"):
-        load(None, ["generate.pools={tflan: -1}"])
+        load_config(None, ["generate.pools={tflan: -1}"])
 
 
 def test_rows_are_split_by_largest_remainders() -> None:
@@ -103,7 +103,7 @@ def test_drawn_rows_pass_format_and_execution() -> None:
         assert executor.fault(row) == ""
 
 
-ROW = tasks(agents.load("security"), 1, 1)[0]
+ROW = tasks(agents.load_spec("security"), 1, 1)[0]
 
 
 def called(row, call: ToolCall):
@@ -116,13 +116,13 @@ def test_what_format_and_execution_refuse() -> None:
     assert checks.format_fault(called(ROW, ToolCall.of("scanner", target=3))) != ""
     assert checks.format_fault(replace(ROW, messages=ROW.prompt)) == "no_answer"
     assert executor.fault(called(ROW, ToolCall.of("scanner", target=3))).startswith("scanner: ")
-    run = POOLS["react"](agents.load("security"), 1, 1)[0]
+    run = POOLS["react"](agents.load_spec("security"), 1, 1)[0]
     at = next(i for i, m in enumerate(run.messages) if m.role == "tool")
     lie = replace(run.messages[at], content='{"ok": "made up"}')
     forged = replace(run, messages=(*run.messages[:at], lie, *run.messages[at + 1 :]))
     assert executor.fault(run) == ""
     assert executor.fault(forged) == "unreal"
-    cut = POOLS["dependent"](agents.load("security"), 1, 1)[0]
+    cut = POOLS["dependent"](agents.load_spec("security"), 1, 1)[0]
     at = next(i for i, m in enumerate(cut.messages) if m.role == "tool")
     forged = replace(cut, messages=(*cut.messages[:at], lie, *cut.messages[at + 1 :]))
     assert (executor.fault(cut), executor.fault(forged)) == ("", "unreal")
@@ -149,7 +149,7 @@ def test_a_users_tool_module_runs_in_the_sandbox(tmp_path, monkeypatch) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(str(tree))
     executor = checks.executor(GenerateConfig(agents=[str(path)]))
-    row = replace(tasks(parse(tree), 1, 1)[0], source="agent/own")
+    row = replace(tasks(parse_spec(tree), 1, 1)[0], source="agent/own")
     assert executor.fault(called(row, ToolCall.of("add", a=1, b=2))) == ""
     assert "TypeError" in executor.fault(called(row, ToolCall.of("add", a=1)))
     assert "KeyError" in executor.fault(called(row, ToolCall.of("peek", a=1)))
@@ -191,7 +191,7 @@ def test_hostile_tool_code_is_stopped_and_counted_and_sees_no_secret(tmp_path, m
     assert told["eat"] == "execution:eat: memory"
     assert told["fork"].startswith("execution:fork: forbidden")
     assert told["parent"].startswith("execution:parent: forbidden")
-    (seen,) = run(tmp_path / "bad.py", [ToolCall.of("peek", a=1)]).outcomes
+    (seen,) = run_calls(tmp_path / "bad.py", [ToolCall.of("peek", a=1)]).outcomes
     assert (seen.value, seen.error) == ([], "")
 
 
@@ -229,5 +229,5 @@ def test_negatives_that_differ_are_kept() -> None:
     made = [choice.Candidate(replace(bad[0], id=str(k)), "a") for k in range(8)]
     made += [choice.Candidate(replace(bad[-1], id="odd"), "b")]
     caps = Counter({bad[0].fault: 1}) + Counter({bad[-1].fault: 1})
-    assert "odd" in {r.id for r in choice.choose(made, caps, 1)}
-    assert choice.choose(made[:1], {bad[0].fault: 0}, 1) == []
+    assert "odd" in {r.id for r in choice.choose_negatives(made, caps, 1)}
+    assert choice.choose_negatives(made[:1], {bad[0].fault: 0}, 1) == []

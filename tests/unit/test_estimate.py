@@ -11,7 +11,7 @@ from raytune_agents.config import TrainConfig
 from raytune_agents.infra.estimate import (
     GIB,
     GPU_SHARES,
-    Shape,
+    DecoderShape,
     Speed,
     disk_gib,
     speed,
@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 def test_shape_is_read_from_headers(folder) -> None:
-    shape = Shape.of(folder)
+    shape = DecoderShape.of(folder)
     assert shape.parameters == 256 + 64 + 32 + 128 + 8
     assert set(shape.matrices) == {
         "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.k_proj",
@@ -51,14 +51,14 @@ def test_shape_is_read_from_headers(folder) -> None:
 
 
 def test_lora_weights(folder) -> None:
-    shape = Shape.of(folder)
+    shape = DecoderShape.of(folder)
     assert shape.trained(TrainConfig(lora={"r": 2})) == 2 * (16 + 12 + 24)
     assert shape.trained(TrainConfig(lora={"r": 2, "target_modules": ["q_proj"]})) == 2 * 16
     assert shape.trained(TrainConfig(parameters="full")) == shape.parameters
 
 
 def test_training_memory_by_part(folder) -> None:
-    shape = Shape.of(folder)
+    shape = DecoderShape.of(folder)
     section = TrainConfig(lora={"r": 2})
     parts = training_gib(shape, section, 2, tokens=10, answer_share=0.5, gpu=True)
     assert parts["weights"] * GIB == pytest.approx(shape.parameters * 2)
@@ -75,7 +75,7 @@ def test_training_memory_by_part(folder) -> None:
 
 
 def test_seconds(folder) -> None:
-    shape = Shape.of(folder)
+    shape = DecoderShape.of(folder)
     at = Speed(1e6, {"train": 0.5, "read": 0.25, "write": 0.1}, "")
     n = shape.parameters
     assert at.seconds(shape, train=10) == pytest.approx(n * 40 / 5e5)
@@ -86,7 +86,7 @@ def test_seconds(folder) -> None:
 
 
 def test_disk(folder) -> None:
-    shape, section = Shape.of(folder), TrainConfig(lora={"r": 2})
+    shape, section = DecoderShape.of(folder), TrainConfig(lora={"r": 2})
     parts = disk_gib(shape, [section, section], trials=3, kept=1, extras=100)
     assert parts["adapters"] * GIB == pytest.approx(2 * (104 * 4 + 100))
     assert parts["trials"] * GIB == pytest.approx(3 * 3 * 104 * 4)

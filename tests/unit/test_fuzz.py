@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from raytune_agents import readers
 from raytune_agents.calls import parse, render_calls
-from raytune_agents.config import Config, ConfigError, load
+from raytune_agents.config import Config, ConfigError, load_config
 from raytune_agents.config.loading import known_keys
 from raytune_agents.readers import SourceError, decode
 from raytune_agents.records import RecordError, Trajectory, from_row, to_row
@@ -159,7 +159,7 @@ def test_any_config_loads_or_is_refused(count: int, tmp_path) -> None:
         words = [f"{k}={json.dumps(v, default=str)}" for k, v in overrides]
         path.write_bytes(raw or yaml.safe_dump(tree).encode("utf-8", "surrogatepass"))
         try:
-            assert isinstance(load(path, words), Config)
+            assert isinstance(load_config(path, words), Config)
         except ConfigError:
             return
 

@@ -8,7 +8,7 @@ import gate
 import pytest
 
 from raytune_agents import agents
-from raytune_agents.agents import parse
+from raytune_agents.agents import parse_spec
 from raytune_agents.agents.analyse import Argument, Profile, analyse, examples, like
 from raytune_agents.agents.wording import numbers, survives
 from raytune_agents.calls import judge, render_calls, schema_errors
@@ -22,7 +22,7 @@ NAMES = agents.shipped()
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_valid_grounded_and_right(name):
-    spec = agents.load(name)
+    spec = agents.load_spec(name)
     rows = tasks(spec, 200, 3)
     assert len(rows) == 200
     assert len({r.query for r in rows}) == 200
@@ -41,7 +41,7 @@ def test_rows_are_valid_grounded_and_right(name):
 def test_every_value_is_said():
     """Independent of `anchors`: each value of each call stands in the request."""
     for name in NAMES:
-        for row in tasks(agents.load(name), 100, 8):
+        for row in tasks(agents.load_spec(name), 100, 8):
             for item in row.calls[0].args.values():
                 for leaf in item if isinstance(item, list) else [item]:
                     assert gate.said(leaf, row.query), row.query
@@ -51,14 +51,14 @@ def test_misspelled_requests_keep_their_values():
     said = misspelled("please measure coverage of src/measure", ["src/measure"], random.Random(1))
     assert "src/measure" in said
     assert said != "please measure coverage of src/measure"
-    rows = [r for n in NAMES for r in tasks(agents.load(n), 150, 3)]
+    rows = [r for n in NAMES for r in tasks(agents.load_spec(n), 150, 3)]
     wrong = [r for r in rows if r.meta["style"] == "misspelled"]
     assert len(wrong) > 15
     assert all(survives(a, r.query) for r in wrong for a in anchors(r))
 
 
 def test_profile_by_hand():
-    tools = agents.load("security").toolspecs
+    tools = agents.load_spec("security").toolspecs
 
     def row(text: str, *calls: ToolCall) -> Trajectory:
         return Trajectory((Message("user", text), Message("assistant", tool_calls=calls)), tools)
@@ -84,8 +84,8 @@ def test_profile_by_hand():
 
 
 def with_profile(name: str, **known) -> agents.AgentSpec:
-    tree = agents.load(name).model_dump(exclude_defaults=True)
-    return parse(tree | {"profile": known})
+    tree = agents.load_spec(name).model_dump(exclude_defaults=True)
+    return parse_spec(tree | {"profile": known})
 
 
 def test_generation_follows_a_profile():
@@ -126,7 +126,7 @@ def test_values_like_those_of_examples_fit_the_schema():
 
 def test_a_specs_examples_are_right_rows():
     for name in NAMES:
-        for row in examples(agents.load(name)):
+        for row in examples(agents.load_spec(name)):
             assert judge(render_calls(row.calls), row).ok
             for leaf in (v for c in row.calls for a in c.args.values()
                          for v in (a if isinstance(a, list) else [a])):  # fmt: skip
@@ -134,27 +134,27 @@ def test_a_specs_examples_are_right_rows():
 
 
 def test_seed_decides_and_longer_lists_start_with_shorter():
-    spec = agents.load("qa")
+    spec = agents.load_spec("qa")
     assert tasks(spec, 30, 1) == tasks(spec, 50, 1)[:30]
     assert tasks(spec, 30, 1) != tasks(spec, 30, 2)
 
 
 def test_styles_and_tool_order_vary():
-    rows = tasks(agents.load("legal"), 200, 1)
+    rows = tasks(agents.load_spec("legal"), 200, 1)
     assert {r.meta["style"] for r in rows} == set(STYLES)
     assert len({tuple(t.name for t in r.tools) for r in rows}) == 24
 
 
 def test_a_spec_with_few_requests_gives_few_rows():
     schema = {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"]}
-    spec = parse({"name": "s", "description": "d", "tools": [
+    spec = parse_spec({"name": "s", "description": "d", "tools": [
         {"name": "f", "description": "Switch it.", "parameters": schema}]})  # fmt: skip
     rows = tasks(spec, 500, 1)
     assert 5 < len(rows) < 300
 
 
 def test_article_before_a_vowel():
-    tool = agents.load("content").tool("content_generator")
+    tool = agents.load_spec("content").tool("content_generator")
     said = {phrase(tool, "write a {kind} about {topic}", random.Random(i))[0] for i in range(40)}
     assert any("an article" in s for s in said)
     assert any("a tutorial" in s for s in said)
@@ -162,7 +162,7 @@ def test_article_before_a_vowel():
 
 
 def row_of(query: str, name: str = "scanner", **arguments) -> Trajectory:
-    tools = agents.load("security").toolspecs
+    tools = agents.load_spec("security").toolspecs
     call = ToolCall.of(name, **arguments)
     return finish(
         Trajectory((Message("user", query), Message("assistant", tool_calls=(call,))), tools)
@@ -241,7 +241,7 @@ def test_the_paraphrase_chat_is_short_and_ends_with_the_request():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parallel_rows(name):
-    rows = dialogues.parallel(agents.load(name), 60, 2)
+    rows = dialogues.parallel(agents.load_spec(name), 60, 2)
     assert len(rows) == 60
     for row in rows:
         assert len(row.calls) in (2, 3)
@@ -263,7 +263,7 @@ def test_a_paraphrase_may_not_exchange_values():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_followups_ask_for_what_is_missing(name):
-    spec = agents.load(name)
+    spec = agents.load_spec(name)
     rows = dialogues.followup(spec, 60, 2)
     assert len(rows) >= 50
     for row in rows:
@@ -284,7 +284,7 @@ def test_followups_ask_for_what_is_missing(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_cell_of_the_grid_is_filled(name):
-    spec = agents.load(name)
+    spec = agents.load_spec(name)
     rows = refusals.notool(spec, 80, 2)
     cells = Counter(r.meta["cell"] for r in rows)
     assert set(cells) == set(refusals.CELLS)

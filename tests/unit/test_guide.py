@@ -189,7 +189,7 @@ def test_stopped_trials_are_compared_at_a_report_that_enough_reached():
 
 
 def test_the_best_config_loads_unchanged(tmp_path):
-    base = config.load(None, ["name=demo", "mix.tokens=5000", "train.lora.r=8"])
+    base = config.load_config(None, ["name=demo", "mix.tokens=5000", "train.lora.r=8"])
     best = Trial(
         "t1",
         weights={"positive": 2 / 3, "negative": 1 / 3},
@@ -197,7 +197,7 @@ def test_the_best_config_loads_unchanged(tmp_path):
     )
     path = tmp_path / "best.yaml"
     path.write_text(guideline.best_config_yaml(best, base), encoding="utf-8")
-    loaded = config.load(path)
+    loaded = config.load_config(path)
     assert loaded.mix.weights == {"positive": 0.6667, "negative": 0.3333}
     assert (loaded.train.learning_rate, loaded.train.lora.r, loaded.mix.tokens) == (2e-5, 8, 5000)
     assert loaded.train.lora.target_modules == ["q_proj"]
@@ -212,7 +212,7 @@ def test_the_guideline_itself_becomes_a_config(clear, tmp_path):
     path = tmp_path / "best.yaml"
     chosen = Trial("guide", weights=clear.recommended, config=clear.config)
     path.write_text(guideline.best_config_yaml(chosen, config.Config()), encoding="utf-8")
-    assert config.load(path).train.learning_rate == clear.config["train.learning_rate"]
+    assert config.load_config(path).train.learning_rate == clear.config["train.learning_rate"]
 
 
 def test_the_surface_is_the_prediction_on_a_grid(clear):

@@ -22,7 +22,7 @@ def ids(paths: list[Path]) -> list[str]:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=ids(CONFIGS))
 def test_shipped_config_loads(path: Path):
-    assert config.load(path).name
+    assert config.load_config(path).name
 
 
 @pytest.mark.parametrize("path", JOBS, ids=ids(JOBS))
@@ -56,7 +56,9 @@ def test_failing_job_exits_non_zero(tmp_path: Path):
 
 def test_issue_config():
     """The 3B job: 80/10/10, LoRA rank 16 and alpha 32, three epochs; alike at both sizes."""
-    one, many = (config.load(ROOT / f"jobs/configs/{n}.yaml") for n in ("one_gpu", "cluster"))
+    one, many = (
+        config.load_config(ROOT / f"jobs/configs/{n}.yaml") for n in ("one_gpu", "cluster")
+    )
     for c in (one, many):
         assert c.model.name == "Qwen/Qwen2.5-Coder-3B-Instruct"
         assert c.read.sources[0].path == "Salesforce/xlam-function-calling-60k"

@@ -49,7 +49,7 @@ def run(rows: list[Trajectory], held: list[Trajectory], folder: Path, size: int 
         work.close()  # one file a batch
     prints.close()
     pairs = dedup.pairs_of(prints.folder, section)
-    counts, extra = label.finish(work.folder, prints.folder, pairs, folder)
+    counts, extra = label.write_labels(work.folder, prints.folder, pairs, folder)
     return {r.source_id: r for r in read_rows(folder)}, counts, extra
 
 

@@ -11,7 +11,7 @@ from method_rows import BAD, GOOD, ROWS, RUNS, answers, section_of, small_chat
 
 from raytune_agents import config, mix
 from raytune_agents.chat import IGNORE, Chat, tokens
-from raytune_agents.config import ConfigError, NatConfig, load
+from raytune_agents.config import ConfigError, NatConfig, load_config
 from raytune_agents.pipeline import eto
 from raytune_agents.pipeline.evaluate import arms_of
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
@@ -115,7 +115,7 @@ def test_observations_and_markers_carry_no_loss(chat: Chat) -> None:
 
 
 def test_one_config_runs_the_whole_comparison_at_an_equal_budget(chat: Chat) -> None:
-    tree = load("jobs/configs/nat_comparison.yaml")
+    tree = load_config("jobs/configs/nat_comparison.yaml")
     names = {a.method for a in tree.train.arms.values()}
     assert {"vanilla", "nut", "nat", "inverse"} <= names
     assert any(a.ask_unmarked for a in tree.train.arms.values())
@@ -127,14 +127,14 @@ def test_one_config_runs_the_whole_comparison_at_an_equal_budget(chat: Chat) -> 
         costs = methods.costs(method, ROWS, cost, chat, tree.train)
         rows = [(i, ROWS[i].pool, n) for i, n in costs.items()]
         weights = mix.taken({"synthetic": 0.5, "negative": 0.5}, rows)
-        chosen = mix.choose(rows, weights, 60, 4.0, 1)
+        chosen = mix.choose_rows(rows, weights, 60, 4.0, 1)
         budgets[method] = sum(chosen.tokens.values())
         assert any(ROWS[i].failed for i in chosen.ids) is (method != "vanilla")
     assert set(budgets.values()) == {60}
 
 
 def test_every_arm_is_asked_with_its_marker() -> None:
-    tree = load("jobs/configs/nat_comparison.yaml")
+    tree = load_config("jobs/configs/nat_comparison.yaml")
     asked = {a.name: (a.marker, a.adapter) for a in arms_of(tree, Path("run"))}
     words = {name: marker for name, (marker, _) in asked.items()}
     assert words["base"] == words["vanilla"] == words["nut"] == words["nat-unmarked"] == ""
@@ -216,7 +216,7 @@ def test_methods_refuse_rows_they_cannot_learn_from(
 
 def test_all_arms_are_checked_before_the_first_is_trained() -> None:
     arms = "{good: {method: vanilla}, marked: {method: nat}}"
-    section = load(None, [f"train.arms={arms}"]).train
+    section = load_config(None, [f"train.arms={arms}"]).train
     check.arms(section, ROWS, {"good": [GOOD[0].id], "marked": [GOOD[0].id, BAD[0].id]})
     with pytest.raises(ConfigError, match=r"train.arms.marked \(method nat\): no failures"):
         check.arms(section, ROWS, {"good": [GOOD[0].id], "marked": [GOOD[0].id]})
@@ -268,11 +268,11 @@ def test_another_prompt_than_the_engines_is_refused(chat: Chat) -> None:
 )  # fmt: skip
 def test_wrong_options_say_what_to_write(override: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        load(None, [override])
+        load_config(None, [override])
 
 
 def test_an_arm_has_its_own_options() -> None:
-    train = load(
+    train = load_config(
         None,
         ["train.arms={a: {method: nat, learning_rate: 0.5, options: {nat.template: a_b, "
          "lora.r: 4}}}"],
@@ -287,23 +287,25 @@ def test_an_arm_has_its_own_options() -> None:
 
 def test_an_eto_arm_starts_from_an_arm_above_it() -> None:
     arms = "{first: {method: vanilla}, then: {method: eto, options: {eto.start: first}}}"
-    eto.check(load(None, [f"train.arms={arms}"]))
+    eto.validate_eto(load_config(None, [f"train.arms={arms}"]))
     for start in ("then", "nobody"):
         wrong = f"{{then: {{method: eto, options: {{eto.start: {start}}}}}}}"
         with pytest.raises(ConfigError, match=f"eto.start='{start}' is no arm above it"):
-            eto.check(load(None, [f"train.arms={wrong}"]))
+            eto.validate_eto(load_config(None, [f"train.arms={wrong}"]))
     with pytest.raises(ConfigError, match="write parameters: lora"):
-        eto.check(load(None, ["train.arms={a: {method: eto}}", "train.parameters=full"]))
+        eto.validate_eto(
+            load_config(None, ["train.arms={a: {method: eto}}", "train.parameters=full"])
+        )
 
 
 def test_eto_explores_different_tasks_with_calls() -> None:
     rows = [*GOOD, *GOOD, CHAT]
-    drawn = eto.tasks(rows, 5, "1/1")
+    drawn = eto.sample_tasks(rows, 5, "1/1")
     assert len({r.id for r in drawn}) == 5
     assert all(r.calls for r in drawn)
-    assert eto.tasks(rows[::-1], 5, "1/1") == drawn
-    assert eto.tasks(rows, 5, "1/2") != drawn
-    assert len(eto.tasks(rows, 99, "1/1")) == len(GOOD)
+    assert eto.sample_tasks(rows[::-1], 5, "1/1") == drawn
+    assert eto.sample_tasks(rows, 5, "1/2") != drawn
+    assert len(eto.sample_tasks(rows, 99, "1/1")) == len(GOOD)
 
 
 def test_eto_trains_on_no_known_failure(chat: Chat) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from pyarrow import fs
 
-from raytune_agents.config import ConfigError, load
+from raytune_agents.config import ConfigError, load_config
 from raytune_agents.mirror import Mirror, local_folder
 from raytune_agents.runs import Counts, Run, read_json, write_json
 
@@ -94,7 +94,7 @@ def other_machine(monkeypatch, tmp_path) -> None:
 
 
 def test_another_machine_finds_what_was_finished(store, tmp_path, monkeypatch) -> None:
-    config = load(None, [f"runs_dir={store}", "name=mine"])
+    config = load_config(None, [f"runs_dir={store}", "name=mine"])
     run = Run.of(config)
     finished(run, "read", {"rows-0.parquet": "rows", "ray/state": "own", "a/b.json": "{}"})
     (run.folder / "train" / "sft").mkdir(parents=True)
@@ -116,7 +116,7 @@ def test_another_machine_finds_what_was_finished(store, tmp_path, monkeypatch) -
 
 
 def test_a_step_made_anew_replaces_the_old_one_everywhere(store, tmp_path, monkeypatch) -> None:
-    config = load(None, [f"runs_dir={store}", "name=mine"])
+    config = load_config(None, [f"runs_dir={store}", "name=mine"])
     run = Run.of(config)
     finished(run, "read", {"old.parquet": "old", "rows.parquet": "1"})
     run.close()
@@ -133,7 +133,7 @@ def test_a_step_made_anew_replaces_the_old_one_everywhere(store, tmp_path, monke
 
 
 def test_a_push_that_dies_leaves_no_manifest_over_other_files(store, monkeypatch) -> None:
-    config = load(None, [f"runs_dir={store}", "name=mine"])
+    config = load_config(None, [f"runs_dir={store}", "name=mine"])
     run = Run.of(config)
     finished(run, "read", {"a.parquet": "1", "b.parquet": "1"})
     send, sent = Mirror.send, []
@@ -155,7 +155,7 @@ def test_a_push_that_dies_leaves_no_manifest_over_other_files(store, monkeypatch
 def test_what_is_no_store_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ConfigError, match="is no store that we can write"):
-        Run.of(load(None, ["runs_dir=ftp://host/runs"]))
+        Run.of(load_config(None, ["runs_dir=ftp://host/runs"]))
 
 
 def test_local_folders_are_as_they_were(tmp_path) -> None:

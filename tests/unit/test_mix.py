@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from raytune_agents.config import ConfigError
-from raytune_agents.mix import auto_tokens, choose, key_of, normalise, pool_of, taken
+from raytune_agents.mix import auto_tokens, choose_rows, mix_pool, normalise, taken, weight_key
 from raytune_agents.records import Message, ToolCall, Trajectory
 
 ROWS = [(f"p{i}", "positive", 10) for i in range(100)]
@@ -17,7 +17,7 @@ ROWS += [(f"t{i}", "negative.wrong_type", 10) for i in range(50)]
 
 
 def test_shares_are_counted_in_tokens_not_rows() -> None:
-    chosen = choose(ROWS, {"positive": 0.5, "synthetic": 0.5}, 400, 4.0, 1)
+    chosen = choose_rows(ROWS, {"positive": 0.5, "synthetic": 0.5}, 400, 4.0, 1)
     kinds = Counter(i[0] for i in chosen.ids)
     assert chosen.tokens == {"positive": 200, "synthetic": 200}
     assert kinds == {"p": 20, "s": 10}
@@ -26,18 +26,18 @@ def test_shares_are_counted_in_tokens_not_rows() -> None:
 
 def test_the_most_specific_key_wins() -> None:
     assert (
-        key_of("negative.wrong_value", ["negative", "negative.wrong_value"])
+        weight_key("negative.wrong_value", ["negative", "negative.wrong_value"])
         == "negative.wrong_value"
     )
-    assert key_of("negative.wrong_type", ["negative", "negative.wrong_value"]) == "negative"
-    assert key_of("negatives", ["negative"]) is None
-    chosen = choose(ROWS, {"negative": 0.5, "negative.wrong_value": 0.5}, 200, 4.0, 1)
+    assert weight_key("negative.wrong_type", ["negative", "negative.wrong_value"]) == "negative"
+    assert weight_key("negatives", ["negative"]) is None
+    chosen = choose_rows(ROWS, {"negative": 0.5, "negative.wrong_value": 0.5}, 200, 4.0, 1)
     assert Counter(i[0] for i in chosen.ids) == {"t": 10, "v": 10}
 
 
 def test_a_small_pool_repeats_up_to_its_cap_and_says_what_is_missing() -> None:
     rows = [("a", "positive", 10), ("b", "positive", 10)]
-    chosen = choose(rows, {"positive": 1.0}, 100, 3.0, 1)
+    chosen = choose_rows(rows, {"positive": 1.0}, 100, 3.0, 1)
     assert Counter(chosen.ids) == {"a": 3, "b": 3}
     assert chosen.epochs == {"positive": 3.0}
     assert chosen.short == {"positive": 40}
@@ -45,9 +45,9 @@ def test_a_small_pool_repeats_up_to_its_cap_and_says_what_is_missing() -> None:
 
 def test_the_seed_decides_and_the_input_order_does_not() -> None:
     weights = {"positive": 1.0, "synthetic": 1.0}
-    first = choose(ROWS, weights, 400, 4.0, 1)
-    assert choose(ROWS[::-1], weights, 400, 4.0, 1) == first
-    assert choose(ROWS, weights, 400, 4.0, 2).ids != first.ids
+    first = choose_rows(ROWS, weights, 400, 4.0, 1)
+    assert choose_rows(ROWS[::-1], weights, 400, 4.0, 1) == first
+    assert choose_rows(ROWS, weights, 400, 4.0, 2).ids != first.ids
 
 
 def test_an_order_decides_which_rows_come_first() -> None:
@@ -57,20 +57,21 @@ def test_an_order_decides_which_rows_come_first() -> None:
         asked.append(count)
         return sorted(ids, reverse=True)
 
-    chosen = choose(ROWS, {"positive": 1.0}, 50, 4.0, 1, backwards)
+    chosen = choose_rows(ROWS, {"positive": 1.0}, 50, 4.0, 1, backwards)
     assert sorted(chosen.ids) == ["p95", "p96", "p97", "p98", "p99"]
     assert asked == [5]
-    twice = choose([("a", "positive", 10), ("b", "positive", 10)], {"positive": 1.0}, 30, 2.0, 1,
-                   backwards)  # fmt: skip
+    twice = choose_rows(
+        [("a", "positive", 10), ("b", "positive", 10)], {"positive": 1.0}, 30, 2.0, 1, backwards
+    )
     assert Counter(twice.ids) == {"b": 2, "a": 1}
 
 
 def test_a_weight_without_rows_stops() -> None:
     with pytest.raises(ConfigError, match=r"mix\.weights\.synthetic"):
-        choose([("a", "positive", 1)], {"positive": 1.0, "synthetic": 1.0}, 10, 1.0, 1)
-    assert choose([("a", "positive", 1)], {"positive": 1.0, "synthetic": 0.0}, 1, 1.0, 1).ids == [
-        "a"
-    ]
+        choose_rows([("a", "positive", 1)], {"positive": 1.0, "synthetic": 1.0}, 10, 1.0, 1)
+    assert choose_rows(
+        [("a", "positive", 1)], {"positive": 1.0, "synthetic": 0.0}, 1, 1.0, 1
+    ).ids == ["a"]
 
 
 def test_weights_that_cannot_be_normalised() -> None:
@@ -84,17 +85,17 @@ def test_pools_that_a_method_does_not_train_on_leave_their_share_to_the_others()
     rows = [("a", "positive", 10), ("b", "synthetic.tflan", 10), ("c", "negative.x", 0)]
     weights = {"positive": 0.4, "synthetic": 0.2, "negative": 0.4}
     assert taken(weights, rows) == {"positive": 0.4, "synthetic": 0.2}
-    chosen = choose(rows, taken(weights, rows), 30, 9.0, 1)
+    chosen = choose_rows(rows, taken(weights, rows), 30, 9.0, 1)
     assert chosen.tokens == {"positive": 20, "synthetic": 10}
     with pytest.raises(ConfigError, match=r"mix\.weights\.other"):
-        choose(rows, taken({"positive": 1.0, "other": 1.0}, rows), 30, 9.0, 1)
+        choose_rows(rows, taken({"positive": 1.0, "other": 1.0}, rows), 30, 9.0, 1)
 
 
 def test_rows_without_a_call_have_a_share_whatever_their_pool() -> None:
     rows = [*ROWS, *((f"n{i}", "no_call", 5) for i in range(40))]
     weights = taken({"positive": 3.0, "synthetic": 1.0}, rows, 0.2)
     assert weights == {"positive": 0.75 * 0.8, "synthetic": 0.25 * 0.8, "no_call": 0.2}
-    chosen = choose(rows, weights, 500, 4.0, 1)
+    chosen = choose_rows(rows, weights, 500, 4.0, 1)
     assert chosen.tokens == {"positive": 300, "synthetic": 100, "no_call": 100}
     assert taken({"positive": 3.0}, ROWS, 0.2) == {"positive": 3.0}  # there is none
 
@@ -104,7 +105,7 @@ def test_a_family_without_rows_is_left_out_and_a_misspelt_pool_is_not() -> None:
     assert taken({"positive": 0.5, "synthetic": 0.2, "negative": 0.3}, rows) == {"synthetic": 0.2}
     assert taken({"positives": 0.5, "synthetic": 0.2}, rows) == {"positives": 0.5, "synthetic": 0.2}
     with pytest.raises(ConfigError, match="no accepted row in that pool"):
-        choose(rows, taken({"positive": 1.0}, rows), 10, 1.0, 1)
+        choose_rows(rows, taken({"positive": 1.0}, rows), 10, 1.0, 1)
 
 
 def test_which_pool_a_row_counts_under() -> None:
@@ -113,13 +114,13 @@ def test_which_pool_a_row_counts_under() -> None:
         return Trajectory((Message("user", "q"), answer), **{"pool": "synthetic.notool"} | fields)
 
     weights = {"positive": 0.5, "synthetic": 0.5}
-    assert pool_of(row(), weights, 0.15) == "no_call"
-    assert pool_of(row(), {"positive": 1.0}, 0.15) == "no_call"
-    assert pool_of(row(), weights, 0.0) == "synthetic.notool"
-    assert pool_of(row(ToolCall("f")), weights, 0.15) == "synthetic.notool"
-    assert pool_of(row(ToolCall("f"), gold="[]"), weights, 0.15) == "no_call"
-    assert pool_of(row(fault="x", pool="negative.x", gold="[]"), weights, 0.15) == "negative.x"
-    assert pool_of(row(), weights | {"synthetic.notool": 0.1}, 0.15) == "synthetic.notool"
+    assert mix_pool(row(), weights, 0.15) == "no_call"
+    assert mix_pool(row(), {"positive": 1.0}, 0.15) == "no_call"
+    assert mix_pool(row(), weights, 0.0) == "synthetic.notool"
+    assert mix_pool(row(ToolCall("f")), weights, 0.15) == "synthetic.notool"
+    assert mix_pool(row(ToolCall("f"), gold="[]"), weights, 0.15) == "no_call"
+    assert mix_pool(row(fault="x", pool="negative.x", gold="[]"), weights, 0.15) == "negative.x"
+    assert mix_pool(row(), weights | {"synthetic.notool": 0.1}, 0.15) == "synthetic.notool"
 
 
 def test_the_budget_of_all_rows_once() -> None:

@@ -102,7 +102,7 @@ def test_rows_beyond_the_share_are_named() -> None:
 
 
 def test_a_run_has_no_canned_sentence_where_the_model_has_its_own() -> None:
-    good = [r for name in agents.shipped() for r in tasks(agents.load(name), 20, 2)]
+    good = [r for name in agents.shipped() for r in tasks(agents.load_spec(name), 20, 2)]
     section = NegativesConfig(per_positive=1.0)
     found, _ = choice.edited(good, {"answered_directly": 30}, section, 1)
     faults = Counter(row.fault for row in found)
@@ -149,7 +149,7 @@ def test_broken_calls_are_broken_in_the_dialect(family: str, tmp_path: Path) -> 
     tokenizer.add_special_tokens({"additional_special_tokens": marks})
     tokenizer.save_pretrained(tmp_path)
     chat = Chat(tmp_path, "native")
-    rows = tasks(agents.load("support"), 12, 3)
+    rows = tasks(agents.load_spec("support"), 12, 3)
     made = 0
     for row in rows:
         written = chat.written_turn(row)

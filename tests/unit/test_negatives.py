@@ -31,7 +31,7 @@ from raytune_agents.negatives import (
 from raytune_agents.negatives.values import mistyped, other_value
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
-ROWS = [row for name in agents.shipped() for row in tasks(agents.load(name), 30, 4)]
+ROWS = [row for name in agents.shipped() for row in tasks(agents.load_spec(name), 30, 4)]
 SINGLE = ["wrong_function", "hallucinated_function", "missing_required", "extra_argument",
           "wrong_argument_name", "wrong_value", "wrong_type", "malformed_json", "wrong_format",
           "extra_call", "repeated_call", "answered_directly"]  # fmt: skip
@@ -155,7 +155,7 @@ def test_mined_failures():
 
 
 def test_mined_failures_keep_their_frequency():
-    row = tasks(agents.load("security"), 1, 3)[0]
+    row = tasks(agents.load_spec("security"), 1, 3)[0]
     right = answer_text(row.target)
     prose, other = "I have done it.", '<tool_call>{"name": "hack", "arguments": {}}</tool_call>'
     texts = [prose, right, other, prose, prose, "too long"]
@@ -200,7 +200,7 @@ def test_near_misses_keep_or_change_the_type(item, seed):
     assert wrong is None or type(wrong) is not type(item)
 
 
-RUNS = [row for name in agents.shipped() for row in react(agents.load(name), 20, 2)]
+RUNS = [row for name in agents.shipped() for row in react(agents.load_spec(name), 20, 2)]
 OFTEN = {"wrong_order": 30, "looping": 120, "premature_finish": 90, "no_termination": 90,
          "no_recovery_after_error": 20, "ignore_observation": 100, "fabricated_output": 80,
          "bad_thought": 120}  # fmt: skip
@@ -246,7 +246,7 @@ def test_trajectory_faults_need_a_world():
 def test_calls_where_a_question_or_refusal_is_right():
     counts = Counter()
     for name in agents.shipped():
-        spec = agents.load(name)
+        spec = agents.load_spec(name)
         for row in [*dialogues.followup(spec, 20, 1), *refusals.notool(spec, 24, 1)]:
             for fault in ("should_ask_violated", "should_refuse_violated", "unneeded_call"):
                 bad, reason = edit(row, fault, 1)

@@ -14,9 +14,9 @@ from raytune_agents.negatives.grades import answer_grade, run_grade
 from raytune_agents.negatives.pairs import (
     MORE_ROUNDS,
     ended,
-    minimal,
-    outcome,
+    minimal_pairs,
     outcome_pair,
+    outcome_pairs,
     shared_prompt,
     step_pair,
     step_rows,
@@ -61,7 +61,7 @@ def test_grades_of_what_is_no_call():
 
 
 def test_negatives_carry_their_grade():
-    row = tasks(agents.load("security"), 1, 1)[0]
+    row = tasks(agents.load_spec("security"), 1, 1)[0]
     near, _ = edit(row, "wrong_value", 1)
     far, _ = edit(row, "answered_directly", 1)
     assert 0 < near.meta["grade"] < 1
@@ -69,7 +69,7 @@ def test_negatives_carry_their_grade():
     assert near.meta["grade"] > edit(row, "wrong_function", 1)[0].meta["grade"]
 
 
-RUNS = [r for name in agents.shipped() for r in react(agents.load(name), 8, 3)]
+RUNS = [r for name in agents.shipped() for r in react(agents.load_spec(name), 8, 3)]
 FAILED = [(row, bad) for row in RUNS for f in TRAJECTORY_FAULTS if (bad := edit(row, f, 2)[0])]
 
 
@@ -83,10 +83,10 @@ def test_run_grades():
 
 
 def test_minimal_pairs():
-    good = tasks(agents.load("qa"), 20, 1)
+    good = tasks(agents.load_spec("qa"), 20, 1)
     bad = [edit(r, "wrong_value", 1)[0] for r in good]
-    stray = edit(tasks(agents.load("qa"), 20, 2)[7], "wrong_value", 1)[0]
-    pairs = minimal([*good, *bad, stray])
+    stray = edit(tasks(agents.load_spec("qa"), 20, 2)[7], "wrong_value", 1)[0]
+    pairs = minimal_pairs([*good, *bad, stray])
     assert len(pairs) == 20
     for pair in pairs:
         assert pair.chosen.id in pair.rejected.parents
@@ -123,7 +123,7 @@ def test_a_long_failure_is_cut_and_ends_on_the_agent():
 
 def test_every_failure_meets_the_best_run_of_its_task():
     runs = [*RUNS, *(bad for _, bad in FAILED)]
-    pairs = outcome(runs)
+    pairs = outcome_pairs(runs)
     assert len(pairs) == len(FAILED)
     for pair in pairs:
         assert pair.chosen.outcome > pair.rejected.outcome
@@ -144,7 +144,7 @@ def test_step_pairs_differ_in_one_turn_after_a_common_prefix():
         assert answer_text(step.chosen.target) != answer_text(step.rejected.target) or (
             step.chosen.target.thought != step.rejected.target.thought)  # fmt: skip
         assert step.chosen.id in step.rejected.parents
-    assert len(stepwise(outcome([*RUNS, *(b for _, b in FAILED)]))) == len(FAILED)
+    assert len(stepwise(outcome_pairs([*RUNS, *(b for _, b in FAILED)]))) == len(FAILED)
 
 
 def test_step_rows_train_one_turn_each():

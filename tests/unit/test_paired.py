@@ -6,9 +6,9 @@ import pytest
 from raytune_agents.evaluate.paired import (
     bonett_price,
     by_group,
-    corrected,
     detectable,
     holm,
+    holm_corrected,
     mcnemar,
     paired,
     paired_seeds,
@@ -139,7 +139,7 @@ def test_arms_are_corrected_together():
     base = values(*[0] * 8, *[1] * 8)
     good = values(*[1] * 16)
     others = {"good": good, "same": base, "void": dict.fromkeys(base)}
-    got = corrected({name: paired(base, arm) for name, arm in others.items()})
+    got = holm_corrected({name: paired(base, arm) for name, arm in others.items()})
     assert got["good"].p == pytest.approx(2 / 256)
     assert got["good"].p_holm == pytest.approx(4 / 256)  # two arms could be compared
     assert got["same"].p_holm == 1.0

@@ -21,7 +21,7 @@ from raytune_agents.cli.app import app
 from raytune_agents.cli.arguments import console
 from raytune_agents.cli.examples import EXAMPLES
 from raytune_agents.cli.examples import example_lines as lines
-from raytune_agents.config import load
+from raytune_agents.config import load_config
 from raytune_agents.runs import write_rows
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def test_an_example_is_a_command_that_parses(line: str, monkeypatch) -> None:
     if name == "report":
         assert given["config"].startswith("runs/")
     elif given.get("config"):
-        load(given["config"], given["overrides"] or [])
+        load_config(given["config"], given["overrides"] or [])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raytune_agents.config import ConfigError, load
+from raytune_agents.config import ConfigError, load_config
 from raytune_agents.infra.placement import Resources, place
 
 LAPTOP = [{"CPU": 2.0, "memory": 1e9}]
@@ -13,7 +13,7 @@ HEAD, A100 = {"CPU": 16.0}, {"CPU": 32.0, "GPU": 4.0, "accelerator_type:A100": 1
 
 
 def placed(nodes: list[dict], weights_gib: float, *overrides: str):
-    return place(Resources.of(nodes), load(None, list(overrides)), weights_gib)
+    return place(Resources.of(nodes), load_config(None, list(overrides)), weights_gib)
 
 
 def shape(p) -> tuple:
@@ -45,9 +45,9 @@ def test_a_cluster_is_used_whole_by_each_step() -> None:
     assert (p.have.cpus, p.have.node_cpus, p.have.node_gpus) == (80, 32, 4)
     assert p.threads(8) == 8  # four workers a node of 32
     assert p.trial_cpus == 10
-    section = p.train(load(None).train)
+    section = p.train(load_config(None).train)
     assert (section.num_workers, section.sharding) == (8, "ddp")
-    assert (load(None).train.num_workers, load(None).train.sharding) == (0, "none")
+    assert (load_config(None).train.num_workers, load_config(None).train.sharding) == (0, "none")
 
 
 def test_workers_share_a_step_evenly() -> None:
@@ -80,7 +80,7 @@ def test_what_is_written_down_stays() -> None:
     assert shape(p) == (1, 1, 4, 3, False)  # 1 + 4 GPUs beside each other
     assert not p.turns(4)
     assert p.turns(5)
-    assert p.train(load(None, list(words)).train).sharding == "fsdp"
+    assert p.train(load_config(None, list(words)).train).sharding == "fsdp"
     assert placed([A100], 6.0, *words).take_turns
 
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_had_is_refused(nodes, words, said) -> None:
 
 def test_more_workers_than_there_is_room_for_are_refused() -> None:
     words = ["train.num_workers=3", "train.sharding=ddp"]
-    section = load(None, words).train
+    section = load_config(None, words).train
     with pytest.raises(
         ConfigError, match=r"train\.num_workers=3: Ray has 2 CPUs; write 2 or fewer"
     ):
@@ -108,7 +108,7 @@ def test_more_workers_than_there_is_room_for_are_refused() -> None:
 
 def test_workers_that_come_and_go_need_room_for_the_least() -> None:
     words = ["train.num_workers=[2, 8]", "train.sharding=ddp", "train.global_batch_size=840"]
-    section = load(None, words).train
+    section = load_config(None, words).train
     p = placed([A100], 6.0, *words)
     assert (p.train_workers, p.take_turns) == (8, True)
     assert p.train(section).num_workers == (2, 8)
@@ -124,6 +124,6 @@ def test_the_smallest_gpu_of_a_mixed_cluster_counts() -> None:
 
 def test_auto_as_a_word() -> None:
     words = ["resources=auto", "train.num_workers=auto", "tune.max_concurrent_trials=auto"]
-    assert load(None, words) == load(None)
+    assert load_config(None, words) == load_config(None)
     with pytest.raises(ConfigError, match=r"train\.num_workers='all'"):
-        load(None, ["train.num_workers=all"])
+        load_config(None, ["train.num_workers=all"])

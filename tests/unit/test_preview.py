@@ -15,7 +15,7 @@ from raytune_agents.agents.init import to_yaml, with_positives
 from raytune_agents.cli.app import app
 from raytune_agents.cli.arguments import said_errors
 from raytune_agents.cli.prepare import good_rows
-from raytune_agents.config import GenerateConfig, load
+from raytune_agents.config import GenerateConfig, load_config
 from raytune_agents.generate import POOLS, sampling
 from raytune_agents.inference.engine import EngineDown
 from raytune_agents.negatives import FAULTS
@@ -43,12 +43,12 @@ def said(*words: str, code: int = 0) -> str:
 
 def test_init_writes_a_spec_that_runs_its_own_module(here) -> None:
     assert "calc.yaml: 1 tools (add)" in said("init", "--tools", "calc.py")
-    spec = agents.load(here / "calc.yaml")
+    spec = agents.load_spec(here / "calc.yaml")
     assert (spec.name, spec.module) == ("calc", "calc.py")
-    assert agents.load(here / "calc.yaml").module_path == (here / "calc.py").resolve()
+    assert agents.load_spec(here / "calc.yaml").module_path == (here / "calc.py").resolve()
     (here / "sub").mkdir()
     said("init", "--tools", "calc.py", "--out", "sub/mine.yaml", "--name", "mine")
-    assert agents.load(here / "sub/mine.yaml").module == "../calc.py"
+    assert agents.load_spec(here / "sub/mine.yaml").module == "../calc.py"
 
 
 POSITIVES = [
@@ -95,7 +95,7 @@ def test_init_takes_examples_and_a_profile_from_training_rows_alone(here) -> Non
     text = said("init", "--tools", "calc.py", "--positives", "good.jsonl")
     assert "left out: 1 divide: unknown_tool" in text
     assert "left out: 1 add: type:a" in text
-    spec, run = agents.load(here / "calc.yaml"), load(here / "calc_run.yaml")
+    spec, run = agents.load_spec(here / "calc.yaml"), load_config(here / "calc_run.yaml")
     assert run.generate.agents == ["calc.yaml"]
     rows = [
         r for raw in readers.list_raw(run.read.sources[0]) for r in readers.read_row(raw[1], "")
@@ -112,7 +112,7 @@ def test_a_profile_moves_the_shares_of_pools(here) -> None:
     write_positives(here / "good.jsonl")
     said("init", "--tools", "calc.py")
     rows, _ = good_rows("good.jsonl")
-    spec, _ = with_positives(agents.load(here / "calc.yaml"), rows)
+    spec, _ = with_positives(agents.load_spec(here / "calc.yaml"), rows)
     assert spec.profile.calls == {"1": 0.6667, "2": 0.3333}
     assert spec.profile.arguments["add"]["a"].numbers == [1, 2, 4]
     (here / "calc.yaml").write_text(to_yaml(spec))
@@ -130,7 +130,7 @@ def test_a_first_run_says_its_suites_and_what_they_can_show(here) -> None:
                  "synthetic: up to 120 verified rows of other values, can show 13 points",
                  "next: raytune-agents run my_run.yaml"):  # fmt: skip
         assert line in text
-    run = load(here / "my_run.yaml")
+    run = load_config(here / "my_run.yaml")
     assert run.evaluate.splits == ["test_seen"]
     assert (run.generate.rows, run.generate.tools, run.mix.tokens) == (160, 3, 0)
     assert run.mix.weights == {"positive": 0.22, "synthetic": 0.78}  # 11 x 4 of 44 + 160
@@ -141,9 +141,9 @@ def test_a_first_run_says_its_suites_and_what_they_can_show(here) -> None:
 def test_a_first_run_of_rows_alone_and_of_tools_alone(here) -> None:
     write_positives(here / "good.jsonl")
     said("init", "--positives", "good.jsonl")
-    assert [t.name for t in agents.load(here / "good.yaml").tools] == ["add"]
+    assert [t.name for t in agents.load_spec(here / "good.yaml").tools] == ["add"]
     said("init", "--tools", "calc.py")
-    run = load(here / "calc_run.yaml")
+    run = load_config(here / "calc_run.yaml")
     assert run.read.sources == []
     assert run.mix.weights == {"synthetic": 1.0}
     said("init", code=2)
@@ -162,7 +162,7 @@ def test_a_large_catalogue_is_shown_in_parts(here) -> None:
     )
     (here / "rows.jsonl").write_text("\n".join([row] * 3))
     said("init", "--tools", "many.json", "--positives", "rows.jsonl")
-    run = load(here / "many_run.yaml")
+    run = load_config(here / "many_run.yaml")
     assert 10 < run.read.tools < 60
     assert run.generate.tools == run.read.tools
     assert run.model.max_length <= 1664

@@ -25,7 +25,7 @@ def rows_of(pool: str, count: int = ROWS) -> list[Trajectory]:
     rows: dict[str, Trajectory] = {}
     for seed in range(31, 41):  # a pool may run out of new requests
         each = -(-(count - len(rows)) // len(agents.shipped())) + 4
-        made = [POOLS[pool](agents.load(name), each, seed) for name in agents.shipped()]
+        made = [POOLS[pool](agents.load_spec(name), each, seed) for name in agents.shipped()]
         rows |= {r.id: r for part in zip_longest(*made) for r in part if r is not None}
         if len(rows) >= count:
             break

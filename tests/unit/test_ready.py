@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raytune_agents import models
-from raytune_agents.config import ConfigError, TrainConfig, load
+from raytune_agents.config import ConfigError, TrainConfig, load_config
 from raytune_agents.train import ready
 
 BASE = Path("/models/smollm2-135m")
@@ -105,7 +105,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, options, said) -
 )
 def test_options_that_do_not_go_together(words, said) -> None:
     with pytest.raises(ConfigError, match=said):
-        load(None, words)
+        load_config(None, words)
 
 
 def test_a_step_that_the_workers_cannot_share_is_refused() -> None:
@@ -118,4 +118,4 @@ def test_a_model_of_pickles_is_refused_by_name(tmp_path) -> None:
     (tmp_path / "config.json").touch()
     (tmp_path / "pytorch_model.bin").touch()
     with pytest.raises(ConfigError, match=r"only the pickle pytorch_model\.bin, which is refused"):
-        models.resolve(load(None, [f"model.name={tmp_path}"]).model)
+        models.resolve(load_config(None, [f"model.name={tmp_path}"]).model)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from raytune_agents import readers
 from raytune_agents.cli.app import app
-from raytune_agents.config import ConfigError, SourceConfig, load
+from raytune_agents.config import ConfigError, SourceConfig, load_config
 from raytune_agents.readers import SourceError
 from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, Run
@@ -89,7 +89,7 @@ def test_any_text_is_searched_in_linear_time(unit: str) -> None:
 
 def test_the_key_that_the_config_names_is_a_secret(monkeypatch) -> None:
     monkeypatch.setenv("MY_VOICE", "hunter22")
-    load(None, ["generate.teacher.key_env=MY_VOICE"])
+    load_config(None, ["generate.teacher.key_env=MY_VOICE"])
     assert redact("key hunter22!") == "key [MY_VOICE]!"
 
 
@@ -105,7 +105,7 @@ def files_with(folder: Path, *needles: str) -> list[str]:
 
 def test_a_run_folder_holds_no_secret(tmp_path) -> None:
     url = "https://me:hunter2hunter2@host/rows.jsonl?token=t0pt0pt0p"
-    config = load(
+    config = load_config(
         None, [f"runs_dir={tmp_path}", f"read.sources=[{{path: '{url}'}}]", "name=mine",
                f"generate.teacher.model={json.dumps(SECRET)}"]
     )  # fmt: skip
@@ -134,14 +134,14 @@ def test_an_error_shows_no_secret(tmp_path) -> None:
 def test_names_that_leave_the_run_folder_are_refused(name: str) -> None:
     arm = json.dumps({name: {"method": "sft"}})
     with pytest.raises(ConfigError, match="becomes a folder"):
-        load(None, [f"train.arms={arm}"])
+        load_config(None, [f"train.arms={arm}"])
     with pytest.raises(ConfigError, match="name"):
-        load(None, [f"name={json.dumps(name)}"])
+        load_config(None, [f"name={json.dumps(name)}"])
 
 
 def test_an_arm_keeps_the_name_of_its_unmarked_twin_free() -> None:
     with pytest.raises(ConfigError, match="not -unmarked at the end"):
-        load(None, ["train.arms={nat-unmarked: {method: nat}}"])
+        load_config(None, ["train.arms={nat-unmarked: {method: nat}}"])
 
 
 # --- packed files ---

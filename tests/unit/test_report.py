@@ -55,12 +55,12 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    return report.write(make_run(tmp_path_factory.mktemp("runs") / "demo"))
+    return report.write_report(make_run(tmp_path_factory.mktemp("runs") / "demo"))
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    return report.write(make_run(tmp_path_factory.mktemp("runs") / "hostile", hostile=True))
+    return report.write_report(make_run(tmp_path_factory.mktemp("runs") / "hostile", hostile=True))
 
 
 SECTIONS = {
@@ -286,7 +286,7 @@ def test_columns_that_say_nothing_leave_the_first_tables(demo):
 
 def test_a_young_run_says_what_is_missing(tmp_path):
     dump(tmp_path / "read/manifest.json", manifest("read", 10, 10))
-    page = Page(report.write(tmp_path))
+    page = Page(report.write_report(tmp_path))
     assert "There is no verdict yet" in page.text
     for name in ("evaluate/scores.json", "label/rows-*.parquet", "train/ARM/metrics.jsonl"):
         assert name in page.text, name
@@ -296,13 +296,13 @@ def test_a_young_run_says_what_is_missing(tmp_path):
 def test_the_seconds_of_an_arm_are_those_of_its_step(tmp_path):
     for step in ("train", "train/sft", "train/nat"):
         dump(tmp_path / step / "manifest.json", manifest(step.replace("/", "-"), 10, 10))
-    text = Page(report.write(tmp_path)).text
+    text = Page(report.write_report(tmp_path)).text
     assert "31.5 s1 step" in text.replace("\n", "").replace("  ", "")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(report.ReportError, match=r"no STEP/manifest.json.*runs/demo"):
-        report.write(tmp_path)
+        report.write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 
 
@@ -316,7 +316,7 @@ def test_broken_files_are_named_and_the_rest_is_shown(tmp_path):
         '{"step": 1, "loss": 9}\nnot json\n{"step": 2, "loss": NaN}\n{"step": 3, "loss": 1e999}\n'
         '{"step": 1, "loss": 2.0}\n[1]\n{"step": 4, "loss": 1e308}\n'
     )
-    page = Page(report.write(run))
+    page = Page(report.write_report(run))
     for words in (
         "evaluate/differences.json is not JSON",
         "base val exact_match is not {value, ...}",
@@ -336,14 +336,14 @@ def test_many_long_errors_still_fit(tmp_path):
     ids = [{"id": str(i), "fault": f"fault{i % 7}"} for i in range(900)]
     given = [row | i | {"arm": arm} for i in ids for arm in ("base", "a", "b")]
     pq.write_table(pa.Table.from_pylist(given), run / "evaluate/answers.parquet")
-    path = report.write(run)
+    path = report.write_report(run)
     assert path.stat().st_size < 5_000_000
     assert "200 of 900 are listed here" in Page(path).text
 
 
 def test_writing_again_gives_the_same_bytes(demo):
     before = demo.read_bytes()
-    report.write(demo.parent)
+    report.write_report(demo.parent)
     assert demo.read_bytes() == before
     assert not list(demo.parent.rglob("*.part"))
 

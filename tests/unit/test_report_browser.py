@@ -110,12 +110,12 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    return report.write(make_run(tmp_path_factory.mktemp("runs") / "demo"))
+    return report.write_report(make_run(tmp_path_factory.mktemp("runs") / "demo"))
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    return report.write(make_run(tmp_path_factory.mktemp("runs") / "hostile", hostile=True))
+    return report.write_report(make_run(tmp_path_factory.mktemp("runs") / "hostile", hostile=True))
 
 
 SHOWN = "[...document.querySelectorAll('#cases > details')].filter(d => d.checkVisibility()).length"

@@ -108,14 +108,14 @@ def test_text_by_hand():
     assert safe_text.clip("x" * 10, 4) == "xxxx … [cut: the first 4 of 10 characters]"
     values = (1234, 0.01234, 1234.5, None, float("nan"), True, 2.5e-5)
     shown = ["1,234", "0.0123", "1,234", "–", "–", "–", "2.5e-05"]
-    assert [safe_text.number(v) for v in values] == shown
+    assert [safe_text.format_number(v) for v in values] == shown
     times = ["0.42 s", "41 s", "12 min", "3.4 h"]
     assert [safe_text.seconds(v) for v in (0.42, 41, 720, 12240)] == times
 
 
 def test_shares_of_the_data_make_a_curve(tmp_path):
     path = make_run(tmp_path / "demo")
-    assert "Score against training data" not in report.write(path).read_text()
+    assert "Score against training data" not in report.write_report(path).read_text()
     config = json.loads((path / "config.json").read_text())
     config["train"] = {"arms": {"nat": {"share": 1.0}, "sft": {}, "nat-10": {"share": 0.1}}}
     (path / "config.json").write_text(json.dumps(config))
@@ -131,9 +131,9 @@ def test_shares_of_the_data_make_a_curve(tmp_path):
     svg = figure.chart.svg
     assert (figure.title, arms) == ("Exact match on test_unseen by rows trained on", ["nat"])
     top = run.scores["nat"]["test_unseen"]["exact_match"].value * 100
-    assert f"nat: {safe_text.number(top)} at 260" in svg  # the line ends at all of its rows
+    assert f"nat: {safe_text.format_number(top)} at 260" in svg  # the line ends at all of its rows
     assert svg.count("<circle") == 3  # base at 0 rows, 26 rows, 260 rows
-    assert "Score against training data" in report.write(path).read_text()
+    assert "Score against training data" in report.write_report(path).read_text()
 
 
 def test_splits_of_other_measures_have_their_own_columns(tmp_path):
@@ -149,5 +149,5 @@ def test_splits_of_other_measures_have_their_own_columns(tmp_path):
 
 
 def test_energy_that_was_not_told_is_said(tmp_path):
-    page = report.write(make_run(tmp_path / "demo")).read_text()
+    page = report.write_report(make_run(tmp_path / "demo")).read_text()
     assert "Energy: this machine tells no energy." in page

@@ -41,7 +41,7 @@ def drawn(found: list, title: str) -> ET.Element:
 
 
 def test_the_triangle_shows_the_predicted_surface_in_the_order_of_its_corners():
-    made = search_section.search_context(THREE, "", {"surfaces": [SURFACE]})
+    made = search_section.search_view(THREE, "", {"surfaces": [SURFACE]})
     svg = drawn(made["figures"], "predicted score below")
     field = [e for e in svg if "field" in e.get("class", "")]
     assert len(field) == 3
@@ -51,7 +51,7 @@ def test_the_triangle_shows_the_predicted_surface_in_the_order_of_its_corners():
 
 
 def test_confirming_runs_are_in_the_table_and_not_in_the_charts():
-    made = search_section.search_context(THREE, "", {})
+    made = search_section.search_view(THREE, "", {})
     assert [t["status"] for t in made["table"]] == [
         "finished confirm", "stopped search", "finished search"]  # fmt: skip
     svg = drawn(made["figures"], "against trained tokens")
@@ -62,7 +62,7 @@ def test_confirming_runs_are_in_the_table_and_not_in_the_charts():
 def test_more_than_three_pools_make_a_surface_a_pair():
     four = [trial("a", 0.2, (0.4, 0.3, 0.2, 0.1)), trial("b", 0.5, (0.1, 0.2, 0.3, 0.4))]
     pair = {"pools": ["positive", "other"], "points": [[0, 0, 0.1], [0, 0.5, 0.2], [0.5, 0, 0.3]]}
-    made = search_section.search_context(four, "", {"surfaces": [pair]})
+    made = search_section.search_view(four, "", {"surfaces": [pair]})
     svg = drawn(made["figures"], "Predicted score: positive across, other up")
     assert sum(e.tag == "rect" for e in svg) == 3
     assert sum(e.tag == "circle" for e in svg) == 2
@@ -70,7 +70,7 @@ def test_more_than_three_pools_make_a_surface_a_pair():
 
 def test_parallel_coordinates_have_an_axis_for_each_number_that_differs():
     """Three shares, the learning rate and the score; a list of modules has no place on a line."""
-    svg = drawn(search_section.search_context(THREE, "", {})["figures"], "Options of each trial")
+    svg = drawn(search_section.search_view(THREE, "", {})["figures"], "Options of each trial")
     lines = [e for e in svg if e.tag == "polyline"]
     assert len(lines) == 2
     assert all(len(e.get("points").split()) == 5 for e in lines)
@@ -78,5 +78,5 @@ def test_parallel_coordinates_have_an_axis_for_each_number_that_differs():
 
 
 def test_a_search_of_nothing_draws_nothing():
-    made = search_section.search_context([], "", {"surfaces": "broken"})
+    made = search_section.search_view([], "", {"surfaces": "broken"})
     assert (made["table"], made["figures"]) == ([], [])

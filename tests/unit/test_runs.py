@@ -123,8 +123,8 @@ def test_options_that_change_no_output_leave_a_step_done(run: Run) -> None:
 
 def test_one_process_at_a_time_has_a_run(run: Run, tmp_path: Path) -> None:
     code = (
-        "from raytune_agents.config import load\nfrom raytune_agents.runs import Run\n"
-        f"Run.of(load(None, ['runs_dir={tmp_path}', 'seed=5']))"
+        "from raytune_agents.config import load_config\nfrom raytune_agents.runs import Run\n"
+        f"Run.of(load_config(None, ['runs_dir={tmp_path}', 'seed=5']))"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"in use by pid {os.getpid()} on host {socket.gethostname()}" in other.stderr

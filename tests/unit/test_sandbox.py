@@ -18,7 +18,7 @@ from raytune_agents.sandbox import (
     Sandbox,
     bubblewrap,
     execution_fault,
-    run,
+    run_calls,
 )
 from raytune_agents.sandbox.protocol import DEEPEST, depth, parse_answer
 from raytune_agents.sandbox.syscalls import AUDIT_ARCH, filter_program, system_calls
@@ -92,7 +92,7 @@ LIMITS = Limits()
 
 
 def one(tools, name: str, limits: Limits = LIMITS, **arguments) -> Outcome:
-    (outcome,) = run(tools, [ToolCall.of(name, **arguments)], limits).outcomes
+    (outcome,) = run_calls(tools, [ToolCall.of(name, **arguments)], limits).outcomes
     return outcome
 
 
@@ -102,7 +102,7 @@ def test_calls_run_in_order_and_share_state(tools):
         ToolCall.of("remember", x=1),
         ToolCall.of("remember", x=2),
     ]
-    report = run(tools, calls)
+    report = run_calls(tools, calls)
     assert [o.value for o in report.outcomes] == [5, [1], [1, 2]]
     assert [o.error for o in report.outcomes] == ["", "", ""]
     assert one(tools, "remember", x=9).value == [9], "two runs share nothing"
@@ -122,7 +122,7 @@ def test_errors_are_labels(tools):
 def test_a_loop_is_stopped_and_the_rest_is_not_run(tools):
     start = time.monotonic()
     calls = [ToolCall.of("add", a=1, b=1), ToolCall.of("loop"), ToolCall.of("add", a=1, b=1)]
-    report = run(tools, calls, Limits(timeout_s=1.0))
+    report = run_calls(tools, calls, Limits(timeout_s=1.0))
     assert [o.error for o in report.outcomes] == ["", "timeout", "not_run"]
     assert one(tools, "sleep", Limits(timeout_s=0.7)).error == "timeout"
     assert time.monotonic() - start < 6
@@ -164,7 +164,7 @@ def test_threads_and_databases_work(tools):
 
 
 def test_the_layers_that_hold_are_named(tools):
-    layers = run(tools, []).layers
+    layers = run_calls(tools, []).layers
     assert {"limits", "audit"} <= set(layers)
     if sys.platform == "linux":
         assert {"landlock", "seccomp"} <= set(layers) or {"mountns", "seccomp"} <= set(layers)
@@ -203,7 +203,7 @@ def test_a_process_answers_call_after_call_until_it_dies(tools):
 def test_a_tool_that_prints_for_later_answers_nothing(tools):
     """A line written beforehand, by a thread, is no answer to the next call."""
     calls = [ToolCall.of("writes_later"), ToolCall.of("sleep_short"), ToolCall.of("add", a=1, b=1)]
-    errors = [o.error for o in run(tools, calls).outcomes]
+    errors = [o.error for o in run_calls(tools, calls).outcomes]
     assert errors == ["", "forbidden: protocol", "not_run"]
 
 
@@ -252,7 +252,7 @@ def test_honest_tools_have_what_they_need(tools, name):
 def test_bubblewrap_is_the_first_layer_where_it_works(tools):
     if not bubblewrap():
         pytest.skip("no working bwrap here")
-    report = run(tools, [ToolCall.of("add", a=1, b=2), ToolCall.of("hard_exit")])
+    report = run_calls(tools, [ToolCall.of("add", a=1, b=2), ToolCall.of("hard_exit")])
     assert [(o.value, o.error) for o in report.outcomes] == [(3, ""), (None, "killed:exit 7")]
     assert {"bwrap", "mountns", "landlock", "seccomp"} <= set(report.layers)
 
@@ -279,14 +279,14 @@ def test_an_answer_is_read_strictly():
 def test_a_module_that_cannot_be_loaded(tools, tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text("import nosuchmodule\n")
-    report = run(bad, [ToolCall("f"), ToolCall("g")])
+    report = run_calls(bad, [ToolCall("f"), ToolCall("g")])
     assert [o.error for o in report.outcomes] == [
         "import: ModuleNotFoundError: No module named 'nosuchmodule'"] * 2  # fmt: skip
     bad.write_text("while True: pass\n")  # imports have five seconds at least
-    errors = [o.error for o in run(bad, [ToolCall("f"), ToolCall("g")], Limits(0.7)).outcomes]
+    errors = [o.error for o in run_calls(bad, [ToolCall("f"), ToolCall("g")], Limits(0.7)).outcomes]
     assert errors == ["timeout", "not_run"]
     with pytest.raises(FileNotFoundError, match="give a Python file"):
-        run(tmp_path / "none.py", [])
+        run_calls(tmp_path / "none.py", [])
 
 
 def test_a_module_has_the_files_beside_it_that_it_imports(tmp_path):
@@ -298,7 +298,7 @@ def test_a_module_has_the_files_beside_it_that_it_imports(tmp_path):
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "one.py").write_text("ONE = 1\n")
     (tmp_path / "unused.py").write_text("KEY = 'secret'\n")
-    (outcome,) = run(tmp_path / "main.py", [ToolCall("f")]).outcomes
+    (outcome,) = run_calls(tmp_path / "main.py", [ToolCall("f")]).outcomes
     assert outcome == Outcome([3, ["helper.py", "main.py", "parts"]])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raytune_agents import sandbox
-from raytune_agents.config import ConfigError, load
+from raytune_agents.config import ConfigError, load_config
 
 HERE = Path(__file__).parent
 SOURCE = (HERE / "escapes.py").read_text(encoding="utf-8")
@@ -114,12 +114,12 @@ def test_nothing_gets_out_of_a_poorer_system(tmp_path, name, system):
 
 def test_the_config_decides_whether_a_weak_sandbox_may_run(monkeypatch):
     monkeypatch.delenv(sandbox.MODE, raising=False)
-    sandbox.set_mode(load(None, ["sandbox=weak"]).sandbox)
+    sandbox.set_mode(load_config(None, ["sandbox=weak"]).sandbox)
     assert os.environ[sandbox.MODE] == "weak"
-    sandbox.set_mode(load().sandbox)
+    sandbox.set_mode(load_config().sandbox)
     assert sandbox.MODE not in os.environ
     with pytest.raises(ConfigError, match="sandbox='none'"):
-        load(None, ["sandbox=none"])
+        load_config(None, ["sandbox=none"])
 
 
 def test_without_the_kernel_it_is_refused(tmp_path):

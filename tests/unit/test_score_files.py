@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from raytune_agents.config import ConfigError, load
+from raytune_agents.config import ConfigError, load_config
 from raytune_agents.evaluate import general, instructions, judge, likelihood, multi_turn
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.harness import rescored, scored_answer
@@ -21,7 +21,7 @@ from raytune_agents.readers import bfcl
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import read_json, write_json
 
-CONFIG = load(None, ["evaluate.resamples=100", "evaluate.multi_turn.rows=2"])
+CONFIG = load_config(None, ["evaluate.resamples=100", "evaluate.multi_turn.rows=2"])
 HOW = Resampling.of(CONFIG.evaluate, 17)
 ARMS = ArmFacts(("nat",), "")
 PAY = ToolSpec("pay", "Pay.", '{"type": "object", "properties": {"amount": {"type": "integer"}}}')

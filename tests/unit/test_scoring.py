@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from raytune_agents.calls import render_calls
-from raytune_agents.evaluate.metrics import METRICS, Metric, metric_of, read_metrics
+from raytune_agents.evaluate.metrics import METRICS, Metric, metric_named, read_metrics
 from raytune_agents.evaluate.scoring import REPLY_VALUES, SCORED, h_row, score_answer
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
@@ -221,13 +221,13 @@ def test_every_metric_says_its_unit_and_its_direction():
 
 
 def test_families_and_unknown_names_guess_no_direction():
-    fault = metric_of("fault.wrong_value")
+    fault = metric_named("fault.wrong_value")
     assert (fault.label, fault.better, fault.unit) == ("share with fault: wrong value", "lower",
                                                        "share")  # fmt: skip
-    assert metric_of("pass_hat_2").better == "higher"
-    odd = metric_of("arc_easy.error_tokens_loss")
+    assert metric_named("pass_hat_2").better == "higher"
+    odd = metric_named("arc_easy.error_tokens_loss")
     assert (odd.label, odd.better) == ("arc easy: error tokens loss", "")
     own = {"politeness": Metric("politeness", "polite", better="higher")}
-    assert metric_of("politeness", own).label == "polite"
+    assert metric_named("politeness", own).label == "polite"
     assert read_metrics({"p": own["politeness"].record() | {"later": 1}}) == {
         "p": own["politeness"]}  # fmt: skip

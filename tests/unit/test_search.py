@@ -96,7 +96,7 @@ def test_rows_of_several_turns_count_once():
     costs = one.row_costs([*ROWS, example("p1", "positive", 5)])
     assert costs[0] == ("p1", "positive", 15)
     assert len(costs) == 5
-    assert mix.choose(costs, {"positive": 1.0}, 45, 4.0, 1).tokens == {"positive": 45}
+    assert mix.choose_rows(costs, {"positive": 1.0}, 45, 4.0, 1).tokens == {"positive": 45}
 
 
 def test_the_objective_is_a_weighted_sum():
@@ -105,8 +105,11 @@ def test_the_objective_is_a_weighted_sum():
     assert one.objective_of(score, {"hallucination_rate": -2.0}) == pytest.approx(-0.5)
     with pytest.raises(ValueError, match="irrelevance"):
         one.objective_of(score, {"irrelevance": 1.0})
-    assert trial_stats.metric_of({"exact_match": 1.0, "val_loss": -0.01}) == "exact_match"
-    assert trial_stats.metric_of({"exact_match": 1.0, "hallucination_rate": -1.0}) == "objective"
+    assert trial_stats.guideline_metric({"exact_match": 1.0, "val_loss": -0.01}) == "exact_match"
+    assert (
+        trial_stats.guideline_metric({"exact_match": 1.0, "hallucination_rate": -1.0})
+        == "objective"
+    )
 
 
 def test_the_front_holds_what_no_trial_beats_in_every_metric():
@@ -201,13 +204,13 @@ def test_the_noise_is_the_spread_of_equal_runs():
 def test_what_cannot_run_is_refused_before_ray(words, says):
     split = words.replace(" tune.", "|tune.").split("|")
     with pytest.raises(ConfigError, match=says):
-        pipeline.validate_tune(config.load(None, split))
+        pipeline.validate_tune(config.load_config(None, split))
 
 
 def test_the_example_of_the_readme_is_not_refused():
     text = (Path(__file__).parents[2] / "README.md").read_text()
     example = text.partition("## Search")[2].partition("```yaml\n")[2].partition("```")[0]
-    tree = config.build(yaml.safe_load(example))
+    tree = config.build_config(yaml.safe_load(example))
     pipeline.validate_tune(tree)
     assert (tree.tune.noise, tree.budget.max_cost) == (3, 20)
 

@@ -17,7 +17,7 @@ import uvicorn
 from openai import APIStatusError, OpenAI
 
 from raytune_agents.cli.deliver import serve_yaml
-from raytune_agents.config import ConfigError, load
+from raytune_agents.config import ConfigError, load_config
 from raytune_agents.infra.placement import Resources
 from raytune_agents.serving import MAX_BODY, app, choose_arm, parse_routes
 
@@ -165,7 +165,7 @@ def test_serve_yaml_fits_rays_schemas(gpus: int, tmp_path) -> None:
 
     have = Resources(8, gpus, 8, gpus, "L4" if gpus else "")
     served = {"base": tmp_path} if gpus else {"base": tmp_path, "nat": tmp_path}
-    tree = serve_yaml(load(None), have, served, "s3://b/adapters" if gpus else "")
+    tree = serve_yaml(load_config(None), have, served, "s3://b/adapters" if gpus else "")
     schema.ServeDeploySchema.model_validate(tree)
     args = tree["applications"][0]["args"]
     configs = LLMServingArgs.model_validate(args).llm_configs

@@ -191,7 +191,7 @@ def test_baselines_are_the_natural_stratified_and_positives_only_mixes():
 
 def test_baselines_take_the_other_options_from_the_base_config():
     space = parse_space(FULL)
-    base = config.load(
+    base = config.load_config(
         None, ["train.lora.r=8", "train.global_batch_size=4", "train.learning_rate=1e-3"]
     )
     for sample in space.baseline_samples(base):
@@ -224,7 +224,7 @@ def test_samples_stay_inside_their_axes_and_build_a_config():
     tree = {}
     for key, value in options.items():
         config.set_dotted(tree, key, value)
-    assert config.build(tree).train.global_batch_size == options["train.global_batch_size"]
+    assert config.build_config(tree).train.global_batch_size == options["train.global_batch_size"]
 
 
 def test_log_axes_are_uniform_in_the_logarithm():
@@ -261,8 +261,10 @@ def test_an_axis_counts_only_where_its_condition_holds():
 
 def test_a_condition_on_an_option_that_is_not_searched_reads_the_base_config():
     rank = {"train.lora.r": {"choice": [4, 8], "when": {"tune.method": "nat"}}}
-    assert parse_space(rank, base=config.load(None, ["tune.method=nat"])).keys() == ["train.lora.r"]
-    sft = config.load(None, ["tune.method=sft"])
+    assert parse_space(rank, base=config.load_config(None, ["tune.method=nat"])).keys() == [
+        "train.lora.r"
+    ]
+    sft = config.load_config(None, ["tune.method=sft"])
     assert parse_space(MIX | rank, base=sft).keys() == ["mix.weights"]
     below = {"train.warmup_ratio": {"uniform": [0, 0.1], "when": {"train.lora.r": 4}}}
     chained = parse_space(MIX | rank | below, base=sft)

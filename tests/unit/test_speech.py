@@ -11,7 +11,7 @@ from raytune_agents.generate import POOLS, paraphrase, rewrite
 def test_every_turn_of_a_conversation_may_be_reworded_and_its_values_are_known() -> None:
     for name in agents.shipped():
         for pool in ("dialogue", "gradual"):
-            for row in POOLS[pool](agents.load(name), 10, 3):
+            for row in POOLS[pool](agents.load_spec(name), 10, 3):
                 users = [i for i, m in enumerate(row.messages) if m.role == "user"]
                 assert paraphrase.turns(row) == users
                 for turn in users:
@@ -23,11 +23,11 @@ def test_every_turn_of_a_conversation_may_be_reworded_and_its_values_are_known()
 
 @pytest.mark.parametrize("pool", ["followup", "notool"])
 def test_words_that_the_answer_repeats_stay(pool: str) -> None:
-    assert all(paraphrase.turns(r) == [] for r in POOLS[pool](agents.load("qa"), 20, 3))
+    assert all(paraphrase.turns(r) == [] for r in POOLS[pool](agents.load_spec("qa"), 20, 3))
 
 
 def gradual():
-    rows = POOLS["gradual"](agents.load("qa"), 40, 3)
+    rows = POOLS["gradual"](agents.load_spec("qa"), 40, 3)
     row = next(r for r in rows if r.calls[0].name == "selenium" and "browser" in r.calls[0].args
                and any("browser" in v for v in r.meta["said"].values() if v != {}))  # fmt: skip
     turn = next(int(i) for i, v in row.meta["said"].items() if "browser" in v)
@@ -81,7 +81,7 @@ def test_most_verdicts_count(texts: list[str], reason: str) -> None:
 
 
 def test_the_judge_sees_tools_words_and_deeds() -> None:
-    row = POOLS["tflan"](agents.load("qa"), 1, 3)[0]
+    row = POOLS["tflan"](agents.load_spec("qa"), 1, 3)[0]
     text = rewrite.judge_messages(row)[0]["content"]
     assert row.query in text
     assert row.calls[0].arguments in text

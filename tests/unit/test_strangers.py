@@ -9,7 +9,7 @@ import re
 import pytest
 import strangers
 
-from raytune_agents.agents import AgentSpec, parse
+from raytune_agents.agents import AgentSpec, parse_spec
 from raytune_agents.calls import schema_errors
 from raytune_agents.filters import grounding
 from raytune_agents.generate import POOLS, actions, known, realism, templates
@@ -56,7 +56,7 @@ def test_every_pool_serves_a_stranger(specs, name: str, pool: str) -> None:
 
 
 def test_what_no_row_can_be_made_of_makes_no_row() -> None:
-    hard = parse({"name": "hard", "description": "d", "tools": [
+    hard = parse_spec({"name": "hard", "description": "d", "tools": [
         t | {"description": t["description"] or "F."} for t in strangers.HARD]})  # fmt: skip
     for pool in ("tflan", "parallel", "followup", "gradual", "corrected", "irrelevant"):
         assert POOLS[pool](hard, 20, 1) == [], pool
@@ -121,7 +121,7 @@ def test_naming_a_tool(specs) -> None:
     assert realism.names_tool("use find_room for me", tools) == "find_room"
     assert realism.names_tool("please Find Room now", tools) == "find_room"
     assert realism.names_tool("find a free room", tools) == ""
-    email = parse({"name": "e", "description": "d", "tools": [
+    email = parse_spec({"name": "e", "description": "d", "tools": [
         {"name": "email", "description": "Send an email.", "parameters": {
             "type": "object", "properties": {}}}]}).toolspecs  # fmt: skip
     assert realism.names_tool("send an email to Ana", email) == ""

@@ -8,7 +8,7 @@ import pytest
 from finished import finish_step
 
 from raytune_agents.calls import judge, render_calls
-from raytune_agents.config import Config, ConfigError, SourceConfig, load
+from raytune_agents.config import Config, ConfigError, SourceConfig, load_config
 from raytune_agents.evaluate import suites
 from raytune_agents.evaluate.perturb import PERTURBATIONS, number_formats, perturb, typos
 from raytune_agents.pipeline.evaluate import check_bases
@@ -149,7 +149,7 @@ def test_an_empty_split_and_bad_gold_are_refused_with_their_reason():
 )
 def test_refused_before_anything_starts(words, said):
     with pytest.raises(ValueError, match=said):
-        suites.validate_evaluation(load(None, words))
+        suites.validate_evaluation(load_config(None, words))
 
 
 def test_goals_are_spread_over_the_agents_and_drawn_apart_from_training():
@@ -160,11 +160,11 @@ def test_goals_are_spread_over_the_agents_and_drawn_apart_from_training():
 
 
 def test_arms_of_another_base_are_refused(tmp_path):
-    config = load(None, ["train.arms={sft: {method: sft}}"])
+    config = load_config(None, ["train.arms={sft: {method: sft}}"])
     with pytest.raises(ConfigError, match="arm 'sft' is not trained"):
         check_bases(config, tmp_path)
     finish_step(tmp_path / "train/sft", {"train": {}, "model": config.model})
     check_bases(config, tmp_path)
-    other = load(None, ["train.arms={sft: {method: sft}}", "model.name=other/model"])
+    other = load_config(None, ["train.arms={sft: {method: sft}}", "model.name=other/model"])
     with pytest.raises(ConfigError, match=r"trained with model\.name='smollm2-135m', not"):
         check_bases(other, tmp_path)

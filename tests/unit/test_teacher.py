@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from raytune_agents.config import ConfigError, TeacherConfig, load
+from raytune_agents.config import ConfigError, TeacherConfig, load_config
 from raytune_agents.inference import endpoint
 from raytune_agents.inference.cache import Answers, key_of
 from raytune_agents.inference.engine import EngineDown, Sampling
@@ -184,7 +184,7 @@ def test_a_missing_key_and_a_half_section_are_refused_before_the_start(monkeypat
                       ("base_url: x, model: m", "https://host/v1"),
                       ("max_usd: 1", "usd_per_mtok_in")):  # fmt: skip
         with pytest.raises(ConfigError, match=said):
-            load(None, [f"generate.teacher={{{bad}}}"])
+            load_config(None, [f"generate.teacher={{{bad}}}"])
 
 
 def test_a_broken_answer_file_counts_as_none(tmp_path) -> None:

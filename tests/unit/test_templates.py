@@ -52,7 +52,7 @@ NESTED = ToolCall.of(
     "get_weather", city='São "P", it\'s {x} [y]\nnew </b>', days=-3, live=True, wind=2.5,
     tags=["1", "a, b", "}"], opts={"q": "it's {a: 1}", "n": {"l": [1, 2.5, "x", {}]}}, unit=None,
 )  # fmt: skip
-SPEC = agents.load("qa")
+SPEC = agents.load_spec("qa")
 ROW, RUN = tasks(SPEC, 1, 1)[0], react(SPEC, 1, 3)[0]
 
 

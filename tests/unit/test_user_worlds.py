@@ -23,7 +23,7 @@ from raytune_agents.agents.worlds import (
 from raytune_agents.agents.worlds.process import box_of, locate
 from raytune_agents.calls import render_calls
 from raytune_agents.cli.init import init
-from raytune_agents.config import Config, ConfigError, GenerateConfig, load
+from raytune_agents.config import Config, ConfigError, GenerateConfig, load_config
 from raytune_agents.evaluate import rollouts, suites
 from raytune_agents.generate import checks
 from raytune_agents.generate.react import react
@@ -33,7 +33,7 @@ from raytune_agents.records import Message, ToolCall
 from raytune_agents.train import rewards
 
 EXAMPLE = Path(__file__).parents[1] / "example"
-SPEC = agents.load(EXAMPLE / "orders.yaml")
+SPEC = agents.load_spec(EXAMPLE / "orders.yaml")
 ROWS = react(SPEC, 10, 1)
 LAMPS = ROWS[0]
 
@@ -221,9 +221,11 @@ def test_a_row_of_a_source_names_no_world():
 def test_shipped_worlds_come_through_the_same_door():
     """They are named by their specs and do the same three things."""
     for name in agents.shipped():
-        row = react(agents.load(name), 1, 4)[0]
-        assert world_code(agents.load(name)).entry == agents.load(name).world
-        episode = Episode.of(world_code(agents.load(name)), row.meta["world"]["task"], row.tools)
+        row = react(agents.load_spec(name), 1, 4)[0]
+        assert world_code(agents.load_spec(name)).entry == agents.load_spec(name).world
+        episode = Episode.of(
+            world_code(agents.load_spec(name)), row.meta["world"]["task"], row.tools
+        )
         seen = [m.content for m in row.messages if m.role == "tool"]
         assert [episode.call(c) for c in row.calls] == seen
         assert episode.score("") == 1.0
@@ -272,7 +274,7 @@ def test_init_writes_a_world_that_runs(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "my_agent_world.py: MyToolsWorld with " in said
     assert "forbidden: socket." in said
-    spec = agents.load(out)
+    spec = agents.load_spec(out)
     assert spec.world == "my_agent_world.py:MyToolsWorld"
     names = {c.name for e in spec.examples for c in e.calls}
     assert names == {"add"}
@@ -291,7 +293,7 @@ def test_init_writes_a_world_for_tools_without_code(tmp_path):
     tool = {"name": "ping", "description": "Pings a host.", "parameters": schema}
     (tmp_path / "tools.json").write_text(json.dumps([tool]))
     init(tools=tmp_path / "tools.json", out=tmp_path / "net.yaml", name="9net", world=True)
-    spec = agents.load(tmp_path / "net.yaml")
+    spec = agents.load_spec(tmp_path / "net.yaml")
     assert spec.world == "net_world.py:Agent9netWorld"
     (observation,) = (m.content for m in react(spec, 1, 1)[0].messages if m.role == "tool")
     assert observation == '{"ok": true}'
@@ -299,9 +301,14 @@ def test_init_writes_a_world_for_tools_without_code(tmp_path):
 
 def test_a_step_is_done_again_where_the_code_of_a_world_changed():
     assert EXAMPLE / "orders_world.py" in spec_files(EXAMPLE / "orders.yaml")
-    config = load(None, [f"generate.agents=[{EXAMPLE / 'orders.yaml'}]"])
-    grpo = load(None, [f"generate.agents=[{EXAMPLE / 'orders.yaml'}]", "train.grpo={turns: 4, "
-                       "rewards: [goal], reward_weights: [1]}"])  # fmt: skip
+    config = load_config(None, [f"generate.agents=[{EXAMPLE / 'orders.yaml'}]"])
+    grpo = load_config(
+        None,
+        [
+            f"generate.agents=[{EXAMPLE / 'orders.yaml'}]",
+            "train.grpo={turns: 4, rewards: [goal], reward_weights: [1]}",
+        ],
+    )
     assert EXAMPLE / "orders_world.py" in outside(config, "generate")
     assert EXAMPLE / "orders_world.py" not in outside(config, "train")
     assert EXAMPLE / "orders_world.py" in outside(grpo, "train")

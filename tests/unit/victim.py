@@ -65,7 +65,7 @@ if __name__ == "__main__":
         forbid(missing)
     before = state()
     try:
-        report = sandbox.run(module, [ToolCall.of(function)], sandbox.Limits(timeout_s=2.0))
+        report = sandbox.run_calls(module, [ToolCall.of(function)], sandbox.Limits(timeout_s=2.0))
         (outcome,) = report.outcomes
         found = {"value": outcome.value, "error": outcome.error, "layers": report.layers}
     except sandbox.SandboxError as error:

@@ -82,7 +82,7 @@ def ends_in_world(row: Trajectory) -> bool:
 
 @lru_cache(maxsize=64)
 def _code_of(spec: str, changed_ns: int) -> WorldCode:
-    return world_code(agents.load(spec))
+    return world_code(agents.load_spec(spec))
 
 
 def world_code(spec: agents.AgentSpec) -> WorldCode:

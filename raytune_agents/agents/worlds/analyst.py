@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw
+from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
 from raytune_agents.agents.values import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld
 
@@ -33,15 +33,17 @@ def make(rng: random.Random) -> State:
 
     def table() -> list[dict[str, Any]]:
         dimension = rng.choice(sorted(WORDS))
-        one, two = draw(rng, BANKS["measure"], 2)
+        one, two = sample_words(rng, BANKS["measure"], 2)
         return [{dimension: rng.choice(WORDS[dimension]), one: rng.randint(5, 400),
                  two: rng.randint(5, 400)} for _ in range(9)]  # fmt: skip
 
-    names = draw(rng, BANKS["table"], 7)
+    names = sample_words(rng, BANKS["table"], 7)
     files = {f"{n}_{rng.randint(2019, 2025)}.csv": table() for n in names[:3]}
     tables = {db: {n: table()} for db, n in zip(DATABASES, names[3:])}
-    dashboards = {f"Weekly {n.title()}": {"project": p, "fresh": False, "published": False}
-                  for n, p in zip(names[:3], draw(rng, BANKS["department"], 3))}  # fmt: skip
+    dashboards = {
+        f"Weekly {n.title()}": {"project": p, "fresh": False, "published": False}
+        for n, p in zip(names[:3], sample_words(rng, BANKS["department"], 3))
+    }
     return {
         "files": files,
         "databases": tables,
@@ -147,7 +149,7 @@ def best_group_chart(state: State, rng: random.Random):
     file = rng.choice(sorted(state["files"]))
     dimension, measure, _ = _columns(state["files"][file])
     chart = rng.choice(["bar", "line", "pie"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Which {dimension} has the highest total {measure} in {file}? Draw a {chart} chart of "
         "{measure} by "
         "{dimension} as well.",
@@ -176,7 +178,7 @@ def above_average(state: State, rng: random.Random):
     database = rng.choice(sorted(state["databases"]))
     ((table, rows),) = state["databases"][database].items()
     _, measure, _ = _columns(rows)
-    yield asked(rng, [
+    yield sample_request(rng, [
         "In the {database} database, what is the average {measure} in {table}, and how many "
         "rows are above "
         "it?",
@@ -203,7 +205,7 @@ def unknown_column(state: State, rng: random.Random):
     ((table, rows),) = state["databases"][database].items()
     _, _, measure = _columns(rows)
     wrong = f"total_{measure}"
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Get the maximum of {wrong} in {table} from the {database} database. If that column is "
         "missing, use "
         "the closest one.",
@@ -225,7 +227,7 @@ def export_dashboard(state: State, rng: random.Random):
     """Exports need fresh data: refresh, then export."""
     name = rng.choice(sorted(state["dashboards"]))
     form = rng.choice(["pdf", "png", "csv"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Export the Tableau dashboard {dashboard} as {form}; refresh it if its data is stale.",
         "I need {dashboard} from Tableau as {form}, with refreshed data if needed.",
     ], dashboard=name, form=form)  # fmt: skip

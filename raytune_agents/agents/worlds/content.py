@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw
+from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
 from raytune_agents.agents.values import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld
 
@@ -17,8 +17,10 @@ TITLES = ["All about {topic}", "{topic} made simple", "Why {topic} matters", "A 
 def make(rng: random.Random) -> State:
     """Two pages with the rank of four keywords, some taken posting times, a fixed today."""
     urls = [f"https://{c}.example.com/{rng.choice(BANKS['page'])}"
-            for c in draw(rng, BANKS["company"], 2)]  # fmt: skip
-    ranks = {u: {k: rng.randint(1, 60) for k in draw(rng, BANKS["keyword"], 4)} for u in urls}
+            for c in sample_words(rng, BANKS["company"], 2)]  # fmt: skip
+    ranks = {
+        u: {k: rng.randint(1, 60) for k in sample_words(rng, BANKS["keyword"], 4)} for u in urls
+    }
     taken = [f"{p} 2026-0{rng.randint(3, 9)}-{rng.randint(10, 28)} 09:00" for p in PLATFORMS]
     return {"today": "2026-02-15", "ranks": ranks, "taken": taken, "drafts": [], "posts": [],
             "mailings": []}  # fmt: skip
@@ -78,7 +80,7 @@ def write_and_post(state: State, rng: random.Random):
     """The title of a new draft becomes the post."""
     kind, topic = rng.choice(["article", "tutorial", "slogan"]), rng.choice(BANKS["topic"])
     platform, date = rng.choice(PLATFORMS), _date(rng)
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Write a {kind} about {topic} and schedule its title as a {platform} post for {date} "
         "at 11:00.",
         "I need a {kind} on {topic}. Then put its title on {platform} on {date} at 11:00.",
@@ -100,9 +102,9 @@ def write_and_post(state: State, rng: random.Random):
 def worst_keyword(state: State, rng: random.Random):
     """Find the keyword with the worse rank and write about it."""
     url = rng.choice(sorted(state["ranks"]))
-    one, two = draw(rng, sorted(state["ranks"][url]), 2)
+    one, two = sample_words(rng, sorted(state["ranks"][url]), 2)
     tone = rng.choice(["formal", "friendly", "playful", "technical"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Check how {url} ranks for {one} and {two}, then write a {tone} article about the one "
         "that ranks "
         "worse.",
@@ -125,7 +127,7 @@ def taken_slot(state: State, rng: random.Random):
     """The time is taken; the error names a free one."""
     platform, date, time = rng.choice(state["taken"]).split()
     text = rng.choice(BANKS["post"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Schedule \"{text}\" on {platform} for {date} at {time}, or at the next free time if "
         "that is taken.",
         "Post \"{text}\" on {platform} on {date} at {time}. If the time is taken, use the free "
@@ -149,13 +151,13 @@ def taken_slot(state: State, rng: random.Random):
 
 def two_mailings(state: State, rng: random.Random):
     """One mailing for each of two audiences."""
-    one, two = draw(rng, BANKS["audience"], 2)
+    one, two = sample_words(rng, BANKS["audience"], 2)
     template, subject = (
         rng.choice(["welcome", "promotion", "survey"]),
         rng.choice(BANKS["headline"]),
     )
     date = _date(rng)
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Build a {template} email with the subject \"{subject}\" for {one} and another one for "
         "{two}, both "
         "to be sent on {date}.",

@@ -5,7 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw, listed
+from raytune_agents.agents.script import (
+    Goal,
+    Say,
+    ToolError,
+    act,
+    listed,
+    sample_request,
+    sample_words,
+)
 from raytune_agents.agents.values import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld
 
@@ -33,7 +41,9 @@ PLACES = ("EU", "US", "UK", "Canada", "Japan")
 def make(rng: random.Random) -> State:
     """Four documents with up to two clauses of each kind, eight regulations on four topics."""
     documents = {}
-    for kind, company in zip(draw(rng, BANKS["contract"], 4), draw(rng, BANKS["company"], 4)):
+    for kind, company in zip(
+        sample_words(rng, BANKS["contract"], 4), sample_words(rng, BANKS["company"], 4)
+    ):
         clauses = [
             {"type": t, "page": rng.randint(1, 9), "text": text.format(n=rng.randint(5, 90))}
             for t, texts in CLAUSES.items()
@@ -41,10 +51,10 @@ def make(rng: random.Random) -> State:
         ]
         scores = {risk: round(rng.uniform(0.05, 0.95), 2) for risk in RISKS}
         documents[f"{kind}_{company}.pdf"] = {"pages": 9, "clauses": clauses, "scores": scores}
-    topics = draw(rng, BANKS["law_topic"], 4)
+    topics = sample_words(rng, BANKS["law_topic"], 4)
     regulations = [{"id": f"{place}-{rng.randint(100, 999)}", "topic": topic, "jurisdiction": place,
                     "year": rng.randint(1995, 2024)}
-                   for topic in topics for place in draw(rng, list(PLACES), 3)]  # fmt: skip
+                   for topic in topics for place in sample_words(rng, list(PLACES), 3)]  # fmt: skip
     return {"documents": documents, "regulations": regulations, "parsed": []}
 
 
@@ -99,7 +109,7 @@ def wrong_extension(state: State, rng: random.Random):
     real = _name(state, rng)
     said = real.replace(".pdf", ".docx")
     kind = rng.choice(sorted(CLAUSES))
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Extract the {kind} clauses from {document}; if it is stored under another extension, "
         "use that file.",
         "What do the {kind} clauses of {document} say? The extension may be wrong.",
@@ -117,9 +127,9 @@ def wrong_extension(state: State, rng: random.Random):
 def worst_risk_rules(state: State, rng: random.Random):
     """Rate two risks; look up the rules only if one is high."""
     name, threshold = _name(state, rng), rng.choice([0.4, 0.5, 0.6])
-    one, two = draw(rng, list(RISKS), 2)
+    one, two = sample_words(rng, list(RISKS), 2)
     rule = rng.choice(state["regulations"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Analyze the {one} and {two} risks of {document}. If any score is above {threshold}, "
         "look up "
         "{place} regulations on {topic}.",
@@ -147,9 +157,9 @@ def worst_risk_rules(state: State, rng: random.Random):
 
 def riskier_of_two(state: State, rng: random.Random):
     """Rate two documents and parse the riskier one."""
-    one, two = draw(rng, sorted(state["documents"]), 2)
+    one, two = sample_words(rng, sorted(state["documents"]), 2)
     kind, form = rng.choice(RISKS), rng.choice(["text", "json", "markdown"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Which has the higher {kind} risk, {one} or {two}? Parse that one into {form}.",
         "Compare the {kind} risk of {one} and {two} and convert the riskier document to {form}.",
     ], kind=kind, one=one, two=two, form=form)  # fmt: skip
@@ -166,8 +176,8 @@ def riskier_of_two(state: State, rng: random.Random):
 def newest_rule(state: State, rng: random.Random):
     """The newest regulation in two places."""
     topic = rng.choice(state["regulations"])["topic"]
-    one, two = draw(rng, sorted({r["jurisdiction"] for r in state["regulations"]}), 2)
-    yield asked(rng, [
+    one, two = sample_words(rng, sorted({r["jurisdiction"] for r in state["regulations"]}), 2)
+    yield sample_request(rng, [
         "What is the newest regulation on {topic} in the {one}, and in the {two}?",
         "Find the most recent {topic} rules of the {one} and the {two}.",
     ], topic=topic, one=one, two=two)  # fmt: skip

@@ -5,7 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw, listed
+from raytune_agents.agents.script import (
+    Goal,
+    Say,
+    ToolError,
+    act,
+    listed,
+    sample_request,
+    sample_words,
+)
 from raytune_agents.agents.values import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld
 
@@ -18,11 +26,13 @@ def _camel(feature: str) -> str:
 
 def make(rng: random.Random) -> State:
     """Five test files with three tests each, two pages with three elements, four sources."""
-    features = draw(rng, BANKS["feature"], 5)
+    features = sample_words(rng, BANKS["feature"], 5)
     tests = []
     for feature in features:
         area = rng.choice(BANKS["area"])
-        for i, what in enumerate(draw(rng, ["empty", "valid", "expired", "large", "twice"], 3)):
+        for i, what in enumerate(
+            sample_words(rng, ["empty", "valid", "expired", "large", "twice"], 3)
+        ):
             tests.append({
                 "file": f"tests/{area}/test_{feature}.py",
                 "module": f"tests.{area}.test_{feature}",
@@ -32,9 +42,9 @@ def make(rng: random.Random) -> State:
                 "passes": rng.random() < 0.6,
             })  # fmt: skip
     pages = {}
-    for company in draw(rng, BANKS["company"], 2):
+    for company in sample_words(rng, BANKS["company"], 2):
         page = rng.choice(BANKS["page"])
-        found = {f"#{w}-button": rng.random() < 0.6 for w in draw(rng, BANKS["widget"], 3)}
+        found = {f"#{w}-button": rng.random() < 0.6 for w in sample_words(rng, BANKS["widget"], 3)}
         pages[f"https://{company}.example.com/{page}"] = {
             "title": f"{page.title()} - {company.title()}",
             "elements": found,
@@ -110,7 +120,7 @@ def _file(state: State, rng: random.Random) -> str:
 def smoke_then_all(state: State, rng: random.Random):
     """Smoke tests first; only if they pass, the whole file."""
     path = _file(state, rng)
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Run the smoke tests in {path} with pytest. If they pass, run the whole file and tell "
         "me what fails.",
         "First the smoke tests of {path} with pytest, and if none fails everything in that "
@@ -131,7 +141,7 @@ def tests_then_coverage(state: State, rng: random.Random):
     """Run a suite, then measure the code it tests."""
     path, source = _file(state, rng), rng.choice(sorted(state["sources"]))
     form = rng.choice(["html", "xml", "json"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Run {path} with pytest, then write a {form} coverage report for {source}. How many "
         "tests fail "
         "and how much is covered?",
@@ -150,9 +160,9 @@ def tests_then_coverage(state: State, rng: random.Random):
 def first_visible(state: State, rng: random.Random):
     """Look for one element; if it is hidden, look for another."""
     url = rng.choice(sorted(state["pages"]))
-    one, two = draw(rng, sorted(state["pages"][url]["elements"]), 2)
+    one, two = sample_words(rng, sorted(state["pages"][url]["elements"]), 2)
     browser = rng.choice(["chrome", "firefox", "edge"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Check in {browser} that {one} is visible on {url}. If it is not, check {two} instead.",
         "Open {url} with {browser}: is {one} visible? If not, what about {two}?",
     ], browser=browser, one=one, url=url, two=two)  # fmt: skip
@@ -176,7 +186,7 @@ def case_by_name(state: State, rng: random.Random):
         "With unittest, run the class All from {module}, or the class ending in {which} if that is "
         "missing, and name the failures.",
     ]
-    yield asked(rng, texts, module=module, which=which, case="All")
+    yield sample_request(rng, texts, module=module, which=which, case="All")
     result = yield act(
         "I try the class that was named.", "unittest", module=module, test_case="All"
     )
@@ -194,8 +204,8 @@ def case_by_name(state: State, rng: random.Random):
 
 def weakest_source(state: State, rng: random.Random):
     """Measure two folders and report on the weaker one."""
-    one, two = draw(rng, sorted(state["sources"]), 2)
-    yield asked(rng, [
+    one, two = sample_words(rng, sorted(state["sources"]), 2)
+    yield sample_request(rng, [
         "Which is covered less, {one} or {two}? Write a text report for both and then an html "
         "report for "
         "the weaker one.",

@@ -5,7 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw, listed
+from raytune_agents.agents.script import (
+    Goal,
+    Say,
+    ToolError,
+    act,
+    listed,
+    sample_request,
+    sample_words,
+)
 from raytune_agents.agents.values import BANKS, fill
 from raytune_agents.agents.worlds.seeded import SeededWorld
 
@@ -18,14 +26,18 @@ ROLES = ("viewer", "editor", "admin")
 def make(rng: random.Random) -> State:
     """Three hosts, five accounts of which one is locked at least, three files, two keys."""
     hosts = {}
-    for host in draw(rng, BANKS["host"], 3):
-        ports = sorted(draw(rng, list(PORTS), 4))
+    for host in sample_words(rng, BANKS["host"], 3):
+        ports = sorted(sample_words(rng, list(PORTS), 4))
         hosts[f"{host}.example.net"] = {"ports": ports, "malware": rng.random() < 0.3}
     users = {
         f"{a}.{b}": {"locked": i == 0 or rng.random() < 0.3, "role": rng.choice(ROLES[:2])}
-        for i, (a, b) in enumerate(zip(draw(rng, BANKS["first"], 5), draw(rng, BANKS["last"], 5)))
+        for i, (a, b) in enumerate(
+            zip(sample_words(rng, BANKS["first"], 5), sample_words(rng, BANKS["last"], 5))
+        )
     }
-    files = {f"{t}_{rng.randint(2019, 2025)}.zip": None for t in draw(rng, BANKS["table"], 3)}
+    files = {
+        f"{t}_{rng.randint(2019, 2025)}.zip": None for t in sample_words(rng, BANKS["table"], 3)
+    }
     old, new = (f"key-{n}" for n in rng.sample(range(1000, 9999), 2))
     return {"hosts": hosts, "users": users, "files": files, "rules": [],
             "keys": {old: f"expired; use {new}", new: "valid"}}  # fmt: skip
@@ -95,7 +107,7 @@ def encryption_lib(
 def block_weak_ports(state: State, rng: random.Random):
     """Scan a host and block an address on every weak port."""
     target, ip = rng.choice(sorted(state["hosts"])), fill("10.{byte}.{byte}.{byte}", rng)
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Run a vulnerability scan of {target} and block {ip} on every weak port you find.",
         "Scan {target} for weak services with a vulnerability scan, then block {ip} on each of "
         "those ports.",
@@ -120,7 +132,7 @@ def block_weak_ports(state: State, rng: random.Random):
 def promote_user(state: State, rng: random.Random):
     """A locked account has to be unlocked before its role can change."""
     user, role = rng.choice(sorted(state["users"])), rng.choice(ROLES)
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Promote {user} to {role}; if the account is locked, unlock it first.",
         "{user} becomes {role}. Unlock the account if that is needed.",
     ], user=user, role=role)  # fmt: skip
@@ -140,7 +152,7 @@ def encrypt_with_key(state: State, rng: random.Random):
     """The key may have expired; the error names the new one."""
     file, key = rng.choice(sorted(state["files"])), rng.choice(sorted(state["keys"]))
     algorithm = rng.choice(["AES-256", "ChaCha20", "RSA-4096"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Encrypt {file} with {algorithm} and the key {key}, or its successor if it has expired.",
         "Please encrypt {file} using {algorithm}. The key is {key}; if it has expired, use the "
         "new one.",
@@ -164,7 +176,7 @@ def port_or_lock(state: State, rng: random.Random):
     """Lock an account only if the host is infected; else report its ports."""
     target = rng.choice(sorted(state["hosts"]))
     user = rng.choice(sorted(u for u, a in state["users"].items() if not a["locked"]) or ["root"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Run a malware scan of {target}. If it is infected, lock the account of {user}; "
         "otherwise tell me its "
         "open ports.",

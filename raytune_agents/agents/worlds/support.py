@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Goal, Say, ToolError, act, asked, draw
+from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
 from raytune_agents.agents.values import BANKS, fill
 from raytune_agents.agents.worlds.seeded import SeededWorld
 
@@ -14,11 +14,11 @@ State = dict[str, Any]
 
 def make(rng: random.Random) -> State:
     """Four customers, eight tickets (every customer has an open one), six articles."""
-    first, last = draw(rng, BANKS["first"], 4), draw(rng, BANKS["last"], 4)
+    first, last = sample_words(rng, BANKS["first"], 4), sample_words(rng, BANKS["last"], 4)
     customers = [f"{a}.{b}@example.com" for a, b in zip(first, last)]
     numbers = rng.sample(range(1000, 5000), 8)
     tickets = {}
-    for i, (number, subject) in enumerate(zip(numbers, draw(rng, BANKS["problem"], 8))):
+    for i, (number, subject) in enumerate(zip(numbers, sample_words(rng, BANKS["problem"], 8))):
         tickets[f"T-{number}"] = {
             "customer": customers[i % 4],
             "subject": subject,
@@ -26,7 +26,7 @@ def make(rng: random.Random) -> State:
             "status": "open" if i < 4 or rng.random() < 0.5 else "closed",
             "opened": f"2025-{i % 6 + 1:02}-{rng.randint(1, 28):02}",
         }
-    titles = draw(rng, BANKS["howto"], 6)
+    titles = sample_words(rng, BANKS["howto"], 6)
     articles = [{"id": f"KB-{rng.randint(10, 99)}{i}", "title": t[:1].upper() + t[1:],
                  "language": "english" if i < 4 else rng.choice(["german", "french", "spanish"])}
                 for i, t in enumerate(titles)]  # fmt: skip
@@ -113,7 +113,7 @@ def _customer(state: State, rng: random.Random, waits: bool = False) -> str:
 def escalate_oldest(state: State, rng: random.Random):
     """Find the tickets, pick the oldest open one, escalate it."""
     who, priority = _customer(state, rng, waits=True), rng.choice(["high", "urgent"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Escalate the oldest open ticket of {customer} to {priority} priority.",
         "{customer} has waited long enough. Please raise their oldest open ticket to {priority}.",
         "Find the oldest open ticket of {customer} and set it to {priority} priority.",
@@ -130,7 +130,7 @@ def escalate_oldest(state: State, rng: random.Random):
 def create_and_email(state: State, rng: random.Random):
     """Create a ticket, then write its number to the customer."""
     who, problem = _customer(state, rng), rng.choice(BANKS["problem"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Create a ticket for {customer} about {subject} and email them the ticket number as "
         "the subject.",
         "{customer} reports {subject}. Create a ticket, then email them with the ticket number "
@@ -150,7 +150,7 @@ def article_to_chat(state: State, rng: random.Random):
     article = rng.choice([a for a in state["articles"] if a["language"] == "english"])
     topic = article["title"][:1].lower() + article["title"][1:]
     channel = rng.choice(["web", "mobile", "whatsapp"])
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Look up the article on {topic} and send its title to {customer} in the {channel} chat.",
         "{customer} asks about {topic}. Search the knowledge base and send them the title of "
         "the best "
@@ -170,7 +170,7 @@ def escalate_or_reopen(state: State, rng: random.Random):
     ticket_id = rng.choice(closed or opened)
     ticket = state["tickets"][ticket_id]
     who, subject = ticket["customer"], ticket["subject"]
-    yield asked(rng, [
+    yield sample_request(rng, [
         "Escalate ticket {ticket_id} of {customer} to urgent. If that is not possible, create "
         "a new urgent "
         "ticket about {subject}.",
@@ -198,7 +198,7 @@ def escalate_or_reopen(state: State, rng: random.Random):
 def close_open(state: State, rng: random.Random):
     """Close every open ticket of a customer, one by one, then tell them."""
     who, text = _customer(state, rng), fill("{reply}", rng)
-    yield asked(rng, [
+    yield sample_request(rng, [
         "{customer} agreed: close all of their open tickets, then send them the chat message: "
         "{message}",
         "Close every open ticket of {customer} and afterwards send them \"{message}\" in the chat.",
