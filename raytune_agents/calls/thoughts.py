@@ -12,7 +12,7 @@ from raytune_agents.calls.json_text import SPACE, decode
 MARKS = {
     "<think>": "</think>", "<thought>": "</thought>", "<reasoning>": "</reasoning>",
     "[THINK]": "[/THINK]", "<seed:think>": "</seed:think>", "<|channel>thought": "<channel|>",
-    "<|START_THINKING|>": "<|END_THINKING|>",
+    "<|START_THINKING|>": "<|END_THINKING|>", "<scratch_pad>": "</scratch_pad>",
 }  # fmt: skip
 _OPEN = re.compile("|".join(map(re.escape, MARKS)))
 _CLOSE = re.compile("|".join(map(re.escape, MARKS.values())))

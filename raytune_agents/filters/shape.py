@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from itertools import groupby
 
 from raytune_agents.calls import parse, schema_errors
 from raytune_agents.calls.json_text import strict_json
 from raytune_agents.calls.parse import TAGS
+from raytune_agents.readers.said import CODE
 from raytune_agents.records import Message, ToolCall, Trajectory, canonical
 
 OPENING_TAGS = tuple(tag for tag in TAGS if tag.startswith(("<", "[")))  # of calls, any family
@@ -45,6 +47,10 @@ def parses(row: Trajectory) -> str | None:
     if target and not target.tool_calls and any(tag in target.content for tag in OPENING_TAGS):
         error = parse(target.content, row.tools).error
         return f"parses:{error}" if error else None
+    if target and not target.tool_calls and (block := CODE.search(target.content)):
+        for tool in row.tools:
+            if re.search(rf"\b{re.escape(tool.name)}\(", block["code"]):
+                return f"parses:the code of the answer calls {tool.name}"
     return None
 
 

@@ -33,6 +33,11 @@ def says(*words: str) -> Look:
     return look
 
 
+def says_roles(row: Row) -> bool:
+    """Whether a dialogue is one text whose turns begin with USER: and ASSISTANT:."""
+    return isinstance(row["chat"], str) and "USER:" in row["chat"] and "ASSISTANT:" in row["chat"]
+
+
 def lists(*keys: str) -> Look:
     """Whether lists of objects, or JSON text of such, stand under `keys`."""
     return lambda row: all(_list_of_objects(row.get(k)) for k in keys)
@@ -116,6 +121,7 @@ def _sign(format: str, keys: str, look: Look | None = None, weight: int = 1) -> 
 
 KINDS_OF_ANSWER = ("direct", "tool_call", "cannot_answer", "request_for_info")  # When2Call's
 SIGNS: tuple[Sign, ...] = (
+    _sign("glaive_chat", "system chat", says_roles),
     _sign("bfcl", "id question function", _bfcl),
     _sign("xlam", "query tools answers", lists("tools", "answers")),
     _sign("when2call", "question correct_answer answers tools",

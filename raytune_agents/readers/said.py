@@ -7,6 +7,7 @@ in a system text.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -29,6 +30,8 @@ MARKED = re.compile(
                              "<invoke name=", "<|tool_call_begin|>"))),
     re.IGNORECASE,
 )
+# a block of code in which models act: smolagents, Gemini
+CODE = re.compile(r"```(?:py|python|tool_code)\n(?P<code>.*?)```(?:<end_code>)?", re.DOTALL)
 _BETWEEN = re.compile(r"[\s,;]*")
 _LIKE_CALL = re.compile(r"\s*+(?:[\[{]|```|Action(?: \d+)?:)|[^\n(]{1,200}\(")
 
@@ -82,7 +85,39 @@ def _unmarked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall],
     found = parse(text, tools)
     if found.calls and {c.name for c in found.calls} <= names:
         return found.calls, found.text
+    if block := CODE.search(text):
+        rest = text[: block.start()].rstrip().removesuffix("Code:") + text[block.end() :]
+        return code_calls(block["code"], names), rest.strip()
     return named_calls(text, names), ""
+
+
+def code_calls(code: str, names: Collection[str]) -> list[ToolCall]:
+    """The calls of a code action that does nothing but call tools, one per statement: `x = f(a=1)`,
+    `print(default_api.f(a=1))`. [] where it does anything else: what it would call is not known."""
+    calls: list[ToolCall] = []
+    try:
+        statements = ast.parse(code.strip()).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    for statement in statements:
+        node = getattr(statement, "value", None)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print" and len(node.args) == 1:
+            node = node.args[0]
+        found = parse(ast.unparse(node)).calls if isinstance(node, ast.Call) else ()
+        own = [replace(c, name=c.name.removeprefix("default_api.")) for c in found]
+        if len(own) != 1 or own[0].name not in names or not _literal(node):
+            return []
+        calls += own
+    return calls
+
+
+def _literal(node: Any) -> bool:
+    """Whether a call's arguments are named and written out, no variables of the code."""
+    try:
+        return not node.args and all(ast.literal_eval(k.value) is not NotImplemented
+                                     for k in node.keywords)  # fmt: skip
+    except ValueError:
+        return False
 
 
 def calls_in(text: str, names: Collection[str] = ()) -> Sequence[ToolCall]:

@@ -10,6 +10,7 @@ import pytest
 from raytune_agents import filters, readers
 from raytune_agents.calls import judge
 from raytune_agents.config import LabelConfig
+from raytune_agents.filters.shape import parses
 from raytune_agents.records import RecordError, Trajectory
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -624,9 +625,13 @@ def test_several_rejected_answers_are_several_rows() -> None:
 
 
 def test_react_text_beside_a_tools_column() -> None:
-    row = read(chat({"role": "assistant", "content": SAID["react"]},
-                    {"role": "user", "content": "Observation: 20 C"},
-                    {"role": "assistant", "content": "Thought: done\nFinal Answer: 20"}))[0]
+    row = read(
+        chat(
+            {"role": "assistant", "content": SAID["react"]},
+            {"role": "user", "content": "Observation: 20 C"},
+            {"role": "assistant", "content": "Thought: done\nFinal Answer: 20"},
+        )
+    )[0]
     assert (roles(row), calls(row)) == ("uata", [CALL])
     assert (row.messages[1].thought, row.messages[2].content) == ("I look.", "20 C")
 
@@ -639,8 +644,13 @@ def test_items_of_responses_among_messages() -> None:
 def test_cohere() -> None:
     call = {"id": "1", "type": "function", "function": {"name": CALL[0], "arguments": ARGS}}
     seen = [{"type": "document", "document": {"data": "20 C"}}]
-    row = read(chat({"role": "assistant", "tool_plan": "I look.", "tool_calls": [call]},
-                    {"role": "tool", "tool_call_id": "1", "content": seen}, GOOD))[0]
+    row = read(
+        chat(
+            {"role": "assistant", "tool_plan": "I look.", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "1", "content": seen},
+            GOOD,
+        )
+    )[0]
     assert (roles(row), calls(row)) == ("uata", [CALL])
     assert (row.messages[1].thought, row.messages[2].content) == ("I look.", "20 C")
 
@@ -650,3 +660,70 @@ def test_empty_lists_of_php() -> None:
     call = {"function": {"name": "ping", "arguments": "[]"}}
     row = read({"messages": [ASK, {"role": "assistant", "tool_calls": [call]}], "tools": [ping]})[0]
     assert (calls(row), row.tools[0].schema["properties"], kept(row)) == ([["ping", {}]], {}, "")
+
+
+# --- code actions and published dialogues -----------------------------------------------------
+
+LOOK_UP = {
+    "name": "get_weather",
+    "description": "Weather",
+    "parameters": {"properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
+}
+PARIS, THREE_DAYS, ROME = '{"city": "Paris"}', '{"city": "Paris", "days": 3}', '{"city": "Rome"}'
+
+
+def acted(text: str):
+    """The row whose answer is this text."""
+    turns = [
+        {"role": "user", "content": "Weather in Paris?"},
+        {"role": "assistant", "content": text},
+    ]
+    return readers.read_row({"messages": turns, "tools": [LOOK_UP]}, "x.jsonl:1")[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "calls"),
+    [
+        ("```py\nprint(get_weather(city='Paris'))\n```<end_code>", [PARIS]),
+        ("```tool_code\ndefault_api.get_weather(city='Paris', days=3)\n```", [THREE_DAYS]),
+        ("```python\na = get_weather(city='Paris')\nget_weather(city='Rome')\n```", [PARIS, ROME]),
+    ],
+)
+def test_a_code_action_that_only_calls_tools_is_its_calls(code: str, calls: list[str]) -> None:
+    row = acted(f"Thought: I look.\nCode:\n{code}")
+    assert [c.arguments for c in row.calls] == calls
+    assert row.answer.content == "Thought: I look."
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "for c in cities:\n    get_weather(city=c)",
+        "x = get_weather(city='Paris')\nget_weather(city=x)",
+        "import os\nget_weather(city='Paris')",
+    ],
+)
+def test_a_code_action_that_does_more_is_no_gold(code: str) -> None:
+    row = acted(f"```py\n{code}\n```")
+    assert row.calls == ()
+    assert parses(row) == "parses:the code of the answer calls get_weather"
+
+
+def test_code_that_calls_no_tool_is_an_answer() -> None:
+    row = acted("```python\nprint('hello')\n```")
+    assert row.calls == ()
+    assert parses(row) is None
+
+
+def test_glaive_as_published() -> None:
+    chat = (
+        'USER: Weather in Paris?\n\n\nASSISTANT: <functioncall> {"name": "get_weather", '
+        '"arguments": \'{"city": "Paris"}\'} <|endoftext|>\n\n\nFUNCTION RESPONSE: {"t": 3}'
+        "\n\n\nASSISTANT: 3 degrees. <|endoftext|>"
+    )
+    system = f"SYSTEM: You are helpful, with these functions -\n{json.dumps(LOOK_UP)}\n"
+    row = readers.read_row({"system": system, "chat": chat}, "x.jsonl:1")[0]
+    assert [t.name for t in row.tools] == ["get_weather"]
+    assert [m.role for m in row.messages] == ["user", "assistant", "tool", "assistant"]
+    assert json.loads(row.messages[1].tool_calls[0].arguments) == {"city": "Paris"}
+    assert row.messages[-1].content == "3 degrees."
