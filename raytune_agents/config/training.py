@@ -25,6 +25,7 @@ class TrainConfig(BaseConfig):
     OPERATIONAL = frozenset(
         {
             "max_tokens_per_forward",
+            "padding_free",
             "save_steps",
             "max_failures",
             "gradient_checkpointing",
@@ -48,7 +49,7 @@ class TrainConfig(BaseConfig):
         "the sample-efficiency curve",
     )
     learning_rate: float = Field(1e-3, gt=0, le=100, description="the largest, after warm-up")
-    max_tokens_per_forward: Positive = Field(1024, description="padded tokens in one forward pass")
+    max_tokens_per_forward: Positive = Field(1024, description="tokens in one forward pass")
     global_batch_size: Positive = Field(8, description="rows in one optimiser step")
     num_train_epochs: float = Field(1.0, gt=0, le=1000, description="passes over the mixed rows")
     max_steps: int = Field(-1, description="stop after this many optimiser steps; -1 = by epochs")
@@ -63,6 +64,9 @@ class TrainConfig(BaseConfig):
         "evenly, or one; "
         "[least, most] = as many as Ray has room for, more or fewer as the cluster grows or "
         "shrinks (sharding: ddp)",
+    )
+    padding_free: bool = Field(
+        True, description="compute no padding, where the model and the hardware allow it"
     )
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     max_loss: float = Field(

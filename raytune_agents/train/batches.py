@@ -48,11 +48,9 @@ def order(lengths: Sequence[int], global_batch_size: int, epochs: float, seed: i
     return out[:total]
 
 
-def micro_batch(longest: int, section: TrainConfig, limit: int | None = None) -> int:
-    """Rows in one forward pass of one worker: the largest divisor of its rows in a step that keeps
-    rows * longest within max_tokens_per_forward and `limit`, at least 1. Equal steps and equal
-    loss for every choice, and the same for every number of workers that train.num_workers
-    allows.     Raises ConfigError where the workers cannot share a step evenly."""
+def even_rows(section: TrainConfig) -> int:
+    """Rows of a step for one worker, alike for every number of workers that train.num_workers
+    allows. Raises ConfigError where they cannot share a step evenly."""
     least, most = section.span
     shared = math.lcm(*range(least, most + 1))
     rows, left = divmod(section.global_batch_size, shared)
@@ -61,9 +59,74 @@ def micro_batch(longest: int, section: TrainConfig, limit: int | None = None) ->
             f"train.global_batch_size={section.global_batch_size} cannot be shared by "
             f"train.num_workers={section.num_workers}; write a multiple of {shared}"
         )
-    room = min(section.max_tokens_per_forward // longest, limit or rows)
-    fits = [d for d in range(1, rows + 1) if rows % d == 0 and d <= room]
-    return max(fits, default=1)
+    return rows
+
+
+def micro_batch(longest: int, section: TrainConfig, limit: int | None = None) -> int:
+    """Rows in one forward pass of one worker where all passes have as many: the largest divisor of
+    `even_rows` that keeps rows * longest within max_tokens_per_forward (or `limit`), at least 1."""
+    rows = even_rows(section)
+    room = (limit or section.max_tokens_per_forward) // longest
+    return max((d for d in range(1, rows + 1) if rows % d == 0 and d <= room), default=1)
+
+
+def deal(rows: Sequence[int], lengths: Sequence[int], workers: int) -> list[list[int]]:
+    """The rows of a step for each worker: sorted by length and dealt to and fro, so that all have
+    as many (the last step: one less) and about as many tokens. Which worker has a row changes no
+    loss, only who waits for whom."""
+    hands: list[list[int]] = [[] for _ in range(workers)]
+    for k, row in enumerate(sorted(rows, key=lambda i: -lengths[i])):
+        turn, place = divmod(k, workers)
+        hands[workers - 1 - place if turn % 2 else place].append(row)
+    return hands
+
+
+def forward_passes(
+    rows: Sequence[int], lengths: Sequence[int], most: int, padded: bool, least: int = 1
+) -> list[list[int]]:
+    """A worker's rows of a step, cut into forward passes of at most `most` tokens each (a longer
+    row goes alone): with its own longest row times its rows where padding counts, else with the
+    sum. At least `least` passes where there are as many rows."""
+    passes: list[list[int]] = []
+    tokens = 0
+    for row in sorted(rows, key=lambda i: -lengths[i]):
+        cost = lengths[passes[-1][0]] if passes and padded else lengths[row]
+        if not passes or tokens + cost > most:
+            passes.append([])
+            tokens, cost = 0, lengths[row]
+        passes[-1].append(row)
+        tokens += cost
+    while len(passes) < min(least, len(rows)):
+        longest = max(passes, key=len)
+        at = passes.index(longest)
+        half = len(longest) // 2
+        passes[at : at + 1] = [longest[:half], longest[half:]]
+    return passes
+
+
+def step_passes(
+    chosen: Sequence[int],
+    lengths: Sequence[int],
+    section: TrainConfig,
+    workers: int,
+    most: int,
+    padded: bool,
+) -> list[list[list[int]]]:
+    """Row numbers in training order -> [steps * workers] lists of forward passes, a step's workers
+    beside each other. Workers that split the weights (fsdp, zero3) meet in every forward pass, so
+    all of them have as many."""
+    out = []
+    size, meet = section.global_batch_size, section.sharding in ("fsdp", "zero3")
+    for start in range(0, len(chosen), size):
+        rows = chosen[start : start + size]
+        hands = deal(rows, lengths, workers)
+        # The last step may leave a worker short: it takes a row a second time, as accelerate does.
+        equal = len(max(hands, key=len)) if meet else 1
+        hands = [hand if len(hand) >= equal else [*hand, rows[0]] for hand in hands]
+        made = [forward_passes(hand, lengths, most, padded) for hand in hands]
+        count = max(len(passes) for passes in made) if meet else 1
+        out += [forward_passes(hand, lengths, most, padded, count) for hand in hands]
+    return out
 
 
 def warmup_steps(count: int, section: TrainConfig) -> int:

@@ -85,6 +85,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
         loss_weights=section.dpo.loss_weights,
         label_smoothing=section.dpo.label_smoothing,
         precompute_ref_log_probs=section.dpo.precompute_ref_log_probs,
+        precompute_ref_batch_size=arguments["per_device_train_batch_size"],
     )
     return PairTrainer(
         model=model,

@@ -33,6 +33,7 @@ class Method:
     marker: Callable[[Trajectory, TrainConfig], str] = nothing
     asked: Callable[[TrainConfig], str] = nothing
     check: Callable[[list[Trajectory], TrainConfig], None] = nothing
+    steps: bool = True  # its trainer is a StepTrainer: forward passes are cut by tokens
 
 
 METHODS: dict[str, Method] = {
@@ -48,9 +49,13 @@ METHODS: dict[str, Method] = {
         check=nat.check,
     ),
     "dpo": Method(dpo.columns, dpo.trainer, twins=dpo.twins),
-    "kto": Method(kto.columns, kto.trainer, check=kto.check),
-    "grpo": Method(grpo.columns, grpo.trainer, takes=nat.good, check=grpo.check),
-    "rloo": Method(rloo.columns, rloo.trainer, takes=nat.good, check=rloo.check),
+    "kto": Method(kto.columns, kto.trainer, check=kto.check, steps=False),
+    "grpo": Method(
+        grpo.columns, grpo.trainer, takes=nat.good, check=grpo.check, steps=False
+    ),
+    "rloo": Method(
+        rloo.columns, rloo.trainer, takes=nat.good, check=rloo.check, steps=False
+    ),
     "eto": Method(dpo.columns, dpo.trainer, takes=nat.good),  # tasks to explore: pipeline.eto
 }
 

@@ -17,7 +17,8 @@ from raytune_agents import models
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, LoraConfig, TrainConfig
 from raytune_agents.storage import whole_folder
-from raytune_agents.train import sharding
+from raytune_agents.train import lora, sharding
+from raytune_agents.train.padding_free import PaddingFree, can_unpad
 
 
 def load(path: str, dtype: str, section: TrainConfig, seed: int) -> Any:
@@ -57,29 +58,29 @@ def quantisation(kind: str, compute: torch.dtype) -> BitsAndBytesConfig | None:
     return BitsAndBytesConfig(load_in_8bit=True) if kind == "int8" else None
 
 
-def lora_config(lora: LoraConfig) -> peft.LoraConfig:
+def lora_config(config: LoraConfig) -> peft.LoraConfig:
     return peft.LoraConfig(
-        r=lora.r,
-        lora_alpha=lora.lora_alpha,
-        lora_dropout=lora.lora_dropout,
-        target_modules=lora.target_modules,
-        use_rslora=lora.use_rslora,
-        use_dora=lora.use_dora,
+        r=config.r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=config.target_modules,
+        use_rslora=config.use_rslora,
+        use_dora=config.use_dora,
         task_type="CAUSAL_LM",
     )
 
 
-def check_targets(model: Any, lora: LoraConfig) -> None:
+def check_targets(model: Any, config: LoraConfig) -> None:
     """Every named target must be a module of the model; PEFT is silent where only some are.
     Raises ConfigError."""
-    if lora.target_modules == "all-linear":
+    if config.target_modules == "all-linear":
         return
     names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
-    lost = [t for t in lora.target_modules if not any(n == t or n.endswith(f".{t}") for n in names)]
-    if lost or not lora.target_modules:
+    lost = [t for t in config.target_modules if not any(n == t or n.endswith(f".{t}") for n in names)]
+    if lost or not config.target_modules:
         known = sorted({n.rsplit(".", 1)[-1] for n in names} - {"lm_head"})
         raise ConfigError(
-            f"train.lora.target_modules={lora.target_modules}: {lost or 'nothing'} matches no "
+            f"train.lora.target_modules={config.target_modules}: {lost or 'nothing'} matches no "
             f"module of this model; write some of {known} or all-linear"
         )
 
@@ -97,6 +98,16 @@ def cast_less(model: Any, autocast: bool) -> None:
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = not autocast
+
+
+def quicken(model: Any, section: TrainConfig) -> PaddingFree:
+    """The same products with less work: rows without padding where the model and the hardware allow
+    it, and the adapter's products with the base's. Workers that split the weights (fsdp, zero3)
+    hand each module its own, so there PEFT's way stays."""
+    if section.parameters == "lora" and not sharding.uniform(section):
+        lora.fuse(model)
+    plain = model.get_base_model() if isinstance(model, peft.PeftModel) else model
+    return PaddingFree(plain, section.padding_free and can_unpad(plain))
 
 
 def save(trainer: Any, chat: Chat, out: Path, marker: str = "") -> None:

@@ -3,12 +3,14 @@ only."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import trl.trainer.utils
 from torch.nn import functional as F
+from transformers import Trainer
 from trl import DPOTrainer, KTOTrainer, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
@@ -16,7 +18,11 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from trl.trainer.utils import pad
 
 from raytune_agents.chat import IGNORE
+from raytune_agents.config import TrainConfig
 from raytune_agents.runs import BadLoss
+from raytune_agents.train.answer_loss import TokenLosses, answer_loss
+from raytune_agents.train.batches import step_passes
+from raytune_agents.train.padding_free import PaddingFree
 
 KNOWN_AMONG = 64  # rows from whose first ones the known batch is taken
 KNOWN_ERROR = 0.03  # share that bf16 may change a loss by
@@ -26,59 +32,119 @@ KNOWN_ERROR = 0.03  # share that bf16 may change a loss by
 trl.trainer.utils._use_triton = lambda device: True
 
 
-def right_aligned(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The batch with padding on the left and each row's own positions, all [rows, seq]: answers end
-    in the last column, so the columns with loss are few."""
-    attended = inputs["attention_mask"]
-    width = attended.shape[1]
-    shift = width - attended.sum(dim=1, keepdim=True)
-    index = (torch.arange(width, device=attended.device) - shift) % width
-    keys = ("input_ids", "attention_mask", "labels", "weights")
-    out = {k: inputs[k].gather(1, index) for k in keys if inputs.get(k) is not None}
-    return out | {"position_ids": (out["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)}
+class StepDataset(torch.utils.data.Dataset):
+    """What one worker does in one optimiser step, as one item: its forward passes, each a list of
+    rows. `passes` are numbers of rows, as `batches.step_passes` made them."""
+
+    def __init__(self, rows: Any, passes: Sequence[list[list[int]]]):
+        self.rows, self.passes = rows, passes
+
+    def __len__(self) -> int:
+        return len(self.passes)
+
+    def __getitem__(self, k: int) -> list[list[dict[str, Any]]]:
+        return [[self.rows[i] for i in rows] for rows in self.passes[k]]
+
+
+class StepCollator:
+    """One item of StepDataset -> {"passes": [batch of the trainer's collator, ...]}; of rows with
+    labels also "labels" [tokens of the step], by which transformers counts them."""
+
+    def __init__(self, collator: Any):
+        self.collator = collator
+
+    def __call__(self, items: list[list[list[dict[str, Any]]]]) -> dict[str, Any]:
+        (item,) = items
+        out: dict[str, Any] = {"passes": []}
+        for rows in item:
+            pools = [row["pool"] for row in rows]
+            bare = [{k: v for k, v in row.items() if k != "pool"} for row in rows]
+            out["passes"].append(self.collator(bare) | {"pools": pools})
+        if "labels" in item[0][0]:
+            # a label is that of the position before it, so a row's first one is none's
+            labels = [y for rows in item for row in rows for y in row["labels"][1:]]
+            out["labels"] = torch.tensor([IGNORE, *labels])
+        return out
+
+
+class StepTrainer(Trainer):
+    """A Trainer whose batch is a whole optimiser step of this worker, cut into forward passes by
+    tokens: so each pass holds as many rows as fit, with its own longest row. Accumulating rows by
+    number (`gradient_accumulation_steps`) would size all passes for the longest row of the data."""
+
+    pass_share = 1.0  # of the step's rows that are in the pass under way
+    notes: dict[str, Any]
+    hooks: PaddingFree
+    largest_pass: tuple[int, int]  # rows and tokens, of one forward pass
+
+    def take_steps(
+        self, lengths: Sequence[int], section: TrainConfig, most: int, padded: bool
+    ) -> None:
+        """Train on the rows that the trainer has now, of these lengths, in forward passes of at
+        most `most` tokens."""
+        workers = self.accelerator.num_processes
+        steps = step_passes(range(len(lengths)), lengths, section, workers, most, padded)
+        passes = [[lengths[i] for i in rows] for item in steps for rows in item]
+        tokens = [max(p) * len(p) if padded else sum(p) for p in passes]
+        self.largest_pass = (max(len(p) for p in passes), max(tokens))
+        self.train_dataset = StepDataset(self.train_dataset, steps)
+        self.data_collator = StepCollator(self.data_collator)
+        self.args.per_device_train_batch_size = self.args.gradient_accumulation_steps = 1
+        self._train_batch_size = 1
+        self.accelerator.gradient_accumulation_steps = 1
+        self.args.remove_unused_columns = False  # of rows; an item is no row
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # transformers' guess by the inputs' shape, which nobody reads
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """All forward passes of the step; workers exchange gradients after the last one only."""
+        passes, total = inputs["passes"], 0.0
+        rows = [len(part["pools"]) for part in passes]
+        sync = self.accelerator.sync_gradients
+        for k, part in enumerate(passes):
+            self.pass_share = rows[k] / sum(rows)
+            last = sync and k == len(passes) - 1
+            self.accelerator.gradient_state._set_sync_gradients(last)
+            apart = last or self.is_deepspeed_enabled  # DeepSpeed asks for sync_gradients itself
+            with contextlib.nullcontext() if apart else self.accelerator.no_sync(model):
+                loss = super().training_step(model, part, num_items_in_batch)
+            total = total + loss
+        self.notes["rows_at_once"] = max(rows)
+        self.end_step()
+        return total
+
+    def end_step(self) -> None:
+        """What is noted about the step, once all its passes are under way."""
 
 
 def answer_logits(
-    model: Any, inputs: dict[str, Any]
+    model: Any, inputs: dict[str, Any], hooks: PaddingFree
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor]:
     """Logits [n, vocab], labels [n], loss weights [n] (None = all 1) and row numbers [n] of the
-    trained positions of a batch, n = trained tokens.
+    trained positions of a right-padded batch, n = trained tokens.
 
-    The forward pass keeps only the columns where some row has a label (`logits_to_keep`), so the
-    vocabulary product is paid for answers, not for prompts.
+    The head sees those positions only (`PaddingFree.wanted`), so the vocabulary product, a fifth of
+    a small model, is paid for answers, not for prompts.
     """
-    inputs = right_aligned(inputs)
-    labels = inputs["labels"][:, 1:]
-    keep = labels != IGNORE
-    kept_columns = keep.any(dim=0).nonzero().squeeze(-1)
+    labels = inputs["labels"]
+    at = F.pad(labels[:, 1:], (0, 1), value=IGNORE)  # what the position is to predict
+    hooks.wanted = wanted = (at != IGNORE).flatten().nonzero().squeeze(-1)
     logits = model(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
-        position_ids=inputs["position_ids"],
-        logits_to_keep=kept_columns,
-        use_cache=False,
-    ).logits
-    mask = keep[:, kept_columns]
+        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+    ).logits[0]
     weights = inputs.get("weights")
     if weights is not None:
-        weights = weights[:, 1:][:, kept_columns][mask]
-    return logits[mask], labels[:, kept_columns][mask], weights, mask.nonzero()[:, 0]
+        weights = F.pad(weights[:, 1:], (0, 1)).flatten()[wanted]
+    return logits, at.flatten()[wanted], weights, wanted // labels.shape[1]
 
 
-def note_pools(trainer: Any, rows: Sequence[int], losses: Sequence[float]) -> None:
-    """Add losses to the sums of their rows' pools; `rows` are numbers within the next micro-batch.
-    `trainer.pools` are those of the rows in training order, where `worker.build` has set them."""
-    pools, process, args = getattr(trainer, "pools", ()), trainer.accelerator, trainer.args
-    if not pools:
-        return
-    seen = getattr(trainer, "micro", None)  # micro-batches, counted from the start of training
-    if seen is None:
-        seen = trainer.state.global_step * args.gradient_accumulation_steps
-    first = seen * process.num_processes + process.process_index
-    first, trainer.micro = first * args.per_device_train_batch_size, seen + 1
-    sums = trainer.notes.setdefault("pools", {})
-    for row, loss in zip(rows, losses, strict=True):
-        pool = pools[(first + row) % len(pools)]
+def note_pools(notes: dict[str, Any], pools: Sequence[str], losses: Sequence[float]) -> None:
+    """Add losses to the sums of their pools in `notes`, one pool per loss."""
+    sums = notes.setdefault("pools", {})
+    for pool, loss in zip(pools, losses, strict=True):
         total, count = sums.get(pool, (0.0, 0))
         sums[pool] = (total + loss, count + 1)
 
@@ -93,7 +159,7 @@ class WeightCollator(DataCollatorForLanguageModeling):
         return batch | {"weights": padded}
 
 
-class AnswerTrainer(SFTTrainer):
+class AnswerTrainer(StepTrainer, SFTTrainer):
     """TRL's SFTTrainer with the loss of `answer_logits`; equal to its own loss up to rounding,
     where no weights are given."""
 
@@ -101,45 +167,57 @@ class AnswerTrainer(SFTTrainer):
     model: Any
     train_dataset: Any
 
-    def _set_signature_columns_if_needed(self):
-        if self._signature_columns is None:
-            super()._set_signature_columns_if_needed()
-            self._signature_columns += ["weights"]  # type: ignore[operator]
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # of the passes of this step: what was lost, in which rows, of which pools
+        self.seen: list[tuple[TokenLosses, torch.Tensor, list[str]]] = []
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        pools = inputs.pop("pools", None)
         if return_outputs:
             return super().compute_loss(model, inputs, True, num_items_in_batch)
-        logits, labels, weights, rows = answer_logits(model, inputs)
-        logits = logits.float()
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        loss = losses.sum() if weights is None else (losses * weights).sum()
+        logits, labels, weights, rows = answer_logits(model, inputs, self.hooks)
+        found = answer_loss(logits, labels, weights)
         count = labels.numel() if num_items_in_batch is None else num_items_in_batch
-        loss = loss / torch.as_tensor(count).clamp(min=1)
+        loss = found.total / torch.as_tensor(count).clamp(min=1)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
-        mode = "train" if self.model.training else "eval"
-        hits = (logits.argmax(-1) == labels).float().mean().item() if labels.numel() else 0.0
-        self._metrics[mode]["mean_token_accuracy"].append(hits)
-        if mode == "train":
-            self._total_train_tokens += int(inputs["attention_mask"].sum())
-            self.note(logits.detach(), losses.detach(), rows)
-        self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
+        if pools is not None:
+            self.seen.append((found, rows, pools))
+            self._total_train_tokens += inputs["attention_mask"].sum()
         return loss
+
+    def end_step(self) -> None:
+        """Entropy [nats] and accuracy of the trained positions, and the loss of each pool: read
+        from the device once per step, not once per pass."""
+        losses, entropy, hits = (
+            torch.cat([getattr(found, key) for found, *_ in self.seen])
+            for key in ("losses", "entropy", "hits")
+        )
+        pools = [own[i] for _, rows, own in self.seen for i in rows.tolist()]
+        self.seen.clear()
+        if pools:
+            metrics = self._metrics["train"]
+            metrics["entropy"].append(entropy.mean().item())
+            metrics["mean_token_accuracy"].append(hits.mean().item())
+            metrics["num_tokens"] = [int(self._total_train_tokens)]
+        note_pools(self.notes, pools, losses.tolist())
 
     @torch.no_grad()
     def check_loss(self) -> None:
         """Before the first step: the loss of two rows in one batch is the one worked out row
         by row, without padding, from whole logits. Left out where workers hold parts of the model.
-        Raises BadLoss: the model reads padding, positions or `logits_to_keep` otherwise."""
+        Raises BadLoss: the model reads padding or positions otherwise."""
         if self.is_deepspeed_enabled or self.is_fsdp_enabled:
             return
-        first = self.train_dataset.select(range(min(KNOWN_AMONG, len(self.train_dataset))))
+        rows = self.train_dataset.rows
+        first = rows.select(range(min(KNOWN_AMONG, len(rows)))).remove_columns("pool")
         by_length = sorted(first, key=lambda row: len(row["input_ids"]))
         rows = [by_length[0], by_length[len(by_length) // 2]]  # so the first one is padded
         self.model.eval()
         total, count = 0.0, 0
         with self.accelerator.autocast():
-            batch = self._prepare_inputs(self.data_collator(rows))
+            batch = self._prepare_inputs(self.data_collator.collator(rows))
             found = self.compute_loss(self.model, batch).item()
             for row in rows:
                 ids, labels = (torch.tensor(row[k]) for k in ("input_ids", "labels"))
@@ -149,22 +227,13 @@ class AnswerTrainer(SFTTrainer):
                 total += (losses * weights).sum().item()  # 0 where there is no label
                 count += int((labels[1:] != IGNORE).sum())
         self.model.train()
-        self._metrics["eval"].clear()
         by_hand = total / max(1, count)
         if abs(found - by_hand) > KNOWN_ERROR * max(1.0, abs(by_hand)):
             raise BadLoss(
                 f"model.name: the loss of two rows is {found:.4f} in a batch and {by_hand:.4f} row "
-                "by row, so this model does not read padded batches as others do; write "
-                "train.max_tokens_per_forward=1"
+                "by row, so this model does not read batches as others do; write "
+                "train.padding_free=false, or train.max_tokens_per_forward=1"
             )
-
-    def note(self, logits: torch.Tensor, losses: torch.Tensor, rows: torch.Tensor) -> None:
-        """Entropy [nats] of the trained positions, and the loss of each pool of the micro-batch."""
-        if len(losses):
-            share = logits.softmax(dim=-1)
-            entropy = logits.logsumexp(dim=-1) - (share * logits).sum(dim=-1)
-            self._metrics["train"]["entropy"].append(entropy.mean().item())
-        note_pools(self, rows.tolist(), losses.tolist())
 
 
 class PairCollator(DataCollatorForPreference):
@@ -191,7 +260,7 @@ def drop_fresh_reference(trainer: Any) -> None:
             model.delete_adapter("ref")
 
 
-class PairTrainer(DPOTrainer):
+class PairTrainer(StepTrainer, DPOTrainer):
     """TRL's DPOTrainer on pairs that are token ids already. The loss by pool is -log sigmoid(beta *
     margin) of the pairs of a fault, whatever loss is trained; it needs
     `precompute_ref_log_probs`."""
@@ -199,7 +268,7 @@ class PairTrainer(DPOTrainer):
     model: Any
     log_probs: torch.Tensor  # of the last forward pass, [chosen and rejected, seq]
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         drop_fresh_reference(self)
         self.model.register_forward_hook(self.keep_log_probs)
@@ -209,13 +278,16 @@ class PairTrainer(DPOTrainer):
             self.log_probs = output.log_probs.detach()
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        pools = inputs.pop("pools", None)
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if self.model.training and self.precompute_ref_logps:
+        if pools is None:
+            return loss
+        if self.precompute_ref_logps:
             chosen, rejected = self.log_probs.sum(dim=1).chunk(2)
             margins = chosen - rejected - inputs["ref_chosen_logps"] + inputs["ref_rejected_logps"]
             losses = -F.logsigmoid(self.beta * margins)
-            note_pools(self, range(len(losses)), losses.tolist())
-        return loss
+            note_pools(self.notes, pools, losses.tolist())
+        return loss * self.pass_share  # TRL's loss is a mean of pairs: the step's is theirs by size
 
     def _set_signature_columns_if_needed(self):
         if self._signature_columns is None:

@@ -23,11 +23,15 @@ from raytune_agents.models import bf16
 from raytune_agents.records import content_hash
 from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
 from raytune_agents.train import sharding
-from raytune_agents.train.batches import micro_batch, order, warmup_steps
+from raytune_agents.train.batches import (
+    micro_batch,
+    order,
+    warmup_steps,
+)
 
 log = logging.getLogger(__name__)
 METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
-LIMIT = "rows_at_once.json"  # after out of memory: the most rows in one forward pass
+LIMIT = "max_tokens_per_forward.json"  # after out of memory: what one forward pass may hold
 BEST = "best"  # the adapter with the best val score so far, until it is the adapter
 RESIZE_S = 60.0  # how often Ray looks for room for more workers, where train.num_workers is a span
 
@@ -48,6 +52,12 @@ class Job:
     val: str = ""  # Parquet of input_ids and labels of the rows that are scored, "" = none
 
 
+def token_limit(job: Job, section: TrainConfig) -> int:
+    """The most tokens in one forward pass: the config's, or less after out of memory."""
+    known = Path(job.out) / LIMIT
+    return read_json(known)["tokens"] if known.is_file() else section.max_tokens_per_forward
+
+
 def arguments(
     job: Job, section: TrainConfig, count: int, longest: int, scratch: str
 ) -> dict[str, Any]:
@@ -55,10 +65,9 @@ def arguments(
     of at most `longest` tokens; checkpoints go to folder `scratch` first."""
     import torch
 
-    known = Path(job.out) / LIMIT
-    limit = read_json(known)["rows"] if known.is_file() else None
-    micro, half = micro_batch(longest, section, limit), bf16(job.dtype)
+    micro = micro_batch(longest, section, token_limit(job, section))
     passes = section.global_batch_size // micro // sharding.world_size()
+    half = bf16(job.dtype)
     return sharding.arguments(section, micro, passes, half) | {
         "output_dir": scratch,
         "per_device_train_batch_size": micro,
@@ -121,9 +130,10 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
         raise ValueError(
             f"{job.columns or job.out}: no trained tokens; raise mix.tokens or check mix.weights"
         )
+    method = METHODS[job.method]
     lengths = [row_length(r) for r in rows]
     chosen = order(lengths, section.global_batch_size, section.num_train_epochs, job.seed)
-    spare = ("row_id", "pool", "trained_tokens", "length", "shown")
+    spare = {"row_id", "trained_tokens", "length", "shown"} | (set() if method.steps else {"pool"})
     data = Dataset.from_list([{k: v for k, v in r.items() if k not in spare} for r in rows])
     if sharding.world_size() > 1:
         data = sharding.on_disk(data, Path(job.out) / "ray" / "rows")
@@ -133,19 +143,25 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     announced = sharding.announce(shared)
     model = models.load(job.model, job.dtype, section, job.seed)
     del announced
+    hooks = models.quicken(model, section)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(job.out) / "tensorboard")
     chat = Chat(**job.chat)
-    trainer = METHODS[job.method].trainer(model, chat.tokenizer, data, shared, section)
+    trainer = method.trainer(model, chat.tokenizer, data, shared, section)
     trainer.args.train_sampling_strategy = "sequential"
     trainer.chat, trainer.turns = chat, section.grpo.turns  # what a rollout needs
     trainer.scratch = scratch  # goes with the trainer: no other training finds its checkpoints
     trainer.remove_callback(PrinterCallback)
     models.cast_less(trainer.model, trainer.args.bf16 and section.quantization == "none")
     Path(job.out).mkdir(parents=True, exist_ok=True)
-    ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
-    notes = trainer.notes = {}
-    trainer.pools = [rows[i]["pool"] for i in chosen] if ordered else []
     tokens = [lengths[i] for i in chosen]
+    notes, trainer.hooks = {}, hooks
+    trainer.notes = notes
+    if method.steps:
+        limit = token_limit(job, section)
+        trainer.take_steps(tokens, section, limit, padded=not hooks.unpad)
+    else:
+        trainer.largest_pass = (shared["per_device_train_batch_size"], max(lengths))
+    ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
     ids = [rows[i]["row_id"] for i in chosen] if ordered else []
     path = Path(job.out) / METRICS
     if section.eval_steps and job.val:
@@ -159,7 +175,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
 
 def fingerprint(job: Job) -> dict[str, Any]:
     """What a checkpoint must share with the run that goes on from it."""
-    free = {"arms", "save_steps", "max_failures"}
+    free = {"arms", "save_steps", "max_failures", "padding_free", "max_tokens_per_forward"}
     if job.section["sharding"] in ("none", "ddp"):  # copies: any number of them goes on alike
         free |= {"num_workers", "sharding"}
     section = {k: v for k, v in job.section.items() if k not in free}
@@ -197,20 +213,20 @@ def fit(
     """Train to the end (or on from checkpoint folder `resume`) and return the trainer.
 
     A checkpoint of a finished run is returned as it is: not one step more. Out of memory, it starts
-    again with half the rows at once and twice the accumulation, so with the same steps. Raises
+    again with half the tokens in a forward pass, so with the same steps. Raises
     BadLoss, OutOfMemory, ConfigError (a checkpoint of another config)."""
     while True:
         trainer, error = attempt(job, callbacks, resume, rows)
         if error is None:
             return trainer
-        rows_at_once = trainer.args.per_device_train_batch_size
+        rows_at_once, tokens = trainer.largest_pass
         trainer = None
-        halve(job, rows_at_once, error)
+        halve(job, rows_at_once, tokens, error)
 
 
-def halve(job: Job, rows_at_once: int, error: Exception) -> None:
-    """Note that `rows_at_once` were too many. Raises OutOfMemory where it was one, and `error`
-    where other workers wait: Ray Train then starts them all again."""
+def halve(job: Job, rows_at_once: int, tokens: int, error: Exception) -> None:
+    """Note that a forward pass of so many rows and tokens was too large. Raises OutOfMemory where
+    it was one row, and `error` where other workers wait: Ray Train then starts them all again."""
     from raytune_agents.train.model import give_memory_back
 
     if rows_at_once <= (2 if job.method == "kto" else 1):  # KTO compares rows of a batch
@@ -219,7 +235,7 @@ def halve(job: Job, rows_at_once: int, error: Exception) -> None:
             "train.gradient_checkpointing=true, train.quantization=nf4, or a smaller "
             "model.max_length"
         ) from error
-    write_json(Path(job.out) / LIMIT, {"rows": rows_at_once // 2})
+    write_json(Path(job.out) / LIMIT, {"tokens": tokens // 2})
     if sharding.world_size() > 1:
         raise error
     give_memory_back()
