@@ -1,16 +1,24 @@
 """LoRA training speed: the same rows, steps and hyper-parameters by us, by a plain TRL script with
-its defaults, and by llamafactory.
+its defaults, and by llamafactory; on a CPU also with AVX2 only.
 
-    python benchmarks/bench_training.py [--rows 48] [--llamafactory PYTHON] [--only ours,trl]
+    python benchmarks/bench_training.py [--rows 24] [--rounds 2] [--llamafactory PYTHON]
 
-Rows are BFCL calls in our chat text (prompt + answer, at most 288 tokens), 8 a step; every system
-runs alone in its own process, one run. tokens_per_s counts tokens without padding over the training
-loop (without loading). A system is equal where its mean loss over the last half of the steps and
-the loss of its saved adapter on held-out rows (scored by one scorer, fp32) are near ours; every
-system shuffles on its own, so single steps differ. Peak memory is the process's (on a GPU: ours
-only). share_of_limit = tokens_per_s * 4 * parameters / measured bf16 matrix rate: a trained token
-costs 2 FLOP a parameter forward and 2 for the gradient of activations (the base is frozen), times
-1.5 with gradient checkpointing. On a GPU the same number is printed as MFU.
+Rows are BFCL calls in our chat text (prompt + answer, at most 288 tokens), 8 per step; every system
+runs alone in its own process. A round runs all of them one after the other, so that what else the
+machine does meets all alike; a ratio is the median of the rounds' ratios, and each round stands in
+the file. tokens_per_s counts tokens without padding over the training loop (without loading).
+
+A system is equal where its mean loss over the last half of the steps and the loss of its saved
+adapter on held-out rows (scored by one scorer, fp32) are near ours; every system shuffles on its
+own, so single steps differ. Peak memory is the process's (on a GPU: ours only).
+
+share_of_limit = tokens_per_s * 4 * parameters / the rate of matrix products, measured before and
+after each of our runs, of the faster of bf16 and fp32 (`matrix_dtype`): a trained token costs 2
+FLOP per parameter forward and 2 for the gradient of activations (the base is frozen), times 1.5
+with gradient checkpointing. On a GPU the same number is printed as MFU.
+
+`avx2`: oneDNN, MKL and ATen held to AVX2, so fp32, against TRL with bf16=False (its default, bf16
+autocast, has no instructions there and takes some twenty times as long).
 
 `--llamafactory` names the python of an environment of its own (pip install llamafactory; where
 torchaudio has no build, an empty module of that name will do: text never calls it). Without it,
@@ -26,6 +34,7 @@ import math
 import os
 import platform
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,7 +45,12 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "training.json"
 FIGURE = HERE / "results" / "training.png"
-MEASURED = ("train/worker.py", "train/trainers.py", "train/model.py", "train/batches.py")
+MEASURED = ("models.py", "train")
+AVX2 = {
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
 CATEGORIES = ["simple_python", "live_simple", "multiple"]
 LONGEST, BATCH_ROWS, SEED, HELD_OUT = 288, 8, 17, 40
 COLOURS = {"ours": (31, 119, 180), "trl": (214, 39, 40), "llamafactory": (44, 160, 44)}
@@ -148,9 +162,13 @@ def gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def measure(name: str, job: dict[str, Any], folder: Path, python: str) -> dict[str, Any]:
-    """Run one system to the end: losses, seconds of the loop and of all, peak memory (MiB)."""
-    job = job | {"out": str(folder / name)}
+def measure(
+    name: str, job: dict[str, Any], folder: Path, python: str, limits: dict[str, str]
+) -> dict[str, Any]:
+    """Run one system to the end: losses, seconds of the loop and of all, peak memory (MiB).
+    `limits`: environment variables, AVX2 or none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    job = job | {"out": str(folder / name), "bf16": not limits}
     path = folder / f"{name}.json"
     path.write_text(json.dumps(job))
     words = {
@@ -160,7 +178,8 @@ def measure(name: str, job: dict[str, Any], folder: Path, python: str) -> dict[s
     }[name]
     if name == "llamafactory":
         words.append(str(llamafactory_files(job, folder)))
-    environment = os.environ | {"TOKENIZERS_PARALLELISM": "false", "DISABLE_VERSION_CHECK": "1"}
+    environment = os.environ | limits
+    environment |= {"TOKENIZERS_PARALLELISM": "false", "DISABLE_VERSION_CHECK": "1"}
     if name == "llamafactory":
         environment.pop("PYTHONPATH", None)
     with (folder / f"{name}.log").open("w") as log:
@@ -201,32 +220,36 @@ def held_out_loss(model: str, adapter: Path, rows: list[dict[str, Any]]) -> floa
     return round(scored["val_loss"], 4)
 
 
-def limit(model: str) -> dict[str, float]:
-    """bf16 matrix rate of this machine (FLOP/s, best of 5 products) and the tokens/s it allows."""
+def matrix_rate() -> tuple[float, str]:
+    """FLOP/s of this machine's matrix products, and the dtype that is the fastest."""
+    import torch
+
+    from raytune_agents import models
+
+    if not gpu():
+        size = 1024
+        best = {
+            dtype: models.matmul_seconds(dtype, size, 1.0)[0] for dtype in ("bfloat16", "float32")
+        }
+        dtype = min(best, key=lambda k: best[k])
+        return 2 * size**3 / best[dtype], dtype
+    size, times = 8192, []
+    matrix = torch.randn(size, size, dtype=torch.bfloat16, device="cuda")
+    for _ in range(20):
+        start = time.perf_counter()
+        matrix @ matrix
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times), "bfloat16"
+
+
+def parameters_of(model: str) -> int:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    device = "cuda" if gpu() else "cpu"
-    size = 8192 if gpu() else 2048
-    a = torch.randn(size, size, dtype=torch.bfloat16, device=device)
-    best = math.inf
-    for _ in range(6):
-        start = time.perf_counter()
-        for _ in range(4):
-            product = a @ a
-        if gpu():
-            torch.cuda.synchronize()
-        best = min(best, (time.perf_counter() - start) / 4)
-    del product
     with torch.device("meta"):
         whole = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model))
-    parameters = whole.num_parameters()
-    rate = 2 * size**3 / best
-    return {
-        "matrix_gflop_per_s": round(rate / 1e9, 1),
-        "parameters": parameters,
-        "limit_tokens_per_s": round(rate / (4 * parameters), 1),
-    }
+    return whole.num_parameters()
 
 
 def figure(found: dict[str, dict[str, Any]]) -> None:
@@ -278,39 +301,83 @@ def hardware() -> dict[str, Any]:
     return found
 
 
+def one_round(
+    names: list[str], job: dict[str, Any], folder: Path, python: str, avx2: bool
+) -> dict[str, Any]:
+    """Every system once, the matrix rate before and after ours; "avx2": the same held to AVX2."""
+    found: dict[str, Any] = {"systems": {}}
+    for name in names:
+        rate, found["matrix_dtype"] = matrix_rate() if name == "ours" else (0.0, "")
+        found["systems"][name] = measure(name, job, folder, python, {})
+        if name == "ours":
+            found["matrix_flop_per_s"] = max(rate, matrix_rate()[0])
+            found["matrix_dtype"] = matrix_rate()[1]
+    if avx2:
+        both = [n for n in names if n in ("ours", "trl")]
+        found["avx2"] = {n: measure(n, job, folder / "avx2", python, AVX2) for n in both}
+    found["load_average"] = round(os.getloadavg()[0], 1)
+    return found
+
+
+def ratios(rounds: list[dict[str, Any]], peer: str) -> list[float]:
+    return [round(r["ours"]["tokens_per_s"] / r[peer]["tokens_per_s"], 2) for r in rounds]
+
+
 def summary(
-    found: dict[str, dict[str, Any]], model: str, job: dict[str, Any], command: str
+    rounds: list[dict[str, Any]], held: dict[str, float], job: dict[str, Any], command: str
 ) -> dict[str, Any]:
     """The result file's content; what was not run keeps its earlier value."""
     earlier = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    speed = {name: f["tokens_per_s"] for name, f in found.items()}
-    top = limit(model)
-    share = round(speed["ours"] / top["limit_tokens_per_s"], 3)
+    systems = [r["systems"] for r in rounds]
+    parameters = parameters_of(job["model"])
+    speed = [s["ours"]["tokens_per_s"] for s in systems]
+    shares = [round(s * 4 * parameters / r["matrix_flop_per_s"], 3) for s, r in zip(speed, rounds)]
     changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
-    out: dict[str, Any] = {
-        "benchmark": "training",
-        **{f"ratio_{n}": round(speed["ours"] / v, 2) for n, v in speed.items() if n != "ours"},
-        "tokens_per_s": speed["ours"],
-        "share_of_limit": share,
-        **top,
-        **({"mfu": share} if gpu() else {}),
-        "peak_memory_mib": {n: f["peak_memory_mib"] for n, f in found.items()},
+    out: dict[str, Any] = {"benchmark": "training"}
+    for peer in [n for n in systems[0] if n != "ours"]:
+        out[f"ratio_{peer}"] = statistics.median(ratios(systems, peer))
+        out[f"rounds_{peer}"] = ratios(systems, peer)
+    out |= {
+        "tokens_per_s": statistics.median(speed),
+        "share_of_limit": statistics.median(shares),
+        "rounds_share": shares,
+        "matrix_dtype": rounds[0]["matrix_dtype"],
+        "matrix_gflop_per_s": [round(r["matrix_flop_per_s"] / 1e9, 1) for r in rounds],
+        "parameters": parameters,
+        "load_average": [r["load_average"] for r in rounds],
         "rows": len(job["rows"]),
         "steps": job["steps"],
-        "systems": found,
+        "held_out_loss": held,
+        "systems": systems,
+    }
+    if gpu():
+        out["mfu"] = out["share_of_limit"]
+    if "avx2" in rounds[0]:
+        held_to = [r["avx2"] for r in rounds]
+        out["avx2"] = {
+            "ratio_trl": statistics.median(ratios(held_to, "trl")),
+            "rounds_trl": ratios(held_to, "trl"),
+            "tokens_per_s": statistics.median(r["ours"]["tokens_per_s"] for r in held_to),
+            "against": "TRL with bf16=False, both in fp32",
+            "environment": AVX2,
+            "systems": held_to,
+        }
+    out |= {
         "hardware": hardware(),
         "revision": git("rev-parse", "HEAD"),
         "dirty": bool(changed),
         "command": command,
     }
-    for key in ("ratio_trl", "ratio_llamafactory"):
+    for key in ("ratio_trl", "ratio_llamafactory", "avx2"):
         out.setdefault(key, earlier.get(key))
     return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=48)
+    parser.add_argument("--rows", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--no-avx2", action="store_true")
     parser.add_argument("--llamafactory", default="", help="python of its environment")
     parser.add_argument("--only", default="ours,trl,llamafactory")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -325,18 +392,27 @@ def main() -> None:
         "learning_rate": 1e-3, "scheduler": "cosine", "r": 16, "alpha": 32, "seed": SEED,
     }  # fmt: skip
     names = [n for n in options.only.split(",") if n != "llamafactory" or options.llamafactory]
-    found = {}
+    rounds, held = [], {}
     with tempfile.TemporaryDirectory(prefix="raytune-bench-training-") as temporary:
+        for k in range(options.rounds):
+            folder = Path(temporary) / str(k)
+            python, avx2 = options.llamafactory, not (gpu() or options.no_avx2)
+            rounds.append(one_round(names, job, folder, python, avx2))
         for name in names:
-            found[name] = measure(name, job, Path(temporary), options.llamafactory)
-        for name, f in found.items():
-            f["held_out_loss"] = held_out_loss(model, Path(temporary) / name, held_out)
-            print(f"{name}: held-out loss {f['held_out_loss']}", flush=True)
-    figure(found)
-    words = f"--rows {options.rows}" + (" --llamafactory PYTHON" if options.llamafactory else "")
-    result = summary(found, model, job, f"python benchmarks/bench_training.py {words}")
+            held[name] = held_out_loss(model, Path(temporary) / "0" / name, held_out)
+            print(f"{name}: held-out loss {held[name]}", flush=True)
+    figure(rounds[0]["systems"])
+    words = f"--rows {options.rows} --rounds {options.rounds}"
+    words += " --llamafactory PYTHON" if options.llamafactory else ""
+    result = summary(rounds, held, job, f"python benchmarks/bench_training.py {words}")
     RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    spare = ("systems", "avx2", "hardware")
+    print(
+        json.dumps(
+            {k: v for k, v in result.items() if k not in spare}
+            | {"avx2.ratio_trl": (result["avx2"] or {}).get("ratio_trl")}
+        )
+    )
 
 
 if __name__ == "__main__":

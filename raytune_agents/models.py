@@ -11,6 +11,8 @@ import json
 import os
 import shutil
 import tempfile
+import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +135,9 @@ def convert_gguf(folder: Path, gguf_file: str, out: Path) -> None:
 
 
 def bf16(dtype: str) -> bool:
-    """Whether `dtype` (model.dtype) is bfloat16 here. `auto` is, except where the hardware has no
-    instructions for it, so that it would be slower than float32: GPUs before Ampere, x86 CPUs
-    without avx512_bf16 or AMX, ARM CPUs without bf16."""
+    """Whether `dtype` (model.dtype) is bfloat16 here. `auto` is, except where it would be slower
+    than float32: GPUs before Ampere, CPUs without instructions for it, and CPUs whose instructions
+    are slow (`bf16_pays`)."""
     if dtype != "auto":
         return dtype == "bfloat16"
     import torch
@@ -143,7 +145,30 @@ def bf16(dtype: str) -> bool:
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     have = torch.cpu.get_capabilities()
-    return any(have.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return any(have.get(k) for k in ("avx512_bf16", "amx_bf16", "bf16")) and bf16_pays()
+
+
+@cache
+def bf16_pays() -> bool:
+    """Whether this CPU multiplies bf16 matrices about as fast as fp32 ones, or faster. Twice as
+    fast on AMD and with AMX; half as fast on Intel's cores where a virtual machine hides AMX, which
+    no flag tells. So it is measured, once per process."""
+    return matmul_seconds("bfloat16")[0] < 1.25 * matmul_seconds("float32")[0]
+
+
+def matmul_seconds(dtype: str, size: int = 512, seconds: float = 0.03) -> list[float]:
+    """Times of products of two [size, size] matrices on the CPU, the shortest first. Of several, as
+    others use the processor too."""
+    import torch
+
+    matrix, times = torch.ones(size, size, dtype=getattr(torch, dtype)), []
+    matrix @ matrix  # the first one makes the kernel
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 3:
+        start = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - start)
+    return sorted(times)
 
 
 def must_merge(adapter: str | Path) -> bool:

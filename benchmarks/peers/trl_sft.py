@@ -1,5 +1,6 @@
 """TRL's SFTTrainer as its documentation shows it: every option that is no hyper-parameter of the
-comparison has its default (fp32 weights, bf16 autocast, gradient checkpointing, shuffled rows).
+comparison has its default (fp32 weights, bf16 autocast, gradient checkpointing, shuffled rows);
+JOB says bf16=False where the hardware has no instructions for it.
 
     python trl_sft.py JOB.json    (written by bench_training.py)
 """
@@ -24,6 +25,7 @@ trainer = SFTTrainer(
         lr_scheduler_type=job["scheduler"],
         max_steps=job["steps"],
         seed=job["seed"],
+        bf16=job["bf16"],
         logging_steps=1,
         save_strategy="no",
         report_to=[],

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import struct
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from raytune_agents import models
 from raytune_agents.config import LoraConfig, TrainConfig
 
 GIB = 2**30
@@ -156,29 +156,18 @@ class Speed:
         )
 
 
-def speed(gpus: int, gpu_type: str, cores: int) -> Speed:
-    """Of the GPUs by their type, else of this machine's cores, measured."""
+def speed(gpus: int, gpu_type: str, cores: int, dtype: str = "auto") -> Speed:
+    """Of the GPUs by their type, else of this machine's cores, measured in the dtype (model.dtype)
+    that a run would use."""
     if gpus:
         each = GPU_TFLOPS.get(gpu_type, 100)
         known = "data sheet" if gpu_type in GPU_TFLOPS else "a guess"
         source = f"{each} TFLOP/s a GPU ({known}); the shares of it reached are guesses"
         return Speed(gpus * each * 1e12, GPU_SHARES, source)
-    each = measure_flops()
-    return Speed(each, CPU_SHARES, f"{each / 1e9:.0f} GFLOP/s measured on {cores} cores")
-
-
-def measure_flops(size: int = 1024, seconds: float = 0.5) -> float:
-    """Operations a second of bf16 matrix products on this machine's cores: the median of short
-    ones, so that a busy moment does not count."""
-    import torch
-
-    one, times = torch.ones(size, size, dtype=torch.bfloat16), []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
-        start = time.perf_counter()
-        one @ one
-        times.append(time.perf_counter() - start)
-    return 2 * size**3 / sorted(times)[len(times) // 2]
+    kind = "bfloat16" if models.bf16(dtype) else "float32"
+    times = models.matmul_seconds(kind, size=1024, seconds=0.5)
+    each = 2 * 1024**3 / times[len(times) // 2]  # the median: a busy moment does not count
+    return Speed(each, CPU_SHARES, f"{each / 1e9:.0f} GFLOP/s in {kind} measured on {cores} cores")
 
 
 def disk_gib(

@@ -317,7 +317,7 @@ def plan(config: Config, have: Any) -> Plan:
     arms = [work[f"train {name}"] for name in train.arms]
     work["evaluate"] = evaluate_work(config, sample, chat)
     work["tune"] = tune_work(config, arms, sample, chat)
-    speed = estimate.speed(have.gpus, have.gpu_type, have.node_cpus)
+    speed = estimate.speed(have.gpus, have.gpu_type, have.node_cpus, config.model.dtype)
     seconds = {
         k: START_S["step"] + w.start_s + speed.seconds(shape, w.train, w.read, w.write)
         for k, w in work.items()

@@ -50,12 +50,8 @@ METHODS: dict[str, Method] = {
     ),
     "dpo": Method(dpo.columns, dpo.trainer, twins=dpo.twins),
     "kto": Method(kto.columns, kto.trainer, check=kto.check, steps=False),
-    "grpo": Method(
-        grpo.columns, grpo.trainer, takes=nat.good, check=grpo.check, steps=False
-    ),
-    "rloo": Method(
-        rloo.columns, rloo.trainer, takes=nat.good, check=rloo.check, steps=False
-    ),
+    "grpo": Method(grpo.columns, grpo.trainer, takes=nat.good, check=grpo.check, steps=False),
+    "rloo": Method(rloo.columns, rloo.trainer, takes=nat.good, check=rloo.check, steps=False),
     "eto": Method(dpo.columns, dpo.trainer, takes=nat.good),  # tasks to explore: pipeline.eto
 }
 

@@ -1,4 +1,4 @@
-"""Rows without padding: what a padded batch holds runs as one row [1, tokens], attention row by row.
+"""Rows without padding: a padded batch runs as one row [1, tokens], attention row by row.
 
 `PaddingFree` hooks into the backbone of a model, below any loss and above its layers, so every
 method of TRL gains by it without knowing: padding is taken out before the backbone and put back

@@ -23,11 +23,7 @@ from raytune_agents.models import bf16
 from raytune_agents.records import content_hash
 from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
 from raytune_agents.train import sharding
-from raytune_agents.train.batches import (
-    micro_batch,
-    order,
-    warmup_steps,
-)
+from raytune_agents.train.batches import micro_batch, order, warmup_steps
 
 log = logging.getLogger(__name__)
 METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
@@ -124,6 +120,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     from raytune_agents.train.methods import METHODS
 
     torch.set_num_threads(job.threads)
+    models.keep_pages()
     section = TrainConfig(**job.section)
     rows = pq.read_table(job.columns).to_pylist() if rows is None else rows
     if not rows or not sum(r["trained_tokens"] for r in rows):

@@ -21,7 +21,7 @@ from pathlib import Path
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ModelConfig, TrainConfig
 from raytune_agents.models import embedded
-from raytune_agents.train import methods, model, trainers, watch, worker
+from raytune_agents.train import callbacks, methods, model, trainers, worker
 
 out, room_mib, length = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 chat = {"path": str(embedded())}
@@ -45,7 +45,7 @@ try:
 except worker.OutOfMemory as error:
     print(error)
     sys.exit(7)
-print(json.dumps(watch.lines(out / "metrics.jsonl")))
+print(json.dumps(callbacks.lines(out / "metrics.jsonl")))
 """
 
 
@@ -66,7 +66,7 @@ def test_half_the_rows_at_once_and_the_same_steps(tmp_path) -> None:
     whole = steps(train(tmp_path / "whole", 0))
     short = steps(train(tmp_path / "short", 2200))
     assert {s["rows_at_once"] for s in whole} == {8}
-    assert {s["rows_at_once"] for s in short} < {1, 2, 4}
+    assert {s["rows_at_once"] for s in short} <= {1, 2, 3, 4}
     assert [s["step"] for s in short] == [s["step"] for s in whole] == [1]
     assert [s["loss"] for s in short] == pytest.approx([s["loss"] for s in whole], abs=1e-4)
     assert [s["tokens"] for s in short] == [s["tokens"] for s in whole]

@@ -23,7 +23,15 @@ from raytune_agents.infra import cluster
 from raytune_agents.negatives import edit
 from raytune_agents.records import Trajectory, from_row
 from raytune_agents.runs import BadLoss
-from raytune_agents.train import callbacks, check, kto, methods, trainers, worker
+from raytune_agents.train import (
+    callbacks,
+    check,
+    kto,
+    methods,
+    padding_free,
+    trainers,
+    worker,
+)
 from raytune_agents.train.model import save
 
 GOOD = [  # short rows of two lengths: with the one tool they call, the second with one more
@@ -89,7 +97,15 @@ def moved(job: worker.Job, columns: list[dict]):
         if "lora_B" in name:
             weight.data.normal_(0, 0.02)
     trainer.model.eval()
-    return trainer, trainer.data_collator(list(trainer.train_dataset))
+    return trainer, batch_of(trainer)
+
+
+def batch_of(trainer) -> dict:
+    """All rows as one batch of the trainer's collator."""
+    if not isinstance(trainer.train_dataset, trainers.StepDataset):
+        return trainer.data_collator(list(trainer.train_dataset))
+    rows = trainer.train_dataset.rows.remove_columns("pool")
+    return trainer.data_collator.collator(list(rows))
 
 
 @torch.no_grad()
@@ -148,14 +164,13 @@ def test_a_model_that_reads_padding_otherwise_is_refused(tmp_path: Path, monkeyp
     trainer.check_loss()
     assert not trainer._metrics["eval"]
     worker.fit(replace(job, dtype="bfloat16"), rows=columns)  # near enough in bfloat16 too
-    aligned = trainers.right_aligned
+    apart = padding_free.row_by_row
 
-    def attends_to_padding(inputs: dict) -> dict:
-        out = aligned(inputs)
-        return out | {"attention_mask": torch.ones_like(out["attention_mask"])}
+    def one_row(query, key, value, lengths: list[int], *args, **options):
+        return apart(query, key, value, [sum(lengths)], *args, **options)
 
-    monkeypatch.setattr(trainers, "right_aligned", attends_to_padding)
-    with pytest.raises(BadLoss, match=r"in a batch and .* write train.max_tokens_per_forward=1"):
+    monkeypatch.setattr(padding_free, "row_by_row", one_row)
+    with pytest.raises(BadLoss, match=r"in a batch and .* write train.padding_free=false"):
         worker.fit(job, rows=columns)
 
 
@@ -217,7 +232,7 @@ def test_going_on_from_an_adapter_the_reference_is_that_adapter(tmp_path: Path) 
     job, columns = job_of("dpo", tmp_path, f"train.lora.start={tmp_path / 'start'}")
     trainer = worker.build(job, columns)
     assert "ref" in trainer.model.peft_config
-    frozen = trainer.data_collator(list(trainer.train_dataset))
+    frozen = batch_of(trainer)
     given = torch.cat([frozen["ref_chosen_logps"], frozen["ref_rejected_logps"]])
     assert torch.allclose(given, at_start, rtol=1e-3)
     trainer.train()

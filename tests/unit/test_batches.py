@@ -8,7 +8,14 @@ import pytest
 
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.runs import BadLoss
-from raytune_agents.train.batches import micro_batch, order, warmup_steps
+from raytune_agents.train.batches import (
+    deal,
+    forward_passes,
+    micro_batch,
+    order,
+    step_passes,
+    warmup_steps,
+)
 
 LENGTHS = [(37 * i) % 101 + 20 for i in range(100)]
 
@@ -93,3 +100,34 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path) -> None:
     assert [x["step"] for x in keep_until(path, 3)] == [1, 2, 3]
     assert [x["step"] for x in lines(path)] == [1, 2, 3]
     assert keep_until(tmp_path / "none.jsonl", 3) == []
+
+
+def test_a_steps_rows_are_dealt_evenly_by_number_and_tokens() -> None:
+    lengths = [10, 9, 8, 7, 6, 5, 4, 3]
+    assert deal(range(8), lengths, 2) == [[0, 3, 4, 7], [1, 2, 5, 6]]  # 26 tokens each
+    assert [len(hand) for hand in deal(range(7), lengths, 2)] == [3, 4]
+
+
+def test_forward_passes_hold_as_many_rows_as_fit() -> None:
+    lengths = [10, 9, 8, 3, 3, 2]
+    rows = range(6)
+    # by the sum of tokens, and by the longest row times the rows where padding is computed
+    assert forward_passes(rows, lengths, 19, padded=False) == [[0, 1], [2, 3, 4, 5]]
+    assert forward_passes(rows, lengths, 20, padded=True) == [[0, 1], [2, 3], [4, 5]]
+    assert forward_passes(rows, lengths, 5, padded=False) == [[0], [1], [2], [3], [4, 5]]
+    assert forward_passes(rows, lengths, 99, padded=False, least=3) == [[0], [1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_the_rows_of_a_step_are_those_of_one_worker(sharding: str) -> None:
+    """For any number of workers; where weights are split, all meet in every forward pass."""
+    section = TrainConfig(global_batch_size=4, num_workers=2, sharding=sharding)
+    chosen = list(range(11))  # the last step is short
+    items = step_passes(chosen, LENGTHS, section, 2, 100, padded=False)
+    assert len(items) == 6
+    for k in range(3):
+        pair = items[2 * k : 2 * k + 2]
+        rows = [i for passes in pair for p in passes for i in p]
+        assert set(rows) == set(chosen[4 * k : 4 * k + 4])
+        if sharding == "fsdp":
+            assert len(pair[0]) == len(pair[1])

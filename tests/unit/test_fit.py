@@ -1,5 +1,5 @@
-"""Training of a random model of two layers, in this process: out of memory halves the rows at once
-and changes nothing else."""
+"""Training of a random model of two layers, in this process: out of memory halves the tokens of a
+forward pass and changes nothing else."""
 
 from __future__ import annotations
 
@@ -7,48 +7,31 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
+from tiny_model import ROWS, save_tiny
+from transformers import TrainerCallback
 
-from raytune_agents.chat import IGNORE
 from raytune_agents.config import TrainConfig
 from raytune_agents.runs import OutOfMemory, read_json
 from raytune_agents.train import callbacks, worker
 
-ROWS = [
-    {
-        "row_id": str(k), "pool": "positive", "weights": None, "trained_tokens": 4,
-        "input_ids": [5 + (k * j) % 90 for j in range(8 + k)],
-        "labels": [IGNORE] * (4 + k) + [5 + (k * j) % 90 for j in range(4 + k, 8 + k)],
-    }
-    for k in range(16)
-]  # fmt: skip
-
 
 class Full(TrainerCallback):
-    """Memory that holds at most so many rows at once; `tried`: what was tried."""
+    """Memory that holds at most so many tokens in a forward pass; `tried`: what was tried."""
 
     def __init__(self, most: int):
         self.most, self.tried = most, []
 
-    def on_step_end(self, args, state, control, **kwargs):
-        self.tried.append(args.per_device_train_batch_size)
-        if args.per_device_train_batch_size > self.most:
+    def on_step_end(self, args, state, control, train_dataloader=None, **kwargs):
+        rows, passes = train_dataloader.dataset.rows, train_dataloader.dataset.passes
+        tokens = max(sum(len(rows[i]["input_ids"]) for i in p) for item in passes for p in item)
+        self.tried.append(tokens)
+        if tokens > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
-    from raytune_agents.models import embedded
-
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 49152}
-    LlamaForCausalLM(LlamaConfig(**sizes, **heads)).save_pretrained(folder)
-    for file in embedded().iterdir():
-        if file.name.startswith("tokenizer"):
-            (folder / file.name).write_bytes(file.read_bytes())
-    return str(folder)
+    return save_tiny(tmp_path_factory.mktemp("model"))
 
 
 def train(model: str, out: Path, most: int) -> tuple[list[dict], Full]:
@@ -68,14 +51,16 @@ def train(model: str, out: Path, most: int) -> tuple[list[dict], Full]:
     return callbacks.lines(out / "metrics.jsonl"), memory
 
 
-def test_half_the_rows_at_once_the_same_steps_and_losses(model, tmp_path) -> None:
-    whole, _ = train(model, tmp_path / "whole", 8)
-    short, memory = train(model, tmp_path / "short", 2)
-    assert memory.tried == [8, 4, 2, 2]
-    assert read_json(tmp_path / "short" / worker.LIMIT) == {"rows": 2}
+def test_half_the_tokens_at_once_the_same_steps_and_losses(model, tmp_path) -> None:
+    """Rows of 23, 22, ... 8 tokens, eight in a step: 156 tokens. With room for 78 the
+    fullest pass is [15, 14, 13, 12, 11, 10]; with room for 37 it is [19, 18]."""
+    whole, _ = train(model, tmp_path / "whole", 156)
+    short, memory = train(model, tmp_path / "short", 40)
+    assert memory.tried == [156, 75, 37, 37]
+    assert read_json(tmp_path / "short" / worker.LIMIT) == {"tokens": 37}
     assert [s["step"] for s in short] == [s["step"] for s in whole] == [1, 2]
     assert {s["rows_at_once"] for s in whole} == {8}
-    assert {s["rows_at_once"] for s in short} == {2}
+    assert sorted(s["rows_at_once"] for s in short) == [2, 3]
     assert [s["tokens"] for s in short] == [s["tokens"] for s in whole]
     assert [s["loss"] for s in short] == pytest.approx([s["loss"] for s in whole], abs=1e-5)
 
