@@ -78,10 +78,11 @@ class StepTrainer(Trainer):
     largest_pass: tuple[int, int]  # rows and tokens, of one forward pass
 
     def take_steps(
-        self, lengths: Sequence[int], section: TrainConfig, most: int, padded: bool
+        self, lengths: Sequence[int], section: TrainConfig, most: int, hooks: PaddingFree
     ) -> None:
         """Train on the rows that the trainer has now, of these lengths, in forward passes of at
         most `most` tokens."""
+        self.hooks, padded = hooks, not hooks.unpad
         workers = self.accelerator.num_processes
         steps = step_passes(range(len(lengths)), lengths, section, workers, most, padded)
         passes = [[lengths[i] for i in rows] for item in steps for rows in item]

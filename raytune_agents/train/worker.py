@@ -123,7 +123,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     models.keep_pages()
     section = TrainConfig(**job.section)
     rows = pq.read_table(job.columns).to_pylist() if rows is None else rows
-    if not rows or not sum(r["trained_tokens"] for r in rows):
+    if not sum(r["trained_tokens"] for r in rows):
         raise ValueError(
             f"{job.columns or job.out}: no trained tokens; raise mix.tokens or check mix.weights"
         )
@@ -150,12 +150,10 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     trainer.remove_callback(PrinterCallback)
     models.cast_less(trainer.model, trainer.args.bf16 and section.quantization == "none")
     Path(job.out).mkdir(parents=True, exist_ok=True)
-    tokens = [lengths[i] for i in chosen]
-    notes, trainer.hooks = {}, hooks
-    trainer.notes = notes
+    tokens: list[int] = [lengths[i] for i in chosen]
+    notes = trainer.notes = {}
     if method.steps:
-        limit = token_limit(job, section)
-        trainer.take_steps(tokens, section, limit, padded=not hooks.unpad)
+        trainer.take_steps(tokens, section, token_limit(job, section), hooks)
     else:
         trainer.largest_pass = (shared["per_device_train_batch_size"], max(lengths))
     ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
@@ -163,8 +161,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     path = Path(job.out) / METRICS
     if section.eval_steps and job.val:
         val = pq.read_table(job.val).to_pylist()
-        marker = METHODS[job.method].asked(section)
-        keep = partial(models.save, trainer, chat, Path(job.out) / BEST, marker)
+        keep = partial(models.save, trainer, chat, Path(job.out) / BEST, method.asked(section))
         trainer.add_callback(callbacks.Validation(val, chat, path, section, notes, keep))
     trainer.add_callback(callbacks.Metrics(path, tokens, ids, section, notes))
     return trainer

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
 from raytune_agents.chat import IGNORE
-from raytune_agents.config import load
+from raytune_agents.config import load_config
 from raytune_agents.train import worker
 from raytune_agents.train.model import lora_config
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory) -> str:
 def built(folder: str, out: Path, method: str, rows: list[dict], *options: str) -> tuple[Any, Any]:
     """A trainer whose adapter is not the reference any more, and a plain model of its weights."""
     settings = ["global_batch_size=6", "max_tokens_per_forward=30", "report_to=[]", "lora.r=2"]
-    section = load(None, [f"train.{o}" for o in (*settings, *options)]).train
+    section = load_config(None, [f"train.{o}" for o in (*settings, *options)]).train
     job = worker.Job(folder, "float32", "", method, section.model_dump(), {"path": folder},
                      str(out), 3, threads=1)  # fmt: skip
     trainer = worker.build(job, rows)
