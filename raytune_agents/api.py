@@ -8,7 +8,7 @@ stays up for it. Errors are the same as on the command line: ConfigError for wha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,37 +83,41 @@ def run(
     return RunResult(folder, {name: made for name, made in found.items() if made})
 
 
-def _rows(config: Config, folder: Path, parts: Sequence[str] = ("",)) -> ray.data.Dataset:
-    """The Parquet files directly in folders of a step."""
+def _rows(config: Config, folder: Path, *patterns: str) -> ray.data.Dataset:
+    """The Parquet files of a step's folder."""
     import ray
 
     from raytune_agents.infra import cluster
 
     cluster.connect(config.resources, keep=True)
-    files = [str(p) for part in parts for p in sorted((folder / part).glob("*.parquet"))]
+    files = [str(p) for pattern in patterns for p in sorted(folder.glob(pattern))]
     return ray.data.read_parquet(files)
 
 
 def read(config: Config) -> ray.data.Dataset:
     """The rows of the sources with their split: columns of `records.arrow_schema`."""
-    return _rows(config, run(config, ("read",)).folder / "read")
+    return _rows(config, run(config, ("read",)).folder, "read/*.parquet")
 
 
 def generate(config: Config) -> ray.data.Dataset:
-    """Synthetic positives, mined failures and edited negatives; column `pool` tells which."""
+    """Synthetic positives, rows without a right call, mined failures, edited negatives, and rows
+    kept back; column `pool` tells which, `reject_reason` is "" where a row is kept."""
+    from raytune_agents.pipeline.generate import HELD, PARTS
+
     folder = run(config, ("read", "generate")).folder / "generate"
-    return _rows(config, folder, ("synthetic", "mined", "edited"))
+    return _rows(config, folder, *(f"{part}/*.parquet" for part in (*PARTS, HELD)))
 
 
 def label(config: Config) -> ray.data.Dataset:
     """All rows, read and generated, with `reject_reason` ("" = accepted) and `quality`."""
-    return _rows(config, run(config, STEPS[: STEPS.index("label") + 1]).folder / "label")
+    steps = STEPS[: STEPS.index("label") + 1]
+    return _rows(config, run(config, steps).folder, "label/*.parquet")
 
 
 def mix(config: Config) -> dict[str, ray.data.Dataset]:
     """The training rows of every arm in order: columns id and pool."""
     folder = run(config, STEPS[: STEPS.index("mix") + 1]).folder / "mix"
-    return {name: _rows(config, folder / f"{name}.parquet") for name in config.train.arms}
+    return {name: _rows(config, folder, f"{name}.parquet") for name in config.train.arms}
 
 
 def train(config: Config) -> dict[str, TrainedArm]:

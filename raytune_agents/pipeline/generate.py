@@ -101,7 +101,7 @@ def write_negatives(
     most = 1.0 if section.faults else section.max_fault_share
     over = choice.over_share([*edited, *mined], choice.within_share(total, most), seed)
     counts.rows_out -= len(over)
-    counts.rejected["negatives:above max_fault_share"] += len(over)
+    counts.rejected.update({"negatives:above max_fault_share": len(over)} if over else {})
     for name, rows in (("edited", edited), ("mined", mined)):
         why = {row.id: "fault:above negatives.max_fault_share" for row in rows if row.id in over}
         rows = [

@@ -25,7 +25,7 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "raytune_agents", *words]
 
 
-def cli(*words: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+def cli(*words: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
     """Run the command line in its own process, as a user does."""
     return subprocess.run(
         command(*words), cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
@@ -36,7 +36,7 @@ def submit(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]
     """`ray job submit` of jobs/run.py; its exit code and log are the job's."""
     return subprocess.run(
         [RAY, "job", "submit", "--working-dir", ".", "--", sys.executable, "jobs/run.py", *words],
-        cwd=ROOT, env=env, capture_output=True, text=True, timeout=900, check=False)  # fmt: skip
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=1800, check=False)  # fmt: skip
 
 
 def free_port() -> int:
