@@ -75,16 +75,24 @@ class Cell:
     def done(self) -> bool:
         return (CELLS / f"{self.name}.json").is_file()
 
+    @property
+    def trained(self) -> bool:
+        return (RUN / "train" / self.name / "manifest.json").is_file()
+
     def config(self) -> dict[str, Any]:
         """Its `train.arms.NAME`."""
         arm = dict((CORE | SCREENING)[self.arm]) | {"seed": self.seed}
-        if "start" in arm:
-            arm["start"] = Cell(arm["start"], self.seed).name
+        if start := arm.pop("start", None):
+            adapter = RUN / "train" / Cell(start, self.seed).name / "adapter"
+            arm["options"] = {"lora.start": str(adapter)}
         return arm
 
     def needs(self) -> list[Cell]:
-        """The arm that it starts from, if any, and itself."""
-        start = (CORE | SCREENING)[self.arm].get("start")
+        """The arm that it starts from, if any, and itself; the untrained model is asked beside the
+        first arm."""
+        if not self.seed:
+            return [Cell("sft", 1)]
+        start = (CORE | SCREENING).get(self.arm, {}).get("start")
         return [*([Cell(start, self.seed)] if start else []), self]
 
 
@@ -97,13 +105,17 @@ def planned() -> Iterator[Cell]:
             yield from (Cell(arm, seed) for arm in SCREENING)
 
 
+def trained() -> list[Cell]:
+    """The cells whose adapters are on this disk."""
+    return [cell for cell in planned() if cell.trained]
+
+
 def product(steps: str, cells: list[Cell], data: Path) -> None:
     """One command of the product over the given arms. Raises CalledProcessError."""
     config = yaml.safe_load((HERE / "study.yaml").read_text(encoding="utf-8"))
     for source in config["read"]["sources"]:
         source["path"] = str(data / source["path"])
-    arms = {c.name: c.config() for c in cells} or {"sft": CORE["sft"]}
-    config["train"]["arms"] = arms
+    config["train"]["arms"] = {cell.name: cell.config() for cell in cells}
     RUN.parent.mkdir(exist_ok=True)
     file = RUN.parent / "study.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -117,9 +129,10 @@ def do(cell: Cell, data: Path) -> None:
     """Train and ask one cell, and keep what it answered and what it cost."""
     load = os.getloadavg()[0]
     started = time.time()
-    here = [c for c in planned() if c.seed and (RUN / "train" / c.name / "manifest.json").is_file()]
-    arms = list(dict.fromkeys([*here, *(cell.needs() if cell.seed else [])]))
-    product("read,generate,label,mix,train,evaluate", arms, data)
+    for need in cell.needs():
+        if not need.trained:
+            product("read,generate,label,mix,train", [*trained(), need], data)
+    product("read,generate,label,mix,train,evaluate", trained(), data)
     answers = pq.read_table(RUN / "evaluate" / "answers.parquet")
     for name in UNTRAINED if not cell.seed else (cell.name,):
         mine = answers.filter([value == name for value in answers["arm"].to_pylist()])

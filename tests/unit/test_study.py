@@ -86,7 +86,7 @@ def test_seeds_come_in_turn_and_pairs_start_from_half_of_the_budget(study) -> No
     assert [c.seed for c in cells] == sorted(c.seed for c in cells)
     assert len({c.name for c in cells}) == len(cells)
     dpo = run.Cell("dpo", 2)
-    assert dpo.config()["start"] == "sft_half-s2"
+    assert dpo.config()["options"]["lora.start"].endswith("train/sft_half-s2/adapter")
     assert dpo.config()["share"] == 0.5
     assert [c.name for c in dpo.needs()] == ["sft_half-s2", "dpo-s2"]
 
