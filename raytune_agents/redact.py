@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 
 NAMES = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE|_KEY$", re.I)
 SHORTEST = 12  # shorter values are words ("disabled"), not secrets
@@ -52,18 +53,32 @@ def hide(variable: str) -> None:
         _NAMED.add(variable)
 
 
-def redact(text: str) -> str:
-    """The text with every secret in it replaced by the name of its variable, or by its kind."""
+PATTERNS = (  # in the order they are looked for: what stands in a URL first
+    ("password", PASSWORD, r"\1[password]@"),
+    ("token", USER_TOKEN, r"\1[token]@"),
+    ("secret", SIGNED, r"\1[secret]"),
+    ("secret", HEADER, r"\1\2[secret]"),
+    ("secret", SCHEME, r"\1 [secret]"),
+    ("secret", SETTING, r"\1[secret]"),
+    ("private_key", PEM, "[private key]"),
+    ("token", SHAPES, "[token]"),
+)
+
+
+def redact(text: str, counts: Counter[str] | None = None) -> str:
+    """The text with every secret in it replaced by the name of its variable, or by its kind; adds
+    to `counts` how many of each kind there were."""
+    counts = Counter() if counts is None else counts
     for name, value in os.environ.items():
         named = name in _NAMED and len(value) >= SHORTEST_NAMED
         if named or (len(value) >= SHORTEST and NAMES.search(name)):
             escaped = (json.dumps(value, ensure_ascii=a)[1:-1] for a in (True, False))
             for form in {value, *escaped}:
-                text = text.replace(form, f"[{name}]")
-    text = PASSWORD.sub(r"\1[password]@", text)
-    text = USER_TOKEN.sub(r"\1[token]@", text)
-    text = SIGNED.sub(r"\1[secret]", text)
-    text = HEADER.sub(r"\1\2[secret]", text)
-    text = SCHEME.sub(r"\1 [secret]", text)
-    text = SETTING.sub(r"\1[secret]", text)
-    return SHAPES.sub("[token]", PEM.sub("[private key]", text))
+                if hits := text.count(form):
+                    counts["environment"] += hits
+                    text = text.replace(form, f"[{name}]")
+    for kind, pattern, shown in PATTERNS:
+        text, hits = pattern.subn(shown, text)
+        if hits:
+            counts[kind] += hits
+    return text

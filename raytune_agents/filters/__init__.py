@@ -2,8 +2,8 @@
 
 A rule takes a Trajectory and returns None, or its reason: the rule's own name, then ":detail". The
 part before the first colon is what the funnel counts. `shape` has the rules on form, `text` those
-on words, `private` the one on private data, `grounding` the one on argument values, `quality` the
-score. What needs other rows is in `dedup`.
+on words, `grounding` the one on argument values, `quality` the score. What needs other rows is in
+`dedup`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 
 from raytune_agents.config import LabelConfig
 from raytune_agents.config.lookup import user_object
-from raytune_agents.filters import private, shape, text
+from raytune_agents.filters import shape, text
 from raytune_agents.filters.grounding import ungrounded
 from raytune_agents.filters.quality import quality, quality_parts
 from raytune_agents.filters.shape import is_held_out, row_family
@@ -36,7 +36,7 @@ RULES: dict[str, Rule] = {
     "needless_refusal": text.needless_refusal,
     "language": text.language,
     "ungrounded": ungrounded,
-    "pii": private.pii,
+    "pii": text.pii,
 }
 LABEL_ERROR = "label_error"  # the reason of a row on which a rule, or the score, fails
 # Off unless named in label.rules: tool data is full of made-up addresses and numbers.

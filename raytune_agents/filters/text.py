@@ -1,4 +1,4 @@
-"""Rules on the words of a row: encoding, language, refusals, leaked observations."""
+"""Rules on the words of a row: encoding, language, refusals, leaked observations, private data."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import re
 import unicodedata
 from collections import Counter
 from functools import lru_cache
+from itertools import chain
 
 from raytune_agents.calls import parse
 from raytune_agents.filters.grounding import split_words
+from raytune_agents.private import private_data
 from raytune_agents.records import Trajectory
 
 # --- mojibake ---
@@ -175,3 +177,14 @@ def observation_leak(row: Trajectory, min_chars: int = 60) -> str | None:
         if any(len(t) >= min_chars and t in text for t in later):
             return "observation_leak:quoted"
     return None
+
+
+# --- private data ---
+
+
+def pii(row: Trajectory) -> str | None:
+    """No turn, thought or argument holds an e-mail address, a phone number or a number that
+    `private.NUMBERS` knows."""
+    parts = ((m.content, m.thought, *(c.arguments for c in m.tool_calls)) for m in row.messages)
+    kind = next(filter(None, map(private_data, chain.from_iterable(parts))), "")
+    return f"pii:{kind}" if kind else None

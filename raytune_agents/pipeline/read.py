@@ -48,6 +48,7 @@ NOTES = (  # of the first trajectory of a raw row: readers.SourceRow
     pa.field("format", pa.string()),
     pa.field("sure", pa.float64()),
     pa.field("unread", pa.map_(pa.string(), pa.string())),
+    pa.field("redacted", pa.map_(pa.string(), pa.int64())),
 )
 PARSED = (
     *arrow_schema(),
@@ -78,7 +79,8 @@ def parse_source(
         if error:
             made = [blank | {"error": error}]
         else:  # of the raw row, not of each of its trajectories
-            told = {"format": found.format, "sure": found.sure}
+            told: dict[str, Any] = {"format": found.format, "sure": found.sure}
+            told["redacted"] = list(found.redacted.items())
             made[0] |= told | {"unread": list(found.unread.items())}
         for flat in made:
             held.append(flat | {"where": found.where, "config_hash": config_hash})
@@ -157,7 +159,7 @@ def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             for facts, given in facts_of(table):
                 survey.add(facts, given)
             for row in table.filter(pc.is_valid(table["format"])).select(NOTED).to_pylist():
-                noted.add(row["format"], row["sure"], dict(row["unread"]))
+                noted.add(row["format"], row["sure"], dict(row["unread"]), dict(row["redacted"]))
             work.add(table.drop_columns(["task_type", *NOTED]))
             bar.update(len(table))
     work.close()

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,15 +18,21 @@ from raytune_agents.config import SourceConfig
 from raytune_agents.config.lookup import user_object
 from raytune_agents.readers import (
     bfcl,
+    claude_code,
+    codex,
     conversations,
     dialogues,
+    exchanges,
     failures,
     fireact,
     gemini,
     glaive_chat,
+    langfuse,
     mind2web,
     mint,
     nested,
+    openhands,
+    otel,
     pairs,
     ratings,
     responses,
@@ -39,6 +46,7 @@ from raytune_agents.readers import (
 )
 from raytune_agents.readers.detection import SIGNS, Detected, detected
 from raytune_agents.readers.fields import AskedRow, unread_fields
+from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.sources import files, is_hub, list_raw
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import Message, RecordError, Trajectory, finish
@@ -105,7 +113,17 @@ READERS: dict[str, Reader] = {
     "gemini": gemini.read,
     "ratings": ratings.read,
     "model_failures": failures.read,
+    "mini_swe": swe.mini_swe,
+    "openhands": openhands.read,
+    "claude_code": claude_code.read,
+    "codex": codex.read,
+    "otel": otel.read,
+    "langfuse": langfuse.read,
+    "exchanges": exchanges.read,
 }
+# what programs recorded of people at work: secrets and private data are replaced unless a source
+# says otherwise
+RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "exchanges")
 
 
 def detect(row: dict[str, Any]) -> str:
@@ -129,11 +147,13 @@ def read_row(
     format: str = "auto",
     min_rating: float = 0.8,
     rating_max: float = 1.0,
+    redact: bool | None = None,
 ) -> list[Trajectory]:
     """The trajectories of one raw row, with source, ids and pool set. Raises RecordError(reason).
 
     `where` is what `list_raw` said: "file:line". A known outcome below one half puts the row in the
-    pool "negative.observed"; a reader may name a narrower pool itself.
+    pool "negative.observed"; a reader may name a narrower pool itself. `redact` None means: the
+    formats of RECORDED.
     """
     if not isinstance(raw, dict):
         raise RecordError(f"the row is a {type(raw).__name__}, not an object")
@@ -146,7 +166,10 @@ def read_row(
         read = reader(raw if own is None else own)
         if own is not None:
             own.note_unread()
-        rows = [_place(t, name, where) for t in (read if isinstance(read, list) else [read])]
+        found = read if isinstance(read, list) else [read]
+        if redact or (redact is None and name in RECORDED):
+            found = [with_hidden(t) for t in found]
+        rows = [_place(t, name, where) for t in found]
         return [replace(t, parents=_parents(t, rows)) if t.parents else t for t in rows]
     except RecordError:
         raise
@@ -167,6 +190,11 @@ class SourceRow:
     sure: float = 1.0  # of the format, see `detection`
     unread: dict[str, str] = field(default_factory=dict)  # field that nothing reads -> example
 
+    @property
+    def redacted(self) -> Counter[str]:
+        """Kind of private data -> how many were replaced."""
+        return sum((Counter(t.meta.get("redacted")) for t in self.rows), Counter())
+
 
 def read_source(source: SourceConfig) -> Iterator[SourceRow]:
     """Every row of a source, good and bad. Raises SourceError where it cannot be read at all."""
@@ -182,7 +210,8 @@ def read_raw(raw: dict[str, Any] | RecordError, where: str, source: SourceConfig
     try:
         found = detected(raw, READERS.get) if source.format == "auto" else found
         with unread_fields() as unread:
-            rows = read_row(raw, where, found.format, source.min_rating, source.rating_max)
+            rows = read_row(raw, where, found.format, source.min_rating, source.rating_max,
+                            source.redact)
     except RecordError as error:
         return SourceRow(where, raw, (), str(error) or "bad row", found.format, found.sure)
     error = "" if rows else f"{found.format}: no trajectory in it"

@@ -93,6 +93,11 @@ def _bfcl(row: Row) -> bool:
     return isinstance(asked, list) and all(isinstance(turn, list) for turn in asked)
 
 
+def _gathered(name: str) -> Look:
+    """Whether `sessions` gathered the row from events of this format."""
+    return lambda row: row["format"] == name and isinstance(row["events"], list)
+
+
 def _completed(row: Row) -> bool:
     return isinstance(row["prompt"], str | list)
 
@@ -144,6 +149,12 @@ SIGNS: tuple[Sign, ...] = (
     _sign("swe_gym", "instance_id resolved messages", _chat),
     _sign("nebius", "instance_id target trajectory", lists("trajectory")),
     _sign("swe_agent", "history trajectory info", lists("history")),
+    _sign("mini_swe", "messages info trajectory_format", lists("messages")),
+    _sign("mini_swe", "messages", says("```mswea_bash_command"), 3),
+    _sign("langfuse", "trace observations", lists("observations")),
+    _sign("langfuse", "observations scores", lists("observations")),
+    *(_sign(name, "events format session", _gathered(name)) for name in
+      ("claude_code", "codex", "openhands", "otel", "langfuse", "exchanges")),
     _sign("mint", "state task", inside("state", "history")),
     _sign("api_bank", "file turns", lists("turns")),
     _sign("api_bank", "instruction input expected_output"),

@@ -134,7 +134,7 @@ def source_report(source: SourceConfig) -> Group:
             bad[found.error] += 1
             first_bad.setdefault(found.error, found.where)
             continue
-        notes.add(found.format, found.sure, found.unread)
+        notes.add(found.format, found.sure, found.unread, found.redacted)
         count = counts.setdefault(found.format, Counter())
         count["rows"] += 1
         example = example or found
@@ -156,6 +156,8 @@ def source_report(source: SourceConfig) -> Group:
         parts.append(_counted("bad rows", bad, first_bad))
     if notes.fields:
         parts.append(_unread_table(notes))
+    if notes.redacted:
+        parts.append(_counted("replaced as private", notes.redacted, {}))
     if example:
         rows = list(example.rows)
         parts.append(_row_table(example.where, example.raw, rows, example.format))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,10 +25,18 @@ class SourceNotes:
 
     formats: dict[str, tuple[int, float]] = field(default_factory=dict)  # -> (rows, least sure)
     fields: dict[str, tuple[int, str]] = field(default_factory=dict)  # -> (rows, first example)
+    redacted: Counter[str] = field(default_factory=Counter)  # kind of private data -> replaced
     more: int = 0  # fields beyond MOST_FIELDS, each as often as a row has it
 
-    def add(self, format: str, sure: float, unread: Mapping[str, str]) -> None:
+    def add(
+        self,
+        format: str,
+        sure: float,
+        unread: Mapping[str, str],
+        redacted: Mapping[str, int] | None = None,
+    ) -> None:
         """Count one raw row that was read."""
+        self.redacted.update(redacted or {})
         rows, least = self.formats.get(format, (0, 1.0))
         self.formats[format] = rows + 1, min(least, sure)
         for name, example in unread.items():
@@ -47,12 +56,13 @@ class SourceNotes:
         }
 
     def manifest(self) -> dict[str, Any]:
-        """`formats` and `unread` as JSON holds them."""
+        """`formats`, `unread` and `redacted` as JSON holds them."""
         formats = {n: {"rows": rows, "sure": round(sure, 3)} for n, (rows, sure) in
                    self.formats.items()}
         unread = {name: told._asdict() for name, told in self.unread.items()}
         return {"formats": formats, "unread": unread} | (
-            {"unread_more": self.more} if self.more else {}
+            ({"unread_more": self.more} if self.more else {})
+            | ({"redacted": dict(self.redacted.most_common())} if self.redacted else {})
         )
 
     def lines(self) -> list[str]:
@@ -67,4 +77,7 @@ class SourceNotes:
             shown = ", ".join(f"{n} ({u.rows} rows)" for n, u in lost[:5])
             more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
             out.append(f"fields that nothing reads: {shown}{more}; see `read --explain`")
+        if self.redacted:
+            kinds = ", ".join(f"{n} {kind}" for kind, n in self.redacted.most_common())
+            out.append(f"replaced as private: {kinds}; read.sources.redact=false keeps them")
         return out

@@ -27,11 +27,11 @@ _KINDS = {
     "reasoningcontent",
     "call": "tooluse toolcall functioncall servertooluse mcptooluse toolinvocation function "
     "customtoolcall mcpcall mcptoolcall dynamictool action",
-    "result": "toolresult toolresponse functionresponse functionresult functioncalloutput "
-    "tooloutput customtoolcalloutput observation toolreturn codeexecutionresult",
+    "result": "toolresult toolresponse toolcallresponse functionresponse functionresult "
+    "functioncalloutput tooloutput customtoolcalloutput observation toolreturn codeexecutionresult",
     "media": "image imageurl inputimage outputimage imagefile audio inputaudio outputaudio "
     "audiourl video videourl inputvideo file inputfile fileurl document inlinedata filedata "
-    "media blob",
+    "media blob uri",
     "code": "executablecode",
     "nothing": "stepstart stepfinish cachepoint containerupload",
 }

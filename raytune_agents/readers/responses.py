@@ -28,6 +28,14 @@ HOSTED = ("websearchcall", "filesearchcall", "codeinterpretercall", "localshellc
           "applypatchcall")
 
 
+def is_item(row: dict[str, Any]) -> bool:
+    """Whether a row is one Responses item by itself."""
+    if row.get("type") == "message":
+        return "role" in row and isinstance(row.get("content"), list) and "id" not in row
+    kind = fold(row["type"]) if isinstance(row.get("type"), str) else ""
+    return "call_id" in row if kind in CALLS + RESULTS else kind == "reasoning" and "summary" in row
+
+
 def is_log(row: dict[str, Any]) -> bool:
     """Whether `output` is a list of Responses items."""
     output = Fields(row).peek("output")
@@ -52,7 +60,7 @@ def read(row: dict[str, Any]) -> Trajectory:
     system = asked_fields("instructions")
     tools = read_tools(asked_fields(TOOLS))
     items += _items(answered_fields("output"), "assistant")
-    messages = with_system(system, _messages(items, tools))
+    messages = with_system(system, item_messages(items, tools))
     outcome, word = outcome_of(fields)
     key = as_text(answered_fields(ROW_ID))
     model = answered_fields("model")
@@ -80,7 +88,9 @@ def _kind(item: dict[str, Any]) -> str:
     return fold(str(item.get("type") or "message"))
 
 
-def _messages(items: list[dict[str, Any]], tools: tuple[ToolSpec, ...]) -> list[Message]:
+def item_messages(items: list[dict[str, Any]], tools: tuple[ToolSpec, ...]) -> list[Message]:
+    """Items as turns: a thought goes to the turn after it, calls in a row are one turn. Raises
+    RecordError."""
     messages: list[Message] = []
     thought = ""
     for item in items:

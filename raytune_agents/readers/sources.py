@@ -16,6 +16,7 @@ from typing import Any
 from raytune_agents.config import SourceConfig
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.decode import Found, file_rows
+from raytune_agents.readers.sessions import gathered
 from raytune_agents.readers.unpack import SourceError, file_kind, filesystem
 from raytune_agents.records import RecordError
 from raytune_agents.redact import redact
@@ -47,7 +48,7 @@ def _all(source: SourceConfig) -> Iterator[Found]:
     paths = files(source.path)
     root = _shared_root(paths)
     for path in paths:
-        yield from file_rows(path, redact(path[len(root) :]))
+        yield from gathered(file_rows(path, redact(path[len(root) :])))
 
 
 def _shared_root(paths: list[str]) -> str:
@@ -127,7 +128,7 @@ def hub_rows(path: str) -> Iterator[Found]:
             urls = [str(u) for u in data_files.get(part, [])]
             if urls and all(file_kind(u)[0] for u in urls):
                 for url in urls:
-                    yield from file_rows(url)
+                    yield from gathered(file_rows(url))
                 continue
             stream = builder.as_streaming_dataset(split=part)
             for number, row in enumerate(stream, 1):

@@ -1,9 +1,11 @@
-"""Software-engineering runs: nebius/SWE-agent-trajectories and SWE-agent's own .traj files.
+"""Software-engineering runs: nebius/SWE-agent-trajectories, SWE-agent's own .traj files,
+mini-swe-agent's .traj.json.
 
 The command of a turn stands in its last fenced block; it becomes a call of `bash`, what is before
 it the thought. nebius says `target`: the tests passed. A .traj says only that a patch was
-submitted, which is not success: its outcome stays unknown. (SWE-Gym's OpenHands rows are plain
-messages: `openai`.)
+submitted, which is not success: its outcome stays unknown. mini-swe-agent's trajectories are chat
+turns, Responses objects or text with one block, by the model it ran. (SWE-Gym's OpenHands rows are
+plain messages: `openai`.)
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.outcomes import outcome_score
+from raytune_agents.readers.responses import item_messages
 from raytune_agents.readers.shapes import rest_of
+from raytune_agents.readers.spans import seen_tools
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, message_of
 from raytune_agents.records import Message, ToolCall, Trajectory
@@ -85,4 +89,30 @@ def swe_agent(row: dict[str, Any]) -> Trajectory:
         outcome=outcome_score(info.get("resolved")),
         outcome_word=as_text(info.get("exit_status")),
         meta=rest_of(row, "trajectory", "history"),
+    )
+
+
+def mini_swe(row: dict[str, Any]) -> Trajectory:
+    """{messages, info, trajectory_format}, or {messages} of which one holds a command's block."""
+    turns: list[Message] = []
+    for turn in row["messages"]:
+        about = turn.get("extra") if isinstance(turn.get("extra"), dict) else {}
+        if turn.get("role") == "exit":
+            continue
+        if isinstance(turn.get("output"), list):  # a Responses object
+            turns += item_messages(turn["output"], ())
+        elif turn.get("type") == "function_call_output":
+            turns += item_messages([{k: v for k, v in turn.items() if k != "extra"}], ())
+        else:
+            made = message_of({k: v for k, v in turn.items() if k not in ("extra", "type")})
+            asked = made.role == "user" and ("returncode" in about or (not about and turns[2:]))
+            if made.role == "assistant" and not made.tool_calls:
+                made = _command(made.content)
+            turns.append(_observed(turns, made.content) if asked else made)
+    info = row.get("info") or {}
+    about = rest_of(row, "messages", "info", "trajectory_format", "instance_id")
+    return episode(
+        turns, seen_tools(turns), source_id=as_text(row.get("instance_id")),
+        outcome=outcome_score(info.get("resolved")), outcome_word=as_text(info.get("exit_status")),
+        meta=about | {k: info[k] for k in ("submission", "model_stats") if info.get(k)},
     )

@@ -7,7 +7,7 @@ from test_filters import SECTION, chat, make
 
 from raytune_agents.config import LabelConfig
 from raytune_agents.filters import label
-from raytune_agents.filters.private import private_data
+from raytune_agents.private import private_data
 from raytune_agents.filters.text import (
     broken_text,
     language,

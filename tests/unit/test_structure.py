@@ -21,7 +21,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 LAYERS = [
-    {"config", "records", "redact"},
+    {"config", "records", "redact", "private"},
     {"infra", "runs", "storage", "mirror", "models", "progress"},
     {"chat", "templates", "calls", "sandbox"},
     {"inference", "readers", "exports", "agents"},

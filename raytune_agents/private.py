@@ -1,4 +1,4 @@
-"""Private data in a row: e-mail addresses, phone and card numbers, IBANs, national ids.
+"""Private data in a text: e-mail addresses, phone and card numbers, IBANs, national ids.
 
 What is a phone number is decided by phonenumbers (Google's libphonenumber), what passes its check
 digits by python-stdnum; the patterns here only say where in a text a number of that spelling may
@@ -9,8 +9,8 @@ that length would be one. Phone numbers without a country code are read as North
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
-from itertools import chain
 
 from phonenumbers import Leniency, PhoneNumberMatcher
 from stdnum import iban, luhn
@@ -27,12 +27,17 @@ from stdnum.mx import curp
 from stdnum.se import personnummer
 from stdnum.us import ssn
 
-from raytune_agents.records import Trajectory
+from raytune_agents.redact import redact
 
 REGION = "US"  # of phone numbers without a country code
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@((?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,24})\b")
 _EXAMPLE = re.compile(r"(^|\.)(example|test|invalid|localhost|domain|email|company|abc|xyz)\.")
 _FICTION = re.compile(r"55501\d\d$")  # 555-0100 to 555-0199 are kept for fiction
+_PHONE_LIKE = re.compile(r"(?<![\w.])(?:\+|\()?\d(?:[ ().\-/]{0,2}\d){6,14}(?!\w)")
+_HOME = re.compile(  # accounts of machines aside
+    r"(/Users/|/home/|\b[A-Z]:\\{1,2}Users\\{1,2})"
+    r"(?!(?:user|ubuntu|runner|vscode|node|app|root|shared|public)\b)[\w.-]{1,64}", re.I
+)
 _CARD = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)")
 _BRAND = re.compile(  # Visa, Mastercard, American Express, Diners, Discover, UnionPay
     r"4\d{12}(\d{3})?|(5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(0[0-5]|[68]\d)\d{11}"
@@ -75,6 +80,9 @@ NUMBERS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
                         personnummer.is_valid),
 }  # fmt: skip
 
+LETTERED = ("iban", "it_codice_fiscale", "mx_curp")  # may have fewer than 7 digits together
+_DIGITS = re.compile(r"\d(?:[ .+\-A()/]{0,2}\d){6}")  # what all others have
+
 
 def _phone(text: str) -> bool:
     """A valid number, grouped as numbers of its country are; a bare run of digits is none."""
@@ -102,8 +110,27 @@ def private_data(text: str) -> str:
     return "phone" if _phone(text) else ""
 
 
-def pii(row: Trajectory) -> str | None:
-    """No turn, thought or argument holds an e-mail address, a phone number or one of NUMBERS."""
-    parts = ((m.content, m.thought, *(c.arguments for c in m.tool_calls)) for m in row.messages)
-    kind = next(filter(None, map(private_data, chain.from_iterable(parts))), "")
-    return f"pii:{kind}" if kind else None
+def hide_private(text: str, counts: Counter[str]) -> str:
+    """The text with secrets and private data replaced by their kind, "[email]"; people's names in
+    paths of their home become "user". Adds to `counts` how many of each kind there were."""
+
+    def hidden(kind: str, is_one: Callable[[re.Match[str]], bool]) -> Callable[..., str]:
+        def replaced(match: re.Match[str]) -> str:
+            if not is_one(match):
+                return match[0]
+            counts[kind] += 1
+            return f"[{kind}]"
+
+        return replaced
+
+    text = redact(text, counts)
+    text, homes = _HOME.subn(r"\1user", text)
+    counts.update({"home": homes} if homes else {})
+    text = _EMAIL.sub(hidden("email", lambda m: not _EXAMPLE.search(m[1].lower())), text)
+    digits = _DIGITS.search(text) is not None
+    for kind, (spelling, is_one) in NUMBERS.items():
+        if digits or kind in LETTERED:
+            text = spelling.sub(hidden(kind, lambda m, is_one=is_one: is_one(m[0])), text)
+    if not digits:
+        return text
+    return _PHONE_LIKE.sub(hidden("phone", lambda m: _phone(m[0])), text)

@@ -1,0 +1,158 @@
+"""Claude Code's session logs: one event a line, each pointing to the one before it.
+
+A reply is written in several lines of one message id, one a content block. A prompt that the user
+took back, or a reply that was made again, leaves a branch behind: of such siblings the last one
+counts. A compaction starts the model on a new context, so it ends one conversation and begins the
+next; a sub-agent's events are one of their own. The log has no system prompt and no tool list: the
+tools are those that are called. No one says whether the work was good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.readers.sessions import EVENTS, Event
+from raytune_agents.readers.spans import seen_tools
+from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.turns import episode, turns_of
+from raytune_agents.records import Message, RecordError, Trajectory
+
+SPOKEN = ("user", "assistant")
+
+
+def read(row: Event) -> list[Trajectory]:
+    """The conversations of one session. Raises RecordError where none has an answer."""
+    events = _once(e for e in row[EVENTS] if e.get("type") in SPOKEN or _compacts(e))
+    left = _abandoned(events)
+    live = [e for i, e in enumerate(events) if i not in left]
+    title = next((as_text(e["summary"]) for e in row[EVENTS] if e.get("summary")), "")
+    meta = {"title": title} if title else {}
+    meta |= {"abandoned_events": len(left)} if left else {}
+    found = [t for part in _parts(live) for t in _conversation(part, meta)]
+    if not found:
+        raise RecordError("a session without an answer")
+    several = len(found) > 1
+    return [
+        replace(t, source_id=f"{row['session']}/{i}" if several else row["session"])
+        for i, t in enumerate(found)
+    ]
+
+
+def _once(events: Iterable[Event]) -> list[Event]:
+    """Each event once: a resumed session repeats those before it."""
+    seen: dict[Any, Event] = {}
+    for i, event in enumerate(events):
+        seen.setdefault(event.get("uuid") or i, event)
+    return list(seen.values())
+
+
+def _compacts(event: Event) -> bool:
+    return event.get("subtype") == "compact_boundary" or event.get("isCompactSummary") is True
+
+
+def _kind(event: Event) -> str:
+    """What siblings compete for: one prompt, one reply. Results of calls made side by side do not.
+    """
+    message = event.get("message")
+    if not isinstance(message, dict):
+        return ""
+    if event.get("type") == "assistant":
+        return as_text(message.get("id")) or "reply"
+    content = message.get("content")
+    results = isinstance(content, list) and any(
+        isinstance(p, dict) and p.get("type") == "tool_result" for p in content
+    )
+    return "" if results else "prompt"
+
+
+def _abandoned(events: list[Event]) -> set[int]:
+    """The places of events below a sibling that did not last. A cycle has no root and is kept."""
+    children: dict[Any, list[int]] = {}
+    for i, event in enumerate(events):
+        if event.get("parentUuid"):
+            children.setdefault(event["parentUuid"], []).append(i)
+    left: set[int] = set()
+    for siblings in children.values():
+        kinds = {i: _kind(events[i]) for i in siblings if not events[i].get("isSidechain")}
+        prompts = [i for i, kind in kinds.items() if kind == "prompt"]
+        replies = [i for i in kinds if events[i].get("type") == "assistant"]
+        lasting = kinds[replies[-1]] if replies else ""
+        stack = prompts[:-1] + [i for i in replies if kinds[i] != lasting]
+        while stack:
+            at = stack.pop()
+            if at not in left:
+                left.add(at)
+                stack += children.get(events[at].get("uuid"), [])
+    return left
+
+
+def _parts(events: list[Event]) -> Iterator[list[Event]]:
+    """Events apart by agent, and at each compaction."""
+    agents: dict[str, list[list[Event]]] = {}
+    roots: dict[Any, str] = {}
+    for event in events:
+        agent = ""
+        if event.get("isSidechain"):  # its agent's id, else the first event of its chain
+            known = roots.get(event.get("parentUuid"))
+            agent = as_text(event.get("agentId")) or known or as_text(event.get("uuid"))
+            roots[event.get("uuid")] = agent
+        parts = agents.setdefault(agent, [[]])
+        if _compacts(event) and parts[-1]:
+            parts.append([])
+        parts[-1].append(event)
+    yield from (part for parts in agents.values() for part in parts)
+
+
+def _conversation(events: list[Event], meta: dict[str, Any]) -> Iterator[Trajectory]:
+    """One conversation; nothing where the model says nothing in it."""
+    turns: list[Message] = []
+    replies: dict[str, int] = {}  # message id -> its turn
+    errors = 0
+    about: dict[str, Any] = {}
+    for event in events:
+        message = event.get("message")
+        if event.get("type") not in SPOKEN or event.get("isVisibleInTranscriptOnly"):
+            continue
+        if not isinstance(message, dict) or message.get("content") is None:
+            errors += 1
+            continue
+        if event.get("isApiErrorMessage") or message.get("model") == "<synthetic>":
+            errors += 1
+            continue
+        key = as_text(message.get("id")) if event["type"] == "assistant" else ""
+        made = turns_of({"role": event["type"], "content": message["content"]})
+        if key in replies and key and len(made) == 1:
+            turns[replies[key]] = _joined(turns[replies[key]], made[0])
+            continue
+        if key:
+            replies[key] = len(turns)
+        turns += made
+        _count(about, event, message)
+    if any(t.role == "assistant" for t in turns):
+        known = meta | about | ({"unread_events": errors} if errors else {})
+        yield episode(turns, seen_tools(turns), meta=known)
+
+
+def _joined(first: Message, more: Message) -> Message:
+    """Blocks of one reply as one turn."""
+    return replace(
+        first,
+        content="\n\n".join(filter(None, (first.content, more.content))),
+        thought="\n".join(filter(None, (first.thought, more.thought))),
+        tool_calls=(*first.tool_calls, *more.tool_calls),
+    )
+
+
+def _count(about: dict[str, Any], event: Event, message: Event) -> None:
+    """Model, version and tokens of a reply, once a message."""
+    for name, value in (("model", message.get("model")), ("version", event.get("version"))):
+        if isinstance(value, str):
+            about.setdefault(name, value)
+    usage = message.get("usage")
+    if isinstance(usage, dict) and isinstance(usage.get("output_tokens"), int):
+        kinds = [k for k, v in usage.items() if k.endswith("input_tokens") and isinstance(v, int)]
+        given = sum(usage[k] for k in kinds)
+        before = about.get("tokens", [0, 0])
+        about["tokens"] = [before[0] + given, before[1] + usage["output_tokens"]]

@@ -1,0 +1,95 @@
+"""Requests to a model with their answers: what `raytune-agents capture` wrote, and batch files.
+
+Chat completions, Responses and Anthropic's messages have bodies of their own; each becomes one
+model call of a trace, and calls that go on from one another become one conversation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.readers.fields import TOOLS, Fields, blank
+from raytune_agents.readers.outcomes import outcome_score
+from raytune_agents.readers.sessions import EVENTS, Event
+from raytune_agents.readers.spans import Span, read_model_call, trajectories_of
+from raytune_agents.readers.strict import as_text
+from raytune_agents.records import RecordError, Trajectory
+
+
+def read(row: Event) -> list[Trajectory]:
+    """The exchanges of one session, or one request of a batch with its answer. Raises
+    RecordError."""
+    events = row[EVENTS]
+    if any("custom_id" in e for e in events):
+        return trajectories_of([_batched(events)], row["session"], {})
+    outcome, word, meta = None, "", {}
+    for event in events:
+        if event["type"] == "outcome":  # the last one holds
+            outcome = outcome_score(event.get("outcome"))
+            word = as_text(event.get("word")) or f"outcome={event.get('outcome')}"
+            meta |= {k: event[k] for k in ("note",) if not blank(event.get(k))}
+    spans = [_exchanged(e) for e in events if e["type"] == "exchange"]
+    return trajectories_of(spans, row["session"], meta, outcome, word)
+
+
+def _exchanged(event: Event) -> Span:
+    told = model_call_of(event.get("request"), event.get("response"))
+    start = float(event.get("at") or 0.0)
+    error = as_text(event.get("error")) or told.pop("error", "")
+    end = start + float(event.get("seconds") or 0.0)
+    return Span("model", as_text(event.get("id")), start=start, end=end, error=error, **told)
+
+
+def _batched(events: list[Event]) -> Span:
+    """Lines of OpenAI's ({body} and {response: {body}}) or Anthropic's ({params}, {result:
+    {message}}) batch files that share their custom_id."""
+    asked = next((e[k] for e in events for k in ("body", "params") if k in e), None)
+    answered, error = None, ""
+    for event in events:
+        given = event.get("response", event.get("result"))
+        if isinstance(given, dict):
+            answered = given.get("body", given.get("message"))
+            error = as_text(given.get("error"))
+        error = error or as_text(event.get("error"))
+    if asked is None:
+        raise RecordError("a batch answer without its request; put both files' lines in one file")
+    told = model_call_of(asked, answered if not error else None)
+    if not told.get("answer"):
+        raise RecordError(f"a batch request without an answer: {error or told.get('error', '')}")
+    return Span("model", **told)
+
+
+def model_call_of(asked: Any, answered: Any) -> dict[str, Any]:
+    """The fields of a Span from the bodies of a request and its answer, of any provider's API, or
+    from the turns alone. What cannot be read is its `error`."""
+    request = Fields(asked) if isinstance(asked, dict) else None
+    body = answered if isinstance(answered, dict) else {}
+    tools = (request(TOOLS) if request else None) or body.get("tools")
+    system = (request("system", "instructions") if request else None) or body.get("instructions")
+    prompt = request("messages", "input", "contents", "prompt") if request else asked
+    if request and prompt is None and request.peek("role") is not None:  # one turn
+        prompt = asked
+    told = read_model_call(prompt, _answer(answered), tools, system)
+    usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
+    counts = [next((usage[n] for n in names if isinstance(usage.get(n), int)), 0) for names in
+              (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))]
+    model = body.get("model") or (request("model") if request else "")
+    return told | {"model": as_text(model), "tokens": (counts[0], counts[1])}
+
+
+def _answer(answered: Any) -> Any:
+    """The turns or items of an answer: the first choice, the items of a response, a turn."""
+    if not isinstance(answered, dict):
+        return answered
+    choices = answered.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return choices[0].get("message", choices[0].get("text"))
+    for name in ("output", "messages"):
+        if isinstance(answered.get(name), list):
+            return answered[name]
+    turn = {k: answered[k] for k in TURN if not blank(answered.get(k))}
+    return turn or None
+
+
+TURN = ("role", "content", "tool_calls", "function_call", "additional_kwargs", "parts",
+        "reasoning_content", "reasoning", "refusal")

@@ -1,0 +1,97 @@
+"""Langfuse exports: a trace with its observations and scores, or observations line by line.
+
+Generations are the model calls; their input and output are whatever the framework recorded: turns,
+Responses items, or whole bodies. Tools are listed there, or in the attributes that came with them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.readers.exchanges import model_call_of
+from raytune_agents.readers.fields import blank
+from raytune_agents.readers.otel import seconds_of, unflattened
+from raytune_agents.readers.sessions import EVENTS, Event
+from raytune_agents.readers.shapes import read_tools
+from raytune_agents.readers.spans import Span, outcome_of_scores, trajectories_of
+from raytune_agents.readers.strict import as_text, value_of
+from raytune_agents.records import RecordError, ToolCall, Trajectory
+
+
+def read(row: Event) -> list[Trajectory]:
+    """{trace, observations}, {id, observations, scores} or gathered observations. Raises
+    RecordError."""
+    trace = row["trace"] if isinstance(row.get("trace"), dict) else row
+    observations = row[EVENTS] if EVENTS in row else row.get("observations")
+    if not isinstance(observations, list) or not all(isinstance(o, dict) for o in observations):
+        raise RecordError("observations are no list of objects; export them with their content")
+    given = [s for s in (trace.get("scores") or []) if isinstance(s, dict)]
+    scores = [(as_text(s.get("name")), s.get("stringValue") or s.get("value")) for s in given]
+    outcome, word = outcome_of_scores(scores)
+    kept = ("name", "tags", "sessionId", "release")
+    about = {k: trace[k] for k in kept if not blank(trace.get(k))}
+    about |= {"scores": dict(scores)} if scores else {}
+    key = as_text(trace.get("id") or row.get("session"))
+    return trajectories_of([_span(o) for o in observations], key, about, outcome, word)
+
+
+def _span(seen: Event) -> Span:
+    base: dict[str, Any] = {
+        "id": as_text(seen.get("id")),
+        "parent": as_text(seen.get("parentObservationId")),
+        "start": seconds_of(seen.get("startTime")),
+        "end": seconds_of(seen.get("endTime")),
+    }
+    if seen.get("level") == "ERROR":
+        base["error"] = as_text(seen.get("statusMessage")) or "error"
+    asked, answered = _content(seen.get("input")), _content(seen.get("output"))
+    if seen.get("type") == "GENERATION":
+        told = model_call_of(asked, answered)
+        tools = told.get("tools") or _recorded_tools(seen)
+        usage = seen.get("usageDetails") if isinstance(seen.get("usageDetails"), dict) else {}
+        counts = tuple(v if isinstance(v := usage.get(n), int) else 0 for n in ("input", "output"))
+        told |= {"tools": tools, "model": as_text(seen.get("model")), "tokens": counts}
+        return Span("model", **(base | {k: v for k, v in told.items() if v}))
+    message = answered if isinstance(answered, dict) else {}
+    if seen.get("type") == "TOOL" or message.get("type") == "tool":
+        key, name = as_text(message.get("tool_call_id")), as_text(seen.get("name"))
+        result = message["content"] if message.get("type") == "tool" else answered
+        call = ToolCall(as_text(message.get("name")) or name, as_text(asked) or "{}", key)
+        return Span("tool", **base, call=call, result=as_text(result))
+    return Span(**base)
+
+
+def _content(value: Any) -> Any:
+    """Input or output: exports hold it as it was, or as JSON text, even twice. Other text is text.
+    """
+    for _ in range(2):
+        if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[", '"'):
+            return value
+        try:
+            value = value_of(value)
+        except RecordError:
+            return value
+    return value
+
+
+def _recorded_tools(seen: Event) -> Any:
+    """Tools in the attributes of OpenTelemetry that an observation was made from."""
+    about = seen.get("metadata") if isinstance(seen.get("metadata"), dict) else {}
+    about = about["attributes"] if isinstance(about.get("attributes"), dict) else about
+    listed = about.get("gen_ai.tool.definitions", about.get("tools"))
+    asked = about.get("model_request_parameters")  # Pydantic AI's
+    if isinstance(asked, dict):
+        parts = (asked.get(name) for name in ("function_tools", "output_tools"))
+        listed = listed or [t for part in parts if isinstance(part, list) for t in part]
+    flat = [t["json_schema"] for t in unflattened(about, "llm.tools") if isinstance(t, dict)]
+    try:
+        return read_tools([value_of(t) for t in flat] or _bare_tools(value_of(listed)))
+    except RecordError:
+        return ()
+
+
+def _bare_tools(listed: Any) -> Any:
+    keys = ("name", "description", "parameters", "parameters_json_schema", "function", "type",
+            "input_schema")
+    items = listed if isinstance(listed, list) else []
+    return [{k: t[k] for k in keys if k in t} if isinstance(t, dict) else t for t in items]

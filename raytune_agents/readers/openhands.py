@@ -1,0 +1,104 @@
+"""OpenHands' events (agent SDK): messages, actions with their calls, observations.
+
+Actions that answer one model call share its `llm_response_id` and are one turn. The system prompt
+and the tools stand in the first event. State updates and token counts are no turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from raytune_agents.readers.parts import flat_text
+from raytune_agents.readers.sessions import EVENTS, Event
+from raytune_agents.readers.shapes import NO_PARAMETERS, read_call, read_tools
+from raytune_agents.readers.spans import seen_tools
+from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.turns import episode, turns_of
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
+
+
+def read(row: Event) -> Trajectory:
+    """One conversation. Raises RecordError where the agent says nothing."""
+    turns: list[Message] = []
+    tools: tuple[ToolSpec, ...] = ()
+    response = None  # of the last turn
+    for event in row[EVENTS]:
+        if event["kind"] == "SystemPromptEvent":
+            tools = read_tools([_bare_tool(t) for t in event.get("tools") or []])
+        calls = tuple(_calls(event))
+        key = event.get("llm_response_id")
+        if calls and key and key == response and turns[-1].role == "assistant":
+            turns[-1] = _with_calls(turns[-1], calls)
+            continue
+        made = _turns(event, calls)
+        turns += made
+        response = key if calls else response if not made or made[-1].role == "tool" else None
+    if not any(t.role == "assistant" for t in turns):
+        raise RecordError("a conversation in which the agent says nothing")
+    return episode(turns, _known_tools(tools, turns), source_id=row["session"])
+
+
+def _known_tools(tools: tuple[ToolSpec, ...], turns: list[Message]) -> tuple[ToolSpec, ...]:
+    """The tools that the log lists; it may leave out their parameters, which calls then show."""
+    seen = {t.name: t for t in seen_tools(turns)}
+    return tuple(
+        replace(seen[t.name], description=t.description)
+        if t.name in seen and t.parameters == NO_PARAMETERS else t
+        for t in tools
+    ) or tuple(seen.values())
+
+
+def _turns(event: Event, calls: tuple[ToolCall, ...]) -> list[Message]:
+    kind = event["kind"]
+    if kind == "SystemPromptEvent":
+        prompt = event.get("system_prompt")
+        return [Message("system", flat_text(prompt.get("text", prompt) if isinstance(prompt, dict)
+                                            else prompt))]
+    if kind == "MessageEvent" and isinstance(event.get("llm_message"), dict):
+        said = event["llm_message"]
+        kept = ("role", "content", "reasoning_content", "tool_calls")
+        return turns_of({k: said[k] for k in kept if said.get(k)} | {"role": said.get("role")})
+    if calls:
+        said = flat_text(event.get("thought") or "")
+        thought = as_text(event.get("reasoning_content")).strip()
+        [turn] = turns_of({"role": "assistant", "content": said})
+        return [Message("assistant", turn.content.strip(), turn.thought or thought, calls)]
+    if event.get("tool_call_id") and ("Observation" in kind or kind.endswith("ErrorEvent")):
+        name, key = as_text(event.get("tool_name")), as_text(event["tool_call_id"])
+        return [Message("tool", _observed(event), name=name, tool_call_id=key)]
+    return []
+
+
+def _calls(event: Event) -> Iterator[ToolCall]:
+    if event["kind"] != "ActionEvent" or not isinstance(event.get("tool_call"), dict):
+        return
+    call = event["tool_call"]
+    if isinstance(call.get("function"), dict):
+        yield read_call({"id": call.get("id"), "function": call["function"]})
+    else:
+        yield read_call({k: call[k] for k in ("id", "name", "arguments") if k in call})
+
+
+def _with_calls(turn: Message, calls: tuple[ToolCall, ...]) -> Message:
+    return replace(turn, tool_calls=(*turn.tool_calls, *calls))
+
+
+def _observed(event: Event) -> str:
+    """What the model is shown of an observation, as far as the event has it."""
+    seen: Any = event.get("observation", event.get("error"))
+    if isinstance(seen, dict):
+        about = seen.get("metadata") if isinstance(seen.get("metadata"), dict) else {}
+        text = flat_text(seen.get("content", seen.get("output", "")))
+        return f"{as_text(about.get('prefix'))}{text}{as_text(about.get('suffix'))}"
+    return as_text(seen or event.get("error") or event.get("rejection_reason"))
+
+
+def _bare_tool(tool: Any) -> Any:
+    """A tool as a model is told it: OpenAI's form, or one with its name as `title`."""
+    if not isinstance(tool, dict) or "function" in tool:
+        return tool
+    keys = ("description", "parameters", "input_schema")
+    name = tool.get("name") or tool.get("title")
+    return {"name": name} | {k: tool[k] for k in keys if k in tool}

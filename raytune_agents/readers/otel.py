@@ -1,0 +1,180 @@
+"""OpenTelemetry traces: OTLP as JSON, or spans as the Python SDK prints them.
+
+Read are the attributes of the GenAI semantic conventions (gen_ai.*) and of OpenInference (llm.*,
+flattened: "llm.input_messages.0.message.role"). Most instrumentations leave the messages out
+unless they are told to record them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from raytune_agents.readers.sessions import EVENTS, Event
+from raytune_agents.readers.spans import Span, outcome_of_scores, read_model_call, trajectories_of
+from raytune_agents.readers.strict import as_text, value_of
+from raytune_agents.records import ToolCall, Trajectory
+
+MODEL_CALLS = ("chat", "text_completion", "generate_content")
+WRAPPED = ("message", "tool_call", "message_content", "tool")  # OpenInference's, around one value
+MAX_INDEX = 100_000  # of a flattened list
+
+
+def read(row: Event) -> list[Trajectory]:
+    """The spans of one trace. Raises RecordError where none says what a model was asked."""
+    spans, scores, meta = [], [], {}
+    for event in row[EVENTS]:
+        about = _attributes(event.get("attributes"))
+        spans.append(_span(event, about))
+        scores += _scores(event, about)
+        for name in ("session.id", "gen_ai.conversation.id", "gen_ai.agent.name"):
+            if about.get(name):
+                meta.setdefault(name, as_text(about[name]))
+    outcome, word = outcome_of_scores(scores)
+    meta |= {"scores": dict(scores)} if scores else {}
+    return trajectories_of(spans, row["session"], meta, outcome, word)
+
+
+# --- attributes -------------------------------------------------------------------------------
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """Attributes as plain values: OTLP lists {key, value: {stringValue}}, the SDK prints a map."""
+    if isinstance(value, dict):
+        return value
+    pairs = value if isinstance(value, list) else []
+    return {str(p.get("key")): _plain_value(p.get("value")) for p in pairs if isinstance(p, dict)}
+
+
+def _plain_value(value: Any) -> Any:
+    if not isinstance(value, dict) or len(value) != 1:
+        return None
+    [(kind, inner)] = value.items()
+    if kind in ("arrayValue", "array_value"):
+        return [_plain_value(v) for v in (inner or {}).get("values") or []]
+    if kind in ("kvlistValue", "kvlist_value"):
+        return _attributes((inner or {}).get("values"))
+    if kind in ("intValue", "int_value"):
+        return int(inner)
+    return inner
+
+
+def unflattened(attributes: dict[str, Any], prefix: str) -> list[Any]:
+    """The list under "prefix.0.a.b", "prefix.1...", in the order of its numbers."""
+    tree: dict[str, Any] = {}
+    for name, value in attributes.items():
+        if not name.startswith(prefix + "."):
+            continue
+        *path, last = name[len(prefix) + 1 :].split(".")
+        now = tree
+        for step in path:
+            inner = now.setdefault(step, {})
+            now = inner if isinstance(inner, dict) else {}
+        now[last] = value
+    found = _listed_tree(tree)
+    return found if isinstance(found, list) else []
+
+
+def _listed_tree(tree: Any) -> Any:
+    """Maps of numbers as lists, and what only wraps one value without its wrapper."""
+    if not isinstance(tree, dict):
+        return tree
+    if tree and all(k.isdecimal() and int(k) < MAX_INDEX for k in tree):
+        return [_listed_tree(tree[k]) for k in sorted(tree, key=int)]
+    if len(tree) == 1 and next(iter(tree)) in WRAPPED:
+        [inner] = tree.values()
+        return _listed_tree(inner)
+    return {k: _listed_tree(v) for k, v in tree.items()}
+
+
+# --- spans ------------------------------------------------------------------------------------
+
+
+def _span(event: Event, about: dict[str, Any]) -> Span:
+    context = event.get("context") if isinstance(event.get("context"), dict) else {}
+    base = {
+        "id": as_text(event.get("spanId", context.get("span_id"))),
+        "parent": as_text(event.get("parentSpanId", event.get("parent_id"))),
+        "start": seconds_of(event.get("startTimeUnixNano", event.get("start_time"))),
+        "end": seconds_of(event.get("endTimeUnixNano", event.get("end_time"))),
+        "error": _error(event, about),
+    }
+    operation, kind = about.get("gen_ai.operation.name"), about.get("openinference.span.kind")
+    if operation == "execute_tool" or kind == "TOOL":
+        return Span(kind="tool", **base, **_tool(about))
+    if operation in MODEL_CALLS or kind == "LLM":
+        told = _gen_ai(about) if operation in MODEL_CALLS else _openinference(about)
+        return Span(kind="model", **(base | {k: v for k, v in told.items() if v}))
+    return Span(**base)
+
+
+def _gen_ai(about: dict[str, Any]) -> dict[str, Any]:
+    names = ("gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions",
+             "gen_ai.system_instructions")
+    prompt, answer, tools, system = (value_of(about.get(name)) for name in names)
+    return read_model_call(prompt, answer, tools, system) | {
+        "model": as_text(about.get("gen_ai.response.model", about.get("gen_ai.request.model"))),
+        "tokens": _counts(about, "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"),
+    }
+
+
+def _openinference(about: dict[str, Any]) -> dict[str, Any]:
+    prompt = unflattened(about, "llm.input_messages")
+    answer = unflattened(about, "llm.output_messages")
+    tools = [value_of(t["json_schema"]) for t in unflattened(about, "llm.tools")
+             if isinstance(t, dict) and "json_schema" in t]
+    return read_model_call([_turn(t) for t in prompt], [_turn(t) for t in answer], tools) | {
+        "model": as_text(about.get("llm.model_name")),
+        "tokens": _counts(about, "llm.token_count.prompt", "llm.token_count.completion"),
+    }
+
+
+def _turn(turn: Any) -> Any:
+    """OpenInference has the parts of a turn under `contents`."""
+    if isinstance(turn, dict) and isinstance(turn.get("contents"), list):
+        return {k: v for k, v in turn.items() if k != "contents"} | {"content": turn["contents"]}
+    return turn
+
+
+def _tool(about: dict[str, Any]) -> dict[str, Any]:
+    name = as_text(about.get("gen_ai.tool.name", about.get("tool.name")))
+    given = about.get("gen_ai.tool.call.arguments")
+    given = about.get("input.value", about.get("tool.parameters")) if given is None else given
+    result = about.get("gen_ai.tool.call.result", about.get("output.value"))
+    call = ToolCall(name, as_text(given) or "{}", as_text(about.get("gen_ai.tool.call.id")))
+    return {"call": call, "result": as_text(result)}
+
+
+def _counts(about: dict[str, Any], *names: str) -> tuple[int, ...]:
+    return tuple(v if isinstance(v := about.get(n), int) else 0 for n in names)
+
+
+def seconds_of(value: Any) -> float:
+    """Nanoseconds since 1970 (a number, or its text), or an ISO time; 0 for anything else."""
+    try:
+        if isinstance(value, str) and not value.isdecimal():
+            return datetime.fromisoformat(value).timestamp()
+        return int(value) / 1e9
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+def _error(event: Event, about: dict[str, Any]) -> str:
+    status = event.get("status") if isinstance(event.get("status"), dict) else {}
+    code = status.get("code", status.get("status_code"))
+    if code not in (2, "STATUS_CODE_ERROR", "ERROR"):
+        return ""
+    said = status.get("message", status.get("description")) or about.get("error.type")
+    return as_text(said) or "error"
+
+
+def _scores(event: Event, about: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Evaluations: gen_ai.evaluation.result events (their score, else its label)."""
+    events = event.get("events") if isinstance(event.get("events"), list) else []
+    found = [_attributes(e.get("attributes")) for e in events if isinstance(e, dict)]
+    for told in (about, *found):
+        if name := told.get("gen_ai.evaluation.name"):
+            label = told.get("gen_ai.evaluation.score.label")
+            yield as_text(name), told.get("gen_ai.evaluation.score.value", label)
+

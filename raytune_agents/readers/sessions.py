@@ -1,0 +1,166 @@
+"""Logs whose lines are events of a conversation -> one row for each conversation.
+
+Coding agents, trace exporters and recording proxies write a line an event. Events are gathered by
+the conversation that they name, over one file; what is no event passes through at once. An event
+that names none (a summary, a snapshot) belongs to the conversation it stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from raytune_agents.readers.decode import Found
+from raytune_agents.readers.responses import is_item
+from raytune_agents.records import RecordError
+
+Event = dict[str, Any]
+EVENTS = "events"  # a gathered row: {EVENTS: [...], "format": ..., "session": ...}
+MAX_EVENTS = 2_000_000  # held of one file
+
+
+class Part(NamedTuple):
+    """An event of a conversation: the format of its log, the conversation's own id ("" where the
+    event names none), and what is kept of it."""
+
+    format: str
+    session: str
+    event: Event
+
+
+Parts = Callable[[Event], Iterator[Part]]
+CLAUDE_TYPES = ("user", "assistant", "system", "summary", "file-history-snapshot", "progress",
+                "queue-operation", "attachment", "custom-title", "last-prompt", "ai-title")
+CODEX_TYPES = ("session_meta", "response_item", "event_msg", "turn_context", "compacted")
+OPENHANDS_KINDS = ("Event", "Action", "Observation", "Condensation")
+
+
+def claude_code(line: Event) -> Iterator[Part]:
+    """A line of ~/.claude/projects/PROJECT/SESSION.jsonl."""
+    known = isinstance(line.get("type"), str) and line["type"] in CLAUDE_TYPES
+    session = line.get("sessionId")
+    if known and isinstance(session, str) and ("uuid" in line or "message" not in line):
+        yield Part("claude_code", session, line)
+    elif known and ("leafUuid" in line or "messageId" in line):
+        yield Part("claude_code", "", line)
+
+
+def codex(line: Event) -> Iterator[Part]:
+    """A line of ~/.codex/sessions/.../rollout-*.jsonl."""
+    payload = line.get("payload")
+    known = isinstance(line.get("type"), str) and line["type"] in CODEX_TYPES
+    if known and isinstance(payload, dict) and "timestamp" in line:
+        own = payload.get("id") if line["type"] == "session_meta" else ""
+        yield Part("codex", own if isinstance(own, str) else "", line)
+
+
+def openhands(event: Event) -> Iterator[Part]:
+    """An event of OpenHands' agent SDK: one file an event, a list, or lines."""
+    kind = event.get("kind")
+    known = isinstance(kind, str) and kind.endswith(OPENHANDS_KINDS) and "source" in event
+    if known and "timestamp" in event and "id" in event:
+        yield Part("openhands", "", event)
+
+
+def otlp(line: Event) -> Iterator[Part]:
+    """Spans of an OTLP export, each with what its resource and scope say; by trace."""
+    for resource in _objects(line.get("resourceSpans", line.get("resource_spans"))):
+        for scope in _objects(resource.get("scopeSpans", resource.get("scope_spans"))):
+            for span in _objects(scope.get("spans")):
+                yield Part("otel", str(span.get("traceId", span.get("trace_id", ""))), span)
+
+
+def sdk_span(line: Event) -> Iterator[Part]:
+    """A span as OpenTelemetry's Python SDK prints it (`to_json`)."""
+    context = line.get("context")
+    if isinstance(context, dict) and "attributes" in line and "trace_id" in context:
+        yield Part("otel", str(context["trace_id"]), line)
+
+
+def observation(line: Event) -> Iterator[Part]:
+    """An observation of Langfuse's export, one a line."""
+    if isinstance(line.get("traceId"), str) and "parentObservationId" in line and "type" in line:
+        yield Part("langfuse", line["traceId"], line)
+
+
+def exchange(line: Event) -> Iterator[Part]:
+    """A line that `raytune-agents capture` wrote: a request with its answer, or an outcome."""
+    if line.get("type") in ("exchange", "outcome") and isinstance(line.get("session"), str):
+        yield Part("exchanges", line["session"], line)
+
+
+def batch(line: Event) -> Iterator[Part]:
+    """A line of OpenAI's or Anthropic's batch files; request and answer share `custom_id`."""
+    if isinstance(line.get("custom_id"), str) and not line.keys().isdisjoint(BATCH_KEYS):
+        yield Part("exchanges", line["custom_id"], line)
+
+
+def turn(line: Event) -> Iterator[Part]:
+    """A turn as a row of its own: the file is one conversation (mini-swe-agent before 2.0)."""
+    if isinstance(line.get("role"), str) and line.keys() <= TURN_KEYS and "content" in line:
+        yield Part("openai", "", line)
+
+
+def item(line: Event) -> Iterator[Part]:
+    """An OpenAI Responses item as a row of its own."""
+    if is_item(line):
+        yield Part("responses", "", line)
+
+
+TURN_KEYS = {"role", "content", "tool_calls", "tool_call_id", "name", "extra", "timestamp",
+             "reasoning_content"}
+BATCH_KEYS = {"body", "response", "params", "result"}
+LOGS: tuple[Parts, ...] = (
+    claude_code, codex, openhands, otlp, sdk_span, observation, exchange, batch, turn, item
+)
+
+
+def _objects(value: Any) -> list[Event]:
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def gathered(rows: Iterable[Found]) -> Iterator[Found]:
+    """`rows` of one file with the events of each conversation as one row, at the place of its
+    first one, after all other rows. Raises nothing; linear in the file."""
+    held: dict[tuple[str, str], tuple[str, list[Event]]] = {}
+    now: dict[str, str] = {}  # format -> the conversation that its last event named
+    count = 0
+    for where, row in rows:
+        parts = [] if isinstance(row, RecordError) else _parts(row)
+        if not parts:
+            yield where, row
+        for format, session, event in parts:
+            now[format] = session or now.get(format, "")
+            count += 1
+            _, events = held.setdefault((format, now[format]), (where, []))
+            if count <= MAX_EVENTS:
+                events.append(event)
+            elif count == MAX_EVENTS + 1:
+                yield where, RecordError(f"more than {MAX_EVENTS} events in one file; split it")
+    yield from _rows(held)
+
+
+def _parts(row: Event) -> list[Part]:
+    for parts in LOGS:
+        if found := list(parts(row)):
+            return found
+    return []
+
+
+def _rows(held: dict[tuple[str, str], tuple[str, list[Event]]]) -> Iterator[Found]:
+    """What named no conversation goes before the first that is named, where there is one."""
+    named = {format for format, session in held if session}
+    loose = {f: held[f, ""][1] for f in named if (f, "") in held}
+    for (format, session), (where, events) in held.items():
+        if session or format not in named:
+            events = loose.pop(format, []) + events if session else events
+            yield where, _row_of(format, session, events)
+
+
+def _row_of(format: str, session: str, events: list[Event]) -> Event:
+    """The gathered row; turns and items as their own formats have them."""
+    if format == "openai":
+        return {"messages": events}
+    if format == "responses":
+        return {"input": [], "output": events}
+    return {EVENTS: events, "format": format, "session": session}

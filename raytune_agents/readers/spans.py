@@ -1,0 +1,276 @@
+"""Spans of a trace -> trajectories, one for each conversation in it.
+
+Every model call of an agent repeats the conversation so far. A call whose prompt begins with all
+that an earlier conversation holds goes on with it; any other starts one of its own (a sub-agent, a
+judge, a branch). Prompts are looked up by a running hash of their turns, so the work is linear in
+the trace, and nothing follows parents, so a cycle does no harm. What tools answered after the last
+call of the model is taken from the tools' own spans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from raytune_agents.readers.fields import blank, fold, note
+from raytune_agents.readers.outcomes import (
+    FAILURES,
+    LABELS,
+    REWARDS,
+    outcome_mark,
+    outcome_score,
+)
+from raytune_agents.readers.responses import is_item, item_messages
+from raytune_agents.readers.shapes import read_tools
+from raytune_agents.readers.strict import dump
+from raytune_agents.readers.turns import episode, transcript, with_system
+from raytune_agents.records import (
+    Message,
+    RecordError,
+    ToolCall,
+    ToolSpec,
+    Trajectory,
+    canonical,
+)
+
+NO_CONTENT = (
+    "no model call with its messages in the trace; record the content (for OpenTelemetry: "
+    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only)"
+)
+ABOUT_A_TURN = ("finish_reason", "annotations", "audio", "extra", "provider_specific_fields",
+                "invalid_tool_calls", "response_metadata", "usage_metadata", "example", "artifact",
+                "stop_reason", "stop_sequence", "usage", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One step of a trace. Times are in seconds, `tokens` are those of prompt and answer."""
+
+    kind: str = ""  # "model", "tool", or "" for what holds others
+    id: str = ""
+    parent: str = ""
+    start: float = 0.0
+    end: float = 0.0
+    prompt: tuple[Message, ...] = ()
+    answer: tuple[Message, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+    call: ToolCall | None = None  # of a tool's span
+    result: str = ""
+    error: str = ""
+    model: str = ""
+    tokens: tuple[int, int] = (0, 0)
+
+
+def read_model_call(
+    prompt: Any, answer: Any, tools: Any = None, system: Any = None
+) -> dict[str, Any]:
+    """`prompt`, `answer` and `tools` of a Span from what a trace says of a model call, in turns or
+    Responses items; `error` with the reason where they cannot be read, as for a picture: the calls
+    around it still can."""
+    try:
+        asked, known = _turns_read(prompt, read_tools(tools), system)
+        said, known = _turns_read(answer, known, None, "assistant")
+        return {"prompt": asked, "answer": said, "tools": known}
+    except RecordError as error:
+        note("span", str(error))
+        return {"error": f"unread: {error}"}
+
+
+def _turns_read(
+    turns: Any, tools: tuple[ToolSpec, ...], system: Any, role: str = "user"
+) -> tuple[tuple[Message, ...], tuple[ToolSpec, ...]]:
+    """Messages, and the tools with those that stand among the turns."""
+    items = turns if isinstance(turns, list) else [] if blank(turns) else [turns]
+    if any(isinstance(i, dict) and is_item(i) and "role" not in i for i in items):
+        return tuple(with_system(system, item_messages(items, tools))), tools
+    bare = [_bare(i, role) for i in items]
+    listed = [t for turn in bare if _lists_tool(turn) for t in read_tools(turn["content"])]
+    tools = tuple(dict.fromkeys((*tools, *listed)))
+    kept = [turn for turn in bare if not _lists_tool(turn)]
+    found = transcript(kept, [t.openai() for t in tools], system, react=False)
+    return found.messages, found.tools
+
+
+def _bare(turn: Any, role: str) -> Any:
+    """A turn without what its provider says about it; text alone is a turn of `role`."""
+    if isinstance(turn, str):
+        return {"role": role, "content": turn}
+    if not isinstance(turn, dict):
+        return turn
+    kept = {k: v for k, v in turn.items() if k not in ABOUT_A_TURN}
+    return kept if kept.keys() & {"role", "type"} else {"role": role} | kept
+
+
+def _lists_tool(turn: Any) -> bool:
+    """LangChain's tracer puts each tool among the turns: {role: tool, content: {type: function}}.
+    """
+    content = turn.get("content") if isinstance(turn, dict) else None
+    return isinstance(content, dict) and content.get("type") == "function" and "function" in content
+
+
+@dataclass(slots=True)
+class _Conversation:
+    turns: list[Message]
+    key: bytes
+    spans: list[Span]
+    tools: dict[ToolSpec, None] = field(default_factory=dict)
+
+
+def _identity(message: Message) -> bytes:
+    """What makes a turn the same one when it is repeated: its thought and ids often are not."""
+    calls = [(c.name, _same_arguments(c)) for c in message.tool_calls]
+    return repr((message.role, message.content.strip(), calls)).encode("utf-8", "replace")
+
+
+def _same_arguments(call: ToolCall) -> str:
+    try:
+        return canonical(call.args)
+    except ValueError:
+        return call.arguments
+
+
+def _running(turns: Iterable[Message], key: bytes = b"") -> Iterator[bytes]:
+    """The hash of the turns so far, after each of them."""
+    for turn in turns:
+        key = hashlib.sha1(key + _identity(turn)).digest()
+        yield key
+
+
+def _conversations(models: Sequence[Span]) -> list[_Conversation]:
+    found: list[_Conversation] = []
+    by_end: dict[bytes, _Conversation] = {}
+    for span in models:
+        keys = list(_running(span.prompt))
+        hits = ((n, by_end[k]) for n, k in zip(range(len(keys), 0, -1), reversed(keys))
+                if k in by_end and by_end[k].key == k)
+        n, now = next(hits, (0, None))
+        if now is None:
+            now = _Conversation([], b"", [])
+            found.append(now)
+        fresh = [*span.prompt[n:], *span.answer]
+        *_, now.key = _running(fresh, now.key) if fresh else (now.key,)
+        now.turns += fresh
+        now.spans.append(span)
+        now.tools.update(dict.fromkeys(span.tools))
+        by_end[now.key] = now
+    return found
+
+
+def trajectories_of(
+    spans: Iterable[Span],
+    source_id: str,
+    meta: dict[str, Any],
+    outcome: float | None = None,
+    word: str = "",
+) -> list[Trajectory]:
+    """The conversations of one trace; the longest has the outcome. A trace whose first span failed
+    is a failure where nothing else is known. Raises RecordError where no messages were recorded."""
+    steps = sorted(spans, key=lambda s: (s.start, s.end))
+    models = [s for s in steps if s.kind == "model" and (s.prompt or s.answer)]
+    if not models:
+        unread = next((s.error for s in steps if s.error.startswith("unread: ")), "")
+        raise RecordError(unread.removeprefix("unread: ") or NO_CONTENT)
+    results = _Results(steps)
+    found = _conversations(models)
+    longest = max(found, key=lambda c: len(c.turns))
+    ids = {s.id for s in steps}
+    failed = next((s.error for s in steps if s.error and s.parent not in ids), "")
+    if outcome is None and failed:
+        outcome, word = 0.0, f"error: {failed[:200]}"
+    several = len(found) > 1
+    return [
+        episode(
+            [*c.turns, *results.after(c.turns)],
+            tuple(c.tools) or seen_tools(c.turns),
+            source_id=f"{source_id}/{i}" if several else source_id,
+            outcome=outcome if c is longest else None,
+            outcome_word=word if c is longest else "",
+            meta=meta | _about(c),
+        )
+        for i, c in enumerate(found)
+    ]
+
+
+class _Results:
+    """What the tools' own spans gave, by the call's id, then by name and arguments."""
+
+    def __init__(self, steps: Iterable[Span]) -> None:
+        self.by_id: dict[str, Span] = {}
+        self.by_call: dict[tuple[str, str], list[Span]] = defaultdict(list)
+        for span in steps:
+            if span.call is not None:
+                if span.call.id:
+                    self.by_id[span.call.id] = span
+                self.by_call[span.call.name, _same_arguments(span.call)].append(span)
+
+    def after(self, turns: Sequence[Message]) -> Iterator[Message]:
+        """Results of the calls of the last turn, which no prompt repeats."""
+        for call in turns[-1].tool_calls if turns else ():
+            alike = self.by_call.get((call.name, _same_arguments(call)), [])
+            span = self.by_id.get(call.id) or (alike.pop(0) if alike else None)
+            if span is not None:
+                text = span.result or span.error
+                yield Message("tool", text, name=call.name, tool_call_id=call.id)
+
+
+def _about(found: _Conversation) -> dict[str, Any]:
+    spans = found.spans
+    models = Counter(s.model for s in spans if s.model)
+    errors = [s.error[:200] for s in spans if s.error]
+    told: dict[str, Any] = {"model_calls": len(spans)}
+    if models:
+        told["model"] = models.most_common(1)[0][0]
+    if any(s.tokens != (0, 0) for s in spans):
+        told["tokens"] = [sum(s.tokens[0] for s in spans), sum(s.tokens[1] for s in spans)]
+    if spans[-1].end > spans[0].start:
+        told["seconds"] = round(spans[-1].end - spans[0].start, 3)
+    return told | ({"errors": errors[:20]} if errors else {})
+
+
+def outcome_of_scores(scores: Iterable[tuple[str, Any]]) -> tuple[float | None, str]:
+    """The outcome among named scores ("success" 1, "user-feedback" "bad"), and its own word. A
+    score of anything else (toxicity, latency) says nothing of success."""
+    kept = [(fold(name), name, value) for name, value in scores]
+    for names, known, wrong in ((REWARDS, outcome_score, False), (LABELS, outcome_mark, False),
+                                (FAILURES, outcome_mark, True)):
+        for folded, name, value in kept:
+            found = known(value) if folded in names.every else None
+            if found is not None:
+                return (1.0 - found if wrong else found), f"{name}={value}"
+    return None, ""
+
+
+# --- tools that nothing lists ---
+
+JSON_TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"),
+              (list, "array"), (dict, "object"))
+
+
+def seen_tools(turns: Iterable[Message]) -> tuple[ToolSpec, ...]:
+    """The tools that a conversation calls, as far as its calls show them: names, the types of
+    arguments, and as required those that every call has. For logs that keep no tool list."""
+    calls: dict[str, list[dict[str, Any]]] = {}
+    for turn in turns:
+        for call in turn.tool_calls:
+            try:
+                calls.setdefault(call.name, []).append(call.args)
+            except ValueError:
+                calls.setdefault(call.name, [])
+    return tuple(ToolSpec(name, "", _seen_schema(given)) for name, given in calls.items())
+
+
+def _seen_schema(given: list[dict[str, Any]]) -> str:
+    kinds: dict[str, dict[str, None]] = {}
+    for args in given:
+        for key, value in args.items():
+            kind = next((word for type_, word in JSON_TYPES if isinstance(value, type_)), "null")
+            kinds.setdefault(key, {})[kind] = None
+    needed = [key for key in kinds if all(key in args for args in given)]
+    types = {k: next(iter(v)) if len(v) == 1 else list(v) for k, v in kinds.items()}
+    properties = {key: {"type": kind} for key, kind in types.items()}
+    schema = {"type": "object", "properties": properties}
+    return dump(schema | ({"required": needed} if needed else {}))
+

@@ -1,0 +1,473 @@
+"""Traces and agents' logs: real ones from tests/unit/traces, then what is torn, hostile or huge."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_agents import readers
+from raytune_agents.config import SourceConfig
+from raytune_agents.readers.notes import SourceNotes
+from raytune_agents.readers.spans import Span, outcome_of_scores, trajectories_of
+from raytune_agents.records import Message, ToolCall, Trajectory
+
+TRACES = Path(__file__).parent / "traces"
+
+
+def read_file(path: Path, **options: Any) -> list[readers.SourceRow]:
+    return list(readers.read_source(SourceConfig(path=str(path), **options)))
+
+
+def only(path: Path, **options: Any) -> Trajectory:
+    [found] = read_file(path, **options)
+    assert not found.error, found.error
+    [row] = found.rows
+    return row
+
+
+def lines(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (TRACES / name).read_text().splitlines()]
+
+
+def written(tmp_path: Path, events: list[Any], name: str = "log.jsonl") -> Path:
+    path = tmp_path / name
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    return path
+
+
+def shape(row: Trajectory) -> str:
+    """The roles of the turns by their first letter; C for a turn that calls."""
+    return "".join("C" if m.tool_calls else m.role[0] for m in row.messages)
+
+
+# file -> (format, turns, calls, tools)
+REAL = {
+    "claude_code.jsonl": ("claude_code", "uCtCtCuCtC", 5, ["TodoWrite", "Write", "Read"]),
+    "codex.jsonl": ("codex", "uuCtCtCta", 3, ["shell", "update_plan"]),
+    "openhands.jsonl": ("openhands", "suCtCtua", 2, ["terminal", "finish"]),
+    "openhands_goal.jsonl": ("openhands", "CttC", 2, ["terminal"]),
+    "langfuse_openai_agents.json": ("langfuse", "suCta", 1, ["get_weather"]),
+    "langfuse_langgraph.json": ("langfuse", "uuCta", 1, ["Web-Search"]),
+    "genai_otlp.json": ("otel", "suCta", 1, ["get_weather"]),
+    "openinference_otlp.json": ("otel", "suCta", 1, ["get_weather"]),
+    "openinference_sdk.jsonl": ("otel", "suCta", 1, ["get_weather"]),
+    "mini_swe_1.traj.json": ("mini_swe", "suCtC", 2, ["bash"]),
+    "mini_swe_tool.traj.json": ("mini_swe", "suCtC", 2, ["bash"]),
+    "mini_swe_text.traj.json": ("mini_swe", "suCtC", 2, ["bash"]),
+    "mini_swe_resp.traj.json": ("mini_swe", "suCtC", 2, ["bash"]),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_traces(name: str) -> None:
+    format, turns, calls, tools = REAL[name]
+    [found] = read_file(TRACES / name)
+    [row] = found.rows
+    assert (found.format, found.error) == (format, "")
+    assert shape(row) == turns
+    assert (len(row.calls), [t.name for t in row.tools]) == (calls, tools)
+    ids = [c.id for c in row.calls if c.id]
+    assert [m.tool_call_id for m in row.messages if m.role == "tool" and m.tool_call_id in ids] == [
+        i for i in ids if i in {m.tool_call_id for m in row.messages}
+    ]
+    assert all(c.args is not None for c in row.calls)
+
+
+def test_openinference_and_gen_ai_say_the_same() -> None:
+    one, other = only(TRACES / "genai_otlp.json"), only(TRACES / "openinference_otlp.json")
+    assert [m.content for m in one.messages] == [m.content for m in other.messages]
+    assert [(c.name, c.args) for c in one.calls] == [("get_weather", {"city": "Paris"})]
+    assert [(c.name, c.args) for c in other.calls] == [("get_weather", {"city": "Paris"})]
+    assert one.tools[0].schema == other.tools[0].schema | {"additionalProperties": False}
+    assert one.messages[2].thought == "I need the weather."
+    assert (one.meta["tokens"], other.meta["tokens"]) == ([117, 28], [100, 24])
+    assert one.source_id == "20697dfc7479c1bf591dae4639b193c3"
+
+
+def test_a_trace_without_content_says_how_to_record_it() -> None:
+    [found] = read_file(TRACES / "genai_without_content.jsonl")
+    assert "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT" in found.error
+
+
+def test_claude_code_joins_the_blocks_of_a_reply() -> None:
+    row = only(TRACES / "claude_code.jsonl", redact=False)
+    first = row.messages[1]
+    assert first.content.startswith("I'll help you build")
+    assert len(first.tool_calls) == 1
+    assert row.messages[7].thought.startswith("The user wants to add smooth transitions")
+    assert row.calls[2].args["file_path"] == "/Users/yoavfarhi/dev/pomodoro/claude/index.html"
+    assert row.meta["model"] == "claude-sonnet-4-5-20250929"
+
+
+def test_codex_reads_items_and_the_last_count_of_tokens() -> None:
+    row = only(TRACES / "codex.jsonl")
+    assert row.messages[2].thought == "**Examining repository structure**"
+    assert row.calls[0].args["command"] == ["zsh", "-lc", "ls"]
+    assert (row.meta["model"], row.source_id[:8]) == ("gpt-5-codex", "019a085e")
+    assert json.loads(row.tools[0].parameters) == {
+        "type": "object",
+        "properties": {"command": {"type": "array"}, "workdir": {"type": "string"}},
+        "required": ["command", "workdir"],
+    }
+
+
+def test_free_text_of_a_codex_tool_is_an_argument(tmp_path: Path) -> None:
+    item = {"type": "custom_tool_call", "call_id": "c9", "name": "apply_patch", "input": "*** End"}
+    event = {"timestamp": "2025-10-21T20:04:59Z", "type": "response_item", "payload": item}
+    row = only(written(tmp_path, [*lines("codex.jsonl"), event]))
+    assert row.calls[-1] == ToolCall("apply_patch", '{"input": "*** End"}', "c9")
+
+
+def test_openhands_shows_what_the_model_saw() -> None:
+    row = only(TRACES / "openhands.jsonl")
+    assert row.messages[3].content == "\n[The command completed with exit code 0.]"
+    terminal = row.tools[0]
+    assert terminal.description.startswith("Execute a bash command")
+    assert list(terminal.schema["properties"]) == ["command", "security_risk", "summary"]
+
+
+def test_langfuse_scores_of_other_things_are_no_outcome() -> None:
+    row = only(TRACES / "langfuse_openai_agents.json")
+    assert row.outcome is None
+    assert row.meta["scores"] == {"toxicity": 0.8, "hallucination": 0}
+    assert row.meta["seconds"] == 2.188  # 09:03:59.963 to 09:04:02.151
+    assert outcome_of_scores([("toxicity", 1), ("user-feedback", "bad")])[0] == 0.0
+    assert outcome_of_scores([("quality", 3), ("success", 0.75)]) == (0.75, "success=0.75")
+
+
+def test_observations_line_by_line_are_the_same_trace(tmp_path: Path) -> None:
+    trace = json.loads((TRACES / "langfuse_langgraph.json").read_text())
+    row = only(written(tmp_path, trace["observations"]))
+    assert row.messages == only(TRACES / "langfuse_langgraph.json").messages
+
+
+# --- conversations of a trace ------------------------------------------------------------------
+
+ASKED, SAID = Message("user", "2 + 2?"), Message("assistant", "4")
+CALL = Message("assistant", tool_calls=(ToolCall("add", '{"a": 2, "b": 2}', "c1"),))
+SUM = Message("tool", "4", tool_call_id="c1")
+
+
+def model(*prompt: Message, answer: Message | None = None, at: float = 0.0, **more: Any) -> Span:
+    return Span("model", f"m{at}", start=at, end=at + 1, prompt=prompt,
+                answer=(answer,) if answer else (), **more)
+
+
+def test_calls_that_go_on_are_one_conversation_others_their_own() -> None:
+    judge = model(Message("user", "Is 4 right?"), answer=Message("assistant", "yes"), at=9)
+    spans = [judge, model(ASKED, CALL, SUM, answer=SAID, at=2), model(ASKED, answer=CALL, at=1)]
+    one, other = trajectories_of(spans, "t", {}, 1.0, "good")
+    assert one.messages == (ASKED, CALL, SUM, SAID)
+    assert (one.outcome, one.source_id, one.meta["model_calls"]) == (1.0, "t/0", 2)
+    assert (other.outcome, [m.content for m in other.messages]) == (None, ["Is 4 right?", "yes"])
+
+
+def test_a_repeated_turn_needs_no_thought_and_no_spacing_of_arguments() -> None:
+    thinking = Message("assistant", thought="add them", tool_calls=CALL.tool_calls)
+    again = Message("assistant", tool_calls=(ToolCall("add", '{"b":2,"a":2}', "other"),))
+    spans = [model(ASKED, answer=thinking, at=1), model(ASKED, again, SUM, answer=SAID, at=2)]
+    [row] = trajectories_of(spans, "t", {})
+    assert row.messages == (ASKED, thinking, SUM, SAID)
+
+
+def test_a_trace_that_ends_at_a_call_has_the_tools_own_result() -> None:
+    tool = Span("tool", "s", start=1.5, call=ToolCall("add", '{"b":2,"a":2}'), result="4")
+    [row] = trajectories_of([model(ASKED, answer=CALL, at=1), tool], "t", {})
+    assert row.messages == (ASKED, CALL)
+    assert row.meta["after"] == ["4"]
+
+
+def test_a_trace_that_failed_is_a_failure() -> None:
+    root = Span("", "root", error="rate limited")
+    [row] = trajectories_of([root, model(ASKED, answer=SAID, at=1, parent="root")], "t", {})
+    assert (row.outcome, row.outcome_word) == (0.0, "error: rate limited")
+
+
+# --- torn and hostile --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in REAL if n.endswith(".jsonl")])
+def test_half_a_log_is_read_as_far_as_it_goes(name: str, tmp_path: Path) -> None:
+    """Each line may be missing, and the last one torn."""
+    events = lines(name)
+    for i in range(len(events)):
+        for found in read_file(written(tmp_path, events[:i] + events[i + 1 :])):
+            assert found.rows or found.error
+    text = "".join(json.dumps(e) + "\n" for e in events)
+    (tmp_path / "torn.jsonl").write_text(text[: len(text) - 40])
+    found = read_file(tmp_path / "torn.jsonl")
+    assert [bool(f.error) for f in found].count(True) == 1
+    assert any(f.rows for f in found)
+
+
+BAD = (None, 7, [], {"a": {"b": [[]]}}, "\ud800", "{" * 50)
+
+
+def hostile(value: Any, most: int) -> Any:
+    """Every leaf replaced, one after the other, by what no writer meant; at most `most` of them."""
+    changes = [(path, bad) for path in leaves(value) for bad in BAD]
+    for path, bad in changes[:: max(1, len(changes) // most)]:
+        changed = copy.deepcopy(value)
+        at = changed
+        for step in path[:-1]:
+            at = at[step]
+        at[path[-1]] = bad
+        yield changed
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Any:
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        yield (*path, key)
+        if isinstance(inner, dict | list) and inner:
+            yield from leaves(inner, (*path, key))
+
+
+def check_hostile(name: str, most: int) -> None:
+    """Whatever stands in any field: a trajectory or a counted reason."""
+    path = TRACES / name
+    raw = next(r for _, r in readers.list_raw(SourceConfig(path=str(path))))
+    assert isinstance(raw, dict)
+    source = SourceConfig(path=str(path), format=REAL[name][0], redact=False)
+    for changed in hostile(raw, most):
+        found = readers.read_raw(changed, "x:1", source)
+        assert bool(found.rows) != bool(found.error)
+
+
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_no_value_of_a_trace_breaks_its_reader(name: str) -> None:
+    check_hostile(name, 70)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_no_value_of_any_field_breaks_its_reader(name: str) -> None:
+    check_hostile(name, 100_000)
+
+
+def test_cycles_end(tmp_path: Path) -> None:
+    events = lines("claude_code.jsonl")
+    for i, event in enumerate(events):
+        if "uuid" in event:
+            event["uuid"] = f"u{i}"
+            event["parentUuid"] = f"u{(i + 1) % len(events)}"
+    [found] = read_file(written(tmp_path, events))
+    assert found.rows
+    assert found.rows[0].calls
+    trace = json.loads((TRACES / "langfuse_langgraph.json").read_text())
+    ids = [o["id"] for o in trace["observations"]]
+    for seen, parent in zip(trace["observations"], ids[1:] + ids[:1]):
+        seen["parentObservationId"] = parent
+    path = tmp_path / "cycle.json"
+    path.write_text(json.dumps(trace))
+    assert shape(only(path)) == "uuCta"
+
+
+def test_a_picture_costs_its_call_not_the_trace(tmp_path: Path) -> None:
+    trace = json.loads((TRACES / "langfuse_langgraph.json").read_text())
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    last = trace["observations"][1]
+    last["input"][0]["content"] = [part]
+    path = tmp_path / "picture.json"
+    path.write_text(json.dumps(trace))
+    row = only(path)
+    assert shape(row) == "uuC"
+    assert len(row.meta["after"]) == 1
+    trace["observations"][0]["input"][0]["content"] = [part]
+    path.write_text(json.dumps(trace))
+    assert read_file(path)[0].error == "a content part that is no text: image_url"
+
+
+# --- Claude Code's tree ------------------------------------------------------------------------
+
+
+def event(uuid: str, parent: str | None, role: str, content: Any, **more: Any) -> dict[str, Any]:
+    message = {"role": role, "content": content} | (
+        {"id": more.pop("id", f"msg_{uuid}")} if role == "assistant" else {}
+    )
+    return {"type": role, "uuid": uuid, "parentUuid": parent, "sessionId": "s", "message": message,
+            "isSidechain": False} | more
+
+
+def said(row: Trajectory) -> list[str]:
+    return [m.content for m in row.messages]
+
+
+def test_a_prompt_that_was_taken_back_leaves_with_what_followed(tmp_path: Path) -> None:
+    log = [
+        event("1", None, "user", "first"),
+        event("2", "1", "assistant", [{"type": "text", "text": "answer"}]),
+        event("3", "2", "user", "wrong words"),
+        event("4", "3", "assistant", [{"type": "text", "text": "lost"}]),
+        event("5", "2", "user", "better words"),
+        event("6", "5", "assistant", [{"type": "text", "text": "kept"}]),
+    ]
+    row = only(written(tmp_path, log))
+    assert said(row) == ["first", "answer", "better words", "kept"]
+    assert row.meta["abandoned_events"] == 2
+
+
+def test_results_of_calls_side_by_side_all_stay(tmp_path: Path) -> None:
+    def use(key: str) -> list[Any]:
+        return [{"type": "tool_use", "id": key, "name": "Read", "input": {"path": key}}]
+
+    def result(key: str) -> list[Any]:
+        return [{"type": "tool_result", "tool_use_id": key, "content": f"of {key}"}]
+
+    log = [
+        event("1", None, "user", "read both"),
+        event("2", "1", "assistant", use("a"), id="m"),
+        event("3", "2", "assistant", use("b"), id="m"),
+        event("4", "3", "user", result("b")),
+        event("5", "2", "user", result("a")),
+        event("6", "5", "assistant", [{"type": "text", "text": "done"}]),
+    ]
+    row = only(written(tmp_path, log))
+    assert shape(row) == "uCtta"
+    assert [c.id for c in row.calls] == ["a", "b"]
+    assert said(row)[2:4] == ["of a", "of b"]
+
+
+def test_agents_and_compactions_are_conversations_of_their_own(tmp_path: Path) -> None:
+    text = [{"type": "text", "text": "ok"}]
+    log = [
+        event("1", None, "user", "main"),
+        event("2", "1", "assistant", text),
+        event("x", None, "user", "sub task", isSidechain=True),
+        event("y", "x", "assistant", text, isSidechain=True),
+        {"type": "system", "subtype": "compact_boundary", "uuid": "b", "sessionId": "s"},
+        event("3", "b", "user", "summary of it", isCompactSummary=True),
+        event("4", "3", "assistant", text),
+    ]
+    [found] = read_file(written(tmp_path, log))
+    assert [said(t)[0] for t in found.rows] == ["main", "summary of it", "sub task"]
+
+
+# --- batches -----------------------------------------------------------------------------------
+
+COMPLETION = {
+    "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
+    "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None,
+                 "message": {"role": "assistant", "content": "4", "refusal": None}}],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6},
+}
+MESSAGE = {
+    "id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "container": None,
+    "content": [{"type": "tool_use", "id": "t", "name": "add", "input": {"a": 2}}],
+    "stop_reason": "tool_use", "stop_sequence": None,
+    "usage": {"input_tokens": 5, "output_tokens": 3},
+}
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "2 + 2?"}]}
+
+
+def test_a_request_of_openais_batch_meets_its_answer(tmp_path: Path) -> None:
+    asked = {"custom_id": "r-1", "method": "POST", "url": "/v1/chat/completions", "body": CHAT}
+    answer = {"id": "b-1", "custom_id": "r-1", "error": None,
+              "response": {"status_code": 200, "request_id": "q", "body": COMPLETION}}
+    failed = answer | {"custom_id": "r-2", "response": None, "error": {"message": "expired"}}
+    path = written(tmp_path, [asked, asked | {"custom_id": "r-2"}, answer, failed])
+    good, bad = read_file(path)
+    [row] = good.rows
+    assert (said(row), row.meta["tokens"], row.source_id) == (["2 + 2?", "4"], [5, 1], "r-1")
+    assert bad.error == 'a batch request without an answer: {"message": "expired"}'
+    [alone] = read_file(written(tmp_path, [answer]))
+    assert alone.error.startswith("a batch answer without its request")
+
+
+def test_a_request_of_anthropics_batch_meets_its_answer(tmp_path: Path) -> None:
+    answer = {"custom_id": "r", "result": {"type": "succeeded", "message": MESSAGE}}
+    tool = {"name": "add", "description": "Adds.", "input_schema": {"type": "object"}}
+    asked = {"custom_id": "r", "params": CHAT | {"system": "Add.", "tools": [tool]}}
+    row = only(written(tmp_path, [asked, answer]))
+    assert shape(row) == "suC"
+    assert row.calls[0] == ToolCall("add", '{"a": 2}', "t")
+    assert [t.name for t in row.tools] == ["add"]
+
+
+@pytest.mark.slow
+def test_the_providers_own_types_take_these_answers() -> None:
+    chat = pytest.importorskip("openai.types.chat", reason="the openai package is not installed")
+    messages = pytest.importorskip("anthropic.types.messages", reason="anthropic is not installed")
+    assert chat.ChatCompletion.model_validate(COMPLETION).choices[0].message.content == "4"
+    result = {"custom_id": "r", "result": {"type": "succeeded", "message": MESSAGE}}
+    messages.MessageBatchIndividualResponse.model_validate(result)
+
+
+def test_turns_and_items_as_lines_are_one_conversation(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    assert said(only(written(tmp_path, turns))) == ["hi", "hello"]
+    items = [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+        {"type": "function_call", "call_id": "c", "name": "wave", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "waved"},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "o"}]},
+    ]
+    assert shape(only(written(tmp_path, items))) == "uCta"
+
+
+# --- private data ------------------------------------------------------------------------------
+
+PRIVATE = "I am ann@firm.io, +1 212-736-5000; key sk-abcdefghijklmnopqrstuvwx in /home/ann/x"
+
+
+def test_private_data_of_a_log_is_replaced_and_counted(tmp_path: Path) -> None:
+    call = {"type": "tool_use", "id": "t", "name": "mail", "input": {"to": "ann@firm.io", "n": 1}}
+    log = [event("1", None, "user", PRIVATE), event("2", "1", "assistant", [call])]
+    path = written(tmp_path, log)
+    [found] = read_file(path)
+    [row] = found.rows
+    assert row.messages[0].content == "I am [email], [phone]; key [token] in /home/user/x"
+    assert row.calls[0].arguments == '{"to": "[email]", "n": 1}'
+    counts = {"email": 2, "home": 1, "phone": 1, "token": 1}
+    assert (dict(found.redacted), row.meta["redacted"]) == (counts, counts)
+    notes = SourceNotes()
+    notes.add(found.format, found.sure, found.unread, found.redacted)
+    assert notes.lines() == ["replaced as private: 2 email, 1 home, 1 phone, 1 token; "
+                             "read.sources.redact=false keeps them"]
+    assert said(only(path, redact=False))[0] == PRIVATE
+
+
+def test_data_sets_keep_what_they_say_unless_asked(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": PRIVATE}, {"role": "assistant", "content": "ok"}]
+    path = written(tmp_path, [{"messages": turns}])
+    assert said(only(path))[0] == PRIVATE
+    assert "[email]" in said(only(path, redact=True))[0]
+
+
+# --- size --------------------------------------------------------------------------------------
+
+
+def long_trace(calls: int) -> list[dict[str, Any]]:
+    """Spans of one agent run as an exporter writes them, each with the conversation so far."""
+    turns: list[dict[str, Any]] = [{"role": "user", "parts": [{"type": "text", "content": "go"}]}]
+    out = []
+    for i in range(calls):
+        use = {"type": "tool_call", "id": f"c{i}", "name": "look", "arguments": {"n": i}}
+        reply = {"role": "assistant", "parts": [use]}
+        values = {"gen_ai.operation.name": "chat", "gen_ai.input.messages": json.dumps(turns),
+                  "gen_ai.output.messages": json.dumps([reply])}
+        span = {"traceId": "t", "spanId": str(i), "startTimeUnixNano": str(i * 10**9),
+                "attributes": [{"key": k, "value": {"stringValue": v}} for k, v in values.items()]}
+        out.append({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+        seen = {"type": "tool_call_response", "id": f"c{i}", "result": "x" * 200}
+        turns += [reply, {"role": "tool", "parts": [seen]}]
+    return out
+
+
+@pytest.mark.slow
+def test_a_trace_of_100_mb_takes_linear_time(tmp_path: Path) -> None:
+    """Per megabyte the large trace may take at most twice what a small one does."""
+    speeds = []
+    for calls in (160, 820):
+        path = written(tmp_path, long_trace(calls), f"{calls}.jsonl")
+        size, start = path.stat().st_size / 1e6, time.process_time()
+        row = only(path)
+        speeds.append((time.process_time() - start) / size)
+        assert len(row.calls) == calls
+    assert size > 100
+    assert speeds[1] < 2 * speeds[0], (size, speeds)
