@@ -105,12 +105,12 @@ def _parts(events: list[Event]) -> Iterator[list[Event]]:
     yield from (part for parts in agents.values() for part in parts)
 
 
-def _conversation(events: list[Event], meta: dict[str, Any]) -> Iterator[Trajectory]:
+def _conversation(events: list[Event], meta: Event) -> Iterator[Trajectory]:
     """One conversation; nothing where the model says nothing in it."""
     turns: list[Message] = []
     replies: dict[str, int] = {}  # message id -> its turn
     errors = 0
-    about: dict[str, Any] = {}
+    about: Event = {}
     for event in events:
         message = event.get("message")
         if event.get("type") not in SPOKEN or event.get("isVisibleInTranscriptOnly"):
@@ -145,7 +145,7 @@ def _joined(first: Message, more: Message) -> Message:
     )
 
 
-def _count(about: dict[str, Any], event: Event, message: Event) -> None:
+def _count(about: Event, event: Event, message: Event) -> None:
     """Model, version and tokens of a reply, once a message."""
     for name, value in (("model", message.get("model")), ("version", event.get("version"))):
         if isinstance(value, str):

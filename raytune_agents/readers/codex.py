@@ -25,7 +25,7 @@ UNSEEN = ("ghost_snapshot", "other")  # items that no model reads
 def read(row: Event) -> list[Trajectory]:
     """The conversations of one session. Raises RecordError where none has an answer."""
     parts: list[list[Event]] = [[]]
-    about: dict[str, Any] = {}
+    about: Event = {}
     system: Any = None
     for event in row[EVENTS]:
         kind, body = event["type"], event["payload"]
@@ -51,7 +51,7 @@ def read(row: Event) -> list[Trajectory]:
     return [replace(t, source_id=f"{key}/{i}" if several else key) for i, t in enumerate(kept)]
 
 
-def _conversation(items: list[Event], system: Any, about: dict[str, Any]) -> Trajectory:
+def _conversation(items: list[Event], system: Any, about: Event) -> Trajectory:
     turns = with_system(flat_text(system), item_messages(items, ()))
     return episode(turns, seen_tools(turns), meta=dict(about))
 
@@ -70,7 +70,7 @@ def _summary(body: Event) -> list[Event]:
     return [{"type": "message", "role": "user", "content": text}] if text else []
 
 
-def _tokens(body: Event) -> dict[str, Any]:
+def _tokens(body: Event) -> Event:
     """The tokens of the session so far: prompt and answer."""
     info = body.get("info")
     total = info.get("total_token_usage") if isinstance(info, dict) else None

@@ -59,7 +59,7 @@ def _batched(events: list[Event]) -> Span:
     return Span("model", **told)
 
 
-def model_call_of(asked: Any, answered: Any) -> dict[str, Any]:
+def model_call_of(asked: Any, answered: Any) -> Event:
     """The fields of a Span from the bodies of a request and its answer, of any provider's API, or
     from the turns alone. What cannot be read is its `error`."""
     request = Fields(asked) if isinstance(asked, dict) else None

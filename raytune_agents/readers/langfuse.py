@@ -36,7 +36,7 @@ def read(row: Event) -> list[Trajectory]:
 
 
 def _span(seen: Event) -> Span:
-    base: dict[str, Any] = {
+    base: Event = {
         "id": as_text(seen.get("id")),
         "parent": as_text(seen.get("parentObservationId")),
         "start": seconds_of(seen.get("startTime")),

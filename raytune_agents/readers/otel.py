@@ -39,7 +39,7 @@ def read(row: Event) -> list[Trajectory]:
 # --- attributes -------------------------------------------------------------------------------
 
 
-def _attributes(value: Any) -> dict[str, Any]:
+def _attributes(value: Any) -> Event:
     """Attributes as plain values: OTLP lists {key, value: {stringValue}}, the SDK prints a map."""
     if isinstance(value, dict):
         return value
@@ -60,9 +60,9 @@ def _plain_value(value: Any) -> Any:
     return inner
 
 
-def unflattened(attributes: dict[str, Any], prefix: str) -> list[Any]:
+def unflattened(attributes: Event, prefix: str) -> list[Any]:
     """The list under "prefix.0.a.b", "prefix.1...", in the order of its numbers."""
-    tree: dict[str, Any] = {}
+    tree: Event = {}
     for name, value in attributes.items():
         if not name.startswith(prefix + "."):
             continue
@@ -91,7 +91,7 @@ def _listed_tree(tree: Any) -> Any:
 # --- spans ------------------------------------------------------------------------------------
 
 
-def _span(event: Event, about: dict[str, Any]) -> Span:
+def _span(event: Event, about: Event) -> Span:
     context = event.get("context") if isinstance(event.get("context"), dict) else {}
     base = {
         "id": as_text(event.get("spanId", context.get("span_id"))),
@@ -109,7 +109,7 @@ def _span(event: Event, about: dict[str, Any]) -> Span:
     return Span(**base)
 
 
-def _gen_ai(about: dict[str, Any]) -> dict[str, Any]:
+def _gen_ai(about: Event) -> Event:
     names = ("gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions",
              "gen_ai.system_instructions")
     prompt, answer, tools, system = (value_of(about.get(name)) for name in names)
@@ -119,7 +119,7 @@ def _gen_ai(about: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _openinference(about: dict[str, Any]) -> dict[str, Any]:
+def _openinference(about: Event) -> Event:
     prompt = unflattened(about, "llm.input_messages")
     answer = unflattened(about, "llm.output_messages")
     tools = [value_of(t["json_schema"]) for t in unflattened(about, "llm.tools")
@@ -137,7 +137,7 @@ def _turn(turn: Any) -> Any:
     return turn
 
 
-def _tool(about: dict[str, Any]) -> dict[str, Any]:
+def _tool(about: Event) -> Event:
     name = as_text(about.get("gen_ai.tool.name", about.get("tool.name")))
     given = about.get("gen_ai.tool.call.arguments")
     given = about.get("input.value", about.get("tool.parameters")) if given is None else given
@@ -146,7 +146,7 @@ def _tool(about: dict[str, Any]) -> dict[str, Any]:
     return {"call": call, "result": as_text(result)}
 
 
-def _counts(about: dict[str, Any], *names: str) -> tuple[int, ...]:
+def _counts(about: Event, *names: str) -> tuple[int, ...]:
     return tuple(v if isinstance(v := about.get(n), int) else 0 for n in names)
 
 
@@ -160,7 +160,7 @@ def seconds_of(value: Any) -> float:
         return 0.0
 
 
-def _error(event: Event, about: dict[str, Any]) -> str:
+def _error(event: Event, about: Event) -> str:
     status = event.get("status") if isinstance(event.get("status"), dict) else {}
     code = status.get("code", status.get("status_code"))
     if code not in (2, "STATUS_CODE_ERROR", "ERROR"):
@@ -169,7 +169,7 @@ def _error(event: Event, about: dict[str, Any]) -> str:
     return as_text(said) or "error"
 
 
-def _scores(event: Event, about: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _scores(event: Event, about: Event) -> Iterator[tuple[str, Any]]:
     """Evaluations: gen_ai.evaluation.result events (their score, else its label)."""
     events = event.get("events") if isinstance(event.get("events"), list) else []
     found = [_attributes(e.get("attributes")) for e in events if isinstance(e, dict)]

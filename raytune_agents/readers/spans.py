@@ -36,6 +36,7 @@ from raytune_agents.records import (
     canonical,
 )
 
+Told = dict[str, Any]  # what a trace says, as JSON has it
 NO_CONTENT = (
     "no model call with its messages in the trace; record the content (for OpenTelemetry: "
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only)"
@@ -66,7 +67,7 @@ class Span:
 
 def read_model_call(
     prompt: Any, answer: Any, tools: Any = None, system: Any = None
-) -> dict[str, Any]:
+) -> Told:
     """`prompt`, `answer` and `tools` of a Span from what a trace says of a model call, in turns or
     Responses items; `error` with the reason where they cannot be read, as for a picture: the calls
     around it still can."""
@@ -162,7 +163,7 @@ def _conversations(models: Sequence[Span]) -> list[_Conversation]:
 def trajectories_of(
     spans: Iterable[Span],
     source_id: str,
-    meta: dict[str, Any],
+    meta: Told,
     outcome: float | None = None,
     word: str = "",
 ) -> list[Trajectory]:
@@ -216,11 +217,11 @@ class _Results:
                 yield Message("tool", text, name=call.name, tool_call_id=call.id)
 
 
-def _about(found: _Conversation) -> dict[str, Any]:
+def _about(found: _Conversation) -> Told:
     spans = found.spans
     models = Counter(s.model for s in spans if s.model)
     errors = [s.error[:200] for s in spans if s.error]
-    told: dict[str, Any] = {"model_calls": len(spans)}
+    told: Told = {"model_calls": len(spans)}
     if models:
         told["model"] = models.most_common(1)[0][0]
     if any(s.tokens != (0, 0) for s in spans):
@@ -252,7 +253,7 @@ JSON_TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "str
 def seen_tools(turns: Iterable[Message]) -> tuple[ToolSpec, ...]:
     """The tools that a conversation calls, as far as its calls show them: names, the types of
     arguments, and as required those that every call has. For logs that keep no tool list."""
-    calls: dict[str, list[dict[str, Any]]] = {}
+    calls: dict[str, list[Told]] = {}
     for turn in turns:
         for call in turn.tool_calls:
             try:
@@ -262,7 +263,7 @@ def seen_tools(turns: Iterable[Message]) -> tuple[ToolSpec, ...]:
     return tuple(ToolSpec(name, "", _seen_schema(given)) for name, given in calls.items())
 
 
-def _seen_schema(given: list[dict[str, Any]]) -> str:
+def _seen_schema(given: list[Told]) -> str:
     kinds: dict[str, dict[str, None]] = {}
     for args in given:
         for key, value in args.items():

@@ -7,7 +7,6 @@ from test_filters import SECTION, chat, make
 
 from raytune_agents.config import LabelConfig
 from raytune_agents.filters import label
-from raytune_agents.private import private_data
 from raytune_agents.filters.text import (
     broken_text,
     language,
@@ -15,6 +14,7 @@ from raytune_agents.filters.text import (
     needless_refusal,
     observation_leak,
 )
+from raytune_agents.private import private_data
 from raytune_agents.records import Message, ToolCall
 
 
