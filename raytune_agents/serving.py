@@ -134,6 +134,25 @@ async def bounded_body(request: Request) -> bytes:
     return b"".join(parts)
 
 
+def check_headers(request: Request, hosts: Sequence[str]) -> None:
+    """Raises BadRequest where a page in a browser could have sent it: see above."""
+    host = request.headers.get("host", "")
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if "*" not in hosts and name not in hosts:
+        raise BadRequest(403, "this host is not served; start it with --allow-host")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method == "POST" and kind != "application/json":
+        raise BadRequest(415, "write Content-Type: application/json")
+
+
+async def refuse_request(request: Request, error: Exception) -> Response:
+    """The answer to a BadRequest."""
+    from starlette.responses import JSONResponse
+
+    assert isinstance(error, BadRequest)
+    return JSONResponse({"error": {"message": str(error)}}, error.status)
+
+
 def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette:
     """The ASGI application, for requests to one of `hosts`."""
     import httpx
@@ -143,27 +162,14 @@ def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette
 
     client = httpx.AsyncClient(base_url=routes.upstream, timeout=routes.timeout_s)
 
-    def check_headers(request: Request) -> None:
-        host = request.headers.get("host", "")
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if "*" not in hosts and name not in hosts:
-            raise BadRequest(403, "this host is not served; start the router with --allow-host")
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if request.method == "POST" and kind != "application/json":
-            raise BadRequest(415, "write Content-Type: application/json")
-
-    async def refuse(request: Request, error: Exception) -> Response:
-        assert isinstance(error, BadRequest)
-        return JSONResponse({"error": {"message": str(error)}}, error.status)
-
     async def models(request: Request) -> Response:
-        check_headers(request)
+        check_headers(request, hosts)
         names = [*routes.models, *routes.agents]
         listed = [{"id": name, "object": "model"} for name in names]
         return JSONResponse({"object": "list", "data": listed})
 
     async def forward(request: Request) -> Response:
-        check_headers(request)
+        check_headers(request, hosts)
         body = request_body(await bounded_body(request))
         asked, began = body.get("model", ""), time.time()
         arm, model = choose_arm(asked, who_asks(body), routes)
@@ -192,7 +198,8 @@ def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette
     posts = ("/v1/chat/completions", "/v1/completions")
     listed = [Route(path, forward, methods=["POST"]) for path in posts]
     return Starlette(
-        routes=[Route("/v1/models", models), *listed], exception_handlers={BadRequest: refuse}
+        routes=[Route("/v1/models", models), *listed],
+        exception_handlers={BadRequest: refuse_request},
     )
 
 

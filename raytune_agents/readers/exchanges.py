@@ -22,14 +22,15 @@ def read(row: Event) -> list[Trajectory]:
     events = row[EVENTS]
     if any("custom_id" in e for e in events):
         return trajectories_of([_batched(events)], row["session"], {})
-    outcome, word, meta = None, "", {}
+    told: dict[str, tuple[float | None, str]] = {}  # of an answer by its id, "" = of the session
     for event in events:
         if event["type"] == "outcome":  # the last one holds
-            outcome = outcome_score(event.get("outcome"))
-            word = as_text(event.get("word")) or f"outcome={event.get('outcome')}"
-            meta |= {k: event[k] for k in ("note",) if not blank(event.get(k))}
+            note = as_text(event.get("note"))
+            word = f"outcome={event.get('outcome')}" + (f", {note}" if note else "")
+            told[as_text(event.get("id"))] = outcome_score(event.get("outcome")), word
     spans = [_exchanged(e) for e in events if e["type"] == "exchange"]
-    return trajectories_of(spans, row["session"], meta, outcome, word)
+    outcome, word = told.pop("", (None, "")) if row["session"] else (None, "")
+    return trajectories_of(spans, row["session"], {}, outcome, word, told)
 
 
 def _exchanged(event: Event) -> Span:

@@ -20,11 +20,11 @@ MAX_EVENTS = 2_000_000  # held of one file
 
 
 class Part(NamedTuple):
-    """An event of a conversation: the format of its log, the conversation's own id ("" where the
+    """An event of a conversation: the format of its log, the conversation's own id (None where the
     event names none), and what is kept of it."""
 
     format: str
-    session: str
+    session: str | None
     event: Event
 
 
@@ -42,7 +42,7 @@ def claude_code(line: Event) -> Iterator[Part]:
     if known and isinstance(session, str) and ("uuid" in line or "message" not in line):
         yield Part("claude_code", session, line)
     elif known and ("leafUuid" in line or "messageId" in line):
-        yield Part("claude_code", "", line)
+        yield Part("claude_code", None, line)
 
 
 def codex(line: Event) -> Iterator[Part]:
@@ -50,8 +50,8 @@ def codex(line: Event) -> Iterator[Part]:
     payload = line.get("payload")
     known = isinstance(line.get("type"), str) and line["type"] in CODEX_TYPES
     if known and isinstance(payload, dict) and "timestamp" in line:
-        own = payload.get("id") if line["type"] == "session_meta" else ""
-        yield Part("codex", own if isinstance(own, str) else "", line)
+        own = payload.get("id") if line["type"] == "session_meta" else None
+        yield Part("codex", own if isinstance(own, str) else None, line)
 
 
 def openhands(event: Event) -> Iterator[Part]:
@@ -59,7 +59,7 @@ def openhands(event: Event) -> Iterator[Part]:
     kind = event.get("kind")
     known = isinstance(kind, str) and kind.endswith(OPENHANDS_KINDS) and "source" in event
     if known and "timestamp" in event and "id" in event:
-        yield Part("openhands", "", event)
+        yield Part("openhands", None, event)
 
 
 def otlp(line: Event) -> Iterator[Part]:
@@ -98,13 +98,13 @@ def batch(line: Event) -> Iterator[Part]:
 def turn(line: Event) -> Iterator[Part]:
     """A turn as a row of its own: the file is one conversation (mini-swe-agent before 2.0)."""
     if isinstance(line.get("role"), str) and line.keys() <= TURN_KEYS and "content" in line:
-        yield Part("openai", "", line)
+        yield Part("openai", None, line)
 
 
 def item(line: Event) -> Iterator[Part]:
     """An OpenAI Responses item as a row of its own."""
     if is_item(line):
-        yield Part("responses", "", line)
+        yield Part("responses", None, line)
 
 
 TURN_KEYS = {"role", "content", "tool_calls", "tool_call_id", "name", "extra", "timestamp",
@@ -119,18 +119,21 @@ def _objects(value: Any) -> list[Event]:
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
 
+Held = dict[tuple[str, "str | None"], tuple[str, list[Event]]]
+
+
 def gathered(rows: Iterable[Found]) -> Iterator[Found]:
     """`rows` of one file with the events of each conversation as one row, at the place of its
     first one, after all other rows. Raises nothing; linear in the file."""
-    held: dict[tuple[str, str], tuple[str, list[Event]]] = {}
-    now: dict[str, str] = {}  # format -> the conversation that its last event named
+    held: Held = {}
+    now: dict[str, str | None] = {}  # format -> the conversation that its last event named
     count = 0
     for where, row in rows:
         parts = [] if isinstance(row, RecordError) else _parts(row)
         if not parts:
             yield where, row
         for format, session, event in parts:
-            now[format] = session or now.get(format, "")
+            now[format] = now.get(format) if session is None else session
             count += 1
             _, events = held.setdefault((format, now[format]), (where, []))
             if count <= MAX_EVENTS:
@@ -147,14 +150,15 @@ def _parts(row: Event) -> list[Part]:
     return []
 
 
-def _rows(held: dict[tuple[str, str], tuple[str, list[Event]]]) -> Iterator[Found]:
+def _rows(held: Held) -> Iterator[Found]:
     """What named no conversation goes before the first that is named, where there is one."""
-    named = {format for format, session in held if session}
-    loose = {f: held[f, ""][1] for f in named if (f, "") in held}
+    named = {format for format, session in held if session is not None}
+    loose = {f: held[f, None][1] for f in named if (f, None) in held}
     for (format, session), (where, events) in held.items():
-        if session or format not in named:
-            events = loose.pop(format, []) + events if session else events
-            yield where, _row_of(format, session, events)
+        if session is not None:
+            yield where, _row_of(format, session, loose.pop(format, []) + events)
+        elif format not in named:
+            yield where, _row_of(format, "", events)
 
 
 def _row_of(format: str, session: str, events: list[Event]) -> Event:

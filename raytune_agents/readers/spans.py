@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.readers.fields import blank, fold, note
@@ -166,9 +167,11 @@ def trajectories_of(
     meta: Told,
     outcome: float | None = None,
     word: str = "",
+    by_span: Mapping[str, tuple[float | None, str]] = MappingProxyType({}),
 ) -> list[Trajectory]:
-    """The conversations of one trace; the longest has the outcome. A trace whose first span failed
-    is a failure where nothing else is known. Raises RecordError where no messages were recorded."""
+    """The conversations of one trace; the longest has the outcome, others one of `by_span` (span's
+    id -> outcome, its word). A trace whose first span failed is a failure where nothing else is
+    known. Raises RecordError where no messages were recorded."""
     steps = sorted(spans, key=lambda s: (s.start, s.end))
     models = [s for s in steps if s.kind == "model" and (s.prompt or s.answer)]
     if not models:
@@ -181,18 +184,15 @@ def trajectories_of(
     failed = next((s.error for s in steps if s.error and s.parent not in ids), "")
     if outcome is None and failed:
         outcome, word = 0.0, f"error: {failed[:200]}"
-    several = len(found) > 1
-    return [
-        episode(
-            [*c.turns, *results.after(c.turns)],
-            tuple(c.tools) or seen_tools(c.turns),
-            source_id=f"{source_id}/{i}" if several else source_id,
-            outcome=outcome if c is longest else None,
-            outcome_word=word if c is longest else "",
-            meta=meta | _about(c),
-        )
-        for i, c in enumerate(found)
-    ]
+    out = []
+    for i, c in enumerate(found):
+        known = (outcome, word) if c is longest else (None, "")
+        known = next((by_span[s.id] for s in reversed(c.spans) if s.id in by_span), known)
+        turns, tools = [*c.turns, *results.after(c.turns)], tuple(c.tools) or seen_tools(c.turns)
+        row = episode(turns, tools, outcome=known[0], outcome_word=known[1], meta=meta | _about(c))
+        key = f"{source_id}/{i}".lstrip("/") if len(found) > 1 else source_id
+        out.append(replace(row, source_id=key))
+    return out
 
 
 class _Results:

@@ -27,7 +27,7 @@ LAYERS = [
     {"inference", "readers", "exports", "agents"},
     {"generate", "negatives", "filters", "dedup", "mix", "situations", "split"},
     {"train"},
-    {"evaluate", "report", "serving"},
+    {"evaluate", "report", "serving", "capture", "streams"},
     {"tune"},
     {"pipeline"},
     {"cli", "api", "__main__", "__init__"},

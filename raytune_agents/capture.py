@@ -1,0 +1,250 @@
+"""A recording proxy in front of any OpenAI-compatible (or Anthropic) endpoint: an agent that runs
+unchanged becomes a source of rows.
+
+    raytune-agents capture --upstream http://127.0.0.1:8000 --out captured.jsonl
+    OPENAI_BASE_URL=http://127.0.0.1:8123/v1 python my_agent.py
+    raytune-agents read --explain captured.jsonl
+
+Every answer passes through as it comes, streams too; then one line is written: the bodies of
+request and answer, times, and why it failed where it did. Headers are not: no key reaches the
+file, and secrets inside bodies are replaced. An agent may send `X-Session-Id` to say what belongs
+together; without it, calls that go on from one another do. `POST /capture/outcome` {"session" or
+"id" (of an answer), "outcome": true, false or a score in [0, 1], "note"} says how it ended.
+
+A request is believed in nothing: see `serving`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_agents.readers.outcomes import outcome_score
+from raytune_agents.redact import redact
+from raytune_agents.serving import (
+    LOOPBACK,
+    BadRequest,
+    bounded_body,
+    check_headers,
+    refuse_request,
+    request_body,
+)
+from raytune_agents.streams import joined_stream
+
+if TYPE_CHECKING:
+    import httpx
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+RECORDED = ("/chat/completions", "/completions", "/responses", "/messages")  # ends of paths
+MAX_ANSWER = 24 << 20  # bytes of an answer that is kept; a longer one passes, unrecorded
+SESSION = "x-session-id"
+REMEMBERED = 100_000  # ids of answers that an outcome may name
+LONGEST = 200  # characters of a session's id
+# of one connection, or made anew by the client that sends
+HOPS = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+        "transfer-encoding", "upgrade", "host", "content-length", "accept-encoding", SESSION}
+KEYS = ("authorization", "x-api-key", "api-key")
+
+
+class Recorder:
+    """A file of JSON lines. Each is whole on the disk before `write` returns; a line that a killed
+    process left cut stays by itself, and the next one begins a new line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.lines, self._lock = path, 0, threading.Lock()
+        self.sessions: OrderedDict[str, str] = OrderedDict()  # id of an answer -> its session
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            os.write(self._file, b"\n")
+
+    def write(self, line: dict[str, Any], secrets: Sequence[str] = ()) -> None:
+        data = json.dumps(_without_secrets(line, secrets)).encode() + b"\n"
+        with self._lock:
+            if line["type"] == "exchange" and line["id"]:
+                self.sessions[line["id"]] = line["session"]
+                while len(self.sessions) > REMEMBERED:
+                    self.sessions.popitem(last=False)
+            while data:
+                data = data[os.write(self._file, data) :]
+            os.fsync(self._file)
+            self.lines += 1
+
+
+def _without_secrets(value: Any, secrets: Sequence[str]) -> Any:
+    """A JSON value in whose texts secrets, and the request's own keys, are replaced."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "[key]")
+        return redact(value)
+    if isinstance(value, dict):
+        return {k: _without_secrets(v, secrets) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(v, secrets) for v in value]
+    return value
+
+
+def own_keys(request: Request) -> list[str]:
+    """The keys that a request carries, which may come back in an answer."""
+    given = (request.headers.get(name, "").rpartition(" ")[2] for name in KEYS)
+    return [key for key in given if len(key) >= 8]
+
+
+class Exchange:
+    """One request on its way: what came back so far, and the line that is written of it."""
+
+    def __init__(self, recorder: Recorder, request: Request, body: dict[str, Any]) -> None:
+        self.recorder, self.secrets = recorder, own_keys(request)
+        self.began = time.time()
+        self.kept: list[bytes] = []
+        self.size = 0
+        self.line = {
+            "type": "exchange",
+            "session": request.headers.get(SESSION, "")[:LONGEST],
+            "path": request.url.path,
+            "at": round(self.began, 3),
+            "request": body,
+        }
+
+    def add(self, part: bytes) -> None:
+        self.size += len(part)
+        if self.size <= MAX_ANSWER:
+            self.line.setdefault("first_byte_s", round(time.time() - self.began, 3))
+            self.kept.append(part)
+
+    def finish(self, status: int, kind: str, error: str = "") -> None:
+        """Write the line. An answer that failed or was cut is no answer: it is named, not kept."""
+        answer, cause = None, error
+        if not cause and self.size > MAX_ANSWER:
+            cause = f"the answer is longer than {MAX_ANSWER} bytes"
+        if not cause and status >= 400:
+            cause = f"status {status}"
+        if not cause:
+            answer, cause = read_answer(b"".join(self.kept), kind)
+        key = answer.get("id") if answer else None
+        self.line |= {"id": key if isinstance(key, str) else "", "status": status}
+        self.line |= {"seconds": round(time.time() - self.began, 3), "response": answer}
+        self.recorder.write(self.line | ({"error": cause} if cause else {}), self.secrets)
+
+
+def read_answer(data: bytes, kind: str) -> tuple[dict[str, Any] | None, str]:
+    """(body, reason where there is none) of an answer with that content type."""
+    text = data.decode("utf-8", "replace")
+    if kind.startswith("text/event-stream"):
+        body, ended = joined_stream(text)
+        return (body, "") if body and ended else (None, "the stream did not come to its end")
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return None, "the answer is no JSON"
+    return (body, "") if isinstance(body, dict) else (None, "the answer is no JSON object")
+
+
+def outcome_line(body: dict[str, Any], sessions: Mapping[str, str]) -> dict[str, Any]:
+    """The line of an outcome, with the session of the answer that it names. Raises BadRequest."""
+    named = {k: body[k][:LONGEST] for k in ("session", "id") if isinstance(body.get(k), str)}
+    found = outcome_score(body.get("outcome"))
+    if not any(named.values()) or found is None:
+        raise BadRequest(400, 'write {"session" or "id", "outcome": true, false or 0 to 1}')
+    note = body.get("note")
+    session = sessions.get(named.get("id", ""), "")
+    line = {"type": "outcome", "session": session, "at": round(time.time(), 3), "outcome": found}
+    return line | named | ({"note": note[:2_000]} if isinstance(note, str) and note else {})
+
+
+def passed_on(answer: httpx.Response, exchange: Exchange | None) -> Response:
+    """The answer as it comes; its line is written when it ends, however it ends."""
+    import httpx
+    from starlette.responses import StreamingResponse
+
+    kind = answer.headers.get("content-type", "").lower()
+
+    async def parts() -> AsyncIterator[bytes]:
+        error = "the client went away"
+        try:
+            async for part in answer.aiter_raw():
+                if exchange:
+                    exchange.add(part)
+                yield part
+            error = ""
+        except httpx.HTTPError as cause:
+            error = f"the upstream failed in its answer ({type(cause).__name__})"
+            raise  # the client's connection is cut as ours was
+        finally:
+            if exchange:
+                exchange.finish(answer.status_code, kind, error)
+            await answer.aclose()
+
+    headers = {k: v for k, v in answer.headers.items() if k.lower() not in HOPS}
+    return StreamingResponse(parts(), answer.status_code, headers)
+
+
+def capture_app(
+    upstream: str, recorder: Recorder, timeout_s: float, hosts: Sequence[str] = LOOPBACK
+) -> Starlette:
+    """The ASGI application, for requests to one of `hosts`."""
+    import httpx
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    limits = httpx.Limits(max_connections=None)
+    client = httpx.AsyncClient(
+        base_url=upstream.rstrip("/").removesuffix("/v1"), timeout=timeout_s, limits=limits
+    )
+
+    async def outcome(request: Request) -> Response:
+        check_headers(request, hosts)
+        body = request_body(await bounded_body(request))
+        recorder.write(outcome_line(body, recorder.sessions))
+        return JSONResponse({"recorded": True})
+
+    async def forward(request: Request) -> Response:
+        check_headers(request, hosts)
+        recorded = request.method == "POST" and request.url.path.endswith(RECORDED)
+        data = await bounded_body(request)
+        body = request_body(data) if recorded else {}
+        exchange = Exchange(recorder, request, body) if recorded else None
+        headers = [(k, v) for k, v in request.headers.items() if k not in HOPS]
+        sent = client.build_request(
+            request.method, request.url.path, params=request.query_params, content=data,
+            headers=[*headers, ("accept-encoding", "identity")],
+        )
+        try:
+            answer = await client.send(sent, stream=True)
+        except httpx.HTTPError as error:
+            slow = isinstance(error, httpx.TimeoutException)
+            said = f"the upstream does not answer ({type(error).__name__})"
+            if exchange:
+                exchange.finish(504 if slow else 502, "", said)
+            return JSONResponse({"error": {"message": said}}, 504 if slow else 502)
+        return passed_on(answer, exchange)
+
+    methods = ["GET", "POST", "DELETE"]
+    return Starlette(
+        routes=[
+            Route("/capture/outcome", outcome, methods=["POST"]),
+            Route("/{path:path}", forward, methods=methods),
+        ],
+        exception_handlers={BadRequest: refuse_request},
+    )
+
+
+def serve_capture(
+    upstream: str, out: Path, host: str, port: int, timeout_s: float, hosts: Sequence[str] = ()
+) -> None:
+    """Listen until stopped. Raises OSError where `out` cannot be written."""
+    import uvicorn
+
+    recorder = Recorder(out)
+    proxy = capture_app(upstream, recorder, timeout_s, (*LOOPBACK, host, *hosts))
+    uvicorn.run(proxy, host=host, port=port, log_level="warning")

@@ -1,0 +1,121 @@
+"""Server-sent events of a model's answer -> the body that the same request would have had without
+`stream`: chat completions, completions, Responses, Anthropic's messages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+Body = dict[str, Any]
+JOINED = ("content", "reasoning_content", "reasoning", "refusal", "text", "arguments")  # texts
+LISTS = ("token_ids", "prompt_token_ids")
+
+
+def stream_events(text: str) -> Iterator[Body]:
+    """The JSON objects of the `data:` lines. An event that is cut or no object is left out."""
+    for line in text.splitlines():
+        if line.startswith("data:"):
+            try:
+                value = json.loads(line[5:])
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(value, dict):
+                yield value
+
+
+def joined_stream(text: str) -> tuple[Body | None, bool]:
+    """(the body of a whole stream, whether it came to its end); None where no event says anything.
+    """
+    body: Body | None = None
+    ended = "data: [DONE]" in text[-200:] or "data:[DONE]" in text[-200:]
+    for event in stream_events(text):
+        kind = event.get("type")
+        if isinstance(event.get("response"), dict):  # Responses: the last event has all
+            body = event["response"]
+            ended = kind in ("response.completed", "response.incomplete", "response.failed")
+        elif isinstance(event.get("choices"), list):
+            body = _with_chunk(body or {}, event)
+        elif isinstance(kind, str) and kind.startswith(("message_", "content_block_")):
+            body = _with_anthropic(body or {}, event)
+            ended = ended or kind == "message_stop"
+    return body, ended
+
+
+def _with_chunk(body: Body, chunk: Body) -> Body:
+    """A chat or text completion with one more chunk."""
+    told = {k: v for k, v in chunk.items() if k != "choices" and v is not None}
+    choices = {c["index"]: c for c in body.get("choices", [])}
+    for piece in chunk["choices"]:
+        if not isinstance(piece, dict):
+            continue
+        at = piece.get("index", 0)
+        choice = choices.setdefault(at, {"index": at})
+        delta = piece.get("delta")
+        if isinstance(delta, dict):
+            message = choice.setdefault("message", {"role": "assistant", "content": None})
+            _add(message, delta)
+        _add(choice, {k: v for k, v in piece.items() if k not in ("delta", "index")})
+    object_ = str(told.get("object", "")).removesuffix(".chunk")
+    return body | told | {"object": object_, "choices": [choices[i] for i in sorted(choices)]}
+
+
+def _add(whole: Body, piece: Body) -> None:
+    """Join one piece into what came before it: texts, calls by their index, log-probabilities."""
+    for name, value in piece.items():
+        before = whole.get(name)
+        if value is None:
+            continue
+        if name == "tool_calls" and isinstance(value, list):
+            _add_calls(whole.setdefault(name, []), value)
+        elif name == "logprobs" and isinstance(value, dict) and isinstance(before, dict):
+            for key, part in value.items():
+                old = before.get(key)
+                both = isinstance(part, list) and isinstance(old, list)
+                before[key] = old + part if both else part if part is not None else old
+        elif type(value) is type(before) and name in (JOINED if isinstance(value, str) else LISTS):
+            whole[name] = before + value
+        else:
+            whole[name] = value
+
+
+def _add_calls(calls: list[Body], pieces: list[Any]) -> None:
+    for piece in pieces:
+        if not isinstance(piece, dict):
+            continue
+        at = piece.get("index", len(calls))
+        call = next((c for c in calls if c.get("index") == at), None)
+        if call is None:
+            call = {"index": at, "type": "function", "function": {}}
+            calls.append(call)
+        call |= {k: v for k, v in piece.items() if k != "function" and v is not None}
+        if isinstance(piece.get("function"), dict):
+            _add(call["function"], piece["function"])
+
+
+def _with_anthropic(body: Body, event: Body) -> Body:
+    """A message of Anthropic's with one more event."""
+    kind = event["type"]
+    blocks: list[Body] = body.setdefault("content", [])
+    delta = event.get("delta") if isinstance(event.get("delta"), dict) else {}
+    if kind == "message_start" and isinstance(event.get("message"), dict):
+        return {**event["message"], "content": blocks}
+    if kind == "content_block_start" and isinstance(event.get("content_block"), dict):
+        blocks.append({**event["content_block"]})
+    elif kind == "content_block_delta" and blocks:
+        block, given = blocks[-1], delta.get("partial_json")
+        if isinstance(given, str):
+            block["partial"] = block.get("partial", "") + given
+        for name in ("text", "thinking", "signature"):
+            if isinstance(delta.get(name), str):
+                block[name] = str(block.get(name) or "") + delta[name]
+    elif kind == "content_block_stop" and blocks and "partial" in blocks[-1]:
+        try:
+            blocks[-1]["input"] = json.loads(blocks[-1].pop("partial") or "{}")
+        except ValueError:
+            blocks[-1]["input"] = {}
+    elif kind == "message_delta":
+        usage = event.get("usage") if isinstance(event.get("usage"), dict) else {}
+        body |= delta | {"usage": {**body.get("usage", {}), **usage}}
+    return body
