@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED = 0
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test slow faults fuzz golden lint types audit install model clean
+.PHONY: demo first-hour test slow faults fuzz golden lint types docs audit install model clean
 
 demo: model
 	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo
@@ -36,6 +36,14 @@ golden: model
 
 lint: install
 	$(BIN)/ruff check .
+	$(BIN)/python -m pytest tests/unit/test_docs.py -k 'links or site'
+
+# The site, in build/site, by an environment of its own: pages, options out of the config, Python API.
+DOCS := .venvs/docs
+docs:
+	test -x $(DOCS)/bin/mkdocs || { $(PYTHON) -m venv $(DOCS) && $(DOCS)/bin/pip install -q \
+	  'mkdocs-material>=9.6,<10' 'mkdocstrings[python]>=0.30' 'pydantic>=2.11,<3' pyyaml; }
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build -q && echo "open build/site/index.html"
 
 install: $(STAMP)
 

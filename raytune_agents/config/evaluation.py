@@ -74,7 +74,9 @@ class EvaluateConfig(BaseConfig):
     OPERATIONAL = frozenset({"max_concurrency"})
 
     splits: list[Literal["val", "test_seen", "test_unseen"]] = Field(
-        ["test_seen", "test_unseen"], min_length=1
+        ["test_seen", "test_unseen"],
+        min_length=1,
+        description="splits of the run's own rows that base and arms answer",
     )
     sources: dict[str, SourceConfig] = Field(
         {}, description="more suites, name -> source; each is a split of that name"
@@ -127,4 +129,4 @@ class EvaluateConfig(BaseConfig):
         None, ge=1, description="shards under way at a time; none = two an engine actor"
     )
     resamples: int = Field(2000, ge=100, description="bootstrap resamples")
-    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+    confidence: float = Field(0.95, gt=0.5, lt=1.0, description="of every interval")

@@ -12,7 +12,7 @@ from raytune_agents.config.base import BaseConfig, Positive, Share
 class PriceConfig(BaseConfig):
     model: str = Field(description="the hosted model that would be tuned")
     usd_per_mtok: float = Field(ge=0, description="price of a million trained tokens")
-    epochs: Positive = 3
+    epochs: Positive = Field(3, description="passes over the rows that are billed")
     mtok_per_hour: float = Field(gt=0, description="a rough guess of the service's speed")
     as_of: str = Field(description="when the price was looked up; it is never fetched")
 
@@ -22,11 +22,14 @@ class ExportConfig(BaseConfig):
     preset: Literal["none", "agent_flan"] = Field("none", description="a fixed make-up of files")
     scale: float = Field(1.0, gt=0, description="size of the preset; 1 = 600 rows an agent")
     val_share: Share = Field(0.1, description="share of val rows where no row is marked val")
-    prices: dict[str, PriceConfig] = {
-        "openai": PriceConfig(
-            model="gpt-4.1-mini", usd_per_mtok=5.0, mtok_per_hour=2.0, as_of="2025-10"
-        ),
-        "gemini": PriceConfig(
-            model="gemini-2.5-flash", usd_per_mtok=5.0, mtok_per_hour=2.0, as_of="2025-10"
-        ),
-    }
+    prices: dict[str, PriceConfig] = Field(
+        {
+            "openai": PriceConfig(
+                model="gpt-4.1-mini", usd_per_mtok=5.0, mtok_per_hour=2.0, as_of="2025-10"
+            ),
+            "gemini": PriceConfig(
+                model="gemini-2.5-flash", usd_per_mtok=5.0, mtok_per_hour=2.0, as_of="2025-10"
+            ),
+        },
+        description="provider of hosted tuning -> its price, which `plan --provider` counts with",
+    )

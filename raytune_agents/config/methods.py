@@ -15,7 +15,7 @@ METHODS = get_args(Method)
 class LoraConfig(BaseConfig):
     r: Positive = Field(16, description="rank")
     lora_alpha: Positive = Field(32, description="scale = alpha / r")
-    lora_dropout: Share = Field(0.0)
+    lora_dropout: Share = Field(0.0, description="share of the adapter's inputs set to 0")
     target_modules: list[str] | Literal["all-linear"] = Field(
         "all-linear", description="module names"
     )
@@ -119,7 +119,7 @@ class DpoConfig(BaseConfig):
 
 class KtoConfig(BaseConfig):
     beta: float = Field(0.1, gt=0, description="strength of the reference")
-    loss_type: Literal["kto", "apo_zero_unpaired"] = "kto"
+    loss_type: Literal["kto", "apo_zero_unpaired"] = Field("kto", description="TRL's loss name")
     desirable_weight: float | None = Field(
         None, gt=0, description="weight of good rows; none = even classes"
     )

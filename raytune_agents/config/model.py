@@ -59,7 +59,9 @@ class EngineConfig(BaseConfig):
     gpu_memory_utilization: Share = Field(
         0.85, gt=0, description="share of a GPU's memory that the engine may take"
     )
-    max_num_batched_tokens: Positive = Field(2048)
+    max_num_batched_tokens: Positive = Field(
+        2048, description="tokens of all requests in one forward pass of the engine"
+    )
     retries: int = Field(
         2, ge=0, description="tries after a dead engine; then rows are infra_failed"
     )

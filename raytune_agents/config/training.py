@@ -53,9 +53,13 @@ class TrainConfig(BaseConfig):
     global_batch_size: Positive = Field(8, description="rows in one optimiser step")
     num_train_epochs: float = Field(1.0, gt=0, le=1000, description="passes over the mixed rows")
     max_steps: int = Field(-1, description="stop after this many optimiser steps; -1 = by epochs")
-    warmup_ratio: Share = Field(0.05)
-    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
-    weight_decay: float = Field(0.0, ge=0)
+    warmup_ratio: Share = Field(
+        0.05, description="share of the steps over which the learning rate rises"
+    )
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
+        "cosine", description="how the learning rate falls after its warm-up"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW, on the weights that are trained")
     save_steps: Positive = Field(50, description="optimiser steps between checkpoints")
     max_failures: int = Field(2, ge=0, description="restarts of a killed worker")
     num_workers: Auto | tuple[Positive, Positive] = Field(

@@ -15,7 +15,7 @@ from raytune_agents.report.digest import run_digest
 from raytune_agents.report.folder import ReportError, read_run
 from raytune_agents.storage import write_text
 
-__all__ = ["ReportError", "digest_of", "write"]
+__all__ = ["ReportError", "digest_of", "write_report"]
 
 
 def write_report(run_dir: Path) -> Path:
@@ -33,7 +33,7 @@ def write_report(run_dir: Path) -> Path:
 
 
 def digest_of(run_dir: Path) -> dict[str, Any]:
-    """The run's figures for a script (`digest`). Raises as `write`."""
+    """The run's figures for a script (`digest`). Raises as `write_report`."""
     return run_digest(read_run(Path(run_dir)))
 
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from finished import finish_step
 from ray.tune.schedulers import TrialScheduler
 
@@ -205,14 +204,6 @@ def test_what_cannot_run_is_refused_before_ray(words, says):
     split = words.replace(" tune.", "|tune.").split("|")
     with pytest.raises(ConfigError, match=says):
         pipeline.validate_tune(config.load_config(None, split))
-
-
-def test_the_example_of_the_readme_is_not_refused():
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    example = text.partition("## Search")[2].partition("```yaml\n")[2].partition("```")[0]
-    tree = config.build_config(yaml.safe_load(example))
-    pipeline.validate_tune(tree)
-    assert (tree.tune.noise, tree.budget.max_cost) == (3, 20)
 
 
 def test_every_search_algorithm_knows_the_space_and_earlier_scores():

@@ -1,0 +1,155 @@
+"""The pages say what is so: links and anchors lead somewhere, configs build, commands parse, every
+option is described. No network, no mkdocs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from raytune_agents.cli.app import app
+from raytune_agents.config import Config, build_config, known_keys, parse_overrides
+from raytune_agents.pipeline import tune
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "docs"))
+from options import options_page, sections  # noqa: E402
+
+SCREEN = 40  # lines of a terminal
+GENERATED = {ROOT / "docs" / "options.md"}
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "cluster" / "README.md"})
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for kind, text in FENCE.findall(page.read_text()) if kind == language]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mkdocs make them."""
+    text = options_page() if page in GENERATED else FENCE.sub("", page.read_text())
+    heads = re.findall(r"^#+ +(.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+def broken(page: Path) -> Iterator[str]:
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if ":" in path:  # another site's
+            continue
+        if not target.exists() and target not in GENERATED:
+            yield f"{link}: no such file"
+        elif anchor and anchor not in anchors(target):
+            yield f"{link}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    assert list(broken(page)) == []
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "a.md"
+    fenced = "```\n[n](n.md)\n```\n"
+    page.write_text(f"# One head\n[x](b.md) [y](#one-head) [z](#two) ![p](p.svg)\n{fenced}")
+    assert [line.partition(":")[0] for line in broken(page)] == ["b.md", "#two", "p.svg"]
+
+
+def test_the_site_shows_every_page_once() -> None:
+    def pages(part: str | list | dict) -> Iterator[str]:
+        if isinstance(part, str):
+            yield part
+            return
+        for below in part.values() if isinstance(part, dict) else part:
+            yield from pages(below)
+
+    shown = sorted(pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    moved = re.findall(r'"\S+": "(\S+\.md)"', (ROOT / "docs" / "hooks.py").read_text())
+    written = [str(p.relative_to(ROOT / "docs")) for p in ROOT.glob("docs/**/*.md")]
+    assert shown == sorted([*written, *moved, "options.md"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_configs_build(page: Path) -> None:
+    for text in blocks(page, "yaml"):
+        tree = yaml.safe_load(text)
+        if set(tree) <= set(Config.model_fields):
+            build_config(tree)
+
+
+def test_the_search_of_the_page_on_mixes_is_not_refused() -> None:
+    tree = build_config(yaml.safe_load(blocks(ROOT / "docs" / "how" / "mix.md", "yaml")[0]))
+    tune.validate_tune(tree)
+    assert (tree.tune.noise, tree.budget.max_cost) == (3, 20)
+
+
+def commands() -> list[str]:
+    lines = []
+    for page in PAGES:
+        for text in blocks(page, "bash"):
+            whole = text.replace("\\\n", " ").splitlines()
+            found = (re.search(r"raytune-agents [a-z].*", line) for line in whole)
+            lines += [m[0] for m in found if m and "pip install" not in m.string]
+    return sorted(set(lines))
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_parse(line: str) -> None:
+    """Options of a command exist, and so do the keys of its overrides."""
+    name, *words = shlex.split(line, comments=True)[1:]
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    command.make_context(name, list(words))
+    overrides = [w for w in words if re.match(r"[a-z_.]+=", w)]
+    parse_overrides(overrides)
+    unknown = {w.partition("=")[0] for w in overrides} - set(known_keys())
+    assert {key for key in unknown if not key.startswith("mix.weights.")} == set()
+
+
+def test_a_wrong_option_in_a_page_would_be_found() -> None:
+    command = typer.main.get_command(app).commands["export"]  # type: ignore[attr-defined]
+    with pytest.raises(Exception, match="No such option"):
+        command.make_context("export", ["--formt", "openai"])
+
+
+def test_every_option_has_a_description_and_a_default() -> None:
+    bare = [
+        f"{name}.{key}"
+        for name, model in sections(Config)
+        for key, info in model.model_fields.items()
+        if not info.description and not hasattr(info.annotation, "model_fields")
+    ]
+    assert bare == []
+    required = {
+        name
+        for name, model in sections(Config)
+        if any(info.is_required() for info in model.model_fields.values())
+    }
+    assert {name for name in required if not name.endswith(("[]", ".NAME"))} == set()
+
+
+def test_the_page_of_options_has_every_option_with_its_default() -> None:
+    page = options_page()
+    heads = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
+    assert heads == [name or "top level" for name, _ in sections(Config)]
+    assert "| `learning_rate` | number > 0 <= 100 | `0.001` | the largest, after warm-up |" in page
+    assert "| `num_workers` =" not in page.partition("## train\n")[2].partition("\n## ")[0]
+    assert "| `max_failures` = | integer >= 0 | `2` | restarts of a killed worker |" in page
+    assert "`auto`" in next(line for line in page.splitlines() if "| `actors`" in line)
+
+
+def test_help_of_every_command_fits_a_screen_and_has_an_example(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERMINAL_WIDTH", "100")
+    for name in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
+        text = CliRunner().invoke(app, [name, "--help"]).stdout
+        assert len(text.splitlines()) <= SCREEN, f"{name}: {len(text.splitlines())} lines"
+        assert f"raytune-agents {name}" in text, name
