@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 import trl
 from template_strings import WRITTEN
-from transformers import AddedToken, AutoTokenizer
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 
 from raytune_agents import agents, models, templates
 from raytune_agents.calls import judge, parse
@@ -60,9 +64,23 @@ def source(name: str) -> str:
     return WRITTEN[name] if name in WRITTEN else (SHIPPED / f"{name}.jinja").read_text()
 
 
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """A token per byte: a real byte-level tokenizer that loads in no time."""
+    backend = Tokenizer(BPE({c: i for i, c in enumerate(sorted(ByteLevel.alphabet()))}, []))
+    backend.pre_tokenizer, backend.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        extra_special_tokens=["<|im_start|>"],
+        clean_up_tokenization_spaces=False,
+    )
+
+
 def saved(text: str, folder: Path, eos: str = "") -> Path:
-    """The embedded tokenizer with another template, and its marks as special tokens."""
-    tokenizer = AutoTokenizer.from_pretrained(models.embedded())
+    """A folder with a tokenizer that has the template, and its marks as special tokens."""
+    tokenizer = byte_tokenizer()
     tokenizer.chat_template = text
     found = {m for m in MARKS.findall(text) if m not in ("<think>", "</think>", "<tools>")}
     found |= {"<eos>"} if not eos else set()
