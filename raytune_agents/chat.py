@@ -14,13 +14,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date, datetime, time
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from raytune_agents.calls.thoughts import opened_thought
+from raytune_agents.calls.thoughts import NEAR, opened_thought
 from raytune_agents.config import ConfigError, ModelConfig
 from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
+from raytune_agents.template_defaults import stored_template
 from raytune_agents.templates import (
     Habits,
     ServingOptions,
@@ -70,11 +72,13 @@ def mark(messages: Sequence[Message], marker: str) -> tuple[Message, ...]:
 
 
 class Loaded(NamedTuple):
-    """A tokenizer with the template in use, whether that is ours, and what it does."""
+    """A tokenizer with the template in use, whether that is ours, what it does, and why it stands
+    in for the model's own."""
 
     tokenizer: Any
     ours: bool
     habits: Habits
+    instead: str = ""
 
 
 def written(
@@ -87,11 +91,16 @@ def written(
             tools=[t.openai() for t in tools] or None,
             add_generation_prompt=generation,
             tokenize=False,
-            **json.loads(options),
+            **{"strftime_now": today} | json.loads(options),
         )
     except Exception as error:  # a template may raise anything; what it refuses is a bad row
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise RecordError(f"template: {why}") from None
+
+
+def today(form: str) -> str:
+    """The time that a template writes: a prompt stays what it is for the whole day."""
+    return datetime.combine(date.today(), time()).strftime(form)
 
 
 def habits_of(tokenizer: Any, options: str) -> Habits:
@@ -99,6 +108,7 @@ def habits_of(tokenizer: Any, options: str) -> Habits:
     return study(
         lambda turns, tools, generation: written(tokenizer, turns, tools, generation, options),
         vocabulary.__contains__,
+        tokenizer.eos_token or "",
     )
 
 
@@ -111,27 +121,40 @@ def loaded(path: str, template: str, tools: str, options: str = "{}") -> Loaded:
     tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    native = tokenizer.chat_template or ""
+    native = tokenizer.chat_template = for_tools(tokenizer.chat_template)
     habits = habits_of(tokenizer, options) if native and template != "ours" else Habits()
-    ours = template == "ours" or (template == "auto" and not habits.native)
+    lack = "" if habits.native else lacking(native, habits, path)
+    if lack and (template == "native" or (template == "auto" and habits.unread)):
+        raise ConfigError(f"model.template={template!r}: {lack}; write model.template=ours")
+    ours = template == "ours" or bool(lack)
     if ours:
         tokenizer.chat_template = our_template(tokenizer, tools, path)
         habits = habits_of(tokenizer, options)
-    elif not native:
-        raise ConfigError(
-            f"model.template={template!r}: {path} has no chat template; write model.template=ours"
-        )
-    elif not habits.native:
-        raise ConfigError(
-            f"model.template={template!r}: the chat template of {path} drops {habits.lacks()}; "
-            "write model.template=ours"
-        )
     if native.startswith(OURS):  # stored with an adapter
         ours = True
     ours_text = replace(habits, text_arguments=True) if ours else habits
     if habits.words_end and habits.words_end != tokenizer.eos_token:
         tokenizer.eos_token = habits.words_end
-    return Loaded(tokenizer, ours, ours_text)
+    return Loaded(tokenizer, ours, ours_text, lack if template == "auto" else "")
+
+
+def for_tools(template: str | dict[str, str] | None) -> str:
+    """The template that is used with tools, where a tokenizer has several by name."""
+    if isinstance(template, dict):
+        return template.get("tool_use") or template.get("default") or ""
+    return template or ""
+
+
+def lacking(native: str, habits: Habits, path: str) -> str:
+    """Why a model's own template cannot be used with tools, in words."""
+    if not native:
+        return f"{path} has no chat template"
+    if habits.unread:
+        return (
+            f"the chat template of {path} writes a call as {habits.unread[:300]!r}, which cannot "
+            "be read back"
+        )
+    return f"the chat template of {path} drops {habits.lacks()}"
 
 
 def our_template(tokenizer: Any, tools: str, path: str) -> str:
@@ -210,6 +233,11 @@ class Chat:
         return loaded(self.path, self.template, self.tools, self.options).ours
 
     @property
+    def instead(self) -> str:
+        """Why our template stands in for the model's own; "" where it does not."""
+        return loaded(self.path, self.template, self.tools, self.options).instead
+
+    @property
     def habits(self) -> Habits:
         """What the template does."""
         return loaded(self.path, self.template, self.tools, self.options).habits
@@ -218,9 +246,9 @@ class Chat:
     def end_ids(self) -> list[int]:
         """The tokens that end an answer; the tokenizer's own first."""
         habits, tokenizer = self.habits, self.tokenizer
-        ends = (habits.words_end, habits.call_end)
         own = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
-        return list(dict.fromkeys(own + [tokenizer.convert_tokens_to_ids(e) for e in ends if e]))
+        found = [tokenizer.convert_tokens_to_ids(e) for e in habits.ends if e]
+        return list(dict.fromkeys(own + found))
 
     @property
     def serving(self) -> ServingOptions:
@@ -276,7 +304,7 @@ class Chat:
         not, and a thought that the prompt opened begins with the mark that opened it."""
         ends = set(self.end_ids)
         stop = next((i for i, token in enumerate(ids) if token in ends), len(ids))
-        opened = opened_thought(self.tokenizer.decode(list(prompt)[-16:]))
+        opened = opened_thought(self.tokenizer.decode(list(prompt)[-NEAR:]))
         return opened + self.tokenizer.decode(list(ids)[:stop])
 
     # --- training examples ---
@@ -326,7 +354,12 @@ class Chat:
         text = answer_after(self.write, before, message, tools, self.habits)
         end = self.habits.end_of(message) or self.tokenizer.eos_token or ""
         head, found, _ = text.rpartition(end) if end else (text, "", "")
-        return prompt, head + found if found else text + end
+        said = head if found else text
+        own = (said, message.content, message.thought, *(c.arguments for c in message.tool_calls))
+        for early in filter(None, {end, *self.habits.ends}):
+            if any(early in text for text in own):
+                raise RecordError(f"template: {early!r} within the answer would end it")
+        return prompt, said + end
 
     def written_turn(self, row: Trajectory) -> str:
         """The last turn as the model writes it, without its end token. Raises RecordError."""
@@ -355,46 +388,9 @@ class Chat:
         tokenizer = self.tokenizer
         own = tokenizer.chat_template
         try:
-            tokenizer.chat_template = with_defaults(own, self.chat_template_kwargs, marker)
+            tokenizer.chat_template = stored_template(own, self.chat_template_kwargs, marker, OURS)
             tokenizer.save_pretrained(folder)
         finally:
             tokenizer.chat_template = own
         text = json.dumps({"eos_token_id": self.end_ids}, indent=2)
         (Path(folder) / "generation_config.json").write_text(text, encoding="utf-8")
-
-
-# The question, as `mark` finds it, gets the marker's line.
-MARKED = """{{%- set question = namespace(at=-1, open=true) -%}}
-{{%- for m in messages -%}}
-  {{%- if m.role == 'assistant' -%}}{{%- set question.open = false -%}}{{%- endif -%}}
-  {{%- if m.role == 'user' and question.open -%}}
-    {{%- set question.at = loop.index0 -%}}
-  {{%- endif -%}}
-{{%- endfor -%}}
-{{%- if question.at >= 0 -%}}
-  {{%- set asked = messages[question.at] -%}}
-  {{%- set asked = dict(asked, content=asked.content ~ {marker}) -%}}
-  {{%- set messages = messages[:question.at] + [asked] + messages[question.at + 1:] -%}}
-{{%- endif -%}}
-"""
-
-
-def with_defaults(template: str, options: Mapping[str, Any], marker: str) -> str:
-    """The template with default values of its options, and with a NAT marker in the question."""
-    head, line, rest = template.partition("\n") if template.startswith(OURS) else ("", "", template)
-    made = "".join(
-        f"{{%- if {name} is not defined -%}}{{%- set {name} = {jinja(value)} -%}}{{%- endif -%}}\n"
-        for name, value in options.items()
-    )
-    if marker:
-        made += MARKED.format(marker=jinja(f"\n{marker}"))
-    return head + line + made + rest
-
-
-def jinja(value: Any) -> str:
-    """A value as Jinja writes it."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{jinja(k)}: {jinja(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(jinja, value)) + "]"
-    return "none" if value is None else json.dumps(value)

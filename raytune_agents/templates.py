@@ -13,10 +13,12 @@ from itertools import product
 from typing import Any
 
 from raytune_agents.calls import parse
+from raytune_agents.calls.parse import TAGS
+from raytune_agents.calls.thoughts import answer_without_thought
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, canonical
 
 # How a call looks in an answer -> the name that `vllm serve --tool-call-parser` knows its family
-# by (vllm 0.32, vllm/tool_parsers/__init__.py); the first that fits.
+# by (vllm 0.32, vllm/tool_parsers/__init__.py; "" where it has none); the first that fits.
 PARSERS: tuple[tuple[str, str], ...] = (
     ("to=functions.", "openai"),
     ("<atem:invoke", "muse_glimmer"),
@@ -24,7 +26,13 @@ PARSERS: tuple[tuple[str, str], ...] = (
     ("<minimax:tool_call>", "minimax_m2"),
     ("<｜DSML｜function_calls>", "deepseek_v32"),
     ("<｜DSML｜tool_calls>", "deepseek_v4"),
+    ("<function=probe_tool>{", ""),  # Llama 3.1's own functions, functionary
     ("<function=", "qwen3_coder"),
+    ("<function name=", "minicpm5"),
+    ("<tool_calls:", "hy_v3"),
+    ("<|tools_prefix|>", "apertus"),
+    ("<|function_call|>", "gigachat3"),
+    ("function call<|role_sep|>", "gigachat3"),
     ("<arg_key>", "glm45"),
     ("<|tool_call>call:", "gemma4"),
     ("<start_function_call>call:", "functiongemma"),
@@ -38,12 +46,17 @@ PARSERS: tuple[tuple[str, str], ...] = (
     ("<tool_call>[", "granite"),
     ("<function_call>", "granite-20b-fc"),
     ("<function_calls>", "olmo3"),
+    ("<tool_calls>[{", "hunyuan_a13b"),
+    ("<tool_calls>\n{", ""),  # MiniMax M1
     ("<tool_calls>", "jamba"),
     ("<longcat_tool_call>", "longcat"),
     ("<|action_start|>", "internlm"),
     ("<|START_ACTION|>", "cohere_command3"),
     ("<tool_call>", "hermes"),
+    ("<TOOLCALL>", ""),  # Nemotron Nano 2
+    ("<|tool_calls|>", ""),  # Solar
     ('"parameters":', "llama3_json"),
+    ('[{"name"', "xlam"),
     ("probe_tool(", "pythonic"),
 )
 # tool parser -> the name of `--reasoning-parser` for the thoughts of its family
@@ -67,6 +80,7 @@ CALLS = (
 )
 SYSTEM, ASKED = Message("system", "Probe system."), Message("user", "Probe question?")
 THOUGHT, SAID, RESULT = "Probe thought.", "Probe words.", "Probe result."
+ALL = frozenset({"calls", "words"})
 Turns = Sequence[Message]
 
 
@@ -100,6 +114,7 @@ class Habits:
     call_end: str = ""  # what ends a turn with calls, as the template or the next turn writes it
     words_end: str = ""
     parser: str = ""  # vLLM's name of the parser of its calls, "" where it has none
+    unread: str = ""  # a call as it writes it, where that cannot be read back
 
     @property
     def reasoning_parser(self) -> str:
@@ -109,12 +124,17 @@ class Habits:
     @property
     def native(self) -> bool:
         """Whether tools can be used with it."""
-        return self.shows_tools and self.shows_calls
+        return self.shows_tools and self.shows_calls and self.shows_results
 
     def lacks(self) -> str:
         """What it drops, in words."""
         lost = {"tools": self.shows_tools, "calls": self.shows_calls, "results": self.shows_results}
         return " and ".join(name for name, shown in lost.items() if not shown)
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """What ends turns of words and of calls."""
+        return self.words_end, self.call_end
 
     def end_of(self, message: Message) -> str:
         """What ends that turn."""
@@ -223,12 +243,25 @@ def answer_after(write: Write, before: Turns, turn: Message, tools: Any, habits:
     The whole chat does not always begin with that prompt. The prompt may open or shut a thought
     that the turn has or lacks, and a later answer may drop thoughts of earlier ones: then it is
     what follows in a chat that differs in just that. Raises RecordError."""
+    tried = []
     for history, said in variants(before, turn):
         prompt = write(openai_turns(history, habits), tools, True)
         whole = write(openai_turns([*history, said], habits), tools, False)
         for head in (prompt, prompt.rstrip()):
             if head and whole.startswith(head):
                 return whole[len(head) :]
+        tried.append((prompt, whole, history, said))
+    for prompt, whole, history, said in tried:
+        if said.thought:
+            continue
+        # the template's own way to shut a thought: what stands behind one that is then left out
+        thinking = [*history, replace(said, thought=THOUGHT)]
+        turns = openai_turns(thinking, replace(habits, thinks=ALL))
+        head, thought, rest = write(turns, tools, False).partition(THOUGHT)
+        if thought and head == prompt:
+            return rest
+        if (answer := answer_without_thought(prompt, whole)) is not None:
+            return answer
     raise RecordError("template: the prompt is no prefix of the whole chat")
 
 
@@ -258,8 +291,9 @@ def same_calls(text: str, calls: Sequence[ToolCall], tools: Sequence[ToolSpec]) 
 # --- probing ---
 
 
-def study(write: Write, known: Callable[[str], bool]) -> Habits:
-    """The template's habits. `known`: whether a text is one token of the vocabulary."""
+def study(write: Write, known: Callable[[str], bool], eos: str) -> Habits:
+    """The template's habits. `known`: whether a text is one token of the vocabulary; `eos`: the
+    tokenizer's own end, behind which some templates open the next answer unasked."""
 
     def text(messages: Turns, habits: Habits, generation: bool = False) -> str:
         try:
@@ -269,13 +303,16 @@ def study(write: Write, known: Callable[[str], bool]) -> Habits:
 
     def answer(turn: Message, habits: Habits) -> str:
         try:
-            return answer_after(write, (ASKED,), turn, (TOOL,), habits)
+            text = answer_after(write, (ASKED,), turn, (TOOL,), habits)
         except RecordError:
             return ""
+        head, found, _ = text.rpartition(eos) if eos else ("", "", "")
+        return head + found or text
 
-    def comes_back(count: int, habits: Habits) -> bool:
-        calls = CALLS[:count]
-        return same_calls(answer(Message("assistant", tool_calls=calls), habits), calls, (TOOL,))
+    def called(count: int, habits: Habits) -> tuple[str, bool]:
+        """What is written for so many calls, and whether they come back from it."""
+        text = answer(Message("assistant", tool_calls=CALLS[:count]), habits)
+        return text, same_calls(text, CALLS[:count], (TOOL,))
 
     prompt = text((ASKED,), Habits(), True)
     habits = Habits(
@@ -284,24 +321,32 @@ def study(write: Write, known: Callable[[str], bool]) -> Habits:
     )
     for as_text, null in product((False, True), repeat=2):
         tried = replace(habits, text_arguments=as_text, null_content=null)
-        if comes_back(1, tried):
-            habits = replace(tried, shows_calls=True)
+        written, comes_back = called(1, tried)
+        if comes_back:
+            habits = replace(tried, shows_calls=True, unread="")
             break
+        if TOOL.name in written and not habits.unread:
+            habits = replace(habits, unread=written)
     several = replace(habits, parallel=True)
-    habits = several if comes_back(2, several) else habits
+    habits = several if called(2, several)[1] else habits
     call, words = Message("assistant", tool_calls=CALLS[:1]), Message("assistant", SAID)
     told = Message("tool", RESULT, name=TOOL.name)
     habits = replace(habits, shows_results=RESULT in text((ASKED, call, told), habits, True))
     for kind, turn in (("calls", call), ("words", words)):
         tried = replace(habits, thinks=habits.thinks | {kind})
-        if THOUGHT in answer(replace(turn, thought=THOUGHT), tried):
+        if THOUGHT in text((ASKED, replace(turn, thought=THOUGHT)), tried):
             habits = tried
-    called = answer(call, habits)
+
+    def ending(turn: Message, after: Message) -> str:
+        said = answer(turn, habits)
+        own = bool(eos) and said.endswith(eos)
+        return eos if own else end_of(text, (ASKED, turn), after, said, habits, known)
+
     return replace(
         habits,
-        call_end=end_of(text, (ASKED, call), told, called, habits, known),
-        words_end=end_of(text, (ASKED, words), ASKED, answer(words, habits), habits, known),
-        parser=next((name for mark, name in PARSERS if mark in called), ""),
+        call_end=ending(call, told),
+        words_end=ending(words, ASKED),
+        parser=next((name for mark, name in PARSERS if mark in answer(call, habits)), ""),
     )
 
 
@@ -325,8 +370,10 @@ def end_of(
 
 
 def closes_call(mark: str, turns: Turns, text: Callable[..., str], habits: Habits) -> bool:
+    if mark in TAGS.values():
+        return True
     if not turns[-1].tool_calls or not habits.parallel:
-        return mark in ("</tool_call>", "<tool_call|>", "<|/tool_call|>")
+        return False
     one, two = (
         text((*turns[:-1], replace(turns[-1], tool_calls=CALLS[:n])), habits).count(mark)
         for n in (1, 2)

@@ -6,10 +6,12 @@ of a Python value (`True`, `None`) counts too, and a parameter without a type ta
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raytune_agents.calls.json_text import dumps, strict_json, unique
+from raytune_agents.calls.pythonic import MAX_PYTHONIC
 from raytune_agents.calls.schema import find, json_schema, schema_of
 from raytune_agents.records import ToolCall, ToolSpec
 
@@ -57,6 +59,8 @@ def typed(text: str, types: set[str]) -> Any:
                 return _BOOLEANS[word.lower()]
         else:
             value = _json(word)
+            if value is _BROKEN and kind in ("object", "array"):
+                value = _python(word)
             if type(value) in _PYTHON and (
                 _PYTHON[type(value)] == kind or (kind == "number" and type(value) is int)
             ):
@@ -74,6 +78,16 @@ def _json(text: str) -> Any:
     try:
         return strict_json(text)
     except ValueError:
+        return _BROKEN
+
+
+def _python(text: str) -> Any:
+    """A Python literal that JSON can hold: what Jinja makes of an object."""
+    if len(text) > MAX_PYTHONIC:
+        return _BROKEN
+    try:
+        return strict_json(dumps(ast.literal_eval(text)))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return _BROKEN
 
 

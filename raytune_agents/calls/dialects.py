@@ -1,10 +1,11 @@
 """The bodies of calls that are neither JSON nor Python, by family.
 
     function    Qwen3-Coder, 3.5, 3.6, Nemotron, Seed   <function=f><parameter=a>1</parameter>
-    invoke      MiniMax, DeepSeek V3.2, Muse, Step      <invoke name="f"><parameter name="a">1
-    arg_key     GLM-4                                   f <arg_key>a</arg_key><arg_value>1
+    invoke      MiniMax, DeepSeek V3.2, Muse, MiniCPM5  <invoke name="f"><parameter name="a">1
+    arg_key     GLM-4, Ling, Laguna, Hunyuan 3          f <arg_key>a</arg_key><arg_value>1
     gemma       Gemma 4, FunctionGemma                  call:f{a:1,b:<|"|>x<|"|>}
-    named       Mistral, DeepSeek V3, Kimi K2           f[ARGS]{"a": 1}
+    named       Mistral, DeepSeek V3, Kimi K2, Solar    f[ARGS]{"a": 1}
+    body        Llama 3.1's own functions, functionary  <function=f>{"a": 1}</function>
 
 A reader takes the text and the place where a body starts, and gives its calls and where they end.
 It raises ValueError where the body is broken or cut. A value may hold the tag that ends it: it ends
@@ -28,15 +29,22 @@ _FUNCTION_END = re.compile(r"\s*</function>")
 _PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>")
 _PARAMETER_END = re.compile(r"</parameter>(?=\s*(?:<parameter=|</function>))")
 _P = r"(?:[a-z]+:|｜DSML｜)?"  # the name space of the tags
-_INVOKE = re.compile(rf"\s*<{_P}invoke name=[\"']?([^\"'>\n]+)[\"']?>")
-_INVOKE_END = re.compile(rf"\s*</{_P}invoke>")
+_INVOKE = re.compile(rf"\s*<{_P}(?:invoke|function) name=[\"']?([^\"'>\n]+)[\"']?>")
+_INVOKE_END = re.compile(rf"\s*</{_P}(?:invoke|function)>")
 _NAMED_PARAMETER = re.compile(
-    rf"\s*<{_P}parameter name=[\"']?([^\"'>\n]+)[\"']?(?: string=\"(?:true|false)\")?>"
+    rf"\s*<{_P}param(?:eter)? name=[\"']?([^\"'>\n]+)[\"']?(?: string=\"(?:true|false)\")?>"
 )
-_NAMED_PARAMETER_END = re.compile(rf"</{_P}parameter>(?=\s*(?:<{_P}parameter name=|</{_P}invoke>))")
+_NAMED_PARAMETER_END = re.compile(
+    rf"</{_P}param(?:eter)?>(?=\s*(?:<{_P}param(?:eter)? name=|</{_P}(?:invoke|function)>))"
+)
+_FUNCTION_BODY = re.compile(r"\s*<function=([^>\n]+)>\s*(?=\{)")
+_CDATA = "<![CDATA["  # MiniCPM5
 _TOOL_NAME: Any = re.compile(r"\s*([\w.:/-]+)")
-_ARG_KEY = re.compile(r"\s*<arg_key>([^<]*)</arg_key>\s*<arg_value>")
-_ARG_VALUE_END = re.compile(r"</arg_value>(?=\s*(?:<arg_key>|</tool_call>))")
+_V = r"(?::\w+)?"  # the tags of some carry a version
+_ARG_KEY = re.compile(rf"\s*<arg_key{_V}>([^<]*)</arg_key{_V}>\s*<arg_value{_V}>")
+_ARG_VALUE_END = re.compile(rf"</arg_value{_V}>(?=\s*(?:<arg_key{_V}>|</tool_call{_V}>))")
+_ARG_NAME = re.compile(rf"\s*[\w.:/-]+\s*<(?:arg_key{_V}|tool_sep{_V}|/tool_call{_V})>")
+_ARG_SEP: Any = re.compile(rf"(?:\s*<tool_sep{_V}>)?")
 _GEMMA = re.compile(r"\s*call:\s*([^\s{]+)\s*\{")
 _GEMMA_QUOTES = ('<|"|>', "<escape>")
 _GEMMA_KEY = re.compile(r"([^:{}\[\],<]+):\s*")
@@ -45,12 +53,14 @@ _BARE = re.compile(r"[^,{}\[\]]*")
 _COMMA: Any = re.compile(r"\s*,?\s*")
 # name, an id or nothing, then JSON
 _NAMED = re.compile(
-    r"\s*(?:<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?|<\|tool_call_begin\|>)?\s*"
+    r"\s*(?:<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?|<\|tool_call_begin\|>"
+    r"|<\|tool_call:begin\|>\w*<\|tool_call:name\|>)?\s*"
     r"(?P<name>[^\s<\[{]+?)(?::\d+)?\s*"
     r"(?:\[CALL_ID\][\w-]*)?"
-    r"(?:\[ARGS\]|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|\n?```json\n)\s*(?=\{)"
+    r"(?:\[ARGS\]|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|<\|tool_call:args\|>|\n?```json\n)"
+    r"\s*(?=\{)"
 )
-_NAMED_END: Any = re.compile(r"\s*(?:```)?\s*(?:<｜tool▁call▁end｜>|<\|tool_call_end\|>)?")
+_NAMED_END: Any = re.compile(r"\s*(?:```)?\s*(?:<｜tool▁call▁end｜>|<\|tool_call(?:_|:)end\|>)?")
 
 
 def function_tags(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
@@ -78,7 +88,10 @@ def _tags(
             end = parameter_end.search(text, key.end())
             if not end:
                 raise ValueError(f"the parameter {key[1]!r} does not end")
-            pairs.append((key[1].strip(), text[key.end() : end.start()]))
+            value = text[key.end() : end.start()]
+            if value.startswith(_CDATA) and value.endswith("]]>"):
+                value = value[len(_CDATA) : -3]
+            pairs.append((key[1].strip(), value))
             at = end.end()
         end = closed.match(text, at)
         if not end:
@@ -88,10 +101,21 @@ def _tags(
     return calls, at
 
 
+def function_bodies(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
+    """Calls of a name in a tag and arguments in JSON, one after another."""
+    calls = []
+    while name := _FUNCTION_BODY.match(text, at):
+        _, end = decode(text, name.end())
+        closed = _FUNCTION_END.match(text, end)
+        calls.append(ToolCall(name[1].strip(), text[name.end() : end]))
+        at = closed.end() if closed else end
+    return calls, at
+
+
 def arg_keys(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
     """One call: a name, then a key and a value in tags for every argument."""
     name = _TOOL_NAME.match(text, at)
-    at, pairs = name.end(), []
+    at, pairs = _ARG_SEP.match(text, name.end()).end(), []
     while key := _ARG_KEY.match(text, at):
         end = _ARG_VALUE_END.search(text, key.end())
         if not end:
@@ -185,11 +209,12 @@ def _gemma_word(word: str) -> Any:
 Reader = Callable[[str, int, Sequence[ToolSpec]], Calls]
 # how a body starts -> its dialect and its reader; the first that fits
 SHAPES: tuple[tuple[re.Pattern[str], str, Reader], ...] = (
+    (_FUNCTION_BODY, "function", function_bodies),
     (_FUNCTION, "function", function_tags),
     (_INVOKE, "invoke", invoke_tags),
     (_GEMMA, "gemma", gemma_call),
     (_NAMED, "named", named_json),
-    (re.compile(r"\s*[\w.:/-]+\s*(?:<arg_key>|</tool_call>)"), "arg_key", arg_keys),
+    (_ARG_NAME, "arg_key", arg_keys),
 )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_agents.calls.dialects import shape_of
-from raytune_agents.calls.json_text import SPACE, NotACall, decode, slice_of, strict_json
+from raytune_agents.calls.json_text import SPACE, NotACall, decode, dumps, slice_of, strict_json
 from raytune_agents.calls.pythonic import START, python_calls
 from raytune_agents.calls.thoughts import split_thought
 from raytune_agents.records import Message, ToolCall, ToolSpec
@@ -44,6 +44,10 @@ TAGS = {
     "<|tool_calls_section_begin|>": "<|tool_calls_section_end|>",
     "<|action_start|><|plugin|>": "<|action_end|>",  # InternLM
     "<|START_ACTION|>": "<|END_ACTION|>",  # Command
+    "<|tools_prefix|>": "<|tools_suffix|>", "<|tool_calls|>": "",  # Apertus, Solar
+    "<tool_call:opensource>": "</tool_call:opensource>",  # Hunyuan 3
+    "<tool_calls:opensource>": "</tool_calls:opensource>",
+    "<|function_call|>": "", "function call<|role_sep|>": "",  # GigaChat
     "[TOOL_CALLS]": "", "functools[": "",  # Mistral, Phi-4-mini: without an end
 }  # fmt: skip
 _OPEN = re.compile("|".join(map(re.escape, TAGS)), re.IGNORECASE)
@@ -54,7 +58,9 @@ _FENCE = re.compile(r"```(?:json|python|tool_call|tool_code|tool_use)?[ \t]*\n")
 _REACT = re.compile(r"^[ \t]*Action(?: \d+)?:([^\n]*)\n\s*Action Input(?: \d+)?:\s*", re.MULTILINE)
 _BARE_CALL = re.compile(r"\[\s*(\{|\]|[A-Za-z_][\w.]*\()")
 _SPACED = re.compile(r"\[\s*[A-Za-z_][\w.-]*(?: [\w.-]+)+\(.*\)\s*\]", re.DOTALL)
-_BARE_FUNCTION = re.compile(r"<function=[^>\n]+>\s*(?:<parameter=|</function>)")
+_BARE_FUNCTION = re.compile(
+    r"<function=[^>\n]+>\s*(?:<parameter=|</function>|\{)|<function name=[^>\n]+>\s*(?:<param |</)"
+)
 _PYTHON_TAG = "<|python_tag|>"
 _CHANNEL = re.compile(
     r"(?:<\|start\|>)?(?:assistant)?"
@@ -66,7 +72,9 @@ _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]+)")
 _ENDS = ("<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<|endoftext|>", "</s>", "<|end_of_text|>",
          "<|end|>", "<|eot|>", "<|call|>", "<|return|>", "<turn|>", "<|tool_response>",
          "<end_of_turn>", "<eos>", "<|user|>", "<|observation|>", "<|EOT|>",
-         "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "<start_function_response>")  # fmt: skip
+         "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "<start_function_response>", "<|calls|>",
+         "<|message_sep|>", "<end_of_sentence>", "<seed:eos>", "[e~[",
+         "<｜hy_eos:opensource｜>")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,16 @@ def _call(value: Any, source: str) -> ToolCall:
     if not isinstance(arguments, dict):
         raise NotACall("arguments are not an object")
     return ToolCall(name, slice_of(source, key, arguments))
+
+
+def _one_key_calls(items: Any) -> list[ToolCall]:
+    """Apertus' calls, `[{"name": {arguments}}]`. Raises NotACall."""
+    if not isinstance(items, list) or not all(isinstance(i, dict) and len(i) == 1 for i in items):
+        raise NotACall("no name")
+    pairs = [pair for item in items for pair in item.items()]
+    if not all(isinstance(arguments, dict) for _, arguments in pairs):
+        raise NotACall("arguments are not an object")
+    return [ToolCall(name, dumps(arguments)) for name, arguments in pairs]
 
 
 def _json_calls(body: str) -> list[ToolCall]:
@@ -148,8 +166,10 @@ def _tagged_body(
         value, end = decode(text, at)
         return [_call(value, text[at:end])], end, "tool_call"
     if text.startswith("[", at) and not START.match(text, at):
-        _, end = decode(text, at)
-        return _json_calls(text[at:end]), end, "tool_call"
+        items, end = decode(text, at)
+        apertus = close == "<|tools_suffix|>"
+        calls = _one_key_calls(items) if apertus else _json_calls(text[at:end])
+        return calls, end, "tool_call"
     end = text.lower().find(close.lower(), at) if close else -1
     end = len(text) if end < 0 else end
     body = text[at:end]
@@ -172,6 +192,9 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> tuple[list[ToolCall], str, 
         tag = opened[0].lower() if opened[0].lower() in TAGS else opened[0]
         start = opened.end() - (1 if tag.endswith("[") else 0)
         start = SPACE.match(text, start).end()
+        if _OPEN.match(text, start):  # one tag around the tags of all calls
+            at = start
+            continue
         if _is_word(text, start):
             prose.append(opened[0])
             at = opened.end()
@@ -182,7 +205,9 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> tuple[list[ToolCall], str, 
         closed = _CLOSE.match(text, at)
         if not closed and at < len(text) and not _OPEN.match(text, at):
             raise ValueError("text after the call")
-        at = closed.end() if closed else at
+        while closed:
+            at = closed.end()
+            closed = _CLOSE.match(text, SPACE.match(text, at).end())
     return calls, "".join([*prose, text[at:]]), dialect
 
 
@@ -269,9 +294,9 @@ def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
     if _OPEN.search(body):
         calls, prose, dialect = _tagged(body, tools)
         return Parsed(tuple(calls), "", dialect, prose.strip())
-    if _BARE_FUNCTION.match(body):  # the tag around them may be a special token that was dropped
-        calls, prose, dialect = _tagged(f"<tool_call>{body}", tools)
-        return Parsed(tuple(calls), "", dialect, prose.strip())
+    if bare := _BARE_FUNCTION.search(body):  # without a tag around, or with one that was dropped
+        calls, prose, dialect = _tagged(f"<tool_call>{body[bare.start() :]}", tools)
+        return Parsed(tuple(calls), "", dialect, (body[: bare.start()] + prose).strip())
     marked = body.startswith(_PYTHON_TAG)
     body = body.removeprefix(_PYTHON_TAG).strip()
     if marked or _looks_like_call(body):

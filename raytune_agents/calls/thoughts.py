@@ -5,6 +5,7 @@ A template may open the thought in the prompt, so that the answer holds its end 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from raytune_agents.calls.json_text import SPACE, decode
@@ -13,7 +14,10 @@ MARKS = {
     "<think>": "</think>", "<thought>": "</thought>", "<reasoning>": "</reasoning>",
     "[THINK]": "[/THINK]", "<seed:think>": "</seed:think>", "<|channel>thought": "<channel|>",
     "<|START_THINKING|>": "<|END_THINKING|>", "<scratch_pad>": "</scratch_pad>",
+    "<mm:think>": "</mm:think>", "<think:opensource>": "</think:opensource>",
+    "Here are my reasoning steps:\n": "[BEGIN FINAL RESPONSE]",
 }  # fmt: skip
+NEAR = 128  # characters at the end of a prompt within which it may open a thought
 _OPEN = re.compile("|".join(map(re.escape, MARKS)))
 _CLOSE = re.compile("|".join(map(re.escape, MARKS.values())))
 _CALL = re.compile(
@@ -31,9 +35,30 @@ class Thought(NamedTuple):
 
 def opened_thought(prompt: str) -> str:
     """The mark of a thought that the prompt opens for the answer, with what follows it; or ""."""
-    near = max(0, len(prompt) - 64)
-    ends = (m for m in _OPEN.finditer(prompt, near) if not prompt[m.end() :].strip())
+    ends = (m for m in _near_end(prompt) if not prompt[m.end() :].strip())
     return next((prompt[m.start() :] for m in ends), "")
+
+
+def _near_end(prompt: str) -> Iterator[re.Match[str]]:
+    return _OPEN.finditer(prompt, max(0, len(prompt) - NEAR))
+
+
+def answer_without_thought(prompt: str, whole: str) -> str | None:
+    """The answer of a chat that holds no thought, behind a prompt that opens one, or opens and
+    shuts it: an opened thought is shut first. None where the two differ in more than that."""
+    for opened in _near_end(prompt):
+        head, close = prompt[: opened.start()], MARKS[opened[0]]
+        if prompt[opened.end() :].strip() not in ("", close):
+            continue
+        stem = head if whole.startswith(head) else head.rstrip()
+        if not whole.startswith(stem):
+            continue
+        rest, shut = whole[len(stem) :], rf"{re.escape(opened[0])}\s*{re.escape(close)}"
+        if prompt.rstrip().endswith(close):
+            return re.sub(rf"\A\s*(?:{shut}|{re.escape(close)})\s*", "", rest)
+        bare = rest.lstrip()
+        return bare if bare.startswith(close) else f"{close}\n\n{rest}"
+    return None
 
 
 def split_thought(text: str) -> Thought:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from raytune_agents.calls.thoughts import opened_thought, split_thought
+from raytune_agents.calls.thoughts import NEAR, opened_thought, split_thought
 from raytune_agents.config import EngineConfig
 from raytune_agents.inference.server_parser import ServerParser
 from raytune_agents.infra import telemetry
@@ -249,7 +249,7 @@ class Engine:
         known = (output.prompt_logprobs or [None])[1:]  # the first token has nothing before it
         ids = output.prompt_token_ids[1:]
         queued = stats.queued_ts if stats else 0.0
-        opened = opened_thought(self.tokenizer.decode(output.prompt_token_ids[-16:]))
+        opened = opened_thought(self.tokenizer.decode(output.prompt_token_ids[-NEAR:]))
         texts = [opened + c.text for c in output.outputs]
         parsed = [self.parser.calls(c.text, c.token_ids, tools) for c in output.outputs]
         return Reply(

@@ -83,6 +83,8 @@ def preflight(config: Config) -> None:
         for arm in config.train.arms.values():
             placed.train(config.train.of(arm))
     chat = Chat.of(model, config.model)
+    if chat.instead:
+        log.warning("model.template=auto: %s; our own is used", chat.instead)
     check.gold_comes_back(first_rows(config), chat, config.read.max_error_share)
 
 

@@ -11,6 +11,20 @@ deepseek_v3  a JSON fence between its own marks: DeepSeek-V3-0324's model card
 deepseek_v31 name, mark, JSON: DeepSeek-V3.1's model card; arguments are JSON text
 kimi_k2      `functions.name:0` and JSON between marks: Kimi-K2's tool guidance
 pythonic     `[f(a=1), g()]`: Llama 4's prompt format
+hunyuan_a13b `<tool_calls>[{...}]</tool_calls>`: Hunyuan-A13B's function calling guide
+olmo3        `f(a=1)` on a line each between tags: OLMo 3's model card
+xlam         `[{"name", "arguments"}]` and nothing else: xLAM-2's model card
+command_r7b  `<|START_ACTION|>[{"tool_call_id", "tool_name", "parameters"}]`: Command R7B's tool use
+             guide; it opens the next answer unasked, with a thought that is shut
+seed_oss     Python's values between the tags of parameters: Seed-OSS-36B's model card
+minimax_m2   the prompt opens a thought that a turn without one lacks: MiniMax-M2's tool guide
+glm47        the same, but such a turn begins with the mark that shuts it: GLM-4.7's model card
+nemotron2    the same, and it has no field for thoughts: Nemotron-Nano-9B-v2's model card
+hermes_shut  the prompt holds a shut thought, the turn none, as with Gemma 4 and DeepSeek V3.2
+apertus      `<|tools_prefix|>[{"f": {...}}]<|tools_suffix|>`: Apertus' format
+minicpm5     `<function name="f"><param name="a">1</param></function>`: MiniCPM5's tool guide
+gigachat3    `<|function_call|>{...}`, one a turn: GigaChat 3.1's model card
+functionary  `<function=f>{...}</function>`: Llama 3.1's own functions, functionary v3.1
 """
 
 LAST_USER = "{%- set last = messages | selectattr('role', 'equalto', 'user') | list | last -%}"
@@ -92,8 +106,89 @@ DEEPSEEK_V31 = DEEPSEEK.replace(
     "+ '<｜tool▁call▁end｜>' }}",
 )
 
+EACH = "{% for c in m.tool_calls %}"
+ARGUMENTS = "{% for k, v in c.function.arguments | items %}"
+IM = ("<|im_start|>ROLE\n", "<|im_end|>\n")
+HUNYUAN_A13B = by_role(
+    "<|ROLE|>", "<|eos|>", "<tool_calls>" + CALL_LIST + "</tool_calls>",
+).replace("{% if add_generation_prompt %}<|assistant|>{% endif %}", "").replace(
+    "<|{{ m.role }}|>", "{{ '<|user|>' if m.role == 'user' }}"
+)  # fmt: skip
+OLMO3 = by_role(
+    *IM, "<function_calls>\n" + EACH + "{{ c.function.name }}(" + ARGUMENTS + "{{ k }}="
+    "{% if v is string %}'{{ v }}'{% else %}{{ v | tojson }}{% endif %}"
+    "{{ ', ' if not loop.last }}{% endfor %})\n{% endfor %}</function_calls>",
+)  # fmt: skip
+SAYS, SAYS_ALONE = "{{ m.content or '' }}", "{{ m.content if not m.tool_calls }}"
+XLAM = by_role(*IM, CALL_LIST).replace(SAYS, SAYS_ALONE)
+TURN = "<|START_OF_TURN_TOKEN|><|ROLE|>"
+SHUT = "<|START_THINKING|><|END_THINKING|>"
+COMMAND_R7B = by_role(
+    TURN, "<|END_OF_TURN_TOKEN|>", "<|START_ACTION|>[\n    " + EACH +
+    '{"tool_call_id": "{{ loop.index0 }}", "tool_name": "{{ c.function.name }}", "parameters": '
+    "{{ c.function.arguments | tojson }}}{{ ',\n    ' if not loop.last }}{% endfor %}\n]"
+    "<|END_ACTION|>",
+).replace(SAYS, SAYS_ALONE).partition("{% if add_generation_prompt %}")[0]  # fmt: skip
+COMMAND_R7B += TURN.replace("ROLE", "assistant") + SHUT
+FUNCTION_TAGS = (
+    EACH + "\n<function={{ c.function.name }}>\n" + ARGUMENTS
+    + "<parameter={{ k }}>{{ v }}</parameter>\n{% endfor %}</function>\n{% endfor %}"
+)  # fmt: skip
+SEED_OSS = by_role(
+    "<seed:bos>ROLE\n", "<seed:eos>", "<seed:tool_call>" + FUNCTION_TAGS + "</seed:tool_call>"
+)
+THINKS = "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}"
+MINIMAX_M2 = by_role(
+    "]~b]ROLE\n", "[e~[\n", "<minimax:tool_call>\n" + EACH +
+    '<invoke name="{{ c.function.name }}">\n' + ARGUMENTS + '<parameter name="{{ k }}">'
+    "{{ v if v is string else v | tojson }}</parameter>\n{% endfor %}</invoke>\n{% endfor %}"
+    "</minimax:tool_call>", "ai",
+).replace("]~b]ai\n", "]~b]ai\n<think>\n").replace(
+    "{{ m.role }}", "{{ 'ai' if m.role == 'assistant' else m.role }}"
+).replace(SAYS, THINKS + SAYS)  # fmt: skip
+GLM47 = by_role(
+    "<|ROLE|>", "", EACH + "<tool_call>{{ c.function.name }}" + ARGUMENTS + "<arg_key>{{ k }}"
+    "</arg_key><arg_value>{{ v if v is string else v | tojson }}</arg_value>{% endfor %}"
+    "</tool_call>{% endfor %}", "assistant|><think",
+).replace("<|assistant|><think|>", "<|assistant|><think>").replace("<|{{ m.role }}|>" + SAYS,
+    "{% if m.role == 'assistant' %}<|assistant|>{% if m.reasoning_content %}<think>"
+    "{{ m.reasoning_content }}{% endif %}</think>{% elif m.role == 'tool' %}<|observation|>"
+    "{% else %}<|user|>{% endif %}" + SAYS
+)  # fmt: skip
+NEMOTRON2 = by_role(
+    "<SPECIAL_11>ROLE\n", "<SPECIAL_12>\n", "<TOOLCALL>" + CALL_LIST + "</TOOLCALL>"
+).replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
+HERMES_SHUT = by_role(
+    *IM, EACH + "<tool_call>\n{{ c.function | tojson }}\n</tool_call>{% endfor %}"
+).replace("assistant\n{% endif %}", "assistant\n<think>\n\n</think>\n\n{% endif %}")
+APERTUS = by_role(
+    "<|ROLE_start|>", "<|assistant_end|>", "<|tools_prefix|>[" + EACH + '{"{{ c.function.name }}": '
+    "{{ c.function.arguments | tojson }}}{{ ', ' if not loop.last }}{% endfor %}]<|tools_suffix|>",
+)  # fmt: skip
+MINICPM5 = by_role(
+    *IM, EACH + '<function name="{{ c.function.name }}">' + ARGUMENTS + '<param name="{{ k }}">'
+    "{% if v is string and '<' in v %}<![CDATA[{{ v }}]]>{% else %}{{ v }}{% endif %}</param>"
+    "{% endfor %}</function>{% endfor %}",
+)  # fmt: skip
+GIGACHAT3 = by_role(
+    "ROLE<|role_sep|>\n", "<|message_sep|>\n\n",
+    "<|function_call|>{{ m.tool_calls[0].function | tojson }}",
+)  # fmt: skip
+FUNCTIONARY = by_role(
+    "<|start_header_id|>ROLE<|end_header_id|>\n\n", "<|eot_id|>",
+    EACH + "<function={{ c.function.name }}>{{ c.function.arguments | tojson }}</function>"
+    "{% endfor %}",
+)  # fmt: skip
+# a dialect that nothing reads
+UNKNOWN = by_role(
+    *IM, EACH + "@{{ c.function.name }} with {{ c.function.arguments | tojson }};{% endfor %}"
+)
+
 WRITTEN = {
     "mistral_v3": MISTRAL_V3, "mistral_v11": MISTRAL_V11, "granite": GRANITE, "granite4": GRANITE4,
     "phi4_mini": PHI4_MINI, "deepseek_v3": DEEPSEEK_V3, "deepseek_v31": DEEPSEEK_V31,
-    "kimi_k2": KIMI_K2, "pythonic": PYTHONIC,
+    "kimi_k2": KIMI_K2, "pythonic": PYTHONIC, "hunyuan_a13b": HUNYUAN_A13B, "olmo3": OLMO3,
+    "xlam": XLAM, "command_r7b": COMMAND_R7B, "seed_oss": SEED_OSS, "minimax_m2": MINIMAX_M2,
+    "glm47": GLM47, "nemotron2": NEMOTRON2, "hermes_shut": HERMES_SHUT, "apertus": APERTUS,
+    "minicpm5": MINICPM5, "gigachat3": GIGACHAT3, "functionary": FUNCTIONARY,
 }  # fmt: skip

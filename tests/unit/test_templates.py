@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import trl
-from template_strings import WRITTEN
+from template_strings import UNKNOWN, WRITTEN
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
@@ -41,9 +41,17 @@ FAMILIES = {
     "qwen3_vl": "hermes", "mistral_v3": "mistral", "mistral_v11": "mistral", "granite": "granite",
     "granite4": "hermes", "phi4_mini": "granite", "deepseek_v3": "deepseek_v3",
     "deepseek_v31": "deepseek_v31", "kimi_k2": "kimi_k2", "pythonic": "pythonic",
+    "hunyuan_a13b": "hunyuan_a13b", "olmo3": "olmo3", "xlam": "xlam", "seed_oss": "seed_oss",
+    "command_r7b": "cohere_command3", "minimax_m2": "minimax_m2", "glm47": "glm45", "nemotron2": "",
+    "hermes_shut": "hermes", "apertus": "apertus", "minicpm5": "minicpm5",
+    "gigachat3": "gigachat3", "functionary": "",
 }  # fmt: skip
-ONE_CALL = ("llama3_1", "llama3_2", "gptoss")  # a turn holds one call
-DROPS_WORDS = ("llama3_1", "llama3_2", "muse_glimmer", "mistral_v3")  # beside calls
+ONE_CALL = ("llama3_1", "llama3_2", "gptoss", "gigachat3")  # a turn holds one call
+DROPS_WORDS = ("llama3_1", "llama3_2", "muse_glimmer", "mistral_v3", "xlam", "command_r7b")
+ENDS = {  # the tokenizer's own
+    "command_r7b": "<|END_OF_TURN_TOKEN|>", "minimax_m2": "[e~[", "nemotron2": "<SPECIAL_12>",
+    "seed_oss": "<seed:eos>",
+}  # fmt: skip
 MARKS = re.compile(r"<[|｜/]?[A-Za-z_▁ ]+[|｜]?>|<\|\"\|>|\[/?[A-Z_]+\]")
 WEATHER = ToolSpec("get_weather", "Weather of a city.", json.dumps({"type": "object",
     "required": ["city"], "properties": {"city": {"type": "string", "description": "the city"},
@@ -82,7 +90,8 @@ def saved(text: str, folder: Path, eos: str = "") -> Path:
     """A folder with a tokenizer that has the template, and its marks as special tokens."""
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = text
-    found = {m for m in MARKS.findall(text) if m not in ("<think>", "</think>", "<tools>")}
+    plain = ("<think>", "</think>", "<tools>", "<tool_calls>", "</tool_calls>")
+    found = {m for m in MARKS.findall(text) if m not in plain}
     found |= {"<eos>"} if not eos else set()
     found |= {"<|python_tag|>"} if "<|eot_id|>" in text else set()  # a token of every Llama 3
     tokenizer.add_tokens(  # DeepSeek's marks are plain tokens, the others' are special
@@ -97,7 +106,8 @@ def saved(text: str, folder: Path, eos: str = "") -> Path:
 def native(request, tmp_path_factory) -> tuple[str, Chat]:
     """A family's name and a chat with its template."""
     folder = tmp_path_factory.mktemp(request.param)
-    return request.param, Chat(saved(source(request.param), folder))
+    name = request.param
+    return name, Chat(saved(source(name), folder, ENDS.get(name, "")))
 
 
 def row(*turns: Message, gold: str = "") -> Trajectory:
@@ -148,6 +158,30 @@ def test_a_template_that_drops_tools_or_calls_is_refused_and_ours_taken(name, tm
     assert Chat(path).ours
     assert judge(answer_of(Chat(path), row(Message("assistant", tool_calls=(NESTED,)))), row(
         Message("assistant", tool_calls=(NESTED,)))).ok  # fmt: skip
+
+
+def test_a_dialect_that_nothing_reads_is_refused_and_not_scored_0(tmp_path) -> None:
+    path = saved(UNKNOWN, tmp_path)
+    for template in ("auto", "native"):
+        with pytest.raises(ConfigError, match=r"writes a call as '@probe_tool.*template=ours"):
+            _ = Chat(path, template).ours
+    assert judge(answer_of(Chat(path, "ours"), ROW), ROW).ok
+
+
+def test_of_several_templates_the_one_for_tools_is_used(tmp_path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(saved("{{ messages }}", tmp_path))
+    tokenizer.chat_template = {"default": "{{ messages }}", "tool_use": source("qwen2_5")}
+    tokenizer.save_pretrained(tmp_path)
+    assert not Chat(tmp_path).ours
+    Chat(tmp_path).save(tmp_path / "adapter")
+    assert Chat(tmp_path / "adapter").prompt_ids(ROW) == Chat(tmp_path).prompt_ids(ROW)
+
+
+def test_an_answer_that_holds_its_own_end_is_a_bad_row(native) -> None:
+    _, chat = native
+    end = chat.tokenizer.eos_token
+    with pytest.raises(RecordError, match="within the answer would end it"):
+        chat.encode(row(Message("assistant", f"Write {end} at the end, then go on.")))
 
 
 def test_ours_ends_with_a_token_of_any_vocabulary(tmp_path) -> None:
@@ -372,11 +406,12 @@ PLAIN = ToolCall.of(
     tags=["1", "a, b", "}"], opts={"q": "it's {a: 1}", "n": {"l": ["x", {}]}}, unit="C",
 )  # fmt: skip
 TEXTS = ToolCall.of("get_weather", city="3", tags=["true"], live=False, unit="C")
-# what vLLM 0.32 does not read as it was meant: text that is JSON too, and text that LFM2.5's
-# template pastes into quotes as it is
+# what vLLM 0.32 does not read as it was meant: text that is JSON too, text that a template pastes
+# into quotes as it is, Python's values
 OTHERWISE = {
     ("muse_glimmer", "TEXTS"),
-    *((f"lfm2_2_5{v}", calls) for v in ("", "_v2") for calls in ("PLAIN", "TWO")),
+    *((f, calls) for f in ("lfm2_2_5", "lfm2_2_5_v2", "olmo3") for calls in ("PLAIN", "TWO")),
+    *(("seed_oss", calls) for calls in ("PLAIN", "TEXTS", "TWO")),
 }
 
 
@@ -394,7 +429,11 @@ def test_vllms_parser_of_the_family_extracts_the_same(native, calls) -> None:
     asked = row(Message("assistant", "", thought, made[calls]))
     if chat.habits.parser == "openai":
         pytest.skip("Harmony's parser reads token ids of gpt-oss' own vocabulary")
-    if (len(made[calls]) > 1 and name in ONE_CALL) or (name, calls) in OTHERWISE:
+    if chat.habits.parser.startswith("cohere"):
+        pytest.importorskip("cohere_melody")
+    if not chat.habits.parser or (name, calls) in OTHERWISE:
+        return
+    if len(made[calls]) > 1 and name in ONE_CALL:
         return
     parser = ServerParser(chat.serving, chat.tokenizer)
     example, prompt = chat.encode(asked)[-1], chat.prompt_ids(asked)
@@ -413,4 +452,4 @@ def test_every_parser_of_the_table_is_one_of_vllms() -> None:
         pytest.skip(f"vLLM is not installed beside {known}")
     text = (Path(spec.submodule_search_locations[0]) / "tool_parsers/__init__.py").read_text()
     registered = set(re.findall(r'^    "([\w.-]+)": \(', text, re.MULTILINE))
-    assert {name for _, name in templates.PARSERS} <= registered
+    assert {name for _, name in templates.PARSERS if name} <= registered
