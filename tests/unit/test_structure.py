@@ -23,7 +23,7 @@ TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 LAYERS = [
     {"config", "records", "redact", "private"},
     {"infra", "runs", "storage", "mirror", "models", "progress"},
-    {"chat", "templates", "calls", "sandbox"},
+    {"chat", "templates", "template_defaults", "calls", "sandbox"},
     {"inference", "readers", "exports", "agents"},
     {"generate", "negatives", "filters", "dedup", "mix", "situations", "split"},
     {"train"},
