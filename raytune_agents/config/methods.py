@@ -174,11 +174,8 @@ class GrpoConfig(BaseConfig):
 
 
 class EtoConfig(BaseConfig):
-    """Exploration of ETO (arXiv 2403.02502); the loss is that of train.dpo."""
+    """Exploration of ETO (arXiv 2403.02502), first by the arm's start; the loss is train.dpo's."""
 
-    start: str = Field(
-        "", description="the arm, trained before, whose adapter explores first; empty = the base"
-    )
     iterations: Positive = Field(2, description="rounds of explore, pair, dpo")
     tasks: Positive = Field(64, description="training tasks explored in a round")
     samples: Positive = Field(1, description="answers sampled for each of them")
@@ -189,6 +186,11 @@ class EtoConfig(BaseConfig):
 
 class ArmConfig(BaseConfig):
     method: Method = Field("sft", description="how rows become loss")
+    start: str | None = Field(
+        None,
+        description="the arm above whose adapter it goes on from, and which is the frozen "
+        "reference (dpo, kto, eto; grpo with beta): sft, then dpo; none = the base",
+    )
     weights: dict[str, float] | None = Field(None, description="this arm's own mix.weights")
     tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")
     share: float = Field(1.0, gt=0, le=1, description="share of its tokens that it is trained on")

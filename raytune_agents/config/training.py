@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -48,7 +49,11 @@ class TrainConfig(BaseConfig):
         description="every arm is trained on these shares of its tokens too, as NAME-10 for 0.1: "
         "the sample-efficiency curve",
     )
-    learning_rate: float = Field(1e-3, gt=0, le=100, description="the largest, after warm-up")
+    learning_rate: Literal["auto"] | Annotated[float, Field(gt=0, le=100)] = Field(
+        "auto",
+        description="the largest, after warm-up; auto = by method and size "
+        "(train/learning_rates.py)",
+    )
     max_tokens_per_forward: Positive = Field(1024, description="tokens in one forward pass")
     global_batch_size: Positive = Field(8, description="rows in one optimiser step")
     num_train_epochs: float = Field(1.0, gt=0, le=1000, description="passes over the mixed rows")
@@ -113,8 +118,10 @@ class TrainConfig(BaseConfig):
             if arm.share < 1:
                 continue
             for share in sorted(self.curve):
-                less = arm.model_copy(update={"share": share, "ask_unmarked": False})
-                self.arms.setdefault(f"{name}-{share * 100:.0f}", less)
+                end = f"-{share * 100:.0f}"  # an arm that goes on does so from one of as few rows
+                own = {"share": share, "ask_unmarked": False}
+                own["start"] = arm.start and arm.start + end
+                self.arms.setdefault(name + end, arm.model_copy(update=own))
         return self
 
     @model_validator(mode="after")
@@ -131,7 +138,31 @@ class TrainConfig(BaseConfig):
                     self.of(arm)
                 except ValueError as error:
                     raise ValueError(f"arms.{name}.options: {error}") from None
+            if arm.start is not None:
+                self._can_start(name, arm.start)
         return self
+
+    def _can_start(self, name: str, start: str) -> None:
+        """An arm goes on from an adapter of its own shape, trained before it. Raises ValueError."""
+        above = list(self.arms)[: list(self.arms).index(name)]
+        if start not in above:
+            raise ValueError(
+                f"arms.{name}.start={start!r} is no arm above it ({above}); write the name of an "
+                "arm that is trained first, or no start to begin with the base"
+            )
+        own, before = self.of(self.arms[name]), self.of(self.arms[start])
+        if own.lora.start:
+            raise ValueError(f"arms.{name}.start={start!r} with lora.start; write one of them")
+        if "full" in (own.parameters, before.parameters):
+            raise ValueError(
+                f"arms.{name}.start={start!r}: an arm goes on from an adapter; write parameters: "
+                "lora for both"
+            )
+        shape = ("r", "lora_alpha", "target_modules", "use_rslora", "use_dora")
+        if odd := [k for k in shape if getattr(own.lora, k) != getattr(before.lora, k)]:
+            raise ValueError(
+                f"arms.{name}.start={start!r} has another lora.{odd[0]}; write the same"
+            )
 
     def deciding(self) -> dict[str, Any]:
         """Copies (ddp) share the rows of every optimiser step: any number of them is as one."""
@@ -159,9 +190,16 @@ class TrainConfig(BaseConfig):
                 )
             place[last] = value
         tree["curve"] = []
-        tree["arms"] = {"this": arm.model_copy(update={"options": {}}).model_dump()}
+        alone = arm.model_copy(update={"options": {}, "start": None})
+        tree["arms"] = {"this": alone.model_dump()}
         tree["learning_rate"] = arm.learning_rate or tree["learning_rate"]
         return TrainConfig(**tree)
+
+    def starting_at(self, adapter: Path) -> TrainConfig:
+        """The same, going on from this adapter."""
+        return self.model_copy(
+            update={"lora": self.lora.model_copy(update={"start": str(adapter)})}
+        )
 
     @field_validator("max_steps")
     @classmethod

@@ -2,9 +2,9 @@
 tasks, its failures are paired with the known answers, DPO follows, and again from there.
 
 In every round the reference is frozen: the policy at the round's start (a copy of its adapter, or
-the base with the adapter off). The first policy is that of arm `train.eto.start`, as the paper
-explores from an SFT model. The val score decides: where it falls, the round is thrown away and the
-loop ends. Explored are single answers; runs in worlds come as outcome pairs (train.dpo.pairs).
+the base with the adapter off). The first policy is that of the arm's `start`, as the paper explores
+from an SFT model. The val score decides: where it falls, the round is thrown away and the loop
+ends. Explored are single answers; runs in worlds come as outcome pairs (train.dpo.pairs).
 
     train/ARM/round-K/{explored/*.parquet, adapter}      train/ARM/adapter  the best of them
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raytune_agents.config import Config, ConfigError, NegativesConfig, TrainConfig
@@ -31,22 +32,12 @@ if TYPE_CHECKING:
 
 
 def validate_eto(config: Config) -> None:
-    """An arm's eto.start must be an arm that is trained before it, and rounds go on from adapters.
-    Raises ConfigError."""
-    before: list[str] = []
+    """Rounds go on from adapters. Raises ConfigError."""
     for name, arm in config.train.arms.items():
-        own = config.train.of(arm)
-        if arm.method == "eto" and own.parameters == "full":
+        if arm.method == "eto" and config.train.of(arm).parameters == "full":
             raise ConfigError(
                 f"train.arms.{name}: a round of eto goes on from an adapter; write parameters: lora"
             )
-        start = own.eto.start if arm.method == "eto" else ""
-        if start and start not in before:
-            raise ConfigError(
-                f"train.arms.{name}: eto.start={start!r} is no arm above it ({before}); write the "
-                "name of an arm that is trained first, or none to explore with the base"
-            )
-        before.append(name)
 
 
 def train_rounds(
@@ -58,8 +49,7 @@ def train_rounds(
     pool: dict[str, Trajectory],
 ) -> Counts:
     """All rounds of one arm; a killed one goes on. Writes step.folder/adapter."""
-    eto = section.eto
-    start = str(context.run.folder / "train" / eto.start / "adapter") if eto.start else ""
+    eto, start = section.eto, section.lora.start or ""
     val = val_rows(context, eto.val_rows)
     best, score = start, val_score(context, val, start)
     seen = [{"round": 0, "val_exact_match": score, "pairs": 0}]
@@ -76,11 +66,10 @@ def train_rounds(
             if not failures:
                 break  # every answer was right: nothing to prefer
             known = pool | {row.id: row for row in failures}
-            frozen = section.lora.model_copy(update={"start": best or None})
             context.free_gpu(section.span[1])
             counts = training.train_arm(
                 context, own, f"{name} round {k}", "dpo",
-                section.model_copy(update={"lora": frozen}), failures, known,
+                section.starting_at(Path(best)) if best else section, failures, known,
             )  # fmt: skip
             own.finish(counts)
         new = val_score(context, val, str(adapter))

@@ -138,7 +138,6 @@ mix:
   max_epochs: {2 * REAL_EPOCHS}
 train:
   global_batch_size: {BATCH}
-  learning_rate: {5e-4 if first.model == EMBEDDED else 2e-4:.1e}
   eval_steps: {every}  # of about {steps} steps; val chooses the best and stops
   early_stopping_patience: 3
   arms:

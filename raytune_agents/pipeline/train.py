@@ -32,21 +32,30 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     check.arms(config.train, rows, chosen)
     check.room(context.chat)
     context.free_gpu(config.train.span[1])
+    keys: dict[str, str] = {}
     for name, arm in config.train.arms.items():
         section = config.train.of(arm)
         mixed = chosen[name]
+        # An arm that another goes on from is one of its inputs; the path to it is not.
+        inputs = {"rows": step.inputs["label"], "ids": content_hash(mixed)}
+        if arm.start:
+            inputs["start"] = keys[arm.start]
         own = Step(
             f"train/{name}",
             step.folder / name,
             {"train": section, "model": config.model},
-            {"rows": step.inputs["label"], "ids": content_hash(mixed)},
+            inputs,
             config.seed if arm.seed is None else arm.seed,
             step.mirror,
         )
+        keys[name] = own.key
         if own.done:
             context.display.say(f"train     arm {name} done before", style="dim")
         else:
             own.begin()
+            if arm.start:
+                adapter = step.folder / arm.start / "adapter"
+                section = section.starting_at(adapter)
             chosen_rows = [rows[i] for i in mixed]
             if arm.method == "eto":
                 arm_counts = eto.train_rounds(context, own, name, section, chosen_rows, rows)

@@ -18,6 +18,9 @@ def nothing(*_: Any) -> Any:
     return ""
 
 
+PREFERENCE = 1 / 20  # train/learning_rates.py
+
+
 @dataclass(frozen=True)
 class Method:
     """`columns(row, chat, section, twins)` gives row_id, pool, trained_tokens and the trainer's
@@ -33,6 +36,7 @@ class Method:
     marker: Callable[[Trajectory, TrainConfig], str] = nothing
     asked: Callable[[TrainConfig], str] = nothing
     check: Callable[[list[Trajectory], TrainConfig], None] = nothing
+    rate: float = 1.0  # of sft's learning rate, where it is auto
     steps: bool = True  # its trainer is a StepTrainer: forward passes are cut by tokens
 
 
@@ -48,11 +52,16 @@ METHODS: dict[str, Method] = {
         asked=nat.swapped_asked,
         check=nat.check,
     ),
-    "dpo": Method(dpo.columns, dpo.trainer, twins=dpo.twins),
-    "kto": Method(kto.columns, kto.trainer, check=kto.check, steps=False),
-    "grpo": Method(grpo.columns, grpo.trainer, takes=nat.good, check=grpo.check, steps=False),
-    "rloo": Method(rloo.columns, rloo.trainer, takes=nat.good, check=rloo.check, steps=False),
-    "eto": Method(dpo.columns, dpo.trainer, takes=nat.good),  # tasks to explore: pipeline.eto
+    "dpo": Method(dpo.columns, dpo.trainer, twins=dpo.twins, rate=PREFERENCE),
+    "kto": Method(kto.columns, kto.trainer, check=kto.check, rate=PREFERENCE, steps=False),
+    "grpo": Method(
+        grpo.columns, grpo.trainer, takes=nat.good, check=grpo.check, rate=PREFERENCE, steps=False
+    ),
+    "rloo": Method(
+        rloo.columns, rloo.trainer, takes=nat.good, check=rloo.check, rate=PREFERENCE, steps=False
+    ),
+    # Its rows are tasks to explore: pipeline.eto.
+    "eto": Method(dpo.columns, dpo.trainer, takes=nat.good, rate=PREFERENCE),
 }
 
 

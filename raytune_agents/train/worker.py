@@ -22,7 +22,7 @@ from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16
 from raytune_agents.records import content_hash
 from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
-from raytune_agents.train import sharding
+from raytune_agents.train import learning_rates, sharding
 from raytune_agents.train.batches import micro_batch, order, warmup_steps
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,8 @@ def arguments(
     of at most `longest` tokens; checkpoints go to folder `scratch` first."""
     import torch
 
+    from raytune_agents.train.methods import METHODS
+
     micro = micro_batch(longest, section, token_limit(job, section))
     passes = section.global_batch_size // micro // sharding.world_size()
     half = bf16(job.dtype)
@@ -68,7 +70,9 @@ def arguments(
         "output_dir": scratch,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": passes,
-        "learning_rate": section.learning_rate,
+        "learning_rate": learning_rates.auto_rate(
+            learning_rates.base_parameters(Path(job.model)), section, METHODS[job.method].rate
+        ),
         "lr_scheduler_type": section.lr_scheduler_type,
         "warmup_steps": warmup_steps(count, section),
         "weight_decay": section.weight_decay,

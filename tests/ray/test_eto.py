@@ -19,7 +19,7 @@ from raytune_agents.train.callbacks import lines
 
 ARMS = """{
   sft: {method: sft, weights: {positive: 1}},
-  eto: {method: eto, weights: {positive: 1}, options: {eto.start: sft, eto.tasks: 10,
+  eto: {method: eto, weights: {positive: 1}, start: sft, options: {eto.tasks: 10,
         eto.iterations: 2, eto.max_tokens: 48, eto.val_rows: 4, global_batch_size: 2}}}"""
 
 

@@ -282,16 +282,39 @@ def test_an_arm_has_its_own_options() -> None:
     assert (train.nat.template, train.lora.r) == ("default", 16)
 
 
+def arms(**own: str) -> list[str]:
+    return ["train.arms={" + ", ".join(f"{k}: {{{v}}}" for k, v in own.items()) + "}"]
+
+
+def test_an_arm_goes_on_from_an_arm_above_it() -> None:
+    """And on less data from the arm that had as little."""
+    chain = arms(first="method: sft", then="method: dpo, start: first")
+    train = load_config(None, [*chain, "train.curve=[0.1]"]).train
+    assert list(train.arms) == ["first", "then", "first-10", "then-10"]
+    assert train.arms["then-10"].start == "first-10"
+    assert train.of(train.arms["then"]).lora.start is None  # where it lies is the run's matter
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (arms(then="start: then"), r"start='then' is no arm above it \(\[\]\)"),
+        (arms(a="method: sft", b="start: nobody"), r"is no arm above it \(\['a'\]\)"),
+        (arms(b="start: a", a="method: sft"), "is no arm above it"),
+        (arms(a="method: sft", b="start: a, options: {lora.r: 4}"), "has another lora.r"),
+        ([*arms(a="method: sft", b="start: a"), "train.parameters=full"], "parameters: lora"),
+        ([*arms(a="method: sft", b="start: a"), "train.lora.start=x"], "write one of them"),
+    ],
+)
+def test_what_no_arm_can_go_on_from(options: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(None, options)
+
+
 # --- ETO ---
 
 
-def test_an_eto_arm_starts_from_an_arm_above_it() -> None:
-    arms = "{first: {method: vanilla}, then: {method: eto, options: {eto.start: first}}}"
-    eto.validate_eto(load_config(None, [f"train.arms={arms}"]))
-    for start in ("then", "nobody"):
-        wrong = f"{{then: {{method: eto, options: {{eto.start: {start}}}}}}}"
-        with pytest.raises(ConfigError, match=f"eto.start='{start}' is no arm above it"):
-            eto.validate_eto(load_config(None, [f"train.arms={wrong}"]))
+def test_an_eto_arm_goes_on_from_adapters() -> None:
     with pytest.raises(ConfigError, match="write parameters: lora"):
         eto.validate_eto(
             load_config(None, ["train.arms={a: {method: eto}}", "train.parameters=full"])
