@@ -33,6 +33,7 @@ from raytune_agents.templates import (
     study,
 )
 
+UNLIMITED = 1_000_000  # tokens of a row, where model.max_length is auto and not yet known
 IGNORE = -100  # label of tokens without loss
 KEPT_TEXTS = 32_768  # the last texts, whose tokens are kept
 Part = tuple[str, Message | None]
@@ -190,7 +191,7 @@ class Chat:
         path: str | Path,
         template: str = "auto",
         tools: str = "signature",
-        max_length: int = 1_000_000,
+        max_length: int = UNLIMITED,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ):
         self.path, self.template, self.tools, self.max_length = (
@@ -208,7 +209,7 @@ class Chat:
             path,
             section.template,
             section.tools,
-            section.max_length,
+            section.max_length or UNLIMITED,
             section.chat_template_kwargs,
         )
 

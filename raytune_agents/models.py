@@ -171,6 +171,14 @@ def matmul_seconds(dtype: str, size: int = 512, seconds: float = 0.03) -> list[f
     return sorted(times)
 
 
+def max_positions(folder: str | Path) -> int:
+    """Tokens that the model reads at most, by its config.json; a million where it does not say."""
+    path = Path(folder) / "config.json"
+    config = json.loads(path.read_text()) if path.is_file() else {}
+    config = config.get("text_config", config)
+    return config.get("max_position_embeddings") or 1_000_000
+
+
 def must_merge(adapter: str | Path) -> bool:
     """Whether vLLM cannot put it on top of the base: full weights, or a DoRA adapter."""
     config = Path(adapter) / "adapter_config.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from raytune_agents.config.base import Auto, BaseConfig, Positive, Share
 
@@ -17,8 +17,10 @@ class ModelConfig(BaseConfig):
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="auto = bfloat16 where the hardware has instructions for it"
     )
-    max_length: int = Field(
-        768, ge=32, description="longest prompt + answer in tokens; longer rows are left out"
+    max_length: Auto = Field(
+        0,
+        description="longest prompt + answer in tokens; longer rows are left out; auto = as long "
+        "as 98 % of the rows, as far as the model reads",
     )
     template: Literal["auto", "ours", "native"] = Field(
         "auto", description="auto = the model's own chat template where it renders tools, else ours"
@@ -31,6 +33,15 @@ class ModelConfig(BaseConfig):
     chat_template_kwargs: dict[str, Any] = Field(
         {}, description="options of the chat template, for example enable_thinking: false"
     )
+
+    @field_validator("max_length")
+    @classmethod
+    def _room(cls, value: int) -> int:
+        if 0 < value < 32:
+            raise ValueError(
+                f"max_length={value} has no room for a row; write auto, or 32 and more"
+            )
+        return value
 
 
 class EngineConfig(BaseConfig):

@@ -24,6 +24,7 @@ from raytune_agents.config import Config, ConfigError
 from raytune_agents.infra.provenance import versions
 from raytune_agents.pipeline import plan as planner
 from raytune_agents.pipeline.context import Context
+from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
 from raytune_agents.pipeline.run import preflight
 from raytune_agents.progress import Display
 from raytune_agents.records import RecordError, Trajectory
@@ -137,7 +138,9 @@ class Doctor:
             )
         if bad:
             raise Doubt(f"{bad} of the first {seen} rows are bad; {more}")
-        return f"{seen} rows read"
+        config, lengths = with_max_length(self.config)
+        lengths, limit = lengths or row_lengths(config), config.model.max_length
+        return f"{seen} rows read; {lengths.said(limit)}"
 
     def package(self) -> str:
         """Doubts a working directory that is too large to be sent with a job."""

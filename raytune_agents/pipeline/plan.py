@@ -27,6 +27,7 @@ from raytune_agents.infra.estimate import GIB, START_S, DecoderShape, Speed
 from raytune_agents.infra.placement import Placement, place
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.read import with_fewer_tools
+from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
 from raytune_agents.records import RecordError, Trajectory, to_row
 
 SAMPLE = 2000  # rows parsed of each source
@@ -78,6 +79,7 @@ class Plan:
     priced: str
     shape: DecoderShape
     kv_gib: float
+    lengths: str  # what model.max_length costs
 
     @property
     def hours(self) -> float:
@@ -96,6 +98,7 @@ class Plan:
         out.append(
             f"rows {about}{self.sample.total}, each sampled one stands for {self.sample.scale:.1f}"
         )
+        out.append(self.lengths)
         for name, w in self.work.items():
             tokens = f"trained {w.train:,.0f}, read {w.read:,.0f}, written {w.write:,.0f} tokens"
             out.append(f"{name:<15} {self.seconds[name]:>7,.0f} s   {tokens}")
@@ -303,6 +306,8 @@ def money(config: Config, hours: float, placed: Placement) -> tuple[float, str]:
 
 def plan(config: Config, have: Any) -> Plan:
     """The plan of a run on `have` (placement.Resources). Raises ConfigError."""
+    config, lengths = with_max_length(config)
+    lengths = lengths or row_lengths(config)
     path = models.resolve(config.model)
     chat, shape = Chat.of(path, config.model), DecoderShape.of(path)
     placed, sample = place(have, config, shape.weights_gib), read_sample(config)
@@ -329,7 +334,8 @@ def plan(config: Config, have: Any) -> Plan:
     usd, priced = money(config, hours, placed)
     held = memory(config, shape, sections, arms, placed)
     left, kv = disk(config, shape, sections, sample, path), kv_gib(config, placed, shape)
-    return Plan(placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv)
+    said = lengths.said(config.model.max_length)
+    return Plan(placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv, said)
 
 
 def kv_gib(config: Config, placed: Placement, shape: DecoderShape) -> float:

@@ -27,6 +27,7 @@ from raytune_agents.infra import cluster, telemetry
 from raytune_agents.infra.placement import place
 from raytune_agents.infra.watchdog import Watchdog
 from raytune_agents.pipeline.context import Context
+from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
 from raytune_agents.progress import Display
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
@@ -106,6 +107,7 @@ def first_rows(config: Config) -> Iterator[Trajectory]:
 def run_steps(config: Config, names: Sequence[str], display: Display) -> Context:
     """Run the named steps in order, skipping those that are done. Ray ends with the last one; where
     all are done, nothing is started."""
+    config, lengths = with_max_length(config)
     context = Context(config, display)
     display.run, display.json = config.name, config.resources.log == "json"
     try:
@@ -113,6 +115,7 @@ def run_steps(config: Config, names: Sequence[str], display: Display) -> Context
         if not left:
             return context
         preflight(config)
+        display.say((lengths or row_lengths(config)).said(config.model.max_length), style="dim")
         watched = Watchdog(context.run.folder, display, config.resources.stall_timeout_s)
         with display.live(), watched:
             for number, name in enumerate(left, 1 + len(names) - len(left)):

@@ -4,13 +4,12 @@ answers come back from the template."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from raytune_agents import models
 from raytune_agents.calls import judge, render_calls
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError, TrainConfig
@@ -22,9 +21,8 @@ PARITY_ROWS = 16  # rows whose prompt is compared token by token
 
 def room(chat: Chat) -> None:
     """model.max_length must not be more than the model reads. Raises ConfigError."""
-    path = Path(chat.path) / "config.json"
-    limit = json.loads(path.read_text()).get("max_position_embeddings") if path.is_file() else None
-    if limit and chat.max_length > limit:
+    limit = models.max_positions(chat.path)
+    if chat.max_length > limit:
         raise ConfigError(
             f"model.max_length={chat.max_length} is longer than {chat.path} can read; write "
             f"{limit} or less"

@@ -284,7 +284,7 @@ def test_the_preset_and_the_default_space_parse():
                  "dpo": {"train.dpo.beta", "train.dpo.loss_weights"}}  # fmt: skip
     assert set(options) == always | of_method[options["tune.method"]]
     start = space.resolve(space.baseline_samples()[0])
-    assert (start["tune.method"], start["train.learning_rate"]) == ("nat", pytest.approx(1e-3))
+    assert (start["tune.method"], start["train.learning_rate"]) == ("nat", pytest.approx(3e-4))
     assert start["train.nat.cuts"] == []
     two = parse_space({"tune.method": {"choice": ["sft", "nat"]}}, sizes, 4000, preset="literature")
     assert set(two.keys()) == always | {"train.nat.cuts"}  # no axis of a method not searched

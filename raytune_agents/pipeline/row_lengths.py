@@ -1,0 +1,100 @@
+"""How long rows are, before anything starts: what `model.max_length: auto` stands for, and what a
+limit costs.
+
+Rows evenly spread over the first ones of each source are written by the model's template, and
+positives drawn for the agents beside them, as the run would have both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from raytune_agents import models, readers
+from raytune_agents.chat import UNLIMITED, Chat
+from raytune_agents.config import Config
+from raytune_agents.pipeline.read import with_fewer_tools
+from raytune_agents.records import RecordError, Trajectory
+
+READ, ENCODED, DRAWN = 2000, 256, 32  # raw rows of a source, those tokenised, drawn positives
+KEPT = 0.98  # share of rows that auto has room for
+MULTIPLE = 64
+ROOM = 128  # tokens of an answer beyond the longest row, that the engine has room for
+USUAL = 1024  # where there is no row to look at
+COSTLY = 0.05  # share of rows left out that is worth a warning
+
+
+@dataclass(frozen=True)
+class RowLengths:
+    """Tokens of prompt and answer of the rows that were looked at, the shortest first."""
+
+    tokens: Sequence[int]
+
+    def lost(self, limit: int) -> float:
+        """Share of the rows that are longer than `limit`."""
+        return sum(n > limit for n in self.tokens) / max(1, len(self.tokens))
+
+    def auto(self, most: int) -> int:
+        """A multiple of MULTIPLE that KEPT of the rows are within, `most` at most."""
+        longest = self.tokens[math.ceil(KEPT * len(self.tokens)) - 1] if self.tokens else USUAL
+        return min(most, MULTIPLE * math.ceil(longest / MULTIPLE))
+
+    def said(self, limit: int) -> str:
+        """What a limit costs, in words, and what to write where it is much."""
+        if not self.tokens:
+            return f"model.max_length={limit}"
+        return (
+            f"model.max_length={limit} leaves out {self.lost(limit):.0%} of {len(self.tokens)} "
+            f"rows looked at (longest {self.tokens[-1]})"
+            + (f"; write {self.auto(self.tokens[-1])}" if self.lost(limit) > COSTLY else "")
+        )
+
+
+def row_lengths(config: Config) -> RowLengths:
+    """Of rows of the sources and drawn positives; those that cannot be read or written are left
+    out, as the run counts them."""
+    chat = Chat.of(models.resolve(config.model), config.model)
+    chat, found = Chat(**chat.arguments | {"max_length": UNLIMITED}), []
+    for row in [*source_rows(config), *drawn_rows(config)]:
+        with contextlib.suppress(RecordError):
+            found += [len(example.input_ids) for example in chat.encode(row)]
+    return RowLengths(sorted(found))
+
+
+def source_rows(config: Config) -> list[Trajectory]:
+    out: list[Trajectory] = []
+    for source in config.read.sources:
+        raw = list(islice(readers.list_raw(source), READ))
+        for where, one in raw[:: max(1, len(raw) // ENCODED)]:
+            with contextlib.suppress(RecordError):
+                made = readers.read_raw(one, where, source).rows
+                out += [with_fewer_tools(row, config.read.tools) for row in made]
+    return out
+
+
+def drawn_rows(config: Config) -> list[Trajectory]:
+    from raytune_agents.generate import sampling
+
+    section = config.generate
+    if not section.rows:
+        return []
+    few = section.model_copy(update={"rows": min(DRAWN, section.rows)})
+    return list(sampling.draw(few, config.seed).rows)
+
+
+def with_max_length(config: Config) -> tuple[Config, RowLengths | None]:
+    """The config with model.max_length as a number: auto is KEPT of the rows, as far as the model
+    reads, and the engine has room for it. The lengths, where they were looked at."""
+    if config.model.max_length:
+        return config, None
+    lengths = row_lengths(config)
+    limit = lengths.auto(models.max_positions(models.resolve(config.model)) - ROOM)
+    engine = max(config.engine.max_model_len, limit + ROOM)
+    update = {
+        "model": config.model.model_copy(update={"max_length": limit}),
+        "engine": config.engine.model_copy(update={"max_model_len": engine}),
+    }
+    return config.model_copy(update=update), lengths
