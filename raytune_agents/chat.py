@@ -1,5 +1,4 @@
-"""Trajectory -> chat text, token ids and loss labels; the same text that the engine is prompted
-with.
+"""Trajectory -> chat text, token ids and loss labels: the text that the engine is prompted with.
 
 Every prompt, in training and in the engine, comes from `Chat.prompt_ids`, and a training row is
 exactly that prompt followed by the answer and the token that ends its turn. The template is the
