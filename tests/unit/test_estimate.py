@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import struct
+from pathlib import Path
 
 import pytest
 
-from raytune_agents.config import TrainConfig
+from raytune_agents.config import TrainConfig, load_config
 from raytune_agents.infra.estimate import (
     GIB,
     GPU_SHARES,
@@ -17,6 +18,8 @@ from raytune_agents.infra.estimate import (
     speed,
     training_gib,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -90,3 +93,19 @@ def test_disk(folder) -> None:
     parts = disk_gib(shape, [section, section], trials=3, kept=1, extras=100)
     assert parts["adapters"] * GIB == pytest.approx(2 * (104 * 4 + 100))
     assert parts["trials"] * GIB == pytest.approx(3 * 3 * 104 * 4)
+
+
+def test_the_3b_preset_fits_16_gib() -> None:
+    """Qwen2.5-Coder-3B in 4 bits under its adapter, by the sizes of its config.json."""
+    section = load_config(ROOT / "jobs/configs/one_gpu_16gb.yaml").train
+    assert (section.quantization, section.lora.r, section.lora.lora_alpha) == ("nf4", 16, 32)
+    of_layer = {"q_proj": (2048, 2048), "k_proj": (256, 2048), "v_proj": (256, 2048),
+                "o_proj": (2048, 2048), "gate_proj": (11008, 2048), "up_proj": (11008, 2048),
+                "down_proj": (2048, 11008)}  # fmt: skip
+    shape = DecoderShape(
+        parameters=3_085_938_688, weights_gib=5.75, layers=36, hidden=2048, inner=11008, heads=16,
+        kv_width=256, vocab=151_936,
+        matrices={f"{k}.{n}": size for k in range(36) for n, size in of_layer.items()},
+    )  # fmt: skip
+    held = training_gib(shape, section, 2, section.max_tokens_per_forward, 0.25, gpu=True)
+    assert sum(held.values()) < 16
