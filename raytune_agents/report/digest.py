@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from raytune_agents.agents.wording import asks_how
 from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.verdict import HEADLINE, VAL
 from raytune_agents.records import Trajectory
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.lineage import stored_rows
 from raytune_agents.report.safe_text import finite
-
-# A question about how something is done, which a call does not answer.
-HOW_TO = re.compile(
-    r"^\W*(?:(?:hi|hello|hey|please|sorry|quick question)\W+)*"
-    r"(?:how (?:do|can|could|would|should|does) (?:i|we|you|one|it|this)\b(?! (?:know|get from))"
-    r"|how to \w|(?:can|could) you (?:explain|tell me|show me) how (?:to|i|we|do|does|can)\b"
-    r"|what(?:'s| is) the (?:best |right |easiest )?way to\b|is there (?:a|any) way to\b"
-    r"|does it work when\b|what happens (?:if|when)\b)",
-    re.IGNORECASE,
-)
 
 
 def run_digest(run: RunContents) -> dict[str, Any]:
@@ -53,11 +43,6 @@ def kept_share(manifests: Mapping[str, Mapping[str, Any]]) -> float | None:
     rows = manifests.get("mix", {}).get("rows") or {}
     came, left = finite(rows.get("in")), finite(rows.get("out"))
     return left / came if came and left is not None else None
-
-
-def asks_how(text: str) -> bool:
-    """Whether a request asks how something is done, rather than to do it."""
-    return HOW_TO.match(text) is not None
 
 
 def question_to_call_share(rows: Iterable[Trajectory]) -> float | None:

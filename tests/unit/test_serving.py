@@ -16,15 +16,18 @@ import pytest
 import uvicorn
 from openai import APIStatusError, OpenAI
 
-from raytune_agents.cli.deliver import serve_yaml
+from raytune_agents import models
+from raytune_agents.cli.deliver import serve_yaml, server_line, server_options
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.infra.placement import Resources
 from raytune_agents.serving import MAX_BODY, app, choose_arm, parse_routes
+from raytune_agents.templates import ServingOptions
 
 ROUTES = {
     "base": "base", "models": {"base": "base", "sft": "base:sft", "nat": "base:nat"},
     "agents": {"support": {"sft": 3.0, "nat": 1.0}},
 }  # fmt: skip
+HERMES = ServingOptions("hermes", "qwen3")
 
 
 class Upstream(BaseHTTPRequestHandler):
@@ -157,6 +160,24 @@ def test_routes_that_cannot_be_served_are_refused(wrong) -> None:
         parse_routes(ROUTES | {"upstream": "http://127.0.0.1:9"} | wrong)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "begins"),
+    [(0, "python -m vllm.entrypoints.openai.api_server --model"), (1, "vllm serve")],
+)
+def test_the_line_to_copy_names_parser_template_and_the_real_dtype(gpus, begins, tmp_path) -> None:
+    have, config = Resources(8, gpus, 8, gpus, "L4" if gpus else ""), load_config(None)
+    options = server_options(config, have, HERMES, tmp_path)
+    line = server_line("sft", tmp_path / "a b", options, have)
+    assert line.startswith(f"{begins} '{tmp_path}/a b' --served-model-name sft ")
+    real = "bfloat16" if models.bf16(config.model.dtype) else "float32"
+    assert f" --dtype {config.model.dtype if gpus else real} " in line
+    assert " --enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3" in line
+    assert f" --chat-template {tmp_path}/chat_template.jinja " in line
+    assert ("--no-enable-chunked-prefill" in line) is not bool(gpus)
+    none = server_options(config, have, ServingOptions(), tmp_path)
+    assert not {"tool_call_parser", "enable_auto_tool_choice", "reasoning_parser"} & set(none)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("gpus", [0, 1])
 def test_serve_yaml_fits_rays_schemas(gpus: int, tmp_path) -> None:
@@ -171,4 +192,5 @@ def test_serve_yaml_fits_rays_schemas(gpus: int, tmp_path) -> None:
     configs = LLMServingArgs.model_validate(args).llm_configs
     assert [c.model_id for c in configs] == list(served)
     assert bool(configs[0].lora_config) is bool(gpus)
+    assert configs[0].engine_kwargs["tool_call_parser"] == "hermes"
     assert tree["http_options"]["host"] == "127.0.0.1"

@@ -1,0 +1,109 @@
+"""The line that `export --serve` prints starts vLLM's own OpenAI server. It asks a merged arm
+with the prompts of its evaluation, byte for byte, and gives the calls that it gave there.
+
+    pytest -m slow tests/ray/test_openai_server.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT, TINY, cli, free_port
+from openai import OpenAI
+
+from raytune_agents import models
+from raytune_agents.calls import parse
+from raytune_agents.chat import Chat
+from raytune_agents.config import load_config
+from raytune_agents.records import Trajectory
+from raytune_agents.storage import StoredRows
+from raytune_agents.train.methods import METHODS
+
+pytestmark = pytest.mark.slow
+READY_S = 400
+ARM, LONG = "nat", 96
+
+
+@pytest.fixture
+def server(tiny, tmp_path: Path) -> Iterator[OpenAI]:
+    """A client of the server that the printed line starts."""
+    shutil.copytree(tiny[0] / "train" / ARM, tmp_path / "tiny" / "train" / ARM)
+    done = cli("export", str(TINY), f"runs_dir={tmp_path}", "--serve", str(tmp_path / "app"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    line = next(x for x in done.stdout.splitlines() if f"--served-model-name {ARM}" in x)
+    words, port, log = shlex.split(line), free_port(), tmp_path / "server.log"
+    assert words[0] == "python"
+    env = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+    running = subprocess.Popen(
+        [sys.executable, *words[1:], "--host", "127.0.0.1", "--port", str(port)],
+        cwd=ROOT, env=env, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        stop = time.monotonic() + READY_S
+        while True:
+            assert running.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < stop, log.read_text()[-3000:]
+            try:
+                if httpx.get(f"{address}/health", timeout=5).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(1)
+        yield OpenAI(base_url=f"{address}/v1", api_key="none")
+    finally:
+        os.killpg(running.pid, signal.SIGINT)
+        try:
+            running.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+
+
+def evaluated(run: Path) -> list[tuple[Trajectory, str]]:
+    """The rows with tools that the arm was asked as they are, and its answers."""
+    rows = {row.id: row for row in StoredRows(run / "read")}
+    table = pq.read_table(run / "evaluate" / "answers.parquet").to_pylist()
+    mine = [x for x in table if x["arm"] == ARM and not x["perturbation"] and x["id"] in rows]
+    return [(rows[x["id"]], x["answer"]) for x in mine if rows[x["id"]].tools]
+
+
+def test_a_merged_arm_calls_as_in_its_evaluation(server: OpenAI, tiny) -> None:
+    config = load_config(TINY)
+    chat = Chat.of(models.resolve(config.model), config.model)
+    marker = METHODS[ARM].asked(config.train.of(config.train.arms[ARM]))
+    assert marker
+    called = 0
+    for row, answer in evaluated(tiny[0]):
+        prompt = chat.prompt_ids(row, marker)
+        messages = [{"role": m.role, "content": m.content} for m in row.prompt]
+        tools = [tool.openai() for tool in row.tools]
+        told = {"model": ARM, "messages": messages, "tools": tools}
+        tokens = httpx.post(str(server.base_url).replace("/v1/", "/tokenize"), json=told).json()
+        assert tokens["tokens"] == prompt
+        raw = server.completions.create(
+            model=ARM, prompt=prompt, max_tokens=LONG, temperature=0,
+            extra_body={"skip_special_tokens": False},
+        ).choices[0].text  # fmt: skip
+        raw = raw.removesuffix(chat.tokenizer.eos_token)
+        assert raw.startswith(answer[:40])  # the evaluation's limit is lower
+        said = server.chat.completions.create(
+            model=ARM, messages=messages, tools=tools, max_tokens=LONG, temperature=0
+        ).choices[0].message  # fmt: skip
+        if not said.tool_calls:
+            assert not parse(raw, row.tools).calls or not raw.startswith("<tool_call>")
+            continue
+        called += len(said.tool_calls)
+        given = [(c.function.name, json.loads(c.function.arguments)) for c in said.tool_calls]
+        assert given == [(c.name, c.args) for c in parse(raw, row.tools).calls]
+    assert called
