@@ -74,6 +74,12 @@ class TuneConfig(BaseConfig):
         "example after a pool or rows were added",
     )
 
+    @property
+    def whole_trials(self) -> int:
+        """Trials that no scheduler stops: base mix, rates, noise, more seeds of the leaders."""
+        again = self.leaders * (self.seeds - 1)
+        return 1 + self.settle_learning_rate + self.noise + again
+
     @field_validator("objective")
     @classmethod
     def _objective(cls, value: dict[str, float]) -> dict[str, float]:

@@ -174,11 +174,12 @@ def disk_gib(
     shape: DecoderShape, sections: Sequence[TrainConfig], trials: int, kept: int, extras: int
 ) -> dict[str, float]:
     """GiB that a run leaves and, while it trains, needs. `extras`: bytes of a tokenizer; `kept`:
-    checkpoints of a trial. A checkpoint holds the weights and two moments of each in fp32."""
+    checkpoints of a trial. A checkpoint has the weights and two moments of each in fp32, and the
+    tokenizer."""
     sizes = [shape.trained(s) * 4 for s in sections]
     largest = max(sizes, default=0)
     return {
         "adapters": sum(size + extras for size in sizes) / GIB,
-        "trials": trials * kept * 3 * largest / GIB,
+        "trials": trials * kept * (3 * largest + extras) / GIB,
         "while training": 2 * 3 * largest / GIB,
     }

@@ -281,7 +281,7 @@ def tune_work(config: Config, arms: list[Work], sample: Sample, chat: Chat) -> W
     if not t.num_samples:
         return Work()
     padded = sum(w.train for w in arms) / max(1.0, sum(w.trained for w in arms))
-    extra = t.noise + t.leaders * (t.seeds - 1)
+    extra = t.whole_trials
     stopped = STOPPED if t.scheduler != "none" and t.num_rungs > t.grace_period else 1.0
     tokens = t.tokens * (t.num_samples * stopped + extra) + 2 * t.confirm * config.mix.tokens
     val = prompt_lengths(chat, (r for r in sample.split("val") if r.calls))
@@ -382,7 +382,7 @@ def disk(
     texts = ("tokenizer*", "vocab*", "merges*", "*.jinja")
     extras = sum(f.stat().st_size for kind in texts for f in model.glob(kind))
     t = config.tune
-    trials = t.num_samples + t.noise + t.leaders * (t.seeds - 1) if t.num_samples else 0
+    trials = t.num_samples + t.whole_trials if t.num_samples else 0
     rows = (len(sample.rows) * sample.scale) * sample.row_bytes
     left = estimate.disk_gib(shape, list(sections.values()), trials, 1, extras)
     return {"rows": rows / GIB, **left}

@@ -23,6 +23,7 @@ from raytune_agents.records import from_row
 from raytune_agents.runs import read_json
 
 ARMS = {"base", "sft", "nat", "dpo"}
+SPLITS = {"test_unseen", "unseen_agents", "instructions", "irrelevance", "bfcl_irrelevance"}
 
 
 def lines(folder: Path, name: str) -> list[dict]:
@@ -33,8 +34,7 @@ def test_every_suite_is_scored_for_every_arm(tiny) -> None:
     folder, _ = tiny
     scores = read_json(folder / "evaluate" / "scores.json")
     for arm in ARMS:
-        splits = {"test_unseen", "unseen_agents", "trajectories", "instructions"}
-        assert set(scores[arm]) == splits
+        assert set(scores[arm]) == SPLITS | {"trajectories", "val"}
         assert scores[arm]["instructions"]["instruction_following"]["n"] == 4
         assert scores[arm]["test_unseen"]["first_token_p95_s"]["value"] > 0
         assert scores[arm]["test_unseen"]["tokens_per_s"]["value"] > 0
@@ -77,7 +77,7 @@ def test_a_judge_compared_every_arm_with_the_base_in_both_orders(tiny) -> None:
     folder, _ = tiny
     judged = lines(folder, "judged")
     assert {x["arm"] for x in judged} == ARMS - {"base"}
-    assert {x["split"] for x in judged} == {"test_unseen", "unseen_agents", "instructions"}
+    assert {x["split"] for x in judged} == SPLITS
     for line in judged:
         both = [t and json.loads(t) for t in json.loads(line["verdicts"])]
         if line["failed"]:

@@ -48,15 +48,16 @@ def test_one_engine_serves_the_whole_run(tiny) -> None:
 def test_scores_have_every_arm_and_their_intervals(tiny) -> None:
     folder, _ = tiny
     scores = read_json(folder / "evaluate" / "scores.json")
-    assert tuple(scores) == ARMS
+    baselines = ("base_few_shot", "base_constrained")
+    assert tuple(scores) == ("base", *baselines, *ARMS[1:])
     for arm in ARMS:
         cell = scores[arm]["test_unseen"]["exact_match"]
         assert 0 <= cell["low"] <= cell["value"] <= cell["high"] <= 1
         assert cell["n"] == 8
     differences = read_json(folder / "evaluate" / "differences.json")
-    assert set(differences) == {"sft", "nat", "dpo"}
+    assert set(differences) == {*baselines, *ARMS[1:]}
     answers = pq.read_table(folder / "evaluate" / "answers.parquet").to_pylist()
-    assert sum(a["split"] == "test_unseen" for a in answers) == 32
+    assert sum(a["split"] == "test_unseen" for a in answers) == 6 * 8  # arms, rows
     assert all(a["latency_s"] > 0 and a["output_tokens"] > 0 for a in answers)
 
 

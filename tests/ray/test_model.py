@@ -114,7 +114,7 @@ def test_a_lora_target_that_matches_nothing_is_refused() -> None:
 
 def test_an_exploding_loss_stops_with_its_rows(columns, tmp_path) -> None:  # noqa: F811
     with pytest.raises(BadLoss, match=r"at step 2 .* row-\d+, row-\d+$"):
-        train(columns, tmp_path, learning_rate=1e4, lr_scheduler_type="constant", max_steps=4)
+        train(columns, tmp_path, learning_rate=100, lr_scheduler_type="constant", max_steps=4)
 
 
 def test_going_on_from_a_checkpoint_changes_nothing(columns, tmp_path) -> None:  # noqa: F811
