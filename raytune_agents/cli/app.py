@@ -23,11 +23,12 @@ from raytune_agents.cli.arguments import (
     step_names,
 )
 from raytune_agents.cli.compare import compare_command
-from raytune_agents.cli.deliver import export, merge_command
+from raytune_agents.cli.deliver import export
 from raytune_agents.cli.examples import epilog
 from raytune_agents.cli.init import init
 from raytune_agents.cli.look import report_command, status, trace, trials
 from raytune_agents.cli.prepare import doctor, plan_command, read_command
+from raytune_agents.cli.record import capture_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,8 +59,8 @@ def run_command(config: CONFIG = None, overrides: OVERRIDES = None, steps: STEPS
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run": (run_command,),
     "Look": (report_command, compare_command, trace, trials, status),
-    "Prepare": (init, read_command, doctor, plan_command),
-    "Take away": (export, merge_command),
+    "Prepare": (capture_command, init, read_command, doctor, plan_command),
+    "Take away": (export,),
 }
 for _panel, _commands in PANELS.items():
     for _command in _commands:

@@ -1,5 +1,6 @@
-"""Commands that take something away from a run: export (rows, hub folders, a Ray Serve app), merge.
+"""The command that takes something away from a run: rows, a model, hub folders, a Ray Serve app.
 
+    export --model ARM    an arm's adapter merged into its base: safetensors; --gguf: one GGUF file
     export --hub DIR      DIR/models/ARM  adapter (or weights), tokenizer, chat template, card
                           DIR/dataset     train and validation rows in the configured format, card
                           DIR/space       the run's report as a static page
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,10 +30,8 @@ import typer
 from raytune_agents.cli.arguments import (
     CONFIG,
     OVERRIDES,
-    RUN,
     console,
     load_tree,
-    run_folder,
     said_errors,
     say,
     table_of,
@@ -83,19 +83,24 @@ def empty_folder(out: Path, option: str) -> None:
 def export(
     config: CONFIG = None,
     overrides: OVERRIDES = None,
-    out: Annotated[Path | None, typer.Option(help="folder; default RUN/export/FORMAT")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder; default under RUN/export")] = None,
     format: Annotated[str | None, typer.Option(help="openai, gemini, sharegpt, ...")] = None,
     preset: Annotated[str | None, typer.Option(help="none or agent_flan")] = None,
     scale: Annotated[float | None, typer.Option(help="size of the preset")] = None,
     markers: Annotated[bool, typer.Option(help="wrong answers too, with NAT's markers")] = False,
+    model: Annotated[str | None, typer.Option(help="an arm: its merged weights")] = None,
+    gguf: Annotated[bool, typer.Option(help="of --model: one GGUF file in q8_0")] = False,
     hub: Annotated[Path | None, typer.Option(help="folders for the hub")] = None,
     serve: Annotated[Path | None, typer.Option(help="folder of a Ray Serve app")] = None,
 ) -> None:
-    """Accepted rows of a run as train and validation files of another format, with a card."""
+    """Accepted rows of a run as files of another format, with a card; or an arm as one model."""
     given = {"format": format, "preset": preset, "scale": scale}
     with said_errors():
         words = [f"export.{k}={v}" for k, v in given.items() if v is not None]
         tree = load_tree(config, overrides, *words)
+        if model or gguf:
+            say_written(*write_model(tree, model or "", out, gguf))
+            return
         if hub:
             say_written(hub, "nothing was sent. To push:", write_hub(tree, hub))
             return
@@ -320,31 +325,39 @@ def serve_yaml(
     return {"http_options": {"host": "127.0.0.1", "port": 8000}, "applications": [application]}
 
 
-# --- merge ---
+# --- export --model ---
 
 
-def merge_command(
-    run: RUN,
-    arm: Annotated[str, typer.Argument(help="a trained arm of it")],
-    out: Annotated[Path, typer.Argument(help="a new folder")],
-) -> None:
-    """An arm's adapter merged into its base: one folder of safetensors that any engine loads."""
-    with said_errors():
-        say(f"merged: {merge_arm(run_folder(run), arm, out)}")
-
-
-def merge_arm(folder: Path, arm: str, out: Path) -> Path:
-    """Raises ConfigError: no such arm, or OUT is taken."""
-    from raytune_agents.config import Config, ConfigError
-    from raytune_agents.storage import read_json
-
-    trained = sorted(p.parent.name for p in folder.glob("train/*/adapter"))
-    if arm not in trained:
-        raise ConfigError(f"ARM={arm!r}: {folder} has {trained}; write one of them")
-    empty_folder(out, "OUT")
+def write_model(
+    config: Config, arm: str, out: Path | None, gguf: bool
+) -> tuple[Path, str, list[str]]:
+    """Merge an arm into a new folder; what is written, and the lines that serve it. Raises
+    ConfigError: no such arm, OUT is taken, or a model that no GGUF file can hold."""
     from raytune_agents import models
+    from raytune_agents.config import ConfigError
 
-    config = Config.model_validate(read_json(folder / "config.json"))
-    adapter = folder / "train" / arm / "adapter"
-    models.save_merged(models.resolve(config.model), adapter, config.model.dtype, out)
-    return out
+    run = own_folder(config)
+    trained = sorted(p.parent.name for p in run.glob("train/*/adapter"))
+    if arm not in trained:
+        raise ConfigError(f"--model {arm!r}: {run} has {trained}; write one of them")
+    out = out or run / "export" / arm
+    empty_folder(out, "--out")
+    base, adapter = models.resolve(config.model), run / "train" / arm / "adapter"
+    if not gguf:
+        models.save_merged(base, adapter, config.model.dtype, out)
+        return out, "to serve:", [f"vllm serve {out}"]
+    from raytune_agents.gguf_file import check_gguf, write_gguf
+
+    check_gguf(base)  # before the merge
+    file = out / f"{config.name}-{arm}-q8_0.gguf"
+    with tempfile.TemporaryDirectory(dir=make_folder(out)) as work:
+        merged = Path(work) / "merged"
+        models.save_merged(base, adapter, config.model.dtype, merged)
+        write_gguf(merged, file)
+    return file, "to serve:", [f"llama-server --jinja -m {file}"]
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made with those above it."""
+    path.mkdir(parents=True, exist_ok=True)
+    return path

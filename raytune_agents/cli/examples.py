@@ -36,8 +36,12 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {  # command -> (what for, the word
     ],
     "compare": [("is B better than A, and how surely", "runs/a runs/b")],
     "trace": [("where a row came from and what became of it", "3f2a runs/demo")],
-    "merge": [("an adapter in its base, for any engine", "runs/demo nat merged")],
+    "capture": [
+        ("record an agent that runs unchanged", "--upstream http://127.0.0.1:8000 --out mine.jsonl")
+    ],
     "export": [
+        ("an arm in its base, for any engine", f"{SMOKE} --model nat --out merged"),
+        ("the same as one GGUF file, for llama.cpp", f"{SMOKE} --model nat --gguf"),
         ("rows for another trainer", f"{SMOKE} --format sharegpt --out rows"),
         ("model cards, data card and a static page, ready to be pushed", f"{SMOKE} --hub hub"),
         ("a Ray Serve app of base and adapters", f"{SMOKE} --serve app"),

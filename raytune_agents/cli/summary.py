@@ -37,7 +37,7 @@ def show_summary(folder: Path, names: Sequence[str]) -> None:
         console.print(funnel_table(manifests["label"].notes["funnel"]))
     if "report" in names and (folder / "report.html").is_file():
         say(f"report: {folder / 'report.html'}")
-        say(f"next: open it; raytune-agents trials {folder}; raytune-agents export, merge")
+        say(f"next: open it; raytune-agents trials {folder}; raytune-agents export")
 
 
 def funnel_table(funnel: Mapping[str, Mapping[str, int]]) -> Table:

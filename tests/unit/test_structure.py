@@ -22,7 +22,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 TESTS = sorted(Path(__file__).parents[1].rglob("test_*.py"))
 LAYERS = [
     {"config", "records", "redact", "private"},
-    {"infra", "runs", "storage", "mirror", "models", "progress"},
+    {"infra", "runs", "storage", "mirror", "models", "gguf_file", "progress"},
     {"chat", "templates", "template_defaults", "calls", "sandbox"},
     {"inference", "readers", "exports", "agents"},
     {"generate", "negatives", "filters", "dedup", "mix", "situations", "split"},
