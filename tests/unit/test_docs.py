@@ -140,7 +140,8 @@ def test_the_page_of_options_has_every_option_with_its_default() -> None:
     page = options_page()
     heads = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
     assert heads == [name or "top level" for name, _ in sections(Config)]
-    assert "| `learning_rate` | number > 0 <= 100 | `0.001` | the largest, after warm-up |" in page
+    epochs = "| `num_train_epochs` | number > 0 <= 1000 | `1.0` | passes over the mixed rows |"
+    assert epochs in page
     assert "| `num_workers` =" not in page.partition("## train\n")[2].partition("\n## ")[0]
     assert "| `max_failures` = | integer >= 0 | `2` | restarts of a killed worker |" in page
     assert "`auto`" in next(line for line in page.splitlines() if "| `actors`" in line)
