@@ -17,6 +17,9 @@ after each of our runs, of the faster of bf16 and fp32 (`matrix_dtype`): a train
 FLOP per parameter forward and 2 for the gradient of activations (the base is frozen), times 1.5
 with gradient checkpointing. On a GPU the same number is printed as MFU.
 
+On a machine that others use (`--shared`), every system has one thread, and its processor time
+counts instead of the wall's: the work of a token, whoever else works. `clock` says which it was.
+
 `avx2`: oneDNN, MKL and ATen held to AVX2, so fp32, against TRL with bf16=False (its default, bf16
 autocast, has no instructions there and takes some twenty times as long).
 
@@ -46,6 +49,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "training.json"
 FIGURE = HERE / "results" / "training.png"
 MEASURED = ("models.py", "train")
+WALL, CPU_CLOCK = "wall", "processor time of one thread"
 AVX2 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "ATEN_CPU_CAPABILITY": "avx2",
@@ -85,6 +89,8 @@ def rows_of(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str
 
 def run_ours(job: dict[str, Any]) -> None:
     """Our training in this process: default options."""
+    from peers.clock import Clock
+
     from raytune_agents.config import TrainConfig
     from raytune_agents.train import worker
     from raytune_agents.train.model import save
@@ -102,11 +108,11 @@ def run_ours(job: dict[str, Any]) -> None:
     chat = {"path": job["model"], "max_length": LONGEST}
     made = worker.Job(
         job["model"], "auto", "", "sft", section.model_dump(), chat, job["out"], job["seed"],
-        os.cpu_count() or 1,
+        job["threads"],
     )  # fmt: skip
     spare = ("prompt", "answer")
     rows = [{k: v for k, v in r.items() if k not in spare} for r in job["rows"]]
-    trainer = worker.fit(made, rows=rows)
+    trainer = worker.fit(made, [Clock(Path(job["out"]) / "clock.json")], rows=rows)
     save(trainer, worker_chat(chat), Path(job["out"]))
     trainer.state.save_to_json(str(Path(job["out"]) / "trainer_state.json"))
 
@@ -180,6 +186,7 @@ def measure(
         words.append(str(llamafactory_files(job, folder)))
     environment = os.environ | limits
     environment |= {"TOKENIZERS_PARALLELISM": "false", "DISABLE_VERSION_CHECK": "1"}
+    environment |= {"OMP_NUM_THREADS": str(job["threads"])}
     if name == "llamafactory":
         environment.pop("PYTHONPATH", None)
     with (folder / f"{name}.log").open("w") as log:
@@ -191,13 +198,17 @@ def measure(
         raise SystemExit(f"{name} failed:\n{tail}")
     history = json.loads((Path(job["out"]) / "trainer_state.json").read_text())["log_history"]
     losses = [float(x["loss"]) for x in history if "loss" in x]
-    loop = next(x["train_runtime"] for x in history if "train_runtime" in x)
+    clock = Path(job["out"]) / "clock.json"
+    took = json.loads(clock.read_text()) if clock.is_file() else {}
+    wall = next(x["train_runtime"] for x in history if "train_runtime" in x)
+    loop = took["cpu_s"] if job["clock"] == CPU_CLOCK else wall
     tokens = sum(
         len(r["input_ids"]) for r in job["rows"][: job["steps"] * job["global_batch_size"]]
     )
     found = {
         "tokens_per_s": round(tokens / loop, 1),
-        "loop_s": round(loop, 2),
+        "loop_s": round(wall, 2),
+        "loop_cpu_s": round(took.get("cpu_s", 0.0), 2),
         "wall_s": round(time.monotonic() - start, 2),
         "peak_memory_mib": round(usage.ru_maxrss / 1024),
         "losses": losses,
@@ -345,6 +356,7 @@ def summary(
         "matrix_gflop_per_s": [round(r["matrix_flop_per_s"] / 1e9, 1) for r in rounds],
         "parameters": parameters,
         "load_average": [r["load_average"] for r in rounds],
+        "clock": job["clock"],
         "rows": len(job["rows"]),
         "steps": job["steps"],
         "held_out_loss": held,
@@ -378,6 +390,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--no-avx2", action="store_true")
+    parser.add_argument(
+        "--shared", action="store_true",
+        help="others use this machine: one thread each, and its processor time, not the wall's",
+    )  # fmt: skip
     parser.add_argument("--llamafactory", default="", help="python of its environment")
     parser.add_argument("--only", default="ours,trl,llamafactory")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -385,11 +401,17 @@ def main() -> None:
     if options.one:
         run_ours(json.loads(Path(options.one).read_text()))
         return
+    if options.shared:
+        import torch
+
+        torch.set_num_threads(1)  # of the matrix rate too
     rows, held_out, model = rows_of(options.rows)
     job = {
         "rows": rows, "model": model, "steps": len(rows) // BATCH_ROWS,
         "global_batch_size": BATCH_ROWS,
         "learning_rate": 1e-3, "scheduler": "cosine", "r": 16, "alpha": 32, "seed": SEED,
+        "threads": 1 if options.shared else os.cpu_count() or 1,
+        "clock": CPU_CLOCK if options.shared else WALL,
     }  # fmt: skip
     names = [n for n in options.only.split(",") if n != "llamafactory" or options.llamafactory]
     rounds, held = [], {}
@@ -404,6 +426,7 @@ def main() -> None:
     figure(rounds[0]["systems"])
     words = f"--rows {options.rows} --rounds {options.rounds}"
     words += " --llamafactory PYTHON" if options.llamafactory else ""
+    words += " --shared" if options.shared else ""
     result = summary(rounds, held, job, f"python benchmarks/bench_training.py {words}")
     RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     spare = ("systems", "avx2", "hardware")
