@@ -24,7 +24,7 @@ def test_every_row_that_is_written_is_what_its_label_says(tmp_path) -> None:
     rows to be put into (of all faults in `test_quality_gate`, which asks no engine)."""
     pools = "{" + ", ".join(f"{p}: 1" for p in POOLS) + "}"
     words = (str(TINY), f"runs_dir={tmp_path}")
-    assert cli("read", *words).returncode == 0
+    assert cli("run", "--steps", "read", *words).returncode == 0
     done = cli(
         "generate", *words, f"generate.rows={ROWS * len(POOLS)}", f"generate.pools={pools}",
         "generate.agents=[qa, support, analyst, legal, content, security]", "generate.tools=4",

@@ -26,7 +26,7 @@ def texts(folder) -> dict[str, tuple]:
 @pytest.mark.slow
 def test_a_killed_generation_goes_on_and_makes_no_row_twice(tiny, tmp_path) -> None:
     words = (str(TINY), f"runs_dir={tmp_path}")
-    assert cli("read", *words).returncode == 0
+    assert cli("run", "--steps", "read", *words).returncode == 0
     driver = subprocess.Popen(
         command("run", "--steps", "generate", *words), cwd=ROOT,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ def test_ten_kills_at_random_moments_change_nothing(tmp_path) -> None:
         for name in ("plain", "killed")
     )
     for words in (plain, killed):
-        assert cli("read", *words).returncode == 0
+        assert cli("run", "--steps", "read", *words).returncode == 0
     begun = time.monotonic()
     done = cli("run", "--steps", "generate", *plain)
     took = time.monotonic() - begun

@@ -64,7 +64,7 @@ def test_a_teacher_words_and_judges_within_its_budget(endpoint, tmp_path, monkey
     more = (*words, "negatives.mined_tasks=0", "generate.judge.samples=1",
             f"generate.teacher={{base_url: {url}, model: big, key_env: MY_KEY, max_tokens: 4000}}",
             "generate.pools={tflan: 1, react: 1, gradual: 1}", "generate.rows=9")  # fmt: skip
-    assert cli("read", *words).returncode == 0
+    assert cli("run", "--steps", "read", *words).returncode == 0
     stopped = cli("run", "--steps", "generate", *more)
     assert (stopped.returncode, "MY_KEY' is not set" in stopped.stderr) == (2, True)
     monkeypatch.setenv("MY_KEY", "wrong")
@@ -99,7 +99,7 @@ def test_an_endpoint_that_never_answers_well_ends_with_counted_rows(
     )
     more = (*words, "negatives.mined_tasks=0", f"generate.teacher={teacher}",
             "generate.pools={tflan: 1}", "generate.rows=6")  # fmt: skip
-    assert cli("read", *words).returncode == 0
+    assert cli("run", "--steps", "read", *words).returncode == 0
     for trouble, said in (("busy", "status 429 after 2 tries"), ("half", "no chat completion"),
                           ("hang", "ReadTimeout")):  # fmt: skip
         endpoint.trouble = trouble

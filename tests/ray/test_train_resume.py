@@ -56,7 +56,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(tiny, tmp_path) -> None:
     config.write_text(yaml.safe_dump(tree))
     for step in ("label", "mix"):
         shutil.copytree(tiny[0] / step, tmp_path / "tiny" / step)
-    words = ("train", str(config), f"runs_dir={tmp_path}")
+    words = ("run", "--steps", "train", str(config), f"runs_dir={tmp_path}")
     arm = tmp_path / "tiny" / "train" / "sft"
     driver = subprocess.Popen(
         command(*words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
