@@ -85,7 +85,7 @@ def kill_in(driver: subprocess.Popen, words: bytes, folder: Path, delay: float) 
 def test_a_kill_at_any_step_loses_nothing(victim, step, tiny, tmp_path) -> None:
     for name in NEEDED[step]:
         shutil.copytree(tiny[0] / name, tmp_path / "tiny" / name)
-    words = (step, str(TINY), f"runs_dir={tmp_path}")
+    words = ("run", "--steps", step, str(TINY), f"runs_dir={tmp_path}")
     driver = start(command(*words))
     delay = random.Random(f"{victim}/{step}").uniform(0.0, 3.0)
     seen = kill_in(driver, VICTIMS[victim][0], tmp_path / "tiny" / step, delay)

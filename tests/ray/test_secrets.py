@@ -48,9 +48,14 @@ def test_nothing_that_a_run_leaves_or_says_holds_a_secret(ends, tmp_path) -> Non
     ray_folder.mkdir()
     try:
         done = subprocess.run(
-            command("run", "--steps", "read", str(config)), cwd=ROOT, env=env, capture_output=True, text=True,
-            timeout=300, check=False,
-        )  # fmt: skip
+            command("run", "--steps", "read", str(config)),
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert (done.returncode == 0) is (ends == "well"), done.stdout + done.stderr
         assert not any(word in done.stdout + done.stderr for word in INSIDE)
         assert found(tmp_path / "runs") == []
