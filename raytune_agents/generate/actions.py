@@ -22,9 +22,10 @@ DETERMINERS = re.compile(
 )
 PREPOSITIONS = (
     "for|of|in|at|on|from|to|between|by|with|near|about|against|into|within|during|using|"
-    "based on|matching|given|via|through|per|along with|according to|across|around|as|after|before"
+    "based on|matching|given|via|through|per|along with|according to|across|around|as|after|before|"
+    "over|under|inside|onto"
 )
-DROPPED = ("using", "based on", "matching", "given", "via", "through", "by", "according to", "per")
+DROPPED = ("using", "based on", "matching", "given", "via", "through", "by", "according to")
 _BOILERPLATE = re.compile(
     r"^(?:(?:this|the|a|an)\s+)?(?:simple\s+)?(?:tool|function|endpoint|api|method|operation|action|"
     r"command|utility|service)\b[\s:,-]*(?:is used|can be used|is designed|is|allows|allow|lets|"
@@ -39,15 +40,16 @@ _SENTENCE = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)[.;:\n](?:\s|$
 _TAIL = re.compile(
     r"\s*(?:\([^)]*\)|,?\s+(?:and (?:then )?(?:return|get|report|provide|display)s?|which|that|"
     r"where|when|so that|so|including|such as|e\.g|with optional|with pagination|"
-    r"with filtering|optionally|if)\b.*|"
+    r"with filtering|optionally|if)\b.*|\s+with an? optional\b.*|\s+from \d+ to \d+\b.*|"
+    r"\s+on a scale\b.*|"
     r",\s+(?:with|or|including|returning|sorted|ordered|filtered|using|by|for|in|from)\b.*|"
     r"\s+(?:sorted|ordered|filtered|grouped) by\b.*|\s+with (?:the )?(?:details|parameters|options|"
     r"settings|criteria|following)\b.*|\s+or one of (?:its|the|their)\b.*)$",
     re.I,
 )
 _GIVEN = re.compile(
-    r"\b((?:an?|the|any|each|all)\s+)(?:specified|specific|given|provided|particular|"
-    r"certain|existing|desired|selected|requested|designated|relevant)\s+",
+    r"\b(an?|the|any|each|all)(\s+)(?:specified|specific|given|provided|particular|"
+    r"certain|existing|desired|selected|requested|designated|relevant)\s+(\w+(?: \w+)?)",
     re.I,
 )
 SYSTEM = re.compile(
@@ -141,11 +143,20 @@ def _first_sentence(text: str) -> str:
     return text
 
 
+def _any_one(found: re.Match[str]) -> str:
+    """ "the specified city" is a city that a parameter names."""
+    article, gap, noun = found.groups()
+    definite = article.lower() == "the" and not re.search(r"s\b", noun)
+    return f"{'a' if definite else article}{gap}{noun}"
+
+
 def _cleaned(text: str) -> str:
     """The object without asides and words that only a manual has."""
     text = _TAIL.sub("", text)
-    text = re.sub(r"\s+(?:for|to|of) (?:the )?(?:authenticated|current|logged.in) user\b", "", text)
-    text = _GIVEN.sub(r"\1", text)
+    text = re.sub(
+        r"\s+(?:for|to|of) the (?:(?:authenticated|current|logged.in) )?user\b(?!')", "", text
+    )
+    text = _GIVEN.sub(_any_one, text)
     text = re.sub(r"\s+of (?:one|this|that|any|some) (?:kind|type|sort)\b", "", text)
     if (more := re.search(r"\s+and\s+(\w+)\s+(?:an?|the|its|their|which|how)\s.*", text)) and (
         base_verb(more[1])
@@ -164,6 +175,7 @@ def _cleaned(text: str) -> str:
 def action(name: str, description: str) -> Action:
     """What a tool does, read from its description, else from its name."""
     text = _first_sentence(description)
+    text = re.sub(r"^[A-Za-z]+ly (?=[a-z])", "", text)  # "Recursively search for files"
     words = text.split()
     if not words or not re.search(r"[A-Za-z]{2}", text) or len(words) < 2:
         words = kinds.name_words(name).split()
@@ -185,6 +197,9 @@ def action(name: str, description: str) -> Action:
         and verbs[-1] in ("search", "look", "query", "browse", "ask", "wait")
         and (rest[0].lower() in ("for", "up", "through"))
     ):
+        rest = rest[1:]
+    while len(rest) > 1 and re.fullmatch(r"to|for|in|on|out|up|off|down|back", rest[0].lower()):
+        verbs[-1] += f" {rest[0].lower()}"  # "subscribe to weather alerts"
         rest = rest[1:]
     return Action(tuple(verbs), *_cut(_lowered(_cleaned(" ".join(rest)))))
 
@@ -216,7 +231,8 @@ def is_plural(phrase: str) -> bool:
         phrase,
     )
     word = (phrase.split() or [""])[-1].lower()
-    return word.endswith("s") and not re.search(r"(ss|us|is|news|ics|series)$", word)
+    one = r"(ss|us|is|news|series|physics|mathematics|economics|politics|athletics|logistics)$"
+    return word.endswith("s") and not re.search(one, word)
 
 
 def with_article(noun: str, definite: bool) -> str:
@@ -247,7 +263,10 @@ def mended(text: str) -> str:
     text = re.sub(r" \.(?=\s|$)", ".", text)
     text = re.sub(r" :(?=[ \n])", ":", text)
     text = re.sub(
-        r"\b([Aa]) (?=[aeioAEIO]\w|u[bdghlmnpsrt]\w*[^s\W]|hour|honest|[FHLMNRSX]\b)", r"\1n ", text
+        r"(\ba|^A|(?<=[.?!\n] )A) "
+        r"(?=[aeioAEIO]\w|u[bdghlmnpsrt]\w*[^s\W]|hour|honest|[FHLMNRSX]\b)",
+        r"\1n ",
+        text,
     )
     text = re.sub(r"\b([Aa])n (?=[bcdfgjklmnpqrstvwxyz][a-z])", r"\1 ", text)
     text = re.sub(r"\b(a)n (?=(one|uni|use|euro|url)\w*)", r"\1 ", text, flags=re.I)
@@ -259,6 +278,7 @@ def mended(text: str) -> str:
         text,
     )
     text = re.sub(r"\b1 (people|persons)\b", "1 person", text)
+    text = re.sub(r"\b([A-Za-z]{2,}) (?=\1[-_#]?\d)", "", text, flags=re.I)  # sku SKU-1
     text = re.sub(r"\b1 children\b", "1 child", text)
     text = re.sub(r"\b(\w+) \1\b(?= )", lambda m: m[1] if m[1].islower() else m[0], text)
     return re.sub(r"[ \t]{2,}", " ", text).strip()

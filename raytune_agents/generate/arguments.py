@@ -21,8 +21,9 @@ from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.analyse import Argument, like
 from raytune_agents.agents.values import fill
 from raytune_agents.generate import descriptions, kinds
+from raytune_agents.generate.codes import NoValue, code_of, is_code, shaped
 from raytune_agents.generate.kinds import Parameter, kind_named
-from raytune_agents.generate.scenes import NoValue, Scene, is_code, shaped, text_of, who_of
+from raytune_agents.generate.scenes import MEALS, Scene, text_of, who_of
 
 NONE: Mapping = MappingProxyType({})
 TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits
@@ -89,7 +90,7 @@ def number(scene: Scene, p: Parameter) -> int | float:
         first = -(-low // step)
         return _plain(step * rng.randint(int(first), max(int(first), int(high // step))))
     if kind.money and descriptions.json_type(detail) == "number" and rng.random() < 0.3:
-        return round(rng.uniform(low, high), 2)
+        return _plain(round(rng.uniform(low, high), 2))
     if kind.step < 1 and not whole:
         return _plain(round(rng.uniform(low, high) / kind.step) * kind.step)
     if not whole:
@@ -130,26 +131,6 @@ def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
     return code_of(detail, scene.rng, p.name)
 
 
-def code_of(detail: Mapping[str, Any], rng: random.Random, name: str) -> str:
-    """A code that matches the pattern. Raises NoValue where the pattern is none of a code: one that
-    allows words would give letters without sense."""
-    import rstr
-
-    pattern = detail["pattern"]
-    words = re.search(r"a-z[^\]]*\](?:[+*]|\{\d*,?\d*\}){1}|\\w[+*]|\.[+*]", pattern)
-    if words and not re.search(r"\\d|0-9", pattern):
-        raise NoValue(f"{name}: its pattern {pattern} allows more than codes; add an example")
-    drawn = rstr.Rstr(rng)
-    for _ in range(TRIES):
-        try:
-            text = drawn.xeger(re.sub(r"(?<!\\)([+*])(?!\?)", "{1,6}", pattern))
-        except (re.error, ValueError, KeyError, IndexError, AttributeError):
-            break
-        if text.isprintable() and Draft202012Validator(detail).is_valid(text):
-            return text
-    raise NoValue(f"{name}: no value fits its pattern {pattern}")
-
-
 def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any:
     """One value: of what is known, of the examples, of the kind."""
     rng = scene.rng
@@ -161,14 +142,17 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if p.kind == "choice":
         if not p.examples:
             raise NoValue(f"{p.name}: its enum is empty")
-        return rng.choice(p.values)
+        chosen = rng.choice(p.values)
+        scene.meal = chosen if chosen in MEALS else scene.meal
+        return chosen
     if p.kind == "flag":
         return rng.random() < 0.7
     if p.kind and kind_named(p.kind).range:
         found = number(scene, p)
         return str(found) if descriptions.json_type(p.detail) == "string" else found
     plain = [v for v in p.values if allowed.is_valid(v)]
-    if plain and (not p.kind or (p.kind != "id" and rng.random() < 0.3)):
+    often = 0.3 if not p.kind or kind_named(p.kind).open else 1.0  # our bank may not fit
+    if plain and (not p.kind or (p.kind != "id" and rng.random() < often)):
         chosen = rng.choice(plain)
         return shaped(chosen, rng) if not p.kind and is_code(chosen) else chosen
     if not p.kind:
@@ -197,7 +181,9 @@ def value(scene: Scene, p: Parameter, known: Sequence[Any] = (), only: bool = Fa
         usable = [f for f in p.fields if f.kind or f.examples]
         spare = [f for f in usable if not f.required]
         more = scene.rng.sample(spare, min(len(spare), scene.rng.randint(0, 1)))
-        chosen = [f for f in usable if f.required or f in more] or usable[:2]
+        chosen = [f for f in usable if f.required or f in more]
+        if all(f.kind == "flag" for f in chosen):
+            chosen = [f for f in usable if f.kind != "flag"][:2]
         return {f.name: value(scene, f) for f in chosen}
     return _scalar(scene, p, known, only)
 
@@ -313,6 +299,9 @@ def _bare(p: Parameter) -> Any:
 def differ(params: Sequence[Parameter], args: Mapping[str, Any]) -> bool:
     """Whether the two ends of a pair are two things."""
     ends: dict[tuple[str, str], Any] = {}
+    operands = [args[p.name] for p in params if p.kind == "operand" and p.name in args]
+    if len(set(map(str, operands))) < len(operands):
+        return False
     for p in params:
         if p.role in ("from", "to") and p.name in args and p.kind not in ("", "choice", "flag"):
             other = ends.get((p.kind, "to" if p.role == "from" else "from"))

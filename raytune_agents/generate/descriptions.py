@@ -13,10 +13,57 @@ UNITS = re.compile(
     r"\b(kilomet(?:er|re)s?|km|miles?|met(?:er|re)s?|cm|mm|feet|inches|kg|kilograms?|grams?|"
     r"pounds|lbs|oz|lit(?:er|re)s?|ml|celsius|fahrenheit|kelvin|minutes?|hours?|seconds?|days?|"
     r"weeks?|months?|years?|percent|usd|eur|gbp|euros?|dollars?|pounds|gb|mb|gib|mib|tb|km/h|mph|"
-    r"kwh|watts?|volts?|amps?|ohms?|hz|calories|kcal|cents|pixels|grams|characters)\b",
+    r"kwh|watts?|volts?|amps?|ohms?|hz|calories|kcal|cents|pixels|grams|characters|m/s|m/min|"
+    r"kph|rpm|bpm|tonnes)\b",
     re.I,
 )
+_PER = re.compile(
+    r"\b(?!times\b)(\w+s|km) per (second|minute|hour|day|hectare|square met\w+)\b", re.I
+)
+SUFFIXES = {  # the last word of a number's name that is its unit: altitude_m
+    "m": "m", "km": "km", "cm": "cm", "mm": "mm", "kg": "kg", "g": "g", "mg": "mg", "ml": "ml",
+    "l": "litres", "s": "seconds", "ms": "ms", "h": "hours", "c": "degrees", "kw": "kW",
+    "kwh": "kWh", "hz": "Hz", "gb": "GB", "mb": "MB", "usd": "usd", "eur": "eur", "pct": "percent",
+    "tonnes": "tonnes",
+}  # fmt: skip
 DATE_FORM = re.compile(r"\b(?:YYYY|YY|MM|DD)(?:[-/. ](?:YYYY|YY|MM|DD)){1,2}\b")
+
+
+ABBREVIATED = dict(
+    pair.split(":")
+    for pair in re.split(
+        r"\s+",
+        "loc:location dest:destination dst:destination src:source addr:address tel:phone dt:date "
+        "qty:quantity amt:amount curr:currency lang:language desc:description msg:message txt:text "
+        "img:image emp:employee acct:account dept:department cust:customer usr:user prio:priority "
+        "freq:frequency dur:duration temp:temperature pwd:password prod:product appt:appointment",
+    )
+)
+
+
+def spelled_out(words: str) -> str:
+    """Words with their abbreviations written out: "dest loc" -> "destination location"."""
+    return " ".join(ABBREVIATED.get(w, w) for w in words.split())
+
+
+def measured(words: str) -> tuple[str, str]:
+    """A number's name without the unit at its end, and that unit: "altitude m" -> altitude, m."""
+    *rest, last = words.split() or [""]
+    if rest and last == "min" and rest[-1] in ("duration", "time", "delay", "wait", "length"):
+        return words.removesuffix(" min"), "minutes"
+    if rest and last in SUFFIXES and rest[-1] not in ("max", "min", "per"):
+        return words.removesuffix(f" {last}").removesuffix(" l"), SUFFIXES[last]
+    return words, ""
+
+
+def unit_of(words: str, about: str) -> str:
+    """The unit that a name or else its description gives, in lower case; "" where neither does."""
+    for text in (words, about):
+        if found := _PER.search(text):
+            return found[0].lower()
+        if found := UNITS.search(text):
+            return found[1].lower()
+    return ""
 
 
 def subject_of(about: str) -> str:
@@ -40,6 +87,21 @@ def subject_of(about: str) -> str:
     return first
 
 
+_FOREIGN = frozenset(
+    "der die das und für eine einen einem ein zwischen von mit zu auf aus nach zum zur el los las "  # noqa: SIM905
+    "una un para del con en por le les des une pour avec dans sur du et il gli di che della uma os "
+    "em com dos".split()
+)
+_ENGLISH = frozenset("the of for to with and or from by on at is this that its".split())  # noqa: SIM905
+
+
+def is_english(text: str) -> bool:
+    """Whether a description reads as English: no two foreign words without an English one."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    foreign = sum(w in _FOREIGN or not w.isascii() for w in words)
+    return foreign < 2 or any(w in _ENGLISH for w in words)
+
+
 # --- what a description says ----------------------------------------------------------------------
 
 _LEAD = (
@@ -57,6 +119,7 @@ _CLOSED = re.compile(
 _QUOTED = re.compile(r"(?<!\w)[\"'`“‘]([^\"'`“”‘’]{1,60})[\"'`”’](?!\w)")
 _PIPES = re.compile(r"\(?\b(\w[\w-]*(?:\s?[|/]\s?\w[\w-]*){1,9})\b\)?")
 _OR = re.compile(r"\(([\w-]+(?:, [\w-]+)*,? or [\w-]+)\)")
+_ONLY = re.compile(r"((?:[\w-]+(?: [\w-]+)?, )+[\w-]+(?: [\w-]+)?,? or [\w-]+(?: [\w-]+)?)\.?$")
 _NOISE = re.compile(
     r"^(etc|and so on|\.\.\.|a|an|the|optional|required|default.*|string|e\.g)\W*$", re.I
 )
@@ -88,6 +151,8 @@ def examples_in(text: str) -> tuple[list[str], bool]:
         return quoted, True
     if found := _OR.search(text):
         return _listed(found[1]), True
+    if found := _ONLY.match(text):  # the description is the list: "Cleaning, filling or checkup."
+        return _listed(found[1][:1].lower() + found[1][1:]), True
     if (found := _PIPES.search(text)) and "|" in found[1]:
         return [p.strip() for p in found[1].split("|")], True
     return ([quoted[0]], False) if quoted and " " not in quoted[0] else ([], False)
@@ -96,7 +161,10 @@ def examples_in(text: str) -> tuple[list[str], bool]:
 def bounds_in(text: str) -> tuple[float, float] | None:
     """The smallest and the largest number that a description allows, None where it says none."""
     number = r"(-?\d+(?:\.\d+)?)"
-    found = re.search(rf"\b(?:between|from)\s+{number}\s*%?\s*(?:and|to|-)\s*{number}", text, re.I)
+    found = re.match(rf"{number} ?(?:\([^)]*\))? ?(?:-|–|to) ?{number}\b", text)
+    found = found or re.search(
+        rf"\b(?:between|from)\s+{number}\s*%?\s*(?:and|to|-)\s*{number}", text, re.I
+    )
     found = found or re.search(rf"\(\s*{number}\s*(?:-|–|to|\.\.)\s*{number}\s*\)", text)
     found = found or re.search(rf"\b{number}\s*(?:-|–|to)\s*{number}\s*(?:scale|stars|$|\.)", text)
     if found and float(found[1]) < float(found[2]):

@@ -14,10 +14,12 @@ from typing import Any
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Argument, mixed
 from raytune_agents.generate import arguments
+from raytune_agents.generate.actions import is_plural
 from raytune_agents.generate.arguments import parameters_of, spec_values
+from raytune_agents.generate.clauses import asked_noun
+from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.distractors import shown_tools
-from raytune_agents.generate.scenes import NoValue
-from raytune_agents.generate.surface import COUNTS, asked_noun, spoken
+from raytune_agents.generate.surface import COUNTS, spoken
 from raytune_agents.generate.tasks import (
     as_order,
     call_of,
@@ -135,7 +137,7 @@ def parallel(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
 QUESTIONS = [
     "Which {words} do you mean?",
     "Could you tell me the {words}?",
-    "I need one more detail: the {words}. What is it?",
+    "I need one more detail: the {words}.",
     "Before I go on, please give me the {words}.",
     "What should the {words} be?",
 ]
@@ -158,8 +160,8 @@ def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
     choices = f"{', '.join(enum[:-1])} or {enum[-1]}" if enum else ""
     param = next(p for p in parameters_of(tool) if p.name == arg)
     template = rng.choice(CHOICES if enum else QUESTIONS)
-    if param.sense in COUNTS and not enum:
-        template = rng.choice(HOW_MANY)
+    if param.sense in COUNTS and not enum and is_plural(param.noun):
+        return rng.choice(HOW_MANY).format(words=param.noun)
     return template.format(words=asked_noun(param), choices=choices)
 
 

@@ -169,18 +169,12 @@ MAILED = re.compile(
     r"\b(to|cc|bcc|from|attendees?|participants?|recipients?|invitees?|assignee|user|customer|"
     r"person|contact|member|guest|owner|sender|reviewers?)$"
 )
-GENERAL = (
-    "path",
-    "source",
-    "destination",
-    "value",
-    "input",
-    "target",
-    "from",
-    "to",
-    "base",
-    "head",
+GENERAL = frozenset(
+    re.split(
+        " ", "path source destination value input target from to base head item object thing entity"
+    )
 )
+CURRENCIES = ("usd", "eur", "gbp", "euros", "dollars", "cents")
 
 
 @lru_cache(maxsize=65536)
@@ -265,11 +259,15 @@ def parameter(
     root = root if root is not None else {}
     detail = descriptions.flattened(schema, root)
     about = str(detail.get("description") or detail.get("title") or outer or "")
-    words, type_ = name_words(name), descriptions.json_type(detail)
+    words, type_ = descriptions.spelled_out(name_words(name)), descriptions.json_type(detail)
     if not type_ and detail.get("properties"):
         type_ = "object"
     values, closed = descriptions.examples_of(detail, about)
-    unit = descriptions.UNITS.search(words) or descriptions.UNITS.search(about)
+    unit = ""
+    if type_ in ("integer", "number", "array"):
+        bare, unit = descriptions.measured(words)
+        unit = descriptions.unit_of(words, about) or unit
+        words = bare if type_ != "array" else words
     known = Parameter(
         name,
         json.dumps(detail),
@@ -277,7 +275,7 @@ def parameter(
         words=words,
         about=about,
         closed=closed,
-        unit=unit[1].lower() if unit else "",
+        unit=unit,
     )
     if depth > DEEPEST and type_ in ("array", "object"):
         return known  # a schema that holds itself
@@ -285,6 +283,12 @@ def parameter(
         return _list(known, detail, context, root, depth)
     if type_ == "object":
         return _object(known, detail, context, root, depth)
+    letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
+    if letter and about and not matching_kind(type_, words, "", "")[0]:
+        said = replace(known, words=descriptions.subject_of(about))
+        found = _scalar(said, detail, values, context)
+        if found.kind not in ("", "amount") and len(said.words.split()) <= 4:
+            return found
     return _scalar(known, detail, values, context)
 
 
@@ -319,8 +323,17 @@ def _scalar(
             kind, by_name = matching_kind("integer", words, about, context)  # "page": "2"
         if not kind:
             kind, by_name = matching_kind(type_, words, about, context)
-        if not kind and type_ in ("integer", "number") and {"minimum", "maximum"} & set(detail):
+        bounded = type_ in ("integer", "number") and {"minimum", "maximum"} & set(detail)
+        if not kind and bounded:
             kind = "amount"  # bounds say what size it has
+        elif kind == "id" and bounded:
+            kind = "id_number"
+        elif kind in ("amount", "") and type_ != "string" and known.unit in CURRENCIES:
+            kind = "money"
+        elif not kind and type_ != "string" and words in descriptions.SUFFIXES:
+            kind = "amount"
+        elif not kind and re.search(r"\\d|0-9", str(detail.get("pattern", ""))):
+            kind = "id"  # a code: its pattern says all
         kind, values = settled(kind, by_name, values)
         sense = kind or (sense if by_name else "")
     examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
@@ -338,9 +351,23 @@ def _object(
         parameter(n, s, n in required, context, root, "", depth + 1)
         for n, s in list(properties.items())[:12]
     )
+    fields = tuple(_owned(f, known, fields) for f in fields)
     sure = [f for f in fields if f.kind or f.examples]
-    good = all(f in sure for f in fields if f.required) and bool(sure)
+    good = all(f in sure for f in fields if f.required) and any(f.kind != "flag" for f in sure)
     return replace(known, kind="object" if good else "", fields=fields, examples=())
+
+
+ADDRESSED = ("street", "city", "email", "phone", "last_name", "zip")
+
+
+def _owned(field: Parameter, owner: Parameter, fields: Sequence[Parameter]) -> Parameter:
+    """A field that is just called name: of the thing that the object is, or of a person."""
+    if field.words not in ("name", "title") or field.kind == "choice":
+        return field
+    kind = matching_kind("string", f"{owner.noun} name", "", "")[0]
+    if kind in ("", "name") and any(f.kind in ADDRESSED for f in fields):
+        kind = "person"
+    return replace(field, kind=kind, sense=kind) if kind not in ("", "name") else field
 
 
 @lru_cache(maxsize=4096)
@@ -349,10 +376,12 @@ def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ..
     context = f"{name_words(name)} {description}".lower()
     required = root.get("required")
     required = required if isinstance(required, list) else []
-    return tuple(
-        parameter(n, s, n in required, context, root)
-        for n, s in (root.get("properties") or {}).items()
-    )
+    properties = root.get("properties") or {}
+    found = [parameter(n, s, n in required, context, root) for n, s in properties.items()]
+    if {"unit", "units", "uom"} & {p.words for p in found}:  # an amount of something, no money
+        found = [replace(p, kind="quantity", sense="quantity") if p.kind == "money" else p
+                 for p in found]  # fmt: skip
+    return tuple(found)
 
 
 def parameters(name: str, description: str, schema: Mapping[str, Any]) -> tuple[Parameter, ...]:

@@ -19,13 +19,20 @@ from raytune_agents import sandbox
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import Profile, analyse
 from raytune_agents.generate import actions, arguments, descriptions, kinds
+from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.kinds import Parameter, name_words
-from raytune_agents.generate.scenes import NoValue
 from raytune_agents.records import ToolCall, Trajectory
 
 MOST = 40  # values kept of one field
 PROBES = 3  # calls of each look-up tool
+VAGUE = ("type", "kind", "mode", "name", "value", "option", "action", "state", "op")
 LOOK_UPS = ("show", "search", "list")  # groups of verbs that change nothing
+
+
+FOREIGN = (
+    "its description is not in English, the language of our templates; add wordings of your own "
+    "(requests), or good rows: they are varied in their own language"
+)
 
 
 @dataclass(frozen=True)
@@ -154,14 +161,31 @@ def with_known(
         fields = module_values(module)
         fields = probed_values(spec, module, limits or sandbox.Limits(), seed) | fields
     tools = [_with_values(tool, fields) for tool in spec.tools] if fields else spec.tools
+    choices = named_choices(tools)
+    tools = [_with_values(tool, choices, unknown_only=True) for tool in tools]
     mine = own_rows(spec, rows)
     profile: Profile | None = analyse(mine) if mine and spec.profile is None else spec.profile
     return spec.model_copy(update={"tools": tools, "profile": profile})
 
 
-def _with_values(tool: ToolConfig, fields: Mapping[str, Sequence[Any]]) -> ToolConfig:
+def named_choices(tools: Sequence[ToolConfig]) -> dict[str, list[Any]]:
+    """Words of a parameter -> the values that a tool of the catalogue allows it: another tool that
+    calls a parameter the same, and says nothing of its values, means the same."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    for tool in tools:
+        for p in arguments.parameters_of(tool):
+            if p.kind == "choice" and p.words not in VAGUE:
+                found[p.words] += p.values
+    return {words: list(dict.fromkeys(values))[:MOST] for words, values in found.items()}
+
+
+def _with_values(
+    tool: ToolConfig, fields: Mapping[str, Sequence[Any]], unknown_only: bool = False
+) -> ToolConfig:
     values = dict(tool.values)
     for p in arguments.parameters_of(tool):
+        if unknown_only and (p.examples or p.kind not in ("", "name")):
+            continue
         found = [v for v in _matching(p, fields) if "{" not in str(v)]
         if found and p.name not in values and p.kind != "choice":
             values[p.name] = found
@@ -175,6 +199,9 @@ def gaps(spec: AgentSpec) -> list[Gap]:
         rng = random.Random(tool.name)
         habits = spec.habits.arguments.get(tool.name, {})
         known = {n for n, a in habits.items() if a.texts or a.numbers} | set(tool.values)
+        if not tool.requests and not descriptions.is_english(tool.description):
+            out.append(Gap(tool.name, "", FOREIGN))
+            continue
         missing = [p for p in kinds.unknown(arguments.parameters_of(tool)) if p.name not in known]
         if missing:
             out += [Gap(tool.name, p.name, kinds.advice(p)) for p in missing]

@@ -12,8 +12,9 @@ import re
 from collections.abc import Sequence
 
 from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, is_plural, verb_groups
+from raytune_agents.generate.clauses import SETTERS, clause_of
+from raytune_agents.generate.codes import is_code
 from raytune_agents.generate.kinds import Parameter, kind_named
-from raytune_agents.generate.surface import SETTERS, clause_of
 
 SPEAKS = {  # kind -> the nouns by which a description may mean it
     "operand": "numbers?|integers?|value",
@@ -27,9 +28,13 @@ SPEAKS = {  # kind -> the nouns by which a description may mean it
     "query": "keywords?|query|topic|term",
     "prompt": "description|prompt",
     "datetime": "time|date|moment",
+    "latitude_number": "place|location|point|position",
+    "latitude": "place|location|point|position",
     "time": "time",
     "country": "country|nation",
     "language": "languages?",
+    "language_code": "languages?",
+    "last_name": "person|user|customer|guest",
     "url": "url|page|website|link",
     "street": "address|location",
     "file": "files?|documents?|spreadsheet|pdf",
@@ -46,15 +51,19 @@ SPEAKS = {  # kind -> the nouns by which a description may mean it
     "ip": "address|host|source",
 }
 NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
-ITSELF = ("url", "ip", "host", "domain", "expression", "word", "query", "dish", "product")
+ITSELF = ("url", "ip", "host", "domain", "expression", "word", "query", "dish", "product",
+          "medication", "drink", "street")  # fmt: skip
 TITLED = re.compile(
     r"(file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
-    r"project|channel|repo|tag|service|column|hotel|restaurant|environment|drink|team|version)$"
+    r"project|channel|repo|tag|service|column|hotel|restaurant|environment|drink|team|version|"
+    r"artist|author|album|company)$"
 )
 BEFORE_NOUN = re.compile(  # "the orders table", not "orders"
     r"(home_room|table|column|folder|branch|project|service|tag|channel|environment|team|playlist|"
     r"database)$"
 )
+DURATIONS = ("minutes", "hours", "seconds", "days", "weeks")
+AFTERWARDS = r"(again|now|immediately|today|back|off|out|up|down|on)$"
 NAMES = ("name", "document_title", "event_title")
 _ARTICLE = re.compile(r"^(a|an|the|my|one|another|this|some)\s+")
 
@@ -64,14 +73,27 @@ def slot_of(p: Parameter) -> str:
     return "{" + p.name + "}"
 
 
+def is_numbered(p: Parameter) -> bool:
+    """Whether a value tells which one it is, after its noun: "drone HAWK-2"."""
+    codes = not p.kind and bool(p.values) and all(is_code(v) for v in p.values)
+    return p.sense in NUMBERED or codes
+
+
+def is_coded(p: Parameter) -> bool:
+    """Whether a choice is between codes, which say nothing without their noun: "zone B"."""
+    coded = (len(str(v)) <= 2 or re.search(r"\d", str(v)) for v in p.values)
+    return p.kind == "choice" and bool(p.values) and all(coded)
+
+
 def mentions(phrase: str, p: Parameter) -> bool:
     """Whether a noun phrase speaks of a parameter."""
     words = set(re.findall(r"[a-z]+", phrase.lower()))
-    own = set(p.noun.split()[-1:]) - {"name", "number", "code", "type", "new", "title", "text"}
+    measured = re.sub(r"(?<=\w)\s+(km|kg|cm|mm|m|miles|usd|eur|gb|mb)$", "", p.noun)
+    own = set(measured.split()[-1:]) - {"name", "number", "code", "type", "new", "title", "text"}
     singular = {re.sub(r"(?<=\w\w)s$", "", w) for w in words}
     speaks = SPEAKS.get(p.sense)
     return bool((words | singular) & own) or bool(
-        speaks and re.search(rf"\b({speaks})$", phrase.lower())
+        speaks and re.search(rf"\b({speaks})s?$", phrase.lower())
     )
 
 
@@ -101,9 +123,13 @@ class Placing:
         kept = [text for part in self.act.parts if (text := self.part(*part))]
         if own is not None and own in self.left:
             self.place(own)
+        elif own is None:
+            self.inside()
         self.head = self.adjectives(self.head)
         for p in [p for p in self.left if p.sense in NAMES and not p.items][:1]:
             noun = self.head.split()[-1:] if self.head else []
+            if self.verb in SETTERS:
+                continue
             if not self.makes and p.noun.split()[-1:] == noun:  # "export the dashboard X"
                 self.left.remove(p)
                 self.head = f"the {_ARTICLE.sub('', self.head)} {slot_of(p)}"
@@ -146,16 +172,39 @@ class Placing:
             )
         kinds = (*NUMBERED, *ITSELF)
         for p in self.left:
-            itself = p.sense in kinds or TITLED.match(p.sense)
+            quoted = not p.kind and p.noun.split()[-1:] == [noun] and not self.makes
+            itself = quoted or p.sense in kinds or is_numbered(p) or TITLED.match(p.sense)
             if p.items or not (itself or p.kind == "choice"):
                 continue
             if p.kind == "choice" and not itself:
-                if p.noun.split()[-1:] == [noun] and self.verb not in SETTERS and not p.role:
+                definite = self.head.startswith("the ") and not is_coded(p)
+                same = p.noun.split()[-1:] == [noun]
+                if same and self.verb not in SETTERS and not p.role and not definite:
                     return p  # "order a meal" + meal=lunch
                 continue
             if noun in p.noun.split() or mentions(noun, p):
                 return p
         return None
+
+    def inside(self) -> None:
+        """Put an id where the object speaks of it: "what a bin holds" -> "what bin A-1 holds"."""
+        for p in self.left:
+            named = p.sense == "name"
+            if p.items or not (is_numbered(p) or is_coded(p) or named) or not p.noun:
+                continue
+            noun = re.escape(p.noun.split()[-1])
+            found = re.search(rf"\b(?:an?|the|one|another) ({noun})(?: (\w+))?", self.head)
+            after = found[2] or "" if found else ""
+            clause = re.match(r"(what|how|which|where|when|if|whether)\b", self.head)
+            if not found or (is_plural(after) and not clause):
+                continue
+            compound = after and found.end() == len(self.head) and not clause
+            compound = compound and not re.match(AFTERWARDS, after)
+            text = f"{noun} {after} {slot_of(p)}" if compound else f"{noun} {slot_of(p)} {after}"
+            before = self.head[: found.start()] + ("the " if named else "")
+            self.head = f"{before}{text.strip()}{self.head[found.end() :]}"
+            self.left.remove(p)
+            return
 
     def sole_id(self) -> Parameter | None:
         """The one id of a call whose object is named otherwise: "archive an email" + message id."""
@@ -167,14 +216,20 @@ class Placing:
     def place(self, p: Parameter) -> None:
         """Put the object's own value into its head."""
         bare = _ARTICLE.sub("", self.head)
-        setter = self.verb in SETTERS and p.sense not in NUMBERED
-        if setter or (p.role == "to" and p.sense not in NUMBERED):
+        if " or " in bare:  # "an album or a track" + a track
+            ones = [_ARTICLE.sub("", one) for one in bare.split(" or ")]
+            bare = next((one for one in ones if mentions(one, p)), ones[0])
+            self.head = f"a {bare}"
+        setter = self.verb in SETTERS and not is_numbered(p) and len(self.given) == 1
+        if setter or (p.role == "to" and not is_numbered(p)):
             return
         self.left.remove(p)
         if is_plural(self.head):
             self.head = slot_of(p)
-        elif p.sense in NUMBERED:
+        elif is_numbered(p) or is_coded(p):
             self.head = f"{bare} {slot_of(p)}"
+        elif p.values and all(str(v).lower().endswith(bare) for v in p.values):
+            self.head = f"the {slot_of(p)}"  # "the back door"
         elif p.sense in ITSELF or p.kind == "choice":
             self.head = (
                 slot_of(p)
@@ -193,10 +248,7 @@ class Placing:
         found = [
             p
             for p in self.left
-            if p != self.first
-            and (kind_named(p.sense).placed or p.kind == "choice")
-            and not p.items
-            and mentions(phrase, p)
+            if p != self.first and self.placeable(phrase, p) and not p.items and mentions(phrase, p)
         ]
         if len([p for p in found if p.role in ("from", "to")]) > 1 or is_plural(phrase):
             return None
@@ -204,16 +256,46 @@ class Placing:
             self.left.remove(found[0])
         return found[0] if found else None
 
+    @staticmethod
+    def placeable(phrase: str, p: Parameter) -> bool:
+        """Whether a value may stand for the phrase: a place, a choice, or a number that says which
+        one it is ("a tooth" + tooth 21)."""
+        which = p.sense == "amount" and not p.unit and f" {phrase}".endswith(f" {p.noun}")
+        return kind_named(p.sense).placed or p.kind == "choice" or is_numbered(p) or which
+
+    def letters(self, phrase: str) -> list[Parameter]:
+        """The parameters whose very names a complement lists: "of a and b"."""
+        names = re.split(r",? and |,? or |, ", phrase)
+        found = [p for name in names for p in self.left if p.name == name]
+        return found if len(found) == len(names) > 1 else []
+
     def part(self, preposition: str, phrase: str) -> str:
         """A complement of the object with its value, "" where it goes without."""
         indefinite = bool(
-            re.match(r"(a|an|one|another|two \w|it|its|them|id|any|someone)\b", phrase)
+            re.match(r"(a|an|one|another|some|two \w|it|its|them|id|any|someone)\b", phrase)
         )
+        for p in self.left if re.match(r"(a|the) (file|document)$", phrase) else ():
+            if p.noun in ("format", "file type"):
+                self.left.remove(p)
+                return f"{preposition} a {slot_of(p)} file"
+        if listed := self.letters(phrase):
+            self.left = [p for p in self.left if p not in listed]
+            return f"{preposition} {' and '.join(map(slot_of, listed))}"
+        if re.match(r"(a|some|a given) (time|while|period|duration|delay)\b", phrase):
+            for p in self.left:
+                if p.sense in DURATIONS:
+                    self.left.remove(p)
+                    return f"{preposition} {slot_of(p)} {p.sense}"
         spoken_of = any(mentions(phrase, p) for p in self.given)
         if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
             p = self.take(owner[1])
             if p is not None:
                 return f"{preposition} {slot_of(p)}'s {owner[2]}"
+        sized = re.match(r"(a|an|the) (number|value|level|amount|size|percentage)$", phrase)
+        if sized and any(kind_named(p.sense).range for p in self.left):
+            return ""  # "to a number of replicas"
+        if preposition in ("for", "about") and self.query and not spoken_of:
+            return ""  # what is looked for is said by its value
         if preposition in DROPPED or (SYSTEM.search(phrase) and not spoken_of):
             return ""
         if " or " in phrase and (chosen := self._among(phrase)):
@@ -253,7 +335,7 @@ class Placing:
     def named(self, p: Parameter, phrase: str) -> str:
         """The value with the word for what it is, where the value alone would not tell."""
         noun = _ARTICLE.sub("", phrase)
-        if p.sense in (*NUMBERED, "name", "version"):
+        if p.sense in ("name", "version", "amount") or is_numbered(p) or is_coded(p):
             return f"{noun} {slot_of(p)}"
         if BEFORE_NOUN.match(p.sense):
             return f"the {slot_of(p)} {noun}" if noun != "room" else f"the {slot_of(p)}"

@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 
 from raytune_agents.filters import grounding
 from raytune_agents.generate import descriptions, kinds
+from raytune_agents.generate.actions import base_verb
 from raytune_agents.generate.kinds import Parameter, name_words
 from raytune_agents.records import ToolSpec, Trajectory
 
@@ -30,6 +31,8 @@ _USED = r"(?:use|using|with|via|through|call|calling|run|try|invoke|by|under|on|
 def _name_pattern(name: str) -> re.Pattern[str]:
     words = name_words(name).split()
     exact = rf"(?<![\w.]){re.escape(name)}(?![\w])"
+    if len(words) > 1 and not base_verb(words[0]):
+        return re.compile(exact, re.I)  # "soil moisture" is what people call soil_moisture
     if len(words) > 1:
         spaced = r"[\s_-]?".join(map(re.escape, words))
         return re.compile(rf"{exact}|(?<!\w){spaced}(?!\w)", re.I)

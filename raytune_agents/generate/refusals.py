@@ -21,10 +21,12 @@ from raytune_agents.agents.script import listed
 from raytune_agents.agents.wording import slots
 from raytune_agents.generate import actions
 from raytune_agents.generate.arguments import parameters_of
+from raytune_agents.generate.clauses import asked_noun
+from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.dialogues import distinct, make_row
 from raytune_agents.generate.distractors import shown_tools
-from raytune_agents.generate.kinds import name_words
-from raytune_agents.generate.scenes import NoValue, bank_of
+from raytune_agents.generate.scenes import bank_of
 from raytune_agents.generate.tasks import (
     as_order,
     composed,
@@ -99,9 +101,13 @@ def small_talk() -> list[list[str]]:
     return yaml.safe_load(path.read_text("utf-8"))
 
 
-def _offer(tool: ToolConfig) -> str:
-    text = tool.description.rstrip(".")
-    return text[:1].lower() + text[1:]
+def _deed(tool: ToolConfig) -> str:
+    """What a tool does, after "I could": "add a track to the queue"; "" without words for it."""
+    act = actions.action(tool.name, tool.description)
+    if not act.verbs or not act.head or not is_english(tool.description):
+        return ""
+    parts = (f"{a} {b}" for a, b in act.parts)
+    return actions.mended(" ".join([act.verbs[0], actions.with_article(act.head, False), *parts]))
 
 
 def _other(spec: AgentSpec, rng: random.Random) -> tuple[str, ToolConfig]:
@@ -144,16 +150,16 @@ def _foreign(tool: ToolConfig, rng: random.Random) -> tuple[str, str, str] | Non
 def _about(spec: AgentSpec, rng: random.Random) -> tuple[str, str]:
     """A question about what a tool can do, and its answer: no order to do it."""
     tool = rng.choice(spec.tools)
-    act = actions.action(tool.name, tool.description)
-    if not act.verbs or not act.head:
+    what = _deed(tool)
+    if not what:
         raise NoValue(f"{tool.name}: no words for it")
-    what = " ".join(
-        [act.verbs[0], actions.with_article(act.head, False), *(f"{a} {b}" for a, b in act.parts)]
-    )
-    needed = [name_words(r) for r in tool.parameters.get("required", [])]
+    needed = [asked_noun(p) for p in parameters_of(tool) if p.required]
     needs = f"I need the {listed(needed)} for that." if needed else "I need nothing else for that."
+    question = rng.choice(ABOUT).format(what=what)
+    if question.startswith(("What", "How")):
+        return question, f"{needs} Tell me when I should do it."
     answer = rng.choice(["Yes. {needs} Tell me when I should do it.", "Yes, I can. {needs}"])
-    return rng.choice(ABOUT).format(what=actions.mended(what)), answer.format(needs=needs)
+    return question, answer.format(needs=needs)
 
 
 def _refusal(
@@ -189,8 +195,8 @@ def _refusal(
         answer += f"My tools are {names}. Shall I use one of these?"
         return wish, answer, {"near": tool.name}
     wish, _ = _other(spec, rng)
-    offer = f"I could {_offer(tool)} with {tool.name}, if that helps."
-    answer = f"I have no tool for that. I have {names}. {offer}"
+    offer = f" I could {deed} with {tool.name}, if that helps." if (deed := _deed(tool)) else ""
+    answer = f"I have no tool for that. I have {names}.{offer}"
     return wish, answer, {"near": tool.name}
 
 

@@ -17,19 +17,15 @@ import yaml
 from mimesis import Generic
 
 from raytune_agents.generate import descriptions, kinds
+from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue, is_code, shaped
 from raytune_agents.generate.kinds import DATA, Parameter, kind_named
-
-NEW_YEAR, DAYS = date(2026, 1, 1), 700  # where the present of a row lies
-
-
-class NoValue(ValueError):
-    """No value can be drawn; the message is "TOOL.PARAMETER: why"."""
 
 
 @cache
 def banks() -> dict[str, Any]:
     """The values of `data/values.yaml`."""
-    return yaml.safe_load((DATA / "values.yaml").read_text("utf-8"))
+    found = yaml.safe_load((DATA / "values.yaml").read_text("utf-8"))
+    return found | {name: list(works) for name, works in found["made_by"].items()}
 
 
 @dataclass(frozen=True)
@@ -55,35 +51,6 @@ def _mimesis() -> Generic:
     return Generic()
 
 
-def shaped(example: str, rng: random.Random) -> str:
-    """A code of the same shape: its prefix stays, its digits and mixed letters are others.
-
-    >>> shaped("T-1042", rng)  # "T-7315"
-    """
-    head = re.match(r"(?:[A-Za-z#]+[-_/.]?)?(?:20\d\d[-/])?", example)
-    prefix = head[0] if head else ""
-
-    def other(c: str) -> str:
-        if c.isdigit():
-            return rng.choice("123456789") if c != "0" else rng.choice("0123456789")
-        letters = "ABCDEFGHJKLMNPRSTUVWXYZ" if c.isupper() else "abcdefghijkmnpqrstuvwxyz"
-        return rng.choice(letters) if c.isalpha() else c
-
-    return prefix + "".join(map(other, example[len(prefix) :]))
-
-
-def is_code(text: Any) -> bool:
-    """Whether a text is an identifier whose digits may be others: T-1042, INV0093."""
-    return (
-        isinstance(text, str)
-        and not re.fullmatch(r"\d{4}s?(-\d{4})?", text)
-        and bool(
-            re.fullmatch(r"[A-Za-z#]{0,6}[-_/.#]?[A-Z]{0,3}-?\d[\dA-Z-]*", text)
-            or (re.fullmatch(r"[A-Za-z0-9_-]{8,}", text) and re.search(r"\d", text))
-        )
-    )
-
-
 class Scene:
     """One situation: the present day, places, people, and what was drawn of them so far."""
 
@@ -100,6 +67,8 @@ class Scene:
         self.start: date | None = None
         self.nights = 0
         self.money: list[str] = []  # currencies in use: one is not exchanged for itself
+        self.meal = ""  # breakfast is not at nine in the evening
+        self.maker = ""  # who made the song or book that was spoken of
 
     def place(self, role: str) -> Place:
         """The place of a role: where one goes to is not where one comes from."""
@@ -129,6 +98,14 @@ class Scene:
         """A text of a bank, with its {words} drawn."""
         text = self.rng.choice(banks()[bank])
         return re.sub(r"\{(\w+)\}", lambda m: self._word(m[1]), text)
+
+    def work(self, bank: str) -> str:
+        """A song, album or book: of the maker that was drawn, if any."""
+        makers = banks()["made_by"][bank]
+        mine = [title for title, maker in makers.items() if maker == self.maker]
+        chosen = self.rng.choice(mine or list(makers))
+        self.maker = makers[chosen]
+        return chosen
 
     def _word(self, name: str) -> str:
         return self.places[2].city if name == "city" else self.person("other")[0]
@@ -171,8 +148,12 @@ DATE_FORMS = [
 ]
 
 
+MEALS = {"breakfast": (7, 10), "brunch": (10, 12), "lunch": (12, 14), "dinner": (18, 21)}
+
+
 def _clock(scene: Scene, p: Parameter) -> str:
-    hour = scene.rng.randint(8, 15) + (5 if p.role in ("to", "max") else 0)
+    early, late = MEALS.get(scene.meal, (8, 15))
+    hour = scene.rng.randint(early, late) + (5 if p.role in ("to", "max") and not scene.meal else 0)
     minute = scene.rng.choice(("00", "15", "30", "45", "00"))
     if re.search(r"AM/PM|am/pm|\d ?[ap]m\b", p.about + " ".join(map(str, p.values)), re.I):
         return f"{(hour - 1) % 12 + 1:02}:{minute} {'PM' if hour >= 12 else 'AM'}"
@@ -228,7 +209,10 @@ def _query(scene: Scene, p: Parameter) -> str:
 
 def _id(scene: Scene, p: Parameter) -> Any:
     if descriptions.json_type(p.detail) in ("integer", "number"):
-        return scene.rng.randint(1001, 99999)
+        few = re.fullmatch(r"\w+ number\W*", p.about, re.I) and not re.search(r"no|num|id", p.words)
+        return scene.rng.randint(2, 60) if few else scene.rng.randint(1001, 99999)
+    if digits := re.search(r"\b(\d{1,2})[- ]digits?\b", p.about):
+        return "".join(scene.rng.choice("123456789") for _ in range(int(digits[1])))
     # one form for all ids of a name, so that a catalogue's ids look alike
     style = sum(map(ord, p.noun)) % 3
     short = re.sub(r"[^a-z]", "", p.noun.split()[-1] if p.noun else "") or "ref"
@@ -394,6 +378,14 @@ def text_of(scene: Scene, p: Parameter) -> Any:
         return shaped(scene.rng.choice(codes), scene.rng)
     if kind in DRAWN:
         return DRAWN[kind](scene, p)
-    if kind_named(kind).bank:
-        return scene.pick(kind_named(kind).bank)
+    bank = kind_named(kind).bank
+    if bank in banks()["made_by"]:
+        return scene.work(bank)
+    if bank in ("artists", "authors"):
+        scene.maker = scene.maker or scene.pick(bank)
+        return scene.maker
+    if bank == "files" and (form := re.search(r"\b([A-Z0-9]{2,4}) file", p.about)):
+        return re.sub(r"\w+$", form[1].lower(), scene.pick(bank))
+    if bank:
+        return scene.pick(bank)
     raise NoValue(f"{p.name}: nothing is known of its values")

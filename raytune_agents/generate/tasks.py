@@ -20,15 +20,16 @@ from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
 from raytune_agents.generate import arguments, surface, templates
 from raytune_agents.generate.actions import mended, phrases
 from raytune_agents.generate.arguments import NONE, spec_values
+from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.distractors import shown_tools
-from raytune_agents.generate.scenes import NoValue, Scene
+from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.templates import Wish
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
 EVEN_HABITS = Profile()  # of an agent that nothing is known of
 STYLES = tuple(phrases()["shapes"]["order"])
 RARE = {"misspelled": 0.3}  # style -> its weight beside the others
-NO_FAVOUR = re.compile(r"(?<!you )(to|me|promised a colleague to) \{wish\}|Let's")
+NO_FAVOUR = re.compile(r"(?<!you )(to|me|promised a colleague to) \{wish\}|\{wish\} for me|Let's")
 GIVEN = 0.35  # how often an optional argument is given where no example tells
 MOST = 5  # arguments of a call beyond the required ones count up to here
 
@@ -174,7 +175,7 @@ def styled(
     style = rng.choices(names, weights)[0]
     favour = re.match(r"\w+ me\b", wish.text)  # "give me ..." is asked for, not wanted to be done
     open_end = re.search(r'[:"]|\n', wish.text)  # a text to its end takes no words after it
-    usable = [s for s in shapes[style] if not open_end or re.search(r"\}\W*$", s)]
+    usable = [s for s in shapes[style] if not (open_end or wish.rest) or re.search(r"\}\W*$", s)]
     usable = [s for s in usable if not favour or not NO_FAVOUR.search(s)]
     shape = rng.choice(usable or shapes["plain"][:1])
     first = {"order": "wish"}.get(wish.form, wish.form)

@@ -19,6 +19,7 @@ from raytune_agents.generate.actions import (
     PREPOSITIONS,
     Action,
     action,
+    base_verb,
     is_plural,
     mended,
     phrases,
@@ -27,10 +28,12 @@ from raytune_agents.generate.actions import (
     with_article,
 )
 from raytune_agents.generate.arguments import parameters_of
+from raytune_agents.generate.clauses import DOCUMENTS, clause_of, noun_said, statement
+from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.kinds import Parameter, kind_named, name_words
-from raytune_agents.generate.placing import Placing, slot_of
+from raytune_agents.generate.placing import NUMBERED, Placing, slot_of
 from raytune_agents.generate.scenes import Scene
-from raytune_agents.generate.surface import DOCUMENTS, clause_of, rank, spoken, statement
+from raytune_agents.generate.surface import rank, spoken
 
 
 @dataclass(frozen=True)
@@ -79,28 +82,39 @@ def compose(
     """A wish for a call of the tool with these arguments, in a form that suits it where none is
     asked for; None where its description and name give no words for it."""
     act = action(tool.name, tool.description)
-    if not act.verbs or not act.head:
+    if not act.verbs or not act.head or not is_english(tool.description):
         return None
     given = sorted((p for p in parameters_of(tool) if p.name in args), key=rank)
     anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in given}
     flags = [p for p in given if isinstance(args[p.name], bool)]
     plain = [p for p in given if p not in flags and args[p.name] not in ("", None, [], {})]
     verb, group, chosen = _lead(act, plain, args, rng)
+    if switch := next((p for p in flags if base_verb(p.words) in act.verbs[:1]), None):
+        flags.remove(switch)  # "follow or unfollow an artist" + follow
+        verb = act.verbs[0] if args[switch.name] else (*act.verbs, verb)[1]
     plain = [p for p in plain if p != chosen]
     absent = [p for p in parameters_of(tool) if p.name not in args]
     placed = Placing(act, plain, absent, verb)
     body, left = placed.body(rng), placed.left
     ask = bool(group and phrases()["groups"][group].get("ask")) or not act.sure
-    form = form or ("order" if chosen else _form(ask, group, act, rng))
+    first = placed.first
+    entity = first is not None and first.sense in NUMBERED  # "what is the user 4711?"
+    form = form or ("order" if chosen else _form(ask, group, act, rng, entity))
     if form == "order" and group == "search" and (query := placed.query):
         left.remove(query)
         verb, body = _searched(body, placed.head, slot_of(query), rng)
     clauses = [clause_of(p, args[p.name], rng, verb, act.head) for p in left + flags]
-    inline, rest = _arranged(left + flags, _told_apart(left + flags, clauses, group), args, rng)
+    clauses = _told_apart(left + flags, clauses, group, body)
+    inline, rest = _arranged(left + flags, clauses, args, rng, form == "order")
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
     tail = " ".join(inline)
-    pieces = [f"{t} {tail}".strip() for t in (text, reported)]
+    be = re.search(r" (is|are)$", reported)
+    if be and len(tail.split()) <= 8:  # "what the lyrics of X by Y are"
+        reported, tail_of = reported[: be.start()], f"{tail}{be[0]}"
+    else:
+        tail_of = tail
+    pieces = [f"{t} {end}".strip() for t, end in ((text, tail), (reported, tail_of))]
     pieces = [_filled(t, anchors) for t in pieces]
     return Wish(form, pieces[0], _filled(rest, anchors), anchors, pieces[1] if reported else "")
 
@@ -109,9 +123,9 @@ def _unnamed(text: str, name: str) -> str:
     """The order with an article where verb and object are the very words of the tool's name:
     "refund payment P-1" of refund_payment -> "refund the payment P-1"."""
     words = name_words(name).split()
-    if len(words) < 2:
+    if len(words) < 2 or not base_verb(words[0]):
         return text
-    pattern = rf"\b({re.escape(words[0])}) ({' '.join(map(re.escape, words[1:]))})\b"
+    pattern = rf"^({re.escape(words[0])}) ({' '.join(map(re.escape, words[1:]))})\b"
     return re.sub(pattern, r"\1 the \2", text, count=1, flags=re.I)
 
 
@@ -126,18 +140,27 @@ def _searched(body: str, head: str, slot: str, rng: random.Random) -> tuple[str,
     return rng.choice((*options, ("find", f"{bare} about {slot}")))
 
 
-def _told_apart(params: Sequence[Parameter], clauses: list[str], group: str) -> list[str]:
+def _told_apart(
+    params: Sequence[Parameter], clauses: list[str], group: str, body: str
+) -> list[str]:
     """Clauses of which no two begin alike: the address of a person who is named stands in brackets,
     a language of something new is "the language"."""
     out: list[str] = []
     for p, clause in zip(params, clauses):
         first = clause.split()[0]
+        before = out[-1] if out else re.sub(r".*(?=\bfor [\w ]*\{\w+\}$)", "", body)
+        again = before.startswith((f"{first} ", "and ")) and ":" not in clause
+        if again and (first == "with" or (first == "for" and f"for {{{p.name}}}" != clause)):
+            out.append(f"and {clause.removeprefix(first).strip()}")  # "for patient 4 and slot 7"
+            continue
         if (
             p.sense in ("email", "phone")
             and first == "for"
             and any(c.startswith(("for ", "to ", "named ")) for c in out)
         ):
             clause = f"({slot_of(p)})"
+        elif p.sense == "street" and first == "to" and before.startswith("to "):
+            clause = f"at {slot_of(p)}"
         elif p.sense == "language" and group in ("create", "add", "update"):
             clause = f"with {slot_of(p)} as the language"
         elif (
@@ -150,7 +173,7 @@ def _told_apart(params: Sequence[Parameter], clauses: list[str], group: str) -> 
     return out
 
 
-def _form(ask: bool, group: str, act: Action, rng: random.Random) -> str:
+def _form(ask: bool, group: str, act: Action, rng: random.Random, entity: bool) -> str:
     if re.match(r"who\b", act.head):
         return rng.choice(("order", "question"))
     if re.match(r"(what|when|where|which|why|how|whether|if)\b", act.head):
@@ -158,7 +181,8 @@ def _form(ask: bool, group: str, act: Action, rng: random.Random) -> str:
     vague = re.search(
         r"\b(information|info|details?|data|list|random|overview|lists|datatable)\b", act.head
     )
-    forms = ("thing",) if vague or re.match(r"an? |[A-Z]", act.head) else ("thing", "question")
+    vague = vague or entity or re.match(r"an? |[A-Z]", act.head)
+    forms = ("thing",) if vague else ("thing", "question")
     if not act.sure:
         return rng.choice(forms)
     if not ask or rng.random() < 0.45:
@@ -193,7 +217,11 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
 
 
 def _arranged(
-    params: Sequence[Parameter], clauses: list[str], args: Mapping[str, Any], rng: random.Random
+    params: Sequence[Parameter],
+    clauses: list[str],
+    args: Mapping[str, Any],
+    rng: random.Random,
+    order_form: bool,
 ) -> tuple[list[str], str]:
     """Clauses that stand in the first sentence, and the sentences that hold the others."""
     order = list(zip(params, clauses))
@@ -201,7 +229,7 @@ def _arranged(
     order = [pair for pair in order if not pair[1].startswith(":")] + texts[:1]
     inline = [c for _, c in order]
     apart = [p for p, _ in texts[1:]]
-    many = len(order) > 4 or (len(order) > 2 and rng.random() < 0.3)
+    many = len(order) > 4 or (order_form and len(order) > 2 and rng.random() < 0.3)
     if not many and not apart:
         return inline, ""
     movable = [p for p, c in order if not isinstance(args[p.name], bool) and not c.startswith(":")]
@@ -209,9 +237,13 @@ def _arranged(
     moved += apart
     stay = [c for p, c in order if p not in moved]
     if len(moved) > 2 and rng.random() < 0.4:
-        lines = "".join(f"\n- {p.noun}: {slot_of(p)}" for p in moved)
+        lines = "".join(f"\n- {noun_said(p)}: {slot_of(p)}" for p in moved)
         return stay, lines
-    counts = [c for p, c in order if p in moved and kind_named(p.sense).range and c[0].isalpha()]
+    counts = [
+        c
+        for p, c in order
+        if p in moved and kind_named(p.sense).range and re.match(r"(for|with) (?!a |\{\w+\}$)", c)
+    ]
     said = [statement(p, args[p.name], rng) for p, c in [*order, *texts[1:]]
             if p in moved and c not in counts]  # fmt: skip
     if counts:

@@ -19,7 +19,7 @@ from raytune_agents.calls import schema_errors
 from raytune_agents.filters import grounding
 from raytune_agents.generate import arguments
 from raytune_agents.generate.arguments import parameters_of, spec_values
-from raytune_agents.generate.scenes import NoValue
+from raytune_agents.generate.codes import NoValue
 from raytune_agents.records import Message, ToolCall, Trajectory, derive
 
 TRIES = 8

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from raytune_agents.agents import ToolConfig, parse_spec
 from raytune_agents.generate import arguments, kinds, known
 from raytune_agents.generate.arguments import invented
+from raytune_agents.generate.codes import NoValue, is_code, shaped
 from raytune_agents.generate.descriptions import bounds_in, examples_in, subject_of
-from raytune_agents.generate.scenes import NoValue, is_code, shaped
 
 
 def tool(name: str, about: str, **properties) -> ToolConfig:

@@ -1,0 +1,74 @@
+"""Identifiers: others of the shape of an example, or of a schema's pattern."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+NEW_YEAR, DAYS = date(2026, 1, 1), 700  # where the present of a row lies
+
+
+class NoValue(ValueError):
+    """No value can be drawn; the message is "TOOL.PARAMETER: why"."""
+
+
+TRIES = 12  # draws of a pattern before it counts as one that no code fits
+
+
+def shaped(example: str, rng: random.Random) -> str:
+    """A code of the same shape: its prefix stays, its digits and mixed letters are others.
+
+    >>> shaped("T-1042", rng)  # "T-7315"
+    """
+    dated = re.fullmatch(r"(\D*)20\d\d(?:0\d|1[0-2])[0-3]\d(?:(\D?)[0-2]\d[0-5]\d)?", example)
+    if dated:  # S-20260312-0930
+        day = NEW_YEAR + timedelta(rng.randrange(DAYS))
+        clock = f"{dated[2]}{rng.randint(8, 18):02}{rng.choice(('00', '15', '30', '45'))}"
+        return f"{dated[1]}{day:%Y%m%d}{clock if dated[2] is not None else ''}"
+    head = re.match(r"(?:[A-Za-z#]+[-_/.]?)?(?:20\d\d[-/])?", example)
+    prefix = head[0] if head else ""
+
+    def other(c: str) -> str:
+        if c.isdigit():
+            return rng.choice("123456789") if c != "0" else rng.choice("0123456789")
+        letters = "ABCDEFGHJKLMNPRSTUVWXYZ" if c.isupper() else "abcdefghijkmnpqrstuvwxyz"
+        return rng.choice(letters) if c.isalpha() else c
+
+    return prefix + "".join(map(other, example[len(prefix) :]))
+
+
+def is_code(text: Any) -> bool:
+    """Whether a text is an identifier whose digits may be others: T-1042, INV0093."""
+    return (
+        isinstance(text, str)
+        and not re.fullmatch(r"\d{4}s?(-\d{4})?", text)
+        and bool(
+            re.fullmatch(r"[A-Za-z#]{0,6}[-_/.#]?[A-Z]{0,3}-?\d[\dA-Z-]*", text)
+            or (re.fullmatch(r"[A-Za-z0-9_-]{8,}", text) and re.search(r"\d", text))
+        )
+    )
+
+
+def code_of(detail: Mapping[str, Any], rng: random.Random, name: str) -> str:
+    """A code that matches the pattern. Raises NoValue where the pattern is none of a code: one that
+    allows words would give letters without sense."""
+    import rstr
+
+    pattern = detail["pattern"]
+    words = re.search(r"a-z[^\]]*\](?:[+*]|\{\d*,?\d*\}){1}|\\[wSD][+*]|\.[+*]", pattern)
+    if words and not re.search(r"\\d|0-9", pattern):
+        raise NoValue(f"{name}: its pattern {pattern} allows more than codes; add an example")
+    drawn = rstr.Rstr(rng)
+    for _ in range(TRIES):
+        try:
+            text = drawn.xeger(re.sub(r"(?<!\\)([+*])(?!\?)", "{1,6}", pattern))
+        except (re.error, ValueError, KeyError, IndexError, AttributeError):
+            break
+        if text.isprintable() and Draft202012Validator(detail).is_valid(text):
+            return text
+    raise NoValue(f"{name}: no value fits its pattern {pattern}")

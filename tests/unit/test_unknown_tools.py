@@ -1,0 +1,192 @@
+"""Requests for tools of kinds that the word lists do not know: where values stand, which values are
+drawn, and the reason where no row is made."""
+
+from __future__ import annotations
+
+import random
+import re
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from raytune_agents.agents import AgentSpec, ToolConfig, parse
+from raytune_agents.generate import arguments, known, realism, scenes, templates
+from raytune_agents.generate.codes import NoValue, shaped
+from raytune_agents.generate.scenes import Scene
+from raytune_agents.records import ToolSpec
+
+
+def spec_of(*tools: dict[str, Any]) -> AgentSpec:
+    return parse({"name": "strange", "description": "Tools.", "tools": list(tools)})
+
+
+def tool_of(
+    name: str, description: str, properties: dict[str, Any], required: tuple[str, ...] = ()
+) -> ToolConfig:
+    schema = {"type": "object", "properties": properties, "required": list(required or properties)}
+    return spec_of({"name": name, "description": description, "parameters": schema}).tools[0]
+
+
+TEXT, WHOLE, SIZE, YES = ({"type": t} for t in ("string", "integer", "number", "boolean"))
+ZONE = {"type": "string", "enum": ["A", "B", "C"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "properties", "args", "said"),
+    [
+        ("unlockZone", "Open a zone again", {"zone": ZONE}, {"zone": "A"}, "zone A again"),
+        ("listRobots", "List robots", {"zone": ZONE}, {"zone": "B"}, "robots in zone B"),
+        ("getBin", "Get what a bin holds", {"binId": TEXT}, {"binId": "A-1-2"},
+         "what bin A-1-2 holds"),
+        ("cancelPick", "Cancel a pick task", {"pickId": WHOLE}, {"pickId": 7}, "pick task 7"),
+        ("gcd", "Greatest common divisor of a and b", {"a": WHOLE, "b": WHOLE},
+         {"a": 12, "b": 18}, "of 12 and 18"),
+        ("timer", "Stops playback after some time", {"minutes": WHOLE}, {"minutes": 30},
+         "stop playback after 30 minutes"),
+        ("follow", "Follow or unfollow an artist", {"artist": TEXT, "follow": YES},
+         {"artist": "Adele", "follow": False}, "unfollow the artist Adele"),
+        ("alerts", "Subscribe to weather alerts for a place", {"place": TEXT}, {"place": "Oslo"},
+         "subscribe to weather alerts for Oslo"),
+        ("report", "Report picks", {"groupBy": {"type": "string", "enum": ["zone", "hour"]}},
+         {"groupBy": "zone"}, "grouped by zone"),
+        ("remind", "Send a reminder", {"days_before": WHOLE}, {"days_before": 3}, "days before"),
+        ("charge", "Charge a robot", {"until": {"type": "integer", "description": "in percent"}},
+         {"until": 80}, "until 80 percent"),
+        ("remind", "Send a reminder", {"channel": {"type": "string", "enum": ["sms", "phone"]}},
+         {"channel": "sms"}, "reminder by sms"),
+        ("count", "Record a stock count", {"counted": WHOLE}, {"counted": 12}, "with 12 counted"),
+        ("belt", "Set the speed of a conveyor belt", {"metersPerMinute": SIZE},
+         {"metersPerMinute": 40}, "to 40 meters per minute"),
+        ("fly", "Fly a drone", {"altitude_m": WHOLE}, {"altitude_m": 30}, "altitude"),
+        ("tooth", "Record the condition of a tooth",
+         {"tooth": WHOLE, "condition": {"type": "string", "enum": ["healthy", "missing"]}},
+         {"tooth": 14, "condition": "missing"}, "the condition of tooth 14 as missing"),
+        ("scale", "Scale a deployment to a number of replicas",
+         {"deployment": TEXT, "replicas": WHOLE}, {"deployment": "api", "replicas": 4},
+         "scale the deployment api to"),
+        ("lock", "Lock a door", {"door": {"type": "string", "enum": ["front door", "back door"]}},
+         {"door": "back door"}, "lock the back door"),
+        ("case", "Rename a case", {"case_id": TEXT, "name": TEXT},
+         {"case_id": "C-1", "name": "Flood"}, "case C-1 to Flood"),
+    ],
+)  # fmt: skip
+def test_a_value_stands_where_the_description_speaks_of_it(
+    name, description, properties, args, said
+) -> None:
+    tool = tool_of(name, description, properties)
+    for seed in range(8):
+        rng = random.Random(seed)
+        wish = templates.compose(tool, args, Scene(rng), rng, "order")
+        assert wish is not None
+        assert said in f"{wish.text} {wish.rest}", wish.text
+
+
+def test_a_code_is_said_without_its_noun_twice() -> None:
+    tool = tool_of("pick", "Create a pick task", {"sku": {"type": "string", "example": "SKU-881"}})
+    rng = random.Random(1)
+    wish = templates.compose(tool, {"sku": "SKU-881"}, Scene(rng), rng, "order")
+    assert wish is not None
+    assert re.findall(r"(?i)sku", wish.text) == ["SKU"]
+
+
+def drawn(tool: ToolConfig, count: int = 40) -> list[dict[str, Any]]:
+    names = list(tool.parameters["properties"])
+    return [arguments.sample(tool, names, random.Random(seed))[0] for seed in range(count)]
+
+
+def test_numbers_keep_the_bounds_that_schema_and_description_give() -> None:
+    tool = tool_of("belt", "Set the speed of a belt",
+                   {"id": {"type": "integer", "minimum": 1, "maximum": 12},
+                    "grade": {"type": "integer", "description": "1 (best) to 6"}})  # fmt: skip
+    for args in drawn(tool):
+        assert 1 <= args["id"] <= 12
+        assert 1 <= args["grade"] <= 6
+
+
+def test_values_come_from_pattern_list_digits_and_file_type() -> None:
+    tool = tool_of("t", "Print a part on a machine", {
+        "robots": {"type": "array", "items": {"type": "string", "pattern": "^RB-[0-9]{3}$"}},
+        "treatment": {"type": "string", "description": "Cleaning, filling, root canal or checkup."},
+        "bike": {"type": "string", "description": "Number on the frame, 5 digits"},
+        "file": {"type": "string", "description": "STL file"},
+    })  # fmt: skip
+    for args in drawn(tool):
+        assert all(re.fullmatch(r"RB-\d{3}", r) for r in args["robots"])
+        assert args["treatment"] in ("cleaning", "filling", "root canal", "checkup")
+        assert re.fullmatch(r"\d{5}", args["bike"])
+        assert args["file"].endswith(".stl")
+
+
+def test_values_of_one_request_fit_each_other() -> None:
+    makers = scenes.banks()["made_by"]["songs"]
+    songs = tool_of("lyrics", "Get the lyrics of a song", {"artist": TEXT, "song": TEXT})
+    assert all(makers[a["song"]] == a["artist"] for a in drawn(songs))
+    meals = tool_of("order", "Order a meal", {
+        "meal": {"type": "string", "enum": ["breakfast", "dinner"]},
+        "time": {"type": "string", "description": "HH:MM"}})  # fmt: skip
+    for args in drawn(meals):
+        hour = int(args["time"][:2])
+        assert 7 <= hour <= 10 if args["meal"] == "breakfast" else 18 <= hour <= 21
+    sums = tool_of("gcd", "Greatest common divisor of a and b", {"a": WHOLE, "b": WHOLE})
+    assert all(a["a"] != a["b"] for a in drawn(sums))
+
+
+def test_a_code_with_a_date_in_it_keeps_a_date() -> None:
+    for seed in range(30):
+        code = shaped("S-20260312-0930", random.Random(seed))
+        datetime.strptime(code, "S-%Y%m%d-%H%M")
+
+
+def test_a_letter_and_an_abbreviation_are_what_their_words_say() -> None:
+    loan = tool_of("pmt", "Monthly payment of a loan", {
+        "p": {"type": "number", "description": "principal in EUR"},
+        "r": {"type": "number", "description": "yearly interest rate in percent"}})  # fmt: skip
+    assert all(a["p"] >= 20000 and a["r"] <= 9 for a in drawn(loan))
+    sky = tool_of("weather", "Get the weather", {"loc": TEXT})
+    cities = {p.city for p in scenes.places()}
+    assert all(a["loc"] in cities for a in drawn(sky))
+
+
+def test_one_name_means_the_same_in_the_whole_catalogue() -> None:
+    allowed = {"type": "string", "enum": ["cleaning", "filling"]}
+    named = {"type": "string", "description": "Name of the treatment"}
+    schema = {"type": "object", "required": ["treatment"]}
+    spec = spec_of(
+        {"name": "find_slots", "description": "Find free slots",
+         "parameters": schema | {"properties": {"treatment": allowed}}},
+        {"name": "estimate_cost", "description": "Estimate what a treatment costs",
+         "parameters": schema | {"properties": {"treatment": named}}},
+    )  # fmt: skip
+    assert [g.parameter for g in known.gaps(spec)] == ["treatment"]
+    assert known.gaps(known.with_known(spec)) == []
+
+
+@pytest.mark.parametrize(
+    ("description", "reason"),
+    [
+        ("Sucht Zugverbindungen zwischen zwei Bahnhöfen", known.FOREIGN),
+        ("Reserva una mesa en un restaurante", known.FOREIGN),
+        ("Find a table in a café", ""),
+        ("Get the menu of the Café Zürich", ""),
+    ],
+)
+def test_a_foreign_description_is_said_to_be_one(description: str, reason: str) -> None:
+    tool = tool_of("t", description, {"n": {"type": "integer", "minimum": 1}})
+    found = [g.advice for g in known.gaps(spec_of(tool.model_dump(exclude_defaults=True)))]
+    assert found == ([reason] if reason else [])
+    rng = random.Random(1)
+    assert (templates.compose(tool, {"n": 2}, Scene(rng), rng) is None) == bool(reason)
+
+
+def test_a_schema_that_no_value_fits_makes_no_row() -> None:
+    tool = tool_of("never", "Do a thing", {"v": {"type": "integer", "minimum": 10, "maximum": 3}})
+    with pytest.raises(NoValue, match="no number lies between 10 and 3"):
+        arguments.sample(tool, ["v"], random.Random(1))
+
+
+def test_a_noun_that_is_a_tools_name_names_no_tool() -> None:
+    moist, find = ToolSpec("soil_moisture", "", "{}"), ToolSpec("find_room", "", "{}")
+    assert realism.names_tool("what is the soil moisture of field F-1", [moist]) == ""
+    assert realism.names_tool("call soil_moisture for F-1", [moist]) == "soil_moisture"
+    assert realism.names_tool("please find room 12", [find]) == "find_room"
