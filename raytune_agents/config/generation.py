@@ -67,8 +67,10 @@ class TeacherConfig(BaseConfig):
 class SourcesConfig(BaseConfig):
     """Who words the requests; what a share cannot be filled with falls to the next source."""
 
-    own: Share = Field(
-        0.3, description="share of rows that are the user's own with other values, where it has any"
+    own: Share | None = Field(
+        None,
+        description="share of rows that are the user's own with other values; none = by how many "
+        "there are and how many tools they call",
     )
     model: Share = Field(
         0.5, description="share of the other rows that the engine or the teacher words anew"

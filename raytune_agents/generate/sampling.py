@@ -22,12 +22,14 @@ from raytune_agents.dedup.text import request_text
 from raytune_agents.generate import POOLS, realism
 from raytune_agents.generate.distractors import choose
 from raytune_agents.generate.known import gaps, own_rows, with_known
-from raytune_agents.generate.variants import variants
+from raytune_agents.generate.variants import usable, variants
 from raytune_agents.records import Trajectory, finish
 
 # Their answers name the candidates, or the candidates are what the pool is about.
 VARIANT = "variant"  # the pool of the user's own rows with other values
 WHOLE = ("notool", "irrelevant", "distracted")
+HALF_OWN, MOST_OWN = 12, 0.7  # own rows at which half of the rows are made of them; at most
+MOST_VARIANTS = 20  # made of one own row
 BLOCK = 256  # requests compared at a time
 
 
@@ -78,8 +80,8 @@ def with_tools(row: Trajectory, count: int, seed: int) -> Trajectory:
 
 
 def followed(spec: AgentSpec, pools: Mapping[str, float]) -> dict[str, float]:
-    """An agent's shares of the pools: as written, or, where its spec has a profile, half as written
-    and half like the rows of the profile."""
+    """An agent's shares of the pools: as written, or, where its spec has a profile, EVEN of them as
+    written and the rest like the rows of the profile."""
     kinds = spec.profile.kinds if spec.profile else {}
     total = sum(kinds.get(pool, 0.0) for pool in pools)
     if not total:
@@ -134,7 +136,7 @@ def draw(section: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) ->
     specs, out = prepared(section, real, seed), Drawn()
     for spec in specs:
         out.gaps += [f"{spec.name}: {gap}" for gap in gaps(spec)]
-    own = own_variants(specs, real, round(section.sources.own * section.rows), seed)
+    own = own_variants(specs, real, own_count(section, specs, real), seed)
     pools = shares(section.pools)
     parts = {s.name: followed(s, pools) for s in specs}
     rest = section.rows - len(own)
@@ -165,6 +167,21 @@ def draw(section: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) ->
     out.short.update(+left)
     random.Random(f"{seed}/order").shuffle(out.rows)  # shards of one mix take equally long
     return out
+
+
+def own_count(
+    section: GenerateConfig, specs: Sequence[AgentSpec], real: Sequence[Trajectory]
+) -> int:
+    """Rows that are the user's own with other values: more of them the more rows there are and the
+    more tools they call, at most MOST_VARIANTS per row."""
+    mine = [row for spec in specs for row in own_rows(spec, real) if usable(row)]
+    share = section.sources.own
+    if share is None:
+        seen = {c.name for row in mine for c in row.calls}
+        tools = {t.name for spec in specs if own_rows(spec, real) for t in spec.tools}
+        spread = 0.5 + 0.5 * len(seen & tools) / max(1, len(tools))
+        share = min(MOST_OWN, len(mine) / (len(mine) + HALF_OWN)) * spread
+    return min(round(share * section.rows), MOST_VARIANTS * len(mine))
 
 
 def own_variants(

@@ -71,7 +71,8 @@ def _lead(
         ):
             return value, verb_groups().get(value, ""), p
     verb = rng.choice(act.verbs)
-    group = verb_groups().get(verb, "")
+    giving = verb == "give" and any(p == "to" for p, _ in act.parts)  # "give a rating to a book"
+    group = "" if giving else verb_groups().get(verb, "")
     said = phrases()["groups"][group]["say"] if group else [verb]
     return rng.choice(said if UNSAID.match(verb) else [verb, *said]), group, None
 
@@ -150,7 +151,8 @@ def _told_apart(
         first = clause.split()[0]
         before = out[-1] if out else re.sub(r".*(?=\bfor [\w ]*\{\w+\}$)", "", body)
         again = before.startswith((f"{first} ", "and ")) and ":" not in clause
-        if again and (first == "with" or (first == "for" and f"for {{{p.name}}}" != clause)):
+        named = re.match(r"for (?!the )\w[\w ]* \{", clause)
+        if again and (first == "with" or named):
             out.append(f"and {clause.removeprefix(first).strip()}")  # "for patient 4 and slot 7"
             continue
         if (

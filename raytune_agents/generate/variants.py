@@ -104,7 +104,18 @@ def _new_values(
         raise NoValue(f"{tool.name}: no other values are known")
     known = spec_values(tool, rng, habits)
     made, _ = arguments.sample(tool, [*drawable, *fixed], rng, known, fixed)
-    return {k: made[k] for k in drawable if made[k] != args[k]}
+    return {k: made[k] for k in drawable if made[k] != args[k] and is_alike(made[k], args[k])}
+
+
+def is_alike(new: Any, old: Any) -> bool:
+    """Whether a value has the form of another: an age range "20-23" is no IP address."""
+    if not isinstance(new, str) or not isinstance(old, str):
+        return not isinstance(new, str) and not isinstance(old, str)
+    if len(old.split()) > 3 and len(new.split()) > 2:
+        return True  # a sentence may look as it likes
+    forms = [{c if not c.isalnum() else "0" if c.isdigit() else "a" for c in t} - {" ", "'", ","}
+             for t in (new, old)]  # fmt: skip
+    return forms[0] == forms[1] and abs(len(new.split()) - len(old.split())) <= 2
 
 
 def _swapped_text(text: str, swaps: Mapping[str, str]) -> str:

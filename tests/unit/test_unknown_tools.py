@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from raytune_agents.agents import AgentSpec, ToolConfig, parse
+from raytune_agents.agents import AgentSpec, ToolConfig, parse_spec
 from raytune_agents.generate import arguments, known, realism, scenes, templates
 from raytune_agents.generate.codes import NoValue, shaped
 from raytune_agents.generate.scenes import Scene
@@ -18,7 +18,7 @@ from raytune_agents.records import ToolSpec
 
 
 def spec_of(*tools: dict[str, Any]) -> AgentSpec:
-    return parse({"name": "strange", "description": "Tools.", "tools": list(tools)})
+    return parse_spec({"name": "strange", "description": "Tools.", "tools": list(tools)})
 
 
 def tool_of(
