@@ -23,8 +23,7 @@ from raytune_agents.records import Message, Trajectory, finish
 if TYPE_CHECKING:
     from raytune_agents.agents import AgentSpec
 
-EVEN = 0.35  # weight of even shares
-FRESH = 0.5  # share of values that no example gave
+EVEN = 0.5  # weight of even shares
 TOP = 5  # first words kept
 VALUES = 20  # values kept of each argument
 LONGEST = 80  # characters of a text that may be said again
@@ -158,7 +157,7 @@ def examples(spec: AgentSpec) -> list[Trajectory]:
 
 
 def mixed(names: Sequence[str], wanted: Mapping[str, float]) -> list[float]:
-    """A weight for each name: EVEN of it even, the rest as wanted; all even without a wish."""
+    """A weight for each name: half even, half as wanted; all even where none is wanted."""
     total = sum(wanted.get(n, 0.0) for n in names)
     even = EVEN if total else 1.0
     return [even / len(names) + (1 - even) * wanted.get(n, 0.0) / (total or 1.0) for n in names]
@@ -168,7 +167,7 @@ def like(known: Argument | None, schema: Mapping[str, Any], rng: random.Random) 
     """Every second time what an argument should be like, as hints for `values.value`; else []: a
     text of the examples by its frequency (all of them for the items of an array), or a number
     between the smallest and the largest, near the median. Only what the schema allows."""
-    if known is None or rng.random() < FRESH:
+    if known is None or rng.random() < EVEN:
         return []
     many = schema.get("type") == "array"
     allowed = Draft202012Validator(schema.get("items", {}) if many else schema)

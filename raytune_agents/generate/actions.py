@@ -175,8 +175,9 @@ def _cleaned(text: str) -> str:
 def action(name: str, description: str) -> Action:
     """What a tool does, read from its description, else from its name."""
     text = _first_sentence(description)
-    text = re.sub(r"^[A-Za-z]+ly (?=[a-z])", "", text)  # "Recursively search for files"
     words = text.split()
+    if len(words) > 1 and words[0].endswith("ly") and not base_verb(words[0]):
+        words, text = words[1:], text.split(maxsplit=1)[1]  # "Recursively search for files"
     if not words or not re.search(r"[A-Za-z]{2}", text) or len(words) < 2:
         words = kinds.name_words(name).split()
         text = " ".join(words)
