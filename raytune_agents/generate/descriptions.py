@@ -20,12 +20,14 @@ UNITS = re.compile(
 _PER = re.compile(
     r"\b(?!times\b)(\w+s|km) per (second|minute|hour|day|hectare|square met\w+)\b", re.I
 )
-SUFFIXES = {  # the last word of a number's name that is its unit: altitude_m
-    "m": "m", "km": "km", "cm": "cm", "mm": "mm", "kg": "kg", "g": "g", "mg": "mg", "ml": "ml",
-    "l": "litres", "s": "seconds", "ms": "ms", "h": "hours", "c": "degrees", "kw": "kW",
-    "kwh": "kWh", "hz": "Hz", "gb": "GB", "mb": "MB", "usd": "usd", "eur": "eur", "pct": "percent",
-    "tonnes": "tonnes",
-}  # fmt: skip
+SUFFIXES = dict(  # the last word of a number's name that is its unit: altitude_m
+    pair.split(":")
+    for pair in re.split(
+        r"\s+",
+        "m:m km:km cm:cm mm:mm kg:kg g:g mg:mg ml:ml l:litres s:seconds ms:ms h:hours c:degrees "
+        "kw:kW kwh:kWh hz:Hz gb:GB mb:MB usd:usd eur:eur pct:percent tonnes:tonnes",
+    )
+)
 DATE_FORM = re.compile(r"\b(?:YYYY|YY|MM|DD)(?:[-/. ](?:YYYY|YY|MM|DD)){1,2}\b")
 
 

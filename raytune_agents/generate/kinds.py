@@ -379,8 +379,8 @@ def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ..
     properties = root.get("properties") or {}
     found = [parameter(n, s, n in required, context, root) for n, s in properties.items()]
     if {"unit", "units", "uom"} & {p.words for p in found}:  # an amount of something, no money
-        found = [replace(p, kind="quantity", sense="quantity") if p.kind == "money" else p
-                 for p in found]  # fmt: skip
+        some = {"kind": "quantity", "sense": "quantity"}
+        found = [replace(p, **some) if p.kind == "money" else p for p in found]
     return tuple(found)
 
 

@@ -51,8 +51,9 @@ SPEAKS = {  # kind -> the nouns by which a description may mean it
     "ip": "address|host|source",
 }
 NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
-ITSELF = ("url", "ip", "host", "domain", "expression", "word", "query", "dish", "product",
-          "medication", "drink", "street")  # fmt: skip
+ITSELF = re.split(
+    " ", "url ip host domain expression word query dish product medication drink street"
+)
 TITLED = re.compile(
     r"(file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
     r"project|channel|repo|tag|service|column|hotel|restaurant|environment|drink|team|version|"

@@ -107,8 +107,13 @@ def spoken(p: Parameter, value: Any, scene: Scene, rng: random.Random) -> str:
     return shown(value).replace("_", " ") if p.kind == "choice" else shown(value)
 
 
-PLAIN = ("person", "company", "name", "street", "city", "country", "country_code", "zip", "email",
-         "phone", "url", "first_name", "last_name", "state")  # fmt: skip
+PLAIN = frozenset(
+    re.split(
+        " ",
+        "person company name street city country country_code zip email phone url first_name "
+        "last_name state",
+    )
+)
 
 
 def _fields_said(p: Parameter, value: dict[str, Any], scene: Scene, rng: random.Random) -> str:

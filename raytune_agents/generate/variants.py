@@ -113,8 +113,8 @@ def is_alike(new: Any, old: Any) -> bool:
         return not isinstance(new, str) and not isinstance(old, str)
     if len(old.split()) > 3 and len(new.split()) > 2:
         return True  # a sentence may look as it likes
-    forms = [{c if not c.isalnum() else "0" if c.isdigit() else "a" for c in t} - {" ", "'", ","}
-             for t in (new, old)]  # fmt: skip
+    forms = [re.sub(r"[^\W\d_]+", "a", re.sub(r"[\s',]+", "", t.lower())) for t in (new, old)]
+    forms = [set(re.sub(r"\d+", "0", form)) for form in forms]
     return forms[0] == forms[1] and abs(len(new.split()) - len(old.split())) <= 2
 
 
