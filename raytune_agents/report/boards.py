@@ -88,6 +88,12 @@ def split_boards(run: RunContents, css: Mapping[str, str]) -> list[SplitBoard]:
     return [split_board(run, split, css) for split in splits]
 
 
+def repeats(name: str, scores: Mapping[str, Mapping[str, Estimate]]) -> bool:
+    """Whether a metric of optimal matching is that of greedy matching in every arm."""
+    twin = name.removesuffix("_optimal")
+    return twin != name and all(by.get(name) == by.get(twin) for by in scores.values())
+
+
 def split_board(run: RunContents, split: str, css: Mapping[str, str]) -> SplitBoard:
     scores = {arm: by.get(split, {}) for arm, by in run.scores.items()}
     changes = {arm: run.differences.get(arm, {}).get(split, {}) for arm in run.scores}
@@ -105,7 +111,7 @@ def split_board(run: RunContents, split: str, css: Mapping[str, str]) -> SplitBo
     if not main:  # a suite of other metrics: what is compared is shown first
         paired = {m for by in changes.values() for m in by}
         main = [m for n, m in metrics.items() if n in paired]
-    more = [m for m in metrics.values() if m not in main]
+    more = [m for m in metrics.values() if m not in main and not repeats(m.name, scores)]
     sizes = [c.n for m in main for by in cells.values() if (c := by[m.name]).n]
     board = SplitBoard(split, max(sizes, default=0), main, more, cells)
     board.figures = _figures(run, split, css, main)

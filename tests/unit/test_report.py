@@ -21,6 +21,7 @@ from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.scoreboard import first_columns
 from raytune_agents.report import (
     anchors,
+    boards,
     charts,
     digest,
     findings,
@@ -415,6 +416,15 @@ def test_the_command_prints_them_as_json_alone(demo):
 )
 def test_a_question_how_is_told_from_a_request(text, how):
     assert digest.asks_how(text) is how
+
+
+def test_optimal_matching_stands_only_where_it_differs():
+    half, whole = Estimate(0.5, 0.2, 0.8, 8), Estimate(1.0, 0.7, 1.0, 8)
+    same = {"base": {"exact_match": half, "exact_match_optimal": half}}
+    assert boards.repeats("exact_match_optimal", same)
+    assert not boards.repeats("exact_match", same)
+    other = same | {"sft": {"exact_match": half, "exact_match_optimal": whole}}
+    assert not boards.repeats("exact_match_optimal", other)
 
 
 def test_arms_stand_beside_public_models_where_they_were_asked_rows_of_bfcl():
