@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -44,7 +44,7 @@ STEPS = Annotated[
 
 def run_command(config: CONFIG = None, overrides: OVERRIDES = None, steps: STEPS = None) -> None:
     """The whole loop, or some of its steps; what is done is skipped, a killed run goes on."""
-    from raytune_agents.cli.summary import show_summary
+    from raytune_agents.cli.summary import outline_lines, show_summary
 
     with said_errors():
         names = step_names(steps)
@@ -52,7 +52,13 @@ def run_command(config: CONFIG = None, overrides: OVERRIDES = None, steps: STEPS
         from raytune_agents.pipeline.run import run_steps
         from raytune_agents.progress import Display
 
-        context = run_steps(tree, names, Display(console))
+        display = Display(console)
+
+        def announce(left: Sequence[str]) -> None:
+            for line in outline_lines(tree, left):
+                display.say(line, style="dim")
+
+        context = run_steps(tree, names, display, announce)
         show_summary(context.run.folder, names)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -18,10 +20,11 @@ from raytune_agents.evaluate.metrics import (
 )
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import Board, first_columns, main_metric, read_board
-from raytune_agents.evaluate.verdict import ordered_splits, read_conclusion
+from raytune_agents.evaluate.verdict import VAL, ordered_splits, read_conclusion
 from raytune_agents.storage import read_json
 
-MOST = 6  # metrics of a table: more does not fit a terminal
+MOST = 6  # metrics of a table, where the terminal has room for so many
+SUITES = 3  # tables; the report has all
 TONES = {"better": "green", "worse": "red"}
 
 
@@ -33,8 +36,11 @@ def print_arms(folder: Path) -> None:
     gains = read_board(read_json(folder / "differences.json"), Difference.read)
     table = folder / METRICS_FILE
     metrics = METRICS | (read_metrics(read_json(table)) if table.is_file() else {})
-    for split in ordered_splits({s for by in scores.values() for s in by}):
-        console.print(arms_table(split, scores, gains, metrics))
+    splits = ordered_splits({s for by in scores.values() for s in by} - {VAL})
+    for split in splits[:SUITES]:
+        console.print(fitting_table(split, scores, gains, metrics))
+    if splits[SUITES:]:
+        console.print(Text(f"in the report too: {', '.join(splits[SUITES:])}", style="dim"))
     if (folder / "verdict.json").is_file():
         found = read_conclusion(read_json(folder / "verdict.json"))
         console.print(Text(found.text, style=TONES.get(found.tone, "bold")))
@@ -49,7 +55,19 @@ def shown_metrics(
     """The first columns of a split; of a suite of other metrics, those that are compared."""
     found = first_columns({arm: by.get(split, {}) for arm, by in scores.items()}, metrics)
     paired = dict.fromkeys(m for splits in gains.values() for m in splits.get(split, {}))
-    return (found or [metric_named(name, metrics) for name in paired])[:MOST]
+    return found or [metric_named(name, metrics) for name in paired]
+
+
+def fitting_table(
+    split: str, scores: Board[Estimate], gains: Board[Difference], metrics: dict[str, Metric]
+) -> Table:
+    """The table of a split with as many metrics as the terminal is wide for."""
+    wide = console.options.update(width=sys.maxsize)
+    for most in range(MOST, 0, -1):
+        table = arms_table(split, scores, gains, metrics, most)
+        if Measurement.get(console, wide, table).maximum <= console.width:
+            break
+    return table
 
 
 def arms_table(
@@ -57,9 +75,12 @@ def arms_table(
     scores: Board[Estimate],
     gains: Board[Difference],
     metrics: dict[str, Metric],
+    most: int = MOST,
 ) -> Table:
-    """One split: a row per arm, a column per metric, and the difference to base in its main one."""
-    shown = shown_metrics(scores, gains, split, metrics)
+    """One split: a row per arm that answered it, a column per metric (at most `most`), and the
+    difference to base in its main one."""
+    scores = {arm: by for arm, by in scores.items() if by.get(split)}
+    shown = shown_metrics(scores, gains, split, metrics)[:most]
     names = [m.name for m in shown]
     first = main_metric(names) or next(iter(names), "")
     count = max((by.get(split, {}).get(first, Estimate()).n for by in scores.values()), default=0)

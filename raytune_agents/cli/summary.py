@@ -1,5 +1,5 @@
-"""What a command shows of a run when it ends: the arms' scores, the rows of each step, what to look
-at next."""
+"""What a command shows of a run: what it will do; when it ends the arms' scores, the rows of each
+step, what to look at next."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.table import Table
+
+    from raytune_agents.config import Config
+
 SOURCES = 30  # rows of the funnel's table
 
 
@@ -37,7 +40,36 @@ def show_summary(folder: Path, names: Sequence[str]) -> None:
         console.print(funnel_table(manifests["label"].notes["funnel"]))
     if "report" in names and (folder / "report.html").is_file():
         say(f"report: {folder / 'report.html'}")
-        say(f"next: open it; raytune-agents trials {folder}; raytune-agents export")
+        for line in next_lines(folder):
+            say(f"next: {line}", style="dim")
+
+
+def next_lines(folder: Path) -> list[str]:
+    """Commands that go on from a finished run, by what it has."""
+    out = []
+    if (folder / "tune" / "trials.json").is_file():
+        out.append(f"raytune-agents trials {folder} --best 5")
+    if (folder / "tune" / "best.yaml").is_file():
+        out.append(f"raytune-agents run {folder / 'tune' / 'best.yaml'}")
+    for adapter in sorted(folder.glob("train/*/adapter"))[:1]:
+        out.append(f"raytune-agents export {folder / 'config.json'} --serve app")
+        arm = adapter.parent.name
+        out.append(f"raytune-agents export {folder / 'config.json'} --model {arm} --out {arm}")
+    return out
+
+
+def outline_lines(config: Config, left: Sequence[str]) -> list[str]:
+    """What a run will do before it does it: steps, arms, folder; minutes where they can be
+    foreseen."""
+    from raytune_agents.pipeline.first_run import foreseen_minutes, time_said
+
+    arms = ", ".join(f"{name} ({arm.method})" for name, arm in config.train.arms.items())
+    detail = {"train": f" of {arms}", "tune": f" of {config.tune.num_samples} trials"}
+    steps = ", ".join(f"{name}{detail.get(name, '')}" for name in left)
+    minutes = foreseen_minutes(config, left)
+    time = "how long: see raytune-agents plan" if minutes is None else time_said(minutes)
+    where = f"{config.runs_dir}/{config.name}"
+    return [f"to do: {steps}", f"in {where}; {time}; stopped, the same command goes on"]
 
 
 def funnel_table(funnel: Mapping[str, Mapping[str, int]]) -> Table:

@@ -19,6 +19,7 @@ from raytune_agents.evaluate.paired import detectable
 from raytune_agents.generate.held import held_counts
 from raytune_agents.models import EMBEDDED
 from raytune_agents.records import Trajectory
+from raytune_agents.runs import STEPS
 from raytune_agents.split import split_rows
 
 SEED = Config().seed
@@ -30,6 +31,7 @@ MOST_PROMPT = {EMBEDDED: 1536}  # tokens of a prompt that two CPU cores can trai
 USUAL_PROMPT = 6144
 CHANGED_SHARE = 0.25  # of test rows on which two models differ, for what a suite can show
 BATCH = 8  # rows per optimiser step
+FEW_ROWS = 200  # of each source, from which a run's minutes are foreseen
 
 
 def first_split(rows: Sequence[Trajectory]) -> list[Trajectory]:
@@ -154,7 +156,7 @@ tune: {{num_samples: 0}}
 def time_said(minutes: float | None) -> str:
     if minutes is None:
         return "minutes: see `raytune-agents plan`"
-    return f"about {max(1, round(minutes))} minutes on this machine, as busy as it was"
+    return f"about {max(1, round(minutes))} minutes on this machine, if nothing else keeps it busy"
 
 
 def sources_said(first: FirstRun) -> str:
@@ -170,16 +172,18 @@ def _flow(weights: dict[str, float]) -> str:
     return "{" + ", ".join(f"{k}: {v:g}" for k, v in weights.items()) + "}"
 
 
-def foreseen_minutes(config: Config) -> float | None:
-    """Minutes of the run on this machine by `pipeline.plan`; None where its model is not at hand
-    (nothing is downloaded to say so)."""
+def foreseen_minutes(config: Config, steps: Sequence[str] = STEPS) -> float | None:
+    """Minutes of the steps on this machine by `pipeline.plan`; None where its model is not at hand
+    (nothing is downloaded to say so), and on GPUs and clusters, whose speed is not measured."""
     from raytune_agents.infra import cluster
     from raytune_agents.pipeline.plan import plan
 
     local = config.model.name == EMBEDDED or Path(config.model.name).expanduser().is_dir()
-    if not local:
+    have = cluster.local_machine(config.resources)
+    if not local or have is None or have.gpus:
         return None
     try:
-        return 60 * plan(config, cluster.look(config.resources)).hours
+        seconds = plan(config, have, FEW_ROWS).seconds
     except (ConfigError, OSError):
         return None
+    return sum(s for name, s in seconds.items() if name.split()[0] in steps) / 60

@@ -1,6 +1,6 @@
 """What a run will take, before it starts: tokens, memory, time, disk and money.
 
-A scaled-down copy of the run (at most SAMPLE rows of each source) is read, split, drawn, edited,
+A scaled-down copy of the run (SAMPLE rows of each source at most) is read, split, drawn, edited,
 mixed and tokenised by the steps' own functions, and what it counts is scaled up. No engine is
 asked: how long answers get is guessed (WRITTEN of max_tokens for an untrained model, the gold
 answer's length for a trained one), rejected rows are not foreseen.
@@ -115,23 +115,24 @@ class Plan:
         return [*out, f"disk {sum(self.disk.values()):.2f} GiB ({held})"]
 
 
-def read_sample(config: Config) -> Sample:
-    """Rows of the sources with their splits. Raises ConfigError where no row can be read."""
+def read_sample(config: Config, most: int = SAMPLE) -> Sample:
+    """At most `most` rows of each source with their splits. Raises ConfigError where none can be
+    read."""
     section, out, size, parsed = config.read, Sample(), 0, 0
     found: dict[str, Trajectory] = {}
     for source in section.sources:
         hub, limit = readers.is_hub(source.path), source.limit or COUNTED
         count = 0
-        for where, raw in islice(readers.list_raw(source), SAMPLE if hub else limit):
+        for where, raw in islice(readers.list_raw(source), most if hub else limit):
             count += 1
-            if count <= SAMPLE:
+            if count <= most:
                 for made in readers.read_raw(raw, where, source).rows:
                     row = with_fewer_tools(made, section.tools)
                     found[row.id] = row
                     size += sum(len(str(v)) for v in to_row(row).values())
-        parsed += min(count, SAMPLE)
+        parsed += min(count, most)
         out.total += source.limit if hub and source.limit else count
-        out.more |= count == (SAMPLE if hub and not source.limit else COUNTED)
+        out.more |= count == (most if hub and not source.limit else COUNTED)
     if section.sources and not found:
         raise ConfigError("read.sources: no row can be read; see `raytune-agents read --explain`")
     out.rows = {r.id: r for r in split.split_rows(found.values(), section.split, config.seed)}
@@ -304,13 +305,14 @@ def money(config: Config, hours: float, placed: Placement) -> tuple[float, str]:
     return hours * count * prices[kind], f"resources.prices.{kind} {prices[kind]:g} an hour"
 
 
-def plan(config: Config, have: Any) -> Plan:
-    """The plan of a run on `have` (placement.Resources). Raises ConfigError."""
+def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
+    """The plan of a run on `have` (placement.Resources), from at most `most` rows of each source.
+    Raises ConfigError."""
     config, lengths = with_max_length(config)
     lengths = lengths or row_lengths(config)
     path = models.resolve(config.model)
     chat, shape = Chat.of(path, config.model), DecoderShape.of(path)
-    placed, sample = place(have, config, shape.weights_gib), read_sample(config)
+    placed, sample = place(have, config, shape.weights_gib), read_sample(config, most)
     drawn = add_generated(sample, config)
     train, sections, work = config.train, {}, {"read": Work(), "label": Work()}
     work["generate"] = generate_work(config, sample, drawn, chat)

@@ -104,9 +104,15 @@ def first_rows(config: Config) -> Iterator[Trajectory]:
                     )
 
 
-def run_steps(config: Config, names: Sequence[str], display: Display) -> Context:
-    """Run the named steps in order, skipping those that are done. Ray ends with the last one; where
-    all are done, nothing is started."""
+def run_steps(
+    config: Config,
+    names: Sequence[str],
+    display: Display,
+    announce: Callable[[Sequence[str]], None] | None = None,
+) -> Context:
+    """Run the named steps in order, skipping those that are done. `announce` is told the steps that
+    are left, before the first begins. Ray ends with the last one; where all are done, nothing is
+    started."""
     config, lengths = with_max_length(config)
     context = Context(config, display)
     display.run, display.json = config.name, config.resources.log == "json"
@@ -116,6 +122,8 @@ def run_steps(config: Config, names: Sequence[str], display: Display) -> Context
             return context
         preflight(config)
         display.say((lengths or row_lengths(config)).said(config.model.max_length), style="dim")
+        if announce:
+            announce(left)
         watched = Watchdog(context.run.folder, display, config.resources.stall_timeout_s)
         with display.live(), watched:
             for number, name in enumerate(left, 1 + len(names) - len(left)):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from raytune_agents.cli.app import app
 from raytune_agents.cli.arguments import console
 from raytune_agents.cli.summary import funnel_table
+from raytune_agents.config import load_config
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import read_json, write_rows
 
@@ -172,3 +173,53 @@ def test_the_table_of_a_split_shows_what_was_measured_on_it():
     same = shown(exact_match=0.5, irrelevance=0.5)  # rows on which no call is right
     assert "irrelevance" in same
     assert "exact match" not in same.partition("- base")[0]
+
+
+def test_a_table_has_no_more_columns_than_the_terminal_and_no_arm_without_answers():
+    from raytune_agents.cli.arms import fitting_table
+    from raytune_agents.evaluate.estimates import Estimate
+    from raytune_agents.evaluate.metrics import METRICS
+
+    names = ("exact_match", "function_accuracy", "parameter_accuracy", "hallucination_rate")
+    values = {name: Estimate(k / 9, 0.0, 1.0, 9) for k, name in enumerate(names)}
+    scores = {"base": {"s": values}, "base_constrained": {"s": values}, "nat": {"t": values}}
+    wide, console.width = console.width, 100
+    try:
+        with console.capture() as printed:
+            console.print(fitting_table("s", scores, {}, METRICS))
+    finally:
+        console.width = wide
+    text = printed.get()
+    assert "base_constrained" in text
+    assert "nat" not in text
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert "exact match" in text
+    assert "hallucination" not in text
+
+
+def test_a_run_says_first_what_it_will_do():
+    from raytune_agents.cli import summary
+    from raytune_agents.pipeline import first_run
+
+    elsewhere = "resources.address=10.0.0.1:6379"  # a cluster's speed is not measured
+    config = load_config(None, ["name=mine", elsewhere])
+    assert summary.outline_lines(config, ["label", "train"]) == [
+        "to do: label, train of sft (sft), nat (nat)",
+        "in runs/mine; how long: see raytune-agents plan; stopped, the same command goes on",
+    ]
+    assert first_run.time_said(0.2).startswith("about 1 minutes")
+
+
+def test_a_finished_run_says_what_to_type_next(tmp_path):
+    from raytune_agents.cli.summary import next_lines
+
+    assert next_lines(tmp_path) == []
+    (tmp_path / "train" / "nat" / "adapter").mkdir(parents=True)
+    (tmp_path / "tune").mkdir()
+    (tmp_path / "tune" / "trials.json").write_text("[]")
+    assert next_lines(tmp_path) == [
+        f"raytune-agents trials {tmp_path} --best 5",
+        f"raytune-agents export {tmp_path}/config.json --serve app",
+        f"raytune-agents export {tmp_path}/config.json --model nat --out nat",
+    ]
