@@ -62,6 +62,7 @@ def fitting_table(
     split: str, scores: Board[Estimate], gains: Board[Difference], metrics: dict[str, Metric]
 ) -> Table:
     """The table of a split with as many metrics as the terminal is wide for."""
+    # at the console's own width no table is measured wider than that
     wide = console.options.update(width=sys.maxsize)
     for most in range(MOST, 0, -1):
         table = arms_table(split, scores, gains, metrics, most)
@@ -79,6 +80,7 @@ def arms_table(
 ) -> Table:
     """One split: a row per arm that answered it, a column per metric (at most `most`), and the
     difference to base in its main one."""
+    # a baseline that a suite has not is no row of dashes
     scores = {arm: by for arm, by in scores.items() if by.get(split)}
     shown = shown_metrics(scores, gains, split, metrics)[:most]
     names = [m.name for m in shown]

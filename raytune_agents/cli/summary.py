@@ -51,6 +51,7 @@ def next_lines(folder: Path) -> list[str]:
         out.append(f"raytune-agents trials {folder} --best 5")
     if (folder / "tune" / "best.yaml").is_file():
         out.append(f"raytune-agents run {folder / 'tune' / 'best.yaml'}")
+    # one arm shows the command for all
     for adapter in sorted(folder.glob("train/*/adapter"))[:1]:
         out.append(f"raytune-agents export {folder / 'config.json'} --serve app")
         arm = adapter.parent.name

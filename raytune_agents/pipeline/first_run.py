@@ -179,6 +179,7 @@ def foreseen_minutes(config: Config, steps: Sequence[str] = STEPS) -> float | No
     from raytune_agents.pipeline.plan import plan
 
     local = config.model.name == EMBEDDED or Path(config.model.name).expanduser().is_dir()
+    # Ray is not started to say so: what it would report is read off the machine
     have = cluster.local_machine(config.resources)
     if not local or have is None or have.gpus:
         return None

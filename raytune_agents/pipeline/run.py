@@ -122,6 +122,7 @@ def run_steps(
             return context
         preflight(config)
         display.say((lengths or row_lengths(config)).said(config.model.max_length), style="dim")
+        # only now: what cannot run is not announced
         if announce:
             announce(left)
         watched = Watchdog(context.run.folder, display, config.resources.stall_timeout_s)
