@@ -195,6 +195,7 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
     if not adapters:
         raise ConfigError(f"{run} has no trained arm: run `raytune-agents run` first")
     empty_folder(out, "--serve")
+    config = as_it_ran(config, run)
     have = have or cluster.look(config.resources)
     base, out = models.resolve(config.model), out.resolve()
     chat, asked = Chat.of(base, config.model), out / "models" / BASE
@@ -224,6 +225,16 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
         f"python -m raytune_agents.serving {out / 'routes.json'} --port 8080",
         *(server_line(name, served[name], options[name], have) for name in served),
     ]
+
+
+def as_it_ran(config: Config, run: Path) -> Config:
+    """The config with model and engine as the run had them: what is `auto` was settled there."""
+    from raytune_agents.storage import read_json
+
+    if not (run / "config.json").is_file():
+        return config
+    ran = type(config).model_validate(read_json(run / "config.json"))
+    return config.model_copy(update={"model": ran.model, "engine": ran.engine})
 
 
 def server_options(
@@ -334,7 +345,9 @@ def write_model(
     """Merge an arm into a new folder; what is written, and the lines that serve it. Raises
     ConfigError: no such arm, OUT is taken, or a model that no GGUF file can hold."""
     from raytune_agents import models
+    from raytune_agents.chat import Chat
     from raytune_agents.config import ConfigError
+    from raytune_agents.infra import cluster
 
     run = own_folder(config)
     trained = sorted(p.parent.name for p in run.glob("train/*/adapter"))
@@ -345,7 +358,9 @@ def write_model(
     base, adapter = models.resolve(config.model), run / "train" / arm / "adapter"
     if not gguf:
         models.save_merged(base, adapter, config.model.dtype, out)
-        return out, "to serve:", [f"vllm serve {out}"]
+        config, have = as_it_ran(config, run), cluster.look(config.resources)
+        options = server_options(config, have, Chat(adapter).serving, out.resolve())
+        return out, "to serve:", [server_line(arm, out, options, have)]
     from raytune_agents.gguf_file import check_gguf, write_gguf
 
     check_gguf(base)  # before the merge

@@ -17,7 +17,7 @@ import uvicorn
 from openai import APIStatusError, OpenAI
 
 from raytune_agents import models
-from raytune_agents.cli.deliver import serve_yaml, server_line, server_options
+from raytune_agents.cli.deliver import as_it_ran, serve_yaml, server_line, server_options
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.infra.placement import Resources
 from raytune_agents.serving import MAX_BODY, app, choose_arm, parse_routes
@@ -176,6 +176,16 @@ def test_the_line_to_copy_names_parser_template_and_the_real_dtype(gpus, begins,
     assert ("--no-enable-chunked-prefill" in line) is not bool(gpus)
     none = server_options(config, have, ServingOptions(), tmp_path)
     assert not {"tool_call_parser", "enable_auto_tool_choice", "reasoning_parser"} & set(none)
+
+
+def test_what_was_auto_is_served_as_the_run_settled_it(tmp_path) -> None:
+    given, ran = load_config(None), load_config(None, ["engine.max_model_len=2048"])
+    assert as_it_ran(given, tmp_path) is given
+    (tmp_path / "config.json").write_text(json.dumps(ran.model_dump(mode="json")))
+    assert as_it_ran(given, tmp_path).engine.max_model_len == 2048
+    have = Resources(8, 0, 8, 0, "")
+    served = server_options(as_it_ran(given, tmp_path), have, HERMES, tmp_path)
+    assert served["max_model_len"] == 2048
 
 
 @pytest.mark.slow
