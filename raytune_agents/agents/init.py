@@ -1,7 +1,8 @@
 """A first agent spec from what the user has: OpenAI tools, an MCP tool list, OpenAPI, or Python.
 
 `init_spec(file)` tells the format by its shape; `with_positives` adds what good rows show;
-`to_yaml` writes the spec for the user to go on with. Nothing is fetched and nothing is run.
+`to_yaml` writes the spec for the user to go on with. Nothing is fetched and nothing is run but the
+server that `mcp_spec` is given, which only lists its tools.
 """
 
 from __future__ import annotations
@@ -125,6 +126,17 @@ def init_spec(tools_file: str | Path, name: str = "") -> AgentSpec:
     tools = [with_description(t) for t in tools_of_file(path)]
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-") or "agent"
     return tools_spec(tools, name, str(path))
+
+
+def mcp_spec(server: str, allowed: Sequence[str] = (), name: str = "") -> AgentSpec:
+    """A spec of a running MCP server's tools, or of those `allowed`. Raises ConfigError."""
+    from raytune_agents.agents.mcp_tools import server_tools
+
+    listed_tools = server_tools(server, allowed)
+    tools = [_json_tool(t, f"{server}: tool {i}") for i, t in enumerate(listed_tools)]
+    check_size(tools, server)
+    word = re.sub(r"[^A-Za-z0-9._-]+", "_", server.split()[-1].rpartition("/")[2]).strip("._-")
+    return tools_spec([with_description(t) for t in tools], name or word or "mcp", server)
 
 
 def tools_spec(tools: list[dict[str, Any]], name: str, path: str) -> AgentSpec:

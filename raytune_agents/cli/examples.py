@@ -25,7 +25,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {  # command -> (what for, the word
         ("how a file of yours is read", "--explain my_rows.jsonl"),
         ("what its good rows look like", "--profile my_rows.jsonl"),
     ],
-    "init": [("an agent's spec from OpenAI tools, MCP, OpenAPI or Python", "--tools my_tools.py")],
+    "init": [
+        ("an agent's spec from OpenAI tools, MCP, OpenAPI or Python", "--tools my_tools.py"),
+        ("from the tools of a running MCP server", "--mcp 'uvx mcp-server-time' --out time.yaml"),
+    ],
     "report": [
         ("the page of a run, as far as it got", "runs/demo"),
         ("score stored answers again, without the engine", "runs/demo --rescore"),

@@ -22,6 +22,10 @@ def init(
     tools: Annotated[
         Path | None, typer.Option(help="OpenAI tools, an MCP tool list, OpenAPI, a Python file")
     ] = None,
+    mcp: Annotated[
+        str | None, typer.Option(help="an MCP server instead: its command, or a URL")
+    ] = None,
+    only: Annotated[str, typer.Option(help="of --mcp: these tools, by comma")] = "",
     out: Annotated[
         Path | None, typer.Option(help="the spec to write, NAME.yaml; the run is NAME_run.yaml")
     ] = None,
@@ -37,7 +41,13 @@ def init(
     schema: Annotated[bool, typer.Option(help="print the JSON Schema of a spec")] = False,
 ) -> None:
     """Write an agent's spec and the config of its first run; go on with both by hand."""
-    from raytune_agents.agents.init import init_spec, spec_from_rows, spec_schema, to_yaml
+    from raytune_agents.agents.init import (
+        init_spec,
+        mcp_spec,
+        spec_from_rows,
+        spec_schema,
+        to_yaml,
+    )
     from raytune_agents.config import ConfigError
     from raytune_agents.generate.known import gaps, with_known
 
@@ -45,12 +55,16 @@ def init(
         if schema:
             typer.echo(json.dumps(spec_schema(), indent=2))
             return
-        if tools is None and positives is None:
-            raise ConfigError("init: write --tools FILE, --positives ROWS, or --schema")
+        if tools is None and positives is None and mcp is None:
+            raise ConfigError("init: write --tools FILE, --mcp SERVER, --positives ROWS, --schema")
+        if tools is not None and mcp is not None:
+            raise ConfigError("init: --tools and --mcp both name tools; write one of them")
         from raytune_agents.pipeline.first_run import first_split
 
         rows = first_split(read_positives(positives)) if positives else []
-        if tools is None:
+        if mcp is not None:
+            spec = mcp_spec(mcp, [t.strip() for t in only.split(",") if t.strip()], name)
+        elif tools is None:
             spec = spec_from_rows(rows, name or Path(str(positives)).stem)
         else:
             spec = init_spec(tools, name)
