@@ -41,38 +41,16 @@ def init(
     schema: Annotated[bool, typer.Option(help="print the JSON Schema of a spec")] = False,
 ) -> None:
     """Write an agent's spec and the config of its first run; go on with both by hand."""
-    from raytune_agents.agents.init import (
-        init_spec,
-        mcp_spec,
-        spec_from_rows,
-        spec_schema,
-        to_yaml,
-    )
-    from raytune_agents.config import ConfigError
+    from raytune_agents.agents.init import spec_schema, to_yaml
     from raytune_agents.generate.known import gaps, with_known
 
     with said_errors():
         if schema:
             typer.echo(json.dumps(spec_schema(), indent=2))
             return
-        if tools is None and positives is None and mcp is None:
-            raise ConfigError("init: write --tools FILE, --mcp SERVER, --positives ROWS, --schema")
-        if tools is not None and mcp is not None:
-            raise ConfigError("init: --tools and --mcp both name tools; write one of them")
-        from raytune_agents.pipeline.first_run import first_split
-
-        rows = first_split(read_positives(positives)) if positives else []
-        if mcp is not None:
-            spec = mcp_spec(mcp, [t.strip() for t in only.split(",") if t.strip()], name)
-        elif tools is None:
-            spec = spec_from_rows(rows, name or Path(str(positives)).stem)
-        else:
-            spec = init_spec(tools, name)
+        spec, rows = spec_given(tools, mcp, only, positives, name)
         path = out or Path(f"{spec.name}.yaml")
-        run = path.with_name(f"{path.stem}_run.yaml")
-        for file in (path, run):
-            if file.exists():
-                raise ConfigError(f"{file} exists; write --out with another name")
+        run = free_run_file(path)
         spec = with_examples(spec, rows)
         if tools is not None and tools.suffix == ".py":
             module = os.path.relpath(tools.resolve(), path.parent.resolve())
@@ -86,6 +64,37 @@ def init(
         for gap in gaps(with_known(spec, rows)):
             typer.echo(f"  no rows for {gap}")
         write_run(run, path, spec, positives or "", rows, model)
+
+
+def spec_given(
+    tools: Path | None, mcp: str | None, only: str, positives: str | None, name: str
+) -> tuple[AgentSpec, list[Trajectory]]:
+    """The spec of what was named, and the good rows. Raises ConfigError."""
+    from raytune_agents.agents import init as made
+    from raytune_agents.config import ConfigError
+    from raytune_agents.pipeline.first_run import first_split
+
+    if tools is None and positives is None and mcp is None:
+        raise ConfigError("init: write --tools FILE, --mcp SERVER, --positives ROWS, or --schema")
+    if tools is not None and mcp is not None:
+        raise ConfigError("init: --tools and --mcp both name tools; write one of them")
+    rows = first_split(read_positives(positives)) if positives else []
+    if mcp is not None:
+        return made.mcp_spec(mcp, [t.strip() for t in only.split(",") if t.strip()], name), rows
+    if tools is None:
+        return made.spec_from_rows(rows, name or Path(str(positives)).stem), rows
+    return made.init_spec(tools, name), rows
+
+
+def free_run_file(path: Path) -> Path:
+    """The run config beside a spec. Raises ConfigError where either file is there."""
+    from raytune_agents.config import ConfigError
+
+    run = path.with_name(f"{path.stem}_run.yaml")
+    for file in (path, run):
+        if file.exists():
+            raise ConfigError(f"{file} exists; write --out with another name")
+    return run
 
 
 def read_positives(source: str) -> list[Trajectory]:
