@@ -74,6 +74,7 @@ class Recorder:
                 self.sessions[line["id"]] = line["session"]
                 while len(self.sessions) > REMEMBERED:
                     self.sessions.popitem(last=False)
+            # a full disk may take a part; the rest must not be lost behind another line
             while data:
                 data = data[os.write(self._file, data) :]
             os.fsync(self._file)
@@ -126,6 +127,7 @@ class Exchange:
         answer, cause = None, error
         if not cause and self.size > MAX_ANSWER:
             cause = f"the answer is longer than {MAX_ANSWER} bytes"
+        # what an error's body says is for the client; no model said it
         if not cause and status >= 400:
             cause = f"status {status}"
         if not cause:

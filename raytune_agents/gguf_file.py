@@ -71,6 +71,7 @@ def write_gguf(folder: Path, out: Path) -> None:
     check_gguf(folder)
     config = _json(folder / "config.json")
     part = out.with_name(out.name + ".part")
+    # weights go through a file: all of a large model would not fit beside itself
     writer = gguf.GGUFWriter(part, ARCHITECTURES[config["model_type"]], use_temp_file=True)
     _add_shape(writer, config, out.stem)
     _add_tokenizer(writer, folder, config)
@@ -163,6 +164,7 @@ def _tensors(folder: Path, config: Tree) -> Iterator[tuple[str, np.ndarray]]:
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118
+                # readers tie the two where the second is not there
                 if tied and key == "lm_head.weight":
                     continue
                 name = names.get_name(key, try_suffixes=(".weight", ".bias"))

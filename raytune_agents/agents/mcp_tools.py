@@ -58,6 +58,7 @@ async def _listed(server: str, log: IO[str]) -> list[Told]:
 
     tools: list[Told] = []
     async with Client(_transport(server, log)) as client:
+        # pages may go round in a circle, so they are counted
         cursor = None
         for _ in range(MAX_PAGES):
             page = await client.list_tools(cursor=cursor)

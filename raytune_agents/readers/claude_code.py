@@ -76,6 +76,7 @@ def _abandoned(events: list[Event]) -> set[int]:
     left: set[int] = set()
     for siblings in children.values():
         kinds = {i: _kind(events[i]) for i in siblings if not events[i].get("isSidechain")}
+        # calls made side by side fork the chain too: their results are siblings that all count
         prompts = [i for i, kind in kinds.items() if kind == "prompt"]
         replies = [i for i in kinds if events[i].get("type") == "assistant"]
         lasting = kinds[replies[-1]] if replies else ""
@@ -118,6 +119,7 @@ def _conversation(events: list[Event], meta: Event) -> Iterator[Trajectory]:
         if not isinstance(message, dict) or message.get("content") is None:
             errors += 1
             continue
+        # the program's own words in the model's place
         if event.get("isApiErrorMessage") or message.get("model") == "<synthetic>":
             errors += 1
             continue

@@ -42,6 +42,7 @@ def _turn(turn: Message, counts: Counter[str]) -> Message:
 
 def _call(call: ToolCall, counts: Counter[str]) -> ToolCall:
     """Arguments as they were spelt where nothing in them is replaced, else written anew."""
+    # in the values, not in the text: a pattern may reach over the quote that ends one
     found: Counter[str] = Counter()
     try:
         arguments = _value(json.loads(call.arguments), found)

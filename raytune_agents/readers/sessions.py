@@ -132,6 +132,7 @@ def gathered(rows: Iterable[Found]) -> Iterator[Found]:
         parts = [] if isinstance(row, RecordError) else _parts(row)
         if not parts:
             yield where, row
+        # one line of an exporter holds spans of several traces
         for format, session, event in parts:
             now[format] = now.get(format) if session is None else session
             count += 1

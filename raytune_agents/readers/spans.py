@@ -145,6 +145,7 @@ def _conversations(models: Sequence[Span]) -> list[_Conversation]:
     found: list[_Conversation] = []
     by_end: dict[bytes, _Conversation] = {}
     for span in models:
+        # an end that has since moved on is a branch: it starts a conversation of its own
         keys = list(_running(span.prompt))
         hits = ((n, by_end[k]) for n, k in zip(range(len(keys), 0, -1), reversed(keys))
                 if k in by_end and by_end[k].key == k)
@@ -182,6 +183,7 @@ def trajectories_of(
     longest = max(found, key=lambda c: len(c.turns))
     ids = {s.id for s in steps}
     failed = next((s.error for s in steps if s.error and s.parent not in ids), "")
+    # a retry may have mended an inner failure, so only spans without a parent count
     if outcome is None and failed:
         outcome, word = 0.0, f"error: {failed[:200]}"
     out = []
