@@ -40,6 +40,8 @@ def text(run: Path, arm: str) -> str:
     if kind == "adapter":
         head["library_name"] = "peft"
     head["tags"] = ["agents", "tool-calling", method]
+    if results := hub_results(run, arm):
+        head["model-index"] = [{"name": f"{run.name}/{arm}", "results": results}]
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False)}---",
         f"# {run.name}/{arm}",
@@ -72,18 +74,40 @@ def sources(run: Path) -> list[str]:
     return sorted({source["path"] for source in manifest.config["read"]["sources"]})
 
 
+def hub_results(run: Path, arm: str) -> list[Any]:
+    """The arm's headline scores as the Hub's `model-index` holds them; [] before evaluation."""
+    names, metrics, found = headline_scores(run / "evaluate", arm)
+    return [
+        {
+            "task": {"type": "text-generation", "name": "tool calling"},
+            "dataset": {"type": run.name, "name": f"{run.name}, {split}", "split": split},
+            "metrics": [
+                {"type": n, "name": metrics[n]["label"], "value": round(by[n]["value"], 4)}
+                for n in names if by.get(n) and by[n].get("value") is not None
+            ],
+        }
+        for split, by in found.items() if any(by.get(n) for n in names)
+    ]
+
+
+def headline_scores(folder: Path, arm: str) -> tuple[list[str], Any, Any]:
+    """(names, what each metric is, split -> metric -> cell); nothing before evaluation."""
+    files = [folder / f"{n}.json" for n in ("scores", "metrics")]
+    if not all(path.is_file() for path in files):
+        return [], {}, {}
+    scores, metrics = (read_json(path) for path in files)
+    found = scores.get(arm, {})
+    known = {name for by in found.values() for name in by}
+    return [n for n, m in metrics.items() if m["headline"] and n in known][:MOST], metrics, found
+
+
 def score_text(folder: Path, arm: str) -> str:
     """The arm's headline scores by split, and what the gate says it lost; "" before evaluation. The
     evaluation's own metrics.json says what a metric is called and which ones come first."""
-    files = {n: folder / f"{n}.json" for n in ("scores", "metrics", "gate")}
-    if not all(path.is_file() for path in files.values()):
+    names, metrics, found = headline_scores(folder, arm)
+    if not names or not (folder / "gate.json").is_file():
         return ""
-    scores, metrics, gates = (read_json(path) for path in files.values())
-    found = scores.get(arm, {})
-    known = {name for by in found.values() for name in by}
-    names = [n for n, m in metrics.items() if m["headline"] and n in known][:MOST]
-    if not names:
-        return ""
+    gates = read_json(folder / "gate.json")
     rows = [(split, *(interval(by.get(n)) for n in names)) for split, by in found.items()]
     text = "## Scores\n\n" + table(("split", *(metrics[n]["label"] for n in names)), rows)
     if gate := gates.get(arm):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from finished import finish_step
+from huggingface_hub import ModelCard
 
 from raytune_agents.config import TrainConfig
 from raytune_agents.train import adapter_card
@@ -56,3 +57,11 @@ def test_scores_and_what_was_lost_stand_in_it(tmp_path):
     assert "| split | exact match |\n| --- | --- |\n| test_unseen | 0.500 [0.400, 0.600] |" in text
     lost = "irrelevance lost (-0.500 [-0.600, -0.400])"
     assert f"No-regression gate against base: {lost}." in text
+    card = ModelCard(text)  # as the hub's own library reads it
+    [result] = card.data.eval_results
+    assert (result.metric_type, result.metric_value, result.metric_name) == (
+        "exact_match", 0.5, "exact match"
+    )
+    assert (result.dataset_split, result.task_type) == ("test_unseen", "text-generation")
+    (run / "evaluate/scores.json").unlink()
+    assert "model-index" not in adapter_card.text(run, "sft")
