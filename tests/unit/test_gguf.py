@@ -154,7 +154,7 @@ def test_the_embedded_model_answers_ten_requests_the_same(tmp_path: Path) -> Non
         ids = tokenizer.apply_chat_template(
             turns, tools=tools, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )["input_ids"]
-        answers = [m.generate(ids, max_new_tokens=24, do_sample=False)[0, ids.shape[1]:].tolist()
+        answers = [m.generate(ids, max_new_tokens=16, do_sample=False)[0, ids.shape[1]:].tolist()
                    for m in (one, other)]
         same += answers[0] == answers[1]
         assert back.encode(turns[-1]["content"]) == tokenizer.encode(turns[-1]["content"])
