@@ -39,7 +39,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         # An arm that another goes on from is one of its inputs; the path to it is not.
         inputs = {"rows": step.inputs["label"], "ids": content_hash(mixed)}
         if arm.start:
-            inputs["start"] = keys[arm.start]
+            inputs[f"arm {arm.start}"] = keys[arm.start]
         own = Step(
             f"train/{name}",
             step.folder / name,
@@ -54,8 +54,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         else:
             own.begin()
             if arm.start:
-                adapter = step.folder / arm.start / "adapter"
-                section = section.starting_at(adapter)
+                section = section.starting_at(step.folder / arm.start / "adapter")
             chosen_rows = [rows[i] for i in mixed]
             if arm.method == "eto":
                 arm_counts = eto.train_rounds(context, own, name, section, chosen_rows, rows)

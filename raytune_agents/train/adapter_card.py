@@ -35,6 +35,7 @@ def text(run: Path, arm: str) -> str:
     section, model = manifest.config["train"], manifest.config["model"]
     method = section["arms"]["this"]["method"]
     pools = Counter(pq.read_table(run / "mix" / f"{arm}.parquet")["pool"].to_pylist())
+    start = next((k for k in manifest.inputs if k.startswith("arm ")), "")
     kind = "adapter" if section["parameters"] == "lora" else "full weights"
     head: dict[str, Any] = {"base_model": model["name"], "pipeline_tag": "text-generation"}
     if kind == "adapter":
@@ -47,6 +48,7 @@ def text(run: Path, arm: str) -> str:
         f"# {run.name}/{arm}",
         f"{kind.capitalize()} of `{model['name']}`"
         + (f" (revision {model['revision']})" if model["revision"] else "")
+        + (f", going on from {start} of this run" if start else "")
         + f", trained with method `{method}` on {sum(pools.values())} rows, seed "
         f"{manifest.seed}. The chat template beside it renders the prompts that it was "
         "trained on.",

@@ -14,9 +14,10 @@ from raytune_agents.train import adapter_card
 MODEL = {"name": "m", "revision": None}
 
 
-def trained(run: Path, section: dict) -> Path:
+def trained(run: Path, section: dict, **inputs: str) -> Path:
     (run / "train/sft/adapter").mkdir(parents=True)
-    finish_step(run / "train/sft", {"train": section, "model": MODEL}, inputs={"rows": "9f"})
+    known = {"rows": "9f"} | inputs
+    finish_step(run / "train/sft", {"train": section, "model": MODEL}, inputs=known)
     (run / "mix").mkdir()
     table = pa.table({"id": ["a", "b"], "pool": ["positive", "negative.wrong_value"]})
     pq.write_table(table, run / "mix/sft.parquet")
@@ -37,6 +38,13 @@ def test_what_it_says(tmp_path):
     assert "Full weights" in adapter_card.text(
         trained(tmp_path / "b", section(parameters="full")), "sft"
     )
+
+
+def test_the_arm_that_it_goes_on_from(tmp_path):
+    run = trained(tmp_path, section(), **{"arm first": "3c"})
+    text = adapter_card.text(run, "sft")
+    assert "Adapter of `m`, going on from arm first of this run, trained with method" in text
+    assert "- hash of arm first: `3c`" in text
 
 
 def test_scores_and_what_was_lost_stand_in_it(tmp_path):
