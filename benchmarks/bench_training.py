@@ -112,7 +112,7 @@ def run_ours(job: dict[str, Any]) -> None:
     )  # fmt: skip
     spare = ("prompt", "answer")
     rows = [{k: v for k, v in r.items() if k not in spare} for r in job["rows"]]
-    trainer = worker.fit(made, [Clock(Path(job["out"]) / "clock.json")], rows=rows)
+    trainer = worker.fit(made, [Clock(job["out"] + ".clock.json")], rows=rows)
     save(trainer, worker_chat(chat), Path(job["out"]))
     trainer.state.save_to_json(str(Path(job["out"]) / "trainer_state.json"))
 
@@ -198,7 +198,7 @@ def measure(
         raise SystemExit(f"{name} failed:\n{tail}")
     history = json.loads((Path(job["out"]) / "trainer_state.json").read_text())["log_history"]
     losses = [float(x["loss"]) for x in history if "loss" in x]
-    clock = Path(job["out"]) / "clock.json"
+    clock = Path(job["out"] + ".clock.json")
     took = json.loads(clock.read_text()) if clock.is_file() else {}
     wall = next(x["train_runtime"] for x in history if "train_runtime" in x)
     loop = took["cpu_s"] if job["clock"] == CPU_CLOCK else wall

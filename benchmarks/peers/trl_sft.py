@@ -38,7 +38,7 @@ trainer = SFTTrainer(
         r=job["r"], lora_alpha=job["alpha"], target_modules="all-linear", task_type="CAUSAL_LM"
     ),
 )
-trainer.add_callback(Clock(f"{job['out']}/clock.json"))
+trainer.add_callback(Clock(f"{job['out']}.clock.json"))
 trainer.train()
 trainer.save_model(job["out"])
 trainer.state.save_to_json(f"{job['out']}/trainer_state.json")
