@@ -39,7 +39,7 @@ def steps_of(path: Path) -> list[int]:
 
 
 def wait_for(path: Path, step: int, driver: subprocess.Popen) -> None:
-    stop = time.monotonic() + 120
+    stop = time.monotonic() + 600
     while not steps_of(path) or steps_of(path)[-1] != step:
         assert driver.poll() is None, "training ended before it could be killed"
         assert time.monotonic() < stop

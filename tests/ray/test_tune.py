@@ -42,7 +42,7 @@ def kill_in_second_trial(words: tuple[str, ...], folder: Path) -> list[dict]:
         command("run", "--steps", "tune", *words), cwd=ROOT, stdout=log, stderr=log,
         start_new_session=True
     )
-    stop = time.monotonic() + 300
+    stop = time.monotonic() + 900
     while True:
         assert driver.poll() is None, "the search ended before it could be killed"
         assert time.monotonic() < stop
