@@ -15,6 +15,10 @@ export TOKENIZERS_PARALLELISM = false
 demo: model
 	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo
 
+# What a new user types, from a clean clone; prints the seconds of each stage.
+first-hour:
+	$(PYTHON) benchmarks/first_hour.py
+
 test: model
 	$(BIN)/python -m pytest tests/unit -n 2
 	$(BIN)/python -m pytest tests/ray

@@ -50,7 +50,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     longest = config.negatives.max_tokens or limit
     mining = config.negatives.model_copy(update={"max_tokens": longest})
     voice, executor = voice_of(context), checks.executor(config.generate)
-    if called or not voice.taught:
+    if called or (drawn.rows and not voice.taught):
         context.start_engine()
     works = {
         "synthetic": lambda rows: rewrite.positives(rows, voice, executor, config.generate, seed),

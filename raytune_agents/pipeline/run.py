@@ -18,11 +18,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from itertools import islice
 from typing import Any
 
 from raytune_agents import mix, models
-from raytune_agents.config import Config
+from raytune_agents.config import Config, ConfigError
 from raytune_agents.infra import cluster, telemetry
 from raytune_agents.infra.placement import place
 from raytune_agents.infra.watchdog import Watchdog
@@ -33,6 +34,7 @@ from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
 
 log = logging.getLogger(__name__)
+ENGINE_STEPS = ("train", "evaluate", "tune")
 LOOKED_AT = 32  # rows of each source whose gold is put through the template
 StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]
 
@@ -89,6 +91,19 @@ def preflight(config: Config) -> None:
     check.gold_comes_back(first_rows(config), chat, config.read.max_error_share)
 
 
+def check_engine(steps: Sequence[str]) -> None:
+    """The packages of the extras cpu and gpu must be there for the steps that load a model. Raises
+    ConfigError."""
+    needs = [name for name in steps if name in ENGINE_STEPS]
+    missing = [name for name in ("torch", "trl", "peft") if find_spec(name) is None]
+    if needs and missing:
+        raise ConfigError(
+            f"{needs[0]} needs {', '.join(missing)}: pip install 'raytune-agents[cpu]' or [gpu]; "
+            "without them write --steps read,generate,label,report with generate.rows=0 and "
+            "negatives.mined_tasks=0"
+        )
+
+
 def first_rows(config: Config) -> Iterator[Trajectory]:
     """The first rows of every source that is at hand without a download; bad ones are left out."""
     from raytune_agents import readers
@@ -120,6 +135,7 @@ def run_steps(
         left = skip_done(context, names)
         if not left:
             return context
+        check_engine(left)
         preflight(config)
         display.say((lengths or row_lengths(config)).said(config.model.max_length), style="dim")
         # only now: what cannot run is not announced

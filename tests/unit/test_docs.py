@@ -154,3 +154,13 @@ def test_help_of_every_command_fits_a_screen_and_has_an_example(monkeypatch) -> 
         text = CliRunner().invoke(app, [name, "--help"]).stdout
         assert len(text.splitlines()) <= SCREEN, f"{name}: {len(text.splitlines())} lines"
         assert f"raytune-agents {name}" in text, name
+
+
+def test_the_first_hour_types_what_the_page_says() -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from first_hour import STAGES
+
+    page = (ROOT / "docs" / "start" / "cpu.md").read_text()
+    typed = [line for name, line in STAGES.items() if name != "install"]
+    assert [line for line in typed if line not in page] == []
+    assert "\ninstall:" in (ROOT / "Makefile").read_text()

