@@ -16,6 +16,7 @@ from typing import Any
 from trl import GRPOTrainer
 
 from raytune_agents.agents.rollout import Rollout, can_roll_out, roll_out
+from raytune_agents.calls.thoughts import NEAR
 from raytune_agents.chat import Chat
 from raytune_agents.records import Message, RecordError, Trajectory, from_row, to_row
 
@@ -71,10 +72,21 @@ class TokenRollout:
 
 
 def observed(row: Trajectory, chat: Chat) -> list[int]:
-    """Token ids of all that the template writes after the last answer, up to the next one."""
+    """Token ids of all that the template writes after the last answer, up to the next one. Raises
+    RecordError where it writes what was before otherwise as soon as more follows."""
     last = max(i for i, m in enumerate(row.messages) if m.role == "assistant")
-    before = "".join(chat.turn(row.messages[:last], row.messages[last], row.tools))
-    return chat.ids(chat.render(row.messages, row.tools, generation=True)[len(before) :])
+    prompt, answer = chat.turn(row.messages[:last], row.messages[last], row.tools)
+    whole = chat.render(row.messages, row.tools, generation=True)
+    if whole.startswith(prompt + answer):
+        return chat.ids(whole[len(prompt + answer) :])
+    # Qwen3, for one, writes an empty thought in the last turn alone: the answer ends at its token
+    differ = (i for i, (a, b) in enumerate(zip(whole, prompt)) if a != b)
+    shared = next(differ, min(len(whole), len(prompt)))
+    end = chat.habits.end_of(row.messages[last]) or chat.tokenizer.eos_token
+    at = whole.find(end, shared)
+    if at < 0 or shared < len(prompt) - NEAR:
+        raise RecordError("template: it writes the chat otherwise as soon as more follows")
+    return chat.ids(whole[at + len(end) :])
 
 
 def sample_rollouts(prompts: list[str], trainer: RolloutTrainer) -> dict[str, Any]:

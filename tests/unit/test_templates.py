@@ -26,6 +26,7 @@ from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
 from raytune_agents.train import check, nat
+from raytune_agents.train.rollout_func import observed
 
 SHIPPED = Path(trl.__file__).parent / "chat_templates"
 # what TRL ships for inference that carries tools and calls, and vLLM's parser of its calls
@@ -295,6 +296,19 @@ def test_answers_of_a_run_are_trained_and_its_observations_are_not(native) -> No
         if message.role == "tool":
             assert message.content not in trained
             assert message.content.replace('"', '\\"') not in trained
+
+
+def test_an_observation_is_what_stands_between_two_answers(native) -> None:
+    _, chat = native
+    asked = row(
+        Message("assistant", tool_calls=(replace(PARIS, id="a"),)),
+        Message("tool", "20 degrees", tool_call_id="a"),
+    )
+    seen = chat.tokenizer.decode(observed(asked, chat))
+    assert "20 degrees" in seen
+    assert "Paris" not in seen
+    assert "Weather?" not in seen
+    assert chat.render(asked.messages, asked.tools, generation=True).endswith(seen)
 
 
 # --- before a run ---
