@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 RECORDED = ("/chat/completions", "/completions", "/responses", "/messages")  # ends of paths
 MAX_ANSWER = 24 << 20  # bytes of an answer that is kept; a longer one passes, unrecorded
 SESSION = "x-session-id"
+ARM = "x-raytune-arm"  # of our router: which arm answered
 REMEMBERED = 100_000  # ids of answers that an outcome may name
 LONGEST = 200  # characters of a session's id
 # of one connection, or made anew by the client that sends
@@ -169,6 +170,8 @@ def passed_on(answer: httpx.Response, exchange: Exchange | None) -> Response:
     from starlette.responses import StreamingResponse
 
     kind = answer.headers.get("content-type", "").lower()
+    if exchange and ARM in answer.headers:
+        exchange.line["arm"] = answer.headers[ARM][:LONGEST]
 
     async def parts() -> AsyncIterator[bytes]:
         error = "the client went away"

@@ -30,7 +30,9 @@ def read(row: Event) -> list[Trajectory]:
             told[as_text(event.get("id"))] = outcome_score(event.get("outcome")), word
     spans = [_exchanged(e) for e in events if e["type"] == "exchange"]
     outcome, word = told.pop("", (None, "")) if row["session"] else (None, "")
-    return trajectories_of(spans, row["session"], {}, outcome, word, told)
+    arms = list(dict.fromkeys(as_text(e["arm"]) for e in events if not blank(e.get("arm"))))
+    meta = {"arm": arms[0] if len(arms) == 1 else arms} if arms else {}
+    return trajectories_of(spans, row["session"], meta, outcome, word, told)
 
 
 def _exchanged(event: Event) -> Span:

@@ -59,6 +59,7 @@ class Upstream(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(data)))
+        self.send_header("x-raytune-arm", "nat")
         self.end_headers()
         self.wfile.write(data)
 
@@ -184,6 +185,7 @@ def test_an_unchanged_agent_becomes_a_row(proxy: tuple[str, Path], stream: bool)
         assert [t["logprob"] for t in logprobs] == [-0.5, -0.5]
     else:
         assert row.meta["tokens"] == [14, 4]
+        assert row.meta["arm"] == "nat"
 
 
 def test_no_key_reaches_the_file_and_the_upstream_has_it(proxy: tuple[str, Path]) -> None:
