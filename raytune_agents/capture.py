@@ -166,6 +166,7 @@ def outcome_line(body: dict[str, Any], sessions: Mapping[str, str]) -> dict[str,
 
 def passed_on(answer: httpx.Response, exchange: Exchange | None) -> Response:
     """The answer as it comes; its line is written when it ends, however it ends."""
+    import anyio
     import httpx
     from starlette.responses import StreamingResponse
 
@@ -187,7 +188,9 @@ def passed_on(answer: httpx.Response, exchange: Exchange | None) -> Response:
         finally:
             if exchange:
                 exchange.finish(answer.status_code, kind, error)
-            await answer.aclose()
+            # where the client went away we are cancelled: the upstream must hear of it still
+            with anyio.CancelScope(shield=True):
+                await answer.aclose()
 
     headers = {k: v for k, v in answer.headers.items() if k.lower() not in HOPS}
     return StreamingResponse(parts(), answer.status_code, headers)

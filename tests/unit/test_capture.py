@@ -74,7 +74,9 @@ class Upstream(BaseHTTPRequestHandler):
             rest = {"index": 0, "function": {"arguments": " 2}"}}
             first = {"index": 0, **CALL, "function": {"name": "add", "arguments": ""}}
             pieces = [{"tool_calls": [part]} for part in (first, half, rest)]
-        for piece in pieces:
+        for piece in pieces * (200 if what == "slow" else 1):
+            if what == "slow":
+                time.sleep(0.05)
             chunk = {"id": "s1", "object": "chat.completion.chunk", "model": what, "created": 1,
                      "choices": [{"index": 0, "delta": piece, "finish_reason": None,
                                   "logprobs": {"content": [{"token": "t", "logprob": -0.5}]}}]}
@@ -221,6 +223,15 @@ def test_a_stream_that_breaks_is_cut_and_named(proxy: tuple[str, Path]) -> None:
     [line] = lines(path, 1)
     assert line["response"] is None
     assert line["error"].startswith("the upstream failed in its answer (")
+
+
+def test_a_client_that_goes_away_is_named(proxy: tuple[str, Path]) -> None:
+    url, path = proxy
+    body = {"model": "slow", "stream": True, "messages": [{"role": "user", "content": "2 + 2?"}]}
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=30) as answer:
+        next(answer.iter_bytes())
+    [line] = lines(path, 1)
+    assert (line["error"], line["response"]) == ("the client went away", None)
 
 
 def test_an_upstream_that_hangs_is_given_up(upstream: str, tmp_path: Path) -> None:
