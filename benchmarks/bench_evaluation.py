@@ -135,7 +135,7 @@ def engines(run: Path, count: int) -> dict[str, Any]:
 
     def start() -> float:
         began = time.perf_counter()
-        context.engine = engine.start(context.model, config.model.dtype, config.engine,
+        context.engine = engine.start_engines(context.model, config.model.dtype, config.engine,
                      cpus=have.cpus, gpus=have.gpus, seed=config.seed)  # fmt: skip
         return time.perf_counter() - began
 

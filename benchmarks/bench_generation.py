@@ -81,7 +81,7 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
     """Shards as a Ray Data stream; each asks the engine actor, as the generate step does."""
     from raytune_agents.chat import Chat
     from raytune_agents.config import build_config
-    from raytune_agents.generate.rewrite import Voice
+    from raytune_agents.generate.rewrite import ChatClient
     from raytune_agents.inference.engine import Sampling
     from raytune_agents.pipeline.context import Context
     from raytune_agents.pipeline.shards import ShardReport, cut, map_shards
@@ -92,7 +92,7 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
     context = Context(build_config(tree), Display())
     context.start_engine()
     # the same prompt text as the others: the model's own template, no tools
-    voice = Voice(Chat(context.model, template="native"), context.config.engine)
+    voice = ChatClient(Chat(context.model, template="native"), context.config.engine)
     log = context.run.folder / "engine_starts.log"
 
     def through(size: int, tokens: int) -> Callable[[list], int]:

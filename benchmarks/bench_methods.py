@@ -40,7 +40,7 @@ from raytune_agents.evaluate.paired import paired_seeds
 from raytune_agents.negatives import FAULTS, TRAJECTORY_FAULTS, edit
 from raytune_agents.readers import xlam
 from raytune_agents.records import RecordError, Trajectory, finish
-from raytune_agents.train import check, methods, worker
+from raytune_agents.train import methods, validate_data, worker
 from raytune_agents.train.score import teacher_forced
 
 HERE = Path(__file__).parent
@@ -157,9 +157,11 @@ class Bench:
         section = self.config.train.of(arm)
         chosen = self.chosen(arm, section, rows, seed)
         known, method = {r.id: r for r in rows}, methods.METHODS[arm.method]
-        twins = method.twins(known, section) if method.twins else None
-        columns, refused = methods.build(arm.method, chosen, self.chat, section, twins)
-        check.before(arm.method, chosen, columns, refused, self.chat, section, twins)
+        pairs = method.pairs(known, section) if method.pairs else None
+        columns, refused = methods.build_columns(arm.method, chosen, self.chat, section, pairs)
+        validate_data.validate_training(
+            arm.method, chosen, columns, refused, self.chat, section, pairs
+        )
         chat = {"path": self.chat.path, "template": self.chat.template, "tools": self.chat.tools,
                 "max_length": self.chat.max_length}  # fmt: skip
         started = time.monotonic()
@@ -174,7 +176,7 @@ class Bench:
         return {
             "seed": seed, "rows": len(chosen), "seconds": round(seconds, 1),
             "trained_tokens": sum(c["trained_tokens"] for c in columns),
-            "hits": self.score(trainer.model, method.asked(section)),
+            "hits": self.score(trainer.model, method.inference_marker(section)),
         }  # fmt: skip
 
     def base(self) -> dict[str, Any]:

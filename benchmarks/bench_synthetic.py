@@ -134,7 +134,7 @@ def generated(
         path.write_text(domain.spec.model_dump_json(exclude_defaults=True), encoding="utf-8")
         sources = {} if own is None else {"own": own}
         section = GenerateConfig(agents=[str(path)], rows=rows, pools=POOLS, sources=sources)
-        return sampling.draw(section, seed, domain.given(count)).rows
+        return sampling.sample_rows(section, seed, domain.given(count)).rows
 
 
 OLD = """
@@ -189,7 +189,7 @@ class OldGenerator:
 def figures(rows: list[Trajectory], domain: Domain, seconds: float) -> dict[str, Any]:
     """The figures of some rows beside as many real ones that were not given."""
     real = (domain.others or domain.test)[: len(rows)]  # Seal-Tools has no others: its test rows
-    out = realism.measured(rows, real, domain.spec.toolspecs)
+    out = realism.realism_figures(rows, real, domain.spec.toolspecs)
     out["rows_per_s"] = {"all": round(len(rows) / seconds, 1)}
     out["samples"] = {k: v[:10] for k, v in out["samples"].items()}
     return out
@@ -312,7 +312,7 @@ class Utility:
         from raytune_agents.train.score import teacher_forced
 
         rows = self.chosen(arm, seed)
-        columns, _ = methods.build("sft", rows, self.chat, self.config.train, None)
+        columns, _ = methods.build_columns("sft", rows, self.chat, self.config.train, None)
         chat = {"path": self.chat.path, "template": self.chat.template, "tools": self.chat.tools,
                 "max_length": self.chat.max_length}  # fmt: skip
         started = time.monotonic()

@@ -93,7 +93,7 @@ def run_ours(job: dict[str, Any]) -> None:
 
     from raytune_agents.config import TrainConfig
     from raytune_agents.train import worker
-    from raytune_agents.train.model import save
+    from raytune_agents.train.base_model import save
 
     section = TrainConfig(
         learning_rate=job["learning_rate"],

@@ -33,6 +33,9 @@ OLD_NAMES = {  # at FIRST
     "train.max_tokens_per_forward": "batch_tokens",
     "tune.num_samples": "trials",
 }
+LATER = {  # options of tiny.yaml that FIRST does not have; what they add is "only new"
+    "evaluate": ("few_shot", "irrelevance_rows", "latency", "val_rows"),
+}
 CHANGED = {
     "generate": "wordings of requests, kinds of rows, what is sampled",
     "label": "rules, contradictions by situation, generated rows",
@@ -56,6 +59,8 @@ def config_for(old: bool, runs: Path) -> dict[str, Any]:
         tree[section][name] = value
     tree["tune"] = {"num_samples": 0}
     if old:
+        for section, names in LATER.items():
+            tree[section] = {k: v for k, v in tree[section].items() if k not in names}
         for key, name in OLD_NAMES.items():
             section, _, now = key.partition(".")
             if now in tree.get(section, {}):

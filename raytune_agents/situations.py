@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raytune_agents.agents.values import leaves
+from raytune_agents.agents.word_banks import leaves
 from raytune_agents.calls import gold_of
 from raytune_agents.dedup.text import request_text
 from raytune_agents.records import Trajectory

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator, SchemaError
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raytune_agents.agents.analyse import Profile, analyse, examples
-from raytune_agents.agents.values import fill
+from raytune_agents.agents.word_banks import fill
 from raytune_agents.agents.wording import problems, slots
 from raytune_agents.config import BaseConfig, ConfigError
 from raytune_agents.config.lookup import did_you_mean

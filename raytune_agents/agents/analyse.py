@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jsonschema import Draft202012Validator
 from pydantic import Field
 
-from raytune_agents.agents.values import leaves
+from raytune_agents.agents.word_banks import leaves
 from raytune_agents.config import BaseConfig
 from raytune_agents.records import Message, Trajectory, finish
 

@@ -53,7 +53,7 @@ def world_source(spec: AgentSpec, module: str) -> str:
     return SOURCE.format(agent=spec.name, imports=imports, name=world_name(spec), call=call)
 
 
-def drawn_tasks(spec: AgentSpec, rows: Sequence[Trajectory]) -> list[ExampleConfig]:
+def sampled_tasks(spec: AgentSpec, rows: Sequence[Trajectory]) -> list[ExampleConfig]:
     """The spec's examples with calls and single-turn rows that were drawn for it, as tasks of the
     skeleton: their calls must be made."""
     own = [e.model_dump() for e in spec.examples if e.calls]

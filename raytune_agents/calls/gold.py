@@ -16,7 +16,7 @@ from typing import Any
 
 from raytune_agents.calls.coerce import typed, types_of
 from raytune_agents.calls.json_text import strict_json
-from raytune_agents.calls.schema import ANY, Kind, find, schema_of, shape
+from raytune_agents.calls.schema import ANY, ParameterType, find, schema_of, shape
 from raytune_agents.records import ToolCall, ToolSpec, Trajectory
 
 Allowed = dict[str, list[Any]]  # argument -> its allowed values
@@ -100,7 +100,7 @@ def without_defaults(call: ToolCall, tool: ToolSpec | None) -> dict[str, Any]:
 
 
 def with_defaults(
-    allowed: Allowed, defaults: Mapping[str, Any], kinds: Mapping[str, Kind] = NO_DEFAULTS
+    allowed: Allowed, defaults: Mapping[str, Any], kinds: Mapping[str, ParameterType] = NO_DEFAULTS
 ) -> Allowed:
     """The allowed values, where a default may also be left out, or be said though it was not."""
     out = dict(allowed)
@@ -117,7 +117,7 @@ def with_defaults(
 # --- rows ---
 
 
-def _allowed(value: Any, kind: Kind, detail: Any = None) -> list[Any]:
+def _allowed(value: Any, kind: ParameterType, detail: Any = None) -> list[Any]:
     """A known value as BFCL's list of allowed values: dicts list those of each key; `detail` is the
     value's schema, whose own defaults count too."""
     if kind.type is dict and isinstance(value, dict):

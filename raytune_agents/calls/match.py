@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from raytune_agents.calls.gold import arguments_of, gold_calls, gold_pairs
 from raytune_agents.calls.parse import CUT, DECODER_FAILED, WRONG_FORMAT, Parsed, parse
-from raytune_agents.calls.schema import ANY, Kind, Shape, find, shape
+from raytune_agents.calls.schema import ANY, ParameterType, Shape, find, shape
 from raytune_agents.records import ToolCall, ToolSpec, Trajectory, canonical
 
 BAD_GOLD = "bad_gold"  # the row cannot be scored: its gold has no usable shape
@@ -62,7 +62,7 @@ def _first_type(allowed: list[Any]) -> type | None:
     return None
 
 
-def _type_error(value: Any, allowed: list[Any], kind: Kind) -> tuple[str, bool]:
+def _type_error(value: Any, allowed: list[Any], kind: ParameterType) -> tuple[str, bool]:
     """The label, or "" and whether the value counts as a variable (compared as it is)."""
     given = type(value)
     gold = _first_type(allowed)
@@ -141,7 +141,7 @@ def _list_error(value: list[Any], allowed: list[Any]) -> str:
     return "value_error:list/tuple"
 
 
-def _value_error(value: Any, allowed: list[Any], kind: Kind) -> str:
+def _value_error(value: Any, allowed: list[Any], kind: ParameterType) -> str:
     """The label of a value of type `kind` that is not allowed, or ""."""
     if kind.type is str:
         if value in allowed:
@@ -156,7 +156,7 @@ def _value_error(value: Any, allowed: list[Any], kind: Kind) -> str:
     return "" if value in allowed else "value_error:others"
 
 
-def argument_error(value: Any, allowed: list[Any], kind: Kind) -> str:
+def argument_error(value: Any, allowed: list[Any], kind: ParameterType) -> str:
     """BFCL's label for one argument (type first, then value), or ""."""
     if kind.promote and type(value) is int:
         try:

@@ -45,7 +45,7 @@ PythonType = type[Any]  # inside the class `type` is a field
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ParameterType:
     """What BFCL asks of one parameter: the exact Python type, that of list items, int -> float."""
 
     type: PythonType
@@ -53,14 +53,14 @@ class Kind:
     promote: bool = False
 
 
-ANY = Kind(str)
+ANY = ParameterType(str)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A parsed schema. A bad one has `error` set, no parameters, and is `open`."""
 
-    kinds: dict[str, Kind]
+    kinds: dict[str, ParameterType]
     required: tuple[str, ...]
     open: bool  # arguments beyond `kinds` are allowed
     error: str = ""
@@ -130,15 +130,15 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _kind(detail: Any) -> Kind:
+def _kind(detail: Any) -> ParameterType:
     if not isinstance(detail, dict):
         return ANY
     word = _word(detail.get("type"))
     if word == "array":
         items = detail.get("items")
         inner = _word(items.get("type")) if isinstance(items, dict) else ""
-        return Kind(list, PYTHON.get(inner) if inner else None)
-    return Kind(PYTHON.get(word, str), None, word == "number")
+        return ParameterType(list, PYTHON.get(inner) if inner else None)
+    return ParameterType(PYTHON.get(word, str), None, word == "number")
 
 
 def _parsed(parameters: str) -> dict[str, Any]:

@@ -14,21 +14,21 @@ from typing import Annotated
 
 import typer
 
-from raytune_agents.cli.arguments import (
+from raytune_agents.cli.compare import compare_command
+from raytune_agents.cli.deliver import export
+from raytune_agents.cli.examples import epilog
+from raytune_agents.cli.init_command import init
+from raytune_agents.cli.look import report_command, status, trace, trials
+from raytune_agents.cli.prepare import doctor, plan_command, read_command
+from raytune_agents.cli.record import capture_command
+from raytune_agents.cli.shared_options import (
     CONFIG,
     OVERRIDES,
     console,
     load_tree,
-    said_errors,
+    printed_errors,
     step_names,
 )
-from raytune_agents.cli.compare import compare_command
-from raytune_agents.cli.deliver import export
-from raytune_agents.cli.examples import epilog
-from raytune_agents.cli.init import init
-from raytune_agents.cli.look import report_command, status, trace, trials
-from raytune_agents.cli.prepare import doctor, plan_command, read_command
-from raytune_agents.cli.record import capture_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +46,7 @@ def run_command(config: CONFIG = None, overrides: OVERRIDES = None, steps: STEPS
     """The whole loop, or some of its steps; what is done is skipped, a killed run goes on."""
     from raytune_agents.cli.summary import outline_lines, show_summary
 
-    with said_errors():
+    with printed_errors():
         names = step_names(steps)
         tree = load_tree(config, overrides)
         from raytune_agents.pipeline.run import run_steps

@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from raytune_agents.cli.arguments import console, table_of
+from raytune_agents.cli.shared_options import console, table_of
 from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.metrics import (
     METRICS,

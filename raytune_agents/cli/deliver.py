@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raytune_agents.cli.arguments import (
+from raytune_agents.cli.shared_options import (
     CONFIG,
     OVERRIDES,
     console,
     load_tree,
-    said_errors,
+    printed_errors,
     say,
     table_of,
 )
@@ -95,7 +95,7 @@ def export(
 ) -> None:
     """Accepted rows of a run as files of another format, with a card; or an arm as one model."""
     given = {"format": format, "preset": preset, "scale": scale}
-    with said_errors():
+    with printed_errors():
         words = [f"export.{k}={v}" for k, v in given.items() if v is not None]
         tree = load_tree(config, overrides, *words)
         if model or gguf:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raytune_agents.cli.arguments import (
+from raytune_agents.cli.shared_options import (
     OVERRIDES,
     RUN,
     console,
     load_tree,
+    printed_errors,
     run_folder,
-    said_errors,
     say,
     table_of,
 )
@@ -45,7 +45,7 @@ LONG = ("error", "tokens", "method", "val_loss")
 
 def status(run: RUN) -> None:
     """Where a run is: every step's state, seconds, rows or last figures."""
-    with said_errors():
+    with printed_errors():
         folder = run_folder(run)
     rows = list(step_states(folder, time.time()))
     console.print(table_of(str(folder), ("step", "state", "s", ""), rows, left=4))
@@ -100,7 +100,7 @@ def trace(
     from raytune_agents.report import lineage
     from raytune_agents.report.safe_text import clip, visible
 
-    with said_errors():
+    with printed_errors():
         found = lineage.trace_row(run_folder(run), row_id)
     for depth, row in enumerate(found.rows):
         say(f"{'row' if not depth else 'from'} {row.id}  {row.pool}  {row.split}")
@@ -138,11 +138,11 @@ def report_command(
     if as_json:
         from raytune_agents.report import digest_of
 
-        with said_errors():
+        with printed_errors():
             print(json.dumps(digest_of(report_folder(config, overrides)), indent=1))
         return
 
-    with said_errors():
+    with printed_errors():
         folder = Path(config).expanduser()
         if folder.is_dir() and not (rescore or official):
             from raytune_agents.report import write_report
@@ -196,7 +196,7 @@ def trials(
     """The trials of a search: table, filters, best, failures; CSV or Parquet."""
     from raytune_agents.tune import trial_tables
 
-    with said_errors():
+    with printed_errors():
         found = trial_tables.trial_rows(trial_tables.load_trials(run_folder(run)))
         rows = chosen_trials(found, where or [], best, failures)
     for path, write in ((csv, trial_tables.write_csv), (parquet, trial_tables.write_parquet)):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raytune_agents.cli.arguments import (
+from raytune_agents.cli.shared_options import (
     CONFIG,
     OVERRIDES,
     WRONG,
     console,
     errors,
     load_tree,
-    said_errors,
+    printed_errors,
     say,
     table_of,
 )
@@ -44,7 +44,7 @@ def read_command(
     as_json: Annotated[bool, typer.Option("--json", help="the profile as JSON")] = False,
 ) -> None:
     """The read step of a config; or a look at a source (file, folder, glob, URL, hub id, bfcl)."""
-    with said_errors():
+    with printed_errors():
         if explain is not None:
             from raytune_agents import readers
 
@@ -141,7 +141,7 @@ def doctor(
     only: Annotated[str | None, typer.Option(help="only these checks: model, data, ...")] = None,
 ) -> None:
     """Would it run? Config, data, model, cluster, disk, memory, prompts, one row, one step."""
-    with said_errors():
+    with printed_errors():
         tree = load_tree(config, overrides)
         from raytune_agents.pipeline import doctor as checks
 
@@ -169,7 +169,7 @@ def plan_command(
     preview: Annotated[int, typer.Option(help="show this many rows of every pool")] = 0,
 ) -> None:
     """What a run will take: placement, tokens, memory, hours, disk, money; nothing is started."""
-    with said_errors():
+    with printed_errors():
         tree = load_tree(config, overrides)
         if preview:
             from raytune_agents.cli.preview import preview as show

@@ -18,23 +18,23 @@ def preview(config: Config, count: int, console: Console) -> None:
     negative. Raises ConfigError."""
     from raytune_agents import models, negatives
     from raytune_agents.chat import Chat
-    from raytune_agents.generate import POOLS, checks, paraphrase, sampling
+    from raytune_agents.generate import POOLS, paraphrase, sampling, validate_rows
     from raytune_agents.pipeline import generate
 
     generate.validate_generate(config, needs_key=False)
     section = config.generate
     chat = Chat.of(models.resolve(config.model), config.model)
-    executor = checks.executor(section)
-    pools = list(sampling.shares(section.pools))
+    executor = validate_rows.executor(section)
+    pools = list(sampling.pool_shares(section.pools))
     asked = {"rows": 4 * count * len(pools), "pools": dict.fromkeys(pools, 1.0)}
-    drawn = sampling.draw(section.model_copy(update=asked), config.seed)
+    drawn = sampling.sample_rows(section.model_copy(update=asked), config.seed)
     for gap in drawn.gaps:
         console.print(f"[yellow]no rows for {escape(gap)}[/]", highlight=False)
     for pool in (p for p in POOLS if p in pools):
         rows = [r for r in drawn.rows if sampling.pool_of(r) == pool]
         console.rule(f"[bold]{pool}[/]: {len(rows[:count])} rows")
         for row in rows[:count]:
-            fault = checks.format_fault(row) or executor.fault(row)
+            fault = validate_rows.format_fault(row) or executor.fault(row)
             try:
                 prompt = chat.prompt_text(row)
             except RecordError as error:
@@ -59,9 +59,9 @@ def show_realism(config: Config, console: Console) -> None:
     from raytune_agents import agents
     from raytune_agents.generate import realism, sampling
 
-    drawn = sampling.draw(config.generate, config.seed)
+    drawn = sampling.sample_rows(config.generate, config.seed)
     tools = [t for name in config.generate.agents for t in agents.load_spec(name).toolspecs]
-    figures = realism.measured(drawn.rows, [], tools)
+    figures = realism.realism_figures(drawn.rows, [], tools)
     samples = figures.pop("samples")
     console.rule(f"[bold]realism[/] of {figures['rows']} rows")
     for name, value in figures.items():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from raytune_agents.cli.arguments import said_errors, say
+from raytune_agents.cli.shared_options import printed_errors, say
 
 
 def capture_command(
@@ -22,7 +22,7 @@ def capture_command(
 ) -> None:
     """Stand before an OpenAI-compatible endpoint and write what an agent asks and is answered, as
     rows for `read`."""
-    with said_errors():
+    with printed_errors():
         from raytune_agents.config import ConfigError
 
         if not upstream.startswith(("http://", "https://")):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raytune_agents.cli.arguments import console, say, table_of
+from raytune_agents.cli.shared_options import console, say, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

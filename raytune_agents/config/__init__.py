@@ -36,7 +36,7 @@ from raytune_agents.config.loading import (
     parse_overrides,
     set_dotted,
 )
-from raytune_agents.config.methods import (
+from raytune_agents.config.method_options import (
     METHODS,
     ArmConfig,
     DpoConfig,

@@ -37,6 +37,10 @@ class TeacherConfig(BaseConfig):
     base_url: str = Field(
         "", description="OpenAI-compatible endpoint that words and judges; empty = the run's engine"
     )
+    client: str = Field(
+        "",
+        description="asked instead of an endpoint: module:function (messages, sampling) -> text",
+    )
     model: str = Field("", description="the endpoint's name of its model")
     revision: str = Field("", description="what changes when the model behind the name does")
     key_env: str = Field(
@@ -57,6 +61,8 @@ class TeacherConfig(BaseConfig):
         hide(self.key_env)  # its name need not say that it is a secret
         if self.base_url and not self.model:
             raise ValueError("base_url is set and model is not; write the endpoint's model name")
+        if self.base_url and self.client:
+            raise ValueError("base_url and client are both set; write one of them")
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
             raise ValueError(f"base_url={self.base_url!r}; write https://host/v1")
         if self.max_usd is not None and not (self.usd_per_mtok_in or self.usd_per_mtok_out):
@@ -156,7 +162,9 @@ class GenerateConfig(BaseConfig):
 
 
 class NegativesConfig(BaseConfig):
-    faults: list[str] = Field([], description="names in FAULTS; empty = all")
+    faults: list[str] = Field(
+        [], description="names in FAULTS, or module:function (row, rng) -> row or None; empty = all"
+    )
     per_positive: float = Field(0.5, ge=0, description="edited negatives per training positive")
     candidates: float = Field(
         2.0, ge=1, description="edits tried for each one kept; those that differ most are kept"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import FOLDER, Auto, BaseConfig, Positive, Share
-from raytune_agents.config.methods import (
+from raytune_agents.config.method_options import (
     ArmConfig,
     DpoConfig,
     EtoConfig,

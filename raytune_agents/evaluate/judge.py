@@ -18,7 +18,7 @@ from raytune_agents.evaluate.baselines import BASELINES
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import BASE, AnswerRow, Lines, Measured
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
-from raytune_agents.generate.rewrite import Voice
+from raytune_agents.generate.rewrite import ChatClient
 from raytune_agents.inference import engine
 from raytune_agents.records import Trajectory
 
@@ -121,7 +121,7 @@ def judged_pairs(
 
 
 def judge_pairs(
-    part: Sequence[Mapping[str, Any]], voice: Voice, section: JudgedConfig, seed: int
+    part: Sequence[Mapping[str, Any]], client: ChatClient, section: JudgedConfig, seed: int
 ) -> Lines:
     """One line of judged.parquet a pair. Raises EngineDown, teacher.Refused."""
     shape = verdict_schema(section.rubric)
@@ -131,10 +131,10 @@ def judge_pairs(
         for p in part
         for first, second in ((p["base"], p["mine"]), (p["mine"], p["base"]))
     ]
-    room = voice.engine.max_model_len - section.max_tokens
-    fits = [voice.taught or len(voice.chat.chat_ids(chat)) <= room for chat in chats]
+    room = client.engine.max_model_len - section.max_tokens
+    fits = [client.taught or len(client.chat.chat_ids(chat)) <= room for chat in chats]
     asked = [i for i, fit in enumerate(fits) if fit]
-    replies = voice.ask([chats[i] for i in asked], [sampling] * len(asked))
+    replies = client.ask([chats[i] for i in asked], [sampling] * len(asked))
     texts = {i: reply.texts[0] for i, reply in zip(asked, replies) if reply}
     out = []
     for k, pair in enumerate(part):

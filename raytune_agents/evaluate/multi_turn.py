@@ -175,7 +175,7 @@ def entry_verdicts(
     return out
 
 
-def talk_shard(
+def conversation_shard(
     part: Sequence[Entry],
     chat: Chat,
     arm: Arm,
@@ -210,7 +210,7 @@ def conversation_line(arm: str, conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def unasked(arm: str, entry: Entry, why: str) -> dict[str, Any]:
+def lost_conversation(arm: str, entry: Entry, why: str) -> dict[str, Any]:
     """An entry that was not asked."""
     line = conversation_line(arm, Conversation(entry, 1)) | dict.fromkeys(VALUES) | {"fault": None}
     return line | {"end": why, "failed": why}

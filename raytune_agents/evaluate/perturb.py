@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.agents.values import leaves, shown
+from raytune_agents.agents.word_banks import leaves, shown
 from raytune_agents.calls import gold_of
 from raytune_agents.generate import augment
 from raytune_agents.records import ToolSpec, Trajectory, derive, finish

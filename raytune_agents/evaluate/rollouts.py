@@ -89,7 +89,7 @@ class EngineSampler:
         return texts
 
 
-def play_shard(
+def rollout_shard(
     tasks: Sequence[Trajectory],
     chat: Chat,
     arm: Arm,
@@ -134,7 +134,7 @@ def rollout_line(arm: str, rollout: Rollout) -> dict[str, Any]:
     return facts | values(row, facts["end"])
 
 
-def unplayed(arm: str, task: Trajectory, trial: int, why: str) -> dict[str, Any]:
+def lost_rollout(arm: str, task: Trajectory, trial: int, why: str) -> dict[str, Any]:
     """A trial that was not played."""
     return rollout_line(arm, Rollout.of(task, trial)) | dict.fromkeys(VALUES) | {"end": why}
 

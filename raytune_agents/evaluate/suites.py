@@ -17,12 +17,12 @@ from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.evaluate import general, instructions
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
-from raytune_agents.generate.dialogues import followup, parallel
+from raytune_agents.generate.dialogue_patterns import followup, parallel_calls
 from raytune_agents.generate.held import SYNTHETIC
 from raytune_agents.generate.no_call import tool_taken_away
-from raytune_agents.generate.react import react
 from raytune_agents.generate.refusals import CELLS, notool
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.generate.world_runs import react
 from raytune_agents.readers import bfcl
 from raytune_agents.records import SPLITS, Trajectory, finish
 from raytune_agents.split import gold_tools, tool_key
@@ -38,7 +38,12 @@ TAKEN = (
     BFCL_IRRELEVANCE,
     general.SPLIT,
 )
-KINDS = {tasks: 0.5, parallel: 0.2, notool: 0.2, followup: 0.1}  # share of an unseen agent's rows
+KINDS = {
+    tasks: 0.5,
+    parallel_calls: 0.2,
+    notool: 0.2,
+    followup: 0.1,
+}  # share of an unseen agent's rows
 EVALUATION_SEED = 1_000_003  # added to the run's seed: tasks of evaluation are drawn apart
 
 

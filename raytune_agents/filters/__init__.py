@@ -15,7 +15,7 @@ from functools import partial
 
 from raytune_agents.config import LabelConfig
 from raytune_agents.config.lookup import user_object
-from raytune_agents.filters import shape, text
+from raytune_agents.filters import shape, text_rules
 from raytune_agents.filters.grounding import ungrounded
 from raytune_agents.filters.quality import quality, quality_parts
 from raytune_agents.filters.shape import is_held_out, row_family
@@ -26,17 +26,17 @@ Rule = Callable[..., "str | None"]
 RULES: dict[str, Rule] = {
     "empty_target": shape.empty_target,
     "too_long": shape.too_long,
-    "mojibake": text.mojibake,
+    "mojibake": text_rules.mojibake,
     "parses": shape.parses,
     "tool_exists": shape.tool_exists,
     "arguments_valid": shape.arguments_valid,
     "outcome": shape.outcome_reached,
     "dead_loop": shape.dead_loop,
-    "observation_leak": text.observation_leak,
-    "needless_refusal": text.needless_refusal,
-    "language": text.language,
+    "observation_leak": text_rules.observation_leak,
+    "needless_refusal": text_rules.needless_refusal,
+    "language": text_rules.language,
     "ungrounded": ungrounded,
-    "pii": text.pii,
+    "pii": text_rules.pii,
 }
 LABEL_ERROR = "label_error"  # the reason of a row on which a rule, or the score, fails
 # Off unless named in label.rules: tool data is full of made-up addresses and numbers.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec
-from raytune_agents.generate import augment, dialogues, react, refusals, tasks
+from raytune_agents.generate import augment, dialogue_patterns, refusals, tasks, world_runs
 from raytune_agents.records import ToolSpec, Trajectory, content_hash
 
 Pool = Callable[[AgentSpec, int, int], list[Trajectory]]
@@ -37,13 +37,13 @@ def _changed(
 
 POOLS: dict[str, Pool] = {
     "tflan": tasks.tasks,
-    "react": react.react,
-    "dialogue": react.dialogue,
-    "dependent": react.dependent,
-    "parallel": dialogues.parallel,
-    "followup": dialogues.followup,
-    "gradual": dialogues.gradual,
-    "corrected": dialogues.corrected,
+    "react": world_runs.react,
+    "dialogue": world_runs.dialogue,
+    "dependent": world_runs.dependent,
+    "parallel": dialogue_patterns.parallel_calls,
+    "followup": dialogue_patterns.followup,
+    "gradual": dialogue_patterns.gradual,
+    "corrected": dialogue_patterns.corrections,
     "notool": refusals.notool,
     "masked": _changed(lambda row, rng, _: augment.hammer(row, rng), "masked"),
     "noisy": _changed(

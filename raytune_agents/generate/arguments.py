@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 
 from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.analyse import Argument, like
-from raytune_agents.agents.values import fill
+from raytune_agents.agents.word_banks import fill
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.codes import NoValue, code_of, is_code, shaped
 from raytune_agents.generate.kinds import Parameter, kind_named

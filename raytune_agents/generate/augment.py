@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.agents.script import listed
-from raytune_agents.agents.values import shown
+from raytune_agents.agents.word_banks import shown
 from raytune_agents.agents.wording import survives
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, derive
 
@@ -190,7 +190,7 @@ def _renamed(
     )  # fmt: skip
 
 
-def told_apart(row: Trajectory) -> bool:
+def descriptions_differ(row: Trajectory) -> bool:
     """Whether descriptions alone say which tool is which, and which parameter of a called tool
     among those of one type: what is renamed must be readable there, or the row asks for a guess."""
 
@@ -210,7 +210,7 @@ def told_apart(row: Trajectory) -> bool:
 def mask(row: Trajectory, rng: random.Random) -> Trajectory | None:
     """Hammer: random names (functions 5-15 characters, parameters 4-10) and silent defaults; None
     where descriptions do not tell tools and parameters apart."""
-    if not told_apart(row):
+    if not descriptions_differ(row):
         return None
     return _renamed(row, "synthetic.masked", lambda _: _random_name(rng, 5, 15),
                     lambda _: _random_name(rng, 4, 10), _silent_defaults(row, rng))  # fmt: skip
@@ -254,7 +254,7 @@ def noise(row: Trajectory, rng: random.Random, level: str = "") -> Trajectory | 
     Heavy noise makes names lie: it tests, and is never trained on. None where names that say
     nothing leave descriptions that do not tell tools and parameters apart."""
     level = level or rng.choice(NOISE)
-    if level in ("medium", "union") and not told_apart(row):
+    if level in ("medium", "union") and not descriptions_differ(row):
         return None
 
     def medium(name: str) -> str:

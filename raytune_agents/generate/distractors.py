@@ -31,7 +31,7 @@ def _nearest(texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(int(j) for j in line) for line in order)
 
 
-def nearest(tools: Sequence[ToolSpec], names: Collection[str]) -> list[ToolSpec]:
+def nearest_tools(tools: Sequence[ToolSpec], names: Collection[str]) -> list[ToolSpec]:
     """The tools that are not in `names`, nearest to one of them first."""
     if len(tools) < 2:
         return [t for t in tools if t.name not in names]
@@ -42,7 +42,7 @@ def nearest(tools: Sequence[ToolSpec], names: Collection[str]) -> list[ToolSpec]
     return [tools[j] for j in found]
 
 
-def choose(
+def sample_tools(
     tools: Sequence[ToolSpec], about: Collection[str], count: int, rng: random.Random
 ) -> tuple[ToolSpec, ...]:
     """At most `count` of the tools in random order, those in `about` always: most of the others are
@@ -51,7 +51,7 @@ def choose(
     room = max(0, count - len(own))
     others = [t for t in tools if t.name not in about]
     if len(others) > room:
-        near = nearest(tools, {t.name for t in own})[: round(HARD * room)]
+        near = nearest_tools(tools, {t.name for t in own})[: round(HARD * room)]
         rest = [t for t in others if t not in near]
         others = [*near, *rng.sample(rest, min(len(rest), room - len(near)))]
     out = [*own, *others]
@@ -65,4 +65,4 @@ def shown_tools(
     """The candidates of a row: the agent's tools in random order; of a large catalogue those that
     the row is about and others like them."""
     about = about or {rng.choice(spec.tools).name}
-    return choose(spec.toolspecs, about, max(count, len(about)), rng)
+    return sample_tools(spec.toolspecs, about, max(count, len(about)), rng)

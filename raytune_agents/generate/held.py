@@ -16,7 +16,7 @@ from raytune_agents.calls.schema import find, schema_of
 from raytune_agents.config import GenerateConfig
 from raytune_agents.dedup import mark_leaks
 from raytune_agents.dedup.text import calls_key
-from raytune_agents.generate import checks, sampling
+from raytune_agents.generate import sampling, validate_rows
 from raytune_agents.records import Trajectory, finish
 from raytune_agents.situations import said_values
 
@@ -93,7 +93,7 @@ def held_back(
     tried = {"agents": own_agents(section), "rows": TRIED * total, "pools": pools}
     real = [row for row in trained if not row.pool.startswith("synthetic.")]
     asked = section.model_copy(update=tried | {"sources": sources})
-    drawn = sampling.draw(asked, seed + HELD_SEED, real)
+    drawn = sampling.sample_rows(asked, seed + HELD_SEED, real)
     rows = mark_leaks(drawn.rows, trained)
     novelty, refused = Novelty(trained), Counter()
     out: list[Trajectory] = []
@@ -101,11 +101,11 @@ def held_back(
         if len(out) == total:
             break
         why = "seen_request" if row.reject_reason else novelty.fault(row)
-        why = why or checks.format_fault(row) or execution_fault(row)
+        why = why or validate_rows.format_fault(row) or execution_fault(row)
         if why:
             refused[why.partition(":")[0][:40]] += 1
             continue
         out.append(row)
-    counts = sampling.split_rows(len(out), wanted)
+    counts = sampling.apportion(len(out), wanted)
     names = [name for name in wanted for _ in range(counts[name])]
     return [finish(replace(row, split=name)) for row, name in zip(out, names)], refused

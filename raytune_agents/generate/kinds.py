@@ -95,7 +95,7 @@ def _kind_of_line(line: dict[str, Any]) -> Kind:
 
 
 @cache
-def table() -> tuple[Kind, ...]:
+def all_kinds() -> tuple[Kind, ...]:
     """All kinds, in the order in which they are tried."""
     lines = yaml.safe_load((DATA / "kinds.yaml").read_text("utf-8"))
     return tuple(map(_kind_of_line, lines))
@@ -104,7 +104,7 @@ def table() -> tuple[Kind, ...]:
 @cache
 def kind_named(name: str) -> Kind:
     """The first line of this kind; an empty one for a kind that has none, such as a choice."""
-    return next((k for k in table() if k.kind == name), Kind(""))
+    return next((k for k in all_kinds() if k.kind == name), Kind(""))
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ CURRENCIES = ("usd", "eur", "gbp", "euros", "dollars", "cents")
 def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str, bool]:
     """The kind of a scalar of JSON type `type_` by its name's words, else by its description, and
     whether it was the name; `context` is what the tool says of itself. "" where nothing fits."""
-    usable = [k for k in table() if _fits(k, type_)]
+    usable = [k for k in all_kinds() if _fits(k, type_)]
     near = [k for k in usable if not k.tool or k.tool.search(context)]
     for kind in near if about else ():  # a form that is spelt out beats any name
         if kind.form and kind.form.search(about):

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.agents.values import leaves, shown
+from raytune_agents.agents.word_banks import leaves, shown
 from raytune_agents.agents.wording import asks_how, numbers, survives
 from raytune_agents.records import Trajectory, derive
 

@@ -150,7 +150,7 @@ def auc_real(synthetic: Sequence[str], real: Sequence[str], seed: int = 0) -> fl
     return float(roc_auc_score(labels, scores))
 
 
-def coverage(rows: Sequence[Trajectory], tools: Sequence[ToolSpec]) -> dict[str, float]:
+def tool_coverage(rows: Sequence[Trajectory], tools: Sequence[ToolSpec]) -> dict[str, float]:
     """Share of the tools that are called, and of their parameters that are given, in [0, 1]."""
     called: dict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -171,7 +171,7 @@ def source_of(row: Trajectory) -> str:
     return str(row.meta.get("wording", "template"))
 
 
-def measured(
+def realism_figures(
     rows: Sequence[Trajectory], real: Sequence[Trajectory], tools: Sequence[ToolSpec]
 ) -> dict[str, Any]:
     """All figures of generated rows, beside the user's own; shares in [0, 1]."""
@@ -191,7 +191,7 @@ def measured(
         "misfits": sorted({m for _, found in values for m in found})[:SHOWN],
         "grounded_share": 1 - _share(loose, count),
         "distinct_2": round(distinct_bigrams(texts), 4),
-        "coverage": {k: round(v, 4) for k, v in coverage(rows, tools).items()},
+        "coverage": {k: round(v, 4) for k, v in tool_coverage(rows, tools).items()},
         "styles": dict(Counter(str(r.meta.get("style", "")) for r in rows if r.meta.get("style"))),
         "words": _lengths(texts),
         "auc_real": _rounded(auc_real(texts, own)),

@@ -24,7 +24,7 @@ from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.clauses import asked_noun
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.descriptions import is_english
-from raytune_agents.generate.dialogues import distinct, make_row
+from raytune_agents.generate.dialogue_patterns import distinct, make_row
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.scenes import bank_of
 from raytune_agents.generate.tasks import (

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from raytune_agents import negatives
 from raytune_agents.calls import parse, render_calls
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, GenerateConfig, NegativesConfig
-from raytune_agents.generate import checks, paraphrase
+from raytune_agents.generate import paraphrase, validate_rows
 from raytune_agents.inference import endpoint, engine
 from raytune_agents.inference.cache import Answers, key_of
 from raytune_agents.inference.engine import Reply, Sampling
@@ -40,29 +42,33 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Voice:
-    """Who is asked for words and verdicts: the run's engine, or its teacher."""
+class ChatClient:
+    """Who is asked for words and verdicts: the run's engine, its teacher, or a user's function."""
 
     chat: Chat
     engine: EngineConfig
     model: str = ""  # what the answers are kept under: name, revision, type
-    taught: bool = False
+    taught: bool = False  # by a model other than the one that is trained
     keep: bool = False
+    own: Callable[[list[dict[str, str]], Sampling], str] | None = None
+    concurrency: int = 1  # calls of `own` under way at a time
 
     def ask(
         self, chats: Sequence[list[dict[str, str]]], samplings: Sequence[Sampling]
     ) -> list[Reply | None]:
-        """One reply a chat, None where a budget is spent. Raises EngineDown, teacher.Refused."""
-        if self.taught:
-            return endpoint.ask(chats, samplings)
-        prompts = [self.chat.chat_ids(chat) for chat in chats]
+        """One reply per chat, None where a budget is spent. Raises EngineDown, teacher.Refused."""
+        if self.taught and not self.own:
+            return endpoint.ask_teacher(chats, samplings)
+        prompts: Sequence[Any] = chats if self.own else [self.chat.chat_ids(c) for c in chats]
         kept = Answers.of_user(self.keep)
         keys = [key_of(self.model, p, repr(s)) for p, s in zip(prompts, samplings)]
         found: dict[str, Any] = {k: kept.get(k) for k in keys}
         new = [i for i, k in enumerate(keys) if found[k] is None]
-        replies = engine.ask(
-            [prompts[i] for i in new], [samplings[i] for i in new], timeout_s=self.engine.timeout_s
-        )
+        wanted = [prompts[i] for i in new], [samplings[i] for i in new]
+        if self.own:
+            replies = self._ask_own(*wanted)
+        else:
+            replies = engine.ask(*wanted, timeout_s=self.engine.timeout_s)
         out: dict[int, engine.Reply] = dict(zip(new, replies))
         for i, reply in out.items():
             kept.put(keys[i], {"texts": reply.texts, "tokens": reply.output_tokens})
@@ -71,6 +77,23 @@ class Voice:
                 texts = found[key]["texts"]
                 out[i] = engine.Reply(texts, [0] * len(texts), len(prompts[i]), 0.0, 0.0)
         return [out[i] for i in range(len(keys))]
+
+    def _ask_own(
+        self, chats: Sequence[list[dict[str, str]]], samplings: Sequence[Sampling]
+    ) -> list[Reply]:
+        """The user's function, `n` times per chat; what it raises is an outage."""
+
+        def reply(chat: list[dict[str, str]], sampling: Sampling) -> Reply:
+            start = time.monotonic()
+            texts = [str(self.own(chat, sampling)) for _ in range(sampling.n)]  # type: ignore[misc]
+            spent = time.monotonic() - start
+            return Reply(texts, [0] * len(texts), 0, spent, spent)  # it does not tell its tokens
+
+        try:
+            with ThreadPoolExecutor(self.concurrency) as pool:
+                return list(pool.map(reply, chats, samplings))
+        except Exception as error:  # the boundary to a user's code
+            raise engine.EngineDown(f"generate.teacher.client: {error}") from None
 
 
 def seeded(sampling: engine.Sampling, row: Trajectory, seed: int, k: int = 0) -> engine.Sampling:
@@ -83,25 +106,25 @@ def seeded(sampling: engine.Sampling, row: Trajectory, seed: int, k: int = 0) ->
 
 def positives(
     rows: Sequence[Trajectory],
-    voice: Voice,
-    executor: checks.Executor,
+    client: ChatClient,
+    executor: validate_rows.Executor,
     section: GenerateConfig,
     seed: int,
 ) -> Shard:
-    """Drawn rows, said by the voice, then checked in APIGen's order: format, execution, judge. A
+    """Drawn rows, said by the client, then checked in APIGen's order: format, execution, judge. A
     row that fails is counted under POOL:STAGE; the first words of the reason are in the notes."""
     shard = Shard()
     try:
-        worded = word(rows, voice, section, seed, shard)
+        worded = paraphrase_rows(rows, client, section, seed, shard)
         for row in worded:
-            stage, reason = "format", checks.format_fault(row)
+            stage, reason = "format", validate_rows.format_fault(row)
             if not reason:
                 stage, reason = "execution", executor.fault(row)
             if reason:
                 reject(shard, row, stage, reason)
             else:
                 shard.rows.append(row)
-        judge(shard, voice, section, seed)
+        judge_shard(shard, client, section, seed)
     except (engine.EngineDown, endpoint.Refused) as error:
         shard = Shard(outage=str(error), failed=Counter({engine.INFRA_FAILED: len(rows)}))
         shard.refused = str(error) if isinstance(error, endpoint.Refused) else ""
@@ -114,10 +137,10 @@ def reject(shard: Shard, row: Trajectory, stage: str, reason: str) -> None:
     shard.notes[f"{stage}:{reason[:60]}"] += 1
 
 
-def word(
-    rows: Sequence[Trajectory], voice: Voice, section: GenerateConfig, seed: int, shard: Shard
+def paraphrase_rows(
+    rows: Sequence[Trajectory], client: ChatClient, section: GenerateConfig, seed: int, shard: Shard
 ) -> list[Trajectory]:
-    """Every row with the turns that may be reworded in the voice's words: the first candidate that
+    """Every row with the turns that may be reworded in the client's words: the first candidate that
     keeps all values wins, else the turn keeps its template (noted by the last reason). Wordings
     accepted in one round are the examples of the next."""
     out: list[Trajectory] = []
@@ -129,7 +152,7 @@ def word(
         asked = [(row, turn) for row in part for turn in paraphrase.turns(row)]
         shown = shots[-SHOWN:] if len(shots) >= SHOWN else paraphrase.SHOTS
         chats = [paraphrase.messages(row, turn, shown) for row, turn in asked]
-        replies = voice.ask(chats, [seeded(sampling, row, seed, turn) for row, turn in asked])
+        replies = client.ask(chats, [seeded(sampling, row, seed, turn) for row, turn in asked])
         said: dict[str, dict[int, str]] = {}
         for (row, turn), reply in zip(asked, replies):
             text, why = (
@@ -183,21 +206,21 @@ def majority(texts: Sequence[str]) -> str:
     return "" if 2 * sum(votes) > len(votes) else "wrong"
 
 
-def judge(shard: Shard, voice: Voice, section: GenerateConfig, seed: int) -> None:
+def judge_shard(shard: Shard, client: ChatClient, section: GenerateConfig, seed: int) -> None:
     """The semantic check: rows that most verdicts call wrong leave the shard."""
     j, rows = section.judge, shard.rows
     if not j.samples or not rows:
         return
     chats = [judge_messages(row) for row in rows]
     sampling = engine.Sampling(j.max_tokens, j.temperature, j.samples, schema=VERDICT)
-    if not voice.taught:  # a prompt that the engine would refuse gets no verdict
-        room = voice.engine.max_model_len - j.max_tokens
-        fits = [len(voice.chat.chat_ids(chat)) <= room for chat in chats]
+    if not client.taught:  # a prompt that the engine would refuse gets no verdict
+        room = client.engine.max_model_len - j.max_tokens
+        fits = [len(client.chat.chat_ids(chat)) <= room for chat in chats]
     else:
         fits = [True] * len(chats)
     asked = [i for i, fit in enumerate(fits) if fit]
     samplings = [seeded(sampling, rows[i], seed, -1) for i in asked]
-    replies = dict(zip(asked, voice.ask([chats[i] for i in asked], samplings)))
+    replies = dict(zip(asked, client.ask([chats[i] for i in asked], samplings)))
     shard.rows = []
     for i, row in enumerate(rows):
         reply = replies.get(i)

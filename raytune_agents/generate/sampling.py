@@ -20,9 +20,9 @@ from raytune_agents.config import ConfigError, GenerateConfig
 from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.dedup.text import request_text
 from raytune_agents.generate import POOLS, realism
-from raytune_agents.generate.distractors import choose
+from raytune_agents.generate.distractors import sample_tools
 from raytune_agents.generate.known import gaps, own_rows, with_known
-from raytune_agents.generate.variants import usable, variants
+from raytune_agents.generate.variants import usable, value_variants
 from raytune_agents.records import Trajectory, finish
 
 # Their answers name the candidates, or the candidates are what the pool is about.
@@ -49,7 +49,7 @@ def pool_of(row: Trajectory) -> str:
     return row.pool.partition(".")[2]
 
 
-def shares(pools: Mapping[str, float]) -> dict[str, float]:
+def pool_shares(pools: Mapping[str, float]) -> dict[str, float]:
     """Shares that sum to 1, without the pools at 0. Raises ConfigError for an unknown pool."""
     for name in pools:
         if name not in POOLS:
@@ -59,7 +59,7 @@ def shares(pools: Mapping[str, float]) -> dict[str, float]:
     return {name: share / total for name, share in pools.items() if share}
 
 
-def split_rows(total: int, parts: Mapping[str, float]) -> dict[str, int]:
+def apportion(total: int, parts: Mapping[str, float]) -> dict[str, int]:
     """Whole numbers in the ratio of `parts` that sum to `total` (largest remainders first)."""
     whole = sum(parts.values())
     exact = {k: total * v / whole for k, v in parts.items()}
@@ -75,7 +75,7 @@ def with_tools(row: Trajectory, count: int, seed: int) -> Trajectory:
     others are those that are easiest to take for the right one."""
     about = {call.name for call in row.calls} | {row.meta.get("near")}
     rng = random.Random(f"{seed}/{row.id}")
-    kept = {t.name for t in choose(row.tools, about, count, rng)}
+    kept = {t.name for t in sample_tools(row.tools, about, count, rng)}
     return finish(replace(row, tools=tuple(t for t in row.tools if t.name in kept)))
 
 
@@ -102,7 +102,7 @@ def candidates(
     first, rest, short = [], [], Counter()
     for pool, count in wanted.items():
         able = [s for s in specs if POOLS[pool](s, 1, seed)]
-        each = split_rows(count, {s.name: parts[s.name][pool] for s in able}) if able else {}
+        each = apportion(count, {s.name: parts[s.name][pool] for s in able}) if able else {}
         short[pool] += 0 if able else count
         for k, spec in enumerate(able):
             n = each[spec.name]
@@ -129,7 +129,7 @@ def prepared(section: GenerateConfig, rows: Sequence[Trajectory], seed: int) -> 
     return out
 
 
-def draw(section: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) -> Drawn:
+def sample_rows(section: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) -> Drawn:
     """At most `section.rows` rows, agents in turn; those nearer than `min_distance` to an earlier
     request of their agent, or past the share that may name a tool, give way to spare ones. `real`
     are the user's own training rows: their share of the rows are those with other values."""
@@ -137,10 +137,10 @@ def draw(section: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) ->
     for spec in specs:
         out.gaps += [f"{spec.name}: {gap}" for gap in gaps(spec)]
     own = own_variants(specs, real, own_count(section, specs, real), seed)
-    pools = shares(section.pools)
+    pools = pool_shares(section.pools)
     parts = {s.name: followed(s, pools) for s in specs}
     rest = section.rows - len(own)
-    wanted = split_rows(rest, {p: sum(own[p] for own in parts.values()) for p in pools})
+    wanted = apportion(rest, {p: sum(own[p] for own in parts.values()) for p in pools})
     spare = 0.5 if section.min_distance else 0.0
     found, short = candidates(specs, parts, wanted, spare, seed)
     found = [(VARIANT, agent, row) for agent, row in own] + found
@@ -192,12 +192,12 @@ def own_variants(
     sizes = {name: len(rows) for name, rows in mine.items() if rows}
     if not sizes or not count:
         return []
-    each = split_rows(count, sizes)
+    each = apportion(count, sizes)
     return [
         (spec.name, row)
         for spec in specs
         if spec.name in each
-        for row in variants(spec, mine[spec.name], each[spec.name], seed)
+        for row in value_variants(spec, mine[spec.name], each[spec.name], seed)
     ]
 
 

@@ -29,7 +29,7 @@ def banks() -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Place:
+class City:
     """A city with what goes with it."""
 
     city: str
@@ -42,8 +42,8 @@ class Place:
 
 
 @cache
-def places() -> tuple[Place, ...]:
-    return tuple(Place(*line.split("|")) for line in banks()["places"])
+def cities() -> tuple[City, ...]:
+    return tuple(City(*line.split("|")) for line in banks()["places"])
 
 
 @lru_cache(maxsize=1)
@@ -62,7 +62,7 @@ class Scene:
             r"book|flight|hotel|room|availab|forecast|free|schedul|upcoming|rent|reserv|trip|event",
             context,
         )
-        self.places = rng.sample(places(), 4)
+        self.places = rng.sample(cities(), 4)
         self.people: dict[str, tuple[str, str]] = {}
         self.start: date | None = None
         self.nights = 0
@@ -70,7 +70,7 @@ class Scene:
         self.meal = ""  # breakfast is not at nine in the evening
         self.maker = ""  # who made the song or book that was spoken of
 
-    def place(self, role: str) -> Place:
+    def place(self, role: str) -> City:
         """The place of a role: where one goes to is not where one comes from."""
         return self.places[{"from": 1, "to": 0}.get(role, 0)]
 
@@ -268,7 +268,7 @@ DRAWN = {
     ),
     "iata": lambda s, p: s.place(p.role).airport,
     "timezone": lambda s, p: s.place(p.role).timezone,
-    "state": lambda s, p: s.rng.choice([x.state for x in places() if x.state]),
+    "state": lambda s, p: s.rng.choice([x.state for x in cities() if x.state]),
     "first_name": lambda s, p: s.person(who_of(p))[0],
     "last_name": lambda s, p: s.person(who_of(p))[1],
     "person": lambda s, p: " ".join(s.person(who_of(p))),

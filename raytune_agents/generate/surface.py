@@ -11,7 +11,7 @@ import re
 from datetime import date, datetime
 from typing import Any
 
-from raytune_agents.agents.values import shown
+from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.clauses import LAST, UNIT_WORDS, noun_said
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import Scene

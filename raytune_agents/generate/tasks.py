@@ -17,13 +17,13 @@ from typing import Any
 from raytune_agents.agents import AgentSpec, ToolConfig
 from raytune_agents.agents.analyse import EVEN, Argument, Profile, mixed
 from raytune_agents.agents.wording import SLOT, fixed_value, parts, slots
-from raytune_agents.generate import arguments, surface, templates
+from raytune_agents.generate import arguments, described_requests, surface
 from raytune_agents.generate.actions import mended, phrases
 from raytune_agents.generate.arguments import NONE, spec_values
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.described_requests import Wish
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.scenes import Scene
-from raytune_agents.generate.templates import Wish
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
 EVEN_HABITS = Profile()  # of an agent that nothing is known of
@@ -134,8 +134,8 @@ def sample_arguments(
 def composed(
     tool: ToolConfig, args: Mapping[str, Any], scene: Scene, rng: random.Random, form: str = ""
 ) -> Wish:
-    """`templates.compose`. Raises NoValue where there are no words."""
-    wish = templates.compose(tool, args, scene, rng, form)
+    """`described_requests.compose`. Raises NoValue where there are no words."""
+    wish = described_requests.compose(tool, args, scene, rng, form)
     if wish is None:
         raise NoValue(f"{tool.name}: neither name nor description says what it does")
     return wish
@@ -209,10 +209,10 @@ def sample_call(
     else:
         wish, args = from_template(tool, rng, known, form)
         source = "template"
-    return Task(wish, call_of(tool, args), source)
+    return Task(wish, ordered_call(tool, args), source)
 
 
-def call_of(tool: ToolConfig, args: Mapping[str, Any]) -> ToolCall:
+def ordered_call(tool: ToolConfig, args: Mapping[str, Any]) -> ToolCall:
     """The call with its arguments in the schema's order."""
     ordered = {k: args[k] for k in tool.parameters["properties"] if k in args}
     return ToolCall(tool.name, json.dumps(ordered, ensure_ascii=False))

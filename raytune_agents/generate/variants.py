@@ -28,7 +28,7 @@ JOINS = ["{0} Also, {1}", "{0} And {1}", "{0} Then {1}", "{0} {1}"]
 
 
 @dataclass(frozen=True)
-class Place:
+class ValueSpan:
     """Where a value of a call stands: the call's index, its argument, and the text that says it."""
 
     call: int
@@ -47,7 +47,7 @@ def _said(value: Any, texts: Sequence[str]) -> str:
     return ""
 
 
-def places(row: Trajectory) -> list[Place]:
+def value_spans(row: Trajectory) -> list[ValueSpan]:
     """Every value of the row's calls that its user says word for word."""
     texts = [m.content for m in row.messages if m.role == "user"]
     out = []
@@ -55,7 +55,7 @@ def places(row: Trajectory) -> list[Place]:
         for name, value in call.args.items():
             text = _said(value, texts)
             if text and len(text) > (0 if text.isdigit() else 1):
-                out.append(Place(i, name, text))
+                out.append(ValueSpan(i, name, text))
     return out
 
 
@@ -65,7 +65,7 @@ def usable(row: Trajectory) -> bool:
         return (
             bool(row.calls)
             and not any(m.role == "tool" for m in row.messages)
-            and (bool(places(row)))
+            and (bool(value_spans(row)))
         )
     except ValueError:  # arguments that are no object
         return False
@@ -128,7 +128,7 @@ def _swapped_text(text: str, swaps: Mapping[str, str]) -> str:
 def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory | None:
     """The row with other values, None where none fits."""
     tools = {t.name: t for t in spec.tools}
-    found, calls, swaps = places(row), [c.args for c in row.calls], {}
+    found, calls, swaps = value_spans(row), [c.args for c in row.calls], {}
     for i, call in enumerate(row.calls):
         mine = [p for p in found if p.call == i]
         if call.name not in tools or not mine:
@@ -179,7 +179,7 @@ def as_good(new: Trajectory, old: Trajectory) -> bool:
     return len(grounding.check_values(new)[1]) <= len(grounding.check_values(old)[1])
 
 
-def joined(one: Trajectory, two: Trajectory, rng: random.Random) -> Trajectory | None:
+def joined_requests(one: Trajectory, two: Trajectory, rng: random.Random) -> Trajectory | None:
     """Two single requests as one, with both calls; None where they are not of one turn or the same
     call twice."""
     for row in (one, two):
@@ -210,7 +210,9 @@ def joined(one: Trajectory, two: Trajectory, rng: random.Random) -> Trajectory |
     )
 
 
-def variants(spec: AgentSpec, rows: Sequence[Trajectory], n: int, seed: int) -> list[Trajectory]:
+def value_variants(
+    spec: AgentSpec, rows: Sequence[Trajectory], n: int, seed: int
+) -> list[Trajectory]:
     """`n` rows made of the user's own, with different requests; fewer where they run out."""
     good = [r for r in rows if usable(r)]
     out: dict[str, Trajectory] = {}
@@ -231,5 +233,5 @@ def _tries(
         if row is None:
             continue
         other = variant(rng.choice(good), spec, rng) if rng.random() < JOINED else None
-        both = joined(row, other, rng) if other is not None else None
+        both = joined_requests(row, other, rng) if other is not None else None
         yield both or row

@@ -279,7 +279,7 @@ def joined(parts: Sequence[Reply | None]) -> Reply | None:
     )
 
 
-def start(section: TeacherConfig, keep: bool, ledger: Path) -> Any:
+def start_teacher(section: TeacherConfig, keep: bool, ledger: Path) -> Any:
     """Start the run's teacher, or take the one that runs already."""
     import ray
 
@@ -297,7 +297,7 @@ def spent() -> dict[str, Any]:
     return stats
 
 
-def ask(chats: Sequence[Chat], samplings: Sequence[Sampling]) -> list[Reply | None]:
+def ask_teacher(chats: Sequence[Chat], samplings: Sequence[Sampling]) -> list[Reply | None]:
     """Ask the run's teacher. Raises Refused, EngineDown."""
     import ray
 

@@ -268,7 +268,7 @@ class Engine:
         )
 
 
-def start(
+def start_engines(
     path: Path,
     dtype: str,
     section: EngineConfig,

@@ -17,7 +17,7 @@ from raytune_agents.agents.worlds import WorldDown, ends_in_world
 from raytune_agents.calls import judge, parse, render_calls
 from raytune_agents.calls.gold import tolerant_gold
 from raytune_agents.config import ConfigError
-from raytune_agents.config.lookup import did_you_mean
+from raytune_agents.config.lookup import did_you_mean, user_object
 from raytune_agents.negatives import answers, trajectories
 from raytune_agents.negatives.answers import Fault
 from raytune_agents.negatives.grades import answer_grade, run_grade
@@ -27,7 +27,7 @@ from raytune_agents.negatives.naming import (
     tolerant,
     trajectory_fault,
 )
-from raytune_agents.negatives.values import SeenValues
+from raytune_agents.negatives.wrong_values import SeenValues
 from raytune_agents.records import Message, Trajectory, derive
 
 TRAJECTORY_FAULTS: dict[str, Fault] = {  # they need a row that was run in a world
@@ -64,12 +64,14 @@ FAULTS: dict[str, Fault] = {
 TRIES = 8  # draws of an edit before a row counts as unfit for the fault
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Raises ConfigError for a name that FAULTS does not have."""
-    for name in names:
-        if name not in FAULTS:
-            hint = did_you_mean(name, FAULTS, "faults are")
-            raise ConfigError(f"negatives.faults: {name!r} is no fault; {hint}")
+def fault_named(name: str) -> Fault:
+    """A fault of FAULTS, or a user's own as "module:function". Raises ConfigError."""
+    if name in FAULTS:
+        return FAULTS[name]
+    if ":" in name:
+        return user_object(name, "negatives.faults", "or a name in FAULTS")
+    hint = did_you_mean(name, FAULTS, "faults are")
+    raise ConfigError(f"negatives.faults: {name!r} is no fault; {hint}")
 
 
 def editable(row: Trajectory) -> bool:
@@ -90,17 +92,18 @@ def suits(row: Trajectory, fault: str) -> bool:
     if fault == "unneeded_call":
         return row.gold == "[]" and not {"ask", "refuse"} & set(row.meta)
     calls = len(row.target.tool_calls) if row.target else 0
-    return calls > (fault == "missing_call")
+    return editable(row) if ":" in fault else calls > (fault == "missing_call")
 
 
 def verified(row: Trajectory, bad: Trajectory, fault: str) -> str:
-    """Why `bad` is no proper negative of `row`: still_right, named:OTHER; "" if it is one."""
+    """Why `bad` is no proper negative of `row`: still_right, named:OTHER; "" if it is one. A fault
+    of a user's own has no name in the checker: that the answer is wrong is all that is asked."""
     if fault in TRAJECTORY_FAULTS:
         named = trajectory_fault(bad, row)
     else:
         text = answer_text(bad.answer)
         named = "" if judge(text, row).ok else answer_fault(text, row)
-    if named == fault:
+    if named == fault or (named and ":" in fault):
         return ""
     return f"named:{named}" if named else "still_right"
 
@@ -132,7 +135,7 @@ class Setting:
             return partial(answers.wrong_value, seen=self.seen)
         if fault in ("malformed_json", "wrong_format"):
             return partial(FAULTS[fault], written=self.written)
-        return FAULTS[fault]
+        return fault_named(fault)
 
 
 PLAIN = Setting()

@@ -17,7 +17,7 @@ from typing import Any
 from raytune_agents.agents.worlds import ends_in_world
 from raytune_agents.calls import render_calls
 from raytune_agents.generate.arguments import invented
-from raytune_agents.negatives.values import Near, SeenValues, mistyped, other_value
+from raytune_agents.negatives.wrong_values import Near, SeenValues, mistyped, other_value
 from raytune_agents.records import RecordError, ToolCall, Trajectory
 
 Fault = Callable[[Trajectory, random.Random], Trajectory | None]

@@ -19,7 +19,7 @@ from raytune_agents.config import NegativesConfig
 from raytune_agents.dedup.space import embed, facility_location, stratified
 from raytune_agents.negatives import PLAIN, Setting
 from raytune_agents.negatives.answers import Written, in_our_form
-from raytune_agents.negatives.values import seen_values
+from raytune_agents.negatives.wrong_values import seen_values
 from raytune_agents.records import Trajectory
 
 TRIES = 8  # rows that are tried for one candidate

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 
-from raytune_agents.agents.values import leaves
+from raytune_agents.agents.word_banks import leaves
 from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import Episode, completed, failed_observation, task_of
 from raytune_agents.calls import fault_of, render_calls

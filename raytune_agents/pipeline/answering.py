@@ -21,7 +21,7 @@ from raytune_agents.evaluate.latency import LatencyRow, measure_latency
 from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
 from raytune_agents.inference import endpoint, engine
 from raytune_agents.pipeline.shards import cut, in_shards, kept_shards
-from raytune_agents.pipeline.writer import voice_of
+from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import Manifest, Step
 
@@ -53,13 +53,13 @@ def arm_answers(
     return [AnswerRow.read(line) for line in lines]
 
 
-def arm_plays(
+def arm_rollouts(
     context: Context, step: Step, tasks: list[Trajectory], arm: Arm, options: EvaluateConfig
 ) -> Lines:
     """All roll-outs of one arm."""
     config, trials = context.config, options.trajectories.trials
     play = partial(
-        rollouts.play_shard,
+        rollouts.rollout_shard,
         chat=context.chat,
         arm=arm,
         section=options,
@@ -73,12 +73,13 @@ def arm_plays(
         cut(tasks, max(1, options.shard_rows // trials)),
         play,
         lambda task: [
-            rollouts.unplayed(arm.name, task, trial, engine.INFRA_FAILED) for trial in range(trials)
+            rollouts.lost_rollout(arm.name, task, trial, engine.INFRA_FAILED)
+            for trial in range(trials)
         ],
     )
 
 
-def arm_talks(
+def arm_conversations(
     context: Context,
     step: Step,
     entries: list[multi_turn.Entry],
@@ -87,7 +88,7 @@ def arm_talks(
 ) -> Lines:
     """All multi-turn conversations of one arm with BFCL's classes."""
     talk = partial(
-        multi_turn.talk_shard,
+        multi_turn.conversation_shard,
         chat=context.chat,
         arm=arm,
         section=options,
@@ -99,7 +100,7 @@ def arm_talks(
         f"talk {arm.name}",
         cut(entries, options.shard_rows),
         talk,
-        lambda entry: [multi_turn.unasked(arm.name, entry, engine.INFRA_FAILED)],
+        lambda entry: [multi_turn.lost_conversation(arm.name, entry, engine.INFRA_FAILED)],
         [*identity(arm), options],
     )
 
@@ -163,11 +164,11 @@ def judge_verdicts(
     if not section.rows:
         return []
     known = {(row.split, row.id): row for row in rows}
-    pairs, voice = judge.judged_pairs(known, answers, section), voice_of(context)
+    pairs, client = judge.judged_pairs(known, answers, section), chat_client(context)
 
     def ask(part: Sequence[Mapping[str, Any]]) -> Lines:
         try:
-            return judge.judge_pairs(part, voice, section, seed)
+            return judge.judge_pairs(part, client, section, seed)
         except endpoint.Refused as error:  # no other shard needs to try: the step stops on it
             raise engine.EngineDown(str(error)) from None
 

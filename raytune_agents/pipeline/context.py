@@ -75,7 +75,7 @@ class Context:
         if self.engine is not None:
             return
         self.display.say("engine: starting", style="dim")
-        self.engine = engine.start(
+        self.engine = engine.start_engines(
             self.model,
             config.model.dtype,
             placed.engine(config.engine),

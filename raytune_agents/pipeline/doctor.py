@@ -194,18 +194,18 @@ class Doctor:
     def prompts(self) -> str:
         """Raises ConfigError where a method trains on other prompts than the engine is asked, or
         the template does not give right answers back."""
-        from raytune_agents.train import check, methods
+        from raytune_agents.train import methods, validate_data
 
         chat, train = self.context.chat, self.config.train
         rows = {r.id: r for r in self.plan.sample.split("train")}
         for arm in train.arms.values():
-            section, how = train.of(arm), methods.METHODS[arm.method]
-            twins = how.twins(rows, section) if how.twins else None
-            mine = [r for r in (rows[i] for i in twins or rows) if self.fits(r)][:TRAINED]
-            made, _ = methods.build(arm.method, mine, chat, section, twins)
-            check.parity(arm.method, rows, made, chat, section, twins)
+            section, how = train.of(arm), methods.method_named(arm.method)
+            pairs = how.pairs(rows, section) if how.pairs else None
+            mine = [r for r in (rows[i] for i in pairs or rows) if self.fits(r)][:TRAINED]
+            made, _ = methods.build_columns(arm.method, mine, chat, section, pairs)
+            validate_data.parity(arm.method, rows, made, chat, section, pairs)
         share = self.config.read.max_error_share
-        back = check.gold_comes_back(rows.values(), chat, share)
+        back = validate_data.gold_comes_back(rows.values(), chat, share)
         return f"{len(train.arms)} arms train on the prompts that the engine is asked; {back}"
 
     def answer(self) -> str:
@@ -235,7 +235,7 @@ def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
     metrics."""
     import pyarrow as pa
 
-    from raytune_agents.pipeline.training import job_of
+    from raytune_agents.pipeline.train_arm import job_of
     from raytune_agents.train import methods, worker
 
     train = context.config.train
@@ -248,10 +248,10 @@ def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
         "early_stopping_patience": 0,
     }
     section = context.placement.train(section).model_copy(update=once)
-    made, _ = methods.build("sft", rows, context.chat, section, None)
+    made, _ = methods.build_columns("sft", rows, context.chat, section, None)
     write_table(out / "columns.parquet", pa.Table.from_pylist(made))
     job = job_of(context, section, "sft", out / "columns.parquet", out)
-    worker.run(job, "doctor", out / "ray", context.resources.gpus > 0)
+    worker.run_training(job, "doctor", out / "ray", context.resources.gpus > 0)
     return out / worker.METRICS
 
 

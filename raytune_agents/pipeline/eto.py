@@ -21,7 +21,7 @@ from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
 from raytune_agents.evaluate.measured import values_by_row
 from raytune_agents.generate import rewrite
-from raytune_agents.pipeline import training
+from raytune_agents.pipeline import train_arm
 from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.records import Trajectory
@@ -67,7 +67,7 @@ def train_rounds(
                 break  # every answer was right: nothing to prefer
             known = pool | {row.id: row for row in failures}
             context.free_gpu(section.span[1])
-            counts = training.train_arm(
+            counts = train_arm.train_arm(
                 context, own, f"{name} round {k}", "dpo",
                 section.starting_at(Path(best)) if best else section, failures, known,
             )  # fmt: skip

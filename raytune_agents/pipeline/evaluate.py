@@ -86,8 +86,8 @@ def ask_arms(
         rows = asked.of(arm)
         found.answers += answering.arm_answers(context, step, rows, arm, options)
         if not arm.baseline:
-            plays = answering.arm_plays(context, step, asked.tasks, arm, options)
-            talks = answering.arm_talks(context, step, asked.entries, arm, options)
+            plays = answering.arm_rollouts(context, step, asked.tasks, arm, options)
+            talks = answering.arm_conversations(context, step, asked.entries, arm, options)
             found.lines["plays"] += plays
             found.lines["multi_turn"] += talks
             found.lines["likelihood"] += answering.arm_likelihoods(context, step, asked.val, arm)
@@ -168,7 +168,7 @@ class AskedRows:
 
 
 def rows_to_ask(context: Context) -> AskedRows:
-    """The rows of all splits and suites, their perturbed twins, and what else is asked for."""
+    """The rows of all splits and suites, their perturbed pairs, and what else is asked for."""
     config, suite = context.config, suites.Suite()
     section, seed = config.evaluate, config.seed
     folder = context.run.folder
@@ -212,7 +212,7 @@ def rows_to_ask(context: Context) -> AskedRows:
 def arms_of(config: Config, run: Path, shots: tuple[Trajectory, ...] = ()) -> list[Arm]:
     """The base and its baselines, then every arm with its adapter and the marker that its good rows
     carried, and once more without a marker where it says `ask_unmarked`."""
-    from raytune_agents.train.methods import METHODS
+    from raytune_agents.train.methods import method_named
 
     arms = [Arm(BASE)]
     if shots:
@@ -221,7 +221,9 @@ def arms_of(config: Config, run: Path, shots: tuple[Trajectory, ...] = ()) -> li
         arms.append(Arm(CONSTRAINED, constrained=True))
     for name, arm in config.train.arms.items():
         adapter = str(run / "train" / name / "adapter")
-        arms.append(Arm(name, adapter, METHODS[arm.method].asked(config.train.of(arm))))
+        arms.append(
+            Arm(name, adapter, method_named(arm.method).inference_marker(config.train.of(arm)))
+        )
         if arm.ask_unmarked:
             arms.append(Arm(f"{name}-unmarked", adapter))
     return arms
@@ -230,7 +232,7 @@ def arms_of(config: Config, run: Path, shots: tuple[Trajectory, ...] = ()) -> li
 def arm_facts(config: Config) -> ArmFacts:
     """The arms that may be the headline: those trained on all of their data; and the first of them
     whose mix holds no negative rows."""
-    from raytune_agents.train.methods import METHODS
+    from raytune_agents.train.methods import method_named
 
     whole = {name: arm for name, arm in config.train.arms.items() if arm.share == 1}
 
@@ -238,7 +240,7 @@ def arm_facts(config: Config) -> ArmFacts:
         arm = whole[name]
         weights = arm.weights or config.mix.weights
         pools = {pool.partition(".")[0] for pool, weight in weights.items() if weight > 0}
-        return "negative" not in pools or not METHODS[arm.method].takes(NEGATIVE)
+        return "negative" not in pools or not method_named(arm.method).takes(NEGATIVE)
 
     return ArmFacts(tuple(whole), next(filter(positive, whole), ""))
 

@@ -93,7 +93,7 @@ def detectable_difference(rows: int) -> str:
     return f"{100 * min(1.0, detectable(rows, CHANGED_SHARE**0.5)):.0f} points"
 
 
-def suites_said(first: FirstRun) -> list[str]:
+def suite_lines(first: FirstRun) -> list[str]:
     """A line per suite: its rows and the difference that they can show."""
     splits, out = first.splits, []
     for name in ("test_seen", "test_unseen"):
@@ -118,19 +118,19 @@ def run_yaml(first: FirstRun, minutes: float | None = None) -> str:
     steps = max(10, (REAL_EPOCHS * real + synthetic) // BATCH)
     every = max(5, steps // 8)
     weights = {"positive": share, "synthetic": round(1 - share, 2)} if real else {"synthetic": 1.0}
-    said = "\n".join(f"  # {line}" for line in suites_said(first))
+    said = "\n".join(f"  # {line}" for line in suite_lines(first))
     tools, shown = len(first.spec.tools), first.shown_tools
     asked = ", ".join(s for s in ("test_seen", "test_unseen") if splits[s]) or "test_seen"
     fewer = f"  tools: {shown}  # of {tools} in a row: the called ones and others\n"
     return f"""\
-# {first.name}: {tools} tools, {len(first.rows)} good rows; {time_said(minutes)}.
+# {first.name}: {tools} tools, {len(first.rows)} good rows; {duration_text(minutes)}.
 # Next: raytune-agents run THIS_FILE; before it, raytune-agents plan or doctor THIS_FILE.
 name: {first.name}
 seed: {SEED}  # decides which rows are kept back; {first.spec_path} quotes the others alone
 model: {{name: {first.model}, max_length: {first.max_length}}}
 engine: {{max_model_len: {first.max_length + 128}}}
 read:
-{sources_said(first)}{fewer if shown < tools and first.rows else ""}generate:
+{source_lines(first)}{fewer if shown < tools and first.rows else ""}generate:
   agents: [{first.spec_path}]
   rows: {synthetic}  # {ROWS_PER_TOOL} per tool, {LEAST_ROWS} to {MOST_ROWS}
   tools: {shown}
@@ -153,13 +153,13 @@ tune: {{num_samples: 0}}
 """
 
 
-def time_said(minutes: float | None) -> str:
+def duration_text(minutes: float | None) -> str:
     if minutes is None:
         return "minutes: see `raytune-agents plan`"
     return f"about {max(1, round(minutes))} minutes on this machine, if nothing else keeps it busy"
 
 
-def sources_said(first: FirstRun) -> str:
+def source_lines(first: FirstRun) -> str:
     """The lines of read.sources."""
     if not first.rows:
         return "  sources: []  # tools alone: every row is generated\n"

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_agents import agents, negatives, sandbox
 from raytune_agents.config import Config
+from raytune_agents.config.lookup import user_object
 from raytune_agents.evaluate.harness import answer_limit, gold_lengths
 from raytune_agents.filters.shape import parses
-from raytune_agents.generate import checks, held, no_call, realism, rewrite, sampling
+from raytune_agents.generate import held, no_call, realism, rewrite, sampling, validate_rows
 from raytune_agents.generate.known import own_rows
 from raytune_agents.inference import endpoint
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.shards import check_outage, make_shards
-from raytune_agents.pipeline.writer import voice_of
+from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import Counts, Step, read_rows, write_rows
 
@@ -40,7 +41,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         for r in read_rows(context.run.folder / "read")
         if r.split == "train" and not r.reject_reason and not parses(r)
     ]
-    drawn = sampling.draw(config.generate, seed, train)
+    drawn = sampling.sample_rows(config.generate, seed, train)
     for gap in drawn.gaps:
         context.display.say(f"no rows for {gap}", "yellow")
     called = sample_fitting(
@@ -49,11 +50,11 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     limit = answer_limit(gold_lengths(called, chat), config.engine.max_model_len)
     longest = config.negatives.max_tokens or limit
     mining = config.negatives.model_copy(update={"max_tokens": longest})
-    voice, executor = voice_of(context), checks.executor(config.generate)
-    if called or (drawn.rows and not voice.taught):
+    client, executor = chat_client(context), validate_rows.executor(config.generate)
+    if called or (drawn.rows and not client.taught):
         context.start_engine()
     works = {
-        "synthetic": lambda rows: rewrite.positives(rows, voice, executor, config.generate, seed),
+        "synthetic": lambda rows: rewrite.positives(rows, client, executor, config.generate, seed),
         SAMPLED: lambda rows: rewrite.mine(rows, chat, mining, config.engine, seed),
     }
     counts, notes = Counts(), {}
@@ -78,7 +79,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     extra["funnel"] = funnel(drawn, counts, synthetic)
     extra["gaps"] = drawn.gaps
     extra["realism"] = realism_of(config, synthetic, train)
-    if voice.taught:
+    if config.generate.teacher.base_url:
         extra["teacher"] = endpoint.spent()
     return counts, extra
 
@@ -133,7 +134,7 @@ def no_call_rows(context: Context, step: Step, counts: Counts) -> list[Trajector
 
 
 def write_held(
-    context: Context, step: Step, executor: checks.Executor, counts: Counts
+    context: Context, step: Step, executor: validate_rows.Executor, counts: Counts
 ) -> Counter[str]:
     """Verified rows of the user's own agents into HELD; says how many, and returns the reasons of
     those that were left out."""
@@ -163,7 +164,7 @@ def realism_of(
     specs = [agents.load_spec(name) for name in config.generate.agents]
     tools = [tool for spec in specs for tool in spec.toolspecs]
     real = {r.id: r for spec in specs for r in own_rows(spec, train)}
-    return realism.measured(synthetic, list(real.values()), tools)
+    return realism.realism_figures(synthetic, list(real.values()), tools)
 
 
 def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> list[dict[str, Any]]:
@@ -173,7 +174,7 @@ def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> lis
     left = Counter(sampling.pool_of(row) for row in kept)
     lines = []
     for pool in sorted(tried | drawn.short, key=lambda p: -tried[p]):
-        fell = {s: counts.rejected[f"synthetic:{pool}:{s}"] for s in checks.STAGES}
+        fell = {s: counts.rejected[f"synthetic:{pool}:{s}"] for s in validate_rows.STAGES}
         lines.append({"pool": pool, "tried": tried[pool], **fell, "kept": left[pool],
                       "short": drawn.short[pool]})  # fmt: skip
     return lines
@@ -183,11 +184,14 @@ def validate_generate(config: Config, needs_key: bool = True) -> None:
     """What can be refused before Ray starts: pools, faults, agents, tool modules, the teacher's
     key. Raises ConfigError."""
     sandbox.set_mode(config.sandbox)
-    sampling.shares(config.generate.pools)
-    checks.executor(config.generate)
+    sampling.pool_shares(config.generate.pools)
+    validate_rows.executor(config.generate)
     if needs_key:
         endpoint.key_from_env(config.generate.teacher)
-    negatives.check_names(config.negatives.faults)
+    for name in config.negatives.faults:
+        negatives.fault_named(name)
+    if config.generate.teacher.client:
+        user_object(config.generate.teacher.client, "generate.teacher.client")
 
 
 def sample_fitting(rows: list[Trajectory], count: int, chat: Any, seed: str) -> list[Trajectory]:

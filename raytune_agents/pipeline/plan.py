@@ -148,7 +148,7 @@ def add_generated(sample: Sample, config: Config) -> list[Trajectory]:
     small = config.generate.model_copy(
         update={"rows": max(1, ceil(config.generate.rows / sample.scale))}
     )
-    drawn = sampling.draw(small, config.seed).rows
+    drawn = sampling.sample_rows(small, config.seed).rows
     train = [*sample.split("train"), *drawn]
     edited, _ = choice.edited(train, Counter(), config.negatives, config.seed)
     sample.rows |= {row.id: row for row in (*drawn, *edited)}
@@ -181,9 +181,11 @@ def arm_work(
     share = mix.taken(weights, pool, no_call)
     asked = max(1, round(budget / sample.scale) if budget else mix.auto_tokens(pool, share))
     chosen = mix.choose_rows(pool, share, asked, config.mix.max_epochs, config.seed)
-    twins_of = methods.METHODS[method].twins
-    twins = twins_of(rows, section) if twins_of else None
-    made, _ = methods.build(method, [rows[i] for i in set(chosen.ids)], chat, section, twins)
+    how = methods.method_named(method)
+    pairs = how.pairs(rows, section) if how.pairs else None
+    made, _ = methods.build_columns(
+        method, [rows[i] for i in set(chosen.ids)], chat, section, pairs
+    )
     times, out = Counter(chosen.ids), Work()
     for column in made:
         length, count = (
@@ -195,9 +197,9 @@ def arm_work(
         out.longest = max(out.longest, length)
     out.answers = out.trained / out.train if out.train else 0.0
     out.rows = round(len(chosen.ids) * sample.scale)
-    if method in ("dpo", "kto", "eto"):
-        out.read = out.train  # the reference's forward pass
-    if method in ("grpo", "rloo"):
+    if how.reference_pass:
+        out.read = out.train
+    if how.samples_answers:
         sampled = out.rows * section.num_train_epochs * section.grpo.num_generations
         out.write = sampled * section.grpo.max_tokens * WRITTEN
         out.train, out.read = out.train + out.write, out.read + out.train

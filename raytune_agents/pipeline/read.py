@@ -172,7 +172,7 @@ def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     splits, sources = settle(step.folder, splitter, counts)
     shutil.rmtree(work.folder, ignore_errors=True)
     left_out = absent(splits, splitter, survey)
-    for line in said_splits(splits, left_out, survey):
+    for line in split_lines(splits, left_out, survey):
         context.display.say(f"read      {line}")
     for line in noted.lines():
         context.display.say(f"read      {line}")
@@ -262,7 +262,7 @@ def absent(splits: Counter[str], splitter: split.Splitter, survey: split.Survey)
     return {name: why.get(name) or few or "no row" for name in SPLITS if not splits[name]}
 
 
-def said_splits(
+def split_lines(
     splits: Counter[str], left_out: dict[str, str], survey: split.Survey
 ) -> Iterator[str]:
     """The split in words: its rows, how they were chosen, and the suites that are left out."""

@@ -82,7 +82,7 @@ def drawn_rows(config: Config) -> list[Trajectory]:
     if not section.rows:
         return []
     few = section.model_copy(update={"rows": min(DRAWN, section.rows)})
-    return list(sampling.draw(few, config.seed).rows)
+    return list(sampling.sample_rows(few, config.seed).rows)
 
 
 def with_max_length(config: Config) -> tuple[Config, RowLengths | None]:

@@ -63,7 +63,7 @@ def preflight(config: Config) -> None:
     from raytune_agents.chat import Chat
     from raytune_agents.evaluate import suites
     from raytune_agents.pipeline import eto, generate, label, read, tune
-    from raytune_agents.train import check, ready
+    from raytune_agents.train import methods, validate_config, validate_data
 
     read.units(config.read.sources)
     label.validate_label(config)
@@ -72,7 +72,8 @@ def preflight(config: Config) -> None:
     suites.validate_evaluation(config)
     if config.tune.num_samples:
         tune.validate_tune(config)
-    own = any(":" in source.format for source in config.read.sources)
+    own = any(":" in s.format for s in config.read.sources)
+    own |= any(":" in fault for fault in config.negatives.faults)
     for key, weights in [
         ("mix.weights", config.mix.weights),
         *((f"train.arms.{n}.weights", a.weights) for n, a in config.train.arms.items()),
@@ -80,7 +81,8 @@ def preflight(config: Config) -> None:
         mix.validate_weights(weights or {}, key, own)
     model = models.resolve(config.model)
     for arm in config.train.arms.values():
-        ready.check(model, config.model.name, config.train.of(arm))
+        methods.method_named(arm.method)
+        validate_config.validate_start(model, config.model.name, config.train.of(arm))
     if have := cluster.local_machine(config.resources):
         placed = place(have, config, models.weights_gib(model))
         for arm in config.train.arms.values():
@@ -88,7 +90,7 @@ def preflight(config: Config) -> None:
     chat = Chat.of(model, config.model)
     if chat.instead:
         log.warning("model.template=auto: %s; our own is used", chat.instead)
-    check.gold_comes_back(first_rows(config), chat, config.read.max_error_share)
+    validate_data.gold_comes_back(first_rows(config), chat, config.read.max_error_share)
 
 
 def check_engine(steps: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from raytune_agents.pipeline.rows import training_rows
-from raytune_agents.pipeline.training import train_arm
+from raytune_agents.pipeline.train_arm import train_arm
 from raytune_agents.records import content_hash
 from raytune_agents.runs import Counts, Step
 from raytune_agents.train import adapter_card
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Every arm that is not trained yet, one after the other, each a Ray Train run."""
     from raytune_agents.pipeline import eto
-    from raytune_agents.train import check
+    from raytune_agents.train import validate_data
 
     config, counts, arms = context.config, Counts(), {}
     rows = training_rows(context.run.folder)
     files = {name: context.run.folder / "mix" / f"{name}.parquet" for name in config.train.arms}
     chosen = {name: pq.read_table(path)["id"].to_pylist() for name, path in files.items()}
-    check.arms(config.train, rows, chosen)
-    check.room(context.chat)
+    validate_data.validate_arms(config.train, rows, chosen)
+    validate_data.validate_length(context.chat)
     context.free_gpu(config.train.span[1])
     keys: dict[str, str] = {}
     for name, arm in config.train.arms.items():

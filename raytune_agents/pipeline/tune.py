@@ -18,7 +18,7 @@ from raytune_agents import mix
 from raytune_agents.config import ConfigError, TrainConfig, set_dotted
 from raytune_agents.evaluate.scoring import SCORED
 from raytune_agents.pipeline.rows import held_out_rows, token_counts, training_rows
-from raytune_agents.pipeline.training import job_of
+from raytune_agents.pipeline.train_arm import job_of
 from raytune_agents.records import Trajectory
 from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, Step
@@ -135,7 +135,7 @@ def explore(context: Context, inputs: TrialInputs, search: SearchContext) -> Exp
         natural_mix = noise[0].mix if noise else {}
         last = trial_tables.load_trials(options.from_run)
         found.earlier = reuse.shifted_trials(last, inputs.space, natural_mix, noise)
-    known = reuse.as_points(found.earlier, inputs.space)
+    known = reuse.as_samples(found.earlier, inputs.space)
     stage = StageSpec(
         "search",
         points[1:] if scores else points,
@@ -240,7 +240,7 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
     for the guideline. A method without a use for failures has none in its pool, and its mix is that
     of the others."""
     from raytune_agents.train import nat
-    from raytune_agents.train.methods import METHODS, build
+    from raytune_agents.train.methods import build_columns, method_named
     from raytune_agents.tune.search_space import parse_space
     from raytune_agents.tune.trial_spec import Prompt, TrialInputs
 
@@ -256,15 +256,18 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
     for key, searched in texts_of(space, context).items():
         method = searched.get("tune.method", options.method)
         own = with_options(train, searched)
-        how = METHODS[method]
-        twins = how.twins(rows, own) if how.twins else None
+        how = method_named(method)
+        pairs = how.pairs(rows, own) if how.pairs else None
         takes = nat.good if method == "sft" else how.takes  # never learn a failure as right
         pool = [rows[i] for i in cost if takes(rows[i])]
-        how.check(pool, own)
-        made["pools"][key], _ = build(method, pool, context.chat, own, twins)
-        marker, scored_as = how.asked(own), method if how.asked(own) else "sft"
+        how.validate_data(pool, own)
+        made["pools"][key], _ = build_columns(method, pool, context.chat, own, pairs)
+        marker, scored_as = (
+            how.inference_marker(own),
+            method if how.inference_marker(own) else "sft",
+        )
         for name, part, most in (("val", val, options.rows), ("test", test, None)):
-            columns, _ = build(scored_as, part, context.chat, own, None)
+            columns, _ = build_columns(scored_as, part, context.chat, own, None)
             calls = {r.id: bool(r.calls) for r in part}
             short = [c for c in columns if len(c["input_ids"]) <= LONGEST][:most]
             made[name][key] = [c | {"calls": calls[c["row_id"]]} for c in short]

@@ -52,7 +52,7 @@ def text(run: Path, arm: str) -> str:
         + f", trained with method `{method}` on {sum(pools.values())} rows, seed "
         f"{manifest.seed}. The chat template beside it renders the prompts that it was "
         "trained on.",
-        "## Data\n\n" + table(("pool", "rows"), sorted(pools.items())),
+        "## Data\n\n" + markdown_table(("pool", "rows"), sorted(pools.items())),
         "\n".join(f"- hash of {k}: `{v}`" for k, v in manifest.inputs.items())
         + f"\n- code: `{manifest.revision}`, commit `{manifest.commit or 'unknown'}`",
         "## Licences\n\nThe licence of the base model holds for what is made of it, and the "
@@ -111,7 +111,7 @@ def score_text(folder: Path, arm: str) -> str:
         return ""
     gates = read_json(folder / "gate.json")
     rows = [(split, *(interval(by.get(n)) for n in names)) for split, by in found.items()]
-    text = "## Scores\n\n" + table(("split", *(metrics[n]["label"] for n in names)), rows)
+    text = "## Scores\n\n" + markdown_table(("split", *(metrics[n]["label"] for n in names)), rows)
     if gate := gates.get(arm):
         lost = ", ".join(
             f"{metrics[n]['label']} {cell['outcome']} ({interval(cell)})"
@@ -128,6 +128,6 @@ def interval(cell: dict[str, Any] | None) -> str:
     return f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
 
 
-def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+def markdown_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)

@@ -21,7 +21,7 @@ from raytune_agents.config import TrainConfig
 from raytune_agents.infra.energy import Meter
 from raytune_agents.runs import BadLoss, write_json
 from raytune_agents.storage import read_jsonl, write_text
-from raytune_agents.train.model import peak_memory_mib
+from raytune_agents.train.base_model import peak_memory_mib
 from raytune_agents.train.score import answered, objective, teacher_forced
 from raytune_agents.train.worker import CHECKPOINT, JOB
 

@@ -1,4 +1,4 @@
-"""Direct preference optimisation (arXiv 2305.18290) on pairs of `negatives.pairs`: minimal edits,
+"""Direct preference optimisation (arXiv 2305.18290) on `negatives.preference_pairs`: minimal edits,
 best and worse runs of one task (ETO, arXiv 2403.02502), or either cut to the turn where the sides
 part (step-level).
 
@@ -17,17 +17,23 @@ from typing import Any
 
 from raytune_agents.chat import IGNORE, Chat, Example
 from raytune_agents.config import TrainConfig
-from raytune_agents.negatives import pairs
+from raytune_agents.negatives.preference_pairs import (
+    Pair,
+    both_right,
+    minimal_pairs,
+    outcome_pairs,
+    step_pair,
+)
 from raytune_agents.records import RecordError, Trajectory
 
 
-def twins(rows: Mapping[str, Trajectory], section: TrainConfig) -> dict[str, pairs.Pair]:
+def pairs_by_row(rows: Mapping[str, Trajectory], section: TrainConfig) -> dict[str, Pair]:
     """Rejected row id -> its pair, out of all training rows."""
     kind, all_rows = section.dpo.pairs, list(rows.values())
-    made = [] if kind == "minimal" else pairs.outcome_pairs(all_rows)
-    made += [] if kind == "outcome" else pairs.minimal_pairs(all_rows)
-    cut = {p.rejected.id: pairs.step_pair(p) if kind == "step" else p for p in made}
-    return {row_id: pair for row_id, pair in cut.items() if not pairs.both_right(pair)}
+    made = [] if kind == "minimal" else outcome_pairs(all_rows)
+    made += [] if kind == "outcome" else minimal_pairs(all_rows)
+    cut = {p.rejected.id: step_pair(p) if kind == "step" else p for p in made}
+    return {row_id: pair for row_id, pair in cut.items() if not both_right(pair)}
 
 
 def encode_side(row: Trajectory, shared: int, chat: Chat) -> tuple[Example, int]:
@@ -42,12 +48,12 @@ def encode_side(row: Trajectory, shared: int, chat: Chat) -> tuple[Example, int]
 
 
 def columns(
-    row: Trajectory, chat: Chat, section: TrainConfig, twins: Mapping[str, pairs.Pair]
+    row: Trajectory, chat: Chat, section: TrainConfig, pairs: Mapping[str, Pair]
 ) -> list[dict[str, Any]]:
     """prompt_ids [prompt], and for each side ids and mask (1 = answer token), both [side].
 
     Raises RecordError where the row has no pair, the sides are equal, or the prompts differ."""
-    pair = twins.get(row.id)
+    pair = pairs.get(row.id)
     if pair is None:
         raise RecordError("no better row, of other words, to make a pair with")
     (chosen, start), (rejected, _) = (

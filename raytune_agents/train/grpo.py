@@ -28,7 +28,7 @@ from raytune_agents.records import RecordError, Trajectory, to_row
 from raytune_agents.train import rewards
 
 
-def asked(row: Trajectory, chat: Chat, section: TrainConfig) -> Trajectory:
+def policy_prompt(row: Trajectory, chat: Chat, section: TrainConfig) -> Trajectory:
     """What the policy is first shown: of a roll-out everything before the first answer, else
     everything before the target. Raises RecordError where there is nothing to score by."""
     if section.grpo.turns > 1 and can_roll_out(row):
@@ -45,11 +45,11 @@ def asked(row: Trajectory, chat: Chat, section: TrainConfig) -> Trajectory:
     return replace(row, messages=row.prompt)
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainConfig, twins: Any) -> list[dict[str, Any]]:
+def columns(row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any) -> list[dict[str, Any]]:
     """prompt (text, as the engine is asked: of the first `shown` messages) and row (JSON).
     trained_tokens are those of the known answers, so that budgets compare; what is trained are the
     sampled ones. Raises RecordError: no gold, or longer than the model with its answer."""
-    task = asked(row, chat, section)
+    task = policy_prompt(row, chat, section)
     prompt = chat.prompt_text(task)
     length = len(chat.ids(prompt)) + section.grpo.max_tokens
     known = chat.encode(row)[-1] if row.target else None
@@ -124,7 +124,7 @@ def made(
     return trainer
 
 
-def check(rows: list[Trajectory], section: TrainConfig) -> None:
+def validate_data(rows: list[Trajectory], section: TrainConfig) -> None:
     """Whole groups in a step, tasks for roll-outs, vLLM only on a GPU. Raises ConfigError."""
     count, rl = section.global_batch_size, section.grpo
     if rl.turns > 1 and not any(can_roll_out(row) for row in rows):

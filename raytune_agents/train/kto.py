@@ -17,7 +17,7 @@ from raytune_agents.records import RecordError, Trajectory
 BALANCE = (1.0, 4 / 3)
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainConfig, twins: Any) -> list[dict[str, Any]]:
+def columns(row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any) -> list[dict[str, Any]]:
     """prompt_ids [prompt], completion_ids and completion_mask [answer] (1 = answer token), label
     (False = failure). Raises RecordError."""
     examples = chat.encode(row)
@@ -114,7 +114,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     )
 
 
-def check(rows: list[Trajectory], section: TrainConfig) -> None:
+def validate_data(rows: list[Trajectory], section: TrainConfig) -> None:
     """Both classes, in balance. Raises ConfigError."""
     failed = sum(row.failed for row in rows)
     weights(len(rows) - failed, failed, section.kto)

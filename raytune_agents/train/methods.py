@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_agents.chat import Chat
-from raytune_agents.config import TrainConfig
+from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.config.lookup import user_object
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.train import dpo, grpo, kto, nat, rloo, sft
 
@@ -23,46 +24,98 @@ PREFERENCE = 1 / 20  # train/learning_rates.py
 
 @dataclass(frozen=True)
 class Method:
-    """`columns(row, chat, section, twins)` gives row_id, pool, trained_tokens and the trainer's
+    """`columns(row, chat, section, pairs)` gives row_id, pool, trained_tokens and the trainer's
     columns, or raises RecordError; `trainer(model, tokenizer, data, arguments, section)` is TRL's
-    trainer; `twins(all rows by id, section)` is what columns needs of the other rows;
-    `marker(row, section)` a training row's, `asked(section)` that of inference;
-    `check(rows, section)` raises ConfigError."""
+    trainer; `pairs(all rows by id, section)` is what columns needs of the other rows;
+    `marker(row, section)` a training row's, `inference_marker(section)` that of inference;
+    `validate_data(rows, section)` raises ConfigError.
+
+    `reference_pass`: a frozen model reads the batch too; `samples_answers`: the policy writes what
+    it is trained on; `smallest_batch`: rows that one forward pass needs; `explores`: its arm is
+    trained in rounds of tasks, failures and pairs (`pipeline.eto`)."""
 
     columns: Callable[[Trajectory, Chat, TrainConfig, Any], list[dict[str, Any]]]
     trainer: Callable[..., Any]
     takes: Callable[[Trajectory], bool] = bool
-    twins: Callable[[Mapping[str, Trajectory], TrainConfig], Mapping[str, Any]] | None = None
+    pairs: Callable[[Mapping[str, Trajectory], TrainConfig], Mapping[str, Any]] | None = None
     marker: Callable[[Trajectory, TrainConfig], str] = nothing
-    asked: Callable[[TrainConfig], str] = nothing
-    check: Callable[[list[Trajectory], TrainConfig], None] = nothing
+    inference_marker: Callable[[TrainConfig], str] = nothing
+    validate_data: Callable[[list[Trajectory], TrainConfig], None] = nothing
     rate: float = 1.0  # of sft's learning rate, where it is auto
     steps: bool = True  # its trainer is a StepTrainer: forward passes are cut by tokens
+    reference_pass: bool = False
+    samples_answers: bool = False
+    smallest_batch: int = 1
+    explores: bool = False
 
 
 METHODS: dict[str, Method] = {
-    "sft": Method(sft.columns, sft.trainer, check=sft.check),
+    "sft": Method(sft.columns, sft.trainer, validate_data=sft.validate_data),
     "vanilla": Method(sft.columns, sft.trainer, takes=nat.good),
-    "nut": Method(sft.columns, sft.trainer, check=nat.check),
-    "nat": Method(nat.columns, nat.trainer, marker=nat.marker, asked=nat.asked, check=nat.check),
+    "nut": Method(sft.columns, sft.trainer, validate_data=nat.validate_data),
+    "nat": Method(
+        nat.columns,
+        nat.trainer,
+        marker=nat.marker,
+        inference_marker=nat.inference_marker,
+        validate_data=nat.validate_data,
+    ),
     "inverse": Method(
         nat.swapped_columns,
         nat.trainer,
         marker=nat.swapped_marker,
-        asked=nat.swapped_asked,
-        check=nat.check,
+        inference_marker=nat.swapped_inference_marker,
+        validate_data=nat.validate_data,
     ),
-    "dpo": Method(dpo.columns, dpo.trainer, twins=dpo.twins, rate=PREFERENCE),
-    "kto": Method(kto.columns, kto.trainer, check=kto.check, rate=PREFERENCE, steps=False),
+    "dpo": Method(
+        dpo.columns, dpo.trainer, pairs=dpo.pairs_by_row, reference_pass=True, rate=PREFERENCE
+    ),
+    "kto": Method(  # its KL term compares rows of a batch
+        kto.columns,
+        kto.trainer,
+        validate_data=kto.validate_data,
+        reference_pass=True,
+        smallest_batch=2,
+        rate=PREFERENCE,
+        steps=False,
+    ),
     "grpo": Method(
-        grpo.columns, grpo.trainer, takes=nat.good, check=grpo.check, rate=PREFERENCE, steps=False
+        grpo.columns,
+        grpo.trainer,
+        takes=nat.good,
+        validate_data=grpo.validate_data,
+        samples_answers=True,
+        rate=PREFERENCE,
+        steps=False,
     ),
     "rloo": Method(
-        rloo.columns, rloo.trainer, takes=nat.good, check=rloo.check, rate=PREFERENCE, steps=False
+        rloo.columns,
+        rloo.trainer,
+        takes=nat.good,
+        validate_data=rloo.validate_data,
+        samples_answers=True,
+        rate=PREFERENCE,
+        steps=False,
     ),
-    # Its rows are tasks to explore: pipeline.eto.
-    "eto": Method(dpo.columns, dpo.trainer, takes=nat.good, rate=PREFERENCE),
+    "eto": Method(
+        dpo.columns,
+        dpo.trainer,
+        takes=nat.good,
+        reference_pass=True,
+        explores=True,
+        rate=PREFERENCE,
+    ),
 }
+
+
+def method_named(name: str) -> Method:
+    """A method of METHODS, or a user's own as "module:NAME". Raises ConfigError."""
+    if name in METHODS:
+        return METHODS[name]
+    found = user_object(name, "train.arms.*.method", f"or one of {', '.join(METHODS)}")
+    if not isinstance(found, Method):
+        raise ConfigError(f"train.arms.*.method={name!r} is no train.methods.Method; write one")
+    return found
 
 
 def costs(
@@ -73,25 +126,25 @@ def costs(
     section: TrainConfig,
 ) -> dict[str, int]:
     """Trained tokens of every row under a method, by id; 0 = the method does not train on it."""
-    method = METHODS[name]
-    if method.twins is None:
+    method = method_named(name)
+    if method.pairs is None:
         return {i: n if method.takes(rows[i]) else 0 for i, n in tokens.items()}
-    out, twins = dict.fromkeys(tokens, 0), method.twins(rows, section)
+    out, pairs = dict.fromkeys(tokens, 0), method.pairs(rows, section)
     for i in tokens:
-        if i in twins:
-            made, _ = build(name, [rows[i]], chat, section, twins)
+        if i in pairs:
+            made, _ = build_columns(name, [rows[i]], chat, section, pairs)
             out[i] = sum(column["trained_tokens"] for column in made)
     return out
 
 
-def build(
-    name: str, rows: Sequence[Trajectory], chat: Chat, section: TrainConfig, twins: Any
+def build_columns(
+    name: str, rows: Sequence[Trajectory], chat: Chat, section: TrainConfig, pairs: Any
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Columns of the rows in order, and the reasons of rows that gave none."""
     out, refused = [], []
     for row in rows:
         try:
-            out += METHODS[name].columns(row, chat, section, twins)
+            out += method_named(name).columns(row, chat, section, pairs)
         except RecordError as error:
             refused.append(str(error))
     return out, refused

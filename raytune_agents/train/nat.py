@@ -61,7 +61,7 @@ def marker(row: Trajectory, section: TrainConfig) -> str:
     return words(section.nat)[group(row, section.nat)]
 
 
-def asked(section: TrainConfig) -> str:
+def inference_marker(section: TrainConfig) -> str:
     """The marker of every prompt at inference: that of good rows."""
     return words(section.nat)[-1]
 
@@ -71,21 +71,21 @@ def swapped_marker(row: Trajectory, section: TrainConfig) -> str:
     return words(section.nat)[::-1][group(row, section.nat)]
 
 
-def swapped_asked(section: TrainConfig) -> str:
+def swapped_inference_marker(section: TrainConfig) -> str:
     """The marker that good rows carried under `inverse`: the word for the worst."""
     return words(section.nat)[0]
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainConfig, twins: Any) -> list[dict[str, Any]]:
+def columns(row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any) -> list[dict[str, Any]]:
     """`sft` columns with the row's marker in its question."""
-    return sft.columns(row, chat, section, twins, marker(row, section))
+    return sft.columns(row, chat, section, pairs, marker(row, section))
 
 
 def swapped_columns(
-    row: Trajectory, chat: Chat, section: TrainConfig, twins: Any
+    row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any
 ) -> list[dict[str, Any]]:
     """`sft` columns with the swapped marker in the question."""
-    return sft.columns(row, chat, section, twins, swapped_marker(row, section))
+    return sft.columns(row, chat, section, pairs, swapped_marker(row, section))
 
 
 def good(row: Trajectory) -> bool:
@@ -93,7 +93,7 @@ def good(row: Trajectory) -> bool:
     return not row.failed
 
 
-def check(rows: list[Trajectory], section: TrainConfig) -> None:
+def validate_data(rows: list[Trajectory], section: TrainConfig) -> None:
     """Good rows and failures must both be there. Raises ConfigError."""
     count = sum(row.failed for row in rows)
     if not count or count == len(rows):

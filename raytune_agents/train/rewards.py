@@ -23,6 +23,7 @@ from raytune_agents.agents.worlds import WorldDown, failed_observation, goal_sco
 from raytune_agents.calls import gold_of, parse
 from raytune_agents.calls.gold import defaults_of, with_defaults
 from raytune_agents.calls.schema import find
+from raytune_agents.config.lookup import user_object
 from raytune_agents.negatives.grades import answer_grade
 from raytune_agents.negatives.naming import tolerant
 from raytune_agents.records import ToolCall, Trajectory, canonical, from_row
@@ -31,7 +32,7 @@ THINK = re.compile(r"\s*<think>(?:(?!</?think>).)+</think>\s*", re.DOTALL)
 Reward = Callable[[str, Trajectory, bool], float | None]
 
 
-def without_thought(text: str, think: bool) -> str | None:
+def after_thought(text: str, think: bool) -> str | None:
     """The answer after its thought; None where one is asked for and there is none, or a tag is
     left over."""
     found = THINK.match(text)
@@ -50,7 +51,7 @@ def toolrl(text: str, row: Trajectory, think: bool = False) -> float:
 
 def format_reward(text: str, row: Trajectory, think: bool = False) -> float:
     """1 where the answer has readable calls and gold has calls, or words and no call where not."""
-    body = without_thought(text, think)
+    body = after_thought(text, think)
     if not body:
         return 0.0
     parsed = parse(body, row.tools)
@@ -80,7 +81,7 @@ def _matched(calls: list[ToolCall], gold: list[tuple[str, dict[str, list[Any]]]]
 
 def tooln1(text: str, row: Trajectory, think: bool = False) -> float:
     """1 where the calls are gold's, in any order of calls and arguments; none and none is right."""
-    body = without_thought(text, think)
+    body = after_thought(text, think)
     if body is None:
         return 0.0
     parsed = parse(body, row.tools)
@@ -121,21 +122,28 @@ def goal(rollout: Trajectory) -> float | None:
         return None
 
 
-def executed(rollout: Trajectory) -> float:
+def ran_without_error(rollout: Trajectory) -> float:
     """Share of the calls that the tools ran without an error; 0 without a call."""
     ran = [not failed_observation(m.content) for m in rollout.messages if m.role == "tool"]
     return sum(ran) / len(ran) if ran else 0.0
 
 
 RolloutReward = Callable[[Trajectory], float | None]
-ROLLOUT_REWARDS: dict[str, RolloutReward] = {"goal": goal, "executed": executed}
+ROLLOUT_REWARDS: dict[str, RolloutReward] = {"goal": goal, "executed": ran_without_error}
 
 
 def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[float | None]]]:
     """TRL's reward functions: (completions, row = JSON of a trajectory each, rollout = JSON of
-    what came of it, "" where it was one answer) -> one value each; None where it does not apply."""
+    what came of it, "" where it was one answer) -> one value each; None where it does not apply.
+
+    A user's own, "module:function", is called with (answer, row): of a roll-out the last words and
+    the run with its observations. Raises ConfigError where it cannot be loaded."""
+    own = {name: user_object(name, "train.grpo.rewards") for name in names if ":" in name}
 
     def worth(name: str, text: str, row: str, rollout: str) -> float | None:
+        if name in own:
+            ended = from_row(json.loads(rollout or row))
+            return own[name](ended.answer.content if rollout else text, ended)
         if name in ROLLOUT_REWARDS:
             made = from_row(json.loads(rollout)) if rollout else None
             return ROLLOUT_REWARDS[name](made) if made else None
@@ -148,7 +156,7 @@ def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[floa
             ends = rollout or [""] * len(row)
             return [worth(name, *one) for one in zip(completions, row, ends, strict=True)]
 
-        reward.__name__ = name
+        reward.__name__ = name.rpartition(":")[2]  # what metrics.jsonl calls it
         return reward
 
     return [made(name) for name in names]

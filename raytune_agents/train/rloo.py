@@ -20,11 +20,11 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     return grpo.made(RLOOTrainer, config, model, tokenizer, data, section)
 
 
-def check(rows: list[Trajectory], section: TrainConfig) -> None:
+def validate_data(rows: list[Trajectory], section: TrainConfig) -> None:
     """That of `grpo`, and no roll-outs: TRL's RLOO takes no rollouts. Raises ConfigError."""
     if section.grpo.turns > 1:
         raise ConfigError(
             f"train.grpo.turns={section.grpo.turns}: rloo answers once; write method: grpo, or "
             "turns: 1"
         )
-    grpo.check(rows, section)
+    grpo.validate_data(rows, section)

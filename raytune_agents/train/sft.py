@@ -18,7 +18,7 @@ from raytune_agents.records import Message, RecordError, Trajectory
 
 
 def columns(
-    row: Trajectory, chat: Chat, section: TrainConfig, twins: Any, marker: str = ""
+    row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any, marker: str = ""
 ) -> list[dict[str, Any]]:
     """input_ids, labels and loss weights (None = all 1) of the row, each [seq].
     Raises RecordError (no answer, too long)."""
@@ -113,7 +113,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     )
 
 
-def check(rows: list[Trajectory], section: TrainConfig) -> None:
+def validate_data(rows: list[Trajectory], section: TrainConfig) -> None:
     """Plain sft learns every row as right. Raises ConfigError where one is a failure."""
     failed = sorted({row.pool for row in rows if row.failed})
     if failed:

@@ -50,7 +50,7 @@ def on_disk(rows: Dataset, folder: Path) -> Dataset:
     return type(rows).from_file(str(path))
 
 
-def arguments(section: TrainConfig, micro: int, passes: int, bf16: bool) -> dict[str, Any]:
+def sharding_arguments(section: TrainConfig, micro: int, passes: int, bf16: bool) -> dict[str, Any]:
     """Arguments of the trainer's config for `micro` rows in a forward pass of one worker, `passes`
     of them in a step."""
     if section.sharding == "none":

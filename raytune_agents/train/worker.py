@@ -54,24 +54,24 @@ def token_limit(job: Job, section: TrainConfig) -> int:
     return read_json(known)["tokens"] if known.is_file() else section.max_tokens_per_forward
 
 
-def arguments(
+def trainer_arguments(
     job: Job, section: TrainConfig, count: int, longest: int, scratch: str
 ) -> dict[str, Any]:
     """The arguments that all TRL trainers share, for `count` rows (those of all epochs, in order)
     of at most `longest` tokens; checkpoints go to folder `scratch` first."""
     import torch
 
-    from raytune_agents.train.methods import METHODS
+    from raytune_agents.train.methods import method_named
 
     micro = micro_batch(longest, section, token_limit(job, section))
     passes = section.global_batch_size // micro // sharding.world_size()
     half = bf16(job.dtype)
-    return sharding.arguments(section, micro, passes, half) | {
+    return sharding.sharding_arguments(section, micro, passes, half) | {
         "output_dir": scratch,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": passes,
         "learning_rate": learning_rates.auto_rate(
-            learning_rates.base_parameters(Path(job.model)), section, METHODS[job.method].rate
+            learning_rates.base_parameters(Path(job.model)), section, method_named(job.method).rate
         ),
         "lr_scheduler_type": section.lr_scheduler_type,
         "warmup_steps": warmup_steps(count, section),
@@ -110,7 +110,7 @@ def row_length(row: dict[str, Any]) -> int:
     return 2 * (len(row["prompt_ids"]) + max(len(row[k]) for k in sides if k in row))
 
 
-def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
+def build_trainer(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     """Model, data (`rows`, else the Parquet of the job) in training order and the method's trainer.
     Raises ValueError where there is nothing to train on."""
     import pyarrow.parquet as pq
@@ -119,9 +119,9 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     from transformers import PrinterCallback
 
     from raytune_agents.chat import Chat
+    from raytune_agents.train import base_model as models
     from raytune_agents.train import callbacks
-    from raytune_agents.train import model as models
-    from raytune_agents.train.methods import METHODS
+    from raytune_agents.train.methods import method_named
 
     torch.set_num_threads(job.threads)
     models.keep_pages()
@@ -131,7 +131,7 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
         raise ValueError(
             f"{job.columns or job.out}: no trained tokens; raise mix.tokens or check mix.weights"
         )
-    method = METHODS[job.method]
+    method = method_named(job.method)
     lengths = [row_length(r) for r in rows]
     chosen = order(lengths, section.global_batch_size, section.num_train_epochs, job.seed)
     spare = {"row_id", "trained_tokens", "length", "shown"} | (set() if method.steps else {"pool"})
@@ -140,9 +140,9 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
         data = sharding.on_disk(data, Path(job.out) / "ray" / "rows")
     data = data.select(chosen)
     scratch = tempfile.TemporaryDirectory(prefix="raytune-agents-")
-    shared = arguments(job, section, len(chosen), max(lengths), scratch.name)
+    shared = trainer_arguments(job, section, len(chosen), max(lengths), scratch.name)
     announced = sharding.announce(shared)
-    model = models.load(job.model, job.dtype, section, job.seed)
+    model = models.load_model(job.model, job.dtype, section, job.seed)
     del announced
     hooks = models.quicken(model, section)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(job.out) / "tensorboard")
@@ -165,7 +165,8 @@ def build(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     path = Path(job.out) / METRICS
     if section.eval_steps and job.val:
         val = pq.read_table(job.val).to_pylist()
-        keep = partial(models.save, trainer, chat, Path(job.out) / BEST, method.asked(section))
+        marker = method.inference_marker(section)
+        keep = partial(models.save, trainer, chat, Path(job.out) / BEST, marker)
         trainer.add_callback(callbacks.Validation(val, chat, path, section, notes, keep))
     trainer.add_callback(callbacks.Metrics(path, tokens, ids, section, notes))
     return trainer
@@ -225,9 +226,10 @@ def fit(
 def halve(job: Job, rows_at_once: int, tokens: int, error: Exception) -> None:
     """Note that a forward pass of so many rows and tokens was too large. Raises OutOfMemory where
     it was one row, and `error` where other workers wait: Ray Train then starts them all again."""
-    from raytune_agents.train.model import give_memory_back
+    from raytune_agents.train.base_model import give_memory_back
+    from raytune_agents.train.methods import method_named
 
-    if rows_at_once <= (2 if job.method == "kto" else 1):  # KTO compares rows of a batch
+    if rows_at_once <= method_named(job.method).smallest_batch:
         raise OutOfMemory(
             f"out of memory with {rows_at_once} row at a time; write "
             "train.gradient_checkpointing=true, train.quantization=nf4, or a smaller "
@@ -247,7 +249,7 @@ def attempt(
 
     state = check_checkpoint(Path(resume), job) if resume else {"global_step": 0, "max_steps": 1}
     try:
-        trainer = build(job, rows)
+        trainer = build_trainer(job, rows)
     except (RuntimeError, MemoryError) as error:
         if not no_memory(error):
             raise
@@ -314,25 +316,25 @@ def worker(config: dict[str, Any]) -> None:
         if context.get_world_size() > 1:
             raise  # the others wait for this one: only the controller can end them
         return
-    finish(trainer, job, context.get_world_rank() == 0)
+    save_result(trainer, job, context.get_world_rank() == 0)
 
 
-def finish(trainer: Any, job: Job, first: bool) -> None:
+def save_result(trainer: Any, job: Job, first: bool) -> None:
     """The adapter: the one with the best val score where val rows were scored, else the last."""
     from raytune_agents.chat import Chat
-    from raytune_agents.train.methods import METHODS
-    from raytune_agents.train.model import save
+    from raytune_agents.train.base_model import save
+    from raytune_agents.train.methods import method_named
 
     best, out = Path(job.out) / BEST, Path(job.out) / "adapter"
     if not job.val:
-        marker = METHODS[job.method].asked(TrainConfig.model_validate(job.section))
+        marker = method_named(job.method).inference_marker(TrainConfig.model_validate(job.section))
         save(trainer, Chat(**job.chat), out, marker)
     elif first and best.is_dir():  # else it was moved before a kill
         shutil.rmtree(out, ignore_errors=True)
         os.replace(best, out)
 
 
-def run(
+def run_training(
     job: Job,
     name: str,
     storage: Path,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.train.worker import Job, run
+from raytune_agents.train.worker import Job, run_training
 from raytune_agents.tune.trial_report import ReportCallback
 
 FOLDER = "workers"  # of the search: a nested run's checkpoints, by trial
@@ -34,7 +34,7 @@ def fit_nested(job: Job, data: list[Any], report: ReportCallback, trial_id: str)
     storage = Path(job.out) / FOLDER
     report.group_file = storage / trial_id / GROUP
     report.group_file.parent.mkdir(parents=True, exist_ok=True)
-    run(
+    run_training(
         replace(job, out=str(storage / trial_id / "out")),
         trial_id,
         storage,

@@ -59,7 +59,7 @@ def _moved(trial: Trial, shift: float, pools: Sequence[str]) -> Trial:
     )
 
 
-def as_points(trials: Sequence[Trial], space: Space) -> list[tuple[Sample, float]]:
+def as_samples(trials: Sequence[Trial], space: Space) -> list[tuple[Sample, float]]:
     """(sample, objective) of the trials that the space can say."""
     simplex, out = space.simplex(), []
     for t in trials:

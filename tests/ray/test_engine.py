@@ -33,7 +33,7 @@ def warm():
     config = load_config(TINY, ["engine.retries=1", "engine.timeout_s=240", "model.max_length=900"])
     path = models.resolve(config.model)
     have = cluster.connect(config.resources)
-    (handle,) = engine.start(path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1)
+    (handle,) = engine.start_engines(path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1)
     yield config, Chat.of(path, config.model), handle
     cluster.disconnect()
 
@@ -221,7 +221,9 @@ def test_a_pool_shares_the_work_and_goes_on_without_a_dead_actor() -> None:
     path = models.resolve(config.model)
     have = cluster.connect(config.resources)
     try:
-        handles = engine.start(path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1)
+        handles = engine.start_engines(
+            path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1
+        )
         assert engine.living() == [engine.ACTOR, f"{engine.ACTOR}-1"]
         chat, sampling = Chat.of(path, config.model), [engine.Sampling(max_tokens=4)]
         prompts = [chat.chat_ids([{"role": "user", "content": f"Say {n}."}]) for n in range(8)]

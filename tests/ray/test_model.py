@@ -17,8 +17,8 @@ from raytune_agents.config import ConfigError
 from raytune_agents.models import embedded
 from raytune_agents.runs import BadLoss
 from raytune_agents.train import worker
+from raytune_agents.train.base_model import load_model, save
 from raytune_agents.train.callbacks import lines
-from raytune_agents.train.model import load, save
 
 ROWS = {"global_batch_size": 2, "max_steps": 2}
 
@@ -109,7 +109,7 @@ def test_merging_changes_no_answer(columns, tmp_path) -> None:  # noqa: F811
 def test_a_lora_target_that_matches_nothing_is_refused() -> None:
     section = job(Path("c"), Path("o")).section | {"lora": {"target_modules": ["q_proj", "query"]}}
     with pytest.raises(ConfigError, match=r"\['query'\] matches no module .* 'q_proj'"):
-        load(str(embedded()), "float32", worker.TrainConfig(**section), 0)
+        load_model(str(embedded()), "float32", worker.TrainConfig(**section), 0)
 
 
 def test_an_exploding_loss_stops_with_its_rows(columns, tmp_path) -> None:  # noqa: F811
@@ -156,7 +156,7 @@ def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> N
     made = replace(job(columns, tmp_path, **ROWS | options), val=str(columns))
     trainer = worker.fit(made)
     assert [x["val_loss"] > 0 for x in lines(tmp_path / "metrics.jsonl")] == [True, True]
-    worker.finish(trainer, made, first=True)
+    worker.save_result(trainer, made, first=True)
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
     assert not (tmp_path / worker.BEST).exists()
 

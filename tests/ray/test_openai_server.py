@@ -81,7 +81,7 @@ def evaluated(run: Path) -> list[tuple[Trajectory, str]]:
 def test_a_merged_arm_calls_as_in_its_evaluation(server: OpenAI, tiny) -> None:
     config = load_config(TINY)
     chat = Chat.of(models.resolve(config.model), config.model)
-    marker = METHODS[ARM].asked(config.train.of(config.train.arms[ARM]))
+    marker = METHODS[ARM].inference_marker(config.train.of(config.train.arms[ARM]))
     assert marker
     called = 0
     for row, answer in evaluated(tiny[0]):

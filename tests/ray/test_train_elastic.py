@@ -50,7 +50,7 @@ def test_workers_come_and_go_and_the_losses_stay(columns, nodes, tmp_path, monke
     )
     path = tmp_path / "arm" / "metrics.jsonl"
     training = threading.Thread(
-        target=worker.run, args=(made, "elastic", tmp_path / "ray", False), daemon=True
+        target=worker.run_training, args=(made, "elastic", tmp_path / "ray", False), daemon=True
     )
     training.start()
     wait_for(path, workers=1, count=3)

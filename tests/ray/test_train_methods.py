@@ -17,22 +17,22 @@ from torch.nn import functional as F
 from raytune_agents import agents, models
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ResourcesConfig, load_config
-from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.generate.world_runs import react
 from raytune_agents.infra import cluster
 from raytune_agents.negatives import edit
 from raytune_agents.records import Trajectory, from_row
 from raytune_agents.runs import BadLoss
 from raytune_agents.train import (
     callbacks,
-    check,
     kto,
     methods,
     padding_free,
     trainers,
+    validate_data,
     worker,
 )
-from raytune_agents.train.model import save
+from raytune_agents.train.base_model import save
 
 GOOD = [  # short rows of two lengths: with the one tool they call, the second with one more
     replace(r, tools=tuple(t for t in r.tools if t.name in (r.calls[0].name, *more)))
@@ -54,10 +54,10 @@ def job_of(
     chat = Chat.of(path, config.model)
     cost = methods.costs(method, rows, dict.fromkeys(rows, 1), chat, section)
     taken = [rows[i] for i, n in cost.items() if n and not (method == "sft" and rows[i].failed)]
-    twins_of = methods.METHODS[method].twins
-    twins = twins_of(rows, section) if twins_of else None
-    columns, refused = methods.build(method, taken, chat, section, twins)
-    check.before(method, taken, columns, refused, chat, section, twins)
+    pairs_of = methods.METHODS[method].pairs
+    pairs = pairs_of(rows, section) if pairs_of else None
+    columns, refused = methods.build_columns(method, taken, chat, section, pairs)
+    validate_data.validate_training(method, taken, columns, refused, chat, section, pairs)
     arguments = {"path": chat.path, "template": chat.template, "tools": chat.tools,
                  "max_length": chat.max_length}  # fmt: skip
     job = worker.Job(str(path), "float32", "", method, section.model_dump(), arguments, str(out),
@@ -91,7 +91,7 @@ def test_two_steps(method: str, tmp_path: Path) -> None:
 
 def moved(job: worker.Job, columns: list[dict]):
     """A trainer whose adapter is not the reference any more, and its first batch."""
-    trainer = worker.build(job, columns)
+    trainer = worker.build_trainer(job, columns)
     torch.manual_seed(0)
     for name, weight in trainer.model.named_parameters():
         if "lora_B" in name:
@@ -147,7 +147,7 @@ def test_two_workers_take_the_steps_of_one(method: str, tmp_path: Path) -> None:
     cluster.connect(ResourcesConfig(cpus=2))
     try:
         made = replace(both, columns=str(tmp_path / "columns.parquet"), threads=1)
-        worker.run(made, method, tmp_path / "ray", use_gpu=False)
+        worker.run_training(made, method, tmp_path / "ray", use_gpu=False)
     finally:
         cluster.disconnect()
     one, two = (callbacks.lines(tmp_path / n / "metrics.jsonl") for n in ("alone", "both"))
@@ -230,7 +230,7 @@ def test_going_on_from_an_adapter_the_reference_is_that_adapter(tmp_path: Path) 
     at_start = logps(first.model, *inputs).sum(1)
     save(first, Chat(**job.chat), tmp_path / "start")
     job, columns = job_of("dpo", tmp_path, f"train.lora.start={tmp_path / 'start'}")
-    trainer = worker.build(job, columns)
+    trainer = worker.build_trainer(job, columns)
     assert "ref" in trainer.model.peft_config
     frozen = batch_of(trainer)
     given = torch.cat([frozen["ref_chosen_logps"], frozen["ref_rejected_logps"]])
@@ -301,7 +301,7 @@ def test_plays_of_executable_tools(tmp_path: Path) -> None:
                "rewards: [goal, executed], reward_weights: [1, 1]}", "train.max_steps=3",
                "train.learning_rate=1e-4", f"train.lora.start={tmp_path / 'start'}")  # fmt: skip
     job, columns = job_of("grpo", tmp_path / "grpo", *base, *options, rows=runs)
-    trainer, drawn = worker.build(job, columns), []
+    trainer, drawn = worker.build_trainer(job, columns), []
     rollout = trainer.rollout_func
     trainer.rollout_func = lambda *given: drawn.append(rollout(*given)) or drawn[-1]
     trainer.train()

@@ -80,8 +80,8 @@ def assert_equal(arm: Path, config, killed: float) -> None:
     one go, in this process."""
     from raytune_agents.models import embedded
     from raytune_agents.train import worker
+    from raytune_agents.train.base_model import save
     from raytune_agents.train.callbacks import lines
-    from raytune_agents.train.model import save
 
     found = lines(arm / "metrics.jsonl")
     assert [line["step"] for line in found] == list(range(1, STEPS + 1))

@@ -96,7 +96,7 @@ def test_two_workers_give_the_losses_of_one(columns, alone, two_cpus, tmp_path, 
     if sharding.startswith("zero"):
         pytest.importorskip("deepspeed")
     made = job(columns, tmp_path / "arm", sharding=sharding, num_workers=2)
-    worker.run(made, sharding, tmp_path / "ray", use_gpu=False)
+    worker.run_training(made, sharding, tmp_path / "ray", use_gpu=False)
     found = lines(tmp_path / "arm" / "metrics.jsonl")
     assert losses(found) == pytest.approx(losses(alone), abs=2e-3)
     assert losses(found)[-1] < losses(found)[0]

@@ -7,8 +7,8 @@ from functools import cache
 from raytune_agents import agents, config, models
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import load_config
-from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.generate.world_runs import react
 from raytune_agents.negatives import TRAJECTORY_FAULTS, edit
 
 GOOD = tasks(agents.load_spec("qa"), 8, 1)

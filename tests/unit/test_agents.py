@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from raytune_agents import agents
-from raytune_agents.agents.values import fill, sample_value, shown
+from raytune_agents.agents.word_banks import fill, sample_value, shown
 from raytune_agents.agents.wording import Slot, fixed_value, parts, problems, slots
 from raytune_agents.config import ConfigError
 

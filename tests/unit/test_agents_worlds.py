@@ -11,7 +11,7 @@ from raytune_agents.agents.worlds import Episode, WorldTask, completed, task_of,
 from raytune_agents.agents.worlds.process import class_of
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import ConfigError
-from raytune_agents.generate.react import dependent, depends, dialogue, react
+from raytune_agents.generate.world_runs import dependent, depends, dialogue, react
 from raytune_agents.records import Message, ToolCall
 
 NAMES = agents.shipped()

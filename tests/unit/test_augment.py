@@ -8,13 +8,17 @@ import pytest
 
 from raytune_agents import agents
 from raytune_agents.calls import judge, render_calls, schema_errors
-from raytune_agents.generate import POOLS, augment, dialogues
+from raytune_agents.generate import POOLS, augment, dialogue_patterns
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import edit
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
 BASE = [r for name in agents.shipped() for r in tasks(agents.load_spec(name), 15, 7)]
-BASE += [r for name in agents.shipped() for r in dialogues.parallel(agents.load_spec(name), 5, 7)]
+BASE += [
+    r
+    for name in agents.shipped()
+    for r in dialogue_patterns.parallel_calls(agents.load_spec(name), 5, 7)
+]
 
 
 def same_parts(a: Trajectory, b: Trajectory) -> bool:
@@ -165,14 +169,14 @@ def test_names_are_taken_only_where_descriptions_tell() -> None:
         return finish(Trajectory(turns, tools))
 
     rng = random.Random(1)
-    assert augment.told_apart(offered("Find a room.", "Book a room."))
+    assert augment.descriptions_differ(offered("Find a room.", "Book a room."))
     for row in (
         offered("Find a room.", "find a  ROOM."),
         offered("Find a room.", ""),
         offered("Find a room.", "Book a room.", parameters=("the day", "the day")),
         offered("Find a room.", "Book a room.", parameters=("the day", "")),
     ):
-        assert not augment.told_apart(row)
+        assert not augment.descriptions_differ(row)
         assert augment.mask(row, rng) is None
         assert augment.noise(row, rng, "medium") is None
         assert augment.noise(row, rng, "slight") is not None  # the names can still be read

@@ -18,7 +18,7 @@ from raytune_agents.calls import (
     render_calls,
     schema_errors,
 )
-from raytune_agents.negatives import pairs
+from raytune_agents.negatives import preference_pairs
 from raytune_agents.negatives.grades import answer_grade
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.train import rewards
@@ -202,6 +202,6 @@ def test_what_is_right_is_neither_mined_nor_rejected_nor_rewarded_less() -> None
     worse = replace(
         searched(q="a", page=2, limit=10), fault="extra_argument", parents=(good.id,), id="w"
     )
-    assert pairs.minimal_pairs([good, worse]) == []
+    assert preference_pairs.minimal_pairs([good, worse]) == []
     wrong = replace(searched(q="a", page=3), fault="wrong_value", parents=(good.id,), id="x")
-    assert len(pairs.minimal_pairs([good, wrong])) == 1
+    assert len(preference_pairs.minimal_pairs([good, wrong])) == 1

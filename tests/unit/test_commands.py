@@ -12,7 +12,7 @@ from finished import finish_step
 from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
-from raytune_agents.cli.arguments import console
+from raytune_agents.cli.shared_options import console
 from raytune_agents.cli.summary import funnel_table
 from raytune_agents.config import load_config
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
-from raytune_agents.cli.arguments import errors
+from raytune_agents.cli.shared_options import errors
 from raytune_agents.config import ConfigError, load_config
 
 TOOL = {"name": "add", "description": "adds", "parameters": {

@@ -15,7 +15,7 @@ from raytune_agents.config import (
     NegativesConfig,
     load_config,
 )
-from raytune_agents.generate import POOLS, checks, rewrite, sampling
+from raytune_agents.generate import POOLS, rewrite, sampling, validate_rows
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.negatives import choice
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
@@ -25,38 +25,41 @@ EVEN = GenerateConfig(rows=20 * len(POOLS), pools=dict.fromkeys(POOLS, 1.0))
 
 
 def test_shares_sum_to_one_and_an_unknown_pool_names_the_nearest() -> None:
-    assert sampling.shares({"tflan": 3, "react": 1, "noisy": 0}) == {"tflan": 0.75, "react": 0.25}
+    assert sampling.pool_shares({"tflan": 3, "react": 1, "noisy": 0}) == {
+        "tflan": 0.75,
+        "react": 0.25,
+    }
     with pytest.raises(ConfigError, match=r"generate.pools.reakt: .* did you mean react\?"):
-        sampling.shares({"reakt": 1.0})
+        sampling.pool_shares({"reakt": 1.0})
     with pytest.raises(ConfigError, match=r"pools=.* cannot be normalised"):
         load_config(None, ["generate.pools={tflan: -1}"])
 
 
 def test_rows_are_split_by_largest_remainders() -> None:
-    assert sampling.split_rows(10, {"a": 0.5, "b": 0.25, "c": 0.25}) == {"a": 5, "b": 3, "c": 2}
-    assert sampling.split_rows(7, {"a": 1, "b": 1, "c": 1}) == {"a": 3, "b": 2, "c": 2}
-    assert sampling.split_rows(0, {"a": 1.0}) == {"a": 0}
+    assert sampling.apportion(10, {"a": 0.5, "b": 0.25, "c": 0.25}) == {"a": 5, "b": 3, "c": 2}
+    assert sampling.apportion(7, {"a": 1, "b": 1, "c": 1}) == {"a": 3, "b": 2, "c": 2}
+    assert sampling.apportion(0, {"a": 1.0}) == {"a": 0}
 
 
 def test_every_pool_gets_its_share_over_all_agents() -> None:
-    drawn = sampling.draw(EVEN, 17)
+    drawn = sampling.sample_rows(EVEN, 17)
     assert Counter(map(sampling.pool_of, drawn.rows)) == dict.fromkeys(POOLS, 20)
     assert {r.source for r in drawn.rows} == {f"agent/{n}" for n in agents.shipped()}
     assert len({r.id for r in drawn.rows}) == 20 * len(POOLS)
     assert all(r.split == "train" for r in drawn.rows)
-    assert [r.id for r in drawn.rows] == [r.id for r in sampling.draw(EVEN, 17).rows]
-    assert {r.id for r in drawn.rows}.isdisjoint(r.id for r in sampling.draw(EVEN, 18).rows)
+    assert [r.id for r in drawn.rows] == [r.id for r in sampling.sample_rows(EVEN, 17).rows]
+    assert {r.id for r in drawn.rows}.isdisjoint(r.id for r in sampling.sample_rows(EVEN, 18).rows)
 
 
 def test_few_rows_of_a_pool_are_of_different_kinds() -> None:
-    few = sampling.draw(EVEN.model_copy(update={"rows": 6 * len(POOLS)}), 17).rows
+    few = sampling.sample_rows(EVEN.model_copy(update={"rows": 6 * len(POOLS)}), 17).rows
     assert len({r.meta["cell"] for r in few if "cell" in r.meta}) >= 5
     assert len({tuple(r.meta["goals"]) for r in few if sampling.pool_of(r) == "react"}) > 1
     assert {bool(r.calls) for r in few if sampling.pool_of(r) == "followup"} == {True, False}
 
 
 def test_candidates_are_cut_where_the_answer_does_not_name_them() -> None:
-    drawn = sampling.draw(EVEN.model_copy(update={"tools": 2}), 3)
+    drawn = sampling.sample_rows(EVEN.model_copy(update={"tools": 2}), 3)
     for row in drawn.rows:
         names = {t.name for t in row.tools}
         assert {c.name for c in row.calls} <= names
@@ -76,10 +79,10 @@ def test_a_request_too_near_to_an_earlier_one_gives_way() -> None:
     assert near == [False, True, False, False]
     assert sampling.too_near([("a", "x"), ("a", "x")], 0.0) == [False, False]
     many = EVEN.model_copy(update={"rows": 300, "pools": {"tflan": 1.0}, "min_distance": 0.4})
-    drawn = sampling.draw(many, 1)
+    drawn = sampling.sample_rows(many, 1)
     assert drawn.similar["tflan"] > 10
     assert len(drawn.rows) + drawn.short["tflan"] == 300
-    loose = sampling.draw(many.model_copy(update={"min_distance": 0.0}), 1)
+    loose = sampling.sample_rows(many.model_copy(update={"min_distance": 0.0}), 1)
     given_way = {r.id for r in loose.rows} - {r.id for r in drawn.rows}
     assert 0 < len(given_way) <= drawn.similar["tflan"]
 
@@ -91,15 +94,15 @@ def test_pools_that_a_spec_cannot_give_are_counted_as_short(tmp_path) -> None:
         "{type: object, properties: {a: {type: integer}}, required: [a]}}\n"
     )
     section = EVEN.model_copy(update={"agents": [str(spec)], "rows": 26})
-    drawn = sampling.draw(section, 1)
+    drawn = sampling.sample_rows(section, 1)
     assert drawn.short["react"] == drawn.short["dialogue"] == drawn.short["dependent"] == 2
     assert len(drawn.rows) + drawn.short.total() == 26
 
 
 def test_drawn_rows_pass_format_and_execution() -> None:
-    executor = checks.executor(GenerateConfig())
-    for row in sampling.draw(EVEN, 5).rows:
-        assert checks.format_fault(row) == ""
+    executor = validate_rows.executor(GenerateConfig())
+    for row in sampling.sample_rows(EVEN, 5).rows:
+        assert validate_rows.format_fault(row) == ""
         assert executor.fault(row) == ""
 
 
@@ -111,10 +114,10 @@ def called(row, call: ToolCall):
 
 
 def test_what_format_and_execution_refuse() -> None:
-    executor = checks.executor(GenerateConfig(agents=["security"]))
-    assert checks.format_fault(called(ROW, ToolCall.of("nothing"))) != ""
-    assert checks.format_fault(called(ROW, ToolCall.of("scanner", target=3))) != ""
-    assert checks.format_fault(replace(ROW, messages=ROW.prompt)) == "no_answer"
+    executor = validate_rows.executor(GenerateConfig(agents=["security"]))
+    assert validate_rows.format_fault(called(ROW, ToolCall.of("nothing"))) != ""
+    assert validate_rows.format_fault(called(ROW, ToolCall.of("scanner", target=3))) != ""
+    assert validate_rows.format_fault(replace(ROW, messages=ROW.prompt)) == "no_answer"
     assert executor.fault(called(ROW, ToolCall.of("scanner", target=3))).startswith("scanner: ")
     run = POOLS["react"](agents.load_spec("security"), 1, 1)[0]
     at = next(i for i, m in enumerate(run.messages) if m.role == "tool")
@@ -148,14 +151,14 @@ def test_a_users_tool_module_runs_in_the_sandbox(tmp_path, monkeypatch) -> None:
     ]}  # fmt: skip
     path = tmp_path / "own.yaml"
     path.write_text(str(tree))
-    executor = checks.executor(GenerateConfig(agents=[str(path)]))
+    executor = validate_rows.executor(GenerateConfig(agents=[str(path)]))
     row = replace(tasks(parse_spec(tree), 1, 1)[0], source="agent/own")
     assert executor.fault(called(row, ToolCall.of("add", a=1, b=2))) == ""
     assert "TypeError" in executor.fault(called(row, ToolCall.of("add", a=1)))
     assert "KeyError" in executor.fault(called(row, ToolCall.of("peek", a=1)))
     path.write_text(str(tree | {"module": "none.py"}))
     with pytest.raises(ConfigError, match=r"none\.py.* does not exist"):
-        checks.executor(GenerateConfig(agents=[str(path)]))
+        validate_rows.executor(GenerateConfig(agents=[str(path)]))
 
 
 HOSTILE = """
@@ -182,8 +185,8 @@ def test_hostile_tool_code_is_stopped_and_counted_and_sees_no_secret(tmp_path, m
     turns = [(Message("user", "use it on 1"),
               Message("assistant", tool_calls=(ToolCall.of(n, a=1),))) for n in names]  # fmt: skip
     rows = [finish(replace(base, messages=m, source_id=n)) for m, n in zip(turns, names)]
-    voice = rewrite.Voice(None, EngineConfig())  # no turn of this pool is reworded
-    shard = rewrite.positives(rows, voice, checks.executor(section), section, 1)
+    voice = rewrite.ChatClient(None, EngineConfig())  # no turn of this pool is reworded
+    shard = rewrite.positives(rows, voice, validate_rows.executor(section), section, 1)
     assert [r.source_id for r in shard.rows] == ["peek", "add"]
     assert shard.rejected == {"followup:execution": 4}
     told = {why.split(":")[1]: why for why in shard.notes}
@@ -196,7 +199,7 @@ def test_hostile_tool_code_is_stopped_and_counted_and_sees_no_secret(tmp_path, m
 
 
 def test_every_fault_is_put_into_good_rows_at_most_once_each() -> None:
-    good = sampling.draw(GenerateConfig(rows=300), 17).rows
+    good = sampling.sample_rows(GenerateConfig(rows=300), 17).rows
     bad, refused = choice.edited(good, {}, NegativesConfig(per_positive=1.0), 17)
     assert {r.fault for r in bad} == set(negatives.FAULTS)
     assert len({(r.fault, r.parents) for r in bad}) == len({r.id for r in bad}) == len(bad)
@@ -212,13 +215,13 @@ def test_every_fault_is_put_into_good_rows_at_most_once_each() -> None:
     assert {r.fault for r in bad} == {"wrong_value"}
     assert refused["wrong_order no_row_admits"] == 1
     with pytest.raises(ConfigError, match="did you mean wrong_value"):
-        negatives.check_names(["wrong_valu"])
+        negatives.fault_named("wrong_valu")
 
 
 def test_negatives_that_differ_are_kept() -> None:
     """Of twice as many candidates the choice reaches more tools of each fault than the first ones
     do, and what it leaves is counted."""
-    good = sampling.draw(GenerateConfig(rows=120, pools={"tflan": 1.0}), 5).rows
+    good = sampling.sample_rows(GenerateConfig(rows=120, pools={"tflan": 1.0}), 5).rows
     section = NegativesConfig(per_positive=0.5, faults=["wrong_value", "missing_required"])
     bad, refused = choice.edited(good, {}, section, 5)
     assert Counter(r.fault for r in bad) == {"wrong_value": 30, "missing_required": 30}

@@ -7,7 +7,7 @@ from test_filters import SECTION, chat, make
 
 from raytune_agents.config import LabelConfig
 from raytune_agents.filters import label
-from raytune_agents.filters.text import (
+from raytune_agents.filters.text_rules import (
     broken_text,
     language,
     language_of,

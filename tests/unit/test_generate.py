@@ -12,7 +12,7 @@ from raytune_agents.agents import parse_spec
 from raytune_agents.agents.analyse import Argument, Profile, analyse, examples, like
 from raytune_agents.agents.wording import numbers, survives
 from raytune_agents.calls import judge, render_calls, schema_errors
-from raytune_agents.generate import dialogues, paraphrase, refusals
+from raytune_agents.generate import dialogue_patterns, paraphrase, refusals
 from raytune_agents.generate.paraphrase import anchors
 from raytune_agents.generate.tasks import STYLES, misspelled, phrase, tasks
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
@@ -107,7 +107,7 @@ def test_generation_follows_a_profile():
     assert late.count(7) / len(late) >= 0.4
     kinds = Counter(a["scan_type"] for a in scans)
     assert kinds["malware"] / len(scans) == pytest.approx(0.5 + 0.5 / 3, abs=0.08)
-    three = dialogues.parallel(with_profile("security", calls={"3": 1.0}), 200, 1)
+    three = dialogue_patterns.parallel_calls(with_profile("security", calls={"3": 1.0}), 200, 1)
     assert sum(len(r.calls) == 3 for r in three) / 200 == pytest.approx(0.75, abs=0.08)
 
 
@@ -243,7 +243,7 @@ def test_the_paraphrase_chat_is_short_and_ends_with_the_request():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parallel_rows(name):
-    rows = dialogues.parallel(agents.load_spec(name), 60, 2)
+    rows = dialogue_patterns.parallel_calls(agents.load_spec(name), 60, 2)
     assert len(rows) == 60
     for row in rows:
         assert len(row.calls) in (2, 3)
@@ -266,7 +266,7 @@ def test_a_paraphrase_may_not_exchange_values():
 @pytest.mark.parametrize("name", NAMES)
 def test_followups_ask_for_what_is_missing(name):
     spec = agents.load_spec(name)
-    rows = dialogues.followup(spec, 60, 2)
+    rows = dialogue_patterns.followup(spec, 60, 2)
     assert len(rows) >= 50
     for row in rows:
         if row.meta.get("ask"):

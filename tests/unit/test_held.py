@@ -12,7 +12,7 @@ from raytune_agents.calls import schema_errors
 from raytune_agents.calls.gold import needs_no_call
 from raytune_agents.config import GenerateConfig
 from raytune_agents.dedup.text import request_text
-from raytune_agents.generate import checks, sampling
+from raytune_agents.generate import sampling, validate_rows
 from raytune_agents.generate.held import held_back, held_counts
 from raytune_agents.generate.no_call import could_serve, lacking, tool_taken_away
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
@@ -29,8 +29,8 @@ def section(tmp_path_factory) -> GenerateConfig:
 
 
 def test_what_is_kept_back_is_right_and_new(section: GenerateConfig) -> None:
-    trained = sampling.draw(section, 1).rows
-    fault = checks.executor(section).fault
+    trained = sampling.sample_rows(section, 1).rows
+    fault = validate_rows.executor(section).fault
     wanted = {"synthetic": 8, "val": 2}
     rows, refused = held_back(section, trained, wanted, 1, fault)
     assert Counter(r.split for r in rows) == wanted

@@ -9,7 +9,7 @@ from raytune_agents.config import Config
 from raytune_agents.evaluate import judge
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import AnswerRow
-from raytune_agents.generate.rewrite import Voice
+from raytune_agents.generate.rewrite import ChatClient
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
 HOW = Resampling(resamples=200)
@@ -76,7 +76,7 @@ def test_pairs_are_the_first_rows_that_both_answered():
     assert got[0]["row"].query == "Pay six."
 
 
-class Told(Voice):
+class Told(ChatClient):
     """A voice whose words are known: what is under test is what is asked and what is made of it."""
 
     said: list = []

@@ -12,7 +12,7 @@ from tiny_model import SIZES
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from raytune_agents.train import lora
-from raytune_agents.train.model import cast_less
+from raytune_agents.train.base_model import cast_less
 
 IDS = torch.tensor([[5, 9, 2, 7, 1, 40, 3], [8, 8, 6, 4, 2, 30, 2]])
 

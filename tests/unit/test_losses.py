@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from raytune_agents.chat import IGNORE
 from raytune_agents.config import load_config
 from raytune_agents.train import worker
-from raytune_agents.train.model import lora_config
+from raytune_agents.train.base_model import lora_config
 
 STEP = 6  # rows of different lengths, all in one optimiser step
 SIDES: list[dict[str, Any]] = [
@@ -41,7 +41,7 @@ def built(folder: str, out: Path, method: str, rows: list[dict], *options: str) 
     section = load_config(None, [f"train.{o}" for o in (*settings, *options)]).train
     job = worker.Job(folder, "float32", "", method, section.model_dump(), {"path": folder},
                      str(out), 3, threads=1)  # fmt: skip
-    trainer = worker.build(job, rows)
+    trainer = worker.build_trainer(job, rows)
     torch.manual_seed(0)
     for name, weight in trainer.model.named_parameters():
         if "lora_B" in name:

@@ -15,7 +15,7 @@ from raytune_agents.config import ConfigError, NatConfig, load_config
 from raytune_agents.pipeline import eto
 from raytune_agents.pipeline.evaluate import arms_of
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
-from raytune_agents.train import check, methods, nat, sft
+from raytune_agents.train import methods, nat, sft, validate_data
 from raytune_agents.train.methods import METHODS
 
 CHAT = finish(Trajectory((Message("user", "q"), Message("assistant", "Hi")), (), gold="[]"))
@@ -99,9 +99,9 @@ def test_inference_shows_what_good_rows_carried(chat: Chat) -> None:
     }.items():
         section = section_of(*options)
         (column,) = METHODS[name].columns(GOOD[0], chat, section, None)
-        asked = chat.prompt_ids(GOOD[0], METHODS[name].asked(section))
+        asked = chat.prompt_ids(GOOD[0], METHODS[name].inference_marker(section))
         assert column["input_ids"][: len(asked)] == asked
-    assert METHODS["inverse"].asked(section_of("nat.template=good_bad")) == "[Bad]"
+    assert METHODS["inverse"].inference_marker(section_of("nat.template=good_bad")) == "[Bad]"
 
 
 def test_observations_and_markers_carry_no_loss(chat: Chat) -> None:
@@ -149,14 +149,14 @@ def nat_words(tree: config.Config, arm: str) -> str:
 
 def test_arms_tokenise_the_same_rows_once(chat: Chat) -> None:
     own = Chat(chat.path, max_length=900)
-    whole, _ = methods.build("vanilla", GOOD, own, section_of(), None)
+    whole, _ = methods.build_columns("vanilla", GOOD, own, section_of(), None)
     first = tokens.cache_info()
-    again, _ = methods.build("nut", GOOD, own, section_of(), None)
+    again, _ = methods.build_columns("nut", GOOD, own, section_of(), None)
     assert tokens.cache_info().misses == first.misses
     assert tokens.cache_info().hits == first.hits + 2 * len(GOOD)  # a prompt and an answer each
     assert again == whole
     again[0]["input_ids"].clear()  # what a method does with its ids changes no other arm's
-    assert methods.build("nut", GOOD, own, section_of(), None)[0] == whole
+    assert methods.build_columns("nut", GOOD, own, section_of(), None)[0] == whole
     travelled = pickle.loads(pickle.dumps(own))
     assert travelled.prompt_ids(GOOD[0]) == own.prompt_ids(GOOD[0])
 
@@ -206,43 +206,45 @@ def test_methods_refuse_rows_they_cannot_learn_from(
     chat: Chat, method: str, rows: list, words: str | None
 ) -> None:
     section = section_of()
-    made, refused = methods.build(method, rows, chat, section, None)
+    made, refused = methods.build_columns(method, rows, chat, section, None)
     if words is None:
-        check.before(method, rows, made, refused, chat, section, None)
+        validate_data.validate_training(method, rows, made, refused, chat, section, None)
         return
     with pytest.raises(ConfigError, match=words):
-        check.before(method, rows, made, refused, chat, section, None)
+        validate_data.validate_training(method, rows, made, refused, chat, section, None)
 
 
 def test_all_arms_are_checked_before_the_first_is_trained() -> None:
     arms = "{good: {method: vanilla}, marked: {method: nat}}"
     section = load_config(None, [f"train.arms={arms}"]).train
-    check.arms(section, ROWS, {"good": [GOOD[0].id], "marked": [GOOD[0].id, BAD[0].id]})
+    validate_data.validate_arms(
+        section, ROWS, {"good": [GOOD[0].id], "marked": [GOOD[0].id, BAD[0].id]}
+    )
     with pytest.raises(ConfigError, match=r"train.arms.marked \(method nat\): no failures"):
-        check.arms(section, ROWS, {"good": [GOOD[0].id], "marked": [GOOD[0].id]})
+        validate_data.validate_arms(section, ROWS, {"good": [GOOD[0].id], "marked": [GOOD[0].id]})
 
 
 def test_rows_that_are_cut_or_masked_are_refused(chat: Chat) -> None:
     short = Chat(chat.path, max_length=40)
-    made, refused = methods.build("vanilla", GOOD, short, section_of(), None)
+    made, refused = methods.build_columns("vanilla", GOOD, short, section_of(), None)
     with pytest.raises(ConfigError, match=r"no row to train on.*longer than model.max_length=40"):
-        check.before("vanilla", GOOD, made, refused, short, section_of(), None)
+        validate_data.validate_training("vanilla", GOOD, made, refused, short, section_of(), None)
     with pytest.raises(ConfigError, match="max_length=99999 is longer"):
-        check.room(Chat(chat.path, max_length=99_999))
+        validate_data.validate_length(Chat(chat.path, max_length=99_999))
     masked = section_of(
         "sft={reasoning: 1, answer: 0, retrieval: 0, understanding: 0, instruction: 0}"
     )
-    made, refused = methods.build("vanilla", GOOD, chat, masked, None)
+    made, refused = methods.build_columns("vanilla", GOOD, chat, masked, None)
     with pytest.raises(ConfigError, match="has no trained token"):
-        check.before("vanilla", GOOD, made, refused, chat, masked, None)
+        validate_data.validate_training("vanilla", GOOD, made, refused, chat, masked, None)
 
 
 def test_another_prompt_than_the_engines_is_refused(chat: Chat) -> None:
-    made, _ = methods.build("vanilla", GOOD, chat, section_of(), None)
-    check.parity("vanilla", ROWS, made, chat, section_of(), None)
+    made, _ = methods.build_columns("vanilla", GOOD, chat, section_of(), None)
+    validate_data.parity("vanilla", ROWS, made, chat, section_of(), None)
     made[0]["input_ids"][3] += 1
     with pytest.raises(ConfigError, match="trained on another prompt"):
-        check.parity("vanilla", ROWS, made, chat, section_of(), None)
+        validate_data.parity("vanilla", ROWS, made, chat, section_of(), None)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from method_rows import BAD, FAILED_RUNS, GOOD, ROWS, RUNS, section_of, small_ch
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, KtoConfig
 from raytune_agents.records import RecordError, finish
-from raytune_agents.train import check, dpo, kto, methods, sft
+from raytune_agents.train import dpo, kto, methods, sft, validate_data
 from raytune_agents.train.methods import METHODS
 
 
@@ -21,9 +21,9 @@ def chat() -> Chat:
 
 def test_minimal_pairs_become_columns(chat: Chat) -> None:
     section = section_of()
-    twins = METHODS["dpo"].twins(ROWS, section)
-    assert set(twins) == {r.id for r in BAD}
-    (column,) = dpo.columns(BAD[0], chat, section, twins)
+    pairs = METHODS["dpo"].pairs(ROWS, section)
+    assert set(pairs) == {r.id for r in BAD}
+    (column,) = dpo.columns(BAD[0], chat, section, pairs)
     good = ROWS[BAD[0].parents[0]]
     (whole,) = sft.columns(good, chat, section, None)
     assert column["prompt_ids"] + column["chosen_ids"] == whole["input_ids"]
@@ -31,14 +31,14 @@ def test_minimal_pairs_become_columns(chat: Chat) -> None:
     assert set(column["chosen_mask"]) == {1}
     assert column["trained_tokens"] == len(column["chosen_ids"]) + len(column["rejected_ids"])
     with pytest.raises(RecordError, match="no better row"):
-        dpo.columns(GOOD[0], chat, section, twins)
+        dpo.columns(GOOD[0], chat, section, pairs)
 
 
 def test_pairs_that_were_read_are_pairs_too(chat: Chat) -> None:
     good = GOOD[0]
     bad = replace(BAD[0], fault="", outcome=0.0, pool="negative.rejected", parents=(good.id,))
-    twins = METHODS["dpo"].twins({good.id: good, bad.id: bad}, section_of())
-    made, refused = methods.build("dpo", [bad], chat, section_of(), twins)
+    pairs = METHODS["dpo"].pairs({good.id: good, bad.id: bad}, section_of())
+    made, refused = methods.build_columns("dpo", [bad], chat, section_of(), pairs)
     assert len(made) == 1
     assert not refused
 
@@ -46,11 +46,11 @@ def test_pairs_that_were_read_are_pairs_too(chat: Chat) -> None:
 def test_outcome_pairs_mask_the_environment(chat: Chat) -> None:
     section = section_of("dpo.pairs=outcome")
     runs = {r.id: r for r in (*RUNS, *FAILED_RUNS)}
-    twins = METHODS["dpo"].twins(runs, section)
-    assert set(twins) == {r.id for r in FAILED_RUNS}
-    made, _ = methods.build("dpo", FAILED_RUNS, chat, section, twins)
+    pairs = METHODS["dpo"].pairs(runs, section)
+    assert set(pairs) == {r.id for r in FAILED_RUNS}
+    made, _ = methods.build_columns("dpo", FAILED_RUNS, chat, section, pairs)
     masked = next(c for c in made if 0 in c["chosen_mask"])
-    pair = twins[masked["row_id"]]
+    pair = pairs[masked["row_id"]]
     kept = [t for t, m in zip(masked["chosen_ids"], masked["chosen_mask"]) if m]
     said = chat.tokenizer.decode(kept)
     for i, message in enumerate(pair.chosen.messages):
@@ -63,15 +63,15 @@ def test_outcome_pairs_mask_the_environment(chat: Chat) -> None:
 def test_step_pairs_are_one_turn_each(chat: Chat) -> None:
     section = section_of("dpo.pairs=step")
     runs = {r.id: r for r in (*RUNS, *FAILED_RUNS)}
-    twins = METHODS["dpo"].twins(runs, section)
-    made, refused = methods.build("dpo", FAILED_RUNS, chat, section, twins)
+    pairs = METHODS["dpo"].pairs(runs, section)
+    made, refused = methods.build_columns("dpo", FAILED_RUNS, chat, section, pairs)
     assert made
     assert not refused
     for column in made:
         assert set(column["chosen_mask"]) == set(column["rejected_mask"]) == {1}
         for side in ("chosen_ids", "rejected_ids"):
             assert column[side].count(chat.tokenizer.eos_token_id) == 1
-    check.parity("dpo", runs, made, chat, section, twins)
+    validate_data.parity("dpo", runs, made, chat, section, pairs)
 
 
 def test_a_pair_with_equal_sides_is_refused(chat: Chat) -> None:
@@ -80,11 +80,11 @@ def test_a_pair_with_equal_sides_is_refused(chat: Chat) -> None:
     same = replace(turn, content="Hm.")  # other fields, the same text
     bad = replace(BAD[0], messages=(*good.prompt, same), parents=(good.id,))
     pool = {good.id: good, bad.id: bad}
-    twins = METHODS["dpo"].twins(pool, section_of())
-    made, refused = methods.build("dpo", [bad], chat, section_of(), twins)
+    pairs = METHODS["dpo"].pairs(pool, section_of())
+    made, refused = methods.build_columns("dpo", [bad], chat, section_of(), pairs)
     assert refused == ["the two sides of a pair are equal"]
     with pytest.raises(ConfigError, match=r"sides of a pair are equal.*check mix"):
-        check.before("dpo", [bad], made, refused, chat, section_of(), twins)
+        validate_data.validate_training("dpo", [bad], made, refused, chat, section_of(), pairs)
 
 
 def test_pairs_cost_both_sides(chat: Chat) -> None:

@@ -12,7 +12,7 @@ from raytune_agents.calls import render_calls
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError
 from raytune_agents.records import ToolCall, Trajectory, to_row
-from raytune_agents.train import check, grpo, methods, rewards
+from raytune_agents.train import grpo, methods, rewards, validate_data
 from raytune_agents.train.methods import METHODS
 
 ROLLOUTS = ["grpo={turns: 8, max_tokens: 40, rewards: [goal, executed], reward_weights: [1, 1]}"]
@@ -44,7 +44,7 @@ class Policy:
 
 def first(chat: Chat, row: Trajectory) -> list[int]:
     """The tokens that a roll-out of the row begins with."""
-    return chat.ids(chat.prompt_text(grpo.asked(row, chat, section_of(*ROLLOUTS))))
+    return chat.ids(chat.prompt_text(grpo.policy_prompt(row, chat, section_of(*ROLLOUTS))))
 
 
 def test_a_perfect_rollout_is_the_training_row_of_its_task(chat: Chat) -> None:
@@ -105,18 +105,18 @@ def test_a_rollout_without_room_for_one_more_answer_ends(chat: Chat) -> None:
 
 def test_rollouts_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> None:
     section = section_of(*ROLLOUTS)
-    made, refused = methods.build("grpo", [*RUNS, *GOOD], chat, section, None)
+    made, refused = methods.build_columns("grpo", [*RUNS, *GOOD], chat, section, None)
     shown = {c["row_id"]: c["shown"] for c in made}
     assert shown[RUNS[0].id] == 1 < len(RUNS[0].prompt)
     assert shown[GOOD[0].id] == len(GOOD[0].prompt)
-    check.before("grpo", [*RUNS, *GOOD], made, refused, chat, section, None)
+    validate_data.validate_training("grpo", [*RUNS, *GOOD], made, refused, chat, section, None)
     for method, rows, options, words in (
         ("grpo", GOOD, ROLLOUTS, "none of 8 rows is a task of an agent with a world.*react"),
         ("rloo", RUNS, ROLLOUTS, "rloo answers once; write method: grpo"),
         ("grpo", RUNS, [*ROLLOUTS, "sharding=fsdp"], "turns.*write sharding: ddp or zero2"),
     ):
         with pytest.raises(ConfigError, match=words):
-            METHODS[method].check(rows, section_of(*options))
+            METHODS[method].validate_data(rows, section_of(*options))
     for grpo_options in ("{turns: 2}", "{rewards: [goal], reward_weights: [1]}"):
         with pytest.raises(ConfigError, match="what a roll-out is worth"):
             section_of(f"grpo={grpo_options}")
@@ -124,4 +124,4 @@ def test_rollouts_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> 
 
 def test_grpo_needs_whole_groups() -> None:
     with pytest.raises(ConfigError, match=r"multiple of train.grpo.num_generations=4; write .* 8"):
-        METHODS["grpo"].check(GOOD, section_of("global_batch_size=10"))
+        METHODS["grpo"].validate_data(GOOD, section_of("global_batch_size=10"))

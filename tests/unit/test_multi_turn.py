@@ -238,7 +238,7 @@ def test_the_world_of_an_entry_knows_gold_s_last_state():
 
 def test_a_conversation_that_was_not_asked_is_not_scored():
     entry = entries()[0]
-    line = multi_turn.unasked("base", entry, "infra_failed")
+    line = multi_turn.lost_conversation("base", entry, "infra_failed")
     [again] = multi_turn.scored_conversations([line], [entry])
     assert again["multi_turn_accuracy"] is None
     assert multi_turn.conversation_scores([again], HOW) == {"base": {"bfcl_multi_turn_base": {}}}

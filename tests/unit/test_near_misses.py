@@ -20,7 +20,13 @@ from raytune_agents.generate import rewrite
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.inference.engine import Reply
 from raytune_agents.negatives import Setting, answer_text, choice
-from raytune_agents.negatives.values import Near, next_of, other_text, other_value, seen_values
+from raytune_agents.negatives.wrong_values import (
+    Near,
+    next_of,
+    other_text,
+    other_value,
+    seen_values,
+)
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
 SEEDS = range(20)

@@ -14,9 +14,9 @@ from raytune_agents.agents.worlds import Episode, completed, task_of
 from raytune_agents.calls import fault_of, judge, parse, render_calls
 from raytune_agents.calls.gold import tolerant_gold
 from raytune_agents.config import NegativesConfig
-from raytune_agents.generate import dialogues, refusals, rewrite
-from raytune_agents.generate.react import react
+from raytune_agents.generate import dialogue_patterns, refusals, rewrite
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.generate.world_runs import react
 from raytune_agents.inference.engine import Reply
 from raytune_agents.negatives import (
     FAULTS,
@@ -28,7 +28,7 @@ from raytune_agents.negatives import (
     mined,
     trajectory_fault,
 )
-from raytune_agents.negatives.values import mistyped, other_value
+from raytune_agents.negatives.wrong_values import mistyped, other_value
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 
 ROWS = [row for name in agents.shipped() for row in tasks(agents.load_spec(name), 30, 4)]
@@ -247,7 +247,7 @@ def test_calls_where_a_question_or_refusal_is_right():
     counts = Counter()
     for name in agents.shipped():
         spec = agents.load_spec(name)
-        for row in [*dialogues.followup(spec, 20, 1), *refusals.notool(spec, 24, 1)]:
+        for row in [*dialogue_patterns.followup(spec, 20, 1), *refusals.notool(spec, 24, 1)]:
             for fault in ("should_ask_violated", "should_refuse_violated", "unneeded_call"):
                 bad, reason = edit(row, fault, 1)
                 if bad is None:

@@ -7,20 +7,19 @@ import pytest
 from raytune_agents import agents
 from raytune_agents.agents.worlds import completed
 from raytune_agents.calls import judge, render_calls
-from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.generate.world_runs import react
 from raytune_agents.negatives import TRAJECTORY_FAULTS, answer_text, edit
 from raytune_agents.negatives.grades import answer_grade, run_grade
-from raytune_agents.negatives.pairs import (
+from raytune_agents.negatives.preference_pairs import (
     MORE_ROUNDS,
+    both_right,
     ended,
     minimal_pairs,
     outcome_pair,
     outcome_pairs,
     shared_prompt,
     step_pair,
-    step_rows,
-    stepwise,
 )
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
@@ -144,15 +143,5 @@ def test_step_pairs_differ_in_one_turn_after_a_common_prefix():
         assert answer_text(step.chosen.target) != answer_text(step.rejected.target) or (
             step.chosen.target.thought != step.rejected.target.thought)  # fmt: skip
         assert step.chosen.id in step.rejected.parents
-    assert len(stepwise(outcome_pairs([*RUNS, *(b for _, b in FAILED)]))) == len(FAILED)
-
-
-def test_step_rows_train_one_turn_each():
-    for row in RUNS:
-        rows = step_rows(row)
-        assert [r.target for r in rows] == [m for m in row.messages if m.role == "assistant"]
-        for made in rows:
-            assert sum(m.trained for m in made.messages) == 1
-            assert judge(answer_text(made.target), made).ok
-            assert made.parents == (row.id,)
-        assert rows[-1].gold == "[]"
+    steps = map(step_pair, outcome_pairs([*RUNS, *(b for _, b in FAILED)]))
+    assert sum(not both_right(step) for step in steps) == len(FAILED)

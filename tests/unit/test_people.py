@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 
 from raytune_agents import records
 from raytune_agents.cli.app import app
-from raytune_agents.cli.arguments import console
 from raytune_agents.cli.examples import EXAMPLES
 from raytune_agents.cli.examples import example_lines as lines
+from raytune_agents.cli.shared_options import console
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.runs import write_rows
 

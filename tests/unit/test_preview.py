@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from raytune_agents import agents, readers
 from raytune_agents.agents.init import to_yaml, with_positives
 from raytune_agents.cli.app import app
-from raytune_agents.cli.arguments import said_errors
 from raytune_agents.cli.prepare import good_rows
+from raytune_agents.cli.shared_options import printed_errors
 from raytune_agents.config import GenerateConfig, load_config
 from raytune_agents.generate import POOLS, sampling
 from raytune_agents.inference.engine import EngineDown
@@ -117,7 +117,7 @@ def test_a_profile_moves_the_shares_of_pools(here) -> None:
     assert spec.profile.arguments["add"]["a"].numbers == [1, 2, 4]
     (here / "calc.yaml").write_text(to_yaml(spec))
     section = GenerateConfig(agents=["calc.yaml"], rows=40, pools={"tflan": 0.5, "parallel": 0.5})
-    drawn = sampling.draw(section, 1)
+    drawn = sampling.sample_rows(section, 1)
     kinds = Counter(sampling.pool_of(r) for r in drawn.rows)
     assert kinds + drawn.short == {"tflan": 23, "parallel": 17}  # half 20:20, half 2:1
 
@@ -199,7 +199,7 @@ def test_a_preview_of_an_unknown_pool_names_the_nearest(here) -> None:
 
 
 def test_an_engine_that_stays_down_is_a_message(capsys) -> None:
-    with pytest.raises(typer.Exit) as stopped, said_errors():
+    with pytest.raises(typer.Exit) as stopped, printed_errors():
         raise EngineDown("3 of 9 rows are infra_failed")
     assert stopped.value.exit_code == 2
     assert capsys.readouterr().err == "3 of 9 rows are infra_failed\n"

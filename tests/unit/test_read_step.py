@@ -133,7 +133,7 @@ def test_few_rows_are_split_by_situations_and_say_so(tmp_path: Path) -> None:
     assert splits == {"train": 4, "test_seen": 2, "val": 1}
     left_out = read.absent(splits, splitter, survey)
     assert left_out == {"test_unseen": "7 rows are few"}
-    assert list(read.said_splits(splits, left_out, survey)) == [
+    assert list(read.split_lines(splits, left_out, survey)) == [
         "split whole situations kept back: 4 train, 1 val, 2 test_seen",
         "no test_unseen: 7 rows are few",
     ]

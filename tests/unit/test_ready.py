@@ -9,12 +9,12 @@ import pytest
 
 from raytune_agents import models
 from raytune_agents.config import ConfigError, TrainConfig, load_config
-from raytune_agents.train import ready
+from raytune_agents.train import validate_config
 
 BASE = Path("/models/smollm2-135m")
 
 
-def adapter(folder: Path, weights: str = ready.WEIGHTS, **config) -> Path:
+def adapter(folder: Path, weights: str = validate_config.WEIGHTS, **config) -> Path:
     """A folder that looks like a saved adapter of BASE."""
     saved = {"base_model_name_or_path": str(BASE), "r": 16, "lora_alpha": 32} | config
     folder.mkdir()
@@ -24,7 +24,9 @@ def adapter(folder: Path, weights: str = ready.WEIGHTS, **config) -> Path:
 
 
 def check(start: Path, **lora) -> None:
-    ready.check(BASE, "smollm2-135m", TrainConfig(report_to=[], lora={"start": str(start), **lora}))
+    validate_config.validate_start(
+        BASE, "smollm2-135m", TrainConfig(report_to=[], lora={"start": str(start), **lora})
+    )
 
 
 def test_an_adapter_of_this_base_is_taken(tmp_path) -> None:
@@ -65,9 +67,11 @@ def test_a_folder_without_adapter_is_refused(tmp_path) -> None:
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, options, said) -> None:
-    monkeypatch.setattr(ready.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(validate_config.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=said):
-        ready.check(BASE, "smollm2-135m", TrainConfig(**{"report_to": []} | options))
+        validate_config.validate_start(
+            BASE, "smollm2-135m", TrainConfig(**{"report_to": []} | options)
+        )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ def test_options_that_do_not_go_together(words, said) -> None:
 def test_a_step_that_the_workers_cannot_share_is_refused() -> None:
     section = TrainConfig(report_to=[], num_workers=3, sharding="ddp", global_batch_size=8)
     with pytest.raises(ConfigError, match=r"train\.global_batch_size=8 .* write a multiple of 3"):
-        ready.check(BASE, "smollm2-135m", section)
+        validate_config.validate_start(BASE, "smollm2-135m", section)
 
 
 def test_a_model_of_pickles_is_refused_by_name(tmp_path) -> None:

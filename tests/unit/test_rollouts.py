@@ -75,7 +75,7 @@ def test_hostile_arguments_never_stop_a_rollout():
 
 
 def test_a_rollout_that_was_lost_is_not_scored():
-    line = rollouts.unplayed("base", TASKS[0], 1, "infra_failed")
+    line = rollouts.lost_rollout("base", TASKS[0], 1, "infra_failed")
     assert (line["end"], line["task_completion"], line["trial"]) == ("infra_failed", None, 1)
     assert rollouts.rescored_rollout(line)["task_completion"] is None
     assert rollouts.summarise_rollouts([line], 1, HOW) == {}

@@ -82,7 +82,7 @@ def test_earlier_trials_are_moved_by_the_difference_of_the_natural_mixes() -> No
     assert [(t.trial_id, t.objective) for t in moved] == [
         ("earlier-n", pytest.approx(0.25)), ("earlier-a", pytest.approx(0.35))]  # fmt: skip
     assert moved[1].mix == {"positive": 0.8, "synthetic": 0.0, "negative": 0.2}
-    (_, first), (sample, second) = reuse.as_points(moved, SPACE)
+    (_, first), (sample, second) = reuse.as_samples(moved, SPACE)
     assert (first, second) == (pytest.approx(0.25), pytest.approx(0.35))
     assert SPACE.resolve(sample)["mix.weights"] == pytest.approx(moved[1].mix, abs=1e-3)
 

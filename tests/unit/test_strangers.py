@@ -12,7 +12,7 @@ import strangers
 from raytune_agents.agents import AgentSpec, parse_spec
 from raytune_agents.calls import schema_errors
 from raytune_agents.filters import grounding
-from raytune_agents.generate import POOLS, actions, known, realism, templates
+from raytune_agents.generate import POOLS, actions, described_requests, known, realism
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
@@ -32,7 +32,7 @@ def test_requests_name_no_tool_and_say_every_value(specs, name: str) -> None:
     assert known.gaps(spec) == []
     rows = tasks(spec, 150, 5)
     assert len(rows) == 150
-    figures = realism.measured(rows, [], spec.toolspecs)
+    figures = realism.realism_figures(rows, [], spec.toolspecs)
     assert figures["named_tool_share"] <= 0.02
     assert figures["misfit_share"] == 0.0
     assert figures["grounded_share"] == 1.0
@@ -99,7 +99,7 @@ def test_grammar_is_mended() -> None:
 
 def said(spec: AgentSpec, tool: str, **args) -> str:
     rng = random.Random(1)
-    wish = templates.compose(spec.tool(tool), args, Scene(rng), rng, "order")
+    wish = described_requests.compose(spec.tool(tool), args, Scene(rng), rng, "order")
     return f"{wish.text} {wish.rest}".strip()
 
 

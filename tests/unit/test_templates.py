@@ -22,10 +22,10 @@ from raytune_agents import agents, models, templates
 from raytune_agents.calls import judge, parse
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError, TrainConfig
-from raytune_agents.generate.react import react
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.generate.world_runs import react
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
-from raytune_agents.train import check, nat
+from raytune_agents.train import nat, validate_data
 from raytune_agents.train.rollout_func import observed
 
 SHIPPED = Path(trl.__file__).parent / "chat_templates"
@@ -318,7 +318,8 @@ def test_gold_of_the_rows_is_put_through_the_template(native) -> None:
     _, chat = native
     rows = [row(Message("assistant", tool_calls=(c,))) for c in (PARIS, NESTED)]
     assert (
-        check.gold_comes_back(rows, chat, 0.0) == "2 of 2 right answers come back from the template"
+        validate_data.gold_comes_back(rows, chat, 0.0)
+        == "2 of 2 right answers come back from the template"
     )
 
 
@@ -333,8 +334,8 @@ def test_a_template_that_changes_the_rows_calls_stops_the_run(tmp_path) -> None:
     lost = row(Message("assistant", tool_calls=(ToolCall.of("get_weather", city="Rome", days=2),)))
     fine = row(Message("assistant", tool_calls=(PARIS,)))
     with pytest.raises(ConfigError, match=r"1 of 2 rows do not .*city=.*missing_.*template=ours"):
-        check.gold_comes_back([fine, lost], chat, 0.05)
-    assert check.gold_comes_back([fine, lost], chat, 0.5).startswith("1 of 2 right answers")
+        validate_data.gold_comes_back([fine, lost], chat, 0.05)
+    assert validate_data.gold_comes_back([fine, lost], chat, 0.5).startswith("1 of 2 right answers")
 
 
 @pytest.mark.parametrize("name", ONE_CALL)
@@ -342,10 +343,10 @@ def test_rows_of_two_calls_are_counted_and_a_set_of_them_stops(name, tmp_path) -
     chat = Chat(saved(source(name), tmp_path))
     two = row(Message("assistant", tool_calls=(PARIS, ToolCall.of("ping"))))
     one = row(Message("assistant", tool_calls=(PARIS,)))
-    said = check.gold_comes_back([one, two], chat, 0.0)
+    said = validate_data.gold_comes_back([one, two], chat, 0.0)
     assert said.endswith("1 rows are refused: template: it writes one call per turn, not 2")
     with pytest.raises(ConfigError, match="is refused: template: it writes one call per turn"):
-        check.gold_comes_back([two], chat, 0.0)
+        validate_data.gold_comes_back([two], chat, 0.0)
 
 
 # --- rows and markers ---
@@ -374,7 +375,7 @@ def test_a_marker_stands_in_the_question_of_any_template(native) -> None:
     text, before = (chat.tokenizer.decode(x) for x in (column["input_ids"], plain.input_ids))
     assert text.replace("\n[A]", "", 1) == before
     assert f"{ROW.query}\n[A]" in text
-    check.parity("nat", {ROW.id: ROW}, [column], chat, section, None)
+    validate_data.parity("nat", {ROW.id: ROW}, [column], chat, section, None)
 
 
 def test_the_template_goes_with_the_adapter(native, tmp_path) -> None:

@@ -144,7 +144,7 @@ def test_a_letter_and_an_abbreviation_are_what_their_words_say() -> None:
         "r": {"type": "number", "description": "yearly interest rate in percent"}})  # fmt: skip
     assert all(a["p"] >= 20000 and a["r"] <= 9 for a in drawn(loan))
     sky = tool_of("weather", "Get the weather", {"loc": TEXT})
-    cities = {p.city for p in scenes.places()}
+    cities = {p.city for p in scenes.cities()}
     assert all(a["loc"] in cities for a in drawn(sky))
 
 

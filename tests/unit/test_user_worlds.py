@@ -22,12 +22,12 @@ from raytune_agents.agents.worlds import (
 )
 from raytune_agents.agents.worlds.process import box_of, locate
 from raytune_agents.calls import render_calls
-from raytune_agents.cli.init import init
+from raytune_agents.cli.init_command import init
 from raytune_agents.config import Config, ConfigError, GenerateConfig, load_config
 from raytune_agents.evaluate import rollouts, suites
-from raytune_agents.generate import checks
-from raytune_agents.generate.react import react
+from raytune_agents.generate import validate_rows
 from raytune_agents.generate.tasks import tasks
+from raytune_agents.generate.world_runs import react
 from raytune_agents.pipeline.keys import outside, spec_files
 from raytune_agents.records import Message, ToolCall
 from raytune_agents.train import rewards
@@ -55,7 +55,7 @@ def test_examples_with_a_task_become_runs_with_real_observations():
 
 
 def test_execution_checks_run_in_it():
-    executor = checks.executor(GenerateConfig(agents=[str(EXAMPLE / "orders.yaml")]))
+    executor = validate_rows.executor(GenerateConfig(agents=[str(EXAMPLE / "orders.yaml")]))
     assert [executor.fault(r) for r in ROWS] == ["", ""]
     forged = [replace(m, content="{}") if m.role == "tool" else m for m in LAMPS.messages]
     assert executor.fault(replace(LAMPS, messages=tuple(forged))) == "unreal"
@@ -110,7 +110,7 @@ def test_roll_outs_reach_its_goal_or_not():
 def test_rewards_of_whole_roll_outs():
     assert rewards.goal(LAMPS) == 1.0
     assert rewards.goal(replace(LAMPS, messages=(LAMPS.messages[0], LAMPS.messages[-1]))) == 0.0
-    assert rewards.executed(LAMPS) == 1.0
+    assert rewards.ran_without_error(LAMPS) == 1.0
 
 
 def test_evaluation_asks_tasks_that_are_not_trained_on():
@@ -203,7 +203,7 @@ def test_a_world_that_is_none_stops_before_anything_starts(tmp_path, change, sai
     path = tmp_path / "odd.yaml"
     path.write_text(json.dumps(tree))
     with pytest.raises(ConfigError, match=said):
-        checks.executor(GenerateConfig(agents=[str(path)]))
+        validate_rows.executor(GenerateConfig(agents=[str(path)]))
 
 
 def test_a_row_of_a_source_names_no_world():
@@ -278,7 +278,7 @@ def test_init_writes_a_world_that_runs(tmp_path, capsys):
     assert spec.world == "my_agent_world.py:MyToolsWorld"
     names = {c.name for e in spec.examples for c in e.calls}
     assert names == {"add"}
-    checks.executor(GenerateConfig(agents=[str(out)]))
+    validate_rows.executor(GenerateConfig(agents=[str(out)]))
     row = react(spec, 1, 1)[0]
     (call,) = row.calls
     assert [m.content for m in row.messages if m.role == "tool"] == [str(sum(call.args.values()))]

@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
-from raytune_agents.agents.values import BANKS
+from raytune_agents.agents.word_banks import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld
 
 State = dict[str, Any]

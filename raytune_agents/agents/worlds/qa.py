@@ -14,7 +14,7 @@ from raytune_agents.agents.script import (
     sample_request,
     sample_words,
 )
-from raytune_agents.agents.values import BANKS
+from raytune_agents.agents.word_banks import BANKS
 from raytune_agents.agents.worlds.seeded import SeededWorld
 
 State = dict[str, Any]

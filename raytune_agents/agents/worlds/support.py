@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
-from raytune_agents.agents.values import BANKS, fill
+from raytune_agents.agents.word_banks import BANKS, fill
 from raytune_agents.agents.worlds.seeded import SeededWorld
 
 State = dict[str, Any]

@@ -24,7 +24,7 @@ from raytune_agents.train.padding_free import PaddingFree, can_unpad
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
 
-def load(path: str, dtype: str, section: TrainConfig, seed: int) -> Any:
+def load_model(path: str, dtype: str, section: TrainConfig, seed: int) -> Any:
     """The model to train: base with a fresh adapter (fp32 weights), with the adapter of
     train.lora.start, or the base itself. Raises ConfigError where a LoRA target matches nothing."""
     torch.manual_seed(seed)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import BaseConfig, Positive, Share, check_weights
 
-Method = Literal["sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo", "rloo", "eto"]
-METHODS = get_args(Method)
+METHODS = ("sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo", "rloo", "eto")
+REWARDS = ("toolrl", "format", "tooln1", "irrelevance", "goal", "executed")
+
+
+def known_or_own(name: str, known: Sequence[str]) -> str:
+    """The name, where it is known or a user's own ("module:NAME", which is looked up before the
+    run starts). Raises ValueError."""
+    if name not in known and ":" not in name:
+        near = "".join(f"did you mean {n}? " for n in get_close_matches(name, known, 1))
+        write = f"write one of {', '.join(known)}, or module:NAME"
+        raise ValueError(f"{name!r} is unknown; {near}{write}")
+    return name
 
 
 class LoraConfig(BaseConfig):
@@ -129,10 +141,11 @@ class KtoConfig(BaseConfig):
 
 
 class GrpoConfig(BaseConfig):
-    rewards: list[Literal["toolrl", "format", "tooln1", "irrelevance", "goal", "executed"]] = Field(
+    rewards: list[str] = Field(
         ["toolrl", "format", "irrelevance"],
         min_length=1,
-        description="rule rewards, each in metrics.jsonl (train/rewards.py)",
+        description="rule rewards of train/rewards.py, or module:function (answer, row) -> number "
+        "or None; each in metrics.jsonl",
     )
     reward_weights: list[float] = Field(
         [1.0, 1.0, 0.0], description="one weight a reward; 0 = reported only"
@@ -157,6 +170,11 @@ class GrpoConfig(BaseConfig):
         0.3, description="GPU memory vLLM may take beside training"
     )
 
+    @field_validator("rewards")
+    @classmethod
+    def _named(cls, value: list[str]) -> list[str]:
+        return [known_or_own(name, REWARDS) for name in value]
+
     @model_validator(mode="after")
     def _same(self) -> GrpoConfig:
         if len(self.rewards) != len(self.reward_weights) or not any(self.reward_weights):
@@ -164,8 +182,9 @@ class GrpoConfig(BaseConfig):
                 f"reward_weights={self.reward_weights} does not match rewards={self.rewards}; "
                 "write one weight a reward, at least one above 0"
             )
-        rolled_out = [n for n in self.rewards if n in ("goal", "executed")]
-        if bool(rolled_out) != (self.turns > 1):
+        rolled_out = any(n in ("goal", "executed") for n in self.rewards)
+        own = any(":" in n for n in self.rewards)  # it may be about either
+        if rolled_out > (self.turns > 1) or (self.turns > 1) > (rolled_out or own):
             raise ValueError(
                 f"turns={self.turns} with rewards={self.rewards}: goal and executed are what a "
                 "roll-out is worth; write one of them and turns above 1, or neither and turns: 1"
@@ -185,7 +204,11 @@ class EtoConfig(BaseConfig):
 
 
 class ArmConfig(BaseConfig):
-    method: Method = Field("sft", description="how rows become loss")
+    method: str = Field(
+        "sft",
+        description="how rows become loss: " + ", ".join(METHODS) + "; or module:NAME of a "
+        "train.methods.Method",
+    )
     start: str | None = Field(
         None,
         description="the arm above whose adapter it goes on from, and which is the frozen "
@@ -206,6 +229,11 @@ class ArmConfig(BaseConfig):
     ask_unmarked: bool = Field(
         False, description="evaluate it a second time without its marker (nat, inverse)"
     )
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return known_or_own(value, METHODS)
 
     @field_validator("weights")
     @classmethod

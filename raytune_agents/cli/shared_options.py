@@ -72,7 +72,7 @@ def say(text: Any, style: str | None = None) -> None:
 
 
 @contextmanager
-def said_errors() -> Iterator[None]:
+def printed_errors() -> Iterator[None]:
     """What the user can mend (a ConfigError, a file that is not there or cannot be written, a bad
     loss, an engine or teacher that stays down) prints as it is and exits with 2; Ctrl-C with 130,
     SIGTERM with 143, and what was finished stays."""

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from raytune_agents.agents import AgentSpec, ExampleConfig
 from raytune_agents.agents.script import Act, Ask, Goal, Say
-from raytune_agents.agents.values import leaves
+from raytune_agents.agents.word_banks import leaves
 from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import Episode, completed, task_in, world_code
 from raytune_agents.agents.worlds.process import WorldDown, class_of, made_tasks
@@ -32,7 +32,7 @@ THANKS = ["", "Thanks! ", "Great, thank you. ", "Perfect. ", "Good. Now this: ",
 
 
 @dataclass
-class Run:
+class WorldRun:
     """A conversation in one world, told goal by goal."""
 
     episode: Episode
@@ -96,7 +96,7 @@ def shown_goals(spec: AgentSpec, count: int, seed: int, held_out: bool = False) 
 
 
 def _row(
-    spec: AgentSpec, pool: str, index: int, seed: int, run: Run, meta: dict[str, Any]
+    spec: AgentSpec, pool: str, index: int, seed: int, run: WorldRun, meta: dict[str, Any]
 ) -> Trajectory:
     users = [i for i, m in enumerate(run.messages) if m.role == "user"]
     said, task = cast(Say, run.answer), run.episode.task  # a script ends with its answer
@@ -126,7 +126,7 @@ def _conversation(
     drawn = {"seed": rng.randrange(10**9)}
     own = shown[goals[0]][0]
     task = task_in(spec, drawn if own is None else own)
-    run = Run(Episode(task, spec.toolspecs), rng)
+    run = WorldRun(Episode(task, spec.toolspecs), rng)
     for i, goal in enumerate(goals):
         run.carry_out(shown[goal][1], rng.choice(THANKS) if i else "")
     return _row(spec, pool, index, seed, run, {"goals": goals})

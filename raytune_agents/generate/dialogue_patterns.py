@@ -22,8 +22,8 @@ from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.surface import COUNTS, spoken
 from raytune_agents.generate.tasks import (
     as_order,
-    call_of,
     composed,
+    ordered_call,
     phrase,
     pick_tool,
     sample_arguments,
@@ -127,7 +127,7 @@ def parallel_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
     )
 
 
-def parallel(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
+def parallel_calls(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
     """`n` rows with several independent calls."""
     return distinct(lambda i, a: parallel_row(spec, i, seed, a), n)
 
@@ -216,7 +216,7 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
             wording=source,
         )
     messages.append(Message("user", answer_of(answers[arg], rng)))
-    messages.append(Message("assistant", tool_calls=(call_of(tool, args),)))
+    messages.append(Message("assistant", tool_calls=(ordered_call(tool, args),)))
     return make_row(
         spec, "followup", index, seed, messages, tools, style=style, anchors=answers, wording=source
     )
@@ -254,7 +254,7 @@ def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tra
         messages.append(Message("assistant", question(tool, arg, rng)))
         said[str(len(messages))] = {arg: answers[arg]}
         messages.append(Message("user", answer_of(answers[arg], rng)))
-    messages.append(Message("assistant", tool_calls=(call_of(tool, args),)))
+    messages.append(Message("assistant", tool_calls=(ordered_call(tool, args),)))
     everything = {k: v for anchor in said.values() for k, v in anchor.items()}
     return make_row(
         spec,
@@ -316,7 +316,7 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
         Message("user", styled(made.wish, rng, made.wish.anchors.values(), spec.habits.styles)[1]),
         Message("assistant", rng.choice(READY)),
         Message("user", text),
-        Message("assistant", tool_calls=(call_of(tool, args | new),)),
+        Message("assistant", tool_calls=(ordered_call(tool, args | new),)),
     ]
     kept = {k: v for k, v in made.wish.anchors.items() if k != param.name}
     said = {"0": made.wish.anchors, "2": {param.name: value}}
@@ -333,6 +333,6 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
     )
 
 
-def corrected(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
+def corrections(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
     """`n` rows in which the user changes one value before the call."""
     return distinct(lambda i, a: corrected_row(spec, i, seed, a), n)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raytune_agents.cli.arguments import said_errors
+from raytune_agents.cli.shared_options import printed_errors
 
 if TYPE_CHECKING:
     from raytune_agents.agents import AgentSpec
@@ -44,7 +44,7 @@ def init(
     from raytune_agents.agents.init import spec_schema, to_yaml
     from raytune_agents.generate.known import gaps, with_known
 
-    with said_errors():
+    with printed_errors():
         if schema:
             typer.echo(json.dumps(spec_schema(), indent=2))
             return
@@ -139,7 +139,7 @@ def write_run(
     run.write_text(first_run.run_yaml(first), encoding="utf-8")
     minutes = first_run.foreseen_minutes(load_config(run))
     run.write_text(first_run.run_yaml(first, minutes), encoding="utf-8")
-    for line in first_run.suites_said(first):
+    for line in first_run.suite_lines(first):
         typer.echo(f"  {line}")
     typer.echo(f"{run}: " + (f"about {minutes:.0f} minutes" if minutes else "minutes: see plan"))
     typer.echo(f"look first: raytune-agents plan {run} --preview 3")
@@ -151,17 +151,17 @@ def with_world(spec: AgentSpec, path: Path) -> AgentSpec:
     ConfigError."""
     from raytune_agents import agents
     from raytune_agents.agents.init import to_yaml
-    from raytune_agents.agents.skeleton import drawn_tasks, world_name, world_source
+    from raytune_agents.agents.skeleton import sampled_tasks, world_name, world_source
     from raytune_agents.config import ConfigError
-    from raytune_agents.generate.checks import task_fault
     from raytune_agents.generate.tasks import tasks
+    from raytune_agents.generate.validate_rows import task_fault
 
     source = path.with_name(f"{path.stem.replace('-', '_')}_world.py")
     if source.exists():
         raise ConfigError(f"{source} exists; write --out with another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     source.write_text(world_source(spec, Path(spec.module).stem), encoding="utf-8")
-    found = drawn_tasks(spec, tasks(spec, TASKS, SEED))
+    found = sampled_tasks(spec, tasks(spec, TASKS, SEED))
     world = f"{source.name}:{world_name(spec)}"
     path.write_text(to_yaml(spec.model_copy(update={"world": world, "examples": found})))
     spec, kept = agents.load_spec(path), []

@@ -49,14 +49,14 @@ def train_arm(
 ) -> Counts:
     """Columns, then Ray Train until the adapter is saved; a killed run goes on from its
     checkpoint."""
-    from raytune_agents.train import check, methods, worker
+    from raytune_agents.train import methods, validate_data, worker
 
     section = context.placement.train(section)
-    chat, twins_of = context.chat, methods.METHODS[method].twins
-    twins = twins_of(pool, section) if twins_of else None
-    columns, refused = methods.build(method, rows, chat, section, twins)
+    chat, pairs_of = context.chat, methods.method_named(method).pairs
+    pairs = pairs_of(pool, section) if pairs_of else None
+    columns, refused = methods.build_columns(method, rows, chat, section, pairs)
     try:
-        check.before(method, rows, columns, refused, chat, section, twins)
+        validate_data.validate_training(method, rows, columns, refused, chat, section, pairs)
     except ConfigError as error:
         raise ConfigError(f"train.arms.{name} (method {method}): {error}") from None
     path = step.folder / "columns.parquet"
@@ -72,7 +72,7 @@ def train_arm(
         job = replace(job, val=str(step.folder / "val.parquet"))
         write_table(Path(job.val), pa.Table.from_pylist(val))
     with follow(context, step.folder / "metrics.jsonl", f"train {name}"):
-        worker.run(job, step.key, step.folder / "ray", context.resources.gpus > 0)
+        worker.run_training(job, step.key, step.folder / "ray", context.resources.gpus > 0)
     shutil.rmtree(step.folder / "ray", ignore_errors=True)
     counts = Counts(rows_in=len(rows), rows_out=len(rows) - len(refused))
     counts.rejected.update(refused)
@@ -120,10 +120,10 @@ def val_columns(
 ) -> list[dict[str, Any]]:
     """Token columns of at most `count` val rows, by id, as the method is asked at inference."""
     from raytune_agents.train import sft
-    from raytune_agents.train.methods import METHODS
+    from raytune_agents.train.methods import method_named
 
     rows = [row for row in held_out_rows(context.run.folder, "val") if row.target]
-    marker, made = METHODS[method].asked(section), []
+    marker, made = method_named(method).inference_marker(section), []
     for row in rows:
         try:
             found = sft.columns(row, context.chat, section, None, marker)

@@ -129,22 +129,6 @@ def outcome_pairs(
     return out
 
 
-def step_rows(row: Trajectory) -> list[Trajectory]:
-    """One row for each assistant turn: it is the target, and the turns before it carry no loss."""
-    out = []
-    for i, message in enumerate(row.messages):
-        if message.role == "assistant" and message.loss is not False:
-            before = [
-                replace(m, loss=False) if m.role == "assistant" else m for m in row.messages[:i]
-            ]
-            meta = {k: v for k, v in row.meta.items() if k not in ("goal", "world")}
-            gold = row.gold if i == len(row.messages) - 1 else ""
-            out.append(
-                derive(row, messages=(*before, message), gold=gold, meta=meta, outcome=row.outcome)
-            )
-    return out
-
-
 def step_pair(pair: Pair) -> Pair:
     """The pair cut to the first turn on which its sides differ, with the common turns as prompt."""
 
@@ -160,8 +144,3 @@ def step_pair(pair: Pair) -> Pair:
     chosen = cut(pair.chosen, (pair.chosen.id,), "")
     rejected = cut(pair.rejected, (chosen.id, pair.rejected.id), tolerant_gold(chosen))
     return Pair(chosen, rejected, "step", pair.shared)
-
-
-def stepwise(pairs: Iterable[Pair]) -> list[Pair]:
-    """Step-level pairs of run-level ones, but those whose two turns are both right."""
-    return [step for step in map(step_pair, pairs) if not both_right(step)]

@@ -6,26 +6,29 @@ import importlib.util
 from pathlib import Path
 
 from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.config.lookup import user_object
 from raytune_agents.runs import read_json
 from raytune_agents.train.batches import micro_batch
 
 WEIGHTS = "adapter_model.safetensors"
 
 
-def check(model: Path, name: str, section: TrainConfig) -> None:
+def validate_start(model: Path, name: str, section: TrainConfig) -> None:
     """Refuse what `section` asks of `model` (its folder; `name` as configured) and cannot have.
     Raises ConfigError naming key, value and what to write."""
-    packages(section)
+    validate_packages(section)
+    for reward in (name for name in section.grpo.rewards if ":" in name):
+        user_object(reward, "train.grpo.rewards")
     micro_batch(1, section)
     if section.lora.start:
-        adapter(Path(section.lora.start).expanduser(), model, name, section)
+        validate_adapter(Path(section.lora.start).expanduser(), model, name, section)
     elif section.parameters == "lora" and section.lora.target_modules != "all-linear":
-        from raytune_agents.train.model import check_targets, skeleton
+        from raytune_agents.train.base_model import check_targets, skeleton
 
         check_targets(skeleton(model), section.lora)
 
 
-def packages(section: TrainConfig) -> None:
+def validate_packages(section: TrainConfig) -> None:
     """Optional packages that an option needs must be there."""
     needs: list[tuple[str, str, str, str, str]] = []
     if section.quantization != "none":
@@ -45,7 +48,7 @@ def packages(section: TrainConfig) -> None:
             )
 
 
-def adapter(start: Path, model: Path, name: str, section: TrainConfig) -> None:
+def validate_adapter(start: Path, model: Path, name: str, section: TrainConfig) -> None:
     """The adapter to go on from: safetensors, of this base, with the shape that the config says."""
     key = f"train.lora.start={str(start)!r}"
     if not (start / "adapter_config.json").is_file():

@@ -97,8 +97,7 @@ def task_fault(spec: agents.AgentSpec, example: agents.ExampleConfig) -> str:
 
 
 def check_world(spec: agents.AgentSpec) -> None:
-    """A user's world begins, and the examples that have a task reach its goal. Raises ConfigError.
-    """
+    """A user's world begins, and examples with a task reach its goal. Raises ConfigError."""
     where = f"agent {spec.name!r}: world={spec.world!r}"
     try:
         made = made_tasks(world_code(spec), 0, 1)

@@ -14,12 +14,12 @@ from raytune_agents.calls import judge, render_calls
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.records import RecordError, Trajectory
-from raytune_agents.train.methods import METHODS
+from raytune_agents.train.methods import method_named
 
 PARITY_ROWS = 16  # rows whose prompt is compared token by token
 
 
-def room(chat: Chat) -> None:
+def validate_length(chat: Chat) -> None:
     """model.max_length must not be more than the model reads. Raises ConfigError."""
     limit = models.max_positions(chat.path)
     if chat.max_length > limit:
@@ -69,7 +69,7 @@ def gold_comes_back(rows: Iterable[Trajectory], chat: Chat, max_error_share: flo
     return f"{right} of {total} right answers come back from the template{left}"
 
 
-def arms(
+def validate_arms(
     section: TrainConfig, rows: Mapping[str, Trajectory], chosen: Mapping[str, Sequence[str]]
 ) -> None:
     """The rows of every arm, before the first arm is trained: arm -> row ids. Raises ConfigError
@@ -77,12 +77,12 @@ def arms(
     for name, ids in chosen.items():
         arm = section.arms[name]
         try:
-            METHODS[arm.method].check([rows[i] for i in ids], section.of(arm))
+            method_named(arm.method).validate_data([rows[i] for i in ids], section.of(arm))
         except ConfigError as error:
             raise ConfigError(f"train.arms.{name} (method {arm.method}): {error}") from None
 
 
-def columns(made: Sequence[dict[str, Any]], refused: Sequence[str], limit: int) -> None:
+def validate_columns(made: Sequence[dict[str, Any]], refused: Sequence[str], limit: int) -> None:
     """Something is trained, and no row is wholly masked or longer than `limit`. Raises
     ConfigError."""
     if not made:
@@ -119,14 +119,14 @@ def parity(
     made: Sequence[dict[str, Any]],
     chat: Chat,
     section: TrainConfig,
-    twins: Any,
+    pairs: Any,
 ) -> None:
     """The prompts of the first rows are, token by token, what the engine would be asked for them.
     Raises ConfigError."""
     first = {c["row_id"]: c for c in reversed(made)}
     for row_id in list(first)[-PARITY_ROWS:]:
         row = rows[row_id]
-        pair = (twins or {}).get(row_id)
+        pair = (pairs or {}).get(row_id)
         if pair:
             end = pair.shared
         elif "shown" in first[row_id]:
@@ -134,7 +134,7 @@ def parity(
         else:
             end = next(i for i, m in enumerate(row.messages) if m.trained and i)
         shown = (pair.rejected if pair else row).messages[:end]
-        marker = METHODS[method].marker(row, section)
+        marker = method_named(method).marker(row, section)
         asked = chat.prompt_ids(replace(row, messages=shown), marker)
         if asked != prompt_ids(first[row_id], chat):
             raise ConfigError(
@@ -143,16 +143,16 @@ def parity(
             )
 
 
-def before(
+def validate_training(
     method: str,
     rows: Sequence[Trajectory],
     made: Sequence[dict[str, Any]],
     refused: Sequence[str],
     chat: Chat,
     section: TrainConfig,
-    twins: Any,
+    pairs: Any,
 ) -> None:
     """All checks of an arm. Raises ConfigError naming what is wrong and what to write."""
-    METHODS[method].check(list(rows), section)
-    columns(made, refused, chat.max_length)
-    parity(method, {r.id: r for r in rows}, made, chat, section, twins)
+    method_named(method).validate_data(list(rows), section)
+    validate_columns(made, refused, chat.max_length)
+    parity(method, {r.id: r for r in rows}, made, chat, section, pairs)
