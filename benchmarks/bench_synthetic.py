@@ -143,7 +143,7 @@ import numpy as np
 
 from raytune_agents import agents
 from raytune_agents.generate import POOLS
-spec, rows, seed = agents.load(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+spec, rows, seed = agents.load_spec(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 made = POOLS["tflan"](spec, 3 * rows // 4, seed) + POOLS["parallel"](spec, rows // 4, seed)
 for row in made:
     calls = [[c.name, c.arguments] for c in row.calls]

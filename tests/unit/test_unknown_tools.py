@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from raytune_agents.agents import AgentSpec, ToolConfig, parse_spec
-from raytune_agents.generate import arguments, known, realism, scenes, templates
+from raytune_agents.generate import arguments, described_requests, known, realism, scenes
 from raytune_agents.generate.codes import NoValue, shaped
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import ToolSpec
@@ -77,7 +77,7 @@ def test_a_value_stands_where_the_description_speaks_of_it(
     tool = tool_of(name, description, properties)
     for seed in range(8):
         rng = random.Random(seed)
-        wish = templates.compose(tool, args, Scene(rng), rng, "order")
+        wish = described_requests.compose(tool, args, Scene(rng), rng, "order")
         assert wish is not None
         assert said in f"{wish.text} {wish.rest}", wish.text
 
@@ -85,7 +85,7 @@ def test_a_value_stands_where_the_description_speaks_of_it(
 def test_a_code_is_said_without_its_noun_twice() -> None:
     tool = tool_of("pick", "Create a pick task", {"sku": {"type": "string", "example": "SKU-881"}})
     rng = random.Random(1)
-    wish = templates.compose(tool, {"sku": "SKU-881"}, Scene(rng), rng, "order")
+    wish = described_requests.compose(tool, {"sku": "SKU-881"}, Scene(rng), rng, "order")
     assert wish is not None
     assert re.findall(r"(?i)sku", wish.text) == ["SKU"]
 
@@ -176,7 +176,7 @@ def test_a_foreign_description_is_said_to_be_one(description: str, reason: str) 
     found = [g.advice for g in known.gaps(spec_of(tool.model_dump(exclude_defaults=True)))]
     assert found == ([reason] if reason else [])
     rng = random.Random(1)
-    assert (templates.compose(tool, {"n": 2}, Scene(rng), rng) is None) == bool(reason)
+    assert (described_requests.compose(tool, {"n": 2}, Scene(rng), rng) is None) == bool(reason)
 
 
 def test_a_schema_that_no_value_fits_makes_no_row() -> None:
