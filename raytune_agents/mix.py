@@ -138,8 +138,10 @@ def choose_rows(
         order = sorted(pools[key])
         if arrange and limit:
             counts, wanted = dict(order), math.ceil(limit * len(order) / have)
+            # `arrange` ranks rows, it cannot know tokens: it is asked for a share of the rows.
             order = [(i, counts[i]) for i in arrange(list(counts), wanted)]
         while taken < limit:
+            # Sorted before it is shuffled: the seed alone decides, not the order of the files.
             if not arrange:
                 order.sort()
                 rng.shuffle(order)
@@ -150,5 +152,6 @@ def choose_rows(
                 taken += count
         got[key], epochs[key] = taken, round(taken / have, 3) if have else 0.0
         short[key] = max(0, want - taken)
+    # Pools lie in blocks here; one order over all of them keeps batches mixed.
     random.Random(f"{seed}/order").shuffle(ids)
     return Chosen(ids, got, epochs, short)

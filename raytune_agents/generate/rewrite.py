@@ -63,6 +63,7 @@ class ChatClient:
         kept = Answers.of_user(self.keep)
         keys = [key_of(self.model, p, repr(s)) for p, s in zip(prompts, samplings)]
         found: dict[str, Any] = {k: kept.get(k) for k in keys}
+        # Only what is not known is asked: a step that was killed goes on where it was.
         new = [i for i, k in enumerate(keys) if found[k] is None]
         wanted = [prompts[i] for i in new], [samplings[i] for i in new]
         if self.own:

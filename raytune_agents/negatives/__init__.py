@@ -150,6 +150,7 @@ def edit(
     landed on another allowed answer), named:OTHER (the checker sees another fault), world_down.
     A row that was run in a world must be right as a whole.
     """
+    # A default may be said or left out: an edit that only does so has made nothing wrong.
     row = tolerant(row)
     if row.target is None and row.gold == "[]":  # any answer without a call is right
         row = replace(row, messages=(*row.messages, Message("assistant")))

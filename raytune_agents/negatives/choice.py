@@ -165,6 +165,7 @@ def edited(
         refused[f"{fault} no_row_left"] += max(0, want - len(made[fault]))
     blocks = max(1, -(-sum(map(len, made.values())) // BLOCK))
     out = []
+    # Facility location is quadratic in its rows, so it runs over blocks.
     for k in range(blocks):  # every block has its share of each fault
         part = [c for found in made.values() for c in found[k::blocks]]
         out += choose_negatives(

@@ -73,5 +73,6 @@ def run_grade(row: Trajectory, twin: Trajectory) -> float:
     task = task_of(twin)
     facts = task.facts or () if task else ()
     said = bool(last) and all(survives(f, last) for f in facts)
+    # The last answer weighs as one more call, hence the 1.
     union = (made | needed).total() + 1
     return min(MOST, ((made & needed).total() + said) / union)

@@ -123,6 +123,7 @@ def outcome_pairs(
     for runs in tasks.values():
         known = [r for r in runs if r.outcome is not None]
         if known:
+            # ETO pairs each failure with the best run only: worse successes teach less.
             best = max(known, key=lambda r: r.outcome or 0.0)
             pairs = (outcome_pair(best, r) for r in known if r is not best)
             out += [p for p in pairs if p is not None]

@@ -66,6 +66,7 @@ def train_rounds(
             if not failures:
                 break  # every answer was right: nothing to prefer
             known = pool | {row.id: row for row in failures}
+            # The engine that explored gives its memory back before training takes it.
             context.free_gpu(section.span[1])
             counts = train_arm.train_arm(
                 context, own, f"{name} round {k}", "dpo",
@@ -76,6 +77,7 @@ def train_rounds(
         pairs = own.manifest.rows.rows_out
         seen.append({"round": k, "val_exact_match": new, "pairs": pairs})
         step.log(step=k, val_exact_match=new, pairs=pairs)
+        # The first round has nothing to fall below: exploring with the base is always kept.
         if best and new < score:
             break
         best, score = str(adapter), new

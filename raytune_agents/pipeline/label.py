@@ -262,6 +262,7 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[
     import ray
 
     section, gpus = context.config.label, context.resources.gpus
+    # Which of two equal rows stays depends on their order, so it may not depend on the workers.
     ray.data.DataContext.get_current().execution_options.preserve_order = True
     given = {"section": section, "index": [ray.put(index)]}
     items = row_groups(files)
@@ -311,6 +312,7 @@ def write_labels(
     counts, pools, labels, first = Counts(), Counter(), Counter(), 0
     for path in sorted(rows.glob("*.parquet")):
         table = pq.read_table(path)
+        # Handles are row numbers over all files: what `labelled` gave in the same order.
         handles = np.arange(first, first + len(table), dtype=np.uint64)
         first += len(table)
         reasons = dedup.marked(table["reject_reason"].to_pylist(), handles, pairs)

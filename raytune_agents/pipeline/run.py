@@ -72,6 +72,7 @@ def preflight(config: Config) -> None:
     suites.validate_evaluation(config)
     if config.tune.num_samples:
         tune.validate_tune(config)
+    # A user's reader or fault may give rows of any pool: their weights are not refused.
     own = any(":" in s.format for s in config.read.sources)
     own |= any(":" in fault for fault in config.negatives.faults)
     for key, weights in [

@@ -131,6 +131,7 @@ def costs(
         return {i: n if method.takes(rows[i]) else 0 for i, n in tokens.items()}
     out, pairs = dict.fromkeys(tokens, 0), method.pairs(rows, section)
     for i in tokens:
+        # A pair costs both of its answers, and stands under the rejected row.
         if i in pairs:
             made, _ = build_columns(name, [rows[i]], chat, section, pairs)
             out[i] = sum(column["trained_tokens"] for column in made)

@@ -153,6 +153,7 @@ def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[floa
         def reward(
             completions: list[str], row: list[str], rollout: Sequence[str] = (), **rest: Any
         ) -> list[float | None]:
+            # TRL passes the column only where a roll-out function made one.
             ends = rollout or [""] * len(row)
             return [worth(name, *one) for one in zip(completions, row, ends, strict=True)]
 
