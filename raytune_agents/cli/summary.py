@@ -62,13 +62,13 @@ def next_lines(folder: Path) -> list[str]:
 def outline_lines(config: Config, left: Sequence[str]) -> list[str]:
     """What a run will do before it does it: steps, arms, folder; minutes where they can be
     foreseen."""
-    from raytune_agents.pipeline.first_run import foreseen_minutes, time_said
+    from raytune_agents.pipeline.first_run import duration_text, foreseen_minutes
 
     arms = ", ".join(f"{name} ({arm.method})" for name, arm in config.train.arms.items())
     detail = {"train": f" of {arms}", "tune": f" of {config.tune.num_samples} trials"}
     steps = ", ".join(f"{name}{detail.get(name, '')}" for name in left)
     minutes = foreseen_minutes(config, left)
-    time = "how long: see raytune-agents plan" if minutes is None else time_said(minutes)
+    time = "how long: see raytune-agents plan" if minutes is None else duration_text(minutes)
     where = f"{config.runs_dir}/{config.name}"
     return [f"to do: {steps}", f"in {where}; {time}; stopped, the same command goes on"]
 

@@ -208,7 +208,7 @@ def test_a_run_says_first_what_it_will_do():
         "to do: label, train of sft (sft), nat (nat)",
         "in runs/mine; how long: see raytune-agents plan; stopped, the same command goes on",
     ]
-    assert first_run.time_said(0.2).startswith("about 1 minutes")
+    assert first_run.duration_text(0.2).startswith("about 1 minutes")
 
 
 def test_a_finished_run_says_what_to_type_next(tmp_path):
