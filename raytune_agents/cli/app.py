@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,9 @@ from raytune_agents.cli.shared_options import (
     printed_errors,
     step_names,
 )
+
+if TYPE_CHECKING:
+    from raytune_agents.config import Config
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,8 +57,8 @@ def run_command(config: CONFIG = None, overrides: OVERRIDES = None, steps: STEPS
 
         display = Display(console)
 
-        def announce(left: Sequence[str]) -> None:
-            for line in outline_lines(tree, left):
+        def announce(config: Config, left: Sequence[str]) -> None:
+            for line in outline_lines(config, left):
                 display.say(line, style="dim")
 
         context = run_steps(tree, names, display, announce)

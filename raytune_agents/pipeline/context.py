@@ -18,6 +18,7 @@ from raytune_agents.infra.placement import Placement, Resources, place
 from raytune_agents.pipeline import keys
 from raytune_agents.progress import Display
 from raytune_agents.runs import Run, Step
+from raytune_agents.storage import write_json
 
 
 @dataclass
@@ -38,6 +39,11 @@ class Context:
         self.run = Run.of(self.config)
         say = partial(self.display.say, style="yellow")
         self.ending.enter_context(driver_log(self.run.folder / "run.log", say))
+
+    def settle(self, config: Config) -> None:
+        """Go on with this config, in which what was auto is a number; the folder keeps it."""
+        self.config = config
+        write_json(self.run.folder / "config.json", config.model_dump(mode="json"))
 
     def step(self, name: str) -> Step:
         """A step of this run as it stands: its sections, inputs and the files that it reads. Raises

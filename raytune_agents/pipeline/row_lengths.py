@@ -16,8 +16,10 @@ from itertools import islice
 from raytune_agents import models, readers
 from raytune_agents.chat import UNLIMITED, Chat
 from raytune_agents.config import Config
+from raytune_agents.mirror import local_folder
 from raytune_agents.pipeline.read import with_fewer_tools
 from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.storage import read_json
 
 READ, ENCODED, DRAWN = 2000, 256, 32  # raw rows of a source, those tokenised, drawn positives
 KEPT = 0.98  # share of rows that auto has room for
@@ -92,9 +94,24 @@ def with_max_length(config: Config) -> tuple[Config, RowLengths | None]:
         return config, None
     lengths = row_lengths(config)
     limit = lengths.auto(models.max_positions(models.resolve(config.model)) - ROOM)
+    return with_limit(config, limit), lengths
+
+
+def with_limit(config: Config, limit: int) -> Config:
+    """The config with `limit` as its max_length, and room for it in the engine."""
     engine = max(config.engine.max_model_len, limit + ROOM)
     update = {
         "model": config.model.model_copy(update={"max_length": limit}),
         "engine": config.engine.model_copy(update={"max_model_len": engine}),
     }
-    return config.model_copy(update=update), lengths
+    return config.model_copy(update=update)
+
+
+def with_kept_length(config: Config) -> Config:
+    """The config with the number that auto was when its run was begun, where there is one: a
+    finished run is recognised by it at once. Other rows are seen by the keys of the steps."""
+    path = local_folder(config.runs_dir) / config.name / "config.json"
+    if config.model.max_length or not path.is_file():
+        return config
+    limit = read_json(path)["model"]["max_length"]
+    return with_limit(config, limit) if limit else config

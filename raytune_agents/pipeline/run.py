@@ -28,7 +28,7 @@ from raytune_agents.infra import cluster, telemetry
 from raytune_agents.infra.placement import place
 from raytune_agents.infra.watchdog import Watchdog
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
+from raytune_agents.pipeline.row_lengths import row_lengths, with_kept_length, with_max_length
 from raytune_agents.progress import Display
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
@@ -126,16 +126,22 @@ def run_steps(
     config: Config,
     names: Sequence[str],
     display: Display,
-    announce: Callable[[Sequence[str]], None] | None = None,
+    announce: Callable[[Config, Sequence[str]], None] | None = None,
 ) -> Context:
-    """Run the named steps in order, skipping those that are done. `announce` is told the steps that
-    are left, before the first begins. Ray ends with the last one; where all are done, nothing is
-    started."""
-    config, lengths = with_max_length(config)
-    context = Context(config, display)
+    """Run the named steps in order, skipping those that are done. `announce` is told the config
+    and the steps that are left, before the first begins. Ray ends with the last one; where all are
+    done, nothing is started."""
+    context = Context(with_kept_length(config), display)
     display.run, display.json = config.name, config.resources.log == "json"
     try:
-        left = skip_done(context, names)
+        left = steps_left(context, names)
+        if left:
+            # rows that changed may have other lengths, and then more steps are left
+            config, lengths = with_max_length(config)
+            context.settle(config)
+            left = steps_left(context, names)
+        for name in names[: len(names) - len(left)]:
+            display.say(f"{name:<9} done before, nothing to do", style="dim")
         if not left:
             return context
         check_engine(left)
@@ -143,7 +149,7 @@ def run_steps(
         display.say((lengths or row_lengths(config)).said(config.model.max_length), style="dim")
         # only now: what cannot run is not announced
         if announce:
-            announce(left)
+            announce(config, left)
         watched = Watchdog(context.run.folder, display, config.resources.stall_timeout_s)
         with display.live(), watched:
             for number, name in enumerate(left, 1 + len(names) - len(left)):
@@ -158,8 +164,8 @@ def run_steps(
     return context
 
 
-def skip_done(context: Context, names: Sequence[str]) -> list[str]:
-    """The steps from the first one that is not done; says which ones are."""
+def steps_left(context: Context, names: Sequence[str]) -> list[str]:
+    """The steps from the first one that is not done."""
     for number, name in enumerate(names):
         try:
             done = context.step(name).done
@@ -167,7 +173,6 @@ def skip_done(context: Context, names: Sequence[str]) -> list[str]:
             done = False
         if not done:
             return list(names[number:])
-        context.display.say(f"{name:<9} done before, nothing to do", style="dim")
     return []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raytune_agents.config import ConfigError, load_config
-from raytune_agents.pipeline.row_lengths import RowLengths, with_max_length
+from raytune_agents.pipeline.row_lengths import RowLengths, with_kept_length, with_max_length
 
 
 def test_auto_has_room_for_98_of_100_rows() -> None:
@@ -52,3 +52,16 @@ def test_rows_longer_than_the_engine_has_room_for_raise_its_room(tmp_path: Path)
 def test_a_limit_without_room_is_refused() -> None:
     with pytest.raises(ConfigError, match="write auto, or 32 and more"):
         load_config(None, ["model.max_length=8"])
+
+
+def test_a_finished_run_is_recognised_by_the_length_that_it_was_begun_with(tmp_path: Path) -> None:
+    """Without a look at rows or model: neither is there."""
+    words = ["name=r", f"runs_dir={tmp_path}", "model.name=/nowhere", "engine.max_model_len=512"]
+    auto = load_config(None, [*words, "model.max_length=auto"])
+    assert with_kept_length(auto) == auto  # no run yet
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "config.json").write_text('{"model": {"max_length": 640}}')
+    kept = with_kept_length(auto)
+    assert (kept.model.max_length, kept.engine.max_model_len) == (640, 768)
+    own = load_config(None, [*words, "model.max_length=300"])
+    assert with_kept_length(own) == own
