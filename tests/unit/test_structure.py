@@ -46,10 +46,10 @@ STEP_FILES = "pipeline"  # a step's file may have the name of the room it calls
 
 COLLIDING_STEMS = 0
 COLLIDING_CLASSES = 0
-COLLIDING_FUNCTIONS = 4
+COLLIDING_FUNCTIONS = 5
 UPWARD_IMPORTS = 0  # of functions, to a room above
 CIRCLES = 1  # pairs of files of one room that import each other
-DICT_ANY_PER_1000 = 15.1  # of lines of code; the goal is 4
+DICT_ANY_PER_1000 = 15.3  # of lines of code; the goal is 4
 FMT_SKIPS = 184
 METRIC_TABLES = 1
 COMMENT_SHARE = 0.007  # of lines of code and comments; the goal is 0.03
