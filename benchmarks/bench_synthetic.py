@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
 import random
 import subprocess
 import sys
@@ -34,10 +33,11 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from quick_training import QuickTraining, load_results, save_results
 
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec
-from raytune_agents.config import Config, ConfigError, GenerateConfig, load_config
+from raytune_agents.config import ConfigError, GenerateConfig
 from raytune_agents.evaluate.paired import detectable
 from raytune_agents.generate import realism, sampling
 from raytune_agents.readers import xlam
@@ -140,6 +140,7 @@ def generated(
 OLD = """
 import json, sys
 import numpy as np
+from quick_training import QuickTraining, load_results, save_results
 
 from raytune_agents import agents
 from raytune_agents.generate import POOLS
@@ -251,47 +252,13 @@ class Utility:
     """The model, the budget and the test rows that all cells share."""
 
     def __init__(self, options: argparse.Namespace):
-        from raytune_agents import models
-        from raytune_agents.chat import Chat
-
-        self.options = options
-        words = {"train.arms": {"sft": {"method": "sft"}}, "model.max_length": options.longest,
-                 "train.learning_rate": options.learning_rate}  # fmt: skip
-        self.config: Config = load_config(None, [f"{k}={json.dumps(v)}" for k, v in words.items()])
-        self.path = models.resolve(self.config.model)
-        self.chat = Chat.of(self.path, self.config.model)
-        self.domains = domains(options.data)
-        rng = random.Random(SEED)
-        self.asked = [
-            row
-            for domain in self.domains
-            for row in rng.sample(self.short(domain.test), len(self.short(domain.test)))[
-                : options.test // len(self.domains)
-            ]
-        ]
-
-    def short(self, rows: Sequence[Trajectory]) -> list[Trajectory]:
-        """Rows that fit the model's length."""
-        return [r for r in rows if self.tokens(r)]
-
-    def tokens(self, row: Trajectory) -> int:
-        """Answer tokens of a row, 0 where it does not fit."""
-        try:
-            return sum(e.trained_tokens for e in self.chat.encode(row))
-        except RecordError:
-            return 0
-
-    def spent(self, rows: Sequence[Trajectory], budget: float, seed: int) -> list[Trajectory]:
-        """Rows in a drawn order, again and again, until their answer tokens reach the budget."""
-        usable, out, tokens = self.short(rows), [], 0
-        rng = random.Random(seed)
-        while usable and tokens < budget:
-            for row in rng.sample(usable, len(usable)):
-                if tokens >= budget:
-                    break
-                out.append(row)
-                tokens += self.tokens(row)
-        return out
+        self.options, self.domains = options, domains(options.data)
+        self.bench = QuickTraining(options.longest, options.learning_rate)
+        each, rng = options.test // len(self.domains), random.Random(SEED)
+        self.asked: list[Trajectory] = []
+        for domain in self.domains:
+            fit = self.bench.short(domain.test)
+            self.asked += rng.sample(fit, min(each, len(fit)))
 
     def chosen(self, arm: str, seed: int) -> list[Trajectory]:
         """The training rows of an arm, the domains with the same number of answer tokens each."""
@@ -300,40 +267,18 @@ class Utility:
         for domain in self.domains:
             if real:
                 own = domain.real if given is None else domain.given(given)
-                out += self.spent(own, real * each, seed)
+                out += self.bench.spent(own, real * each, seed)
             if real < 1:
                 rows = generated(domain, given or 0, self.options.rows, seed)
-                out += self.spent(rows, (1 - real) * each, seed)
+                out += self.bench.spent(rows, (1 - real) * each, seed)
         return out
 
     def cell(self, arm: str, seed: int) -> dict[str, Any]:
         """One training, scored on the test rows."""
-        from raytune_agents.train import methods, worker
-        from raytune_agents.train.score import teacher_forced
-
-        rows = self.chosen(arm, seed)
-        columns, _ = methods.build_columns("sft", rows, self.chat, self.config.train, None)
-        chat = {"path": self.chat.path, "template": self.chat.template, "tools": self.chat.tools,
-                "max_length": self.chat.max_length}  # fmt: skip
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory() as out:
-            job = worker.Job(
-                model=str(self.path), dtype=self.config.model.dtype, columns="", method="sft",
-                section=self.config.train.model_dump(), chat=chat, out=out, seed=seed,
-                threads=os.cpu_count() or 1,
-            )  # fmt: skip
-            model = worker.fit(job, rows=columns).model
-        seconds = time.monotonic() - started
-        examples = []
-        for row in self.asked:
-            e = self.chat.encode(row)[0]
-            examples.append({"row_id": row.id, "input_ids": e.input_ids, "labels": e.labels})
-        hits = teacher_forced(model, examples, self.chat.tokenizer.pad_token_id)["hits"]
-        return {
-            "rows": len(rows), "answer_tokens": sum(c["trained_tokens"] for c in columns),
-            "seconds": round(seconds, 1), "exact_match": round(mean(hits.values()), 4),
-            "hits": "".join(str(int(hits[r.id])) for r in self.asked),
-        }  # fmt: skip
+        model, facts = self.bench.train(self.chosen(arm, seed), seed)
+        hits = self.bench.hits(model, {r.id: r for r in self.asked})
+        marks = "".join(str(int(hits[r.id])) for r in self.asked)
+        return facts | {"exact_match": round(mean(hits.values()), 4), "hits": marks}
 
 
 def ratio(cells: Mapping[str, Mapping[str, Any]], arm: str) -> dict[str, Any] | None:
@@ -377,17 +322,8 @@ def measure_utility(options: argparse.Namespace, result: dict[str, Any]) -> None
         cells[key] = bench.cell(arm, int(seed))
         result["arms"] = {a: found for a in ARMS if (found := ratio(cells, a))}
         result["utility"] = result["arms"].get("synthetic_20", {}).get("value")
-        save(result)
+        save_results(TARGET, result)
         print(key, cells[key]["exact_match"], f"{cells[key]['seconds']} s", flush=True)
-
-
-def load_results() -> dict[str, Any]:
-    return json.loads(TARGET.read_text("utf-8")) if TARGET.is_file() else {"benchmark": "synthetic"}
-
-
-def save(result: dict[str, Any]) -> None:
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -404,14 +340,14 @@ def main() -> None:
     options = parser.parse_args()
     if not options.data.is_dir():
         parser.error(f"{options.data} is not here; write --data FOLDER of prepared rows")
-    result = load_results()
+    result = load_results(TARGET, "synthetic")
     if options.part == "rows":
         result |= measure_rows(options)
     else:
         measure_utility(options, result)
     result |= {"hardware": hardware(), "versions": versions(), "revision": commit(),
                "command": "python benchmarks/bench_synthetic.py rows; ... utility"}  # fmt: skip
-    save(result)
+    save_results(TARGET, result)
     long = ("rows", "cells", "versions", "hardware")
     brief = {k: v for k, v in result.items() if k not in long}
     print(json.dumps(brief))

@@ -54,7 +54,7 @@ class Wish:
 UNSAID = re.compile(  # verbs of manuals that nobody uses
     r"(retrieve|fetch|return|obtain|lookup|display|provide|query|determine|gather|acquire|initialize|"
     r"enumerate|insert|discover|locate|access|search|view|give|look|show|report|describe|see|load|"
-    r"read)$"
+    r"read|say)$"
 )
 
 
@@ -195,6 +195,7 @@ def _form(ask: bool, group: str, act: Action, rng: random.Random, entity: bool) 
 def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[str, str]:
     """The body as an order, a thing or a question (and that question reported)."""
     if re.match(r"(who|what|when|where|which|why|how)\b", body):
+        verb = "tell me" if group in ("show", "give", "search", "list") else verb
         return (f"{verb} {body}", "") if form != "question" else (body, body)
     definite = group in ("show", "compute", "delete", "update", "check") or not act.sure
     definite = definite and not re.match(

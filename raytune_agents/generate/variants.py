@@ -20,6 +20,7 @@ from raytune_agents.filters import grounding
 from raytune_agents.generate import arguments
 from raytune_agents.generate.arguments import parameters_of, spec_values
 from raytune_agents.generate.codes import NoValue
+from raytune_agents.generate.kinds import Parameter
 from raytune_agents.records import Message, ToolCall, Trajectory, derive
 
 TRIES = 8
@@ -83,6 +84,7 @@ def _new_values(
     tool: ToolConfig,
     names: Sequence[str],
     args: Mapping[str, Any],
+    text: str,
     spec: AgentSpec,
     rng: random.Random,
 ) -> dict[str, Any]:
@@ -92,6 +94,7 @@ def _new_values(
         p.name
         for p in parameters_of(tool)
         if p.name in names
+        and is_free(p, args[p.name], text)
         and (
             p.kind
             or p.examples
@@ -105,6 +108,20 @@ def _new_values(
     known = spec_values(tool, rng, habits)
     made, _ = arguments.sample(tool, [*drawable, *fixed], rng, known, fixed)
     return {k: made[k] for k in drawable if made[k] != args[k] and is_alike(made[k], args[k])}
+
+
+def is_free(p: Parameter, value: Any, text: str) -> bool:
+    """Whether another value leaves the sentence true: not for a plain word of a list, which
+    others speak of ("my brakes squeal"), unless its noun stands beside it ("high priority")."""
+    if (
+        p.kind != "choice"
+        or not isinstance(value, str)
+        or not re.fullmatch(r"[a-z][a-z -]*", value)
+    ):
+        return True
+    noun = re.escape(p.noun.split()[-1]) if p.noun else "(?!)"
+    said = re.escape(value)
+    return bool(re.search(rf"\b{said} {noun}|\b{noun}( is| of|:)? {said}", text, re.I))
 
 
 def is_alike(new: Any, old: Any) -> bool:
@@ -134,7 +151,9 @@ def variant(row: Trajectory, spec: AgentSpec, rng: random.Random) -> Trajectory 
         if call.name not in tools or not mine:
             continue
         try:
-            new = _new_values(tools[call.name], [p.name for p in mine], calls[i], spec, rng)
+            new = _new_values(
+                tools[call.name], [p.name for p in mine], calls[i], row.query, spec, rng
+            )
         except NoValue:
             continue
         for p in mine:

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from raytune_agents.agents import AgentSpec, ToolConfig, parse_spec
-from raytune_agents.generate import arguments, described_requests, known, realism, scenes
+from raytune_agents.generate import (
+    arguments,
+    described_requests,
+    known,
+    realism,
+    scenes,
+    variants,
+)
 from raytune_agents.generate.codes import NoValue, shaped
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import ToolSpec
@@ -39,6 +46,8 @@ ZONE = {"type": "string", "enum": ["A", "B", "C"]}
         ("listRobots", "List robots", {"zone": ZONE}, {"zone": "B"}, "robots in zone B"),
         ("getBin", "Get what a bin holds", {"binId": TEXT}, {"binId": "A-1-2"},
          "what bin A-1-2 holds"),
+        ("far", "Say how far a repair is", {"reference": TEXT}, {"reference": "R-1"},
+         "tell me how far a repair is for reference R-1"),
         ("cancelPick", "Cancel a pick task", {"pickId": WHOLE}, {"pickId": 7}, "pick task 7"),
         ("gcd", "Greatest common divisor of a and b", {"a": WHOLE, "b": WHOLE},
          {"a": 12, "b": 18}, "of 12 and 18"),
@@ -177,6 +186,30 @@ def test_a_foreign_description_is_said_to_be_one(description: str, reason: str) 
     assert found == ([reason] if reason else [])
     rng = random.Random(1)
     assert (described_requests.compose(tool, {"n": 2}, Scene(rng), rng) is None) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "free"),
+    [
+        ("my brakes squeal badly", "brakes", False),
+        ("got a flat, fix the puncture", "puncture", False),
+        ("with high priority please", "high", True),
+        ("the priority is high", "high", True),
+        ("in the Old Town", "Old Town", True),
+    ],
+)
+def test_a_word_that_others_speak_of_is_not_swapped(text: str, value: str, free: bool) -> None:
+    listed = {"type": "string", "enum": [value, "other"]}
+    tool = tool_of("t", "Do a thing", {"priority": listed})
+    assert variants.is_free(arguments.parameters_of(tool)[0], value, text) is free
+
+
+def test_a_form_is_kept_by_another_value() -> None:
+    assert variants.is_alike("31-40", "20-23")
+    assert not variants.is_alike("192.168.0.1", "20-23")
+    assert not variants.is_alike("14:42", "the last decade")
+    assert variants.is_alike(7, 3)
+    assert not variants.is_alike("7", 3)
 
 
 def test_a_schema_that_no_value_fits_makes_no_row() -> None:
