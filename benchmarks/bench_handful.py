@@ -59,7 +59,7 @@ def generated(rows: Sequence[Trajectory], count: int, seed: int) -> list[Traject
         path = Path(folder, "bike_shop.yaml")
         path.write_text(to_yaml(spec), encoding="utf-8")
         section = GenerateConfig(agents=[str(path)], rows=count)
-        return sampling.draw(section, seed, rows).rows
+        return sampling.sample_rows(section, seed, rows).rows
 
 
 def cell(bench: QuickTraining, rows: Sequence[Trajectory], fold: int, seed: int,

@@ -43,12 +43,16 @@ def init(
     """Write an agent's spec and the config of its first run; go on with both by hand."""
     from raytune_agents.agents.init import spec_schema, to_yaml
     from raytune_agents.generate.known import gaps, with_known
+    from raytune_agents.pipeline.first_run import first_split
+    from raytune_agents.pipeline.read import with_catalogue
 
     with printed_errors():
         if schema:
             typer.echo(json.dumps(spec_schema(), indent=2))
             return
-        spec, rows = spec_given(tools, mcp, only, positives, name)
+        spec, found = spec_given(tools, mcp, only, positives, name)
+        bare = sum(not row.tools for row in found)
+        rows = first_split([with_catalogue(row, spec.toolspecs) for row in found])
         path = out or Path(f"{spec.name}.yaml")
         run = free_run_file(path)
         spec = with_examples(spec, rows)
@@ -63,7 +67,7 @@ def init(
         )
         for gap in gaps(with_known(spec, rows)):
             typer.echo(f"  no rows for {gap}")
-        write_run(run, path, spec, positives or "", rows, model)
+        write_run(run, path, spec, positives or "", rows, model, bare)
 
 
 def spec_given(
@@ -72,13 +76,12 @@ def spec_given(
     """The spec of what was named, and the good rows. Raises ConfigError."""
     from raytune_agents.agents import init as made
     from raytune_agents.config import ConfigError
-    from raytune_agents.pipeline.first_run import first_split
 
     if tools is None and positives is None and mcp is None:
         raise ConfigError("init: write --tools FILE, --mcp SERVER, --positives ROWS, or --schema")
     if tools is not None and mcp is not None:
         raise ConfigError("init: --tools and --mcp both name tools; write one of them")
-    rows = first_split(read_positives(positives)) if positives else []
+    rows = read_positives(positives) if positives else []
     if mcp is not None:
         return made.mcp_spec(mcp, [t.strip() for t in only.split(",") if t.strip()], name), rows
     if tools is None:
@@ -128,14 +131,20 @@ def with_examples(spec: AgentSpec, rows: list[Trajectory]) -> AgentSpec:
 
 
 def write_run(
-    run: Path, path: Path, spec: AgentSpec, source: str, rows: list[Trajectory], model: str
+    run: Path,
+    path: Path,
+    spec: AgentSpec,
+    source: str,
+    rows: list[Trajectory],
+    model: str,
+    bare: int,
 ) -> None:
     """The run config beside the spec; says its suites and minutes, and the next command."""
     from raytune_agents.config import load_config
     from raytune_agents.models import EMBEDDED
     from raytune_agents.pipeline import first_run
 
-    first = first_run.FirstRun(spec.name, str(path), spec, source, rows, model or EMBEDDED)
+    first = first_run.FirstRun(spec.name, str(path), spec, source, rows, model or EMBEDDED, bare)
     run.write_text(first_run.run_yaml(first), encoding="utf-8")
     minutes = first_run.foreseen_minutes(load_config(run))
     run.write_text(first_run.run_yaml(first, minutes), encoding="utf-8")

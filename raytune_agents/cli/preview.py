@@ -58,10 +58,12 @@ def show_realism(config: Config, console: Console) -> None:
     source beside the user's own."""
     from raytune_agents import agents
     from raytune_agents.generate import realism, sampling
+    from raytune_agents.pipeline.plan import read_sample
 
-    drawn = sampling.sample_rows(config.generate, config.seed)
+    real = read_sample(config).split("train") if config.read.sources else []
+    drawn = sampling.sample_rows(config.generate, config.seed, real)
     tools = [t for name in config.generate.agents for t in agents.load_spec(name).toolspecs]
-    figures = realism.realism_figures(drawn.rows, [], tools)
+    figures = realism.realism_figures(drawn.rows, real, tools)
     samples = figures.pop("samples")
     console.rule(f"[bold]realism[/] of {figures['rows']} rows")
     for name, value in figures.items():

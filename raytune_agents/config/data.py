@@ -22,6 +22,9 @@ class SourceConfig(BaseConfig):
         0.8, description="human ratings below this share of the scale are failures"
     )
     rating_max: float = Field(1.0, gt=0, description="top of the scale of human ratings")
+    agent: str = Field(
+        "", description="agent spec, by name or file, whose tools a row gets that lists none"
+    )
     redact: bool | None = Field(
         None, description="replace secrets and private data by their kind; null = in traces, logs"
     )

@@ -258,6 +258,7 @@ def sample(
             for p in params:
                 given = (fixed or {}).get(p.name)
                 hints = known.of(tool.name, p.name)
+                scene.meal = given if isinstance(given, str) and given in MEALS else scene.meal
                 args[p.name] = (
                     given if given is not None else value(scene, p, hints, p.name in known.closed)
                 )

@@ -127,7 +127,8 @@ def is_free(p: Parameter, value: Any, text: str) -> bool:
 def is_alike(new: Any, old: Any) -> bool:
     """Whether a value has the form of another: an age range "20-23" is no IP address."""
     if not isinstance(new, str) or not isinstance(old, str):
-        return not isinstance(new, str) and not isinstance(old, str)
+        same_number = (new == 1) == (old == 1)  # "1 night" is no "6 night"
+        return not isinstance(new, str) and not isinstance(old, str) and same_number
     if len(old.split()) > 3 and len(new.split()) > 2:
         return True  # a sentence may look as it likes
     forms = [re.sub(r"[^\W\d_]+", "a", re.sub(r"[\s',]+", "", t.lower())) for t in (new, old)]

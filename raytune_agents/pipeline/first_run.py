@@ -49,6 +49,7 @@ class FirstRun:
     source: str
     rows: Sequence[Trajectory]  # the source's, with their splits
     model: str = EMBEDDED
+    bare: int = 0  # rows that list no tools in their file
 
     @property
     def splits(self) -> Counter[str]:
@@ -57,7 +58,8 @@ class FirstRun:
     @property
     def shown_tools(self) -> int:
         """Tools per row: as many as the user's rows list, as far as the prompt has room."""
-        wanted = median(len(r.tools) for r in self.rows) if self.rows else len(self.spec.tools)
+        every = len(self.spec.tools)
+        wanted = median(len(r.tools) or every for r in self.rows) if self.rows else every
         room = MOST_PROMPT.get(self.model, USUAL_PROMPT) - self.longest_talk
         fits = int(room / max(1.0, self.tool_tokens))
         return (
@@ -165,7 +167,9 @@ def source_lines(first: FirstRun) -> str:
         return "  sources: []  # tools alone: every row is generated\n"
     parts = ", ".join(f"{first.splits[s]} {s}" for s in ("train", "val", "test_seen"))
     how = f"{len(first.rows)} rows, whole situations kept back: {parts}"
-    return f"  # {how}\n  sources: [{{path: {first.source}}}]\n"
+    agent = f", agent: {first.spec_path}" if first.bare else ""
+    why = f"  # {first.bare} rows list no tools and get the agent's" if first.bare else ""
+    return f"  # {how}\n  sources: [{{path: {first.source}{agent}}}]{why}\n"
 
 
 def _flow(weights: dict[str, float]) -> str:

@@ -26,7 +26,7 @@ from raytune_agents.infra import estimate
 from raytune_agents.infra.estimate import GIB, START_S, DecoderShape, Speed
 from raytune_agents.infra.placement import Placement, place
 from raytune_agents.negatives import choice
-from raytune_agents.pipeline.read import with_fewer_tools
+from raytune_agents.pipeline.read import catalogue_of, with_catalogue, with_fewer_tools
 from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
 from raytune_agents.records import RecordError, Trajectory, to_row
 
@@ -122,12 +122,12 @@ def read_sample(config: Config, most: int = SAMPLE) -> Sample:
     found: dict[str, Trajectory] = {}
     for source in section.sources:
         hub, limit = readers.is_hub(source.path), source.limit or COUNTED
-        count = 0
+        count, catalogue = 0, catalogue_of(source)
         for where, raw in islice(readers.list_raw(source), most if hub else limit):
             count += 1
             if count <= most:
                 for made in readers.read_raw(raw, where, source).rows:
-                    row = with_fewer_tools(made, section.tools)
+                    row = with_fewer_tools(with_catalogue(made, catalogue), section.tools)
                     found[row.id] = row
                     size += sum(len(str(v)) for v in to_row(row).values())
         parsed += min(count, most)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from raytune_agents.records import (
     ROW_FAULTS,
     SPLITS,
     RecordError,
+    ToolSpec,
     Trajectory,
     arrow_schema,
     content_hash,
@@ -70,10 +71,11 @@ def parse_source(
     held: list[dict[str, Any]] = []
     size = 0
     blank = to_row(Trajectory())
+    catalogue = catalogue_of(source)
     for found in readers.read_source(source):
         made, error = [], found.error
         try:
-            made = [flat_row(row, section, seed) for row in found.rows]
+            made = [flat_row(with_catalogue(row, catalogue), section, seed) for row in found.rows]
         except ROW_FAULTS as cause:  # a row whose gold or calls cannot be told apart for the split
             error = str(cause) if isinstance(cause, RecordError) else f"split: {cause!r:.100}"
         if error:
@@ -89,6 +91,18 @@ def parse_source(
             yield parsed_table(held)
             held, size = [], 0
     yield parsed_table(held)
+
+
+def catalogue_of(source: SourceConfig) -> list[ToolSpec]:
+    """The tools of the source's agent, [] without one. Raises ConfigError."""
+    from raytune_agents.agents import load_spec
+
+    return load_spec(source.agent).toolspecs if source.agent else []
+
+
+def with_catalogue(row: Trajectory, tools: Sequence[ToolSpec]) -> Trajectory:
+    """The row with the agent's tools where it lists none."""
+    return row if row.tools or not tools else finish(replace(row, tools=tuple(tools)))
 
 
 def with_fewer_tools(row: Trajectory, most: int | None) -> Trajectory:
@@ -209,6 +223,8 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
 
     section, seed, config_hash = context.config.read, context.config.seed, step.config_hash
     items = units(section.sources)  # a missing file stops here, before Ray
+    for source in section.sources:
+        catalogue_of(source)  # and a spec that cannot be read
     if not items:  # tools alone: every row is made
         return []
     context.resources  # noqa: B018

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +22,9 @@ from raytune_agents.generate import (
 )
 from raytune_agents.generate.codes import NoValue, shaped
 from raytune_agents.generate.scenes import Scene
-from raytune_agents.records import ToolSpec
+from raytune_agents.pipeline.first_run import FirstRun, sources_said
+from raytune_agents.pipeline.read import with_catalogue
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory
 
 
 def spec_of(*tools: dict[str, Any]) -> AgentSpec:
@@ -223,3 +226,21 @@ def test_a_noun_that_is_a_tools_name_names_no_tool() -> None:
     assert realism.names_tool("what is the soil moisture of field F-1", [moist]) == ""
     assert realism.names_tool("call soil_moisture for F-1", [moist]) == "soil_moisture"
     assert realism.names_tool("please find room 12", [find]) == "find_room"
+
+
+def test_rows_that_list_no_tools_get_the_agents(tmp_path) -> None:
+    tool = ToolSpec("find_room", "Find a room", '{"type": "object"}')
+    turns = (Message("user", "a room?"), Message("assistant", tool_calls=(ToolCall.of("f"),)))
+    bare, listed = Trajectory(turns), Trajectory(turns, (ToolSpec("f", "", "{}"),))
+    assert with_catalogue(bare, [tool]).tools == (tool,)
+    assert with_catalogue(bare, []) is bare
+    assert with_catalogue(listed, [tool]) is listed
+    spec = spec_of({"name": "f", "description": "Do it", "parameters": {"type": "object"}})
+    first = FirstRun("strange", "strange.yaml", spec, "rows.jsonl", [bare], bare=1)
+    assert "{path: rows.jsonl, agent: strange.yaml}]  # 1 rows list no tools" in sources_said(first)
+    assert "agent" not in sources_said(replace(first, bare=0))
+
+
+def test_a_number_that_rules_its_noun_stays_one() -> None:
+    assert not variants.is_alike(6, 1)
+    assert variants.is_alike(6, 2)
