@@ -235,7 +235,8 @@ def test_rows_that_list_no_tools_get_the_agents(tmp_path) -> None:
     assert with_catalogue(bare, [tool]).tools == (tool,)
     assert with_catalogue(bare, []) is bare
     assert with_catalogue(listed, [tool]) is listed
-    spec = spec_of({"name": "f", "description": "Do it", "parameters": {"type": "object"}})
+    spec = spec_of({"name": "f", "description": "Do it",
+                    "parameters": {"type": "object", "properties": {}}})  # fmt: skip
     first = FirstRun("strange", "strange.yaml", spec, "rows.jsonl", [bare], bare=1)
     assert "{path: rows.jsonl, agent: strange.yaml}]  # 1 rows list no tools" in sources_said(first)
     assert "agent" not in sources_said(replace(first, bare=0))
