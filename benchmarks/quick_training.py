@@ -25,7 +25,8 @@ class QuickTraining:
 
     def __init__(self, longest: int, learning_rate: float):
         words = {"train.arms": {"sft": {"method": "sft"}}, "model.max_length": longest,
-                 "model.dtype": "float32", "train.learning_rate": learning_rate}  # fmt: skip
+                 "engine.max_model_len": longest, "model.dtype": "float32",
+                 "train.learning_rate": learning_rate}  # fmt: skip
         self.config: Config = load_config(None, [f"{k}={json.dumps(v)}" for k, v in words.items()])
         self.path = models.resolve(self.config.model)
         self.chat = Chat.of(self.path, self.config.model)
