@@ -105,11 +105,11 @@ def compose(
         left.remove(query)
         verb, body = _searched(body, placed.head, slot_of(query), rng)
     clauses = [clause_of(p, args[p.name], rng, verb, act.head) for p in left + flags]
-    clauses = _told_apart(left + flags, clauses, group, body)
+    clauses = _told_apart(left + flags, clauses, group)
     inline, rest = _arranged(left + flags, clauses, args, rng, form == "order")
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
-    tail = " ".join(inline)
+    tail = " ".join(_listed(inline, body))
     be = re.search(r" (is|are)$", reported)
     if be and len(tail.split()) <= 8:  # "what the lyrics of X by Y are"
         reported, tail_of = reported[: be.start()], f"{tail}{be[0]}"
@@ -141,27 +141,32 @@ def _searched(body: str, head: str, slot: str, rng: random.Random) -> tuple[str,
     return rng.choice((*options, ("find", f"{bare} about {slot}")))
 
 
-def _told_apart(
-    params: Sequence[Parameter], clauses: list[str], group: str, body: str
-) -> list[str]:
+def _listed(clauses: Sequence[str], body: str) -> list[str]:
+    """Clauses with "and" for a word that comes again: "for patient 4 and slot 7"."""
+    out: list[str] = []
+    before = "for" if re.search(r"\bfor [\w ]*\{\w+\}$", body) else ""
+    for clause in clauses:
+        first = clause.split()[0]
+        named = re.match(r"for (?!the )\w[\w ]* \{", clause)
+        again = first == before and ":" not in clause and (first == "with" or named)
+        out.append(f"and {clause.removeprefix(first).strip()}" if again else clause)
+        before = first
+    return out
+
+
+def _told_apart(params: Sequence[Parameter], clauses: list[str], group: str) -> list[str]:
     """Clauses of which no two begin alike: the address of a person who is named stands in brackets,
     a language of something new is "the language"."""
     out: list[str] = []
     for p, clause in zip(params, clauses):
         first = clause.split()[0]
-        before = out[-1] if out else re.sub(r".*(?=\bfor [\w ]*\{\w+\}$)", "", body)
-        again = before.startswith((f"{first} ", "and ")) and ":" not in clause
-        named = re.match(r"for (?!the )\w[\w ]* \{", clause)
-        if again and (first == "with" or named):
-            out.append(f"and {clause.removeprefix(first).strip()}")  # "for patient 4 and slot 7"
-            continue
         if (
             p.sense in ("email", "phone")
             and first == "for"
             and any(c.startswith(("for ", "to ", "named ")) for c in out)
         ):
             clause = f"({slot_of(p)})"
-        elif p.sense == "street" and first == "to" and before.startswith("to "):
+        elif p.sense == "street" and first == "to" and out and out[-1].startswith("to "):
             clause = f"at {slot_of(p)}"
         elif p.sense == "language" and group in ("create", "add", "update"):
             clause = f"with {slot_of(p)} as the language"

@@ -170,9 +170,7 @@ MAILED = re.compile(
     r"person|contact|member|guest|owner|sender|reviewers?)$"
 )
 GENERAL = frozenset(
-    re.split(
-        " ", "path source destination value input target from to base head item object thing entity"
-    )
+    re.split(" ", "path source destination value input target from to base head item object thing")
 )
 CURRENCIES = ("usd", "eur", "gbp", "euros", "dollars", "cents")
 
@@ -323,7 +321,8 @@ def _scalar(
             kind, by_name = matching_kind("integer", words, about, context)  # "page": "2"
         if not kind:
             kind, by_name = matching_kind(type_, words, about, context)
-        bounded = type_ in ("integer", "number") and {"minimum", "maximum"} & set(detail)
+        bounds = {"minimum", "maximum"} & set(detail) or descriptions.bounds_in(about)
+        bounded = type_ in ("integer", "number") and bounds
         if not kind and bounded:
             kind = "amount"  # bounds say what size it has
         elif kind == "id" and bounded:
