@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Every arm that is not trained yet, one after the other, each a Ray Train run."""
     from raytune_agents.pipeline import eto
-    from raytune_agents.train import validate_data
+    from raytune_agents.train import methods, validate_data
 
     config, counts, arms = context.config, Counts(), {}
     rows = training_rows(context.run.folder)
@@ -56,7 +56,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             if arm.start:
                 section = section.starting_at(step.folder / arm.start / "adapter")
             chosen_rows = [rows[i] for i in mixed]
-            if arm.method == "eto":
+            if methods.method_named(arm.method).explores:
                 arm_counts = eto.train_rounds(context, own, name, section, chosen_rows, rows)
             else:
                 arm_counts = train_arm(context, own, name, arm.method, section, chosen_rows, rows)
