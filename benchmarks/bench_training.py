@@ -20,8 +20,8 @@ with gradient checkpointing. On a GPU the same number is printed as MFU.
 On a machine that others use (`--shared`), every system has one thread, and its processor time
 counts instead of the wall's: the work of a token, whoever else works. `clock` says which it was.
 
-`avx2`: oneDNN, MKL and ATen held to AVX2, so fp32, against TRL with bf16=False (its default, bf16
-autocast, has no instructions there and takes some twenty times as long).
+`--avx2` fills the key of that name: oneDNN, MKL and ATen held to AVX2, so fp32, against TRL with
+bf16=False (its default, bf16 autocast, has no instructions there and takes many times as long).
 
 `--llamafactory` names the python of an environment of its own (pip install llamafactory; where
 torchaudio has no build, an empty module of that name will do: text never calls it). Without it,
@@ -56,7 +56,7 @@ AVX2 = {
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
 }
 CATEGORIES = ["simple_python", "live_simple", "multiple"]
-LONGEST, BATCH_ROWS, SEED, HELD_OUT = 288, 8, 17, 40
+LONGEST, BATCH_ROWS, SEED, HELD_OUT = 288, 8, 17, 16
 COLOURS = {"ours": (31, 119, 180), "trl": (214, 39, 40), "llamafactory": (44, 160, 44)}
 
 
@@ -313,19 +313,16 @@ def hardware() -> dict[str, Any]:
 
 
 def one_round(
-    names: list[str], job: dict[str, Any], folder: Path, python: str, avx2: bool
+    names: list[str], job: dict[str, Any], folder: Path, python: str, limits: dict[str, str]
 ) -> dict[str, Any]:
-    """Every system once, the matrix rate before and after ours; "avx2": the same held to AVX2."""
+    """Every system once, the matrix rate before and after ours."""
     found: dict[str, Any] = {"systems": {}}
     for name in names:
-        rate, found["matrix_dtype"] = matrix_rate() if name == "ours" else (0.0, "")
-        found["systems"][name] = measure(name, job, folder, python, {})
+        before = matrix_rate() if name == "ours" else (0.0, "")
+        found["systems"][name] = measure(name, job, folder, python, limits)
         if name == "ours":
-            found["matrix_flop_per_s"] = max(rate, matrix_rate()[0])
-            found["matrix_dtype"] = matrix_rate()[1]
-    if avx2:
-        both = [n for n in names if n in ("ours", "trl")]
-        found["avx2"] = {n: measure(n, job, folder / "avx2", python, AVX2) for n in both}
+            rate, found["matrix_dtype"] = max(before, matrix_rate())
+            found["matrix_flop_per_s"] = rate
     found["load_average"] = round(os.getloadavg()[0], 1)
     return found
 
@@ -335,20 +332,19 @@ def ratios(rounds: list[dict[str, Any]], peer: str) -> list[float]:
 
 
 def summary(
-    rounds: list[dict[str, Any]], held: dict[str, float], job: dict[str, Any], command: str
+    rounds: list[dict[str, Any]], held: dict[str, float], job: dict[str, Any]
 ) -> dict[str, Any]:
-    """The result file's content; what was not run keeps its earlier value."""
-    earlier = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    """What the rounds say, and on what they ran."""
     systems = [r["systems"] for r in rounds]
+    out: dict[str, Any] = {}
+    for peer in [n for n in systems[0] if n != "ours"]:
+        out[f"ratio_{peer}"] = statistics.median(ratios(systems, peer))
+        out[f"rounds_{peer}"] = ratios(systems, peer)
     parameters = parameters_of(job["model"])
     speed = [s["ours"]["tokens_per_s"] for s in systems]
     shares = [round(s * 4 * parameters / r["matrix_flop_per_s"], 3) for s, r in zip(speed, rounds)]
     changed = git("status", "--porcelain", "--", *(f"../raytune_agents/{m}" for m in MEASURED))
-    out: dict[str, Any] = {"benchmark": "training"}
-    for peer in [n for n in systems[0] if n != "ours"]:
-        out[f"ratio_{peer}"] = statistics.median(ratios(systems, peer))
-        out[f"rounds_{peer}"] = ratios(systems, peer)
-    out |= {
+    return out | {
         "tokens_per_s": statistics.median(speed),
         "share_of_limit": statistics.median(shares),
         "rounds_share": shares,
@@ -361,25 +357,21 @@ def summary(
         "steps": job["steps"],
         "held_out_loss": held,
         "systems": systems,
-    }
-    if gpu():
-        out["mfu"] = out["share_of_limit"]
-    if "avx2" in rounds[0]:
-        held_to = [r["avx2"] for r in rounds]
-        out["avx2"] = {
-            "ratio_trl": statistics.median(ratios(held_to, "trl")),
-            "rounds_trl": ratios(held_to, "trl"),
-            "tokens_per_s": statistics.median(r["ours"]["tokens_per_s"] for r in held_to),
-            "against": "TRL with bf16=False, both in fp32",
-            "environment": AVX2,
-            "systems": held_to,
-        }
-    out |= {
         "hardware": hardware(),
         "revision": git("rev-parse", "HEAD"),
         "dirty": bool(changed),
-        "command": command,
     }
+
+
+def merged_with_earlier(found: dict[str, Any], avx2: bool) -> dict[str, Any]:
+    """The result file's content: what was not run keeps its earlier value."""
+    earlier = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if avx2:
+        about = {"against": "TRL with bf16=False, both in fp32", "environment": AVX2}
+        return earlier | {"avx2": found | about}
+    out = {"benchmark": "training"} | found
+    if gpu():
+        out["mfu"] = out["share_of_limit"]
     for key in ("ratio_trl", "ratio_llamafactory", "avx2"):
         out.setdefault(key, earlier.get(key))
     return out
@@ -389,7 +381,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--no-avx2", action="store_true")
+    parser.add_argument("--avx2", action="store_true", help="hold all to AVX2, so to fp32")
     parser.add_argument(
         "--shared", action="store_true",
         help="others use this machine: one thread each, and its processor time, not the wall's",
@@ -401,6 +393,8 @@ def main() -> None:
     if options.one:
         run_ours(json.loads(Path(options.one).read_text()))
         return
+    if options.avx2:
+        os.environ |= AVX2  # before torch: the matrix rate is held to it too
     if options.shared:
         import torch
 
@@ -418,24 +412,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="raytune-bench-training-") as temporary:
         for k in range(options.rounds):
             folder = Path(temporary) / str(k)
-            python, avx2 = options.llamafactory, not (gpu() or options.no_avx2)
-            rounds.append(one_round(names, job, folder, python, avx2))
-        for name in names:
+            limits = AVX2 if options.avx2 else {}
+            rounds.append(one_round(names, job, folder, options.llamafactory, limits))
+        for name in names if not options.avx2 else []:
             held[name] = held_out_loss(model, Path(temporary) / "0" / name, held_out)
             print(f"{name}: held-out loss {held[name]}", flush=True)
-    figure(rounds[0]["systems"])
     words = f"--rows {options.rows} --rounds {options.rounds}"
     words += " --llamafactory PYTHON" if options.llamafactory else ""
     words += " --shared" if options.shared else ""
-    result = summary(rounds, held, job, f"python benchmarks/bench_training.py {words}")
+    words += " --avx2" if options.avx2 else ""
+    found = summary(rounds, held, job)
+    found["command"] = f"python benchmarks/bench_training.py {words}"
+    result = merged_with_earlier(found, options.avx2)
     RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    spare = ("systems", "avx2", "hardware")
-    print(
-        json.dumps(
-            {k: v for k, v in result.items() if k not in spare}
-            | {"avx2.ratio_trl": (result["avx2"] or {}).get("ratio_trl")}
-        )
-    )
+    if not options.avx2:
+        figure(rounds[0]["systems"])
+    print(json.dumps({k: v for k, v in found.items() if k not in ("systems", "hardware")}))
 
 
 if __name__ == "__main__":
