@@ -197,6 +197,10 @@ ROW = row_of("Please run a port scan of 10.0.0.7 with a timeout of 15 minutes.",
         ('<tool_call>{"name": "scanner"} port 10.0.0.7 15', "call_syntax"),
         ("Sure, a port scan of 10.0.0.7 with a timeout of 15 minutes it is.", "reply"),
         ("10.0.0.7 15 port", "length"),
+        ("I'm sorry, I can't help with that request.", "reply"),  # a writer that refuses
+        ("As an AI language model, I cannot run a port scan of 10.0.0.7 for 15 minutes.", "reply"),
+        ("Book room L-101 for Ana Sousa for two nights.", "lost:10.0.0.7"),  # copies an example
+        ("Which host do you want me to scan?", "lost:10.0.0.7"),  # answers instead of asking
         ("How do I run a port scan of 10.0.0.7 with a timeout of 15 minutes?", "intent"),
         ("Can you run a port scan of 10.0.0.7 with a timeout of 15 minutes?", ""),
         ("The port 10.0.0.7 is nice and I like 15 of them.", "drifted"),
