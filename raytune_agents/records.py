@@ -164,6 +164,12 @@ class Trajectory:
         """All tool calls of all assistant turns, in order."""
         return tuple(c for m in self.messages if m.role == "assistant" for c in m.tool_calls)
 
+    @property
+    def trained_calls(self) -> tuple[ToolCall, ...]:
+        """The calls that carry loss: a mistake that is shown before its repair need not be
+        right."""
+        return tuple(c for m in self.messages if m.trained for c in m.tool_calls)
+
 
 def row_id(row: Trajectory) -> str:
     """Content hash of what makes the row what it is; labels, split and run facts do not count.

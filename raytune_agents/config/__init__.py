@@ -40,11 +40,11 @@ from raytune_agents.config.method_options import (
     METHODS,
     ArmConfig,
     DpoConfig,
-    EtoConfig,
     GrpoConfig,
     KtoConfig,
     LoraConfig,
     NatConfig,
+    RoundsConfig,
     SftConfig,
 )
 from raytune_agents.config.model import EngineConfig, ModelConfig
@@ -62,7 +62,6 @@ __all__ = [
     "ConfigError",
     "DpoConfig",
     "EngineConfig",
-    "EtoConfig",
     "EvaluateConfig",
     "ExportConfig",
     "GeneralConfig",
@@ -82,6 +81,7 @@ __all__ = [
     "PriceConfig",
     "ReadConfig",
     "ResourcesConfig",
+    "RoundsConfig",
     "SftConfig",
     "Share",
     "SourceConfig",

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import BaseConfig, Positive, Share, check_weights
 
-METHODS = ("sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo", "rloo", "eto")
+METHODS = ("sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo", "rloo", "rounds")
 REWARDS = ("toolrl", "format", "tooln1", "irrelevance", "goal", "executed")
 
 
@@ -192,15 +192,53 @@ class GrpoConfig(BaseConfig):
         return self
 
 
-class EtoConfig(BaseConfig):
-    """Exploration of ETO (arXiv 2403.02502), first by the arm's start; the loss is train.dpo's."""
+class RoundsConfig(BaseConfig):
+    """Learning from failure in rounds, from the arm's start (rounds.py)."""
 
-    iterations: Positive = Field(2, description="rounds of explore, pair, dpo")
-    tasks: Positive = Field(64, description="training tasks explored in a round")
-    samples: Positive = Field(1, description="answers sampled for each of them")
-    temperature: float = Field(0.7, ge=0, description="sampling temperature of exploration")
-    max_tokens: Positive = Field(64, description="longest explored answer in tokens")
-    val_rows: Positive = Field(32, description="val rows that decide on stopping")
+    max: Positive = Field(3, description="rounds of answer, draw, train; the gate may end them")
+    method: Literal["sft", "nat", "dpo", "kto", "grpo", "rloo"] = Field(
+        "dpo", description="how a round's rows become loss; its options are the method's own"
+    )
+    select: Literal["failure", "random"] = Field(
+        "failure",
+        description="where new tasks come from: the tools and arguments that failed; random = the "
+        "control, as many of any kind, whatever their success rate",
+    )
+    tasks: Positive = Field(64, description="training tasks answered in a round")
+    new_tasks: int = Field(
+        32, ge=0, description="new tasks that a round asks for; 0 = the arm's own rows only (ETO)"
+    )
+    samples: Positive = Field(4, description="answers sampled for each task: its success rate")
+    temperature: float = Field(0.7, gt=0, description="sampling temperature of these answers")
+    max_tokens: Positive = Field(64, description="longest of these answers in tokens")
+    band: tuple[Share, Share] = Field(
+        (0.2, 0.85), description="success rates of the tasks that are trained on"
+    )
+    retire: Share = Field(0.95, description="a task above this success rate is not asked again")
+    tokens: int | None = Field(
+        None, ge=1, description="trained tokens of all rounds together; none = every row once"
+    )
+    val_rows: Positive = Field(32, description="val rows that decide on going on")
+    instruction_rows: int = Field(
+        28, ge=0, description="instructions that the gate asks beside them; 0 = none"
+    )
+    patience: Positive = Field(2, description="rounds without a better val score that end it")
+
+    @model_validator(mode="after")
+    def _rates(self) -> RoundsConfig:
+        low, high = self.band
+        if not low < high <= self.retire:
+            raise ValueError(
+                f"band={list(self.band)} with retire={self.retire}: a task is trained on inside "
+                "the band and retired above it; write for example band: [0.2, 0.85], retire: 0.95"
+            )
+        between = [k / self.samples for k in range(self.samples + 1)]
+        if not any(low <= rate <= high for rate in between):
+            raise ValueError(
+                f"samples={self.samples}: no success rate ({between}) lies in band="
+                f"{list(self.band)}; write samples: 4, or a wider band"
+            )
+        return self
 
 
 class ArmConfig(BaseConfig):
@@ -212,7 +250,7 @@ class ArmConfig(BaseConfig):
     start: str | None = Field(
         None,
         description="the arm above whose adapter it goes on from, and which is the frozen "
-        "reference (dpo, kto, eto; grpo with beta): sft, then dpo; none = the base",
+        "reference (dpo, kto, rounds; grpo with beta): sft, then dpo; none = the base",
     )
     weights: dict[str, float] | None = Field(None, description="this arm's own mix.weights")
     tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")

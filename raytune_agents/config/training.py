@@ -11,11 +11,11 @@ from raytune_agents.config.base import FOLDER, Auto, BaseConfig, Positive, Share
 from raytune_agents.config.method_options import (
     ArmConfig,
     DpoConfig,
-    EtoConfig,
     GrpoConfig,
     KtoConfig,
     LoraConfig,
     NatConfig,
+    RoundsConfig,
     SftConfig,
 )
 
@@ -108,7 +108,7 @@ class TrainConfig(BaseConfig):
     dpo: DpoConfig = DpoConfig()
     kto: KtoConfig = KtoConfig()
     grpo: GrpoConfig = GrpoConfig()
-    eto: EtoConfig = EtoConfig()
+    rounds: RoundsConfig = RoundsConfig()
 
     @model_validator(mode="after")
     def _curve(self) -> TrainConfig:

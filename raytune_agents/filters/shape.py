@@ -62,9 +62,10 @@ def tool_exists(row: Trajectory) -> str | None:
 
 
 def arguments_valid(row: Trajectory) -> str | None:
-    """Calls of known tools validate against the tool's JSON Schema; the first error is named."""
+    """Trained calls of known tools validate against the tool's JSON Schema; the first error is
+    named."""
     names = {tool.name for tool in row.tools}
-    for call in row.calls:
+    for call in row.trained_calls:
         errors = schema_errors(call, row.tools) if call.name in names else []
         if errors:
             return f"arguments_valid:{errors[0]}"

@@ -12,7 +12,14 @@ from collections.abc import Callable
 
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec
-from raytune_agents.generate import augment, dialogue_patterns, refusals, tasks, world_runs
+from raytune_agents.generate import (
+    augment,
+    dialogue_patterns,
+    recovery,
+    refusals,
+    tasks,
+    world_runs,
+)
 from raytune_agents.records import ToolSpec, Trajectory, content_hash
 
 Pool = Callable[[AgentSpec, int, int], list[Trajectory]]
@@ -40,6 +47,7 @@ POOLS: dict[str, Pool] = {
     "react": world_runs.react,
     "dialogue": world_runs.dialogue,
     "dependent": world_runs.dependent,
+    "recovery": recovery.recovery,
     "parallel": dialogue_patterns.parallel_calls,
     "followup": dialogue_patterns.followup,
     "gradual": dialogue_patterns.gradual,

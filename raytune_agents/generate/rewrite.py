@@ -39,6 +39,7 @@ class Shard:
     tokens: int = 0
     outage: str = ""  # what the engine said when it went down; the shard is asked for again
     refused: str = ""  # why no other shard needs to try
+    right: Counter = field(default_factory=Counter)  # right answers by the id of an asked task
 
 
 @dataclass(frozen=True)
@@ -243,16 +244,17 @@ def mine(
     engine_section: EngineConfig,
     seed: int,
     adapter: str = "",
+    marker: str = "",
 ) -> Shard:
     """The base model's (or an adapter's) own answers to training prompts; every distinct wrong one
     is a negative named by its fault, with its share of the task's samples in `meta.frequency`.
-    `rejected` counts right answers and repeats, `notes` every wrong answer by fault; rows in =
-    tasks x samples."""
+    `rejected` counts right answers (`right` by task) and repeats, `notes` every wrong answer by
+    fault; rows in = tasks x samples. Good answers carry the `marker`, where the adapter has one."""
     shard = Shard()
     fit, prompts = [], []
     for row in rows:
         try:
-            ids = chat.prompt_ids(row)
+            ids = chat.prompt_ids(row, marker)
         except RecordError as error:
             shard.rejected[str(error)] += section.mined_samples
             continue
@@ -290,6 +292,7 @@ def failures(row: Trajectory, reply: engine.Reply, section: NegativesConfig, sha
     """Put the distinct wrong answers to one prompt into the shard, and count all of them."""
     wrong: dict[str, Trajectory] = {}
     times: Counter = Counter()
+    shard.right[row.id] += 0  # it was asked
     for text, cut in zip(reply.texts, reply.cut, strict=True):
         if cut:
             text = whole_sentences(text, row)
@@ -303,6 +306,7 @@ def failures(row: Trajectory, reply: engine.Reply, section: NegativesConfig, sha
             bad = None
         if bad is None:
             shard.rejected["right_answer"] += 1
+            shard.right[row.id] += bool(text.strip())  # an empty one is no negative, nor right
             continue
         if bad.id in wrong:
             shard.rejected["repeated"] += 1

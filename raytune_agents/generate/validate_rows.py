@@ -31,11 +31,11 @@ STAGES = ("similar", "named", "format", "execution", "judge")
 
 
 def format_fault(row: Trajectory) -> str:
-    """Every call names a candidate and fits its schema; the last turn is right by the row's
-    gold."""
+    """Every trained call names a candidate and fits its schema; the last turn is right by the
+    row's gold."""
     if row.target is None:
         return "no_answer"
-    for call in row.calls:
+    for call in row.trained_calls:
         errors = schema_errors(call, row.tools)
         if errors:
             return errors[0]

@@ -132,7 +132,7 @@ def _conversation(
     return _row(spec, pool, index, seed, run, {"goals": goals})
 
 
-def _distinct(
+def distinct_runs(
     spec: AgentSpec, pool: str, tries: int, seed: int, count: int, held_out: bool = False
 ) -> Iterator[Trajectory]:
     """Conversations with different first requests; none for an agent without a world. A user's
@@ -159,12 +159,12 @@ def _distinct(
 def react(spec: AgentSpec, n: int, seed: int, held_out: bool = False) -> list[Trajectory]:
     """`n` ReAct rows with distinct requests; [] for an agent without a world. `held_out`: of the
     tasks that are kept for evaluation."""
-    return list(islice(_distinct(spec, "react", 4 * n + 20, seed, 1, held_out), n))
+    return list(islice(distinct_runs(spec, "react", 4 * n + 20, seed, 1, held_out), n))
 
 
 def dialogue(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
     """`n` rows in which the user has a second goal after the first, in the same world."""
-    return list(islice(_distinct(spec, "dialogue", 4 * n + 20, seed, 2), n))
+    return list(islice(distinct_runs(spec, "dialogue", 4 * n + 20, seed, 2), n))
 
 
 def depends(row: Trajectory, turn: int) -> bool:
@@ -187,7 +187,7 @@ def _cut(row: Trajectory, turn: int) -> Trajectory:
 def dependent(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
     """`n` rows that end on a call with a value out of an earlier result, without thoughts."""
     out: list[Trajectory] = []
-    for row in _distinct(spec, "dependent", 12 * n, seed, 1):
+    for row in distinct_runs(spec, "dependent", 12 * n, seed, 1):
         turns = [i for i, m in enumerate(row.messages) if m.tool_calls and depends(row, i)]
         if turns:
             out.append(_cut(row, turns[-1]))

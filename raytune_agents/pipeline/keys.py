@@ -36,6 +36,8 @@ def sections(config: Config, step: str) -> dict[str, Any]:
     """The sections of the config that a step is given, by name."""
     c = config
     rolled_out = {"agents": c.generate.agents} if c.train.grpo.turns > 1 else {}
+    in_rounds = any(arm.method == "rounds" for arm in c.train.arms.values())
+    drawn = {"generate": c.generate} if in_rounds else {}
     judged = {"teacher": c.generate.teacher} if c.evaluate.judge.rows else {}
     found: dict[str, dict[str, Any]] = {
         "read": {"read": c.read},
@@ -57,7 +59,7 @@ def sections(config: Config, step: str) -> dict[str, Any]:
             "grpo": c.train.grpo,
             "model": c.model,
         },
-        "train": {"train": c.train, "model": c.model, **rolled_out},
+        "train": {"train": c.train, "model": c.model, **rolled_out, **drawn},
         "evaluate": {
             "evaluate": c.evaluate,
             "model": c.model,

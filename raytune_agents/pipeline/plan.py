@@ -199,6 +199,11 @@ def arm_work(
     out.rows = round(len(chosen.ids) * sample.scale)
     if how.reference_pass:
         out.read = out.train
+    if method == "rounds":
+        r = section.rounds  # every round trains on about as many rows, or on its part of the tokens
+        out.train = out.train * r.max * min(1.0, (r.tasks + r.new_tasks) / max(1, out.rows))
+        asked = r.max * (r.tasks + r.new_tasks) * r.samples
+        out.write, out.read = asked * r.max_tokens * WRITTEN, asked * out.longest
     if how.samples_answers:
         sampled = out.rows * section.num_train_epochs * section.grpo.num_generations
         out.write = sampled * section.grpo.max_tokens * WRITTEN

@@ -62,13 +62,13 @@ def preflight(config: Config) -> None:
     Raises ConfigError (or SourceError) naming key, value and what to write."""
     from raytune_agents.chat import Chat
     from raytune_agents.evaluate import suites
-    from raytune_agents.pipeline import eto, generate, label, read, tune
+    from raytune_agents.pipeline import generate, label, read, rounds, tune
     from raytune_agents.train import methods, validate_config, validate_data
 
     read.units(config.read.sources)
     label.validate_label(config)
     generate.validate_generate(config)
-    eto.validate_eto(config)
+    rounds.validate_rounds(config)
     suites.validate_evaluation(config)
     if config.tune.num_samples:
         tune.validate_tune(config)

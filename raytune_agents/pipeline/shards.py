@@ -158,6 +158,7 @@ def make_shards(
             "rejected": dict(shard.rejected),
             "failed": dict(shard.failed),
             "notes": dict(shard.notes),
+            "right": dict(shard.right),
         }
         table = to_table([replace(r, config_hash=made_by) for r in shard.rows])
         return table, ShardReport(

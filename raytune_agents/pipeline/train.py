@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from raytune_agents.config import ArmConfig, Config, GenerateConfig
 from raytune_agents.pipeline.rows import training_rows
 from raytune_agents.pipeline.train_arm import train_arm
 from raytune_agents.records import content_hash
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Every arm that is not trained yet, one after the other, each a Ray Train run."""
-    from raytune_agents.pipeline import eto
+    from raytune_agents.pipeline import rounds
     from raytune_agents.train import methods, validate_data
 
     config, counts, arms = context.config, Counts(), {}
@@ -43,7 +44,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         own = Step(
             f"train/{name}",
             step.folder / name,
-            {"train": section, "model": config.model},
+            {"train": section, "model": config.model} | drawn_by(config, arm),
             inputs,
             config.seed if arm.seed is None else arm.seed,
             step.mirror,
@@ -57,7 +58,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
                 section = section.starting_at(step.folder / arm.start / "adapter")
             chosen_rows = [rows[i] for i in mixed]
             if methods.method_named(arm.method).explores:
-                arm_counts = eto.train_rounds(context, own, name, section, chosen_rows, rows)
+                arm_counts = rounds.train_rounds(context, own, name, section, chosen_rows)
             else:
                 arm_counts = train_arm(context, own, name, arm.method, section, chosen_rows, rows)
             own.finish(arm_counts)
@@ -72,3 +73,8 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     ):
         shutil.rmtree(folder)
     return counts, {"arms": arms}
+
+
+def drawn_by(config: Config, arm: ArmConfig) -> dict[str, GenerateConfig]:
+    """What else decides an arm that draws tasks of its own."""
+    return {"generate": config.generate} if arm.method == "rounds" else {}

@@ -1,8 +1,8 @@
 """A run folder -> plain values. Every file but the manifests may be absent; absent ones are named.
 
 Reads only: config.json, STEP/manifest.json, rows of label (or of read and generate),
-train/ARM/metrics.jsonl, the files of evaluate (`evaluate.result_files`), tune/{trials,guide}.json,
-tune/guide.md.
+train/ARM/{metrics.jsonl,rounds.json}, the files of evaluate (`evaluate.result_files`),
+tune/{trials,guide}.json, tune/guide.md.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ class RunContents:
     trials: list[dict[str, Any]]
     guide: str
     guidance: dict[str, Any]
+    rounds: dict[str, dict[str, Any]] = field(default_factory=dict)  # {arm: its rounds.json}
     row_files: list[Path] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -236,6 +237,10 @@ def read_run(path: Path) -> RunContents:
         trials=[t for t in files.json("tune/trials.json", [], tuned) if isinstance(t, dict)],
         guide=_text(path / "tune/guide.md"),
         guidance=files.json("tune/guide.json", {}, wanted=False),
+        rounds={
+            p.parent.name: files.json(p.relative_to(path).as_posix(), {})
+            for p in sorted((path / "train").glob("*/rounds.json"))
+        },
         missing=files.missing,
         problems=files.problems,
     )

@@ -19,6 +19,7 @@ from raytune_agents.report import (
     charts,
     findings,
     overview,
+    rounds_section,
     search_section,
     sections,
 )
@@ -132,6 +133,7 @@ def page_context(run: RunContents) -> dict[str, Any]:
             )
             for key, by in findings.curves(run.curves).items()
         ],
+        "rounds": rounds_section.rounds_view(run.rounds),
         "search": search_section.search_view(run.trials, run.guide, run.guidance),
         "facts": sections.run_facts(run),
     }

@@ -32,7 +32,7 @@ class Method:
 
     `reference_pass`: a frozen model reads the batch too; `samples_answers`: the policy writes what
     it is trained on; `smallest_batch`: rows that one forward pass needs; `explores`: its arm is
-    trained in rounds of tasks, failures and pairs (`pipeline.eto`)."""
+    trained in rounds of tasks and failures (`pipeline.rounds`)."""
 
     columns: Callable[[Trajectory, Chat, TrainConfig, Any], list[dict[str, Any]]]
     trainer: Callable[..., Any]
@@ -97,13 +97,15 @@ METHODS: dict[str, Method] = {
         rate=PREFERENCE,
         steps=False,
     ),
-    "eto": Method(
-        dpo.columns,
-        dpo.trainer,
+    # Its rows are tasks to answer; a round trains by a method of its own.
+    "rounds": Method(
+        sft.columns,
+        sft.trainer,
         takes=nat.good,
-        reference_pass=True,
+        inference_marker=lambda section: method_named(section.rounds.method).inference_marker(
+            section
+        ),
         explores=True,
-        rate=PREFERENCE,
     ),
 }
 

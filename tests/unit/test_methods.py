@@ -12,7 +12,6 @@ from method_rows import BAD, GOOD, ROWS, RUNS, answers, section_of, small_chat
 from raytune_agents import config, mix
 from raytune_agents.chat import IGNORE, Chat, tokens
 from raytune_agents.config import ConfigError, NatConfig, load_config
-from raytune_agents.pipeline import eto
 from raytune_agents.pipeline.evaluate import arms_of
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 from raytune_agents.train import methods, nat, sft, validate_data
@@ -313,26 +312,9 @@ def test_what_no_arm_can_go_on_from(options: list[str], words: str) -> None:
         load_config(None, options)
 
 
-# --- ETO ---
+# --- rounds ---
 
 
-def test_an_eto_arm_goes_on_from_adapters() -> None:
-    with pytest.raises(ConfigError, match="write parameters: lora"):
-        eto.validate_eto(
-            load_config(None, ["train.arms={a: {method: eto}}", "train.parameters=full"])
-        )
-
-
-def test_eto_explores_different_tasks_with_calls() -> None:
-    rows = [*GOOD, *GOOD, CHAT]
-    drawn = eto.sample_tasks(rows, 5, "1/1")
-    assert len({r.id for r in drawn}) == 5
-    assert all(r.calls for r in drawn)
-    assert eto.sample_tasks(rows[::-1], 5, "1/1") == drawn
-    assert eto.sample_tasks(rows, 5, "1/2") != drawn
-    assert len(eto.sample_tasks(rows, 99, "1/1")) == len(GOOD)
-
-
-def test_eto_trains_on_no_known_failure(chat: Chat) -> None:
-    costs = methods.costs("eto", ROWS, dict.fromkeys(ROWS, 1), chat, section_of())
+def test_rounds_answer_no_known_failure(chat: Chat) -> None:
+    costs = methods.costs("rounds", ROWS, dict.fromkeys(ROWS, 1), chat, section_of())
     assert {i for i, n in costs.items() if n} == {r.id for r in GOOD}

@@ -25,7 +25,7 @@ LAYERS = [
     {"infra", "runs", "storage", "mirror", "models", "gguf_file", "progress"},
     {"chat", "templates", "template_defaults", "calls", "sandbox"},
     {"inference", "readers", "exports", "agents"},
-    {"generate", "negatives", "filters", "dedup", "mix", "situations", "split"},
+    {"generate", "negatives", "filters", "dedup", "mix", "rounds", "situations", "split"},
     {"train"},
     {"evaluate", "report", "serving", "capture", "streams"},
     {"tune"},

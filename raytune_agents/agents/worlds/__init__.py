@@ -56,11 +56,15 @@ class WorldTask:
     task: dict[str, Any] = field(default_factory=dict)
     spec: str = ""
     facts: tuple[str, ...] | None = None  # None: the row is a piece of a run, without its end
+    # what the tools say to some calls (by their number in the run, as text) instead of an answer
+    errors: dict[str, str] = field(default_factory=dict)
 
     @property
     def meta(self) -> dict[str, Any]:
         """The task as a row's `meta` keeps it; `task_of` reads it back."""
-        out: dict[str, Any] = {"world": {k: v for k, v in asdict(self).items() if k != "facts"}}
+        left_out = {"facts"} if self.errors else {"facts", "errors"}
+        world = {k: v for k, v in asdict(self).items() if k not in left_out}
+        out: dict[str, Any] = {"world": world}
         return out if self.facts is None else out | {"goal": {"facts": list(self.facts)}}
 
 
@@ -71,7 +75,8 @@ def task_of(row: Trajectory) -> WorldTask | None:
     if not isinstance(where, dict) or row.source != f"agent/{where.get('agent')}":
         return None
     facts = tuple(goal["facts"]) if isinstance(goal, dict) else None
-    return WorldTask(where["agent"], where["task"], where["spec"], facts)
+    errors = where.get("errors", {})
+    return WorldTask(where["agent"], where["task"], where["spec"], facts, errors)
 
 
 def ends_in_world(row: Trajectory) -> bool:
@@ -113,6 +118,7 @@ class Episode:
         where = task.spec or task.agent
         changed_ns = Path(where).stat().st_mtime_ns if task.spec else 0
         self._open(_code_of(where, changed_ns), task.task, tools)
+        self._errors = task.errors
 
     @classmethod
     def of(cls, code: WorldCode, task: dict[str, Any], tools: Sequence[ToolSpec] | None) -> Episode:
@@ -127,6 +133,8 @@ class Episode:
         self.code, self.task, self.tools = code, task, tools
         self._id = secrets.token_hex(8)
         self._calls: list[tuple[str, dict[str, Any]]] = []
+        self._errors: dict[str, str] = {}
+        self._asked = 0  # calls so far, also those that were not carried out
         self._box: Sandbox | None = None
         weakref.finalize(self, _ended.append, self._id)
         if code.shipped:
@@ -173,6 +181,9 @@ class Episode:
     def run(self, call: ToolCall) -> Any:
         """What the tool says; what a model did wrong is {"error": why} and is not carried out.
         Raises WorldDown."""
+        self._asked += 1
+        if said := self._errors.get(str(self._asked - 1)):
+            return {"error": said}
         wrong = [] if self.tools is None else schema_errors(call, self.tools)
         if wrong:
             return {"error": ", ".join(wrong)}

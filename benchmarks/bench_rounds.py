@@ -1,0 +1,147 @@
+"""Do rounds of learning from failure beat rounds at random, and one round of as many tokens?
+
+    python benchmarks/bench_rounds.py [--seeds 3] [--rounds 3] [--tokens 4500] [OVERRIDE ...]
+
+One run of jobs/configs/rounds_cpu.yaml with three arms per seed, all from the same sft arm and at
+the same budget of trained tokens: `failure`, `random` (its control) and `one_round`. An arm is a
+cell: a killed benchmark goes on with the first arm (and round) that is not done. Score: exact match
+on test_unseen and on the rows of an unseen agent, and task completion of its roll-outs; differences
+with intervals by a bootstrap over seeds and rows.
+
+Prints one JSON object on the last line and writes results/rounds.json: gain_over_random and
+gain_over_one_round (value, low, high, on test_unseen; the others under `suites`), seeds, rounds,
+in_band_share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from raytune_agents.config import load_config
+from raytune_agents.evaluate.paired import paired_seeds
+from raytune_agents.infra.provenance import commit, hardware
+from raytune_agents.pipeline.run import run_steps
+from raytune_agents.progress import Display
+from raytune_agents.runs import read_json, write_json
+
+HERE = Path(__file__).parent
+STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "report")
+Hits = dict[str, dict[str, dict[int, dict[str, float]]]]  # suite -> arm -> seed -> row -> value
+
+
+def arms(seeds: int, rounds: int) -> dict[str, dict[str, Any]]:
+    """sft, and the three arms of every seed; the one round draws and answers as much as all."""
+    out: dict[str, dict[str, Any]] = {"sft": {"method": "sft"}}
+    kinds: dict[str, dict[str, Any]] = {
+        "failure": {"rounds.max": rounds},
+        "random": {"rounds.max": rounds, "rounds.select": "random"},
+        "one_round": {"rounds.max": 1},
+    }
+    for seed in range(1, seeds + 1):
+        for kind, options in kinds.items():
+            own = {"method": "rounds", "start": "sft", "seed": seed, "options": options}
+            out[f"{kind}-{seed}"] = own
+    return out
+
+
+def hits_of(run: Path) -> Hits:
+    """What every arm and seed got on each suite: exact match, and completion of roll-outs."""
+    hits: Hits = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    answers = pq.read_table(
+        run / "evaluate/answers.parquet",
+        columns=["arm", "split", "id", "exact_match", "perturbation"],
+    )
+    for a in answers.to_pylist():
+        kind, _, seed = a["arm"].rpartition("-")
+        if kind and not a["perturbation"] and a["exact_match"] is not None:
+            hits[a["split"]][kind][int(seed)][a["id"]] = a["exact_match"]
+    plays = run / "evaluate/plays.parquet"
+    for p in pq.read_table(plays).to_pylist() if plays.is_file() else ():
+        kind, _, seed = p["arm"].rpartition("-")
+        if kind and p["task_completion"] is not None:
+            hits["roll-outs"][kind][int(seed)][p["task"]] = p["task_completion"]
+    return hits
+
+
+def gain(hits: Hits, suite: str, control: str) -> dict[str, Any]:
+    """`failure` minus `control` on a suite, over the rows that all of them answered."""
+    sides = [hits[suite][control], hits[suite]["failure"]]
+    runs = [values for side in sides for values in side.values()]
+    if not all(sides):
+        return {"value": None, "low": None, "high": None, "n": 0}
+    both = set.intersection(*(set(values) for values in runs))
+    base, arm = (
+        {seed: {i: values[i] for i in both} for seed, values in side.items()} for side in sides
+    )
+    found = paired_seeds(base, arm).record()
+    return {k: found.get(k) for k in ("value", "low", "high", "n", "p")}
+
+
+def arm_facts(told: dict[str, Any]) -> dict[str, Any]:
+    """Why an arm's rounds ended, what they scored on val, what they cost."""
+    rounds = told["rounds"]
+    return {
+        "stopped": told["stopped"],
+        "kept": told["kept"],
+        "val": [r["val"] for r in rounds],
+        "tokens": sum(r["tokens"] for r in rounds),
+    }
+
+
+def summary(run: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """The result's keys."""
+    hits, told = hits_of(run), {}
+    for path in sorted((run / "train").glob("*-*/rounds.json")):
+        told[path.parent.name] = read_json(path)
+    by_failure = [r for name, t in told.items() if name.startswith("failure") for r in t["rounds"]]
+    shares = [r["in_band_share"] for r in by_failure if r["round"]]
+    suites = sorted(hits)
+    return {
+        "gain_over_random": gain(hits, "test_unseen", "random"),
+        "gain_over_one_round": gain(hits, "test_unseen", "one_round"),
+        "seeds": options.seeds,
+        "rounds": options.rounds,
+        "in_band_share": round(mean(shares), 4) if shares else None,
+        "tokens": options.tokens,
+        "suites": {s: {c: gain(hits, s, c) for c in ("random", "one_round")} for s in suites},
+        "arms": {name: arm_facts(t) for name, t in told.items()},
+        "hardware": hardware(),
+        "commit": commit(),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=4500)
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "rounds.json")
+    parser.add_argument("overrides", nargs="*", help="options of the config, for example seed=3")
+    options = parser.parse_args()
+    config = load_config(
+        HERE.parent / "jobs/configs/rounds_cpu.yaml",
+        [
+            "name=bench_rounds",
+            f"train.rounds.tokens={options.tokens}",
+            "evaluate.trajectories.tasks=12",
+            "evaluate.trajectories.agents=[security]",
+            *options.overrides,
+            f"train.arms={json.dumps(arms(options.seeds, options.rounds))}",
+        ],
+    )
+    context = run_steps(config, STEPS, Display(Console(stderr=True)))
+    result = summary(context.run.folder, options)
+    write_json(options.out, result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""What a round of `pipeline.rounds` asks: the policy's answers to tasks, and new tasks drawn where
+it fails, worded and verified like all synthetic rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from raytune_agents import agents, dedup, rounds
+from raytune_agents.config import GenerateConfig, NegativesConfig, RoundsConfig, TrainConfig
+from raytune_agents.generate import checks, rewrite, sampling
+from raytune_agents.pipeline import label
+from raytune_agents.pipeline.shards import check_outage, make_shards
+from raytune_agents.pipeline.writer import voice_of
+from raytune_agents.records import Trajectory
+from raytune_agents.rounds import Cluster, RoundRecord
+from raytune_agents.runs import Counts, Step, read_rows, write_rows
+
+if TYPE_CHECKING:
+    from raytune_agents.pipeline.context import Context
+
+OVERDRAWN = 8  # candidates drawn for each task that is asked for
+PLANTED = 8  # known-wrong rows that a judge is shown
+NEW = "new"  # folder of a round: the new tasks that it keeps
+Tasks = dict[str, Trajectory]  # by id
+
+
+# --- answers ---
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who answers: the base with an adapter ("" = none), asked with the marker of good rows."""
+
+    section: TrainConfig
+    adapter: str
+    marker: str = ""
+
+
+@dataclass
+class TaskAnswers:
+    """Right answers by task, failures (each with its task as parent), wrong answers by fault."""
+
+    right: dict[str, int] = field(default_factory=dict)
+    failures: list[Trajectory] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+
+
+def in_round(row: Trajectory, k: int) -> Trajectory:
+    """The row with its round in its lineage."""
+    return replace(row, split="train", meta=row.meta | {"round": k})
+
+
+def answer_tasks(
+    context: Context, step: Step, name: str, asked: list[Trajectory], k: int, policy: Policy
+) -> TaskAnswers:
+    """The policy's sampled answers. Finished shards stay. Raises EngineDown where too many tasks
+    were lost to the engine."""
+    out = TaskAnswers()
+    if not asked:
+        return out
+    context.start_engine()
+    options, chat, config = policy.section.rounds, context.chat, context.config
+    how = NegativesConfig(
+        mined_samples=options.samples,
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+    )
+    engine_section, seed = config.engine, step.seed + k
+
+    def work(part: list[Trajectory]) -> rewrite.Shard:
+        shard = rewrite.mine(part, chat, how, engine_section, seed, policy.adapter, policy.marker)
+        shard.rows = [in_round(row, k) for row in shard.rows]
+        return shard
+
+    counts = Counts(rows_in=len(asked) * options.samples)
+    for shard in make_shards(context, step, name, asked, work):
+        counts.failed.update(shard["failed"])
+        out.right |= shard["right"]
+        cut = {"cut_to_whole_sentences"}  # the one note that is no fault
+        out.faults.update({f: n for f, n in shard["notes"].items() if f not in cut})
+    check_outage(counts, config.read.max_error_share)
+    out.failures = list(read_rows(step.folder / name))
+    return out
+
+
+# --- new tasks ---
+
+
+def draw_tasks(
+    context: Context,
+    step: Step,
+    options: RoundsConfig,
+    tasks: Tasks,
+    failures: list[Trajectory],
+    record: RoundRecord,
+) -> list[Trajectory]:
+    """Verified tasks that are not among `tasks`, unlike any val or test row: about the tools and
+    arguments that failed, or (control) of any kind. Fills in what was asked for and what came."""
+    clusters = rounds.failure_clusters(failures, tasks)
+    if not options.new_tasks or not clusters:
+        return []
+    section, seed = context.config.generate, step.seed + 1009 * record.round
+    wanted = rounds.allocate(clusters, options.new_tasks)
+    if options.select == "random":
+        wanted = {Cluster("any"): options.new_tasks}
+        drawn = fresh_tasks(section, OVERDRAWN * options.new_tasks, seed, tasks)
+        found = {Cluster("any"): drawn[: options.new_tasks]}
+    else:
+        able = agents_with(section, clusters, record)
+        section = section.model_copy(update={"agents": able or section.agents})
+        drawn = fresh_tasks(section, OVERDRAWN * options.new_tasks, seed, tasks)
+        found = rounds.match_tasks(wanted, drawn)
+    asked = {row.id: cluster for cluster, rows in found.items() for row in rows}
+    chosen = [row for rows in found.values() for row in rows]
+    rows = verified_tasks(context, step, chosen, failures, record)
+    got = Counter(asked[row.meta["drawn"]] for row in rows)
+    record.asked_for = [
+        c.record() | {"failures": clusters[c], "wanted": n, "got": got[c]}
+        for c, n in wanted.items()
+    ]
+    record.new_tasks = len(rows)
+    return rows
+
+
+def agents_with(
+    section: GenerateConfig, clusters: Counter[Cluster], record: RoundRecord
+) -> list[str]:
+    """The agents that have one of the clusters' tools; says which tools no agent has."""
+    owned = {name: {t.name for t in agents.load_spec(name).toolspecs} for name in section.agents}
+    tools = {c.tool for c in clusters} - {""}
+    if lacking := tools - set().union(*owned.values()):
+        lost = sum(n for c, n in clusters.items() if c.tool in lacking)
+        some = ", ".join(sorted(lacking)[:5])
+        record.said.append(
+            f"{lost} failures at {len(lacking)} tools of no agent ({some}) bring no new tasks; "
+            "write an agent that has them into generate.agents (raytune-agents init makes one)"
+        )
+    return [name for name in section.agents if owned[name] & tools]
+
+
+def fresh_tasks(section: GenerateConfig, count: int, seed: int, tasks: Tasks) -> list[Trajectory]:
+    """Drawn rows whose request no task has."""
+    real = [row for row in tasks.values() if row.pool == "positive"]
+    known = {row.query for row in tasks.values()}
+    drawn = sampling.draw(section.model_copy(update={"rows": count}), seed, real)
+    return [row for row in drawn.rows if row.query not in known]
+
+
+def verified_tasks(
+    context: Context,
+    step: Step,
+    chosen: list[Trajectory],
+    failures: list[Trajectory],
+    record: RoundRecord,
+) -> list[Trajectory]:
+    """The tasks, worded and checked (format, execution, judge), without those that show a row which
+    is not trained on; in step.folder/NEW, each with the id it was `drawn` with."""
+    seed, folder, k = step.seed, context.run.folder, record.round
+    voice, executor = voice_of(context), checks.executor(context.config.generate)
+    if not voice.taught:
+        context.start_engine()
+    section = with_tried_judge(context.config.generate, voice, failures[:PLANTED], seed, record)
+
+    def work(part: list[Trajectory]) -> rewrite.Shard:
+        named = [replace(row, meta=row.meta | {"drawn": row.id}) for row in part]
+        shard = rewrite.positives(named, voice, executor, section, seed)
+        shard.rows = [in_round(row, k) for row in shard.rows]
+        return shard
+
+    counts = Counts(rows_in=len(chosen))
+    for shard in make_shards(context, step, "drawn", chosen, work):
+        counts.failed.update(shard["failed"])
+    check_outage(counts, context.config.read.max_error_share)
+    files = sorted((folder / "read").glob("*.parquet"))
+    held = [*label.evaluation_rows(context, files, Counter(), {})]
+    held += [row for row in read_rows(folder / "generate" / "held") if row.split != "train"]
+    marked = dedup.mark_leaks(list(read_rows(step.folder / "drawn")), held)
+    rows = [row for row in marked if not row.reject_reason]
+    write_rows(step.folder / NEW / "rows-00000.parquet", rows)
+    return rows
+
+
+def with_tried_judge(
+    section: GenerateConfig,
+    voice: rewrite.Voice,
+    planted: list[Trajectory],
+    seed: int,
+    record: RoundRecord,
+) -> GenerateConfig:
+    """The section, without its judge where that calls known-wrong rows right; says so."""
+    if not section.judge.samples or not planted:
+        return section
+    shard = rewrite.Shard(rows=list(planted))
+    rewrite.judge(shard, voice, section, seed)
+    accepted = len(shard.rows)
+    if not rounds.believes_anything(accepted, len(planted)):
+        return section
+    record.said.append(
+        f"the judge called {accepted} of {len(planted)} planted wrong rows right, so it is not "
+        "asked; write a stronger generate.teacher, or generate.judge.samples: 0"
+    )
+    judge = section.judge.model_copy(update={"samples": 0})
+    return section.model_copy(update={"judge": judge})

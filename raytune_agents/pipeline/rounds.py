@@ -1,0 +1,264 @@
+"""Arms of method rounds: the policy answers training tasks, its failures say what is drawn, a
+method trains on what is neither too hard nor too easy, and again from there. The rules: `rounds`.
+
+    answer   tasks of the arm, and of rounds before    -> ROUND/answered
+    draw     new tasks where it fails, verified        -> ROUND/{drawn, new}, answers in ROUND/tried
+    train    tasks in the success band, and failures   -> ROUND/{columns.parquet, adapter}
+    decide   val, and what the gate guards             -> ROUND/manifest.json: its record
+
+ROUND is train/ARM/round-K, a step of its own: a killed one goes on. In every round the reference is
+the policy at its start. With new_tasks: 0 and method: dpo this is ETO (arXiv 2403.02502). Asked are
+single answers; no val or test row is answered for training. The good round with the best val
+score, or the start, becomes train/ARM/adapter; rounds.json has all records.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raytune_agents import mix, rounds
+from raytune_agents.config import Config, ConfigError, TrainConfig
+from raytune_agents.evaluate import gate
+from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
+from raytune_agents.evaluate.instructions import instruction_rows
+from raytune_agents.evaluate.measured import values_by_row
+from raytune_agents.evaluate.paired import Difference, paired
+from raytune_agents.pipeline import round_tasks, train_arm
+from raytune_agents.pipeline.rows import held_out_rows, token_counts
+from raytune_agents.records import Trajectory
+from raytune_agents.rounds import RoundRecord
+from raytune_agents.runs import Counts, Step, read_rows, write_json
+from raytune_agents.storage import read_json
+from raytune_agents.train.methods import costs, method_named
+
+if TYPE_CHECKING:
+    from raytune_agents.pipeline.context import Context
+
+Values = dict[str, dict[str, float]]  # metric -> row id -> value
+VALUES, RETIRED = "values.json", "retired.json"  # files of a round
+
+
+def validate_rounds(config: Config) -> None:
+    """Rounds go on from adapters, and stop by val rows. Raises ConfigError."""
+    for name, arm in config.train.arms.items():
+        if arm.method != "rounds":
+            continue
+        if config.train.of(arm).parameters == "full":
+            raise ConfigError(
+                f"train.arms.{name}: a round goes on from an adapter; write parameters: lora"
+            )
+        if config.train.of(arm).grpo.turns > 1:
+            raise ConfigError(
+                f"train.arms.{name}: rounds measure single answers; write grpo.turns: 1"
+            )
+
+
+@dataclass
+class ArmProgress:
+    """What goes from one round to the next."""
+
+    name: str
+    section: TrainConfig
+    tasks: dict[str, Trajectory]  # by id: the arm's own good rows, and those drawn so far
+    adapter: str  # the last good one; "" = the base
+    retired: set[str] = field(default_factory=set)
+    spent: int = 0  # trained tokens
+
+    @property
+    def marker(self) -> str:
+        return method_named("rounds").inference_marker(self.section)
+
+
+def train_rounds(
+    context: Context, step: Step, name: str, section: TrainConfig, rows: list[Trajectory]
+) -> Counts:
+    """All rounds of one arm. Writes step.folder/{adapter, rounds.json}. Raises ConfigError where
+    there are no val rows, or nothing to learn from and no start."""
+    options, started = section.rounds, bool(section.lora.start)
+    now = ArmProgress(name, section, {r.id: r for r in rows}, section.lora.start or "")
+    first = last = start_values(context, step, now)
+    records, key = [RoundRecord(0, mean(first["exact_match"]))], step.key
+    stopped = f"all {options.max} rounds are done"
+    for k in range(1, options.max + 1):
+        folder, inputs = step.folder / f"round-{k}", step.inputs | {"start": key}
+        own = Step(f"{step.name}/round-{k}", folder, step.section, inputs, step.seed)
+        if not own.done:
+            run_round(context, own, k, now, first, last)
+        record = RoundRecord(**own.manifest.notes["record"])
+        records.append(record)
+        for line in record.said:
+            context.display.say(f"train     {name} round {k}: {line}", "yellow")
+        now.spent += record.tokens
+        step.log(step=k, val_exact_match=record.val, num_tokens=now.spent)
+        if not record.rows:
+            stopped = record.said[-1]
+        elif record.worse:
+            stopped = f"round {k} made things worse ({record.worse}) and was thrown away"
+        if not record.rows or record.worse:
+            break
+        now.adapter, key, last = str(folder / "adapter"), own.key, read_json(folder / VALUES)
+        now.tasks |= {r.id: r for r in read_rows(folder / round_tasks.NEW)}
+        now.retired |= set(read_json(folder / RETIRED))
+        if rounds.stalled([r.val for r in records], options.patience):
+            stopped = f"val was no better for {options.patience} rounds"
+            break
+    kept = rounds.best_round(records, started)
+    context.display.say(f"train     {name}: {stopped}; kept is round {kept}")
+    if kept is None:
+        raise ConfigError(
+            f"train.arms.{name}: {stopped}, and there is no start to fall back on; write start: "
+            "an arm above it"
+        )
+    told = {"select": options.select, "stopped": stopped, "kept": kept}
+    write_json(step.folder / "rounds.json", told | {"rounds": [asdict(r) for r in records]})
+    source = step.folder / f"round-{kept}" / "adapter" if kept else Path(section.lora.start or "")
+    shutil.copytree(source, step.folder / "adapter", dirs_exist_ok=True)
+    return Counts(rows_in=len(rows), rows_out=len(rows))
+
+
+# --- one round ---
+
+
+def run_round(
+    context: Context, step: Step, k: int, now: ArmProgress, first: Values, last: Values
+) -> None:
+    """Answer, draw, choose, train, decide; the record stands in the manifest. One without rows:
+    nothing was left to learn from, as its last line says."""
+    step.begin()
+    before = mean(last["exact_match"])
+    record = RoundRecord(k, before)
+    counts = learn_from_failures(context, step, now, record)
+    if record.rows:
+        after = policy_values(context, step.folder / "adapter", now)
+        write_json(step.folder / VALUES, after)
+        record.val = mean(after["exact_match"])
+        lost = lost_metrics(first, after, bool(now.section.lora.start))
+        high = difference_of(last, after, "exact_match").high
+        record.worse = rounds.is_worse(before, record.val, high, lost)
+    step.finish(counts, record=asdict(record))
+
+
+def learn_from_failures(
+    context: Context, step: Step, now: ArmProgress, record: RoundRecord
+) -> Counts:
+    """The round up to its adapter; fills in the record."""
+    options, seed = now.section.rounds, f"{step.seed}/{record.round}"
+    left = rounds.round_budget(options.tokens, now.spent, options.max - record.round + 1)
+    if left == 0:
+        record.said.append(f"train.rounds.tokens={options.tokens} are spent; write more")
+        return Counts()
+    waiting = [r for i, r in now.tasks.items() if i not in now.retired]
+    asked = rounds.sample_tasks(waiting, options.tasks, seed)
+    policy = round_tasks.Policy(now.section, now.adapter, now.marker)
+    answered = round_tasks.answer_tasks(context, step, "answered", asked, record.round, policy)
+    new = round_tasks.draw_tasks(context, step, options, now.tasks, answered.failures, record)
+    tried = round_tasks.answer_tasks(context, step, "tried", new, record.round, policy)
+    failures = [*answered.failures, *tried.failures]
+    record.faults = dict(answered.faults + tried.faults)
+    record.answers = options.samples * (len(answered.right) + len(tried.right))
+    rates = rounds.success_rates(answered.right | tried.right, options.samples)
+    banded = rounds.by_band(rates, options.band, options.retire)
+    record.occupy(banded)
+    write_json(step.folder / RETIRED, list(banded.retired))
+    if few := rounds.few_in_band(record, options.band):
+        record.said.append(few)
+    if not failures:
+        record.said.append("no failures left: every answer was right; write harder tasks")
+        return Counts()
+    tasks = {r.id: r for r in (*asked, *new) if r.id in rates}
+    kept = set(banded.kept)
+    if options.select == "random":  # as many tasks, whatever their rate
+        drawn = rounds.sample_tasks(tasks.values(), len(banded.kept), f"{seed}/random")
+        kept = {row.id for row in drawn}
+    good = [row for i, row in tasks.items() if i in kept]
+    bad = [row for row in failures if row.parents[0] in kept]
+    return train_round(context, step, now, good, bad, left, record)
+
+
+def train_round(
+    context: Context,
+    step: Step,
+    now: ArmProgress,
+    good: list[Trajectory],
+    bad: list[Trajectory],
+    budget: int | None,
+    record: RoundRecord,
+) -> Counts:
+    """Train from the last good adapter on what the method takes of the rows, at the budget."""
+    section, method = now.section, now.section.rounds.method
+    pool = {r.id: r for r in (*good, *([] if method == "sft" else bad))}
+    counted, _ = token_counts(context, list(pool.values()))
+    cost = costs(method, pool, counted, context.chat, section)
+    by_row = [(i, "round", n) for i, n in cost.items()]
+    total = sum(n for _, _, n in by_row)
+    if not total:
+        record.said.append(
+            f"no task in the success band {list(section.rounds.band)} gives {method} a row; write "
+            "a wider band, more rounds.tasks or rounds.samples"
+        )
+        return Counts()
+    epochs = context.config.mix.max_epochs
+    chosen = mix.choose_rows(by_row, {"round": 1.0}, budget or total, epochs, step.seed)
+    record.rows, record.tokens = len(set(chosen.ids)), sum(chosen.tokens.values())
+    context.free_gpu(section.span[1])
+    if now.adapter:
+        section = section.starting_at(Path(now.adapter))
+    name = f"{now.name} round {record.round}"
+    return train_arm.train_arm(
+        context, step, name, method, section, [pool[i] for i in chosen.ids], pool
+    )
+
+
+# --- what decides ---
+
+
+def mean(values: dict[str, float]) -> float:
+    return sum(values.values()) / len(values) if values else 0.0
+
+
+def start_values(context: Context, step: Step, now: ArmProgress) -> Values:
+    """The start's values, asked once. Raises ConfigError where there is no val row."""
+    path = step.folder / VALUES
+    if not path.is_file():
+        write_json(path, policy_values(context, now.adapter, now))
+    return read_json(path)
+
+
+def policy_values(context: Context, adapter: str | Path, now: ArmProgress) -> Values:
+    """Values of val rows and of the gate's instructions under a policy, greedily; an answer that
+    was lost to the engine has none."""
+    options, config = now.section.rounds, context.config
+    rows = [row for row in held_out_rows(context.run.folder, "val") if row.target]
+    if not rows:
+        raise ConfigError("rounds need val rows to stop by; write read.split.val above 0")
+    others = config.seed + 1  # not the instructions of the evaluation
+    asked = [*rows[: options.val_rows], *instruction_rows(options.instruction_rows, others)]
+    context.start_engine()
+    limits = with_answer_limit(asked, context.chat, config.evaluate, config.engine)
+    found = answer_shard(
+        asked,
+        context.chat,
+        Arm(now.name, str(adapter), now.marker),
+        AskOptions.of(limits, config.engine),
+    )
+    of_val = [a for a in found if a.split == "val"]
+    out = {name: values_by_row(found, name) for name in gate.GUARDED}
+    return out | {name: values_by_row(of_val, name) for name in ("exact_match", "relevance")}
+
+
+def lost_metrics(first: Values, after: Values, started: bool) -> list[str]:
+    """What the gate guards and the policy has lost since the start. A base that hardly calls is
+    right about every no-call row for nothing: it is no reference."""
+    if not started and mean(first["relevance"]) < gate.LEAST_RELEVANCE:
+        return []
+    return [n for n in gate.GUARDED if gate.guarded(difference_of(first, after, n)) == "lost"]
+
+
+def difference_of(before: Values, after: Values, metric: str) -> Difference:
+    """After minus before, paired over the rows that both answered."""
+    both = sorted(before[metric].keys() & after[metric].keys())
+    return paired({i: before[metric][i] for i in both}, {i: after[metric][i] for i in both})
