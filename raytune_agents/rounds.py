@@ -20,7 +20,7 @@ from raytune_agents.calls.fault import forms_of, pair_calls
 from raytune_agents.calls.gold import arguments_of, gold_calls
 from raytune_agents.calls.match import argument_error
 from raytune_agents.calls.schema import ANY
-from raytune_agents.generate.sampling import split_rows
+from raytune_agents.generate.sampling import apportion
 from raytune_agents.negatives import answer_text
 from raytune_agents.records import Trajectory
 
@@ -104,7 +104,7 @@ def allocate(clusters: Mapping[Cluster, int], count: int) -> dict[Cluster, int]:
     if not clusters:
         return {}
     ordered = dict(sorted(clusters.items(), key=lambda pair: (-pair[1], pair[0])))
-    return {c: n for c, n in split_rows(count, ordered).items() if n}
+    return {c: n for c, n in apportion(count, ordered).items() if n}
 
 
 def task_fit(row: Trajectory, cluster: Cluster) -> int:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from raytune_agents import agents, dedup, rounds
 from raytune_agents.config import GenerateConfig, NegativesConfig, RoundsConfig, TrainConfig
-from raytune_agents.generate import checks, rewrite, sampling
+from raytune_agents.generate import rewrite, sampling, validate_rows
 from raytune_agents.pipeline import label
 from raytune_agents.pipeline.shards import check_outage, make_shards
-from raytune_agents.pipeline.writer import voice_of
+from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
 from raytune_agents.rounds import Cluster, RoundRecord
 from raytune_agents.runs import Counts, Step, read_rows, write_rows
@@ -144,7 +144,7 @@ def fresh_tasks(section: GenerateConfig, count: int, seed: int, tasks: Tasks) ->
     """Drawn rows whose request no task has."""
     real = [row for row in tasks.values() if row.pool == "positive"]
     known = {row.query for row in tasks.values()}
-    drawn = sampling.draw(section.model_copy(update={"rows": count}), seed, real)
+    drawn = sampling.sample_rows(section.model_copy(update={"rows": count}), seed, real)
     return [row for row in drawn.rows if row.query not in known]
 
 
@@ -158,14 +158,14 @@ def verified_tasks(
     """The tasks, worded and checked (format, execution, judge), without those that show a row which
     is not trained on; in step.folder/NEW, each with the id it was `drawn` with."""
     seed, folder, k = step.seed, context.run.folder, record.round
-    voice, executor = voice_of(context), checks.executor(context.config.generate)
-    if not voice.taught:
+    client, executor = chat_client(context), validate_rows.executor(context.config.generate)
+    if not client.taught:
         context.start_engine()
-    section = with_tried_judge(context.config.generate, voice, failures[:PLANTED], seed, record)
+    section = with_tried_judge(context.config.generate, client, failures[:PLANTED], seed, record)
 
     def work(part: list[Trajectory]) -> rewrite.Shard:
         named = [replace(row, meta=row.meta | {"drawn": row.id}) for row in part]
-        shard = rewrite.positives(named, voice, executor, section, seed)
+        shard = rewrite.positives(named, client, executor, section, seed)
         shard.rows = [in_round(row, k) for row in shard.rows]
         return shard
 
@@ -184,7 +184,7 @@ def verified_tasks(
 
 def with_tried_judge(
     section: GenerateConfig,
-    voice: rewrite.Voice,
+    client: rewrite.ChatClient,
     planted: list[Trajectory],
     seed: int,
     record: RoundRecord,
@@ -193,7 +193,7 @@ def with_tried_judge(
     if not section.judge.samples or not planted:
         return section
     shard = rewrite.Shard(rows=list(planted))
-    rewrite.judge(shard, voice, section, seed)
+    rewrite.judge_shard(shard, client, section, seed)
     accepted = len(shard.rows)
     if not rounds.believes_anything(accepted, len(planted)):
         return section

@@ -12,7 +12,7 @@ from raytune_agents import agents
 from raytune_agents.agents.worlds import Episode, completed, failed_observation, task_of
 from raytune_agents.evaluate.rollouts import VALUES
 from raytune_agents.filters import RULES
-from raytune_agents.generate import checks, recovery, world_runs
+from raytune_agents.generate import recovery, validate_rows, world_runs
 from raytune_agents.negatives import trajectory_fault
 from raytune_agents.records import ToolCall, ToolSpec
 
@@ -47,7 +47,7 @@ def test_a_recovered_run_reaches_its_goal_and_trains_no_mistake(agent: str) -> N
         assert row.pool == "synthetic.recovery"
         assert completed(row)
         assert not [why for rule in RULES.values() if (why := rule(row))]
-        assert checks.format_fault(row) == ""
+        assert validate_rows.format_fault(row) == ""
         assert trajectory_fault(row, row) == ""  # observations are what the world says again
         turns = [i for i, m in enumerate(row.messages) if m.role == "tool"]
         failed = [i for i in turns if failed_observation(row.messages[i].content)]
