@@ -70,7 +70,7 @@ CASES = [  # override, what the message names
     ("train.arms={a: sft}", "train.arms.a='sft'"),
     ("train.arms={base: {method: sft}}", "not base, which is the untrained model"),
     ("train.arms={'..': {}}", "arms.'..' becomes a folder"),
-    ("train.arms={a: {method: xyz}}", "'nat'"),
+    ("train.arms={a: {method: xyz}}", "nut, nat, inverse"),
     ("train.arms={a: {weights: {synthetik: 1}}}", "train.arms.a.weights.synthetik"),
     ("train.arms={a: {method: nat, options: {nat.cut: [0.4]}}}", "nat.cut: unknown option"),
     ("train=null", "train=None"),
