@@ -61,12 +61,12 @@ def hits_of(run: Path) -> Hits:
     )
     for a in answers.to_pylist():
         kind, _, seed = a["arm"].rpartition("-")
-        if kind and not a["perturbation"] and a["exact_match"] is not None:
+        if seed.isdigit() and not a["perturbation"] and a["exact_match"] is not None:
             hits[a["split"]][kind][int(seed)][a["id"]] = a["exact_match"]
     plays = run / "evaluate/plays.parquet"
     for p in pq.read_table(plays).to_pylist() if plays.is_file() else ():
         kind, _, seed = p["arm"].rpartition("-")
-        if kind and p["task_completion"] is not None:
+        if seed.isdigit() and p["task_completion"] is not None:
             hits["roll-outs"][kind][int(seed)][p["task"]] = p["task_completion"]
     return hits
 
@@ -137,6 +137,8 @@ def main() -> None:
             f"train.arms={json.dumps(arms(options.seeds, options.rounds))}",
         ],
     )
+    own = arms(options.seeds, options.rounds)  # not the arms of the file
+    config.train.arms = {name: arm for name, arm in config.train.arms.items() if name in own}
     context = run_steps(config, STEPS, Display(Console(stderr=True)))
     result = summary(context.run.folder, options)
     write_json(options.out, result)
