@@ -111,7 +111,7 @@ def engines(run: Path, count: int) -> dict[str, Any]:
 
     from raytune_agents.config import Config
     from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
-    from raytune_agents.inference import engine
+    from raytune_agents.inference import client, engine
     from raytune_agents.pipeline.context import Context
     from raytune_agents.pipeline.evaluate import arms_of
     from raytune_agents.pipeline.shards import cut
@@ -135,16 +135,16 @@ def engines(run: Path, count: int) -> dict[str, Any]:
 
     def start() -> float:
         began = time.perf_counter()
-        context.engine = engine.start_engines(context.model, config.model.dtype, config.engine,
+        context.engine, _ = engine.start_engines(context.model, config.model.dtype, config.engine,
                      cpus=have.cpus, gpus=have.gpus, seed=config.seed)  # fmt: skip
         return time.perf_counter() - began
 
     def stop() -> None:
-        engine.stop()
+        client.stop()
         context.engine = None
         while True:  # the name is free once the actor is gone
             try:
-                ray.get_actor(engine.ACTOR)
+                ray.get_actor(client.ACTOR)
             except ValueError:
                 return
             time.sleep(0.05)

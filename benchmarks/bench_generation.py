@@ -1,4 +1,4 @@
-"""Tokens a second through our engine path, beside bare vLLM and ray.data.llm as it comes.
+"""Tokens per second through our engine path, beside bare vLLM.
 
     python benchmarks/bench_generation.py --prompts 256 --tokens 64
 
@@ -15,10 +15,11 @@ import argparse
 import json
 import multiprocessing
 import os
+import random
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -42,6 +43,13 @@ def questions(count: int) -> list[list[dict[str, str]]]:
     return [[{"role": "user", "content": text}] for text in texts]
 
 
+def answer_limits(count: int, mean: int) -> list[int]:
+    """The most tokens of each answer, lognormal (sigma 0.7) around a mean, the same for all."""
+    draw = random.Random(SEED)
+    limits = [mean * draw.lognormvariate(-0.245, 0.7) for _ in range(count)]
+    return [max(1, min(4 * mean, round(n))) for n in limits]
+
+
 def timed(work: Callable[[list], int], prompts: list) -> dict[str, Any]:
     """One pass over the prompts."""
     start = time.perf_counter()
@@ -61,16 +69,16 @@ def bare(options: argparse.Namespace) -> dict[str, Pass]:
     from raytune_agents import models
     from raytune_agents.inference import engine
 
-    os.environ.update(engine.environment(EngineConfig(), os.cpu_count()))
+    os.environ.update(engine.environment(EngineConfig(), os.cpu_count() or 1, gpu=False))
     from vllm import LLM, SamplingParams
 
     llm = LLM(str(models.resolve(ModelConfig())), dtype=options.dtype, seed=SEED,
-              max_model_len=MAX_LEN, max_num_batched_tokens=2048, enforce_eager=True,
-              enable_chunked_prefill=False, enable_prefix_caching=True)  # fmt: skip
-    params = SamplingParams(max_tokens=options.tokens, temperature=0.0)
-
+              max_model_len=MAX_LEN, enforce_eager=True, enable_chunked_prefill=False,
+              enable_prefix_caching=True)  # fmt: skip
     def work(chats: list) -> int:
         llm.reset_prefix_cache()
+        limits = answer_limits(len(chats), options.tokens)
+        params = [SamplingParams(max_tokens=n, temperature=0.0) for n in limits]
         outputs = llm.chat(chats, params, use_tqdm=False)
         return sum(len(o.outputs[0].token_ids) for o in outputs)
 
@@ -82,7 +90,7 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
     from raytune_agents.chat import Chat
     from raytune_agents.config import build_config
     from raytune_agents.generate.rewrite import ChatClient
-    from raytune_agents.inference.engine import Sampling
+    from raytune_agents.inference.client import Sampling
     from raytune_agents.pipeline.context import Context
     from raytune_agents.pipeline.shards import ShardReport, cut, map_shards
     from raytune_agents.progress import Display
@@ -96,14 +104,13 @@ def ours(options: argparse.Namespace) -> dict[str, Pass]:
     log = context.run.folder / "engine_starts.log"
 
     def through(size: int, tokens: int) -> Callable[[list], int]:
-        sampling = Sampling(tokens)
-
         def work(chats: list) -> int:
             forget(context.engine)
-            parts = dict(enumerate(cut(chats, size)))
+            asked = list(zip(chats, answer_limits(len(chats), tokens)))
+            parts = dict(enumerate(cut(asked, size)))
 
             def ask(number: int, part: list) -> ShardReport:
-                replies = voice.ask(part, [sampling] * len(part))
+                replies = voice.ask([c for c, _ in part], [Sampling(n) for _, n in part])
                 return ShardReport(tokens=sum(sum(r.output_tokens) for r in replies))
 
             return sum(report.tokens for _, report in map_shards(context, "bench", parts, ask))
@@ -124,7 +131,8 @@ def forget(handles: list[Any]) -> None:
     """Empty the engine's prefix cache, so that a second pass is not faster for it."""
     import ray
 
-    ray.get([h.__ray_call__.remote(lambda self: self.llm.reset_prefix_cache()) for h in handles])
+    reset = [h.__ray_call__.remote(lambda e: e.llm.core.reset_prefix_cache()) for h in handles]
+    ray.get(reset)
 
 
 def catalogue(count: int, shared: bool) -> list[list[dict[str, str]]]:
@@ -142,59 +150,7 @@ def catalogue(count: int, shared: bool) -> list[list[dict[str, str]]]:
     ]
 
 
-def ray_data_llm(options: argparse.Namespace) -> dict[str, Pass]:
-    """ray.data.llm's processor with the same engine options and its own defaults elsewhere."""
-    import ray
-    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
-
-    from raytune_agents import models
-    from raytune_agents.config import ResourcesConfig
-    from raytune_agents.inference import engine
-    from raytune_agents.infra import cluster
-
-    cluster.connect(ResourcesConfig())
-    slim = {"num_cpus": 0.1}  # else its stages take all CPUs and it hangs on two cores
-    config = vLLMEngineProcessorConfig(
-        model_source=str(models.resolve(ModelConfig())), batch_size=options.shard, concurrency=1,
-        log_engine_metrics=False,
-        engine_kwargs={"max_model_len": MAX_LEN, "enforce_eager": True, "dtype": options.dtype,
-                       "max_num_batched_tokens": 2048, "seed": SEED},
-        runtime_env={"env_vars": engine.environment(EngineConfig(), os.cpu_count())},
-        placement_group_config={"bundles": [{"CPU": 1}]},
-        chat_template_stage=slim, tokenize_stage=slim, detokenize_stage=slim,
-    )  # fmt: skip
-    params = {"max_tokens": options.tokens, "temperature": 0.0}
-    processor = build_processor(
-        config,
-        preprocess=lambda row: {"messages": row["chat"], "sampling_params": params},
-        postprocess=lambda row: {"tokens": row["num_generated_tokens"]},
-        preprocess_map_kwargs=slim, postprocess_map_kwargs=slim,
-    )  # fmt: skip
-    size = options.shard
-    chats = questions(2 * options.prompts + size)
-
-    def answered(count: int) -> tuple[int, float]:
-        """(tokens, seconds) of a whole data set, the start of its actors included."""
-        start = time.perf_counter()
-        items = [{"chat": chat} for chat in chats[:count]]
-        blocks = ray.data.from_items(items, override_num_blocks=-(-count // size))
-        tokens = sum(row["tokens"] for row in processor(blocks).iter_rows())
-        return tokens, time.perf_counter() - start
-
-    def once() -> dict[str, Any]:
-        # its actors end with the data set: what a data set of one block takes, which is the start
-        # and the warm-up, is taken off; the first start reads files that no later one reads
-        answered(size)
-        few, start_up = answered(size)
-        every, whole = answered(len(chats))
-        tokens, seconds = every - few, whole - start_up
-        return {"tokens": tokens, "seconds": seconds, "tokens_per_s": tokens / seconds,
-                "start_up_s": round(start_up, 1)}  # fmt: skip
-
-    return {"answers": once}
-
-
-CONTENDERS = {"bare": bare, "ours": ours, "ray_data_llm": ray_data_llm}
+CONTENDERS: dict[str, Any] = {"bare": bare, "ours": ours}
 
 
 def serve(pipe: Any, name: str, options: argparse.Namespace) -> None:
@@ -250,8 +206,8 @@ def speeds(passes: list[dict[str, Any] | None]) -> list[float]:
     return [round(p["tokens_per_s"], 1) for p in passes if p]
 
 
-def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The figures of all contenders, and before the last one those known so far."""
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """The figures of both."""
     rivals = {name: Contender(name, options) for name in ("bare", "ours")}
     rounds = [{n: c.run("answers") for n, c in rivals.items()} for _ in range(options.rounds)]
     found = {name: {"tokens_per_s": speeds([r[name] for r in rounds])} for name in rivals}
@@ -264,23 +220,17 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for name, contender in rivals.items():
         found[name] |= {"reason": contender.failed} if contender.failed else {}
         contender.stop()
-    yield found | ratios(found)
-    other = Contender("ray_data_llm", options)
-    found["ray_data_llm"] = other.run("answers") or {"reason": other.failed}
-    other.stop()
-    yield found | ratios(found)
+    return found | ratios(found)
 
 
 def ratios(found: dict[str, Any]) -> dict[str, Any]:
     """What the figures say; None where one is missing."""
     mine = found["ours"]["tokens_per_s"]
-    theirs = found.get("ray_data_llm", {}).get("tokens_per_s")
     shared, apart = (found["ours"].get(k) for k in ("shared_catalogue", "own_catalogues"))
     rounds = [round(a / b, 3) for a, b in zip(mine, found["bare"]["tokens_per_s"])]
     return {
         "ratio_bare_vllm": round(median(rounds), 3) if rounds else None,
         "ratios_bare_vllm": rounds,
-        "ratio_ray_data_llm": round(median(mine) / theirs, 3) if mine and theirs else None,
         "ratio_shared_catalogue": round(shared / apart, 3) if shared and apart else None,
     }
 
@@ -311,10 +261,9 @@ def main() -> None:
     sizes = {"benchmark": "generation", "prompts": options.prompts, "tokens_each": options.tokens,
              "rows_of_a_shard": options.shard, "dtype": options.dtype}  # fmt: skip
     (HERE / "results").mkdir(exist_ok=True)
-    for figures in measured(options):
-        result = sizes | figures | whole | stamp
-        target = HERE / "results" / "generation.json"
-        target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    result = sizes | measured(options) | whole | stamp
+    target = HERE / "results" / "generation.json"
+    target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result))
 
 

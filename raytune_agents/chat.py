@@ -296,7 +296,7 @@ class Chat:
         return self.ids(self.render([Message(**m) for m in messages], (), generation=True))
 
     def tools_text(self, row: Trajectory) -> str:
-        """The row's tools as the engine is told them (`engine.Sampling.tools`)."""
+        """The row's tools as the engine is told them (`client.Sampling.tools`)."""
         return json.dumps([t.openai() for t in row.tools]) if row.tools else ""
 
     def answer_text(self, ids: Sequence[int], prompt: Sequence[int]) -> str:

@@ -12,6 +12,8 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -208,6 +210,17 @@ def merged(path: str | Path, adapter: str | Path, dtype: str) -> Any:
 def merged_weights(path: str, adapter: str, dtype: str) -> list[tuple[str, object]]:
     """Named weights of `merged`, ready for a reload in place."""
     return list(merged(path, adapter, dtype).state_dict().items())
+
+
+@contextmanager
+def merged_folder(path: str, adapter: str, dtype: str) -> Iterator[str]:
+    """A folder with the weights of `merged`; it is there as long as the block runs."""
+    if not adapter or not (Path(adapter) / "adapter_config.json").is_file():
+        yield adapter or path
+        return
+    with tempfile.TemporaryDirectory(prefix="merged-") as folder:
+        merged(path, adapter, dtype).save_pretrained(folder, safe_serialization=True)
+        yield folder
 
 
 def end_ids(model: Any, adapter: Path) -> list[int]:

@@ -297,6 +297,8 @@ def serve_yaml(
 ) -> dict[str, Any]:
     """Ray Serve's config file: one application, one LLM config per served model with its options
     of vLLM's server."""
+    from raytune_agents.inference.options import lora_options
+
     engine: dict[str, Any] = {}
     if have.gpus:
         engine["gpu_memory_utilization"] = config.engine.gpu_memory_utilization / len(served)
@@ -317,7 +319,7 @@ def serve_yaml(
             one["placement_group_config"] = {"bundles": [{"CPU": share}]}
             one["runtime_env"] = {"env_vars": {"VLLM_CPU_KVCACHE_SPACE": "1"}}
         if lora and name == BASE:
-            one["engine_kwargs"] |= {"enable_lora": True, "max_lora_rank": 64}
+            one["engine_kwargs"] |= lora_options(config.train)
             one["lora_config"] = {"dynamic_lora_loading_path": lora}
         configs.append(one)
     arguments: dict[str, Any] = {"llm_configs": configs}

@@ -112,8 +112,8 @@ def user_errors() -> tuple[type[RuntimeError], ...]:
     loaded."""
     from raytune_agents.runs import BadLoss
 
-    engine: Any = sys.modules.get("raytune_agents.inference.engine")
-    return (BadLoss, engine.EngineDown) if engine else (BadLoss,)
+    client: Any = sys.modules.get("raytune_agents.inference.client")
+    return (BadLoss, client.EngineDown) if client else (BadLoss,)
 
 
 def table_of(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from raytune_agents.config.base import Auto, BaseConfig, Positive, Share
+from raytune_agents.config.base import Auto, BaseConfig, Share
 
 
 class ModelConfig(BaseConfig):
@@ -51,7 +51,6 @@ class EngineConfig(BaseConfig):
             "tensor_parallel_size",
             "kv_cache_gib",
             "gpu_memory_utilization",
-            "max_num_batched_tokens",
             "retries",
             "timeout_s",
         }
@@ -70,10 +69,12 @@ class EngineConfig(BaseConfig):
     gpu_memory_utilization: Share = Field(
         0.85, gt=0, description="share of a GPU's memory that the engine may take"
     )
-    max_num_batched_tokens: Positive = Field(
-        2048, description="tokens of all requests in one forward pass of the engine"
-    )
     retries: int = Field(
-        2, ge=0, description="tries after a dead engine; then rows are infra_failed"
+        2, ge=0, description="more tries of what an engine failed; then a row is infra_failed"
     )
-    timeout_s: float = Field(900.0, gt=0, description="longest wait for one batch")
+    timeout_s: float = Field(
+        900.0, gt=0, description="longest wait for one answer, from when the engine takes it"
+    )
+    options: dict[str, Any] = Field(
+        {}, description="any other engine argument of vLLM, for example max_num_seqs: 64"
+    )

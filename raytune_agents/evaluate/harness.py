@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raytune_agents.calls import Parsed
 from raytune_agents.calls.match import BAD_GOLD, judge_parsed
@@ -19,7 +19,7 @@ from raytune_agents.config import EngineConfig, EvaluateConfig
 from raytune_agents.evaluate.baselines import Arm, call_schema, with_shots
 from raytune_agents.evaluate.measured import AnswerRow, answer_row
 from raytune_agents.evaluate.scoring import REPLY_VALUES, Values, score_answer
-from raytune_agents.inference import engine
+from raytune_agents.inference import client
 from raytune_agents.records import RecordError, Trajectory
 
 SHORTEST, MARGIN = 64, 1.5  # of an answer's limit: tokens, and times the long gold answers
@@ -31,13 +31,12 @@ class AskOptions:
 
     max_tokens: int
     room: int
-    timeout_s: float
 
     @classmethod
     def of(cls, config: EvaluateConfig, engine_config: EngineConfig) -> AskOptions:
         """Of a config whose `max_tokens` is resolved."""
         room = engine_config.max_model_len - config.max_tokens
-        return cls(config.max_tokens, room, engine_config.timeout_s)
+        return cls(config.max_tokens, room)
 
 
 def answer_limit(lengths: Sequence[int], max_model_len: int) -> int:
@@ -102,10 +101,10 @@ def answer_shard(
 ) -> list[AnswerRow]:
     """One answer row for each trajectory, with its scores and costs. Raises EngineDown."""
     prompts, refused = fitting_prompts(rows, chat, arm, options.room)
-    replies = engine.ask(
+    replies = client.ask(
         list(prompts.values()),
         [
-            engine.Sampling(
+            client.Sampling(
                 max_tokens=options.max_tokens,
                 schema=call_schema(rows[i].tools) if arm.constrained else "",
                 logprobs=True,
@@ -114,7 +113,6 @@ def answer_shard(
             for i in prompts
         ],
         adapter=arm.adapter,
-        timeout_s=options.timeout_s,
     )
     by_row = dict(zip(prompts, replies))
     return [
@@ -125,13 +123,15 @@ def answer_shard(
     ]
 
 
-def scored_answer(row: Trajectory, arm: str, reply: engine.Reply) -> AnswerRow:
+def scored_answer(row: Trajectory, arm: str, reply: client.Reply | client.Lost) -> AnswerRow:
     """The answer with every value of the row."""
+    if isinstance(reply, client.Lost):
+        return replace(answer_row(row, arm, failed=client.INFRA_FAILED), error=reply.why)
     text, cut = reply.texts[0], bool(reply.cut) and reply.cut[0]
     return answer_row(row, arm, text, score_answer(text, row, cut), reply_values(reply, row))
 
 
-def reply_values(reply: engine.Reply, row: Trajectory) -> Values:
+def reply_values(reply: client.Reply, row: Trajectory) -> Values:
     """What a reply cost; its confidence: exp(log-probability / tokens), the geometric mean of its
     tokens' probabilities, in [0, 1]; and whether a server's parser reads gold's calls in it, None
     where there is none for the family."""
@@ -145,7 +145,7 @@ def reply_values(reply: engine.Reply, row: Trajectory) -> Values:
     }
 
 
-def server_parsable(reply: engine.Reply, row: Trajectory) -> float | None:
+def server_parsable(reply: client.Reply, row: Trajectory) -> float | None:
     """1 if the calls that vLLM's parser of the family extracts are gold's, by BFCL's rules."""
     calls = reply.calls[0] if reply.calls else None
     if calls is None:

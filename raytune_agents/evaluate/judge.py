@@ -19,7 +19,7 @@ from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import BASE, AnswerRow, Lines, Measured
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 from raytune_agents.generate.rewrite import ChatClient
-from raytune_agents.inference import engine
+from raytune_agents.inference.client import INFRA_FAILED, Lost, Reply, Sampling
 from raytune_agents.records import Trajectory
 
 SIDES = ("first", "second")
@@ -125,7 +125,7 @@ def judge_pairs(
 ) -> Lines:
     """One line of judged.parquet a pair. Raises EngineDown, teacher.Refused."""
     shape = verdict_schema(section.rubric)
-    sampling = engine.Sampling(section.max_tokens, 0.0, 1, seed, shape)
+    sampling = Sampling(section.max_tokens, 0.0, 1, seed, shape)
     chats = [
         verdict_request(p["row"], first, second, section.rubric)
         for p in part
@@ -135,12 +135,14 @@ def judge_pairs(
     fits = [client.taught or len(client.chat.chat_ids(chat)) <= room for chat in chats]
     asked = [i for i, fit in enumerate(fits) if fit]
     replies = client.ask([chats[i] for i in asked], [sampling] * len(asked))
-    texts = {i: reply.texts[0] for i, reply in zip(asked, replies) if reply}
+    texts = {i: r.texts[0] for i, r in zip(asked, replies) if isinstance(r, Reply)}
+    lost = {i // 2 for i, reply in zip(asked, replies) if isinstance(reply, Lost)}
     out = []
     for k, pair in enumerate(part):
         both = [texts.get(2 * k), texts.get(2 * k + 1)]
         fit = fits[2 * k] and fits[2 * k + 1]
         why = "judge_no_verdict" if fit else "judge_prompt_too_long"
+        why = INFRA_FAILED if k in lost else why
         line = unjudged(pair, why) | {"verdicts": json.dumps(both)}
         out.append(read_verdicts(line, section.rubric))
     return out

@@ -19,7 +19,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Estimate, Resampling, bootstrap, quantile_of
 from raytune_agents.evaluate.harness import AskOptions, fitting_prompts
-from raytune_agents.inference import engine
+from raytune_agents.inference import client
 from raytune_agents.records import Trajectory
 
 
@@ -67,15 +67,14 @@ def measure_latency(
     out: list[LatencyRow] = []
     for load, places in zip(loads, sample_of([rows[i] for i in fit], loads, count)):
         salt = f"{arm.name}/{load}/{time.time_ns()}"
-        sampling = engine.Sampling(max_tokens=options.max_tokens, cache_salt=salt)
+        sampling = client.Sampling(max_tokens=options.max_tokens, cache_salt=salt)
         for wave in range(len(places) // load):
             asked = [fit[k] for k in places[wave * load : (wave + 1) * load]]
             began = time.perf_counter()
-            replies = engine.ask(
+            replies = client.ask(
                 [prompts[i] for i in asked],
                 [sampling] * load,
                 adapter=arm.adapter,
-                timeout_s=options.timeout_s,
             )
             seconds = time.perf_counter() - began
             out += [
@@ -90,6 +89,7 @@ def measure_latency(
                     seconds,
                 )
                 for i, reply in zip(asked, replies)
+                if isinstance(reply, client.Reply)
             ]
     return out
 

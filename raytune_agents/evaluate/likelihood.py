@@ -15,7 +15,7 @@ from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Resampling, perplexity_of
 from raytune_agents.evaluate.measured import Lines, Measured
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
-from raytune_agents.inference import engine
+from raytune_agents.inference import client
 from raytune_agents.records import RecordError, Trajectory
 
 SPLIT = "val"
@@ -34,18 +34,19 @@ def measure_shard(
             found.append(None)
     room = engine_config.max_model_len - 1
     fit = [i for i, e in enumerate(found) if e is not None and len(e.input_ids) <= room]
-    replies = engine.ask(
+    replies = client.ask(
         [found[i].input_ids for i in fit],
-        [engine.Sampling(max_tokens=1, score=True)] * len(fit),
+        [client.Sampling(max_tokens=1, score=True)] * len(fit),
         adapter=arm.adapter,
-        timeout_s=engine_config.timeout_s,
     )
     told = dict(zip(fit, replies))
     out = []
     for i, row in enumerate(rows):
-        line = unmeasured(row, arm.name, "prompt_too_long")
-        if i in told:
-            kept = [p for p, y in zip(told[i].prompt_logprobs, found[i].labels[1:]) if y != IGNORE]
+        reply = told.get(i)
+        why = client.INFRA_FAILED if reply else "prompt_too_long"
+        line = unmeasured(row, arm.name, why)
+        if isinstance(reply, client.Reply):
+            kept = [p for p, y in zip(reply.prompt_logprobs, found[i].labels[1:]) if y != IGNORE]
             line |= {"failed": "", "nll": -sum(kept) / len(kept), "tokens": float(len(kept))}
         out.append(line)
     return out

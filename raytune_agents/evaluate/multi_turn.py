@@ -1,11 +1,9 @@
 """BFCL multi-turn: the engine calls BFCL's executable classes, to the last request.
 
-All conversations of a shard go turn by turn together (`agents.rollout`), so that the engine answers
-them in one batch. The classes are a world in the sandbox, never in this process (`bfcl_world`). A
-turn of the user ends when the
-model answers without a readable call; an entry is right when after every turn the state and the
-results are gold's. Source: BFCL, PMLR 267 (2025), and bfcl-eval 2026.3.23. Left out: the agentic
-categories (memory, web search), which need the network.
+The classes are a world in the sandbox, never in this process (`bfcl_world`). A turn of the user
+ends when the model answers without a readable call; an entry is right when after every turn the
+state and the results are gold's. Source: BFCL, PMLR 267 (2025), and bfcl-eval 2026.3.23. Left out:
+the agentic categories (memory, web search), which need the network.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents import sandbox
-from raytune_agents.agents.rollout import CRASHED, roll_out
+from raytune_agents.agents.rollout import CRASHED
 from raytune_agents.agents.worlds import Episode, WorldCode, WorldDown
 from raytune_agents.calls import parse, turn_of
 from raytune_agents.chat import Chat
@@ -27,9 +25,9 @@ from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.bfcl_world import MODULES
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import Lines, Measured
-from raytune_agents.evaluate.rollouts import EngineSampler
+from raytune_agents.evaluate.rollouts import EngineSampler, play_out
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
-from raytune_agents.inference import engine
+from raytune_agents.inference import client
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_row
@@ -185,17 +183,16 @@ def conversation_shard(
     """Every entry, to its last turn: one line of multi_turn.parquet each. Raises EngineDown."""
     conversations = [Conversation(entry, section.multi_turn.max_steps) for entry in part]
     room = engine_section.max_model_len - section.max_tokens
-    sampling = engine.Sampling(max_tokens=section.max_tokens)
-    roll_out(
-        conversations, EngineSampler(chat, arm, room, engine_section.timeout_s, lambda _: sampling)
-    )
+    sampling = client.Sampling(max_tokens=section.max_tokens)
+    play_out(conversations, EngineSampler(chat, arm, room, lambda _: sampling))
     return scored_conversations([conversation_line(arm.name, c) for c in conversations], part)
 
 
 def conversation_line(arm: str, conversation: Conversation) -> dict[str, Any]:
     """One line of multi_turn.parquet, before its verdict."""
     unasked = conversation.end and not conversation.steps
-    lost = conversation.end if unasked or conversation.end == CRASHED else ""
+    broken = conversation.end in (CRASHED, client.INFRA_FAILED)
+    lost = conversation.end if unasked or broken else ""
     return {
         "arm": arm,
         "split": split_of(conversation.entry["category"]),

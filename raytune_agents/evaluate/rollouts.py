@@ -1,10 +1,10 @@
 """Whole trajectories: the engine answers in an agent's world, with real observations, to the goal.
 
-All roll-outs of a shard go turn by turn together (`agents.rollout`), so that the engine answers
-them in one batch. One ends when the model answers without a call (`answered`), makes the same call
-a third time (`loop`), writes no readable call (`unreadable`), or runs out of steps or room. Success
-is a fact: the calls, run anew, reach the goal, and the last answer says its facts (tau-bench, arXiv
-2406.12045). Left out: a user who is simulated too.
+Each roll-out of a shard goes on as soon as it has its answer (`play_out`). One ends when the model
+answers without a call (`answered`), makes the same call a third time (`loop`), writes no readable
+call (`unreadable`), or runs out of steps or room. Success is a fact: the calls, run anew, reach the
+goal, and the last answer says its facts (tau-bench, arXiv 2406.12045). Left out: a user who is
+simulated too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import comb
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ from raytune_agents.evaluate.estimates import Estimate, Resampling, mean_of
 from raytune_agents.evaluate.measured import Measured
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences
 from raytune_agents.evaluate.suites import TRAJECTORIES
-from raytune_agents.inference import engine
+from raytune_agents.inference import client
 from raytune_agents.records import RecordError, Trajectory, finish, from_row, to_row
 
 ENDS = ("answered", "loop", "unreadable", "max_steps", "too_long", "template_refused", CRASHED)
@@ -46,47 +47,51 @@ class Asked(Protocol):
         """The conversation so far."""
 
     def end_unasked(self, why: str) -> None:
-        """Its prompt is longer than the engine can read, or the template refuses it."""
+        """Its prompt is too long for the engine, the template refuses it, or no answer comes."""
 
 
 @dataclass(frozen=True)
 class EngineSampler:
-    """The engine as what `roll_out` samples from: the conversations that fit are asked in one
-    batch. `sampling` says how one is asked; `room` is the longest prompt in tokens."""
+    """The engine as what `roll_out` samples from. `sampling` says how a conversation is asked;
+    `room` is the longest prompt in tokens."""
 
     chat: Chat
     arm: Arm
     room: int
-    timeout_s: float
-    sampling: Callable[[Any], engine.Sampling]
+    sampling: Callable[[Any], client.Sampling]
 
     def __call__(self, live: Sequence[Asked]) -> list[str | None]:
-        """The next answer of each, None where it cannot be asked. Raises EngineDown."""
-        prompts, samplings = {}, []
-        for i, one in enumerate(live):
-            row = one.row
-            try:
-                ids = self.chat.prompt_ids(row, self.arm.marker)
-            except RecordError:
-                one.end_unasked("template_refused")
-                continue
-            if len(ids) > self.room:
-                one.end_unasked("too_long")
-                continue
-            prompts[i] = ids
-            samplings.append(replace(self.sampling(one), tools=self.chat.tools_text(row)))
-        replies = engine.ask(
-            list(prompts.values()),
-            samplings,
-            adapter=self.arm.adapter,
-            timeout_s=self.timeout_s,
-        )
-        texts: list[str | None] = [None] * len(live)
-        for i, reply in zip(prompts, replies):
-            live[i].output_tokens += reply.output_tokens[0]
-            live[i].latency_s += reply.latency_s
-            texts[i] = reply.texts[0]
-        return texts
+        """The next answer of each, None where there is none. Raises EngineDown."""
+        return [self.answer(one) for one in live]
+
+    def answer(self, one: Asked) -> str | None:
+        """The next answer of one conversation, whose turns go to one engine."""
+        row = one.row
+        try:
+            ids = self.chat.prompt_ids(row, self.arm.marker)
+        except RecordError:
+            one.end_unasked("template_refused")
+            return None
+        if len(ids) > self.room:
+            one.end_unasked("too_long")
+            return None
+        sampling = replace(self.sampling(one), tools=self.chat.tools_text(row))
+        session = f"{self.arm.name}/{id(one)}"
+        (reply,) = client.ask([ids], [sampling], adapter=self.arm.adapter, session=session)
+        if isinstance(reply, client.Lost):
+            one.end_unasked(client.INFRA_FAILED)
+            return None
+        one.output_tokens += reply.output_tokens[0]
+        one.latency_s += reply.latency_s
+        return reply.texts[0]
+
+
+def play_out(
+    conversations: Sequence[Any], sample: EngineSampler, max_turns: int | None = None
+) -> None:
+    """Roll each out in a thread of its own, so that none waits for another's answer."""
+    with ThreadPoolExecutor(max(1, len(conversations))) as pool:
+        list(pool.map(lambda one: roll_out([one], sample, max_turns), conversations))
 
 
 def rollout_shard(
@@ -103,16 +108,15 @@ def rollout_shard(
     rollouts = [Rollout.of(task, trial) for task in tasks for trial in range(options.trials)]
     room = engine_section.max_model_len - section.max_tokens
 
-    def sampling(rollout: Rollout) -> engine.Sampling:
+    def sampling(rollout: Rollout) -> client.Sampling:
         where = f"{seed}/{rollout.task.id}/{rollout.trial}/{rollout.steps}"
-        return engine.Sampling(
+        return client.Sampling(
             max_tokens=section.max_tokens,
             temperature=options.temperature,
             seed=zlib.crc32(where.encode()) if options.temperature else None,
         )
 
-    sample = EngineSampler(chat, arm, room, engine_section.timeout_s, sampling)
-    roll_out(rollouts, sample, options.max_steps)
+    play_out(rollouts, EngineSampler(chat, arm, room, sampling), options.max_steps)
     return [rollout_line(arm.name, rollout) for rollout in rollouts]
 
 

@@ -20,9 +20,10 @@ from raytune_agents.calls import parse, render_calls
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, GenerateConfig, NegativesConfig
 from raytune_agents.generate import paraphrase, validate_rows
-from raytune_agents.inference import endpoint, engine
+from raytune_agents.inference import endpoint
 from raytune_agents.inference.cache import Answers, key_of
-from raytune_agents.inference.engine import Reply, Sampling
+from raytune_agents.inference.client import INFRA_FAILED, EngineDown, Lost, Reply, Sampling
+from raytune_agents.inference.client import ask as ask_engines
 from raytune_agents.records import RecordError, Trajectory
 
 SHOWN = 3  # accepted wordings that the next round is shown
@@ -36,6 +37,7 @@ class Shard:
     rejected: Counter = field(default_factory=Counter)
     failed: Counter = field(default_factory=Counter)
     notes: Counter = field(default_factory=Counter)
+    lost: dict[str, str] = field(default_factory=dict)  # id of a row -> why it has no answer
     tokens: int = 0
     outage: str = ""  # what the engine said when it went down; the shard is asked for again
     refused: str = ""  # why no other shard needs to try
@@ -56,10 +58,10 @@ class ChatClient:
 
     def ask(
         self, chats: Sequence[list[dict[str, str]]], samplings: Sequence[Sampling]
-    ) -> list[Reply | None]:
+    ) -> list[Reply | Lost | None]:
         """One reply per chat, None where a budget is spent. Raises EngineDown, teacher.Refused."""
         if self.taught and not self.own:
-            return endpoint.ask_teacher(chats, samplings)
+            return list(endpoint.ask_teacher(chats, samplings))
         prompts: Sequence[Any] = chats if self.own else [self.chat.chat_ids(c) for c in chats]
         kept = Answers.of_user(self.keep)
         keys = [key_of(self.model, p, repr(s)) for p, s in zip(prompts, samplings)]
@@ -67,22 +69,20 @@ class ChatClient:
         # Only what is not known is asked: a step that was killed goes on where it was.
         new = [i for i, k in enumerate(keys) if found[k] is None]
         wanted = [prompts[i] for i in new], [samplings[i] for i in new]
-        if self.own:
-            replies = self._ask_own(*wanted)
-        else:
-            replies = engine.ask(*wanted, timeout_s=self.engine.timeout_s)
-        out: dict[int, engine.Reply] = dict(zip(new, replies))
+        replies = self._ask_own(*wanted) if self.own else ask_engines(*wanted)
+        out: dict[int, Reply | Lost] = dict(zip(new, replies))
         for i, reply in out.items():
-            kept.put(keys[i], {"texts": reply.texts, "tokens": reply.output_tokens})
+            if isinstance(reply, Reply):
+                kept.put(keys[i], {"texts": reply.texts, "tokens": reply.output_tokens})
         for i, key in enumerate(keys):
             if i not in out:
                 texts = found[key]["texts"]
-                out[i] = engine.Reply(texts, [0] * len(texts), len(prompts[i]), 0.0, 0.0)
+                out[i] = Reply(texts, [0] * len(texts), len(prompts[i]), 0.0, 0.0)
         return [out[i] for i in range(len(keys))]
 
     def _ask_own(
         self, chats: Sequence[list[dict[str, str]]], samplings: Sequence[Sampling]
-    ) -> list[Reply]:
+    ) -> list[Reply | Lost]:
         """The user's function, `n` times per chat; what it raises is an outage."""
 
         def reply(chat: list[dict[str, str]], sampling: Sampling) -> Reply:
@@ -95,10 +95,17 @@ class ChatClient:
             with ThreadPoolExecutor(self.concurrency) as pool:
                 return list(pool.map(reply, chats, samplings))
         except Exception as error:  # the boundary to a user's code
-            raise engine.EngineDown(f"generate.teacher.client: {error}") from None
+            raise EngineDown(f"generate.teacher.client: {error}") from None
 
 
-def seeded(sampling: engine.Sampling, row: Trajectory, seed: int, k: int = 0) -> engine.Sampling:
+def unanswered(reply: Reply | Lost | None) -> str:
+    """Why there is no reply, "" where there is."""
+    if reply is None:
+        return "budget_spent"
+    return INFRA_FAILED if isinstance(reply, Lost) else ""
+
+
+def seeded(sampling: Sampling, row: Trajectory, seed: int, k: int = 0) -> Sampling:
     """The sampling with a seed of its own, from the row's id and the number of the question."""
     return replace(sampling, seed=(seed * 1_000_003 + int(row.id, 16) + 7919 * k) % 2**31)
 
@@ -127,8 +134,8 @@ def positives(
             else:
                 shard.rows.append(row)
         judge_shard(shard, client, section, seed)
-    except (engine.EngineDown, endpoint.Refused) as error:
-        shard = Shard(outage=str(error), failed=Counter({engine.INFRA_FAILED: len(rows)}))
+    except (EngineDown, endpoint.Refused) as error:
+        shard = Shard(outage=str(error), failed=Counter({INFRA_FAILED: len(rows)}))
         shard.refused = str(error) if isinstance(error, endpoint.Refused) else ""
     return shard
 
@@ -148,7 +155,7 @@ def paraphrase_rows(
     out: list[Trajectory] = []
     shots: list[tuple[str, str]] = []
     size = -(-len(rows) // section.rounds)
-    sampling = engine.Sampling(section.max_tokens, section.temperature, section.candidates)
+    sampling = Sampling(section.max_tokens, section.temperature, section.candidates)
     for start in range(0, len(rows), max(1, size)):
         part = rows[start : start + size]
         asked = [(row, turn) for row in part for turn in paraphrase.turns(row)]
@@ -157,10 +164,10 @@ def paraphrase_rows(
         replies = client.ask(chats, [seeded(sampling, row, seed, turn) for row, turn in asked])
         said: dict[str, dict[int, str]] = {}
         for (row, turn), reply in zip(asked, replies):
-            text, why = (
-                paraphrase.first_good(row, turn, reply.texts) if reply else ("", "budget_spent")
-            )
-            shard.tokens += sum(reply.output_tokens) if reply else 0
+            text, why = "", unanswered(reply)
+            if isinstance(reply, Reply):
+                text, why = paraphrase.first_good(row, turn, reply.texts)
+                shard.tokens += sum(reply.output_tokens)
             shard.notes[f"template:{why.partition(':')[0]}" if why else "paraphrased"] += 1
             if text:
                 said.setdefault(row.id, {})[turn] = text
@@ -214,7 +221,7 @@ def judge_shard(shard: Shard, client: ChatClient, section: GenerateConfig, seed:
     if not j.samples or not rows:
         return
     chats = [judge_messages(row) for row in rows]
-    sampling = engine.Sampling(j.max_tokens, j.temperature, j.samples, schema=VERDICT)
+    sampling = Sampling(j.max_tokens, j.temperature, j.samples, schema=VERDICT)
     if not client.taught:  # a prompt that the engine would refuse gets no verdict
         room = client.engine.max_model_len - j.max_tokens
         fits = [len(client.chat.chat_ids(chat)) <= room for chat in chats]
@@ -226,9 +233,14 @@ def judge_shard(shard: Shard, client: ChatClient, section: GenerateConfig, seed:
     shard.rows = []
     for i, row in enumerate(rows):
         reply = replies.get(i)
-        shard.tokens += sum(reply.output_tokens) if reply else 0
-        reason = majority(reply.texts) if reply else "budget_spent" if fits[i] else "too_long"
-        if reason:
+        reason = unanswered(reply) if fits[i] else "too_long"
+        if isinstance(reply, Reply):
+            shard.tokens += sum(reply.output_tokens)
+            reason = majority(reply.texts)
+        if isinstance(reply, Lost):
+            shard.failed[INFRA_FAILED] += 1
+            shard.lost[row.id] = reply.why
+        elif reason:
             reject(shard, row, "judge", reason)
         else:
             shard.rows.append(row)
@@ -263,18 +275,20 @@ def mine(
         else:
             fit.append(row)
             prompts.append(ids)
-    sampling = engine.Sampling(section.max_tokens, section.temperature, section.mined_samples)
+    sampling = Sampling(section.max_tokens, section.temperature, section.mined_samples)
     samplings = [replace(seeded(sampling, r, seed), tools=chat.tools_text(r)) for r in fit]
     try:
-        replies = engine.ask(
-            prompts, samplings, adapter=adapter, timeout_s=engine_section.timeout_s
-        )
-    except engine.EngineDown as error:
+        replies = ask_engines(prompts, samplings, adapter=adapter)
+    except EngineDown as error:
         shard.outage = str(error)
-        shard.failed[engine.INFRA_FAILED] += len(fit) * section.mined_samples
+        shard.failed[INFRA_FAILED] += len(fit) * section.mined_samples
         return shard
-    shard.tokens += sum(sum(r.output_tokens) for r in replies)
     for row, reply in zip(fit, replies):
+        if isinstance(reply, Lost):
+            shard.failed[INFRA_FAILED] += section.mined_samples
+            shard.lost[row.id] = reply.why
+            continue
+        shard.tokens += sum(reply.output_tokens)
         failures(row, reply, section, shard)
     return shard
 
@@ -288,7 +302,7 @@ def whole_sentences(text: str, row: Trajectory) -> str:
     return text[:end] if prose else ""
 
 
-def failures(row: Trajectory, reply: engine.Reply, section: NegativesConfig, shard: Shard) -> None:
+def failures(row: Trajectory, reply: Reply, section: NegativesConfig, shard: Shard) -> None:
     """Put the distinct wrong answers to one prompt into the shard, and count all of them."""
     wrong: dict[str, Trajectory] = {}
     times: Counter = Counter()

@@ -30,7 +30,7 @@ from tenacity import (
 
 from raytune_agents.config import ConfigError, TeacherConfig
 from raytune_agents.inference.cache import Answers, key_of
-from raytune_agents.inference.engine import EngineDown, Reply, Sampling
+from raytune_agents.inference.client import EngineDown, Reply, Sampling
 from raytune_agents.redact import hide, redact
 from raytune_agents.storage import read_jsonl
 

@@ -1,81 +1,44 @@
-"""The one shared vLLM engine: generate, mine, judge and evaluate all ask it. It and its parser
-(`server_parser`) alone import vllm.
+"""The run's vLLM engine, one async Ray actor per engine; `inference.client` asks it. It and its
+parser (`server_parser`) alone import vllm.
 
-A pool of named Ray actors, one as a rule, is started once a run. A request names its adapter, so a
-restarted actor needs no memory of what was loaded: on CPU the adapter is merged into the weights in
-place (LoRA in vLLM's CPU engine is wrong in mixed batches and 20 times slower), on GPU it is a
-per-request adapter.
+A request names its adapter, so a restarted actor needs no memory of what was loaded: on GPU it is a
+per-request adapter, on CPU it is merged into the weights in place once the requests of the one
+before are through (LoRA in vLLM's CPU engine is wrong in mixed batches and 20 times slower).
 
-An engine that dies is restarted and asked again; after the last try the caller gets `EngineDown`,
-and its rows are `infra_failed`, never wrong answers."""
+On GPU the engine is vLLM's AsyncLLM. On CPU its child process would double the time to start, so
+that there a thread of this process steps vLLM's LLMEngine (`StepLoop`)."""
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import itertools
 import logging
+import multiprocessing
 import os
+import queue
 import resource
+import subprocess
+import threading
 import time
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from raytune_agents.calls.thoughts import NEAR, opened_thought, split_thought
 from raytune_agents.config import EngineConfig
+from raytune_agents.inference.client import ACTOR, EngineLimits, Reply, Sampling
 from raytune_agents.inference.server_parser import ServerParser
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.energy import Meter
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16
-from raytune_agents.records import ToolCall
 from raytune_agents.templates import ServingOptions
 
 logger = logging.getLogger(__name__)
-ACTOR = "raytune-engine"
-INFRA_FAILED = "infra_failed"
-STOP_S = 30  # longest wait for stopped actors to be gone
-
-
-class EngineDown(RuntimeError):
-    """The engine died or hung through all its tries."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How one prompt is answered. `schema` (JSON Schema text) constrains the answer to that
-    JSON; with `score` the reply holds the log-probabilities of the prompt's own tokens. With
-    `tools` (JSON text of OpenAI's list) the texts keep the marks of calls and thoughts, and the
-    reply holds the calls; without, thoughts are left out."""
-
-    max_tokens: int = 64
-    temperature: float = 0.0
-    n: int = 1
-    seed: int | None = None
-    schema: str = ""
-    logprobs: bool = False  # whether the reply carries the log probability of each text
-    score: bool = False
-    cache_salt: str = ""  # prompts of another salt leave nothing in its prefix cache
-    tools: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back for one prompt: `n` texts with their token counts."""
-
-    texts: list[str]
-    output_tokens: list[int]
-    input_tokens: int
-    latency_s: float  # from arrival to the last token, queueing included
-    first_token_s: float  # from arrival to the first token
-    prompt_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)  # of each text, summed over its tokens
-    prompt_logprobs: list[float] = field(default_factory=list)  # of prompt tokens but the first
-    cut: list[bool] = field(default_factory=list)  # whether each text ended at max_tokens
-    # of each text, what vLLM's parser of the family extracts: the calls that a server would give;
-    # None where no tools were given or vLLM has no parser
-    calls: list[tuple[ToolCall, ...] | None] = field(default_factory=list)
+CONCURRENCY = 100_000  # of the actor: what waits in it is a coroutine, and costs little
+RESTARTS = 32  # of one actor in a run: who dies more often is ill, not asked badly
 
 
 def threads_env(cpus: int) -> dict[str, str]:
@@ -112,8 +75,73 @@ def without_thought(text: str) -> str:
     return thought.rest.strip() if thought.text and thought.rest.strip() else text
 
 
+def end_process(why: str) -> NoReturn:
+    """End the actor's process: Ray starts it again, and its callers ask again. (An exception would
+    leave the actor as it is.)"""
+    logger.error("engine: %s; its process ends", why)
+    os._exit(1)
+
+
+def end_children_with_us() -> None:
+    """Kill the processes that this one has started when it has ended, however it did: vLLM's core
+    outlives a parent that is killed, and would keep the GPU from the next one."""
+    pids = " ".join(str(child.pid) for child in multiprocessing.active_children())
+    script = f"cat >/dev/null; kill -9 {pids}"  # our end of its input closes with this process
+    subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
+
+
+class StepLoop:
+    """vLLM's LLMEngine of this process, asked as AsyncLLM is. One thread makes all its steps, and
+    between two of them all other calls."""
+
+    def __init__(self, core: Any):
+        self.core = core
+        self.jobs: queue.SimpleQueue[tuple[Future, Callable[[], Any]]] = queue.SimpleQueue()
+        self.unfinished: dict[str, Future] = {}
+        threading.Thread(target=self._run, daemon=True, name="engine-steps").start()
+
+    def call(self, job: Callable[[], Any]) -> asyncio.Future:
+        """What `job` returns or raises, called between two steps."""
+        future: Future = Future()
+        self.jobs.put((future, job))
+        return asyncio.wrap_future(future)
+
+    async def generate(self, prompt: Any, params: Any, name: str) -> Any:
+        """vLLM's RequestOutput."""
+        self.unfinished[name] = output = Future()
+        try:
+            await self.call(lambda: self.core.add_request(name, prompt, params))
+            return await asyncio.wrap_future(output)
+        except asyncio.CancelledError:
+            self.call(lambda: self.core.abort_request([name]))  # a thread that hangs never does it
+            raise
+        finally:
+            del self.unfinished[name]
+
+    def _run(self) -> None:
+        try:
+            while True:
+                while not self.core.has_unfinished_requests() or not self.jobs.empty():
+                    self._do(*self.jobs.get())
+                for output in self.core.step():
+                    future = self.unfinished.get(output.request_id)
+                    if output.finished and future and future.set_running_or_notify_cancel():
+                        future.set_result(output)
+        except BaseException as error:  # nobody knows what state a step leaves behind
+            end_process(f"{type(error).__name__}: {error}")
+
+    @staticmethod
+    def _do(future: Future, job: Callable[[], Any]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(job())
+        except Exception as error:
+            future.set_exception(error)
+
+
 class Engine:
-    """Runs inside the actor. One vLLM `LLM`, one model, adapters by name."""
+    """Runs inside the actor. One vLLM engine, one model, adapters by folder."""
 
     def __init__(
         self,
@@ -122,61 +150,78 @@ class Engine:
         section: dict[str, Any],
         gpu: bool,
         seed: int,
+        options: dict[str, Any],
         log: str = "",
         serving: ServingOptions = ServingOptions(),  # noqa: B008  it is frozen
+        in_process: bool | None = None,
     ):
-        from vllm import LLM
-
         log_in_worker()
         began = time.monotonic()
         self.meter = Meter()
-        self.path, self.gpu = path, gpu
+        self.path, self.gpu, self.serving = path, gpu, serving
         self.dtype: Literal["bfloat16", "float32"] = "bfloat16" if bf16(dtype) else "float32"
-        self.adapter = ""
         self.section = EngineConfig(**section)
-        # Without chunked prefill on CPU: a seeded request that is prefilled in parts ends in
-        # "CPU Generator does not use offset" (vllm 0.32, gpu_model_runner._bookkeeping_sync).
-        options: dict[str, Any] = {"enforce_eager": True, "enable_chunked_prefill": False}
-        if gpu:
-            options = {"enable_lora": True, "max_lora_rank": 64, "max_loras": 8}
-            options["gpu_memory_utilization"] = self.section.gpu_memory_utilization
-            options["tensor_parallel_size"] = self.section.tensor_parallel_size or 1
-        self.llm = LLM(
-            path,
-            dtype=self.dtype,
-            seed=seed,
-            max_model_len=self.section.max_model_len,
-            max_num_batched_tokens=max(
-                self.section.max_num_batched_tokens, self.section.max_model_len
-            ),
-            trust_remote_code=False,
-            load_format="safetensors",
-            enable_prefix_caching=True,
-            disable_log_stats=False,
-            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
-            **options,
-        )
-        logger.info("engine: %s ready, %.1f s", path, time.monotonic() - began)
-        self.serving = serving
-        self.tokenizer = self.llm.get_tokenizer()
+        in_process = not gpu if in_process is None else in_process
+        self.llm, self.tokenizer, self.max_num_seqs = self._start(seed, options, in_process)
         self.parser = ServerParser(serving, self.tokenizer)
+        self.names = itertools.count()
+        self.slots = asyncio.Semaphore(2 * self.max_num_seqs)
+        self.adapter, self.inside = "", 0  # what is merged in, and how many requests it has
+        self.turn = asyncio.Condition()
+        self.last_end = 0.0  # when the last answer was finished
+        logger.info("engine: %s ready, %.1f s", path, time.monotonic() - began)
         if log:  # one line a start: how often a run paid for one can be counted
             with Path(log).open("a", encoding="utf-8") as file:
                 file.write(f"{time.time():.3f}\n")
 
-    def ready(self) -> str:
-        return self.path
+    def _start(self, seed: int, own: dict[str, Any], in_process: bool) -> tuple[Any, Any, int]:
+        """The engine, its tokenizer, and how many requests it answers at a time."""
+        from vllm import AsyncEngineArgs, EngineArgs
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        options: dict[str, Any] = {
+            "model": self.path,
+            "dtype": self.dtype,
+            "seed": seed,
+            "max_model_len": self.section.max_model_len,
+            "trust_remote_code": False,
+            "load_format": "safetensors",
+            "enable_prefix_caching": True,
+            "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+        }
+        batch = UsageContext.LLM_CLASS  # vLLM's batch sizes for work that nobody waits for
+        if self.gpu:
+            options["gpu_memory_utilization"] = self.section.gpu_memory_utilization
+            options["tensor_parallel_size"] = self.section.tensor_parallel_size or 1
+        else:
+            # Without chunked prefill on CPU: a seeded request that is prefilled in parts ends in
+            # "CPU Generator does not use offset" (vllm 0.32, gpu_model_runner._bookkeeping_sync).
+            options |= {"enforce_eager": True, "enable_chunked_prefill": False}
+        # last, so that a user's own word stands
+        options |= own
+        if not in_process:
+            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**options), usage_context=batch)
+            end_children_with_us()
+            return llm, llm.get_tokenizer(), llm.scheduler_config.max_num_seqs
+        core = LLMEngine.from_engine_args(EngineArgs(**options), usage_context=batch)
+        return StepLoop(core), core.get_tokenizer(), core.vllm_config.scheduler_config.max_num_seqs
+
+    async def ready(self) -> EngineLimits:
+        """Comes once the engine is there, and always while its process lives."""
+        return EngineLimits(self.max_num_seqs, self.section.retries)
 
     def usage(self) -> dict[str, Any]:
-        """`peak_memory_mib`: the most memory this process has held, of the GPU where it has one,
+        """`peak_memory_mib`: the most memory this process has held, of the GPU what is held now,
         else resident. `energy_j`: joules its machine used since it started, None where the machine
         does not tell; `why` then says why. `node` is the machine."""
         import ray
         import torch
 
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        if self.gpu:
-            memory = torch.cuda.max_memory_allocated() / 2**20
+        if self.gpu:  # vLLM's child process holds it
+            memory = torch.cuda.device_memory_used() / 2**20
         return {
             "node": ray.get_runtime_context().get_node_id(),
             "peak_memory_mib": memory,
@@ -184,65 +229,104 @@ class Engine:
             "why": self.meter.why,
         }
 
-    def answer(
-        self, prompts: list[list[int]], samplings: list[Sampling], adapter: str = ""
-    ) -> list[Reply]:
-        """Answer prompts ([n][prompt] token ids), each with its own sampling, under one adapter
-        folder."""
-        from vllm import SamplingParams, TokensPrompt
-        from vllm.sampling_params import StructuredOutputsParams
+    async def answer(self, prompt: list[int], sampling: Sampling, adapter: str = "") -> Reply:
+        """Answer one prompt ([prompt] token ids). `timeout_s` counts from when the engine takes
+        it. Raises TimeoutError, and what vLLM raises of a request that it refuses."""
+        async with self.slots:
+            lora = await self.enter(adapter)
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(self.section.timeout_s):
+                    output = await self.generate(prompt, sampling, lora)
+            except TimeoutError:
+                # nobody was answered meanwhile: it is not this request that is slow
+                if self.last_end < began:
+                    end_process(f"nothing answered in {self.section.timeout_s:g} s")
+                raise TimeoutError(f"no answer in {self.section.timeout_s:g} s") from None
+            except Exception as error:
+                if type(error).__name__ == "EngineDeadError" or "CUDA error" in str(error):
+                    end_process(f"{type(error).__name__}: {error}")
+                raise
+            finally:
+                await self.leave()
+            self.last_end = time.monotonic()
+        return self.reply(output, sampling.tools)
 
-        params = []
-        for s in samplings:
-            guide = StructuredOutputsParams(json=s.schema) if s.schema else None
-            params.append(
-                SamplingParams(
-                    max_tokens=s.max_tokens,
-                    temperature=s.temperature,
-                    n=s.n,
-                    seed=s.seed,
-                    structured_outputs=guide,
-                    logprobs=0 if s.logprobs else None,  # 0: of the sampled tokens alone
-                    prompt_logprobs=0 if s.score else None,
-                    stop_token_ids=list(self.serving.stop_token_ids),
-                    skip_special_tokens=not s.tools,
-                )
-            )
-        asked = [
-            TokensPrompt(prompt_token_ids=p, cache_salt=s.cache_salt)
-            if s.cache_salt
-            else TokensPrompt(prompt_token_ids=p)
-            for p, s in zip(prompts, samplings)
-        ]
-        lora = self.use(adapter)
-        telemetry.set_to("raytune_engine_prompts", len(prompts), engine=str(os.getpid()))
-        try:
-            outputs = self.llm.generate(asked, params, use_tqdm=False, lora_request=lora)
-        except BaseException:  # leave no half-done request behind for the next caller
-            core = self.llm.llm_engine
-            core.abort_request(list(core.output_processor.request_states), internal=True)
-            raise
-        finally:
-            telemetry.set_to("raytune_engine_prompts", 0, engine=str(os.getpid()))
-        return [self.reply(o, s.tools) for o, s in zip(outputs, samplings, strict=True)]
+    async def generate(self, prompt: list[int], sampling: Sampling, lora: Any) -> Any:
+        """vLLM's RequestOutput of one prompt."""
+        from vllm import TokensPrompt
 
-    def use(self, adapter: str) -> Any:
-        """Make `adapter` ("" = base) the one that answers; a LoRARequest on GPU, merged weights on
-        CPU and for what vLLM cannot put on top (full weights, DoRA)."""
-        from raytune_agents.models import merged_weights, must_merge
+        asked = TokensPrompt(prompt_token_ids=prompt)
+        if sampling.cache_salt:
+            asked["cache_salt"] = sampling.cache_salt
+        params, name = self.params(sampling), str(next(self.names))
+        if isinstance(self.llm, StepLoop):
+            return await self.llm.generate(asked, params, name)
+        outputs = self.llm.generate(asked, params, name, lora_request=lora)
+        return [output async for output in outputs][-1]
+
+    def params(self, s: Sampling) -> Any:
+        """vLLM's SamplingParams."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        return SamplingParams(
+            max_tokens=s.max_tokens,
+            temperature=s.temperature,
+            n=s.n,
+            seed=s.seed,
+            structured_outputs=StructuredOutputsParams(json=s.schema) if s.schema else None,
+            logprobs=0 if s.logprobs else None,  # 0: of the sampled tokens alone
+            prompt_logprobs=0 if s.score else None,
+            stop_token_ids=list(self.serving.stop_token_ids),
+            skip_special_tokens=not s.tools,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    async def enter(self, adapter: str) -> Any:
+        """Wait until `adapter` ("" = base) may answer: its LoRARequest, or None where it is merged
+        in, as on CPU, and as what vLLM cannot put on top (full weights, DoRA)."""
+        from raytune_agents.models import must_merge
 
         on_top = self.gpu and bool(adapter) and not must_merge(adapter)
-        inside = "" if on_top else adapter
-        if inside != self.adapter:
-            weights = merged_weights(self.path, inside, self.dtype)
-            self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-            self.llm.reset_prefix_cache()
-            self.adapter = inside
-        if on_top:
-            from vllm.lora.request import LoRARequest
+        merged = "" if on_top else adapter
+        async with self.turn:
+            # requests for the weights that are there go on first: each change costs a second
+            await self.turn.wait_for(lambda: merged == self.adapter or not self.inside)
+            if merged != self.adapter:
+                await self.merge(merged)
+            self.inside += 1
+        telemetry.set_to("raytune_engine_prompts", self.inside, engine=str(os.getpid()))
+        if not on_top:
+            return None
+        from vllm.lora.request import LoRARequest
 
-            return LoRARequest(adapter, zlib.crc32(adapter.encode()) % (2**31 - 1) + 1, adapter)
-        return None
+        return LoRARequest(adapter, zlib.crc32(adapter.encode()) % (2**31 - 1) + 1, adapter)
+
+    async def leave(self) -> None:
+        async with self.turn:
+            self.inside -= 1
+            if not self.inside:
+                self.turn.notify_all()
+        telemetry.set_to("raytune_engine_prompts", self.inside, engine=str(os.getpid()))
+
+    async def merge(self, adapter: str) -> None:
+        """Put the base's weights with this adapter in place of those that are there."""
+        from raytune_agents import models
+
+        self.adapter = "?"  # neither, if this fails half-way
+        if isinstance(self.llm, StepLoop):
+            core, path = self.llm.core, self.path
+            weights = await asyncio.to_thread(models.merged_weights, path, adapter, self.dtype)
+            how = {"weights_iterator": weights}
+            await self.llm.call(lambda: core.collective_rpc("reload_weights", kwargs=how))
+            await self.llm.call(core.reset_prefix_cache)
+        else:  # its weights are in another process
+            with models.merged_folder(self.path, adapter, self.dtype) as folder:
+                how = {"weights_path": str(folder)}
+                await self.llm.collective_rpc("reload_weights", kwargs=how)
+            await self.llm.reset_prefix_cache()
+        self.adapter = adapter
 
     def reply(self, output: Any, tools: str) -> Reply:
         stats = output.metrics
@@ -276,103 +360,36 @@ def start_engines(
     cpus: int,
     gpus: int,
     seed: int,
+    options: Mapping[str, Any] | None = None,
     log: Path | None = None,
     serving: ServingOptions = ServingOptions(),  # noqa: B008  it is frozen
-) -> list[Any]:
+) -> tuple[list[Any], EngineLimits]:
     """Start the engine actors of this run, or take those that run already; waits until they
-    answer. `serving` is that of the chat whose prompts they are asked."""
+    answer. Returns their handles and what one can do. `options`: arguments of vLLM over those
+    that the section sets. `serving` is that of the chat whose prompts they are asked."""
     import ray
 
     count, wide = section.actors or 1, section.tensor_parallel_size or 1
     actor = ray.remote(Engine)
-    options = {
+    how = {
         "get_if_exists": True,
         "num_cpus": 0,
         "num_gpus": wide if gpus else 0,
         "runtime_env": {"env_vars": environment(section, max(1, cpus // count), bool(gpus))},
-        "max_restarts": section.retries,
-        "max_task_retries": section.retries,
+        "max_restarts": RESTARTS,
+        "max_concurrency": CONCURRENCY,
     }
     handles: list[Any] = [
-        actor.options(name=ACTOR + f"-{k}" * bool(k), **options).remote(
+        actor.options(name=ACTOR + f"-{k}" * bool(k), **how).remote(
             str(path),
             dtype,
             section.model_dump(),
             bool(gpus),
             seed,
+            dict(options or {}),
             str(log) if log else "",
             serving,
         )
         for k in range(count)
     ]
-    ray.get([handle.ready.remote() for handle in handles])
-    return handles
-
-
-def living() -> list[str]:
-    """The names of the run's engine actors that are not dead for good."""
-    import ray
-
-    return sorted(name for name in ray.util.list_named_actors() if name.startswith(ACTOR))
-
-
-def ask(
-    prompts: Sequence[list[int]],
-    samplings: Sequence[Sampling],
-    *,
-    adapter: str = "",
-    timeout_s: float = 900.0,
-) -> list[Reply]:
-    """Ask the run's engine: one of its actors, by the first prompt; where that one is dead for
-    good, the next one. Raises EngineDown after the last try."""
-    if not prompts:
-        return []
-    import ray
-
-    names, why = living(), "no engine actor is alive"
-    first = zlib.crc32(repr(prompts[0]).encode()) % max(1, len(names))
-    for name in [*names[first:], *names[:first]]:
-        try:
-            call = ray.get_actor(name).answer.remote(list(prompts), list(samplings), adapter)
-            return ray.get(call, timeout=timeout_s)
-        except ray.exceptions.GetTimeoutError as error:
-            raise EngineDown(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
-        except (ray.exceptions.RayActorError, ValueError) as error:
-            if isinstance(error, ValueError) and "look up actor" not in str(error):
-                raise
-            why = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-    raise EngineDown(why)
-
-
-def usage() -> dict[str, Any] | None:
-    """What the run's engine held and used so far (`Engine.usage`), over all its actors: the most
-    memory of one, the joules of all their machines; None where all are down."""
-    import ray
-
-    found = []
-    for name in living():
-        with contextlib.suppress(ValueError, ray.exceptions.RayActorError):
-            found.append(ray.get(ray.get_actor(name).usage.remote()))
-    if not found:
-        return None
-    machines: dict[str, float] = {}  # each actor counts for its whole machine
-    for one in found:
-        if one["energy_j"] is not None:
-            machines[one["node"]] = max(machines.get(one["node"], 0.0), one["energy_j"])
-    return {
-        "peak_memory_mib": max(one["peak_memory_mib"] for one in found),
-        "energy_j": sum(machines.values()) if machines else None,
-        "why": "" if machines else found[0]["why"],
-    }
-
-
-def stop() -> None:
-    """End the engine's actors, if there are any; returns when their names are free again."""
-    import ray
-
-    for name in living():
-        with contextlib.suppress(ValueError):
-            ray.kill(ray.get_actor(name))
-    end = time.monotonic() + STOP_S
-    while living() and time.monotonic() < end:
-        time.sleep(0.05)
+    return handles, ray.get([handle.ready.remote() for handle in handles])[0]

@@ -19,7 +19,7 @@ from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.harness import AskOptions
 from raytune_agents.evaluate.latency import LatencyRow, measure_latency
 from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
-from raytune_agents.inference import endpoint, engine
+from raytune_agents.inference import client, endpoint
 from raytune_agents.pipeline.shards import cut, in_shards, kept_shards
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
@@ -46,7 +46,7 @@ def arm_answers(
         return [row.record() for row in harness.answer_shard(part, chat, arm, asked)]
 
     def lost(row: Trajectory) -> Lines:
-        return [answer_row(row, arm.name, failed=engine.INFRA_FAILED).record()]
+        return [answer_row(row, arm.name, failed=client.INFRA_FAILED).record()]
 
     parts = cut(rows, options.shard_rows)
     lines = in_shards(context, step, f"ask {arm.name}", parts, ask, lost, [*identity(arm), options])
@@ -73,7 +73,7 @@ def arm_rollouts(
         cut(tasks, max(1, options.shard_rows // trials)),
         play,
         lambda task: [
-            rollouts.lost_rollout(arm.name, task, trial, engine.INFRA_FAILED)
+            rollouts.lost_rollout(arm.name, task, trial, client.INFRA_FAILED)
             for trial in range(trials)
         ],
     )
@@ -100,7 +100,7 @@ def arm_conversations(
         f"talk {arm.name}",
         cut(entries, options.shard_rows),
         talk,
-        lambda entry: [multi_turn.lost_conversation(arm.name, entry, engine.INFRA_FAILED)],
+        lambda entry: [multi_turn.lost_conversation(arm.name, entry, client.INFRA_FAILED)],
         [*identity(arm), options],
     )
 
@@ -117,7 +117,7 @@ def arm_likelihoods(context: Context, step: Step, rows: list[Trajectory], arm: A
         f"measure {arm.name}",
         cut(rows, config.evaluate.shard_rows),
         measure,
-        lambda row: [likelihood.unmeasured(row, arm.name, engine.INFRA_FAILED)],
+        lambda row: [likelihood.unmeasured(row, arm.name, client.INFRA_FAILED)],
         identity(arm),
     )
 
@@ -143,7 +143,7 @@ def arm_latencies(
             with context.display.step(f"latency {arm.name}", total) as bar:
                 try:
                     timed = measure_latency(rows, context.chat, arm, asked, loads, count)
-                except engine.EngineDown as error:
+                except client.EngineDown as error:
                     context.display.say(f"latency of {arm.name} was not measured: {error}", "red")
                     continue
                 bar.update(total, sum(r.output_tokens for r in timed))
@@ -164,13 +164,13 @@ def judge_verdicts(
     if not section.rows:
         return []
     known = {(row.split, row.id): row for row in rows}
-    pairs, client = judge.judged_pairs(known, answers, section), chat_client(context)
+    pairs, judging = judge.judged_pairs(known, answers, section), chat_client(context)
 
     def ask(part: Sequence[Mapping[str, Any]]) -> Lines:
         try:
-            return judge.judge_pairs(part, client, section, seed)
+            return judge.judge_pairs(part, judging, section, seed)
         except endpoint.Refused as error:  # no other shard needs to try: the step stops on it
-            raise engine.EngineDown(str(error)) from None
+            raise client.EngineDown(str(error)) from None
 
     return in_shards(
         context,
@@ -178,7 +178,7 @@ def judge_verdicts(
         "judge",
         cut(pairs, config.evaluate.shard_rows),
         ask,
-        lambda pair: [judge.unjudged(pair, engine.INFRA_FAILED)],
+        lambda pair: [judge.unjudged(pair, client.INFRA_FAILED)],
         [section, config.generate.teacher],
     )
 

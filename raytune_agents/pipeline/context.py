@@ -11,10 +11,11 @@ from typing import Any
 from raytune_agents import models, sandbox
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, ConfigError
-from raytune_agents.inference import engine
+from raytune_agents.inference import client, engine
+from raytune_agents.inference.options import lora_options
 from raytune_agents.infra import cluster
 from raytune_agents.infra.logs import driver_log
-from raytune_agents.infra.placement import Placement, Resources, place
+from raytune_agents.infra.placement import Placement, Resources, place, shards_under_way
 from raytune_agents.pipeline import keys
 from raytune_agents.progress import Display
 from raytune_agents.runs import Run, Step
@@ -30,6 +31,7 @@ class Context:
     display: Display
     run: Run = field(init=False)
     engine: Any = None  # the actors end when the last handle goes
+    slots: int = 0  # requests that one engine answers at a time
     teacher: Any = None
     streams: list[Any] = field(default_factory=list)  # iterators of data sets under way
     ending: ExitStack = field(default_factory=ExitStack)
@@ -81,16 +83,24 @@ class Context:
         if self.engine is not None:
             return
         self.display.say("engine: starting", style="dim")
-        self.engine = engine.start_engines(
+        self.engine, limits = engine.start_engines(
             self.model,
             config.model.dtype,
             placed.engine(config.engine),
             cpus=placed.have.node_cpus,
             gpus=placed.have.gpus,
             seed=config.seed,
+            options=(lora_options(config.train) if placed.have.gpus else {})
+            | config.engine.options,
             log=self.run.folder / "engine_starts.log",
             serving=self.chat.serving,
         )
+        self.slots = limits.max_num_seqs
+
+    def shards_at_once(self, rows: int) -> int:
+        """How many shards of so many rows keep the engines full."""
+        have = self.placement.have
+        return shards_under_way(self.placement.engines, self.slots, rows, have.cpus)
 
     def outage(self, step: Step, name: str, shard: int, reason: str) -> None:
         """Say and log that a shard's rows were lost to the engine."""
@@ -102,7 +112,7 @@ class Context:
         too few for both, and their memory is looked at."""
         turns = self.placement.take_turns or self.placement.turns(workers)
         if turns and self.engine is not None:
-            engine.stop()
+            client.stop()
             self.engine = None
             cluster.wait_for_gpus(
                 self.placement.have.gpus, self.config.engine.gpu_memory_utilization
@@ -115,7 +125,7 @@ class Context:
         for rows in self.streams:
             rows.close()
         if "resources" in self.__dict__:
-            engine.stop()
+            client.stop()
             cluster.disconnect()
         self.ending.close()
         self.run.close()

@@ -210,13 +210,15 @@ class Doctor:
 
     def answer(self) -> str:
         """Raises ConfigError where the engine answers nothing."""
-        from raytune_agents.inference import engine
+        from raytune_agents.inference import client
 
         self.context.start_engine()
         chat, row = self.context.chat, self.rows(1)[0]
         limit = self.config.negatives.max_tokens or PROBE_TOKENS
-        asked = engine.Sampling(limit, tools=chat.tools_text(row))
-        (reply,) = engine.ask([chat.prompt_ids(row)], [asked])
+        asked = client.Sampling(limit, tools=chat.tools_text(row))
+        (reply,) = client.ask([chat.prompt_ids(row)], [asked])
+        if isinstance(reply, client.Lost):
+            raise client.EngineDown(reply.why)
         if not reply.output_tokens[0]:
             raise ConfigError(f"model.name={self.config.model.name!r} answers nothing")
         return f"{reply.output_tokens[0]} tokens in {reply.latency_s:.1f} s: {reply.texts[0]!r:.60}"

@@ -22,7 +22,7 @@ from raytune_agents.evaluate.measured import BASE
 from raytune_agents.evaluate.result_files import ArmFacts, Found, write_results
 from raytune_agents.evaluate.verdict import VAL, choose_headline
 from raytune_agents.generate.held import SYNTHETIC
-from raytune_agents.inference import engine
+from raytune_agents.inference import client
 from raytune_agents.pipeline import answering
 from raytune_agents.pipeline.rows import held_out_rows, training_rows
 from raytune_agents.pipeline.shards import check_outage
@@ -99,7 +99,7 @@ def ask_arms(
 
 def used(context: Context) -> dict[str, Any]:
     """What the engine has used so far; {} before its start."""
-    return (engine.usage() or {}) if context.engine is not None else {}
+    return (client.usage() or {}) if context.engine is not None else {}
 
 
 def engine_costs(before: dict[str, Any], after: dict[str, Any]) -> Costs:

@@ -67,6 +67,7 @@ def sections(config: Config, step: str) -> dict[str, Any]:
             "arms": c.train.arms,
             "agents": c.generate.agents,
             **judged,
+            **({"engine_options": c.engine.options} if c.engine.options else {}),
         },
         "tune": {
             "tune": c.tune,

@@ -21,12 +21,13 @@ import pyarrow.parquet as pq
 
 from raytune_agents.config import ConfigError
 from raytune_agents.config.base import json_values
-from raytune_agents.inference import engine
+from raytune_agents.inference import client
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.infra.provenance import code_revision
 from raytune_agents.records import Trajectory, content_hash, to_table
 from raytune_agents.runs import ANSWERS, Counts, Shards, Step
+from raytune_agents.storage import append_jsonl
 
 if TYPE_CHECKING:
     from raytune_agents.evaluate.measured import Lines
@@ -47,6 +48,7 @@ class ShardReport:
     tokens: int = 0
     outage: str = ""  # what the engine said when it went down
     refused: str = ""  # why no other shard needs to try
+    lost: dict[str, str] = field(default_factory=dict)  # id of a row -> why no engine answers it
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -58,8 +60,8 @@ def map_shards(
     done: int = 0,
     at_once: int | None = None,
 ) -> Iterator[tuple[int, ShardReport]]:
-    """`work(number, rows)` for every part on Ray's workers, `at_once` at a time (default: two for
-    each engine), as they end. `done`: rows of shards that an earlier run finished."""
+    """`work(number, rows)` for every part on Ray's workers, `at_once` at a time (default: enough to
+    fill the engines), as they end. `done`: rows of shards that an earlier run finished."""
     import ray
 
     if not parts:
@@ -75,7 +77,7 @@ def map_shards(
         report = work(number, [pickle.loads(row.as_py()) for row in block["row"]])
         return pa.table({"shard": [number], "report": [json.dumps(asdict(report))]})
 
-    most = min(len(parts), at_once or 2 * context.placement.engines)
+    most = min(len(parts), at_once or context.shards_at_once(max(map(len, parts.values()))))
     found = ray.data.from_arrow(blocks).map_batches(
         one,
         batch_size=None,
@@ -110,8 +112,9 @@ def run_shards(
     work: Callable[[list[Row]], tuple[pa.Table, ShardReport]],
     at_once: int | None = None,
 ) -> dict[int, ShardReport]:
-    """Commit the table that `work` makes of every part that is not on disk. Returns the reports of
-    the parts that were lost to the engine. Raises ConfigError where a report is a refusal."""
+    """Commit the table that `work` makes of every part that is not on disk; single rows that no
+    engine answers go to the step's quarantine. Returns the reports of the parts that were lost as a
+    whole. Raises ConfigError where a report is a refusal."""
     missing = shards.missing(len(parts))
     folder = shards.folder
 
@@ -134,6 +137,9 @@ def run_shards(
         if report.outage:
             lost[number] = report
             context.outage(step, name, number, report.outage)
+        for row, why in report.lost.items():
+            line = {"where": f"{name}, row {row}", "reason": f"{client.INFRA_FAILED}: {why}"}
+            append_jsonl(step.folder / "quarantine.jsonl", line)
     return lost
 
 
@@ -162,7 +168,13 @@ def make_shards(
         }
         table = to_table([replace(r, config_hash=made_by) for r in shard.rows])
         return table, ShardReport(
-            len(part), len(shard.rows), shard.tokens, shard.outage, shard.refused, notes
+            asked=len(part),
+            kept=len(shard.rows),
+            tokens=shard.tokens,
+            outage=shard.outage,
+            refused=shard.refused,
+            lost=shard.lost,
+            notes=notes,
         )
 
     shards = Shards(step.folder / name)
@@ -188,11 +200,16 @@ def in_shards(
     def one(part: list[Any]) -> tuple[pa.Table, ShardReport]:
         try:
             lines = work(part)
-        except engine.EngineDown as error:
+        except client.EngineDown as error:
             return pa.table({}), ShardReport(outage=str(error))
         tokens = int(sum(x.get("output_tokens") or 0 for x in lines))
         table = pa.table({"line": pa.array([json.dumps(x) for x in lines], pa.string())})
-        return table, ShardReport(tokens=tokens)
+        lost = {
+            str(x.get("id") or x.get("task")): x.get("error") or "no answer"
+            for x in lines
+            if client.INFRA_FAILED in (x.get("failed"), x.get("end"))
+        }
+        return table, ShardReport(tokens=tokens, lost=lost)
 
     shards = kept_shards(context, name, parts, *decided_by)
     if shards.missing(len(parts)):
@@ -227,9 +244,9 @@ def kept_shards(
 def check_outage(counts: Counts, limit: float) -> None:
     """Raises EngineDown where more rows than `limit` were lost to the engine; finished shards
     stay."""
-    lost = counts.failed[engine.INFRA_FAILED]
+    lost = counts.failed[client.INFRA_FAILED]
     if lost > limit * counts.rows_in:
-        raise engine.EngineDown(
+        raise client.EngineDown(
             f"{lost} of {counts.rows_in} rows are infra_failed, more than read.max_error_share="
             f"{limit}; the same command asks for the missing ones again"
         )

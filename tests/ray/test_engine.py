@@ -7,7 +7,9 @@ import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 
+import psutil
 import pytest
 import ray
 from conftest import TINY
@@ -19,8 +21,8 @@ from raytune_agents.evaluate import likelihood
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
 from raytune_agents.evaluate.scoring import REPLY_VALUES
-from raytune_agents.generate import rewrite
-from raytune_agents.inference import engine
+from raytune_agents.inference import client, engine
+from raytune_agents.inference.client import Sampling
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline.shards import cut
 from raytune_agents.runs import read_rows
@@ -33,7 +35,8 @@ def warm():
     config = load_config(TINY, ["engine.retries=1", "engine.timeout_s=240", "model.max_length=900"])
     path = models.resolve(config.model)
     have = cluster.connect(config.resources)
-    (handle,) = engine.start_engines(path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1)
+    sizes = {"cpus": have.cpus, "gpus": 0, "seed": 1}
+    (handle,), _ = engine.start_engines(path, "float32", config.engine, **sizes)
     yield config, Chat.of(path, config.model), handle
     cluster.disconnect()
 
@@ -48,9 +51,9 @@ def test_training_text_is_the_engines_prompt_for_every_kind_of_row(warm, tiny) -
     rows = list(kinds.values())
     for marked in ("", *nat.words(config.train.nat)):
         texts = [chat.prompt_text(row, marked) for row in rows]
-        replies = engine.ask(
+        replies = client.ask(
             [chat.prompt_ids(row, marked) for row in rows],
-            [engine.Sampling(max_tokens=1)] * len(rows),
+            [client.Sampling(max_tokens=1)] * len(rows),
         )
         for row, text, reply in zip(rows, texts, replies):
             example, end = chat.encode(row, marked)[-1], len(reply.prompt_ids)
@@ -74,9 +77,9 @@ def test_a_marker_stands_in_the_question_only(warm, tiny) -> None:
 def test_greedy_answers_do_not_depend_on_the_batch(warm) -> None:
     _, chat, _ = warm
     prompts = [chat.chat_ids([{"role": "user", "content": f"Count to {n}."}]) for n in range(6)]
-    sampling = engine.Sampling(max_tokens=12)
-    together = engine.ask(prompts, [sampling] * 6)
-    alone = [engine.ask([p], [sampling])[0] for p in prompts[::-1]][::-1]
+    sampling = client.Sampling(max_tokens=12)
+    together = client.ask(prompts, [sampling] * 6)
+    alone = [client.ask([p], [sampling])[0] for p in prompts[::-1]][::-1]
     assert [r.texts for r in together] == [r.texts for r in alone]
 
 
@@ -134,10 +137,10 @@ def test_an_adapter_answers_and_the_base_comes_back(warm, tiny) -> None:
     _, chat, _ = warm
     folder = tiny[0] / "train" / "nat" / "adapter"
     prompt = chat.chat_ids([{"role": "user", "content": "Name a colour."}])
-    sampling = [engine.Sampling(max_tokens=12)]
-    base = engine.ask([prompt], sampling)[0].texts
-    tuned = engine.ask([prompt], sampling, adapter=str(folder))[0].texts
-    assert engine.ask([prompt], sampling)[0].texts == base
+    sampling = [client.Sampling(max_tokens=12)]
+    base = client.ask([prompt], sampling)[0].texts
+    tuned = client.ask([prompt], sampling, adapter=str(folder))[0].texts
+    assert client.ask([prompt], sampling)[0].texts == base
     model = AutoModelForCausalLM.from_pretrained(chat.path, dtype=torch.float32)
     merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
     out = merged.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[0]
@@ -151,7 +154,7 @@ def test_constrained_answers_are_the_json_asked_for(warm) -> None:
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"],
               "additionalProperties": False}  # fmt: skip
     prompt = chat.chat_ids([{"role": "user", "content": "Is water wet? JSON."}])
-    reply = engine.ask([prompt], [engine.Sampling(16, schema=json.dumps(schema))])[0]
+    reply = client.ask([prompt], [client.Sampling(16, schema=json.dumps(schema))])[0]
     assert isinstance(json.loads(reply.texts[0])["ok"], bool)
 
 
@@ -162,8 +165,8 @@ def test_every_sample_carries_its_log_probability(warm) -> None:
 
     _, chat, _ = warm
     prompt = chat.chat_ids([{"role": "user", "content": "Name a colour."}])
-    greedy, some = engine.Sampling(6, logprobs=True), engine.Sampling(6, 1.0, 3, 5, logprobs=True)
-    one, three = engine.ask([prompt, prompt], [greedy, some])
+    greedy, some = client.Sampling(6, logprobs=True), client.Sampling(6, 1.0, 3, 5, logprobs=True)
+    one, three = client.ask([prompt, prompt], [greedy, some])
     model = AutoModelForCausalLM.from_pretrained(chat.path, dtype=torch.float32)
     out = model.generate(
         torch.tensor([prompt]), max_new_tokens=6, do_sample=False, output_logits=True,
@@ -174,69 +177,98 @@ def test_every_sample_carries_its_log_probability(warm) -> None:
     assert one.logprobs == pytest.approx([known], abs=1e-3)
     assert len(three.texts) == len(three.logprobs) == 3
     assert max(three.logprobs) <= 0.0
-    assert engine.ask([prompt], [engine.Sampling(2)])[0].logprobs == []
+    assert client.ask([prompt], [client.Sampling(2)])[0].logprobs == []
 
 
 def pid_of(handle) -> int:
     return ray.get(handle.__ray_call__.remote(lambda self: os.getpid()))
 
 
-def test_an_engine_killed_in_the_middle_restarts_and_then_its_rows_are_infra_failed(
-    warm, tiny
-) -> None:
-    config, chat, handle = warm
+def test_an_engine_killed_in_the_middle_restarts_and_no_row_is_lost(warm) -> None:
+    _, chat, handle = warm
     chats = [[{"role": "user", "content": f"Tell a story about {n} rivers."}] for n in range(4)]
-    prompts, sampling = [chat.chat_ids(c) for c in chats], [engine.Sampling(max_tokens=64)] * 4
+    prompts, sampling = [chat.chat_ids(c) for c in chats], [client.Sampling(max_tokens=64)] * 4
     begun = time.monotonic()
-    undisturbed = engine.ask(prompts, sampling)
+    undisturbed = client.ask(prompts, sampling)
     middle = (time.monotonic() - begun) / 2
-    rows = [r for r in read_rows(tiny[0] / "read") if r.split == "train" and r.calls][:24]
-
-    def killed_in_the_middle(work, *args):
-        pid = pid_of(handle)
-        with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(work, *args)
-            time.sleep(middle)
-            assert not asked.done()
-            os.kill(pid, signal.SIGKILL)
-            return asked.result(240)
-
-    replies = killed_in_the_middle(engine.ask, prompts, sampling)
+    pid = pid_of(handle)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.ask, prompts, sampling)
+        time.sleep(middle)
+        assert not asked.done()
+        os.kill(pid, signal.SIGKILL)
+        replies = asked.result(240)
     assert [r.texts for r in replies] == [r.texts for r in undisturbed]
-    shard = killed_in_the_middle(rewrite.mine, rows, chat, config.negatives, config.engine, 1)
-    assert shard.failed == {engine.INFRA_FAILED: len(rows)}
-    assert shard.rows == []
-    assert shard.outage
+    assert pid_of(handle) != pid
+
+
+def test_a_prompt_that_vllm_refuses_is_lost_alone(warm) -> None:
+    config, chat, handle = warm
+    pid, short = pid_of(handle), chat.chat_ids([{"role": "user", "content": "Say 1."}])
+    long = short * (1 + config.engine.max_model_len // len(short))
+    replies = client.ask([short, long, short], [client.Sampling(max_tokens=2)] * 3)
+    assert [type(r) for r in replies] == [client.Reply, client.Lost, client.Reply]
+    assert "max_model_len" in replies[1].why or "maximum" in replies[1].why
+    assert pid_of(handle) == pid
+
+
+def test_requests_of_two_arms_take_turns(warm, tiny) -> None:
+    """Asked at the same time, each gets the answer of its own weights."""
+    _, chat, _ = warm
+    arms = ["", str(tiny[0] / "train" / "nat" / "adapter")]
+    prompt, sampling = chat.chat_ids([{"role": "user", "content": "Name a colour."}]), Sampling(12)
+    alone = [client.ask([prompt], [sampling], adapter=arm)[0].texts for arm in arms]
+    with ThreadPoolExecutor(6) as pool:
+        two = [[prompt] * 2, [sampling] * 2]
+        asked = [pool.submit(client.ask, *two, adapter=arm) for arm in arms * 3]
+        for k, found in enumerate(asked):
+            assert [r.texts for r in found.result(240)] == [alone[k % 2]] * 2
 
 
 def asked_of(handles: list) -> list[int]:
     """Requests that each engine has had."""
-    count = [h.__ray_call__.remote(lambda e: e.llm.request_counter.counter) for h in handles]
+    count = [h.__ray_call__.remote(lambda e: next(copy(e.names))) for h in handles]
     return ray.get(count)
 
 
 @pytest.mark.slow
 def test_a_pool_shares_the_work_and_goes_on_without_a_dead_actor() -> None:
-    config = load_config(TINY, ["engine.actors=2", "engine.retries=0", "engine.max_model_len=256"])
+    config = load_config(TINY, ["engine.actors=2", "engine.max_model_len=256"])
     path = models.resolve(config.model)
     have = cluster.connect(config.resources)
     try:
-        handles = engine.start_engines(
-            path, "float32", config.engine, cpus=have.cpus, gpus=0, seed=1
-        )
-        assert engine.living() == [engine.ACTOR, f"{engine.ACTOR}-1"]
-        chat, sampling = Chat.of(path, config.model), [engine.Sampling(max_tokens=4)]
+        sizes = {"cpus": have.cpus, "gpus": 0, "seed": 1}
+        handles, _ = engine.start_engines(path, "float32", config.engine, **sizes)
+        assert client.living() == [client.ACTOR, f"{client.ACTOR}-1"]
+        chat, sampling = Chat.of(path, config.model), [client.Sampling(max_tokens=4)] * 8
         prompts = [chat.chat_ids([{"role": "user", "content": f"Say {n}."}]) for n in range(8)]
-        began = asked_of(handles)  # the module's engine is the first of the two
-        before = [engine.ask([p], sampling)[0].texts for p in prompts]
-        asked = [now - then for now, then in zip(asked_of(handles), began)]
-        assert sum(asked) == 8
-        assert min(asked) > 0
-        os.kill(pid_of(handles[1]), signal.SIGKILL)
-        assert [engine.ask([p], sampling)[0].texts for p in prompts] == before
-        assert engine.living() == [engine.ACTOR]
-        os.kill(pid_of(handles[0]), signal.SIGKILL)
-        with pytest.raises(engine.EngineDown):
-            engine.ask([prompts[0]], sampling)
+        client.client_of.cache_clear()  # the module's client knows one engine
+        began = asked_of(handles)
+        before = [r.texts for r in client.ask(prompts, sampling)]
+        assert [now - then for now, then in zip(asked_of(handles), began)] == [4, 4]
+        ray.kill(handles[1])
+        assert [r.texts for r in client.ask(prompts, sampling)] == before
+        assert client.living() == [client.ACTOR]
+        ray.kill(handles[0])
+        with pytest.raises(client.EngineDown):
+            client.ask(prompts[:1], sampling[:1])
     finally:
         cluster.disconnect()
+
+
+@pytest.mark.slow
+def test_vllms_child_process_answers_alike_and_ends_with_its_actor(warm) -> None:
+    """AsyncLLM, which engines on GPUs use, here on CPU."""
+    config, chat, _ = warm
+    prompt, sampling = chat.chat_ids([{"role": "user", "content": "Name a colour."}]), Sampling(8)
+    actor = ray.remote(engine.Engine).options(
+        runtime_env={"env_vars": engine.environment(config.engine, 2, gpu=False)}
+    )
+    section = config.engine.model_dump()
+    apart = actor.remote(str(chat.path), "float32", section, False, 1, {}, in_process=False)
+    reply = ray.get(apart.answer.remote(prompt, sampling))
+    assert reply.texts == client.ask([prompt], [sampling])[0].texts
+    children = psutil.Process(pid_of(apart)).children(recursive=True)
+    assert children
+    os.kill(pid_of(apart), signal.SIGKILL)
+    assert psutil.wait_procs(children, timeout=20)[1] == []

@@ -17,7 +17,7 @@ from raytune_agents.evaluate.measured import AnswerRow, answer_row
 from raytune_agents.evaluate.metrics import ANSWER_METRICS
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.perturb import perturb
-from raytune_agents.inference.engine import Reply
+from raytune_agents.inference.client import Reply
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import MANIFEST, Counts
 from raytune_agents.storage import write_json

@@ -83,7 +83,7 @@ class Told(ChatClient):
     texts: list = []
 
     def ask(self, chats, samplings):
-        from raytune_agents.inference.engine import Reply
+        from raytune_agents.inference.client import Reply
 
         self.said[:] = [chat[0]["content"] for chat in chats]
         assert all(json.loads(s.schema)["required"] == list(judge.SIDES) for s in samplings)

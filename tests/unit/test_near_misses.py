@@ -18,7 +18,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import NegativesConfig
 from raytune_agents.generate import rewrite
 from raytune_agents.generate.tasks import tasks
-from raytune_agents.inference.engine import Reply
+from raytune_agents.inference.client import Reply
 from raytune_agents.negatives import Setting, answer_text, choice
 from raytune_agents.negatives.wrong_values import (
     Near,

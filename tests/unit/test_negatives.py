@@ -17,7 +17,7 @@ from raytune_agents.config import NegativesConfig
 from raytune_agents.generate import dialogue_patterns, refusals, rewrite
 from raytune_agents.generate.tasks import tasks
 from raytune_agents.generate.world_runs import react
-from raytune_agents.inference.engine import Reply
+from raytune_agents.inference.client import Reply
 from raytune_agents.negatives import (
     FAULTS,
     TRAJECTORY_FAULTS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raytune_agents.config import ConfigError, load_config
-from raytune_agents.infra.placement import Resources, place
+from raytune_agents.infra.placement import Resources, place, shards_under_way
 
 LAPTOP = [{"CPU": 2.0, "memory": 1e9}]
 ONE_L4 = [{"CPU": 8.0, "GPU": 1.0, "accelerator_type:L4": 1.0}]
@@ -48,6 +48,20 @@ def test_a_cluster_is_used_whole_by_each_step() -> None:
     section = p.train(load_config(None).train)
     assert (section.num_workers, section.sharding) == (8, "ddp")
     assert (load_config(None).train.num_workers, load_config(None).train.sharding) == (0, "none")
+
+
+@pytest.mark.parametrize(
+    ("engines", "slots", "rows", "cpus", "found"),
+    [
+        (1, 256, 128, 2, 2),  # a laptop: two shards, whatever the slots
+        (1, 256, 128, 64, 8),  # 4 x 256 requests
+        (4, 1024, 500, 96, 33),  # 4 x 4,096 requests
+        (4, 1024, 64, 96, 96),  # as many as there are CPUs
+        (16, 256, 10_000, 8, 32),  # two per engine at least
+    ],
+)
+def test_enough_shards_are_under_way_to_fill_the_engines(engines, slots, rows, cpus, found) -> None:
+    assert shards_under_way(engines, slots, rows, cpus) == found
 
 
 def test_workers_share_a_step_evenly() -> None:

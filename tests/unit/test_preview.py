@@ -17,7 +17,7 @@ from raytune_agents.cli.prepare import good_rows
 from raytune_agents.cli.shared_options import printed_errors
 from raytune_agents.config import GenerateConfig, load_config
 from raytune_agents.generate import POOLS, sampling
-from raytune_agents.inference.engine import EngineDown
+from raytune_agents.inference.client import EngineDown
 from raytune_agents.negatives import FAULTS
 from raytune_agents.split import split_rows
 

@@ -16,7 +16,7 @@ from raytune_agents.evaluate.own_metrics import load_metrics, with_own
 from raytune_agents.evaluate.perturb import perturb
 from raytune_agents.evaluate.result_files import KINDS, ArmFacts, Found, lines_of, write_results
 from raytune_agents.evaluate.verdict import read_conclusion
-from raytune_agents.inference.engine import Reply
+from raytune_agents.inference.client import Reply
 from raytune_agents.readers import bfcl
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import read_json, write_json

@@ -12,7 +12,7 @@ import pytest
 from raytune_agents.config import ConfigError, TeacherConfig, load_config
 from raytune_agents.inference import endpoint
 from raytune_agents.inference.cache import Answers, key_of
-from raytune_agents.inference.engine import EngineDown, Sampling
+from raytune_agents.inference.client import EngineDown, Sampling
 
 CHAT = [{"role": "user", "content": "Say it."}]
 GOOD = {"choices": [{"message": {"content": "said"}}],

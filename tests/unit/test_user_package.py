@@ -13,7 +13,7 @@ from raytune_agents.config import Config, ConfigError, load_config
 from raytune_agents.evaluate.own_metrics import load_metrics
 from raytune_agents.exports import writer_named
 from raytune_agents.generate.rewrite import ChatClient
-from raytune_agents.inference.engine import EngineDown, Sampling
+from raytune_agents.inference.client import EngineDown, Sampling
 from raytune_agents.mix import validate_weights
 from raytune_agents.negatives.choice import edited
 from raytune_agents.pipeline.keys import outside

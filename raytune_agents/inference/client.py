@@ -1,0 +1,325 @@
+"""The caller's side of the run's engines: one small client per process that keeps them full.
+
+Each prompt is a request of its own and goes to the engine that has the fewest of this client's. The
+requests of a session (the turns of a roll-out) stay with one engine, which has their beginning in
+its prefix cache, unless that one is the busier (consistent hashing with bounded loads, arXiv
+1608.01350). At most twice what an engine answers at a time is under way, so that late requests go
+where there is room.
+
+What an engine fails is asked again, at last in halves: a prompt that kills engines costs itself
+(`Lost`) and no other. Where nothing is answered at all, callers get `EngineDown`, and their rows
+are `infra_failed`, never wrong answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from raytune_agents.records import ToolCall
+
+ACTOR = "raytune-engine"
+INFRA_FAILED = "infra_failed"
+STOP_S = 30  # longest wait for stopped actors to be gone
+POLL_S = 0.5  # between two looks at an engine that Ray starts again
+PING_S = 60.0  # a process that does not answer at all for so long hangs
+SLACK = 4  # requests that a session's engine may have above the fewest
+
+
+class EngineDown(RuntimeError):
+    """No engine answers any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one prompt is answered. `schema` (JSON Schema text) constrains the answer to that
+    JSON; with `score` the reply holds the log-probabilities of the prompt's own tokens. With
+    `tools` (JSON text of OpenAI's list) the texts keep the marks of calls and thoughts, and the
+    reply holds the calls; without, thoughts are left out."""
+
+    max_tokens: int = 64
+    temperature: float = 0.0
+    n: int = 1
+    seed: int | None = None
+    schema: str = ""
+    logprobs: bool = False  # whether the reply carries the log probability of each text
+    score: bool = False
+    cache_salt: str = ""  # prompts of another salt leave nothing in its prefix cache
+    tools: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for one prompt: `n` texts with their token counts."""
+
+    texts: list[str]
+    output_tokens: list[int]
+    input_tokens: int
+    latency_s: float  # from arrival to the last token, queueing included
+    first_token_s: float  # from arrival to the first token
+    prompt_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)  # of each text, summed over its tokens
+    prompt_logprobs: list[float] = field(default_factory=list)  # of prompt tokens but the first
+    cut: list[bool] = field(default_factory=list)  # whether each text ended at max_tokens
+    # of each text, what vLLM's parser of the family extracts: the calls that a server would give;
+    # None where no tools were given or vLLM has no parser
+    calls: list[tuple[ToolCall, ...] | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Stands for the reply to a prompt that failed in all its tries, while the engines answer
+    others."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    prompt: list[int]  # [prompt] token ids
+    sampling: Sampling
+    adapter: str = ""  # a folder; "" = the base
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What an engine tells its callers."""
+
+    max_num_seqs: int  # requests that it answers at a time
+    retries: int
+
+
+@dataclass(eq=False)
+class Seat:
+    """One engine as its client sees it."""
+
+    name: str
+    handle: Any
+    in_flight: int = 0
+    up: bool = True
+    pinged: float = 0.0
+    returning: asyncio.Future | None = None
+
+
+def first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+class EngineClient:
+    """Asks the actors that `find` names. Its coroutines run in one thread of their own, so that
+    `ask` may be called from any."""
+
+    def __init__(self, find: Callable[[], dict[str, Any]], ping_s: float = PING_S):
+        self.find, self.ping_s = find, ping_s
+        self.seats: dict[str, Seat] = {}
+        self.limits, self.why = EngineLimits(1, 0), "none was started"
+        self.room = asyncio.Semaphore(1)
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True, name="engine-client").start()
+
+    def ask(self, requests: Sequence[Request], session: str = "") -> list[Reply | Lost]:
+        """The reply to each request, in their order. Raises EngineDown."""
+        asked = self.answers(requests, session)
+        return asyncio.run_coroutine_threadsafe(asked, self.loop).result()
+
+    async def answers(self, requests: Sequence[Request], session: str) -> list[Reply | Lost]:
+        found: dict[int, Reply | Lost] = {}
+        groups = [(list(range(len(requests))), 0)]
+        while groups:
+            places, tries = groups.pop()
+            # what has failed is asked of one engine, so that it cannot take all of them down
+            seat = await self.pick(session) if tries else None
+            replies = await asyncio.gather(*(self.once(requests[i], session, seat) for i in places))
+            found.update(zip(places, replies))
+            failed = [i for i in places if isinstance(found[i], Lost)]
+            # all together first: most of them were only under way when another one did harm
+            if failed and tries < self.limits.retries:
+                groups.append((failed, tries + 1))
+            elif failed:
+                await self.probe(requests[failed[0]], found[failed[0]])
+                if len(failed) > 1:
+                    half = len(failed) // 2
+                    groups += [(failed[half:], tries + 1), (failed[:half], tries + 1)]
+        return [found[i] for i in range(len(requests))]
+
+    async def probe(self, request: Request, lost: Any) -> None:
+        """Raises EngineDown where not even one token comes for the first token of a prompt."""
+        least = Request(request.prompt[:1], Sampling(max_tokens=1), request.adapter)
+        for _ in range(1 + self.limits.retries):
+            if isinstance(await self.once(least), Reply):
+                return
+        raise EngineDown(lost.why)
+
+    async def once(
+        self, request: Request, session: str = "", seat: Seat | None = None
+    ) -> Reply | Lost:
+        """One try; `Lost` says why it failed. Raises EngineDown."""
+        import ray
+
+        await self.pick(session)  # the room is that of the engines that are there
+        async with self.room:
+            seat = seat if seat and seat.up else await self.pick(session)
+            seat.in_flight += 1
+            try:
+                sent = seat.handle.answer.remote(request.prompt, request.sampling, request.adapter)
+                reply = asyncio.wrap_future(sent.future())
+                while not (await asyncio.wait([reply], timeout=self.ping_s))[0]:
+                    await self.ping(seat)
+                return reply.result()
+            except ray.exceptions.RayActorError as error:
+                self.lose(seat)
+                return Lost(first_line(error))
+            except ray.exceptions.RayTaskError as error:
+                return Lost(f"{type(error.cause).__name__}: {error.cause}")
+            finally:
+                seat.in_flight -= 1
+
+    async def pick(self, session: str) -> Seat:
+        """The engine for the next request; waits while all are being started. Raises EngineDown
+        where there is none."""
+        while not (up := [seat for seat in self.seats.values() if seat.up]):
+            if not self.seats:
+                await self.seek()
+            else:
+                await asyncio.sleep(POLL_S)
+        # own counts are enough: where every client spreads its requests evenly, so do all together
+        fewest = min(seat.in_flight for seat in up)
+        if session:
+            near = [seat for seat in up if seat.in_flight <= fewest + SLACK]
+            return max(near, key=lambda seat: zlib.crc32(f"{seat.name}/{session}".encode()))
+        return random.choice([seat for seat in up if seat.in_flight == fewest])
+
+    async def seek(self) -> None:
+        """Find the engines that there are. Raises EngineDown."""
+        seats = [Seat(name, handle) for name, handle in self.find().items()]
+        found = {seat.name: seat for seat in seats if await self.ready(seat)}
+        if not found:
+            raise EngineDown(f"no engine actor is alive: {self.why}")
+        if not self.seats:  # another coroutine may have found them meanwhile
+            self.room = asyncio.Semaphore(2 * self.limits.max_num_seqs * len(found))
+            self.seats = found
+
+    async def ready(self, seat: Seat) -> bool:
+        """Wait until the engine is there; False where Ray has given it up."""
+        import ray
+
+        while True:
+            try:
+                self.limits = await asyncio.wrap_future(seat.handle.ready.remote().future())
+                return True
+            except ray.exceptions.ActorUnavailableError:
+                await asyncio.sleep(POLL_S)
+            except ray.exceptions.RayActorError as error:
+                self.why = first_line(error)
+                return False
+
+    def lose(self, seat: Seat) -> None:
+        """Ask an engine nothing more until Ray has started it again."""
+
+        async def come_back() -> None:
+            seat.up = await self.ready(seat)
+            if not seat.up and self.seats.get(seat.name) is seat:
+                del self.seats[seat.name]
+
+        if seat.up:
+            seat.up = False
+            seat.returning = asyncio.ensure_future(come_back())  # a task that nobody holds may end
+
+    async def ping(self, seat: Seat) -> None:
+        """Kill an engine whose process does not even say that it is there."""
+        import ray
+
+        if not seat.up or time.monotonic() - seat.pinged < self.ping_s:
+            return
+        seat.pinged = time.monotonic()
+        # a process that Ray is starting again refuses at once, so silence means that it hangs
+        try:
+            said = asyncio.wrap_future(seat.handle.ready.remote().future())
+            await asyncio.wait_for(said, self.ping_s)
+        except TimeoutError:
+            ray.kill(seat.handle, no_restart=False)
+            self.lose(seat)
+        except ray.exceptions.RayError:  # its requests will say the same
+            return
+
+
+def living() -> list[str]:
+    """The names of the run's engine actors that are not dead for good."""
+    import ray
+
+    return sorted(name for name in ray.util.list_named_actors() if name.startswith(ACTOR))
+
+
+def handles() -> dict[str, Any]:
+    """The run's engine actors by name."""
+    import ray
+
+    found = {}
+    for name in living():
+        with contextlib.suppress(ValueError):  # it ended meanwhile
+            found[name] = ray.get_actor(name)
+    return found
+
+
+@cache
+def client_of(node: str) -> EngineClient:
+    """This process's client in the cluster of a node."""
+    return EngineClient(handles)
+
+
+def ask(
+    prompts: Sequence[list[int]],
+    samplings: Sequence[Sampling],
+    *,
+    adapter: str = "",
+    session: str = "",
+) -> list[Reply | Lost]:
+    """Ask the run's engines. `session`: prompts of one name are best answered by one engine.
+    Raises EngineDown."""
+    if not prompts:
+        return []
+    import ray
+
+    client = client_of(ray.get_runtime_context().get_node_id())
+    asked = [Request(p, s, adapter) for p, s in zip(prompts, samplings, strict=True)]
+    return client.ask(asked, session)
+
+
+def usage() -> dict[str, Any] | None:
+    """What the run's engine held and used so far (`Engine.usage`), over all its actors: the most
+    memory of one, the joules of all their machines; None where all are down."""
+    import ray
+
+    found = []
+    for handle in handles().values():
+        with contextlib.suppress(ray.exceptions.RayActorError):
+            found.append(ray.get(handle.usage.remote()))
+    if not found:
+        return None
+    machines: dict[str, float] = {}  # each actor counts for its whole machine
+    for one in found:
+        if one["energy_j"] is not None:
+            machines[one["node"]] = max(machines.get(one["node"], 0.0), one["energy_j"])
+    return {
+        "peak_memory_mib": max(one["peak_memory_mib"] for one in found),
+        "energy_j": sum(machines.values()) if machines else None,
+        "why": "" if machines else found[0]["why"],
+    }
+
+
+def stop() -> None:
+    """End the engine's actors, if there are any; returns when their names are free again."""
+    import ray
+
+    for handle in handles().values():
+        ray.kill(handle)
+    end = time.monotonic() + STOP_S
+    while living() and time.monotonic() < end:
+        time.sleep(0.05)

@@ -1,0 +1,75 @@
+"""What an engine is started with besides its sizes: LoRA where arms have adapters to put on top,
+and the user's own arguments of vLLM (`engine.options`).
+
+All is checked before anything starts, and vLLM is not loaded for it: the names of its arguments are
+read from its source."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.config import Config, ConfigError, TrainConfig
+from raytune_agents.config.lookup import did_you_mean
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM's max_lora_rank may be
+# vLLM's arguments that options of ours set: what to write instead
+OURS = {
+    "model": "model.name",
+    "dtype": "model.dtype",
+    "seed": "seed",
+    "max_model_len": "engine.max_model_len",
+    "tensor_parallel_size": "engine.tensor_parallel_size",
+    "gpu_memory_utilization": "engine.gpu_memory_utilization",
+    "max_lora_rank": "train.lora.r",
+    "trust_remote_code": "a model that needs no code of its own",
+}
+
+
+@cache
+def vllm_arguments() -> frozenset[str]:
+    """The engine arguments of the installed vLLM; none where it is not installed."""
+    found = importlib.util.find_spec("vllm")
+    if found is None or not found.submodule_search_locations:
+        return frozenset()
+    source = Path(found.submodule_search_locations[0], "engine", "arg_utils.py")
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    bodies = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "EngineArgs"]
+    fields = (n.target for body in bodies for n in body if isinstance(n, ast.AnnAssign))
+    return frozenset(target.id for target in fields if isinstance(target, ast.Name))
+
+
+def check_engine(config: Config) -> None:
+    """Raises ConfigError for an option that vLLM does not have or that is set elsewhere, and for an
+    adapter that it could train but not answer with."""
+    known = vllm_arguments()
+    for name in config.engine.options:
+        if name in OURS:
+            raise ConfigError(f"engine.options.{name} is set elsewhere; write {OURS[name]}")
+        if known and name not in known:
+            hint = did_you_mean(name, sorted(known), "its arguments are")
+            raise ConfigError(f"engine.options.{name}: the installed vLLM has none; {hint}")
+    lora_options(config.train)
+
+
+def lora_options(train: TrainConfig) -> dict[str, Any]:
+    """vLLM's LoRA arguments for the arms whose adapters go on top of the base; {} where none does.
+    Raises ConfigError for a rank that vLLM does not serve."""
+    ranks = {}
+    for name, arm in train.arms.items():
+        section = train.of(arm)
+        if section.parameters == "lora" and not section.lora.use_dora:
+            ranks[name] = section.lora.r
+    for name, rank in ranks.items():
+        if rank > RANKS[-1]:
+            raise ConfigError(
+                f"train.lora.r={rank} of arm {name!r}: vLLM answers with ranks up to {RANKS[-1]}; "
+                f"write {RANKS[-1]} or less, or parameters: full"
+            )
+    if not ranks:
+        return {}
+    highest = min(rank for rank in RANKS if rank >= max(ranks.values()))
+    return {"enable_lora": True, "max_lora_rank": highest, "max_loras": len(ranks)}

@@ -1,0 +1,126 @@
+"""The thread that steps vLLM's engine on CPU, with a stand-in for vLLM that finishes a request
+after as many steps as its prompt has tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from raytune_agents.inference.engine import Engine, StepLoop
+
+
+@dataclass
+class Output:
+    request_id: str
+    finished: bool
+    together: int  # requests that were stepped with it
+
+
+@dataclass
+class Core:
+    left: dict[str, int] = field(default_factory=dict)
+
+    def add_request(self, name: str, prompt: list[int], params: Any) -> None:
+        if not prompt:
+            raise ValueError("an empty prompt")
+        self.left[name] = len(prompt)
+
+    def has_unfinished_requests(self) -> bool:
+        return bool(self.left)
+
+    def abort_request(self, names: list[str]) -> None:
+        for name in names:
+            self.left.pop(name, None)
+
+    def step(self) -> list[Output]:
+        time.sleep(0.002)
+        together = len(self.left)
+        self.left = {name: n - 1 for name, n in self.left.items()}
+        outputs = [Output(name, n == 0, together) for name, n in self.left.items()]
+        self.left = {name: n for name, n in self.left.items() if n}
+        return outputs
+
+
+def test_requests_are_stepped_together_and_each_gets_its_own_output() -> None:
+    async def main() -> list[Output]:
+        loop = StepLoop(Core())
+        asked = [loop.generate([0] * (5 + k), None, str(k)) for k in range(4)]
+        return await asyncio.gather(*asked)
+
+    found = asyncio.run(main())
+    assert [o.request_id for o in found] == ["0", "1", "2", "3"]
+    assert found[0].together > 1
+
+
+def test_a_refused_request_raises_for_its_caller_alone() -> None:
+    async def main() -> list[Any]:
+        loop = StepLoop(Core())
+        asked = (loop.generate([0] * n, None, str(n)) for n in (3, 0, 4))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    one, refused, other = asyncio.run(main())
+    assert one.request_id == "3"
+    assert other.request_id == "4"
+    assert isinstance(refused, ValueError)
+
+
+def test_a_request_that_ran_out_of_time_leaves_the_engine() -> None:
+    async def main() -> tuple[Core, Output]:
+        loop = StepLoop(Core())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await loop.generate([0] * 10_000, None, "endless")
+        return loop.core, await loop.generate([0, 0], None, "next")
+
+    core, after = asyncio.run(main())
+    assert after.request_id == "next"
+    assert after.together == 1
+    assert core.left == {}
+
+
+def test_calls_are_made_between_steps() -> None:
+    async def main() -> Any:
+        loop = StepLoop(Core())
+        asked = asyncio.ensure_future(loop.generate([0] * 20, None, "one"))
+        await asyncio.sleep(0.01)
+        inside = await loop.call(lambda: dict(loop.core.left))
+        await asked
+        return inside
+
+    assert list(asyncio.run(main())) == ["one"]
+
+
+class Weights(Engine):
+    """An engine without vLLM: it only notes whose weights are in it."""
+
+    def __init__(self) -> None:
+        self.gpu, self.adapter, self.inside, self.turn = False, "", 0, asyncio.Condition()
+        self.changes: list[str] = []
+
+    async def merge(self, adapter: str) -> None:
+        assert self.inside == 0
+        await asyncio.sleep(0.01)
+        self.adapter = adapter
+        self.changes.append(adapter)
+
+
+def test_requests_of_two_adapters_wait_for_their_own_weights() -> None:
+    async def main() -> Weights:
+        weights = Weights()
+
+        async def ask(adapter: str) -> None:
+            await weights.enter(adapter)
+            await asyncio.sleep(0.01)
+            assert weights.adapter == adapter
+            await weights.leave()
+
+        await asyncio.gather(*(ask(adapter) for adapter in ["", "a", "b"] * 5))
+        return weights
+
+    weights = asyncio.run(main())
+    assert weights.inside == 0
+    assert weights.changes == ["a", "b"]  # not once per request
