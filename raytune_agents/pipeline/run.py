@@ -62,12 +62,8 @@ def preflight(config: Config) -> None:
     Raises ConfigError (or SourceError) naming key, value and what to write."""
     from raytune_agents.chat import Chat
     from raytune_agents.evaluate import suites
-<<<<<<< HEAD
-    from raytune_agents.pipeline import generate, label, read, rounds, tune
-=======
     from raytune_agents.inference.options import check_engine
-    from raytune_agents.pipeline import eto, generate, label, read, tune
->>>>>>> 4b4adc6 (Engines are async actors that a client keeps full; what an engine fails is asked again; engine.options)
+    from raytune_agents.pipeline import generate, label, read, rounds, tune
     from raytune_agents.train import methods, validate_config, validate_data
 
     read.units(config.read.sources)

@@ -54,8 +54,8 @@ def test_a_cluster_is_used_whole_by_each_step() -> None:
     ("engines", "slots", "rows", "cpus", "found"),
     [
         (1, 256, 128, 2, 2),  # a laptop: two shards, whatever the slots
-        (1, 256, 128, 64, 8),  # 4 x 256 requests
-        (4, 1024, 500, 96, 33),  # 4 x 4,096 requests
+        (1, 256, 128, 64, 16),  # 8 x 256 requests
+        (4, 1024, 500, 96, 66),  # 8 x 4,096 requests
         (4, 1024, 64, 96, 96),  # as many as there are CPUs
         (16, 256, 10_000, 8, 32),  # two per engine at least
     ],
