@@ -13,13 +13,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ConfigError, ModelConfig
-from raytune_agents.storage import whole_folder
+from raytune_agents.records import content_hash
+from raytune_agents.storage import whole_folder, write_text
 
 EMBEDDED = "smollm2-135m"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -150,12 +151,33 @@ def bf16(dtype: str) -> bool:
     return any(have.get(k) for k in ("avx512_bf16", "amx_bf16", "bf16")) and bf16_pays()
 
 
+PAYS = "pays"
+
+
 @cache
 def bf16_pays() -> bool:
     """Whether this CPU multiplies bf16 matrices about as fast as fp32 ones, or faster. Twice as
     fast on AMD and with AMX; half as fast on Intel's cores where a virtual machine hides AMX, which
-    no flag tells. So it is measured, once per process."""
-    return matmul_seconds("bfloat16")[0] < 1.25 * matmul_seconds("float32")[0]
+    no flag tells. So it is measured, once per kind of CPU: its processes must not differ."""
+    import torch
+
+    kind = content_hash([cpu_model(), torch.__version__])
+    known = cache_dir() / "bf16" / kind
+    if known.is_file():
+        return known.read_text() == PAYS
+    pays = matmul_seconds("bfloat16")[0] < 1.25 * matmul_seconds("float32")[0]
+    with suppress(OSError):  # a home that cannot be written: measured again
+        write_text(known, PAYS if pays else "slow")
+    return pays
+
+
+def cpu_model() -> str:
+    """The processor's name and stepping, "" where the machine does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return " ".join(sorted({x for x in lines if x.startswith(("model name", "stepping"))}))
 
 
 def matmul_seconds(dtype: str, size: int = 512, seconds: float = 0.03) -> list[float]:
