@@ -113,7 +113,7 @@ CASES = [  # override, what the message names
     ("engine.timeout_s=.nan", "engine.timeout_s=nan"),
     ("engine.gpu_memory_utilization=0", "engine.gpu_memory_utilization=0"),
     ("engine.max_model_len=10", "engine.max_model_len=10"),
-    ("engine.max_model_len=64", "write engine.max_model_len=768 or more"),
+    ("model.max_length=768 engine.max_model_len=64", "write engine.max_model_len=768 or more"),
     ("engine.tensor_parallel_size=4096", "engine.tensor_parallel_size=4096"),
     ("engine.actors=4096", "engine.actors=4096"),
     ("model.max_length=1", "model.max_length=1"),
