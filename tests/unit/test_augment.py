@@ -156,7 +156,7 @@ def test_every_pool_keeps_its_promise(pool):
                 filter(None, [row.target.content, render_calls(row.target.tool_calls)])
             )
             assert judge(text, row).ok
-            assert all(schema_errors(c, row.tools) == [] for c in row.calls)
+            assert all(schema_errors(c, row.tools) == [] for c in row.trained_calls)
             assert row.id == finish(row).id
 
 

@@ -116,7 +116,7 @@ CASES = [  # override, what the message names
     ("model.max_length=768 engine.max_model_len=64", "write engine.max_model_len=768 or more"),
     ("engine.tensor_parallel_size=4096", "engine.tensor_parallel_size=4096"),
     ("engine.actors=4096", "engine.actors=4096"),
-    ("model.max_length=1", "model.max_length=1"),
+    ("model.max_length=1", "max_length=1 has no room for a row"),
     ("model.name=/nope/model", "model.name='/nope/model': no such folder"),
     ("resources.cpus=0", "resources.cpus=0"),
     ("resources.cpus=1000000000", "resources.cpus=1000000000"),

@@ -21,7 +21,7 @@ def patient(tmp_path, rows: list) -> Doctor:
 
 
 def test_a_few_bad_rows_are_said_and_many_are_refused(tmp_path) -> None:
-    assert patient(tmp_path, [GOOD] * 60).data() == "60 rows read"
+    assert patient(tmp_path, [GOOD] * 60).data().startswith("60 rows read")
     with pytest.raises(Doubt, match=r"3 of the first 63 rows are bad"):
         patient(tmp_path, [GOOD] * 60 + [{"x": 1}] * 3).data()
     with pytest.raises(ConfigError, match=r"4 of the first 64 rows are bad.*rows.jsonl:61: no kno"):
