@@ -93,6 +93,8 @@ def valid_and_grounded(row: Trajectory) -> str:
     for message in row.messages:
         if message.role != "assistant":
             heard += "\n" + message.content
+        if message.loss is False:  # a mistake that the row repairs
+            continue
         for name, args in calls_of(message):
             if name not in tools:
                 return f"{name} is no candidate"
@@ -113,10 +115,15 @@ def executed(row: Trajectory) -> str:
     world = class_of(world_code(agents.load_spec(agent)))
     state = world.make(random.Random(f"{agent}/{where['task']['seed'] if where else 1}"))
     waiting: list[Any] = []
+    seen = [json.loads(m.content) for m in row.messages if m.role == "tool"] if where else []
     for message in row.messages:
         if message.role == "tool" and json.loads(message.content) != waiting.pop(0):
             return "an observation is made up"
         for name, args in calls_of(message) if "mask" not in row.meta else []:
+            told = seen.pop(0) if seen else None
+            if "error" in row.meta and isinstance(told, dict) and "error" in told:
+                waiting.append(told)  # an error that the row repairs: nothing was done
+                continue
             try:
                 waiting.append(world.tools[name](state, **args))
             except ToolError as error:
@@ -146,6 +153,7 @@ def shape(row: Trajectory, pool: str) -> bool:
     promised = {
         "tflan": len(calls) == 1 and len(row.messages) == 2,
         "react": silent and len(results) >= 1 and len(users) == 1,
+        "recovery": silent and len(results) >= 2 and len(users) == 1,
         "dialogue": silent and len(results) >= 2 and len(users) == 2,
         "dependent": len(calls) >= 1 and len(results) >= 1,
         "parallel": len({json.dumps(c) for c in calls}) == len(calls) >= 2,
