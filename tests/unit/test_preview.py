@@ -16,7 +16,7 @@ from raytune_agents.cli.app import app
 from raytune_agents.cli.prepare import good_rows
 from raytune_agents.cli.shared_options import printed_errors
 from raytune_agents.config import GenerateConfig, load_config
-from raytune_agents.generate import POOLS, sampling
+from raytune_agents.generate import sampling
 from raytune_agents.inference.client import EngineDown
 from raytune_agents.negatives import FAULTS
 from raytune_agents.split import split_rows
@@ -188,7 +188,7 @@ def test_a_preview_shows_every_pool_and_fault_and_writes_nothing(here) -> None:
         assert f" {pool}: 2 rows " in text
     for fault in FAULTS:
         assert f" negative.{fault} " in text
-    assert text.count("checked") == 2 * len(POOLS)
+    assert text.count("checked") == 2 * len(GenerateConfig().pools)
     assert "<|im_start|>assistant" in text
     assert "Say this request in other words" in text
     assert sorted(p.name for p in here.iterdir()) == ["calc.py"]

@@ -169,7 +169,7 @@ def test_what_others_set_aside_and_do_not_use_can_be_used(served) -> None:
 def test_the_rate_limit_spaces_requests(served) -> None:
     ask(served, 4, requests_per_minute=600, concurrency=4)
     times = sorted(served.times)
-    assert times[-1] - times[0] >= 0.27
+    assert times[-1] - times[0] >= 0.2  # at once without the limit
 
 
 def test_a_missing_key_and_a_half_section_are_refused_before_the_start(monkeypatch) -> None:
