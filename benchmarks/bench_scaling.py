@@ -2,12 +2,13 @@
 
     python benchmarks/bench_scaling.py
 
-The work of a shard is a STAND-IN: it sleeps for a constant time a row, as an engine elsewhere would
-keep a task waiting, and returns the small dict that a real shard returns. So the figures are those
-of the stream alone: Ray Data, the scheduler and the driver. Two series:
+The engines are STAND-INS: one actor per node that answers EACH shards at a time, each after a
+constant time. So the figures are those of the stream alone: Ray Data, the scheduler and the driver.
+Two series:
 
-rows   one node, work of no time: shards a second that the driver can hand out, and its memory
-nodes  1, 2 and 4 simulated nodes on this host, constant time a shard: share of the ideal speed
+rows   one node, no time per shard: shards per second that the driver can hand out, and its memory
+nodes  1, 2 and 4 simulated nodes on this host, constant time per shard, twice as many shards under
+       way as the engines answer at a time: share of the ideal speed (`ideal_share_4_nodes`)
 
 From the slopes follows where 1,000 GPUs and 100 million rows would meet the first wall (`paper`).
 Prints one JSON object on the last line and writes benchmarks/results/scaling.json.
@@ -16,6 +17,7 @@ Prints one JSON object on the last line and writes benchmarks/results/scaling.js
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import multiprocessing
 import tempfile
@@ -31,9 +33,20 @@ from raytune_agents.runs import commit, hardware, versions
 HERE = Path(__file__).parent
 SHARD = GenerateConfig().shard_rows
 NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}
-EACH = 2  # shards that wait on one engine at a time, as in pipeline.shards.map_shards
+EACH = 2  # shards that one engine answers at a time
 GPUS, ROWS = 1_000, 100_000_000
 ROWS_PER_GPU_S = 12.0  # a guess: 2,400 tokens/s of an 8B model, 200 tokens a row
+
+
+class StandIn:
+    """An engine that answers EACH shards at a time, each after so many seconds."""
+
+    def __init__(self) -> None:
+        self.slots = asyncio.Semaphore(EACH)
+
+    async def answer(self, seconds: float) -> None:
+        async with self.slots:
+            await asyncio.sleep(seconds)
 
 
 def stream(nodes: int, shards: int, shard_s: float) -> dict[str, float]:
@@ -51,20 +64,26 @@ def stream(nodes: int, shards: int, shard_s: float) -> dict[str, float]:
     context = Context(build_config(tree), Display())
     context.resources  # noqa: B018
 
+    import ray
+
+    actor = ray.remote(StandIn).options(num_cpus=0, scheduling_strategy="SPREAD")
+    engines = [actor.remote() for _ in range(nodes)]
+    ray.get([e.answer.remote(0.0) for e in engines])
+
     def work(number: int, rows: list[int]) -> ShardReport:
-        time.sleep(shard_s)
+        if shard_s:
+            ray.get(engines[number % len(engines)].answer.remote(shard_s))
         return ShardReport(SHARD, SHARD)
 
     def parts(count: int) -> dict[int, list[int]]:
         return {k: [0] * SHARD for k in range(count)}
 
-    for _ in map_shards(context, "warm", parts(EACH * nodes), work, at_once=EACH * nodes):
+    under_way = 2 * EACH * nodes
+    for _ in map_shards(context, "warm", parts(under_way), work, at_once=under_way):
         pass
     me = psutil.Process()
     before, peak, start = me.memory_info().rss, 0, time.perf_counter()
-    for done, _ in enumerate(
-        map_shards(context, "rows", parts(shards), work, at_once=EACH * nodes)
-    ):
+    for done, _ in enumerate(map_shards(context, "rows", parts(shards), work, at_once=under_way)):
         if done % 64 == 0:
             peak = max(peak, me.memory_info().rss)
     seconds = time.perf_counter() - start
@@ -130,7 +149,9 @@ def main() -> None:
         print(json.dumps(found), flush=True)
     result = {
         "benchmark": "scaling", "stand_in": "each shard sleeps; no engine ran", "shard_rows": SHARD,
-        "rows": rows, "nodes": nodes, "paper": paper(rows), "hardware": hardware(),
+        "rows": rows, "nodes": nodes,
+        "ideal_share_4_nodes": next((n["share_of_ideal"] for n in nodes if n["nodes"] == 4), None),
+        "paper": paper(rows), "hardware": hardware(),
         "versions": versions(), "revision": commit(),
         "command": "python benchmarks/bench_scaling.py",
     }  # fmt: skip
