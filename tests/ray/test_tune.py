@@ -24,9 +24,11 @@ FAILING = "tune.space={train.lora.target_modules: {choice: [[no_such_module], al
 
 
 def ledger(folder: Path) -> list[dict]:
+    """The reports of the search; the base mix, which is run before it, is no trial of it."""
     path = folder / "metrics.jsonl"
     text = path.read_text().splitlines() if path.is_file() else []
-    return [json.loads(line) for line in text if line.endswith("}")]
+    lines = [json.loads(line) for line in text if line.endswith("}")]
+    return [line for line in lines if line["stage"] == "search"]
 
 
 def second_of(lines: list[dict]) -> list[dict]:
