@@ -76,6 +76,7 @@ def arm_rollouts(
             rollouts.lost_rollout(arm.name, task, trial, client.INFRA_FAILED)
             for trial in range(trials)
         ],
+        [*identity(arm), options],
     )
 
 

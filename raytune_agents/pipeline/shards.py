@@ -192,7 +192,7 @@ def in_shards(
     parts: list[list[Any]],
     work: Callable[[Sequence[Any]], Lines],
     lost: Callable[[Any], Lines],
-    decided_by: Sequence[Any] = (),
+    decided_by: Sequence[Any],
 ) -> Lines:
     """The lines that `work` gives for every part, kept in `kept_shards`; a part whose engine
     stayed down gives `lost` for each of its rows."""

@@ -8,10 +8,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
+import pytest
+from finished import finish_step
 
 from raytune_agents.config import Config
 from raytune_agents.evaluate.baselines import Arm
-from raytune_agents.pipeline.answering import identity
+from raytune_agents.pipeline.answering import (
+    arm_answers,
+    arm_conversations,
+    arm_likelihoods,
+    arm_rollouts,
+    identity,
+)
 from raytune_agents.pipeline.shards import kept_shards
 from raytune_agents.records import Message, Trajectory
 
@@ -52,3 +60,46 @@ def test_whatever_decides_an_answer_asks_again_and_clears_the_old(tmp_path: Path
     assert sorted(f.name for f in (tmp_path / "answers").iterdir()) == sorted(
         [other.folder.name, shards.folder.name]
     )
+
+
+class Asked(Exception):
+    """The engine was started: something is asked."""
+
+
+def trained_arm(folder: Path, weights: bytes) -> Arm:
+    """An arm whose training ended with these weights."""
+    (folder / "adapter").mkdir(parents=True, exist_ok=True)
+    (folder / "adapter" / "adapter_model.safetensors").write_bytes(weights)
+    finish_step(folder)
+    return Arm("nat", str(folder / "adapter"))
+
+
+ASKS = {
+    "ask": arm_answers,
+    "play": arm_rollouts,
+    "talk": arm_conversations,
+    "measure": arm_likelihoods,
+}
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_an_arm_that_was_trained_again_is_asked_again(tmp_path: Path, name: str) -> None:
+    def start_engine() -> None:
+        raise Asked
+
+    context = context_in(tmp_path)
+    context.start_engine, context.chat = start_engine, None
+    options = context.config.evaluate.model_copy(update={"max_tokens": 64})
+    more = [] if name == "measure" else [options]
+
+    def ask(arm: Arm) -> object:
+        return ASKS[name](context, None, ROWS, arm, *more)
+
+    arm = trained_arm(tmp_path / "train" / "nat", b"first")
+    with pytest.raises(Asked):
+        ask(arm)
+    shards = kept_shards(context, f"{name} nat", [ROWS], *identity(arm), *more)
+    shards.commit(0, pa.table({"line": pa.array([], pa.string())}))
+    assert ask(arm) == []
+    with pytest.raises(Asked):
+        ask(trained_arm(tmp_path / "train" / "nat", b"second"))
