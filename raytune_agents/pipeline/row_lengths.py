@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from raytune_agents import models, readers
 from raytune_agents.chat import UNLIMITED, Chat
-from raytune_agents.config import Config
+from raytune_agents.config import Config, SourceConfig
 from raytune_agents.mirror import local_folder
 from raytune_agents.pipeline.read import with_fewer_tools
 from raytune_agents.records import RecordError, Trajectory
@@ -67,14 +67,19 @@ def row_lengths(config: Config) -> RowLengths:
 
 
 def source_rows(config: Config) -> list[Trajectory]:
-    out: list[Trajectory] = []
-    for source in config.read.sources:
-        raw = list(islice(readers.list_raw(source), READ))
-        for where, one in raw[:: max(1, len(raw) // ENCODED)]:
-            with contextlib.suppress(RecordError):
-                made = readers.read_raw(one, where, source).rows
-                out += [with_fewer_tools(row, config.read.tools) for row in made]
-    return out
+    return [
+        with_fewer_tools(row, config.read.tools)
+        for source in config.read.sources
+        for row in sampled_rows(source, READ, ENCODED)
+    ]
+
+
+def sampled_rows(source: SourceConfig, first: int, count: int) -> Iterator[Trajectory]:
+    """Rows of about `count` raw ones, evenly spread over the `first` of a source; bad ones give
+    none."""
+    raw = list(islice(readers.list_raw(source), first))
+    for where, one in raw[:: max(1, len(raw) // count)]:
+        yield from readers.read_raw(one, where, source).rows
 
 
 def drawn_rows(config: Config) -> list[Trajectory]:

@@ -15,22 +15,25 @@ a killed one goes on.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
-from itertools import islice
 from typing import Any
 
-from raytune_agents import mix, models
+from raytune_agents import mix, models, readers
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.infra import cluster, telemetry
 from raytune_agents.infra.placement import place
 from raytune_agents.infra.watchdog import Watchdog
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.row_lengths import row_lengths, with_kept_length, with_max_length
+from raytune_agents.pipeline.row_lengths import (
+    row_lengths,
+    sampled_rows,
+    with_kept_length,
+    with_max_length,
+)
 from raytune_agents.progress import Display
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
 
 log = logging.getLogger(__name__)
@@ -111,17 +114,9 @@ def check_engine(steps: Sequence[str]) -> None:
 
 def first_rows(config: Config) -> Iterator[Trajectory]:
     """The first rows of every source that is at hand without a download; bad ones are left out."""
-    from raytune_agents import readers
-
     for source in config.read.sources:
-        if readers.is_hub(source.path) or "://" in source.path:
-            continue
-        for where, raw in islice(readers.list_raw(source), LOOKED_AT):
-            with contextlib.suppress(RecordError):
-                if not isinstance(raw, RecordError):
-                    yield from readers.read_row(
-                        raw, where, source.format, source.min_rating, source.rating_max
-                    )
+        if not readers.is_hub(source.path) and "://" not in source.path:
+            yield from sampled_rows(source, LOOKED_AT, LOOKED_AT)
 
 
 def run_steps(
