@@ -321,6 +321,8 @@ class Engine:
             how = {"weights_iterator": weights}
             await self.llm.call(lambda: core.collective_rpc("reload_weights", kwargs=how))
             await self.llm.call(core.reset_prefix_cache)
+            del weights, how
+            models.give_memory_back()
         else:  # its weights are in another process
             with models.merged_folder(self.path, adapter, self.dtype) as folder:
                 how = {"weights_path": str(folder)}

@@ -130,11 +130,11 @@ def training_gib(
 
 
 def engine_gib(shape: DecoderShape, width: int, kv_gib: float, merges: bool) -> dict[str, float]:
-    """GiB of one engine on CPU whose numbers have `width` bytes; where adapters are merged, a
-    second copy while one is loaded."""
+    """GiB of one engine on CPU whose numbers have `width` bytes; where adapters are merged,
+    two more copies while one is loaded: the merged model and vLLM's fused layers."""
     weights = shape.parameters * width / GIB
     parts = {"process": PROCESS_GIB["engine"], "weights": weights, "KV cache": kv_gib}
-    return parts | ({"merging": weights} if merges else {})
+    return parts | ({"merging": 2 * weights} if merges else {})
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -139,16 +138,6 @@ def keep_pages() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, -1)
-
-
-def give_memory_back() -> None:
-    """After a training in a process that lives on: a trainer holds itself in cycles, so its model
-    would stay beside the next one; then glibc keeps a GiB of free pages until it is asked."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    with contextlib.suppress(OSError, AttributeError):  # another libc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def peak_memory_mib() -> float:

@@ -226,7 +226,7 @@ def fit(
 def halve(job: Job, rows_at_once: int, tokens: int, error: Exception) -> None:
     """Note that a forward pass of so many rows and tokens was too large. Raises OutOfMemory where
     it was one row, and `error` where other workers wait: Ray Train then starts them all again."""
-    from raytune_agents.train.base_model import give_memory_back
+    from raytune_agents.models import give_memory_back
     from raytune_agents.train.methods import method_named
 
     if rows_at_once <= method_named(job.method).smallest_batch:

@@ -60,8 +60,8 @@ def train_here(job: Job, data: list[Columns], report: ReportCallback) -> None:
     """Train in this process, which the next trial uses again."""
     from ray import tune as ray_tune
 
+    from raytune_agents.models import give_memory_back
     from raytune_agents.train import worker
-    from raytune_agents.train.base_model import give_memory_back
 
     job = replace(job, out=tempfile.mkdtemp(prefix="raytune-agents-trial-"))
     rows: list[Any] = list(data)
