@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raytune_agents.cli.shared_options import console, say, table_of
+from raytune_agents.storage import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,12 +50,15 @@ def next_lines(folder: Path) -> list[str]:
     out = []
     if (folder / "tune" / "trials.json").is_file():
         out.append(f"raytune-agents trials {folder} --best 5")
-    if (folder / "tune" / "best.yaml").is_file():
+    guide = folder / "tune" / "guide.json"
+    if guide.is_file() and read_json(guide)["verdict"] == "gain":
         out.append(f"raytune-agents run {folder / 'tune' / 'best.yaml'}")
-    # one arm shows the command for all
-    for adapter in sorted(folder.glob("train/*/adapter"))[:1]:
+    arms = sorted(adapter.parent.name for adapter in folder.glob("train/*/adapter"))
+    if arms:
         out.append(f"raytune-agents export {folder / 'config.json'} --serve app")
-        arm = adapter.parent.name
+        verdict = folder / "evaluate" / "verdict.json"
+        best = read_json(verdict)["arm"] if verdict.is_file() else ""
+        arm = best if best in arms else arms[0]  # one arm shows the command for all
         out.append(f"raytune-agents export {folder / 'config.json'} --model {arm} --out {arm}")
     return out
 

@@ -65,7 +65,7 @@ class GateResult:
         """ "better, and nothing lost", or what was lost, or what is not proven."""
         gain = "better" if better else "not shown to be better"
         if self.arm == self.reference:
-            return f"{gain}; it is the reference of the gate itself"
+            return f"{gain}; that nothing was lost is not proven, because base hardly ever calls"
         if not self.reference:
             return f"{gain}; that nothing was lost is not proven, because there is no reference"
         lost = ", ".join(m.words() for m in self.metrics if m.outcome == "lost")

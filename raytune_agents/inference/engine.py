@@ -33,7 +33,7 @@ from raytune_agents.inference.server_parser import ServerParser
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.energy import Meter
 from raytune_agents.infra.logs import log_in_worker
-from raytune_agents.models import bf16
+from raytune_agents.models import bf16, keep_pages
 from raytune_agents.templates import ServingOptions
 
 logger = logging.getLogger(__name__)
@@ -205,6 +205,7 @@ class Engine:
             llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**options), usage_context=batch)
             end_children_with_us()
             return llm, llm.get_tokenizer(), llm.scheduler_config.max_num_seqs
+        keep_pages()
         core = LLMEngine.from_engine_args(EngineArgs(**options), usage_context=batch)
         return StepLoop(core), core.get_tokenizer(), core.vllm_config.scheduler_config.max_num_seqs
 

@@ -3,9 +3,6 @@ it so that it loads anywhere. Only safetensors are read and written."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,6 @@ from raytune_agents.config import ConfigError, LoraConfig, TrainConfig
 from raytune_agents.storage import whole_folder
 from raytune_agents.train import lora, sharding
 from raytune_agents.train.padding_free import PaddingFree, can_unpad
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def load_model(path: str, dtype: str, section: TrainConfig, seed: int) -> Any:
@@ -126,18 +121,6 @@ def save(trainer: Any, chat: Chat, out: Path, marker: str = "") -> None:
             model.save_pretrained(work, state_dict=state, safe_serialization=True)
             chat.save(work, marker)
     accelerator.wait_for_everyone()
-
-
-def keep_pages() -> None:
-    """On a CPU: tell glibc to keep freed pages for the next tensor. By default it returns large
-    blocks to the kernel, which zeroes them again for every activation: a tenth of a step. A
-    MALLOC_ variable in the environment says that somebody chose otherwise."""
-    if torch.cuda.is_available() or any(k.startswith("MALLOC_") for k in os.environ):
-        return
-    with contextlib.suppress(OSError, AttributeError):  # another libc
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def peak_memory_mib() -> float:

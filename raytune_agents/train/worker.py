@@ -19,7 +19,7 @@ from typing import Any
 
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.infra.logs import log_in_worker
-from raytune_agents.models import bf16
+from raytune_agents.models import bf16, keep_pages
 from raytune_agents.records import content_hash
 from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
 from raytune_agents.train import learning_rates, sharding
@@ -124,7 +124,7 @@ def build_trainer(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     from raytune_agents.train.methods import method_named
 
     torch.set_num_threads(job.threads)
-    models.keep_pages()
+    keep_pages()
     section = TrainConfig(**job.section)
     rows = pq.read_table(job.columns).to_pylist() if rows is None else rows
     if not sum(r["trained_tokens"] for r in rows):

@@ -223,3 +223,15 @@ def test_a_finished_run_says_what_to_type_next(tmp_path):
         f"raytune-agents export {tmp_path}/config.json --serve app",
         f"raytune-agents export {tmp_path}/config.json --model nat --out nat",
     ]
+    (tmp_path / "train" / "sft" / "adapter").mkdir(parents=True)
+    (tmp_path / "evaluate").mkdir()
+    (tmp_path / "evaluate" / "verdict.json").write_text('{"arm": "sft"}')
+    (tmp_path / "tune" / "guide.json").write_text('{"verdict": "refused"}')
+    (tmp_path / "tune" / "best.yaml").write_text("")
+    assert next_lines(tmp_path) == [
+        f"raytune-agents trials {tmp_path} --best 5",
+        f"raytune-agents export {tmp_path}/config.json --serve app",
+        f"raytune-agents export {tmp_path}/config.json --model sft --out sft",
+    ]
+    (tmp_path / "tune" / "guide.json").write_text('{"verdict": "gain"}')
+    assert f"raytune-agents run {tmp_path}/tune/best.yaml" in next_lines(tmp_path)
