@@ -97,12 +97,12 @@ class Cell:
 
 
 def planned() -> Iterator[Cell]:
-    """All cells, seed after seed, so that arms are compared on equal seeds wherever it stops."""
+    """All cells, the core arms first, seed after seed, so that arms are compared on equal seeds
+    wherever it stops."""
     yield Cell("base", 0)
-    for seed in range(1, SEEDS["core"] + 1):
-        yield from (Cell(arm, seed) for arm in CORE)
-        if seed <= SEEDS["screening"]:
-            yield from (Cell(arm, seed) for arm in SCREENING)
+    for arms, kind in ((CORE, "core"), (SCREENING, "screening")):
+        for seed in range(1, SEEDS[kind] + 1):
+            yield from (Cell(arm, seed) for arm in arms)
 
 
 def trained() -> list[Cell]:
