@@ -97,9 +97,11 @@ def _lost(run: RunContents) -> Question:
     if gate is None:
         return Question("What was lost?", "not measured", "the gate needs the base and an arm")
     if gate.arm == gate.reference:
-        worse = f"worse in {', '.join(found.lost)}" if found.lost else ""
-        note = worse or "the base calls too seldom to be a reference, so this arm is the gate's own"
-        return Question("What was lost?", "not measured", note, "worse" if worse else "none")
+        if found.lost:
+            metrics = f"{len(found.lost)} metric{'s' * (len(found.lost) > 1)}"
+            return Question("What was lost?", metrics, ", ".join(found.lost), "worse")
+        note = "base hardly ever calls, so that it is right about every row without a call"
+        return Question("What was lost?", "nothing seen", note)
     answer = {"kept": "nothing", "lost": "see below"}.get(gate.outcome, "not proven")
     if gate.outcome == "lost":
         names = [m.metric.replace("_", " ") for m in gate.metrics if m.outcome == "lost"]
