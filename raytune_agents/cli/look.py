@@ -131,10 +131,19 @@ def report_command(
     rescore: Annotated[bool, typer.Option(help="score stored answers again first")] = False,
     official: Annotated[bool, typer.Option(help="BFCL's own score files of them")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="figures for a script, no page")] = False,
+    serve: Annotated[bool, typer.Option(help="show it on loopback while the run goes on")] = False,
+    port: Annotated[int, typer.Option(help="of --serve; 0 takes a free one")] = 8080,
 ) -> None:
     """The page of a run, as far as it got; or its stored answers scored again, with no engine."""
     from raytune_agents.cli.summary import show_summary
 
+    if serve:
+        from raytune_agents.report.live import LiveReport
+
+        with printed_errors(), LiveReport(report_folder(config, overrides), port) as server:
+            say(f"http://127.0.0.1:{server.server_port}/ until Ctrl-C")
+            server.serve_forever()
+        return
     if as_json:
         from raytune_agents.report import digest_of
 
