@@ -26,6 +26,18 @@ class ResourcesConfig(BaseConfig):
     stall_timeout_s: float = Field(
         3600.0, ge=0, description="a run without progress for so long is ended; 0 = never"
     )
+    gpus: int | None = Field(
+        None,
+        ge=0,
+        description="GPUs that the run expects: the autoscaler is asked for them, and a run never "
+        "goes on with fewer, on CPUs; none = those that are free",
+    )
+    nodes: int | None = Field(
+        None, ge=1, description="nodes that the run expects, the head among them; none = any"
+    )
+    wait_s: float = Field(
+        900.0, ge=0, description="longest wait for what is expected; then the run ends"
+    )
     gpu_gib: float | None = Field(
         None, gt=0, description="memory of one GPU; none = by the type that Ray reports"
     )

@@ -11,10 +11,11 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import ResourcesConfig
+from raytune_agents.config import ConfigError, ResourcesConfig
 from raytune_agents.infra.placement import Resources
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ QUIET = {
 BLOCK_BYTES = 1 << 24
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's switch, on every system
 PASSED_ON = ("RAYTUNE_AGENTS_SANDBOX",)  # variables of the driver that every worker must see
+POLL_S, SPEAK_S = 1.0, 30.0  # while nodes join: between two looks, and between two words
 _started: list[str] = []  # the addresses of what `connect` started and `disconnect` may end
 
 
@@ -45,7 +47,7 @@ def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
     already, or is started to `keep`, stays when `disconnect` is called."""
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
-    address = section.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = address_of(section)
     ray = loaded_ray(loopback=address == "local")
     if not ray.is_initialized():
         options: dict[str, Any] = {
@@ -70,6 +72,52 @@ def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
             signal.signal(signal.SIGTERM, ours)  # Ray's own would end the process with its words
     quiet_data()
     return Resources.of([node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def await_resources(section: ResourcesConfig, say: Callable[[str], None] = log.info) -> Resources:
+    """What there is and nobody uses, as soon as it is what the config expects; until then the
+    autoscaler is asked for it. Raises ConfigError after `wait_s`, and at once where Ray is local:
+    no node joins it."""
+    from ray.autoscaler.sdk import request_resources
+
+    began, spoke, have = time.monotonic(), -SPEAK_S, free_resources()
+    wait_s = 0.0 if address_of(section) == "local" else section.wait_s
+    try:
+        while lacking := have.lacks(section):
+            waited = time.monotonic() - began
+            if waited >= wait_s:
+                raise ConfigError(
+                    f"{lacking} after {waited:.0f} s; write what there is, or start more; "
+                    "resources.wait_s is how long a cluster may take"
+                )
+            if waited - spoke >= SPEAK_S:
+                spoke = waited
+                say(f"waiting for resources: {lacking} ({waited:.0f} of {wait_s:.0f} s)")
+                gpus = [{"GPU": 1}] * (section.gpus or have.busy_gpus)
+                request_resources(bundles=gpus + [{"CPU": have.node_cpus}] * (section.nodes or 0))
+            time.sleep(POLL_S)
+            have = free_resources()
+    finally:
+        if spoke >= 0:  # what was asked for would stay up for ever, also after a run that is killed
+            request_resources(bundles=[])
+    return have
+
+
+def free_resources() -> Resources:
+    """What there is now, without the GPUs that are in use."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    free = ray.available_resources().get("GPU", 0)
+    if free < sum(node.get("GPU", 0) for node in nodes):
+        time.sleep(2 * POLL_S)  # what has just ended counts as used for about a second
+        free = ray.available_resources().get("GPU", 0)
+    return Resources.of(nodes, free)
+
+
+def address_of(section: ResourcesConfig) -> str:
+    """The address of the Ray that a run joins; "local": it starts one of its own."""
+    return section.address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def loaded_ray(loopback: bool) -> Any:
@@ -102,7 +150,7 @@ def keep_token_private() -> None:
 
 def local_machine(section: ResourcesConfig) -> Resources | None:
     """What a local Ray will have, without starting it; None where a cluster is joined."""
-    if section.address not in (None, "local") or os.environ.get("RAY_ADDRESS"):
+    if address_of(section) != "local":
         return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = len(glob.glob("/dev/nvidia[0-9]*"))
@@ -113,7 +161,7 @@ def local_machine(section: ResourcesConfig) -> Resources | None:
 def look(section: ResourcesConfig) -> Resources:
     """What a run would find: the cluster that it would join, else this machine, which needs no
     Ray to be looked at unless it has GPUs."""
-    if not (section.address or os.environ.get("RAY_ADDRESS")) and not shutil.which("nvidia-smi"):
+    if address_of(section) == "local" and not shutil.which("nvidia-smi"):
         cpus = section.cpus or os.cpu_count() or 1
         return Resources.of([{"CPU": float(cpus)}])
     try:

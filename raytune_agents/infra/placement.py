@@ -8,9 +8,16 @@ all CPUs of its node in turn.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from raytune_agents.config import Config, ConfigError, EngineConfig, TrainConfig
+from raytune_agents.config import (
+    Config,
+    ConfigError,
+    EngineConfig,
+    ResourcesConfig,
+    TrainConfig,
+)
 
 # GiB of one GPU by Ray's accelerator type; the smaller one where a type comes in two sizes.
 GPU_GIB = {
@@ -24,8 +31,8 @@ TRIAL_CPUS = 4  # below this a trial is slower than two one after the other
 
 @dataclass(frozen=True)
 class Resources:
-    """What Ray reports. `node_cpus`, `node_gpus`: of the largest node that has GPUs (CPUs where
-    none has)."""
+    """What Ray reports. `gpus`: those that this run can have; `node_cpus`, `node_gpus`: of the
+    largest node that has GPUs (CPUs where none has)."""
 
     cpus: int
     gpus: int
@@ -33,19 +40,37 @@ class Resources:
     node_gpus: int = 0
     gpu_type: str = ""
     nodes: int = 1
+    busy_gpus: int = 0  # in use by others
 
     @classmethod
-    def of(cls, nodes: list[dict[str, float]]) -> Resources:
-        """From the resources of every living node, as `ray.nodes()` has them."""
+    def of(cls, nodes: list[dict[str, float]], free_gpus: float = math.inf) -> Resources:
+        """From the resources of every living node, as `ray.nodes()` has them, and how many of their
+        GPUs are free."""
         large = max(nodes, key=lambda n: (n.get("GPU", 0), n.get("CPU", 0)), default={})
+        total = int(sum(n.get("GPU", 0) for n in nodes))
+        gpus = int(min(total, free_gpus))
         kinds = sorted(k.partition(":")[2] for n in nodes for k in n if k.startswith("accelerator"))
         return cls(
             cpus=max(1, int(sum(n.get("CPU", 0) for n in nodes))),
-            gpus=int(sum(n.get("GPU", 0) for n in nodes)),
+            gpus=gpus,
             node_cpus=max(1, int(large.get("CPU", 1))),
-            node_gpus=int(large.get("GPU", 0)),
+            node_gpus=min(gpus, int(large.get("GPU", 0))),
             gpu_type=min(kinds, key=lambda k: GPU_GIB.get(k, 0), default=""),
             nodes=max(1, len(nodes)),
+            busy_gpus=total - gpus,
+        )
+
+    def lacks(self, section: ResourcesConfig) -> str:
+        """What the config expects and Ray does not have; "" where all is there. Where all GPUs are
+        busy, one must become free: a run never goes on without it, on CPUs."""
+        busy = f" free, {self.busy_gpus} in use" if self.busy_gpus else ""
+        wanted = {"gpus": section.gpus, "nodes": section.nodes}
+        if section.gpus is None and self.busy_gpus and not self.gpus:
+            wanted["gpus"] = 1
+        return ", ".join(
+            f"resources.{key}={count}: Ray has {getattr(self, key)}{busy * (key == 'gpus')}"
+            for key, count in wanted.items()
+            if count and getattr(self, key) < count
         )
 
 
@@ -150,6 +175,8 @@ def place(have: Resources, config: Config, weights_gib: float) -> Placement:
     """The placement of a run; `weights_gib`: the size of the model's files. Options that are not
     "auto" stay as they are. Raises ConfigError where they cannot be had."""
     section, gpus = config.resources, have.gpus
+    if lacking := have.lacks(section):
+        raise ConfigError(f"{lacking}; write what there is, or start more")
     gib = (section.gpu_gib or GPU_GIB.get(have.gpu_type)) if gpus else None
     room = gib * config.engine.gpu_memory_utilization if gib else None
     wide = config.engine.tensor_parallel_size or engine_gpus(have, weights_gib, room)

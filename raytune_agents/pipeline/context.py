@@ -15,6 +15,7 @@ from raytune_agents.inference import client, engine
 from raytune_agents.inference.options import lora_options
 from raytune_agents.infra import cluster
 from raytune_agents.infra.logs import driver_log
+from raytune_agents.infra.nodes import validate_nodes
 from raytune_agents.infra.placement import Placement, Resources, place, shards_under_way
 from raytune_agents.pipeline import keys
 from raytune_agents.progress import Display
@@ -31,6 +32,7 @@ class Context:
     display: Display
     run: Run = field(init=False)
     engine: Any = None  # the actors end when the last handle goes
+    nodes: frozenset[str] = frozenset()  # that can work for this run
     slots: int = 0  # requests that one engine answers at a time
     teacher: Any = None
     streams: list[Any] = field(default_factory=list)  # iterators of data sets under way
@@ -57,7 +59,29 @@ class Context:
     @cached_property
     def resources(self) -> Resources:
         self.display.say("starting Ray", style="dim")
-        return cluster.connect(self.config.resources)
+        section = self.config.resources
+        cluster.connect(section)
+        have = self.resources_now()
+        if not have.gpus and section.gpus is None and cluster.address_of(section) != "local":
+            said = "Ray has no GPU: this run uses CPUs; resources.gpus=1 waits for one"
+            self.display.say(said, style="yellow")
+        return have
+
+    def resources_now(self) -> Resources:
+        """What is free for this run, waited for where the config expects more; nodes that were not
+        there before are asked whether they can work for it."""
+        say = partial(self.display.say, style="yellow")
+        have = cluster.await_resources(self.config.resources, say)
+        if have.nodes > 1:
+            self.nodes |= validate_nodes(self.run.folder, self.model, self.nodes)
+        return have
+
+    def place_again(self) -> None:
+        """Let the next step be placed by what is free then. Warm engines stay as they are, and
+        their placement with them."""
+        if "resources" in self.__dict__ and self.engine is None:
+            self.resources = self.resources_now()
+            self.__dict__.pop("placement", None)
 
     @cached_property
     def placement(self) -> Placement:
@@ -117,6 +141,7 @@ class Context:
             cluster.wait_for_gpus(
                 self.placement.have.gpus, self.config.engine.gpu_memory_utilization
             )
+            self.place_again()
 
     def close(self) -> None:
         """Ray's end, and that of this process's hold on the run. A data set that an error left

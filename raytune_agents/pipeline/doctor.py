@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -21,6 +21,7 @@ from rich.console import Console
 
 from raytune_agents import models, readers
 from raytune_agents.config import Config, ConfigError
+from raytune_agents.infra.nodes import validate_nodes
 from raytune_agents.infra.provenance import versions
 from raytune_agents.pipeline import plan as planner
 from raytune_agents.pipeline.context import Context
@@ -159,17 +160,9 @@ class Doctor:
         return "; ".join(placed.lines())
 
     def versions(self) -> str:
-        """Raises ConfigError where a node has another version than the driver."""
+        """Raises ConfigError where a node has another lock, run folder or model than the driver."""
         own = versions()
-        for node, found in node_versions().items():
-            other = {
-                k: (own.get(k), found.get(k)) for k in own | found if own.get(k) != found.get(k)
-            }
-            if other:
-                said = ", ".join(f"{k} {a} here, {b} there" for k, (a, b) in other.items())
-                raise ConfigError(
-                    f"node {node} differs: {said}; install the same lock on all nodes"
-                )
+        validate_nodes(self.context.run.folder, self.context.model)
         return ", ".join(f"{k} {own[k]}" for k in ("python", "ray", "torch", "trl") if k in own)
 
     def room(self) -> str:
@@ -267,20 +260,6 @@ def package_bytes(folder: Path) -> tuple[int, str]:
     ]
     sizes = {str(f): f.lstat().st_size for f in files if f.is_file()}
     return sum(sizes.values()), max(sizes, key=sizes.__getitem__, default="none")
-
-
-def node_versions() -> Mapping[str, dict[str, str]]:
-    """The versions of what is installed on every living node, by its address."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    asked = {}
-    for node in ray.nodes():
-        if node["Alive"]:
-            at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            task = ray.remote(num_cpus=0)(versions).options(scheduling_strategy=at)
-            asked[f"{node['NodeManagerAddress']} {node['NodeID'][:6]}"] = task.remote()
-    return dict(zip(asked, ray.get(list(asked.values()), timeout=300)))
 
 
 def memory_gib() -> float:

@@ -177,6 +177,7 @@ def run_step(context: Context, step: Step) -> None:
     """One step from its start to its manifest."""
     display, name = context.display, step.name
     log.info("%s: begins, key %s", name, step.key)
+    context.place_again()
     step.begin(clear=name != "train")
     counts, notes = step_function(name)(context, step)
     manifest = step.finish(counts, **notes)

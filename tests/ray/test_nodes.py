@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 from conftest import ROOT, TINY, command
 
+from raytune_agents.config import ConfigError, ResourcesConfig
+from raytune_agents.infra import cluster
+from raytune_agents.infra import nodes as nodes_of_run
 from raytune_agents.runs import read_json, read_rows
 from raytune_agents.train.callbacks import lines
 
-pytestmark = pytest.mark.slow
 NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}
 
 
@@ -27,10 +30,59 @@ def nodes(monkeypatch) -> Iterator[tuple[Any, list[Any]]]:
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-    more = [cluster.add_node(**NODE, resources={f"part{k}": 1}) for k in range(2)]
-    yield cluster, more
-    cluster.shutdown()
+    made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    more = [made.add_node(**NODE, resources={f"part{k}": 1}) for k in range(2)]
+    yield made, more
+    made.shutdown()
+
+
+@pytest.fixture
+def joined(monkeypatch) -> Iterator[Any]:
+    """A head without CPUs, as the files of cluster/ have it, and this process in its cluster."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setattr(cluster, "POLL_S", 0.2)
+    head = {**NODE, "num_cpus": 0, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    ray.init(address=made.address, logging_level="error", log_to_driver=False)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def test_gpus_are_waited_for_and_busy_ones_left_alone(joined, tmp_path) -> None:
+    import ray
+
+    expected = {"address": joined.address, "gpus": 2, "nodes": 2, "wait_s": 1}
+    with pytest.raises(ConfigError, match=r"gpus=2: Ray has 0, resources.nodes=2: Ray has 1 after"):
+        cluster.await_resources(ResourcesConfig(**expected))
+    said: list[str] = []
+    late = threading.Timer(2, joined.add_node, kwargs={**NODE, "num_gpus": 2})
+    late.start()
+    have = cluster.await_resources(ResourcesConfig(**expected | {"wait_s": 60}), said.append)
+    late.join()
+    assert (have.gpus, have.nodes, have.node_gpus) == (2, 2, 2)
+    assert said == ["waiting for resources: resources.gpus=2: Ray has 0, resources.nodes=2: "
+                    "Ray has 1 (0 of 60 s)"]  # fmt: skip
+
+    @ray.remote(num_gpus=1, num_cpus=0)
+    class Other:
+        def there(self) -> None: ...
+
+    other = Other.remote()
+    ray.get(other.there.remote())
+    with pytest.raises(ConfigError, match=r"resources\.gpus=2: Ray has 1 free, 1 in use after"):
+        cluster.await_resources(ResourcesConfig(**expected))
+    assert cluster.await_resources(ResourcesConfig(address=joined.address)).gpus == 1
+
+    (tmp_path / "config.json").write_text("{}")
+    found = nodes_of_run.validate_nodes(tmp_path, tmp_path)
+    assert len(found) == 2
+    assert nodes_of_run.validate_nodes(tmp_path, tmp_path, found) == found
+    with pytest.raises(ConfigError, match=r"^node [\d.]+ \w{6} cannot run a task .*ZeroDivision"):
+        nodes_of_run.ask_nodes(lambda: 1 / 0)
 
 
 def start(address: str, step: str, folder: Path, *words: str) -> subprocess.Popen:
@@ -48,9 +100,10 @@ def wait(driver: subprocess.Popen, ready: Any) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["generate", "train", "tune"])
 def test_a_node_dies_in_a_step_and_the_run_ends_well(step, nodes, tiny, tmp_path) -> None:
-    cluster, more = nodes
+    made, more = nodes
     for name in {"generate": ["read"], "train": ["label", "mix"], "tune": ["read", "label"]}[step]:
         shutil.copytree(tiny[0] / name, tmp_path / "tiny" / name)
     run = tmp_path / "tiny"
@@ -65,10 +118,10 @@ def test_a_node_dies_in_a_step_and_the_run_ends_well(step, nodes, tiny, tmp_path
         "train": lambda: lines(run / "train" / "sft" / "metrics.jsonl"),
         "tune": lambda: (run / "tune" / "metrics.jsonl").is_file(),
     }[step]
-    driver = start(cluster.address, step, tmp_path, *words)
+    driver = start(made.address, step, tmp_path, *words)
     wait(driver, began)
-    cluster.remove_node(more[1], allow_graceful=False)
-    cluster.add_node(**NODE, resources={"part2": 1})
+    made.remove_node(more[1], allow_graceful=False)
+    made.add_node(**NODE, resources={"part2": 1})
     said = driver.communicate(timeout=500)[0]
     assert driver.returncode == 0, said[-3000:]
     rows = read_json(run / step / "manifest.json")["rows"]

@@ -136,6 +136,35 @@ def test_the_smallest_gpu_of_a_mixed_cluster_counts() -> None:
     assert placed([A100], 6.0, "resources.gpu_gib=80").gpu_gib == 80
 
 
+def test_gpus_that_others_use_are_not_placed_on() -> None:
+    have = Resources.of([HEAD, A100, A100], free_gpus=3)
+    assert (have.gpus, have.busy_gpus, have.node_gpus) == (3, 5, 3)
+    assert shape(place(have, load_config(None), 6.0))[:2] == (3, 1)
+    assert Resources.of([HEAD, A100]).busy_gpus == 0
+
+
+@pytest.mark.parametrize(
+    ("nodes", "free", "words", "said"),
+    [
+        ([HEAD], 0, [], ""),
+        ([HEAD], 0, ["resources.gpus=0"], ""),
+        ([HEAD, A100], 4, ["resources.gpus=4", "resources.nodes=2"], ""),
+        ([HEAD], 0, ["resources.gpus=1"], "resources.gpus=1: Ray has 0"),
+        ([HEAD, A100], 3, ["resources.gpus=4"], "resources.gpus=4: Ray has 3 free, 1 in use"),
+        ([HEAD, A100], 4, ["resources.nodes=3"], "resources.nodes=3: Ray has 2"),
+        ([HEAD, A100], 0, [], "resources.gpus=1: Ray has 0 free, 4 in use"),  # no run on CPUs
+    ],
+)
+def test_what_is_expected_and_not_there_is_said(nodes, free, words, said) -> None:
+    config, have = load_config(None, words), Resources.of(nodes, free)
+    assert have.lacks(config.resources) == said
+    if said:
+        with pytest.raises(ConfigError, match=said):
+            place(have, config, 6.0)
+    else:
+        place(have, config, 6.0)
+
+
 def test_auto_as_a_word() -> None:
     words = ["resources=auto", "train.num_workers=auto", "tune.max_concurrent_trials=auto"]
     assert load_config(None, words) == load_config(None)
