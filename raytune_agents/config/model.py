@@ -51,6 +51,7 @@ class EngineConfig(BaseConfig):
             "tensor_parallel_size",
             "kv_cache_gib",
             "gpu_memory_utilization",
+            "label_selector",
             "retries",
             "timeout_s",
         }
@@ -68,6 +69,9 @@ class EngineConfig(BaseConfig):
     kv_cache_gib: float = Field(1.0, gt=0, description="CPU memory for the KV cache")
     gpu_memory_utilization: Share = Field(
         0.85, gt=0, description="share of a GPU's memory that the engine may take"
+    )
+    label_selector: dict[str, str] = Field(
+        {}, description="labels of the nodes for engines, for example ray.io/market-type: '!spot'"
     )
     retries: int = Field(
         2, ge=0, description="more tries of what an engine failed; then a row is infra_failed"

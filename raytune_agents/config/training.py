@@ -33,6 +33,7 @@ class TrainConfig(BaseConfig):
             "offload",
             "max_loss",
             "report_to",
+            "label_selector",
         }
     )
 
@@ -73,6 +74,11 @@ class TrainConfig(BaseConfig):
         "evenly, or one; "
         "[least, most] = as many as Ray has room for, more or fewer as the cluster grows or "
         "shrinks (sharding: ddp)",
+    )
+    label_selector: dict[str, str] = Field(
+        {},
+        description="labels of the nodes for training and trials, for example ray.io/market-type: "
+        "spot",
     )
     padding_free: bool = Field(
         True, description="compute no padding, where the model and the hardware allow it"

@@ -378,6 +378,7 @@ def start_engines(
         "get_if_exists": True,
         "num_cpus": 0,
         "num_gpus": wide if gpus else 0,
+        "label_selector": section.label_selector,
         "runtime_env": {"env_vars": environment(section, max(1, cpus // count), bool(gpus))},
         "max_restarts": RESTARTS,
         "max_concurrency": CONCURRENCY,

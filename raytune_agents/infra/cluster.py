@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,19 @@ QUIET = {
 
 
 BLOCK_BYTES = 1 << 24
+DATA = {  # of Ray Data's context, while we are connected
+    # Blocks are small: Ray Data sets space for two of them per task aside in the object store, and
+    # a laptop's has no room for many of 128 MiB.
+    "target_max_block_size": BLOCK_BYTES,
+    "shuffle_input_batch_bytes": 2 * BLOCK_BYTES,  # else one task takes 1 GiB of rows at once
+    "enable_progress_bars": False,  # our display speaks for it
+    "print_on_execution_start": False,
+}
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's switch, on every system
-PASSED_ON = ("RAYTUNE_AGENTS_SANDBOX",)  # variables of the driver that every worker must see
+# variables of the driver that every worker must see
+PASSED_ON = ("RAYTUNE_AGENTS_SANDBOX", "LM_EVAL_PYTHON")
 POLL_S, SPEAK_S = 1.0, 30.0  # while nodes join: between two looks, and between two words
+_data_before: dict[str, Any] = {}  # what DATA stands in place of
 _started: list[str] = []  # the addresses of what `connect` started and `disconnect` may end
 
 
@@ -195,23 +206,59 @@ def wait_for_gpus(count: int, share: float, timeout_s: float = 120.0) -> None:
 
 
 def quiet_data() -> None:
-    """Our progress display speaks for Ray Data. Blocks are small: Ray Data sets space for two of
-    them a task aside in the object store, and a laptop's has no room for many of 128 MiB."""
+    """Our settings of Ray Data, and no word of it, Train and Tune but errors."""
     from ray.data import DataContext
 
     context = DataContext.get_current()
-    context.target_max_block_size = BLOCK_BYTES
-    context.shuffle_input_batch_bytes = 2 * BLOCK_BYTES  # else one task takes 1 GiB of rows at once
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
+    for name, value in DATA.items():
+        _data_before.setdefault(name, getattr(context, name))
+        setattr(context, name, value)
     for name in ("ray.data", "ray.train", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def in_order(rows: Any, name: str) -> Any:
+    """The data set under this name, its blocks in the order in which they were read. (Its own
+    context says so: in the global one the order would hold up the shards of later steps.)"""
+    rows.context.execution_options.preserve_order = True
+    rows.set_name(name)
+    return rows
+
+
+def run_task(work: Callable[..., Any], given: Sequence[Any], cpus: int, gpus: int = 0) -> Any:
+    """What `work(*given)` returns or raises, as a task that has so many CPUs and GPUs."""
+    import ray
+
+    task = ray.remote(work).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)  # type: ignore[call-overload]
+    try:
+        return ray.get(task.remote(*given))
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+
+
+def waiting_demand() -> str:
+    """What Ray is asked for and has no room for now; "" where nothing waits."""
+    import ray
+    from ray.autoscaler.v2.sdk import get_cluster_status
+
+    if not ray.is_initialized():
+        return ""
+    address = ray.get_runtime_context().gcs_address
+    demands = get_cluster_status(address).resource_demands
+    counts: Counter[str] = Counter()
+    for demand in (*demands.ray_task_actor_demand, *demands.placement_group_demand):
+        for one in demand.bundles_by_count:
+            counts[", ".join(f"{n:g} {k}" for k, n in sorted(one.bundle.items()))] += one.count
+    return "; ".join(f"{count} x ({bundle})" for bundle, count in sorted(counts.items()))
 
 
 def disconnect() -> None:
     """End or leave the Ray that `connect` started or joined, and no other."""
     import ray
+    from ray.data import DataContext
 
+    while _data_before:
+        setattr(DataContext.get_current(), *_data_before.popitem())
     if _started:
         _started.clear()
         ray.shutdown()

@@ -1,6 +1,6 @@
 """Ends a run that hangs: after `stall_timeout_s` without progress the stacks of all threads and the
 state of every process below this one go to RUN/stall.txt, those processes are killed, and the exit
-status is 4.
+status is 4. Before that, it says what Ray has no room for.
 
 Progress is a bar that moved, a line that was said, or a file of the run folder that was written,
 also by a worker. A step that does none of these for so long is taken for dead; the timeout has to
@@ -9,40 +9,67 @@ be longer than the longest silent part (an engine that loads, one batch of answe
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from raytune_agents.progress import Display
 
+log = logging.getLogger(__name__)
 STALLED = 4  # exit status
+LOOK_S, QUIET_S, AGAIN_S = 30.0, 60.0, 300.0  # between looks; silence that is explained; again
 
 
 class Watchdog:
-    """Watches while the block runs. `timeout_s` 0: never ends anything."""
+    """Watches while the block runs. `timeout_s` 0: never ends anything. `waiting` says for what
+    resources the run waits, "" for none."""
 
-    def __init__(self, folder: Path, display: Display, timeout_s: float):
+    def __init__(
+        self,
+        folder: Path,
+        display: Display,
+        timeout_s: float,
+        waiting: Callable[[], str] = str,
+        quiet_s: float = QUIET_S,
+    ):
         self.folder, self.display, self.timeout_s = folder, display, timeout_s
+        self.waiting, self.quiet_s, self.explained = waiting, quiet_s, -AGAIN_S
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self.watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> None:
         self.display.alive()
-        if self.timeout_s:
-            self.thread.start()
+        self.thread.start()
 
     def __exit__(self, *error: Any) -> None:
         self.stopped.set()
 
     def watch(self) -> None:
-        while not self.stopped.wait(min(30.0, self.timeout_s / 4)):
+        while not self.stopped.wait(min(LOOK_S, self.quiet_s, self.timeout_s / 4 or LOOK_S)):
             silent = time.monotonic() - self.display.moved
-            if silent > self.timeout_s and self.last_write() > self.timeout_s:
+            if 0 < self.timeout_s < min(silent, self.last_write()):
                 end(self.folder, silent)
+            elif silent > self.quiet_s and time.monotonic() - self.explained > AGAIN_S:
+                self.explain(silent)
+
+    def explain(self, silent: float) -> None:
+        """Say for what resources the run waits; that is no progress."""
+        try:
+            demand = self.waiting()
+        except Exception as error:  # whatever Ray's state answers, the watch goes on
+            log.warning("Ray does not say what it waits for: %s", error)
+            demand = ""
+        if demand:
+            moved, self.explained = self.display.moved, time.monotonic()
+            said = f"waiting for resources: Ray has no room for {demand}, nothing in {silent:.0f} s"
+            self.display.say(said, style="yellow")
+            self.display.moved = moved
 
     def last_write(self) -> float:
         """Seconds since a file of the run folder was written."""

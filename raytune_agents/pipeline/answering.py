@@ -20,6 +20,7 @@ from raytune_agents.evaluate.harness import AskOptions
 from raytune_agents.evaluate.latency import LatencyRow, measure_latency
 from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
 from raytune_agents.inference import client, endpoint
+from raytune_agents.infra import cluster
 from raytune_agents.pipeline.shards import cut, in_shards, kept_shards
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import Trajectory
@@ -185,20 +186,21 @@ def judge_verdicts(
 
 
 def abilities(context: Context, step: Step, arms: Sequence[Arm]) -> Lines:
-    """lm-eval's values of every arm, one process after the other; [] where no task is named."""
+    """lm-eval's values of every arm, one process after the other, as a task with a GPU where there
+    is one: the driver may stand on a node without. [] where no task is named."""
     section, out = context.config.evaluate.general, []
     if not section.tasks:
         return []
     context.free_gpu(1)
     config = context.config
     gpu = context.resources.gpus > 0
+    cpus = context.placement.threads(context.resources.node_gpus if gpu else 1)
     for arm in (a for a in arms if not a.baseline and not a.name.endswith("-unmarked")):
         shards = kept_shards(context, f"general {arm.name}", [], *identity(arm), section)
         if shards.missing(1):
             with context.display.step(f"general {arm.name}", 1) as bar:
-                lines = general.run_lm_eval(
-                    context.model, config.model.dtype, arm, section, config.seed, gpu
-                )
+                given = (context.model, config.model.dtype, arm, section, config.seed, gpu)
+                lines = cluster.run_task(general.run_lm_eval, given, cpus, int(gpu))
                 bar.update(1)
             shards.commit(0, pa.table({"line": [json.dumps(x) for x in lines]}))
         out += map(json.loads, pq.read_table(shards.path(0))["line"].to_pylist())

@@ -32,6 +32,7 @@ from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import key_bits, near_text, request_text
 from raytune_agents.filters.quality import quality, rarity, signature
 from raytune_agents.filters.shape import is_held_out
+from raytune_agents.infra import cluster
 from raytune_agents.pipeline import generate, read
 from raytune_agents.records import (
     ROW_FAULTS,
@@ -262,12 +263,11 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[
     import ray
 
     section, gpus = context.config.label, context.resources.gpus
-    # Which of two equal rows stays depends on their order, so it may not depend on the workers.
-    ray.data.DataContext.get_current().execution_options.preserve_order = True
     given = {"section": section, "index": [ray.put(index)]}
     items = row_groups(files)
     options: dict[str, Any] = {"batch_size": 1}
-    ds = ray.data.from_items(items, override_num_blocks=len(items))
+    # Which of two equal rows stays depends on their order, so it may not depend on the workers.
+    ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=len(items)), "label")
     if section.difficulty:
         context.free_gpu(gpus)
         model = context.config.model

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from raytune_agents import readers, split
 from raytune_agents.config import ConfigError, ReadConfig, SourceConfig
+from raytune_agents.infra import cluster
 from raytune_agents.readers.notes import SourceNotes
 from raytune_agents.records import (
     ROW_FAULTS,
@@ -228,16 +229,13 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
     if not items:  # tools alone: every row is made
         return []
     context.resources  # noqa: B018
-    ray.data.DataContext.get_current().execution_options.preserve_order = True
-
     def parse(batch: dict[str, Any]) -> Iterator[pa.Table]:
         for text in batch["source"]:
             source = SourceConfig.model_validate_json(text)
             yield from parse_source(source, section, config_hash, seed)
 
-    found = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        parse, batch_size=1
-    )
+    ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=len(items)), "read")
+    found = ds.map_batches(parse, batch_size=1)
     return found.iter_batches(batch_size=None, batch_format="pyarrow")
 
 

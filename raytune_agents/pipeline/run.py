@@ -147,7 +147,8 @@ def run_steps(
         # only now: what cannot run is not announced
         if announce:
             announce(config, left)
-        watched = Watchdog(context.run.folder, display, config.resources.stall_timeout_s)
+        limit_s = config.resources.stall_timeout_s
+        watched = Watchdog(context.run.folder, display, limit_s, cluster.waiting_demand)
         with display.live(), watched:
             for number, name in enumerate(left, 1 + len(names) - len(left)):
                 step = context.step(name)

@@ -72,19 +72,20 @@ def map_shards(
         for k, rows in parts.items()
     ]
 
-    def one(block: pa.Table) -> pa.Table:
+    def answer_shard(block: pa.Table) -> pa.Table:
         number = block["shard"][0].as_py()
         report = work(number, [pickle.loads(row.as_py()) for row in block["row"]])
         return pa.table({"shard": [number], "report": [json.dumps(asdict(report))]})
 
     most = min(len(parts), at_once or context.shards_at_once(max(map(len, parts.values()))))
     found = ray.data.from_arrow(blocks).map_batches(
-        one,
+        answer_shard,
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=0.01,
         compute=ray.data.TaskPoolStrategy(size=most),
     )
+    found.set_name(name)
     with context.display.step(name, done + sum(map(len, parts.values())), done) as bar:
         rows = iter(found.iter_rows())
         context.streams.append(rows)

@@ -87,12 +87,14 @@ def search_context(context: Context, step: Step, bar: Any) -> SearchContext:
     if options.num_workers > 1:  # these have the CPUs and GPUs; a trial needs something of its own
         placed.check(options.num_workers, "tune.num_workers")
         resources = {"memory": 1}
+    labels = context.config.train.label_selector
     ledger = step.folder / "metrics.jsonl"
     budget = SearchBudget(context.config.budget, ledger, spent_before(context.run.folder))
     return SearchContext(
         step.folder,
         budget,
         resources,
+        labels,
         lambda done, total, note: bar.update(done - bar.done, total=total, note=note),
     )
 

@@ -357,6 +357,7 @@ def run_training(
         scaling_config=ray.train.ScalingConfig(
             num_workers=section.num_workers or 1,  # type: ignore[arg-type]
             use_gpu=use_gpu,
+            label_selector=section.label_selector or None,
             elastic_resize_monitor_interval_s=RESIZE_S,  # type: ignore[call-arg]
         ),
         run_config=ray.train.RunConfig(

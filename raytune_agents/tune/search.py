@@ -35,11 +35,13 @@ LEDGER_KEYS = ("report", "step", "tokens", "exact_match", "val_loss", "objective
 
 @dataclass(frozen=True)
 class SearchContext:
-    """Where and on what a search runs. `folder`: the step's; `resources`: one trial's own."""
+    """Where and on what a search runs. `folder`: the step's; `resources`: one trial's own,
+    on nodes with these labels."""
 
     folder: Path
     budget: SearchBudget
     resources: dict[str, float]
+    label_selector: dict[str, str]
     progress: Progress
 
     @property
@@ -78,7 +80,11 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     folder = context.folder / "ray" / stage.name
     ProgressCallback.begin(stage, context)
     trainable = ray_tune.with_parameters(run_trial, inputs=inputs)
-    trainable = ray_tune.with_resources(trainable, context.resources)
+    asked = ray_tune.PlacementGroupFactory(
+        [context.resources],
+        bundle_label_selector=[context.label_selector] if context.label_selector else None,
+    )
+    trainable = ray_tune.with_resources(trainable, asked)
     if ray_tune.Tuner.can_restore(str(folder)):
         tuner = ray_tune.Tuner.restore(
             str(folder), trainable=trainable, resume_unfinished=True, resume_errored=True

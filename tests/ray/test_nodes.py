@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,10 +58,12 @@ def test_gpus_are_waited_for_and_busy_ones_left_alone(joined, tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"gpus=2: Ray has 0, resources.nodes=2: Ray has 1 after"):
         cluster.await_resources(ResourcesConfig(**expected))
     said: list[str] = []
-    late = threading.Timer(2, joined.add_node, kwargs={**NODE, "num_gpus": 2})
-    late.start()
-    have = cluster.await_resources(ResourcesConfig(**expected | {"wait_s": 60}), said.append)
-    late.join()
+
+    def join(text: str) -> None:
+        said.append(text)
+        joined.add_node(**NODE, num_gpus=2)
+
+    have = cluster.await_resources(ResourcesConfig(**expected | {"wait_s": 60}), join)
     assert (have.gpus, have.nodes, have.node_gpus) == (2, 2, 2)
     assert said == ["waiting for resources: resources.gpus=2: Ray has 0, resources.nodes=2: "
                     "Ray has 1 (0 of 60 s)"]  # fmt: skip
@@ -83,6 +84,53 @@ def test_gpus_are_waited_for_and_busy_ones_left_alone(joined, tmp_path) -> None:
     assert nodes_of_run.validate_nodes(tmp_path, tmp_path, found) == found
     with pytest.raises(ConfigError, match=r"^node [\d.]+ \w{6} cannot run a task .*ZeroDivision"):
         nodes_of_run.ask_nodes(lambda: 1 / 0)
+
+
+def test_work_goes_where_its_labels_say_and_what_waits_is_said(joined) -> None:
+    import ray
+    from ray import tune
+    from ray.data import DataContext
+
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    def refuse() -> None:
+        raise ConfigError("too much; write less")
+
+    spot = joined.add_node(**NODE, num_gpus=1, labels={"ray.io/market-type": "spot"})
+    joined.add_node(**NODE, num_gpus=1, labels={"ray.io/market-type": "on-demand"})
+    joined.wait_for_nodes()
+    asked = tune.PlacementGroupFactory(
+        [{"GPU": 1}], bundle_label_selector=[{"ray.io/market-type": "!on-demand"}]
+    )
+    assert asked == tune.PlacementGroupFactory(asked.bundles, **asked._kwargs)
+    assert isinstance(hash(asked), int)
+    trial = asked.to_placement_group()
+    ray.get(trial.ready(), timeout=30)
+    (node,) = ray.util.placement_group_table(trial)["bundles_to_node_id"].values()
+    assert node == spot.node_id
+
+    assert cluster.run_task(add, (1, 2), 0, gpus=1) == 3  # the other GPU
+    with pytest.raises(ConfigError, match="write less"):
+        cluster.run_task(refuse, (), 0)
+    late = ray.remote(num_gpus=1, num_cpus=0, label_selector={"ray.io/market-type": "spot"})(add)
+    waits = late.remote(1, 0)
+    stop = time.monotonic() + 20
+    while cluster.waiting_demand() != "1 x (1 GPU)" and time.monotonic() < stop:
+        time.sleep(0.2)
+    assert cluster.waiting_demand() == "1 x (1 GPU)"
+    ray.util.remove_placement_group(trial)
+    assert ray.get(waits, timeout=30) == 1
+
+    context, size = DataContext.get_current(), DataContext.get_current().target_max_block_size
+    cluster.quiet_data()
+    rows = cluster.in_order(ray.data.range(8, override_num_blocks=4), "read").map(lambda r: r)
+    assert (rows.name, rows.context.execution_options.preserve_order) == ("read", True)
+    assert not context.execution_options.preserve_order  # the next step's shards end as they end
+    assert not ray.data.range(8).context.execution_options.preserve_order
+    assert context.target_max_block_size == cluster.BLOCK_BYTES
+    cluster.disconnect()
+    assert context.target_max_block_size == size
 
 
 def start(address: str, step: str, folder: Path, *words: str) -> subprocess.Popen:

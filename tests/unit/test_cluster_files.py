@@ -240,6 +240,53 @@ def test_cluster_config_fits(where: str):
     assert max(1, most_cpus // JOB.tune.max_concurrent_trials) <= smallest
 
 
+def labelled_groups(where: str) -> list[tuple[dict[str, str], int, int]]:
+    """(labels of its Ray nodes, fewest nodes, GPUs of one) of every group with GPUs."""
+    if where in CLOUDS:
+        groups = cloud(where)["available_node_types"].values()
+        found = [(g.get("labels", {}), g.get("min_workers", 0), g["resources"].get("GPU", 0))
+                 for g in groups]  # fmt: skip
+    else:
+        found = [
+            (g.get("labels", {}), g["minReplicas"],
+             int(g["template"]["spec"]["containers"][0]["resources"]["limits"]
+                 .get("nvidia.com/gpu", 0)))
+            for g in spec_of("raycluster")["workerGroupSpecs"]
+        ]  # fmt: skip
+    return [group for group in found if group[2]]
+
+
+def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    """Ray's rule for the two forms that the config uses, VALUE and !VALUE."""
+    return all(
+        labels.get(key) != value[1:] if value.startswith("!") else labels.get(key) == value
+        for key, value in selector.items()
+    )
+
+
+@pytest.mark.parametrize("where", [*CLOUDS, "kuberay"])
+def test_engines_are_placed_on_demand_and_workers_on_spot(where: str):
+    groups = labelled_groups(where)
+    markets = {labels["ray.io/market-type"] for labels, *_ in groups}
+    assert markets == {"on-demand", "spot"}
+    for selector, market, least in [
+        (JOB.engine.label_selector, "on-demand", JOB.engine.actors),
+        (JOB.train.label_selector, "spot", JOB.train.num_workers),
+    ]:
+        fits = [group for group in groups if selects(selector, group[0])]
+        assert {labels["ray.io/market-type"] for labels, *_ in fits} == {market}
+        assert sum(nodes * gpus for _, nodes, gpus in fits) >= least
+    assert selects(JOB.engine.label_selector, {})  # Slurm's nodes have no such label
+    assert selects(JOB.train.label_selector, {})
+    assert JOB.resources.gpus == sum(nodes * gpus for _, nodes, gpus in groups)
+
+
+def test_gpu_lock_has_what_training_on_gpus_may_ask_for():
+    lock = pins("gpu")
+    assert {"deepspeed", "bitsandbytes"} <= set(lock)
+    assert {"hjson", "einops", "msgpack", "ninja", "py-cpuinfo"} <= set(lock)  # what it imports
+
+
 # --- the image ---
 
 
@@ -334,8 +381,10 @@ def test_slurm_script_parses_and_passes_failure_on():
     lines = path.read_text().splitlines()
     assert "set -euo pipefail" in lines
     assert (
-        lines[-1].strip() == 'python jobs/run.py --config "$config" "$@"'
-    )  # its status is the job's
+        lines[-1].strip()
+        == 'python jobs/run.py --config "$config" "resources.nodes=${#nodes[@]}" "$@"'
+    )  # its status is the job's; whoever starts it may write another number
+    assert "export SRUN_CPUS_PER_TASK=$cpus" in path.read_text()
     assert "RAY_AUTH_MODE=token" in path.read_text()
     assert "--dashboard-host=127.0.0.1" in path.read_text()
 

@@ -3,14 +3,17 @@ process behind."""
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from raytune_agents.infra.watchdog import STALLED, processes_below
+from raytune_agents.infra.watchdog import STALLED, Watchdog, processes_below
+from raytune_agents.progress import Display
 from raytune_agents.runs import Counts, Step, write_json
 
 HANGS = """
@@ -63,6 +66,19 @@ def test_a_run_that_goes_on_is_left_alone(kind, tmp_path) -> None:
     done = go(tmp_path, kind)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "stall.txt").exists()
+
+
+def test_what_ray_has_no_room_for_is_said_once_and_is_no_progress(tmp_path) -> None:
+    out = io.StringIO()
+    display = Display(Console(file=out, width=200))
+    with Watchdog(tmp_path, display, 0, lambda: "4 x (1 GPU)", quiet_s=0.05):
+        moved = display.moved
+        time.sleep(0.5)
+    assert out.getvalue().count("waiting for resources: Ray has no room for 4 x (1 GPU)") == 1
+    assert display.moved == moved
+    with Watchdog(tmp_path, display, 0, lambda: "", quiet_s=0.05):  # busy, not waiting
+        time.sleep(0.2)
+    assert out.getvalue().count("\n") == 1
 
 
 def test_processes_below_are_all_descendants() -> None:
