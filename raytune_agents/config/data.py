@@ -63,6 +63,8 @@ class SplitConfig(BaseConfig):
 
 
 class ReadConfig(BaseConfig):
+    OPERATIONAL = frozenset({"max_error_share"})
+
     sources: list[SourceConfig] = Field(
         [SourceConfig(path="bfcl")], description="where rows come from; [] = every row is generated"
     )

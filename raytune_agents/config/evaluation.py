@@ -71,7 +71,7 @@ class LatencyConfig(BaseConfig):
 
 
 class EvaluateConfig(BaseConfig):
-    OPERATIONAL = frozenset({"max_concurrency"})
+    OPERATIONAL = frozenset({"max_concurrency", "shard_rows"})
 
     splits: list[Literal["val", "test_seen", "test_unseen"]] = Field(
         ["test_seen", "test_unseen"],

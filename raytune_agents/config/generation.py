@@ -87,7 +87,7 @@ class SourcesConfig(BaseConfig):
 
 
 class GenerateConfig(BaseConfig):
-    OPERATIONAL = frozenset({"cache"})
+    OPERATIONAL = frozenset({"cache", "tool_timeout_s", "tool_memory_mib"})
 
     agents: list[str] = Field(
         ["qa", "support", "analyst", "legal", "content", "security"],

@@ -141,6 +141,8 @@ class KtoConfig(BaseConfig):
 
 
 class GrpoConfig(BaseConfig):
+    OPERATIONAL = frozenset({"vllm_gpu_memory_utilization"})
+
     rewards: list[str] = Field(
         ["toolrl", "format", "irrelevance"],
         min_length=1,

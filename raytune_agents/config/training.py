@@ -196,7 +196,8 @@ class TrainConfig(BaseConfig):
                 )
             place[last] = value
         tree["curve"] = []
-        alone = arm.model_copy(update={"options": {}, "start": None})
+        # how it is asked once it is trained is no option of its training
+        alone = arm.model_copy(update={"options": {}, "start": None, "ask_unmarked": False})
         tree["arms"] = {"this": alone.model_dump()}
         tree["learning_rate"] = arm.learning_rate or tree["learning_rate"]
         return TrainConfig(**tree)

@@ -50,7 +50,8 @@ def arm_answers(
         return [answer_row(row, arm.name, failed=client.INFRA_FAILED).record()]
 
     parts = cut(rows, options.shard_rows)
-    lines = in_shards(context, step, f"ask {arm.name}", parts, ask, lost, [*identity(arm), options])
+    own = [*identity(arm), asked.max_tokens, asked.room]
+    lines = in_shards(context, step, f"ask {arm.name}", parts, ask, lost, own)
     return [AnswerRow.read(line) for line in lines]
 
 
@@ -77,7 +78,7 @@ def arm_rollouts(
             rollouts.lost_rollout(arm.name, task, trial, client.INFRA_FAILED)
             for trial in range(trials)
         ],
-        [*identity(arm), options],
+        [*identity(arm), options.trajectories, options.max_tokens],
     )
 
 
@@ -103,7 +104,7 @@ def arm_conversations(
         cut(entries, options.shard_rows),
         talk,
         lambda entry: [multi_turn.lost_conversation(arm.name, entry, client.INFRA_FAILED)],
-        [*identity(arm), options],
+        [*identity(arm), options.multi_turn.max_steps, options.max_tokens],
     )
 
 

@@ -37,7 +37,7 @@ def sections(config: Config, step: str) -> dict[str, Any]:
     c = config
     rolled_out = {"agents": c.generate.agents} if c.train.grpo.turns > 1 else {}
     in_rounds = any(arm.method == "rounds" for arm in c.train.arms.values())
-    drawn = {"generate": c.generate} if in_rounds else {}
+    explored = decides_rounds(c) if in_rounds else {}
     judged = {"teacher": c.generate.teacher} if c.evaluate.judge.rows else {}
     found: dict[str, dict[str, Any]] = {
         "read": {"read": c.read},
@@ -59,27 +59,36 @@ def sections(config: Config, step: str) -> dict[str, Any]:
             "grpo": c.train.grpo,
             "model": c.model,
         },
-        "train": {"train": c.train, "model": c.model, **rolled_out, **drawn},
+        "train": {"train": c.train, "model": c.model, **rolled_out, **explored},
         "evaluate": {
             "evaluate": c.evaluate,
             "model": c.model,
+            "engine": c.engine,
             "nat": c.train.nat,
             "arms": c.train.arms,
+            "weights": c.mix.weights,
             "agents": c.generate.agents,
             **judged,
-            **({"engine_options": c.engine.options} if c.engine.options else {}),
         },
         "tune": {
             "tune": c.tune,
             "budget": c.budget,
             "mix": c.mix,
-            "train": c.train,
+            "train": c.train.model_copy(update={"arms": {}, "curve": []}),
             "model": c.model,
+            "confidence": c.evaluate.confidence,
+            **({"test_rows": c.evaluate.limit} if c.tune.confirm else {}),
             **rolled_out,
         },
         "report": {},
     }
     return found[step]
+
+
+def decides_rounds(config: Config) -> dict[str, Any]:
+    """What besides its own options decides an arm that answers, draws tasks and trains in turns."""
+    limits = [config.evaluate.max_tokens, config.mix.max_epochs]
+    return {"generate": config.generate, "engine": config.engine, "limits": limits}
 
 
 # --- files outside the run ---

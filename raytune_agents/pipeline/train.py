@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from raytune_agents.config import ArmConfig, Config, GenerateConfig
+from raytune_agents.pipeline import keys
 from raytune_agents.pipeline.rows import training_rows
 from raytune_agents.pipeline.train_arm import train_arm
 from raytune_agents.records import content_hash
@@ -33,23 +33,24 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     validate_data.validate_arms(config.train, rows, chosen)
     validate_data.validate_length(context.chat)
     context.free_gpu(config.train.span[1])
-    keys: dict[str, str] = {}
+    trained: dict[str, str] = {}  # arm -> key
     for name, arm in config.train.arms.items():
         section = config.train.of(arm)
         mixed = chosen[name]
         # An arm that another goes on from is one of its inputs; the path to it is not.
         inputs = {"rows": step.inputs["label"], "ids": content_hash(mixed)}
         if arm.start:
-            inputs[f"arm {arm.start}"] = keys[arm.start]
+            inputs[f"arm {arm.start}"] = trained[arm.start]
         own = Step(
             f"train/{name}",
             step.folder / name,
-            {"train": section, "model": config.model} | drawn_by(config, arm),
+            {"train": section, "model": config.model}
+            | (keys.decides_rounds(config) if arm.method == "rounds" else {}),
             inputs,
             config.seed if arm.seed is None else arm.seed,
             step.mirror,
         )
-        keys[name] = own.key
+        trained[name] = own.key
         if own.done:
             context.display.say(f"train     arm {name} done before", style="dim")
         else:
@@ -73,8 +74,3 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     ):
         shutil.rmtree(folder)
     return counts, {"arms": arms}
-
-
-def drawn_by(config: Config, arm: ArmConfig) -> dict[str, GenerateConfig]:
-    """What else decides an arm that draws tasks of its own."""
-    return {"generate": config.generate} if arm.method == "rounds" else {}

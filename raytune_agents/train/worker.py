@@ -174,10 +174,7 @@ def build_trainer(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
 
 def fingerprint(job: Job) -> dict[str, Any]:
     """What a checkpoint must share with the run that goes on from it."""
-    free = {"arms", "save_steps", "max_failures", "padding_free", "max_tokens_per_forward"}
-    if job.section["sharding"] in ("none", "ddp"):  # copies: any number of them goes on alike
-        free |= {"num_workers", "sharding"}
-    section = {k: v for k, v in job.section.items() if k not in free}
+    section = TrainConfig.model_validate(job.section).deciding()
     data = Path(job.columns).read_bytes() if job.columns else b""
     return {
         "method": job.method,
@@ -185,7 +182,7 @@ def fingerprint(job: Job) -> dict[str, Any]:
         "dtype": job.dtype,
         "seed": job.seed,
         "columns": content_hash([hashlib.sha256(data).hexdigest()]),
-        **section,
+        **{k: v for k, v in section.items() if k != "arms"},
     }
 
 

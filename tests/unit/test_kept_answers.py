@@ -74,11 +74,12 @@ def trained_arm(folder: Path, weights: bytes) -> Arm:
     return Arm("nat", str(folder / "adapter"))
 
 
+# what is asked, and the options that decide its answers besides the arm
 ASKS = {
-    "ask": arm_answers,
-    "play": arm_rollouts,
-    "talk": arm_conversations,
-    "measure": arm_likelihoods,
+    "ask": (arm_answers, lambda o: [64, 1024 - 64]),
+    "play": (arm_rollouts, lambda o: [o.trajectories, 64]),
+    "talk": (arm_conversations, lambda o: [o.multi_turn.max_steps, 64]),
+    "measure": (arm_likelihoods, lambda o: []),
 }
 
 
@@ -90,16 +91,18 @@ def test_an_arm_that_was_trained_again_is_asked_again(tmp_path: Path, name: str)
     context = context_in(tmp_path)
     context.start_engine, context.chat = start_engine, None
     options = context.config.evaluate.model_copy(update={"max_tokens": 64})
-    more = [] if name == "measure" else [options]
+    work, deciding = ASKS[name]
 
-    def ask(arm: Arm) -> object:
-        return ASKS[name](context, None, ROWS, arm, *more)
+    def ask(arm: Arm, **changes: object) -> object:
+        more = [] if name == "measure" else [options.model_copy(update=changes)]
+        return work(context, None, ROWS, arm, *more)
 
     arm = trained_arm(tmp_path / "train" / "nat", b"first")
     with pytest.raises(Asked):
         ask(arm)
-    shards = kept_shards(context, f"{name} nat", [ROWS], *identity(arm), *more)
+    shards = kept_shards(context, f"{name} nat", [ROWS], *identity(arm), *deciding(options))
     shards.commit(0, pa.table({"line": pa.array([], pa.string())}))
     assert ask(arm) == []
+    assert ask(arm, confidence=0.9, perturbations=["x"], metrics=["a:b"], few_shot=0) == []
     with pytest.raises(Asked):
         ask(trained_arm(tmp_path / "train" / "nat", b"second"))
