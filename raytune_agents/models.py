@@ -10,6 +10,7 @@ import ctypes
 import gc
 import importlib.util
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -196,6 +197,25 @@ def matmul_seconds(dtype: str, size: int = 512, seconds: float = 0.03) -> list[f
         matrix @ matrix
         times.append(time.perf_counter() - start)
     return sorted(times)
+
+
+def core_flops(dtype: str, size: int = 512, seconds: float = 0.3) -> float:
+    """Operations per second of one core: the fastest of many products of two matrices, by the
+    processor time of their thread, so that what else runs just then does not count."""
+    import torch
+
+    threads, best = torch.get_num_threads(), math.inf
+    matrix = torch.ones(size, size, dtype=getattr(torch, dtype))
+    torch.set_num_threads(1)
+    try:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or best == math.inf:
+            start = time.thread_time()
+            matrix @ matrix
+            best = min(best, time.thread_time() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return 2 * size**3 / best
 
 
 def keep_pages() -> None:

@@ -1,9 +1,8 @@
 """Memory, time, disk and money of a run from plain numbers: the arithmetic of `pipeline.plan`.
 
 Memory and disk follow from the model's shapes. Seconds are operations over the machine's speed
-(measured on a CPU, a table for GPUs) times the share of it that each kind of work reaches. The
-shares and the start-up seconds on CPU were measured with the smoke config on two cores; those of
-GPUs are guesses, and `Speed.source` says so.
+(measured on a CPU, a table for GPUs) times the share of it that each kind of work reaches. Those
+of GPUs are guesses, and `Speed.source` says so.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from math import prod
 from pathlib import Path
 
 from raytune_agents import models
-from raytune_agents.config import LoraConfig, TrainConfig
+from raytune_agents.config import Config, LoraConfig, TrainConfig
+from raytune_agents.infra.placement import Placement
 
 GIB = 2**30
 # Dense bf16 (T4, V100: fp16) TFLOP/s of one GPU, from the makers' data sheets.
@@ -24,10 +24,17 @@ GPU_TFLOPS = {
     **{"T4": 65, "V100": 125, "A10G": 70, "L4": 121, "L40S": 362, "A100": 312},
     **{"A100-40G": 312, "A100-80G": 312, "H20": 148, "H100": 989, "H200": 989, "B200": 2250},
 }
-# Share of the speed that training, reading a prompt and writing an answer reach.
-CPU_SHARES = {"train": 0.27, "read": 0.4, "write": 0.25}
-GPU_SHARES = {"train": 0.3, "read": 0.4, "write": 0.02}
-START_S = {"ray": 6.0, "engine": 14.0, "arm": 18.0, "trial": 4.0, "step": 1.0, "merge": 3.0}
+# Share of the speed that training, reading a prompt, an engine's and a trial's writing reach. CPU
+# shares and START_S are those of `make demo` (smollm2-135m, fp32) on a Xeon with two cores and
+# avx512_bf16, 200 GFLOP/s each: 300 tokens/s trained, 680 read, 300 and 36 written.
+CPU_SHARES = {"train": 0.4, "read": 0.46, "write": 0.2, "score": 0.025}
+GPU_SHARES = {"train": 0.3, "read": 0.4, "write": 0.02, "score": 0.01}
+START_S = {
+    **{"ray": 6.0, "engine": 14.0, "step": 1.0, "arm": 17.0, "merge": 6.0},
+    **{"stage": 10.0, "trial": 4.0},  # of the search
+}
+# A decode step of few sequences takes as long as one of so many on a CPU.
+SMALLEST_STEP = 20
 ROW_S = 0.002  # reading and labelling one row, on one core
 PROCESS_GIB = {"train": 1.0, "engine": 1.3}  # interpreter, torch, ray and what they import
 BF16_CPU_GIB = 1.2  # oneDNN keeps reordered copies for every shape that it meets
@@ -146,11 +153,16 @@ class Speed:
     source: str
 
     def seconds(
-        self, shape: DecoderShape, train: float = 0, read: float = 0, write: float = 0
+        self,
+        shape: DecoderShape,
+        train: float = 0,
+        read: float = 0,
+        write: float = 0,
+        score: float = 0,
     ) -> float:
-        """Time of so many tokens. Reading and writing take 2 operations a weight; training twice
+        """Time of so many tokens. Reading and writing take 2 operations per weight; training twice
         that and, under an adapter, no gradients of the frozen weights: 4."""
-        work = {"train": 4 * train, "read": 2 * read, "write": 2 * write}
+        work = {"train": 4 * train, "read": 2 * read, "write": 2 * write, "score": 2 * score}
         return sum(
             shape.parameters * n / (self.flops * self.shares[k]) for k, n in work.items() if n
         )
@@ -165,9 +177,30 @@ def speed(gpus: int, gpu_type: str, cores: int, dtype: str = "auto") -> Speed:
         source = f"{each} TFLOP/s a GPU ({known}); the shares of it reached are guesses"
         return Speed(gpus * each * 1e12, GPU_SHARES, source)
     kind = "bfloat16" if models.bf16(dtype) else "float32"
-    times = models.matmul_seconds(kind, size=1024, seconds=0.5)
-    each = 2 * 1024**3 / times[0]  # the shortest: what others take now says little of the next hour
-    return Speed(each, CPU_SHARES, f"{each / 1e9:.0f} GFLOP/s in {kind} measured on {cores} cores")
+    whole = cores * models.core_flops(kind)
+    source = f"{cores} cores of {whole / cores / 1e9:.0f} GFLOP/s in {kind}, measured"
+    return Speed(whole, CPU_SHARES, source)
+
+
+def kv_gib(config: Config, placed: Placement, shape: DecoderShape) -> float:
+    """An engine's KV cache: as configured on CPU, what is left of its share on GPUs."""
+    if not placed.have.gpus:
+        return float(max(1, round(config.engine.kv_cache_gib)))
+    room = (
+        (placed.gpu_gib or 0) * config.engine.gpu_memory_utilization * placed.tensor_parallel_size
+    )
+    return max(0.0, room - shape.weights_gib - 1.0)
+
+
+def money(config: Config, hours: float, placed: Placement) -> tuple[float, str]:
+    """USD, and by which price."""
+    have, prices = placed.have, config.resources.prices
+    if config.budget.usd_per_hour:
+        return hours * config.budget.usd_per_hour, "budget.usd_per_hour"
+    kind, count = (have.gpu_type, have.gpus) if have.gpus else ("CPU", have.cpus)
+    if kind not in prices:
+        return 0.0, f"no price: write resources.prices.{kind or 'GPU'}"
+    return hours * count * prices[kind], f"resources.prices.{kind} {prices[kind]:g} an hour"
 
 
 def disk_gib(

@@ -104,6 +104,8 @@ def choose_negatives(
         return []
     faults = [c.row.fault for c in made]
     count = (Counter(faults) & Counter(caps)).total()
+    if count == len(made):  # nothing to choose
+        return [c.row for c in made]
     found = facility_location(vectors(made, seed), count, kinds=faults, caps=caps)
     return [made[i].row for i in found]
 

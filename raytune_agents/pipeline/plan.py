@@ -8,6 +8,7 @@ answer's length for a trained one), rejected rows are not foreseen.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,16 +24,18 @@ from raytune_agents.evaluate import instructions, suites
 from raytune_agents.evaluate.harness import answer_limit, gold_lengths
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.infra import estimate
-from raytune_agents.infra.estimate import GIB, START_S, DecoderShape, Speed
+from raytune_agents.infra.estimate import GIB, SMALLEST_STEP, START_S, DecoderShape, Speed
 from raytune_agents.infra.placement import Placement, place
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.read import catalogue_of, with_catalogue, with_fewer_tools
 from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
+from raytune_agents.pipeline.tune import LONGER
 from raytune_agents.records import RecordError, Trajectory, to_row
 
 SAMPLE = 2000  # rows parsed of each source
 COUNTED = 200_000  # rows counted of each source
-WRITTEN = 0.9  # of max_tokens, by a model that was not trained to stop
+WRITTEN = 0.65  # of max_tokens, by a model that was not trained to stop
+SHOT_SHARE = 0.5  # of a prompt's tokens, that an example shown before it has
 STOPPED = 0.75  # of a trial's tokens, on average, where a scheduler stops weak ones
 
 
@@ -57,6 +60,7 @@ class Work:
     train: float = 0
     read: float = 0
     write: float = 0
+    score: float = 0  # written by trials, which have no engine
     start_s: float = 0
     longest: int = 0  # padded tokens of the longest trained row
     answers: float = 0  # share of trained rows' tokens that carry loss
@@ -145,12 +149,14 @@ def add_generated(sample: Sample, config: Config) -> list[Trajectory]:
     """Adds drawn positives and edited negatives; returns the drawn ones."""
     from raytune_agents.generate import sampling
 
+    # which of the candidates stay says nothing about time and tokens
+    negatives = config.negatives.model_copy(update={"candidates": 1.0})
     small = config.generate.model_copy(
         update={"rows": max(1, ceil(config.generate.rows / sample.scale))}
     )
     drawn = sampling.sample_rows(small, config.seed).rows
     train = [*sample.split("train"), *drawn]
-    edited, _ = choice.edited(train, Counter(), config.negatives, config.seed)
+    edited, _ = choice.edited(train, Counter(), negatives, config.seed)
     sample.rows |= {row.id: row for row in (*drawn, *edited)}
     return drawn
 
@@ -161,20 +167,16 @@ def arm_work(
     budget: int,
     section: TrainConfig,
     sample: Sample,
+    tokens: Mapping[str, int],
     chat: Chat,
     config: Config,
 ) -> Work:
-    """What one arm trains on: rows chosen as the mix step does, tokens as its method makes them."""
+    """What one arm trains on: rows chosen as the mix step does, tokens as its method makes them.
+    `tokens`: those of each row that carry loss."""
     from raytune_agents.train import methods
     from raytune_agents.train.worker import row_length
 
     rows = {r.id: r for r in sample.split("train")}
-    tokens = {}
-    for row in rows.values():
-        try:
-            tokens[row.id] = sum(e.trained_tokens for e in chat.encode(row))
-        except RecordError:
-            continue
     costs = methods.costs(method, rows, tokens, chat, section)
     no_call = config.mix.no_call
     pool = [(i, mix.mix_pool(rows[i], weights, no_call), n) for i, n in costs.items()]
@@ -211,6 +213,15 @@ def arm_work(
     return out
 
 
+def loss_tokens(chat: Chat, rows: Iterable[Trajectory]) -> dict[str, int]:
+    """Row id -> its tokens that carry loss; rows that the model does not read are left out."""
+    out = {}
+    for row in rows:
+        with contextlib.suppress(RecordError):
+            out[row.id] = sum(e.trained_tokens for e in chat.encode(row))
+    return out
+
+
 def prompt_lengths(chat: Chat, rows: Iterable[Trajectory]) -> list[int]:
     """Tokens of the first rows' prompts; those that the template refuses are left out."""
     found = (chat.prompt_length(row) for row in islice(rows, 200))
@@ -239,17 +250,18 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     """Every arm answers every split and suite, once more each perturbed row, plays the trajectories
     and talks; val rows are measured; a judge compares its answers with the base's, both ways."""
     section, arms = config.evaluate, config.train.arms.values()
-    most, asked = section.limit or COUNTED, []
+    most, known = section.limit or COUNTED, []
     sizes: dict[str, int] = {}
     for name in section.splits:
         found = sample.split(name)
         sizes[name] = min(round(len(found) * sample.scale), most)
-        asked += found[:most]
+        known += found
     sizes |= {n: min(s.limit or 100, most) for n, s in section.sources.items()}
     if section.unseen_agents:
         made = suites.unseen_agent_rows(section.unseen_agents, section.unseen_rows, config.seed)
         sizes[suites.UNSEEN_AGENTS] = len(made)
     perturbed = sum(min(section.perturbed_rows, n) for n in sizes.values())
+    called = sum(sizes.values())  # rows on which a call is right
     sizes[instructions.SPLIT] = section.instruction_rows
     sizes |= dict.fromkeys((IRRELEVANCE, BFCL_IRRELEVANCE), section.irrelevance_rows)
     plays = section.trajectories.tasks * section.trajectories.trials
@@ -259,26 +271,28 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     turns += talks * ceil(section.multi_turn.max_steps / 2)
     trained = len(arms) + sum(a.ask_unmarked for a in arms)
     judged = trained * sum(min(section.judge.rows, n) for n in sizes.values())
-    prompt = prompt_lengths(chat, asked)
-    gold = [len(chat.ids(r.target.content or "")) + len(str(r.calls)) // 4 for r in asked[:200]
-            if r.target]  # fmt: skip
-    longest = config.engine.max_model_len
-    limit = section.max_tokens or answer_limit([round(n) for n in gold], longest)
+    prompt = prompt_lengths(chat, known)
+    gold = gold_lengths(known[:200], chat)
+    limit = section.max_tokens or answer_limit(gold, config.engine.max_model_len)
     short = min(limit, 2 + sum(gold) / max(1, len(gold)))
-    baselines = bool(section.few_shot) + section.constrained
-    waves = sum(max(load, section.latency.rows) for load in section.latency.loads)
-    timed = 2 * waves if section.latency.rows else 0
+    shown = sum(sizes.values()) * bool(section.few_shot)
+    baselines = shown + called * section.constrained
+    lat = section.latency
+    waves = {load: ceil(lat.rows / load) for load in lat.loads}
+    timed = sum(n * max(load, SMALLEST_STEP) for load, n in waves.items())
     val = min(section.val_rows, round(len(sample.split("val")) * sample.scale))
     read = (answers + turns + val + section.perplexity_rows) * (1 + trained) + 2 * judged
-    read += baselines * answers + timed
+    read += baselines + shown * section.few_shot * SHOT_SHARE
+    read += 2 * sum(load * n for load, n in waves.items())
     return Work(
         read=read * sum(prompt) / max(1, len(prompt)),
-        write=(answers + turns + val) * (limit * WRITTEN + trained * short)
-        + (baselines * answers + timed) * limit * WRITTEN
+        write=(answers + turns + val + timed) * limit * WRITTEN
+        + ((answers + turns + val) * trained + timed) * short
+        + baselines * limit * WRITTEN**2  # examples and grammar end an answer sooner
         + 2 * judged * section.judge.max_tokens * WRITTEN,
         start_s=START_S["engine"] + trained * START_S["merge"],
         rows=(answers + val + plays + talks + section.perplexity_rows) * (1 + trained)
-        + baselines * answers
+        + baselines
         + judged,
     )
 
@@ -289,27 +303,22 @@ def tune_work(config: Config, arms: list[Work], sample: Sample, chat: Chat) -> W
     if not t.num_samples:
         return Work()
     padded = sum(w.train for w in arms) / max(1.0, sum(w.trained for w in arms))
-    extra = t.whole_trials
+    extra = t.whole_trials - 1  # the base is scored once and trains nothing
     stopped = STOPPED if t.scheduler != "none" and t.num_rungs > t.grace_period else 1.0
-    tokens = t.tokens * (t.num_samples * stopped + extra) + 2 * t.confirm * config.mix.tokens
+    trials = t.num_samples * stopped + extra
+    tokens = t.tokens * trials + 2 * t.confirm * config.mix.tokens
     val = prompt_lengths(chat, (r for r in sample.split("val") if r.calls))
-    scored = t.rows * (sum(val) / max(1, len(val)) / (1 - arms[0].answers))
+    prompt, rows = sum(val) / max(1, len(val)), min(t.rows, len(sample.split("val")))
+    whole = prompt / (1 - arms[0].answers)
+    written = (whole - prompt + LONGER) * (t.score == "generate")
+    stages = [t.settle_learning_rate, t.noise, t.leaders, t.confirm]
     return Work(
         train=tokens * padded,
-        read=scored * t.num_rungs * (t.num_samples * stopped + extra),
-        start_s=(t.num_samples + extra) * START_S["trial"],
+        read=rows * whole * (t.num_rungs * trials + 1),
+        score=rows * written * (trials + 1),
+        start_s=START_S["trial"] * (t.num_samples + extra + 1)
+        + START_S["stage"] * (2 + sum(map(bool, stages))),
     )
-
-
-def money(config: Config, hours: float, placed: Placement) -> tuple[float, str]:
-    """USD, and by which price."""
-    have, prices = placed.have, config.resources.prices
-    if config.budget.usd_per_hour:
-        return hours * config.budget.usd_per_hour, "budget.usd_per_hour"
-    kind, count = (have.gpu_type, have.gpus) if have.gpus else ("CPU", have.cpus)
-    if kind not in prices:
-        return 0.0, f"no price: write resources.prices.{kind or 'GPU'}"
-    return hours * count * prices[kind], f"resources.prices.{kind} {prices[kind]:g} an hour"
 
 
 def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
@@ -323,38 +332,30 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     drawn = add_generated(sample, config)
     train, sections, work = config.train, {}, {"read": Work(), "label": Work()}
     work["generate"] = generate_work(config, sample, drawn, chat)
+    tokens = loss_tokens(chat, sample.split("train"))
     for name, arm in train.arms.items():
         sections[name] = placed.train(train.of(arm))
         weights, budget = arm.weights or config.mix.weights, arm.tokens or config.mix.tokens
-        found = arm_work(arm.method, weights, budget, sections[name], sample, chat, config)
+        own = sections[name]
+        found = arm_work(arm.method, weights, budget, own, sample, tokens, chat, config)
         work[f"train {name}"] = replace(found, start_s=START_S["arm"])
     arms = [work[f"train {name}"] for name in train.arms]
     work["evaluate"] = evaluate_work(config, sample, chat)
     work["tune"] = tune_work(config, arms, sample, chat)
     speed = estimate.speed(have.gpus, have.gpu_type, have.node_cpus, config.model.dtype)
     seconds = {
-        k: START_S["step"] + w.start_s + speed.seconds(shape, w.train, w.read, w.write)
+        k: START_S["step"] + w.start_s + speed.seconds(shape, w.train, w.read, w.write, w.score)
         for k, w in work.items()
     }
     rows = sample.total * estimate.ROW_S / have.cpus
     seconds["read"] += START_S["ray"] + rows
     seconds["label"] += 2 * rows
     hours = sum(seconds.values()) / 3600
-    usd, priced = money(config, hours, placed)
+    usd, priced = estimate.money(config, hours, placed)
     held = memory(config, shape, sections, arms, placed)
-    left, kv = disk(config, shape, sections, sample, path), kv_gib(config, placed, shape)
+    left, kv = disk(config, shape, sections, sample, path), estimate.kv_gib(config, placed, shape)
     said = lengths.said(config.model.max_length)
     return Plan(placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv, said)
-
-
-def kv_gib(config: Config, placed: Placement, shape: DecoderShape) -> float:
-    """An engine's KV cache: as configured on CPU, what is left of its share on GPUs."""
-    if not placed.have.gpus:
-        return float(max(1, round(config.engine.kv_cache_gib)))
-    room = (
-        (placed.gpu_gib or 0) * config.engine.gpu_memory_utilization * placed.tensor_parallel_size
-    )
-    return max(0.0, room - shape.weights_gib - 1.0)
 
 
 def memory(
@@ -367,7 +368,8 @@ def memory(
     """GiB of the largest training worker and of the engine."""
     from raytune_agents.train.batches import micro_batch
 
-    width, gpu = (4 if config.model.dtype == "float32" else 2), placed.have.gpus > 0
+    gpu = placed.have.gpus > 0
+    width = 2 if (gpu and config.model.dtype != "float32") or models.bf16(config.model.dtype) else 4
     workers = [
         estimate.training_gib(
             shape, s, width, w.longest * micro_batch(max(1, w.longest), s), w.answers, gpu
@@ -376,7 +378,8 @@ def memory(
     ]
     out = {"a training worker": max(workers, key=lambda parts: sum(parts.values()))}
     if not gpu:
-        out["the engine"] = estimate.engine_gib(shape, width, kv_gib(config, placed, shape), True)
+        kv = estimate.kv_gib(config, placed, shape)
+        out["the engine"] = estimate.engine_gib(shape, width, kv, True)
     return out
 
 

@@ -83,6 +83,8 @@ def test_seconds(folder) -> None:
     n = shape.parameters
     assert at.seconds(shape, train=10) == pytest.approx(n * 40 / 5e5)
     assert at.seconds(shape, read=10, write=5) == pytest.approx(n * 20 / 2.5e5 + n * 10 / 1e5)
+    slow = Speed(1e6, {"score": 0.1}, "")
+    assert slow.seconds(shape, score=5) == pytest.approx(n * 10 / 1e5)
     four = speed(4, "A100", 8)
     assert (four.flops, four.shares) == (4 * 312e12, GPU_SHARES)
     assert "a guess" in speed(1, "X9", 8).source
