@@ -84,6 +84,10 @@ LETTERED = ("iban", "it_codice_fiscale", "mx_curp")  # may have fewer than 7 dig
 _DIGITS = re.compile(r"\d(?:[ .+\-A()/]{0,2}\d){6}")  # what all others have
 
 
+def _real_email(address: str) -> bool:
+    return not _EXAMPLE.search(address.rpartition("@")[2].lower())
+
+
 def _phone(text: str) -> bool:
     """A valid number, grouped as numbers of its country are; a bare run of digits is none."""
     found = PhoneNumberMatcher(text, REGION, leniency=Leniency.STRICT_GROUPING)
@@ -99,9 +103,8 @@ def private_data(text: str) -> str:
     Not private: reserved and evident example domains, published test cards, phone numbers that
     are kept for fiction.
     """
-    for match in _EMAIL.finditer(text):
-        if not _EXAMPLE.search(match[1].lower()):
-            return "email"
+    if any(_real_email(match[0]) for match in _EMAIL.finditer(text)):
+        return "email"
     if sum(c.isdigit() for c in text) < 7:
         return ""
     for kind, (spelling, is_one) in NUMBERS.items():
@@ -114,9 +117,9 @@ def hide_private(text: str, counts: Counter[str]) -> str:
     """The text with secrets and private data replaced by their kind, "[email]"; people's names in
     paths of their home become "user". Adds to `counts` how many of each kind there were."""
 
-    def hidden(kind: str, is_one: Callable[[re.Match[str]], bool]) -> Callable[..., str]:
+    def hidden(kind: str, is_one: Callable[[str], bool]) -> Callable[[re.Match[str]], str]:
         def replaced(match: re.Match[str]) -> str:
-            if not is_one(match):
+            if not is_one(match[0]):
                 return match[0]
             counts[kind] += 1
             return f"[{kind}]"
@@ -126,11 +129,11 @@ def hide_private(text: str, counts: Counter[str]) -> str:
     text = redact(text, counts)
     text, homes = _HOME.subn(r"\1user", text)
     counts.update({"home": homes} if homes else {})
-    text = _EMAIL.sub(hidden("email", lambda m: not _EXAMPLE.search(m[1].lower())), text)
+    text = _EMAIL.sub(hidden("email", _real_email), text)
     digits = _DIGITS.search(text) is not None
     for kind, (spelling, is_one) in NUMBERS.items():
         if digits or kind in LETTERED:
-            text = spelling.sub(hidden(kind, lambda m, is_one=is_one: is_one(m[0])), text)
+            text = spelling.sub(hidden(kind, is_one), text)
     if not digits:
         return text
-    return _PHONE_LIKE.sub(hidden("phone", lambda m: _phone(m[0])), text)
+    return _PHONE_LIKE.sub(hidden("phone", _phone), text)

@@ -69,7 +69,7 @@ def place_of_fault(failure: Trajectory, task: Trajectory) -> tuple[str, str]:
             continue
         if index is None:
             return name, ""
-        kinds, said = (forms[i].kinds if forms[i] else {}), given[index]
+        kinds, said = (form.kinds if (form := forms[i]) else {}), given[index]
         lost = [k for k in allowed if k not in said and "" not in allowed[k]]
         wrong = [
             k for k, v in said.items()

@@ -72,10 +72,14 @@ def _add(whole: Body, piece: Body) -> None:
         elif name == "logprobs" and isinstance(value, dict) and isinstance(before, dict):
             for key, part in value.items():
                 old = before.get(key)
-                both = isinstance(part, list) and isinstance(old, list)
-                before[key] = old + part if both else part if part is not None else old
-        elif type(value) is type(before) and name in (JOINED if isinstance(value, str) else LISTS):
+                if isinstance(part, list) and isinstance(old, list):
+                    before[key] = old + part
+                elif part is not None:
+                    before[key] = part
+        elif name in JOINED and isinstance(value, str) and isinstance(before, str):
             whole[name] = before + value
+        elif name in LISTS and isinstance(value, list) and isinstance(before, list):
+            whole[name] = [*before, *value]
         else:
             whole[name] = value
 
@@ -98,7 +102,7 @@ def _with_anthropic(body: Body, event: Body) -> Body:
     """A message of Anthropic's with one more event."""
     kind = event["type"]
     blocks: list[Body] = body.setdefault("content", [])
-    delta = event.get("delta") if isinstance(event.get("delta"), dict) else {}
+    delta = found if isinstance(found := event.get("delta"), dict) else {}
     if kind == "message_start" and isinstance(event.get("message"), dict):
         return {**event["message"], "content": blocks}
     if kind == "content_block_start" and isinstance(event.get("content_block"), dict):
@@ -116,6 +120,6 @@ def _with_anthropic(body: Body, event: Body) -> Body:
         except ValueError:
             blocks[-1]["input"] = {}
     elif kind == "message_delta":
-        usage = event.get("usage") if isinstance(event.get("usage"), dict) else {}
+        usage = found if isinstance(found := event.get("usage"), dict) else {}
         body |= delta | {"usage": {**body.get("usage", {}), **usage}}
     return body

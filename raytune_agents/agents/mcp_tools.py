@@ -12,7 +12,7 @@ import asyncio
 import shlex
 import tempfile
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import Any, TextIO
 
 from raytune_agents.config import ConfigError
 from raytune_agents.redact import redact
@@ -53,7 +53,7 @@ def server_tools(
     return found
 
 
-async def _listed(server: str, log: IO[str]) -> list[Told]:
+async def _listed(server: str, log: TextIO) -> list[Told]:
     from mcp import Client
 
     tools: list[Told] = []
@@ -72,7 +72,7 @@ async def _listed(server: str, log: IO[str]) -> list[Told]:
                       "not end its list; write the ones you want into a file for --tools")
 
 
-def _transport(server: str, log: IO[str]) -> Any:
+def _transport(server: str, log: TextIO) -> Any:
     """A URL as it is; a command as a process whose stderr goes to `log`."""
     from mcp.client.stdio import StdioServerParameters, stdio_client
 
@@ -92,7 +92,7 @@ def _first(error: BaseException) -> str:
     return " ".join(str(error).split())[:SAID] or type(error).__name__
 
 
-def _refusal(server: str, why: str, log: IO[str]) -> str:
+def _refusal(server: str, why: str, log: TextIO) -> str:
     log.seek(0)
     said = log.read()[-SAID:].strip()
     text = f"--mcp {server!r}: {why}" + (f"; it said: {said}" if said else "")

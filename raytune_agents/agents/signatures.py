@@ -67,8 +67,10 @@ class Types:
             raise Untyped(f"annotation {name!r} is not known")  # an alias of itself
         if name not in self.schemas and name not in self.open:
             self.open.add(name)
-            is_class = isinstance(found, ast.ClassDef)
-            self.schemas[name] = _class(found, self) if is_class else annotation_schema(found, self)
+            if isinstance(found, ast.ClassDef):
+                self.schemas[name] = _class(found, self)
+            else:
+                self.schemas[name] = annotation_schema(found, self)
             self.open.discard(name)
         return {"$ref": f"#/$defs/{name}"}
 

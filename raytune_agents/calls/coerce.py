@@ -38,10 +38,10 @@ def types_of(schema: Any, root: Mapping[str, Any], depth: int = _DEPTH) -> set[s
             types |= types_of(part, root, depth - 1)
     name = schema.get("$ref")
     if isinstance(name, str) and name.startswith("#/"):
-        part: Any = root
+        named: Any = root
         for key in name[2:].split("/"):
-            part = part.get(key) if isinstance(part, Mapping) else None
-        types |= types_of(part, root, depth - 1)
+            named = named.get(key) if isinstance(named, Mapping) else None
+        types |= types_of(named, root, depth - 1)
     return types
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,8 +84,10 @@ def main() -> None:
     app()
 
 
-def print_redacted(*error: object) -> None:
+def print_redacted(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
     from raytune_agents.redact import redact
 
-    text = "".join(traceback.format_exception(*error))  # type: ignore[arg-type]
+    text = "".join(traceback.format_exception(kind, error, trace))
     print(redact(text), file=sys.stderr, end="")

@@ -308,7 +308,7 @@ def serve_yaml(
     for name, folder in served.items():
         one: dict[str, Any] = {
             "model_loading_config": {"model_id": name, "model_source": str(folder)},
-            "engine_kwargs": engine | options[name],
+            "engine_kwargs": {**engine, **options[name]},
             "deployment_config": {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1}},
             "log_engine_metrics": False,
         }

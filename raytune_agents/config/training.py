@@ -125,8 +125,8 @@ class TrainConfig(BaseConfig):
                 continue
             for share in sorted(self.curve):
                 end = f"-{share * 100:.0f}"  # an arm that goes on does so from one of as few rows
-                own = {"share": share, "ask_unmarked": False}
-                own["start"] = arm.start and arm.start + end
+                start = arm.start and arm.start + end
+                own = {"share": share, "ask_unmarked": False, "start": start}
                 self.arms.setdefault(name + end, arm.model_copy(update=own))
         return self
 

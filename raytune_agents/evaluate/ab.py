@@ -173,16 +173,17 @@ def compare_sides(
         ids = set.intersection(*every)
         if not ids:
             continue
-        levels = [
+        level_a, level_b = (
             sum(values[i] for values in side.values() for i in ids) / len(ids) / len(side)
             for side in (one, two)
-        ]
+        )
         first, second = ({i: next(iter(side.values()))[i] for i in ids} for side in (one, two))
         options = {"resamples": how.resamples, "confidence": how.confidence, "seed": how.seed}
         found[str(len(found))] = Comparison(
             (arm_a, arm_b),
             seeds_difference(one, two, how),
-            *levels,
+            level_a,
+            level_b,
             len(set.union(*every)) - len(ids),
             by_group(first, second, sources, **options),
         )

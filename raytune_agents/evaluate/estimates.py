@@ -153,10 +153,11 @@ def macro_mean(suites: Mapping[str, Iterable[float | None]], how: Resampling) ->
     parts = [kept for values in suites.values() if len(kept := _numbers(values))]
     if not parts:
         return Estimate()
-    means = [
-        resampled(len(kept), how, lambda drawn, kept=kept: kept[drawn].mean(1), shift=k)
-        for k, kept in enumerate(parts)
-    ]
+
+    def means_of(kept: np.ndarray, shift: int) -> np.ndarray:
+        return resampled(len(kept), how, lambda drawn: kept[drawn].mean(1), shift)
+
+    means = [means_of(kept, k) for k, kept in enumerate(parts)]
     low, high = np.quantile(np.mean(means, axis=0), how.tails())
     value = float(np.mean([kept.mean() for kept in parts]))
     return Estimate(value, float(low), float(high), sum(map(len, parts)))

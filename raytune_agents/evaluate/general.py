@@ -154,10 +154,10 @@ def value_names(lines: Lines) -> list[str]:
 def ability_scores(lines: Lines, how: Resampling) -> Scores:
     """{arm: {"general": {TASK.METRIC: cell}}}."""
     names = value_names(lines)
-    return means([Measured.of(x, names) for x in lines], names, how)
+    return means([Measured.of_columns(x, names) for x in lines], names, how)
 
 
 def ability_differences(lines: Lines, how: Resampling) -> Differences:
     """{arm: {"general": {TASK.METRIC: difference to base, paired by question}}}."""
     names = value_names(lines)
-    return differences([Measured.of(x, names) for x in lines], names, how)
+    return differences([Measured.of_columns(x, names) for x in lines], names, how)

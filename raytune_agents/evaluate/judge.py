@@ -176,7 +176,7 @@ def both_sides(lines: Lines) -> list[Measured]:
         Measured(BASE, split, i, values={"judge_score": sum(scores) / len(scores)})
         for (split, i), scores in found.items()
     ]
-    return base + [Measured.of(x, NAMES) for x in lines]
+    return base + [Measured.of_columns(x, NAMES) for x in lines]
 
 
 def judged_scores(lines: Lines, how: Resampling) -> Scores:

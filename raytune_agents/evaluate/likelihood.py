@@ -58,7 +58,7 @@ def unmeasured(row: Trajectory, arm: str, why: str) -> dict[str, Any]:
 
 
 def measured_rows(lines: Lines) -> list[Measured]:
-    return [Measured.of(x, ("nll",)) for x in lines]
+    return [Measured.of_columns(x, ("nll",)) for x in lines]
 
 
 def likelihood_scores(lines: Lines, how: Resampling) -> Scores:

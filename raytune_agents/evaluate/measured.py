@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 from raytune_agents.evaluate.metrics import ANSWER_METRICS
 from raytune_agents.evaluate.scoring import Scored, Values
@@ -33,7 +33,7 @@ class Measured:
     values: Values = field(default_factory=dict)
 
     @classmethod
-    def of(cls, record: Mapping[str, Any], names: Sequence[str]) -> Measured:
+    def of_columns(cls, record: Mapping[str, Any], names: Sequence[str]) -> Measured:
         """A record whose named columns hold the values."""
         values = {name: record[name] for name in names}
         return cls(record["arm"], record["split"], record["id"], record["failed"], values)
@@ -61,7 +61,7 @@ class AnswerRow(Measured):
         return facts | every | self.values
 
     @classmethod
-    def read(cls, record: Mapping[str, Any]) -> AnswerRow:
+    def read(cls, record: Mapping[str, Any]) -> Self:
         """The inverse of `record`; columns that an older run lacks have their defaults."""
         names = {f.name for f in fields(cls)} - {"values"}
         known = {name: record[name] or "" for name in names if name in record}

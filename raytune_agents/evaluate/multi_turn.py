@@ -248,7 +248,7 @@ def _verdict(line: Mapping[str, Any], outcome: sandbox.Outcome | None, known: Ma
 
 
 def conversation_rows(lines: Lines) -> list[Measured]:
-    return [Measured.of(x, COMPARED) for x in lines]
+    return [Measured.of_columns(x, COMPARED) for x in lines]
 
 
 def conversation_scores(lines: Lines, how: Resampling) -> Scores:
@@ -256,7 +256,7 @@ def conversation_scores(lines: Lines, how: Resampling) -> Scores:
     faults = sorted({x["fault"] for x in lines if x["fault"]})
     names = (*VALUES, *(f"fault.{f}" for f in faults))
     wide = [x | {f"fault.{f}": float(x["fault"] == f) for f in faults} for x in lines]
-    return means([Measured.of(x, names) for x in wide], names, how)
+    return means([Measured.of_columns(x, names) for x in wide], names, how)
 
 
 def conversation_differences(lines: Lines, how: Resampling) -> Differences:

@@ -136,7 +136,7 @@ def write_results(
     if noisy:
         drops = scoreboard.perturbation_drops(clean, noisy, how)
         write_json(folder / "robustness.json", scoreboard.records(drops))
-    table = METRICS | own
+    table = {**METRICS, **own}
     write_json(folder / METRICS_FILE, {name: m.record() for name, m in table.items()})
     overall = scoreboard.overall_scores(main_rows(found, clean), how)
     write_json(folder / "overall.json", {arm: o.record() for arm, o in overall.items()})

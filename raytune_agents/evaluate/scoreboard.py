@@ -193,8 +193,10 @@ def perturbation_drops(
                 cell = over_common_rows(here, there, how)
                 if cell.n:
                     ids = here.keys() & there.keys()
-                    levels = [sum(side[i] for i in ids) / len(ids) for side in (here, there)]
-                    drops[name] = Drop(*levels, cell)
+                    level, noisy_level = (
+                        sum(side[i] for i in ids) / len(ids) for side in (here, there)
+                    )
+                    drops[name] = Drop(level, noisy_level, cell)
             fixed = holm_corrected({name: drop.difference for name, drop in drops.items()})
             for name, drop in drops.items():
                 found = out.setdefault(arm, {}).setdefault(name, {})
@@ -245,8 +247,8 @@ class Overall:
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Overall:
         """The inverse of `record`."""
-        parts = (Estimate.read(record[k]) for k in ("score", "change"))
-        return cls(*parts, dict(record["suites"]))
+        score, change = (Estimate.read(record[k]) for k in ("score", "change"))
+        return cls(score, change, dict(record["suites"]))
 
 
 def main_metric(names: Iterable[str]) -> str:

@@ -189,7 +189,7 @@ def score_answer(text: str, row: Trajectory, cut: bool = False) -> Scored:
 
 def _values(parsed: Parsed, verdict: Verdict, row: Trajectory, text: str) -> Values:
     """The values that apply to the row."""
-    out: Values = {"format_adherence": float(not parsed.error)} | _hallucinations(parsed, row)
+    out: Values = {"format_adherence": float(not parsed.error), **_hallucinations(parsed, row)}
     if verdict.error == BAD_GOLD:
         open_row = not row.gold and row.target is None
         return out | ({"relevance": float(bool(parsed.calls))} if open_row else {})

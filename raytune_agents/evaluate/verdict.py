@@ -47,8 +47,8 @@ class Conclusion:
 
 def read_conclusion(record: Mapping[str, Any]) -> Conclusion:
     """The inverse of `Conclusion.record`."""
-    lists = ("gained", "lost", "notes")
-    return Conclusion(**{k: tuple(v) if k in lists else v for k, v in record.items()})
+    lists = {name: tuple(record[name]) for name in ("gained", "lost", "notes") if name in record}
+    return Conclusion(**{**record, **lists})
 
 
 def ordered_splits(splits: Iterable[str]) -> list[str]:
@@ -101,10 +101,11 @@ def conclusion_of(
         )
     cell, metric = by[split][HEADLINE], metric_named(HEADLINE, own)
     tone: Tone = {"better": "better", "worse": "worse"}.get(change_of(metric, cell), "none")  # type: ignore[assignment]
-    levels = [scores.get(a, {}).get(split, {}).get(HEADLINE) for a in (arm, BASE)]
+    found = (scores.get(a, {}).get(split, {}).get(HEADLINE) for a in (arm, BASE))
+    levels = [f"{c.value * 100:.1f} %" for c in found if c is not None and c.value is not None]
     sure = f"{confidence * 100:.0f} % interval {_ends(cell)}, n = {cell.n}"
-    if all(level is not None and level.value is not None for level in levels):
-        sure = " against ".join(f"{level.value * 100:.1f} %" for level in levels) + f"; {sure}"
+    if len(levels) == 2:
+        sure = f"{' against '.join(levels)}; {sure}"
     size = f"{abs(cell.value) * 100:.1f} points of {metric.label}"
     text = {
         "better": f"{arm} beats the base model on {split} by {size}",

@@ -294,7 +294,7 @@ def _list(
     known: Parameter, detail: Mapping[str, Any], context: str, root: Mapping[str, Any], depth: int
 ) -> Parameter:
     """A list is known where its items are."""
-    item = detail.get("items") if isinstance(detail.get("items"), dict) else {}
+    item = found if isinstance(found := detail.get("items"), dict) else {}
     if not descriptions.json_type(item) and not {"enum", "properties", "$ref", "anyOf"} & set(item):
         many = re.search(r"\b(number|integer|float)s?\b", f"{known.words} {known.about}", re.I)
         item = item | {"type": "number" if many else "string"}
@@ -378,8 +378,9 @@ def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ..
     properties = root.get("properties") or {}
     found = [parameter(n, s, n in required, context, root) for n, s in properties.items()]
     if {"unit", "units", "uom"} & {p.words for p in found}:  # an amount of something, no money
-        some = {"kind": "quantity", "sense": "quantity"}
-        found = [replace(p, **some) if p.kind == "money" else p for p in found]
+        found = [
+            replace(p, kind="quantity", sense="quantity") if p.kind == "money" else p for p in found
+        ]
     return tuple(found)
 
 

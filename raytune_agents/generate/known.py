@@ -88,20 +88,17 @@ def module_values(path: Path) -> dict[str, list[Any]]:
     """
     found: dict[str, list[Any]] = defaultdict(list)
     for node in ast.parse(path.read_text("utf-8")).body:
-        targets = (
-            node.targets
-            if isinstance(node, ast.Assign)
-            else ([node.target] if isinstance(node, ast.AnnAssign) and node.value else [])
-        )
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        try:
+            value = ast.literal_eval(node.value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for target in targets:
-            if not isinstance(target, ast.Name) or node.value is None:  # type: ignore[union-attr]
-                continue
-            try:
-                value = ast.literal_eval(node.value)  # type: ignore[union-attr]
-            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-                continue
-            for words, item in _fields(_singular(target.id), value):
-                found[words].append(item)
+            if isinstance(target, ast.Name):
+                for words, item in _fields(_singular(target.id), value):
+                    found[words].append(item)
     return {k: list(dict.fromkeys(v))[:MOST] for k, v in found.items()}
 
 

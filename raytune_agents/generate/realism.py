@@ -84,7 +84,7 @@ def misfit(p: Parameter, value: Any) -> bool:
         return bool(p.examples) and value not in p.values
     if isinstance(value, int | float) and not isinstance(value, bool):
         bounds = descriptions.bounds_in(p.about)
-        return bool(bounds) and not bounds[0] <= value <= bounds[1]
+        return bounds is not None and not bounds[0] <= value <= bounds[1]
     if not isinstance(value, str) or not value:
         return False
     if p.kind == "date" and re.search("YYYY-MM-DD", p.about):
@@ -93,7 +93,7 @@ def misfit(p: Parameter, value: Any) -> bool:
         except ValueError:
             return True
     form = _FORMS.get(p.kind)
-    return bool(form) and not p.examples and not re.fullmatch(form, value)
+    return form is not None and not p.examples and not re.fullmatch(form, value)
 
 
 def misfits(row: Trajectory) -> tuple[int, list[str]]:

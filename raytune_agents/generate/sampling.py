@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from raytune_agents.generate.distractors import sample_tools
 from raytune_agents.generate.known import gaps, own_rows, with_known
 from raytune_agents.generate.variants import usable, value_variants
 from raytune_agents.records import Trajectory, finish
+
+Part = TypeVar("Part")
 
 # Their answers name the candidates, or the candidates are what the pool is about.
 VARIANT = "variant"  # the pool of the user's own rows with other values
@@ -59,7 +62,7 @@ def pool_shares(pools: Mapping[str, float]) -> dict[str, float]:
     return {name: share / total for name, share in pools.items() if share}
 
 
-def apportion(total: int, parts: Mapping[str, float]) -> dict[str, int]:
+def apportion(total: int, parts: Mapping[Part, float]) -> dict[Part, int]:
     """Whole numbers in the ratio of `parts` that sum to `total` (largest remainders first)."""
     whole = sum(parts.values())
     exact = {k: total * v / whole for k, v in parts.items()}
@@ -73,7 +76,7 @@ def apportion(total: int, parts: Mapping[str, float]) -> dict[str, int]:
 def with_tools(row: Trajectory, count: int, seed: int) -> Trajectory:
     """The row with at most `count` candidate tools (never fewer than it is about): most of the
     others are those that are easiest to take for the right one."""
-    about = {call.name for call in row.calls} | {row.meta.get("near")}
+    about = {call.name for call in row.calls} | {str(row.meta.get("near", ""))}
     rng = random.Random(f"{seed}/{row.id}")
     kept = {t.name for t in sample_tools(row.tools, about, count, rng)}
     return finish(replace(row, tools=tuple(t for t in row.tools if t.name in kept)))

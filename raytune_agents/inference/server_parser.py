@@ -42,7 +42,7 @@ class ServerParser:
         if self.kind is None or not tools:
             return None
         request = ChatCompletionRequest(messages=[], tools=json.loads(tools))
-        parser = self.kind(self.tokenizer, request.tools, **self.options)
+        parser = self.kind(self.tokenizer, list(request.tools or ()), **self.options)
         request = parser.adjust_request(request)
         if request.skip_special_tokens:
             text = self.tokenizer.decode(list(ids), skip_special_tokens=True)

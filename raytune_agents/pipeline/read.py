@@ -98,7 +98,7 @@ def catalogue_of(source: SourceConfig) -> list[ToolSpec]:
     """The tools of the source's agent, [] without one. Raises ConfigError."""
     from raytune_agents.agents import load_spec
 
-    return load_spec(source.agent).toolspecs if source.agent else []
+    return list(load_spec(source.agent).toolspecs) if source.agent else []
 
 
 def with_catalogue(row: Trajectory, tools: Sequence[ToolSpec]) -> Trajectory:

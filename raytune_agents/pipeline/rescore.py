@@ -53,6 +53,7 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     run of its own."""
     context, step = evaluated(config, display)
     folder, before = step.folder, step.manifest
+    assert before  # `evaluated` hands out a step that is done
     asked = map(from_row, lines_of(folder / "rows.parquet"))
     rows = {(row.split, row.id): row for row in asked}
     stored = lines_of(folder / "answers.parquet") + lines_of(folder / "perturbed.parquet")

@@ -4,6 +4,7 @@ it fails, worded and verified like all synthetic rows."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,7 @@ def answer_tasks(
     )
     engine_section, seed = config.engine, step.seed + k
 
-    def work(part: list[Trajectory]) -> rewrite.Shard:
+    def work(part: Sequence[Trajectory]) -> rewrite.Shard:
         shard = rewrite.mine(part, chat, how, engine_section, seed, policy.adapter, policy.marker)
         shard.rows = [in_round(row, k) for row in shard.rows]
         return shard
@@ -163,7 +164,7 @@ def verified_tasks(
         context.start_engine()
     section = with_tried_judge(context.config.generate, client, failures[:PLANTED], seed, record)
 
-    def work(part: list[Trajectory]) -> rewrite.Shard:
+    def work(part: Sequence[Trajectory]) -> rewrite.Shard:
         named = [replace(row, meta=row.meta | {"drawn": row.id}) for row in part]
         shard = rewrite.positives(named, client, executor, section, seed)
         shard.rows = [in_round(row, k) for row in shard.rows]

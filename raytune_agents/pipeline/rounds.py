@@ -88,7 +88,9 @@ def train_rounds(
         own = Step(f"{step.name}/round-{k}", folder, step.section, inputs, step.seed)
         if not own.done:
             run_round(context, own, k, now, first, last)
-        record = RoundRecord(**own.manifest.notes["record"])
+        manifest = own.manifest
+        assert manifest  # done before, or just now
+        record = RoundRecord(**manifest.notes["record"])
         records.append(record)
         for line in record.said:
             context.display.say(f"train     {name} round {k}: {line}", "yellow")

@@ -12,7 +12,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -110,7 +110,7 @@ def run_shards(
     name: str,
     shards: Shards,
     parts: Sequence[Sequence[Row]],
-    work: Callable[[list[Row]], tuple[pa.Table, ShardReport]],
+    work: Callable[[Sequence[Row]], tuple[pa.Table, ShardReport]],
     at_once: int | None = None,
 ) -> dict[int, ShardReport]:
     """Commit the table that `work` makes of every part that is not on disk; single rows that no
@@ -153,12 +153,12 @@ def make_shards(
     step: Step,
     name: str,
     rows: list[Trajectory],
-    work: Callable[[list[Trajectory]], Shard],
+    work: Callable[[Sequence[Trajectory]], Shard],
 ) -> list[dict[str, Any]]:
     """Trajectories made of trajectories, under STEP/NAME; the counts of every shard."""
     made_by = step.config_hash
 
-    def one(part: list[Trajectory]) -> tuple[pa.Table, ShardReport]:
+    def one(part: Sequence[Trajectory]) -> tuple[pa.Table, ShardReport]:
         shard = work(part)
         notes = {
             "rows": len(shard.rows),
@@ -190,7 +190,7 @@ def in_shards(
     context: Context,
     step: Step,
     name: str,
-    parts: list[list[Any]],
+    parts: Sequence[Sequence[Any]],
     work: Callable[[Sequence[Any]], Lines],
     lost: Callable[[Any], Lines],
     decided_by: Sequence[Any],
@@ -198,7 +198,7 @@ def in_shards(
     """The lines that `work` gives for every part, kept in `kept_shards`; a part whose engine
     stayed down gives `lost` for each of its rows."""
 
-    def one(part: list[Any]) -> tuple[pa.Table, ShardReport]:
+    def one(part: Sequence[Any]) -> tuple[pa.Table, ShardReport]:
         try:
             lines = work(part)
         except client.EngineDown as error:
@@ -232,7 +232,9 @@ def kept_shards(
     """RUN/answers/NAME-KEY, whose key has all that decides these answers: they outlive the step, so
     that an arm which is added later is asked alone."""
     config = context.config
-    rows = [asdict(row) if is_dataclass(row) else dict(row) for part in parts for row in part]
+    rows = [
+        asdict(row) if isinstance(row, Trajectory) else dict(row) for part in parts for row in part
+    ]
     own = [config.model, config.engine, config.evaluate.shard_rows, *decided_by]
     key = content_hash([json_values(own, deciding=True), rows, config.seed, code_revision()])
     folder, slug = context.run.folder / ANSWERS, name.replace(" ", "-")

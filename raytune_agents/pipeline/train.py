@@ -65,6 +65,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             own.finish(arm_counts)
             adapter_card.write_adapter_card(context.run.folder, name)
         manifest = own.manifest
+        assert manifest  # done before, or just now
         counts.rows_in += manifest.rows.rows_in
         counts.rows_out += manifest.rows.rows_out
         counts.rejected.update(manifest.rows.rejected)

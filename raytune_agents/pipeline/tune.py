@@ -169,10 +169,11 @@ def settle_rate(config: Any, found: Explored, search: SearchContext) -> None:
     """A searched learning rate is settled at the natural mix: quantiles of its axis, the best of
     which leaves the space. Searched with the mix it eats the budget, and alone can pass the rank
     gate: a fit may then order the runs by their rate and say nothing about the mix."""
+    from raytune_agents.tune.axes import Axis
     from raytune_agents.tune.search import StageSpec, run_stage
 
     inputs, count = found.inputs, config.tune.settle_learning_rate
-    axis = next((a for a in inputs.space.axes if a.key == RATE), None)
+    axis = next((a for a in inputs.space.axes if isinstance(a, Axis) and a.key == RATE), None)
     if axis is None or count < 2:
         return
     natural = inputs.space.baseline_samples(config)[0]
@@ -181,10 +182,9 @@ def settle_rate(config: Any, found: Explored, search: SearchContext) -> None:
     best = next((t for t in trials if t.objective is not None), None)
     if best is None:
         return
-    rate = best.config[RATE]
     tried = sorted(t.config[RATE] for t in trials if t.objective is not None)
-    found.settled = {RATE: rate, "tried": tried}
-    found.inputs = replace(inputs, space=inputs.space.fixed(RATE, rate))
+    found.settled = {RATE: best.config[RATE], "tried": tried}
+    found.inputs = replace(inputs, space=inputs.space.fixed(RATE, best.config[RATE]))
 
 
 def conclude(

@@ -123,7 +123,7 @@ class _Reader:
         found: Board[Cell] = {}
         for arm, by in self.json(name, {}, wanted).items():
             for split, metrics in by.items() if isinstance(by, dict) else [("", None)]:
-                for metric, cell in metrics.items() if isinstance(metrics, dict) else [("", None)]:
+                for metric, cell in metrics.items() if isinstance(metrics, dict) else [("", {})]:
                     try:
                         made = read({k: finite_or_text(v) for k, v in cell.items()})
                         found.setdefault(arm, {}).setdefault(split, {})[metric] = made

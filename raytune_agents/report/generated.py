@@ -57,7 +57,7 @@ def generated_quality(manifests: Mapping[str, Mapping[str, Any]]) -> GeneratedQu
         if value is not None:
             lines.append((what, f"{value * 100:.0f} %", "of the catalogue"))
     samples = found.get("samples")
-    given = samples if isinstance(samples, Mapping) else {}
+    given: Mapping[str, Any] = samples if isinstance(samples, Mapping) else {}
     order = {name: i for i, name in enumerate(SOURCES)}
     return GeneratedQuality(
         int(finite(found.get("rows")) or 0),

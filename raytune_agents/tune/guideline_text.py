@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
+from raytune_agents.evaluate.gate import Outcome
+from raytune_agents.evaluate.paired import Difference
 from raytune_agents.tune.confirm import confirmed_sentence
 from raytune_agents.tune.guideline import Guideline
 
-OUTCOMES = {"kept": "kept it", "lost": "lost it", "not proven": "did not prove it"}
+OUTCOMES: dict[Outcome, str] = {
+    "kept": "kept it",
+    "lost": "lost it",
+    "not proven": "did not prove it",
+}
 ORDERS = 0.7  # from this rank correlation on, short trials order the mixes well enough to be cut
 
 
@@ -101,7 +108,7 @@ def _best_so_far(guide: Guideline, name: str) -> str:
 def _next(guide: Guideline) -> list[str]:
     """Paragraph 2, a sentence each: how far apart equal runs land, and what to try next."""
     noise, spread, said = guide.noise, guide.spread, []
-    if noise is not None:
+    if noise is not None and spread is not None:
         said.append(
             f"Runs of one configuration differ by a standard deviation of {noise:.3f} and all runs "
             f"by {spread:.3f}, so two single runs that are less than "
@@ -123,7 +130,7 @@ def _next(guide: Guideline) -> list[str]:
         )
     if guide.missing:
         said.append(f"Add at least {guide.missing} different configurations (tune.num_samples).")
-    elif guide.refused and noise is not None and spread < 1.5 * noise:
+    elif guide.refused and noise is not None and spread is not None and spread < 1.5 * noise:
         said.append(
             "More trials will not help while the noise is as large as the differences: score more "
             "rows (tune.rows) or train longer (tune.tokens)."
@@ -142,11 +149,8 @@ def _gate(guide: Guideline) -> list[str]:
         return []
     if not gate.outcomes:
         return ["No val row wants no call, so nothing says whether a mix calls too much."]
-    counts = ", ".join(
-        f"{list(gate.outcomes.values()).count(v)} {what}"
-        for v, what in OUTCOMES.items()
-        if v in gate.outcomes.values()
-    )
+    count = Counter(gate.outcomes.values())
+    counts = ", ".join(f"{count[v]} {what}" for v, what in OUTCOMES.items() if count[v])
     return [
         f"Irrelevance of the reference ({_plain(gate.reference)}) is {gate.value:.2f} on "
         f"{gate.rows} rows that want no call; of {len(gate.outcomes)} whole trials {counts}. A mix "
@@ -156,16 +160,15 @@ def _gate(guide: Guideline) -> list[str]:
 
 def _fidelity(guide: Guideline) -> list[str]:
     """How well the first report orders the trials that went on, and the search the full runs."""
-    levels = [x for x in guide.levels if x.rank_to_last is not None]
+    ranks = [(x.report, x.rank_to_last) for x in guide.levels if x.rank_to_last is not None]
     said = []
-    if levels:
-        first = levels[0]
-        rank, name = first.rank_to_last, f"report {first.report}"
+    if ranks:
+        report, rank = ranks[0]
         told = "so weak trials can be stopped there" if rank >= ORDERS else "which is too little"
         more = "" if rank >= ORDERS else " to stop them there (raise tune.grace_period)"
         said.append(
-            f"At {name} the trials stand in an order with a rank correlation of {rank:.2f} to that "
-            f"at the last one, {told}{more}."
+            f"At report {report} the trials stand in an order with a rank correlation of "
+            f"{rank:.2f} to that at the last one, {told}{more}."
         )
     full = guide.confirmed.rank_to_full if guide.confirmed else None
     if full is not None:
@@ -183,8 +186,7 @@ def _measured(guide: Guideline) -> list[str]:
         rows = []
         for name, arm in confirmed.arms.items():
             gain = confirmed.gains.get(name)
-            told = "the base" if gain is None else f"{gain.value:+.3f}"
-            span = "" if gain is None else _span((gain.low, gain.high), 3)
+            told, span = ("the base", "") if gain is None else _gain(gain)
             rows.append((_plain(name), f"{arm.score:.3f}", str(arm.seeds), told, span))
         head = ("confirmed at the full budget", "exact match", "seeds", "difference", "interval")
         parts.append(_table(head, rows))
@@ -245,6 +247,13 @@ def _plain(name: str) -> str:
 
 def _span(pair: Sequence[float], digits: int = 2) -> str:
     return f"{pair[0]:.{digits}f} to {pair[1]:.{digits}f}"
+
+
+def _gain(gain: Difference) -> tuple[str, str]:
+    """A difference and its interval; "-" where there were no rows to compare."""
+    if gain.value is None or gain.low is None or gain.high is None:
+        return "-", "-"
+    return f"{gain.value:+.3f}", _span((gain.low, gain.high), 3)
 
 
 def _score(value: float | None) -> str:

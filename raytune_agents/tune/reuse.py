@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from raytune_agents.tune.search_space import Space
+from raytune_agents.tune.simplex import Simplex
 from raytune_agents.tune.trials import Sample, Trial
 
 NEAR = 5e-3  # shares that differ by less are one mix
@@ -65,7 +66,7 @@ def as_samples(trials: Sequence[Trial], space: Space) -> list[tuple[Sample, floa
     for t in trials:
         sample: Sample = dict(simplex.invert(t.mix)) if simplex else {}
         for axis in space.axes:
-            if axis is simplex:
+            if isinstance(axis, Simplex):
                 continue
             found = axis.invert(t.config.get(axis.key))
             if found is None:

@@ -6,10 +6,10 @@ Each whole trial is held against a reference by its answers to the val rows that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from raytune_agents.evaluate.gate import MARGIN, guarded, reference_arm
+from raytune_agents.evaluate.gate import MARGIN, Outcome, guarded, reference_arm
 from raytune_agents.evaluate.paired import paired
 from raytune_agents.tune.trials import Hits, Trial
 
@@ -25,7 +25,7 @@ class GateSummary:
     reference: str = ""
     value: float | None = None
     rows: int = 0
-    outcomes: dict[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
 
     @property
     def least(self) -> float | None:

@@ -63,6 +63,7 @@ class ReportCallback(TrainerCallback):
         self.began, self.first_step = time.time(), state.global_step
         if self.group_file and state.is_world_process_zero:  # so that a stopped trial's can go
             group = ray.util.get_current_placement_group()
+            assert group, "the workers of a nested trial stand in a placement group"
             self.group_file.write_text(group.id.hex(), encoding="utf-8")
 
     def on_save(self, args, state, control, model=None, processing_class=None, **_):
@@ -152,7 +153,7 @@ def score_answers(
         by_row[prompt.row.id] = values
     means, hits = {}, {}
     for name in SCORED:
-        found = {i: float(v[name]) for i, v in by_row.items() if v.get(name) is not None}
+        found = {i: float(x) for i, v in by_row.items() if (x := v.get(name)) is not None}
         if found:
             means[name] = sum(found.values()) / len(found)
         if name in ("exact_match", "irrelevance"):

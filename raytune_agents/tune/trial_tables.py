@@ -4,7 +4,7 @@ cost in time."""
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from raytune_agents.tune.trials import Trial, last_of_runs
 
 REPORT = ("report", "step", "from_step", "tokens", "objective", "exact_match", "val_loss")
 TIMES = ("setup_s", "seconds", "began", "time", "process")
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 
 def search_times(trials: Sequence[Trial], concurrent: int = 1) -> dict[str, float | None]:

@@ -9,7 +9,8 @@ import pytest
 
 from raytune_agents import config
 from raytune_agents.config import ConfigError
-from raytune_agents.tune import guideline, guideline_text, trial_stats
+from raytune_agents.evaluate.paired import Difference
+from raytune_agents.tune import confirm, guideline, guideline_text, trial_stats
 from raytune_agents.tune.search_space import parse_space
 from raytune_agents.tune.trials import Trial
 
@@ -225,3 +226,10 @@ def test_the_surface_is_the_prediction_on_a_grid(clear):
     at = dict(zip(surface.pools, top))
     assert at["positive"] >= 0.5
     assert top[3] == pytest.approx(clear.score, abs=0.05)
+
+
+def test_a_confirmed_arm_without_common_rows_has_dashes_for_its_difference(clear):
+    held = confirm.ConfirmedArm(score=0.5, seeds=1, rows=3)
+    done = confirm.Confirmed({"best_trial": held}, "natural", {"best_trial": Difference()})
+    text = guideline_text.guideline_markdown(replace(clear, confirmed=done))
+    assert "| best trial | 0.500 | 1 | - | - |" in text

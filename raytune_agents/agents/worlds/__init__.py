@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import secrets
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -117,23 +117,25 @@ class Episode:
         """`tools` = None: calls go to the world as they are, whatever their schema."""
         where = task.spec or task.agent
         changed_ns = Path(where).stat().st_mtime_ns if task.spec else 0
-        self._open(_code_of(where, changed_ns), task.task, tools)
-        self._errors = task.errors
+        self._open(_code_of(where, changed_ns), task.task, tools, task.errors)
 
     @classmethod
     def of(cls, code: WorldCode, task: dict[str, Any], tools: Sequence[ToolSpec] | None) -> Episode:
         """An episode in a world that no spec names."""
         made = cls.__new__(cls)
-        made._open(code, task, tools)
+        made._open(code, task, tools, {})
         return made
 
     def _open(
-        self, code: WorldCode, task: dict[str, Any], tools: Sequence[ToolSpec] | None
+        self,
+        code: WorldCode,
+        task: dict[str, Any],
+        tools: Sequence[ToolSpec] | None,
+        errors: Mapping[str, str],
     ) -> None:
-        self.code, self.task, self.tools = code, task, tools
+        self.code, self.task, self.tools, self._errors = code, task, tools, errors
         self._id = secrets.token_hex(8)
         self._calls: list[tuple[str, dict[str, Any]]] = []
-        self._errors: dict[str, str] = {}
         self._asked = 0  # calls so far, also those that were not carried out
         self._box: Sandbox | None = None
         weakref.finalize(self, _ended.append, self._id)
