@@ -40,7 +40,7 @@ MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSch
 LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 SINGLE = ("items", "additionalProperties", "not", "contains", "if", "then", "else",
           "propertyNames", "unevaluatedProperties", "unevaluatedItems")
-SAYS_NULL = ("default", "const", "example", "examples")  # elsewhere null is what a table put in
+SAYS_NULL = {"default", "const", "example", "examples"}  # elsewhere null is what a table put in
 PythonType = type[Any]  # inside the class `type` is a field
 
 

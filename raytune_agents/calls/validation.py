@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import regex
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 from referencing import Registry
@@ -130,7 +130,8 @@ Bounded = extend(
 
 def bounded_validator(schema: dict[str, Any]) -> Validator:
     """The validator of a schema. Raises jsonschema.SchemaError, RecursionError."""
-    Draft202012Validator.check_schema(schema)
+    # a pattern may be ECMA's and not Python's: `found_in` reads it, or says that it cannot
+    Draft202012Validator.check_schema(schema, format_checker=FormatChecker(()))
     return Bounded(schema, registry=Registry())  # no $ref is ever fetched
 
 

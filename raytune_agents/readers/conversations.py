@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields
-from raytune_agents.readers.outcomes import outcome_of
+from raytune_agents.readers.outcomes import mark_of_answer, outcome_of, said_about
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import transcript
 from raytune_agents.records import RecordError, Trajectory
@@ -24,7 +24,10 @@ def read(row: dict[str, Any]) -> Trajectory:
     turns = fields(TURNS)
     if turns is None:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories
-    made = transcript(turns, fields(TOOLS), fields(SYSTEM))
+    tools = fields(TOOLS) or said_about(fields).peek(TOOLS)
+    made = transcript(turns, tools, fields(SYSTEM))
     outcome, word = outcome_of(fields)
+    if outcome is None and made.messages and made.messages[-1].loss is False:
+        outcome, word = mark_of_answer(turns)
     key = as_text(fields(ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)

@@ -34,7 +34,7 @@ class Names:
 
 # --- a turn ---
 ROLE = Names("role", "from", "speaker", "author", "sender")
-CONTENT = Names("content", "value", "text", "message", "utterance", "parts")
+CONTENT = Names("content", "value", "text", "message", "utterance", "parts", "blocks", "items")
 THOUGHT = Names("reasoning_content", "reasoning", "thought", "thinking", "think", "thoughts",
                   "reasoning_text", "rationale", "scratchpad", "tool_plan")
 CALLS = Names("tool_calls", "function_calls", "function_call", "tool_call", "calls", "tool_uses",
@@ -47,11 +47,11 @@ LOSS = Names("loss", "weight", "loss_weight", "train", "training", "trainable", 
 CALL_NAME = Names("name", "tool_name", "tool", "function_name", "function", "api_name", "api",
                     "action", "recipient_name")
 ARGUMENTS = Names("arguments", "args", "parameters", "input", "params", "kwargs", "tool_input",
-                    "action_input", "tool_args", "arguments_json", "raw_arguments")
+                    "action_input", "tool_args", "tool_kwargs", "arguments_json", "raw_arguments")
 CALL_ID = Names("call_id", "tool_call_id", "tool_use_id", "id", "tool_id")
 # --- a result ---
 RESULT = Names("content", "output", "result", "response", "value", "text", "outputs",
-                 "observation", "structured_content")
+                 "observation", "structured_content", "results")
 # --- a tool ---
 TOOL_NAME = Names("name", "tool_name", "function_name", "api_name")
 DESCRIPTION = Names("description", "desc", "summary", "api_description", "doc", "docstring",
@@ -65,7 +65,7 @@ TURNS = Names("messages", "conversations", "conversation", "dialogue", "dialog",
 TOOLS = Names("tools", "functions", "available_tools", "tool_list", "tool_schemas", "tool_specs",
                 "function_definitions", "api_list", "available_functions", "tool_config")
 SYSTEM = Names("system", "system_prompt", "system_message", "system_instruction", "preamble",
-                 "system_text")
+                 "system_text", "instructions", "developer", "developer_message")
 ROW_ID = Names("id", "uuid", "instance_id", "item_id", "_id", "row_id", "example_id",
                  "sample_id", "conversation_id", "dialogue_id", "trajectory_id")
 
@@ -122,8 +122,16 @@ class AskedRow(dict[str, Any]):
 
 
 def blank(value: Any) -> bool:
-    """Whether a value says nothing: null, empty text, an empty list or object."""
-    return value is None or value == "" or value == [] or value == {}
+    """Whether a value says nothing: null, empty text, an empty list or object, or one of nulls
+    alone, which a table gives a row that has none."""
+    if isinstance(value, dict | list):
+        return all(map(is_null, value.values() if isinstance(value, dict) else value))
+    return value is None or value == ""
+
+
+def is_null(value: Any) -> bool:
+    """Whether a value is null, or a struct of nulls alone, which some tables put for it."""
+    return value is None or (isinstance(value, dict) and bool(value) and blank(value))
 
 
 class Fields:

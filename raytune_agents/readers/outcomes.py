@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, Names, blank, fold
+from raytune_agents.readers.fields import Fields, Names, fold
 from raytune_agents.readers.strict import value_of
 from raytune_agents.records import RecordError
 
@@ -24,18 +24,20 @@ LABELS = Names("label", "kto_tag", "kto_label", "desirable", "is_desirable", "is
                  "feedback", "liked", "upvoted", "accepted", "approved", "is_approved", "outcome",
                "verdict", "judgement", "judgment", "quality", "quality_label", "status", "result",
                "vote", "reaction", "grade", "is_valid", "valid", "helpful", "is_helpful",
-               "user_feedback", "human_feedback")
+               "user_feedback", "human_feedback", "exit_status", "final_status",
+               "finish_reason", "stop_reason")
 FAILURES = Names("rejected", "is_rejected", "undesirable", "is_undesirable", "failed",
                    "is_failure", "is_bad", "bad", "thumbs_down", "incorrect", "is_negative")
 
-ABOUT = Names("info", "metadata", "meta", "extra_info")
+ABOUT = Names("info", "metadata", "meta", "extra_info", "evaluation", "feedback", "scores")
 
 _GOOD = ("true success succeeded successful pass passed yes good correct right positive up "
          "thumbsup desirable desired chosen preferred accepted accept like liked solved resolved "
-         "win")
+         "win high excellent great")
 _BAD = ("false failure failed fail unsuccessful no bad incorrect wrong negative down thumbsdown "
         "undesirable undesired rejected reject dispreferred nonpreferred dislike disliked unsolved "
-        "unresolved loss lost error")
+        "unresolved loss lost error low poor terrible "
+        "length maxtokens maxoutputtokens incomplete truncated")
 WORDS = dict.fromkeys(_GOOD.split(), 1.0) | dict.fromkeys(_BAD.split(), 0.0)
 
 
@@ -73,22 +75,53 @@ def _object(value: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+_MARKS = ((LABELS, outcome_mark, False), (FAILURES, outcome_mark, True))
+OUTCOMES = ((REWARDS, outcome_score, False), *_MARKS)  # names, what a value says, whether inverted
+
+
 def outcome_of(fields: Fields) -> tuple[float | None, str]:
     """The outcome that a row states, and the source's own word for it: "label=False".
 
-    A class label ("weather", 7) is none of these: it stays unread.
+    A class label ("weather", 7) is none of these: it stays unread. What stands in an object about
+    the row (NAT's `info`) counts too, and stays in `meta` as well.
     """
-    for names, known, wrong in ((REWARDS, outcome_score, False), (LABELS, outcome_mark, False),
-                                (FAILURES, outcome_mark, True)):
+    if found := _stated(fields, OUTCOMES):
+        fields.skip(found[0])
+        return found[1], found[2]
+    for name in fields.have(ABOUT):
+        if found := _stated(Fields(_object(fields.peek(name))), OUTCOMES):
+            return found[1], found[2]
+    return None, ""
+
+
+def said_about(fields: Fields) -> Fields:
+    """What stands in the object about a row."""
+    return Fields(_object(fields.peek(ABOUT)))
+
+
+def mark_of_answer(turns: Any) -> tuple[float | None, str]:
+    """`outcome_of` of the last turn: its own mark, or that it was cut at its limit."""
+    items = value_of(turns)
+    last = items[-1] if isinstance(items, list) and items else None
+    found = _stated(Fields(last), _MARKS) if isinstance(last, dict) else None
+    return found[1:] if found else (None, "")
+
+
+def is_marked_bad(fields: Fields) -> bool:
+    """Whether a turn says of itself that it is a bad one or was cut; a step's reward is no such
+    mark."""
+    found = _stated(fields, _MARKS)
+    if found:
+        fields.skip(found[0])
+    return found is not None and found[1] < 0.5
+
+
+def _stated(fields: Fields, rules: tuple[Any, ...]) -> tuple[str, float, str] | None:
+    """The field that states an outcome, folded; the outcome; and both as the source has them."""
+    for names, known, wrong in rules:
         for name in fields.have(names):
             value = fields.peek(name)
             found = None if isinstance(value, dict | list | None) else known(value)
             if found is not None:
-                key, value = fields.pair(name)
-                return (1.0 - found if wrong else found), f"{key}={value}"
-    for name in fields.have(ABOUT):  # NAT's `info`; it stays in `meta` as well
-        about = _object(fields.peek(name))
-        reward = about.get("reward")
-        if not blank(reward) and (told := outcome_score(reward)) is not None:
-            return told, f"reward={reward}"
-    return None, ""
+                return name, 1.0 - found if wrong else found, f"{fields.left[name]}={value}"
+    return None

@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 from raytune_agents.calls.schema import LISTS, MAPS, SAYS_NULL, SINGLE, WORDS
+from raytune_agents.readers.fields import is_null
+from raytune_agents.readers.strict import value_of
 from raytune_agents.records import RecordError
 
 Schema = dict[str, Any]
@@ -93,11 +95,14 @@ def clean_schema(node: Any) -> Any:
     """
     if not isinstance(node, dict):
         return node
-    out = {k: v for k, v in node.items() if v is not None or k in SAYS_NULL}
+    nulls = {k for k, v in node.items() if v is None}
+    if nulls <= SAYS_NULL:  # beside others a null `default` is what a table put in as well
+        nulls = set()
+    out = {k: v for k, v in node.items() if k not in nulls}
     out |= {k: clean_schema(node[k]) for k in SINGLE if isinstance(node.get(k), dict)}
     for key in MAPS:
         if isinstance(node.get(key), dict):
-            out[key] = {k: _subschema(v) for k, v in node[key].items() if v is not None}
+            out[key] = {k: _subschema(v) for k, v in node[key].items() if not is_null(v)}
     for key in (*LISTS, "items"):
         if isinstance(node.get(key), list):
             out[key] = [clean_schema(option) for option in node[key]]
@@ -170,16 +175,24 @@ def object_schema(parameters: Any) -> Schema:
     if not isinstance(parameters, dict):
         raise RecordError(f"parameters are {type(parameters).__name__}, not an object")
     inner = parameters.get("json") if len(parameters) == 1 else None
+    if isinstance(inner, str) and inner.lstrip()[:1] == "{":
+        inner = value_of(inner)
     if isinstance(inner, dict):  # Bedrock: {json: schema}
         return object_schema(inner)
+    if parameters == {"type": "null"}:
+        return {"type": "object", "properties": {}}
     if not is_schema(parameters):
         return flat_schema(parameters)
+    if isinstance(listed := parameters.get("properties"), str):  # JSON text of them
+        return object_schema(parameters | {"properties": value_of(listed)})
     clean = clean_schema(parameters)
     changes: Schema = {}
     if "properties" in parameters and "properties" not in clean:
         changes["properties"] = {}  # null in a table: no parameters
     if isinstance(clean.get("properties"), list):
-        return flat_schema(_named(clean["properties"]))
+        needed = clean.get("required")
+        said = {"required": needed} if isinstance(needed, list) else {}
+        return flat_schema(_named(clean["properties"])) | said
     if not isinstance(clean.get("properties", {}), dict):
         raise RecordError("properties are no object")
     if clean.get("type") != "object":
@@ -191,6 +204,8 @@ def _named(items: list[Any]) -> Schema:
     """[{name, type, ...}] as a flat map; OpenAPI's items have their type under `schema`."""
     out = {}
     for item in items:
+        if isinstance(item, dict) and item.keys() == {"key", "value"}:  # a table's map
+            item = {"name": item["key"]} | item["value"]
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             raise RecordError("a parameter without a name")
         own = item["schema"] if isinstance(item.get("schema"), dict) else {}
@@ -217,15 +232,20 @@ def flat_schema(parameters: Schema) -> Schema:
         if not isinstance(info, dict):
             raise RecordError(f"parameter {name[:40]!r} is {type(info).__name__}, not an object")
         kind, optional = type_schema(_word_of(info.get("type")))
-        rest = {k: v for k, v in info.items() if k not in ("type", "required")}
+        rest = {k: v for k, v in info.items() if k not in ("type", "required", "optional")}
         properties[name] = kind | clean_schema(rest)
-        if info.get("required", not (optional or "default" in info)) is True:
+        optional = optional or "default" in info or _says_yes(info.get("optional"))
+        if _says_yes(info.get("required", not optional)):
             required.append(name)
     if isinstance(listed, list):
         required = listed
     return {"type": "object", "properties": properties} | (
         {"required": required} if required else {}
     )
+
+
+def _says_yes(flag: Any) -> bool:
+    return flag is True or (isinstance(flag, str) and flag.lower() in ("true", "yes"))
 
 
 def _word_of(kind: Any) -> str:

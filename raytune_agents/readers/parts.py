@@ -13,12 +13,13 @@ from typing import Any
 from raytune_agents.readers.fields import (
     CALL_ID,
     RESULT,
+    TURN_ID,
     Fields,
     Names,
     fold,
 )
 from raytune_agents.readers.shapes import read_call, read_calls
-from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import Message, RecordError, ToolSpec
 
 _KINDS = {
@@ -27,8 +28,9 @@ _KINDS = {
     "reasoningcontent",
     "call": "tooluse toolcall functioncall servertooluse mcptooluse toolinvocation function "
     "customtoolcall mcpcall mcptoolcall dynamictool action",
-    "result": "toolresult toolresponse toolcallresponse functionresponse functionresult "
-    "functioncalloutput tooloutput customtoolcalloutput observation toolreturn codeexecutionresult",
+    "result": "toolresult toolresponse toolcallresponse toolcallresult functionresponse "
+    "functionresult functioncalloutput tooloutput customtoolcalloutput observation toolreturn "
+    "codeexecutionresult",
     "media": "image imageurl inputimage outputimage imagefile audio inputaudio outputaudio "
     "audiourl video videourl inputvideo file inputfile fileurl document inlinedata filedata "
     "media blob uri",
@@ -37,12 +39,16 @@ _KINDS = {
 }
 KINDS = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 # parts without `type` are told by the one key that they have
-BY_KEY = Names("text", "tool_use", "tool_result", "function_call", "function_response",
-          "executable_code", "code_execution_result", "reasoning_content", "image", "inline_data",
-          "file_data", "document", "video", "cache_point", "tool_call", "tool_invocation",
-          "refusal", "json")
+PART_TYPE = Names("type", "block_type", "content_type", "part_kind")
+BY_KEY = Names("text", "tool_call_result", "tool_use", "tool_result", "function_call",
+          "function_response", "executable_code", "code_execution_result", "reasoning_content",
+          "image", "inline_data", "file_data", "document", "video", "cache_point", "tool_call",
+          "tool_invocation", "refusal", "json")
 TEXT = Names("text", "value", "content", "refusal", "thinking", "reasoning", "think", "thought",
         "summary", "reasoning_text", "reasoning_content", "json")
+_QUOTED = ("text", "inputtext", "outputtext", "tooluse", "toolresult", "toolcall", "thinking",
+          "reasoning", "imageurl", "image")  # parts whose JSON text is no answer in JSON
+_ANSWER = Names("result", "output", "response", "observation", "tool_result")
 Piece = tuple[str, Any]  # (text, str), (thought, str), (call, ToolCall) or (result, Message)
 
 
@@ -53,7 +59,7 @@ def kind_of_part(part: Any) -> str:
     if not isinstance(part, dict):
         return ""
     fields = Fields(part)
-    kind = fields.peek("type")
+    kind = fields.peek(PART_TYPE)
     if isinstance(kind, str):
         word = fold(kind)
         if word in KINDS:
@@ -75,19 +81,28 @@ def is_parts(content: Any) -> bool:
     return (
         isinstance(content, list)
         and any(isinstance(p, dict) for p in content)
-        and all(isinstance(p, str) or (kind_of_part(p) and ("type" in p or len(p) <= 2))
-                for p in content)
+        and all(isinstance(p, str) or (kind_of_part(p) and _is_bare(p)) for p in content)
     )
+
+
+def _is_bare(part: dict[str, Any]) -> bool:
+    """Whether an object says what part it is, or holds too little to be data."""
+    return "type" in part or "block_type" in part or sum(v is not None for v in part.values()) <= 2
 
 
 def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[Piece]:
     """What a turn's content holds, in its order. Raises RecordError on what cannot be text."""
     if isinstance(content, dict) and kind_of_part(content) and role != "tool":
         content = [content]
+    if role == "tool" and isinstance(content, list) and content and all(map(_names_call, content)):
+        yield from (("result", result_of(body)) for body in content)
+        return
     if not isinstance(content, list) or (role == "tool" and not is_parts(content)):
         yield "text", result_text(content) if role == "tool" else as_text(content)
         return
     for part in content:
+        if part is None:
+            continue
         kind = kind_of_part(part)
         if not kind:
             word = part.get("type") if isinstance(part, dict) else type(part).__name__
@@ -95,12 +110,44 @@ def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[
         yield from _piece(part, kind, role, tools)
 
 
+def _names_call(body: Any) -> bool:
+    """Whether an object is a result that names its call."""
+    return isinstance(body, dict) and bool(Fields(body).have(TURN_ID)) and not kind_of_part(body)
+
+
+def unquoted(content: Any) -> Any:
+    """Content that is the JSON text of its parts, as tables of text keep it, as these parts."""
+    if not isinstance(content, str) or content[:2] != "[{" or "type" not in content[:20]:
+        return content
+    try:
+        parts = value_of(content)
+    except RecordError:
+        return content
+    known = is_parts(parts) and all(fold(str(p.get("type"))) in _QUOTED for p in parts)
+    return parts if known else content
+
+
+def answered_calls(column: Any) -> tuple[Any, list[Message]]:
+    """A column of calls, and the results that stand in them (the AI SDK's invocations)."""
+    items = column if isinstance(column, list) else [column]
+    results, out = [], []
+    for item in items:
+        fields = Fields(item, "call") if isinstance(item, dict) else None
+        given = fields(_ANSWER) if fields else None
+        if fields is None or given is None:
+            return column, []
+        fields.skip("state", "step", "status")
+        out.append({item_key: item[item_key] for item_key in fields.left.values()})
+        results.append(result_of({"content": given, "id": fields.peek(CALL_ID)}))
+    return out, results
+
+
 def _piece(part: Any, kind: str, role: str, tools: Sequence[ToolSpec]) -> Iterator[Piece]:
     if isinstance(part, str):
         yield "text", part
         return
     fields = Fields(part, "part")
-    word = str(fields("type") or "")
+    word = str(fields(PART_TYPE) or "")
     inside = (fields.peek(k) for k in fields.have(BY_KEY))
     inner = next((v for v in inside if isinstance(v, dict)), None)
     if kind == "media":
@@ -168,7 +215,8 @@ def _call(
     if "toolcallid" in fields.left and fields.peek("name", "tool_name") is None:
         named["name"] = word.removeprefix("tool-")  # the AI SDK: type "tool-get_weather"
     output = fields.peek("output", "result") if "toolcallid" in fields.left else None
-    about = ("output", "result", "state", "step", "type", "caller", "cache_control", "isError")
+    about = (*PART_TYPE.folded, "output", "result", "state", "step", "caller", "cache_control",
+             "isError")
     bare = {k: v for k, v in named.items() if fold(k) not in map(fold, about)}
     call = read_call(bare, None, tools)
     yield "call", call
@@ -179,8 +227,12 @@ def _call(
 
 def result_of(body: dict[str, Any]) -> Message:
     """A result of a call as an observation: its text, the call's id, the tool's name."""
+    if isinstance(body.get("origin"), dict):  # Haystack: the call that it answers
+        body = {k: v for k, v in body.items() if k not in ("origin", "error")} | {
+            k: v for k, v in body["origin"].items() if k != "arguments"}
     fields = Fields(body, "part")
-    fields.skip("type", "is_error", "status", "cache_control", "state", "error_code", "outcome")
+    fields.skip(PART_TYPE)
+    fields.skip("is_error", "role", "status", "cache_control", "state", "error_code", "outcome")
     key = as_text(fields(CALL_ID))
     name = as_text(fields("name", "tool_name", "function_name"))
     content = fields(RESULT)

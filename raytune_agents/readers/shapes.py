@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,7 @@ from raytune_agents.readers.fields import (
     Names,
     blank,
     fold,
+    is_null,
     note,
     note_again,
     unread_fields,
@@ -65,6 +67,7 @@ def read_role(word: Any) -> str:
 
 NO_PARAMETERS = ToolSpec("").parameters
 MAX_KEPT = 4_000  # characters of a schema whose cleaning is remembered: tools come again and again
+_OBJECT = ("properties", "required", "additionalProperties")
 WRAPPERS = Names("function", "tool_spec", "function_declaration")  # what may hold one tool
 MANY = Names("function_declarations", "functions")  # and several
 
@@ -105,6 +108,8 @@ def read_tool(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
 
 def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
     key, given = fields.pair(PARAMETERS)
+    if blank(given) and isinstance(fields.peek("properties"), dict):  # the tool is its schema
+        key, given = "", {w: v for w in _OBJECT if (v := fields(w)) is not None}
     needed, optional = fields("required_parameters"), fields("optional_parameters")
     try:
         if blank(given) and (needed or optional):  # ToolBench's two lists
@@ -167,19 +172,20 @@ def _listed(value: Any) -> list[tuple[Any, dict[str, str]]]:
 def _unpacked(item: Any, raws: dict[str, str]) -> list[tuple[Any, dict[str, str]]]:
     """The objects that stand inside one: Gemini's functionDeclarations, {tools: [...]}, a map name
     -> tool."""
-    if not isinstance(item, dict) or "name" in item:
-        return [(item, raws)]
+    if not isinstance(item, dict) or "name" in item or blank(item):
+        return [] if blank(item) else [(item, raws)]
     fields = Fields(item)
     inside = fields(MANY)
     if isinstance(inside, list):
         return [(tool, {}) for tool in inside]
-    if "type" not in item and item and all(_is_tool(v) for v in item.values()):
+    if "type" not in item and all(_is_tool(v) for v in item.values()):
         return [({"name": name} | tool, {}) for name, tool in item.items()]
     return [(item, raws)]
 
 
 def _is_tool(value: Any) -> bool:
-    return isinstance(value, dict) and "description" in value and "name" not in value
+    known = isinstance(value, dict) and {"description", "parameters", "properties"} & value.keys()
+    return bool(known) and "name" not in value
 
 
 Parsed = tuple[tuple[ToolSpec, ...], dict[str, str]]
@@ -206,6 +212,8 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
 
 CALL_WRAPPERS = Names("function", "tool_use", "tool_invocation", "tool_call", "function_call",
                       "tool")
+_RECODED = re.compile(r"\s*(?:\"|\{\s*')")
+_PAIRS = ({"key", "value"}, {"name", "value"})
 NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined")  # how sources write "no arguments"
 
 
@@ -245,13 +253,42 @@ def read_call(
 
 def _arguments_text(given: Any, raw: str, name: str, tools: Sequence[ToolSpec]) -> str:
     if isinstance(given, str):
-        return "{}" if given.strip().lower() in NOTHING else given
-    if blank(given):
+        if given.strip().lower() in NOTHING:
+            return "{}"
+        if not _RECODED.match(given):
+            return given
+        given, raw = _recoded(given)
+    given = _of_pairs(given) if isinstance(given, list) else given
+    if given in (None, "", {}):
         return "{}"
     if isinstance(given, dict) and not raw:  # JSON text has no nulls of a table
         tool = next((t for t in tools if t.name == name), None)
         return dump(without_nulls(given, _schema(tool)))
     return raw or dump(given)
+
+
+def _recoded(text: str) -> tuple[Any, str]:
+    """The arguments in a text that is JSON text of JSON text, or a Python literal, and their JSON;
+    what cannot be read stays, for the rule `parses` to see."""
+    try:
+        value = value_of(text)
+        value = value_of(value) if isinstance(value, str) and value.strip() else value
+    except RecordError:
+        return text, text
+    return value, dump(value) if value else ""
+
+
+def _of_pairs(items: list[Any]) -> Any:
+    """A map as tables keep it, [[key, value]] or [{key, value}], as an object; else the list."""
+    found: Schema = {}
+    for item in items:
+        if isinstance(item, dict) and item.keys() in _PAIRS:
+            item = [item.get("key", item.get("name")), item["value"]]
+        known = isinstance(item, list | tuple) and len(item) == 2 and isinstance(item[0], str)
+        if not known or item[0] in found:
+            return items
+        found[item[0]] = item[1]
+    return found
 
 
 def _schema(tool: ToolSpec | None) -> Schema:
@@ -275,7 +312,7 @@ def without_nulls(given: Schema, schema: Schema) -> Schema:
         own = properties.get(key)
         own = own if isinstance(own, dict) else {}
         asked = isinstance(needed, list) and key in needed
-        if value is not None or asked or _may_be_null(own):
+        if not is_null(value) or asked or _may_be_null(own):
             out[key] = _lean(value, own)
     return out
 

@@ -17,13 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from raytune_agents.readers.fields import blank, fold, note
-from raytune_agents.readers.outcomes import (
-    FAILURES,
-    LABELS,
-    REWARDS,
-    outcome_mark,
-    outcome_score,
-)
+from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import is_item, item_messages
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.strict import dump
@@ -42,9 +36,9 @@ NO_CONTENT = (
     "no model call with its messages in the trace; record the content (for OpenTelemetry: "
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only)"
 )
-ABOUT_A_TURN = ("finish_reason", "annotations", "audio", "extra", "provider_specific_fields",
+ABOUT_A_TURN = ("annotations", "audio", "extra", "provider_specific_fields",
                 "invalid_tool_calls", "response_metadata", "usage_metadata", "example", "artifact",
-                "stop_reason", "stop_sequence", "usage", "model")
+                "stop_sequence", "usage", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +231,7 @@ def outcome_of_scores(scores: Iterable[tuple[str, Any]]) -> tuple[float | None, 
     """The outcome among named scores ("success" 1, "user-feedback" "bad"), and its own word. A
     score of anything else (toxicity, latency) says nothing of success."""
     kept = [(fold(name), name, value) for name, value in scores]
-    for names, known, wrong in ((REWARDS, outcome_score, False), (LABELS, outcome_mark, False),
-                                (FAILURES, outcome_mark, True)):
+    for names, known, wrong in OUTCOMES:
         for folded, name, value in kept:
             found = known(value) if folded in names.every else None
             if found is not None:

@@ -28,8 +28,16 @@ from raytune_agents.readers.fields import (
     blank,
     fold,
 )
+from raytune_agents.readers.outcomes import is_marked_bad, outcome_mark
 from raytune_agents.readers.parameters import parameter_names
-from raytune_agents.readers.parts import flat_text, pieces, result_of
+from raytune_agents.readers.parts import (
+    answered_calls,
+    flat_text,
+    kind_of_part,
+    pieces,
+    result_of,
+    unquoted,
+)
 from raytune_agents.readers.react import structure
 from raytune_agents.readers.said import calls_in, observations_in, tools_in, with_calls
 from raytune_agents.readers.shapes import (
@@ -45,6 +53,7 @@ from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Tra
 
 FLAGS = LOSS + Names("type")
 DETAILS = THOUGHT + Names("text", "summary")  # of OpenRouter's parts of a thought
+ASIDE = Names("type", "id", "index", "timestamp", "role", "status", "finish_reason", "stop_reason")
 JOINED = CALL_ROLES | THOUGHT_ROLES
 
 
@@ -66,22 +75,23 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         word = fields("type")
     role = read_role(word)
     called, thinks = fold(str(word)) in CALL_ROLES, fold(str(word)) in THOUGHT_ROLES
-    thought, content = _thought(fields), fields(CONTENT)
+    told = bool(fields.have(CONTENT))
+    thought, content = _thought(fields), unquoted(fields(CONTENT))
     calls: tuple[ToolCall, ...] = ()
+    column, results = answered_calls(fields(CALLS)) if role == "assistant" else (None, [])
     if isinstance(content, str) and role == "assistant":
         content, more = _apart(content)
         thought = thought or more
+        content = "" if column and content in ("None", "null") else content
     if called:
         own = fields.item if blank(content) and fields.have("name") else content
         calls, content = _calls(_only_call(own, fields) if own is fields.item else own, tools), None
     if role == "assistant":
-        calls = unlike(calls, _calls(fields(CALLS), tools))
-        calls = unlike(calls, _calls(_more_calls(fields), tools))
-    else:
-        fields.skip(CALLS)
+        calls = unlike(calls, _calls(column, tools))
+    fields.skip(CALLS)
     fields(TOOLS)  # read by `turn_tools`
     if role == "tool" and blank(content):
-        content = fields(RESULT)
+        content = fields(RESULT + Names("error"))
     if thinks:
         thought, content = thought or flat_text(content), None
     content = fields("refusal") if blank(content) else content
@@ -91,11 +101,13 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     else:
         now = Message(role, "", thought, calls, name, key, loss)
         made = _made(pieces(content, role, tools), now)
-    if results := fields("tool_results"):
-        made = [m for m in made if m.content] + [_cohere(r) for r in results]
-    fields.skip("type", "id", "index", "timestamp", "role", "status")
-    fields.rest()
-    return made
+    if given := fields("tool_results", "tool_responses"):  # Cohere, AutoGen
+        made = [m for m in made if m.content and m.role != "tool"] + [_cohere(r) for r in given]
+    fields.skip(ASIDE)
+    left = [str(key) for key, value in fields.rest().items() if not blank(value)]
+    if left and not told and made and not any(_said(m) for m in made):
+        raise RecordError(f"a {role} turn without content, only {', '.join(left)[:80]}")
+    return _between(made, results) if results else made
 
 
 def _plain(item: dict[str, Any]) -> Message | None:
@@ -103,6 +115,8 @@ def _plain(item: dict[str, Any]) -> Message | None:
     word = item.get("role", item.get("from"))
     text = item.get("content", item.get("value"))
     if not isinstance(word, str) or not isinstance(text, str) or fold(word) in JOINED:
+        return None
+    if text.startswith("[{") and not isinstance(unquoted(text), str):
         return None
     role = read_role(word)
     return Message(role, *_apart(text)) if role == "assistant" else Message(role, text)
@@ -115,18 +129,27 @@ def _apart(text: str) -> tuple[str, str]:
 
 
 def _unwrapped(item: dict[str, Any]) -> dict[str, Any]:
-    """LangChain's dumps hold a message under `data` or `kwargs`, its class in `id`."""
+    """LangChain's dumps hold a message under `data` or `kwargs`, its class in `id`; what the
+    provider's API gave stands in `additional_kwargs`, often once more."""
     kwargs, data = item.get("kwargs"), item.get("data")
     if isinstance(kwargs, dict) and isinstance(item.get("id"), list) and item["id"]:
-        return {"role": str(item["id"][-1])} | {k: v for k, v in kwargs.items() if k != "type"}
-    if isinstance(data, dict) and "content" in data and "content" not in item:
-        return {"role": item.get("type")} | {k: v for k, v in data.items() if k != "type"}
+        item = {"role": str(item["id"][-1])} | {k: v for k, v in kwargs.items() if k != "type"}
+    elif isinstance(data, dict) and "content" in data and "content" not in item:
+        item = {"role": item.get("type")} | {k: v for k, v in data.items() if k != "type"}
+    extra = item.get("additional_kwargs")
+    if isinstance(extra, dict):
+        own = {k: v for k, v in item.items() if not (blank(v) and k in extra)}
+        item = extra | {k: v for k, v in own.items() if k != "additional_kwargs"}
     return item
 
 
 def _thought(fields: Fields) -> str:
     """The thought of a turn: text, parts, or OpenRouter's `reasoning_details`."""
     found = fields(THOUGHT)
+    if isinstance(found, dict) and not kind_of_part(found):
+        inner = Fields(found, "turn.reasoning")
+        found = inner(DETAILS + CONTENT)
+        inner.rest()
     details = fields("reasoning_details", "thinking_blocks")
     if blank(found) and isinstance(details, list):
         parts = [Fields(d)(DETAILS) for d in details if isinstance(d, dict)]
@@ -134,16 +157,11 @@ def _thought(fields: Fields) -> str:
     return found if isinstance(found, str) else flat_text(found)
 
 
-def _more_calls(fields: Fields) -> Any:
-    """OpenAI's calls as LangChain keeps them beside its own."""
-    extra = fields.peek("additional_kwargs")
-    if not isinstance(extra, dict):
-        return None
-    fields.skip("additional_kwargs")
-    inner = Fields(extra, "turn.additional_kwargs")
-    found = inner(CALLS)
-    inner.rest()
-    return found
+def _between(made: list[Message], results: list[Message]) -> list[Message]:
+    """A turn whose calls hold their results: what it says is said after them."""
+    first, *rest = made
+    said = [Message(first.role, first.content, loss=first.loss)] if first.content else []
+    return [replace(first, content=""), *results, *said, *rest]
 
 
 def _calls(value: Any, tools: Sequence[ToolSpec]) -> tuple[ToolCall, ...]:
@@ -178,9 +196,14 @@ def _key(fields: Fields, role: str) -> str:
 
 def _loss(fields: Fields, role: str) -> bool | float | None:
     """None = the default; False, or a weight of its own, only where the source says so of an
-    assistant turn. Agent-FLAN's `type` is a flag in some files, a word in others."""
-    said = [n for n in fields.have(FLAGS) if isinstance(fields.peek(n), bool | int | float)]
-    weight = fields.peek(said[0]) if said and role == "assistant" else None
+    assistant turn, or calls it bad. Agent-FLAN's `type` is a flag in some files, a word in others.
+    """
+    if role == "assistant" and is_marked_bad(fields):
+        return False
+    words = {name: outcome_mark(v) if isinstance(v := fields.peek(name), str) else v
+             for name in fields.have(FLAGS)}
+    said = [name for name, v in words.items() if isinstance(v, bool | int | float)]
+    weight = words[said[0]] if said and role == "assistant" else None
     if said:
         fields.skip(*said)
     if weight is None or weight in (True, 1):
@@ -242,6 +265,8 @@ def messages_of(value: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     out: list[Message] = []
     joins = False  # whether a turn of calls, or a thought, goes on with the next one
     for item in items:
+        if blank(item):  # what a table puts for no turn
+            continue
         for message in turns_of(item, tools):
             last = out[-1] if out else None
             shared = last is not None and message.role == "tool" and "from" in item

@@ -100,4 +100,4 @@ def test_type_words(word: str, schema: dict | None, optional: bool) -> None:
 def test_tables_of_unlike_schemas_lose_their_nulls() -> None:
     properties = {"a": {"type": "string", "enum": None, "default": None}, "b": None}
     schema = parameters.clean_schema({"type": "object", "properties": properties, "required": None})
-    assert schema == {"type": "object", "properties": {"a": {"type": "string", "default": None}}}
+    assert schema == {"type": "object", "properties": {"a": {"type": "string"}}}
