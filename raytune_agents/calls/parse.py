@@ -162,9 +162,13 @@ def _tagged_body(
     if shape := shape_of(text, at):
         name, read = shape
         return *read(text, at, tools), name
-    if text.startswith("{", at):  # decode first: the arguments may hold the closing tag as text
+    calls: list[ToolCall] = []
+    while text.startswith("{", at):  # decode first: the arguments may hold the closing tag as text
         value, end = decode(text, at)
-        return [_call(value, text[at:end])], end, "tool_call"
+        calls.append(_call(value, text[at:end]))
+        at = _BETWEEN.match(text, end).end()  # MiniMax M1 writes several between one pair of tags
+    if calls:
+        return calls, end, "tool_call"
     if text.startswith("[", at) and not START.match(text, at):
         items, end = decode(text, at)
         apertus = close == "<|tools_suffix|>"
@@ -271,7 +275,7 @@ def _channels(text: str, tools: Sequence[ToolSpec]) -> Parsed:
     return Parsed(tuple(calls), "", "channel", "\n".join(prose).strip(), "\n".join(thoughts))
 
 
-def _bare(text: str) -> str:
+def without_ends(text: str) -> str:
     """The text without the tokens that end it."""
     body = text.strip()
     for end in _ENDS:
@@ -290,7 +294,7 @@ def _read(text: str, tools: Sequence[ToolSpec]) -> Parsed:
 
 def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
     """What stands behind the thought."""
-    body = _bare(text)
+    body = without_ends(text)
     if _OPEN.search(body):
         calls, prose, dialect = _tagged(body, tools)
         return Parsed(tuple(calls), "", dialect, prose.strip())

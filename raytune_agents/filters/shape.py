@@ -47,10 +47,23 @@ def parses(row: Trajectory) -> str | None:
     if target and not target.tool_calls and any(tag in target.content for tag in OPENING_TAGS):
         error = parse(target.content, row.tools).error
         return f"parses:{error}" if error else None
-    if target and not target.tool_calls and (block := CODE.search(target.content)):
-        for tool in row.tools:
-            if re.search(rf"\b{re.escape(tool.name)}\(", block["code"]):
-                return f"parses:the code of the answer calls {tool.name}"
+    name = _said_call(target.content, row) if target and not target.tool_calls else None
+    return f"parses:the text of the answer calls {name}" if name else None
+
+
+def _said_call(text: str, row: Trajectory) -> str | None:
+    """The first tool that a text calls in a form that nothing reads: as gold it would say that no
+    call is right."""
+    block = CODE.search(text)
+    for name in (t.name for t in row.tools if t.name in text):
+        said = re.escape(name)
+        if block and re.search(rf"\b{said}\(", block["code"]):
+            return name
+        if re.search(
+            rf"""["']{said}["']\s*,\s*["'](?:arguments|parameters|args|input)["']\s*:|<{said}>\s*<"""
+            rf"""|\b{said}\(\s*\{{|\A\s*\[?\s*{said}\(.*\)\s*\]?\s*\Z""", text, re.DOTALL,
+        ):
+            return name
     return None
 
 

@@ -79,6 +79,7 @@ READERS: dict[str, Reader] = {
     "orca_agentinstruct": conversations.read,
     "swe_gym": conversations.read,
     "axolotl": conversations.read,
+    "templated": conversations.read,
     "sharegpt": conversations.read,
     "glaive": conversations.read,
     "glaive_chat": glaive_chat.read,

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields
+from raytune_agents.readers.fields import ROLE, ROW_ID, SYSTEM, TOOLS, TURNS, Fields, fold
 from raytune_agents.readers.outcomes import mark_of_answer, outcome_of, said_about
-from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.said import template_turns
+from raytune_agents.readers.shapes import ROLES
+from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import transcript
 from raytune_agents.records import RecordError, Trajectory
 
@@ -21,13 +23,25 @@ from raytune_agents.records import RecordError, Trajectory
 def read(row: dict[str, Any]) -> Trajectory:
     """One row. Raises RecordError."""
     fields = Fields(row)
-    turns = fields(TURNS)
+    turns = fields(TURNS) if fields.have(TURNS) else fields("text")
     if turns is None:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories
     tools = fields(TOOLS) or said_about(fields).peek(TOOLS)
-    made = transcript(turns, tools, fields(SYSTEM))
+    made = transcript(_answered(turns, fields), tools, fields(SYSTEM))
     outcome, word = outcome_of(fields)
     if outcome is None and made.messages and made.messages[-1].loss is False:
         outcome, word = mark_of_answer(turns)
     key = as_text(fields(ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
+
+
+def _answered(turns: Any, fields: Fields) -> Any:
+    """The turns, with the answer that a column of its own gives to the last of them."""
+    items = template_turns(turns) or value_of(turns)
+    last = items[-1] if isinstance(items, list) and items else None
+    if not isinstance(last, dict) or ROLES.get(fold(str(Fields(last).peek(ROLE)))) != "user":
+        return items
+    said = fields("response", "completion", "output")
+    if isinstance(said, dict) and Fields(said).have(ROLE):
+        return [*items, said]
+    return [*items, {"role": "assistant", "content": said}] if said else items

@@ -13,6 +13,7 @@ from typing import Any
 
 from raytune_agents.readers import pairs, responses
 from raytune_agents.readers.fields import TURNS, Fields, short
+from raytune_agents.readers.said import template_turns
 from raytune_agents.records import RecordError
 
 Row = dict[str, Any]
@@ -54,7 +55,7 @@ def has_turns(value: Any) -> bool:
     """Whether a value is a list of turns, or JSON text of a list."""
     if isinstance(value, str):
         return value.lstrip()[:1] == "["
-    return isinstance(value, list) and all(isinstance(t, dict) for t in value)
+    return isinstance(value, list) and all(t is None or isinstance(t, dict) for t in value)
 
 
 def inside(key: str, *names: str) -> Look:
@@ -78,6 +79,13 @@ def _steps(row: Row) -> bool:
 
 def _quoted(value: Any) -> str:
     return value if isinstance(value, str) else str(value)[:4_000].replace("'", '"')
+
+
+def _requested(row: Row) -> bool:
+    """Nemotron's post-training sets: the turns of a request, and its answer."""
+    asked = row["input"]
+    turns = isinstance(asked, list) and all(isinstance(t, dict) and "role" in t for t in asked)
+    return turns and isinstance(row["output"], str | dict)
 
 
 def _rated(row: Row) -> bool:
@@ -164,6 +172,8 @@ SIGNS: tuple[Sign, ...] = (
     _sign("nestful", "input output", _steps),
     _sign("gemini", "contents", _parts),
     _sign("trl", "prompt completion", _completed),
+    _sign("trl", "input output", _requested),
+    _sign("templated", "text", lambda row: bool(template_turns(row["text"]))),
     _sign("agent_flan", "conversation", _chat),
     _sign("agenttraj", "item_id conversations", _chat),
     _sign("nat", "conversations info", inside("info", "reward", "gt", "pred")),

@@ -14,6 +14,7 @@ from typing import Any
 
 from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields, Names, blank
 from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_of
+from raytune_agents.readers.said import template_turns
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import Transcript, messages_of, transcript
 from raytune_agents.records import RecordError, Trajectory
@@ -59,6 +60,8 @@ def read(row: dict[str, Any]) -> Trajectory | list[Trajectory]:
         )
         for answer in _several(worse)
     ]
+    if any(row.messages == good.messages for row in bad):
+        raise RecordError("the chosen and the rejected answer are the same")
     return [good, *bad]
 
 
@@ -87,13 +90,15 @@ def _asked(fields: Fields) -> tuple[Any, Any, Any]:
 
 def _part(value: Any, role: str) -> list[dict[str, Any]]:
     """A prompt or an answer as turns of its source."""
+    if turns := template_turns(value):
+        return turns
     if isinstance(value, str) and value.lstrip()[:1] == "[":
         try:
             found = value_of(value)
         except RecordError:
             found = None
-        turns = isinstance(found, list) and found and all(isinstance(t, dict) for t in found)
-        if turns and all({"role", "from"} & t.keys() for t in found):
+        dicts = isinstance(found, list) and found and all(isinstance(t, dict) for t in found)
+        if dicts and all({"role", "from"} & t.keys() for t in found):
             return found
     if isinstance(value, dict):
         return [value if {"role", "from"} & value.keys() else {"role": role, "content": value}]
@@ -123,8 +128,8 @@ def _answered(prompt: Any, answer: Any, tools: Any, system: Any) -> Transcript:
     asked, said = _part(prompt, "user"), _part(answer, "assistant")
     if not asked and isinstance(answer, str):
         said = _dialogue(answer)
-    if asked and said[: len(asked)] == asked:
-        said = said[len(asked) :]
+    if asked and any(_user(t) and t in said for t in asked[-1:]):  # the whole conversation
+        asked, said = [], said
     if not any(m.role == "assistant" for m in messages_of(said)):
         raise RecordError("an answer without an assistant turn")
     return transcript([*asked, *said], tools, system)

@@ -87,7 +87,8 @@ def is_parts(content: Any) -> bool:
 
 def _is_bare(part: dict[str, Any]) -> bool:
     """Whether an object says what part it is, or holds too little to be data."""
-    return "type" in part or "block_type" in part or sum(v is not None for v in part.values()) <= 2
+    said = Fields(part).have(PART_TYPE)
+    return bool(said) or sum(v is not None for v in part.values()) <= 2
 
 
 def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[Piece]:

@@ -28,6 +28,7 @@ PAREN = re.compile(rf"({NAME})\((.*)\)", re.DOTALL)
 FENCE = re.compile(rf"({NAME})(\s*\n)```(\w*)\n(.*)\n```", re.DOTALL)
 SEEN = re.compile(r"Observation(?: ?\d+)?:\s*|The output of the OS:\s*")
 CUT = re.compile(r"\n(?=(?:Observation|Thought|Action)(?: ?\d+)?:)")
+_ACTS, _OBSERVES = re.compile(rf"(?m)^{ACTION}"), re.compile(r"\nObservation(?: ?\d+)?:")
 FENCE_GAP = "\n"
 LAST_CALLS = ("finish", "answer", "submit", "Finish")  # what comes after is a new request
 DEFAULT = {"action": "Action: ", "input": "\nAction Input: ", "observation": "Observation: "}
@@ -204,6 +205,19 @@ def split_text(text: str) -> tuple[list[Message], dict[str, str]]:
             turns.append(Message(role, part))
     around = {"front": front, "lead": lead, "tail": text[len(front) + len(body) :]}
     return turns, {k: v for k, v in around.items() if v}
+
+
+def steps_of(message: Message) -> list[Message]:
+    """An assistant turn that holds several steps of a run, with what was observed between them, as
+    turns of their own: what the environment said is not to be learned."""
+    text = message.content
+    acts = _ACTS.search(text) if message.role == "assistant" else None
+    if not acts or message.tool_calls or not _OBSERVES.search(text, acts.end()):
+        return [message]
+    turns, around = split_text(text)
+    if "lead" in around:
+        turns[0] = replace(turns[0], content=f"{around['lead']}\n{turns[0].content}")
+    return turns
 
 
 def react_text(row: Trajectory) -> str:

@@ -11,10 +11,14 @@ import ast
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from raytune_agents.calls.parse import TAGS, parse
-from raytune_agents.readers.fields import CALL_ID, Fields
+from raytune_agents.calls.coerce import call_of
+from raytune_agents.calls.json_text import decode
+from raytune_agents.calls.parse import TAGS, parse, without_ends
+from raytune_agents.readers.fields import ARGUMENTS, CALL_ID, CALLS, Fields, unread_fields
+from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import result_text
 from raytune_agents.readers.shapes import read_calls, read_tools
 from raytune_agents.readers.strict import Decoder, value_of
@@ -31,9 +35,18 @@ MARKED = re.compile(
     re.IGNORECASE,
 )
 # a block of code in which models act: smolagents, Gemini
-CODE = re.compile(r"```(?:py|python|tool_code)\n(?P<code>.*?)```(?:<end_code>)?", re.DOTALL)
+CODE = re.compile(
+    r"(?:```(?:py|python|tool_code)\n|<code>\s*)(?P<code>.*?)(?:```|</code>)(?:<end_code>)?",
+    re.DOTALL,
+)
 _BETWEEN = re.compile(r"[\s,;]*")
-_LIKE_CALL = re.compile(r"\s*+(?:[\[{]|```|Action(?: \d+)?:)|[^\n(]{1,200}\(")
+_WRAP = r"</?[\w:|-]{1,40}>|```(?:\w{0,20})|\*{2,}"  # what stands around calls
+_LABEL = r"\b(?:(?:function|tool)[ _]?(?:calls?|use)|calling tools?)\s?:?"
+_BEFORE = re.compile(rf"(?:{_WRAP}|{_LABEL})\s*\Z", re.IGNORECASE)
+_AFTER = re.compile(rf"(?:{_WRAP})\s*\Z")
+_LITERAL = re.compile(r"\[?\s*\{\s*'")
+_CHILD = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
+_MOST_TAGS = 200  # of a text that is searched for tags within tags
 
 
 def with_calls(message: Message, tools: Sequence[ToolSpec]) -> Message:
@@ -45,9 +58,12 @@ def with_calls(message: Message, tools: Sequence[ToolSpec]) -> Message:
     text = message.content
     if message.role != "assistant" or message.tool_calls or not text:
         return message
+    if "<|message|>" in text and (found := parse(text, tools)).dialect == "channel":
+        thought = "\n".join(filter(None, (message.thought, found.thought)))
+        return replace(message, content=found.text, thought=thought, tool_calls=found.calls)
     if MARKED.search(text):
         calls, rest = _marked(text, tools)
-    elif tools and (_LIKE_CALL.match(text) or "\nAction:" in text or "```" in text):
+    elif any(tool.name in text for tool in tools):
         calls, rest = _unmarked(text, tools)
     else:
         return message
@@ -88,7 +104,73 @@ def _unmarked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall],
     if block := CODE.search(text):
         rest = text[: block.start()].rstrip().removesuffix("Code:") + text[block.end() :]
         return code_calls(block["code"], names), rest.strip()
-    return named_calls(text, names), ""
+    if calls := named_calls(text, names):
+        return calls, ""
+    return _last_calls(text, names) or _tag_calls(text, tools) or ((), text)
+
+
+def _last_calls(text: str, names: Collection[str]) -> tuple[Sequence[ToolCall], str] | None:
+    """Calls in JSON, or as a Python literal, that end a text, and what is said before them. What
+    stands around them, a tag or a label ("Tool call:"), says nothing."""
+    body = _without(_AFTER, text)
+    for opened in islice(re.finditer(r"[\[{]", body), _TRIES):
+        at = opened.start()
+        try:
+            value, end = decode(body, at)
+        except ValueError:
+            if not _LITERAL.match(body, at):
+                continue
+            try:
+                value, end = value_of(body[at:]), len(body)
+            except RecordError:
+                return None
+        if end == len(body) and (calls := _calls_of(value, names)):
+            return calls, _without(_BEFORE, body[:at])
+    return None
+
+
+def _without(mark: re.Pattern[str], text: str) -> str:
+    """The text without the marks at its end."""
+    text = text.strip()
+    while found := mark.search(text, max(0, len(text) - 60)):
+        text = text[: found.start()].rstrip()
+    return text
+
+
+def _calls_of(value: Any, names: Collection[str]) -> Sequence[ToolCall]:
+    """The calls that a value is, all of them of known tools with their arguments; else ()."""
+    inner = Fields(value).peek(CALLS) if isinstance(value, dict) else None
+    items = inner or value
+    for item in items if isinstance(items, list) else [items]:
+        fields = Fields(item) if isinstance(item, dict) else None
+        body = fields.peek("function") if fields else None
+        fields = Fields(body) if isinstance(body, dict) else fields
+        if fields is None or not fields.have(ARGUMENTS) or fields.have("description"):
+            return ()
+    try:
+        with unread_fields():
+            calls = read_calls(items)
+    except RecordError:
+        return ()
+    return calls if all(c.name in names for c in calls) else ()
+
+
+def _tag_calls(
+    text: str, tools: Sequence[ToolSpec]
+) -> tuple[Sequence[ToolCall], str] | None:
+    """Calls as Cline writes them: the tool's name is a tag, and so is each argument's."""
+    named = [t.name for t in tools if f"<{t.name}>" in text]
+    if not named or text.count("<") > _MOST_TAGS:
+        return None
+    pattern = re.compile(rf"<({'|'.join(map(re.escape, named))})>(.*?)</\1>", re.DOTALL)
+    calls = []
+    for name, body in pattern.findall(text):
+        pairs = _CHILD.findall(body)
+        known = next(parameter_names(t.parameters) for t in tools if t.name == name)
+        if _CHILD.sub("", body).strip() or not {k for k, _ in pairs} <= known:
+            return None
+        calls.append(call_of(name, pairs, tools, trim=True))
+    return (calls, pattern.sub("", text).strip()) if calls else None
 
 
 def code_calls(code: str, names: Collection[str]) -> list[ToolCall]:
@@ -170,6 +252,32 @@ def _closing(text: str, at: int) -> int:
     return -1
 
 
+# --- a dialogue in one text ---
+
+_TURN = re.compile(
+    r"<\|im_start\|>(?P<chatml>\w+)\n|<\|start_header_id\|>(?P<llama>\w+)<\|end_header_id\|>\s*"
+    r"|<start_of_turn>(?P<gemma>\w+)\n|<\|(?P<bar>system|user|assistant|tool|observation)\|>\s*"
+    r"|(?P<user>\[INST\]|<</SYS>>)\s*|(?P<assistant>\[/INST\])\s*|(?P<system><<SYS>>)\s*"
+)
+_START = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|startoftext\|>|\[gMASK\]<sop>)?\s*")
+
+
+def template_turns(text: Any) -> list[dict[str, str]]:
+    """The turns of a text that a chat template wrote (ChatML, Llama, Gemma, Phi, Mistral), [] for
+    any other: with another template around it, it would be trained with both."""
+    found = list(_TURN.finditer(text)) if isinstance(text, str) else []
+    if not found or not _START.fullmatch(text, 0, found[0].start()):
+        return []
+    ends = [m.start() for m in found[1:]] + [len(text)]
+    turns = [
+        {"role": m[m.lastgroup] if m.lastgroup in ("chatml", "llama", "gemma", "bar")
+                 else str(m.lastgroup),
+         "content": without_ends(text[m.end() : end].rstrip().removesuffix("<s>"))}
+        for m, end in zip(found, ends)
+    ]
+    return [turn for turn in turns if turn["content"]]
+
+
 # --- observations -----------------------------------------------------------------------------
 
 _SEEN = re.compile(
@@ -189,13 +297,13 @@ def observations_in(message: Message) -> list[Message]:
         if end < 0:
             return [message]
         inner = text[opened.end() : end].removeprefix("\n").removesuffix("\n")
-        found.append(_observed(inner, message))
+        found.append(result_in_text(inner, message))
         at = end + len(close)
     return found if not text[at:].strip() else [message]
 
 
-def _observed(text: str, message: Message) -> Message:
-    """One result; Hermes writes {"name", "content"} around it."""
+def result_in_text(text: str, message: Message) -> Message:
+    """One result; Hermes writes {"name", "content"} around it, ToolACE {"name", "results"}."""
     name, key = message.name, message.tool_call_id
     try:
         value = value_of(text) if text.lstrip()[:1] == "{" else None
@@ -203,7 +311,7 @@ def _observed(text: str, message: Message) -> Message:
         value = None
     if isinstance(value, dict) and "name" in value and len(value) <= 3:
         fields = Fields(value, "result")
-        content = fields("content", "result", "output", "response")
+        content = fields("content", "result", "output", "response", "results")
         if content is not None:
             name, key = str(fields("name")), str(fields(CALL_ID) or key)
             text = result_text(content)

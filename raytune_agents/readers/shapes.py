@@ -34,19 +34,20 @@ from raytune_agents.records import RecordError, ToolCall, ToolSpec
 _WORDS = {
     "system": "system developer systemmessage systemprompt root",
     "user": "human user humanmessage usermessage customer client prompter questioner inquirer "
-    "instruction person enduser caller",
+    "instruction person enduser caller userproxy question query prompt",
     "assistant": "gpt assistant chatgpt bing bard ai model agent bot chatbot aimessage "
-    "assistantmessage claude gemini llm llama qwen deepseek answerer aiassistant virtualassistant",
+    "assistantmessage claude gemini llm llama qwen deepseek answerer aiassistant virtualassistant "
+    "response answer completion",
     "tool": "tool observation function environment env ipython interpreter codeinterpreter "
     "toolmessage functionmessage api execution executor executionresult toolexecutor "
-    "observations",
+    "observations obs codeoutput codeexecutionresult",
 }
 # what a source calls a turn of calls, of results, or of thoughts: these come in pairs
 _CALLED = ("function", "tool", "api", "action")
 _SAYS_CALL = ("call", "calls", "request", "requests", "use", "invocation")
 _SAYS_RESULT = ("response", "responses", "result", "results", "output", "outputs", "return",
                 "returns", "callresult", "callresponse", "calloutput")
-CALL_ROLES = {a + b for a in _CALLED for b in _SAYS_CALL}
+CALL_ROLES = {a + b for a in _CALLED for b in _SAYS_CALL} | {"action"}
 THOUGHT_ROLES = {"thought", "thoughts", "reasoning", "thinking", "think"}
 ROLES = (
     {word: role for role, words in _WORDS.items() for word in words.split()}

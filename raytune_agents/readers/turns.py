@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from raytune_agents.calls.parse import without_ends
 from raytune_agents.calls.thoughts import split_thought
 from raytune_agents.readers.fields import (
     CALL_ID,
@@ -38,8 +39,15 @@ from raytune_agents.readers.parts import (
     result_of,
     unquoted,
 )
-from raytune_agents.readers.react import structure
-from raytune_agents.readers.said import calls_in, observations_in, tools_in, with_calls
+from raytune_agents.readers.react import steps_of, structure
+from raytune_agents.readers.said import (
+    calls_in,
+    observations_in,
+    result_in_text,
+    template_turns,
+    tools_in,
+    with_calls,
+)
 from raytune_agents.readers.shapes import (
     CALL_ROLES,
     ROLES,
@@ -123,7 +131,10 @@ def _plain(item: dict[str, Any]) -> Message | None:
 
 
 def _apart(text: str) -> tuple[str, str]:
-    """(answer, thought) of an assistant's text, whatever marks the thought stands in."""
+    """(answer, thought) of an assistant's text, whatever marks the thought stands in, without the
+    tokens that end it."""
+    bare = without_ends(text)
+    text = text if bare == text.strip() else bare
     found = split_thought(text)
     return (found.rest.lstrip("\n"), found.text) if found.text else (text, "")
 
@@ -269,13 +280,13 @@ def messages_of(value: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
             continue
         for message in turns_of(item, tools):
             last = out[-1] if out else None
-            shared = last is not None and message.role == "tool" and "from" in item
+            shared = last is not None and message.role == "tool"
             if last is not None and joins and message.role == "assistant" and _goes_on(item, last):
                 thought = "\n".join(filter(None, (last.thought, message.thought)))
                 calls = (*last.tool_calls, *message.tool_calls)
                 out[-1] = replace(message, thought=thought, tool_calls=calls)
             else:
-                out += _shared(message, last) if shared and last else (message,)
+                out += _shared(message, last, "from" in item) if shared and last else (message,)
             joins = _word(item) in JOINED
     return out
 
@@ -289,15 +300,19 @@ def _goes_on(item: dict[str, Any], last: Message) -> bool:
     return not last.content and (_word(item) in CALL_ROLES or not last.tool_calls)
 
 
-def _shared(message: Message, before: Message) -> Iterable[Message]:
-    """One observation of several calls, a JSON list of as many texts, is as many observations."""
+def _shared(message: Message, before: Message, alone: bool) -> Iterable[Message]:
+    """One observation of several calls, a JSON list of as many texts, is as many observations;
+    where the turn need not be `alone`, only if each names its call."""
+    names = {c.name for c in before.tool_calls}
     if len(before.tool_calls) > 1 and message.content.startswith("["):
         try:
             texts = value_of(message.content)
         except RecordError:
             return (message,)
-        if isinstance(texts, list) and len(texts) == len(before.tool_calls):
-            return [replace(message, content=as_text(t)) for t in texts]
+        if isinstance(texts, list) and len(texts) == len(before.tool_calls) and (
+            alone or all(isinstance(t, dict) and t.get("name") in names for t in texts)
+        ):
+            return [result_in_text(as_text(t), message) for t in texts]
     return (message,)
 
 
@@ -315,18 +330,19 @@ class Transcript:
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
     meta: dict[str, Any] = field(default_factory=dict)
-    react: bool = False  # it was ReAct text: a run, which ends on its last answer
+    react: bool = False  # it was ReAct text: a run
 
     def trajectory(self, meta: dict[str, Any], **fields: Any) -> Trajectory:
-        """The row of it, with `meta` beside its own."""
-        make = episode if self.react else Trajectory
+        """The row of it, with `meta` beside its own; a run ends on its last answer."""
+        finished = self.react or fields.get("outcome") is not None
+        make = episode if finished else Trajectory
         return make(self.messages, self.tools, meta=meta | self.meta, **fields)
 
 
 def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = True) -> Transcript:
     """Turns, a column of tools and a system text -> messages with calls and observations apart,
     whatever text they stood in: tags, Python, JSON or (with `react`) ReAct. Raises RecordError."""
-    turns = value_of(turns)
+    turns = template_turns(turns) or value_of(turns)
     known = read_tools(tools)
     if own := turn_tools(turns):
         known = tuple(dict.fromkeys((*known, *own)))
@@ -334,6 +350,7 @@ def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = 
     known, messages, meta = tools_in(messages, known)
     messages = [part for m in messages for part in observations_in(m)]
     if react and not any(m.tool_calls or m.role == "tool" for m in messages):
+        messages = [part for m in messages for part in steps_of(m)]
         structured, style = structure(messages)
         if style and _fits(structured, known):
             return Transcript(tuple(structured), known, meta | style, True)

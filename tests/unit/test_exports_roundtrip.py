@@ -73,9 +73,16 @@ def trajectories(draw) -> Trajectory:
     return Trajectory(tuple(messages), tools, source_id="7")
 
 
+def nothing(value: Any) -> bool:
+    """Null, or an object of nulls alone."""
+    return value is None or (
+        isinstance(value, dict) and value != {} and all(nothing(v) for v in value.values())
+    )
+
+
 def lean(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: lean(v) for k, v in value.items() if v is not None}
+        return {k: lean(v) for k, v in value.items() if not nothing(v)}
     return [lean(v) for v in value] if isinstance(value, list) else value
 
 
