@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_agents.readers.outcomes import outcome_score
+from raytune_agents.records import JsonObject
 from raytune_agents.redact import redact
 from raytune_agents.serving import (
     LOOPBACK,
@@ -68,7 +69,7 @@ class Recorder:
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             os.write(self._file, b"\n")
 
-    def write(self, line: dict[str, Any], secrets: Sequence[str] = ()) -> None:
+    def write(self, line: JsonObject, secrets: Sequence[str] = ()) -> None:
         data = json.dumps(_without_secrets(line, secrets)).encode() + b"\n"
         with self._lock:
             if line["type"] == "exchange" and line["id"]:
@@ -104,7 +105,7 @@ def own_keys(request: Request) -> list[str]:
 class Exchange:
     """One request on its way: what came back so far, and the line that is written of it."""
 
-    def __init__(self, recorder: Recorder, request: Request, body: dict[str, Any]) -> None:
+    def __init__(self, recorder: Recorder, request: Request, body: JsonObject) -> None:
         self.recorder, self.secrets = recorder, own_keys(request)
         self.began = time.time()
         self.kept: list[bytes] = []
@@ -139,7 +140,7 @@ class Exchange:
         self.recorder.write(self.line | ({"error": cause} if cause else {}), self.secrets)
 
 
-def read_answer(data: bytes, kind: str) -> tuple[dict[str, Any] | None, str]:
+def read_answer(data: bytes, kind: str) -> tuple[JsonObject | None, str]:
     """(body, reason where there is none) of an answer with that content type."""
     text = data.decode("utf-8", "replace")
     if kind.startswith("text/event-stream"):
@@ -152,7 +153,7 @@ def read_answer(data: bytes, kind: str) -> tuple[dict[str, Any] | None, str]:
     return (body, "") if isinstance(body, dict) else (None, "the answer is no JSON object")
 
 
-def outcome_line(body: dict[str, Any], sessions: Mapping[str, str]) -> dict[str, Any]:
+def outcome_line(body: JsonObject, sessions: Mapping[str, str]) -> JsonObject:
     """The line of an outcome, with the session of the answer that it names. Raises BadRequest."""
     named = {k: body[k][:LONGEST] for k in ("session", "id") if isinstance(body.get(k), str)}
     found = outcome_score(body.get("outcome"))

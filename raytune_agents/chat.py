@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from raytune_agents.calls.thoughts import NEAR, opened_thought
 from raytune_agents.config import ConfigError, ModelConfig
-from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
+from raytune_agents.records import JsonObject, Message, Options, RecordError, ToolSpec, Trajectory
 from raytune_agents.template_defaults import stored_template
 from raytune_agents.templates import (
     Habits,
@@ -82,7 +82,7 @@ class Loaded(NamedTuple):
 
 
 def written(
-    tokenizer: Any, turns: list[dict[str, Any]], tools: Any, generation: bool, options: str
+    tokenizer: Any, turns: list[JsonObject], tools: Any, generation: bool, options: str
 ) -> str:
     """The template's text. Raises RecordError with its reason."""
     try:
@@ -213,7 +213,7 @@ class Chat:
         )
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> Options:
         """What makes an equal `Chat`, as JSON holds it."""
         return {
             "path": self.path,
@@ -260,7 +260,7 @@ class Chat:
 
     # --- text ---
 
-    def write(self, turns: list[dict[str, Any]], tools: Any, generation: bool) -> str:
+    def write(self, turns: list[JsonObject], tools: Any, generation: bool) -> str:
         return written(self.tokenizer, turns, tools, generation, self.options)
 
     def render(
@@ -290,7 +290,7 @@ class Chat:
         except RecordError:
             return None
 
-    def chat_ids(self, messages: Sequence[dict[str, Any]]) -> list[int]:
+    def chat_ids(self, messages: Sequence[JsonObject]) -> list[int]:
         """Token ids of a plain chat (no tools) that asks for one more assistant turn. Raises
         RecordError."""
         return self.ids(self.render([Message(**m) for m in messages], (), generation=True))

@@ -21,6 +21,14 @@ ROLES = ("system", "user", "assistant", "tool")
 SPLITS = ("train", "val", "test_seen", "test_unseen")
 
 
+# What a dict of another's making is. Values of ours that have fixed fields are dataclasses.
+JsonObject = dict[str, Any]  # a JSON object of a file, a vendor or a model
+JsonSchema = dict[str, Any]  # a JSON Schema
+Arguments = dict[str, Any]  # argument of a call -> value
+Options = dict[str, Any]  # option -> value: a library's keyword arguments, a part of a YAML file
+FlatRow = dict[str, Any]  # column -> value: a row as Parquet and Ray Data hold it
+
+
 class RecordError(ValueError):
     """A row that does not have the shape of a trajectory; the message is the reason that is
     counted."""
@@ -50,7 +58,7 @@ class ToolCall:
     id: str = ""
 
     @property
-    def args(self) -> dict[str, Any]:
+    def args(self) -> Arguments:
         """The parsed arguments. Raises ValueError where the text is not a JSON object."""
         value = json.loads(self.arguments or "{}")
         if not isinstance(value, dict):
@@ -74,11 +82,11 @@ class ToolSpec:
     parameters: str = '{"type": "object", "properties": {}}'
 
     @property
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonSchema:
         """The parsed JSON Schema of the parameters."""
         return json.loads(self.parameters)
 
-    def openai(self) -> dict[str, Any]:
+    def openai(self) -> JsonObject:
         """The tool as OpenAI's `tools` list and chat templates want it."""
         function = {"name": self.name, "description": self.description, "parameters": self.schema}
         return {"type": "function", "function": function}
@@ -126,7 +134,7 @@ class Trajectory:
     step: str = ""  # the step and stage that made it: "read", "generate.tflan", "negatives.mined"
     config_hash: str = ""
     seed: int = 0
-    meta: dict[str, Any] = field(
+    meta: JsonObject = field(
         default_factory=dict
     )  # what the source says and we have no field for
 
@@ -217,9 +225,9 @@ def derive(parent: Trajectory, *others: Trajectory, **changes: Any) -> Trajector
 COLUMNS = tuple(f.name for f in fields(Trajectory))
 
 
-def _lean(message: Message) -> dict[str, Any]:
+def _lean(message: Message) -> JsonObject:
     """A message as a dict without the fields that hold their default."""
-    out: dict[str, Any] = {"role": message.role}
+    out: JsonObject = {"role": message.role}
     for name in ("content", "thought", "name", "tool_call_id"):
         if value := getattr(message, name):
             out[name] = value
@@ -233,7 +241,7 @@ def _lean(message: Message) -> dict[str, Any]:
     return out
 
 
-def to_row(row: Trajectory) -> dict[str, Any]:
+def to_row(row: Trajectory) -> FlatRow:
     """The flat dict that Parquet and Ray Data hold: scalars, and JSON text for nested parts."""
     out = {name: getattr(row, name) for name in COLUMNS}
     tools = [
@@ -247,7 +255,7 @@ def to_row(row: Trajectory) -> dict[str, Any]:
     return out
 
 
-def from_row(row: dict[str, Any]) -> Trajectory:
+def from_row(row: FlatRow) -> Trajectory:
     """The inverse of `to_row`. Unknown columns are ignored."""
     known = {name: row[name] for name in COLUMNS if name in row}
     messages = []

@@ -13,7 +13,6 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from raytune_agents.calls import parse
 from raytune_agents.calls.fault import forms_of, pair_calls
@@ -22,7 +21,7 @@ from raytune_agents.calls.match import argument_error
 from raytune_agents.calls.schema import ANY
 from raytune_agents.generate.sampling import apportion
 from raytune_agents.negatives import answer_text
-from raytune_agents.records import Trajectory
+from raytune_agents.records import JsonObject, Trajectory
 
 FEW_IN_BAND = 0.1  # a smaller share is said: the tasks are too hard or too easy for this policy
 TERSE, LONG = 6, 30  # words of a request: at most, at least
@@ -42,7 +41,7 @@ class Cluster:
     calls: int = 0
     phrasing: str = ""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """As a JSON object."""
         return asdict(self)
 
@@ -189,7 +188,7 @@ class RoundRecord:
     hard: int = 0
     retired: int = 0
     in_band_share: float = 0.0
-    asked_for: list[dict[str, Any]] = field(default_factory=list)
+    asked_for: list[JsonObject] = field(default_factory=list)
     new_tasks: int = 0  # of those asked for, verified
     rows: int = 0  # different rows trained on
     tokens: int = 0  # trained, with repeats

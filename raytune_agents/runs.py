@@ -36,7 +36,7 @@ from raytune_agents.infra.provenance import (
     versions,
 )
 from raytune_agents.mirror import Mirror, is_remote, local_folder
-from raytune_agents.records import content_hash
+from raytune_agents.records import JsonObject, content_hash
 from raytune_agents.storage import (
     PARTIAL,
     RowFiles,
@@ -126,7 +126,7 @@ class Manifest(BaseModel):
 
     step: str
     key: str
-    config: dict[str, Any]  # the sections that the step was given, by name
+    config: JsonObject  # the sections that the step was given, by name
     content: dict[str, FileMark] = {}  # files outside the run that it read
     inputs: dict[str, str]  # step -> its `outputs`
     seed: int
@@ -137,12 +137,12 @@ class Manifest(BaseModel):
     finished: float
     seconds: float
     versions: dict[str, str]
-    hardware: dict[str, Any]
+    hardware: JsonObject
     outputs: str  # hash of the names and contents of the data files
     files: dict[str, FileMark] = {}  # the step's files, by their path in its folder
 
     @property
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> JsonObject:
         """What the step alone has: arms, funnel, pools."""
         return self.model_extra or {}
 

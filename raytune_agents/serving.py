@@ -25,6 +25,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from raytune_agents.config import BaseConfig, ConfigError
 from raytune_agents.config.loading import explain_errors
+from raytune_agents.records import JsonObject
 from raytune_agents.storage import append_jsonl, read_json
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class BadRequest(Exception):
         self.status = status
 
 
-def request_body(data: bytes) -> dict[str, Any]:
+def request_body(data: bytes) -> JsonObject:
     """The JSON object of a request. Raises BadRequest."""
 
     def finite(text: str) -> float:

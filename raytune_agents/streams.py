@@ -8,12 +8,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-Body = dict[str, Any]
+from raytune_agents.records import JsonObject
+
 JOINED = ("content", "reasoning_content", "reasoning", "refusal", "text", "arguments")  # texts
 LISTS = ("token_ids", "prompt_token_ids")
 
 
-def stream_events(text: str) -> Iterator[Body]:
+def stream_events(text: str) -> Iterator[JsonObject]:
     """The JSON objects of the `data:` lines. An event that is cut or no object is left out."""
     for line in text.splitlines():
         if line.startswith("data:"):
@@ -25,10 +26,10 @@ def stream_events(text: str) -> Iterator[Body]:
                 yield value
 
 
-def joined_stream(text: str) -> tuple[Body | None, bool]:
+def joined_stream(text: str) -> tuple[JsonObject | None, bool]:
     """(the body of a whole stream, whether it came to its end); None where no event says anything.
     """
-    body: Body | None = None
+    body: JsonObject | None = None
     ended = "data: [DONE]" in text[-200:] or "data:[DONE]" in text[-200:]
     for event in stream_events(text):
         kind = event.get("type")
@@ -43,7 +44,7 @@ def joined_stream(text: str) -> tuple[Body | None, bool]:
     return body, ended
 
 
-def _with_chunk(body: Body, chunk: Body) -> Body:
+def _with_chunk(body: JsonObject, chunk: JsonObject) -> JsonObject:
     """A chat or text completion with one more chunk."""
     told = {k: v for k, v in chunk.items() if k != "choices" and v is not None}
     choices = {c["index"]: c for c in body.get("choices", [])}
@@ -61,7 +62,7 @@ def _with_chunk(body: Body, chunk: Body) -> Body:
     return body | told | {"object": object_, "choices": [choices[i] for i in sorted(choices)]}
 
 
-def _add(whole: Body, piece: Body) -> None:
+def _add(whole: JsonObject, piece: JsonObject) -> None:
     """Join one piece into what came before it: texts, calls by their index, log-probabilities."""
     for name, value in piece.items():
         before = whole.get(name)
@@ -84,7 +85,7 @@ def _add(whole: Body, piece: Body) -> None:
             whole[name] = value
 
 
-def _add_calls(calls: list[Body], pieces: list[Any]) -> None:
+def _add_calls(calls: list[JsonObject], pieces: list[Any]) -> None:
     for piece in pieces:
         if not isinstance(piece, dict):
             continue
@@ -98,10 +99,10 @@ def _add_calls(calls: list[Body], pieces: list[Any]) -> None:
             _add(call["function"], piece["function"])
 
 
-def _with_anthropic(body: Body, event: Body) -> Body:
+def _with_anthropic(body: JsonObject, event: JsonObject) -> JsonObject:
     """A message of Anthropic's with one more event."""
     kind = event["type"]
-    blocks: list[Body] = body.setdefault("content", [])
+    blocks: list[JsonObject] = body.setdefault("content", [])
     delta = found if isinstance(found := event.get("delta"), dict) else {}
     if kind == "message_start" and isinstance(event.get("message"), dict):
         return {**event["message"], "content": blocks}

@@ -15,7 +15,7 @@ from typing import Any
 from raytune_agents.calls import parse
 from raytune_agents.calls.parse import TAGS
 from raytune_agents.calls.thoughts import answer_without_thought
-from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, canonical
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, canonical
 
 # How a call looks in an answer -> the name that `vllm serve --tool-call-parser` knows its family
 # by (vllm 0.32, vllm/tool_parsers/__init__.py; "" where it has none); the first that fits.
@@ -96,7 +96,7 @@ class ServingOptions:
 
 
 # messages, tools and whether the model goes on -> the text
-Write = Callable[[list[dict[str, Any]], Sequence[ToolSpec], bool], str]
+Write = Callable[[list[JsonObject], Sequence[ToolSpec], bool], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def call_ids(messages: Turns) -> Iterator[tuple[Message, list[str]]]:
             yield message, []
 
 
-def openai_turns(messages: Turns, habits: Habits) -> list[dict[str, Any]]:
+def openai_turns(messages: Turns, habits: Habits) -> list[JsonObject]:
     """The messages as the template takes them. Raises RecordError where arguments are no object."""
     if not habits.system:
         messages = without_system(messages)
@@ -174,12 +174,12 @@ def openai_turns(messages: Turns, habits: Habits) -> list[dict[str, Any]]:
     return [openai_turn(m, ids, habits) for m, ids in call_ids(messages)]
 
 
-def openai_turn(message: Message, ids: Sequence[str], habits: Habits) -> dict[str, Any]:
+def openai_turn(message: Message, ids: Sequence[str], habits: Habits) -> JsonObject:
     kind = "calls" if message.tool_calls else "words"
     thought = message.thought if kind in habits.thinks else ""
     spoken = () if thought else (message.thought,)
     content = "\n".join(part for part in (*spoken, message.content) if part)
-    out: dict[str, Any] = {"role": message.role, "content": content}
+    out: JsonObject = {"role": message.role, "content": content}
     if thought:  # the names that templates read it by
         out |= dict.fromkeys(("reasoning_content", "reasoning", "thinking"), thought)
     if message.tool_calls:

@@ -22,7 +22,7 @@ from raytune_agents.agents.word_banks import fill
 from raytune_agents.agents.wording import problems, slots
 from raytune_agents.config import BaseConfig, ConfigError
 from raytune_agents.config.lookup import did_you_mean
-from raytune_agents.records import ToolCall, ToolSpec
+from raytune_agents.records import Arguments, JsonObject, JsonSchema, ToolCall, ToolSpec
 
 FOLDER = Path(__file__).parent
 TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
@@ -33,7 +33,7 @@ class ToolConfig(BaseConfig):
         min_length=1, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", description="name of the function"
     )
     description: str = Field(min_length=1, description="what it does, in one sentence")
-    parameters: dict[str, Any] = Field(
+    parameters: JsonSchema = Field(
         description="JSON Schema of the arguments: an object with properties"
     )
     requests: list[str] = Field([], description="wordings of a request: see agents/wording.py")
@@ -46,7 +46,7 @@ class ToolConfig(BaseConfig):
 
     @field_validator("parameters")
     @classmethod
-    def _schema(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _schema(cls, value: JsonSchema) -> JsonSchema:
         if value.get("type") != "object" or not isinstance(value.get("properties"), dict):
             raise ValueError("is no schema of arguments; write {type: object, properties: {...}}")
         try:
@@ -101,7 +101,7 @@ class ToolConfig(BaseConfig):
 
 class CallConfig(BaseConfig):
     name: str = Field(description="one of the agent's tools")
-    arguments: dict[str, Any] = Field({}, description="argument -> value")
+    arguments: Arguments = Field({}, description="argument -> value")
 
     @property
     def call(self) -> ToolCall:
@@ -117,7 +117,7 @@ class ExampleConfig(BaseConfig):
     answer: str = Field(
         "", description="the right text where no call is right, or after the calls of a task"
     )
-    task: dict[str, Any] | None = Field(
+    task: JsonObject | None = Field(
         None, description="what the world's reset is given; the calls are then run for real"
     )
     facts: list[str] = Field([], description="texts that any right answer to the task must say")
@@ -189,7 +189,7 @@ class AgentSpec(BaseConfig):
         return path.resolve()
 
     @property
-    def first_task(self) -> dict[str, Any]:
+    def first_task(self) -> JsonObject:
         """A task that its world can begin with; {} where no example has one."""
         return next((e.task for e in self.examples if e.task is not None), {})
 

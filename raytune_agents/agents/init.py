@@ -26,7 +26,7 @@ from raytune_agents.calls.schema import json_schema, schema_errors
 from raytune_agents.config import ConfigError
 from raytune_agents.readers.parameters import object_schema
 from raytune_agents.readers.strict import depth_of, parse_json
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import JsonObject, JsonSchema, RecordError, Trajectory
 
 POLICIES = ["Ask for a required value that is missing; never invent one.",
             "Say so when no tool fits, and name what the tools can do."]  # fmt: skip
@@ -40,7 +40,7 @@ KNOWN = (
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def _json_tool(item: Any, where: str) -> dict[str, Any]:
+def _json_tool(item: Any, where: str) -> JsonObject:
     """One tool of OpenAI (with or without its envelope), Anthropic or MCP."""
     if isinstance(item, dict) and isinstance(item.get("function"), dict):
         item = item["function"]
@@ -73,7 +73,7 @@ def tool_name(text: str) -> str:
     return name if re.match(r"[A-Za-z_]", name) else f"tool_{name}"
 
 
-def with_description(tool: dict[str, Any]) -> dict[str, Any]:
+def with_description(tool: JsonObject) -> JsonObject:
     """A name that our files allow and a description, made from the name where there is none."""
     name = tool_name(tool["name"])
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_.-]+", " ", name).strip()
@@ -85,7 +85,7 @@ def with_description(tool: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "description": text, "parameters": schema}
 
 
-def tools_of_file(path: Path) -> list[dict[str, Any]]:
+def tools_of_file(path: Path) -> list[JsonObject]:
     """The tools of a file as {name, description, parameters}. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -139,7 +139,7 @@ def mcp_spec(server: str, allowed: Sequence[str] = (), name: str = "") -> AgentS
     return tools_spec([with_description(t) for t in tools], name or word or "mcp", server)
 
 
-def tools_spec(tools: list[dict[str, Any]], name: str, path: str) -> AgentSpec:
+def tools_spec(tools: list[JsonObject], name: str, path: str) -> AgentSpec:
     names = listed([t["name"] for t in tools])
     tree = {"name": name, "description": f"An agent that can use {names}.",
             "policies": POLICIES, "tools": tools}  # fmt: skip
@@ -171,7 +171,7 @@ def unfit(spec: AgentSpec, row: Trajectory) -> str:
     return next((f"{name}: {error}" for name, error in faults), "")
 
 
-def quoted(rows: Sequence[Trajectory]) -> list[dict[str, Any]]:
+def quoted(rows: Sequence[Trajectory]) -> list[JsonObject]:
     """At most EXAMPLES single-turn rows as a spec's examples, their first tools in turn."""
     by_tool: dict[str, list[Trajectory]] = {}
     for row in rows:
@@ -208,6 +208,6 @@ def to_yaml(spec: AgentSpec) -> str:
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=100)
 
 
-def spec_schema() -> dict[str, Any]:
+def spec_schema() -> JsonSchema:
     """The published JSON Schema of a spec file."""
     return AgentSpec.model_json_schema() | {"title": "raytune-agents agent spec"}

@@ -12,8 +12,8 @@ from typing import Any
 
 from raytune_agents.calls.schema import LISTS, MAPS, SINGLE, local_ref
 from raytune_agents.config import ConfigError
+from raytune_agents.records import JsonSchema
 
-Schema = dict[str, Any]
 MAX_NODES = 400  # schemas and listed values of one parameter or body
 MAX_LEVELS = 10  # of nested schemas, references among them
 MAX_VALUES = 1_000_000  # of a whole document, each alias counted as often as it is used
@@ -81,7 +81,9 @@ class _Writer:
                 out[key] = [self.write(v, levels - 1, inside) for v in out[key]]
         return simple(out)
 
-    def followed(self, node: Schema, inside: tuple[int, ...]) -> tuple[Schema, tuple[int, ...]]:
+    def followed(
+        self, node: JsonSchema, inside: tuple[int, ...]
+    ) -> tuple[JsonSchema, tuple[int, ...]]:
         """The schema that a reference names, with what stands beside it."""
         while "$ref" in node:
             target = local_ref(node["$ref"], self.document)
@@ -92,7 +94,7 @@ class _Writer:
         return node, inside
 
 
-def _stub(node: Schema) -> Schema:
+def _stub(node: JsonSchema) -> JsonSchema:
     """A schema without what it is made of."""
     kind = node.get("type") or ("array" if "items" in node else "object")
     scalar = kind not in ("array", "object") and not isinstance(kind, list)
@@ -102,14 +104,14 @@ def _stub(node: Schema) -> Schema:
     return {"type": kind} | {k: node[k] for k in kept if k in node}
 
 
-def simple(schema: Schema) -> Schema:
+def simple(schema: JsonSchema) -> JsonSchema:
     """One level of a schema: `allOf` merged, null options left out, one option alone taken in."""
     out = dict(schema)
     kind = out.get("type")
     if isinstance(kind, list) and len(kinds := [k for k in kind if k != "null"]) == 1:
         out["type"] = kinds[0]
     out.pop("nullable", None)
-    inside: Schema = {}
+    inside: JsonSchema = {}
     for part in out.pop("allOf", None) or []:
         inside = _both(inside, part) if isinstance(part, dict) else inside
     out = _both(inside, out) if inside else out
@@ -127,7 +129,7 @@ def simple(schema: Schema) -> Schema:
     return out
 
 
-def _both(part: Schema, own: Schema) -> Schema:
+def _both(part: JsonSchema, own: JsonSchema) -> JsonSchema:
     """Two schemas that hold together; where they differ, `own` is nearer."""
     out = part | own
     if "properties" in part or "properties" in own:
@@ -139,15 +141,15 @@ def _both(part: Schema, own: Schema) -> Schema:
 # --- the parameters of a body -----------------------------------------------------------------
 
 
-def body_members(schema: Schema) -> tuple[dict[str, Schema], list[str]]:
+def body_members(schema: JsonSchema) -> tuple[dict[str, JsonSchema], list[str]]:
     """(properties, required) of an inlined object schema: those of its options too, of which only
     what each option requires is required."""
-    properties: dict[str, list[Schema]] = {}
+    properties: dict[str, list[JsonSchema]] = {}
     needed = _collect(schema, properties)
     return {name: _union(found) for name, found in properties.items()}, needed
 
 
-def _collect(schema: Schema, into: dict[str, list[Schema]]) -> list[str]:
+def _collect(schema: JsonSchema, into: dict[str, list[JsonSchema]]) -> list[str]:
     for name, detail in (schema.get("properties") or {}).items():
         detail = detail if isinstance(detail, dict) else {}
         if detail.get("readOnly") is not True:  # what the server fills in itself
@@ -159,7 +161,7 @@ def _collect(schema: Schema, into: dict[str, list[Schema]]) -> list[str]:
     return list(dict.fromkeys([*needed, *common]))
 
 
-def _union(found: list[Schema]) -> Schema:
+def _union(found: list[JsonSchema]) -> JsonSchema:
     """One property as several options have it: their values together, or any of them."""
     different = [s for i, s in enumerate(found) if s not in found[:i]]
     if len(different) == 1:
@@ -172,7 +174,7 @@ def _union(found: list[Schema]) -> Schema:
     return {"anyOf": different}
 
 
-def with_type(schema: Schema) -> Schema:
+def with_type(schema: JsonSchema) -> JsonSchema:
     """The schema with the type that its other words imply; one that says nothing may be any."""
     if not isinstance(schema, dict) or {"type", "enum", "const", "anyOf"} & schema.keys():
         return schema if isinstance(schema, dict) else {"type": ANY_TYPE}

@@ -15,17 +15,17 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from raytune_agents.config import ConfigError
+from raytune_agents.records import JsonObject
 from raytune_agents.redact import redact
 
 TIMEOUT_S = 30.0
 MAX_TOOLS, MAX_PAGES = 2_000, 100
 SAID = 500  # characters of what a server wrote before it died
-Told = dict[str, Any]
 
 
 def server_tools(
     server: str, allowed: Sequence[str] = (), timeout_s: float = TIMEOUT_S
-) -> list[Told]:
+) -> list[JsonObject]:
     """{name, description, inputSchema} of each tool of `server`, a command or a URL; of `allowed`
     alone where that names any. Raises ConfigError saying what to do."""
     try:
@@ -53,10 +53,10 @@ def server_tools(
     return found
 
 
-async def _listed(server: str, log: TextIO) -> list[Told]:
+async def _listed(server: str, log: TextIO) -> list[JsonObject]:
     from mcp import Client
 
-    tools: list[Told] = []
+    tools: list[JsonObject] = []
     async with Client(_transport(server, log)) as client:
         # pages may go round in a circle, so they are counted
         cursor = None

@@ -13,8 +13,8 @@ from typing import Any
 from raytune_agents.agents.inlining import TooMany, body_members, inlined, with_type
 from raytune_agents.calls.schema import json_schema, local_ref
 from raytune_agents.config import ConfigError
+from raytune_agents.records import JsonSchema
 
-Schema = dict[str, Any]
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 PLACES = ("path", "query", "formData")  # headers and cookies are the client's business
 OWN = ("type", "enum", "items", "format", "default", "minimum", "maximum", "pattern",
@@ -22,7 +22,7 @@ OWN = ("type", "enum", "items", "format", "default", "minimum", "maximum", "patt
 FOLLOWED = 20  # references in a row
 
 
-def openapi_tools(document: Schema, path: str = "the document") -> Iterator[Schema]:
+def openapi_tools(document: JsonSchema, path: str = "the document") -> Iterator[JsonSchema]:
     """The tools as {name, description, parameters}. Raises ConfigError naming the operation."""
     paths = document.get("paths")
     for route, item in paths.items() if isinstance(paths, dict) else ():
@@ -40,7 +40,7 @@ def openapi_tools(document: Schema, path: str = "the document") -> Iterator[Sche
                     ) from None
 
 
-def _followed(node: Any, document: Schema) -> Schema:
+def _followed(node: Any, document: JsonSchema) -> JsonSchema:
     """What a reference names, {} for what is no object."""
     for _ in range(FOLLOWED):
         if not isinstance(node, dict) or "$ref" not in node:
@@ -49,10 +49,10 @@ def _followed(node: Any, document: Schema) -> Schema:
     return node if isinstance(node, dict) else {}
 
 
-def _tool(name: str, item: Schema, operation: Schema, document: Schema) -> Schema:
+def _tool(name: str, item: JsonSchema, operation: JsonSchema, document: JsonSchema) -> JsonSchema:
     listed = [p for x in (item, operation) for p in _list(x.get("parameters"))]
     parameters = {(p.get("in"), p.get("name")): p for p in (_followed(p, document) for p in listed)}
-    found: list[tuple[str, str, Schema, bool]] = []  # place, name, schema, required
+    found: list[tuple[str, str, JsonSchema, bool]] = []  # place, name, schema, required
     for place in PLACES:
         for (where, key), parameter in parameters.items():
             if where == place and isinstance(key, str):
@@ -74,7 +74,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _parameter(parameter: Schema, document: Schema) -> Schema:
+def _parameter(parameter: JsonSchema, document: JsonSchema) -> JsonSchema:
     """One path or query parameter: OpenAPI 3 keeps its schema apart, or its content."""
     content = parameter.get("content")
     told = parameter.get("schema")
@@ -87,7 +87,7 @@ def _parameter(parameter: Schema, document: Schema) -> Schema:
     return schema
 
 
-def _request_body(operation: Schema, document: Schema) -> tuple[str, Any, Any]:
+def _request_body(operation: JsonSchema, document: JsonSchema) -> tuple[str, Any, Any]:
     """(name, schema, required) of the body: JSON where there is a choice."""
     body = _followed(operation.get("requestBody"), document)
     content = body.get("content")
@@ -96,7 +96,7 @@ def _request_body(operation: Schema, document: Schema) -> tuple[str, Any, Any]:
     return "body", _followed(kinds.get(kind), document).get("schema"), body.get("required")
 
 
-def _body(key: str, schema: Any, needed: bool) -> Iterator[tuple[str, str, Schema, bool]]:
+def _body(key: str, schema: Any, needed: bool) -> Iterator[tuple[str, str, JsonSchema, bool]]:
     """The fields of a body, or the body as one parameter."""
     schema = schema if isinstance(schema, dict) else {}
     properties, required = body_members(schema)
@@ -106,8 +106,8 @@ def _body(key: str, schema: Any, needed: bool) -> Iterator[tuple[str, str, Schem
         yield "body", name, detail, name in required
 
 
-def _named(found: list[tuple[str, str, Schema, bool]]) -> tuple[Schema, list[str]]:
-    properties: Schema = {}
+def _named(found: list[tuple[str, str, JsonSchema, bool]]) -> tuple[JsonSchema, list[str]]:
+    properties: JsonSchema = {}
     required = []
     for place, key, schema, needed in found:
         name = key if key not in properties else f"{place}_{key}"

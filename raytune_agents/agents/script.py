@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from raytune_agents.records import ToolCall
+from raytune_agents.records import JsonObject, ToolCall
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Say:
     thought: str = ""
 
 
-Goal = Callable[[dict[str, Any], random.Random], Generator[Ask | Act | Say, Any, None]]
+Goal = Callable[[JsonObject, random.Random], Generator[Ask | Act | Say, Any, None]]
 
 
 def act(thought: str, tool: str, /, **arguments: Any) -> Act:

@@ -13,8 +13,8 @@ from typing import Any
 
 from raytune_agents.agents.inlining import TooMany, inlined
 from raytune_agents.config import ConfigError
+from raytune_agents.records import JsonSchema
 
-Schema = dict[str, Any]
 PLAIN = {
     "str": {"type": "string"}, "int": {"type": "integer"}, "float": {"type": "number"},
     "bool": {"type": "boolean"}, "None": {"type": "null"}, "dict": {"type": "object"},
@@ -44,7 +44,7 @@ def _name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-def _literal(values: list[Any]) -> Schema:
+def _literal(values: list[Any]) -> JsonSchema:
     kinds = {type(v) for v in values}
     if len(kinds) != 1 or kinds - set(JSON_WORD):
         raise Untyped(f"values {values} of several types")
@@ -57,10 +57,10 @@ class Types:
 
     def __init__(self, names: dict[str, ast.ClassDef | ast.expr]) -> None:
         self.names = names
-        self.schemas: dict[str, Schema] = {}
+        self.schemas: dict[str, JsonSchema] = {}
         self.open: set[str] = set()  # being read
 
-    def reference(self, name: str) -> Schema:
+    def reference(self, name: str) -> JsonSchema:
         """`$ref` to the schema of a class or an alias. Raises Untyped."""
         found = self.names[name]
         if name in self.open and not isinstance(found, ast.ClassDef):
@@ -84,13 +84,13 @@ def _options(node: ast.expr) -> list[ast.expr]:
     return [node, *reversed(out)]
 
 
-def _union(options: list[ast.expr], types: Types) -> Schema:
+def _union(options: list[ast.expr], types: Types) -> JsonSchema:
     kept = [annotation_schema(o, types) for o in options]
     kept = [s for i, s in enumerate(kept) if s != {"type": "null"} and s not in kept[:i]]
     return kept[0] if len(kept) == 1 else {"anyOf": kept}
 
 
-def _class(node: ast.ClassDef, types: Types) -> Schema:
+def _class(node: ast.ClassDef, types: Types) -> JsonSchema:
     """An Enum as its values; any other class as an object of its annotated fields."""
     if any(_name(b) in ("Enum", "StrEnum", "IntEnum") for b in node.bases):
         return _literal([ast.literal_eval(s.value) for s in node.body if isinstance(s, ast.Assign)])
@@ -106,7 +106,7 @@ def _class(node: ast.ClassDef, types: Types) -> Schema:
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _subscript(node: ast.Subscript, types: Types) -> Schema:
+def _subscript(node: ast.Subscript, types: Types) -> JsonSchema:
     name = _name(node.value)
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     inner = [i for i in inner if not (isinstance(i, ast.Constant) and i.value is Ellipsis)]
@@ -127,8 +127,8 @@ def _subscript(node: ast.Subscript, types: Types) -> Schema:
     raise Untyped(f"annotation {ast.unparse(node)!r} is not known")
 
 
-def annotation_schema(node: ast.expr, types: Types) -> Schema:
-    """The JSON Schema of an annotation. Raises Untyped."""
+def annotation_schema(node: ast.expr, types: Types) -> JsonSchema:
+    """The JSON JsonSchema of an annotation. Raises Untyped."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):  # a quoted annotation
             return annotation_schema(ast.parse(node.value, mode="eval").body, types)
@@ -189,7 +189,7 @@ def docstring(text: str) -> tuple[str, dict[str, str]]:
 
 def _tool(
     node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str
-) -> Schema:
+) -> JsonSchema:
     where = f"{path}: function {node.name!r}"
     if isinstance(node, ast.AsyncFunctionDef):
         raise ConfigError(
@@ -238,7 +238,7 @@ def type_aliases(body: list[ast.stmt]) -> dict[str, ast.expr]:
     return out
 
 
-def python_tools(source: str, path: str) -> list[Schema]:
+def python_tools(source: str, path: str) -> list[JsonSchema]:
     """Every public top-level function of a Python file as a tool. Raises ConfigError naming the
     place."""
     try:

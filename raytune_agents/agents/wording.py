@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from raytune_agents.records import JsonSchema
+
 SLOT = re.compile(r"\{(\w+)(?:=([^:}]*))?(?::([^}]*))?\}")
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
 OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
@@ -48,12 +50,12 @@ def parts(template: str) -> list[tuple[str, bool]]:
     return [(text, bool(i % 2)) for i, text in enumerate(pieces) if text]
 
 
-def fixed_value(text: str, schema: dict[str, Any]) -> Any:
+def fixed_value(text: str, schema: JsonSchema) -> Any:
     """The text of a fixed value as its schema types it: "true" is True unless a string is due."""
     return text if schema.get("type") == "string" else yaml.safe_load(text)
 
 
-def problems(template: str, parameters: dict[str, Any]) -> list[str]:
+def problems(template: str, parameters: JsonSchema) -> list[str]:
     """What keeps `template` from wording a valid call with these `parameters`; [] = nothing."""
     properties = parameters.get("properties", {})
     out = [f"{{{s.arg}}} is no parameter" for s in slots(template) if s.arg not in properties]

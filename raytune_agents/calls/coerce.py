@@ -13,7 +13,7 @@ from typing import Any
 from raytune_agents.calls.json_text import dumps, strict_json, unique
 from raytune_agents.calls.pythonic import MAX_PYTHONIC
 from raytune_agents.calls.schema import find, json_schema, schema_of
-from raytune_agents.records import ToolCall, ToolSpec
+from raytune_agents.records import Arguments, ToolCall, ToolSpec
 
 _ORDER = ("null", "integer", "number", "boolean", "object", "array")
 _PYTHON = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array",
@@ -101,7 +101,7 @@ def call_of(
     root = schema_of(tool) if tool else {}
     properties = root.get("properties")
     properties = properties if isinstance(properties, dict) else {}
-    values: dict[str, Any] = {}
+    values: Arguments = {}
     for key, text in unique(list(pairs)).items():
         if trim:
             text = text.removeprefix("\n").removesuffix("\n")

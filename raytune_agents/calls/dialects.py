@@ -21,7 +21,7 @@ from typing import Any
 from raytune_agents.calls.coerce import call_of
 from raytune_agents.calls.json_text import SPACE, NotACall, decode, dumps, unique
 from raytune_agents.calls.schema import find
-from raytune_agents.records import ToolCall, ToolSpec
+from raytune_agents.records import JsonObject, ToolCall, ToolSpec
 
 Calls = tuple[list[ToolCall], int]
 _FUNCTION = re.compile(r"\s*<function=([^>\n]+)>")
@@ -145,7 +145,7 @@ def gemma_call(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
     return [ToolCall(name[1], dumps(value))], end
 
 
-def _gemma_object(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
+def _gemma_object(text: str, at: int, depth: int) -> tuple[JsonObject, int]:
     """The object whose opening bracket stands before `at`, and the place behind it."""
     pairs: list[tuple[str, Any]] = []
     at = SPACE.match(text, at).end()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from raytune_agents.calls.gold import Allowed, arguments_of, gold_calls
 from raytune_agents.calls.match import (
@@ -23,12 +22,12 @@ from raytune_agents.calls.match import (
 )
 from raytune_agents.calls.parse import DECODER_FAILED, WRONG_FORMAT, Parsed, parse
 from raytune_agents.calls.schema import ANY, Shape, find, shape
-from raytune_agents.records import ToolCall, Trajectory, canonical
+from raytune_agents.records import Arguments, ToolCall, Trajectory, canonical
 
 _DECODE = {DECODER_FAILED: "malformed_json", WRONG_FORMAT: "wrong_format"}
 
 
-def _argument_fault(given: dict[str, Any], gold: Allowed, form: Shape | None) -> str:
+def _argument_fault(given: Arguments, gold: Allowed, form: Shape | None) -> str:
     """The fault of one call of the right name."""
     kinds = form.kinds if form else {}
     required = set(form.required) if form else set()
@@ -74,7 +73,7 @@ def _count_fault(names: Counter[str], wanted: Counter[str], parsed: Parsed) -> s
     return "wrong_function" if names - wanted else ""
 
 
-def right_arguments(given: dict[str, Any], gold: Allowed, form: Shape | None) -> int:
+def right_arguments(given: Arguments, gold: Allowed, form: Shape | None) -> int:
     """How many of a call's arguments are right for that gold call."""
     kinds = form.kinds if form else {}
     return sum(
@@ -84,7 +83,7 @@ def right_arguments(given: dict[str, Any], gold: Allowed, form: Shape | None) ->
 
 def pair_calls(
     calls: Sequence[ToolCall],
-    given: list[dict[str, Any]],
+    given: list[Arguments],
     gold: list[tuple[str, Allowed]],
     row: Trajectory,
 ) -> list[tuple[int | None, bool]]:

@@ -17,7 +17,7 @@ from typing import Any
 from raytune_agents.calls.coerce import typed, types_of
 from raytune_agents.calls.json_text import strict_json
 from raytune_agents.calls.schema import ANY, ParameterType, find, schema_of, shape
-from raytune_agents.records import ToolCall, ToolSpec, Trajectory
+from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory
 
 Allowed = dict[str, list[Any]]  # argument -> its allowed values
 LEFT_OUT = ""  # among the allowed values: the argument may be left out
@@ -28,7 +28,7 @@ def _short(value: Any) -> str:
     return repr(value)[:120]
 
 
-def arguments_of(calls: Iterable[ToolCall]) -> list[dict[str, Any]]:
+def arguments_of(calls: Iterable[ToolCall]) -> list[Arguments]:
     """The strictly parsed arguments of every call. Raises ValueError."""
     out = []
     for call in calls:
@@ -59,7 +59,7 @@ def gold_pairs(gold: list[dict]) -> list[tuple[str, Allowed]]:
 # --- defaults ---
 
 
-def _defaults(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Arguments:
     """The defaults of an object schema's optional properties; text where a number is due is read
     as one."""
     found, properties = {}, schema.get("properties")
@@ -91,7 +91,7 @@ def same_value(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def without_defaults(call: ToolCall, tool: ToolSpec | None) -> dict[str, Any]:
+def without_defaults(call: ToolCall, tool: ToolSpec | None) -> Arguments:
     """A call's arguments but those that equal their default. Raises ValueError."""
     defaults = defaults_of(tool)
     return {
@@ -128,7 +128,7 @@ def _allowed(value: Any, kind: ParameterType, detail: Any = None) -> list[Any]:
     return [float(value) if kind.promote and type(value) is int else value]
 
 
-def _entries(value: dict[str, Any], detail: Any) -> Allowed:
+def _entries(value: JsonObject, detail: Any) -> Allowed:
     schema = detail if isinstance(detail, dict) else {}
     return with_defaults({k: [v] for k, v in value.items()}, _defaults(schema, schema))
 

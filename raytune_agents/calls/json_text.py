@@ -8,6 +8,8 @@ import math
 import re
 from typing import Any
 
+from raytune_agents.records import JsonObject
+
 MAX_DEPTH = 100  # levels of nesting; deeper text is an attack or a loop, not a call
 # These match everywhere, if only nothing: `match` never gives None.
 SPACE: Any = re.compile(r"\s*")
@@ -18,7 +20,7 @@ class NotACall(ValueError):
     """The text can be read, but it does not have the shape of a call."""
 
 
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> JsonObject:
     """The pairs as a dict. Raises ValueError where a key occurs twice."""
     out = dict(pairs)
     if len(out) != len(pairs):

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from raytune_agents.calls.gold import arguments_of, gold_calls, gold_pairs
 from raytune_agents.calls.parse import CUT, DECODER_FAILED, WRONG_FORMAT, Parsed, parse
 from raytune_agents.calls.schema import ANY, ParameterType, Shape, find, shape
-from raytune_agents.records import ToolCall, ToolSpec, Trajectory, canonical
+from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory, canonical
 
 BAD_GOLD = "bad_gold"  # the row cannot be scored: its gold has no usable shape
 SCALARS = (str, int, float, bool)  # a value of the right type that is allowed as it is, is right
@@ -84,7 +84,7 @@ def _type_error(value: Any, allowed: list[Any], kind: ParameterType) -> tuple[st
     return "type_error:simple", False
 
 
-def _dict_option(value: dict[str, Any], option: Any) -> str:
+def _dict_option(value: JsonObject, option: Any) -> str:
     if not isinstance(option, dict):
         return "value_error:dict_value"
     label = ""
@@ -102,7 +102,7 @@ def _dict_option(value: dict[str, Any], option: Any) -> str:
     return label
 
 
-def _dict_error(value: dict[str, Any], allowed: list[Any]) -> str:
+def _dict_error(value: JsonObject, allowed: list[Any]) -> str:
     label = "value_error:unclear"
     for option in allowed:
         if option == "":
@@ -174,7 +174,7 @@ def argument_error(value: Any, allowed: list[Any], kind: ParameterType) -> str:
 
 
 def call_error(
-    name: str, given: dict[str, Any], gold_name: str, gold: dict[str, list[Any]], form: Shape | None
+    name: str, given: Arguments, gold_name: str, gold: dict[str, list[Any]], form: Shape | None
 ) -> tuple[str, str]:
     """BFCL's label and the detail of one call against one gold call; ("", "") where it is right.
 

@@ -16,7 +16,7 @@ from jsonschema.protocols import Validator
 
 from raytune_agents.calls.json_text import strict_json
 from raytune_agents.calls.validation import bounded_errors, bounded_validator
-from raytune_agents.records import ToolCall, ToolSpec
+from raytune_agents.records import JsonSchema, ToolCall, ToolSpec
 
 # type word -> JSON Schema word; "" = any type
 WORDS = {
@@ -78,7 +78,7 @@ def json_schema(schema: Any) -> Any:
     allows anything), `nullable`, and what older drafts wrote otherwise."""
     if not isinstance(schema, dict):
         return schema
-    out: dict[str, Any] = {}
+    out: JsonSchema = {}
     for key, value in schema.items():
         if key == "type":
             words = [_word(v) for v in value] if isinstance(value, list) else [_word(value)]
@@ -97,7 +97,7 @@ def json_schema(schema: Any) -> Any:
     return _nullable(out) if out.pop("nullable", None) is True else out
 
 
-def _from_older_drafts(out: dict[str, Any]) -> None:
+def _from_older_drafts(out: JsonSchema) -> None:
     """Draft 4 to 7 and OpenAPI 3.0 in the words of 2020-12, in place."""
     for bound, strict in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         flag = out.get(strict)
@@ -118,7 +118,7 @@ def _from_older_drafts(out: dict[str, Any]) -> None:
             del out[key]
 
 
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+def _nullable(schema: JsonSchema) -> JsonSchema:
     """The schema, or null (OpenAPI 3.0 and Gemini)."""
     kind = schema.get("type")
     if kind is None or any(word in schema for word in ("anyOf", "oneOf", "allOf", "const")):
@@ -141,7 +141,7 @@ def _kind(detail: Any) -> ParameterType:
     return ParameterType(PYTHON.get(word, str), None, word == "number")
 
 
-def _parsed(parameters: str) -> dict[str, Any]:
+def _parsed(parameters: str) -> JsonSchema:
     schema = strict_json(parameters or "{}")
     if not isinstance(schema, dict) or not isinstance(schema.get("properties") or {}, dict):
         raise ValueError("not an object schema")
@@ -157,7 +157,7 @@ class Members:
     open: bool = False  # other members are allowed
     seen: set[tuple[int, bool]] = field(default_factory=set)  # each part is looked at once
 
-    def add(self, schema: Any, root: dict[str, Any], needed: bool = True) -> None:
+    def add(self, schema: Any, root: JsonSchema, needed: bool = True) -> None:
         """Take in a schema; `needed`: it holds in any case, as that of an option does not."""
         if not isinstance(schema, dict) or (id(schema), needed) in self.seen:
             return
@@ -199,7 +199,7 @@ def local_ref(ref: Any, root: Any) -> Any:
     return node
 
 
-def members_of(schema: dict[str, Any]) -> Members:
+def members_of(schema: JsonSchema) -> Members:
     """The members that an object schema knows, also by composition and by references."""
     out = Members()
     out.add(schema, schema)
@@ -209,14 +209,14 @@ def members_of(schema: dict[str, Any]) -> Members:
 
 
 @lru_cache(maxsize=8192)
-def _schema(parameters: str) -> dict[str, Any]:
+def _schema(parameters: str) -> JsonSchema:
     try:
         return _parsed(parameters)
     except ValueError:
         return {}
 
 
-def schema_of(tool: ToolSpec) -> dict[str, Any]:
+def schema_of(tool: ToolSpec) -> JsonSchema:
     """The tool's schema, parsed once for each text; {} where it is none. Do not change it."""
     return _schema(tool.parameters)
 

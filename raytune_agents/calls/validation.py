@@ -19,6 +19,8 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 from referencing import Registry
 
+from raytune_agents.records import JsonSchema
+
 PATTERN_SECONDS = 0.1  # of one search; the honest pattern takes a microsecond
 MAX_STEPS = 10_000  # half a second; an honest call takes some dozens
 FEW_ITEMS = 100  # of a list whose items are compared each with each
@@ -128,7 +130,7 @@ Bounded = extend(
 )
 
 
-def bounded_validator(schema: dict[str, Any]) -> Validator:
+def bounded_validator(schema: JsonSchema) -> Validator:
     """The validator of a schema. Raises jsonschema.SchemaError, RecursionError."""
     # a pattern may be ECMA's and not Python's: `found_in` reads it, or says that it cannot
     Draft202012Validator.check_schema(schema, format_checker=FormatChecker(()))

@@ -36,6 +36,7 @@ from raytune_agents.cli.shared_options import (
     say,
     table_of,
 )
+from raytune_agents.records import JsonObject, Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -239,12 +240,12 @@ def as_it_ran(config: Config, run: Path) -> Config:
 
 def server_options(
     config: Config, have: Resources, serving: ServingOptions, asked: Path
-) -> dict[str, Any]:
+) -> Options:
     """Options of vLLM's server, by their own names, so that a model is asked, stops and is read as
     in its evaluation. `asked`: the folder of its tokenizer, chat template and end tokens."""
     from raytune_agents import models
 
-    options: dict[str, Any] = {"max_model_len": config.engine.max_model_len}
+    options: Options = {"max_model_len": config.engine.max_model_len}
     if have.gpus:
         options["dtype"] = config.model.dtype
     else:
@@ -294,19 +295,19 @@ def serve_yaml(
     served: Mapping[str, Path],
     options: Mapping[str, Mapping[str, Any]],
     lora: str = "",
-) -> dict[str, Any]:
+) -> JsonObject:
     """Ray Serve's config file: one application, one LLM config per served model with its options
     of vLLM's server."""
     from raytune_agents.inference.options import lora_options
 
-    engine: dict[str, Any] = {}
+    engine: Options = {}
     if have.gpus:
         engine["gpu_memory_utilization"] = config.engine.gpu_memory_utilization / len(served)
     # a whole CPU each, and two CPUs would hold one model
     share = round(max(0.1, have.cpus * MODELS_SHARE / len(served)), 2)
     configs = []
     for name, folder in served.items():
-        one: dict[str, Any] = {
+        one: JsonObject = {
             "model_loading_config": {"model_id": name, "model_source": str(folder)},
             "engine_kwargs": {**engine, **options[name]},
             "deployment_config": {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1}},
@@ -322,7 +323,7 @@ def serve_yaml(
             one["engine_kwargs"] |= lora_options(config.train)
             one["lora_config"] = {"dynamic_lora_loading_path": lora}
         configs.append(one)
-    arguments: dict[str, Any] = {"llm_configs": configs}
+    arguments: JsonObject = {"llm_configs": configs}
     if not have.gpus:
         one_small = {"min_replicas": 1, "initial_replicas": 1, "max_replicas": 1}
         arguments["ingress_deployment_config"] = {

@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Self, get_args
 from annotated_types import Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from raytune_agents.records import JsonObject
+
 # What may be the name of a folder of a run: a run, an arm.
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -56,7 +58,7 @@ class BaseConfig(BaseModel):
                 raise ValueError(f"{name}={value!r}: write a number below {highest:g}")
         return self
 
-    def deciding(self) -> dict[str, Any]:
+    def deciding(self) -> JsonObject:
         """The options that decide the output, as JSON values."""
         return {k: json_values(v, deciding=True) for k, v in self if k not in self.OPERATIONAL}
 

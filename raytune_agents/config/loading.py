@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from raytune_agents.config.base import ConfigError
 from raytune_agents.config.tree import Config
+from raytune_agents.records import Options
 
 DEEPEST, MOST_VALUES = 40, 100_000  # of a YAML file, its aliases written out
 SHOWN = 200  # characters of a value in a message
@@ -63,9 +64,9 @@ def parse_yaml(text: str, what: str) -> Any:
     raise ConfigError(f"{what} is not YAML that we read: {why}")
 
 
-def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, Any]:
+def known_keys(model: type[BaseModel] = Config, prefix: str = "") -> Options:
     """Dotted option -> its FieldInfo, for every leaf and section of the tree."""
-    out: dict[str, Any] = {}
+    out: Options = {}
     for name, info in model.model_fields.items():
         out[prefix + name] = info
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
@@ -87,7 +88,7 @@ def nearest_option(key: str) -> str:
     )
 
 
-def set_dotted(tree: dict[str, Any], key: str, value: Any) -> None:
+def set_dotted(tree: Options, key: str, value: Any) -> None:
     """Set `tree[a][b][c]` for the key "a.b.c", making mappings on the way."""
     *path, last = key.split(".")
     for part in path:
@@ -99,9 +100,9 @@ def set_dotted(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
-def parse_overrides(overrides: list[str]) -> dict[str, Any]:
+def parse_overrides(overrides: list[str]) -> Options:
     """`["train.learning_rate=1e-4"]` -> nested dict; values are YAML (1e-4 is a number too)."""
-    tree: dict[str, Any] = {}
+    tree: Options = {}
     for item in overrides:
         key, sep, text = item.partition("=")
         if not sep or not key:
@@ -112,7 +113,7 @@ def parse_overrides(overrides: list[str]) -> dict[str, Any]:
     return tree
 
 
-def deep_merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def deep_merge(base: Options, over: Options) -> Options:
     """Deep merge; mappings are merged, except weight vectors, pools, search spaces and objectives,
     which replace."""
     out = dict(base)
@@ -142,7 +143,7 @@ def explain_errors(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def build_config(tree: dict[str, Any]) -> Config:
+def build_config(tree: Options) -> Config:
     """A nested dict -> Config. Raises ConfigError with one line for each wrong key."""
     try:
         return Config.model_validate(tree)

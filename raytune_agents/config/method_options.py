@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import BaseConfig, Positive, Share, check_weights
+from raytune_agents.records import Options
 
 METHODS = ("sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo", "rloo", "rounds")
 REWARDS = ("toolrl", "format", "tooln1", "irrelevance", "goal", "executed")
@@ -260,7 +261,7 @@ class ArmConfig(BaseConfig):
     learning_rate: float | None = Field(
         None, gt=0, description="this arm's own train.learning_rate"
     )
-    options: dict[str, Any] = Field(
+    options: Options = Field(
         {}, description="this arm's own options of train by dotted name: {nat.cuts: [0.4]}"
     )
     seed: int | None = Field(

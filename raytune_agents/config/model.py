@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from raytune_agents.config.base import Auto, BaseConfig, Share
+from raytune_agents.records import Options
 
 
 class ModelConfig(BaseConfig):
@@ -30,7 +31,7 @@ class ModelConfig(BaseConfig):
         description="how our template writes tools: signatures with the parameters' descriptions, "
         "brief ones without them, or full JSON Schema",
     )
-    chat_template_kwargs: dict[str, Any] = Field(
+    chat_template_kwargs: Options = Field(
         {}, description="options of the chat template, for example enable_thinking: false"
     )
 
@@ -79,6 +80,6 @@ class EngineConfig(BaseConfig):
     timeout_s: float = Field(
         900.0, gt=0, description="longest wait for one answer, from when the engine takes it"
     )
-    options: dict[str, Any] = Field(
+    options: Options = Field(
         {}, description="any other engine argument of vLLM, for example max_num_seqs: 64"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +18,7 @@ from raytune_agents.config.method_options import (
     RoundsConfig,
     SftConfig,
 )
+from raytune_agents.records import JsonObject
 
 BASE = "base"  # the untrained model's name among the arms
 
@@ -170,7 +171,7 @@ class TrainConfig(BaseConfig):
                 f"arms.{name}.start={start!r} has another lora.{odd[0]}; write the same"
             )
 
-    def deciding(self) -> dict[str, Any]:
+    def deciding(self) -> JsonObject:
         """Copies (ddp) share the rows of every optimiser step: any number of them is as one."""
         copies = {"num_workers", "sharding"} if self.sharding in ("none", "ddp") else set()
         return {k: v for k, v in super().deciding().items() if k not in copies}

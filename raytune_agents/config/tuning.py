@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from raytune_agents.config.base import Auto, BaseConfig, Positive
+from raytune_agents.records import Options
 
 
 class TuneConfig(BaseConfig):
@@ -17,7 +18,7 @@ class TuneConfig(BaseConfig):
     method: Literal["sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto"] = Field(
         "nat", description="method every trial trains"
     )
-    space: dict[str, Any] = Field(
+    space: Options = Field(
         {
             "mix.weights": {"simplex": ["positive", "synthetic", "negative"]},
             "train.learning_rate": {"loguniform": [3e-4, 3e-3]},

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -28,6 +27,7 @@ from raytune_agents.evaluate.paired import (
     paired_seeds,
 )
 from raytune_agents.evaluate.scoreboard import pooled_values
+from raytune_agents.records import JsonObject
 from raytune_agents.storage import read_json
 
 MODEL = ("name", "revision", "dtype", "template", "tools")
@@ -40,7 +40,7 @@ class Side:
     """The answers of one side by seed, its base model, and the metrics that its runs know."""
 
     name: str
-    model: dict[str, Any]
+    model: JsonObject
     seeds: dict[int, list[AnswerRow]]
     metrics: dict[str, Metric]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from raytune_agents.calls.schema import json_schema, schema_of
 from raytune_agents.evaluate.measured import BASE
-from raytune_agents.records import Message, ToolSpec, Trajectory
+from raytune_agents.records import JsonSchema, Message, ToolSpec, Trajectory
 
 FEW_SHOT, CONSTRAINED = f"{BASE}_few_shot", f"{BASE}_constrained"
 BASELINES = (FEW_SHOT, CONSTRAINED)
@@ -101,21 +101,21 @@ def call_schema(tools: Sequence[ToolSpec]) -> str:
     return json.dumps({"type": "array", "minItems": 1, "items": {"anyOf": one}})
 
 
-def _grammar_of(tool: ToolSpec) -> dict[str, Any]:
+def _grammar_of(tool: ToolSpec) -> JsonSchema:
     """The tool's parameters with the keywords that every grammar backend takes."""
     made = _plain(json_schema(schema_of(tool)))
     properties = made.get("properties", {})
     known = [name for name in made.get("required", []) if name in properties]
-    closed: dict[str, Any] = {"type": "object", "properties": properties, "required": known}
+    closed: JsonSchema = {"type": "object", "properties": properties, "required": known}
     return closed | {"additionalProperties": False}
 
 
-def _plain(schema: Any) -> dict[str, Any]:
+def _plain(schema: Any) -> JsonSchema:
     """A schema of types, enums and nesting alone; pattern, format and limits are left to the model,
     and a reference allows anything."""
     if not isinstance(schema, dict) or "$ref" in schema:
         return {}
-    out: dict[str, Any] = {}
+    out: JsonSchema = {}
     for key in ("type", "enum", "const"):
         if key in schema:
             out[key] = schema[key]

@@ -22,7 +22,7 @@ from typing import Any
 
 from raytune_agents.calls import Parsed, parse
 from raytune_agents.readers import bfcl
-from raytune_agents.records import ToolCall, Trajectory
+from raytune_agents.records import JsonObject, ToolCall, Trajectory
 
 PYTHON_CATEGORIES = ("simple_python", "multiple", "parallel", "parallel_multiple", "live_simple",
                      "live_multiple", "live_parallel", "live_parallel_multiple")  # fmt: skip
@@ -67,9 +67,9 @@ class OfficialJob:
     """One prediction for one BFCL row, in the package's own words."""
 
     category: str
-    function: list[dict[str, Any]]  # the row's tools, verbatim
-    answer: list[dict[str, Any]]  # the row's ground truth, verbatim
-    calls: list[dict[str, Any]]  # the decoded prediction: [{name: {argument: value}}]
+    function: list[JsonObject]  # the row's tools, verbatim
+    answer: list[JsonObject]  # the row's ground truth, verbatim
+    calls: list[JsonObject]  # the decoded prediction: [{name: {argument: value}}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def official_verdicts(
     return Official(verdicts, result["seconds"], result["check_seconds"])
 
 
-def raw_rows(categories: Sequence[str] = PYTHON_CATEGORIES) -> Iterator[tuple[str, dict[str, Any]]]:
+def raw_rows(categories: Sequence[str] = PYTHON_CATEGORIES) -> Iterator[tuple[str, JsonObject]]:
     """(category, row) of the installed package's data, answers joined, verbatim."""
     for category in categories:
         for _, raw in bfcl.bfcl_rows([category]):
@@ -133,7 +133,7 @@ def raw_rows(categories: Sequence[str] = PYTHON_CATEGORIES) -> Iterator[tuple[st
 
 def official_scores(
     answers: Mapping[str, str], categories: Sequence[str], python: str = sys.executable
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, JsonObject]:
     """{category: {accuracy, correct_count, total_count, wrong}} of answers {BFCL id: text}.
 
     `wrong` maps an id to its official label. A row without an answer is left out of the total.
@@ -201,12 +201,12 @@ def write_official(
             path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-def read_answer(text: str, raw: dict[str, Any]) -> Parsed:
+def read_answer(text: str, raw: JsonObject) -> Parsed:
     """The calls of an answer to a raw row."""
     return parse(text, bfcl.read(raw).tools)
 
 
-def decoded(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+def decoded(calls: Sequence[ToolCall]) -> list[JsonObject]:
     """Calls as BFCL decodes a prediction."""
     return [{c.name: c.args} for c in calls]
 
@@ -270,7 +270,7 @@ def _same(value: Any, rng: random.Random) -> Any:
     return value
 
 
-Calls = list[dict[str, Any]]
+Calls = list[JsonObject]
 
 
 def _argument(edit: Callable[[Any, random.Random], Any]) -> Callable[..., Calls]:

@@ -13,6 +13,8 @@ import inspect
 import json
 from typing import Any
 
+from raytune_agents.records import Arguments, JsonObject
+
 HOME = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code."
 MODULES = {
     "GorillaFileSystem": "gorilla_file_system",
@@ -32,7 +34,7 @@ Turns = list[list[list[Any]]]  # turn -> step -> call: [name, arguments]
 class Instances:
     """The classes of one entry in their first state."""
 
-    def __init__(self, entry: dict[str, Any]):
+    def __init__(self, entry: JsonObject):
         long_context = "long_context" in entry["id"] or "composite" in entry["id"]
         self.all: dict[str, Any] = {}
         self.methods: dict[str, Any] = {}
@@ -46,7 +48,7 @@ class Instances:
                 if not method.startswith("_"):
                     self.methods[method] = bound
 
-    def call(self, name: str, arguments: dict[str, Any]) -> str:
+    def call(self, name: str, arguments: Arguments) -> str:
         """A model's call -> its observation."""
         return self.observation(name, lambda: self.methods[name](**arguments))
 
@@ -83,11 +85,11 @@ class Instances:
 class BfclWorld:
     """One entry as a world: its task is the entry, its state the instances of its classes."""
 
-    def reset(self, task: dict[str, Any]) -> Instances:
+    def reset(self, task: JsonObject) -> Instances:
         self.task, self.instances = task, Instances(task)
         return self.instances
 
-    def call(self, name: str, arguments: dict[str, Any]) -> str:
+    def call(self, name: str, arguments: Arguments) -> str:
         return self.instances.call(name, arguments)
 
     def goal(self, instances: Instances) -> bool:
@@ -99,7 +101,7 @@ class BfclWorld:
         return instances.state() == gold.state()
 
 
-def turn_verdict(entry: dict[str, Any], turns: Turns) -> list[Any]:
+def turn_verdict(entry: JsonObject, turns: Turns) -> list[Any]:
     """[error, turns that were right before it]; ["", all] where every turn is right.
 
     After each turn with gold calls: the public state of every class is gold's, and gold's results

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from raytune_agents.config import EvaluateConfig
+from raytune_agents.records import JsonObject
 
 CELLS = 4_000_000  # numbers drawn at a time in a bootstrap: 32 MB
 BINS = 10  # of confidence, for the calibration error
@@ -24,7 +25,7 @@ class Estimate:
     high: float | None = None
     n: int = 0
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """As a JSON object."""
         return asdict(self)
 

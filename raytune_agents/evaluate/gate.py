@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from raytune_agents.evaluate.paired import Difference
+from raytune_agents.records import JsonObject
 
 GUARDED = ("irrelevance", "instruction_following")
 MARGIN = 0.05  # of a share: 5 points
@@ -76,7 +77,7 @@ class GateResult:
             return f"{gain}; that nothing was lost against {self.reference} is not proven: {open_}"
         return f"{gain}, and nothing lost"
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """As a JSON object."""
         return {
             "reference": self.reference,

@@ -15,13 +15,13 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from raytune_agents.config import ConfigError, GeneralConfig
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import Lines, Measured
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
+from raytune_agents.records import FlatRow
 
 SPLIT = "general"
 INSTALL = "pip install lm-eval, or set LM_EVAL_PYTHON to an interpreter that has it"
@@ -134,7 +134,7 @@ def run_lm_eval(
 def ability_lines(arm: str, found: dict[str, dict[str, list[tuple[int, float]]]]) -> Lines:
     """{task: {metric: [(question, value)]}} -> one line a question, with every column."""
     columns = [f"{task}.{metric}" for task, by in found.items() for metric in by]
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, FlatRow] = {}
     for task, by in found.items():
         for metric, values in by.items():
             for question, value in values:

@@ -20,7 +20,7 @@ from raytune_agents.evaluate.measured import BASE, AnswerRow, Lines, Measured
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 from raytune_agents.generate.rewrite import ChatClient
 from raytune_agents.inference.client import INFRA_FAILED, Lost, Reply, Sampling
-from raytune_agents.records import Trajectory
+from raytune_agents.records import FlatRow, JsonSchema, Trajectory
 
 SIDES = ("first", "second")
 NAMES = ("judge_score", "judge_wins", "judge_consistency")
@@ -35,7 +35,7 @@ QUESTION = (
 def verdict_schema(rubric: Mapping[str, str]) -> str:
     """The JSON Schema of a verdict: {first: {criterion: 1..5}, second: {...}}."""
 
-    def of(keys: Sequence[str], inner: dict[str, Any]) -> dict[str, Any]:
+    def of(keys: Sequence[str], inner: JsonSchema) -> JsonSchema:
         return {
             "type": "object",
             "properties": dict.fromkeys(keys, inner),
@@ -101,7 +101,7 @@ def _sign(value: float) -> int:
 
 def judged_pairs(
     rows: Mapping[tuple[str, str], Trajectory], answers: Sequence[AnswerRow], section: JudgedConfig
-) -> list[dict[str, Any]]:
+) -> list[FlatRow]:
     """What is judged: of every split of `rows` the first ones, for every arm but base, both
     answers; rows that either failed to answer are left out."""
     kept = [a for a in answers if not a.failed and not a.perturbation and a.arm not in BASELINES]
@@ -148,14 +148,14 @@ def judge_pairs(
     return out
 
 
-def read_verdicts(line: Mapping[str, Any], rubric: Mapping[str, str]) -> dict[str, Any]:
+def read_verdicts(line: Mapping[str, Any], rubric: Mapping[str, str]) -> FlatRow:
     """A line with the values of its stored verdicts; it stays failed where they cannot be read."""
     both = [None if t is None else read_verdict(t, rubric) for t in json.loads(line["verdicts"])]
     found = combined(*both)
     return dict(line) | (found | {"failed": ""} if found else {})
 
 
-def unjudged(pair: Mapping[str, Any], why: str) -> dict[str, Any]:
+def unjudged(pair: Mapping[str, Any], why: str) -> FlatRow:
     """A pair that was not judged."""
     facts = {key: pair[key] for key in ("arm", "split", "id")}
     empty = {"failed": why, "verdicts": json.dumps([None, None])}

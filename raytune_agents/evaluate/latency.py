@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Estimate, Resampling, bootstrap, quantile_of
 from raytune_agents.evaluate.harness import AskOptions, fitting_prompts
 from raytune_agents.inference import client
-from raytune_agents.records import Trajectory
+from raytune_agents.records import FlatRow, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class LatencyRow:
     output_tokens: int
     wave_s: float
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> FlatRow:
         return asdict(self)
 
 

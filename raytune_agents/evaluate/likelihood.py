@@ -16,7 +16,7 @@ from raytune_agents.evaluate.estimates import Resampling, perplexity_of
 from raytune_agents.evaluate.measured import Lines, Measured
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 from raytune_agents.inference import client
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import FlatRow, RecordError, Trajectory
 
 SPLIT = "val"
 
@@ -52,7 +52,7 @@ def measure_shard(
     return out
 
 
-def unmeasured(row: Trajectory, arm: str, why: str) -> dict[str, Any]:
+def unmeasured(row: Trajectory, arm: str, why: str) -> FlatRow:
     """A row that was not measured."""
     return {"arm": arm, "split": SPLIT, "id": row.id, "failed": why, "nll": None, "tokens": None}
 

@@ -13,12 +13,12 @@ from typing import Any, Self
 
 from raytune_agents.evaluate.metrics import ANSWER_METRICS
 from raytune_agents.evaluate.scoring import Scored, Values
-from raytune_agents.records import Trajectory
+from raytune_agents.records import FlatRow, Trajectory
 
 BASE = "base"
 # suites on which no call is right: rows whose right tool is taken away, and BFCL's own
 IRRELEVANCE, BFCL_IRRELEVANCE = "irrelevance", "bfcl_irrelevance"
-Lines = list[dict[str, Any]]  # rows of a Parquet file
+Lines = list[FlatRow]  # rows of a Parquet file
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class AnswerRow(Measured):
     error: str = ""
     fault: str = ""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> FlatRow:
         """As a row of answers.parquet: every metric is a column, None where it was not measured."""
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "values"}
         every = dict.fromkeys((m.name for m in ANSWER_METRICS), None)

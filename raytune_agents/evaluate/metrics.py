@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from raytune_agents.records import Trajectory
+from raytune_agents.records import JsonObject, Trajectory
 
 METRICS_FILE = "metrics.json"  # in the folder of the evaluate step
 Unit = Literal["share", "s", "ms", "tokens", "tokens/s", "nats", "J", "MiB", "rows", "steps", ""]
@@ -34,7 +34,7 @@ class Metric:
     formula: str = ""
     compute: RowMetric | None = field(default=None, compare=False)
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """As a JSON object."""
         return {k: v for k, v in asdict(self).items() if k != "compute"}
 

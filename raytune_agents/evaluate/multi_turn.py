@@ -30,7 +30,17 @@ from raytune_agents.evaluate.scoreboard import Differences, Scores, differences,
 from raytune_agents.inference import client
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_row
+from raytune_agents.records import (
+    Arguments,
+    FlatRow,
+    JsonObject,
+    Message,
+    ToolCall,
+    ToolSpec,
+    Trajectory,
+    finish,
+    to_row,
+)
 
 WORLD = Path(__file__).with_name("bfcl_world.py")
 MORE_TOOLS = "I have updated some more functions you can choose from. What about now?"
@@ -38,7 +48,6 @@ CLASSES = WorldCode("bfcl_world", "BfclWorld", (WORLD,))
 TOO_LONG = "prompt_too_long"
 VALUES = ("multi_turn_accuracy", "turn_progress", "steps", "output_tokens")
 COMPARED = ("multi_turn_accuracy", "turn_progress")
-Entry = dict[str, Any]
 Turns = list[list[list[list[Any]]]]  # turn -> step -> call: [name, arguments]
 
 
@@ -46,7 +55,7 @@ def split_of(category: str) -> str:
     return f"bfcl_multi_turn_{category}"
 
 
-def entries(section: MultiTurnConfig) -> list[Entry]:
+def entries(section: MultiTurnConfig) -> list[JsonObject]:
     """The first `rows` entries of each category with their ground truth, in the package's order.
     Raises SourceError where bfcl-eval is not installed."""
     if not section.rows:
@@ -63,13 +72,13 @@ def entries(section: MultiTurnConfig) -> list[Entry]:
 
 
 @cache
-def documents(name: str) -> tuple[dict[str, Any], ...]:
+def documents(name: str) -> tuple[JsonObject, ...]:
     """The functions of one class, as BFCL describes them."""
     path = bfcl.data_folder() / "multi_turn_func_doc" / f"{MODULES[name]}.json"
     return tuple(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
 
 
-def tools_at(entry: Entry, turn: int) -> tuple[ToolSpec, ...]:
+def tools_at(entry: JsonObject, turn: int) -> tuple[ToolSpec, ...]:
     """What the model is offered in a turn: functions that are held back come with theirs."""
     held = {
         name
@@ -81,7 +90,7 @@ def tools_at(entry: Entry, turn: int) -> tuple[ToolSpec, ...]:
     return read_tools([f for f in functions if f["name"] not in held])
 
 
-def request_at(entry: Entry, turn: int) -> list[Message]:
+def request_at(entry: JsonObject, turn: int) -> list[Message]:
     """What the user asks for at the start of a turn."""
     given = entry["question"][turn]
     return [Message(m["role"], m["content"]) for m in given] or [Message("user", MORE_TOOLS)]
@@ -91,7 +100,7 @@ def request_at(entry: Entry, turn: int) -> list[Message]:
 class Conversation:
     """One conversation, as far as it has come."""
 
-    entry: Entry
+    entry: JsonObject
     max_steps: int  # steps with calls in one turn
     messages: list[Message] = field(default_factory=list)
     turns: Turns = field(default_factory=lambda: [[]])
@@ -147,20 +156,20 @@ class Conversation:
         self.end = TOO_LONG if why == "too_long" and not self.steps else why
 
 
-def _arguments(call: ToolCall) -> dict[str, Any]:
+def _arguments(call: ToolCall) -> Arguments:
     try:
         return call.args
     except ValueError:
         return {}
 
 
-def entry_facts(entry: Entry) -> Entry:
+def entry_facts(entry: JsonObject) -> JsonObject:
     """What the world needs of an entry."""
     return {k: entry[k] for k in ("id", "initial_config", "involved_classes", "ground_truth")}
 
 
 def entry_verdicts(
-    jobs: Sequence[tuple[Entry, Turns]], timeout_s: float = 30.0
+    jobs: Sequence[tuple[JsonObject, Turns]], timeout_s: float = 30.0
 ) -> list[sandbox.Outcome]:
     """`bfcl_world.turn_verdict` of every job; one that dies costs only itself."""
     calls = [ToolCall.of("turn_verdict", entry=entry_facts(e), turns=turns) for e, turns in jobs]
@@ -174,7 +183,7 @@ def entry_verdicts(
 
 
 def conversation_shard(
-    part: Sequence[Entry],
+    part: Sequence[JsonObject],
     chat: Chat,
     arm: Arm,
     section: EvaluateConfig,
@@ -188,7 +197,7 @@ def conversation_shard(
     return scored_conversations([conversation_line(arm.name, c) for c in conversations], part)
 
 
-def conversation_line(arm: str, conversation: Conversation) -> dict[str, Any]:
+def conversation_line(arm: str, conversation: Conversation) -> FlatRow:
     """One line of multi_turn.parquet, before its verdict."""
     unasked = conversation.end and not conversation.steps
     broken = conversation.end in (CRASHED, client.INFRA_FAILED)
@@ -207,13 +216,13 @@ def conversation_line(arm: str, conversation: Conversation) -> dict[str, Any]:
     }
 
 
-def lost_conversation(arm: str, entry: Entry, why: str) -> dict[str, Any]:
+def lost_conversation(arm: str, entry: JsonObject, why: str) -> FlatRow:
     """An entry that was not asked."""
     line = conversation_line(arm, Conversation(entry, 1)) | dict.fromkeys(VALUES) | {"fault": None}
     return line | {"end": why, "failed": why}
 
 
-def scored_conversations(lines: Lines, part: Sequence[Entry]) -> Lines:
+def scored_conversations(lines: Lines, part: Sequence[JsonObject]) -> Lines:
     """Lines with their verdicts: multi_turn_accuracy, 1 where every turn is right; turn_progress,
     the share of turns before the first wrong one; `fault`, BFCL's error. None where it failed.
 

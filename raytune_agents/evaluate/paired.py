@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from raytune_agents.evaluate.estimates import CELLS
+from raytune_agents.records import JsonObject
 
 Values = Mapping[str, float | None]
 FEW_SEEDS = 3  # with fewer seeds the spread between them cannot be estimated
@@ -40,7 +41,7 @@ class Difference:
     detectable: float | None = None
     few_seeds: bool = False
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """As a JSON object; what was not measured is left out."""
         return {k: v for k, v in asdict(self).items() if v is not None}
 

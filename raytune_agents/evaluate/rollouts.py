@@ -29,7 +29,7 @@ from raytune_agents.evaluate.measured import Measured
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences
 from raytune_agents.evaluate.suites import TRAJECTORIES
 from raytune_agents.inference import client
-from raytune_agents.records import RecordError, Trajectory, finish, from_row, to_row
+from raytune_agents.records import FlatRow, RecordError, Trajectory, finish, from_row, to_row
 
 ENDS = ("answered", "loop", "unreadable", "max_steps", "too_long", "template_refused", CRASHED)
 FAILED_ENDS = ("loop", "unreadable", "max_steps", "too_long", "template_refused")
@@ -101,7 +101,7 @@ def rollout_shard(
     section: EvaluateConfig,
     engine_section: EngineConfig,
     seed: int,
-) -> list[dict[str, Any]]:
+) -> list[FlatRow]:
     """Every trial of every task, rolled out to its end: one line of plays.parquet each.
     Raises EngineDown."""
     options = section.trajectories
@@ -120,7 +120,7 @@ def rollout_shard(
     return [rollout_line(arm.name, rollout) for rollout in rollouts]
 
 
-def rollout_line(arm: str, rollout: Rollout) -> dict[str, Any]:
+def rollout_line(arm: str, rollout: Rollout) -> FlatRow:
     """One line of plays.parquet."""
     row = finish(replace(rollout.row, step="evaluate.trajectories", parents=(rollout.task.id,)))
     facts = {
@@ -138,12 +138,12 @@ def rollout_line(arm: str, rollout: Rollout) -> dict[str, Any]:
     return facts | values(row, facts["end"])
 
 
-def lost_rollout(arm: str, task: Trajectory, trial: int, why: str) -> dict[str, Any]:
+def lost_rollout(arm: str, task: Trajectory, trial: int, why: str) -> FlatRow:
     """A trial that was not played."""
     return rollout_line(arm, Rollout.of(task, trial)) | dict.fromkeys(VALUES) | {"end": why}
 
 
-def rescored_rollout(play: Mapping[str, Any]) -> dict[str, Any]:
+def rescored_rollout(play: Mapping[str, Any]) -> FlatRow:
     """A stored play scored anew: its calls run in a fresh world."""
     return dict(play) | values(from_row(json.loads(play["row"])), play["end"])
 

@@ -21,6 +21,7 @@ from raytune_agents.evaluate.estimates import (
 from raytune_agents.evaluate.measured import BASE, AnswerRow, Measured, values_by_row
 from raytune_agents.evaluate.metrics import ANSWER_METRICS, Metric
 from raytune_agents.evaluate.paired import Difference, holm_corrected, paired
+from raytune_agents.records import JsonObject
 
 Cell = TypeVar("Cell")
 Board = dict[str, dict[str, dict[str, Cell]]]  # {arm: {split: {metric: cell}}}
@@ -37,7 +38,7 @@ class Drop:
     perturbed: float
     difference: Difference
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         return {"clean": self.clean, "perturbed": self.perturbed} | self.difference.record()
 
     @classmethod
@@ -46,7 +47,7 @@ class Drop:
         return cls(record["clean"], record["perturbed"], Difference.read(record))
 
 
-def records(board: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+def records(board: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> JsonObject:
     """The table as JSON values."""
     return {
         arm: {
@@ -57,7 +58,7 @@ def records(board: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, A
     }
 
 
-def read_board(record: Mapping[str, Any], read: Callable[[dict[str, Any]], Cell]) -> Board[Cell]:
+def read_board(record: Mapping[str, Any], read: Callable[[JsonObject], Cell]) -> Board[Cell]:
     """The inverse of `records`; `read` makes a cell of its record."""
     return {
         arm: {
@@ -237,7 +238,7 @@ class Overall:
     change: Estimate
     suites: dict[str, str]  # suite -> its main metric
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         return {
             "score": self.score.record(),
             "change": self.change.record(),

@@ -16,6 +16,7 @@ from raytune_agents.evaluate.gate import GateResult, as_points
 from raytune_agents.evaluate.measured import BASE, Measured, values_by_row
 from raytune_agents.evaluate.metrics import METRICS, Metric, metric_named
 from raytune_agents.evaluate.paired import Difference
+from raytune_agents.records import JsonObject
 
 VAL = "val"
 HEADLINE = "exact_match"
@@ -40,7 +41,7 @@ class Conclusion:
     lost: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JsonObject:
         """As a JSON object."""
         return asdict(self)
 

@@ -7,13 +7,12 @@ is not bent. What a format loses of rows that it does carry stands in LOSES.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from raytune_agents.config.lookup import user_object
 from raytune_agents.exports import agent_flan, gemini, openai, sharegpt, trl, xlam
-from raytune_agents.records import Trajectory
+from raytune_agents.records import JsonObject, Trajectory
 
-Writer = Callable[[Trajectory], dict[str, Any]]
+Writer = Callable[[Trajectory], JsonObject]
 
 WRITERS: dict[str, Writer] = {
     "openai": openai.write,
@@ -26,7 +25,7 @@ WRITERS: dict[str, Writer] = {
     "react": agent_flan.write_react,
     "xlam": xlam.write,
 }
-PAIR_WRITERS: dict[str, Callable[[Trajectory, Trajectory], dict[str, Any]]] = {
+PAIR_WRITERS: dict[str, Callable[[Trajectory, Trajectory], JsonObject]] = {
     "trl_pairs": trl.pair,
 }
 

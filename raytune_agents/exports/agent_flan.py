@@ -7,13 +7,11 @@ written back as that very text.
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.calls import render_calls
 from raytune_agents.calls.results import in_call_order
 from raytune_agents.exports.xlam import tools_text
 from raytune_agents.readers import react
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
 
 def _text(m: Message) -> str:
@@ -22,11 +20,11 @@ def _text(m: Message) -> str:
     return f"<think>\n{m.thought}\n</think>\n\n{text}" if m.thought else text
 
 
-def write(row: Trajectory) -> dict[str, Any]:
+def write(row: Trajectory) -> JsonObject:
     if "react" in row.meta:
         return write_react(row)
     messages, tools = list(in_call_order(row.messages)), tools_text(row) if row.tools else ""
-    out: list[dict[str, Any]] = []
+    out: list[JsonObject] = []
     if tools:
         first = messages.pop(0).content if messages[0].role == "system" else ""
         text = f"{first}\n\n<tools>{tools}</tools>" if first else f"<tools>{tools}</tools>"
@@ -41,7 +39,7 @@ def write(row: Trajectory) -> dict[str, Any]:
     return {"id": row.source_id, "conversation": out}
 
 
-def write_react(row: Trajectory) -> dict[str, Any]:
+def write_react(row: Trajectory) -> JsonObject:
     """Thought / Action / Observation text in every turn, in the spelling that the row was read in.
 
     Raises RecordError for a turn of several calls or of text beside a call.

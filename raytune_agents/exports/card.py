@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from raytune_agents.records import JsonObject
+
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -18,7 +20,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in lines)
 
 
-def _configs(names: list[str]) -> list[dict[str, Any]]:
+def _configs(names: list[str]) -> list[JsonObject]:
     """Hub configs: one for plain files, one an agent for a preset's."""
     groups: dict[str, dict[str, str]] = {}
     for name in names:
@@ -32,7 +34,7 @@ def _configs(names: list[str]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def card(summary: dict[str, Any], title: str) -> str:
+def card(summary: JsonObject, title: str) -> str:
     """README.md of the folder. Licences are the sources': the card names the sources, not a
     licence.
     """

@@ -15,18 +15,18 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from raytune_agents.chat import mark
 from raytune_agents.config import ExportConfig
 from raytune_agents.exports import LOSES, PAIR_WRITERS, splits, writer_named
 from raytune_agents.exports.card import card
 from raytune_agents.exports.pricing import provider_problems, roughly
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import JsonObject, RecordError, Trajectory
 from raytune_agents.storage import whole_file, write_text
 
 LABELLED = ("trl_label",)
-Written = tuple[Trajectory, dict[str, Any]]
+Written = tuple[Trajectory, JsonObject]
 Marker = Callable[[Trajectory], str]
 
 
@@ -60,7 +60,7 @@ def write_files(
     section: ExportConfig,
     seed: int = 17,
     marker: Marker | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Write the files of a format or preset; returns what dataset_summary.json holds.
 
     `rows` are gone through more than once: a list, or `runs.StoredRows`. `marker` gives a
@@ -133,7 +133,7 @@ class _File:
         self.scratch = self.stack.enter_context(name.open("w+b"))
         self.stack.callback(name.unlink, missing_ok=True)
 
-    def add(self, place: int, row: Trajectory, value: dict[str, Any]) -> None:
+    def add(self, place: int, row: Trajectory, value: JsonObject) -> None:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         line = text.encode() + b"\n"
         self.scratch.write(line)
@@ -145,7 +145,7 @@ class _File:
         self.counts["sources"][row.source] += 1
         self.counts["roles"].update(m.role for m in row.messages)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> JsonObject:
         """Write the file and describe it."""
         digest = hashlib.sha256()
         with whole_file(self.path) as part, part.open("wb") as out:

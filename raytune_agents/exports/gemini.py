@@ -13,7 +13,15 @@ import re
 from typing import Any
 
 from raytune_agents.exports.openai import distinct_tools, schema_of_tool, with_results
-from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+from raytune_agents.records import (
+    Arguments,
+    JsonObject,
+    JsonSchema,
+    Message,
+    RecordError,
+    ToolCall,
+    Trajectory,
+)
 
 NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
 KNOWN = ("type", "format", "title", "description", "nullable", "enum", "items", "properties",
@@ -21,11 +29,11 @@ KNOWN = ("type", "format", "title", "description", "nullable", "enum", "items", 
          "minimum", "maximum", "pattern", "example", "propertyOrdering")  # fmt: skip
 
 
-def schema(node: Any) -> dict[str, Any]:
+def schema(node: Any) -> JsonSchema:
     """A JSON Schema as Gemini's Schema object: unknown keys dropped, types in capitals."""
     if not isinstance(node, dict):
         return {}
-    out: dict[str, Any] = {}
+    out: JsonSchema = {}
     for key, value in node.items():
         if key not in KNOWN:
             continue
@@ -46,14 +54,14 @@ def schema(node: Any) -> dict[str, Any]:
     return out
 
 
-def _args(call: ToolCall) -> dict[str, Any]:
+def _args(call: ToolCall) -> Arguments:
     try:
         return call.args
     except ValueError:
         raise RecordError(f"arguments of {call.name[:40]!r} are not an object") from None
 
 
-def _parts(m: Message) -> list[dict[str, Any]]:
+def _parts(m: Message) -> list[JsonObject]:
     if m.role == "tool":
         try:
             value = json.loads(m.content)
@@ -63,12 +71,12 @@ def _parts(m: Message) -> list[dict[str, Any]]:
         if whole and json.dumps(value, ensure_ascii=False) == m.content:
             return [{"functionResponse": {"name": m.name, "response": value}}]
         return [{"functionResponse": {"name": m.name, "response": {"result": m.content}}}]
-    parts: list[dict[str, Any]] = [{"text": m.thought, "thought": True}] if m.thought else []
+    parts: list[JsonObject] = [{"text": m.thought, "thought": True}] if m.thought else []
     parts += [{"text": m.content}] if m.content or not m.tool_calls else []
     return parts + [{"functionCall": {"name": c.name, "args": _args(c)}} for c in m.tool_calls]
 
 
-def write(row: Trajectory) -> dict[str, Any]:
+def write(row: Trajectory) -> JsonObject:
     messages = with_results(row.messages)
     if row.target is None:
         raise RecordError("no assistant turn at the end")
@@ -77,7 +85,7 @@ def write(row: Trajectory) -> dict[str, Any]:
     bad = next((t.name for t in row.tools if not NAME.fullmatch(t.name)), None)
     if bad is not None:
         raise RecordError(f"Gemini takes no function name like {bad[:40]!r}")
-    out: dict[str, Any] = {}
+    out: JsonObject = {}
     if messages[0].role == "system":
         out["systemInstruction"] = {"role": "system", "parts": [{"text": messages[0].content}]}
         messages = messages[1:]
@@ -91,8 +99,8 @@ def write(row: Trajectory) -> dict[str, Any]:
     return out
 
 
-def _contents(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    contents: list[dict[str, Any]] = []
+def _contents(messages: tuple[Message, ...]) -> list[JsonObject]:
+    contents: list[JsonObject] = []
     asked: list[str] = []
     before = ""
     for m in messages:

@@ -10,10 +10,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
 
 from raytune_agents.calls.results import in_call_order
-from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
+from raytune_agents.records import (
+    JsonObject,
+    JsonSchema,
+    Message,
+    RecordError,
+    ToolCall,
+    ToolSpec,
+    Trajectory,
+)
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -78,12 +85,12 @@ def with_results(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return in_call_order(out)  # what was missing stands where its call did
 
 
-def message(m: Message, names: dict[str, str], thought: bool = False) -> dict[str, Any]:
+def message(m: Message, names: dict[str, str], thought: bool = False) -> JsonObject:
     """One turn as OpenAI writes it; with `thought`, the thought stands apart as
     reasoning_content.
     """
     content = m.content if thought else "\n".join(p for p in (m.thought, m.content) if p)
-    out: dict[str, Any] = {"role": m.role}
+    out: JsonObject = {"role": m.role}
     if content or not m.tool_calls:
         out["content"] = content
     if thought and m.thought:
@@ -110,7 +117,7 @@ def distinct_tools(tools: tuple[ToolSpec, ...]) -> list[ToolSpec]:
     return list(found.values())
 
 
-def schema_of_tool(tool: ToolSpec) -> dict[str, Any]:
+def schema_of_tool(tool: ToolSpec) -> JsonSchema:
     """The tool's schema. Raises RecordError where its text is none."""
     try:
         found = tool.schema
@@ -121,14 +128,14 @@ def schema_of_tool(tool: ToolSpec) -> dict[str, Any]:
     return found
 
 
-def tools(row: Trajectory, names: dict[str, str]) -> list[dict[str, Any]]:
+def tools(row: Trajectory, names: dict[str, str]) -> list[JsonObject]:
     listed = distinct_tools(row.tools)
     for tool in listed:
         schema_of_tool(tool)
     return [replace(t, name=names[t.name]).openai() for t in listed]
 
 
-def write(row: Trajectory) -> dict[str, Any]:
+def write(row: Trajectory) -> JsonObject:
     """Raises RecordError where the last turn is not an assistant turn that is trained on."""
     if row.target is None or not any(m.trained for m in row.messages):
         raise RecordError("no assistant turn to train on at the end")
@@ -144,7 +151,7 @@ def write(row: Trajectory) -> dict[str, Any]:
     return {"messages": messages} | listed
 
 
-def axolotl(row: Trajectory) -> dict[str, Any]:
+def axolotl(row: Trajectory) -> JsonObject:
     """axolotl's chat_template rows; set `message_field_training: train`, `roles_to_train: []`."""
     same = {n.name: n.name for n in row.tools}
     turns = linked(in_call_order(row.messages))

@@ -7,11 +7,10 @@ parallel call are one JSON list. A thought stands in <think> tags. It has no los
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from raytune_agents.calls.results import in_call_order
 from raytune_agents.exports.xlam import calls_text, tools_text
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
 TAGS = {"user": "human", "assistant": "gpt"}
 
@@ -21,7 +20,7 @@ def _value(m: Message) -> str:
     return f"<think>\n{m.thought}\n</think>\n\n{text}" if m.thought else text
 
 
-def write(row: Trajectory) -> dict[str, Any]:
+def write(row: Trajectory) -> JsonObject:
     """Raises RecordError where the sides do not take turns or a call has text beside it."""
     messages = list(in_call_order(row.messages))
     if any(m.role == "assistant" and not m.trained for m in messages):

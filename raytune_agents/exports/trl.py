@@ -10,10 +10,10 @@ from typing import Any
 
 from raytune_agents.calls.results import in_call_order
 from raytune_agents.exports.openai import linked, message, tools
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
 
-def _message(m: Message) -> dict[str, Any]:
+def _message(m: Message) -> JsonObject:
     out = message(m, {}, thought=True)
     out.setdefault("content", "")
     for call, made in zip(m.tool_calls, out.get("tool_calls", ())):
@@ -26,7 +26,7 @@ def _message(m: Message) -> dict[str, Any]:
     return out
 
 
-def _parts(row: Trajectory) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+def _parts(row: Trajectory) -> tuple[list[JsonObject], list[JsonObject], JsonObject]:
     if row.target is None or not row.target.trained:
         raise RecordError("no assistant turn to train on at the end")
     turns = [_message(m) for m in linked(in_call_order(row.messages))]
@@ -34,13 +34,13 @@ def _parts(row: Trajectory) -> tuple[list[dict[str, Any]], list[dict[str, Any]],
     return turns[:-1], turns[-1:], {"tools": tools(row, same)} if row.tools else {}
 
 
-def write(row: Trajectory) -> dict[str, Any]:
+def write(row: Trajectory) -> JsonObject:
     """SFT columns."""
     prompt, completion, listed = _parts(row)
     return {"prompt": prompt, "completion": completion} | listed
 
 
-def write_labelled(row: Trajectory) -> dict[str, Any]:
+def write_labelled(row: Trajectory) -> JsonObject:
     """KTO columns: the label is False for rows of the pool negative.*"""
     return write(row) | {"label": not row.pool.startswith("negative")}
 
@@ -49,7 +49,7 @@ def _said(m: Message) -> tuple[Any, ...]:
     return m.role, m.content, m.thought, tuple((c.name, c.arguments) for c in m.tool_calls)
 
 
-def pair(chosen: Trajectory, rejected: Trajectory) -> dict[str, Any]:
+def pair(chosen: Trajectory, rejected: Trajectory) -> JsonObject:
     """Preference columns. The prompt is what both rows begin with, at most up to the chosen's
     target.
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
-from raytune_agents.records import RecordError, ToolCall, Trajectory
+from raytune_agents.records import JsonObject, RecordError, ToolCall, Trajectory
 
 
 def _quoted(text: str) -> str:
@@ -39,7 +38,7 @@ def tools_text(row: Trajectory) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def write(row: Trajectory) -> dict[str, Any]:
+def write(row: Trajectory) -> JsonObject:
     """Raises RecordError for anything but a user turn and an answer of calls alone."""
     if [m.role for m in row.messages] != ["user", "assistant"]:
         raise RecordError("not one request and one answer")

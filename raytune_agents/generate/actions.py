@@ -9,12 +9,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
 
 import yaml
 
 from raytune_agents.generate import kinds
 from raytune_agents.generate.kinds import DATA
+from raytune_agents.records import JsonObject
 
 DETERMINERS = re.compile(
     r"(a|an|the|all|my|your|this|that|these|those|one|each|every|any|some|our|its|their|multiple|"
@@ -60,7 +60,7 @@ SYSTEM = re.compile(
 
 
 @cache
-def phrases() -> dict[str, Any]:
+def phrases() -> JsonObject:
     """The verbs and shapes of `data/phrases.yaml`."""
     return yaml.safe_load((DATA / "phrases.yaml").read_text("utf-8"))
 

@@ -24,6 +24,7 @@ from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.codes import NoValue, code_of, is_code, shaped
 from raytune_agents.generate.kinds import Parameter, kind_named
 from raytune_agents.generate.scenes import MEALS, Scene, text_of, who_of
+from raytune_agents.records import Arguments
 
 NONE: Mapping = MappingProxyType({})
 TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits
@@ -221,7 +222,7 @@ def context_of(tool: ToolConfig) -> str:
     return f"{kinds.name_words(tool.name)} {tool.description.lower()}"
 
 
-def _paired(params: Sequence[Parameter], args: dict[str, Any]) -> None:
+def _paired(params: Sequence[Parameter], args: Arguments) -> None:
     """Put pairs in order: the least is not above the most, from differs from to."""
     by_role = {(p.kind, p.role, _stem(p)): p.name for p in params if p.name in args}
     for (kind, role, stem), name in by_role.items():
@@ -242,7 +243,7 @@ def sample(
     rng: random.Random,
     known: Known = NOTHING,
     fixed: Mapping[str, Any] | None = None,
-) -> tuple[dict[str, Any], Scene]:
+) -> tuple[Arguments, Scene]:
     """Values for the parameters `names`, in the schema's order, that fit each other and the schema;
     `fixed` ones are kept. Raises NoValue naming tool and parameter."""
     params = [p for p in parameters_of(tool) if p.name in names]
@@ -253,7 +254,7 @@ def sample(
     why = "no value fits its schema"
     for _ in range(TRIES):
         scene = Scene(rng, context_of(tool))
-        args: dict[str, Any] = {}
+        args: Arguments = {}
         try:
             for p in params:
                 given = (fixed or {}).get(p.name)

@@ -18,7 +18,16 @@ from typing import Any
 from raytune_agents.agents.script import listed
 from raytune_agents.agents.word_banks import shown
 from raytune_agents.agents.wording import survives
-from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, derive
+from raytune_agents.records import (
+    Arguments,
+    JsonObject,
+    JsonSchema,
+    Message,
+    ToolCall,
+    ToolSpec,
+    Trajectory,
+    derive,
+)
 
 LETTERS = string.ascii_letters + string.digits + "_."
 STYLES: list[dict[str, Any]] = [
@@ -46,11 +55,11 @@ def rewritten(text: str, change: Callable[[Any], Any]) -> str:
 # --- renaming -------------------------------------------------------------------------------------
 
 
-def _keys(item: dict[str, Any], names: Names) -> dict[str, Any]:
+def _keys(item: JsonObject, names: Names) -> JsonObject:
     return {names.get(k, k): v for k, v in item.items()}
 
 
-def _schema(schema: dict[str, Any], names: Names) -> dict[str, Any]:
+def _schema(schema: JsonSchema, names: Names) -> JsonSchema:
     out = dict(schema)
     if isinstance(schema.get("properties"), dict):
         out["properties"] = _keys(schema["properties"], names)
@@ -76,7 +85,7 @@ def rename(row: Trajectory, tools: Names, args: Mapping[str, Names]) -> Trajecto
         text = rewritten(t.parameters, lambda v: _schema(v, of(t.name)))
         return replace(t, name=tools.get(t.name, t.name), parameters=text)
 
-    def gold(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def gold(entries: list[JsonObject]) -> list[JsonObject]:
         return [{tools.get(n, n): _keys(a, of(n)) for n, a in e.items()} for e in entries]
 
     messages = tuple(
@@ -118,17 +127,17 @@ def _other_defaults(row: Trajectory, found: Mapping[str, Mapping[str, list[Any]]
     def swap(item: Any, pair: list[Any]) -> Any:
         return pair[1] if type(item) is type(pair[0]) and item == pair[0] else item
 
-    def schema(value: dict[str, Any], pairs: Mapping[str, list[Any]]) -> dict[str, Any]:
+    def schema(value: JsonSchema, pairs: Mapping[str, list[Any]]) -> JsonSchema:
         properties = dict(value["properties"])
         for name, pair in pairs.items():
             detail = properties[name]
             properties[name] = detail | {"default": swap(detail["default"], pair)}
         return value | {"properties": properties}
 
-    def keyed(value: dict[str, Any], pairs: Mapping[str, list[Any]]) -> dict[str, Any]:
+    def keyed(value: Arguments, pairs: Mapping[str, list[Any]]) -> Arguments:
         return {k: swap(v, pairs[k]) if k in pairs else v for k, v in value.items()}
 
-    def allowed(value: dict[str, Any], pairs: Mapping[str, list[Any]]) -> dict[str, Any]:
+    def allowed(value: Arguments, pairs: Mapping[str, list[Any]]) -> Arguments:
         return {k: [swap(x, pairs[k]) for x in v] if k in pairs else v for k, v in value.items()}
 
     def call(c: ToolCall) -> ToolCall:

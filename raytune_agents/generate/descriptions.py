@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from raytune_agents.records import JsonSchema
+
 UNITS = re.compile(
     r"\b(kilomet(?:er|re)s?|km|miles?|met(?:er|re)s?|cm|mm|feet|inches|kg|kilograms?|grams?|"
     r"pounds|lbs|oz|lit(?:er|re)s?|ml|celsius|fahrenheit|kelvin|minutes?|hours?|seconds?|days?|"
@@ -177,7 +179,7 @@ def bounds_in(text: str) -> tuple[float, float] | None:
 # --- the schema beside it -------------------------------------------------------------------------
 
 
-def flattened(schema: Any, root: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+def flattened(schema: Any, root: Mapping[str, Any], depth: int = 0) -> JsonSchema:
     """The schema with its local `$ref`, its first usable alternative and its `allOf` put in."""
     if not isinstance(schema, dict) or depth > 8:
         return {}

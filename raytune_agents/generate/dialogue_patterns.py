@@ -30,7 +30,7 @@ from raytune_agents.generate.tasks import (
     sample_call,
     styled,
 )
-from raytune_agents.records import Message, ToolSpec, Trajectory, finish
+from raytune_agents.records import Arguments, Message, ToolSpec, Trajectory, finish
 
 # --- shared ---------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
 
 def _incomplete(
     tool: ToolConfig, later: list[str], rng: random.Random, habits: Mapping[str, Argument]
-) -> tuple[str, dict[str, Any], dict[str, str], dict[str, str]]:
+) -> tuple[str, Arguments, dict[str, str], dict[str, str]]:
     """An order that leaves `later` out: its text, all arguments, what it says of the others, and
     what the user will answer for `later`. Raises NoValue."""
     written = tool.incomplete.get(later[0]) if len(later) == 1 else None

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from raytune_agents.generate import descriptions
+from raytune_agents.records import JsonObject, JsonSchema
 
 DEEPEST = 4  # schemas inside schemas that are looked into
 DATA = Path(__file__).parent / "data"
@@ -84,7 +85,7 @@ class Kind:
         return dict(self.sayings).get(role) or self.say
 
 
-def _kind_of_line(line: dict[str, Any]) -> Kind:
+def _kind_of_line(line: JsonObject) -> Kind:
     roles = [*ROLES, *OTHER_ROLES]
     known = {k: v for k, v in line.items() if k not in roles}
     known |= {k: tuple(known[k]) for k in ("say", "range") if k in known}
@@ -126,7 +127,7 @@ class Parameter:
     fields: tuple[Parameter, ...] = ()  # of an object
 
     @property
-    def detail(self) -> dict[str, Any]:
+    def detail(self) -> JsonSchema:
         """The parameter's parsed schema."""
         return json.loads(self.schema)
 
@@ -373,8 +374,7 @@ def _owned(field: Parameter, owner: Parameter, fields: Sequence[Parameter]) -> P
 def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ...]:
     root = json.loads(schema)
     context = f"{name_words(name)} {description}".lower()
-    required = root.get("required")
-    required = required if isinstance(required, list) else []
+    required = listed if isinstance(listed := root.get("required"), list) else []
     properties = root.get("properties") or {}
     found = [parameter(n, s, n in required, context, root) for n, s in properties.items()]
     if {"unit", "units", "uom"} & {p.words for p in found}:  # an amount of something, no money

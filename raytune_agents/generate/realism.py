@@ -19,7 +19,7 @@ from raytune_agents.filters import grounding
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.actions import base_verb
 from raytune_agents.generate.kinds import Parameter, name_words
-from raytune_agents.records import ToolSpec, Trajectory
+from raytune_agents.records import JsonObject, ToolSpec, Trajectory
 
 SHOWN = 10  # requests of each source in the manifest
 FOLDS = 5
@@ -173,7 +173,7 @@ def source_of(row: Trajectory) -> str:
 
 def realism_figures(
     rows: Sequence[Trajectory], real: Sequence[Trajectory], tools: Sequence[ToolSpec]
-) -> dict[str, Any]:
+) -> JsonObject:
     """All figures of generated rows, beside the user's own; shares in [0, 1]."""
     values = [misfits(row) for row in rows]
     checked = [grounding.check_values(row) for row in rows]

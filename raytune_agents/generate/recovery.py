@@ -14,7 +14,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 from raytune_agents.agents import AgentSpec
 from raytune_agents.agents.worlds import (
@@ -27,7 +26,7 @@ from raytune_agents.agents.worlds import (
 from raytune_agents.calls.schema import find, shape
 from raytune_agents.generate import world_runs
 from raytune_agents.generate.scenes import is_code, shaped
-from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
+from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
 
 PASSING = {
     "rate_limit": "429 Too Many Requests: rate limit exceeded, try again in a moment",
@@ -45,7 +44,7 @@ class BrokenCall:
     said: str = ""
 
 
-def _with(call: ToolCall, arguments: dict[str, Any]) -> ToolCall:
+def _with(call: ToolCall, arguments: Arguments) -> ToolCall:
     return replace(call, arguments=json.dumps(arguments, ensure_ascii=False))
 
 

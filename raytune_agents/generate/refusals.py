@@ -11,7 +11,6 @@ import random
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -36,7 +35,7 @@ from raytune_agents.generate.tasks import (
     sample_call,
     styled,
 )
-from raytune_agents.records import Message, ToolSpec, Trajectory
+from raytune_agents.records import JsonObject, Message, ToolSpec, Trajectory
 
 FOREIGN = {
     "action": ["archive", "duplicate", "rename", "hand over"],
@@ -164,7 +163,7 @@ def _about(spec: AgentSpec, rng: random.Random) -> tuple[str, str]:
 
 def _refusal(
     spec: AgentSpec, cell: str, near: str, tools: Sequence[ToolSpec], rng: random.Random
-) -> tuple[str, str, dict[str, Any]] | None:
+) -> tuple[str, str, JsonObject] | None:
     """Request, refusal and meta of one of the four things tools cannot do."""
     tool = next(t for t in spec.tools if t.name == near)
     names = listed([t.name for t in tools])
@@ -206,7 +205,7 @@ def notool_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Traj
     cell = CELLS[index % len(CELLS)]
     near = rng.choice(spec.tools).name
     tools = () if cell.endswith("_none") else shown_tools(spec, rng, {near}, NAMED)
-    meta: dict[str, Any] = {"cell": cell}
+    meta: JsonObject = {"cell": cell}
     if cell.startswith("chat"):
         text, answer = rng.choice(small_talk())
     elif cell == "tool_tools":

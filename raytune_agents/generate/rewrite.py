@@ -24,7 +24,7 @@ from raytune_agents.inference import endpoint
 from raytune_agents.inference.cache import Answers, key_of
 from raytune_agents.inference.client import INFRA_FAILED, EngineDown, Lost, Reply, Sampling
 from raytune_agents.inference.client import ask as ask_engines
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 SHOWN = 3  # accepted wordings that the next round is shown
 
@@ -65,7 +65,7 @@ class ChatClient:
         prompts: Sequence[Any] = chats if self.own else [self.chat.chat_ids(c) for c in chats]
         kept = Answers.of_user(self.keep)
         keys = [key_of(self.model, p, repr(s)) for p, s in zip(prompts, samplings)]
-        found: dict[str, Any] = {k: kept.get(k) for k in keys}
+        found: JsonObject = {k: kept.get(k) for k in keys}
         # Only what is not known is asked: a step that was killed goes on where it was.
         new = [i for i, k in enumerate(keys) if found[k] is None]
         wanted = [prompts[i] for i in new], [samplings[i] for i in new]

@@ -19,10 +19,11 @@ from mimesis import Generic
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue, is_code, shaped
 from raytune_agents.generate.kinds import DATA, Parameter, kind_named
+from raytune_agents.records import JsonObject
 
 
 @cache
-def banks() -> dict[str, Any]:
+def banks() -> JsonObject:
     """The values of `data/values.yaml`."""
     found = yaml.safe_load((DATA / "values.yaml").read_text("utf-8"))
     return found | {name: list(works) for name, works in found["made_by"].items()}

@@ -15,6 +15,7 @@ from raytune_agents.agents.word_banks import shown
 from raytune_agents.generate.clauses import LAST, UNIT_WORDS, noun_said
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import Scene
+from raytune_agents.records import Arguments
 
 COUNTED = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905
 COUNTS = ("nights", "beds", "people", "rooms", "days", "weeks", "hours", "quantity", "replicas")
@@ -116,7 +117,7 @@ PLAIN = frozenset(
 )
 
 
-def _fields_said(p: Parameter, value: dict[str, Any], scene: Scene, rng: random.Random) -> str:
+def _fields_said(p: Parameter, value: Arguments, scene: Scene, rng: random.Random) -> str:
     """An object's fields: an address as on an envelope, others with their nouns."""
     known, out = {f.name: f for f in p.fields}, []
     address = any(f.kind in ("street", "city", "zip") for f in p.fields)

@@ -24,7 +24,7 @@ from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.described_requests import Wish
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.scenes import Scene
-from raytune_agents.records import Message, ToolCall, Trajectory, finish
+from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, finish
 
 EVEN_HABITS = Profile()  # of an agent that nothing is known of
 STYLES = tuple(phrases()["shapes"]["order"])
@@ -89,7 +89,7 @@ def phrase(
     instead: Mapping[str, str] = NONE,
     habits: Mapping[str, Argument] = NONE,
     also: Collection[str] = (),
-) -> tuple[str, dict[str, Any], dict[str, str]]:
+) -> tuple[str, Arguments, dict[str, str]]:
     """One of the spec's wordings filled in: the sentence, its arguments, and the text that stands
     for each. An argument in `instead` is said with that text and gets no value; those in `also` get
     one that the sentence does not say. Raises NoValue."""
@@ -109,7 +109,7 @@ def phrase(
 
 def from_wording(
     tool: ToolConfig, template: str, rng: random.Random, habits: Mapping[str, Argument] = NONE
-) -> tuple[Wish, dict[str, Any]]:
+) -> tuple[Wish, Arguments]:
     """A wish in one of the spec's wordings. Raises NoValue."""
     text, args, anchors = phrase(tool, template, rng, habits=habits)
     return Wish("order", text, "", anchors), args
@@ -117,7 +117,7 @@ def from_wording(
 
 def from_template(
     tool: ToolConfig, rng: random.Random, habits: Mapping[str, Argument] = NONE, form: str = ""
-) -> tuple[Wish, dict[str, Any]]:
+) -> tuple[Wish, Arguments]:
     """A wish made from the description. Raises NoValue."""
     args, scene = sample_arguments(tool, rng, habits)
     return composed(tool, args, scene, rng, form), args
@@ -125,7 +125,7 @@ def from_template(
 
 def sample_arguments(
     tool: ToolConfig, rng: random.Random, habits: Mapping[str, Argument] = NONE
-) -> tuple[dict[str, Any], Scene]:
+) -> tuple[Arguments, Scene]:
     """The arguments of a call: the required ones and some more. Raises NoValue."""
     names = given_names(tool, habits, rng)
     return arguments.sample(tool, names, rng, spec_values(tool, rng, habits))

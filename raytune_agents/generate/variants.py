@@ -21,7 +21,7 @@ from raytune_agents.generate import arguments
 from raytune_agents.generate.arguments import parameters_of, spec_values
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.kinds import Parameter
-from raytune_agents.records import Message, ToolCall, Trajectory, derive
+from raytune_agents.records import Arguments, Message, ToolCall, Trajectory, derive
 
 TRIES = 8
 JOINED = 0.15  # share of rows that join two of the user's requests
@@ -87,7 +87,7 @@ def _new_values(
     text: str,
     spec: AgentSpec,
     rng: random.Random,
-) -> dict[str, Any]:
+) -> Arguments:
     """Other values for some arguments, those of the user's other rows first. Raises NoValue."""
     habits = spec.habits.arguments.get(tool.name, {})
     drawable = [

@@ -24,7 +24,7 @@ from raytune_agents.agents.worlds import Episode, completed, task_in, world_code
 from raytune_agents.agents.worlds.process import WorldDown, class_of, made_tasks
 from raytune_agents.config import ConfigError
 from raytune_agents.generate.distractors import shown_tools
-from raytune_agents.records import Message, Trajectory, content_hash, finish
+from raytune_agents.records import JsonObject, Message, Trajectory, content_hash, finish
 
 log = logging.getLogger(__name__)
 HELD_OUT = 4  # one in so many of a spec's tasks is kept for evaluation
@@ -74,7 +74,7 @@ def goal_of(example: ExampleConfig) -> Goal:
     return cast(Goal, script)
 
 
-Shown = dict[str, tuple[dict[str, Any] | None, Goal]]  # goal -> its task (None: drawn), script
+Shown = dict[str, tuple[JsonObject | None, Goal]]  # goal -> its task (None: drawn), script
 
 
 def shown_goals(spec: AgentSpec, count: int, seed: int, held_out: bool = False) -> Shown:
@@ -96,7 +96,7 @@ def shown_goals(spec: AgentSpec, count: int, seed: int, held_out: bool = False) 
 
 
 def _row(
-    spec: AgentSpec, pool: str, index: int, seed: int, run: WorldRun, meta: dict[str, Any]
+    spec: AgentSpec, pool: str, index: int, seed: int, run: WorldRun, meta: JsonObject
 ) -> Trajectory:
     users = [i for i, m in enumerate(run.messages) if m.role == "user"]
     said, task = cast(Say, run.answer), run.episode.task  # a script ends with its answer

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.models import cache_dir
-from raytune_agents.records import content_hash
+from raytune_agents.records import JsonObject, content_hash
 from raytune_agents.storage import write_text
 
 
@@ -35,7 +35,7 @@ class Answers:
         """The file of an answer; asked only where there is a folder."""
         return self.folder / key[:2] / f"{key}.json"  # type: ignore[operator]
 
-    def get(self, key: str) -> dict[str, Any] | None:
+    def get(self, key: str) -> JsonObject | None:
         """The kept answer, or None; a broken file counts as none."""
         if self.folder is None:
             return None
@@ -44,7 +44,7 @@ class Answers:
         except (FileNotFoundError, ValueError):
             return None
 
-    def put(self, key: str, value: dict[str, Any]) -> None:
+    def put(self, key: str, value: JsonObject) -> None:
         """Keep an answer."""
         if self.folder is None:
             return

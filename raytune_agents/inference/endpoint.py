@@ -31,6 +31,7 @@ from tenacity import (
 from raytune_agents.config import ConfigError, TeacherConfig
 from raytune_agents.inference.cache import Answers, key_of
 from raytune_agents.inference.client import EngineDown, Reply, Sampling
+from raytune_agents.records import JsonObject, Options
 from raytune_agents.redact import hide, redact
 from raytune_agents.storage import read_jsonl
 
@@ -130,7 +131,7 @@ class Budget:
 class Teacher:
     """Asks the endpoint. `answer` gives one Reply a chat, None where the budget is spent."""
 
-    def __init__(self, section: dict[str, Any], key: str, keep: bool = True, ledger: str = ""):
+    def __init__(self, section: Options, key: str, keep: bool = True, ledger: str = ""):
         self.section = TeacherConfig(**section)
         self.answers = Answers.of_user(keep)
         self.budget = Budget(self.section, Path(ledger) if ledger else None)
@@ -160,7 +161,7 @@ class Teacher:
         with self.lock:
             self.counts[what] += 1
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> JsonObject:
         """What was asked, answered from the folder, and spent over the whole run."""
         spent = {"tokens": self.budget.tokens, "usd": round(self.budget.usd, 6)}
         return dict(self.counts) | spent
@@ -190,7 +191,7 @@ class Teacher:
         self.answers.put(key, {k: found[k] for k in ("text", "tokens_in", "tokens_out")})
         return Reply([found["text"]], [found["tokens_out"]], found["tokens_in"], found["s"], 0.0)
 
-    def request(self, chat: Chat, sampling: Sampling) -> dict[str, Any]:
+    def request(self, chat: Chat, sampling: Sampling) -> JsonObject:
         """The endpoint's answer after at most 1 + retries tries. Raises Refused, EngineDown."""
         jitter = wait_random_exponential(self.section.wait_s, LONGEST_WAIT_S)
 
@@ -210,7 +211,7 @@ class Teacher:
             tried = f"after {self.section.retries + 1} tries"
             raise EngineDown(f"{self.section.base_url}: {error} {tried}") from None
 
-    def body(self, chat: Chat, sampling: Sampling) -> dict[str, Any]:
+    def body(self, chat: Chat, sampling: Sampling) -> JsonObject:
         """The request in OpenAI's form."""
         body = {
             "model": self.section.model,
@@ -225,7 +226,7 @@ class Teacher:
             body["response_format"] = {"type": "json_schema", "json_schema": shape}
         return body
 
-    def post(self, body: dict[str, Any]) -> dict[str, Any]:
+    def post(self, body: JsonObject) -> JsonObject:
         """One try. Raises Busy where another may succeed, Refused where none will."""
         self.budget.turn()
         self.count("requests")
@@ -289,7 +290,7 @@ def start_teacher(section: TeacherConfig, keep: bool, ledger: Path) -> Any:
     return actor.remote(section.model_dump(), key_from_env(section), keep, str(ledger))
 
 
-def spent() -> dict[str, Any]:
+def spent() -> JsonObject:
     """What the run's teacher was asked and what it cost."""
     import ray
 

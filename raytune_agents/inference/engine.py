@@ -34,6 +34,7 @@ from raytune_agents.infra import telemetry
 from raytune_agents.infra.energy import Meter
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16, keep_pages
+from raytune_agents.records import Options
 from raytune_agents.templates import ServingOptions
 
 logger = logging.getLogger(__name__)
@@ -147,10 +148,10 @@ class Engine:
         self,
         path: str,
         dtype: str,
-        section: dict[str, Any],
+        section: Options,
         gpu: bool,
         seed: int,
-        options: dict[str, Any],
+        options: Options,
         log: str = "",
         serving: ServingOptions = ServingOptions(),  # noqa: B008  it is frozen
         in_process: bool | None = None,
@@ -174,14 +175,14 @@ class Engine:
             with Path(log).open("a", encoding="utf-8") as file:
                 file.write(f"{time.time():.3f}\n")
 
-    def _start(self, seed: int, own: dict[str, Any], in_process: bool) -> tuple[Any, Any, int]:
+    def _start(self, seed: int, own: Options, in_process: bool) -> tuple[Any, Any, int]:
         """The engine, its tokenizer, and how many requests it answers at a time."""
         from vllm import AsyncEngineArgs, EngineArgs
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        options: dict[str, Any] = {
+        options: Options = {
             "model": self.path,
             "dtype": self.dtype,
             "seed": seed,

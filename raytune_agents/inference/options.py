@@ -10,10 +10,10 @@ import ast
 import importlib.util
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from raytune_agents.config import Config, ConfigError, TrainConfig
 from raytune_agents.config.lookup import did_you_mean
+from raytune_agents.records import Options
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM's max_lora_rank may be
 # vLLM's arguments that options of ours set: what to write instead
@@ -55,7 +55,7 @@ def check_engine(config: Config) -> None:
     lora_options(config.train)
 
 
-def lora_options(train: TrainConfig) -> dict[str, Any]:
+def lora_options(train: TrainConfig) -> Options:
     """vLLM's LoRA arguments for the arms whose adapters go on top of the base; {} where none does.
     Raises ConfigError for a rank that vLLM does not serve."""
     ranks = {}

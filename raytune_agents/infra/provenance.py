@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
+
+from raytune_agents.records import JsonObject
 
 PACKAGE = Path(__file__).parents[1]
 CODE = (".py", ".yaml", ".jinja", ".html", ".css", ".js")
@@ -159,7 +160,7 @@ def versions() -> dict[str, str]:
     return out
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> JsonObject:
     """Processor, cores and memory of this machine."""
     model = platform.processor() or platform.machine()
     try:

@@ -18,11 +18,11 @@ from raytune_agents.agents.worlds import ends_in_world
 from raytune_agents.calls import render_calls
 from raytune_agents.generate.arguments import invented
 from raytune_agents.negatives.wrong_values import Near, SeenValues, mistyped, other_value
-from raytune_agents.records import RecordError, ToolCall, Trajectory
+from raytune_agents.records import Arguments, JsonSchema, RecordError, ToolCall, Trajectory
 
 Fault = Callable[[Trajectory, random.Random], Trajectory | None]
 NO_VALUES: SeenValues = MappingProxyType({})
-ArgumentEdit = Callable[[dict[str, Any], dict[str, Any], random.Random], dict[str, Any] | None]
+ArgumentEdit = Callable[[Arguments, Arguments, random.Random], Arguments | None]
 
 
 def with_target(row: Trajectory, **changes: Any) -> Trajectory:
@@ -36,16 +36,16 @@ def with_call(row: Trajectory, index: int, call: ToolCall) -> Trajectory:
     return with_target(row, tool_calls=(*calls[:index], call, *calls[index + 1 :]))
 
 
-def make_call(name: str, arguments: dict[str, Any]) -> ToolCall:
+def make_call(name: str, arguments: Arguments) -> ToolCall:
     """A call from parsed arguments."""
     return ToolCall(name, json.dumps(arguments, ensure_ascii=False))
 
 
-def _schema(row: Trajectory, name: str) -> dict[str, Any]:
+def _schema(row: Trajectory, name: str) -> JsonSchema:
     return next((t.schema for t in row.tools if t.name == name), {})
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _kind(schema: JsonSchema) -> str:
     kind = schema.get("type", "string")
     return kind if isinstance(kind, str) else next((k for k in kind if k != "null"), "string")
 
@@ -53,7 +53,7 @@ def _kind(schema: dict[str, Any]) -> str:
 # --- the function ---------------------------------------------------------------------------------
 
 
-def invented_call(row: Trajectory, name: str, rng: random.Random, source: dict[str, Any]):
+def invented_call(row: Trajectory, name: str, rng: random.Random, source: Arguments):
     """A call that fits its tool's schema: arguments from `source` by name or type, or made up."""
     schema = _schema(row, name)
     properties = schema.get("properties", {})
@@ -116,7 +116,7 @@ def _arguments(edit: ArgumentEdit) -> Fault:
     return fault
 
 
-def _drop(names: list[str], args: dict[str, Any], rng: random.Random) -> dict[str, Any] | None:
+def _drop(names: list[str], args: Arguments, rng: random.Random) -> Arguments | None:
     if not names:
         return None
     lost = rng.choice(names)

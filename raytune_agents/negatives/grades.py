@@ -14,7 +14,7 @@ from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import task_of
 from raytune_agents.calls import gold_of, judge, parse
 from raytune_agents.calls.gold import LEFT_OUT, Allowed
-from raytune_agents.records import Trajectory, canonical
+from raytune_agents.records import Arguments, Trajectory, canonical
 
 MOST = 0.99
 
@@ -25,13 +25,13 @@ def multiset_jaccard(a: Counter, b: Counter) -> float:
     return (a & b).total() / union if union else 1.0
 
 
-def _match(given: dict[str, Any], allowed: dict[str, list[Any]]) -> float:
+def _match(given: Arguments, allowed: dict[str, list[Any]]) -> float:
     """Argument names' Jaccard plus the number of allowed values, for one pair of calls."""
     keys = multiset_jaccard(Counter(list(given)), Counter(list(allowed)))
     return keys + sum(k in given and given[k] in values for k, values in allowed.items())
 
 
-def _needed(given: dict[str, Any], allowed: Allowed) -> Allowed:
+def _needed(given: Arguments, allowed: Allowed) -> Allowed:
     """The arguments that gold asks for, or that are given where it lets them."""
     return {k: v for k, v in allowed.items() if LEFT_OUT not in v or k in given}
 

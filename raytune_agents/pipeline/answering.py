@@ -23,7 +23,7 @@ from raytune_agents.inference import client, endpoint
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline.shards import cut, in_shards, kept_shards
 from raytune_agents.pipeline.writer import chat_client
-from raytune_agents.records import Trajectory
+from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Manifest, Step
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def arm_rollouts(
 def arm_conversations(
     context: Context,
     step: Step,
-    entries: list[multi_turn.Entry],
+    entries: list[JsonObject],
     arm: Arm,
     options: EvaluateConfig,
 ) -> Lines:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raytune_agents.config import Config, ConfigError, EvaluateConfig
 from raytune_agents.evaluate import instructions, multi_turn, own_metrics, suites
@@ -26,7 +26,7 @@ from raytune_agents.inference import client
 from raytune_agents.pipeline import answering
 from raytune_agents.pipeline.rows import held_out_rows, training_rows
 from raytune_agents.pipeline.shards import check_outage
-from raytune_agents.records import Trajectory
+from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
 from raytune_agents.storage import read_json, write_json, write_rows
 from raytune_agents.train import adapter_card
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 BASE_KEYS = ("name", "revision", "template", "tools")
 
 
-def evaluate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+def evaluate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """The base and every arm answer the same rows on one engine; scores and paired differences."""
     config = context.config
     check_bases(config, context.run.folder)
@@ -97,12 +97,12 @@ def ask_arms(
     return found, costs, why
 
 
-def used(context: Context) -> dict[str, Any]:
+def used(context: Context) -> JsonObject:
     """What the engine has used so far; {} before its start."""
     return (client.usage() or {}) if context.engine is not None else {}
 
 
-def engine_costs(before: dict[str, Any], after: dict[str, Any]) -> Costs:
+def engine_costs(before: JsonObject, after: JsonObject) -> Costs:
     """An arm's costs on the engine: its peak memory, and the joules of the machine while the arm
     answered (with the engine's start for the first), None where the machine does not tell."""
     out: Costs = {"energy_j": None}
@@ -147,7 +147,7 @@ class AskedRows:
     rows: list[Trajectory]
     perturbed: list[Trajectory]
     tasks: list[Trajectory]
-    entries: list[multi_turn.Entry]
+    entries: list[JsonObject]
     val: list[Trajectory]
     shots: tuple[Trajectory, ...]
     rejected: Counter[str]

@@ -22,7 +22,7 @@ from raytune_agents.inference import endpoint
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.pipeline.writer import chat_client
-from raytune_agents.records import Trajectory
+from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Step, read_rows, write_rows
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SAMPLED = "sampled"  # folder of the model's own failures as they come, before t
 HELD = "held"  # folder of rows that are kept back
 
 
-def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """Synthetic positives with reworded requests, the model's own failures, edited negatives."""
     config, seed, chat = context.config, context.config.seed, context.chat
     train = [
@@ -75,7 +75,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     counts.rejected.update(write_held(context, step, executor, counts))
     notes["mined"] = notes.pop(SAMPLED)
     notes["edited"] = write_negatives(context, step, [*train, *synthetic], counts)
-    extra: dict[str, Any] = {name: dict(found) for name, found in notes.items()}
+    extra: JsonObject = {name: dict(found) for name, found in notes.items()}
     extra["funnel"] = funnel(drawn, counts, synthetic)
     extra["gaps"] = drawn.gaps
     extra["realism"] = realism_of(config, synthetic, train)
@@ -158,7 +158,7 @@ def write_held(
 
 def realism_of(
     config: Config, synthetic: list[Trajectory], train: list[Trajectory]
-) -> dict[str, Any]:
+) -> JsonObject:
     """How close the kept rows come to what people write, beside the user's own rows of the same
     agents (`generate.realism`)."""
     specs = [agents.load_spec(name) for name in config.generate.agents]
@@ -167,7 +167,7 @@ def realism_of(
     return realism.realism_figures(synthetic, list(real.values()), tools)
 
 
-def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> list[dict[str, Any]]:
+def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> list[JsonObject]:
     """Of every pool: rows attempted, those that fell out at each stage, those kept; and `short`,
     the rows that the agents' specs could not give."""
     tried = Counter(sampling.pool_of(row) for row in drawn.rows) + drawn.similar + drawn.named

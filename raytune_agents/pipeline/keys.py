@@ -15,6 +15,7 @@ import yaml
 from raytune_agents.config import Config, GeneralConfig, LoraConfig, ModelConfig, SourceConfig
 from raytune_agents.config.base import BaseConfig, ConfigError
 from raytune_agents.infra.provenance import local_files, module_files
+from raytune_agents.records import Options
 from raytune_agents.runs import STEPS
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:function, module:Class
@@ -32,14 +33,14 @@ AFTER: dict[str, tuple[str, ...]] = {
 }
 
 
-def sections(config: Config, step: str) -> dict[str, Any]:
+def sections(config: Config, step: str) -> Options:
     """The sections of the config that a step is given, by name."""
     c = config
     rolled_out = {"agents": c.generate.agents} if c.train.grpo.turns > 1 else {}
     in_rounds = any(arm.method == "rounds" for arm in c.train.arms.values())
     explored = decides_rounds(c) if in_rounds else {}
     judged = {"teacher": c.generate.teacher} if c.evaluate.judge.rows else {}
-    found: dict[str, dict[str, Any]] = {
+    found: dict[str, Options] = {
         "read": {"read": c.read},
         "generate": {
             "generate": c.generate,
@@ -85,7 +86,7 @@ def sections(config: Config, step: str) -> dict[str, Any]:
     return found[step]
 
 
-def decides_rounds(config: Config) -> dict[str, Any]:
+def decides_rounds(config: Config) -> Options:
     """What besides its own options decides an arm that answers, draws tasks and trains in turns."""
     limits = [config.evaluate.max_tokens, config.mix.max_epochs]
     return {"generate": config.generate, "engine": config.engine, "limits": limits}

@@ -37,6 +37,8 @@ from raytune_agents.pipeline import generate, read
 from raytune_agents.records import (
     ROW_FAULTS,
     SPLITS,
+    JsonObject,
+    Options,
     Trajectory,
     arrow_schema,
     content_hash,
@@ -163,7 +165,7 @@ def _label_groups(
 class _Labeller:
     """`_label_groups` with the model at hand, for an actor."""
 
-    def __init__(self, section: LabelConfig, index: list[ray.ObjectRef], model: dict[str, Any]):
+    def __init__(self, section: LabelConfig, index: list[ray.ObjectRef], model: Options):
         from raytune_agents.train.score import RowNll
 
         self.section, self.index, self.score = section, index, RowNll(**model)
@@ -224,7 +226,7 @@ def validate_label(config: Config) -> None:
     read.units([s for _, s in evaluation_sets(config)])
 
 
-def label(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+def label(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """Rules, leaks, contradictions and duplicates write reject_reason; every row is written
     again."""
     section, folder = context.config.label, context.run.folder
@@ -265,7 +267,7 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[
     section, gpus = context.config.label, context.resources.gpus
     given = {"section": section, "index": [ray.put(index)]}
     items = row_groups(files)
-    options: dict[str, Any] = {"batch_size": 1}
+    options: Options = {"batch_size": 1}
     # Which of two equal rows stays depends on their order, so it may not depend on the workers.
     ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=len(items)), "label")
     if section.difficulty:
@@ -281,7 +283,7 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[
     return ds.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
-def leaks_in(table: pa.Table, shown: dict[str, str]) -> Iterator[dict[str, Any]]:
+def leaks_in(table: pa.Table, shown: dict[str, str]) -> Iterator[JsonObject]:
     """What matched what: a dict for every contaminated row."""
     leaked = table.filter(pc.starts_with(table["reject_reason"], "contaminated:"))
     for flat in leaked.select(arrow_schema().names).to_pylist():
@@ -306,7 +308,7 @@ def rarities(folder: Path, pairs: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 def write_labels(
     rows: Path, prints: Path, pairs: pa.Table, out: Path
-) -> tuple[Counts, dict[str, Any]]:
+) -> tuple[Counts, JsonObject]:
     """work/rows -> the step's files, with the marks of `pairs` and the whole quality."""
     stay, rare = rarities(prints, pairs)
     counts, pools, labels, first = Counts(), Counter(), Counter(), 0

@@ -25,6 +25,8 @@ from raytune_agents.readers.notes import SourceNotes
 from raytune_agents.records import (
     ROW_FAULTS,
     SPLITS,
+    FlatRow,
+    JsonObject,
     RecordError,
     ToolSpec,
     Trajectory,
@@ -69,7 +71,7 @@ def parse_source(
     source: SourceConfig, section: ReadConfig, config_hash: str, seed: int
 ) -> Iterator[pa.Table]:
     """Rows of one source as tables of PARSED; a bad row has its error."""
-    held: list[dict[str, Any]] = []
+    held: list[FlatRow] = []
     size = 0
     blank = to_row(Trajectory())
     catalogue = catalogue_of(source)
@@ -82,7 +84,7 @@ def parse_source(
         if error:
             made = [blank | {"error": error}]
         else:  # of the raw row, not of each of its trajectories
-            told: dict[str, Any] = {"format": found.format, "sure": found.sure}
+            told: FlatRow = {"format": found.format, "sure": found.sure}
             told["redacted"] = list(found.redacted.items())
             made[0] |= told | {"unread": list(found.unread.items())}
         for flat in made:
@@ -118,7 +120,7 @@ def with_fewer_tools(row: Trajectory, most: int | None) -> Trajectory:
     return finish(replace(row, tools=tuple(t for t in row.tools if t.name in kept)))
 
 
-def flat_row(row: Trajectory, section: ReadConfig, seed: int) -> dict[str, Any]:
+def flat_row(row: Trajectory, section: ReadConfig, seed: int) -> FlatRow:
     """A trajectory as PARSED has it. Raises ROW_FAULTS, RecordError with the reason."""
     row = with_fewer_tools(row, section.tools)
     facts = split.row_facts(row, section.split, seed)
@@ -132,7 +134,7 @@ def flat_row(row: Trajectory, section: ReadConfig, seed: int) -> dict[str, Any]:
     }
 
 
-def parsed_table(held: list[dict[str, Any]]) -> pa.Table:
+def parsed_table(held: list[FlatRow]) -> pa.Table:
     """PARSED columns of flat rows. What a file's name or an error quotes may be no text: it is
     escaped."""
     for row in held:
@@ -155,7 +157,7 @@ def units(sources: list[SourceConfig]) -> list[dict[str, str]]:
     return out
 
 
-def read(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """Sources -> trajectories with their split; bad rows -> quarantine.jsonl."""
     section = context.config.read
     counts, survey, tasks = Counts(), split.Survey(section.split), Counter()

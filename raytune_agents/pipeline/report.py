@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents import report as pages
 from raytune_agents.pipeline.context import Context
+from raytune_agents.records import JsonObject
 from raytune_agents.runs import Counts, Step
 
 
-def report(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
+def report(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """Write report.html; the manifest names it."""
     step.folder.mkdir(parents=True, exist_ok=True)
     page = pages.write_report(context.run.folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.config.base import json_values
@@ -16,7 +15,7 @@ from raytune_agents.evaluate.result_files import KINDS, Found, lines_of, write_r
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.evaluate import arm_facts
 from raytune_agents.progress import Display
-from raytune_agents.records import from_row
+from raytune_agents.records import Options, from_row
 from raytune_agents.runs import Step
 
 # options of evaluate that change no answer
@@ -34,7 +33,7 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
             f"{step.folder} holds no finished evaluation; run `raytune-agents run` first"
         )
 
-    def asked(sections: dict[str, Any]) -> dict[str, Any]:
+    def asked(sections: Options) -> Options:
         own = {k: v for k, v in sections["evaluate"].items() if k not in FREE}
         return sections | {"evaluate": own}
 

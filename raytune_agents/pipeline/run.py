@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
-from typing import Any
 
 from raytune_agents import mix, models, readers
 from raytune_agents.config import Config, ConfigError
@@ -33,13 +32,13 @@ from raytune_agents.pipeline.row_lengths import (
     with_max_length,
 )
 from raytune_agents.progress import Display
-from raytune_agents.records import Trajectory
+from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
 
 log = logging.getLogger(__name__)
 ENGINE_STEPS = ("train", "evaluate", "tune")
 LOOKED_AT = 32  # rows of each source whose gold is put through the template
-StepFunction = Callable[[Context, Step], tuple[Counts, dict[str, Any]]]
+StepFunction = Callable[[Context, Step], tuple[Counts, JsonObject]]
 
 
 def step_function(name: str) -> StepFunction:

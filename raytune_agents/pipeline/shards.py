@@ -25,7 +25,7 @@ from raytune_agents.inference import client
 from raytune_agents.infra import telemetry
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.infra.provenance import code_revision
-from raytune_agents.records import Trajectory, content_hash, to_table
+from raytune_agents.records import JsonObject, Trajectory, content_hash, to_table
 from raytune_agents.runs import ANSWERS, Counts, Shards, Step
 from raytune_agents.storage import append_jsonl
 
@@ -49,7 +49,7 @@ class ShardReport:
     outage: str = ""  # what the engine said when it went down
     refused: str = ""  # why no other shard needs to try
     lost: dict[str, str] = field(default_factory=dict)  # id of a row -> why no engine answers it
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: JsonObject = field(default_factory=dict)
 
 
 def map_shards(
@@ -154,7 +154,7 @@ def make_shards(
     name: str,
     rows: list[Trajectory],
     work: Callable[[Sequence[Trajectory]], Shard],
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Trajectories made of trajectories, under STEP/NAME; the counts of every shard."""
     made_by = step.config_hash
 
@@ -255,6 +255,6 @@ def check_outage(counts: Counts, limit: float) -> None:
         )
 
 
-def shard_notes(path: Path) -> dict[str, Any]:
+def shard_notes(path: Path) -> JsonObject:
     """The notes that a shard carries in its Parquet metadata."""
     return json.loads(pq.read_schema(path).metadata[NOTES])

@@ -17,6 +17,7 @@ from scipy.stats import truncnorm
 
 from raytune_agents.records import canonical
 
+Sample = dict[str, Any]  # variable of the search -> value: a proposal
 RANGES = {"uniform": 2, "loguniform": 2, "randint": 2, "quniform": 3, "qloguniform": 3}
 SPREAD = 0.25  # standard deviation of a prior of strength 1, as a share of the (log) range
 
@@ -102,7 +103,7 @@ class Axis:
         whole = self.step == int(self.step)
         return int(rounded) if whole else float(f"{rounded:.12g}")
 
-    def sample(self, rng: random.Random) -> dict[str, Any]:
+    def sample(self, rng: random.Random) -> Sample:
         u = rng.random()
         return {self.name: u if self.prior is not None else self.at(u)}
 
@@ -118,7 +119,7 @@ class Axis:
             return round(raw)
         return self._round(raw) if self.step else raw
 
-    def invert(self, value: Any) -> dict[str, Any] | None:
+    def invert(self, value: Any) -> Sample | None:
         """The proposal that gives `value`; None where the axis does not hold it."""
         if self.kind == "choice":
             held = value in self.options
@@ -140,11 +141,11 @@ class Axis:
             inside = (value - self.low + self.step / 2) / (self.high - self.low + self.step)
         return {self.name: float(truncnorm.cdf(inside, *self._normal()))}
 
-    def quantile(self, u: float) -> dict[str, Any]:
+    def quantile(self, u: float) -> Sample:
         """The proposal at quantile u of the axis; u in [0, 1]."""
         return {self.name: self.at(u) if self.prior is None else u}
 
-    def middle(self) -> dict[str, Any]:
+    def middle(self) -> Sample:
         """The proposal in the middle: the prior's value where there is one, else the median."""
         found = self.invert(self.prior) if self.prior is not None else None
         return found or {self.name: self.at(0.5) if self.prior is None else 0.5}

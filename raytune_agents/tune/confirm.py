@@ -13,9 +13,10 @@ from typing import Any
 
 from raytune_agents.evaluate import paired
 from raytune_agents.evaluate.paired import Difference
+from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.search_space import Space
 from raytune_agents.tune.surrogate import rank_correlation
-from raytune_agents.tune.trials import Sample, Trial
+from raytune_agents.tune.trials import Trial
 
 GUIDED, BEST = "recommended", "best_trial"
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import yaml
 
 from raytune_agents.config import Config, ConfigError, build_config, known_keys, set_dotted
+from raytune_agents.records import Options
 from raytune_agents.tune import surrogate, trial_stats
 from raytune_agents.tune.confirm import Confirmed
 from raytune_agents.tune.search_gate import GateSummary
@@ -61,7 +61,7 @@ class Guideline:
     refused: str = ""
     recommended: dict[str, float] = field(default_factory=dict)
     interval: dict[str, list[float]] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
+    config: Options = field(default_factory=dict)
     score: float | None = None
     rank_correlation: float | None = None
     model: str = ""
@@ -79,7 +79,7 @@ class Guideline:
     levels: list[Level] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
     # what the steps around the fit add
-    settled: dict[str, Any] = field(default_factory=dict)  # options fixed before the mix
+    settled: Options = field(default_factory=dict)  # options fixed before the mix
     reused: int = 0  # trials of an earlier search that the fit started from
     gate: GateSummary | None = None
     confirmed: Confirmed | None = None

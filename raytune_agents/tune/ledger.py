@@ -6,18 +6,18 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ray.tune import Stopper
 
 from raytune_agents.config import BudgetConfig
+from raytune_agents.records import JsonObject
 from raytune_agents.runs import Manifest
 from raytune_agents.storage import read_jsonl
 
 SESSION = time.time()  # this process; a restored search is another session
 
 
-def reports_of(ledger: Path, stage: str = "") -> list[dict[str, Any]]:
+def reports_of(ledger: Path, stage: str = "") -> list[JsonObject]:
     """The reports that were written down, of one stage or all."""
     return [line for line in read_jsonl(ledger) if not stage or line["stage"] == stage]
 
@@ -68,7 +68,7 @@ class SearchBudget(Stopper):
                 return f"budget.max_{name}={limit:g} is spent ({value:.4g})"
         return ""
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def __call__(self, trial_id: str, result: JsonObject) -> bool:
         return False
 
     def stop_all(self) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-AXES: dict[str, Any] = {
+from raytune_agents.records import Options
+
+AXES: Options = {
     # Mixes around the natural one in square roots (RegMix), at most 4 epochs a pool (Olmix). The
     # share of negatives stands for their number a positive (NAT ships two for each).
     "mix.weights": {
@@ -32,7 +34,7 @@ AXES: dict[str, Any] = {
 }
 
 
-def axes(preset: str, own: Mapping[str, Any]) -> dict[str, Any]:
+def axes(preset: str, own: Mapping[str, Any]) -> Options:
     """The axes of a preset under the `own` ones; those of a method that is not searched are left
     out."""
     if preset == "none":

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.search_space import Space
 from raytune_agents.tune.simplex import Simplex
-from raytune_agents.tune.trials import Sample, Trial
+from raytune_agents.tune.trials import Trial
 
 NEAR = 5e-3  # shares that differ by less are one mix
 

@@ -19,10 +19,11 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 from raytune_agents.config import ConfigError, TuneConfig
+from raytune_agents.records import JsonObject, Options
+from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.ledger import reports_of
 from raytune_agents.tune.search_space import Space
 from raytune_agents.tune.trial_spec import OBJECTIVE
-from raytune_agents.tune.trials import Sample
 
 APART = 1.96 * math.sqrt(2)  # standard deviations by which two runs differ, at 95 %
 
@@ -41,7 +42,7 @@ class NoiseAwareASHA(ASHAScheduler):
         self.restored = False
         return self
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: JsonObject) -> str:
         if not self.restored:
             self.restored = True
             for line in reports_of(self.ledger, self.stage):
@@ -53,16 +54,16 @@ class NoiseAwareASHA(ASHAScheduler):
             return TrialScheduler.CONTINUE
         return decision
 
-    def is_within_noise(self, result: dict[str, Any]) -> bool:
+    def is_within_noise(self, result: JsonObject) -> bool:
         """Whether the score is within the noise of the rung's best."""
         number = int(result["report"])
         best = max(self.seen[number].values())
         return best - result[OBJECTIVE] <= APART * self.noise.get(number, 0.0)
 
-    def _note(self, trial_id: str, result: dict[str, Any]) -> None:
+    def _note(self, trial_id: str, result: JsonObject) -> None:
         self.seen.setdefault(int(result["report"]), {})[trial_id] = result[OBJECTIVE]
 
-    def _replay(self, line: dict[str, Any]) -> None:
+    def _replay(self, line: JsonObject) -> None:
         """Take in a report of before the restore, by every bracket: which it was in is not kept."""
         other: Any = SimpleNamespace(trial_id=line["trial_id"])
         for bracket in self._brackets:
@@ -95,11 +96,11 @@ def search_algorithm(
             points, max_concurrent=tune.max_concurrent_trials, random_state=seed
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    goal: dict[str, Any] = {"metric": OBJECTIVE, "mode": "max"}
+    goal: Options = {"metric": OBJECTIVE, "mode": "max"}
     if tune.pareto:
         modes = ["max" if w > 0 else "min" for w in tune.objective.values()]
         goal = {"metric": list(tune.objective), "mode": modes}
-    sampler: dict[str, Any] = {"seed": seed}
+    sampler: Options = {"seed": seed}
     if tune.search_alg == "optuna_gp":
         from optuna.samplers import GPSampler
 

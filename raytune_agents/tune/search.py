@@ -21,11 +21,12 @@ from ray.tune import Callback
 from raytune_agents.infra import telemetry
 from raytune_agents.storage import read_json, write_json
 from raytune_agents.tune import nested_trial, schedulers
+from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.ledger import SESSION, SearchBudget
 from raytune_agents.tune.trial import run_trial
 from raytune_agents.tune.trial_results import trial_of
 from raytune_agents.tune.trial_spec import POINT, TrialInputs
-from raytune_agents.tune.trials import Sample, Trial, best_first
+from raytune_agents.tune.trials import Trial, best_first
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]  # trials done, trials in all, a note

@@ -27,8 +27,9 @@ from raytune_agents.config import (
     set_dotted,
 )
 from raytune_agents.mix import weight_key
+from raytune_agents.records import Options
 from raytune_agents.tune import literature
-from raytune_agents.tune.axes import RANGES, Axis
+from raytune_agents.tune.axes import RANGES, Axis, Sample
 from raytune_agents.tune.simplex import Simplex
 
 KINDS = (*RANGES, "choice", "simplex")
@@ -58,15 +59,15 @@ class Space:
         """The searched options, dotted."""
         return [axis.key for axis in self.axes]
 
-    def tune_space(self) -> dict[str, Any]:
+    def tune_space(self) -> Options:
         """Variable -> ray.tune domain, flat: the `param_space` of a Tuner."""
         return {name: d for axis in self.axes for name, d in axis.domains().items()}
 
-    def sample(self, rng: random.Random) -> dict[str, Any]:
+    def sample(self, rng: random.Random) -> Sample:
         """One random proposal, without Ray."""
         return {name: v for axis in self.axes for name, v in axis.sample(rng).items()}
 
-    def resolve(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+    def resolve(self, sample: Mapping[str, Any]) -> Options:
         """A proposal -> dotted options; axes whose `when` does not hold are left out."""
         values = {axis.key: axis.value(sample) for axis in self.axes}
         by_key = {axis.key: axis for axis in self.axes}
@@ -80,7 +81,7 @@ class Space:
         found = {key: value for key, value in values.items() if active(key)}
         return {**self.constants, **found}
 
-    def texts(self) -> list[dict[str, Any]]:
+    def texts(self) -> list[Options]:
         """Every combination of the searched options that change the tokens of a row."""
         axes = [a for a in self.axes if isinstance(a, Axis) and is_text(a.key)]
         return [
@@ -97,7 +98,7 @@ class Space:
         simplex = self.simplex()
         return simplex.mixes() if simplex else {}
 
-    def baseline_samples(self, base: Config | None = None) -> list[dict[str, Any]]:
+    def baseline_samples(self, base: Config | None = None) -> list[Sample]:
         """Proposals for `points_to_evaluate`: each baseline mix at the base config's other options.
 
         An option whose base value lies outside its axis takes its prior, else the middle.
@@ -364,7 +365,7 @@ def _shares(key: str, name: str, values: Any, pools: list[str]) -> dict[str, flo
 
 def _valid(key: str, value: Any) -> Any:
     """The value as the config reads it ("1e-4" is a number); raises ConfigError where it cannot."""
-    tree: dict[str, Any] = {}
+    tree: Options = {}
     set_dotted(tree, key, value)
     try:
         built = _get(build_config(tree), key)

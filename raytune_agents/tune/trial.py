@@ -16,9 +16,9 @@ from typing import Any
 
 from raytune_agents import mix
 from raytune_agents.train.worker import Job
+from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.trial_report import ReportCallback, TrialFacts
 from raytune_agents.tune.trial_spec import POINT, Columns, TrialInputs, row_costs, specify
-from raytune_agents.tune.trials import Sample
 
 # A trial scores its own reports: what training does on its own account is switched off.
 QUIET = {"report_to": [], "eval_steps": 0, "early_stopping_patience": 0}

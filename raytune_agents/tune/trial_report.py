@@ -20,6 +20,7 @@ import ray
 from transformers import TrainerCallback
 
 from raytune_agents.chat import IGNORE, Chat
+from raytune_agents.records import JsonObject
 from raytune_agents.tune.trial_spec import (
     OBJECTIVE,
     Columns,
@@ -42,7 +43,7 @@ class TrialFacts:
     started: float
 
 
-def report_to_tune(metrics: dict[str, Any], saved: Path, first: bool) -> None:
+def report_to_tune(metrics: JsonObject, saved: Path, first: bool) -> None:
     """Report metrics and checkpoint of a trial that trains in its own process."""
     from ray import tune
 
@@ -55,7 +56,7 @@ class ReportCallback(TrainerCallback):
 
     def __init__(self, inputs: TrialInputs, spec: TrialSpec, facts: TrialFacts):
         self.inputs, self.spec, self.facts = inputs, spec, facts
-        self.send: Callable[[dict[str, Any], Path, bool], None] = report_to_tune
+        self.send: Callable[[JsonObject, Path, bool], None] = report_to_tune
         self.began, self.first_step = 0.0, 0
         self.group_file: Path | None = None  # of a nested trial: where its placement group is named
 

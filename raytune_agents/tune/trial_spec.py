@@ -9,10 +9,10 @@ from typing import Any
 
 from raytune_agents import mix
 from raytune_agents.config import TrainConfig, TuneConfig, set_dotted
-from raytune_agents.records import Trajectory, canonical
+from raytune_agents.records import Options, Trajectory, canonical
 from raytune_agents.train.worker import Job
+from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.search_space import RATIO, Space, is_text
-from raytune_agents.tune.trials import Sample
 
 OBJECTIVE = "objective"
 POINT = "point"  # a given sample (a repeat, a leader, a confirming run) instead of a proposal
@@ -58,7 +58,7 @@ class TrialSpec:
     method: str
     text: str
     weights: dict[str, float]
-    options: dict[str, Any]  # a dumped TrainConfig
+    options: Options  # a dumped TrainConfig
     tokens: int
     max_epochs: float
     seed: int

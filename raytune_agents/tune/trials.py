@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from raytune_agents.records import Options
 from raytune_agents.storage import read_json
+from raytune_agents.tune.axes import Sample
 
 HITS = "hits.json"  # in a checkpoint
 Hits = dict[str, dict[str, float]]  # metric -> row id -> 1.0 or 0.0
 Report = dict[str, float]
-Sample = dict[str, Any]  # variable of the search -> value: a proposal
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Trial:
     arm: str = ""
     status: str = "finished"  # finished, stopped, failed
     sample: Sample = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)  # dotted option -> value
+    config: Options = field(default_factory=dict)  # dotted option -> value
     weights: dict[str, float] = field(default_factory=dict)  # pool -> share
     method: str = ""
     seed: int = 0
@@ -72,7 +72,7 @@ class BestRun:
     score: float
     seeds: int
     weights: dict[str, float]
-    config: dict[str, Any]
+    config: Options
 
 
 def best_first(trials: Sequence[Trial]) -> list[Trial]:

@@ -24,7 +24,14 @@ from raytune_agents.agents.worlds import host
 from raytune_agents.agents.worlds.process import LOCK, WorldCode, WorldDown, box_of, locate
 from raytune_agents.calls import schema_errors
 from raytune_agents.config import ConfigError
-from raytune_agents.records import ToolCall, ToolSpec, Trajectory, content_hash
+from raytune_agents.records import (
+    Arguments,
+    JsonObject,
+    ToolCall,
+    ToolSpec,
+    Trajectory,
+    content_hash,
+)
 from raytune_agents.sandbox import Sandbox
 
 
@@ -34,10 +41,10 @@ class World(Protocol):
     Optional: `tasks(seed, count)`, a list of {request, calls, answer, task, facts} as a spec's
     `examples` have them, other ones for another seed."""
 
-    def reset(self, task: dict[str, Any]) -> Any:
+    def reset(self, task: JsonObject) -> Any:
         """Begin a task (JSON) and return the state. Equal tasks give equal states."""
 
-    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+    def call(self, name: str, arguments: Arguments) -> Any:
         """Carry a call out: the observation, as text or as a JSON value. An exception is an
         observation too: the model sees {"error": its name and text}."""
 
@@ -53,18 +60,18 @@ class WorldTask:
     the task that reset is given, and what the last answer must say."""
 
     agent: str
-    task: dict[str, Any] = field(default_factory=dict)
+    task: JsonObject = field(default_factory=dict)
     spec: str = ""
     facts: tuple[str, ...] | None = None  # None: the row is a piece of a run, without its end
     # what the tools say to some calls (by their number in the run, as text) instead of an answer
     errors: dict[str, str] = field(default_factory=dict)
 
     @property
-    def meta(self) -> dict[str, Any]:
+    def meta(self) -> JsonObject:
         """The task as a row's `meta` keeps it; `task_of` reads it back."""
         left_out = {"facts"} if self.errors else {"facts", "errors"}
         world = {k: v for k, v in asdict(self).items() if k not in left_out}
-        out: dict[str, Any] = {"world": world}
+        out: JsonObject = {"world": world}
         return out if self.facts is None else out | {"goal": {"facts": list(self.facts)}}
 
 
@@ -98,7 +105,7 @@ def world_code(spec: agents.AgentSpec) -> WorldCode:
     return locate(spec.world, folder, (spec.module_path,) if spec.module_path else ())
 
 
-def task_in(spec: agents.AgentSpec, task: dict[str, Any]) -> WorldTask:
+def task_in(spec: agents.AgentSpec, task: JsonObject) -> WorldTask:
     """A task of this agent, without its end."""
     own = spec.origin if spec.origin and spec.origin.parent != agents.FOLDER else ""
     return WorldTask(spec.name, task, str(own))
@@ -120,7 +127,7 @@ class Episode:
         self._open(_code_of(where, changed_ns), task.task, tools, task.errors)
 
     @classmethod
-    def of(cls, code: WorldCode, task: dict[str, Any], tools: Sequence[ToolSpec] | None) -> Episode:
+    def of(cls, code: WorldCode, task: JsonObject, tools: Sequence[ToolSpec] | None) -> Episode:
         """An episode in a world that no spec names."""
         made = cls.__new__(cls)
         made._open(code, task, tools, {})
@@ -129,13 +136,13 @@ class Episode:
     def _open(
         self,
         code: WorldCode,
-        task: dict[str, Any],
+        task: JsonObject,
         tools: Sequence[ToolSpec] | None,
         errors: Mapping[str, str],
     ) -> None:
         self.code, self.task, self.tools, self._errors = code, task, tools, errors
         self._id = secrets.token_hex(8)
-        self._calls: list[tuple[str, dict[str, Any]]] = []
+        self._calls: list[tuple[str, Arguments]] = []
         self._asked = 0  # calls so far, also those that were not carried out
         self._box: Sandbox | None = None
         weakref.finalize(self, _ended.append, self._id)
@@ -155,7 +162,7 @@ class Episode:
             self._send(box, "carry_out", {"name": name, "arguments": arguments})
         self._box = box
 
-    def _send(self, box: Sandbox, function: str, arguments: dict[str, Any]) -> Any:
+    def _send(self, box: Sandbox, function: str, arguments: JsonObject) -> Any:
         outcome = box.call(function, {"episode": self._id} | arguments)
         if outcome.error and (outcome.broken or function != "carry_out"):
             raise WorldDown(f"{function}: {outcome.error}")

@@ -11,9 +11,9 @@ from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
 from raytune_agents.agents.word_banks import BANKS
-from raytune_agents.agents.worlds.seeded import SeededWorld
+from raytune_agents.agents.worlds.seeded import SeededWorld, State
+from raytune_agents.records import JsonObject
 
-State = dict[str, Any]
 DATABASES = ("sales", "hr", "inventory", "web")
 STATS: dict[str, Callable[[Any], float]] = {
     "mean": statistics.fmean, "sum": sum, "count": len, "median": statistics.median,
@@ -31,7 +31,7 @@ MAX_STEPS = 200_000  # sqlite virtual machine steps of one query
 def make(rng: random.Random) -> State:
     """Three files and one table a database, each with one dimension, two measures and nine rows."""
 
-    def table() -> list[dict[str, Any]]:
+    def table() -> list[JsonObject]:
         dimension = rng.choice(sorted(WORDS))
         one, two = sample_words(rng, BANKS["measure"], 2)
         return [{dimension: rng.choice(WORDS[dimension]), one: rng.randint(5, 400),
@@ -53,7 +53,7 @@ def make(rng: random.Random) -> State:
     }
 
 
-def _rows(state: State, file: str, *columns: str | None) -> list[dict[str, Any]]:
+def _rows(state: State, file: str, *columns: str | None) -> list[JsonObject]:
     if file not in state["files"]:
         raise ToolError(f"no such file: {file}")
     rows = state["files"][file]
@@ -139,7 +139,7 @@ def tableau(state: State, action: str, dashboard: str, project: str | None = Non
 # --- goals ----------------------------------------------------------------------------------------
 
 
-def _columns(rows: list[dict[str, Any]]) -> tuple[str, str, str]:
+def _columns(rows: list[JsonObject]) -> tuple[str, str, str]:
     dimension, one, two = rows[0]
     return dimension, one, two
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
 from raytune_agents.agents.word_banks import BANKS
-from raytune_agents.agents.worlds.seeded import SeededWorld
+from raytune_agents.agents.worlds.seeded import SeededWorld, State
 
-State = dict[str, Any]
 PLATFORMS = ("LinkedIn", "Instagram", "Facebook", "Mastodon")
 TITLES = ["All about {topic}", "{topic} made simple", "Why {topic} matters", "A guide to {topic}"]
 

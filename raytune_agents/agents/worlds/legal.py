@@ -15,9 +15,9 @@ from raytune_agents.agents.script import (
     sample_words,
 )
 from raytune_agents.agents.word_banks import BANKS
-from raytune_agents.agents.worlds.seeded import SeededWorld
+from raytune_agents.agents.worlds.seeded import SeededWorld, State
+from raytune_agents.records import JsonObject
 
-State = dict[str, Any]
 CLAUSES = {
     "termination": [
         "Either party may end this with {n} days notice.",
@@ -58,7 +58,7 @@ def make(rng: random.Random) -> State:
     return {"documents": documents, "regulations": regulations, "parsed": []}
 
 
-def _document(state: State, name: str) -> dict[str, Any]:
+def _document(state: State, name: str) -> JsonObject:
     if name not in state["documents"]:
         stem = name.rsplit(".", 1)[0]
         near = [d for d in state["documents"] if d.rsplit(".", 1)[0] == stem]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ConfigError
+from raytune_agents.records import JsonObject
 from raytune_agents.sandbox import Limits, Sandbox
 
 SHIPPED = "raytune_agents.agents.worlds."
@@ -90,7 +91,7 @@ def class_of(code: WorldCode) -> Any:
     return getattr(importlib.import_module(code.module), code.name)
 
 
-def made_tasks(code: WorldCode, seed: int, count: int) -> list[dict[str, Any]]:
+def made_tasks(code: WorldCode, seed: int, count: int) -> list[JsonObject]:
     """Tasks that a user's world makes itself, [] where it has no `tasks`. Raises WorldDown."""
     with LOCK:
         arguments = {"entry": code.entry, "seed": seed, "count": count}

@@ -15,9 +15,8 @@ from raytune_agents.agents.script import (
     sample_words,
 )
 from raytune_agents.agents.word_banks import BANKS
-from raytune_agents.agents.worlds.seeded import SeededWorld
-
-State = dict[str, Any]
+from raytune_agents.agents.worlds.seeded import SeededWorld, State
+from raytune_agents.records import JsonObject
 
 
 def _camel(feature: str) -> str:
@@ -53,7 +52,7 @@ def make(rng: random.Random) -> State:
     return {"tests": tests, "pages": pages, "sources": sources, "reports": []}
 
 
-def _run(tests: list[dict[str, Any]], stop: int | None, verbose: bool = False) -> dict[str, Any]:
+def _run(tests: list[JsonObject], stop: int | None, verbose: bool = False) -> JsonObject:
     ran, failures = [], []
     for test in tests:
         ran.append(test["name"])

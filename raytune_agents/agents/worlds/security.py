@@ -15,9 +15,8 @@ from raytune_agents.agents.script import (
     sample_words,
 )
 from raytune_agents.agents.word_banks import BANKS, fill
-from raytune_agents.agents.worlds.seeded import SeededWorld
+from raytune_agents.agents.worlds.seeded import SeededWorld, State
 
-State = dict[str, Any]
 PORTS = (21, 22, 23, 80, 443, 3306, 3389, 5432, 6379, 8080)
 WEAK = {21: "plain FTP", 23: "telnet", 3389: "old RDP", 6379: "open Redis"}
 ROLES = ("viewer", "editor", "admin")

@@ -9,23 +9,25 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from raytune_agents.agents.script import Goal, ToolError
-from raytune_agents.records import content_hash
+from raytune_agents.records import Arguments, JsonObject, content_hash
+
+State = dict[str, Any]  # of a shipped world, as JSON values
 
 
 class SeededWorld:
     """A `World` of `make(rng) -> state`, TOOLS (state, **arguments) -> result and GOALS."""
 
     agent: ClassVar[str]
-    make: ClassVar[Callable[[random.Random], dict[str, Any]]]
+    make: ClassVar[Callable[[random.Random], State]]
     tools: ClassVar[Mapping[str, Any]]  # functions (state, **arguments)
     goals: ClassVar[Mapping[str, Goal]]
 
-    def reset(self, task: dict[str, Any]) -> dict[str, Any]:
+    def reset(self, task: JsonObject) -> State:
         self.task = task
         self.state = type(self).make(random.Random(f"{self.agent}/{task['seed']}"))
         return self.state
 
-    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+    def call(self, name: str, arguments: Arguments) -> Any:
         """The tool's result; a tool that cannot do it says {"error": why} and changes nothing."""
         state = copy.deepcopy(self.state)
         try:
@@ -35,5 +37,5 @@ class SeededWorld:
         self.state = state
         return result
 
-    def goal(self, state: dict[str, Any]) -> bool:
+    def goal(self, state: State) -> bool:
         return content_hash(state) == self.task.get("state")

@@ -7,9 +7,8 @@ from typing import Any
 
 from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
 from raytune_agents.agents.word_banks import BANKS, fill
-from raytune_agents.agents.worlds.seeded import SeededWorld
-
-State = dict[str, Any]
+from raytune_agents.agents.worlds.seeded import SeededWorld, State
+from raytune_agents.records import JsonObject
 
 
 def make(rng: random.Random) -> State:
@@ -38,7 +37,7 @@ def _known(state: State, customer: str) -> None:
         raise ToolError(f"no customer {customer}")
 
 
-def _ticket(state: State, ticket_id: str | None, customer: str) -> dict[str, Any]:
+def _ticket(state: State, ticket_id: str | None, customer: str) -> JsonObject:
     if not ticket_id:
         raise ToolError("ticket_id is missing")
     ticket = state["tickets"].get(ticket_id)
