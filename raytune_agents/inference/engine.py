@@ -30,7 +30,6 @@ from raytune_agents.calls.thoughts import NEAR, opened_thought, split_thought
 from raytune_agents.config import EngineConfig
 from raytune_agents.inference.client import ACTOR, EngineLimits, Reply, Sampling
 from raytune_agents.inference.server_parser import ServerParser
-from raytune_agents.infra import telemetry
 from raytune_agents.infra.energy import Meter
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16, keep_pages
@@ -181,6 +180,7 @@ class Engine:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
         from vllm.v1.engine.llm_engine import LLMEngine
+        from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
 
         options: Options = {
             "model": self.path,
@@ -192,7 +192,10 @@ class Engine:
             "enable_prefix_caching": True,
             "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         }
-        batch = UsageContext.LLM_CLASS  # vLLM's batch sizes for work that nobody waits for
+        how: dict[str, Any] = {
+            "usage_context": UsageContext.LLM_CLASS,  # batch sizes of work that nobody waits for
+            "stat_loggers": [RayPrometheusStatLogger],
+        }
         if self.gpu:
             options["gpu_memory_utilization"] = self.section.gpu_memory_utilization
             options["tensor_parallel_size"] = self.section.tensor_parallel_size or 1
@@ -200,14 +203,13 @@ class Engine:
             # Without chunked prefill on CPU: a seeded request that is prefilled in parts ends in
             # "CPU Generator does not use offset" (vllm 0.32, gpu_model_runner._bookkeeping_sync).
             options |= {"enforce_eager": True, "enable_chunked_prefill": False}
-        # last, so that a user's own word stands
-        options |= own
+        options |= own  # last, so that a user's own word stands
         if not in_process:
-            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**options), usage_context=batch)
+            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**options), **how)
             end_children_with_us()
             return llm, llm.get_tokenizer(), llm.scheduler_config.max_num_seqs
         keep_pages()
-        core = LLMEngine.from_engine_args(EngineArgs(**options), usage_context=batch)
+        core = LLMEngine.from_engine_args(EngineArgs(**options), **how)
         return StepLoop(core), core.get_tokenizer(), core.vllm_config.scheduler_config.max_num_seqs
 
     async def ready(self) -> EngineLimits:
@@ -298,7 +300,6 @@ class Engine:
             if merged != self.adapter:
                 await self.merge(merged)
             self.inside += 1
-        telemetry.set_to("raytune_engine_prompts", self.inside, engine=str(os.getpid()))
         if not on_top:
             return None
         from vllm.lora.request import LoRARequest
@@ -310,7 +311,6 @@ class Engine:
             self.inside -= 1
             if not self.inside:
                 self.turn.notify_all()
-        telemetry.set_to("raytune_engine_prompts", self.inside, engine=str(os.getpid()))
 
     async def merge(self, adapter: str) -> None:
         """Put the base's weights with this adapter in place of those that are there."""

@@ -1,4 +1,5 @@
-"""Our own Prometheus metrics, through Ray's exporter: `cluster/grafana.json` shows them.
+"""Our own Prometheus metrics, through Ray's exporter: `cluster/grafana.json` shows them and vLLM's
+(`ray_vllm_...`), which the engines export themselves.
 
 METRICS is all there is. Without a running Ray nothing is counted, so the callers need not ask; a
 metric is made on its first use, in the process that uses it."""
@@ -18,7 +19,6 @@ METRICS: dict[str, tuple[str, str, tuple[str, ...]]] = {  # name -> (kind, what,
     "raytune_tokens": ("Counter", "tokens written by the engine", ("run", "step")),
     "raytune_acceptance": ("Gauge", "share of asked rows that were kept", ("run", "step")),
     "raytune_step_seconds": ("Gauge", "wall time of a finished step", ("run", "step")),
-    "raytune_engine_prompts": ("Gauge", "prompts that an engine has not answered", ("engine",)),
     "raytune_trials": ("Counter", "ended trials", ("run", "stage", "outcome")),
 }
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 
@@ -72,6 +74,25 @@ def test_a_marker_stands_in_the_question_only(warm, tiny) -> None:
     assert [x for x in plain.labels if x != IGNORE] == [x for x in marked.labels if x != IGNORE]
     text = chat.tokenizer.decode(marked.input_ids)
     assert text.replace("\n" + word, "") == chat.tokenizer.decode(plain.input_ids)
+
+
+def test_vllms_statistics_reach_rays_exporter(warm) -> None:
+    _, chat, _ = warm
+    prompt = chat.chat_ids([{"role": "user", "content": "Count to 9. " * 90}])  # whole blocks
+    for _ in range(3):
+        client.ask([prompt], [Sampling(max_tokens=4)])
+    url = "http://{NodeManagerAddress}:{MetricsExportPort}/metrics".format(**ray.nodes()[0])
+    asked = ("time_to_first_token_seconds_count", "kv_cache_usage_perc", "num_requests_running",
+             "prefix_cache_queries_total", "prefix_cache_hits_total")  # fmt: skip
+    missing, stop = set(asked), time.monotonic() + 40
+    while missing and time.monotonic() < stop:
+        time.sleep(1)
+        found = urllib.request.urlopen(url, timeout=10).read().decode()
+        missing -= {name for name in asked if f"\nray_vllm_{name}{{" in found}  # gauges come and go
+        client.ask([prompt], [Sampling(max_tokens=1)])
+    assert not missing, sorted(set(re.findall(r"ray_vllm_\w+", found)))
+    count = re.search(r"ray_vllm_time_to_first_token_seconds_count{.*} ([\d.]+)", found).group(1)
+    assert float(count) >= 3
 
 
 def test_greedy_answers_do_not_depend_on_the_batch(warm) -> None:
