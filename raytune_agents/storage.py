@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_agents.records import Trajectory, from_row, to_table
+from raytune_agents.records import JsonObject, Trajectory, from_row, to_table
 from raytune_agents.redact import redact
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def write_rows(path: Path, rows: Iterable[Trajectory]) -> None:
     write_table(path, to_table(rows))
 
 
-def row_groups(files: Iterable[Path]) -> list[dict[str, Any]]:
+def row_groups(files: Iterable[Path]) -> list[JsonObject]:
     """The row groups of Parquet files, in order, as {"file", "group"}: items for Ray Data whose
     workers read them one by one."""
     import pyarrow.parquet as pq

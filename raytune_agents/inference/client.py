@@ -96,6 +96,17 @@ class EngineLimits:
     retries: int
 
 
+@dataclass(frozen=True, slots=True)
+class EngineUsage:
+    """What an engine held and used so far: the most memory (of a GPU what is held now), and joules
+    of its machine since the start, None where the machine does not tell; `why` then says why."""
+
+    peak_memory_mib: float = 0.0
+    energy_j: float | None = None
+    why: str = "nothing was asked"
+    node: str = ""  # the machine of one actor
+
+
 @dataclass(eq=False)
 class Seat:
     """One engine as its client sees it."""
@@ -292,26 +303,26 @@ def ask(
     return client.ask(asked, session)
 
 
-def usage() -> dict[str, Any] | None:
-    """What the run's engine held and used so far (`Engine.usage`), over all its actors: the most
-    memory of one, the joules of all their machines; None where all are down."""
+def usage() -> EngineUsage:
+    """Over all actors of the run's engine: the most memory of one, the joules of all their
+    machines; nothing where all are down."""
     import ray
 
-    found = []
+    found: list[EngineUsage] = []
     for handle in handles().values():
         with contextlib.suppress(ray.exceptions.RayActorError):
             found.append(ray.get(handle.usage.remote()))
     if not found:
-        return None
+        return EngineUsage()
     machines: dict[str, float] = {}  # each actor counts for its whole machine
     for one in found:
-        if one["energy_j"] is not None:
-            machines[one["node"]] = max(machines.get(one["node"], 0.0), one["energy_j"])
-    return {
-        "peak_memory_mib": max(one["peak_memory_mib"] for one in found),
-        "energy_j": sum(machines.values()) if machines else None,
-        "why": "" if machines else found[0]["why"],
-    }
+        if one.energy_j is not None:
+            machines[one.node] = max(machines.get(one.node, 0.0), one.energy_j)
+    return EngineUsage(
+        peak_memory_mib=max(one.peak_memory_mib for one in found),
+        energy_j=sum(machines.values()) if machines else None,
+        why="" if machines else found[0].why,
+    )
 
 
 def stop() -> None:

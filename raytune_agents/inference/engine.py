@@ -28,7 +28,7 @@ from typing import Any, Literal, NoReturn
 
 from raytune_agents.calls.thoughts import NEAR, opened_thought, split_thought
 from raytune_agents.config import EngineConfig
-from raytune_agents.inference.client import ACTOR, EngineLimits, Reply, Sampling
+from raytune_agents.inference.client import ACTOR, EngineLimits, EngineUsage, Reply, Sampling
 from raytune_agents.inference.server_parser import ServerParser
 from raytune_agents.infra.energy import Meter
 from raytune_agents.infra.logs import log_in_worker
@@ -216,22 +216,16 @@ class Engine:
         """Comes once the engine is there, and always while its process lives."""
         return EngineLimits(self.max_num_seqs, self.section.retries)
 
-    def usage(self) -> dict[str, Any]:
-        """`peak_memory_mib`: the most memory this process has held, of the GPU what is held now,
-        else resident. `energy_j`: joules its machine used since it started, None where the machine
-        does not tell; `why` then says why. `node` is the machine."""
+    def usage(self) -> EngineUsage:
+        """Of this actor; without a GPU the memory is the most that was resident."""
         import ray
         import torch
 
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         if self.gpu:  # vLLM's child process holds it
             memory = torch.cuda.device_memory_used() / 2**20
-        return {
-            "node": ray.get_runtime_context().get_node_id(),
-            "peak_memory_mib": memory,
-            "energy_j": self.meter.joules(),
-            "why": self.meter.why,
-        }
+        node = ray.get_runtime_context().get_node_id()
+        return EngineUsage(memory, self.meter.joules(), self.meter.why, node)
 
     async def answer(self, prompt: list[int], sampling: Sampling, adapter: str = "") -> Reply:
         """Answer one prompt ([prompt] token ids). `timeout_s` counts from when the engine takes

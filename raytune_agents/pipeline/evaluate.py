@@ -23,6 +23,7 @@ from raytune_agents.evaluate.result_files import ArmFacts, Found, write_results
 from raytune_agents.evaluate.verdict import VAL, choose_headline
 from raytune_agents.generate.held import SYNTHETIC
 from raytune_agents.inference import client
+from raytune_agents.inference.client import EngineUsage
 from raytune_agents.pipeline import answering
 from raytune_agents.pipeline.rows import held_out_rows, training_rows
 from raytune_agents.pipeline.shards import check_outage
@@ -92,26 +93,26 @@ def ask_arms(
             found.lines["multi_turn"] += talks
             found.lines["likelihood"] += answering.arm_likelihoods(context, step, asked.val, arm)
         after = used(context)
-        why = why or after.get("why", "nothing was asked")
+        why = why or after.why
         costs[arm.name] = training_costs(context.run.folder, arm.name) | engine_costs(before, after)
     return found, costs, why
 
 
-def used(context: Context) -> JsonObject:
-    """What the engine has used so far; {} before its start."""
-    return (client.usage() or {}) if context.engine is not None else {}
+def used(context: Context) -> EngineUsage:
+    """What the engine has used so far; nothing before its start."""
+    return client.usage() if context.engine is not None else EngineUsage()
 
 
-def engine_costs(before: JsonObject, after: JsonObject) -> Costs:
+def engine_costs(before: EngineUsage, after: EngineUsage) -> Costs:
     """An arm's costs on the engine: its peak memory, and the joules of the machine while the arm
     answered (with the engine's start for the first), None where the machine does not tell."""
     out: Costs = {"energy_j": None}
-    if after.get("energy_j") is not None:
-        since = before.get("energy_j") or 0.0
-        restarted = after["energy_j"] < since
-        out["energy_j"] = after["energy_j"] - (0.0 if restarted else since)
-    if after.get("peak_memory_mib"):
-        out["engine_peak_memory_mib"] = after["peak_memory_mib"]
+    if after.energy_j is not None:
+        since = before.energy_j or 0.0
+        restarted = after.energy_j < since
+        out["energy_j"] = after.energy_j - (0.0 if restarted else since)
+    if after.peak_memory_mib:
+        out["engine_peak_memory_mib"] = after.peak_memory_mib
     return out
 
 

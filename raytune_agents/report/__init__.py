@@ -7,8 +7,8 @@ The page needs no network: style, script and charts are in it; its content polic
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from raytune_agents.records import JsonObject
 from raytune_agents.redact import redact
 from raytune_agents.report import page, tables
 from raytune_agents.report.digest import run_digest
@@ -32,7 +32,7 @@ def write_report(run_dir: Path) -> Path:
     return _put(run_dir / "report.html", page.render_page(run, context))
 
 
-def digest_of(run_dir: Path) -> dict[str, Any]:
+def digest_of(run_dir: Path) -> JsonObject:
     """The run's figures for a script (`digest`). Raises as `write_report`."""
     return run_digest(read_run(Path(run_dir)))
 

@@ -9,13 +9,13 @@ from typing import Any
 from raytune_agents.agents.wording import asks_how
 from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.verdict import HEADLINE, VAL
-from raytune_agents.records import Trajectory
-from raytune_agents.report.folder import RunContents
+from raytune_agents.records import JsonObject, Trajectory
+from raytune_agents.report.folder import RowGroup, RunContents
 from raytune_agents.report.lineage import stored_rows
 from raytune_agents.report.safe_text import finite
 
 
-def run_digest(run: RunContents) -> dict[str, Any]:
+def run_digest(run: RunContents) -> JsonObject:
     """The headline verdict and the shares that say whether rows were lost, meant something else, or
     were cut; a figure that the run cannot give is None, an empty object where it is by arm."""
     found, by = run.conclusion, run.differences.get(run.conclusion.arm, {})
@@ -52,12 +52,12 @@ def question_to_call_share(rows: Iterable[Trajectory]) -> float | None:
     return sum(asked) / len(asked) if asked else None
 
 
-def negatives_by_fault(groups: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def negatives_by_fault(groups: Iterable[RowGroup]) -> dict[str, float]:
     """Share of each fault among the run's accepted failures, the largest first."""
     counts: Counter[str] = Counter()
     for group in groups:
-        if group["fault"] and not group["reject_reason"]:
-            counts[group["fault"]] += group["n"]
+        if group.fault and not group.reject_reason:
+            counts[group.fault] += group.n
     return {name: n / counts.total() for name, n in counts.most_common()}
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raytune_agents.report.folder import RowGroup
 from raytune_agents.report.safe_text import finite
 
 FAMILIES = ("positive", "synthetic", "negative")
@@ -50,8 +51,23 @@ def _count(value: Any) -> int:
     return int(finite(value) or 0)
 
 
-def step_funnel(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
-    """Rows in, out, rejected and failed of every step, reasons, and rows not accounted for."""
+@dataclass(frozen=True, slots=True)
+class StepFunnel:
+    """What became of a step's rows. `lost`: those not accounted for, None where it is not known;
+    `reasons`: (rows, why they were rejected or failed), the most frequent first."""
+
+    step: str
+    rows_in: float | None
+    rows_out: float | None
+    rejected: int
+    failed: int
+    lost: float | None
+    reasons: list[tuple[int, str]]
+    seconds: float | None
+
+
+def step_funnel(manifests: Mapping[str, Mapping]) -> list[StepFunnel]:
+    """The rows of every step."""
     table = []
     for step, manifest in manifests.items():
         rows = manifest.get("rows") or {}
@@ -62,23 +78,32 @@ def step_funnel(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
         came, left = finite(rows.get("in")), finite(rows.get("out"))
         reasons = sorted(((n, r) for part in parts for r, n in part.items()), reverse=True)
         table.append(
-            {
-                "step": step,
-                "in": came,
-                "out": left,
-                "rejected": rejected,
-                "failed": failed,
-                "lost": None if came is None or left is None else came - left - rejected - failed,
-                "reasons": reasons,
-                "seconds": finite(manifest.get("seconds")),
-            }
+            StepFunnel(
+                step=step,
+                rows_in=came,
+                rows_out=left,
+                rejected=rejected,
+                failed=failed,
+                lost=None if came is None or left is None else came - left - rejected - failed,
+                reasons=reasons,
+                seconds=finite(manifest.get("seconds")),
+            )
         )
     return table
 
 
-def stages(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
-    """The funnels inside read (a line a task of rated interactions), generate (a pool) and label (a
-    source), as tables: title, head, rows; stages at which no row fell out are left out."""
+@dataclass(frozen=True, slots=True)
+class FunnelTable:
+    """The funnel inside a step: first column a name, then rows of each stage."""
+
+    title: str
+    head: list[str]
+    rows: list[list[Any]]
+
+
+def stages(manifests: Mapping[str, Mapping]) -> list[FunnelTable]:
+    """The funnels inside read (one line per task of rated interactions), generate (per pool) and
+    label (per source); stages at which no row fell out are left out."""
     tasks = manifests.get("read", {}).get("task_types")
     tasks = tasks if isinstance(tasks, Mapping) else {}
     made = manifests.get("generate", {}).get("funnel")
@@ -98,7 +123,7 @@ def stages(manifests: Mapping[str, Mapping]) -> list[dict[str, Any]]:
         used = [k for k in keys if any(_count(line.get(k)) for line in lines)]
         head = [first, *used, "kept"]
         rows = [[str(x.get(first)), *(_count(x.get(k)) for k in head[1:])] for x in lines]
-        tables += [{"title": title, "head": head, "rows": rows}] if rows else []
+        tables += [FunnelTable(title, head, rows)] if rows else []
     return tables
 
 
@@ -124,18 +149,25 @@ def by_family(pools: Iterable[str]) -> list[str]:
     return sorted(set(pools), key=lambda p: (rank.get(pool_family(p), len(rank)), p))
 
 
-def pools(groups: Sequence[Mapping]) -> list[dict[str, Any]]:
-    """Rows of each pool: all, accepted, and accepted in the train split."""
-    table: dict[str, dict[str, Any]] = {
-        p: {"pool": p, "rows": 0, "accepted": 0, "train": 0}
-        for p in by_family(g["pool"] for g in groups)
-    }
-    for g in groups:
-        line, accepted = table[g["pool"]], 0 if g["reject_reason"] else g["n"]
-        line["rows"] += g["n"]
-        line["accepted"] += accepted
-        line["train"] += accepted if g["split"] == "train" else 0
-    return list(table.values())
+@dataclass(frozen=True, slots=True)
+class PoolRows:
+    """Rows of a pool: all, accepted, and accepted in the train split."""
+
+    pool: str
+    rows: int
+    accepted: int
+    train: int
+
+
+def pools(groups: Sequence[RowGroup]) -> list[PoolRows]:
+    """The rows of each pool."""
+    table = []
+    for pool in by_family(g.pool for g in groups):
+        own = [g for g in groups if g.pool == pool]
+        accepted = [g for g in own if not g.reject_reason]
+        train = [g for g in accepted if g.split == "train"]
+        table.append(PoolRows(pool, *(sum(g.n for g in part) for part in (own, accepted, train))))
+    return table
 
 
 @dataclass(frozen=True, slots=True)

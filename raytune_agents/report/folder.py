@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from raytune_agents.evaluate.verdict import (
     conclusion_of,
     read_conclusion,
 )
+from raytune_agents.records import FlatRow, JsonObject
 from raytune_agents.report.safe_text import finite
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune")
@@ -49,15 +50,29 @@ class ShownAnswer(AnswerRow):
         return (self.values.get("exact_match") or 0.0) >= 1
 
 
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """The `n` rows that share their labels, and the `first` and `last` id of them."""
+
+    pool: str
+    split: str
+    fault: str
+    reject_reason: str
+    step: str
+    n: int
+    first: str
+    last: str
+
+
 @dataclass(frozen=True)
 class RunContents:
     """What a run folder holds. Empty values stand for absent files, which `missing` names."""
 
     path: Path
-    config: dict[str, Any]
-    manifests: dict[str, dict[str, Any]]
-    groups: list[dict[str, Any]]  # {pool, split, fault, reject_reason, step, n, first, last}
-    curves: dict[str, list[dict[str, Any]]]  # {arm: lines of metrics.jsonl}
+    config: JsonObject
+    manifests: dict[str, JsonObject]
+    groups: list[RowGroup]
+    curves: dict[str, list[JsonObject]]  # {arm: lines of metrics.jsonl}
     metrics: dict[str, Metric]
     scores: Board[Estimate]
     differences: Board[Difference]
@@ -68,11 +83,11 @@ class RunContents:
     costs: dict[str, dict[str, float | None]]
     conclusion: Conclusion
     answers: list[ShownAnswer]
-    plays: list[dict[str, Any]]  # {arm, agent, goal, end, task_completion, row: JSON text, ...}
-    trials: list[dict[str, Any]]
+    plays: list[FlatRow]  # {arm, agent, goal, end, task_completion, row: JSON text, ...}
+    trials: list[JsonObject]
     guide: str
-    guidance: dict[str, Any]
-    rounds: dict[str, dict[str, Any]] = field(default_factory=dict)  # {arm: its rounds.json}
+    guidance: JsonObject
+    rounds: dict[str, JsonObject] = field(default_factory=dict)  # {arm: its rounds.json}
     row_files: list[Path] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -86,7 +101,7 @@ class RunContents:
         return finite((self.config.get("evaluate") or {}).get("confidence")) or 0.95
 
     @property
-    def mix(self) -> dict[str, dict[str, Any]]:
+    def mix(self) -> dict[str, JsonObject]:
         """{arm: {tokens: {pool: n}, epochs: {pool: x}}} of the mix manifest."""
         manifest = self.manifests.get("mix", {})
         return manifest.get("arms") or manifest.get("extra", {}).get("arms") or {}
@@ -117,7 +132,7 @@ class _Reader:
         return value
 
     def board(
-        self, name: str, read: Callable[[dict[str, Any]], Cell], wanted: bool = True
+        self, name: str, read: Callable[[JsonObject], Cell], wanted: bool = True
     ) -> Board[Cell]:
         """{arm: {split: {metric: cell}}}; what has another shape is left out and named."""
         found: Board[Cell] = {}
@@ -133,7 +148,7 @@ class _Reader:
                         )
         return found
 
-    def by_arm(self, name: str, read: Callable[[str, dict[str, Any]], Cell]) -> dict[str, Cell]:
+    def by_arm(self, name: str, read: Callable[[str, JsonObject], Cell]) -> dict[str, Cell]:
         """{arm: what `read` makes of its record}; what has another shape is left out and named."""
         found: dict[str, Cell] = {}
         for arm, record in self.json(name, {}, wanted=False).items():
@@ -143,12 +158,12 @@ class _Reader:
                 self.problems.append(f"{name}: {arm} has another shape")
         return found
 
-    def lines(self, path: Path) -> list[dict[str, Any]]:
+    def lines(self, path: Path) -> list[JsonObject]:
         """JSON lines in order of `step`; of a step written twice (after a resume) the last counts.
 
         A last line cut by a crash is left out; other broken lines are counted as a problem.
         """
-        by_step: dict[Any, dict[str, Any]] = {}
+        by_step: dict[Any, JsonObject] = {}
         broken, lines = 0, path.read_text(encoding="utf-8", errors="replace").splitlines()
         for i, line in enumerate(lines):
             try:
@@ -166,7 +181,7 @@ class _Reader:
             )
         return [by_step[s] for s in sorted(by_step)]
 
-    def manifests(self) -> dict[str, dict[str, Any]]:
+    def manifests(self) -> dict[str, JsonObject]:
         """STEP -> manifest, in the order of the steps; "train/nat" for one below a step."""
         found = {}
         for path in [*self.root.glob("*/manifest.json"), *self.root.glob("*/*/manifest.json")]:
@@ -251,7 +266,7 @@ def _conclusion(
     scores: Board[Estimate],
     differences: Board[Difference],
     gates: dict[str, GateResult],
-    config: dict[str, Any],
+    config: JsonObject,
     metrics: dict[str, Metric],
 ) -> Conclusion:
     """The evaluation's own; of a run without one, what its differences say of the first arm."""
@@ -269,8 +284,8 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _groups(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """Rows that share pool, split, fault, reason and step: how many (n), their first and last id.
+def _groups(files: Sequence[Path]) -> list[RowGroup]:
+    """The groups of all rows, by LABELS.
 
     Ids are hashes: the first and the last are an even and repeatable choice of examples.
     """
@@ -294,10 +309,10 @@ def _groups(files: Sequence[Path]) -> list[dict[str, Any]]:
     wanted = [([], "count_all"), ("id", "min"), ("id", "max")]
     found = pa.concat_tables(parts).group_by(list(LABELS), use_threads=False).aggregate(wanted)
     rows = found.rename_columns([*LABELS, "n", "first", "last"]).to_pylist()
-    return sorted(rows, key=lambda r: tuple(r[name] for name in LABELS))
+    return sorted((RowGroup(**row) for row in rows), key=astuple)
 
 
-def _plays(path: Path) -> list[dict[str, Any]]:
+def _plays(path: Path) -> list[FlatRow]:
     """Whole trajectories that were played to their end; [] where the run asked for none."""
     if not path.is_file():
         return []

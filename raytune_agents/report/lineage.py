@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from raytune_agents.config import ConfigError
-from raytune_agents.records import Trajectory, from_row
+from raytune_agents.records import FlatRow, Trajectory, from_row
 
 # label's rows are read's and generate's with their verdicts, so they come first
 FILES = ("label/rows*.parquet", "evaluate/rows.parquet", "read/rows*.parquet",
@@ -29,7 +28,7 @@ class Trace:
     rows: list[Trajectory]
     missing: list[str] = field(default_factory=list)  # parents that no file has
     trained: dict[str, int] = field(default_factory=dict)  # arm -> times in its mix
-    answers: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[FlatRow] = field(default_factory=list)
 
 
 def row_files(run: Path) -> list[Path]:

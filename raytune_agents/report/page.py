@@ -22,6 +22,7 @@ from raytune_agents.report import (
     rounds_section,
     search_section,
     sections,
+    shown_rows,
 )
 from raytune_agents.report.canvas import Chart
 from raytune_agents.report.folder import RunContents
@@ -114,7 +115,7 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "energy": str(run.manifests.get("evaluate", {}).get("energy") or ""),
         "learning": sections.learning(run, css),
         "robustness": sections.robustness_section(run, arms, css),
-        "plays": sections.plays(run, run.conclusion.arm),
+        "plays": shown_rows.plays(run, run.conclusion.arm),
         "changes": sections.before_after(run, grouped, arms),
         "faults": sections.fault_charts(grouped, asked, css),
         "confusion": sections.confusion(grouped, asked, run.conclusion.arm),
@@ -125,7 +126,7 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "pools": findings.pools(run.groups),
         "mixes": findings.arm_mixes(run.mix),
         "data_charts": sections.data_charts(run),
-        "examples": sections.example_rows(run),
+        "examples": shown_rows.example_rows(run),
         "curves": [
             boards.Figure(
                 key.replace("_", " "),

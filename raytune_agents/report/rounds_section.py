@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from raytune_agents.records import JsonObject
 from raytune_agents.report import charts
 from raytune_agents.report.boards import Figure
 from raytune_agents.report.safe_text import clip, finite
@@ -27,7 +28,7 @@ class ShownRound:
     tokens: int
     outcome: str
     faults: dict[str, float] = field(default_factory=dict)
-    asked_for: list[dict[str, Any]] = field(default_factory=list)
+    asked_for: list[JsonObject] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
 

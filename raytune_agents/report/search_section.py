@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.verdict import HEADLINE
+from raytune_agents.records import JsonObject, Options
 from raytune_agents.report import charts
 from raytune_agents.report.boards import Figure
 from raytune_agents.report.canvas import Chart, colour, shade
@@ -22,69 +24,104 @@ MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 MARKDOWN.disable(["image", "link", "autolink", "reference"])
 
 
-def ranked_trials(rows: Sequence[Mapping]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class RankedTrial:
+    """A trial as the page shows it. `full`: a confirming run; `cost`: trained tokens; `weights`:
+    pool -> weight; `reports`: as the search stored them; `rank`: 1 is the best."""
+
+    name: str
+    status: str
+    full: bool
+    cost: float | None
+    score: float | None
+    weights: dict[str, float]
+    config: Options
+    reports: list[JsonObject]
+    error: str
+    rank: int = 0
+
+    @property
+    def known_score(self) -> float:
+        """`score` of a trial that is known to have one."""
+        return cast(float, self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchView:
+    """Everything the page shows of a search; `table` is empty where there was none. `weights`: its
+    pools, `options`: its other columns."""
+
+    table: list[RankedTrial]
+    weights: list[str]
+    options: list[str]
+    figures: list[Figure]
+    guide: str
+    advice: list[Figure]
+
+
+def ranked_trials(rows: Sequence[Mapping]) -> list[RankedTrial]:
     """Trials, best first; those with an error or no report last and without a score."""
-    table: list[dict[str, Any]] = []
+    table: list[RankedTrial] = []
     for i, t in enumerate(rows):
         config = dict(t.get("config") or {})
         weights = t.get("weights") or config.get("mix.weights") or {}
         error = str(t.get("error") or "")
         table.append(
-            {
-                "name": str(t.get("trial_id") or i),
-                "status": " ".join(str(t.get(k) or "") for k in ("status", "stage")).strip(),
-                "full": t.get("stage") == "confirm",
-                "cost": finite(t.get("tokens")),
-                "score": None if error else finite(t.get("score")),
-                "weights": {k: max(finite(v) or 0.0, 0.0) for k, v in weights.items()},
-                "config": {k: v for k, v in config.items() if k != "mix.weights"},
-                "reports": [r for r in t.get("reports") or [] if isinstance(r, dict)],
-                "error": error,
-            }
+            RankedTrial(
+                name=str(t.get("trial_id") or i),
+                status=" ".join(str(t.get(k) or "") for k in ("status", "stage")).strip(),
+                full=t.get("stage") == "confirm",
+                cost=finite(t.get("tokens")),
+                score=None if error else finite(t.get("score")),
+                weights={k: max(finite(v) or 0.0, 0.0) for k, v in weights.items()},
+                config={k: v for k, v in config.items() if k != "mix.weights"},
+                reports=[r for r in t.get("reports") or [] if isinstance(r, dict)],
+                error=error,
+            )
         )
-    table.sort(key=lambda t: (t["score"] is None, -(t["score"] or 0.0)))
-    return [t | {"rank": i + 1} for i, t in enumerate(table)]
+    table.sort(key=lambda t: (t.score is None, -(t.score or 0.0)))
+    return [replace(t, rank=i + 1) for i, t in enumerate(table)]
 
 
-def search_view(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> dict[str, Any]:
-    """Everything the page shows of a search; `table` is empty where there was none."""
+def search_view(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> SearchView:
+    """The trials, their charts, and what the guide concludes."""
     table = ranked_trials(rows)
-    scored = [t for t in table if t["score"] is not None and not t["full"]]
-    pools = list(dict.fromkeys(k for t in scored for k in t["weights"]))
-    return {
-        "table": table,
-        "weights": pools,
-        "options": list(dict.fromkeys(k for t in table for k in t["config"])),
-        "figures": [f for f in search_figures(scored, pools, guidance) if f.chart],
-        "guide": Markup(MARKDOWN.render(visible(clip(guide, 20_000)))) if guide.strip() else "",
-        "advice": advice_figures(guidance),
-    }
+    scored = [t for t in table if t.score is not None and not t.full]
+    pools = list(dict.fromkeys(k for t in scored for k in t.weights))
+    return SearchView(
+        table=table,
+        weights=pools,
+        options=list(dict.fromkeys(k for t in table for k in t.config)),
+        figures=[f for f in search_figures(scored, pools, guidance) if f.chart],
+        guide=Markup(MARKDOWN.render(visible(clip(guide, 20_000)))) if guide.strip() else "",
+        advice=advice_figures(guidance),
+    )
 
 
 def search_figures(
-    scored: Sequence[Mapping], pools: Sequence[str], guidance: Mapping
+    scored: Sequence[RankedTrial], pools: Sequence[str], guidance: Mapping
 ) -> list[Figure]:
     """Reports, surfaces of the mix, score against weights, all options, cost."""
-    scores = [t["score"] for t in scored]
+    scores = [t.known_score for t in scored]
     exact = partial(metric_value, METRICS[HEADLINE])
-    points = []
+    points: list[dict[str, Any]] = []
     for t in scored:
-        total = sum(t["weights"].values())
+        total = sum(t.weights.values())
         if total > 0:
-            shares = {k: w / total for k, w in t["weights"].items()}
+            shares = {k: w / total for k, w in t.weights.items()}
             note = ", ".join(f"{k} {v:.2f}" for k, v in shares.items())
             points.append(
                 {
-                    "name": str(t["rank"]),
-                    "y": t["score"] * 100,
-                    "css": shade(t["score"], min(scores), max(scores)),
-                    "note": f"trial {t['name']}: {exact(t['score'])} with {note}",
+                    "name": str(t.rank),
+                    "y": t.known_score * 100,
+                    "css": shade(t.known_score, min(scores), max(scores)),
+                    "note": f"trial {t.name}: {exact(t.score)} with {note}",
                     "shares": shares,
-                    "cost": t["cost"],
+                    "cost": t.cost,
                     "weights": [shares.get(p, 0.0) for p in pools],
                 }
             )
-    stopped = sum("stopped" in t["status"] for t in scored)
+    stopped = sum("stopped" in t.status for t in scored)
     cut = "1 trial was" if stopped == 1 else f"{stopped} trials were"
     found = [Figure(f"Exact match (%) at each report; {cut} stopped", report_curves(scored))]
     found += mix_surfaces(points, pools, guidance)
@@ -136,22 +173,24 @@ def surface_cells(surface: Mapping, pools: Sequence[str]) -> list[dict[str, Any]
     ]
 
 
-def option_lines(scored: Sequence[Mapping], pools: Sequence[str]) -> Chart:
+def option_lines(scored: Sequence[RankedTrial], pools: Sequence[str]) -> Chart:
     """Parallel coordinates: every share, every numeric option and the score of each trial."""
-    names = list(dict.fromkeys(k for t in scored for k, v in t["config"].items() if is_number(v)))
-    columns = {p: [t["weights"].get(p, 0.0) for t in scored] for p in pools}
-    columns |= {n: [t["config"].get(n) for t in scored] for n in names}
-    columns = {n: [v if is_number(v) else None for v in values] for n, values in columns.items()}
-    columns["exact match"] = [t["score"] for t in scored]
+    names = list(dict.fromkeys(k for t in scored for k, v in t.config.items() if is_number(v)))
+    columns: dict[str, list[float | None]] = {
+        p: [t.weights.get(p, 0.0) for t in scored] for p in pools
+    }
+    for n in names:
+        columns[n] = [v if is_number(v := t.config.get(n)) else None for t in scored]
+    columns["exact match"] = [t.score for t in scored]
     known = {n: [v for v in values if v is not None] for n, values in columns.items()}
     axes = [(n.removeprefix("train."), min(v), max(v)) for n, v in known.items() if len(set(v)) > 1]
     kept = [n for n, v in known.items() if len(set(v)) > 1]
-    scores = [t["score"] for t in scored]
+    scores = [t.known_score for t in scored]
     rows = [
         {
             "values": [columns[n][i] for n in kept],
-            "css": shade(t["score"], min(scores), max(scores)),
-            "note": f"trial {t['name']} (rank {t['rank']})",
+            "css": shade(t.known_score, min(scores), max(scores)),
+            "note": f"trial {t.name} (rank {t.rank})",
         }
         for i, t in enumerate(scored)
     ]
@@ -162,16 +201,16 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def report_curves(scored: Sequence[Mapping]) -> Chart:
+def report_curves(scored: Sequence[RankedTrial]) -> Chart:
     """A line per trial over its reports: grey lines that end early were stopped."""
     lines = {}
     for t in scored:
-        points = [(finite(r.get("step")), finite(r.get(HEADLINE))) for r in t["reports"]]
+        points = [(finite(r.get("step")), finite(r.get(HEADLINE))) for r in t.reports]
         points = [(x, y * 100) for x, y in points if x is not None and y is not None]
         if points:
-            lines[f"trial {t['name']} (rank {t['rank']})"] = sorted(points)
+            lines[f"trial {t.name} (rank {t.rank})"] = sorted(points)
     strong = next(iter(lines), "")
-    ended = {f"trial {t['name']} (rank {t['rank']})" for t in scored if "stopped" in t["status"]}
+    ended = {f"trial {t.name} (rank {t.rank})" for t in scored if "stopped" in t.status}
     classes = {n: "q4" if n == strong else "c0" if n in ended else "q1" for n in lines}
     back_to_front = dict(reversed(lines.items()))
     return charts.line_chart(

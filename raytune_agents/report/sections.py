@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from raytune_agents.evaluate.verdict import HEADLINE, change_of, ordered_splits
-from raytune_agents.records import Trajectory, from_row
+from raytune_agents.records import Trajectory
 from raytune_agents.report import cases as answered
 from raytune_agents.report import charts, findings, lineage
 from raytune_agents.report.boards import BASE, PERCENT, Figure, arms_in_order, hardest_split
@@ -22,51 +22,11 @@ from raytune_agents.report.safe_text import clip, format_number, moment
 # --- data ---
 
 
-def example_rows(run: RunContents, each: int = 3) -> list[dict[str, Any]]:
-    """Up to `each` rows of every pool family, of negatives one of every pool and fault at least:
-    accepted ones and different kinds first."""
-    chosen: dict[str, list[str]] = {}
-    for family in findings.by_family(findings.pool_family(g["pool"]) for g in run.groups):
-        groups = [g for g in run.groups if findings.pool_family(g["pool"]) == family]
-        groups.sort(key=lambda g: (bool(g["reject_reason"]), -g["n"], g["first"]))
-        seen: set[tuple[str, str]] = set()
-        fresh, rest = [], []
-        for g in groups:
-            kind = (g["pool"], g["fault"])
-            (rest if kind in seen else fresh).append(g["first"])
-            rest.append(g["last"])
-            seen.add(kind)
-        most = max(each, len(fresh)) if family == "negative" else each
-        chosen[family] = list(dict.fromkeys(fresh + rest))[:most]
-    whole = lineage.rows_of(run.path, [i for ids in chosen.values() for i in ids])
-    return [
-        {"family": family, "rows": [shown_row(whole[i]) for i in ids if i in whole]}
-        for family, ids in chosen.items()
-    ]
-
-
-def shown_row(row: Trajectory) -> dict[str, Any]:
-    """What the page shows of a row: its facts, tool names and first and last turns."""
-    turns = [
-        {
-            "role": m.role,
-            "text": clip(m.content),
-            "thought": clip(m.thought, 400),
-            "trained": m.trained,
-            "calls": [f"{c.name}({clip(c.arguments, 600)})" for c in m.tool_calls[:8]],
-        }
-        for m in row.messages
-    ]
-    cut = max(0, len(turns) - 8)
-    tools = clip(", ".join(t.name for t in row.tools), 300)
-    return {"row": row, "tools": tools, "cut": cut, "turns": turns[:4] + turns[4 + cut :]}
-
-
 def data_charts(run: RunContents) -> list[Figure]:
     """Synthetic rows left after each check, faults of the negative rows, reasons of the rejected
     ones."""
-    faults = findings.tally((g["fault"], g["n"]) for g in run.groups if g["fault"])
-    reasons = findings.tally((g["reject_reason"], g["n"]) for g in run.groups if g["reject_reason"])
+    faults = findings.tally((g.fault, g.n) for g in run.groups if g.fault)
+    reasons = findings.tally((g.reject_reason, g.n) for g in run.groups if g.reject_reason)
     found = []
     left = findings.left_after(run.manifests.get("generate", {}).get("funnel") or [])
     for title, rows, css in (
@@ -211,21 +171,6 @@ def robustness_section(run: RunContents, arms: Sequence[str], css: Mapping[str, 
         )
         figures += [Figure(arm, chart)] if chart else []
     return Robustness(figures, [line for line in lines.values() if line.cells])
-
-
-def plays(run: RunContents, best: str) -> list[dict[str, Any]]:
-    """Plays to read: of base and of the best arm one that reached its goal and one that did not,
-    of different tasks where there are some."""
-    found, seen = [], set()
-    for arm in dict.fromkeys(("base", best or next(iter(run.scores), ""))):
-        for done in (True, False):
-            mine = [p for p in run.plays if p["arm"] == arm and (p["task_completion"] >= 1) == done]
-            play = next((p for p in mine if p["task"] not in seen), next(iter(mine), None))
-            if play is not None:
-                seen.add(play["task"])
-                row = from_row(json.loads(play["row"]))
-                found.append({"play": play, "done": done, "shown": shown_row(row)})
-    return found
 
 
 # --- where it fails ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from raytune_agents.evaluate.metrics import METRICS
@@ -13,6 +14,7 @@ from raytune_agents.report.boards import BoardCell
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import metric_value
 from raytune_agents.report.safe_text import clip, format_number, seconds, visible
+from raytune_agents.report.search_section import RankedTrial
 from raytune_agents.report.sections import DropLine
 
 Table = tuple[Sequence[str], list[Sequence[Any]]]
@@ -81,14 +83,14 @@ def report_tables(run: RunContents, context: Mapping[str, Any]) -> dict[str, Tab
         for arm, by in run.costs.items()
         for name, value in by.items()
     ]
-    steps = ("step", "in", "out", "rejected", "failed", "lost=unaccounted", "seconds")
+    rows = ("rows_in=in", "rows_out=out", "rejected", "failed", "lost=unaccounted")
     groups = ("pool", "split", "fault", "reject_reason", "step", "n=rows")
     trial = ("rank", "name=trial", "status", "score=exact_match", "weights", "config", "error")
     answer = ("arm", "split", "id", "fault", "error", "query", "gold", "answer")
     paired = ("value", "low", "high", "n", "p", "p_holm", "wins", "losses", "detectable")
     found = {
-        "funnel": _pick(context["funnel"], *steps),
-        "pools": _pick(run.groups, *groups),
+        "funnel": _pick(map(asdict, context["funnel"]), "step", *rows, "seconds"),
+        "pools": _pick(map(asdict, run.groups), *groups),
         "scores": _long(run.scores, ("value", "low", "high", "n")),
         "differences": _long(run.differences, paired),
         "robustness": _named(
@@ -97,14 +99,14 @@ def report_tables(run: RunContents, context: Mapping[str, Any]) -> dict[str, Tab
         "latency": _named(_long(run.latency, ("value", "low", "high", "n")), "requests_at_once"),
         "costs": _pick(costs, "arm", "cost", "value"),
         "curves": _pick(points, "arm", "step", "metric", "value"),
-        "trials": _pick(context["search"]["table"], *trial),
+        "trials": _pick(map(asdict, context["search"].table), *trial),
         "where": _pick(
             where, "by", "name=value", "arm", "value=share_right", "n=rows", "low", "high"
         ),
         "errors": _pick(wrong, *answer),
     }
     for table in context["stages"]:
-        found[f"stages_{table['title'].partition(',')[0]}"] = table["head"], table["rows"]
+        found[f"stages_{table.title.partition(',')[0]}"] = table.head, table.rows
     return {name: table for name, table in found.items() if table[1]}
 
 
@@ -171,32 +173,35 @@ def markdown(run: RunContents, context: Mapping[str, Any]) -> str:
             out += _md(["arm", *grid.head], [[arm, *cells] for arm, cells in grid.lines])
     out += _robustness(list(run.robustness), context["robustness"].lines)
     out += ["## Rows of every step", ""]
-    counts = ("in", "out", "rejected", "failed")
     out += _md(
-        ["step", *counts, "time"],
+        ["step", "in", "out", "rejected", "failed", "time"],
         [
-            [x["step"], *(format_number(x[k]) for k in counts), seconds(x["seconds"])]
+            [
+                x.step,
+                *map(format_number, (x.rows_in, x.rows_out, x.rejected, x.failed)),
+                seconds(x.seconds),
+            ]
             for x in context["funnel"]
         ],
     )
-    out += _trials(context["search"]["table"])
+    out += _trials(context["search"].table)
     rows = [("seed", facts["seed"])]
     for part in ("code", "hardware", "versions"):
         rows += facts[part].items()
     return "\n".join([*out, "## Run", "", *_md(["what", "value"], rows)])
 
 
-def _trials(table: Sequence[Mapping[str, Any]]) -> list[str]:
+def _trials(table: Sequence[RankedTrial]) -> list[str]:
     if not table:
         return []
     rows = [
         [
-            t["rank"],
-            t["name"],
-            t["status"],
-            metric_value(METRICS["exact_match"], t["score"]),
-            ", ".join(f"{k} {v:.2f}" for k, v in t["weights"].items()),
-            clip(t["error"], 120),
+            t.rank,
+            t.name,
+            t.status,
+            metric_value(METRICS["exact_match"], t.score),
+            ", ".join(f"{k} {v:.2f}" for k, v in t.weights.items()),
+            clip(t.error, 120),
         ]
         for t in table
     ]

@@ -11,6 +11,7 @@ from raytune_agents.config import Config, ConfigError, load_config
 from raytune_agents.evaluate import general, instructions, likelihood, suites
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.scoring import score_answer
+from raytune_agents.inference.client import EngineUsage
 from raytune_agents.infra import energy
 from raytune_agents.pipeline.evaluate import engine_costs
 from raytune_agents.records import ToolCall
@@ -151,7 +152,7 @@ def test_a_machine_that_does_not_tell_gives_none_and_says_why(tmp_path, monkeypa
     assert meter.joules() is None
     assert meter.why == f"this machine tells no energy: no readable RAPL counter in {tmp_path} " \
                         "and no NVML"  # fmt: skip
-    assert engine_costs({}, {"energy_j": None, "peak_memory_mib": 9.0}) == {
+    assert engine_costs(EngineUsage(), EngineUsage(peak_memory_mib=9.0)) == {
         "energy_j": None, "engine_peak_memory_mib": 9.0}  # fmt: skip
 
 
@@ -173,6 +174,9 @@ def test_cards_are_read_through_nvml(monkeypatch):
 
 
 def test_what_an_arm_used_is_a_difference():
-    assert engine_costs({"energy_j": 5.0}, {"energy_j": 12.0})["energy_j"] == 7.0
-    assert engine_costs({}, {"energy_j": 12.0})["energy_j"] == 12.0  # the first arm: with the start
-    assert engine_costs({"energy_j": 50.0}, {"energy_j": 3.0})["energy_j"] == 3.0  # a new engine
+    def used_between(before, joules):
+        return engine_costs(before, EngineUsage(energy_j=joules))["energy_j"]
+
+    assert used_between(EngineUsage(energy_j=5.0), 12.0) == 7.0
+    assert used_between(EngineUsage(), 12.0) == 12.0  # the first arm: with the start
+    assert used_between(EngineUsage(energy_j=50.0), 3.0) == 3.0  # a new engine

@@ -29,7 +29,7 @@ from raytune_agents.report import (
     generated,
     numbers,
     safe_text,
-    sections,
+    shown_rows,
     tables,
 )
 
@@ -171,9 +171,9 @@ def test_robustness_and_plays_are_shown(demo):
 def test_funnels_inside_a_step(demo):
     facts = {"generate": {"funnel": GENERATED}, "label": {"funnel": LABELLED}}
     made, labelled = findings.stages(facts)
-    assert made["head"] == ["pool", "tried", "similar", "judged", "kept"]  # others lost no row
-    assert made["rows"] == [["tflan", 40, 3, 5, 32]]
-    assert labelled["rows"][0] == ["all", 9, 2, 7]
+    assert made.head == ["pool", "tried", "similar", "judged", "kept"]  # others lost no row
+    assert made.rows == [["tflan", 40, 3, 5, 32]]
+    assert labelled.rows[0] == ["all", 9, 2, 7]
     assert findings.stages({"generate": {}}) == []
     assert findings.left_after(GENERATED)[0] == ("tried", 40)
     assert findings.left_after(GENERATED)[-1] == ("judged", 32)
@@ -185,9 +185,9 @@ def test_funnels_inside_a_step(demo):
 
 def test_negatives_of_every_fault_are_shown(demo):
     run = folder.read_run(demo.parent)
-    shown = {g["family"]: g["rows"] for g in sections.example_rows(run)}
-    kinds = {(g["pool"], g["fault"]) for g in run.groups if g["fault"]}
-    assert {(r["row"].pool, r["row"].fault) for r in shown["negative"]} == kinds
+    shown = {g.family: g.rows for g in shown_rows.example_rows(run)}
+    kinds = {(g.pool, g.fault) for g in run.groups if g.fault}
+    assert {(r.row.pool, r.row.fault) for r in shown["negative"]} == kinds
     assert len(shown["positive"]) == 3
     assert f"{len(kinds) - 3} more: one of each kind" in demo.read_text()
 

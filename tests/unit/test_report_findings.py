@@ -26,9 +26,9 @@ def test_pareto_by_hand():
 def test_funnel_counts_what_is_lost():
     rows = {"in": 10, "out": 6, "rejected": {"a": 2}, "failed": {"b": 1}}
     line = findings.step_funnel({"label": {"rows": rows, "seconds": 2}})[0]
-    assert (line["rejected"], line["failed"], line["lost"]) == (2, 1, 1)
-    assert line["reasons"] == [(2, "a"), (1, "b")]
-    assert findings.step_funnel({"train": {}})[0]["lost"] is None
+    assert (line.rejected, line.failed, line.lost) == (2, 1, 1)
+    assert line.reasons == [(2, "a"), (1, "b")]
+    assert findings.step_funnel({"train": {}})[0].lost is None
 
 
 def test_cases_before_and_after():
@@ -70,7 +70,7 @@ def test_trials_with_an_error_have_no_score():
         {"trial_id": "c", "score": 0.7, "config": {"mix.weights": {"positive": 1.0}}},
         {"trial_id": "d", "score": float("nan")},
     ]
-    made = [(t["name"], t["score"]) for t in search_section.ranked_trials(given)]
+    made = [(t.name, t.score) for t in search_section.ranked_trials(given)]
     assert made == [("c", 0.7), ("b", 0.5), ("a", None), ("d", None)]
 
 

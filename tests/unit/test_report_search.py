@@ -42,7 +42,7 @@ def drawn(found: list, title: str) -> ET.Element:
 
 def test_the_triangle_shows_the_predicted_surface_in_the_order_of_its_corners():
     made = search_section.search_view(THREE, "", {"surfaces": [SURFACE]})
-    svg = drawn(made["figures"], "predicted score below")
+    svg = drawn(made.figures, "predicted score below")
     field = [e for e in svg if "field" in e.get("class", "")]
     assert len(field) == 3
     best = next(e for e in field if "q4" in e.get("class"))
@@ -52,25 +52,25 @@ def test_the_triangle_shows_the_predicted_surface_in_the_order_of_its_corners():
 
 def test_confirming_runs_are_in_the_table_and_not_in_the_charts():
     made = search_section.search_view(THREE, "", {})
-    assert [t["status"] for t in made["table"]] == [
+    assert [t.status for t in made.table] == [
         "finished confirm", "stopped search", "finished search"]  # fmt: skip
-    svg = drawn(made["figures"], "against trained tokens")
+    svg = drawn(made.figures, "against trained tokens")
     assert sum("dot" in e.get("class", "") for e in svg) == 2
-    assert any("1 trial was stopped" in figure.title for figure in made["figures"])
+    assert any("1 trial was stopped" in figure.title for figure in made.figures)
 
 
 def test_more_than_three_pools_make_a_surface_a_pair():
     four = [trial("a", 0.2, (0.4, 0.3, 0.2, 0.1)), trial("b", 0.5, (0.1, 0.2, 0.3, 0.4))]
     pair = {"pools": ["positive", "other"], "points": [[0, 0, 0.1], [0, 0.5, 0.2], [0.5, 0, 0.3]]}
     made = search_section.search_view(four, "", {"surfaces": [pair]})
-    svg = drawn(made["figures"], "Predicted score: positive across, other up")
+    svg = drawn(made.figures, "Predicted score: positive across, other up")
     assert sum(e.tag == "rect" for e in svg) == 3
     assert sum(e.tag == "circle" for e in svg) == 2
 
 
 def test_parallel_coordinates_have_an_axis_for_each_number_that_differs():
     """Three shares, the learning rate and the score; a list of modules has no place on a line."""
-    svg = drawn(search_section.search_view(THREE, "", {})["figures"], "Options of each trial")
+    svg = drawn(search_section.search_view(THREE, "", {}).figures, "Options of each trial")
     lines = [e for e in svg if e.tag == "polyline"]
     assert len(lines) == 2
     assert all(len(e.get("points").split()) == 5 for e in lines)
@@ -79,4 +79,4 @@ def test_parallel_coordinates_have_an_axis_for_each_number_that_differs():
 
 def test_a_search_of_nothing_draws_nothing():
     made = search_section.search_view([], "", {"surfaces": "broken"})
-    assert (made["table"], made["figures"]) == ([], [])
+    assert (made.table, made.figures) == ([], [])

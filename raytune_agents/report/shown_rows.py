@@ -1,0 +1,104 @@
+"""Rows and plays that the page shows whole: examples of every pool, plays of the best arm."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from raytune_agents.records import FlatRow, Trajectory, from_row
+from raytune_agents.report import findings, lineage
+from raytune_agents.report.folder import RunContents
+from raytune_agents.report.safe_text import clip
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTurn:
+    """A turn of a row, cut to what the page shows."""
+
+    role: str
+    text: str
+    thought: str
+    trained: bool
+    calls: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """A row with its tools' names and its first and last turns; `cut` between them are left out."""
+
+    row: Trajectory
+    tools: str
+    cut: int
+    turns: list[ShownTurn]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Rows of one pool family."""
+
+    family: str
+    rows: list[ShownRow]
+
+
+def example_rows(run: RunContents, each: int = 3) -> list[Examples]:
+    """Up to `each` rows of every pool family, of negatives one of every pool and fault at least:
+    accepted ones and different kinds first."""
+    chosen: dict[str, list[str]] = {}
+    for family in findings.by_family(findings.pool_family(g.pool) for g in run.groups):
+        groups = [g for g in run.groups if findings.pool_family(g.pool) == family]
+        groups.sort(key=lambda g: (bool(g.reject_reason), -g.n, g.first))
+        seen: set[tuple[str, str]] = set()
+        fresh, rest = [], []
+        for g in groups:
+            kind = (g.pool, g.fault)
+            (rest if kind in seen else fresh).append(g.first)
+            rest.append(g.last)
+            seen.add(kind)
+        most = max(each, len(fresh)) if family == "negative" else each
+        chosen[family] = list(dict.fromkeys(fresh + rest))[:most]
+    whole = lineage.rows_of(run.path, [i for ids in chosen.values() for i in ids])
+    return [
+        Examples(family, [shown_row(whole[i]) for i in ids if i in whole])
+        for family, ids in chosen.items()
+    ]
+
+
+def shown_row(row: Trajectory) -> ShownRow:
+    """What the page shows of a row."""
+    turns = [
+        ShownTurn(
+            role=m.role,
+            text=clip(m.content),
+            thought=clip(m.thought, 400),
+            trained=m.trained,
+            calls=[f"{c.name}({clip(c.arguments, 600)})" for c in m.tool_calls[:8]],
+        )
+        for m in row.messages
+    ]
+    cut = max(0, len(turns) - 8)
+    tools = clip(", ".join(t.name for t in row.tools), 300)
+    return ShownRow(row, tools, cut, turns[:4] + turns[4 + cut :])
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPlay:
+    """A line of plays.parquet, whether it reached its goal, and its conversation."""
+
+    play: FlatRow
+    done: bool
+    shown: ShownRow
+
+
+def plays(run: RunContents, best: str) -> list[ShownPlay]:
+    """Plays to read: of base and of the best arm one that reached its goal and one that did not,
+    of different tasks where there are some."""
+    found, seen = [], set()
+    for arm in dict.fromkeys(("base", best or next(iter(run.scores), ""))):
+        for done in (True, False):
+            mine = [p for p in run.plays if p["arm"] == arm and (p["task_completion"] >= 1) == done]
+            play = next((p for p in mine if p["task"] not in seen), next(iter(mine), None))
+            if play is not None:
+                seen.add(play["task"])
+                row = from_row(json.loads(play["row"]))
+                found.append(ShownPlay(play, done, shown_row(row)))
+    return found
