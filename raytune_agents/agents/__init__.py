@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, SchemaError
+from jsonschema import SchemaError
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raytune_agents.agents.analyse import Profile, analyse, examples
 from raytune_agents.agents.word_banks import fill
 from raytune_agents.agents.wording import problems, slots
+from raytune_agents.calls.validation import bounded_errors, bounded_validator
 from raytune_agents.config import BaseConfig, ConfigError
 from raytune_agents.config.lookup import did_you_mean
 from raytune_agents.records import Arguments, JsonObject, JsonSchema, ToolCall, ToolSpec
@@ -50,7 +51,7 @@ class ToolConfig(BaseConfig):
         if value.get("type") != "object" or not isinstance(value.get("properties"), dict):
             raise ValueError("is no schema of arguments; write {type: object, properties: {...}}")
         try:
-            Draft202012Validator.check_schema(value)
+            bounded_validator(value)
         except SchemaError as error:
             raise ValueError(f"is not JSON Schema: {error.message}") from None
         for name, prop in value["properties"].items():
@@ -158,7 +159,7 @@ class AgentSpec(BaseConfig):
                 if call.name not in names:
                     raise ValueError(f"examples.{i} calls {call.name!r}; the tools are {names}")
                 schema = self.tools[names.index(call.name)].parameters
-                for error in Draft202012Validator(schema).iter_errors(call.arguments):
+                for error in bounded_errors(bounded_validator(schema), call.arguments):
                     raise ValueError(f"examples.{i} breaks {call.name!r}: {error.message}")
             if example.task is not None and not (self.world and example.calls and example.answer):
                 raise ValueError(

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
 from pydantic import Field
 
 from raytune_agents.agents.word_banks import leaves
+from raytune_agents.calls.validation import accepts
 from raytune_agents.config import BaseConfig
 from raytune_agents.records import Message, Trajectory, finish
 
@@ -170,9 +170,9 @@ def like(known: Argument | None, schema: Mapping[str, Any], rng: random.Random) 
     if known is None or rng.random() < EVEN:
         return []
     many = schema.get("type") == "array"
-    allowed = Draft202012Validator(schema.get("items", {}) if many else schema)
+    allowed = schema.get("items", {}) if many else schema
     if known.texts:
-        texts = [t for t in known.texts if allowed.is_valid(t)]
+        texts = [t for t in known.texts if accepts(allowed, t)]
         if many:
             return texts if len(texts) >= schema.get("minItems", 1) else []
         return rng.choices(texts, [known.texts[t] for t in texts]) if texts else []
@@ -180,5 +180,5 @@ def like(known: Argument | None, schema: Mapping[str, Any], rng: random.Random) 
         low, median, high = known.numbers
         drawn = rng.triangular(low, high, median)
         found = round(drawn) if schema.get("type") == "integer" else round(drawn, 2)
-        return [found] if allowed.is_valid(found) else []
+        return [found] if accepts(allowed, found) else []
     return []

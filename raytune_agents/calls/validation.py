@@ -8,8 +8,9 @@ and steps are bounded; what takes more is a `CostlySchema`. `unevaluatedProperti
 from __future__ import annotations
 
 import json
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,7 @@ from referencing import Registry
 from raytune_agents.records import JsonSchema
 
 PATTERN_SECONDS = 0.1  # of one search; the honest pattern takes a microsecond
+MAX_WRITTEN_OUT = 20_000  # characters; a hundredth of a second and a few MiB to compile
 MAX_STEPS = 10_000  # half a second; an honest call takes some dozens
 FEW_ITEMS = 100  # of a list whose items are compared each with each
 
@@ -39,8 +41,35 @@ def _spend(steps: int = 1) -> None:
         raise CostlySchema(f"more than {MAX_STEPS} steps")
 
 
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*+\]?|\{(\d+)(?:,\d*)?\}|.", re.DOTALL)
+
+
+def written_out(pattern: str) -> int:
+    """The size of a pattern with its repeats written out, as `regex` compiles them: `a{9}` is 9;
+    no more than a little above MAX_WRITTEN_OUT."""
+    sizes, last = [0], 0
+    for token in _TOKEN.finditer(pattern):
+        if token[0] == "(":
+            sizes.append(0)
+            continue
+        if token[0] == ")" and len(sizes) > 1:
+            last = sizes.pop()
+            added = last
+        elif token[1]:
+            times = min(int(token[1][:9]), MAX_WRITTEN_OUT)
+            added, last = last * (times - 1), last * times
+        else:
+            added = last = 1
+        sizes[-1] += added
+        if sizes[-1] > MAX_WRITTEN_OUT:
+            break
+    return max(sizes)
+
+
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> regex.Pattern[str]:
+    if written_out(pattern) > MAX_WRITTEN_OUT:
+        raise CostlySchema("a pattern of too many repeats")
     return regex.compile(pattern)
 
 
@@ -135,6 +164,14 @@ def bounded_validator(schema: JsonSchema) -> Validator:
     # a pattern may be ECMA's and not Python's: `found_in` reads it, or says that it cannot
     Draft202012Validator.check_schema(schema, format_checker=FormatChecker(()))
     return Bounded(schema, registry=Registry())  # no $ref is ever fetched
+
+
+def accepts(schema: Mapping[str, Any], value: Any) -> bool:
+    """Whether a value fits a schema; what takes too long to tell, or is no schema, does not."""
+    try:
+        return next(bounded_errors(Bounded(schema, registry=Registry()), value), None) is None
+    except Exception:  # a stranger's schema may do anything to the library
+        return False
 
 
 def bounded_errors(validator: Validator, instance: Any) -> Errors:

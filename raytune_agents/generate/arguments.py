@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from raytune_agents.agents import ToolConfig
 from raytune_agents.agents.analyse import Argument, like
 from raytune_agents.agents.word_banks import fill
+from raytune_agents.calls.validation import accepts
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.codes import NoValue, code_of, is_code, shaped
 from raytune_agents.generate.kinds import Parameter, kind_named
@@ -112,13 +111,13 @@ def _plain(value: float) -> int | float:
 def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
     """The text, or where it breaks the schema's pattern or length, a code of the pattern."""
     detail = p.detail
-    if not isinstance(text, str) or Draft202012Validator(detail).is_valid(text):
+    if not isinstance(text, str) or accepts(detail, text):
         return text
     cut = detail.get("maxLength")
     if not detail.get("pattern"):
         if cut and len(text) > cut and " " in text:
             short = text[: cut + 1].rsplit(" ", 1)[0]
-            if Draft202012Validator(detail).is_valid(short):
+            if accepts(detail, short):
                 return short
         raise NoValue(f"{p.name}: no known value fits its schema")
     for change in (
@@ -127,7 +126,7 @@ def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
         lambda t: re.sub(r"\W+", "-", t.lower()),
         lambda t: re.sub(r"\W+", "_", t.lower()),
     ):
-        if Draft202012Validator(detail).is_valid(change(text)):
+        if accepts(detail, change(text)):
             return change(text)
     return code_of(detail, scene.rng, p.name)
 
@@ -135,8 +134,7 @@ def _patterned(text: Any, p: Parameter, scene: Scene) -> Any:
 def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any:
     """One value: of what is known, of the examples, of the kind."""
     rng = scene.rng
-    allowed = Draft202012Validator(p.detail)
-    usable = [v for v in known if allowed.is_valid(v)]
+    usable = [v for v in known if accepts(p.detail, v)]
     open_kind = p.kind in ("id", "id_number", "name") or not (p.kind or p.examples)
     if usable and (only or open_kind):
         return rng.choice(usable)
@@ -151,7 +149,7 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if p.kind and kind_named(p.kind).range:
         found = number(scene, p)
         return str(found) if descriptions.json_type(p.detail) == "string" else found
-    plain = [v for v in p.values if allowed.is_valid(v)]
+    plain = [v for v in p.values if accepts(p.detail, v)]
     often = 0.3 if not p.kind or kind_named(p.kind).open else 1.0  # our bank may not fit
     if plain and (not p.kind or (p.kind != "id" and rng.random() < often)):
         chosen = rng.choice(plain)
@@ -247,11 +245,8 @@ def sample(
     """Values for the parameters `names`, in the schema's order, that fit each other and the schema;
     `fixed` ones are kept. Raises NoValue naming tool and parameter."""
     params = [p for p in parameters_of(tool) if p.name in names]
-    check = Draft202012Validator(
-        tool.parameters
-        | {"required": [r for r in tool.parameters.get("required", ()) if r in names]}
-    )
-    why = "no value fits its schema"
+    needed = [r for r in tool.parameters.get("required", ()) if r in names]
+    schema = tool.parameters | {"required": needed}
     for _ in range(TRIES):
         scene = Scene(rng, context_of(tool))
         args: Arguments = {}
@@ -266,10 +261,9 @@ def sample(
         except NoValue as error:
             raise NoValue(f"{tool.name}.{error}") from None
         _paired(params, args)
-        if differ(params, args) and not (bad := next(check.iter_errors(args), None)):
+        if differ(params, args) and accepts(schema, args):
             return args, scene
-        why = bad.message[:80] if (bad := next(check.iter_errors(args), None)) else why
-    raise NoValue(f"{tool.name}: {why}")
+    raise NoValue(f"{tool.name}: no values together fit its schema")
 
 
 def invented(name: str, schema: Mapping[str, Any], rng: random.Random) -> Any:
@@ -281,7 +275,7 @@ def invented(name: str, schema: Mapping[str, Any], rng: random.Random) -> Any:
             made = value(Scene(rng, p.words), p)
         except NoValue:
             break
-        if Draft202012Validator(p.detail).is_valid(made):
+        if accepts(p.detail, made):
             return made
     return _bare(p)
 

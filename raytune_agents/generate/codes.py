@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from raytune_agents.calls.validation import accepts, written_out
 
 NEW_YEAR, DAYS = date(2026, 1, 1), 700  # where the present of a row lies
 
@@ -17,6 +17,7 @@ class NoValue(ValueError):
     """No value can be drawn; the message is "TOOL.PARAMETER: why"."""
 
 
+MAX_CODE = 200  # characters
 TRIES = 12  # draws of a pattern before it counts as one that no code fits
 
 
@@ -61,7 +62,7 @@ def code_of(detail: Mapping[str, Any], rng: random.Random, name: str) -> str:
 
     pattern = detail["pattern"]
     words = re.search(r"a-z[^\]]*\](?:[+*]|\{\d*,?\d*\}){1}|\\[wSD][+*]|\.[+*]", pattern)
-    if words and not re.search(r"\\d|0-9", pattern):
+    if written_out(pattern) > MAX_CODE or (words and not re.search(r"\\d|0-9", pattern)):
         raise NoValue(f"{name}: its pattern {pattern} allows more than codes; add an example")
     drawn = rstr.Rstr(rng)
     for _ in range(TRIES):
@@ -69,6 +70,6 @@ def code_of(detail: Mapping[str, Any], rng: random.Random, name: str) -> str:
             text = drawn.xeger(re.sub(r"(?<!\\)([+*])(?!\?)", "{1,6}", pattern))
         except (re.error, ValueError, KeyError, IndexError, AttributeError):
             break
-        if text.isprintable() and Draft202012Validator(detail).is_valid(text):
+        if text.isprintable() and accepts(detail, text):
             return text
     raise NoValue(f"{name}: no value fits its pattern {pattern}")

@@ -13,8 +13,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
+from raytune_agents.calls.validation import accepts
 from raytune_agents.filters import grounding
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.actions import base_verb
@@ -78,7 +77,7 @@ _FORMS = {
 
 def misfit(p: Parameter, value: Any) -> bool:
     """Whether a value is wrong for what its parameter is: by schema, form or bounds."""
-    if next(Draft202012Validator(p.detail).iter_errors(value), None):
+    if not accepts(p.detail, value):
         return True
     if p.kind == "choice":
         return bool(p.examples) and value not in p.values

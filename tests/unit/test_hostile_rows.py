@@ -50,6 +50,8 @@ NUMBERS = [10**7 + i * 7919 for i in range(150)]
 @pytest.mark.parametrize(("raw", "reason"), [
     (xlam(own({"type": "string", "pattern": "^(a+)+$"}), {"a": "a" * 40 + "!"}),
      "arguments_valid:pattern:a"),
+    (xlam(own({"type": "string", "pattern": "((((a{100}){100}){100}){100})"}), {"a": "a"}),
+     "arguments_valid:bad_schema:CostlySchema"),
     (xlam(own({"$ref": "#/properties/a"}), {"a": "x"}), "arguments_valid:bad_schema"),
     (xlam(own({"type": "integer"}), {"a": 10**400}), "bad row: number 1000"),
     (xlam(own({"type": "number", "multipleOf": 0.1}), {"a": 10**400}), "bad row: number 1000"),

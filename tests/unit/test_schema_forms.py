@@ -10,7 +10,7 @@ import pytest
 
 from raytune_agents.calls import schema_errors
 from raytune_agents.calls.schema import members_of, shape
-from raytune_agents.calls.validation import CostlySchema, found_in
+from raytune_agents.calls.validation import CostlySchema, accepts, found_in, written_out
 from raytune_agents.records import ToolCall, ToolSpec
 
 TEXT, WHOLE = {"type": "string"}, {"type": "integer"}
@@ -132,3 +132,17 @@ def test_patterns_are_those_of_json_schema_and_limited() -> None:
     assert found_in(r"^\p{L}+$", "naïve")
     with pytest.raises(CostlySchema):
         found_in(r"^(.*?,){20}P", "1," * 60)
+
+
+@pytest.mark.parametrize(("pattern", "size"), [
+    ("^[A-Z]{3}-\\d{4}$", 10), ("(ab){10}", 20), ("((a{10}){10}){10}", 1000), (r"\{9}[)(]{2}", 5),
+    ("a{1,9}", 1), ("", 0),
+])  # fmt: skip
+def test_what_a_pattern_is_written_out(pattern: str, size: int) -> None:
+    assert written_out(pattern) == size
+
+
+def test_what_a_schema_accepts() -> None:
+    assert accepts({"type": "string", "pattern": r"^\p{L}+$"}, "né")
+    assert not accepts({"type": "string", "pattern": "^(a|a)*$"}, "a" * 40 + "!")
+    assert not accepts({"$ref": "#/nowhere"}, 1)
