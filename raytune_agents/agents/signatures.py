@@ -128,7 +128,7 @@ def _subscript(node: ast.Subscript, types: Types) -> JsonSchema:
 
 
 def annotation_schema(node: ast.expr, types: Types) -> JsonSchema:
-    """The JSON JsonSchema of an annotation. Raises Untyped."""
+    """The JSON Schema of an annotation. Raises Untyped."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):  # a quoted annotation
             return annotation_schema(ast.parse(node.value, mode="eval").body, types)

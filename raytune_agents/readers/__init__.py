@@ -49,7 +49,7 @@ from raytune_agents.readers.fields import AskedRow, unread_fields
 from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.sources import files, is_hub, list_raw
 from raytune_agents.readers.unpack import SourceError
-from raytune_agents.records import Message, RecordError, Trajectory, finish
+from raytune_agents.records import JsonObject, Message, RecordError, Trajectory, finish
 
 __all__ = [
     "READERS",
@@ -69,7 +69,7 @@ __all__ = [
     "reader_named",
 ]
 
-Reader = Callable[[dict[str, Any]], "Trajectory | list[Trajectory]"]
+Reader = Callable[[JsonObject], "Trajectory | list[Trajectory]"]
 
 READERS: dict[str, Reader] = {
     "bfcl": bfcl.read,
@@ -127,7 +127,7 @@ READERS: dict[str, Reader] = {
 RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "exchanges")
 
 
-def detect(row: dict[str, Any]) -> str:
+def detect(row: JsonObject) -> str:
     """The format of a row. Raises RecordError where no known format fits, or two fit equally."""
     return detected(row, READERS.get).format
 
@@ -143,7 +143,7 @@ def reader_named(name: str) -> Reader:
 
 
 def read_row(
-    raw: dict[str, Any],
+    raw: JsonObject,
     where: str,
     format: str = "auto",
     min_rating: float = 0.8,
@@ -184,7 +184,7 @@ class SourceRow:
     """A raw row of a source and what became of it."""
 
     where: str
-    raw: dict[str, Any] = field(default_factory=dict)
+    raw: JsonObject = field(default_factory=dict)
     rows: tuple[Trajectory, ...] = ()
     error: str = ""  # the reason of a bad row
     format: str = ""
@@ -203,7 +203,7 @@ def read_source(source: SourceConfig) -> Iterator[SourceRow]:
         yield read_raw(raw, where, source)
 
 
-def read_raw(raw: dict[str, Any] | RecordError, where: str, source: SourceConfig) -> SourceRow:
+def read_raw(raw: JsonObject | RecordError, where: str, source: SourceConfig) -> SourceRow:
     """What `list_raw` found at one place, read."""
     if isinstance(raw, RecordError):
         return SourceRow(where, error=str(raw) or "bad row")
@@ -252,7 +252,7 @@ def _place(row: Trajectory, name: str, where: str) -> Trajectory:
     file, _, line = where.rpartition(":")
     failed = row.outcome is not None and row.outcome < 0.5 and row.pool == "positive"
     source = file if file.startswith(f"{name}/") else f"{name}/{file or where}"
-    changes: dict[str, Any] = {
+    changes: JsonObject = {
         "source": row.source or source,
         "source_id": row.source_id or line,
         "step": "read",

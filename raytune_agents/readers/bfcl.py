@@ -20,7 +20,14 @@ from raytune_agents.readers.shapes import read_tools, rest_of
 from raytune_agents.readers.strict import dump
 from raytune_agents.readers.turns import messages_of
 from raytune_agents.readers.unpack import SourceError
-from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+from raytune_agents.records import (
+    JsonObject,
+    JsonSchema,
+    Message,
+    RecordError,
+    ToolCall,
+    Trajectory,
+)
 
 DEFAULT = ("simple_python", "multiple", "live_simple", "live_multiple", "parallel",
            "parallel_multiple", "irrelevance")  # fmt: skip
@@ -66,7 +73,7 @@ def bfcl_rows(categories: list[str] | tuple[str, ...] = ()) -> Iterator[Found]:
             yield where, row
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: JsonObject) -> Trajectory:
     """One row; without a ground truth the gold is "[]" (no call is right) for irrelevance, else
     "".
     """
@@ -85,7 +92,7 @@ def read(row: dict[str, Any]) -> Trajectory:
     return Trajectory(tuple(messages), tools, source_id=key, gold=gold, meta=meta)
 
 
-def _call(gold: dict[str, dict[str, list[Any]]], schemas: dict[str, Any]) -> ToolCall:
+def _call(gold: dict[str, dict[str, list[Any]]], schemas: dict[str, JsonSchema]) -> ToolCall:
     [(name, allowed)] = gold.items()
     schema = schemas.get(name, {})
     properties, required = schema.get("properties", {}), schema.get("required", [])

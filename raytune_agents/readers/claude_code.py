@@ -17,7 +17,7 @@ from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import seen_tools
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, turns_of
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
 SPOKEN = ("user", "assistant")
 
@@ -28,7 +28,7 @@ def read(row: Event) -> list[Trajectory]:
     left = _abandoned(events)
     live = [e for i, e in enumerate(events) if i not in left]
     title = next((as_text(e["summary"]) for e in row[EVENTS] if e.get("summary")), "")
-    meta = {"title": title} if title else {}
+    meta: JsonObject = {"title": title} if title else {}
     meta |= {"abandoned_events": len(left)} if left else {}
     found = [t for part in _parts(live) for t in _conversation(part, meta)]
     if not found:

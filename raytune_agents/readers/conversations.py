@@ -17,10 +17,10 @@ from raytune_agents.readers.said import template_turns
 from raytune_agents.readers.shapes import ROLES
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import transcript
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: JsonObject) -> Trajectory:
     """One row. Raises RecordError."""
     fields = Fields(row)
     turns = fields(TURNS) if fields.have(TURNS) else fields("text")

@@ -29,9 +29,9 @@ from raytune_agents.readers.unpack import (
     file_kind,
     open_bytes,
 )
-from raytune_agents.records import RecordError
+from raytune_agents.records import JsonObject, RecordError
 
-Found = tuple[str, "dict[str, Any] | RecordError"]
+Found = tuple[str, "JsonObject | RecordError"]
 
 
 def _row(where: str, value: Any) -> Found:

@@ -13,14 +13,14 @@ from typing import Any
 from raytune_agents.calls import parse
 from raytune_agents.readers.shapes import read_role, rest_of
 from raytune_agents.readers.strict import as_text, dump
-from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, Trajectory
 
 
 def _seen(name: str, result: Any, error: Any) -> Message:
     return Message("tool", as_text(result) if not error else dump({"exception": error}), name=name)
 
 
-def api_bank(row: dict[str, Any]) -> Trajectory:
+def api_bank(row: JsonObject) -> Trajectory:
     if "turns" not in row:
         return _request(row)
     messages: list[Message] = []
@@ -40,7 +40,7 @@ def api_bank(row: dict[str, Any]) -> Trajectory:
     return Trajectory(tuple(messages), source_id=key, meta=rest_of(row, "file", "turns"))
 
 
-def _request(row: dict[str, Any]) -> Trajectory:
+def _request(row: JsonObject) -> Trajectory:
     said = as_text(row.get("expected_output", row.get("output")))
     calls = parse(said.split("API-Request:", 1)[-1].strip()).calls
     if "API-Request:" in said and not calls:
@@ -55,7 +55,7 @@ def _request(row: dict[str, Any]) -> Trajectory:
     return Trajectory((*prompt, target), source_id=key, meta=meta)
 
 
-def tooltalk(row: dict[str, Any]) -> Trajectory:
+def tooltalk(row: JsonObject) -> Trajectory:
     messages: list[Message] = []
     for turn in row["conversation"]:
         for step in turn.get("apis") or []:

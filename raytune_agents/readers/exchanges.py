@@ -73,7 +73,7 @@ def model_call_of(asked: Any, answered: Any) -> Event:
     if request and prompt is None and request.peek("role") is not None:  # one turn
         prompt = asked
     told = read_model_call(prompt, _answer(answered), tools, system)
-    usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
+    usage = found if isinstance(found := body.get("usage"), dict) else {}
     counts = [next((usage[n] for n in names if isinstance(usage.get(n), int)), 0) for names in
               (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))]
     model = body.get("model") or (request("model") if request else "")

@@ -5,18 +5,16 @@ The answer is judged by our own checker; `tools_json` holds the gold call there,
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.calls import compare, parse
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import as_text, dump
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
 USED = ("example_id", "user_query", "expected_response", "actual_response", "tools_json",
         "prompt_used", "extracted_function_calls")  # fmt: skip
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: JsonObject) -> Trajectory:
     wanted = parse(as_text(row["expected_response"]))
     if wanted.error or not wanted.calls:
         raise RecordError(f"the expected call cannot be read ({wanted.error or 'no call'})")

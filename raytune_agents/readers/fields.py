@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from raytune_agents.records import JsonObject
+
 
 @lru_cache(maxsize=4096)
 def fold(name: str) -> str:
@@ -88,7 +90,7 @@ def _layout(keys: tuple[Any, ...]) -> tuple[tuple[str, Any], ...]:
 class AskedRow(dict[str, Any]):
     """A row that remembers which of its fields a user's own reader asked for."""
 
-    def __init__(self, row: dict[str, Any]) -> None:
+    def __init__(self, row: JsonObject) -> None:
         super().__init__(row)
         self.asked: set[str] = set()
 
@@ -137,7 +139,7 @@ def is_null(value: Any) -> bool:
 class Fields:
     """One object of a source; `place` says what it is in a note about what is unread."""
 
-    def __init__(self, item: dict[str, Any], place: str = "") -> None:
+    def __init__(self, item: JsonObject, place: str = "") -> None:
         self.item, self.place = item, place
         # nulls are what tables put for "none"
         named = _layout(tuple(item))
@@ -174,7 +176,7 @@ class Fields:
             return []
         return [name for name in wanted.folded if name in self.left]
 
-    def rest(self) -> dict[str, Any]:
+    def rest(self) -> JsonObject:
         """What nothing has asked for, which is noted."""
         if not self.left:
             return {}
@@ -224,7 +226,7 @@ def unread_fields() -> Iterator[dict[str, str]]:
         _NOTES.found = before
 
 
-def note_rest(item: dict[str, Any], place: str, *used: str) -> None:
+def note_rest(item: JsonObject, place: str, *used: str) -> None:
     """Note the fields of a part of a row that its reader does not use."""
     for key, value in item.items():
         if key not in used:

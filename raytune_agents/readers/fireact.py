@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
 
 from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.react import split_text, structure
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, messages_of
-from raytune_agents.records import Message, Trajectory
+from raytune_agents.records import JsonObject, Message, Trajectory
 
 REWARD = re.compile(r"reward = (\w[\w.]*)")
 ASKS, ANSWERS = "### Instruction:\n", "\n\n### Response:\n"  # of the Llama runs
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: JsonObject) -> Trajectory:
     if "messages" in row:
         return _row(messages_of(row["messages"]), row, {}, "messages")
     if "output" in row:
@@ -41,7 +40,7 @@ def read(row: dict[str, Any]) -> Trajectory:
 
 
 def _text(
-    question: str, body: str, row: dict[str, Any], meta: dict[str, Any], *used: str
+    question: str, body: str, row: JsonObject, meta: JsonObject, *used: str
 ) -> Trajectory:
     """What stands before the first Thought belongs to the question: it is not the agent's text."""
     turns, around = split_text(body)
@@ -51,7 +50,7 @@ def _text(
 
 
 def _row(
-    messages: list[Message], row: dict[str, Any], meta: dict[str, Any], *used: str
+    messages: list[Message], row: JsonObject, meta: JsonObject, *used: str
 ) -> Trajectory:
     turns, style = structure(messages)
     made = episode(turns, meta=rest_of(row, "id", *used) | meta | style)

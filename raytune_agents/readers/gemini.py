@@ -5,17 +5,15 @@ In the camel case of the API or the snake case of the Python SDK.
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields
 from raytune_agents.readers.outcomes import outcome_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import transcript
-from raytune_agents.records import Trajectory
+from raytune_agents.records import JsonObject, Trajectory
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: JsonObject) -> Trajectory:
     fields = Fields(row)
     system = fields("system_instruction")
     if isinstance(system, dict):

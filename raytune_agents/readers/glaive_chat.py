@@ -8,13 +8,13 @@ import re
 from typing import Any
 
 from raytune_agents.readers import conversations
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 _TURN = re.compile(r"(?:^|\n)\s*(USER|ASSISTANT|FUNCTION RESPONSE):", re.ASCII)
 _ROLES = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "tool"}
 
 
-def read(row: dict[str, Any]) -> Trajectory | list[Trajectory]:
+def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     """Raises RecordError where the text has no turns."""
     parts = _TURN.split(row["chat"])
     if len(parts) < 3:

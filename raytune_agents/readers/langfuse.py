@@ -48,7 +48,7 @@ def _span(seen: Event) -> Span:
     if seen.get("type") == "GENERATION":
         told = model_call_of(asked, answered)
         tools = told.get("tools") or _recorded_tools(seen)
-        usage = seen.get("usageDetails") if isinstance(seen.get("usageDetails"), dict) else {}
+        usage = found if isinstance(found := seen.get("usageDetails"), dict) else {}
         counts = tuple(v if isinstance(v := usage.get(n), int) else 0 for n in ("input", "output"))
         told |= {"tools": tools, "model": as_text(seen.get("model")), "tokens": counts}
         return Span("model", **(base | {k: v for k, v in told.items() if v}))
@@ -76,8 +76,8 @@ def _content(value: Any) -> Any:
 
 def _recorded_tools(seen: Event) -> Any:
     """Tools in the attributes of OpenTelemetry that an observation was made from."""
-    about = seen.get("metadata") if isinstance(seen.get("metadata"), dict) else {}
-    about = about["attributes"] if isinstance(about.get("attributes"), dict) else about
+    about = found if isinstance(found := seen.get("metadata"), dict) else {}
+    about = found if isinstance(found := about.get("attributes"), dict) else about
     listed = about.get("gen_ai.tool.definitions", about.get("tools"))
     asked = about.get("model_request_parameters")  # Pydantic AI's
     if isinstance(asked, dict):

@@ -18,7 +18,7 @@ from rich.text import Text
 from raytune_agents import readers
 from raytune_agents.config import SourceConfig
 from raytune_agents.readers.notes import SourceNotes
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 PREVIEW = 70
 SHOWN_FIELDS = 40
@@ -68,7 +68,7 @@ def _places(rows: list[Trajectory]) -> dict[str, str]:
     return {k: "\n".join(filter(None, v)) for k, v in out.items() if any(v)}
 
 
-def goes_to(raw: dict[str, Any], key: str, rows: list[Trajectory], format: str, where: str) -> str:
+def goes_to(raw: JsonObject, key: str, rows: list[Trajectory], format: str, where: str) -> str:
     """The fields of ours that a source's field ends up in, or "not kept"."""
     before = _places(rows)
     for other in _without(raw, key):
@@ -82,7 +82,7 @@ def goes_to(raw: dict[str, Any], key: str, rows: list[Trajectory], format: str, 
     return ", ".join(p for p, text in before.items() if any(t in text for t in texts)) or "needed"
 
 
-def _without(raw: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
+def _without(raw: JsonObject, key: str) -> Iterator[JsonObject]:
     """The row without a field, then with the field emptied in the ways readers may take."""
     yield {k: v for k, v in raw.items() if k != key}
     for empty in ("", "[]", [], {}):
@@ -95,7 +95,7 @@ def _short(value: Any) -> Text:
     return Text(text if len(text) <= PREVIEW else text[: PREVIEW - 1] + "…")
 
 
-def _row_table(where: str, raw: dict[str, Any], rows: list[Trajectory], format: str) -> Table:
+def _row_table(where: str, raw: JsonObject, rows: list[Trajectory], format: str) -> Table:
     table = Table(title=Text(f"{where} read as {format}"), title_justify="left")
     for head in ("source field", "value", "goes to"):
         table.add_column(head, overflow="fold")

@@ -6,11 +6,9 @@ left out (megabytes a row). Its AgentTuning form is plain `conversations`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import as_text
-from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 _ELEMENT = '"element": {"type": "string", "description": "backend_node_id in the page"}'
 _CLICK = f'{{"type": "object", "properties": {{{_ELEMENT}}}, "required": ["element"]}}'
@@ -25,7 +23,7 @@ TOOLS = (
 )
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: JsonObject) -> Trajectory:
     task = f"Task: {row['confirmed_task']}\nWebsite: {as_text(row.get('website'))}"
     messages: list[Message] = []
     for action in row["actions"]:

@@ -6,18 +6,16 @@ after a call is an observation, the few-shot example stays in the first user tur
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.shapes import read_role
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode
-from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, Trajectory
 
 KEYS = {"execute": "code", "solution": "answer"}
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: JsonObject) -> Trajectory:
     state, task = row["state"], row["task"]
     messages: list[Message] = []
     for item in state["history"]:

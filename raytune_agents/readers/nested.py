@@ -7,14 +7,12 @@ the call's id.
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.readers.shapes import read_call, read_tools, rest_of
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, Trajectory
 
 
-def seal_tools(row: dict[str, Any]) -> Trajectory:
+def seal_tools(row: JsonObject) -> Trajectory:
     asked, answered = (as_text(t["value"]) for t in row["conversations"][:2])
     _, listed, rest = asked.partition("api_list = [")
     tools_text, told, rest = rest.partition("\ntask_instruction = ")
@@ -33,7 +31,7 @@ def seal_tools(row: dict[str, Any]) -> Trajectory:
     )
 
 
-def _tool(item: dict[str, Any]) -> dict[str, Any]:
+def _tool(item: JsonObject) -> JsonObject:
     return {
         "name": item["api_name"],
         "description": item.get("api_description", ""),
@@ -42,12 +40,12 @@ def _tool(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _call(item: dict[str, Any]) -> ToolCall:
+def _call(item: JsonObject) -> ToolCall:
     names = item.get("responses") or [""]
     return read_call({"name": item["api"], "arguments": item["parameters"], "id": names[0]})
 
 
-def nestful(row: dict[str, Any]) -> Trajectory:
+def nestful(row: JsonObject) -> Trajectory:
     steps = value_of(row["output"])
     calls = tuple(read_call(_step(s)) for s in steps)
     return Trajectory(
@@ -58,6 +56,6 @@ def nestful(row: dict[str, Any]) -> Trajectory:
     )
 
 
-def _step(item: dict[str, Any]) -> dict[str, Any]:
+def _step(item: JsonObject) -> JsonObject:
     named = {k: v for k, v in item.items() if k != "label"}
     return named | {"id": as_text(item.get("label")).lstrip("$")}

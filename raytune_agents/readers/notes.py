@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from raytune_agents.records import JsonObject
 
 MOST_FIELDS = 200  # kept of one run: a map of ids has as many fields as rows
 KEPT = "meta"  # where a row's own unread fields go; those of its parts go nowhere
@@ -55,7 +57,7 @@ class SourceNotes:
             for name, (rows, example) in listed
         }
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> JsonObject:
         """`formats`, `unread` and `redacted` as JSON holds them."""
         formats = {n: {"rows": rows, "sure": round(sure, 3)} for n, (rows, sure) in
                    self.formats.items()}

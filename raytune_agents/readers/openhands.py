@@ -89,7 +89,7 @@ def _observed(event: Event) -> str:
     """What the model is shown of an observation, as far as the event has it."""
     seen: Any = event.get("observation", event.get("error"))
     if isinstance(seen, dict):
-        about = seen.get("metadata") if isinstance(seen.get("metadata"), dict) else {}
+        about = found if isinstance(found := seen.get("metadata"), dict) else {}
         text = flat_text(seen.get("content", seen.get("output", "")))
         return f"{as_text(about.get('prefix'))}{text}{as_text(about.get('suffix'))}"
     return as_text(seen or event.get("error") or event.get("rejection_reason"))

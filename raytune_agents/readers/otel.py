@@ -14,7 +14,7 @@ from typing import Any
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import Span, outcome_of_scores, read_model_call, trajectories_of
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.records import ToolCall, Trajectory
+from raytune_agents.records import JsonObject, ToolCall, Trajectory
 
 MODEL_CALLS = ("chat", "text_completion", "generate_content")
 WRAPPED = ("message", "tool_call", "message_content", "tool")  # OpenInference's, around one value
@@ -92,8 +92,8 @@ def _listed_tree(tree: Any) -> Any:
 
 
 def _span(event: Event, about: Event) -> Span:
-    context = event.get("context") if isinstance(event.get("context"), dict) else {}
-    base = {
+    context = found if isinstance(found := event.get("context"), dict) else {}
+    base: JsonObject = {
         "id": as_text(event.get("spanId", context.get("span_id"))),
         "parent": as_text(event.get("parentSpanId", event.get("parent_id"))),
         "start": seconds_of(event.get("startTimeUnixNano", event.get("start_time"))),
@@ -161,7 +161,7 @@ def seconds_of(value: Any) -> float:
 
 
 def _error(event: Event, about: Event) -> str:
-    status = event.get("status") if isinstance(event.get("status"), dict) else {}
+    status = found if isinstance(found := event.get("status"), dict) else {}
     code = status.get("code", status.get("status_code"))
     if code not in (2, "STATUS_CODE_ERROR", "ERROR"):
         return ""
@@ -171,9 +171,10 @@ def _error(event: Event, about: Event) -> str:
 
 def _scores(event: Event, about: Event) -> Iterator[tuple[str, Any]]:
     """Evaluations: gen_ai.evaluation.result events (their score, else its label)."""
-    events = event.get("events") if isinstance(event.get("events"), list) else []
-    found = [_attributes(e.get("attributes")) for e in events if isinstance(e, dict)]
-    for told in (about, *found):
+    events = event.get("events")
+    events = events if isinstance(events, list) else []
+    within = (_attributes(e.get("attributes")) for e in events if isinstance(e, dict))
+    for told in (about, *within):
         if name := told.get("gen_ai.evaluation.name"):
             label = told.get("gen_ai.evaluation.score.label")
             yield as_text(name), told.get("gen_ai.evaluation.score.value", label)

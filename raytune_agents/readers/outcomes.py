@@ -6,7 +6,7 @@ from typing import Any
 
 from raytune_agents.readers.fields import Fields, Names, fold
 from raytune_agents.readers.strict import value_of
-from raytune_agents.records import RecordError
+from raytune_agents.records import JsonObject, RecordError
 
 # an answer that is better or worse than another one of the same row
 BETTER = Names("chosen", "chosen_response", "chosen_messages", "preferred_output", "preferred",
@@ -66,7 +66,7 @@ def outcome_mark(value: Any) -> float | None:
     return outcome_score(value) if word or value in (True, False, -1) else None
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _object(value: Any) -> JsonObject:
     """An object, or JSON text of one; {} for anything else."""
     try:
         found = value_of(value) if isinstance(value, str) and value[:1] == "{" else value

@@ -17,14 +17,14 @@ from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_of
 from raytune_agents.readers.said import template_turns
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import Transcript, messages_of, transcript
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 PROMPT = Names("prompt", *TURNS.folded, "question", "query", "input", "instruction",
                "prompt_messages", "history")
 COMPLETION = Names("completion", "response", "answer", "output")
 
 
-def is_pair(row: dict[str, Any]) -> bool:
+def is_pair(row: JsonObject) -> bool:
     """Whether a row holds an answer that is called worse than another one."""
     return is_answer(Fields(row).peek(WORSE))
 
@@ -34,7 +34,7 @@ def is_answer(value: Any) -> bool:
     return isinstance(value, str | list | dict)
 
 
-def read(row: dict[str, Any]) -> Trajectory | list[Trajectory]:
+def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     """One row: two trajectories of a pair, one of a completion. Raises RecordError."""
     fields = Fields(row)
     prompt, tools, system = _asked(fields)
@@ -88,7 +88,7 @@ def _asked(fields: Fields) -> tuple[Any, Any, Any]:
     return prompt, tools, system
 
 
-def _part(value: Any, role: str) -> list[dict[str, Any]]:
+def _part(value: Any, role: str) -> list[JsonObject]:
     """A prompt or an answer as turns of its source."""
     if turns := template_turns(value):
         return turns
@@ -97,9 +97,9 @@ def _part(value: Any, role: str) -> list[dict[str, Any]]:
             found = value_of(value)
         except RecordError:
             found = None
-        dicts = isinstance(found, list) and found and all(isinstance(t, dict) for t in found)
-        if dicts and all({"role", "from"} & t.keys() for t in found):
-            return found
+        items = found if isinstance(found, list) else []
+        if items and all(isinstance(t, dict) and {"role", "from"} & t.keys() for t in items):
+            return items
     if isinstance(value, dict):
         return [value if {"role", "from"} & value.keys() else {"role": role, "content": value}]
     if isinstance(value, list):
@@ -135,7 +135,7 @@ def _answered(prompt: Any, answer: Any, tools: Any, system: Any) -> Transcript:
     return transcript([*asked, *said], tools, system)
 
 
-def _dialogue(text: str) -> list[dict[str, Any]]:
+def _dialogue(text: str) -> list[JsonObject]:
     """Anthropic's transcripts: a whole dialogue in one text."""
     parts = re.split(r"(?:^|\n\n)(Human|Assistant): ?", text)
     if len(parts) < 5:

@@ -15,9 +15,7 @@ from typing import Any
 from raytune_agents.calls.schema import LISTS, MAPS, SAYS_NULL, SINGLE, WORDS
 from raytune_agents.readers.fields import is_null
 from raytune_agents.readers.strict import value_of
-from raytune_agents.records import RecordError
-
-Schema = dict[str, Any]
+from raytune_agents.records import JsonSchema, RecordError
 
 # --- type words -> JSON Schema ----------------------------------------------------------------
 
@@ -35,7 +33,7 @@ def _split_top(text: str) -> list[str]:
     return [p.strip() for p in [*parts, text[start:]] if p.strip()]
 
 
-def _schema_of(word: str, left: int = 8) -> dict[str, Any]:
+def _schema_of(word: str, left: int = 8) -> JsonSchema:
     head, _, inner = word.strip().partition("[")
     head = head.strip().rsplit(".", 1)[-1].lower()
     parts = _split_top(inner.rsplit("]", 1)[0]) if inner and left else []
@@ -46,7 +44,7 @@ def _schema_of(word: str, left: int = 8) -> dict[str, Any]:
     if head == "literal":
         return {"enum": [p.strip("'\"") for p in parts]}
     kind = WORDS.get(head)
-    out: dict[str, Any] = {"type": kind} if kind else {}
+    out: JsonSchema = {"type": kind} if kind else {}
     if kind == "array" and parts:
         items = [_schema_of(p, left - 1) for p in parts if p != "..."]
         first = items[0] if items else {}
@@ -57,7 +55,7 @@ def _schema_of(word: str, left: int = 8) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4096)
-def type_schema(text: str) -> tuple[dict[str, Any], bool]:
+def type_schema(text: str) -> tuple[JsonSchema, bool]:
     """A source's type word as JSON Schema, and whether it says optional: "List[int], optional".
 
     An unknown word gives {}: any value. Cached: the schema must not be changed.
@@ -116,7 +114,7 @@ def _subschema(node: Any) -> Any:
     return type_schema(node)[0] if isinstance(node, str) else clean_schema(node)
 
 
-def _put_type_right(out: Schema) -> None:
+def _put_type_right(out: JsonSchema) -> None:
     kind = out.get("type")
     if isinstance(kind, str) and kind not in SCHEMA_TYPES:
         del out["type"]
@@ -130,7 +128,7 @@ def _put_type_right(out: Schema) -> None:
             del out["type"]
 
 
-def _put_required_right(out: Schema, node: Schema) -> None:
+def _put_required_right(out: JsonSchema, node: JsonSchema) -> None:
     """`required: true` beside the type of a property belongs into the list of its parent."""
     needed, properties = node.get("required"), node.get("properties")
     if "required" in node and not isinstance(needed, list):
@@ -143,7 +141,7 @@ def _put_required_right(out: Schema, node: Schema) -> None:
             out["required"] = [*listed, *(k for k in inner if k not in listed)]
 
 
-def is_schema(parameters: Schema) -> bool:
+def is_schema(parameters: JsonSchema) -> bool:
     """Whether `parameters` is an object schema rather than a flat map of parameters.
 
     A keyword counts where its value has the keyword's shape: a parameter may be called "type",
@@ -165,7 +163,7 @@ def is_schema(parameters: Schema) -> bool:
     return any(isinstance(parameters.get(k), shape) for k, shape in shapes.items())
 
 
-def object_schema(parameters: Any) -> Schema:
+def object_schema(parameters: Any) -> JsonSchema:
     """Parameters of any form as an object schema; the very same object where it is one already.
 
     Raises RecordError where it cannot be told what the parameters are.
@@ -186,7 +184,7 @@ def object_schema(parameters: Any) -> Schema:
     if isinstance(listed := parameters.get("properties"), str):  # JSON text of them
         return object_schema(parameters | {"properties": value_of(listed)})
     clean = clean_schema(parameters)
-    changes: Schema = {}
+    changes: JsonSchema = {}
     if "properties" in parameters and "properties" not in clean:
         changes["properties"] = {}  # null in a table: no parameters
     if isinstance(clean.get("properties"), list):
@@ -200,7 +198,7 @@ def object_schema(parameters: Any) -> Schema:
     return clean | changes if changes else clean
 
 
-def _named(items: list[Any]) -> Schema:
+def _named(items: list[Any]) -> JsonSchema:
     """[{name, type, ...}] as a flat map; OpenAPI's items have their type under `schema`."""
     out = {}
     for item in items:
@@ -214,7 +212,7 @@ def _named(items: list[Any]) -> Schema:
     return out
 
 
-def flat_schema(parameters: Schema) -> Schema:
+def flat_schema(parameters: JsonSchema) -> JsonSchema:
     """A flat map name -> {type, description, default} as an object schema.
 
     A parameter is required unless its type says optional, it has a default, or it says required:

@@ -20,7 +20,7 @@ from raytune_agents.readers.fields import (
 )
 from raytune_agents.readers.shapes import read_call, read_calls
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.records import Message, RecordError, ToolSpec
+from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
 
 _KINDS = {
     "text": "text inputtext outputtext summarytext refusal markdown paragraph json searchresult",
@@ -85,7 +85,7 @@ def is_parts(content: Any) -> bool:
     )
 
 
-def _is_bare(part: dict[str, Any]) -> bool:
+def _is_bare(part: JsonObject) -> bool:
     """Whether an object says what part it is, or holds too little to be data."""
     said = Fields(part).have(PART_TYPE)
     return bool(said) or sum(v is not None for v in part.values()) <= 2
@@ -202,7 +202,7 @@ def _document(fields: Fields) -> str:
 
 
 def _call(
-    part: dict[str, Any], inner: Any, word: str, role: str, tools: Sequence[ToolSpec]
+    part: JsonObject, inner: Any, word: str, role: str, tools: Sequence[ToolSpec]
 ) -> Iterator[Piece]:
     """A call; the AI SDK's parts hold its result as well, LLaMA-Factory's are JSON text."""
     body = inner if isinstance(inner, dict) else part
@@ -226,7 +226,7 @@ def _call(
         yield "result", seen
 
 
-def result_of(body: dict[str, Any]) -> Message:
+def result_of(body: JsonObject) -> Message:
     """A result of a call as an observation: its text, the call's id, the tool's name."""
     if isinstance(body.get("origin"), dict):  # Haystack: the call that it answers
         body = {k: v for k, v in body.items() if k not in ("origin", "error")} | {

@@ -7,16 +7,14 @@ top is a bad row whose reason says what to set.
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.readers.said import with_calls
 from raytune_agents.readers.shapes import read_tools, rest_of
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import message_of, messages_of
-from raytune_agents.records import Message, RecordError, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
 
-def read(row: dict[str, Any], min_rating: float = 0.8, rating_max: float = 1.0) -> Trajectory:
+def read(row: JsonObject, min_rating: float = 0.8, rating_max: float = 1.0) -> Trajectory:
     top = float(row.get("rating_max") or rating_max)
     try:
         rating = float(row["rating"])

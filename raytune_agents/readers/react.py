@@ -12,9 +12,8 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
-from raytune_agents.records import Message, ToolCall, Trajectory
+from raytune_agents.records import JsonObject, Message, ToolCall, Trajectory
 
 THOUGHT = r"(?:Thought|THOUGHT|Think|Thoughts)(?: ?\d+)?:\s*+"
 ACTION = r"(?:Action|ACTION|Act)(?: ?\d+)?:\s*+"
@@ -139,14 +138,14 @@ def _structured(message: Message) -> tuple[Message, dict[str, str]]:
 # --- a conversation ---------------------------------------------------------------------------
 
 
-def structure(messages: Iterable[Message]) -> tuple[list[Message], dict[str, Any]]:
+def structure(messages: Iterable[Message]) -> tuple[list[Message], JsonObject]:
     """ReAct text of assistant turns -> thoughts, calls, tool turns; and meta to write it back.
 
     Returns the turns unchanged and {} where no assistant turn is ReAct text. The first spelling
     seen is the row's; a turn that spells otherwise is listed under "turns".
     """
     turns = list(messages)
-    style: dict[str, Any] = {}
+    style: JsonObject = {}
     spelt: dict[int, dict[str, str]] = {}
     for i, m in enumerate(turns):
         if m.role == "assistant" and not m.tool_calls:

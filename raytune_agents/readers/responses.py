@@ -17,7 +17,7 @@ from raytune_agents.readers.parts import flat_text, result_of
 from raytune_agents.readers.shapes import read_call, read_tools
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, turns_of, with_system
-from raytune_agents.records import Message, RecordError, ToolSpec, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec, Trajectory
 
 KEPT_BY_PROVIDER = ("itemreference", "mcplisttools", "compaction", "mcpapprovalrequest",
                     "mcpapprovalresponse")
@@ -28,7 +28,7 @@ HOSTED = ("websearchcall", "filesearchcall", "codeinterpretercall", "localshellc
           "applypatchcall")
 
 
-def is_item(row: dict[str, Any]) -> bool:
+def is_item(row: JsonObject) -> bool:
     """Whether a row is one Responses item by itself."""
     if row.get("type") == "message":
         return "role" in row and isinstance(row.get("content"), list) and "id" not in row
@@ -36,7 +36,7 @@ def is_item(row: dict[str, Any]) -> bool:
     return "call_id" in row if kind in CALLS + RESULTS else kind == "reasoning" and "summary" in row
 
 
-def is_log(row: dict[str, Any]) -> bool:
+def is_log(row: JsonObject) -> bool:
     """Whether `output` is a list of Responses items."""
     output = Fields(row).peek("output")
     if isinstance(output, str):
@@ -49,7 +49,7 @@ def is_log(row: dict[str, Any]) -> bool:
     return False
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: JsonObject) -> Trajectory:
     """One row: {responses_create_params, response, reward}, or a log {input, output, ...}."""
     fields = Fields(row)
     asked = fields("responses_create_params", "request", "body")
@@ -74,7 +74,7 @@ def read(row: dict[str, Any]) -> Trajectory:
     )
 
 
-def _items(value: Any, role: str) -> list[dict[str, Any]]:
+def _items(value: Any, role: str) -> list[JsonObject]:
     if isinstance(value, str) and value.lstrip()[:1] == "[":
         value = value_of(value)
     if isinstance(value, str):
@@ -84,11 +84,11 @@ def _items(value: Any, role: str) -> list[dict[str, Any]]:
     return value
 
 
-def _kind(item: dict[str, Any]) -> str:
+def _kind(item: JsonObject) -> str:
     return fold(str(item.get("type") or "message"))
 
 
-def item_messages(items: list[dict[str, Any]], tools: tuple[ToolSpec, ...]) -> list[Message]:
+def item_messages(items: list[JsonObject], tools: tuple[ToolSpec, ...]) -> list[Message]:
     """Items as turns: a thought goes to the turn after it, calls in a row are one turn. Raises
     RecordError."""
     messages: list[Message] = []
@@ -111,7 +111,7 @@ def _texts(parts: Any) -> Iterator[str]:
         yield flat_text(part)
 
 
-def _said(item: dict[str, Any], kind: str, tools: tuple[ToolSpec, ...]) -> list[Message]:
+def _said(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> list[Message]:
     """The messages of one item. Raises RecordError for one that is no message."""
     if kind in CALLS:
         about = ("output", "error", "status", "type", "id", "server_label", "approval_request_id")
@@ -129,7 +129,7 @@ def _said(item: dict[str, Any], kind: str, tools: tuple[ToolSpec, ...]) -> list[
     return turns_of(item, tools)
 
 
-def _hosted(item: dict[str, Any], kind: str) -> list[Message]:
+def _hosted(item: JsonObject, kind: str) -> list[Message]:
     """A call of a tool that the provider runs, named as its item, with what it asked."""
     fields = Fields(item, "item")
     name, key = kind.removesuffix("call"), as_text(fields("call_id", "id"))

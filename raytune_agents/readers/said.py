@@ -22,7 +22,7 @@ from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import result_text
 from raytune_agents.readers.shapes import read_calls, read_tools
 from raytune_agents.readers.strict import Decoder, value_of
-from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec
 
 # --- calls ------------------------------------------------------------------------------------
 
@@ -322,7 +322,7 @@ def result_in_text(text: str, message: Message) -> Message:
 
 _LISTS = re.compile(r"<(tools|available_tools|functions|function_list)>|\[(AVAILABLE_TOOLS)\]")
 _TRIES = 20  # brackets looked at for a list of tools: text of brackets would take for ever
-Found = tuple[tuple[ToolSpec, ...], list[Message], dict[str, Any]]
+Found = tuple[tuple[ToolSpec, ...], list[Message], JsonObject]
 
 
 def tools_in(messages: list[Message], known: tuple[ToolSpec, ...]) -> Found:

@@ -27,9 +27,16 @@ from raytune_agents.readers.fields import (
     note_again,
     unread_fields,
 )
-from raytune_agents.readers.parameters import Schema, object_schema
+from raytune_agents.readers.parameters import object_schema
 from raytune_agents.readers.strict import as_text, dump, raw_items, value_of
-from raytune_agents.records import RecordError, ToolCall, ToolSpec
+from raytune_agents.records import (
+    Arguments,
+    JsonObject,
+    JsonSchema,
+    RecordError,
+    ToolCall,
+    ToolSpec,
+)
 
 _WORDS = {
     "system": "system developer systemmessage systemprompt root",
@@ -123,7 +130,7 @@ def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
             return NO_PARAMETERS
         listed = fields("required")
         if isinstance(listed, list) and isinstance(given, dict):  # beside a flat map
-            schema: Schema = object_schema(given)
+            schema: JsonSchema = object_schema(given)
             return dump(schema | {"required": listed} if schema is not given else schema)
         return _kept(raw) if 0 < len(raw) <= MAX_KEPT else _cleaned(given, raw)
     except RecordError as error:
@@ -139,7 +146,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _sliced(item: dict[str, Any], raws: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _sliced(item: JsonObject, raws: dict[str, str]) -> tuple[JsonObject, dict[str, str]]:
     """An object and its members' own texts, those inside `function` where it has one."""
     if isinstance(item.get("function"), dict):
         [(_, raws)] = raw_items(f"[{raws['function']}]")
@@ -281,7 +288,7 @@ def _recoded(text: str) -> tuple[Any, str]:
 
 def _of_pairs(items: list[Any]) -> Any:
     """A map as tables keep it, [[key, value]] or [{key, value}], as an object; else the list."""
-    found: Schema = {}
+    found: JsonObject = {}
     for item in items:
         if isinstance(item, dict) and item.keys() in _PAIRS:
             item = [item.get("key", item.get("name")), item["value"]]
@@ -292,14 +299,14 @@ def _of_pairs(items: list[Any]) -> Any:
     return found
 
 
-def _schema(tool: ToolSpec | None) -> Schema:
+def _schema(tool: ToolSpec | None) -> JsonSchema:
     try:
         return tool.schema if tool else {}
     except ValueError:
         return {}
 
 
-def without_nulls(given: Schema, schema: Schema) -> Schema:
+def without_nulls(given: Arguments, schema: JsonSchema) -> Arguments:
     """Arguments without the null members that their schema does not ask for.
 
     A table gives every row the members of all rows, null where a row has none. A null stays where
@@ -308,7 +315,7 @@ def without_nulls(given: Schema, schema: Schema) -> Schema:
     properties = schema.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     needed = schema.get("required")
-    out: Schema = {}
+    out: Arguments = {}
     for key, value in given.items():
         own = properties.get(key)
         own = own if isinstance(own, dict) else {}
@@ -318,7 +325,7 @@ def without_nulls(given: Schema, schema: Schema) -> Schema:
     return out
 
 
-def _lean(value: Any, schema: Schema) -> Any:
+def _lean(value: Any, schema: JsonSchema) -> Any:
     if isinstance(value, dict):
         return without_nulls(value, schema)
     if isinstance(value, list):
@@ -327,7 +334,7 @@ def _lean(value: Any, schema: Schema) -> Any:
     return value
 
 
-def _may_be_null(schema: Schema) -> bool:
+def _may_be_null(schema: JsonSchema) -> bool:
     kind = schema.get("type")
     options = [o for k in ("anyOf", "oneOf") for o in schema.get(k) or [] if isinstance(o, dict)]
     return (
@@ -343,7 +350,7 @@ def read_calls(value: Any, tools: Sequence[ToolSpec] = ()) -> tuple[ToolCall, ..
     return tuple(read_call(item, raws, tools) for item, raws in _listed(value))
 
 
-def rest_of(row: dict[str, Any], *used: str) -> dict[str, Any]:
+def rest_of(row: JsonObject, *used: str) -> JsonObject:
     """The fields of `row` that no field of ours holds: they go to `meta`, and are noted as
     unread."""
     out = {k: v for k, v in row.items() if k not in used}

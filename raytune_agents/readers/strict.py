@@ -11,11 +11,12 @@ import ast
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from raytune_agents.records import RecordError
+from raytune_agents.records import JsonObject, RecordError
 
 MAX_DEPTH = 180  # of a whole row: search trees of ToolBench nest 70 and more
 MAX_INNER_DEPTH = 64  # of a tool schema or of arguments: what JSON Schema checkers can recurse into
@@ -37,11 +38,11 @@ class Decoder:
             parse_float=self._float, parse_int=self._int,
         ).scan_once
 
-    def _pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _pairs(self, pairs: list[tuple[str, Any]]) -> JsonObject:
         out = dict(pairs)
         if len(out) != len(pairs) and not self.flaw:
-            seen: set[str] = set()
-            key = next(k for k, _ in pairs if k in seen or seen.add(k))
+            count = Counter(key for key, _ in pairs)
+            key = next(key for key, times in count.items() if times > 1)
             self.flaw = f"duplicate key {key[:40]!r}"
         return out
 
@@ -164,9 +165,9 @@ def _step(pattern: re.Pattern[str], text: str, at: int, wanted: str) -> re.Match
     return found
 
 
-def _raw_object(text: str, at: int, decoder: Decoder) -> tuple[dict[str, Any], dict[str, str], int]:
+def _raw_object(text: str, at: int, decoder: Decoder) -> tuple[JsonObject, dict[str, str], int]:
     """(values, their own texts, where the object that starts at `at` ends)."""
-    values: dict[str, Any] = {}
+    values: JsonObject = {}
     raws: dict[str, str] = {}
     at = skip(text, at + 1)
     if text[at] == "}":
@@ -186,13 +187,13 @@ def _raw_object(text: str, at: int, decoder: Decoder) -> tuple[dict[str, Any], d
             return values, raws, found.start(1) + 1
 
 
-def raw_items(text: str) -> list[tuple[dict[str, Any], dict[str, str]]]:
+def raw_items(text: str) -> list[tuple[JsonObject, dict[str, str]]]:
     """JSON text of a list of objects -> (object, its members' own texts) for each.
 
     Raises RecordError; its text begins with "not JSON" where the text is no JSON at all.
     """
     decoder, depth = _decoder(), MAX_INNER_DEPTH + 2
-    items: list[tuple[dict[str, Any], dict[str, str]]] = []
+    items: list[tuple[JsonObject, dict[str, str]]] = []
     with _json_errors(depth):
         at = skip(text, 0)
         if text[at : at + 1] == "[":

@@ -10,15 +10,13 @@ plain messages: `openai`.)
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.responses import item_messages
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.spans import seen_tools
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, message_of
-from raytune_agents.records import Message, ToolCall, Trajectory
+from raytune_agents.records import JsonObject, Message, ToolCall, Trajectory
 
 OWN = ("thought", "action", "agent", "is_demo", "tool_call_ids", "message_type")  # read below
 
@@ -45,7 +43,7 @@ def _observed(messages: list[Message], text: str) -> Message:
     return Message("tool", text, name=calls[-1].name) if calls else Message("user", text)
 
 
-def nebius(row: dict[str, Any]) -> Trajectory:
+def nebius(row: JsonObject) -> Trajectory:
     messages: list[Message] = []
     for turn in row["trajectory"]:
         text = as_text(turn.get("text"))
@@ -64,7 +62,7 @@ def nebius(row: dict[str, Any]) -> Trajectory:
     )
 
 
-def swe_agent(row: dict[str, Any]) -> Trajectory:
+def swe_agent(row: JsonObject) -> Trajectory:
     messages: list[Message] = []
     for turn in row["history"]:
         made = message_of({k: v for k, v in turn.items() if k not in OWN})
@@ -92,7 +90,7 @@ def swe_agent(row: dict[str, Any]) -> Trajectory:
     )
 
 
-def mini_swe(row: dict[str, Any]) -> Trajectory:
+def mini_swe(row: JsonObject) -> Trajectory:
     """{messages, info, trajectory_format}, or {messages} of which one holds a command's block."""
     turns: list[Message] = []
     for turn in row["messages"]:

@@ -9,13 +9,13 @@ from typing import IO, Any
 
 from raytune_agents.readers import unpack
 from raytune_agents.readers.unpack import SourceError, bomb_error, damage_errors, open_bytes
-from raytune_agents.records import RecordError
+from raytune_agents.records import JsonObject, RecordError
 
 TABLE_BATCH = 256  # rows of a table decoded at once
 DECODED_BYTES = 128 * 2**20  # what these may become, were each as large as its column
 MAX_COLUMN_BYTES = 2 * 2**30  # of one column in one row group
 LARGE_ROW = 2**18  # honest rows are smaller; of these a small file has few
-Found = tuple[str, "dict[str, Any] | RecordError"]
+Found = tuple[str, "JsonObject | RecordError"]
 TOO_LONG = f"longer than {unpack.MAX_LINE_BYTES >> 20} MiB"
 
 
@@ -90,7 +90,7 @@ def _parquet_sizes(about: Any, name: str) -> tuple[int, int]:
     return sum(c.total_compressed_size for c in chunks), largest
 
 
-def _batch_rows(batch: Any) -> Iterator[tuple[dict[str, Any] | RecordError, int]]:
+def _batch_rows(batch: Any) -> Iterator[tuple[JsonObject | RecordError, int]]:
     for i in range(batch.num_rows):
         row = batch.slice(i, 1)
         size = row.nbytes

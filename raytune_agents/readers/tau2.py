@@ -12,17 +12,17 @@ from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, message_of, with_system
-from raytune_agents.records import Message, Trajectory
+from raytune_agents.records import JsonObject, Message, Trajectory
 
 
-def read(row: dict[str, Any]) -> Trajectory | list[Trajectory]:
+def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     if "simulations" in row:
         about = (row.get("info") or {}).get("environment_info") or {}
         return [_one(s, about.get("policy")) for s in row["simulations"]]
     return _one(row, None)
 
 
-def _one(run: dict[str, Any], policy: str | None) -> Trajectory:
+def _one(run: JsonObject, policy: str | None) -> Trajectory:
     messages: list[Message] = []
     hidden: list[Any] = []
     for item in run["messages"]:
@@ -51,7 +51,7 @@ def _one(run: dict[str, Any], policy: str | None) -> Trajectory:
     )
 
 
-def _calls(item: dict[str, Any]) -> list[Any]:
+def _calls(item: JsonObject) -> list[Any]:
     """The calls of a turn without tau2's word for who made them."""
     calls = item.get("tool_calls") or []
     return [{k: v for k, v in c.items() if k != "requestor"} for c in calls]

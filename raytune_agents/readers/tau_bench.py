@@ -6,15 +6,13 @@ The reward may be a fraction. What the user simulator says last (###STOP###) goe
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.shapes import read_tools, rest_of
 from raytune_agents.readers.turns import episode, messages_of
-from raytune_agents.records import Trajectory
+from raytune_agents.records import JsonObject, Trajectory
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: JsonObject) -> Trajectory:
     return episode(
         messages_of(row["traj"]),
         read_tools(row.get("tools")),

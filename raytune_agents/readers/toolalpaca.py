@@ -14,7 +14,7 @@ from raytune_agents.readers.parameters import type_schema
 from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import as_text, dump, value_of
 from raytune_agents.readers.turns import episode
-from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 WORDS = re.compile(r"(Required\.?\s+)?(?:Optional\.?\s+)?(\w+(?:\[\w+\])?)\.\s*(.*)", re.DOTALL)
 FAILED = ("Agent stopped", "Could not parse")
@@ -22,7 +22,7 @@ LONG = ("Documentation", "NLDocumentation", "Functions", "Function_Description",
         "Golden_Answers", "Instances", "Introduction", "Function_Projection")  # fmt: skip
 
 
-def read(row: dict[str, Any]) -> list[Trajectory]:
+def read(row: JsonObject) -> list[Trajectory]:
     tools = tuple(_tool(n, d) for n, d in row["Function_Description"].items() if n != "components")
     meta, api = rest_of(row, *LONG), as_text(row.get("Name"))
     api = f"{row['run']}/{api}" if "run" in row else api
@@ -54,7 +54,7 @@ def _tool(name: str, description: str) -> ToolSpec:
 
 
 def _golden(
-    query: str, answer: Any, tools: tuple[ToolSpec, ...], key: str, meta: dict[str, Any]
+    query: str, answer: Any, tools: tuple[ToolSpec, ...], key: str, meta: JsonObject
 ) -> Trajectory:
     calls = tuple(ToolCall(a["Action"], as_text(a["Action_Input"]) or "{}") for a in answer)
     messages = (Message("user", as_text(query)), Message("assistant", tool_calls=calls))
@@ -62,7 +62,7 @@ def _golden(
 
 
 def _instance(
-    run: dict[str, Any], tools: tuple[ToolSpec, ...], key: str, meta: dict[str, Any]
+    run: JsonObject, tools: tuple[ToolSpec, ...], key: str, meta: JsonObject
 ) -> Trajectory:
     messages = [Message("user", as_text(run["input"]))]
     for (action, given, log), seen in run.get("intermediate_steps") or []:

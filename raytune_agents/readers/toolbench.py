@@ -15,13 +15,13 @@ from typing import Any
 from raytune_agents.readers.shapes import read_tools, rest_of
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, messages_of
-from raytune_agents.records import Message, RecordError, ToolCall, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, Trajectory
 
 CUT_CALL = re.compile(r"\{'name': '([^']*)', 'arguments': '(.*?)(?:', 'respon.*|'?)", re.DOTALL)
 GIVEN = re.compile(r'"return_type":\s*"(\w+)"')
 
 
-def read(row: dict[str, Any]) -> list[Trajectory]:
+def read(row: JsonObject) -> list[Trajectory]:
     about = row["answer_generation"]
     win, finish = bool(row["win"]), as_text(about.get("finish_type"))
     shown = messages_of((about.get("train_messages") or [[]])[0][:2])
@@ -60,7 +60,7 @@ def read(row: dict[str, Any]) -> list[Trajectory]:
     return rows
 
 
-def _paths(node: dict[str, Any], before: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _paths(node: JsonObject, before: list[JsonObject]) -> Iterator[list[JsonObject]]:
     """The nodes from the root to every leaf. Recursive: rows are at most MAX_DEPTH deep."""
     path = [*before, node]
     children = node.get("children") or []
@@ -70,7 +70,7 @@ def _paths(node: dict[str, Any], before: list[dict[str, Any]]) -> Iterator[list[
         yield from _paths(child, path)
 
 
-def _turns(path: list[dict[str, Any]]) -> list[Message]:
+def _turns(path: list[JsonObject]) -> list[Message]:
     out, thoughts, action = [], [], ""
     for node in path:
         kind, text = node["node_type"], as_text(node.get("description"))
@@ -88,7 +88,7 @@ def _turns(path: list[dict[str, Any]]) -> list[Message]:
     return out + ([Message("assistant", "\n".join(thoughts))] if thoughts else [])
 
 
-def runs(row: dict[str, Any]) -> Trajectory:
+def runs(row: JsonObject) -> Trajectory:
     answer = row["answer"]
     final = as_text(answer.get("final_answer"))
     messages: list[Message] = []
@@ -109,7 +109,7 @@ def runs(row: dict[str, Any]) -> Trajectory:
     )
 
 
-def _run_turns(node: dict[str, Any], row: dict[str, Any], final: str) -> list[Message]:
+def _run_turns(node: JsonObject, row: JsonObject, final: str) -> list[Message]:
     """A node of a converted run. A tool node is a Python dict as text, which some copies cut
     short.
     """

@@ -57,7 +57,7 @@ from raytune_agents.readers.shapes import (
     read_tools,
 )
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 FLAGS = LOSS + Names("type")
 DETAILS = THOUGHT + Names("text", "summary")  # of OpenRouter's parts of a thought
@@ -118,7 +118,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     return _between(made, results) if results else made
 
 
-def _plain(item: dict[str, Any]) -> Message | None:
+def _plain(item: JsonObject) -> Message | None:
     """A turn of a role and a text alone, which most are; None for any other."""
     word = item.get("role", item.get("from"))
     text = item.get("content", item.get("value"))
@@ -139,7 +139,7 @@ def _apart(text: str) -> tuple[str, str]:
     return (found.rest.lstrip("\n"), found.text) if found.text else (text, "")
 
 
-def _unwrapped(item: dict[str, Any]) -> dict[str, Any]:
+def _unwrapped(item: JsonObject) -> JsonObject:
     """LangChain's dumps hold a message under `data` or `kwargs`, its class in `id`; what the
     provider's API gave stands in `additional_kwargs`, often once more."""
     kwargs, data = item.get("kwargs"), item.get("data")
@@ -192,7 +192,7 @@ def unlike(calls: tuple[ToolCall, ...], more: Sequence[ToolCall]) -> tuple[ToolC
     return (*calls, *(c for c in more if c.id not in known and (c.name, c.arguments) not in known))
 
 
-def _only_call(item: dict[str, Any], fields: Fields) -> dict[str, Any]:
+def _only_call(item: JsonObject, fields: Fields) -> JsonObject:
     """A turn that is a call itself: a Responses item among messages."""
     fields.skip(*map(str, item))
     return {k: v for k, v in item.items() if k not in ("role", "from", "type", "status", "id")}
@@ -291,11 +291,11 @@ def messages_of(value: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     return out
 
 
-def _word(item: dict[str, Any]) -> str:
+def _word(item: JsonObject) -> str:
     return fold(str(item.get("role") or item.get("from")))
 
 
-def _goes_on(item: dict[str, Any], last: Message) -> bool:
+def _goes_on(item: JsonObject, last: Message) -> bool:
     """Turns of calls in a row are calls of one turn; a turn of thought belongs to the next."""
     return not last.content and (_word(item) in CALL_ROLES or not last.tool_calls)
 
@@ -329,10 +329,10 @@ class Transcript:
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: JsonObject = field(default_factory=dict)
     react: bool = False  # it was ReAct text: a run
 
-    def trajectory(self, meta: dict[str, Any], **fields: Any) -> Trajectory:
+    def trajectory(self, meta: JsonObject, **fields: Any) -> Trajectory:
         """The row of it, with `meta` beside its own; a run ends on its last answer."""
         finished = self.react or fields.get("outcome") is not None
         make = episode if finished else Trajectory

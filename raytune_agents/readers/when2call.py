@@ -7,15 +7,13 @@ its parent.
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.readers.shapes import read_calls, read_tools, rest_of
 from raytune_agents.readers.strict import as_text, dump
 from raytune_agents.readers.turns import message_of, messages_of
-from raytune_agents.records import Message, Trajectory
+from raytune_agents.records import JsonObject, Message, Trajectory
 
 
-def test(row: dict[str, Any]) -> Trajectory:
+def test(row: JsonObject) -> Trajectory:
     kind = row["correct_answer"]
     target = _answer(as_text(row["answers"][kind]), kind)
     return Trajectory(
@@ -27,7 +25,7 @@ def test(row: dict[str, Any]) -> Trajectory:
     )
 
 
-def pref(row: dict[str, Any]) -> list[Trajectory]:
+def pref(row: JsonObject) -> list[Trajectory]:
     prompt, tools = messages_of(row["messages"]), read_tools(row["tools"])
     key, better, worse = as_text(row["uuid"]), row["chosen_type"], row["rejected_type"]
     meta = rest_of(row, "uuid", "messages", "tools", "chosen_response", "rejected_response")

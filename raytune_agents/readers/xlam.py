@@ -7,15 +7,13 @@ shape.
 
 from __future__ import annotations
 
-from typing import Any
-
 from raytune_agents.readers.shapes import read_calls, read_tools, rest_of
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import messages_of
-from raytune_agents.records import Message, Trajectory
+from raytune_agents.records import JsonObject, Message, Trajectory
 
 
-def read(row: dict[str, Any]) -> Trajectory:
+def read(row: JsonObject) -> Trajectory:
     query = row["query"]
     prompt = (Message("user", query),) if isinstance(query, str) else messages_of(query)
     tools = read_tools(row["tools"])

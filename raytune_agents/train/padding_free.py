@@ -86,8 +86,11 @@ def attention(
         return row_by_row(query, key, value, lengths, window, **options), None
     from torch.nn.attention.varlen import varlen_attn
 
+    queries, keys, values = (x[0].transpose(0, 1) for x in (query, key, value))
     out = varlen_attn(
-        *(x[0].transpose(0, 1) for x in (query, key, value)),
+        queries,
+        keys,
+        values,
         cu_seq_lens_q,
         cu_seq_lens_q,
         kwargs["max_length_q"],
@@ -96,6 +99,7 @@ def attention(
         window_size=(window - 1 if window else -1, 0),
         enable_gqa=True,
     )
+    assert isinstance(out, torch.Tensor)  # a pair only where log-sum-exps are asked for
     return out[None], None
 
 
@@ -116,7 +120,8 @@ class PaddingFree:
 
     def __init__(self, model: Any, unpad: bool):
         """`model`: transformers' model, without PEFT around it."""
-        self.unpad, self.wanted = unpad, None
+        self.unpad = unpad
+        self.wanted: torch.Tensor | None = None
         self.index: torch.Tensor | None = None
         self.shape = (0, 0)
         if unpad:

@@ -4,7 +4,7 @@ answer."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.models import bf16
 from raytune_agents.records import RecordError, Trajectory, from_row
 
+Example = Mapping[str, Any]  # a tokenised row: input_ids, labels, row_id
 LONGER = 16  # tokens that an answer may be longer than the gold one
 
 
@@ -24,7 +25,7 @@ def objective(exact_match: float, val_loss: float) -> float:
     return exact_match - 0.01 * val_loss
 
 
-def pad(examples: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
+def pad(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
     """Columns input_ids and labels -> right-padded batch [rows, seq] with its attention mask."""
     width = max(len(e["input_ids"]) for e in examples)
 
@@ -43,7 +44,7 @@ def pad(examples: Sequence[dict[str, Any]], pad_id: int) -> dict[str, torch.Tens
 
 @torch.no_grad()
 def answers(
-    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, max_tokens_per_forward: int = 1024
+    model: Any, examples: Sequence[Example], pad_id: int, max_tokens_per_forward: int = 1024
 ) -> Iterator[tuple[int, bool, float, int]]:
     """(example, whether every answer token is the argmax given the gold before it, summed NLL of
     the answer in nats, its tokens); the longest first."""
@@ -74,7 +75,7 @@ def answers(
 
 
 def teacher_forced(
-    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, max_tokens_per_forward: int = 1024
+    model: Any, examples: Sequence[Example], pad_id: int, max_tokens_per_forward: int = 1024
 ) -> dict[str, Any]:
     """exact_match: share of rows whose every answer token is the argmax given the gold before it,
     in [0, 1] (equal to exact text match of greedy decoding); val_loss: mean NLL of answer tokens in
@@ -97,7 +98,7 @@ def teacher_forced(
 
 @torch.no_grad()
 def first_tokens(
-    model: Any, examples: Sequence[dict[str, Any]], pad_id: int, rows_each: int = 8
+    model: Any, examples: Sequence[Example], pad_id: int, rows_each: int = 8
 ) -> list[int]:
     """The token that greedy decoding would begin each example's answer with; one forward pass."""
     was_training, out = model.training, []
@@ -105,8 +106,9 @@ def first_tokens(
     for start in range(0, len(examples), rows_each):
         part = examples[start : start + rows_each]
         ends = [next(i for i, y in enumerate(e["labels"]) if y != IGNORE) for e in part]
-        prompts = [e | {"input_ids": e["input_ids"][:n], "labels": e["labels"][:n]}
-                   for e, n in zip(part, ends)]  # fmt: skip
+        prompts = [
+            {name: e[name][:n] for name in ("input_ids", "labels")} for e, n in zip(part, ends)
+        ]
         batch = {k: v.to(model.device) for k, v in pad(prompts, pad_id).items()}
         columns = torch.tensor(sorted({n - 1 for n in ends}), device=model.device)
         logits = model(
@@ -156,7 +158,7 @@ def greedy_answers(
     return texts
 
 
-def answered(model: Any, examples: Sequence[dict[str, Any]], chat: Chat) -> float:
+def answered(model: Any, examples: Sequence[Example], chat: Chat) -> float:
     """Share of examples whose greedy answer is right by BFCL's rules, in [0, 1]. An example has
     its row (JSON text) beside its ids; what comes before its last answer is the prompt."""
     prompts, limits = [], []

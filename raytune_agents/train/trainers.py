@@ -102,7 +102,7 @@ class StepTrainer(Trainer):
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """All forward passes of the step; workers exchange gradients after the last one only."""
-        passes, total = inputs["passes"], 0.0
+        passes, losses = inputs["passes"], []
         rows = [len(part["pools"]) for part in passes]
         sync = self.accelerator.sync_gradients
         for k, part in enumerate(passes):
@@ -111,11 +111,10 @@ class StepTrainer(Trainer):
             self.accelerator.gradient_state._set_sync_gradients(last)
             apart = last or self.is_deepspeed_enabled  # DeepSpeed asks for sync_gradients itself
             with contextlib.nullcontext() if apart else self.accelerator.no_sync(model):
-                loss = super().training_step(model, part, num_items_in_batch)
-            total = total + loss
+                losses.append(super().training_step(model, part, num_items_in_batch))
         self.notes["rows_at_once"] = max(rows)
         self.end_step()
-        return total
+        return sum(losses[1:], start=losses[0])
 
     def end_step(self) -> None:
         """What is noted about the step, once all its passes are under way."""
@@ -218,6 +217,7 @@ class AnswerTrainer(StepTrainer, SFTTrainer):
         self.model.eval()
         total, count = 0.0, 0
         with self.accelerator.autocast():
+            assert isinstance(self.data_collator, StepCollator)  # set in __init__
             batch = self._prepare_inputs(self.data_collator.collator(rows))
             found = self.compute_loss(self.model, batch).item()
             for row in rows:
