@@ -134,9 +134,7 @@ class Trajectory:
     step: str = ""  # the step and stage that made it: "read", "generate.tflan", "negatives.mined"
     config_hash: str = ""
     seed: int = 0
-    meta: JsonObject = field(
-        default_factory=dict
-    )  # what the source says and we have no field for
+    meta: JsonObject = field(default_factory=dict)  # what the source says and we have no field for
 
     @property
     def target(self) -> Message | None:

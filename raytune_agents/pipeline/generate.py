@@ -156,9 +156,7 @@ def write_held(
     return Counter({f"held:{why}": n for why, n in refused.items()})
 
 
-def realism_of(
-    config: Config, synthetic: list[Trajectory], train: list[Trajectory]
-) -> JsonObject:
+def realism_of(config: Config, synthetic: list[Trajectory], train: list[Trajectory]) -> JsonObject:
     """How close the kept rows come to what people write, beside the user's own rows of the same
     agents (`generate.realism`)."""
     specs = [agents.load_spec(name) for name in config.generate.agents]

@@ -306,9 +306,7 @@ def rarities(folder: Path, pairs: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return handles[stay], rarity(signs[stay]).astype(np.float32)
 
 
-def write_labels(
-    rows: Path, prints: Path, pairs: pa.Table, out: Path
-) -> tuple[Counts, JsonObject]:
+def write_labels(rows: Path, prints: Path, pairs: pa.Table, out: Path) -> tuple[Counts, JsonObject]:
     """work/rows -> the step's files, with the marks of `pairs` and the whole quality."""
     stay, rare = rarities(prints, pairs)
     counts, pools, labels, first = Counts(), Counter(), Counter(), 0

@@ -39,9 +39,7 @@ def read(row: JsonObject) -> Trajectory:
     return _text(question, body, row, meta, "traj", "traj_by_line")
 
 
-def _text(
-    question: str, body: str, row: JsonObject, meta: JsonObject, *used: str
-) -> Trajectory:
+def _text(question: str, body: str, row: JsonObject, meta: JsonObject, *used: str) -> Trajectory:
     """What stands before the first Thought belongs to the question: it is not the agent's text."""
     turns, around = split_text(body)
     lead = around.get("lead", "")
@@ -49,9 +47,7 @@ def _text(
     return _row([user, *turns], row, meta | around, *used)
 
 
-def _row(
-    messages: list[Message], row: JsonObject, meta: JsonObject, *used: str
-) -> Trajectory:
+def _row(messages: list[Message], row: JsonObject, meta: JsonObject, *used: str) -> Trajectory:
     turns, style = structure(messages)
     made = episode(turns, meta=rest_of(row, "id", *used) | meta | style)
     after = made.meta.get("after", [""])[-1]
