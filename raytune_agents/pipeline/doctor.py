@@ -30,7 +30,7 @@ from raytune_agents.pipeline.run import preflight
 from raytune_agents.progress import Display
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.redact import redact
-from raytune_agents.storage import read_jsonl, write_table
+from raytune_agents.storage import read_jsonl
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 ROWS = 64  # read of each source, and looked at
@@ -228,10 +228,9 @@ class Doctor:
 def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
     """Train one step of supervised fine-tuning on the rows with the first arm's options; its
     metrics."""
-    import pyarrow as pa
-
     from raytune_agents.pipeline.train_arm import job_of
     from raytune_agents.train import methods, worker
+    from raytune_agents.train.column_files import write_columns
 
     train = context.config.train
     section = train.of(next(iter(train.arms.values())))
@@ -244,8 +243,8 @@ def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
     }
     section = context.placement.train(section).model_copy(update=once)
     made, _ = methods.build_columns("sft", rows, context.chat, section, None)
-    write_table(out / "columns.parquet", pa.Table.from_pylist(made))
-    job = job_of(context, section, "sft", out / "columns.parquet", out)
+    write_columns(out / "columns" / "rows-00000.arrow", made)
+    job = job_of(context, section, "sft", out / "columns", out)
     worker.run_training(job, "doctor", out / "ray", context.resources.gpus > 0)
     return out / worker.METRICS
 

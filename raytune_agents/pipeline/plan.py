@@ -174,7 +174,7 @@ def arm_work(
     """What one arm trains on: rows chosen as the mix step does, tokens as its method makes them.
     `tokens`: those of each row that carry loss."""
     from raytune_agents.train import methods
-    from raytune_agents.train.worker import row_length
+    from raytune_agents.train.column_files import columns_table, padded_lengths
 
     rows = {r.id: r for r in sample.split("train")}
     costs = methods.costs(method, rows, tokens, chat, section)
@@ -189,11 +189,9 @@ def arm_work(
         method, [rows[i] for i in set(chosen.ids)], chat, section, pairs
     )
     times, out = Counter(chosen.ids), Work()
-    for column in made:
-        length, count = (
-            row_length(column),
-            times[column["row_id"]] * section.num_train_epochs * sample.scale,
-        )
+    lengths = padded_lengths(columns_table(made)).tolist() if made else []
+    for column, length in zip(made, lengths):
+        count = times[column["row_id"]] * section.num_train_epochs * sample.scale
         out.train += length * count
         out.trained += column["trained_tokens"] * count
         out.longest = max(out.longest, length)

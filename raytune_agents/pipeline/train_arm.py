@@ -16,6 +16,7 @@ from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.records import RecordError, Trajectory, to_row
 from raytune_agents.runs import Counts, Step, write_table
+from raytune_agents.train.column_files import write_columns
 
 
 def job_of(
@@ -59,8 +60,8 @@ def train_arm(
         validate_data.validate_training(method, rows, columns, refused, chat, section, pairs)
     except ConfigError as error:
         raise ConfigError(f"train.arms.{name} (method {method}): {error}") from None
-    path = step.folder / "columns.parquet"
-    write_table(path, pa.Table.from_pylist(columns))
+    path = step.folder / "columns"
+    write_columns(path / "rows-00000.arrow", columns)
     job = replace(job_of(context, section, method, path, step.folder), seed=step.seed)
     if section.eval_steps:
         val = val_columns(context, section, method, section.eval_rows)

@@ -45,15 +45,15 @@ class Metrics(TrainerCallback):
     """One line an optimiser step in metrics.jsonl, and a stop where the loss is not a number or
     above train.max_loss.
 
-    `tokens`: padding-free tokens of the rows in training order; `ids`: their row ids, where the
-    method trains them in that order; `notes`: what others want in the next line. Raises BadLoss
-    naming the rows of the step."""
+    `tokens`: padding-free tokens of the rows in training order; `ids`: their row ids (an Arrow
+    array), [] where the method trains them in another order; `notes`: what others want in the next
+    line. Raises BadLoss naming the rows of the step."""
 
     def __init__(
         self,
         path: Path,
         tokens: Sequence[int],
-        ids: Sequence[str],
+        ids: Any,
         section: TrainConfig,
         notes: dict[str, Any],
     ):
@@ -101,7 +101,7 @@ class Metrics(TrainerCallback):
             raise BadLoss(
                 f"loss {loss} at step {step} (limit: train.max_loss={self.limit}); lower "
                 f"train.learning_rate (now {args.learning_rate}) or look at the rows of this step: "
-                f"{', '.join(self.of_step(self.ids, step)) or 'sampled by the method'}"
+                f"{', '.join(map(str, self.of_step(self.ids, step))) or 'sampled by the method'}"
             )
 
 

@@ -81,6 +81,7 @@ def rotated(count: int, step: int) -> list[int]:
 
 def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
     """The TRL trainer on the columns above; TRL asks for at least two rows in a forward pass."""
+    from datasets import concatenate_datasets
     from trl import KTOConfig
 
     from raytune_agents.train.trainers import UnpairedCollator, UnpairedTrainer
@@ -94,9 +95,10 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
             "gradient_accumulation_steps": max(1, steps // 2),
         }
     other = rotated(len(data), max(2, section.global_batch_size))
-    for key in ("completion_ids", "completion_mask"):
-        values = data[key]
-        data = data.add_column(f"KL_{key}", [values[i] for i in other])
+    answers = ["completion_ids", "completion_mask"]
+    mismatched = data.select(other).select_columns(answers)
+    mismatched = mismatched.rename_columns({key: f"KL_{key}" for key in answers})
+    data = concatenate_datasets([data, mismatched], axis=1)
     config = KTOConfig(
         **arguments,
         max_length=None,

@@ -90,6 +90,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     """The TRL trainer on columns input_ids and labels, and weights where some are not 1."""
     from trl import SFTConfig
 
+    from raytune_agents.train.column_files import all_null
     from raytune_agents.train.trainers import AnswerTrainer, WeightCollator
 
     config = SFTConfig(
@@ -100,7 +101,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
         train_sampling_strategy="group_by_length",
     )
     collator = None
-    if all(w is None for w in data["weights"]):
+    if all_null(data, "weights"):
         data = data.remove_columns("weights")
     else:
         collator = WeightCollator(pad_token_id=tokenizer.pad_token_id)

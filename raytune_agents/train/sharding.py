@@ -7,16 +7,11 @@ one process is the curve of any of them up to rounding.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from raytune_agents.config import TrainConfig
-from raytune_agents.storage import whole_file
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 CLIP = 1.0  # largest norm of a step's gradient
 
@@ -32,22 +27,10 @@ def world_size() -> int:
     return group.get_world_size() if group.is_available() and group.is_initialized() else 1
 
 
-def on_disk(rows: Dataset, folder: Path) -> Dataset:
-    """The rows as a file of this worker, in a folder that all workers see. TRL's first process puts
-    the reference's log-probabilities beside it, where the others look for them; of rows in memory
-    each looks in a temporary folder of its own, and finds nothing."""
-    import pyarrow as pa
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"rows-{torch.distributed.get_rank()}.arrow"
-    table = rows.data.table
-    with (
-        whole_file(path) as work,
-        pa.OSFile(str(work), "wb") as sink,
-        pa.ipc.new_stream(sink, table.schema) as out,
-    ):
-        out.write_table(table)
-    return type(rows).from_file(str(path))
+def rank() -> int:
+    """The number of this process among those that train together."""
+    group = torch.distributed
+    return group.get_rank() if group.is_available() and group.is_initialized() else 0
 
 
 def sharding_arguments(section: TrainConfig, micro: int, passes: int, bf16: bool) -> dict[str, Any]:

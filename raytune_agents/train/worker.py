@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -20,10 +19,10 @@ from typing import Any
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16, keep_pages
-from raytune_agents.records import content_hash
 from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
 from raytune_agents.train import learning_rates, sharding
 from raytune_agents.train.batches import micro_batch, order, warmup_steps
+from raytune_agents.train.column_files import TrainingRows
 
 log = logging.getLogger(__name__)
 METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
@@ -38,13 +37,14 @@ class Job:
 
     model: str  # local folder
     dtype: str
-    columns: str  # Parquet of the method's columns
+    columns: str  # folder of the method's columns, see `column_files`
     method: str
     section: dict[str, Any]  # a dumped TrainConfig
     chat: dict[str, Any]  # arguments of Chat
     out: str  # folder of adapter/ and metrics.jsonl
     seed: int
     threads: int
+    rows: str = ""  # .npy of numbers: which of the columns, in the order of the mix; "" = all
     val: str = ""  # Parquet of input_ids and labels of the rows that are scored, "" = none
 
 
@@ -99,23 +99,20 @@ def trainer_arguments(
     }
 
 
-def row_length(row: dict[str, Any]) -> int:
-    """Padded tokens that a row of columns becomes; a pair (and a KTO row with its mismatched twin)
-    is two sequences."""
-    if "length" in row:
-        return row["length"]
-    if "input_ids" in row:
-        return len(row["input_ids"])
-    sides = ("chosen_ids", "rejected_ids", "completion_ids")
-    return 2 * (len(row["prompt_ids"]) + max(len(row[k]) for k in sides if k in row))
+def training_rows_of(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> TrainingRows:
+    """What the job trains on: `rows` of columns, else those of its folder. The links to its files
+    go with the job's folder `ray`."""
+    if rows is not None:
+        return TrainingRows.in_memory(rows)
+    which = Path(job.rows) if job.rows else None
+    return TrainingRows.mapped(Path(job.columns), which, Path(job.out) / "ray" / "rows")
 
 
-def build_trainer(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
-    """Model, data (`rows`, else the Parquet of the job) in training order and the method's trainer.
+def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any:
+    """Model, data (`rows`, else the columns of the job) in training order and the method's trainer.
     Raises ValueError where there is nothing to train on."""
     import pyarrow.parquet as pq
     import torch
-    from datasets import Dataset
     from transformers import PrinterCallback
 
     from raytune_agents.chat import Chat
@@ -126,19 +123,16 @@ def build_trainer(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     torch.set_num_threads(job.threads)
     keep_pages()
     section = TrainConfig(**job.section)
-    rows = pq.read_table(job.columns).to_pylist() if rows is None else rows
-    if not sum(r["trained_tokens"] for r in rows):
+    mixed = training_rows_of(job, rows)
+    if not mixed.loss_tokens:
         raise ValueError(
             f"{job.columns or job.out}: no trained tokens; raise mix.tokens or check mix.weights"
         )
     method = method_named(job.method)
-    lengths = [row_length(r) for r in rows]
+    lengths = mixed.lengths.tolist()
     chosen = order(lengths, section.global_batch_size, section.num_train_epochs, job.seed)
     spare = {"row_id", "trained_tokens", "length", "shown"} | (set() if method.steps else {"pool"})
-    data = Dataset.from_list([{k: v for k, v in r.items() if k not in spare} for r in rows])
-    if sharding.world_size() > 1:
-        data = sharding.on_disk(data, Path(job.out) / "ray" / "rows")
-    data = data.select(chosen)
+    data, ids = mixed.ordered(chosen, without=spare)
     scratch = tempfile.TemporaryDirectory(prefix="raytune-agents-")
     shared = trainer_arguments(job, section, len(chosen), max(lengths), scratch.name)
     announced = sharding.announce(shared)
@@ -161,27 +155,25 @@ def build_trainer(job: Job, rows: list[dict[str, Any]] | None = None) -> Any:
     else:
         trainer.largest_pass = (shared["per_device_train_batch_size"], max(lengths))
     ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
-    ids = [rows[i]["row_id"] for i in chosen] if ordered else []
     path = Path(job.out) / METRICS
     if section.eval_steps and job.val:
         val = pq.read_table(job.val).to_pylist()
         marker = method.inference_marker(section)
         keep = partial(models.save, trainer, chat, Path(job.out) / BEST, marker)
         trainer.add_callback(callbacks.Validation(val, chat, path, section, notes, keep))
-    trainer.add_callback(callbacks.Metrics(path, tokens, ids, section, notes))
+    trainer.add_callback(callbacks.Metrics(path, tokens, ids if ordered else [], section, notes))
     return trainer
 
 
 def fingerprint(job: Job) -> dict[str, Any]:
     """What a checkpoint must share with the run that goes on from it."""
     section = TrainConfig.model_validate(job.section).deciding()
-    data = Path(job.columns).read_bytes() if job.columns else b""
     return {
         "method": job.method,
         "model": job.model,
         "dtype": job.dtype,
         "seed": job.seed,
-        "columns": content_hash([hashlib.sha256(data).hexdigest()]),
+        "columns": training_rows_of(job).digest if job.columns else "",
         **{k: v for k, v in section.items() if k != "arms"},
     }
 
@@ -204,7 +196,7 @@ def fit(
     job: Job,
     callbacks: Sequence[Any] = (),
     resume: str | None = None,
-    rows: list[dict[str, Any]] | None = None,
+    rows: Sequence[dict[str, Any]] | None = None,
 ) -> Any:
     """Train to the end (or on from checkpoint folder `resume`) and return the trainer.
 
@@ -239,7 +231,10 @@ def halve(job: Job, rows_at_once: int, tokens: int, error: Exception) -> None:
 
 
 def attempt(
-    job: Job, callbacks: Sequence[Any], resume: str | None, rows: list[dict[str, Any]] | None
+    job: Job,
+    callbacks: Sequence[Any],
+    resume: str | None,
+    rows: Sequence[dict[str, Any]] | None,
 ) -> tuple[Any, Exception | None]:
     """The trainer, and the error where it ran out of memory."""
     from raytune_agents.train.callbacks import keep_until

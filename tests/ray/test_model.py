@@ -147,13 +147,17 @@ def test_going_on_from_a_checkpoint_changes_nothing(columns, tmp_path) -> None: 
 def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> None:  # noqa: F811
     from dataclasses import replace
 
+    from raytune_agents.train.column_files import TrainingRows
+
     options = {
         "eval_steps": 1,
         "early_stopping_patience": 1,
         "learning_rate": 1e-12,
         "max_steps": 5,
     }
-    made = replace(job(columns, tmp_path, **ROWS | options), val=str(columns))
+    val = str(tmp_path / "val.parquet")
+    TrainingRows.mapped(columns).data.to_parquet(val)
+    made = replace(job(columns, tmp_path, **ROWS | options), val=val)
     trainer = worker.fit(made)
     assert [x["val_loss"] > 0 for x in lines(tmp_path / "metrics.jsonl")] == [True, True]
     worker.save_result(trainer, made, first=True)
@@ -171,7 +175,7 @@ def test_val_rows_are_answered_on_the_way(tmp_path) -> None:
     import pyarrow.parquet as pq
 
     from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_row
-    from raytune_agents.train import sft
+    from raytune_agents.train import column_files, sft
 
     tool = ToolSpec(
         "pay", "Pay.", '{"type": "object", "properties": {"amount": {"type": "integer"}}}'
@@ -183,12 +187,12 @@ def test_val_rows_are_answered_on_the_way(tmp_path) -> None:
     row = finish(Trajectory(said, (tool,), source="t", split="val"))
     options = {"eval_steps": 4, "generate_steps": 8, "max_steps": 16, "global_batch_size": 1}
     made = job(
-        tmp_path / "columns.parquet", tmp_path, learning_rate=5e-3, num_train_epochs=16.0, **options
+        tmp_path / "columns", tmp_path, learning_rate=5e-3, num_train_epochs=16.0, **options
     )
     made = replace(made, chat=made.chat | {"max_length": 512}, val=str(tmp_path / "val.parquet"))
     section = worker.TrainConfig(**made.section)
     found = sft.columns(row, Chat(**made.chat), section, None)
-    pq.write_table(pa.Table.from_pylist(found), made.columns)
+    column_files.write_columns(tmp_path / "columns" / "rows-00000.arrow", found)
     val = [c | {"row": json.dumps(to_row(row))} for c in found]
     pq.write_table(pa.Table.from_pylist(val), made.val)
     worker.fit(made)

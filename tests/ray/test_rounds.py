@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import TINY
@@ -18,6 +17,7 @@ from raytune_agents.pipeline.run import run_steps
 from raytune_agents.progress import Display
 from raytune_agents.runs import read_json, read_rows
 from raytune_agents.train.callbacks import lines
+from raytune_agents.train.column_files import TrainingRows
 
 ARMS = """{
   sft: {method: sft, weights: {positive: 1}},
@@ -58,7 +58,7 @@ def test_two_rounds_of_learning_from_failure(tmp_path) -> None:
         assert {r.meta["round"] for r in made} == {record["round"]}
         assert not held & {i for r in made for i in (r.id, *r.parents)}
         assert {r.split for r in made} == {"train"}
-        trained = {c["row_id"] for c in pq.read_table(folder / "columns.parquet").to_pylist()}
+        trained = set(TrainingRows.mapped(folder / "columns").ids.to_pylist())
         assert trained
         assert not trained & held
         # the reference is the policy at the round's start: no reward at the first step

@@ -7,8 +7,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -25,6 +23,7 @@ from raytune_agents.records import Trajectory, from_row
 from raytune_agents.runs import BadLoss
 from raytune_agents.train import (
     callbacks,
+    column_files,
     kto,
     methods,
     padding_free,
@@ -140,13 +139,13 @@ def test_two_workers_take_the_steps_of_one(method: str, tmp_path: Path) -> None:
     options = ("train.global_batch_size=4", "train.dpo.precompute_ref_log_probs=true")
     alone, columns = job_of(method, tmp_path / "alone", *options)
     worker.fit(alone, rows=columns)
-    pq.write_table(pa.Table.from_pylist(columns), tmp_path / "columns.parquet")
+    column_files.write_columns(tmp_path / "columns" / "rows-00000.arrow", columns)
     both = job_of(method, tmp_path / "both", *options, "train.num_workers=2", "train.sharding=ddp")[
         0
     ]
     cluster.connect(ResourcesConfig(cpus=2))
     try:
-        made = replace(both, columns=str(tmp_path / "columns.parquet"), threads=1)
+        made = replace(both, columns=str(tmp_path / "columns"), threads=1)
         worker.run_training(made, method, tmp_path / "ray", use_gpu=False)
     finally:
         cluster.disconnect()

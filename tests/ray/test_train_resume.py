@@ -88,7 +88,7 @@ def assert_equal(arm: Path, config, killed: float) -> None:
     assert found[0]["time"] < killed < found[-1]["time"]
     chat = {"path": str(embedded()), "max_length": 256}
     job = worker.Job(
-        str(embedded()), "float32", str(arm / "columns.parquet"), "sft", config.train.model_dump(),
+        str(embedded()), "float32", str(arm / "columns"), "sft", config.train.model_dump(),
         chat, str(arm.parent / "whole"), config.seed, os.cpu_count() or 1)  # fmt: skip
     trainer = worker.fit(job)
     whole = lines(Path(job.out) / "metrics.jsonl")

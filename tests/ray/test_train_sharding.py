@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
 from raytune_agents.config import ResourcesConfig, TrainConfig
 from raytune_agents.infra import cluster
 from raytune_agents.models import embedded
-from raytune_agents.train import worker
+from raytune_agents.train import column_files, worker
 from raytune_agents.train.callbacks import lines
 
 STEPS = 3
@@ -42,9 +40,9 @@ def columns(tmp_path_factory) -> Path:
                 "trained_tokens": len(answer),
             }
         )
-    path = tmp_path_factory.mktemp("columns") / "columns.parquet"
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return path
+    folder = tmp_path_factory.mktemp("columns")
+    column_files.write_columns(folder / "rows-00000.arrow", rows)
+    return folder
 
 
 def job(columns: Path, out: Path, **options) -> worker.Job:
@@ -115,5 +113,5 @@ def loads_alone(adapter: Path, columns: Path, before: float) -> None:
     ups = [p for n, p in model.named_parameters() if "lora_B" in n]
     assert len(ups) == 30 * 7
     assert all(p.ndim == 2 and torch.count_nonzero(p) for p in ups)
-    rows = pq.read_table(columns).to_pylist()
+    rows = column_files.TrainingRows.mapped(columns).data.to_list()
     assert teacher_forced(model, rows, 2)["val_loss"] < before
