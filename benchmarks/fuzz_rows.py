@@ -289,7 +289,7 @@ class Chain:
                 cost = sum(e.trained_tokens for e in self.chat.encode(row))
             except RecordError:
                 word = "kept, not tokenised"
-        pool = mix.mix_pool(row, self.mix.weights, self.mix.no_call)
+        pool = mix.mix_pool(mix.RowKind.of(row), self.mix.weights, self.mix.no_call)
         weights = mix.taken(self.mix.weights, [(row.id, pool, cost)], self.mix.no_call)
         if pool in weights:
             mix.choose_rows([(row.id, pool, cost)], {pool: 1.0}, cost, 1.0, 1)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from raytune_agents.agents.rollout import can_roll_out
 from raytune_agents.calls.gold import needs_no_call
 from raytune_agents.config import ConfigError
 from raytune_agents.config.lookup import did_you_mean
@@ -22,6 +23,21 @@ from raytune_agents.records import Trajectory
 FAMILIES = ("positive", "synthetic", "negative")
 NO_CALL = "no_call"  # the pool of good rows on which no call is right, where it has a share
 Arrange = Callable[[list[str], int], list[str]]  # ids and rows wanted -> the ids, best first
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """What rows are chosen and checked by, short of their text: few kinds for many rows."""
+
+    pool: str
+    failed: bool
+    no_call: bool  # a good row on which no call is right
+    task: bool  # of an executable agent: it can be rolled out
+
+    @classmethod
+    def of(cls, row: Trajectory) -> RowKind:
+        no_call = not row.failed and needs_no_call(row)
+        return cls(row.pool, row.failed, no_call, can_roll_out(row))
 
 
 @dataclass(frozen=True)
@@ -51,12 +67,12 @@ def normalise(weights: Mapping[str, float]) -> dict[str, float]:
     return {k: w / total for k, w in weights.items()}
 
 
-def mix_pool(row: Trajectory, weights: Mapping[str, float], no_call: float) -> str:
+def mix_pool(kind: RowKind, weights: Mapping[str, float], no_call: float) -> str:
     """The pool that a row counts under: its own, or NO_CALL where that has a share and no weight
     names the row's very pool."""
-    named = "." in (weight_key(row.pool, list(weights)) or "")
-    own = not no_call or named or row.failed or not needs_no_call(row)
-    return row.pool if own else NO_CALL
+    named = "." in (weight_key(kind.pool, list(weights)) or "")
+    own = not no_call or named or not kind.no_call
+    return kind.pool if own else NO_CALL
 
 
 def validate_weights(weights: Mapping[str, float], key: str, own: bool) -> None:

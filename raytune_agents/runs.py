@@ -54,6 +54,7 @@ __all__ = ["RowFiles", "StoredRows", "read_rows", "row_groups", "write_rows"]
 
 log = logging.getLogger(__name__)
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")
+COLUMNS = "columns"  # folder of a run: rows as the methods train them, by what decides them
 ANSWERS = "answers"  # folder of a run: what was answered, by what decides it
 MANIFEST, STARTED, METRICS, LOCK = "manifest.json", "started.json", "metrics.jsonl", "run.lock"
 DATA = (".parquet", ".safetensors", "quarantine.jsonl")  # files that the next step may read

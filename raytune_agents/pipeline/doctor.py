@@ -196,7 +196,8 @@ class Doctor:
             pairs = how.pairs(rows, section) if how.pairs else None
             mine = [r for r in (rows[i] for i in pairs or rows) if self.fits(r)][:TRAINED]
             made, _ = methods.build_columns(arm.method, mine, chat, section, pairs)
-            validate_data.parity(arm.method, rows, made, chat, section, pairs)
+            shared = {i: pair.shared for i, pair in (pairs or {}).items()}
+            validate_data.parity(arm.method, rows, made, chat, section, shared)
         share = self.config.read.max_error_share
         back = validate_data.gold_comes_back(rows.values(), chat, share)
         return f"{len(train.arms)} arms train on the prompts that the engine is asked; {back}"

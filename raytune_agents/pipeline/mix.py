@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raytune_agents import mix
 from raytune_agents.dedup import space
-from raytune_agents.pipeline.rows import token_counts, training_rows
+from raytune_agents.pipeline.rows import training_rows
 from raytune_agents.runs import Counts, Step, write_table
 
 if TYPE_CHECKING:
@@ -16,30 +20,28 @@ if TYPE_CHECKING:
 
 
 def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
-    """The training rows of every arm: mix/ARM.parquet with columns id and pool, in training
-    order."""
-    from raytune_agents.train import methods
+    """The training rows of every arm: mix/ARM.parquet with columns id and pool, in training order.
+    Rows are chosen by id, kind and number of loss tokens; their text stays on the disk."""
+    from raytune_agents.pipeline.tokenize import keep_columns, tokenize
 
     config = context.config
-    rows = training_rows(context.run.folder)
-    cost, refused = token_counts(context, list(rows.values()))
     arms: dict[str, Any] = {}
-
-    def diverse(ids: list[str], count: int) -> list[str]:
-        order = space.arranged([rows[i] for i in ids], config.mix.select, count, config.seed)
-        return [ids[k] for k in order]
-
-    arrange = None if config.mix.select == "random" else diverse
+    tokenized = {}
     for name, arm in config.train.arms.items():
-        arm_cost = methods.costs(arm.method, rows, cost, context.chat, config.train.of(arm))
+        rows = tokenize(context, step, arm.method, config.train.of(arm))
+        tokenized[rows.folder] = rows
         asked, no_call = arm.weights or config.mix.weights, config.mix.no_call
-        pool = [(i, mix.mix_pool(rows[i], asked, no_call), n) for i, n in arm_cost.items()]
+        pools = {kind: mix.mix_pool(kind, asked, no_call) for kind in set(rows.kinds)}
+        counted = zip(rows.ids, rows.kinds, rows.facts["tokens"].to_pylist())
+        pool = [(i, pools[kind], n) for i, kind, n in counted]
         weights = mix.taken(asked, pool, no_call)
         tokens = arm.tokens or config.mix.tokens or mix.auto_tokens(pool, weights)
         budget = max(1, round(arm.share * tokens))
         seed = config.seed if arm.seed is None else arm.seed
+        arrange = None if config.mix.select == "random" else partial(diverse, context)
         chosen = mix.choose_rows(pool, weights, budget, config.mix.max_epochs, seed, arrange)
-        table = pa.table({"id": chosen.ids, "pool": [rows[i].pool for i in chosen.ids]})
+        own = rows.facts["pool"].take(pa.array(rows.places(chosen.ids)))
+        table = pa.table({"id": pa.array(chosen.ids, pa.string()), "pool": own})
         write_table(step.folder / f"{name}.parquet", table)
         arms[name] = {
             "rows": len(chosen.ids),
@@ -49,5 +51,24 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             "left_out": sorted(set(asked) - set(weights)),
         }
         step.log(arm=name, **arms[name])
-    counts = Counts(rows_in=len(rows), rows_out=len(cost), rejected=refused)
-    return counts, {"arms": arms}
+    keep_columns(context, tokenized)
+    return row_counts([rows.facts for rows in tokenized.values()]), {"arms": arms}
+
+
+def diverse(context: Context, ids: list[str], count: int) -> list[str]:
+    """`count` rows that cover the space, best first."""
+    config, rows = context.config, training_rows(context.run.folder, ids)
+    order = space.arranged([rows[i] for i in ids], config.mix.select, count, config.seed)
+    return [ids[k] for k in order]
+
+
+def row_counts(methods: list[pa.Table]) -> Counts:
+    """Of the same rows under several methods: refused is what none trains on and one refuses."""
+    refused: Counter[str] = Counter()
+    left = np.logical_and.reduce([facts["tokens"].to_numpy() == 0 for facts in methods])
+    rows = len(left)
+    for facts in methods:
+        why = left & pc.not_equal(facts["refused"], "").to_numpy()
+        refused.update(facts["refused"].filter(pa.array(why)).to_pylist())
+        left &= ~why
+    return Counts(rows_in=rows, rows_out=rows - refused.total(), rejected=refused)

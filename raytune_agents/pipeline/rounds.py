@@ -3,7 +3,7 @@ method trains on what is neither too hard nor too easy, and again from there. Th
 
     answer   tasks of the arm, and of rounds before    -> ROUND/answered
     draw     new tasks where it fails, verified        -> ROUND/{drawn, new}, answers in ROUND/tried
-    train    tasks in the success band, and failures   -> ROUND/{columns.parquet, adapter}
+    train    tasks in the success band, and failures   -> ROUND/{columns, adapter}
     decide   val, and what the gate guards             -> ROUND/manifest.json: its record
 
 ROUND is train/ARM/round-K, a step of its own: a killed one goes on. In every round the reference is
@@ -28,12 +28,13 @@ from raytune_agents.evaluate.instructions import instruction_rows
 from raytune_agents.evaluate.measured import values_by_row
 from raytune_agents.evaluate.paired import Difference, paired
 from raytune_agents.pipeline import round_tasks, train_arm
-from raytune_agents.pipeline.rows import held_out_rows, token_counts
+from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.records import Trajectory
 from raytune_agents.rounds import RoundRecord
 from raytune_agents.runs import Counts, Step, read_rows, write_json
 from raytune_agents.storage import read_json
-from raytune_agents.train.methods import costs, method_named
+from raytune_agents.train.methods import method_named
+from raytune_agents.train.tokenized import Tokenized, tokenize_part, validate_mixed
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
@@ -75,7 +76,7 @@ class ArmProgress:
 
 def train_rounds(
     context: Context, step: Step, name: str, section: TrainConfig, rows: list[Trajectory]
-) -> Counts:
+) -> None:
     """All rounds of one arm. Writes step.folder/{adapter, rounds.json}. Raises ConfigError where
     there are no val rows, or nothing to learn from and no start."""
     options, started = section.rounds, bool(section.lora.start)
@@ -119,7 +120,6 @@ def train_rounds(
     write_json(step.folder / "rounds.json", told | {"rounds": [asdict(r) for r in records]})
     source = step.folder / f"round-{kept}" / "adapter" if kept else Path(section.lora.start or "")
     shutil.copytree(source, step.folder / "adapter", dirs_exist_ok=True)
-    return Counts(rows_in=len(rows), rows_out=len(rows))
 
 
 # --- one round ---
@@ -193,9 +193,11 @@ def train_round(
     """Train from the last good adapter on what the method takes of the rows, at the budget."""
     section, method = now.section, now.section.rounds.method
     pool = {r.id: r for r in (*good, *([] if method == "sft" else bad))}
-    counted, _ = token_counts(context, list(pool.values()))
-    cost = costs(method, pool, counted, context.chat, section)
-    by_row = [(i, "round", n) for i, n in cost.items()]
+    pairs_of, columns = method_named(method).pairs, step.folder / "columns"
+    pairs = pairs_of(pool, section) if pairs_of else None
+    tokenize_part(columns, 0, pool.values(), method, context.chat, section, pairs)
+    rows = Tokenized.load(columns)
+    by_row = [(i, "round", n) for i, _, n in rows.costs()]
     total = sum(n for _, _, n in by_row)
     if not total:
         record.said.append(
@@ -209,10 +211,12 @@ def train_round(
     context.free_gpu(section.span[1])
     if now.adapter:
         section = section.starting_at(Path(now.adapter))
+    places = rows.places(chosen.ids)
+    method_named(method).validate_data([rows.kinds[k] for k in places], section)
+    validate_mixed(method, rows, places, lambda ids: pool, context.chat, section)
     name = f"{now.name} round {record.round}"
-    return train_arm.train_arm(
-        context, step, name, method, section, [pool[i] for i in chosen.ids], pool
-    )
+    train_arm.train_arm(context, step, name, method, section, columns, rows.numbers(places))
+    return Counts(rows_in=len(places), rows_out=len(places))
 
 
 # --- what decides ---

@@ -1,27 +1,55 @@
-"""The rows that may be trained on, and what each costs."""
+"""Rows of a run's steps: those that may be trained on, and those that are held out."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from raytune_agents.pipeline.context import Context
-from raytune_agents.records import RecordError, Trajectory
-from raytune_agents.runs import read_rows
+from raytune_agents.records import RecordError, Trajectory, from_row
 
 
-def training_rows(folder: Path) -> dict[str, Trajectory]:
-    """Accepted rows of the train split, by id."""
-    return {
-        r.id: r for r in read_rows(folder / "label") if r.split == "train" and not r.reject_reason
-    }
+def accepted(table: pa.Table, split: str) -> Any:
+    """Whether each row of a table is an accepted one of the split, [rows]."""
+    return pc.and_(pc.equal(table["split"], split), pc.equal(table["reject_reason"], ""))
+
+
+def matching_rows(folder: Path, matches: Callable[[pa.Table], Any]) -> Iterator[Trajectory]:
+    """The rows of a folder's Parquet files, in file order, for which `matches` gives true; no other
+    becomes an object."""
+    for file in sorted(folder.glob("*.parquet")):
+        with pq.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(batch_size=1024):
+                table = pa.Table.from_batches([batch])
+                yield from map(from_row, table.filter(matches(table)).to_pylist())
+
+
+def training_rows(folder: Path, ids: Sequence[str] | None = None) -> dict[str, Trajectory]:
+    """Accepted rows of the train split by id: all, or those of the ids."""
+    wanted = None if ids is None else pa.array(ids, pa.string())
+
+    def matches(table: pa.Table) -> Any:
+        mine = accepted(table, "train")
+        return mine if wanted is None else pc.and_(mine, pc.is_in(table["id"], value_set=wanted))
+
+    return {r.id: r for r in matching_rows(folder / "label", matches)}
 
 
 def held_out_rows(folder: Path, split: str) -> list[Trajectory]:
     """Accepted rows of a split that is not trained on, by id: real rows, and those that the
     generate step keeps back."""
-    rows = [*read_rows(folder / "read"), *read_rows(folder / "generate" / "held")]
-    return sorted((r for r in rows if r.split == split and not r.reject_reason), key=lambda r: r.id)
+    rows = [
+        row
+        for place in (folder / "read", folder / "generate" / "held")
+        for row in matching_rows(place, lambda table: accepted(table, split))
+    ]
+    return sorted(rows, key=lambda r: r.id)
 
 
 def token_counts(context: Context, rows: list[Trajectory]) -> tuple[dict[str, int], Counter]:

@@ -1,24 +1,69 @@
-"""The steps that train: train and tune; and the report on the whole run."""
+"""The train step: every arm that the mix has rows for."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.mix import RowKind
 from raytune_agents.pipeline import keys
 from raytune_agents.pipeline.rows import training_rows
+from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.pipeline.train_arm import train_arm
 from raytune_agents.records import content_hash
 from raytune_agents.runs import Counts, Step
 from raytune_agents.train import adapter_card
+from raytune_agents.train.tokenized import Tokenized
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
 
 
-# --- train ---
+@dataclass(frozen=True)
+class MixedRows:
+    """What the mix chose for an arm: places among its tokenised rows, in training order."""
+
+    rows: Tokenized
+    places: np.ndarray
+
+    @property
+    def ids(self) -> list[str]:
+        return self.rows.facts["id"].take(pa.array(self.places)).to_pylist()
+
+    @property
+    def kinds(self) -> list[RowKind]:
+        return [self.rows.kinds[k] for k in self.places]
+
+
+def mixed_rows(context: Context, step: Step, name: str) -> MixedRows:
+    """The rows of an arm, which the mix step has tokenised."""
+    arm = context.config.train.arms[name]
+    rows = tokenize(context, step, arm.method, context.config.train.of(arm))
+    chosen = pq.read_table(context.run.folder / "mix" / f"{name}.parquet", columns=["id"])
+    return MixedRows(rows, rows.places(chosen["id"]))
+
+
+def train_mixed(
+    context: Context, step: Step, name: str, section: TrainConfig, mixed: MixedRows
+) -> None:
+    """Train an arm on its rows. Raises ConfigError where they must not be trained on."""
+    from raytune_agents.train.tokenized import validate_mixed
+
+    method = context.config.train.arms[name].method
+    read = partial(training_rows, context.run.folder)
+    try:
+        validate_mixed(method, mixed.rows, mixed.places, read, context.chat, section)
+    except ConfigError as error:
+        raise ConfigError(f"train.arms.{name} (method {method}): {error}") from None
+    numbers = mixed.rows.numbers(mixed.places)
+    train_arm(context, step, name, method, section, mixed.rows.folder, numbers)
 
 
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
@@ -27,18 +72,16 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     from raytune_agents.train import methods, validate_data
 
     config, counts, arms = context.config, Counts(), {}
-    rows = training_rows(context.run.folder)
-    files = {name: context.run.folder / "mix" / f"{name}.parquet" for name in config.train.arms}
-    chosen = {name: pq.read_table(path)["id"].to_pylist() for name, path in files.items()}
-    validate_data.validate_arms(config.train, rows, chosen)
+    mixed = {name: mixed_rows(context, step, name) for name in config.train.arms}
+    validate_data.validate_arms(config.train, {n: m.kinds for n, m in mixed.items()})
     validate_data.validate_length(context.chat)
     context.free_gpu(config.train.span[1])
     trained: dict[str, str] = {}  # arm -> key
     for name, arm in config.train.arms.items():
         section = config.train.of(arm)
-        mixed = chosen[name]
+        ids = mixed[name].ids
         # An arm that another goes on from is one of its inputs; the path to it is not.
-        inputs = {"rows": step.inputs["label"], "ids": content_hash(mixed)}
+        inputs = {"rows": step.inputs["label"], "ids": content_hash(ids)}
         if arm.start:
             inputs[f"arm {arm.start}"] = trained[arm.start]
         own = Step(
@@ -57,12 +100,12 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             own.begin()
             if arm.start:
                 section = section.starting_at(step.folder / arm.start / "adapter")
-            chosen_rows = [rows[i] for i in mixed]
             if methods.method_named(arm.method).explores:
-                arm_counts = rounds.train_rounds(context, own, name, section, chosen_rows)
+                rows = training_rows(context.run.folder, ids)
+                rounds.train_rounds(context, own, name, section, [rows[i] for i in ids])
             else:
-                arm_counts = train_arm(context, own, name, arm.method, section, chosen_rows, rows)
-            own.finish(arm_counts)
+                train_mixed(context, own, name, section, mixed[name])
+            own.finish(Counts(rows_in=len(ids), rows_out=len(ids)))
             adapter_card.write_adapter_card(context.run.folder, name)
         manifest = own.manifest
         assert manifest  # done before, or just now

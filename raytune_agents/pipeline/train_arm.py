@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import held_out_rows
-from raytune_agents.records import RecordError, Trajectory, to_row
-from raytune_agents.runs import Counts, Step, write_table
-from raytune_agents.train.column_files import write_columns
+from raytune_agents.records import RecordError, to_row
+from raytune_agents.runs import Step, write_table
+from raytune_agents.storage import whole_file
 
 
 def job_of(
@@ -45,24 +46,19 @@ def train_arm(
     name: str,
     method: str,
     section: TrainConfig,
-    rows: list[Trajectory],
-    pool: dict[str, Trajectory],
-) -> Counts:
-    """Columns, then Ray Train until the adapter is saved; a killed run goes on from its
-    checkpoint."""
-    from raytune_agents.train import methods, validate_data, worker
+    columns: Path,
+    numbers: np.ndarray,
+) -> None:
+    """Ray Train on these columns, in this order, until the adapter is saved; a killed run goes on
+    from its checkpoint."""
+    from raytune_agents.train import worker
 
     section = context.placement.train(section)
-    chat, pairs_of = context.chat, methods.method_named(method).pairs
-    pairs = pairs_of(pool, section) if pairs_of else None
-    columns, refused = methods.build_columns(method, rows, chat, section, pairs)
-    try:
-        validate_data.validate_training(method, rows, columns, refused, chat, section, pairs)
-    except ConfigError as error:
-        raise ConfigError(f"train.arms.{name} (method {method}): {error}") from None
-    path = step.folder / "columns"
-    write_columns(path / "rows-00000.arrow", columns)
-    job = replace(job_of(context, section, method, path, step.folder), seed=step.seed)
+    order = step.folder / "rows.npy"
+    with whole_file(order) as work, work.open("wb") as file:
+        np.save(file, numbers)
+    job = job_of(context, section, method, columns, step.folder)
+    job = replace(job, rows=str(order), seed=step.seed)
     if section.eval_steps:
         val = val_columns(context, section, method, section.eval_rows)
         if not val:
@@ -75,9 +71,6 @@ def train_arm(
     with follow(context, step.folder / "metrics.jsonl", f"train {name}"):
         worker.run_training(job, step.key, step.folder / "ray", context.resources.gpus > 0)
     shutil.rmtree(step.folder / "ray", ignore_errors=True)
-    counts = Counts(rows_in=len(rows), rows_out=len(rows) - len(refused))
-    counts.rejected.update(refused)
-    return counts
 
 
 class follow:

@@ -17,6 +17,7 @@ all prompts and needs a template that it can parse, where every row here shows i
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from raytune_agents.agents.rollout import can_roll_out
 from raytune_agents.calls import gold_of
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.mix import RowKind
 from raytune_agents.records import RecordError, Trajectory, to_row
 from raytune_agents.train import rewards
 
@@ -124,10 +126,10 @@ def made(
     return trainer
 
 
-def validate_data(rows: list[Trajectory], section: TrainConfig) -> None:
+def validate_data(rows: Sequence[RowKind], section: TrainConfig) -> None:
     """Whole groups in a step, tasks for roll-outs, vLLM only on a GPU. Raises ConfigError."""
     count, rl = section.global_batch_size, section.grpo
-    if rl.turns > 1 and not any(can_roll_out(row) for row in rows):
+    if rl.turns > 1 and not any(row.task for row in rows):
         raise ConfigError(
             f"train.grpo.turns={rl.turns}: none of {len(rows)} rows is a task of an agent with a "
             "world; write generate.pools with react, or turns: 1"

@@ -8,10 +8,12 @@ good rows * their number / the same of failures in [1, 4/3]; without own weights
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError, KtoConfig, TrainConfig
+from raytune_agents.mix import RowKind
 from raytune_agents.records import RecordError, Trajectory
 
 BALANCE = (1.0, 4 / 3)
@@ -116,7 +118,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     )
 
 
-def validate_data(rows: list[Trajectory], section: TrainConfig) -> None:
+def validate_data(rows: Sequence[RowKind], section: TrainConfig) -> None:
     """Both classes, in balance. Raises ConfigError."""
     failed = sum(row.failed for row in rows)
     weights(len(rows) - failed, failed, section.kto)

@@ -10,6 +10,7 @@ from typing import Any
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.config.lookup import user_object
+from raytune_agents.mix import RowKind
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.train import dpo, grpo, kto, nat, rloo, sft
 
@@ -28,7 +29,8 @@ class Method:
     columns, or raises RecordError; `trainer(model, tokenizer, data, arguments, section)` is TRL's
     trainer; `pairs(all rows by id, section)` is what columns needs of the other rows;
     `marker(row, section)` a training row's, `inference_marker(section)` that of inference;
-    `validate_data(rows, section)` raises ConfigError.
+    `validate_data(kinds of the rows, section)` raises ConfigError; `options` are those of `train`
+    that columns reads (None: any), so that arms which share them share the columns.
 
     `reference_pass`: a frozen model reads the batch too; `samples_answers`: the policy writes what
     it is trained on; `smallest_batch`: rows that one forward pass needs; `explores`: its arm is
@@ -40,7 +42,8 @@ class Method:
     pairs: Callable[[Mapping[str, Trajectory], TrainConfig], Mapping[str, Any]] | None = None
     marker: Callable[[Trajectory, TrainConfig], str] = nothing
     inference_marker: Callable[[TrainConfig], str] = nothing
-    validate_data: Callable[[list[Trajectory], TrainConfig], None] = nothing
+    validate_data: Callable[[Sequence[RowKind], TrainConfig], None] = nothing
+    options: tuple[str, ...] | None = None
     rate: float = 1.0  # of sft's learning rate, where it is auto
     steps: bool = True  # its trainer is a StepTrainer: forward passes are cut by tokens
     reference_pass: bool = False
@@ -50,15 +53,16 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "sft": Method(sft.columns, sft.trainer, validate_data=sft.validate_data),
-    "vanilla": Method(sft.columns, sft.trainer, takes=nat.good),
-    "nut": Method(sft.columns, sft.trainer, validate_data=nat.validate_data),
+    "sft": Method(sft.columns, sft.trainer, validate_data=sft.validate_data, options=("sft",)),
+    "vanilla": Method(sft.columns, sft.trainer, takes=nat.good, options=("sft",)),
+    "nut": Method(sft.columns, sft.trainer, validate_data=nat.validate_data, options=("sft",)),
     "nat": Method(
         nat.columns,
         nat.trainer,
         marker=nat.marker,
         inference_marker=nat.inference_marker,
         validate_data=nat.validate_data,
+        options=("sft", "nat"),
     ),
     "inverse": Method(
         nat.swapped_columns,
@@ -66,14 +70,21 @@ METHODS: dict[str, Method] = {
         marker=nat.swapped_marker,
         inference_marker=nat.swapped_inference_marker,
         validate_data=nat.validate_data,
+        options=("sft", "nat"),
     ),
     "dpo": Method(
-        dpo.columns, dpo.trainer, pairs=dpo.pairs_by_row, reference_pass=True, rate=PREFERENCE
+        dpo.columns,
+        dpo.trainer,
+        pairs=dpo.pairs_by_row,
+        options=("dpo.pairs",),
+        reference_pass=True,
+        rate=PREFERENCE,
     ),
     "kto": Method(  # its KL term compares rows of a batch
         kto.columns,
         kto.trainer,
         validate_data=kto.validate_data,
+        options=(),
         reference_pass=True,
         smallest_batch=2,
         rate=PREFERENCE,
@@ -84,6 +95,7 @@ METHODS: dict[str, Method] = {
         grpo.trainer,
         takes=nat.good,
         validate_data=grpo.validate_data,
+        options=("grpo.turns", "grpo.max_tokens"),
         samples_answers=True,
         rate=PREFERENCE,
         steps=False,
@@ -93,6 +105,7 @@ METHODS: dict[str, Method] = {
         rloo.trainer,
         takes=nat.good,
         validate_data=rloo.validate_data,
+        options=("grpo.turns", "grpo.max_tokens"),
         samples_answers=True,
         rate=PREFERENCE,
         steps=False,
@@ -105,6 +118,7 @@ METHODS: dict[str, Method] = {
         inference_marker=lambda section: method_named(section.rounds.method).inference_marker(
             section
         ),
+        options=("sft",),
         explores=True,
     ),
 }

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import random
 import string
+from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, NatConfig, TrainConfig
+from raytune_agents.mix import RowKind
 from raytune_agents.records import Trajectory
 from raytune_agents.train import sft
 
@@ -93,7 +95,7 @@ def good(row: Trajectory) -> bool:
     return not row.failed
 
 
-def validate_data(rows: list[Trajectory], section: TrainConfig) -> None:
+def validate_data(rows: Sequence[RowKind], section: TrainConfig) -> None:
     """Good rows and failures must both be there. Raises ConfigError."""
     count = sum(row.failed for row in rows)
     if not count or count == len(rows):

@@ -3,10 +3,11 @@ advantage of an answer is its reward against the mean of the others of its group
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.config import ConfigError, TrainConfig
-from raytune_agents.records import Trajectory
+from raytune_agents.mix import RowKind
 from raytune_agents.train import grpo
 
 columns = grpo.columns
@@ -20,7 +21,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     return grpo.made(RLOOTrainer, config, model, tokenizer, data, section)
 
 
-def validate_data(rows: list[Trajectory], section: TrainConfig) -> None:
+def validate_data(rows: Sequence[RowKind], section: TrainConfig) -> None:
     """That of `grpo`, and no roll-outs: TRL's RLOO takes no rollouts. Raises ConfigError."""
     if section.grpo.turns > 1:
         raise ConfigError(

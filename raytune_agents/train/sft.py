@@ -10,10 +10,12 @@ The trainer is TRL's with one override (`trainers.AnswerTrainer`).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.chat import Chat, Part
 from raytune_agents.config import ConfigError, SftConfig, TrainConfig
+from raytune_agents.mix import RowKind
 from raytune_agents.records import Message, RecordError, Trajectory
 
 
@@ -114,7 +116,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     )
 
 
-def validate_data(rows: list[Trajectory], section: TrainConfig) -> None:
+def validate_data(rows: Sequence[RowKind], section: TrainConfig) -> None:
     """Plain sft learns every row as right. Raises ConfigError where one is a failure."""
     failed = sorted({row.pool for row in rows if row.failed})
     if failed:

@@ -13,6 +13,7 @@ from raytune_agents import models
 from raytune_agents.calls import judge, render_calls
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.mix import RowKind
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.train.methods import method_named
 
@@ -70,14 +71,13 @@ def gold_comes_back(rows: Iterable[Trajectory], chat: Chat, max_error_share: flo
 
 
 def validate_arms(
-    section: TrainConfig, rows: Mapping[str, Trajectory], chosen: Mapping[str, Sequence[str]]
+    section: TrainConfig, chosen: Mapping[str, Sequence[RowKind]]
 ) -> None:
-    """The rows of every arm, before the first arm is trained: arm -> row ids. Raises ConfigError
-    naming the arm."""
-    for name, ids in chosen.items():
+    """The rows of every arm, before the first arm is trained. Raises ConfigError naming the arm."""
+    for name, kinds in chosen.items():
         arm = section.arms[name]
         try:
-            method_named(arm.method).validate_data([rows[i] for i in ids], section.of(arm))
+            method_named(arm.method).validate_data(kinds, section.of(arm))
         except ConfigError as error:
             raise ConfigError(f"train.arms.{name} (method {arm.method}): {error}") from None
 
@@ -119,21 +119,20 @@ def parity(
     made: Sequence[dict[str, Any]],
     chat: Chat,
     section: TrainConfig,
-    pairs: Any,
+    shared: Mapping[str, int],
 ) -> None:
     """The prompts of the first rows are, token by token, what the engine would be asked for them.
-    Raises ConfigError."""
+    `shared`: of a rejected row, the messages that its pair begins with. Raises ConfigError."""
     first = {c["row_id"]: c for c in reversed(made)}
     for row_id in list(first)[-PARITY_ROWS:]:
         row = rows[row_id]
-        pair = (pairs or {}).get(row_id)
-        if pair:
-            end = pair.shared
+        if row_id in shared:
+            end = shared[row_id]
         elif "shown" in first[row_id]:
             end = first[row_id]["shown"]
         else:
             end = next(i for i, m in enumerate(row.messages) if m.trained and i)
-        shown = (pair.rejected if pair else row).messages[:end]
+        shown = row.messages[:end]
         marker = method_named(method).marker(row, section)
         asked = chat.prompt_ids(replace(row, messages=shown), marker)
         if asked != prompt_ids(first[row_id], chat):
@@ -153,6 +152,7 @@ def validate_training(
     pairs: Any,
 ) -> None:
     """All checks of an arm. Raises ConfigError naming what is wrong and what to write."""
-    method_named(method).validate_data(list(rows), section)
+    method_named(method).validate_data([RowKind.of(row) for row in rows], section)
     validate_columns(made, refused, chat.max_length)
-    parity(method, {r.id: r for r in rows}, made, chat, section, pairs)
+    shared = {i: pair.shared for i, pair in (pairs or {}).items()}
+    parity(method, {r.id: r for r in rows}, made, chat, section, shared)

@@ -1,0 +1,183 @@
+"""Rows as a method trains them, written once for all arms and trials that share them: columns for
+the training (`column_files`), and beside them FACTS, all that the mix and its checks look at.
+
+    rows-00000.arrow, facts-00000.parquet    of each part; the second says that the part is whole
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from raytune_agents.chat import Chat
+from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.mix import RowKind
+from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.storage import write_table
+from raytune_agents.train.column_files import TrainingRows, write_columns
+from raytune_agents.train.methods import method_named
+from raytune_agents.train.validate_data import PARITY_ROWS, parity, validate_columns
+
+KIND = ("pool", "failed", "no_call", "task")  # the fields of a RowKind
+FACTS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("pool", pa.string()),
+        ("failed", pa.bool_()),
+        ("no_call", pa.bool_()),
+        ("task", pa.bool_()),
+        ("examples", pa.int32()),  # rows of columns that it became
+        ("tokens", pa.int32()),  # loss tokens of all of them; 0: the method does not train on it
+        ("shared", pa.int32()),  # messages that both sides of its pair begin with
+        ("refused", pa.string()),  # why it became none, "" where the method does not take it
+        ("fault", pa.string()),  # why training must not begin with it
+    ]
+)
+
+
+def tokenize_rows(
+    rows: Iterable[Trajectory],
+    method: str,
+    chat: Chat,
+    section: TrainConfig,
+    pairs: Mapping[str, Any] | None,
+) -> tuple[list[dict[str, Any]], pa.Table]:
+    """The columns of the rows in order, and their FACTS. `pairs`: see `Method`."""
+    how = method_named(method)
+    made: list[dict[str, Any]] = []
+    facts: list[dict[str, Any]] = []
+    for row in rows:
+        own: list[dict[str, Any]] = []
+        refused = fault = ""
+        pair = pairs.get(row.id) if pairs is not None else None
+        if how.takes(row) and (pairs is None or pair):
+            try:
+                own = how.columns(row, chat, section, pairs)
+                validate_columns(own, [], chat.max_length)
+            except RecordError as error:
+                refused = str(error)
+            except ConfigError as error:
+                fault = str(error)
+        made += own
+        kind = RowKind.of(row)
+        facts.append(
+            {name: getattr(kind, name) for name in KIND}
+            | {
+                "id": row.id,
+                "examples": len(own),
+                "tokens": sum(column["trained_tokens"] for column in own),
+                "shared": pair.shared if pair else None,
+                "refused": refused,
+                "fault": fault,
+            }
+        )
+    return made, pa.Table.from_pylist(facts, schema=FACTS)
+
+
+def tokenize_part(
+    folder: Path,
+    number: int,
+    rows: Iterable[Trajectory],
+    method: str,
+    chat: Chat,
+    section: TrainConfig,
+    pairs: Mapping[str, Any] | None = None,
+) -> int:
+    """Write one part of a folder of tokenised rows; the number of its rows."""
+    made, facts = tokenize_rows(rows, method, chat, section, pairs)
+    if made:
+        write_columns(folder / f"rows-{number:05d}.arrow", made)
+    write_table(folder / f"facts-{number:05d}.parquet", facts)
+    return len(facts)
+
+
+def missing_parts(folder: Path, count: int) -> list[int]:
+    return [k for k in range(count) if not (folder / f"facts-{k:05d}.parquet").is_file()]
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """A folder of tokenised rows; in memory are its FACTS alone, of a row that stands twice once.
+    `first`: the number of a row's first example among the columns, [rows]."""
+
+    folder: Path
+    facts: pa.Table
+    first: np.ndarray
+
+    @classmethod
+    def load(cls, folder: Path) -> Tokenized:
+        files = sorted(folder.glob("facts-*.parquet"))
+        facts = pa.concat_tables([FACTS.empty_table(), *map(pq.read_table, files)])
+        facts = facts.combine_chunks()
+        examples = facts["examples"].to_numpy()
+        once = pc.index_in(facts["id"], value_set=facts["id"].combine_chunks())
+        places = np.flatnonzero(once.to_numpy() == np.arange(len(facts)))
+        first = np.cumsum(examples) - examples
+        return cls(folder, facts.take(pa.array(places)).combine_chunks(), first[places])
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return self.facts["id"].to_pylist()
+
+    @cached_property
+    def kinds(self) -> list[RowKind]:
+        """What each row is; the kinds are few, and rows of one kind share it."""
+        codes, words = np.zeros(len(self.facts), np.int64), []
+        for name in KIND:
+            found = self.facts[name].combine_chunks().dictionary_encode()
+            words.append(found.dictionary.to_pylist())
+            codes = codes * (len(words[-1]) + 1) + found.indices.to_numpy()
+        known, at, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        table = self.facts.select(KIND).take(pa.array(at)).to_pylist() if len(known) else []
+        distinct = [RowKind(**values) for values in table]
+        return [distinct[k] for k in inverse]
+
+    def costs(self) -> list[tuple[str, str, int]]:
+        """(id, pool, loss tokens) of every row that is trained on."""
+        tokens = self.facts["tokens"].to_pylist()
+        return [(i, k.pool, n) for i, k, n in zip(self.ids, self.kinds, tokens) if n]
+
+    def places(self, ids: Sequence[str]) -> np.ndarray:
+        """The places of rows in `facts`. Raises KeyError for one that is not there."""
+        found = pc.index_in(pa.array(ids, pa.string()), value_set=self.facts["id"].combine_chunks())
+        if found.null_count:
+            raise KeyError(f"{found.null_count} rows are not in {self.folder}")
+        return found.to_numpy()
+
+    def numbers(self, places: np.ndarray) -> np.ndarray:
+        """The numbers of the columns that rows became, in the order of the rows."""
+        examples = self.facts["examples"].to_numpy()[places]
+        before = np.cumsum(examples) - examples
+        return np.repeat(self.first[places] - before, examples) + np.arange(examples.sum())
+
+
+def validate_mixed(
+    method: str,
+    rows: Tokenized,
+    places: np.ndarray,
+    trajectories: Callable[[Sequence[str]], Mapping[str, Trajectory]],
+    chat: Chat,
+    section: TrainConfig,
+) -> None:
+    """What is checked of an arm's rows before it is trained, in the order of the mix;
+    `trajectories` gives those of a few ids. Raises ConfigError."""
+    if not len(places):
+        raise ConfigError("no row to train on (the mix is empty); check mix.weights and mix.tokens")
+    faults = rows.facts["fault"].take(pa.array(places))
+    if wrong := next((why for why in faults.to_pylist() if why), ""):
+        raise ConfigError(wrong)
+    _, at = np.unique(places, return_index=True)
+    some = places[np.sort(at)[:PARITY_ROWS]]
+    facts = rows.facts.select(["id", "shared"]).take(pa.array(some)).to_pylist()
+    shared = {fact["id"]: fact["shared"] for fact in facts if fact["shared"] is not None}
+    made = TrainingRows.mapped(rows.folder).data.select(rows.numbers(some)).to_list()
+    known = trajectories([fact["id"] for fact in facts])
+    parity(method, known, made, chat, section, shared)
