@@ -34,7 +34,7 @@ from raytune_agents.templates import (
 
 UNLIMITED = 1_000_000  # tokens of a row, where model.max_length is auto and not yet known
 IGNORE = -100  # label of tokens without loss
-KEPT_TEXTS = 32_768  # the last texts, whose tokens are kept
+KEPT_TEXTS = 8192  # the last texts, whose tokens are kept
 Part = tuple[str, Message | None]
 TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 OURS = TEMPLATE.read_text(encoding="utf-8").partition("\n")[0]  # how our template begins
@@ -177,7 +177,7 @@ def our_template(tokenizer: Any, tools: str, path: str) -> str:
 
 @lru_cache(KEPT_TEXTS)
 def tokens(path: str, template: str, tools: str, options: str, text: str) -> list[int]:
-    """Token ids of a text: the mix, its check and all arms tokenise it once."""
+    """Token ids of a text: the methods that read a row one after the other tokenise it once."""
     tokenizer = loaded(path, template, tools, options).tokenizer
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 

@@ -29,7 +29,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     tokenized = {}
     for name, arm in config.train.arms.items():
         rows = tokenize(context, step, arm.method, config.train.of(arm))
-        tokenized[rows.folder] = rows
+        tokenized[rows.folder] = rows.facts
         asked, no_call = arm.weights or config.mix.weights, config.mix.no_call
         pools = {kind: mix.mix_pool(kind, asked, no_call) for kind in set(rows.kinds)}
         counted = zip(rows.ids, rows.kinds, rows.facts["tokens"].to_pylist())
@@ -52,7 +52,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         }
         step.log(arm=name, **arms[name])
     keep_columns(context, tokenized)
-    return row_counts([rows.facts for rows in tokenized.values()]), {"arms": arms}
+    return row_counts(list(tokenized.values())), {"arms": arms}
 
 
 def diverse(context: Context, ids: list[str], count: int) -> list[str]:

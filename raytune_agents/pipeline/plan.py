@@ -179,7 +179,8 @@ def arm_work(
     rows = {r.id: r for r in sample.split("train")}
     costs = methods.costs(method, rows, tokens, chat, section)
     no_call = config.mix.no_call
-    pool = [(i, mix.mix_pool(mix.RowKind.of(rows[i]), weights, no_call), n) for i, n in costs.items()]
+    kinds = {i: mix.RowKind.of(rows[i]) for i in costs}
+    pool = [(i, mix.mix_pool(kinds[i], weights, no_call), n) for i, n in costs.items()]
     share = mix.taken(weights, pool, no_call)
     asked = max(1, round(budget / sample.scale) if budget else mix.auto_tokens(pool, share))
     chosen = mix.choose_rows(pool, share, asked, config.mix.max_epochs, config.seed)

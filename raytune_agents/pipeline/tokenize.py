@@ -36,9 +36,11 @@ def columns_key(context: Context, step: Step, method: str, section: TrainConfig)
     that it reads for that, the tokenizer with its template, and the code."""
     how = method_named(method)
     names = [f"{f.__module__}.{f.__qualname__}" for f in (how.columns, how.takes, how.pairs) if f]
-    read = None if how.options is None else [
-        reduce(getattr, name.split("."), section) for name in how.options
-    ]
+    read = (
+        None
+        if how.options is None
+        else [reduce(getattr, name.split("."), section) for name in how.options]
+    )
     options = json_values(section if read is None else read, deciding=True)
     files = [p for kind in TOKENIZER for p in sorted(context.model.glob(kind))]
     files += module_files(method) if ":" in method else []

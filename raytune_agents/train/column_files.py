@@ -91,7 +91,7 @@ class TrainingRows:
 
         files = sorted(folder.glob(FILES))
         if links is not None:
-            files = [linked(file, links) for file in files]
+            files = [own_link(file, links) for file in files]
         data = concatenate_datasets([Dataset.from_file(str(file)) for file in files])
         return cls(data, np.arange(len(data)) if rows is None else np.load(rows))
 
@@ -123,12 +123,12 @@ class TrainingRows:
         return self.data.remove_columns(spare).select(taken.numbers), taken.ids
 
 
-def linked(file: Path, folder: Path) -> Path:
+def own_link(file: Path, folder: Path) -> Path:
     """A link to the file that only this process of a training has."""
-    from raytune_agents.train.sharding import rank
+    from raytune_agents.train.sharding import worker_rank
 
     folder.mkdir(parents=True, exist_ok=True)
-    link = folder / f"{rank()}-{file.name}"
+    link = folder / f"{worker_rank()}-{file.name}"
     link.unlink(missing_ok=True)
     link.symlink_to(file.resolve())
     return link

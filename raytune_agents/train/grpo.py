@@ -10,8 +10,7 @@ of an answer, and ToolRL measured GRPO above PPO at every size (BFCL V3, Qwen2.5
 Answers are sampled in the training process by transformers; with `use_vllm` by vLLM beside it on
 the same GPU (TRL's colocate mode, weights synchronised at every step). With `turns` above 1 a row
 of an executable agent is rolled out in its world: the policy's calls are run, and it goes on from
-their observations (`train.rollout_func`). TRL's own `tools=` is not used: it has one tool list for
-all prompts and needs a template that it can parse, where every row here shows its own.
+their observations (`train.rollout_func`). TRL's own `tools=` has one tool list for all prompts.
 """
 
 from __future__ import annotations
@@ -90,10 +89,8 @@ def shared(arguments: dict[str, Any], section: TrainConfig) -> dict[str, Any]:
         "use_vllm": rl.use_vllm,
     }
     if rl.use_vllm:
-        out |= {
-            "vllm_mode": "colocate",
-            "vllm_gpu_memory_utilization": rl.vllm_gpu_memory_utilization,
-        }
+        out["vllm_mode"] = "colocate"
+        out["vllm_gpu_memory_utilization"] = rl.vllm_gpu_memory_utilization
     return out
 
 

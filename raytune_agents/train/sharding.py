@@ -27,7 +27,7 @@ def world_size() -> int:
     return group.get_world_size() if group.is_available() and group.is_initialized() else 1
 
 
-def rank() -> int:
+def worker_rank() -> int:
     """The number of this process among those that train together."""
     group = torch.distributed
     return group.get_rank() if group.is_available() and group.is_initialized() else 0

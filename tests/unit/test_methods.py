@@ -12,6 +12,7 @@ from method_rows import BAD, GOOD, ROWS, RUNS, answers, section_of, small_chat
 from raytune_agents import config, mix
 from raytune_agents.chat import IGNORE, Chat, tokens
 from raytune_agents.config import ConfigError, NatConfig, load_config
+from raytune_agents.mix import RowKind
 from raytune_agents.pipeline.evaluate import arms_of
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 from raytune_agents.train import methods, nat, sft, validate_data
@@ -216,11 +217,10 @@ def test_methods_refuse_rows_they_cannot_learn_from(
 def test_all_arms_are_checked_before_the_first_is_trained() -> None:
     arms = "{good: {method: vanilla}, marked: {method: nat}}"
     section = load_config(None, [f"train.arms={arms}"]).train
-    validate_data.validate_arms(
-        section, ROWS, {"good": [GOOD[0].id], "marked": [GOOD[0].id, BAD[0].id]}
-    )
+    good, bad = RowKind.of(GOOD[0]), RowKind.of(BAD[0])
+    validate_data.validate_arms(section, {"good": [good], "marked": [good, bad]})
     with pytest.raises(ConfigError, match=r"train.arms.marked \(method nat\): no failures"):
-        validate_data.validate_arms(section, ROWS, {"good": [GOOD[0].id], "marked": [GOOD[0].id]})
+        validate_data.validate_arms(section, {"good": [good], "marked": [good]})
 
 
 def test_rows_that_are_cut_or_masked_are_refused(chat: Chat) -> None:
@@ -240,10 +240,10 @@ def test_rows_that_are_cut_or_masked_are_refused(chat: Chat) -> None:
 
 def test_another_prompt_than_the_engines_is_refused(chat: Chat) -> None:
     made, _ = methods.build_columns("vanilla", GOOD, chat, section_of(), None)
-    validate_data.parity("vanilla", ROWS, made, chat, section_of(), None)
+    validate_data.parity("vanilla", ROWS, made, chat, section_of(), {})
     made[0]["input_ids"][3] += 1
     with pytest.raises(ConfigError, match="trained on another prompt"):
-        validate_data.parity("vanilla", ROWS, made, chat, section_of(), None)
+        validate_data.parity("vanilla", ROWS, made, chat, section_of(), {})
 
 
 @pytest.mark.parametrize(

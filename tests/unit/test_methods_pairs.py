@@ -71,7 +71,8 @@ def test_step_pairs_are_one_turn_each(chat: Chat) -> None:
         assert set(column["chosen_mask"]) == set(column["rejected_mask"]) == {1}
         for side in ("chosen_ids", "rejected_ids"):
             assert column[side].count(chat.tokenizer.eos_token_id) == 1
-    validate_data.parity("dpo", runs, made, chat, section, pairs)
+    shared = {i: pair.shared for i, pair in pairs.items()}
+    validate_data.parity("dpo", runs, made, chat, section, shared)
 
 
 def test_a_pair_with_equal_sides_is_refused(chat: Chat) -> None:

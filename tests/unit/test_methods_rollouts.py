@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from method_rows import GOOD, RUNS, section_of, small_chat
 from raytune_agents.calls import render_calls
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError
+from raytune_agents.mix import RowKind
 from raytune_agents.records import ToolCall, Trajectory, to_row
 from raytune_agents.train import grpo, methods, rewards, validate_data
 from raytune_agents.train.methods import METHODS
@@ -103,6 +105,10 @@ def test_a_rollout_without_room_for_one_more_answer_ends(chat: Chat) -> None:
         chat.ids(chat.parts(row)[0][1][0]), {1})  # fmt: skip
 
 
+def kinds_of(rows: Sequence[Trajectory]) -> list[RowKind]:
+    return [RowKind.of(row) for row in rows]
+
+
 def test_rollouts_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> None:
     section = section_of(*ROLLOUTS)
     made, refused = methods.build_columns("grpo", [*RUNS, *GOOD], chat, section, None)
@@ -116,7 +122,7 @@ def test_rollouts_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> 
         ("grpo", RUNS, [*ROLLOUTS, "sharding=fsdp"], "turns.*write sharding: ddp or zero2"),
     ):
         with pytest.raises(ConfigError, match=words):
-            METHODS[method].validate_data(rows, section_of(*options))
+            METHODS[method].validate_data(kinds_of(rows), section_of(*options))
     for grpo_options in ("{turns: 2}", "{rewards: [goal], reward_weights: [1]}"):
         with pytest.raises(ConfigError, match="what a roll-out is worth"):
             section_of(f"grpo={grpo_options}")
@@ -124,4 +130,4 @@ def test_rollouts_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> 
 
 def test_grpo_needs_whole_groups() -> None:
     with pytest.raises(ConfigError, match=r"multiple of train.grpo.num_generations=4; write .* 8"):
-        METHODS["grpo"].validate_data(GOOD, section_of("global_batch_size=10"))
+        METHODS["grpo"].validate_data(kinds_of(GOOD), section_of("global_batch_size=10"))

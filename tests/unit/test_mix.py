@@ -7,7 +7,15 @@ from collections import Counter
 import pytest
 
 from raytune_agents.config import ConfigError
-from raytune_agents.mix import auto_tokens, choose_rows, mix_pool, normalise, taken, weight_key
+from raytune_agents.mix import (
+    RowKind,
+    auto_tokens,
+    choose_rows,
+    mix_pool,
+    normalise,
+    taken,
+    weight_key,
+)
 from raytune_agents.records import Message, ToolCall, Trajectory
 
 ROWS = [(f"p{i}", "positive", 10) for i in range(100)]
@@ -109,18 +117,18 @@ def test_a_family_without_rows_is_left_out_and_a_misspelt_pool_is_not() -> None:
 
 
 def test_which_pool_a_row_counts_under() -> None:
-    def row(*calls: ToolCall, **fields: object) -> Trajectory:
-        answer = Message("assistant", "no", tool_calls=calls)
-        return Trajectory((Message("user", "q"), answer), **{"pool": "synthetic.notool"} | fields)
+    def kind(*calls: ToolCall, **fields: object) -> RowKind:
+        turns = Message("user", "q"), Message("assistant", "no", tool_calls=calls)
+        return RowKind.of(Trajectory(turns, **{"pool": "synthetic.notool"} | fields))
 
     weights = {"positive": 0.5, "synthetic": 0.5}
-    assert mix_pool(row(), weights, 0.15) == "no_call"
-    assert mix_pool(row(), {"positive": 1.0}, 0.15) == "no_call"
-    assert mix_pool(row(), weights, 0.0) == "synthetic.notool"
-    assert mix_pool(row(ToolCall("f")), weights, 0.15) == "synthetic.notool"
-    assert mix_pool(row(ToolCall("f"), gold="[]"), weights, 0.15) == "no_call"
-    assert mix_pool(row(fault="x", pool="negative.x", gold="[]"), weights, 0.15) == "negative.x"
-    assert mix_pool(row(), weights | {"synthetic.notool": 0.1}, 0.15) == "synthetic.notool"
+    assert mix_pool(kind(), weights, 0.15) == "no_call"
+    assert mix_pool(kind(), {"positive": 1.0}, 0.15) == "no_call"
+    assert mix_pool(kind(), weights, 0.0) == "synthetic.notool"
+    assert mix_pool(kind(ToolCall("f")), weights, 0.15) == "synthetic.notool"
+    assert mix_pool(kind(ToolCall("f"), gold="[]"), weights, 0.15) == "no_call"
+    assert mix_pool(kind(fault="x", pool="negative.x", gold="[]"), weights, 0.15) == "negative.x"
+    assert mix_pool(kind(), weights | {"synthetic.notool": 0.1}, 0.15) == "synthetic.notool"
 
 
 def test_the_budget_of_all_rows_once() -> None:

@@ -375,7 +375,7 @@ def test_a_marker_stands_in_the_question_of_any_template(native) -> None:
     text, before = (chat.tokenizer.decode(x) for x in (column["input_ids"], plain.input_ids))
     assert text.replace("\n[A]", "", 1) == before
     assert f"{ROW.query}\n[A]" in text
-    validate_data.parity("nat", {ROW.id: ROW}, [column], chat, section, None)
+    validate_data.parity("nat", {ROW.id: ROW}, [column], chat, section, {})
 
 
 def test_the_template_goes_with_the_adapter(native, tmp_path) -> None:

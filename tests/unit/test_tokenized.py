@@ -1,0 +1,113 @@
+"""Rows tokenised once: the columns, costs and checks of a method that reads the rows themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from method_rows import BAD, GOOD, ROWS, section_of, small_chat
+
+from raytune_agents.chat import Chat
+from raytune_agents.config import ConfigError
+from raytune_agents.mix import RowKind
+from raytune_agents.records import Trajectory
+from raytune_agents.train import methods
+from raytune_agents.train.column_files import TrainingRows, columns_table, write_columns
+from raytune_agents.train.methods import METHODS
+from raytune_agents.train.tokenized import (
+    Tokenized,
+    missing_parts,
+    tokenize_part,
+    validate_mixed,
+)
+
+ALL = [*GOOD, *BAD]
+
+
+@pytest.fixture(scope="module")
+def chat() -> Chat:
+    return small_chat()
+
+
+def pairs_of(method: str) -> dict | None:
+    how = METHODS[method]
+    return dict(how.pairs(ROWS, section_of())) if how.pairs else None
+
+
+def made(folder: Path, method: str, chat: Chat, rows: Sequence[Trajectory] = ALL) -> Tokenized:
+    """The rows in two parts."""
+    half = len(rows) // 2
+    for number, part in enumerate((rows[:half], rows[half:])):
+        tokenize_part(folder, number, part, method, chat, section_of(), pairs_of(method))
+    return Tokenized.load(folder)
+
+
+@pytest.mark.parametrize("method", ["sft", "vanilla", "nat", "inverse", "dpo", "kto", "grpo"])
+def test_what_is_trained_is_what_the_method_makes_of_the_chosen_rows(
+    chat: Chat, tmp_path: Path, method: str
+) -> None:
+    found, section, pairs = made(tmp_path, method, chat), section_of(), pairs_of(method)
+    counted = {row.id: sum(e.trained_tokens for e in chat.encode(row)) for row in ALL}
+    costs = methods.costs(method, ROWS, counted, chat, section)
+    assert dict(zip(found.ids, found.facts["tokens"].to_pylist())) == costs
+    assert found.costs() == [(r.id, r.pool, costs[r.id]) for r in ALL if costs[r.id]]
+    assert found.kinds == [RowKind.of(row) for row in ALL]
+    taken = [i for i, _, _ in found.costs()][::-1] * 2
+    places = found.places(taken)
+    expected, _ = methods.build_columns(method, [ROWS[i] for i in taken], chat, section, pairs)
+    rows = TrainingRows(TrainingRows.mapped(tmp_path).data, found.numbers(places))
+    assert rows.data.select(rows.numbers).to_list() == columns_table(expected).to_pylist()
+    assert rows.loss_tokens == sum(costs[i] for i in taken)
+    validate_mixed(method, found, places, lambda ids: ROWS, chat, section)
+
+
+def test_rows_that_become_several_examples_or_none_keep_their_numbers(tmp_path: Path) -> None:
+    found = made(tmp_path, "sft", small_chat(), GOOD[:4])
+    facts = found.facts.set_column(5, "examples", [[2, 0, 1, 3]])
+    several = Tokenized(found.folder, facts, first=np.array([0, 2, 2, 3]))
+    places = several.places([GOOD[3].id, GOOD[1].id, GOOD[0].id, GOOD[3].id])
+    assert several.numbers(places).tolist() == [3, 4, 5, 0, 1, 3, 4, 5]
+    with pytest.raises(KeyError, match="1 rows are not in"):
+        several.places([GOOD[0].id, "nobody"])
+
+
+def test_a_row_that_stands_twice_counts_once(chat: Chat, tmp_path: Path) -> None:
+    found = made(tmp_path, "sft", chat, [GOOD[0], GOOD[1], GOOD[1], GOOD[0], GOOD[2]])
+    assert found.ids == [GOOD[0].id, GOOD[1].id, GOOD[2].id]
+    assert found.numbers(found.places(found.ids)).tolist() == [0, 1, 4]
+
+
+def test_a_killed_run_makes_the_parts_that_are_missing(chat: Chat, tmp_path: Path) -> None:
+    made(tmp_path, "sft", chat)
+    assert missing_parts(tmp_path, 4) == [2, 3]
+    (tmp_path / "facts-00000.parquet").unlink()  # killed between the two files of a part
+    assert missing_parts(tmp_path, 2) == [0]
+
+
+def test_refused_rows_say_why_and_masked_or_shifted_ones_stop_the_arm(
+    chat: Chat, tmp_path: Path
+) -> None:
+    short = Chat(chat.path, max_length=40)
+    found = made(tmp_path / "short", "vanilla", short, GOOD)
+    assert set(found.facts["refused"].to_pylist()) == {"longer than model.max_length=40 tokens"}
+    assert found.costs() == []
+    with pytest.raises(ConfigError, match="the mix is empty"):
+        validate_mixed("vanilla", found, found.places([]), lambda ids: ROWS, short, section_of())
+    masked = section_of(
+        "sft={reasoning: 1, answer: 0, retrieval: 0, understanding: 0, instruction: 0}"
+    )
+    tokenize_part(tmp_path / "masked", 0, GOOD, "vanilla", chat, masked)
+    found = Tokenized.load(tmp_path / "masked")
+    with pytest.raises(ConfigError, match="has no trained token"):
+        validate_mixed("vanilla", found, found.places(found.ids), lambda ids: ROWS, chat, masked)
+    found = made(tmp_path / "shifted", "vanilla", chat, GOOD)
+    columns, _ = methods.build_columns("vanilla", GOOD, chat, section_of(), None)
+    columns[0]["input_ids"][3] += 1
+    write_columns(tmp_path / "shifted" / "rows-00000.arrow", columns)
+    (tmp_path / "shifted" / "rows-00001.arrow").unlink()
+    with pytest.raises(ConfigError, match="trained on another prompt"):
+        validate_mixed(
+            "vanilla", found, found.places(found.ids), lambda ids: ROWS, chat, section_of()
+        )
