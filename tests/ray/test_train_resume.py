@@ -87,9 +87,11 @@ def assert_equal(arm: Path, config, killed: float) -> None:
     assert [line["step"] for line in found] == list(range(1, STEPS + 1))
     assert found[0]["time"] < killed < found[-1]["time"]
     chat = {"path": str(embedded()), "max_length": 256}
+    (columns,) = (arm.parents[1] / "columns").iterdir()
     job = worker.Job(
-        str(embedded()), "float32", str(arm / "columns"), "sft", config.train.model_dump(),
-        chat, str(arm.parent / "whole"), config.seed, os.cpu_count() or 1)  # fmt: skip
+        str(embedded()), "float32", str(columns), "sft", config.train.model_dump(),
+        chat, str(arm.parent / "whole"), config.seed, os.cpu_count() or 1,
+        rows=str(arm / "rows.npy"))  # fmt: skip
     trainer = worker.fit(job)
     whole = lines(Path(job.out) / "metrics.jsonl")
     assert [x["loss"] for x in found] == pytest.approx([x["loss"] for x in whole], abs=1e-6)
