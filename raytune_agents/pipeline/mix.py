@@ -32,7 +32,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         tokenized[rows.folder] = rows.facts
         asked, no_call = arm.weights or config.mix.weights, config.mix.no_call
         pools = {kind: mix.mix_pool(kind, asked, no_call) for kind in set(rows.kinds)}
-        counted = zip(rows.ids, rows.kinds, rows.facts["tokens"].to_pylist())
+        counted = zip(rows.ids, rows.kinds, rows.tokens)
         pool = [(i, pools[kind], n) for i, kind, n in counted]
         weights = mix.taken(asked, pool, no_call)
         tokens = arm.tokens or config.mix.tokens or mix.auto_tokens(pool, weights)

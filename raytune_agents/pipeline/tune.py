@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_agents import mix
 from raytune_agents.config import ConfigError, TrainConfig, set_dotted
 from raytune_agents.evaluate.scoring import SCORED
-from raytune_agents.pipeline.rows import held_out_rows, token_counts, training_rows
+from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.pipeline.train_arm import job_of
 from raytune_agents.records import Trajectory
 from raytune_agents.redact import redact
@@ -241,15 +241,14 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
     """The pool and the scored rows, tokenised once for every searched way to write a row, and notes
     for the guideline. A method without a use for failures has none in its pool, and its mix is that
     of the others."""
-    from raytune_agents.train import nat
+    from raytune_agents.pipeline.tokenize import tokenize
     from raytune_agents.train.methods import build_columns, method_named
     from raytune_agents.tune.search_space import parse_space
     from raytune_agents.tune.trial_spec import Prompt, TrialInputs
 
     config, options = context.config, context.config.tune
-    rows = training_rows(context.run.folder)
-    cost, _ = token_counts(context, list(rows.values()))
-    sizes = pool_sizes(rows, cost)
+    natural = tokenize(context, step, "sft", config.train).costs()
+    sizes = pool_sizes(natural)
     space = parse_space(options.space, sizes, options.tokens, config, options.preset)
     train = with_workers(config.train, options.num_workers)
     train = train.model_copy(update={"num_train_epochs": 1.0})
@@ -257,13 +256,11 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
     made: dict[str, dict[str, Any]] = {"pools": {}, "val": {}, "test": {}, "prompts": {}}
     for key, searched in texts_of(space, context).items():
         method = searched.get("tune.method", options.method)
+        method = "vanilla" if method == "sft" else method  # never learn a failure as right
         own = with_options(train, searched)
         how = method_named(method)
-        pairs = how.pairs(rows, own) if how.pairs else None
-        takes = nat.good if method == "sft" else how.takes  # never learn a failure as right
-        pool = [rows[i] for i in cost if takes(rows[i])]
-        how.validate_data(pool, own)
-        made["pools"][key], _ = build_columns(method, pool, context.chat, own, pairs)
+        made["pools"][key] = rows = tokenize(context, step, method, own)
+        how.validate_data([kind for kind, n in zip(rows.kinds, rows.tokens) if n], own)
         marker, scored_as = (
             how.inference_marker(own),
             method if how.inference_marker(own) else "sft",
@@ -291,7 +288,7 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
         weights=config.mix.weights,
         max_epochs=config.mix.max_epochs,
         full_tokens=config.mix.tokens
-        or mix.auto_tokens([(i, rows[i].pool, n) for i, n in cost.items()], config.mix.weights),
+        or mix.auto_tokens(natural, config.mix.weights),
     )
     return inputs, notes
 
@@ -389,11 +386,12 @@ def validate_tune(config: Any) -> None:
         raise ConfigError("tune.noise=1: one run has no spread; write 0 or at least 2, better 3")
 
 
-def pool_sizes(rows: dict[str, Trajectory], cost: dict[str, int]) -> dict[str, int]:
-    """Loss tokens of every pool, under its dotted name and each of its heads."""
+def pool_sizes(costs: Sequence[tuple[str, str, int]]) -> dict[str, int]:
+    """Loss tokens of every pool, under its dotted name and each of its heads, of rows (id, pool,
+    loss tokens)."""
     out: dict[str, int] = {}
-    for row_id, tokens in cost.items():
-        parts = rows[row_id].pool.split(".")
+    for _, pool, tokens in costs:
+        parts = pool.split(".")
         for k in range(1, len(parts) + 1):
             name = ".".join(parts[:k])
             out[name] = out.get(name, 0) + tokens

@@ -127,6 +127,11 @@ class Tokenized:
     def ids(self) -> list[str]:
         return self.facts["id"].to_pylist()
 
+    @property
+    def tokens(self) -> list[int]:
+        """Loss tokens of every row."""
+        return self.facts["tokens"].to_pylist()
+
     @cached_property
     def kinds(self) -> list[RowKind]:
         """What each row is; the kinds are few, and rows of one kind share it."""
@@ -142,8 +147,7 @@ class Tokenized:
 
     def costs(self) -> list[tuple[str, str, int]]:
         """(id, pool, loss tokens) of every row that is trained on."""
-        tokens = self.facts["tokens"].to_pylist()
-        return [(i, k.pool, n) for i, k, n in zip(self.ids, self.kinds, tokens) if n]
+        return [(i, k.pool, n) for i, k, n in zip(self.ids, self.kinds, self.tokens) if n]
 
     def places(self, ids: Sequence[str]) -> np.ndarray:
         """The places of rows in `facts`. Raises KeyError for one that is not there."""

@@ -276,8 +276,8 @@ def no_memory(error: Exception) -> bool:
 
 def worker(config: dict[str, Any]) -> None:
     """Ray Train's loop: resume from the last reported checkpoint, train, save the adapter. A bad
-    loss is written down and not tried again. `trial`: {rows, report} of a search's trial, whose
-    report scores every checkpoint."""
+    loss is written down and not tried again. `trial`: {report} of a search's trial, which
+    scores every checkpoint."""
     import ray.train
 
     from raytune_agents.train.callbacks import Checkpoints
@@ -292,7 +292,7 @@ def worker(config: dict[str, Any]) -> None:
     if trial:
         callback = trial["report"]
         callback.send = checkpoints.send
-    checkpoint, rows = ray.train.get_checkpoint(), trial.get("rows")
+    checkpoint = ray.train.get_checkpoint()
     log.info(
         "train: %s, worker %d of %d, %s", job.method, context.get_world_rank() + 1,
         context.get_world_size(), "goes on from a checkpoint" if checkpoint else "begins",
@@ -300,9 +300,9 @@ def worker(config: dict[str, Any]) -> None:
     try:
         if checkpoint:
             with checkpoint.as_directory() as folder:
-                trainer = fit(job, [callback], os.path.join(folder, CHECKPOINT), rows)
+                trainer = fit(job, [callback], os.path.join(folder, CHECKPOINT))
         else:
-            trainer = fit(job, [callback], rows=rows)
+            trainer = fit(job, [callback])
     except BadLoss as error:
         write_json(bad, {"message": str(error)})
         if context.get_world_size() > 1:

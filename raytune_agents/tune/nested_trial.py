@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from raytune_agents.train.worker import Job, run_training
 from raytune_agents.tune.trial_report import ReportCallback
 
@@ -19,7 +21,7 @@ FOLDER = "workers"  # of the search: a nested run's checkpoints, by trial
 GROUP = "placement_group"  # in a trial's folder: the group of its workers, while it has one
 
 
-def fit_nested(job: Job, data: list[Any], report: ReportCallback, trial_id: str) -> None:
+def fit_nested(job: Job, numbers: np.ndarray, report: ReportCallback, trial_id: str) -> None:
     """Train with `tune.num_workers` workers; their reports become the trial's. A trial that was
     killed goes on from the nested run's own last checkpoint."""
     import ray
@@ -34,12 +36,14 @@ def fit_nested(job: Job, data: list[Any], report: ReportCallback, trial_id: str)
     storage = Path(job.out) / FOLDER
     report.group_file = storage / trial_id / GROUP
     report.group_file.parent.mkdir(parents=True, exist_ok=True)
+    rows = storage / trial_id / "rows.npy"
+    np.save(rows, numbers)
     run_training(
-        replace(job, out=str(storage / trial_id / "out")),
+        replace(job, out=str(storage / trial_id / "out"), rows=str(rows)),
         trial_id,
         storage,
         use_gpu=bool(ray.cluster_resources().get("GPU")),
-        trial={"rows": data, "report": report},
+        trial={"report": report},
         callbacks=[TuneReportCallback()],
         kind=Trainer,
     )

@@ -1,8 +1,8 @@
 """One trial: choose rows, train, score at every rung, report.
 
 On one core or GPU the loop runs in the trial's own process; a trial of several workers nests a Ray
-Train run (`nested`). The pool comes tokenised from the object store; a trial is a weighted choice
-of it. A trial that was killed goes on from its last checkpoint.
+Train run (`nested`). The pool is tokenised and on the disk, mapped by every trial; a trial is a
+weighted choice of it. A trial that was killed goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import shutil
 import tempfile
 import time
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+
+import numpy as np
 
 from raytune_agents import mix
 from raytune_agents.train.worker import Job
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.trial_report import ReportCallback, TrialFacts
-from raytune_agents.tune.trial_spec import POINT, Columns, TrialInputs, row_costs, specify
+from raytune_agents.tune.trial_spec import POINT, TrialInputs, specify
 
 # A trial scores its own reports: what training does on its own account is switched off.
 QUIET = {"report_to": [], "eval_steps": 0, "early_stopping_patience": 0}
@@ -32,13 +34,10 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
 
     started = time.time()
     spec = specify(sample.get(POINT, sample), inputs)
-    rows = inputs.pools[spec.text]
-    chosen = mix.choose_rows(row_costs(rows), spec.weights, spec.tokens, spec.max_epochs, spec.seed)
-    by_id: dict[str, list[Columns]] = {}
-    for row in rows:
-        by_id.setdefault(row["row_id"], []).append(row)
-    data = [row for i in chosen.ids for row in by_id[i]]
-    steps = 1 if spec.untrained else math.ceil(len(data) / spec.options["global_batch_size"])
+    pool = inputs.pools[spec.text]
+    chosen = mix.choose_rows(pool.costs(), spec.weights, spec.tokens, spec.max_epochs, spec.seed)
+    numbers = pool.numbers(pool.places(chosen.ids))
+    steps = 1 if spec.untrained else math.ceil(len(numbers) / spec.options["global_batch_size"])
     every = math.ceil(steps / (inputs.tune.num_rungs if spec.reports else 1))
     options = spec.options | {"save_steps": every, "max_steps": steps} | QUIET
     facts = TrialFacts(
@@ -48,30 +47,37 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
         weights=spec.weights,
         started=started,
     )
-    job = replace(inputs.job, method=spec.method, section=options, columns="", seed=spec.seed)
+    job = replace(
+        inputs.job,
+        method=spec.method,
+        section=options,
+        columns=str(pool.folder),
+        seed=spec.seed,
+    )
     report = ReportCallback(replace(inputs, pools={}), spec, facts)
     if inputs.tune.num_workers > 1:
-        nested_trial.fit_nested(job, data, report, ray_tune.get_context().get_trial_id())
+        nested_trial.fit_nested(job, numbers, report, ray_tune.get_context().get_trial_id())
     else:
-        train_here(job, data, report)
+        train_here(job, numbers, report)
 
 
-def train_here(job: Job, data: list[Columns], report: ReportCallback) -> None:
+def train_here(job: Job, numbers: np.ndarray, report: ReportCallback) -> None:
     """Train in this process, which the next trial uses again."""
     from ray import tune as ray_tune
 
     from raytune_agents.models import give_memory_back
     from raytune_agents.train import worker
 
-    job = replace(job, out=tempfile.mkdtemp(prefix="raytune-agents-trial-"))
-    rows: list[Any] = list(data)
+    out = Path(tempfile.mkdtemp(prefix="raytune-agents-trial-"))
+    job = replace(job, out=str(out), rows=str(out / "rows.npy"))
+    np.save(job.rows, numbers)
     checkpoint = ray_tune.get_checkpoint()
     try:
         if checkpoint:
             with checkpoint.as_directory() as folder:
-                worker.fit(job, [report], folder, rows=rows)
+                worker.fit(job, [report], folder)
         else:
-            worker.fit(job, [report], rows=rows)
+            worker.fit(job, [report])
     finally:
         shutil.rmtree(job.out, ignore_errors=True)
         give_memory_back()

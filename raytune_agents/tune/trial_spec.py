@@ -10,6 +10,7 @@ from typing import Any
 from raytune_agents import mix
 from raytune_agents.config import TrainConfig, TuneConfig, set_dotted
 from raytune_agents.records import Options, Trajectory, canonical
+from raytune_agents.train.tokenized import Tokenized
 from raytune_agents.train.worker import Job
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.search_space import RATIO, Space, is_text
@@ -40,7 +41,7 @@ class TrialInputs:
     """
 
     space: Space
-    pools: Mapping[str, Sequence[Columns]]
+    pools: Mapping[str, Tokenized]
     val: Mapping[str, Sequence[Columns]]
     test: Mapping[str, Sequence[Columns]]
     prompts: Mapping[str, Sequence[Prompt]]
@@ -87,7 +88,7 @@ def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
         if key.startswith("train."):
             set_dotted(tree, key.removeprefix("train."), value)
     text, full = text_key(options), bool(sample.get("full"))
-    costs = row_costs(inputs.pools[text])
+    costs = inputs.pools[text].costs()
     weights = options.get("mix.weights", inputs.weights)
     if RATIO in options:
         weights = with_ratio(weights, options[RATIO], costs)
@@ -102,15 +103,6 @@ def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
         full=full,
         untrained=untrained,
     )
-
-
-def row_costs(examples: Sequence[Columns]) -> list[RowCost]:
-    """(row id, pool, loss tokens) of each row; a row's examples (turns) count together."""
-    tokens: dict[tuple[str, str], int] = {}
-    for e in examples:
-        key = (e["row_id"], e["pool"])
-        tokens[key] = tokens.get(key, 0) + e["trained_tokens"]
-    return [(*key, n) for key, n in tokens.items()]
 
 
 def with_ratio(

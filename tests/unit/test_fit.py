@@ -3,8 +3,10 @@ forward pass and changes nothing else."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_model import ROWS, save_tiny
@@ -13,6 +15,7 @@ from transformers import TrainerCallback
 from raytune_agents.config import TrainConfig
 from raytune_agents.runs import OutOfMemory, read_json
 from raytune_agents.train import callbacks, worker
+from raytune_agents.train.column_files import write_columns
 
 
 class Full(TrainerCallback):
@@ -77,3 +80,31 @@ def test_another_error_is_not_taken_for_it(model, tmp_path, monkeypatch) -> None
     monkeypatch.setattr(Full, "on_step_end", other)
     with pytest.raises(RuntimeError, match="shapes differ"):
         train(model, tmp_path, 8)
+
+
+def test_rows_of_shared_mapped_columns_give_the_losses_of_rows_in_memory(model, tmp_path) -> None:
+    """Two epochs of 12 of 16 rows, two of them twice, in three steps each; to the last bit."""
+    mixed = [3, 15, 0, 7, 7, 9, 2, 11, 4, 0, 13, 5]
+    section = TrainConfig(
+        global_batch_size=4, num_train_epochs=2.0, save_steps=99, report_to=[], lora={"r": 2}
+    )
+    write_columns(tmp_path / "columns" / "rows-00000.arrow", ROWS[:5])
+    write_columns(tmp_path / "columns" / "rows-00001.arrow", ROWS[5:])
+    np.save(tmp_path / "rows.npy", np.array(mixed))
+    held = worker.Job(
+        model, "float32", "", "sft", section.model_dump(), {"path": model},
+        str(tmp_path / "held"), 17, threads=1,
+    )  # fmt: skip
+    mapped = replace(
+        held,
+        columns=str(tmp_path / "columns"),
+        rows=str(tmp_path / "rows.npy"),
+        out=str(tmp_path / "mapped"),
+    )
+    worker.fit(held, rows=[ROWS[i] for i in mixed])
+    worker.fit(mapped)
+    one, two = (callbacks.lines(Path(job.out) / "metrics.jsonl") for job in (held, mapped))
+    assert [x["loss"] for x in one] == [x["loss"] for x in two]
+    assert [x["tokens"] for x in one] == [x["tokens"] for x in two]
+    assert len(one) == 6
+    assert one[0]["loss"] != one[1]["loss"]

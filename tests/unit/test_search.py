@@ -10,17 +10,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from finished import finish_step
 from ray.tune.schedulers import TrialScheduler
 
-from raytune_agents import config, mix
+from raytune_agents import config
 from raytune_agents.cli.look import chosen_trials as chosen
 from raytune_agents.config import BudgetConfig, ConfigError, TrainConfig, TuneConfig
 from raytune_agents.pipeline import tune as pipeline
 from raytune_agents.runs import MANIFEST
 from raytune_agents.storage import write_json
+from raytune_agents.train.tokenized import FACTS, Tokenized
 from raytune_agents.train.worker import Job
 from raytune_agents.tune import ledger, schedulers, trial_results, trial_stats, trial_tables
 from raytune_agents.tune import trial_spec as one
@@ -44,13 +47,24 @@ ROWS = [
 ]
 
 
+def pool_of(rows: list[dict]) -> Tokenized:
+    facts = {
+        "id": [r["row_id"] for r in rows], "pool": [r["pool"] for r in rows],
+        "tokens": [r["trained_tokens"] for r in rows], "examples": [1] * len(rows),
+        **{name: [False] * len(rows) for name in ("failed", "no_call", "task")},
+        **{name: [""] * len(rows) for name in ("refused", "fault")},
+        "shared": [None] * len(rows),
+    }  # fmt: skip
+    return Tokenized(Path("columns"), pa.table(facts, FACTS), np.arange(len(rows)))
+
+
 def inputs_of(space: dict, **more) -> one.TrialInputs:
     parsed = parse_space(space)
     keys = {one.text_key(t) for t in parsed.texts()} | {one.text_key({})}
     job = Job("m", "float32", "", "nat", TrainConfig().model_dump(), {}, "", 17, 1)
-    rows = dict.fromkeys(keys, ROWS)
+    pools, rows = dict.fromkeys(keys, pool_of(ROWS)), dict.fromkeys(keys, ROWS)
     tune, weights = TuneConfig(tokens=100), more.pop("weights", {})
-    return one.TrialInputs(parsed, rows, rows, rows, {}, job, tune, weights, 4.0, 900)
+    return one.TrialInputs(parsed, pools, rows, rows, {}, job, tune, weights, 4.0, 900)
 
 
 def test_a_proposal_becomes_a_mix_and_train_options():
@@ -66,7 +80,7 @@ def test_a_proposal_becomes_a_mix_and_train_options():
 
 def test_negatives_per_positive_is_a_ratio_of_rows():
     """A positive row holds 20 tokens, a negative 10: two of these equal one of those."""
-    costs = one.row_costs(ROWS)
+    costs = pool_of(ROWS).costs()
     assert one.with_ratio({"positive": 1.0}, 2.0, costs) == {"positive": 0.5, "negative": 0.5}
     three = one.with_ratio({"positive": 3.0, "synthetic": 1.0, "negative": 9.0}, 0.0, costs)
     assert three == {"positive": 0.75, "synthetic": 0.25, "negative": 0.0}
@@ -83,19 +97,12 @@ def test_a_method_has_its_own_tokens_and_only_pools_with_rows_count():
     assert {one.text_key(t) for t in shared.space.texts()} == {
         '{"tune.method":"sft"}', '{"tune.method":"dpo"}'}  # fmt: skip
     sample = shared.space.simplex().invert(dict.fromkeys(POOLS, 1 / 3))
-    pairs = dict(shared.pools) | {'{"tune.method":"dpo"}': ROWS[3:]}
+    pairs = dict(shared.pools) | {'{"tune.method":"dpo"}': pool_of(ROWS[3:])}
     plan = one.specify(
         sample | {"train.lora.r": 4, "tune.method": "dpo"},
         one.TrialInputs(**{**shared.__dict__, "pools": pairs}),
     )
     assert (plan.method, plan.weights) == ("dpo", {"negative": 1.0})
-
-
-def test_rows_of_several_turns_count_once():
-    costs = one.row_costs([*ROWS, example("p1", "positive", 5)])
-    assert costs[0] == ("p1", "positive", 15)
-    assert len(costs) == 5
-    assert mix.choose_rows(costs, {"positive": 1.0}, 45, 4.0, 1).tokens == {"positive": 45}
 
 
 def test_the_objective_is_a_weighted_sum():
