@@ -3,7 +3,7 @@
     read      sources            -> read/rows-*.parquet, quarantine.jsonl   (split by tool name)
     generate  agents + train     -> generate/{synthetic,mined,edited}/rows-*.parquet
     label     read + generate    -> label/rows-*.parquet, leaks.jsonl       (nothing dropped)
-    mix       label              -> mix/ARM.parquet                         (the rows of every arm)
+    mix       label              -> columns/KEY/*, mix/ARM.parquet          (the rows of every arm)
     train     mix + label        -> train/ARM/adapter
     evaluate  read + train       -> evaluate/{scores,differences}.json, answers.parquet, ...
     tune      label              -> tune/trials.{json,csv,parquet}, guide.{json,md}, best.yaml
