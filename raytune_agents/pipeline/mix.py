@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
 
     config = context.config
     arms: dict[str, Any] = {}
-    tokenized = {}
+    tokenized: dict[Path, pa.Table] = {}
     for name, arm in config.train.arms.items():
         rows = tokenize(context, step, arm.method, config.train.of(arm))
         tokenized[rows.folder] = rows.facts

@@ -19,7 +19,7 @@ from raytune_agents.config import TrainConfig
 from raytune_agents.config.base import json_values
 from raytune_agents.infra.provenance import code_revision, marks, module_files
 from raytune_agents.pipeline.rows import accepted, training_rows
-from raytune_agents.records import Trajectory, content_hash, from_row
+from raytune_agents.records import FlatRow, Trajectory, content_hash, from_row
 from raytune_agents.runs import COLUMNS, Step, row_groups
 from raytune_agents.storage import GROUP_ROWS
 from raytune_agents.train.methods import method_named
@@ -61,7 +61,7 @@ def tokenize(context: Context, step: Step, method: str, section: TrainConfig) ->
 
 
 def parts_made(
-    context: Context, items: list[dict[str, Any]], folder: Path, method: str, section: TrainConfig
+    context: Context, items: list[FlatRow], folder: Path, method: str, section: TrainConfig
 ) -> Iterator[Any]:
     """Make the parts; one value for each, as it is done."""
     if not items:
@@ -76,7 +76,7 @@ def parts_made(
     context.resources  # noqa: B018  Ray must run
     import ray
 
-    def make(batch: dict[str, Any]) -> dict[str, Any]:
+    def make(batch: FlatRow) -> FlatRow:
         found = zip(batch["file"], batch["group"], batch["number"])
         return {
             "rows": [

@@ -82,7 +82,9 @@ class TrainingRows:
         return cls(Dataset(columns_table(made)), np.arange(len(made)))
 
     @classmethod
-    def mapped(cls, folder: Path, rows: Path | None = None, links: Path | None = None):
+    def mapped(
+        cls, folder: Path, rows: Path | None = None, links: Path | None = None
+    ) -> TrainingRows:
         """The files of a folder, mapped; `rows`: a .npy of numbers, else all. `links`: where each
         process has links of its own to the files. TRL puts what it adds to a data set (the
         reference's log-probabilities) beside its first file, where the other processes look for it;

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.mix import RowKind
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import FlatRow, RecordError, Trajectory
 from raytune_agents.storage import write_table
 from raytune_agents.train.column_files import TrainingRows, write_columns
 from raytune_agents.train.methods import method_named
@@ -49,13 +49,13 @@ def tokenize_rows(
     chat: Chat,
     section: TrainConfig,
     pairs: Mapping[str, Any] | None,
-) -> tuple[list[dict[str, Any]], pa.Table]:
+) -> tuple[list[FlatRow], pa.Table]:
     """The columns of the rows in order, and their FACTS. `pairs`: see `Method`."""
     how = method_named(method)
-    made: list[dict[str, Any]] = []
-    facts: list[dict[str, Any]] = []
+    made: list[FlatRow] = []
+    facts: list[FlatRow] = []
     for row in rows:
-        own: list[dict[str, Any]] = []
+        own: list[FlatRow] = []
         refused = fault = ""
         pair = pairs.get(row.id) if pairs is not None else None
         if how.takes(row) and (pairs is None or pair):
