@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import yaml
 
@@ -291,8 +290,31 @@ def error_browser(run: RunContents, cases: Sequence[Case], most: int) -> ErrorBr
 # --- reproduce ---
 
 
-def run_facts(run: RunContents) -> dict[str, Any]:
-    """What it takes to repeat the run: seed, revision, versions, hardware, keys, inputs, config."""
+@dataclass(frozen=True, slots=True)
+class StepFacts:
+    """When a step ran, its key, and the hashes of what it read, by step."""
+
+    step: str
+    key: str
+    started: str
+    finished: str
+    inputs: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What it takes to repeat the run; `config` is YAML."""
+
+    seed: int | None
+    code: dict[str, str]
+    versions: dict[str, str]
+    hardware: dict[str, str]
+    steps: list[StepFacts]
+    config: str
+
+
+def run_facts(run: RunContents) -> RunFacts:
+    """The facts of all manifests together; what differs between steps stands with "/" between."""
 
     def merged(key: str) -> dict[str, str]:
         out: dict[str, dict[str, None]] = {}
@@ -308,14 +330,14 @@ def run_facts(run: RunContents) -> dict[str, Any]:
     steps = []
     for step, m in run.manifests.items():
         inputs = m.get("inputs")
-        line = {"step": step, "key": m.get("key") or ""}
-        line |= {k: moment(m.get(k)) for k in ("started", "finished")}
-        steps.append(line | {"inputs": inputs if isinstance(inputs, dict) else {}})
-    return {
-        "seed": run.config.get("seed"),
-        "code": merged("revision") | merged("commit"),
-        "versions": merged("versions"),
-        "hardware": merged("hardware"),
-        "steps": steps,
-        "config": clip(yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True), 40_000),
-    }
+        started, finished = moment(m.get("started")), moment(m.get("finished"))
+        known = inputs if isinstance(inputs, dict) else {}
+        steps.append(StepFacts(step, str(m.get("key") or ""), started, finished, known))
+    return RunFacts(
+        seed=run.config.get("seed"),
+        code=merged("revision") | merged("commit"),
+        versions=merged("versions"),
+        hardware=merged("hardware"),
+        steps=steps,
+        config=clip(yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True), 40_000),
+    )

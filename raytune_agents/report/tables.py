@@ -185,9 +185,9 @@ def markdown(run: RunContents, context: Mapping[str, Any]) -> str:
         ],
     )
     out += _trials(context["search"].table)
-    rows = [("seed", facts["seed"])]
-    for part in ("code", "hardware", "versions"):
-        rows += facts[part].items()
+    rows = [("seed", facts.seed)]
+    for part in (facts.code, facts.hardware, facts.versions):
+        rows += part.items()
     return "\n".join([*out, "## Run", "", *_md(["what", "value"], rows)])
 
 
