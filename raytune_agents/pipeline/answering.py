@@ -21,7 +21,7 @@ from raytune_agents.evaluate.latency import LatencyRow, measure_latency
 from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
 from raytune_agents.inference import client, endpoint
 from raytune_agents.infra import cluster
-from raytune_agents.pipeline.shards import cut, in_shards, kept_shards
+from raytune_agents.pipeline.shards import Questions, cut, in_shards, kept_shards
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Manifest, Step
@@ -37,10 +37,10 @@ def identity(arm: Arm) -> list[Any]:
     return [trained.outputs if trained else "", arm.marker, shots, arm.constrained]
 
 
-def arm_answers(
-    context: Context, step: Step, rows: list[Trajectory], arm: Arm, options: EvaluateConfig
-) -> list[AnswerRow]:
-    """All answers of one arm; shards that are on disk are not asked again."""
+def answers_of(
+    context: Context, rows: list[Trajectory], arm: Arm, options: EvaluateConfig
+) -> Questions:
+    """All answers of one arm."""
     chat, asked = context.chat, AskOptions.of(options, context.config.engine)
 
     def ask(part: Sequence[Trajectory]) -> Lines:
@@ -49,15 +49,13 @@ def arm_answers(
     def lost(row: Trajectory) -> Lines:
         return [answer_row(row, arm.name, failed=client.INFRA_FAILED).record()]
 
-    parts = cut(rows, options.shard_rows)
     own = [*identity(arm), asked.max_tokens, asked.room]
-    lines = in_shards(context, step, f"ask {arm.name}", parts, ask, lost, own)
-    return [AnswerRow.read(line) for line in lines]
+    return Questions(f"ask {arm.name}", cut(rows, options.shard_rows), ask, lost, own)
 
 
-def arm_rollouts(
-    context: Context, step: Step, tasks: list[Trajectory], arm: Arm, options: EvaluateConfig
-) -> Lines:
+def rollouts_of(
+    context: Context, tasks: list[Trajectory], arm: Arm, options: EvaluateConfig
+) -> Questions:
     """All roll-outs of one arm."""
     config, trials = context.config, options.trajectories.trials
     play = partial(
@@ -68,27 +66,19 @@ def arm_rollouts(
         engine_section=config.engine,
         seed=config.seed,
     )
-    return in_shards(
-        context,
-        step,
-        f"play {arm.name}",
-        cut(tasks, max(1, options.shard_rows // trials)),
-        play,
-        lambda task: [
-            rollouts.lost_rollout(arm.name, task, trial, client.INFRA_FAILED)
-            for trial in range(trials)
-        ],
-        [*identity(arm), options.trajectories, options.max_tokens],
-    )
+
+    def lost(task: Trajectory) -> Lines:
+        why = client.INFRA_FAILED
+        return [rollouts.lost_rollout(arm.name, task, trial, why) for trial in range(trials)]
+
+    parts = cut(tasks, max(1, options.shard_rows // trials))
+    own = [*identity(arm), options.trajectories, options.max_tokens]
+    return Questions(f"play {arm.name}", parts, play, lost, own)
 
 
-def arm_conversations(
-    context: Context,
-    step: Step,
-    entries: list[JsonObject],
-    arm: Arm,
-    options: EvaluateConfig,
-) -> Lines:
+def conversations_of(
+    context: Context, entries: list[JsonObject], arm: Arm, options: EvaluateConfig
+) -> Questions:
     """All multi-turn conversations of one arm with BFCL's classes."""
     talk = partial(
         multi_turn.conversation_shard,
@@ -97,32 +87,27 @@ def arm_conversations(
         section=options,
         engine_section=context.config.engine,
     )
-    return in_shards(
-        context,
-        step,
-        f"talk {arm.name}",
-        cut(entries, options.shard_rows),
-        talk,
-        lambda entry: [multi_turn.lost_conversation(arm.name, entry, client.INFRA_FAILED)],
-        [*identity(arm), options.multi_turn.max_steps, options.max_tokens],
-    )
+
+    def lost(entry: JsonObject) -> Lines:
+        return [multi_turn.lost_conversation(arm.name, entry, client.INFRA_FAILED)]
+
+    own = [*identity(arm), options.multi_turn.max_steps, options.max_tokens]
+    return Questions(f"talk {arm.name}", cut(entries, options.shard_rows), talk, lost, own)
 
 
-def arm_likelihoods(context: Context, step: Step, rows: list[Trajectory], arm: Arm) -> Lines:
+def likelihoods_of(
+    context: Context, rows: list[Trajectory], arm: Arm, options: EvaluateConfig
+) -> Questions:
     """The likelihood of val rows under one arm."""
-    config = context.config
     measure = partial(
-        likelihood.measure_shard, chat=context.chat, arm=arm, engine_config=config.engine
+        likelihood.measure_shard, chat=context.chat, arm=arm, engine_config=context.config.engine
     )
-    return in_shards(
-        context,
-        step,
-        f"measure {arm.name}",
-        cut(rows, config.evaluate.shard_rows),
-        measure,
-        lambda row: [likelihood.unmeasured(row, arm.name, client.INFRA_FAILED)],
-        identity(arm),
-    )
+
+    def lost(row: Trajectory) -> Lines:
+        return [likelihood.unmeasured(row, arm.name, client.INFRA_FAILED)]
+
+    parts = cut(rows, options.shard_rows)
+    return Questions(f"measure {arm.name}", parts, measure, lost, identity(arm))
 
 
 def arm_latencies(
@@ -169,21 +154,19 @@ def judge_verdicts(
     known = {(row.split, row.id): row for row in rows}
     pairs, judging = judge.judged_pairs(known, answers, section), chat_client(context)
 
+    def judge_lost(pair: Mapping[str, Any]) -> Lines:
+        return [judge.unjudged(pair, client.INFRA_FAILED)]
+
     def ask(part: Sequence[Mapping[str, Any]]) -> Lines:
         try:
             return judge.judge_pairs(part, judging, section, seed)
         except endpoint.Refused as error:  # no other shard needs to try: the step stops on it
             raise client.EngineDown(str(error)) from None
 
-    return in_shards(
-        context,
-        step,
-        "judge",
-        cut(pairs, config.evaluate.shard_rows),
-        ask,
-        lambda pair: [judge.unjudged(pair, client.INFRA_FAILED)],
-        [section, config.generate.teacher],
-    )
+    parts = cut(pairs, config.evaluate.shard_rows)
+    own = [section, config.generate.teacher]
+    asked = Questions("judge", parts, ask, judge_lost, own)
+    return in_shards(context, step, [asked])[0]
 
 
 def abilities(context: Context, step: Step, arms: Sequence[Arm]) -> Lines:

@@ -8,6 +8,7 @@ and the files of `evaluate.result_files`, which are made of these and of the sto
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,15 +19,16 @@ from raytune_agents.evaluate.baselines import CONSTRAINED, FEW_SHOT, Arm, exampl
 from raytune_agents.evaluate.costs import Costs, training_costs
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.harness import with_answer_limit
-from raytune_agents.evaluate.measured import BASE
+from raytune_agents.evaluate.measured import BASE, AnswerRow
 from raytune_agents.evaluate.result_files import ArmFacts, Found, write_results
 from raytune_agents.evaluate.verdict import VAL, choose_headline
 from raytune_agents.generate.held import SYNTHETIC
 from raytune_agents.inference import client
 from raytune_agents.inference.client import EngineUsage
+from raytune_agents.models import must_merge
 from raytune_agents.pipeline import answering
 from raytune_agents.pipeline.rows import held_out_rows, training_rows
-from raytune_agents.pipeline.shards import check_outage
+from raytune_agents.pipeline.shards import check_outage, in_shards
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
 from raytune_agents.storage import read_json, write_json, write_rows
@@ -80,22 +82,49 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
 def ask_arms(
     context: Context, step: Step, asked: AskedRows, options: EvaluateConfig, arms: list[Arm]
 ) -> tuple[Found, dict[str, Costs], str]:
-    """Everything that each arm is asked, arm after arm; its costs; why energy is not known."""
+    """Everything that the arms are asked; their costs; why energy is not known. The joules of arms
+    that answer at once are shared by the tokens that each wrote."""
     found, costs, why = Found(), {}, ""
-    for arm in arms:
+    for group in arms_at_once(arms, context.placement.have.gpus > 0):
         before = used(context)
-        rows = asked.of(arm)
-        found.answers += answering.arm_answers(context, step, rows, arm, options)
-        if not arm.baseline:
-            plays = answering.arm_rollouts(context, step, asked.tasks, arm, options)
-            talks = answering.arm_conversations(context, step, asked.entries, arm, options)
-            found.lines["plays"] += plays
-            found.lines["multi_turn"] += talks
-            found.lines["likelihood"] += answering.arm_likelihoods(context, step, asked.val, arm)
+        given = [answering.answers_of(context, asked.of(arm), arm, options) for arm in group]
+        answers = in_shards(context, step, given)
+        found.answers += [AnswerRow.read(line) for lines in answers for line in lines]
+        whole = [arm for arm in group if not arm.baseline]
+        kinds = {
+            "plays": [answering.rollouts_of(context, asked.tasks, arm, options) for arm in whole],
+            "multi_turn": [
+                answering.conversations_of(context, asked.entries, arm, options) for arm in whole
+            ],
+            "likelihood": [
+                answering.likelihoods_of(context, asked.val, arm, options) for arm in whole
+            ],
+        }
+        for kind, questions in kinds.items():
+            for lines in in_shards(context, step, questions):
+                found.lines[kind] += lines
         after = used(context)
         why = why or after.why
-        costs[arm.name] = training_costs(context.run.folder, arm.name) | engine_costs(before, after)
-    return found, costs, why
+        spent = engine_costs(before, after)
+        written = [1 + sum(x.get("output_tokens") or 0 for x in lines) for lines in answers]
+        for arm, tokens in zip(group, written):
+            own = dict(spent)
+            if own["energy_j"] is not None:
+                own["energy_j"] *= tokens / sum(written)
+            costs[arm.name] = training_costs(context.run.folder, arm.name) | own
+    names = [arm.name for arm in arms]
+    found.answers.sort(key=lambda answer: names.index(answer.arm))
+    return found, {name: costs[name] for name in names}, why
+
+
+def arms_at_once(arms: Sequence[Arm], gpu: bool) -> list[list[Arm]]:
+    """The arms in groups that one engine answers for at the same time: on a GPU the base and all
+    adapters on top of it; an arm whose weights stand in the base's place is alone, and on CPU each
+    is."""
+    merged = {arm.name for arm in arms if not gpu or (arm.adapter and must_merge(arm.adapter))}
+    together = [arm for arm in arms if arm.name not in merged]
+    alone = [[arm] for arm in arms if arm.name in merged]
+    return [together, *alone] if together else alone
 
 
 def used(context: Context) -> EngineUsage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from raytune_agents.config import Config, ConfigError
+from raytune_agents.config import Config, ConfigError, EngineConfig, EvaluateConfig
 from raytune_agents.config.base import json_values
 from raytune_agents.evaluate import bfcl_official, harness, judge, multi_turn, own_metrics, rollouts
 from raytune_agents.evaluate.estimates import Resampling
@@ -18,8 +18,8 @@ from raytune_agents.progress import Display
 from raytune_agents.records import Options, from_row
 from raytune_agents.runs import Step
 
-# options of evaluate that change no answer
-FREE = ("resamples", "confidence", "max_concurrency", "metrics")
+# options of evaluate that change no answer, only what is made of it
+FREE = ("resamples", "confidence", "metrics")
 
 
 def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
@@ -34,8 +34,13 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
         )
 
     def asked(sections: Options) -> Options:
-        own = {k: v for k, v in sections["evaluate"].items() if k not in FREE}
-        return sections | {"evaluate": own}
+        own = {*FREE, *EvaluateConfig.OPERATIONAL}
+        free = {"evaluate": own, "engine": EngineConfig.OPERATIONAL}
+        kept = {
+            name: {k: v for k, v in sections[name].items() if k not in names}
+            for name, names in free.items()
+        }
+        return sections | kept
 
     now = [asked(json_values(step.section)), step.seed, step.inputs]
     if now != [asked(manifest.config), manifest.seed, manifest.inputs]:

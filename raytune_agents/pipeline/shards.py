@@ -13,8 +13,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -104,42 +105,55 @@ def map_shards(
     context.streams.remove(rows)
 
 
+@dataclass(frozen=True)
+class ShardWork(Generic[Row]):
+    """Rows in parts, and what is made of a part: the table that its shard commits."""
+
+    name: str
+    shards: Shards
+    parts: Sequence[Sequence[Row]]
+    make: Callable[[list[Row]], tuple[pa.Table, ShardReport]]
+
+
 def run_shards(
     context: Context,
     step: Step,
     name: str,
-    shards: Shards,
-    parts: Sequence[Sequence[Row]],
-    work: Callable[[Sequence[Row]], tuple[pa.Table, ShardReport]],
+    jobs: Sequence[ShardWork[Any]],
     at_once: int | None = None,
-) -> dict[int, ShardReport]:
-    """Commit the table that `work` makes of every part that is not on disk; single rows that no
-    engine answers go to the step's quarantine. Returns the reports of the parts that were lost as a
-    whole. Raises ConfigError where a report is a refusal."""
-    missing = shards.missing(len(parts))
-    folder = shards.folder
+) -> list[dict[int, ShardReport]]:
+    """Commit the table of every part of every job that is not on disk, those of all jobs in one
+    stream; single rows that no engine answers go to the step's quarantine. Returns, by job, the
+    reports of the parts that were lost as a whole. Raises ConfigError where a report is a
+    refusal."""
+    missing = [(j, k) for j, job in enumerate(jobs) for k in job.shards.missing(len(job.parts))]
+    folders, makes = [job.shards.folder for job in jobs], [job.make for job in jobs]
 
-    def one(number: int, rows: list[Row]) -> ShardReport:
+    def one(number: int, rows: list[Any]) -> ShardReport:
         log_in_worker()
-        table, report = work(rows)
+        job, k = missing[number]
+        table, report = makes[job](rows)
         if not report.outage:
             notes = {NOTES: json.dumps(report.notes).encode()}
             table = table.replace_schema_metadata(notes | (table.schema.metadata or {}))
-            Shards(folder).commit(number, table)
-            log.info("%s: shard %d, %d rows, %d tokens", name, number, len(rows), report.tokens)
+            Shards(folders[job]).commit(k, table)
+            log.info("%s: shard %d, %d rows, %d tokens", name, k, len(rows), report.tokens)
         return report
 
-    lost = {}
-    done = sum(map(len, parts)) - sum(len(parts[k]) for k in missing)
-    own = {k: parts[k] for k in missing}
+    lost: list[dict[int, ShardReport]] = [{} for _ in jobs]
+    own = {number: jobs[j].parts[k] for number, (j, k) in enumerate(missing)}
+    whole = sum(len(part) for job in jobs for part in job.parts)
+    done = whole - sum(map(len, own.values()))
     for number, report in map_shards(context, name, own, one, done, at_once):
+        job, k = missing[number]
         if report.refused:
             raise ConfigError(report.refused)
         if report.outage:
-            lost[number] = report
-            context.outage(step, name, number, report.outage)
+            lost[job][k] = report
+            context.outage(step, jobs[job].name, k, report.outage)
         for row, why in report.lost.items():
-            line = {"where": f"{name}, row {row}", "reason": f"{client.INFRA_FAILED}: {why}"}
+            where = f"{jobs[job].name}, row {row}"
+            line = {"where": where, "reason": f"{client.INFRA_FAILED}: {why}"}
             append_jsonl(step.folder / "quarantine.jsonl", line)
     return lost
 
@@ -180,49 +194,63 @@ def make_shards(
 
     shards = Shards(step.folder / name)
     parts = cut(rows, context.config.generate.shard_rows)
-    lost = run_shards(context, step, name, shards, parts, one)
-    return [
-        lost[k].notes if k in lost else shard_notes(shards.path(k)) for k in range(len(parts))
-    ]
+    (lost,) = run_shards(context, step, name, [ShardWork(name, shards, parts, one)])
+    return [lost[k].notes if k in lost else shard_notes(shards.path(k)) for k in range(len(parts))]
 
 
-def in_shards(
-    context: Context,
-    step: Step,
-    name: str,
-    parts: Sequence[Sequence[Any]],
-    work: Callable[[Sequence[Any]], Lines],
-    lost: Callable[[Any], Lines],
-    decided_by: Sequence[Any],
-) -> Lines:
-    """The lines that `work` gives for every part, kept in `kept_shards`; a part whose engine
-    stayed down gives `lost` for each of its rows."""
+@dataclass(frozen=True)
+class Questions:
+    """What one arm is asked: rows in parts, the lines that `ask` gives for a part, the line of each
+    row that is `lost` with its engine, and all that decides the answers."""
 
-    def one(part: Sequence[Any]) -> tuple[pa.Table, ShardReport]:
-        try:
-            lines = work(part)
-        except client.EngineDown as error:
-            return pa.table({}), ShardReport(outage=str(error))
-        tokens = int(sum(x.get("output_tokens") or 0 for x in lines))
-        table = pa.table({"line": pa.array([json.dumps(x) for x in lines], pa.string())})
-        lost = {
-            str(x.get("id") or x.get("task")): x.get("error") or "no answer"
-            for x in lines
-            if client.INFRA_FAILED in (x.get("failed"), x.get("end"))
-        }
-        return table, ShardReport(tokens=tokens, lost=lost)
+    name: str
+    parts: Sequence[Sequence[Any]]
+    ask: Callable[[Sequence[Any]], Lines]
+    lost: Callable[[Any], Lines]
+    decided_by: Sequence[Any]
 
-    shards = kept_shards(context, name, parts, *decided_by)
-    if shards.missing(len(parts)):
+
+def answer_part(
+    ask: Callable[[Sequence[Any]], Lines], part: list[Any]
+) -> tuple[pa.Table, ShardReport]:
+    """The table of the lines that `ask` gives, and what the driver hears of it."""
+    try:
+        lines = ask(part)
+    except client.EngineDown as error:
+        return pa.table({}), ShardReport(outage=str(error))
+    tokens = int(sum(x.get("output_tokens") or 0 for x in lines))
+    table = pa.table({"line": pa.array([json.dumps(x) for x in lines], pa.string())})
+    lost = {
+        str(x.get("id") or x.get("task")): x.get("error") or "no answer"
+        for x in lines
+        if client.INFRA_FAILED in (x.get("failed"), x.get("end"))
+    }
+    return table, ShardReport(tokens=tokens, lost=lost)
+
+
+def in_shards(context: Context, step: Step, asked: Sequence[Questions]) -> list[Lines]:
+    """The lines of all questions, asked together and kept in `kept_shards`; a part whose engine
+    stayed down gives the lost line of each of its rows."""
+    if not asked:
+        return []
+    jobs: list[ShardWork[Any]] = []
+    for q in asked:
+        shards = kept_shards(context, q.name, q.parts, *q.decided_by)
+        jobs.append(ShardWork(q.name, shards, q.parts, partial(answer_part, q.ask)))
+    if any(job.shards.missing(len(job.parts)) for job in jobs):
         context.start_engine()
-    at_once = context.config.evaluate.max_concurrency
-    down = run_shards(context, step, name, shards, parts, one, at_once)
-    out: Lines = []
-    for k, part in enumerate(parts):
-        if k in down:
-            out += [line for row in part for line in lost(row)]
-        else:
-            out += map(json.loads, pq.read_table(shards.path(k))["line"].to_pylist())
+    name = asked[0].name if len(asked) == 1 else f"{asked[0].name} and {len(asked) - 1} more"
+    down = run_shards(context, step, name, jobs, context.config.evaluate.max_concurrency)
+    out: list[Lines] = []
+    for questions, job, lost in zip(asked, jobs, down):
+        lines: Lines = []
+        for k, part in enumerate(job.parts):
+            if k in lost:
+                lines += [line for row in part for line in questions.lost(row)]
+            else:
+                found = pq.read_table(job.shards.path(k))["line"].to_pylist()
+                lines += map(json.loads, found)
+        out.append(lines)
     return out
 
 

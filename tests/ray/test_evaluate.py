@@ -152,6 +152,50 @@ def test_shards_under_way_are_at_most_max_concurrency(tmp_path: Path) -> None:
         cluster.disconnect()
 
 
+@pytest.mark.slow
+def test_arms_that_are_asked_together_keep_their_answers_apart(tmp_path: Path) -> None:
+    """Two arms in one stream, a part of one of them lost: each has its lines, in order, in files of
+    its own; the second time only what was lost is asked."""
+    from raytune_agents.inference.client import EngineDown
+    from raytune_agents.pipeline.context import Context
+    from raytune_agents.pipeline.shards import Questions, in_shards
+    from raytune_agents.progress import Display
+
+    asked = tmp_path / "asked"
+
+    def questions(arm: str, down: bool) -> Questions:
+        def ask(part: list) -> list:
+            with asked.open("a") as file:
+                file.write(f"{arm}{part[0]['id']} ")
+            if down and part[0]["id"] == 2:
+                raise EngineDown("gone")
+            return [{"id": row["id"], "arm": arm, "output_tokens": 1} for row in part]
+
+        parts = [[{"id": k}, {"id": k + 1}] for k in (0, 2, 4)]
+        lost = [{"arm": arm, "failed": "infra_failed"}]
+        return Questions(f"ask {arm}", parts, ask, lambda row: [row | lost[0]], [arm])
+
+    context = Context(load_config(TINY, [f"runs_dir={tmp_path}"]), Display())
+    context.start_engine = lambda: setattr(context, "slots", 4)  # none is asked
+    step = context.run.step("evaluate", {})
+    step.begin()
+    try:
+        a, b = in_shards(context, step, [questions("a", False), questions("b", True)])
+        assert [(x["arm"], x["id"]) for x in a] == [("a", k) for k in range(6)]
+        assert [(x["id"], x.get("failed", "")) for x in b] == [
+            (0, ""), (1, ""), (2, "infra_failed"), (3, "infra_failed"), (4, ""), (5, "")
+        ]  # fmt: skip
+        assert sorted(asked.read_text().split()) == ["a0", "a2", "a4", "b0", "b2", "b4"]
+        asked.unlink()
+        again = in_shards(context, step, [questions("a", False), questions("b", False)])
+        assert again[0] == a
+        assert [x["id"] for x in again[1]] == list(range(6))
+        assert asked.read_text().split() == ["b2"]
+        assert len(list((tmp_path / "tiny" / "answers").glob("ask-?-*/rows-*.parquet"))) == 6
+    finally:
+        context.close()
+
+
 def test_perturbed_rows_point_to_their_clean_ones(tiny) -> None:
     folder, _ = tiny
     clean = {a["id"] for a in lines(folder, "answers")}

@@ -14,13 +14,14 @@ from finished import finish_step
 from raytune_agents.config import Config
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.pipeline.answering import (
-    arm_answers,
-    arm_conversations,
-    arm_likelihoods,
-    arm_rollouts,
+    answers_of,
+    conversations_of,
     identity,
+    likelihoods_of,
+    rollouts_of,
 )
-from raytune_agents.pipeline.shards import kept_shards
+from raytune_agents.pipeline.evaluate import arms_at_once
+from raytune_agents.pipeline.shards import in_shards, kept_shards
 from raytune_agents.records import Message, Trajectory
 
 ROWS = [Trajectory((Message("user", "Open it."),)), Trajectory((Message("user", "Close it."),))]
@@ -76,10 +77,10 @@ def trained_arm(folder: Path, weights: bytes) -> Arm:
 
 # what is asked, and the options that decide its answers besides the arm
 ASKS = {
-    "ask": (arm_answers, lambda o: [64, 1024 - 64]),
-    "play": (arm_rollouts, lambda o: [o.trajectories, 64]),
-    "talk": (arm_conversations, lambda o: [o.multi_turn.max_steps, 64]),
-    "measure": (arm_likelihoods, lambda o: []),
+    "ask": (answers_of, lambda o: [64, 1024 - 64]),
+    "play": (rollouts_of, lambda o: [o.trajectories, 64]),
+    "talk": (conversations_of, lambda o: [o.multi_turn.max_steps, 64]),
+    "measure": (likelihoods_of, lambda o: []),
 }
 
 
@@ -94,8 +95,8 @@ def test_an_arm_that_was_trained_again_is_asked_again(tmp_path: Path, name: str)
     work, deciding = ASKS[name]
 
     def ask(arm: Arm, **changes: object) -> object:
-        more = [] if name == "measure" else [options.model_copy(update=changes)]
-        return work(context, None, ROWS, arm, *more)
+        asked = work(context, ROWS, arm, options.model_copy(update=changes))
+        return in_shards(context, None, [asked])[0]
 
     arm = trained_arm(tmp_path / "train" / "nat", b"first")
     with pytest.raises(Asked):
@@ -106,3 +107,17 @@ def test_an_arm_that_was_trained_again_is_asked_again(tmp_path: Path, name: str)
     assert ask(arm, confidence=0.9, perturbations=["x"], metrics=["a:b"], few_shot=0) == []
     with pytest.raises(Asked):
         ask(trained_arm(tmp_path / "train" / "nat", b"second"))
+
+
+def test_arms_whose_adapters_go_on_top_are_asked_together_on_a_gpu(tmp_path: Path) -> None:
+    def arm(name: str, config: str) -> Arm:
+        (tmp_path / name).mkdir()
+        if config:
+            (tmp_path / name / "adapter_config.json").write_text(config)
+        return Arm(name, str(tmp_path / name))
+
+    arms = [Arm("base"), arm("sft", "{}"), arm("full", ""), arm("nat", "{}"),
+            arm("dora", '{"use_dora": true}')]  # fmt: skip
+    names = [[arm.name for arm in group] for group in arms_at_once(arms, gpu=True)]
+    assert names == [["base", "sft", "nat"], ["full"], ["dora"]]
+    assert arms_at_once(arms, gpu=False) == [[arm] for arm in arms]  # each is merged in in turn
