@@ -126,7 +126,7 @@ class EvaluateConfig(BaseConfig):
     )
     shard_rows: Positive = Field(64, description="rows asked and committed together")
     max_concurrency: int | None = Field(
-        None, ge=1, description="shards under way at a time; none = two an engine actor"
+        None, ge=1, description="shards under way at a time; none = as many as fill the engines"
     )
     resamples: int = Field(2000, ge=100, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0.5, lt=1.0, description="of every interval")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import Auto, BaseConfig, Share
 from raytune_agents.records import Options
@@ -83,3 +83,12 @@ class EngineConfig(BaseConfig):
     options: Options = Field(
         {}, description="any other engine argument of vLLM, for example max_num_seqs: 64"
     )
+
+    @model_validator(mode="after")
+    def _counted(self) -> EngineConfig:
+        if self.label_selector and not self.actors:
+            raise ValueError(
+                f"label_selector={self.label_selector} with actors=auto, which counts the GPUs of "
+                "all nodes; write actors: 1, or as many as those nodes hold"
+            )
+        return self

@@ -236,6 +236,11 @@ class TrainConfig(BaseConfig):
                 f"are of one number of workers; write sharding: ddp, or num_workers: {most}",
             ),
             (
+                bool(self.label_selector) and not self.num_workers,
+                f"label_selector={self.label_selector} with num_workers=auto, which counts the "
+                "GPUs of all nodes; write num_workers: 4, or as many as those nodes hold",
+            ),
+            (
                 self.offload and self.sharding in ("none", "ddp"),
                 f"offload with sharding={self.sharding}; write sharding: fsdp or zero2",
             ),

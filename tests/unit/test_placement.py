@@ -165,6 +165,18 @@ def test_what_is_expected_and_not_there_is_said(nodes, free, words, said) -> Non
         place(have, config, 6.0)
 
 
+def test_labelled_nodes_are_counted_by_who_labels_them() -> None:
+    spot = "{ray.io/market-type: spot}"
+    for words, said in [
+        ([f"engine.label_selector={spot}"], r"engine: .*with actors=auto.*write actors: 1"),
+        ([f"train.label_selector={spot}"], r"train: .*with num_workers=auto.*write num_workers: 4"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            load_config(None, words)
+    load_config(None, [f"engine.label_selector={spot}", "engine.actors=1",
+                       f"train.label_selector={spot}", "train.num_workers=1"])  # fmt: skip
+
+
 def test_auto_as_a_word() -> None:
     words = ["resources=auto", "train.num_workers=auto", "tune.max_concurrent_trials=auto"]
     assert load_config(None, words) == load_config(None)
