@@ -81,10 +81,9 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     folder = context.folder / "ray" / stage.name
     ProgressCallback.begin(stage, context)
     trainable = ray_tune.with_parameters(run_trial, inputs=inputs)
-    asked = ray_tune.PlacementGroupFactory(
-        [context.resources],
-        bundle_label_selector=[context.label_selector] if context.label_selector else None,
-    )
+    asked: Any = context.resources
+    if labels := context.label_selector:
+        asked = ray_tune.PlacementGroupFactory([asked], bundle_label_selector=[labels])
     trainable = ray_tune.with_resources(trainable, asked)
     if ray_tune.Tuner.can_restore(str(folder)):
         tuner = ray_tune.Tuner.restore(
