@@ -217,6 +217,15 @@ class TrainConfig(BaseConfig):
         return value
 
     @model_validator(mode="after")
+    def _counted(self) -> TrainConfig:
+        if self.label_selector and not self.num_workers:
+            raise ValueError(
+                f"label_selector={self.label_selector} with num_workers=auto, which counts the "
+                "GPUs of all nodes; write num_workers: 4, or as many as those nodes hold"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
         whole = self.sharding in ("fsdp", "zero3")
         least, most = self.span
@@ -234,11 +243,6 @@ class TrainConfig(BaseConfig):
                 least < most and self.sharding != "ddp",
                 f"num_workers=[{least}, {most}] with sharding={self.sharding}, whose checkpoints "
                 f"are of one number of workers; write sharding: ddp, or num_workers: {most}",
-            ),
-            (
-                bool(self.label_selector) and not self.num_workers,
-                f"label_selector={self.label_selector} with num_workers=auto, which counts the "
-                "GPUs of all nodes; write num_workers: 4, or as many as those nodes hold",
             ),
             (
                 self.offload and self.sharding in ("none", "ddp"),
