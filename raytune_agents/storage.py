@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,17 +173,22 @@ class RowFiles:
 
 @dataclass(frozen=True)
 class StoredRows:
-    """The trajectories of the Parquet files directly in `folder`, in file order. Every iteration
-    reads them anew and holds a batch at a time."""
+    """The trajectories of the Parquet files directly in `folder`, in file order; with `matches`
+    (table -> mask [rows]) those alone for which it is true. Every iteration reads them anew and
+    holds a batch at a time."""
 
     folder: Path
+    matches: Callable[[pa.Table], Any] | None = None
 
     def __iter__(self) -> Iterator[Trajectory]:
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         for file in sorted(self.folder.glob("*.parquet")):
             for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
-                yield from map(from_row, batch.to_pylist())
+                table = pa.Table.from_batches([batch])
+                table = table.filter(self.matches(table)) if self.matches else table
+                yield from map(from_row, table.to_pylist())
 
 
 def read_rows(folder: Path) -> list[Trajectory]:

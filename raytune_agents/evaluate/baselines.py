@@ -41,18 +41,23 @@ class Arm:
 def examples_to_show(rows: Iterable[Trajectory], count: int, seed: int) -> tuple[Trajectory, ...]:
     """`count` short rows of different tools, drawn by the seed; the last one is answered without a
     call where there is such a row, so that declining is shown too."""
-    able = [r for r in rows if r.target is not None and len(r.prompt) - _systems(r) == 1]
-    able = sorted((r for r in able if not r.failed), key=lambda r: (_length(r), r.id))
-    short = able[: max(count, len(able) // 2)]
+    if not count:
+        return ()
+    able = {  # not the rows themselves, which may be many
+        (_length(r), r.id, r.calls[0].name if r.calls else "", bool(r.tools))
+        for r in rows
+        if r.target is not None and len(r.prompt) - _systems(r) == 1 and not r.failed
+    }
+    short = sorted(able)[: max(count, len(able) // 2)]
     random.Random(f"few_shot/{seed}").shuffle(short)
-    declined = [r for r in short if not r.calls and r.tools][: int(count > 1)]
-    seen: set[str] = set()
-    shown: list[Trajectory] = []
-    for row in (r for r in short if r.calls):
-        if row.calls[0].name not in seen and len(shown) < count - len(declined):
-            seen.add(row.calls[0].name)
-            shown.append(row)
-    return (*shown, *declined)
+    declined = [i for _, i, called, tools in short if not called and tools][: int(count > 1)]
+    shown: dict[str, str] = {}  # first tool that is called -> row id
+    for _, row_id, called, _ in short:
+        if called and called not in shown and len(shown) < count - len(declined):
+            shown[called] = row_id
+    wanted = [*shown.values(), *declined]
+    found = {r.id: r for r in rows if r.id in wanted}
+    return tuple(found[i] for i in wanted)
 
 
 def _systems(row: Trajectory) -> int:

@@ -73,7 +73,7 @@ class Suite:
         self.rows += sorted(good, key=lambda r: r.id)[:limit]
 
     def add_irrelevance(
-        self, config: EvaluateConfig, trained: Sequence[Trajectory], seed: int
+        self, config: EvaluateConfig, trained: Iterable[Trajectory], seed: int
     ) -> None:
         """Rows on which no call is right: of the tools of the rows so far, and BFCL's where its
         package is installed."""
@@ -159,7 +159,7 @@ def players(config: Config) -> list[str]:
     return [name for name in named if agents.load_spec(name).world]
 
 
-def source_rows(name: str, source: SourceConfig, trained: Sequence[Trajectory]) -> Suite:
+def source_rows(name: str, source: SourceConfig, trained: Iterable[Trajectory]) -> Suite:
     """Rows of another source as split `name`; what shows a training row is left out."""
     out = Suite()
     found: dict[str, Trajectory] = {}

@@ -27,7 +27,7 @@ from raytune_agents.inference import client
 from raytune_agents.inference.client import EngineUsage
 from raytune_agents.models import must_merge
 from raytune_agents.pipeline import answering
-from raytune_agents.pipeline.rows import held_out_rows, training_rows
+from raytune_agents.pipeline.rows import held_out_rows, stored_training_rows
 from raytune_agents.pipeline.shards import check_outage, in_shards
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
@@ -208,7 +208,7 @@ def rows_to_ask(context: Context) -> AskedRows:
         suite.add(name, held_out_rows(folder, name), section.limit)
     if synthetic := held_out_rows(folder, SYNTHETIC):
         suite.add(SYNTHETIC, synthetic, section.limit)
-    trained = list(training_rows(folder).values())
+    trained = stored_training_rows(folder)
     for name, source in section.sources.items():
         found = suites.source_rows(name, source, trained)
         suite.rejected.update(found.rejected)
@@ -224,7 +224,8 @@ def rows_to_ask(context: Context) -> AskedRows:
     if VAL not in section.splits:
         suite.add_if_any(VAL, val, section.val_rows)
     tasks = suites.goals(suites.players(config), section.trajectories.tasks, seed)
-    known = {row.query for row in trained}
+    asked = {task.query for task in tasks}
+    known = {row.query for row in trained if row.query in asked} if asked else set()
     fresh = [task for task in tasks if task.query not in known]
     if len(fresh) < len(tasks):
         suite.rejected["trained_goal"] += len(tasks) - len(fresh)

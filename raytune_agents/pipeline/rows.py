@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from raytune_agents.pipeline.context import Context
-from raytune_agents.records import RecordError, Trajectory, from_row
+from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.runs import StoredRows
 
 
 def accepted(table: pa.Table, split: str) -> Any:
@@ -20,25 +20,20 @@ def accepted(table: pa.Table, split: str) -> Any:
     return pc.and_(pc.equal(table["split"], split), pc.equal(table["reject_reason"], ""))
 
 
-def matching_rows(folder: Path, matches: Callable[[pa.Table], Any]) -> Iterator[Trajectory]:
-    """The rows of a folder's Parquet files, in file order, for which `matches` gives true; no other
-    becomes an object."""
-    for file in sorted(folder.glob("*.parquet")):
-        with pq.ParquetFile(file) as opened:
-            for batch in opened.iter_batches(batch_size=1024):
-                table = pa.Table.from_batches([batch])
-                yield from map(from_row, table.filter(matches(table)).to_pylist())
+def stored_training_rows(folder: Path) -> StoredRows:
+    """Accepted rows of the train split, read anew by every iteration."""
+    return StoredRows(folder / "label", lambda table: accepted(table, "train"))
 
 
 def training_rows(folder: Path, ids: Sequence[str] | None = None) -> dict[str, Trajectory]:
-    """Accepted rows of the train split by id: all, or those of the ids."""
+    """Accepted rows of the train split by id, as objects: all, or those of the ids."""
     wanted = None if ids is None else pa.array(ids, pa.string())
 
     def matches(table: pa.Table) -> Any:
         mine = accepted(table, "train")
         return mine if wanted is None else pc.and_(mine, pc.is_in(table["id"], value_set=wanted))
 
-    return {r.id: r for r in matching_rows(folder / "label", matches)}
+    return {r.id: r for r in StoredRows(folder / "label", matches)}
 
 
 def held_out_rows(folder: Path, split: str) -> list[Trajectory]:
@@ -47,7 +42,7 @@ def held_out_rows(folder: Path, split: str) -> list[Trajectory]:
     rows = [
         row
         for place in (folder / "read", folder / "generate" / "held")
-        for row in matching_rows(place, lambda table: accepted(table, split))
+        for row in StoredRows(place, lambda table: accepted(table, split))
     ]
     return sorted(rows, key=lambda r: r.id)
 
