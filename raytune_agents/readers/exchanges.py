@@ -59,7 +59,7 @@ def _batched(events: list[Event]) -> Span:
     told = model_call_of(asked, answered if not error else None)
     if not told.get("answer"):
         raise RecordError(f"a batch request without an answer: {error or told.get('error', '')}")
-    return Span("model", **told)
+    return Span("model", as_text(events[0]["custom_id"]), **told)
 
 
 def model_call_of(asked: Any, answered: Any) -> Event:
@@ -77,6 +77,8 @@ def model_call_of(asked: Any, answered: Any) -> Event:
     counts = [next((usage[n] for n in names if isinstance(usage.get(n), int)), 0) for names in
               (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))]
     model = body.get("model") or (request("model") if request else "")
+    if (answer := told.get("answer")) and answer[-1].loss is False:  # as its turn says of itself
+        told |= {"error": "the answer was cut at its limit, or is marked bad"}
     return told | {"model": as_text(model), "tokens": (counts[0], counts[1])}
 
 
@@ -84,9 +86,11 @@ def _answer(answered: Any) -> Any:
     """The turns or items of an answer: the first choice, the items of a response, a turn."""
     if not isinstance(answered, dict):
         return answered
-    choices = answered.get("choices")
+    choices = answered.get("choices", answered.get("candidates"))
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        return choices[0].get("message", choices[0].get("text"))
+        fields = Fields(choices[0])
+        said, why = fields("message", "content", "text"), fields(ENDED)
+        return said | {ENDED: why} if isinstance(said, dict) and why else said
     for name in ("output", "messages"):
         if isinstance(answered.get(name), list):
             return answered[name]
@@ -95,4 +99,5 @@ def _answer(answered: Any) -> Any:
 
 
 TURN = ("role", "content", "tool_calls", "function_call", "additional_kwargs", "parts",
-        "reasoning_content", "reasoning", "refusal")
+        "reasoning_content", "reasoning", "refusal", "stop_reason")
+ENDED = "finish_reason"

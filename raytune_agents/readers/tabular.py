@@ -98,6 +98,8 @@ def _batch_rows(batch: Any) -> Iterator[tuple[JsonObject | RecordError, int]]:
             yield RecordError(TOO_LONG), 0
             continue
         try:
-            yield row.to_pylist()[0], size
+            yield row.to_pylist(maps_as_pydicts="strict")[0], size
         except UnicodeDecodeError:
             yield RecordError("invalid UTF-8"), size
+        except KeyError:
+            yield RecordError("duplicate key in a map"), size
