@@ -78,7 +78,8 @@ def nearest_option(key: str) -> str:
     """A hint that names the known option nearest to `key`, or ''."""
     keys = list(known_keys())
     tails, last = {k.rsplit(".", 1)[-1]: k for k in keys}, key.rsplit(".", 1)[-1]
-    match = [tails[last]] if last in tails else difflib.get_close_matches(key, keys, 1, 0.6)
+    match = [tails[last]] if last in tails else _short_for(key, keys)
+    match = match or difflib.get_close_matches(key, keys, 1, 0.6)
     if not match:
         match = [tails[t] for t in difflib.get_close_matches(last, tails, 1, 0.6)]
     return (
@@ -86,6 +87,14 @@ def nearest_option(key: str) -> str:
         if match
         else f"; known sections: {', '.join(Config.model_fields)}"
     )
+
+
+def _short_for(key: str, keys: list[str]) -> list[str]:
+    """The option of its section that a key shortens: lr, epochs."""
+    section, _, last = key.rpartition(".")
+    words = {k: k[len(section) + 1 :].split("_") for k in keys if k.startswith(f"{section}.")}
+    initials = [k for k, w in words.items() if "".join(x[:1] for x in w) == last]
+    return [*initials, *(k for k, w in words.items() if last in w)][:1] if section else []
 
 
 def set_dotted(tree: Options, key: str, value: Any) -> None:

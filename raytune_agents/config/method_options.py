@@ -28,7 +28,7 @@ def known_or_own(name: str, known: Sequence[str]) -> str:
 class LoraConfig(BaseConfig):
     r: Positive = Field(16, description="rank")
     lora_alpha: Positive = Field(32, description="scale = alpha / r")
-    lora_dropout: Share = Field(0.0, description="share of the adapter's inputs set to 0")
+    lora_dropout: Share = Field(0.0, lt=1, description="share of the adapter's inputs set to 0")
     target_modules: list[str] | Literal["all-linear"] = Field(
         "all-linear", description="module names"
     )

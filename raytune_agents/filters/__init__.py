@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from raytune_agents.config import LabelConfig
+from raytune_agents.config import ConfigError, LabelConfig
 from raytune_agents.config.lookup import user_object
 from raytune_agents.filters import shape, text_rules
 from raytune_agents.filters.grounding import ungrounded
@@ -58,6 +58,10 @@ def rule_named(name: str) -> Rule:
 
 def active_rules(section: LabelConfig) -> dict[str, Rule]:
     """Name -> rule with its options bound, in the order of RULES; a user's own rules come last."""
+    for code in section.languages:
+        if code not in text_rules.LANGUAGES:
+            known = ", ".join(text_rules.LANGUAGES)
+            raise ConfigError(f"label.languages={code!r} is not told apart; write some of {known}")
     usual = [n for n in RULES if n not in ON_REQUEST]
     given = section.rules or ["default"]
     names = list(dict.fromkeys(n for g in given for n in (usual if g == "default" else [g])))

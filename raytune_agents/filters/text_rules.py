@@ -90,6 +90,7 @@ SCRIPTS = {
     "CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CYRILLIC": "ru",
     "ARABIC": "ar", "HEBREW": "he", "DEVANAGARI": "hi", "THAI": "th", "GREEK": "el",
 }  # fmt: skip
+LANGUAGES = sorted({*_LEXICON, *SCRIPTS.values()})
 
 
 @lru_cache(maxsize=65_536)

@@ -101,5 +101,5 @@ def _batch_rows(batch: Any) -> Iterator[tuple[JsonObject | RecordError, int]]:
             yield row.to_pylist(maps_as_pydicts="strict")[0], size
         except UnicodeDecodeError:
             yield RecordError("invalid UTF-8"), size
-        except KeyError:
-            yield RecordError("duplicate key in a map"), size
+        except (KeyError, ValueError):
+            yield RecordError("a key stands twice in a map"), size

@@ -4,8 +4,11 @@ of theirs is read, and what cannot be read is never gold in silence."""
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raytune_agents import filters, readers
@@ -320,3 +323,33 @@ def test_how_arguments_are_kept(given: Any) -> None:
 def test_patterns_of_other_engines() -> None:
     schema = {"properties": {"a": {"type": "string", "pattern": r"^(?<x>\p{L}+)$"}}}
     assert not isinstance(validator(json.dumps(schema)), str)
+
+
+@pytest.mark.parametrize(("body", "answer"), [
+    ({"choices": [{"finish_reason": "length", "message": GOOD}]}, "It is mild."),
+    ({"role": "assistant", "content": [{"type": "text", "text": "It is mild."}],
+      "stop_reason": "max_tokens"}, "It is mild."),
+    ({"status": "incomplete", "output": [GOOD | {"type": "message", "status": "incomplete"}]},
+     "It is mild."),
+    ({"candidates": [{"finishReason": "MAX_TOKENS", "content": {
+        "role": "model", "parts": [{"text": "It is mild."}]}}]}, "It is mild."),
+])  # fmt: skip
+def test_a_batched_answer_that_was_cut(tmp_path: Path, body: dict[str, Any], answer: str) -> None:
+    lines = [{"custom_id": "a", "body": {"model": "m", "messages": [ASK]}},
+             {"custom_id": "a", "response": {"body": body}}]  # fmt: skip
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    [found] = readers.read_source(SourceConfig(path=str(tmp_path / "b.jsonl")))
+    assert [(r.pool, r.target.content) for r in found.rows] == [("negative.observed", answer)]
+
+
+def test_maps_of_parquet(tmp_path: Path) -> None:
+    kind = pa.map_(pa.string(), pa.string())
+    call = pa.struct([("name", pa.string()), ("arguments", kind)])
+    turn = pa.struct([("role", pa.string()), ("content", pa.string()), ("calls", pa.list_(call))])
+    rows = [[ASK, {"role": "assistant", "calls": [{"name": "f", "arguments": given}]}]
+            for given in ([("city", "Paris")], [("city", "Paris"), ("city", "Rome")])]  # fmt: skip
+    table = pa.table({"messages": pa.array(rows, pa.list_(turn))})
+    pq.write_table(table, tmp_path / "m.parquet")
+    good, bad = readers.read_source(SourceConfig(path=str(tmp_path / "m.parquet")))
+    assert good.rows[0].calls[0].arguments == ARGS
+    assert bad.error == "a key stands twice in a map"
