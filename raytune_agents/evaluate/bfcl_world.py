@@ -11,9 +11,10 @@ import copy
 import importlib
 import inspect
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from raytune_agents.records import Arguments, JsonObject
+if TYPE_CHECKING:  # the sandboxed process has no package of ours
+    from raytune_agents.records import Arguments, JsonObject
 
 HOME = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code."
 MODULES = {
