@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raytune_agents.pipeline.context import Context
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import Trajectory
 from raytune_agents.runs import StoredRows
 
 
@@ -45,16 +43,3 @@ def held_out_rows(folder: Path, split: str) -> list[Trajectory]:
         for row in StoredRows(place, lambda table: accepted(table, split))
     ]
     return sorted(rows, key=lambda r: r.id)
-
-
-def token_counts(context: Context, rows: list[Trajectory]) -> tuple[dict[str, int], Counter]:
-    """Trained (answer) tokens of every row, and the reasons of rows that cannot be trained on."""
-    counts, refused = {}, Counter()
-    with context.display.step("tokens", len(rows)) as bar:
-        for row in rows:
-            try:
-                counts[row.id] = sum(e.trained_tokens for e in context.chat.encode(row))
-            except RecordError as error:
-                refused[str(error)] += 1
-            bar.update(1)
-    return counts, refused
