@@ -6,9 +6,10 @@ Rows are synthetic: a request of random words, two tools, one call, TOKENS token
 written as the label step leaves them; then a run's own code tokenises them with Ray's workers,
 mixes all of them into one arm and trains its first optimiser step (SmolLM2-135M, float32, CPU).
 `driver_rss_gib` is the driver's peak resident set over all of this, `worker_rss_gib` that of the
-training worker less the model's weights; the pages of mapped files count in both. `rows_per_s` is
-rows by the seconds from labels to the end of the first step. Prints one JSON object on the last
-line and writes benchmarks/results/scale_rows.json.
+training worker less the model's weights; the pages of mapped files count in both. The same with
+FEW rows is beside it (`few`): what both grew by is what rows cost, the rest is Python, Ray and
+torch. `rows_per_s` is rows by the seconds from labels to the end of the first step. Prints one JSON
+object on the last line and writes benchmarks/results/scale_rows.json.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from raytune_agents.runs import Counts, commit, hardware, versions, write_rows
 
 HERE = Path(__file__).parent
 TOKENS, FILE_ROWS = 500, 20_000
+FEW = 1_000
 WORDS = [
     "the", "of", "to", "in", "for", "with", "on", "at", "from", "by", "about", "city", "river",
     "table", "green", "house", "morning", "water", "paper", "train", "letter", "number", "name",
@@ -93,8 +95,7 @@ class PeakMemory(threading.Thread):
                 continue
 
 
-def measured(rows: int, folder: str) -> dict[str, Any]:
-    """The driver of one run, in this process."""
+def context_of(folder: str) -> Context:
     tree = {
         "name": "rows",
         "runs_dir": folder,
@@ -103,12 +104,18 @@ def measured(rows: int, folder: str) -> dict[str, Any]:
         "train": {
             "arms": {"sft": {"method": "sft"}},
             "global_batch_size": 4,
+            "max_tokens_per_forward": TOKENS,  # one row: what is measured is not activations
             "max_steps": 1,
             "report_to": [],
         },
         "resources": {"cpus": 2},
     }
-    context = Context(build_config(tree), Display(Console(stderr=True, soft_wrap=True)))
+    return Context(build_config(tree), Display(Console(stderr=True, soft_wrap=True)))
+
+
+def labelled(rows: int, folder: str) -> None:
+    """The steps up to label of a run, as a process of its own leaves them."""
+    context = context_of(folder)
     words = words_of(context.chat)
     for name in ("read", "generate", "label"):
         step = context.step(name)
@@ -116,6 +123,12 @@ def measured(rows: int, folder: str) -> dict[str, Any]:
         if name == "label":
             write_label(step.folder, rows, words)
         step.finish(Counts(rows, rows))
+    context.close()
+
+
+def measured(rows: int, folder: str) -> dict[str, Any]:
+    """The driver of the other steps, in this process."""
+    context = context_of(folder)
     context.resources  # noqa: B018  Ray's start is no part of the time
     memory, seconds = PeakMemory(), {}
     memory.start()
@@ -152,18 +165,30 @@ def measured(rows: int, folder: str) -> dict[str, Any]:
     }
 
 
+def alone(rows: int) -> dict[str, Any]:
+    """A run, in processes of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        with spawn.Pool(1) as pool:
+            pool.apply(labelled, (rows, folder))
+        with spawn.Pool(1) as pool:
+            return pool.apply(measured, (rows, folder))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     rows = parser.parse_args().rows
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        multiprocessing.get_context("spawn").Pool(1) as pool,
-    ):
-        found = pool.apply(measured, (rows, folder))
+    few, found = alone(FEW), alone(rows)
+    grown = {
+        key.replace("rss", "grew"): round(found[key] - few[key], 3)
+        for key in ("driver_rss_gib", "worker_rss_gib")
+    }
     result = {
         "benchmark": "scale_rows",
         **found,
+        **grown,
+        "few": few,
         "hardware": hardware(),
         "versions": versions(),
         "revision": commit(),
