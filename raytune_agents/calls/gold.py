@@ -16,11 +16,12 @@ from typing import Any
 
 from raytune_agents.calls.coerce import typed, types_of
 from raytune_agents.calls.json_text import strict_json
-from raytune_agents.calls.schema import ANY, ParameterType, find, schema_of, shape
+from raytune_agents.calls.schema import ANY, ParameterType, find, local_ref, schema_of, shape
 from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory
 
 Allowed = dict[str, list[Any]]  # argument -> its allowed values
 LEFT_OUT = ""  # among the allowed values: the argument may be left out
+REFERENCES = 8  # that lead from one to the next
 NO_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -65,10 +66,23 @@ def _defaults(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Arguments:
     found, properties = {}, schema.get("properties")
     required = schema.get("required")
     for name, detail in properties.items() if isinstance(properties, dict) else ():
-        if isinstance(detail, dict) and "default" in detail:
+        detail = _resolved(detail, root)
+        if "default" in detail:
             value, types = detail["default"], types_of(detail, root)
             found[name] = typed(value, types) if isinstance(value, str) and types else value
     return {k: v for k, v in found.items() if not (isinstance(required, list) and k in required)}
+
+
+def _resolved(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema with what its reference names, its own words over that; {} for what is none."""
+    found = schema if isinstance(schema, dict) else {}
+    for _ in range(REFERENCES):
+        if "$ref" not in found:
+            break
+        target = local_ref(found["$ref"], root)
+        own = {k: v for k, v in found.items() if k != "$ref"}
+        found = (target if isinstance(target, dict) else {}) | own
+    return found
 
 
 @lru_cache(maxsize=8192)
@@ -92,11 +106,25 @@ def same_value(one: Any, other: Any) -> bool:
 
 
 def without_defaults(call: ToolCall, tool: ToolSpec | None) -> Arguments:
-    """A call's arguments but those that equal their default. Raises ValueError."""
-    defaults = defaults_of(tool)
-    return {
-        k: v for k, v in call.args.items() if k not in defaults or not same_value(v, defaults[k])
-    }
+    """A call's arguments but those that equal their default, at any depth. Raises ValueError."""
+    schema = schema_of(tool) if tool else {}
+    return _stripped(call.args, schema, schema)
+
+
+def _stripped(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    """A value without the members that equal their default."""
+    if isinstance(value, list):
+        items = _resolved(schema.get("items"), root)
+        return [_stripped(v, items, root) for v in value] if items else value
+    if not isinstance(value, dict) or not isinstance(schema.get("properties"), dict):
+        return value
+    defaults, out = _defaults(schema, root), {}
+    for key, inner in value.items():
+        detail = _resolved(schema["properties"].get(key), root)
+        left = _stripped(inner, detail, root)
+        if key not in defaults or not same_value(left, _stripped(defaults[key], detail, root)):
+            out[key] = left
+    return out
 
 
 def with_defaults(

@@ -15,11 +15,11 @@ values, `array` without `items`), this one gives a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from raytune_agents.calls.gold import arguments_of, gold_calls, gold_pairs
+from raytune_agents.calls.gold import arguments_of, gold_calls, gold_pairs, without_defaults
 from raytune_agents.calls.parse import CUT, DECODER_FAILED, WRONG_FORMAT, Parsed, parse
 from raytune_agents.calls.schema import ANY, ParameterType, Shape, find, shape
 from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory, canonical
@@ -286,8 +286,10 @@ def compare(
 # --- rows ---
 
 
-def _signature(calls: Iterable[ToolCall]) -> list[str]:
-    return sorted(canonical([c.name, a]) for c, a in zip(calls, arguments_of(calls)))
+def _signature(calls: Sequence[ToolCall], tools: Sequence[ToolSpec]) -> list[str]:
+    """The calls without their defaults, in any order. Raises ValueError."""
+    arguments_of(calls)  # strictly
+    return sorted(canonical([c.name, without_defaults(c, find(c.name, tools))]) for c in calls)
 
 
 def judge_parsed(parsed: Parsed, row: Trajectory, matching: str = "greedy") -> Verdict:
@@ -302,10 +304,14 @@ def judge_parsed(parsed: Parsed, row: Trajectory, matching: str = "greedy") -> V
         return Verdict(False, parsed.error, _short(parsed.text)) if pairs else RIGHT
     verdict = _compare_pairs(parsed.calls, pairs, row.tools, matching)
     own = not verdict.ok and not row.gold and len(parsed.calls) == len(pairs)
-    # BFCL refuses [1.5, 2] for itself in a list of floats; the target itself is right by definition
-    return (
-        RIGHT if own and _signature(parsed.calls) == _signature(row.answer.tool_calls) else verdict
-    )
+    # BFCL refuses [1.5, 2] for itself in a list of floats, and does not look for defaults deep
+    # inside; the target itself is right by definition
+    target = row.answer.tool_calls if own else ()
+    try:
+        same = own and _signature(parsed.calls, row.tools) == _signature(target, row.tools)
+    except (ValueError, RecursionError):
+        same = False
+    return RIGHT if same else verdict
 
 
 def judge(text: str, row: Trajectory) -> Verdict:

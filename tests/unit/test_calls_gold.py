@@ -205,3 +205,22 @@ def test_what_is_right_is_neither_mined_nor_rejected_nor_rewarded_less() -> None
     assert preference_pairs.minimal_pairs([good, worse]) == []
     wrong = replace(searched(q="a", page=3), fault="wrong_value", parents=(good.id,), id="x")
     assert len(preference_pairs.minimal_pairs([good, wrong])) == 1
+
+
+@pytest.mark.parametrize(("said", "right"), [
+    ({"o": {"k": "v"}}, True), ({"o": {"k": "v", "m": 3}}, True),
+    ({"o": {"k": "v", "p": {"n": 5}}}, True), ({"o": {"k": "v", "m": 3, "p": {}}}, True),
+    ({"o": {"k": "v", "m": 4}}, False), ({"o": {"k": "v", "p": {"n": 6}}}, False),
+])  # fmt: skip
+def test_defaults_deep_inside_and_behind_references(said: dict, right: bool) -> None:
+    whole = {"type": "integer", "default": 5}
+    inner = {"type": "object", "properties": {"n": {"$ref": "#/$defs/N"}}, "default": {}}
+    outer = {"type": "object", "required": ["k"], "properties": {
+        "k": {"type": "string"}, "m": {"type": "integer", "default": 3}, "p": inner}}  # fmt: skip
+    schema = {"type": "object", "properties": {"o": {"$ref": "#/$defs/O"}}, "required": ["o"],
+              "$defs": {"N": whole, "O": outer}}  # fmt: skip
+    tool = ToolSpec("f", "", json.dumps(schema))
+    target = Message("assistant", tool_calls=(ToolCall.of("f", o={"k": "v", "p": {}}),))
+    row = Trajectory((Message("user", "q"), target), (tool,))
+    answer = json.dumps({"name": "f", "arguments": said})
+    assert judge(f"<tool_call>{answer}</tool_call>", row).ok is right
