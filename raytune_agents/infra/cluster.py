@@ -87,16 +87,16 @@ def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
 
 def await_resources(section: ResourcesConfig, say: Callable[[str], None] = log.info) -> Resources:
     """What there is and nobody uses, as soon as it is what the config expects; until then the
-    autoscaler is asked for it. Raises ConfigError after `wait_s`, and at once where Ray is local:
-    no node joins it."""
+    autoscaler is asked for it. Raises ConfigError after `wait_s`, and at once where Ray is local
+    and has no GPU in use: none joins it."""
     from ray.autoscaler.sdk import request_resources
 
     began, spoke, have = time.monotonic(), -SPEAK_S, free_resources()
-    wait_s = 0.0 if address_of(section) == "local" else section.wait_s
+    local, wait_s = address_of(section) == "local", section.wait_s
     try:
         while lacking := have.lacks(section):
             waited = time.monotonic() - began
-            if waited >= wait_s:
+            if waited >= wait_s or (local and not have.busy_gpus):
                 raise ConfigError(
                     f"{lacking} after {waited:.0f} s; write what there is, or start more; "
                     "resources.wait_s is how long a cluster may take"

@@ -77,6 +77,12 @@ def test_gpus_are_waited_for_and_busy_ones_left_alone(joined, tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"resources\.gpus=2: Ray has 1 free, 1 in use after"):
         cluster.await_resources(ResourcesConfig(**expected))
     assert cluster.await_resources(ResourcesConfig(address=joined.address)).gpus == 1
+    with pytest.raises(ConfigError, match=r"1 in use after 1 s"):  # it may be free at any moment
+        cluster.await_resources(ResourcesConfig(gpus=2, wait_s=1))
+    ray.kill(other)
+    assert cluster.await_resources(ResourcesConfig(gpus=2)).gpus == 2
+    with pytest.raises(ConfigError, match=r"gpus=3: Ray has 2 after 0 s"):  # none joins a local Ray
+        cluster.await_resources(ResourcesConfig(gpus=3))
 
     (tmp_path / "config.json").write_text("{}")
     found = nodes_of_run.validate_nodes(tmp_path, tmp_path)
