@@ -16,9 +16,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pyarrow.parquet as pq
+import yaml
 
 from raytune_agents.evaluate.paired import FEW_SEEDS, Difference, detectable, paired_seeds
 
+CONFIG = yaml.safe_load(Path(__file__).with_name("study.yaml").read_text(encoding="utf-8"))
 METRIC_NAMES = (
     "exact_match",
     "function_accuracy",
@@ -41,7 +43,7 @@ MAIN = dict.fromkeys(CALL_SUITES, "exact_match") | {
 REFERENCE = "sft"  # what every arm is compared with, beside the untrained model
 LINES = {  # what each arm is, in words
     "base": "the untrained model",
-    "base_few_shot": "the untrained model, shown four examples",
+    "base_few_shot": f"the untrained model, shown {CONFIG['evaluate']['few_shot']} examples",
     "base_constrained": "the untrained model, held to the tools by a grammar",
     "sft": "good rows only",
     "sft_half": "good rows only, half of the tokens",
@@ -101,7 +103,8 @@ def estimate(side: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
     (mine,) = common(side)
     zero = {0: dict.fromkeys(next(iter(mine.values())), 0.0)}
     found = paired_seeds(zero, mine)
-    return rounded({"value": found.value, "low": found.low, "high": found.high, "n": found.n})
+    low, high = max(0.0, found.low or 0.0), min(1.0, found.high or 0.0)  # a share
+    return rounded({"value": found.value, "low": low, "high": high, "n": found.n})
 
 
 def rounded(cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +141,7 @@ def study(arms: Mapping[str, Arm]) -> dict[str, Any]:
     seeds = max((a.seeds for a in trained), default=0)
     found: dict[str, Any] = {
         "model": "SmolLM2-135M-Instruct",
-        "loss_tokens_per_arm": 20_000,
+        "loss_tokens_per_arm": CONFIG["mix"]["tokens"],
         "seeds": seeds,
         "detectable_points": None,
         "arms": {},
@@ -165,11 +168,11 @@ def study(arms: Mapping[str, Arm]) -> dict[str, Any]:
 def costs(facts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over the cells of one arm."""
     every = [f for f in facts if f.get("rows")]
-    names = ("rows", "loss_tokens", "total_tokens", "train_s")
+    sums = [dict(f) | {"loss_tokens": sum(f["loss_tokens"].values())} for f in every]  # of pools
     out = {
-        n: round(fmean([f[n] for f in every if f.get(n)]))
-        for n in names
-        if any(f.get(n) for f in every)
+        n: round(fmean(f[n] for f in sums))
+        for n in ("rows", "loss_tokens", "total_tokens", "train_s")
+        if sums
     }
     return out | {"seeds": len(every), "shared_machine": any(f["load_before"] > 0.5 for f in every)}
 

@@ -39,7 +39,8 @@ def write_cell(folder: Path, arm: str, seed: int, right: list[int]) -> None:
     name = f"{arm}-s{seed}" if seed else arm
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
-    facts = {"arm": arm, "seed": seed, "load_before": 0.1, "rows": 10 * seed, "loss_tokens": 100}
+    facts = {"arm": arm, "seed": seed, "load_before": 0.1, "rows": 10 * seed}
+    facts |= {"loss_tokens": {"positive": 80, "no_call": 20}, "total_tokens": 900.0, "train_s": 7}
     (folder / f"{name}.json").write_text(json.dumps(facts))
 
 
