@@ -141,6 +141,7 @@ class Fields:
 
     def __init__(self, item: JsonObject, place: str = "") -> None:
         self.item, self.place = item, place
+        self.kept: set[str] = set()
         # nulls are what tables put for "none"
         named = _layout(tuple(item))
         self.left: dict[str, Any] = {name: k for name, k in named if item[k] is not None}
@@ -183,8 +184,13 @@ class Fields:
         unread = set(self.left.values())
         out = {key: value for key, value in self.item.items() if key in unread}
         for key, value in out.items():
-            note(f"{self.place}.{key}" if self.place else str(key), value)
+            if key not in self.kept:
+                note(f"{self.place}.{key}" if self.place else str(key), value)
         return out
+
+    def keep(self, name: str) -> None:
+        """Take a field as read that stays in the `rest`."""
+        self.kept.add(self.left[name])
 
     def skip(self, *names: Names | str) -> None:
         """Take fields as read that say nothing: what their object is, where it stood."""

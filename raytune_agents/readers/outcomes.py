@@ -90,6 +90,7 @@ def outcome_of(fields: Fields) -> tuple[float | None, str]:
         return found[1], found[2]
     for name in fields.have(ABOUT):
         if found := _stated(Fields(_object(fields.peek(name))), OUTCOMES):
+            fields.keep(name)
             return found[1], found[2]
     return None, ""
 
@@ -111,6 +112,8 @@ def is_marked_bad(fields: Fields) -> bool:
     """Whether a turn says of itself that it is a bad one or was cut; a step's reward is no such
     mark."""
     found = _stated(fields, _MARKS)
+    if found and fields.peek(found[0]) == 0 and fields.peek(found[0]) is not False:
+        return False  # a count of votes
     if found:
         fields.skip(found[0])
     return found is not None and found[1] < 0.5

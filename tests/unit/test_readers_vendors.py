@@ -240,11 +240,23 @@ def test_marks_in_other_places(mark: dict[str, Any]) -> None:
     assert read({"messages": [ASK, GOOD]} | mark)[0].pool == "negative.observed"
 
 
+def test_what_gives_the_outcome_is_read_and_kept() -> None:
+    raw = {"messages": [ASK, GOOD], "metadata": {"resolved": False}, "licence": "mit"}
+    found = readers.read_raw(raw, "x.jsonl:1", SourceConfig(path="x.jsonl"))
+    assert (found.unread, found.rows[0].meta["metadata"]) == (
+        {"licence": "mit"}, {"resolved": False})  # fmt: skip
+
+
 def test_a_turn_that_is_bad_or_not_to_be_trained_is_not() -> None:
     for mark in ({"helpful": False}, {"train": "false"}, {"loss": "0"}, {"status": "incomplete"}):
         row = read({"messages": [ASK, GOOD | mark, ASK, GOOD]})[0]
         assert ([m.trained for m in row.messages], row.pool) == (
             [False, False, False, True], "positive")  # fmt: skip
+
+
+def test_a_turn_without_votes_is_no_bad_one() -> None:
+    row = read({"messages": [ASK, GOOD | {"upvoted": 0}, ASK, GOOD | {"finish_reason": "stop"}]})[0]
+    assert [m.trained for m in row.messages if m.role == "assistant"] == [True, True]
 
 
 def test_pairs_that_repeat_the_request_and_pairs_of_one_answer() -> None:
