@@ -45,8 +45,9 @@ def parses(row: Trajectory) -> str | None:
             return f"parses:arguments of {call.name}"
     target = row.target
     if target and not target.tool_calls and any(tag in target.content for tag in OPENING_TAGS):
-        error = parse(target.content, row.tools).error
-        return f"parses:{error}" if error else None
+        found = parse(target.content, row.tools)
+        if found.error or found.calls:
+            return f"parses:{found.error or 'a call that stands as text'}"
     name = _said_call(target.content, row) if target and not target.tool_calls else None
     return f"parses:the text of the answer calls {name}" if name else None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from raytune_agents.readers.exchanges import answer_turns
 from raytune_agents.readers.fields import ROLE, ROW_ID, SYSTEM, TOOLS, TURNS, Fields, fold
 from raytune_agents.readers.outcomes import mark_of_answer, outcome_of, said_about
 from raytune_agents.readers.said import template_turns
@@ -42,6 +43,9 @@ def _answered(turns: Any, fields: Fields) -> Any:
     if not isinstance(last, dict) or ROLES.get(fold(str(Fields(last).peek(ROLE)))) != "user":
         return items
     said = fields("response", "completion", "output")
-    if isinstance(said, dict) and Fields(said).have(ROLE):
-        return [*items, said]
+    if said is None and (choices := fields("choices")):
+        said = {"choices": choices}
+    if isinstance(said, dict):
+        turns = answer_turns(said)
+        return [*items, *(turns if isinstance(turns, list) else [turns] if turns else [])]
     return [*items, {"role": "assistant", "content": said}] if said else items

@@ -72,7 +72,7 @@ def model_call_of(asked: Any, answered: Any) -> Event:
     prompt = request("messages", "input", "contents", "prompt") if request else asked
     if request and prompt is None and request.peek("role") is not None:  # one turn
         prompt = asked
-    told = read_model_call(prompt, _answer(answered), tools, system)
+    told = read_model_call(prompt, answer_turns(answered), tools, system)
     usage = found if isinstance(found := body.get("usage"), dict) else {}
     counts = [next((usage[n] for n in names if isinstance(usage.get(n), int)), 0) for names in
               (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))]
@@ -82,7 +82,7 @@ def model_call_of(asked: Any, answered: Any) -> Event:
     return told | {"model": as_text(model), "tokens": (counts[0], counts[1])}
 
 
-def _answer(answered: Any) -> Any:
+def answer_turns(answered: Any) -> Any:
     """The turns or items of an answer: the first choice, the items of a response, a turn."""
     if not isinstance(answered, dict):
         return answered

@@ -14,6 +14,7 @@ from typing import Any
 from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, fold, note
 from raytune_agents.readers.outcomes import outcome_of
 from raytune_agents.readers.parts import flat_text, result_of
+from raytune_agents.readers.said import with_calls
 from raytune_agents.readers.shapes import read_call, read_tools
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, turns_of, with_system
@@ -103,7 +104,7 @@ def item_messages(items: list[JsonObject], tools: tuple[ToolSpec, ...]) -> list[
         else:
             _add(messages, _said(item, kind, tools), thought)
             thought = ""
-    return messages
+    return [with_calls(m, tools) for m in messages]
 
 
 def _texts(parts: Any) -> Iterator[str]:

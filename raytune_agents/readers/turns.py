@@ -108,7 +108,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         made = [Message(role, content or "", thought, calls, name, key, loss)]
     else:
         now = Message(role, "", thought, calls, name, key, loss)
-        made = _made(pieces(content, role, tools), now)
+        made = [_split(m) for m in _made(pieces(content, role, tools), now)]
     if given := fields("tool_results", "tool_responses"):  # Cohere, AutoGen
         made = [m for m in made if m.content and m.role != "tool"] + [_cohere(r) for r in given]
     fields.skip(ASIDE)
@@ -137,6 +137,14 @@ def _apart(text: str) -> tuple[str, str]:
     text = text if bare == text.strip() else bare
     found = split_thought(text)
     return (found.rest.lstrip("\n"), found.text) if found.text else (text, "")
+
+
+def _split(message: Message) -> Message:
+    """A turn that was made of parts, its thought apart."""
+    if message.role != "assistant" or not message.content:
+        return message
+    content, more = _apart(message.content)
+    return replace(message, content=content, thought=message.thought or more)
 
 
 def _unwrapped(item: JsonObject) -> JsonObject:

@@ -181,6 +181,18 @@ def test_calls_in_other_wrappings(text: str, content: str) -> None:
         content, [("get_weather", {"city": "Paris"})])  # fmt: skip
 
 
+@pytest.mark.parametrize(("text", "expected"), [
+    (f"<tool_call>{BODY}</tool_call>", CALLS), ("<think>Hm.</think>Mild.", "a: Hm.|Mild.|"),
+    ("<|channel|>final<|message|>Mild.", "a: |Mild.|"),
+])  # fmt: skip
+def test_what_stands_in_the_text_of_parts_and_items(text: str, expected: str) -> None:
+    part = {"type": "output_text", "text": text}
+    message = {"type": "message", "role": "assistant", "content": [part]}
+    log = {"input": [ASK], "output": [message], "tools": [TOOL | {"type": "function"}]}
+    for row in (read(log)[0], said([part])):
+        assert text_of(row) == [ASKED, expected]
+
+
 @pytest.mark.parametrize("text", [
     "[get_weather('Paris')]", 'Tool call: get_weather({"city": "Paris"})',
     f"I send {BODY} and wait.",
@@ -277,6 +289,9 @@ def test_pairs_that_repeat_the_request_and_pairs_of_one_answer() -> None:
     {"messages": [ASK], "response": "It is mild."},
     {"messages": [ASK], "completion": GOOD, "metadata": {"tools": [TOOL]}},
     {"messages": [ASK, None, GOOD], "instructions": ""},
+    {"messages": [ASK], "choices": [{"message": GOOD, "finish_reason": "stop"}]},
+    {"messages": [ASK], "response": {"role": "assistant", "content": [
+        {"type": "text", "text": "It is mild."}], "stop_reason": "end_turn"}},
 ])  # fmt: skip
 def test_where_the_answer_stands(raw: dict[str, Any]) -> None:
     row = read(raw)[0]
