@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from method_rows import BAD, GOOD, ROWS, section_of, small_chat
 
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError
 from raytune_agents.mix import RowKind
+from raytune_agents.pipeline.mix import row_counts
+from raytune_agents.pipeline.rows import stored_training_rows, training_rows
 from raytune_agents.records import Trajectory
+from raytune_agents.storage import write_rows
 from raytune_agents.train import methods
 from raytune_agents.train.column_files import TrainingRows, columns_table, write_columns
 from raytune_agents.train.methods import METHODS
@@ -111,3 +116,24 @@ def test_refused_rows_say_why_and_masked_or_shifted_ones_stop_the_arm(
         validate_mixed(
             "vanilla", found, found.places(found.ids), lambda ids: ROWS, chat, section_of()
         )
+
+
+def test_a_row_is_refused_where_no_arm_trains_on_it_and_one_says_why() -> None:
+    def facts(tokens: list[int], refused: list[str]) -> pa.Table:
+        return pa.table({"tokens": pa.array(tokens, pa.int32()), "refused": refused})
+
+    sft = facts([5, 0, 0, 0], ["", "too long", "too long", ""])
+    dpo = facts([0, 0, 9, 0], ["", "no pair", "", ""])
+    counts = row_counts([sft, dpo])
+    assert (counts.rows_in, counts.rows_out, counts.rejected) == (4, 3, {"too long": 1})
+    assert row_counts([dpo]).rejected == {"no pair": 1}
+
+
+def test_only_accepted_training_rows_are_read_and_only_those_asked_for(tmp_path: Path) -> None:
+    rejected, held = replace(GOOD[1], reject_reason="duplicate:x"), replace(GOOD[2], split="val")
+    write_rows(tmp_path / "label" / "rows-00000.parquet", [GOOD[0], rejected])
+    write_rows(tmp_path / "label" / "rows-00001.parquet", [held, GOOD[3]])
+    assert list(training_rows(tmp_path)) == [GOOD[0].id, GOOD[3].id]
+    assert list(training_rows(tmp_path, [GOOD[3].id, GOOD[2].id])) == [GOOD[3].id]
+    stored = stored_training_rows(tmp_path)
+    assert [row.id for row in stored] == [row.id for row in stored] == [GOOD[0].id, GOOD[3].id]
