@@ -137,7 +137,9 @@ def test_loss_of_answers_and_of_weighed_answers(tmp_path: Path) -> None:
 def test_two_workers_take_the_steps_of_one(method: str, tmp_path: Path) -> None:
     """For dpo the first process writes the reference's log-probabilities; the other reads them."""
     options = ("train.global_batch_size=4", "train.dpo.precompute_ref_log_probs=true")
-    alone, columns = job_of(method, tmp_path / "alone", *options)
+    # Its sft term is a mean over the tokens of a pass, and a worker's pass holds one pair.
+    apart = ["train.max_tokens_per_forward=1"] if method == "dpo" else []
+    alone, columns = job_of(method, tmp_path / "alone", *options, *apart)
     worker.fit(alone, rows=columns)
     column_files.write_columns(tmp_path / "columns" / "rows-00000.arrow", columns)
     both = job_of(method, tmp_path / "both", *options, "train.num_workers=2", "train.sharding=ddp")[
