@@ -23,7 +23,8 @@ LONG = ("Documentation", "NLDocumentation", "Functions", "Function_Description",
 
 
 def read(row: JsonObject) -> list[Trajectory]:
-    tools = tuple(_tool(n, d) for n, d in row["Function_Description"].items() if n != "components")
+    described = row["Function_Description"].items()
+    tools = tuple(_tool(name, as_text(text)) for name, text in described if name != "components")
     meta, api = rest_of(row, *LONG), as_text(row.get("Name"))
     api = f"{row['run']}/{api}" if "run" in row else api
     if "Instances" in row:

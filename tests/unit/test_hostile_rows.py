@@ -17,7 +17,7 @@ from raytune_agents.config import LabelConfig, SourceConfig
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.filters.grounding import Evidence, number_said, word_said
 from raytune_agents.pipeline import label
-from raytune_agents.readers import decode, strict
+from raytune_agents.readers import decode, strict, toolalpaca
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory, finish, to_table
 
 SECTION = LabelConfig(evaluation_sets=[])
@@ -238,3 +238,14 @@ def test_calls_of_any_text_can_be_labelled() -> None:
         row = Trajectory((Message("user", "q"), Message("assistant", tool_calls=(
             ToolCall("f", text),))))
         assert filters.label(row, SECTION).reject_reason
+
+
+def test_a_description_that_is_no_text_becomes_text():
+    row = {
+        "Function_Description": {"find": {"anyOf": [{"$ref": "#"}]}},
+        "Instructions": ["Find it."],
+        "Golden_Answers": [[{"Action": "find", "Action_Input": "{}"}]],
+    }
+    (found,) = toolalpaca.read(row)
+    assert found.tools[0].description == '{"anyOf": [{"$ref": "#"}]}'
+    assert hash(found.tools[0])
