@@ -11,8 +11,7 @@ from raytune_agents.config.base import Auto, BaseConfig, Positive, Share, check_
 
 class SourceConfig(BaseConfig):
     path: str = Field(
-        min_length=1,
-        description="bfcl (from the bfcl-eval package), a file, folder, glob, URL or hub id",
+        description="bfcl (from the bfcl-eval package), a file, folder, glob, URL or hub id"
     )
     format: str = Field("auto", description="name in READERS, module:function, or auto")
     limit: int | None = Field(None, ge=1, description="at most this many rows")
@@ -29,6 +28,14 @@ class SourceConfig(BaseConfig):
     redact: bool | None = Field(
         None, description="replace secrets and private data by their kind; null = in traces, logs"
     )
+
+    @field_validator("path")
+    @classmethod
+    def _named(cls, path: str) -> str:
+        """Not by `min_length`: that refuses a file whose name is no UTF-8."""
+        if not path.strip():
+            raise ValueError(f"{path!r} names no source; write a file, folder, URL or hub id")
+        return path
 
 
 class SplitConfig(BaseConfig):

@@ -57,7 +57,7 @@ CASES = [  # override, what the message names
     ("train.epochs=1", "did you mean train.num_train_epochs?"),
     ("train.lora.lora_dropout=1", "train.lora.lora_dropout=1"),
     ("label.languages=[english]", "label.languages='english' is not told apart; write some of"),
-    ("read.sources=[{path: ''}]", "read.sources.0.path=''"),
+    ("read.sources=[{path: ''}]", "read.sources.0.path: '' names no source; write"),
     ("foo.bar=1", "foo: unknown option; known sections"),
     ("train.num_train_epochs=.nan", "train.num_train_epochs"),
     ("train.num_train_epochs=1e9", "less than or equal to 1000"),
