@@ -37,6 +37,7 @@ from bench_generation import MAX_LEN, SEED, Contender, Pass, answer_limits, ques
 from raytune_agents.inference.client import EngineClient, EngineLimits, Reply, Request, Sampling
 from raytune_agents.infra.placement import shards_under_way
 from raytune_agents.runs import commit, hardware, versions
+from raytune_agents.storage import read_json, write_json
 
 HERE = Path(__file__).parent
 SCALE = 16
@@ -230,14 +231,13 @@ def main() -> None:
     parser.add_argument("--timeout-s", type=float, default=300, help="longest wait for one pass")
     options = parser.parse_args()
     target = HERE / "results" / "engine_load.json"
-    result = json.loads(target.read_text()) if target.exists() else {"benchmark": "engine_load"}
+    result = read_json(target) if target.exists() else {"benchmark": "engine_load"}
     for name, part in (("busy", busy), ("speed", speed)):
         if options.only in (None, name):
             stamp = {"hardware": hardware(), "versions": versions(), "revision": commit()}
             result |= part(options) | {f"{name}_on": stamp}
     result["command"] = "python benchmarks/bench_engine_load.py"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(target, result)
     print(json.dumps(result))
 
 

@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from quick_training import QuickTraining, load_results, save_results
+from quick_training import QuickTraining, load_results
 
 from raytune_agents.agents.init import init_spec, to_yaml, with_positives
 from raytune_agents.cli.prepare import good_rows
@@ -36,6 +36,7 @@ from raytune_agents.generate import sampling
 from raytune_agents.pipeline.first_run import REAL_EPOCHS
 from raytune_agents.records import Trajectory
 from raytune_agents.runs import commit, hardware, versions
+from raytune_agents.storage import write_json
 
 HERE = Path(__file__).parent
 SHOP = HERE.parent / "jobs/examples/handful"
@@ -130,7 +131,7 @@ def main() -> None:
         result |= {"real_rows": len(rows), "points_shown": round(100 * detectable(len(rows), 0.5)),
                    "hardware": hardware(), "versions": versions(), "revision": commit(),
                    "command": "python benchmarks/bench_handful.py"}  # fmt: skip
-        save_results(TARGET, result)
+        write_json(TARGET, result)
         print(key, cells[key], flush=True)
     print(json.dumps({k: v for k, v in result.items() if k not in ("cells", "versions")}))
 

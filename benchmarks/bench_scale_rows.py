@@ -36,6 +36,7 @@ from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.progress import Display
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.runs import Counts, commit, hardware, versions, write_rows
+from raytune_agents.storage import write_json
 
 HERE = Path(__file__).parent
 TOKENS, FILE_ROWS = 500, 20_000
@@ -194,9 +195,7 @@ def main() -> None:
         "revision": commit(),
         "command": f"python benchmarks/bench_scale_rows.py --rows {rows}",
     }
-    (HERE / "results").mkdir(exist_ok=True)
-    target = HERE / "results" / "scale_rows.json"
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(HERE / "results" / "scale_rows.json", result)
     print(json.dumps(result))
 
 

@@ -29,6 +29,7 @@ import psutil
 
 from raytune_agents.config import GenerateConfig, build_config
 from raytune_agents.runs import commit, hardware, versions
+from raytune_agents.storage import write_json
 
 HERE = Path(__file__).parent
 SHARD = GenerateConfig().shard_rows
@@ -155,9 +156,7 @@ def main() -> None:
         "versions": versions(), "revision": commit(),
         "command": "python benchmarks/bench_scaling.py",
     }  # fmt: skip
-    (HERE / "results").mkdir(exist_ok=True)
-    target = HERE / "results" / "scaling.json"
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(HERE / "results" / "scaling.json", result)
     print(json.dumps(result))
 
 

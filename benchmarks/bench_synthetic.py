@@ -33,7 +33,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from quick_training import QuickTraining, load_results, save_results
+from quick_training import QuickTraining, load_results
 
 from raytune_agents import agents
 from raytune_agents.agents import AgentSpec
@@ -50,6 +50,7 @@ from raytune_agents.records import (
     finish,
 )
 from raytune_agents.runs import commit, hardware, versions
+from raytune_agents.storage import write_json
 
 HERE = Path(__file__).parent
 TARGET = HERE / "results" / "synthetic.json"
@@ -139,12 +140,9 @@ def generated(
 
 OLD = """
 import json, sys
-import numpy as np
-from quick_training import QuickTraining, load_results, save_results
-
 from raytune_agents import agents
 from raytune_agents.generate import POOLS
-spec, rows, seed = agents.load_spec(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+spec, rows, seed = agents.load(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 made = POOLS["tflan"](spec, 3 * rows // 4, seed) + POOLS["parallel"](spec, rows // 4, seed)
 for row in made:
     calls = [[c.name, c.arguments] for c in row.calls]
@@ -322,7 +320,7 @@ def measure_utility(options: argparse.Namespace, result: dict[str, Any]) -> None
         cells[key] = bench.cell(arm, int(seed))
         result["arms"] = {a: found for a in ARMS if (found := ratio(cells, a))}
         result["utility"] = result["arms"].get("synthetic_20", {}).get("value")
-        save_results(TARGET, result)
+        write_json(TARGET, result)
         print(key, cells[key]["exact_match"], f"{cells[key]['seconds']} s", flush=True)
 
 
@@ -347,7 +345,7 @@ def main() -> None:
         measure_utility(options, result)
     result |= {"hardware": hardware(), "versions": versions(), "revision": commit(),
                "command": "python benchmarks/bench_synthetic.py rows; ... utility"}  # fmt: skip
-    save_results(TARGET, result)
+    write_json(TARGET, result)
     long = ("rows", "cells", "versions", "hardware")
     brief = {k: v for k, v in result.items() if k not in long}
     print(json.dumps(brief))

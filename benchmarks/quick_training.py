@@ -16,6 +16,7 @@ from raytune_agents import models
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, load_config
 from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.storage import read_json
 from raytune_agents.train import methods, worker
 from raytune_agents.train.score import teacher_forced
 
@@ -95,9 +96,4 @@ class QuickTraining:
 
 def load_results(target: Path, name: str) -> dict[str, Any]:
     """What earlier runs wrote."""
-    return json.loads(target.read_text("utf-8")) if target.is_file() else {"benchmark": name}
-
-
-def save_results(target: Path, result: Mapping[str, Any]) -> None:
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return read_json(target) if target.is_file() else {"benchmark": name}
