@@ -25,9 +25,24 @@ if TYPE_CHECKING:
     from raytune_agents.tune.trials import Trial
 
 __all__ = [
-    "STEPS", "Config", "ConfigError", "Evaluation", "RunResult", "SearchResult", "TrainedArm",
-    "evaluate", "generate", "label", "load_config", "mix", "read", "report", "run", "train", "tune",
-]  # fmt: skip
+    "STEPS",
+    "Config",
+    "ConfigError",
+    "Evaluation",
+    "RunResult",
+    "SearchResult",
+    "TrainedArm",
+    "evaluate",
+    "generate",
+    "label",
+    "load_config",
+    "mix",
+    "read",
+    "report",
+    "run",
+    "train",
+    "tune",
+]
 
 
 @dataclass(frozen=True)
@@ -67,9 +82,7 @@ class SearchResult:
     best_config: Path | None
 
 
-def run(
-    config: Config, steps: Iterable[str] = STEPS, display: Display | None = None
-) -> RunResult:
+def run(config: Config, steps: Iterable[str] = STEPS, display: Display | None = None) -> RunResult:
     """Run the steps that are not done. Raises ConfigError, BadLoss, EngineDown."""
     from raytune_agents.pipeline.run import run_steps
     from raytune_agents.progress import Display

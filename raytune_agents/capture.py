@@ -51,8 +51,20 @@ ARM = "x-raytune-arm"  # of our router: which arm answered
 REMEMBERED = 100_000  # ids of answers that an outcome may name
 LONGEST = 200  # characters of a session's id
 # of one connection, or made anew by the client that sends
-HOPS = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-        "transfer-encoding", "upgrade", "host", "content-length", "accept-encoding", SESSION}
+HOPS = {
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+    "content-length",
+    "accept-encoding",
+    SESSION,
+}
 KEYS = ("authorization", "x-api-key", "api-key")
 
 
@@ -225,7 +237,10 @@ def capture_app(
         exchange = Exchange(recorder, request, body) if recorded else None
         headers = [(k, v) for k, v in request.headers.items() if k not in HOPS]
         sent = client.build_request(
-            request.method, request.url.path, params=request.query_params, content=data,
+            request.method,
+            request.url.path,
+            params=request.query_params,
+            content=data,
             headers=[*headers, ("accept-encoding", "identity")],
         )
         try:

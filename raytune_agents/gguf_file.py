@@ -132,9 +132,12 @@ def _add_tokenizer(writer: GGUFWriter, folder: Path, config: Tree) -> None:
     writer.add_add_bos_token(False)  # templates write what they begin with
     ends = _json(folder / "generation_config.json").get("eos_token_id", config.get("eos_token_id"))
     ends = ends if isinstance(ends, list) else [ends]
-    adders = {writer.add_eos_token_id: ends[0], writer.add_eot_token_id: ends[-1],
-              writer.add_bos_token_id: config.get("bos_token_id"),
-              writer.add_pad_token_id: config.get("pad_token_id")}
+    adders = {
+        writer.add_eos_token_id: ends[0],
+        writer.add_eot_token_id: ends[-1],
+        writer.add_bos_token_id: config.get("bos_token_id"),
+        writer.add_pad_token_id: config.get("pad_token_id"),
+    }
     for add, token_id in adders.items():
         if isinstance(token_id, int):
             add(token_id)

@@ -71,9 +71,10 @@ def place_of_fault(failure: Trajectory, task: Trajectory) -> tuple[str, str]:
         kinds, said = (form.kinds if (form := forms[i]) else {}), given[index]
         lost = [k for k in allowed if k not in said and "" not in allowed[k]]
         wrong = [
-            k for k, v in said.items()
+            k
+            for k, v in said.items()
             if k in allowed and argument_error(v, allowed[k], kinds.get(k, ANY))
-        ]  # fmt: skip
+        ]
         extra = [k for k in said if k not in allowed]
         return name, next(iter([*lost, *wrong, *extra]), "")
     return gold[0][0], ""

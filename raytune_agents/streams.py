@@ -27,8 +27,7 @@ def stream_events(text: str) -> Iterator[JsonObject]:
 
 
 def joined_stream(text: str) -> tuple[JsonObject | None, bool]:
-    """(the body of a whole stream, whether it came to its end); None where no event says anything.
-    """
+    """(the body of a whole stream, whether it came to its end); None where no event has content."""
     body: JsonObject | None = None
     ended = "data: [DONE]" in text[-200:] or "data:[DONE]" in text[-200:]
     for event in stream_events(text):

@@ -60,13 +60,15 @@ PARSERS: tuple[tuple[str, str], ...] = (
     ("probe_tool(", "pythonic"),
 )
 # tool parser -> the name of `--reasoning-parser` for the thoughts of its family
+# fmt: off
 REASONING = {
     "hermes": "qwen3", "qwen3_coder": "qwen3", "gemma4": "gemma4", "glm45": "glm45",
     "openai": "openai_gptoss", "muse_glimmer": "muse_glimmer", "seed_oss": "seed_oss",
     "minimax_m2": "minimax_m2", "deepseek_v31": "deepseek_v3", "deepseek_v4": "deepseek_v4",
     "kimi_k2": "kimi_k2", "mistral": "mistral", "granite": "granite", "olmo3": "olmo3",
     "cohere_command3": "cohere_command3",
-}  # fmt: skip
+}
+# fmt: on
 TEXT, TYPES = "probe 'text'", {"word": "string", "count": "integer", "inner": "object"}
 PARAMETERS = {k: {"type": kind, "description": f"The {k}."} for k, kind in TYPES.items()}
 TOOL = ToolSpec(

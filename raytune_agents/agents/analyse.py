@@ -144,12 +144,17 @@ def examples(spec: AgentSpec) -> list[Trajectory]:
         out.append(
             finish(
                 Trajectory(
-                    messages=messages, tools=spec.toolspecs, outcome=1.0, split="train",
-                    gold="" if calls else "[]", source=f"agent/{spec.name}",
-                    source_id=f"{spec.name}-example-{i}", step="generate.examples",
+                    messages=messages,
+                    tools=spec.toolspecs,
+                    outcome=1.0,
+                    split="train",
+                    gold="" if calls else "[]",
+                    source=f"agent/{spec.name}",
+                    source_id=f"{spec.name}-example-{i}",
+                    step="generate.examples",
                 )
             )
-        )  # fmt: skip
+        )
     return out
 
 

@@ -28,8 +28,10 @@ from raytune_agents.readers.parameters import object_schema
 from raytune_agents.readers.strict import depth_of, parse_json
 from raytune_agents.records import JsonObject, JsonSchema, RecordError, Trajectory
 
-POLICIES = ["Ask for a required value that is missing; never invent one.",
-            "Say so when no tool fits, and name what the tools can do."]  # fmt: skip
+POLICIES = [
+    "Ask for a required value that is missing; never invent one.",
+    "Say so when no tool fits, and name what the tools can do.",
+]
 DEEPEST = 100  # levels of a tools file
 KNOWN = (
     "a list of OpenAI tools, an MCP tool list {tools: [...]}, an OpenAPI document {openapi, "
@@ -49,8 +51,10 @@ def _json_tool(item: Any, where: str) -> JsonObject:
     keys = ("parameters", "inputSchema", "input_schema")
     schema = next((item[k] for k in keys if item.get(k) is not None), None)
     if schema is None:
-        raise ConfigError(f"{where}, {item['name']!r}, has no schema; write parameters: "
-                          "{type: object, properties: {...}}")  # fmt: skip
+        raise ConfigError(
+            f"{where}, {item['name']!r}, has no schema; write parameters: "
+            "{type: object, properties: {...}}"
+        )
     try:
         schema = object_schema(schema)
         schema = inlined(schema, schema)
@@ -141,8 +145,12 @@ def mcp_spec(server: str, allowed: Sequence[str] = (), name: str = "") -> AgentS
 
 def tools_spec(tools: list[JsonObject], name: str, path: str) -> AgentSpec:
     names = listed([t["name"] for t in tools])
-    tree = {"name": name, "description": f"An agent that can use {names}.",
-            "policies": POLICIES, "tools": tools}  # fmt: skip
+    tree = {
+        "name": name,
+        "description": f"An agent that can use {names}.",
+        "policies": POLICIES,
+        "tools": tools,
+    }
     return parse_spec(tree, path)
 
 

@@ -17,8 +17,16 @@ from raytune_agents.records import JsonSchema
 MAX_NODES = 400  # schemas and listed values of one parameter or body
 MAX_LEVELS = 10  # of nested schemas, references among them
 MAX_VALUES = 1_000_000  # of a whole document, each alias counted as often as it is used
-NOISE = ("xml", "discriminator", "externalDocs", "$defs", "definitions", "$schema", "$id",
-         "$comment")
+NOISE = (
+    "xml",
+    "discriminator",
+    "externalDocs",
+    "$defs",
+    "definitions",
+    "$schema",
+    "$id",
+    "$comment",
+)
 ANY_TYPE = ["string", "number", "boolean", "object", "array"]
 
 
@@ -98,8 +106,8 @@ def _stub(node: JsonSchema) -> JsonSchema:
     """A schema without what it is made of."""
     kind = node.get("type") or ("array" if "items" in node else "object")
     scalar = kind not in ("array", "object") and not isinstance(kind, list)
-    kept = ("description", "enum", "format", "const") if scalar or "enum" in node else (
-        "description",
+    kept = (
+        ("description", "enum", "format", "const") if scalar or "enum" in node else ("description",)
     )
     return {"type": kind} | {k: node[k] for k in kept if k in node}
 
@@ -178,9 +186,12 @@ def with_type(schema: JsonSchema) -> JsonSchema:
     """The schema with the type that its other words imply; one that says nothing may be any."""
     if not isinstance(schema, dict) or {"type", "enum", "const", "anyOf"} & schema.keys():
         return schema if isinstance(schema, dict) else {"type": ANY_TYPE}
-    words = {"object": ("properties", "additionalProperties"), "array": ("items",),
-             "string": ("format", "pattern", "minLength", "maxLength"),
-             "number": ("minimum", "maximum", "multipleOf")}
+    words = {
+        "object": ("properties", "additionalProperties"),
+        "array": ("items",),
+        "string": ("format", "pattern", "minLength", "maxLength"),
+        "number": ("minimum", "maximum", "multipleOf"),
+    }
     implied = next((t for t, keys in words.items() if any(k in schema for k in keys)), None)
     return {"type": implied or ANY_TYPE, **schema}
 

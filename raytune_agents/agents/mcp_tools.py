@@ -68,8 +68,10 @@ async def _listed(server: str, log: TextIO) -> list[JsonObject]:
             cursor = page.next_cursor
             if cursor is None:
                 return tools
-    raise ConfigError(f"--mcp {server!r}: the server names more than {MAX_TOOLS} tools, or does "
-                      "not end its list; write the ones you want into a file for --tools")
+    raise ConfigError(
+        f"--mcp {server!r}: the server names more than {MAX_TOOLS} tools, or does "
+        "not end its list; write the ones you want into a file for --tools"
+    )
 
 
 def _transport(server: str, log: TextIO) -> Any:

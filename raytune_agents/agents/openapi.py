@@ -17,8 +17,17 @@ from raytune_agents.records import JsonSchema
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 PLACES = ("path", "query", "formData")  # headers and cookies are the client's business
-OWN = ("type", "enum", "items", "format", "default", "minimum", "maximum", "pattern",
-       "collectionFormat")  # what Swagger 2 writes beside a parameter's name
+OWN = (
+    "type",
+    "enum",
+    "items",
+    "format",
+    "default",
+    "minimum",
+    "maximum",
+    "pattern",
+    "collectionFormat",
+)  # what Swagger 2 writes beside a parameter's name
 FOLLOWED = 20  # references in a row
 
 
@@ -58,16 +67,22 @@ def _tool(name: str, item: JsonSchema, operation: JsonSchema, document: JsonSche
             if where == place and isinstance(key, str):
                 schema = _parameter(parameter, document)
                 found.append((place, key, schema, bool(parameter.get("required"))))
-    bodies = [(p.get("name"), p.get("schema"), p.get("required")) for (where, _), p in
-              parameters.items() if where == "body"]
+    bodies = [
+        (p.get("name"), p.get("schema"), p.get("required"))
+        for (where, _), p in parameters.items()
+        if where == "body"
+    ]
     bodies.append(_request_body(operation, document))
     for key, schema, needed in bodies:
         if schema:
             found += _body(str(key or "body"), inlined(schema, document), bool(needed))
     properties, required = _named(found)
     text = operation.get("summary") or operation.get("description") or ""
-    return {"name": name, "description": " ".join(str(text).split()),
-            "parameters": {"type": "object", "properties": properties, "required": required}}
+    return {
+        "name": name,
+        "description": " ".join(str(text).split()),
+        "parameters": {"type": "object", "properties": properties, "required": required},
+    }
 
 
 def _list(value: Any) -> list[Any]:
@@ -80,8 +95,10 @@ def _parameter(parameter: JsonSchema, document: JsonSchema) -> JsonSchema:
     told = parameter.get("schema")
     if not isinstance(told, dict) and isinstance(content, dict) and content:
         told = _followed(next(iter(content.values())), document).get("schema")
-    schema = inlined(told if isinstance(told, dict) else
-                     {k: v for k, v in parameter.items() if k in OWN}, document)
+    schema = inlined(
+        told if isinstance(told, dict) else {k: v for k, v in parameter.items() if k in OWN},
+        document,
+    )
     if parameter.get("description"):
         schema = schema | {"description": parameter["description"]}
     return schema

@@ -100,9 +100,7 @@ class Rollout:
                 observation = self.episode.call(call)
             except WorldDown as error:
                 observation, self.end = json.dumps({"error": str(error)}), CRASHED
-            self.messages.append(
-                Message("tool", observation, name=call.name, tool_call_id=call.id)
-            )
+            self.messages.append(Message("tool", observation, name=call.name, tool_call_id=call.id))
         if not self.end and max(self.calls.values()) >= SAME_CALL:
             self.end = "loop"
 

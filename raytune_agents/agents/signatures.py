@@ -16,12 +16,19 @@ from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonSchema
 
 PLAIN = {
-    "str": {"type": "string"}, "int": {"type": "integer"}, "float": {"type": "number"},
-    "bool": {"type": "boolean"}, "None": {"type": "null"}, "dict": {"type": "object"},
-    "date": {"type": "string", "format": "date"}, "UUID": {"type": "string", "format": "uuid"},
-    "datetime": {"type": "string", "format": "date-time"}, "Path": {"type": "string"},
-    "time": {"type": "string", "format": "time"}, "Decimal": {"type": "number"},
-}  # fmt: skip
+    "str": {"type": "string"},
+    "int": {"type": "integer"},
+    "float": {"type": "number"},
+    "bool": {"type": "boolean"},
+    "None": {"type": "null"},
+    "dict": {"type": "object"},
+    "date": {"type": "string", "format": "date"},
+    "UUID": {"type": "string", "format": "uuid"},
+    "datetime": {"type": "string", "format": "date-time"},
+    "Path": {"type": "string"},
+    "time": {"type": "string", "format": "time"},
+    "Decimal": {"type": "number"},
+}
 LISTS = ("list", "List", "Sequence", "Iterable", "Set", "set", "frozenset", "tuple", "Tuple")
 MAPS = ("dict", "Dict", "Mapping", "MutableMapping")
 JSON_WORD = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -187,9 +194,7 @@ def docstring(text: str) -> tuple[str, dict[str, str]]:
 # --- functions ------------------------------------------------------------------------------------
 
 
-def _tool(
-    node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str
-) -> JsonSchema:
+def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str) -> JsonSchema:
     where = f"{path}: function {node.name!r}"
     if isinstance(node, ast.AsyncFunctionDef):
         raise ConfigError(

@@ -47,8 +47,11 @@ def world_name(spec: AgentSpec) -> str:
 
 def world_source(spec: AgentSpec, module: str) -> str:
     """The file of the world; `module` is the Python module of its tools, "" where there is none."""
-    call = f"return getattr({module}, name)(**arguments)" if module else (
-        'return {"ok": True}  # what would your tool say?')  # fmt: skip
+    call = (
+        f"return getattr({module}, name)(**arguments)"
+        if module
+        else ('return {"ok": True}  # what would your tool say?')
+    )
     imports = f"\nimport {module}\n" if module else ""
     return SOURCE.format(agent=spec.name, imports=imports, name=world_name(spec), call=call)
 

@@ -16,8 +16,15 @@ from raytune_agents.calls.schema import find, json_schema, schema_of
 from raytune_agents.records import Arguments, ToolCall, ToolSpec
 
 _ORDER = ("null", "integer", "number", "boolean", "object", "array")
-_PYTHON = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array",
-           dict: "object", type(None): "null"}  # fmt: skip
+_PYTHON = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _DEPTH = 8  # of references and compositions that are followed
 

@@ -45,8 +45,12 @@ _DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_constant=_refuse, pa
 def _too_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [v for x in level for v in (x.values() if isinstance(x, dict) else x)
-                 if isinstance(v, dict | list)]  # fmt: skip
+        level = [
+            v
+            for x in level
+            for v in (x.values() if isinstance(x, dict) else x)
+            if isinstance(v, dict | list)
+        ]
         if not level:
             return False
     return True

@@ -29,27 +29,34 @@ CUT = "cut"  # the text ends within a thought: there is no answer yet
 
 # the tags that calls stand between, by family; ours and Hermes' come first
 TAGS = {
-    "<tool_call>": "</tool_call>", "<toolcall>": "</toolcall>",
+    "<tool_call>": "</tool_call>",
+    "<toolcall>": "</toolcall>",
     "<tool_calls>": "</tool_calls>",  # Jamba, Hunyuan
-    "<function_call>": "</function_call>", "<function_calls>": "</function_calls>",  # Granite, OLMo
+    "<function_call>": "</function_call>",
+    "<function_calls>": "</function_calls>",  # Granite, OLMo
     "<longcat_tool_call>": "</longcat_tool_call>",
-    "<minimax:tool_call>": "</minimax:tool_call>", "<seed:tool_call>": "</seed:tool_call>",
+    "<minimax:tool_call>": "</minimax:tool_call>",
+    "<seed:tool_call>": "</seed:tool_call>",
     "<atem:function_calls>": "</atem:function_calls>",
     "<｜DSML｜function_calls>": "</｜DSML｜function_calls>",
     "<｜DSML｜tool_calls>": "</｜DSML｜tool_calls>",
     "<|tool_call|>": "<|/tool_call|>",  # Granite 3 (without an end), Phi-4-mini
-    "<|tool_call>": "<tool_call|>", "<start_function_call>": "<end_function_call>",  # Gemma
+    "<|tool_call>": "<tool_call|>",
+    "<start_function_call>": "<end_function_call>",  # Gemma
     "<|tool_call_start|>": "<|tool_call_end|>",  # LFM2
     "<｜tool▁calls▁begin｜>": "<｜tool▁calls▁end｜>",
     "<|tool_calls_section_begin|>": "<|tool_calls_section_end|>",
     "<|action_start|><|plugin|>": "<|action_end|>",  # InternLM
     "<|START_ACTION|>": "<|END_ACTION|>",  # Command
-    "<|tools_prefix|>": "<|tools_suffix|>", "<|tool_calls|>": "",  # Apertus, Solar
+    "<|tools_prefix|>": "<|tools_suffix|>",
+    "<|tool_calls|>": "",  # Apertus, Solar
     "<tool_call:opensource>": "</tool_call:opensource>",  # Hunyuan 3
     "<tool_calls:opensource>": "</tool_calls:opensource>",
-    "<|function_call|>": "", "function call<|role_sep|>": "",  # GigaChat
-    "[TOOL_CALLS]": "", "functools[": "",  # Mistral, Phi-4-mini: without an end
-}  # fmt: skip
+    "<|function_call|>": "",
+    "function call<|role_sep|>": "",  # GigaChat
+    "[TOOL_CALLS]": "",
+    "functools[": "",  # Mistral, Phi-4-mini: without an end
+}
 _OPEN = re.compile("|".join(map(re.escape, TAGS)), re.IGNORECASE)
 _CLOSE = re.compile("|".join(re.escape(t) for t in TAGS.values() if t), re.IGNORECASE)
 # This one matches everywhere, if only nothing: `match` never gives None.
@@ -69,12 +76,14 @@ _CHANNEL = re.compile(
 _CHANNEL_END = re.compile(r"<\|(?:end|call|return|eom|eot|start)\|>|\Z")
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]+)")
 # what ends a turn, of any family: the engine drops it, text from elsewhere may carry it
+# fmt: off
 _ENDS = ("<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<|endoftext|>", "</s>", "<|end_of_text|>",
          "<|end|>", "<|eot|>", "<|call|>", "<|return|>", "<turn|>", "<|tool_response>",
          "<end_of_turn>", "<eos>", "<|user|>", "<|observation|>", "<|EOT|>",
          "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "<start_function_response>", "<|calls|>",
          "<|message_sep|>", "<end_of_sentence>", "<seed:eos>", "[e~[",
-         "<｜hy_eos:opensource｜>")  # fmt: skip
+         "<｜hy_eos:opensource｜>")
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)

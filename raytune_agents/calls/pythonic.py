@@ -20,8 +20,9 @@ _NAME = re.compile(r"\s*([A-Za-z_][\w.-]*(?: [\w.-]+){0,7})\(\s*")
 _KEY = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*")
 _NEXT: Any = re.compile(r"[\s,]*")
 _QUOTES = ("'", '"')
-_AFTER_STRING = {q: re.compile(rf"{q}(?=\s*(?:,\s*[A-Za-z_]\w*\s*=|\)\s*(?:[,\]\n]|\Z)))")
-                 for q in _QUOTES}  # fmt: skip
+_AFTER_STRING = {
+    q: re.compile(rf"{q}(?=\s*(?:,\s*[A-Za-z_]\w*\s*=|\)\s*(?:[,\]\n]|\Z)))") for q in _QUOTES
+}
 
 
 def _value(node: ast.expr) -> Any:

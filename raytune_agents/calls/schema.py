@@ -34,12 +34,29 @@ WORDS = {
     for word in words.split()
 }
 # BFCL reads "any" (and so a missing type) as text; its variable rule lets other types in
-PYTHON = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list,
-          "object": dict, "": str}  # fmt: skip
+PYTHON = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+    "": str,
+}
 MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-SINGLE = ("items", "additionalProperties", "not", "contains", "if", "then", "else",
-          "propertyNames", "unevaluatedProperties", "unevaluatedItems")
+SINGLE = (
+    "items",
+    "additionalProperties",
+    "not",
+    "contains",
+    "if",
+    "then",
+    "else",
+    "propertyNames",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+)
 SAYS_NULL = {"default", "const", "example", "examples"}  # elsewhere null is what a table put in
 PythonType = type[Any]  # inside the class `type` is a field
 
@@ -123,8 +140,9 @@ def _nullable(schema: JsonSchema) -> JsonSchema:
     kind = schema.get("type")
     if kind is None or any(word in schema for word in ("anyOf", "oneOf", "allOf", "const")):
         return {"anyOf": [schema, {"type": "null"}]}
-    out = schema | {"type": list(dict.fromkeys([*(kind if isinstance(kind, list) else [kind]),
-                                                "null"]))}  # fmt: skip
+    out = schema | {
+        "type": list(dict.fromkeys([*(kind if isinstance(kind, list) else [kind]), "null"]))
+    }
     if "enum" in out and None not in out["enum"]:
         out["enum"] = [*out["enum"], None]
     return out

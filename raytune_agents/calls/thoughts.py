@@ -11,12 +11,18 @@ from typing import NamedTuple
 from raytune_agents.calls.json_text import SPACE, decode
 
 MARKS = {
-    "<think>": "</think>", "<thought>": "</thought>", "<reasoning>": "</reasoning>",
-    "[THINK]": "[/THINK]", "<seed:think>": "</seed:think>", "<|channel>thought": "<channel|>",
-    "<|START_THINKING|>": "<|END_THINKING|>", "<scratch_pad>": "</scratch_pad>",
-    "<mm:think>": "</mm:think>", "<think:opensource>": "</think:opensource>",
+    "<think>": "</think>",
+    "<thought>": "</thought>",
+    "<reasoning>": "</reasoning>",
+    "[THINK]": "[/THINK]",
+    "<seed:think>": "</seed:think>",
+    "<|channel>thought": "<channel|>",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "<scratch_pad>": "</scratch_pad>",
+    "<mm:think>": "</mm:think>",
+    "<think:opensource>": "</think:opensource>",
     "Here are my reasoning steps:\n": "[BEGIN FINAL RESPONSE]",
-}  # fmt: skip
+}
 NEAR = 128  # characters at the end of a prompt within which it may open a thought
 _OPEN = re.compile("|".join(map(re.escape, MARKS)))
 _CLOSE = re.compile("|".join(map(re.escape, MARKS.values())))

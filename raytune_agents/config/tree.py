@@ -25,7 +25,8 @@ class Config(BaseConfig):
     )
     runs_dir: str = Field(
         "runs",
-        min_length=1, description="where run folders live: a folder, s3://BUCKET/PATH or gs://BUCKET/PATH"
+        min_length=1,
+        description="where run folders live: a folder, s3://BUCKET/PATH or gs://BUCKET/PATH",
     )
     seed: int = Field(17, ge=0, lt=2**32, description="of every draw, split and training")
     sandbox: Literal["strong", "weak"] = Field(

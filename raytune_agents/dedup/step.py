@@ -42,12 +42,20 @@ MOST_TASKS = 200  # that read fingerprints; each takes less than a second a row 
 # row_id: its first 64 bits; rank: the smallest survives; group: rows of one answer; exact: equal
 # rows; asked: rows of one situation, 0 = takes no part; said: the answer as a multiset of calls;
 # proved: the source knows that the row succeeded
-PRINTS = pa.schema([
-    ("handle", pa.uint64()), ("row_id", pa.uint64()), ("rank", pa.float64()),
-    ("group", pa.uint64()), ("exact", pa.uint64()),
-    ("sketch", pa.binary()), ("vector", pa.binary()),
-    ("asked", pa.uint64()), ("said", pa.uint64()), ("proved", pa.bool_()),
-])  # fmt: skip
+PRINTS = pa.schema(
+    [
+        ("handle", pa.uint64()),
+        ("row_id", pa.uint64()),
+        ("rank", pa.float64()),
+        ("group", pa.uint64()),
+        ("exact", pa.uint64()),
+        ("sketch", pa.binary()),
+        ("vector", pa.binary()),
+        ("asked", pa.uint64()),
+        ("said", pa.uint64()),
+        ("proved", pa.bool_()),
+    ]
+)
 DUPLICATES = ("handle", "row_id", "rank", "group", "exact", "sketch", "vector")
 CONTRADICTIONS = ("handle", "row_id", "rank", "asked", "said", "proved")
 DUPLICATE_WORDS = ("duplicate_of", "near_duplicate_of", "semantic_duplicate_of")
@@ -81,12 +89,14 @@ def fingerprints(
         "exact": exact,
         "sketch": pa.array([s.tobytes() if near else b"" for s in sketch], pa.binary()),
         "vector": pa.array([v.tobytes() for v in vectors], pa.binary()),
-        "asked": np.array([key_bits(situation_key(r)) if a else 0 for r, a in zip(rows, asks)],
-                          np.uint64),
-        "said": np.array([key_bits(calls_key(r)) if a else 0 for r, a in zip(rows, asks)],
-                         np.uint64),
+        "asked": np.array(
+            [key_bits(situation_key(r)) if a else 0 for r, a in zip(rows, asks)], np.uint64
+        ),
+        "said": np.array(
+            [key_bits(calls_key(r)) if a else 0 for r, a in zip(rows, asks)], np.uint64
+        ),
         "proved": np.array([r.outcome is not None and r.outcome >= 0.5 for r in rows], np.bool_),
-    }  # fmt: skip
+    }
     return pa.table(columns, schema=PRINTS)
 
 
@@ -197,9 +207,14 @@ Work = Callable[[pa.Table, LabelConfig], pa.Table]
 
 
 def grouped(
-    folder: Path, by: str, columns: Sequence[str], work: Work, section: LabelConfig,
-    without: pa.Table | None = None, local_bytes: int = LOCAL_BYTES,
-) -> pa.Table:  # fmt: skip
+    folder: Path,
+    by: str,
+    columns: Sequence[str],
+    work: Work,
+    section: LabelConfig,
+    without: pa.Table | None = None,
+    local_bytes: int = LOCAL_BYTES,
+) -> pa.Table:
     """`work` on the fingerprints in `folder`, those of equal `by` together; PAIRS by handle.
 
     `without`: PAIRS whose rows take no part. A row that is alone with its key takes none either:
@@ -267,8 +282,9 @@ def pairs_of(folder: Path, section: LabelConfig, local_bytes: int = LOCAL_BYTES)
     among the rows that are left, so that no row points to a survivor that is itself rejected."""
     out = PAIRS.empty_table()
     if section.contradictions:
-        out = grouped(folder, "asked", CONTRADICTIONS, contradictions_of, section,
-                      local_bytes=local_bytes)  # fmt: skip
+        out = grouped(
+            folder, "asked", CONTRADICTIONS, contradictions_of, section, local_bytes=local_bytes
+        )
     if section.duplicates != "off":
         more = grouped(folder, "group", DUPLICATES, duplicates_of, section, out, local_bytes)
         out = pa.concat_tables([out, more]).sort_by("handle")

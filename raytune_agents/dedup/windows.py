@@ -121,9 +121,11 @@ class WindowIndex:
         inside = np.arange(total) - np.repeat(np.cumsum(count) - count, count)
         hit = np.repeat(low, count) + inside
         shift = np.repeat(at, count) - self.at[hit] + _MIDDLE
-        packed = (np.repeat(row, count).astype(np.uint64) << np.uint64(50)) | (
-            self.number[hit].astype(np.uint64) << np.uint64(26)
-        ) | shift.astype(np.uint64)  # fmt: skip
+        packed = (
+            (np.repeat(row, count).astype(np.uint64) << np.uint64(50))
+            | (self.number[hit].astype(np.uint64) << np.uint64(26))
+            | shift.astype(np.uint64)
+        )
         packed, seeds = np.unique(packed, return_counts=True)
         good = seeds >= self.seeds
         packed, seeds = packed[good], seeds[good]

@@ -24,8 +24,16 @@ from raytune_agents.calls import Parsed, parse
 from raytune_agents.readers import bfcl
 from raytune_agents.records import JsonObject, ToolCall, Trajectory
 
-PYTHON_CATEGORIES = ("simple_python", "multiple", "parallel", "parallel_multiple", "live_simple",
-                     "live_multiple", "live_parallel", "live_parallel_multiple")  # fmt: skip
+PYTHON_CATEGORIES = (
+    "simple_python",
+    "multiple",
+    "parallel",
+    "parallel_multiple",
+    "live_simple",
+    "live_multiple",
+    "live_parallel",
+    "live_parallel_multiple",
+)
 MODULE = "bfcl_eval.eval_checker.ast_eval.ast_checker"
 _FLAT = str.maketrans("", "", " ,./-_*^")
 
@@ -163,8 +171,12 @@ def official_scores(
     out = {}
     for category, n in total.items():
         mine = {i: error for (c, i), error in wrong.items() if c == category}
-        out[category] = {"accuracy": (n - len(mine)) / n, "correct_count": n - len(mine),
-                         "total_count": n, "wrong": mine}  # fmt: skip
+        out[category] = {
+            "accuracy": (n - len(mine)) / n,
+            "correct_count": n - len(mine),
+            "total_count": n,
+            "wrong": mine,
+        }
     return out
 
 

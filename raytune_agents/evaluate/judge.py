@@ -112,11 +112,17 @@ def judged_pairs(
         ids = list(dict.fromkeys(a.id for a in kept if a.split == split))[: section.rows]
         for arm in dict.fromkeys(a.arm for a in kept if a.arm != BASE):
             out += [
-                {"arm": arm, "split": split, "id": i, "row": rows[split, i],
-                 "base": told[BASE, split, i], "mine": told[arm, split, i]}
+                {
+                    "arm": arm,
+                    "split": split,
+                    "id": i,
+                    "row": rows[split, i],
+                    "base": told[BASE, split, i],
+                    "mine": told[arm, split, i],
+                }
                 for i in ids
                 if (arm, split, i) in told and (BASE, split, i) in told
-            ]  # fmt: skip
+            ]
     return out
 
 

@@ -30,12 +30,21 @@ FRAMES = (
     "Here is what I need. {0} That is all.",
 )
 WORDING = (
-    (r"\bPlease\b", "Kindly"), (r"\bplease\b", "kindly"), (r"\bCan you\b", "Could you"),
-    (r"\bI want to\b", "I would like to"), (r"\bI need to\b", "I have to"),
-    (r"\bI'd like to\b", "I want to"), (r"\bWhat's\b", "What is"), (r"\bwhat's\b", "what is"),
-    (r"\bFind\b", "Look up"), (r"\bfind\b", "look up"), (r"\bCalculate\b", "Work out"),
-    (r"\bcalculate\b", "work out"), (r"\bGet\b", "Fetch"), (r"\bShow me\b", "Let me see"),
-)  # fmt: skip
+    (r"\bPlease\b", "Kindly"),
+    (r"\bplease\b", "kindly"),
+    (r"\bCan you\b", "Could you"),
+    (r"\bI want to\b", "I would like to"),
+    (r"\bI need to\b", "I have to"),
+    (r"\bI'd like to\b", "I want to"),
+    (r"\bWhat's\b", "What is"),
+    (r"\bwhat's\b", "what is"),
+    (r"\bFind\b", "Look up"),
+    (r"\bfind\b", "look up"),
+    (r"\bCalculate\b", "Work out"),
+    (r"\bcalculate\b", "work out"),
+    (r"\bGet\b", "Fetch"),
+    (r"\bShow me\b", "Let me see"),
+)
 
 
 def needed_text(row: Trajectory) -> str:

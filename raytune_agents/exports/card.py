@@ -28,10 +28,14 @@ def _configs(names: list[str]) -> list[JsonObject]:
         groups.setdefault(agent or "default", {})[split] = name
     words = {"train": "train", "val": "validation"}
     return [
-        {"config_name": group, "data_files": [
-            {"split": words.get(split, split), "path": path} for split, path in found.items()]}
+        {
+            "config_name": group,
+            "data_files": [
+                {"split": words.get(split, split), "path": path} for split, path in found.items()
+            ],
+        }
         for group, found in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 def card(summary: JsonObject, title: str) -> str:
@@ -56,13 +60,23 @@ def card(summary: JsonObject, title: str) -> str:
         f"Tool-calling trajectories in the format `{summary['format']}`"
         + (f", preset `{summary['preset']}`" if summary["preset"] != "none" else "")
         + f". {total} of {summary['rows_in']} rows, seed {summary['seed']}.",
-        _table(("file", "rows", "bytes", "calls", "tools", "pools"), [
-            (name, f["rows"], f["bytes"], f["calls"], f["tools"],
-             ", ".join(f"{k} {v}" for k, v in f["pools"].items())) for name, f in files.items()
-        ]),
+        _table(
+            ("file", "rows", "bytes", "calls", "tools", "pools"),
+            [
+                (
+                    name,
+                    f["rows"],
+                    f["bytes"],
+                    f["calls"],
+                    f["tools"],
+                    ", ".join(f"{k} {v}" for k, v in f["pools"].items()),
+                )
+                for name, f in files.items()
+            ],
+        ),
         "## Sources\n\nThe licence of each source holds for its rows.\n\n"
         + _table(("source", "rows"), sorted(sources.items())),
-    ]  # fmt: skip
+    ]
     if summary["left_out"]:
         parts.append("## Left out\n\n" + _table(("reason", "rows"), [*summary["left_out"].items()]))
     if summary["missing"]:

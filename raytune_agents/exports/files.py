@@ -156,6 +156,11 @@ class _File:
                 digest.update(line)
         longest = max((length for *_, length in self.lines), default=0)
         about = {k: dict(c.most_common()) for k, c in self.counts.items()}
-        return {"rows": len(self.lines), "bytes": self.size, "longest_row_bytes": longest,
-                "calls": self.calls, "tools": len(self.tools),
-                "sha256": digest.hexdigest()} | about  # fmt: skip
+        return {
+            "rows": len(self.lines),
+            "bytes": self.size,
+            "longest_row_bytes": longest,
+            "calls": self.calls,
+            "tools": len(self.tools),
+            "sha256": digest.hexdigest(),
+        } | about

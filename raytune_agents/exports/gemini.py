@@ -24,9 +24,28 @@ from raytune_agents.records import (
 )
 
 NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
-KNOWN = ("type", "format", "title", "description", "nullable", "enum", "items", "properties",
-         "required", "anyOf", "default", "minItems", "maxItems", "minLength", "maxLength",
-         "minimum", "maximum", "pattern", "example", "propertyOrdering")  # fmt: skip
+KNOWN = (
+    "type",
+    "format",
+    "title",
+    "description",
+    "nullable",
+    "enum",
+    "items",
+    "properties",
+    "required",
+    "anyOf",
+    "default",
+    "minItems",
+    "maxItems",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "pattern",
+    "example",
+    "propertyOrdering",
+)
 
 
 def schema(node: Any) -> JsonSchema:

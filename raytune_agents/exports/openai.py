@@ -97,10 +97,13 @@ def message(m: Message, names: dict[str, str], thought: bool = False) -> JsonObj
         out["reasoning_content"] = m.thought
     if m.tool_calls:
         out["tool_calls"] = [
-            {"id": c.id, "type": "function",
-             "function": {"name": names.get(c.name, c.name), "arguments": c.arguments}}
+            {
+                "id": c.id,
+                "type": "function",
+                "function": {"name": names.get(c.name, c.name), "arguments": c.arguments},
+            }
             for c in m.tool_calls
-        ]  # fmt: skip
+        ]
     if m.role == "tool":
         out["tool_call_id"] = m.tool_call_id
     elif m.name:

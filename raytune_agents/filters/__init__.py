@@ -126,7 +126,10 @@ def label_funnel(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, i
         for place in (source, ""):
             found.setdefault(place, Counter()).update({"in": n, word: n})
     return {
-        source: {"in": n["in"], **{k: v for k, v in n.most_common() if k not in ("in", "kept")},
-                 "kept": n["kept"]}
+        source: {
+            "in": n["in"],
+            **{k: v for k, v in n.most_common() if k not in ("in", "kept")},
+            "kept": n["kept"],
+        }
         for source, n in found.items()
-    }  # fmt: skip
+    }

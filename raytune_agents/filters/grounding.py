@@ -39,8 +39,18 @@ _NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+")
 _SCALED = re.compile(
     r"(?<!\d)(\d[\d,]*+\.?+\d*+)\s*+(?:(k|m|bn|b|thousand|million|billion|lakh|percent)\b|(%))"
 )
-_SCALE = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9,
-          "billion": 1e9, "lakh": 1e5, "%": 0.01, "percent": 0.01}  # fmt: skip
+_SCALE = {
+    "k": 1e3,
+    "thousand": 1e3,
+    "m": 1e6,
+    "million": 1e6,
+    "b": 1e9,
+    "bn": 1e9,
+    "billion": 1e9,
+    "lakh": 1e5,
+    "%": 0.01,
+    "percent": 0.01,
+}
 _DATE = re.compile(r"^\d{1,4}([-/.:]\d{1,4}){1,2}([t ]\d.*)?z?$|^(19|20)\d\d[01]\d[0-3]\d$")
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b")
 _RELATIVE = re.compile(
@@ -54,8 +64,9 @@ _UNIT = re.compile(
     r"pound|ounce|lit(er|re)|watt|volt|ohm|hertz|joule|newton|pascal|cent|dozen)s?|"
     r"k?m|cm|mm|nm|kg|mg|lbs?|oz|[kmgt]b|ms|sec|min|h(rs?)?|[km]?hz|mph|°?[cf]|[uμµmnp][fhcm])\b"
 )
+# fmt: off
 _FACTORS = (12, 7, 10, 16, 24, 28, 30, 31, 36, 52, 60, 100, 365, 1000, 1024, 1440, 3600, 10080,
-            86400, 604800, 1e6, 1e9, 1e12)  # fmt: skip
+            86400, 604800, 1e6, 1e9, 1e12)
 _COUNTED = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
     "fifteen sixteen seventeen eighteen nineteen twenty"
@@ -65,14 +76,15 @@ _NUMBER_WORDS = {word: float(n) for n, word in enumerate(_COUNTED.split())} | {
     "once": 1, "twice": 2, "double": 2, "triple": 3, "couple": 2, "pair": 2, "dozen": 12,
     "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
     "ninety": 90, "hundred": 100, "thousand": 1e3, "million": 1e6, "billion": 1e9,
-    "decade": 10, "century": 100, "year": 1, "pi": 3.14159}  # fmt: skip
+    "decade": 10, "century": 100, "year": 1, "pi": 3.14159}
 CODES = {  # currency and language codes that do not abbreviate the usual word
     "usd": "dollar", "aud": "dollar", "cad": "dollar", "gbp": "pound", "eur": "€", "chf": "franc",
     "cny": "yuan", "jpy": "yen", "krw": "won", "inr": "rupee", "brl": "real", "mxn": "peso",
     "btc": "bitcoin", "eth": "ethereum", "de": "german", "nl": "dutch", "zh": "chinese",
     "cn": "chin", "es": "spa", "el": "greek", "ja": "japan", "tr": "turk", "cs": "czech",
     "uk": "ukrain", "gb": "kingdom", "ch": "swi", "kr": "korea", "se": "swed", "dk": "danish",
-}  # fmt: skip
+}
+# fmt: on
 _STOP = frozenset(
     "a an and are as at be by for from in is it of on or that the this to with".split()  # noqa: SIM905
 )

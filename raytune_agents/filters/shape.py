@@ -62,7 +62,9 @@ def _said_call(text: str, row: Trajectory) -> str | None:
             return name
         if re.search(
             rf"""["']{said}["']\s*,\s*["'](?:arguments|parameters|args|input)["']\s*:|<{said}>\s*<"""
-            rf"""|\b{said}\(\s*\{{|\A\s*\[\s*{said}\(|\A\s*{said}\(.*\)\s*\Z""", text, re.DOTALL,
+            rf"""|\b{said}\(\s*\{{|\A\s*\[\s*{said}\(|\A\s*{said}\(.*\)\s*\Z""",
+            text,
+            re.DOTALL,
         ):
             return name
     return None

@@ -87,9 +87,17 @@ FUNCTION_WORDS = {
 }
 _LEXICON = {lang: frozenset(text.split()) for lang, text in FUNCTION_WORDS.items()}
 SCRIPTS = {
-    "CJK": "zh", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CYRILLIC": "ru",
-    "ARABIC": "ar", "HEBREW": "he", "DEVANAGARI": "hi", "THAI": "th", "GREEK": "el",
-}  # fmt: skip
+    "CJK": "zh",
+    "HIRAGANA": "ja",
+    "KATAKANA": "ja",
+    "HANGUL": "ko",
+    "CYRILLIC": "ru",
+    "ARABIC": "ar",
+    "HEBREW": "he",
+    "DEVANAGARI": "hi",
+    "THAI": "th",
+    "GREEK": "el",
+}
 LANGUAGES = sorted({*_LEXICON, *SCRIPTS.values()})
 
 

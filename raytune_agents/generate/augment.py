@@ -194,9 +194,15 @@ def _renamed(
     if (back.messages, back.tools, back.gold) != (row.messages, row.tools, row.gold):
         return None
     return derive(
-        row, messages=made.messages, tools=made.tools, gold=made.gold, pool=pool, meta=kept,
-        step="generate.augment", outcome=row.outcome,
-    )  # fmt: skip
+        row,
+        messages=made.messages,
+        tools=made.tools,
+        gold=made.gold,
+        pool=pool,
+        meta=kept,
+        step="generate.augment",
+        outcome=row.outcome,
+    )
 
 
 def descriptions_differ(row: Trajectory) -> bool:
@@ -221,8 +227,13 @@ def mask(row: Trajectory, rng: random.Random) -> Trajectory | None:
     where descriptions do not tell tools and parameters apart."""
     if not descriptions_differ(row):
         return None
-    return _renamed(row, "synthetic.masked", lambda _: _random_name(rng, 5, 15),
-                    lambda _: _random_name(rng, 4, 10), _silent_defaults(row, rng))  # fmt: skip
+    return _renamed(
+        row,
+        "synthetic.masked",
+        lambda _: _random_name(rng, 5, 15),
+        lambda _: _random_name(rng, 4, 10),
+        _silent_defaults(row, rng),
+    )
 
 
 def hammer(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -274,8 +285,9 @@ def noise(row: Trajectory, rng: random.Random, level: str = "") -> Trajectory | 
         mixed = dict(zip(names, rng.sample(names, len(names))))
         orders = [list(t.schema.get("properties", {})) for t in row.tools]
         swaps = iter([n for order in orders for n in rng.sample(order, len(order))])
-        return _renamed(row, "synthetic.noisy", lambda n: mixed[n], lambda _: next(swaps), {},
-                        noise=level)  # fmt: skip
+        return _renamed(
+            row, "synthetic.noisy", lambda n: mixed[n], lambda _: next(swaps), {}, noise=level
+        )
     make = {
         "slight": lambda n: _slight(n, rng),
         "medium": medium,
@@ -294,8 +306,13 @@ def shuffle(row: Trajectory, rng: random.Random) -> Trajectory | None:
     order = list(row.tools)
     while tuple(order) == row.tools:
         rng.shuffle(order)
-    return derive(row, tools=tuple(order), pool="synthetic.shuffled", step="generate.augment",
-                  outcome=row.outcome)  # fmt: skip
+    return derive(
+        row,
+        tools=tuple(order),
+        pool="synthetic.shuffled",
+        step="generate.augment",
+        outcome=row.outcome,
+    )
 
 
 def reorder(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -316,12 +333,18 @@ def reorder(row: Trajectory, rng: random.Random) -> Trajectory | None:
         )
     except Unusual:
         return None
-    return derive(row, messages=messages, pool="synthetic.reordered", step="generate.augment",
-                  outcome=row.outcome)  # fmt: skip
+    return derive(
+        row,
+        messages=messages,
+        pool="synthetic.reordered",
+        step="generate.augment",
+        outcome=row.outcome,
+    )
 
 
-def distract(row: Trajectory, rng: random.Random, catalogue: Sequence[ToolSpec],
-             count: int = 3) -> Trajectory | None:  # fmt: skip
+def distract(
+    row: Trajectory, rng: random.Random, catalogue: Sequence[ToolSpec], count: int = 3
+) -> Trajectory | None:
     """`count` tools of the catalogue among the row's own; None where it has no new name."""
     names = {t.name for t in row.tools}
     others = list({t.name: t for t in catalogue if t.name not in names}.values())
@@ -329,8 +352,13 @@ def distract(row: Trajectory, rng: random.Random, catalogue: Sequence[ToolSpec],
         return None
     tools = [*row.tools, *rng.sample(others, min(count, len(others)))]
     rng.shuffle(tools)
-    return derive(row, tools=tuple(tools), pool="synthetic.distracted", step="generate.augment",
-                  outcome=row.outcome)  # fmt: skip
+    return derive(
+        row,
+        tools=tuple(tools),
+        pool="synthetic.distracted",
+        step="generate.augment",
+        outcome=row.outcome,
+    )
 
 
 def irrelevant(row: Trajectory, rng: random.Random, catalogue: Sequence[ToolSpec] = ()):
@@ -348,10 +376,21 @@ def irrelevant(row: Trajectory, rng: random.Random, catalogue: Sequence[ToolSpec
     if not left:
         return None
     names = listed([t.name for t in left])
-    answer = rng.choice([f"None of my tools can do this. I have {names}.",
-                         f"I cannot do that with the tools at hand: {names}.",
-                         f"There is no fitting tool here; I only have {names}."])  # fmt: skip
+    answer = rng.choice(
+        [
+            f"None of my tools can do this. I have {names}.",
+            f"I cannot do that with the tools at hand: {names}.",
+            f"There is no fitting tool here; I only have {names}.",
+        ]
+    )
     meta = {k: v for k, v in row.meta.items() if k != "mask"} | {"refuse": "irrelevant"}
-    return derive(row, messages=(*row.prompt, Message("assistant", answer)), tools=tuple(left),
-                  gold="[]", pool="synthetic.irrelevant", step="generate.augment", outcome=1.0,
-                  meta=meta)  # fmt: skip
+    return derive(
+        row,
+        messages=(*row.prompt, Message("assistant", answer)),
+        tools=tuple(left),
+        gold="[]",
+        pool="synthetic.irrelevant",
+        step="generate.augment",
+        outcome=1.0,
+        meta=meta,
+    )

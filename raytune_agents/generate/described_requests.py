@@ -252,8 +252,11 @@ def _arranged(
         for p, c in order
         if p in moved and kind_named(p.sense).range and re.match(r"(for|with) (?!a |\{\w+\}$)", c)
     ]
-    said = [statement(p, args[p.name], rng) for p, c in [*order, *texts[1:]]
-            if p in moved and c not in counts]  # fmt: skip
+    said = [
+        statement(p, args[p.name], rng)
+        for p, c in [*order, *texts[1:]]
+        if p in moved and c not in counts
+    ]
     if counts:
         together = " ".join(counts)
         said.append(f"{together[:1].upper()}{together[1:]}, please.")

@@ -18,8 +18,19 @@ from raytune_agents.agents.wording import asks_how, numbers, survives
 from raytune_agents.records import Trajectory, derive
 
 # Pools whose request may be said in other words. The others answer the very words of the request.
-REWORDED = ("tflan", "react", "dialogue", "gradual", "dependent", "parallel", "masked", "noisy",
-            "reordered", "distracted", "irrelevant")  # fmt: skip
+REWORDED = (
+    "tflan",
+    "react",
+    "dialogue",
+    "gradual",
+    "dependent",
+    "parallel",
+    "masked",
+    "noisy",
+    "reordered",
+    "distracted",
+    "irrelevant",
+)
 CALL_SYNTAX = ("<tool_call", "```", "{", "}", "Action:", "Action Input", "def ", "=>", "();")
 REPLIES = re.compile(
     r"^(sure|of course|certainly|okay|ok,|here is|here's|here are|i'm sorry|sorry|as an ai|"
@@ -56,9 +67,14 @@ SHOTS = [
 ]
 ASK = "Say this request in other words. Keep every name and number.\n\n{request}"
 HEARD = 'The assistant has just said: "{said}"\n\n'
-PERSONAS = ["a busy manager who writes short messages", "a polite new colleague",
-            "a chatty customer", "an impatient engineer", "a careful accountant",
-            "a student who writes casually"]  # fmt: skip
+PERSONAS = [
+    "a busy manager who writes short messages",
+    "a polite new colleague",
+    "a chatty customer",
+    "an impatient engineer",
+    "a careful accountant",
+    "a student who writes casually",
+]
 
 
 def turns(row: Trajectory) -> list[int]:

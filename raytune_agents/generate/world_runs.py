@@ -108,11 +108,19 @@ def _row(
     meta |= replace(task_in(spec, task), facts=said.facts).meta
     return finish(
         Trajectory(
-            messages=tuple(run.messages), tools=shown_tools(spec, run.rng), outcome=1.0,
-            gold="[]", source=f"agent/{spec.name}", source_id=f"{spec.name}-{pool}-{seed}-{index}",
-            pool=f"synthetic.{pool}", split="train", step=f"generate.{pool}", seed=seed, meta=meta,
+            messages=tuple(run.messages),
+            tools=shown_tools(spec, run.rng),
+            outcome=1.0,
+            gold="[]",
+            source=f"agent/{spec.name}",
+            source_id=f"{spec.name}-{pool}-{seed}-{index}",
+            pool=f"synthetic.{pool}",
+            split="train",
+            step=f"generate.{pool}",
+            seed=seed,
+            meta=meta,
         )
-    )  # fmt: skip
+    )
 
 
 def _conversation(

@@ -117,9 +117,16 @@ def _negative(
     else:
         grade = answer_grade(answer_text(bad.answer), row)
     return derive(
-        row, messages=messages, pool=f"negative.{fault}", fault=fault, outcome=0.0, seed=seed,
-        gold=tolerant_gold(row), step=step, meta=row.meta | {"grade": round(grade, 4)},
-    )  # fmt: skip
+        row,
+        messages=messages,
+        pool=f"negative.{fault}",
+        fault=fault,
+        outcome=0.0,
+        seed=seed,
+        gold=tolerant_gold(row),
+        step=step,
+        meta=row.meta | {"grade": round(grade, 4)},
+    )
 
 
 @dataclass(frozen=True)
@@ -190,8 +197,9 @@ def mined(row: Trajectory, text: str) -> Trajectory | None:
     return _negative(row, (*row.prompt, turn), fault, "negatives.mined")
 
 
-def fault_shares(mined_counts: Mapping[str, int], floor: float,
-                 names: Sequence[str] = ()) -> dict[str, float]:  # fmt: skip
+def fault_shares(
+    mined_counts: Mapping[str, int], floor: float, names: Sequence[str] = ()
+) -> dict[str, float]:
     """The share of each fault: floor / k + (1 - floor) * its mined share; sums to 1.
 
     `names` empty = all of FAULTS. Without any mined failure of these names the shares are even.
@@ -203,8 +211,13 @@ def fault_shares(mined_counts: Mapping[str, int], floor: float,
     return {name: floor / len(chosen) + (1 - floor) * seen[name] for name in chosen}
 
 
-def choose_faults(mined_counts: Mapping[str, int], n: int, floor: float, rng: random.Random,
-                  names: Sequence[str] = ()) -> list[str]:  # fmt: skip
+def choose_faults(
+    mined_counts: Mapping[str, int],
+    n: int,
+    floor: float,
+    rng: random.Random,
+    names: Sequence[str] = (),
+) -> list[str]:
     """`n` fault names, as close to `fault_shares` as whole numbers can be, in random order."""
     shares = fault_shares(mined_counts, floor, names)
     counts = {name: int(n * share) for name, share in shares.items()}

@@ -69,8 +69,14 @@ def invented_call(row: Trajectory, name: str, rng: random.Random, source: Argume
     return make_call(name, arguments)
 
 
-_PYTHON = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "array": "list",
-           "object": "dict"}  # fmt: skip
+_PYTHON = {
+    "string": "str",
+    "integer": "int",
+    "number": "float",
+    "boolean": "bool",
+    "array": "list",
+    "object": "dict",
+}
 
 
 def wrong_function(row: Trajectory, rng: random.Random) -> Trajectory | None:
@@ -91,8 +97,15 @@ def hallucinated_function(row: Trajectory, rng: random.Random) -> Trajectory | N
     i = rng.randrange(len(calls))
     name = calls[i].name
     stem = re.split(r"[._]", name)[-1]
-    names = [f"{name}_v2", f"get_{stem}", f"run_{name}", f"{name}_tool", f"{stem}_service",
-             f"{name}.execute", re.sub(r"_(\w)", lambda m: m[1].upper(), name)]  # fmt: skip
+    names = [
+        f"{name}_v2",
+        f"get_{stem}",
+        f"run_{name}",
+        f"{name}_tool",
+        f"{stem}_service",
+        f"{name}.execute",
+        re.sub(r"_(\w)", lambda m: m[1].upper(), name),
+    ]
     known = {t.name for t in row.tools}
     name = rng.choice([n for n in names if n not in known])
     return with_call(row, i, replace(calls[i], name=name))
@@ -140,8 +153,13 @@ def _extra_argument(args, schema, rng):
     if unused and rng.random() < 0.5:
         key = rng.choice(unused)
         return args | {key: invented(key, properties[key], rng)}
-    key = rng.choice([k for k in ("format", "timeout", "verbose", "limit", "language", "mode")
-                      if k not in properties and k not in args])  # fmt: skip
+    key = rng.choice(
+        [
+            k
+            for k in ("format", "timeout", "verbose", "limit", "language", "mode")
+            if k not in properties and k not in args
+        ]
+    )
     made_up = {"timeout": 30, "limit": 10, "verbose": True}
     return args | {key: made_up.get(key) or invented(key, {"type": "string"}, rng)}
 
@@ -151,8 +169,13 @@ def _wrong_argument_name(args, schema, rng):
     if not args:
         return None
     key = rng.choice(list(args))
-    names = [f"{key}_name", f"{key}s", f"input_{key}", f"{key}_value",
-             key.split("_")[0] if "_" in key else f"target_{key}"]  # fmt: skip
+    names = [
+        f"{key}_name",
+        f"{key}s",
+        f"input_{key}",
+        f"{key}_value",
+        key.split("_")[0] if "_" in key else f"target_{key}",
+    ]
     free = [n for n in names if n not in schema.get("properties", {}) and n not in args]
     new = rng.choice(free)
     return {(new if k == key else k): v for k, v in args.items()}
@@ -169,8 +192,12 @@ def _wrong_type(args, schema, rng):
 
 def _swapped_values(args, schema, rng):
     """Two values of one type change places."""
-    pairs = [(a, b) for i, a in enumerate(args) for b in list(args)[i + 1 :]
-             if type(args[a]) is type(args[b]) and args[a] != args[b]]  # fmt: skip
+    pairs = [
+        (a, b)
+        for i, a in enumerate(args)
+        for b in list(args)[i + 1 :]
+        if type(args[a]) is type(args[b]) and args[a] != args[b]
+    ]
     if not pairs:
         return None
     a, b = rng.choice(pairs)

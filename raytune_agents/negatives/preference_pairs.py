@@ -87,9 +87,11 @@ def minimal_pairs(rows: Iterable[Trajectory]) -> list[Pair]:
     by_id = {r.id: r for r in rows}
     pairs = [
         _pair(by_id[p], bad, "minimal")
-        for bad in rows if bad.failed
-        for p in bad.parents[:1] if p in by_id and not by_id[p].failed
-    ]  # fmt: skip
+        for bad in rows
+        if bad.failed
+        for p in bad.parents[:1]
+        if p in by_id and not by_id[p].failed
+    ]
     return [p for p in pairs if p is not None]
 
 
@@ -134,8 +136,10 @@ def step_pair(pair: Pair) -> Pair:
     """The pair cut to the first turn on which its sides differ, with the common turns as prompt."""
 
     def cut(row: Trajectory, parents: tuple[str, ...], gold: str) -> Trajectory:
-        before = [replace(m, loss=False) if m.role == "assistant" else m
-                  for m in row.messages[: pair.shared]]  # fmt: skip
+        before = [
+            replace(m, loss=False) if m.role == "assistant" else m
+            for m in row.messages[: pair.shared]
+        ]
         meta = {k: v for k, v in row.meta.items() if k not in ("goal", "world")}
         messages = (*before, row.messages[pair.shared])
         return derive(

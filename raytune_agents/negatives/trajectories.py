@@ -141,7 +141,10 @@ def bad_thought(row: Trajectory, rng: random.Random) -> Trajectory | None:
     if not others:
         return None
     other = rng.choice(others)
-    texts = [f"The right tool for this is {other}.", f"I need {other} here.",
-             f"{other} will give me what I am missing."]  # fmt: skip
+    texts = [
+        f"The right tool for this is {other}.",
+        f"I need {other} here.",
+        f"{other} will give me what I am missing.",
+    ]
     plan[i] = (rng.choice(texts), plan[i][1])
     return replay_steps(row, plan, row.answer)

@@ -76,8 +76,10 @@ class FirstRun:
     @property
     def longest_talk(self) -> float:
         """Tokens of the longest row without its tools."""
-        talks = [sum(len(m.content) + sum(len(c.arguments) for c in m.tool_calls)
-                     for m in r.messages) for r in self.rows]  # fmt: skip
+        talks = [
+            sum(len(m.content) + sum(len(c.arguments) for c in m.tool_calls) for m in r.messages)
+            for r in self.rows
+        ]
         return 160 + max(talks, default=400) / CHARS_PER_TOKEN
 
     @property

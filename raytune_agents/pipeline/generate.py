@@ -173,8 +173,15 @@ def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> lis
     lines = []
     for pool in sorted(tried | drawn.short, key=lambda p: -tried[p]):
         fell = {s: counts.rejected[f"synthetic:{pool}:{s}"] for s in validate_rows.STAGES}
-        lines.append({"pool": pool, "tried": tried[pool], **fell, "kept": left[pool],
-                      "short": drawn.short[pool]})  # fmt: skip
+        lines.append(
+            {
+                "pool": pool,
+                "tried": tried[pool],
+                **fell,
+                "kept": left[pool],
+                "short": drawn.short[pool],
+            }
+        )
     return lines
 
 

@@ -124,8 +124,10 @@ def _labelled_rows(
     place = np.full(len(rows), -1)
     place[kept] = np.arange(len(kept))
     prints = prints.take(pa.array(place, mask=place < 0))  # null for rejected rows
-    metas = [json.dumps(r.meta, default=str) if r.meta.keys() & {"leak", "nll"} else was
-             for r, was in zip(rows, batch["meta"].to_pylist())]  # fmt: skip
+    metas = [
+        json.dumps(r.meta, default=str) if r.meta.keys() & {"leak", "nll"} else was
+        for r, was in zip(rows, batch["meta"].to_pylist())
+    ]
     fresh = {"reject_reason": [r.reject_reason for r in rows], "meta": metas, "quality": worth}
     for name, values in fresh.items():
         batch = with_column(batch, name, values)
@@ -151,9 +153,11 @@ def _fetched(shared: ray.ObjectRef) -> LeakIndex:
 
 
 def _label_groups(
-    items: dict[str, Any], section: LabelConfig, index: list[ray.ObjectRef],
+    items: dict[str, Any],
+    section: LabelConfig,
+    index: list[ray.ObjectRef],
     score: Score | None = None,
-) -> Iterator[pa.Table]:  # fmt: skip
+) -> Iterator[pa.Table]:
     """`label_rows` of the row groups that `items` names."""
     for file, group in zip(items["file"], items["group"]):
         with pq.ParquetFile(str(file)) as opened:
@@ -186,9 +190,10 @@ def evaluation_sets(config: Config) -> list[tuple[str, SourceConfig]]:
     ]
     read = {s.path for s in config.read.sources}
     return [
-        (name, s) for name, s in [*named, *config.evaluate.sources.items()]
+        (name, s)
+        for name, s in [*named, *config.evaluate.sources.items()]
         if s.path not in read and (s.path != "bfcl" or readers.bfcl.installed())
-    ]  # fmt: skip
+    ]
 
 
 def evaluation_rows(
@@ -290,10 +295,15 @@ def leaks_in(table: pa.Table, shown: dict[str, str]) -> Iterator[JsonObject]:
         row = from_row(flat)
         leak = row.meta["leak"]
         yield {
-            "row": row.id, "source": row.source, "set": row.reject_reason.partition(":")[2],
-            "of": leak["of"], "how": leak["how"], "share": leak["share"],
-            "request": row.query[:SHOWN], "evaluation_request": shown.get(leak["of"], ""),
-        }  # fmt: skip
+            "row": row.id,
+            "source": row.source,
+            "set": row.reject_reason.partition(":")[2],
+            "of": leak["of"],
+            "how": leak["how"],
+            "share": leak["share"],
+            "request": row.query[:SHOWN],
+            "evaluation_request": shown.get(leak["of"], ""),
+        }
 
 
 def rarities(folder: Path, pairs: pa.Table) -> tuple[np.ndarray, np.ndarray]:

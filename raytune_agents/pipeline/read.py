@@ -231,6 +231,7 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
     if not items:  # tools alone: every row is made
         return []
     context.resources  # noqa: B018
+
     def parse(batch: dict[str, Any]) -> Iterator[pa.Table]:
         for text in batch["source"]:
             source = SourceConfig.model_validate_json(text)

@@ -287,8 +287,7 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
         ),
         weights=config.mix.weights,
         max_epochs=config.mix.max_epochs,
-        full_tokens=config.mix.tokens
-        or mix.auto_tokens(natural, config.mix.weights),
+        full_tokens=config.mix.tokens or mix.auto_tokens(natural, config.mix.weights),
     )
     return inputs, notes
 

@@ -29,10 +29,24 @@ from raytune_agents.records import (
     Trajectory,
 )
 
-DEFAULT = ("simple_python", "multiple", "live_simple", "live_multiple", "parallel",
-           "parallel_multiple", "irrelevance")  # fmt: skip
-CATEGORIES = (*DEFAULT, "live_parallel", "live_parallel_multiple", "live_irrelevance",
-              "live_relevance", "simple_java", "simple_javascript")  # fmt: skip
+DEFAULT = (
+    "simple_python",
+    "multiple",
+    "live_simple",
+    "live_multiple",
+    "parallel",
+    "parallel_multiple",
+    "irrelevance",
+)
+CATEGORIES = (
+    *DEFAULT,
+    "live_parallel",
+    "live_parallel_multiple",
+    "live_irrelevance",
+    "live_relevance",
+    "simple_java",
+    "simple_javascript",
+)
 
 
 def installed() -> bool:

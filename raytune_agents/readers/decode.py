@@ -230,9 +230,11 @@ def _document(handle: IO[bytes], name: str) -> Iterator[Found]:
 def _expand(where: str, value: Any) -> Iterator[Found]:
     """One object of a whole file: rows by id, rows under "data", or a row itself."""
     parts = list(value.values()) if isinstance(value, dict) else []
-    if len(parts) > 1 and all(isinstance(p, dict) for p in parts) and set.intersection(
-        *(set(p) for p in parts)
-    ):  # fmt: skip
+    if (
+        len(parts) > 1
+        and all(isinstance(p, dict) for p in parts)
+        and set.intersection(*(set(p) for p in parts))
+    ):
         for key, part in value.items():
             yield f"{where}.{key}", {"id": key} | part
         return

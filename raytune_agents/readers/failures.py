@@ -10,8 +10,15 @@ from raytune_agents.readers.shapes import rest_of
 from raytune_agents.readers.strict import as_text, dump
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
-USED = ("example_id", "user_query", "expected_response", "actual_response", "tools_json",
-        "prompt_used", "extracted_function_calls")  # fmt: skip
+USED = (
+    "example_id",
+    "user_query",
+    "expected_response",
+    "actual_response",
+    "tools_json",
+    "prompt_used",
+    "extracted_function_calls",
+)
 
 
 def read(row: JsonObject) -> Trajectory:

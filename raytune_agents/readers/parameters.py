@@ -64,7 +64,7 @@ def type_schema(text: str) -> tuple[JsonSchema, bool]:
     words = [
         w for w in _split_top(text)
         if not re.match(r"(optional$|required$|defaults?\b)", w, re.IGNORECASE)
-    ]  # fmt: skip
+    ]
     options = [_schema_of(w) for w in words]
     schema = {"anyOf": options} if len(options) > 1 else options[0] if options else {}
     return schema, optional

@@ -196,8 +196,9 @@ def code_calls(code: str, names: Collection[str]) -> list[ToolCall]:
 def _literal(node: Any) -> bool:
     """Whether a call's arguments are named and written out, no variables of the code."""
     try:
-        return not node.args and all(ast.literal_eval(k.value) is not NotImplemented
-                                     for k in node.keywords)  # fmt: skip
+        return not node.args and all(
+            ast.literal_eval(k.value) is not NotImplemented for k in node.keywords
+        )
     except ValueError:
         return False
 

@@ -18,8 +18,17 @@ from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, T
 
 WORDS = re.compile(r"(Required\.?\s+)?(?:Optional\.?\s+)?(\w+(?:\[\w+\])?)\.\s*(.*)", re.DOTALL)
 FAILED = ("Agent stopped", "Could not parse")
-LONG = ("Documentation", "NLDocumentation", "Functions", "Function_Description", "Instructions",
-        "Golden_Answers", "Instances", "Introduction", "Function_Projection")  # fmt: skip
+LONG = (
+    "Documentation",
+    "NLDocumentation",
+    "Functions",
+    "Function_Description",
+    "Instructions",
+    "Golden_Answers",
+    "Instances",
+    "Introduction",
+    "Function_Projection",
+)
 
 
 def read(row: JsonObject) -> list[Trajectory]:

@@ -38,9 +38,16 @@ def read(row: JsonObject) -> list[Trajectory]:
     rows = []
     if best is not None:
         word = f"win, {finish}"
-        rows.append(episode([*prompt, *_turns(best)], tools, source_id=name, outcome=1.0,
-                            outcome_word=word, meta=rest_of(row, "tree", "compare_candidates",
-                                                            "answer_generation")))  # fmt: skip
+        rows.append(
+            episode(
+                [*prompt, *_turns(best)],
+                tools,
+                source_id=name,
+                outcome=1.0,
+                outcome_word=word,
+                meta=rest_of(row, "tree", "compare_candidates", "answer_generation"),
+            )
+        )
     elif win:
         raise RecordError("win, but no branch of the tree gives an answer")
     parents = ("@0",) if rows else ()

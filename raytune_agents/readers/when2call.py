@@ -32,12 +32,27 @@ def pref(row: JsonObject) -> list[Trajectory]:
     chosen = _answer(message_of(row["chosen_response"]).content, better)
     rejected = _answer(message_of(row["rejected_response"]).content, worse)
     gold = "" if chosen.tool_calls else "[]"
-    good = Trajectory((*prompt, chosen), tools, source_id=f"{key}.{worse}", gold=gold,
-                      outcome=1.0, outcome_word=f"chosen, {better}", meta=meta)  # fmt: skip
+    good = Trajectory(
+        (*prompt, chosen),
+        tools,
+        source_id=f"{key}.{worse}",
+        gold=gold,
+        outcome=1.0,
+        outcome_word=f"chosen, {better}",
+        meta=meta,
+    )
     gold = gold or dump([{c.name: {k: [v] for k, v in c.args.items()}} for c in chosen.tool_calls])
-    bad = Trajectory((*prompt, rejected), tools, source_id=f"{key}.{worse}", gold=gold,
-                     outcome=0.0, outcome_word=f"rejected, {worse}", pool="negative.rejected",
-                     parents=("@0",), meta=meta)  # fmt: skip
+    bad = Trajectory(
+        (*prompt, rejected),
+        tools,
+        source_id=f"{key}.{worse}",
+        gold=gold,
+        outcome=0.0,
+        outcome_word=f"rejected, {worse}",
+        pool="negative.rejected",
+        parents=("@0",),
+        meta=meta,
+    )
     return [good, bad]
 
 

@@ -13,8 +13,13 @@ from raytune_agents.config import ConfigError
 from raytune_agents.records import FlatRow, Trajectory, from_row
 
 # label's rows are read's and generate's with their verdicts, so they come first
-FILES = ("label/rows*.parquet", "evaluate/rows.parquet", "read/rows*.parquet",
-         "generate/rows*.parquet", "generate/*/rows*.parquet")  # fmt: skip
+FILES = (
+    "label/rows*.parquet",
+    "evaluate/rows.parquet",
+    "read/rows*.parquet",
+    "generate/rows*.parquet",
+    "generate/*/rows*.parquet",
+)
 
 
 class UnknownRow(ConfigError):

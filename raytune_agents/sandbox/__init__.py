@@ -88,8 +88,8 @@ def bubblewrap() -> str:
     path = shutil.which("bwrap")
     if not path:
         return ""
-    test = [path, "--unshare-all", "--ro-bind", "/", "/", "--size", "65536", "--tmpfs", "/tmp",
-            "true"]  # fmt: skip
+    options = ["--unshare-all", "--ro-bind", "/", "/", "--size", "65536", "--tmpfs", "/tmp"]
+    test = [path, *options, "true"]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         if subprocess.run(test, capture_output=True, timeout=START_S).returncode == 0:
             return path
@@ -108,9 +108,9 @@ def _command(fd: int, work: Path, code: Path, disk_mib: int) -> list[str]:
         return child
     shown = [*_readable(), str(CHILD.parent), str(code)]
     binds = [word for path in shown for word in ("--ro-bind", path, path)]
-    return [bubblewrap(), "--unshare-all", "--cap-drop", "ALL", *binds, "--dev", "/dev",
-            "--size", str(disk_mib << 20), "--tmpfs", str(work), "--chdir", str(work),
-            "--", *child]  # fmt: skip
+    jail = ["--unshare-all", "--cap-drop", "ALL", *binds, "--dev", "/dev"]
+    home = ["--size", str(disk_mib << 20), "--tmpfs", str(work), "--chdir", str(work)]
+    return [bubblewrap(), *jail, *home, "--", *child]
 
 
 def _size_mib(folder: Path) -> float:
@@ -130,8 +130,13 @@ class Sandbox:
     Raises FileNotFoundError for no module, SandboxError where no kernel layer holds and `sandbox:
     weak` does not allow that."""
 
-    def __init__(self, module: str | Path, limits: Limits = Limits(), code: Sequence[Path] = (),
-                 cpu_s: int = 0):  # fmt: skip
+    def __init__(
+        self,
+        module: str | Path,
+        limits: Limits = Limits(),
+        code: Sequence[Path] = (),
+        cpu_s: int = 0,
+    ):
         source = Path(module)
         if not source.is_file():
             raise FileNotFoundError(f"tool module {str(source)!r} is no file; give a Python file")
@@ -168,14 +173,25 @@ class Sandbox:
         self._answers, theirs = os.pipe()
         self._process = subprocess.Popen(
             _command(theirs, self._work, places["code"], self.limits.disk_mib),
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd=self._work, env=env, pass_fds=(theirs,), start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._work,
+            env=env,
+            pass_fds=(theirs,),
+            start_new_session=True,
+        )
         os.close(theirs)
         os.set_blocking(self._requests, False)
-        setup = {"readable": _readable(), "code": str(places["code"]), "root": str(places["root"]),
-                 "bwrap": bool(bubblewrap()), "memory_mib": self.limits.memory_mib,
-                 "disk_mib": self.limits.disk_mib, "cpu_s": cpu_s}  # fmt: skip
+        setup = {
+            "readable": _readable(),
+            "code": str(places["code"]),
+            "root": str(places["root"]),
+            "bwrap": bool(bubblewrap()),
+            "memory_mib": self.limits.memory_mib,
+            "disk_mib": self.limits.disk_mib,
+            "cpu_s": cpu_s,
+        }
         found = self._exchange(setup, START_S)
         if found.error:
             raise SandboxError(
@@ -301,8 +317,10 @@ def run_calls(module: str | Path, calls: Sequence[ToolCall], limits: Limits = Li
     box = Sandbox(module, limits, cpu_s=int(limits.timeout_s + LOAD_S) + 1)
     try:
         deadline = time.monotonic() + limits.timeout_s
-        outcomes = [box.call(call.name, args, deadline - time.monotonic())
-                    for call, args in zip(calls, arguments)]  # fmt: skip
+        outcomes = [
+            box.call(call.name, args, deadline - time.monotonic())
+            for call, args in zip(calls, arguments)
+        ]
     finally:
         clean = box.close()
     if outcomes and not clean:

@@ -12,16 +12,24 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 # event -> which of its arguments are paths
-READS = {"os.listdir": (0,), "os.scandir": (0,), "os.walk": (0,), "os.fwalk": (0,),
-         "os.chdir": (0,), "os.getxattr": (0,), "os.listxattr": (0,)}  # fmt: skip
+READS = {
+    "os.listdir": (0,),
+    "os.scandir": (0,),
+    "os.walk": (0,),
+    "os.fwalk": (0,),
+    "os.chdir": (0,),
+    "os.getxattr": (0,),
+    "os.listxattr": (0,),
+}
 WRITES = {"os.mkdir": (0,), "os.rmdir": (0,), "os.remove": (0,), "os.rename": (0, 1)}
 HARMLESS = ("os.putenv", "os.unsetenv", "os.lockf")
+# fmt: off
 REFUSED = (
     "socket.", "subprocess.", "pty.", "urllib.", "ftplib.", "smtplib.", "http.client", "poplib.",
     "imaplib.", "nntplib.", "telnetlib.", "webbrowser.", "syslog.", "resource.prlimit",
     "resource.setrlimit", "signal.pthread_kill", "sqlite3.enable_load_extension",
     "sqlite3.load_extension", "fcntl.ioctl", "ensurepip.", "sys.remote_exec",
-)  # fmt: skip
+)
 SIGNALS = (8, 10, 15, 1024, 1026)  # F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY
 # functions of os that raise no event, so a weak sandbox takes them away
 SILENT = (
@@ -29,7 +37,8 @@ SILENT = (
     "setgid", "seteuid", "setegid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
     "initgroups", "sched_setaffinity", "sched_setparam", "sched_setscheduler", "memfd_create",
     "pidfd_open", "unshare", "setns", "tcsetpgrp", "sync",
-)  # fmt: skip
+)
+# fmt: on
 TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 

@@ -122,8 +122,9 @@ def private_root(root: str, readable: Sequence[str], work: str, disk_mib: int) -
             place(path)
         os.makedirs(root + work)
         attributes = struct.pack("=QQQQ", RDONLY | NOSUID, 0, 0, 0)
-        if libc.syscall(MOUNT_SETATTR, AT_FDCWD, root.encode(), AT_RECURSIVE, attributes,
-                        ctypes.c_size_t(32)):  # fmt: skip
+        if libc.syscall(
+            MOUNT_SETATTR, AT_FDCWD, root.encode(), AT_RECURSIVE, attributes, ctypes.c_size_t(32)
+        ):
             return False
         mount("tmpfs", root + work, "tmpfs", NOSUID | NODEV, f"size={disk_mib}m,nr_inodes=20000")
         os.chdir(root)

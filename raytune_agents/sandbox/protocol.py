@@ -20,8 +20,11 @@ def depth(value: Any) -> int:
     """Levels of lists and objects in a JSON value, counted up to just past DEEPEST."""
     level, found = [value], 0
     while level and found <= DEEPEST:
-        inner = [list(x.values()) if isinstance(x, dict) else x for x in level
-                 if isinstance(x, dict | list | tuple)]  # fmt: skip
+        inner = [
+            list(x.values()) if isinstance(x, dict) else x
+            for x in level
+            if isinstance(x, dict | list | tuple)
+        ]
         level, found = [v for values in inner for v in values], found + bool(inner)
     return found
 

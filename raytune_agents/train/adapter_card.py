@@ -85,10 +85,12 @@ def hub_results(run: Path, arm: str) -> list[Any]:
             "dataset": {"type": run.name, "name": f"{run.name}, {split}", "split": split},
             "metrics": [
                 {"type": n, "name": metrics[n]["label"], "value": round(by[n]["value"], 4)}
-                for n in names if by.get(n) and by[n].get("value") is not None
+                for n in names
+                if by.get(n) and by[n].get("value") is not None
             ],
         }
-        for split, by in found.items() if any(by.get(n) for n in names)
+        for split, by in found.items()
+        if any(by.get(n) for n in names)
     ]
 
 

@@ -50,8 +50,9 @@ def spans(text: str, message: Message, section: SftConfig) -> list[tuple[int, fl
         nonlocal at
         start = text.find(part, at)
         if start < 0:
-            raise RecordError("template: a part of the answer is not in its text, so it cannot be "
-                              "weighed")  # fmt: skip
+            raise RecordError(
+                "template: a part of the answer is not in its text, so it cannot be weighed"
+            )
         at = start + len(part)
         out.extend([(start, section.instruction), (at, weight)])
 

@@ -70,9 +70,7 @@ def gold_comes_back(rows: Iterable[Trajectory], chat: Chat, max_error_share: flo
     return f"{right} of {total} right answers come back from the template{left}"
 
 
-def validate_arms(
-    section: TrainConfig, chosen: Mapping[str, Sequence[RowKind]]
-) -> None:
+def validate_arms(section: TrainConfig, chosen: Mapping[str, Sequence[RowKind]]) -> None:
     """The rows of every arm, before the first arm is trained. Raises ConfigError naming the arm."""
     for name, kinds in chosen.items():
         arm = section.arms[name]

@@ -294,9 +294,12 @@ def worker(config: dict[str, Any]) -> None:
         callback.send = checkpoints.send
     checkpoint = ray.train.get_checkpoint()
     log.info(
-        "train: %s, worker %d of %d, %s", job.method, context.get_world_rank() + 1,
-        context.get_world_size(), "goes on from a checkpoint" if checkpoint else "begins",
-    )  # fmt: skip
+        "train: %s, worker %d of %d, %s",
+        job.method,
+        context.get_world_rank() + 1,
+        context.get_world_size(),
+        "goes on from a checkpoint" if checkpoint else "begins",
+    )
     try:
         if checkpoint:
             with checkpoint.as_directory() as folder:

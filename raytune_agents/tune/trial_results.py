@@ -10,8 +10,18 @@ from raytune_agents.tune.trial_spec import POINT, TrialInputs
 from raytune_agents.tune.trials import Report, Trial, last_of_runs
 
 # What Ray adds to every report, beside what a trial reports of itself.
-RAYS = ("training_iteration", "time_total_s", "timestamp", "time_this_iter_s", "pid", "n", "of",
-        "time_since_restore", "iterations_since_restore", "save_steps")  # fmt: skip
+RAYS = (
+    "training_iteration",
+    "time_total_s",
+    "timestamp",
+    "time_this_iter_s",
+    "pid",
+    "n",
+    "of",
+    "time_since_restore",
+    "iterations_since_restore",
+    "save_steps",
+)
 
 
 def trial_of(result: Any, inputs: TrialInputs, stage: str, starts: list[float]) -> Trial:
@@ -73,9 +83,12 @@ def _reports(result: Any) -> list[Report]:
         plain = {
             k: float(v)
             for k, v in row.items()
-            if isinstance(v, int | float) and not isinstance(v, bool)
-            and "/" not in k and k not in RAYS and v == v
-        }  # fmt: skip
+            if isinstance(v, int | float)
+            and not isinstance(v, bool)
+            and "/" not in k
+            and k not in RAYS
+            and v == v
+        }
         found[int(plain["report"])] = plain
     return [found[n] for n in sorted(found)]
 

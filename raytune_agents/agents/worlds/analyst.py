@@ -16,9 +16,13 @@ from raytune_agents.records import JsonObject
 
 DATABASES = ("sales", "hr", "inventory", "web")
 STATS: dict[str, Callable[[Any], float]] = {
-    "mean": statistics.fmean, "sum": sum, "count": len, "median": statistics.median,
-    "max": max, "min": min,
-}  # fmt: skip
+    "mean": statistics.fmean,
+    "sum": sum,
+    "count": len,
+    "median": statistics.median,
+    "max": max,
+    "min": min,
+}
 WORDS = {
     "region": ["north", "south", "east", "west"],
     "team": ["red", "blue", "green"],
@@ -34,8 +38,14 @@ def make(rng: random.Random) -> State:
     def table() -> list[JsonObject]:
         dimension = rng.choice(sorted(WORDS))
         one, two = sample_words(rng, BANKS["measure"], 2)
-        return [{dimension: rng.choice(WORDS[dimension]), one: rng.randint(5, 400),
-                 two: rng.randint(5, 400)} for _ in range(9)]  # fmt: skip
+        return [
+            {
+                dimension: rng.choice(WORDS[dimension]),
+                one: rng.randint(5, 400),
+                two: rng.randint(5, 400),
+            }
+            for _ in range(9)
+        ]
 
     names = sample_words(rng, BANKS["table"], 7)
     files = {f"{n}_{rng.randint(2019, 2025)}.csv": table() for n in names[:3]}
@@ -113,12 +123,15 @@ def sql(state: State, database: str, query: str, limit: int = 10) -> Any:
             )
             raise ToolError(f"{error}; tables are {tables}") from None
         columns = [c[0] for c in cursor.description or []]
-    return [dict(zip(columns, (round(v, 2) if isinstance(v, float) else v for v in row)))
-            for row in found]  # fmt: skip
+    return [
+        dict(zip(columns, (round(v, 2) if isinstance(v, float) else v for v in row)))
+        for row in found
+    ]
 
 
-def tableau(state: State, action: str, dashboard: str, project: str | None = None,
-            format: str | None = None) -> Any:  # fmt: skip
+def tableau(
+    state: State, action: str, dashboard: str, project: str | None = None, format: str | None = None
+) -> Any:
     """Refresh, publish or export; an export of stale data is refused."""
     board = state["dashboards"].get(dashboard)
     if board is None or project not in (None, board["project"]):
@@ -149,13 +162,19 @@ def best_group_chart(state: State, rng: random.Random):
     file = rng.choice(sorted(state["files"]))
     dimension, measure, _ = _columns(state["files"][file])
     chart = rng.choice(["bar", "line", "pie"])
-    yield sample_request(rng, [
-        "Which {dimension} has the highest total {measure} in {file}? Draw a {chart} chart of "
-        "{measure} by "
-        "{dimension} as well.",
-        "Sum {measure} per {dimension} in {file}, tell me the best {dimension} and plot a "
-        "{chart} chart of it.",
-    ], dimension=dimension, measure=measure, file=file, chart=chart)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Which {dimension} has the highest total {measure} in {file}? Draw a {chart} chart of "
+            "{measure} by {dimension} as well.",
+            "Sum {measure} per {dimension} in {file}, tell me the best {dimension} and plot a "
+            "{chart} chart of it.",
+        ],
+        dimension=dimension,
+        measure=measure,
+        file=file,
+        chart=chart,
+    )
     result = yield act(
         f"I sum {measure} for each {dimension}.",
         "pandas",
@@ -165,8 +184,14 @@ def best_group_chart(state: State, rng: random.Random):
         group_by=dimension,
     )
     best = max(result["sum"], key=lambda k: (result["sum"][k], k))
-    drawn = yield act(f"{best} has the highest total. Now the chart.", "matplotlib", chart=chart,
-                      file=file, x=dimension, y=measure)  # fmt: skip
+    drawn = yield act(
+        f"{best} has the highest total. Now the chart.",
+        "matplotlib",
+        chart=chart,
+        file=file,
+        x=dimension,
+        y=measure,
+    )
     yield Say(
         f"{best} has the highest {measure}: {result['sum'][best]}. The chart is {drawn['image']}.",
         (best, str(result["sum"][best])),
@@ -178,16 +203,24 @@ def above_average(state: State, rng: random.Random):
     database = rng.choice(sorted(state["databases"]))
     ((table, rows),) = state["databases"][database].items()
     _, measure, _ = _columns(rows)
-    yield sample_request(rng, [
-        "In the {database} database, what is the average {measure} in {table}, and how many "
-        "rows are above "
-        "it?",
-        "Query the {database} database: average {measure} of {table}, then the number of rows "
-        "above that "
-        "average.",
-    ], database=database, measure=measure, table=table)  # fmt: skip
-    result = yield act("I need the average first.", "sql", database=database,
-                       query=f"SELECT AVG({measure}) AS average FROM {table}")  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "In the {database} database, what is the average {measure} in {table}, and how many "
+            "rows are above it?",
+            "Query the {database} database: average {measure} of {table}, then the number of rows "
+            "above that average.",
+        ],
+        database=database,
+        measure=measure,
+        table=table,
+    )
+    result = yield act(
+        "I need the average first.",
+        "sql",
+        database=database,
+        query=f"SELECT AVG({measure}) AS average FROM {table}",
+    )
     mean = result[0]["average"]
     counted = yield act(
         f"The average is {mean}. Now I count the rows above it.",
@@ -205,20 +238,31 @@ def unknown_column(state: State, rng: random.Random):
     ((table, rows),) = state["databases"][database].items()
     _, _, measure = _columns(rows)
     wrong = f"total_{measure}"
-    yield sample_request(rng, [
-        "Get the maximum of {wrong} in {table} from the {database} database. If that column is "
-        "missing, use "
-        "the closest one.",
-        "On the {database} database, what is the largest {wrong} in {table}? Take the nearest "
-        "column if it "
-        "does not exist.",
-    ], wrong=wrong, table=table, database=database)  # fmt: skip
-    result = yield act("I try the column as it was named.", "sql", database=database,
-                       query=f"SELECT MAX({wrong}) AS largest FROM {table}")  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Get the maximum of {wrong} in {table} from the {database} database. If that column "
+            "is missing, use the closest one.",
+            "On the {database} database, what is the largest {wrong} in {table}? Take the nearest "
+            "column if it does not exist.",
+        ],
+        wrong=wrong,
+        table=table,
+        database=database,
+    )
+    result = yield act(
+        "I try the column as it was named.",
+        "sql",
+        database=database,
+        query=f"SELECT MAX({wrong}) AS largest FROM {table}",
+    )
     if "error" in result:
-        result = yield act(f"There is no {wrong}; the closest column is {measure}.", "sql",
-                           database=database,
-                           query=f"SELECT MAX({measure}) AS largest FROM {table}")  # fmt: skip
+        result = yield act(
+            f"There is no {wrong}; the closest column is {measure}.",
+            "sql",
+            database=database,
+            query=f"SELECT MAX({measure}) AS largest FROM {table}",
+        )
     largest = result[0]["largest"]
     yield Say(f"The largest {measure} in {table} is {largest}.", (measure, str(largest)))
 
@@ -227,17 +271,23 @@ def export_dashboard(state: State, rng: random.Random):
     """Exports need fresh data: refresh, then export."""
     name = rng.choice(sorted(state["dashboards"]))
     form = rng.choice(["pdf", "png", "csv"])
-    yield sample_request(rng, [
-        "Export the Tableau dashboard {dashboard} as {form}; refresh it if its data is stale.",
-        "I need {dashboard} from Tableau as {form}, with refreshed data if needed.",
-    ], dashboard=name, form=form)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Export the Tableau dashboard {dashboard} as {form}; refresh it if its data is stale.",
+            "I need {dashboard} from Tableau as {form}, with refreshed data if needed.",
+        ],
+        dashboard=name,
+        form=form,
+    )
     result = yield act("I try the export.", "tableau", action="export", dashboard=name, format=form)
     if "error" in result:
         yield act(
             "The data is stale, so I refresh it.", "tableau", action="refresh", dashboard=name
         )
-        result = yield act("Now the export can run.", "tableau", action="export", dashboard=name,
-                           format=form)  # fmt: skip
+        result = yield act(
+            "Now the export can run.", "tableau", action="export", dashboard=name, format=form
+        )
     yield Say(f"The export is {result['file']}.", (result["file"],))
 
 

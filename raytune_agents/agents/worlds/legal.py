@@ -52,9 +52,16 @@ def make(rng: random.Random) -> State:
         scores = {risk: round(rng.uniform(0.05, 0.95), 2) for risk in RISKS}
         documents[f"{kind}_{company}.pdf"] = {"pages": 9, "clauses": clauses, "scores": scores}
     topics = sample_words(rng, BANKS["law_topic"], 4)
-    regulations = [{"id": f"{place}-{rng.randint(100, 999)}", "topic": topic, "jurisdiction": place,
-                    "year": rng.randint(1995, 2024)}
-                   for topic in topics for place in sample_words(rng, list(PLACES), 3)]  # fmt: skip
+    regulations = [
+        {
+            "id": f"{place}-{rng.randint(100, 999)}",
+            "topic": topic,
+            "jurisdiction": place,
+            "year": rng.randint(1995, 2024),
+        }
+        for topic in topics
+        for place in sample_words(rng, list(PLACES), 3)
+    ]
     return {"documents": documents, "regulations": regulations, "parsed": []}
 
 
@@ -78,8 +85,13 @@ def document_parser(state: State, file: str, output_format: str, pages: int | No
 
 def regulation_db(state: State, topic: str, jurisdiction: str, since_year: int = 0) -> Any:
     """Regulations of a place on a topic, newest first."""
-    hits = [r for r in state["regulations"] if r["topic"] == topic.lower()
-            and r["jurisdiction"] == jurisdiction and r["year"] >= since_year]  # fmt: skip
+    hits = [
+        r
+        for r in state["regulations"]
+        if r["topic"] == topic.lower()
+        and r["jurisdiction"] == jurisdiction
+        and r["year"] >= since_year
+    ]
     return [{"id": r["id"], "year": r["year"]} for r in sorted(hits, key=lambda r: -r["year"])]
 
 
@@ -109,19 +121,31 @@ def wrong_extension(state: State, rng: random.Random):
     real = _name(state, rng)
     said = real.replace(".pdf", ".docx")
     kind = rng.choice(sorted(CLAUSES))
-    yield sample_request(rng, [
-        "Extract the {kind} clauses from {document}; if it is stored under another extension, "
-        "use that file.",
-        "What do the {kind} clauses of {document} say? The extension may be wrong.",
-    ], kind=kind, document=said)  # fmt: skip
-    found = yield act("I try the file as it was named.", "clause_extractor", document=said,
-                      clause_type=kind)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Extract the {kind} clauses from {document}; if it is stored under another extension, "
+            "use that file.",
+            "What do the {kind} clauses of {document} say? The extension may be wrong.",
+        ],
+        kind=kind,
+        document=said,
+    )
+    found = yield act(
+        "I try the file as it was named.", "clause_extractor", document=said, clause_type=kind
+    )
     if "error" in found:
-        found = yield act(f"The archive has {real} instead, so I use that.", "clause_extractor",
-                          document=real, clause_type=kind)  # fmt: skip
+        found = yield act(
+            f"The archive has {real} instead, so I use that.",
+            "clause_extractor",
+            document=real,
+            clause_type=kind,
+        )
     texts = [c["text"] for c in found]
-    yield Say(f"{real} has {len(texts)} {kind} clauses: {' '.join(texts) or 'none.'}",
-              (real, str(len(texts)), *texts))  # fmt: skip
+    yield Say(
+        f"{real} has {len(texts)} {kind} clauses: {' '.join(texts) or 'none.'}",
+        (real, str(len(texts)), *texts),
+    )
 
 
 def worst_risk_rules(state: State, rng: random.Random):
@@ -129,15 +153,21 @@ def worst_risk_rules(state: State, rng: random.Random):
     name, threshold = _name(state, rng), rng.choice([0.4, 0.5, 0.6])
     one, two = sample_words(rng, list(RISKS), 2)
     rule = rng.choice(state["regulations"])
-    yield sample_request(rng, [
-        "Analyze the {one} and {two} risks of {document}. If any score is above {threshold}, "
-        "look up "
-        "{place} regulations on {topic}.",
-        "Rate {document} for {one} and {two} risks; for a score above {threshold} find the "
-        "{place} rules on "
-        "{topic}.",
-    ], one=one, two=two, document=name, threshold=threshold, place=rule["jurisdiction"],
-       topic=rule["topic"])  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Analyze the {one} and {two} risks of {document}. If any score is above {threshold}, "
+            "look up {place} regulations on {topic}.",
+            "Rate {document} for {one} and {two} risks; for a score above {threshold} find the "
+            "{place} rules on {topic}.",
+        ],
+        one=one,
+        two=two,
+        document=name,
+        threshold=threshold,
+        place=rule["jurisdiction"],
+        topic=rule["topic"],
+    )
     scores = yield act(
         "I rate the risks first.", "risk_analyzer", document=name, categories=[one, two]
     )
@@ -148,39 +178,66 @@ def worst_risk_rules(state: State, rng: random.Random):
             (str(scores[one]), str(scores[two])),
         )
         return
-    found = yield act(f"{listed(high)} above {threshold}, so I look up the rules.", "regulation_db",
-                      topic=rule["topic"], jurisdiction=rule["jurisdiction"])  # fmt: skip
+    found = yield act(
+        f"{listed(high)} above {threshold}, so I look up the rules.",
+        "regulation_db",
+        topic=rule["topic"],
+        jurisdiction=rule["jurisdiction"],
+    )
     ids = [r["id"] for r in found]
-    yield Say(f"High: {listed([f'{c} {scores[c]}' for c in high])}. Regulations: {listed(ids)}.",
-              (*high, *ids))  # fmt: skip
+    yield Say(
+        f"High: {listed([f'{c} {scores[c]}' for c in high])}. Regulations: {listed(ids)}.",
+        (*high, *ids),
+    )
 
 
 def riskier_of_two(state: State, rng: random.Random):
     """Rate two documents and parse the riskier one."""
     one, two = sample_words(rng, sorted(state["documents"]), 2)
     kind, form = rng.choice(RISKS), rng.choice(["text", "json", "markdown"])
-    yield sample_request(rng, [
-        "Which has the higher {kind} risk, {one} or {two}? Parse that one into {form}.",
-        "Compare the {kind} risk of {one} and {two} and convert the riskier document to {form}.",
-    ], kind=kind, one=one, two=two, form=form)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Which has the higher {kind} risk, {one} or {two}? Parse that one into {form}.",
+            "Compare the {kind} risk of {one} and {two} and convert the riskier document to "
+            "{form}.",
+        ],
+        kind=kind,
+        one=one,
+        two=two,
+        form=form,
+    )
     a = yield act(f"I rate {one} first.", "risk_analyzer", document=one, categories=[kind])
-    b = yield act(f"{one} scores {a[kind]}. Now {two}.", "risk_analyzer", document=two,
-                  categories=[kind])  # fmt: skip
+    b = yield act(
+        f"{one} scores {a[kind]}. Now {two}.", "risk_analyzer", document=two, categories=[kind]
+    )
     worse, score = (one, a[kind]) if a[kind] >= b[kind] else (two, b[kind])
-    made = yield act(f"{worse} is riskier with {score}; I parse it.", "document_parser", file=worse,
-                     output_format=form)  # fmt: skip
-    yield Say(f"{worse} has the higher {kind} risk ({score}); it is in {made['output']}.",
-              (worse, str(score), made["output"]))  # fmt: skip
+    made = yield act(
+        f"{worse} is riskier with {score}; I parse it.",
+        "document_parser",
+        file=worse,
+        output_format=form,
+    )
+    yield Say(
+        f"{worse} has the higher {kind} risk ({score}); it is in {made['output']}.",
+        (worse, str(score), made["output"]),
+    )
 
 
 def newest_rule(state: State, rng: random.Random):
     """The newest regulation in two places."""
     topic = rng.choice(state["regulations"])["topic"]
     one, two = sample_words(rng, sorted({r["jurisdiction"] for r in state["regulations"]}), 2)
-    yield sample_request(rng, [
-        "What is the newest regulation on {topic} in the {one}, and in the {two}?",
-        "Find the most recent {topic} rules of the {one} and the {two}.",
-    ], topic=topic, one=one, two=two)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "What is the newest regulation on {topic} in the {one}, and in the {two}?",
+            "Find the most recent {topic} rules of the {one} and the {two}.",
+        ],
+        topic=topic,
+        one=one,
+        two=two,
+    )
     said, facts = [], []
     for i, place in enumerate((one, two)):
         found = yield act(
@@ -195,8 +252,12 @@ def newest_rule(state: State, rng: random.Random):
     yield Say(". ".join(said) + ".", tuple(facts))
 
 
-TOOLS = {"document_parser": document_parser, "regulation_db": regulation_db,
-         "risk_analyzer": risk_analyzer, "clause_extractor": clause_extractor}  # fmt: skip
+TOOLS = {
+    "document_parser": document_parser,
+    "regulation_db": regulation_db,
+    "risk_analyzer": risk_analyzer,
+    "clause_extractor": clause_extractor,
+}
 GOALS: dict[str, Goal] = {
     "wrong_extension": wrong_extension,
     "worst_risk_rules": worst_risk_rules,

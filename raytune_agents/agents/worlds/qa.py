@@ -32,14 +32,16 @@ def make(rng: random.Random) -> State:
         for i, what in enumerate(
             sample_words(rng, ["empty", "valid", "expired", "large", "twice"], 3)
         ):
-            tests.append({
-                "file": f"tests/{area}/test_{feature}.py",
-                "module": f"tests.{area}.test_{feature}",
-                "case": f"{_camel(feature)}Tests" if i else f"{_camel(feature)}Smoke",
-                "name": f"test_{feature}_{what}",
-                "marker": ["smoke", "regression", "slow"][i],
-                "passes": rng.random() < 0.6,
-            })  # fmt: skip
+            tests.append(
+                {
+                    "file": f"tests/{area}/test_{feature}.py",
+                    "module": f"tests.{area}.test_{feature}",
+                    "case": f"{_camel(feature)}Tests" if i else f"{_camel(feature)}Smoke",
+                    "name": f"test_{feature}_{what}",
+                    "marker": ["smoke", "regression", "slow"][i],
+                    "passes": rng.random() < 0.6,
+                }
+            )
     pages = {}
     for company in sample_words(rng, BANKS["company"], 2):
         page = rng.choice(BANKS["page"])
@@ -64,8 +66,13 @@ def _run(tests: list[JsonObject], stop: int | None, verbose: bool = False) -> Js
     return out | {"tests": ran} if verbose else out
 
 
-def pytest(state: State, path: str, marker: str | None = None, max_failures: int | None = None,
-           verbose: bool = False) -> Any:  # fmt: skip
+def pytest(
+    state: State,
+    path: str,
+    marker: str | None = None,
+    max_failures: int | None = None,
+    verbose: bool = False,
+) -> Any:
     """Run the tests under a path; an unknown path is an error."""
     under = path.rstrip("/")
     tests = [t for t in state["tests"] if t["file"] == under or t["file"].startswith(under + "/")]
@@ -119,17 +126,22 @@ def _file(state: State, rng: random.Random) -> str:
 def smoke_then_all(state: State, rng: random.Random):
     """Smoke tests first; only if they pass, the whole file."""
     path = _file(state, rng)
-    yield sample_request(rng, [
-        "Run the smoke tests in {path} with pytest. If they pass, run the whole file and tell "
-        "me what fails.",
-        "First the smoke tests of {path} with pytest, and if none fails everything in that "
-        "file. Which "
-        "tests fail?",
-    ], path=path)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Run the smoke tests in {path} with pytest. If they pass, run the whole file and tell "
+            "me what fails.",
+            "First the smoke tests of {path} with pytest, and if none fails everything in that "
+            "file. Which tests fail?",
+        ],
+        path=path,
+    )
     smoke = yield act("The smoke tests come first.", "pytest", path=path, marker="smoke")
     if smoke["failed"]:
-        yield Say(f"The smoke test {smoke['failures'][0]} fails, so I stopped there.",
-                  (smoke["failures"][0],))  # fmt: skip
+        yield Say(
+            f"The smoke test {smoke['failures'][0]} fails, so I stopped there.",
+            (smoke["failures"][0],),
+        )
         return
     result = yield act("The smoke tests pass, so I run the whole file.", "pytest", path=path)
     names = result["failures"]
@@ -140,20 +152,30 @@ def tests_then_coverage(state: State, rng: random.Random):
     """Run a suite, then measure the code it tests."""
     path, source = _file(state, rng), rng.choice(sorted(state["sources"]))
     form = rng.choice(["html", "xml", "json"])
-    yield sample_request(rng, [
-        "Run {path} with pytest, then write a {form} coverage report for {source}. How many "
-        "tests fail "
-        "and how much is covered?",
-        "I need two things: the number of failures in {path} under pytest and the coverage of "
-        "{source} "
-        "as {form}.",
-    ], path=path, source=source, form=form)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Run {path} with pytest, then write a {form} coverage report for {source}. How many "
+            "tests fail and how much is covered?",
+            "I need two things: the number of failures in {path} under pytest and the coverage of "
+            "{source} as {form}.",
+        ],
+        path=path,
+        source=source,
+        form=form,
+    )
     result = yield act("I run the tests first.", "pytest", path=path)
-    covered = yield act(f"{result['failed']} failed. Now the coverage.", "coverage", source=source,
-                        report_format=form)  # fmt: skip
+    covered = yield act(
+        f"{result['failed']} failed. Now the coverage.",
+        "coverage",
+        source=source,
+        report_format=form,
+    )
     failed, percent = result["failed"], covered["percent"]
-    yield Say(f"{failed} tests fail and {percent} percent of {source} is covered.",
-              (str(failed), str(percent)))  # fmt: skip
+    yield Say(
+        f"{failed} tests fail and {percent} percent of {source} is covered.",
+        (str(failed), str(percent)),
+    )
 
 
 def first_visible(state: State, rng: random.Random):
@@ -161,16 +183,28 @@ def first_visible(state: State, rng: random.Random):
     url = rng.choice(sorted(state["pages"]))
     one, two = sample_words(rng, sorted(state["pages"][url]["elements"]), 2)
     browser = rng.choice(["chrome", "firefox", "edge"])
-    yield sample_request(rng, [
-        "Check in {browser} that {one} is visible on {url}. If it is not, check {two} instead.",
-        "Open {url} with {browser}: is {one} visible? If not, what about {two}?",
-    ], browser=browser, one=one, url=url, two=two)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Check in {browser} that {one} is visible on {url}. If it is not, check {two} instead.",
+            "Open {url} with {browser}: is {one} visible? If not, what about {two}?",
+        ],
+        browser=browser,
+        one=one,
+        url=url,
+        two=two,
+    )
     seen = yield act(f"I look for {one} first.", "selenium", url=url, browser=browser, selector=one)
     if seen["visible"]:
         yield Say(f"{one} is visible on {url}.", (one, "visible"))
         return
-    seen = yield act(f"{one} is not visible, so I look for {two}.", "selenium", url=url,
-                     browser=browser, selector=two)  # fmt: skip
+    seen = yield act(
+        f"{one} is not visible, so I look for {two}.",
+        "selenium",
+        url=url,
+        browser=browser,
+        selector=two,
+    )
     word = "visible" if seen["visible"] else "not visible either"
     yield Say(f"{one} is not visible; {two} is {word}.", (two, word))
 
@@ -180,10 +214,10 @@ def case_by_name(state: State, rng: random.Random):
     module = rng.choice(sorted({t["module"] for t in state["tests"]}))
     which = rng.choice(["Smoke", "Tests"])
     texts = [
-        "Run the class All of the unittest module {module}. If there is no such class, run the one "
-        "whose name ends in {which}. What fails?",
-        "With unittest, run the class All from {module}, or the class ending in {which} if that is "
-        "missing, and name the failures.",
+        "Run the class All of the unittest module {module}. If there is no such class, run the "
+        "one whose name ends in {which}. What fails?",
+        "With unittest, run the class All from {module}, or the class ending in {which} if that "
+        "is missing, and name the failures.",
     ]
     yield sample_request(rng, texts, module=module, which=which, case="All")
     result = yield act(
@@ -204,20 +238,32 @@ def case_by_name(state: State, rng: random.Random):
 def weakest_source(state: State, rng: random.Random):
     """Measure two folders and report on the weaker one."""
     one, two = sample_words(rng, sorted(state["sources"]), 2)
-    yield sample_request(rng, [
-        "Which is covered less, {one} or {two}? Write a text report for both and then an html "
-        "report for "
-        "the weaker one.",
-        "Get text coverage reports of {one} and {two}, and an html report of the one with less "
-        "coverage.",
-    ], one=one, two=two)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Which is covered less, {one} or {two}? Write a text report for both and then an html "
+            "report for the weaker one.",
+            "Get text coverage reports of {one} and {two}, and an html report of the one with "
+            "less coverage.",
+        ],
+        one=one,
+        two=two,
+    )
     a = yield act(f"I start with {one}.", "coverage", source=one, report_format="text")
-    b = yield act(f"{one} has {a['percent']} percent. Now {two}.", "coverage", source=two,
-                  report_format="text")  # fmt: skip
+    b = yield act(
+        f"{one} has {a['percent']} percent. Now {two}.",
+        "coverage",
+        source=two,
+        report_format="text",
+    )
     weak = one if a["percent"] <= b["percent"] else two
     percent = min(a["percent"], b["percent"])
-    yield act(f"{weak} is the weaker one with {percent} percent.", "coverage", source=weak,
-              report_format="html")  # fmt: skip
+    yield act(
+        f"{weak} is the weaker one with {percent} percent.",
+        "coverage",
+        source=weak,
+        report_format="html",
+    )
     yield Say(f"{weak} is covered less: {percent} percent.", (weak, str(percent)))
 
 

@@ -38,8 +38,13 @@ def make(rng: random.Random) -> State:
         f"{t}_{rng.randint(2019, 2025)}.zip": None for t in sample_words(rng, BANKS["table"], 3)
     }
     old, new = (f"key-{n}" for n in rng.sample(range(1000, 9999), 2))
-    return {"hosts": hosts, "users": users, "files": files, "rules": [],
-            "keys": {old: f"expired; use {new}", new: "valid"}}  # fmt: skip
+    return {
+        "hosts": hosts,
+        "users": users,
+        "files": files,
+        "rules": [],
+        "keys": {old: f"expired; use {new}", new: "valid"},
+    }
 
 
 def scanner(state: State, target: str, scan_type: str, timeout_minutes: int = 30) -> Any:
@@ -106,11 +111,16 @@ def encryption_lib(
 def block_weak_ports(state: State, rng: random.Random):
     """Scan a host and block an address on every weak port."""
     target, ip = rng.choice(sorted(state["hosts"])), fill("10.{byte}.{byte}.{byte}", rng)
-    yield sample_request(rng, [
-        "Run a vulnerability scan of {target} and block {ip} on every weak port you find.",
-        "Scan {target} for weak services with a vulnerability scan, then block {ip} on each of "
-        "those ports.",
-    ], target=target, ip=ip)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Run a vulnerability scan of {target} and block {ip} on every weak port you find.",
+            "Scan {target} for weak services with a vulnerability scan, then block {ip} on each "
+            "of those ports.",
+        ],
+        target=target,
+        ip=ip,
+    )
     found = yield act("I scan the host first.", "scanner", target=target, scan_type="vulnerability")
     ports = [w["port"] for w in found["weak"]]
     rules = []
@@ -124,17 +134,23 @@ def block_weak_ports(state: State, rng: random.Random):
         )
         rules.append(made["rule_id"])
     said = listed([str(p) for p in ports])
-    yield Say(f"Weak ports of {target}: {said}. Rules added: {listed(rules)}.",
-              (*map(str, ports), *rules))  # fmt: skip
+    yield Say(
+        f"Weak ports of {target}: {said}. Rules added: {listed(rules)}.", (*map(str, ports), *rules)
+    )
 
 
 def promote_user(state: State, rng: random.Random):
     """A locked account has to be unlocked before its role can change."""
     user, role = rng.choice(sorted(state["users"])), rng.choice(ROLES)
-    yield sample_request(rng, [
-        "Promote {user} to {role}; if the account is locked, unlock it first.",
-        "{user} becomes {role}. Unlock the account if that is needed.",
-    ], user=user, role=role)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Promote {user} to {role}; if the account is locked, unlock it first.",
+            "{user} becomes {role}. Unlock the account if that is needed.",
+        ],
+        user=user,
+        role=role,
+    )
     result = yield act(
         f"I try to promote {user}.", "auth_system", action="promote", user=user, role=role
     )
@@ -142,8 +158,13 @@ def promote_user(state: State, rng: random.Random):
         yield act(
             "The account is locked, so I unlock it.", "auth_system", action="unlock", user=user
         )
-        result = yield act("Now the promotion can go through.", "auth_system", action="promote",
-                           user=user, role=role)  # fmt: skip
+        result = yield act(
+            "Now the promotion can go through.",
+            "auth_system",
+            action="promote",
+            user=user,
+            role=role,
+        )
     yield Say(f"{user} is now {result['role']}.", (user, role))
 
 
@@ -151,13 +172,26 @@ def encrypt_with_key(state: State, rng: random.Random):
     """The key may have expired; the error names the new one."""
     file, key = rng.choice(sorted(state["files"])), rng.choice(sorted(state["keys"]))
     algorithm = rng.choice(["AES-256", "ChaCha20", "RSA-4096"])
-    yield sample_request(rng, [
-        "Encrypt {file} with {algorithm} and the key {key}, or its successor if it has expired.",
-        "Please encrypt {file} using {algorithm}. The key is {key}; if it has expired, use the "
-        "new one.",
-    ], file=file, algorithm=algorithm, key=key)  # fmt: skip
-    result = yield act(f"I try {key}.", "encryption_lib", action="encrypt", file=file,
-                       algorithm=algorithm, key_id=key)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Encrypt {file} with {algorithm} and the key {key}, or its successor if it has "
+            "expired.",
+            "Please encrypt {file} using {algorithm}. The key is {key}; if it has expired, use "
+            "the new one.",
+        ],
+        file=file,
+        algorithm=algorithm,
+        key=key,
+    )
+    result = yield act(
+        f"I try {key}.",
+        "encryption_lib",
+        action="encrypt",
+        file=file,
+        algorithm=algorithm,
+        key_id=key,
+    )
     if "error" in result:
         key = result["error"].rsplit(" ", 1)[1]
         result = yield act(
@@ -175,29 +209,39 @@ def port_or_lock(state: State, rng: random.Random):
     """Lock an account only if the host is infected; else report its ports."""
     target = rng.choice(sorted(state["hosts"]))
     user = rng.choice(sorted(u for u, a in state["users"].items() if not a["locked"]) or ["root"])
-    yield sample_request(rng, [
-        "Run a malware scan of {target}. If it is infected, lock the account of {user}; "
-        "otherwise tell me its "
-        "open ports.",
-        "Is {target} infected with malware? If yes, lock {user}; if not, run a port scan and "
-        "list the ports.",
-    ], target=target, user=user)  # fmt: skip
-    found = yield act("The malware scan decides what to do.", "scanner", target=target,
-                      scan_type="malware")  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Run a malware scan of {target}. If it is infected, lock the account of {user}; "
+            "otherwise tell me its open ports.",
+            "Is {target} infected with malware? If yes, lock {user}; if not, run a port scan and "
+            "list the ports.",
+        ],
+        target=target,
+        user=user,
+    )
+    found = yield act(
+        "The malware scan decides what to do.", "scanner", target=target, scan_type="malware"
+    )
     if found["infected"]:
         yield act(
             f"{target} is infected, so I lock {user}.", "auth_system", action="lock", user=user
         )
         yield Say(f"{target} is infected; {user} is locked.", (target, user))
         return
-    ports = yield act(f"{target} is clean, so I list its ports.", "scanner", target=target,
-                      scan_type="port")  # fmt: skip
+    ports = yield act(
+        f"{target} is clean, so I list its ports.", "scanner", target=target, scan_type="port"
+    )
     said = [str(p) for p in ports["open_ports"]]
     yield Say(f"{target} is clean; open ports are {listed(said)}.", tuple(said))
 
 
-TOOLS = {"scanner": scanner, "firewall": firewall, "auth_system": auth_system,
-         "encryption_lib": encryption_lib}  # fmt: skip
+TOOLS = {
+    "scanner": scanner,
+    "firewall": firewall,
+    "auth_system": auth_system,
+    "encryption_lib": encryption_lib,
+}
 GOALS: dict[str, Goal] = {
     "block_weak_ports": block_weak_ports,
     "promote_user": promote_user,

@@ -26,9 +26,14 @@ def make(rng: random.Random) -> State:
             "opened": f"2025-{i % 6 + 1:02}-{rng.randint(1, 28):02}",
         }
     titles = sample_words(rng, BANKS["howto"], 6)
-    articles = [{"id": f"KB-{rng.randint(10, 99)}{i}", "title": t[:1].upper() + t[1:],
-                 "language": "english" if i < 4 else rng.choice(["german", "french", "spanish"])}
-                for i, t in enumerate(titles)]  # fmt: skip
+    articles = [
+        {
+            "id": f"KB-{rng.randint(10, 99)}{i}",
+            "title": t[:1].upper() + t[1:],
+            "language": "english" if i < 4 else rng.choice(["german", "french", "spanish"]),
+        }
+        for i, t in enumerate(titles)
+    ]
     return {"tickets": tickets, "articles": articles, "chats": [], "emails": [], "next": 5001}
 
 
@@ -48,13 +53,22 @@ def _ticket(state: State, ticket_id: str | None, customer: str) -> JsonObject:
     return ticket
 
 
-def ticketing_system(state: State, action: str, customer: str, subject: str | None = None,
-                     ticket_id: str | None = None, priority: str | None = None) -> Any:  # fmt: skip
+def ticketing_system(
+    state: State,
+    action: str,
+    customer: str,
+    subject: str | None = None,
+    ticket_id: str | None = None,
+    priority: str | None = None,
+) -> Any:
     """Create, escalate, close or find tickets; a closed ticket can only be found."""
     _known(state, customer)
     if action == "find":
-        return [{"id": i, **{k: v for k, v in t.items() if k != "customer"}}
-                for i, t in state["tickets"].items() if t["customer"] == customer]  # fmt: skip
+        return [
+            {"id": i, **{k: v for k, v in t.items() if k != "customer"}}
+            for i, t in state["tickets"].items()
+            if t["customer"] == customer
+        ]
     if action == "create":
         if not subject:
             raise ToolError("subject is missing")
@@ -81,8 +95,11 @@ def knowledge_base(
 ) -> Any:
     """Articles of the language that share words with the query, best first."""
     wanted = set(query.lower().split())
-    scored = [(len(wanted & set(a["title"].lower().split())), a["id"], a["title"])
-              for a in state["articles"] if a["language"] == language]  # fmt: skip
+    scored = [
+        (len(wanted & set(a["title"].lower().split())), a["id"], a["title"])
+        for a in state["articles"]
+        if a["language"] == language
+    ]
     hits = sorted((s for s in scored if s[0]), key=lambda s: (-s[0], s[1]))[:max_results]
     return [{"id": i, "title": title} for _, i, title in hits]
 
@@ -112,34 +129,64 @@ def _customer(state: State, rng: random.Random, waits: bool = False) -> str:
 def escalate_oldest(state: State, rng: random.Random):
     """Find the tickets, pick the oldest open one, escalate it."""
     who, priority = _customer(state, rng, waits=True), rng.choice(["high", "urgent"])
-    yield sample_request(rng, [
-        "Escalate the oldest open ticket of {customer} to {priority} priority.",
-        "{customer} has waited long enough. Please raise their oldest open ticket to {priority}.",
-        "Find the oldest open ticket of {customer} and set it to {priority} priority.",
-    ], customer=who, priority=priority)  # fmt: skip
-    found = yield act("I have to see the customer's tickets first.", "ticketing_system",
-                      action="find", customer=who)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Escalate the oldest open ticket of {customer} to {priority} priority.",
+            "{customer} has waited long enough. Please raise their oldest open ticket to "
+            "{priority}.",
+            "Find the oldest open ticket of {customer} and set it to {priority} priority.",
+        ],
+        customer=who,
+        priority=priority,
+    )
+    found = yield act(
+        "I have to see the customer's tickets first.",
+        "ticketing_system",
+        action="find",
+        customer=who,
+    )
     oldest = min((t for t in found if t["status"] == "open"), key=lambda t: t["opened"])
-    yield act(f"{oldest['id']} from {oldest['opened']} is the oldest open ticket; I escalate it.",
-              "ticketing_system", action="escalate", customer=who, ticket_id=oldest["id"],
-              priority=priority)  # fmt: skip
+    yield act(
+        f"{oldest['id']} from {oldest['opened']} is the oldest open ticket; I escalate it.",
+        "ticketing_system",
+        action="escalate",
+        customer=who,
+        ticket_id=oldest["id"],
+        priority=priority,
+    )
     yield Say(f"Ticket {oldest['id']} is now at {priority} priority.", (oldest["id"], priority))
 
 
 def create_and_email(state: State, rng: random.Random):
     """Create a ticket, then write its number to the customer."""
     who, problem = _customer(state, rng), rng.choice(BANKS["problem"])
-    yield sample_request(rng, [
-        "Create a ticket for {customer} about {subject} and email them the ticket number as "
-        "the subject.",
-        "{customer} reports {subject}. Create a ticket, then email them with the ticket number "
-        "as subject.",
-    ], customer=who, subject=problem)  # fmt: skip
-    made = yield act("First the ticket, so that there is a number to send.", "ticketing_system",
-                     action="create", customer=who, subject=problem)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Create a ticket for {customer} about {subject} and email them the ticket number as "
+            "the subject.",
+            "{customer} reports {subject}. Create a ticket, then email them with the ticket "
+            "number as subject.",
+        ],
+        customer=who,
+        subject=problem,
+    )
+    made = yield act(
+        "First the ticket, so that there is a number to send.",
+        "ticketing_system",
+        action="create",
+        customer=who,
+        subject=problem,
+    )
     number = made["ticket_id"]
-    yield act(f"The ticket is {number}. Now I write to the customer.", "email", to=who,
-              subject=number, body=f"We opened ticket {number} about {problem}")  # fmt: skip
+    yield act(
+        f"The ticket is {number}. Now I write to the customer.",
+        "email",
+        to=who,
+        subject=number,
+        body=f"We opened ticket {number} about {problem}",
+    )
     yield Say(f"I created ticket {number} and emailed it to {who}.", (number,))
 
 
@@ -149,16 +196,27 @@ def article_to_chat(state: State, rng: random.Random):
     article = rng.choice([a for a in state["articles"] if a["language"] == "english"])
     topic = article["title"][:1].lower() + article["title"][1:]
     channel = rng.choice(["web", "mobile", "whatsapp"])
-    yield sample_request(rng, [
-        "Look up the article on {topic} and send its title to {customer} in the {channel} chat.",
-        "{customer} asks about {topic}. Search the knowledge base and send them the title of "
-        "the best "
-        "article in the {channel} chat.",
-    ], topic=topic, customer=who, channel=channel)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Look up the article on {topic} and send its title to {customer} in the {channel} "
+            "chat.",
+            "{customer} asks about {topic}. Search the knowledge base and send them the title of "
+            "the best article in the {channel} chat.",
+        ],
+        topic=topic,
+        customer=who,
+        channel=channel,
+    )
     found = yield act("I search the knowledge base for the article.", "knowledge_base", query=topic)
     title = found[0]["title"]
-    yield act(f"The best match is \"{title}\"; I send it.", "chat", customer=who, message=title,
-              channel=channel)  # fmt: skip
+    yield act(
+        f'The best match is "{title}"; I send it.',
+        "chat",
+        customer=who,
+        message=title,
+        channel=channel,
+    )
     yield Say(f'I sent "{title}" to {who}.', (title,))
 
 
@@ -169,16 +227,26 @@ def escalate_or_reopen(state: State, rng: random.Random):
     ticket_id = rng.choice(closed or opened)
     ticket = state["tickets"][ticket_id]
     who, subject = ticket["customer"], ticket["subject"]
-    yield sample_request(rng, [
-        "Escalate ticket {ticket_id} of {customer} to urgent. If that is not possible, create "
-        "a new urgent "
-        "ticket about {subject}.",
-        "Please set ticket {ticket_id} of {customer} to urgent priority, or create a new "
-        "urgent one about "
-        "{subject} if it is closed.",
-    ], ticket_id=ticket_id, customer=who, subject=subject)  # fmt: skip
-    result = yield act(f"I try to escalate {ticket_id}.", "ticketing_system", action="escalate",
-                       customer=who, ticket_id=ticket_id, priority="urgent")  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "Escalate ticket {ticket_id} of {customer} to urgent. If that is not possible, create "
+            "a new urgent ticket about {subject}.",
+            "Please set ticket {ticket_id} of {customer} to urgent priority, or create a new "
+            "urgent one about {subject} if it is closed.",
+        ],
+        ticket_id=ticket_id,
+        customer=who,
+        subject=subject,
+    )
+    result = yield act(
+        f"I try to escalate {ticket_id}.",
+        "ticketing_system",
+        action="escalate",
+        customer=who,
+        ticket_id=ticket_id,
+        priority="urgent",
+    )
     if "error" not in result:
         yield Say(f"Ticket {ticket_id} is now urgent.", (ticket_id,))
         return
@@ -197,13 +265,23 @@ def escalate_or_reopen(state: State, rng: random.Random):
 def close_open(state: State, rng: random.Random):
     """Close every open ticket of a customer, one by one, then tell them."""
     who, text = _customer(state, rng), fill("{reply}", rng)
-    yield sample_request(rng, [
-        "{customer} agreed: close all of their open tickets, then send them the chat message: "
-        "{message}",
-        "Close every open ticket of {customer} and afterwards send them \"{message}\" in the chat.",
-    ], customer=who, message=text)  # fmt: skip
-    found = yield act("I need the list of tickets to know which are open.", "ticketing_system",
-                      action="find", customer=who)  # fmt: skip
+    yield sample_request(
+        rng,
+        [
+            "{customer} agreed: close all of their open tickets, then send them the chat message: "
+            "{message}",
+            "Close every open ticket of {customer} and afterwards send them "
+            '"{message}" in the chat.',
+        ],
+        customer=who,
+        message=text,
+    )
+    found = yield act(
+        "I need the list of tickets to know which are open.",
+        "ticketing_system",
+        action="find",
+        customer=who,
+    )
     open_ids = [t["id"] for t in found if t["status"] == "open"]
     for i, ticket_id in enumerate(open_ids):
         yield act(
@@ -217,8 +295,12 @@ def close_open(state: State, rng: random.Random):
     yield Say(f"I closed {' and '.join(open_ids)} and sent the message.", tuple(open_ids))
 
 
-TOOLS = {"ticketing_system": ticketing_system, "knowledge_base": knowledge_base, "chat": chat,
-         "email": email}  # fmt: skip
+TOOLS = {
+    "ticketing_system": ticketing_system,
+    "knowledge_base": knowledge_base,
+    "chat": chat,
+    "email": email,
+}
 GOALS: dict[str, Goal] = {
     "escalate_oldest": escalate_oldest,
     "create_and_email": create_and_email,
