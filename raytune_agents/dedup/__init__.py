@@ -24,7 +24,5 @@ def mark_leaks(
     eval_rows: Iterable[Trajectory],
     section: LabelConfig | None = None,
 ) -> list[Trajectory]:
-    """The rows in order; one that shows an evaluation row reads `contaminated:SET`, and
-    `meta["leak"]` says which row and how it matched."""
-    leaks = LeakIndex(eval_rows, section or LabelConfig()).find(rows)
-    return [leak.mark(row) if leak else row for row, leak in zip(rows, leaks)]
+    """`LeakIndex.marked`, of rows that are compared once."""
+    return LeakIndex(eval_rows, section or LabelConfig()).marked(rows)

@@ -165,6 +165,11 @@ class LeakIndex:
                 )
         return found
 
+    def marked(self, rows: Sequence[Trajectory]) -> list[Trajectory]:
+        """The rows in order; one that shows a row of the index reads `contaminated:SET`, and
+        `meta["leak"]` says which row and how it matched."""
+        return [leak.mark(row) if leak else row for row, leak in zip(rows, self.find(rows))]
+
     def _leak(self, row: Trajectory, number: int, how: str, share: float = 1.0) -> Leak:
         return Leak(row.id, *self.names[number], how, share)
 

@@ -7,13 +7,14 @@ out: the answers (`harness`), tasks of several steps (`rollouts`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from raytune_agents import agents, dedup, readers, sandbox
+from raytune_agents import agents, readers, sandbox
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
 from raytune_agents.config import Config, ConfigError, EvaluateConfig, SourceConfig
 from raytune_agents.config.lookup import did_you_mean
+from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.evaluate import general, instructions
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.evaluate.perturb import PERTURBATIONS, perturb
@@ -73,16 +74,16 @@ class Suite:
         self.rows += sorted(good, key=lambda r: r.id)[:limit]
 
     def add_irrelevance(
-        self, config: EvaluateConfig, trained: Iterable[Trajectory], seed: int
+        self, config: EvaluateConfig, leaks: Callable[[], LeakIndex], seed: int
     ) -> None:
         """Rows on which no call is right: of the tools of the rows so far, and BFCL's where its
-        package is installed."""
+        package is installed; `leaks` gives the index of the training rows."""
         count = config.irrelevance_rows
         own = tool_taken_away(self.rows, count, seed + EVALUATION_SEED)
         self.rows += [replace(r, split=IRRELEVANCE, step="evaluate.irrelevance") for r in own]
         if count and bfcl.installed():
             source = SourceConfig(path="bfcl", categories=["irrelevance"])
-            found = source_rows(BFCL_IRRELEVANCE, source, trained)
+            found = source_rows(BFCL_IRRELEVANCE, source, leaks())
             self.rejected.update(found.rejected)
             self.add_if_any(BFCL_IRRELEVANCE, found.rows, count)
 
@@ -159,7 +160,7 @@ def players(config: Config) -> list[str]:
     return [name for name in named if agents.load_spec(name).world]
 
 
-def source_rows(name: str, source: SourceConfig, trained: Iterable[Trajectory]) -> Suite:
+def source_rows(name: str, source: SourceConfig, trained: LeakIndex) -> Suite:
     """Rows of another source as split `name`; what shows a training row is left out."""
     out = Suite()
     found: dict[str, Trajectory] = {}
@@ -169,7 +170,7 @@ def source_rows(name: str, source: SourceConfig, trained: Iterable[Trajectory]) 
         for row in read.rows:
             row = finish(replace(row, split=name))
             found[row.id] = row
-    out.rows = dedup.mark_leaks(list(found.values()), trained)
+    out.rows = trained.marked(list(found.values()))
     return out
 
 

@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from raytune_agents import models, sandbox
 from raytune_agents.chat import Chat
@@ -21,6 +22,9 @@ from raytune_agents.pipeline import keys
 from raytune_agents.progress import Display
 from raytune_agents.runs import Run, Step
 from raytune_agents.storage import write_json
+
+if TYPE_CHECKING:
+    from raytune_agents.train.tokenized import Tokenized
 
 
 @dataclass
@@ -37,6 +41,8 @@ class Context:
     teacher: Any = None
     streams: list[Any] = field(default_factory=list)  # iterators of data sets under way
     ending: ExitStack = field(default_factory=ExitStack)
+    # columns/KEY -> its facts, as long as a step holds them
+    tokenized: WeakValueDictionary[Path, Tokenized] = field(default_factory=WeakValueDictionary)
 
     def __post_init__(self) -> None:
         sandbox.set_mode(self.config.sandbox)

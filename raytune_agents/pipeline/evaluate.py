@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raytune_agents.config import Config, ConfigError, EvaluateConfig
+from raytune_agents.config import Config, ConfigError, EvaluateConfig, LabelConfig
+from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.evaluate import instructions, multi_turn, own_metrics, suites
 from raytune_agents.evaluate.baselines import CONSTRAINED, FEW_SHOT, Arm, examples_to_show
 from raytune_agents.evaluate.costs import Costs, training_costs
@@ -209,14 +211,19 @@ def rows_to_ask(context: Context) -> AskedRows:
     if synthetic := held_out_rows(folder, SYNTHETIC):
         suite.add(SYNTHETIC, synthetic, section.limit)
     trained = stored_training_rows(folder)
+
+    @cache  # all rows are read for it: once, for all sources
+    def leaks() -> LeakIndex:
+        return LeakIndex(trained, LabelConfig())
+
     for name, source in section.sources.items():
-        found = suites.source_rows(name, source, trained)
+        found = suites.source_rows(name, source, leaks())
         suite.rejected.update(found.rejected)
         suite.add(name, found.rows, section.limit)
     if section.unseen_agents:
         made = suites.unseen_agent_rows(section.unseen_agents, section.unseen_rows, seed)
         suite.add(suites.UNSEEN_AGENTS, suites.without_seen_tools(made, trained))
-    suite.add_irrelevance(section, trained, seed)
+    suite.add_irrelevance(section, leaks, seed)
     if section.instruction_rows:
         suite.add(instructions.SPLIT, instructions.instruction_rows(section.instruction_rows, seed))
     perturbed, untouched = suites.perturbed_rows(suite.rows, section, seed)

@@ -18,6 +18,7 @@ from raytune_agents.runs import Counts, Step, write_table
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
+    from raytune_agents.train.tokenized import Tokenized
 
 
 def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
@@ -27,10 +28,10 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
 
     config = context.config
     arms: dict[str, Any] = {}
-    tokenized: dict[Path, pa.Table] = {}
+    tokenized: dict[Path, Tokenized] = {}
     for name, arm in config.train.arms.items():
         rows = tokenize(context, step, arm.method, config.train.of(arm))
-        tokenized[rows.folder] = rows.facts
+        tokenized[rows.folder] = rows
         asked, no_call = arm.weights or config.mix.weights, config.mix.no_call
         pools = {kind: mix.mix_pool(kind, asked, no_call) for kind in set(rows.kinds)}
         counted = zip(rows.ids, rows.kinds, rows.tokens)
@@ -53,7 +54,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         }
         step.log(arm=name, **arms[name])
     keep_columns(context, tokenized)
-    return row_counts(list(tokenized.values())), {"arms": arms}
+    return row_counts([rows.facts for rows in tokenized.values()]), {"arms": arms}
 
 
 def diverse(context: Context, ids: list[str], count: int) -> list[str]:

@@ -8,9 +8,8 @@ answer's length for a trained one), rejected rows are not foreseen.
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import ceil
@@ -28,9 +27,14 @@ from raytune_agents.infra.estimate import GIB, SMALLEST_STEP, START_S, DecoderSh
 from raytune_agents.infra.placement import Placement, place
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.read import catalogue_of, with_catalogue, with_fewer_tools
-from raytune_agents.pipeline.row_lengths import row_lengths, with_max_length
+from raytune_agents.pipeline.row_lengths import (
+    loss_tokens,
+    prompt_lengths,
+    row_lengths,
+    with_max_length,
+)
 from raytune_agents.pipeline.tune import LONGER
-from raytune_agents.records import RecordError, Trajectory, to_row
+from raytune_agents.records import Trajectory, content_hash, to_row
 
 SAMPLE = 2000  # rows parsed of each source
 COUNTED = 200_000  # rows counted of each source
@@ -66,6 +70,8 @@ class Work:
     answers: float = 0  # share of trained rows' tokens that carry loss
     rows: int = 0
     trained: float = 0  # tokens that carry loss
+    columns: float = 0  # bytes of all rows that can be trained on, tokenised
+    recipe: str = ""  # arms of one recipe share them
 
 
 @dataclass
@@ -189,8 +195,10 @@ def arm_work(
     made, _ = methods.build_columns(
         method, [rows[i] for i in set(chosen.ids)], chat, section, pairs
     )
-    times, out = Counter(chosen.ids), Work()
-    lengths = padded_lengths(columns_table(made)).tolist() if made else []
+    times, out, table = Counter(chosen.ids), Work(), columns_table(made)
+    out.recipe = content_hash(methods.columns_recipe(method, section))
+    out.columns = sum(map(bool, costs.values())) * sample.scale * table.nbytes / max(1, len(times))
+    lengths = padded_lengths(table).tolist() if made else []
     for column, length in zip(made, lengths):
         count = times[column["row_id"]] * section.num_train_epochs * sample.scale
         out.train += length * count
@@ -210,21 +218,6 @@ def arm_work(
         out.write = sampled * section.grpo.max_tokens * WRITTEN
         out.train, out.read = out.train + out.write, out.read + out.train
     return out
-
-
-def loss_tokens(chat: Chat, rows: Iterable[Trajectory]) -> dict[str, int]:
-    """Row id -> its tokens that carry loss; rows that the model does not read are left out."""
-    out = {}
-    for row in rows:
-        with contextlib.suppress(RecordError):
-            out[row.id] = sum(e.trained_tokens for e in chat.encode(row))
-    return out
-
-
-def prompt_lengths(chat: Chat, rows: Iterable[Trajectory]) -> list[int]:
-    """Tokens of the first rows' prompts; those that the template refuses are left out."""
-    found = (chat.prompt_length(row) for row in islice(rows, 200))
-    return [n for n in found if n is not None]
 
 
 def generate_work(config: Config, sample: Sample, drawn: list[Trajectory], chat: Chat) -> Work:
@@ -352,7 +345,8 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     hours = sum(seconds.values()) / 3600
     usd, priced = estimate.money(config, hours, placed)
     held = memory(config, shape, sections, arms, placed)
-    left, kv = disk(config, shape, sections, sample, path), estimate.kv_gib(config, placed, shape)
+    left = disk(config, shape, sections, arms, sample, path)
+    kv = estimate.kv_gib(config, placed, shape)
     said = lengths.said(config.model.max_length)
     return Plan(placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv, said)
 
@@ -386,14 +380,16 @@ def disk(
     config: Config,
     shape: DecoderShape,
     sections: Mapping[str, TrainConfig],
+    arms: list[Work],
     sample: Sample,
     model: Path,
 ) -> dict[str, float]:
-    """GiB of the run folder."""
+    """GiB of the run folder; without the columns of trials that search how rows are written."""
     texts = ("tokenizer*", "vocab*", "merges*", "*.jinja")
     extras = sum(f.stat().st_size for kind in texts for f in model.glob(kind))
     t = config.tune
     trials = t.num_samples + t.whole_trials if t.num_samples else 0
     rows = (len(sample.rows) * sample.scale) * sample.row_bytes
     left = estimate.disk_gib(shape, list(sections.values()), trials, 1, extras)
-    return {"rows": rows / GIB, **left}
+    columns = sum({work.recipe: work.columns for work in arms}.values())
+    return {"rows": rows / GIB, "columns": columns / GIB, **left}

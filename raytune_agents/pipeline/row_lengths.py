@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -64,6 +64,21 @@ def row_lengths(config: Config) -> RowLengths:
         with contextlib.suppress(RecordError):
             found += [len(example.input_ids) for example in chat.encode(row)]
     return RowLengths(sorted(found))
+
+
+def loss_tokens(chat: Chat, rows: Iterable[Trajectory]) -> dict[str, int]:
+    """Row id -> its tokens that carry loss; rows that the model does not read are left out."""
+    out = {}
+    for row in rows:
+        with contextlib.suppress(RecordError):
+            out[row.id] = sum(e.trained_tokens for e in chat.encode(row))
+    return out
+
+
+def prompt_lengths(chat: Chat, rows: Iterable[Trajectory]) -> list[int]:
+    """Tokens of the first rows' prompts; those that the template refuses are left out."""
+    found = (chat.prompt_length(row) for row in islice(rows, 200))
+    return [n for n in found if n is not None]
 
 
 def source_rows(config: Config) -> list[Trajectory]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents.config import TrainConfig
-from raytune_agents.config.base import json_values
 from raytune_agents.infra.provenance import code_revision, marks, module_files
 from raytune_agents.pipeline.rows import accepted, training_rows
 from raytune_agents.records import FlatRow, Trajectory, content_hash, from_row
 from raytune_agents.runs import COLUMNS, Step, row_groups
 from raytune_agents.storage import GROUP_ROWS
-from raytune_agents.train.methods import method_named
+from raytune_agents.train.methods import columns_recipe, method_named
 from raytune_agents.train.tokenized import Tokenized, missing_parts, tokenize_part
 
 if TYPE_CHECKING:
@@ -32,32 +30,29 @@ TOKENIZER = ("*.json", "*.jinja", "*.model")  # files of a model's folder
 
 
 def columns_key(context: Context, step: Step, method: str, section: TrainConfig) -> str:
-    """Hash of what decides the columns: the labelled rows, how the method makes them, the options
-    that it reads for that, the tokenizer with its template, and the code."""
-    how = method_named(method)
-    names = [f"{f.__module__}.{f.__qualname__}" for f in (how.columns, how.takes, how.pairs) if f]
-    read = (
-        None
-        if how.options is None
-        else [reduce(getattr, name.split("."), section) for name in how.options]
-    )
-    options = json_values(section if read is None else read, deciding=True)
+    """Hash of what decides the columns: the labelled rows, the method's recipe, the tokenizer with
+    its template, and the code."""
     files = [p for kind in TOKENIZER for p in sorted(context.model.glob(kind))]
     files += module_files(method) if ":" in method else []
     outside = [mark.content for mark in marks(files).values()]
     chat = {k: v for k, v in context.chat.arguments.items() if k != "path"}
-    return content_hash([names, options, outside, chat, step.inputs["label"], code_revision()])
+    recipe = columns_recipe(method, section)
+    return content_hash([recipe, outside, chat, step.inputs["label"], code_revision()])
 
 
 def tokenize(context: Context, step: Step, method: str, section: TrainConfig) -> Tokenized:
-    """The training rows under a method, made where they are not there yet."""
+    """The training rows under a method, made where they are not there whole; read once for all
+    arms that hold them."""
     folder = context.run.folder / COLUMNS / columns_key(context, step, method, section)
+    if (held := context.tokenized.get(folder)) is not None:
+        return held
     items = row_groups(sorted((context.run.folder / "label").glob("*.parquet")))
     left = [items[k] | {"number": k} for k in missing_parts(folder, len(items))]
     with context.display.step(f"tokenize {method}", len(left)) as bar:
         for _ in parts_made(context, left, folder, method, section):
             bar.update(1)
-    return Tokenized.load(folder)
+    found = context.tokenized[folder] = Tokenized.load(folder)
+    return found
 
 
 def parts_made(

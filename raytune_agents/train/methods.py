@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.config.base import json_values
 from raytune_agents.config.lookup import user_object
 from raytune_agents.mix import RowKind
 from raytune_agents.records import RecordError, Trajectory
@@ -132,6 +134,17 @@ def method_named(name: str) -> Method:
     if not isinstance(found, Method):
         raise ConfigError(f"train.arms.*.method={name!r} is no train.methods.Method; write one")
     return found
+
+
+def columns_recipe(name: str, section: TrainConfig) -> list[Any]:
+    """How a method makes its columns, and the options that it reads for that, as JSON values: arms
+    of one recipe share the columns."""
+    how = method_named(name)
+    made = [f"{f.__module__}.{f.__qualname__}" for f in (how.columns, how.takes, how.pairs) if f]
+    if how.options is None:
+        return [made, json_values(section, deciding=True)]
+    read = [reduce(getattr, option.split("."), section) for option in how.options]
+    return [made, json_values(read, deciding=True)]
 
 
 def costs(

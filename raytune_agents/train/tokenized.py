@@ -1,11 +1,13 @@
 """Rows as a method trains them, written once for all arms and trials that share them: columns for
 the training (`column_files`), and beside them FACTS, all that the mix and its checks look at.
 
-    rows-00000.arrow, facts-00000.parquet    of each part; the second says that the part is whole
+    rows-00000.arrow, facts-00000.parquet    of each part
+    part-00000.json                          the marks of both, written last: the part is whole
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,13 +21,16 @@ import pyarrow.parquet as pq
 
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.infra.provenance import FileMark
 from raytune_agents.mix import RowKind
 from raytune_agents.records import FlatRow, RecordError, Trajectory
-from raytune_agents.storage import write_table
+from raytune_agents.runs import damage
+from raytune_agents.storage import read_json, write_json, write_table
 from raytune_agents.train.column_files import TrainingRows, write_columns
 from raytune_agents.train.methods import method_named
 from raytune_agents.train.validate_data import PARITY_ROWS, parity, validate_columns
 
+log = logging.getLogger(__name__)
 KIND = ("pool", "failed", "no_call", "task")  # the fields of a RowKind
 FACTS = pa.schema(
     [
@@ -93,14 +98,38 @@ def tokenize_part(
 ) -> int:
     """Write one part of a folder of tokenised rows; the number of its rows."""
     made, facts = tokenize_rows(rows, method, chat, section, pairs)
+    names = [f"facts-{number:05d}.parquet"]
+    write_table(folder / names[0], facts)
     if made:
-        write_columns(folder / f"rows-{number:05d}.arrow", made)
-    write_table(folder / f"facts-{number:05d}.parquet", facts)
+        names.append(f"rows-{number:05d}.arrow")
+        write_columns(folder / names[1], made)
+    files = {name: FileMark.of(folder / name, limit=None).model_dump() for name in names}
+    write_json(part_file(folder, number), files)
     return len(facts)
 
 
+def part_file(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}.json"
+
+
 def missing_parts(folder: Path, count: int) -> list[int]:
-    return [k for k in range(count) if not (folder / f"facts-{k:05d}.parquet").is_file()]
+    """The parts that are not there whole: not made yet, or with a file that is not as it was
+    written."""
+    return [k for k in range(count) if not part_is_whole(folder, k)]
+
+
+def part_is_whole(folder: Path, number: int) -> bool:
+    path = part_file(folder, number)
+    try:
+        files = {n: FileMark.model_validate(mark) for n, mark in read_json(path).items()}
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, AttributeError) as error:  # ValidationError is a ValueError
+        log.warning("%s cannot be read (%s): the part is made again", path, error)
+        return False
+    if broken := damage(folder, files):
+        log.warning("%s: %s: part %d is made again", folder, broken, number)
+    return not broken
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from method_rows import GOOD, small_chat
 
 from raytune_agents.config import TrainConfig, load_config
 from raytune_agents.infra.estimate import (
@@ -18,6 +20,10 @@ from raytune_agents.infra.estimate import (
     speed,
     training_gib,
 )
+from raytune_agents.pipeline import plan as planner
+from raytune_agents.pipeline.row_lengths import loss_tokens
+from raytune_agents.train.column_files import columns_table
+from raytune_agents.train.methods import build_columns
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,6 +101,23 @@ def test_disk(folder) -> None:
     parts = disk_gib(shape, [section, section], trials=3, kept=1, extras=100)
     assert parts["adapters"] * GIB == pytest.approx(2 * (104 * 4 + 100))
     assert parts["trials"] * GIB == pytest.approx(3 * (3 * 104 * 4 + 100))
+
+
+def test_columns_are_of_all_rows_and_shared_by_arms_of_one_recipe(folder) -> None:
+    config, chat = load_config(None), small_chat()
+    good = {row.id: replace(row, split="train") for row in GOOD}
+    sample = planner.Sample(good, scale=3.0)
+    tokens = loss_tokens(chat, good.values())
+
+    def work(method: str) -> planner.Work:
+        weights = {"positive": 1.0, "synthetic": 1.0}
+        return planner.arm_work(method, weights, 0, config.train, sample, tokens, chat, config)
+
+    made, _ = build_columns("sft", list(good.values()), chat, config.train, None)
+    arms = [work(method) for method in ("sft", "nut", "vanilla")]
+    assert [w.columns for w in arms] == [3 * columns_table(made).nbytes] * 3
+    parts = planner.disk(config, DecoderShape.of(folder), {}, arms, sample, folder)
+    assert parts["columns"] * GIB == pytest.approx(2 * 3 * columns_table(made).nbytes)
 
 
 def test_the_3b_preset_fits_16_gib() -> None:

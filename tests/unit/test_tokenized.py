@@ -9,13 +9,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from finished import finish_step
 from method_rows import BAD, GOOD, ROWS, section_of, small_chat
 
 from raytune_agents.chat import Chat
-from raytune_agents.config import ConfigError
+from raytune_agents.config import ConfigError, load_config
 from raytune_agents.mix import RowKind
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.mix import row_counts
 from raytune_agents.pipeline.rows import stored_training_rows, training_rows
+from raytune_agents.pipeline.tokenize import tokenize
+from raytune_agents.progress import Display
 from raytune_agents.records import Trajectory
 from raytune_agents.storage import write_rows
 from raytune_agents.train import methods
@@ -87,8 +91,50 @@ def test_a_row_that_stands_twice_counts_once(chat: Chat, tmp_path: Path) -> None
 def test_a_killed_run_makes_the_parts_that_are_missing(chat: Chat, tmp_path: Path) -> None:
     made(tmp_path, "sft", chat)
     assert missing_parts(tmp_path, 4) == [2, 3]
-    (tmp_path / "facts-00000.parquet").unlink()  # killed between the two files of a part
+    (tmp_path / "part-00000.json").unlink()  # killed before it was written
     assert missing_parts(tmp_path, 2) == [0]
+
+
+@pytest.mark.parametrize("file", ["rows-00001.arrow", "facts-00001.parquet", "part-00001.json"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_a_part_whose_files_are_not_whole_is_missing(
+    chat: Chat, tmp_path: Path, file: str, harm: str
+) -> None:
+    made(tmp_path, "sft", chat)
+    path = tmp_path / file
+    data = bytearray(path.read_bytes())
+    if harm == "flip":
+        data[len(data) // 2] ^= 255
+    path.write_bytes(data if harm == "flip" else data[:-9])
+    if harm == "remove":
+        path.unlink()
+    assert missing_parts(tmp_path, 2) == [1]
+
+
+def test_a_run_makes_damaged_columns_again_and_reads_shared_ones_once(tmp_path: Path) -> None:
+    config = load_config(None, [f"runs_dir={tmp_path}", "model.max_length=900"])
+    context = Context(config, Display())
+    folder = context.run.folder
+    for name in ("read", "generate"):
+        finish_step(folder / name)
+    write_rows(folder / "label" / "rows-00000.parquet", ALL)
+    finish_step(folder / "label")
+    step, section = context.step("mix"), config.train
+    first = tokenize(context, step, "sft", section)
+    assert tokenize(context, step, "nut", section) is first  # of the same columns
+    assert tokenize(context, step, "vanilla", section).folder != first.folder
+    expected = TrainingRows.mapped(first.folder).data.to_list()
+    (file,) = first.folder.glob("*.arrow")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert context.tokenized.pop(first.folder) is first  # another step holds none
+    again = tokenize(context, step, "sft", section)
+    assert file.read_bytes() == whole
+    assert TrainingRows.mapped(again.folder).data.to_list() == expected
+    folder = first.folder
+    del first, again
+    assert folder not in context.tokenized
+    context.close()
 
 
 def test_refused_rows_say_why_and_masked_or_shifted_ones_stop_the_arm(
