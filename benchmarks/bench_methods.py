@@ -41,6 +41,7 @@ from raytune_agents.negatives import FAULTS, TRAJECTORY_FAULTS, edit
 from raytune_agents.readers import xlam
 from raytune_agents.records import RecordError, Trajectory, finish
 from raytune_agents.train import methods, validate_data, worker
+from raytune_agents.train.job import Job
 from raytune_agents.train.score import teacher_forced
 
 HERE = Path(__file__).parent
@@ -166,7 +167,7 @@ class Bench:
                 "max_length": self.chat.max_length}  # fmt: skip
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as out:
-            job = worker.Job(
+            job = Job(
                 model=str(self.path), dtype=self.config.model.dtype, columns="", method=arm.method,
                 section=section.model_dump(), chat=chat, out=out, seed=seed,
                 threads=os.cpu_count() or 1,

@@ -95,6 +95,7 @@ def run_ours(job: dict[str, Any]) -> None:
     from raytune_agents.config import TrainConfig
     from raytune_agents.train import worker
     from raytune_agents.train.base_model import save
+    from raytune_agents.train.job import Job
 
     section = TrainConfig(
         learning_rate=job["learning_rate"],
@@ -107,7 +108,7 @@ def run_ours(job: dict[str, Any]) -> None:
         report_to=[],
     )
     chat = {"path": job["model"], "max_length": LONGEST}
-    made = worker.Job(
+    made = Job(
         job["model"], "auto", "", "sft", section.model_dump(), chat, job["out"], job["seed"],
         job["threads"],
     )  # fmt: skip

@@ -18,6 +18,7 @@ from raytune_agents.config import Config, load_config
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.storage import read_json
 from raytune_agents.train import methods, worker
+from raytune_agents.train.job import Job
 from raytune_agents.train.score import teacher_forced
 
 
@@ -66,7 +67,7 @@ class QuickTraining:
                 "max_length": self.chat.max_length}  # fmt: skip
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as out:
-            job = worker.Job(
+            job = Job(
                 model=str(self.path), dtype=self.config.model.dtype, columns="", method="sft",
                 section=self.config.train.model_dump(), chat=chat, out=out, seed=seed,
                 threads=os.cpu_count() or 1,

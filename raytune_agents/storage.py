@@ -39,6 +39,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     work = partial_name(path)
     try:
         yield work
+        # Before the rename: after a power cut the new name could else stand on an empty file.
         sync(work)
         os.replace(work, path)
         sync(path.parent)  # the rename itself
@@ -56,6 +57,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         yield work
         for file in work.rglob("*"):
             sync(file)
+        # A folder cannot be replaced in one step: killed here, there is none, and it is made again.
         shutil.rmtree(path, ignore_errors=True)
         os.replace(work, path)
         sync(path.parent)
@@ -110,6 +112,7 @@ def read_jsonl(path: Path) -> list[Any]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     for line in lines:
         try:
+            # A line without its newline may still be in the making, but if it is JSON it is whole.
             value = json.loads(line)
         except ValueError:
             value = None

@@ -46,9 +46,10 @@ def read_command(
     """The read step of a config; or a look at a source (file, folder, glob, URL, hub id, bfcl)."""
     with printed_errors():
         if explain is not None:
-            from raytune_agents import readers
+            from raytune_agents.config import SourceConfig
+            from raytune_agents.readers.mapping import source_report
 
-            console.print(readers.explain(explain))
+            console.print(source_report(SourceConfig(path=explain)))
         elif profile is not None:
             show_patterns(profile, as_json)
         else:

@@ -232,6 +232,7 @@ def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
     from raytune_agents.pipeline.train_arm import job_of
     from raytune_agents.train import methods, worker
     from raytune_agents.train.column_files import write_columns
+    from raytune_agents.train.job import METRICS
 
     train = context.config.train
     section = train.of(next(iter(train.arms.values())))
@@ -247,7 +248,7 @@ def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
     write_columns(out / "columns" / "rows-00000.arrow", made)
     job = job_of(context, section, "sft", out / "columns", out)
     worker.run_training(job, "doctor", out / "ray", context.resources.gpus > 0)
-    return out / worker.METRICS
+    return out / METRICS
 
 
 def package_bytes(folder: Path) -> tuple[int, str]:

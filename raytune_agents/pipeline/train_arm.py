@@ -24,7 +24,7 @@ def job_of(
     context: Context, section: TrainConfig, method: str, columns: Path | None, out: Path
 ) -> Any:
     """The training job of one arm or trial."""
-    from raytune_agents.train.worker import Job
+    from raytune_agents.train.job import Job
 
     chat = context.chat
     return Job(

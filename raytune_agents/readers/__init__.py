@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 from raytune_agents.calls.results import in_call_order
 from raytune_agents.config import SourceConfig
@@ -59,7 +58,6 @@ __all__ = [
     "SourceRow",
     "detect",
     "detected",
-    "explain",
     "files",
     "is_hub",
     "list_raw",
@@ -217,16 +215,6 @@ def read_raw(raw: JsonObject | RecordError, where: str, source: SourceConfig) ->
         return SourceRow(where, raw, (), str(error) or "bad row", found.format, found.sure)
     error = "" if rows else f"{found.format}: no trajectory in it"
     return SourceRow(where, raw, tuple(rows), error, found.format, found.sure, unread)
-
-
-def explain(path: str, format: str = "auto", limit: int | None = None) -> Any:
-    """A rich renderable: detected formats with counts, bad rows, one row's mapping side by side.
-
-    Raises SourceError where nothing can be read.
-    """
-    from raytune_agents.readers.mapping import source_report
-
-    return source_report(SourceConfig(path=path, format=format, limit=limit))
 
 
 def _parents(row: Trajectory, rows: list[Trajectory]) -> tuple[str, ...]:

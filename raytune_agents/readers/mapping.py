@@ -122,7 +122,8 @@ def _trajectory_table(row: Trajectory) -> Table:
 
 
 def source_report(source: SourceConfig) -> Group:
-    """Tables for the terminal. Raises SourceError where the source cannot be read at all."""
+    """Tables for the terminal: detected formats with counts, bad rows, one row's mapping side by
+    side. Raises SourceError where the source cannot be read at all."""
     notes = SourceNotes()
     counts: dict[str, Counter[str]] = {}
     bad: Counter[str] = Counter()

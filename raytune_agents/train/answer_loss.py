@@ -33,8 +33,10 @@ class CrossEntropy(torch.autograd.Function):
         rows = ROWS_GPU if logits.is_cuda else ROWS
         for start in range(0, len(labels), rows):
             part = slice(start, start + rows)
+            # In float32: a sum over the vocabulary in bf16 would keep two digits.
             scores = logits[part].float()
             top, best = scores.max(dim=-1, keepdim=True)
+            # Softmax does not change by a shift; with the largest at 0, exp cannot overflow.
             scores = scores - top
             gold = labels[part, None]
             own = scores.gather(1, gold)
@@ -43,8 +45,10 @@ class CrossEntropy(torch.autograd.Function):
             share /= total
             log_total = total.log()
             out[0, part] = (log_total - own)[:, 0]
+            # Entropy is log Z - sum p x: of what is there, without a second logarithm.
             out[1, part] = log_total[:, 0] - torch.linalg.vecdot(share, scores)
             out[2, part] = (best == gold)[:, 0].float()
+            # The gradient of the loss by the logits is softmax minus one-hot, times the weight.
             share.scatter_add_(1, gold, torch.full_like(own, -1.0))
             gradient[part] = share.mul_(weights[part, None])
         ctx.save_for_backward(gradient)
@@ -54,6 +58,7 @@ class CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor, _: Any) -> Any:
         (own,) = ctx.saved_tensors
+        # Only `total` has a gradient, a scalar, so nothing is left to work out.
         return own * gradient, None, None
 
 

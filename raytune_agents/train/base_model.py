@@ -21,6 +21,7 @@ from raytune_agents.train.padding_free import PaddingFree, can_unpad
 def load_model(path: str, dtype: str, section: TrainConfig, seed: int) -> Any:
     """The model to train: base with a fresh adapter (fp32 weights), with the adapter of
     train.lora.start, or the base itself. Raises ConfigError where a LoRA target matches nothing."""
+    # A of LoRA is random: every worker, and one that starts again, must begin with the same.
     torch.manual_seed(seed)
     compute = torch.bfloat16 if models.bf16(dtype) else torch.float32
     quantised = quantisation(section.quantization, compute)
@@ -31,9 +32,11 @@ def load_model(path: str, dtype: str, section: TrainConfig, seed: int) -> Any:
         trust_remote_code=False,
         **({"quantization_config": quantised} if quantised else {}),
     )
+    # Training reads no KV cache, and one would be held for every layer.
     base.config.use_cache = False
     if section.parameters == "full":
         return base
+    # Small updates vanish in bf16 weights, so the adapter is fp32 wherever it may be.
     fp32_adapter = not sharding.uniform(section)
     if section.lora.start:
         return peft.PeftModel.from_pretrained(
@@ -87,6 +90,7 @@ def check_targets(model: Any, config: LoraConfig) -> None:
 def skeleton(path: str | Path) -> Any:
     """The model's modules without weights (meta device)."""
     config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    # The names of the modules are all that is asked for: no weights, however large it is.
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
 
@@ -114,6 +118,7 @@ def save(trainer: Any, chat: Chat, out: Path, marker: str = "") -> None:
     The template writes `marker`, by which the model is asked for good answers, into the question.
     To be called on every rank: the parts of a sharded model are gathered; rank 0 writes."""
     accelerator = trainer.accelerator
+    # On every rank: each holds a part of it under fsdp and zero3.
     state = accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.is_world_process_zero():
         model = accelerator.unwrap_model(trainer.model)

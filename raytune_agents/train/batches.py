@@ -23,15 +23,15 @@ def order(lengths: Sequence[int], global_batch_size: int, epochs: float, seed: i
     steps, so that rows of like length share a step (little padding), and the steps are shuffled.
     Every row comes once an epoch; only the very last step can be smaller.
     """
+    # A text as seed: the mix and the model draw from the same number, not from this stream.
     rng = random.Random(f"order/{seed}")
     out: list[int] = []
     total = math.ceil(len(lengths) * epochs)
     while len(out) < total:
         rows = list(range(len(lengths)))
         rng.shuffle(rows)
-        carry = (
-            global_batch_size - len(out) % global_batch_size
-        ) % global_batch_size  # fills the last epoch's step
+        # The epoch before may have ended within a step: the first rows of this one fill it.
+        carry = -len(out) % global_batch_size
         out += rows[:carry]
         rows = rows[carry:]
         size = global_batch_size * POOL_STEPS
@@ -44,6 +44,7 @@ def order(lengths: Sequence[int], global_batch_size: int, epochs: float, seed: i
         short = [s for s in steps if len(s) < global_batch_size]
         full = [s for s in steps if len(s) == global_batch_size]
         rng.shuffle(full)
+        # Its short step last: there the next epoch fills it, and no step within is smaller.
         out += [i for step in full + short for i in step]
     return out[:total]
 
@@ -52,6 +53,7 @@ def even_rows(section: TrainConfig) -> int:
     """Rows of a step for one worker, alike for every number of workers that train.num_workers
     allows. Raises ConfigError where they cannot share a step evenly."""
     least, most = section.span
+    # Ray may run any number of workers in the span, and each must get whole rows of a step.
     shared = math.lcm(*range(least, most + 1))
     rows, left = divmod(section.global_batch_size, shared)
     if left or not rows:
@@ -90,6 +92,7 @@ def forward_passes(
     passes: list[list[int]] = []
     tokens = 0
     for row in sorted(rows, key=lambda i: -lengths[i]):
+        # Longest first, so the first row of a pass is the width that the others are padded to.
         cost = lengths[passes[-1][0]] if passes and padded else lengths[row]
         if not passes or tokens + cost > most:
             passes.append([])
@@ -99,6 +102,7 @@ def forward_passes(
     while len(passes) < min(least, len(rows)):
         longest = max(passes, key=len)
         at = passes.index(longest)
+        # Workers that meet in every pass need as many; a row in another pass changes no loss.
         half = len(longest) // 2
         passes[at : at + 1] = [longest[:half], longest[half:]]
     return passes

@@ -22,8 +22,8 @@ from raytune_agents.infra.energy import Meter
 from raytune_agents.runs import BadLoss, write_json
 from raytune_agents.storage import read_jsonl, write_text
 from raytune_agents.train.base_model import peak_memory_mib
+from raytune_agents.train.job import CHECKPOINT, JOB
 from raytune_agents.train.score import answered, objective, teacher_forced
-from raytune_agents.train.worker import CHECKPOINT, JOB
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -97,6 +97,7 @@ class Metrics(TrainerCallback):
         self.notes.clear()
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        # After the line is written: the file shows the step that broke.
         if not math.isfinite(loss) or loss > self.limit:
             raise BadLoss(
                 f"loss {loss} at step {step} (limit: train.max_loss={self.limit}); lower "
@@ -124,7 +125,9 @@ class Checkpoints(TrainerCallback):
         import ray.train
 
         with tempfile.TemporaryDirectory() as folder:
+            # Moved, not copied: Ray copies it to the storage, and resume reads it from there.
             shutil.move(saved, Path(folder) / CHECKPOINT)
+            # So that a checkpoint cannot be gone on from with another config (`check_checkpoint`).
             if first:
                 write_json(Path(folder) / CHECKPOINT / JOB, self.fingerprint)
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
@@ -174,8 +177,10 @@ class Validation(TrainerCallback):
         if self.answers and (state.global_step % self.answers == 0 or last):
             self.notes["val_answered"] = answered(model, self.rows, self.chat)
         self.scores.append(objective(found["exact_match"], found["val_loss"]))
+        # `index` gives the first of equal scores: of a tie, the adapter that was trained least.
         best = self.scores.index(max(self.scores))
         if best == len(self.scores) - 1:
+            # On every rank, as they all decide alike: a sharded model is gathered to be saved.
             self.keep()
         if (
             self.early_stopping_patience

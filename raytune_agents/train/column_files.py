@@ -113,6 +113,7 @@ class TrainingRows:
     @property
     def digest(self) -> str:
         """Hash of which rows these are and how long: ids are hashes of the rows' content."""
+        # In a fixed byte order: a checkpoint may be gone on from on another machine.
         found = hashlib.sha256(self.lengths.astype("<i8").tobytes())
         for batch in self.ids.chunks:
             found.update("\n".join(batch.to_pylist()).encode())
@@ -122,6 +123,7 @@ class TrainingRows:
         """These rows in training order, without the named columns; and their ids."""
         taken = TrainingRows(self.data, self.numbers[np.asarray(order, np.int64)])
         spare = [name for name in self.data.column_names if name in without]
+        # `select` keeps a list of row numbers: the rows stay mapped.
         return self.data.remove_columns(spare).select(taken.numbers), taken.ids
 
 
@@ -132,6 +134,7 @@ def own_link(file: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / f"{worker_rank()}-{file.name}"
     link.unlink(missing_ok=True)
+    # Absolute: a relative link would be read from its own folder.
     link.symlink_to(file.resolve())
     return link
 

@@ -32,6 +32,7 @@ def pairs_by_row(rows: Mapping[str, Trajectory], section: TrainConfig) -> dict[s
     kind, all_rows = section.dpo.pairs, list(rows.values())
     made = [] if kind == "minimal" else outcome_pairs(all_rows)
     made += [] if kind == "outcome" else minimal_pairs(all_rows)
+    # One pair per rejected row: a minimal pair, which comes later, replaces one of outcomes.
     cut = {p.rejected.id: step_pair(p) if kind == "step" else p for p in made}
     return {row_id: pair for row_id, pair in cut.items() if not both_right(pair)}
 
@@ -39,6 +40,7 @@ def pairs_by_row(rows: Mapping[str, Trajectory], section: TrainConfig) -> dict[s
 def encode_side(row: Trajectory, shared: int, chat: Chat) -> tuple[Example, int]:
     """The row as one example that is trained after its first `shared` messages, and the number of
     prompt tokens. Raises RecordError."""
+    # Answers that both sides share are part of the prompt: in the margin they would cancel.
     before = [replace(m, loss=False) if m.role == "assistant" else m for m in row.messages[:shared]]
     examples = chat.parts(replace(row, messages=(*before, *row.messages[shared:])))
     if len(examples) != 1:
@@ -59,6 +61,7 @@ def columns(
     (chosen, start), (rejected, _) = (
         encode_side(r, pair.shared, chat) for r in (pair.chosen, pair.rejected)
     )
+    # A template may write earlier turns otherwise by what follows them: no common prompt then.
     if chosen.input_ids[:start] != rejected.input_ids[:start] or rejected.labels[start] == IGNORE:
         raise RecordError("the two sides of a pair have different prompts")
     if chosen.input_ids == rejected.input_ids:
@@ -85,6 +88,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
 
     config = DPOConfig(
         **arguments,
+        # Rows that are too long were refused; TRL would cut them, in the midst of a call.
         max_length=None,
         beta=section.dpo.beta,
         loss_type=list(section.dpo.loss_type),

@@ -35,6 +35,7 @@ def policy_prompt(row: Trajectory, chat: Chat, section: TrainConfig) -> Trajecto
     if section.grpo.turns > 1 and can_roll_out(row):
         if len(chat.parts(row)) > 1:
             raise RecordError("template: it rewrites earlier turns, so no one sequence is trained")
+        # The known roll-out is one of many right ones: the policy makes its own from the start.
         first = next(i for i, m in enumerate(row.messages) if m.role == "assistant")
         return replace(row, messages=row.messages[:first])
     try:
@@ -77,7 +78,9 @@ def shared(arguments: dict[str, Any], section: TrainConfig) -> dict[str, Any]:
     """The options that GRPOConfig and RLOOConfig both have."""
     rl = section.grpo
     out = arguments | {
+        # Counted in rows of the mix, which are prompts; a step counts answers.
         "warmup_steps": arguments["warmup_steps"] * rl.num_generations,
+        # The reward functions read column `row`.
         "remove_unused_columns": False,
         "num_generations": rl.num_generations,
         "temperature": rl.temperature,
@@ -131,6 +134,7 @@ def validate_data(rows: Sequence[RowKind], section: TrainConfig) -> None:
             f"train.grpo.turns={rl.turns}: none of {len(rows)} rows is a task of an agent with a "
             "world; write generate.pools with react, or turns: 1"
         )
+    # Sharded workers meet in every forward pass of generation.
     if rl.turns > 1 and section.sharding in ("fsdp", "zero3"):
         raise ConfigError(
             f"train.grpo.turns={rl.turns} with train.sharding={section.sharding}: its workers must "

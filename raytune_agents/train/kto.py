@@ -59,6 +59,7 @@ def weights(good: int, bad: int, section: KtoConfig) -> tuple[float, float]:
         undesirable = desirable * good / bad
     balance = desirable * good / (undesirable * bad)
     low, high = BALANCE
+    # People write weights with two or three digits.
     if not low - 0.01 <= balance <= high + 0.01:
         fits = [round(undesirable * bad / good * b, 3) for b in BALANCE]
         raise ConfigError(
@@ -73,6 +74,7 @@ def rotated(count: int, step: int) -> list[int]:
     """For each row the row whose answer it is mismatched with: the one before it among the `step`
     rows of its optimiser step. A last group of one joins the group before."""
     starts = list(range(0, count, step))
+    # A row alone would be matched with its own answer.
     if len(starts) > 1 and count - starts[-1] == 1:
         starts.pop()
     out = []
@@ -92,6 +94,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     desirable, undesirable = weights(good, len(data) - good, section.kto)
     if arguments["per_device_train_batch_size"] == 1:
         steps = arguments["gradient_accumulation_steps"]
+        # TRL refuses one row per pass; half as many passes keep the rows of a step.
         arguments |= {
             "per_device_train_batch_size": 2,
             "gradient_accumulation_steps": max(1, steps // 2),
@@ -103,6 +106,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     data = concatenate_datasets([data, mismatched], axis=1)
     config = KTOConfig(
         **arguments,
+        # Rows that are too long were refused; TRL would cut them, in the midst of a call.
         max_length=None,
         beta=section.kto.beta,
         loss_type=section.kto.loss_type,

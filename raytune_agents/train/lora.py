@@ -29,10 +29,12 @@ class LoraProduct(torch.autograd.Function):
         scale: float,
     ) -> torch.Tensor:
         rows = x.reshape(-1, x.shape[-1]).to(weight.dtype)
+        # fp32 weights are cast for the product only; the optimiser keeps and updates fp32.
         low_down, low_up = down.to(weight.dtype), up.to(weight.dtype)
         small = rows @ low_down.t()  # [tokens, r]
         out = F.linear(rows, weight, bias)
         out.addmm_(small, low_up.t(), alpha=scale)
+        # The casts are small, so they are kept rather than made again.
         ctx.save_for_backward(rows, small, weight, low_down, low_up)
         ctx.scale, ctx.dtypes = scale, (x.dtype, down.dtype, up.dtype)
         return out.view(*x.shape[:-1], -1)
@@ -57,6 +59,7 @@ def fused_forward(layer: Linear, x: torch.Tensor, *args: Any, **kwargs: Any) -> 
     """`Linear.forward` of PEFT, by `LoraProduct` where one plain adapter is on and PEFT's own
     otherwise: adapter off (a reference), merged, several at once."""
     names = layer.active_adapters
+    # The reference passes of DPO and KTO switch the adapter off.
     if layer.disable_adapters or layer.merged or len(names) != 1 or args or kwargs:
         return type(layer).forward(layer, x, *args, **kwargs)
     down, up = layer.lora_A[names[0]].weight, layer.lora_B[names[0]].weight

@@ -56,6 +56,7 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "sft": Method(sft.columns, sft.trainer, validate_data=sft.validate_data, options=("sft",)),
+    # The control arms of NAT share its rows: see train/nat.py.
     "vanilla": Method(sft.columns, sft.trainer, takes=nat.good, options=("sft",)),
     "nut": Method(sft.columns, sft.trainer, validate_data=nat.validate_data, options=("sft",)),
     "nat": Method(
@@ -92,6 +93,7 @@ METHODS: dict[str, Method] = {
         rate=PREFERENCE,
         steps=False,
     ),
+    # Only what columns reads is named: rewards and beta change no row, so arms share them.
     "grpo": Method(
         grpo.columns,
         grpo.trainer,

@@ -42,6 +42,7 @@ def words(section: NatConfig) -> list[str]:
     if section.template == "a_b":
         return [f"[{letter}]" for letter in string.ascii_uppercase[: count + 1][::-1]]
     if section.template == "random":
+        # Training and inference are other processes: the words must come from the seed alone.
         rng = random.Random(f"nat/{section.seed}")
         return [f"[{''.join(rng.choices(string.ascii_lowercase, k=8))}]" for _ in range(count + 1)]
     return [SENTENCE.format(word) for word in (*DEGREES[count], "correctly")]
@@ -55,6 +56,7 @@ def group(row: Trajectory, section: NatConfig) -> int:
     if not row.failed:
         return len(section.cuts) + 1
     grade = float(row.meta.get("grade", row.outcome or 0.0))
+    # With >=, a cut at 0 would leave no failure below it.
     return sum(grade > cut if cut == 0 else grade >= cut for cut in section.cuts)
 
 

@@ -54,6 +54,7 @@ def row_by_row(
         for n, q, k, v in zip(lengths, *parts, strict=True):
             mask = None
             if window and n > window:
+                # Token i sees i - window + 1 to i, as in transformers: itself among them.
                 mask = torch.ones(n, n, dtype=torch.bool).tril().triu(1 - window)
             row = F.scaled_dot_product_attention(
                 q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True, **options
@@ -96,6 +97,7 @@ def attention(
         kwargs["max_length_q"],
         kwargs["max_length_q"],
         scale=scaling,
+        # Flash attention counts the tokens beside a token: one less; 0 to the right is causal.
         window_size=(window - 1 if window else -1, 0),
         enable_gqa=True,
     )
@@ -116,6 +118,7 @@ class PaddingFree:
     """The hooks of one backbone. `wanted` (set by a loss for its next forward pass): numbers of the
     positions in the padded batch, flat, whose hidden states are all that the head is to see."""
 
+    # On the class: transformers asks `packed_mask` by name, without a model in hand.
     packing = False  # a forward pass of packed rows is under way
 
     def __init__(self, model: Any, unpad: bool):
@@ -142,7 +145,9 @@ class PaddingFree:
         lengths = mask.sum(dim=1)
         positions = kwargs.get("position_ids")
         if positions is None:
+            # From the mask, so that a row padded on the left begins at 0 too.
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        # int32 is what the kernel takes.
         bounds = F.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
         longest = int(lengths.max())
         PaddingFree.packing = True
@@ -163,9 +168,11 @@ class PaddingFree:
             if index is None:
                 hidden = hidden.flatten(0, 1)[wanted][None]
             else:
+                # `index` is sorted: it says where each position of the padded batch went.
                 hidden = hidden[:, torch.searchsorted(index, wanted)]
         elif index is not None:
             rows, width = self.shape
+            # What a loss outside of ours expects: its own shape, zeros where padding was.
             whole = hidden.new_zeros(rows * width, hidden.shape[-1])
             hidden = whole.index_copy(0, index, hidden[0]).view(rows, width, -1)
         output.last_hidden_state = hidden

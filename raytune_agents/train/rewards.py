@@ -46,6 +46,7 @@ def toolrl(text: str, row: Trajectory, think: bool = False) -> float:
     """Correctness in [-3, 3]; where gold has no call 0: not calling is `format`'s to reward."""
     if not gold_of(row):
         return 0.0
+    # The grade is in [0, 1]; the paper spreads it over [-3, 3].
     return 6.0 * answer_grade(text, row) - 3.0
 
 
@@ -153,6 +154,7 @@ def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[floa
         if name in ROLLOUT_REWARDS:
             made = from_row(json.loads(rollout)) if rollout else None
             return ROLLOUT_REWARDS[name](made) if made else None
+        # Rules of one answer have no gold for a run of several.
         return None if rollout else REWARDS[name](text, tolerant(from_row(json.loads(row))), think)
 
     def made(name: str) -> Callable[..., list[float | None]]:

@@ -37,6 +37,7 @@ class TokenRollout:
     def add(self, ids: list[int], mask: int, logprobs: list[float] | None = None) -> None:
         self.ids += ids
         self.mask += [mask] * len(ids)
+        # Observations were not sampled; the mask hides their zeros from the loss.
         self.logprobs += logprobs or [0.0] * len(ids)
 
     def observe(self, chat: Chat, room: int) -> None:
@@ -94,6 +95,7 @@ def sample_rollouts(prompts: list[str], trainer: RolloutTrainer) -> dict[str, An
     Also `rollout`: JSON of what came of one, "" of a single answer."""
     chat, rows = trainer.chat, trainer.rows
     arguments: Any = trainer.args
+    # TRL gives every answer max_completion_length tokens, so that much must be left over.
     room, known = chat.max_length - arguments.max_completion_length, False
     tracks = [
         TokenRollout(chat.ids(prompt), Rollout.of(row, k) if can_roll_out(row) else None)
@@ -105,6 +107,7 @@ def sample_rollouts(prompts: list[str], trainer: RolloutTrainer) -> dict[str, An
         for track in live:
             track.observe(chat, room)
         going = [track for track in live if not track.end]
+        # Nothing to generate, but `roll_out` asks for one text per track.
         if not going:
             return [None] * len(live)
         sequences = [track.prompt + track.ids for track in going]
@@ -127,13 +130,14 @@ def sample_rollouts(prompts: list[str], trainer: RolloutTrainer) -> dict[str, An
 
 
 class RolloutTrainer(GRPOTrainer):
-    """TRL's GRPOTrainer, whose rollouts see the rows of their prompts. `worker.build` sets `chat`
-    and `turns`."""
+    """TRL's GRPOTrainer, whose rollouts see the rows of their prompts. `worker.build_trainer` sets
+    `chat` and `turns`."""
 
     chat: Chat
     turns: int
     rows: list[Trajectory]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        # TRL hands `rollout_func` the prompts only; here are their rows.
         self.rows = [from_row(json.loads(x["row"])) for x in inputs]
         return super()._generate_and_score_completions(inputs)

@@ -58,6 +58,7 @@ def answers(
         batch = {k: v.to(model.device) for k, v in pad([examples[i] for i in part], pad_id).items()}
         labels = batch["labels"][:, 1:]
         keep = labels != IGNORE
+        # Positions where some row has an answer: the head is paid for those only.
         columns = keep.any(dim=0).nonzero().squeeze(-1)
         logits = model(
             input_ids=batch["input_ids"],
@@ -68,6 +69,7 @@ def answers(
         mask, gold = keep[:, columns], labels[:, columns]
         right = ((logits.argmax(-1) == gold) | ~mask).all(dim=1)
         nll = torch.zeros(mask.shape, device=logits.device)
+        # In float32, as training works it out: the sums of thousands of tokens are compared.
         nll[mask] = F.cross_entropy(logits[mask].float(), gold[mask], reduction="none")
         found = zip(part, right.tolist(), nll.sum(1).tolist(), mask.sum(1).tolist())
         yield from found
@@ -90,6 +92,7 @@ def teacher_forced(
         hits[row] = float(right and hits.get(row, 1.0))
     return {
         "exact_match": sum(hits.values()) / len(hits),
+        # Per token over all rows, not a mean of rows: a short answer weighs by its length.
         "val_loss": sum(nll for _, _, nll, _ in found) / sum(n for *_, n in found),
         "n": len(examples),
         "hits": hits,
@@ -106,6 +109,7 @@ def first_tokens(
     for start in range(0, len(examples), rows_each):
         part = examples[start : start + rows_each]
         ends = [next(i for i, y in enumerate(e["labels"]) if y != IGNORE) for e in part]
+        # Prompts alone, and padded on the right: a causal model sees nothing behind a position.
         prompts = [
             {name: e[name][:n] for name in ("input_ids", "labels")} for e, n in zip(part, ends)
         ]
@@ -140,6 +144,7 @@ def greedy_answers(
         part = order[start : start + rows_each]
         batch = tokenizer.pad(
             [{"input_ids": list(prompts[i])} for i in part],
+            # All prompts then end at one position, where the answers begin.
             padding_side="left",
             return_tensors="pt",
         ).to(model.device)
@@ -153,6 +158,7 @@ def greedy_answers(
         )
         written = out[:, batch["input_ids"].shape[1] :]
         for i, ids in zip(part, written):
+            # The batch was written to its longest limit; each row is cut at its own.
             texts[i] = chat.answer_text(ids[: max_new_tokens[i]].tolist(), prompts[i])
     model.train(was_training)
     return texts
@@ -164,6 +170,7 @@ def answered(model: Any, examples: Sequence[Example], chat: Chat) -> float:
     prompts, limits = [], []
     for e in examples:
         ids, labels = e["input_ids"], e["labels"]
+        # Where the last run of labels begins: earlier answers are part of its prompt.
         end = max(i for i in range(1, len(labels)) if labels[i - 1] == IGNORE != labels[i])
         prompts.append(ids[:end])
         limits.append(len(ids) - end + LONGER)

@@ -63,6 +63,7 @@ def spans(text: str, message: Message, section: SftConfig) -> list[tuple[int, fl
     for call in message.tool_calls:
         piece(call.name, section.retrieval)
         arguments = call.arguments or "{}"
+        # Templates write arguments as they were spelt, or as Python dumps them.
         piece(arguments if arguments in text[at:] else json.dumps(call.args), section.understanding)
     return [*out, (len(text), section.instruction)]
 
@@ -72,6 +73,7 @@ def token_weights(parts: list[Part], chat: Chat, section: SftConfig) -> list[flo
     that holds its first character that is no space."""
     turns = [m for _, m in parts if m is not None]
     even = set(section.model_dump().values()) == {1.0}
+    # Then the column stays empty, and TRL's own collator will do (`trainer`).
     if even and all(m.loss in (None, True, 1.0) for m in turns):
         return None
     out: list[float] = []
@@ -83,6 +85,8 @@ def token_weights(parts: list[Part], chat: Chat, section: SftConfig) -> list[flo
         pieces = spans(text, message, section)
         turn = 1.0 if message.loss is None else float(message.loss)
         for start, end in coded["offset_mapping"]:
+            # A BPE token carries the space before its word: " get" is part of the name, not of the
+            # format.
             first = start + len(text[start:end]) - len(text[start:end].lstrip())
             first = min(first, max(start, end - 1))
             out.append(turn * next(w for stop, w in pieces if first < stop))
@@ -98,6 +102,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
 
     config = SFTConfig(
         **arguments,
+        # Rows that are too long were refused; TRL would cut them, in the midst of a call.
         max_length=None,
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},

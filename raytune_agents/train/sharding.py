@@ -39,6 +39,7 @@ def sharding_arguments(section: TrainConfig, micro: int, passes: int, bf16: bool
     if section.sharding == "none":
         return {}
     if section.sharding == "ddp":
+        # Every adapter weight has part in every pass; to look for others walks the graph each time.
         return {"ddp_find_unused_parameters": False}
     if section.sharding == "fsdp":
         return {
@@ -60,6 +61,7 @@ def zero(section: TrainConfig, micro: int, passes: int, bf16: bool) -> dict[str,
     if section.offload:
         parts["offload_optimizer"] = {"device": "cpu"}
     if stage == 3:
+        # accelerate refuses `get_state_dict` without it.
         parts["stage3_gather_16bit_weights_on_model_save"] = True
         if section.offload:
             parts["offload_param"] = {"device": "cpu"}
@@ -70,6 +72,7 @@ def zero(section: TrainConfig, micro: int, passes: int, bf16: bool) -> dict[str,
         "bf16": {"enabled": bf16},
         "zero_optimization": parts,
         "zero_allow_untested_optimizer": True,
+        # Else an offloaded optimiser must be DeepSpeed's own, which it compiles as it starts.
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
     }
@@ -83,4 +86,5 @@ def announce(shared: dict[str, Any]) -> Any:
         return None
     from transformers.integrations import HfDeepSpeedConfig
 
+    # transformers keeps a weak reference to it: gone with its last name.
     return HfDeepSpeedConfig(config)

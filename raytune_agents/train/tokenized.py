@@ -104,6 +104,7 @@ def tokenize_part(
         names.append(f"rows-{number:05d}.arrow")
         write_columns(folder / names[1], made)
     files = {name: FileMark.of(folder / name, limit=None).model_dump() for name in names}
+    # Last: the part counts as made where this file says what its others hold.
     write_json(part_file(folder, number), files)
     return len(facts)
 
@@ -147,6 +148,7 @@ class Tokenized:
         facts = pa.concat_tables([FACTS.empty_table(), *map(pq.read_table, files)])
         facts = facts.combine_chunks()
         examples = facts["examples"].to_numpy()
+        # A row is in two parts where two sources hold it: its first place counts.
         once = pc.index_in(facts["id"], value_set=facts["id"].combine_chunks())
         places = np.flatnonzero(once.to_numpy() == np.arange(len(facts)))
         first = np.cumsum(examples) - examples
@@ -168,6 +170,7 @@ class Tokenized:
         for name in KIND:
             found = self.facts[name].combine_chunks().dictionary_encode()
             words.append(found.dictionary.to_pylist())
+            # One number per combination of values, as digits of mixed bases.
             codes = codes * (len(words[-1]) + 1) + found.indices.to_numpy()
         known, at, inverse = np.unique(codes, return_index=True, return_inverse=True)
         table = self.facts.select(KIND).take(pa.array(at)).to_pylist() if len(known) else []
@@ -207,6 +210,7 @@ def validate_mixed(
     faults = rows.facts["fault"].take(pa.array(places))
     if wrong := next((why for why in faults.to_pylist() if why), ""):
         raise ConfigError(wrong)
+    # A mix repeats rows: the first different ones, in its order.
     _, at = np.unique(places, return_index=True)
     some = places[np.sort(at)[:PARITY_ROWS]]
     facts = rows.facts.select(["id", "shared"]).take(pa.array(some)).to_pylist()

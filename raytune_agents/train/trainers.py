@@ -90,6 +90,7 @@ class StepTrainer(Trainer):
         self.largest_pass = (max(len(p) for p in passes), max(tokens))
         self.train_dataset = StepDataset(self.train_dataset, steps)
         self.data_collator = StepCollator(self.data_collator)
+        # To Trainer an item is a row: one per step and worker, nothing to accumulate.
         self.args.per_device_train_batch_size = self.args.gradient_accumulation_steps = 1
         self._train_batch_size = 1
         self.accelerator.gradient_accumulation_steps = 1
@@ -108,6 +109,7 @@ class StepTrainer(Trainer):
         for k, part in enumerate(passes):
             self.pass_share = rows[k] / sum(rows)
             last = sync and k == len(passes) - 1
+            # What accelerate wraps steps and exchanges only where this is set.
             self.accelerator.gradient_state._set_sync_gradients(last)
             apart = last or self.is_deepspeed_enabled  # DeepSpeed asks for sync_gradients itself
             with contextlib.nullcontext() if apart else self.accelerator.no_sync(model):
@@ -130,6 +132,7 @@ def answer_logits(
     a small model, is paid for answers, not for prompts.
     """
     labels = inputs["labels"]
+    # Causal shift: position i predicts token i + 1, the last position nothing.
     at = F.pad(labels[:, 1:], (0, 1), value=IGNORE)  # what the position is to predict
     hooks.wanted = wanted = (at != IGNORE).flatten().nonzero().squeeze(-1)
     logits = model(
@@ -181,9 +184,11 @@ class AnswerTrainer(StepTrainer, SFTTrainer):
         count = labels.numel() if num_items_in_batch is None else num_items_in_batch
         loss = found.total / torch.as_tensor(count).clamp(min=1)
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
+            # The count is of all workers, and DDP takes the mean of their gradients: so times them.
             loss = loss * self.accelerator.num_processes
         if pools is not None:
             self.seen.append((found, rows, pools))
+            # TRL's own counter, which its compute_loss would have raised.
             self._total_train_tokens += inputs["attention_mask"].sum()
         return loss
 
@@ -214,6 +219,7 @@ class AnswerTrainer(StepTrainer, SFTTrainer):
         first = rows.select(range(min(KNOWN_AMONG, len(rows)))).remove_columns("pool")
         by_length = sorted(first, key=lambda row: len(row["input_ids"]))
         rows = [by_length[0], by_length[len(by_length) // 2]]  # so the first one is padded
+        # Without dropout, else no two passes are equal.
         self.model.eval()
         total, count = 0.0, 0
         with self.accelerator.autocast():
@@ -272,6 +278,7 @@ class PairTrainer(StepTrainer, DPOTrainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         drop_fresh_reference(self)
+        # TRL logs means of the batch only; a loss by pool needs the pairs.
         self.model.register_forward_hook(self.keep_log_probs)
 
     def keep_log_probs(self, model: Any, args: Any, output: Any) -> None:
@@ -284,6 +291,7 @@ class PairTrainer(StepTrainer, DPOTrainer):
         if pools is None:
             return loss
         if self.precompute_ref_logps:
+            # TRL lays all chosen sides before all rejected ones.
             chosen, rejected = self.log_probs.sum(dim=1).chunk(2)
             margins = chosen - rejected - inputs["ref_chosen_logps"] + inputs["ref_rejected_logps"]
             losses = -F.logsigmoid(self.beta * margins)
@@ -293,6 +301,7 @@ class PairTrainer(StepTrainer, DPOTrainer):
     def _set_signature_columns_if_needed(self):
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
+            # Trainer drops columns that the model does not take; the collator reads these.
             self._signature_columns += ["chosen_mask", "rejected_mask"]  # type: ignore[operator]
 
     def _prepare_dataset(self, dataset, *args, **kwargs):

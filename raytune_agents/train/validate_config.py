@@ -19,6 +19,7 @@ def validate_start(model: Path, name: str, section: TrainConfig) -> None:
     validate_packages(section)
     for reward in (name for name in section.grpo.rewards if ":" in name):
         user_object(reward, "train.grpo.rewards")
+    # Raises where the rows of a step cannot be shared by the workers.
     micro_batch(1, section)
     if section.lora.start:
         validate_adapter(Path(section.lora.start).expanduser(), model, name, section)
@@ -65,6 +66,7 @@ def validate_adapter(start: Path, model: Path, name: str, section: TrainConfig) 
         )
     saved = read_json(start / "adapter_config.json")
     base = str(saved.get("base_model_name_or_path") or "")
+    # The same base has another path on another machine: its last part must do.
     if base not in (str(model), name) and Path(base).name != model.name:
         raise ConfigError(
             f"{key} is an adapter of {base}, not of model.name={name!r}; write model.name={base}, "

@@ -121,6 +121,7 @@ def parity(
 ) -> None:
     """The prompts of the first rows are, token by token, what the engine would be asked for them.
     `shared`: of a rejected row, the messages that its pair begins with. Raises ConfigError."""
+    # Reversed, so that a row of several examples keeps its first; its keys end with the first rows.
     first = {c["row_id"]: c for c in reversed(made)}
     for row_id in list(first)[-PARITY_ROWS:]:
         row = rows[row_id]
@@ -129,6 +130,7 @@ def parity(
         elif "shown" in first[row_id]:
             end = first[row_id]["shown"]
         else:
+            # The first message is no answer to anything, whatever its role says.
             end = next(i for i, m in enumerate(row.messages) if m.trained and i)
         shown = row.messages[:end]
         marker = method_named(method).marker(row, section)

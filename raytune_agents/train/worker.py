@@ -5,53 +5,36 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import ConfigError, TrainConfig
+from raytune_agents.config import TrainConfig
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16, keep_pages
 from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
 from raytune_agents.train import learning_rates, sharding
 from raytune_agents.train.batches import micro_batch, order, warmup_steps
-from raytune_agents.train.column_files import TrainingRows
+from raytune_agents.train.job import (
+    BAD,
+    BEST,
+    CHECKPOINT,
+    LIMIT,
+    METRICS,
+    Job,
+    check_checkpoint,
+    fingerprint,
+    token_limit,
+    training_rows_of,
+)
 
 log = logging.getLogger(__name__)
-METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
-LIMIT = "max_tokens_per_forward.json"  # after out of memory: what one forward pass may hold
-BEST = "best"  # the adapter with the best val score so far, until it is the adapter
 RESIZE_S = 60.0  # how often Ray looks for room for more workers, where train.num_workers is a span
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything a training process needs; plain values, so that it travels to any worker."""
-
-    model: str  # local folder
-    dtype: str
-    columns: str  # folder of the method's columns, see `column_files`
-    method: str
-    section: dict[str, Any]  # a dumped TrainConfig
-    chat: dict[str, Any]  # arguments of Chat
-    out: str  # folder of adapter/ and metrics.jsonl
-    seed: int
-    threads: int
-    rows: str = ""  # .npy of numbers: which of the columns, in the order of the mix; "" = all
-    val: str = ""  # Parquet of input_ids and labels of the rows that are scored, "" = none
-
-
-def token_limit(job: Job, section: TrainConfig) -> int:
-    """The most tokens in one forward pass: the config's, or less after out of memory."""
-    known = Path(job.out) / LIMIT
-    return read_json(known)["tokens"] if known.is_file() else section.max_tokens_per_forward
 
 
 def trainer_arguments(
@@ -76,6 +59,7 @@ def trainer_arguments(
         "lr_scheduler_type": section.lr_scheduler_type,
         "warmup_steps": warmup_steps(count, section),
         "weight_decay": section.weight_decay,
+        # `count` rows are those of all epochs already (`batches.order`).
         "num_train_epochs": 1,
         "max_steps": section.max_steps,
         "seed": job.seed,
@@ -84,11 +68,13 @@ def trainer_arguments(
         "fp16": False,
         "use_cpu": not torch.cuda.is_available(),
         "logging_steps": 1,
+        # transformers would log the mean of earlier losses for a NaN, and nobody would stop.
         "logging_nan_inf_filter": False,
         "report_to": section.report_to,
         "run_name": Path(job.out).name,
         "save_strategy": "steps",
         "save_steps": section.save_steps,
+        # Ray Train keeps the checkpoints; here is only the one that it is about to take.
         "save_total_limit": 1,
         "gradient_checkpointing": section.gradient_checkpointing,
         "disable_tqdm": True,
@@ -97,15 +83,6 @@ def trainer_arguments(
         "optim": "adamw_torch_fused",
         "max_grad_norm": sharding.CLIP,
     }
-
-
-def training_rows_of(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> TrainingRows:
-    """What the job trains on: `rows` of columns, else those of its folder. The links to its files
-    go with the job's folder `ray`."""
-    if rows is not None:
-        return TrainingRows.in_memory(rows)
-    which = Path(job.rows) if job.rows else None
-    return TrainingRows.mapped(Path(job.columns), which, Path(job.out) / "ray" / "rows")
 
 
 def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any:
@@ -137,11 +114,13 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
     shared = trainer_arguments(job, section, len(chosen), max(lengths), scratch.name)
     announced = sharding.announce(shared)
     model = models.load_model(job.model, job.dtype, section, job.seed)
+    # transformers holds it weakly, and reads it while the model loads.
     del announced
     hooks = models.quicken(model, section)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(job.out) / "tensorboard")
     chat = Chat(**job.chat)
     trainer = method.trainer(model, chat.tokenizer, data, shared, section)
+    # `data` lies in training order already; a sampler would shuffle it again.
     trainer.args.train_sampling_strategy = "sequential"
     trainer.chat, trainer.turns = chat, section.grpo.turns  # what a rollout needs
     trainer.scratch = scratch  # goes with the trainer: no other training finds its checkpoints
@@ -154,6 +133,7 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
         trainer.take_steps(tokens, section, token_limit(job, section), hooks)
     else:
         trainer.largest_pass = (shared["per_device_train_batch_size"], max(lengths))
+    # GRPO and RLOO repeat prompts in an order of their own: nobody knows the rows of a step.
     ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
     path = Path(job.out) / METRICS
     if section.eval_steps and job.val:
@@ -163,33 +143,6 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
         trainer.add_callback(callbacks.Validation(val, chat, path, section, notes, keep))
     trainer.add_callback(callbacks.Metrics(path, tokens, ids if ordered else [], section, notes))
     return trainer
-
-
-def fingerprint(job: Job) -> dict[str, Any]:
-    """What a checkpoint must share with the run that goes on from it."""
-    section = TrainConfig.model_validate(job.section).deciding()
-    return {
-        "method": job.method,
-        "model": job.model,
-        "dtype": job.dtype,
-        "seed": job.seed,
-        "columns": training_rows_of(job).digest if job.columns else "",
-        **{k: v for k, v in section.items() if k != "arms"},
-    }
-
-
-def check_checkpoint(folder: Path, job: Job) -> dict[str, Any]:
-    """The trainer state of a checkpoint. Raises ConfigError where it is of another config."""
-    saved = read_json(folder / JOB) if (folder / JOB).is_file() else {}
-    own = json.loads(json.dumps(fingerprint(job)))
-    other = sorted(k for k in own if saved and saved.get(k) != own[k])
-    if other:
-        raise ConfigError(
-            f"checkpoint {folder} is of another config: "
-            + ", ".join(f"{k}={saved.get(k)!r} there, {own[k]!r} here" for k in other)
-            + "; write its values, or another name to start anew"
-        )
-    return read_json(folder / "trainer_state.json")
 
 
 def fit(
@@ -224,6 +177,7 @@ def halve(job: Job, rows_at_once: int, tokens: int, error: Exception) -> None:
             "train.gradient_checkpointing=true, train.quantization=nf4, or a smaller "
             "model.max_length"
         ) from error
+    # On disk before the error: the workers that Ray starts again read it.
     write_json(Path(job.out) / LIMIT, {"tokens": tokens // 2})
     if sharding.world_size() > 1:
         raise error
@@ -254,6 +208,7 @@ def attempt(
     if trainer.is_world_process_zero():
         keep_until(Path(job.out) / METRICS, state["global_step"])
     if state["global_step"] >= state["max_steps"]:
+        # Killed between the last checkpoint and the adapter: only the adapter is missing.
         trainer._load_from_checkpoint(resume)
         return trainer, None
     try:
@@ -291,6 +246,7 @@ def worker(config: dict[str, Any]) -> None:
     callback = checkpoints = Checkpoints(fingerprint(job))
     if trial:
         callback = trial["report"]
+        # Of a trial, the score and its checkpoint are one report.
         callback.send = checkpoints.send
     checkpoint = ray.train.get_checkpoint()
     log.info(
@@ -326,6 +282,7 @@ def save_result(trainer: Any, job: Job, first: bool) -> None:
         save(trainer, Chat(**job.chat), out, marker)
     elif first and best.is_dir():  # else it was moved before a kill
         shutil.rmtree(out, ignore_errors=True)
+        # A rename within a folder is atomic: killed before it, `best` is still there.
         os.replace(best, out)
 
 
@@ -359,6 +316,7 @@ def run_training(
             name=name,
             storage_path=str(storage),
             failure_config=ray.train.FailureConfig(max_failures=section.max_failures),
+            # Only the last one is ever gone on from; the best adapter is kept apart, in `best`.
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             callbacks=list(callbacks),
         ),

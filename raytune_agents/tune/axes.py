@@ -55,6 +55,7 @@ class Axis:
         if self.kind == "choice":
             return {self.key: tune.choice([code(o) for o in self.options])}
         if self.kind == "randint":
+            # Ray leaves the upper end out.
             return {self.key: tune.randint(int(self.low), int(self.high) + 1)}
         bounds = (self.low, self.high, self.step)[: RANGES[self.kind]]
         return {self.key: getattr(tune, self.kind)(*bounds)}
@@ -66,8 +67,10 @@ class Axis:
         if self.prior is not None:
             u = float(truncnorm.ppf(min(max(u, 0.0), 1.0), *self._normal()))
         if self.kind == "randint":
+            # Every whole number has an equal slice of u; at u = 1 the last one would be passed.
             return min(int(self.low + u * (self.high + 1 - self.low)), int(self.high))
         if self.kind == "quniform":
+            # Half a step past both ends, so that the ends have a whole slice too.
             return self._round(self.low - self.step / 2 + u * (self.high - self.low + self.step))
         if self.kind in ("loguniform", "qloguniform"):
             value = self.low * (self.high / self.low) ** u
@@ -101,6 +104,7 @@ class Axis:
         """The nearest multiple of `step` inside the range; an int where all of them are whole."""
         rounded = round(min(max(value, self.low), self.high) / self.step) * self.step
         whole = self.step == int(self.step)
+        # 3 * 0.1 is 0.30000000000000004: equal options must be equal, also as text.
         return int(rounded) if whole else float(f"{rounded:.12g}")
 
     def sample(self, rng: random.Random) -> Sample:
@@ -132,6 +136,7 @@ class Axis:
         if self.prior is None:
             return {self.key: code(value) if self.kind == "choice" else value}
         if self.kind == "choice":
+            # Inside the slice: on its edge, rounding could give the choice beside it.
             at = [u / 1000 + 5e-4 for u in range(1000)]
             return {self.name: next(u for u in at if self._chosen(u) == value)}
         inside = self._scaled(value)

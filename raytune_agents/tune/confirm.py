@@ -52,11 +52,14 @@ def confirming_samples(
 ) -> list[Sample]:
     """The samples to run: each arm with `seeds` seeds from `first` on. Plain mixes take the other
     options of the recommended mix, or of the best trial where there is none."""
+    # All arms share seeds and scored rows, and (but for the best trial) their options.
     simplex, arms = space.simplex(), {}
     options = dict(best.sample)
     if recommended:
         for axis in space.axes:
             if axis.key in config:
+                # A fitted value may lie between what the axis holds: then that of the best trial
+                # stays.
                 options |= axis.invert(config[axis.key]) or {}
         if simplex:
             arms[GUIDED] = options | simplex.invert(dict(recommended))
@@ -90,6 +93,7 @@ def judge_confirmed(
         for name, by_seed in hits.items()
     }
     plain = [name for name in arms if name not in (GUIDED, BEST)] or [BEST]
+    # The luckiest of them, as it is picked after the runs: a gain over it is rather understated.
     base = max(plain, key=lambda name: arms[name].score)
     gains = {
         name: paired.paired_seeds(hits[base], by_seed, confidence=confidence, seed=seed)

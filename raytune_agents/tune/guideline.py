@@ -185,6 +185,7 @@ def _above_floors(
     """The candidates that are predicted to stay at or above every floor. A floor is fitted by the
     same surrogates; what they cannot order is held against the mean of all runs."""
     for floor in floors:
+        # A trial that was stopped early has no answers, so no value to hold against a floor.
         known = [i for i, (t, _) in enumerate(scored) if t.trial_id in floor.values]
         y = np.array([floor.values[scored[i][0].trial_id] for i in known])
         fitted = surrogate.fit_surrogate(x[known], y, pools) if known else None
@@ -224,10 +225,12 @@ def _with_optimum(
         columns = slice(at, at + option.width)
         config[option.name] = option.decode(best.row[columns])
         axes[option.name] = list(range(at, at + option.width))
+        # Scaled to [0, 1] over what was tried: near an end, the optimum may lie beyond it.
         if option.numeric and not 0.1 < best.row[at] < 0.9:
             tried_ends.append(option.name)
         at += option.width
     wide = [p for p, (low, high) in zip(pools, best.interval) if high - low > WIDE]
+    # Against every plain mix: to beat one of them is no reason to leave the others.
     sure = bool(baselines) and all(b.interval[0] > 0 for b in baselines.values())
     return replace(
         guide,
@@ -238,6 +241,7 @@ def _with_optimum(
         config=config,
         score=float(best.point_scores[0]),
         baselines=baselines,
+        # Shares of a variance: a fifth of the candidates says them as well.
         importance=surrogate.importance(fitted, candidates[:20_000], axes),
         surfaces=_surfaces(fitted, pools, best.row),
         open=[{"pool": p} for p in wide] + [{"end": name} for name in tried_ends],
@@ -267,6 +271,7 @@ def _surface(
     others = [i for i in range(len(pools)) if i not in shown]
     rows[:, shown] = grid
     if others:
+        # Pools that the recommended mix leaves out must not divide by zero.
         share = row[others] + 1e-9
         rows[:, others] = (1 - grid.sum(axis=1))[:, None] * share / share.sum()
     table = np.column_stack([grid, fitted.predict(rows)]).round(4).tolist()
@@ -295,6 +300,7 @@ def _candidates(
         parts = [rng.dirichlet(np.ones(len(pools)), count)]
     at = len(pools)
     for option in options:
+        # Values that were tried: between the levels of a choice there is nothing.
         parts.append(x[rng.integers(0, len(x), count), at : at + option.width])
         at += option.width
     return np.hstack(parts)

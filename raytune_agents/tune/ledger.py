@@ -47,11 +47,14 @@ class SearchBudget(Stopper):
     def spent(self) -> dict[str, float]:
         """{tokens, hours, cost}: generation's, and the search's over all its sessions."""
         size = self.ledger.stat().st_size if self.ledger.is_file() else 0
+        # Tune asks before every decision; the file is read again only when it has grown.
         if size != self.size:
             self.size, tokens, walls = size, {}, {}
             for line in reports_of(self.ledger):
+                # A report holds all tokens of its trial so far: the last one counts.
                 tokens[line["stage"], line["trial_id"]] = line["tokens"]
                 walls[line["session"]] = line["wall"]
+            # This session goes on: its time is taken from the clock below.
             walls.pop(SESSION, None)
             self.counted = {"tokens": sum(tokens.values()), "seconds": sum(walls.values())}
         now = self.counted["seconds"] + time.time() - SESSION
@@ -68,6 +71,7 @@ class SearchBudget(Stopper):
                 return f"budget.max_{name}={limit:g} is spent ({value:.4g})"
         return ""
 
+    # Ray asks of each trial and of the whole; a budget ends the whole only.
     def __call__(self, trial_id: str, result: JsonObject) -> bool:
         return False
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from raytune_agents.train.worker import Job, run_training
+from raytune_agents.train.job import Job
+from raytune_agents.train.worker import run_training
 from raytune_agents.tune.trial_report import ReportCallback
 
 FOLDER = "workers"  # of the search: a nested run's checkpoints, by trial
@@ -31,6 +32,7 @@ def fit_nested(job: Job, numbers: np.ndarray, report: ReportCallback, trial_id: 
     class Trainer(TorchTrainer):
         def _create_default_callbacks(self) -> list[Any]:
             made = super()._create_default_callbacks()  # type: ignore[misc]
+            # By name: its module is none that Ray promises to keep.
             return [c for c in made if type(c).__name__ != "PlacementGroupCleanerCallback"]
 
     storage = Path(job.out) / FOLDER
@@ -42,6 +44,7 @@ def fit_nested(job: Job, numbers: np.ndarray, report: ReportCallback, trial_id: 
         replace(job, out=str(storage / trial_id / "out"), rows=str(rows)),
         trial_id,
         storage,
+        # The cluster's, not this process's: a trial that only waits for its workers holds no GPU.
         use_gpu=bool(ray.cluster_resources().get("GPU")),
         trial={"report": report},
         callbacks=[TuneReportCallback()],

@@ -40,6 +40,7 @@ def shifted_trials(
     whole = [t for t in earlier if t.status == "finished" and t.objective is not None]
     if simplex is None or not whole:
         return []
+    # A pool that is gone cannot be a point of this simplex; a new one has share 0 there.
     fits = [t for t in whole if set(t.mix) <= set(simplex.pools)]
     there = [t.objective for t in whole if t.stage == "noise" and t.objective is not None]
     now = natural_scores(here, natural)
@@ -57,6 +58,7 @@ def _moved(trial: Trial, shift: float, pools: Sequence[str]) -> Trial:
         weights=weights,
         reports=[*trial.reports[:-1], last],
         objective=(trial.objective or 0.0) + shift,
+        # Its answers are to other rows: they must not be compared with those of here.
         checkpoint="",
     )
 
@@ -66,6 +68,7 @@ def as_samples(trials: Sequence[Trial], space: Space) -> list[tuple[Sample, floa
     simplex, out = space.simplex(), []
     for t in trials:
         sample: Sample = dict(simplex.invert(t.mix)) if simplex else {}
+        # A sample must name every variable: one option that the axis does not hold, and it is none.
         for axis in space.axes:
             if isinstance(axis, Simplex):
                 continue

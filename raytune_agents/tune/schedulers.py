@@ -44,6 +44,7 @@ class NoiseAwareASHA(ASHAScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: JsonObject) -> str:
         if not self.restored:
+            # Before the first report is judged: its rung must hold those of before the kill.
             self.restored = True
             for line in reports_of(self.ledger, self.stage):
                 self._note(line["trial_id"], line)
@@ -90,6 +91,7 @@ def search_algorithm(
     """The search algorithm; it tries `points` first and knows the objective of `known` samples."""
     import optuna
 
+    # A point is a trial, so there can be no more of them.
     points = points[: tune.num_samples]
     if tune.search_alg == "random":
         return BasicVariantGenerator(
@@ -106,6 +108,7 @@ def search_algorithm(
 
         sampler = {"sampler": GPSampler(seed=seed)}
     found = OptunaSearch(space=space.tune_space(), points_to_evaluate=points, **goal, **sampler)
+    # A known trial has one objective, not the metrics of a front one by one.
     for sample, value in [] if tune.pareto else known:
         found.add_evaluated_point(sample, value)
     return found

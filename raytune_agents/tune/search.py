@@ -80,10 +80,12 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     from ray import tune as ray_tune
 
     done = context.folder / "stages" / f"{stage.name}.json"
+    # Written last, and whole: the stage has ended.
     if done.is_file():
         return [Trial(**values) for values in read_json(done)]
     if not stage.total or context.budget.reason:
         return []
+    # How much of a stage a kill of the driver can lose, in seconds.
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "2")
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends no stage half-done
@@ -96,11 +98,16 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     trainable = ray_tune.with_resources(trainable, asked)
     if ray_tune.Tuner.can_restore(str(folder)):
         tuner = ray_tune.Tuner.restore(
-            str(folder), trainable=trainable, resume_unfinished=True, resume_errored=True
+            # Errored too: a node that died with its trials is no fault of theirs.
+            str(folder),
+            trainable=trainable,
+            resume_unfinished=True,
+            resume_errored=True,
         )
     else:
         tuner = make_tuner(trainable, stage, inputs, context, folder)
     starts = context.folder / "stages" / f"{stage.name}.starts.json"
+    # A start per session: what lies between a kill and the next start is no search time.
     times = [*(read_json(starts) if starts.is_file() else []), time.time()]
     write_json(starts, times)
     found = tuner.fit()  # the budget may end before all have begun
@@ -131,12 +138,14 @@ def make_tuner(
         # Optuna has the space itself; random search takes the Tuner's.
         space = inputs.space.tune_space() if tune.search_alg == "random" else {}
     else:
+        # One variable with whole samples as its values: each is run once, as it is given.
         space = {POINT: ray_tune.grid_search(stage.points)}
     if not stage.proposals or tune.search_alg != "random":  # that one has a limit of its own
         how["max_concurrent_trials"] = tune.max_concurrent_trials
     return ray_tune.Tuner(
         trainable,
         param_space=space,
+        # A kept process has its imports and the mapped pool. Nested trials train in others.
         tune_config=ray_tune.TuneConfig(reuse_actors=tune.num_workers == 1, **how),
         run_config=ray_tune.RunConfig(
             name=folder.name,
@@ -147,6 +156,7 @@ def make_tuner(
                 *([PlacementGroupCleanup()] if tune.num_workers > 1 else []),
             ],
             stop=context.budget,
+            # A second try for a killed process; what is wrong with a trial fails twice.
             failure_config=ray_tune.FailureConfig(max_failures=1),
             checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=1),
         ),
@@ -177,6 +187,7 @@ class ProgressCallback(Callback):
 
     def on_trial_complete(self, iteration, trials, trial, **info):
         ProgressCallback.done += 1
+        # On the class, as in `begin`: Ray makes copies of the callback.
         ids = {"run": self.context.folder.parent.name, "stage": self.stage.name}
         telemetry.add("raytune_trials", 1, outcome=trial.status.lower(), **ids)
         best = "" if self.best == float("-inf") else f"best {self.best:.3f}"

@@ -73,6 +73,7 @@ class Space:
         by_key = {axis.key: axis for axis in self.axes}
 
         def active(key: str) -> bool:
+            # A parent may itself be off: then what hangs on it is off too.
             axis = by_key.get(key)  # None where its own condition never holds
             return axis is not None and all(
                 values.get(p) in ok and active(p) for p, ok in axis.when.items()
@@ -110,6 +111,7 @@ class Space:
         points = [rest]
         if simplex:
             points = [rest | simplex.invert(mix) for mix in simplex.mixes().values()]
+        # Natural and stratified are one mix where the pools are equally large.
         return [p for i, p in enumerate(points) if p not in points[:i]]
 
 
@@ -250,6 +252,8 @@ def _check_chain(parents: dict[str, set[str]]) -> None:
             if key in above:
                 raise _wrong(key, ".when depends on itself; take one condition out")
             seen |= above
+            # Up the chain of conditions; what was seen is left out, so that a circle elsewhere
+            # ends.
             above = {p for a in above for p in parents.get(a, ())} - seen
 
 
@@ -268,12 +272,14 @@ def _range(key: str, kind: str, bounds: Any, when: dict[str, tuple]) -> Axis:
     if len(bounds) == 3:
         if step <= 0:
             raise _wrong(key, f"{label} steps by {step}; write a step above 0")
+        # Ends on multiples of the step; 0.3 / 0.1 is a little less than 3.
         low, high = math.ceil(low / step - 1e-9) * step, math.floor(high / step + 1e-9) * step
         if low >= high:
             raise _wrong(
                 key, f"{label} holds fewer than two multiples of {step}; write a smaller step"
             )
     axis = Axis(key, kind, low, high, step, (), when)
+    # Both ends and a value between: the config may refuse any of them.
     for u in (0.0, 0.371, 1.0):
         _valid(key, axis.value({key: axis.at(u)}))
     return axis
@@ -341,6 +347,7 @@ def _tokens(pool: str, pools: list[str], sizes: Mapping[str, float]) -> float:
     if pool not in sizes:
         return sum(n for name, n in sizes.items() if weight_key(name, pools) == pool)
     below = [p for p in pools if p.startswith(f"{pool}.")]
+    # Sizes of a pool hold those below it: pools that have a weight of their own go out, once.
     inner = [p for p in below if weight_key(p, [b for b in below if b != p]) is None]
     return sizes[pool] - sum(sizes.get(p, 0) for p in inner)
 
@@ -371,6 +378,7 @@ def _valid(key: str, value: Any) -> Any:
         built = _get(build_config(tree), key)
     except ConfigError as error:
         raise _wrong(key, f" holds {value!r}, which no trial can use: {error}") from None
+    # As written: a section that the config built has all its defaults in it.
     return value if isinstance(value, (dict, list)) else built
 
 

@@ -62,6 +62,7 @@ class Simplex:
         wanted = np.array([float(value.get(pool, 0.0)) for pool in self.pools])
         inside = _into_box(wanted[None] / wanted.sum(), low, high)[0]
         free = 1.0 - low.sum()
+        # Floors that sum to 1 leave nothing to share out: any numbers will do.
         share = np.clip(inside - low, 0.0, None) / free if free > 1e-9 else np.ones(len(low))
         alpha, some = self._alpha(), share > 0
         # Any common scale of the gammas gives the same mix; this one keeps every u below 1.
@@ -76,12 +77,15 @@ class Simplex:
         read as 0.5. What is above a cap goes to the other pools in proportion to their room.
         """
         alpha = self._alpha()
+        # The quantile at 1 is infinite.
         u = np.where((u <= 0).all(axis=1, keepdims=True), 0.5, np.clip(u, 0.0, 1.0 - 1e-12))
         with np.errstate(divide="ignore"):
             gamma, log_u = gammaincinv(alpha, u), np.log(u)
+            # Below that the quantile is 0 in float64, and its logarithm is lost.
             logs = np.where(gamma > 1e-300, np.log(gamma), (log_u + gammaln(alpha + 1)) / alpha)
         shares = np.exp(logs - logs.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
+        # So that a pool can be left out at all: a Dirichlet draw is 0 with probability 0.
         shares[shares < SMALLEST] = 0.0
         shares /= shares.sum(axis=1, keepdims=True)
         low, high = self.box()
@@ -136,6 +140,7 @@ def _into_box(rows: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray
     """Rows [n, pools] clipped to [low, high]; the rest is spread in proportion to the room left."""
     clipped = np.clip(rows, low, high)
     rest = 1.0 - clipped.sum(axis=1, keepdims=True)
+    # Too little is added below the caps, too much is taken above the floors.
     room = np.where(rest > 0, high - clipped, clipped - low)
     total = np.maximum(room.sum(axis=1, keepdims=True), 1e-300)
     return clipped + rest * room / total

@@ -75,8 +75,10 @@ class Fit:
             fits = (clone(self.estimator).fit(self.x[i], self.y[i]) for i in drawn)
             return np.array([fitted.predict(rows) for fitted in fits])
         mean, cov = process.predict(self.estimator[:-1].transform(rows), return_cov=True)
+        # k2 is the WhiteKernel of `_process`; its level is in units of the normalised scores.
         noise = process.kernel_.k2.noise_level * process._y_train_std**2
         jitter = 1e-8 * cov.diagonal().max()
+        # Without the noise of a new run: asked is where the surface lies, not a score.
         root = np.linalg.cholesky(cov + (jitter - noise) * np.eye(len(rows)))
         return mean + rng.standard_normal((count, len(rows))) @ root.T
 
@@ -151,6 +153,7 @@ def fit_surrogate(x: np.ndarray, y: np.ndarray, pools: int) -> Fit | Refusal:
     correlation is below max(0.5, 1.96 / sqrt(n - 1)): on pure noise over 3 pools that let through 3
     of 150 fits at 12 configurations, 2 of 150 at 16 and none of 60 at 40.
     """
+    # Rounded: weights of two seeds of one mix differ in their last digits.
     groups = np.unique(x.round(6), axis=0, return_inverse=True)[1].ravel() if len(x) else x[:0]
     count, needed = len(set(groups.tolist())), 3 * (pools + 1)
     if count < needed:
@@ -167,6 +170,7 @@ def fit_surrogate(x: np.ndarray, y: np.ndarray, pools: int) -> Fit | Refusal:
     for name, model in _models(pools, x.shape[1], count).items():
         left_out = _quiet(cross_val_predict, model, x, y, groups=groups, cv=LeaveOneGroupOut())
         fits.append(Fit(name, rank_correlation(left_out, y) or 0.0, model, x, y))
+    # Of a tie the first, which is the simpler one.
     best = max(fits, key=lambda f: f.rank_correlation)
     enough = max(MIN_RANK, 1.96 / math.sqrt(count - 1))
     if best.rank_correlation < enough:
@@ -177,6 +181,7 @@ def fit_surrogate(x: np.ndarray, y: np.ndarray, pools: int) -> Fit | Refusal:
             needed,
             best.rank_correlation,
         )
+    # `cross_val_predict` fits clones: this one has seen no run yet.
     _quiet(best.estimator.fit, x, y)
     return best
 
@@ -205,8 +210,10 @@ def optimum(
     row = _best(fitted.predict(candidates), candidates)
     asked = row[None]
     if points is not None:
+        # Mixes are compared at equal options: those of the optimum.
         rest = np.tile(row[points.shape[1] :], (len(points), 1))
         asked = np.vstack([asked, np.hstack([points, rest])])
+    # A drawn surface needs the covariance of all its points: 100,000 would not fit in memory.
     few = candidates[:2_000]
     drawn = fitted.draw(np.vstack([few, asked]), draws, rng)
     rows = few[drawn[:, : len(few)].argmax(axis=1)]
@@ -275,6 +282,7 @@ def _models(pools: int, columns: int, count: int) -> dict[str, Pipeline]:
 
 def _process(kernel: Kernel) -> GaussianProcessRegressor:
     noisy = kernel + WhiteKernel(0.1, (1e-4, 10.0))
+    # alpha is for the inverse only; the noise of the runs is fitted, by the WhiteKernel.
     return GaussianProcessRegressor(noisy, normalize_y=True, alpha=1e-8)
 
 
@@ -303,6 +311,7 @@ class TiedMatern(Matern):
         if not eval_gradient:
             return each(X, Y)
         value, slopes = each(X, Y, eval_gradient=True)
+        # Chain rule: one parameter stands for all of them, so their slopes add up.
         mix = slopes[:, :, : self.pools].sum(axis=2, keepdims=True)
         return value, np.concatenate([mix, slopes[:, :, self.pools :]], axis=2)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from raytune_agents import mix
-from raytune_agents.train.worker import Job
+from raytune_agents.train.job import Job
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.trial_report import ReportCallback, TrialFacts
 from raytune_agents.tune.trial_spec import POINT, TrialInputs, specify
@@ -37,8 +37,10 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     pool = inputs.pools[spec.text]
     chosen = mix.choose_rows(pool.costs(), spec.weights, spec.tokens, spec.max_epochs, spec.seed)
     numbers = pool.numbers(pool.places(chosen.ids))
+    # A save needs a step: the one of the base model has a rate that moves no weight.
     steps = 1 if spec.untrained else math.ceil(len(numbers) / spec.options["global_batch_size"])
     every = math.ceil(steps / (inputs.tune.num_rungs if spec.reports else 1))
+    # A report is made at a save, so rungs are saves.
     options = spec.options | {"save_steps": every, "max_steps": steps} | QUIET
     facts = TrialFacts(
         of=steps,
@@ -54,6 +56,7 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
         columns=str(pool.folder),
         seed=spec.seed,
     )
+    # It goes to other processes with its inputs, and reads no pool.
     report = ReportCallback(replace(inputs, pools={}), spec, facts)
     if inputs.tune.num_workers > 1:
         nested_trial.fit_nested(job, numbers, report, ray_tune.get_context().get_trial_id())
@@ -68,6 +71,7 @@ def train_here(job: Job, numbers: np.ndarray, report: ReportCallback) -> None:
     from raytune_agents.models import give_memory_back
     from raytune_agents.train import worker
 
+    # Scratch: what is reported is copied by Ray, the rest is of no use to anyone.
     out = Path(tempfile.mkdtemp(prefix="raytune-agents-trial-"))
     job = replace(job, out=str(out), rows=str(out / "rows.npy"))
     np.save(job.rows, numbers)

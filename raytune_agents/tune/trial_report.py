@@ -73,6 +73,7 @@ class ReportCallback(TrainerCallback):
         last = done >= self.facts.of
         score, hits = score_trial(model, processing_class, self.inputs, self.spec, last)
         saved = Path(args.output_dir) / f"checkpoint-{done}"
+        # In the checkpoint: answers and weights of one report stay together, also after a restore.
         (saved / HITS).write_text(json.dumps(hits), encoding="utf-8")
         metrics = {
             **facts,
@@ -80,7 +81,9 @@ class ReportCallback(TrainerCallback):
             OBJECTIVE: objective_of(score, self.inputs.tune.objective),
             "step": done,
             "from_step": self.first_step,
+            # Rounded up: the last save may come before its rung is full.
             "report": math.ceil(done / self.facts.save_steps),
+            # In proportion to the steps: rungs are compared at the same number for every trial.
             "tokens": self.facts.tokens * done // self.facts.of,
             "setup_s": self.began - started,
             "seconds": time.time() - started,
@@ -121,8 +124,10 @@ def score_teacher_forced(
     from raytune_agents.train.score import first_tokens, teacher_forced
 
     calls = [row for row in rows if row["calls"]]
+    # All rows only where none has a call: else words would be scored like calls.
     found = teacher_forced(model, calls or rows, pad_id)
     hits: Hits = {"exact_match": found.pop("hits")}
+    # How a call begins differs by template; the gold of the rows with calls shows it.
     opens = {next(t for t in row["labels"] if t != IGNORE) for row in calls}
     silent = [row for row in rows if not row["calls"]]
     if silent and calls:
@@ -157,6 +162,7 @@ def score_answers(
         found = {i: float(x) for i, v in by_row.items() if (x := v.get(name)) is not None}
         if found:
             means[name] = sum(found.values()) / len(found)
+        # The two that are compared row by row: confirming runs and gate.
         if name in ("exact_match", "irrelevance"):
             hits[name] = found
     return means, hits

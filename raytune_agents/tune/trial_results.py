@@ -59,7 +59,7 @@ def trial_of(result: Any, inputs: TrialInputs, stage: str, starts: list[float]) 
 
 def _checkpoint(result: Any) -> str:
     """The folder of the last adapter; that of a nested run lies below its checkpoint."""
-    from raytune_agents.train.worker import CHECKPOINT
+    from raytune_agents.train.job import CHECKPOINT
 
     if result.checkpoint:
         return result.checkpoint.path
@@ -85,8 +85,10 @@ def _reports(result: Any) -> list[Report]:
             for k, v in row.items()
             if isinstance(v, int | float)
             and not isinstance(v, bool)
+            # Ray flattens the config and nested values under such names.
             and "/" not in k
             and k not in RAYS
+            # NaN: the column of a report that had no such metric.
             and v == v
         }
         found[int(plain["report"])] = plain
@@ -96,5 +98,6 @@ def _reports(result: Any) -> list[Report]:
 def _cause(text: str) -> str:
     """The line of a remote traceback that says what went wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # A traceback ends with the error; lines below it are Ray's frames and carets.
     named = [line for line in lines if not line.startswith(("File ", "ray::", "^", "~"))]
     return (named or lines or [""])[-1][:300]

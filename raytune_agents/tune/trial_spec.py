@@ -10,8 +10,8 @@ from typing import Any
 from raytune_agents import mix
 from raytune_agents.config import TrainConfig, TuneConfig, set_dotted
 from raytune_agents.records import Options, Trajectory, canonical
+from raytune_agents.train.job import Job
 from raytune_agents.train.tokenized import Tokenized
-from raytune_agents.train.worker import Job
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.search_space import RATIO, Space, is_text
 
@@ -83,10 +83,12 @@ def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
     untrained = bool(sample.get(UNTRAINED))
     if untrained:
         options["train.learning_rate"] = NO_RATE
+    # A deep copy: all trials of a process share the inputs.
     tree = json.loads(json.dumps(inputs.job.section))
     for key, value in options.items():
         if key.startswith("train."):
             set_dotted(tree, key.removeprefix("train."), value)
+    # Which pool: only options that change tokens are part of its key.
     text, full = text_key(options), bool(sample.get("full"))
     costs = inputs.pools[text].costs()
     weights = options.get("mix.weights", inputs.weights)
@@ -116,6 +118,7 @@ def with_ratio(
     negative = {k: w for k, w in weights.items() if k not in out and w > 0} or {"negative": 1.0}
 
     def row_tokens(keys: Sequence[str]) -> float:
+        # Mean tokens per row: the ratio counts rows, weights count tokens.
         sizes = [n for _, pool, n in costs if n and mix.weight_key(pool, list(keys)) is not None]
         return sum(sizes) / len(sizes) if sizes else 0.0
 

@@ -31,6 +31,7 @@ def at_level(trials: Sequence[Trial], metric: str) -> tuple[int, list[Level], li
         n: [(t, v) for t in good if (v := _value(t, metric, n)) is not None]
         for n in range(1, top + 1)
     }
+    # What `fit_surrogate` needs, counted in runs.
     enough = [n for n, got in values.items() if len(got) >= 3 * (len(pools) + 1)]
     level = max(enough) if enough else max(values, key=lambda n: (len(values[n]), n))
     levels = []
@@ -50,6 +51,7 @@ def _value(trial: Trial, metric: str, report: int) -> float | None:
     elif len(reports) >= report:
         value = reports[report - 1][metric]
     else:
+        # A stopped trial would have gone on to another score; a finished one has its last.
         value = reports[-1][metric] if trial.status == "finished" else None
     return float(value) if value is not None and math.isfinite(value) else None
 
@@ -84,6 +86,7 @@ def noise_by_report(trials: Sequence[Trial]) -> dict[int, float]:
     for t in trials:
         for r in [] if t.error else t.reports:
             found[int(r["report"])].append(float(r["objective"]))
+    # Of a sample: with two repeats, dividing by n would halve the variance.
     return {n: float(np.std(v, ddof=1)) for n, v in found.items() if len(v) > 1}
 
 
@@ -100,6 +103,7 @@ def _groups(scored: Sequence[Scored]) -> list[list[Scored]]:
     groups = defaultdict(list)
     for trial, score in scored:
         config = {k: v for k, v in trial.config.items() if k not in NOT_OPTIONS}
+        # Weights of two seeds of one mix differ in their last digits.
         mix = {p: round(w, 6) for p, w in sorted(trial.mix.items())}
         groups[canonical([config, mix])].append((trial, score))
     return list(groups.values())

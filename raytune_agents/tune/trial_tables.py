@@ -31,6 +31,7 @@ def search_times(trials: Sequence[Trial], concurrent: int = 1) -> dict[str, floa
         return dict.fromkeys(("busy_share", "startup_s_cold", "startup_s_warm", "wall_s"))
     cold, warm, wall, free = [], [], 0.0, {}
     for start, end in zip(starts, [*starts[1:], float("inf")]):
+        # A session at a time: after a kill all processes are new.
         part = sorted(r for r in runs if start <= r[0] < end)
         wall += max((ended for _, ended, _ in part), default=start) - start
         for began, ended, process in part:
@@ -131,6 +132,7 @@ def load_trials(run: str | Path) -> list[Trial]:
     whole = folder / "trials.json"
     if whole.is_file():
         return [Trial(**t) for t in read_json(whole)]
+    # A search that has not ended has no trials.json, but a file of each stage that has.
     parts = sorted(f for f in (folder / "stages").glob("*.json") if ".starts." not in f.name)
     if not parts:
         raise FileNotFoundError(

@@ -82,4 +82,5 @@ def best_first(trials: Sequence[Trial]) -> list[Trial]:
 
 def last_of_runs(reports: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
     """The last report of each process run of the trial (a killed trial has several)."""
+    # One `began` per process; a later report of it replaces the earlier one.
     return list({r["began"]: r for r in reports}.values())

@@ -19,6 +19,7 @@ from raytune_agents.runs import BadLoss
 from raytune_agents.train import worker
 from raytune_agents.train.base_model import load_model, save
 from raytune_agents.train.callbacks import lines
+from raytune_agents.train.job import BEST
 
 ROWS = {"global_batch_size": 2, "max_steps": 2}
 
@@ -162,7 +163,7 @@ def test_the_best_adapter_is_kept_and_a_standstill_stops(columns, tmp_path) -> N
     assert [x["val_loss"] > 0 for x in lines(tmp_path / "metrics.jsonl")] == [True, True]
     worker.save_result(trainer, made, first=True)
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
-    assert not (tmp_path / worker.BEST).exists()
+    assert not (tmp_path / BEST).exists()
 
 
 @pytest.mark.slow

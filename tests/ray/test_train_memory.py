@@ -21,7 +21,8 @@ from pathlib import Path
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ModelConfig, TrainConfig
 from raytune_agents.models import embedded
-from raytune_agents.train import callbacks, methods, model, trainers, worker
+from raytune_agents.train import base_model, callbacks, methods, trainers, worker
+from raytune_agents.train.job import Job
 
 out, room_mib, length = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 chat = {"path": str(embedded())}
@@ -35,7 +36,7 @@ section = TrainConfig(
     global_batch_size=8, max_tokens_per_forward=8 * length, save_steps=9, report_to=[],
     warmup_ratio=0
 )
-job = worker.Job(chat["path"], "float32", "", "sft", section.model_dump(), chat, str(out), 17, 2)
+job = Job(chat["path"], "float32", "", "sft", section.model_dump(), chat, str(out), 17, 2)
 if room_mib:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = used + room_mib * 2**20

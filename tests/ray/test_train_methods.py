@@ -32,6 +32,7 @@ from raytune_agents.train import (
     worker,
 )
 from raytune_agents.train.base_model import save
+from raytune_agents.train.job import Job
 
 GOOD = [  # short rows of two lengths: with the one tool they call, the second with one more
     replace(r, tools=tuple(t for t in r.tools if t.name in (r.calls[0].name, *more)))
@@ -46,7 +47,7 @@ OPTIONS = ["model.dtype=float32", "model.max_length=400", "train.global_batch_si
 
 def job_of(
     method: str, out: Path, *overrides: str, rows: dict[str, Trajectory] = ROWS
-) -> tuple[worker.Job, list[dict]]:
+) -> tuple[Job, list[dict]]:
     """The job of a method on those of a few rows that it takes, checked as the train step does."""
     config = load_config(None, [*OPTIONS, *overrides])
     path, section = models.resolve(config.model), config.train
@@ -59,7 +60,7 @@ def job_of(
     validate_data.validate_training(method, taken, columns, refused, chat, section, pairs)
     arguments = {"path": chat.path, "template": chat.template, "tools": chat.tools,
                  "max_length": chat.max_length}  # fmt: skip
-    job = worker.Job(str(path), "float32", "", method, section.model_dump(), arguments, str(out),
+    job = Job(str(path), "float32", "", method, section.model_dump(), arguments, str(out),
                      seed=1, threads=2)  # fmt: skip
     return job, columns
 
@@ -88,7 +89,7 @@ def test_two_steps(method: str, tmp_path: Path) -> None:
     assert "ref" not in trainer.model.peft_config  # the reference is the adapter switched off
 
 
-def moved(job: worker.Job, columns: list[dict]):
+def moved(job: Job, columns: list[dict]):
     """A trainer whose adapter is not the reference any more, and its first batch."""
     trainer = worker.build_trainer(job, columns)
     torch.manual_seed(0)

@@ -82,13 +82,14 @@ def assert_equal(arm: Path, config, killed: float) -> None:
     from raytune_agents.train import worker
     from raytune_agents.train.base_model import save
     from raytune_agents.train.callbacks import lines
+    from raytune_agents.train.job import JOB, Job
 
     found = lines(arm / "metrics.jsonl")
     assert [line["step"] for line in found] == list(range(1, STEPS + 1))
     assert found[0]["time"] < killed < found[-1]["time"]
     chat = {"path": str(embedded()), "max_length": 256}
     (columns,) = (arm.parents[1] / "columns").iterdir()
-    job = worker.Job(
+    job = Job(
         str(embedded()), "float32", str(columns), "sft", config.train.model_dump(),
         chat, str(arm.parent / "whole"), config.seed, os.cpu_count() or 1,
         rows=str(arm / "rows.npy"))  # fmt: skip
@@ -102,7 +103,7 @@ def assert_equal(arm: Path, config, killed: float) -> None:
     assert all((one[k] - two[k]).abs().max() < 1e-6 for k in one | two)
     saved = Path(job.out) / "checkpoint"
     saved.mkdir()
-    (saved / worker.JOB).write_text('{"seed": 1}')
+    (saved / JOB).write_text('{"seed": 1}')
     (saved / "trainer_state.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"seed=1 there, 17 here"):
         worker.fit(replace(job), resume=str(saved))

@@ -13,6 +13,7 @@ from raytune_agents.infra import cluster
 from raytune_agents.models import embedded
 from raytune_agents.train import column_files, worker
 from raytune_agents.train.callbacks import lines
+from raytune_agents.train.job import Job
 
 STEPS = 3
 pytestmark = pytest.mark.slow  # two workers on two cores: minutes
@@ -45,12 +46,12 @@ def columns(tmp_path_factory) -> Path:
     return folder
 
 
-def job(columns: Path, out: Path, **options) -> worker.Job:
+def job(columns: Path, out: Path, **options) -> Job:
     section = {
         "global_batch_size": 4, "learning_rate": 1e-3, "max_failures": 0, "warmup_ratio": 0.0,
         "save_steps": 2, "report_to": [],
     }  # fmt: skip
-    return worker.Job(
+    return Job(
         str(embedded()), "float32", str(columns), "sft",
         TrainConfig(**section | options).model_dump(), {"path": str(embedded())}, str(out), 17,
         1)  # fmt: skip

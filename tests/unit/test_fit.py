@@ -16,6 +16,7 @@ from raytune_agents.config import TrainConfig
 from raytune_agents.runs import OutOfMemory, read_json
 from raytune_agents.train import callbacks, worker
 from raytune_agents.train.column_files import write_columns
+from raytune_agents.train.job import LIMIT, Job
 
 
 class Full(TrainerCallback):
@@ -47,7 +48,7 @@ def train(model: str, out: Path, most: int) -> tuple[list[dict], Full]:
         lora={"r": 2},
     )
     chat, memory = {"path": model}, Full(most)
-    job = worker.Job(
+    job = Job(
         model, "float32", "", "sft", section.model_dump(), chat, str(out), 17, threads=1
     )
     worker.fit(job, [memory], rows=ROWS)
@@ -60,7 +61,7 @@ def test_half_the_tokens_at_once_the_same_steps_and_losses(model, tmp_path) -> N
     whole, _ = train(model, tmp_path / "whole", 156)
     short, memory = train(model, tmp_path / "short", 40)
     assert memory.tried == [156, 75, 37, 37]
-    assert read_json(tmp_path / "short" / worker.LIMIT) == {"tokens": 37}
+    assert read_json(tmp_path / "short" / LIMIT) == {"tokens": 37}
     assert [s["step"] for s in short] == [s["step"] for s in whole] == [1, 2]
     assert {s["rows_at_once"] for s in whole} == {8}
     assert sorted(s["rows_at_once"] for s in short) == [2, 3]
@@ -91,7 +92,7 @@ def test_rows_of_shared_mapped_columns_give_the_losses_of_rows_in_memory(model, 
     write_columns(tmp_path / "columns" / "rows-00000.arrow", ROWS[:5])
     write_columns(tmp_path / "columns" / "rows-00001.arrow", ROWS[5:])
     np.save(tmp_path / "rows.npy", np.array(mixed))
-    held = worker.Job(
+    held = Job(
         model, "float32", "", "sft", section.model_dump(), {"path": model},
         str(tmp_path / "held"), 17, threads=1,
     )  # fmt: skip

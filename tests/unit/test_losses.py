@@ -17,6 +17,7 @@ from raytune_agents.chat import IGNORE
 from raytune_agents.config import load_config
 from raytune_agents.train import worker
 from raytune_agents.train.base_model import lora_config
+from raytune_agents.train.job import Job
 
 STEP = 6  # rows of different lengths, all in one optimiser step
 SIDES: list[dict[str, Any]] = [
@@ -39,7 +40,7 @@ def built(folder: str, out: Path, method: str, rows: list[dict], *options: str) 
     """A trainer whose adapter is not the reference any more, and a plain model of its weights."""
     settings = ["global_batch_size=6", "max_tokens_per_forward=30", "report_to=[]", "lora.r=2"]
     section = load_config(None, [f"train.{o}" for o in (*settings, *options)]).train
-    job = worker.Job(folder, "float32", "", method, section.model_dump(), {"path": folder},
+    job = Job(folder, "float32", "", method, section.model_dump(), {"path": folder},
                      str(out), 3, threads=1)  # fmt: skip
     trainer = worker.build_trainer(job, rows)
     torch.manual_seed(0)

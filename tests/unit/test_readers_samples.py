@@ -141,10 +141,12 @@ def test_toolbench_dead_branches_point_to_the_answer() -> None:
 def test_explain_names_where_fields_go() -> None:
     from rich.console import Console
 
+    from raytune_agents.readers.mapping import source_report
+
     if not DATA.is_dir():
         pytest.skip("shared/data is not here")
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(readers.explain(str(DATA / "samples/xlam.jsonl")))
+    console.print(source_report(SourceConfig(path=str(DATA / "samples/xlam.jsonl"))))
     text = console.export_text()
     assert "xlam" in text
     assert [w for w in ("messages (user)", "tool_calls, gold", "source_id") if w not in text] == []

@@ -23,8 +23,8 @@ from raytune_agents.config import BudgetConfig, ConfigError, TrainConfig, TuneCo
 from raytune_agents.pipeline import tune as pipeline
 from raytune_agents.runs import MANIFEST
 from raytune_agents.storage import write_json
+from raytune_agents.train.job import Job
 from raytune_agents.train.tokenized import FACTS, Tokenized
-from raytune_agents.train.worker import Job
 from raytune_agents.tune import ledger, schedulers, trial_results, trial_stats, trial_tables
 from raytune_agents.tune import trial_spec as one
 from raytune_agents.tune.search_space import parse_space

@@ -13,7 +13,7 @@ from raytune_agents.config.base import BaseConfig, json_values
 from raytune_agents.pipeline.keys import sections
 from raytune_agents.records import content_hash
 from raytune_agents.runs import STEPS
-from raytune_agents.train.worker import Job, fingerprint
+from raytune_agents.train.job import Job, fingerprint
 
 # option -> the steps whose output it changes
 DECIDES = {

@@ -13,6 +13,7 @@ from raytune_agents import readers
 from raytune_agents.config import ReadConfig, SourceConfig
 from raytune_agents.pipeline.read import parse_source
 from raytune_agents.readers.fields import Fields, Names, fold
+from raytune_agents.readers.mapping import source_report
 from raytune_agents.readers.notes import MOST_FIELDS, SourceNotes
 from raytune_agents.records import Message, Trajectory
 
@@ -93,7 +94,7 @@ def test_tables_and_explain_show_them(tmp_path: Path) -> None:
     assert told["unread"]["call.weird"] == {"rows": 1, "example": "1", "goes_to": "nothing"}
     assert [line for line in notes.lines() if "turn.mood (2 rows)" in line]
     console = Console(width=160, record=True, file=(tmp_path / "out").open("w"))
-    console.print(readers.explain(source.path))
+    console.print(source_report(SourceConfig(path=source.path)))
     text = console.export_text()
     assert [w for w in (*UNREAD, "goes to", "sad", "unknown role 'robot'") if w not in text] == []
 
