@@ -16,6 +16,8 @@ from raytune_agents.calls.results import in_call_order
 from raytune_agents.config import SourceConfig
 from raytune_agents.config.lookup import user_object
 from raytune_agents.readers import (
+    adk,
+    autogen,
     bfcl,
     claude_code,
     codex,
@@ -33,6 +35,7 @@ from raytune_agents.readers import (
     openhands,
     otel,
     pairs,
+    pydantic_ai,
     ratings,
     responses,
     swe,
@@ -119,10 +122,14 @@ READERS: dict[str, Reader] = {
     "otel": otel.read,
     "langfuse": langfuse.read,
     "exchanges": exchanges.read,
+    "pydantic_ai": pydantic_ai.read,
+    "autogen": autogen.read,
+    "adk": adk.read,
 }
 # what programs recorded of people at work: secrets and private data are replaced unless a source
 # says otherwise
-RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "exchanges")
+RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "exchanges", "pydantic_ai",
+            "autogen", "adk")
 
 
 def detect(row: JsonObject) -> str:

@@ -9,6 +9,7 @@ that was rejected is a preference pair: see `pairs`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.exchanges import answer_turns
@@ -16,8 +17,9 @@ from raytune_agents.readers.fields import ROLE, ROW_ID, SYSTEM, TOOLS, TURNS, Fi
 from raytune_agents.readers.outcomes import mark_of_answer, outcome_of, said_about
 from raytune_agents.readers.said import template_turns
 from raytune_agents.readers.shapes import ROLES
+from raytune_agents.readers.spans import seen_tools
 from raytune_agents.readers.strict import as_text, value_of
-from raytune_agents.readers.turns import transcript
+from raytune_agents.readers.turns import episode, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 
@@ -34,6 +36,19 @@ def read(row: JsonObject) -> Trajectory:
         outcome, word = mark_of_answer(turns)
     key = as_text(fields(ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
+
+
+def read_as_chat(row: JsonObject, turns: list[JsonObject], about: JsonObject) -> Trajectory:
+    """A row of a program's own messages, given as chat `turns`, with what else is known of them
+    `about` it. Where nothing lists the tools, they are those that are called. Raises RecordError.
+    """
+    read_row = read({k: v for k, v in row.items() if k != "messages"} | {"messages": turns})
+    if not any(m.role == "assistant" for m in read_row.messages):
+        raise RecordError("a conversation without an answer")
+    tools = read_row.tools or seen_tools(read_row.messages)
+    ended = episode(read_row.messages, tools)
+    return replace(read_row, messages=ended.messages, tools=tools,
+                   meta=about | read_row.meta | ended.meta)
 
 
 def _answered(turns: Any, fields: Fields) -> Any:

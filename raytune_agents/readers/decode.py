@@ -37,6 +37,8 @@ Found = tuple[str, "JsonObject | RecordError"]
 def _row(where: str, value: Any) -> Found:
     if isinstance(value, dict):
         return where, value
+    if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+        return where, {"messages": value}  # a conversation that is its turns alone
     return where, RecordError(f"the row is a {type(value).__name__}, not an object")
 
 

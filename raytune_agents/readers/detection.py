@@ -14,6 +14,7 @@ from typing import Any
 from raytune_agents.readers import pairs, responses
 from raytune_agents.readers.fields import TURNS, Fields, short
 from raytune_agents.readers.said import template_turns
+from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai
 from raytune_agents.records import RecordError
 
 Row = dict[str, Any]
@@ -106,6 +107,25 @@ def _gathered(name: str) -> Look:
     return lambda row: row["format"] == name and isinstance(row["events"], list)
 
 
+def _authored(row: Row) -> bool:
+    """Whether events are ADK's, each with its author and its content."""
+    events = row["events"]
+    return isinstance(events, list) and bool(events) and all(
+        isinstance(e, dict) and "author" in e and isinstance(e.get("content"), dict) for e in events
+    )
+
+
+def _messages(is_own: Look) -> Look:
+    """Whether every message is one of a framework's own."""
+
+    def look(row: Row) -> bool:
+        found = row["messages"]
+        return isinstance(found, list) and bool(found) and all(
+            isinstance(m, dict) and is_own(m) for m in found)
+
+    return look
+
+
 def _completed(row: Row) -> bool:
     return isinstance(row["prompt"], str | list)
 
@@ -162,7 +182,15 @@ SIGNS: tuple[Sign, ...] = (
     _sign("langfuse", "trace observations", lists("observations")),
     _sign("langfuse", "observations scores", lists("observations")),
     *(_sign(name, "events format session", _gathered(name)) for name in
-      ("claude_code", "codex", "openhands", "otel", "langfuse", "exchanges")),
+      ("claude_code", "codex", "openhands", "otel", "langfuse", "exchanges", "adk")),
+    _sign("pydantic_ai", "messages", _messages(is_pydantic_ai), 3),
+    _sign("autogen", "messages", _messages(is_autogen), 3),
+    _sign("autogen", "type llm_context", inside("llm_context", "messages")),
+    _sign("autogen", "type agent_states"),
+    _sign("adk", "events app_name", lists("events")),
+    _sign("adk", "events appName", lists("events")),
+    _sign("adk", "events", _authored),
+    _sign("adk", "eval_cases eval_set_id", lists("eval_cases")),
     _sign("mint", "state task", inside("state", "history")),
     _sign("api_bank", "file turns", lists("turns")),
     _sign("api_bank", "instruction input expected_output"),

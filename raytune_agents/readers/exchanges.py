@@ -11,7 +11,7 @@ from typing import Any
 from raytune_agents.readers.fields import TOOLS, Fields, blank
 from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import Span, read_model_call, trajectories_of
+from raytune_agents.readers.spans import Span, read_model_call, token_counts, trajectories_of
 from raytune_agents.readers.strict import as_text
 from raytune_agents.records import RecordError, Trajectory
 
@@ -73,13 +73,10 @@ def model_call_of(asked: Any, answered: Any) -> Event:
     if request and prompt is None and request.peek("role") is not None:  # one turn
         prompt = asked
     told = read_model_call(prompt, answer_turns(answered), tools, system)
-    usage = found if isinstance(found := body.get("usage"), dict) else {}
-    counts = [next((usage[n] for n in names if isinstance(usage.get(n), int)), 0) for names in
-              (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))]
     model = body.get("model") or (request("model") if request else "")
     if (answer := told.get("answer")) and answer[-1].loss is False:  # as its turn says of itself
         told |= {"error": "the answer was cut at its limit, or is marked bad"}
-    return told | {"model": as_text(model), "tokens": (counts[0], counts[1])}
+    return told | {"model": as_text(model), "tokens": token_counts(body.get("usage"))}
 
 
 def answer_turns(answered: Any) -> Any:

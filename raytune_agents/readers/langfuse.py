@@ -13,7 +13,7 @@ from raytune_agents.readers.fields import blank
 from raytune_agents.readers.otel import seconds_of, unflattened
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.spans import Span, outcome_of_scores, trajectories_of
+from raytune_agents.readers.spans import Span, outcome_of_scores, token_counts, trajectories_of
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import RecordError, ToolCall, Trajectory
 
@@ -48,8 +48,7 @@ def _span(seen: Event) -> Span:
     if seen.get("type") == "GENERATION":
         told = model_call_of(asked, answered)
         tools = told.get("tools") or _recorded_tools(seen)
-        usage = found if isinstance(found := seen.get("usageDetails"), dict) else {}
-        counts = tuple(v if isinstance(v := usage.get(n), int) else 0 for n in ("input", "output"))
+        counts = token_counts(seen.get("usageDetails"))
         told |= {"tools": tools, "model": as_text(seen.get("model")), "tokens": counts}
         return Span("model", **(base | {k: v for k, v in told.items() if v}))
     message = answered if isinstance(answered, dict) else {}

@@ -23,7 +23,8 @@ from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
 
 _KINDS = {
-    "text": "text inputtext outputtext summarytext refusal markdown paragraph json searchresult",
+    "text": "text textcontent inputtext outputtext summarytext refusal markdown paragraph json "
+    "searchresult",
     "thought": "thinking reasoning reasoningtext think thought analysis redactedthinking "
     "reasoningcontent",
     "call": "tooluse toolcall functioncall servertooluse mcptooluse toolinvocation function "
@@ -33,7 +34,7 @@ _KINDS = {
     "codeexecutionresult",
     "media": "image imageurl inputimage outputimage imagefile audio inputaudio outputaudio "
     "audiourl video videourl inputvideo file inputfile fileurl document inlinedata filedata "
-    "media blob uri",
+    "documenturl uploadedfile binary media blob uri",
     "code": "executablecode",
     "nothing": "stepstart stepfinish cachepoint containerupload",
 }

@@ -95,6 +95,38 @@ def batch(line: Event) -> Iterator[Part]:
         yield Part("exchanges", line["custom_id"], line)
 
 
+def pydantic_ai(line: Event) -> Iterator[Part]:
+    """A message of Pydantic AI's history, one a row; newer ones name their conversation."""
+    if is_pydantic_ai(line):
+        own = line.get("conversation_id")
+        yield Part("pydantic_ai", own if isinstance(own, str) else None, line)
+
+
+def is_pydantic_ai(message: Event) -> bool:
+    return message.get("kind") in ("request", "response") and isinstance(message.get("parts"), list)
+
+
+def autogen(line: Event) -> Iterator[Part]:
+    """A message of AutoGen's, one a row: the file is one conversation."""
+    if is_autogen(line):
+        yield Part("autogen", None, line)
+
+
+def is_autogen(message: Event) -> bool:
+    """Whether a row is a message of AgentChat or of a model's context."""
+    kind = message.get("type")
+    known = isinstance(kind, str) and kind.startswith(AUTOGEN_TYPES) and "role" not in message
+    return known and "content" in message and ("source" in message or kind == AUTOGEN_TYPES[0])
+
+
+def adk(line: Event) -> Iterator[Part]:
+    """An event of Google ADK's, one a row."""
+    content = line.get("content")
+    known = isinstance(content, dict) and isinstance(content.get("parts"), list)
+    if known and "author" in line and not line.keys().isdisjoint(("invocation_id", "invocationId")):
+        yield Part("adk", None, line)
+
+
 def turn(line: Event) -> Iterator[Part]:
     """A turn as a row of its own: the file is one conversation (mini-swe-agent before 2.0)."""
     if isinstance(line.get("role"), str) and line.keys() <= TURN_KEYS and "content" in line:
@@ -110,8 +142,14 @@ def item(line: Event) -> Iterator[Part]:
 TURN_KEYS = {"role", "content", "tool_calls", "tool_call_id", "name", "extra", "timestamp",
              "reasoning_content"}
 BATCH_KEYS = {"body", "response", "params", "result"}
+AUTOGEN_TYPES = ("FunctionExecutionResultMessage", "TextMessage", "ToolCall", "ThoughtEvent",
+                 "MultiModalMessage", "StopMessage", "HandoffMessage", "StructuredMessage",
+                 "UserMessage", "AssistantMessage", "SystemMessage", "MemoryQueryEvent",
+                 "UserInputRequestedEvent", "ModelClientStreamingChunkEvent", "Select", "Code")
+CHATS = ("openai", "pydantic_ai", "autogen")  # whose gathered row is one of messages
 LOGS: tuple[Parts, ...] = (
-    claude_code, codex, openhands, otlp, sdk_span, observation, exchange, batch, turn, item
+    claude_code, codex, openhands, otlp, sdk_span, observation, exchange, batch, pydantic_ai,
+    autogen, adk, turn, item
 )
 
 
@@ -164,8 +202,8 @@ def _rows(held: Held) -> Iterator[Found]:
 
 def _row_of(format: str, session: str, events: list[Event]) -> Event:
     """The gathered row; turns and items as their own formats have them."""
-    if format == "openai":
-        return {"messages": events}
+    if format in CHATS:
+        return {"messages": events} | ({"id": session} if session else {})
     if format == "responses":
         return {"input": [], "output": events}
     return {EVENTS: events, "format": format, "session": session}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from raytune_agents.readers.fields import blank, fold, note
+from raytune_agents.readers.fields import Fields, Names, blank, fold, note
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import is_item, item_messages
 from raytune_agents.readers.shapes import read_tools
@@ -36,6 +36,8 @@ NO_CONTENT = (
     "no model call with its messages in the trace; record the content (for OpenTelemetry: "
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only)"
 )
+ASKED_TOKENS = Names("input_tokens", "prompt_tokens", "prompt_token_count", "input")
+ANSWERED_TOKENS = Names("output_tokens", "completion_tokens", "candidates_token_count", "output")
 ABOUT_A_TURN = ("annotations", "audio", "extra", "provider_specific_fields",
                 "invalid_tool_calls", "response_metadata", "usage_metadata", "example", "artifact",
                 "stop_sequence", "usage", "model")
@@ -58,6 +60,24 @@ class Span:
     error: str = ""
     model: str = ""
     tokens: tuple[int, int] = (0, 0)
+
+
+def token_counts(usage: Any) -> tuple[int, int]:
+    """Tokens of the prompt and of the answer, in the words of any provider; 0 where not said."""
+    fields = Fields(usage if isinstance(usage, dict) else {})
+    asked, answered = fields(ASKED_TOKENS), fields(ANSWERED_TOKENS)
+    return asked if isinstance(asked, int) else 0, answered if isinstance(answered, int) else 0
+
+
+def model_calls(calls: Iterable[tuple[Any, Any]]) -> Told:
+    """What `meta` says of model calls, each (model, usage): the last model, and tokens in sum."""
+    named = list(calls)
+    counts = [token_counts(usage) for _, usage in named]
+    models = [m for m, _ in named if isinstance(m, str) and m]
+    told: Told = {"model": models[-1]} if models else {}
+    if any(map(any, counts)):
+        told["tokens"] = [sum(c[0] for c in counts), sum(c[1] for c in counts)]
+    return told
 
 
 def read_model_call(

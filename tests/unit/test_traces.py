@@ -60,6 +60,11 @@ REAL = {
     "mini_swe_tool.traj.json": ("mini_swe", "suCtC", 2, ["bash"]),
     "mini_swe_text.traj.json": ("mini_swe", "suCtC", 2, ["bash"]),
     "mini_swe_resp.traj.json": ("mini_swe", "suCtC", 2, ["bash"]),
+    "pydantic_ai.jsonl": ("pydantic_ai", "suCtCttaua", 3, ["get_weather"]),
+    "autogen.jsonl": ("autogen", "uCtta", 2, ["get_weather"]),
+    "adk_session.json": ("adk", "uCta", 1, ["get_weather"]),
+    "adk_parallel.json": ("adk", "uCtta", 2, ["get_weather"]),
+    "adk_eval.json": ("adk", "uCuCa", 2, ["trigger_elicitation", "book_flight"]),
 }
 
 
@@ -144,6 +149,106 @@ def test_observations_line_by_line_are_the_same_trace(tmp_path: Path) -> None:
     trace = json.loads((TRACES / "langfuse_langgraph.json").read_text())
     row = only(written(tmp_path, trace["observations"]))
     assert row.messages == only(TRACES / "langfuse_langgraph.json").messages
+
+
+# --- what agent frameworks save ----------------------------------------------------------------
+
+
+def test_pydantic_ai_puts_instructions_first_and_retries_back_to_their_call() -> None:
+    row = only(TRACES / "pydantic_ai.jsonl")
+    assert said(row)[:2] == ["Be brief.\n\nYou know the weather.", "Weather in Paris and Rome?"]
+    assert (row.messages[2].thought, row.messages[2].content) == (
+        "I need the weather.", "Let me look.")
+    assert [(m.tool_call_id, m.content) for m in row.messages if m.role == "tool"] == [
+        ("c1", "No such city: Pari."), ("c2", '{"temperature": 20, "unit": "C"}'),
+        ("c3", '{"temperature": 25, "unit": "C"}')]
+    # 60 + 67 + 79 + 80 tokens asked, 14 + 24 + 31 + 35 answered
+    assert (row.meta["model"], row.meta["tokens"]) == ("local", [286, 104])
+    assert read_file(TRACES / "pydantic_ai.jsonl")[0].unread == {}
+
+
+def test_an_older_history_of_pydantic_ai_in_a_column_and_as_a_line(tmp_path: Path) -> None:
+    asked = {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": ["Hi", {
+        "kind": "text-content", "content": " there"}]}]}
+    called = {"kind": "response", "parts": [
+        {"part_kind": "tool-call", "tool_name": "add", "args": None, "tool_call_id": "c"}]}
+    retry = {"kind": "request", "parts": [
+        {"part_kind": "retry-prompt", "tool_name": "add", "tool_call_id": "c",
+         "content": [{"type": "missing", "loc": ["a"], "msg": "Field required"}]},
+        {"part_kind": "retry-prompt", "content": "Say more."}]}
+    cut = {"kind": "response", "state": "interrupted", "finish_reason": None,
+           "parts": [{"part_kind": "text", "content": "I"}]}
+    messages = [asked, called, retry, cut]
+    for path in (written(tmp_path, [{"messages": messages}]), written(tmp_path, [messages])):
+        row = only(path)
+        assert (shape(row), row.pool) == ("uCtua", "negative.observed")
+        assert (said(row)[0], said(row)[3]) == ("Hi there", "Say more.")
+        assert said(row)[2].startswith('[{"type": "missing"')
+        assert said(row)[2].endswith("Fix the errors and try again.")
+    picture = {"part_kind": "user-prompt", "content": [{"kind": "image-url", "url": "http://h/x"}]}
+    [found] = read_file(written(tmp_path, [messages, [asked | {"parts": [picture]}, cut]]))[1:]
+    assert found.error == "a content part that is no text: image-url"
+
+
+def test_each_agent_of_a_team_has_its_own_conversation() -> None:
+    for name in ("autogen_team.json", "autogen_team_state.json"):
+        [found] = read_file(TRACES / name)
+        solver, critic = found.rows
+        assert (found.format, shape(solver), shape(critic)) == ("autogen", "uCtta", "uua")
+        assert [r.meta["agent"] for r in found.rows] == ["assistant", "critic"]
+        assert solver.messages[1].thought == "I need the weather."
+        assert said(critic) == ["Weather in Paris?", "20 C in Paris. TERMINATE", "Good. APPROVE"]
+        assert (solver.calls[1].args, said(solver)[3]) == ({"city": "Pari"}, "no such city")
+
+
+def test_the_programs_summary_of_results_is_no_answer(tmp_path: Path) -> None:
+    *log, last = lines("autogen.jsonl")
+    last |= {"type": "ToolCallSummaryMessage", "content": "Paris: 20 C\nno such city"}
+    row = only(written(tmp_path, [*log, last]))
+    assert (shape(row), row.meta["after"]) == ("uC", ["Paris: 20 C", "no such city"])
+
+
+def adk_event(author: str, text: str, **more: Any) -> dict[str, Any]:
+    role = "user" if author == "user" else "model"
+    return {"author": author, "content": {"role": role, "parts": [{"text": text}]},
+            "invocationId": "1"} | more
+
+
+def test_adk_drops_chunks_and_what_a_rewind_took_back(tmp_path: Path) -> None:
+    log = [
+        adk_event("user", "Hi"),
+        adk_event("bot", "Hel", partial=True),
+        adk_event("bot", "Hello"),
+        adk_event("user", "Wrong", invocationId="2"),
+        adk_event("bot", "Lost", invocationId="2"),
+        {"author": "user", "invocationId": "3", "actions": {"rewindBeforeInvocationId": "2"},
+         "content": {"parts": []}},
+        adk_event("user", "Better", invocationId="4"),
+        adk_event("bot", "Kept", invocationId="4"),
+    ]
+    assert said(only(written(tmp_path, log))) == ["Hi", "Hello", "Better", "Kept"]
+
+
+def test_agents_of_adk_side_by_side_are_conversations(tmp_path: Path) -> None:
+    log = [adk_event("user", "Hi"), adk_event("a", "one", branch="p.a"),
+           adk_event("b", "two", branch="p.b"), adk_event("a", "three", branch="p.a")]
+    [found] = read_file(written(tmp_path, log))
+    assert [said(t) for t in found.rows] == [["Hi", "one", "three"], ["Hi", "two"]]
+    assert [t.source_id for t in found.rows] == ["p.a", "p.b"]
+
+
+def test_tools_of_an_evaluation_set_of_adk(tmp_path: Path) -> None:
+    case = json.loads((TRACES / "adk_eval.json").read_text())
+    said_so = case["eval_cases"][0]["conversation"][1]
+    said_so["intermediate_data"]["tool_responses"] = [
+        {"name": "book_flight", "response": {"status": "booked"}}]
+    said_so["app_details"] = {"agent_details": {"flights": {
+        "name": "flights", "instructions": "Book flights.", "tool_declarations": [
+            {"function_declarations": [{"name": "book_flight", "description": "Books."}]}]}}}
+    (tmp_path / "eval.json").write_text(json.dumps(case))
+    row = only(tmp_path / "eval.json")
+    assert (shape(row), row.tools[0].description) == ("suCuCta", "Books.")
+    assert (said(row)[0], said(row)[5]) == ("Book flights.", '{"status": "booked"}')
 
 
 # --- conversations of a trace ------------------------------------------------------------------

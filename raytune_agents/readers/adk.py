@@ -1,0 +1,140 @@
+"""Google ADK: sessions with their events, events line by line, and evaluation sets.
+
+An event holds one content of parts, as Gemini has them. Agents that run side by side have branches:
+each that nothing goes on from is a conversation, with what stood before it. Events that a rewind
+took back, chunks of a stream and bare changes of state are no turns. A case of an evaluation set is
+a conversation with the calls that are expected, in one turn where not each has a result. Samples:
+google/adk-python `contributing/samples/tools/parallel_functions/tests` and
+`tests/integration/fixture`, Apache-2.0; a session of ADK 2.13.0, run for the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from raytune_agents.readers.conversations import read_as_chat
+from raytune_agents.readers.fields import Fields, Names, blank
+from raytune_agents.readers.sessions import EVENTS
+from raytune_agents.readers.spans import model_calls
+from raytune_agents.readers.strict import as_text
+from raytune_agents.records import JsonObject, RecordError, Trajectory
+
+OF_EVENT = Names("id", "timestamp", "node_info", "long_running_tool_ids", "turn_complete",
+                 "finish_reason", "avg_logprobs", "interaction_id")
+SIGNATURE = ("thought_signature", "thoughtSignature")  # of use to its provider alone
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """An event as far as a conversation needs it."""
+
+    turn: JsonObject | None
+    invocation: str
+    branch: str  # "root.child", of agents that run side by side
+    rewinds: str  # the invocation that it takes back, with all that followed
+    model: Any
+    usage: Any
+
+
+def read(row: JsonObject) -> list[Trajectory]:
+    """{app_name, events}, gathered events, or {eval_cases}. Raises RecordError."""
+    fields = Fields(row)
+    if cases := fields("eval_cases"):
+        found = [_case(c) for c in cases if c.get("conversation")]
+        if not found:
+            raise RecordError("an evaluation set without a conversation")
+        return found
+    steps = _kept(_step(e) for e in fields(EVENTS))
+    key = as_text(fields("id", "session"))
+    fields.skip("format", "user_id", "last_update_time", "app_name")
+    about, found = {k: v for k, v in fields.rest().items() if not blank(v)}, []
+    for branch in _branches(steps):
+        own = [s for s in steps if branch == s.branch or branch.startswith(f"{s.branch}.")
+               or not s.branch]
+        named = {"id": f"{key}/{branch}".strip("/")}
+        turns = [s.turn for s in own if s.turn]
+        found.append(read_as_chat(about | named, turns, model_calls((s.model, s.usage)
+                                                                    for s in own)))
+    return found
+
+
+def _step(event: JsonObject) -> _Step:
+    fields = Fields(event, "event")
+    author, partial = fields("author"), fields("partial")
+    turn = None if partial else _turn(fields("content"), "user" if author == "user" else "model")
+    actions = fields("actions")
+    rewinds = Fields(actions).peek("rewind_before_invocation_id") if actions else None
+    made = _Step(turn, as_text(fields("invocation_id")), as_text(fields("branch")),
+                 as_text(rewinds), fields("model_version"), fields("usage_metadata"))
+    fields.skip(OF_EVENT)
+    fields.rest()
+    return made
+
+
+def _turn(content: Any, role: str) -> JsonObject | None:
+    """A content as a chat turn; None where it holds nothing."""
+    if not isinstance(content, dict):
+        return None
+    fields = Fields(content, "content")
+    parts = [{k: v for k, v in p.items() if v is not None and k not in SIGNATURE}
+             for p in fields("parts") or []]
+    parts = [p for p in parts if p]
+    return {"role": fields("role") or role, "parts": parts} if parts else None
+
+
+def _kept(steps: Iterable[_Step]) -> list[_Step]:
+    """The steps without those that a rewind took back."""
+    kept: list[_Step] = []
+    for step in steps:
+        if step.rewinds:
+            ids = [s.invocation for s in kept]
+            kept = kept[: ids.index(step.rewinds)] if step.rewinds in ids else kept
+        kept.append(step)
+    return kept
+
+
+def _branches(steps: list[_Step]) -> list[str]:
+    """The branches that no other goes on from; "" where there is none."""
+    named = dict.fromkeys(s.branch for s in steps if s.turn)
+    return [b for b in named if not any(o.startswith(f"{b}.") or (o and not b) for o in named)]
+
+
+# --- evaluation sets --------------------------------------------------------------------------
+
+
+def _case(case: JsonObject) -> Trajectory:
+    """A case's invocations, one after the other; their `app_details` list the tools."""
+    fields = Fields(case, "case")
+    turns: list[JsonObject] = []
+    agents: JsonObject = {}
+    for invocation in fields("conversation"):
+        said = Fields(invocation, "invocation")
+        turns += _invoked(said)
+        details = said("app_details")
+        agents |= Fields(details)("agent_details") or {} if isinstance(details, dict) else {}
+        said.skip("invocation_id", "creation_timestamp")
+        said.rest()
+    declared = [Fields(a) for a in agents.values() if isinstance(a, dict)]
+    tools = [t for a in declared for t in a("tool_declarations") or []]
+    told = declared[0]("instructions") if len(declared) == 1 else None
+    row = {"id": fields("eval_id"), "tools": tools, "instructions": told}
+    fields.skip("creation_timestamp", "session_input", "final_session_state")
+    return read_as_chat(row | fields.rest(), turns, {})
+
+
+def _invoked(said: Fields) -> Iterator[JsonObject]:
+    """The turns of one invocation: what the user says, the expected calls, the answer."""
+    given = said("intermediate_data")
+    between = Fields(given if isinstance(given, dict) else {}, "intermediate_data")
+    events = [(e.get("content"), "model") for e in between("invocation_events") or []]
+    calls = [{"function_call": c} for c in between("tool_uses") or []]
+    results = [{"function_response": r} for r in between("tool_responses") or []]
+    between.rest()
+    # nothing else says which call came after which result
+    steps = [[p] for pair in zip(calls, results) for p in pair]
+    steps = steps if len(calls) == len(results) else [calls, results]
+    used = [({"parts": s}, "user" if i % 2 else "model") for i, s in enumerate(steps)]
+    contents = [(said("user_content"), "user"), *events, *used, (said("final_response"), "model")]
+    yield from filter(None, (_turn(content, role) for content, role in contents))

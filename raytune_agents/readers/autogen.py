@@ -1,0 +1,114 @@
+"""AutoGen's saved work: a TaskResult's messages (AgentChat), and the states of agents and teams.
+
+Each agent's own messages are its answers and everyone else's are requests to it, as the agents see
+them: a team gives one conversation per agent that a model speaks for. A summary of results or a
+handoff is the program's word, no answer. A state holds what the model itself was shown
+(`llm_context`). Samples: AutoGen 0.7.5, run for the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from raytune_agents.readers.conversations import read_as_chat
+from raytune_agents.readers.fields import note, note_rest
+from raytune_agents.readers.spans import model_calls
+from raytune_agents.readers.strict import as_text
+from raytune_agents.records import JsonObject, RecordError, Trajectory
+
+TOOL_CALLS, TOOL_RESULTS = "ToolCallRequestEvent", "ToolCallExecutionEvent"
+THOUGHT, CHUNK = "ThoughtEvent", "ModelClientStreamingChunkEvent"
+OF_PROGRAM = ("ToolCallSummaryMessage", "HandoffMessage")
+PEOPLE = ("user", "user_proxy")
+CONTEXT = {"SystemMessage": "system", "UserMessage": "user", "AssistantMessage": "assistant",
+           "FunctionExecutionResultMessage": "tool"}  # of `autogen_core.models`
+ASIDE = ("id", "source", "models_usage", "metadata", "created_at", "type", "content", "thought",
+         "full_message_id", "tool_calls", "results", "target", "context")
+
+
+def read(row: JsonObject) -> list[Trajectory]:
+    """{messages, stop_reason}, or a state of an agent or a team. Raises RecordError."""
+    if "messages" not in row:
+        found = [_context(agent, messages) for agent, messages in _contexts(row, "")]
+    elif all(m.get("type") in CONTEXT for m in row["messages"]):
+        found = [_context("", row["messages"], row)]
+    else:
+        messages = [m for m in row["messages"] if m.get("type") != CHUNK]
+        agents = _agents(messages)
+        found = [_conversation(row, messages, a, len(agents) > 1) for a in agents]
+    if not found:
+        raise RecordError("a conversation without an answer")
+    return found
+
+
+def _agents(messages: list[JsonObject]) -> list[str]:
+    """The sources that a model speaks for, in their order: those with tokens or calls of their
+    own; where none has any, all that are no person."""
+    named = dict.fromkeys(as_text(m.get("source")) for m in messages)
+    by_model = {as_text(m.get("source")) for m in messages
+                if m.get("models_usage") or m.get("type") == TOOL_CALLS}
+    return [a for a in named if (a in by_model if by_model else a not in PEOPLE)]
+
+
+def _conversation(
+    row: JsonObject, messages: list[JsonObject], agent: str, named: bool
+) -> Trajectory:
+    """What one agent was shown and said; `named` says which in `meta`."""
+    turns: list[JsonObject] = []
+    thought = ""
+    for message in messages:
+        own = message.get("source") == agent
+        if own:
+            note_rest(message, "message", *ASIDE)
+        if own and message.get("type") == THOUGHT:
+            thought = as_text(message.get("content"))
+        for turn in _turns(message, own):
+            told = {"reasoning_content": thought} if thought and turn["role"] == "assistant" else {}
+            thought = "" if told else thought
+            turns.append(turn | told)
+    own_calls = (m.get("models_usage") for m in messages if m.get("source") == agent)
+    about = model_calls((None, usage) for usage in own_calls)
+    return read_as_chat(row, turns, about | ({"agent": agent} if named else {}))
+
+
+def _turns(message: JsonObject, own: bool) -> Iterator[JsonObject]:
+    """The turn that a message is to an agent; none where the agent is not shown it, or has seen
+    what it says."""
+    kind, content = as_text(message.get("type")), message.get("content")
+    if own and kind == TOOL_CALLS:
+        yield {"role": "assistant", "tool_calls": content}
+    elif own and kind == TOOL_RESULTS:
+        yield {"role": "tool", "content": content}
+    elif own and kind.endswith("Event") and kind != THOUGHT:
+        note(f"message.{kind}", content)
+    elif not kind.endswith("Event") and not (own and kind in OF_PROGRAM):
+        text = content if isinstance(content, list) else as_text(content)
+        yield {"role": "assistant" if own else "user", "content": text}
+
+
+def _contexts(state: Any, agent: str) -> Iterator[tuple[str, list[JsonObject]]]:
+    """(agent, the messages of its model's context) in a state, however deep teams nest."""
+    if not isinstance(state, dict):
+        return
+    context = state.get("llm_context")
+    messages = context.get("messages") if isinstance(context, dict) else None
+    if isinstance(messages, list) and any(m.get("type") == "AssistantMessage" for m in messages):
+        yield agent, messages
+    for key in ("agent_state", "inner_team_state"):
+        yield from _contexts(state.get(key), agent)
+    inner = state.get("agent_states")
+    for name, one in inner.items() if isinstance(inner, dict) else ():
+        yield from _contexts(one, name)
+
+
+def _context(agent: str, messages: list[JsonObject], row: JsonObject | None = None) -> Trajectory:
+    turns = []
+    for message in messages:
+        note_rest(message, "message", *ASIDE)
+        role, content = CONTEXT.get(as_text(message.get("type"))), message.get("content")
+        if role is None:
+            raise RecordError(f"a message of an unknown type: {as_text(message.get('type'))[:40]}")
+        column = "tool_calls" if role == "assistant" and isinstance(content, list) else "content"
+        turns.append({"role": role, column: content, "reasoning_content": message.get("thought")})
+    return read_as_chat(row or {}, turns, {"agent": agent} if agent else {})
