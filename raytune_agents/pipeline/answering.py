@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 def identity(arm: Arm) -> list[Any]:
     """What an arm is, besides its name: its training's outputs, not its place on the disk."""
+    # A run folder may be moved or copied, and its answers with it.
     trained = Manifest.load(Path(arm.adapter).parent) if arm.adapter else None
     shots = [shot.id for shot in arm.shots]
     return [trained.outputs if trained else "", arm.marker, shots, arm.constrained]
@@ -71,6 +72,7 @@ def rollouts_of(
         why = client.INFRA_FAILED
         return [rollouts.lost_rollout(arm.name, task, trial, why) for trial in range(trials)]
 
+    # Each task is rolled out `trials` times: a shard then holds as many roll-outs as answers.
     parts = cut(tasks, max(1, options.shard_rows // trials))
     own = [*identity(arm), options.trajectories, options.max_tokens]
     return Questions(f"play {arm.name}", parts, play, lost, own)
@@ -122,6 +124,7 @@ def arm_latencies(
     loads, count = options.latency.loads, options.latency.rows
     asked = AskOptions.of(options, context.config.engine)
     out: list[LatencyRow] = []
+    # One after the other: requests of another arm would be part of the times.
     for arm in arms if count and rows else ():
         own = [*identity(arm), loads, count, options.max_tokens]
         shards = kept_shards(context, f"latency {arm.name}", [rows], *own)
@@ -132,6 +135,7 @@ def arm_latencies(
                 try:
                     timed = measure_latency(rows, context.chat, arm, asked, loads, count)
                 except client.EngineDown as error:
+                    # No latency is a gap in the report, no reason to lose the answers.
                     context.display.say(f"latency of {arm.name} was not measured: {error}", "red")
                     continue
                 bar.update(total, sum(r.output_tokens for r in timed))
@@ -179,10 +183,13 @@ def abilities(context: Context, step: Step, arms: Sequence[Arm]) -> Lines:
     config = context.config
     gpu = context.resources.gpus > 0
     cpus = context.placement.threads(context.resources.node_gpus if gpu else 1)
+    # lm-eval writes its own prompts, without markers: an unmarked arm would score the same.
     for arm in (a for a in arms if not a.baseline and not a.name.endswith("-unmarked")):
         shards = kept_shards(context, f"general {arm.name}", [], *identity(arm), section)
         if shards.missing(1):
             with context.display.step(f"general {arm.name}", 1) as bar:
+                # A process of its own: lm-eval loads the model once more, and gives its memory back
+                # by ending.
                 given = (context.model, config.model.dtype, arm, section, config.seed, gpu)
                 lines = cluster.run_task(general.run_lm_eval, given, cpus, int(gpu))
                 bar.update(1)

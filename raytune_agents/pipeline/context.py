@@ -78,6 +78,7 @@ class Context:
         there before are asked whether they can work for it."""
         say = partial(self.display.say, style="yellow")
         have = cluster.await_resources(self.config.resources, say)
+        # One node is the driver's own: it has its packages, its run folder and its model.
         if have.nodes > 1:
             self.nodes |= validate_nodes(self.run.folder, self.model, self.nodes)
         return have
@@ -87,6 +88,7 @@ class Context:
         their placement with them."""
         if "resources" in self.__dict__ and self.engine is None:
             self.resources = self.resources_now()
+            # Cached properties: without its value, the next use works it out again.
             self.__dict__.pop("placement", None)
 
     @cached_property
@@ -120,6 +122,7 @@ class Context:
             cpus=placed.have.node_cpus,
             gpus=placed.have.gpus,
             seed=config.seed,
+            # On a CPU an arm is asked with merged weights, so no adapters go on top.
             options=(lora_options(config.train) if placed.have.gpus else {})
             | config.engine.options,
             log=self.run.folder / "engine_starts.log",
@@ -147,6 +150,7 @@ class Context:
             cluster.wait_for_gpus(
                 self.placement.have.gpus, self.config.engine.gpu_memory_utilization
             )
+            # Their GPUs are free now, so the training may be placed on them.
             self.place_again()
 
     def close(self) -> None:

@@ -56,6 +56,7 @@ def examine(config: Config, console: Console, only: Sequence[str] = ()) -> Itera
     from ray.train import TrainingFailedError
 
     # a run of its own, that goes again
+    # The run that it looks at must not be touched, and may even be under way.
     config = config.model_copy(update={"name": f"{config.name}.doctor"})
     context = Context(config, Display(console))
     doctor = Doctor(config, context)
@@ -68,6 +69,7 @@ def examine(config: Config, console: Console, only: Sequence[str] = ()) -> Itera
                 yield Finding(name, OK, checks[name]())
             except Doubt as doubt:
                 yield Finding(name, WARN, redact(str(doubt)))
+            # What a config or a machine can cause; a fault of the code must show its traceback.
             except (ValueError, OSError, RuntimeError, RayError, TrainingFailedError) as error:
                 yield Finding(name, FAIL, redact(str(error)))
                 if name in ("config", "model", "data"):
@@ -105,6 +107,7 @@ class Doctor:
     def rows(self, count: int) -> list[Trajectory]:
         """Training rows with calls, short enough to be trained on, of every pool in turn."""
         fit = [r for r in self.plan.sample.split("train") if r.calls and self.fits(r)]
+        # Sorted by pool and taken at even steps: a few rows of each kind.
         order = sorted(fit, key=lambda r: (r.pool, r.id))
         return order[:: max(1, len(order) // count)][:count]
 
@@ -175,6 +178,7 @@ class Doctor:
                 f"runs_dir={self.config.runs_dir!r} has {free:.1f} GiB free, the run takes about "
                 f"{wanted:.1f}; write another runs_dir, or fewer tune.num_samples"
             )
+        # Engine and training stand in memory together: an engine stays warm between steps.
         held = sum(sum(parts.values()) for parts in self.plan.memory.values())
         have = memory_gib()
         if held > have and not self.context.resources.gpus:

@@ -56,6 +56,7 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     write_json(step.folder / "costs.json", costs)
     found.lines["judged"] = answering.judge_verdicts(context, step, asked.test_rows, found.answers)
     facts = arm_facts(config)
+    # By val, so that the test rows which report it did not choose it.
     headline, _ = choose_headline(found.answers, facts.trained)
     timed = [arm for arm in arms if arm.name in (BASE, headline)]
     found.latency = answering.arm_latencies(context, step, asked.test_rows, options, timed)
@@ -68,6 +69,7 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     rows = {(r.split, r.id): r for r in (*asked.rows, *asked.perturbed)}
     errors = write_results(step.folder, found, rows, config.evaluate, how, facts, own)
     for name in config.train.arms:
+        # Now that the scores are known, they go on the card.
         adapter_card.write_adapter_card(context.run.folder, name)
     if why:
         context.display.say(f"evaluate  energy is not known: {why}", style="dim")
@@ -92,6 +94,7 @@ def ask_arms(
         given = [answering.answers_of(context, asked.of(arm), arm, options) for arm in group]
         answers = in_shards(context, step, given)
         found.answers += [AnswerRow.read(line) for lines in answers for line in lines]
+        # Baselines are prompts around the base: they answer the splits, and no more.
         whole = [arm for arm in group if not arm.baseline]
         kinds = {
             "plays": [answering.rollouts_of(context, asked.tasks, arm, options) for arm in whole],
@@ -108,6 +111,7 @@ def ask_arms(
         after = used(context)
         why = why or after.why
         spent = engine_costs(before, after)
+        # An arm that wrote nothing still has a share, and nothing is divided by 0.
         written = [1 + sum(x.get("output_tokens") or 0 for x in lines) for lines in answers]
         for arm, tokens in zip(group, written):
             own = dict(spent)
@@ -115,6 +119,7 @@ def ask_arms(
                 own["energy_j"] *= tokens / sum(written)
             costs[arm.name] = training_costs(context.run.folder, arm.name) | own
     names = [arm.name for arm in arms]
+    # Groups come by engine; the report shows arms in the config's order.
     found.answers.sort(key=lambda answer: names.index(answer.arm))
     return found, {name: costs[name] for name in names}, why
 
@@ -124,6 +129,7 @@ def arms_at_once(arms: Sequence[Arm], gpu: bool) -> list[list[Arm]]:
     adapters on top of it; an arm whose weights stand in the base's place is alone, and on CPU each
     is."""
     merged = {arm.name for arm in arms if not gpu or (arm.adapter and must_merge(arm.adapter))}
+    # One stream keeps the engine full; an arm after the other would end with few requests each.
     together = [arm for arm in arms if arm.name not in merged]
     alone = [[arm] for arm in arms if arm.name in merged]
     return [together, *alone] if together else alone
@@ -140,6 +146,7 @@ def engine_costs(before: EngineUsage, after: EngineUsage) -> Costs:
     out: Costs = {"energy_j": None}
     if after.energy_j is not None:
         since = before.energy_j or 0.0
+        # An engine that was started again counts from 0.
         restarted = after.energy_j < since
         out["energy_j"] = after.energy_j - (0.0 if restarted else since)
     if after.peak_memory_mib:
@@ -195,6 +202,7 @@ class AskedRows:
             return [*self.rows, *self.perturbed]
         if not arm.constrained:
             return self.test_rows
+        # Grammar forces a call: where none is right, every answer would be wrong by design.
         calls = {row.split for row in self.test_rows if row.calls or row.gold not in ("", "[]")}
         return [row for row in self.test_rows if row.split in calls and row.tools]
 
@@ -232,6 +240,7 @@ def rows_to_ask(context: Context) -> AskedRows:
         suite.add_if_any(VAL, val, section.val_rows)
     tasks = suites.goals(suites.players(config), section.trajectories.tasks, seed)
     asked = {task.query for task in tasks}
+    # One pass over the training rows on the disk, and none where there are no tasks.
     known = {row.query for row in trained if row.query in asked} if asked else set()
     fresh = [task for task in tasks if task.query not in known]
     if len(fresh) < len(tasks):

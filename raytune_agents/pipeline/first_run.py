@@ -25,7 +25,6 @@ from raytune_agents.split import split_rows
 SEED = Config().seed
 ROWS_PER_TOOL, LEAST_ROWS, MOST_ROWS = 40, 160, 1500  # synthetic rows
 REAL_EPOCHS = 4  # passes over the few real rows for one over the synthetic ones
-ANSWER_TOKENS = 40  # trained tokens of a row, about
 CHARS_PER_TOKEN = 3.0  # of schemas and requests, on the safe side
 MOST_PROMPT = {EMBEDDED: 1536}  # tokens of a prompt that two CPU cores can train on
 USUAL_PROMPT = 6144
@@ -80,11 +79,13 @@ class FirstRun:
             sum(len(m.content) + sum(len(c.arguments) for c in m.tool_calls) for m in r.messages)
             for r in self.rows
         ]
+        # 160 tokens for the template and the system prompt, about.
         return 160 + max(talks, default=400) / CHARS_PER_TOKEN
 
     @property
     def max_length(self) -> int:
         tokens = self.longest_talk + self.shown_tools * self.tool_tokens
+        # Rounded up, as the estimate is in characters.
         return 128 * -(-int(tokens) // 128)
 
     @property

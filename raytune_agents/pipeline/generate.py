@@ -51,6 +51,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     longest = config.negatives.max_tokens or limit
     mining = config.negatives.model_copy(update={"max_tokens": longest})
     client, executor = chat_client(context), validate_rows.executor(config.generate)
+    # Otherwise a hosted model words the rows, or there is nothing to word.
     if called or (drawn.rows and not client.taught):
         context.start_engine()
     works = {
@@ -67,6 +68,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
             counts.rejected.update({f"{name}:{k}": n for k, n in summary["rejected"].items()})
             counts.failed.update(summary["failed"])
             notes[name].update(summary["notes"])
+    # Before anything is edited: with an outage the mined faults would be too few to go by.
     check_outage(counts, config.read.max_error_share)
     for stage, lost in (("similar", drawn.similar), ("named", drawn.named)):
         counts.rows_in += lost.total()
@@ -94,11 +96,13 @@ def write_negatives(
     mined = list(read_rows(step.folder / SAMPLED))
     found = Counter(row.fault for row in mined)
     written = choice.in_our_form if context.chat.ours else context.chat.written_turn
+    # Edits follow the faults that the model makes itself, so these are counted first.
     edited, refused = choice.edited(good, found, section, seed, written)
     counts.rows_in += len(edited) + refused.total()
     counts.rows_out += len(edited)
     counts.rejected.update({f"edited:{k}": n for k, n in refused.items()})
     total = found + Counter(row.fault for row in edited)
+    # Faults that the user names are what the user wants, however many.
     most = 1.0 if section.faults else section.max_fault_share
     over = choice.over_share([*edited, *mined], choice.within_share(total, most), seed)
     counts.rows_out -= len(over)
@@ -120,6 +124,7 @@ def no_call_rows(context: Context, step: Step, counts: Counts) -> list[Trajector
         r for r in read_rows(context.run.folder / "read") if not r.reject_reason and not parses(r)
     ]
     good = {s: [r for r in read if r.split == s and not r.failed] for s in ("train", "val")}
+    # A share of all training rows, so the synthetic ones count too.
     good["train"] += read_rows(step.folder / "synthetic")
     made = {
         s: no_call.tool_taken_away(rows, no_call.lacking(rows, share), seed)
@@ -143,6 +148,7 @@ def write_held(
     wanted = held.held_counts(config.generate, real)
     if not wanted:
         return Counter()
+    # Rejected ones too: what was read for training must not come back as a test.
     trained = [r for r in read_rows(context.run.folder / "read") if r.split == "train"]
     trained += [r for name in PARTS[:2] for r in read_rows(step.folder / name)]
     rows, refused = held.held_back(config.generate, trained, wanted, config.seed, executor.fault)
@@ -201,6 +207,7 @@ def validate_generate(config: Config, needs_key: bool = True) -> None:
 
 def sample_fitting(rows: list[Trajectory], count: int, chat: Any, seed: str) -> list[Trajectory]:
     """At most `count` random rows that are short enough to be trained on."""
+    # Shuffled first, and looked at until there are enough: not every row is tokenised.
     order = random.Random(seed).sample(rows, len(rows))
     most = chat.max_length
     fitting = (row for row in order if (chat.prompt_length(row) or most) < most)

@@ -38,6 +38,7 @@ def sections(config: Config, step: str) -> Options:
     c = config
     rolled_out = {"agents": c.generate.agents} if c.train.grpo.turns > 1 else {}
     in_rounds = any(arm.method == "rounds" for arm in c.train.arms.values())
+    # An option that a step does not read must not be part of its key: it would run again.
     explored = decides_rounds(c) if in_rounds else {}
     judged = {"teacher": c.generate.teacher} if c.evaluate.judge.rows else {}
     found: dict[str, Options] = {
@@ -51,6 +52,7 @@ def sections(config: Config, step: str) -> Options:
         "label": {
             "label": c.label,
             "evaluation_sources": c.evaluate.sources,
+            # Only difficulty asks the model: else another one leaves the labels as they are.
             **({"model": c.model} if c.label.difficulty else {}),
         },
         "mix": {
@@ -75,6 +77,7 @@ def sections(config: Config, step: str) -> Options:
             "tune": c.tune,
             "budget": c.budget,
             "mix": c.mix,
+            # A search trains none of the arms, so they may change without it.
             "train": c.train.model_copy(update={"arms": {}, "curve": []}),
             "model": c.model,
             "confidence": c.evaluate.confidence,
@@ -119,6 +122,7 @@ def nodes(value: Any) -> Iterator[Any]:
     """A section, and all that is in it."""
     yield value
     if isinstance(value, BaseConfig):
+        # The fields of the model, still as models: `model_dump` would lose their types.
         value = dict(value)
     if isinstance(value, dict | list | tuple):
         for inside in value.values() if isinstance(value, dict) else value:

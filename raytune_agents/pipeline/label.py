@@ -105,6 +105,7 @@ def _labelled_rows(
     rules = filters.active_rules(section)
     rows = [filters.reasoned(from_row(flat), rules) for flat in batch.to_pylist()]
     asked, said = sketched(rows, section)
+    # A held-out row is no leak of itself.
     train = np.array([i for i, r in enumerate(rows) if not is_held_out(r)], np.int64)
     for i, leak in zip(train, index.find([rows[i] for i in train], asked[train])):
         rows[i] = leak.mark(rows[i]) if leak else rows[i]
@@ -114,6 +115,7 @@ def _labelled_rows(
             rows[i] = replace(rows[i], meta=rows[i].meta | {"nll": nll})
     scored = [filters.scored_parts(r) for r in rows]
     rows, told = [r for r, _ in scored], np.array([t for _, t in scored]).reshape(-1, 3)
+    # Without rarity, which needs all rows: `write_labels` makes it whole.
     worth = quality(*told.T)
     rows = [replace(r, quality=float(q)) for r, q in zip(rows, worth)]
     kept = np.array([i for i, r in enumerate(rows) if not r.reject_reason], np.int64)
@@ -208,6 +210,8 @@ def evaluation_rows(
                 yield from_row(flat)
         for name, source in evaluation_sets(context.config):
             if source.path == "bfcl" and not source.categories:
+                # Compared with all of it, not only with the categories that are evaluated by
+                # default.
                 source = source.model_copy(update={"categories": list(readers.bfcl.CATEGORIES)})
             for read_row in readers.read_source(source):
                 seen[f"{name}: bad row"] += not read_row.rows
@@ -242,6 +246,7 @@ def label(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     compared = evaluation_rows(context, own, seen, shown) if section.decontaminate else ()
     index = LeakIndex(compared, section)
     work = step.folder / "work"
+    # From a run that was killed: handles are numbers of rows in this run's files.
     shutil.rmtree(work, ignore_errors=True)
     rows, prints = RowFiles(work / "rows"), RowFiles(work / "prints", "prints")
     with (
@@ -251,6 +256,7 @@ def label(context: Context, step: Step) -> tuple[Counts, JsonObject]:
         for table in labelled(context, files, index):
             handles = pa.array(np.arange(rows.rows, rows.rows + len(table)), pa.uint64())
             table = with_column(table, "handle", handles)
+            # A rejected row has none: it is no reason to reject another one.
             prints.add(table.select(PRINTS).filter(pc.is_valid(table["group"])))
             rows.add(table.drop_columns(PRINTS))
             for leak in leaks_in(table, shown):
@@ -270,8 +276,10 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[
     import ray
 
     section, gpus = context.config.label, context.resources.gpus
+    # In a list it stays a reference: Ray would unpack a bare one for every task.
     given = {"section": section, "index": [ray.put(index)]}
     items = row_groups(files)
+    # An item names a whole row group, and a worker holds one at a time.
     options: Options = {"batch_size": 1}
     # Which of two equal rows stays depends on their order, so it may not depend on the workers.
     ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=len(items)), "label")
@@ -279,6 +287,7 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[
         context.free_gpu(gpus)
         model = context.config.model
         given["model"] = {"path": str(context.model), "dtype": model.dtype, "chat": context.chat}
+        # Actors keep the model loaded; tasks would load it for every row group.
         pool = ray.data.ActorPoolStrategy(size=max(1, gpus))
         ds = ds.map_batches(
             _Labeller, fn_constructor_kwargs=given, compute=pool, num_gpus=gpus and 1, **options
@@ -312,6 +321,7 @@ def rarities(folder: Path, pairs: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     tables = [pq.read_table(f, columns=["handle", "signature"]) for f in files]
     handles = np.concatenate([t["handle"].to_numpy() for t in tables])
     signs = np.concatenate([t["signature"].to_numpy() for t in tables])
+    # Rarity among the rows that stay: a row with a hundred copies is not common.
     stay = ~np.isin(handles, pairs["handle"].to_numpy())
     return handles[stay], rarity(signs[stay]).astype(np.float32)
 

@@ -31,6 +31,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     tokenized: dict[Path, Tokenized] = {}
     for name, arm in config.train.arms.items():
         rows = tokenize(context, step, arm.method, config.train.of(arm))
+        # By folder: arms that share their columns count once.
         tokenized[rows.folder] = rows
         asked, no_call = arm.weights or config.mix.weights, config.mix.no_call
         pools = {kind: mix.mix_pool(kind, asked, no_call) for kind in set(rows.kinds)}
@@ -53,6 +54,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             "left_out": sorted(set(asked) - set(weights)),
         }
         step.log(arm=name, **arms[name])
+    # After the last arm: all columns that this config needs are known only now.
     keep_columns(context, tokenized)
     return row_counts([rows.facts for rows in tokenized.values()]), {"arms": arms}
 
@@ -67,10 +69,12 @@ def diverse(context: Context, ids: list[str], count: int) -> list[str]:
 def row_counts(methods: list[pa.Table]) -> Counts:
     """Of the same rows under several methods: refused is what none trains on and one refuses."""
     refused: Counter[str] = Counter()
+    # Cost 0 under every method: no arm can use the row.
     left = np.logical_and.reduce([facts["tokens"].to_numpy() == 0 for facts in methods])
     rows = len(left)
     for facts in methods:
         why = left & pc.not_equal(facts["refused"], "").to_numpy()
         refused.update(facts["refused"].filter(pa.array(why)).to_pylist())
+        # Counted once, under the first method that says why.
         left &= ~why
     return Counts(rows_in=rows, rows_out=rows - refused.total(), rejected=refused)

@@ -90,6 +90,7 @@ def parse_source(
         for flat in made:
             held.append(flat | {"where": found.where, "config_hash": config_hash})
             size += sum(len(flat[name]) for name in ("messages", "tools", "meta"))
+        # By size too: a coding session alone can be megabytes.
         if len(held) >= TABLE_ROWS or size >= TABLE_CHARS:
             yield parsed_table(held)
             held, size = [], 0
@@ -115,6 +116,7 @@ def with_fewer_tools(row: Trajectory, most: int | None) -> Trajectory:
         return row
     called = {call.name for call in row.calls} | split.gold_tools(row)
     others = [t.name for t in row.tools if t.name not in called]
+    # By a hash: the same in every run, and not the first tools of the list in every row.
     others.sort(key=lambda name: content_hash([row.id, name]))
     kept = called | set(others[: max(0, most - len(row.tools) + len(others))])
     return finish(replace(row, tools=tuple(t for t in row.tools if t.name in kept)))
@@ -151,6 +153,7 @@ def units(sources: list[SourceConfig]) -> list[dict[str, str]]:
     for source in sources:
         if source.format != "auto":
             readers.reader_named(source.format)
+        # A limit counts over all files of a source, so one worker reads them.
         whole = source.path == "bfcl" or source.limit is not None or readers.is_hub(source.path)
         paths = [source.path] if whole else readers.files(source.path)
         out += [{"source": source.model_copy(update={"path": p}).model_dump_json()} for p in paths]
@@ -180,10 +183,12 @@ def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
             work.add(table.drop_columns(["task_type", *NOTED]))
             bar.update(len(table))
     work.close()
+    # Tools alone are a run too: nothing was read, so nothing can be wrong.
     if section.sources:
         check_errors(counts, section.max_error_share, step)
     splitter = survey.splitter(context.config.seed)
     if survey.few:
+        # Few rows fit in memory, and situations can only be told from whole rows.
         free = [row for row in StoredRows(work.folder) if row.split not in SPLITS]
         splitter.few = split.few_splits(free, section.split, context.config.seed)
     splits, sources = settle(step.folder, splitter, counts)
@@ -237,6 +242,7 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
             source = SourceConfig.model_validate_json(text)
             yield from parse_source(source, section, config_hash, seed)
 
+    # In order: which of two equal rows survives the label step depends on it.
     ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=len(items)), "read")
     found = ds.map_batches(parse, batch_size=1)
     return found.iter_batches(batch_size=None, batch_format="pyarrow")
@@ -259,6 +265,7 @@ def settle(
     for path in sorted((folder / "work").glob("*.parquet")):
         table = pq.read_table(path)
         found = [splitter.split(facts, given) for facts, given in facts_of(table)]
+        # What the split needed is not part of a trajectory.
         table = table.drop_columns([f.name for f in FACTS])
         for k, name in enumerate(("split", "reject_reason")):
             at = table.schema.get_field_index(name)

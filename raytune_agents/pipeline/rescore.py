@@ -42,6 +42,7 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
         }
         return sections | kept
 
+    # The code may have changed: new rules for old answers are what this is for.
     now = [asked(json_values(step.section)), step.seed, step.inputs]
     if now != [asked(manifest.config), manifest.seed, manifest.inputs]:
         raise ConfigError(
@@ -75,6 +76,7 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     own = own_metrics.load_metrics(config.evaluate.metrics)
     write_results(folder, found, rows, config.evaluate, how, arm_facts(config), own)
     counts = found.counts()
+    # Rows that were never asked have no answer here; the manifest before counted them.
     counts.rejected.update(before.rows.rejected)
     counts.rows_in += counts.rejected.total()
     step.finish(counts, **before.notes | {"rescored": True})
@@ -95,6 +97,7 @@ def official(config: Config, names: tuple[str, ...], display: Display) -> Contex
     categories = sorted({a["source"].removeprefix("bfcl/") for a in asked})
     try:
         for arm in dict.fromkeys(a["arm"] for a in asked):
+            # BFCL knows its rows by its own ids.
             texts = {rows[a["id"]]["source_id"]: a["answer"] for a in asked if a["arm"] == arm}
             found = bfcl_official.official_scores(texts, categories, python)
             bfcl_official.write_official(step.folder / "official", arm, texts, found)

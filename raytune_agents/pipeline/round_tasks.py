@@ -78,6 +78,7 @@ def answer_tasks(
     counts = Counts(rows_in=len(asked) * options.samples)
     for shard in make_shards(context, step, name, asked, work):
         counts.failed.update(shard["failed"])
+        # Tasks of one shard are in no other one.
         out.right |= shard["right"]
         cut = {"cut_to_whole_sentences"}  # the one note that is no fault
         out.faults.update({f: n for f, n in shard["notes"].items() if f not in cut})
@@ -102,9 +103,11 @@ def draw_tasks(
     clusters = rounds.failure_clusters(failures, tasks)
     if not options.new_tasks or not clusters:
         return []
+    # A prime apart: no two rounds, nor those of the next seed, draw the same tasks.
     section, seed = context.config.generate, step.seed + 1009 * record.round
     wanted = rounds.allocate(clusters, options.new_tasks)
     if options.select == "random":
+        # The control: as many new tasks, but not about what failed.
         wanted = {Cluster("any"): options.new_tasks}
         drawn = fresh_tasks(section, OVERDRAWN * options.new_tasks, seed, tasks)
         found = {Cluster("any"): drawn[: options.new_tasks]}
@@ -160,11 +163,13 @@ def verified_tasks(
     is not trained on; in step.folder/NEW, each with the id it was `drawn` with."""
     seed, folder, k = step.seed, context.run.folder, record.round
     client, executor = chat_client(context), validate_rows.executor(context.config.generate)
+    # The run's own engine words and judges; a teacher needs none.
     if not client.taught:
         context.start_engine()
     section = with_tried_judge(context.config.generate, client, failures[:PLANTED], seed, record)
 
     def work(part: Sequence[Trajectory]) -> rewrite.Shard:
+        # Wording gives a row another id: this one finds its cluster again.
         named = [replace(row, meta=row.meta | {"drawn": row.id}) for row in part]
         shard = rewrite.positives(named, client, executor, section, seed)
         shard.rows = [in_round(row, k) for row in shard.rows]
@@ -175,6 +180,7 @@ def verified_tasks(
         counts.failed.update(shard["failed"])
     check_outage(counts, context.config.read.max_error_share)
     files = sorted((folder / "read").glob("*.parquet"))
+    # New tasks come after the label step, so its comparison with held-out rows is made here.
     held = [*label.evaluation_rows(context, files, Counter(), {})]
     held += [row for row in read_rows(folder / "generate" / "held") if row.split != "train"]
     marked = dedup.mark_leaks(list(read_rows(step.folder / "drawn")), held)

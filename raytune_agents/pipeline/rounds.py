@@ -85,6 +85,7 @@ def train_rounds(
     records, key = [RoundRecord(0, mean(first["exact_match"]))], step.key
     stopped = f"all {options.max} rounds are done"
     for k in range(1, options.max + 1):
+        # The key of a round has that of the one before: made anew, that makes this one anew.
         folder, inputs = step.folder / f"round-{k}", step.inputs | {"start": key}
         own = Step(f"{step.name}/round-{k}", folder, step.section, inputs, step.seed)
         if not own.done:
@@ -109,6 +110,7 @@ def train_rounds(
         if rounds.stalled([r.val for r in records], options.patience):
             stopped = f"val was no better for {options.patience} rounds"
             break
+    # By val, not the last one: a later round can be worse without being bad.
     kept = rounds.best_round(records, started)
     context.display.say(f"train     {name}: {stopped}; kept is round {kept}")
     if kept is None:
@@ -119,6 +121,7 @@ def train_rounds(
     told = {"select": options.select, "stopped": stopped, "kept": kept}
     write_json(step.folder / "rounds.json", told | {"rounds": [asdict(r) for r in records]})
     source = step.folder / f"round-{kept}" / "adapter" if kept else Path(section.lora.start or "")
+    # A copy: the rounds stay as they were, for the report and for going on.
     shutil.copytree(source, step.folder / "adapter", dirs_exist_ok=True)
 
 
@@ -138,6 +141,7 @@ def run_round(
         after = policy_values(context, step.folder / "adapter", now)
         write_json(step.folder / VALUES, after)
         record.val = mean(after["exact_match"])
+        # Against the start, not the round before: small losses would add up unseen.
         lost = lost_metrics(first, after, bool(now.section.lora.start))
         high = difference_of(last, after, "exact_match").high
         record.worse = rounds.is_worse(before, record.val, high, lost)
@@ -149,6 +153,7 @@ def learn_from_failures(
 ) -> Counts:
     """The round up to its adapter; fills in the record."""
     options, seed = now.section.rounds, f"{step.seed}/{record.round}"
+    # Tokens that earlier rounds left over are shared by those to come.
     left = rounds.round_budget(options.tokens, now.spent, options.max - record.round + 1)
     if left == 0:
         record.said.append(f"train.rounds.tokens={options.tokens} are spent; write more")
@@ -206,8 +211,10 @@ def train_round(
         )
         return Counts()
     epochs = context.config.mix.max_epochs
+    # One pool: what is too hard or too easy went before, tokens alone decide here.
     chosen = mix.choose_rows(by_row, {"round": 1.0}, budget or total, epochs, step.seed)
     record.rows, record.tokens = len(set(chosen.ids)), sum(chosen.tokens.values())
+    # The engine that answered has its GPU until here.
     context.free_gpu(section.span[1])
     if now.adapter:
         section = section.starting_at(Path(now.adapter))

@@ -59,6 +59,7 @@ def row_lengths(config: Config) -> RowLengths:
     """Of rows of the sources and drawn positives; those that cannot be read or written are left
     out, as the run counts them."""
     chat = Chat.of(models.resolve(config.model), config.model)
+    # Without a limit: what is asked is how long the rows would be.
     chat, found = Chat(**chat.arguments | {"max_length": UNLIMITED}), []
     for row in [*source_rows(config), *drawn_rows(config)]:
         with contextlib.suppress(RecordError):
@@ -93,6 +94,7 @@ def sampled_rows(source: SourceConfig, first: int, count: int) -> Iterator[Traje
     """Rows of about `count` raw ones, evenly spread over the `first` of a source; bad ones give
     none."""
     raw = list(islice(readers.list_raw(source), first))
+    # Files are often sorted: the first rows alone may be the short ones.
     for where, one in raw[:: max(1, len(raw) // count)]:
         yield from readers.read_raw(one, where, source).rows
 
@@ -133,5 +135,6 @@ def with_kept_length(config: Config) -> Config:
     path = local_folder(config.runs_dir) / config.name / "config.json"
     if config.model.max_length or not path.is_file():
         return config
+    # Else a finished run would read its sources only to find that nothing is left to do.
     limit = read_json(path)["model"]["max_length"]
     return with_limit(config, limit) if limit else config

@@ -88,6 +88,7 @@ def preflight(config: Config) -> None:
     for arm in config.train.arms.values():
         methods.method_named(arm.method)
         validate_config.validate_start(model, config.model.name, config.train.of(arm))
+    # On a cluster only Ray knows what there is, and it is not started yet.
     if have := cluster.local_machine(config.resources):
         placed = place(have, config, models.weights_gib(model))
         for arm in config.train.arms.values():
@@ -95,6 +96,7 @@ def preflight(config: Config) -> None:
     chat = Chat.of(model, config.model)
     if chat.instead:
         log.warning("model.template=auto: %s; our own is used", chat.instead)
+    # Last, as the dearest: it tokenises rows.
     validate_data.gold_comes_back(first_rows(config), chat, config.read.max_error_share)
 
 
@@ -169,6 +171,7 @@ def steps_left(context: Context, names: Sequence[str]) -> list[str]:
         except FileNotFoundError:  # a step before it has not been run: the run says which
             done = False
         if not done:
+            # All after it too: their inputs are about to be written again.
             return list(names[number:])
     return []
 
@@ -177,7 +180,9 @@ def run_step(context: Context, step: Step) -> None:
     """One step from its start to its manifest."""
     display, name = context.display, step.name
     log.info("%s: begins, key %s", name, step.key)
+    # Other jobs may have come or gone while the step before ran.
     context.place_again()
+    # Arms are steps of their own in its folder: those that are done stay.
     step.begin(clear=name != "train")
     counts, notes = step_function(name)(context, step)
     manifest = step.finish(counts, **notes)

@@ -69,6 +69,7 @@ def map_shards(
         return
     context.resources  # noqa: B018  Ray must run before Ray Data is used
     blocks = [
+        # Pickled: Arrow would want one schema for trajectories, tasks and pairs of answers.
         pa.table({"shard": [k] * len(rows), "row": [pickle.dumps(row) for row in rows]})
         for k, rows in parts.items()
     ]
@@ -81,14 +82,17 @@ def map_shards(
     most = min(len(parts), at_once or context.shards_at_once(max(map(len, parts.values()))))
     found = ray.data.from_arrow(blocks).map_batches(
         answer_shard,
+        # A block whole: it is the shard.
         batch_size=None,
         batch_format="pyarrow",
+        # The task waits for the engine; `size` says how many are under way, not the CPUs.
         num_cpus=0.01,
         compute=ray.data.TaskPoolStrategy(size=most),
     )
     found.set_name(name)
     with context.display.step(name, done + sum(map(len, parts.values())), done) as bar:
         rows = iter(found.iter_rows())
+        # Closed by the context if an error ends this loop early.
         context.streams.append(rows)
         asked = kept = 0
         for item in rows:
@@ -127,13 +131,16 @@ def run_shards(
     reports of the parts that were lost as a whole. Raises ConfigError where a report is a
     refusal."""
     missing = [(j, k) for j, job in enumerate(jobs) for k in job.shards.missing(len(job.parts))]
+    # Plain values: the closure travels to the workers.
     folders, makes = [job.shards.folder for job in jobs], [job.make for job in jobs]
 
     def one(number: int, rows: list[Any]) -> ShardReport:
         log_in_worker()
         job, k = missing[number]
         table, report = makes[job](rows)
+        # An outage commits nothing, so the next run asks for this shard again.
         if not report.outage:
+            # In the file itself: rows and their counts are committed in one rename.
             notes = {NOTES: json.dumps(report.notes).encode()}
             table = table.replace_schema_metadata(notes | (table.schema.metadata or {}))
             Shards(folders[job]).commit(k, table)
@@ -147,6 +154,7 @@ def run_shards(
     for number, report in map_shards(context, name, own, one, done, at_once):
         job, k = missing[number]
         if report.refused:
+            # A wrong key or model is refused for every shard alike: no use in asking on.
             raise ConfigError(report.refused)
         if report.outage:
             lost[job][k] = report
@@ -264,10 +272,12 @@ def kept_shards(
         asdict(row) if isinstance(row, Trajectory) else dict(row) for part in parts for row in part
     ]
     own = [config.model, config.engine, config.evaluate.shard_rows, *decided_by]
+    # With the code: a changed template or parser may change any answer.
     key = content_hash([json_values(own, deciding=True), rows, config.seed, code_revision()])
     folder, slug = context.run.folder / ANSWERS, name.replace(" ", "-")
     for old in folder.glob(f"{slug}-*"):
         if re.fullmatch(rf"{re.escape(slug)}-[0-9a-f]{{16}}", old.name) and key not in old.name:
+            # Answers to other rows or options: no step reads them again.
             shutil.rmtree(old)
     return Shards(folder / f"{slug}-{key}")
 

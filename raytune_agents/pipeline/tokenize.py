@@ -35,6 +35,7 @@ def columns_key(context: Context, step: Step, method: str, section: TrainConfig)
     files = [p for kind in TOKENIZER for p in sorted(context.model.glob(kind))]
     files += module_files(method) if ":" in method else []
     outside = [mark.content for mark in marks(files).values()]
+    # The path may differ between machines; the files behind it are in the hash.
     chat = {k: v for k, v in context.chat.arguments.items() if k != "path"}
     recipe = columns_recipe(method, section)
     return content_hash([recipe, outside, chat, step.inputs["label"], code_revision()])

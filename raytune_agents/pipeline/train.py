@@ -73,6 +73,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
 
     config, counts, arms = context.config, Counts(), {}
     mixed = {name: mixed_rows(context, step, name) for name in config.train.arms}
+    # All arms before the first: a wrong last one must not show after hours.
     validate_data.validate_arms(config.train, {n: m.kinds for n, m in mixed.items()})
     validate_data.validate_length(context.chat)
     context.free_gpu(config.train.span[1])
@@ -91,8 +92,10 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             | (keys.decides_rounds(config) if arm.method == "rounds" else {}),
             inputs,
             config.seed if arm.seed is None else arm.seed,
+            # So that a finished arm is in the object store before the next one begins.
             step.mirror,
         )
+        # Also of an arm that is done: what goes on from it is known by it.
         trained[name] = own.key
         if own.done:
             context.display.say(f"train     arm {name} done before", style="dim")
@@ -116,5 +119,6 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     for folder in (
         f for f in step.folder.iterdir() if f.is_dir() and f.name not in config.train.arms
     ):
+        # Arms that the config no longer names.
         shutil.rmtree(folder)
     return counts, {"arms": arms}

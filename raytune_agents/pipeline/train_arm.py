@@ -58,6 +58,7 @@ def train_arm(
     with whole_file(order) as work, work.open("wb") as file:
         np.save(file, numbers)
     job = job_of(context, section, method, columns, step.folder)
+    # An arm may have a seed of its own; the step has it.
     job = replace(job, rows=str(order), seed=step.seed)
     if section.eval_steps:
         val = val_columns(context, section, method, section.eval_rows)
@@ -69,7 +70,9 @@ def train_arm(
         job = replace(job, val=str(step.folder / "val.parquet"))
         write_table(Path(job.val), pa.Table.from_pylist(val))
     with follow(context, step.folder / "metrics.jsonl", f"train {name}"):
+        # Ray goes on with a run of the same name: the key, so that other rows start anew.
         worker.run_training(job, step.key, step.folder / "ray", context.resources.gpus > 0)
+    # Checkpoints and links: the adapter is all that is kept.
     shutil.rmtree(step.folder / "ray", ignore_errors=True)
 
 
@@ -96,6 +99,7 @@ class follow:
                     continue
                 lines = self.path.read_text().splitlines()
                 for line in lines[seen:]:
+                    # The worker may be in the midst of writing the last line.
                     entry = json.loads(line) if line.endswith("}") else None
                     if entry:
                         bar.update(
@@ -124,4 +128,5 @@ def val_columns(
             made += [c | {"row": json.dumps(to_row(row))} for c in found]
         except RecordError:
             continue  # longer than the model reads: it cannot be scored
+    # Scoring stops training: one long row would cost more than all others.
     return [r for r in made if len(r["input_ids"]) <= 512][:count]

@@ -150,6 +150,7 @@ def explore(context: Context, inputs: TrialInputs, search: SearchContext) -> Exp
         leader.sample | {"seed": seed + k}
         for leader in trial_stats.leaders(trials, options.leaders)
         for k in range(1, options.seeds)
+        # Seeds that the noise stage has run are not run again.
         if not (leader.stage == "noise" and k < options.noise)
     ]
     trials += run_stage(StageSpec("leaders", again), inputs, search)

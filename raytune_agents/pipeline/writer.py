@@ -21,6 +21,7 @@ def chat_client(context: Context) -> rewrite.ChatClient:
         )
     m = config.model
     model = " ".join([m.name, m.revision or "", m.dtype, str(context.model)])
+    # Answers of a local engine are kept only on request: they cost no money.
     keep, teacher, own = section.cache == "all", section.teacher, None
     if teacher.client:
         own = user_object(teacher.client, "generate.teacher.client")
