@@ -17,6 +17,7 @@ from raytune_agents.config import SourceConfig
 from raytune_agents.config.lookup import user_object
 from raytune_agents.readers import (
     adk,
+    atif,
     autogen,
     bfcl,
     claude_code,
@@ -38,6 +39,7 @@ from raytune_agents.readers import (
     pydantic_ai,
     ratings,
     responses,
+    smolagents,
     swe,
     tau2,
     tau_bench,
@@ -125,11 +127,13 @@ READERS: dict[str, Reader] = {
     "pydantic_ai": pydantic_ai.read,
     "autogen": autogen.read,
     "adk": adk.read,
+    "smolagents": smolagents.read,
+    "atif": atif.read,
 }
 # what programs recorded of people at work: secrets and private data are replaced unless a source
 # says otherwise
 RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "exchanges", "pydantic_ai",
-            "autogen", "adk")
+            "autogen", "adk", "smolagents", "atif")
 
 
 def detect(row: JsonObject) -> str:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_agents.readers import pairs, responses
+from raytune_agents.readers.atif import is_atif
 from raytune_agents.readers.fields import TURNS, Fields, short
 from raytune_agents.readers.said import template_turns
-from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai
+from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai, smolagents
 from raytune_agents.records import RecordError
 
 Row = dict[str, Any]
@@ -115,6 +116,11 @@ def _authored(row: Row) -> bool:
     )
 
 
+def _steps_of_smolagents(row: Row) -> bool:
+    steps = row["steps"] if isinstance(row["steps"], list) else ()
+    return any(isinstance(s, dict) and any(smolagents(s)) for s in steps)
+
+
 def _messages(is_own: Look) -> Look:
     """Whether every message is one of a framework's own."""
 
@@ -182,7 +188,7 @@ SIGNS: tuple[Sign, ...] = (
     _sign("langfuse", "trace observations", lists("observations")),
     _sign("langfuse", "observations scores", lists("observations")),
     *(_sign(name, "events format session", _gathered(name)) for name in
-      ("claude_code", "codex", "openhands", "otel", "langfuse", "exchanges", "adk")),
+      ("claude_code", "codex", "openhands", "otel", "langfuse", "exchanges", "adk", "smolagents")),
     _sign("pydantic_ai", "messages", _messages(is_pydantic_ai), 3),
     _sign("autogen", "messages", _messages(is_autogen), 3),
     _sign("autogen", "type llm_context", inside("llm_context", "messages")),
@@ -190,6 +196,8 @@ SIGNS: tuple[Sign, ...] = (
     _sign("adk", "events app_name", lists("events")),
     _sign("adk", "events appName", lists("events")),
     _sign("adk", "events", _authored),
+    _sign("atif", "schema_version steps", is_atif, 3),
+    _sign("smolagents", "steps", _steps_of_smolagents, 3),
     _sign("adk", "eval_cases eval_set_id", lists("eval_cases")),
     _sign("mint", "state task", inside("state", "history")),
     _sign("api_bank", "file turns", lists("turns")),

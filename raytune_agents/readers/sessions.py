@@ -127,6 +127,12 @@ def adk(line: Event) -> Iterator[Part]:
         yield Part("adk", None, line)
 
 
+def smolagents(line: Event) -> Iterator[Part]:
+    """A step of smolagents' memory, one a row."""
+    if any(keys <= line.keys() for keys in SMOLAGENTS_KEYS) and "steps" not in line:
+        yield Part("smolagents", None, line)
+
+
 def turn(line: Event) -> Iterator[Part]:
     """A turn as a row of its own: the file is one conversation (mini-swe-agent before 2.0)."""
     if isinstance(line.get("role"), str) and line.keys() <= TURN_KEYS and "content" in line:
@@ -146,10 +152,12 @@ AUTOGEN_TYPES = ("FunctionExecutionResultMessage", "TextMessage", "ToolCall", "T
                  "MultiModalMessage", "StopMessage", "HandoffMessage", "StructuredMessage",
                  "UserMessage", "AssistantMessage", "SystemMessage", "MemoryQueryEvent",
                  "UserInputRequestedEvent", "ModelClientStreamingChunkEvent", "Select", "Code")
+SMOLAGENTS_KEYS = ({"task", "task_images"}, {"step_number", "model_output", "observations"},
+                   {"plan", "model_output_message"})
 CHATS = ("openai", "pydantic_ai", "autogen")  # whose gathered row is one of messages
 LOGS: tuple[Parts, ...] = (
     claude_code, codex, openhands, otlp, sdk_span, observation, exchange, batch, pydantic_ai,
-    autogen, adk, turn, item
+    autogen, adk, smolagents, turn, item
 )
 
 

@@ -64,6 +64,10 @@ REAL = {
     "autogen.jsonl": ("autogen", "uCtta", 2, ["get_weather"]),
     "adk_session.json": ("adk", "uCta", 1, ["get_weather"]),
     "adk_parallel.json": ("adk", "uCtta", 2, ["get_weather"]),
+    "smolagents_tools.jsonl": ("smolagents", "uCtC", 2, ["get_weather", "final_answer"]),
+    "smolagents_code.json": ("smolagents", "uCtC", 2, ["python_interpreter"]),
+    "atif_claude_code.json": ("atif", "uCtCtCuCtC", 5, ["TodoWrite", "Write", "Read"]),
+    "atif_mini_swe.json": ("atif", "suCtC", 2, ["bash"]),
     "adk_eval.json": ("adk", "uCuCa", 2, ["trigger_elicitation", "book_flight"]),
 }
 
@@ -249,6 +253,86 @@ def test_tools_of_an_evaluation_set_of_adk(tmp_path: Path) -> None:
     row = only(tmp_path / "eval.json")
     assert (shape(row), row.tools[0].description) == ("suCuCta", "Books.")
     assert (said(row)[0], said(row)[5]) == ("Book flights.", '{"status": "booked"}')
+
+
+def test_tools_that_a_prompt_of_smolagents_lists() -> None:
+    [found] = read_file(TRACES / "smolagents_tools.jsonl")
+    [row] = found.rows
+    assert row.tools[0].description == "Weather of a city."
+    assert row.tools[0].schema["properties"]["city"] == {
+        "type": "string", "description": "the city"}
+    assert (said(row), row.meta["after"]) == (
+        ["Weather in Paris?", "I look.", "Paris: 20 C", ""], ["20 C in Paris."])
+    assert (row.meta["tokens"], found.unread) == ([100, 20], {})
+
+
+def test_code_of_smolagents_is_a_call_of_its_interpreter() -> None:
+    row = only(TRACES / "smolagents_code.json")
+    assert row.calls[0].args == {"code": 'w = get_weather(city="Paris")\nprint(w)'}
+    assert (row.messages[1].thought, said(row)[1]) == ("I need the weather.", "")
+    assert said(row)[2].startswith("Execution logs:\nParis: 20 C")
+
+
+def test_plans_errors_and_the_limit_of_steps_of_smolagents(tmp_path: Path) -> None:
+    def call(key: str) -> dict[str, Any]:
+        return {"id": key, "type": "function",
+                "function": {"name": "add", "arguments": {"a": key}}}
+
+    step = {"step_number": 1, "code_action": None, "error": None, "observations": None}
+    steps = [
+        {"task": "Add.", "task_images": None},
+        {"plan": "I add. ", "model_output_message": {}},
+        step | {"model_output": 'I try.\nAction:\n{"name": "add"}',
+                "tool_calls": [call("1"), call("2")], "observations": "3\n4"},
+        step | {"model_output": "add", "tool_calls": None,
+                "error": {"type": "AgentParsingError", "message": "no call"}},
+        step | {"model_output": None, "tool_calls": [call("3")],
+                "error": {"type": "AgentToolExecutionError", "message": "no such tool"}},
+    ]
+    (tmp_path / "run.json").write_text(json.dumps({"steps": steps, "state": "max_steps_error"}))
+    row = only(tmp_path / "run.json")
+    assert shape(row) == "uauCttauC"
+    assert said(row)[1:6] == ["I add.", "Now proceed and carry out this plan.", "I try.", "3", "4"]
+    assert (said(row)[7], row.meta["after"]) == ("Error: no call", ["Error: no such tool"])
+    assert (row.outcome, row.outcome_word) == (0.0, "state=max_steps_error")
+
+
+def test_atif_says_what_the_log_said_that_it_was_made_from() -> None:
+    """Harbor's converter and our reader of Claude Code read the same log."""
+    atif, log = only(TRACES / "atif_claude_code.json"), only(TRACES / "claude_code.jsonl")
+    assert atif.calls == log.calls
+    assert [m.thought for m in atif.messages] == [m.thought for m in log.messages]
+    assert [m.content for m in atif.messages if m.role != "tool"] == [
+        m.content for m in log.messages if m.role != "tool"]
+    assert atif.meta["agent"] == "claude-code 2.0.24"
+
+
+def test_steps_of_atif_that_are_not_trained_on_and_sub_agents(tmp_path: Path) -> None:
+    call = {"tool_call_id": "c", "function_name": "run", "arguments": {}, "extra": {"retry": 1}}
+    steps = [
+        {"step_id": 1, "source": "user", "message": "Go."},
+        {"step_id": 2, "source": "agent", "message": "Copied.", "is_copied_context": True},
+        {"step_id": 3, "source": "agent", "message": "Executed run c", "tool_calls": [call],
+         "observation": {"results": [{"source_call_id": "c", "content": None}]}},
+        {"step_id": 4, "source": "agent", "message": "Wait.", "llm_call_count": 0,
+         "observation": {"results": [{"content": "still going"}]}},
+        {"step_id": 5, "source": "agent", "message": "Done."},
+    ]
+    agent = {"name": "a", "version": "1", "tool_definitions": [
+        {"type": "function", "function": {"name": "run", "description": "Runs."}}]}
+    inner = {"schema_version": "ATIF-v1.7", "trajectory_id": "sub", "agent": agent,
+             "steps": steps[:1] + steps[4:]}
+    outer = {"schema_version": "ATIF-v1.7", "session_id": "s", "agent": agent, "steps": steps,
+             "subagent_trajectories": [inner], "reward": 1.0}
+    [found] = read_file(written(tmp_path, [outer]))
+    row, sub = found.rows
+    assert (shape(row), row.outcome, row.source_id) == ("uaCtaua", 1.0, "s")
+    assert [m.loss for m in row.messages] == [None, False, None, None, False, None, None]
+    assert (said(row)[2], said(row)[5], row.tools[0].description) == ("", "still going", "Runs.")
+    assert (said(sub), sub.source_id) == (["Go.", "Done."], "sub")
+    bad = outer | {"steps": [{"source": "robot", "message": "x"}]}
+    [found] = read_file(written(tmp_path, [bad]))
+    assert found.error == "a step of an unknown source: robot"
 
 
 # --- conversations of a trace ------------------------------------------------------------------
