@@ -27,15 +27,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bfcl_probes import official_label, probes
+
 from raytune_agents import runs
 from raytune_agents.calls import compare, judge, render_calls
 from raytune_agents.evaluate.bfcl_official import (
     OfficialError,
     OfficialJob,
     decoded,
-    official_label,
     official_verdicts,
-    probes,
     raw_rows,
 )
 from raytune_agents.evaluate.scoring import score_answer

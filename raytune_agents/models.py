@@ -115,6 +115,7 @@ def embedded() -> Path:
     try:
         convert_gguf(source, GGUF_NAME, work)
         try:
+            # Fails where another process has put its own there.
             os.rename(work, final)
         except OSError:  # another process was faster
             if not (final / "model.safetensors").is_file():
@@ -169,6 +170,7 @@ def bf16_pays() -> bool:
     known = cache_dir() / "bf16" / kind
     if known.is_file():
         return known.read_text() == PAYS
+    # bf16 also halves the memory, so a little slower still pays.
     pays = matmul_seconds("bfloat16")[0] < 1.25 * matmul_seconds("float32")[0]
     with suppress(OSError):  # a home that cannot be written: measured again
         write_text(known, PAYS if pays else "slow")
@@ -238,6 +240,7 @@ def give_memory_back() -> None:
     would stay beside the next one; then glibc keeps a GiB of free pages until it is asked."""
     import torch
 
+    # Before the caches are emptied: cycles still hold its tensors.
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -249,6 +252,7 @@ def max_positions(folder: str | Path) -> int:
     """Tokens that the model reads at most, by its config.json; a million where it does not say."""
     path = Path(folder) / "config.json"
     config = json.loads(path.read_text()) if path.is_file() else {}
+    # Vision models have the decoder's sizes one level down.
     config = config.get("text_config", config)
     return config.get("max_position_embeddings") or 1_000_000
 
@@ -311,6 +315,7 @@ def save_merged(path: Path, adapter: Path, dtype: str, out: Path) -> None:
 
     with whole_folder(out) as work:
         model = merged(path, adapter, dtype)
+        # Servers read the ends from here: without the trained one, answers never stop.
         model.generation_config.eos_token_id = end_ids(model, adapter)
         model.save_pretrained(work, safe_serialization=True)
         AutoTokenizer.from_pretrained(adapter).save_pretrained(work)

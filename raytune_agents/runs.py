@@ -186,6 +186,7 @@ def outputs_hash(files: Mapping[str, FileMark]) -> str:
 def damage(folder: Path, files: Mapping[str, FileMark]) -> str:
     """What is missing from, or differs in, the files of a finished step; "" where all is whole."""
     for name, mark in files.items():
+        # A disk can lose bytes without a new time; large files are trusted to their time.
         known = mark if mark.bytes > CHECKED_BYTES else None
         try:
             now = FileMark.of(folder / name, known, limit=None)
@@ -240,12 +241,14 @@ class Step:
         it, for a step whose parts have manifests of their own)."""
         started = self.folder / STARTED
         try:
+            # Written as a step begins: this alone tells whose shards lie here.
             same = read_json(started)["key"] == self.key
         except (OSError, ValueError, TypeError, KeyError):
             same = False
         if not same or (self.folder / MANIFEST).is_file():
             if clear:
                 shutil.rmtree(self.folder, ignore_errors=True)
+            # Before the new start: beside it, an old manifest would pass for its end.
             (self.folder / MANIFEST).unlink(missing_ok=True)
             write_json(started, {"key": self.key, "started": time.time()})
         for left in self.folder.rglob(f"*{PARTIAL}"):  # a killed writer's
@@ -259,6 +262,7 @@ class Step:
     def finish(self, counts: Counts, **notes: Any) -> Manifest:
         """Write the manifest; from now on the step is done."""
         now, started = time.time(), read_json(self.folder / STARTED)["started"]
+        # Hashed now, after all is written: what changes later is damage.
         files = output_marks(self.folder)
         manifest = Manifest(
             step=self.name,
@@ -269,6 +273,7 @@ class Step:
             seed=self.seed,
             revision=code_revision(),
             commit=commit(),
+            # Raises before the manifest is there: a step that lost rows is not done.
             rows=counts.settled(self.name),
             started=started,
             finished=now,
@@ -309,6 +314,7 @@ class Run:
             ) from None
         if is_remote(config.runs_dir):
             mirror = Mirror(folder, f"{config.runs_dir.rstrip('/')}/{config.name}")
+            # Before this config is written: the stored one is of the run before.
             mirror.pull()
         write_json(folder / "config.json", config.model_dump(mode="json"))
         return cls(folder, config.seed, mirror, lock)
@@ -336,8 +342,10 @@ class Run:
                     f"step {name} needs step {other} first: run `raytune-agents run --steps "
                     f"{other}`"
                 )
+            # The report shows scores and figures too, which no other step reads.
             inputs[other] = before.key_of_files if name == "report" else before.outputs
         last = Manifest.load(self.folder / name)
+        # The marks of the last time save reading what has not changed since.
         found = marks(content, last.content if last else {})
         return Step(
             name, self.folder / name, section, inputs, self.seed, self.mirror, content=found
@@ -349,6 +357,7 @@ def locked(path: Path) -> IO[str]:
     process ends in whatever way. Raises ConfigError where another process has it, OSError."""
     file = path.open("a+", encoding="utf-8")
     try:
+        # The kernel frees it with the process, so no stale lock is ever left.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.ENOLCK):

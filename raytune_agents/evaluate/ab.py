@@ -98,6 +98,7 @@ def load_side(text: str) -> Side:
                 f"{name!r} has seed {config['seed']} like another run of {text!r}; write runs of "
                 "different seeds, or one run"
             )
+        # Values only: the texts of 100,000 answers would fill the memory for nothing.
         wanted = [c for c in pq.read_schema(path).names if c not in LONG]
         seeds[config["seed"]] = [
             AnswerRow.read(line) for line in pq.read_table(path, columns=wanted).to_pylist()
@@ -145,6 +146,7 @@ def seeds_difference(one: SeedValues, two: SeedValues, how: Resampling) -> Diffe
     """B minus A over the rows that all runs share: `paired`, or `paired_seeds` with several seeds
     on a side."""
     every = [set(values) for side in (one, two) for values in side.values()]
+    # One order for both sides: pairs are made by place in the arrays.
     ids = sorted(set.intersection(*every))
     one, two = (
         {seed: {i: values[i] for i in ids} for seed, values in side.items()} for side in (one, two)
@@ -187,6 +189,7 @@ def compare_sides(
             len(set.union(*every)) - len(ids),
             by_group(first, second, sources, **options),
         )
+    # By number, as two pairs of arms may have one name.
     fixed = holm_corrected({key: c.difference for key, c in found.items()})
     return [replace(c, difference=fixed[key]) for key, c in found.items()]
 

@@ -48,8 +48,10 @@ def examples_to_show(rows: Iterable[Trajectory], count: int, seed: int) -> tuple
         for r in rows
         if r.target is not None and len(r.prompt) - _systems(r) == 1 and not r.failed
     }
+    # The shorter half: examples take their room from the row that is asked.
     short = sorted(able)[: max(count, len(able) // 2)]
     random.Random(f"few_shot/{seed}").shuffle(short)
+    # A row without tools declines nothing: only one that could have called shows how.
     declined = [i for _, i, called, tools in short if not called and tools][: int(count > 1)]
     shown: dict[str, str] = {}  # first tool that is called -> row id
     for _, row_id, called, _ in short:
@@ -80,6 +82,7 @@ def with_shots(row: Trajectory, shots: Sequence[Trajectory]) -> Trajectory:
         offered = ", ".join(f"{t.name}({', '.join(_parameters(t))})" for t in shot.tools)
         said = f"{shot.query}\n(tools of this example: {offered})" if offered else shot.query
         turns += [Message("user", said), replace(shot.answer, thought="", loss=False)]
+    # After the system turn: templates refuse one that stands later.
     at = next((i for i, m in enumerate(row.messages) if m.role != "system"), 0)
     return replace(row, messages=(*row.messages[:at], *turns, *row.messages[at:]))
 
@@ -110,6 +113,7 @@ def _grammar_of(tool: ToolSpec) -> JsonSchema:
     """The tool's parameters with the keywords that every grammar backend takes."""
     made = _plain(json_schema(schema_of(tool)))
     properties = made.get("properties", {})
+    # A required name without a property would let no call through the grammar.
     known = [name for name in made.get("required", []) if name in properties]
     closed: JsonSchema = {"type": "object", "properties": properties, "required": known}
     return closed | {"additionalProperties": False}

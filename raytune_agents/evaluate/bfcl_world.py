@@ -118,13 +118,16 @@ def turn_verdict(entry: JsonObject, turns: Turns) -> list[Any]:
         expected = [gold.gold(text) for text in wanted]
         if not wanted:
             continue
+        # Before the states: they are equal where gold's calls change nothing.
         if not any(turn):
             return ["empty_turn_model_response", number]
         if mine.state() != gold.state():
             return ["instance_state_mismatch", number]
+        # Over all turns so far: a result may have come earlier than gold asks for it.
         left = list(seen)
         for text in expected:
             if text not in left:
                 return ["execution_response_mismatch", number]
+            # Once each: two equal results of gold need two of the model.
             left.remove(text)
     return ["", len(turns)]

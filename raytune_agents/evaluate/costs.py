@@ -28,6 +28,7 @@ def training_costs(run: Path, arm: str) -> Costs:
     for name, key in (("train_tokens", "num_tokens"), ("train_peak_memory_mib", "peak_memory_mib")):
         if found := [line[key] for line in lines if line.get(key) is not None]:
             out[name] = float(max(found))
+    # A line has those of its own step; a step that was run again counts once.
     joules = [line["energy_j"] for line in lines if "energy_j" in line]
     return out | {"train_energy_j": float(sum(joules)) if joules else None}
 

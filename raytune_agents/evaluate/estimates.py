@@ -71,6 +71,7 @@ def resampled(n: int, how: Resampling, statistic: Statistic, shift: int = 0) -> 
     """A statistic of n rows drawn with replacement, [resamples]. `statistic` takes the drawn rows'
     numbers [block, n] and gives [block]; blocks hold at most CELLS numbers. `shift` is added to the
     seed, for draws that must not go together."""
+    # Seeded, so that the same answers give the same intervals in every report.
     rng, found = np.random.default_rng(how.seed + shift), []
     for start in range(0, how.resamples, step := max(1, CELLS // n)):
         found.append(statistic(rng.integers(0, n, (min(step, how.resamples - start), n))))
@@ -97,6 +98,7 @@ def mean_of(values: Iterable[float | None], how: Resampling) -> Estimate:
     kept = _numbers(values)
     if not len(kept):
         return Estimate()
+    # By the values, not by the metric's name: shares that happen to be whole are rates too.
     if np.isin(kept, (0.0, 1.0)).all():
         low, high = wilson(int(kept.sum()), len(kept), how.confidence)
     else:
@@ -135,6 +137,7 @@ def calibration_of(
     sure, hits = np.asarray(confidence, dtype=float), np.asarray(right, dtype=float)
     if not len(sure):
         return Estimate()
+    # A confidence of 1 belongs to the last bin.
     bins = np.minimum((sure * BINS).astype(int), BINS - 1)
 
     def error(drawn: np.ndarray) -> np.ndarray:
@@ -158,6 +161,7 @@ def macro_mean(suites: Mapping[str, Iterable[float | None]], how: Resampling) ->
     def means_of(kept: np.ndarray, shift: int) -> np.ndarray:
         return resampled(len(kept), how, lambda drawn: kept[drawn].mean(1), shift)
 
+    # Apart: with one seed, suites of equal size would all draw the same places.
     means = [means_of(kept, k) for k, kept in enumerate(parts)]
     low, high = np.quantile(np.mean(means, axis=0), how.tails())
     value = float(np.mean([kept.mean() for kept in parts]))

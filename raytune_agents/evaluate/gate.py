@@ -58,6 +58,7 @@ class GateResult:
         if self.arm == self.reference:  # against itself nothing can be lost
             return "not proven"
         found = {m.outcome for m in self.metrics}
+        # One loss is enough, whatever else was kept.
         if "lost" in found:
             return "lost"
         return "kept" if self.reference and found == {"kept"} else "not proven"
@@ -100,6 +101,7 @@ def guarded(difference: Difference, margin: float = MARGIN) -> Outcome:
     """kept: the whole interval is above -margin; lost: it is below; else not proven."""
     if difference.low is None or difference.high is None:
         return "not proven"
+    # The lower end decides: a wide interval must not pass for want of rows.
     if difference.low >= -margin:
         return "kept"
     return "lost" if difference.high < -margin else "not proven"
@@ -110,6 +112,7 @@ def no_regression(
 ) -> GateResult:
     """The gate of one arm; `differences`: {metric: arm - reference, paired by row}. A guarded
     metric that is not in it was not measured, so it is not proven."""
+    # Always both: a metric that was not measured must show as not proven.
     found = ((name, differences.get(name, Difference())) for name in GUARDED)
     return GateResult(
         arm, reference, tuple(GuardedMetric(n, d, guarded(d, margin)) for n, d in found)

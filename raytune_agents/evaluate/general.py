@@ -89,6 +89,7 @@ def model_args(model: Path, adapter: str, dtype: str) -> str:
     kind = "bfloat16" if dtype == "auto" else dtype
     if not adapter:
         return f"pretrained={model},dtype={kind}"
+    # Full weights have no such file.
     if (Path(adapter) / "adapter_config.json").is_file():
         return f"pretrained={model},peft={adapter},dtype={kind}"
     return f"pretrained={adapter},tokenizer={model},dtype={kind}"
@@ -125,6 +126,7 @@ def run_lm_eval(
             ) from None
         if done.returncode or not target.is_file():
             said = done.stderr.strip().splitlines() or ["no message"]
+            # Warnings may follow the error.
             last = next((line for line in reversed(said) if "Error" in line), said[-1])
             raise ConfigError(f"evaluate.general.tasks={section.tasks}: lm-eval said: {last}")
         found = json.loads(target.read_text(encoding="utf-8"))
@@ -140,6 +142,7 @@ def ability_lines(arm: str, found: dict[str, dict[str, list[tuple[int, float]]]]
             for question, value in values:
                 key = f"{task}/{question}"
                 empty = {"arm": arm, "split": SPLIT, "id": key, "failed": ""}
+                # Every column in every row: a Parquet file has one schema.
                 row = rows.setdefault(key, empty | dict.fromkeys(columns))
                 row[f"{task}.{metric}"] = value
     return list(rows.values())

@@ -44,6 +44,7 @@ def answer_limit(lengths: Sequence[int], max_model_len: int) -> int:
     lengths in tokens, a multiple of 16, at least SHORTEST, at most half the model's length."""
     long = sorted(lengths)[math.ceil(0.99 * len(lengths)) - 1] if lengths else 0
     wanted = max(SHORTEST, 16 * math.ceil(MARGIN * long / 16))
+    # The prompt needs the other half.
     return min(wanted, max_model_len // 2)
 
 
@@ -53,6 +54,7 @@ def gold_lengths(rows: Iterable[Trajectory], chat: Chat) -> list[int]:
     for row in rows:
         if row.target is not None:
             with contextlib.suppress(RecordError):  # nothing to write, or no such turn
+                # The last part of the last example is the answer, with the token that ends it.
                 out.append(len(chat.ids(chat.parts(row)[-1][-1][0])))
     return out
 
@@ -70,6 +72,7 @@ def with_answer_limit(
 def prompt_of(row: Trajectory, chat: Chat, arm: Arm, room: int) -> list[int]:
     """Token ids of the arm's prompt, [prompt]; examples are left out from the last on where they do
     not fit, or the template refuses them. Raises RecordError where it refuses the row."""
+    # As many examples as fit: a row that is asked bare is still asked.
     for count in range(len(arm.shots), 0, -1):
         with contextlib.suppress(RecordError):
             ids = chat.prompt_ids(with_shots(row, arm.shots[:count]), arm.marker)
@@ -107,7 +110,9 @@ def answer_shard(
             client.Sampling(
                 max_tokens=options.max_tokens,
                 schema=call_schema(rows[i].tools) if arm.constrained else "",
+                # For the confidence: no other metric needs them.
                 logprobs=True,
+                # A grammar writes plain JSON, not the family's form: its parser would find no call.
                 tools="" if arm.constrained else chat.tools_text(rows[i]),
             )
             for i in prompts
@@ -156,6 +161,7 @@ def server_parsable(reply: client.Reply, row: Trajectory) -> float | None:
 
 def rescored(answer: AnswerRow, row: Trajectory) -> AnswerRow:
     """A stored answer scored anew; what is known of its reply stays as it was measured."""
+    # It has no text to score; why it failed is all there is.
     if answer.failed:
         return answer_row(row, answer.arm, failed=answer.failed)
     kept = {name: answer.values[name] for name in REPLY_VALUES if name in answer.values}

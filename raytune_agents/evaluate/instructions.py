@@ -99,6 +99,7 @@ def instruction_rows(count: int, seed: int) -> list[Trajectory]:
     """`count` requests without tools, half of them with two instructions; no call is right."""
     rng, out = random.Random(f"instructions/{seed}"), []
     for i in range(count):
+        # In turn, not drawn: every kind of instruction has as many rows.
         names = PAIRS[i // 2 % len(PAIRS)] if i % 2 else (list(CHECKS)[i // 2 % len(CHECKS)],)
         chosen = [(name, rng.choice(CHECKS[name].arguments)) for name in names]
         asked = " ".join(CHECKS[name].wording.format(value) for name, value in chosen)

@@ -85,6 +85,7 @@ def combined(
     """
     if one is None or other is None:
         return None
+    # 1: for the arm. Scores of one reading are compared; between readings the scale may move.
     leans = [_sign(one[1] - one[0]), _sign(other[0] - other[1])]
     same = leans[0] == leans[1]
     return {
@@ -104,11 +105,13 @@ def judged_pairs(
 ) -> list[FlatRow]:
     """What is judged: of every split of `rows` the first ones, for every arm but base, both
     answers; rows that either failed to answer are left out."""
+    # A failed answer is an outage or a prompt too long: nothing to prefer.
     kept = [a for a in answers if not a.failed and not a.perturbation and a.arm not in BASELINES]
     kept = [a for a in kept if (a.split, a.id) in rows]
     told = {(a.arm, a.split, a.id): a.answer for a in kept}
     out = []
     for split in dict.fromkeys(a.split for a in kept):
+        # The same rows for every arm.
         ids = list(dict.fromkeys(a.id for a in kept if a.split == split))[: section.rows]
         for arm in dict.fromkeys(a.arm for a in kept if a.arm != BASE):
             out += [
@@ -131,6 +134,7 @@ def judge_pairs(
 ) -> Lines:
     """One line of judged.parquet a pair. Raises EngineDown, teacher.Refused."""
     shape = verdict_schema(section.rubric)
+    # Greedy: a verdict must not change when it is asked for again.
     sampling = Sampling(section.max_tokens, 0.0, 1, seed, shape)
     chats = [
         verdict_request(p["row"], first, second, section.rubric)
@@ -197,5 +201,6 @@ def judged_differences(lines: Lines, how: Resampling) -> Differences:
     for arm in dict.fromkeys(x["arm"] for x in lines):
         mine = [x for x in lines if x["arm"] == arm]
         found = differences(both_sides(mine), ("judge_score",), how)
+        # Arm by arm: the base's mean over several arms would not be of the same comparisons.
         out[arm] = found.get(arm, {})
     return out

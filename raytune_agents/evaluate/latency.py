@@ -65,6 +65,7 @@ def measure_latency(
         return []
     out: list[LatencyRow] = []
     for load, places in zip(loads, sample_of([rows[i] for i in fit], loads, count)):
+        # With the time: an earlier try of this run must not have warmed the cache either.
         salt = f"{arm.name}/{load}/{time.time_ns()}"
         sampling = client.Sampling(max_tokens=options.max_tokens, cache_salt=salt)
         for wave in range(len(places) // load):
@@ -88,6 +89,7 @@ def measure_latency(
                     seconds,
                 )
                 for i, reply in zip(asked, replies)
+                # A lost request has no time; the others of its wave still have theirs.
                 if isinstance(reply, client.Reply)
             ]
     return out
@@ -111,6 +113,7 @@ def latency_scores(
 
 def _speed(rows: Sequence[LatencyRow], how: Resampling) -> Estimate:
     """Tokens of all waves / their seconds, resampled by wave."""
+    # Requests of a wave share its seconds, so it is the unit that is drawn.
     waves = {r.wave: r.wave_s for r in rows}
     seconds = np.array(list(waves.values()))
     tokens = np.array([sum(r.output_tokens for r in rows if r.wave == w) for w in waves])

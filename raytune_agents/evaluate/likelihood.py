@@ -29,9 +29,11 @@ def measure_shard(
     found: list[Any] = []
     for row in rows:
         try:
+            # Where a template gives several examples, the last one has the last answer.
             found.append(chat.encode(row, arm.marker)[-1])
         except RecordError:
             found.append(None)
+    # vLLM must generate at least one token, which nobody reads.
     room = engine_config.max_model_len - 1
     fit = [i for i, e in enumerate(found) if e is not None and len(e.input_ids) <= room]
     replies = client.ask(
@@ -46,6 +48,7 @@ def measure_shard(
         why = client.INFRA_FAILED if reply else "prompt_too_long"
         line = unmeasured(row, arm.name, why)
         if isinstance(reply, client.Reply):
+            # The first token has no log-probability, since nothing is before it.
             kept = [p for p, y in zip(reply.prompt_logprobs, found[i].labels[1:]) if y != IGNORE]
             line |= {"failed": "", "nll": -sum(kept) / len(kept), "tokens": float(len(kept))}
         out.append(line)

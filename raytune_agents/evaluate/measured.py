@@ -57,6 +57,7 @@ class AnswerRow(Measured):
     def record(self) -> FlatRow:
         """As a row of answers.parquet: every metric is a column, None where it was not measured."""
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "values"}
+        # All columns always: files of two runs then have one schema.
         every = dict.fromkeys((m.name for m in ANSWER_METRICS), None)
         return facts | every | self.values
 
@@ -68,6 +69,7 @@ class AnswerRow(Measured):
         values = {
             k: v
             for k, v in record.items()
+            # Whatever else is a number is a metric, also a user's own.
             if k not in names and (v is None or isinstance(v, int | float))
         }
         return cls(**known, values=values)

@@ -320,6 +320,7 @@ def metric_named(name: str, own: Mapping[str, Metric] = METRICS) -> Metric:
     if found := own.get(name) or METRICS.get(name):
         return found
     for family, (label, better) in FAMILIES.items():
+        # A name like `pass_at_3` has its detail behind an underscore, `end.loop` behind a dot.
         if name.startswith((f"{family}.", f"{family}_")):
             detail = name[len(family) + 1 :].replace("_", " ")
             return Metric(name, label.format(detail), better=better)  # type: ignore[arg-type]

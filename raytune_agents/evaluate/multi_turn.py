@@ -80,6 +80,7 @@ def documents(name: str) -> tuple[JsonObject, ...]:
 
 def tools_at(entry: JsonObject, turn: int) -> tuple[ToolSpec, ...]:
     """What the model is offered in a turn: functions that are held back come with theirs."""
+    # `missed_function`: {turn: names}, the turn in which they are offered.
     held = {
         name
         for first, names in entry.get("missed_function", {}).items()
@@ -133,6 +134,7 @@ class Conversation:
         parsed = parse(text, tools_at(self.entry, self.turn))
         self.steps += 1
         self.messages.append(turn_of(text, parsed))
+        # BFCL too takes what it cannot decode for the end of the turn.
         if parsed.error or not parsed.calls:
             if len(self.turns) == len(self.entry["question"]):
                 self.end = "answered"
@@ -176,8 +178,10 @@ def entry_verdicts(
     out: list[sandbox.Outcome] = []
     while len(out) < len(calls):
         left = calls[len(out) :]
+        # Half a second each beside the start: a verdict runs the whole conversation twice.
         limits = sandbox.Limits(timeout_s + 0.5 * len(left), memory_mib=1024, output_kib=1 << 16)
         found = sandbox.run_calls(WORLD, left, limits).outcomes
+        # One that kills the process leaves the rest unrun: they go into the next process.
         out += [o for o in found if o.error != "not_run"]
     return out
 
@@ -201,6 +205,7 @@ def conversation_line(arm: str, conversation: Conversation) -> FlatRow:
     """One line of multi_turn.parquet, before its verdict."""
     unasked = conversation.end and not conversation.steps
     broken = conversation.end in (CRASHED, client.INFRA_FAILED)
+    # Too long at the first prompt is no answer; later it is one that ended too soon.
     lost = conversation.end if unasked or broken else ""
     return {
         "arm": arm,

@@ -19,6 +19,7 @@ def load_metrics(names: Sequence[str]) -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     for path in names:
         metric = _loaded(path)
+        # Two metrics of one name would overwrite each other's column.
         if metric.name in METRICS or metric.name in found:
             raise ConfigError(
                 f"evaluate.metrics={path!r}: the name {metric.name!r} is taken; give it another"

@@ -86,6 +86,7 @@ def sign_flip(differences: np.ndarray, resamples: int, seed: int) -> float:
     p = (1 + #{|mean of flipped| >= |mean|}) / (1 + resamples), in (0, 1]; 1 where all are zero.
     """
     rng, n, hits = np.random.default_rng(seed), len(differences), 0
+    # The same numbers summed in another order may differ in the last digit: that is a hit.
     seen = abs(differences.sum()) * (1 - 1e-12)
     for start in range(0, resamples, step := max(1, CELLS // n)):
         signs = rng.integers(0, 2, (min(step, resamples - start), n)) * 2 - 1
@@ -140,6 +141,7 @@ def _row_weights(n: int, resamples: int, rng: np.random.Generator) -> list[np.nd
     """Bootstrap weights of n rows in blocks of at most CELLS numbers; each resample sums to 1."""
     step = max(1, CELLS // n)
     sizes = [min(step, resamples - start) for start in range(0, resamples, step)]
+    # Drawing n rows with replacement is one draw of a multinomial.
     return [rng.multinomial(n, np.full(n, 1 / n), size) / n for size in sizes]
 
 
@@ -166,8 +168,10 @@ def paired(
     if not wins and not losses and _in_unit(a, b):
         low, high = bonett_price(0, 0, n, confidence)
     else:
+        # How often each row was drawn, as weights: a matrix product instead of a gather.
         weights = _row_weights(n, resamples, np.random.default_rng(seed))
         low, high = _interval(np.concatenate([w @ d for w in weights]), confidence)
+    # Of the differences, not of the two sides: what rows have in common cancels.
     sd = float(d.std(ddof=1)) if n > 1 else 0.0
     p = mcnemar(wins, losses) if rates else sign_flip(d, resamples, seed)
     least = detectable(n, sd or min(1.0, 3 / n) ** 0.5, confidence=confidence)
@@ -194,6 +198,7 @@ def paired_seeds(
     runs = [*base.values(), *arm.values()]
     for run in runs:
         aligned(first, run)  # the same rows everywhere
+    # One base is exact: it was not trained, so it has no spread between seeds.
     few = len(arm) < FEW_SEEDS or 1 < len(base) < FEW_SEEDS
     ids = [i for i in sorted(first) if all(run[i] is not None for run in runs)]
     if not ids:
@@ -210,6 +215,7 @@ def paired_seeds(
         low, high = bonett_price(0, 0, len(ids), confidence)
     else:
         low, high = _interval(drawn, confidence)
+    # Ties count on both sides, so p is never smaller than it should be.
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p = min(1.0, 2 * (tail + 1) / (resamples + 1))
     value = float(other.mean() - one.mean())
@@ -223,6 +229,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """
     adjusted, running = {}, 0.0
     for i, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
+        # Running maximum: a larger p must not become the smaller one by its factor.
         running = max(running, (len(p_values) - i) * p_values[name])
         adjusted[name] = min(1.0, running)
     return {name: adjusted[name] for name in p_values}

@@ -82,6 +82,7 @@ def typos(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajecto
     """A typing error in every sixth word (at least one) that is no part of a value."""
     kept, text = needed_text(row), row.query
     spots = [m for m in WORD.finditer(text) if m[0].lower() not in kept]
+    # From the end, so that the places before stay right.
     for match in sorted(
         rng.sample(spots, min(len(spots), max(1, len(spots) // 6))), key=lambda m: -m.start()
     ):
@@ -94,6 +95,7 @@ def paraphrase(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Tra
     kept, text = needed_text(row), row.query
     for pattern, word in WORDING:
         found = re.search(pattern, text)
+        # A word that is part of a value must stay: the right call holds it.
         if found and found[0].lower() not in kept:
             text = re.sub(pattern, word, text)
     return _asked(row, rng.choice(FRAMES).format(text)) if text else None
@@ -129,6 +131,7 @@ PERTURBATIONS: dict[str, Callable[[Trajectory, random.Random, Catalogue], Any]] 
 def perturb(row: Trajectory, name: str, seed: int, catalogue: Catalogue) -> Trajectory | None:
     """The row under a perturbation, or None; it points to the row and keeps its split and pool."""
     for attempt in range(TRIES):  # noise may draw nothing to change
+        # By row: more or fewer rows change no other one's perturbation.
         rng = random.Random(f"{seed}/{name}/{row.id}/{attempt}")
         made = PERTURBATIONS[name](row, rng, catalogue)
         if made is None:

@@ -28,7 +28,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_agents.config import EvaluateConfig
 from raytune_agents.evaluate import general, judge, likelihood, multi_turn, rollouts, scoreboard
 from raytune_agents.evaluate.costs import Costs, gain_per_100_rows
 from raytune_agents.evaluate.estimates import Resampling
@@ -103,7 +102,6 @@ def write_results(
     folder: Path,
     found: Found,
     rows: Mapping[tuple[str, str], Trajectory],
-    config: EvaluateConfig,
     how: Resampling,
     arms: ArmFacts,
     own: Mapping[str, Metric],
@@ -118,9 +116,11 @@ def write_results(
         "latency": [r.record() for r in found.latency],
     }
     for name, lines in tables.items():
+        # A Parquet file of no rows has no schema; its absence says the same.
         if lines:
             write_table(folder / f"{name}.parquet", pa.Table.from_pylist(lines))
     compared = (*scoreboard.COMPARED, *(m.name for m in own.values() if m.headline))
+    # Baselines are no claim of ours, so they must not cost the arms significance.
     untrained = {a.arm for a in clean} - {BASE, *arms.trained}
     gains = scoreboard.differences(clean, compared, how, uncorrected=untrained)
     scores = scoreboard.answer_scores(clean, how)
@@ -128,6 +128,7 @@ def write_results(
         if found.lines[name]:
             gains = scoreboard.merged_boards(gains, kind.differences(found.lines[name], how))
             scores = scoreboard.merged_boards(scores, kind.scores(found.lines[name], how))
+    # Measured while the arms were asked; nothing stored could give them again.
     costs: dict[str, Costs] = read_json(folder / "costs.json")
     gains = scoreboard.merged_boards(gains, gain_per_100_rows(gains, costs))
     write_json(folder / "scores.json", scoreboard.records(scores))

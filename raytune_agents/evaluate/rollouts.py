@@ -76,6 +76,7 @@ class EngineSampler:
             one.end_unasked("too_long")
             return None
         sampling = replace(self.sampling(one), tools=self.chat.tools_text(row))
+        # The turns before are in that engine's prefix cache.
         session = f"{self.arm.name}/{id(one)}"
         (reply,) = client.ask([ids], [sampling], adapter=self.arm.adapter, session=session)
         if isinstance(reply, client.Lost):
@@ -90,6 +91,7 @@ def play_out(
     conversations: Sequence[Any], sample: EngineSampler, max_turns: int | None = None
 ) -> None:
     """Roll each out in a thread of its own, so that none waits for another's answer."""
+    # Threads only wait here: the engine answers, and worlds run in processes of their own.
     with ThreadPoolExecutor(max(1, len(conversations))) as pool:
         list(pool.map(lambda one: roll_out([one], sample, max_turns), conversations))
 
@@ -113,6 +115,7 @@ def rollout_shard(
         return client.Sampling(
             max_tokens=section.max_tokens,
             temperature=options.temperature,
+            # CRC, as `hash` of a text differs between processes. Greedy needs no seed.
             seed=zlib.crc32(where.encode()) if options.temperature else None,
         )
 
@@ -129,6 +132,7 @@ def rollout_line(arm: str, rollout: Rollout) -> FlatRow:
         "trial": rollout.trial,
         "agent": rollout.task.meta["world"]["agent"],
         "goal": ", ".join(rollout.task.meta.get("goals", [])),
+        # `roll_out` stops asking without a word.
         "end": rollout.end or "max_steps",
         "steps": float(rollout.steps),
         "output_tokens": float(rollout.output_tokens),
@@ -158,12 +162,14 @@ def values(row: Trajectory, end: str) -> dict[str, float | None]:
     recovery: an observation was an error: 1 if a later call was not. loop_rate: 1 if the same call
     was made three times. error_rate: errors / observations. steps_to_success: answers of a success.
     """
+    # Lost to the engine or to the world: not the arm's doing, so no value.
     if end not in ENDS or end == CRASHED:
         return dict.fromkeys(VALUES)
     errors = [failed_observation(m.content) for m in row.messages if m.role == "tool"]
     first = errors.index(True) if True in errors else None
     steps = sum(m.role == "assistant" for m in row.messages)
     try:
+        # Reached but not said counts as nothing: the user would not know.
         score = goal_score(row) if end == "answered" else 0.0
     except WorldDown:
         return dict.fromkeys(VALUES)
@@ -196,6 +202,7 @@ def repeated(plays: Plays, k: int) -> tuple[list[float], list[float]]:
     for p in plays:
         if p["task_completion"] is not None:
             trials.setdefault(p["task"], []).append(p["task_completion"])
+    # A goal in part is no success for pass^k.
     counts = [(len(got), sum(x >= 1 for x in got)) for got in trials.values() if len(got) >= k]
     every = [comb(c, k) / comb(n, k) for n, c in counts]
     some = [1 - comb(n - c, k) / comb(n, k) for n, c in counts]

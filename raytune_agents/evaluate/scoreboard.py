@@ -88,6 +88,7 @@ def by_split(rows: Iterable[Measured]) -> dict[tuple[str, str], list[Any]]:
     failed is there, and empty."""
     out: dict[tuple[str, str], list[Any]] = {}
     for row in rows:
+        # Before the check: a split that failed as a whole must show, not vanish.
         part = out.setdefault((row.arm, row.split), [])
         if not row.failed:
             part.append(row)
@@ -122,6 +123,7 @@ def summarise(rows: Sequence[AnswerRow], how: Resampling) -> dict[str, Estimate]
     cells = {name: mean_of((r.values.get(name) for r in rows), how) for name in names}
     for fault in fault_counts(judged):
         cells[f"fault.{fault}"] = mean_of((float(r.fault == fault) for r in judged), how)
+    # Answers of an endpoint may come without log-probabilities.
     sure = [r for r in judged if r.values.get("confidence") is not None]
     pairs = [(r.values["confidence"], r.values["exact_match"]) for r in sure]
     cells["calibration_error"] = calibration_of(
@@ -168,6 +170,7 @@ def differences(
                 arm: values_by_row(parts.get((arm, split), []), metric) for arm in (base, *arms)
             }
             found = {arm: over_common_rows(values[base], values[arm], how) for arm in arms}
+            # Holm counts the claims that are made: an arm without rows makes none.
             claims = {a: d for a, d in found.items() if d.n and a not in set(uncorrected)}
             found |= holm_corrected(claims)
             for arm, cell in found.items():
@@ -190,6 +193,7 @@ def perturbation_drops(
             drops: dict[str, Drop] = {}
             for name in dict.fromkeys(r.perturbation for r in after):
                 noisy = [r for r in after if r.perturbation == name]
+                # By the row that it was made of: its own id is another.
                 there = values_by_row(noisy, metric, key="of")
                 cell = over_common_rows(here, there, how)
                 if cell.n:
@@ -218,6 +222,7 @@ def first_columns(
         column = tuple((c.value, c.n) if (c := by.get(name)) else None for by in scores.values())
         if not metric.headline or all(c is None or c[0] is None for c in column):
             continue
+        # Equal columns say one thing twice.
         if column not in kept or name == "irrelevance":
             kept[column] = metric
     return list(kept.values())
@@ -271,6 +276,7 @@ def overall_scores(rows: Sequence[Measured], how: Resampling) -> dict[str, Overa
     base = {s: values_by_row(parts[BASE, s], name) for s, name in suites.items()}
     out: dict[str, Overall] = {}
     for arm in dict.fromkeys(arm for arm, _ in parts):
+        # A mean over fewer suites is no fair one beside the others.
         if not suites or not all((arm, s) in parts for s in suites):
             continue
         mine = {s: values_by_row(parts[arm, s], name) for s, name in suites.items()}
@@ -287,6 +293,7 @@ def overall_scores(rows: Sequence[Measured], how: Resampling) -> dict[str, Overa
 def pooled_values(rows: Iterable[Measured], metric: str) -> dict[str, float]:
     """{split/row id: value} over all test suites."""
     return {
+        # With the split: one row may be in two suites.
         f"{r.split}/{r.id}": value
         for r in rows
         if not r.failed and r.split != VAL and (value := r.values.get(metric)) is not None

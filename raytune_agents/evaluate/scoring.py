@@ -61,6 +61,7 @@ def _hallucinations(parsed: Parsed, row: Trajectory) -> Values:
         spec = find(call.name, row.tools)
         tool |= spec is None
         form = shape(spec.parameters) if spec else None
+        # A schema that allows other names has none that do not exist.
         argument |= form is not None and not form.open and any(k not in form.kinds for k in given)
     known = not parsed.error
     return {
@@ -120,10 +121,12 @@ def _call_values(parsed: Parsed, row: Trajectory, gold: list, right: bool) -> Va
     pairs = pair_calls(parsed.calls, given, gold, row)
     best = found = _matched(pairs, given, gold, forms)
     several, offered = len(gold) > 1, sum(len(g) for g in given)
+    # Greedy found all, or there is one call: no other matching can be better.
     if several and parsed.calls and found.calls < len(gold):
         best = _matched(_optimal_pairs(parsed.calls, given, gold, forms), given, gold, forms)
     whole = offered + found.missing
     places = [c for c, _ in pairs if c is not None]
+    # Of wrong calls an order says nothing.
     ordered = right and several and found.calls == len(gold)
     return {
         "function_accuracy": float(names),
@@ -191,10 +194,12 @@ def _values(parsed: Parsed, verdict: Verdict, row: Trajectory, text: str) -> Val
     """The values that apply to the row."""
     out: Values = {"format_adherence": float(not parsed.error), **_hallucinations(parsed, row)}
     if verdict.error == BAD_GOLD:
+        # BFCL's relevance set says that a call is due, but not which.
         open_row = not row.gold and row.target is None
         return out | ({"relevance": float(bool(parsed.calls))} if open_row else {})
     gold = gold_calls(row)
     out["exact_match"] = float(verdict.ok)
+    # With one gold call, or a right answer, both matchings agree.
     several = len(gold) > 1 and not verdict.ok
     best = judge_parsed(parsed, row, "optimal") if several else verdict
     out["exact_match_optimal"] = float(best.ok)

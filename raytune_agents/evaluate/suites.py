@@ -58,6 +58,7 @@ class Suite:
     def add(self, name: str, rows: Iterable[Trajectory], limit: int | None = None) -> None:
         """Rows of one split, chosen by id, without those that cannot be scored.
         Raises ConfigError where none is left."""
+        # Reasons of this split alone go into the error.
         before = self.rejected.total()
         good = [row for row in rows if not self._refused(row)]
         if not good:
@@ -68,7 +69,7 @@ class Suite:
             )
         self.rows += sorted(good, key=lambda r: r.id)[:limit]
 
-    def add_if_any(self, name: str, rows: Iterable[Trajectory], limit: int) -> None:
+    def add_if_any(self, rows: Iterable[Trajectory], limit: int) -> None:
         """As `add`, but an empty split adds nothing."""
         good = [row for row in rows if not self._refused(row)]
         self.rows += sorted(good, key=lambda r: r.id)[:limit]
@@ -79,13 +80,14 @@ class Suite:
         """Rows on which no call is right: of the tools of the rows so far, and BFCL's where its
         package is installed; `leaks` gives the index of the training rows."""
         count = config.irrelevance_rows
+        # Of the rows so far, so it is added after all suites of calls.
         own = tool_taken_away(self.rows, count, seed + EVALUATION_SEED)
         self.rows += [replace(r, split=IRRELEVANCE, step="evaluate.irrelevance") for r in own]
         if count and bfcl.installed():
             source = SourceConfig(path="bfcl", categories=["irrelevance"])
             found = source_rows(BFCL_IRRELEVANCE, source, leaks())
             self.rejected.update(found.rejected)
-            self.add_if_any(BFCL_IRRELEVANCE, found.rows, count)
+            self.add_if_any(found.rows, count)
 
     def _refused(self, row: Trajectory) -> bool:
         reason = row.reject_reason or gold_fault(row)
@@ -106,6 +108,7 @@ def gold_fault(row: Trajectory) -> str:
     except ValueError:
         return "bad_gold"
     calls = row.target.tool_calls if row.target else ()
+    # Nobody can be right there: it would only press all scores down.
     if calls and not judge(render_calls(calls), row).ok:
         return "impossible_gold"
     own = () if row.gold else calls  # BFCL's gold has rules of its own, looser than the schema
@@ -192,6 +195,7 @@ def without_seen_tools(
 ) -> list[Trajectory]:
     """Rows that call a tool which training calls too, by any spelling of its name, are rejected as
     `seen_tool`."""
+    # By a key: get_weather and GetWeather are one tool to a model.
     seen = {tool_key(tool) for row in trained for tool in gold_tools(row)}
     return [
         replace(row, reject_reason="seen_tool")
@@ -206,6 +210,7 @@ def perturbed_rows(
 ) -> tuple[list[Trajectory], Counter[str]]:
     """The first `perturbed_rows` of each split under each perturbation, and how many rows each
     perturbation could not touch."""
+    # Distractors come from other rows of the same evaluation, so they look alike.
     catalogue = list({t.name: t for row in rows for t in row.tools}.values())
     out: list[Trajectory] = []
     untouched: Counter[str] = Counter()

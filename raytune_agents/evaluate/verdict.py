@@ -61,6 +61,7 @@ def ordered_splits(splits: Iterable[str]) -> list[str]:
 def change_of(metric: Metric, difference: Difference) -> str:
     """ "better" or "worse" where the interval of the difference excludes zero, else ""."""
     low, high = difference.low, difference.high
+    # An interval that touches zero tells nothing apart.
     if not metric.better or low is None or high is None or low <= 0 <= high:
         return ""
     return "better" if (low > 0) == (metric.better == "higher") else "worse"
@@ -78,6 +79,7 @@ def choose_headline(rows: Sequence[Measured], arms: Sequence[str]) -> tuple[str,
     if not means:
         first = next(iter(arms), "")
         return first, "there were no val rows to choose by; it is the first arm" if first else ""
+    # Of equal ones the first of the config: val cannot tell them apart.
     best = max(means, key=lambda arm: means[arm])
     level = f"{means[best] * 100:.1f} % of {count} val rows"
     return best, f"chosen on val ({level}), not on the test"
@@ -138,6 +140,7 @@ def gains_and_losses(
     for split in ordered_splits(by):
         for name, cell in by[split].items():
             metric = metric_named(name, own)
+            # Val chose the arm: its gain there is partly luck.
             if (word := change_of(metric, cell)) and metric.headline and split != VAL:
                 size = as_points(cell.value) if metric.unit == "share" else f"{cell.value:+.3g}"
                 found[word].setdefault(metric.label, []).append(f"{size} on {split}")
@@ -169,6 +172,7 @@ def _notes(
             f"With {cell.n} paired rows, true differences below {cell.detectable * 100:.0f} points "
             "would often be missed (power under 80 %)."
         )
+    # Baselines are no claims, so Holm did not count them.
     trained = [a for a in differences if a not in BASELINES and split in differences[a]]
     if len(trained) > 1 and cell.p_holm is not None:
         notes.append(

@@ -33,6 +33,7 @@ class Answers:
 
     def path(self, key: str) -> Path:
         """The file of an answer; asked only where there is a folder."""
+        # 256 folders: one with a million files is slow to open.
         return self.folder / key[:2] / f"{key}.json"  # type: ignore[operator]
 
     def get(self, key: str) -> JsonObject | None:

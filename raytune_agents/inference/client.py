@@ -162,6 +162,7 @@ class EngineClient:
 
     async def probe(self, request: Request, lost: Any) -> None:
         """Raises EngineDown where not even one token comes for the first token of a prompt."""
+        # One token of one token: what fails at this would fail at anything.
         least = Request(request.prompt[:1], Sampling(max_tokens=1), request.adapter)
         for _ in range(1 + self.limits.retries):
             if isinstance(await self.once(least), Reply):
@@ -180,6 +181,8 @@ class EngineClient:
             seat.in_flight += 1
             try:
                 sent = seat.handle.answer.remote(request.prompt, request.sampling, request.adapter)
+                # No time limit here: a long queue is no fault. A silent process is, hence the
+                # pings.
                 reply = asyncio.wrap_future(sent.future())
                 while not (await asyncio.wait([reply], timeout=self.ping_s))[0]:
                     await self.ping(seat)
@@ -204,7 +207,9 @@ class EngineClient:
         fewest = min(seat.in_flight for seat in up)
         if session:
             near = [seat for seat in up if seat.in_flight <= fewest + SLACK]
+            # Highest hash of engine and session: when an engine dies, only its own sessions move.
             return max(near, key=lambda seat: zlib.crc32(f"{seat.name}/{session}".encode()))
+        # At random: clients that start together would else all take the first one.
         return random.choice([seat for seat in up if seat.in_flight == fewest])
 
     async def seek(self) -> None:
@@ -214,6 +219,7 @@ class EngineClient:
         if not found:
             raise EngineDown(f"no engine actor is alive: {self.why}")
         if not self.seats:  # another coroutine may have found them meanwhile
+            # Twice: the engine always has the next requests at hand, and few are lost with it.
             self.room = asyncio.Semaphore(2 * self.limits.max_num_seqs * len(found))
             self.seats = found
 
@@ -317,6 +323,7 @@ def usage() -> EngineUsage:
     machines: dict[str, float] = {}  # each actor counts for its whole machine
     for one in found:
         if one.energy_j is not None:
+            # The longest-lived engine has seen most of its machine's joules.
             machines[one.node] = max(machines.get(one.node, 0.0), one.energy_j)
     return EngineUsage(
         peak_memory_mib=max(one.peak_memory_mib for one in found),

@@ -61,6 +61,7 @@ def key_from_env(section: TeacherConfig) -> str:
     if not section.base_url or not section.key_env:
         return ""
     key = os.environ.get(section.key_env, "")
+    # Before anything can quote it: from here on no log or file shows its value.
     hide(section.key_env)
     if not key:
         raise ConfigError(
@@ -100,6 +101,7 @@ class Budget:
             )
 
         with self.lock:
+            # Others may spend less than they set aside; with none pending, nothing more comes back.
             self.lock.wait_for(lambda: fits() or not self.pending)
             if not fits():
                 raise BudgetSpent(f"{self.tokens} tokens, ${self.usd:.4f}")
@@ -113,6 +115,7 @@ class Budget:
             self.lock.notify_all()
             self.tokens += sum(spent) - sum(reserved)
             self.usd += self.price(*spent) - self.price(*reserved)
+            # Written at once: a killed run has paid for it all the same.
             if self.ledger and any(spent):
                 line = {"tokens_in": spent[0], "tokens_out": spent[1], "usd": self.price(*spent)}
                 with self.ledger.open("a", encoding="utf-8") as file:
@@ -146,6 +149,7 @@ class Teacher:
         asked = [
             (chat, replace(s, n=1, seed=None if s.seed is None else s.seed + k))
             for chat, s in zip(chats, samplings)
+            # One request each: many endpoints have no `n`, and a kept answer is one text.
             for k in range(s.n)
         ]
         futures = [self.threads.submit(self.one, chat, s) for chat, s in asked]
@@ -170,11 +174,13 @@ class Teacher:
         """One answer: kept, or asked for; None where the budget is spent."""
         s = self.section
         shape = (sampling.max_tokens, sampling.temperature, sampling.seed, sampling.schema)
+        # Not the key of the endpoint: who pays does not change an answer.
         key = key_of(s.base_url, s.model, s.revision, list(chat), shape)
         kept = self.answers.get(key)
         if kept is not None:
             self.count("kept")
             return Reply([kept["text"]], [kept["tokens_out"]], kept["tokens_in"], 0.0, 0.0)
+        # Two characters per token: it may set too much aside, never too little.
         most = (sum(len(m["content"]) for m in chat) // 2 + 16, sampling.max_tokens)
         try:
             self.budget.reserve(*most)
@@ -197,6 +203,7 @@ class Teacher:
 
         def wait(state: RetryCallState) -> float:
             told = getattr(state.outcome and state.outcome.exception(), "wait_s", 0.0)
+            # Jitter: shards that were refused together must not come back together.
             return min(max(told, jitter(state)), LONGEST_WAIT_S)
 
         tries = Retrying(

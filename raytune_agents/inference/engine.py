@@ -298,6 +298,7 @@ class Engine:
             return None
         from vllm.lora.request import LoRARequest
 
+        # An id per folder, above 0, that is the same after a restart.
         return LoRARequest(adapter, zlib.crc32(adapter.encode()) % (2**31 - 1) + 1, adapter)
 
     async def leave(self) -> None:
@@ -316,6 +317,7 @@ class Engine:
             weights = await asyncio.to_thread(models.merged_weights, path, adapter, self.dtype)
             how = {"weights_iterator": weights}
             await self.llm.call(lambda: core.collective_rpc("reload_weights", kwargs=how))
+            # Its keys and values are of the weights before.
             await self.llm.call(core.reset_prefix_cache)
             del weights, how
             models.give_memory_back()
@@ -378,6 +380,7 @@ def start_engines(
         "max_restarts": RESTARTS,
         "max_concurrency": CONCURRENCY,
     }
+    # Named, so that a driver that goes on and every worker find them.
     handles: list[Any] = [
         actor.options(name=ACTOR + f"-{k}" * bool(k), **how).remote(
             str(path),

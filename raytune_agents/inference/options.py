@@ -61,6 +61,7 @@ def lora_options(train: TrainConfig) -> Options:
     ranks = {}
     for name, arm in train.arms.items():
         section = train.of(arm)
+        # DoRA and full weights stand in the base's place (`models.must_merge`).
         if section.parameters == "lora" and not section.lora.use_dora:
             ranks[name] = section.lora.r
     for name, rank in ranks.items():
@@ -71,5 +72,6 @@ def lora_options(train: TrainConfig) -> Options:
             )
     if not ranks:
         return {}
+    # One size for all: vLLM sets the same room aside for every adapter.
     highest = min(rank for rank in RANKS if rank >= max(ranks.values()))
     return {"enable_lora": True, "max_lora_rank": highest, "max_loras": len(ranks)}

@@ -42,6 +42,7 @@ class ServerParser:
         if self.kind is None or not tools:
             return None
         request = ChatCompletionRequest(messages=[], tools=json.loads(tools))
+        # A new one for each answer: parsers keep the state of a stream.
         parser = self.kind(self.tokenizer, list(request.tools or ()), **self.options)
         request = parser.adjust_request(request)
         if request.skip_special_tokens:

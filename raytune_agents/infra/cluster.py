@@ -22,6 +22,7 @@ from raytune_agents.infra.placement import Resources
 log = logging.getLogger(__name__)
 QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # datasets' function hashing prints through Train's patch
+    # Also how often Train polls reports: a checkpoint counts from then on.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "1",
@@ -66,6 +67,7 @@ def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
             "log_to_driver": False,
             "logging_level": "error",
         }
+        # A local Ray's workers inherit the environment; those of other nodes do not.
         variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         if address != "local" and variables:
             options["runtime_env"] = {"env_vars": variables}
@@ -74,6 +76,7 @@ def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
             options |= {
                 "num_cpus": section.cpus or os.cpu_count(),
                 "include_dashboard": False,
+                # Ray would take 30 % of the memory, which the engine and the training need.
                 "object_store_memory": section.object_store_mib * 2**20,
             }
         ours = signal.getsignal(signal.SIGTERM)
@@ -197,6 +200,7 @@ def wait_for_gpus(count: int, share: float, timeout_s: float = 120.0) -> None:
             time.sleep(0.5)
 
     until = time.time() + timeout_s
+    # As many tasks as GPUs, each holding one: so every GPU is looked at.
     found = ray.get([free.remote(until) for _ in range(count)], timeout=timeout_s + 60)
     if min(found) < share:
         raise RuntimeError(
@@ -233,6 +237,7 @@ def run_task(work: Callable[..., Any], given: Sequence[Any], cpus: int, gpus: in
     try:
         return ray.get(task.remote(*given))
     except ray.exceptions.RayTaskError as error:
+        # The cause itself: callers catch our errors, and Ray's frames tell a user nothing.
         raise error.cause from None
 
 

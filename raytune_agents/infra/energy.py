@@ -71,6 +71,7 @@ class Meter:
         now = rapl(self.root) | nvml()
         for name, (joules, most) in now.items():
             before = self.last.get(name, (joules, most))[0]
+            # A counter that is smaller than before has started again at 0.
             self.used += joules - before + (most if joules < before else 0.0)
         self.last = now or self.last
         return self.used

@@ -58,6 +58,7 @@ class DecoderShape:
     def of(cls, folder: Path) -> DecoderShape:
         """Raises KeyError where config.json is not that of a decoder."""
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        # Vision models have the decoder's sizes one level down.
         config = config.get("text_config", config)
         sizes = {}
         for file in sorted(folder.glob("*.safetensors")):
@@ -125,12 +126,14 @@ def training_gib(
     trained = shape.trained(section)
     layer = width * (6 * shape.hidden + 2 * shape.kv_width + 5 * shape.inner) + 8 * shape.hidden
     if section.gradient_checkpointing:
+        # Each layer keeps its input, and one of them at a time is worked out again.
         layer = width * shape.hidden + layer / shape.layers
     head = shape.vocab * (width + 12) * answer_share
     process = PROCESS_GIB["train"] + (BF16_CPU_GIB if width == 2 and not gpu else 0.0)
     return {
         "process": process,
         "weights": shape.parameters * width * kept / split / GIB,
+        # 16 bytes per trained weight: itself, its gradient and two moments, in fp32.
         "gradients, optimiser": trained * 16 / states / GIB,
         "activations": tokens * (shape.layers * layer + head) / GIB,
     }

@@ -22,6 +22,7 @@ def validate_nodes(run: Path, model: Path, known: Collection[str] = ()) -> froze
     """The living nodes, of which all but the `known` ones were asked. Raises ConfigError with what
     each of them lacks."""
     mark, token = run / MARK, secrets.token_hex(8)
+    # Sizes, not hashes: a model of 100 GB would be read on every node.
     sizes = {file.name: file.stat().st_size for file in model.iterdir() if file.is_file()}
     mark.write_text(token)
     try:
@@ -88,7 +89,9 @@ def ask_nodes(
     for node in ray.nodes():
         name = f"{node['NodeManagerAddress']} {node['NodeID'][:6]}"
         if node["Alive"] and name not in known:
+            # Not soft: an answer from another node would say nothing about this one.
             at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            # No CPUs: a node that is busy must answer too.
             asked[name] = ray.remote(num_cpus=0)(work).options(scheduling_strategy=at).remote(*args)
     for name, answer in asked.items():
         try:

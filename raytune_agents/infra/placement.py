@@ -55,6 +55,7 @@ class Resources:
             gpus=gpus,
             node_cpus=max(1, int(large.get("CPU", 1))),
             node_gpus=min(gpus, int(large.get("GPU", 0))),
+            # Of mixed GPUs the smallest: a worker may land on any.
             gpu_type=min(kinds, key=lambda k: GPU_GIB.get(k, 0), default=""),
             nodes=max(1, len(nodes)),
             busy_gpus=total - gpus,
@@ -144,6 +145,7 @@ def workers(gpus: int, section: TrainConfig) -> int:
     """`train.num_workers` at most, or as many, one a GPU, as share a step's rows evenly."""
     if section.num_workers:
         return section.span[1]
+    # A worker without its share of a step would wait for the others in every step.
     return max(n for n in range(1, max(1, gpus) + 1) if section.global_batch_size % n == 0)
 
 
@@ -154,6 +156,7 @@ def engine_gpus(have: Resources, weights_gib: float, room_gib: float | None) -> 
         return 1
     count = 1
     while weights_gib / count + ROOM_GIB > room_gib:
+        # Powers of two, as attention heads must divide by it.
         count *= 2
         if count > have.node_gpus:
             raise ConfigError(
@@ -191,10 +194,12 @@ def place(have: Resources, config: Config, weights_gib: float) -> Placement:
     if not gpus and wide > 1:
         raise ConfigError(f"engine.tensor_parallel_size={wide}: Ray has no GPU; write auto")
     count = max(workers(gpus, config.train.of(a)) for a in config.train.arms.values())
+    # On CPUs all share the cores, so nothing has to stop.
     turns = bool(gpus) and engines * wide + count > gpus
     free = gpus if turns else gpus - engines * wide
     trials = config.tune.max_concurrent_trials or (
         max(1, free) if gpus else max(1, have.cpus // TRIAL_CPUS)
     )
+    # Without a search there is still one, so that nothing is divided by 0.
     trials = min(trials, config.tune.num_samples) or 1
     return Placement(have, engines, wide, count, trials, turns, gib)

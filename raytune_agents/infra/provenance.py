@@ -54,6 +54,7 @@ class FileMark(BaseModel):
         not read again; one above `limit` bytes is not read. Raises OSError."""
         about = path.stat()
         mark = cls(bytes=about.st_size, mtime_ns=about.st_mtime_ns)
+        # As make and git do: a file of the same size and time is taken for the same.
         if known and (known.bytes, known.mtime_ns) == (mark.bytes, mark.mtime_ns):
             return known
         read = limit is None or mark.bytes <= limit
@@ -91,6 +92,7 @@ def module_files(name: str) -> list[Path]:
     if spec is None or not spec.origin:
         return []
     folders = (above.submodule_search_locations or ()) if above else ()
+    # Installed packages are known by their versions, not file by file.
     own = [Path(f) for f in folders if "site-packages" not in Path(f).parts]
     return sorted({*local_files(Path(spec.origin)), *(p for f in own for p in f.rglob("*.py"))})
 
@@ -133,7 +135,9 @@ def code_revision(views: bool = False) -> str:
     digest = hashlib.sha256()
     for file in sorted(p for p in PACKAGE.rglob("*") if p.suffix in CODE):
         place = file.relative_to(PACKAGE)
+        # A new chart must not make every finished step run again.
         if views or place.parts[0] not in VIEWS:
+            # With its name: a moved file is a change, too.
             digest.update(str(place).encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 

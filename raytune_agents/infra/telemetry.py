@@ -54,6 +54,7 @@ def finished(run: str, step: str, manifest: Manifest) -> None:
     add("raytune_rows", rows.rows_out, run=run, step=step, outcome="out")
     for kind, found in (("rejected", rows.rejected), ("failed", rows.failed)):
         for reason, count in found.items():
+            # First words only: a label of every reason with its numbers would make endless series.
             outcome = f"{kind}: {reason.partition(' ')[0][:60]}"
             add("raytune_rows", count, run=run, step=step, outcome=outcome)
     for part in ("mined", "edited"):

@@ -53,6 +53,7 @@ class Watchdog:
     def watch(self) -> None:
         while not self.stopped.wait(min(LOOK_S, self.quiet_s, self.timeout_s / 4 or LOOK_S)):
             silent = time.monotonic() - self.display.moved
+            # Both must be silent: a worker's files move while the driver waits for it.
             if 0 < self.timeout_s < min(silent, self.last_write()):
                 end(self.folder, silent)
             elif silent > self.quiet_s and time.monotonic() - self.explained > AGAIN_S:
@@ -69,6 +70,7 @@ class Watchdog:
             moved, self.explained = self.display.moved, time.monotonic()
             said = f"waiting for resources: Ray has no room for {demand}, nothing in {silent:.0f} s"
             self.display.say(said, style="yellow")
+            # What it says itself must not count as progress.
             self.display.moved = moved
 
     def last_write(self) -> float:
@@ -84,6 +86,7 @@ class Watchdog:
 
 def end(folder: Path, silent: float) -> None:
     """Write what hangs, end every process below this one, and this one."""
+    # Before anything is killed: children of a dead process are init's.
     below = processes_below(os.getpid())
     path = folder / "stall.txt"
     with path.open("w", encoding="utf-8") as file:
@@ -99,6 +102,7 @@ def end(folder: Path, silent: float) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+    # No clean-up: what hangs here would hang that too. A run goes on from its files.
     os._exit(STALLED)
 
 

@@ -114,7 +114,6 @@ def likelihoods_of(
 
 def arm_latencies(
     context: Context,
-    step: Step,
     rows: list[Trajectory],
     options: EvaluateConfig,
     arms: Sequence[Arm],
@@ -173,7 +172,7 @@ def judge_verdicts(
     return in_shards(context, step, [asked])[0]
 
 
-def abilities(context: Context, step: Step, arms: Sequence[Arm]) -> Lines:
+def abilities(context: Context, arms: Sequence[Arm]) -> Lines:
     """lm-eval's values of every arm, one process after the other, as a task with a GPU where there
     is one: the driver may stand on a node without. [] where no task is named."""
     section, out = context.config.evaluate.general, []

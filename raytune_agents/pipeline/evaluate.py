@@ -59,15 +59,15 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     # By val, so that the test rows which report it did not choose it.
     headline, _ = choose_headline(found.answers, facts.trained)
     timed = [arm for arm in arms if arm.name in (BASE, headline)]
-    found.latency = answering.arm_latencies(context, step, asked.test_rows, options, timed)
-    found.lines["general"] = answering.abilities(context, step, arms)
+    found.latency = answering.arm_latencies(context, asked.test_rows, options, timed)
+    found.lines["general"] = answering.abilities(context, arms)
     counts = found.counts()
     check_outage(counts, config.read.max_error_share)
     counts.rows_in += asked.rejected.total()
     counts.rejected = asked.rejected
     how = Resampling.of(config.evaluate, config.seed)
     rows = {(r.split, r.id): r for r in (*asked.rows, *asked.perturbed)}
-    errors = write_results(step.folder, found, rows, config.evaluate, how, facts, own)
+    errors = write_results(step.folder, found, rows, how, facts, own)
     for name in config.train.arms:
         # Now that the scores are known, they go on the card.
         adapter_card.write_adapter_card(context.run.folder, name)
@@ -237,7 +237,7 @@ def rows_to_ask(context: Context) -> AskedRows:
     perturbed, untouched = suites.perturbed_rows(suite.rows, section, seed)
     suite.rejected.update(untouched)
     if VAL not in section.splits:
-        suite.add_if_any(VAL, val, section.val_rows)
+        suite.add_if_any(val, section.val_rows)
     tasks = suites.goals(suites.players(config), section.trajectories.tasks, seed)
     asked = {task.query for task in tasks}
     # One pass over the training rows on the disk, and none where there are no tasks.

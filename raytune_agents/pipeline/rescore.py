@@ -74,7 +74,7 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     found = Found(answers, lines, timed)
     how = Resampling.of(config.evaluate, config.seed)
     own = own_metrics.load_metrics(config.evaluate.metrics)
-    write_results(folder, found, rows, config.evaluate, how, arm_facts(config), own)
+    write_results(folder, found, rows, how, arm_facts(config), own)
     counts = found.counts()
     # Rows that were never asked have no answer here; the manifest before counted them.
     counts.rejected.update(before.rows.rejected)

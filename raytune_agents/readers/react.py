@@ -217,11 +217,3 @@ def steps_of(message: Message) -> list[Message]:
     if "lead" in around:
         turns[0] = replace(turns[0], content=f"{around['lead']}\n{turns[0].content}")
     return turns
-
-
-def react_text(row: Trajectory) -> str:
-    """The one text after the question that the row's turns were read from, letter for letter."""
-    parts = [t["content"] for t in conversation(row)[1:]]
-    lead = row.meta.get("lead", "")
-    inner = "\n".join([lead] * bool(lead) + parts)
-    return row.meta.get("front", "") + inner + row.meta.get("tail", "")

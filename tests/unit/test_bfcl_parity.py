@@ -12,6 +12,7 @@ import os
 import sys
 from collections import Counter
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 
@@ -21,15 +22,15 @@ from raytune_agents.evaluate.bfcl_official import (
     OfficialError,
     OfficialJob,
     decoded,
-    has_official_checker,
-    official_label,
     official_scores,
     official_verdicts,
-    probes,
     raw_rows,
 )
 from raytune_agents.readers import SourceError, bfcl
 from raytune_agents.records import ToolCall
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from bfcl_probes import official_label, probes
 
 SEED = 1
 OFFICIAL = "89126e20675d0659"  # verdicts and labels of bfcl-eval 2026.3.23
@@ -42,8 +43,10 @@ IMPOSSIBLE = {"live_simple_106-63-0", "live_simple_112-68-0", "live_multiple_862
 @pytest.fixture(scope="module")
 def python() -> str:
     chosen = os.environ.get("BFCL_PYTHON", sys.executable)
-    if not has_official_checker(chosen):
-        pytest.skip(f"{chosen} cannot import the official checker; set BFCL_PYTHON")
+    try:
+        official_verdicts([], chosen)
+    except OfficialError as error:
+        pytest.skip(f"{error}; set BFCL_PYTHON")
     return chosen
 
 
@@ -118,4 +121,3 @@ def test_official_scores_of_a_run(python):
 def test_an_interpreter_without_the_checker_is_named():
     with pytest.raises(OfficialError, match="python='/no/such/python'"):
         official_verdicts([], "/no/such/python")
-    assert not has_official_checker("/no/such/python")

@@ -17,6 +17,14 @@ from raytune_agents.records import Message, Trajectory
 DATA = Path(__file__).parents[2].parent / "shared/data"
 
 
+def react_text(row: Trajectory) -> str:
+    """The one text after the question that the row's turns were read from, letter for letter."""
+    parts = [t["content"] for t in react.conversation(row)[1:]]
+    lead = row.meta.get("lead", "")
+    inner = "\n".join([lead] * bool(lead) + parts)
+    return row.meta.get("front", "") + inner + row.meta.get("tail", "")
+
+
 @pytest.mark.parametrize(("text", "thought", "name", "arguments"), [
     ("Thought: t\nAction: search[a [b]]", "t", "search", {"input": "a [b]"}),
     ("Action: finish[]", "", "finish", {"input": ""}),
@@ -84,7 +92,7 @@ def test_text_before_the_first_thought_belongs_to_the_question() -> None:
     assert (got.outcome, got.outcome_word) == (0.0, "reward = False")
     assert got.pool == "negative.observed"
     assert got.target.tool_calls[0].args == {"input": "B"}
-    assert react.react_text(got) == row["output"]
+    assert react_text(got) == row["output"]
 
 
 def test_what_follows_the_last_call_is_a_new_request() -> None:
@@ -123,7 +131,7 @@ def test_any_conversation_comes_back(texts: list[str]) -> None:
 def test_any_text_comes_back(text: str) -> None:
     row = {"instruction": "q", "input": "", "output": text}
     [got] = readers.read_row(row, "f:1", "fireact")
-    assert react.react_text(got) == text
+    assert react_text(got) == text
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="shared/data is not here")
@@ -139,9 +147,9 @@ def test_real_rows_come_back(name: str) -> None:
     for where, raw in file_rows(str(DATA / name)):
         [row] = readers.read_row(raw, where)
         if "output" in raw:
-            assert react.react_text(row) == raw["output"]
+            assert react_text(row) == raw["output"]
         elif isinstance(raw.get("traj"), str):
-            assert row.meta["head"] + react.react_text(row) == raw["traj"]
+            assert row.meta["head"] + react_text(row) == raw["traj"]
         else:
             keys = ("messages", "traj", "conversations", "conversation")
             turns = next(raw[k] for k in keys if k in raw)

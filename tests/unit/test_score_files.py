@@ -86,7 +86,7 @@ def found(entries: list) -> Found:
 
 
 def write(folder, given: Found, own: dict[str, Metric] | None = None) -> Counter:
-    return write_results(folder, given, ROWS, CONFIG.evaluate, HOW, ARMS, own or {})
+    return write_results(folder, given, ROWS, HOW, ARMS, own or {})
 
 
 @pytest.mark.skipif(not bfcl.installed(), reason="needs the package bfcl-eval")
