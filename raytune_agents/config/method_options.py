@@ -12,7 +12,7 @@ from raytune_agents.config.base import BaseConfig, Positive, Share, check_weight
 from raytune_agents.records import Options
 
 METHODS = ("sft", "vanilla", "nut", "nat", "inverse", "dpo", "kto", "grpo", "rloo", "rounds")
-REWARDS = ("toolrl", "format", "tooln1", "irrelevance", "goal", "executed")
+REWARDS = ("toolrl", "format", "tooln1", "irrelevance", "progress", "goal", "executed")
 
 
 def known_or_own(name: str, known: Sequence[str]) -> str:
@@ -141,8 +141,22 @@ class KtoConfig(BaseConfig):
     )
 
 
+class RewardHackingConfig(BaseConfig):
+    """Signs that a policy earns its reward otherwise than meant, at which training stops: means
+    over the last `window` steps against those of the first; 0 = that sign stops nothing."""
+
+    window: Positive = Field(10, description="steps of each mean")
+    length: float = Field(3.0, ge=0, description="answers so many times as long as at the start")
+    no_call: Share = Field(
+        0.3, description="rise of the share of answers without a call where one is due"
+    )
+    entropy: Share = Field(
+        0.05, description="share of the start's entropy that is left, and no more reward than then"
+    )
+
+
 class GrpoConfig(BaseConfig):
-    OPERATIONAL = frozenset({"vllm_gpu_memory_utilization"})
+    OPERATIONAL = frozenset({"vllm_gpu_memory_utilization", "stop"})
 
     rewards: list[str] = Field(
         ["toolrl", "format", "irrelevance"],
@@ -164,10 +178,20 @@ class GrpoConfig(BaseConfig):
     max_tokens: Positive = Field(96, description="longest answer in tokens")
     beta: float = Field(0.0, ge=0, description="KL to the reference; 0 = none (ToolRL)")
     epsilon: float = Field(0.2, gt=0, lt=1, description="clip of the probability ratio")
+    epsilon_high: float | None = Field(
+        None, gt=0, description="its upper clip (DAPO: 0.28); none = epsilon"
+    )
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        "group", description="whose deviation divides rewards (grpo; Dr. GRPO: none)"
+    )
+    mask_truncated_completions: bool = Field(
+        False, description="answers cut at max_tokens are not trained on (DAPO)"
+    )
     num_iterations: Positive = Field(1, description="optimiser steps on one batch of answers")
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
         "dapo", description="how token losses are averaged"
     )
+    stop: RewardHackingConfig = RewardHackingConfig()
     use_vllm: bool = Field(False, description="answers by vLLM in the training process (GPU)")
     vllm_gpu_memory_utilization: Share = Field(
         0.3, description="GPU memory vLLM may take beside training"

@@ -17,7 +17,7 @@ from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.records import RecordError, to_row
 from raytune_agents.runs import Step, write_table
-from raytune_agents.storage import whole_file
+from raytune_agents.storage import read_jsonl, whole_file
 
 
 def job_of(
@@ -52,6 +52,7 @@ def train_arm(
     """Ray Train on these columns, in this order, until the adapter is saved; a killed run goes on
     from its checkpoint."""
     from raytune_agents.train import worker
+    from raytune_agents.train.reward_hacking import EQUAL
 
     section = context.placement.train(section)
     order = step.folder / "rows.npy"
@@ -72,6 +73,11 @@ def train_arm(
     with follow(context, step.folder / "metrics.jsonl", f"train {name}"):
         # Ray goes on with a run of the same name: the key, so that other rows start anew.
         worker.run_training(job, step.key, step.folder / "ray", context.resources.gpus > 0)
+    found = read_jsonl(step.folder / "metrics.jsonl")
+    if equal := [line[EQUAL] for line in found if EQUAL in line]:
+        share = sum(equal) / len(equal)
+        said = f"{share:.0%} of its groups had equal rewards and taught nothing"
+        context.display.say(f"train     {name}: {said}", style="dim")
     # Checkpoints and links: the adapter is all that is kept.
     shutil.rmtree(step.folder / "ray", ignore_errors=True)
 

@@ -23,6 +23,7 @@ from raytune_agents.runs import BadLoss, write_json
 from raytune_agents.storage import read_jsonl, write_text
 from raytune_agents.train.base_model import peak_memory_mib
 from raytune_agents.train.job import CHECKPOINT, JOB
+from raytune_agents.train.reward_hacking import STEP_KEYS, PolicyStep, hacking_sign
 from raytune_agents.train.score import answered, objective, teacher_forced
 
 
@@ -103,6 +104,31 @@ class Metrics(TrainerCallback):
                 f"loss {loss} at step {step} (limit: train.max_loss={self.limit}); lower "
                 f"train.learning_rate (now {args.learning_rate}) or look at the rows of this step: "
                 f"{', '.join(map(str, self.of_step(self.ids, step))) or 'sampled by the method'}"
+            )
+
+
+class HackingWatch(TrainerCallback):
+    """Stops GRPO and RLOO at signs of reward hacking; the steps before a checkpoint that training
+    goes on from are read from metrics.jsonl. Raises BadLoss naming step, sign and option."""
+
+    def __init__(self, path: Path, section: TrainConfig):
+        self.path, self.limits = path, section.grpo.stop
+        self.steps: list[PolicyStep] = []
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        done = [line for line in lines(self.path) if line["step"] <= state.global_step]
+        self.steps = [{k: line[k] for k in STEP_KEYS if k in line} for line in done]
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if not state.is_world_process_zero or "loss" not in (logs or {}):
+            return
+        known = {k: float(logs[k]) for k in STEP_KEYS if logs.get(k) is not None}
+        self.steps.append({k: v for k, v in known.items() if not math.isnan(v)})
+        if sign := hacking_sign(self.steps, self.limits):
+            raise BadLoss(
+                f"signs of reward hacking at step {state.global_step}: {sign}; look at the "
+                "rewards, write train.grpo.beta above 0 or a lower train.learning_rate, or 0 "
+                "for that option to go on"
             )
 
 

@@ -7,6 +7,11 @@ and takes the group's mean where PPO trains a value model; rule rewards are one 
 of an answer, and ToolRL measured GRPO above PPO at every size (BFCL V3, Qwen2.5-7B: 58.4 against
 46.7). So GRPO stands in for it.
 
+A group whose answers are all worth the same teaches nothing, but its tokens would count in the mean
+of the token losses: they are dropped (DAPO, arXiv 2503.14476, section 3.2, which samples others
+instead); `frac_reward_zero_std` of metrics.jsonl is their share. Tasks by their success rate are
+what method `rounds` trains on. Signs of reward hacking stop a training (`train.reward_hacking`).
+
 Answers are sampled in the training process by transformers; with `use_vllm` by vLLM beside it on
 the same GPU (TRL's colocate mode, weights synchronised at every step). With `turns` above 1 a row
 of an executable agent is rolled out in its world: the policy's calls are run, and it goes on from
@@ -87,6 +92,8 @@ def shared(arguments: dict[str, Any], section: TrainConfig) -> dict[str, Any]:
         "max_completion_length": rl.max_tokens,
         "num_iterations": rl.num_iterations,
         "epsilon": rl.epsilon,
+        "epsilon_high": rl.epsilon_high,
+        "mask_truncated_completions": rl.mask_truncated_completions,
         "beta": rl.beta,
         "reward_weights": rl.reward_weights,
         "use_vllm": rl.use_vllm,
@@ -103,8 +110,11 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
 
     from raytune_agents.train.rollout_func import RolloutTrainer, sample_rollouts
 
-    config = GRPOConfig(**shared(arguments, section), loss_type=section.grpo.loss_type)
-    rollouts = {"rollout_func": sample_rollouts} if section.grpo.turns > 1 else {}
+    rl = section.grpo
+    config = GRPOConfig(
+        **shared(arguments, section), loss_type=rl.loss_type, scale_rewards=rl.scale_rewards
+    )
+    rollouts = {"rollout_func": sample_rollouts} if rl.turns > 1 else {}
     return made(RolloutTrainer, config, model, tokenizer, data, section, **rollouts)
 
 

@@ -5,6 +5,8 @@
 `tooln1`      0 or 1: the same calls in any order, each argument's JSON equal (Tool-N1, 2505.00024)
 `irrelevance` 0 or 1 where no call is right: 1 = none was made; None elsewhere. To be reported: RL
               for calls alone lowers it
+`progress`    0 to 1, calls right so far: of an answer's gold calls, in any order; of a roll-out, of
+              the known run's calls in their order, up to the first that it lacks
 `goal`        0 to 1: how far a roll-out reached its goal, by last words that say the facts
 `executed`    share of a roll-out's calls that the tools ran without an error; 0 without a call
 
@@ -17,18 +19,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from math import isnan, nan
 from typing import Any
 
 from raytune_agents.agents.worlds import WorldDown, failed_observation, goal_score
-from raytune_agents.calls import gold_of, parse
-from raytune_agents.calls.gold import defaults_of, with_defaults
+from raytune_agents.calls import compare, gold_of, parse
+from raytune_agents.calls.fault import pair_calls
+from raytune_agents.calls.gold import arguments_of, defaults_of, gold_calls, with_defaults
 from raytune_agents.calls.schema import find
 from raytune_agents.config.lookup import user_object
 from raytune_agents.negatives.grades import answer_grade
 from raytune_agents.negatives.naming import tolerant
-from raytune_agents.records import ToolCall, Trajectory, canonical, from_row
+from raytune_agents.records import Message, ToolCall, Trajectory, canonical, from_row
 
 THINK = re.compile(r"\s*<think>(?:(?!</?think>).)+</think>\s*", re.DOTALL)
+NO_CALL = "no_call"  # in metrics.jsonl: `no_call_share`
+SAME = 1e-6  # rewards that differ by no more are equal
 Reward = Callable[[str, Trajectory, bool], float | None]
 
 
@@ -112,15 +118,30 @@ def irrelevance(text: str, row: Trajectory, think: bool = False) -> float | None
     return None if gold_of(row) else float(not parse(text, row.tools).calls)
 
 
+def calls_right(text: str, row: Trajectory, think: bool = False) -> float | None:
+    """Gold calls that are made right, over as many as gold has or were made, whichever is more;
+    None where no call is right."""
+    gold = gold_calls(row)
+    if not gold:
+        return None
+    calls = parse(text, row.tools).calls
+    try:
+        pairs = pair_calls(calls, arguments_of(calls), gold, row)
+    except ValueError:
+        return 0.0
+    return sum(right for _, right in pairs) / max(len(gold), len(calls))
+
+
 REWARDS: dict[str, Reward] = {
     "toolrl": toolrl,
     "format": format_reward,
     "tooln1": tooln1,
     "irrelevance": irrelevance,
+    "progress": calls_right,
 }
 
 
-def goal(rollout: Trajectory) -> float | None:
+def goal(rollout: Trajectory, known: Trajectory) -> float | None:
     """How far the goal is reached, 0 to 1, by an answer that says its facts; None where the world
     broke down."""
     try:
@@ -129,19 +150,61 @@ def goal(rollout: Trajectory) -> float | None:
         return None
 
 
-def ran_without_error(rollout: Trajectory) -> float:
+def ran_without_error(rollout: Trajectory, known: Trajectory) -> float:
     """Share of the calls that the tools ran without an error; 0 without a call."""
     ran = [not failed_observation(m.content) for m in rollout.messages if m.role == "tool"]
     return sum(ran) / len(ran) if ran else 0.0
 
 
-RolloutReward = Callable[[Trajectory], float | None]
-ROLLOUT_REWARDS: dict[str, RolloutReward] = {"goal": goal, "executed": ran_without_error}
+def calls_in_order(rollout: Trajectory, known: Trajectory) -> float | None:
+    """Share of the known run's calls, from its first on, that the roll-out made in that order,
+    whatever it called in between; None where the known run has none. Mistakes that the known run
+    shows before their repair are not asked for."""
+    wanted, reached = known.trained_calls, 0
+    for call in rollout.calls:
+        if reached == len(wanted):
+            break
+        asked = Trajectory((Message("assistant", tool_calls=(wanted[reached],)),), known.tools)
+        reached += compare([call], gold_of(asked), known.tools).ok
+    return reached / len(wanted) if wanted else None
+
+
+RolloutReward = Callable[[Trajectory, Trajectory], float | None]  # roll-out, the row it is of
+ROLLOUT_REWARDS: dict[str, RolloutReward] = {
+    "goal": goal,
+    "executed": ran_without_error,
+    "progress": calls_in_order,
+}
+
+
+# --- of a batch ---
+
+
+def equal_groups(rewards: Sequence[float], size: int) -> list[bool]:
+    """For each group of `size` rewards whether all are the same, so that no answer has an
+    advantage; NaN (nothing could score the answer) is like any other."""
+    groups = (rewards[i : i + size] for i in range(0, len(rewards), size))
+    known = ([r for r in group if not isnan(r)] for group in groups)
+    return [not group or max(group) - min(group) <= SAME for group in known]
+
+
+def no_call_share(answers: Sequence[str], rows: Sequence[str], rollouts: Sequence[str]) -> float:
+    """Share of answers (of roll-outs, where they are not "") without a call that can be read, of
+    those where one is due; NaN where none is. Rows and roll-outs are JSON."""
+    silent = []
+    for text, row, rollout in zip(answers, rows, rollouts, strict=True):
+        known = from_row(json.loads(row))
+        if rollout:
+            silent.append(not from_row(json.loads(rollout)).calls)
+        elif gold_of(known):
+            silent.append(not parse(text, known.tools).calls)
+    return sum(silent) / len(silent) if silent else nan
 
 
 def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[float | None]]]:
     """TRL's reward functions: (completions, row = JSON of a trajectory each, rollout = JSON of
     what came of it, "" where it was one answer) -> one value each; None where it does not apply.
+    The first one also logs NO_CALL, where TRL gives it `log_metric`.
 
     A user's own, "module:function", is called with (answer, row): of a roll-out the last words and
     the run with its observations. Raises ConfigError where it cannot be loaded."""
@@ -151,18 +214,24 @@ def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[floa
         if name in own:
             ended = from_row(json.loads(rollout or row))
             return own[name](ended.answer.content if rollout else text, ended)
-        if name in ROLLOUT_REWARDS:
-            made = from_row(json.loads(rollout)) if rollout else None
-            return ROLLOUT_REWARDS[name](made) if made else None
-        # Rules of one answer have no gold for a run of several.
-        return None if rollout else REWARDS[name](text, tolerant(from_row(json.loads(row))), think)
+        known = from_row(json.loads(row))
+        if rollout:  # rules of one answer have no gold for a run of several
+            of_rollout = ROLLOUT_REWARDS.get(name)
+            return of_rollout(from_row(json.loads(rollout)), known) if of_rollout else None
+        return REWARDS[name](text, tolerant(known), think) if name in REWARDS else None
 
     def made(name: str) -> Callable[..., list[float | None]]:
         def reward(
-            completions: list[str], row: list[str], rollout: Sequence[str] = (), **rest: Any
+            completions: list[str],
+            row: list[str],
+            rollout: Sequence[str] = (),
+            log_metric: Callable[[str, float], None] | None = None,
+            **rest: Any,
         ) -> list[float | None]:
             # TRL passes the column only where a roll-out function made one.
             ends = rollout or [""] * len(row)
+            if name == names[0] and log_metric:
+                log_metric(NO_CALL, no_call_share(completions, row, ends))
             return [worth(name, *one) for one in zip(completions, row, ends, strict=True)]
 
         reward.__name__ = name.rpartition(":")[2]  # what metrics.jsonl calls it

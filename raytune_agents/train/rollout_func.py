@@ -13,12 +13,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from trl import GRPOTrainer
 
 from raytune_agents.agents.rollout import Rollout, can_roll_out, roll_out
 from raytune_agents.calls.thoughts import NEAR
 from raytune_agents.chat import Chat
 from raytune_agents.records import Message, RecordError, Trajectory, from_row, to_row
+from raytune_agents.train.rewards import equal_groups
 
 
 @dataclass
@@ -130,14 +132,37 @@ def sample_rollouts(prompts: list[str], trainer: RolloutTrainer) -> dict[str, An
 
 
 class RolloutTrainer(GRPOTrainer):
-    """TRL's GRPOTrainer, whose rollouts see the rows of their prompts. `worker.build_trainer` sets
-    `chat` and `turns`."""
+    """TRL's GRPOTrainer, whose rollouts see the rows of their prompts, and which drops groups of
+    equal reward. `worker.build_trainer` sets `chat` and
+    `turns`."""
 
     chat: Chat
     turns: int
     rows: list[Trajectory]
+    rewards: torch.Tensor  # of the last batch, all workers', [answers, reward functions]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         # TRL hands `rollout_func` the prompts only; here are their rows.
         self.rows = [from_row(json.loads(x["row"])) for x in inputs]
-        return super()._generate_and_score_completions(inputs)
+        return self.without_equal_groups(super()._generate_and_score_completions(inputs))
+
+    def _calculate_rewards(self, *batch: Any) -> torch.Tensor:
+        self.rewards = super()._calculate_rewards(*batch)
+        return self.rewards
+
+    def without_equal_groups(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch without loss on answers whose group `rewards` calls equal: they have no
+        advantage, and neither the mean of the token losses nor the KL counts them any more."""
+        mask = batch["completion_mask"]
+        unscored = self.rewards.isnan().all(dim=1)
+        worth = (self.rewards * self.reward_weights.to(self.rewards.device)).nansum(dim=1)
+        worth[unscored] = torch.nan
+        equal = equal_groups(worth.tolist(), self.num_generations)
+        first = self.accelerator.process_index * len(mask)  # groups may lie across workers
+        kept = [not equal[(first + k) // self.num_generations] for k in range(len(mask))]
+        batch["tool_mask"] = batch.get("tool_mask", torch.ones_like(mask)) * torch.tensor(
+            kept, dtype=mask.dtype, device=mask.device
+        ).unsqueeze(1)
+        trained = (mask * batch["tool_mask"]).sum()
+        batch["num_items_in_batch"] = self.accelerator.gather(trained).sum()
+        return batch

@@ -142,6 +142,8 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
         keep = partial(models.save, trainer, chat, Path(job.out) / BEST, marker)
         trainer.add_callback(callbacks.Validation(val, chat, path, section, notes, keep))
     trainer.add_callback(callbacks.Metrics(path, tokens, ids if ordered else [], section, notes))
+    if method.samples_answers:
+        trainer.add_callback(callbacks.HackingWatch(path, section))
     return trainer
 
 
@@ -301,7 +303,8 @@ def run_training(
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    section = TrainConfig(**job.section)
+    section, bad = TrainConfig(**job.section), Path(job.out) / BAD
+    bad.unlink(missing_ok=True)  # of a run before, whose limit may have been raised since
     trainer = (kind or TorchTrainer)(
         worker,
         train_loop_config={"job": job, "trial": trial or {}},
@@ -322,6 +325,5 @@ def run_training(
         ),
     )
     trainer.fit()
-    bad = Path(job.out) / BAD
     if bad.is_file():
         raise BadLoss(read_json(bad)["message"])

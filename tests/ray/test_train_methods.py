@@ -313,7 +313,7 @@ def test_plays_of_executable_tools(tmp_path: Path) -> None:
     masks = [mask for out in drawn for mask in out["env_mask"]]
     assert any(0 in mask for mask in masks)  # a tool was run, and its words are not trained
     for out in drawn:
-        for ids, mask, row in zip(out["completion_ids"], out["env_mask"], out["played"]):
+        for ids, mask, row in zip(out["completion_ids"], out["env_mask"], out["rollout"]):
             said = trainer.processing_class.decode([i for i, m in zip(ids, mask) if not m])
             tools = [m for m in from_row(json.loads(row)).messages if m.role == "tool"]
             assert sum(m.content in said for m in tools) >= len(tools) - 1  # the last may end it

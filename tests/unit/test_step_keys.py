@@ -44,6 +44,7 @@ DECIDES = {
     "train.label_selector": "", "train.max_tokens_per_forward": "", "train.padding_free": "",
     "train.save_steps": "", "train.max_failures": "", "train.gradient_checkpointing": "",
     "train.max_loss": "", "train.report_to": "", "train.grpo.vllm_gpu_memory_utilization": "",
+    "train.grpo.stop": "",
     "evaluate": "evaluate",
     "evaluate.sources": "label evaluate",
     "evaluate.confidence": "evaluate tune",

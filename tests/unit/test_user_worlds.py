@@ -108,9 +108,10 @@ def test_roll_outs_reach_its_goal_or_not():
 
 
 def test_rewards_of_whole_roll_outs():
-    assert rewards.goal(LAMPS) == 1.0
-    assert rewards.goal(replace(LAMPS, messages=(LAMPS.messages[0], LAMPS.messages[-1]))) == 0.0
-    assert rewards.ran_without_error(LAMPS) == 1.0
+    silent = replace(LAMPS, messages=(LAMPS.messages[0], LAMPS.messages[-1]))
+    assert [rewards.goal(row, LAMPS) for row in (LAMPS, silent)] == [1.0, 0.0]
+    assert rewards.ran_without_error(LAMPS, LAMPS) == 1.0
+    assert [rewards.calls_in_order(row, LAMPS) for row in (LAMPS, silent)] == [1.0, 0.0]
 
 
 def test_evaluation_asks_tasks_that_are_not_trained_on():
