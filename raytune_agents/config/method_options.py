@@ -210,7 +210,7 @@ class GrpoConfig(BaseConfig):
                 "write one weight a reward, at least one above 0"
             )
         rolled_out = any(n in ("goal", "executed") for n in self.rewards)
-        own = any(":" in n for n in self.rewards)  # it may be about either
+        own = any(":" in n or n == "progress" for n in self.rewards)  # it may be about either
         if rolled_out > (self.turns > 1) or (self.turns > 1) > (rolled_out or own):
             raise ValueError(
                 f"turns={self.turns} with rewards={self.rewards}: goal and executed are what a "

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from math import isnan, nan
+from math import isnan
 from typing import Any
 
 from raytune_agents.agents.worlds import WorldDown, failed_observation, goal_score
@@ -188,9 +188,11 @@ def equal_groups(rewards: Sequence[float], size: int) -> list[bool]:
     return [not group or max(group) - min(group) <= SAME for group in known]
 
 
-def no_call_share(answers: Sequence[str], rows: Sequence[str], rollouts: Sequence[str]) -> float:
+def no_call_share(
+    answers: Sequence[str], rows: Sequence[str], rollouts: Sequence[str]
+) -> float | None:
     """Share of answers (of roll-outs, where they are not "") without a call that can be read, of
-    those where one is due; NaN where none is. Rows and roll-outs are JSON."""
+    those where one is due; None where none is. Rows and roll-outs are JSON."""
     silent = []
     for text, row, rollout in zip(answers, rows, rollouts, strict=True):
         known = from_row(json.loads(row))
@@ -198,7 +200,7 @@ def no_call_share(answers: Sequence[str], rows: Sequence[str], rollouts: Sequenc
             silent.append(not from_row(json.loads(rollout)).calls)
         elif gold_of(known):
             silent.append(not parse(text, known.tools).calls)
-    return sum(silent) / len(silent) if silent else nan
+    return sum(silent) / len(silent) if silent else None
 
 
 def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[float | None]]]:
@@ -230,8 +232,9 @@ def functions(names: Sequence[str], think: bool) -> list[Callable[..., list[floa
         ) -> list[float | None]:
             # TRL passes the column only where a roll-out function made one.
             ends = rollout or [""] * len(row)
-            if name == names[0] and log_metric:
-                log_metric(NO_CALL, no_call_share(completions, row, ends))
+            share = no_call_share(completions, row, ends) if name == names[0] else None
+            if log_metric and share is not None:
+                log_metric(NO_CALL, share)
             return [worth(name, *one) for one in zip(completions, row, ends, strict=True)]
 
         reward.__name__ = name.rpartition(":")[2]  # what metrics.jsonl calls it

@@ -133,8 +133,7 @@ def sample_rollouts(prompts: list[str], trainer: RolloutTrainer) -> dict[str, An
 
 class RolloutTrainer(GRPOTrainer):
     """TRL's GRPOTrainer, whose rollouts see the rows of their prompts, and which drops groups of
-    equal reward. `worker.build_trainer` sets `chat` and
-    `turns`."""
+    equal reward. `worker.build_trainer` sets `chat` and `turns`."""
 
     chat: Chat
     turns: int

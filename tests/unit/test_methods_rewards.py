@@ -88,6 +88,43 @@ def test_irrelevance_is_known_only_where_no_call_is_right() -> None:
     assert [rewards.irrelevance(t, CHAT) for t in ("Hi", call)] == [1.0, 0.0]
 
 
+def test_progress_is_the_share_of_gold_calls_that_are_right() -> None:
+    add, sub = ToolCall.of("add", x=1, y="a"), ToolCall.of("sub", x=2)
+    two = row_of(add, sub)
+    for calls, value in (
+        ([sub, add], 1.0),
+        ([add], 0.5),
+        ([add, ToolCall.of("sub", x=3)], 0.5),
+        ([add, sub, sub, sub], 0.5),  # calls beyond gold's count against it
+        ([ToolCall.of("sub", x=3)], 0.0),
+    ):
+        assert rewards.calls_right(render_calls(calls), two) == value
+    assert rewards.calls_right("It is 1.", two) == 0.0
+    assert rewards.calls_right("Hi", CHAT) is None
+
+
+def test_progress_of_a_roll_out_is_how_far_it_came_along_the_known_run() -> None:
+    add, sub = ToolCall.of("add", x=1, y="a"), ToolCall.of("sub", x=2)
+    mistake = Message("assistant", tool_calls=(ToolCall.of("sub", x=9),), loss=False)
+
+    def run(*turns: Message | ToolCall) -> Trajectory:
+        said = (
+            t if isinstance(t, Message) else Message("assistant", tool_calls=(t,)) for t in turns
+        )
+        return Trajectory((Message("user", "q"), *said), two.tools)
+
+    two = row_of(add, sub)
+    known = run(mistake, add, sub, add)
+    for made, value in (
+        (run(add, sub, add), 1.0),  # a mistake that the known run repairs is not asked for
+        (run(add, mistake, sub), 2 / 3),
+        (run(sub, add), 1 / 3),  # in order: `sub` after `add` is missing
+        (run(sub), 0.0),
+    ):
+        assert rewards.calls_in_order(made, known) == pytest.approx(value)
+    assert rewards.calls_in_order(run(add), run()) is None
+
+
 def test_reward_functions_take_what_the_columns_hold(chat: Chat) -> None:
     (column,) = METHODS["grpo"].columns(GOOD[0], chat, section_of(), None)
     made = rewards.functions(["toolrl", "irrelevance"], False)
