@@ -86,7 +86,7 @@ def test_what_a_rollout_is_worth_and_what_ends_it(chat: Chat) -> None:
         policy = Policy(chat, [row], [[chat.ids(t) for t in texts]])
         out = sample_rollouts([chat.tokenizer.decode(first(chat, row))], policy)
         made = rewards.functions(["goal", "executed"], False)
-        given = {"completions": [""], "row": [""], "rollout": out["rollout"]}
+        given = {"completions": [""], "row": [json.dumps(to_row(row))], "rollout": out["rollout"]}
         assert [f(**given) for f in made] == [[goal], [executed]]
         assert len(policy.asked) == count
         trained = [t for t, m in zip(out["completion_ids"][0], out["env_mask"][0]) if m]
