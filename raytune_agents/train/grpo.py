@@ -33,6 +33,10 @@ from raytune_agents.mix import RowKind
 from raytune_agents.records import RecordError, Trajectory, to_row
 from raytune_agents.train import rewards
 
+TRL_OPTIONS = (  # of train.grpo that both trainers have under the same name
+    *("num_generations", "num_iterations", "temperature", "beta", "epsilon", "epsilon_high"),
+    *("mask_truncated_completions", "reward_weights", "use_vllm"),
+)
 
 def policy_prompt(row: Trajectory, chat: Chat, section: TrainConfig) -> Trajectory:
     """What the policy is first shown: of a roll-out everything before the first answer, else
@@ -82,21 +86,11 @@ def columns(row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any) -> li
 def shared(arguments: dict[str, Any], section: TrainConfig) -> dict[str, Any]:
     """The options that GRPOConfig and RLOOConfig both have."""
     rl = section.grpo
-    out = arguments | {
-        # Counted in rows of the mix, which are prompts; a step counts answers.
+    out = arguments | {name: getattr(rl, name) for name in TRL_OPTIONS}
+    out |= {
         "warmup_steps": arguments["warmup_steps"] * rl.num_generations,
-        # The reward functions read column `row`.
         "remove_unused_columns": False,
-        "num_generations": rl.num_generations,
-        "temperature": rl.temperature,
         "max_completion_length": rl.max_tokens,
-        "num_iterations": rl.num_iterations,
-        "epsilon": rl.epsilon,
-        "epsilon_high": rl.epsilon_high,
-        "mask_truncated_completions": rl.mask_truncated_completions,
-        "beta": rl.beta,
-        "reward_weights": rl.reward_weights,
-        "use_vllm": rl.use_vllm,
     }
     if rl.use_vllm:
         out["vllm_mode"] = "colocate"
