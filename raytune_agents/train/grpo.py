@@ -3,14 +3,11 @@ each prompt, the advantage of an answer is its reward against its group's, over 
 
 PPO (arXiv 1707.06347): TRL 1.16 has none, neither in `trl` nor in `trl.experimental`. GRPO keeps
 PPO's clipped ratio (train.grpo.epsilon, more than one step on a batch by train.grpo.num_iterations)
-and takes the group's mean where PPO trains a value model; rule rewards are one number at the end
-of an answer, and ToolRL measured GRPO above PPO at every size (BFCL V3, Qwen2.5-7B: 58.4 against
-46.7). So GRPO stands in for it.
+and takes the group's mean where PPO trains a value model; ToolRL measured it above PPO at every
+size (BFCL V3, Qwen2.5-7B: 58.4 against 46.7). So GRPO stands in for it.
 
-A group whose answers are all worth the same teaches nothing, but its tokens would count in the mean
-of the token losses: they are dropped (DAPO, arXiv 2503.14476, section 3.2, which samples others
-instead); `frac_reward_zero_std` of metrics.jsonl is their share. Tasks by their success rate are
-what method `rounds` trains on. Signs of reward hacking stop a training (`train.reward_hacking`).
+Groups of equal reward are dropped (`rollout_func`), signs of reward hacking stop a training
+(`reward_hacking`); tasks by their success rate are what method `rounds` trains on.
 
 Answers are sampled in the training process by transformers; with `use_vllm` by vLLM beside it on
 the same GPU (TRL's colocate mode, weights synchronised at every step). With `turns` above 1 a row
@@ -35,8 +32,9 @@ from raytune_agents.train import rewards
 
 TRL_OPTIONS = (  # of train.grpo that both trainers have under the same name
     *("num_generations", "num_iterations", "temperature", "beta", "epsilon", "epsilon_high"),
-    *("mask_truncated_completions", "reward_weights", "use_vllm"),
+    *("mask_truncated_completions", "reward_weights", "use_vllm", "vllm_gpu_memory_utilization"),
 )
+
 
 def policy_prompt(row: Trajectory, chat: Chat, section: TrainConfig) -> Trajectory:
     """What the policy is first shown: of a roll-out everything before the first answer, else
@@ -86,16 +84,19 @@ def columns(row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any) -> li
 def shared(arguments: dict[str, Any], section: TrainConfig) -> dict[str, Any]:
     """The options that GRPOConfig and RLOOConfig both have."""
     rl = section.grpo
-    out = arguments | {name: getattr(rl, name) for name in TRL_OPTIONS}
-    out |= {
-        "warmup_steps": arguments["warmup_steps"] * rl.num_generations,
-        "remove_unused_columns": False,
-        "max_completion_length": rl.max_tokens,
-    }
-    if rl.use_vllm:
-        out["vllm_mode"] = "colocate"
-        out["vllm_gpu_memory_utilization"] = rl.vllm_gpu_memory_utilization
-    return out
+    same = {name: getattr(rl, name) for name in TRL_OPTIONS}
+    return (
+        arguments
+        | same
+        | {
+            # Counted in rows of the mix, which are prompts; a step counts answers.
+            "warmup_steps": arguments["warmup_steps"] * rl.num_generations,
+            # The reward functions read column `row`.
+            "remove_unused_columns": False,
+            "max_completion_length": rl.max_tokens,
+            "vllm_mode": "colocate",
+        }
+    )
 
 
 def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):

@@ -151,7 +151,9 @@ class RolloutTrainer(GRPOTrainer):
 
     def without_equal_groups(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch without loss on answers whose group `rewards` calls equal: they have no
-        advantage, and neither the mean of the token losses nor the KL counts them any more."""
+        advantage, and neither the mean of the token losses nor the KL counts them any more. DAPO
+        (arXiv 2503.14476, section 3.2) samples others instead. `frac_reward_zero_std` of
+        metrics.jsonl is their share."""
         mask = batch["completion_mask"]
         unscored = self.rewards.isnan().all(dim=1)
         worth = (self.rewards * self.reward_weights.to(self.rewards.device)).nansum(dim=1)
