@@ -1,10 +1,9 @@
 """Group-relative policy optimisation (GRPO, arXiv 2402.03300) with rule rewards: several answers to
 each prompt, the advantage of an answer is its reward against its group's, over their deviation.
 
-PPO (arXiv 1707.06347): TRL 1.16 has none, neither in `trl` nor in `trl.experimental`. GRPO keeps
-PPO's clipped ratio (train.grpo.epsilon, more than one step on a batch by train.grpo.num_iterations)
-and takes the group's mean where PPO trains a value model; ToolRL measured it above PPO at every
-size (BFCL V3, Qwen2.5-7B: 58.4 against 46.7). So GRPO stands in for it.
+TRL 1.16 has no PPO (arXiv 1707.06347) any more. GRPO keeps its clipped ratio (train.grpo.epsilon,
+num_iterations) and has the group's mean for its value model; ToolRL measured it above PPO at every
+size (BFCL V3, Qwen2.5-7B: 58.4 against 46.7).
 
 Groups of equal reward are dropped (`rollout_func`), signs of reward hacking stop a training
 (`reward_hacking`); tasks by their success rate are what method `rounds` trains on.
@@ -94,7 +93,6 @@ def shared(arguments: dict[str, Any], section: TrainConfig) -> dict[str, Any]:
             # The reward functions read column `row`.
             "remove_unused_columns": False,
             "max_completion_length": rl.max_tokens,
-            "vllm_mode": "colocate",
         }
     )
 
@@ -105,11 +103,9 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
 
     from raytune_agents.train.rollout_func import RolloutTrainer, sample_rollouts
 
-    rl = section.grpo
-    config = GRPOConfig(
-        **shared(arguments, section), loss_type=rl.loss_type, scale_rewards=rl.scale_rewards
-    )
-    rollouts = {"rollout_func": sample_rollouts} if rl.turns > 1 else {}
+    own = {name: getattr(section.grpo, name) for name in ("loss_type", "scale_rewards")}
+    config = GRPOConfig(**shared(arguments, section), **own)
+    rollouts = {"rollout_func": sample_rollouts} if section.grpo.turns > 1 else {}
     return made(RolloutTrainer, config, model, tokenizer, data, section, **rollouts)
 
 
