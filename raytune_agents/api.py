@@ -87,10 +87,10 @@ def run(config: Config, steps: Iterable[str] = STEPS, display: Display | None = 
     from raytune_agents.pipeline.run import run_steps
     from raytune_agents.progress import Display
 
-    asked = set(steps)
-    if unknown := asked - set(STEPS):
+    wanted = set(steps)
+    if unknown := wanted - set(STEPS):
         raise ConfigError(f"steps={sorted(unknown)}: no such steps; write some of {list(STEPS)}")
-    names = [name for name in STEPS if name in asked]
+    names = [name for name in STEPS if name in wanted]
     folder = run_steps(config, names, display or Display()).run.folder
     found = {name: Manifest.load(folder / name) for name in STEPS}
     return RunResult(folder, {name: made for name, made in found.items() if made})

@@ -110,8 +110,8 @@ def _without_secrets(value: Any, secrets: Sequence[str]) -> Any:
 
 def own_keys(request: Request) -> list[str]:
     """The keys that a request carries, which may come back in an answer."""
-    given = (request.headers.get(name, "").rpartition(" ")[2] for name in KEYS)
-    return [key for key in given if len(key) >= 8]
+    values = (request.headers.get(name, "").rpartition(" ")[2] for name in KEYS)
+    return [key for key in values if len(key) >= 8]
 
 
 class Exchange:
@@ -247,10 +247,10 @@ def capture_app(
             answer = await client.send(sent, stream=True)
         except httpx.HTTPError as error:
             slow = isinstance(error, httpx.TimeoutException)
-            said = f"the upstream does not answer ({type(error).__name__})"
+            message = f"the upstream does not answer ({type(error).__name__})"
             if exchange:
-                exchange.finish(504 if slow else 502, "", said)
-            return JSONResponse({"error": {"message": said}}, 504 if slow else 502)
+                exchange.finish(504 if slow else 502, "", message)
+            return JSONResponse({"error": {"message": message}}, 504 if slow else 502)
         return passed_on(answer, exchange)
 
     methods = ["GET", "POST", "DELETE"]

@@ -61,21 +61,21 @@ def place_of_fault(failure: Trajectory, task: Trajectory) -> tuple[str, str]:
     calls = parse(answer_text(failure.answer), task.tools).calls if failure.target else ()
     if not gold or not calls:
         return (gold[0][0] if gold else ""), ""
-    given, forms = arguments_of(calls), forms_of(gold, task)
-    for i, (index, right) in enumerate(pair_calls(calls, given, gold, task)):
+    arguments, forms = arguments_of(calls), forms_of(gold, task)
+    for i, (index, right) in enumerate(pair_calls(calls, arguments, gold, task)):
         name, allowed = gold[i]
         if right:
             continue
         if index is None:
             return name, ""
-        kinds, said = (form.kinds if (form := forms[i]) else {}), given[index]
-        lost = [k for k in allowed if k not in said and "" not in allowed[k]]
+        kinds, called = (form.kinds if (form := forms[i]) else {}), arguments[index]
+        lost = [k for k in allowed if k not in called and "" not in allowed[k]]
         wrong = [
             k
-            for k, v in said.items()
+            for k, v in called.items()
             if k in allowed and argument_error(v, allowed[k], kinds.get(k, ANY))
         ]
-        extra = [k for k in said if k not in allowed]
+        extra = [k for k in called if k not in allowed]
         return name, next(iter([*lost, *wrong, *extra]), "")
     return gold[0][0], ""
 

@@ -172,9 +172,9 @@ def output_marks(folder: Path) -> dict[str, FileMark]:
     start, Ray's own state), model cards, which a later step completes, and its arms' manifests."""
     found = {}
     for file in sorted(p for p in folder.rglob("*") if p.name.endswith(RESULTS) and p.is_file()):
-        place = file.relative_to(folder)
-        if file.name not in (MANIFEST, STARTED, METRICS) and "ray" not in place.parts:
-            found[place.as_posix()] = FileMark.of(file, limit=None)
+        path = file.relative_to(folder)
+        if file.name not in (MANIFEST, STARTED, METRICS) and "ray" not in path.parts:
+            found[path.as_posix()] = FileMark.of(file, limit=None)
     return found
 
 

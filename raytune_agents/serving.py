@@ -91,8 +91,8 @@ def choose_arm(name: str, key: str, routes: Routes) -> tuple[str, str]:
 
 def who_asks(body: Mapping[str, Any]) -> str:
     """The request's user, else what it says."""
-    said = body.get("messages") or body.get("prompt")
-    return str(body.get("user") or json.dumps(said, sort_keys=True, default=str))
+    prompt = body.get("messages") or body.get("prompt")
+    return str(body.get("user") or json.dumps(prompt, sort_keys=True, default=str))
 
 
 class BadRequest(Exception):
@@ -172,17 +172,17 @@ def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette
     async def forward(request: Request) -> Response:
         check_headers(request, hosts)
         body = request_body(await bounded_body(request))
-        asked, began = body.get("model", ""), time.time()
-        arm, model = choose_arm(asked, who_asks(body), routes)
+        name, began = body.get("model", ""), time.time()
+        arm, model = choose_arm(name, who_asks(body), routes)
         content = json.dumps(body | {"model": model}).encode()
         kind = {"content-type": "application/json"}
         sent = client.build_request("POST", request.url.path, content=content, headers=kind)
         try:
             answer = await client.send(sent, stream=True)
         except httpx.HTTPError as error:
-            said = f"the model server does not answer ({type(error).__name__})"
-            return JSONResponse({"error": {"message": said}}, 502)
-        line = {"time": round(began, 3), "agent": asked[:LOGGED], "arm": arm}
+            message = f"the model server does not answer ({type(error).__name__})"
+            return JSONResponse({"error": {"message": message}}, 502)
+        line = {"time": round(began, 3), "agent": name[:LOGGED], "arm": arm}
         user = str(body.get("user", ""))[:LOGGED]
         append_jsonl(log, line | {"status": answer.status_code, "user": user})
         headers = {k: v for k, v in answer.headers.items() if k.lower() in KEPT}
@@ -212,11 +212,11 @@ def serve() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--allow-host", action="append", default=[], help="a name it is called by")
-    given = parser.parse_args()
-    routes = parse_routes(read_json(given.routes))
-    log = given.routes.with_name("served.jsonl")
-    served = app(routes, log, (*LOOPBACK, given.host, *given.allow_host))
-    uvicorn.run(served, host=given.host, port=given.port, log_level="warning")
+    options = parser.parse_args()
+    routes = parse_routes(read_json(options.routes))
+    log = options.routes.with_name("served.jsonl")
+    served = app(routes, log, (*LOOPBACK, options.host, *options.allow_host))
+    uvicorn.run(served, host=options.host, port=options.port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def row_facts(row: Trajectory, section: SplitConfig, seed: int) -> RowFacts:
     ties = [f"name {tool_key(name)}" for name in tools]
     for name in tools:
         spec = find(name, row.tools)
-        said = " ".join(spec.description.casefold().split()) if spec else ""
-        ties += [f"text {content_hash(said, 12)}"] if len(said.split()) > 2 else []
+        description = " ".join(spec.description.casefold().split()) if spec else ""
+        ties += [f"text {content_hash(description, 12)}"] if len(description.split()) > 2 else []
     category = row.meta.get(section.unseen_category) if section.unseen_category else None
     ties += [f"category {category}"] if tools and category is not None else []
     return RowFacts(tools, tuple(ties), unit(seed, "query", row.query.casefold()))

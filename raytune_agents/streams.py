@@ -45,7 +45,7 @@ def joined_stream(text: str) -> tuple[JsonObject | None, bool]:
 
 def _with_chunk(body: JsonObject, chunk: JsonObject) -> JsonObject:
     """A chat or text completion with one more chunk."""
-    told = {k: v for k, v in chunk.items() if k != "choices" and v is not None}
+    fields = {k: v for k, v in chunk.items() if k != "choices" and v is not None}
     choices = {c["index"]: c for c in body.get("choices", [])}
     for piece in chunk["choices"]:
         if not isinstance(piece, dict):
@@ -57,8 +57,8 @@ def _with_chunk(body: JsonObject, chunk: JsonObject) -> JsonObject:
             message = choice.setdefault("message", {"role": "assistant", "content": None})
             _add(message, delta)
         _add(choice, {k: v for k, v in piece.items() if k not in ("delta", "index")})
-    object_ = str(told.get("object", "")).removesuffix(".chunk")
-    return body | told | {"object": object_, "choices": [choices[i] for i in sorted(choices)]}
+    object_ = str(fields.get("object", "")).removesuffix(".chunk")
+    return body | fields | {"object": object_, "choices": [choices[i] for i in sorted(choices)]}
 
 
 def _add(whole: JsonObject, piece: JsonObject) -> None:
@@ -108,9 +108,9 @@ def _with_anthropic(body: JsonObject, event: JsonObject) -> JsonObject:
     if kind == "content_block_start" and isinstance(event.get("content_block"), dict):
         blocks.append({**event["content_block"]})
     elif kind == "content_block_delta" and blocks:
-        block, given = blocks[-1], delta.get("partial_json")
-        if isinstance(given, str):
-            block["partial"] = block.get("partial", "") + given
+        block, piece = blocks[-1], delta.get("partial_json")
+        if isinstance(piece, str):
+            block["partial"] = block.get("partial", "") + piece
         for name in ("text", "thinking", "signature"):
             if isinstance(delta.get(name), str):
                 block[name] = str(block.get(name) or "") + delta[name]

@@ -36,8 +36,8 @@ def server_tools(
         try:
             tools = asyncio.run(asyncio.wait_for(_listed(server, log), timeout_s))
         except TimeoutError:
-            said = f"it does not answer within {timeout_s:g} s"
-            raise ConfigError(_refusal(server, said, log)) from None
+            why = f"it does not answer within {timeout_s:g} s"
+            raise ConfigError(_refusal(server, why, log)) from None
         except ConfigError:
             raise
         except BaseExceptionGroup as group:  # of the tasks that carry the transport
@@ -96,6 +96,6 @@ def _first(error: BaseException) -> str:
 
 def _refusal(server: str, why: str, log: TextIO) -> str:
     log.seek(0)
-    said = log.read()[-SAID:].strip()
-    text = f"--mcp {server!r}: {why}" + (f"; it said: {said}" if said else "")
+    output = log.read()[-SAID:].strip()
+    text = f"--mcp {server!r}: {why}" + (f"; it said: {output}" if output else "")
     return redact(f"{text}; start it by hand to see why, or write its tools to a file for --tools")

@@ -16,7 +16,7 @@ from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonSchema
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
-PLACES = ("path", "query", "formData")  # headers and cookies are the client's business
+LOCATIONS = ("path", "query", "formData")  # headers and cookies are the client's business
 OWN = (
     "type",
     "enum",
@@ -62,11 +62,11 @@ def _tool(name: str, item: JsonSchema, operation: JsonSchema, document: JsonSche
     listed = [p for x in (item, operation) for p in _list(x.get("parameters"))]
     parameters = {(p.get("in"), p.get("name")): p for p in (_followed(p, document) for p in listed)}
     found: list[tuple[str, str, JsonSchema, bool]] = []  # place, name, schema, required
-    for place in PLACES:
+    for location in LOCATIONS:
         for (where, key), parameter in parameters.items():
-            if where == place and isinstance(key, str):
+            if where == location and isinstance(key, str):
                 schema = _parameter(parameter, document)
-                found.append((place, key, schema, bool(parameter.get("required"))))
+                found.append((location, key, schema, bool(parameter.get("required"))))
     bodies = [
         (p.get("name"), p.get("schema"), p.get("required"))
         for (where, _), p in parameters.items()
@@ -92,11 +92,13 @@ def _list(value: Any) -> list[Any]:
 def _parameter(parameter: JsonSchema, document: JsonSchema) -> JsonSchema:
     """One path or query parameter: OpenAPI 3 keeps its schema apart, or its content."""
     content = parameter.get("content")
-    told = parameter.get("schema")
-    if not isinstance(told, dict) and isinstance(content, dict) and content:
-        told = _followed(next(iter(content.values())), document).get("schema")
+    declared = parameter.get("schema")
+    if not isinstance(declared, dict) and isinstance(content, dict) and content:
+        declared = _followed(next(iter(content.values())), document).get("schema")
     schema = inlined(
-        told if isinstance(told, dict) else {k: v for k, v in parameter.items() if k in OWN},
+        declared
+        if isinstance(declared, dict)
+        else {k: v for k, v in parameter.items() if k in OWN},
         document,
     )
     if parameter.get("description"):
@@ -126,8 +128,8 @@ def _body(key: str, schema: Any, needed: bool) -> Iterator[tuple[str, str, JsonS
 def _named(found: list[tuple[str, str, JsonSchema, bool]]) -> tuple[JsonSchema, list[str]]:
     properties: JsonSchema = {}
     required = []
-    for place, key, schema, needed in found:
-        name = key if key not in properties else f"{place}_{key}"
+    for location, key, schema, needed in found:
+        name = key if key not in properties else f"{location}_{key}"
         if name in properties:
             continue  # the same field twice in one place
         properties[name] = with_type(json_schema(schema))

@@ -52,14 +52,14 @@ Goal = Callable[[JsonObject, random.Random], Generator[Ask | Act | Say, Any, Non
 
 def act(thought: str, tool: str, /, **arguments: Any) -> Act:
     """A step with a call; arguments that are None are left out."""
-    given = {k: v for k, v in arguments.items() if v is not None}
-    return Act(thought, ToolCall(tool, json.dumps(given, ensure_ascii=False)))
+    set_arguments = {k: v for k, v in arguments.items() if v is not None}
+    return Act(thought, ToolCall(tool, json.dumps(set_arguments, ensure_ascii=False)))
 
 
 def sample_request(rng: random.Random, texts: list[str], **anchors: Any) -> Ask:
     """One of the wordings; every {name} in them is an anchor."""
-    said = {k: str(v) for k, v in anchors.items()}
-    return Ask(rng.choice(texts).format(**said), said)
+    values = {k: str(v) for k, v in anchors.items()}
+    return Ask(rng.choice(texts).format(**values), values)
 
 
 def sample_words(rng: random.Random, bank: Iterable[T], n: int) -> list[T]:

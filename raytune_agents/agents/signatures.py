@@ -163,13 +163,13 @@ def docstring(text: str) -> tuple[str, dict[str, str]]:
     Google's `Args:`, numpy's `Parameters` and `:param x:` are read.
     """
     lines = text.expandtabs().split("\n")
-    said: dict[str, str] = {}
+    described: dict[str, str] = {}
     inside, last, depth = False, "", None
     for line in lines:
         rest = REST.match(line)
         if rest and rest[1].split():
             inside, last = False, rest[1].split()[-1]
-            said[last] = rest[2].strip()
+            described[last] = rest[2].strip()
         elif SECTION.match(line):
             inside, last, depth = True, "", None
         elif OTHER_SECTION.match(line):
@@ -180,15 +180,15 @@ def docstring(text: str) -> tuple[str, dict[str, str]]:
             depth = indent if depth is None else depth
             if found and indent == depth:
                 last = found[2]
-                said[last] = found[3].strip() if found.re is GOOGLE else ""
+                described[last] = found[3].strip() if found.re is GOOGLE else ""
             elif last:
-                said[last] = f"{said[last]} {line.strip()}".strip()
+                described[last] = f"{described[last]} {line.strip()}".strip()
     first: list[str] = []
     for line in lines:
         if first and (not line.strip() or SECTION.match(line) or REST.match(line)):
             break
         first += line.split()
-    return " ".join(first), said
+    return " ".join(first), described
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -206,11 +206,11 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
             f"{where} takes *args, **kwargs or positional-only arguments, which have no names to "
             "call by; name every parameter"
         )
-    summary, said = docstring(ast.get_docstring(node) or "")
+    summary, described = docstring(ast.get_docstring(node) or "")
     names = [*spec.args, *spec.kwonlyargs]
-    given = [None] * (len(spec.args) - len(spec.defaults)) + list(spec.defaults)
+    defaults = [None] * (len(spec.args) - len(spec.defaults)) + list(spec.defaults)
     properties, required = {}, []
-    for arg, default in zip(names, [*given, *spec.kw_defaults]):
+    for arg, default in zip(names, [*defaults, *spec.kw_defaults]):
         if arg.annotation is None:
             raise ConfigError(f"{where} has no type for {arg.arg!r}; write {arg.arg}: str")
         try:
@@ -220,8 +220,8 @@ def _tool(node: ast.FunctionDef | ast.AsyncFunctionDef, types: Types, path: str)
                 f"{where}, parameter {arg.arg!r}: {error}; write str, int, float, bool, list[str], "
                 "dict[str, str] or Literal[...]"
             ) from None
-        if said.get(arg.arg):
-            schema.setdefault("description", said[arg.arg])
+        if described.get(arg.arg):
+            schema.setdefault("description", described[arg.arg])
         if default is None:
             required.append(arg.arg)
         elif isinstance(default, ast.Constant) and isinstance(default.value, str | int | float):

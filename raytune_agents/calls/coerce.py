@@ -34,8 +34,10 @@ def types_of(schema: Any, root: Mapping[str, Any], depth: int = _DEPTH) -> set[s
     references name."""
     if not isinstance(schema, Mapping) or not depth:
         return set()
-    said = schema.get("type")
-    types = {t for t in (said if isinstance(said, list) else [said]) if isinstance(t, str)}
+    declared = schema.get("type")
+    types = {
+        t for t in (declared if isinstance(declared, list) else [declared]) if isinstance(t, str)
+    }
     options = schema.get("enum", [schema["const"]] if "const" in schema else [])
     types |= {_PYTHON[type(v)] for v in options if type(v) in _PYTHON}
     if types and schema.get("nullable") is True:

@@ -152,13 +152,13 @@ def _gemma_object(text: str, at: int, depth: int) -> tuple[JsonObject, int]:
     while not text.startswith("}", at):
         if quoted := _gemma_text(text, at):
             colon = _COLON.match(text, quoted[1])
-            key, place = quoted[0], colon.end() if colon else -1
+            key, begin = quoted[0], colon.end() if colon else -1
         else:
             found = _GEMMA_KEY.match(text, at)
-            key, place = (found[1].strip(), found.end()) if found else ("", -1)
-        if place < 0:
+            key, begin = (found[1].strip(), found.end()) if found else ("", -1)
+        if begin < 0:
             raise ValueError("no key")
-        value, at = _gemma_value(text, place, depth)
+        value, at = _gemma_value(text, begin, depth)
         pairs.append((key, value))
         at = _COMMA.match(text, at).end()
     return unique(pairs), at + 1

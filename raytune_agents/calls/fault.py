@@ -27,16 +27,16 @@ from raytune_agents.records import Arguments, ToolCall, Trajectory, canonical
 _DECODE = {DECODER_FAILED: "malformed_json", WRONG_FORMAT: "wrong_format"}
 
 
-def _argument_fault(given: Arguments, gold: Allowed, form: Shape | None) -> str:
+def _argument_fault(arguments: Arguments, gold: Allowed, form: Shape | None) -> str:
     """The fault of one call of the right name."""
     kinds = form.kinds if form else {}
     required = set(form.required) if form else set()
-    lost = [k for k in gold if k not in given and "" not in gold[k]]
-    lost += [k for k in required if k not in given and k not in lost]
-    extra = [k for k in given if k not in gold or (form and k not in kinds)]
+    lost = [k for k in gold if k not in arguments and "" not in gold[k]]
+    lost += [k for k in required if k not in arguments and k not in lost]
+    extra = [k for k in arguments if k not in gold or (form and k not in kinds)]
     if lost and extra:
         renamed = any(
-            not argument_error(given[e], gold.get(k, []), kinds.get(k, ANY))
+            not argument_error(arguments[e], gold.get(k, []), kinds.get(k, ANY))
             for k in lost
             for e in extra
         )
@@ -45,13 +45,13 @@ def _argument_fault(given: Arguments, gold: Allowed, form: Shape | None) -> str:
         return "missing_required" if required.intersection(lost) else "missing_optional_needed"
     if extra:
         return "extra_argument"
-    errors = {k: argument_error(v, gold[k], kinds.get(k, ANY)) for k, v in given.items()}
+    errors = {k: argument_error(v, gold[k], kinds.get(k, ANY)) for k, v in arguments.items()}
     wrong = [k for k, label in errors.items() if label]
     if any(errors[k].startswith("type_error") for k in wrong):
         return "wrong_type"
     for k in wrong:
         for other in wrong:
-            if k != other and not argument_error(given[other], gold[k], kinds.get(k, ANY)):
+            if k != other and not argument_error(arguments[other], gold[k], kinds.get(k, ANY)):
                 return "swapped_values"
     return "wrong_value"
 
@@ -73,17 +73,18 @@ def _count_fault(names: Counter[str], wanted: Counter[str], parsed: Parsed) -> s
     return "wrong_function" if names - wanted else ""
 
 
-def right_arguments(given: Arguments, gold: Allowed, form: Shape | None) -> int:
+def right_arguments(arguments: Arguments, gold: Allowed, form: Shape | None) -> int:
     """How many of a call's arguments are right for that gold call."""
     kinds = form.kinds if form else {}
     return sum(
-        k in gold and not argument_error(v, gold[k], kinds.get(k, ANY)) for k, v in given.items()
+        k in gold and not argument_error(v, gold[k], kinds.get(k, ANY))
+        for k, v in arguments.items()
     )
 
 
 def pair_calls(
     calls: Sequence[ToolCall],
-    given: list[Arguments],
+    arguments: list[Arguments],
     gold: list[tuple[str, Allowed]],
     row: Trajectory,
 ) -> list[tuple[int | None, bool]]:
@@ -94,7 +95,9 @@ def pair_calls(
     free = list(range(len(calls)))
     for i, (name, allowed) in enumerate(gold):
         fits = (
-            c for c in free if not call_error(calls[c].name, given[c], name, allowed, forms[i])[0]
+            c
+            for c in free
+            if not call_error(calls[c].name, arguments[c], name, allowed, forms[i])[0]
         )
         if (hit := next(fits, None)) is not None:
             out[i] = (hit, True)
@@ -102,7 +105,7 @@ def pair_calls(
     for i, (name, allowed) in enumerate(gold):
         same = [c for c in free if calls[c].name == name]
         if out[i][0] is None and same:
-            near = max(same, key=lambda c: right_arguments(given[c], allowed, forms[i]))
+            near = max(same, key=lambda c: right_arguments(arguments[c], allowed, forms[i]))
             out[i] = (near, False)
             free.remove(near)
     return out
@@ -135,9 +138,9 @@ def fault_parsed(parsed: Parsed, row: Trajectory, verdict: Verdict) -> str:
     names, wanted = Counter(c.name for c in parsed.calls), Counter(name for name, _ in gold)
     if fault := _count_fault(names, wanted, parsed):
         return fault
-    given = arguments_of(parsed.calls)
-    pairs, forms = pair_calls(parsed.calls, given, gold, row), forms_of(gold, row)
+    arguments = arguments_of(parsed.calls)
+    pairs, forms = pair_calls(parsed.calls, arguments, gold, row), forms_of(gold, row)
     for i, (index, right) in enumerate(pairs):
         if not right and index is not None:
-            return _argument_fault(given[index], gold[i][1], forms[i])
+            return _argument_fault(arguments[index], gold[i][1], forms[i])
     return "wrong_value"  # every call fits some gold call, but greedy matching found no whole set

@@ -133,11 +133,11 @@ def with_defaults(
     """The allowed values, where a default may also be left out, or be said though it was not."""
     out = dict(allowed)
     for name, default in defaults.items():
-        said = _allowed(default, kinds.get(name, ANY))
+        default_values = _allowed(default, kinds.get(name, ANY))
         values = out.get(name)
         if values is None:
-            out[name] = [*said, LEFT_OUT]
-        elif LEFT_OUT not in values and any(same_value(v, said[0]) for v in values):
+            out[name] = [*default_values, LEFT_OUT]
+        elif LEFT_OUT not in values and any(same_value(v, default_values[0]) for v in values):
             out[name] = [*values, LEFT_OUT]
     return out
 

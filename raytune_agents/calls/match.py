@@ -64,9 +64,9 @@ def _first_type(allowed: list[Any]) -> type | None:
 
 def _type_error(value: Any, allowed: list[Any], kind: ParameterType) -> tuple[str, bool]:
     """The label, or "" and whether the value counts as a variable (compared as it is)."""
-    given = type(value)
+    actual = type(value)
     gold = _first_type(allowed)
-    if given is kind.type:
+    if actual is kind.type:
         variable = gold is not None and gold is not kind.type
         if kind.items is None:
             return "", variable
@@ -78,8 +78,8 @@ def _type_error(value: Any, allowed: list[Any], kind: ParameterType) -> tuple[st
                 type(v) is kind.items or (inner is not None and type(v) is inner) for v in value
             ):
                 return "", variable
-        return ("type_error:nested" if gold is given else "type_error:simple"), False
-    if gold is given:
+        return ("type_error:nested" if gold is actual else "type_error:simple"), False
+    if gold is actual:
         return "", True
     return "type_error:simple", False
 
@@ -174,7 +174,7 @@ def argument_error(value: Any, allowed: list[Any], kind: ParameterType) -> str:
 
 
 def call_error(
-    name: str, given: Arguments, gold_name: str, gold: dict[str, list[Any]], form: Shape | None
+    name: str, arguments: Arguments, gold_name: str, gold: dict[str, list[Any]], form: Shape | None
 ) -> tuple[str, str]:
     """BFCL's label and the detail of one call against one gold call; ("", "") where it is right.
 
@@ -183,16 +183,16 @@ def call_error(
     if name != gold_name:
         return "wrong_func_name", f"{name!r} instead of {gold_name!r}"
     for key in form.required if form else ():
-        if key not in given:
+        if key not in arguments:
             return "missing_required", key
-    for key, value in given.items():
+    for key, value in arguments.items():
         if key not in gold or (form and key not in form.kinds):
             return "unexpected_param", key
         label = argument_error(value, gold[key], form.kinds[key] if form else ANY)
         if label:
             return label, f"{key}={_short(value)}, allowed {_short(gold[key])}"
     for key, allowed in gold.items():
-        if key not in given and "" not in allowed:
+        if key not in arguments and "" not in allowed:
             return "missing_optional", key
     return "", ""
 
@@ -240,14 +240,14 @@ def _compare_pairs(
     if len(calls) != len(pairs):
         return Verdict(False, "wrong_count", f"{len(calls)} calls, expected {len(pairs)}")
     try:
-        given = arguments_of(calls)
+        arguments = arguments_of(calls)
     except ValueError as error:
         return Verdict(False, DECODER_FAILED, str(error))
     forms = [shape(t.parameters) if (t := find(name, tools)) else None for name, _ in pairs]
 
     def check(row: int, column: int) -> tuple[str, str]:
         name, gold = pairs[row]
-        return call_error(calls[column].name, given[column], name, gold, forms[row])
+        return call_error(calls[column].name, arguments[column], name, gold, forms[row])
 
     if len(pairs) == 1:
         label, detail = check(0, 0)

@@ -263,7 +263,7 @@ def _channels(text: str, tools: Sequence[ToolSpec]) -> Parsed:
     thoughts, prose, at, open_thought = [], [], 0, False
     while opened := _CHANNEL.match(text, at):
         head, start = opened["head"], SPACE.match(text, opened.end()).end()
-        said: Any = _CHANNEL_END.search(text, start)
+        end_mark: Any = _CHANNEL_END.search(text, start)
         to = _RECIPIENT.search(head)
         name = to[1] if to else ""
         thinks = name == "self" or (not name and "analysis" in head)
@@ -271,13 +271,13 @@ def _channels(text: str, tools: Sequence[ToolSpec]) -> Parsed:
             if text.startswith("{", start):
                 value, end = decode(text, start)
                 calls.append(_call({"name": name, "arguments": value}, text[start:end]))
-                said = _CHANNEL_END.search(text, end)
+                end_mark = _CHANNEL_END.search(text, end)
             else:
-                calls += _tagged(text[start : said.start()], tools)[0]
+                calls += _tagged(text[start : end_mark.start()], tools)[0]
         else:
-            (thoughts if thinks else prose).append(text[opened.end() : said.start()])
-        open_thought = thinks and not said[0]
-        at = SPACE.match(text, said.end()).end()
+            (thoughts if thinks else prose).append(text[opened.end() : end_mark.start()])
+        open_thought = thinks and not end_mark[0]
+        at = SPACE.match(text, end_mark.end()).end()
     prose.append(text[at:])
     if open_thought and not calls:
         return Parsed((), CUT, "channel", "", "\n".join(thoughts))

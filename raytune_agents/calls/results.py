@@ -19,8 +19,8 @@ def pair_results(calls: Sequence[ToolCall], results: Sequence[Message]) -> list[
         by_id.setdefault(call.id, []).append(i)
         by_name.setdefault(call.name, []).append(i)
     ids, names = [r.tool_call_id for r in results], [r.name for r in results]
-    for table, said in ((by_id, ids), (by_name, names)):
-        for at, key in enumerate(said):
+    for table, keys in ((by_id, ids), (by_name, names)):
+        for at, key in enumerate(keys):
             known = table.get(key, []) if key and out[at] is None else []
             out[at] = out[at] if out[at] is not None else _take(known, free)
     return [hit if hit is not None else _take([*islice(free, 1)], free) for hit in out]

@@ -221,8 +221,8 @@ def members_of(schema: JsonSchema) -> Members:
     """The members that an object schema knows, also by composition and by references."""
     out = Members()
     out.add(schema, schema)
-    said = "properties" in schema or out.properties or schema.get("additionalProperties") is False
-    out.open |= not said  # {"type": "object"} alone says nothing of them
+    listed = "properties" in schema or out.properties or schema.get("additionalProperties") is False
+    out.open |= not listed  # {"type": "object"} alone says nothing of them
     return out
 
 

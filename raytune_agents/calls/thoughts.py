@@ -82,19 +82,19 @@ def split_thought(text: str) -> Thought:
     return Thought(text[: closed.start()].strip(), text[closed.end() :])
 
 
-def _in_a_call(text: str, start: int, place: int) -> bool:
+def _in_a_call(text: str, start: int, end: int) -> bool:
     """Whether the place lies within the arguments of a call."""
     if text.startswith(("{", "["), start):
         return True
     at = start
-    while opened := _CALL.search(text, at, place):
+    while opened := _CALL.search(text, at, end):
         if text.startswith("<function=", opened.start()):
-            return "</function>" not in text[opened.end() : place]
+            return "</function>" not in text[opened.end() : end]
         body = SPACE.match(text, opened.end()).end()
         try:
             _, at = decode(text, body)
         except ValueError:
             at = opened.end()
-        if at > place:
+        if at > end:
             return True
     return False

@@ -95,9 +95,9 @@ def export(
     serve: Annotated[Path | None, typer.Option(help="folder of a Ray Serve app")] = None,
 ) -> None:
     """Accepted rows of a run as files of another format, with a card; or an arm as one model."""
-    given = {"format": format, "preset": preset, "scale": scale}
+    options = {"format": format, "preset": preset, "scale": scale}
     with printed_errors():
-        words = [f"export.{k}={v}" for k, v in given.items() if v is not None]
+        words = [f"export.{k}={v}" for k, v in options.items() if v is not None]
         tree = load_tree(config, overrides, *words)
         if model or gguf:
             say_written(*write_model(tree, model or "", out, gguf))
@@ -199,12 +199,12 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
     config = as_it_ran(config, run)
     have = have or cluster.look(config.resources)
     base, out = models.resolve(config.model), out.resolve()
-    chat, asked = Chat.of(base, config.model), out / "models" / BASE
-    asked.mkdir(parents=True)
-    chat.save(asked)
+    chat, base_folder = Chat.of(base, config.model), out / "models" / BASE
+    base_folder.mkdir(parents=True)
+    chat.save(base_folder)
     named, served, lora = {BASE: BASE}, {BASE: base}, ""
     for arm, adapter in adapters.items():
-        same = (adapter / TEMPLATE).read_text() == (asked / TEMPLATE).read_text()
+        same = (adapter / TEMPLATE).read_text() == (base_folder / TEMPLATE).read_text()
         if have.gpus and is_remote(config.runs_dir) and same and not models.must_merge(adapter):
             lora = send_adapter(adapter, f"{config.runs_dir.rstrip('/')}/{config.name}", arm)
             named[arm] = f"{BASE}:{arm}"
@@ -212,7 +212,7 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
             models.save_merged(base, adapter, config.model.dtype, out / "models" / arm)
             named[arm], served[arm] = arm, out / "models" / arm
     options = {
-        name: server_options(config, have, chat.serving, asked if name == BASE else folder)
+        name: server_options(config, have, chat.serving, base_folder if name == BASE else folder)
         for name, folder in served.items()
     }
     text = yaml.safe_dump(serve_yaml(config, have, served, options, lora), sort_keys=False)
@@ -239,7 +239,7 @@ def as_it_ran(config: Config, run: Path) -> Config:
 
 
 def server_options(
-    config: Config, have: Resources, serving: ServingOptions, asked: Path
+    config: Config, have: Resources, serving: ServingOptions, tokenizer_folder: Path
 ) -> Options:
     """Options of vLLM's server, by their own names, so that a model is asked, stops and is read as
     in its evaluation. `asked`: the folder of its tokenizer, chat template and end tokens."""
@@ -251,8 +251,8 @@ def server_options(
     else:
         dtype = "bfloat16" if models.bf16(config.model.dtype) else "float32"
         options |= {"dtype": dtype, "enforce_eager": True, "enable_chunked_prefill": False}
-    options |= {"tokenizer": str(asked), "generation_config": str(asked)}
-    options["chat_template"] = str(asked / TEMPLATE)
+    options |= {"tokenizer": str(tokenizer_folder), "generation_config": str(tokenizer_folder)}
+    options["chat_template"] = str(tokenizer_folder / TEMPLATE)
     if serving.tool_call_parser:
         options |= {"enable_auto_tool_choice": True, "tool_call_parser": serving.tool_call_parser}
     if serving.reasoning_parser:

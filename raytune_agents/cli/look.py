@@ -184,8 +184,8 @@ def stored_config(path: Path, overrides: list[str] | None) -> tuple[str, list[st
     """The config file of a run folder, whose name and place win over those in the file."""
     if not path.is_dir():
         return str(path), list(overrides or [])
-    place = [f"name={path.name}", f"runs_dir={path.resolve().parent}"]
-    return str(path / "config.json"), [*place, *(overrides or [])]
+    run_overrides = [f"name={path.name}", f"runs_dir={path.resolve().parent}"]
+    return str(path / "config.json"), [*run_overrides, *(overrides or [])]
 
 
 # --- trials ---

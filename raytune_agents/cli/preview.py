@@ -26,12 +26,12 @@ def preview(config: Config, count: int, console: Console) -> None:
     chat = Chat.of(models.resolve(config.model), config.model)
     executor = validate_rows.executor(section)
     pools = list(sampling.pool_shares(section.pools))
-    asked = {"rows": 4 * count * len(pools), "pools": dict.fromkeys(pools, 1.0)}
-    drawn = sampling.sample_rows(section.model_copy(update=asked), config.seed)
-    for gap in drawn.gaps:
+    update = {"rows": 4 * count * len(pools), "pools": dict.fromkeys(pools, 1.0)}
+    sampled = sampling.sample_rows(section.model_copy(update=update), config.seed)
+    for gap in sampled.gaps:
         console.print(f"[yellow]no rows for {escape(gap)}[/]", highlight=False)
     for pool in (p for p in POOLS if p in pools):
-        rows = [r for r in drawn.rows if sampling.pool_of(r) == pool]
+        rows = [r for r in sampled.rows if sampling.pool_of(r) == pool]
         console.rule(f"[bold]{pool}[/]: {len(rows[:count])} rows")
         for row in rows[:count]:
             fault = validate_rows.format_fault(row) or executor.fault(row)
@@ -45,7 +45,7 @@ def preview(config: Config, count: int, console: Console) -> None:
                 console.print(f"[dim]asked for words:[/] {escape(asked_text)}\n")
     for fault in config.negatives.faults or negatives.FAULTS:
         console.rule(f"[bold]negative.{fault}[/]")
-        fitting = (r for r in drawn.rows if negatives.suits(r, fault))
+        fitting = (r for r in sampled.rows if negatives.suits(r, fault))
         found = (bad for r in fitting if (bad := negatives.edit(r, fault, config.seed)[0]))
         for bad, _ in zip(found, range(count)):
             text = negatives.answer_text(bad.answer)
@@ -61,9 +61,9 @@ def show_realism(config: Config, console: Console) -> None:
     from raytune_agents.pipeline.plan import read_sample
 
     real = read_sample(config).split("train") if config.read.sources else []
-    drawn = sampling.sample_rows(config.generate, config.seed, real)
+    sampled = sampling.sample_rows(config.generate, config.seed, real)
     tools = [t for name in config.generate.agents for t in agents.load_spec(name).toolspecs]
-    figures = realism.realism_figures(drawn.rows, real, tools)
+    figures = realism.realism_figures(sampled.rows, real, tools)
     samples = figures.pop("samples")
     console.rule(f"[bold]realism[/] of {figures['rows']} rows")
     for name, value in figures.items():

@@ -59,11 +59,11 @@ def step_names(text: str | None) -> tuple[str, ...]:
     from raytune_agents.config import ConfigError
     from raytune_agents.runs import STEPS
 
-    asked = [word.strip() for word in text.split(",")] if text is not None else list(STEPS)
-    unknown = [word for word in asked if word not in STEPS]
+    wanted = [word.strip() for word in text.split(",")] if text is not None else list(STEPS)
+    unknown = [word for word in wanted if word not in STEPS]
     if unknown:
         raise ConfigError(f"--steps {text!r}: no step {unknown[0]!r}; write {','.join(STEPS)}")
-    return tuple(name for name in STEPS if name in asked)
+    return tuple(name for name in STEPS if name in wanted)
 
 
 def say(text: Any, style: str | None = None) -> None:

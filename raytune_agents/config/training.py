@@ -188,14 +188,14 @@ class TrainConfig(BaseConfig):
         tree = self.model_dump()
         for key, value in arm.options.items():
             *path, last = key.split(".")
-            place = tree
+            node = tree
             for part in path:
-                place = place.get(part) if isinstance(place, dict) else None
-            if not isinstance(place, dict) or last not in place or path[:1] == ["arms"]:
+                node = node.get(part) if isinstance(node, dict) else None
+            if not isinstance(node, dict) or last not in node or path[:1] == ["arms"]:
                 raise ValueError(
                     f"{key}: unknown option of train; write names like nat.template or lora.r"
                 )
-            place[last] = value
+            node[last] = value
         tree["curve"] = []
         # how it is asked once it is trained is no option of its training
         alone = arm.model_copy(update={"options": {}, "start": None, "ask_unmarked": False})
@@ -280,7 +280,7 @@ class TrainConfig(BaseConfig):
                 "generate_steps: 0, or sharding: ddp",
             ),
         ]
-        for found, said in wrong:
+        for found, message in wrong:
             if found:
-                raise ValueError(said)
+                raise ValueError(message)
         return self

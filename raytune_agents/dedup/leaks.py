@@ -105,11 +105,11 @@ def answer_key(row: Trajectory) -> str:
     shown, size, count = [], 0, 0
     for call in row.calls:
         try:
-            said = sorted(str(comparable(v)) for _, v in scalars_in(call.args))
+            values = sorted(str(comparable(v)) for _, v in scalars_in(call.args))
         except ValueError:
             return ""
-        count, size = count + len(said), size + sum(map(len, said))
-        shown.append([parameter_shape(tools[call.name]) if call.name in tools else [], said])
+        count, size = count + len(values), size + sum(map(len, values))
+        shown.append([parameter_shape(tools[call.name]) if call.name in tools else [], values])
     enough = count >= MIN_VALUES and size >= MIN_VALUE_CHARS
     return content_hash(sorted(shown, key=str)) if enough else ""
 
@@ -149,13 +149,15 @@ class LeakIndex:
 
         `sketch` uint8 [rows, count]: the sketches of the rows' questions where they are known.
         """
-        asked = [request_text(r) for r in rows]
-        found = [None if r.reject_reason else self._by_key(r, q) for r, q in zip(rows, asked)]
-        left = [i for i, r in enumerate(rows) if asked[i] and not found[i] and not r.reject_reason]
-        said = [asked[i] for i in left]
-        fuzzy = self.windows.best(said)
+        requests = [request_text(r) for r in rows]
+        found = [None if r.reject_reason else self._by_key(r, q) for r, q in zip(rows, requests)]
+        left = [
+            i for i, r in enumerate(rows) if requests[i] and not found[i] and not r.reject_reason
+        ]
+        queries = [requests[i] for i in left]
+        fuzzy = self.windows.best(queries)
         near = self.sketches.best(
-            sketches(said) if sketch is None else sketch[left], self.threshold
+            sketches(queries) if sketch is None else sketch[left], self.threshold
         )
         for i, a, b in zip(left, fuzzy, near):
             if hit := a or b:
@@ -173,8 +175,8 @@ class LeakIndex:
     def _leak(self, row: Trajectory, number: int, how: str, share: float = 1.0) -> Leak:
         return Leak(row.id, *self.names[number], how, share)
 
-    def _by_key(self, row: Trajectory, asked: str) -> Leak | None:
-        text, answer = compact(asked), answer_key(row)
+    def _by_key(self, row: Trajectory, request: str) -> Leak | None:
+        text, answer = compact(request), answer_key(row)
         called = {c.name for c in row.calls}
         tools = (key for t in row.tools if t.name in called for key in masked(t))
         for how, key in (("query", text), ("answer", answer), *(("tool", t) for t in tools)):

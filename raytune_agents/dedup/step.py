@@ -113,13 +113,13 @@ def embed_texts(texts: Sequence[str], section: LabelConfig) -> np.ndarray:
     return unit_vectors(np.asarray(embedder(section)(list(texts)), np.float32)).astype(np.float16)
 
 
-def _joined(owner: np.ndarray, prints: pa.Table, place: np.ndarray, threshold: float) -> np.ndarray:
+def _joined(owner: np.ndarray, prints: pa.Table, rank: np.ndarray, threshold: float) -> np.ndarray:
     """`owner` with survivors of one group joined where their vectors are alike."""
     raw = b"".join(prints["vector"].to_pylist())
     vectors = np.frombuffer(raw, np.float16).reshape(len(owner), -1).astype(np.float32)
     left = np.flatnonzero(owner == np.arange(len(owner)))
     keys = prints["group"].to_numpy()[left].tolist()
-    found = semantic_owner(vectors[left], keys, place[left].tolist(), threshold)
+    found = semantic_owner(vectors[left], keys, rank[left].tolist(), threshold)
     joined = owner.copy()
     joined[left] = left[found]
     return joined[joined]  # what followed a joined row follows on
@@ -128,23 +128,23 @@ def _joined(owner: np.ndarray, prints: pa.Table, place: np.ndarray, threshold: f
 def _order(prints: pa.Table) -> np.ndarray:
     """The place of every row by rank, then id, then handle. int64 [rows]."""
     ids, handle = prints["row_id"].to_numpy(), prints["handle"].to_numpy()
-    place = np.empty(len(ids), np.int64)
-    place[np.lexsort((handle, ids, prints["rank"].to_numpy()))] = np.arange(len(ids))
-    return place
+    rank = np.empty(len(ids), np.int64)
+    rank[np.lexsort((handle, ids, prints["rank"].to_numpy()))] = np.arange(len(ids))
+    return rank
 
 
 def duplicates_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
     """PAIRS of one partition by `group`: its duplicates, each with its survivor."""
     group, exact = prints["group"].to_numpy(), prints["exact"].to_numpy()
-    handle, ids, place = prints["handle"].to_numpy(), prints["row_id"].to_numpy(), _order(prints)
+    handle, ids, rank = prints["handle"].to_numpy(), prints["row_id"].to_numpy(), _order(prints)
     if section.duplicates == "minhash":
         raw = b"".join(prints["sketch"].to_pylist())
         sketch = np.frombuffer(raw, np.uint8).reshape(len(ids), PERMUTATIONS)
-        owner = near = clusters(group, sketch, place, section.minhash_threshold)
+        owner = near = clusters(group, sketch, rank, section.minhash_threshold)
         if section.embed and len(owner):
-            owner = _joined(near, prints, place, section.semantic_threshold)
+            owner = _joined(near, prints, rank, section.semantic_threshold)
     else:
-        order = np.lexsort((place, group))
+        order = np.lexsort((rank, group))
         head = np.flatnonzero(np.append(True, group[order][1:] != group[order][:-1]))
         owner = np.empty(len(ids), np.int64)
         owner[order] = np.repeat(order[head], np.diff(np.append(head, len(order))))
@@ -167,19 +167,21 @@ def contradictions_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
     Where none is known, the answer that most rows give stays; between equals the one of the best
     rank; where that is equal too nobody knows, and all rows are labelled.
     """
-    asked, said = prints["asked"].to_numpy(), prints["said"].to_numpy()
+    request_keys, answer_keys = prints["asked"].to_numpy(), prints["said"].to_numpy()
     proved = prints["proved"].to_numpy(zero_copy_only=False)
     ranks, ids, handle = (prints[c].to_numpy() for c in ("rank", "row_id", "handle"))
-    order = np.lexsort((handle, ids, ranks, said, asked))
-    order = order[asked[order] != 0]
-    one, same = asked[order], np.diff(asked[order]) == 0
-    torn = np.unique(one[1:][same & (np.diff(said[order]) != 0)])  # questions of several answers
+    order = np.lexsort((handle, ids, ranks, answer_keys, request_keys))
+    order = order[request_keys[order] != 0]
+    one, same = request_keys[order], np.diff(request_keys[order]) == 0
+    torn = np.unique(
+        one[1:][same & (np.diff(answer_keys[order]) != 0)]
+    )  # questions of several answers
     order = order[np.isin(one, torn)]
-    starts = np.flatnonzero(np.diff(asked[order], prepend=0))
+    starts = np.flatnonzero(np.diff(request_keys[order], prepend=0))
     found: list[tuple[int, int]] = []
     for members in np.split(order, starts[1:]) if len(order) else ():
-        answers = said[members].tolist()
-        right = set(said[members[proved[members]]].tolist())
+        answers = answer_keys[members].tolist()
+        right = set(answer_keys[members[proved[members]]].tolist())
         winners = right or _winners(members, answers, ranks)
         known = bool(right) or len(winners) == 1
         of = dict(zip(answers[::-1], members[::-1]))  # answer -> its first row

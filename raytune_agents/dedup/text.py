@@ -82,8 +82,8 @@ def group_key(row: Trajectory) -> str:
 def situation_key(row: Trajectory) -> str:
     """Hash of what contradicting rows have in common: all that is said before the answer (system
     text, requests, observations, earlier answers in words) and the tools' names."""
-    said = [[m.role, folded(m.content)] for m in row.prompt]
-    return content_hash([said, sorted(t.name for t in row.tools)], 16)
+    turns = [[m.role, folded(m.content)] for m in row.prompt]
+    return content_hash([turns, sorted(t.name for t in row.tools)], 16)
 
 
 def drop_defaults(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:

@@ -23,33 +23,33 @@ _MIDDLE = 1 << 25
 
 def word_ids(text: str) -> np.ndarray:
     """CRC-32 of every word, int64 [words]."""
-    said = (w.encode("utf-8", "surrogatepass") for w in split_words(text))
-    return np.array([zlib.crc32(w) for w in said], np.int64)
+    encoded = (w.encode("utf-8", "surrogatepass") for w in split_words(text))
+    return np.array([zlib.crc32(w) for w in encoded], np.int64)
 
 
 def fuzzy_share(
-    asked: np.ndarray, said: np.ndarray, shifts: Sequence[int], mismatches: int
+    query: np.ndarray, other: np.ndarray, shifts: Sequence[int], mismatches: int
 ) -> float:
     """Share of `asked` (word ids) in windows that agree with `said` moved by one of `shifts`.
 
     A window is WINDOW words of which at most `mismatches` differ; several shifts, because a word
     put in or left out moves the rest. 0 where the shifts cannot cover more than DIRTY.
     """
-    spans = [(max(0, -s), min(len(asked), len(said) - s), s) for s in shifts]
+    spans = [(max(0, -s), min(len(query), len(other) - s), s) for s in shifts]
     spans = [(low, high, s) for low, high, s in spans if high - low >= WINDOW]
-    if sum(high - low for low, high, _ in spans) <= DIRTY * len(asked):
+    if sum(high - low for low, high, _ in spans) <= DIRTY * len(query):
         return 0.0
-    equal = [asked[low:high] == said[low + s : high + s] for low, high, s in spans]
+    equal = [query[low:high] == other[low + s : high + s] for low, high, s in spans]
     # c covered words, at least WINDOW, hold at most mismatches * ceil(c / WINDOW) wrong ones
-    if sum(map(np.count_nonzero, equal)) < DIRTY * len(asked) * (1 - 0.19 * mismatches):
+    if sum(map(np.count_nonzero, equal)) < DIRTY * len(query) * (1 - 0.19 * mismatches):
         return 0.0
-    edges = np.zeros(len(asked) + 1, np.int64)  # +1 where a good window starts, -1 behind its end
+    edges = np.zeros(len(query) + 1, np.int64)  # +1 where a good window starts, -1 behind its end
     for (low, _, _), matches in zip(spans, equal):
         same = np.concatenate([[0], np.cumsum(matches)])
         good = low + np.flatnonzero(same[WINDOW:] - same[:-WINDOW] >= WINDOW - mismatches)
         np.add.at(edges, good, 1)
         np.add.at(edges, good + WINDOW, -1)
-    return float(np.count_nonzero(np.cumsum(edges[:-1])) / len(asked))
+    return float(np.count_nonzero(np.cumsum(edges[:-1])) / len(query))
 
 
 class WindowIndex:

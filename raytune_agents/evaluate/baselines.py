@@ -80,8 +80,8 @@ def with_shots(row: Trajectory, shots: Sequence[Trajectory]) -> Trajectory:
     turns: list[Message] = []
     for shot in shots:
         offered = ", ".join(f"{t.name}({', '.join(_parameters(t))})" for t in shot.tools)
-        said = f"{shot.query}\n(tools of this example: {offered})" if offered else shot.query
-        turns += [Message("user", said), replace(shot.answer, thought="", loss=False)]
+        text = f"{shot.query}\n(tools of this example: {offered})" if offered else shot.query
+        turns += [Message("user", text), replace(shot.answer, thought="", loss=False)]
     # After the system turn: templates refuse one that stands later.
     at = next((i for i, m in enumerate(row.messages) if m.role != "system"), 0)
     return replace(row, messages=(*row.messages[:at], *turns, *row.messages[at:]))

@@ -102,7 +102,7 @@ def run_lm_eval(
     last thing that lm-eval said."""
     with tempfile.TemporaryDirectory(prefix="lm-eval-") as work:
         target = Path(work) / "samples.json"
-        given = {
+        options = {
             "model_args": model_args(model, arm.adapter, dtype),
             "tasks": section.tasks,
             "include_path": section.include_path and str(Path(section.include_path).resolve()),
@@ -114,7 +114,7 @@ def run_lm_eval(
         try:
             done = subprocess.run(
                 [python(), "-c", _WORKER, str(target)],
-                input=json.dumps(given),
+                input=json.dumps(options),
                 capture_output=True,
                 text=True,
                 timeout=section.timeout_s,
@@ -125,9 +125,9 @@ def run_lm_eval(
                 "a smaller evaluate.general.limit or a larger timeout_s"
             ) from None
         if done.returncode or not target.is_file():
-            said = done.stderr.strip().splitlines() or ["no message"]
+            errors = done.stderr.strip().splitlines() or ["no message"]
             # Warnings may follow the error.
-            last = next((line for line in reversed(said) if "Error" in line), said[-1])
+            last = next((line for line in reversed(errors) if "Error" in line), errors[-1])
             raise ConfigError(f"evaluate.general.tasks={section.tasks}: lm-eval said: {last}")
         found = json.loads(target.read_text(encoding="utf-8"))
     return ability_lines(arm.name, found)

@@ -102,12 +102,12 @@ def instruction_rows(count: int, seed: int) -> list[Trajectory]:
         # In turn, not drawn: every kind of instruction has as many rows.
         names = PAIRS[i // 2 % len(PAIRS)] if i % 2 else (list(CHECKS)[i // 2 % len(CHECKS)],)
         chosen = [(name, rng.choice(CHECKS[name].arguments)) for name in names]
-        asked = " ".join(CHECKS[name].wording.format(value) for name, value in chosen)
-        said = f"Write a few words about {rng.choice(TOPICS)}. {asked}"
+        wording = " ".join(CHECKS[name].wording.format(value) for name, value in chosen)
+        request = f"Write a few words about {rng.choice(TOPICS)}. {wording}"
         out.append(
             finish(
                 Trajectory(
-                    (Message("user", said),),
+                    (Message("user", request),),
                     source="instructions",
                     source_id=str(i),
                     split=SPLIT,
@@ -119,6 +119,6 @@ def instruction_rows(count: int, seed: int) -> list[Trajectory]:
     return out
 
 
-def instructions_followed(text: str, asked: list[list[Any]]) -> list[bool]:
+def instructions_followed(text: str, instructions: list[list[Any]]) -> list[bool]:
     """Which instructions the answer follows, in their order."""
-    return [CHECKS[name].holds(text.strip(), value) for name, value in asked]
+    return [CHECKS[name].holds(text.strip(), value) for name, value in instructions]

@@ -108,7 +108,7 @@ def judged_pairs(
     # A failed answer is an outage or a prompt too long: nothing to prefer.
     kept = [a for a in answers if not a.failed and not a.perturbation and a.arm not in BASELINES]
     kept = [a for a in kept if (a.split, a.id) in rows]
-    told = {(a.arm, a.split, a.id): a.answer for a in kept}
+    texts = {(a.arm, a.split, a.id): a.answer for a in kept}
     out = []
     for split in dict.fromkeys(a.split for a in kept):
         # The same rows for every arm.
@@ -120,11 +120,11 @@ def judged_pairs(
                     "split": split,
                     "id": i,
                     "row": rows[split, i],
-                    "base": told[BASE, split, i],
-                    "mine": told[arm, split, i],
+                    "base": texts[BASE, split, i],
+                    "mine": texts[arm, split, i],
                 }
                 for i in ids
-                if (arm, split, i) in told and (BASE, split, i) in told
+                if (arm, split, i) in texts and (BASE, split, i) in texts
             ]
     return out
 
@@ -143,10 +143,10 @@ def judge_pairs(
     ]
     room = client.engine.max_model_len - section.max_tokens
     fits = [client.taught or len(client.chat.chat_ids(chat)) <= room for chat in chats]
-    asked = [i for i, fit in enumerate(fits) if fit]
-    replies = client.ask([chats[i] for i in asked], [sampling] * len(asked))
-    texts = {i: r.texts[0] for i, r in zip(asked, replies) if isinstance(r, Reply)}
-    lost = {i // 2 for i, reply in zip(asked, replies) if isinstance(reply, Lost)}
+    fitting = [i for i, fit in enumerate(fits) if fit]
+    replies = client.ask([chats[i] for i in fitting], [sampling] * len(fitting))
+    texts = {i: r.texts[0] for i, r in zip(fitting, replies) if isinstance(r, Reply)}
+    lost = {i // 2 for i, reply in zip(fitting, replies) if isinstance(reply, Lost)}
     out = []
     for k, pair in enumerate(part):
         both = [texts.get(2 * k), texts.get(2 * k + 1)]

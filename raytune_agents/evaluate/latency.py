@@ -69,10 +69,10 @@ def measure_latency(
         salt = f"{arm.name}/{load}/{time.time_ns()}"
         sampling = client.Sampling(max_tokens=options.max_tokens, cache_salt=salt)
         for wave in range(len(places) // load):
-            asked = [fit[k] for k in places[wave * load : (wave + 1) * load]]
+            members = [fit[k] for k in places[wave * load : (wave + 1) * load]]
             began = time.perf_counter()
             replies = client.ask(
-                [prompts[i] for i in asked],
+                [prompts[i] for i in members],
                 [sampling] * load,
                 adapter=arm.adapter,
             )
@@ -88,7 +88,7 @@ def measure_latency(
                     reply.output_tokens[0],
                     seconds,
                 )
-                for i, reply in zip(asked, replies)
+                for i, reply in zip(members, replies)
                 # A lost request has no time; the others of its wave still have theirs.
                 if isinstance(reply, client.Reply)
             ]

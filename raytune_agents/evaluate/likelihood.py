@@ -41,10 +41,10 @@ def measure_shard(
         [client.Sampling(max_tokens=1, score=True)] * len(fit),
         adapter=arm.adapter,
     )
-    told = dict(zip(fit, replies))
+    by_place = dict(zip(fit, replies))
     out = []
     for i, row in enumerate(rows):
-        reply = told.get(i)
+        reply = by_place.get(i)
         why = client.INFRA_FAILED if reply else "prompt_too_long"
         line = unmeasured(row, arm.name, why)
         if isinstance(reply, client.Reply):

@@ -93,8 +93,8 @@ def tools_at(entry: JsonObject, turn: int) -> tuple[ToolSpec, ...]:
 
 def request_at(entry: JsonObject, turn: int) -> list[Message]:
     """What the user asks for at the start of a turn."""
-    given = entry["question"][turn]
-    return [Message(m["role"], m["content"]) for m in given] or [Message("user", MORE_TOOLS)]
+    turns = entry["question"][turn]
+    return [Message(m["role"], m["content"]) for m in turns] or [Message("user", MORE_TOOLS)]
 
 
 @dataclass

@@ -67,8 +67,8 @@ def _slip(word: str, rng: random.Random) -> str:
     """One typing error: letters exchanged, one doubled, one left out, or the key beside it."""
     at = rng.randrange(1, len(word) - 1)
     near = next((r for r in KEYS if word[at].lower() in r), KEYS[0])
-    place = near.find(word[at].lower())
-    other = near[place - 1 if place else 1]
+    column = near.find(word[at].lower())
+    other = near[column - 1 if column else 1]
     made = [
         word[:at] + word[at + 1] + word[at] + word[at + 2 :],
         word[: at + 1] + word[at:],

@@ -147,9 +147,9 @@ def lost_rollout(arm: str, task: Trajectory, trial: int, why: str) -> FlatRow:
     return rollout_line(arm, Rollout.of(task, trial)) | dict.fromkeys(VALUES) | {"end": why}
 
 
-def rescored_rollout(play: Mapping[str, Any]) -> FlatRow:
+def rescored_rollout(line: Mapping[str, Any]) -> FlatRow:
     """A stored play scored anew: its calls run in a fresh world."""
-    return dict(play) | values(from_row(json.loads(play["row"])), play["end"])
+    return dict(line) | values(from_row(json.loads(line["row"])), line["end"])
 
 
 VALUES = ("task_completion", "recovery", "loop_rate", "error_rate", "steps_to_success")
@@ -185,21 +185,21 @@ def values(row: Trajectory, end: str) -> dict[str, float | None]:
 # --- many plays ---
 
 
-def by_task(plays: Plays, name: str) -> dict[str, float]:
+def by_task(lines: Plays, name: str) -> dict[str, float]:
     """{task: mean over its trials} where the value applies: trials of a task are not independent,
     so intervals are over tasks."""
     found: dict[str, list[float]] = {}
-    for p in plays:
+    for p in lines:
         if p[name] is not None:
             found.setdefault(p["task"], []).append(p[name])
     return {task: float(np.mean(got)) for task, got in found.items()}
 
 
-def repeated(plays: Plays, k: int) -> tuple[list[float], list[float]]:
+def repeated(lines: Plays, k: int) -> tuple[list[float], list[float]]:
     """Of every task with at least k trials: C(c, k) / C(n, k) and 1 - C(n - c, k) / C(n, k), whose
     means over tasks are pass^k (tau-bench, arXiv 2406.12045) and pass@k (arXiv 2107.03374)."""
     trials: dict[str, list[float]] = {}
-    for p in plays:
+    for p in lines:
         if p["task_completion"] is not None:
             trials.setdefault(p["task"], []).append(p["task_completion"])
     # A goal in part is no success for pass^k.
@@ -209,10 +209,10 @@ def repeated(plays: Plays, k: int) -> tuple[list[float], list[float]]:
     return every, some
 
 
-def summarise_rollouts(plays: Plays, trials: int, how: Resampling) -> dict[str, Estimate]:
+def summarise_rollouts(lines: Plays, trials: int, how: Resampling) -> dict[str, Estimate]:
     """Metric -> its cell, over tasks; `end.NAME` is the share of roll-outs that ended so."""
     names = (*VALUES, "steps", "output_tokens")
-    played = [p for p in plays if p["task_completion"] is not None]
+    played = [p for p in lines if p["task_completion"] is not None]
     cells = {name: mean_of(by_task(played, name).values(), how) for name in names}
     for k in range(2, trials + 1):
         every, some = repeated(played, k)
@@ -223,12 +223,12 @@ def summarise_rollouts(plays: Plays, trials: int, how: Resampling) -> dict[str, 
     return {name: cell for name, cell in cells.items() if cell.n}
 
 
-def rollout_scores(plays: Plays, how: Resampling) -> Scores:
+def rollout_scores(lines: Plays, how: Resampling) -> Scores:
     """{arm: {"trajectories": {metric: cell}}}."""
-    trials = 1 + max((p["trial"] for p in plays), default=0)
-    arms = dict.fromkeys(p["arm"] for p in plays)
+    trials = 1 + max((p["trial"] for p in lines), default=0)
+    arms = dict.fromkeys(p["arm"] for p in lines)
     return {
-        arm: {TRAJECTORIES: summarise_rollouts([p for p in plays if p["arm"] == arm], trials, how)}
+        arm: {TRAJECTORIES: summarise_rollouts([p for p in lines if p["arm"] == arm], trials, how)}
         for arm in arms
     }
 
@@ -236,11 +236,11 @@ def rollout_scores(plays: Plays, how: Resampling) -> Scores:
 COMPARED = ("task_completion", "loop_rate")
 
 
-def rollout_rows(plays: Plays) -> list[Measured]:
+def rollout_rows(lines: Plays) -> list[Measured]:
     """One row per arm and task with the means over its trials."""
     rows = []
-    for arm in dict.fromkeys(p["arm"] for p in plays):
-        mine = [p for p in plays if p["arm"] == arm]
+    for arm in dict.fromkeys(p["arm"] for p in lines):
+        mine = [p for p in lines if p["arm"] == arm]
         values = {name: by_task(mine, name) for name in COMPARED}
         for task in dict.fromkeys(p["task"] for p in mine):
             found: dict[str, float | None] = {n: v.get(task) for n, v in values.items()}
@@ -248,6 +248,6 @@ def rollout_rows(plays: Plays) -> list[Measured]:
     return rows
 
 
-def rollout_differences(plays: Plays, how: Resampling) -> Differences:
+def rollout_differences(lines: Plays, how: Resampling) -> Differences:
     """{arm: {"trajectories": {metric: difference to base, paired by task}}}."""
-    return differences(rollout_rows(plays), COMPARED, how)
+    return differences(rollout_rows(lines), COMPARED, how)

@@ -57,12 +57,14 @@ def _share(part: int, whole: int) -> float | None:
 def _hallucinations(parsed: Parsed, row: Trajectory) -> Values:
     """None where the answer does not decode: what was called is not known."""
     tool = argument = False
-    for call, given in zip(parsed.calls, arguments_of(parsed.calls)):
+    for call, arguments in zip(parsed.calls, arguments_of(parsed.calls)):
         spec = find(call.name, row.tools)
         tool |= spec is None
         form = shape(spec.parameters) if spec else None
         # A schema that allows other names has none that do not exist.
-        argument |= form is not None and not form.open and any(k not in form.kinds for k in given)
+        argument |= (
+            form is not None and not form.open and any(k not in form.kinds for k in arguments)
+        )
     known = not parsed.error
     return {
         "hallucination_rate": float(tool or argument) if known else None,
@@ -81,11 +83,11 @@ class _Matched(NamedTuple):
 
 
 def _matched(
-    pairs: Sequence[tuple[int | None, bool]], given: list, gold: list, forms: list
+    pairs: Sequence[tuple[int | None, bool]], arguments: list, gold: list, forms: list
 ) -> _Matched:
     hits = needed = missing = 0
     for (index, _), (_, allowed), form in zip(pairs, gold, forms):
-        mine = given[index] if index is not None else {}
+        mine = arguments[index] if index is not None else {}
         absent = sum("" not in values and key not in mine for key, values in allowed.items())
         hits += right_arguments(mine, allowed, form)
         needed += absent + sum(key in mine for key in allowed)
@@ -94,18 +96,18 @@ def _matched(
 
 
 def _optimal_pairs(
-    calls: Sequence, given: list, gold: list, forms: list
+    calls: Sequence, arguments: list, gold: list, forms: list
 ) -> list[tuple[int | None, bool]]:
     """As `pair_calls`, but the assignment with most right calls, then most right arguments."""
     argument = len(gold) + 1  # a right argument is worth more than any number of mere pairs,
-    whole = argument * (1 + sum(len(g) for g in given))  # a right call more than all arguments
+    whole = argument * (1 + sum(len(g) for g in arguments))  # a right call more than all arguments
     worth = np.zeros((len(gold), len(calls)))
     exact = np.zeros(worth.shape, dtype=bool)
     for i, (name, allowed) in enumerate(gold):
         for c, call in enumerate(calls):
             if call.name == name:
-                exact[i, c] = not call_error(name, given[c], name, allowed, forms[i])[0]
-                right = right_arguments(given[c], allowed, forms[i])
+                exact[i, c] = not call_error(name, arguments[c], name, allowed, forms[i])[0]
+                right = right_arguments(arguments[c], allowed, forms[i])
                 worth[i, c] = 1 + argument * right + whole * exact[i, c]
     out: list[tuple[int | None, bool]] = [(None, False)] * len(gold)
     for i, c in zip(*linear_sum_assignment(worth, maximize=True)):
@@ -117,13 +119,15 @@ def _optimal_pairs(
 def _call_values(parsed: Parsed, row: Trajectory, gold: list, right: bool) -> Values:
     """Values of a row on which calls are right; an answer that does not decode made no call."""
     names = Counter(c.name for c in parsed.calls) == Counter(name for name, _ in gold)
-    given, forms = arguments_of(parsed.calls), forms_of(gold, row)
-    pairs = pair_calls(parsed.calls, given, gold, row)
-    best = found = _matched(pairs, given, gold, forms)
-    several, offered = len(gold) > 1, sum(len(g) for g in given)
+    arguments, forms = arguments_of(parsed.calls), forms_of(gold, row)
+    pairs = pair_calls(parsed.calls, arguments, gold, row)
+    best = found = _matched(pairs, arguments, gold, forms)
+    several, offered = len(gold) > 1, sum(len(g) for g in arguments)
     # Greedy found all, or there is one call: no other matching can be better.
     if several and parsed.calls and found.calls < len(gold):
-        best = _matched(_optimal_pairs(parsed.calls, given, gold, forms), given, gold, forms)
+        best = _matched(
+            _optimal_pairs(parsed.calls, arguments, gold, forms), arguments, gold, forms
+        )
     whole = offered + found.missing
     places = [c for c, _ in pairs if c is not None]
     # Of wrong calls an order says nothing.
@@ -157,8 +161,8 @@ def _no_call_values(parsed: Parsed, row: Trajectory, text: str) -> Values:
         out[f"hallucination.{why}"] = made
     if row.meta.get("ask"):
         out["follow_up"] = float(not parsed.calls and not parsed.error and "?" in parsed.text)
-    if asked := row.meta.get("instructions"):
-        held = instructions_followed(text if isinstance(text, str) else "", asked)
+    if instructions := row.meta.get("instructions"):
+        held = instructions_followed(text if isinstance(text, str) else "", instructions)
         out["instruction_following"] = sum(held) / len(held)
         out["instructions_all"] = float(all(held))
     return out

@@ -185,8 +185,8 @@ def unseen_agent_rows(names: Sequence[str], count: int, seed: int) -> list[Traje
         for make, share in KINDS.items():
             wanted = max(1, round(share * each))
             # of few no-tool rows the last cells of the grid, which are the four refusals
-            drawn = max(wanted, len(CELLS)) if make is notool else wanted
-            out += make(agents.load_spec(name), drawn, seed + EVALUATION_SEED)[-wanted:]
+            count_drawn = max(wanted, len(CELLS)) if make is notool else wanted
+            out += make(agents.load_spec(name), count_drawn, seed + EVALUATION_SEED)[-wanted:]
     return [finish(replace(row, split=UNSEEN_AGENTS)) for row in out]
 
 

@@ -31,14 +31,14 @@ Marker = Callable[[Trajectory], str]
 
 
 def written_file(
-    row: Trajectory, format: str, marker: Marker | None, twins: dict[str, Trajectory]
+    row: Trajectory, format: str, marker: Marker | None, better: dict[str, Trajectory]
 ) -> Written:
     """(the row, what is written for it). Raises RecordError where the format cannot carry it."""
     if format in PAIR_WRITERS:
-        twin = next((twins[p] for p in row.parents if p in twins), None)
-        if not row.failed or twin is None:
+        chosen = next((better[p] for p in row.parents if p in better), None)
+        if not row.failed or chosen is None:
             raise RecordError("not the rejected half of a pair")
-        return row, PAIR_WRITERS[format](twin, row)
+        return row, PAIR_WRITERS[format](chosen, row)
     if format not in LABELLED and marker:
         row = replace(row, messages=mark(row.messages, marker(row)))
     elif format not in LABELLED and row.failed:
@@ -77,12 +77,12 @@ def write_files(
     )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    twins = better_halves(rows, parts.files) if section.format in PAIR_WRITERS else {}
+    better = better_halves(rows, parts.files) if section.format in PAIR_WRITERS else {}
     with ExitStack() as stack:
         files = {stem: _File(folder / f"{stem}.jsonl", stack) for stem in parts.files}
-        for stem, place, row in splits.chosen(rows, parts.files):
+        for stem, position, row in splits.chosen(rows, parts.files):
             try:
-                files[stem].add(place, *written_file(row, section.format, marker, twins))
+                files[stem].add(position, *written_file(row, section.format, marker, better))
             except RecordError as error:
                 parts.left_out[str(error)[:80]] += 1
         about = {file.path.name: file.finish() for file in files.values()}
@@ -133,11 +133,11 @@ class _File:
         self.scratch = self.stack.enter_context(name.open("w+b"))
         self.stack.callback(name.unlink, missing_ok=True)
 
-    def add(self, place: int, row: Trajectory, value: JsonObject) -> None:
+    def add(self, position: int, row: Trajectory, value: JsonObject) -> None:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         line = text.encode() + b"\n"
         self.scratch.write(line)
-        self.lines.append((place, self.size, len(line)))
+        self.lines.append((position, self.size, len(line)))
         self.tokens.append(roughly(text))
         self.size, self.calls = self.size + len(line), self.calls + len(row.calls)
         self.tools.update(t.name for t in row.tools)

@@ -120,16 +120,16 @@ def write(row: Trajectory) -> JsonObject:
 
 def _contents(messages: tuple[Message, ...]) -> list[JsonObject]:
     contents: list[JsonObject] = []
-    asked: list[str] = []
+    open_calls: list[str] = []
     before = ""
     for m in messages:
         if m.role == "system":
             raise RecordError("a system turn after the first")
         if m.role == "tool":
-            if not asked:
+            if not open_calls:
                 raise RecordError("an observation that follows no call")
-            m = Message("tool", m.content, name=asked.pop(0))
-        asked = [c.name for c in m.tool_calls] or asked
+            m = Message("tool", m.content, name=open_calls.pop(0))
+        open_calls = [c.name for c in m.tool_calls] or open_calls
         side = "model" if m.role == "assistant" else "user"
         if m.role == before or (contents and contents[-1]["role"] == side):
             contents[-1]["parts"] += _parts(m)

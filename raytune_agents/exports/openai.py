@@ -32,8 +32,8 @@ def renamed(row: Trajectory) -> dict[str, str]:
     for name in names:
         if name not in out:
             base = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:60] or "tool"
-            taken, new, i = set(out.values()), base, 2
-            while new in taken:
+            used, new, i = set(out.values()), base, 2
+            while new in used:
                 new, i = f"{base}_{i}", i + 1
             out[name] = new
     return out

@@ -37,8 +37,8 @@ def chosen(
     """(file, place in it, row) for every row that `files` name, in the order of `rows`."""
     places: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for stem, members in files.items():
-        for place, row in enumerate(members):
-            places[row.id].append((stem, place))
+        for position, row in enumerate(members):
+            places[row.id].append((stem, position))
     for row in rows:
         if not row.reject_reason and places.get(row.id):
             yield *places[row.id].pop(), row

@@ -63,8 +63,8 @@ def active_rules(section: LabelConfig) -> dict[str, Rule]:
             known = ", ".join(text_rules.LANGUAGES)
             raise ConfigError(f"label.languages={code!r} is not told apart; write some of {known}")
     usual = [n for n in RULES if n not in ON_REQUEST]
-    given = section.rules or ["default"]
-    names = list(dict.fromkeys(n for g in given for n in (usual if g == "default" else [g])))
+    configured = section.rules or ["default"]
+    names = list(dict.fromkeys(n for g in configured for n in (usual if g == "default" else [g])))
     ordered = [n for n in RULES if n in names] + [n for n in names if n not in RULES]
     return {
         n: partial(rule_named(n), **{o: getattr(section, o) for o in OPTIONS.get(n, ())})
@@ -111,8 +111,8 @@ def reasoned(row: Trajectory, rules: dict[str, Rule]) -> Trajectory:
 def label(row: Trajectory, section: LabelConfig) -> Trajectory:
     """The row with its first reject reason (an earlier one stays) and the quality that it tells by
     itself: `meta["nll"]` counts, diversity needs the other rows."""
-    row, told = scored_parts(reasoned(row, active_rules(section)))
-    return replace(row, quality=float(quality(*told)))
+    row, parts = scored_parts(reasoned(row, active_rules(section)))
+    return replace(row, quality=float(quality(*parts)))
 
 
 def label_funnel(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
@@ -123,8 +123,8 @@ def label_funnel(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, i
     found: dict[str, Counter[str]] = {"": Counter()}
     for (source, reason), n in counts.items():
         word = reason.split(":", 1)[0] or "kept"
-        for place in (source, ""):
-            found.setdefault(place, Counter()).update({"in": n, word: n})
+        for key in (source, ""):
+            found.setdefault(key, Counter()).update({"in": n, word: n})
     return {
         source: {
             "in": n["in"],

@@ -123,9 +123,9 @@ class Evidence:
         found = {float(n.replace(",", "")) for n in _NUMBER.findall(self.text)}
         for number, scale, percent in _SCALED.findall(self.text):
             found.add(float(number.replace(",", "").rstrip(".")) * _SCALE[scale or percent])
-        said = [_NUMBER_WORDS[w] for w in self.word_list if w in _NUMBER_WORDS]
-        found.update(said)
-        for x, y in pairwise(said):
+        spoken = [_NUMBER_WORDS[w] for w in self.word_list if w in _NUMBER_WORDS]
+        found.update(spoken)
+        for x, y in pairwise(spoken):
             found.update((x + y, x * y))
         return frozenset(n for n in found | self.months if math.isfinite(n))
 

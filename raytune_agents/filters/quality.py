@@ -51,8 +51,12 @@ def quality_parts(row: Trajectory, nll: float | None = None) -> tuple[float, flo
         "groundedness": None if negative else groundedness(row),
         "difficulty": None if nll is None else difficulty(nll),
     }
-    told = {k: x for k, x in known.items() if x is not None}
-    return validity, sum(WEIGHTS[k] * x for k, x in told.items()), sum(WEIGHTS[k] for k in told)
+    measured = {k: x for k, x in known.items() if x is not None}
+    return (
+        validity,
+        sum(WEIGHTS[k] * x for k, x in measured.items()),
+        sum(WEIGHTS[k] for k in measured),
+    )
 
 
 def quality(validity: Any, worth: Any, weight: Any, rarity: Any = None) -> Any:

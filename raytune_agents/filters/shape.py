@@ -57,12 +57,12 @@ def _said_call(text: str, row: Trajectory) -> str | None:
     call is right."""
     block = CODE.search(text)
     for name in (t.name for t in row.tools if t.name in text):
-        said = re.escape(name)
-        if block and re.search(rf"\b{said}\(", block["code"]):
+        escaped = re.escape(name)
+        if block and re.search(rf"\b{escaped}\(", block["code"]):
             return name
         if re.search(
-            rf"""["']{said}["']\s*,\s*["'](?:arguments|parameters|args|input)["']\s*:|<{said}>\s*<"""
-            rf"""|\b{said}\(\s*\{{|\A\s*\[\s*{said}\(|\A\s*{said}\(.*\)\s*\Z""",
+            rf"""["']{escaped}["']\s*,\s*["'](?:arguments|parameters|args|input)["']\s*:|<{escaped}>\s*<"""
+            rf"""|\b{escaped}\(\s*\{{|\A\s*\[\s*{escaped}\(|\A\s*{escaped}\(.*\)\s*\Z""",
             text,
             re.DOTALL,
         ):
@@ -127,7 +127,7 @@ def dead_loop(row: Trajectory, max_repeats: int = 2) -> str | None:
     for name, run in groupby(row.calls, key=call_key):
         if sum(1 for _ in run) > max_repeats:
             return f"dead_loop:{name[0]}"
-    turns = [said for m in row.messages if m.role == "assistant" and any(said := _said(m))]
+    turns = [words for m in row.messages if m.role == "assistant" and any(words := _said(m))]
     for _, run in groupby(turns):
         if sum(1 for _ in run) > max_repeats:
             return "dead_loop:turn"

@@ -118,8 +118,8 @@ def language_of(text: str) -> str:
     if foreign.total() > (latin + scripts.total()) / 2:
         kana = foreign["HIRAGANA"] + foreign["KATAKANA"]
         return "ja" if kana else SCRIPTS[foreign.most_common(1)[0][0]]
-    said = set(split_words(text[:2000]))
-    hits = sorted(((len(said & lexicon), k) for k, lexicon in _LEXICON.items()), reverse=True)
+    present = set(split_words(text[:2000]))
+    hits = sorted(((len(present & lexicon), k) for k, lexicon in _LEXICON.items()), reverse=True)
     return hits[0][1] if hits[0][0] >= max(2, 2 * hits[1][0]) else ""
 
 

@@ -108,7 +108,7 @@ class EngineUsage:
 
 
 @dataclass(eq=False)
-class Seat:
+class EngineState:
     """One engine as its client sees it."""
 
     name: str
@@ -129,7 +129,7 @@ class EngineClient:
 
     def __init__(self, find: Callable[[], dict[str, Any]], ping_s: float = PING_S):
         self.find, self.ping_s = find, ping_s
-        self.seats: dict[str, Seat] = {}
+        self.engines: dict[str, EngineState] = {}
         self.limits, self.why = EngineLimits(1, 0), "none was started"
         self.room = asyncio.Semaphore(1)
         self.loop = asyncio.new_event_loop()
@@ -137,8 +137,8 @@ class EngineClient:
 
     def ask(self, requests: Sequence[Request], session: str = "") -> list[Reply | Lost]:
         """The reply to each request, in their order. Raises EngineDown."""
-        asked = self.answers(requests, session)
-        return asyncio.run_coroutine_threadsafe(asked, self.loop).result()
+        answers = self.answers(requests, session)
+        return asyncio.run_coroutine_threadsafe(answers, self.loop).result()
 
     async def answers(self, requests: Sequence[Request], session: str) -> list[Reply | Lost]:
         found: dict[int, Reply | Lost] = {}
@@ -146,8 +146,10 @@ class EngineClient:
         while groups:
             places, tries = groups.pop()
             # what has failed is asked of one engine, so that it cannot take all of them down
-            seat = await self.pick(session) if tries else None
-            replies = await asyncio.gather(*(self.once(requests[i], session, seat) for i in places))
+            engine = await self.pick(session) if tries else None
+            replies = await asyncio.gather(
+                *(self.once(requests[i], session, engine) for i in places)
+            )
             found.update(zip(places, replies))
             failed = [i for i in places if isinstance(found[i], Lost)]
             # all together first: most of them were only under way when another one did harm
@@ -170,66 +172,68 @@ class EngineClient:
         raise EngineDown(lost.why)
 
     async def once(
-        self, request: Request, session: str = "", seat: Seat | None = None
+        self, request: Request, session: str = "", engine: EngineState | None = None
     ) -> Reply | Lost:
         """One try; `Lost` says why it failed. Raises EngineDown."""
         import ray
 
         await self.pick(session)  # the room is that of the engines that are there
         async with self.room:
-            seat = seat if seat and seat.up else await self.pick(session)
-            seat.in_flight += 1
+            engine = engine if engine and engine.up else await self.pick(session)
+            engine.in_flight += 1
             try:
-                sent = seat.handle.answer.remote(request.prompt, request.sampling, request.adapter)
+                sent = engine.handle.answer.remote(
+                    request.prompt, request.sampling, request.adapter
+                )
                 # No time limit here: a long queue is no fault. A silent process is, hence the
                 # pings.
                 reply = asyncio.wrap_future(sent.future())
                 while not (await asyncio.wait([reply], timeout=self.ping_s))[0]:
-                    await self.ping(seat)
+                    await self.ping(engine)
                 return reply.result()
             except ray.exceptions.RayActorError as error:
-                self.lose(seat)
+                self.lose(engine)
                 return Lost(first_line(error))
             except ray.exceptions.RayTaskError as error:
                 return Lost(f"{type(error.cause).__name__}: {error.cause}")
             finally:
-                seat.in_flight -= 1
+                engine.in_flight -= 1
 
-    async def pick(self, session: str) -> Seat:
+    async def pick(self, session: str) -> EngineState:
         """The engine for the next request; waits while all are being started. Raises EngineDown
         where there is none."""
-        while not (up := [seat for seat in self.seats.values() if seat.up]):
-            if not self.seats:
+        while not (up := [engine for engine in self.engines.values() if engine.up]):
+            if not self.engines:
                 await self.seek()
             else:
                 await asyncio.sleep(POLL_S)
         # own counts are enough: where every client spreads its requests evenly, so do all together
-        fewest = min(seat.in_flight for seat in up)
+        fewest = min(engine.in_flight for engine in up)
         if session:
-            near = [seat for seat in up if seat.in_flight <= fewest + SLACK]
+            near = [engine for engine in up if engine.in_flight <= fewest + SLACK]
             # Highest hash of engine and session: when an engine dies, only its own sessions move.
-            return max(near, key=lambda seat: zlib.crc32(f"{seat.name}/{session}".encode()))
+            return max(near, key=lambda engine: zlib.crc32(f"{engine.name}/{session}".encode()))
         # At random: clients that start together would else all take the first one.
-        return random.choice([seat for seat in up if seat.in_flight == fewest])
+        return random.choice([engine for engine in up if engine.in_flight == fewest])
 
     async def seek(self) -> None:
         """Find the engines that there are. Raises EngineDown."""
-        seats = [Seat(name, handle) for name, handle in self.find().items()]
-        found = {seat.name: seat for seat in seats if await self.ready(seat)}
+        engines = [EngineState(name, handle) for name, handle in self.find().items()]
+        found = {engine.name: engine for engine in engines if await self.ready(engine)}
         if not found:
             raise EngineDown(f"no engine actor is alive: {self.why}")
-        if not self.seats:  # another coroutine may have found them meanwhile
+        if not self.engines:  # another coroutine may have found them meanwhile
             # Twice: the engine always has the next requests at hand, and few are lost with it.
             self.room = asyncio.Semaphore(2 * self.limits.max_num_seqs * len(found))
-            self.seats = found
+            self.engines = found
 
-    async def ready(self, seat: Seat) -> bool:
+    async def ready(self, engine: EngineState) -> bool:
         """Wait until the engine is there; False where Ray has given it up."""
         import ray
 
         while True:
             try:
-                self.limits = await asyncio.wrap_future(seat.handle.ready.remote().future())
+                self.limits = await asyncio.wrap_future(engine.handle.ready.remote().future())
                 return True
             except ray.exceptions.ActorUnavailableError:
                 await asyncio.sleep(POLL_S)
@@ -237,32 +241,34 @@ class EngineClient:
                 self.why = first_line(error)
                 return False
 
-    def lose(self, seat: Seat) -> None:
+    def lose(self, engine: EngineState) -> None:
         """Ask an engine nothing more until Ray has started it again."""
 
         async def come_back() -> None:
-            seat.up = await self.ready(seat)
-            if not seat.up and self.seats.get(seat.name) is seat:
-                del self.seats[seat.name]
+            engine.up = await self.ready(engine)
+            if not engine.up and self.engines.get(engine.name) is engine:
+                del self.engines[engine.name]
 
-        if seat.up:
-            seat.up = False
-            seat.returning = asyncio.ensure_future(come_back())  # a task that nobody holds may end
+        if engine.up:
+            engine.up = False
+            engine.returning = asyncio.ensure_future(
+                come_back()
+            )  # a task that nobody holds may end
 
-    async def ping(self, seat: Seat) -> None:
+    async def ping(self, engine: EngineState) -> None:
         """Kill an engine whose process does not even say that it is there."""
         import ray
 
-        if not seat.up or time.monotonic() - seat.pinged < self.ping_s:
+        if not engine.up or time.monotonic() - engine.pinged < self.ping_s:
             return
-        seat.pinged = time.monotonic()
+        engine.pinged = time.monotonic()
         # a process that Ray is starting again refuses at once, so silence means that it hangs
         try:
-            said = asyncio.wrap_future(seat.handle.ready.remote().future())
-            await asyncio.wait_for(said, self.ping_s)
+            answer = asyncio.wrap_future(engine.handle.ready.remote().future())
+            await asyncio.wait_for(answer, self.ping_s)
         except TimeoutError:
-            ray.kill(seat.handle, no_restart=False)
-            self.lose(seat)
+            ray.kill(engine.handle, no_restart=False)
+            self.lose(engine)
         except ray.exceptions.RayError:  # its requests will say the same
             return
 
@@ -305,8 +311,8 @@ def ask(
     import ray
 
     client = client_of(ray.get_runtime_context().get_node_id())
-    asked = [Request(p, s, adapter) for p, s in zip(prompts, samplings, strict=True)]
-    return client.ask(asked, session)
+    requests = [Request(p, s, adapter) for p, s in zip(prompts, samplings, strict=True)]
+    return client.ask(requests, session)
 
 
 def usage() -> EngineUsage:

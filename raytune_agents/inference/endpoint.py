@@ -146,13 +146,13 @@ class Teacher:
 
     def answer(self, chats: Sequence[Chat], samplings: Sequence[Sampling]) -> list[Reply | None]:
         """Every chat with its sampling, `n` answers as `n` requests. Raises Refused, EngineDown."""
-        asked = [
+        requests = [
             (chat, replace(s, n=1, seed=None if s.seed is None else s.seed + k))
             for chat, s in zip(chats, samplings)
             # One request each: many endpoints have no `n`, and a kept answer is one text.
             for k in range(s.n)
         ]
-        futures = [self.threads.submit(self.one, chat, s) for chat, s in asked]
+        futures = [self.threads.submit(self.one, chat, s) for chat, s in requests]
         try:
             singles = iter([f.result() for f in futures])
         except (Refused, EngineDown):
@@ -202,9 +202,9 @@ class Teacher:
         jitter = wait_random_exponential(self.section.wait_s, LONGEST_WAIT_S)
 
         def wait(state: RetryCallState) -> float:
-            told = getattr(state.outcome and state.outcome.exception(), "wait_s", 0.0)
+            retry_after_s = getattr(state.outcome and state.outcome.exception(), "wait_s", 0.0)
             # Jitter: shards that were refused together must not come back together.
-            return min(max(told, jitter(state)), LONGEST_WAIT_S)
+            return min(max(retry_after_s, jitter(state)), LONGEST_WAIT_S)
 
         tries = Retrying(
             stop=stop_after_attempt(self.section.retries + 1),
@@ -243,8 +243,10 @@ class Teacher:
         except httpx.TransportError as error:  # no connection, a hang, half an answer
             raise Busy(f"{type(error).__name__}: {error}") from None
         if got.status_code == 429 or got.status_code >= 500:
-            told = got.headers.get("retry-after", "")
-            raise Busy(f"status {got.status_code}", float(told) if told.isdigit() else 0.0)
+            retry_after = got.headers.get("retry-after", "")
+            raise Busy(
+                f"status {got.status_code}", float(retry_after) if retry_after.isdigit() else 0.0
+            )
         if got.status_code >= 400:
             raise Refused(self.refusal(got))
         try:
@@ -275,14 +277,14 @@ class Teacher:
 
 def joined(parts: Sequence[Reply | None]) -> Reply | None:
     """`n` single replies as one; None where any is missing."""
-    given = [p for p in parts if p is not None]
-    if len(given) < len(parts):
+    replies = [p for p in parts if p is not None]
+    if len(replies) < len(parts):
         return None
     return Reply(
-        [t for p in given for t in p.texts],
-        [n for p in given for n in p.output_tokens],
-        given[0].input_tokens,
-        max(p.latency_s for p in given),
+        [t for p in replies for t in p.texts],
+        [n for p in replies for n in p.output_tokens],
+        replies[0].input_tokens,
+        max(p.latency_s for p in replies),
         0.0,
     )
 

@@ -254,13 +254,13 @@ class Engine:
         """vLLM's RequestOutput of one prompt."""
         from vllm import TokensPrompt
 
-        asked = TokensPrompt(prompt_token_ids=prompt)
+        tokens = TokensPrompt(prompt_token_ids=prompt)
         if sampling.cache_salt:
-            asked["cache_salt"] = sampling.cache_salt
+            tokens["cache_salt"] = sampling.cache_salt
         params, name = self.params(sampling), str(next(self.names))
         if isinstance(self.llm, StepLoop):
-            return await self.llm.generate(asked, params, name)
-        outputs = self.llm.generate(asked, params, name, lora_request=lora)
+            return await self.llm.generate(tokens, params, name)
+        outputs = self.llm.generate(tokens, params, name, lora_request=lora)
         return [output async for output in outputs][-1]
 
     def params(self, s: Sampling) -> Any:

@@ -229,13 +229,13 @@ def in_order(rows: Any, name: str) -> Any:
     return rows
 
 
-def run_task(work: Callable[..., Any], given: Sequence[Any], cpus: int, gpus: int = 0) -> Any:
+def run_task(work: Callable[..., Any], arguments: Sequence[Any], cpus: int, gpus: int = 0) -> Any:
     """What `work(*given)` returns or raises, as a task that has so many CPUs and GPUs."""
     import ray
 
     task = ray.remote(work).options(num_cpus=cpus, num_gpus=gpus, max_retries=0)  # type: ignore[call-overload]
     try:
-        return ray.get(task.remote(*given))
+        return ray.get(task.remote(*arguments))
     except ray.exceptions.RayTaskError as error:
         # The cause itself: callers catch our errors, and Ray's frames tell a user nothing.
         raise error.cause from None

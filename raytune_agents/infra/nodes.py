@@ -85,15 +85,17 @@ def ask_nodes(
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    asked, found = {}, {}
+    pending, found = {}, {}
     for node in ray.nodes():
         name = f"{node['NodeManagerAddress']} {node['NodeID'][:6]}"
         if node["Alive"] and name not in known:
             # Not soft: an answer from another node would say nothing about this one.
             at = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             # No CPUs: a node that is busy must answer too.
-            asked[name] = ray.remote(num_cpus=0)(work).options(scheduling_strategy=at).remote(*args)
-    for name, answer in asked.items():
+            pending[name] = (
+                ray.remote(num_cpus=0)(work).options(scheduling_strategy=at).remote(*args)
+            )
+    for name, answer in pending.items():
         try:
             found[name] = ray.get(answer, timeout=ANSWER_S)
         except (ray.exceptions.RayError, TimeoutError) as error:

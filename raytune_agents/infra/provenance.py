@@ -134,11 +134,11 @@ def code_revision(views: bool = False) -> str:
     `views`: also of those that only show them."""
     digest = hashlib.sha256()
     for file in sorted(p for p in PACKAGE.rglob("*") if p.suffix in CODE):
-        place = file.relative_to(PACKAGE)
+        path = file.relative_to(PACKAGE)
         # A new chart must not make every finished step run again.
-        if views or place.parts[0] not in VIEWS:
+        if views or path.parts[0] not in VIEWS:
             # With its name: a moved file is a change, too.
-            digest.update(str(place).encode() + file.read_bytes())
+            digest.update(str(path).encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 

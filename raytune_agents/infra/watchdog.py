@@ -68,8 +68,8 @@ class Watchdog:
             demand = ""
         if demand:
             moved, self.explained = self.display.moved, time.monotonic()
-            said = f"waiting for resources: Ray has no room for {demand}, nothing in {silent:.0f} s"
-            self.display.say(said, style="yellow")
+            text = f"waiting for resources: Ray has no room for {demand}, nothing in {silent:.0f} s"
+            self.display.say(text, style="yellow")
             # What it says itself must not count as progress.
             self.display.moved = moved
 
@@ -95,8 +95,8 @@ def end(folder: Path, silent: float) -> None:
         faulthandler.dump_traceback(file, all_threads=True)
         file.write("\nprocesses below it (pid, state, waits in, command):\n")
         file.writelines(f"{describe(pid)}\n" for pid in below)
-    said = f"no progress for {silent:.0f} s (resources.stall_timeout_s): stopped; see {path}"
-    print(f"{said}; the same command goes on from here", file=sys.stderr, flush=True)
+    text = f"no progress for {silent:.0f} s (resources.stall_timeout_s): stopped; see {path}"
+    print(f"{text}; the same command goes on from here", file=sys.stderr, flush=True)
     for pid in below:
         try:
             os.kill(pid, signal.SIGKILL)

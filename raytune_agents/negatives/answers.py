@@ -330,8 +330,8 @@ def answered_directly(row: Trajectory, rng: random.Random) -> Trajectory | None:
     if not row.answer.tool_calls:
         return None
     words = row.answer.tool_calls[0].name.replace("_", " ").replace(".", " ")
-    said = [str(v) for v in row.answer.tool_calls[0].args.values() if isinstance(v, str)]
-    about = f" for {said[0]}" if said else ""
+    values = [str(v) for v in row.answer.tool_calls[0].args.values() if isinstance(v, str)]
+    about = f" for {values[0]}" if values else ""
     texts = [
         f"Done. The {words} request{about} is complete.",
         f"I have taken care of this{about}; everything worked.",

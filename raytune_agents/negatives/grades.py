@@ -25,15 +25,15 @@ def multiset_jaccard(a: Counter, b: Counter) -> float:
     return (a & b).total() / union if union else 1.0
 
 
-def _match(given: Arguments, allowed: dict[str, list[Any]]) -> float:
+def _match(arguments: Arguments, allowed: dict[str, list[Any]]) -> float:
     """Argument names' Jaccard plus the number of allowed values, for one pair of calls."""
-    keys = multiset_jaccard(Counter(list(given)), Counter(list(allowed)))
-    return keys + sum(k in given and given[k] in values for k, values in allowed.items())
+    keys = multiset_jaccard(Counter(list(arguments)), Counter(list(allowed)))
+    return keys + sum(k in arguments and arguments[k] in values for k, values in allowed.items())
 
 
-def _needed(given: Arguments, allowed: Allowed) -> Allowed:
+def _needed(arguments: Arguments, allowed: Allowed) -> Allowed:
     """The arguments that gold asks for, or that are given where it lets them."""
-    return {k: v for k, v in allowed.items() if LEFT_OUT not in v or k in given}
+    return {k: v for k, v in allowed.items() if LEFT_OUT not in v or k in arguments}
 
 
 def answer_grade(text: str, row: Trajectory) -> float:
@@ -63,16 +63,16 @@ def answer_grade(text: str, row: Trajectory) -> float:
     return min(MOST, score / most)
 
 
-def run_grade(row: Trajectory, twin: Trajectory) -> float:
+def run_grade(row: Trajectory, reference: Trajectory) -> float:
     """The share of calls that the twin made too (multisets, Jaccard), and of a last answer that
     says the twin's facts, the answer weighing as one call. At most 0.99: the run is known to be
     wrong."""
     made = Counter(canonical([c.name, c.arguments]) for c in row.calls)
-    needed = Counter(canonical([c.name, c.arguments]) for c in twin.calls)
+    needed = Counter(canonical([c.name, c.arguments]) for c in reference.calls)
     last = row.target.content if row.target and not row.target.tool_calls else ""
-    task = task_of(twin)
+    task = task_of(reference)
     facts = task.facts or () if task else ()
-    said = bool(last) and all(survives(f, last) for f in facts)
+    facts_stated = bool(last) and all(survives(f, last) for f in facts)
     # The last answer weighs as one more call, hence the 1.
     union = (made | needed).total() + 1
-    return min(MOST, ((made & needed).total() + said) / union)
+    return min(MOST, ((made & needed).total() + facts_stated) / union)

@@ -103,19 +103,19 @@ def _repeats_error(row: Trajectory) -> bool:
 
 def _invents(row: Trajectory) -> bool:
     """Whether the last turn has a number or id that nobody said before."""
-    said = " ".join(m.content for m in row.prompt)
+    prompt = " ".join(m.content for m in row.prompt)
     tokens = [t.strip(".-/") for t in TOKEN.findall(row.answer.content)]
-    return any(not survives(t, said) for t in tokens)
+    return any(not survives(t, prompt) for t in tokens)
 
 
-def trajectory_fault(row: Trajectory, twin: Trajectory) -> str:
+def trajectory_fault(row: Trajectory, reference: Trajectory) -> str:
     """The fault of a run in a world; "" where right, "unreal" where an observation is made up.
 
     `twin` is a run known to be good: it tells what a right order and the needed steps are.
     """
     if not _real(row):
         return "unreal"
-    calls, needed = _keys(row), _keys(twin)
+    calls, needed = _keys(row), _keys(reference)
     done = completed(row)
     if _runs(calls) >= LOOP:
         return "looping"

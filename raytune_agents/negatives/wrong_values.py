@@ -79,13 +79,13 @@ def _same(one: str, other: str) -> bool:
 def with_next_word(value: str, request: str, rng: random.Random) -> str | None:
     """The value with the word of the request before or after it: what a careless reader copies."""
     word = r"([\w'-]{2,})"
-    place = re.search(
+    match = re.search(
         rf"(?:{word}\s+)?(?<!\w){re.escape(value)}(?!\w)(?:\s+{word})?", request, re.I
     )
-    if not place:
+    if not match:
         return None
-    longer = [f"{value} {place[2]}"] if place[2] else []
-    longer += [f"{place[1]} {value}"] if place[1] else []
+    longer = [f"{value} {match[2]}"] if match[2] else []
+    longer += [f"{match[1]} {value}"] if match[1] else []
     return rng.choice(longer) if longer else None
 
 

@@ -42,15 +42,15 @@ def answers_of(
     context: Context, rows: list[Trajectory], arm: Arm, options: EvaluateConfig
 ) -> Questions:
     """All answers of one arm."""
-    chat, asked = context.chat, AskOptions.of(options, context.config.engine)
+    chat, ask_options = context.chat, AskOptions.of(options, context.config.engine)
 
     def ask(part: Sequence[Trajectory]) -> Lines:
-        return [row.record() for row in harness.answer_shard(part, chat, arm, asked)]
+        return [row.record() for row in harness.answer_shard(part, chat, arm, ask_options)]
 
     def lost(row: Trajectory) -> Lines:
         return [answer_row(row, arm.name, failed=client.INFRA_FAILED).record()]
 
-    own = [*identity(arm), asked.max_tokens, asked.room]
+    own = [*identity(arm), ask_options.max_tokens, ask_options.room]
     return Questions(f"ask {arm.name}", cut(rows, options.shard_rows), ask, lost, own)
 
 
@@ -59,7 +59,7 @@ def rollouts_of(
 ) -> Questions:
     """All roll-outs of one arm."""
     config, trials = context.config, options.trajectories.trials
-    play = partial(
+    roll_out = partial(
         rollouts.rollout_shard,
         chat=context.chat,
         arm=arm,
@@ -75,14 +75,14 @@ def rollouts_of(
     # Each task is rolled out `trials` times: a shard then holds as many roll-outs as answers.
     parts = cut(tasks, max(1, options.shard_rows // trials))
     own = [*identity(arm), options.trajectories, options.max_tokens]
-    return Questions(f"play {arm.name}", parts, play, lost, own)
+    return Questions(f"play {arm.name}", parts, roll_out, lost, own)
 
 
 def conversations_of(
     context: Context, entries: list[JsonObject], arm: Arm, options: EvaluateConfig
 ) -> Questions:
     """All multi-turn conversations of one arm with BFCL's classes."""
-    talk = partial(
+    converse = partial(
         multi_turn.conversation_shard,
         chat=context.chat,
         arm=arm,
@@ -94,7 +94,7 @@ def conversations_of(
         return [multi_turn.lost_conversation(arm.name, entry, client.INFRA_FAILED)]
 
     own = [*identity(arm), options.multi_turn.max_steps, options.max_tokens]
-    return Questions(f"talk {arm.name}", cut(entries, options.shard_rows), talk, lost, own)
+    return Questions(f"talk {arm.name}", cut(entries, options.shard_rows), converse, lost, own)
 
 
 def likelihoods_of(
@@ -121,7 +121,7 @@ def arm_latencies(
     """Timed requests of some arms, one after the other while nothing else is asked; one shard per
     arm."""
     loads, count = options.latency.loads, options.latency.rows
-    asked = AskOptions.of(options, context.config.engine)
+    ask_options = AskOptions.of(options, context.config.engine)
     out: list[LatencyRow] = []
     # One after the other: requests of another arm would be part of the times.
     for arm in arms if count and rows else ():
@@ -132,7 +132,7 @@ def arm_latencies(
             total = sum(load * -(-count // load) for load in loads)
             with context.display.step(f"latency {arm.name}", total) as bar:
                 try:
-                    timed = measure_latency(rows, context.chat, arm, asked, loads, count)
+                    timed = measure_latency(rows, context.chat, arm, ask_options, loads, count)
                 except client.EngineDown as error:
                     # No latency is a gap in the report, no reason to lose the answers.
                     context.display.say(f"latency of {arm.name} was not measured: {error}", "red")
@@ -168,8 +168,8 @@ def judge_verdicts(
 
     parts = cut(pairs, config.evaluate.shard_rows)
     own = [section, config.generate.teacher]
-    asked = Questions("judge", parts, ask, judge_lost, own)
-    return in_shards(context, step, [asked])[0]
+    questions = Questions("judge", parts, ask, judge_lost, own)
+    return in_shards(context, step, [questions])[0]
 
 
 def abilities(context: Context, arms: Sequence[Arm]) -> Lines:
@@ -189,8 +189,8 @@ def abilities(context: Context, arms: Sequence[Arm]) -> Lines:
             with context.display.step(f"general {arm.name}", 1) as bar:
                 # A process of its own: lm-eval loads the model once more, and gives its memory back
                 # by ending.
-                given = (context.model, config.model.dtype, arm, section, config.seed, gpu)
-                lines = cluster.run_task(general.run_lm_eval, given, cpus, int(gpu))
+                arguments = (context.model, config.model.dtype, arm, section, config.seed, gpu)
+                lines = cluster.run_task(general.run_lm_eval, arguments, cpus, int(gpu))
                 bar.update(1)
             shards.commit(0, pa.table({"line": [json.dumps(x) for x in lines]}))
         out += map(json.loads, pq.read_table(shards.path(0))["line"].to_pylist())

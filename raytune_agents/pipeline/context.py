@@ -69,8 +69,8 @@ class Context:
         cluster.connect(section)
         have = self.resources_now()
         if not have.gpus and section.gpus is None and cluster.address_of(section) != "local":
-            said = "Ray has no GPU: this run uses CPUs; resources.gpus=1 waits for one"
-            self.display.say(said, style="yellow")
+            text = "Ray has no GPU: this run uses CPUs; resources.gpus=1 waits for one"
+            self.display.say(text, style="yellow")
         return have
 
     def resources_now(self) -> Resources:

@@ -213,8 +213,8 @@ class Doctor:
         self.context.start_engine()
         chat, row = self.context.chat, self.rows(1)[0]
         limit = self.config.negatives.max_tokens or PROBE_TOKENS
-        asked = client.Sampling(limit, tools=chat.tools_text(row))
-        (reply,) = client.ask([chat.prompt_ids(row)], [asked])
+        sampling = client.Sampling(limit, tools=chat.tools_text(row))
+        (reply,) = client.ask([chat.prompt_ids(row)], [sampling])
         if isinstance(reply, client.Lost):
             raise client.EngineDown(reply.why)
         if not reply.output_tokens[0]:

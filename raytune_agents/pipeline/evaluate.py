@@ -47,26 +47,28 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     config = context.config
     check_bases(config, context.run.folder)
     own = own_metrics.load_metrics(config.evaluate.metrics)
-    asked = rows_to_ask(context)
-    options = with_answer_limit(asked.rows, context.chat, config.evaluate, config.engine)
+    requests = rows_to_ask(context)
+    options = with_answer_limit(requests.rows, context.chat, config.evaluate, config.engine)
     context.display.say(f"evaluate  answers of at most {options.max_tokens} tokens", style="dim")
-    write_rows(step.folder / "rows.parquet", [*asked.rows, *asked.perturbed, *asked.tasks])
-    arms = arms_of(config, context.run.folder, asked.shots)
-    found, costs, why = ask_arms(context, step, asked, options, arms)
+    write_rows(step.folder / "rows.parquet", [*requests.rows, *requests.perturbed, *requests.tasks])
+    arms = arms_of(config, context.run.folder, requests.shots)
+    found, costs, why = ask_arms(context, step, requests, options, arms)
     write_json(step.folder / "costs.json", costs)
-    found.lines["judged"] = answering.judge_verdicts(context, step, asked.test_rows, found.answers)
+    found.lines["judged"] = answering.judge_verdicts(
+        context, step, requests.test_rows, found.answers
+    )
     facts = arm_facts(config)
     # By val, so that the test rows which report it did not choose it.
     headline, _ = choose_headline(found.answers, facts.trained)
     timed = [arm for arm in arms if arm.name in (BASE, headline)]
-    found.latency = answering.arm_latencies(context, asked.test_rows, options, timed)
+    found.latency = answering.arm_latencies(context, requests.test_rows, options, timed)
     found.lines["general"] = answering.abilities(context, arms)
     counts = found.counts()
     check_outage(counts, config.read.max_error_share)
-    counts.rows_in += asked.rejected.total()
-    counts.rejected = asked.rejected
+    counts.rows_in += requests.rejected.total()
+    counts.rejected = requests.rejected
     how = Resampling.of(config.evaluate, config.seed)
-    rows = {(r.split, r.id): r for r in (*asked.rows, *asked.perturbed)}
+    rows = {(r.split, r.id): r for r in (*requests.rows, *requests.perturbed)}
     errors = write_results(step.folder, found, rows, how, facts, own)
     for name in config.train.arms:
         # Now that the scores are known, they go on the card.
@@ -84,25 +86,29 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
 
 
 def ask_arms(
-    context: Context, step: Step, asked: AskedRows, options: EvaluateConfig, arms: list[Arm]
+    context: Context, step: Step, requests: AskedRows, options: EvaluateConfig, arms: list[Arm]
 ) -> tuple[Found, dict[str, Costs], str]:
     """Everything that the arms are asked; their costs; why energy is not known. The joules of arms
     that answer at once are shared by the tokens that each wrote."""
     found, costs, why = Found(), {}, ""
     for group in arms_at_once(arms, context.placement.have.gpus > 0):
         before = used(context)
-        given = [answering.answers_of(context, asked.of(arm), arm, options) for arm in group]
-        answers = in_shards(context, step, given)
+        questions_of_group = [
+            answering.answers_of(context, requests.of(arm), arm, options) for arm in group
+        ]
+        answers = in_shards(context, step, questions_of_group)
         found.answers += [AnswerRow.read(line) for lines in answers for line in lines]
         # Baselines are prompts around the base: they answer the splits, and no more.
         whole = [arm for arm in group if not arm.baseline]
         kinds = {
-            "plays": [answering.rollouts_of(context, asked.tasks, arm, options) for arm in whole],
+            "plays": [
+                answering.rollouts_of(context, requests.tasks, arm, options) for arm in whole
+            ],
             "multi_turn": [
-                answering.conversations_of(context, asked.entries, arm, options) for arm in whole
+                answering.conversations_of(context, requests.entries, arm, options) for arm in whole
             ],
             "likelihood": [
-                answering.likelihoods_of(context, asked.val, arm, options) for arm in whole
+                answering.likelihoods_of(context, requests.val, arm, options) for arm in whole
             ],
         }
         for kind, questions in kinds.items():
@@ -239,9 +245,9 @@ def rows_to_ask(context: Context) -> AskedRows:
     if VAL not in section.splits:
         suite.add_if_any(val, section.val_rows)
     tasks = suites.goals(suites.players(config), section.trajectories.tasks, seed)
-    asked = {task.query for task in tasks}
+    queries = {task.query for task in tasks}
     # One pass over the training rows on the disk, and none where there are no tasks.
-    known = {row.query for row in trained if row.query in asked} if asked else set()
+    known = {row.query for row in trained if row.query in queries} if queries else set()
     fresh = [task for task in tasks if task.query not in known]
     if len(fresh) < len(tasks):
         suite.rejected["trained_goal"] += len(tasks) - len(fresh)

@@ -75,12 +75,12 @@ class FirstRun:
     @property
     def longest_talk(self) -> float:
         """Tokens of the longest row without its tools."""
-        talks = [
+        lengths = [
             sum(len(m.content) + sum(len(c.arguments) for c in m.tool_calls) for m in r.messages)
             for r in self.rows
         ]
         # 160 tokens for the template and the system prompt, about.
-        return 160 + max(talks, default=400) / CHARS_PER_TOKEN
+        return 160 + max(lengths, default=400) / CHARS_PER_TOKEN
 
     @property
     def max_length(self) -> int:
@@ -123,9 +123,9 @@ def run_yaml(first: FirstRun, minutes: float | None = None) -> str:
     steps = max(10, (REAL_EPOCHS * real + synthetic) // BATCH)
     every = max(5, steps // 8)
     weights = {"positive": share, "synthetic": round(1 - share, 2)} if real else {"synthetic": 1.0}
-    said = "\n".join(f"  # {line}" for line in suite_lines(first))
+    suite_notes = "\n".join(f"  # {line}" for line in suite_lines(first))
     tools, shown = len(first.spec.tools), first.shown_tools
-    asked = ", ".join(s for s in ("test_seen", "test_unseen") if splits[s]) or "test_seen"
+    tested = ", ".join(s for s in ("test_seen", "test_unseen") if splits[s]) or "test_seen"
     fewer = f"  tools: {shown}  # of {tools} in a row: the called ones and others\n"
     return f"""\
 # {first.name}: {tools} tools, {len(first.rows)} good rows; {duration_text(minutes)}.
@@ -151,8 +151,8 @@ train:
     sft: {{method: sft}}
     nat: {{method: nat, weights: {_flow(weights | {"negative": 0.25})}}}
 evaluate:
-  splits: [{asked}]
-{said}
+  splits: [{tested}]
+{suite_notes}
   unseen_agents: [support]  # another agent's tasks: what tuning costs elsewhere
 tune: {{num_samples: 0}}
 """

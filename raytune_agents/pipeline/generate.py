@@ -41,8 +41,8 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
         for r in read_rows(context.run.folder / "read")
         if r.split == "train" and not r.reject_reason and not parses(r)
     ]
-    drawn = sampling.sample_rows(config.generate, seed, train)
-    for gap in drawn.gaps:
+    sampled = sampling.sample_rows(config.generate, seed, train)
+    for gap in sampled.gaps:
         context.display.say(f"no rows for {gap}", "yellow")
     called = sample_fitting(
         [row for row in train if row.calls], config.negatives.mined_tasks, chat, f"{seed}/mined"
@@ -52,7 +52,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     mining = config.negatives.model_copy(update={"max_tokens": longest})
     client, executor = chat_client(context), validate_rows.executor(config.generate)
     # Otherwise a hosted model words the rows, or there is nothing to word.
-    if called or (drawn.rows and not client.taught):
+    if called or (sampled.rows and not client.taught):
         context.start_engine()
     works = {
         "synthetic": lambda rows: rewrite.positives(rows, client, executor, config.generate, seed),
@@ -60,7 +60,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     }
     counts, notes = Counts(), {}
     per_row = {"synthetic": 1, SAMPLED: mining.mined_samples}
-    for name, rows in (("synthetic", drawn.rows), (SAMPLED, called)):
+    for name, rows in (("synthetic", sampled.rows), (SAMPLED, called)):
         notes[name] = Counter()
         counts.rows_in += len(rows) * per_row[name]
         for summary in make_shards(context, step, name, rows, works[name]):
@@ -70,7 +70,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
             notes[name].update(summary["notes"])
     # Before anything is edited: with an outage the mined faults would be too few to go by.
     check_outage(counts, config.read.max_error_share)
-    for stage, lost in (("similar", drawn.similar), ("named", drawn.named)):
+    for stage, lost in (("similar", sampled.similar), ("named", sampled.named)):
         counts.rows_in += lost.total()
         counts.rejected.update({f"synthetic:{p}:{stage}": n for p, n in lost.items()})
     synthetic = [*read_rows(step.folder / "synthetic"), *no_call_rows(context, step, counts)]
@@ -78,8 +78,8 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     notes["mined"] = notes.pop(SAMPLED)
     notes["edited"] = write_negatives(context, step, [*train, *synthetic], counts)
     extra: JsonObject = {name: dict(found) for name, found in notes.items()}
-    extra["funnel"] = funnel(drawn, counts, synthetic)
-    extra["gaps"] = drawn.gaps
+    extra["funnel"] = funnel(sampled, counts, synthetic)
+    extra["gaps"] = sampled.gaps
     extra["realism"] = realism_of(config, synthetic, train)
     if config.generate.teacher.base_url:
         extra["teacher"] = endpoint.spent()
@@ -157,8 +157,8 @@ def write_held(
     counts.rows_in += len(rows) + refused.total()
     counts.rows_out += len(rows)
     kept = Counter(row.split for row in rows)
-    said = ", ".join(f"{kept[name]} of {count} {name}" for name, count in wanted.items())
-    context.display.say(f"generate  kept back, verified and unlike training: {said} rows")
+    counted = ", ".join(f"{kept[name]} of {count} {name}" for name, count in wanted.items())
+    context.display.say(f"generate  kept back, verified and unlike training: {counted} rows")
     return Counter({f"held:{why}": n for why, n in refused.items()})
 
 
@@ -171,13 +171,13 @@ def realism_of(config: Config, synthetic: list[Trajectory], train: list[Trajecto
     return realism.realism_figures(synthetic, list(real.values()), tools)
 
 
-def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> list[JsonObject]:
+def funnel(sampled: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> list[JsonObject]:
     """Of every pool: rows attempted, those that fell out at each stage, those kept; and `short`,
     the rows that the agents' specs could not give."""
-    tried = Counter(sampling.pool_of(row) for row in drawn.rows) + drawn.similar + drawn.named
+    tried = Counter(sampling.pool_of(row) for row in sampled.rows) + sampled.similar + sampled.named
     left = Counter(sampling.pool_of(row) for row in kept)
     lines = []
-    for pool in sorted(tried | drawn.short, key=lambda p: -tried[p]):
+    for pool in sorted(tried | sampled.short, key=lambda p: -tried[p]):
         fell = {s: counts.rejected[f"synthetic:{pool}:{s}"] for s in validate_rows.STAGES}
         lines.append(
             {
@@ -185,7 +185,7 @@ def funnel(drawn: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> lis
                 "tried": tried[pool],
                 **fell,
                 "kept": left[pool],
-                "short": drawn.short[pool],
+                "short": sampled.short[pool],
             }
         )
     return lines

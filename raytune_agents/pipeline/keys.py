@@ -151,8 +151,8 @@ def world_files(world: str, folder: Path) -> list[Path]:
         return []
     return [
         file
-        for place in places
-        for file in (place.rglob("*") if place.is_dir() else local_files(place))
+        for path in places
+        for file in (path.rglob("*") if path.is_dir() else local_files(path))
         if file.is_file() and "__pycache__" not in file.parts
     ]
 

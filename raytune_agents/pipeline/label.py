@@ -63,12 +63,12 @@ PRINTS = (*dedup.PRINTS.names, "signature")
 
 def sketched(rows: list[Trajectory], section: LabelConfig) -> tuple[np.ndarray, np.ndarray]:
     """Sketches of the rows' questions and of what near duplicates share; each text once."""
-    asked = [request_text(r) for r in rows] if section.decontaminate else [""] * len(rows)
+    requests = [request_text(r) for r in rows] if section.decontaminate else [""] * len(rows)
     near = section.duplicates == "minhash"
-    said = [near_text(r) for r in rows] if near else [""] * len(rows)
-    at = {text: i for i, text in enumerate(dict.fromkeys([*asked, *said]))}
+    near_texts = [near_text(r) for r in rows] if near else [""] * len(rows)
+    at = {text: i for i, text in enumerate(dict.fromkeys([*requests, *near_texts]))}
     sketch = sketches(list(at))
-    return sketch[[at[t] for t in asked]], sketch[[at[t] for t in said]]
+    return sketch[[at[t] for t in requests]], sketch[[at[t] for t in near_texts]]
 
 
 def label_rows(
@@ -104,28 +104,28 @@ def _labelled_rows(
 ) -> pa.Table:
     rules = filters.active_rules(section)
     rows = [filters.reasoned(from_row(flat), rules) for flat in batch.to_pylist()]
-    asked, said = sketched(rows, section)
+    request_sketches, near_sketches = sketched(rows, section)
     # A held-out row is no leak of itself.
     train = np.array([i for i, r in enumerate(rows) if not is_held_out(r)], np.int64)
-    for i, leak in zip(train, index.find([rows[i] for i in train], asked[train])):
+    for i, leak in zip(train, index.find([rows[i] for i in train], request_sketches[train])):
         rows[i] = leak.mark(rows[i]) if leak else rows[i]
     if score:
         good = [i for i in train if not rows[i].reject_reason]
         for i, nll in zip(good, score([rows[i] for i in good])):
             rows[i] = replace(rows[i], meta=rows[i].meta | {"nll": nll})
     scored = [filters.scored_parts(r) for r in rows]
-    rows, told = [r for r, _ in scored], np.array([t for _, t in scored]).reshape(-1, 3)
+    rows, parts = [r for r, _ in scored], np.array([t for _, t in scored]).reshape(-1, 3)
     # Without rarity, which needs all rows: `write_labels` makes it whole.
-    worth = quality(*told.T)
+    worth = quality(*parts.T)
     rows = [replace(r, quality=float(q)) for r, q in zip(rows, worth)]
     kept = np.array([i for i, r in enumerate(rows) if not r.reject_reason], np.int64)
     good = [rows[i] for i in kept]
-    prints = dedup.fingerprints(good, kept, said[kept], section)
+    prints = dedup.fingerprints(good, kept, near_sketches[kept], section)
     signs = [key_bits(content_hash(signature(r))) for r in good]
     prints = prints.append_column("signature", pa.array(signs, pa.uint64()))
-    place = np.full(len(rows), -1)
-    place[kept] = np.arange(len(kept))
-    prints = prints.take(pa.array(place, mask=place < 0))  # null for rejected rows
+    positions = np.full(len(rows), -1)
+    positions[kept] = np.arange(len(kept))
+    prints = prints.take(pa.array(positions, mask=positions < 0))  # null for rejected rows
     metas = [
         json.dumps(r.meta, default=str) if r.meta.keys() & {"leak", "nll"} else was
         for r, was in zip(rows, batch["meta"].to_pylist())
@@ -133,7 +133,7 @@ def _labelled_rows(
     fresh = {"reject_reason": [r.reject_reason for r in rows], "meta": metas, "quality": worth}
     for name, values in fresh.items():
         batch = with_column(batch, name, values)
-    for name, values in zip(PARTS, told.T):
+    for name, values in zip(PARTS, parts.T):
         batch = batch.append_column(name, pa.array(values, pa.float64()))
     for name in PRINTS:
         batch = batch.append_column(name, prints[name])
@@ -277,7 +277,7 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[
 
     section, gpus = context.config.label, context.resources.gpus
     # In a list it stays a reference: Ray would unpack a bare one for every task.
-    given = {"section": section, "index": [ray.put(index)]}
+    arguments = {"section": section, "index": [ray.put(index)]}
     items = row_groups(files)
     # An item names a whole row group, and a worker holds one at a time.
     options: Options = {"batch_size": 1}
@@ -286,14 +286,18 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[
     if section.difficulty:
         context.free_gpu(gpus)
         model = context.config.model
-        given["model"] = {"path": str(context.model), "dtype": model.dtype, "chat": context.chat}
+        arguments["model"] = {
+            "path": str(context.model),
+            "dtype": model.dtype,
+            "chat": context.chat,
+        }
         # Actors keep the model loaded; tasks would load it for every row group.
         pool = ray.data.ActorPoolStrategy(size=max(1, gpus))
         ds = ds.map_batches(
-            _Labeller, fn_constructor_kwargs=given, compute=pool, num_gpus=gpus and 1, **options
+            _Labeller, fn_constructor_kwargs=arguments, compute=pool, num_gpus=gpus and 1, **options
         )
     else:
-        ds = ds.map_batches(_label_groups, fn_kwargs=given, **options)  # type: ignore[arg-type]
+        ds = ds.map_batches(_label_groups, fn_kwargs=arguments, **options)  # type: ignore[arg-type]
     return ds.iter_batches(batch_size=None, batch_format="pyarrow")
 
 

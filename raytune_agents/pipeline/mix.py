@@ -33,11 +33,11 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         rows = tokenize(context, step, arm.method, config.train.of(arm))
         # By folder: arms that share their columns count once.
         tokenized[rows.folder] = rows
-        asked, no_call = arm.weights or config.mix.weights, config.mix.no_call
-        pools = {kind: mix.mix_pool(kind, asked, no_call) for kind in set(rows.kinds)}
+        wanted, no_call = arm.weights or config.mix.weights, config.mix.no_call
+        pools = {kind: mix.mix_pool(kind, wanted, no_call) for kind in set(rows.kinds)}
         counted = zip(rows.ids, rows.kinds, rows.tokens)
         pool = [(i, pools[kind], n) for i, kind, n in counted]
-        weights = mix.taken(asked, pool, no_call)
+        weights = mix.taken(wanted, pool, no_call)
         tokens = arm.tokens or config.mix.tokens or mix.auto_tokens(pool, weights)
         budget = max(1, round(arm.share * tokens))
         seed = config.seed if arm.seed is None else arm.seed
@@ -51,7 +51,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
             "tokens": chosen.tokens,
             "epochs": chosen.epochs,
             "short": {k: v for k, v in chosen.short.items() if v},
-            "left_out": sorted(set(asked) - set(weights)),
+            "left_out": sorted(set(wanted) - set(weights)),
         }
         step.log(arm=name, **arms[name])
     # After the last arm: all columns that this config needs are known only now.

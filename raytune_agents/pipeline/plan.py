@@ -160,11 +160,11 @@ def add_generated(sample: Sample, config: Config) -> list[Trajectory]:
     small = config.generate.model_copy(
         update={"rows": max(1, ceil(config.generate.rows / sample.scale))}
     )
-    drawn = sampling.sample_rows(small, config.seed).rows
-    train = [*sample.split("train"), *drawn]
+    sampled = sampling.sample_rows(small, config.seed).rows
+    train = [*sample.split("train"), *sampled]
     edited, _ = choice.edited(train, Counter(), negatives, config.seed)
-    sample.rows |= {row.id: row for row in (*drawn, *edited)}
-    return drawn
+    sample.rows |= {row.id: row for row in (*sampled, *edited)}
+    return sampled
 
 
 def arm_work(
@@ -188,8 +188,8 @@ def arm_work(
     kinds = {i: mix.RowKind.of(rows[i]) for i in costs}
     pool = [(i, mix.mix_pool(kinds[i], weights, no_call), n) for i, n in costs.items()]
     share = mix.taken(weights, pool, no_call)
-    asked = max(1, round(budget / sample.scale) if budget else mix.auto_tokens(pool, share))
-    chosen = mix.choose_rows(pool, share, asked, config.mix.max_epochs, config.seed)
+    wanted = max(1, round(budget / sample.scale) if budget else mix.auto_tokens(pool, share))
+    chosen = mix.choose_rows(pool, share, wanted, config.mix.max_epochs, config.seed)
     how = methods.method_named(method)
     pairs = how.pairs(rows, section) if how.pairs else None
     made, _ = methods.build_columns(
@@ -211,8 +211,8 @@ def arm_work(
     if method == "rounds":
         r = section.rounds  # every round trains on about as many rows, or on its part of the tokens
         out.train = out.train * r.max * min(1.0, (r.tasks + r.new_tasks) / max(1, out.rows))
-        asked = r.max * (r.tasks + r.new_tasks) * r.samples
-        out.write, out.read = asked * r.max_tokens * WRITTEN, asked * out.longest
+        wanted = r.max * (r.tasks + r.new_tasks) * r.samples
+        out.write, out.read = wanted * r.max_tokens * WRITTEN, wanted * out.longest
     if how.samples_answers:
         sampled = out.rows * section.num_train_epochs * section.grpo.num_generations
         out.write = sampled * section.grpo.max_tokens * WRITTEN
@@ -220,20 +220,20 @@ def arm_work(
     return out
 
 
-def generate_work(config: Config, sample: Sample, drawn: list[Trajectory], chat: Chat) -> Work:
+def generate_work(config: Config, sample: Sample, sampled: list[Trajectory], chat: Chat) -> Work:
     """Wordings and mined answers."""
     from raytune_agents.generate import paraphrase
 
     out, g, n = Work(start_s=START_S["engine"]), config.generate, config.negatives
-    for row in drawn:
+    for row in sampled:
         for turn in paraphrase.turns(row):
             out.read += len(chat.chat_ids(paraphrase.messages(row, turn))) * sample.scale
             out.write += g.candidates * g.max_tokens * WRITTEN * sample.scale
     called = [r for r in islice(sample.split("train"), 200) if r.calls]
-    asked = prompt_lengths(chat, called)
+    lengths = prompt_lengths(chat, called)
     limit = n.max_tokens or answer_limit(gold_lengths(called, chat), config.engine.max_model_len)
     tasks = min(n.mined_tasks, round(len(sample.split("train")) * sample.scale))
-    out.read += tasks * sum(asked) / max(1, len(asked))
+    out.read += tasks * sum(lengths) / max(1, len(lengths))
     out.write += tasks * n.mined_samples * limit * WRITTEN
     return out
 
@@ -256,11 +256,11 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     called = sum(sizes.values())  # rows on which a call is right
     sizes[instructions.SPLIT] = section.instruction_rows
     sizes |= dict.fromkeys((IRRELEVANCE, BFCL_IRRELEVANCE), section.irrelevance_rows)
-    plays = section.trajectories.tasks * section.trajectories.trials
-    talks = section.multi_turn.rows * len(section.multi_turn.categories)
+    rollouts = section.trajectories.tasks * section.trajectories.trials
+    conversations = section.multi_turn.rows * len(section.multi_turn.categories)
     answers = sum(sizes.values()) + len(section.perturbations) * perturbed
-    turns = plays * ceil(section.trajectories.max_steps / 2)
-    turns += talks * ceil(section.multi_turn.max_steps / 2)
+    turns = rollouts * ceil(section.trajectories.max_steps / 2)
+    turns += conversations * ceil(section.multi_turn.max_steps / 2)
     trained = len(arms) + sum(a.ask_unmarked for a in arms)
     judged = trained * sum(min(section.judge.rows, n) for n in sizes.values())
     prompt = prompt_lengths(chat, known)
@@ -283,7 +283,7 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
         + baselines * limit * WRITTEN**2  # examples and grammar end an answer sooner
         + 2 * judged * section.judge.max_tokens * WRITTEN,
         start_s=START_S["engine"] + trained * START_S["merge"],
-        rows=(answers + val + plays + talks + section.perplexity_rows) * (1 + trained)
+        rows=(answers + val + rollouts + conversations + section.perplexity_rows) * (1 + trained)
         + baselines
         + judged,
     )
@@ -321,9 +321,9 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     path = models.resolve(config.model)
     chat, shape = Chat.of(path, config.model), DecoderShape.of(path)
     placed, sample = place(have, config, shape.weights_gib), read_sample(config, most)
-    drawn = add_generated(sample, config)
+    sampled = add_generated(sample, config)
     train, sections, work = config.train, {}, {"read": Work(), "label": Work()}
-    work["generate"] = generate_work(config, sample, drawn, chat)
+    work["generate"] = generate_work(config, sample, sampled, chat)
     tokens = loss_tokens(chat, sample.split("train"))
     for name, arm in train.arms.items():
         sections[name] = placed.train(train.of(arm))
@@ -347,8 +347,10 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     held = memory(config, shape, sections, arms, placed)
     left = disk(config, shape, sections, arms, sample, path)
     kv = estimate.kv_gib(config, placed, shape)
-    said = lengths.said(config.model.max_length)
-    return Plan(placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv, said)
+    length_note = lengths.said(config.model.max_length)
+    return Plan(
+        placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv, length_note
+    )
 
 
 def memory(

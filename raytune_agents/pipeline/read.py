@@ -84,9 +84,9 @@ def parse_source(
         if error:
             made = [blank | {"error": error}]
         else:  # of the raw row, not of each of its trajectories
-            told: FlatRow = {"format": found.format, "sure": found.sure}
-            told["redacted"] = list(found.redacted.items())
-            made[0] |= told | {"unread": list(found.unread.items())}
+            notes: FlatRow = {"format": found.format, "sure": found.sure}
+            notes["redacted"] = list(found.redacted.items())
+            made[0] |= notes | {"unread": list(found.unread.items())}
         for flat in made:
             held.append(flat | {"where": found.where, "config_hash": config_hash})
             size += sum(len(flat[name]) for name in ("messages", "tools", "meta"))
@@ -176,8 +176,8 @@ def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
                 bad.write(redact(json.dumps(line)) + "\n")
             table = table.filter(good).drop_columns(["where", "error"])
             tasks.update(task_outcomes(table))
-            for facts, given in facts_of(table):
-                survey.add(facts, given)
+            for facts, source_split in facts_of(table):
+                survey.add(facts, source_split)
             for row in table.filter(pc.is_valid(table["format"])).select(NOTED).to_pylist():
                 noted.add(row["format"], row["sure"], dict(row["unread"]), dict(row["redacted"]))
             work.add(table.drop_columns(["task_type", *NOTED]))
@@ -203,8 +203,8 @@ def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     if not tasks:
         return counts, notes
     found = task_table(tasks)
-    for task, told in sorted(found.items(), key=lambda x: -x[1]["in"])[:SHOWN_TASKS]:
-        context.display.say(f"read      task {task}: {told['in']} rows, {told['kept']} kept")
+    for task, counted in sorted(found.items(), key=lambda x: -x[1]["in"])[:SHOWN_TASKS]:
+        context.display.say(f"read      task {task}: {counted['in']} rows, {counted['kept']} kept")
     return counts, notes | {"task_types": found}
 
 
@@ -219,9 +219,9 @@ def task_table(tasks: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
     """Task -> {"in", "below min_rating", "kept"}, rows."""
     out: dict[str, dict[str, int]] = {}
     for (task, word), n in tasks.items():
-        told = out.setdefault(task, {"in": 0, "below min_rating": 0, "kept": 0})
-        told["in"] += n
-        told[word] += n
+        counts = out.setdefault(task, {"in": 0, "below min_rating": 0, "kept": 0})
+        counts["in"] += n
+        counts[word] += n
     return out
 
 
@@ -251,8 +251,8 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
 def facts_of(table: pa.Table) -> Iterator[tuple[split.RowFacts, str]]:
     """What the split needs of each row of PARSED, and the split that its source gave."""
     columns = [table[name].to_pylist() for name in ("gold_tools", "ties", "place", "split")]
-    for tools, ties, place, given in zip(*columns):
-        yield split.RowFacts(tuple(tools), tuple(ties), place), given
+    for tools, ties, place, source_split in zip(*columns):
+        yield split.RowFacts(tuple(tools), tuple(ties), place), source_split
 
 
 def settle(
@@ -264,7 +264,7 @@ def settle(
     sources: Counter[str] = Counter()
     for path in sorted((folder / "work").glob("*.parquet")):
         table = pq.read_table(path)
-        found = [splitter.split(facts, given) for facts, given in facts_of(table)]
+        found = [splitter.split(facts, source_split) for facts, source_split in facts_of(table)]
         # What the split needed is not part of a trajectory.
         table = table.drop_columns([f.name for f in FACTS])
         for k, name in enumerate(("split", "reject_reason")):

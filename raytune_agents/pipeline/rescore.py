@@ -33,7 +33,7 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
             f"{step.folder} holds no finished evaluation; run `raytune-agents run` first"
         )
 
-    def asked(sections: Options) -> Options:
+    def deciding(sections: Options) -> Options:
         own = {*FREE, *EvaluateConfig.OPERATIONAL}
         free = {"evaluate": own, "engine": EngineConfig.OPERATIONAL}
         kept = {
@@ -43,8 +43,8 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
         return sections | kept
 
     # The code may have changed: new rules for old answers are what this is for.
-    now = [asked(json_values(step.section)), step.seed, step.inputs]
-    if now != [asked(manifest.config), manifest.seed, manifest.inputs]:
+    now = [deciding(json_values(step.section)), step.seed, step.inputs]
+    if now != [deciding(manifest.config), manifest.seed, manifest.inputs]:
         raise ConfigError(
             f"the answers in {step.folder} were made with other options, or before the arms were "
             "trained again; run `raytune-agents run` instead (only evaluate."
@@ -59,13 +59,13 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     context, step = evaluated(config, display)
     folder, before = step.folder, step.manifest
     assert before  # `evaluated` hands out a step that is done
-    asked = map(from_row, lines_of(folder / "rows.parquet"))
-    rows = {(row.split, row.id): row for row in asked}
+    asked_rows = map(from_row, lines_of(folder / "rows.parquet"))
+    rows = {(row.split, row.id): row for row in asked_rows}
     stored = lines_of(folder / "answers.parquet") + lines_of(folder / "perturbed.parquet")
     answers = [AnswerRow.read(line) for line in stored]
     answers = [harness.rescored(answer, rows[answer.split, answer.id]) for answer in answers]
     lines = {name: lines_of(folder / f"{name}.parquet") for name in KINDS}
-    lines["plays"] = [rollouts.rescored_rollout(play) for play in lines["plays"]]
+    lines["plays"] = [rollouts.rescored_rollout(line) for line in lines["plays"]]
     rubric = config.evaluate.judge.rubric
     lines["judged"] = [judge.read_verdicts(line, rubric) for line in lines["judged"]]
     entries = multi_turn.entries(config.evaluate.multi_turn)
@@ -91,14 +91,14 @@ def official(config: Config, names: tuple[str, ...], display: Display) -> Contex
     python = os.environ.get("BFCL_PYTHON", sys.executable)
     rows = {r["id"]: r for r in lines_of(step.folder / "rows.parquet")}
     answers = [a for a in lines_of(step.folder / "answers.parquet") if not a["failed"]]
-    asked = [a for a in answers if a["source"].startswith("bfcl/")]
-    if not asked:
+    answered = [a for a in answers if a["source"].startswith("bfcl/")]
+    if not answered:
         raise ConfigError("--official: no answer of this run is to a row of BFCL")
-    categories = sorted({a["source"].removeprefix("bfcl/") for a in asked})
+    categories = sorted({a["source"].removeprefix("bfcl/") for a in answered})
     try:
-        for arm in dict.fromkeys(a["arm"] for a in asked):
+        for arm in dict.fromkeys(a["arm"] for a in answered):
             # BFCL knows its rows by its own ids.
-            texts = {rows[a["id"]]["source_id"]: a["answer"] for a in asked if a["arm"] == arm}
+            texts = {rows[a["id"]]["source_id"]: a["answer"] for a in answered if a["arm"] == arm}
             found = bfcl_official.official_scores(texts, categories, python)
             bfcl_official.write_official(step.folder / "official", arm, texts, found)
             for category, score in found.items():

@@ -54,12 +54,12 @@ def in_round(row: Trajectory, k: int) -> Trajectory:
 
 
 def answer_tasks(
-    context: Context, step: Step, name: str, asked: list[Trajectory], k: int, policy: Policy
+    context: Context, step: Step, name: str, tasks: list[Trajectory], k: int, policy: Policy
 ) -> TaskAnswers:
     """The policy's sampled answers. Finished shards stay. Raises EngineDown where too many tasks
     were lost to the engine."""
     out = TaskAnswers()
-    if not asked:
+    if not tasks:
         return out
     context.start_engine()
     options, chat, config = policy.section.rounds, context.chat, context.config
@@ -75,8 +75,8 @@ def answer_tasks(
         shard.rows = [in_round(row, k) for row in shard.rows]
         return shard
 
-    counts = Counts(rows_in=len(asked) * options.samples)
-    for shard in make_shards(context, step, name, asked, work):
+    counts = Counts(rows_in=len(tasks) * options.samples)
+    for shard in make_shards(context, step, name, tasks, work):
         counts.failed.update(shard["failed"])
         # Tasks of one shard are in no other one.
         out.right |= shard["right"]
@@ -109,17 +109,17 @@ def draw_tasks(
     if options.select == "random":
         # The control: as many new tasks, but not about what failed.
         wanted = {Cluster("any"): options.new_tasks}
-        drawn = fresh_tasks(section, OVERDRAWN * options.new_tasks, seed, tasks)
-        found = {Cluster("any"): drawn[: options.new_tasks]}
+        sampled = fresh_tasks(section, OVERDRAWN * options.new_tasks, seed, tasks)
+        found = {Cluster("any"): sampled[: options.new_tasks]}
     else:
         able = agents_with(section, clusters, record)
         section = section.model_copy(update={"agents": able or section.agents})
-        drawn = fresh_tasks(section, OVERDRAWN * options.new_tasks, seed, tasks)
-        found = rounds.match_tasks(wanted, drawn)
-    asked = {row.id: cluster for cluster, rows in found.items() for row in rows}
+        sampled = fresh_tasks(section, OVERDRAWN * options.new_tasks, seed, tasks)
+        found = rounds.match_tasks(wanted, sampled)
+    cluster_of = {row.id: cluster for cluster, rows in found.items() for row in rows}
     chosen = [row for rows in found.values() for row in rows]
     rows = verified_tasks(context, step, chosen, failures, record)
-    got = Counter(asked[row.meta["drawn"]] for row in rows)
+    got = Counter(cluster_of[row.meta["drawn"]] for row in rows)
     record.asked_for = [
         c.record() | {"failures": clusters[c], "wanted": n, "got": got[c]}
         for c, n in wanted.items()
@@ -148,8 +148,8 @@ def fresh_tasks(section: GenerateConfig, count: int, seed: int, tasks: Tasks) ->
     """Drawn rows whose request no task has."""
     real = [row for row in tasks.values() if row.pool == "positive"]
     known = {row.query for row in tasks.values()}
-    drawn = sampling.sample_rows(section.model_copy(update={"rows": count}), seed, real)
-    return [row for row in drawn.rows if row.query not in known]
+    sampled = sampling.sample_rows(section.model_copy(update={"rows": count}), seed, real)
+    return [row for row in sampled.rows if row.query not in known]
 
 
 def verified_tasks(

@@ -118,8 +118,8 @@ def train_rounds(
             f"train.arms.{name}: {stopped}, and there is no start to fall back on; write start: "
             "an arm above it"
         )
-    told = {"select": options.select, "stopped": stopped, "kept": kept}
-    write_json(step.folder / "rounds.json", told | {"rounds": [asdict(r) for r in records]})
+    summary = {"select": options.select, "stopped": stopped, "kept": kept}
+    write_json(step.folder / "rounds.json", summary | {"rounds": [asdict(r) for r in records]})
     source = step.folder / f"round-{kept}" / "adapter" if kept else Path(section.lora.start or "")
     # A copy: the rounds stay as they were, for the report and for going on.
     shutil.copytree(source, step.folder / "adapter", dirs_exist_ok=True)
@@ -159,9 +159,9 @@ def learn_from_failures(
         record.said.append(f"train.rounds.tokens={options.tokens} are spent; write more")
         return Counts()
     waiting = [r for i, r in now.tasks.items() if i not in now.retired]
-    asked = rounds.sample_tasks(waiting, options.tasks, seed)
+    sampled = rounds.sample_tasks(waiting, options.tasks, seed)
     policy = round_tasks.Policy(now.section, now.adapter, now.marker)
-    answered = round_tasks.answer_tasks(context, step, "answered", asked, record.round, policy)
+    answered = round_tasks.answer_tasks(context, step, "answered", sampled, record.round, policy)
     new = round_tasks.draw_tasks(context, step, options, now.tasks, answered.failures, record)
     tried = round_tasks.answer_tasks(context, step, "tried", new, record.round, policy)
     failures = [*answered.failures, *tried.failures]
@@ -176,11 +176,11 @@ def learn_from_failures(
     if not failures:
         record.said.append("no failures left: every answer was right; write harder tasks")
         return Counts()
-    tasks = {r.id: r for r in (*asked, *new) if r.id in rates}
+    tasks = {r.id: r for r in (*sampled, *new) if r.id in rates}
     kept = set(banded.kept)
     if options.select == "random":  # as many tasks, whatever their rate
-        drawn = rounds.sample_tasks(tasks.values(), len(banded.kept), f"{seed}/random")
-        kept = {row.id for row in drawn}
+        random_tasks = rounds.sample_tasks(tasks.values(), len(banded.kept), f"{seed}/random")
+        kept = {row.id for row in random_tasks}
     good = [row for i, row in tasks.items() if i in kept]
     bad = [row for row in failures if row.parents[0] in kept]
     return train_round(context, step, now, good, bad, left, record)
@@ -249,11 +249,11 @@ def policy_values(context: Context, adapter: str | Path, now: ArmProgress) -> Va
     if not rows:
         raise ConfigError("rounds need val rows to stop by; write read.split.val above 0")
     others = config.seed + 1  # not the instructions of the evaluation
-    asked = [*rows[: options.val_rows], *instruction_rows(options.instruction_rows, others)]
+    prompts = [*rows[: options.val_rows], *instruction_rows(options.instruction_rows, others)]
     context.start_engine()
-    limits = with_answer_limit(asked, context.chat, config.evaluate, config.engine)
+    limits = with_answer_limit(prompts, context.chat, config.evaluate, config.engine)
     found = answer_shard(
-        asked,
+        prompts,
         context.chat,
         Arm(now.name, str(adapter), now.marker),
         AskOptions.of(limits, config.engine),

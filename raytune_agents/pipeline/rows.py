@@ -39,8 +39,8 @@ def held_out_rows(folder: Path, split: str) -> list[Trajectory]:
     generate step keeps back."""
     rows = [
         row
-        for place in (folder / "read", folder / "generate" / "held")
-        for row in StoredRows(place, lambda table: accepted(table, split))
+        for source in (folder / "read", folder / "generate" / "held")
+        for row in StoredRows(source, lambda table: accepted(table, split))
     ]
     # By id: the same order whatever files the steps wrote, so limits take the same rows.
     return sorted(rows, key=lambda r: r.id)

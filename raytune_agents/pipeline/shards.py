@@ -94,11 +94,11 @@ def map_shards(
         rows = iter(found.iter_rows())
         # Closed by the context if an error ends this loop early.
         context.streams.append(rows)
-        asked = kept = 0
+        rows_seen = kept = 0
         for item in rows:
             report = ShardReport(**json.loads(item["report"]))
-            asked, kept = asked + report.asked, kept + (report.kept or 0)
-            share = None if report.kept is None or not asked else kept / asked
+            rows_seen, kept = rows_seen + report.asked, kept + (report.kept or 0)
+            share = None if report.kept is None or not rows_seen else kept / rows_seen
             note = None if share is None else f"{share:.0%} accepted"
             bar.update(len(parts[item["shard"]]), report.tokens, note=note)
             ids = {"run": context.config.name, "step": name}

@@ -73,8 +73,8 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     counts = Counts(rows_in=len(found.trials), rows_out=len(found.trials) - len(failed))
     counts.failed.update(t.error.partition(":")[0] for t in failed)
     top = {k: getattr(best, k) for k in ("trial_id", "score", "weights")} if best else None
-    said = {k: getattr(known, k) for k in ("verdict", "ended", "spent", "times")}
-    return counts, {"best": top, **said}
+    facts = {k: getattr(known, k) for k in ("verdict", "ended", "spent", "times")}
+    return counts, {"best": top, **facts}
 
 
 def search_context(context: Context, step: Step, bar: Any) -> SearchContext:

@@ -52,12 +52,12 @@ def beside_anchors(answers: Sequence[AnswerRow], arms: Iterable[str]) -> list[An
 
 
 def _group(by: Mapping[str, Sequence[float]], categories: Iterable[str]) -> str:
-    asked = [by[c] for c in categories if c in by]
-    if not asked:
+    measured = [by[c] for c in categories if c in by]
+    if not measured:
         return DASH
-    mean = sum(sum(values) / len(values) for values in asked) / len(asked)
-    rows = sum(map(len, asked))
-    return f"{mean * 100:.1f} % of {rows} rows in {len(asked)} of {len(tuple(categories))}"
+    mean = sum(sum(values) / len(values) for values in measured) / len(measured)
+    rows = sum(map(len, measured))
+    return f"{mean * 100:.1f} % of {rows} rows in {len(measured)} of {len(tuple(categories))}"
 
 
 def trained_on_bfcl(config: Mapping) -> bool:

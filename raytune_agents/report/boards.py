@@ -90,8 +90,8 @@ def split_boards(run: RunContents, css: Mapping[str, str]) -> list[SplitBoard]:
 
 def repeats(name: str, scores: Mapping[str, Mapping[str, Estimate]]) -> bool:
     """Whether a metric of optimal matching is that of greedy matching in every arm."""
-    twin = name.removesuffix("_optimal")
-    return twin != name and all(by.get(name) == by.get(twin) for by in scores.values())
+    greedy = name.removesuffix("_optimal")
+    return greedy != name and all(by.get(name) == by.get(greedy) for by in scores.values())
 
 
 def split_board(run: RunContents, split: str, css: Mapping[str, str]) -> SplitBoard:

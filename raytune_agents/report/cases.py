@@ -161,8 +161,8 @@ def shares_by(
             name,
             n,
             {
-                arm: Estimate(hits / asked, *wilson(hits, asked), asked)
-                for arm, (hits, asked) in counts.get(name, {}).items()
+                arm: Estimate(hits / total, *wilson(hits, total), total)
+                for arm, (hits, total) in counts.get(name, {}).items()
             },
         )
         for name, n in sorted(sizes.items(), key=lambda kv: (-kv[1], kv[0]))

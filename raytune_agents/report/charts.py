@@ -38,12 +38,12 @@ def line_chart(
     canvas.y_range = span([y for _, y in every])
     canvas.axes(x_title, format_number, format_number)
     for name, points in series.items():
-        drawn = thin(points)
-        places = [(canvas.x(x), canvas.y(y)) for x, y in drawn]
+        shown = thin(points)
+        places = [(canvas.x(x), canvas.y(y)) for x, y in shown]
         canvas.path(f"line {classes[name]}", places, name)
         seen = dots or len(places) == 1
-        for i in range(0, len(drawn), 1 if seen else max(1, len(drawn) // HOVERED)):
-            note = f"{name}: {format_number(drawn[i][1])} at {format_number(drawn[i][0])}"
+        for i in range(0, len(shown), 1 if seen else max(1, len(shown) // HOVERED)):
+            note = f"{name}: {format_number(shown[i][1])} at {format_number(shown[i][0])}"
             if seen:
                 canvas.dot(classes[name], places[i], 2.6, note)
             else:
@@ -119,10 +119,10 @@ def scatter(
         canvas.path("front", [(canvas.x(x), canvas.y(y)) for x, y in front], "Pareto front")
     places = [(canvas.x(p["x"]), canvas.y(p["y"])) for p in points]
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
-    for p, place in zip(points, places):
-        canvas.dot(p["css"], place, 5, p["note"])
-    for p, place in zip(points, places):
-        at, anchor, box = free_label(place, min(len(p["name"]), LABEL), canvas.box, taken)
+    for p, point in zip(points, places):
+        canvas.dot(p["css"], point, 5, p["note"])
+    for p, point in zip(points, places):
+        at, anchor, box = free_label(point, min(len(p["name"]), LABEL), canvas.box, taken)
         taken.append(box)
         canvas.text(at, p["name"], "name", anchor, room=LABEL)
     rows = [(p["name"], p["x"], p["y"]) for p in points]
@@ -130,11 +130,11 @@ def scatter(
 
 
 def free_label(
-    place: Point, letters: int, plot: tuple[int, int, int, int], taken: Sequence[tuple]
+    point: Point, letters: int, plot: tuple[int, int, int, int], taken: Sequence[tuple]
 ) -> tuple[Point, str, tuple[float, float, float, float]]:
     """Where a dot's name stands, its anchor and its box: the first place around the dot, near
     ones first, that covers no dot or other name and stays in the plot; else right above it."""
-    (x, y), width, found = place, 6.6 * letters, []
+    (x, y), width, found = point, 6.6 * letters, []
     for dy in (4, -9, 17, -22, 30, -35, 43, 56):
         for dx, anchor in ((9, "start"), (-9, "end")):
             left = x + dx if anchor == "start" else x + dx - width

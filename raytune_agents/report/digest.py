@@ -48,8 +48,8 @@ def kept_share(manifests: Mapping[str, Mapping[str, Any]]) -> float | None:
 def question_to_call_share(rows: Iterable[Trajectory]) -> float | None:
     """Share of the generated rows with calls whose request asks how something is done; None without
     such rows."""
-    asked = [asks_how(row.query) for row in rows if row.calls and not row.failed]
-    return sum(asked) / len(asked) if asked else None
+    how_questions = [asks_how(row.query) for row in rows if row.calls and not row.failed]
+    return sum(how_questions) / len(how_questions) if how_questions else None
 
 
 def negatives_by_fault(groups: Iterable[RowGroup]) -> dict[str, float]:

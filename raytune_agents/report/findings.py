@@ -109,7 +109,7 @@ def stages(manifests: Mapping[str, Mapping]) -> list[FunnelTable]:
     made = manifests.get("generate", {}).get("funnel")
     labelled = manifests.get("label", {}).get("funnel")
     labelled = labelled if isinstance(labelled, Mapping) else {}
-    given: dict[str, tuple[str, list[Any]]] = {
+    groups: dict[str, tuple[str, list[Any]]] = {
         "read, by task": ("task", [{"task": name} | dict(x) for name, x in tasks.items()]),
         "generate, by pool": ("pool", [x for x in made or [] if isinstance(x, Mapping)]),
         "label, by source": (
@@ -118,7 +118,7 @@ def stages(manifests: Mapping[str, Mapping]) -> list[FunnelTable]:
         ),
     }
     tables = []
-    for title, (first, lines) in given.items():
+    for title, (first, lines) in groups.items():
         keys = dict.fromkeys(k for line in lines for k in line if k not in (first, "kept"))
         used = [k for k in keys if any(_count(line.get(k)) for line in lines)]
         head = [first, *used, "kept"]

@@ -57,7 +57,7 @@ def generated_quality(manifests: Mapping[str, Mapping[str, Any]]) -> GeneratedQu
         if value is not None:
             lines.append((what, f"{value * 100:.0f} %", "of the catalogue"))
     samples = found.get("samples")
-    given: Mapping[str, Any] = samples if isinstance(samples, Mapping) else {}
+    by_pool: Mapping[str, Any] = samples if isinstance(samples, Mapping) else {}
     order = {name: i for i, name in enumerate(SOURCES)}
     return GeneratedQuality(
         int(finite(found.get("rows")) or 0),
@@ -65,7 +65,7 @@ def generated_quality(manifests: Mapping[str, Mapping[str, Any]]) -> GeneratedQu
         [clip(str(m), 120) for m in found.get("misfits") or []],
         [
             (SOURCES.get(name, name), [clip(str(t), 240) for t in texts])
-            for name, texts in sorted(given.items(), key=lambda kv: order.get(kv[0], 99))
+            for name, texts in sorted(by_pool.items(), key=lambda kv: order.get(kv[0], 99))
             if texts
         ],
     )

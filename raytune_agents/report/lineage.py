@@ -67,9 +67,9 @@ def stored_rows(run: Path, family: str) -> Iterator[Trajectory]:
 def ancestors(run: Path, ids: Iterable[str]) -> dict[str, Trajectory]:
     """The rows of some ids and all rows they were made from, by id."""
     found: dict[str, Trajectory] = {}
-    asked: set[str] = set()
-    while level := set(ids) - asked:
-        asked |= level
+    seen: set[str] = set()
+    while level := set(ids) - seen:
+        seen |= level
         fresh = rows_of(run, level)
         found |= fresh
         ids = [parent for row in fresh.values() for parent in row.parents]

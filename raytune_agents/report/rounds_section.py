@@ -75,9 +75,9 @@ def _count(record: Mapping[str, Any], name: str) -> int:
 
 def about(cluster: Mapping[str, Any]) -> str:
     """A cluster in words: "wrong_value in weather.city, 1 call, question"."""
-    place = ".".join(str(cluster[k]) for k in ("tool", "argument") if cluster.get(k))
+    where = ".".join(str(cluster[k]) for k in ("tool", "argument") if cluster.get(k))
     calls, phrasing = _count(cluster, "calls"), str(cluster.get("phrasing") or "")
-    parts = [f"{cluster.get('fault')} in {place}" if place else str(cluster.get("fault"))]
+    parts = [f"{cluster.get('fault')} in {where}" if where else str(cluster.get("fault"))]
     parts += [f"{calls} call{'s' * (calls != 1)}"] if phrasing else []
     return clip(", ".join([*parts, *([phrasing] if phrasing else [])]), 160)
 
@@ -85,15 +85,15 @@ def about(cluster: Mapping[str, Any]) -> str:
 def rounds_view(found: Mapping[str, Mapping[str, Any]]) -> list[ShownArm]:
     """Every arm that was trained in rounds; [] where there is none."""
     arms = []
-    for name, told in found.items():
-        kept = _count(told, "kept")
-        lines = [shown_round(r, kept) for r in told.get("rounds") or [] if isinstance(r, Mapping)]
+    for name, record in found.items():
+        kept = _count(record, "kept")
+        lines = [shown_round(r, kept) for r in record.get("rounds") or [] if isinstance(r, Mapping)]
         if lines:
             arms.append(
                 ShownArm(
                     name=name,
-                    select=str(told.get("select") or ""),
-                    stopped=str(told.get("stopped") or ""),
+                    select=str(record.get("select") or ""),
+                    stopped=str(record.get("stopped") or ""),
                     rounds=lines,
                     figures=rounds_figures(name, lines),
                     faults=frequent_faults(lines),

@@ -140,14 +140,16 @@ def mix_surfaces(
     points: Sequence[Mapping], pools: Sequence[str], guidance: Mapping
 ) -> list[Figure]:
     """Mixes of the trials over the predicted score: a triangle of three pools, else pairs."""
-    given = [s for s in guidance.get("surfaces") or [] if isinstance(s, Mapping)]
+    surfaces = [s for s in guidance.get("surfaces") or [] if isinstance(s, Mapping)]
     title = "Mix of each trial; stronger colour is better"
     if len(pools) == 3 and points:
-        field = next((surface_cells(s, pools) for s in given if set(s["pools"]) == set(pools)), [])
+        field = next(
+            (surface_cells(s, pools) for s in surfaces if set(s["pools"]) == set(pools)), []
+        )
         chart = charts.ternary(points, pools, "mix of each trial", field)
         return [Figure(f"{title}, the predicted score below" if field else title, chart)]
     found = []
-    for s in given if len(pools) > 3 else []:
+    for s in surfaces if len(pools) > 3 else []:
         names = [str(p) for p in s["pools"]]
         field = [c | {"x": c["weights"][0], "y": c["weights"][1]} for c in surface_cells(s, names)]
         at = [zip("xy", (p["shares"].get(n, 0.0) for n in names)) for p in points]
@@ -220,8 +222,8 @@ def report_curves(scored: Sequence[RankedTrial]) -> Chart:
 
 def advice_figures(guidance: Mapping) -> list[Figure]:
     """The recommended share of each pool with its interval, and importance."""
-    given = {k: guidance.get(k) for k in ("recommended", "interval", "importance")}
-    shares, ends, weights = (v if isinstance(v, dict) else {} for v in given.values())
+    parts = {k: guidance.get(k) for k in ("recommended", "interval", "importance")}
+    shares, ends, weights = (v if isinstance(v, dict) else {} for v in parts.values())
     rows = []
     for i, (pool, share) in enumerate(shares.items()):
         low, high = [*map(finite, ends.get(pool) or ()), None, None][:2]

@@ -83,7 +83,7 @@ def learning(run: RunContents, css: Mapping[str, str]) -> tuple[Figure, list[str
     """Exact match on the hardest split against the rows trained on, and the arms that were trained
     on shares of their data too (`train.curve`); the base has 0 rows."""
     split = hardest_split(run)
-    given = (run.config.get("train") or {}).get("arms") or {}
+    arms = (run.config.get("train") or {}).get("arms") or {}
 
     def point(arm: str) -> tuple[float, float] | None:
         rows = 0.0 if arm == BASE else run.costs.get(arm, {}).get("train_rows")
@@ -91,8 +91,8 @@ def learning(run: RunContents, css: Mapping[str, str]) -> tuple[Figure, list[str
         return None if rows is None or value is None else (rows, value * 100)
 
     series = {}
-    for arm in given:
-        less = [n for n in given if n.rpartition("-")[0] == arm and given[n].get("share", 1) < 1]
+    for arm in arms:
+        less = [n for n in arms if n.rpartition("-")[0] == arm and arms[n].get("share", 1) < 1]
         points = [p for name in (BASE, *less, arm) if (p := point(name)) is not None]
         if less and arm in css and len(points) == len(less) + 2:
             series[arm] = sorted(points)

@@ -78,8 +78,8 @@ def deal(rows: Sequence[int], lengths: Sequence[int], workers: int) -> list[list
     loss, only who waits for whom."""
     hands: list[list[int]] = [[] for _ in range(workers)]
     for k, row in enumerate(sorted(rows, key=lambda i: -lengths[i])):
-        turn, place = divmod(k, workers)
-        hands[workers - 1 - place if turn % 2 else place].append(row)
+        turn, offset = divmod(k, workers)
+        hands[workers - 1 - offset if turn % 2 else offset].append(row)
     return hands
 
 

@@ -121,10 +121,10 @@ class TrainingRows:
 
     def ordered(self, order: Sequence[int], without: set[str]) -> tuple[Dataset, Any]:
         """These rows in training order, without the named columns; and their ids."""
-        taken = TrainingRows(self.data, self.numbers[np.asarray(order, np.int64)])
+        chosen = TrainingRows(self.data, self.numbers[np.asarray(order, np.int64)])
         spare = [name for name in self.data.column_names if name in without]
         # `select` keeps a list of row numbers: the rows stay mapped.
-        return self.data.remove_columns(spare).select(taken.numbers), taken.ids
+        return self.data.remove_columns(spare).select(chosen.numbers), chosen.ids
 
 
 def own_link(file: Path, folder: Path) -> Path:

@@ -69,16 +69,16 @@ def format_reward(text: str, row: Trajectory, think: bool = False) -> float:
 
 def _equal(call: ToolCall, name: str, allowed: dict[str, list[Any]]) -> bool:
     """Whether a call is a gold call, values compared as JSON text: 1 is not 1.0."""
-    given = call.args
+    arguments = call.args
     return (
         call.name == name
         and all(
-            canonical(given[key]) in {canonical(v) for v in values}
-            if key in given
+            canonical(arguments[key]) in {canonical(v) for v in values}
+            if key in arguments
             else "" in values
             for key, values in allowed.items()
         )
-        and not set(given) - set(allowed)
+        and not set(arguments) - set(allowed)
     )
 
 

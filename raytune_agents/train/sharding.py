@@ -33,7 +33,9 @@ def worker_rank() -> int:
     return group.get_rank() if group.is_available() and group.is_initialized() else 0
 
 
-def sharding_arguments(section: TrainConfig, micro: int, passes: int, bf16: bool) -> dict[str, Any]:
+def sharding_arguments(
+    section: TrainConfig, micro_batch_size: int, gradient_accumulation_steps: int, bf16: bool
+) -> dict[str, Any]:
     """Arguments of the trainer's config for `micro` rows in a forward pass of one worker, `passes`
     of them in a step."""
     if section.sharding == "none":
@@ -51,10 +53,12 @@ def sharding_arguments(section: TrainConfig, micro: int, passes: int, bf16: bool
                 "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             },
         }
-    return {"deepspeed": zero(section, micro, passes, bf16)}
+    return {"deepspeed": zero(section, micro_batch_size, gradient_accumulation_steps, bf16)}
 
 
-def zero(section: TrainConfig, micro: int, passes: int, bf16: bool) -> dict[str, Any]:
+def zero(
+    section: TrainConfig, micro_batch_size: int, gradient_accumulation_steps: int, bf16: bool
+) -> dict[str, Any]:
     """DeepSpeed's own config. ZeRO-1 splits the optimiser, 2 gradients too, 3 weights too."""
     stage = int(section.sharding.removeprefix("zero"))
     parts: dict[str, Any] = {"stage": stage}
@@ -66,8 +70,8 @@ def zero(section: TrainConfig, micro: int, passes: int, bf16: bool) -> dict[str,
         if section.offload:
             parts["offload_param"] = {"device": "cpu"}
     return {
-        "train_micro_batch_size_per_gpu": micro,
-        "gradient_accumulation_steps": passes,
+        "train_micro_batch_size_per_gpu": micro_batch_size,
+        "gradient_accumulation_steps": gradient_accumulation_steps,
         "gradient_clipping": CLIP,
         "bf16": {"enabled": bf16},
         "zero_optimization": parts,

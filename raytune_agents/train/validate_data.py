@@ -134,8 +134,8 @@ def parity(
             end = next(i for i, m in enumerate(row.messages) if m.trained and i)
         shown = row.messages[:end]
         marker = method_named(method).marker(row, section)
-        asked = chat.prompt_ids(replace(row, messages=shown), marker)
-        if asked != prompt_ids(first[row_id], chat):
+        expected = chat.prompt_ids(replace(row, messages=shown), marker)
+        if expected != prompt_ids(first[row_id], chat):
             raise ConfigError(
                 f"model.template={chat.template!r}: row {row_id} is trained on another prompt than "
                 "the engine is asked; write model.template=ours"

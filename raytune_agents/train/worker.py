@@ -46,13 +46,17 @@ def trainer_arguments(
 
     from raytune_agents.train.methods import method_named
 
-    micro = micro_batch(longest, section, token_limit(job, section))
-    passes = section.global_batch_size // micro // sharding.world_size()
+    micro_batch_size = micro_batch(longest, section, token_limit(job, section))
+    gradient_accumulation_steps = (
+        section.global_batch_size // micro_batch_size // sharding.world_size()
+    )
     half = bf16(job.dtype)
-    return sharding.sharding_arguments(section, micro, passes, half) | {
+    return sharding.sharding_arguments(
+        section, micro_batch_size, gradient_accumulation_steps, half
+    ) | {
         "output_dir": scratch,
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": passes,
+        "per_device_train_batch_size": micro_batch_size,
+        "gradient_accumulation_steps": gradient_accumulation_steps,
         "learning_rate": learning_rates.auto_rate(
             learning_rates.base_parameters(Path(job.model)), section, method_named(job.method).rate
         ),

@@ -44,15 +44,15 @@ def guideline_markdown(guide: Guideline) -> str:
 
 def guideline_line(guide: Guideline) -> str:
     """One line for the terminal: the verdict, start-up a trial, how well short runs order."""
-    times, said = guide.times, [guide.verdict.replace("_", " ")]
+    times, parts = guide.times, [guide.verdict.replace("_", " ")]
     for name, what in (("cold", "a new"), ("warm", "a kept")):
         if times.get(f"startup_s_{name}") is not None:
-            said.append(f"start-up {times[f'startup_s_{name}']:.1f} s in {what} process")
+            parts.append(f"start-up {times[f'startup_s_{name}']:.1f} s in {what} process")
     if times.get("busy_share") is not None:
-        said.append(f"busy {times['busy_share']:.0%}")
+        parts.append(f"busy {times['busy_share']:.0%}")
     levels = [x for x in guide.levels if x.rank_to_last is not None]
-    said += [f"report {x.report} orders as the last: {x.rank_to_last:.2f}" for x in levels]
-    return ", ".join(said)
+    parts += [f"report {x.report} orders as the last: {x.rank_to_last:.2f}" for x in levels]
+    return ", ".join(parts)
 
 
 def _which(guide: Guideline) -> str:
@@ -87,9 +87,9 @@ def _which(guide: Guideline) -> str:
 
 def _confirmed(guide: Guideline) -> str:
     """What the confirming runs say; without them, that a gain is only predicted."""
-    said = confirmed_sentence(guide.confirmed)
-    if said:
-        return said
+    sentence = confirmed_sentence(guide.confirmed)
+    if sentence:
+        return sentence
     return "The gain is predicted, not yet measured." if guide.verdict == "gain" else ""
 
 
@@ -107,39 +107,43 @@ def _best_so_far(guide: Guideline, name: str) -> str:
 
 def _next(guide: Guideline) -> list[str]:
     """Paragraph 2, a sentence each: how far apart equal runs land, and what to try next."""
-    noise, spread, said = guide.noise, guide.spread, []
+    noise, spread, sentences = guide.noise, guide.spread, []
     if noise is not None and spread is not None:
-        said.append(
+        sentences.append(
             f"Runs of one configuration differ by a standard deviation of {noise:.3f} and all runs "
             f"by {spread:.3f}, so two single runs that are less than "
             f"{1.96 * math.sqrt(2) * noise:.3f} apart cannot be told apart."
         )
     elif guide.runs:
-        said.append(
+        sentences.append(
             "No configuration was run twice, so it is not known how far apart two equal runs land: "
             "run the best one with three seeds."
         )
     if guide.ended:
-        said.append(f"The search ended early, {guide.ended}; this is what was known then.")
-    said += [*guide.notes, *_gate(guide), *_fidelity(guide)]
+        sentences.append(f"The search ended early, {guide.ended}; this is what was known then.")
+    sentences += [*guide.notes, *_gate(guide), *_fidelity(guide)]
     if guide.failed:
         count = len(guide.failed)
-        said.append(
+        sentences.append(
             f"{count} failed {'trial is' if count == 1 else 'trials are'} listed below and not "
             "counted as scores: mend the cause before adding more."
         )
     if guide.missing:
-        said.append(f"Add at least {guide.missing} different configurations (tune.num_samples).")
+        sentences.append(
+            f"Add at least {guide.missing} different configurations (tune.num_samples)."
+        )
     elif guide.refused and noise is not None and spread is not None and spread < 1.5 * noise:
-        said.append(
+        sentences.append(
             "More trials will not help while the noise is as large as the differences: score more "
             "rows (tune.rows) or train longer (tune.tokens)."
         )
     elif guide.refused:
-        said.append("Add trials that differ in their mix, or widen the options that are searched.")
-    said += [_unsettled(guide, item) for item in guide.open]
+        sentences.append(
+            "Add trials that differ in their mix, or widen the options that are searched."
+        )
+    sentences += [_unsettled(guide, item) for item in guide.open]
     done = guide.confirmed and guide.confirmed.arms
-    return said + ([_confirm(guide)] if guide.recommended and not done else [])
+    return sentences + ([_confirm(guide)] if guide.recommended and not done else [])
 
 
 def _gate(guide: Guideline) -> list[str]:
@@ -161,22 +165,22 @@ def _gate(guide: Guideline) -> list[str]:
 def _fidelity(guide: Guideline) -> list[str]:
     """How well the first report orders the trials that went on, and the search the full runs."""
     ranks = [(x.report, x.rank_to_last) for x in guide.levels if x.rank_to_last is not None]
-    said = []
+    sentences = []
     if ranks:
         report, rank = ranks[0]
-        told = "so weak trials can be stopped there" if rank >= ORDERS else "which is too little"
+        meaning = "so weak trials can be stopped there" if rank >= ORDERS else "which is too little"
         more = "" if rank >= ORDERS else " to stop them there (raise tune.grace_period)"
-        said.append(
+        sentences.append(
             f"At report {report} the trials stand in an order with a rank correlation of "
-            f"{rank:.2f} to that at the last one, {told}{more}."
+            f"{rank:.2f} to that at the last one, {meaning}{more}."
         )
     full = guide.confirmed.rank_to_full if guide.confirmed else None
     if full is not None:
-        said.append(
+        sentences.append(
             f"The search's order of the confirmed mixes has a rank correlation of {full:.2f} to "
             "that at the full budget."
         )
-    return said
+    return sentences
 
 
 def _measured(guide: Guideline) -> list[str]:
@@ -186,8 +190,8 @@ def _measured(guide: Guideline) -> list[str]:
         rows = []
         for name, arm in confirmed.arms.items():
             gain = confirmed.gains.get(name)
-            told, span = ("the base", "") if gain is None else _gain(gain)
-            rows.append((_plain(name), f"{arm.score:.3f}", str(arm.seeds), told, span))
+            difference, span = ("the base", "") if gain is None else _gain(gain)
+            rows.append((_plain(name), f"{arm.score:.3f}", str(arm.seeds), difference, span))
         head = ("confirmed at the full budget", "exact match", "seeds", "difference", "interval")
         parts.append(_table(head, rows))
     if guide.front:

@@ -92,10 +92,10 @@ def run_stage(stage: StageSpec, inputs: TrialInputs, context: SearchContext) -> 
     folder = context.folder / "ray" / stage.name
     ProgressCallback.begin(stage, context)
     trainable = ray_tune.with_parameters(run_trial, inputs=inputs)
-    asked: Any = context.resources
+    resources: Any = context.resources
     if labels := context.label_selector:
-        asked = ray_tune.PlacementGroupFactory([asked], bundle_label_selector=[labels])
-    trainable = ray_tune.with_resources(trainable, asked)
+        resources = ray_tune.PlacementGroupFactory([resources], bundle_label_selector=[labels])
+    trainable = ray_tune.with_resources(trainable, resources)
     if ray_tune.Tuner.can_restore(str(folder)):
         tuner = ray_tune.Tuner.restore(
             # Errored too: a node that died with its trials is no fault of theirs.

@@ -208,18 +208,18 @@ def optimum(
     """
     rng = np.random.default_rng(seed)
     row = _best(fitted.predict(candidates), candidates)
-    asked = row[None]
+    rows_at = row[None]
     if points is not None:
         # Mixes are compared at equal options: those of the optimum.
         rest = np.tile(row[points.shape[1] :], (len(points), 1))
-        asked = np.vstack([asked, np.hstack([points, rest])])
+        rows_at = np.vstack([rows_at, np.hstack([points, rest])])
     # A drawn surface needs the covariance of all its points: 100,000 would not fit in memory.
     few = candidates[:2_000]
-    drawn = fitted.draw(np.vstack([few, asked]), draws, rng)
+    drawn = fitted.draw(np.vstack([few, rows_at]), draws, rng)
     rows = few[drawn[:, : len(few)].argmax(axis=1)]
     tail = (1 - confidence) / 2
     interval = np.quantile(rows, [tail, 1 - tail], axis=0).T
-    return Optimum(row, interval, fitted.predict(asked), drawn[:, len(few) :])
+    return Optimum(row, interval, fitted.predict(rows_at), drawn[:, len(few) :])
 
 
 def importance(

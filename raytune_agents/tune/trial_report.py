@@ -131,9 +131,9 @@ def score_teacher_forced(
     opens = {next(t for t in row["labels"] if t != IGNORE) for row in calls}
     silent = [row for row in rows if not row["calls"]]
     if silent and calls:
-        said = first_tokens(model, silent, pad_id)
+        tokens = first_tokens(model, silent, pad_id)
         hits["irrelevance"] = {
-            row["row_id"]: float(token not in opens) for row, token in zip(silent, said)
+            row["row_id"]: float(token not in opens) for row, token in zip(silent, tokens)
         }
         found["irrelevance"] = sum(hits["irrelevance"].values()) / len(hits["irrelevance"])
     return found, hits

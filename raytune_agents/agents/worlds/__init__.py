@@ -191,8 +191,8 @@ class Episode:
         """What the tool says; what a model did wrong is {"error": why} and is not carried out.
         Raises WorldDown."""
         self._asked += 1
-        if said := self._errors.get(str(self._asked - 1)):
-            return {"error": said}
+        if error := self._errors.get(str(self._asked - 1)):
+            return {"error": error}
         wrong = [] if self.tools is None else schema_errors(call, self.tools)
         if wrong:
             return {"error": ", ".join(wrong)}

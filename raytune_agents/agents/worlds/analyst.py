@@ -184,7 +184,7 @@ def best_group_chart(state: State, rng: random.Random):
         group_by=dimension,
     )
     best = max(result["sum"], key=lambda k: (result["sum"][k], k))
-    drawn = yield act(
+    plot = yield act(
         f"{best} has the highest total. Now the chart.",
         "matplotlib",
         chart=chart,
@@ -193,7 +193,7 @@ def best_group_chart(state: State, rng: random.Random):
         y=measure,
     )
     yield Say(
-        f"{best} has the highest {measure}: {result['sum'][best]}. The chart is {drawn['image']}.",
+        f"{best} has the highest {measure}: {result['sum'][best]}. The chart is {plot['image']}.",
         (best, str(result["sum"][best])),
     )
 

@@ -56,8 +56,8 @@ def carry_out(episode: str, name: str, arguments: dict[str, Any]) -> dict[str, A
 def episode_score(episode: str, answer: str) -> float:
     """How far the goal is reached, 0 to 1. A goal that takes two arguments sees the answer too."""
     world, _ = _episodes[episode]
-    given = (episode_state(episode), answer)
-    found = world.goal(*given[: len(inspect.signature(world.goal).parameters)])
+    inputs = (episode_state(episode), answer)
+    found = world.goal(*inputs[: len(inspect.signature(world.goal).parameters)])
     if not isinstance(found, bool | int | float) or not 0 <= found <= 1:
         raise TypeError(f"goal returned {found!r}; return True, False or a score from 0 to 1")
     return float(found)

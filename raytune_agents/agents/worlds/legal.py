@@ -119,7 +119,7 @@ def _name(state: State, rng: random.Random) -> str:
 def wrong_extension(state: State, rng: random.Random):
     """The file goes by another extension; the error says which."""
     real = _name(state, rng)
-    said = real.replace(".pdf", ".docx")
+    misnamed = real.replace(".pdf", ".docx")
     kind = rng.choice(sorted(CLAUSES))
     yield sample_request(
         rng,
@@ -129,10 +129,10 @@ def wrong_extension(state: State, rng: random.Random):
             "What do the {kind} clauses of {document} say? The extension may be wrong.",
         ],
         kind=kind,
-        document=said,
+        document=misnamed,
     )
     found = yield act(
-        "I try the file as it was named.", "clause_extractor", document=said, clause_type=kind
+        "I try the file as it was named.", "clause_extractor", document=misnamed, clause_type=kind
     )
     if "error" in found:
         found = yield act(
@@ -238,18 +238,18 @@ def newest_rule(state: State, rng: random.Random):
         one=one,
         two=two,
     )
-    said, facts = [], []
-    for i, place in enumerate((one, two)):
+    sentences, facts = [], []
+    for i, where in enumerate((one, two)):
         found = yield act(
-            f"I look up {place}{' as well' if i else ''}.",
+            f"I look up {where}{' as well' if i else ''}.",
             "regulation_db",
             topic=topic,
-            jurisdiction=place,
+            jurisdiction=where,
         )
         newest = f"{found[0]['id']} of {found[0]['year']}" if found else "no entry"
-        said.append(f"{place}: {newest}")
+        sentences.append(f"{where}: {newest}")
         facts.append(found[0]["id"] if found else "no entry")
-    yield Say(". ".join(said) + ".", tuple(facts))
+    yield Say(". ".join(sentences) + ".", tuple(facts))
 
 
 TOOLS = {

@@ -133,9 +133,10 @@ def block_weak_ports(state: State, rng: random.Random):
             port=weak["port"],
         )
         rules.append(made["rule_id"])
-    said = listed([str(p) for p in ports])
+    listing = listed([str(p) for p in ports])
     yield Say(
-        f"Weak ports of {target}: {said}. Rules added: {listed(rules)}.", (*map(str, ports), *rules)
+        f"Weak ports of {target}: {listing}. Rules added: {listed(rules)}.",
+        (*map(str, ports), *rules),
     )
 
 
@@ -232,8 +233,8 @@ def port_or_lock(state: State, rng: random.Random):
     ports = yield act(
         f"{target} is clean, so I list its ports.", "scanner", target=target, scan_type="port"
     )
-    said = [str(p) for p in ports["open_ports"]]
-    yield Say(f"{target} is clean; open ports are {listed(said)}.", tuple(said))
+    numbers = [str(p) for p in ports["open_ports"]]
+    yield Say(f"{target} is clean; open ports are {listed(numbers)}.", tuple(numbers))
 
 
 TOOLS = {
