@@ -22,6 +22,7 @@ from raytune_agents.readers import (
     bfcl,
     claude_code,
     codex,
+    cohere,
     conversations,
     dialogues,
     exchanges,
@@ -30,6 +31,7 @@ from raytune_agents.readers import (
     gemini,
     glaive_chat,
     langfuse,
+    langsmith,
     mind2web,
     mint,
     nested,
@@ -129,11 +131,13 @@ READERS: dict[str, Reader] = {
     "adk": adk.read,
     "smolagents": smolagents.read,
     "atif": atif.read,
+    "langsmith": langsmith.read,
+    "cohere": cohere.read,
 }
 # what programs recorded of people at work: secrets and private data are replaced unless a source
 # says otherwise
-RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "exchanges", "pydantic_ai",
-            "autogen", "adk", "smolagents", "atif")
+RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "langsmith", "exchanges",
+            "pydantic_ai", "autogen", "adk", "smolagents", "atif")
 
 
 def detect(row: JsonObject) -> str:

@@ -132,6 +132,10 @@ def _messages(is_own: Look) -> Look:
     return look
 
 
+def _has_history(row: Row) -> bool:
+    return has_turns(row["chat_history"])
+
+
 def _completed(row: Row) -> bool:
     return isinstance(row["prompt"], str | list)
 
@@ -188,7 +192,8 @@ SIGNS: tuple[Sign, ...] = (
     _sign("langfuse", "trace observations", lists("observations")),
     _sign("langfuse", "observations scores", lists("observations")),
     *(_sign(name, "events format session", _gathered(name)) for name in
-      ("claude_code", "codex", "openhands", "otel", "langfuse", "exchanges", "adk", "smolagents")),
+      ("claude_code", "codex", "openhands", "otel", "langfuse", "langsmith", "exchanges", "adk",
+       "smolagents")),
     _sign("pydantic_ai", "messages", _messages(is_pydantic_ai), 3),
     _sign("autogen", "messages", _messages(is_autogen), 3),
     _sign("autogen", "type llm_context", inside("llm_context", "messages")),
@@ -199,6 +204,8 @@ SIGNS: tuple[Sign, ...] = (
     _sign("atif", "schema_version steps", is_atif, 3),
     _sign("smolagents", "steps", _steps_of_smolagents, 3),
     _sign("adk", "eval_cases eval_set_id", lists("eval_cases")),
+    _sign("cohere", "chat_history message", _has_history),
+    _sign("cohere", "chat_history text", _has_history),
     _sign("mint", "state task", inside("state", "history")),
     _sign("api_bank", "file turns", lists("turns")),
     _sign("api_bank", "instruction input expected_output"),

@@ -91,10 +91,14 @@ def answer_turns(answered: Any) -> Any:
     for name in ("output", "messages"):
         if isinstance(answered.get(name), list):
             return answered[name]
+    for name in ("message", "output"):  # Cohere's and Ollama's bodies, Bedrock's
+        if isinstance(answered.get(name), dict):
+            said, why = answer_turns(answered[name]), Fields(answered)(ENDED, "done_reason")
+            return said | {ENDED: why} if isinstance(said, dict) and why else said
     turn = {k: answered[k] for k in TURN if not blank(answered.get(k))}
     return turn or None
 
 
 TURN = ("role", "content", "tool_calls", "function_call", "additional_kwargs", "parts",
-        "reasoning_content", "reasoning", "refusal", "stop_reason")
+        "reasoning_content", "reasoning", "thinking", "tool_plan", "refusal", "stop_reason")
 ENDED = "finish_reason"

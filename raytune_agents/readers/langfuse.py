@@ -13,7 +13,13 @@ from raytune_agents.readers.fields import blank
 from raytune_agents.readers.otel import seconds_of, unflattened
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.spans import Span, outcome_of_scores, token_counts, trajectories_of
+from raytune_agents.readers.spans import (
+    Span,
+    exported_value,
+    outcome_of_scores,
+    token_counts,
+    trajectories_of,
+)
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import RecordError, ToolCall, Trajectory
 
@@ -44,7 +50,7 @@ def _span(seen: Event) -> Span:
     }
     if seen.get("level") == "ERROR":
         base["error"] = as_text(seen.get("statusMessage")) or "error"
-    asked, answered = _content(seen.get("input")), _content(seen.get("output"))
+    asked, answered = exported_value(seen.get("input")), exported_value(seen.get("output"))
     if seen.get("type") == "GENERATION":
         told = model_call_of(asked, answered)
         tools = told.get("tools") or _recorded_tools(seen)
@@ -58,19 +64,6 @@ def _span(seen: Event) -> Span:
         call = ToolCall(as_text(message.get("name")) or name, as_text(asked) or "{}", key)
         return Span("tool", **base, call=call, result=as_text(result))
     return Span(**base)
-
-
-def _content(value: Any) -> Any:
-    """Input or output: exports hold it as it was, or as JSON text, even twice. Other text is text.
-    """
-    for _ in range(2):
-        if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[", '"'):
-            return value
-        try:
-            value = value_of(value)
-        except RecordError:
-            return value
-    return value
 
 
 def _recorded_tools(seen: Event) -> Any:

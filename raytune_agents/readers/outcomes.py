@@ -24,8 +24,8 @@ LABELS = Names("label", "kto_tag", "kto_label", "desirable", "is_desirable", "is
                  "feedback", "liked", "upvoted", "accepted", "approved", "is_approved", "outcome",
                "verdict", "judgement", "judgment", "quality", "quality_label", "status", "result",
                "vote", "reaction", "grade", "is_valid", "valid", "helpful", "is_helpful",
-               "user_feedback", "human_feedback", "exit_status", "final_status",
-               "finish_reason", "stop_reason")
+               "user_feedback", "human_feedback", "user_score", "correctness", "exit_status",
+               "final_status", "finish_reason", "stop_reason")
 FAILURES = Names("rejected", "is_rejected", "undesirable", "is_undesirable", "failed",
                    "is_failure", "is_bad", "bad", "thumbs_down", "incorrect", "is_negative")
 

@@ -83,6 +83,19 @@ def observation(line: Event) -> Iterator[Part]:
         yield Part("langfuse", line["traceId"], line)
 
 
+def langsmith(line: Event) -> Iterator[Part]:
+    """A run of LangSmith's export, with the runs that stand inside it; by trace."""
+    known = isinstance(line.get("run_type"), str) and "inputs" in line and "id" in line
+    if known and not line.keys().isdisjoint(("trace_id", "dotted_order", "child_runs")):
+        yield from _runs(line, str(line.get("trace_id") or line["id"]))
+
+
+def _runs(run: Event, trace: str) -> Iterator[Part]:
+    yield Part("langsmith", trace, run)
+    for child in _objects(run.get("child_runs")):
+        yield from _runs(child, trace)
+
+
 def exchange(line: Event) -> Iterator[Part]:
     """A line that `raytune-agents capture` wrote: a request with its answer, or an outcome."""
     if line.get("type") in ("exchange", "outcome") and isinstance(line.get("session"), str):
@@ -156,8 +169,8 @@ SMOLAGENTS_KEYS = ({"task", "task_images"}, {"step_number", "model_output", "obs
                    {"plan", "model_output_message"})
 CHATS = ("openai", "pydantic_ai", "autogen")  # whose gathered row is one of messages
 LOGS: tuple[Parts, ...] = (
-    claude_code, codex, openhands, otlp, sdk_span, observation, exchange, batch, pydantic_ai,
-    autogen, adk, smolagents, turn, item
+    claude_code, codex, openhands, otlp, sdk_span, observation, langsmith, exchange, batch,
+    pydantic_ai, autogen, adk, smolagents, turn, item
 )
 
 

@@ -20,7 +20,7 @@ from raytune_agents.readers.fields import Fields, Names, blank, fold, note
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import is_item, item_messages
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.strict import dump
+from raytune_agents.readers.strict import dump, value_of
 from raytune_agents.readers.turns import episode, transcript, with_system
 from raytune_agents.records import (
     Message,
@@ -60,6 +60,19 @@ class Span:
     error: str = ""
     model: str = ""
     tokens: tuple[int, int] = (0, 0)
+
+
+def exported_value(value: Any) -> Any:
+    """Input or output: exports hold it as it was, or as JSON text, even twice. Other text is text.
+    """
+    for _ in range(2):
+        if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[", '"'):
+            return value
+        try:
+            value = value_of(value)
+        except RecordError:
+            return value
+    return value
 
 
 def token_counts(usage: Any) -> tuple[int, int]:

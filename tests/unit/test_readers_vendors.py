@@ -290,6 +290,11 @@ def test_pairs_that_repeat_the_request_and_pairs_of_one_answer() -> None:
     {"messages": [ASK], "completion": GOOD, "metadata": {"tools": [TOOL]}},
     {"messages": [ASK, None, GOOD], "instructions": ""},
     {"messages": [ASK], "choices": [{"message": GOOD, "finish_reason": "stop"}]},
+    {"messages": [ASK], "response": {"message": GOOD, "done_reason": "stop"}},  # Ollama
+    {"messages": [ASK], "response": {"id": "x", "finish_reason": "COMPLETE", "message": {  # Cohere
+        "role": "assistant", "content": [{"type": "text", "text": "It is mild."}]}}},
+    {"messages": [ASK], "response": {"output": {"message": {  # Bedrock
+        "role": "assistant", "content": [{"text": "It is mild."}]}}, "stopReason": "end_turn"}},
     {"messages": [ASK], "response": {"role": "assistant", "content": [
         {"type": "text", "text": "It is mild."}], "stop_reason": "end_turn"}},
 ])  # fmt: skip

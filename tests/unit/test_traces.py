@@ -68,6 +68,10 @@ REAL = {
     "smolagents_code.json": ("smolagents", "uCtC", 2, ["python_interpreter"]),
     "atif_claude_code.json": ("atif", "uCtCtCuCtC", 5, ["TodoWrite", "Write", "Read"]),
     "atif_mini_swe.json": ("atif", "suCtC", 2, ["bash"]),
+    "langsmith_langchain.jsonl": ("langsmith", "suCta", 1, ["get_weather"]),
+    "langsmith_openai.json": ("langsmith", "ua", 0, []),
+    "cohere_request.json": ("cohere", "suCta", 1, ["magic_function"]),
+    "cohere_response.json": ("cohere", "suCta", 1, ["magic_function"]),
     "adk_eval.json": ("adk", "uCuCa", 2, ["trigger_elicitation", "book_flight"]),
 }
 
@@ -333,6 +337,48 @@ def test_steps_of_atif_that_are_not_trained_on_and_sub_agents(tmp_path: Path) ->
     bad = outer | {"steps": [{"source": "robot", "message": "x"}]}
     [found] = read_file(written(tmp_path, [bad]))
     assert found.error == "a step of an unknown source: robot"
+
+
+def test_runs_of_langsmith_by_line_as_a_tree_and_as_a_table_keeps_them(tmp_path: Path) -> None:
+    runs = lines("langsmith_langchain.jsonl")
+    root = runs[0] | {"feedback_stats": {"correctness": {"n": 1, "avg": 0.0}}}
+    row = only(written(tmp_path, [root | {"child_runs": runs[1:]}]))
+    assert row.messages == only(TRACES / "langsmith_langchain.jsonl").messages
+    assert (row.outcome, row.outcome_word) == (0.0, "correctness=0.0")
+    assert (row.meta["tokens"], row.meta["model_calls"]) == ([50, 10], 2)
+    assert row.tools[0].description == "Weather of a city."
+    quoted = [r | {k: json.dumps(r[k]) for k in ("inputs", "outputs", "extra")} for r in runs]
+    assert only(written(tmp_path, quoted)).messages == row.messages
+
+
+def test_a_run_of_langsmith_that_ends_at_a_call_has_its_tools_result(tmp_path: Path) -> None:
+    root, asked, ran, _ = lines("langsmith_langchain.jsonl")
+    row = only(written(tmp_path, [root, asked, ran]))
+    assert (shape(row), row.meta["after"]) == ("suC", ["Paris: 20 C"])
+    row = only(TRACES / "langsmith_openai.json")
+    assert (said(row)[1], row.meta["model"], row.meta["tokens"]) == (
+        "Howdy! How can I assist you today?", "gpt-4o-mini", [9, 9])
+
+
+def test_requests_and_responses_of_coheres_first_api() -> None:
+    for name in ("cohere_request.json", "cohere_response.json"):
+        [found] = read_file(TRACES / name)
+        [row] = found.rows
+        # the response's history has null for the parameters, which the result repeats
+        assert [(c.name, c.args) for c in row.calls] == [("magic_function", {"input": 3})]
+        assert said(row)[3:] == ['[{"output": "5"}]', "The value of magic_function(3) is **5**."]
+        assert (row.meta["tokens"], found.unread) == ([998, 59], {})
+    row = only(TRACES / "cohere_request.json")
+    assert row.tools[0].schema["properties"]["input"]["type"] == "integer"
+
+
+def test_an_answer_of_cohere_that_was_cut_and_a_request_without_one(tmp_path: Path) -> None:
+    row = json.loads((TRACES / "cohere_response.json").read_text())
+    cut = only(written(tmp_path, [row | {"finish_reason": "MAX_TOKENS"}]))
+    assert cut.pool == "negative.observed"
+    asked = {"message": "Hi", "chat_history": [{"role": "SYSTEM", "message": "Be brief."}]}
+    [found] = read_file(written(tmp_path, [asked]))
+    assert found.error == "a conversation without an answer"
 
 
 # --- conversations of a trace ------------------------------------------------------------------

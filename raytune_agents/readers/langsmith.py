@@ -1,0 +1,103 @@
+"""LangSmith's runs, one per line or as a tree of `child_runs`: as `list_runs` and exports give.
+
+Runs of type llm are the model calls, in LangChain's messages or in the provider's own bodies; runs
+of type tool are the calls. The feedback of the trace's first run is its outcome. Samples: the runs
+that LangChain 1.8.3 sent by langsmith 0.15.1 to a server of ours, run for the tests;
+langchain-ai/langsmith-sdk `js/src/tests/test_data/langsmith_js_wrap_openai_default.json`, MIT.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.readers.exchanges import model_call_of
+from raytune_agents.readers.fields import blank
+from raytune_agents.readers.otel import seconds_of
+from raytune_agents.readers.sessions import EVENTS, Event
+from raytune_agents.readers.spans import (
+    Span,
+    exported_value,
+    outcome_of_scores,
+    token_counts,
+    trajectories_of,
+)
+from raytune_agents.readers.strict import as_text
+from raytune_agents.records import ToolCall, Trajectory
+
+
+def read(row: Event) -> list[Trajectory]:
+    """The gathered runs of one trace. Raises RecordError where no messages were recorded."""
+    runs = row[EVENTS]
+    root = next((r for r in runs if blank(r.get("parent_run_id"))), runs[0])
+    stats = exported_value(root.get("feedback_stats"))
+    stats = stats.items() if isinstance(stats, dict) else ()
+    averages = {name: s.get("avg") for name, s in stats if isinstance(s, dict)}
+    outcome, word = outcome_of_scores(list(averages.items()))
+    about = {k: root[k] for k in ("name", "tags", "session_name") if not blank(root.get(k))}
+    about |= {"scores": averages} if averages else {}
+    return trajectories_of([_span(r) for r in runs], row["session"], about, outcome, word)
+
+
+def _span(run: Event) -> Span:
+    base: Event = {
+        "id": as_text(run.get("id")),
+        "parent": as_text(run.get("parent_run_id")),
+        "start": seconds_of(run.get("start_time")),
+        "end": seconds_of(run.get("end_time")),
+        "error": as_text(run.get("error")),
+    }
+    asked, answered = exported_value(run.get("inputs")), exported_value(run.get("outputs"))
+    extra = found if isinstance(found := exported_value(run.get("extra")), dict) else {}
+    if run.get("run_type") == "llm":
+        return Span("model", **(base | _model_call(run, asked, answered, extra)))
+    if run.get("run_type") == "tool":
+        given = answered.get("output", answered) if isinstance(answered, dict) else answered
+        message = given if isinstance(given, dict) and given.get("type") == "tool" else {}
+        key = as_text(message.get("tool_call_id") or extra.get("tool_call_id"))
+        # LangChain's older tracers write the arguments as one text
+        named = asked["input"] if isinstance(asked, dict) and asked.keys() == {"input"} else asked
+        call = ToolCall(as_text(run.get("name")), as_text(named) or "{}", key)
+        return Span("tool", **base, call=call, result=as_text(message.get("content", given)))
+    return Span(**base)
+
+
+def _model_call(run: Event, asked: Any, answered: Any, extra: Event) -> Event:
+    """The fields of a model call's span: those that were found."""
+    params, about = (found if isinstance(found := extra.get(name), dict) else {}
+                     for name in ("invocation_params", "metadata"))
+    if isinstance(asked, dict):
+        turns = asked.get("messages", asked.get("prompts"))
+        if isinstance(turns, list) and turns and isinstance(turns[0], list):  # LangChain's batches
+            turns = turns[0]
+        if isinstance(turns, list):
+            asked = asked | {"messages": [_message(t) for t in turns]}
+    told = model_call_of({"tools": params.get("tools")} | asked if isinstance(asked, dict) else
+                         asked, _answer(answered))
+    said = answered if isinstance(answered, dict) else {}
+    counts = (run, about.get("usage_metadata"), said.get("usage_metadata"))
+    counted = next((t for t in map(token_counts, counts) if any(t)), (0, 0))
+    told |= {"tokens": counted} if any(counted) else {}
+    model = about.get("ls_model_name") or params.get("model") or told.get("model")
+    return {k: v for k, v in (told | {"model": as_text(model)}).items() if v}
+
+
+def _answer(answered: Any) -> Any:
+    """What the model said: LangChain's first generation, else the provider's own body."""
+    if not isinstance(answered, dict):
+        return answered
+    first = answered.get("generations")
+    while isinstance(first, list) and first:
+        first = first[0]
+    if isinstance(first, dict):
+        return _message(first["message"]) if first.get("message") else as_text(first.get("text"))
+    only = answered.get("output")
+    return only if isinstance(only, str) and len(answered) == 1 else answered
+
+
+def _message(turn: Any) -> Any:
+    """A message as LangChain's serializer wraps it, without the wrapping."""
+    inside = turn.get("kwargs") if isinstance(turn, dict) else None
+    if not isinstance(inside, dict):
+        return turn
+    kind = turn.get("id")
+    return {"type": kind[-1] if isinstance(kind, list) and kind else None} | inside
