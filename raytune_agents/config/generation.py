@@ -177,6 +177,11 @@ class NegativesConfig(BaseConfig):
     max_tokens: Auto = Field(
         0, description="longest mined answer in tokens; auto = from the lengths of the gold answers"
     )
+    good_steps: bool = Field(
+        False,
+        description="failed runs beside a success at their task become rows of pool positive.eef: "
+        "their good steps are trained, their bad ones carry no loss (EEF)",
+    )
     max_fault_share: Share = Field(
         0.15, description="share of a run's negatives that a fault may take, unless named in faults"
     )

@@ -19,7 +19,7 @@ from raytune_agents.filters.shape import parses
 from raytune_agents.generate import held, no_call, realism, rewrite, sampling, validate_rows
 from raytune_agents.generate.known import own_rows
 from raytune_agents.inference import endpoint
-from raytune_agents.negatives import choice
+from raytune_agents.negatives import choice, good_steps
 from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import JsonObject, Trajectory
@@ -28,7 +28,8 @@ from raytune_agents.runs import Counts, Step, read_rows, write_rows
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
 
-PARTS = ("synthetic", "no_call", "mined", "edited")  # folders of the step whose rows are labelled
+# Folders of the step whose rows are labelled.
+PARTS = ("synthetic", "no_call", "mined", "edited", "good_steps")
 SAMPLED = "sampled"  # folder of the model's own failures as they come, before their shares
 HELD = "held"  # folder of rows that are kept back
 
@@ -77,6 +78,8 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     counts.rejected.update(write_held(context, step, executor, counts))
     notes["mined"] = notes.pop(SAMPLED)
     notes["edited"] = write_negatives(context, step, [*train, *synthetic], counts)
+    if config.negatives.good_steps:
+        write_good_steps(step, train, counts)
     extra: JsonObject = {name: dict(found) for name, found in notes.items()}
     extra["funnel"] = funnel(sampled, counts, synthetic)
     extra["gaps"] = sampled.gaps
@@ -114,6 +117,16 @@ def write_negatives(
         ]
         write_rows(step.folder / name / "rows-00000.parquet", rows)
     return Counter(row.fault for row in edited if row.id not in over)
+
+
+def write_good_steps(step: Step, train: list[Trajectory], counts: Counts) -> None:
+    """The good steps of failed training runs; says of the others why they give none."""
+    rows, refused = good_steps.good_step_rows(train)
+    rows = [replace(row, config_hash=step.config_hash) for row in rows]
+    write_rows(step.folder / "good_steps" / "rows-00000.parquet", rows)
+    counts.rows_in += len(rows) + refused.total()
+    counts.rows_out += len(rows)
+    counts.rejected.update({f"good_steps:{why}": n for why, n in refused.items()})
 
 
 def no_call_rows(context: Context, step: Step, counts: Counts) -> list[Trajectory]:
