@@ -141,7 +141,9 @@ def gains_and_losses(
         for name, cell in by[split].items():
             metric = metric_named(name, own)
             # Val chose the arm: its gain there is partly luck.
-            if (word := change_of(metric, cell)) and metric.headline and split != VAL:
+            if not metric.headline or split == VAL or _same_as_irrelevance(name, by[split]):
+                continue
+            if word := change_of(metric, cell):
                 size = as_points(cell.value) if metric.unit == "share" else f"{cell.value:+.3g}"
                 found[word].setdefault(metric.label, []).append(f"{size} on {split}")
     gained, lost = (
@@ -149,6 +151,12 @@ def gains_and_losses(
         for word in ("better", "worse")
     )
     return gained, lost
+
+
+def _same_as_irrelevance(name: str, cells: Mapping[str, Difference]) -> bool:
+    """Where no call is right, exact match and irrelevance are one number: it is said once."""
+    other = cells.get("irrelevance")
+    return name == HEADLINE and other is not None and other.value == cells[name].value
 
 
 def _notes(
@@ -161,7 +169,7 @@ def _notes(
         notes.append(f"{SPLIT_ORDER[0]} was not compared: this says nothing about unseen tools.")
     for other in ordered_splits(by):
         cell = by[other].get(HEADLINE)
-        if cell and other not in (split, VAL):
+        if cell and other not in (split, VAL) and not _same_as_irrelevance(HEADLINE, by[other]):
             words = {"better": "better than", "worse": "worse than", "": "not told apart from"}
             word = words[change_of(METRICS[HEADLINE], cell)]
             size = as_points(cell.value)

@@ -68,6 +68,14 @@ def test_the_hardest_split_speaks_and_losses_are_named():
     assert found.notes[0] == f"nat is the headline arm: {CHOSEN[1]}."
 
 
+def test_a_loss_of_irrelevance_is_named_once():
+    rows = exact(-0.8, -0.9, -0.7) | {"irrelevance": Difference(-0.8, -0.9, -0.7, 100)}
+    by = {"nat": {"test_unseen": exact(0.1, 0.02, 0.18), "irrelevance": rows}}
+    found = conclusion_of({}, by, CHOSEN)
+    assert found.lost == ("irrelevance (−80.0 on irrelevance)",)
+    assert not any("On irrelevance" in note for note in found.notes)
+
+
 def test_without_unseen_tools_it_says_so():
     found = conclusion_of({}, {"nat": {"test_seen": exact(0.1, 0.0, 0.2)}}, CHOSEN)
     assert any("test_unseen was not compared" in n for n in found.notes)
