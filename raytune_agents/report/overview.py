@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from raytune_agents.evaluate.gate import GateResult
 from raytune_agents.evaluate.scoreboard import main_metric
 from raytune_agents.evaluate.verdict import HEADLINE, VAL, ordered_splits
 from raytune_agents.report.boards import Figure
@@ -96,20 +97,25 @@ def _lost(run: RunContents) -> Question:
     gate, found = run.gates.get(run.conclusion.arm), run.conclusion
     if gate is None:
         return Question("What was lost?", "not measured", "the gate needs the base and an arm")
-    if gate.arm == gate.reference:
-        if found.lost:
-            metrics = f"{len(found.lost)} metric{'s' * (len(found.lost) > 1)}"
-            return Question("What was lost?", metrics, ", ".join(found.lost), "worse")
-        note = "base hardly ever calls, so that it is right about every row without a call"
-        return Question("What was lost?", "nothing seen", note)
-    answer = {"kept": "nothing", "lost": "see below"}.get(gate.outcome, "not proven")
+    own = gate.arm == gate.reference
+    base_never_calls = "base hardly ever calls, so that it is right about every row without a call"
+    against = base_never_calls if own else f"against {gate.reference}: {_gate_words(gate)}"
+    if found.lost:
+        # The gate's reference may be another arm, which lost as much: what base had is said first.
+        metrics = f"{len(found.lost)} metric{'s' * (len(found.lost) > 1)}"
+        note = f"against base: {', '.join(found.lost)}; {against}"
+        return Question("What was lost?", metrics, note, "worse")
+    if own:
+        return Question("What was lost?", "nothing seen", against)
     if gate.outcome == "lost":
         names = [m.metric.replace("_", " ") for m in gate.metrics if m.outcome == "lost"]
-        answer = ", ".join(names)
-    note = "; ".join(m.words() for m in gate.metrics)
-    also = f"; also worse in {', '.join(found.lost)}" if found.lost else ""
-    tone = {"kept": "better", "lost": "worse"}.get(gate.outcome, "none")
-    return Question("What was lost?", answer, note + also, tone)
+        return Question("What was lost?", ", ".join(names), against, "worse")
+    answer, tone = ("nothing", "better") if gate.outcome == "kept" else ("not proven", "none")
+    return Question("What was lost?", answer, against, tone)
+
+
+def _gate_words(gate: GateResult) -> str:
+    return "; ".join(m.words() for m in gate.metrics)
 
 
 def _mix(run: RunContents) -> Question:
