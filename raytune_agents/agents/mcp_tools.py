@@ -1,5 +1,5 @@
-"""The tools of a running MCP server, through the official `mcp` package: what `init --mcp` writes a
-spec of. Only listed: no tool is called.
+"""A running MCP server, through the official `mcp` package: the tools that `init --mcp` writes a
+spec of. They are only listed here; `cassettes` calls them, where the user names them.
 
 A server is a program of somebody else. It is started without our environment (the package passes
 PATH, HOME and their like alone), has TIMEOUT_S for everything, may name at most MAX_TOOLS tools,
@@ -11,16 +11,22 @@ from __future__ import annotations
 import asyncio
 import shlex
 import tempfile
-from collections.abc import Sequence
-from typing import Any, TextIO
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TextIO, TypeVar
 
 from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonObject
 from raytune_agents.redact import redact
 
+T = TypeVar("T")
 TIMEOUT_S = 30.0
 MAX_TOOLS, MAX_PAGES = 2_000, 100
 SAID = 500  # characters of what a server wrote before it died
+
+
+class NotRecorded(Exception):
+    """Why a call has no answer that could be replayed."""
 
 
 def server_tools(
@@ -28,22 +34,7 @@ def server_tools(
 ) -> list[JsonObject]:
     """{name, description, inputSchema} of each tool of `server`, a command or a URL; of `allowed`
     alone where that names any. Raises ConfigError saying what to do."""
-    try:
-        import mcp  # noqa: F401
-    except ImportError:
-        raise ConfigError("--mcp needs package mcp: pip install mcp") from None
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        try:
-            tools = asyncio.run(asyncio.wait_for(_listed(server, log), timeout_s))
-        except TimeoutError:
-            why = f"it does not answer within {timeout_s:g} s"
-            raise ConfigError(_refusal(server, why, log)) from None
-        except ConfigError:
-            raise
-        except BaseExceptionGroup as group:  # of the tasks that carry the transport
-            raise ConfigError(_refusal(server, _first(group), log)) from None
-        except Exception as error:  # whatever a foreign server makes of the protocol
-            raise ConfigError(_refusal(server, _first(error), log)) from None
+    tools = ask_server(server, partial(_listed, server), timeout_s)
     names = [t["name"] for t in tools]
     if unknown := sorted(set(allowed) - set(names)):
         raise ConfigError(f"--only {', '.join(unknown)}: the server has {', '.join(names)}")
@@ -53,21 +44,46 @@ def server_tools(
     return found
 
 
-async def _listed(server: str, log: TextIO) -> list[JsonObject]:
+def ask_server(server: str, work: Callable[[Any], Awaitable[T]], timeout_s: float) -> T:
+    """What `work` makes of a client that is connected to `server`. Raises ConfigError saying what
+    to do, and what `work` raises where it says why itself (`ConfigError`, `NotRecorded`)."""
+    try:
+        import mcp  # noqa: F401
+    except ImportError:
+        raise ConfigError("--mcp needs package mcp: pip install mcp") from None
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+        try:
+            return asyncio.run(asyncio.wait_for(_connected(server, log, work), timeout_s))
+        except TimeoutError:
+            why = f"it does not answer within {timeout_s:g} s"
+            raise ConfigError(_refusal(server, why, log)) from None
+        # whatever a foreign server makes of the protocol; the transport's tasks raise in groups
+        except (Exception, BaseExceptionGroup) as error:
+            first = _first(error)
+            if isinstance(first, ConfigError | NotRecorded):
+                raise first from None
+            raise ConfigError(_refusal(server, _said(first), log)) from None
+
+
+async def _connected(server: str, log: TextIO, work: Callable[[Any], Awaitable[T]]) -> T:
     from mcp import Client
 
-    tools: list[JsonObject] = []
     async with Client(_transport(server, log)) as client:
-        # pages may go round in a circle, so they are counted
-        cursor = None
-        for _ in range(MAX_PAGES):
-            page = await client.list_tools(cursor=cursor)
-            tools += [t.model_dump(by_alias=True, exclude_none=True) for t in page.tools]
-            if len(tools) > MAX_TOOLS:
-                break
-            cursor = page.next_cursor
-            if cursor is None:
-                return tools
+        return await work(client)
+
+
+async def _listed(server: str, client: Any) -> list[JsonObject]:
+    tools: list[JsonObject] = []
+    # pages may go round in a circle, so they are counted
+    cursor = None
+    for _ in range(MAX_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        tools += [t.model_dump(by_alias=True, exclude_none=True) for t in page.tools]
+        if len(tools) > MAX_TOOLS:
+            break
+        cursor = page.next_cursor
+        if cursor is None:
+            return tools
     raise ConfigError(
         f"--mcp {server!r}: the server names more than {MAX_TOOLS} tools, or does "
         "not end its list; write the ones you want into a file for --tools"
@@ -87,10 +103,14 @@ def _transport(server: str, log: TextIO) -> Any:
     return stdio_client(StdioServerParameters(command=command, args=words), errlog=log)
 
 
-def _first(error: BaseException) -> str:
+def _first(error: BaseException) -> BaseException:
     """The first cause that is no group of others."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    return error
+
+
+def _said(error: BaseException) -> str:
     return " ".join(str(error).split())[:SAID] or type(error).__name__
 
 

@@ -12,7 +12,7 @@ import typer
 from raytune_agents.cli.shared_options import printed_errors
 
 if TYPE_CHECKING:
-    from raytune_agents.agents import AgentSpec
+    from raytune_agents.agents import AgentSpec, ExampleConfig
     from raytune_agents.records import Trajectory
 
 TASKS, SEED = 8, 17  # drawn for a new world
@@ -36,7 +36,8 @@ def init(
     ] = None,
     model: Annotated[str, typer.Option(help="model.name of the run: a hub id or a folder")] = "",
     world: Annotated[
-        bool, typer.Option("--world", help="also a world that carries the calls out, to be edited")
+        bool, typer.Option("--world", help="also a world that carries the calls out, to be "
+                     "edited; of --mcp: recorded answers of the --only tools")
     ] = False,
     schema: Annotated[bool, typer.Option(help="print the JSON Schema of a spec")] = False,
 ) -> None:
@@ -59,7 +60,9 @@ def init(
         if tools is not None and tools.suffix == ".py":
             module = os.path.relpath(tools.resolve(), path.parent.resolve())
             spec = spec.model_copy(update={"module": module})
-        if world:
+        if world and mcp is not None:
+            spec = with_recording(spec, path, mcp, listed_names(only))
+        elif world:
             spec = with_world(spec, path)
         path.write_text(to_yaml(spec), encoding="utf-8")
         typer.echo(
@@ -83,10 +86,14 @@ def spec_given(
         raise ConfigError("init: --tools and --mcp both name tools; write one of them")
     rows = read_positives(positives) if positives else []
     if mcp is not None:
-        return made.mcp_spec(mcp, [t.strip() for t in only.split(",") if t.strip()], name), rows
+        return made.mcp_spec(mcp, listed_names(only), name), rows
     if tools is None:
         return made.spec_from_rows(rows, name or Path(str(positives)).stem), rows
     return made.init_spec(tools, name), rows
+
+
+def listed_names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def free_run_file(path: Path) -> Path:
@@ -158,20 +165,54 @@ def write_run(
 def with_world(spec: AgentSpec, path: Path) -> AgentSpec:
     """Write a world beside the spec and give the spec those tasks that run in it. Raises
     ConfigError."""
-    from raytune_agents import agents
-    from raytune_agents.agents.init import to_yaml
     from raytune_agents.agents.skeleton import sampled_tasks, world_name, world_source
-    from raytune_agents.config import ConfigError
     from raytune_agents.generate.tasks import tasks
-    from raytune_agents.generate.validate_rows import task_fault
 
-    source = path.with_name(f"{path.stem.replace('-', '_')}_world.py")
-    if source.exists():
-        raise ConfigError(f"{source} exists; write --out with another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    source = free_place(path, "_world.py")
     source.write_text(world_source(spec, Path(spec.module).stem), encoding="utf-8")
     found = sampled_tasks(spec, tasks(spec, TASKS, SEED))
-    world = f"{source.name}:{world_name(spec)}"
+    return with_tasks(spec, path, f"{source.name}:{world_name(spec)}", found)
+
+
+def with_recording(spec: AgentSpec, path: Path, server: str, allowed: list[str]) -> AgentSpec:
+    """Carry out tasks on an MCP server, write a world that replays its answers, and give the spec
+    those tasks. Raises ConfigError."""
+    from raytune_agents.agents.cassettes import record_tasks, write_recording
+    from raytune_agents.agents.skeleton import sampled_tasks
+    from raytune_agents.config import ConfigError
+    from raytune_agents.generate.tasks import tasks
+
+    if not allowed:
+        names = ",".join(t.name for t in spec.tools)
+        raise ConfigError(f"init: --mcp with --world calls tools; name them by --only {names}")
+    folder = free_place(path, "_world")
+    recording = record_tasks(server, sampled_tasks(spec, tasks(spec, TASKS, SEED)))
+    for request, why in recording.left_out:
+        typer.echo(f"left out: {request!r}: {why}")
+    world = write_recording(spec, folder, recording)
+    typer.echo(f"{folder / 'cassette.jsonl'}: {len(recording.lines)} recorded calls")
+    return with_tasks(spec, path, world, recording.examples)
+
+
+def free_place(path: Path, ending: str) -> Path:
+    """Where a world stands beside its spec. Raises ConfigError where something is there."""
+    from raytune_agents.config import ConfigError
+
+    place = path.with_name(f"{path.stem.replace('-', '_')}{ending}")
+    if place.exists():
+        raise ConfigError(f"{place} exists; write --out with another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def with_tasks(
+    spec: AgentSpec, path: Path, world: str, found: list[ExampleConfig]
+) -> AgentSpec:
+    """The spec with a world and those of the tasks that run in it; says which do not."""
+    from raytune_agents import agents
+    from raytune_agents.agents.init import to_yaml
+    from raytune_agents.generate.validate_rows import task_fault
+
     path.write_text(to_yaml(spec.model_copy(update={"world": world, "examples": found})))
     spec, kept = agents.load_spec(path), []
     for example in found:
@@ -181,5 +222,6 @@ def with_world(spec: AgentSpec, path: Path) -> AgentSpec:
         else:
             kept.append(example)
     number = sum(e.task is not None for e in kept)
-    typer.echo(f"{source}: {world_name(spec)} with {number} tasks; edit reset and goal")
+    place, _, name = world.partition(":")
+    typer.echo(f"{path.with_name(place)}: {name} with {number} tasks; edit reset and goal")
     return spec.model_copy(update={"examples": kept})

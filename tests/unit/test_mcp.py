@@ -1,4 +1,5 @@
-"""`init --mcp`: the tools of a running server; servers that hang, die, lie or never end."""
+"""`init --mcp`: the tools of a running server, and its answers recorded and replayed; servers that
+hang, die, lie or never end."""
 
 from __future__ import annotations
 
@@ -11,9 +12,16 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from raytune_agents import agents
+from raytune_agents.agents import ExampleConfig, cassettes
+from raytune_agents.agents.init import mcp_spec, to_yaml
 from raytune_agents.agents.mcp_tools import MAX_TOOLS, server_tools
+from raytune_agents.agents.worlds import Episode, task_in
+from raytune_agents.cli import init_command
 from raytune_agents.cli.app import app
 from raytune_agents.config import ConfigError
+from raytune_agents.generate.world_runs import react
+from raytune_agents.records import ToolCall
 
 pytest.importorskip("mcp", reason="package mcp is not installed")
 TIME = shutil.which("mcp-server-time")  # of the protocol's own collection of servers
@@ -126,3 +134,90 @@ def test_a_published_server_becomes_a_spec(tmp_path: Path) -> None:
     [tool] = yaml.safe_load(out.read_text())["tools"]
     assert tool["name"] == "convert_time"
     assert tool["parameters"]["required"] == ["source_timezone", "time", "target_timezone"]
+
+
+# --- answers recorded and replayed ------------------------------------------------------------
+
+STOCK = """
+import json, sys, time
+from mcp.server import MCPServer
+from mcp.types import ImageContent
+stock = MCPServer("stock")
+held = {"lamp": 3}
+@stock.tool()
+def count(item: str) -> int:
+    "How many of an item are held."
+    return held[item]
+@stock.tool()
+def add(item: str, number: int) -> str:
+    "Put more of an item into the stock."
+    held[item] += number
+    return f"{held[item]} held"
+@stock.tool()
+def hang() -> str:
+    "Never answers."
+    time.sleep(60)
+@stock.tool()
+def picture() -> ImageContent:
+    "A picture of the stock."
+    return ImageContent(type="image", data="AA==", mime_type="image/png")
+stock.run()
+"""
+
+
+def asked(request: str, *calls: tuple[str, dict]) -> ExampleConfig:
+    made = [{"name": name, "arguments": arguments} for name, arguments in calls]
+    return ExampleConfig.model_validate(
+        {"request": request, "calls": made, "answer": "Done.", "task": {}})
+
+
+def test_each_task_is_recorded_in_a_session_of_its_own(tmp_path: Path) -> None:
+    lamp, more = ("count", {"item": "lamp"}), ("add", {"item": "lamp", "number": 2})
+    tasks = [asked("twice", lamp, more, lamp), asked("once", lamp),
+             asked("lost", lamp, ("count", {"item": "sofa"})), asked("image", ("picture", {})),
+             asked("slow", ("hang", {}))]
+    found = cassettes.record_tasks(server(tmp_path, STOCK), tasks, timeout_s=2.0)
+    assert [(r["task"], r["observation"]) for r in found.lines] == [
+        (0, 3), (0, "5 held"), (0, 5), (1, 3)]
+    assert [e.request for e in found.examples] == ["twice", "once"]
+    why = dict(found.left_out)
+    assert why["lost"].startswith("count fails: Error executing tool count")
+    assert why["image"] == "picture answers with more than text"
+    assert why["slow"] == "hang does not answer within 2 s"
+
+
+def test_a_server_of_which_nothing_can_be_recorded_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lamp = asked("once", ("count", {"item": "lamp"}))
+    with pytest.raises(ConfigError, match=r"nothing could be recorded: .*no licence"):
+        cassettes.record_tasks(server(tmp_path, "import sys; sys.exit('no licence')"), [lamp])
+    monkeypatch.setattr(cassettes, "MAX_CALLS", 0)
+    with pytest.raises(ConfigError, match="more than 0 calls in all"):
+        cassettes.record_tasks(server(tmp_path, STOCK), [lamp])
+
+
+def test_a_recorded_world_needs_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init_command, "TASKS", 1)  # drawn beside the examples
+    out, command = tmp_path / "stock.yaml", server(tmp_path, STOCK)
+    spec = mcp_spec(command, ["count"], "stock")
+    asked_for = ("How many lamps?", "Count the lamps.", "Lamps left?", "Is there a lamp?")
+    examples = [asked(r, ("count", {"item": "lamp"})).model_copy(update={"task": None})
+                for r in asked_for]
+    spec = spec.model_copy(update={"examples": examples})
+    with pytest.raises(ConfigError, match="name them by --only count"):
+        init_command.with_recording(spec, out, command, [])
+    spec = init_command.with_recording(spec, out, command, ["count"])
+    (tmp_path / "server.py").unlink()
+    out.write_text(to_yaml(spec))
+    spec = agents.load_spec(out)
+    tasks = [e for e in spec.examples if e.task is not None]
+    assert {e.request for e in tasks} >= set(asked_for)
+    episode = Episode(task_in(spec, tasks[0].task or {}), spec.toolspecs)
+    assert episode.call(ToolCall.of("count", item="lamp")) == "3"
+    assert episode.score("Done.") == 1.0
+    assert "was not recorded" in episode.call(ToolCall.of("count", item="sofa"))
+    row = react(spec, 1, 1)[0]
+    assert [m.content for m in row.messages if m.role == "tool"] == ["3"]

@@ -1,0 +1,153 @@
+"""What an MCP server answers, recorded once and replayed as a world: no server is needed again.
+
+`record_tasks` carries out the calls of a spec's tasks, each task in a session of its own, so that
+equal tasks find equal states. What is no answer of a tool (a time-out, a dead server, a picture) is
+no recording: its task is left out with the reason. `write_recording` makes the world's package,
+a class of its own beside `cassette.jsonl`; both are the user's to edit. Left out: roll-outs on the
+running server, which the sandbox of worlds does not reach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raytune_agents.agents import AgentSpec, ExampleConfig
+from raytune_agents.agents.mcp_tools import TIMEOUT_S, NotRecorded, ask_server
+from raytune_agents.agents.skeleton import world_name
+from raytune_agents.config import ConfigError
+from raytune_agents.records import JsonObject
+
+MAX_CALLS = 200  # of all tasks together
+MAX_CHARS = 64_000  # of one answer
+CLOSE_S = 15.0  # for a server to end; the package kills one that does not after a few seconds
+
+SOURCE = '''"""The world of the agent {agent}: what its MCP server answered once, replayed.
+
+`cassette.jsonl` has a line for each call that was recorded: its task, name, arguments, and the
+observation or the error. Runs in the sandbox of raytune-agents; each task has an object of its own.
+"""
+
+import json
+from pathlib import Path
+
+CASSETTE = Path(__file__).with_name("cassette.jsonl").read_text(encoding="utf-8").splitlines()
+RECORDED = [json.loads(line) for line in CASSETTE]
+
+
+class ToolError(Exception):
+    """What the server called an error, or a call that was never recorded."""
+
+
+class {name}:
+    def reset(self, task):
+        self.task = task
+        self.state = {{"calls": []}}
+        return self.state
+
+    def call(self, name, arguments):
+        """The recorded answer: this task's own first, the n-th for the n-th time."""
+        call = [name, arguments]
+        self.state["calls"].append(call)
+        same = [r for r in RECORDED if [r["name"], r["arguments"]] == call]
+        found = [r for r in same if r["task"] == self.task["id"]] or same
+        if not found:
+            raise ToolError(f"{{name}} was not recorded with these arguments")
+        times = self.state["calls"].count(call)
+        answer = found[min(times, len(found)) - 1]
+        if "error" in answer:
+            raise ToolError(answer["error"])
+        return answer["observation"]
+
+    def goal(self, state):
+        """Whether the task is done. Here: its calls were made, in any order."""
+        return all(call in state["calls"] for call in self.task["calls"])
+'''
+
+
+@dataclass
+class Recording:
+    """The tasks that were recorded, their lines of the cassette, and why others were left out."""
+
+    examples: list[ExampleConfig] = field(default_factory=list)
+    lines: list[JsonObject] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)  # (request, reason)
+
+
+def record_tasks(
+    server: str, examples: Sequence[ExampleConfig], timeout_s: float = TIMEOUT_S
+) -> Recording:
+    """Carry out the calls of `examples` on a running server, `timeout_s` for each call. Raises
+    ConfigError where no task could be recorded."""
+    out = Recording([e for e in examples if e.task is None])
+    tasks = [e for e in examples if e.task is not None]
+    for number, example in enumerate(tasks):
+        calls = [[c.name, c.arguments] for c in example.calls]
+        try:
+            if len(out.lines) + len(calls) > MAX_CALLS:
+                raise NotRecorded(f"more than {MAX_CALLS} calls in all")
+            answers = _session(server, calls, timeout_s)
+        except (NotRecorded, ConfigError) as error:
+            out.left_out.append((example.request, str(error)))
+            continue
+        out.lines += [{"task": number, "name": n, "arguments": a} | answer
+                      for (n, a), answer in zip(calls, answers)]
+        task = {"id": number, "calls": calls}
+        out.examples.append(example.model_copy(update={"task": task}))
+    if not out.lines:
+        why = out.left_out[0][1] if out.left_out else "no task has a call"
+        raise ConfigError(f"--mcp {server!r}: nothing could be recorded: {why}")
+    return out
+
+
+def _session(server: str, calls: Sequence[list[Any]], timeout_s: float) -> list[JsonObject]:
+    """{observation} or {error} for each call, all made in one session. Raises NotRecorded,
+    ConfigError."""
+
+    async def make_calls(client: Any) -> list[JsonObject]:
+        return [await _answer(client, name, arguments, timeout_s) for name, arguments in calls]
+
+    # cancelled while it closes, the package would wait for the server as long as that likes
+    answers = ask_server(server, make_calls, timeout_s * (len(calls) + 1) + CLOSE_S)
+    if "error" in answers[-1]:
+        raise NotRecorded(f"{calls[-1][0]} fails: {answers[-1]['error'][:200]}")
+    return answers
+
+
+async def _answer(client: Any, name: str, arguments: JsonObject, timeout_s: float) -> JsonObject:
+    from mcp import MCPError
+
+    try:
+        found = await asyncio.wait_for(client.call_tool(name, arguments), timeout_s)
+    except TimeoutError:
+        raise NotRecorded(f"{name} does not answer within {timeout_s:g} s") from None
+    except MCPError as error:
+        return {"error": str(error)[:MAX_CHARS]}
+    texts = [block.text for block in found.content if block.type == "text"]
+    if len(texts) < len(found.content):
+        raise NotRecorded(f"{name} answers with more than text")
+    structured = found.structured_content
+    observation = "\n".join(texts) if structured is None else _only_result(structured)
+    if len(json.dumps(observation)) > MAX_CHARS:
+        raise NotRecorded(f"{name} answers with more than {MAX_CHARS} characters")
+    return {"error": "\n".join(texts)} if found.is_error else {"observation": observation}
+
+
+def _only_result(structured: Any) -> Any:
+    """A structured answer; {result: x}, which servers put around what is no object, as x."""
+    wrapped = isinstance(structured, dict) and structured.keys() == {"result"}
+    return structured["result"] if wrapped else structured
+
+
+def write_recording(spec: AgentSpec, folder: Path, recording: Recording) -> str:
+    """Write the world's package; returns its name as a spec has it, "module:Class"."""
+    folder.mkdir(parents=True)
+    source = SOURCE.format(agent=spec.name, name=world_name(spec))
+    (folder / "__init__.py").write_text(source, encoding="utf-8")
+    lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in recording.lines)
+    (folder / "cassette.jsonl").write_text(lines, encoding="utf-8")
+    return f"{folder.name}:{world_name(spec)}"
