@@ -136,7 +136,7 @@ class Bench:
         cost = methods.costs(arm.method, known, tokens, self.chat, section)
         pool = [(i, known[i].pool, n) for i, n in cost.items()]
         taken = mix.choose_rows(
-            pool, mix.taken(HALF, pool), self.options.tokens, self.options.max_epochs, seed
+            pool, mix.usable_weights(HALF, pool), self.options.tokens, self.options.max_epochs, seed
         )
         return [known[i] for i in taken.ids]
 

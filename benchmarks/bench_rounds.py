@@ -63,8 +63,8 @@ def hits_of(run: Path) -> Hits:
         kind, _, seed = a["arm"].rpartition("-")
         if seed.isdigit() and not a["perturbation"] and a["exact_match"] is not None:
             hits[a["split"]][kind][int(seed)][a["id"]] = a["exact_match"]
-    plays = run / "evaluate/plays.parquet"
-    for p in pq.read_table(plays).to_pylist() if plays.is_file() else ():
+    stored = run / "evaluate/rollouts.parquet"
+    for p in pq.read_table(stored).to_pylist() if stored.is_file() else ():
         kind, _, seed = p["arm"].rpartition("-")
         if seed.isdigit() and p["task_completion"] is not None:
             hits["roll-outs"][kind][int(seed)][p["task"]] = p["task_completion"]

@@ -290,7 +290,7 @@ class Chain:
             except RecordError:
                 word = "kept, not tokenised"
         pool = mix.mix_pool(mix.RowKind.of(row), self.mix.weights, self.mix.no_call)
-        weights = mix.taken(self.mix.weights, [(row.id, pool, cost)], self.mix.no_call)
+        weights = mix.usable_weights(self.mix.weights, [(row.id, pool, cost)], self.mix.no_call)
         if pool in weights:
             mix.choose_rows([(row.id, pool, cost)], {pool: 1.0}, cost, 1.0, 1)
         for name, write in exports.WRITERS.items():

@@ -99,7 +99,7 @@ def auto_tokens(rows: Sequence[tuple[str, str, int]], weights: Mapping[str, floa
     return sum(count for _, pool, count in rows if weight_key(pool, keys))
 
 
-def taken(
+def usable_weights(
     weights: Mapping[str, float], rows: Sequence[tuple[str, str, int]], no_call: float = 0.0
 ) -> dict[str, float]:
     """The weights that an arm can use: without pools that have rows, but none that the method

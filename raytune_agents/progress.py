@@ -33,7 +33,7 @@ class Bar:
         self.done, self.resumed, self.tokens, self.total, self.note = resumed, resumed, 0, total, ""
         self.task = None
         if self.progress is not None:
-            text = f"{display.place} {name}".strip()
+            text = f"{display.step_number} {name}".strip()
             self.task = self.progress.add_task(text, total=total, completed=resumed, note="")
 
     def update(
@@ -50,7 +50,7 @@ class Bar:
             self.progress.update(self.task, completed=self.done, total=self.total, note=text)
         elif now - self.spoke > LINE_EVERY_S:
             self.spoke = now
-            self.speak(now)
+            self.print_line(now)
 
     def text(self, now: float) -> str:
         """Tokens with their speed, and the note."""
@@ -58,7 +58,7 @@ class Bar:
         rate = f"{self.tokens:,} tokens, {speed:,.0f} tokens/s" if self.tokens else ""
         return "  ".join(part for part in (rate, self.note) if part)
 
-    def speak(self, now: float) -> None:
+    def print_line(self, now: float) -> None:
         """One line of a log."""
         text, display = self.text(now), self.display
         if display.json:
@@ -67,7 +67,9 @@ class Bar:
         fresh, left = self.done - self.resumed, (self.total or 0) - self.done
         eta = f"  ETA {left / fresh * (now - self.started):,.0f} s" if fresh and left > 0 else ""
         line = f"{self.name:<10} {self.done}/{self.total or '?'}  {text}{eta}"
-        display.console.print(f"{display.place} {line}".strip(), highlight=False, markup=False)
+        display.console.print(
+            f"{display.step_number} {line}".strip(), highlight=False, markup=False
+        )
 
 
 class Display:
@@ -78,7 +80,7 @@ class Display:
         self.progress: Progress | None = None
         self.moved = time.monotonic()  # when something last went on
         self.run, self.current, self.json = "", "", False  # names the run and the step in logs
-        self.place = ""  # "[3/8]": which step of all this is
+        self.step_number = ""  # "[3/8]": which step of all this is
 
     def alive(self) -> None:
         """Something went on: the run does not hang."""

@@ -54,7 +54,7 @@ def phrasing_of(request: str) -> str:
     return "terse" if words <= TERSE else "long" if words >= LONG else "order"
 
 
-def place_of_fault(failure: Trajectory, task: Trajectory) -> tuple[str, str]:
+def fault_location(failure: Trajectory, task: Trajectory) -> tuple[str, str]:
     """(tool, argument) of the first gold call that the failure misses or has wrong; the argument is
     the first that is lost, else wrong, else too many. "" where there is none to name."""
     gold = gold_calls(task)
@@ -82,7 +82,7 @@ def place_of_fault(failure: Trajectory, task: Trajectory) -> tuple[str, str]:
 
 def cluster_of(failure: Trajectory, task: Trajectory) -> Cluster:
     """The cluster of one failure at its task."""
-    tool, argument = place_of_fault(failure, task)
+    tool, argument = fault_location(failure, task)
     return Cluster(failure.fault, tool, argument, len(gold_calls(task)), phrasing_of(task.query))
 
 
@@ -194,7 +194,7 @@ class RoundRecord:
     rows: int = 0  # different rows trained on
     tokens: int = 0  # trained, with repeats
     worse: str = ""  # why it was thrown away
-    said: list[str] = field(default_factory=list)  # what a reader should know, and what to write
+    notes: list[str] = field(default_factory=list)  # what a reader should know, and what to write
 
     def occupy(self, tasks: BandTasks) -> None:
         """Take over how many tasks lie where."""

@@ -23,7 +23,7 @@ ALIKE = 0.5  # likeness from which two rows are one situation
 LARGEST = 0.3  # share of the rows that one situation may have; a larger one is cut finer
 
 
-def said_values(row: Trajectory) -> frozenset[str]:
+def request_values(row: Trajectory) -> frozenset[str]:
     """The texts and numbers in a row's calls; true, false and single letters tell nothing."""
     try:
         args = [c.args for c in row.calls] or gold_of(row)
@@ -46,7 +46,7 @@ def likeness(rows: Sequence[Trajectory]) -> np.ndarray:
             out = np.maximum(out, (vectors @ vectors.T).toarray())
         except ValueError:  # no word in any text
             pass
-    values = [said_values(row) for row in rows]
+    values = [request_values(row) for row in rows]
     for i, own in enumerate(values):
         for j in range(i):
             same = len(own & values[j]) / len(own | values[j]) if own or values[j] else 0.0

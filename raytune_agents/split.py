@@ -61,11 +61,11 @@ def tool_key(name: str) -> str:
 @dataclass(frozen=True)
 class RowFacts:
     """What the split of many rows needs of one: its gold tools, what ties them to other tools, and
-    its place in [0, 1), the hash of its question."""
+    its position in [0, 1), the hash of its question."""
 
     tools: tuple[str, ...]
     ties: tuple[str, ...]
-    place: float
+    position: float
 
 
 def row_facts(row: Trajectory, section: SplitConfig, seed: int) -> RowFacts:
@@ -166,7 +166,7 @@ def held_out(groups: ToolGroups, section: SplitConfig, seed: int) -> HeldOut:
 
 
 class Splitter:
-    """Splits rows one after another. `trained` are the tools of rows whose place is in train; a
+    """Splits rows one after another. `trained` are the tools of rows whose position is in train; a
     tool has at most `caps[split]` rows in a split, further rows are trained on."""
 
     def __init__(
@@ -176,15 +176,15 @@ class Splitter:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.few: list[str] = []  # the splits of few rows, in their order
 
-    def split(self, facts: RowFacts, given: str = "") -> tuple[str, str]:
+    def split(self, facts: RowFacts, source_split: str = "") -> tuple[str, str]:
         """(split, reason why the row is in none)."""
-        if given in SPLITS:
-            return given, ""
+        if source_split in SPLITS:
+            return source_split, ""
         if self.few:
             return self.few.pop(0), ""
         if facts.tools and self.held.tools.issuperset(facts.tools):
             return ("test_unseen", "") if self._room("test_unseen", facts) else ("", OVER_CAP)
-        name = placed(facts.place, self.section)
+        name = split_at(facts.position, self.section)
         if name == "test_seen" and not set(facts.tools) <= set(self.trained):
             return "train", ""
         return (name, "") if name == "train" or self._room(name, facts) else ("train", "")
@@ -196,11 +196,11 @@ class Splitter:
         return not full
 
 
-def placed(place: float, section: SplitConfig) -> str:
-    """The split of a place in [0, 1) among rows whose tools are trained on."""
-    if place < section.test_seen:
+def split_at(position: float, section: SplitConfig) -> str:
+    """The split of a position in [0, 1) among rows whose tools are trained on."""
+    if position < section.test_seen:
         return "test_seen"
-    return "val" if place < section.test_seen + section.val else "train"
+    return "val" if position < section.test_seen + section.val else "train"
 
 
 def caps_of(section: SplitConfig, rows: int, tools: int, held: HeldOut) -> dict[str, int]:
@@ -226,10 +226,10 @@ class Survey:
     trained: set[str] = field(default_factory=set)
     free: int = 0  # rows without a split of their source
 
-    def add(self, facts: RowFacts, given: str) -> None:
-        self.groups.add(facts, given in SPLITS)
-        self.free += given not in SPLITS
-        name = given if given in SPLITS else placed(facts.place, self.section)
+    def add(self, facts: RowFacts, source_split: str) -> None:
+        self.groups.add(facts, source_split in SPLITS)
+        self.free += source_split not in SPLITS
+        name = source_split if source_split in SPLITS else split_at(facts.position, self.section)
         if name == "train":
             self.trained.update(facts.tools)
 

@@ -1,4 +1,4 @@
-"""Options of evaluation: suites, plays, BFCL's classes, judge, abilities."""
+"""Options of evaluation: suites, roll-outs, BFCL's classes, judge, abilities."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from raytune_agents.config.data import SourceConfig
 
 
 class TrajectoriesConfig(BaseConfig):
-    tasks: int = Field(0, ge=0, description="goals that every arm plays to the end; 0 = none")
-    trials: Positive = Field(1, description="plays of each task, for pass^k and pass@k")
+    tasks: int = Field(0, ge=0, description="goals that every arm is rolled out for; 0 = none")
+    trials: Positive = Field(1, description="roll-outs of each task, for pass^k and pass@k")
     agents: list[str] = Field(
         [], description="agents with an executable world; empty = those of generate.agents"
     )
-    max_steps: Positive = Field(8, description="answers of the model in one play")
-    temperature: float = Field(0.0, ge=0, description="sampling temperature of a play")
+    max_steps: Positive = Field(8, description="answers of the model in one roll-out")
+    temperature: float = Field(0.0, ge=0, description="sampling temperature of a roll-out")
 
     @model_validator(mode="after")
     def _differ(self) -> TrajectoriesConfig:
         if self.trials > 1 and self.temperature == 0:
             raise ValueError(
-                f"trials={self.trials} at temperature=0 would be the same play again; write a "
+                f"trials={self.trials} at temperature=0 would be the same roll-out again; write a "
                 "temperature above 0, for example temperature=0.7, or trials=1"
             )
         return self

@@ -40,8 +40,8 @@ from raytune_agents.runs import row_groups
 LOCAL_BYTES = 1 << 26
 MOST_TASKS = 200  # that read fingerprints; each takes less than a second a row group
 # row_id: its first 64 bits; rank: the smallest survives; group: rows of one answer; exact: equal
-# rows; asked: rows of one situation, 0 = takes no part; said: the answer as a multiset of calls;
-# proved: the source knows that the row succeeded
+# rows; request: rows of one situation, 0 = takes no part; answer: a hash of the calls as a
+# multiset; proved: the source knows that the row succeeded
 PRINTS = pa.schema(
     [
         ("handle", pa.uint64()),
@@ -51,13 +51,13 @@ PRINTS = pa.schema(
         ("exact", pa.uint64()),
         ("sketch", pa.binary()),
         ("vector", pa.binary()),
-        ("asked", pa.uint64()),
-        ("said", pa.uint64()),
+        ("request", pa.uint64()),
+        ("answer", pa.uint64()),
         ("proved", pa.bool_()),
     ]
 )
 DUPLICATES = ("handle", "row_id", "rank", "group", "exact", "sketch", "vector")
-CONTRADICTIONS = ("handle", "row_id", "rank", "asked", "said", "proved")
+CONTRADICTIONS = ("handle", "row_id", "rank", "request", "answer", "proved")
 DUPLICATE_WORDS = ("duplicate_of", "near_duplicate_of", "semantic_duplicate_of")
 # survivor: the first 64 bits of its id; word: what the row is called
 PAIRS = pa.schema([("handle", pa.uint64()), ("survivor", pa.uint64()), ("word", pa.string())])
@@ -89,10 +89,10 @@ def fingerprints(
         "exact": exact,
         "sketch": pa.array([s.tobytes() if near else b"" for s in sketch], pa.binary()),
         "vector": pa.array([v.tobytes() for v in vectors], pa.binary()),
-        "asked": np.array(
+        "request": np.array(
             [key_bits(situation_key(r)) if a else 0 for r, a in zip(rows, asks)], np.uint64
         ),
-        "said": np.array(
+        "answer": np.array(
             [key_bits(calls_key(r)) if a else 0 for r, a in zip(rows, asks)], np.uint64
         ),
         "proved": np.array([r.outcome is not None and r.outcome >= 0.5 for r in rows], np.bool_),
@@ -167,7 +167,7 @@ def contradictions_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
     Where none is known, the answer that most rows give stays; between equals the one of the best
     rank; where that is equal too nobody knows, and all rows are labelled.
     """
-    request_keys, answer_keys = prints["asked"].to_numpy(), prints["said"].to_numpy()
+    request_keys, answer_keys = prints["request"].to_numpy(), prints["answer"].to_numpy()
     proved = prints["proved"].to_numpy(zero_copy_only=False)
     ranks, ids, handle = (prints[c].to_numpy() for c in ("rank", "row_id", "handle"))
     order = np.lexsort((handle, ids, ranks, answer_keys, request_keys))
@@ -285,7 +285,7 @@ def pairs_of(folder: Path, section: LabelConfig, local_bytes: int = LOCAL_BYTES)
     out = PAIRS.empty_table()
     if section.contradictions:
         out = grouped(
-            folder, "asked", CONTRADICTIONS, contradictions_of, section, local_bytes=local_bytes
+            folder, "request", CONTRADICTIONS, contradictions_of, section, local_bytes=local_bytes
         )
     if section.duplicates != "off":
         more = grouped(folder, "group", DUPLICATES, duplicates_of, section, out, local_bytes)

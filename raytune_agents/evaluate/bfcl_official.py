@@ -144,7 +144,7 @@ def official_scores(
         if raw["id"] not in answers:
             continue
         total[category] += 1
-        parsed = read_answer(answers[raw["id"]], raw)
+        parsed = parsed_answer(answers[raw["id"]], raw)
         if "relevance" in category:  # irrelevance and relevance: only whether a call is made counts
             if bool(parsed.calls) == ("irrelevance" in category):
                 wrong[category, raw["id"]] = "irrelevance_error" if parsed.calls else "no_call"
@@ -190,7 +190,7 @@ def write_official(
                 "error_type": error,
                 "prompt": {k: v for k, v in rows[i][1].items() if k != "ground_truth"},
                 "model_result_raw": answers[i],
-                "model_result_decoded": decoded(read_answer(answers[i], rows[i][1]).calls),
+                "model_result_decoded": decoded(parsed_answer(answers[i], rows[i][1]).calls),
                 "possible_answer": rows[i][1].get("ground_truth"),
             }
             for i, error in score["wrong"].items()
@@ -203,7 +203,7 @@ def write_official(
             path.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-def read_answer(text: str, raw: JsonObject) -> Parsed:
+def parsed_answer(text: str, raw: JsonObject) -> Parsed:
     """The calls of an answer to a raw row."""
     return parse(text, bfcl.read(raw).tools)
 

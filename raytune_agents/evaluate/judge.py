@@ -26,7 +26,7 @@ SIDES = ("first", "second")
 NAMES = ("judge_score", "judge_wins", "judge_consistency")
 LONGEST = 4000  # characters of an answer that the judge reads
 QUESTION = (
-    "Tools:\n{tools}\n\nThe user said:\n{said}\n\nFirst answer:\n{first}\n\nSecond answer:\n"
+    "Tools:\n{tools}\n\nThe user said:\n{request}\n\nFirst answer:\n{first}\n\nSecond answer:\n"
     "{second}\n\nScore both answers from 1 (bad) to 5 (good) on each of:\n{rubric}\n"
     "Answer with JSON only."
 )
@@ -53,7 +53,7 @@ def verdict_request(
     """The chat that asks for a verdict."""
     text = QUESTION.format(
         tools="\n".join(f"{t.name}: {t.description}" for t in row.tools) or "none",
-        said="\n".join(m.content for m in row.messages if m.role == "user"),
+        request="\n".join(m.content for m in row.messages if m.role == "user"),
         first=first[:LONGEST] or "(nothing)",
         second=second[:LONGEST] or "(nothing)",
         rubric="\n".join(f"- {name}: {what}" for name, what in rubric.items()),
@@ -142,7 +142,7 @@ def judge_pairs(
         for first, second in ((p["base"], p["mine"]), (p["mine"], p["base"]))
     ]
     room = client.engine.max_model_len - section.max_tokens
-    fits = [client.taught or len(client.chat.chat_ids(chat)) <= room for chat in chats]
+    fits = [client.use_teacher or len(client.chat.chat_ids(chat)) <= room for chat in chats]
     fitting = [i for i, fit in enumerate(fits) if fit]
     replies = client.ask([chats[i] for i in fitting], [sampling] * len(fitting))
     texts = {i: r.texts[0] for i, r in zip(fitting, replies) if isinstance(r, Reply)}

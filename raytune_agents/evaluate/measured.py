@@ -1,4 +1,4 @@
-"""What evaluation stores, typed: one row per arm and thing that was asked or played.
+"""What evaluation stores, typed: one row per arm and thing that was asked or rolled out.
 
 `Measured` is what every kind has, and all that scores are made from; `AnswerRow` is one answer with
 what a reader of the report wants to see of its row. As records they are rows of Parquet files.

@@ -25,7 +25,7 @@ from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.bfcl_world import MODULES
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import Lines, Measured
-from raytune_agents.evaluate.rollouts import EngineSampler, play_out
+from raytune_agents.evaluate.rollouts import EngineSampler, roll_out_all
 from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 from raytune_agents.inference import client
 from raytune_agents.readers import bfcl
@@ -197,7 +197,7 @@ def conversation_shard(
     conversations = [Conversation(entry, section.multi_turn.max_steps) for entry in part]
     room = engine_section.max_model_len - section.max_tokens
     sampling = client.Sampling(max_tokens=section.max_tokens)
-    play_out(conversations, EngineSampler(chat, arm, room, lambda _: sampling))
+    roll_out_all(conversations, EngineSampler(chat, arm, room, lambda _: sampling))
     return scored_conversations([conversation_line(arm.name, c) for c in conversations], part)
 
 

@@ -2,7 +2,7 @@
 that they can be made again without the engine.
 
     answers.parquet    one row per arm and row     perturbed.parquet  the same of perturbed rows
-    plays.parquet      one row per arm, task and trial
+    rollouts.parquet   one row per arm, task and trial
     multi_turn.parquet one row per arm and BFCL conversation
     likelihood.parquet one row per arm and val row
     judged.parquet     one row per arm (but base) and row that a judge compared
@@ -52,7 +52,7 @@ class LineKind:
 
 
 KINDS: dict[str, LineKind] = {
-    "plays": LineKind(rollouts.rollout_scores, rollouts.rollout_differences),
+    "rollouts": LineKind(rollouts.rollout_scores, rollouts.rollout_differences),
     "multi_turn": LineKind(multi_turn.conversation_scores, multi_turn.conversation_differences),
     "likelihood": LineKind(likelihood.likelihood_scores, likelihood.likelihood_differences),
     "judged": LineKind(judge.judged_scores, judge.judged_differences),
@@ -155,7 +155,7 @@ def main_rows(found: Found, answers: Sequence[AnswerRow]) -> list[Measured]:
     """The rows of every kind that has a main metric: answers, roll-outs, conversations."""
     return [
         *answers,
-        *rollouts.rollout_rows(found.lines["plays"]),
+        *rollouts.rollout_rows(found.lines["rollouts"]),
         *multi_turn.conversation_rows(found.lines["multi_turn"]),
     ]
 

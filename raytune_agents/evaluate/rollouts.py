@@ -1,10 +1,10 @@
 """Whole trajectories: the engine answers in an agent's world, with real observations, to the goal.
 
-Each roll-out of a shard goes on as soon as it has its answer (`play_out`). One ends when the model
-answers without a call (`answered`), makes the same call a third time (`loop`), writes no readable
-call (`unreadable`), or runs out of steps or room. Success is a fact: the calls, run anew, reach the
-goal, and the last answer says its facts (tau-bench, arXiv 2406.12045). Left out: a user who is
-simulated too.
+Each roll-out of a shard goes on as soon as it has its answer (`roll_out_all`). One ends when the
+model answers without a call (`answered`), makes the same call a third time (`loop`), writes no
+readable call (`unreadable`), or runs out of steps or room. Success is a fact: the calls, run anew,
+reach the goal, and the last answer says its facts (tau-bench, arXiv 2406.12045). Left out: a user
+who is simulated too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from raytune_agents.records import FlatRow, RecordError, Trajectory, finish, fro
 
 ENDS = ("answered", "loop", "unreadable", "max_steps", "too_long", "template_refused", CRASHED)
 FAILED_ENDS = ("loop", "unreadable", "max_steps", "too_long", "template_refused")
-Plays = Sequence[Mapping[str, Any]]
+RolloutLines = Sequence[Mapping[str, Any]]
 
 
 class Asked(Protocol):
@@ -87,7 +87,7 @@ class EngineSampler:
         return reply.texts[0]
 
 
-def play_out(
+def roll_out_all(
     conversations: Sequence[Any], sample: EngineSampler, max_turns: int | None = None
 ) -> None:
     """Roll each out in a thread of its own, so that none waits for another's answer."""
@@ -104,7 +104,7 @@ def rollout_shard(
     engine_section: EngineConfig,
     seed: int,
 ) -> list[FlatRow]:
-    """Every trial of every task, rolled out to its end: one line of plays.parquet each.
+    """Every trial of every task, rolled out to its end: one line of rollouts.parquet each.
     Raises EngineDown."""
     options = section.trajectories
     rollouts = [Rollout.of(task, trial) for task in tasks for trial in range(options.trials)]
@@ -119,12 +119,12 @@ def rollout_shard(
             seed=zlib.crc32(where.encode()) if options.temperature else None,
         )
 
-    play_out(rollouts, EngineSampler(chat, arm, room, sampling), options.max_steps)
+    roll_out_all(rollouts, EngineSampler(chat, arm, room, sampling), options.max_steps)
     return [rollout_line(arm.name, rollout) for rollout in rollouts]
 
 
 def rollout_line(arm: str, rollout: Rollout) -> FlatRow:
-    """One line of plays.parquet."""
+    """One line of rollouts.parquet."""
     row = finish(replace(rollout.row, step="evaluate.trajectories", parents=(rollout.task.id,)))
     facts = {
         "arm": arm,
@@ -143,12 +143,12 @@ def rollout_line(arm: str, rollout: Rollout) -> FlatRow:
 
 
 def lost_rollout(arm: str, task: Trajectory, trial: int, why: str) -> FlatRow:
-    """A trial that was not played."""
+    """A trial that was not rolled out."""
     return rollout_line(arm, Rollout.of(task, trial)) | dict.fromkeys(VALUES) | {"end": why}
 
 
 def rescored_rollout(line: Mapping[str, Any]) -> FlatRow:
-    """A stored play scored anew: its calls run in a fresh world."""
+    """A stored roll-out scored anew: its calls run in a fresh world."""
     return dict(line) | values(from_row(json.loads(line["row"])), line["end"])
 
 
@@ -156,7 +156,7 @@ VALUES = ("task_completion", "recovery", "loop_rate", "error_rate", "steps_to_su
 
 
 def values(row: Trajectory, end: str) -> dict[str, float | None]:
-    """What a play is worth; a value is None where it does not apply.
+    """What a roll-out is worth; a value is None where it does not apply.
 
     task_completion: how far the goal is reached, 0 to 1, by an answer that says its facts.
     recovery: an observation was an error: 1 if a later call was not. loop_rate: 1 if the same call
@@ -182,10 +182,10 @@ def values(row: Trajectory, end: str) -> dict[str, float | None]:
     }
 
 
-# --- many plays ---
+# --- many roll-outs ---
 
 
-def by_task(lines: Plays, name: str) -> dict[str, float]:
+def by_task(lines: RolloutLines, name: str) -> dict[str, float]:
     """{task: mean over its trials} where the value applies: trials of a task are not independent,
     so intervals are over tasks."""
     found: dict[str, list[float]] = {}
@@ -195,7 +195,7 @@ def by_task(lines: Plays, name: str) -> dict[str, float]:
     return {task: float(np.mean(got)) for task, got in found.items()}
 
 
-def repeated(lines: Plays, k: int) -> tuple[list[float], list[float]]:
+def repeated(lines: RolloutLines, k: int) -> tuple[list[float], list[float]]:
     """Of every task with at least k trials: C(c, k) / C(n, k) and 1 - C(n - c, k) / C(n, k), whose
     means over tasks are pass^k (tau-bench, arXiv 2406.12045) and pass@k (arXiv 2107.03374)."""
     trials: dict[str, list[float]] = {}
@@ -209,21 +209,21 @@ def repeated(lines: Plays, k: int) -> tuple[list[float], list[float]]:
     return every, some
 
 
-def summarise_rollouts(lines: Plays, trials: int, how: Resampling) -> dict[str, Estimate]:
+def summarise_rollouts(lines: RolloutLines, trials: int, how: Resampling) -> dict[str, Estimate]:
     """Metric -> its cell, over tasks; `end.NAME` is the share of roll-outs that ended so."""
     names = (*VALUES, "steps", "output_tokens")
-    played = [p for p in lines if p["task_completion"] is not None]
-    cells = {name: mean_of(by_task(played, name).values(), how) for name in names}
+    scored = [p for p in lines if p["task_completion"] is not None]
+    cells = {name: mean_of(by_task(scored, name).values(), how) for name in names}
     for k in range(2, trials + 1):
-        every, some = repeated(played, k)
+        every, some = repeated(scored, k)
         cells[f"pass_hat_{k}"] = mean_of(every, how)
         cells[f"pass_at_{k}"] = mean_of(some, how)
     for end in FAILED_ENDS:
-        cells[f"end.{end}"] = mean_of([float(p["end"] == end) for p in played], how)
+        cells[f"end.{end}"] = mean_of([float(p["end"] == end) for p in scored], how)
     return {name: cell for name, cell in cells.items() if cell.n}
 
 
-def rollout_scores(lines: Plays, how: Resampling) -> Scores:
+def rollout_scores(lines: RolloutLines, how: Resampling) -> Scores:
     """{arm: {"trajectories": {metric: cell}}}."""
     trials = 1 + max((p["trial"] for p in lines), default=0)
     arms = dict.fromkeys(p["arm"] for p in lines)
@@ -236,7 +236,7 @@ def rollout_scores(lines: Plays, how: Resampling) -> Scores:
 COMPARED = ("task_completion", "loop_rate")
 
 
-def rollout_rows(lines: Plays) -> list[Measured]:
+def rollout_rows(lines: RolloutLines) -> list[Measured]:
     """One row per arm and task with the means over its trials."""
     rows = []
     for arm in dict.fromkeys(p["arm"] for p in lines):
@@ -248,6 +248,6 @@ def rollout_rows(lines: Plays) -> list[Measured]:
     return rows
 
 
-def rollout_differences(lines: Plays, how: Resampling) -> Differences:
+def rollout_differences(lines: RolloutLines, how: Resampling) -> Differences:
     """{arm: {"trajectories": {metric: difference to base, paired by task}}}."""
     return differences(rollout_rows(lines), COMPARED, how)

@@ -149,7 +149,7 @@ def validate_evaluation(config: Config) -> None:
             f"evaluate.trajectories.agents={odd} have no world; write world: module:Class in their "
             f"specs, or some of {', '.join(agents.shipped())}"
         )
-    if section.trajectories.tasks and not players(config):
+    if section.trajectories.tasks and not executable_agents(config):
         raise ConfigError(
             f"evaluate.trajectories.tasks={section.trajectories.tasks}: none of "
             f"generate.agents={config.generate.agents} has a world; write "
@@ -157,8 +157,8 @@ def validate_evaluation(config: Config) -> None:
         )
 
 
-def players(config: Config) -> list[str]:
-    """The agents whose goals are played."""
+def executable_agents(config: Config) -> list[str]:
+    """The agents whose goals are rolled out."""
     named = config.evaluate.trajectories.agents or config.generate.agents
     return [name for name in named if agents.load_spec(name).world]
 

@@ -209,7 +209,7 @@ def scalars_in(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def number_said(value: float, evidence: Evidence) -> bool:
+def is_grounded_number(value: float, evidence: Evidence) -> bool:
     """The number itself, its negative, or with a unit word in sight times a unit factor."""
     try:
         size = float(abs(value))
@@ -221,7 +221,7 @@ def number_said(value: float, evidence: Evidence) -> bool:
     return any(evidence.has_number(size / f) or evidence.has_number(size * f) for f in factors)
 
 
-def date_said(value: str, evidence: Evidence) -> bool:
+def is_grounded_date(value: str, evidence: Evidence) -> bool:
     """Each part of a date or time is said; a four-digit year only where the evidence has one."""
     if evidence.relative:
         return True
@@ -242,7 +242,7 @@ def spells(code: str, text: str) -> bool:
     return all(letter in rest for letter in code)
 
 
-def word_said(word: str, evidence: Evidence) -> bool:
+def is_grounded_word(word: str, evidence: Evidence) -> bool:
     """The word, its digits as a number, an abbreviation, or an inflected form (60 % prefix)."""
     if word in evidence.word_set:
         return True
@@ -256,25 +256,25 @@ def word_said(word: str, evidence: Evidence) -> bool:
     return len(word) > 3 and evidence.has_form_of(word, stem)
 
 
-def said(value: Any, evidence: Evidence) -> bool:
+def is_grounded(value: Any, evidence: Evidence) -> bool:
     """Whether the evidence grounds one scalar."""
     if value is None or isinstance(value, bool) or value == "":
         return True
     if isinstance(value, (int, float)):
         whole = str(value)
-        return number_said(value, evidence) or bool(
-            _DATE.match(whole) and date_said(whole, evidence)
+        return is_grounded_number(value, evidence) or bool(
+            _DATE.match(whole) and is_grounded_date(whole, evidence)
         )
     text = str(value).strip().casefold()
     if text in evidence.text:
         return True
     if _DATE.match(text):
-        return date_said(text, evidence)
+        return is_grounded_date(text, evidence)
     compact = "".join(c for c in text if c.isalnum())
     if not compact or (len(compact) > 2 and compact in evidence.compact):
         return True
     content = [w for w in split_words(str(value)) if w not in _STOP] or split_words(str(value))
-    missed = [w for w in content if not word_said(w, evidence)]
+    missed = [w for w in content if not is_grounded_word(w, evidence)]
     if len(content) <= SHORT_TEXT and any(w.isdigit() for w in missed):
         return False
     return len(missed) <= (1 - ENOUGH) * len(content)
@@ -300,7 +300,7 @@ def _call_misses(call: ToolCall, tools: dict[str, ToolSpec], evidence: Evidence)
     schema = schema_words(tools[call.name]) if call.name in tools else {}
     for path, value in scalars_in(arguments):
         own = [schema[k] for k in (path.split(".")[0], "") if k in schema]
-        good = said(value, evidence) or any(said(value, e) for e in own)
+        good = is_grounded(value, evidence) or any(is_grounded(value, e) for e in own)
         yield path, None if good else value
 
 

@@ -259,7 +259,7 @@ ACRONYMS = re.compile(
 ENDS = {"to": "destination", "from": "origin"}
 
 
-def noun_said(p: Parameter) -> str:
+def field_noun(p: Parameter) -> str:
     """What stands before the value in a list or a sentence of its own: "due date" for due_by."""
     noun = _noun(p, _sense(p))
     if p.kind in ("date", "datetime"):
@@ -268,7 +268,7 @@ def noun_said(p: Parameter) -> str:
     return ENDS.get(noun, noun)
 
 
-def asked_noun(p: Parameter) -> str:
+def request_noun(p: Parameter) -> str:
     """What a question calls a parameter: "check-in date" for check_in."""
     if p.kind in ("date", "datetime") and not re.search(r"date|day|time|start|end", p.noun):
         return f"{p.noun.replace('check ', 'check-')} date"
@@ -282,7 +282,7 @@ def asked_noun(p: Parameter) -> str:
 
 def statement(p: Parameter, value: Any, rng: random.Random) -> str:
     """A sentence of its own that gives a value."""
-    slot, noun = "{" + p.name + "}", noun_said(p)
+    slot, noun = "{" + p.name + "}", field_noun(p)
     if isinstance(value, list):
         return f"The {noun}: {slot}."
     be = "are" if is_plural(noun) else "is"

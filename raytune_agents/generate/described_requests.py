@@ -28,7 +28,7 @@ from raytune_agents.generate.actions import (
     with_article,
 )
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.clauses import DOCUMENTS, clause_of, noun_said, statement
+from raytune_agents.generate.clauses import DOCUMENTS, clause_of, field_noun, statement
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.kinds import Parameter, kind_named, name_words
 from raytune_agents.generate.placing import NUMBERED, Placing, slot_of
@@ -245,7 +245,7 @@ def _arranged(
     moved += apart
     stay = [c for p, c in order if p not in moved]
     if len(moved) > 2 and rng.random() < 0.4:
-        lines = "".join(f"\n- {noun_said(p)}: {slot_of(p)}" for p in moved)
+        lines = "".join(f"\n- {field_noun(p)}: {slot_of(p)}" for p in moved)
         return stay, lines
     counts = [
         c

@@ -16,7 +16,7 @@ from raytune_agents.agents.analyse import Argument, mixed
 from raytune_agents.generate import arguments
 from raytune_agents.generate.actions import is_plural
 from raytune_agents.generate.arguments import parameters_of, spec_values
-from raytune_agents.generate.clauses import asked_noun
+from raytune_agents.generate.clauses import request_noun
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.surface import COUNTS, spoken
@@ -162,7 +162,7 @@ def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
     template = rng.choice(CHOICES if enum else QUESTIONS)
     if param.sense in COUNTS and not enum and is_plural(param.noun):
         return rng.choice(HOW_MANY).format(words=param.noun)
-    return template.format(words=asked_noun(param), choices=choices)
+    return template.format(words=request_noun(param), choices=choices)
 
 
 def _incomplete(

@@ -18,7 +18,7 @@ from raytune_agents.dedup import mark_leaks
 from raytune_agents.dedup.text import calls_key
 from raytune_agents.generate import sampling, validate_rows
 from raytune_agents.records import Trajectory, finish
-from raytune_agents.situations import said_values
+from raytune_agents.situations import request_values
 
 SYNTHETIC = "synthetic"  # the split of the test rows
 AUTO_TEST, AUTO_VAL = 120, 32  # rows where the config says none
@@ -64,13 +64,13 @@ class Novelty:
         self.values: set[str] = set()
         self.calls: set[str] = set()
         for row in trained:
-            self.values |= said_values(row)
+            self.values |= request_values(row)
             self.calls.add(calls_key(row))
 
     def fault(self, row: Trajectory) -> str:
         if not row.calls:
             return ""
-        free = said_values(row) - enum_values(row)
+        free = request_values(row) - enum_values(row)
         if free and free <= self.values:
             return "seen_values"
         return "seen_call" if calls_key(row) in self.calls else ""

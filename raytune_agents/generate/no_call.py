@@ -19,7 +19,7 @@ ALIKE = 0.4  # share of words from which another tool might do the same
 WORD = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{3,}")
 
 
-def lacking(rows: Iterable[Trajectory], share: float) -> int:
+def no_call_rows_lacking(rows: Iterable[Trajectory], share: float) -> int:
     """Rows to add so that `share` of all need no call: n = (share * all - such) / (1 - share)."""
     kinds = [needs_no_call(row) for row in rows]
     return max(0, round((share * len(kinds) - sum(kinds)) / (1 - share)))

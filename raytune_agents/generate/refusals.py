@@ -20,7 +20,7 @@ from raytune_agents.agents.script import listed
 from raytune_agents.agents.wording import slots
 from raytune_agents.generate import actions
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.clauses import asked_noun
+from raytune_agents.generate.clauses import request_noun
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.dialogue_patterns import distinct, make_row
@@ -152,7 +152,7 @@ def _about(spec: AgentSpec, rng: random.Random) -> tuple[str, str]:
     what = _deed(tool)
     if not what:
         raise NoValue(f"{tool.name}: no words for it")
-    needed = [asked_noun(p) for p in parameters_of(tool) if p.required]
+    needed = [request_noun(p) for p in parameters_of(tool) if p.required]
     needs = f"I need the {listed(needed)} for that." if needed else "I need nothing else for that."
     question = rng.choice(ABOUT).format(what=what)
     if question.startswith(("What", "How")):

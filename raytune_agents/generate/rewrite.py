@@ -51,7 +51,7 @@ class ChatClient:
     chat: Chat
     engine: EngineConfig
     model: str = ""  # what the answers are kept under: name, revision, type
-    taught: bool = False  # by a model other than the one that is trained
+    use_teacher: bool = False  # by a model other than the one that is trained
     keep: bool = False
     own: Callable[[list[dict[str, str]], Sampling], str] | None = None
     concurrency: int = 1  # calls of `own` under way at a time
@@ -60,7 +60,7 @@ class ChatClient:
         self, chats: Sequence[list[dict[str, str]]], samplings: Sequence[Sampling]
     ) -> list[Reply | Lost | None]:
         """One reply per chat, None where a budget is spent. Raises EngineDown, teacher.Refused."""
-        if self.taught and not self.own:
+        if self.use_teacher and not self.own:
             return list(endpoint.ask_teacher(chats, samplings))
         prompts: Sequence[Any] = chats if self.own else [self.chat.chat_ids(c) for c in chats]
         kept = Answers.of_user(self.keep)
@@ -120,8 +120,9 @@ def positives(
     section: GenerateConfig,
     seed: int,
 ) -> Shard:
-    """Drawn rows, said by the client, then checked in APIGen's order: format, execution, judge. A
-    row that fails is counted under POOL:STAGE; the first words of the reason are in the notes."""
+    """Sampled rows, worded by the client, then checked in APIGen's order: format, execution,
+    judge. A row that fails is counted under POOL:STAGE; the first words of the reason are in the
+    notes."""
     shard = Shard()
     try:
         worded = paraphrase_rows(rows, client, section, seed, shard)
@@ -222,7 +223,7 @@ def judge_shard(shard: Shard, client: ChatClient, section: GenerateConfig, seed:
         return
     chats = [judge_messages(row) for row in rows]
     sampling = Sampling(j.max_tokens, j.temperature, j.samples, schema=VERDICT)
-    if not client.taught:  # a prompt that the engine would refuse gets no verdict
+    if not client.use_teacher:  # a prompt that the engine would refuse gets no verdict
         room = client.engine.max_model_len - j.max_tokens
         fits = [len(client.chat.chat_ids(chat)) <= room for chat in chats]
     else:

@@ -37,7 +37,7 @@ BLOCK = 256  # requests compared at a time
 
 
 @dataclass
-class Drawn:
+class SampledRows:
     """The rows in the order they are made, and what was left out, by pool."""
 
     rows: list[Trajectory] = field(default_factory=list)
@@ -132,11 +132,11 @@ def prepared(section: GenerateConfig, rows: Sequence[Trajectory], seed: int) -> 
     return out
 
 
-def sample_rows(section: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) -> Drawn:
+def sample_rows(section: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) -> SampledRows:
     """At most `section.rows` rows, agents in turn; those nearer than `min_distance` to an earlier
     request of their agent, or past the share that may name a tool, give way to spare ones. `real`
     are the user's own training rows: their share of the rows are those with other values."""
-    specs, out = prepared(section, real, seed), Drawn()
+    specs, out = prepared(section, real, seed), SampledRows()
     for spec in specs:
         out.gaps += [f"{spec.name}: {gap}" for gap in gaps(spec)]
     own = own_variants(specs, real, own_count(section, specs, real), seed)

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Any
 
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate.clauses import LAST, UNIT_WORDS, noun_said
+from raytune_agents.generate.clauses import LAST, UNIT_WORDS, field_noun
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import Arguments
@@ -126,7 +126,7 @@ def _fields_said(p: Parameter, value: Arguments, scene: Scene, rng: random.Rando
         if f is None or isinstance(inner, bool):
             out.append(f"{name.replace('_', ' ')} {shown(inner)}")
             continue
-        said, noun = spoken(f, inner, scene, rng), noun_said(f)
+        said, noun = spoken(f, inner, scene, rng), field_noun(f)
         if address and f.kind in PLAIN and not f.items:
             out.append(said)
         elif isinstance(inner, int | float) and f.unit:

@@ -42,7 +42,7 @@ def vllm_arguments() -> frozenset[str]:
     return frozenset(target.id for target in fields if isinstance(target, ast.Name))
 
 
-def check_engine(config: Config) -> None:
+def validate_engine_options(config: Config) -> None:
     """Raises ConfigError for an option that vLLM does not have or that is set elsewhere, and for an
     adapter that it could train but not answer with."""
     known = vllm_arguments()

@@ -49,7 +49,7 @@ DATA = {  # of Ray Data's context, while we are connected
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's switch, on every system
 # variables of the driver that every worker must see
 PASSED_ON = ("RAYTUNE_AGENTS_SANDBOX", "LM_EVAL_PYTHON")
-POLL_S, SPEAK_S = 1.0, 30.0  # while nodes join: between two looks, and between two words
+POLL_S, REPORT_S = 1.0, 30.0  # while nodes join: between two looks, and between two words
 _data_before: dict[str, Any] = {}  # what DATA stands in place of
 _started: list[str] = []  # the addresses of what `connect` started and `disconnect` may end
 
@@ -94,7 +94,7 @@ def await_resources(section: ResourcesConfig, say: Callable[[str], None] = log.i
     and has no GPU in use: none joins it."""
     from ray.autoscaler.sdk import request_resources
 
-    began, spoke, have = time.monotonic(), -SPEAK_S, free_resources()
+    began, spoke, have = time.monotonic(), -REPORT_S, free_resources()
     local, wait_s = address_of(section) == "local", section.wait_s
     try:
         while lacking := have.lacks(section):
@@ -104,7 +104,7 @@ def await_resources(section: ResourcesConfig, say: Callable[[str], None] = log.i
                     f"{lacking} after {waited:.0f} s; write what there is, or start more; "
                     "resources.wait_s is how long a cluster may take"
                 )
-            if waited - spoke >= SPEAK_S:
+            if waited - spoke >= REPORT_S:
                 spoke = waited
                 say(f"waiting for resources: {lacking} ({waited:.0f} of {wait_s:.0f} s)")
                 gpus = [{"GPU": 1}] * (section.gpus or have.busy_gpus)

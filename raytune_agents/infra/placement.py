@@ -174,7 +174,7 @@ def shards_under_way(engines: int, slots: int, rows: int, cpus: int) -> int:
     return max(2 * engines, min(cpus, -(-8 * engines * slots // rows)))
 
 
-def place(have: Resources, config: Config, weights_gib: float) -> Placement:
+def plan_placement(have: Resources, config: Config, weights_gib: float) -> Placement:
     """The placement of a run; `weights_gib`: the size of the model's files. Options that are not
     "auto" stay as they are. Raises ConfigError where they cannot be had."""
     section, gpus = config.resources, have.gpus

@@ -1,6 +1,6 @@
-"""Asking for the evaluate step: every arm's answers, plays, talks and likelihoods, the judge's
-verdicts and lm-eval's values, each kept in shards on disk, so that a killed step goes on and an
-arm that is added is asked alone."""
+"""Asking for the evaluate step: every arm's answers, roll-outs, conversations and likelihoods, the
+judge's verdicts and lm-eval's values, each kept in shards on disk, so that a killed step goes on
+and an arm that is added is asked alone."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def rollouts_of(
     # Each task is rolled out `trials` times: a shard then holds as many roll-outs as answers.
     parts = cut(tasks, max(1, options.shard_rows // trials))
     own = [*identity(arm), options.trajectories, options.max_tokens]
-    return Questions(f"play {arm.name}", parts, roll_out, lost, own)
+    return Questions(f"roll out {arm.name}", parts, roll_out, lost, own)
 
 
 def conversations_of(
@@ -94,7 +94,7 @@ def conversations_of(
         return [multi_turn.lost_conversation(arm.name, entry, client.INFRA_FAILED)]
 
     own = [*identity(arm), options.multi_turn.max_steps, options.max_tokens]
-    return Questions(f"talk {arm.name}", cut(entries, options.shard_rows), converse, lost, own)
+    return Questions(f"converse {arm.name}", cut(entries, options.shard_rows), converse, lost, own)
 
 
 def likelihoods_of(

@@ -17,7 +17,7 @@ from raytune_agents.inference.options import lora_options
 from raytune_agents.infra import cluster
 from raytune_agents.infra.logs import driver_log
 from raytune_agents.infra.nodes import validate_nodes
-from raytune_agents.infra.placement import Placement, Resources, place, shards_under_way
+from raytune_agents.infra.placement import Placement, Resources, plan_placement, shards_under_way
 from raytune_agents.pipeline import keys
 from raytune_agents.progress import Display
 from raytune_agents.runs import Run, Step
@@ -98,7 +98,7 @@ class Context:
                 f"runs_dir={self.config.runs_dir!r} with {self.resources.nodes} nodes: workers "
                 "write into the run folder; write a folder that all nodes share"
             )
-        return place(self.resources, self.config, models.weights_gib(self.model))
+        return plan_placement(self.resources, self.config, models.weights_gib(self.model))
 
     @cached_property
     def model(self) -> Path:

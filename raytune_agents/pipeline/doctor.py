@@ -39,7 +39,7 @@ TRAINED = 4  # rows of each method whose prompts are compared, and of the one tr
 PACKAGE_MIB = 500  # Ray refuses a larger working directory
 
 
-class Doubt(Exception):
+class CheckWarning(Exception):
     """What need not stop a run."""
 
 
@@ -67,7 +67,7 @@ def examine(config: Config, console: Console, only: Sequence[str] = ()) -> Itera
         for name in only or checks:
             try:
                 yield Finding(name, OK, checks[name]())
-            except Doubt as doubt:
+            except CheckWarning as doubt:
                 yield Finding(name, WARN, redact(str(doubt)))
             # What a config or a machine can cause; a fault of the code must show its traceback.
             except (ValueError, OSError, RuntimeError, RayError, TrainingFailedError) as error:
@@ -141,16 +141,16 @@ class Doctor:
                 f"{more}"
             )
         if bad:
-            raise Doubt(f"{bad} of the first {seen} rows are bad; {more}")
+            raise CheckWarning(f"{bad} of the first {seen} rows are bad; {more}")
         config, lengths = with_max_length(self.config)
         lengths, limit = lengths or row_lengths(config), config.model.max_length
-        return f"{seen} rows read; {lengths.said(limit)}"
+        return f"{seen} rows read; {lengths.describe(limit)}"
 
     def package(self) -> str:
         """Doubts a working directory that is too large to be sent with a job."""
         size, largest = package_bytes(Path.cwd())
         if size > PACKAGE_MIB * 2**20:
-            raise Doubt(
+            raise CheckWarning(
                 f"{Path.cwd()} has {size >> 20} MiB, a job takes {PACKAGE_MIB}; the largest file "
                 f"is {largest}; name it in .gitignore before `ray job submit`"
             )
@@ -182,7 +182,7 @@ class Doctor:
         held = sum(sum(parts.values()) for parts in self.plan.memory.values())
         have = memory_gib()
         if held > have and not self.context.resources.gpus:
-            raise Doubt(
+            raise CheckWarning(
                 f"{have:.1f} GiB of memory are free, engine and training take about {held:.1f}; "
                 "write a smaller model, train.max_tokens_per_forward or engine.kv_cache_gib"
             )

@@ -86,7 +86,11 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
 
 
 def ask_arms(
-    context: Context, step: Step, requests: AskedRows, options: EvaluateConfig, arms: list[Arm]
+    context: Context,
+    step: Step,
+    requests: EvaluationRequests,
+    options: EvaluateConfig,
+    arms: list[Arm],
 ) -> tuple[Found, dict[str, Costs], str]:
     """Everything that the arms are asked; their costs; why energy is not known. The joules of arms
     that answer at once are shared by the tokens that each wrote."""
@@ -101,7 +105,7 @@ def ask_arms(
         # Baselines are prompts around the base: they answer the splits, and no more.
         whole = [arm for arm in group if not arm.baseline]
         kinds = {
-            "plays": [
+            "rollouts": [
                 answering.rollouts_of(context, requests.tasks, arm, options) for arm in whole
             ],
             "multi_turn": [
@@ -185,9 +189,9 @@ def check_bases(config: Config, run: Path) -> None:
 
 
 @dataclass
-class AskedRows:
-    """Rows of all suites and of val, perturbed ones, tasks to play, conversations, val rows whose
-    likelihood is measured, examples for prompts; and why rows were left out."""
+class EvaluationRequests:
+    """Rows of all suites and of val, perturbed ones, tasks to roll out, conversations, val rows
+    whose likelihood is measured, examples for prompts; and why rows were left out."""
 
     rows: list[Trajectory]
     perturbed: list[Trajectory]
@@ -213,7 +217,7 @@ class AskedRows:
         return [row for row in self.test_rows if row.split in calls and row.tools]
 
 
-def rows_to_ask(context: Context) -> AskedRows:
+def rows_to_ask(context: Context) -> EvaluationRequests:
     """The rows of all splits and suites, their perturbed pairs, and what else is asked for."""
     config, suite = context.config, suites.Suite()
     section, seed = config.evaluate, config.seed
@@ -244,14 +248,14 @@ def rows_to_ask(context: Context) -> AskedRows:
     suite.rejected.update(untouched)
     if VAL not in section.splits:
         suite.add_if_any(val, section.val_rows)
-    tasks = suites.goals(suites.players(config), section.trajectories.tasks, seed)
+    tasks = suites.goals(suites.executable_agents(config), section.trajectories.tasks, seed)
     queries = {task.query for task in tasks}
     # One pass over the training rows on the disk, and none where there are no tasks.
     known = {row.query for row in trained if row.query in queries} if queries else set()
     fresh = [task for task in tasks if task.query not in known]
     if len(fresh) < len(tasks):
         suite.rejected["trained_goal"] += len(tasks) - len(fresh)
-    return AskedRows(
+    return EvaluationRequests(
         suite.rows,
         perturbed,
         fresh,

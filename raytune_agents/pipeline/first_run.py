@@ -59,7 +59,7 @@ class FirstRun:
         """Tools per row: as many as the user's rows list, as far as the prompt has room."""
         every = len(self.spec.tools)
         wanted = median(len(r.tools) or every for r in self.rows) if self.rows else every
-        room = MOST_PROMPT.get(self.model, USUAL_PROMPT) - self.longest_talk
+        room = MOST_PROMPT.get(self.model, USUAL_PROMPT) - self.longest_conversation
         fits = int(room / max(1.0, self.tool_tokens))
         return (
             max(2, min(int(wanted), len(self.spec.tools), fits)) if len(self.spec.tools) > 1 else 1
@@ -73,7 +73,7 @@ class FirstRun:
         return sum(long) / len(long) / CHARS_PER_TOKEN
 
     @property
-    def longest_talk(self) -> float:
+    def longest_conversation(self) -> float:
         """Tokens of the longest row without its tools."""
         lengths = [
             sum(len(m.content) + sum(len(c.arguments) for c in m.tool_calls) for m in r.messages)
@@ -84,7 +84,7 @@ class FirstRun:
 
     @property
     def max_length(self) -> int:
-        tokens = self.longest_talk + self.shown_tools * self.tool_tokens
+        tokens = self.longest_conversation + self.shown_tools * self.tool_tokens
         # Rounded up, as the estimate is in characters.
         return 128 * -(-int(tokens) // 128)
 

@@ -53,7 +53,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     mining = config.negatives.model_copy(update={"max_tokens": longest})
     client, executor = chat_client(context), validate_rows.executor(config.generate)
     # Otherwise a hosted model words the rows, or there is nothing to word.
-    if called or (sampled.rows and not client.taught):
+    if called or (sampled.rows and not client.use_teacher):
         context.start_engine()
     works = {
         "synthetic": lambda rows: rewrite.positives(rows, client, executor, config.generate, seed),
@@ -140,7 +140,7 @@ def no_call_rows(context: Context, step: Step, counts: Counts) -> list[Trajector
     # A share of all training rows, so the synthetic ones count too.
     good["train"] += read_rows(step.folder / "synthetic")
     made = {
-        s: no_call.tool_taken_away(rows, no_call.lacking(rows, share), seed)
+        s: no_call.tool_taken_away(rows, no_call.no_call_rows_lacking(rows, share), seed)
         for s, rows in good.items()
     }
     for folder, split in (("no_call", "train"), (HELD, "val")):
@@ -184,7 +184,9 @@ def realism_of(config: Config, synthetic: list[Trajectory], train: list[Trajecto
     return realism.realism_figures(synthetic, list(real.values()), tools)
 
 
-def funnel(sampled: sampling.Drawn, counts: Counts, kept: list[Trajectory]) -> list[JsonObject]:
+def funnel(
+    sampled: sampling.SampledRows, counts: Counts, kept: list[Trajectory]
+) -> list[JsonObject]:
     """Of every pool: rows attempted, those that fell out at each stage, those kept; and `short`,
     the rows that the agents' specs could not give."""
     tried = Counter(sampling.pool_of(row) for row in sampled.rows) + sampled.similar + sampled.named

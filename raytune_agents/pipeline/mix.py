@@ -37,7 +37,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         pools = {kind: mix.mix_pool(kind, wanted, no_call) for kind in set(rows.kinds)}
         counted = zip(rows.ids, rows.kinds, rows.tokens)
         pool = [(i, pools[kind], n) for i, kind, n in counted]
-        weights = mix.taken(wanted, pool, no_call)
+        weights = mix.usable_weights(wanted, pool, no_call)
         tokens = arm.tokens or config.mix.tokens or mix.auto_tokens(pool, weights)
         budget = max(1, round(arm.share * tokens))
         seed = config.seed if arm.seed is None else arm.seed

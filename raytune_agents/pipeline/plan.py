@@ -24,7 +24,7 @@ from raytune_agents.evaluate.harness import answer_limit, gold_lengths
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.infra import estimate
 from raytune_agents.infra.estimate import GIB, SMALLEST_STEP, START_S, DecoderShape, Speed
-from raytune_agents.infra.placement import Placement, place
+from raytune_agents.infra.placement import Placement, plan_placement
 from raytune_agents.negatives import choice
 from raytune_agents.pipeline.read import catalogue_of, with_catalogue, with_fewer_tools
 from raytune_agents.pipeline.row_lengths import (
@@ -187,7 +187,7 @@ def arm_work(
     no_call = config.mix.no_call
     kinds = {i: mix.RowKind.of(rows[i]) for i in costs}
     pool = [(i, mix.mix_pool(kinds[i], weights, no_call), n) for i, n in costs.items()]
-    share = mix.taken(weights, pool, no_call)
+    share = mix.usable_weights(weights, pool, no_call)
     wanted = max(1, round(budget / sample.scale) if budget else mix.auto_tokens(pool, share))
     chosen = mix.choose_rows(pool, share, wanted, config.mix.max_epochs, config.seed)
     how = methods.method_named(method)
@@ -239,8 +239,8 @@ def generate_work(config: Config, sample: Sample, sampled: list[Trajectory], cha
 
 
 def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
-    """Every arm answers every split and suite, once more each perturbed row, plays the trajectories
-    and talks; val rows are measured; a judge compares its answers with the base's, both ways."""
+    """Every arm answers every split and suite, once more each perturbed row, rolls out the tasks
+    and converses; val rows are measured; a judge compares its answers with the base's, twice."""
     section, arms = config.evaluate, config.train.arms.values()
     most, known = section.limit or COUNTED, []
     sizes: dict[str, int] = {}
@@ -320,7 +320,7 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     lengths = lengths or row_lengths(config)
     path = models.resolve(config.model)
     chat, shape = Chat.of(path, config.model), DecoderShape.of(path)
-    placed, sample = place(have, config, shape.weights_gib), read_sample(config, most)
+    placed, sample = plan_placement(have, config, shape.weights_gib), read_sample(config, most)
     sampled = add_generated(sample, config)
     train, sections, work = config.train, {}, {"read": Work(), "label": Work()}
     work["generate"] = generate_work(config, sample, sampled, chat)
@@ -347,7 +347,7 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     held = memory(config, shape, sections, arms, placed)
     left = disk(config, shape, sections, arms, sample, path)
     kv = estimate.kv_gib(config, placed, shape)
-    length_note = lengths.said(config.model.max_length)
+    length_note = lengths.describe(config.model.max_length)
     return Plan(
         placed, sample, speed, work, seconds, held, left, usd, priced, shape, kv, length_note
     )

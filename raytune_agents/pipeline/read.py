@@ -46,7 +46,7 @@ TABLE_ROWS, TABLE_CHARS = 2_000, 1 << 23  # what a reading worker holds before i
 FACTS = (  # split.RowFacts
     pa.field("gold_tools", pa.list_(pa.string())),
     pa.field("ties", pa.list_(pa.string())),
-    pa.field("place", pa.float64()),
+    pa.field("position", pa.float64()),
 )
 NOTES = (  # of the first trajectory of a raw row: readers.SourceRow
     pa.field("format", pa.string()),
@@ -130,7 +130,7 @@ def flat_row(row: Trajectory, section: ReadConfig, seed: int) -> FlatRow:
         "error": "",
         "gold_tools": facts.tools,
         "ties": facts.ties,
-        "place": facts.place,
+        "position": facts.position,
         "seed": row.seed or seed,
         "task_type": row.meta.get("task_type"),
     }
@@ -250,9 +250,9 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
 
 def facts_of(table: pa.Table) -> Iterator[tuple[split.RowFacts, str]]:
     """What the split needs of each row of PARSED, and the split that its source gave."""
-    columns = [table[name].to_pylist() for name in ("gold_tools", "ties", "place", "split")]
-    for tools, ties, place, source_split in zip(*columns):
-        yield split.RowFacts(tuple(tools), tuple(ties), place), source_split
+    columns = [table[name].to_pylist() for name in ("gold_tools", "ties", "position", "split")]
+    for tools, ties, position, source_split in zip(*columns):
+        yield split.RowFacts(tuple(tools), tuple(ties), position), source_split
 
 
 def settle(

@@ -54,8 +54,8 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
 
 
 def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context:
-    """Stored answers and plays scored anew, without the engine; the step is then done as after a
-    run of its own."""
+    """Stored answers and roll-outs scored anew, without the engine; the step is then done as after
+    a run of its own."""
     context, step = evaluated(config, display)
     folder, before = step.folder, step.manifest
     assert before  # `evaluated` hands out a step that is done
@@ -65,7 +65,7 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     answers = [AnswerRow.read(line) for line in stored]
     answers = [harness.rescored(answer, rows[answer.split, answer.id]) for answer in answers]
     lines = {name: lines_of(folder / f"{name}.parquet") for name in KINDS}
-    lines["plays"] = [rollouts.rescored_rollout(line) for line in lines["plays"]]
+    lines["rollouts"] = [rollouts.rescored_rollout(line) for line in lines["rollouts"]]
     rubric = config.evaluate.judge.rubric
     lines["judged"] = [judge.read_verdicts(line, rubric) for line in lines["judged"]]
     entries = multi_turn.entries(config.evaluate.multi_turn)

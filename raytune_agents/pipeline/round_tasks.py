@@ -90,7 +90,7 @@ def answer_tasks(
 # --- new tasks ---
 
 
-def draw_tasks(
+def sample_new_tasks(
     context: Context,
     step: Step,
     options: RoundsConfig,
@@ -137,7 +137,7 @@ def agents_with(
     if lacking := tools - set().union(*owned.values()):
         lost = sum(n for c, n in clusters.items() if c.tool in lacking)
         some = ", ".join(sorted(lacking)[:5])
-        record.said.append(
+        record.notes.append(
             f"{lost} failures at {len(lacking)} tools of no agent ({some}) bring no new tasks; "
             "write an agent that has them into generate.agents (raytune-agents init makes one)"
         )
@@ -145,7 +145,7 @@ def agents_with(
 
 
 def fresh_tasks(section: GenerateConfig, count: int, seed: int, tasks: Tasks) -> list[Trajectory]:
-    """Drawn rows whose request no task has."""
+    """Sampled rows whose request no task has."""
     real = [row for row in tasks.values() if row.pool == "positive"]
     known = {row.query for row in tasks.values()}
     sampled = sampling.sample_rows(section.model_copy(update={"rows": count}), seed, real)
@@ -164,7 +164,7 @@ def verified_tasks(
     seed, folder, k = step.seed, context.run.folder, record.round
     client, executor = chat_client(context), validate_rows.executor(context.config.generate)
     # The run's own engine words and judges; a teacher needs none.
-    if not client.taught:
+    if not client.use_teacher:
         context.start_engine()
     section = with_tried_judge(context.config.generate, client, failures[:PLANTED], seed, record)
 
@@ -204,7 +204,7 @@ def with_tried_judge(
     accepted = len(shard.rows)
     if not rounds.believes_anything(accepted, len(planted)):
         return section
-    record.said.append(
+    record.notes.append(
         f"the judge called {accepted} of {len(planted)} planted wrong rows right, so it is not "
         "asked; write a stronger generate.teacher, or generate.judge.samples: 0"
     )

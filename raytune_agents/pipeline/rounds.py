@@ -94,12 +94,12 @@ def train_rounds(
         assert manifest  # done before, or just now
         record = RoundRecord(**manifest.notes["record"])
         records.append(record)
-        for line in record.said:
+        for line in record.notes:
             context.display.say(f"train     {name} round {k}: {line}", "yellow")
         now.spent += record.tokens
         step.log(step=k, val_exact_match=record.val, num_tokens=now.spent)
         if not record.rows:
-            stopped = record.said[-1]
+            stopped = record.notes[-1]
         elif record.worse:
             stopped = f"round {k} made things worse ({record.worse}) and was thrown away"
         if not record.rows or record.worse:
@@ -156,13 +156,13 @@ def learn_from_failures(
     # Tokens that earlier rounds left over are shared by those to come.
     left = rounds.round_budget(options.tokens, now.spent, options.max - record.round + 1)
     if left == 0:
-        record.said.append(f"train.rounds.tokens={options.tokens} are spent; write more")
+        record.notes.append(f"train.rounds.tokens={options.tokens} are spent; write more")
         return Counts()
     waiting = [r for i, r in now.tasks.items() if i not in now.retired]
     sampled = rounds.sample_tasks(waiting, options.tasks, seed)
     policy = round_tasks.Policy(now.section, now.adapter, now.marker)
     answered = round_tasks.answer_tasks(context, step, "answered", sampled, record.round, policy)
-    new = round_tasks.draw_tasks(context, step, options, now.tasks, answered.failures, record)
+    new = round_tasks.sample_new_tasks(context, step, options, now.tasks, answered.failures, record)
     tried = round_tasks.answer_tasks(context, step, "tried", new, record.round, policy)
     failures = [*answered.failures, *tried.failures]
     record.faults = dict(answered.faults + tried.faults)
@@ -172,9 +172,9 @@ def learn_from_failures(
     record.occupy(banded)
     write_json(step.folder / RETIRED, list(banded.retired))
     if few := rounds.few_in_band(record, options.band):
-        record.said.append(few)
+        record.notes.append(few)
     if not failures:
-        record.said.append("no failures left: every answer was right; write harder tasks")
+        record.notes.append("no failures left: every answer was right; write harder tasks")
         return Counts()
     tasks = {r.id: r for r in (*sampled, *new) if r.id in rates}
     kept = set(banded.kept)
@@ -205,7 +205,7 @@ def train_round(
     by_row = [(i, "round", n) for i, _, n in rows.costs()]
     total = sum(n for _, _, n in by_row)
     if not total:
-        record.said.append(
+        record.notes.append(
             f"no task in the success band {list(section.rounds.band)} gives {method} a row; write "
             "a wider band, more rounds.tasks or rounds.samples"
         )

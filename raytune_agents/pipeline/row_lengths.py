@@ -44,7 +44,7 @@ class RowLengths:
         longest = self.tokens[math.ceil(KEPT * len(self.tokens)) - 1] if self.tokens else USUAL
         return min(most, MULTIPLE * math.ceil(longest / MULTIPLE))
 
-    def said(self, limit: int) -> str:
+    def describe(self, limit: int) -> str:
         """What a limit costs, in words, and what to write where it is much."""
         if not self.tokens:
             return f"model.max_length={limit}"
@@ -61,7 +61,7 @@ def row_lengths(config: Config) -> RowLengths:
     chat = Chat.of(models.resolve(config.model), config.model)
     # Without a limit: what is asked is how long the rows would be.
     chat, found = Chat(**chat.arguments | {"max_length": UNLIMITED}), []
-    for row in [*source_rows(config), *drawn_rows(config)]:
+    for row in [*sampled_source_rows(config), *generated_rows(config)]:
         with contextlib.suppress(RecordError):
             found += [len(example.input_ids) for example in chat.encode(row)]
     return RowLengths(sorted(found))
@@ -82,7 +82,7 @@ def prompt_lengths(chat: Chat, rows: Iterable[Trajectory]) -> list[int]:
     return [n for n in found if n is not None]
 
 
-def source_rows(config: Config) -> list[Trajectory]:
+def sampled_source_rows(config: Config) -> list[Trajectory]:
     return [
         with_fewer_tools(row, config.read.tools)
         for source in config.read.sources
@@ -99,7 +99,7 @@ def sampled_rows(source: SourceConfig, first: int, count: int) -> Iterator[Traje
         yield from readers.read_raw(one, where, source).rows
 
 
-def drawn_rows(config: Config) -> list[Trajectory]:
+def generated_rows(config: Config) -> list[Trajectory]:
     from raytune_agents.generate import sampling
 
     section = config.generate

@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from raytune_agents import mix, models, readers
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.infra import cluster, telemetry
-from raytune_agents.infra.placement import place
+from raytune_agents.infra.placement import plan_placement
 from raytune_agents.infra.watchdog import Watchdog
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.row_lengths import (
@@ -64,7 +64,7 @@ def preflight(config: Config) -> None:
     Raises ConfigError (or SourceError) naming key, value and what to write."""
     from raytune_agents.chat import Chat
     from raytune_agents.evaluate import suites
-    from raytune_agents.inference.options import check_engine
+    from raytune_agents.inference.options import validate_engine_options
     from raytune_agents.pipeline import generate, label, read, rounds, tune
     from raytune_agents.train import methods, validate_config, validate_data
 
@@ -73,7 +73,7 @@ def preflight(config: Config) -> None:
     generate.validate_generate(config)
     rounds.validate_rounds(config)
     suites.validate_evaluation(config)
-    check_engine(config)
+    validate_engine_options(config)
     if config.tune.num_samples:
         tune.validate_tune(config)
     # A user's reader or fault may give rows of any pool: their weights are not refused.
@@ -90,7 +90,7 @@ def preflight(config: Config) -> None:
         validate_config.validate_start(model, config.model.name, config.train.of(arm))
     # On a cluster only Ray knows what there is, and it is not started yet.
     if have := cluster.local_machine(config.resources):
-        placed = place(have, config, models.weights_gib(model))
+        placed = plan_placement(have, config, models.weights_gib(model))
         for arm in config.train.arms.values():
             placed.train(config.train.of(arm))
     chat = Chat.of(model, config.model)
@@ -100,7 +100,7 @@ def preflight(config: Config) -> None:
     validate_data.gold_comes_back(first_rows(config), chat, config.read.max_error_share)
 
 
-def check_engine(steps: Sequence[str]) -> None:
+def require_engine_packages(steps: Sequence[str]) -> None:
     """The packages of the extras cpu and gpu must be there for the steps that load a model. Raises
     ConfigError."""
     needs = [name for name in steps if name in ENGINE_STEPS]
@@ -142,9 +142,9 @@ def run_steps(
             display.say(f"{name:<9} done before, nothing to do", style="dim")
         if not left:
             return context
-        check_engine(left)
+        require_engine_packages(left)
         preflight(config)
-        display.say((lengths or row_lengths(config)).said(config.model.max_length), style="dim")
+        display.say((lengths or row_lengths(config)).describe(config.model.max_length), style="dim")
         # only now: what cannot run is not announced
         if announce:
             announce(config, left)
@@ -156,7 +156,7 @@ def run_steps(
                 if step.done:  # its inputs were made again, and came out as before
                     display.say(f"{name:<9} done before, nothing to do", style="dim")
                     continue
-                display.current, display.place = name, f"[{number}/{len(names)}]"
+                display.current, display.step_number = name, f"[{number}/{len(names)}]"
                 run_step(context, step)
     finally:
         context.close()

@@ -13,8 +13,8 @@ def chat_client(context: Context) -> rewrite.ChatClient:
     """Who words and judges: the engine, or the teacher, which is started here. Raises
     ConfigError."""
     config, section = context.config, context.config.generate
-    taught = bool(section.teacher.base_url)
-    if taught:
+    use_teacher = bool(section.teacher.base_url)
+    if use_teacher:
         context.resources  # noqa: B018  Ray must run before its actors
         context.teacher = endpoint.start_teacher(
             section.teacher, section.cache != "off", context.run.folder / "teacher.jsonl"
@@ -26,7 +26,7 @@ def chat_client(context: Context) -> rewrite.ChatClient:
     if teacher.client:
         own = user_object(teacher.client, "generate.teacher.client")
         model = " ".join([teacher.client, teacher.model, teacher.revision])
-        keep, taught = section.cache != "off", True
+        keep, use_teacher = section.cache != "off", True
     return rewrite.ChatClient(
-        context.chat, config.engine, model, taught, keep, own, teacher.concurrency
+        context.chat, config.engine, model, use_teacher, keep, own, teacher.concurrency
     )

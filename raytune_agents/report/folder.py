@@ -83,7 +83,7 @@ class RunContents:
     costs: dict[str, dict[str, float | None]]
     conclusion: Conclusion
     answers: list[ShownAnswer]
-    plays: list[FlatRow]  # {arm, agent, goal, end, task_completion, row: JSON text, ...}
+    rollouts: list[FlatRow]  # {arm, agent, goal, end, task_completion, row: JSON text, ...}
     trials: list[JsonObject]
     guide: str
     guidance: JsonObject
@@ -248,7 +248,7 @@ def read_run(path: Path) -> RunContents:
         costs=files.by_arm("evaluate/costs.json", lambda _, record: dict(record)),
         conclusion=_conclusion(files, scores, differences, gates, config, metrics),
         answers=_answers(files),
-        plays=_plays(path / "evaluate/plays.parquet"),
+        rollouts=_rollouts(path / "evaluate/rollouts.parquet"),
         trials=[t for t in files.json("tune/trials.json", [], tuned) if isinstance(t, dict)],
         guide=_text(path / "tune/guide.md"),
         guidance=files.json("tune/guide.json", {}, wanted=False),
@@ -312,8 +312,8 @@ def _groups(files: Sequence[Path]) -> list[RowGroup]:
     return sorted((RowGroup(**row) for row in rows), key=astuple)
 
 
-def _plays(path: Path) -> list[FlatRow]:
-    """Whole trajectories that were played to their end; [] where the run asked for none."""
+def _rollouts(path: Path) -> list[FlatRow]:
+    """Whole trajectories that were rolled out to their end; [] where the run asked for none."""
     if not path.is_file():
         return []
     import pyarrow.parquet as pq

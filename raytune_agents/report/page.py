@@ -115,7 +115,7 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "energy": str(run.manifests.get("evaluate", {}).get("energy") or ""),
         "learning": sections.learning(run, css),
         "robustness": sections.robustness_section(run, arms, css),
-        "plays": shown_rows.plays(run, run.conclusion.arm),
+        "rollouts": shown_rows.shown_rollouts(run, run.conclusion.arm),
         "changes": sections.before_after(run, grouped, arms),
         "faults": sections.fault_charts(grouped, asked, css),
         "confusion": sections.confusion(grouped, asked, run.conclusion.arm),

@@ -29,7 +29,7 @@ class ShownRound:
     outcome: str
     faults: dict[str, float] = field(default_factory=dict)
     asked_for: list[JsonObject] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def shown_round(record: Mapping[str, Any], kept: int) -> ShownRound:
         outcome=outcome,
         faults={str(f): n / answers for f, n in faults.items()} if answers else {},
         asked_for=[{"about": about(c)} | dict(c) for c in clusters[:MOST_CLUSTERS]],
-        said=[clip(str(line), 400) for line in record.get("said") or []],
+        notes=[clip(str(line), 400) for line in record.get("notes") or []],
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows and plays that the page shows whole: examples of every pool, plays of the best arm."""
+"""Rows and roll-outs that the page shows whole: examples of every pool, and of the best arm."""
 
 from __future__ import annotations
 
@@ -81,24 +81,26 @@ def shown_row(row: Trajectory) -> ShownRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPlay:
-    """A line of plays.parquet, whether it reached its goal, and its conversation."""
+class ShownRollout:
+    """A line of rollouts.parquet, whether it reached its goal, and its conversation."""
 
-    play: FlatRow
+    line: FlatRow
     done: bool
     shown: ShownRow
 
 
-def plays(run: RunContents, best: str) -> list[ShownPlay]:
-    """Plays to read: of base and of the best arm one that reached its goal and one that did not,
-    of different tasks where there are some."""
+def shown_rollouts(run: RunContents, best: str) -> list[ShownRollout]:
+    """Roll-outs to read: of base and of the best arm one that reached its goal and one that did
+    not, of different tasks where there are some."""
     found, seen = [], set()
     for arm in dict.fromkeys(("base", best or next(iter(run.scores), ""))):
         for done in (True, False):
-            mine = [p for p in run.plays if p["arm"] == arm and (p["task_completion"] >= 1) == done]
-            play = next((p for p in mine if p["task"] not in seen), next(iter(mine), None))
-            if play is not None:
-                seen.add(play["task"])
-                row = from_row(json.loads(play["row"]))
-                found.append(ShownPlay(play, done, shown_row(row)))
+            mine = [
+                p for p in run.rollouts if p["arm"] == arm and (p["task_completion"] >= 1) == done
+            ]
+            line = next((p for p in mine if p["task"] not in seen), next(iter(mine), None))
+            if line is not None:
+                seen.add(line["task"])
+                row = from_row(json.loads(line["row"]))
+                found.append(ShownRollout(line, done, shown_row(row)))
     return found

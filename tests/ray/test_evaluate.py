@@ -1,4 +1,5 @@
-"""What the evaluate step leaves behind: suites, plays, robustness; scored again without engine."""
+"""What the evaluate step leaves behind: suites, roll-outs, robustness; scored again without
+engine."""
 
 from __future__ import annotations
 
@@ -50,17 +51,17 @@ def test_every_suite_is_scored_for_every_arm(tiny) -> None:
     assert kinds == {"agent/support"}
 
 
-def test_plays_are_real_conversations_with_the_world(tiny) -> None:
+def test_rollouts_are_real_conversations_with_the_world(tiny) -> None:
     folder, _ = tiny
-    plays = lines(folder, "plays")
-    assert len(plays) == 4 * 2 * 2  # arms, tasks, trials
-    for play in plays:
-        row = from_row(json.loads(play["row"]))
-        assert play["end"] in rollouts.ENDS
-        assert play["task_completion"] == float(play["end"] == "answered" and completed(row))
-        assert 1 <= play["steps"] <= 2
+    stored = lines(folder, "rollouts")
+    assert len(stored) == 4 * 2 * 2  # arms, tasks, trials
+    for line in stored:
+        row = from_row(json.loads(line["row"]))
+        assert line["end"] in rollouts.ENDS
+        assert line["task_completion"] == float(line["end"] == "answered" and completed(row))
+        assert 1 <= line["steps"] <= 2
         asked = [m for m in row.messages if m.role == "assistant"]
-        assert len(asked) == play["steps"]
+        assert len(asked) == line["steps"]
 
 
 def test_energy_is_told_or_null_and_said(tiny) -> None:

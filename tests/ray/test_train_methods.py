@@ -288,8 +288,8 @@ def test_the_clipped_objective_of_a_known_batch(method: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_plays_of_executable_tools(tmp_path: Path) -> None:
-    """The policy learns the agent's scripts by sft, then plays them under GRPO: calls are run,
+def test_rollouts_of_executable_tools(tmp_path: Path) -> None:
+    """The policy learns the agent's scripts by sft, then rolls them out under GRPO: calls are run,
     observations are masked, rewards come from the world, weights change."""
     runs = {r.id: r for r in react(agents.load_spec("security"), 4, 3)}
     base = [
@@ -320,5 +320,5 @@ def test_plays_of_executable_tools(tmp_path: Path) -> None:
     assert max(x["rewards/executed/mean"] for x in lines) > 0
     save(trainer, Chat(**job.chat), tmp_path / "end")
     start, end = (load_file(tmp_path / n / "adapter_model.safetensors") for n in ("start", "end"))
-    assert min(x["frac_reward_zero_std"] for x in lines) < 1  # plays of one task differ in worth
+    assert min(x["frac_reward_zero_std"] for x in lines) < 1  # those of one task differ in worth
     assert max((end[k] - start[k]).abs().max() for k in end) > 0

@@ -271,8 +271,8 @@ def robustness_file() -> dict:
     }
 
 
-def plays(hostile: bool) -> list[dict]:
-    """plays.parquet: of base one that failed, of nat one that reached its goal."""
+def rollout_lines(hostile: bool) -> list[dict]:
+    """rollouts.parquet: of base one that failed, of nat one that reached its goal."""
     out = []
     for arm, done in (("base", 0.0), ("nat", 1.0)):
         call = ToolCall("get_weather", '{"city": "Oslo"}')
@@ -384,7 +384,7 @@ def make_run(path: Path, hostile: bool = False) -> Path:
     dump(path / "evaluate/verdict.json", verdict)
     for name, value in other_files().items():
         dump(path / f"evaluate/{name}.json", renamed(value, names))
-    pq.write_table(pa.Table.from_pylist(plays(hostile)), path / "evaluate/plays.parquet")
+    pq.write_table(pa.Table.from_pylist(rollout_lines(hostile)), path / "evaluate/rollouts.parquet")
     dump(path / "evaluate/robustness.json", renamed(robustness_file(), names))
     pq.write_table(pa.Table.from_pylist(renamed(given, names)), path / "evaluate/answers.parquet")
     dump(path / "tune/trials.json", renamed(trials(), names))

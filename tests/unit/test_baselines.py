@@ -15,7 +15,7 @@ from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.latency import LatencyRow, latency_scores, sample_of
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
 from raytune_agents.evaluate.suites import Suite
-from raytune_agents.pipeline.evaluate import AskedRows, arm_facts, arms_of
+from raytune_agents.pipeline.evaluate import EvaluationRequests, arm_facts, arms_of
 from raytune_agents.readers import bfcl
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
@@ -142,7 +142,7 @@ def test_who_is_asked_what():
                              gold="[]"))  # fmt: skip
     val = row("open_ticket", "Help.", title="x", split="val")
     noisy = row("get_weather", "Rian?", city="Oslo", days=1, split="test_seen")
-    asked = AskedRows([seen, none, val], [noisy], [], [], [], (), {})
+    asked = EvaluationRequests([seen, none, val], [noisy], [], [], [], (), {})
     assert asked.of(Arm("base")) == [seen, none, val, noisy]
     assert asked.of(Arm("base_few_shot", shots=(seen,))) == [seen, none]
     assert asked.of(Arm("base_constrained", constrained=True)) == [seen]

@@ -339,7 +339,7 @@ def pool(count=60):
 def test_partitions_give_what_one_piece_gives(mode):
     section = LabelConfig(duplicates=mode)
     prints = prints_of(pool(), section)
-    for by, work in (("group", step.duplicates_of), ("asked", step.contradictions_of)):
+    for by, work in (("group", step.duplicates_of), ("request", step.contradictions_of)):
         part = pc.bit_wise_and(prints[by], pa.scalar(3, pa.uint64()))
         parts = [prints.filter(pc.equal(part, pa.scalar(i, pa.uint64()))) for i in range(4)]
         found = pa.concat_tables([work(p, section) for p in parts]).sort_by("handle")
@@ -398,7 +398,7 @@ def test_semantic_duplicates_of_one_answer_join():
 
 def test_only_rows_that_share_a_key_are_looked_at(tmp_path: Path) -> None:
     columns = {f.name: [0] * 5 for f in step.PRINTS} | {"sketch": [b""] * 5, "vector": [b""] * 5}
-    columns |= {"handle": range(5), "group": [7, 8, 7, 9, 0], "asked": [0, 0, 3, 0, 4]}
+    columns |= {"handle": range(5), "group": [7, 8, 7, 9, 0], "request": [0, 0, 3, 0, 4]}
     columns["proved"] = [False] * 5
     table = pa.table({f.name: pa.array(columns[f.name], f.type) for f in step.PRINTS})
     for part in range(2):
@@ -406,6 +406,6 @@ def test_only_rows_that_share_a_key_are_looked_at(tmp_path: Path) -> None:
     files = sorted(tmp_path.glob("*.parquet"))
     keys, share = step.shared_keys(files, "group")
     assert (keys.tolist(), share) == ([7], pytest.approx(0.4))
-    assert step.shared_keys(files, "asked")[0].tolist() == []  # 0 takes no part
+    assert step.shared_keys(files, "request")[0].tolist() == []  # 0 takes no part
     section = LabelConfig(contradictions=True, duplicates="off")
     assert step.pairs_of(tmp_path, section).num_rows == 0

@@ -9,7 +9,7 @@ import pytest
 
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.pipeline import doctor
-from raytune_agents.pipeline.doctor import Doctor, Doubt, package_bytes
+from raytune_agents.pipeline.doctor import CheckWarning, Doctor, package_bytes
 
 GOOD = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
 
@@ -22,7 +22,7 @@ def patient(tmp_path, rows: list) -> Doctor:
 
 def test_a_few_bad_rows_are_said_and_many_are_refused(tmp_path) -> None:
     assert patient(tmp_path, [GOOD] * 60).data().startswith("60 rows read")
-    with pytest.raises(Doubt, match=r"3 of the first 63 rows are bad"):
+    with pytest.raises(CheckWarning, match=r"3 of the first 63 rows are bad"):
         patient(tmp_path, [GOOD] * 60 + [{"x": 1}] * 3).data()
     with pytest.raises(ConfigError, match=r"4 of the first 64 rows are bad.*rows.jsonl:61: no kno"):
         patient(tmp_path, [GOOD] * 60 + [{"x": 1}] * 90).data()
@@ -38,7 +38,7 @@ def test_only_what_git_does_not_ignore_is_sent(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Doctor(load_config(None), None).package() == "0.0 MiB"
     monkeypatch.setattr(doctor, "PACKAGE_MIB", 0)
-    with pytest.raises(Doubt, match=r"a\.py; name it in \.gitignore"):
+    with pytest.raises(CheckWarning, match=r"a\.py; name it in \.gitignore"):
         Doctor(load_config(None), None).package()
 
 

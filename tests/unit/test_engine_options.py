@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raytune_agents.config import ConfigError, build_config
-from raytune_agents.inference.options import check_engine, lora_options, vllm_arguments
+from raytune_agents.inference.options import lora_options, validate_engine_options, vllm_arguments
 
 needs_vllm = pytest.mark.skipif(not vllm_arguments(), reason="vLLM is not installed")
 ARM = {"method": "sft"}
@@ -24,14 +24,14 @@ def test_vllms_arguments_are_read_without_loading_it() -> None:
 
 @needs_vllm
 def test_an_argument_that_vllm_does_not_have_names_the_nearest() -> None:
-    check_engine(config_of(options={"max_num_seqs": 8, "quantization": "fp8"}))
+    validate_engine_options(config_of(options={"max_num_seqs": 8, "quantization": "fp8"}))
     with pytest.raises(ConfigError, match=r"max_num_sequences.*did you mean max_num_seqs\?"):
-        check_engine(config_of(options={"max_num_sequences": 8}))
+        validate_engine_options(config_of(options={"max_num_sequences": 8}))
 
 
 def test_an_argument_with_an_option_of_its_own_names_that() -> None:
     with pytest.raises(ConfigError, match=r"write engine.max_model_len"):
-        check_engine(config_of(options={"max_model_len": 8}))
+        validate_engine_options(config_of(options={"max_model_len": 8}))
 
 
 @pytest.mark.parametrize(("rank", "served"), [(4, 8), (16, 16), (100, 128), (512, 512)])
@@ -43,7 +43,7 @@ def test_the_lora_rank_is_the_least_that_holds_all_arms(rank: int, served: int) 
 
 def test_a_rank_that_no_engine_serves_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"train.lora.r=1024 of arm .one.*write 512 or less"):
-        check_engine(config_of(lora={"r": 1024}, arms={"one": ARM}))
+        validate_engine_options(config_of(lora={"r": 1024}, arms={"one": ARM}))
 
 
 @pytest.mark.parametrize("train", [{"parameters": "full"}, {"lora": {"use_dora": True}}])

@@ -14,9 +14,9 @@ from raytune_agents.config import GenerateConfig
 from raytune_agents.dedup.text import request_text
 from raytune_agents.generate import sampling, validate_rows
 from raytune_agents.generate.held import held_back, held_counts
-from raytune_agents.generate.no_call import could_serve, lacking, tool_taken_away
+from raytune_agents.generate.no_call import could_serve, no_call_rows_lacking, tool_taken_away
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
-from raytune_agents.situations import said_values
+from raytune_agents.situations import request_values
 
 SHOP = Path(__file__).parents[2] / "jobs/examples/handful/bike_shop.py"
 
@@ -35,11 +35,11 @@ def test_what_is_kept_back_is_right_and_new(section: GenerateConfig) -> None:
     rows, refused = held_back(section, trained, wanted, 1, fault)
     assert Counter(r.split for r in rows) == wanted
     asked = {request_text(r) for r in trained}
-    values = {v for r in trained for v in said_values(r)}
+    values = {v for r in trained for v in request_values(r)}
     for row in rows:
         assert request_text(row) not in asked
         assert not any(schema_errors(c, row.tools) for c in row.calls)
-        assert not row.calls or said_values(row) - values  # at least one value of its own
+        assert not row.calls or request_values(row) - values  # at least one value of its own
     assert rows == held_back(section, trained, wanted, 1, fault)[0]
     again, lost = held_back(section, [*trained, *rows], wanted, 1, fault)
     assert not {r.id for r in again} & {r.id for r in rows}
@@ -95,6 +95,7 @@ def test_not_where_another_tool_might_do_the_same() -> None:
 
 def test_how_many_are_lacking() -> None:
     calls = [asked("q", FIND)] * 85
-    assert lacking(calls, 0.15) == 15  # 15 of 100
-    assert lacking(calls + tool_taken_away([asked("q", FIND, RADIO)], 1, 1) * 15, 0.15) == 0
-    assert lacking([], 0.15) == 0
+    assert no_call_rows_lacking(calls, 0.15) == 15  # 15 of 100
+    without = tool_taken_away([asked("q", FIND, RADIO)], 1, 1) * 15
+    assert no_call_rows_lacking(calls + without, 0.15) == 0
+    assert no_call_rows_lacking([], 0.15) == 0

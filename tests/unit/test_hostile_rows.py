@@ -15,7 +15,7 @@ from raytune_agents import filters, readers
 from raytune_agents.calls import parse
 from raytune_agents.config import LabelConfig, SourceConfig
 from raytune_agents.dedup.leaks import LeakIndex
-from raytune_agents.filters.grounding import Evidence, number_said, word_said
+from raytune_agents.filters.grounding import Evidence, is_grounded_number, is_grounded_word
 from raytune_agents.pipeline import label
 from raytune_agents.readers import decode, strict, toolalpaca
 from raytune_agents.records import Message, RecordError, ToolCall, Trajectory, finish, to_table
@@ -154,14 +154,14 @@ def test_an_outage_is_nobodys_label(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_numbers_are_said_as_before() -> None:
     evidence = Evidence("I need 2 hours, 1,500 g, 5k and 12.5 % of it")
     for value in (2, 120, 7200, 1500, 1.5, 5000, 0.125, -2, 0, 1):
-        assert number_said(value, evidence), value
+        assert is_grounded_number(value, evidence), value
     for value in (3.7, 1501, 10**400, 0.37):
-        assert not number_said(value, evidence), value
+        assert not is_grounded_number(value, evidence), value
     words = Evidence("The United States, hiking in Zermatt")
     for word in ("us", "hike", "hikes", "zermatt", "states"):
-        assert word_said(word, words), word
+        assert is_grounded_word(word, words), word
     for word in ("xq", "london", "swim"):
-        assert not word_said(word, words), word
+        assert not is_grounded_word(word, words), word
 
 
 # --- JSON and files --------------------------------------------------------------------------

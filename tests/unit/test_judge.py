@@ -76,16 +76,16 @@ def test_pairs_are_the_first_rows_that_both_answered():
     assert got[0]["row"].query == "Pay six."
 
 
-class Told(ChatClient):
-    """A voice whose words are known: what is under test is what is asked and what is made of it."""
+class KnownClient(ChatClient):
+    """Its answers are known: under test is what it is asked, and what is made of the answers."""
 
-    said: list = []
+    prompts: list = []
     texts: list = []
 
     def ask(self, chats, samplings):
         from raytune_agents.inference.client import Reply
 
-        self.said[:] = [chat[0]["content"] for chat in chats]
+        self.prompts[:] = [chat[0]["content"] for chat in chats]
         assert all(json.loads(s.schema)["required"] == list(judge.SIDES) for s in samplings)
         return [Reply([t], [9], 40, 0.1, 0.1) for t in self.texts]
 
@@ -94,18 +94,18 @@ def test_each_pair_is_asked_in_both_orders():
     first = next(iter(ROWS.values()))
     pair = {"arm": "nat", "split": "test_seen", "id": first.id, "row": first,
             "base": "BASE SAYS", "mine": "ARM SAYS"}  # fmt: skip
-    voice = Told(None, Config().engine, taught=True)
-    voice.texts[:] = [verdict((1, 1), (5, 5)), verdict((4, 4), (2, 2))]
-    [line] = judge.judge_pairs([pair], voice, JUDGED, 1)
-    one, other = voice.said
+    client = KnownClient(None, Config().engine, use_teacher=True)
+    client.texts[:] = [verdict((1, 1), (5, 5)), verdict((4, 4), (2, 2))]
+    [line] = judge.judge_pairs([pair], client, JUDGED, 1)
+    one, other = client.prompts
     assert one.index("BASE SAYS") < one.index("ARM SAYS")
     assert other.index("ARM SAYS") < other.index("BASE SAYS")
     assert "- correct: nothing wrong" in one
     assert "Pay five." in one
     assert (line["judge_score"], line["base_score"], line["judge_wins"]) == (4.5, 1.5, 1.0)
     assert judge.read_verdicts(line, RUBRIC) == line
-    voice.texts[:] = [verdict((1, 1), (5, 5)), '{"first": {"corr']
-    [line] = judge.judge_pairs([pair], voice, JUDGED, 1)
+    client.texts[:] = [verdict((1, 1), (5, 5)), '{"first": {"corr']
+    [line] = judge.judge_pairs([pair], client, JUDGED, 1)
     assert (line["failed"], line["judge_score"]) == ("judge_no_verdict", None)
 
 

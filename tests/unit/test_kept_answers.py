@@ -78,8 +78,8 @@ def trained_arm(folder: Path, weights: bytes) -> Arm:
 # what is asked, and the options that decide its answers besides the arm
 ASKS = {
     "ask": (answers_of, lambda o: [64, 1024 - 64]),
-    "play": (rollouts_of, lambda o: [o.trajectories, 64]),
-    "talk": (conversations_of, lambda o: [o.multi_turn.max_steps, 64]),
+    "roll out": (rollouts_of, lambda o: [o.trajectories, 64]),
+    "converse": (conversations_of, lambda o: [o.multi_turn.max_steps, 64]),
     "measure": (likelihoods_of, lambda o: []),
 }
 

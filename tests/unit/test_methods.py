@@ -126,7 +126,7 @@ def test_one_config_runs_the_whole_comparison_at_an_equal_budget(chat: Chat) -> 
     for method in ("vanilla", "nut", "nat"):
         costs = methods.costs(method, ROWS, cost, chat, tree.train)
         rows = [(i, ROWS[i].pool, n) for i, n in costs.items()]
-        weights = mix.taken({"synthetic": 0.5, "negative": 0.5}, rows)
+        weights = mix.usable_weights({"synthetic": 0.5, "negative": 0.5}, rows)
         chosen = mix.choose_rows(rows, weights, 60, 4.0, 1)
         budgets[method] = sum(chosen.tokens.values())
         assert any(ROWS[i].failed for i in chosen.ids) is (method != "vanilla")

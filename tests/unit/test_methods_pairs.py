@@ -1,4 +1,4 @@
-"""Pairs for DPO, from edits, from reading, from plays and from steps; KTO's classes and weights."""
+"""Pairs for DPO, from edits, reading, roll-outs and steps; KTO's classes and weights."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from raytune_agents.mix import (
     choose_rows,
     mix_pool,
     normalise,
-    taken,
+    usable_weights,
     weight_key,
 )
 from raytune_agents.records import Message, ToolCall, Trajectory
@@ -92,28 +92,30 @@ def test_weights_that_cannot_be_normalised() -> None:
 def test_pools_that_a_method_does_not_train_on_leave_their_share_to_the_others() -> None:
     rows = [("a", "positive", 10), ("b", "synthetic.tflan", 10), ("c", "negative.x", 0)]
     weights = {"positive": 0.4, "synthetic": 0.2, "negative": 0.4}
-    assert taken(weights, rows) == {"positive": 0.4, "synthetic": 0.2}
-    chosen = choose_rows(rows, taken(weights, rows), 30, 9.0, 1)
+    assert usable_weights(weights, rows) == {"positive": 0.4, "synthetic": 0.2}
+    chosen = choose_rows(rows, usable_weights(weights, rows), 30, 9.0, 1)
     assert chosen.tokens == {"positive": 20, "synthetic": 10}
     with pytest.raises(ConfigError, match=r"mix\.weights\.other"):
-        choose_rows(rows, taken({"positive": 1.0, "other": 1.0}, rows), 30, 9.0, 1)
+        choose_rows(rows, usable_weights({"positive": 1.0, "other": 1.0}, rows), 30, 9.0, 1)
 
 
 def test_rows_without_a_call_have_a_share_whatever_their_pool() -> None:
     rows = [*ROWS, *((f"n{i}", "no_call", 5) for i in range(40))]
-    weights = taken({"positive": 3.0, "synthetic": 1.0}, rows, 0.2)
+    weights = usable_weights({"positive": 3.0, "synthetic": 1.0}, rows, 0.2)
     assert weights == {"positive": 0.75 * 0.8, "synthetic": 0.25 * 0.8, "no_call": 0.2}
     chosen = choose_rows(rows, weights, 500, 4.0, 1)
     assert chosen.tokens == {"positive": 300, "synthetic": 100, "no_call": 100}
-    assert taken({"positive": 3.0}, ROWS, 0.2) == {"positive": 3.0}  # there is none
+    assert usable_weights({"positive": 3.0}, ROWS, 0.2) == {"positive": 3.0}  # there is none
 
 
 def test_a_family_without_rows_is_left_out_and_a_misspelt_pool_is_not() -> None:
     rows = [("a", "synthetic.tflan", 10)]
-    assert taken({"positive": 0.5, "synthetic": 0.2, "negative": 0.3}, rows) == {"synthetic": 0.2}
-    assert taken({"positives": 0.5, "synthetic": 0.2}, rows) == {"positives": 0.5, "synthetic": 0.2}
+    weights = {"positive": 0.5, "synthetic": 0.2, "negative": 0.3}
+    assert usable_weights(weights, rows) == {"synthetic": 0.2}
+    misspelt = {"positives": 0.5, "synthetic": 0.2}
+    assert usable_weights(misspelt, rows) == misspelt
     with pytest.raises(ConfigError, match="no accepted row in that pool"):
-        choose_rows(rows, taken({"positive": 1.0}, rows), 10, 1.0, 1)
+        choose_rows(rows, usable_weights({"positive": 1.0}, rows), 10, 1.0, 1)
 
 
 def test_which_pool_a_row_counts_under() -> None:

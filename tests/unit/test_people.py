@@ -82,9 +82,9 @@ def test_a_step_that_loads_a_model_says_what_to_install(monkeypatch) -> None:
     from raytune_agents.pipeline import run
 
     monkeypatch.setattr(run, "find_spec", lambda name: None if name == "trl" else name)
-    run.check_engine(["read", "generate", "label", "report"])
+    run.require_engine_packages(["read", "generate", "label", "report"])
     with pytest.raises(ConfigError, match=r"train needs trl: pip install 'raytune-agents\[cpu\]'"):
-        run.check_engine(["mix", "train", "evaluate"])
+        run.require_engine_packages(["mix", "train", "evaluate"])
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raytune_agents.config import ConfigError, load_config
-from raytune_agents.infra.placement import Resources, place, shards_under_way
+from raytune_agents.infra.placement import Resources, plan_placement, shards_under_way
 
 LAPTOP = [{"CPU": 2.0, "memory": 1e9}]
 ONE_L4 = [{"CPU": 8.0, "GPU": 1.0, "accelerator_type:L4": 1.0}]
@@ -13,7 +13,7 @@ HEAD, A100 = {"CPU": 16.0}, {"CPU": 32.0, "GPU": 4.0, "accelerator_type:A100": 1
 
 
 def placed(nodes: list[dict], weights_gib: float, *overrides: str):
-    return place(Resources.of(nodes), load_config(None, list(overrides)), weights_gib)
+    return plan_placement(Resources.of(nodes), load_config(None, list(overrides)), weights_gib)
 
 
 def shape(p) -> tuple:
@@ -139,7 +139,7 @@ def test_the_smallest_gpu_of_a_mixed_cluster_counts() -> None:
 def test_gpus_that_others_use_are_not_placed_on() -> None:
     have = Resources.of([HEAD, A100, A100], free_gpus=3)
     assert (have.gpus, have.busy_gpus, have.node_gpus) == (3, 5, 3)
-    assert shape(place(have, load_config(None), 6.0))[:2] == (3, 1)
+    assert shape(plan_placement(have, load_config(None), 6.0))[:2] == (3, 1)
     assert Resources.of([HEAD, A100]).busy_gpus == 0
 
 
@@ -160,9 +160,9 @@ def test_what_is_expected_and_not_there_is_said(nodes, free, words, said) -> Non
     assert have.lacks(config.resources) == said
     if said:
         with pytest.raises(ConfigError, match=said):
-            place(have, config, 6.0)
+            plan_placement(have, config, 6.0)
     else:
-        place(have, config, 6.0)
+        plan_placement(have, config, 6.0)
 
 
 def test_labelled_nodes_are_counted_by_who_labels_them() -> None:

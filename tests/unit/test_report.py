@@ -152,14 +152,14 @@ def test_markdown_and_csv_beside_the_page(demo, hostile):
     assert [tables.cell(v) for v in ("=1+1", "@cmd", -1.5, None)] == ["'=1+1", "'@cmd", -1.5, ""]
 
 
-def test_robustness_and_plays_are_shown(demo):
+def test_robustness_and_rollouts_are_shown(demo):
     page = demo.read_text()
     assert 'id="robustness"' in page
     assert "−31.0 <small>(−37.0 to −25.0)</small>" in page  # the change of every arm
     assert "tasks completed" in page
-    plays = page[page.index('id="plays"') : page.index('id="where"')]
-    assert plays.index("not completed") < plays.index('tag good">completed')
-    assert "{&#34;rain&#34;: true}" in plays
+    rollouts = page[page.index('id="rollouts"') : page.index('id="where"')]
+    assert rollouts.index("not completed") < rollouts.index('tag good">completed')
+    assert "{&#34;rain&#34;: true}" in rollouts
     lines = list(csv.DictReader((demo.parent / "report/robustness.csv").open()))
     assert {(x["arm"], x["perturbation"]) for x in lines} >= {("nat", "typos"), ("base", "typos")}
     nat = next(x for x in lines if (x["arm"], x["perturbation"]) == ("nat", "typos"))

@@ -18,7 +18,7 @@ FIRST = RoundRecord(
     asked_for=[DAYS.record() | {"failures": 7, "wanted": 4, "got": 2}],
 )  # fmt: skip
 SECOND = RoundRecord(2, val=0.125, answers=40, faults={"wrong_value": 4}, in_band=1, rows=4,
-                     worse="val fell from 0.250 to 0.125", said=[f"say {HOSTILE}"])  # fmt: skip
+                     worse="val fell from 0.250 to 0.125", notes=[f"say {HOSTILE}"])  # fmt: skip
 TOLD = {
     "select": "failure",
     "stopped": "round 2 made things worse",

@@ -88,10 +88,10 @@ def line(arm: str, task: str, done: float) -> dict:
 
 def test_trials_of_a_task_count_once():
     wins = {"a": 3, "b": 1, "c": 0}
-    plays = [line("base", task, float(i < n)) for task, n in wins.items() for i in range(3)]
-    cells = rollouts.summarise_rollouts(plays, 3, HOW)
+    played = [line("base", task, float(i < n)) for task, n in wins.items() for i in range(3)]
+    cells = rollouts.summarise_rollouts(played, 3, HOW)
     assert cells["task_completion"].value == pytest.approx(4 / 9)
-    assert cells["task_completion"].n == 3  # tasks, not plays
+    assert cells["task_completion"].n == 3  # tasks, not roll-outs
     # pass^2: C(3,2) / C(3,2), 0, 0 of three tasks; pass@3: 1, 1, 0
     assert cells["pass_hat_2"].value == pytest.approx(1 / 3)
     assert cells["pass_at_2"].value == pytest.approx((1 + 2 / 3) / 3)
@@ -100,9 +100,9 @@ def test_trials_of_a_task_count_once():
 
 
 def test_difference_to_base_is_paired_by_task():
-    plays = [line("base", t, 0.0) for t in "abcd"] + [
+    played = [line("base", t, 0.0) for t in "abcd"] + [
         line("nat", t, float(t != "a")) for t in "abcd"
     ]
-    cell = rollouts.rollout_differences(plays, HOW)["nat"]["trajectories"]["task_completion"]
+    cell = rollouts.rollout_differences(played, HOW)["nat"]["trajectories"]["task_completion"]
     assert (cell.value, cell.n, cell.wins, cell.losses) == (0.75, 4, 3, 0)
     assert cell.p_holm == cell.p == 0.25  # 2 * (1/2)^3

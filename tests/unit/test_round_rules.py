@@ -224,8 +224,8 @@ def test_new_tasks_come_from_the_agents_that_have_the_tool() -> None:
     record = RoundRecord(1)
     clusters = Counter({Cluster("wrong_value", tool): 3, Cluster("wrong_type", "weather"): 2})
     assert round_tasks.agents_with(section, clusters, record) == ["support"]
-    assert len(record.said) == 1
-    assert "2 failures at 1 tools of no agent (weather)" in record.said[0]
+    assert len(record.notes) == 1
+    assert "2 failures at 1 tools of no agent (weather)" in record.notes[0]
     drawn = round_tasks.fresh_tasks(section, 6, 3, {})
     known = {drawn[0].id: drawn[0]}
     assert drawn[0].query not in {r.query for r in round_tasks.fresh_tasks(section, 6, 3, known)}

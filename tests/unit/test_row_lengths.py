@@ -21,12 +21,11 @@ def test_auto_has_room_for_98_of_100_rows() -> None:
 
 def test_what_a_limit_costs_is_said_and_what_to_write() -> None:
     lengths = RowLengths([100] * 9 + [700])
-    assert lengths.said(384) == (
+    assert lengths.describe(384) == (
         "model.max_length=384 leaves out 10% of 10 rows looked at (longest 700); write 700"
     )
-    assert (
-        lengths.said(704) == "model.max_length=704 leaves out 0% of 10 rows looked at (longest 700)"
-    )
+    text = "model.max_length=704 leaves out 0% of 10 rows looked at (longest 700)"
+    assert lengths.describe(704) == text
 
 
 def test_rows_longer_than_the_engine_has_room_for_raise_its_room(tmp_path: Path) -> None:

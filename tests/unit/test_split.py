@@ -148,7 +148,7 @@ def test_equal_questions_fall_together_and_shares_hold() -> None:
     share = {s: sum(r.split == s for r in rows) / 4000 for s in ("train", "val", "test_seen")}
     assert share["train"] == pytest.approx(0.6, abs=0.03)
     assert share["val"] == pytest.approx(0.2, abs=0.03)
-    places = {row_facts(row(q, ["a"]), SECTION, 1).place for q in ("Same", "same")}
+    places = {row_facts(row(q, ["a"]), SECTION, 1).position for q in ("Same", "same")}
     assert len(places) == 1
     assert 0.0 <= unit(1, "tool", "x") < 1.0
 

@@ -100,7 +100,7 @@ def test_chat_client_is_asked_and_its_errors_are_outages(run: Config) -> None:
     from orders_package import shout
 
     ask = [{"role": "user", "content": "Say this:\nthree lamps"}]
-    client = ChatClient(small_chat(), run.engine, taught=True, own=shout, concurrency=2)
+    client = ChatClient(small_chat(), run.engine, use_teacher=True, own=shout, concurrency=2)
     replies = client.ask([ask, ask], [Sampling(max_tokens=4), Sampling(max_tokens=4, n=2)])
     assert [r.texts for r in replies] == [["THREE LAMPS"], ["THREE LAMPS"] * 2]
     broken = replace(client, own=lambda messages, sampling: 1 / 0)

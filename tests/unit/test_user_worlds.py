@@ -120,7 +120,7 @@ def test_evaluation_asks_tasks_that_are_not_trained_on():
     assert [r.query for r in rows] == [r.query for r in react(SPEC, 3, 9, held_out=True)]
     assert not {r.query for r in rows} & {r.query for r in ROWS}
     config = Config.model_validate({"generate": {"agents": [path]}})
-    assert suites.players(config) == [path]
+    assert suites.executable_agents(config) == [path]
 
 
 def test_a_world_can_make_its_tasks():
