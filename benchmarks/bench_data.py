@@ -7,7 +7,7 @@ against an evaluation set and the held-out rows, contradictions, exact and MinHa
 quality, Parquet. Rows come from `data_rows` (real rows of shared/data/prepared, values varied, 10 %
 near duplicates and 1 % leaks planted). Each size runs in its own process on a local Ray with two
 CPUs; the peers (datatrove, py-data-juicer) get the same texts at 100k rows, each in its own
-environment under `--peers`, made on first use. A ratio is our whole chain's rows a second by the
+environment under `--peers`, made on first use. A ratio is our whole chain's rows per second by the
 peer's, which does no more than filter and deduplicate texts; datatrove is also run with as many
 buckets as our recall takes (its precision falls), and `ratio_datatrove_minhash` sets MinHash alone,
 read to written Parquet, against it. Rates are wall-clock; memory is the resident set summed over

@@ -36,7 +36,7 @@ SHARD = GenerateConfig().shard_rows
 NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}
 EACH = 2  # shards that one engine answers at a time
 GPUS, ROWS = 1_000, 100_000_000
-ROWS_PER_GPU_S = 12.0  # a guess: 2,400 tokens/s of an 8B model, 200 tokens a row
+ROWS_PER_GPU_S = 12.0  # a guess: 2,400 tokens/s of an 8B model, 200 tokens per row
 
 
 class StandIn:
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--nodes", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--shard-s", type=float, default=0.5, help="stand-in's time of a shard")
-    parser.add_argument("--shards-each", type=int, default=80, help="shards a node, second series")
+    parser.add_argument("--shards-each", type=int, default=80, help="shards per node, second series")
     options = parser.parse_args()
     rows = [alone(1, -(-n // SHARD), 0.0) for n in options.rows]
     for found in rows:

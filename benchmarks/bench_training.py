@@ -289,7 +289,7 @@ def figure(found: dict[str, dict[str, Any]]) -> None:
         x = left + (width - left - right) * (step - 1) / max(1, steps - 1)
         return x, height - bottom - (height - top - bottom) * loss / high
 
-    draw.text((left, 16), "training loss (nats a token) by step; the same rows, shuffled by each "
+    draw.text((left, 16), "training loss (nats per token) by step; the same rows, shuffled by each "
               "system on its own", fill="black")  # fmt: skip
     for k in range(6):
         x, y = point(1, high * k / 5)

@@ -374,5 +374,5 @@ def render_call(call: ToolCall) -> str:
 
 
 def render_calls(calls: tuple[ToolCall, ...] | list[ToolCall]) -> str:
-    """Calls in our dialect, one a line; no call is ''."""
+    """Calls in our dialect, one per line; no call is ''."""
     return "\n".join(render_call(c) for c in calls)

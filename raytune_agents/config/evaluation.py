@@ -120,7 +120,7 @@ class EvaluateConfig(BaseConfig):
     )
     judge: JudgedConfig = JudgedConfig()
     general: GeneralConfig = GeneralConfig()
-    limit: int | None = Field(None, ge=1, description="at most this many rows a split")
+    limit: int | None = Field(None, ge=1, description="at most this many rows per split")
     max_tokens: Auto = Field(
         0, description="longest answer in tokens; auto = from the lengths of the gold answers"
     )

@@ -20,7 +20,7 @@ class PriceConfig(BaseConfig):
 class ExportConfig(BaseConfig):
     format: str = Field("openai", description="name in WRITERS, trl_pairs, or module:function")
     preset: Literal["none", "agent_flan"] = Field("none", description="a fixed make-up of files")
-    scale: float = Field(1.0, gt=0, description="size of the preset; 1 = 600 rows an agent")
+    scale: float = Field(1.0, gt=0, description="size of the preset; 1 = 600 rows per agent")
     val_share: Share = Field(0.1, description="share of val rows where no row is marked val")
     prices: dict[str, PriceConfig] = Field(
         {

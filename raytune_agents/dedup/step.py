@@ -7,7 +7,7 @@ survivor) pairs come back. A row that is alone with its answer needs no look at 
 the others' fingerprints are moved. Where those fit in LOCAL_BYTES the same functions run on them in
 one piece: a shuffle of a few thousand rows would take longer than everything else.
 
-Rows without any call form one group, which one worker must hold: 330 bytes a row.
+Rows without any call form one group, which one worker must hold: 330 bytes per row.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def grouped(
     """`work` on the fingerprints in `folder`, those of equal `by` together; PAIRS by handle.
 
     `without`: PAIRS whose rows take no part. A row that is alone with its key takes none either:
-    the keys, 8 bytes a row, are looked through here. Where the columns of the others are larger
+    the keys, 8 bytes per row, are looked through here. Where the columns of the others are larger
     than `local_bytes` the group-by is Ray Data's, else it is done here.
     """
     gone = (without or PAIRS.empty_table())["handle"].to_numpy()

@@ -98,7 +98,7 @@ def model_args(model: Path, adapter: str, dtype: str) -> str:
 def run_lm_eval(
     model: Path, dtype: str, arm: Arm, section: GeneralConfig, seed: int, gpu: bool
 ) -> Lines:
-    """One line of general.parquet a question: {TASK.METRIC: value}. Raises ConfigError with the
+    """One line of general.parquet per question: {TASK.METRIC: value}. Raises ConfigError with the
     last thing that lm-eval said."""
     with tempfile.TemporaryDirectory(prefix="lm-eval-") as work:
         target = Path(work) / "samples.json"
@@ -134,7 +134,7 @@ def run_lm_eval(
 
 
 def ability_lines(arm: str, found: dict[str, dict[str, list[tuple[int, float]]]]) -> Lines:
-    """{task: {metric: [(question, value)]}} -> one line a question, with every column."""
+    """{task: {metric: [(question, value)]}} -> one line per question, with every column."""
     columns = [f"{task}.{metric}" for task, by in found.items() for metric in by]
     rows: dict[str, FlatRow] = {}
     for task, by in found.items():

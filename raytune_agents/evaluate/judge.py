@@ -132,7 +132,7 @@ def judged_pairs(
 def judge_pairs(
     part: Sequence[Mapping[str, Any]], client: ChatClient, section: JudgedConfig, seed: int
 ) -> Lines:
-    """One line of judged.parquet a pair. Raises EngineDown, teacher.Refused."""
+    """One line of judged.parquet per pair. Raises EngineDown, teacher.Refused."""
     shape = verdict_schema(section.rubric)
     # Greedy: a verdict must not change when it is asked for again.
     sampling = Sampling(section.max_tokens, 0.0, 1, seed, shape)

@@ -24,7 +24,7 @@ SPLIT = "val"
 def measure_shard(
     rows: Sequence[Trajectory], chat: Chat, arm: Arm, engine_config: EngineConfig
 ) -> Lines:
-    """One line of likelihood.parquet a row: `nll`, mean negative log-likelihood of its answer
+    """One line of likelihood.parquet per row: `nll`, mean negative log-likelihood of its answer
     tokens in nats, and their number. Rows that do not fit the engine failed. Raises EngineDown."""
     found: list[Any] = []
     for row in rows:

@@ -21,7 +21,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 
 def _configs(names: list[str]) -> list[JsonObject]:
-    """Hub configs: one for plain files, one an agent for a preset's."""
+    """Hub configs: one for plain files, one per agent for a preset's."""
     groups: dict[str, dict[str, str]] = {}
     for name in names:
         agent, _, split = name.removesuffix(".jsonl").rpartition("_")

@@ -1,4 +1,5 @@
-"""Rows -> a folder: JSON lines a file, `dataset_summary.json`, and a dataset card (README.md).
+"""Rows -> a folder: JSON lines, one file per split, `dataset_summary.json`, and a dataset card
+(README.md).
 
 A wrong answer is no target: rows known to be wrong are written only where the format labels them
 (trl_label, trl_pairs) or with NAT's markers in the request. Every row is counted: written, or

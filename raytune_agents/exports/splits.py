@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from raytune_agents.records import Trajectory, content_hash
 
-AGENT_FLAN = {"tflan": 200, "react": 300, "negative": 100}  # rows an agent at scale 1
+AGENT_FLAN = {"tflan": 200, "react": 300, "negative": 100}  # rows per agent at scale 1
 AGENT_FLAN_VAL = 0.2  # 480 train + 120 val
 
 

@@ -1,4 +1,4 @@
-"""One number a row: how much it is worth to train on."""
+"""One number per row: how much it is worth to train on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from raytune_agents.filters.grounding import groundedness
 from raytune_agents.records import Trajectory
 
 WEIGHTS = {"groundedness": 0.5, "difficulty": 0.3, "diversity": 0.2}
-EASY_NLL, HARD_NLL = 0.05, 2.0  # nats a token: below, the model knows it; above, it cannot learn it
+EASY_NLL, HARD_NLL = 0.05, 2.0  # nats per token: below, the model knows it; above, it cannot learn it
 
 
 def difficulty(nll: float, easy: float = EASY_NLL, hard: float = HARD_NLL) -> float:
-    """Worth of a row to the learner by its own mean NLL of the answer, nats a token, in [0, 1].
+    """Worth of a row to the learner by its own mean NLL of the answer, nats per token, in [0, 1].
 
     1 between the bounds (ToolACE, 2409.00920, section 2.3), nll / easy below, hard / nll above.
     """

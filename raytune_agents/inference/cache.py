@@ -1,6 +1,6 @@
 """Answers kept on disk by content: what was asked once is never asked, or paid for, again.
 
-One small JSON file an answer, written whole or not at all, so that any number of processes may
+One small JSON file per answer, written whole or not at all, so that any number of processes may
 share the folder.
 """
 

@@ -170,7 +170,7 @@ class Engine:
         self.turn = asyncio.Condition()
         self.last_end = 0.0  # when the last answer was finished
         logger.info("engine: %s ready, %.1f s", path, time.monotonic() - began)
-        if log:  # one line a start: how often a run paid for one can be counted
+        if log:  # one line per start: how often a run paid for one can be counted
             with Path(log).open("a", encoding="utf-8") as file:
                 file.write(f"{time.time():.3f}\n")
 

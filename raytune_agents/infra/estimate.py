@@ -177,7 +177,7 @@ def speed(gpus: int, gpu_type: str, cores: int, dtype: str = "auto") -> Speed:
     if gpus:
         each = GPU_TFLOPS.get(gpu_type, 100)
         known = "data sheet" if gpu_type in GPU_TFLOPS else "a guess"
-        source = f"{each} TFLOP/s a GPU ({known}); the shares of it reached are guesses"
+        source = f"{each} TFLOP/s per GPU ({known}); the shares of it reached are guesses"
         return Speed(gpus * each * 1e12, GPU_SHARES, source)
     kind = "bfloat16" if models.bf16(dtype) else "float32"
     whole = cores * models.core_flops(kind)

@@ -142,7 +142,7 @@ class Placement:
 
 
 def workers(gpus: int, section: TrainConfig) -> int:
-    """`train.num_workers` at most, or as many, one a GPU, as share a step's rows evenly."""
+    """`train.num_workers` at most, or as many, one per GPU, as share a step's rows evenly."""
     if section.num_workers:
         return section.span[1]
     # A worker without its share of a step would wait for the others in every step.

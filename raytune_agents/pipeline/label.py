@@ -4,7 +4,7 @@
     2  the fingerprints, grouped (dedup.step)  -> pairs (row, survivor)
     3  file by file: marks, quality            -> rows-*.parquet
 
-Rows stream through each of them. The driver holds the pairs, and 16 bytes a row for the diversity
+Rows stream through each of them. The driver holds the pairs, and 16 bytes per row for the diversity
 part of the quality. Leaks come before duplicates: no survivor is a leak.
 """
 

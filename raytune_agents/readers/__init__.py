@@ -1,4 +1,4 @@
-"""Readers: a row of any known source format -> Trajectory. One small file a format.
+"""Readers: a row of any known source format -> Trajectory. One small file per format.
 
 `sources.list_raw` finds the rows, `detection` tells their format, `read_row` makes trajectories;
 `read_source` is all of it. A user's own reader is "module:function", with the same contract: (row)

@@ -98,7 +98,7 @@ def shared(arguments: dict[str, Any], section: TrainConfig) -> dict[str, Any]:
 
 
 def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
-    """TRL's GRPO trainer. `global_batch_size` counts answers: prompts a step * generations."""
+    """TRL's GRPO trainer. `global_batch_size` counts answers: prompts per step * generations."""
     from trl import GRPOConfig
 
     from raytune_agents.train.rollout_func import RolloutTrainer, sample_rollouts

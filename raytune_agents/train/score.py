@@ -180,7 +180,7 @@ def answered(model: Any, examples: Sequence[Example], chat: Chat) -> float:
 
 
 class RowNll:
-    """A row's mean NLL of its answer tokens under the model, nats a token; loaded once."""
+    """A row's mean NLL of its answer tokens under the model, nats per token; loaded once."""
 
     def __init__(self, path: str, dtype: str, chat: Chat):
         from transformers import AutoModelForCausalLM

@@ -234,7 +234,7 @@ def _confirm(guide: Guideline) -> str:
     seeds = max(3, math.ceil(2 * (2.8 * guide.noise / gain) ** 2))
     if seeds > 30:
         return (
-            f"A gain of {gain:.3f} would need about {seeds} seeds an arm to be seen above the "
+            f"A gain of {gain:.3f} would need about {seeds} seeds per arm to be seen above the "
             "noise: treat the mixes as equal and look for a larger effect."
         )
     return f"{plain}, with {seeds} seeds each: that many show a gain of {gain:.3f} above the noise."

@@ -101,7 +101,7 @@ class Optimum:
 @dataclass(frozen=True)
 class Option:
     """One searched option as columns: a number scaled to [0, 1] (in logs where it spans a factor of
-    8), anything else one column a level. Integers come back as a value that was tried."""
+    8), anything else one column per level. Integers come back as a value that was tried."""
 
     name: str
     levels: tuple[Any, ...]

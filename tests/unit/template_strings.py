@@ -23,7 +23,7 @@ nemotron2    the same, and it has no field for thoughts: Nemotron-Nano-9B-v2's m
 hermes_shut  the prompt holds a shut thought, the turn none, as with Gemma 4 and DeepSeek V3.2
 apertus      `<|tools_prefix|>[{"f": {...}}]<|tools_suffix|>`: Apertus' format
 minicpm5     `<function name="f"><param name="a">1</param></function>`: MiniCPM5's tool guide
-gigachat3    `<|function_call|>{...}`, one a turn: GigaChat 3.1's model card
+gigachat3    `<|function_call|>{...}`, one per turn: GigaChat 3.1's model card
 functionary  `<function=f>{...}</function>`: Llama 3.1's own functions, functionary v3.1
 """
 

@@ -65,5 +65,5 @@ def test_issue_config():
         assert (c.read.split.train, c.read.split.val, c.read.split.test_seen) == (0.8, 0.1, 0.1)
         assert (c.train.lora.r, c.train.lora.lora_alpha, c.train.num_train_epochs) == (16, 32, 3)
         assert c.evaluate.max_tokens + c.model.max_length <= c.engine.max_model_len
-    assert one.train.num_workers == 0  # auto: one a GPU
+    assert one.train.num_workers == 0  # auto: one per GPU
     assert many.train.num_workers > 1

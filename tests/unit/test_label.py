@@ -46,7 +46,7 @@ def run(rows: list[Trajectory], held: list[Trajectory], folder: Path, size: int 
         table = label.with_column(table, "handle", handles)
         prints.add(table.select(label.PRINTS).filter(pa.compute.is_valid(table["group"])))
         work.add(table.drop_columns(label.PRINTS))
-        work.close()  # one file a batch
+        work.close()  # one file per batch
     prints.close()
     pairs = dedup.pairs_of(prints.folder, section)
     counts, extra = label.write_labels(work.folder, prints.folder, pairs, folder)

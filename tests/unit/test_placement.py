@@ -43,7 +43,7 @@ def test_a_cluster_is_used_whole_by_each_step() -> None:
     p = placed([HEAD, A100, A100], 6.0, "tune.num_samples=20")
     assert shape(p) == (8, 1, 8, 8, True)
     assert (p.have.cpus, p.have.node_cpus, p.have.node_gpus) == (80, 32, 4)
-    assert p.threads(8) == 8  # four workers a node of 32
+    assert p.threads(8) == 8  # four workers per node of 32
     assert p.trial_cpus == 10
     section = p.train(load_config(None).train)
     assert (section.num_workers, section.sharding) == (8, "ddp")
@@ -71,7 +71,7 @@ def test_workers_share_a_step_evenly() -> None:
 
 @pytest.mark.parametrize(
     ("weights", "wide"),
-    [(6.0, 1), (31.9, 1), (32.1, 2), (63.9, 2), (64.1, 4)],  # 40 * 0.85 - 2 = 32 GiB a GPU
+    [(6.0, 1), (31.9, 1), (32.1, 2), (63.9, 2), (64.1, 4)],  # 40 * 0.85 - 2 = 32 GiB per GPU
 )
 def test_an_engine_takes_the_fewest_gpus_that_hold_the_weights(weights, wide) -> None:
     p = placed([A100, A100], weights)
