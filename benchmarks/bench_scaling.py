@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--nodes", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--shard-s", type=float, default=0.5, help="stand-in's time of a shard")
-    parser.add_argument("--shards-each", type=int, default=80, help="shards per node, second series")
+    parser.add_argument("--shards-each", type=int, default=80, help="shards per node, series 2")
     options = parser.parse_args()
     rows = [alone(1, -(-n // SHARD), 0.0) for n in options.rows]
     for found in rows:

@@ -229,7 +229,8 @@ def _explain(path: str, error: ValidationError) -> str:
 
 
 def parse_spec(tree: Any, path: str = "spec") -> AgentSpec:
-    """A mapping -> AgentSpec; `path` names it in messages. Raises ConfigError, one line per fault."""
+    """A mapping -> AgentSpec; `path` names it in messages. Raises ConfigError, one line per
+    fault."""
     if not isinstance(tree, dict):
         kind = type(tree).__name__
         raise ConfigError(f"{path} holds a {kind}, not a mapping; write name, description, tools")

@@ -94,8 +94,10 @@ def record_tasks(
         except (NotRecorded, ConfigError) as error:
             out.left_out.append((example.request, str(error)))
             continue
-        out.lines += [{"task": number, "name": n, "arguments": a} | answer
-                      for (n, a), answer in zip(calls, answers)]
+        out.lines += [
+            {"task": number, "name": n, "arguments": a} | answer
+            for (n, a), answer in zip(calls, answers)
+        ]
         task = {"id": number, "calls": calls}
         out.examples.append(example.model_copy(update={"task": task}))
     if not out.lines:

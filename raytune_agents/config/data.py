@@ -99,7 +99,7 @@ class LabelConfig(BaseConfig):
     )
     languages: list[str] = Field([], description="two-letter languages of requests; empty = any")
     difficulty: bool = Field(
-        False, description="quality counts the model's own NLL of the answer (a forward pass per row)"
+        False, description="quality counts the model's own NLL of the answer (one pass per row)"
     )
     contradictions: bool = Field(True, description="label rows of one question with other calls")
     duplicates: Literal["exact", "minhash", "off"] = Field("exact", description="duplicate search")

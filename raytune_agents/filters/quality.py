@@ -10,7 +10,7 @@ from raytune_agents.filters.grounding import groundedness
 from raytune_agents.records import Trajectory
 
 WEIGHTS = {"groundedness": 0.5, "difficulty": 0.3, "diversity": 0.2}
-EASY_NLL, HARD_NLL = 0.05, 2.0  # nats per token: below, the model knows it; above, it cannot learn it
+EASY_NLL, HARD_NLL = 0.05, 2.0  # nats per token: below, it is known; above, cannot be learnt
 
 
 def difficulty(nll: float, easy: float = EASY_NLL, hard: float = HARD_NLL) -> float:
