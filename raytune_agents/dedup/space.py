@@ -74,7 +74,8 @@ def facility_location(
     count, with s the cosine cut at 0 (QDIT, 2311.14736). The sum is submodular, so greedy reaches
     1 - 1/e of the best; lazy evaluation (Minoux 1978) recomputes a gain only where its old upper
     bound leads. With `kinds` (one per row) at most `caps[kind]` rows of a kind are chosen, fewer
-    than `count` where that leaves no more; greedy then reaches 1/2 (Fisher, Nemhauser, Wolsey 1978).
+    than `count` where that leaves no more; greedy then reaches 1/2 (Fisher, Nemhauser, Wolsey
+    1978).
     Memory: one [rows] similarity vector at a time.
     """
     vectors = unit_vectors(np.asarray(vectors, np.float64))
