@@ -11,7 +11,8 @@ from raytune_agents.config.base import Auto, BaseConfig, Positive, Share, check_
 
 class SourceConfig(BaseConfig):
     path: str = Field(
-        description="bfcl (from the bfcl-eval package), a file, folder, glob, URL or hub id"
+        description="bfcl (of bfcl-eval), nestful or complexfuncbench (of nestful-wrapper), a "
+        "file, folder, glob, URL or hub id"
     )
     format: str = Field("auto", description="name in READERS, module:function, or auto")
     limit: int | None = Field(None, ge=1, description="at most this many rows")

@@ -154,7 +154,8 @@ def units(sources: list[SourceConfig]) -> list[dict[str, str]]:
         if source.format != "auto":
             readers.reader_named(source.format)
         # A limit counts over all files of a source, so one worker reads them.
-        whole = source.path == "bfcl" or source.limit is not None or readers.is_hub(source.path)
+        packaged = source.path == "bfcl" or readers.is_packaged(source.path)
+        whole = packaged or source.limit is not None or readers.is_hub(source.path)
         paths = [source.path] if whole else readers.files(source.path)
         out += [{"source": source.model_copy(update={"path": p}).model_dump_json()} for p in paths]
     return out

@@ -53,7 +53,7 @@ from raytune_agents.readers import (
 from raytune_agents.readers.detection import SIGNS, Detected, detected
 from raytune_agents.readers.fields import AskedRow, unread_fields
 from raytune_agents.readers.hidden import with_hidden
-from raytune_agents.readers.sources import files, is_hub, list_raw
+from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory, finish
 
@@ -67,6 +67,7 @@ __all__ = [
     "detected",
     "files",
     "is_hub",
+    "is_packaged",
     "list_raw",
     "read_raw",
     "read_row",

@@ -3,12 +3,18 @@
 Seal-Tools writes tools and answer as Python literals inside the prompt; `responses` (API_call_0
 ...) are the names of results, NESTFUL's `label` (var1, used as $var1.key$) likewise: they become
 the call's id.
+
+ComplexFuncBench (arXiv 2501.10132) has NESTFUL's form in `nestful-wrapper`, with the answer of each
+call: its rows are runs.
 """
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from raytune_agents.readers.shapes import read_call, read_tools, rest_of
-from raytune_agents.readers.strict import as_text, value_of
+from raytune_agents.readers.strict import as_text, dump, value_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, Trajectory
 
 
@@ -46,16 +52,85 @@ def _call(item: JsonObject) -> ToolCall:
 
 
 def nestful(row: JsonObject) -> Trajectory:
+    """{input, output: [{name, arguments, label}]}: all calls in one turn, with references; where
+    each has its `response`, a run of it, with references resolved and what came back."""
     steps = value_of(row["output"])
-    calls = tuple(read_call(_step(s)) for s in steps)
+    told = [Message("system", as_text(row["system"]))] if row.get("system") else []
+    asked, gold = Message("user", as_text(row["input"])), ""
+    if steps and all("response" in s for s in steps):
+        said = _run(asked.content, steps)
+    else:
+        calls = tuple(read_call(_step(s)) for s in steps)
+        said = [Message("assistant", tool_calls=calls)]
+        if any(REFERENCE.search(c.arguments) for c in calls):  # fits no schema but that of text
+            gold = dump([{c.name: {k: [v] for k, v in c.args.items()}} for c in calls])
     return Trajectory(
-        (Message("user", as_text(row["input"])), Message("assistant", tool_calls=calls)),
+        (*told, asked, *said),
         read_tools(row.get("tools")),
         source_id=as_text(row.get("sample_id")),
-        meta=rest_of(row, "input", "output", "tools", "sample_id"),
+        gold=gold,
+        meta=rest_of(row, "input", "output", "tools", "sample_id", "system"),
     )
 
 
 def _step(item: JsonObject) -> JsonObject:
     named = {k: v for k, v in item.items() if k != "label"}
     return named | {"id": as_text(item.get("label")).lstrip("$")}
+
+
+# --- runs: ComplexFuncBench, as nestful-wrapper keeps it --------------------------------------
+
+REFERENCE = re.compile(r"\$(var\d+)((?:\.[^.$]+)*)\$")
+SHORT = 4  # characters: a shorter value may stand in an answer by chance
+
+
+def _run(request: str, steps: list[JsonObject]) -> list[Message]:
+    """Turns of calls, each turn with what came back but the last."""
+    turns = turns_of_steps(request, steps)
+    said: list[Message] = []
+    for number, turn in enumerate(turns):
+        calls = [read_call({"name": s["name"], "arguments": s["arguments"],
+                            "id": f"call_{number}_{i}"}) for i, s in enumerate(turn)]
+        said.append(Message("assistant", tool_calls=tuple(calls)))
+        if number < len(turns) - 1:
+            said += [Message("tool", as_text(s["response"]), name=c.name, tool_call_id=c.id)
+                     for s, c in zip(turn, calls)]
+    return said
+
+
+def turns_of_steps(request: str, steps: list[JsonObject]) -> list[list[JsonObject]]:
+    """Steps with their references resolved, those in one turn that need nothing of one another: no
+    reference, and no value that only an answer of the turn has. Raises RecordError."""
+    memory: dict[str, Any] = {}
+    turns: list[list[JsonObject]] = []
+    fresh: set[str] = set()  # labels of this turn
+    for step in steps:
+        given = step["arguments"]
+        named = {m[1] for v in given.values() if isinstance(v, str) for m in REFERENCE.finditer(v)}
+        bare = {k: resolved_value(v, memory) for k, v in given.items()}
+        seen = "".join(as_text(s["response"]) for s in turns[-1]) if turns else ""
+        learned = [v for v in bare.values() if isinstance(v, str) and len(v) >= SHORT
+                   and v in seen and v not in request]
+        if not turns or named & fresh or learned:
+            turns.append([])
+            fresh = set()
+        turns[-1].append(step | {"arguments": bare})
+        label = as_text(step.get("label"))
+        memory[label] = step["response"]
+        fresh.add(label)
+    return turns
+
+
+def resolved_value(value: Any, memory: dict[str, Any]) -> Any:
+    """A value for "$var1.key.inner$", of a list's first element; other values as they are. Raises
+    RecordError where there is none."""
+    found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    at = memory.get(found[1])
+    for key in found[2].split(".")[1:]:
+        at = at[0] if isinstance(at, list) and at else at
+        at = at.get(key) if isinstance(at, dict) else None
+    if at is None:
+        raise RecordError(f"a reference to nothing: {value[:40]}")
+    return at

@@ -16,6 +16,7 @@ from typing import Any
 from raytune_agents.config import SourceConfig
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.decode import Found, file_rows
+from raytune_agents.readers.nestful_package import SETS, package_files, package_rows
 from raytune_agents.readers.sessions import gathered
 from raytune_agents.readers.unpack import SourceError, file_kind, filesystem
 from raytune_agents.records import RecordError
@@ -42,6 +43,9 @@ def _all(source: SourceConfig) -> Iterator[Found]:
     if source.path == "bfcl":
         yield from bfcl.bfcl_rows(source.categories)
         return
+    if is_packaged(source.path):
+        yield from package_rows(source.path)
+        return
     if "://" not in source.path and not Path(source.path).exists() and is_hub(source.path):
         yield from hub_rows(source.path)
         return
@@ -49,6 +53,11 @@ def _all(source: SourceConfig) -> Iterator[Found]:
     root = _shared_root(paths)
     for path in paths:
         yield from gathered(file_rows(path, redact(path[len(root) :])))
+
+
+def is_packaged(path: str) -> bool:
+    """Whether a path names a set of nestful-wrapper, and no file."""
+    return path in SETS and not Path(path).exists()
 
 
 def _shared_root(paths: list[str]) -> str:
@@ -64,6 +73,8 @@ def files(path: str) -> list[str]:
     """The data files of a path, folder, glob or URL, sorted. Raises SourceError where there is
     none.
     """
+    if is_packaged(path):
+        return [str(p) for p in package_files(path)]
     if "://" in path:
         out = _remote_files(path)
     elif Path(path).is_file():
@@ -79,7 +90,8 @@ def files(path: str) -> list[str]:
         )
         raise SourceError(
             f"read.sources.path={path!r}: {what}; write a .jsonl, .json, .csv, .tsv or .parquet "
-            "file (also .gz, .zst), a folder of them, a URL, a hub id such as owner/name, or bfcl"
+            "file (also .gz, .zst), a folder of them, a URL, a hub id such as owner/name, or bfcl, "
+            "nestful, complexfuncbench"
         )
     return data
 
