@@ -157,7 +157,7 @@ def minhash_alone(folder: Path) -> float:
 def rates_of_steps(folder: Path) -> dict[str, float]:
     """Rows a second of one core, step by step, in this process on the first rows."""
     config = config_of(folder)
-    section, first = config.label, str(min(folder.glob("rows-*.jsonl")))
+    options, first = config.label, str(min(folder.glob("rows-*.jsonl")))
 
     def parse(path: str) -> pa.Table:
         source = config.read.sources[0].model_copy(update={"path": path})
@@ -165,8 +165,8 @@ def rates_of_steps(folder: Path) -> dict[str, float]:
         return found.select([f.name for f in label.arrow_schema()])
 
     held = [from_row(r) for r in parse(str(folder / "eval.jsonl")).to_pylist()]
-    index = LeakIndex((replace(r, split="test_seen") for r in held), section)
-    rules = filters.active_rules(section)
+    index = LeakIndex((replace(r, split="test_seen") for r in held), options)
+    rules = filters.active_rules(options)
     validity = {n: rules[n] for n in ("parses", "tool_exists", "arguments_valid")}
     table: list[pa.Table] = []
     rows: list[Trajectory] = []
@@ -177,10 +177,10 @@ def rates_of_steps(folder: Path) -> dict[str, float]:
         "decode": lambda: rows.extend(from_row(r) for r in table[0].to_pylist()),
         "validate": lambda: [filters.first_reason(r, validity) for r in rows],
         "rules": lambda: [filters.first_reason(r, rules) for r in rows],
-        "sketch": lambda: sketch.extend(label.sketched(rows, section)),
+        "sketch": lambda: sketch.extend(label.sketched(rows, options)),
         "leaks": lambda: index.find(rows, sketch[0]),
-        "fingerprint": lambda: dedup.fingerprints(rows, numbers, sketch[1], section),
-        "label": lambda: label.label_rows(table[0], section, index),
+        "fingerprint": lambda: dedup.fingerprints(rows, numbers, sketch[1], options),
+        "label": lambda: label.label_rows(table[0], options, index),
         "write": lambda: pq.write_table(table[0], folder / "one.parquet"),
     }
     rates = {}

@@ -126,11 +126,11 @@ def engines(run: Path, count: int) -> dict[str, Any]:
     arms = arms_of(config, run)
     context.chat.prompt_ids(rows[0])  # the tokenizer loads before the clock starts
     have = context.resources
-    section = with_answer_limit(rows, context.chat, config.evaluate, config.engine)
-    asked = AskOptions.of(section, config.engine)
+    options = with_answer_limit(rows, context.chat, config.evaluate, config.engine)
+    asked = AskOptions.of(options, config.engine)
 
     def ask(arm: Any) -> None:
-        for part in cut(rows, section.shard_rows):
+        for part in cut(rows, options.shard_rows):
             answer_shard(part, context.chat, arm, asked)
 
     def start() -> float:
@@ -164,7 +164,7 @@ def engines(run: Path, count: int) -> dict[str, Any]:
         "engine_each_s": round(walls["each"], 1),
         "engine_start_s": [round(s, 1) for s in starts],
         "engine_rows": len(rows), "engine_arms": len(arms),
-        "engine_max_tokens": section.max_tokens, "engine_shard_rows": section.shard_rows,
+        "engine_max_tokens": options.max_tokens, "engine_shard_rows": options.shard_rows,
         "engine_dtype": config.model.dtype,
     }  # fmt: skip
 

@@ -59,8 +59,8 @@ def generated(rows: Sequence[Trajectory], count: int, seed: int) -> list[Traject
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "bike_shop.yaml")
         path.write_text(to_yaml(spec), encoding="utf-8")
-        section = GenerateConfig(agents=[str(path)], rows=count)
-        return sampling.sample_rows(section, seed, rows).rows
+        config = GenerateConfig(agents=[str(path)], rows=count)
+        return sampling.sample_rows(config, seed, rows).rows
 
 
 def cell(bench: QuickTraining, rows: Sequence[Trajectory], fold: int, seed: int,

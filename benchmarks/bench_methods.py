@@ -124,7 +124,7 @@ class Bench:
         tests = {s: r for s, r in self.rows.items() if s != "train"}
         self.asked = {s: rng.sample(r, min(options.rows, len(r))) for s, r in tests.items()}
 
-    def chosen(self, arm: Any, section: Any, rows: list[Trajectory], seed: int) -> list[Trajectory]:
+    def chosen(self, arm: Any, config: Any, rows: list[Trajectory], seed: int) -> list[Trajectory]:
         """Rows of the arm until the budget of trained tokens is spent."""
         known = {r.id: r for r in rows}
         tokens = {}
@@ -133,7 +133,7 @@ class Bench:
                 tokens[i] = sum(e.trained_tokens for e in self.chat.encode(row))
             except RecordError:  # a failure that is longer than the row it was made from
                 continue
-        cost = methods.costs(arm.method, known, tokens, self.chat, section)
+        cost = methods.costs(arm.method, known, tokens, self.chat, config)
         pool = [(i, known[i].pool, n) for i, n in cost.items()]
         taken = mix.choose_rows(
             pool, mix.usable_weights(HALF, pool), self.options.tokens, self.options.max_epochs, seed
@@ -155,13 +155,13 @@ class Bench:
     def train(self, name: str, rows: list[Trajectory], seed: int) -> dict[str, Any]:
         """One arm, one seed: trained in this process, then scored."""
         arm = self.config.train.arms[name]
-        section = self.config.train.of(arm)
-        chosen = self.chosen(arm, section, rows, seed)
+        config = self.config.train.of(arm)
+        chosen = self.chosen(arm, config, rows, seed)
         known, method = {r.id: r for r in rows}, methods.METHODS[arm.method]
-        pairs = method.pairs(known, section) if method.pairs else None
-        columns, refused = methods.build_columns(arm.method, chosen, self.chat, section, pairs)
+        pairs = method.pairs(known, config) if method.pairs else None
+        columns, refused = methods.build_columns(arm.method, chosen, self.chat, config, pairs)
         validate_data.validate_training(
-            arm.method, chosen, columns, refused, self.chat, section, pairs
+            arm.method, chosen, columns, refused, self.chat, config, pairs
         )
         chat = {"path": self.chat.path, "template": self.chat.template, "tools": self.chat.tools,
                 "max_length": self.chat.max_length}  # fmt: skip
@@ -169,7 +169,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as out:
             job = Job(
                 model=str(self.path), dtype=self.config.model.dtype, columns="", method=arm.method,
-                section=section.model_dump(), chat=chat, out=out, seed=seed,
+                config=config.model_dump(), chat=chat, out=out, seed=seed,
                 threads=os.cpu_count() or 1,
             )  # fmt: skip
             trainer = worker.fit(job, rows=columns)
@@ -177,7 +177,7 @@ class Bench:
         return {
             "seed": seed, "rows": len(chosen), "seconds": round(seconds, 1),
             "trained_tokens": sum(c["trained_tokens"] for c in columns),
-            "hits": self.score(trainer.model, method.inference_marker(section)),
+            "hits": self.score(trainer.model, method.inference_marker(config)),
         }  # fmt: skip
 
     def base(self) -> dict[str, Any]:

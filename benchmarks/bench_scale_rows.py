@@ -133,12 +133,12 @@ def measured(rows: int, folder: str) -> dict[str, Any]:
     context.resources  # noqa: B018  Ray's start is no part of the time
     memory, seconds = PeakMemory(), {}
     memory.start()
-    section = context.config.train.of(context.config.train.arms["sft"])
+    config = context.config.train.of(context.config.train.arms["sft"])
     length = 0.0
     for name in ("tokenize", "mix", "train"):
         start = time.perf_counter()
         if name == "tokenize":
-            found = tokenize(context, context.step("mix"), "sft", section)
+            found = tokenize(context, context.step("mix"), "sft", config)
             length = sum(found.facts["tokens"].to_pylist()) / max(1, len(found.facts))
             del found
         else:

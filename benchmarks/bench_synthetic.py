@@ -134,8 +134,8 @@ def generated(
         path = Path(folder, f"{domain.name}.json")
         path.write_text(domain.spec.model_dump_json(exclude_defaults=True), encoding="utf-8")
         sources = {} if own is None else {"own": own}
-        section = GenerateConfig(agents=[str(path)], rows=rows, pools=POOLS, sources=sources)
-        return sampling.sample_rows(section, seed, domain.given(count)).rows
+        config = GenerateConfig(agents=[str(path)], rows=rows, pools=POOLS, sources=sources)
+        return sampling.sample_rows(config, seed, domain.given(count)).rows
 
 
 OLD = """

@@ -70,9 +70,9 @@ def rows_of(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str
     from raytune_agents.records import RecordError
     from raytune_agents.train import sft
 
-    section = ModelConfig(max_length=LONGEST)
-    model = models.resolve(section)
-    chat, out = Chat.of(model, section), []
+    config = ModelConfig(max_length=LONGEST)
+    model = models.resolve(config)
+    chat, out = Chat.of(model, config), []
     source = SourceConfig(path="bfcl", categories=CATEGORIES)
     for where, raw in readers.list_raw(source):
         for row in readers.read_row(raw, where, "bfcl"):
@@ -97,7 +97,7 @@ def run_ours(job: dict[str, Any]) -> None:
     from raytune_agents.train.base_model import save
     from raytune_agents.train.job import Job
 
-    section = TrainConfig(
+    config = TrainConfig(
         learning_rate=job["learning_rate"],
         global_batch_size=job["global_batch_size"],
         lr_scheduler_type=job["scheduler"],
@@ -109,7 +109,7 @@ def run_ours(job: dict[str, Any]) -> None:
     )
     chat = {"path": job["model"], "max_length": LONGEST}
     made = Job(
-        job["model"], "auto", "", "sft", section.model_dump(), chat, job["out"], job["seed"],
+        job["model"], "auto", "", "sft", config.model_dump(), chat, job["out"], job["seed"],
         job["threads"],
     )  # fmt: skip
     spare = ("prompt", "answer")

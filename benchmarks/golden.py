@@ -55,16 +55,16 @@ def config_for(old: bool, runs: Path) -> dict[str, Any]:
     """The tiny config without a search, in the words of the revision."""
     tree = yaml.safe_load(TINY.read_text(encoding="utf-8"))
     for key, value in OWN.items():
-        section, _, name = key.partition(".")
-        tree[section][name] = value
+        config, _, name = key.partition(".")
+        tree[config][name] = value
     tree["tune"] = {"num_samples": 0}
     if old:
-        for section, names in LATER.items():
-            tree[section] = {k: v for k, v in tree[section].items() if k not in names}
+        for config, names in LATER.items():
+            tree[config] = {k: v for k, v in tree[config].items() if k not in names}
         for key, name in OLD_NAMES.items():
-            section, _, now = key.partition(".")
-            if now in tree.get(section, {}):
-                tree[section][name] = tree[section].pop(now)
+            config, _, now = key.partition(".")
+            if now in tree.get(config, {}):
+                tree[config][name] = tree[config].pop(now)
     return tree | {"name": "golden", "runs_dir": str(runs)}
 
 

@@ -203,13 +203,13 @@ class Chat:
         self.options = json.dumps(self.chat_template_kwargs, sort_keys=True)
 
     @classmethod
-    def of(cls, path: Path, section: ModelConfig) -> Chat:
+    def of(cls, path: Path, config: ModelConfig) -> Chat:
         return cls(
             path,
-            section.template,
-            section.tools,
-            section.max_length or UNLIMITED,
-            section.chat_template_kwargs,
+            config.template,
+            config.tools,
+            config.max_length or UNLIMITED,
+            config.chat_template_kwargs,
         )
 
     @property

@@ -203,7 +203,7 @@ class Step:
 
     name: str
     folder: Path
-    section: Any  # the sections of the config that the step is given, by name
+    config: Any  # the sections of the config that the step is given, by name
     inputs: dict[str, str]  # step -> outputs hash
     seed: int
     mirror: Mirror | None = None  # where a finished step is sent
@@ -214,13 +214,13 @@ class Step:
         """Hash of all that decides the output."""
         outside = {name: mark.content for name, mark in self.content.items()}
         code = code_revision(views=self.name == "report")
-        own = json_values(self.section, deciding=True)
+        own = json_values(self.config, deciding=True)
         return content_hash([self.name, own, outside, self.inputs, self.seed, code])
 
     @property
     def config_hash(self) -> str:
         """Hash of the part of the config that decides the output; rows carry it."""
-        return content_hash(json_values(self.section, deciding=True))
+        return content_hash(json_values(self.config, deciding=True))
 
     @property
     def manifest(self) -> Manifest | None:
@@ -267,7 +267,7 @@ class Step:
         manifest = Manifest(
             step=self.name,
             key=self.key,
-            config=json_values(self.section),
+            config=json_values(self.config),
             content=self.content,
             inputs=self.inputs,
             seed=self.seed,
@@ -328,7 +328,7 @@ class Run:
     def step(
         self,
         name: str,
-        section: Any,
+        config: Any,
         after: Iterable[str] = (),
         content: Iterable[Path] = (),
     ) -> Step:
@@ -347,9 +347,7 @@ class Run:
         last = Manifest.load(self.folder / name)
         # The marks of the last time save reading what has not changed since.
         found = marks(content, last.content if last else {})
-        return Step(
-            name, self.folder / name, section, inputs, self.seed, self.mirror, content=found
-        )
+        return Step(name, self.folder / name, config, inputs, self.seed, self.mirror, content=found)
 
 
 def locked(path: Path) -> IO[str]:

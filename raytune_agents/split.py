@@ -68,7 +68,7 @@ class RowFacts:
     position: float
 
 
-def row_facts(row: Trajectory, section: SplitConfig, seed: int) -> RowFacts:
+def row_facts(row: Trajectory, config: SplitConfig, seed: int) -> RowFacts:
     """The facts of a row. Raises RecordError where its gold has no names."""
     tools = tuple(sorted(gold_tools(row)))
     ties = [f"name {tool_key(name)}" for name in tools]
@@ -76,7 +76,7 @@ def row_facts(row: Trajectory, section: SplitConfig, seed: int) -> RowFacts:
         spec = find(name, row.tools)
         description = " ".join(spec.description.casefold().split()) if spec else ""
         ties += [f"text {content_hash(description, 12)}"] if len(description.split()) > 2 else []
-    category = row.meta.get(section.unseen_category) if section.unseen_category else None
+    category = row.meta.get(config.unseen_category) if config.unseen_category else None
     ties += [f"category {category}"] if tools and category is not None else []
     return RowFacts(tools, tuple(ties), unit(seed, "query", row.query.casefold()))
 
@@ -136,14 +136,14 @@ class HeldOut:
     reason: str = ""
 
 
-def held_out(groups: ToolGroups, section: SplitConfig, seed: int) -> HeldOut:
+def held_out(groups: ToolGroups, config: SplitConfig, seed: int) -> HeldOut:
     """Groups of tools for test_unseen, in the order of a hash, up to `unseen_tools` of all tools.
 
     None whose split the source gave. Tools that have at most `rows_per_tool` rows each come alone
     where there are such: all their rows can be asked. Else none that takes more than MOST_OF_ROWS.
     """
     found = groups.groups()
-    if section.unseen_tools <= 0:
+    if config.unseen_tools <= 0:
         return HeldOut(reason="read.split.unseen_tools is 0")
     if len(found) < LEAST_GROUPS:
         return HeldOut(reason=f"{len(found)} groups of tools, fewer than {LEAST_GROUPS}")
@@ -151,9 +151,9 @@ def held_out(groups: ToolGroups, section: SplitConfig, seed: int) -> HeldOut:
     for tool, count in groups.rows.items():
         rows[groups.root(tool)] += count
     fixed = {groups.root(tool) for tool in groups.fixed}
-    wanted = section.unseen_tools * sum(map(len, found.values()))
+    wanted = config.unseen_tools * sum(map(len, found.values()))
     free = [r for r in found if r not in fixed and len(found[r]) <= wanted]
-    most = section.rows_per_tool
+    most = config.rows_per_tool
     rare = [r for r in free if all(groups.uses[name] <= most for name in found[r])]
     usual = [r for r in free if rows[r] <= MOST_OF_ROWS * rows.total()]
     held: list[str] = []
@@ -170,9 +170,9 @@ class Splitter:
     tool has at most `caps[split]` rows in a split, further rows are trained on."""
 
     def __init__(
-        self, section: SplitConfig, held: HeldOut, trained: Collection[str], caps: Mapping[str, int]
+        self, config: SplitConfig, held: HeldOut, trained: Collection[str], caps: Mapping[str, int]
     ) -> None:
-        self.section, self.held, self.trained, self.caps = section, held, trained, caps
+        self.config, self.held, self.trained, self.caps = config, held, trained, caps
         self.counts: Counter[tuple[str, str]] = Counter()
         self.few: list[str] = []  # the splits of few rows, in their order
 
@@ -184,7 +184,7 @@ class Splitter:
             return self.few.pop(0), ""
         if facts.tools and self.held.tools.issuperset(facts.tools):
             return ("test_unseen", "") if self._room("test_unseen", facts) else ("", OVER_CAP)
-        name = split_at(facts.position, self.section)
+        name = split_at(facts.position, self.config)
         if name == "test_seen" and not set(facts.tools) <= set(self.trained):
             return "train", ""
         return (name, "") if name == "train" or self._room(name, facts) else ("train", "")
@@ -196,23 +196,23 @@ class Splitter:
         return not full
 
 
-def split_at(position: float, section: SplitConfig) -> str:
+def split_at(position: float, config: SplitConfig) -> str:
     """The split of a position in [0, 1) among rows whose tools are trained on."""
-    if position < section.test_seen:
+    if position < config.test_seen:
         return "test_seen"
-    return "val" if position < section.test_seen + section.val else "train"
+    return "val" if position < config.test_seen + config.val else "train"
 
 
-def caps_of(section: SplitConfig, rows: int, tools: int, held: HeldOut) -> dict[str, int]:
+def caps_of(config: SplitConfig, rows: int, tools: int, held: HeldOut) -> dict[str, int]:
     """Rows that one tool may have in each split: `rows_per_tool`, or twice its even share of the
     rows that the split should have, where that is more."""
 
     def cap(wanted: float, names: int) -> int:
-        return max(section.rows_per_tool, round(2 * wanted / max(1, names)))
+        return max(config.rows_per_tool, round(2 * wanted / max(1, names)))
 
     return {
-        "val": cap(section.val * rows, tools),
-        "test_seen": cap(section.test_seen * rows, tools),
+        "val": cap(config.val * rows, tools),
+        "test_seen": cap(config.test_seen * rows, tools),
         "test_unseen": cap(held.rows, len(held.tools)),
     }
 
@@ -221,7 +221,7 @@ def caps_of(section: SplitConfig, rows: int, tools: int, held: HeldOut) -> dict[
 class Survey:
     """What a first pass over the rows sees; `splitter` is made of it."""
 
-    section: SplitConfig
+    config: SplitConfig
     groups: ToolGroups = field(default_factory=ToolGroups)
     trained: set[str] = field(default_factory=set)
     free: int = 0  # rows without a split of their source
@@ -229,7 +229,7 @@ class Survey:
     def add(self, facts: RowFacts, source_split: str) -> None:
         self.groups.add(facts, source_split in SPLITS)
         self.free += source_split not in SPLITS
-        name = source_split if source_split in SPLITS else split_at(facts.position, self.section)
+        name = source_split if source_split in SPLITS else split_at(facts.position, self.config)
         if name == "train":
             self.trained.update(facts.tools)
 
@@ -238,38 +238,38 @@ class Survey:
         return 0 < self.free < FEW
 
     def splitter(self, seed: int) -> Splitter:
-        held = held_out(self.groups, self.section, seed)
+        held = held_out(self.groups, self.config, seed)
         tools = sum(map(len, self.groups.groups().values()))
-        caps = caps_of(self.section, self.free, tools, held)
-        return Splitter(self.section, held, self.trained - held.tools, caps)
+        caps = caps_of(self.config, self.free, tools, held)
+        return Splitter(self.config, held, self.trained - held.tools, caps)
 
 
-def few_splits(rows: Sequence[Trajectory], section: SplitConfig, seed: int) -> list[str]:
+def few_splits(rows: Sequence[Trajectory], config: SplitConfig, seed: int) -> list[str]:
     """The splits of few rows: whole situations are kept back, in larger shares."""
-    test, val = few_counts(len(rows), section)
+    test, val = few_counts(len(rows), config)
     tools = [gold_tools(row) for row in rows]
     return kept_back(rows, tools, {"test_seen": test, "val": val}, seed)
 
 
-def few_counts(rows: int, section: SplitConfig) -> tuple[int, int]:
+def few_counts(rows: int, config: SplitConfig) -> tuple[int, int]:
     """Test and val rows of so few: at least 30 and 20 where that is below 30 and 15 % of them, so
     that a suite can show something; a share that the config names stays."""
-    named = section.model_fields_set
-    test, val = section.test_seen * rows, section.val * rows
+    named = config.model_fields_set
+    test, val = config.test_seen * rows, config.val * rows
     test = test if "test_seen" in named else max(test, min(0.3 * rows, 30))
     val = val if "val" in named else max(val, min(0.15 * rows, 20))
     return max(rows > 1, round(test)), max(rows > 3, round(val))
 
 
-def split_rows(rows: Iterable[Trajectory], section: SplitConfig, seed: int) -> list[Trajectory]:
+def split_rows(rows: Iterable[Trajectory], config: SplitConfig, seed: int) -> list[Trajectory]:
     """Rows in memory with their splits, as the read step gives them."""
     rows = list(rows)
-    survey, facts = Survey(section), [row_facts(row, section, seed) for row in rows]
+    survey, facts = Survey(config), [row_facts(row, config, seed) for row in rows]
     for row, fact in zip(rows, facts):
         survey.add(fact, row.split)
     splitter = survey.splitter(seed)
     if survey.few:
         free = [row for row in rows if row.split not in SPLITS]
-        splitter.few = few_splits(free, section, seed)
+        splitter.few = few_splits(free, config, seed)
     found = [splitter.split(fact, row.split) for row, fact in zip(rows, facts)]
     return [replace(r, split=s, reject_reason=why) for r, (s, why) in zip(rows, found)]

@@ -111,10 +111,10 @@ def export(
         from raytune_agents.exports.files import write_files
         from raytune_agents.train import nat
 
-        section = tree.export
-        marker = partial(nat.marker, section=tree.train) if markers else None
-        folder = out or own_folder(tree) / "export" / section.format
-        summary = write_files(labelled_rows(tree), folder, section, tree.seed, marker)
+        export_config = tree.export
+        marker = partial(nat.marker, config=tree.train) if markers else None
+        folder = out or own_folder(tree) / "export" / export_config.format
+        summary = write_files(labelled_rows(tree), folder, export_config, tree.seed, marker)
     show_export(summary, folder)
 
 

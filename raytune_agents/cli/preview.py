@@ -22,12 +22,12 @@ def preview(config: Config, count: int, console: Console) -> None:
     from raytune_agents.pipeline import generate
 
     generate.validate_generate(config, needs_key=False)
-    section = config.generate
+    options = config.generate
     chat = Chat.of(models.resolve(config.model), config.model)
-    executor = validate_rows.executor(section)
-    pools = list(sampling.pool_shares(section.pools))
+    executor = validate_rows.executor(options)
+    pools = list(sampling.pool_shares(options.pools))
     update = {"rows": 4 * count * len(pools), "pools": dict.fromkeys(pools, 1.0)}
-    sampled = sampling.sample_rows(section.model_copy(update=update), config.seed)
+    sampled = sampling.sample_rows(options.model_copy(update=update), config.seed)
     for gap in sampled.gaps:
         console.print(f"[yellow]no rows for {escape(gap)}[/]", highlight=False)
     for pool in (p for p in POOLS if p in pools):

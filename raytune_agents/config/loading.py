@@ -91,10 +91,10 @@ def nearest_option(key: str) -> str:
 
 def _short_for(key: str, keys: list[str]) -> list[str]:
     """The option of its section that a key shortens: lr, epochs."""
-    section, _, last = key.rpartition(".")
-    words = {k: k[len(section) + 1 :].split("_") for k in keys if k.startswith(f"{section}.")}
+    config, _, last = key.rpartition(".")
+    words = {k: k[len(config) + 1 :].split("_") for k in keys if k.startswith(f"{config}.")}
     initials = [k for k, w in words.items() if "".join(x[:1] for x in w) == last]
-    return [*initials, *(k for k, w in words.items() if last in w)][:1] if section else []
+    return [*initials, *(k for k, w in words.items() if last in w)][:1] if config else []
 
 
 def set_dotted(tree: Options, key: str, value: Any) -> None:

@@ -117,8 +117,8 @@ def answer_key(row: Trajectory) -> str:
 class LeakIndex:
     """Evaluation rows, ready to be looked up; arrays for the most part, so workers share it."""
 
-    def __init__(self, rows: Iterable[Trajectory], section: LabelConfig):
-        self.threshold = section.minhash_threshold
+    def __init__(self, rows: Iterable[Trajectory], config: LabelConfig):
+        self.threshold = config.minhash_threshold
         self.names: list[tuple[str, str]] = []
         self.keys: dict[tuple[str, str], int] = {}
         questions: dict[str, int] = {}
@@ -130,7 +130,7 @@ class LeakIndex:
             if text:
                 questions.setdefault(text, number)
         self.numbers = np.array(list(questions.values()), np.int64)
-        self.windows = WindowIndex(list(questions), section.leak_mismatches)
+        self.windows = WindowIndex(list(questions), config.leak_mismatches)
         self.sketches = SketchIndex(sketches(list(questions)))
 
     def _add_keys(self, row: Trajectory, number: int) -> None:

@@ -69,7 +69,7 @@ def survival_rank(row: Trajectory) -> float:
 
 
 def fingerprints(
-    rows: Sequence[Trajectory], handles: np.ndarray, sketch: np.ndarray, section: LabelConfig
+    rows: Sequence[Trajectory], handles: np.ndarray, sketch: np.ndarray, config: LabelConfig
 ) -> pa.Table:
     """PRINTS of accepted rows; `sketch` uint8 [rows, count] are those of `text.near_text`.
 
@@ -78,9 +78,9 @@ def fingerprints(
     """
     exact = np.array([key_bits(exact_key(r)) for r in rows], np.uint64)
     answer = np.array([key_bits(group_key(r)) for r in rows], np.uint64)
-    near = section.duplicates == "minhash"
+    near = config.duplicates == "minhash"
     asks = [bool(r.calls) and row_family(r) != "negative" and not is_held_out(r) for r in rows]
-    vectors = embed_texts([near_text(r) for r in rows], section)
+    vectors = embed_texts([near_text(r) for r in rows], config)
     columns = {
         "handle": handles.astype(np.uint64),
         "row_id": np.array([key_bits(r.id) for r in rows], np.uint64),
@@ -100,17 +100,17 @@ def fingerprints(
     return pa.table(columns, schema=PRINTS)
 
 
-def embedder(section: LabelConfig) -> Callable[[list[str]], Any]:
+def embedder(config: LabelConfig) -> Callable[[list[str]], Any]:
     """The user's function of `label.embed`. Raises ConfigError where it cannot be found."""
-    return user_object(section.embed, "label.embed")
+    return user_object(config.embed, "label.embed")
 
 
-def embed_texts(texts: Sequence[str], section: LabelConfig) -> np.ndarray:
+def embed_texts(texts: Sequence[str], config: LabelConfig) -> np.ndarray:
     """Vectors of the texts, float16 [texts, n], by the user's function; n = 0 where none is
     named."""
-    if not section.embed or not texts:
+    if not config.embed or not texts:
         return np.empty((len(texts), 0), np.float16)
-    return unit_vectors(np.asarray(embedder(section)(list(texts)), np.float32)).astype(np.float16)
+    return unit_vectors(np.asarray(embedder(config)(list(texts)), np.float32)).astype(np.float16)
 
 
 def _joined(owner: np.ndarray, prints: pa.Table, rank: np.ndarray, threshold: float) -> np.ndarray:
@@ -133,16 +133,16 @@ def _order(prints: pa.Table) -> np.ndarray:
     return rank
 
 
-def duplicates_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
+def duplicates_of(prints: pa.Table, config: LabelConfig) -> pa.Table:
     """PAIRS of one partition by `group`: its duplicates, each with its survivor."""
     group, exact = prints["group"].to_numpy(), prints["exact"].to_numpy()
     handle, ids, rank = prints["handle"].to_numpy(), prints["row_id"].to_numpy(), _order(prints)
-    if section.duplicates == "minhash":
+    if config.duplicates == "minhash":
         raw = b"".join(prints["sketch"].to_pylist())
         sketch = np.frombuffer(raw, np.uint8).reshape(len(ids), PERMUTATIONS)
-        owner = near = clusters(group, sketch, rank, section.minhash_threshold)
-        if section.embed and len(owner):
-            owner = _joined(near, prints, rank, section.semantic_threshold)
+        owner = near = clusters(group, sketch, rank, config.minhash_threshold)
+        if config.embed and len(owner):
+            owner = _joined(near, prints, rank, config.semantic_threshold)
     else:
         order = np.lexsort((rank, group))
         head = np.flatnonzero(np.append(True, group[order][1:] != group[order][:-1]))
@@ -159,7 +159,7 @@ def duplicates_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
     return pa.table(columns, schema=PAIRS)
 
 
-def contradictions_of(prints: pa.Table, section: LabelConfig) -> pa.Table:
+def contradictions_of(prints: pa.Table, config: LabelConfig) -> pa.Table:
     """PAIRS of one partition by `asked`: of rows with one situation and several answers one answer
     stays, the others name a row of it.
 
@@ -213,7 +213,7 @@ def grouped(
     by: str,
     columns: Sequence[str],
     work: Work,
-    section: LabelConfig,
+    config: LabelConfig,
     without: pa.Table | None = None,
     local_bytes: int = LOCAL_BYTES,
 ) -> pa.Table:
@@ -235,22 +235,22 @@ def grouped(
 
     if share * sum(_size(file, columns) for file in files) <= local_bytes:
         tables = [left(pq.read_table(f, columns=list(columns))) for f in files]
-        return work(pa.concat_tables(tables), section).sort_by("handle")
+        return work(pa.concat_tables(tables), config).sort_by("handle")
     import ray
 
     def parts(items: dict[str, Any]) -> Iterator[pa.Table]:
         for file, group in zip(items["file"], items["group"]):
             with pq.ParquetFile(str(file)) as opened:
                 batch = left(opened.read_row_group(int(group), list(columns)))
-            number = (batch[by].to_numpy() % np.uint64(section.partitions)).astype(np.int32)
+            number = (batch[by].to_numpy() % np.uint64(config.partitions)).astype(np.int32)
             yield batch.append_column("part", pa.array(number))
 
     items = row_groups(files)
     found = (
         ray.data.from_items(items, override_num_blocks=min(len(items), MOST_TASKS))
         .map_batches(parts, batch_size=None)
-        .groupby("part", num_partitions=section.partitions)
-        .map_groups(work, batch_format="pyarrow", fn_kwargs={"section": section})  # type: ignore[arg-type]
+        .groupby("part", num_partitions=config.partitions)
+        .map_groups(work, batch_format="pyarrow", fn_kwargs={"config": config})  # type: ignore[arg-type]
     )
     tables = [t for t in ray.get(found.to_arrow_refs()) if t.num_rows]
     table = pa.concat_tables([t.cast(PAIRS) for t in tables]) if tables else PAIRS.empty_table()
@@ -279,16 +279,16 @@ def _size(file: Path, columns: Sequence[str]) -> int:
     )
 
 
-def pairs_of(folder: Path, section: LabelConfig, local_bytes: int = LOCAL_BYTES) -> pa.Table:
-    """PAIRS of all fingerprints in `folder`, as `section` asks: contradictions, then duplicates
+def pairs_of(folder: Path, config: LabelConfig, local_bytes: int = LOCAL_BYTES) -> pa.Table:
+    """PAIRS of all fingerprints in `folder`, as `config` asks: contradictions, then duplicates
     among the rows that are left, so that no row points to a survivor that is itself rejected."""
     out = PAIRS.empty_table()
-    if section.contradictions:
+    if config.contradictions:
         out = grouped(
-            folder, "request", CONTRADICTIONS, contradictions_of, section, local_bytes=local_bytes
+            folder, "request", CONTRADICTIONS, contradictions_of, config, local_bytes=local_bytes
         )
-    if section.duplicates != "off":
-        more = grouped(folder, "group", DUPLICATES, duplicates_of, section, out, local_bytes)
+    if config.duplicates != "off":
+        more = grouped(folder, "group", DUPLICATES, duplicates_of, config, out, local_bytes)
         out = pa.concat_tables([out, more]).sort_by("handle")
     return out
 

@@ -68,18 +68,18 @@ def has_lm_eval(interpreter: str) -> bool:
     return done.returncode == 0
 
 
-def check_lm_eval(section: GeneralConfig) -> None:
+def check_lm_eval(config: GeneralConfig) -> None:
     """Raises ConfigError where tasks are named and lm-eval, or their folder, is not there."""
-    if not section.tasks:
+    if not config.tasks:
         return
     if not has_lm_eval(python()):
         raise ConfigError(
-            f"evaluate.general.tasks={section.tasks} needs the package lm-eval, which {python()} "
+            f"evaluate.general.tasks={config.tasks} needs the package lm-eval, which {python()} "
             f"does not have; {INSTALL}; or write evaluate.general.tasks=[]"
         )
-    if section.include_path and not Path(section.include_path).is_dir():
+    if config.include_path and not Path(config.include_path).is_dir():
         raise ConfigError(
-            f"evaluate.general.include_path={section.include_path!r} is no folder; write one with "
+            f"evaluate.general.include_path={config.include_path!r} is no folder; write one with "
             "lm-eval task files, or leave it out"
         )
 
@@ -96,7 +96,7 @@ def model_args(model: Path, adapter: str, dtype: str) -> str:
 
 
 def run_lm_eval(
-    model: Path, dtype: str, arm: Arm, section: GeneralConfig, seed: int, gpu: bool
+    model: Path, dtype: str, arm: Arm, config: GeneralConfig, seed: int, gpu: bool
 ) -> Lines:
     """One line of general.parquet per question: {TASK.METRIC: value}. Raises ConfigError with the
     last thing that lm-eval said."""
@@ -104,10 +104,10 @@ def run_lm_eval(
         target = Path(work) / "samples.json"
         options = {
             "model_args": model_args(model, arm.adapter, dtype),
-            "tasks": section.tasks,
-            "include_path": section.include_path and str(Path(section.include_path).resolve()),
-            "limit": section.limit,
-            "fewshot": section.fewshot,
+            "tasks": config.tasks,
+            "include_path": config.include_path and str(Path(config.include_path).resolve()),
+            "limit": config.limit,
+            "fewshot": config.fewshot,
             "device": "cuda" if gpu else "cpu",
             "seed": seed,
         }
@@ -117,18 +117,18 @@ def run_lm_eval(
                 input=json.dumps(options),
                 capture_output=True,
                 text=True,
-                timeout=section.timeout_s,
+                timeout=config.timeout_s,
             )
         except subprocess.TimeoutExpired:
             raise ConfigError(
-                f"evaluate.general: arm {arm.name} took more than {section.timeout_s:.0f} s; write "
+                f"evaluate.general: arm {arm.name} took more than {config.timeout_s:.0f} s; write "
                 "a smaller evaluate.general.limit or a larger timeout_s"
             ) from None
         if done.returncode or not target.is_file():
             errors = done.stderr.strip().splitlines() or ["no message"]
             # Warnings may follow the error.
             last = next((line for line in reversed(errors) if "Error" in line), errors[-1])
-            raise ConfigError(f"evaluate.general.tasks={section.tasks}: lm-eval said: {last}")
+            raise ConfigError(f"evaluate.general.tasks={config.tasks}: lm-eval said: {last}")
         found = json.loads(target.read_text(encoding="utf-8"))
     return ability_lines(arm.name, found)
 

@@ -101,7 +101,7 @@ def _sign(value: float) -> int:
 
 
 def judged_pairs(
-    rows: Mapping[tuple[str, str], Trajectory], answers: Sequence[AnswerRow], section: JudgedConfig
+    rows: Mapping[tuple[str, str], Trajectory], answers: Sequence[AnswerRow], config: JudgedConfig
 ) -> list[FlatRow]:
     """What is judged: of every split of `rows` the first ones, for every arm but base, both
     answers; rows that either failed to answer are left out."""
@@ -112,7 +112,7 @@ def judged_pairs(
     out = []
     for split in dict.fromkeys(a.split for a in kept):
         # The same rows for every arm.
-        ids = list(dict.fromkeys(a.id for a in kept if a.split == split))[: section.rows]
+        ids = list(dict.fromkeys(a.id for a in kept if a.split == split))[: config.rows]
         for arm in dict.fromkeys(a.arm for a in kept if a.arm != BASE):
             out += [
                 {
@@ -130,18 +130,18 @@ def judged_pairs(
 
 
 def judge_pairs(
-    part: Sequence[Mapping[str, Any]], client: ChatClient, section: JudgedConfig, seed: int
+    part: Sequence[Mapping[str, Any]], client: ChatClient, config: JudgedConfig, seed: int
 ) -> Lines:
     """One line of judged.parquet per pair. Raises EngineDown, teacher.Refused."""
-    shape = verdict_schema(section.rubric)
+    shape = verdict_schema(config.rubric)
     # Greedy: a verdict must not change when it is asked for again.
-    sampling = Sampling(section.max_tokens, 0.0, 1, seed, shape)
+    sampling = Sampling(config.max_tokens, 0.0, 1, seed, shape)
     chats = [
-        verdict_request(p["row"], first, second, section.rubric)
+        verdict_request(p["row"], first, second, config.rubric)
         for p in part
         for first, second in ((p["base"], p["mine"]), (p["mine"], p["base"]))
     ]
-    room = client.engine.max_model_len - section.max_tokens
+    room = client.engine.max_model_len - config.max_tokens
     fits = [client.use_teacher or len(client.chat.chat_ids(chat)) <= room for chat in chats]
     fitting = [i for i, fit in enumerate(fits) if fit]
     replies = client.ask([chats[i] for i in fitting], [sampling] * len(fitting))
@@ -154,7 +154,7 @@ def judge_pairs(
         why = "judge_no_verdict" if fit else "judge_prompt_too_long"
         why = INFRA_FAILED if k in lost else why
         line = unjudged(pair, why) | {"verdicts": json.dumps(both)}
-        out.append(read_verdicts(line, section.rubric))
+        out.append(read_verdicts(line, config.rubric))
     return out
 
 

@@ -55,15 +55,15 @@ def split_of(category: str) -> str:
     return f"bfcl_multi_turn_{category}"
 
 
-def entries(section: MultiTurnConfig) -> list[JsonObject]:
+def entries(config: MultiTurnConfig) -> list[JsonObject]:
     """The first `rows` entries of each category with their ground truth, in the package's order.
     Raises SourceError where bfcl-eval is not installed."""
-    if not section.rows:
+    if not config.rows:
         return []
     found, folder = [], bfcl.data_folder()
-    for category in section.categories:
+    for category in config.categories:
         name = f"BFCL_v4_multi_turn_{category}.json"
-        lines = (folder / name).read_text(encoding="utf-8").splitlines()[: section.rows]
+        lines = (folder / name).read_text(encoding="utf-8").splitlines()[: config.rows]
         answers = (folder / "possible_answer" / name).read_text(encoding="utf-8").splitlines()
         gold = {a["id"]: a["ground_truth"] for a in map(json.loads, answers)}
         for entry in map(json.loads, lines):
@@ -190,13 +190,13 @@ def conversation_shard(
     part: Sequence[JsonObject],
     chat: Chat,
     arm: Arm,
-    section: EvaluateConfig,
-    engine_section: EngineConfig,
+    config: EvaluateConfig,
+    engine_config: EngineConfig,
 ) -> Lines:
     """Every entry, to its last turn: one line of multi_turn.parquet each. Raises EngineDown."""
-    conversations = [Conversation(entry, section.multi_turn.max_steps) for entry in part]
-    room = engine_section.max_model_len - section.max_tokens
-    sampling = client.Sampling(max_tokens=section.max_tokens)
+    conversations = [Conversation(entry, config.multi_turn.max_steps) for entry in part]
+    room = engine_config.max_model_len - config.max_tokens
+    sampling = client.Sampling(max_tokens=config.max_tokens)
     roll_out_all(conversations, EngineSampler(chat, arm, room, lambda _: sampling))
     return scored_conversations([conversation_line(arm.name, c) for c in conversations], part)
 

@@ -100,20 +100,20 @@ def rollout_shard(
     tasks: Sequence[Trajectory],
     chat: Chat,
     arm: Arm,
-    section: EvaluateConfig,
-    engine_section: EngineConfig,
+    config: EvaluateConfig,
+    engine_config: EngineConfig,
     seed: int,
 ) -> list[FlatRow]:
     """Every trial of every task, rolled out to its end: one line of rollouts.parquet each.
     Raises EngineDown."""
-    options = section.trajectories
+    options = config.trajectories
     rollouts = [Rollout.of(task, trial) for task in tasks for trial in range(options.trials)]
-    room = engine_section.max_model_len - section.max_tokens
+    room = engine_config.max_model_len - config.max_tokens
 
     def sampling(rollout: Rollout) -> client.Sampling:
         where = f"{seed}/{rollout.task.id}/{rollout.trial}/{rollout.steps}"
         return client.Sampling(
-            max_tokens=section.max_tokens,
+            max_tokens=config.max_tokens,
             temperature=options.temperature,
             # CRC, as `hash` of a text differs between processes. Greedy needs no seed.
             seed=zlib.crc32(where.encode()) if options.temperature else None,

@@ -117,16 +117,16 @@ def gold_fault(row: Trajectory) -> str:
 
 def validate_evaluation(config: Config) -> None:
     """What can be refused before anything starts. Raises ConfigError or SourceError."""
-    section = config.evaluate
-    general.check_lm_eval(section.general)
-    if section.multi_turn.rows:
+    options = config.evaluate
+    general.check_lm_eval(options.general)
+    if options.multi_turn.rows:
         bfcl.data_folder()
         sandbox.require_walls()
-    for name in section.perturbations:
+    for name in options.perturbations:
         if name not in PERTURBATIONS:
             hint = did_you_mean(name, PERTURBATIONS, "write some of")
             raise ConfigError(f"evaluate.perturbations={name!r} is unknown; {hint}")
-    for name, source in section.sources.items():
+    for name, source in options.sources.items():
         if name in TAKEN or not name.isidentifier():
             raise ConfigError(
                 f"evaluate.sources.{name} is not a free name of a split; write letters, digits and "
@@ -137,21 +137,21 @@ def validate_evaluation(config: Config) -> None:
         if source.path != "bfcl" and not readers.is_hub(source.path):
             readers.files(source.path)
     trained = {agents.load_spec(name).name for name in config.generate.agents}
-    for name in section.unseen_agents:
+    for name in options.unseen_agents:
         if agents.load_spec(name).name in trained:
             raise ConfigError(
                 f"evaluate.unseen_agents={name!r} is in generate.agents, so it would be trained "
                 f"on; take it out there"
             )
-    named = section.trajectories.agents
+    named = options.trajectories.agents
     if odd := [name for name in named if not agents.load_spec(name).world]:
         raise ConfigError(
             f"evaluate.trajectories.agents={odd} have no world; write world: module:Class in their "
             f"specs, or some of {', '.join(agents.shipped())}"
         )
-    if section.trajectories.tasks and not executable_agents(config):
+    if options.trajectories.tasks and not executable_agents(config):
         raise ConfigError(
-            f"evaluate.trajectories.tasks={section.trajectories.tasks}: none of "
+            f"evaluate.trajectories.tasks={options.trajectories.tasks}: none of "
             f"generate.agents={config.generate.agents} has a world; write "
             f"evaluate.trajectories.agents, some of {', '.join(agents.shipped())}"
         )
@@ -206,7 +206,7 @@ def without_seen_tools(
 
 
 def perturbed_rows(
-    rows: Sequence[Trajectory], section: EvaluateConfig, seed: int
+    rows: Sequence[Trajectory], config: EvaluateConfig, seed: int
 ) -> tuple[list[Trajectory], Counter[str]]:
     """The first `perturbed_rows` of each split under each perturbation, and how many rows each
     perturbation could not touch."""
@@ -219,8 +219,8 @@ def perturbed_rows(
         part = [row for row in part if "instructions" not in row.meta]  # the words are the task
         if split in (IRRELEVANCE, BFCL_IRRELEVANCE):
             continue  # they are perturbed rows themselves
-        for name in section.perturbations:
-            for row in part[: section.perturbed_rows]:
+        for name in config.perturbations:
+            for row in part[: config.perturbed_rows]:
                 made = perturb(row, name, seed, catalogue)
                 if made is None:
                     untouched[f"not_applicable:{name}"] += 1

@@ -58,7 +58,7 @@ def better_halves(
 def write_files(
     rows: Iterable[Trajectory],
     folder: str | Path,
-    section: ExportConfig,
+    config: ExportConfig,
     seed: int = 17,
     marker: Marker | None = None,
 ) -> JsonObject:
@@ -68,22 +68,22 @@ def write_files(
     row's marker (`train.nat`). Raises ConfigError on an unknown format. The folder gets its summary
     last, so a folder with a summary is a whole one.
     """
-    if section.format not in PAIR_WRITERS:
-        writer_named(section.format)  # an unknown one stops before anything is written
+    if config.format not in PAIR_WRITERS:
+        writer_named(config.format)  # an unknown one stops before anything is written
     slim = list(map(splits.slim, rows))
     parts = (
-        splits.agent_flan(slim, section.scale, seed)
-        if section.preset == "agent_flan"
-        else splits.plain(slim, section.val_share, seed)
+        splits.agent_flan(slim, config.scale, seed)
+        if config.preset == "agent_flan"
+        else splits.plain(slim, config.val_share, seed)
     )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    better = better_halves(rows, parts.files) if section.format in PAIR_WRITERS else {}
+    better = better_halves(rows, parts.files) if config.format in PAIR_WRITERS else {}
     with ExitStack() as stack:
         files = {stem: _File(folder / f"{stem}.jsonl", stack) for stem in parts.files}
         for stem, position, row in splits.chosen(rows, parts.files):
             try:
-                files[stem].add(position, *written_file(row, section.format, marker, better))
+                files[stem].add(position, *written_file(row, config.format, marker, better))
             except RecordError as error:
                 parts.left_out[str(error)[:80]] += 1
         about = {file.path.name: file.finish() for file in files.values()}
@@ -91,19 +91,19 @@ def write_files(
     refused = {
         file.path.name: found
         for file in trained
-        if (found := provider_problems(section.format, file.tokens, file.size))
+        if (found := provider_problems(config.format, file.tokens, file.size))
     }
     summary = {
-        "format": section.format,
-        "preset": section.preset,
-        "scale": section.scale,
+        "format": config.format,
+        "preset": config.preset,
+        "scale": config.scale,
         "seed": seed,
         "rows_in": len(slim),
         "rows_out": sum(f["rows"] for f in about.values()),
         "left_out": dict(parts.left_out.most_common()),
         "missing": parts.missing,
         "would_be_refused": refused,
-        "not_carried": LOSES.get(section.format, ""),
+        "not_carried": LOSES.get(config.format, ""),
         "files": about,
     }
     write_text(folder / "README.md", card(summary, folder.name))

@@ -86,16 +86,16 @@ def roughly(text: str) -> int:
 def export_plan(
     rows: Iterable[Trajectory],
     provider: str,
-    section: ExportConfig,
+    config: ExportConfig,
     count: Callable[[str], int] = roughly,
 ) -> ExportPlan:
     """The plan of tuning `provider` on the rows as its writer writes them. Raises ConfigError."""
-    if provider not in LIMITS or provider not in section.prices:
-        known = ", ".join(sorted(LIMITS.keys() & section.prices.keys()))
+    if provider not in LIMITS or provider not in config.prices:
+        known = ", ".join(sorted(LIMITS.keys() & config.prices.keys()))
         raise ConfigError(
             f"provider {provider!r} has no price in export.prices; write one of {known}"
         )
-    price = section.prices[provider]
+    price = config.prices[provider]
     sizes, size, left_out = [], 0, Counter()
     for row in rows:
         try:

@@ -45,7 +45,7 @@ ON_REQUEST = {"pii"}
 ON_NEGATIVES = {"empty_target", "too_long", "mojibake", "language", "pii"}
 # A test is not made easier by taste: only what makes a row useless as a question with an answer.
 ON_HELD_OUT = {"empty_target", "too_long", "parses", "tool_exists", "arguments_valid"}
-# rule -> options of the section that it takes
+# rule -> options of `label` that it takes
 OPTIONS = {"too_long": ("max_chars",), "outcome": ("min_outcome",), "language": ("languages",)}
 
 
@@ -56,18 +56,18 @@ def rule_named(name: str) -> Rule:
     return user_object(name, "label.rules", f"default or one of {', '.join(RULES)}")
 
 
-def active_rules(section: LabelConfig) -> dict[str, Rule]:
+def active_rules(config: LabelConfig) -> dict[str, Rule]:
     """Name -> rule with its options bound, in the order of RULES; a user's own rules come last."""
-    for code in section.languages:
+    for code in config.languages:
         if code not in text_rules.LANGUAGES:
             known = ", ".join(text_rules.LANGUAGES)
             raise ConfigError(f"label.languages={code!r} is not told apart; write some of {known}")
     usual = [n for n in RULES if n not in ON_REQUEST]
-    configured = section.rules or ["default"]
+    configured = config.rules or ["default"]
     names = list(dict.fromkeys(n for g in configured for n in (usual if g == "default" else [g])))
     ordered = [n for n in RULES if n in names] + [n for n in names if n not in RULES]
     return {
-        n: partial(rule_named(n), **{o: getattr(section, o) for o in OPTIONS.get(n, ())})
+        n: partial(rule_named(n), **{o: getattr(config, o) for o in OPTIONS.get(n, ())})
         for n in ordered
     }
 
@@ -108,10 +108,10 @@ def reasoned(row: Trajectory, rules: dict[str, Rule]) -> Trajectory:
     return replace(row, reject_reason=reason) if reason != row.reject_reason else row
 
 
-def label(row: Trajectory, section: LabelConfig) -> Trajectory:
+def label(row: Trajectory, config: LabelConfig) -> Trajectory:
     """The row with its first reject reason (an earlier one stays) and the quality that it tells by
     itself: `meta["nll"]` counts, diversity needs the other rows."""
-    row, parts = scored_parts(reasoned(row, active_rules(section)))
+    row, parts = scored_parts(reasoned(row, active_rules(config)))
     return replace(row, quality=float(quality(*parts)))
 
 

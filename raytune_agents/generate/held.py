@@ -28,17 +28,17 @@ TRIED = 8  # rows drawn for each that is wanted
 CHANGED = ("masked", "noisy", "reordered", "distracted")  # pools of changed rows: perturbations
 
 
-def own_agents(section: GenerateConfig) -> list[str]:
+def own_agents(config: GenerateConfig) -> list[str]:
     """The user's own specs among those that are generated for."""
-    return [name for name in section.agents if name not in agents.shipped()]
+    return [name for name in config.agents if name not in agents.shipped()]
 
 
-def held_counts(section: GenerateConfig, real: Mapping[str, int]) -> dict[str, int]:
+def held_counts(config: GenerateConfig, real: Mapping[str, int]) -> dict[str, int]:
     """Split -> rows to keep back, {} where there is no own agent. `real`: the sources' rows by
     split."""
-    if not own_agents(section):
+    if not own_agents(config):
         return {}
-    test, val = section.held_rows, section.held_rows
+    test, val = config.held_rows, config.held_rows
     if test is None or val is None:
         test = AUTO_TEST if real.get("test_seen", 0) < REAL_TEST else 0
         val = max(0, AUTO_VAL - real.get("val", 0)) if real.get("val", 0) < REAL_VAL else 0
@@ -77,7 +77,7 @@ class Novelty:
 
 
 def held_back(
-    section: GenerateConfig,
+    config: GenerateConfig,
     trained: Sequence[Trajectory],
     wanted: Mapping[str, int],
     seed: int,
@@ -88,11 +88,11 @@ def held_back(
     total = sum(wanted.values())
     if not total:
         return [], Counter()
-    pools = {name: share for name, share in section.pools.items() if name not in CHANGED}
-    sources = section.sources.model_copy(update={"own": 0.0})  # no training row with other values
-    tried = {"agents": own_agents(section), "rows": TRIED * total, "pools": pools}
+    pools = {name: share for name, share in config.pools.items() if name not in CHANGED}
+    sources = config.sources.model_copy(update={"own": 0.0})  # no training row with other values
+    tried = {"agents": own_agents(config), "rows": TRIED * total, "pools": pools}
     real = [row for row in trained if not row.pool.startswith("synthetic.")]
-    asked = section.model_copy(update=tried | {"sources": sources})
+    asked = config.model_copy(update=tried | {"sources": sources})
     drawn = sampling.sample_rows(asked, seed + HELD_SEED, real)
     rows = mark_leaks(drawn.rows, trained)
     novelty, refused = Novelty(trained), Counter()

@@ -117,7 +117,7 @@ def positives(
     rows: Sequence[Trajectory],
     client: ChatClient,
     executor: validate_rows.Executor,
-    section: GenerateConfig,
+    config: GenerateConfig,
     seed: int,
 ) -> Shard:
     """Sampled rows, worded by the client, then checked in APIGen's order: format, execution,
@@ -125,7 +125,7 @@ def positives(
     notes."""
     shard = Shard()
     try:
-        worded = paraphrase_rows(rows, client, section, seed, shard)
+        worded = paraphrase_rows(rows, client, config, seed, shard)
         for row in worded:
             stage, reason = "format", validate_rows.format_fault(row)
             if not reason:
@@ -134,7 +134,7 @@ def positives(
                 reject(shard, row, stage, reason)
             else:
                 shard.rows.append(row)
-        judge_shard(shard, client, section, seed)
+        judge_shard(shard, client, config, seed)
     except (EngineDown, endpoint.Refused) as error:
         shard = Shard(outage=str(error), failed=Counter({INFRA_FAILED: len(rows)}))
         shard.refused = str(error) if isinstance(error, endpoint.Refused) else ""
@@ -148,15 +148,15 @@ def reject(shard: Shard, row: Trajectory, stage: str, reason: str) -> None:
 
 
 def paraphrase_rows(
-    rows: Sequence[Trajectory], client: ChatClient, section: GenerateConfig, seed: int, shard: Shard
+    rows: Sequence[Trajectory], client: ChatClient, config: GenerateConfig, seed: int, shard: Shard
 ) -> list[Trajectory]:
     """Every row with the turns that may be reworded in the client's words: the first candidate that
     keeps all values wins, else the turn keeps its template (noted by the last reason). Wordings
     accepted in one round are the examples of the next."""
     out: list[Trajectory] = []
     shots: list[tuple[str, str]] = []
-    size = -(-len(rows) // section.rounds)
-    sampling = Sampling(section.max_tokens, section.temperature, section.candidates)
+    size = -(-len(rows) // config.rounds)
+    sampling = Sampling(config.max_tokens, config.temperature, config.candidates)
     for start in range(0, len(rows), max(1, size)):
         part = rows[start : start + size]
         asked = [(row, turn) for row in part for turn in paraphrase.turns(row)]
@@ -216,9 +216,9 @@ def majority(texts: Sequence[str]) -> str:
     return "" if 2 * sum(votes) > len(votes) else "wrong"
 
 
-def judge_shard(shard: Shard, client: ChatClient, section: GenerateConfig, seed: int) -> None:
+def judge_shard(shard: Shard, client: ChatClient, config: GenerateConfig, seed: int) -> None:
     """The semantic check: rows that most verdicts call wrong leave the shard."""
-    j, rows = section.judge, shard.rows
+    j, rows = config.judge, shard.rows
     if not j.samples or not rows:
         return
     chats = [judge_messages(row) for row in rows]
@@ -253,8 +253,8 @@ def judge_shard(shard: Shard, client: ChatClient, section: GenerateConfig, seed:
 def mine(
     rows: Sequence[Trajectory],
     chat: Chat,
-    section: NegativesConfig,
-    engine_section: EngineConfig,
+    config: NegativesConfig,
+    engine_config: EngineConfig,
     seed: int,
     adapter: str = "",
     marker: str = "",
@@ -269,28 +269,28 @@ def mine(
         try:
             ids = chat.prompt_ids(row, marker)
         except RecordError as error:
-            shard.rejected[str(error)] += section.mined_samples
+            shard.rejected[str(error)] += config.mined_samples
             continue
-        if len(ids) + section.max_tokens > engine_section.max_model_len:
-            shard.rejected["prompt_too_long"] += section.mined_samples
+        if len(ids) + config.max_tokens > engine_config.max_model_len:
+            shard.rejected["prompt_too_long"] += config.mined_samples
         else:
             fit.append(row)
             prompts.append(ids)
-    sampling = Sampling(section.max_tokens, section.temperature, section.mined_samples)
+    sampling = Sampling(config.max_tokens, config.temperature, config.mined_samples)
     samplings = [replace(seeded(sampling, r, seed), tools=chat.tools_text(r)) for r in fit]
     try:
         replies = ask_engines(prompts, samplings, adapter=adapter)
     except EngineDown as error:
         shard.outage = str(error)
-        shard.failed[INFRA_FAILED] += len(fit) * section.mined_samples
+        shard.failed[INFRA_FAILED] += len(fit) * config.mined_samples
         return shard
     for row, reply in zip(fit, replies):
         if isinstance(reply, Lost):
-            shard.failed[INFRA_FAILED] += section.mined_samples
+            shard.failed[INFRA_FAILED] += config.mined_samples
             shard.lost[row.id] = reply.why
             continue
         shard.tokens += sum(reply.output_tokens)
-        failures(row, reply, section, shard)
+        failures(row, reply, config, shard)
     return shard
 
 
@@ -303,7 +303,7 @@ def whole_sentences(text: str, row: Trajectory) -> str:
     return text[:end] if prose else ""
 
 
-def failures(row: Trajectory, reply: Reply, section: NegativesConfig, shard: Shard) -> None:
+def failures(row: Trajectory, reply: Reply, config: NegativesConfig, shard: Shard) -> None:
     """Put the distinct wrong answers to one prompt into the shard, and count all of them."""
     wrong: dict[str, Trajectory] = {}
     times: Counter = Counter()

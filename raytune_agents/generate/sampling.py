@@ -118,39 +118,39 @@ def candidates(
     return first + rest, +short
 
 
-def prepared(section: GenerateConfig, rows: Sequence[Trajectory], seed: int) -> list[AgentSpec]:
-    """The section's agents with the habits of the user's rows and the values of their modules, and
+def prepared(config: GenerateConfig, rows: Sequence[Trajectory], seed: int) -> list[AgentSpec]:
+    """The config's agents with the habits of the user's rows and the values of their modules, and
     without the tools that no row can be made of."""
     out = []
-    limits = sandbox.Limits(section.tool_timeout_s, section.tool_memory_mib)
-    for spec in map(agents.load_spec, section.agents):
+    limits = sandbox.Limits(config.tool_timeout_s, config.tool_memory_mib)
+    for spec in map(agents.load_spec, config.agents):
         full = with_known(spec, rows, spec.module_path, limits, seed)
         kinds = full.profile.kinds if full.profile else {}  # examples do not steer the pools
-        steered = {"wordings": section.sources.wording, "kinds": kinds}
+        steered = {"wordings": config.sources.wording, "kinds": kinds}
         habits = full.habits.model_copy(update=steered)
         out.append(full.model_copy(update={"profile": habits}))
     return out
 
 
-def sample_rows(section: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) -> SampledRows:
-    """At most `section.rows` rows, agents in turn; those nearer than `min_distance` to an earlier
+def sample_rows(config: GenerateConfig, seed: int, real: Sequence[Trajectory] = ()) -> SampledRows:
+    """At most `config.rows` rows, agents in turn; those nearer than `min_distance` to an earlier
     request of their agent, or past the share that may name a tool, give way to spare ones. `real`
     are the user's own training rows: their share of the rows are those with other values."""
-    specs, out = prepared(section, real, seed), SampledRows()
+    specs, out = prepared(config, real, seed), SampledRows()
     for spec in specs:
         out.gaps += [f"{spec.name}: {gap}" for gap in gaps(spec)]
-    own = own_variants(specs, real, own_count(section, specs, real), seed)
-    pools = pool_shares(section.pools)
+    own = own_variants(specs, real, own_count(config, specs, real), seed)
+    pools = pool_shares(config.pools)
     parts = {s.name: followed(s, pools) for s in specs}
-    rest = section.rows - len(own)
+    rest = config.rows - len(own)
     wanted = apportion(rest, {p: sum(own[p] for own in parts.values()) for p in pools})
-    spare = 0.5 if section.min_distance else 0.0
+    spare = 0.5 if config.min_distance else 0.0
     found, short = candidates(specs, parts, wanted, spare, seed)
     found = [(VARIANT, agent, row) for agent, row in own] + found
     left = Counter(wanted | {VARIANT: len(own)})
     left.subtract(short)
-    near = too_near([(agent, request_text(row)) for _, agent, row in found], section.min_distance)
-    most = int(section.max_named_share * section.rows)
+    near = too_near([(agent, request_text(row)) for _, agent, row in found], config.min_distance)
+    most = int(config.max_named_share * config.rows)
     for (pool, _, row), similar in zip(found, near):
         if left[pool] <= 0:
             continue
@@ -165,7 +165,7 @@ def sample_rows(section: GenerateConfig, seed: int, real: Sequence[Trajectory] =
         left[pool] -= 1
         row = replace(row, split="train")
         whole = pool in WHOLE or pool == VARIANT
-        out.rows.append(row if whole else with_tools(row, section.tools, seed))
+        out.rows.append(row if whole else with_tools(row, config.tools, seed))
     out.short = Counter(short)
     out.short.update(+left)
     random.Random(f"{seed}/order").shuffle(out.rows)  # shards of one mix take equally long
@@ -173,18 +173,18 @@ def sample_rows(section: GenerateConfig, seed: int, real: Sequence[Trajectory] =
 
 
 def own_count(
-    section: GenerateConfig, specs: Sequence[AgentSpec], real: Sequence[Trajectory]
+    config: GenerateConfig, specs: Sequence[AgentSpec], real: Sequence[Trajectory]
 ) -> int:
     """Rows that are the user's own with other values: more of them the more rows there are and the
     more tools they call, at most MOST_VARIANTS per row."""
     mine = [row for spec in specs for row in own_rows(spec, real) if usable(row)]
-    share = section.sources.own
+    share = config.sources.own
     if share is None:
         seen = {c.name for row in mine for c in row.calls}
         tools = {t.name for spec in specs if own_rows(spec, real) for t in spec.tools}
         spread = 0.5 + 0.5 * len(seen & tools) / max(1, len(tools))
         share = min(MOST_OWN, len(mine) / (len(mine) + HALF_OWN)) * spread
-    return min(round(share * section.rows), MOST_VARIANTS * len(mine))
+    return min(round(share * config.rows), MOST_VARIANTS * len(mine))
 
 
 def own_variants(

@@ -110,14 +110,14 @@ def check_world(spec: agents.AgentSpec) -> None:
             raise ConfigError(f"{where}: examples.{i}: {fault}")
 
 
-def executor(section: GenerateConfig) -> Executor:
-    """The executor of the section's agents. Raises ConfigError where a spec's module is no file,
+def executor(config: GenerateConfig) -> Executor:
+    """The executor of the config's agents. Raises ConfigError where a spec's module is no file,
     its world does not do what its examples do, or the sandbox would refuse to run either."""
-    specs = tuple(map(agents.load_spec, section.agents))
+    specs = tuple(map(agents.load_spec, config.agents))
     for spec in specs:
         path, own = spec.module_path, bool(spec.world) and not world_code(spec).shipped
         if path or own:
             sandbox.require_walls()
         if own:
             check_world(spec)
-    return Executor(specs, sandbox.Limits(section.tool_timeout_s, section.tool_memory_mib))
+    return Executor(specs, sandbox.Limits(config.tool_timeout_s, config.tool_memory_mib))

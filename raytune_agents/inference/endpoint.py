@@ -56,16 +56,16 @@ class Busy(RuntimeError):
         self.wait_s = wait_s
 
 
-def key_from_env(section: TeacherConfig) -> str:
+def key_from_env(config: TeacherConfig) -> str:
     """The endpoint's key, "" where none is needed. Raises ConfigError where it is not set."""
-    if not section.base_url or not section.key_env:
+    if not config.base_url or not config.key_env:
         return ""
-    key = os.environ.get(section.key_env, "")
+    key = os.environ.get(config.key_env, "")
     # Before anything can quote it: from here on no log or file shows its value.
-    hide(section.key_env)
+    hide(config.key_env)
     if not key:
         raise ConfigError(
-            f"generate.teacher.key_env={section.key_env!r} is not set in the environment; export "
+            f"generate.teacher.key_env={config.key_env!r} is not set in the environment; export "
             "it, or write generate.teacher.key_env= where the endpoint needs no key"
         )
     return key
@@ -75,8 +75,8 @@ class Budget:
     """Requests per minute, tokens and money of a run; what was spent is in a ledger file, so that
     a run that goes on goes on counting. Nothing is overspent: a request reserves its most."""
 
-    def __init__(self, section: TeacherConfig, ledger: Path | None):
-        self.section, self.ledger = section, ledger
+    def __init__(self, config: TeacherConfig, ledger: Path | None):
+        self.config, self.ledger = config, ledger
         self.lock, self.pending = threading.Condition(), 0
         self.next_start = 0.0
         self.tokens, self.usd = 0, 0.0
@@ -86,13 +86,13 @@ class Budget:
 
     def price(self, tokens_in: int, tokens_out: int) -> float:
         """US dollars."""
-        s = self.section
+        s = self.config
         return (tokens_in * s.usd_per_mtok_in + tokens_out * s.usd_per_mtok_out) / 1e6
 
     def reserve(self, tokens_in: int, tokens_out: int) -> None:
         """Set the most that a request can cost aside; where that is too much, wait for what others
         leave of theirs. Raises BudgetSpent."""
-        s, usd = self.section, self.price(tokens_in, tokens_out)
+        s, usd = self.config, self.price(tokens_in, tokens_out)
 
         def fits() -> bool:
             tokens = self.tokens + tokens_in + tokens_out
@@ -123,26 +123,26 @@ class Budget:
 
     def turn(self) -> None:
         """Wait until the rate limit allows the next request."""
-        if not self.section.requests_per_minute:
+        if not self.config.requests_per_minute:
             return
         with self.lock:
             start = max(self.next_start, time.monotonic())
-            self.next_start = start + 60.0 / self.section.requests_per_minute
+            self.next_start = start + 60.0 / self.config.requests_per_minute
         time.sleep(max(0.0, start - time.monotonic()))
 
 
 class Teacher:
     """Asks the endpoint. `answer` gives one Reply a chat, None where the budget is spent."""
 
-    def __init__(self, section: Options, key: str, keep: bool = True, ledger: str = ""):
-        self.section = TeacherConfig(**section)
+    def __init__(self, config: Options, key: str, keep: bool = True, ledger: str = ""):
+        self.config = TeacherConfig(**config)
         self.answers = Answers.of_user(keep)
-        self.budget = Budget(self.section, Path(ledger) if ledger else None)
+        self.budget = Budget(self.config, Path(ledger) if ledger else None)
         self.counts: Counter = Counter()
         self.lock = threading.Lock()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self.client = httpx.Client(headers=headers, timeout=self.section.timeout_s)
-        self.threads = ThreadPoolExecutor(self.section.concurrency)
+        self.client = httpx.Client(headers=headers, timeout=self.config.timeout_s)
+        self.threads = ThreadPoolExecutor(self.config.concurrency)
 
     def answer(self, chats: Sequence[Chat], samplings: Sequence[Sampling]) -> list[Reply | None]:
         """Every chat with its sampling, `n` answers as `n` requests. Raises Refused, EngineDown."""
@@ -172,7 +172,7 @@ class Teacher:
 
     def one(self, chat: Chat, sampling: Sampling) -> Reply | None:
         """One answer: kept, or asked for; None where the budget is spent."""
-        s = self.section
+        s = self.config
         shape = (sampling.max_tokens, sampling.temperature, sampling.seed, sampling.schema)
         # Not the key of the endpoint: who pays does not change an answer.
         key = key_of(s.base_url, s.model, s.revision, list(chat), shape)
@@ -199,7 +199,7 @@ class Teacher:
 
     def request(self, chat: Chat, sampling: Sampling) -> JsonObject:
         """The endpoint's answer after at most 1 + retries tries. Raises Refused, EngineDown."""
-        jitter = wait_random_exponential(self.section.wait_s, LONGEST_WAIT_S)
+        jitter = wait_random_exponential(self.config.wait_s, LONGEST_WAIT_S)
 
         def wait(state: RetryCallState) -> float:
             retry_after_s = getattr(state.outcome and state.outcome.exception(), "wait_s", 0.0)
@@ -207,7 +207,7 @@ class Teacher:
             return min(max(retry_after_s, jitter(state)), LONGEST_WAIT_S)
 
         tries = Retrying(
-            stop=stop_after_attempt(self.section.retries + 1),
+            stop=stop_after_attempt(self.config.retries + 1),
             wait=wait,
             retry=retry_if_exception_type(Busy),
             reraise=True,
@@ -215,13 +215,13 @@ class Teacher:
         try:
             return tries(self.post, self.body(chat, sampling))
         except Busy as error:
-            tried = f"after {self.section.retries + 1} tries"
-            raise EngineDown(f"{self.section.base_url}: {error} {tried}") from None
+            tried = f"after {self.config.retries + 1} tries"
+            raise EngineDown(f"{self.config.base_url}: {error} {tried}") from None
 
     def body(self, chat: Chat, sampling: Sampling) -> JsonObject:
         """The request in OpenAI's form."""
         body = {
-            "model": self.section.model,
+            "model": self.config.model,
             "messages": list(chat),
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
@@ -237,7 +237,7 @@ class Teacher:
         """One try. Raises Busy where another may succeed, Refused where none will."""
         self.budget.turn()
         self.count("requests")
-        url, began = f"{self.section.base_url.rstrip('/')}/chat/completions", time.monotonic()
+        url, began = f"{self.config.base_url.rstrip('/')}/chat/completions", time.monotonic()
         try:
             got = self.client.post(url, json=body)
         except httpx.TransportError as error:  # no connection, a hang, half an answer
@@ -262,7 +262,7 @@ class Teacher:
 
     def refusal(self, got: httpx.Response) -> str:
         """What a user can do about a 4xx."""
-        s = self.section
+        s = self.config
         key = f"the key in ${s.key_env}" if s.key_env else "generate.teacher.key_env (now empty)"
         why = {
             401: f"check {key}",
@@ -289,14 +289,14 @@ def joined(parts: Sequence[Reply | None]) -> Reply | None:
     )
 
 
-def start_teacher(section: TeacherConfig, keep: bool, ledger: Path) -> Any:
+def start_teacher(config: TeacherConfig, keep: bool, ledger: Path) -> Any:
     """Start the run's teacher, or take the one that runs already."""
     import ray
 
     actor = ray.remote(Teacher).options(
         name=ACTOR, get_if_exists=True, num_cpus=0, max_concurrency=4
     )
-    return actor.remote(section.model_dump(), key_from_env(section), keep, str(ledger))
+    return actor.remote(config.model_dump(), key_from_env(config), keep, str(ledger))
 
 
 def spent() -> JsonObject:

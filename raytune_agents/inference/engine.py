@@ -50,7 +50,7 @@ def threads_env(cpus: int) -> dict[str, str]:
     }
 
 
-def environment(section: EngineConfig, cpus: int, gpu: bool) -> dict[str, str]:
+def environment(config: EngineConfig, cpus: int, gpu: bool) -> dict[str, str]:
     """Environment of the engine's process."""
     # On CPU nothing is compiled: log-probabilities alone would call Inductor's C++ compiler, at run
     # time, which takes half a minute where it is there and ends the request where it is not.
@@ -60,7 +60,7 @@ def environment(section: EngineConfig, cpus: int, gpu: bool) -> dict[str, str]:
         | eager
         | {
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(section.kv_cache_gib))),
+            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(config.kv_cache_gib))),
             "VLLM_LOGGING_LEVEL": "ERROR",
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
@@ -147,7 +147,7 @@ class Engine:
         self,
         path: str,
         dtype: str,
-        section: Options,
+        config: Options,
         gpu: bool,
         seed: int,
         options: Options,
@@ -160,7 +160,7 @@ class Engine:
         self.meter = Meter()
         self.path, self.gpu, self.serving = path, gpu, serving
         self.dtype: Literal["bfloat16", "float32"] = "bfloat16" if bf16(dtype) else "float32"
-        self.section = EngineConfig(**section)
+        self.config = EngineConfig(**config)
         in_process = not gpu if in_process is None else in_process
         self.llm, self.tokenizer, self.max_num_seqs = self._start(seed, options, in_process)
         self.parser = ServerParser(serving, self.tokenizer)
@@ -186,7 +186,7 @@ class Engine:
             "model": self.path,
             "dtype": self.dtype,
             "seed": seed,
-            "max_model_len": self.section.max_model_len,
+            "max_model_len": self.config.max_model_len,
             "trust_remote_code": False,
             "load_format": "safetensors",
             "enable_prefix_caching": True,
@@ -197,8 +197,8 @@ class Engine:
             "stat_loggers": [RayPrometheusStatLogger],
         }
         if self.gpu:
-            options["gpu_memory_utilization"] = self.section.gpu_memory_utilization
-            options["tensor_parallel_size"] = self.section.tensor_parallel_size or 1
+            options["gpu_memory_utilization"] = self.config.gpu_memory_utilization
+            options["tensor_parallel_size"] = self.config.tensor_parallel_size or 1
         else:
             # Without chunked prefill on CPU: a seeded request that is prefilled in parts ends in
             # "CPU Generator does not use offset" (vllm 0.32, gpu_model_runner._bookkeeping_sync).
@@ -214,7 +214,7 @@ class Engine:
 
     async def ready(self) -> EngineLimits:
         """Comes once the engine is there, and always while its process lives."""
-        return EngineLimits(self.max_num_seqs, self.section.retries)
+        return EngineLimits(self.max_num_seqs, self.config.retries)
 
     def usage(self) -> EngineUsage:
         """Of this actor; without a GPU the memory is the most that was resident."""
@@ -234,13 +234,13 @@ class Engine:
             lora = await self.enter(adapter)
             began = time.monotonic()
             try:
-                async with asyncio.timeout(self.section.timeout_s):
+                async with asyncio.timeout(self.config.timeout_s):
                     output = await self.generate(prompt, sampling, lora)
             except TimeoutError:
                 # nobody was answered meanwhile: it is not this request that is slow
                 if self.last_end < began:
-                    end_process(f"nothing answered in {self.section.timeout_s:g} s")
-                raise TimeoutError(f"no answer in {self.section.timeout_s:g} s") from None
+                    end_process(f"nothing answered in {self.config.timeout_s:g} s")
+                raise TimeoutError(f"no answer in {self.config.timeout_s:g} s") from None
             except Exception as error:
                 if type(error).__name__ == "EngineDeadError" or "CUDA error" in str(error):
                     end_process(f"{type(error).__name__}: {error}")
@@ -355,7 +355,7 @@ class Engine:
 def start_engines(
     path: Path,
     dtype: str,
-    section: EngineConfig,
+    config: EngineConfig,
     *,
     cpus: int,
     gpus: int,
@@ -366,17 +366,17 @@ def start_engines(
 ) -> tuple[list[Any], EngineLimits]:
     """Start the engine actors of this run, or take those that run already; waits until they
     answer. Returns their handles and what one can do. `options`: arguments of vLLM over those
-    that the section sets. `serving` is that of the chat whose prompts they are asked."""
+    that the config sets. `serving` is that of the chat whose prompts they are asked."""
     import ray
 
-    count, wide = section.actors or 1, section.tensor_parallel_size or 1
+    count, wide = config.actors or 1, config.tensor_parallel_size or 1
     actor = ray.remote(Engine)
     how = {
         "get_if_exists": True,
         "num_cpus": 0,
         "num_gpus": wide if gpus else 0,
-        "label_selector": section.label_selector,
-        "runtime_env": {"env_vars": environment(section, max(1, cpus // count), bool(gpus))},
+        "label_selector": config.label_selector,
+        "runtime_env": {"env_vars": environment(config, max(1, cpus // count), bool(gpus))},
         "max_restarts": RESTARTS,
         "max_concurrency": CONCURRENCY,
     }
@@ -385,7 +385,7 @@ def start_engines(
         actor.options(name=ACTOR + f"-{k}" * bool(k), **how).remote(
             str(path),
             dtype,
-            section.model_dump(),
+            config.model_dump(),
             bool(gpus),
             seed,
             dict(options or {}),

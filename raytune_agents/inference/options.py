@@ -60,10 +60,10 @@ def lora_options(train: TrainConfig) -> Options:
     Raises ConfigError for a rank that vLLM does not serve."""
     ranks = {}
     for name, arm in train.arms.items():
-        section = train.of(arm)
+        config = train.of(arm)
         # DoRA and full weights stand in the base's place (`models.must_merge`).
-        if section.parameters == "lora" and not section.lora.use_dora:
-            ranks[name] = section.lora.r
+        if config.parameters == "lora" and not config.lora.use_dora:
+            ranks[name] = config.lora.r
     for name, rank in ranks.items():
         if rank > RANKS[-1]:
             raise ConfigError(

@@ -54,12 +54,12 @@ _data_before: dict[str, Any] = {}  # what DATA stands in place of
 _started: list[str] = []  # the addresses of what `connect` started and `disconnect` may end
 
 
-def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
+def connect(config: ResourcesConfig, keep: bool = False) -> Resources:
     """Start a local Ray, or join the job's cluster, and say what there is. A Ray that is there
     already, or is started to `keep`, stays when `disconnect` is called."""
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
-    address = address_of(section)
+    address = address_of(config)
     ray = loaded_ray(loopback=address == "local")
     if not ray.is_initialized():
         options: dict[str, Any] = {
@@ -74,10 +74,10 @@ def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
         if address == "local":
             keep_token_private()
             options |= {
-                "num_cpus": section.cpus or os.cpu_count(),
+                "num_cpus": config.cpus or os.cpu_count(),
                 "include_dashboard": False,
                 # Ray would take 30 % of the memory, which the engine and the training need.
-                "object_store_memory": section.object_store_mib * 2**20,
+                "object_store_memory": config.object_store_mib * 2**20,
             }
         ours = signal.getsignal(signal.SIGTERM)
         ray.init(**options)
@@ -88,16 +88,16 @@ def connect(section: ResourcesConfig, keep: bool = False) -> Resources:
     return Resources.of([node["Resources"] for node in ray.nodes() if node["Alive"]])
 
 
-def await_resources(section: ResourcesConfig, say: Callable[[str], None] = log.info) -> Resources:
+def await_resources(config: ResourcesConfig, say: Callable[[str], None] = log.info) -> Resources:
     """What there is and nobody uses, as soon as it is what the config expects; until then the
     autoscaler is asked for it. Raises ConfigError after `wait_s`, and at once where Ray is local
     and has no GPU in use: none joins it."""
     from ray.autoscaler.sdk import request_resources
 
     began, spoke, have = time.monotonic(), -REPORT_S, free_resources()
-    local, wait_s = address_of(section) == "local", section.wait_s
+    local, wait_s = address_of(config) == "local", config.wait_s
     try:
-        while lacking := have.lacks(section):
+        while lacking := have.lacks(config):
             waited = time.monotonic() - began
             if waited >= wait_s or (local and not have.busy_gpus):
                 raise ConfigError(
@@ -107,8 +107,8 @@ def await_resources(section: ResourcesConfig, say: Callable[[str], None] = log.i
             if waited - spoke >= REPORT_S:
                 spoke = waited
                 say(f"waiting for resources: {lacking} ({waited:.0f} of {wait_s:.0f} s)")
-                gpus = [{"GPU": 1}] * (section.gpus or have.busy_gpus)
-                request_resources(bundles=gpus + [{"CPU": have.node_cpus}] * (section.nodes or 0))
+                gpus = [{"GPU": 1}] * (config.gpus or have.busy_gpus)
+                request_resources(bundles=gpus + [{"CPU": have.node_cpus}] * (config.nodes or 0))
             time.sleep(POLL_S)
             have = free_resources()
     finally:
@@ -129,9 +129,9 @@ def free_resources() -> Resources:
     return Resources.of(nodes, free)
 
 
-def address_of(section: ResourcesConfig) -> str:
+def address_of(config: ResourcesConfig) -> str:
     """The address of the Ray that a run joins; "local": it starts one of its own."""
-    return section.address or os.environ.get("RAY_ADDRESS") or "local"
+    return config.address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 def loaded_ray(loopback: bool) -> Any:
@@ -162,24 +162,24 @@ def keep_token_private() -> None:
         log.warning("%s cannot be made private: %s", path, error)
 
 
-def local_machine(section: ResourcesConfig) -> Resources | None:
+def local_machine(config: ResourcesConfig) -> Resources | None:
     """What a local Ray will have, without starting it; None where a cluster is joined."""
-    if address_of(section) != "local":
+    if address_of(config) != "local":
         return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = len(glob.glob("/dev/nvidia[0-9]*"))
     gpus = found if visible is None else min(found, len([x for x in visible.split(",") if x]))
-    return Resources.of([{"CPU": float(section.cpus or os.cpu_count() or 1), "GPU": float(gpus)}])
+    return Resources.of([{"CPU": float(config.cpus or os.cpu_count() or 1), "GPU": float(gpus)}])
 
 
-def look(section: ResourcesConfig) -> Resources:
+def look(config: ResourcesConfig) -> Resources:
     """What a run would find: the cluster that it would join, else this machine, which needs no
     Ray to be looked at unless it has GPUs."""
-    if address_of(section) == "local" and not shutil.which("nvidia-smi"):
-        cpus = section.cpus or os.cpu_count() or 1
+    if address_of(config) == "local" and not shutil.which("nvidia-smi"):
+        cpus = config.cpus or os.cpu_count() or 1
         return Resources.of([{"CPU": float(cpus)}])
     try:
-        return connect(section)
+        return connect(config)
     finally:
         disconnect()
 

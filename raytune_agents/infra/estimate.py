@@ -82,9 +82,9 @@ class DecoderShape:
             vocab=config["vocab_size"],
         )
 
-    def trained(self, section: TrainConfig) -> int:
+    def trained(self, config: TrainConfig) -> int:
         """Weights that are trained: all, or r * (in + out) of every target."""
-        return self.parameters if section.parameters == "full" else self.lora(section.lora)
+        return self.parameters if config.parameters == "full" else self.lora(config.lora)
 
     def lora(self, lora: LoraConfig) -> int:
         names = None if lora.target_modules == "all-linear" else tuple(lora.target_modules)
@@ -109,7 +109,7 @@ def tensor_shapes(file: Path) -> dict[str, list[int]]:
 
 def training_gib(
     shape: DecoderShape,
-    section: TrainConfig,
+    config: TrainConfig,
     width: int,
     tokens: int,
     answer_share: float,
@@ -120,12 +120,12 @@ def training_gib(
 
     A layer keeps, for a token, its input, the normed input, query, key, value, attention output and
     two residuals (6 hidden + 2 kv), five inner values, and two normalisations in fp32."""
-    kept = {"none": 1.0, "int8": 0.5 * width / 2, "nf4": 0.3 * width / 2}[section.quantization]
-    split = section.span[1] if section.sharding in ("fsdp", "zero3") else 1
-    states = section.span[1] if section.sharding not in ("none", "ddp") else 1
-    trained = shape.trained(section)
+    kept = {"none": 1.0, "int8": 0.5 * width / 2, "nf4": 0.3 * width / 2}[config.quantization]
+    split = config.span[1] if config.sharding in ("fsdp", "zero3") else 1
+    states = config.span[1] if config.sharding not in ("none", "ddp") else 1
+    trained = shape.trained(config)
     layer = width * (6 * shape.hidden + 2 * shape.kv_width + 5 * shape.inner) + 8 * shape.hidden
-    if section.gradient_checkpointing:
+    if config.gradient_checkpointing:
         # Each layer keeps its input, and one of them at a time is worked out again.
         layer = width * shape.hidden + layer / shape.layers
     head = shape.vocab * (width + 12) * answer_share

@@ -61,12 +61,12 @@ class Resources:
             busy_gpus=total - gpus,
         )
 
-    def lacks(self, section: ResourcesConfig) -> str:
+    def lacks(self, config: ResourcesConfig) -> str:
         """What the config expects and Ray does not have; "" where all is there. Where all GPUs are
         busy, one must become free: a run never goes on without it, on CPUs."""
         busy = f" free, {self.busy_gpus} in use" if self.busy_gpus else ""
-        wanted = {"gpus": section.gpus, "nodes": section.nodes}
-        if section.gpus is None and self.busy_gpus and not self.gpus:
+        wanted = {"gpus": config.gpus, "nodes": config.nodes}
+        if config.gpus is None and self.busy_gpus and not self.gpus:
             wanted["gpus"] = 1
         return ", ".join(
             f"resources.{key}={count}: Ray has {getattr(self, key)}{busy * (key == 'gpus')}"
@@ -97,16 +97,16 @@ class Placement:
         """CPUs that a trial asks for; one node must have them."""
         return max(1, min(self.have.node_cpus, self.have.cpus // self.trials))
 
-    def train(self, section: TrainConfig) -> TrainConfig:
+    def train(self, config: TrainConfig) -> TrainConfig:
         """The options of one arm with its workers. Raises ConfigError."""
-        count = workers(self.have.gpus, section)
-        least = section.span[0] if section.num_workers else count
+        count = workers(self.have.gpus, config)
+        least = config.span[0] if config.num_workers else count
         self.check(least, "train.num_workers")
-        if section.num_workers:
-            return section
-        copies = count > 1 and section.sharding == "none"
-        own = {"num_workers": count, "sharding": "ddp" if copies else section.sharding}
-        return section.model_copy(update=own)
+        if config.num_workers:
+            return config
+        copies = count > 1 and config.sharding == "none"
+        own = {"num_workers": count, "sharding": "ddp" if copies else config.sharding}
+        return config.model_copy(update=own)
 
     def turns(self, workers: int) -> bool:
         """Whether so many workers do not fit beside the engines."""
@@ -120,10 +120,10 @@ class Placement:
             kind = "GPUs" if self.have.gpus else "CPUs"
             raise ConfigError(f"{key}={workers}: Ray has {most} {kind}; write {most} or fewer")
 
-    def engine(self, section: EngineConfig) -> EngineConfig:
+    def engine(self, config: EngineConfig) -> EngineConfig:
         """The options of the engines with their number and width."""
         own = {"actors": self.engines, "tensor_parallel_size": self.tensor_parallel_size}
-        return section.model_copy(update=own)
+        return config.model_copy(update=own)
 
     def lines(self) -> list[str]:
         """What a terminal shows."""
@@ -141,12 +141,12 @@ class Placement:
         ]
 
 
-def workers(gpus: int, section: TrainConfig) -> int:
+def workers(gpus: int, config: TrainConfig) -> int:
     """`train.num_workers` at most, or as many, one per GPU, as share a step's rows evenly."""
-    if section.num_workers:
-        return section.span[1]
+    if config.num_workers:
+        return config.span[1]
     # A worker without its share of a step would wait for the others in every step.
-    return max(n for n in range(1, max(1, gpus) + 1) if section.global_batch_size % n == 0)
+    return max(n for n in range(1, max(1, gpus) + 1) if config.global_batch_size % n == 0)
 
 
 def engine_gpus(have: Resources, weights_gib: float, room_gib: float | None) -> int:
@@ -177,10 +177,10 @@ def shards_under_way(engines: int, slots: int, rows: int, cpus: int) -> int:
 def plan_placement(have: Resources, config: Config, weights_gib: float) -> Placement:
     """The placement of a run; `weights_gib`: the size of the model's files. Options that are not
     "auto" stay as they are. Raises ConfigError where they cannot be had."""
-    section, gpus = config.resources, have.gpus
-    if lacking := have.lacks(section):
+    options, gpus = config.resources, have.gpus
+    if lacking := have.lacks(options):
         raise ConfigError(f"{lacking}; write what there is, or start more")
-    gib = (section.gpu_gib or GPU_GIB.get(have.gpu_type)) if gpus else None
+    gib = (options.gpu_gib or GPU_GIB.get(have.gpu_type)) if gpus else None
     room = gib * config.engine.gpu_memory_utilization if gib else None
     wide = config.engine.tensor_parallel_size or engine_gpus(have, weights_gib, room)
     engines = config.engine.actors or max(1, gpus // wide)

@@ -139,7 +139,7 @@ def over_share(rows: Sequence[Trajectory], allowed: Mapping[str, int], seed: int
 def edited(
     good: Sequence[Trajectory],
     mined: Mapping[str, int],
-    section: NegativesConfig,
+    config: NegativesConfig,
     seed: int,
     written: Written = in_our_form,
 ) -> tuple[list[Trajectory], Counter]:
@@ -151,16 +151,16 @@ def edited(
     rng, refused = random.Random(f"{seed}/edited"), Counter()
     setting = Setting(seen_values(good), written)
     own = [ANSWERED_DIRECTLY] if mined.get(ANSWERED_DIRECTLY) else []
-    waiting = queues(good, section.faults, refused, seed, setting, own)
+    waiting = queues(good, config.faults, refused, seed, setting, own)
     if not waiting:
         return [], refused
-    count = round(section.per_positive * sum(negatives.editable(row) for row in good))
-    names = negatives.choose_faults(mined, count, section.uniform_floor, rng, list(waiting))
+    count = round(config.per_positive * sum(negatives.editable(row) for row in good))
+    names = negatives.choose_faults(mined, count, config.uniform_floor, rng, list(waiting))
     counts = Counter(names)
-    wanted = Counter(counts if section.faults else within_share(counts, section.max_fault_share))
+    wanted = Counter(counts if config.faults else within_share(counts, config.max_fault_share))
     made = {}
     for number, (fault, want) in enumerate(sorted(wanted.items())):
-        most = math.ceil(want * section.candidates)
+        most = math.ceil(want * config.candidates)
         made[fault] = negative_candidates(
             waiting[fault], fault, most, refused, seed + 1000 * number, setting
         )

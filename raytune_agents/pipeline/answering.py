@@ -63,8 +63,8 @@ def rollouts_of(
         rollouts.rollout_shard,
         chat=context.chat,
         arm=arm,
-        section=options,
-        engine_section=config.engine,
+        config=options,
+        engine_config=config.engine,
         seed=config.seed,
     )
 
@@ -86,8 +86,8 @@ def conversations_of(
         multi_turn.conversation_shard,
         chat=context.chat,
         arm=arm,
-        section=options,
-        engine_section=context.config.engine,
+        config=options,
+        engine_config=context.config.engine,
     )
 
     def lost(entry: JsonObject) -> Lines:
@@ -151,23 +151,23 @@ def judge_verdicts(
     """The judge's verdicts on every arm's answers against the base's, [] where none is asked for.
     Raises ConfigError where the teacher refuses."""
     config = context.config
-    section, seed = config.evaluate.judge, config.seed
-    if not section.rows:
+    options, seed = config.evaluate.judge, config.seed
+    if not options.rows:
         return []
     known = {(row.split, row.id): row for row in rows}
-    pairs, judging = judge.judged_pairs(known, answers, section), chat_client(context)
+    pairs, judging = judge.judged_pairs(known, answers, options), chat_client(context)
 
     def judge_lost(pair: Mapping[str, Any]) -> Lines:
         return [judge.unjudged(pair, client.INFRA_FAILED)]
 
     def ask(part: Sequence[Mapping[str, Any]]) -> Lines:
         try:
-            return judge.judge_pairs(part, judging, section, seed)
+            return judge.judge_pairs(part, judging, options, seed)
         except endpoint.Refused as error:  # no other shard needs to try: the step stops on it
             raise client.EngineDown(str(error)) from None
 
     parts = cut(pairs, config.evaluate.shard_rows)
-    own = [section, config.generate.teacher]
+    own = [options, config.generate.teacher]
     questions = Questions("judge", parts, ask, judge_lost, own)
     return in_shards(context, step, [questions])[0]
 
@@ -175,8 +175,8 @@ def judge_verdicts(
 def abilities(context: Context, arms: Sequence[Arm]) -> Lines:
     """lm-eval's values of every arm, one process after the other, as a task with a GPU where there
     is one: the driver may stand on a node without. [] where no task is named."""
-    section, out = context.config.evaluate.general, []
-    if not section.tasks:
+    options, out = context.config.evaluate.general, []
+    if not options.tasks:
         return []
     context.free_gpu(1)
     config = context.config
@@ -184,12 +184,12 @@ def abilities(context: Context, arms: Sequence[Arm]) -> Lines:
     cpus = context.placement.threads(context.resources.node_gpus if gpu else 1)
     # lm-eval writes its own prompts, without markers: an unmarked arm would score the same.
     for arm in (a for a in arms if not a.baseline and not a.name.endswith("-unmarked")):
-        shards = kept_shards(context, f"general {arm.name}", [], *identity(arm), section)
+        shards = kept_shards(context, f"general {arm.name}", [], *identity(arm), options)
         if shards.missing(1):
             with context.display.step(f"general {arm.name}", 1) as bar:
                 # A process of its own: lm-eval loads the model once more, and gives its memory back
                 # by ending.
-                arguments = (context.model, config.model.dtype, arm, section, config.seed, gpu)
+                arguments = (context.model, config.model.dtype, arm, options, config.seed, gpu)
                 lines = cluster.run_task(general.run_lm_eval, arguments, cpus, int(gpu))
                 bar.update(1)
             shards.commit(0, pa.table({"line": [json.dumps(x) for x in lines]}))

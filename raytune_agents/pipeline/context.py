@@ -65,10 +65,10 @@ class Context:
     @cached_property
     def resources(self) -> Resources:
         self.display.say("starting Ray", style="dim")
-        section = self.config.resources
-        cluster.connect(section)
+        config = self.config.resources
+        cluster.connect(config)
         have = self.resources_now()
-        if not have.gpus and section.gpus is None and cluster.address_of(section) != "local":
+        if not have.gpus and config.gpus is None and cluster.address_of(config) != "local":
             text = "Ray has no GPU: this run uses CPUs; resources.gpus=1 waits for one"
             self.display.say(text, style="yellow")
         return have

@@ -196,12 +196,12 @@ class Doctor:
         chat, train = self.context.chat, self.config.train
         rows = {r.id: r for r in self.plan.sample.split("train")}
         for arm in train.arms.values():
-            section, how = train.of(arm), methods.method_named(arm.method)
-            pairs = how.pairs(rows, section) if how.pairs else None
+            config, how = train.of(arm), methods.method_named(arm.method)
+            pairs = how.pairs(rows, config) if how.pairs else None
             mine = [r for r in (rows[i] for i in pairs or rows) if self.fits(r)][:TRAINED]
-            made, _ = methods.build_columns(arm.method, mine, chat, section, pairs)
+            made, _ = methods.build_columns(arm.method, mine, chat, config, pairs)
             shared = {i: pair.shared for i, pair in (pairs or {}).items()}
-            validate_data.parity(arm.method, rows, made, chat, section, shared)
+            validate_data.parity(arm.method, rows, made, chat, config, shared)
         share = self.config.read.max_error_share
         back = validate_data.gold_comes_back(rows.values(), chat, share)
         return f"{len(train.arms)} arms train on the prompts that the engine is asked; {back}"
@@ -239,7 +239,7 @@ def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
     from raytune_agents.train.job import METRICS
 
     train = context.config.train
-    section = train.of(next(iter(train.arms.values())))
+    config = train.of(next(iter(train.arms.values())))
     once = {
         "max_steps": 1,
         "save_steps": 1,
@@ -247,10 +247,10 @@ def one_step(context: Context, rows: list[Trajectory], out: Path) -> Path:
         "eval_steps": 0,
         "early_stopping_patience": 0,
     }
-    section = context.placement.train(section).model_copy(update=once)
-    made, _ = methods.build_columns("sft", rows, context.chat, section, None)
+    config = context.placement.train(config).model_copy(update=once)
+    made, _ = methods.build_columns("sft", rows, context.chat, config, None)
     write_columns(out / "columns" / "rows-00000.arrow", made)
-    job = job_of(context, section, "sft", out / "columns", out)
+    job = job_of(context, config, "sft", out / "columns", out)
     worker.run_training(job, "doctor", out / "ray", context.resources.gpus > 0)
     return out / METRICS
 

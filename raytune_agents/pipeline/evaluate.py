@@ -220,35 +220,35 @@ class EvaluationRequests:
 def rows_to_ask(context: Context) -> EvaluationRequests:
     """The rows of all splits and suites, their perturbed pairs, and what else is asked for."""
     config, suite = context.config, suites.Suite()
-    section, seed = config.evaluate, config.seed
+    options, seed = config.evaluate, config.seed
     folder = context.run.folder
     val = held_out_rows(folder, VAL)
     left_out = read_json(folder / "read" / "manifest.json").get("left_out", {})
-    for name in (s for s in section.splits if s not in left_out):
-        suite.add(name, held_out_rows(folder, name), section.limit)
+    for name in (s for s in options.splits if s not in left_out):
+        suite.add(name, held_out_rows(folder, name), options.limit)
     if synthetic := held_out_rows(folder, SYNTHETIC):
-        suite.add(SYNTHETIC, synthetic, section.limit)
+        suite.add(SYNTHETIC, synthetic, options.limit)
     trained = stored_training_rows(folder)
 
     @cache  # all rows are read for it: once, for all sources
     def leaks() -> LeakIndex:
         return LeakIndex(trained, LabelConfig())
 
-    for name, source in section.sources.items():
+    for name, source in options.sources.items():
         found = suites.source_rows(name, source, leaks())
         suite.rejected.update(found.rejected)
-        suite.add(name, found.rows, section.limit)
-    if section.unseen_agents:
-        made = suites.unseen_agent_rows(section.unseen_agents, section.unseen_rows, seed)
+        suite.add(name, found.rows, options.limit)
+    if options.unseen_agents:
+        made = suites.unseen_agent_rows(options.unseen_agents, options.unseen_rows, seed)
         suite.add(suites.UNSEEN_AGENTS, suites.without_seen_tools(made, trained))
-    suite.add_irrelevance(section, leaks, seed)
-    if section.instruction_rows:
-        suite.add(instructions.SPLIT, instructions.instruction_rows(section.instruction_rows, seed))
-    perturbed, untouched = suites.perturbed_rows(suite.rows, section, seed)
+    suite.add_irrelevance(options, leaks, seed)
+    if options.instruction_rows:
+        suite.add(instructions.SPLIT, instructions.instruction_rows(options.instruction_rows, seed))
+    perturbed, untouched = suites.perturbed_rows(suite.rows, options, seed)
     suite.rejected.update(untouched)
-    if VAL not in section.splits:
-        suite.add_if_any(val, section.val_rows)
-    tasks = suites.goals(suites.executable_agents(config), section.trajectories.tasks, seed)
+    if VAL not in options.splits:
+        suite.add_if_any(val, options.val_rows)
+    tasks = suites.goals(suites.executable_agents(config), options.trajectories.tasks, seed)
     queries = {task.query for task in tasks}
     # One pass over the training rows on the disk, and none where there are no tasks.
     known = {row.query for row in trained if row.query in queries} if queries else set()
@@ -259,9 +259,9 @@ def rows_to_ask(context: Context) -> EvaluationRequests:
         suite.rows,
         perturbed,
         fresh,
-        multi_turn.entries(section.multi_turn),
-        [row for row in val if row.target][: section.perplexity_rows],
-        examples_to_show(trained, section.few_shot, seed),
+        multi_turn.entries(options.multi_turn),
+        [row for row in val if row.target][: options.perplexity_rows],
+        examples_to_show(trained, options.few_shot, seed),
         suite.rejected,
     )
 

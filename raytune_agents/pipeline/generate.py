@@ -95,18 +95,18 @@ def write_negatives(
     """Edited negatives of good rows, and the model's own: of each fault as many as
     `negatives.max_fault_share` lets stay; what is beyond is kept with its reason. Returns the
     edited ones by fault."""
-    section, seed = context.config.negatives, context.config.seed
+    config, seed = context.config.negatives, context.config.seed
     mined = list(read_rows(step.folder / SAMPLED))
     found = Counter(row.fault for row in mined)
     written = choice.in_our_form if context.chat.ours else context.chat.written_turn
     # Edits follow the faults that the model makes itself, so these are counted first.
-    edited, refused = choice.edited(good, found, section, seed, written)
+    edited, refused = choice.edited(good, found, config, seed, written)
     counts.rows_in += len(edited) + refused.total()
     counts.rows_out += len(edited)
     counts.rejected.update({f"edited:{k}": n for k, n in refused.items()})
     total = found + Counter(row.fault for row in edited)
     # Faults that the user names are what the user wants, however many.
-    most = 1.0 if section.faults else section.max_fault_share
+    most = 1.0 if config.faults else config.max_fault_share
     over = choice.over_share([*edited, *mined], choice.within_share(total, most), seed)
     counts.rows_out -= len(over)
     counts.rejected.update({"negatives:above max_fault_share": len(over)} if over else {})

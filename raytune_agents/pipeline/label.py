@@ -61,10 +61,10 @@ PRINTS = (*dedup.PRINTS.names, "signature")
 # --- 1: workers ---
 
 
-def sketched(rows: list[Trajectory], section: LabelConfig) -> tuple[np.ndarray, np.ndarray]:
+def sketched(rows: list[Trajectory], config: LabelConfig) -> tuple[np.ndarray, np.ndarray]:
     """Sketches of the rows' questions and of what near duplicates share; each text once."""
-    requests = [request_text(r) for r in rows] if section.decontaminate else [""] * len(rows)
-    near = section.duplicates == "minhash"
+    requests = [request_text(r) for r in rows] if config.decontaminate else [""] * len(rows)
+    near = config.duplicates == "minhash"
     near_texts = [near_text(r) for r in rows] if near else [""] * len(rows)
     at = {text: i for i, text in enumerate(dict.fromkeys([*requests, *near_texts]))}
     sketch = sketches(list(at))
@@ -72,19 +72,19 @@ def sketched(rows: list[Trajectory], section: LabelConfig) -> tuple[np.ndarray, 
 
 
 def label_rows(
-    batch: pa.Table, section: LabelConfig, index: LeakIndex, score: Score | None = None
+    batch: pa.Table, config: LabelConfig, index: LeakIndex, score: Score | None = None
 ) -> pa.Table:
     """A batch of trajectories with reject_reason, quality, and leak and nll in `meta`; and, for the
     second pass, PARTS of all rows and PRINTS of the accepted ones. `score` gives the NLL of
     accepted training rows. A row on which this fails is labelled `label_error`."""
     try:
-        return _labelled_rows(batch, section, index, score)
+        return _labelled_rows(batch, config, index, score)
     except ROW_FAULTS as error:
         if len(batch) == 1:
             return _unlabelled(batch, error)
     half = len(batch) // 2  # find the row by halves: there is one in a million
     parts_of = (batch.slice(0, half), batch.slice(half))
-    return pa.concat_tables(label_rows(part, section, index, score) for part in parts_of)
+    return pa.concat_tables(label_rows(part, config, index, score) for part in parts_of)
 
 
 def _unlabelled(batch: pa.Table, error: Exception) -> pa.Table:
@@ -100,11 +100,11 @@ def _unlabelled(batch: pa.Table, error: Exception) -> pa.Table:
 
 
 def _labelled_rows(
-    batch: pa.Table, section: LabelConfig, index: LeakIndex, score: Score | None
+    batch: pa.Table, config: LabelConfig, index: LeakIndex, score: Score | None
 ) -> pa.Table:
-    rules = filters.active_rules(section)
+    rules = filters.active_rules(config)
     rows = [filters.reasoned(from_row(flat), rules) for flat in batch.to_pylist()]
-    request_sketches, near_sketches = sketched(rows, section)
+    request_sketches, near_sketches = sketched(rows, config)
     # A held-out row is no leak of itself.
     train = np.array([i for i, r in enumerate(rows) if not is_held_out(r)], np.int64)
     for i, leak in zip(train, index.find([rows[i] for i in train], request_sketches[train])):
@@ -120,7 +120,7 @@ def _labelled_rows(
     rows = [replace(r, quality=float(q)) for r, q in zip(rows, worth)]
     kept = np.array([i for i, r in enumerate(rows) if not r.reject_reason], np.int64)
     good = [rows[i] for i in kept]
-    prints = dedup.fingerprints(good, kept, near_sketches[kept], section)
+    prints = dedup.fingerprints(good, kept, near_sketches[kept], config)
     signs = [key_bits(content_hash(signature(r))) for r in good]
     prints = prints.append_column("signature", pa.array(signs, pa.uint64()))
     positions = np.full(len(rows), -1)
@@ -156,7 +156,7 @@ def _fetched(shared: ray.ObjectRef) -> LeakIndex:
 
 def _label_groups(
     items: dict[str, Any],
-    section: LabelConfig,
+    config: LabelConfig,
     index: list[ray.ObjectRef],
     score: Score | None = None,
 ) -> Iterator[pa.Table]:
@@ -165,19 +165,19 @@ def _label_groups(
         with pq.ParquetFile(str(file)) as opened:
             for batch in opened.iter_batches(BATCH, row_groups=[int(group)]):
                 table = pa.Table.from_batches([batch]).cast(arrow_schema())
-                yield label_rows(table, section, _fetched(index[0]), score)
+                yield label_rows(table, config, _fetched(index[0]), score)
 
 
 class _Labeller:
     """`_label_groups` with the model at hand, for an actor."""
 
-    def __init__(self, section: LabelConfig, index: list[ray.ObjectRef], model: Options):
+    def __init__(self, config: LabelConfig, index: list[ray.ObjectRef], model: Options):
         from raytune_agents.train.score import RowNll
 
-        self.section, self.index, self.score = section, index, RowNll(**model)
+        self.config, self.index, self.score = config, index, RowNll(**model)
 
     def __call__(self, items: dict[str, Any]) -> Iterator[pa.Table]:
-        return _label_groups(items, self.section, self.index, self.score)
+        return _label_groups(items, self.config, self.index, self.score)
 
 
 # --- what no training row may show ---
@@ -238,13 +238,13 @@ def validate_label(config: Config) -> None:
 def label(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """Rules, leaks, contradictions and duplicates write reject_reason; every row is written
     again."""
-    section, folder = context.config.label, context.run.folder
+    config, folder = context.config.label, context.run.folder
     own = sorted((folder / "read").glob("*.parquet"))
     made = (folder / "generate" / name for name in generate.PARTS)
     files = [*own, *(f for part in made for f in sorted(part.glob("*.parquet")))]
     seen, shown, leaks = Counter(), {}, Counter()
-    compared = evaluation_rows(context, own, seen, shown) if section.decontaminate else ()
-    index = LeakIndex(compared, section)
+    compared = evaluation_rows(context, own, seen, shown) if config.decontaminate else ()
+    index = LeakIndex(compared, config)
     work = step.folder / "work"
     # From a run that was killed: handles are numbers of rows in this run's files.
     shutil.rmtree(work, ignore_errors=True)
@@ -265,7 +265,7 @@ def label(context: Context, step: Step) -> tuple[Counts, JsonObject]:
             bar.update(len(table))
     rows.close()
     prints.close()
-    pairs = dedup.pairs_of(prints.folder, section)
+    pairs = dedup.pairs_of(prints.folder, config)
     counts, extra = write_labels(rows.folder, prints.folder, pairs, step.folder)
     shutil.rmtree(work)
     return counts, extra | {"compared_with": dict(seen), "leaks": dict(leaks)}
@@ -275,15 +275,15 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[
     """Tables of `label_rows` from Ray's workers, in the order of the files."""
     import ray
 
-    section, gpus = context.config.label, context.resources.gpus
+    config, gpus = context.config.label, context.resources.gpus
     # In a list it stays a reference: Ray would unpack a bare one for every task.
-    arguments = {"section": section, "index": [ray.put(index)]}
+    arguments = {"config": config, "index": [ray.put(index)]}
     items = row_groups(files)
     # An item names a whole row group, and a worker holds one at a time.
     options: Options = {"batch_size": 1}
     # Which of two equal rows stays depends on their order, so it may not depend on the workers.
     ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=len(items)), "label")
-    if section.difficulty:
+    if config.difficulty:
         context.free_gpu(gpus)
         model = context.config.model
         arguments["model"] = {

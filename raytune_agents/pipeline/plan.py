@@ -128,24 +128,24 @@ class Plan:
 def read_sample(config: Config, most: int = SAMPLE) -> Sample:
     """At most `most` rows of each source with their splits. Raises ConfigError where none can be
     read."""
-    section, out, size, parsed = config.read, Sample(), 0, 0
+    options, out, size, parsed = config.read, Sample(), 0, 0
     found: dict[str, Trajectory] = {}
-    for source in section.sources:
+    for source in options.sources:
         hub, limit = readers.is_hub(source.path), source.limit or COUNTED
         count, catalogue = 0, catalogue_of(source)
         for where, raw in islice(readers.list_raw(source), most if hub else limit):
             count += 1
             if count <= most:
                 for made in readers.read_raw(raw, where, source).rows:
-                    row = with_fewer_tools(with_catalogue(made, catalogue), section.tools)
+                    row = with_fewer_tools(with_catalogue(made, catalogue), options.tools)
                     found[row.id] = row
                     size += sum(len(str(v)) for v in to_row(row).values())
         parsed += min(count, most)
         out.total += source.limit if hub and source.limit else count
         out.more |= count == (most if hub and not source.limit else COUNTED)
-    if section.sources and not found:
+    if options.sources and not found:
         raise ConfigError("read.sources: no row can be read; see `raytune-agents read --explain`")
-    out.rows = {r.id: r for r in split.split_rows(found.values(), section.split, config.seed)}
+    out.rows = {r.id: r for r in split.split_rows(found.values(), options.split, config.seed)}
     out.scale = out.total / parsed if parsed else 1.0
     out.row_bytes = size / max(1, len(out.rows))
     return out
@@ -171,7 +171,7 @@ def arm_work(
     method: str,
     weights: Mapping[str, float],
     budget: int,
-    section: TrainConfig,
+    train_config: TrainConfig,
     sample: Sample,
     tokens: Mapping[str, int],
     chat: Chat,
@@ -183,7 +183,7 @@ def arm_work(
     from raytune_agents.train.column_files import columns_table, padded_lengths
 
     rows = {r.id: r for r in sample.split("train")}
-    costs = methods.costs(method, rows, tokens, chat, section)
+    costs = methods.costs(method, rows, tokens, chat, train_config)
     no_call = config.mix.no_call
     kinds = {i: mix.RowKind.of(rows[i]) for i in costs}
     pool = [(i, mix.mix_pool(kinds[i], weights, no_call), n) for i, n in costs.items()]
@@ -191,16 +191,16 @@ def arm_work(
     wanted = max(1, round(budget / sample.scale) if budget else mix.auto_tokens(pool, share))
     chosen = mix.choose_rows(pool, share, wanted, config.mix.max_epochs, config.seed)
     how = methods.method_named(method)
-    pairs = how.pairs(rows, section) if how.pairs else None
+    pairs = how.pairs(rows, train_config) if how.pairs else None
     made, _ = methods.build_columns(
-        method, [rows[i] for i in set(chosen.ids)], chat, section, pairs
+        method, [rows[i] for i in set(chosen.ids)], chat, train_config, pairs
     )
     times, out, table = Counter(chosen.ids), Work(), columns_table(made)
-    out.recipe = content_hash(methods.columns_recipe(method, section))
+    out.recipe = content_hash(methods.columns_recipe(method, train_config))
     out.columns = sum(map(bool, costs.values())) * sample.scale * table.nbytes / max(1, len(times))
     lengths = padded_lengths(table).tolist() if made else []
     for column, length in zip(made, lengths):
-        count = times[column["row_id"]] * section.num_train_epochs * sample.scale
+        count = times[column["row_id"]] * train_config.num_train_epochs * sample.scale
         out.train += length * count
         out.trained += column["trained_tokens"] * count
         out.longest = max(out.longest, length)
@@ -209,13 +209,15 @@ def arm_work(
     if how.reference_pass:
         out.read = out.train
     if method == "rounds":
-        r = section.rounds  # every round trains on about as many rows, or on its part of the tokens
+        r = (
+            train_config.rounds
+        )  # every round trains on about as many rows, or on its part of the tokens
         out.train = out.train * r.max * min(1.0, (r.tasks + r.new_tasks) / max(1, out.rows))
         wanted = r.max * (r.tasks + r.new_tasks) * r.samples
         out.write, out.read = wanted * r.max_tokens * WRITTEN, wanted * out.longest
     if how.samples_answers:
-        sampled = out.rows * section.num_train_epochs * section.grpo.num_generations
-        out.write = sampled * section.grpo.max_tokens * WRITTEN
+        sampled = out.rows * train_config.num_train_epochs * train_config.grpo.num_generations
+        out.write = sampled * train_config.grpo.max_tokens * WRITTEN
         out.train, out.read = out.train + out.write, out.read + out.train
     return out
 
@@ -241,49 +243,49 @@ def generate_work(config: Config, sample: Sample, sampled: list[Trajectory], cha
 def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     """Every arm answers every split and suite, once more each perturbed row, rolls out the tasks
     and converses; val rows are measured; a judge compares its answers with the base's, twice."""
-    section, arms = config.evaluate, config.train.arms.values()
-    most, known = section.limit or COUNTED, []
+    options, arms = config.evaluate, config.train.arms.values()
+    most, known = options.limit or COUNTED, []
     sizes: dict[str, int] = {}
-    for name in section.splits:
+    for name in options.splits:
         found = sample.split(name)
         sizes[name] = min(round(len(found) * sample.scale), most)
         known += found
-    sizes |= {n: min(s.limit or 100, most) for n, s in section.sources.items()}
-    if section.unseen_agents:
-        made = suites.unseen_agent_rows(section.unseen_agents, section.unseen_rows, config.seed)
+    sizes |= {n: min(s.limit or 100, most) for n, s in options.sources.items()}
+    if options.unseen_agents:
+        made = suites.unseen_agent_rows(options.unseen_agents, options.unseen_rows, config.seed)
         sizes[suites.UNSEEN_AGENTS] = len(made)
-    perturbed = sum(min(section.perturbed_rows, n) for n in sizes.values())
+    perturbed = sum(min(options.perturbed_rows, n) for n in sizes.values())
     called = sum(sizes.values())  # rows on which a call is right
-    sizes[instructions.SPLIT] = section.instruction_rows
-    sizes |= dict.fromkeys((IRRELEVANCE, BFCL_IRRELEVANCE), section.irrelevance_rows)
-    rollouts = section.trajectories.tasks * section.trajectories.trials
-    conversations = section.multi_turn.rows * len(section.multi_turn.categories)
-    answers = sum(sizes.values()) + len(section.perturbations) * perturbed
-    turns = rollouts * ceil(section.trajectories.max_steps / 2)
-    turns += conversations * ceil(section.multi_turn.max_steps / 2)
+    sizes[instructions.SPLIT] = options.instruction_rows
+    sizes |= dict.fromkeys((IRRELEVANCE, BFCL_IRRELEVANCE), options.irrelevance_rows)
+    rollouts = options.trajectories.tasks * options.trajectories.trials
+    conversations = options.multi_turn.rows * len(options.multi_turn.categories)
+    answers = sum(sizes.values()) + len(options.perturbations) * perturbed
+    turns = rollouts * ceil(options.trajectories.max_steps / 2)
+    turns += conversations * ceil(options.multi_turn.max_steps / 2)
     trained = len(arms) + sum(a.ask_unmarked for a in arms)
-    judged = trained * sum(min(section.judge.rows, n) for n in sizes.values())
+    judged = trained * sum(min(options.judge.rows, n) for n in sizes.values())
     prompt = prompt_lengths(chat, known)
     gold = gold_lengths(known[:200], chat)
-    limit = section.max_tokens or answer_limit(gold, config.engine.max_model_len)
+    limit = options.max_tokens or answer_limit(gold, config.engine.max_model_len)
     short = min(limit, 2 + sum(gold) / max(1, len(gold)))
-    shown = sum(sizes.values()) * bool(section.few_shot)
-    baselines = shown + called * section.constrained
-    lat = section.latency
+    shown = sum(sizes.values()) * bool(options.few_shot)
+    baselines = shown + called * options.constrained
+    lat = options.latency
     waves = {load: ceil(lat.rows / load) for load in lat.loads}
     timed = sum(n * max(load, SMALLEST_STEP) for load, n in waves.items())
-    val = min(section.val_rows, round(len(sample.split("val")) * sample.scale))
-    read = (answers + turns + val + section.perplexity_rows) * (1 + trained) + 2 * judged
-    read += baselines + shown * section.few_shot * SHOT_SHARE
+    val = min(options.val_rows, round(len(sample.split("val")) * sample.scale))
+    read = (answers + turns + val + options.perplexity_rows) * (1 + trained) + 2 * judged
+    read += baselines + shown * options.few_shot * SHOT_SHARE
     read += 2 * sum(load * n for load, n in waves.items())
     return Work(
         read=read * sum(prompt) / max(1, len(prompt)),
         write=(answers + turns + val + timed) * limit * WRITTEN
         + ((answers + turns + val) * trained + timed) * short
         + baselines * limit * WRITTEN**2  # examples and grammar end an answer sooner
-        + 2 * judged * section.judge.max_tokens * WRITTEN,
+        + 2 * judged * options.judge.max_tokens * WRITTEN,
         start_s=START_S["engine"] + trained * START_S["merge"],
-        rows=(answers + val + rollouts + conversations + section.perplexity_rows) * (1 + trained)
+        rows=(answers + val + rollouts + conversations + options.perplexity_rows) * (1 + trained)
         + baselines
         + judged,
     )

@@ -68,7 +68,7 @@ NOTED = [f.name for f in NOTES]
 
 
 def parse_source(
-    source: SourceConfig, section: ReadConfig, config_hash: str, seed: int
+    source: SourceConfig, config: ReadConfig, config_hash: str, seed: int
 ) -> Iterator[pa.Table]:
     """Rows of one source as tables of PARSED; a bad row has its error."""
     held: list[FlatRow] = []
@@ -78,7 +78,7 @@ def parse_source(
     for found in readers.read_source(source):
         made, error = [], found.error
         try:
-            made = [flat_row(with_catalogue(row, catalogue), section, seed) for row in found.rows]
+            made = [flat_row(with_catalogue(row, catalogue), config, seed) for row in found.rows]
         except ROW_FAULTS as cause:  # a row whose gold or calls cannot be told apart for the split
             error = str(cause) if isinstance(cause, RecordError) else f"split: {cause!r:.100}"
         if error:
@@ -122,10 +122,10 @@ def with_fewer_tools(row: Trajectory, most: int | None) -> Trajectory:
     return finish(replace(row, tools=tuple(t for t in row.tools if t.name in kept)))
 
 
-def flat_row(row: Trajectory, section: ReadConfig, seed: int) -> FlatRow:
+def flat_row(row: Trajectory, config: ReadConfig, seed: int) -> FlatRow:
     """A trajectory as PARSED has it. Raises ROW_FAULTS, RecordError with the reason."""
-    row = with_fewer_tools(row, section.tools)
-    facts = split.row_facts(row, section.split, seed)
+    row = with_fewer_tools(row, config.tools)
+    facts = split.row_facts(row, config.split, seed)
     return to_row(row) | {
         "error": "",
         "gold_tools": facts.tools,
@@ -163,8 +163,8 @@ def units(sources: list[SourceConfig]) -> list[dict[str, str]]:
 
 def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """Sources -> trajectories with their split; bad rows -> quarantine.jsonl."""
-    section = context.config.read
-    counts, survey, tasks = Counts(), split.Survey(section.split), Counter()
+    config = context.config.read
+    counts, survey, tasks = Counts(), split.Survey(config.split), Counter()
     noted = SourceNotes()
     work = RowFiles(step.folder / "work")
     with context.display.step("read") as bar, (step.folder / "quarantine.jsonl").open("w") as bad:
@@ -185,13 +185,13 @@ def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
             bar.update(len(table))
     work.close()
     # Tools alone are a run too: nothing was read, so nothing can be wrong.
-    if section.sources:
-        check_errors(counts, section.max_error_share, step)
+    if config.sources:
+        check_errors(counts, config.max_error_share, step)
     splitter = survey.splitter(context.config.seed)
     if survey.few:
         # Few rows fit in memory, and situations can only be told from whole rows.
         free = [row for row in StoredRows(work.folder) if row.split not in SPLITS]
-        splitter.few = split.few_splits(free, section.split, context.config.seed)
+        splitter.few = split.few_splits(free, config.split, context.config.seed)
     splits, sources = settle(step.folder, splitter, counts)
     shutil.rmtree(work.folder, ignore_errors=True)
     left_out = absent(splits, splitter, survey)
@@ -230,9 +230,9 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
     """Tables of PARSED from Ray's workers, in the order of the sources."""
     import ray
 
-    section, seed, config_hash = context.config.read, context.config.seed, step.config_hash
-    items = units(section.sources)  # a missing file stops here, before Ray
-    for source in section.sources:
+    config, seed, config_hash = context.config.read, context.config.seed, step.config_hash
+    items = units(config.sources)  # a missing file stops here, before Ray
+    for source in config.sources:
         catalogue_of(source)  # and a spec that cannot be read
     if not items:  # tools alone: every row is made
         return []
@@ -241,7 +241,7 @@ def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
     def parse(batch: dict[str, Any]) -> Iterator[pa.Table]:
         for text in batch["source"]:
             source = SourceConfig.model_validate_json(text)
-            yield from parse_source(source, section, config_hash, seed)
+            yield from parse_source(source, config, config_hash, seed)
 
     # In order: which of two equal rows survives the label step depends on it.
     ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=len(items)), "read")

@@ -43,7 +43,7 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
         return sections | kept
 
     # The code may have changed: new rules for old answers are what this is for.
-    now = [deciding(json_values(step.section)), step.seed, step.inputs]
+    now = [deciding(json_values(step.config)), step.seed, step.inputs]
     if now != [deciding(manifest.config), manifest.seed, manifest.inputs]:
         raise ConfigError(
             f"the answers in {step.folder} were made with other options, or before the arms were "

@@ -34,7 +34,7 @@ Tasks = dict[str, Trajectory]  # by id
 class Policy:
     """Who answers: the base with an adapter ("" = none), asked with the marker of good rows."""
 
-    section: TrainConfig
+    config: TrainConfig
     adapter: str
     marker: str = ""
 
@@ -62,16 +62,16 @@ def answer_tasks(
     if not tasks:
         return out
     context.start_engine()
-    options, chat, config = policy.section.rounds, context.chat, context.config
+    options, chat, config = policy.config.rounds, context.chat, context.config
     how = NegativesConfig(
         mined_samples=options.samples,
         max_tokens=options.max_tokens,
         temperature=options.temperature,
     )
-    engine_section, seed = config.engine, step.seed + k
+    engine_config, seed = config.engine, step.seed + k
 
     def work(part: Sequence[Trajectory]) -> rewrite.Shard:
-        shard = rewrite.mine(part, chat, how, engine_section, seed, policy.adapter, policy.marker)
+        shard = rewrite.mine(part, chat, how, engine_config, seed, policy.adapter, policy.marker)
         shard.rows = [in_round(row, k) for row in shard.rows]
         return shard
 
@@ -104,17 +104,17 @@ def sample_new_tasks(
     if not options.new_tasks or not clusters:
         return []
     # A prime apart: no two rounds, nor those of the next seed, draw the same tasks.
-    section, seed = context.config.generate, step.seed + 1009 * record.round
+    config, seed = context.config.generate, step.seed + 1009 * record.round
     wanted = rounds.allocate(clusters, options.new_tasks)
     if options.select == "random":
         # The control: as many new tasks, but not about what failed.
         wanted = {Cluster("any"): options.new_tasks}
-        sampled = fresh_tasks(section, OVERDRAWN * options.new_tasks, seed, tasks)
+        sampled = fresh_tasks(config, OVERDRAWN * options.new_tasks, seed, tasks)
         found = {Cluster("any"): sampled[: options.new_tasks]}
     else:
-        able = agents_with(section, clusters, record)
-        section = section.model_copy(update={"agents": able or section.agents})
-        sampled = fresh_tasks(section, OVERDRAWN * options.new_tasks, seed, tasks)
+        able = agents_with(config, clusters, record)
+        config = config.model_copy(update={"agents": able or config.agents})
+        sampled = fresh_tasks(config, OVERDRAWN * options.new_tasks, seed, tasks)
         found = rounds.match_tasks(wanted, sampled)
     cluster_of = {row.id: cluster for cluster, rows in found.items() for row in rows}
     chosen = [row for rows in found.values() for row in rows]
@@ -129,10 +129,10 @@ def sample_new_tasks(
 
 
 def agents_with(
-    section: GenerateConfig, clusters: Counter[Cluster], record: RoundRecord
+    config: GenerateConfig, clusters: Counter[Cluster], record: RoundRecord
 ) -> list[str]:
     """The agents that have one of the clusters' tools; says which tools no agent has."""
-    owned = {name: {t.name for t in agents.load_spec(name).toolspecs} for name in section.agents}
+    owned = {name: {t.name for t in agents.load_spec(name).toolspecs} for name in config.agents}
     tools = {c.tool for c in clusters} - {""}
     if lacking := tools - set().union(*owned.values()):
         lost = sum(n for c, n in clusters.items() if c.tool in lacking)
@@ -141,14 +141,14 @@ def agents_with(
             f"{lost} failures at {len(lacking)} tools of no agent ({some}) bring no new tasks; "
             "write an agent that has them into generate.agents (raytune-agents init makes one)"
         )
-    return [name for name in section.agents if owned[name] & tools]
+    return [name for name in config.agents if owned[name] & tools]
 
 
-def fresh_tasks(section: GenerateConfig, count: int, seed: int, tasks: Tasks) -> list[Trajectory]:
+def fresh_tasks(config: GenerateConfig, count: int, seed: int, tasks: Tasks) -> list[Trajectory]:
     """Sampled rows whose request no task has."""
     real = [row for row in tasks.values() if row.pool == "positive"]
     known = {row.query for row in tasks.values()}
-    sampled = sampling.sample_rows(section.model_copy(update={"rows": count}), seed, real)
+    sampled = sampling.sample_rows(config.model_copy(update={"rows": count}), seed, real)
     return [row for row in sampled.rows if row.query not in known]
 
 
@@ -166,12 +166,12 @@ def verified_tasks(
     # The run's own engine words and judges; a teacher needs none.
     if not client.use_teacher:
         context.start_engine()
-    section = with_tried_judge(context.config.generate, client, failures[:PLANTED], seed, record)
+    config = with_tried_judge(context.config.generate, client, failures[:PLANTED], seed, record)
 
     def work(part: Sequence[Trajectory]) -> rewrite.Shard:
         # Wording gives a row another id: this one finds its cluster again.
         named = [replace(row, meta=row.meta | {"drawn": row.id}) for row in part]
-        shard = rewrite.positives(named, client, executor, section, seed)
+        shard = rewrite.positives(named, client, executor, config, seed)
         shard.rows = [in_round(row, k) for row in shard.rows]
         return shard
 
@@ -190,23 +190,23 @@ def verified_tasks(
 
 
 def with_tried_judge(
-    section: GenerateConfig,
+    config: GenerateConfig,
     client: rewrite.ChatClient,
     planted: list[Trajectory],
     seed: int,
     record: RoundRecord,
 ) -> GenerateConfig:
-    """The section, without its judge where that calls known-wrong rows right; says so."""
-    if not section.judge.samples or not planted:
-        return section
+    """The config, without its judge where that calls known-wrong rows right; says so."""
+    if not config.judge.samples or not planted:
+        return config
     shard = rewrite.Shard(rows=list(planted))
-    rewrite.judge_shard(shard, client, section, seed)
+    rewrite.judge_shard(shard, client, config, seed)
     accepted = len(shard.rows)
     if not rounds.believes_anything(accepted, len(planted)):
-        return section
+        return config
     record.notes.append(
         f"the judge called {accepted} of {len(planted)} planted wrong rows right, so it is not "
         "asked; write a stronger generate.teacher, or generate.judge.samples: 0"
     )
-    judge = section.judge.model_copy(update={"samples": 0})
-    return section.model_copy(update={"judge": judge})
+    judge = config.judge.model_copy(update={"samples": 0})
+    return config.model_copy(update={"judge": judge})

@@ -63,7 +63,7 @@ class ArmProgress:
     """What goes from one round to the next."""
 
     name: str
-    section: TrainConfig
+    config: TrainConfig
     tasks: dict[str, Trajectory]  # by id: the arm's own good rows, and those drawn so far
     adapter: str  # the last good one; "" = the base
     retired: set[str] = field(default_factory=set)
@@ -71,23 +71,23 @@ class ArmProgress:
 
     @property
     def marker(self) -> str:
-        return method_named("rounds").inference_marker(self.section)
+        return method_named("rounds").inference_marker(self.config)
 
 
 def train_rounds(
-    context: Context, step: Step, name: str, section: TrainConfig, rows: list[Trajectory]
+    context: Context, step: Step, name: str, config: TrainConfig, rows: list[Trajectory]
 ) -> None:
     """All rounds of one arm. Writes step.folder/{adapter, rounds.json}. Raises ConfigError where
     there are no val rows, or nothing to learn from and no start."""
-    options, started = section.rounds, bool(section.lora.start)
-    now = ArmProgress(name, section, {r.id: r for r in rows}, section.lora.start or "")
+    options, started = config.rounds, bool(config.lora.start)
+    now = ArmProgress(name, config, {r.id: r for r in rows}, config.lora.start or "")
     first = last = start_values(context, step, now)
     records, key = [RoundRecord(0, mean(first["exact_match"]))], step.key
     stopped = f"all {options.max} rounds are done"
     for k in range(1, options.max + 1):
         # The key of a round has that of the one before: made anew, that makes this one anew.
         folder, inputs = step.folder / f"round-{k}", step.inputs | {"start": key}
-        own = Step(f"{step.name}/round-{k}", folder, step.section, inputs, step.seed)
+        own = Step(f"{step.name}/round-{k}", folder, step.config, inputs, step.seed)
         if not own.done:
             run_round(context, own, k, now, first, last)
         manifest = own.manifest
@@ -120,7 +120,7 @@ def train_rounds(
         )
     summary = {"select": options.select, "stopped": stopped, "kept": kept}
     write_json(step.folder / "rounds.json", summary | {"rounds": [asdict(r) for r in records]})
-    source = step.folder / f"round-{kept}" / "adapter" if kept else Path(section.lora.start or "")
+    source = step.folder / f"round-{kept}" / "adapter" if kept else Path(config.lora.start or "")
     # A copy: the rounds stay as they were, for the report and for going on.
     shutil.copytree(source, step.folder / "adapter", dirs_exist_ok=True)
 
@@ -142,7 +142,7 @@ def run_round(
         write_json(step.folder / VALUES, after)
         record.val = mean(after["exact_match"])
         # Against the start, not the round before: small losses would add up unseen.
-        lost = lost_metrics(first, after, bool(now.section.lora.start))
+        lost = lost_metrics(first, after, bool(now.config.lora.start))
         high = difference_of(last, after, "exact_match").high
         record.worse = rounds.is_worse(before, record.val, high, lost)
     step.finish(counts, record=asdict(record))
@@ -152,7 +152,7 @@ def learn_from_failures(
     context: Context, step: Step, now: ArmProgress, record: RoundRecord
 ) -> Counts:
     """The round up to its adapter; fills in the record."""
-    options, seed = now.section.rounds, f"{step.seed}/{record.round}"
+    options, seed = now.config.rounds, f"{step.seed}/{record.round}"
     # Tokens that earlier rounds left over are shared by those to come.
     left = rounds.round_budget(options.tokens, now.spent, options.max - record.round + 1)
     if left == 0:
@@ -160,7 +160,7 @@ def learn_from_failures(
         return Counts()
     waiting = [r for i, r in now.tasks.items() if i not in now.retired]
     sampled = rounds.sample_tasks(waiting, options.tasks, seed)
-    policy = round_tasks.Policy(now.section, now.adapter, now.marker)
+    policy = round_tasks.Policy(now.config, now.adapter, now.marker)
     answered = round_tasks.answer_tasks(context, step, "answered", sampled, record.round, policy)
     new = round_tasks.sample_new_tasks(context, step, options, now.tasks, answered.failures, record)
     tried = round_tasks.answer_tasks(context, step, "tried", new, record.round, policy)
@@ -196,17 +196,17 @@ def train_round(
     record: RoundRecord,
 ) -> Counts:
     """Train from the last good adapter on what the method takes of the rows, at the budget."""
-    section, method = now.section, now.section.rounds.method
+    config, method = now.config, now.config.rounds.method
     pool = {r.id: r for r in (*good, *([] if method == "sft" else bad))}
     pairs_of, columns = method_named(method).pairs, step.folder / "columns"
-    pairs = pairs_of(pool, section) if pairs_of else None
-    tokenize_part(columns, 0, pool.values(), method, context.chat, section, pairs)
+    pairs = pairs_of(pool, config) if pairs_of else None
+    tokenize_part(columns, 0, pool.values(), method, context.chat, config, pairs)
     rows = Tokenized.load(columns)
     by_row = [(i, "round", n) for i, _, n in rows.costs()]
     total = sum(n for _, _, n in by_row)
     if not total:
         record.notes.append(
-            f"no task in the success band {list(section.rounds.band)} gives {method} a row; write "
+            f"no task in the success band {list(config.rounds.band)} gives {method} a row; write "
             "a wider band, more rounds.tasks or rounds.samples"
         )
         return Counts()
@@ -215,14 +215,14 @@ def train_round(
     chosen = mix.choose_rows(by_row, {"round": 1.0}, budget or total, epochs, step.seed)
     record.rows, record.tokens = len(set(chosen.ids)), sum(chosen.tokens.values())
     # The engine that answered has its GPU until here.
-    context.free_gpu(section.span[1])
+    context.free_gpu(config.span[1])
     if now.adapter:
-        section = section.starting_at(Path(now.adapter))
+        config = config.starting_at(Path(now.adapter))
     places = rows.places(chosen.ids)
-    method_named(method).validate_data([rows.kinds[k] for k in places], section)
-    validate_mixed(method, rows, places, lambda ids: pool, context.chat, section)
+    method_named(method).validate_data([rows.kinds[k] for k in places], config)
+    validate_mixed(method, rows, places, lambda ids: pool, context.chat, config)
     name = f"{now.name} round {record.round}"
-    train_arm.train_arm(context, step, name, method, section, columns, rows.numbers(places))
+    train_arm.train_arm(context, step, name, method, config, columns, rows.numbers(places))
     return Counts(rows_in=len(places), rows_out=len(places))
 
 
@@ -244,7 +244,7 @@ def start_values(context: Context, step: Step, now: ArmProgress) -> Values:
 def policy_values(context: Context, adapter: str | Path, now: ArmProgress) -> Values:
     """Values of val rows and of the gate's instructions under a policy, greedily; an answer that
     was lost to the engine has none."""
-    options, config = now.section.rounds, context.config
+    options, config = now.config.rounds, context.config
     rows = [row for row in held_out_rows(context.run.folder, "val") if row.target]
     if not rows:
         raise ConfigError("rounds need val rows to stop by; write read.split.val above 0")

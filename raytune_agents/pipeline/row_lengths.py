@@ -102,10 +102,10 @@ def sampled_rows(source: SourceConfig, first: int, count: int) -> Iterator[Traje
 def generated_rows(config: Config) -> list[Trajectory]:
     from raytune_agents.generate import sampling
 
-    section = config.generate
-    if not section.rows:
+    options = config.generate
+    if not options.rows:
         return []
-    few = section.model_copy(update={"rows": min(DRAWN, section.rows)})
+    few = options.model_copy(update={"rows": min(DRAWN, options.rows)})
     return list(sampling.sample_rows(few, config.seed).rows)
 
 

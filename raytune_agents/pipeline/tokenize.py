@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TOKENIZER = ("*.json", "*.jinja", "*.model")  # files of a model's folder
 
 
-def columns_key(context: Context, step: Step, method: str, section: TrainConfig) -> str:
+def columns_key(context: Context, step: Step, method: str, config: TrainConfig) -> str:
     """Hash of what decides the columns: the labelled rows, the method's recipe, the tokenizer with
     its template, and the code."""
     files = [p for kind in TOKENIZER for p in sorted(context.model.glob(kind))]
@@ -37,37 +37,37 @@ def columns_key(context: Context, step: Step, method: str, section: TrainConfig)
     outside = [mark.content for mark in marks(files).values()]
     # The path may differ between machines; the files behind it are in the hash.
     chat = {k: v for k, v in context.chat.arguments.items() if k != "path"}
-    recipe = columns_recipe(method, section)
+    recipe = columns_recipe(method, config)
     return content_hash([recipe, outside, chat, step.inputs["label"], code_revision()])
 
 
-def tokenize(context: Context, step: Step, method: str, section: TrainConfig) -> Tokenized:
+def tokenize(context: Context, step: Step, method: str, config: TrainConfig) -> Tokenized:
     """The training rows under a method, made where they are not there whole; read once for all
     arms that hold them."""
-    folder = context.run.folder / COLUMNS / columns_key(context, step, method, section)
+    folder = context.run.folder / COLUMNS / columns_key(context, step, method, config)
     if (held := context.tokenized.get(folder)) is not None:
         return held
     items = row_groups(sorted((context.run.folder / "label").glob("*.parquet")))
     left = [items[k] | {"number": k} for k in missing_parts(folder, len(items))]
     with context.display.step(f"tokenize {method}", len(left)) as bar:
-        for _ in parts_made(context, left, folder, method, section):
+        for _ in parts_made(context, left, folder, method, config):
             bar.update(1)
     found = context.tokenized[folder] = Tokenized.load(folder)
     return found
 
 
 def parts_made(
-    context: Context, items: list[FlatRow], folder: Path, method: str, section: TrainConfig
+    context: Context, items: list[FlatRow], folder: Path, method: str, config: TrainConfig
 ) -> Iterator[Any]:
     """Make the parts; one value for each, as it is done."""
     if not items:
         return
     chat, pairs_of = context.chat, method_named(method).pairs
     if pairs_of or len(items) == 1:  # one is sooner done than a worker is started
-        pairs = pairs_of(training_rows(context.run.folder), section) if pairs_of else None
+        pairs = pairs_of(training_rows(context.run.folder), config) if pairs_of else None
         for item in items:
             rows = group_rows(item["file"], item["group"])
-            yield tokenize_part(folder, item["number"], rows, method, chat, section, pairs)
+            yield tokenize_part(folder, item["number"], rows, method, chat, config, pairs)
         return
     context.resources  # noqa: B018  Ray must run
     import ray
@@ -76,7 +76,7 @@ def parts_made(
         found = zip(batch["file"], batch["group"], batch["number"])
         return {
             "rows": [
-                tokenize_part(folder, int(n), group_rows(file, int(group)), method, chat, section)
+                tokenize_part(folder, int(n), group_rows(file, int(group)), method, chat, config)
                 for file, group, n in found
             ]
         }

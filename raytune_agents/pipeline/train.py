@@ -51,7 +51,7 @@ def mixed_rows(context: Context, step: Step, name: str) -> MixedRows:
 
 
 def train_mixed(
-    context: Context, step: Step, name: str, section: TrainConfig, mixed: MixedRows
+    context: Context, step: Step, name: str, config: TrainConfig, mixed: MixedRows
 ) -> None:
     """Train an arm on its rows. Raises ConfigError where they must not be trained on."""
     from raytune_agents.train.tokenized import validate_mixed
@@ -59,11 +59,11 @@ def train_mixed(
     method = context.config.train.arms[name].method
     read = partial(training_rows, context.run.folder)
     try:
-        validate_mixed(method, mixed.rows, mixed.places, read, context.chat, section)
+        validate_mixed(method, mixed.rows, mixed.places, read, context.chat, config)
     except ConfigError as error:
         raise ConfigError(f"train.arms.{name} (method {method}): {error}") from None
     numbers = mixed.rows.numbers(mixed.places)
-    train_arm(context, step, name, method, section, mixed.rows.folder, numbers)
+    train_arm(context, step, name, method, config, mixed.rows.folder, numbers)
 
 
 def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
@@ -79,7 +79,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     context.free_gpu(config.train.span[1])
     trained: dict[str, str] = {}  # arm -> key
     for name, arm in config.train.arms.items():
-        section = config.train.of(arm)
+        arm_config = config.train.of(arm)
         ids = mixed[name].ids
         # An arm that another goes on from is one of its inputs; the path to it is not.
         inputs = {"rows": step.inputs["label"], "ids": content_hash(ids)}
@@ -88,7 +88,7 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         own = Step(
             f"train/{name}",
             step.folder / name,
-            {"train": section, "model": config.model}
+            {"train": arm_config, "model": config.model}
             | (keys.decides_rounds(config) if arm.method == "rounds" else {}),
             inputs,
             config.seed if arm.seed is None else arm.seed,
@@ -102,12 +102,12 @@ def train(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         else:
             own.begin()
             if arm.start:
-                section = section.starting_at(step.folder / arm.start / "adapter")
+                arm_config = arm_config.starting_at(step.folder / arm.start / "adapter")
             if methods.method_named(arm.method).explores:
                 rows = training_rows(context.run.folder, ids)
-                rounds.train_rounds(context, own, name, section, [rows[i] for i in ids])
+                rounds.train_rounds(context, own, name, arm_config, [rows[i] for i in ids])
             else:
-                train_mixed(context, own, name, section, mixed[name])
+                train_mixed(context, own, name, arm_config, mixed[name])
             own.finish(Counts(rows_in=len(ids), rows_out=len(ids)))
             adapter_card.write_adapter_card(context.run.folder, name)
         manifest = own.manifest

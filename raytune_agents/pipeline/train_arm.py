@@ -21,7 +21,7 @@ from raytune_agents.storage import read_jsonl, whole_file
 
 
 def job_of(
-    context: Context, section: TrainConfig, method: str, columns: Path | None, out: Path
+    context: Context, config: TrainConfig, method: str, columns: Path | None, out: Path
 ) -> Any:
     """The training job of one arm or trial."""
     from raytune_agents.train.job import Job
@@ -32,11 +32,11 @@ def job_of(
         dtype=context.config.model.dtype,
         columns=str(columns or ""),
         method=method,
-        section=section.model_dump(),
+        config=config.model_dump(),
         chat=chat.arguments,
         out=str(out),
         seed=context.config.seed,
-        threads=context.placement.threads(section.span[1]),
+        threads=context.placement.threads(config.span[1]),
     )
 
 
@@ -45,7 +45,7 @@ def train_arm(
     step: Step,
     name: str,
     method: str,
-    section: TrainConfig,
+    config: TrainConfig,
     columns: Path,
     numbers: np.ndarray,
 ) -> None:
@@ -54,18 +54,18 @@ def train_arm(
     from raytune_agents.train import worker
     from raytune_agents.train.reward_hacking import EQUAL
 
-    section = context.placement.train(section)
+    config = context.placement.train(config)
     order = step.folder / "rows.npy"
     with whole_file(order) as work, work.open("wb") as file:
         np.save(file, numbers)
-    job = job_of(context, section, method, columns, step.folder)
+    job = job_of(context, config, method, columns, step.folder)
     # An arm may have a seed of its own; the step has it.
     job = replace(job, rows=str(order), seed=step.seed)
-    if section.eval_steps:
-        val = val_columns(context, section, method, section.eval_rows)
+    if config.eval_steps:
+        val = val_columns(context, config, method, config.eval_rows)
         if not val:
             raise ConfigError(
-                f"train.eval_steps={section.eval_steps} without val rows; write "
+                f"train.eval_steps={config.eval_steps} without val rows; write "
                 "read.split.val above 0, or eval_steps: 0"
             )
         job = replace(job, val=str(step.folder / "val.parquet"))
@@ -120,17 +120,17 @@ class follow:
 
 
 def val_columns(
-    context: Context, section: TrainConfig, method: str, count: int
+    context: Context, config: TrainConfig, method: str, count: int
 ) -> list[dict[str, Any]]:
     """Token columns of at most `count` val rows, by id, as the method is asked at inference."""
     from raytune_agents.train import sft
     from raytune_agents.train.methods import method_named
 
     rows = [row for row in held_out_rows(context.run.folder, "val") if row.target]
-    marker, made = method_named(method).inference_marker(section), []
+    marker, made = method_named(method).inference_marker(config), []
     for row in rows:
         try:
-            found = sft.columns(row, context.chat, section, None, marker)
+            found = sft.columns(row, context.chat, config, None, marker)
             made += [c | {"row": json.dumps(to_row(row))} for c in found]
         except RecordError:
             continue  # longer than the model reads: it cannot be scored

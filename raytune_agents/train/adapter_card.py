@@ -32,11 +32,11 @@ def text(run: Path, arm: str) -> str:
     manifest = Manifest.load(run / "train" / arm)
     if manifest is None:
         raise FileNotFoundError(f"{run} has no trained arm {arm!r}")
-    section, model = manifest.config["train"], manifest.config["model"]
-    method = section["arms"]["this"]["method"]
+    config, model = manifest.config["train"], manifest.config["model"]
+    method = config["arms"]["this"]["method"]
     pools = Counter(pq.read_table(run / "mix" / f"{arm}.parquet")["pool"].to_pylist())
     start = next((k for k in manifest.inputs if k.startswith("arm ")), "")
-    kind = "adapter" if section["parameters"] == "lora" else "full weights"
+    kind = "adapter" if config["parameters"] == "lora" else "full weights"
     head: dict[str, Any] = {"base_model": model["name"], "pipeline_tag": "text-generation"}
     if kind == "adapter":
         head["library_name"] = "peft"
@@ -60,7 +60,7 @@ def text(run: Path, arm: str) -> str:
         + ", ".join(f"`{s}`" for s in sources(run))
         + ". Check both before you share this.",
         "## Options\n\n```yaml\n"
-        + yaml.safe_dump({"model": model, "train": section}, sort_keys=False)
+        + yaml.safe_dump({"model": model, "train": config}, sort_keys=False)
         + "```",
     ]
     if scores := score_text(run / "evaluate", arm):

@@ -18,13 +18,13 @@ from raytune_agents.train import lora, sharding
 from raytune_agents.train.padding_free import PaddingFree, can_unpad
 
 
-def load_model(path: str, dtype: str, section: TrainConfig, seed: int) -> Any:
+def load_model(path: str, dtype: str, config: TrainConfig, seed: int) -> Any:
     """The model to train: base with a fresh adapter (fp32 weights), with the adapter of
     train.lora.start, or the base itself. Raises ConfigError where a LoRA target matches nothing."""
     # A of LoRA is random: every worker, and one that starts again, must begin with the same.
     torch.manual_seed(seed)
     compute = torch.bfloat16 if models.bf16(dtype) else torch.float32
-    quantised = quantisation(section.quantization, compute)
+    quantised = quantisation(config.quantization, compute)
     base = AutoModelForCausalLM.from_pretrained(
         path,
         dtype=compute,
@@ -34,16 +34,16 @@ def load_model(path: str, dtype: str, section: TrainConfig, seed: int) -> Any:
     )
     # Training reads no KV cache, and one would be held for every layer.
     base.config.use_cache = False
-    if section.parameters == "full":
+    if config.parameters == "full":
         return base
     # Small updates vanish in bf16 weights, so the adapter is fp32 wherever it may be.
-    fp32_adapter = not sharding.uniform(section)
-    if section.lora.start:
+    fp32_adapter = not sharding.uniform(config)
+    if config.lora.start:
         return peft.PeftModel.from_pretrained(
-            base, section.lora.start, is_trainable=True, autocast_adapter_dtype=fp32_adapter
+            base, config.lora.start, is_trainable=True, autocast_adapter_dtype=fp32_adapter
         )
-    check_targets(base, section.lora)
-    return peft.get_peft_model(base, lora_config(section.lora), autocast_adapter_dtype=fp32_adapter)
+    check_targets(base, config.lora)
+    return peft.get_peft_model(base, lora_config(config.lora), autocast_adapter_dtype=fp32_adapter)
 
 
 def quantisation(kind: str, compute: torch.dtype) -> BitsAndBytesConfig | None:
@@ -103,14 +103,14 @@ def cast_less(model: Any, autocast: bool) -> None:
             module.cast_input_dtype_enabled = not autocast
 
 
-def quicken(model: Any, section: TrainConfig) -> PaddingFree:
+def quicken(model: Any, config: TrainConfig) -> PaddingFree:
     """The same products with less work: rows without padding where the model and the hardware allow
     it, and the adapter's products with the base's. Workers that split the weights (fsdp, zero3)
     hand each module its own, so there PEFT's way stays."""
-    if section.parameters == "lora" and not sharding.uniform(section):
+    if config.parameters == "lora" and not sharding.uniform(config):
         lora.fuse(model)
     plain = model.get_base_model() if isinstance(model, peft.PeftModel) else model
-    return PaddingFree(plain, section.padding_free and can_unpad(plain))
+    return PaddingFree(plain, config.padding_free and can_unpad(plain))
 
 
 def save(trainer: Any, chat: Chat, out: Path, marker: str = "") -> None:

@@ -49,26 +49,26 @@ def order(lengths: Sequence[int], global_batch_size: int, epochs: float, seed: i
     return out[:total]
 
 
-def even_rows(section: TrainConfig) -> int:
+def even_rows(config: TrainConfig) -> int:
     """Rows of a step for one worker, alike for every number of workers that train.num_workers
     allows. Raises ConfigError where they cannot share a step evenly."""
-    least, most = section.span
+    least, most = config.span
     # Ray may run any number of workers in the span, and each must get whole rows of a step.
     shared = math.lcm(*range(least, most + 1))
-    rows, left = divmod(section.global_batch_size, shared)
+    rows, left = divmod(config.global_batch_size, shared)
     if left or not rows:
         raise ConfigError(
-            f"train.global_batch_size={section.global_batch_size} cannot be shared by "
-            f"train.num_workers={section.num_workers}; write a multiple of {shared}"
+            f"train.global_batch_size={config.global_batch_size} cannot be shared by "
+            f"train.num_workers={config.num_workers}; write a multiple of {shared}"
         )
     return rows
 
 
-def micro_batch(longest: int, section: TrainConfig, limit: int | None = None) -> int:
+def micro_batch(longest: int, config: TrainConfig, limit: int | None = None) -> int:
     """Rows in one forward pass of one worker where all passes have as many: the largest divisor of
     `even_rows` that keeps rows * longest within max_tokens_per_forward (or `limit`), at least 1."""
-    rows = even_rows(section)
-    room = (limit or section.max_tokens_per_forward) // longest
+    rows = even_rows(config)
+    room = (limit or config.max_tokens_per_forward) // longest
     return max((d for d in range(1, rows + 1) if rows % d == 0 and d <= room), default=1)
 
 
@@ -111,7 +111,7 @@ def forward_passes(
 def step_passes(
     chosen: Sequence[int],
     lengths: Sequence[int],
-    section: TrainConfig,
+    config: TrainConfig,
     workers: int,
     most: int,
     padded: bool,
@@ -120,7 +120,7 @@ def step_passes(
     beside each other. Workers that split the weights (fsdp, zero3) meet in every forward pass, so
     all of them have as many."""
     out = []
-    size, meet = section.global_batch_size, section.sharding in ("fsdp", "zero3")
+    size, meet = config.global_batch_size, config.sharding in ("fsdp", "zero3")
     for start in range(0, len(chosen), size):
         rows = chosen[start : start + size]
         hands = deal(rows, lengths, workers)
@@ -133,8 +133,8 @@ def step_passes(
     return out
 
 
-def warmup_steps(count: int, section: TrainConfig) -> int:
+def warmup_steps(count: int, config: TrainConfig) -> int:
     """Whole steps of warm-up for `count` rows in training order; the first has learning rate 0, so
     a share of less than one step is none."""
-    steps = math.ceil(count / section.global_batch_size)
-    return int(section.warmup_ratio * (section.max_steps if section.max_steps > 0 else steps))
+    steps = math.ceil(count / config.global_batch_size)
+    return int(config.warmup_ratio * (config.max_steps if config.max_steps > 0 else steps))

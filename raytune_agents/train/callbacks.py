@@ -55,11 +55,11 @@ class Metrics(TrainerCallback):
         path: Path,
         tokens: Sequence[int],
         ids: Any,
-        section: TrainConfig,
+        config: TrainConfig,
         notes: dict[str, Any],
     ):
         self.path, self.tokens, self.ids, self.notes = path, tokens, ids, notes
-        self.rows, self.limit = section.global_batch_size, section.max_loss
+        self.rows, self.limit = config.global_batch_size, config.max_loss
         self.started = time.monotonic()
         self.meter, self.joules = Meter(), 0.0
 
@@ -111,8 +111,8 @@ class HackingWatch(TrainerCallback):
     """Stops GRPO and RLOO at signs of reward hacking; the steps before a checkpoint that training
     goes on from are read from metrics.jsonl. Raises BadLoss naming step, sign and option."""
 
-    def __init__(self, path: Path, section: TrainConfig):
-        self.path, self.limits = path, section.grpo.stop
+    def __init__(self, path: Path, config: TrainConfig):
+        self.path, self.limits = path, config.grpo.stop
         self.steps: list[PolicyStep] = []
 
     def on_train_begin(self, args, state, control, **kwargs):
@@ -173,17 +173,17 @@ class Validation(TrainerCallback):
         rows: Sequence[dict[str, Any]],
         chat: Chat,
         path: Path,
-        section: TrainConfig,
+        config: TrainConfig,
         notes: dict[str, Any],
         keep: Callable[[], None],
     ):
         self.rows, self.chat, self.path, self.notes = rows, chat, path, notes
         self.every, self.early_stopping_patience, self.keep = (
-            section.eval_steps,
-            section.early_stopping_patience,
+            config.eval_steps,
+            config.early_stopping_patience,
             keep,
         )
-        self.answers = section.generate_steps
+        self.answers = config.generate_steps
         self.scores: list[float] = []
 
     def on_train_begin(self, args, state, control, **kwargs):

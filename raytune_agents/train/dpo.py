@@ -27,9 +27,9 @@ from raytune_agents.negatives.preference_pairs import (
 from raytune_agents.records import RecordError, Trajectory
 
 
-def pairs_by_row(rows: Mapping[str, Trajectory], section: TrainConfig) -> dict[str, Pair]:
+def pairs_by_row(rows: Mapping[str, Trajectory], config: TrainConfig) -> dict[str, Pair]:
     """Rejected row id -> its pair, out of all training rows."""
-    kind, all_rows = section.dpo.pairs, list(rows.values())
+    kind, all_rows = config.dpo.pairs, list(rows.values())
     made = [] if kind == "minimal" else outcome_pairs(all_rows)
     made += [] if kind == "outcome" else minimal_pairs(all_rows)
     # One pair per rejected row: a minimal pair, which comes later, replaces one of outcomes.
@@ -50,7 +50,7 @@ def encode_side(row: Trajectory, shared: int, chat: Chat) -> tuple[Example, int]
 
 
 def columns(
-    row: Trajectory, chat: Chat, section: TrainConfig, pairs: Mapping[str, Pair]
+    row: Trajectory, chat: Chat, config: TrainConfig, pairs: Mapping[str, Pair]
 ) -> list[dict[str, Any]]:
     """prompt_ids [prompt], and for each side ids and mask (1 = answer token), both [side].
 
@@ -80,26 +80,26 @@ def columns(
     ]
 
 
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
     """The TRL trainer on the columns above."""
     from trl import DPOConfig
 
     from raytune_agents.train.trainers import PairCollator, PairTrainer
 
-    config = DPOConfig(
+    trl_config = DPOConfig(
         **arguments,
         # Rows that are too long were refused; TRL would cut them, in the midst of a call.
         max_length=None,
-        beta=section.dpo.beta,
-        loss_type=list(section.dpo.loss_type),
-        loss_weights=section.dpo.loss_weights,
-        label_smoothing=section.dpo.label_smoothing,
-        precompute_ref_log_probs=section.dpo.precompute_ref_log_probs,
+        beta=config.dpo.beta,
+        loss_type=list(config.dpo.loss_type),
+        loss_weights=config.dpo.loss_weights,
+        label_smoothing=config.dpo.label_smoothing,
+        precompute_ref_log_probs=config.dpo.precompute_ref_log_probs,
         precompute_ref_batch_size=arguments["per_device_train_batch_size"],
     )
     return PairTrainer(
         model=model,
-        args=config,
+        args=trl_config,
         train_dataset=data,
         processing_class=tokenizer,
         data_collator=PairCollator(pad_token_id=tokenizer.pad_token_id),

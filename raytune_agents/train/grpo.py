@@ -35,10 +35,10 @@ TRL_OPTIONS = (  # of train.grpo that both trainers have under the same name
 )
 
 
-def policy_prompt(row: Trajectory, chat: Chat, section: TrainConfig) -> Trajectory:
+def policy_prompt(row: Trajectory, chat: Chat, config: TrainConfig) -> Trajectory:
     """What the policy is first shown: of a roll-out everything before the first answer, else
     everything before the target. Raises RecordError where there is nothing to score by."""
-    if section.grpo.turns > 1 and can_roll_out(row):
+    if config.grpo.turns > 1 and can_roll_out(row):
         if len(chat.parts(row)) > 1:
             raise RecordError("template: it rewrites earlier turns, so no one sequence is trained")
         # The known roll-out is one of many right ones: the policy makes its own from the start.
@@ -53,13 +53,13 @@ def policy_prompt(row: Trajectory, chat: Chat, section: TrainConfig) -> Trajecto
     return replace(row, messages=row.prompt)
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any) -> list[dict[str, Any]]:
+def columns(row: Trajectory, chat: Chat, config: TrainConfig, pairs: Any) -> list[dict[str, Any]]:
     """prompt (text, as the engine is asked: of the first `shown` messages) and row (JSON).
     trained_tokens are those of the known answers, so that budgets compare; what is trained are the
     sampled ones. Raises RecordError: no gold, or longer than the model with its answer."""
-    task = policy_prompt(row, chat, section)
+    task = policy_prompt(row, chat, config)
     prompt = chat.prompt_text(task)
-    length = len(chat.ids(prompt)) + section.grpo.max_tokens
+    length = len(chat.ids(prompt)) + config.grpo.max_tokens
     known = chat.encode(row)[-1] if row.target else None
     if known is not None and len(task.messages) < len(row.prompt):
         length = max(length, len(known.input_ids))  # a roll-out is about as long as the known one
@@ -75,14 +75,14 @@ def columns(row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any) -> li
             "row": json.dumps(to_row(row)),
             "shown": len(task.messages),
             "length": length,
-            "trained_tokens": known.trained_tokens if known else section.grpo.max_tokens,
+            "trained_tokens": known.trained_tokens if known else config.grpo.max_tokens,
         }
     ]
 
 
-def shared(arguments: dict[str, Any], section: TrainConfig) -> dict[str, Any]:
+def shared(arguments: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
     """The options that GRPOConfig and RLOOConfig both have."""
-    rl = section.grpo
+    rl = config.grpo
     same = {name: getattr(rl, name) for name in TRL_OPTIONS}
     return (
         arguments
@@ -97,28 +97,28 @@ def shared(arguments: dict[str, Any], section: TrainConfig) -> dict[str, Any]:
     )
 
 
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
     """TRL's GRPO trainer. `global_batch_size` counts answers: prompts per step * generations."""
     from trl import GRPOConfig
 
     from raytune_agents.train.rollout_func import RolloutTrainer, sample_rollouts
 
-    own = {name: getattr(section.grpo, name) for name in ("loss_type", "scale_rewards")}
-    config = GRPOConfig(**shared(arguments, section), **own)
-    rollouts = {"rollout_func": sample_rollouts} if section.grpo.turns > 1 else {}
-    return made(RolloutTrainer, config, model, tokenizer, data, section, **rollouts)
+    own = {name: getattr(config.grpo, name) for name in ("loss_type", "scale_rewards")}
+    trl_config = GRPOConfig(**shared(arguments, config), **own)
+    rollouts = {"rollout_func": sample_rollouts} if config.grpo.turns > 1 else {}
+    return made(RolloutTrainer, trl_config, model, tokenizer, data, config, **rollouts)
 
 
 def made(
-    kind: Any, config: Any, model: Any, tokenizer: Any, data: Any, section: TrainConfig, **more
+    kind: Any, trl_config: Any, model: Any, tokenizer: Any, data: Any, config: TrainConfig, **more
 ):
     """The trainer with our rewards, and no copy of a fresh adapter."""
     from raytune_agents.train.trainers import drop_fresh_reference
 
     trainer = kind(
         model=model,
-        reward_funcs=rewards.functions(section.grpo.rewards, section.grpo.think),
-        args=config,
+        reward_funcs=rewards.functions(config.grpo.rewards, config.grpo.think),
+        args=trl_config,
         train_dataset=data,
         processing_class=tokenizer,
         **more,
@@ -127,18 +127,18 @@ def made(
     return trainer
 
 
-def validate_data(rows: Sequence[RowKind], section: TrainConfig) -> None:
+def validate_data(rows: Sequence[RowKind], config: TrainConfig) -> None:
     """Whole groups in a step, tasks for roll-outs, vLLM only on a GPU. Raises ConfigError."""
-    count, rl = section.global_batch_size, section.grpo
+    count, rl = config.global_batch_size, config.grpo
     if rl.turns > 1 and not any(row.task for row in rows):
         raise ConfigError(
             f"train.grpo.turns={rl.turns}: none of {len(rows)} rows is a task of an agent with a "
             "world; write generate.pools with react, or turns: 1"
         )
     # Sharded workers meet in every forward pass of generation.
-    if rl.turns > 1 and section.sharding in ("fsdp", "zero3"):
+    if rl.turns > 1 and config.sharding in ("fsdp", "zero3"):
         raise ConfigError(
-            f"train.grpo.turns={rl.turns} with train.sharding={section.sharding}: its workers must "
+            f"train.grpo.turns={rl.turns} with train.sharding={config.sharding}: its workers must "
             "answer in step, and roll-outs end at different turns; write sharding: ddp or zero2"
         )
     if count % rl.num_generations:

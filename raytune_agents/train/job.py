@@ -26,7 +26,7 @@ class Job:
     dtype: str
     columns: str  # folder of the method's columns, see `column_files`
     method: str
-    section: dict[str, Any]  # a dumped TrainConfig
+    config: dict[str, Any]  # a dumped TrainConfig
     chat: dict[str, Any]  # arguments of Chat
     out: str  # folder of adapter/ and metrics.jsonl
     seed: int
@@ -35,10 +35,10 @@ class Job:
     val: str = ""  # Parquet of input_ids and labels of the rows that are scored, "" = none
 
 
-def token_limit(job: Job, section: TrainConfig) -> int:
+def token_limit(job: Job, config: TrainConfig) -> int:
     """The most tokens in one forward pass: the config's, or less after out of memory."""
     known = Path(job.out) / LIMIT
-    return read_json(known)["tokens"] if known.is_file() else section.max_tokens_per_forward
+    return read_json(known)["tokens"] if known.is_file() else config.max_tokens_per_forward
 
 
 def training_rows_of(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> TrainingRows:
@@ -52,14 +52,14 @@ def training_rows_of(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> 
 
 def fingerprint(job: Job) -> dict[str, Any]:
     """What a checkpoint must share with the run that goes on from it."""
-    section = TrainConfig.model_validate(job.section).deciding()
+    config = TrainConfig.model_validate(job.config).deciding()
     return {
         "method": job.method,
         "model": job.model,
         "dtype": job.dtype,
         "seed": job.seed,
         "columns": training_rows_of(job).digest if job.columns else "",
-        **{k: v for k, v in section.items() if k != "arms"},
+        **{k: v for k, v in config.items() if k != "arms"},
     }
 
 

@@ -19,7 +19,7 @@ from raytune_agents.records import RecordError, Trajectory
 BALANCE = (1.0, 4 / 3)
 
 
-def columns(row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any) -> list[dict[str, Any]]:
+def columns(row: Trajectory, chat: Chat, config: TrainConfig, pairs: Any) -> list[dict[str, Any]]:
     """prompt_ids [prompt], completion_ids and completion_mask [answer] (1 = answer token), label
     (False = failure). Raises RecordError."""
     examples = chat.encode(row)
@@ -40,7 +40,7 @@ def columns(row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any) -> li
     ]
 
 
-def weights(good: int, bad: int, section: KtoConfig) -> tuple[float, float]:
+def weights(good: int, bad: int, config: KtoConfig) -> tuple[float, float]:
     """(weight of good rows, weight of failures); the smaller class is raised where none is given.
     Raises ConfigError for one class only, and for own weights out of balance."""
     if not good or not bad:
@@ -48,8 +48,8 @@ def weights(good: int, bad: int, section: KtoConfig) -> tuple[float, float]:
             f"{good} good rows and {bad} failures: KTO needs both; write a mix.weights with "
             f"{'negative' if good else 'positive'}, or method: sft"
         )
-    desirable = section.desirable_weight
-    undesirable = section.undesirable_weight
+    desirable = config.desirable_weight
+    undesirable = config.undesirable_weight
     if desirable is None:
         if undesirable is None:
             desirable, undesirable = max(1.0, bad / good), max(1.0, good / bad)
@@ -83,7 +83,7 @@ def rotated(count: int, step: int) -> list[int]:
     return out
 
 
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
     """The TRL trainer on the columns above; TRL asks for at least two rows in a forward pass."""
     from datasets import concatenate_datasets
     from trl import KTOConfig
@@ -91,7 +91,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
     from raytune_agents.train.trainers import UnpairedCollator, UnpairedTrainer
 
     good = sum(data["label"])
-    desirable, undesirable = weights(good, len(data) - good, section.kto)
+    desirable, undesirable = weights(good, len(data) - good, config.kto)
     if arguments["per_device_train_batch_size"] == 1:
         steps = arguments["gradient_accumulation_steps"]
         # TRL refuses one row per pass; half as many passes keep the rows of a step.
@@ -99,30 +99,30 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
             "per_device_train_batch_size": 2,
             "gradient_accumulation_steps": max(1, steps // 2),
         }
-    other = rotated(len(data), max(2, section.global_batch_size))
+    other = rotated(len(data), max(2, config.global_batch_size))
     answers = ["completion_ids", "completion_mask"]
     mismatched = data.select(other).select_columns(answers)
     mismatched = mismatched.rename_columns({key: f"KL_{key}" for key in answers})
     data = concatenate_datasets([data, mismatched], axis=1)
-    config = KTOConfig(
+    trl_config = KTOConfig(
         **arguments,
         # Rows that are too long were refused; TRL would cut them, in the midst of a call.
         max_length=None,
-        beta=section.kto.beta,
-        loss_type=section.kto.loss_type,
+        beta=config.kto.beta,
+        loss_type=config.kto.loss_type,
         desirable_weight=desirable,
         undesirable_weight=undesirable,
     )
     return UnpairedTrainer(
         model=model,
-        args=config,
+        args=trl_config,
         train_dataset=data,
         processing_class=tokenizer,
         data_collator=UnpairedCollator(pad_token_id=tokenizer.pad_token_id),
     )
 
 
-def validate_data(rows: Sequence[RowKind], section: TrainConfig) -> None:
+def validate_data(rows: Sequence[RowKind], config: TrainConfig) -> None:
     """Both classes, in balance. Raises ConfigError."""
     failed = sum(row.failed for row in rows)
-    weights(len(rows) - failed, failed, section.kto)
+    weights(len(rows) - failed, failed, config.kto)

@@ -23,12 +23,12 @@ ADAPTER = {0.3e9: 1e-3, 1e9: 5e-4, 15e9: 2e-4, inf: 1e-4}  # parameters of the b
 FULL = 0.1
 
 
-def auto_rate(parameters: float, section: TrainConfig, scale: float = 1.0) -> float:
+def auto_rate(parameters: float, config: TrainConfig, scale: float = 1.0) -> float:
     """The config's learning rate, or the one that `auto` stands for: `scale` is the method's."""
-    if section.learning_rate != "auto":
-        return section.learning_rate
+    if config.learning_rate != "auto":
+        return config.learning_rate
     rate = next(rate for most, rate in ADAPTER.items() if parameters <= most)
-    return rate * scale * (FULL if section.parameters == "full" else 1.0)
+    return rate * scale * (FULL if config.parameters == "full" else 1.0)
 
 
 def base_parameters(folder: Path) -> int:

@@ -27,11 +27,11 @@ PREFERENCE = 1 / 20  # train/learning_rates.py
 
 @dataclass(frozen=True)
 class Method:
-    """`columns(row, chat, section, pairs)` gives row_id, pool, trained_tokens and the trainer's
-    columns, or raises RecordError; `trainer(model, tokenizer, data, arguments, section)` is TRL's
-    trainer; `pairs(all rows by id, section)` is what columns needs of the other rows;
-    `marker(row, section)` a training row's, `inference_marker(section)` that of inference;
-    `validate_data(kinds of the rows, section)` raises ConfigError; `options` are those of `train`
+    """`columns(row, chat, config, pairs)` gives row_id, pool, trained_tokens and the trainer's
+    columns, or raises RecordError; `trainer(model, tokenizer, data, arguments, config)` is TRL's
+    trainer; `pairs(all rows by id, config)` is what columns needs of the other rows;
+    `marker(row, config)` a training row's, `inference_marker(config)` that of inference;
+    `validate_data(kinds of the rows, config)` raises ConfigError; `options` are those of `train`
     that columns reads (None: any), so that arms which share them share the columns.
 
     `reference_pass`: a frozen model reads the batch too; `samples_answers`: the policy writes what
@@ -119,9 +119,7 @@ METHODS: dict[str, Method] = {
         sft.columns,
         sft.trainer,
         takes=nat.good,
-        inference_marker=lambda section: method_named(section.rounds.method).inference_marker(
-            section
-        ),
+        inference_marker=lambda config: method_named(config.rounds.method).inference_marker(config),
         options=("sft",),
         explores=True,
     ),
@@ -138,14 +136,14 @@ def method_named(name: str) -> Method:
     return found
 
 
-def columns_recipe(name: str, section: TrainConfig) -> list[Any]:
+def columns_recipe(name: str, config: TrainConfig) -> list[Any]:
     """How a method makes its columns, and the options that it reads for that, as JSON values: arms
     of one recipe share the columns."""
     how = method_named(name)
     made = [f"{f.__module__}.{f.__qualname__}" for f in (how.columns, how.takes, how.pairs) if f]
     if how.options is None:
-        return [made, json_values(section, deciding=True)]
-    read = [reduce(getattr, option.split("."), section) for option in how.options]
+        return [made, json_values(config, deciding=True)]
+    read = [reduce(getattr, option.split("."), config) for option in how.options]
     return [made, json_values(read, deciding=True)]
 
 
@@ -154,29 +152,29 @@ def costs(
     rows: Mapping[str, Trajectory],
     tokens: Mapping[str, int],
     chat: Chat,
-    section: TrainConfig,
+    config: TrainConfig,
 ) -> dict[str, int]:
     """Trained tokens of every row under a method, by id; 0 = the method does not train on it."""
     method = method_named(name)
     if method.pairs is None:
         return {i: n if method.takes(rows[i]) else 0 for i, n in tokens.items()}
-    out, pairs = dict.fromkeys(tokens, 0), method.pairs(rows, section)
+    out, pairs = dict.fromkeys(tokens, 0), method.pairs(rows, config)
     for i in tokens:
         # A pair costs both of its answers, and stands under the rejected row.
         if i in pairs:
-            made, _ = build_columns(name, [rows[i]], chat, section, pairs)
+            made, _ = build_columns(name, [rows[i]], chat, config, pairs)
             out[i] = sum(column["trained_tokens"] for column in made)
     return out
 
 
 def build_columns(
-    name: str, rows: Sequence[Trajectory], chat: Chat, section: TrainConfig, pairs: Any
+    name: str, rows: Sequence[Trajectory], chat: Chat, config: TrainConfig, pairs: Any
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Columns of the rows in order, and the reasons of rows that gave none."""
     out, refused = [], []
     for row in rows:
         try:
-            out += method_named(name).columns(row, chat, section, pairs)
+            out += method_named(name).columns(row, chat, config, pairs)
         except RecordError as error:
             refused.append(str(error))
     return out, refused

@@ -13,19 +13,19 @@ from raytune_agents.train import grpo
 columns = grpo.columns
 
 
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
     """TRL's RLOO trainer."""
     from trl import RLOOConfig, RLOOTrainer
 
-    config = RLOOConfig(**grpo.shared(arguments, section))
-    return grpo.made(RLOOTrainer, config, model, tokenizer, data, section)
+    trl_config = RLOOConfig(**grpo.shared(arguments, config))
+    return grpo.made(RLOOTrainer, trl_config, model, tokenizer, data, config)
 
 
-def validate_data(rows: Sequence[RowKind], section: TrainConfig) -> None:
+def validate_data(rows: Sequence[RowKind], config: TrainConfig) -> None:
     """That of `grpo`, and no roll-outs: TRL's RLOO takes no rollouts. Raises ConfigError."""
-    if section.grpo.turns > 1:
+    if config.grpo.turns > 1:
         raise ConfigError(
-            f"train.grpo.turns={section.grpo.turns}: rloo answers once; write method: grpo, or "
+            f"train.grpo.turns={config.grpo.turns}: rloo answers once; write method: grpo, or "
             "turns: 1"
         )
-    grpo.validate_data(rows, section)
+    grpo.validate_data(rows, config)

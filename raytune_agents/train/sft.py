@@ -20,7 +20,7 @@ from raytune_agents.records import Message, RecordError, Trajectory
 
 
 def columns(
-    row: Trajectory, chat: Chat, section: TrainConfig, pairs: Any, marker: str = ""
+    row: Trajectory, chat: Chat, config: TrainConfig, pairs: Any, marker: str = ""
 ) -> list[dict[str, Any]]:
     """input_ids, labels and loss weights (None = all 1) of the row, each [seq].
     Raises RecordError (no answer, too long)."""
@@ -33,14 +33,14 @@ def columns(
                 "pool": row.pool,
                 "input_ids": example.input_ids,
                 "labels": example.labels,
-                "weights": token_weights(parts, chat, section.sft),
+                "weights": token_weights(parts, chat, config.sft),
                 "trained_tokens": example.trained_tokens,
             }
         )
     return out
 
 
-def spans(text: str, message: Message, section: SftConfig) -> list[tuple[int, float]]:
+def spans(text: str, message: Message, config: SftConfig) -> list[tuple[int, float]]:
     """(end, weight) of the pieces of an answer's text, in order; they cover all of it.
     Raises RecordError where the template writes a call in a way that is not known."""
     out: list[tuple[int, float]] = []
@@ -54,25 +54,25 @@ def spans(text: str, message: Message, section: SftConfig) -> list[tuple[int, fl
                 "template: a part of the answer is not in its text, so it cannot be weighed"
             )
         at = start + len(part)
-        out.extend([(start, section.instruction), (at, weight)])
+        out.extend([(start, config.instruction), (at, weight)])
 
     if message.thought:
-        piece(message.thought, section.reasoning)
+        piece(message.thought, config.reasoning)
     if message.content:
-        piece(message.content, section.answer)
+        piece(message.content, config.answer)
     for call in message.tool_calls:
-        piece(call.name, section.retrieval)
+        piece(call.name, config.retrieval)
         arguments = call.arguments or "{}"
         # Templates write arguments as they were spelt, or as Python dumps them.
-        piece(arguments if arguments in text[at:] else json.dumps(call.args), section.understanding)
-    return [*out, (len(text), section.instruction)]
+        piece(arguments if arguments in text[at:] else json.dumps(call.args), config.understanding)
+    return [*out, (len(text), config.instruction)]
 
 
-def token_weights(parts: list[Part], chat: Chat, section: SftConfig) -> list[float] | None:
+def token_weights(parts: list[Part], chat: Chat, config: SftConfig) -> list[float] | None:
     """The loss weight of every token, [seq]; None where all are 1. A token belongs to the piece
     that holds its first character that is no space."""
     turns = [m for _, m in parts if m is not None]
-    even = set(section.model_dump().values()) == {1.0}
+    even = set(config.model_dump().values()) == {1.0}
     # Then the column stays empty, and TRL's own collator will do (`trainer`).
     if even and all(m.loss in (None, True, 1.0) for m in turns):
         return None
@@ -82,7 +82,7 @@ def token_weights(parts: list[Part], chat: Chat, section: SftConfig) -> list[flo
         if message is None:
             out += [0.0] * len(coded["input_ids"])
             continue
-        pieces = spans(text, message, section)
+        pieces = spans(text, message, config)
         turn = 1.0 if message.loss is None else float(message.loss)
         for start, end in coded["offset_mapping"]:
             # A BPE token carries the space before its word: " get" is part of the name, not of the
@@ -93,14 +93,14 @@ def token_weights(parts: list[Part], chat: Chat, section: SftConfig) -> list[flo
     return out
 
 
-def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], section: TrainConfig):
+def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
     """The TRL trainer on columns input_ids and labels, and weights where some are not 1."""
     from trl import SFTConfig
 
     from raytune_agents.train.column_files import all_null
     from raytune_agents.train.trainers import AnswerTrainer, WeightCollator
 
-    config = SFTConfig(
+    trl_config = SFTConfig(
         **arguments,
         # Rows that are too long were refused; TRL would cut them, in the midst of a call.
         max_length=None,
@@ -115,14 +115,14 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], se
         collator = WeightCollator(pad_token_id=tokenizer.pad_token_id)
     return AnswerTrainer(
         model=model,
-        args=config,
+        args=trl_config,
         train_dataset=data,
         processing_class=tokenizer,
         data_collator=collator,
     )
 
 
-def validate_data(rows: Sequence[RowKind], section: TrainConfig) -> None:
+def validate_data(rows: Sequence[RowKind], config: TrainConfig) -> None:
     """Plain sft learns every row as right. Raises ConfigError where one is a failure."""
     failed = sorted({row.pool for row in rows if row.failed})
     if failed:

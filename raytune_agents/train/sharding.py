@@ -16,9 +16,9 @@ from raytune_agents.config import TrainConfig
 CLIP = 1.0  # largest norm of a step's gradient
 
 
-def uniform(section: TrainConfig) -> bool:
+def uniform(config: TrainConfig) -> bool:
     """Whether all weights must have one dtype, the adapter's too: fsdp and zero3 pack them."""
-    return section.sharding in ("fsdp", "zero3")
+    return config.sharding in ("fsdp", "zero3")
 
 
 def world_size() -> int:
@@ -34,40 +34,40 @@ def worker_rank() -> int:
 
 
 def sharding_arguments(
-    section: TrainConfig, micro_batch_size: int, gradient_accumulation_steps: int, bf16: bool
+    config: TrainConfig, micro_batch_size: int, gradient_accumulation_steps: int, bf16: bool
 ) -> dict[str, Any]:
     """Arguments of the trainer's config for `micro` rows in a forward pass of one worker, `passes`
     of them in a step."""
-    if section.sharding == "none":
+    if config.sharding == "none":
         return {}
-    if section.sharding == "ddp":
+    if config.sharding == "ddp":
         # Every adapter weight has part in every pass; to look for others walks the graph each time.
         return {"ddp_find_unused_parameters": False}
-    if section.sharding == "fsdp":
+    if config.sharding == "fsdp":
         return {
             "fsdp": True,
             "fsdp_config": {
                 "version": 2,
                 "reshard_after_forward": True,
-                "cpu_offload": section.offload,
+                "cpu_offload": config.offload,
                 "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
             },
         }
-    return {"deepspeed": zero(section, micro_batch_size, gradient_accumulation_steps, bf16)}
+    return {"deepspeed": zero(config, micro_batch_size, gradient_accumulation_steps, bf16)}
 
 
 def zero(
-    section: TrainConfig, micro_batch_size: int, gradient_accumulation_steps: int, bf16: bool
+    config: TrainConfig, micro_batch_size: int, gradient_accumulation_steps: int, bf16: bool
 ) -> dict[str, Any]:
     """DeepSpeed's own config. ZeRO-1 splits the optimiser, 2 gradients too, 3 weights too."""
-    stage = int(section.sharding.removeprefix("zero"))
+    stage = int(config.sharding.removeprefix("zero"))
     parts: dict[str, Any] = {"stage": stage}
-    if section.offload:
+    if config.offload:
         parts["offload_optimizer"] = {"device": "cpu"}
     if stage == 3:
         # accelerate refuses `get_state_dict` without it.
         parts["stage3_gather_16bit_weights_on_model_save"] = True
-        if section.offload:
+        if config.offload:
             parts["offload_param"] = {"device": "cpu"}
     return {
         "train_micro_batch_size_per_gpu": micro_batch_size,

@@ -52,7 +52,7 @@ def tokenize_rows(
     rows: Iterable[Trajectory],
     method: str,
     chat: Chat,
-    section: TrainConfig,
+    config: TrainConfig,
     pairs: Mapping[str, Any] | None,
 ) -> tuple[list[FlatRow], pa.Table]:
     """The columns of the rows in order, and their FACTS. `pairs`: see `Method`."""
@@ -65,7 +65,7 @@ def tokenize_rows(
         pair = pairs.get(row.id) if pairs is not None else None
         if how.takes(row) and (pairs is None or pair):
             try:
-                own = how.columns(row, chat, section, pairs)
+                own = how.columns(row, chat, config, pairs)
                 validate_columns(own, [], chat.max_length)
             except RecordError as error:
                 refused = str(error)
@@ -93,11 +93,11 @@ def tokenize_part(
     rows: Iterable[Trajectory],
     method: str,
     chat: Chat,
-    section: TrainConfig,
+    config: TrainConfig,
     pairs: Mapping[str, Any] | None = None,
 ) -> int:
     """Write one part of a folder of tokenised rows; the number of its rows."""
-    made, facts = tokenize_rows(rows, method, chat, section, pairs)
+    made, facts = tokenize_rows(rows, method, chat, config, pairs)
     names = [f"facts-{number:05d}.parquet"]
     write_table(folder / names[0], facts)
     if made:
@@ -201,7 +201,7 @@ def validate_mixed(
     places: np.ndarray,
     trajectories: Callable[[Sequence[str]], Mapping[str, Trajectory]],
     chat: Chat,
-    section: TrainConfig,
+    config: TrainConfig,
 ) -> None:
     """What is checked of an arm's rows before it is trained, in the order of the mix;
     `trajectories` gives those of a few ids. Raises ConfigError."""
@@ -217,4 +217,4 @@ def validate_mixed(
     shared = {fact["id"]: fact["shared"] for fact in facts if fact["shared"] is not None}
     made = TrainingRows.mapped(rows.folder).data.select(rows.numbers(some)).to_list()
     known = trajectories([fact["id"] for fact in facts])
-    parity(method, known, made, chat, section, shared)
+    parity(method, known, made, chat, config, shared)

@@ -78,13 +78,13 @@ class StepTrainer(Trainer):
     largest_pass: tuple[int, int]  # rows and tokens, of one forward pass
 
     def take_steps(
-        self, lengths: Sequence[int], section: TrainConfig, most: int, hooks: PaddingFree
+        self, lengths: Sequence[int], config: TrainConfig, most: int, hooks: PaddingFree
     ) -> None:
         """Train on the rows that the trainer has now, of these lengths, in forward passes of at
         most `most` tokens."""
         self.hooks, padded = hooks, not hooks.unpad
         workers = self.accelerator.num_processes
-        steps = step_passes(range(len(lengths)), lengths, section, workers, most, padded)
+        steps = step_passes(range(len(lengths)), lengths, config, workers, most, padded)
         passes = [[lengths[i] for i in rows] for item in steps for rows in item]
         tokens = [max(p) * len(p) if padded else sum(p) for p in passes]
         self.largest_pass = (max(len(p) for p in passes), max(tokens))

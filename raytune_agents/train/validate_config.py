@@ -13,32 +13,32 @@ from raytune_agents.train.batches import micro_batch
 WEIGHTS = "adapter_model.safetensors"
 
 
-def validate_start(model: Path, name: str, section: TrainConfig) -> None:
-    """Refuse what `section` asks of `model` (its folder; `name` as configured) and cannot have.
+def validate_start(model: Path, name: str, config: TrainConfig) -> None:
+    """Refuse what `config` asks of `model` (its folder; `name` as configured) and cannot have.
     Raises ConfigError naming key, value and what to write."""
-    validate_packages(section)
-    for reward in (name for name in section.grpo.rewards if ":" in name):
+    validate_packages(config)
+    for reward in (name for name in config.grpo.rewards if ":" in name):
         user_object(reward, "train.grpo.rewards")
     # Raises where the rows of a step cannot be shared by the workers.
-    micro_batch(1, section)
-    if section.lora.start:
-        validate_adapter(Path(section.lora.start).expanduser(), model, name, section)
-    elif section.parameters == "lora" and section.lora.target_modules != "all-linear":
+    micro_batch(1, config)
+    if config.lora.start:
+        validate_adapter(Path(config.lora.start).expanduser(), model, name, config)
+    elif config.parameters == "lora" and config.lora.target_modules != "all-linear":
         from raytune_agents.train.base_model import check_targets, skeleton
 
-        check_targets(skeleton(model), section.lora)
+        check_targets(skeleton(model), config.lora)
 
 
-def validate_packages(section: TrainConfig) -> None:
+def validate_packages(config: TrainConfig) -> None:
     """Optional packages that an option needs must be there."""
     needs: list[tuple[str, str, str, str, str]] = []
-    if section.quantization != "none":
+    if config.quantization != "none":
         needs.append(
-            ("quantization", section.quantization, "bitsandbytes", "quantize", "quantization: none")
+            ("quantization", config.quantization, "bitsandbytes", "quantize", "quantization: none")
         )
-    if section.sharding.startswith("zero"):
-        needs.append(("sharding", section.sharding, "deepspeed", "deepspeed", "sharding: fsdp"))
-    for tracker in section.report_to:
+    if config.sharding.startswith("zero"):
+        needs.append(("sharding", config.sharding, "deepspeed", "deepspeed", "sharding: fsdp"))
+    for tracker in config.report_to:
         module = "tensorboardX" if tracker == "tensorboard" else tracker
         needs.append(("report_to", tracker, module, "track", "report_to: []"))
     for key, value, module, extra, instead in needs:
@@ -49,7 +49,7 @@ def validate_packages(section: TrainConfig) -> None:
             )
 
 
-def validate_adapter(start: Path, model: Path, name: str, section: TrainConfig) -> None:
+def validate_adapter(start: Path, model: Path, name: str, config: TrainConfig) -> None:
     """The adapter to go on from: safetensors, of this base, with the shape that the config says."""
     key = f"train.lora.start={str(start)!r}"
     if not (start / "adapter_config.json").is_file():
@@ -72,7 +72,7 @@ def validate_adapter(start: Path, model: Path, name: str, section: TrainConfig) 
             f"{key} is an adapter of {base}, not of model.name={name!r}; write model.name={base}, "
             "or an adapter of this base"
         )
-    lora = section.lora
+    lora = config.lora
     pairs = {
         "r": (saved.get("r"), lora.r),
         "lora_alpha": (saved.get("lora_alpha"), lora.lora_alpha),

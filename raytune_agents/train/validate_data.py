@@ -70,12 +70,12 @@ def gold_comes_back(rows: Iterable[Trajectory], chat: Chat, max_error_share: flo
     return f"{right} of {total} right answers come back from the template{left}"
 
 
-def validate_arms(section: TrainConfig, chosen: Mapping[str, Sequence[RowKind]]) -> None:
+def validate_arms(config: TrainConfig, chosen: Mapping[str, Sequence[RowKind]]) -> None:
     """The rows of every arm, before the first arm is trained. Raises ConfigError naming the arm."""
     for name, kinds in chosen.items():
-        arm = section.arms[name]
+        arm = config.arms[name]
         try:
-            method_named(arm.method).validate_data(kinds, section.of(arm))
+            method_named(arm.method).validate_data(kinds, config.of(arm))
         except ConfigError as error:
             raise ConfigError(f"train.arms.{name} (method {arm.method}): {error}") from None
 
@@ -116,7 +116,7 @@ def parity(
     rows: Mapping[str, Trajectory],
     made: Sequence[dict[str, Any]],
     chat: Chat,
-    section: TrainConfig,
+    config: TrainConfig,
     shared: Mapping[str, int],
 ) -> None:
     """The prompts of the first rows are, token by token, what the engine would be asked for them.
@@ -133,7 +133,7 @@ def parity(
             # The first message is no answer to anything, whatever its role says.
             end = next(i for i, m in enumerate(row.messages) if m.trained and i)
         shown = row.messages[:end]
-        marker = method_named(method).marker(row, section)
+        marker = method_named(method).marker(row, config)
         expected = chat.prompt_ids(replace(row, messages=shown), marker)
         if expected != prompt_ids(first[row_id], chat):
             raise ConfigError(
@@ -148,11 +148,11 @@ def validate_training(
     made: Sequence[dict[str, Any]],
     refused: Sequence[str],
     chat: Chat,
-    section: TrainConfig,
+    config: TrainConfig,
     pairs: Any,
 ) -> None:
     """All checks of an arm. Raises ConfigError naming what is wrong and what to write."""
-    method_named(method).validate_data([RowKind.of(row) for row in rows], section)
+    method_named(method).validate_data([RowKind.of(row) for row in rows], config)
     validate_columns(made, refused, chat.max_length)
     shared = {i: pair.shared for i, pair in (pairs or {}).items()}
-    parity(method, {r.id: r for r in rows}, made, chat, section, shared)
+    parity(method, {r.id: r for r in rows}, made, chat, config, shared)

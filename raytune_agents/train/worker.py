@@ -38,7 +38,7 @@ RESIZE_S = 60.0  # how often Ray looks for room for more workers, where train.nu
 
 
 def trainer_arguments(
-    job: Job, section: TrainConfig, count: int, longest: int, scratch: str
+    job: Job, config: TrainConfig, count: int, longest: int, scratch: str
 ) -> dict[str, Any]:
     """The arguments that all TRL trainers share, for `count` rows (those of all epochs, in order)
     of at most `longest` tokens; checkpoints go to folder `scratch` first."""
@@ -46,26 +46,26 @@ def trainer_arguments(
 
     from raytune_agents.train.methods import method_named
 
-    micro_batch_size = micro_batch(longest, section, token_limit(job, section))
+    micro_batch_size = micro_batch(longest, config, token_limit(job, config))
     gradient_accumulation_steps = (
-        section.global_batch_size // micro_batch_size // sharding.world_size()
+        config.global_batch_size // micro_batch_size // sharding.world_size()
     )
     half = bf16(job.dtype)
     return sharding.sharding_arguments(
-        section, micro_batch_size, gradient_accumulation_steps, half
+        config, micro_batch_size, gradient_accumulation_steps, half
     ) | {
         "output_dir": scratch,
         "per_device_train_batch_size": micro_batch_size,
         "gradient_accumulation_steps": gradient_accumulation_steps,
         "learning_rate": learning_rates.auto_rate(
-            learning_rates.base_parameters(Path(job.model)), section, method_named(job.method).rate
+            learning_rates.base_parameters(Path(job.model)), config, method_named(job.method).rate
         ),
-        "lr_scheduler_type": section.lr_scheduler_type,
-        "warmup_steps": warmup_steps(count, section),
-        "weight_decay": section.weight_decay,
+        "lr_scheduler_type": config.lr_scheduler_type,
+        "warmup_steps": warmup_steps(count, config),
+        "weight_decay": config.weight_decay,
         # `count` rows are those of all epochs already (`batches.order`).
         "num_train_epochs": 1,
-        "max_steps": section.max_steps,
+        "max_steps": config.max_steps,
         "seed": job.seed,
         "data_seed": job.seed,
         "bf16": half,
@@ -74,13 +74,13 @@ def trainer_arguments(
         "logging_steps": 1,
         # transformers would log the mean of earlier losses for a NaN, and nobody would stop.
         "logging_nan_inf_filter": False,
-        "report_to": section.report_to,
+        "report_to": config.report_to,
         "run_name": Path(job.out).name,
         "save_strategy": "steps",
-        "save_steps": section.save_steps,
+        "save_steps": config.save_steps,
         # Ray Train keeps the checkpoints; here is only the one that it is about to take.
         "save_total_limit": 1,
-        "gradient_checkpointing": section.gradient_checkpointing,
+        "gradient_checkpointing": config.gradient_checkpointing,
         "disable_tqdm": True,
         "remove_unused_columns": True,
         "dataloader_pin_memory": False,
@@ -103,7 +103,7 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
 
     torch.set_num_threads(job.threads)
     keep_pages()
-    section = TrainConfig(**job.section)
+    config = TrainConfig(**job.config)
     mixed = training_rows_of(job, rows)
     if not mixed.loss_tokens:
         raise ValueError(
@@ -111,43 +111,43 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
         )
     method = method_named(job.method)
     lengths = mixed.lengths.tolist()
-    chosen = order(lengths, section.global_batch_size, section.num_train_epochs, job.seed)
+    chosen = order(lengths, config.global_batch_size, config.num_train_epochs, job.seed)
     spare = {"row_id", "trained_tokens", "length", "shown"} | (set() if method.steps else {"pool"})
     data, ids = mixed.ordered(chosen, without=spare)
     scratch = tempfile.TemporaryDirectory(prefix="raytune-agents-")
-    shared = trainer_arguments(job, section, len(chosen), max(lengths), scratch.name)
+    shared = trainer_arguments(job, config, len(chosen), max(lengths), scratch.name)
     announced = sharding.announce(shared)
-    model = models.load_model(job.model, job.dtype, section, job.seed)
+    model = models.load_model(job.model, job.dtype, config, job.seed)
     # transformers holds it weakly, and reads it while the model loads.
     del announced
-    hooks = models.quicken(model, section)
+    hooks = models.quicken(model, config)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(job.out) / "tensorboard")
     chat = Chat(**job.chat)
-    trainer = method.trainer(model, chat.tokenizer, data, shared, section)
+    trainer = method.trainer(model, chat.tokenizer, data, shared, config)
     # `data` lies in training order already; a sampler would shuffle it again.
     trainer.args.train_sampling_strategy = "sequential"
-    trainer.chat, trainer.turns = chat, section.grpo.turns  # what a rollout needs
+    trainer.chat, trainer.turns = chat, config.grpo.turns  # what a rollout needs
     trainer.scratch = scratch  # goes with the trainer: no other training finds its checkpoints
     trainer.remove_callback(PrinterCallback)
-    models.cast_less(trainer.model, trainer.args.bf16 and section.quantization == "none")
+    models.cast_less(trainer.model, trainer.args.bf16 and config.quantization == "none")
     Path(job.out).mkdir(parents=True, exist_ok=True)
     tokens: list[int] = [lengths[i] for i in chosen]
     notes = trainer.notes = {}
     if method.steps:
-        trainer.take_steps(tokens, section, token_limit(job, section), hooks)
+        trainer.take_steps(tokens, config, token_limit(job, config), hooks)
     else:
         trainer.largest_pass = (shared["per_device_train_batch_size"], max(lengths))
     # GRPO and RLOO repeat prompts in an order of their own: nobody knows the rows of a step.
     ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
     path = Path(job.out) / METRICS
-    if section.eval_steps and job.val:
+    if config.eval_steps and job.val:
         val = pq.read_table(job.val).to_pylist()
-        marker = method.inference_marker(section)
+        marker = method.inference_marker(config)
         keep = partial(models.save, trainer, chat, Path(job.out) / BEST, marker)
-        trainer.add_callback(callbacks.Validation(val, chat, path, section, notes, keep))
-    trainer.add_callback(callbacks.Metrics(path, tokens, ids if ordered else [], section, notes))
+        trainer.add_callback(callbacks.Validation(val, chat, path, config, notes, keep))
+    trainer.add_callback(callbacks.Metrics(path, tokens, ids if ordered else [], config, notes))
     if method.samples_answers:
-        trainer.add_callback(callbacks.HackingWatch(path, section))
+        trainer.add_callback(callbacks.HackingWatch(path, config))
     return trainer
 
 
@@ -284,7 +284,7 @@ def save_result(trainer: Any, job: Job, first: bool) -> None:
 
     best, out = Path(job.out) / BEST, Path(job.out) / "adapter"
     if not job.val:
-        marker = method_named(job.method).inference_marker(TrainConfig.model_validate(job.section))
+        marker = method_named(job.method).inference_marker(TrainConfig.model_validate(job.config))
         save(trainer, Chat(**job.chat), out, marker)
     elif first and best.is_dir():  # else it was moved before a kill
         shutil.rmtree(out, ignore_errors=True)
@@ -307,22 +307,22 @@ def run_training(
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    section, bad = TrainConfig(**job.section), Path(job.out) / BAD
+    config, bad = TrainConfig(**job.config), Path(job.out) / BAD
     bad.unlink(missing_ok=True)  # of a run before, whose limit may have been raised since
     trainer = (kind or TorchTrainer)(
         worker,
         train_loop_config={"job": job, "trial": trial or {}},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=section.num_workers or 1,  # type: ignore[arg-type]
+            num_workers=config.num_workers or 1,  # type: ignore[arg-type]
             use_gpu=use_gpu,
-            label_selector=section.label_selector or None,
+            label_selector=config.label_selector or None,
             elastic_resize_monitor_interval_s=RESIZE_S,  # type: ignore[call-arg]
         ),
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=str(storage),
-            failure_config=ray.train.FailureConfig(max_failures=section.max_failures),
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             # Only the last one is ever gone on from; the best adapter is kept apart, in `best`.
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             callbacks=list(callbacks),

@@ -168,8 +168,8 @@ def _check_key(key: str) -> None:
         raise _wrong(key, f": unknown option{nearest_option(key)}")
     if key == "mix.tokens":
         raise _wrong(key, ": trials are compared at one budget; set tune.tokens instead")
-    section, _, option = key.partition(".")
-    if key not in OTHERS and (section != "train" or option.split(".")[0] in FIXED):
+    config, _, option = key.partition(".")
+    if key not in OTHERS and (config != "train" or option.split(".")[0] in FIXED):
         raise _wrong(
             key,
             f": a trial does not read this option, so it would change nothing; search {OTHERS} "

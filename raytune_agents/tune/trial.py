@@ -52,7 +52,7 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     job = replace(
         inputs.job,
         method=spec.method,
-        section=options,
+        config=options,
         columns=str(pool.folder),
         seed=spec.seed,
     )

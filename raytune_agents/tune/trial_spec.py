@@ -84,7 +84,7 @@ def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
     if untrained:
         options["train.learning_rate"] = NO_RATE
     # A deep copy: all trials of a process share the inputs.
-    tree = json.loads(json.dumps(inputs.job.section))
+    tree = json.loads(json.dumps(inputs.job.config))
     for key, value in options.items():
         if key.startswith("train."):
             set_dotted(tree, key.removeprefix("train."), value)

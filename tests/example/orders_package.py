@@ -56,11 +56,11 @@ def brevity(answer, row):
 WORDS = Metric("words", "words", unit="words", better="lower", compute=lambda a, r: len(a.split()))
 
 
-def short_rows(row, chat, section, pairs):
+def short_rows(row, chat, config, pairs):
     """Columns of the method: those of sft, of rows with one call."""
     if len(row.calls) != 1:
         raise RecordError("not one call")
-    return sft.columns(row, chat, section, pairs)
+    return sft.columns(row, chat, config, pairs)
 
 
 ONE_CALL = Method(short_rows, sft.trainer, takes=lambda row: not row.failed)

@@ -124,15 +124,15 @@ def test_the_shuffle_finds_what_one_process_finds(ray, tmp_path: Path) -> None:
         call = ToolCall.of("look", word=str(k if rng.random() < 0.9 else k + 1))
         turns = (Message("user", text), Message("assistant", tool_calls=(call,)))
         rows.append(finish(Trajectory(turns, source_id=str(i), quality=float(rng.random()))))
-    section = LabelConfig(duplicates="minhash", partitions=4)
+    config = LabelConfig(duplicates="minhash", partitions=4)
     for part in range(2):
         some = rows[part * 200 : part * 200 + 200]
         handles = np.arange(part * 200, part * 200 + 200, dtype=np.uint64)
         sketch = sketches([near_text(r) for r in some])
-        prints = dedup.fingerprints(some, handles, sketch, section)
+        prints = dedup.fingerprints(some, handles, sketch, config)
         pq.write_table(prints, tmp_path / f"prints-{part}.parquet")
-    here = dedup.pairs_of(tmp_path, section)
-    spread = dedup.pairs_of(tmp_path, section, local_bytes=0)
+    here = dedup.pairs_of(tmp_path, config)
+    spread = dedup.pairs_of(tmp_path, config, local_bytes=0)
     assert spread.equals(here)
     words = here["word"].to_pylist()
     assert {w: words.count(w) > 10 for w in set(words)} == {

@@ -285,8 +285,8 @@ def test_vllms_child_process_answers_alike_and_ends_with_its_actor(warm) -> None
     actor = ray.remote(engine.Engine).options(
         runtime_env={"env_vars": engine.environment(config.engine, 2, gpu=False)}
     )
-    section = config.engine.model_dump()
-    apart = actor.remote(str(chat.path), "float32", section, False, 1, {}, in_process=False)
+    options = config.engine.model_dump()
+    apart = actor.remote(str(chat.path), "float32", options, False, 1, {}, in_process=False)
     reply = ray.get(apart.answer.remote(prompt, sampling))
     assert reply.texts == client.ask([prompt], [sampling])[0].texts
     children = psutil.Process(pid_of(apart)).children(recursive=True)

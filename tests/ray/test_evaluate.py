@@ -287,11 +287,11 @@ def test_lm_eval_runs_a_task_of_our_own(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     own_task(tmp_path / "tasks")
     config = load_config(None, ["evaluate.general.tasks=[our_sums]", "evaluate.general.limit=3"])
-    section = config.evaluate.general.model_copy(update={"include_path": str(tmp_path / "tasks")})
+    options = config.evaluate.general.model_copy(update={"include_path": str(tmp_path / "tasks")})
     model, base = models.resolve(config.model), Arm("base")
-    found = general.run_lm_eval(model, "float32", base, section, 1, False)
+    found = general.run_lm_eval(model, "float32", base, options, 1, False)
     assert [x["id"] for x in found] == [f"our_sums/{k}" for k in range(3)]
     assert {x["our_sums.acc"] for x in found} <= {0.0, 1.0}
-    wrong = section.model_copy(update={"tasks": ["no_such_task"]})
+    wrong = options.model_copy(update={"tasks": ["no_such_task"]})
     with pytest.raises(ConfigError, match=r"lm-eval said: .*no_such_task"):
         general.run_lm_eval(model, "float32", base, wrong, 1, False)

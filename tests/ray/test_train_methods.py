@@ -50,17 +50,17 @@ def job_of(
 ) -> tuple[Job, list[dict]]:
     """The job of a method on those of a few rows that it takes, checked as the train step does."""
     config = load_config(None, [*OPTIONS, *overrides])
-    path, section = models.resolve(config.model), config.train
+    path, options = models.resolve(config.model), config.train
     chat = Chat.of(path, config.model)
-    cost = methods.costs(method, rows, dict.fromkeys(rows, 1), chat, section)
+    cost = methods.costs(method, rows, dict.fromkeys(rows, 1), chat, options)
     taken = [rows[i] for i, n in cost.items() if n and not (method == "sft" and rows[i].failed)]
     pairs_of = methods.METHODS[method].pairs
-    pairs = pairs_of(rows, section) if pairs_of else None
-    columns, refused = methods.build_columns(method, taken, chat, section, pairs)
-    validate_data.validate_training(method, taken, columns, refused, chat, section, pairs)
+    pairs = pairs_of(rows, options) if pairs_of else None
+    columns, refused = methods.build_columns(method, taken, chat, options, pairs)
+    validate_data.validate_training(method, taken, columns, refused, chat, options, pairs)
     arguments = {"path": chat.path, "template": chat.template, "tools": chat.tools,
                  "max_length": chat.max_length}  # fmt: skip
-    job = Job(str(path), "float32", "", method, section.model_dump(), arguments, str(out),
+    job = Job(str(path), "float32", "", method, options.model_dump(), arguments, str(out),
                      seed=1, threads=2)  # fmt: skip
     return job, columns
 

@@ -47,13 +47,13 @@ def columns(tmp_path_factory) -> Path:
 
 
 def job(columns: Path, out: Path, **options) -> Job:
-    section = {
+    config = {
         "global_batch_size": 4, "learning_rate": 1e-3, "max_failures": 0, "warmup_ratio": 0.0,
         "save_steps": 2, "report_to": [],
     }  # fmt: skip
     return Job(
         str(embedded()), "float32", str(columns), "sft",
-        TrainConfig(**section | options).model_dump(), {"path": str(embedded())}, str(out), 17,
+        TrainConfig(**config | options).model_dump(), {"path": str(embedded())}, str(out), 17,
         1)  # fmt: skip
 
 

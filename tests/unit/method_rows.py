@@ -21,8 +21,8 @@ FAILED_RUNS = [bad for row in RUNS for f in TRAJECTORY_FAULTS if (bad := edit(ro
 
 @cache
 def small_chat() -> Chat:
-    section = load_config(None, ["model.max_length=900"]).model
-    return Chat.of(models.resolve(section), section)
+    options = load_config(None, ["model.max_length=900"]).model
+    return Chat.of(models.resolve(options), options)
 
 
 def section_of(*overrides: str) -> config.TrainConfig:

@@ -80,8 +80,8 @@ def test_rows_ask_for_one_or_two_instructions_and_are_scored():
     assert score_answer(None, two).values["instruction_following"] == 0.0
     called = score_answer(render_calls([ToolCall.of("f", a=1)]), two).values
     assert (called["irrelevance"], called["exact_match"]) == (None, 0.0)  # no tool was offered
-    section = SECTION.model_copy(update={"perturbations": ["typos"]})
-    assert suites.perturbed_rows(rows, section, 1) == ([], {})  # the words are the task
+    config = SECTION.model_copy(update={"perturbations": ["typos"]})
+    assert suites.perturbed_rows(rows, config, 1) == ([], {})  # the words are the task
 
 
 # --- general ability ---

@@ -38,8 +38,8 @@ def test_rows_of_like_length_share_a_step_and_steps_are_shuffled() -> None:
 
 
 def test_micro_batch_is_the_largest_share_of_a_step_within_the_budget() -> None:
-    section = TrainConfig(global_batch_size=8, max_tokens_per_forward=1024)
-    assert [micro_batch(n, section) for n in (100, 128, 200, 300, 600, 2000)] == [8, 8, 4, 2, 1, 1]
+    config = TrainConfig(global_batch_size=8, max_tokens_per_forward=1024)
+    assert [micro_batch(n, config) for n in (100, 128, 200, 300, 600, 2000)] == [8, 8, 4, 2, 1, 1]
     two = TrainConfig(
         global_batch_size=8, max_tokens_per_forward=1024, num_workers=2, sharding="ddp"
     )
@@ -121,9 +121,9 @@ def test_forward_passes_hold_as_many_rows_as_fit() -> None:
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
 def test_the_rows_of_a_step_are_those_of_one_worker(sharding: str) -> None:
     """For any number of workers; where weights are split, all meet in every forward pass."""
-    section = TrainConfig(global_batch_size=4, num_workers=2, sharding=sharding)
+    config = TrainConfig(global_batch_size=4, num_workers=2, sharding=sharding)
     chosen = list(range(11))  # the last step is short
-    items = step_passes(chosen, LENGTHS, section, 2, 100, padded=False)
+    items = step_passes(chosen, LENGTHS, config, 2, 100, padded=False)
     assert len(items) == 6
     for k in range(3):
         pair = items[2 * k : 2 * k + 2]

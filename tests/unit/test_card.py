@@ -14,41 +14,41 @@ from raytune_agents.train import adapter_card
 MODEL = {"name": "m", "revision": None}
 
 
-def trained(run: Path, section: dict, **inputs: str) -> Path:
+def trained(run: Path, config: dict, **inputs: str) -> Path:
     (run / "train/sft/adapter").mkdir(parents=True)
     known = {"rows": "9f"} | inputs
-    finish_step(run / "train/sft", {"train": section, "model": MODEL}, inputs=known)
+    finish_step(run / "train/sft", {"train": config, "model": MODEL}, inputs=known)
     (run / "mix").mkdir()
     table = pa.table({"id": ["a", "b"], "pool": ["positive", "negative.wrong_value"]})
     pq.write_table(table, run / "mix/sft.parquet")
     return run
 
 
-def section(**more) -> dict:
+def config(**more) -> dict:
     now = TrainConfig(arms={"sft": {"method": "sft"}})
     return now.of(now.arms["sft"]).model_dump(mode="json") | more
 
 
 def test_what_it_says(tmp_path):
-    text = adapter_card.write_adapter_card(trained(tmp_path, section()), "sft").read_text()
+    text = adapter_card.write_adapter_card(trained(tmp_path, config()), "sft").read_text()
     assert "library_name: peft" in text
     assert "- hash of rows: `9f`" in text
     assert "Adapter of `m`, trained with method `sft` on 2 rows, seed 17." in text
     assert "| negative.wrong_value | 1 |" in text
     assert "Full weights" in adapter_card.text(
-        trained(tmp_path / "b", section(parameters="full")), "sft"
+        trained(tmp_path / "b", config(parameters="full")), "sft"
     )
 
 
 def test_the_arm_that_it_goes_on_from(tmp_path):
-    run = trained(tmp_path, section(), **{"arm first": "3c"})
+    run = trained(tmp_path, config(), **{"arm first": "3c"})
     text = adapter_card.text(run, "sft")
     assert "Adapter of `m`, going on from arm first of this run, trained with method" in text
     assert "- hash of arm first: `3c`" in text
 
 
 def test_scores_and_what_was_lost_stand_in_it(tmp_path):
-    run = trained(tmp_path, section())
+    run = trained(tmp_path, config())
     (run / "evaluate").mkdir()
     cell = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
     files = {

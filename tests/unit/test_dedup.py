@@ -42,18 +42,18 @@ def make(query: str = "Weather in Paris?", text: str = "", call: ToolCall | None
     return finish(replace(Trajectory(messages=turns, tools=(WEATHER,)), **changes))
 
 
-def prints_of(rows, section):
+def prints_of(rows, config):
     """Fingerprints of the accepted rows; a row's handle is its place."""
     kept = [i for i, r in enumerate(rows) if not r.reject_reason]
     good = [rows[i] for i in kept]
     sketch = sketches([near_text(r) for r in good])
-    return step.fingerprints(good, np.array(kept, np.uint64), sketch, section)
+    return step.fingerprints(good, np.array(kept, np.uint64), sketch, config)
 
 
 def mark(rows, work, **options):
     """The rows with what `work` finds in all their fingerprints."""
-    section = LabelConfig(**options)
-    pairs = work(prints_of(rows, section), section).sort_by("handle")
+    config = LabelConfig(**options)
+    pairs = work(prints_of(rows, config), config).sort_by("handle")
     said = step.marked(
         [r.reject_reason for r in rows], np.arange(len(rows), dtype=np.uint64), pairs
     )
@@ -337,13 +337,13 @@ def pool(count=60):
 
 @pytest.mark.parametrize("mode", ["exact", "minhash"])
 def test_partitions_give_what_one_piece_gives(mode):
-    section = LabelConfig(duplicates=mode)
-    prints = prints_of(pool(), section)
+    config = LabelConfig(duplicates=mode)
+    prints = prints_of(pool(), config)
     for by, work in (("group", step.duplicates_of), ("request", step.contradictions_of)):
         part = pc.bit_wise_and(prints[by], pa.scalar(3, pa.uint64()))
         parts = [prints.filter(pc.equal(part, pa.scalar(i, pa.uint64()))) for i in range(4)]
-        found = pa.concat_tables([work(p, section) for p in parts]).sort_by("handle")
-        assert found == work(prints, section).sort_by("handle")
+        found = pa.concat_tables([work(p, config) for p in parts]).sort_by("handle")
+        assert found == work(prints, config).sort_by("handle")
         assert (found.num_rows > 5) == (by == "group")
 
 
@@ -355,14 +355,14 @@ def test_a_row_of_a_rejected_answer_is_nobodys_survivor(tmp_path):
         make(LONG, source="c", call=rome, quality=1.0),
         make(LONG + ".", source="d", call=rome, quality=0.5),
     ]
-    section = LabelConfig(duplicates="minhash")
-    pq.write_table(prints_of(rows[:2], section), tmp_path / "prints-0.parquet")
-    rest = prints_of(rows, section).slice(2)
+    config = LabelConfig(duplicates="minhash")
+    pq.write_table(prints_of(rows[:2], config), tmp_path / "prints-0.parquet")
+    rest = prints_of(rows, config).slice(2)
     pq.write_table(rest, tmp_path / "prints-1.parquet")
-    pairs = step.pairs_of(tmp_path, section)
+    pairs = step.pairs_of(tmp_path, config)
     found = step.marked([""] * 4, np.arange(4, dtype=np.uint64), pairs)
     assert found == ["", f"duplicate_of:{rows[0].id}", f"contradicts:{rows[0].id}", ""]
-    off = section.model_copy(update={"contradictions": False})
+    off = config.model_copy(update={"contradictions": False})
     found = step.marked([""] * 4, np.arange(4, dtype=np.uint64), step.pairs_of(tmp_path, off))
     assert found[2:] == ["", f"near_duplicate_of:{rows[2].id}"]
 
@@ -407,5 +407,5 @@ def test_only_rows_that_share_a_key_are_looked_at(tmp_path: Path) -> None:
     keys, share = step.shared_keys(files, "group")
     assert (keys.tolist(), share) == ([7], pytest.approx(0.4))
     assert step.shared_keys(files, "request")[0].tolist() == []  # 0 takes no part
-    section = LabelConfig(contradictions=True, duplicates="off")
-    assert step.pairs_of(tmp_path, section).num_rows == 0
+    config = LabelConfig(contradictions=True, duplicates="off")
+    assert step.pairs_of(tmp_path, config).num_rows == 0

@@ -93,8 +93,8 @@ def test_pools_that_a_spec_cannot_give_are_counted_as_short(tmp_path) -> None:
         "name: own\ndescription: d\ntools:\n- {name: add, description: Adds., parameters: "
         "{type: object, properties: {a: {type: integer}}, required: [a]}}\n"
     )
-    section = EVEN.model_copy(update={"agents": [str(spec)], "rows": 26})
-    drawn = sampling.sample_rows(section, 1)
+    config = EVEN.model_copy(update={"agents": [str(spec)], "rows": 26})
+    drawn = sampling.sample_rows(config, 1)
     assert drawn.short["react"] == drawn.short["dialogue"] == drawn.short["dependent"] == 2
     assert len(drawn.rows) + drawn.short.total() == 26
 
@@ -179,14 +179,14 @@ def test_hostile_tool_code_is_stopped_and_counted_and_sees_no_secret(tmp_path, m
     spec = init_spec(tmp_path / "bad.py")
     path = tmp_path / "bad.yaml"
     path.write_text(to_yaml(spec.model_copy(update={"module": "bad.py"})))
-    section = GenerateConfig(agents=[str(path)], tool_timeout_s=1.0)
+    config = GenerateConfig(agents=[str(path)], tool_timeout_s=1.0)
     names = ("loop", "eat", "fork", "peek", "parent", "add")
     base = Trajectory(tools=spec.toolspecs, source="agent/bad", pool="synthetic.followup")
     turns = [(Message("user", "use it on 1"),
               Message("assistant", tool_calls=(ToolCall.of(n, a=1),))) for n in names]  # fmt: skip
     rows = [finish(replace(base, messages=m, source_id=n)) for m, n in zip(turns, names)]
     voice = rewrite.ChatClient(None, EngineConfig())  # no turn of this pool is reworded
-    shard = rewrite.positives(rows, voice, validate_rows.executor(section), section, 1)
+    shard = rewrite.positives(rows, voice, validate_rows.executor(config), config, 1)
     assert [r.source_id for r in shard.rows] == ["peek", "add"]
     assert shard.rejected == {"followup:execution": 4}
     told = {why.split(":")[1]: why for why in shard.notes}
@@ -209,9 +209,9 @@ def test_every_fault_is_put_into_good_rows_at_most_once_each() -> None:
     assert len(bad) + short == len(good) >= 290
     assert max(Counter(r.fault for r in bad).values()) <= 12  # 300 over 26 faults
     assert refused["wrong_order still_right"] > 0  # thrown away and counted
-    section = NegativesConfig(faults=["wrong_order", "wrong_value"])
+    config = NegativesConfig(faults=["wrong_order", "wrong_value"])
     plain = [r for r in good if "goal" not in r.meta]
-    bad, refused = choice.edited(plain, {}, section, 17)
+    bad, refused = choice.edited(plain, {}, config, 17)
     assert {r.fault for r in bad} == {"wrong_value"}
     assert refused["wrong_order no_row_admits"] == 1
     with pytest.raises(ConfigError, match="did you mean wrong_value"):
@@ -222,8 +222,8 @@ def test_negatives_that_differ_are_kept() -> None:
     """Of twice as many candidates the choice reaches more tools of each fault than the first ones
     do, and what it leaves is counted."""
     good = sampling.sample_rows(GenerateConfig(rows=120, pools={"tflan": 1.0}), 5).rows
-    section = NegativesConfig(per_positive=0.5, faults=["wrong_value", "missing_required"])
-    bad, refused = choice.edited(good, {}, section, 5)
+    config = NegativesConfig(per_positive=0.5, faults=["wrong_value", "missing_required"])
+    bad, refused = choice.edited(good, {}, config, 5)
     assert Counter(r.fault for r in bad) == {"wrong_value": 30, "missing_required": 30}
     assert refused["wrong_value not_chosen"] == refused["missing_required not_chosen"] == 30
     few = NegativesConfig(per_positive=0.3, faults=["wrong_value"], candidates=3)

@@ -12,8 +12,8 @@ ARM = {"method": "sft"}
 
 
 def config_of(*, options: dict | None = None, lora: dict | None = None, **train):
-    section = {"lora": lora or {}, **train}
-    return build_config({"engine": {"options": options or {}}, "train": section})
+    config = {"lora": lora or {}, **train}
+    return build_config({"engine": {"options": options or {}}, "train": config})
 
 
 @needs_vllm

@@ -68,17 +68,17 @@ def test_lora_weights(folder) -> None:
 
 def test_training_memory_by_part(folder) -> None:
     shape = DecoderShape.of(folder)
-    section = TrainConfig(lora={"r": 2})
-    parts = training_gib(shape, section, 2, tokens=10, answer_share=0.5, gpu=True)
+    config = TrainConfig(lora={"r": 2})
+    parts = training_gib(shape, config, 2, tokens=10, answer_share=0.5, gpu=True)
     assert parts["weights"] * GIB == pytest.approx(shape.parameters * 2)
     assert parts["gradients, optimiser"] * GIB == pytest.approx(104 * 16)
     layer = 2 * (6 * 8 + 2 * 4 + 5 * 16) + 8 * 8
     assert parts["activations"] * GIB == pytest.approx(10 * (layer + 32 * 14 * 0.5))
-    shared = section.model_copy(update={"num_workers": 4, "sharding": "zero2"})
+    shared = config.model_copy(update={"num_workers": 4, "sharding": "zero2"})
     split = training_gib(shape, shared, 2, 10, 0.5, True)
     assert split["gradients, optimiser"] == pytest.approx(parts["gradients, optimiser"] / 4)
     assert split["weights"] == parts["weights"]
-    less = training_gib(shape, section.model_copy(update={"gradient_checkpointing": True}), 2, 10,
+    less = training_gib(shape, config.model_copy(update={"gradient_checkpointing": True}), 2, 10,
                         0.5, True)  # fmt: skip
     assert less["activations"] * GIB == pytest.approx(10 * (2 * 8 + layer + 32 * 7))
 
@@ -97,8 +97,8 @@ def test_seconds(folder) -> None:
 
 
 def test_disk(folder) -> None:
-    shape, section = DecoderShape.of(folder), TrainConfig(lora={"r": 2})
-    parts = disk_gib(shape, [section, section], trials=3, kept=1, extras=100)
+    shape, config = DecoderShape.of(folder), TrainConfig(lora={"r": 2})
+    parts = disk_gib(shape, [config, config], trials=3, kept=1, extras=100)
     assert parts["adapters"] * GIB == pytest.approx(2 * (104 * 4 + 100))
     assert parts["trials"] * GIB == pytest.approx(3 * (3 * 104 * 4 + 100))
 
@@ -122,8 +122,8 @@ def test_columns_are_of_all_rows_and_shared_by_arms_of_one_recipe(folder) -> Non
 
 def test_the_3b_preset_fits_16_gib() -> None:
     """Qwen2.5-Coder-3B in 4 bits under its adapter, by the sizes of its config.json."""
-    section = load_config(ROOT / "jobs/configs/one_gpu_16gb.yaml").train
-    assert (section.quantization, section.lora.r, section.lora.lora_alpha) == ("nf4", 16, 32)
+    config = load_config(ROOT / "jobs/configs/one_gpu_16gb.yaml").train
+    assert (config.quantization, config.lora.r, config.lora.lora_alpha) == ("nf4", 16, 32)
     of_layer = {"q_proj": (2048, 2048), "k_proj": (256, 2048), "v_proj": (256, 2048),
                 "o_proj": (2048, 2048), "gate_proj": (11008, 2048), "up_proj": (11008, 2048),
                 "down_proj": (2048, 11008)}  # fmt: skip
@@ -132,5 +132,5 @@ def test_the_3b_preset_fits_16_gib() -> None:
         kv_width=256, vocab=151_936,
         matrices={f"{k}.{n}": size for k in range(36) for n, size in of_layer.items()},
     )  # fmt: skip
-    held = training_gib(shape, section, 2, section.max_tokens_per_forward, 0.25, gpu=True)
+    held = training_gib(shape, config, 2, config.max_tokens_per_forward, 0.25, gpu=True)
     assert sum(held.values()) < 16

@@ -165,8 +165,8 @@ def test_a_row_with_everything(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["openai", "gemini"])
 def test_a_whole_file_obeys_the_providers_rules(name: str, tmp_path: Path) -> None:
-    section = ExportConfig(format=name, val_share=0.1)
-    whole = write_files([sample(i) for i in range(120)], tmp_path / "whole", section)
+    config = ExportConfig(format=name, val_share=0.1)
+    whole = write_files([sample(i) for i in range(120)], tmp_path / "whole", config)
     lines = (tmp_path / "whole" / "train.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 108 >= LIMITS[name].min_rows
     assert max(map(len, lines)) / 4 <= LIMITS[name].max_row_tokens
@@ -174,7 +174,7 @@ def test_a_whole_file_obeys_the_providers_rules(name: str, tmp_path: Path) -> No
         CHECKS[name](json.loads(line))
     assert whole["would_be_refused"] == {}
     long = replace(sample(9), messages=(Message("user", "x" * 600_000), Message("assistant", "a")))
-    refused = write_files([finish(long), sample(1)], tmp_path / "small", section)
+    refused = write_files([finish(long), sample(1)], tmp_path / "small", config)
     reasons = [f"2 rows, fewer than {LIMITS[name].min_rows}",
                f"1 rows are longer than {LIMITS[name].max_row_tokens:,} tokens"]  # fmt: skip
     assert refused["would_be_refused"] == {"train.jsonl": reasons}

@@ -145,8 +145,8 @@ def test_preset_agent_flan() -> None:
 
 
 def test_preset_files(tmp_path: Path) -> None:
-    section = ExportConfig(format="agent_flan", preset="agent_flan", scale=0.1)
-    summary = write_files(agents_pool(40), tmp_path, section, marker=right_or_wrong)
+    config = ExportConfig(format="agent_flan", preset="agent_flan", scale=0.1)
+    summary = write_files(agents_pool(40), tmp_path, config, marker=right_or_wrong)
     assert summary["rows_out"] == 2 * 60
     assert summary["rows_in"] == 240 == 120 + sum(summary["left_out"].values())
     for row in read_back(tmp_path / "qa_train.jsonl"):
@@ -160,17 +160,17 @@ def test_preset_files(tmp_path: Path) -> None:
 
 def test_plan_of_hosted_tuning() -> None:
     price = {"model": "m", "usd_per_mtok": 3.0, "epochs": 2, "mtok_per_hour": 0.5}
-    section = ExportConfig(prices={"openai": price | {"as_of": "2025-10"}})
+    config = ExportConfig(prices={"openai": price | {"as_of": "2025-10"}})
     rows = [sample(i) for i in range(12)] + [sample(99, outcome=0.0)]
-    made = export_plan(rows, "openai", section, count=lambda text: 1_000)
+    made = export_plan(rows, "openai", config, count=lambda text: 1_000)
     assert (made.rows, made.tokens, made.problems) == (12, 12_000, [])
     assert made.usd == pytest.approx(12_000 * 2 / 1e6 * 3.0)
     assert made.hours == pytest.approx(12_000 * 2 / 1e6 / 0.5)
     assert made.left_out == {"a wrong answer": 1}
     assert "0.07 USD (table of 2025-10" in "\n".join(made.lines())
-    long = export_plan(rows[:3], "openai", section, count=lambda text: 70_000)
+    long = export_plan(rows[:3], "openai", config, count=lambda text: 70_000)
     assert long.problems == ["3 rows, fewer than 10", "3 rows are longer than 65,536 tokens"]
     with pytest.raises(ConfigError, match="gemini"):
-        export_plan(rows, "gemini", section)
+        export_plan(rows, "gemini", config)
     assert export_plan(rows, "gemini", ExportConfig()).problems == ["12 rows, fewer than 100"]
     assert [roughly(t) for t in ("", "abcd", "abcde")] == [0, 1, 2]

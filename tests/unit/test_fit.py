@@ -39,7 +39,7 @@ def model(tmp_path_factory) -> str:
 
 
 def train(model: str, out: Path, most: int) -> tuple[list[dict], Full]:
-    section = TrainConfig(
+    config = TrainConfig(
         global_batch_size=8,
         max_tokens_per_forward=4096,
         save_steps=99,
@@ -49,7 +49,7 @@ def train(model: str, out: Path, most: int) -> tuple[list[dict], Full]:
     )
     chat, memory = {"path": model}, Full(most)
     job = Job(
-        model, "float32", "", "sft", section.model_dump(), chat, str(out), 17, threads=1
+        model, "float32", "", "sft", config.model_dump(), chat, str(out), 17, threads=1
     )
     worker.fit(job, [memory], rows=ROWS)
     return callbacks.lines(out / "metrics.jsonl"), memory
@@ -86,14 +86,14 @@ def test_another_error_is_not_taken_for_it(model, tmp_path, monkeypatch) -> None
 def test_rows_of_shared_mapped_columns_give_the_losses_of_rows_in_memory(model, tmp_path) -> None:
     """Two epochs of 12 of 16 rows, two of them twice, in three steps each; to the last bit."""
     mixed = [3, 15, 0, 7, 7, 9, 2, 11, 4, 0, 13, 5]
-    section = TrainConfig(
+    config = TrainConfig(
         global_batch_size=4, num_train_epochs=2.0, save_steps=99, report_to=[], lora={"r": 2}
     )
     write_columns(tmp_path / "columns" / "rows-00000.arrow", ROWS[:5])
     write_columns(tmp_path / "columns" / "rows-00001.arrow", ROWS[5:])
     np.save(tmp_path / "rows.npy", np.array(mixed))
     held = Job(
-        model, "float32", "", "sft", section.model_dump(), {"path": model},
+        model, "float32", "", "sft", config.model_dump(), {"path": model},
         str(tmp_path / "held"), 17, threads=1,
     )  # fmt: skip
     mapped = replace(

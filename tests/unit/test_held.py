@@ -22,17 +22,17 @@ SHOP = Path(__file__).parents[2] / "jobs/examples/handful/bike_shop.py"
 
 
 @pytest.fixture(scope="module")
-def section(tmp_path_factory) -> GenerateConfig:
+def config(tmp_path_factory) -> GenerateConfig:
     path = tmp_path_factory.mktemp("shop") / "shop.yaml"
     path.write_text(to_yaml(init_spec(SHOP)))
     return GenerateConfig(agents=[str(path)], rows=60)
 
 
-def test_what_is_kept_back_is_right_and_new(section: GenerateConfig) -> None:
-    trained = sampling.sample_rows(section, 1).rows
-    fault = validate_rows.executor(section).fault
+def test_what_is_kept_back_is_right_and_new(config: GenerateConfig) -> None:
+    trained = sampling.sample_rows(config, 1).rows
+    fault = validate_rows.executor(config).fault
     wanted = {"synthetic": 8, "val": 2}
-    rows, refused = held_back(section, trained, wanted, 1, fault)
+    rows, refused = held_back(config, trained, wanted, 1, fault)
     assert Counter(r.split for r in rows) == wanted
     asked = {request_text(r) for r in trained}
     values = {v for r in trained for v in request_values(r)}
@@ -40,19 +40,19 @@ def test_what_is_kept_back_is_right_and_new(section: GenerateConfig) -> None:
         assert request_text(row) not in asked
         assert not any(schema_errors(c, row.tools) for c in row.calls)
         assert not row.calls or request_values(row) - values  # at least one value of its own
-    assert rows == held_back(section, trained, wanted, 1, fault)[0]
-    again, lost = held_back(section, [*trained, *rows], wanted, 1, fault)
+    assert rows == held_back(config, trained, wanted, 1, fault)[0]
+    again, lost = held_back(config, [*trained, *rows], wanted, 1, fault)
     assert not {r.id for r in again} & {r.id for r in rows}
     assert lost.total() > refused.total()
 
 
-def test_only_own_agents_and_few_real_rows_ask_for_it(section: GenerateConfig) -> None:
-    assert held_counts(section, {"test_seen": 4, "val": 2}) == {"synthetic": 120, "val": 30}
-    assert held_counts(section, {"test_seen": 400, "val": 300}) == {}
+def test_only_own_agents_and_few_real_rows_ask_for_it(config: GenerateConfig) -> None:
+    assert held_counts(config, {"test_seen": 4, "val": 2}) == {"synthetic": 120, "val": 30}
+    assert held_counts(config, {"test_seen": 400, "val": 300}) == {}
     assert held_counts(GenerateConfig(), {}) == {}
-    fixed = section.model_copy(update={"held_rows": 10})
+    fixed = config.model_copy(update={"held_rows": 10})
     assert held_counts(fixed, {"test_seen": 400}) == {"synthetic": 10, "val": 3}
-    assert held_counts(section.model_copy(update={"held_rows": 0}), {}) == {}
+    assert held_counts(config.model_copy(update={"held_rows": 0}), {}) == {}
 
 
 # --- no call ---

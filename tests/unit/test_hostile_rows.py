@@ -106,8 +106,8 @@ def rows_of(*queries: str) -> list[Trajectory]:
 
 
 def test_a_rule_that_raises_is_a_label_of_that_row_alone() -> None:
-    section = LabelConfig(rules=["default", f"{__name__}:failing_rule"], evaluation_sets=[])
-    table = label.label_rows(to_table(rows_of("one", "boom", "two")), section, INDEX)
+    config = LabelConfig(rules=["default", f"{__name__}:failing_rule"], evaluation_sets=[])
+    table = label.label_rows(to_table(rows_of("one", "boom", "two")), config, INDEX)
     assert table["reject_reason"].to_pylist() == [
         "", f"label_error:{__name__}:failing_rule:KeyError", ""]
     assert table["quality"].to_pylist()[1] == 0.0

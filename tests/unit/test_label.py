@@ -37,18 +37,18 @@ def make(query: str, city: str, split: str = "train", **changes) -> Trajectory:
 
 def run(rows: list[Trajectory], held: list[Trajectory], folder: Path, size: int = 3, **options):
     """The three passes, in batches of `size`: (rows by source_id, counts, extra)."""
-    section = LabelConfig(**options)
-    index = LeakIndex(held, section)
+    config = LabelConfig(**options)
+    index = LeakIndex(held, config)
     work, prints = RowFiles(folder / "rows"), RowFiles(folder / "prints", "prints")
     for k in range(0, len(rows), size):
-        table = label.label_rows(to_table(rows[k : k + size]), section, index)
+        table = label.label_rows(to_table(rows[k : k + size]), config, index)
         handles = pa.array(np.arange(work.rows, work.rows + len(table)), pa.uint64())
         table = label.with_column(table, "handle", handles)
         prints.add(table.select(label.PRINTS).filter(pa.compute.is_valid(table["group"])))
         work.add(table.drop_columns(label.PRINTS))
         work.close()  # one file per batch
     prints.close()
-    pairs = dedup.pairs_of(prints.folder, section)
+    pairs = dedup.pairs_of(prints.folder, config)
     counts, extra = label.write_labels(work.folder, prints.folder, pairs, folder)
     return {r.source_id: r for r in read_rows(folder)}, counts, extra
 
@@ -116,8 +116,8 @@ def test_the_score_of_a_model_counts_in_the_quality() -> None:
         asked.extend(r.source_id for r in rows)
         return [4.0] * len(rows)
 
-    section = LabelConfig()
-    out = label.label_rows(table, section, LeakIndex([], section), score)
+    config = LabelConfig()
+    out = label.label_rows(table, config, LeakIndex([], config), score)
     assert asked == ["kept"]  # neither rejected nor held-out rows cost a forward pass
     assert out["quality"].to_pylist() == pytest.approx([(0.5 + 0.3 * 0.5) / 0.8, 0.0, 1.0])
     assert json.loads(out["meta"][0].as_py()) == {"nll": 4.0}
@@ -150,8 +150,8 @@ def test_a_wrong_option_stops_before_anything_starts(tmp_path: Path, options, to
 
 def test_what_matched_what_is_written_out() -> None:
     held = [make(LONG, "Lisbon", split="", source="mine")]
-    section = LabelConfig()
-    table = label.label_rows(to_table(POOL), section, LeakIndex(held, section))
+    config = LabelConfig()
+    table = label.label_rows(to_table(POOL), config, LeakIndex(held, config))
     (found,) = label.leaks_in(table, {held[0].id: held[0].query})
     assert (found["set"], found["of"], found["how"]) == ("mine", held[0].id, "ngram")
     assert (found["request"], found["evaluation_request"]) == (LONG + " in Lisbon", LONG)

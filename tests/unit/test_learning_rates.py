@@ -24,8 +24,8 @@ from raytune_agents.train.methods import METHODS
     ],
 )
 def test_by_size_method_and_parameters(parameters, method, options, rate) -> None:
-    section = TrainConfig(**options)
-    assert auto_rate(parameters, section, METHODS[method].rate) == pytest.approx(rate)
+    config = TrainConfig(**options)
+    assert auto_rate(parameters, config, METHODS[method].rate) == pytest.approx(rate)
 
 
 def test_the_size_is_read_from_the_headers() -> None:

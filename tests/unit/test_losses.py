@@ -39,8 +39,8 @@ def folder(tmp_path_factory) -> str:
 def built(folder: str, out: Path, method: str, rows: list[dict], *options: str) -> tuple[Any, Any]:
     """A trainer whose adapter is not the reference any more, and a plain model of its weights."""
     settings = ["global_batch_size=6", "max_tokens_per_forward=30", "report_to=[]", "lora.r=2"]
-    section = load_config(None, [f"train.{o}" for o in (*settings, *options)]).train
-    job = Job(folder, "float32", "", method, section.model_dump(), {"path": folder},
+    config = load_config(None, [f"train.{o}" for o in (*settings, *options)]).train
+    job = Job(folder, "float32", "", method, config.model_dump(), {"path": folder},
                      str(out), 3, threads=1)  # fmt: skip
     trainer = worker.build_trainer(job, rows)
     torch.manual_seed(0)
@@ -48,7 +48,7 @@ def built(folder: str, out: Path, method: str, rows: list[dict], *options: str) 
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    plain = peft.get_peft_model(base, lora_config(section.lora))
+    plain = peft.get_peft_model(base, lora_config(config.lora))
     plain.load_state_dict(trainer.model.state_dict())
     return trainer, plain
 

@@ -60,8 +60,8 @@ def test_random_markers_come_from_the_seed_and_differ() -> None:
 
 def test_grades_part_the_unit_interval_without_a_gap() -> None:
     def group(grade: float, cuts: list[float]) -> int:
-        section = NatConfig(template="a_b", cuts=cuts)
-        return nat.group(replace(BAD[0], meta={"grade": grade}), section)
+        options = NatConfig(template="a_b", cuts=cuts)
+        return nat.group(replace(BAD[0], meta={"grade": grade}), options)
 
     # the four classes of the paper's code: {0}, (0, 0.4), [0.4, 1), {1}
     assert [group(g, [0, 0.4]) for g in (0.0, 0.01, 0.39, 0.4, 0.99)] == [0, 1, 1, 2, 2]
@@ -77,11 +77,11 @@ def test_grades_part_the_unit_interval_without_a_gap() -> None:
 
 @pytest.mark.parametrize("method", ["nat", "inverse", "nut"])
 def test_only_the_question_changes(chat: Chat, method: str) -> None:
-    section = section_of("nat.template=a_b")
+    options = section_of("nat.template=a_b")
     for row in (GOOD[0], BAD[0]):
-        (plain,) = METHODS["vanilla"].columns(row, chat, section, None)
-        (marked,) = METHODS[method].columns(row, chat, section, None)
-        word = METHODS[method].marker(row, section)
+        (plain,) = METHODS["vanilla"].columns(row, chat, options, None)
+        (marked,) = METHODS[method].columns(row, chat, options, None)
+        word = METHODS[method].marker(row, options)
         good, bad = {"nat": ("[A]", "[B]"), "inverse": ("[B]", "[A]"), "nut": ("", "")}[method]
         assert word == (bad if row.failed else good)
         assert answers(plain) == answers(marked)
@@ -97,9 +97,9 @@ def test_inference_shows_what_good_rows_carried(chat: Chat) -> None:
         "inverse": ["nat.template=good_bad"],
         "nut": [],
     }.items():
-        section = section_of(*options)
-        (column,) = METHODS[name].columns(GOOD[0], chat, section, None)
-        asked = chat.prompt_ids(GOOD[0], METHODS[name].inference_marker(section))
+        train_config = section_of(*options)
+        (column,) = METHODS[name].columns(GOOD[0], chat, train_config, None)
+        asked = chat.prompt_ids(GOOD[0], METHODS[name].inference_marker(train_config))
         assert column["input_ids"][: len(asked)] == asked
     assert METHODS["inverse"].inference_marker(section_of("nat.template=good_bad")) == "[Bad]"
 
@@ -168,8 +168,8 @@ def test_loss_weights_by_part_of_the_answer(chat: Chat) -> None:
     call = ToolCall("add", '{"x": 1, "y": 22}')
     turn = Message("assistant", thought="I think so.", tool_calls=(call,))
     row = finish(Trajectory((Message("user", "Add."), turn)))
-    section = section_of("sft={reasoning: 2, retrieval: 3, understanding: 5, instruction: 0}")
-    (column,) = sft.columns(row, chat, section, None)
+    options = section_of("sft={reasoning: 2, retrieval: 3, understanding: 5, instruction: 0}")
+    (column,) = sft.columns(row, chat, options, None)
     weighed: dict[float, str] = {}
     for token, label, weight in zip(column["input_ids"], column["labels"], column["weights"]):
         assert (weight == 0) or label != IGNORE
@@ -205,22 +205,22 @@ def test_loss_weights_by_turn(chat: Chat) -> None:
 def test_methods_refuse_rows_they_cannot_learn_from(
     chat: Chat, method: str, rows: list, words: str | None
 ) -> None:
-    section = section_of()
-    made, refused = methods.build_columns(method, rows, chat, section, None)
+    options = section_of()
+    made, refused = methods.build_columns(method, rows, chat, options, None)
     if words is None:
-        validate_data.validate_training(method, rows, made, refused, chat, section, None)
+        validate_data.validate_training(method, rows, made, refused, chat, options, None)
         return
     with pytest.raises(ConfigError, match=words):
-        validate_data.validate_training(method, rows, made, refused, chat, section, None)
+        validate_data.validate_training(method, rows, made, refused, chat, options, None)
 
 
 def test_all_arms_are_checked_before_the_first_is_trained() -> None:
     arms = "{good: {method: vanilla}, marked: {method: nat}}"
-    section = load_config(None, [f"train.arms={arms}"]).train
+    options = load_config(None, [f"train.arms={arms}"]).train
     good, bad = RowKind.of(GOOD[0]), RowKind.of(BAD[0])
-    validate_data.validate_arms(section, {"good": [good], "marked": [good, bad]})
+    validate_data.validate_arms(options, {"good": [good], "marked": [good, bad]})
     with pytest.raises(ConfigError, match=r"train.arms.marked \(method nat\): no failures"):
-        validate_data.validate_arms(section, {"good": [good], "marked": [good]})
+        validate_data.validate_arms(options, {"good": [good], "marked": [good]})
 
 
 def test_rows_that_are_cut_or_masked_are_refused(chat: Chat) -> None:

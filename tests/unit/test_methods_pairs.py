@@ -20,18 +20,18 @@ def chat() -> Chat:
 
 
 def test_minimal_pairs_become_columns(chat: Chat) -> None:
-    section = section_of()
-    pairs = METHODS["dpo"].pairs(ROWS, section)
+    config = section_of()
+    pairs = METHODS["dpo"].pairs(ROWS, config)
     assert set(pairs) == {r.id for r in BAD}
-    (column,) = dpo.columns(BAD[0], chat, section, pairs)
+    (column,) = dpo.columns(BAD[0], chat, config, pairs)
     good = ROWS[BAD[0].parents[0]]
-    (whole,) = sft.columns(good, chat, section, None)
+    (whole,) = sft.columns(good, chat, config, None)
     assert column["prompt_ids"] + column["chosen_ids"] == whole["input_ids"]
     assert column["prompt_ids"] == chat.prompt_ids(good)
     assert set(column["chosen_mask"]) == {1}
     assert column["trained_tokens"] == len(column["chosen_ids"]) + len(column["rejected_ids"])
     with pytest.raises(RecordError, match="no better row"):
-        dpo.columns(GOOD[0], chat, section, pairs)
+        dpo.columns(GOOD[0], chat, config, pairs)
 
 
 def test_pairs_that_were_read_are_pairs_too(chat: Chat) -> None:
@@ -44,11 +44,11 @@ def test_pairs_that_were_read_are_pairs_too(chat: Chat) -> None:
 
 
 def test_outcome_pairs_mask_the_environment(chat: Chat) -> None:
-    section = section_of("dpo.pairs=outcome")
+    config = section_of("dpo.pairs=outcome")
     runs = {r.id: r for r in (*RUNS, *FAILED_RUNS)}
-    pairs = METHODS["dpo"].pairs(runs, section)
+    pairs = METHODS["dpo"].pairs(runs, config)
     assert set(pairs) == {r.id for r in FAILED_RUNS}
-    made, _ = methods.build_columns("dpo", FAILED_RUNS, chat, section, pairs)
+    made, _ = methods.build_columns("dpo", FAILED_RUNS, chat, config, pairs)
     masked = next(c for c in made if 0 in c["chosen_mask"])
     pair = pairs[masked["row_id"]]
     kept = [t for t, m in zip(masked["chosen_ids"], masked["chosen_mask"]) if m]
@@ -61,10 +61,10 @@ def test_outcome_pairs_mask_the_environment(chat: Chat) -> None:
 
 
 def test_step_pairs_are_one_turn_each(chat: Chat) -> None:
-    section = section_of("dpo.pairs=step")
+    config = section_of("dpo.pairs=step")
     runs = {r.id: r for r in (*RUNS, *FAILED_RUNS)}
-    pairs = METHODS["dpo"].pairs(runs, section)
-    made, refused = methods.build_columns("dpo", FAILED_RUNS, chat, section, pairs)
+    pairs = METHODS["dpo"].pairs(runs, config)
+    made, refused = methods.build_columns("dpo", FAILED_RUNS, chat, config, pairs)
     assert made
     assert not refused
     for column in made:
@@ -72,7 +72,7 @@ def test_step_pairs_are_one_turn_each(chat: Chat) -> None:
         for side in ("chosen_ids", "rejected_ids"):
             assert column[side].count(chat.tokenizer.eos_token_id) == 1
     shared = {i: pair.shared for i, pair in pairs.items()}
-    validate_data.parity("dpo", runs, made, chat, section, shared)
+    validate_data.parity("dpo", runs, made, chat, config, shared)
 
 
 def test_a_pair_with_equal_sides_is_refused(chat: Chat) -> None:

@@ -110,12 +110,12 @@ def kinds_of(rows: Sequence[Trajectory]) -> list[RowKind]:
 
 
 def test_rollouts_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> None:
-    section = section_of(*ROLLOUTS)
-    made, refused = methods.build_columns("grpo", [*RUNS, *GOOD], chat, section, None)
+    config = section_of(*ROLLOUTS)
+    made, refused = methods.build_columns("grpo", [*RUNS, *GOOD], chat, config, None)
     shown = {c["row_id"]: c["shown"] for c in made}
     assert shown[RUNS[0].id] == 1 < len(RUNS[0].prompt)
     assert shown[GOOD[0].id] == len(GOOD[0].prompt)
-    validate_data.validate_training("grpo", [*RUNS, *GOOD], made, refused, chat, section, None)
+    validate_data.validate_training("grpo", [*RUNS, *GOOD], made, refused, chat, config, None)
     for method, rows, options, words in (
         ("grpo", GOOD, ROLLOUTS, "none of 8 rows is a task of an agent with a world.*react"),
         ("rloo", RUNS, ROLLOUTS, "rloo answers once; write method: grpo"),

@@ -109,8 +109,8 @@ def test_rows_beyond_the_share_are_named() -> None:
 
 def test_a_run_has_no_canned_sentence_where_the_model_has_its_own() -> None:
     good = [r for name in agents.shipped() for r in tasks(agents.load_spec(name), 20, 2)]
-    section = NegativesConfig(per_positive=1.0)
-    found, _ = choice.edited(good, {"answered_directly": 30}, section, 1)
+    config = NegativesConfig(per_positive=1.0)
+    found, _ = choice.edited(good, {"answered_directly": 30}, config, 1)
     faults = Counter(row.fault for row in found)
     assert "answered_directly" not in faults
     assert max(faults.values()) <= 0.15 * sum(faults.values()) + 1

@@ -45,8 +45,8 @@ def test_a_cluster_is_used_whole_by_each_step() -> None:
     assert (p.have.cpus, p.have.node_cpus, p.have.node_gpus) == (80, 32, 4)
     assert p.threads(8) == 8  # four workers per node of 32
     assert p.trial_cpus == 10
-    section = p.train(load_config(None).train)
-    assert (section.num_workers, section.sharding) == (8, "ddp")
+    config = p.train(load_config(None).train)
+    assert (config.num_workers, config.sharding) == (8, "ddp")
     assert (load_config(None).train.num_workers, load_config(None).train.sharding) == (0, "none")
 
 
@@ -113,21 +113,21 @@ def test_what_cannot_be_had_is_refused(nodes, words, said) -> None:
 
 def test_more_workers_than_there_is_room_for_are_refused() -> None:
     words = ["train.num_workers=3", "train.sharding=ddp"]
-    section = load_config(None, words).train
+    config = load_config(None, words).train
     with pytest.raises(
         ConfigError, match=r"train\.num_workers=3: Ray has 2 CPUs; write 2 or fewer"
     ):
-        placed(LAPTOP, 0.26, *words).train(section)
+        placed(LAPTOP, 0.26, *words).train(config)
 
 
 def test_workers_that_come_and_go_need_room_for_the_least() -> None:
     words = ["train.num_workers=[2, 8]", "train.sharding=ddp", "train.global_batch_size=840"]
-    section = load_config(None, words).train
+    config = load_config(None, words).train
     p = placed([A100], 6.0, *words)
     assert (p.train_workers, p.take_turns) == (8, True)
-    assert p.train(section).num_workers == (2, 8)
+    assert p.train(config).num_workers == (2, 8)
     with pytest.raises(ConfigError, match=r"train\.num_workers=2: Ray has 1 GPUs; write 1"):
-        placed(ONE_L4, 6.0, *words).train(section)
+        placed(ONE_L4, 6.0, *words).train(config)
 
 
 def test_the_smallest_gpu_of_a_mixed_cluster_counts() -> None:

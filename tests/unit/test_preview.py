@@ -116,8 +116,8 @@ def test_a_profile_moves_the_shares_of_pools(here) -> None:
     assert spec.profile.calls == {"1": 0.6667, "2": 0.3333}
     assert spec.profile.arguments["add"]["a"].numbers == [1, 2, 4]
     (here / "calc.yaml").write_text(to_yaml(spec))
-    section = GenerateConfig(agents=["calc.yaml"], rows=40, pools={"tflan": 0.5, "parallel": 0.5})
-    drawn = sampling.sample_rows(section, 1)
+    config = GenerateConfig(agents=["calc.yaml"], rows=40, pools={"tflan": 0.5, "parallel": 0.5})
+    drawn = sampling.sample_rows(config, 1)
     kinds = Counter(sampling.pool_of(r) for r in drawn.rows)
     assert kinds + drawn.short == {"tflan": 23, "parallel": 17}  # half 20:20, half 2:1
 

@@ -113,9 +113,9 @@ def test_options_that_do_not_go_together(words, said) -> None:
 
 
 def test_a_step_that_the_workers_cannot_share_is_refused() -> None:
-    section = TrainConfig(report_to=[], num_workers=3, sharding="ddp", global_batch_size=8)
+    config = TrainConfig(report_to=[], num_workers=3, sharding="ddp", global_batch_size=8)
     with pytest.raises(ConfigError, match=r"train\.global_batch_size=8 .* write a multiple of 3"):
-        validate_config.validate_start(BASE, "smollm2-135m", section)
+        validate_config.validate_start(BASE, "smollm2-135m", config)
 
 
 def test_a_model_of_pickles_is_refused_by_name(tmp_path) -> None:

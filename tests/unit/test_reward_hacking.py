@@ -64,10 +64,10 @@ def test_means_of_a_window_and_too_few_steps() -> None:
 
 
 def test_the_watch_stops_with_step_sign_and_option_also_after_a_resume(tmp_path: Path) -> None:
-    path, section = tmp_path / "metrics.jsonl", section_of("grpo={stop: {window: 2}}")
+    path, config = tmp_path / "metrics.jsonl", section_of("grpo={stop: {window: 2}}")
     lines = [STEP | {"step": k, "loss": 0.1} for k in (1, 2, 3)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    watch = HackingWatch(path, section)
+    watch = HackingWatch(path, config)
     state = SimpleNamespace(is_world_process_zero=True, global_step=2)
     watch.on_train_begin(None, state, None)  # the checkpoint is that of step 2
     logs = STEP | {"loss": 0.1, "no_call": 0.7, "rewards/irrelevance/mean": None}
@@ -91,11 +91,11 @@ def test_dropped_groups_count_nowhere_in_the_loss(tmp_path: Path, turns: int) ->
     chat, path = small_chat(), save_tiny(tmp_path / "model")
     tasks = RUNS[:2] if turns > 1 else GOOD[:2]
     more = ", turns: 4, rewards: [goal], reward_weights: [1]" if turns > 1 else ""
-    section = section_of(f"grpo={{num_generations: 2, max_tokens: 8{more}}}", "lora.r=2",
+    config = section_of(f"grpo={{num_generations: 2, max_tokens: 8{more}}}", "lora.r=2",
                          "report_to=[]", "global_batch_size=4")  # fmt: skip
-    columns, refused = build_columns("grpo", tasks, chat, section, None)
+    columns, refused = build_columns("grpo", tasks, chat, config, None)
     assert not refused
-    job = Job(path, "float32", "", "grpo", section.model_dump(), chat.arguments, str(tmp_path),
+    job = Job(path, "float32", "", "grpo", config.model_dump(), chat.arguments, str(tmp_path),
               1, 1)  # fmt: skip
     trainer = worker.build_trainer(job, columns)
     ids = torch.tensor([[11, 12, 13], [14, 15, 16], [21, 22, 0], [23, 24, 25]])

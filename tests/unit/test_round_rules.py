@@ -219,13 +219,13 @@ def test_counts_of_clusters_keep_their_order() -> None:
 
 
 def test_new_tasks_come_from_the_agents_that_have_the_tool() -> None:
-    section = load_config(None, ["generate.agents=[qa, support]"]).generate
+    config = load_config(None, ["generate.agents=[qa, support]"]).generate
     tool = agents.load_spec("support").tools[0].name
     record = RoundRecord(1)
     clusters = Counter({Cluster("wrong_value", tool): 3, Cluster("wrong_type", "weather"): 2})
-    assert round_tasks.agents_with(section, clusters, record) == ["support"]
+    assert round_tasks.agents_with(config, clusters, record) == ["support"]
     assert len(record.notes) == 1
     assert "2 failures at 1 tools of no agent (weather)" in record.notes[0]
-    drawn = round_tasks.fresh_tasks(section, 6, 3, {})
+    drawn = round_tasks.fresh_tasks(config, 6, 3, {})
     known = {drawn[0].id: drawn[0]}
-    assert drawn[0].query not in {r.query for r in round_tasks.fresh_tasks(section, 6, 3, known)}
+    assert drawn[0].query not in {r.query for r in round_tasks.fresh_tasks(config, 6, 3, known)}

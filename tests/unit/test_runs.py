@@ -22,8 +22,8 @@ def row(text: str, **labels: str) -> Trajectory:
     return finish(Trajectory((Message("user", text),), **labels))
 
 
-def made(run: Run, section: dict, text: str = "a", **outside: list[Path]) -> Step:
-    step = run.step("read", section, **outside)
+def made(run: Run, config: dict, text: str = "a", **outside: list[Path]) -> Step:
+    step = run.step("read", config, **outside)
     step.begin()
     write_rows(step.folder / "rows-00000.parquet", [row(text)])
     step.finish(Counts(rows_in=1, rows_out=1), pools={"positive": 1})

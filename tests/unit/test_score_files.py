@@ -80,8 +80,8 @@ def found(entries: list) -> Found:
         out.lines["likelihood"] += [kept, lost]
         samples = {"arc": {"acc": [[0, nll - 1], [1, 1.0]]}}
         out.lines["general"] += general.ability_lines(arm, samples)
-    section = CONFIG.evaluate.judge.model_copy(update={"rows": 2})
-    out.lines["judged"] = verdicts(judge.judged_pairs(ROWS, out.answers, section), section.rubric)
+    config = CONFIG.evaluate.judge.model_copy(update={"rows": 2})
+    out.lines["judged"] = verdicts(judge.judged_pairs(ROWS, out.answers, config), config.rubric)
     return out
 
 

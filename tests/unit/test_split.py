@@ -109,8 +109,8 @@ def test_tools_of_one_description_are_on_one_side() -> None:
 
 def test_a_whole_category_is_kept_back() -> None:
     rows = [row(f"q{i}", [f"t{i}"], meta={"domain": f"d{i % 20}"}) for i in range(200)]
-    section = SplitConfig(unseen_category="domain")
-    found = split_rows(many(rows), section, 3)
+    config = SplitConfig(unseen_category="domain")
+    found = split_rows(many(rows), config, 3)
     unseen = {r.meta["domain"] for r in found if r.split == "test_unseen"}
     others = {r.meta.get("domain") for r in found if r.split != "test_unseen"}
     assert unseen
@@ -165,8 +165,8 @@ def test_few_rows_keep_back_a_larger_share(rows: int, test: int, val: int) -> No
 
 
 def test_a_share_that_is_written_stays() -> None:
-    section = SplitConfig(train=0.5, val=0.1, test_seen=0.4)
-    assert few_counts(20, section) == (8, 2)
+    config = SplitConfig(train=0.5, val=0.1, test_seen=0.4)
+    assert few_counts(20, config) == (8, 2)
 
 
 def shop_rows() -> list[Trajectory]:

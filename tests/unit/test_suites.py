@@ -77,9 +77,9 @@ def test_typos_leave_values_alone_and_need_a_word():
 
 
 def test_rows_that_a_perturbation_cannot_touch_are_counted():
-    section = Config().evaluate.model_copy(update={"perturbations": ["number_formats", "typos"]})
+    config = Config().evaluate.model_copy(update={"perturbations": ["number_formats", "typos"]})
     plain = row("Pay three to nobody.", ToolCall.of("pay", amount=3))
-    made, untouched = suites.perturbed_rows([PAID, plain], section, 1)
+    made, untouched = suites.perturbed_rows([PAID, plain], config, 1)
     assert [m.meta["perturbation"] for m in made] == ["number_formats", "typos", "typos"]
     assert untouched == {"not_applicable:number_formats": 1}
 

@@ -63,8 +63,8 @@ def served(tmp_path, monkeypatch):
 
 
 def ask(server: Endpoint, n: int = 1, key: str = "sk-1", ledger: str = "", **options):
-    section = {"base_url": server.url, "model": "big", "retries": 2, "wait_s": 0.01} | options
-    made = endpoint.Teacher(section, key, ledger=ledger)
+    config = {"base_url": server.url, "model": "big", "retries": 2, "wait_s": 0.01} | options
+    made = endpoint.Teacher(config, key, ledger=ledger)
     chats = [[{"role": "user", "content": f"Say {i}."}] for i in range(n)]
     return made, made.answer(chats, [Sampling(8, 0.7, seed=i) for i in range(n)])
 
@@ -173,12 +173,12 @@ def test_the_rate_limit_spaces_requests(served) -> None:
 
 
 def test_a_missing_key_and_a_half_section_are_refused_before_the_start(monkeypatch) -> None:
-    section = TeacherConfig(base_url="http://x/v1", model="m", key_env="NO_SUCH_KEY")
+    config = TeacherConfig(base_url="http://x/v1", model="m", key_env="NO_SUCH_KEY")
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(ConfigError, match=r"NO_SUCH_KEY.*is not set"):
-        endpoint.key_from_env(section)
+        endpoint.key_from_env(config)
     monkeypatch.setenv("NO_SUCH_KEY", "k")
-    assert endpoint.key_from_env(section) == "k"
+    assert endpoint.key_from_env(config) == "k"
     assert endpoint.key_from_env(TeacherConfig()) == ""
     for bad, said in (("base_url: http://x", "write the endpoint's model"),
                       ("base_url: x, model: m", "https://host/v1"),

@@ -370,12 +370,12 @@ def test_a_row_that_cannot_be_written_is_a_bad_row(native, turns, reason) -> Non
 
 def test_a_marker_stands_in_the_question_of_any_template(native) -> None:
     _, chat = native
-    section = TrainConfig(nat={"template": "a_b"})
-    (column,), (plain,) = nat.columns(ROW, chat, section, None), chat.encode(ROW)
+    config = TrainConfig(nat={"template": "a_b"})
+    (column,), (plain,) = nat.columns(ROW, chat, config, None), chat.encode(ROW)
     text, before = (chat.tokenizer.decode(x) for x in (column["input_ids"], plain.input_ids))
     assert text.replace("\n[A]", "", 1) == before
     assert f"{ROW.query}\n[A]" in text
-    validate_data.parity("nat", {ROW.id: ROW}, [column], chat, section, {})
+    validate_data.parity("nat", {ROW.id: ROW}, [column], chat, config, {})
 
 
 def test_the_template_goes_with_the_adapter(native, tmp_path) -> None:

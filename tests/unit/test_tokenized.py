@@ -57,19 +57,19 @@ def made(folder: Path, method: str, chat: Chat, rows: Sequence[Trajectory] = ALL
 def test_what_is_trained_is_what_the_method_makes_of_the_chosen_rows(
     chat: Chat, tmp_path: Path, method: str
 ) -> None:
-    found, section, pairs = made(tmp_path, method, chat), section_of(), pairs_of(method)
+    found, config, pairs = made(tmp_path, method, chat), section_of(), pairs_of(method)
     counted = {row.id: sum(e.trained_tokens for e in chat.encode(row)) for row in ALL}
-    costs = methods.costs(method, ROWS, counted, chat, section)
+    costs = methods.costs(method, ROWS, counted, chat, config)
     assert dict(zip(found.ids, found.facts["tokens"].to_pylist())) == costs
     assert found.costs() == [(r.id, r.pool, costs[r.id]) for r in ALL if costs[r.id]]
     assert found.kinds == [RowKind.of(row) for row in ALL]
     taken = [i for i, _, _ in found.costs()][::-1] * 2
     places = found.places(taken)
-    expected, _ = methods.build_columns(method, [ROWS[i] for i in taken], chat, section, pairs)
+    expected, _ = methods.build_columns(method, [ROWS[i] for i in taken], chat, config, pairs)
     rows = TrainingRows(TrainingRows.mapped(tmp_path).data, found.numbers(places))
     assert rows.data.select(rows.numbers).to_list() == columns_table(expected).to_pylist()
     assert rows.loss_tokens == sum(costs[i] for i in taken)
-    validate_mixed(method, found, places, lambda ids: ROWS, chat, section)
+    validate_mixed(method, found, places, lambda ids: ROWS, chat, config)
 
 
 def test_rows_that_become_several_examples_or_none_keep_their_numbers(tmp_path: Path) -> None:
@@ -119,16 +119,16 @@ def test_a_run_makes_damaged_columns_again_and_reads_shared_ones_once(tmp_path: 
         finish_step(folder / name)
     write_rows(folder / "label" / "rows-00000.parquet", ALL)
     finish_step(folder / "label")
-    step, section = context.step("mix"), config.train
-    first = tokenize(context, step, "sft", section)
-    assert tokenize(context, step, "nut", section) is first  # of the same columns
-    assert tokenize(context, step, "vanilla", section).folder != first.folder
+    step, options = context.step("mix"), config.train
+    first = tokenize(context, step, "sft", options)
+    assert tokenize(context, step, "nut", options) is first  # of the same columns
+    assert tokenize(context, step, "vanilla", options).folder != first.folder
     expected = TrainingRows.mapped(first.folder).data.to_list()
     (file,) = first.folder.glob("*.arrow")
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     assert context.tokenized.pop(first.folder) is first  # another step holds none
-    again = tokenize(context, step, "sft", section)
+    again = tokenize(context, step, "sft", options)
     assert file.read_bytes() == whole
     assert TrainingRows.mapped(again.folder).data.to_list() == expected
     folder = first.folder
