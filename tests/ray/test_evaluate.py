@@ -270,14 +270,15 @@ def test_without_the_official_package_the_message_says_what_to_do(tiny, tmp_path
     assert "BFCL_PYTHON=" in done.stderr
 
 
-def test_the_notebook_reads_a_real_run(tiny, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize("name", ["report", "search"])
+def test_a_notebook_reads_a_real_run(name, tiny, monkeypatch, capsys) -> None:
     monkeypatch.setenv("RAYTUNE_RUN", str(tiny[0]))
-    book = json.loads((ROOT / "benchmarks" / "analysis.ipynb").read_text(encoding="utf-8"))
+    path = ROOT / "jobs" / "examples" / f"{name}.ipynb"
     space: dict = {}
-    for cell in book["cells"]:
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), "analysis.ipynb", "exec"), space)
-    assert "base" in capsys.readouterr().out
+            exec(compile("".join(cell["source"]), path.name, "exec"), space)
+    assert {"report": "base", "search": " trials, 0 failed"}[name] in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ from options import options_page, sections  # noqa: E402
 
 SCREEN = 45  # lines of a terminal
 GENERATED = {ROOT / "docs" / "options.md"}
-PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "cluster" / "README.md"})
+FOLDERS = ("*.md", "docs/**/*.md", "cluster/README.md", "jobs/examples/**/*.md")
+PAGES = sorted(page for pattern in FOLDERS for page in ROOT.glob(pattern))
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.M | re.S)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 

@@ -13,7 +13,8 @@ from raytune_agents import config
 
 ROOT = Path(__file__).parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.py"))
-CONFIGS = sorted((ROOT / "jobs").rglob("*.yaml"))
+NO_CONFIGS = ("library.yaml", "parcels.yaml")  # an agent's spec, an OpenAPI document
+CONFIGS = sorted(p for p in (ROOT / "jobs").rglob("*.yaml") if p.name not in NO_CONFIGS)
 
 
 def ids(paths: list[Path]) -> list[str]:
