@@ -159,10 +159,10 @@ class Bench:
         chosen = self.chosen(arm, config, rows, seed)
         known, method = {r.id: r for r in rows}, methods.METHODS[arm.method]
         pairs = method.pairs(known, config) if method.pairs else None
-        columns, refused = methods.build_columns(arm.method, chosen, self.chat, config, pairs)
-        validate_data.validate_training(
-            arm.method, chosen, columns, refused, self.chat, config, pairs
-        )
+        columns, _ = methods.build_columns(arm.method, chosen, self.chat, config, pairs)
+        validate_data.validate_columns(columns, self.chat.max_length)
+        shared = {i: pair.shared for i, pair in (pairs or {}).items()}
+        validate_data.parity(arm.method, known, columns, self.chat, config, shared)
         chat = {"path": self.chat.path, "template": self.chat.template, "tools": self.chat.tools,
                 "max_length": self.chat.max_length}  # fmt: skip
         started = time.monotonic()

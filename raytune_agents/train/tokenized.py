@@ -66,7 +66,7 @@ def tokenize_rows(
         if how.takes(row) and (pairs is None or pair):
             try:
                 own = how.columns(row, chat, config, pairs)
-                validate_columns(own, [], chat.max_length)
+                validate_columns(own, chat.max_length)
             except RecordError as error:
                 refused = str(error)
             except ConfigError as error:

@@ -4,7 +4,6 @@ answers come back from the template."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -80,15 +79,8 @@ def validate_arms(config: TrainConfig, chosen: Mapping[str, Sequence[RowKind]]) 
             raise ConfigError(f"train.arms.{name} (method {arm.method}): {error}") from None
 
 
-def validate_columns(made: Sequence[dict[str, Any]], refused: Sequence[str], limit: int) -> None:
-    """Something is trained, and no row is wholly masked or longer than `limit`. Raises
-    ConfigError."""
-    if not made:
-        reasons = ", ".join(f"{n} x {why}" for why, n in Counter(refused).most_common(3))
-        raise ConfigError(
-            f"no row to train on ({reasons or 'the mix is empty'}); check mix.weights, mix.tokens "
-            "and model.max_length"
-        )
+def validate_columns(made: Sequence[dict[str, Any]], limit: int) -> None:
+    """No row is wholly masked or longer than `limit`. Raises ConfigError."""
     for row in made:
         size = next((len(row[k]) for k in ("input_ids", "prompt_ids") if k in row), 0)
         weights = row.get("weights")
@@ -140,19 +132,3 @@ def parity(
                 f"model.template={chat.template!r}: row {row_id} is trained on another prompt than "
                 "the engine is asked; write model.template=ours"
             )
-
-
-def validate_training(
-    method: str,
-    rows: Sequence[Trajectory],
-    made: Sequence[dict[str, Any]],
-    refused: Sequence[str],
-    chat: Chat,
-    config: TrainConfig,
-    pairs: Any,
-) -> None:
-    """All checks of an arm. Raises ConfigError naming what is wrong and what to write."""
-    method_named(method).validate_data([RowKind.of(row) for row in rows], config)
-    validate_columns(made, refused, chat.max_length)
-    shared = {i: pair.shared for i, pair in (pairs or {}).items()}
-    parity(method, {r.id: r for r in rows}, made, chat, config, shared)

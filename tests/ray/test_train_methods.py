@@ -56,8 +56,10 @@ def job_of(
     taken = [rows[i] for i, n in cost.items() if n and not (method == "sft" and rows[i].failed)]
     pairs_of = methods.METHODS[method].pairs
     pairs = pairs_of(rows, options) if pairs_of else None
-    columns, refused = methods.build_columns(method, taken, chat, options, pairs)
-    validate_data.validate_training(method, taken, columns, refused, chat, options, pairs)
+    columns, _ = methods.build_columns(method, taken, chat, options, pairs)
+    validate_data.validate_columns(columns, chat.max_length)
+    shared = {i: pair.shared for i, pair in (pairs or {}).items()}
+    validate_data.parity(method, rows, columns, chat, options, shared)
     arguments = {"path": chat.path, "template": chat.template, "tools": chat.tools,
                  "max_length": chat.max_length}  # fmt: skip
     job = Job(str(path), "float32", "", method, options.model_dump(), arguments, str(out),

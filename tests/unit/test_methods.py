@@ -203,15 +203,14 @@ def test_loss_weights_by_turn(chat: Chat) -> None:
     ],
 )
 def test_methods_refuse_rows_they_cannot_learn_from(
-    chat: Chat, method: str, rows: list, words: str | None
+    method: str, rows: list, words: str | None
 ) -> None:
-    options = section_of()
-    made, refused = methods.build_columns(method, rows, chat, options, None)
+    kinds, validate = [RowKind.of(row) for row in rows], METHODS[method].validate_data
     if words is None:
-        validate_data.validate_training(method, rows, made, refused, chat, options, None)
+        validate(kinds, section_of())
         return
     with pytest.raises(ConfigError, match=words):
-        validate_data.validate_training(method, rows, made, refused, chat, options, None)
+        validate(kinds, section_of())
 
 
 def test_all_arms_are_checked_before_the_first_is_trained() -> None:
@@ -226,16 +225,16 @@ def test_all_arms_are_checked_before_the_first_is_trained() -> None:
 def test_rows_that_are_cut_or_masked_are_refused(chat: Chat) -> None:
     short = Chat(chat.path, max_length=40)
     made, refused = methods.build_columns("vanilla", GOOD, short, section_of(), None)
-    with pytest.raises(ConfigError, match=r"no row to train on.*longer than model.max_length=40"):
-        validate_data.validate_training("vanilla", GOOD, made, refused, short, section_of(), None)
+    assert made == []
+    assert all("longer than model.max_length=40" in why for why in refused)
     with pytest.raises(ConfigError, match="max_length=99999 is longer"):
         validate_data.validate_length(Chat(chat.path, max_length=99_999))
     masked = section_of(
         "sft={reasoning: 1, answer: 0, retrieval: 0, understanding: 0, instruction: 0}"
     )
-    made, refused = methods.build_columns("vanilla", GOOD, chat, masked, None)
+    made, _ = methods.build_columns("vanilla", GOOD, chat, masked, None)
     with pytest.raises(ConfigError, match="has no trained token"):
-        validate_data.validate_training("vanilla", GOOD, made, refused, chat, masked, None)
+        validate_data.validate_columns(made, chat.max_length)
 
 
 def test_another_prompt_than_the_engines_is_refused(chat: Chat) -> None:

@@ -84,8 +84,7 @@ def test_a_pair_with_equal_sides_is_refused(chat: Chat) -> None:
     pairs = METHODS["dpo"].pairs(pool, section_of())
     made, refused = methods.build_columns("dpo", [bad], chat, section_of(), pairs)
     assert refused == ["the two sides of a pair are equal"]
-    with pytest.raises(ConfigError, match=r"sides of a pair are equal.*check mix"):
-        validate_data.validate_training("dpo", [bad], made, refused, chat, section_of(), pairs)
+    assert made == []
 
 
 def test_pairs_cost_both_sides(chat: Chat) -> None:

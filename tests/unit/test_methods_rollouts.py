@@ -115,7 +115,10 @@ def test_rollouts_need_tasks_rewards_and_workers_that_may_differ(chat: Chat) -> 
     shown = {c["row_id"]: c["shown"] for c in made}
     assert shown[RUNS[0].id] == 1 < len(RUNS[0].prompt)
     assert shown[GOOD[0].id] == len(GOOD[0].prompt)
-    validate_data.validate_training("grpo", [*RUNS, *GOOD], made, refused, chat, config, None)
+    assert refused == []
+    METHODS["grpo"].validate_data(kinds_of([*RUNS, *GOOD]), config)
+    validate_data.validate_columns(made, chat.max_length)
+    validate_data.parity("grpo", {r.id: r for r in (*RUNS, *GOOD)}, made, chat, config, {})
     for method, rows, options, words in (
         ("grpo", GOOD, ROLLOUTS, "none of 8 rows is a task of an agent with a world.*react"),
         ("rloo", RUNS, ROLLOUTS, "rloo answers once; write method: grpo"),
