@@ -46,7 +46,7 @@ from raytune_agents import filters
 from raytune_agents.config import Config, LabelConfig, ReadConfig, SourceConfig, SplitConfig
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
-from raytune_agents.dedup.minhash import jaccard
+from raytune_agents.dedup.minhash import shingles
 from raytune_agents.dedup.text import folded
 from raytune_agents.infra.cluster import disconnect
 from raytune_agents.pipeline import label, read
@@ -107,6 +107,11 @@ class Memory(threading.Thread):
 
 # --- our chain ---
 
+
+def jaccard(a: str, b: str) -> float:
+    """Exact Jaccard similarity of the shingle sets of two texts; 1 for equal texts."""
+    x, y = (set(shingles([t])[0].tolist()) for t in (a, b))
+    return len(x & y) / len(x | y)
 
 def config_of(folder: Path) -> Config:
     rows, single, held = (

@@ -3,7 +3,7 @@
 The permutations and the banding are datasketch's (scheme affine32); what is ours is the batch
 form: the shingles of all texts lie in one array, and each permutation is one pass over it. A
 sketch keeps the low byte of every minimum (b-bit MinHash, 0908.0516), which is enough to band and
-to estimate similarity. `jaccard` is the exact similarity that the sketches estimate.
+to estimate similarity.
 """
 
 from __future__ import annotations
@@ -94,12 +94,6 @@ def similarity(sketch: np.ndarray, others: np.ndarray) -> np.ndarray:
     """
     match = (others == sketch).mean(axis=1)
     return np.maximum((match - 1 / 256) / (1 - 1 / 256), 0.0)
-
-
-def jaccard(a: str, b: str) -> float:
-    """Exact Jaccard similarity of the shingle sets of two texts; 1 for equal texts."""
-    x, y = (set(shingles([t])[0].tolist()) for t in (a, b))
-    return len(x & y) / len(x | y)
 
 
 def bands(sketch: np.ndarray) -> Iterator[np.ndarray]:

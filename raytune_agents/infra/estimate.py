@@ -50,7 +50,6 @@ class DecoderShape:
     layers: int
     hidden: int
     inner: int
-    heads: int
     kv_width: int  # of all key (or value) heads of a layer
     vocab: int
 
@@ -77,7 +76,6 @@ class DecoderShape:
             layers=config["num_hidden_layers"],
             hidden=hidden,
             inner=config["intermediate_size"],
-            heads=heads,
             kv_width=wide * (config.get("num_key_value_heads") or heads),
             vocab=config["vocab_size"],
         )

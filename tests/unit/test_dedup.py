@@ -16,7 +16,6 @@ from raytune_agents.config import ConfigError, LabelConfig
 from raytune_agents.dedup import mark_leaks, step
 from raytune_agents.dedup.minhash import (
     clusters,
-    jaccard,
     shingles,
     signatures,
     similarity,
@@ -35,6 +34,11 @@ WEATHER = ToolSpec(
 LONG = ("Please book a table for four people at the Blue Lagoon in Lisbon on Friday evening and "
         "send the confirmation to my assistant")  # fmt: skip
 
+
+def jaccard(a: str, b: str) -> float:
+    """Exact Jaccard similarity of the shingle sets of two texts; 1 for equal texts."""
+    x, y = (set(shingles([t])[0].tolist()) for t in (a, b))
+    return len(x & y) / len(x | y)
 
 def make(query: str = "Weather in Paris?", text: str = "", call: ToolCall | None = None, **changes):
     calls = (call or ToolCall.of("weather", city="Paris", day="today"),) if not text else ()

@@ -128,7 +128,7 @@ def test_the_3b_preset_fits_16_gib() -> None:
                 "o_proj": (2048, 2048), "gate_proj": (11008, 2048), "up_proj": (11008, 2048),
                 "down_proj": (2048, 11008)}  # fmt: skip
     shape = DecoderShape(
-        parameters=3_085_938_688, weights_gib=5.75, layers=36, hidden=2048, inner=11008, heads=16,
+        parameters=3_085_938_688, weights_gib=5.75, layers=36, hidden=2048, inner=11008,
         kv_width=256, vocab=151_936,
         matrices={f"{k}.{n}": size for k in range(36) for n, size in of_layer.items()},
     )  # fmt: skip
