@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from raytune_agents.calls.fault import fault_parsed, forms_of, pair_calls, right_arguments
 from raytune_agents.calls.gold import arguments_of, gold_calls
@@ -99,6 +98,8 @@ def _optimal_pairs(
     calls: Sequence, arguments: list, gold: list, forms: list
 ) -> list[tuple[int | None, bool]]:
     """As `pair_calls`, but the assignment with most right calls, then most right arguments."""
+    from scipy.optimize import linear_sum_assignment  # half a second that `compare` need not wait
+
     argument = len(gold) + 1  # a right argument is worth more than any number of mere pairs,
     whole = argument * (1 + sum(len(g) for g in arguments))  # a right call more than all arguments
     worth = np.zeros((len(gold), len(calls)))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scipy.stats import truncnorm
+from scipy.special import ndtr, ndtri
 
 from raytune_agents.records import canonical
 
@@ -65,7 +65,7 @@ class Axis:
         if self.kind == "choice":
             return code(self._chosen(u))
         if self.prior is not None:
-            u = float(truncnorm.ppf(min(max(u, 0.0), 1.0), *self._normal()))
+            u = self._prior_quantile(min(max(u, 0.0), 1.0))
         if self.kind == "randint":
             # Every whole number has an equal slice of u; at u = 1 the last one would be passed.
             return min(int(self.low + u * (self.high + 1 - self.low)), int(self.high))
@@ -83,10 +83,19 @@ class Axis:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
-    def _normal(self) -> tuple[float, float, float, float]:
-        """Arguments of scipy's truncnorm on [0, 1]: ends in deviations, mean, deviation."""
-        mean, sd = self._scaled(self.prior), SPREAD / self.strength
-        return -mean / sd, (1 - mean) / sd, mean, sd
+    def _normal(self) -> tuple[float, float]:
+        """Mean and deviation of the prior, a normal distribution truncated to [0, 1]."""
+        return self._scaled(self.prior), SPREAD / self.strength
+
+    def _prior_quantile(self, u: float) -> float:
+        mean, sd = self._normal()
+        low, high = ndtr(-mean / sd), ndtr((1 - mean) / sd)
+        return min(max(float(mean + sd * ndtri(low + u * (high - low))), 0.0), 1.0)
+
+    def _prior_cdf(self, x: float) -> float:
+        mean, sd = self._normal()
+        low, high = ndtr(-mean / sd), ndtr((1 - mean) / sd)
+        return min(max(float((ndtr((x - mean) / sd) - low) / (high - low)), 0.0), 1.0)
 
     def _chosen(self, u: float) -> Any:
         """The choice at u; the prior's slice is 1 + strength times as wide as another's."""
@@ -144,7 +153,7 @@ class Axis:
             inside = (value + 0.5 - self.low) / (self.high + 1 - self.low)
         elif self.kind == "quniform":
             inside = (value - self.low + self.step / 2) / (self.high - self.low + self.step)
-        return {self.name: float(truncnorm.cdf(inside, *self._normal()))}
+        return {self.name: self._prior_cdf(inside)}
 
     def quantile(self, u: float) -> Sample:
         """The proposal at quantile u of the axis; u in [0, 1]."""

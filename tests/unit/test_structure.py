@@ -265,6 +265,16 @@ def test_light_modules_load_no_ray_torch_or_vllm() -> None:
     assert out.stdout.strip() == "[] []"
 
 
+def test_commands_that_only_look_start_at_once() -> None:
+    """What `trials`, `compare` and `read --explain` load holds none of scipy's slow rooms."""
+    code = (
+        "import sys, raytune_agents.tune, raytune_agents.evaluate.ab, raytune_agents.readers\n"
+        "print(sorted({'scipy.stats', 'scipy.optimize', 'sklearn', 'ray'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
 def test_only_the_engine_and_its_parser_import_vllm() -> None:
     users = set()
     for path, tree in TREES.items():
