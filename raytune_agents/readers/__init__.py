@@ -127,6 +127,7 @@ READERS: dict[str, Reader] = {
     "otel": otel.read,
     "langfuse": langfuse.read,
     "exchanges": exchanges.read,
+    "exchange": exchanges.one,
     "pydantic_ai": pydantic_ai.read,
     "autogen": autogen.read,
     "adk": adk.read,

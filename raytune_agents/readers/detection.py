@@ -13,6 +13,8 @@ from typing import Any
 
 from raytune_agents.readers import pairs, responses
 from raytune_agents.readers.atif import is_atif
+from raytune_agents.readers.conversations import inner_conversation
+from raytune_agents.readers.exchanges import has_turns, is_exchange
 from raytune_agents.readers.fields import TURNS, Fields, short
 from raytune_agents.readers.said import template_turns
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai, smolagents
@@ -51,13 +53,6 @@ def _list_of_objects(value: Any) -> bool:
         return value.lstrip()[:1] in ("[", "{")
     found = value if isinstance(value, list) else [value]
     return all(isinstance(v, dict) or (isinstance(v, str) and v.lstrip()[:1] == "{") for v in found)
-
-
-def has_turns(value: Any) -> bool:
-    """Whether a value is a list of turns, or JSON text of a list."""
-    if isinstance(value, str):
-        return value.lstrip()[:1] == "["
-    return isinstance(value, list) and all(t is None or isinstance(t, dict) for t in value)
 
 
 def inside(key: str, *names: str) -> Look:
@@ -216,6 +211,10 @@ SIGNS: tuple[Sign, ...] = (
     _sign("gemini", "contents", _parts),
     _sign("trl", "prompt completion", _completed),
     _sign("trl", "input output", _requested),
+    *(_sign("exchange", keys, is_exchange) for keys in (
+        "request response", "request_body response_body", "inputs outputs", "inputs output",
+        "kwargs response", "input output", "input ideal", "input expected_output",
+        "input expectedOutput", "input expected")),
     _sign("templated", "text", lambda row: bool(template_turns(row["text"]))),
     _sign("agent_flan", "conversation", _chat),
     _sign("agenttraj", "item_id conversations", _chat),
@@ -227,6 +226,7 @@ SIGNS: tuple[Sign, ...] = (
     _sign("sharegpt", "conversations", _chat),
     _sign("fireact", "messages", lambda row: len(row) == 1 and says("Thought: ")(row), 3),
     _sign("openai", "messages", _chat),
+    _sign("openai", "", lambda row: bool(inner_conversation(row))),
 )
 
 

@@ -1,4 +1,6 @@
-"""Requests to a model with their answers: what `raytune-agents capture` wrote, and batch files.
+"""Requests to a model with their answers: what `raytune-agents capture` wrote, batch files, and the
+rows of logs and data sets that have both (LangSmith's and Weave's data sets, Braintrust, Helicone,
+LiteLLM, Bedrock's invocation log, OpenAI's evals).
 
 Chat completions, Responses and Anthropic's messages have bodies of their own; each becomes one
 model call of a trace, and calls that go on from one another become one conversation.
@@ -8,12 +10,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import TOOLS, Fields, blank
-from raytune_agents.readers.outcomes import outcome_score
+from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, Names, blank
+from raytune_agents.readers.outcomes import outcome_of, outcome_score
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import Span, read_model_call, token_counts, trajectories_of
+from raytune_agents.readers.spans import (
+    Span,
+    exported_value,
+    model_calls,
+    read_model_call,
+    token_counts,
+    trajectories_of,
+)
 from raytune_agents.readers.strict import as_text
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.readers.turns import episode
+from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 
 def read(row: Event) -> list[Trajectory]:
@@ -62,6 +72,67 @@ def _batched(events: list[Event]) -> Span:
     return Span("model", as_text(events[0]["custom_id"]), **told)
 
 
+# --- one request a row ------------------------------------------------------------------------
+
+ASKED = Names("request", "request_body", "inputs", "kwargs", "input")
+ANSWERED = Names("response", "response_body", "outputs", "output", "ideal", "expected_output",
+                 "expected")
+WANTED = ("ideal", "expectedoutput", "expected")  # names that data sets have for an answer
+BODY = Names("body", "input_body_json", "output_body_json", "request_body", "response_body")
+
+
+def one(row: JsonObject) -> Trajectory:
+    """A request and its answer, under the names of a log or of a data set. Raises RecordError."""
+    fields = Fields(row)
+    asked, answered = (body_of(fields(names)) for names in (ASKED, ANSWERED))
+    if isinstance(answered, list) and answered and isinstance(answered[0], str):  # alternatives
+        answered = answered[0]
+    told = model_call_of(asked, answered)
+    error = as_text(told.get("error"))
+    if not told.get("answer"):
+        raise RecordError(error.removeprefix("unread: ") or "a request without an answer")
+    outcome, word = outcome_of(fields)
+    if error and outcome is None:
+        outcome, word = 0.0, error
+    key = as_text(fields(ROW_ID))
+    about = model_calls([(told.get("model"), None)])
+    return episode((*told["prompt"], *told["answer"]), told["tools"], source_id=key,
+                   outcome=outcome, outcome_word=word, meta=about | fields.rest())
+
+
+def is_exchange(row: JsonObject) -> bool:
+    """Whether a row has a request's body, or turns, beside what was answered."""
+    fields = Fields(row)
+    asked, answered = body_of(fields.peek(ASKED)), body_of(fields.peek(ANSWERED))
+    if isinstance(asked, dict):
+        inside = Fields(asked).peek("messages", "contents", "input")
+        return has_turns(inside) and not blank(inside)
+    return has_turns(asked) and not blank(asked) and (
+        _are_choices(answered) or not fields.left.keys().isdisjoint(WANTED))
+
+
+def has_turns(value: Any) -> bool:
+    """Whether a value is a list of turns, or JSON text of a list."""
+    if isinstance(value, str):
+        return value.lstrip()[:1] == "["
+    return isinstance(value, list) and all(t is None or isinstance(t, dict) for t in value)
+
+
+def body_of(value: Any) -> Any:
+    """A body, out of what a log wraps around it."""
+    value = exported_value(value)
+    inside = Fields(value).peek(BODY) if isinstance(value, dict) else None
+    return value if inside is None else exported_value(inside)
+
+
+def _are_choices(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(
+        isinstance(c, dict) and isinstance(c.get("message"), dict) for c in value)
+
+
+# --- bodies -----------------------------------------------------------------------------------
+
+
 def model_call_of(asked: Any, answered: Any) -> Event:
     """The fields of a Span from the bodies of a request and its answer, of any provider's API, or
     from the turns alone. What cannot be read is its `error`."""
@@ -81,6 +152,8 @@ def model_call_of(asked: Any, answered: Any) -> Event:
 
 def answer_turns(answered: Any) -> Any:
     """The turns or items of an answer: the first choice, the items of a response, a turn."""
+    if _are_choices(answered):
+        answered = {"choices": answered}
     if not isinstance(answered, dict):
         return answered
     choices = answered.get("choices", answered.get("candidates"))
@@ -96,7 +169,8 @@ def answer_turns(answered: Any) -> Any:
             said, why = answer_turns(answered[name]), Fields(answered)(ENDED, "done_reason")
             return said | {ENDED: why} if isinstance(said, dict) and why else said
     turn = {k: answered[k] for k in TURN if not blank(answered.get(k))}
-    return turn or None
+    only = answered.get("output")
+    return turn or (only if isinstance(only, str) else None)
 
 
 TURN = ("role", "content", "tool_calls", "function_call", "additional_kwargs", "parts",

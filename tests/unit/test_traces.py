@@ -624,6 +624,56 @@ def test_a_request_of_anthropics_batch_meets_its_answer(tmp_path: Path) -> None:
     assert [t.name for t in row.tools] == ["add"]
 
 
+ADD = [{"type": "function", "function": {"name": "add", "description": "Adds."}}]
+BEDROCK = {"schemaType": "ModelInvocationLog", "input": {"inputBodyJson": {"messages": [
+    {"role": "user", "content": [{"text": "2 + 2?"}]}]}}, "output": {"outputBodyJson": {
+        "output": {"message": {"role": "assistant", "content": [{"text": "4"}]}}}}}
+
+
+@pytest.mark.parametrize("row", [
+    {"inputs": CHAT, "outputs": {"message": {"role": "assistant", "content": "4"}}},
+    {"inputs": CHAT, "outputs": {"output": "4"}},
+    {"inputs": json.dumps(CHAT), "outputs": json.dumps(COMPLETION)},
+    {"op_name": "openai.chat", "inputs": CHAT, "output": COMPLETION},
+    {"request": CHAT, "response": COMPLETION}, {"kwargs": CHAT, "response": COMPLETION},
+    {"request_body": CHAT, "response_body": COMPLETION},
+    {"input": CHAT["messages"], "output": COMPLETION["choices"], "span_id": "s"},
+    {"input": CHAT["messages"], "ideal": ["4", "four"]},
+    {"input": CHAT, "expectedOutput": {"role": "assistant", "content": "4"}},
+    BEDROCK,
+])
+def test_a_request_and_its_answer_in_one_row(row: dict[str, Any], tmp_path: Path) -> None:
+    [found] = read_file(written(tmp_path, [row]))
+    assert (found.format, found.error) == ("exchange", "")
+    assert said(found.rows[0]) == ["2 + 2?", "4"]
+
+
+def test_requests_in_one_row_as_langsmith_recorded_them_cut_and_unanswered(tmp_path: Path) -> None:
+    run = json.loads((TRACES / "langsmith_openai.json").read_text())
+    pair = {"inputs": run["inputs"] | {"tools": ADD}, "outputs": run["outputs"]}
+    cut = copy.deepcopy(pair)
+    cut["outputs"]["choices"][0]["finish_reason"] = "length"
+    lost = pair | {"outputs": {}}
+    picture = copy.deepcopy(pair)
+    picture["inputs"]["messages"][0]["content"] = [{"type": "image_url", "image_url": {}}]
+    good, bad, *broken = read_file(written(tmp_path, [pair, cut, lost, picture]))
+    assert said(good.rows[0]) == ["howdy", "Howdy! How can I assist you today?"]
+    assert good.rows[0].tools[0].description == "Adds."
+    assert (good.rows[0].meta["model"], bad.rows[0].pool) == (
+        "gpt-4o-mini-2024-07-18", "negative.observed")
+    assert [f.error for f in broken] == [
+        "a request without an answer", "a content part that is no text: image_url"]
+
+
+def test_a_conversation_one_level_down(tmp_path: Path) -> None:
+    turns = [{"type": "human", "content": "2 + 2?"}, {"type": "ai", "content": "4"}]
+    path = written(tmp_path, [{"values": {"messages": turns}, "next": []},
+                              {"a": {"messages": turns}, "b": {"messages": turns}}])
+    one, two = read_file(path)
+    assert (said(one.rows[0]), one.unread) == (["2 + 2?", "4"], {})
+    assert two.error.startswith("no known format")
+
+
 @pytest.mark.slow
 def test_the_providers_own_types_take_these_answers() -> None:
     chat = pytest.importorskip("openai.types.chat", reason="the openai package is not installed")
