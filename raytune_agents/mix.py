@@ -3,7 +3,8 @@
 A weight is a share of trained (answer) tokens. A weight's key is a pool or the head of its dotted
 name: `negative` covers negative.wrong_value, and `negative.wrong_value` alone beats `negative`.
 Rows on which no call is right have a share of their own (`NO_CALL`), whatever pool they come from:
-a mix of calls alone teaches a model to call always.
+a mix of calls alone teaches a model to call always. That share is one of rows, not of tokens: to
+call or not is decided once per row, and an answer without a call is short.
 """
 
 from __future__ import annotations
@@ -104,19 +105,27 @@ def usable_weights(
 ) -> dict[str, float]:
     """The weights that an arm can use: without pools that have rows, but none that the method
     trains on (cost 0: good rows under dpo, failures under vanilla), and without FAMILIES that have
-    no row at all. The others share the whole budget, NO_CALL its part of it where it has rows. Any
-    other weight without a row stays, for `choose` to refuse."""
+    no row at all. The others share the whole budget; where NO_CALL has rows it gets the tokens with
+    which it makes up `no_call` of the chosen rows. Any other weight without a row stays, for
+    `choose_rows` to refuse."""
     cost: Counter[str] = Counter()
+    usable: Counter[str] = Counter()  # rows that cost something
     known: set[str] = set(FAMILIES)
     for _, pool, count in rows:
         key = pool if pool == NO_CALL else weight_key(pool, list(weights))
         if key is not None:
             cost[key] += count
+            usable[key] += count > 0
             known.add(key)
     kept = {key: w for key, w in weights.items() if cost[key] or key not in known}
     out = kept if any(kept.values()) else dict(weights)
     if no_call and cost[NO_CALL]:
-        out = {k: w * (1 - no_call) for k, w in normalise(out).items()} | {NO_CALL: no_call}
+        shares = normalise(out)
+        # Rows per token: of the others in this mix, and of the rows without a call.
+        others = sum(w * usable[k] / cost[k] for k, w in shares.items() if cost[k])
+        own = usable[NO_CALL] / cost[NO_CALL]
+        share = no_call * others / ((1 - no_call) * own + no_call * others)
+        out = {k: w * (1 - share) for k, w in shares.items()} | {NO_CALL: share}
     return out
 
 

@@ -139,7 +139,7 @@ class MixConfig(BaseConfig):
     no_call: Share = Field(
         0.15,
         lt=1,
-        description="share of rows on which no call is right; 0 = as the pools have them",
+        description="share of chosen rows on which no call is right; 0 = as the pools have them",
     )
     tokens: Auto = Field(
         12_000,

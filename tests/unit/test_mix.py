@@ -102,9 +102,13 @@ def test_pools_that_a_method_does_not_train_on_leave_their_share_to_the_others()
 def test_rows_without_a_call_have_a_share_whatever_their_pool() -> None:
     rows = [*ROWS, *((f"n{i}", "no_call", 5) for i in range(40))]
     weights = usable_weights({"positive": 3.0, "synthetic": 1.0}, rows, 0.2)
-    assert weights == {"positive": 0.75 * 0.8, "synthetic": 0.25 * 0.8, "no_call": 0.2}
+    # The others have 0.75 / 10 + 0.25 / 20 = 0.0875 rows per token, those without a call 1 / 5.
+    assert weights["no_call"] == pytest.approx(0.2 * 0.0875 / (0.8 / 5 + 0.2 * 0.0875))
+    assert weights["positive"] == pytest.approx(3 * weights["synthetic"])
+    assert sum(weights.values()) == pytest.approx(1)
     chosen = choose_rows(rows, weights, 500, 4.0, 1)
-    assert chosen.tokens == {"positive": 300, "synthetic": 100, "no_call": 100}
+    # A fifth of the rows, though a tenth of the tokens.
+    assert Counter(i[0] for i in chosen.ids) == {"p": 34, "s": 6, "n": 10}
     assert usable_weights({"positive": 3.0}, ROWS, 0.2) == {"positive": 3.0}  # there is none
 
 
