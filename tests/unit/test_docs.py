@@ -151,9 +151,7 @@ def test_the_page_of_options_has_every_option_with_its_default() -> None:
 def test_help_of_every_command_fits_a_screen_and_has_an_example(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERMINAL_WIDTH", "100")
-    names = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert len(names) <= 12
-    for name in names:
+    for name in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
         text = CliRunner().invoke(app, [name, "--help"]).stdout
         assert len(text.splitlines()) <= SCREEN, f"{name}: {len(text.splitlines())} lines"
         assert f"raytune-agents {name}" in text, name

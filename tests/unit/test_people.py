@@ -3,6 +3,7 @@ installs, hub folders that the hub reads."""
 
 from __future__ import annotations
 
+import email
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ import yaml
 from finished import finish_step
 from typer.testing import CliRunner
 
+import raytune_agents
 from raytune_agents import records
 from raytune_agents.cli.app import app
 from raytune_agents.cli.examples import EXAMPLES
@@ -27,6 +29,7 @@ from raytune_agents.config import ConfigError, load_config
 from raytune_agents.runs import write_rows
 
 ROOT = Path(__file__).parents[2]
+QUIET: dict = {"capture_output": True, "text": True, "check": False}
 COMMANDS = typer.main.get_command(app).commands
 
 
@@ -87,36 +90,121 @@ def test_a_step_that_loads_a_model_says_what_to_install(monkeypatch) -> None:
         run.require_engine_packages(["mix", "train", "evaluate"])
 
 
-@pytest.mark.slow
-def test_a_wheel_has_everything_and_installs(tmp_path) -> None:
-    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
-    quiet = {"capture_output": True, "text": True, "check": False}
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """A wheel of the files that git would take, built by the project's own build backend."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in tracked():
+        (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
+    code = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=folder / "source", **QUIET)
+    assert done.returncode == 0, done.stderr
+    (made,) = folder.glob("raytune_agents-*.whl")
+    return made
+
+
+def tracked() -> list[str]:
     words = ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"]
-    names = subprocess.run(words, **quiet).stdout.splitlines()
-    for name in names:
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    words = [*pip, "wheel", str(source), "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
-    made = subprocess.run(words, **quiet)
-    assert made.returncode == 0, made.stderr
-    (wheel,) = tmp_path.glob("raytune_agents-*.whl")
-    inside = set(zipfile.ZipFile(wheel).namelist())
-    kinds = (".py", ".yaml", ".jinja", ".html", ".css", ".js", "py.typed")
-    wanted = {n for n in names if n.startswith("raytune_agents/") and n.endswith(kinds)}
-    assert wanted <= inside
+    names = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [n for n in names if (ROOT / n).is_file()]
+
+
+def test_a_wheel_has_all_files_of_the_package_and_no_others(wheel: Path) -> None:
+    inside = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+    assert inside == {n for n in tracked() if n.startswith("raytune_agents/")}
+    kinds = {Path(n).suffix or Path(n).name for n in inside}
+    assert {".py", ".yaml", ".html", ".css", ".js", ".typed"} <= kinds
+
+
+def test_a_wheel_says_what_it_is(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    [info] = {n.partition("/")[0] for n in archive.namelist() if ".dist-info/" in n}
+    said = email.message_from_bytes(archive.read(f"{info}/METADATA"))
+    assert (said["Name"], said["Version"]) == ("raytune-agents", raytune_agents.__version__)
+    assert said["License-Expression"] == "Apache-2.0"
+    assert f"{info}/licenses/LICENSE" in archive.namelist()
+    assert "Typing :: Typed" in said.get_all("Classifier")
+    assert {"cpu", "gpu", "serve", "deepspeed", "dev"} <= set(said.get_all("Provides-Extra"))
+    assert said.get_payload().startswith("# raytune-agents")
+    entry = archive.read(f"{info}/entry_points.txt").decode()
+    assert "raytune-agents = raytune_agents.cli.app:main" in entry
+
+
+@pytest.mark.slow
+def test_a_wheel_installs(wheel: Path, tmp_path) -> None:
     target = tmp_path / "clean"
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
     words = [*pip, "install", "--no-deps", "--target", str(target), str(wheel)]
-    done = subprocess.run(words, **quiet)
+    done = subprocess.run(words, **QUIET)
     assert done.returncode == 0, done.stderr
     code = "import raytune_agents.cli.app as c, sys; print(c.__file__); c.main()"
     done = subprocess.run(
-        [sys.executable, "-c", code, "doctor", "--help"], cwd=tmp_path, **quiet,
+        [sys.executable, "-c", code, "doctor", "--help"], cwd=tmp_path, **QUIET,
         env=os.environ | {"PYTHONPATH": str(target)},
     )  # fmt: skip
     assert done.stdout.startswith(str(target)), done.stderr
     assert "Would it run?" in done.stdout
+
+
+WITHOUT_ENGINE = """
+import sys
+
+class Absent:
+    names = {"ray", "torch", "vllm", "trl", "peft", "accelerate", "deepspeed"}
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from raytune_agents.cli.app import app
+
+app(sys.argv[1:], standalone_mode=False)
+"""
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A runs_dir with a run from its sources to its report."""
+    from report_run import make_run
+
+    make_run(tmp_path / "demo")
+    finish_step(tmp_path / "demo" / "label")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("read --explain {rows}", "read as openai"),
+        ("read --profile {rows}", "check_outage"),
+        ("init --positives {rows} --out {runs}/a.yaml --model no/such", "4 tools ("),
+        ("export runs_dir={runs} --format openai --out {runs}/out", "rows: in "),
+        ("report {runs}/demo", "report.html"),
+        ("status {runs}/demo", "label"),
+    ],
+)
+def test_without_an_engine_rows_are_read_exported_and_reported(words, told, finished) -> None:
+    rows = ROOT / "jobs/examples/support_bot/rows.jsonl"
+    typed = words.format(rows=rows, runs=finished).split()
+    done = subprocess.run([sys.executable, "-c", WITHOUT_ENGINE, *typed], cwd=finished, **QUIET)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert told in done.stdout
+
+
+def test_without_an_engine_rows_are_labelled(tmp_path) -> None:
+    """By the rules, as the step applies them to each row; Ray only spreads them."""
+    code = WITHOUT_ENGINE.partition("from raytune_agents.cli")[0] + (
+        "from raytune_agents import filters, readers\n"
+        "from raytune_agents.config import LabelConfig, SourceConfig\n"
+        "found = readers.read_source(SourceConfig(path=sys.argv[1]))\n"
+        "rows = [filters.label(r, LabelConfig()) for f in found for r in f.rows]\n"
+        "print(len(rows), [r.reject_reason for r in rows if r.reject_reason])\n"
+    )
+    rows = ROOT / "jobs/examples/support_bot/rows.jsonl"
+    done = subprocess.run([sys.executable, "-c", code, str(rows)], **QUIET)
+    assert done.stdout == "20 []\n", done.stderr[-2000:]
 
 
 def test_pre_commit_runs_what_the_makefile_does() -> None:
