@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED = 0
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo first-hour test slow faults fuzz golden lint types docs audit install model clean
+.PHONY: demo first-hour test slow faults fuzz golden lint types coverage dist docs audit install model clean
 
 demo: model
 	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo
@@ -54,6 +54,17 @@ install: $(STAMP)
 types: install
 	$(BIN)/mypy --version >/dev/null 2>&1 || $(BIN)/pip install -q 'mypy>=2.4'
 	$(BIN)/mypy
+
+# The share of the package's lines that the unit tests run.
+coverage: model
+	$(BIN)/python -c 'import pytest_cov' 2>/dev/null || $(BIN)/pip install -q 'pytest-cov>=7'
+	$(BIN)/python -m pytest tests/unit -n 2 --cov raytune_agents --cov-report term:skip-covered
+
+# Wheel and source archive in build/dist, as a package index would take them.
+dist: install
+	$(BIN)/python -c 'import build, twine' 2>/dev/null || $(BIN)/pip install -q 'build>=1.3' 'twine>=6'
+	rm -rf build/dist && $(BIN)/python -m build -q --outdir build/dist
+	$(BIN)/twine check --strict build/dist/*
 
 # Known weaknesses of the locked packages; asks PyPI's advisory database over the network.
 audit: install

@@ -207,6 +207,14 @@ def test_without_an_engine_rows_are_labelled(tmp_path) -> None:
     assert done.stdout == "20 []\n", done.stderr[-2000:]
 
 
+def test_the_workflow_runs_targets_of_the_makefile() -> None:
+    tree = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    typed = [step["run"] for job in tree["jobs"].values() for step in job["steps"] if "run" in step]
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert {line.removeprefix("make ") for line in typed} <= set(targets)
+    assert "make test" in typed
+
+
 def test_pre_commit_runs_what_the_makefile_does() -> None:
     tree = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     hooks = {h["id"]: h for repo in tree["repos"] for h in repo["hooks"]}
