@@ -23,6 +23,7 @@ from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 OF_EVENT = Names("id", "timestamp", "node_info", "long_running_tool_ids", "turn_complete",
                  "finish_reason", "avg_logprobs", "interaction_id")
+MOST_BRANCHES = 100  # each is read once more from the start
 SIGNATURE = ("thought_signature", "thoughtSignature")  # of use to its provider alone
 
 
@@ -96,9 +97,14 @@ def _kept(steps: Iterable[_Step]) -> list[_Step]:
 
 
 def _branches(steps: list[_Step]) -> list[str]:
-    """The branches that no other goes on from; "" where there is none."""
+    """The branches that no other goes on from; "" where there is none. Raises RecordError."""
     named = dict.fromkeys(s.branch for s in steps if s.turn)
-    return [b for b in named if not any(o.startswith(f"{b}.") or (o and not b) for o in named)]
+    within = {b[:i] for b in named for i, c in enumerate(b) if c == "."}
+    within |= {""} if any(named) else set()
+    leaves = [b for b in named if b not in within]
+    if len(leaves) > MOST_BRANCHES:
+        raise RecordError(f"more than {MOST_BRANCHES} agents side by side")
+    return leaves
 
 
 # --- evaluation sets --------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from raytune_agents.records import JsonObject, RecordError, Trajectory
 TOOL_CALLS, TOOL_RESULTS = "ToolCallRequestEvent", "ToolCallExecutionEvent"
 THOUGHT, CHUNK = "ThoughtEvent", "ModelClientStreamingChunkEvent"
 OF_PROGRAM = ("ToolCallSummaryMessage", "HandoffMessage")
+MOST_AGENTS = 100  # each is read once more from the start
 PEOPLE = ("user", "user_proxy")
 CONTEXT = {"SystemMessage": "system", "UserMessage": "user", "AssistantMessage": "assistant",
            "FunctionExecutionResultMessage": "tool"}  # of `autogen_core.models`
@@ -44,11 +45,14 @@ def read(row: JsonObject) -> list[Trajectory]:
 
 def _agents(messages: list[JsonObject]) -> list[str]:
     """The sources that a model speaks for, in their order: those with tokens or calls of their
-    own; where none has any, all that are no person."""
+    own; where none has any, all that are no person. Raises RecordError."""
     named = dict.fromkeys(as_text(m.get("source")) for m in messages)
     by_model = {as_text(m.get("source")) for m in messages
                 if m.get("models_usage") or m.get("type") == TOOL_CALLS}
-    return [a for a in named if (a in by_model if by_model else a not in PEOPLE)]
+    agents = [a for a in named if (a in by_model if by_model else a not in PEOPLE)]
+    if len(agents) > MOST_AGENTS:
+        raise RecordError(f"more than {MOST_AGENTS} agents in one conversation")
+    return agents
 
 
 def _conversation(

@@ -81,6 +81,7 @@ def _step(item: JsonObject) -> JsonObject:
 # --- runs: ComplexFuncBench, as nestful-wrapper keeps it --------------------------------------
 
 REFERENCE = re.compile(r"\$(var\d+)((?:\.[^.$]+)*)\$")
+MOST_STEPS = 100  # each looks into all answers of its turn
 SHORT = 4  # characters: a shorter value may stand in an answer by chance
 
 
@@ -101,6 +102,8 @@ def _run(request: str, steps: list[JsonObject]) -> list[Message]:
 def turns_of_steps(request: str, steps: list[JsonObject]) -> list[list[JsonObject]]:
     """Steps with their references resolved, those in one turn that need nothing of one another: no
     reference, and no value that only an answer of the turn has. Raises RecordError."""
+    if len(steps) > MOST_STEPS:
+        raise RecordError(f"more than {MOST_STEPS} steps")
     memory: dict[str, Any] = {}
     turns: list[list[JsonObject]] = []
     fresh: set[str] = set()  # labels of this turn

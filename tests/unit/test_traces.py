@@ -245,6 +245,16 @@ def test_agents_of_adk_side_by_side_are_conversations(tmp_path: Path) -> None:
     assert [t.source_id for t in found.rows] == ["p.a", "p.b"]
 
 
+def test_more_agents_than_any_run_has_are_refused(tmp_path: Path) -> None:
+    """Each is read from the start, so that thousands would take for ever."""
+    side = [adk_event("a", "x", branch=f"p.{i}") for i in range(5_000)]
+    [found] = read_file(written(tmp_path, [adk_event("user", "Hi"), *side]))
+    assert found.error == "more than 100 agents side by side"
+    many = [{"type": "TextMessage", "source": f"a{i}", "content": "x"} for i in range(5_000)]
+    [found] = read_file(written(tmp_path, many))
+    assert found.error == "more than 100 agents in one conversation"
+
+
 def test_tools_of_an_evaluation_set_of_adk(tmp_path: Path) -> None:
     case = json.loads((TRACES / "adk_eval.json").read_text())
     said_so = case["eval_cases"][0]["conversation"][1]
