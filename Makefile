@@ -62,8 +62,8 @@ coverage: model
 
 # Wheel and source archive in build/dist, as a package index would take them.
 dist: install
-	$(BIN)/python -c 'import build, twine' 2>/dev/null || $(BIN)/pip install -q 'build>=1.3' 'twine>=6'
-	rm -rf build/dist && $(BIN)/python -m build -q --outdir build/dist
+	test -x $(BIN)/pyproject-build -a -x $(BIN)/twine || $(BIN)/pip install -q 'build>=1.3' 'twine>=6'
+	rm -rf build/dist && $(BIN)/pyproject-build -q --outdir build/dist
 	$(BIN)/twine check --strict build/dist/*
 
 # Known weaknesses of the locked packages; asks PyPI's advisory database over the network.

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
 from raytune_agents.config import Config, build_config, known_keys, parse_overrides
+from raytune_agents.generate import POOLS
+from raytune_agents.negatives import FAULTS
 from raytune_agents.pipeline import tune
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +157,17 @@ def test_help_of_every_command_fits_a_screen_and_has_an_example(monkeypatch) -> 
         text = CliRunner().invoke(app, [name, "--help"]).stdout
         assert len(text.splitlines()) <= SCREEN, f"{name}: {len(text.splitlines())} lines"
         assert f"raytune-agents {name}" in text, name
+
+
+def test_the_pages_count_as_the_code_does() -> None:
+    said = {page: " ".join((ROOT / "docs" / page).read_text().split()) for page in (
+        "glossary.md", "concepts.md", "architecture.md", "how/generate.md")}  # fmt: skip
+    words = {14: "fourteen", 15: "fifteen", 16: "sixteen", 17: "seventeen"}
+    pools = words[len(POOLS)]
+    assert f"one of {len(FAULTS)}" in said["glossary.md"]
+    assert f"{pools} kinds" in said["concepts.md"]
+    assert f"{pools} pools" in said["architecture.md"]
+    assert f"each of the {pools} pools" in said["how/generate.md"]
 
 
 def test_the_first_hour_types_what_the_page_says() -> None:
