@@ -183,7 +183,7 @@ def like(known: Argument | None, schema: Mapping[str, Any], rng: random.Random) 
         return rng.choices(texts, [known.texts[t] for t in texts]) if texts else []
     if known.numbers and not many:
         low, median, high = known.numbers
-        drawn = rng.triangular(low, high, median)
-        found = round(drawn) if schema.get("type") == "integer" else round(drawn, 2)
+        sample = rng.triangular(low, high, median)
+        found = round(sample) if schema.get("type") == "integer" else round(sample, 2)
         return [found] if accepts(allowed, found) else []
     return []

@@ -22,7 +22,7 @@ from raytune_agents.redact import redact
 T = TypeVar("T")
 TIMEOUT_S = 30.0
 MAX_TOOLS, MAX_PAGES = 2_000, 100
-SAID = 500  # characters of what a server wrote before it died
+SHOWN_CHARACTERS = 500  # characters of what a server wrote before it died
 
 
 class NotRecorded(Exception):
@@ -62,7 +62,7 @@ def ask_server(server: str, work: Callable[[Any], Awaitable[T]], timeout_s: floa
             first = _first(error)
             if isinstance(first, ConfigError | NotRecorded):
                 raise first from None
-            raise ConfigError(_refusal(server, _said(first), log)) from None
+            raise ConfigError(_refusal(server, _one_line(first), log)) from None
 
 
 async def _connected(server: str, log: TextIO, work: Callable[[Any], Awaitable[T]]) -> T:
@@ -110,12 +110,12 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _said(error: BaseException) -> str:
-    return " ".join(str(error).split())[:SAID] or type(error).__name__
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:SHOWN_CHARACTERS] or type(error).__name__
 
 
 def _refusal(server: str, why: str, log: TextIO) -> str:
     log.seek(0)
-    output = log.read()[-SAID:].strip()
+    output = log.read()[-SHOWN_CHARACTERS:].strip()
     text = f"--mcp {server!r}: {why}" + (f"; it said: {output}" if output else "")
     return redact(f"{text}; start it by hand to see why, or write its tools to a file for --tools")

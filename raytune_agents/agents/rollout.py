@@ -104,6 +104,6 @@ class Rollout:
         if not self.end and max(self.calls.values()) >= SAME_CALL:
             self.end = "loop"
 
-    def end_unasked(self, why: str) -> None:
+    def end_without_request(self, why: str) -> None:
         """The model cannot be asked for the next answer."""
         self.end = why

@@ -91,12 +91,14 @@ def masked(tool: ToolSpec) -> tuple[str, ...]:
     def key(hidden: set[str]) -> str:
         texts = [tool.description, *(p.get("description", "") for _, p in parameters)]
         found = [re.findall(r"\w+", str(t).casefold()) for t in texts]
-        said = [" ".join("_" if w in hidden else w for w in text) for text in found]
+        masked_texts = [" ".join("_" if w in hidden else w for w in text) for text in found]
         kinds = [str(p.get("type")) for _, p in parameters]
-        return content_hash([said[0], sorted(zip(kinds, said[1:])), parameter_shape(tool)])
+        return content_hash(
+            [masked_texts[0], sorted(zip(kinds, masked_texts[1:])), parameter_shape(tool)]
+        )
 
-    said = tool.description + "".join(str(p.get("description", "")) for _, p in parameters)
-    return (key(set()), key(names)) if parameters and len(said) >= MIN_DESCRIPTION else ()
+    described = tool.description + "".join(str(p.get("description", "")) for _, p in parameters)
+    return (key(set()), key(names)) if parameters and len(described) >= MIN_DESCRIPTION else ()
 
 
 def answer_key(row: Trajectory) -> str:

@@ -153,7 +153,7 @@ class Conversation:
         if len(self.turns[-1]) > self.max_steps:
             self.end = "max_steps"
 
-    def end_unasked(self, why: str) -> None:
+    def end_without_request(self, why: str) -> None:
         """Its prompt cannot be asked; where that was the first one, it has no answer at all."""
         self.end = TOO_LONG if why == "too_long" and not self.steps else why
 
@@ -203,10 +203,10 @@ def conversation_shard(
 
 def conversation_line(arm: str, conversation: Conversation) -> FlatRow:
     """One line of multi_turn.parquet, before its verdict."""
-    unasked = conversation.end and not conversation.steps
+    not_requested = conversation.end and not conversation.steps
     broken = conversation.end in (CRASHED, client.INFRA_FAILED)
     # Too long at the first prompt is no answer; later it is one that ended too soon.
-    lost = conversation.end if unasked or broken else ""
+    lost = conversation.end if not_requested or broken else ""
     return {
         "arm": arm,
         "split": split_of(conversation.entry["category"]),

@@ -53,7 +53,7 @@ def needed_text(row: Trajectory) -> str:
     return "\n".join(shown(v) for v in needed if not isinstance(v, bool) and v is not None).lower()
 
 
-def _asked(row: Trajectory, text: str) -> Trajectory | None:
+def _with_query(row: Trajectory, text: str) -> Trajectory | None:
     """The row with another last request; None where it is the same."""
     last = max((i for i, m in enumerate(row.prompt) if m.role == "user"), default=None)
     if last is None or text == row.messages[last].content:
@@ -87,7 +87,7 @@ def typos(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajecto
         rng.sample(spots, min(len(spots), max(1, len(spots) // 6))), key=lambda m: -m.start()
     ):
         text = text[: match.start()] + _slip(match[0], rng) + text[match.end() :]
-    return _asked(row, text)
+    return _with_query(row, text)
 
 
 def paraphrase(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajectory | None:
@@ -98,7 +98,7 @@ def paraphrase(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Tra
         # A word that is part of a value must stay: the right call holds it.
         if found and found[0].lower() not in kept:
             text = re.sub(pattern, word, text)
-    return _asked(row, rng.choice(FRAMES).format(text)) if text else None
+    return _with_query(row, rng.choice(FRAMES).format(text)) if text else None
 
 
 def number_formats(row: Trajectory, rng: random.Random, catalogue: Catalogue) -> Trajectory | None:
@@ -114,7 +114,7 @@ def number_formats(row: Trajectory, rng: random.Random, catalogue: Catalogue) ->
         whole, _, part = match[0].replace(",", "").partition(".")
         return f"{int(whole):,}".replace(",", ".") + (f",{part}" if part else "")
 
-    return _asked(row, NUMBER.sub(german, row.query))
+    return _with_query(row, NUMBER.sub(german, row.query))
 
 
 PERTURBATIONS: dict[str, Callable[[Trajectory, random.Random, Catalogue], Any]] = {

@@ -46,7 +46,7 @@ class Asked(Protocol):
     def row(self) -> Trajectory:
         """The conversation so far."""
 
-    def end_unasked(self, why: str) -> None:
+    def end_without_request(self, why: str) -> None:
         """Its prompt is too long for the engine, the template refuses it, or no answer comes."""
 
 
@@ -70,17 +70,17 @@ class EngineSampler:
         try:
             ids = self.chat.prompt_ids(row, self.arm.marker)
         except RecordError:
-            one.end_unasked("template_refused")
+            one.end_without_request("template_refused")
             return None
         if len(ids) > self.room:
-            one.end_unasked("too_long")
+            one.end_without_request("too_long")
             return None
         sampling = replace(self.sampling(one), tools=self.chat.tools_text(row))
         # The turns before are in that engine's prefix cache.
         session = f"{self.arm.name}/{id(one)}"
         (reply,) = client.ask([ids], [sampling], adapter=self.arm.adapter, session=session)
         if isinstance(reply, client.Lost):
-            one.end_unasked(client.INFRA_FAILED)
+            one.end_without_request(client.INFRA_FAILED)
             return None
         one.output_tokens += reply.output_tokens[0]
         one.latency_s += reply.latency_s

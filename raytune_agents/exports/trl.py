@@ -45,7 +45,7 @@ def write_labelled(row: Trajectory) -> JsonObject:
     return write(row) | {"label": not row.pool.startswith("negative")}
 
 
-def _said(m: Message) -> tuple[Any, ...]:
+def _compared(m: Message) -> tuple[Any, ...]:
     return m.role, m.content, m.thought, tuple((c.name, c.arguments) for c in m.tool_calls)
 
 
@@ -58,7 +58,7 @@ def pair(chosen: Trajectory, rejected: Trajectory) -> JsonObject:
     ours, theirs = (linked(in_call_order(r.messages)) for r in (chosen, rejected))
     same = 0
     for a, b in zip(ours[:-1], theirs[:-1]):
-        if _said(a) != _said(b):
+        if _compared(a) != _compared(b):
             break
         same += 1
     if not same or chosen.target is None or rejected.target is None:

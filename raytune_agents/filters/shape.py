@@ -114,7 +114,7 @@ def outcome_reached(row: Trajectory, min_outcome: float = 0.5) -> str | None:
     return f"outcome:{row.outcome:g}" if known else None
 
 
-def _said(message: Message) -> tuple:
+def _output_key(message: Message) -> tuple:
     return (message.content.strip(), *map(call_key, message.tool_calls))
 
 
@@ -127,7 +127,7 @@ def dead_loop(row: Trajectory, max_repeats: int = 2) -> str | None:
     for name, run in groupby(row.calls, key=call_key):
         if sum(1 for _ in run) > max_repeats:
             return f"dead_loop:{name[0]}"
-    turns = [words for m in row.messages if m.role == "assistant" and any(words := _said(m))]
+    turns = [words for m in row.messages if m.role == "assistant" and any(words := _output_key(m))]
     for _, run in groupby(turns):
         if sum(1 for _ in run) > max_repeats:
             return "dead_loop:turn"

@@ -53,8 +53,8 @@ def _edges(p: Parameter) -> tuple[float, float]:
     """Where a number may lie: the schema's bounds, then the description's, then the kind's."""
     detail, kind = p.detail, kind_named(p.kind)
     usual = kind.range or (1, 100)
-    said = descriptions.bounds_in(p.about) or tuple(usual)
-    low, high = said[0], said[-1]
+    bounds = descriptions.bounds_in(p.about) or tuple(usual)
+    low, high = bounds[0], bounds[-1]
     numbers = [v for v in p.values if isinstance(v, int | float) and not isinstance(v, bool)]
     if numbers and not descriptions.bounds_in(p.about):
         low, high = min(*numbers, low), max(*numbers, high)
@@ -199,9 +199,9 @@ def _array(
     for _ in range(6 * wanted):
         if item.kind in ("email", "person", "username", "first_name"):
             scene.people.pop(who_of(item), None)  # another person for each item
-        drawn = value(scene, item, known, only)
-        if drawn not in out:
-            out.append(drawn)
+        element = value(scene, item, known, only)
+        if element not in out:
+            out.append(element)
         if len(out) == wanted:
             break
     return out
@@ -252,11 +252,11 @@ def sample(
         args: Arguments = {}
         try:
             for p in params:
-                given = (fixed or {}).get(p.name)
+                preset = (fixed or {}).get(p.name)
                 hints = known.of(tool.name, p.name)
-                scene.meal = given if isinstance(given, str) and given in MEALS else scene.meal
+                scene.meal = preset if isinstance(preset, str) and preset in MEALS else scene.meal
                 args[p.name] = (
-                    given if given is not None else value(scene, p, hints, p.name in known.closed)
+                    preset if preset is not None else value(scene, p, hints, p.name in known.closed)
                 )
         except NoValue as error:
             raise NoValue(f"{tool.name}.{error}") from None

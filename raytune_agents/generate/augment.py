@@ -107,16 +107,16 @@ def _value(old: Any, rng: random.Random) -> Any:
 
 def _silent_defaults(row: Trajectory, rng: random.Random) -> dict[str, dict[str, list[Any]]]:
     """Tool -> argument -> [default, new one], where a call uses a default that nobody said."""
-    said = " ".join(m.content for m in row.messages if m.role == "user")
+    user_text = " ".join(m.content for m in row.messages if m.role == "user")
     found: dict[str, dict[str, list[Any]]] = {}
     for c in row.calls:
         tool = next((t for t in row.tools if t.name == c.name), None)
         properties = tool.schema.get("properties", {}) if tool else {}
-        for name, given in c.args.items():
+        for name, value in c.args.items():
             old = properties.get(name, {}).get("default")
             plain = type(old) in (int, float, str) and old != "" and "enum" not in properties[name]
-            used = plain and type(given) is type(old) and given == old
-            if used and not survives(shown(old), said):
+            used = plain and type(value) is type(old) and value == old
+            if used and not survives(shown(old), user_text):
                 found.setdefault(c.name, {})[name] = [old, _value(old, rng)]
     return found
 
@@ -181,9 +181,11 @@ def _renamed(
     **meta: Any,
 ) -> Trajectory | None:
     tools = _distinct([t.name for t in row.tools], make_tool)
-    drawn = {t.name: _distinct(list(t.schema.get("properties", {})), make_arg) for t in row.tools}
-    args = {name: names for name, names in drawn.items() if names is not None}
-    if not tools or len(args) < len(drawn):
+    new_names = {
+        t.name: _distinct(list(t.schema.get("properties", {})), make_arg) for t in row.tools
+    }
+    args = {name: names for name, names in new_names.items() if names is not None}
+    if not tools or len(args) < len(new_names):
         return None
     kept = row.meta | {"mask": {"tools": tools, "args": args, "defaults": found}} | meta
     try:
@@ -210,8 +212,8 @@ def descriptions_differ(row: Trajectory) -> bool:
     among those of one type: what is renamed must be readable there, or the row asks for a guess."""
 
     def differ(texts: Sequence[str]) -> bool:
-        said = [" ".join(text.casefold().split()) for text in texts]
-        return len(said) < 2 or (all(said) and len(set(said)) == len(said))
+        normalized = [" ".join(text.casefold().split()) for text in texts]
+        return len(normalized) < 2 or (all(normalized) and len(set(normalized)) == len(normalized))
 
     called = {call.name for call in row.calls}
     alike: dict[tuple[str, str], list[str]] = {}

@@ -64,10 +64,10 @@ def code_of(detail: Mapping[str, Any], rng: random.Random, name: str) -> str:
     words = re.search(r"a-z[^\]]*\](?:[+*]|\{\d*,?\d*\}){1}|\\[wSD][+*]|\.[+*]", pattern)
     if written_out(pattern) > MAX_CODE or (words and not re.search(r"\\d|0-9", pattern)):
         raise NoValue(f"{name}: its pattern {pattern} allows more than codes; add an example")
-    drawn = rstr.Rstr(rng)
+    generator = rstr.Rstr(rng)
     for _ in range(TRIES):
         try:
-            text = drawn.xeger(re.sub(r"(?<!\\)([+*])(?!\?)", "{1,6}", pattern))
+            text = generator.xeger(re.sub(r"(?<!\\)([+*])(?!\?)", "{1,6}", pattern))
         except (re.error, ValueError, KeyError, IndexError, AttributeError):
             break
         if text.isprintable() and accepts(detail, text):

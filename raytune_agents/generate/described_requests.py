@@ -73,8 +73,8 @@ def _lead(
     verb = rng.choice(act.verbs)
     giving = verb == "give" and any(p == "to" for p, _ in act.parts)  # "give a rating to a book"
     group = "" if giving else verb_groups().get(verb, "")
-    said = phrases()["groups"][group]["say"] if group else [verb]
-    return rng.choice(said if UNSAID.match(verb) else [verb, *said]), group, None
+    synonyms = phrases()["groups"][group]["say"] if group else [verb]
+    return rng.choice(synonyms if UNSAID.match(verb) else [verb, *synonyms]), group, None
 
 
 def compose(
@@ -85,10 +85,10 @@ def compose(
     act = action(tool.name, tool.description)
     if not act.verbs or not act.head or not is_english(tool.description):
         return None
-    given = sorted((p for p in parameters_of(tool) if p.name in args), key=rank)
-    anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in given}
-    flags = [p for p in given if isinstance(args[p.name], bool)]
-    plain = [p for p in given if p not in flags and args[p.name] not in ("", None, [], {})]
+    present = sorted((p for p in parameters_of(tool) if p.name in args), key=rank)
+    anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in present}
+    flags = [p for p in present if isinstance(args[p.name], bool)]
+    plain = [p for p in present if p not in flags and args[p.name] not in ("", None, [], {})]
     verb, group, chosen = _lead(act, plain, args, rng)
     if switch := next((p for p in flags if base_verb(p.words) in act.verbs[:1]), None):
         flags.remove(switch)  # "follow or unfollow an artist" + follow
@@ -252,15 +252,15 @@ def _arranged(
         for p, c in order
         if p in moved and kind_named(p.sense).range and re.match(r"(for|with) (?!a |\{\w+\}$)", c)
     ]
-    said = [
+    sentences = [
         statement(p, args[p.name], rng)
         for p, c in [*order, *texts[1:]]
         if p in moved and c not in counts
     ]
     if counts:
         together = " ".join(counts)
-        said.append(f"{together[:1].upper()}{together[1:]}, please.")
-    return stay, " ".join(said)
+        sentences.append(f"{together[:1].upper()}{together[1:]}, please.")
+    return stay, " ".join(sentences)
 
 
 def _filled(text: str, anchors: Mapping[str, str]) -> str:

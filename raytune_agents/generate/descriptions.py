@@ -216,11 +216,13 @@ def examples_of(schema: Mapping[str, Any], about: str) -> tuple[list[Any], bool]
     if "const" in schema:
         return [schema["const"]], True
     own = [*(schema.get("examples") or ()), *([schema["example"]] if "example" in schema else ())]
-    said, closed = examples_in(about)
+    examples, closed = examples_in(about)
     if json_type(schema) in ("integer", "number"):
-        said = [float(x) if "." in x else int(x) for x in said if re.fullmatch(r"-?\d+(\.\d+)?", x)]
-        closed = closed and len(said) > 1
+        examples = [
+            float(x) if "." in x else int(x) for x in examples if re.fullmatch(r"-?\d+(\.\d+)?", x)
+        ]
+        closed = closed and len(examples) > 1
     default = schema.get("default")
-    if isinstance(default, str) and default.strip() and not closed and default not in said:
+    if isinstance(default, str) and default.strip() and not closed and default not in examples:
         own.append(default)
-    return [*own, *said], closed and not own
+    return [*own, *examples], closed and not own

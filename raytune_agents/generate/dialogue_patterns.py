@@ -73,9 +73,9 @@ def distinct(make, n: int, tries: int = 20) -> list[Trajectory]:
                 row = make(index, attempt)
             except NoValue:
                 continue
-            said = tuple(m.content for m in row.messages if m.role == "user") if row else ()
-            if row is not None and said not in seen:
-                seen.add(said)
+            requests = tuple(m.content for m in row.messages if m.role == "user") if row else ()
+            if row is not None and requests not in seen:
+                seen.add(requests)
                 out.append(row)
                 break
     return out
@@ -117,13 +117,13 @@ def parallel_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
         joins = [joins[0]]
     text = rng.choice(joins).format(*orders)
     text = re.sub(r"([.] )([a-z])", lambda m: m[1] + m[2].upper(), text)
-    said = {f"{i}.{k}": v for i, t in enumerate(made) for k, v in t.wish.anchors.items()}
+    anchors = {f"{i}.{k}": v for i, t in enumerate(made) for k, v in t.wish.anchors.items()}
     target = Message("assistant", tool_calls=tuple(t.call for t in made))
     request = Message("user", text[:1].upper() + text[1:])
     tools = shown_tools(spec, rng, {t.call.name for t in made})
     source = "wording" if all(t.source == "wording" for t in made) else "template"
     return make_row(
-        spec, "parallel", index, seed, [request, target], tools, anchors=said, wording=source
+        spec, "parallel", index, seed, [request, target], tools, anchors=anchors, wording=source
     )
 
 
@@ -172,12 +172,12 @@ def _incomplete(
     what the user will answer for `later`. Raises NoValue."""
     written = tool.incomplete.get(later[0]) if len(later) == 1 else None
     if written:
-        text, args, said = phrase(tool, written, rng, habits=habits, also=later)
+        text, args, anchors = phrase(tool, written, rng, habits=habits, also=later)
         return (
             text,
             args,
-            {k: v for k, v in said.items() if k not in later},
-            {k: said[k] for k in later},
+            {k: v for k, v in anchors.items() if k not in later},
+            {k: anchors[k] for k in later},
         )
     args, scene = sample_arguments(tool, rng, habits)
     wish = composed(tool, {k: v for k, v in args.items() if k not in later}, scene, rng, "order")
@@ -195,7 +195,7 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
     if not open_args:
         return None
     arg = rng.choice(open_args)
-    order, args, said, answers = _incomplete(tool, [arg], rng, known)
+    order, args, anchors, answers = _incomplete(tool, [arg], rng, known)
     style, text = styled(order, rng, wanted=spec.habits.styles)
     messages = [Message("user", text), Message("assistant", question(tool, arg, rng))]
     tools = shown_tools(spec, rng, {tool.name})
@@ -212,7 +212,7 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
             style=style,
             ask=arg,
             near=tool.name,
-            anchors=said,
+            anchors=anchors,
             wording=source,
         )
     messages.append(Message("user", answer_of(answers[arg], rng)))
@@ -249,13 +249,13 @@ def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tra
     later, known = rng.sample(required, 2), spec.habits.arguments.get(tool.name, {})
     order, args, first, answers = _incomplete(tool, later, rng, known)
     messages = [Message("user", styled(order, rng, wanted=spec.habits.styles)[1])]
-    said = {"0": first}
+    anchors = {"0": first}
     for arg in later:
         messages.append(Message("assistant", question(tool, arg, rng)))
-        said[str(len(messages))] = {arg: answers[arg]}
+        anchors[str(len(messages))] = {arg: answers[arg]}
         messages.append(Message("user", answer_of(answers[arg], rng)))
     messages.append(Message("assistant", tool_calls=(ordered_call(tool, args),)))
-    everything = {k: v for anchor in said.values() for k, v in anchor.items()}
+    everything = {k: v for anchor in anchors.values() for k, v in anchor.items()}
     return make_row(
         spec,
         "gradual",
@@ -264,7 +264,7 @@ def gradual_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tra
         messages,
         shown_tools(spec, rng, {tool.name}),
         anchors=everything,
-        said=said,
+        anchors_by_turn=anchors,
     )
 
 
@@ -319,7 +319,7 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
         Message("assistant", tool_calls=(ordered_call(tool, args | new),)),
     ]
     kept = {k: v for k, v in made.wish.anchors.items() if k != param.name}
-    said = {"0": made.wish.anchors, "2": {param.name: value}}
+    anchors = {"0": made.wish.anchors, "2": {param.name: value}}
     return make_row(
         spec,
         "corrected",
@@ -328,7 +328,7 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
         messages,
         shown_tools(spec, rng, {tool.name}),
         anchors=kept | {param.name: value},
-        said=said,
+        anchors_by_turn=anchors,
         wording=made.source,
     )
 

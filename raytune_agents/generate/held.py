@@ -92,9 +92,9 @@ def held_back(
     sources = config.sources.model_copy(update={"own": 0.0})  # no training row with other values
     tried = {"agents": own_agents(config), "rows": TRIED * total, "pools": pools}
     real = [row for row in trained if not row.pool.startswith("synthetic.")]
-    asked = config.model_copy(update=tried | {"sources": sources})
-    drawn = sampling.sample_rows(asked, seed + HELD_SEED, real)
-    rows = mark_leaks(drawn.rows, trained)
+    held_config = config.model_copy(update=tried | {"sources": sources})
+    sampled = sampling.sample_rows(held_config, seed + HELD_SEED, real)
+    rows = mark_leaks(sampled.rows, trained)
     novelty, refused = Novelty(trained), Counter()
     out: list[Trajectory] = []
     for row in rows:

@@ -284,9 +284,9 @@ def parameter(
         return _object(known, detail, context, root, depth)
     letter = len(words) <= 2 and words not in ("to", "by", "at", "on", "in", "id")
     if letter and about and not matching_kind(type_, words, "", "")[0]:
-        said = replace(known, words=descriptions.subject_of(about))
-        found = _scalar(said, detail, values, context)
-        if found.kind not in ("", "amount") and len(said.words.split()) <= 4:
+        described = replace(known, words=descriptions.subject_of(about))
+        found = _scalar(described, detail, values, context)
+        if found.kind not in ("", "amount") and len(described.words.split()) <= 4:
             return found
     return _scalar(known, detail, values, context)
 

@@ -81,8 +81,8 @@ def turns(row: Trajectory) -> list[int]:
     """The messages that may be said in other words: those whose values are known."""
     if row.pool.partition(".")[2] not in REWORDED:
         return []
-    if "said" in row.meta:
-        return [int(i) for i in row.meta["said"]]
+    if "anchors_by_turn" in row.meta:
+        return [int(i) for i in row.meta["anchors_by_turn"]]
     return [max(i for i, m in enumerate(row.messages) if m.role == "user")]
 
 
@@ -92,7 +92,7 @@ def messages(
     """The chat that asks a small model to say one turn: who speaks, examples, what was heard, the
     template."""
     out: list[dict[str, str]] = []
-    if "said" in row.meta:
+    if "anchors_by_turn" in row.meta:
         persona = random.Random(row.source_id).choice(PERSONAS)
         out.append({"role": "system", "content": f"You are {persona} who talks to an assistant."})
     for request, answer in shots:
@@ -102,9 +102,9 @@ def messages(
         ]
     before = row.messages[turn - 1] if turn else None
     heard = before.content if before is not None and before.role == "assistant" else ""
-    said = HEARD.format(said=heard) if heard else ""
+    transcript = HEARD.format(said=heard) if heard else ""
     request = ASK.format(request=row.messages[turn].content)
-    return [*out, {"role": "user", "content": said + request}]
+    return [*out, {"role": "user", "content": transcript + request}]
 
 
 # --- rules ----------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def _reordered(row: Trajectory, old: str, text: str) -> bool:
 def anchors(row: Trajectory, turn: int | None = None) -> list[str]:
     """What a turn of this row must say: its own values, the row's anchors, or else every value
     called with."""
-    known = row.meta.get("said", {}).get(str(turn)) or row.meta.get("anchors")
+    known = row.meta.get("anchors_by_turn", {}).get(str(turn)) or row.meta.get("anchors")
     values = known.values() if known else [leaf for c in row.calls for leaf in leaves(c.args)]
     return [shown(v) for v in values if not isinstance(v, bool) and v is not None]
 
@@ -204,13 +204,13 @@ def fault(row: Trajectory, turn: int, text: str) -> str:
     return next((name for name, failed in checks.items() if failed), "")
 
 
-def reworded(row: Trajectory, said: Mapping[int, str]) -> Trajectory:
+def reworded(row: Trajectory, texts: Mapping[int, str]) -> Trajectory:
     """The row with the model's wording of some turns; the templates stay in meta."""
     turned = tuple(
-        replace(m, content=said[i]) if i in said else m for i, m in enumerate(row.messages)
+        replace(m, content=texts[i]) if i in texts else m for i, m in enumerate(row.messages)
     )
-    old: Any = {str(i): row.messages[i].content for i in said}
-    old = old if "said" in row.meta else next(iter(old.values()))
+    old: Any = {str(i): row.messages[i].content for i in texts}
+    old = old if "anchors_by_turn" in row.meta else next(iter(old.values()))
     meta = row.meta | {"wording": "paraphrase", "template": old}
     return derive(row, messages=turned, meta=meta, outcome=row.outcome)
 

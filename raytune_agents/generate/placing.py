@@ -102,10 +102,10 @@ class Placing:
     """The object of a wish while values are put into it; `left` are the parameters still to say."""
 
     def __init__(
-        self, act: Action, given: Sequence[Parameter], absent: Sequence[Parameter], verb: str
+        self, act: Action, present: Sequence[Parameter], absent: Sequence[Parameter], verb: str
     ):
-        self.act, self.given, self.absent, self.verb = act, given, absent, verb
-        self.left = list(given)
+        self.act, self.present, self.absent, self.verb = act, present, absent, verb
+        self.left = list(present)
         self.head = act.head
         self.first: Parameter | None = None  # the object's own value
         self.makes = verb_groups().get(act.verbs[0]) in ("create", "add", "generate")
@@ -221,7 +221,7 @@ class Placing:
             ones = [_ARTICLE.sub("", one) for one in bare.split(" or ")]
             bare = next((one for one in ones if mentions(one, p)), ones[0])
             self.head = f"a {bare}"
-        setter = self.verb in SETTERS and not is_numbered(p) and len(self.given) == 1
+        setter = self.verb in SETTERS and not is_numbered(p) and len(self.present) == 1
         if setter or (p.role == "to" and not is_numbered(p)):
             return
         self.left.remove(p)
@@ -287,7 +287,7 @@ class Placing:
                 if p.sense in DURATIONS:
                     self.left.remove(p)
                     return f"{preposition} {slot_of(p)} {p.sense}"
-        spoken_of = any(mentions(phrase, p) for p in self.given)
+        spoken_of = any(mentions(phrase, p) for p in self.present)
         if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
             p = self.take(owner[1])
             if p is not None:
@@ -325,10 +325,10 @@ class Placing:
     def _only_id(self, phrase: str) -> Parameter | None:
         """The one id of the call, where a complement names no parameter: "label an email" + the
         message's id."""
-        ids = [p for p in self.given if p.sense in ("id", "id_number") and not p.items]
+        ids = [p for p in self.present if p.sense in ("id", "id_number") and not p.items]
         if len(ids) != 1 or ids[0] not in self.left or ids[0] == self.first:
             return None
-        if any(mentions(phrase, p) for p in [*self.given, *self.absent]):
+        if any(mentions(phrase, p) for p in [*self.present, *self.absent]):
             return None
         self.left.remove(ids[0])
         return ids[0]

@@ -158,10 +158,10 @@ def tool_coverage(rows: Sequence[Trajectory], tools: Sequence[ToolSpec]) -> dict
         for call in row.calls:
             called[call.name] |= set(call.args)
     params = [(t.name, p) for t in tools for p in t.schema.get("properties", {})]
-    given = sum(p in called.get(t, ()) for t, p in params)
+    present = sum(p in called.get(t, ()) for t, p in params)
     return {
         "tools": sum(t.name in called for t in tools) / len(tools) if tools else 0.0,
-        "parameters": given / len(params) if params else 1.0,
+        "parameters": present / len(params) if params else 1.0,
     }
 
 

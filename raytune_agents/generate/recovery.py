@@ -36,12 +36,12 @@ PASSING = {
 
 @dataclass(frozen=True)
 class BrokenCall:
-    """A call that fails, and what the agent makes of it. `said`: the error that passes, "" where
-    the tool itself refuses the call."""
+    """A call that fails, and what the agent makes of it. `error`: what the tool answers for a
+    while, "" where it refuses the call for good."""
 
     call: ToolCall
     diagnosis: str
-    said: str = ""
+    error: str = ""
 
 
 def _with(call: ToolCall, arguments: Arguments) -> ToolCall:
@@ -65,8 +65,10 @@ def changed_schema(call: ToolCall, tool: ToolSpec, rng: random.Random) -> Broken
     name = rng.choice(sorted(call.args))
     old = f"{name.split('_')[0]}_value" if "_" in name else f"{name}_value"
     renamed = {old if k == name else k: v for k, v in call.args.items()}
-    said = f"The tool knows no {old}; its schema calls it {name}. I use that name."
-    return None if old in shape(tool.parameters).kinds else BrokenCall(_with(call, renamed), said)
+    diagnosis = f"The tool knows no {old}; its schema calls it {name}. I use that name."
+    return (
+        None if old in shape(tool.parameters).kinds else BrokenCall(_with(call, renamed), diagnosis)
+    )
 
 
 def not_found(call: ToolCall, tool: ToolSpec, rng: random.Random) -> BrokenCall | None:
@@ -77,8 +79,8 @@ def not_found(call: ToolCall, tool: ToolSpec, rng: random.Random) -> BrokenCall 
     name = rng.choice(codes)
     right = call.args[name]
     wrong = shaped(right, rng)
-    said = f"There is no {wrong}: I mistyped it. The right one is {right}."
-    return None if wrong == right else BrokenCall(_with(call, call.args | {name: wrong}), said)
+    diagnosis = f"There is no {wrong}: I mistyped it. The right one is {right}."
+    return None if wrong == right else BrokenCall(_with(call, call.args | {name: wrong}), diagnosis)
 
 
 def passing(call: ToolCall, tool: ToolSpec, rng: random.Random) -> BrokenCall | None:
@@ -112,8 +114,8 @@ def with_error(row: Trajectory, kind: str, rng: random.Random) -> Trajectory | N
     if broken is None:
         return None
     before = [c for m in row.messages[:turn] for c in m.tool_calls]
-    if broken.said:
-        task = replace(task, errors={str(len(before)): broken.said})
+    if broken.error:
+        task = replace(task, errors={str(len(before)): broken.error})
     episode = Episode(task, row.tools)
     for earlier in before:
         episode.run(earlier)
@@ -121,10 +123,10 @@ def with_error(row: Trajectory, kind: str, rng: random.Random) -> Trajectory | N
     seen = episode.call(failed)
     if not failed_observation(seen):
         return None
-    mistake = replace(right, tool_calls=(failed,), loss=None if broken.said else False)
-    told = Message("tool", seen, name=call.name, tool_call_id=failed.id)
+    mistake = replace(right, tool_calls=(failed,), loss=None if broken.error else False)
+    observation = Message("tool", seen, name=call.name, tool_call_id=failed.id)
     repaired = replace(right, thought=broken.diagnosis)
-    messages = (*row.messages[:turn], mistake, told, repaired, *row.messages[turn + 1 :])
+    messages = (*row.messages[:turn], mistake, observation, repaired, *row.messages[turn + 1 :])
     made = finish(replace(row, messages=messages, meta=row.meta | task.meta | {"error": kind}))
     return made if completed(made) else None
 

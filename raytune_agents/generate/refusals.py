@@ -210,8 +210,8 @@ def notool_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Traj
         text, answer = rng.choice(small_talk())
     elif cell == "tool_tools":
         made = sample_call(pick_tool(spec, rng), rng, spec.habits)
-        said = Message("user", styled(made.wish, rng, wanted=spec.habits.styles)[1])
-        messages = [said, Message("assistant", tool_calls=(made.call,))]
+        request = Message("user", styled(made.wish, rng, wanted=spec.habits.styles)[1])
+        messages = [request, Message("assistant", tool_calls=(made.call,))]
         tools = shown_tools(spec, rng, {made.call.name})
         return make_row(
             spec,

@@ -159,21 +159,21 @@ def paraphrase_rows(
     sampling = Sampling(config.max_tokens, config.temperature, config.candidates)
     for start in range(0, len(rows), max(1, size)):
         part = rows[start : start + size]
-        asked = [(row, turn) for row in part for turn in paraphrase.turns(row)]
+        targets = [(row, turn) for row in part for turn in paraphrase.turns(row)]
         shown = shots[-SHOWN:] if len(shots) >= SHOWN else paraphrase.SHOTS
-        chats = [paraphrase.messages(row, turn, shown) for row, turn in asked]
-        replies = client.ask(chats, [seeded(sampling, row, seed, turn) for row, turn in asked])
-        said: dict[str, dict[int, str]] = {}
-        for (row, turn), reply in zip(asked, replies):
+        chats = [paraphrase.messages(row, turn, shown) for row, turn in targets]
+        replies = client.ask(chats, [seeded(sampling, row, seed, turn) for row, turn in targets])
+        texts: dict[str, dict[int, str]] = {}
+        for (row, turn), reply in zip(targets, replies):
             text, why = "", unanswered(reply)
             if isinstance(reply, Reply):
                 text, why = paraphrase.first_good(row, turn, reply.texts)
                 shard.tokens += sum(reply.output_tokens)
             shard.notes[f"template:{why.partition(':')[0]}" if why else "paraphrased"] += 1
             if text:
-                said.setdefault(row.id, {})[turn] = text
+                texts.setdefault(row.id, {})[turn] = text
                 shots.append((row.messages[turn].content, text))
-        out += [paraphrase.reworded(row, said[row.id]) if row.id in said else row for row in part]
+        out += [paraphrase.reworded(row, texts[row.id]) if row.id in texts else row for row in part]
     return out
 
 
@@ -195,10 +195,10 @@ QUESTION = (
 def judge_messages(row: Trajectory) -> list[dict[str, str]]:
     """The chat that asks for a verdict on a row: tools, what was said, what was done."""
     tools = "\n".join(f"{t.name}: {t.description} {t.parameters}" for t in row.tools) or "none"
-    said = "\n".join(m.content for m in row.messages if m.role == "user")
+    request = "\n".join(m.content for m in row.messages if m.role == "user")
     turns = [m for m in row.messages if m.role == "assistant"]
     did = "\n".join(p for m in turns for p in (m.content, render_calls(m.tool_calls)) if p)
-    text = QUESTION.format(tools=tools, said=said, did=did)
+    text = QUESTION.format(tools=tools, said=request, did=did)
     return [{"role": "user", "content": text}]
 
 
@@ -228,9 +228,9 @@ def judge_shard(shard: Shard, client: ChatClient, config: GenerateConfig, seed: 
         fits = [len(client.chat.chat_ids(chat)) <= room for chat in chats]
     else:
         fits = [True] * len(chats)
-    asked = [i for i, fit in enumerate(fits) if fit]
-    samplings = [seeded(sampling, rows[i], seed, -1) for i in asked]
-    replies = dict(zip(asked, client.ask([chats[i] for i in asked], samplings)))
+    indices = [i for i, fit in enumerate(fits) if fit]
+    samplings = [seeded(sampling, rows[i], seed, -1) for i in indices]
+    replies = dict(zip(indices, client.ask([chats[i] for i in indices], samplings)))
     shard.rows = []
     for i, row in enumerate(rows):
         reply = replies.get(i)

@@ -49,8 +49,8 @@ def rank(p: Parameter) -> tuple[int, int]:
         return len(ORDER) + 3, 0
     if p.kind == "flag" or p.sense in PAGING:
         return len(ORDER) + 1 + (p.sense in PAGING), 0
-    place = next((i for i, line in enumerate(ORDER) if line.match(p.sense)), len(ORDER))
-    return place, {"from": 0, "": 1, "to": 2, "cc": 3}.get(p.role, 1)
+    order = next((i for i, line in enumerate(ORDER) if line.match(p.sense)), len(ORDER))
+    return order, {"from": 0, "": 1, "to": 2, "cc": 3}.get(p.role, 1)
 
 
 # --- the text of a value --------------------------------------------------------------------------
@@ -99,12 +99,12 @@ def spoken(p: Parameter, value: Any, scene: Scene, rng: random.Random) -> str:
     if isinstance(value, int | float):
         return _quantity(p, value, rng)
     if isinstance(value, str):
-        return _said_text(p, value, rng)
+        return _string_text(p, value, rng)
     if isinstance(value, dict) and p.fields:
-        return _fields_said(p, value, scene, rng)
+        return _object_text(p, value, scene, rng)
     if isinstance(value, list) and p.items is not None and p.items.fields:
-        said = [_fields_said(p.items, v, scene, rng) for v in value if isinstance(v, dict)]
-        return "; ".join(said)
+        items = [_object_text(p.items, v, scene, rng) for v in value if isinstance(v, dict)]
+        return "; ".join(items)
     return shown(value).replace("_", " ") if p.kind == "choice" else shown(value)
 
 
@@ -117,7 +117,7 @@ PLAIN = frozenset(
 )
 
 
-def _fields_said(p: Parameter, value: Arguments, scene: Scene, rng: random.Random) -> str:
+def _object_text(p: Parameter, value: Arguments, scene: Scene, rng: random.Random) -> str:
     """An object's fields: an address as on an envelope, others with their nouns."""
     known, out = {f.name: f for f in p.fields}, []
     address = any(f.kind in ("street", "city", "zip") for f in p.fields)
@@ -126,19 +126,19 @@ def _fields_said(p: Parameter, value: Arguments, scene: Scene, rng: random.Rando
         if f is None or isinstance(inner, bool):
             out.append(f"{name.replace('_', ' ')} {shown(inner)}")
             continue
-        said, noun = spoken(f, inner, scene, rng), field_noun(f)
+        text, noun = spoken(f, inner, scene, rng), field_noun(f)
         if address and f.kind in PLAIN and not f.items:
-            out.append(said)
+            out.append(text)
         elif isinstance(inner, int | float) and f.unit:
-            out.append(f"{noun} {said} {UNIT_WORDS.get(f.unit, f.unit)}")
+            out.append(f"{noun} {text} {UNIT_WORDS.get(f.unit, f.unit)}")
         elif f.sense in LAST and isinstance(inner, str):
-            out.append(f'{noun} "{said}"')
+            out.append(f'{noun} "{text}"')
         else:
-            out.append(f"{noun} {said}")
+            out.append(f"{noun} {text}")
     return ", ".join(out) if address else shown(out)
 
 
-def _said_text(p: Parameter, value: str, rng: random.Random) -> str:
+def _string_text(p: Parameter, value: str, rng: random.Random) -> str:
     if p.kind == "choice" or (not p.kind and re.fullmatch(r"[a-z]+(_[a-z]+)+", value)):
         return value.replace("_", " ") if re.fullmatch(r"[A-Za-z]+(_[A-Za-z]+)+", value) else value
     if p.kind == "date" and re.fullmatch(r"\d{4}-\d\d-\d\d", value):

@@ -76,8 +76,8 @@ def _chosen(template: str, habits: Mapping[str, Argument], rng: random.Random) -
     out = []
     for text, optional in parts(template):
         found = slots(text)
-        given = [habits[s.arg].given if s.arg in habits else 0.5 for s in found] or [0.5]
-        if not optional or rng.random() < 0.5 * EVEN + (1 - EVEN) * min(given):
+        rates = [habits[s.arg].given if s.arg in habits else 0.5 for s in found] or [0.5]
+        if not optional or rng.random() < 0.5 * EVEN + (1 - EVEN) * min(rates):
             out.append(text)
     return out
 
@@ -100,11 +100,11 @@ def phrase(
     known = spec_values(tool, rng, habits)
     args, scene = arguments.sample(tool, {s.arg for s in found} | set(also), rng, known, fixed)
     params = {p.name: p for p in arguments.parameters_of(tool)}
-    said = {n: surface.spoken(params[n], v, scene, rng) for n, v in args.items()}
-    said |= {s.arg: s.shown for s in found if s.shown is not None}
-    words = said | dict(instead)
+    anchors = {n: surface.spoken(params[n], v, scene, rng) for n, v in args.items()}
+    anchors |= {s.arg: s.shown for s in found if s.shown is not None}
+    words = anchors | dict(instead)
     text = SLOT.sub(lambda m: words[m[1]], "".join(kept))
-    return mended(" ".join(text.split())), args, said
+    return mended(" ".join(text.split())), args, anchors
 
 
 def from_wording(

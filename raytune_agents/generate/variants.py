@@ -37,7 +37,7 @@ class ValueSpan:
     text: str
 
 
-def _said(value: Any, texts: Sequence[str]) -> str:
+def _verbatim(value: Any, texts: Sequence[str]) -> str:
     """The text by which a value is said word for word, in the case that it is said in; ""."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
@@ -54,7 +54,7 @@ def value_spans(row: Trajectory) -> list[ValueSpan]:
     out = []
     for i, call in enumerate(row.calls):
         for name, value in call.args.items():
-            text = _said(value, texts)
+            text = _verbatim(value, texts)
             if text and len(text) > (0 if text.isdigit() else 1):
                 out.append(ValueSpan(i, name, text))
     return out
@@ -120,8 +120,8 @@ def is_free(p: Parameter, value: Any, text: str) -> bool:
     ):
         return True
     noun = re.escape(p.noun.split()[-1]) if p.noun else "(?!)"
-    said = re.escape(value)
-    return bool(re.search(rf"\b{said} {noun}|\b{noun}( is| of|:)? {said}", text, re.I))
+    escaped = re.escape(value)
+    return bool(re.search(rf"\b{escaped} {noun}|\b{noun}( is| of|:)? {escaped}", text, re.I))
 
 
 def is_alike(new: Any, old: Any) -> bool:

@@ -99,13 +99,13 @@ def _row(
     spec: AgentSpec, pool: str, index: int, seed: int, run: WorldRun, meta: JsonObject
 ) -> Trajectory:
     users = [i for i, m in enumerate(run.messages) if m.role == "user"]
-    said, task = cast(Say, run.answer), run.episode.task  # a script ends with its answer
+    answer, task = cast(Say, run.answer), run.episode.task  # a script ends with its answer
     if len(users) > 1:
-        meta["said"] = {str(i): ask.anchors for i, ask in zip(users, run.requests)}
+        meta["anchors_by_turn"] = {str(i): ask.anchors for i, ask in zip(users, run.requests)}
     if run.episode.code.shipped:
         task = task | {"state": run.episode.digest}
     meta |= {"wording": "template", "anchors": run.requests[-1].anchors}
-    meta |= replace(task_in(spec, task), facts=said.facts).meta
+    meta |= replace(task_in(spec, task), facts=answer.facts).meta
     return finish(
         Trajectory(
             messages=tuple(run.messages),
@@ -131,9 +131,9 @@ def _conversation(
     names = list(shown)
     goals = [names[index % len(names)]]
     goals += rng.sample([n for n in names if n != goals[0]], count - 1)
-    drawn = {"seed": rng.randrange(10**9)}
+    seeded_task = {"seed": rng.randrange(10**9)}
     own = shown[goals[0]][0]
-    task = task_in(spec, drawn if own is None else own)
+    task = task_in(spec, seeded_task if own is None else own)
     run = WorldRun(Episode(task, spec.toolspecs), rng)
     for i, goal in enumerate(goals):
         run.carry_out(shown[goal][1], rng.choice(THANKS) if i else "")
@@ -177,11 +177,11 @@ def dialogue(spec: AgentSpec, n: int, seed: int) -> list[Trajectory]:
 
 def depends(row: Trajectory, turn: int) -> bool:
     """Whether a call of message `turn` uses a value that only an earlier observation gave."""
-    said = " ".join(m.content for m in row.messages[:turn] if m.role == "user")
+    user_text = " ".join(m.content for m in row.messages[:turn] if m.role == "user")
     seen = " ".join(m.content for m in row.messages[:turn] if m.role == "tool")
     values = [v for c in row.messages[turn].tool_calls for v in leaves(c.args)]
     texts = [str(v) for v in values if isinstance(v, str | int | float)]
-    return any(survives(t, seen) and not survives(t, said) for t in texts)
+    return any(survives(t, seen) and not survives(t, user_text) for t in texts)
 
 
 def _cut(row: Trajectory, turn: int) -> Trajectory:

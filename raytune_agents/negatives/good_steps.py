@@ -84,8 +84,8 @@ def good_step_rows(rows: Iterable[Trajectory]) -> tuple[list[Trajectory], Counte
     gave nothing, by reason."""
     tasks: dict[str, list[Trajectory]] = {}
     for row in rows:
-        asked = next((m.content for m in row.messages if m.role == "user"), "")
-        tasks.setdefault(asked, []).append(row)
+        request = next((m.content for m in row.messages if m.role == "user"), "")
+        tasks.setdefault(request, []).append(row)
     out, refused = [], Counter[str]()
     for runs in tasks.values():
         successes = [run for run in runs if not run.failed]

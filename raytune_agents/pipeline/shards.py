@@ -236,21 +236,23 @@ def answer_part(
     return table, ShardReport(tokens=tokens, lost=lost)
 
 
-def in_shards(context: Context, step: Step, asked: Sequence[Questions]) -> list[Lines]:
+def in_shards(context: Context, step: Step, per_arm: Sequence[Questions]) -> list[Lines]:
     """The lines of all questions, asked together and kept in `kept_shards`; a part whose engine
     stayed down gives the lost line of each of its rows."""
-    if not asked:
+    if not per_arm:
         return []
     jobs: list[ShardWork[Any]] = []
-    for q in asked:
+    for q in per_arm:
         shards = kept_shards(context, q.name, q.parts, *q.decided_by)
         jobs.append(ShardWork(q.name, shards, q.parts, partial(answer_part, q.ask)))
     if any(job.shards.missing(len(job.parts)) for job in jobs):
         context.start_engine()
-    name = asked[0].name if len(asked) == 1 else f"{asked[0].name} and {len(asked) - 1} more"
+    name = (
+        per_arm[0].name if len(per_arm) == 1 else f"{per_arm[0].name} and {len(per_arm) - 1} more"
+    )
     down = run_shards(context, step, name, jobs, context.config.evaluate.max_concurrency)
     out: list[Lines] = []
-    for questions, job, lost in zip(asked, jobs, down):
+    for questions, job, lost in zip(per_arm, jobs, down):
         lines: Lines = []
         for k, part in enumerate(job.parts):
             if k in lost:

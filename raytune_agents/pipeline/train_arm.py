@@ -76,8 +76,8 @@ def train_arm(
     found = read_jsonl(step.folder / "metrics.jsonl")
     if equal := [line[EQUAL] for line in found if EQUAL in line]:
         share = sum(equal) / len(equal)
-        said = f"{share:.0%} of its groups had equal rewards and taught nothing"
-        context.display.say(f"train     {name}: {said}", style="dim")
+        note = f"{share:.0%} of its groups had equal rewards and taught nothing"
+        context.display.say(f"train     {name}: {note}", style="dim")
     # Checkpoints and links: the adapter is all that is kept.
     shutil.rmtree(step.folder / "ray", ignore_errors=True)
 

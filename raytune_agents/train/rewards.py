@@ -164,8 +164,8 @@ def calls_in_order(rollout: Trajectory, known: Trajectory) -> float | None:
     for call in rollout.calls:
         if reached == len(wanted):
             break
-        asked = Trajectory((Message("assistant", tool_calls=(wanted[reached],)),), known.tools)
-        reached += compare([call], gold_of(asked), known.tools).ok
+        one_call = Trajectory((Message("assistant", tool_calls=(wanted[reached],)),), known.tools)
+        reached += compare([call], gold_of(one_call), known.tools).ok
     return reached / len(wanted) if wanted else None
 
 

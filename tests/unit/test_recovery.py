@@ -32,7 +32,7 @@ def test_each_error_breaks_what_it_says() -> None:
     assert lost != "T-1042"
     assert lost.startswith("T-")
     assert recovery.passing(CALL, TOOL, RNG).call == CALL
-    assert recovery.passing(CALL, TOOL, RNG).said in recovery.PASSING.values()
+    assert recovery.passing(CALL, TOOL, RNG).error in recovery.PASSING.values()
     assert recovery.missing_argument(ToolCall.of("close_ticket", note="x"), TOOL, RNG) is None
     assert recovery.not_found(ToolCall.of("close_ticket", note="x"), TOOL, RNG) is None
 

@@ -1,4 +1,4 @@
-"""What a run attempts: shares of pools, near requests, checks of rows, one edit a row."""
+"""What a run samples: shares of pools, near requests, checks of rows, one edit per row."""
 
 from collections import Counter
 from dataclasses import replace
@@ -99,7 +99,7 @@ def test_pools_that_a_spec_cannot_give_are_counted_as_short(tmp_path) -> None:
     assert len(drawn.rows) + drawn.short.total() == 26
 
 
-def test_drawn_rows_pass_format_and_execution() -> None:
+def test_sampled_rows_pass_format_and_execution() -> None:
     executor = validate_rows.executor(GenerateConfig())
     for row in sampling.sample_rows(EVEN, 5).rows:
         assert validate_rows.format_fault(row) == ""

@@ -15,9 +15,8 @@ def test_every_turn_of_a_conversation_may_be_reworded_and_its_values_are_known()
                 users = [i for i, m in enumerate(row.messages) if m.role == "user"]
                 assert paraphrase.turns(row) == users
                 for turn in users:
-                    for value in (
-                        paraphrase.anchors(row, turn) if row.meta["said"][str(turn)] else []
-                    ):
+                    known = row.meta["anchors_by_turn"][str(turn)]
+                    for value in paraphrase.anchors(row, turn) if known else []:
                         assert value.lower() in row.messages[turn].content.lower()
 
 
@@ -28,9 +27,14 @@ def test_words_that_the_answer_repeats_stay(pool: str) -> None:
 
 def gradual():
     rows = POOLS["gradual"](agents.load_spec("qa"), 40, 3)
-    row = next(r for r in rows if r.calls[0].name == "selenium" and "browser" in r.calls[0].args
-               and any("browser" in v for v in r.meta["said"].values() if v != {}))  # fmt: skip
-    turn = next(int(i) for i, v in row.meta["said"].items() if "browser" in v)
+    row = next(
+        r
+        for r in rows
+        if r.calls[0].name == "selenium"
+        and "browser" in r.calls[0].args
+        and any("browser" in v for v in r.meta["anchors_by_turn"].values() if v != {})
+    )
+    turn = next(int(i) for i, v in row.meta["anchors_by_turn"].items() if "browser" in v)
     return row, turn, row.calls[0].args["browser"]
 
 
