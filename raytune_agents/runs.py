@@ -42,6 +42,7 @@ from raytune_agents.storage import (
     RowFiles,
     StoredRows,
     append_jsonl,
+    bunched,
     read_json,
     read_rows,
     row_groups,
@@ -50,7 +51,7 @@ from raytune_agents.storage import (
     write_table,
 )
 
-__all__ = ["RowFiles", "StoredRows", "read_rows", "row_groups", "write_rows"]
+__all__ = ["RowFiles", "StoredRows", "bunched", "read_rows", "row_groups", "write_rows"]
 
 log = logging.getLogger(__name__)
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")

@@ -140,12 +140,34 @@ def write_rows(path: Path, rows: Iterable[Trajectory]) -> None:
 
 
 def row_groups(files: Iterable[Path]) -> list[JsonObject]:
-    """The row groups of Parquet files, in order, as {"file", "group"}: items for Ray Data whose
-    workers read them one by one."""
+    """The row groups of Parquet files, in order, as {"file", "group", "rows"}: items for Ray Data
+    whose workers read them one by one."""
     import pyarrow.parquet as pq
 
-    groups = {str(f): pq.read_metadata(f).num_row_groups for f in files}
-    return [{"file": f, "group": g} for f, count in groups.items() for g in range(count)]
+    out = []
+    for file in files:
+        about = pq.read_metadata(file)
+        for k in range(about.num_row_groups):
+            out.append({"file": str(file), "group": k, "rows": about.row_group(k).num_rows})
+    return out
+
+
+def bunched(files: Iterable[Path]) -> list[list[Path]]:
+    """Parquet files in their order, as lists of those that together are one of at most FILE_ROWS
+    rows and FILE_BYTES; a larger file is alone."""
+    import pyarrow.parquet as pq
+
+    out: list[list[Path]] = []
+    rows = size = 0
+    for file in files:
+        about = pq.read_metadata(file)
+        own = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
+        rows, size = rows + about.num_rows, size + own
+        if not out or rows > FILE_ROWS or size > FILE_BYTES:
+            out.append([])
+            rows, size = about.num_rows, own
+        out[-1].append(file)
+    return out
 
 
 class RowFiles:

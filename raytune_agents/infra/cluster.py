@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import logging
 import os
 import secrets
@@ -12,12 +13,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from raytune_agents.config import ConfigError, ResourcesConfig
 from raytune_agents.infra.placement import Resources
+from raytune_agents.records import JsonObject
 
 log = logging.getLogger(__name__)
 QUIET = {
@@ -227,6 +229,28 @@ def in_order(rows: Any, name: str) -> Any:
     rows.context.execution_options.preserve_order = True
     rows.set_name(name)
     return rows
+
+
+def map_items(
+    name: str, items: Sequence[JsonObject], work: Callable[..., JsonObject], *shared: Any
+) -> Iterator[JsonObject]:
+    """`work(item, *shared)` of every item, in their order, by Ray's workers; here where there is
+    one item: that is sooner done than a worker is started."""
+    if len(items) < 2:
+        yield from (work(item, *shared) for item in items)
+        return
+    import ray
+
+    def each(batch: dict[str, Any], stored: list[Any]) -> dict[str, list[str]]:
+        values = ray.get(stored)
+        return {"done": [json.dumps(work(json.loads(text), *values)) for text in batch["item"]]}
+
+    rows = [{"item": json.dumps(item)} for item in items]
+    data = in_order(ray.data.from_items(rows, override_num_blocks=len(rows)), name)
+    # In a list they stay references: Ray would unpack bare ones for every task.
+    stored = {"stored": [ray.put(value) for value in shared]}
+    for row in data.map_batches(each, batch_size=1, fn_kwargs=stored).iter_rows():
+        yield json.loads(row["done"])
 
 
 def run_task(work: Callable[..., Any], arguments: Sequence[Any], cpus: int, gpus: int = 0) -> Any:

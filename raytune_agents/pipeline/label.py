@@ -2,10 +2,10 @@
 
     1  workers: rules, leaks, fingerprints     -> work/{rows,prints}, leaks.jsonl
     2  the fingerprints, grouped (dedup.step)  -> pairs (row, survivor)
-    3  file by file: marks, quality            -> rows-*.parquet
+    3  workers: marks, quality                 -> rows-*.parquet
 
-Rows stream through each of them. The driver holds the pairs, and 16 bytes per row for the diversity
-part of the quality. Leaks come before duplicates: no survivor is a leak.
+Ray's workers read and write the rows; the driver holds the pairs, and 16 bytes per row for the
+diversity part of the quality. Leaks come before duplicates: no survivor is a leak.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import key_bits, near_text, request_text
-from raytune_agents.filters.quality import quality, rarity, signature
+from raytune_agents.filters.quality import quality, signature
 from raytune_agents.filters.shape import is_held_out
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline import generate, read
+from raytune_agents.pipeline.label_quality import PARTS, with_column, write_labels
 from raytune_agents.records import (
     ROW_FAULTS,
     SPLITS,
+    FlatRow,
     JsonObject,
     Options,
     Trajectory,
@@ -44,7 +46,13 @@ from raytune_agents.records import (
     content_hash,
     from_row,
 )
-from raytune_agents.runs import Counts, RowFiles, Step, row_groups, write_table
+from raytune_agents.runs import (
+    Counts,
+    RowFiles,
+    RowsLost,
+    Step,
+    row_groups,
+)
 
 if TYPE_CHECKING:
     import ray
@@ -53,9 +61,10 @@ if TYPE_CHECKING:
 
 BATCH = 1024
 SHOWN = 300  # characters of a request in leaks.jsonl
-PARTS = ("validity", "worth", "weight")  # what the quality is made of, see filters.quality
 Score = Callable[[Sequence[Trajectory]], list[float | None]]
 PRINTS = (*dedup.PRINTS.names, "signature")
+# What the driver hears of a batch: its rows, and its leaks as JSON.
+LABELLED = pa.schema([("rows", pa.int64()), ("leaks", pa.list_(pa.string()))])
 
 
 # --- 1: workers ---
@@ -140,12 +149,6 @@ def _labelled_rows(
     return batch
 
 
-def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
-    at = table.schema.get_field_index(name)
-    field = table.schema.field(at)
-    return table.set_column(at, field, pa.array(values, field.type))
-
-
 @lru_cache(maxsize=1)
 def _fetched(shared: ray.ObjectRef) -> LeakIndex:
     """An object of the store, unpacked once in a worker rather than once a batch."""
@@ -158,26 +161,52 @@ def _label_groups(
     items: dict[str, Any],
     config: LabelConfig,
     index: list[ray.ObjectRef],
+    work: str,
     score: Score | None = None,
 ) -> Iterator[pa.Table]:
-    """`label_rows` of the row groups that `items` names."""
-    for file, group in zip(items["file"], items["group"]):
+    """`label_rows` of the row groups that `items` names, into `work`; for each batch the number of
+    its rows and the leaks among them."""
+    found = (items[name] for name in ("file", "group", "first", "number"))
+    for file, group, first, number in zip(*found):
         with pq.ParquetFile(str(file)) as opened:
-            for batch in opened.iter_batches(BATCH, row_groups=[int(group)]):
-                table = pa.Table.from_batches([batch]).cast(arrow_schema())
-                yield label_rows(table, config, _fetched(index[0]), score)
+            batches = opened.iter_batches(BATCH, row_groups=[int(group)])
+            tables = (pa.Table.from_batches([batch]).cast(arrow_schema()) for batch in batches)
+            done = (label_rows(table, config, _fetched(index[0]), score) for table in tables)
+            for table in write_labelled(Path(work), int(number), int(first), done):
+                leaks = [json.dumps(leak) for leak in leaks_in(table)]
+                yield pa.table({"rows": [len(table)], "leaks": [leaks]}, schema=LABELLED)
+
+
+def write_labelled(
+    work: Path, number: int, first: int, tables: Iterable[pa.Table]
+) -> Iterator[pa.Table]:
+    """Tables of `label_rows` into WORK/{rows,prints}, under `number`; handles are the numbers of
+    the rows, from `first`. Yields the tables as they are written."""
+    rows = RowFiles(work / "rows", f"rows-{number:05d}")
+    prints = RowFiles(work / "prints", f"prints-{number:05d}")
+    for table in tables:
+        start = first + rows.rows
+        handles = pa.array(np.arange(start, start + len(table)), pa.uint64())
+        table = with_column(table, "handle", handles)
+        # A rejected row has none: it is no reason to reject another one.
+        prints.add(table.select(PRINTS).filter(pc.is_valid(table["group"])))
+        rows.add(table.drop_columns([name for name in PRINTS if name != "handle"]))
+        yield table
+    rows.close()
+    prints.close()
 
 
 class _Labeller:
     """`_label_groups` with the model at hand, for an actor."""
 
-    def __init__(self, config: LabelConfig, index: list[ray.ObjectRef], model: Options):
+    def __init__(self, config: LabelConfig, index: list[ray.ObjectRef], work: str, model: Options):
         from raytune_agents.train.score import RowNll
 
-        self.config, self.index, self.score = config, index, RowNll(**model)
+        self.config, self.index, self.work = config, index, work
+        self.score = RowNll(**model)
 
     def __call__(self, items: dict[str, Any]) -> Iterator[pa.Table]:
-        return _label_groups(items, self.config, self.index, self.score)
+        return _label_groups(items, self.config, self.index, self.work, self.score)
 
 
 # --- what no training row may show ---
@@ -248,37 +277,35 @@ def label(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     work = step.folder / "work"
     # From a run that was killed: handles are numbers of rows in this run's files.
     shutil.rmtree(work, ignore_errors=True)
-    rows, prints = RowFiles(work / "rows"), RowFiles(work / "prints", "prints")
     with (
         context.display.step("label") as bar,
         (step.folder / "leaks.jsonl").open("w", encoding="utf-8") as report,
     ):
-        for table in labelled(context, files, index):
-            handles = pa.array(np.arange(rows.rows, rows.rows + len(table)), pa.uint64())
-            table = with_column(table, "handle", handles)
-            # A rejected row has none: it is no reason to reject another one.
-            prints.add(table.select(PRINTS).filter(pc.is_valid(table["group"])))
-            rows.add(table.drop_columns(PRINTS))
-            for leak in leaks_in(table, shown):
+        for batch in labelled(context, files, index, work):
+            for leak in map(json.loads, batch["leaks"]):
+                leak["evaluation_request"] = shown.get(leak["of"], "")
                 leaks[f"{leak['set']} {leak['how']}"] += 1
                 report.write(json.dumps(leak, ensure_ascii=False) + "\n")
-            bar.update(len(table))
-    rows.close()
-    prints.close()
-    pairs = dedup.pairs_of(prints.folder, config)
-    counts, extra = write_labels(rows.folder, prints.folder, pairs, step.folder)
+            bar.update(int(batch["rows"]))
+    pairs = dedup.pairs_of(work / "prints", config)
+    counts, extra = write_labels(work / "rows", work / "prints", pairs, step.folder)
+    given = sum(pq.read_metadata(file).num_rows for file in files)
+    if counts.rows_in != given:
+        raise RowsLost(f"label: {given} rows to label, {counts.rows_in} written")
     shutil.rmtree(work)
     return counts, extra | {"compared_with": dict(seen), "leaks": dict(leaks)}
 
 
-def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[pa.Table]:
-    """Tables of `label_rows` from Ray's workers, in the order of the files."""
+def labelled(
+    context: Context, files: list[Path], index: LeakIndex, work: Path
+) -> Iterable[FlatRow]:
+    """LABELLED of the rows that Ray's workers write into `work`, in the order of the files."""
     import ray
 
     config, gpus = context.config.label, context.resources.gpus
     # In a list it stays a reference: Ray would unpack a bare one for every task.
-    arguments = {"config": config, "index": [ray.put(index)]}
-    items = row_groups(files)
+    arguments = {"config": config, "index": [ray.put(index)], "work": str(work)}
+    items = numbered(row_groups(files))
     # An item names a whole row group, and a worker holds one at a time.
     options: Options = {"batch_size": 1}
     # Which of two equal rows stays depends on their order, so it may not depend on the workers.
@@ -298,10 +325,19 @@ def labelled(context: Context, files: list[Path], index: LeakIndex) -> Iterable[
         )
     else:
         ds = ds.map_batches(_label_groups, fn_kwargs=arguments, **options)  # type: ignore[arg-type]
-    return ds.iter_batches(batch_size=None, batch_format="pyarrow")
+    return ds.iter_rows()
 
 
-def leaks_in(table: pa.Table, shown: dict[str, str]) -> Iterator[JsonObject]:
+def numbered(items: list[JsonObject]) -> list[JsonObject]:
+    """Row groups with their number, and the number of their first row over all of them."""
+    out, first = [], 0
+    for number, item in enumerate(items):
+        out.append(item | {"number": number, "first": first})
+        first += item["rows"]
+    return out
+
+
+def leaks_in(table: pa.Table) -> Iterator[JsonObject]:
     """What matched what: a dict for every contaminated row."""
     leaked = table.filter(pc.starts_with(table["reject_reason"], "contaminated:"))
     for flat in leaked.select(arrow_schema().names).to_pylist():
@@ -315,43 +351,4 @@ def leaks_in(table: pa.Table, shown: dict[str, str]) -> Iterator[JsonObject]:
             "how": leak["how"],
             "share": leak["share"],
             "request": row.query[:SHOWN],
-            "evaluation_request": shown.get(leak["of"], ""),
         }
-
-
-def rarities(folder: Path, pairs: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """(handle, rarity of the signature) of the rows that stay, by handle."""
-    files = sorted(folder.glob("*.parquet"))
-    tables = [pq.read_table(f, columns=["handle", "signature"]) for f in files]
-    handles = np.concatenate([t["handle"].to_numpy() for t in tables])
-    signs = np.concatenate([t["signature"].to_numpy() for t in tables])
-    # Rarity among the rows that stay: a row with a hundred copies is not common.
-    stay = ~np.isin(handles, pairs["handle"].to_numpy())
-    return handles[stay], rarity(signs[stay]).astype(np.float32)
-
-
-def write_labels(rows: Path, prints: Path, pairs: pa.Table, out: Path) -> tuple[Counts, JsonObject]:
-    """work/rows -> the step's files, with the marks of `pairs` and the whole quality."""
-    stay, rare = rarities(prints, pairs)
-    counts, pools, labels, first = Counts(), Counter(), Counter(), 0
-    for path in sorted(rows.glob("*.parquet")):
-        table = pq.read_table(path)
-        # Handles are row numbers over all files: what `labelled` gave in the same order.
-        handles = np.arange(first, first + len(table), dtype=np.uint64)
-        first += len(table)
-        reasons = dedup.marked(table["reject_reason"].to_pylist(), handles, pairs)
-        kept = np.array([not r for r in reasons])
-        worth = table["quality"].to_numpy().copy()
-        valid, known, weight = (table[name].to_numpy()[kept] for name in PARTS)
-        seldom = rare[np.searchsorted(stay, handles[kept])]
-        worth[kept] = quality(valid, known, weight, seldom)
-        table = with_column(with_column(table, "reject_reason", reasons), "quality", worth)
-        write_table(out / path.name, table.select(arrow_schema().names))
-        words = [r.partition(":")[0] for r in reasons]
-        counts.rows_in += len(table)
-        counts.rejected.update(w for w in words if w)
-        counts.rows_out += int(kept.sum())
-        labels.update(zip(table["source"].to_pylist(), words))
-        columns = zip(table["pool"].to_pylist(), table["split"].to_pylist(), kept)
-        pools.update(pool for pool, split, good in columns if good and split == "train")
-    return counts, {"pools": dict(pools), "funnel": filters.label_funnel(labels)}

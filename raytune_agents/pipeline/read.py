@@ -1,7 +1,8 @@
 """The read step: sources -> trajectories with their split. Two passes over Parquet, flat memory.
 
 Which tools may be kept back is known only when all rows were seen: so the first pass writes `work/`
-with what the split needs of each row, and the second splits and writes the step's files.
+with what the split needs of each row, and the second splits and writes the step's files. Ray's
+workers write in both; the driver sees SEEN of each row, never its text.
 """
 
 from __future__ import annotations
@@ -36,7 +37,14 @@ from raytune_agents.records import (
     to_row,
 )
 from raytune_agents.redact import redact
-from raytune_agents.runs import Counts, RowFiles, Step, StoredRows, write_table
+from raytune_agents.runs import (
+    Counts,
+    RowFiles,
+    Step,
+    StoredRows,
+    bunched,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
@@ -65,6 +73,18 @@ PARSED = (
 
 
 NOTED = [f.name for f in NOTES]
+LOOSE = ("where", "error", "task_type", *NOTED)  # of PARSED, what is no part of work/
+SEEN = (*LOOSE, "gold_tools", "ties", "position", "split", "pool")
+
+
+def write_parsed(folder: Path, number: int, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The good rows of one source's PARSED to files of `folder`, in whose names `number` stands;
+    SEEN of all its rows."""
+    files = RowFiles(folder, f"rows-{number:05d}")
+    for table in tables:
+        files.add(table.filter(pc.equal(table["error"], "")).drop_columns(LOOSE))
+        yield table.select(SEEN)
+    files.close()
 
 
 def parse_source(
@@ -166,7 +186,8 @@ def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     config = context.config.read
     counts, survey, tasks = Counts(), split.Survey(config.split), Counter()
     noted = SourceNotes()
-    work = RowFiles(step.folder / "work")
+    work = step.folder / "work"
+    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
     with context.display.step("read") as bar, (step.folder / "quarantine.jsonl").open("w") as bad:
         for table in parsed(context, step):
             counts.rows_in += len(table)
@@ -175,25 +196,23 @@ def read(context: Context, step: Step) -> tuple[Counts, JsonObject]:
                 counts.failed[item["error"].partition(":")[0][:80]] += 1
                 line = {"where": item["where"], "reason": item["error"]}
                 bad.write(redact(json.dumps(line)) + "\n")
-            table = table.filter(good).drop_columns(["where", "error"])
+            table = table.filter(good)
             tasks.update(task_outcomes(table))
             for facts, source_split in facts_of(table):
                 survey.add(facts, source_split)
             for row in table.filter(pc.is_valid(table["format"])).select(NOTED).to_pylist():
                 noted.add(row["format"], row["sure"], dict(row["unread"]), dict(row["redacted"]))
-            work.add(table.drop_columns(["task_type", *NOTED]))
             bar.update(len(table))
-    work.close()
     # Tools alone are a run too: nothing was read, so nothing can be wrong.
     if config.sources:
         check_errors(counts, config.max_error_share, step)
     splitter = survey.splitter(context.config.seed)
     if survey.few:
         # Few rows fit in memory, and situations can only be told from whole rows.
-        free = [row for row in StoredRows(work.folder) if row.split not in SPLITS]
+        free = [row for row in StoredRows(work) if row.split not in SPLITS]
         splitter.few = split.few_splits(free, config.split, context.config.seed)
     splits, sources = settle(step.folder, splitter, counts)
-    shutil.rmtree(work.folder, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
     left_out = absent(splits, splitter, survey)
     for line in split_lines(splits, left_out, survey):
         context.display.say(f"read      {line}")
@@ -227,21 +246,25 @@ def task_table(tasks: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
 
 
 def parsed(context: Context, step: Step) -> Iterable[pa.Table]:
-    """Tables of PARSED from Ray's workers, in the order of the sources."""
+    """SEEN of the rows that Ray's workers write to `work/`, in the order of the sources."""
     import ray
 
     config, seed, config_hash = context.config.read, context.config.seed, step.config_hash
-    items = units(config.sources)  # a missing file stops here, before Ray
+    # A missing file stops here, before Ray.
+    items = [unit | {"number": k} for k, unit in enumerate(units(config.sources))]
     for source in config.sources:
         catalogue_of(source)  # and a spec that cannot be read
     if not items:  # tools alone: every row is made
         return []
     context.resources  # noqa: B018
 
+    work = step.folder / "work"
+
     def parse(batch: dict[str, Any]) -> Iterator[pa.Table]:
-        for text in batch["source"]:
+        for text, number in zip(batch["source"], batch["number"]):
             source = SourceConfig.model_validate_json(text)
-            yield from parse_source(source, config, config_hash, seed)
+            tables = parse_source(source, config, config_hash, seed)
+            yield from write_parsed(work, int(number), tables)
 
     # In order: which of two equal rows survives the label step depends on it.
     ds = cluster.in_order(ray.data.from_items(items, override_num_blocks=len(items)), "read")
@@ -263,21 +286,34 @@ def settle(
     the accepted rows by split and all rows by source."""
     splits: Counter[str] = Counter()
     sources: Counter[str] = Counter()
-    for path in sorted((folder / "work").glob("*.parquet")):
-        table = pq.read_table(path)
+    items, needed = [], ["gold_tools", "ties", "position", "split", "source"]
+    # A split depends on those before it, so all are told here, from a few columns.
+    for number, files in enumerate(bunched(sorted((folder / "work").glob("*.parquet")))):
+        table = pa.concat_tables(pq.read_table(file, columns=needed) for file in files)
         found = [splitter.split(facts, source_split) for facts, source_split in facts_of(table)]
-        # What the split needed is not part of a trajectory.
-        table = table.drop_columns([f.name for f in FACTS])
-        for k, name in enumerate(("split", "reject_reason")):
-            at = table.schema.get_field_index(name)
-            column = pa.array([one[k] for one in found], pa.string())
-            table = table.set_column(at, table.schema.field(at), column)
-        write_table(folder / path.name, table)
         counts.rejected.update(why for _, why in found if why)
         counts.rows_out += sum(not why for _, why in found)
         splits.update(name for name, why in found if not why)
         sources.update(table["source"].to_pylist())
+        out = str(folder / f"rows-{number:05d}.parquet")
+        columns = {"split": [name for name, _ in found], "reject_reason": [why for _, why in found]}
+        items.append({"files": [str(file) for file in files], "out": out} | columns)
+    for _ in cluster.map_items("split", items, write_split):
+        pass
     return splits, sources
+
+
+def write_split(item: JsonObject) -> JsonObject:
+    """Some files of `work/` as one of the step's, with the columns of `item`, which have a value
+    for each of their rows (else pyarrow raises)."""
+    table = pa.concat_tables(pq.read_table(file) for file in item["files"])
+    # What the split needed is not part of a trajectory.
+    table = table.drop_columns([f.name for f in FACTS])
+    for name in ("split", "reject_reason"):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, table.schema.field(at), pa.array(item[name], pa.string()))
+    write_table(Path(item["out"]), table)
+    return {}
 
 
 def absent(splits: Counter[str], splitter: split.Splitter, survey: split.Survey) -> dict[str, str]:

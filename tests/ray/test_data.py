@@ -60,7 +60,7 @@ def labelled(folder: Path, config: Config) -> dict[str, dict]:
 
 
 def test_read_and_label_account_for_every_row(ray, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(storage, "GROUP_ROWS", 100)  # several work items a file
+    monkeypatch.setattr(storage, "FILE_ROWS", 250)  # several files, so that workers write them
     good = [raw(i) for i in range(600)]
     copy = good[5] | {"id": "copy"}
     other = good[7] | {"id": "other", "answers": [{"name": "tool_7", "arguments": {"a": "hotel"}}]}
@@ -91,7 +91,7 @@ def test_read_and_label_account_for_every_row(ray, tmp_path: Path, monkeypatch) 
     assert len(rows) == 610
     assert [r.id for r in rows.values()] == [r.id for r in read_rows(tmp_path / "run" / "read")]
     groups = row_groups(sorted((tmp_path / "run" / "read").glob("*.parquet")))
-    assert len(groups) == 7
+    assert len(groups) == 3
     twins = sorted([rows["copy"].reject_reason, rows["5"].reject_reason])
     assert rows["5"].split == rows["copy"].split
     assert twins[0] == ""

@@ -7,18 +7,16 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute
 import pytest
 
 from raytune_agents.config import Config, ConfigError, LabelConfig
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.leaks import LeakIndex
 from raytune_agents.pipeline import keys, label
+from raytune_agents.pipeline.label_quality import write_labels
 from raytune_agents.pipeline.run import preflight
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_table
-from raytune_agents.runs import Counts, RowFiles, read_rows
+from raytune_agents.runs import Counts, RowFiles, bunched, read_rows, row_groups, write_rows
 
 WEATHER = ToolSpec(
     "weather",
@@ -39,17 +37,12 @@ def run(rows: list[Trajectory], held: list[Trajectory], folder: Path, size: int 
     """The three passes, in batches of `size`: (rows by source_id, counts, extra)."""
     config = LabelConfig(**options)
     index = LeakIndex(held, config)
-    work, prints = RowFiles(folder / "rows"), RowFiles(folder / "prints", "prints")
-    for k in range(0, len(rows), size):
+    work = folder / "work"
+    for number, k in enumerate(range(0, len(rows), size)):
         table = label.label_rows(to_table(rows[k : k + size]), config, index)
-        handles = pa.array(np.arange(work.rows, work.rows + len(table)), pa.uint64())
-        table = label.with_column(table, "handle", handles)
-        prints.add(table.select(label.PRINTS).filter(pa.compute.is_valid(table["group"])))
-        work.add(table.drop_columns(label.PRINTS))
-        work.close()  # one file per batch
-    prints.close()
-    pairs = dedup.pairs_of(prints.folder, config)
-    counts, extra = label.write_labels(work.folder, prints.folder, pairs, folder)
+        assert [len(t) for t in label.write_labelled(work, number, k, [table])] == [len(table)]
+    pairs = dedup.pairs_of(work / "prints", config)
+    counts, extra = write_labels(work / "rows", work / "prints", pairs, folder)
     return {r.source_id: r for r in read_rows(folder)}, counts, extra
 
 
@@ -152,9 +145,9 @@ def test_what_matched_what_is_written_out() -> None:
     held = [make(LONG, "Lisbon", split="", source="mine")]
     config = LabelConfig()
     table = label.label_rows(to_table(POOL), config, LeakIndex(held, config))
-    (found,) = label.leaks_in(table, {held[0].id: held[0].query})
+    (found,) = label.leaks_in(table)
     assert (found["set"], found["of"], found["how"]) == ("mine", held[0].id, "ngram")
-    assert (found["request"], found["evaluation_request"]) == (LONG + " in Lisbon", LONG)
+    assert found["request"] == LONG + " in Lisbon"
 
 
 def test_files_of_rows_hold_a_bounded_number(tmp_path: Path, monkeypatch) -> None:
@@ -167,3 +160,25 @@ def test_files_of_rows_hold_a_bounded_number(tmp_path: Path, monkeypatch) -> Non
     assert names == ["rows-00000.parquet", "rows-00001.parquet"]
     assert read_rows(tmp_path) == POOL
     assert (files.rows, Counter(r.source for r in POOL)["a"]) == (8, 5)
+
+
+def test_small_files_of_rows_become_one(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("raytune_agents.storage.FILE_ROWS", 5)
+    paths = [tmp_path / f"rows-{k:05d}.parquet" for k in range(5)]
+    for path, count in zip(paths, (2, 3, 1, 7, 1)):
+        write_rows(path, (POOL * 2)[:count])
+    one, two, three, four, five = paths
+    assert bunched(paths) == [[one, two], [three], [four], [five]]
+    monkeypatch.setattr("raytune_agents.storage.FILE_BYTES", 1)
+    assert bunched(paths) == [[path] for path in paths]
+
+
+def test_row_groups_know_which_rows_are_theirs(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("raytune_agents.storage.GROUP_ROWS", 5)
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for path, count in zip(paths, (7, 3)):
+        write_rows(path, POOL[:count])
+    items = label.numbered(row_groups(paths))
+    found = [(Path(i["file"]).name[0], i["group"], i["rows"], i["first"]) for i in items]
+    assert found == [("a", 0, 5, 0), ("a", 1, 2, 5), ("b", 0, 3, 7)]
+    assert [i["number"] for i in items] == [0, 1, 2]

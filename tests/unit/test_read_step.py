@@ -14,7 +14,7 @@ from raytune_agents.config import LabelConfig, ReadConfig, SourceConfig
 from raytune_agents.filters import label
 from raytune_agents.pipeline import read
 from raytune_agents.records import from_row
-from raytune_agents.runs import Counts, RowFiles, read_rows
+from raytune_agents.runs import Counts, read_rows
 
 SECTION = ReadConfig()
 
@@ -96,12 +96,10 @@ def test_rows_say_which_config_made_them_and_memory_is_bounded(tmp_path: Path, m
 
 
 def first_pass(path: Path, folder: Path) -> split.Survey:
-    work, survey = RowFiles(folder / "work"), split.Survey(SECTION.split)
-    for table in parse(path):
+    survey = split.Survey(SECTION.split)
+    for table in read.write_parsed(folder / "work", 0, parse(path)):
         for facts, given in read.facts_of(table):
             survey.add(facts, given)
-        work.add(table.drop_columns(["where", "error", "task_type"]))
-        work.close()
     return survey
 
 
@@ -119,6 +117,20 @@ def test_the_second_pass_splits_and_counts(tmp_path: Path) -> None:
     assert rows == split.split_rows(before, SECTION.split, 17)
     assert splits.total() + counts.rejected.total() == 600 == sources.total()
     assert set(splits) == {"train", "val", "test_seen", "test_unseen"}
+
+
+def test_workers_write_what_the_driver_does_not_see(tmp_path: Path, monkeypatch) -> None:
+    path, work = tmp_path / "rows.jsonl", tmp_path / "work"
+    path.write_text("\n".join([*(json.dumps(raw(i)) for i in range(6)), "{"]))
+    monkeypatch.setattr("raytune_agents.storage.FILE_ROWS", 4)
+    monkeypatch.setattr(read, "TABLE_ROWS", 2)
+    found = [*read.write_parsed(work, 1, parse(path)), *read.write_parsed(work, 0, parse(path)[:1])]
+    assert sum(len(table) for table in found) == 9  # of 7 and of 2 rows, good and bad
+    assert {name for t in found for name in t.column_names} == set(read.SEEN)
+    assert not {"messages", "tools", "meta"} & set(read.SEEN)
+    names = ["rows-00000-00000.parquet", "rows-00001-00000.parquet", "rows-00001-00001.parquet"]
+    assert sorted(p.name for p in work.iterdir()) == names
+    assert [r.source_id for r in read_rows(work)] == ["0", "1", "0", "1", "2", "3", "4", "5"]
 
 
 def test_few_rows_are_split_by_situations_and_say_so(tmp_path: Path) -> None:
