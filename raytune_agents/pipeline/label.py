@@ -172,12 +172,12 @@ def _label_groups(
             batches = opened.iter_batches(BATCH, row_groups=[int(group)])
             tables = (pa.Table.from_batches([batch]).cast(arrow_schema()) for batch in batches)
             done = (label_rows(table, config, _fetched(index[0]), score) for table in tables)
-            for table in write_labelled(Path(work), int(number), int(first), done):
+            for table in store_labelled(Path(work), int(number), int(first), done):
                 leaks = [json.dumps(leak) for leak in leaks_in(table)]
                 yield pa.table({"rows": [len(table)], "leaks": [leaks]}, schema=LABELLED)
 
 
-def write_labelled(
+def store_labelled(
     work: Path, number: int, first: int, tables: Iterable[pa.Table]
 ) -> Iterator[pa.Table]:
     """Tables of `label_rows` into WORK/{rows,prints}, under `number`; handles are the numbers of

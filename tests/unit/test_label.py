@@ -40,7 +40,7 @@ def run(rows: list[Trajectory], held: list[Trajectory], folder: Path, size: int 
     work = folder / "work"
     for number, k in enumerate(range(0, len(rows), size)):
         table = label.label_rows(to_table(rows[k : k + size]), config, index)
-        assert [len(t) for t in label.write_labelled(work, number, k, [table])] == [len(table)]
+        assert [len(t) for t in label.store_labelled(work, number, k, [table])] == [len(table)]
     pairs = dedup.pairs_of(work / "prints", config)
     counts, extra = write_labels(work / "rows", work / "prints", pairs, folder)
     return {r.source_id: r for r in read_rows(folder)}, counts, extra
