@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import raytune_agents
 from raytune_agents.cli.compare import compare_command
 from raytune_agents.cli.deliver import export
-from raytune_agents.cli.examples import epilog
+from raytune_agents.cli.examples import FIRST, epilog
 from raytune_agents.cli.init_command import init
 from raytune_agents.cli.look import report_command, status, trace, trials
 from raytune_agents.cli.prepare import doctor, plan_command, read_command
@@ -38,12 +39,29 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    help="From a few good agent trajectories to a measurably better tool-calling model.",
+    epilog=FIRST,
 )
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(raytune_agents.__version__)
+        raise typer.Exit
+
+
+VERSION = Annotated[
+    bool,
+    typer.Option("--version", callback=print_version, is_eager=True, help="print it and end"),
+]
 STEPS = Annotated[
     str | None,
     typer.Option(help="only these: read,generate,label,mix,train,evaluate,tune,report"),
 ]
+
+
+@app.callback()
+def main_options(version: VERSION = False) -> None:
+    """From a few good agent trajectories to a measurably better tool-calling model."""
 
 
 def run_command(config: CONFIG = None, overrides: OVERRIDES = None, steps: STEPS = None) -> None:

@@ -29,8 +29,7 @@ def compare_command(
     resamples: Annotated[int, typer.Option(min=100, help="bootstrap resamples")] = 2000,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.999)] = 0.95,
 ) -> None:
-    """B against A on the rows both answered: difference, interval, p (Holm), regressions first, and
-    whether anything was lost."""
+    """B against A on the rows both answered: differences, intervals, p (Holm), what was lost."""
     from raytune_agents.config import ConfigError
     from raytune_agents.evaluate import ab
     from raytune_agents.evaluate.estimates import Resampling

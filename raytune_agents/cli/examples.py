@@ -4,6 +4,10 @@ from __future__ import annotations
 
 SMOKE = "jobs/configs/smoke_cpu.yaml"
 OWN = "model.name=Qwen/Qwen2.5-0.5B-Instruct 'read.sources=[{path: my_rows.jsonl}]'"
+FIRST = (
+    "First: raytune-agents init --tools my_tools.py --positives good.jsonl; "
+    "then plan and run what it wrote."
+)
 EXAMPLES: dict[str, list[tuple[str, str]]] = {  # command -> (what for, the words after it)
     "run": [
         ("the whole loop on the embedded model and data", SMOKE),

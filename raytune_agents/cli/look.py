@@ -126,7 +126,7 @@ def trace(
 
 
 def report_command(
-    config: Annotated[str, typer.Argument(help="run folder, or YAML file of its config")],
+    config: Annotated[str, typer.Argument(help="run folder, its name, or YAML file of its config")],
     overrides: OVERRIDES = None,
     rescore: Annotated[bool, typer.Option(help="score stored answers again first")] = False,
     official: Annotated[bool, typer.Option(help="BFCL's own score files of them")] = False,
@@ -152,7 +152,7 @@ def report_command(
         return
 
     with printed_errors():
-        folder = Path(config).expanduser()
+        folder = folder_or_config(config)
         if folder.is_dir() and not (rescore or official):
             from raytune_agents.report import write_report
 
@@ -173,11 +173,18 @@ def report_command(
 
 def report_folder(text: str, overrides: list[str] | None) -> Path:
     """The run folder that a folder or a config names."""
-    folder = Path(text).expanduser()
+    folder = folder_or_config(text)
     if folder.is_dir():
         return folder
     tree = load_tree(text, overrides)
     return Path(tree.runs_dir).expanduser() / tree.name
+
+
+def folder_or_config(text: str) -> Path:
+    """A config, or a run folder by its path or its name. Raises ConfigError for neither."""
+    path = Path(text).expanduser()
+    config = path.is_file() or path.suffix in (".yaml", ".yml", ".json") or "=" in text
+    return path if config else run_folder(text)
 
 
 def stored_config(path: Path, overrides: list[str] | None) -> tuple[str, list[str]]:

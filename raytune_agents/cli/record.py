@@ -20,8 +20,7 @@ def capture_command(
     timeout_s: Annotated[float, typer.Option(min=0.1, help="longest wait for the endpoint")] = 600,
     allow_host: Annotated[list[str] | None, typer.Option(help="a name it is called by")] = None,
 ) -> None:
-    """Stand before an OpenAI-compatible endpoint and write what an agent asks and is answered, as
-    rows for `read`."""
+    """Stand before an OpenAI-compatible endpoint and write what passes, as rows for `read`."""
     with printed_errors():
         from raytune_agents.config import ConfigError
 

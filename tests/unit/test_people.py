@@ -24,7 +24,7 @@ from raytune_agents import records
 from raytune_agents.cli.app import app
 from raytune_agents.cli.examples import EXAMPLES
 from raytune_agents.cli.examples import example_lines as lines
-from raytune_agents.cli.shared_options import console
+from raytune_agents.cli.shared_options import console, errors
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.runs import write_rows
 
@@ -58,6 +58,33 @@ def test_help_shows_the_examples(name: str) -> None:
 def test_there_are_at_most_twelve_commands_each_with_an_example() -> None:
     assert len(COMMANDS) <= 12
     assert set(COMMANDS) == set(EXAMPLES)
+
+
+def test_the_first_page_of_help_fits_a_screen_and_says_what_to_type() -> None:
+    done = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80", "TERM": "dumb"})
+    assert len(done.output.splitlines()) <= 50
+    assert "raytune-agents init --tools my_tools.py" in " ".join(done.output.split())
+    assert CliRunner().invoke(app, ["--version"]).output == f"{raytune_agents.__version__}\n"
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("reprot", "report"), ("plann", "plan")])
+def test_a_misspelt_command_is_told_the_nearest(typed: str, meant: str) -> None:
+    done = CliRunner().invoke(app, [typed])
+    assert done.exit_code == 2
+    assert f"Did you mean '{meant}'" in done.output
+
+
+def test_a_report_is_named_by_folder_or_run(tmp_path, monkeypatch) -> None:
+    from report_run import make_run
+
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs" / "mine")
+    with console.capture() as said:
+        assert CliRunner().invoke(app, ["report", "mine"]).exit_code == 0
+    assert "runs/mine/report.html" in said.get()
+    with errors.capture() as said:
+        assert CliRunner().invoke(app, ["report", "yours"]).exit_code == 2
+    assert "RUN='yours' is no run folder" in said.get()
 
 
 def test_a_shell_completes_the_commands() -> None:
