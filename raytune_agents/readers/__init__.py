@@ -29,6 +29,7 @@ from raytune_agents.readers import (
     failures,
     fireact,
     gemini,
+    gemini_cli,
     glaive_chat,
     langfuse,
     langsmith,
@@ -132,6 +133,7 @@ READERS: dict[str, Reader] = {
     "autogen": autogen.read,
     "adk": adk.read,
     "smolagents": smolagents.read,
+    "gemini_cli": gemini_cli.read,
     "atif": atif.read,
     "langsmith": langsmith.read,
     "cohere": cohere.read,
@@ -139,7 +141,7 @@ READERS: dict[str, Reader] = {
 # what programs recorded of people at work: secrets and private data are replaced unless a source
 # says otherwise
 RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "langsmith", "exchanges",
-            "pydantic_ai", "autogen", "adk", "smolagents", "atif")
+            "pydantic_ai", "autogen", "adk", "smolagents", "gemini_cli", "atif")
 
 
 def detect(row: JsonObject) -> str:

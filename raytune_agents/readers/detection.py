@@ -188,7 +188,8 @@ SIGNS: tuple[Sign, ...] = (
     _sign("langfuse", "observations scores", lists("observations")),
     *(_sign(name, "events format session", _gathered(name)) for name in
       ("claude_code", "codex", "openhands", "otel", "langfuse", "langsmith", "exchanges", "adk",
-       "smolagents")),
+       "smolagents", "gemini_cli")),
+    _sign("gemini_cli", "sessionId projectHash messages", lists("messages")),
     _sign("pydantic_ai", "messages", _messages(is_pydantic_ai), 3),
     _sign("autogen", "messages", _messages(is_autogen), 3),
     _sign("autogen", "type llm_context", inside("llm_context", "messages")),

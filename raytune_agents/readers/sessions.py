@@ -146,6 +146,16 @@ def smolagents(line: Event) -> Iterator[Part]:
         yield Part("smolagents", None, line)
 
 
+def gemini_cli(line: Event) -> Iterator[Part]:
+    """A record of Gemini CLI's session: its head, a message, or a change of one."""
+    if {"sessionId", "projectHash"} <= line.keys() and "messages" not in line:
+        yield Part("gemini_cli", str(line["sessionId"]), line)
+    elif "$set" in line or "$rewindTo" in line or line.get("type") == "message_update" or (
+        line.get("type") in GEMINI_TYPES and {"id", "timestamp", "content"} <= line.keys() <= (
+            GEMINI_KEYS)):
+        yield Part("gemini_cli", None, line)
+
+
 def turn(line: Event) -> Iterator[Part]:
     """A turn as a row of its own: the file is one conversation (mini-swe-agent before 2.0)."""
     if isinstance(line.get("role"), str) and line.keys() <= TURN_KEYS and "content" in line:
@@ -167,10 +177,13 @@ AUTOGEN_TYPES = ("FunctionExecutionResultMessage", "TextMessage", "ToolCall", "T
                  "UserInputRequestedEvent", "ModelClientStreamingChunkEvent", "Select", "Code")
 SMOLAGENTS_KEYS = ({"task", "task_images"}, {"step_number", "model_output", "observations"},
                    {"plan", "model_output_message"})
+GEMINI_TYPES = ("user", "gemini", "info", "error", "warning")
+GEMINI_KEYS = {"id", "timestamp", "type", "content", "thoughts", "tokens", "model", "toolCalls",
+               "displayContent"}
 CHATS = ("openai", "pydantic_ai", "autogen")  # whose gathered row is one of messages
 LOGS: tuple[Parts, ...] = (
     claude_code, codex, openhands, otlp, sdk_span, observation, langsmith, exchange, batch,
-    pydantic_ai, autogen, adk, smolagents, turn, item
+    pydantic_ai, autogen, adk, smolagents, gemini_cli, turn, item
 )
 
 

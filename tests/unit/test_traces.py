@@ -72,6 +72,7 @@ REAL = {
     "langsmith_openai.json": ("langsmith", "ua", 0, []),
     "cohere_request.json": ("cohere", "suCta", 1, ["magic_function"]),
     "cohere_response.json": ("cohere", "suCta", 1, ["magic_function"]),
+    "gemini_cli.json": ("gemini_cli", "uCttauCta", 3, ["write_file", "replace"]),
     "adk_eval.json": ("adk", "uCuCa", 2, ["trigger_elicitation", "book_flight"]),
 }
 
@@ -157,6 +158,35 @@ def test_observations_line_by_line_are_the_same_trace(tmp_path: Path) -> None:
     trace = json.loads((TRACES / "langfuse_langgraph.json").read_text())
     row = only(written(tmp_path, trace["observations"]))
     assert row.messages == only(TRACES / "langfuse_langgraph.json").messages
+
+
+def test_gemini_cli_has_thoughts_results_and_what_tools_are_for() -> None:
+    [found] = read_file(TRACES / "gemini_cli.json", redact=False)
+    [row] = found.rows
+    assert row.messages[1].thought.startswith("Beginning the Build: I'm starting the Pomodoro")
+    assert said(row)[2] == ("Successfully created and wrote to new file: "
+                            "/Users/yoavfarhi/dev/pomodoro/gemini/index.html.")
+    assert row.tools[0].description.startswith("Writes content to a specified file")
+    # 0 + 7269 + 7320 + 7598 tokens asked, 0 + 46 + 250 + 23 answered
+    assert (row.meta["model"], row.meta["tokens"]) == ("gemini-2.5-pro", [22187, 319])
+    assert (row.source_id, found.unread) == ("0b23371a-ce2e-4b1c-81a0-44af5d94d9ce", {})
+
+
+def test_records_of_gemini_cli_say_what_its_document_said(tmp_path: Path) -> None:
+    """As version 0.40 writes them: a head, messages anew when they have grown, changes, rewinds."""
+    document = json.loads((TRACES / "gemini_cli.json").read_text())
+    messages = document.pop("messages")
+    first, called, *others = messages
+    grown = {k: v for k, v in called.items() if k != "toolCalls"}
+    lost = {"id": "x", "timestamp": "t", "type": "user", "content": "taken back"}
+    tokens = {"type": "message_update", "id": others[0]["id"], "tokens": others[0].pop("tokens")}
+    again = {"id": "y", "timestamp": "t", "type": "user",
+             "content": [called["toolCalls"][0]["result"][0]]}
+    log = [document, first, {"$set": {"lastUpdated": "t"}}, grown, called, again, others[0], tokens,
+           lost, {"$rewindTo": "x"}, *others[1:]]
+    whole, row = only(TRACES / "gemini_cli.json"), only(written(tmp_path, log))
+    assert (row.messages, row.tools, row.meta["tokens"], row.source_id) == (
+        whole.messages, whole.tools, whole.meta["tokens"], whole.source_id)
 
 
 # --- what agent frameworks save ----------------------------------------------------------------
