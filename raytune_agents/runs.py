@@ -252,7 +252,11 @@ class Step:
             # Before the new start: beside it, an old manifest would pass for its end.
             (self.folder / MANIFEST).unlink(missing_ok=True)
             write_json(started, {"key": self.key, "started": time.time()})
-        for left in self.folder.rglob(f"*{PARTIAL}"):  # a killed writer's
+        self.clear_partial()
+
+    def clear_partial(self) -> None:
+        """Remove what killed writers left."""
+        for left in self.folder.rglob(f"*{PARTIAL}"):
             if left.is_file():
                 left.unlink(missing_ok=True)
 
@@ -262,6 +266,7 @@ class Step:
 
     def finish(self, counts: Counts, **notes: Any) -> Manifest:
         """Write the manifest; from now on the step is done."""
+        self.clear_partial()  # of a worker that was killed and started again
         now, started = time.time(), read_json(self.folder / STARTED)["started"]
         # Hashed now, after all is written: what changes later is damage.
         files = output_marks(self.folder)

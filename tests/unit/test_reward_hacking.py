@@ -125,6 +125,23 @@ def test_dropped_groups_count_nowhere_in_the_loss(tmp_path: Path, turns: int) ->
         assert trainer.compute_loss(trainer.model, nothing).item() == 0.0
 
 
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_a_training_logs_what_the_signs_are_read_from(tmp_path: Path, method: str) -> None:
+    chat, path = small_chat(), save_tiny(tmp_path / "model")
+    section = section_of("grpo={num_generations: 2, max_tokens: 6, stop: {window: 1}}", "lora.r=2",
+                         "report_to=[]", "global_batch_size=4", "max_steps=2")  # fmt: skip
+    columns, _ = build_columns(method, GOOD[:4], chat, section, None)
+    job = Job(path, "float32", "", method, section.model_dump(), chat.arguments, str(tmp_path),
+              1, 1)  # fmt: skip
+    worker.fit(job, rows=columns)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    for line in lines:  # a random model calls nothing, so all its answers are worth the same
+        assert (line["no_call"], line["frac_reward_zero_std"]) == (1.0, 1.0)
+        assert line["completions/mean_length"] > 0
+        assert line["loss"] == 0.0
+
+
 def as_json(row: Trajectory) -> str:
     return json.dumps(to_row(row))
 

@@ -70,6 +70,10 @@ def test_a_killed_step_goes_on_and_another_one_is_cleared(run: Run) -> None:
     assert shards.missing(3) == [0, 2]
     assert not half.exists()
     assert [r.query for r in read_rows(shards.folder)] == ["a"]
+    half.write_bytes(b"half")  # of a worker of this very step, done again by another one
+    step.finish(Counts())
+    assert not half.exists()
+    (step.folder / MANIFEST).unlink()
     (step.folder / STARTED).write_text("{")  # a broken disk: begun anew
     step.begin()
     assert shards.missing(3) == [0, 1, 2]
