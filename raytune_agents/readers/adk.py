@@ -3,7 +3,8 @@
 An event holds one content of parts, as Gemini has them. Agents that run side by side have branches:
 each that nothing goes on from is a conversation, with what stood before it. Events that a rewind
 took back, chunks of a stream and bare changes of state are no turns. A case of an evaluation set is
-a conversation with the calls that are expected, in one turn where not each has a result. Samples:
+a conversation with the calls that are expected, in one turn where not each has a result; an answer
+after calls without results is not trained on, and at the end it stands in `meta`. Samples:
 google/adk-python `contributing/samples/tools/parallel_functions/tests` and
 `tests/integration/fixture`, Apache-2.0; a session of ADK 2.13.0, run for the tests.
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
 from raytune_agents.readers.fields import Fields, Names, blank
+from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text
@@ -46,6 +48,8 @@ def read(row: JsonObject) -> list[Trajectory]:
         found = [_case(c) for c in cases if c.get("conversation")]
         if not found:
             raise RecordError("an evaluation set without a conversation")
+        fields.skip("eval_set_id", "name", "description", "creation_timestamp")
+        fields.rest()
         return found
     steps = _kept(_step(e) for e in fields(EVENTS))
     key = as_text(fields("id", "session"))
@@ -127,7 +131,9 @@ def _case(case: JsonObject) -> Trajectory:
     told = declared[0]("instructions") if len(declared) == 1 else None
     row = {"id": fields("eval_id"), "tools": tools, "instructions": told}
     fields.skip("creation_timestamp", "session_input", "final_session_state")
-    return read_as_chat(row | fields.rest(), turns, {})
+    unseen = turns.pop() if turns and turns[-1].get("loss") is False else None
+    about = {"final_response": flat_text(unseen["parts"])} if unseen else {}
+    return read_as_chat(row | fields.rest(), turns, about)
 
 
 def _invoked(said: Fields) -> Iterator[JsonObject]:
@@ -142,5 +148,8 @@ def _invoked(said: Fields) -> Iterator[JsonObject]:
     steps = [[p] for pair in zip(calls, results) for p in pair]
     steps = steps if len(calls) == len(results) else [calls, results]
     used = [({"parts": s}, "user" if i % 2 else "model") for i, s in enumerate(steps)]
-    contents = [(said("user_content"), "user"), *events, *used, (said("final_response"), "model")]
+    contents = [(said("user_content"), "user"), *events, *used]
     yield from filter(None, (_turn(content, role) for content, role in contents))
+    if final := _turn(said("final_response"), "model"):
+        # an answer to results that nobody saw would teach to make them up
+        yield final | ({"loss": False} if calls and not results else {})

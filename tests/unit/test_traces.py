@@ -73,7 +73,7 @@ REAL = {
     "cohere_request.json": ("cohere", "suCta", 1, ["magic_function"]),
     "cohere_response.json": ("cohere", "suCta", 1, ["magic_function"]),
     "gemini_cli.json": ("gemini_cli", "uCttauCta", 3, ["write_file", "replace"]),
-    "adk_eval.json": ("adk", "uCuCa", 2, ["trigger_elicitation", "book_flight"]),
+    "adk_eval.json": ("adk", "uCuC", 2, ["trigger_elicitation", "book_flight"]),
 }
 
 
@@ -283,6 +283,19 @@ def test_more_agents_than_any_run_has_are_refused(tmp_path: Path) -> None:
     many = [{"type": "TextMessage", "source": f"a{i}", "content": "x"} for i in range(5_000)]
     [found] = read_file(written(tmp_path, many))
     assert found.error == "more than 100 agents in one conversation"
+
+
+def test_an_answer_to_results_that_nobody_saw_is_not_trained_on(tmp_path: Path) -> None:
+    row = only(TRACES / "adk_eval.json")
+    assert row.meta["final_response"].startswith("Successfully booked flight to London")
+    case = json.loads((TRACES / "adk_eval.json").read_text())
+    case["eval_cases"][0]["conversation"].append(
+        {"user_content": {"parts": [{"text": "Thanks!"}]},
+         "final_response": {"parts": [{"text": "You are welcome."}]}})
+    (tmp_path / "eval.json").write_text(json.dumps(case))
+    row = only(tmp_path / "eval.json")
+    assert (shape(row), [m.trained for m in row.messages]) == (
+        "uCuCaua", [False, True, False, True, False, False, True])
 
 
 def test_tools_of_an_evaluation_set_of_adk(tmp_path: Path) -> None:
