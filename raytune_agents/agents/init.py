@@ -26,6 +26,7 @@ from raytune_agents.calls.schema import json_schema, schema_errors
 from raytune_agents.config import ConfigError
 from raytune_agents.readers.parameters import object_schema
 from raytune_agents.readers.strict import depth_of, parse_json
+from raytune_agents.readers.unpack import file_kind
 from raytune_agents.records import JsonObject, JsonSchema, RecordError, Trajectory
 
 POLICIES = [
@@ -91,6 +92,8 @@ def with_description(tool: JsonObject) -> JsonObject:
 
 def tools_of_file(path: Path) -> list[JsonObject]:
     """The tools of a file as {name, description, parameters}. Raises ConfigError."""
+    if file_kind(path.name)[0] not in ("", ".json"):
+        raise ConfigError(f"{path} holds rows, not tools; write --positives {path}")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -117,6 +120,8 @@ def tools_of_file(path: Path) -> list[JsonObject]:
             tree = tree.get("tools", tree.get("functions")) if isinstance(tree, dict) else tree
         if not isinstance(tree, list):
             raise ConfigError(f"{path} holds no tools; give {KNOWN}")
+        if tree and isinstance(tree[0], dict) and {"messages", "conversations"} & set(tree[0]):
+            raise ConfigError(f"{path} holds rows, not tools; write --positives {path}")
         tools = [_json_tool(item, f"{path}: tool {i}") for i, item in enumerate(tree)]
     if not tools:
         raise ConfigError(f"{path} holds no tools; give {KNOWN}")

@@ -85,11 +85,25 @@ def spec_given(
     if tools is not None and mcp is not None:
         raise ConfigError("init: --tools and --mcp both name tools; write one of them")
     rows = read_positives(positives) if positives else []
+    if positives and not rows:
+        raise ConfigError(f"--positives {positives}: {no_rows_hint(positives)}")
     if mcp is not None:
         return made.mcp_spec(mcp, listed_names(only), name), rows
     if tools is None:
         return made.spec_from_rows(rows, name or Path(str(positives)).stem), rows
     return made.init_spec(tools, name), rows
+
+
+def no_rows_hint(positives: str) -> str:
+    """Why a file gave no row: it holds tools, or nothing that is read."""
+    from raytune_agents.agents.init import tools_of_file
+    from raytune_agents.config import ConfigError
+
+    try:
+        tools_of_file(Path(positives))
+    except ConfigError:
+        return f"no row can be read; see raytune-agents read --explain {positives}"
+    return f"it holds tools, not rows; write --tools {positives}"
 
 
 def listed_names(text: str) -> list[str]:

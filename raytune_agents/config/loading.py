@@ -16,6 +16,7 @@ from raytune_agents.records import Options
 
 DEEPEST, MOST_VALUES = 40, 100_000  # of a YAML file, its aliases written out
 SHOWN = 200  # characters of a value in a message
+ROWS = (".jsonl", ".ndjson", ".jsonlines", ".csv", ".tsv", ".parquet", ".gz", ".zst", ".bz2", ".xz")
 
 
 class _Loader(yaml.SafeLoader):
@@ -160,11 +161,27 @@ def build_config(tree: Options) -> Config:
         raise ConfigError(explain_errors(error)) from None
 
 
+def other_kind(path: str, tree: Any = None) -> str:
+    """What a file is instead of a config, and what to write; "" for what may be one."""
+    file = Path(path)
+    if file.suffix.lower() in ROWS:
+        return f"holds rows; write raytune-agents init --positives {path}, and run what it wrote"
+    if file.suffix == ".py" or (isinstance(tree, dict) and {"openapi", "swagger"} & set(tree)):
+        return f"holds tools; write raytune-agents init --tools {path}, and run what it wrote"
+    if isinstance(tree, dict) and {"description", "tools"} <= set(tree):
+        run = file.with_name(f"{file.stem}_run.yaml")
+        write = str(run) if run.is_file() else f"a config with generate: {{agents: [{path}]}}"
+        return f"is an agent's spec, not the config of a run; write {write}"
+    return ""
+
+
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file (none = all defaults), apply dotted overrides, validate. Raises
     ConfigError."""
     tree: Any = {}
     if path is not None:
+        if kind := other_kind(str(path)):
+            raise ConfigError(f"CONFIG={str(path)!r} {kind}")
         try:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
@@ -178,6 +195,8 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             ) from None
         tree = parse_yaml(text, f"CONFIG={str(path)!r}")
         tree = {} if tree is None else tree
+        if kind := other_kind(str(path), tree):
+            raise ConfigError(f"CONFIG={str(path)!r} {kind}")
         if not isinstance(tree, dict):
             raise ConfigError(
                 f"CONFIG={str(path)!r} holds a {type(tree).__name__}, not a mapping; "

@@ -224,6 +224,9 @@ def test_swagger_2(tmp_path):
         ("t.json", [{"name": "f", "parameters": {"properties": {"a": {}}}}],
          "has no type for 'a'"),
         ("none.json", None, "cannot be read"),
+        ("rows.jsonl", '{"messages": []}\n{"messages": []}\n', "holds rows, not tools; write --po"),
+        ("rows.parquet", None, "holds rows, not tools; write --positives"),
+        ("rows.json", [{"messages": []}], "holds rows, not tools; write --positives"),
     ],
 )  # fmt: skip
 def test_files_that_hold_no_tools(tmp_path, name, content, says):

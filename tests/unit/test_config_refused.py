@@ -196,3 +196,25 @@ def test_merge_keys_and_aliases_still_work(tmp_path: Path) -> None:
         "a": "sft",
         "b": "nat",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.yaml", "name: a\ndescription: b\ntools: []\n", "is an agent's spec, not the config of"),
+        ("good.jsonl", "{}\n{}\n", "holds rows; write raytune-agents init --positives "),
+        ("good.parquet", "PAR1", "holds rows; write raytune-agents init --positives "),
+        ("tools.py", "def f(): ...", "holds tools; write raytune-agents init --tools "),
+        ("api.yaml", "openapi: 3.1.0\npaths: {}\n", "holds tools; write raytune-agents init --"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_what_it_is(tmp_path, name, text, says) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(tmp_path / name)
+    assert f"{name}' {says}" in str(error.value)
+    if name == "a.yaml":
+        assert "write a config with generate: {agents: [" in str(error.value)
+        (tmp_path / "a_run.yaml").write_text("")
+        with pytest.raises(ConfigError, match=r"write \S+/a_run\.yaml$"):
+            load_config(tmp_path / name)
