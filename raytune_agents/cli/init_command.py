@@ -36,8 +36,12 @@ def init(
     ] = None,
     model: Annotated[str, typer.Option(help="model.name of the run: a hub id or a folder")] = "",
     world: Annotated[
-        bool, typer.Option("--world", help="also a world that carries the calls out, to be "
-                     "edited; of --mcp: recorded answers of the --only tools")
+        bool,
+        typer.Option(
+            "--world",
+            help="also a world that carries the calls out, to be "
+            "edited; of --mcp: recorded answers of the --only tools",
+        ),
     ] = False,
     schema: Annotated[bool, typer.Option(help="print the JSON Schema of a spec")] = False,
 ) -> None:
@@ -219,9 +223,7 @@ def free_place(path: Path, ending: str) -> Path:
     return place
 
 
-def with_tasks(
-    spec: AgentSpec, path: Path, world: str, found: list[ExampleConfig]
-) -> AgentSpec:
+def with_tasks(spec: AgentSpec, path: Path, world: str, found: list[ExampleConfig]) -> AgentSpec:
     """The spec with a world and those of the tasks that run in it; says which do not."""
     from raytune_agents import agents
     from raytune_agents.agents.init import to_yaml

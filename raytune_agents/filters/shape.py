@@ -9,7 +9,7 @@ from itertools import groupby
 from raytune_agents.calls import parse, schema_errors
 from raytune_agents.calls.json_text import strict_json
 from raytune_agents.calls.parse import TAGS
-from raytune_agents.readers.said import CODE
+from raytune_agents.readers.in_text import CODE
 from raytune_agents.records import Message, ToolCall, Trajectory, canonical
 
 OPENING_TAGS = tuple(tag for tag in TAGS if tag.startswith(("<", "[")))  # of calls, any family

@@ -52,7 +52,7 @@ from raytune_agents.readers import (
     xlam,
 )
 from raytune_agents.readers.detection import SIGNS, Detected, detected
-from raytune_agents.readers.fields import AskedRow, unread_fields
+from raytune_agents.readers.fields import AccessedRow, unread_fields
 from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
 from raytune_agents.readers.unpack import SourceError
@@ -179,7 +179,7 @@ def read_row(
     reader = reader_named(name)
     if reader is ratings.read:
         reader = partial(ratings.read, min_rating=min_rating, rating_max=rating_max)
-    own = AskedRow(raw) if name not in READERS else None
+    own = AccessedRow(raw) if name not in READERS else None
     try:
         read = reader(raw if own is None else own)
         if own is not None:
@@ -187,7 +187,7 @@ def read_row(
         found = read if isinstance(read, list) else [read]
         if redact or (redact is None and name in RECORDED):
             found = [with_hidden(t) for t in found]
-        rows = [_place(t, name, where) for t in found]
+        rows = [_with_origin(t, name, where) for t in found]
         return [replace(t, parents=_parents(t, rows)) if t.parents else t for t in rows]
     except RecordError:
         raise
@@ -251,7 +251,7 @@ def _settled(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return turns
 
 
-def _place(row: Trajectory, name: str, where: str) -> Trajectory:
+def _with_origin(row: Trajectory, name: str, where: str) -> Trajectory:
     for tool in (*(t.name for t in row.tools), *(c.name for c in row.calls)):
         if not tool.isprintable():
             raise RecordError(f"a tool name with control characters: {tool[:40]!r}")

@@ -23,8 +23,16 @@ from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
-OF_EVENT = Names("id", "timestamp", "node_info", "long_running_tool_ids", "turn_complete",
-                 "finish_reason", "avg_logprobs", "interaction_id")
+OF_EVENT = Names(
+    "id",
+    "timestamp",
+    "node_info",
+    "long_running_tool_ids",
+    "turn_complete",
+    "finish_reason",
+    "avg_logprobs",
+    "interaction_id",
+)
 MOST_BRANCHES = 100  # each is read once more from the start
 SIGNATURE = ("thought_signature", "thoughtSignature")  # of use to its provider alone
 
@@ -56,12 +64,16 @@ def read(row: JsonObject) -> list[Trajectory]:
     fields.skip("format", "user_id", "last_update_time", "app_name")
     about, found = {k: v for k, v in fields.rest().items() if not blank(v)}, []
     for branch in _branches(steps):
-        own = [s for s in steps if branch == s.branch or branch.startswith(f"{s.branch}.")
-               or not s.branch]
+        own = [
+            s
+            for s in steps
+            if branch == s.branch or branch.startswith(f"{s.branch}.") or not s.branch
+        ]
         named = {"id": f"{key}/{branch}".strip("/")}
         turns = [s.turn for s in own if s.turn]
-        found.append(read_as_chat(about | named, turns, model_calls((s.model, s.usage)
-                                                                    for s in own)))
+        found.append(
+            read_as_chat(about | named, turns, model_calls((s.model, s.usage) for s in own))
+        )
     return found
 
 
@@ -71,8 +83,14 @@ def _step(event: JsonObject) -> _Step:
     turn = None if partial else _turn(fields("content"), "user" if author == "user" else "model")
     actions = fields("actions")
     rewinds = Fields(actions).peek("rewind_before_invocation_id") if actions else None
-    made = _Step(turn, as_text(fields("invocation_id")), as_text(fields("branch")),
-                 as_text(rewinds), fields("model_version"), fields("usage_metadata"))
+    made = _Step(
+        turn,
+        as_text(fields("invocation_id")),
+        as_text(fields("branch")),
+        as_text(rewinds),
+        fields("model_version"),
+        fields("usage_metadata"),
+    )
     fields.skip(OF_EVENT)
     fields.rest()
     return made
@@ -83,8 +101,10 @@ def _turn(content: Any, role: str) -> JsonObject | None:
     if not isinstance(content, dict):
         return None
     fields = Fields(content, "content")
-    parts = [{k: v for k, v in p.items() if v is not None and k not in SIGNATURE}
-             for p in fields("parts") or []]
+    parts = [
+        {k: v for k, v in p.items() if v is not None and k not in SIGNATURE}
+        for p in fields("parts") or []
+    ]
     parts = [p for p in parts if p]
     return {"role": fields("role") or role, "parts": parts} if parts else None
 
@@ -120,26 +140,26 @@ def _case(case: JsonObject) -> Trajectory:
     turns: list[JsonObject] = []
     agents: JsonObject = {}
     for invocation in fields("conversation"):
-        said = Fields(invocation, "invocation")
-        turns += _invoked(said)
-        details = said("app_details")
+        invoked = Fields(invocation, "invocation")
+        turns += _invoked(invoked)
+        details = invoked("app_details")
         agents |= Fields(details)("agent_details") or {} if isinstance(details, dict) else {}
-        said.skip("invocation_id", "creation_timestamp")
-        said.rest()
+        invoked.skip("invocation_id", "creation_timestamp")
+        invoked.rest()
     declared = [Fields(a) for a in agents.values() if isinstance(a, dict)]
     tools = [t for a in declared for t in a("tool_declarations") or []]
-    told = declared[0]("instructions") if len(declared) == 1 else None
-    row = {"id": fields("eval_id"), "tools": tools, "instructions": told}
+    instructions = declared[0]("instructions") if len(declared) == 1 else None
+    row = {"id": fields("eval_id"), "tools": tools, "instructions": instructions}
     fields.skip("creation_timestamp", "session_input", "final_session_state")
     unseen = turns.pop() if turns and turns[-1].get("loss") is False else None
     about = {"final_response": flat_text(unseen["parts"])} if unseen else {}
     return read_as_chat(row | fields.rest(), turns, about)
 
 
-def _invoked(said: Fields) -> Iterator[JsonObject]:
+def _invoked(invocation: Fields) -> Iterator[JsonObject]:
     """The turns of one invocation: what the user says, the expected calls, the answer."""
-    given = said("intermediate_data")
-    between = Fields(given if isinstance(given, dict) else {}, "intermediate_data")
+    data = invocation("intermediate_data")
+    between = Fields(data if isinstance(data, dict) else {}, "intermediate_data")
     events = [(e.get("content"), "model") for e in between("invocation_events") or []]
     calls = [{"function_call": c} for c in between("tool_uses") or []]
     results = [{"function_response": r} for r in between("tool_responses") or []]
@@ -148,8 +168,8 @@ def _invoked(said: Fields) -> Iterator[JsonObject]:
     steps = [[p] for pair in zip(calls, results) for p in pair]
     steps = steps if len(calls) == len(results) else [calls, results]
     used = [({"parts": s}, "user" if i % 2 else "model") for i, s in enumerate(steps)]
-    contents = [(said("user_content"), "user"), *events, *used]
+    contents = [(invocation("user_content"), "user"), *events, *used]
     yield from filter(None, (_turn(content, role) for content, role in contents))
-    if final := _turn(said("final_response"), "model"):
+    if final := _turn(invocation("final_response"), "model"):
         # an answer to results that nobody saw would teach to make them up
         yield final | ({"loss": False} if calls and not results else {})

@@ -21,7 +21,7 @@ from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 ROLES = {"user": "user", "system": "system", "agent": "assistant"}
 # what converters put where the model said nothing beside a call
-SAID_NOTHING = re.compile(r"Executed \S+( \S+)?( \(no result\))?")
+NO_CONTENT = re.compile(r"Executed \S+( \S+)?( \(no result\))?")
 
 
 def is_atif(row: JsonObject) -> bool:
@@ -50,14 +50,14 @@ def _turns(step: Fields) -> Iterator[JsonObject]:
     role = ROLES.get(as_text(step("source")))
     if role is None:
         raise RecordError(f"a step of an unknown source: {as_text(step.item.get('source'))[:40]}")
-    said, thought = step("message"), step("reasoning_content")
+    content, thought = step("message"), step("reasoning_content")
     calls = [{k: v for k, v in c.items() if k != "extra"} for c in step("tool_calls") or []]
-    if calls and SAID_NOTHING.fullmatch(as_text(said)):
-        said = ""
+    if calls and NO_CONTENT.fullmatch(as_text(content)):
+        content = ""
     copied, count = step("is_copied_context"), step("llm_call_count")
-    turn: JsonObject = {"role": role, "content": said}
+    turn: JsonObject = {"role": role, "content": content}
     if role == "assistant":
-        turn |= {"tool_calls": calls, "reasoning_content": thought if thought != said else None}
+        turn |= {"tool_calls": calls, "reasoning_content": thought if thought != content else None}
         turn |= {"loss": False} if copied or count == 0 else {}
     yield turn
     observation = step("observation")

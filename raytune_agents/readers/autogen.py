@@ -22,10 +22,27 @@ THOUGHT, CHUNK = "ThoughtEvent", "ModelClientStreamingChunkEvent"
 OF_PROGRAM = ("ToolCallSummaryMessage", "HandoffMessage")
 MOST_AGENTS = 100  # each is read once more from the start
 PEOPLE = ("user", "user_proxy")
-CONTEXT = {"SystemMessage": "system", "UserMessage": "user", "AssistantMessage": "assistant",
-           "FunctionExecutionResultMessage": "tool"}  # of `autogen_core.models`
-ASIDE = ("id", "source", "models_usage", "metadata", "created_at", "type", "content", "thought",
-         "full_message_id", "tool_calls", "results", "target", "context")
+CONTEXT = {
+    "SystemMessage": "system",
+    "UserMessage": "user",
+    "AssistantMessage": "assistant",
+    "FunctionExecutionResultMessage": "tool",
+}  # of `autogen_core.models`
+ASIDE = (
+    "id",
+    "source",
+    "models_usage",
+    "metadata",
+    "created_at",
+    "type",
+    "content",
+    "thought",
+    "full_message_id",
+    "tool_calls",
+    "results",
+    "target",
+    "context",
+)
 
 
 def read(row: JsonObject) -> list[Trajectory]:
@@ -47,8 +64,11 @@ def _agents(messages: list[JsonObject]) -> list[str]:
     """The sources that a model speaks for, in their order: those with tokens or calls of their
     own; where none has any, all that are no person. Raises RecordError."""
     named = dict.fromkeys(as_text(m.get("source")) for m in messages)
-    by_model = {as_text(m.get("source")) for m in messages
-                if m.get("models_usage") or m.get("type") == TOOL_CALLS}
+    by_model = {
+        as_text(m.get("source"))
+        for m in messages
+        if m.get("models_usage") or m.get("type") == TOOL_CALLS
+    }
     agents = [a for a in named if (a in by_model if by_model else a not in PEOPLE)]
     if len(agents) > MOST_AGENTS:
         raise RecordError(f"more than {MOST_AGENTS} agents in one conversation")
@@ -68,9 +88,11 @@ def _conversation(
         if own and message.get("type") == THOUGHT:
             thought = as_text(message.get("content"))
         for turn in _turns(message, own):
-            told = {"reasoning_content": thought} if thought and turn["role"] == "assistant" else {}
-            thought = "" if told else thought
-            turns.append(turn | told)
+            with_thought = (
+                {"reasoning_content": thought} if thought and turn["role"] == "assistant" else {}
+            )
+            thought = "" if with_thought else thought
+            turns.append(turn | with_thought)
     own_calls = (m.get("models_usage") for m in messages if m.get("source") == agent)
     about = model_calls((None, usage) for usage in own_calls)
     return read_as_chat(row, turns, about | ({"agent": agent} if named else {}))

@@ -112,11 +112,11 @@ def _call(gold: dict[str, dict[str, list[Any]]], schemas: dict[str, JsonSchema])
     properties, required = schema.get("properties", {}), schema.get("required", [])
     arguments = {}
     for key, values in allowed.items():
-        given = [v for v in values if v != ""]
+        non_empty = [v for v in values if v != ""]
         if values and key in required:
-            arguments[key] = _plain(given[0]) if given else ""
-        elif given and values[0] != "" and not ("" in values and key not in properties):
-            arguments[key] = _plain(given[0])
+            arguments[key] = _plain(non_empty[0]) if non_empty else ""
+        elif non_empty and values[0] != "" and not ("" in values and key not in properties):
+            arguments[key] = _plain(non_empty[0])
     return ToolCall(name, dump(arguments))
 
 

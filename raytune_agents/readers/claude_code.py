@@ -53,8 +53,7 @@ def _compacts(event: Event) -> bool:
 
 
 def _kind(event: Event) -> str:
-    """What siblings compete for: one prompt, one reply. Results of calls made side by side do not.
-    """
+    """What siblings compete for: one prompt, one reply; results of parallel calls do not."""
     message = event.get("message")
     if not isinstance(message, dict):
         return ""
@@ -155,6 +154,6 @@ def _count(about: Event, event: Event, message: Event) -> None:
     usage = message.get("usage")
     if isinstance(usage, dict) and isinstance(usage.get("output_tokens"), int):
         kinds = [k for k, v in usage.items() if k.endswith("input_tokens") and isinstance(v, int)]
-        given = sum(usage[k] for k in kinds)
+        prompt_tokens = sum(usage[k] for k in kinds)
         before = about.get("tokens", [0, 0])
-        about["tokens"] = [before[0] + given, before[1] + usage["output_tokens"]]
+        about["tokens"] = [before[0] + prompt_tokens, before[1] + usage["output_tokens"]]

@@ -35,8 +35,8 @@ def read(row: Event) -> list[Trajectory]:
             history = body.get("replacement_history")
             parts.append(list(history) if isinstance(history, list) else _summary(body))
         elif kind == "session_meta":
-            given = body.get("base_instructions") or body.get("instructions")
-            system = given.get("text") if isinstance(given, dict) else given
+            instructions = body.get("base_instructions") or body.get("instructions")
+            system = instructions.get("text") if isinstance(instructions, dict) else instructions
             about |= {k: body[k] for k in ("cli_version", "originator") if not blank(body.get(k))}
         elif kind == "turn_context" and isinstance(body.get("model"), str):
             about["model"] = body["model"]

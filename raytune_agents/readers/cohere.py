@@ -14,9 +14,26 @@ from raytune_agents.readers.fields import fold
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.records import JsonObject, Trajectory
 
-READ = ("message", "chat_history", "tool_results", "stream", "temperature", "model", "response",
-        "text", "tool_calls", "generation_id", "response_id", "finish_reason", "meta", "citations",
-        "documents", "is_search_required", "search_queries", "search_results")
+READ = (
+    "message",
+    "chat_history",
+    "tool_results",
+    "stream",
+    "temperature",
+    "model",
+    "response",
+    "text",
+    "tool_calls",
+    "generation_id",
+    "response_id",
+    "finish_reason",
+    "meta",
+    "citations",
+    "documents",
+    "is_search_required",
+    "search_queries",
+    "search_results",
+)
 
 
 def read(row: JsonObject) -> Trajectory:
@@ -28,8 +45,13 @@ def read(row: JsonObject) -> Trajectory:
         turns += [{"role": "USER", "message": row["message"]}] if row.get("message") else []
         turns += [{"role": "TOOL", "tool_results": r}] if (r := row.get("tool_results")) else []
     if not _answers(turns) and (answer.get("text") or answer.get("tool_calls")):
-        turns.append({"role": "CHATBOT", "message": answer.get("text"),
-                      "tool_calls": answer.get("tool_calls")})
+        turns.append(
+            {
+                "role": "CHATBOT",
+                "message": answer.get("text"),
+                "tool_calls": answer.get("tool_calls"),
+            }
+        )
     if _answers(turns) and answer.get("finish_reason"):
         turns[-1] = turns[-1] | {"finish_reason": answer["finish_reason"]}
     meta = found if isinstance(found := answer.get("meta"), dict) else {}
@@ -44,12 +66,15 @@ def _answers(turns: list[Any]) -> bool:
 
 def _with_parameters(turns: list[JsonObject]) -> list[JsonObject]:
     """Calls without parameters with those that their results repeat."""
-    given: list[Any] = [r.get("call") for t in turns for r in t.get("tool_results") or []]
-    known = {c["name"]: c.get("parameters") for c in reversed(given) if c and c.get("name")}
+    result_calls: list[Any] = [r.get("call") for t in turns for r in t.get("tool_results") or []]
+    known = {c["name"]: c.get("parameters") for c in reversed(result_calls) if c and c.get("name")}
     filled = []
     for turn in turns:
-        calls = [c | {"parameters": known[c["name"]]}
-                 if c.get("parameters", 0) is None and c.get("name") in known else c
-                 for c in turn.get("tool_calls") or []]
+        calls = [
+            c | {"parameters": known[c["name"]]}
+            if c.get("parameters", 0) is None and c.get("name") in known
+            else c
+            for c in turn.get("tool_calls") or []
+        ]
         filled.append(turn | ({"tool_calls": calls} if calls else {}))
     return filled

@@ -14,8 +14,8 @@ from typing import Any
 
 from raytune_agents.readers.exchanges import answer_turns
 from raytune_agents.readers.fields import ROLE, ROW_ID, SYSTEM, TOOLS, TURNS, Fields, Names, fold
-from raytune_agents.readers.outcomes import mark_of_answer, outcome_of, said_about
-from raytune_agents.readers.said import template_turns
+from raytune_agents.readers.in_text import template_turns
+from raytune_agents.readers.outcomes import mark_of_answer, metadata_fields, outcome_of
 from raytune_agents.readers.shapes import ROLES
 from raytune_agents.readers.spans import seen_tools
 from raytune_agents.readers.strict import as_text, value_of
@@ -28,8 +28,13 @@ TURN = ROLE + Names("type")  # what a turn has, whatever it says
 def inner_conversation(row: JsonObject) -> str:
     """The one member of a row that holds a conversation of its own (LangGraph's `values`), "" where
     there is none or several."""
-    held = [key for key, value in row.items() if isinstance(value, dict)
-            and isinstance(turns := Fields(value).peek(TURNS), list) and _are_turns(turns)]
+    held = [
+        key
+        for key, value in row.items()
+        if isinstance(value, dict)
+        and isinstance(turns := Fields(value).peek(TURNS), list)
+        and _are_turns(turns)
+    ]
     return held[0] if len(held) == 1 else ""
 
 
@@ -45,7 +50,7 @@ def read(row: JsonObject) -> Trajectory:
     turns = fields(TURNS) if fields.have(TURNS) else fields("text")
     if turns is None:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories
-    tools = fields(TOOLS) or said_about(fields).peek(TOOLS)
+    tools = fields(TOOLS) or metadata_fields(fields).peek(TOOLS)
     made = transcript(_answered(turns, fields), tools, fields(SYSTEM))
     outcome, word = outcome_of(fields)
     if outcome is None and made.messages and made.messages[-1].loss is False:
@@ -63,8 +68,9 @@ def read_as_chat(row: JsonObject, turns: list[JsonObject], about: JsonObject) ->
         raise RecordError("a conversation without an answer")
     tools = read_row.tools or seen_tools(read_row.messages)
     ended = episode(read_row.messages, tools)
-    return replace(read_row, messages=ended.messages, tools=tools,
-                   meta=about | read_row.meta | ended.meta)
+    return replace(
+        read_row, messages=ended.messages, tools=tools, meta=about | read_row.meta | ended.meta
+    )
 
 
 def _answered(turns: Any, fields: Fields) -> Any:
@@ -73,10 +79,10 @@ def _answered(turns: Any, fields: Fields) -> Any:
     last = items[-1] if isinstance(items, list) and items else None
     if not isinstance(last, dict) or ROLES.get(fold(str(Fields(last).peek(ROLE)))) != "user":
         return items
-    said = fields("response", "completion", "output")
-    if said is None and (choices := fields("choices")):
-        said = {"choices": choices}
-    if isinstance(said, dict):
-        turns = answer_turns(said)
+    answer = fields("response", "completion", "output")
+    if answer is None and (choices := fields("choices")):
+        answer = {"choices": choices}
+    if isinstance(answer, dict):
+        turns = answer_turns(answer)
         return [*items, *(turns if isinstance(turns, list) else [turns] if turns else [])]
-    return [*items, {"role": "assistant", "content": said}] if said else items
+    return [*items, {"role": "assistant", "content": answer}] if answer else items

@@ -16,7 +16,7 @@ from raytune_agents.readers.atif import is_atif
 from raytune_agents.readers.conversations import inner_conversation
 from raytune_agents.readers.exchanges import has_turns, is_exchange
 from raytune_agents.readers.fields import TURNS, Fields, short
-from raytune_agents.readers.said import template_turns
+from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai, smolagents
 from raytune_agents.records import RecordError
 

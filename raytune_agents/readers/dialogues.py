@@ -41,11 +41,11 @@ def api_bank(row: JsonObject) -> Trajectory:
 
 
 def _request(row: JsonObject) -> Trajectory:
-    said = as_text(row.get("expected_output", row.get("output")))
-    calls = parse(said.split("API-Request:", 1)[-1].strip()).calls
-    if "API-Request:" in said and not calls:
-        raise RecordError(f"the API request cannot be parsed: {said[:60]!r}")
-    target = Message("assistant", "" if calls else said, tool_calls=calls)
+    text = as_text(row.get("expected_output", row.get("output")))
+    calls = parse(text.split("API-Request:", 1)[-1].strip()).calls
+    if "API-Request:" in text and not calls:
+        raise RecordError(f"the API request cannot be parsed: {text[:60]!r}")
+    target = Message("assistant", "" if calls else text, tool_calls=calls)
     prompt = [
         Message("system", as_text(row["instruction"])),
         Message("user", as_text(row["input"])),
@@ -59,8 +59,8 @@ def tooltalk(row: JsonObject) -> Trajectory:
     messages: list[Message] = []
     for turn in row["conversation"]:
         for step in turn.get("apis") or []:
-            asked = step["request"]
-            call = ToolCall(asked["api_name"], dump(asked["parameters"]))
+            request = step["request"]
+            call = ToolCall(request["api_name"], dump(request["parameters"]))
             messages.append(Message("assistant", tool_calls=(call,)))
             messages.append(_seen(call.name, step.get("response"), step.get("exception")))
         messages.append(Message(read_role(turn["role"]), as_text(turn["text"])))

@@ -32,51 +32,55 @@ def read(row: Event) -> list[Trajectory]:
     events = row[EVENTS]
     if any("custom_id" in e for e in events):
         return trajectories_of([_batched(events)], row["session"], {})
-    told: dict[str, tuple[float | None, str]] = {}  # of an answer by its id, "" = of the session
+    # of an answer by its id, "" = of the session
+    outcomes: dict[str, tuple[float | None, str]] = {}
     for event in events:
         if event["type"] == "outcome":  # the last one holds
             note = as_text(event.get("note"))
             word = f"outcome={event.get('outcome')}" + (f", {note}" if note else "")
-            told[as_text(event.get("id"))] = outcome_score(event.get("outcome")), word
+            outcomes[as_text(event.get("id"))] = outcome_score(event.get("outcome")), word
     spans = [_exchanged(e) for e in events if e["type"] == "exchange"]
-    outcome, word = told.pop("", (None, "")) if row["session"] else (None, "")
+    outcome, word = outcomes.pop("", (None, "")) if row["session"] else (None, "")
     arms = list(dict.fromkeys(as_text(e["arm"]) for e in events if not blank(e.get("arm"))))
     meta = {"arm": arms[0] if len(arms) == 1 else arms} if arms else {}
-    return trajectories_of(spans, row["session"], meta, outcome, word, told)
+    return trajectories_of(spans, row["session"], meta, outcome, word, outcomes)
 
 
 def _exchanged(event: Event) -> Span:
-    told = model_call_of(event.get("request"), event.get("response"))
+    call_fields = model_call_of(event.get("request"), event.get("response"))
     start = float(event.get("at") or 0.0)
-    error = as_text(event.get("error")) or told.pop("error", "")
+    error = as_text(event.get("error")) or call_fields.pop("error", "")
     end = start + float(event.get("seconds") or 0.0)
-    return Span("model", as_text(event.get("id")), start=start, end=end, error=error, **told)
+    return Span("model", as_text(event.get("id")), start=start, end=end, error=error, **call_fields)
 
 
 def _batched(events: list[Event]) -> Span:
     """Lines of OpenAI's ({body} and {response: {body}}) or Anthropic's ({params}, {result:
     {message}}) batch files that share their custom_id."""
-    asked = next((e[k] for e in events for k in ("body", "params") if k in e), None)
-    answered, error = None, ""
+    request = next((e[k] for e in events for k in ("body", "params") if k in e), None)
+    answer, error = None, ""
     for event in events:
-        given = event.get("response", event.get("result"))
-        if isinstance(given, dict):
-            answered = given.get("body", given.get("message"))
-            error = as_text(given.get("error"))
+        response = event.get("response", event.get("result"))
+        if isinstance(response, dict):
+            answer = response.get("body", response.get("message"))
+            error = as_text(response.get("error"))
         error = error or as_text(event.get("error"))
-    if asked is None:
+    if request is None:
         raise RecordError("a batch answer without its request; put both files' lines in one file")
-    told = model_call_of(asked, answered if not error else None)
-    if not told.get("answer"):
-        raise RecordError(f"a batch request without an answer: {error or told.get('error', '')}")
-    return Span("model", as_text(events[0]["custom_id"]), **told)
+    call_fields = model_call_of(request, answer if not error else None)
+    if not call_fields.get("answer"):
+        raise RecordError(
+            f"a batch request without an answer: {error or call_fields.get('error', '')}"
+        )
+    return Span("model", as_text(events[0]["custom_id"]), **call_fields)
 
 
 # --- one request a row ------------------------------------------------------------------------
 
-ASKED = Names("request", "request_body", "inputs", "kwargs", "input")
-ANSWERED = Names("response", "response_body", "outputs", "output", "ideal", "expected_output",
-                 "expected")
+REQUEST = Names("request", "request_body", "inputs", "kwargs", "input")
+ANSWER = Names(
+    "response", "response_body", "outputs", "output", "ideal", "expected_output", "expected"
+)
 WANTED = ("ideal", "expectedoutput", "expected")  # names that data sets have for an answer
 BODY = Names("body", "input_body_json", "output_body_json", "request_body", "response_body")
 
@@ -84,31 +88,40 @@ BODY = Names("body", "input_body_json", "output_body_json", "request_body", "res
 def one(row: JsonObject) -> Trajectory:
     """A request and its answer, under the names of a log or of a data set. Raises RecordError."""
     fields = Fields(row)
-    asked, answered = (body_of(fields(names)) for names in (ASKED, ANSWERED))
-    if isinstance(answered, list) and answered and isinstance(answered[0], str):  # alternatives
-        answered = answered[0]
-    told = model_call_of(asked, answered)
-    error = as_text(told.get("error"))
-    if not told.get("answer"):
+    request, answer = (body_of(fields(names)) for names in (REQUEST, ANSWER))
+    if isinstance(answer, list) and answer and isinstance(answer[0], str):  # alternatives
+        answer = answer[0]
+    call_fields = model_call_of(request, answer)
+    error = as_text(call_fields.get("error"))
+    if not call_fields.get("answer"):
         raise RecordError(error.removeprefix("unread: ") or "a request without an answer")
     outcome, word = outcome_of(fields)
     if error and outcome is None:
         outcome, word = 0.0, error
     key = as_text(fields(ROW_ID))
-    about = model_calls([(told.get("model"), None)])
-    return episode((*told["prompt"], *told["answer"]), told["tools"], source_id=key,
-                   outcome=outcome, outcome_word=word, meta=about | fields.rest())
+    about = model_calls([(call_fields.get("model"), None)])
+    return episode(
+        (*call_fields["prompt"], *call_fields["answer"]),
+        call_fields["tools"],
+        source_id=key,
+        outcome=outcome,
+        outcome_word=word,
+        meta=about | fields.rest(),
+    )
 
 
 def is_exchange(row: JsonObject) -> bool:
     """Whether a row has a request's body, or turns, beside what was answered."""
     fields = Fields(row)
-    asked, answered = body_of(fields.peek(ASKED)), body_of(fields.peek(ANSWERED))
-    if isinstance(asked, dict):
-        inside = Fields(asked).peek("messages", "contents", "input")
+    request, answer = body_of(fields.peek(REQUEST)), body_of(fields.peek(ANSWER))
+    if isinstance(request, dict):
+        inside = Fields(request).peek("messages", "contents", "input")
         return has_turns(inside) and not blank(inside)
-    return has_turns(asked) and not blank(asked) and (
-        _are_choices(answered) or not fields.left.keys().isdisjoint(WANTED))
+    return (
+        has_turns(request)
+        and not blank(request)
+        and (_are_choices(answer) or not fields.left.keys().isdisjoint(WANTED))
+    )
 
 
 def has_turns(value: Any) -> bool:
@@ -126,28 +139,33 @@ def body_of(value: Any) -> Any:
 
 
 def _are_choices(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(
-        isinstance(c, dict) and isinstance(c.get("message"), dict) for c in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(c, dict) and isinstance(c.get("message"), dict) for c in value)
+    )
 
 
 # --- bodies -----------------------------------------------------------------------------------
 
 
-def model_call_of(asked: Any, answered: Any) -> Event:
+def model_call_of(request_body: Any, answered: Any) -> Event:
     """The fields of a Span from the bodies of a request and its answer, of any provider's API, or
     from the turns alone. What cannot be read is its `error`."""
-    request = Fields(asked) if isinstance(asked, dict) else None
+    request = Fields(request_body) if isinstance(request_body, dict) else None
     body = answered if isinstance(answered, dict) else {}
     tools = (request(TOOLS) if request else None) or body.get("tools")
     system = (request("system", "instructions") if request else None) or body.get("instructions")
-    prompt = request("messages", "input", "contents", "prompt") if request else asked
+    prompt = request("messages", "input", "contents", "prompt") if request else request_body
     if request and prompt is None and request.peek("role") is not None:  # one turn
-        prompt = asked
-    told = read_model_call(prompt, answer_turns(answered), tools, system)
+        prompt = request_body
+    call_fields = read_model_call(prompt, answer_turns(answered), tools, system)
     model = body.get("model") or (request("model") if request else "")
-    if (answer := told.get("answer")) and answer[-1].loss is False:  # as its turn says of itself
-        told |= {"error": "the answer was cut at its limit, or is marked bad"}
-    return told | {"model": as_text(model), "tokens": token_counts(body.get("usage"))}
+    if (answer := call_fields.get("answer")) and answer[
+        -1
+    ].loss is False:  # as its turn says of itself
+        call_fields |= {"error": "the answer was cut at its limit, or is marked bad"}
+    return call_fields | {"model": as_text(model), "tokens": token_counts(body.get("usage"))}
 
 
 def answer_turns(answered: Any) -> Any:
@@ -159,20 +177,32 @@ def answer_turns(answered: Any) -> Any:
     choices = answered.get("choices", answered.get("candidates"))
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         fields = Fields(choices[0])
-        said, why = fields("message", "content", "text"), fields(ENDED)
-        return said | {ENDED: why} if isinstance(said, dict) and why else said
+        content, why = fields("message", "content", "text"), fields(ENDED)
+        return content | {ENDED: why} if isinstance(content, dict) and why else content
     for name in ("output", "messages"):
         if isinstance(answered.get(name), list):
             return answered[name]
     for name in ("message", "output"):  # Cohere's and Ollama's bodies, Bedrock's
         if isinstance(answered.get(name), dict):
-            said, why = answer_turns(answered[name]), Fields(answered)(ENDED, "done_reason")
-            return said | {ENDED: why} if isinstance(said, dict) and why else said
+            content, why = answer_turns(answered[name]), Fields(answered)(ENDED, "done_reason")
+            return content | {ENDED: why} if isinstance(content, dict) and why else content
     turn = {k: answered[k] for k in TURN if not blank(answered.get(k))}
     only = answered.get("output")
     return turn or (only if isinstance(only, str) else None)
 
 
-TURN = ("role", "content", "tool_calls", "function_call", "additional_kwargs", "parts",
-        "reasoning_content", "reasoning", "thinking", "tool_plan", "refusal", "stop_reason")
+TURN = (
+    "role",
+    "content",
+    "tool_calls",
+    "function_call",
+    "additional_kwargs",
+    "parts",
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+    "tool_plan",
+    "refusal",
+    "stop_reason",
+)
 ENDED = "finish_reason"

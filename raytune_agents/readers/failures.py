@@ -26,12 +26,12 @@ def read(row: JsonObject) -> Trajectory:
     if wanted.error or not wanted.calls:
         raise RecordError(f"the expected call cannot be read ({wanted.error or 'no call'})")
     gold = [{c.name: {k: [v] for k, v in c.args.items()}} for c in wanted.calls]
-    said = as_text(row["actual_response"])
-    answer = parse(said)
+    text = as_text(row["actual_response"])
+    answer = parse(text)
     verdict = compare(answer.calls, gold, ())
     right = not answer.error and verdict.ok
     return Trajectory(
-        (Message("user", as_text(row["user_query"])), Message("assistant", said)),
+        (Message("user", as_text(row["user_query"])), Message("assistant", text)),
         source_id=as_text(row.get("example_id")),
         gold=dump(gold),
         outcome=float(right),

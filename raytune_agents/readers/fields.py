@@ -34,42 +34,44 @@ class Names:
         return Names(*self.folded, *other.folded)
 
 
+# fmt: off
 # --- a turn ---
 ROLE = Names("role", "from", "speaker", "author", "sender")
 CONTENT = Names("content", "value", "text", "message", "utterance", "parts", "blocks", "items")
 THOUGHT = Names("reasoning_content", "reasoning", "thought", "thinking", "think", "thoughts",
-                  "reasoning_text", "rationale", "scratchpad", "tool_plan")
+                "reasoning_text", "rationale", "scratchpad", "tool_plan")
 CALLS = Names("tool_calls", "function_calls", "function_call", "tool_call", "calls", "tool_uses",
-                "toolInvocations")
+              "toolInvocations")
 TURN_ID = Names("tool_call_id", "tool_use_id", "call_id", "tool_call_ids")
 TURN_NAME = Names("name", "tool_name", "function_name")
 LOSS = Names("loss", "weight", "loss_weight", "train", "training", "trainable", "loss_mask",
-               "train_on_turn", "compute_loss")
+             "train_on_turn", "compute_loss")
 # --- a call ---
 CALL_NAME = Names("name", "tool_name", "tool", "function_name", "function", "api_name", "api",
-                    "action", "recipient_name")
+                  "action", "recipient_name")
 ARGUMENTS = Names("arguments", "args", "parameters", "input", "params", "kwargs", "tool_input",
-                    "action_input", "tool_args", "tool_kwargs", "arguments_json", "raw_arguments")
+                  "action_input", "tool_args", "tool_kwargs", "arguments_json", "raw_arguments")
 CALL_ID = Names("call_id", "tool_call_id", "tool_use_id", "id", "tool_id")
 # --- a result ---
 RESULT = Names("content", "output", "result", "response", "value", "text", "outputs",
-                 "observation", "structured_content", "results")
+               "observation", "structured_content", "results")
 # --- a tool ---
 TOOL_NAME = Names("name", "tool_name", "function_name", "api_name")
 DESCRIPTION = Names("description", "desc", "summary", "api_description", "doc", "docstring",
-                      "title")
+                    "title")
 PARAMETERS = Names("parameters", "input_schema", "args_schema", "parameters_json_schema",
-                     "json_schema", "schema", "arguments", "args", "params", "inputs", "input",
-                     "parameter_definitions")
+                   "json_schema", "schema", "arguments", "args", "params", "inputs", "input",
+                   "parameter_definitions")
 # --- a row ---
 TURNS = Names("messages", "conversations", "conversation", "dialogue", "dialog", "chat_history",
-                "chat")
+              "chat")
 TOOLS = Names("tools", "functions", "available_tools", "tool_list", "tool_schemas", "tool_specs",
-                "function_definitions", "api_list", "available_functions", "tool_config")
+              "function_definitions", "api_list", "available_functions", "tool_config")
 SYSTEM = Names("system", "system_prompt", "system_message", "system_instruction", "preamble",
-                 "system_text", "instructions", "developer", "developer_message")
+               "system_text", "instructions", "developer", "developer_message")
 ROW_ID = Names("id", "uuid", "instance_id", "item_id", "_id", "row_id", "example_id",
-                 "sample_id", "conversation_id", "dialogue_id", "trajectory_id")
+               "sample_id", "conversation_id", "dialogue_id", "trajectory_id")
+# fmt: on
 
 MOST_UNREAD = 40  # fields noted of one row: a hostile row may have a million
 EXAMPLE = 60  # characters of an unread field's example
@@ -87,39 +89,39 @@ def _layout(keys: tuple[Any, ...]) -> tuple[tuple[str, Any], ...]:
     return tuple((fold(str(key)), key) for key in reversed(keys))
 
 
-class AskedRow(dict[str, Any]):
+class AccessedRow(dict[str, Any]):
     """A row that remembers which of its fields a user's own reader asked for."""
 
     def __init__(self, row: JsonObject) -> None:
         super().__init__(row)
-        self.asked: set[str] = set()
+        self.accessed: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
-        self.asked.add(key)
+        self.accessed.add(key)
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        self.asked.add(key)
+        self.accessed.add(key)
         return super().get(key, default)
 
     def pop(self, key: str, *default: Any) -> Any:
-        self.asked.add(key)
+        self.accessed.add(key)
         return super().pop(key, *default)
 
     def __iter__(self) -> Iterator[str]:
-        self.asked.update(super().keys())
+        self.accessed.update(super().keys())
         return super().__iter__()
 
     def items(self) -> Any:
-        self.asked.update(super().keys())
+        self.accessed.update(super().keys())
         return super().items()
 
     def values(self) -> Any:
-        self.asked.update(super().keys())
+        self.accessed.update(super().keys())
         return super().values()
 
     def note_unread(self) -> None:
-        for key in super().keys() - self.asked:
+        for key in super().keys() - self.accessed:
             note(str(key), super().__getitem__(key))
 
 
@@ -137,10 +139,10 @@ def is_null(value: Any) -> bool:
 
 
 class Fields:
-    """One object of a source; `place` says what it is in a note about what is unread."""
+    """One object of a source; `path` says what it is in a note about what is unread."""
 
-    def __init__(self, item: JsonObject, place: str = "") -> None:
-        self.item, self.place = item, place
+    def __init__(self, item: JsonObject, path: str = "") -> None:
+        self.item, self.path = item, path
         self.kept: set[str] = set()
         # nulls are what tables put for "none"
         named = _layout(tuple(item))
@@ -185,7 +187,7 @@ class Fields:
         out = {key: value for key, value in self.item.items() if key in unread}
         for key, value in out.items():
             if key not in self.kept:
-                note(f"{self.place}.{key}" if self.place else str(key), value)
+                note(f"{self.path}.{key}" if self.path else str(key), value)
         return out
 
     def keep(self, name: str) -> None:
@@ -232,11 +234,11 @@ def unread_fields() -> Iterator[dict[str, str]]:
         _NOTES.found = before
 
 
-def note_rest(item: JsonObject, place: str, *used: str) -> None:
+def note_rest(item: JsonObject, path: str, *used: str) -> None:
     """Note the fields of a part of a row that its reader does not use."""
     for key, value in item.items():
         if key not in used:
-            note(f"{place}.{key}", value)
+            note(f"{path}.{key}", value)
 
 
 def note_again(found: dict[str, str]) -> None:

@@ -51,7 +51,7 @@ def _row(messages: list[Message], row: JsonObject, meta: JsonObject, *used: str)
     turns, style = structure(messages)
     made = episode(turns, meta=rest_of(row, "id", *used) | meta | style)
     after = made.meta.get("after", [""])[-1]
-    said = row["reward"] if "reward" in row else (REWARD.findall(after) or [None])[-1]
-    word = "" if said is None else f"reward = {said}"
+    reward = row["reward"] if "reward" in row else (REWARD.findall(after) or [None])[-1]
+    word = "" if reward is None else f"reward = {reward}"
     source_id = str(row.get("id", ""))
-    return replace(made, source_id=source_id, outcome=outcome_score(said), outcome_word=word)
+    return replace(made, source_id=source_id, outcome=outcome_score(reward), outcome_word=word)

@@ -31,8 +31,8 @@ def read(row: Event) -> list[Trajectory]:
     observations = row[EVENTS] if EVENTS in row else row.get("observations")
     if not isinstance(observations, list) or not all(isinstance(o, dict) for o in observations):
         raise RecordError("observations are no list of objects; export them with their content")
-    given = [s for s in (trace.get("scores") or []) if isinstance(s, dict)]
-    scores = [(as_text(s.get("name")), s.get("stringValue") or s.get("value")) for s in given]
+    listed = [s for s in (trace.get("scores") or []) if isinstance(s, dict)]
+    scores = [(as_text(s.get("name")), s.get("stringValue") or s.get("value")) for s in listed]
     outcome, word = outcome_of_scores(scores)
     kept = ("name", "tags", "sessionId", "release")
     about = {k: trace[k] for k in kept if not blank(trace.get(k))}
@@ -50,18 +50,18 @@ def _span(seen: Event) -> Span:
     }
     if seen.get("level") == "ERROR":
         base["error"] = as_text(seen.get("statusMessage")) or "error"
-    asked, answered = exported_value(seen.get("input")), exported_value(seen.get("output"))
+    request, answer = exported_value(seen.get("input")), exported_value(seen.get("output"))
     if seen.get("type") == "GENERATION":
-        told = model_call_of(asked, answered)
-        tools = told.get("tools") or _recorded_tools(seen)
+        call_fields = model_call_of(request, answer)
+        tools = call_fields.get("tools") or _recorded_tools(seen)
         counts = token_counts(seen.get("usageDetails"))
-        told |= {"tools": tools, "model": as_text(seen.get("model")), "tokens": counts}
-        return Span("model", **(base | {k: v for k, v in told.items() if v}))
-    message = answered if isinstance(answered, dict) else {}
+        call_fields |= {"tools": tools, "model": as_text(seen.get("model")), "tokens": counts}
+        return Span("model", **(base | {k: v for k, v in call_fields.items() if v}))
+    message = answer if isinstance(answer, dict) else {}
     if seen.get("type") == "TOOL" or message.get("type") == "tool":
         key, name = as_text(message.get("tool_call_id")), as_text(seen.get("name"))
-        result = message["content"] if message.get("type") == "tool" else answered
-        call = ToolCall(as_text(message.get("name")) or name, as_text(asked) or "{}", key)
+        result = message["content"] if message.get("type") == "tool" else answer
+        call = ToolCall(as_text(message.get("name")) or name, as_text(request) or "{}", key)
         return Span("tool", **base, call=call, result=as_text(result))
     return Span(**base)
 
@@ -71,9 +71,9 @@ def _recorded_tools(seen: Event) -> Any:
     about = found if isinstance(found := seen.get("metadata"), dict) else {}
     about = found if isinstance(found := about.get("attributes"), dict) else about
     listed = about.get("gen_ai.tool.definitions", about.get("tools"))
-    asked = about.get("model_request_parameters")  # Pydantic AI's
-    if isinstance(asked, dict):
-        parts = (asked.get(name) for name in ("function_tools", "output_tools"))
+    parameters = about.get("model_request_parameters")  # Pydantic AI's
+    if isinstance(parameters, dict):
+        parts = (parameters.get(name) for name in ("function_tools", "output_tools"))
         listed = listed or [t for part in parts if isinstance(part, list) for t in part]
     flat = [t["json_schema"] for t in unflattened(about, "llm.tools") if isinstance(t, dict)]
     try:
@@ -83,7 +83,14 @@ def _recorded_tools(seen: Event) -> Any:
 
 
 def _bare_tools(listed: Any) -> Any:
-    keys = ("name", "description", "parameters", "parameters_json_schema", "function", "type",
-            "input_schema")
+    keys = (
+        "name",
+        "description",
+        "parameters",
+        "parameters_json_schema",
+        "function",
+        "type",
+        "input_schema",
+    )
     items = listed if isinstance(listed, list) else []
     return [{k: t[k] for k in keys if k in t} if isinstance(t, dict) else t for t in items]

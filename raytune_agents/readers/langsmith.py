@@ -46,39 +46,45 @@ def _span(run: Event) -> Span:
         "end": seconds_of(run.get("end_time")),
         "error": as_text(run.get("error")),
     }
-    asked, answered = exported_value(run.get("inputs")), exported_value(run.get("outputs"))
+    inputs, outputs = exported_value(run.get("inputs")), exported_value(run.get("outputs"))
     extra = found if isinstance(found := exported_value(run.get("extra")), dict) else {}
     if run.get("run_type") == "llm":
-        return Span("model", **(base | _model_call(run, asked, answered, extra)))
+        return Span("model", **(base | _model_call(run, inputs, outputs, extra)))
     if run.get("run_type") == "tool":
-        given = answered.get("output", answered) if isinstance(answered, dict) else answered
-        message = given if isinstance(given, dict) and given.get("type") == "tool" else {}
+        output = outputs.get("output", outputs) if isinstance(outputs, dict) else outputs
+        message = output if isinstance(output, dict) and output.get("type") == "tool" else {}
         key = as_text(message.get("tool_call_id") or extra.get("tool_call_id"))
         # LangChain's older tracers write the arguments as one text
-        named = asked["input"] if isinstance(asked, dict) and asked.keys() == {"input"} else asked
+        named = (
+            inputs["input"] if isinstance(inputs, dict) and inputs.keys() == {"input"} else inputs
+        )
         call = ToolCall(as_text(run.get("name")), as_text(named) or "{}", key)
-        return Span("tool", **base, call=call, result=as_text(message.get("content", given)))
+        return Span("tool", **base, call=call, result=as_text(message.get("content", output)))
     return Span(**base)
 
 
-def _model_call(run: Event, asked: Any, answered: Any, extra: Event) -> Event:
+def _model_call(run: Event, inputs: Any, outputs: Any, extra: Event) -> Event:
     """The fields of a model call's span: those that were found."""
-    params, about = (found if isinstance(found := extra.get(name), dict) else {}
-                     for name in ("invocation_params", "metadata"))
-    if isinstance(asked, dict):
-        turns = asked.get("messages", asked.get("prompts"))
+    params, about = (
+        found if isinstance(found := extra.get(name), dict) else {}
+        for name in ("invocation_params", "metadata")
+    )
+    if isinstance(inputs, dict):
+        turns = inputs.get("messages", inputs.get("prompts"))
         if isinstance(turns, list) and turns and isinstance(turns[0], list):  # LangChain's batches
             turns = turns[0]
         if isinstance(turns, list):
-            asked = asked | {"messages": [_message(t) for t in turns]}
-    told = model_call_of({"tools": params.get("tools")} | asked if isinstance(asked, dict) else
-                         asked, _answer(answered))
-    said = answered if isinstance(answered, dict) else {}
-    counts = (run, about.get("usage_metadata"), said.get("usage_metadata"))
+            inputs = inputs | {"messages": [_message(t) for t in turns]}
+    call_fields = model_call_of(
+        {"tools": params.get("tools")} | inputs if isinstance(inputs, dict) else inputs,
+        _answer(outputs),
+    )
+    output_fields = outputs if isinstance(outputs, dict) else {}
+    counts = (run, about.get("usage_metadata"), output_fields.get("usage_metadata"))
     counted = next((t for t in map(token_counts, counts) if any(t)), (0, 0))
-    told |= {"tokens": counted} if any(counted) else {}
-    model = about.get("ls_model_name") or params.get("model") or told.get("model")
-    return {k: v for k, v in (told | {"model": as_text(model)}).items() if v}
+    call_fields |= {"tokens": counted} if any(counted) else {}
+    model = about.get("ls_model_name") or params.get("model") or call_fields.get("model")
+    return {k: v for k, v in (call_fields | {"model": as_text(model)}).items() if v}
 
 
 def _answer(answered: Any) -> Any:

@@ -49,7 +49,7 @@ def _leaves(value: Any) -> Iterator[str]:
             yield str(item)
 
 
-def _places(rows: list[Trajectory]) -> dict[str, str]:
+def _text_by_field(rows: list[Trajectory]) -> dict[str, str]:
     """Our field -> all its text in the trajectories of one raw row."""
     out: dict[str, list[str]] = {}
     for row in rows:
@@ -70,10 +70,10 @@ def _places(rows: list[Trajectory]) -> dict[str, str]:
 
 def goes_to(raw: JsonObject, key: str, rows: list[Trajectory], format: str, where: str) -> str:
     """The fields of ours that a source's field ends up in, or "not kept"."""
-    before = _places(rows)
+    before = _text_by_field(rows)
     for other in _without(raw, key):
         try:
-            after = _places(readers.read_row(other, where, format))
+            after = _text_by_field(readers.read_row(other, where, format))
         except RecordError:
             continue
         found = [p for p in before | after if before.get(p) != after.get(p)]
@@ -171,8 +171,8 @@ def _unread_table(notes: SourceNotes) -> Table:
     table = Table(title="fields that nothing reads", title_justify="left")
     for head in ("field", "rows", "example", "goes to"):
         table.add_column(head, overflow="fold")
-    for name, told in list(notes.unread.items())[:SHOWN_FIELDS]:
-        table.add_row(Text(name), str(told.rows), Text(told.example), told.goes_to)
+    for name, unread in list(notes.unread.items())[:SHOWN_FIELDS]:
+        table.add_row(Text(name), str(unread.rows), Text(unread.example), unread.goes_to)
     left = len(notes.fields) - SHOWN_FIELDS + notes.more
     if left > 0:
         table.add_row(f"{left} more", "", "", "")

@@ -48,8 +48,8 @@ def _turn(text: str) -> Message:
         if inner is not None:
             code = inner.removeprefix("\n").rstrip()
             calls = (ToolCall.of(name, **{KEYS[name]: code}),)
-    said = text.strip().removeprefix("Assistant:").strip()
-    return Message("assistant", said, (thought or "").strip(), calls)
+    content = text.strip().removeprefix("Assistant:").strip()
+    return Message("assistant", content, (thought or "").strip(), calls)
 
 
 def _cut_out(text: str, tag: str) -> tuple[str | None, str]:

@@ -19,14 +19,14 @@ from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, T
 
 
 def seal_tools(row: JsonObject) -> Trajectory:
-    asked, answered = (as_text(t["value"]) for t in row["conversations"][:2])
-    _, listed, rest = asked.partition("api_list = [")
-    tools_text, told, rest = rest.partition("\ntask_instruction = ")
+    prompt, answer = (as_text(t["value"]) for t in row["conversations"][:2])
+    _, listed, rest = prompt.partition("api_list = [")
+    tools_text, instruction, rest = rest.partition("\ntask_instruction = ")
     query, ends, _ = rest.rpartition("\nOutput:")
-    if not (listed and told and ends):
+    if not (listed and instruction and ends):
         raise RecordError("no api_list and task_instruction in the prompt")
     tools = [_tool(t) for t in value_of("[" + tools_text.rstrip())]
-    calls = tuple(_call(c) for c in value_of(answered))
+    calls = tuple(_call(c) for c in value_of(answer))
     query = query.rstrip()
     query = query[1:-1] if query[:1] in ("'", '"') else query
     return Trajectory(
@@ -55,17 +55,17 @@ def nestful(row: JsonObject) -> Trajectory:
     """{input, output: [{name, arguments, label}]}: all calls in one turn, with references; where
     each has its `response`, a run of it, with references resolved and what came back."""
     steps = value_of(row["output"])
-    told = [Message("system", as_text(row["system"]))] if row.get("system") else []
-    asked, gold = Message("user", as_text(row["input"])), ""
+    system = [Message("system", as_text(row["system"]))] if row.get("system") else []
+    request, gold = Message("user", as_text(row["input"])), ""
     if steps and all("response" in s for s in steps):
-        said = _run(asked.content, steps)
+        answer = _run(request.content, steps)
     else:
         calls = tuple(read_call(_step(s)) for s in steps)
-        said = [Message("assistant", tool_calls=calls)]
+        answer = [Message("assistant", tool_calls=calls)]
         if any(REFERENCE.search(c.arguments) for c in calls):  # fits no schema but that of text
             gold = dump([{c.name: {k: [v] for k, v in c.args.items()}} for c in calls])
     return Trajectory(
-        (*told, asked, *said),
+        (*system, request, *answer),
         read_tools(row.get("tools")),
         source_id=as_text(row.get("sample_id")),
         gold=gold,
@@ -88,15 +88,19 @@ SHORT = 4  # characters: a shorter value may stand in an answer by chance
 def _run(request: str, steps: list[JsonObject]) -> list[Message]:
     """Turns of calls, each turn with what came back but the last."""
     turns = turns_of_steps(request, steps)
-    said: list[Message] = []
+    messages: list[Message] = []
     for number, turn in enumerate(turns):
-        calls = [read_call({"name": s["name"], "arguments": s["arguments"],
-                            "id": f"call_{number}_{i}"}) for i, s in enumerate(turn)]
-        said.append(Message("assistant", tool_calls=tuple(calls)))
+        calls = [
+            read_call({"name": s["name"], "arguments": s["arguments"], "id": f"call_{number}_{i}"})
+            for i, s in enumerate(turn)
+        ]
+        messages.append(Message("assistant", tool_calls=tuple(calls)))
         if number < len(turns) - 1:
-            said += [Message("tool", as_text(s["response"]), name=c.name, tool_call_id=c.id)
-                     for s, c in zip(turn, calls)]
-    return said
+            messages += [
+                Message("tool", as_text(s["response"]), name=c.name, tool_call_id=c.id)
+                for s, c in zip(turn, calls)
+            ]
+    return messages
 
 
 def turns_of_steps(request: str, steps: list[JsonObject]) -> list[list[JsonObject]]:
@@ -108,12 +112,17 @@ def turns_of_steps(request: str, steps: list[JsonObject]) -> list[list[JsonObjec
     turns: list[list[JsonObject]] = []
     fresh: set[str] = set()  # labels of this turn
     for step in steps:
-        given = step["arguments"]
-        named = {m[1] for v in given.values() if isinstance(v, str) for m in REFERENCE.finditer(v)}
-        bare = {k: resolved_value(v, memory) for k, v in given.items()}
+        arguments = step["arguments"]
+        named = {
+            m[1] for v in arguments.values() if isinstance(v, str) for m in REFERENCE.finditer(v)
+        }
+        bare = {k: resolved_value(v, memory) for k, v in arguments.items()}
         seen = "".join(as_text(s["response"]) for s in turns[-1]) if turns else ""
-        learned = [v for v in bare.values() if isinstance(v, str) and len(v) >= SHORT
-                   and v in seen and v not in request]
+        learned = [
+            v
+            for v in bare.values()
+            if isinstance(v, str) and len(v) >= SHORT and v in seen and v not in request
+        ]
         if not turns or named & fresh or learned:
             turns.append([])
             fresh = set()

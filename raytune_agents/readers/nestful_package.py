@@ -23,8 +23,11 @@ from raytune_agents.records import JsonObject, RecordError
 
 PACKAGE = "nestful-wrapper"
 SETS = {
-    "nestful": ("executable/executable", "non-executable/non-executable-glaive",
-                "non-executable/non-executable-sgd"),
+    "nestful": (
+        "executable/executable",
+        "non-executable/non-executable-glaive",
+        "non-executable/non-executable-sgd",
+    ),
     "complexfuncbench": ("complexfuncbench/complexfuncbench",),
 }
 MAX_CHARS = 12_000  # of the answers before a turn
@@ -82,10 +85,15 @@ def _rows(where: str, row: JsonObject, tools: list[JsonObject]) -> Iterator[Foun
 
 def _tool(spec: JsonObject) -> JsonObject:
     """A tool as its specification has it; what it gives stands behind its description."""
-    given = ", ".join(spec.get("output_parameters") or {})
-    about = f"{as_text(spec.get('description'))} Gives: {given}." if given else spec["description"]
-    return {"name": spec["name"], "description": about,
-            "parameters": {k: _parameter(v) for k, v in spec["query_parameters"].items()}}
+    outputs = ", ".join(spec.get("output_parameters") or {})
+    about = (
+        f"{as_text(spec.get('description'))} Gives: {outputs}." if outputs else spec["description"]
+    )
+    return {
+        "name": spec["name"],
+        "description": about,
+        "parameters": {k: _parameter(v) for k, v in spec["query_parameters"].items()},
+    }
 
 
 def _parameter(about: JsonObject) -> Any:

@@ -59,9 +59,10 @@ class SourceNotes:
 
     def manifest(self) -> JsonObject:
         """`formats`, `unread` and `redacted` as JSON holds them."""
-        formats = {n: {"rows": rows, "sure": round(sure, 3)} for n, (rows, sure) in
-                   self.formats.items()}
-        unread = {name: told._asdict() for name, told in self.unread.items()}
+        formats = {
+            n: {"rows": rows, "sure": round(sure, 3)} for n, (rows, sure) in self.formats.items()
+        }
+        unread = {name: unread_field._asdict() for name, unread_field in self.unread.items()}
         return {"formats": formats, "unread": unread} | (
             ({"unread_more": self.more} if self.more else {})
             | ({"redacted": dict(self.redacted.most_common())} if self.redacted else {})
@@ -72,7 +73,8 @@ class SourceNotes:
         out = [
             f"format {name}: only {sure:.0%} of what speaks for a format; write "
             f"read.sources.format={name} if it is right"
-            for name, (_, sure) in self.formats.items() if sure < 0.6
+            for name, (_, sure) in self.formats.items()
+            if sure < 0.6
         ]
         lost = [(n, u) for n, u in self.unread.items() if u.goes_to != KEPT]
         if lost:

@@ -45,7 +45,8 @@ def _known_tools(tools: tuple[ToolSpec, ...], turns: list[Message]) -> tuple[Too
     seen = {t.name: t for t in seen_tools(turns)}
     return tuple(
         replace(seen[t.name], description=t.description)
-        if t.name in seen and t.parameters == NO_PARAMETERS else t
+        if t.name in seen and t.parameters == NO_PARAMETERS
+        else t
         for t in tools
     ) or tuple(seen.values())
 
@@ -54,16 +55,22 @@ def _turns(event: Event, calls: tuple[ToolCall, ...]) -> list[Message]:
     kind = event["kind"]
     if kind == "SystemPromptEvent":
         prompt = event.get("system_prompt")
-        return [Message("system", flat_text(prompt.get("text", prompt) if isinstance(prompt, dict)
-                                            else prompt))]
+        return [
+            Message(
+                "system",
+                flat_text(prompt.get("text", prompt) if isinstance(prompt, dict) else prompt),
+            )
+        ]
     if kind == "MessageEvent" and isinstance(event.get("llm_message"), dict):
-        said = event["llm_message"]
+        content = event["llm_message"]
         kept = ("role", "content", "reasoning_content", "tool_calls")
-        return turns_of({k: said[k] for k in kept if said.get(k)} | {"role": said.get("role")})
+        return turns_of(
+            {k: content[k] for k in kept if content.get(k)} | {"role": content.get("role")}
+        )
     if calls:
-        said = flat_text(event.get("thought") or "")
+        content = flat_text(event.get("thought") or "")
         thought = as_text(event.get("reasoning_content")).strip()
-        [turn] = turns_of({"role": "assistant", "content": said})
+        [turn] = turns_of({"role": "assistant", "content": content})
         return [Message("assistant", turn.content.strip(), turn.thought or thought, calls)]
     if event.get("tool_call_id") and ("Observation" in kind or kind.endswith("ErrorEvent")):
         name, key = as_text(event.get("tool_name")), as_text(event["tool_call_id"])

@@ -104,14 +104,18 @@ def _span(event: Event, about: Event) -> Span:
     if operation == "execute_tool" or kind == "TOOL":
         return Span(kind="tool", **base, **_tool(about))
     if operation in MODEL_CALLS or kind == "LLM":
-        told = _gen_ai(about) if operation in MODEL_CALLS else _openinference(about)
-        return Span(kind="model", **(base | {k: v for k, v in told.items() if v}))
+        call_fields = _gen_ai(about) if operation in MODEL_CALLS else _openinference(about)
+        return Span(kind="model", **(base | {k: v for k, v in call_fields.items() if v}))
     return Span(**base)
 
 
 def _gen_ai(about: Event) -> Event:
-    names = ("gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions",
-             "gen_ai.system_instructions")
+    names = (
+        "gen_ai.input.messages",
+        "gen_ai.output.messages",
+        "gen_ai.tool.definitions",
+        "gen_ai.system_instructions",
+    )
     prompt, answer, tools, system = (value_of(about.get(name)) for name in names)
     return read_model_call(prompt, answer, tools, system) | {
         "model": as_text(about.get("gen_ai.response.model", about.get("gen_ai.request.model"))),
@@ -122,8 +126,11 @@ def _gen_ai(about: Event) -> Event:
 def _openinference(about: Event) -> Event:
     prompt = unflattened(about, "llm.input_messages")
     answer = unflattened(about, "llm.output_messages")
-    tools = [value_of(t["json_schema"]) for t in unflattened(about, "llm.tools")
-             if isinstance(t, dict) and "json_schema" in t]
+    tools = [
+        value_of(t["json_schema"])
+        for t in unflattened(about, "llm.tools")
+        if isinstance(t, dict) and "json_schema" in t
+    ]
     return read_model_call([_turn(t) for t in prompt], [_turn(t) for t in answer], tools) | {
         "model": as_text(about.get("llm.model_name")),
         "tokens": _counts(about, "llm.token_count.prompt", "llm.token_count.completion"),
@@ -139,10 +146,12 @@ def _turn(turn: Any) -> Any:
 
 def _tool(about: Event) -> Event:
     name = as_text(about.get("gen_ai.tool.name", about.get("tool.name")))
-    given = about.get("gen_ai.tool.call.arguments")
-    given = about.get("input.value", about.get("tool.parameters")) if given is None else given
+    arguments = about.get("gen_ai.tool.call.arguments")
+    arguments = (
+        about.get("input.value", about.get("tool.parameters")) if arguments is None else arguments
+    )
     result = about.get("gen_ai.tool.call.result", about.get("output.value"))
-    call = ToolCall(name, as_text(given) or "{}", as_text(about.get("gen_ai.tool.call.id")))
+    call = ToolCall(name, as_text(arguments) or "{}", as_text(about.get("gen_ai.tool.call.id")))
     return {"call": call, "result": as_text(result)}
 
 
@@ -165,8 +174,8 @@ def _error(event: Event, about: Event) -> str:
     code = status.get("code", status.get("status_code"))
     if code not in (2, "STATUS_CODE_ERROR", "ERROR"):
         return ""
-    said = status.get("message", status.get("description")) or about.get("error.type")
-    return as_text(said) or "error"
+    text = status.get("message", status.get("description")) or about.get("error.type")
+    return as_text(text) or "error"
 
 
 def _scores(event: Event, about: Event) -> Iterator[tuple[str, Any]]:
@@ -174,8 +183,7 @@ def _scores(event: Event, about: Event) -> Iterator[tuple[str, Any]]:
     events = event.get("events")
     events = events if isinstance(events, list) else []
     within = (_attributes(e.get("attributes")) for e in events if isinstance(e, dict))
-    for told in (about, *within):
-        if name := told.get("gen_ai.evaluation.name"):
-            label = told.get("gen_ai.evaluation.score.label")
-            yield as_text(name), told.get("gen_ai.evaluation.score.value", label)
-
+    for attributes in (about, *within):
+        if name := attributes.get("gen_ai.evaluation.name"):
+            label = attributes.get("gen_ai.evaluation.score.label")
+            yield as_text(name), attributes.get("gen_ai.evaluation.score.value", label)

@@ -8,36 +8,42 @@ from raytune_agents.readers.fields import Fields, Names, fold
 from raytune_agents.readers.strict import value_of
 from raytune_agents.records import JsonObject, RecordError
 
+# fmt: off
 # an answer that is better or worse than another one of the same row
 BETTER = Names("chosen", "chosen_response", "chosen_messages", "preferred_output", "preferred",
-                 "preferred_response", "response_chosen", "chosen_answer", "winner", "accepted",
-                 "positive_response", "good_response")
+               "preferred_response", "response_chosen", "chosen_answer", "winner", "accepted",
+               "positive_response", "good_response")
 WORSE = Names("rejected", "rejected_response", "rejected_messages", "non_preferred_output",
-                "non_preferred", "non_preferred_response", "dispreferred", "dispreferred_output",
-                "dispreferred_response", "response_rejected", "rejected_answer", "loser",
-                "negative_response", "bad_response")
+              "non_preferred", "non_preferred_response", "dispreferred", "dispreferred_output",
+              "dispreferred_response", "response_rejected", "rejected_answer", "loser",
+              "negative_response", "bad_response")
 # a mark of the whole row; of numbers only rewards and scores of runs are free, a label is 0 or 1
 REWARDS = Names("resolved", "reward", "final_reward", "success", "is_success", "passed",
-                  "is_resolved", "solved", "task_success")
+                "is_resolved", "solved", "task_success")
 LABELS = Names("label", "kto_tag", "kto_label", "desirable", "is_desirable", "is_good", "good",
-                 "correct", "is_correct", "is_preferred", "preference", "thumbs_up", "thumbs",
-                 "feedback", "liked", "upvoted", "accepted", "approved", "is_approved", "outcome",
+               "correct", "is_correct", "is_preferred", "preference", "thumbs_up", "thumbs",
+               "feedback", "liked", "upvoted", "accepted", "approved", "is_approved", "outcome",
                "verdict", "judgement", "judgment", "quality", "quality_label", "status", "result",
                "vote", "reaction", "grade", "is_valid", "valid", "helpful", "is_helpful",
                "user_feedback", "human_feedback", "user_score", "correctness", "exit_status",
                "final_status", "finish_reason", "stop_reason")
 FAILURES = Names("rejected", "is_rejected", "undesirable", "is_undesirable", "failed",
-                   "is_failure", "is_bad", "bad", "thumbs_down", "incorrect", "is_negative")
+                 "is_failure", "is_bad", "bad", "thumbs_down", "incorrect", "is_negative")
+# fmt: on
 
 ABOUT = Names("info", "metadata", "meta", "extra_info", "evaluation", "feedback", "scores")
 
-_GOOD = ("true success succeeded successful pass passed yes good correct right positive up "
-         "thumbsup desirable desired chosen preferred accepted accept like liked solved resolved "
-         "win high excellent great")
-_BAD = ("false failure failed fail unsuccessful no bad incorrect wrong negative down thumbsdown "
-        "undesirable undesired rejected reject dispreferred nonpreferred dislike disliked unsolved "
-        "unresolved loss lost error low poor terrible "
-        "length maxtokens maxoutputtokens incomplete truncated")
+_GOOD = (
+    "true success succeeded successful pass passed yes good correct right positive up "
+    "thumbsup desirable desired chosen preferred accepted accept like liked solved resolved "
+    "win high excellent great"
+)
+_BAD = (
+    "false failure failed fail unsuccessful no bad incorrect wrong negative down thumbsdown "
+    "undesirable undesired rejected reject dispreferred nonpreferred dislike disliked unsolved "
+    "unresolved loss lost error low poor terrible "
+    "length maxtokens maxoutputtokens incomplete truncated"
+)
 WORDS = dict.fromkeys(_GOOD.split(), 1.0) | dict.fromkeys(_BAD.split(), 0.0)
 
 
@@ -95,7 +101,7 @@ def outcome_of(fields: Fields) -> tuple[float | None, str]:
     return None, ""
 
 
-def said_about(fields: Fields) -> Fields:
+def metadata_fields(fields: Fields) -> Fields:
     """What stands in the object about a row."""
     return Fields(_object(fields.peek(ABOUT)))
 

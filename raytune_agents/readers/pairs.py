@@ -13,14 +13,22 @@ import re
 from typing import Any
 
 from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields, Names, blank
+from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_of
-from raytune_agents.readers.said import template_turns
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import Transcript, messages_of, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
-PROMPT = Names("prompt", *TURNS.folded, "question", "query", "input", "instruction",
-               "prompt_messages", "history")
+PROMPT = Names(
+    "prompt",
+    *TURNS.folded,
+    "question",
+    "query",
+    "input",
+    "instruction",
+    "prompt_messages",
+    "history",
+)
 COMPLETION = Names("completion", "response", "answer", "output")
 
 
@@ -37,9 +45,10 @@ def is_answer(value: Any) -> bool:
 def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     """One row: two trajectories of a pair, one of a completion. Raises RecordError."""
     fields = Fields(row)
-    prompt, tools, system = _asked(fields)
-    better, worse = (fields(names) if is_answer(fields.peek(names)) else None
-                     for names in (BETTER, WORSE))
+    prompt, tools, system = _request(fields)
+    better, worse = (
+        fields(names) if is_answer(fields.peek(names)) else None for names in (BETTER, WORSE)
+    )
     key = as_text(fields(ROW_ID))
     if worse is None and better is None:
         answer, (outcome, word) = fields(COMPLETION), outcome_of(fields)
@@ -50,12 +59,17 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     kinds = [as_text(fields(n)) for n in ("chosen_type", "rejected_type")]  # When2Call's
     meta = fields.rest()
     made = _answered(prompt, better, tools, system)
-    good = made.trajectory(meta, source_id=key, outcome=1.0,
-                           outcome_word=", ".join(filter(None, ("chosen", kinds[0]))))
+    good = made.trajectory(
+        meta, source_id=key, outcome=1.0, outcome_word=", ".join(filter(None, ("chosen", kinds[0])))
+    )
     word = ", ".join(filter(None, ("rejected", kinds[1])))
     bad = [
         _answered(prompt, answer, tools, system).trajectory(
-            meta, source_id=key, outcome=0.0, outcome_word=word, pool="negative.rejected",
+            meta,
+            source_id=key,
+            outcome=0.0,
+            outcome_word=word,
+            pool="negative.rejected",
             parents=("@0",),
         )
         for answer in _several(worse)
@@ -67,13 +81,15 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
 
 def _several(worse: Any) -> list[Any]:
     """The rejected answers: most sets have one, some a list of texts or of conversations."""
-    many = isinstance(worse, list) and worse and (
-        all(isinstance(w, str) for w in worse) or all(isinstance(w, list) for w in worse)
+    many = (
+        isinstance(worse, list)
+        and worse
+        and (all(isinstance(w, str) for w in worse) or all(isinstance(w, list) for w in worse))
     )
     return worse if many else [worse]
 
 
-def _asked(fields: Fields) -> tuple[Any, Any, Any]:
+def _request(fields: Fields) -> tuple[Any, Any, Any]:
     """(prompt, tools, system): OpenAI's preference files hold all of them in `input`."""
     prompt = fields(PROMPT)
     tools, system = fields(TOOLS), fields(SYSTEM)
@@ -125,14 +141,14 @@ def _user(turn: Any) -> bool:
 
 def _answered(prompt: Any, answer: Any, tools: Any, system: Any) -> Transcript:
     """The conversation with one of its answers; an answer may repeat the prompt in front."""
-    asked, said = _part(prompt, "user"), _part(answer, "assistant")
-    if not asked and isinstance(answer, str):
-        said = _dialogue(answer)
-    if asked and any(_user(t) and t in said for t in asked[-1:]):  # the whole conversation
-        asked, said = [], said
-    if not any(m.role == "assistant" for m in messages_of(said)):
+    request, reply = _part(prompt, "user"), _part(answer, "assistant")
+    if not request and isinstance(answer, str):
+        reply = _dialogue(answer)
+    if request and any(_user(t) and t in reply for t in request[-1:]):  # the whole conversation
+        request, reply = [], reply
+    if not any(m.role == "assistant" for m in messages_of(reply)):
         raise RecordError("an answer without an assistant turn")
-    return transcript([*asked, *said], tools, system)
+    return transcript([*request, *reply], tools, system)
 
 
 def _dialogue(text: str) -> list[JsonObject]:

@@ -62,7 +62,8 @@ def type_schema(text: str) -> tuple[JsonSchema, bool]:
     """
     optional = bool(re.search(r"\boptional\b", text, re.IGNORECASE))
     words = [
-        w for w in _split_top(text)
+        w
+        for w in _split_top(text)
         if not re.match(r"(optional$|required$|defaults?\b)", w, re.IGNORECASE)
     ]
     options = [_schema_of(w) for w in words]
@@ -73,15 +74,14 @@ def type_schema(text: str) -> tuple[JsonSchema, bool]:
 # --- schemas ----------------------------------------------------------------------------------
 
 OBJECT_WORDS = {word for word, kind in WORDS.items() if kind == "object"}
-KEYWORDS = frozenset((
-    "$schema", "$id", "$ref", "$defs", "$anchor", "$comment", "$vocabulary", "id", "definitions",
-    "type", "properties", "required", "additionalProperties", "patternProperties",
-    "propertyNames", "minProperties", "maxProperties", "unevaluatedProperties", "dependencies",
-    "dependentRequired", "dependentSchemas", "anyOf", "oneOf", "allOf", "not", "if", "then",
-    "else", "title", "description", "default", "examples", "example", "nullable", "const", "enum",
-    "propertyOrdering", "strict", "readOnly", "writeOnly", "deprecated", "discriminator", "xml",
-    "externalDocs",
-))  # what may stand in a schema of an object
+_KEYWORDS = """
+$schema $id $ref $defs $anchor $comment $vocabulary id definitions type properties required
+additionalProperties patternProperties propertyNames minProperties maxProperties
+unevaluatedProperties dependencies dependentRequired dependentSchemas anyOf oneOf allOf not if
+then else title description default examples example nullable const enum propertyOrdering strict
+readOnly writeOnly deprecated discriminator xml externalDocs
+"""
+KEYWORDS = frozenset(_KEYWORDS.split())  # what may stand in a schema of an object
 
 
 def clean_schema(node: Any) -> Any:
@@ -134,8 +134,8 @@ def _put_required_right(out: JsonSchema, node: JsonSchema) -> None:
     if "required" in node and not isinstance(needed, list):
         out.pop("required", None)
     if isinstance(properties, dict):
-        told = ((k, v) for k, v in properties.items() if isinstance(v, dict))
-        inner = [k for k, v in told if v.get("required") is True]
+        schemas = ((k, v) for k, v in properties.items() if isinstance(v, dict))
+        inner = [k for k, v in schemas if v.get("required") is True]
         if inner:
             listed = needed if isinstance(needed, list) else []
             out["required"] = [*listed, *(k for k in inner if k not in listed)]
@@ -158,8 +158,16 @@ def is_schema(parameters: JsonSchema) -> bool:
         return True
     if "properties" in parameters and properties is None and parameters.keys() <= KEYWORDS:
         return True
-    shapes = {"required": list, "anyOf": list, "oneOf": list, "allOf": list, "$ref": str,
-              "$schema": str, "$defs": dict, "additionalProperties": bool}
+    shapes = {
+        "required": list,
+        "anyOf": list,
+        "oneOf": list,
+        "allOf": list,
+        "$ref": str,
+        "$schema": str,
+        "$defs": dict,
+        "additionalProperties": bool,
+    }
     return any(isinstance(parameters.get(k), shape) for k, shape in shapes.items())
 
 
@@ -189,8 +197,8 @@ def object_schema(parameters: Any) -> JsonSchema:
         changes["properties"] = {}  # null in a table: no parameters
     if isinstance(clean.get("properties"), list):
         needed = clean.get("required")
-        said = {"required": needed} if isinstance(needed, list) else {}
-        return flat_schema(_named(clean["properties"])) | said
+        required = {"required": needed} if isinstance(needed, list) else {}
+        return flat_schema(_named(clean["properties"])) | required
     if not isinstance(clean.get("properties", {}), dict):
         raise RecordError("properties are no object")
     if clean.get("type") != "object":

@@ -41,14 +41,16 @@ _KINDS = {
 KINDS = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 # parts without `type` are told by the one key that they have
 PART_TYPE = Names("type", "block_type", "content_type", "part_kind")
+# fmt: off
 BY_KEY = Names("text", "tool_call_result", "tool_use", "tool_result", "function_call",
-          "function_response", "executable_code", "code_execution_result", "reasoning_content",
-          "image", "inline_data", "file_data", "document", "video", "cache_point", "tool_call",
-          "tool_invocation", "refusal", "json")
+               "function_response", "executable_code", "code_execution_result", "reasoning_content",
+               "image", "inline_data", "file_data", "document", "video", "cache_point", "tool_call",
+               "tool_invocation", "refusal", "json")
 TEXT = Names("text", "value", "content", "refusal", "thinking", "reasoning", "think", "thought",
-        "summary", "reasoning_text", "reasoning_content", "json")
+             "summary", "reasoning_text", "reasoning_content", "json")
 _QUOTED = ("text", "inputtext", "outputtext", "tooluse", "toolresult", "toolcall", "thinking",
-          "reasoning", "imageurl", "image")  # parts whose JSON text is no answer in JSON
+           "reasoning", "imageurl", "image")  # parts whose JSON text is no answer in JSON
+# fmt: on
 _ANSWER = Names("result", "output", "response", "observation", "tool_result")
 Piece = tuple[str, Any]  # (text, str), (thought, str), (call, ToolCall) or (result, Message)
 
@@ -88,8 +90,8 @@ def is_parts(content: Any) -> bool:
 
 def _is_bare(part: JsonObject) -> bool:
     """Whether an object says what part it is, or holds too little to be data."""
-    said = Fields(part).have(PART_TYPE)
-    return bool(said) or sum(v is not None for v in part.values()) <= 2
+    type_names = Fields(part).have(PART_TYPE)
+    return bool(type_names) or sum(v is not None for v in part.values()) <= 2
 
 
 def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[Piece]:
@@ -135,12 +137,12 @@ def answered_calls(column: Any) -> tuple[Any, list[Message]]:
     results, out = [], []
     for item in items:
         fields = Fields(item, "call") if isinstance(item, dict) else None
-        given = fields(_ANSWER) if fields else None
-        if fields is None or given is None:
+        answer = fields(_ANSWER) if fields else None
+        if fields is None or answer is None:
             return column, []
         fields.skip("state", "step", "status")
         out.append({item_key: item[item_key] for item_key in fields.left.values()})
-        results.append(result_of({"content": given, "id": fields.peek(CALL_ID)}))
+        results.append(result_of({"content": answer, "id": fields.peek(CALL_ID)}))
     return out, results
 
 
@@ -194,9 +196,10 @@ def _document(fields: Fields) -> str:
     {document: {data}}."""
     source = fields.peek("source", "document", "file")
     known = isinstance(source, dict) and source.get("type", "text") in ("text", "content")
-    if not known or ({"media_type", "mimeType", "bytes"} & source.keys() - {"type"} and (
-        source.get("media_type") != "text/plain"
-    )):
+    if not known or (
+        {"media_type", "mimeType", "bytes"} & source.keys() - {"type"}
+        and (source.get("media_type") != "text/plain")
+    ):
         return ""
     fields.skip("source", "document", "file")
     return flat_text(source.get("data") or source.get("content"))
@@ -217,8 +220,16 @@ def _call(
     if "toolcallid" in fields.left and fields.peek("name", "tool_name") is None:
         named["name"] = word.removeprefix("tool-")  # the AI SDK: type "tool-get_weather"
     output = fields.peek("output", "result") if "toolcallid" in fields.left else None
-    about = (*PART_TYPE.folded, "output", "result", "state", "step", "caller", "cache_control",
-             "isError")
+    about = (
+        *PART_TYPE.folded,
+        "output",
+        "result",
+        "state",
+        "step",
+        "caller",
+        "cache_control",
+        "isError",
+    )
     bare = {k: v for k, v in named.items() if fold(k) not in map(fold, about)}
     call = read_call(bare, None, tools)
     yield "call", call
@@ -231,7 +242,8 @@ def result_of(body: JsonObject) -> Message:
     """A result of a call as an observation: its text, the call's id, the tool's name."""
     if isinstance(body.get("origin"), dict):  # Haystack: the call that it answers
         body = {k: v for k, v in body.items() if k not in ("origin", "error")} | {
-            k: v for k, v in body["origin"].items() if k != "arguments"}
+            k: v for k, v in body["origin"].items() if k != "arguments"
+        }
     fields = Fields(body, "part")
     fields.skip(PART_TYPE)
     fields.skip("is_error", "role", "status", "cache_control", "state", "error_code", "outcome")

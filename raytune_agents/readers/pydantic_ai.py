@@ -20,10 +20,31 @@ from raytune_agents.records import JsonObject, RecordError, Trajectory
 CALLS = ("tool-call", "builtin-tool-call")
 RETURNS = ("tool-return", "builtin-tool-return")
 RETRIES = ("retry-prompt", "retry-feedback")
-ASIDE = ("kind", "part_kind", "parts", "timestamp", "run_id", "conversation_id", "state", "id",
-         "signature", "provider_name", "provider_url", "provider_details", "provider_response_id",
-         "usage", "model_name", "model_id", "instructions", "finish_reason", "dynamic_ref", "scope",
-         "outcome", "retry", "tool_kind")
+ASIDE = (
+    "kind",
+    "part_kind",
+    "parts",
+    "timestamp",
+    "run_id",
+    "conversation_id",
+    "state",
+    "id",
+    "signature",
+    "provider_name",
+    "provider_url",
+    "provider_details",
+    "provider_response_id",
+    "usage",
+    "model_name",
+    "model_id",
+    "instructions",
+    "finish_reason",
+    "dynamic_ref",
+    "scope",
+    "outcome",
+    "retry",
+    "tool_kind",
+)
 CUT = ("incomplete", "interrupted")
 
 
@@ -31,23 +52,25 @@ def read(row: JsonObject) -> Trajectory:
     """{messages: [{kind: request | response, parts}]}. Raises RecordError."""
     messages = row["messages"]
     turns = [turn for m in messages for turn in _turns(m)]
-    told = [m["instructions"] for m in messages if m.get("instructions")]
+    instructions = [m["instructions"] for m in messages if m.get("instructions")]
     about = model_calls((m.get("model_name"), m.get("usage")) for m in messages)
-    return read_as_chat(row | ({"instructions": told[-1]} if told else {}), turns, about)
+    return read_as_chat(
+        row | ({"instructions": instructions[-1]} if instructions else {}), turns, about
+    )
 
 
 def _turns(message: JsonObject) -> Iterator[JsonObject]:
     note_rest(message, "message", *ASIDE)
     parts = message["parts"]
     if message["kind"] == "request":
-        yield from (turn for part in parts for turn in _asked(part))
+        yield from (turn for part in parts for turn in _request_turns(part))
         return
-    content = [part for p in parts for part in _said(p)]
+    content = [part for p in parts for part in _response_parts(p)]
     ended = "incomplete" if message.get("state") in CUT else message.get("finish_reason")
     yield {"role": "assistant", "content": content, "finish_reason": ended}
 
 
-def _asked(part: JsonObject) -> Iterator[JsonObject]:
+def _request_turns(part: JsonObject) -> Iterator[JsonObject]:
     """The turn of a request's part."""
     kind, content, name = part.get("part_kind"), part.get("content"), part.get("tool_name")
     note_rest(part, "part", *ASIDE, "content", "tool_name", "tool_call_id")
@@ -58,8 +81,12 @@ def _asked(part: JsonObject) -> Iterator[JsonObject]:
     elif kind in RETRIES and name is None:
         yield {"role": "user", "content": as_text(content)}
     elif kind in RETURNS + RETRIES:
-        yield {"role": "tool", "name": name, "tool_call_id": part.get("tool_call_id"),
-               "content": content if kind in RETURNS else _retried(content)}
+        yield {
+            "role": "tool",
+            "name": name,
+            "tool_call_id": part.get("tool_call_id"),
+            "content": content if kind in RETURNS else _retried(content),
+        }
     else:
         note(f"part.{kind}", content)
 
@@ -73,22 +100,34 @@ def _typed(content: Any) -> Any:
     """The user's content, whose parts name their type as `kind`."""
     if not isinstance(content, list):
         return content
-    return [{"type": p.get("kind")} | {k: v for k, v in p.items() if k != "kind"}
-            if isinstance(p, dict) else p for p in content]
+    return [
+        {"type": p.get("kind")} | {k: v for k, v in p.items() if k != "kind"}
+        if isinstance(p, dict)
+        else p
+        for p in content
+    ]
 
 
-def _said(part: JsonObject) -> Iterator[JsonObject]:
+def _response_parts(part: JsonObject) -> Iterator[JsonObject]:
     """The chat part of a response's part."""
     kind, content, name = part.get("part_kind"), part.get("content"), part.get("tool_name")
     note_rest(part, "part", *ASIDE, "content", "tool_name", "tool_call_id", "args")
     if kind in ("text", "thinking"):
         yield {"type": kind, "text": content}
     elif kind in CALLS:
-        yield {"type": "tool_call", "name": name, "arguments": part.get("args"),
-               "id": part.get("tool_call_id")}
+        yield {
+            "type": "tool_call",
+            "name": name,
+            "arguments": part.get("args"),
+            "id": part.get("tool_call_id"),
+        }
     elif kind in RETURNS:
-        yield {"type": "tool_result", "name": name, "tool_call_id": part.get("tool_call_id"),
-               "content": content}
+        yield {
+            "type": "tool_result",
+            "name": name,
+            "tool_call_id": part.get("tool_call_id"),
+            "content": content,
+        }
     elif kind == "compaction":
         note("part.compaction", content)
     else:

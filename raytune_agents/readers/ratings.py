@@ -7,7 +7,7 @@ top is a bad row whose reason says what to set.
 
 from __future__ import annotations
 
-from raytune_agents.readers.said import with_calls
+from raytune_agents.readers.in_text import with_calls
 from raytune_agents.readers.shapes import read_tools, rest_of
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import message_of, messages_of
@@ -25,11 +25,13 @@ def read(row: JsonObject, min_rating: float = 0.8, rating_max: float = 1.0) -> T
             f"rating {rating:g} is outside the scale 0 to {top:g}; set read.sources.rating_max"
         )
     tools = read_tools(row.get("tools"))
-    asked = row["input"]
-    prompt = messages_of(asked) if isinstance(asked, list) else [Message("user", as_text(asked))]
-    said = row["output"]
-    turns = isinstance(said, dict) and "role" in said
-    target = message_of(said if turns else {"role": "assistant", "content": said})
+    request = row["input"]
+    prompt = (
+        messages_of(request) if isinstance(request, list) else [Message("user", as_text(request))]
+    )
+    output = row["output"]
+    turns = isinstance(output, dict) and "role" in output
+    target = message_of(output if turns else {"role": "assistant", "content": output})
     target = with_calls(target, tools)
     share = rating / top
     return Trajectory(

@@ -19,8 +19,8 @@ THOUGHT = r"(?:Thought|THOUGHT|Think|Thoughts)(?: ?\d+)?:\s*+"
 ACTION = r"(?:Action|ACTION|Act)(?: ?\d+)?:\s*+"
 HEAD = re.compile(THOUGHT)
 CALLED = re.compile(rf"(?<!\S){ACTION}")
-ANSWERED = re.compile(r"(?<!\S)Final Answer:")
-GIVEN = re.compile(r"Action Input(?: ?\d+)?:\s*+")
+FINAL_ANSWER = re.compile(r"(?<!\S)Final Answer:")
+ACTION_INPUT = re.compile(r"Action Input(?: ?\d+)?:\s*+")
 NAME = r"[A-Za-z_][\w.-]*"
 BRACKET = re.compile(rf"({NAME})\[(.*)\]", re.DOTALL)
 PAREN = re.compile(rf"({NAME})\((.*)\)", re.DOTALL)
@@ -52,21 +52,21 @@ def _headed(text: str, label: re.Pattern[str]) -> tuple[str, str, str, str, str]
     return None
 
 
-def _given(body: str) -> tuple[str, str, str] | None:
+def _action_and_input(body: str) -> tuple[str, str, str] | None:
     """(name, label, input) of `name` and `Action Input: input` on the next line."""
     line = body.partition("\n")[0]
     name = line.rstrip()
     rest = body[len(name) :]
     gap = rest[: len(rest) - len(rest.lstrip())]
-    found = GIVEN.match(rest, len(gap)) if name and gap.endswith("\n") else None
+    found = ACTION_INPUT.match(rest, len(gap)) if name and gap.endswith("\n") else None
     return (name, gap + found[0], rest[found.end() :]) if found else None
 
 
 def _call(body: str, style: dict[str, str]) -> ToolCall:
     """The call that stands after the action label; the form is told by the argument's key."""
-    if given := _given(body):
-        style["input"] = given[1]
-        return ToolCall(given[0], _object(given[2]))
+    if found := _action_and_input(body):
+        style["input"] = found[1]
+        return ToolCall(found[0], _object(found[2]))
     if found := BRACKET.fullmatch(body):
         return ToolCall.of(found[1], input=found[2])
     if found := FENCE.fullmatch(body):
@@ -96,8 +96,8 @@ def _body(call: ToolCall, style: dict[str, str]) -> str:
         args = {"": call.arguments}
     keys = list(args)
     if "input" in style:
-        given = args["action_input"] if keys == ["action_input"] else call.arguments
-        return f"{call.name}{style['input']}{given}"
+        arguments = args["action_input"] if keys == ["action_input"] else call.arguments
+        return f"{call.name}{style['input']}{arguments}"
     if keys == ["input"]:
         return f"{call.name}[{args['input']}]"
     if keys == ["args"]:
@@ -126,7 +126,7 @@ def _structured(message: Message) -> tuple[Message, dict[str, str]]:
         call = _call(found[4], style)
         made = replace(message, content="", thought=found[1], tool_calls=(call,))
         style["action"] = found[3]
-    elif (found := _headed(text, ANSWERED)) and found[1]:
+    elif (found := _headed(text, FINAL_ANSWER)) and found[1]:
         made = replace(message, content=found[3] + found[4], thought=found[1])
     else:
         return message, {}

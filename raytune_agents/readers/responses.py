@@ -12,21 +12,37 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, fold, note
+from raytune_agents.readers.in_text import with_calls
 from raytune_agents.readers.outcomes import outcome_of
 from raytune_agents.readers.parts import flat_text, result_of
-from raytune_agents.readers.said import with_calls
 from raytune_agents.readers.shapes import read_call, read_tools
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, turns_of, with_system
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec, Trajectory
 
-KEPT_BY_PROVIDER = ("itemreference", "mcplisttools", "compaction", "mcpapprovalrequest",
-                    "mcpapprovalresponse")
+KEPT_BY_PROVIDER = (
+    "itemreference",
+    "mcplisttools",
+    "compaction",
+    "mcpapprovalrequest",
+    "mcpapprovalresponse",
+)
 CALLS = ("functioncall", "customtoolcall", "mcpcall", "toolcall")
-RESULTS = ("functioncalloutput", "customtoolcalloutput", "localshellcalloutput", "shellcalloutput",
-           "applypatchcalloutput")
-HOSTED = ("websearchcall", "filesearchcall", "codeinterpretercall", "localshellcall", "shellcall",
-          "applypatchcall")
+RESULTS = (
+    "functioncalloutput",
+    "customtoolcalloutput",
+    "localshellcalloutput",
+    "shellcalloutput",
+    "applypatchcalloutput",
+)
+HOSTED = (
+    "websearchcall",
+    "filesearchcall",
+    "codeinterpretercall",
+    "localshellcall",
+    "shellcall",
+    "applypatchcall",
+)
 
 
 def is_item(row: JsonObject) -> bool:
@@ -53,24 +69,28 @@ def is_log(row: JsonObject) -> bool:
 def read(row: JsonObject) -> Trajectory:
     """One row: {responses_create_params, response, reward}, or a log {input, output, ...}."""
     fields = Fields(row)
-    asked = fields("responses_create_params", "request", "body")
-    asked_fields = Fields(asked, "request") if isinstance(asked, dict) else fields
+    request = fields("responses_create_params", "request", "body")
+    request_fields = Fields(request, "request") if isinstance(request, dict) else fields
     answered = fields("response")
     answered_fields = Fields(answered, "response") if isinstance(answered, dict) else fields
-    items = [*_items(asked_fields("input"), "user")]
-    system = asked_fields("instructions")
-    tools = read_tools(asked_fields(TOOLS))
+    items = [*_items(request_fields("input"), "user")]
+    system = request_fields("instructions")
+    tools = read_tools(request_fields(TOOLS))
     items += _items(answered_fields("output"), "assistant")
     messages = with_system(system, item_messages(items, tools))
     outcome, word = outcome_of(fields)
     key = as_text(answered_fields(ROW_ID))
     model = answered_fields("model")
-    for inner in (asked_fields, answered_fields):
+    for inner in (request_fields, answered_fields):
         if inner is not fields:
             inner.skip("object", "created_at", "status", "instructions")
             inner.rest()
     return episode(
-        messages, tools, source_id=key, outcome=outcome, outcome_word=word,
+        messages,
+        tools,
+        source_id=key,
+        outcome=outcome,
+        outcome_word=word,
         meta=fields.rest() | ({"model": model} if model is not None else {}),
     )
 
@@ -102,7 +122,7 @@ def item_messages(items: list[JsonObject], tools: tuple[ToolSpec, ...]) -> list[
         elif kind in KEPT_BY_PROVIDER:
             note(f"output.{item.get('type')}", item)
         else:
-            _add(messages, _said(item, kind, tools), thought)
+            _add(messages, _item_turns(item, kind, tools), thought)
             thought = ""
     return [with_calls(m, tools) for m in messages]
 
@@ -112,15 +132,19 @@ def _texts(parts: Any) -> Iterator[str]:
         yield flat_text(part)
 
 
-def _said(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> list[Message]:
+def _item_turns(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> list[Message]:
     """The messages of one item. Raises RecordError for one that is no message."""
     if kind in CALLS:
         about = ("output", "error", "status", "type", "id", "server_label", "approval_request_id")
-        call = read_call({"call_id": item.get("call_id") or item.get("id")}
-                       | {k: v for k, v in item.items() if k not in about}, None, tools)
-        given = item.get("output") if item.get("output") is not None else item.get("error")
-        seen = [Message("tool", as_text(given), name=call.name, tool_call_id=call.id)]
-        return [Message("assistant", tool_calls=(call,)), *(seen if given is not None else [])]
+        call = read_call(
+            {"call_id": item.get("call_id") or item.get("id")}
+            | {k: v for k, v in item.items() if k not in about},
+            None,
+            tools,
+        )
+        output = item.get("output") if item.get("output") is not None else item.get("error")
+        seen = [Message("tool", as_text(output), name=call.name, tool_call_id=call.id)]
+        return [Message("assistant", tool_calls=(call,)), *(seen if output is not None else [])]
     if kind in RESULTS:
         return [result_of({k: v for k, v in item.items() if k != "id"})]
     if kind in HOSTED:
@@ -134,23 +158,28 @@ def _hosted(item: JsonObject, kind: str) -> list[Message]:
     """A call of a tool that the provider runs, named as its item, with what it asked."""
     fields = Fields(item, "item")
     name, key = kind.removesuffix("call"), as_text(fields("call_id", "id"))
-    names = {"websearch": "web_search", "filesearch": "file_search", "shell": "shell",
-             "codeinterpreter": "code_interpreter", "localshell": "local_shell",
-             "applypatch": "apply_patch"}
-    asked = fields("action", "operation")
-    if not isinstance(asked, dict):
-        asked = {k: v for k in ("queries", "code") if (v := fields(k)) is not None}
-    call = read_call({"name": names[name], "arguments": asked, "id": key})
-    given = fields("results", "outputs", "output")
+    names = {
+        "websearch": "web_search",
+        "filesearch": "file_search",
+        "shell": "shell",
+        "codeinterpreter": "code_interpreter",
+        "localshell": "local_shell",
+        "applypatch": "apply_patch",
+    }
+    arguments = fields("action", "operation")
+    if not isinstance(arguments, dict):
+        arguments = {k: v for k in ("queries", "code") if (v := fields(k)) is not None}
+    call = read_call({"name": names[name], "arguments": arguments, "id": key})
+    output = fields("results", "outputs", "output")
     fields.skip("type", "status", "container_id")
     fields.rest()
-    seen = [Message("tool", as_text(given), name=call.name, tool_call_id=key)]
-    return [Message("assistant", tool_calls=(call,)), *(seen if given is not None else [])]
+    seen = [Message("tool", as_text(output), name=call.name, tool_call_id=key)]
+    return [Message("assistant", tool_calls=(call,)), *(seen if output is not None else [])]
 
 
-def _add(messages: list[Message], said: list[Message], thought: str) -> None:
+def _add(messages: list[Message], added: list[Message], thought: str) -> None:
     """Add the messages of an item; a call joins the turn before it, but for a thought between."""
-    for message in said:
+    for message in added:
         last = messages[-1] if messages else None
         if message.tool_calls and last and last.role == "assistant" and not thought:
             calls = (*last.tool_calls, *message.tool_calls)

@@ -52,8 +52,19 @@ _WORDS = {
 # what a source calls a turn of calls, of results, or of thoughts: these come in pairs
 _CALLED = ("function", "tool", "api", "action")
 _SAYS_CALL = ("call", "calls", "request", "requests", "use", "invocation")
-_SAYS_RESULT = ("response", "responses", "result", "results", "output", "outputs", "return",
-                "returns", "callresult", "callresponse", "calloutput")
+_SAYS_RESULT = (
+    "response",
+    "responses",
+    "result",
+    "results",
+    "output",
+    "outputs",
+    "return",
+    "returns",
+    "callresult",
+    "callresponse",
+    "calloutput",
+)
 CALL_ROLES = {a + b for a in _CALLED for b in _SAYS_CALL} | {"action"}
 THOUGHT_ROLES = {"thought", "thoughts", "reasoning", "thinking", "think"}
 ROLES = (
@@ -115,24 +126,26 @@ def read_tool(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
 
 
 def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
-    key, given = fields.pair(PARAMETERS)
-    if blank(given) and isinstance(fields.peek("properties"), dict):  # the tool is its schema
-        key, given = "", {w: v for w in _OBJECT if (v := fields(w)) is not None}
+    key, value = fields.pair(PARAMETERS)
+    if blank(value) and isinstance(fields.peek("properties"), dict):  # the tool is its schema
+        key, value = "", {w: v for w in _OBJECT if (v := fields(w)) is not None}
     needed, optional = fields("required_parameters"), fields("optional_parameters")
     try:
-        if blank(given) and (needed or optional):  # ToolBench's two lists
-            given = [*({"required": True, **p} for p in needed or []),
-                     *({"required": False, **p} for p in optional or [])]
-        text = given.strip() if isinstance(given, str) else ""
-        given = value_of(given) if not blank(given) else None
+        if blank(value) and (needed or optional):  # ToolBench's two lists
+            value = [
+                *({"required": True, **p} for p in needed or []),
+                *({"required": False, **p} for p in optional or []),
+            ]
+        text = value.strip() if isinstance(value, str) else ""
+        value = value_of(value) if not blank(value) else None
         raw = text if text and _is_json(text) else raws.get(key, "") if not text else ""
-        if blank(given):
+        if blank(value):
             return NO_PARAMETERS
         listed = fields("required")
-        if isinstance(listed, list) and isinstance(given, dict):  # beside a flat map
-            schema: JsonSchema = object_schema(given)
-            return dump(schema | {"required": listed} if schema is not given else schema)
-        return _kept(raw) if 0 < len(raw) <= MAX_KEPT else _cleaned(given, raw)
+        if isinstance(listed, list) and isinstance(value, dict):  # beside a flat map
+            schema: JsonSchema = object_schema(value)
+            return dump(schema | {"required": listed} if schema is not value else schema)
+        return _kept(raw) if 0 < len(raw) <= MAX_KEPT else _cleaned(value, raw)
     except RecordError as error:
         raise RecordError(f"parameters of {name[:40]!r}: {error}") from None
 
@@ -218,8 +231,9 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
 
 # --- calls ------------------------------------------------------------------------------------
 
-CALL_WRAPPERS = Names("function", "tool_use", "tool_invocation", "tool_call", "function_call",
-                      "tool")
+CALL_WRAPPERS = Names(
+    "function", "tool_use", "tool_invocation", "tool_call", "function_call", "tool"
+)
 _RECODED = re.compile(r"\s*(?:\"|\{\s*')")
 _PAIRS = ({"key", "value"}, {"name", "value"})
 NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined")  # how sources write "no arguments"
@@ -242,13 +256,13 @@ def read_call(
     if wrapped:
         outer.skip(CALL_WRAPPERS)
     name = fields(CALL_NAME)
-    key, given = fields.pair(ARGUMENTS)
+    key, arguments = fields.pair(ARGUMENTS)
     if not isinstance(name, str) and len(item) == 1:  # {name: arguments}
-        [(name, given)] = item.items()
+        [(name, arguments)] = item.items()
         fields.skip(name)
     if not isinstance(name, str) or not name:
         raise RecordError("a call without a name")
-    text = _arguments_text(given, (raws or {}).get(key, ""), name, tools)
+    text = _arguments_text(arguments, (raws or {}).get(key, ""), name, tools)
     call_id = as_text(outer(CALL_ID) if wrapped else fields(CALL_ID))
     if wrapped:
         call_id = call_id or as_text(fields(CALL_ID))
@@ -259,20 +273,20 @@ def read_call(
     return ToolCall(name.removeprefix("functions."), text, call_id)
 
 
-def _arguments_text(given: Any, raw: str, name: str, tools: Sequence[ToolSpec]) -> str:
-    if isinstance(given, str):
-        if given.strip().lower() in NOTHING:
+def _arguments_text(value: Any, raw: str, name: str, tools: Sequence[ToolSpec]) -> str:
+    if isinstance(value, str):
+        if value.strip().lower() in NOTHING:
             return "{}"
-        if not _RECODED.match(given):
-            return given
-        given, raw = _recoded(given)
-    given = _of_pairs(given) if isinstance(given, list) else given
-    if given in (None, "", {}):
+        if not _RECODED.match(value):
+            return value
+        value, raw = _recoded(value)
+    value = _of_pairs(value) if isinstance(value, list) else value
+    if value in (None, "", {}):
         return "{}"
-    if isinstance(given, dict) and not raw:  # JSON text has no nulls of a table
+    if isinstance(value, dict) and not raw:  # JSON text has no nulls of a table
         tool = next((t for t in tools if t.name == name), None)
-        return dump(without_nulls(given, _schema(tool)))
-    return raw or dump(given)
+        return dump(without_nulls(value, _schema(tool)))
+    return raw or dump(value)
 
 
 def _recoded(text: str) -> tuple[Any, str]:
@@ -306,7 +320,7 @@ def _schema(tool: ToolSpec | None) -> JsonSchema:
         return {}
 
 
-def without_nulls(given: Arguments, schema: JsonSchema) -> Arguments:
+def without_nulls(arguments: Arguments, schema: JsonSchema) -> Arguments:
     """Arguments without the null members that their schema does not ask for.
 
     A table gives every row the members of all rows, null where a row has none. A null stays where
@@ -316,11 +330,11 @@ def without_nulls(given: Arguments, schema: JsonSchema) -> Arguments:
     properties = properties if isinstance(properties, dict) else {}
     needed = schema.get("required")
     out: Arguments = {}
-    for key, value in given.items():
+    for key, value in arguments.items():
         own = properties.get(key)
         own = own if isinstance(own, dict) else {}
-        asked = isinstance(needed, list) and key in needed
-        if not is_null(value) or asked or _may_be_null(own):
+        required = isinstance(needed, list) and key in needed
+        if not is_null(value) or required or _may_be_null(own):
             out[key] = _lean(value, own)
     return out
 
@@ -338,7 +352,8 @@ def _may_be_null(schema: JsonSchema) -> bool:
     kind = schema.get("type")
     options = [o for k in ("anyOf", "oneOf") for o in schema.get(k) or [] if isinstance(o, dict)]
     return (
-        kind == "null" or (isinstance(kind, list) and "null" in kind)
+        kind == "null"
+        or (isinstance(kind, list) and "null" in kind)
         or schema.get("nullable") is True
         or (isinstance(schema.get("enum"), list) and None in schema["enum"])
         or any(_may_be_null(o) for o in options)

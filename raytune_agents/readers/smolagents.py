@@ -25,10 +25,27 @@ CODE = "python_interpreter"
 CODE_BEGINS = re.compile(r"<code>|```")
 LISTED = re.compile(r"^(?:- )?(\w+): (.*)\n\s+Takes inputs: (\{.*\})\n", re.MULTILINE)
 GOES_ON = "Now proceed and carry out this plan."  # what the program says after a plan
-ASIDE = ("step_number", "timing", "model_input_messages", "model_output_message", "token_usage",
-         "is_final_answer", "action_output", "task_images", "observations_images")
-READ = ("task", "plan", "model_output", "tool_calls", "code_action", "observations", "error",
-        "system_prompt")
+ASIDE = (
+    "step_number",
+    "timing",
+    "model_input_messages",
+    "model_output_message",
+    "token_usage",
+    "is_final_answer",
+    "action_output",
+    "task_images",
+    "observations_images",
+)
+READ = (
+    "task",
+    "plan",
+    "model_output",
+    "tool_calls",
+    "code_action",
+    "observations",
+    "error",
+    "system_prompt",
+)
 
 
 def read(row: JsonObject) -> Trajectory:
@@ -36,8 +53,12 @@ def read(row: JsonObject) -> Trajectory:
     steps = row[EVENTS] if EVENTS in row else row["steps"]
     turns = [turn for step in steps for turn in _turns(step)]
     about = model_calls((None, s.get("token_usage")) for s in steps)
-    kept = {k: v for k, v in row.items() if k not in
-            (EVENTS, "steps", "format", "session", "output", "state", "token_usage", "timing")}
+    kept = {
+        k: v
+        for k, v in row.items()
+        if k
+        not in (EVENTS, "steps", "format", "session", "output", "state", "token_usage", "timing")
+    }
     found = read_as_chat(kept | {"tools": _tools(steps)}, turns, about)
     if row.get("state") == "max_steps_error":
         return replace(found, outcome=0.0, outcome_word="state=max_steps_error")
@@ -48,8 +69,10 @@ def _tools(steps: list[JsonObject]) -> list[JsonObject]:
     """The tools that a system prompt lists in smolagents' own form."""
     shown = next((s["model_input_messages"] for s in steps if s.get("model_input_messages")), [])
     text = flat_text(shown[0].get("content")) if shown else ""
-    return [{"name": name, "description": about, "parameters": inputs}
-            for name, about, inputs in LISTED.findall(text)]
+    return [
+        {"name": name, "description": about, "parameters": inputs}
+        for name, about, inputs in LISTED.findall(text)
+    ]
 
 
 def _turns(step: JsonObject) -> Iterator[JsonObject]:
@@ -65,15 +88,15 @@ def _turns(step: JsonObject) -> Iterator[JsonObject]:
 
 def _acted(step: JsonObject) -> Iterator[JsonObject]:
     """The calls of an action and what came of them."""
-    said, code, calls = step.get("model_output"), step.get("code_action"), step.get("tool_calls")
-    turn: JsonObject = {"role": "assistant", "content": said, "tool_calls": calls or []}
+    output, code, calls = step.get("model_output"), step.get("code_action"), step.get("tool_calls")
+    turn: JsonObject = {"role": "assistant", "content": output, "tool_calls": calls or []}
     if code and calls:
-        thought = CODE_BEGINS.split(as_text(said))[0].removeprefix("Thought:").strip()
+        thought = CODE_BEGINS.split(as_text(output))[0].removeprefix("Thought:").strip()
         ran = {"name": CODE, "arguments": {"code": code}, "id": calls[0].get("id")}
         turn |= {"content": "", "reasoning_content": thought, "tool_calls": [ran]}
     elif calls:  # a model without tool calls of its own writes them after "Action:"
-        turn["content"] = flat_text(said or "").partition("Action:")[0].strip()
-    if said or calls:
+        turn["content"] = flat_text(output or "").partition("Action:")[0].strip()
+    if output or calls:
         yield turn
     seen, error = step.get("observations"), step.get("error")
     if isinstance(error, dict):

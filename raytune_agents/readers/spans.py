@@ -23,6 +23,7 @@ from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.strict import dump, value_of
 from raytune_agents.readers.turns import episode, transcript, with_system
 from raytune_agents.records import (
+    JsonObject,
     Message,
     RecordError,
     ToolCall,
@@ -31,16 +32,26 @@ from raytune_agents.records import (
     canonical,
 )
 
-Told = dict[str, Any]  # what a trace says, as JSON has it
 NO_CONTENT = (
     "no model call with its messages in the trace; record the content (for OpenTelemetry: "
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only)"
 )
-ASKED_TOKENS = Names("input_tokens", "prompt_tokens", "prompt_token_count", "input")
-ANSWERED_TOKENS = Names("output_tokens", "completion_tokens", "candidates_token_count", "output")
-ABOUT_A_TURN = ("annotations", "audio", "extra", "provider_specific_fields",
-                "invalid_tool_calls", "response_metadata", "usage_metadata", "example", "artifact",
-                "stop_sequence", "usage", "model")
+PROMPT_TOKENS = Names("input_tokens", "prompt_tokens", "prompt_token_count", "input")
+ANSWER_TOKENS = Names("output_tokens", "completion_tokens", "candidates_token_count", "output")
+ABOUT_A_TURN = (
+    "annotations",
+    "audio",
+    "extra",
+    "provider_specific_fields",
+    "invalid_tool_calls",
+    "response_metadata",
+    "usage_metadata",
+    "example",
+    "artifact",
+    "stop_sequence",
+    "usage",
+    "model",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +74,7 @@ class Span:
 
 
 def exported_value(value: Any) -> Any:
-    """Input or output: exports hold it as it was, or as JSON text, even twice. Other text is text.
-    """
+    """Input or output: exports hold it as it was, or as JSON text, even twice; else plain text."""
     for _ in range(2):
         if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[", '"'):
             return value
@@ -78,31 +88,31 @@ def exported_value(value: Any) -> Any:
 def token_counts(usage: Any) -> tuple[int, int]:
     """Tokens of the prompt and of the answer, in the words of any provider; 0 where not said."""
     fields = Fields(usage if isinstance(usage, dict) else {})
-    asked, answered = fields(ASKED_TOKENS), fields(ANSWERED_TOKENS)
-    return asked if isinstance(asked, int) else 0, answered if isinstance(answered, int) else 0
+    prompt_tokens, answer_tokens = fields(PROMPT_TOKENS), fields(ANSWER_TOKENS)
+    return prompt_tokens if isinstance(prompt_tokens, int) else 0, answer_tokens if isinstance(
+        answer_tokens, int
+    ) else 0
 
 
-def model_calls(calls: Iterable[tuple[Any, Any]]) -> Told:
+def model_calls(calls: Iterable[tuple[Any, Any]]) -> JsonObject:
     """What `meta` says of model calls, each (model, usage): the last model, and tokens in sum."""
     named = list(calls)
     counts = [token_counts(usage) for _, usage in named]
     models = [m for m, _ in named if isinstance(m, str) and m]
-    told: Told = {"model": models[-1]} if models else {}
+    meta: JsonObject = {"model": models[-1]} if models else {}
     if any(map(any, counts)):
-        told["tokens"] = [sum(c[0] for c in counts), sum(c[1] for c in counts)]
-    return told
+        meta["tokens"] = [sum(c[0] for c in counts), sum(c[1] for c in counts)]
+    return meta
 
 
-def read_model_call(
-    prompt: Any, answer: Any, tools: Any = None, system: Any = None
-) -> Told:
+def read_model_call(prompt: Any, answer: Any, tools: Any = None, system: Any = None) -> JsonObject:
     """`prompt`, `answer` and `tools` of a Span from what a trace says of a model call, in turns or
     Responses items; `error` with the reason where they cannot be read, as for a picture: the calls
     around it still can."""
     try:
-        asked, known = _turns_read(prompt, read_tools(tools), system)
-        said, known = _turns_read(answer, known, None, "assistant")
-        return {"prompt": asked, "answer": said, "tools": known}
+        prompt_turns, known = _turns_read(prompt, read_tools(tools), system)
+        answer_turns, known = _turns_read(answer, known, None, "assistant")
+        return {"prompt": prompt_turns, "answer": answer_turns, "tools": known}
     except RecordError as error:
         note("span", str(error))
         return {"error": f"unread: {error}"}
@@ -134,8 +144,7 @@ def _bare(turn: Any, role: str) -> Any:
 
 
 def _lists_tool(turn: Any) -> bool:
-    """LangChain's tracer puts each tool among the turns: {role: tool, content: {type: function}}.
-    """
+    """LangChain's tracer puts each tool among the turns: role tool, content {type: function}."""
     content = turn.get("content") if isinstance(turn, dict) else None
     return isinstance(content, dict) and content.get("type") == "function" and "function" in content
 
@@ -174,8 +183,11 @@ def _conversations(models: Sequence[Span]) -> list[_Conversation]:
     for span in models:
         # an end that has since moved on is a branch: it starts a conversation of its own
         keys = list(_running(span.prompt))
-        hits = ((n, by_end[k]) for n, k in zip(range(len(keys), 0, -1), reversed(keys))
-                if k in by_end and by_end[k].key == k)
+        hits = (
+            (n, by_end[k])
+            for n, k in zip(range(len(keys), 0, -1), reversed(keys))
+            if k in by_end and by_end[k].key == k
+        )
         n, now = next(hits, (0, None))
         if now is None:
             now = _Conversation([], b"", [])
@@ -192,7 +204,7 @@ def _conversations(models: Sequence[Span]) -> list[_Conversation]:
 def trajectories_of(
     spans: Iterable[Span],
     source_id: str,
-    meta: Told,
+    meta: JsonObject,
     outcome: float | None = None,
     word: str = "",
     by_span: Mapping[str, tuple[float | None, str]] = MappingProxyType({}),
@@ -246,18 +258,18 @@ class _Results:
                 yield Message("tool", text, name=call.name, tool_call_id=call.id)
 
 
-def _about(found: _Conversation) -> Told:
+def _about(found: _Conversation) -> JsonObject:
     spans = found.spans
     models = Counter(s.model for s in spans if s.model)
     errors = [s.error[:200] for s in spans if s.error]
-    told: Told = {"model_calls": len(spans)}
+    meta: JsonObject = {"model_calls": len(spans)}
     if models:
-        told["model"] = models.most_common(1)[0][0]
+        meta["model"] = models.most_common(1)[0][0]
     if any(s.tokens != (0, 0) for s in spans):
-        told["tokens"] = [sum(s.tokens[0] for s in spans), sum(s.tokens[1] for s in spans)]
+        meta["tokens"] = [sum(s.tokens[0] for s in spans), sum(s.tokens[1] for s in spans)]
     if spans[-1].end > spans[0].start:
-        told["seconds"] = round(spans[-1].end - spans[0].start, 3)
-    return told | ({"errors": errors[:20]} if errors else {})
+        meta["seconds"] = round(spans[-1].end - spans[0].start, 3)
+    return meta | ({"errors": errors[:20]} if errors else {})
 
 
 def outcome_of_scores(scores: Iterable[tuple[str, Any]]) -> tuple[float | None, str]:
@@ -274,32 +286,37 @@ def outcome_of_scores(scores: Iterable[tuple[str, Any]]) -> tuple[float | None, 
 
 # --- tools that nothing lists ---
 
-JSON_TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"),
-              (list, "array"), (dict, "object"))
+JSON_TYPES = (
+    (bool, "boolean"),
+    (int, "integer"),
+    (float, "number"),
+    (str, "string"),
+    (list, "array"),
+    (dict, "object"),
+)
 
 
 def seen_tools(turns: Iterable[Message]) -> tuple[ToolSpec, ...]:
     """The tools that a conversation calls, as far as its calls show them: names, the types of
     arguments, and as required those that every call has. For logs that keep no tool list."""
-    calls: dict[str, list[Told]] = {}
+    calls: dict[str, list[JsonObject]] = {}
     for turn in turns:
         for call in turn.tool_calls:
             try:
                 calls.setdefault(call.name, []).append(call.args)
             except ValueError:
                 calls.setdefault(call.name, [])
-    return tuple(ToolSpec(name, "", _seen_schema(given)) for name, given in calls.items())
+    return tuple(ToolSpec(name, "", _seen_schema(arguments)) for name, arguments in calls.items())
 
 
-def _seen_schema(given: list[Told]) -> str:
+def _seen_schema(arguments: list[JsonObject]) -> str:
     kinds: dict[str, dict[str, None]] = {}
-    for args in given:
+    for args in arguments:
         for key, value in args.items():
             kind = next((word for type_, word in JSON_TYPES if isinstance(value, type_)), "null")
             kinds.setdefault(key, {})[kind] = None
-    needed = [key for key in kinds if all(key in args for args in given)]
+    needed = [key for key in kinds if all(key in args for args in arguments)]
     types = {k: next(iter(v)) if len(v) == 1 else list(v) for k, v in kinds.items()}
     properties = {key: {"type": kind} for key, kind in types.items()}
     schema = {"type": "object", "properties": properties}
     return dump(schema | ({"required": needed} if needed else {}))
-

@@ -34,8 +34,10 @@ class Decoder:
     def __init__(self) -> None:
         self.flaw = ""
         self._scan = json.JSONDecoder(  # type: ignore[attr-defined]
-            object_pairs_hook=self._pairs, parse_constant=self._constant,
-            parse_float=self._float, parse_int=self._int,
+            object_pairs_hook=self._pairs,
+            parse_constant=self._constant,
+            parse_float=self._float,
+            parse_int=self._int,
         ).scan_once
 
     def _pairs(self, pairs: list[tuple[str, Any]]) -> JsonObject:

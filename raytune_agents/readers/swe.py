@@ -103,14 +103,19 @@ def mini_swe(row: JsonObject) -> Trajectory:
             turns += item_messages([{k: v for k, v in turn.items() if k != "extra"}], ())
         else:
             made = message_of({k: v for k, v in turn.items() if k not in ("extra", "type")})
-            asked = made.role == "user" and ("returncode" in about or (not about and turns[2:]))
+            is_observation = made.role == "user" and (
+                "returncode" in about or (not about and turns[2:])
+            )
             if made.role == "assistant" and not made.tool_calls:
                 made = _command(made.content)
-            turns.append(_observed(turns, made.content) if asked else made)
+            turns.append(_observed(turns, made.content) if is_observation else made)
     info = row.get("info") or {}
     about = rest_of(row, "messages", "info", "trajectory_format", "instance_id")
     return episode(
-        turns, seen_tools(turns), source_id=as_text(row.get("instance_id")),
-        outcome=outcome_score(info.get("resolved")), outcome_word=as_text(info.get("exit_status")),
+        turns,
+        seen_tools(turns),
+        source_id=as_text(row.get("instance_id")),
+        outcome=outcome_score(info.get("resolved")),
+        outcome_word=as_text(info.get("exit_status")),
         meta=about | {k: info[k] for k in ("submission", "model_stats") if info.get(k)},
     )

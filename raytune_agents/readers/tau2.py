@@ -32,8 +32,8 @@ def _one(run: JsonObject, policy: str | None) -> Trajectory:
             if not own or not item.get("content"):
                 continue
         if item["role"] != "tool":
-            said = {k: v for k, v in item.items() if k not in ("name", "requestor")}
-            messages.append(message_of(said | {"tool_calls": _calls(item)}))
+            kept = {k: v for k, v in item.items() if k not in ("name", "requestor")}
+            messages.append(message_of(kept | {"tool_calls": _calls(item)}))
             continue
         call = item.get("id") or ""
         names = {c.id: c.name for m in messages for c in m.tool_calls}

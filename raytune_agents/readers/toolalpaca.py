@@ -75,9 +75,9 @@ def _instance(
     run: JsonObject, tools: tuple[ToolSpec, ...], key: str, meta: JsonObject
 ) -> Trajectory:
     messages = [Message("user", as_text(run["input"]))]
-    for (action, given, log), seen in run.get("intermediate_steps") or []:
+    for (action, arguments, log), seen in run.get("intermediate_steps") or []:
         thought = re.split(r"\n?(?:ASSISTANT )?Action:", as_text(log), maxsplit=1)[0].strip()
-        calls = (ToolCall(as_text(action), as_text(given) or "{}"),)
+        calls = (ToolCall(as_text(action), as_text(arguments) or "{}"),)
         messages.append(Message("assistant", "", thought, calls))
         messages.append(Message("tool", as_text(seen), name=as_text(action)))
     output = as_text(run.get("output"))

@@ -18,7 +18,7 @@ from raytune_agents.readers.turns import episode, messages_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, Trajectory
 
 CUT_CALL = re.compile(r"\{'name': '([^']*)', 'arguments': '(.*?)(?:', 'respon.*|'?)", re.DOTALL)
-GIVEN = re.compile(r'"return_type":\s*"(\w+)"')
+RETURN_TYPE = re.compile(r'"return_type":\s*"(\w+)"')
 
 
 def read(row: JsonObject) -> list[Trajectory]:
@@ -104,13 +104,13 @@ def runs(row: JsonObject) -> Trajectory:
         node = nodes[-1]
         messages += _run_turns(node, row, final)
         nodes = node.get("next") or []
-    given = (GIVEN.findall(final) or [""])[0]
+    return_type = (RETURN_TYPE.findall(final) or [""])[0]
     return episode(
         messages,
         read_tools(row.get("available_tools")),
         source_id=as_text(row.get("id")),
-        outcome=float(given == "give_answer"),
-        outcome_word=given or "no final answer",
+        outcome=float(return_type == "give_answer"),
+        outcome_word=return_type or "no final answer",
         meta=rest_of(row, "id", "query", "available_tools", "answer")
         | {"method": answer.get("method"), "total_steps": answer.get("total_steps")},
     )
@@ -120,26 +120,26 @@ def _run_turns(node: JsonObject, row: JsonObject, final: str) -> list[Message]:
     """A node of a converted run. A tool node is a Python dict as text, which some copies cut
     short.
     """
-    role, said = node["role"], node["message"]
+    role, message = node["role"], node["message"]
     if role == "user":
-        return [Message("user", as_text(row.get("query")) or as_text(said))]
+        return [Message("user", as_text(row.get("query")) or as_text(message))]
     if role == "tool":
-        call, seen = _call(said)
+        call, seen = _call(message)
         if call.name == "Finish":
             return [Message("assistant", tool_calls=(ToolCall("Finish", final or call.arguments),))]
         return [Message("assistant", tool_calls=(call,)), Message("tool", seen, name=call.name)]
-    return [Message(role, as_text(said))] if said else []
+    return [Message(role, as_text(message))] if message else []
 
 
-def _call(said: Any) -> tuple[ToolCall, str]:
+def _call(message: Any) -> tuple[ToolCall, str]:
     try:
-        value = value_of(said)
+        value = value_of(message)
     except RecordError:
         value = None
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         arguments = value.get("arguments", {})
         return ToolCall(value["name"], as_text(arguments) or "{}"), as_text(value.get("response"))
-    found = CUT_CALL.match(as_text(said))
+    found = CUT_CALL.match(as_text(message))
     if not found:
-        raise RecordError(f"a tool step that names no tool: {as_text(said)[:60]!r}")
+        raise RecordError(f"a tool step that names no tool: {as_text(message)[:60]!r}")
     return ToolCall(found[1], found[2].replace("\\n", "\n") or "{}"), ""

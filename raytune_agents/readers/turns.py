@@ -29,6 +29,14 @@ from raytune_agents.readers.fields import (
     blank,
     fold,
 )
+from raytune_agents.readers.in_text import (
+    calls_in,
+    observations_in,
+    result_in_text,
+    template_turns,
+    with_calls,
+)
+from raytune_agents.readers.listed_tools import tools_in, turn_tools
 from raytune_agents.readers.outcomes import is_marked_bad, outcome_mark
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import (
@@ -40,14 +48,6 @@ from raytune_agents.readers.parts import (
     unquoted,
 )
 from raytune_agents.readers.react import steps_of, structure
-from raytune_agents.readers.said import (
-    calls_in,
-    observations_in,
-    result_in_text,
-    template_turns,
-    tools_in,
-    with_calls,
-)
 from raytune_agents.readers.shapes import (
     CALL_ROLES,
     ROLES,
@@ -83,7 +83,7 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         word = fields("type")
     role = read_role(word)
     called, thinks = fold(str(word)) in CALL_ROLES, fold(str(word)) in THOUGHT_ROLES
-    told = bool(fields.have(CONTENT))
+    has_content = bool(fields.have(CONTENT))
     thought, content = _thought(fields), unquoted(fields(CONTENT))
     calls: tuple[ToolCall, ...] = ()
     column, results = answered_calls(fields(CALLS)) if role == "assistant" else (None, [])
@@ -109,11 +109,12 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     else:
         now = Message(role, "", thought, calls, name, key, loss)
         made = [_split(m) for m in _made(pieces(content, role, tools), now)]
-    if given := fields("tool_results", "tool_responses"):  # Cohere, AutoGen
-        made = [m for m in made if m.content and m.role != "tool"] + [_cohere(r) for r in given]
+    if answers := fields("tool_results", "tool_responses"):  # Cohere, AutoGen
+        made = [m for m in made if m.content and m.role != "tool"]
+        made += [_cohere(answer) for answer in answers]
     fields.skip(ASIDE)
     left = [str(key) for key, value in fields.rest().items() if not blank(value)]
-    if left and not told and made and not any(_said(m) for m in made):
+    if left and not has_content and made and not any(_unless_empty(m) for m in made):
         raise RecordError(f"a {role} turn without content, only {', '.join(left)[:80]}")
     return _between(made, results) if results else made
 
@@ -179,8 +180,8 @@ def _thought(fields: Fields) -> str:
 def _between(made: list[Message], results: list[Message]) -> list[Message]:
     """A turn whose calls hold their results: what it says is said after them."""
     first, *rest = made
-    said = [Message(first.role, first.content, loss=first.loss)] if first.content else []
-    return [replace(first, content=""), *results, *said, *rest]
+    prose = [Message(first.role, first.content, loss=first.loss)] if first.content else []
+    return [replace(first, content=""), *results, *prose, *rest]
 
 
 def _calls(value: Any, tools: Sequence[ToolSpec]) -> tuple[ToolCall, ...]:
@@ -219,12 +220,14 @@ def _loss(fields: Fields, role: str) -> bool | float | None:
     """
     if role == "assistant" and is_marked_bad(fields):
         return False
-    words = {name: outcome_mark(v) if isinstance(v := fields.peek(name), str) else v
-             for name in fields.have(FLAGS)}
-    said = [name for name, v in words.items() if isinstance(v, bool | int | float)]
-    weight = words[said[0]] if said and role == "assistant" else None
-    if said:
-        fields.skip(*said)
+    words = {
+        name: outcome_mark(v) if isinstance(v := fields.peek(name), str) else v
+        for name in fields.have(FLAGS)
+    }
+    marked = [name for name, v in words.items() if isinstance(v, bool | int | float)]
+    weight = words[marked[0]] if marked and role == "assistant" else None
+    if marked:
+        fields.skip(*marked)
     if weight is None or weight in (True, 1):
         return None
     return float(weight) if 0 < weight < float("inf") else False
@@ -239,11 +242,11 @@ def _cohere(body: Any) -> Message:
     return result_of(rest | ({"name": call.get("name")} if isinstance(call, dict) else {}))
 
 
-def _made(given: Iterable[tuple[str, Any]], message: Message) -> list[Message]:
+def _made(parts: Iterable[tuple[str, Any]], message: Message) -> list[Message]:
     """The messages of a turn's pieces: results are turns of their own between what is said."""
     out: list[Message] = []
     now = message
-    for kind, value in given:
+    for kind, value in parts:
         if kind == "text":
             now = replace(now, content=now.content + value)
         elif kind == "thought":
@@ -254,12 +257,12 @@ def _made(given: Iterable[tuple[str, Any]], message: Message) -> list[Message]:
         elif kind == "result":
             key = value.tool_call_id or message.tool_call_id
             value = replace(value, tool_call_id=key, name=value.name or message.name)
-            out += [*_said(now), value]
+            out += [*_unless_empty(now), value]
             now = Message(message.role, loss=message.loss)
-    return out + _said(now, bool(out))
+    return out + _unless_empty(now, bool(out))
 
 
-def _said(message: Message, optional: bool = True) -> list[Message]:
+def _unless_empty(message: Message, optional: bool = True) -> list[Message]:
     """The message, or nothing where it holds nothing and is not all there is."""
     holds = message.content or message.thought or message.tool_calls
     return [message] if holds or not optional else []
@@ -317,18 +320,13 @@ def _shared(message: Message, before: Message, alone: bool) -> Iterable[Message]
             texts = value_of(message.content)
         except RecordError:
             return (message,)
-        if isinstance(texts, list) and len(texts) == len(before.tool_calls) and (
-            alone or all(isinstance(t, dict) and t.get("name") in names for t in texts)
+        if (
+            isinstance(texts, list)
+            and len(texts) == len(before.tool_calls)
+            and (alone or all(isinstance(t, dict) and t.get("name") in names for t in texts))
         ):
             return [result_in_text(as_text(t), message) for t in texts]
     return (message,)
-
-
-def turn_tools(value: Any) -> tuple[ToolSpec, ...]:
-    """The tools that turns carry themselves (OLMo's system turns), each once."""
-    items = value if isinstance(value, list) else ()
-    found = [Fields(i).peek(TOOLS) for i in items if isinstance(i, dict)]
-    return tuple(dict.fromkeys(tool for column in found for tool in read_tools(column)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """What stands as text in a turn: calls in the dialects of models, observations and tools in tags.
 
 `calls.parse` reads an answer as a model writes it; here stands what only rows of a source need:
-names that are no identifiers, tags that sources use, the tool list and the rules for writing calls
-in a system text.
+names that are no identifiers and tags that sources use.
 """
 
 from __future__ import annotations
@@ -20,18 +19,29 @@ from raytune_agents.calls.parse import TAGS, parse, without_ends
 from raytune_agents.readers.fields import ARGUMENTS, CALL_ID, CALLS, Fields, unread_fields
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import result_text
-from raytune_agents.readers.shapes import read_calls, read_tools
-from raytune_agents.readers.strict import Decoder, value_of
-from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec
+from raytune_agents.readers.shapes import read_calls
+from raytune_agents.readers.strict import value_of
+from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec
 
 # --- calls ------------------------------------------------------------------------------------
 
-_TAG = re.compile(r"<(/?)(?:tool_?calls?|function_?calls?|multi_?tool_?calls?)>", re.IGNORECASE)
+CALL_TAG = re.compile(r"<(/?)(?:tool_?calls?|function_?calls?|multi_?tool_?calls?)>", re.IGNORECASE)
 _GLAIVE = re.compile(r"<(/?)functioncall>", re.IGNORECASE)
 # text behind one of these is a call whatever the tools are
 MARKED = re.compile(
-    "|".join(map(re.escape, (*TAGS, "<functioncall>", "<|python_tag|>", "<function=",
-                             "<invoke name=", "<|tool_call_begin|>"))),
+    "|".join(
+        map(
+            re.escape,
+            (
+                *TAGS,
+                "<functioncall>",
+                "<|python_tag|>",
+                "<function=",
+                "<invoke name=",
+                "<|tool_call_begin|>",
+            ),
+        )
+    ),
     re.IGNORECASE,
 )
 # a block of code in which models act: smolagents, Gemini
@@ -46,6 +56,7 @@ _BEFORE = re.compile(rf"(?:{_WRAP}|{_LABEL})\s*\Z", re.IGNORECASE)
 _AFTER = re.compile(rf"(?:{_WRAP})\s*\Z")
 _LITERAL = re.compile(r"\[?\s*\{\s*'")
 _CHILD = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
+MOST_BRACKETS = 20  # tried as the start of a list: text of brackets would take for ever
 _MOST_TAGS = 200  # of a text that is searched for tags within tags
 
 
@@ -80,12 +91,12 @@ def _marked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall], s
     for prose, body in (("", plain), (lead, plain[len(lead) :])):  # a marker after a sentence
         found = parse(body, tools)
         if found.calls:
-            said = (prose + found.text).strip()
-            return found.calls, ours if ours and ours.strip() == said else said
+            content = (prose + found.text).strip()
+            return found.calls, ours if ours and ours.strip() == content else content
     calls: list[ToolCall] = []
     rest, at = [], 0
-    while opened := _TAG.search(text, at):  # Glaive's quotes, Python literals
-        closed = _TAG.search(text, opened.end())
+    while opened := CALL_TAG.search(text, at):  # Glaive's quotes, Python literals
+        closed = CALL_TAG.search(text, opened.end())
         end = closed.start() if closed else len(text)
         try:
             calls += read_calls(text[opened.end() : end].replace("<|endoftext|>", "").strip())
@@ -113,7 +124,7 @@ def _last_calls(text: str, names: Collection[str]) -> tuple[Sequence[ToolCall], 
     """Calls in JSON, or as a Python literal, that end a text, and what is said before them. What
     stands around them, a tag or a label ("Tool call:"), says nothing."""
     body = _without(_AFTER, text)
-    for opened in islice(re.finditer(r"[\[{]", body), _TRIES):
+    for opened in islice(re.finditer(r"[\[{]", body), MOST_BRACKETS):
         at = opened.start()
         try:
             value, end = decode(body, at)
@@ -155,9 +166,7 @@ def _calls_of(value: Any, names: Collection[str]) -> Sequence[ToolCall]:
     return calls if all(c.name in names for c in calls) else ()
 
 
-def _tag_calls(
-    text: str, tools: Sequence[ToolSpec]
-) -> tuple[Sequence[ToolCall], str] | None:
+def _tag_calls(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall], str] | None:
     """Calls as Cline writes them: the tool's name is a tag, and so is each argument's."""
     named = [t.name for t in tools if f"<{t.name}>" in text]
     if not named or text.count("<") > _MOST_TAGS:
@@ -271,9 +280,12 @@ def template_turns(text: Any) -> list[dict[str, str]]:
         return []
     ends = [m.start() for m in found[1:]] + [len(text)]
     turns = [
-        {"role": m[m.lastgroup] if m.lastgroup in ("chatml", "llama", "gemma", "bar")
-                 else str(m.lastgroup),
-         "content": without_ends(text[m.end() : end].rstrip().removesuffix("<s>"))}
+        {
+            "role": m[m.lastgroup]
+            if m.lastgroup in ("chatml", "llama", "gemma", "bar")
+            else str(m.lastgroup),
+            "content": without_ends(text[m.end() : end].rstrip().removesuffix("<s>")),
+        }
         for m, end in zip(found, ends)
     ]
     return [turn for turn in turns if turn["content"]]
@@ -317,81 +329,3 @@ def result_in_text(text: str, message: Message) -> Message:
             name, key = str(fields("name")), str(fields(CALL_ID) or key)
             text = result_text(content)
     return Message("tool", text, name=name, tool_call_id=key)
-
-
-# --- tools ------------------------------------------------------------------------------------
-
-_LISTS = re.compile(r"<(tools|available_tools|functions|function_list)>|\[(AVAILABLE_TOOLS)\]")
-_TRIES = 20  # brackets looked at for a list of tools: text of brackets would take for ever
-Found = tuple[tuple[ToolSpec, ...], list[Message], JsonObject]
-
-
-def tools_in(messages: list[Message], known: tuple[ToolSpec, ...]) -> Found:
-    """The tools, those of the system text where the row has no others; the turns, without that
-    list and without the source's own rules for writing calls; and `meta` with what was left out.
-
-    A template lists the tools and says how calls are written: both would contradict it.
-    """
-    if not messages or messages[0].role != "system":
-        return known, messages, {}
-    system, out = messages[0].content, []
-    found, text = _tagged_tools(system)
-    if not found and not known:
-        found, text = _bare_tools(system)
-    if known or found:
-        text, out = _without_rules(text)
-    first = [] if text == "" != system else [replace(messages[0], content=text)]
-    return known or found, [*first, *messages[1:]], {"call_format": "\n".join(out)} if out else {}
-
-
-def _tagged_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
-    """Tools between tags: a list in JSON or Python, or an object a line."""
-    for opened in _LISTS.finditer(system):
-        close = f"</{opened[1]}>" if opened[1] else f"[/{opened[2]}]"
-        end = system.find(close, opened.end())
-        body = system[opened.end() : end].strip() if end > 0 else ""
-        if body[:1] in ("[", "{"):
-            lines = [line for line in body.splitlines() if line.strip()]
-            for form in (body, f"[{','.join(lines)}]"):
-                try:
-                    found = read_tools(form)
-                except RecordError:
-                    continue
-                return found, _joined(system[: opened.start()], system[end + len(close) :])
-    return (), system
-
-
-def _bare_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
-    """The first list of tools in the text (ToolACE)."""
-    at = -1
-    for _ in range(_TRIES):
-        at = system.find("[{", at + 1)
-        if at < 0:
-            break
-        try:
-            value, end = Decoder().decode(system, at)
-        except (ValueError, RecursionError):
-            continue
-        like = all(isinstance(v, dict) and {"name", "function"} & v.keys() for v in value)
-        if like and any({"parameters", "description", "function"} & v.keys() for v in value):
-            return read_tools(system[at:end]), _joined(system[:at], system[end:])
-    return (), system
-
-
-def _joined(before: str, after: str) -> str:
-    """What stands around a list, without the gap that it leaves."""
-    if not after.strip():
-        return before.removesuffix("\n").removesuffix("\n")
-    return before.rstrip("\n") + ("\n" if before.strip() else "") + after.lstrip("\n")
-
-
-def _without_rules(system: str) -> tuple[str, list[str]]:
-    """The system text without the sentences that show a call in tags, and those sentences."""
-    if not _TAG.search(system):
-        return system, []
-    kept, out, depth = [], [], 0
-    for sentence in re.split(r"(?<=[.!?:\n])(?=[^\n])", system):
-        tags = _TAG.findall(sentence)
-        (out if tags or depth > 0 else kept).append(sentence)
-        depth += sum(-1 if slash else 1 for slash in tags)
-    return "".join(kept).strip(), [sentence.strip() for sentence in out]
