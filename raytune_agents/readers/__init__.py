@@ -33,6 +33,7 @@ from raytune_agents.readers import (
     glaive_chat,
     langfuse,
     langsmith,
+    llamaindex,
     mind2web,
     mint,
     nested,
@@ -134,6 +135,7 @@ READERS: dict[str, Reader] = {
     "adk": adk.read,
     "smolagents": smolagents.read,
     "gemini_cli": gemini_cli.read,
+    "llamaindex": llamaindex.read,
     "atif": atif.read,
     "langsmith": langsmith.read,
     "cohere": cohere.read,
@@ -141,7 +143,8 @@ READERS: dict[str, Reader] = {
 # what programs recorded of people at work: secrets and private data are replaced unless a source
 # says otherwise
 RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "langsmith", "exchanges",
-            "pydantic_ai", "autogen", "adk", "smolagents", "gemini_cli", "atif")
+            "pydantic_ai", "autogen", "adk", "smolagents", "gemini_cli", "llamaindex",
+            "atif")
 
 
 def detect(row: JsonObject) -> str:

@@ -17,6 +17,7 @@ from raytune_agents.readers.conversations import inner_conversation
 from raytune_agents.readers.exchanges import has_turns, is_exchange
 from raytune_agents.readers.fields import TURNS, Fields, short
 from raytune_agents.readers.in_text import template_turns
+from raytune_agents.readers.llamaindex import is_chat_store
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai, smolagents
 from raytune_agents.records import RecordError
 
@@ -197,6 +198,8 @@ SIGNS: tuple[Sign, ...] = (
     _sign("adk", "events app_name", lists("events")),
     _sign("adk", "events appName", lists("events")),
     _sign("adk", "events", _authored),
+    _sign("llamaindex", "store", is_chat_store, 3),
+    _sign("llamaindex", "chat_store", is_chat_store, 3),
     _sign("atif", "schema_version steps", is_atif, 3),
     _sign("smolagents", "steps", _steps_of_smolagents, 3),
     _sign("adk", "eval_cases eval_set_id", lists("eval_cases")),

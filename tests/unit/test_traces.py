@@ -73,6 +73,7 @@ REAL = {
     "cohere_request.json": ("cohere", "suCta", 1, ["magic_function"]),
     "cohere_response.json": ("cohere", "suCta", 1, ["magic_function"]),
     "gemini_cli.json": ("gemini_cli", "uCttauCta", 3, ["write_file", "replace"]),
+    "llamaindex_store.json": ("llamaindex", "uCta", 1, ["get_weather"]),
     "adk_eval.json": ("adk", "uCuC", 2, ["trigger_elicitation", "book_flight"]),
 }
 
@@ -310,6 +311,21 @@ def test_tools_of_an_evaluation_set_of_adk(tmp_path: Path) -> None:
     row = only(tmp_path / "eval.json")
     assert (shape(row), row.tools[0].description) == ("suCuCta", "Books.")
     assert (said(row)[0], said(row)[5]) == ("Book flights.", '{"status": "booked"}')
+
+
+def test_a_store_of_llamaindex_has_a_conversation_per_key(tmp_path: Path) -> None:
+    store = json.loads((TRACES / "llamaindex_store.json").read_text())
+    row = only(TRACES / "llamaindex_store.json")
+    assert (row.source_id, said(row)) == (
+        "user1", ["Weather in Paris?", "I look.", "Paris: 20 C", "20 C in Paris."])
+    assert row.calls[0] == ToolCall("get_weather", '{"city": "Paris"}', "c1")
+    turns = store["store"]["user1"]
+    store["store"] |= {"user2": turns[:2], "asked": turns[:1]}
+    memory = {"chat_store": store, "chat_store_key": "user1", "token_limit": 3000}
+    [found] = read_file(written(tmp_path, [memory]))
+    assert [(r.source_id, shape(r)) for r in found.rows] == [("user1", "uCta"), ("user2", "uC")]
+    [found] = read_file(written(tmp_path, [{"store": {"asked": turns[:1]}}]))
+    assert found.error == "a chat store without an answer"
 
 
 def test_tools_that_a_prompt_of_smolagents_lists() -> None:

@@ -1,0 +1,38 @@
+"""LlamaIndex's chat stores: {store: {key: messages}}, or a memory that holds one.
+
+One conversation per key; its messages are turns of blocks, as `conversations` reads them in any
+row. Sample: the store of an agent of llama-index-core 0.14.25, run for the tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_agents.readers.conversations import read_as_chat
+from raytune_agents.readers.fields import Fields
+from raytune_agents.records import JsonObject, RecordError, Trajectory
+
+
+def is_chat_store(row: JsonObject) -> bool:
+    """Whether a row, or its `chat_store`, maps keys to lists of messages."""
+    found = _store(row)
+    return isinstance(found, dict) and bool(found) and all(
+        isinstance(turns, list) and all(isinstance(t, dict) for t in turns)
+        for turns in found.values())
+
+
+def _store(row: JsonObject) -> Any:
+    inner = row.get("chat_store")
+    return (inner if isinstance(inner, dict) else row).get("store")
+
+
+def read(row: JsonObject) -> list[Trajectory]:
+    """The conversations that have an answer. Raises RecordError where none has."""
+    fields = Fields(row)
+    fields.skip("store", "chat_store", "class_name", "token_limit", "chat_store_key")
+    about = fields.rest()
+    found = [read_as_chat(about | {"id": key}, turns, {}) for key, turns in _store(row).items()
+             if any(t.get("role") == "assistant" for t in turns)]
+    if not found:
+        raise RecordError("a chat store without an answer")
+    return found
