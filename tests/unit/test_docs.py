@@ -117,6 +117,37 @@ def test_commands_parse(line: str) -> None:
     assert {key for key in unknown if not key.startswith("mix.weights.")} == set()
 
 
+def unknown_options(text: str) -> set[str]:
+    """Dotted names in backticks that begin with a section and are no option, nor a module or one of
+    its functions."""
+    named = re.findall(r"`([a-z_]+(?:\.[a-z_0-9]+)+)(?:[=:][^`]*)?`", FENCE.sub("", text))
+    ours = {name for name in named if name.split(".")[0] in Config.model_fields}
+    lists = ("mix.weights", "train.arms", "evaluate.sources", "read.sources")  # keys of a user's
+    left = {n for n in ours - set(known_keys()) if not n.startswith(lists) and n[-3:] != ".py"}
+    return {name for name in left if not is_code(*name.rsplit(".", 1))}
+
+
+def is_code(room: str, name: str) -> bool:
+    """A module of the package, or a function of a folder of it."""
+    folder = ROOT / "raytune_agents" / room.replace(".", "/")
+    whole = folder / "__init__.py"
+    defined = whole.is_file() and f"\ndef {name}(" in whole.read_text()
+    return defined or (folder / f"{name}.py").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_options_named_in_a_page_exist(page: Path) -> None:
+    if page.name != "CHANGELOG.md":  # it tells of options that are gone
+        assert unknown_options(page.read_text()) == set()
+
+
+def test_an_option_that_is_gone_would_be_found() -> None:
+    assert unknown_options("`read.tols`, `read.tools`, `mix.tokens=5`, `train.lr`") == {
+        "read.tols",
+        "train.lr",
+    }
+
+
 def test_a_wrong_option_in_a_page_would_be_found() -> None:
     command = typer.main.get_command(app).commands["export"]  # type: ignore[attr-defined]
     with pytest.raises(Exception, match="No such option"):
