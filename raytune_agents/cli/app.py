@@ -7,6 +7,7 @@ Starting it loads this room only; a command loads what it needs when it runs.
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -97,8 +98,12 @@ for _panel, _commands in PANELS.items():
 
 
 def main() -> None:
-    """Entry point. A traceback is printed without secrets."""
+    """Entry point. A traceback is printed without secrets, and what the terminal's encoding lacks
+    as `?`: rows are in any language."""
     sys.excepthook = print_redacted
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()
 
 

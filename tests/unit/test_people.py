@@ -4,6 +4,7 @@ installs, hub folders that the hub reads."""
 from __future__ import annotations
 
 import email
+import json
 import os
 import re
 import shlex
@@ -85,6 +86,16 @@ def test_a_report_is_named_by_folder_or_run(tmp_path, monkeypatch) -> None:
     with errors.capture() as said:
         assert CliRunner().invoke(app, ["report", "yours"]).exit_code == 2
     assert "RUN='yours' is no run folder" in said.get()
+
+
+def test_a_terminal_without_unicode_shows_rows_of_any_language(tmp_path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    said = [{"role": "user", "content": "天気は?"}, {"role": "assistant", "content": "晴れです…"}]
+    rows.write_text(json.dumps({"messages": said}, ensure_ascii=False) + "\n", encoding="utf-8")
+    words = [sys.executable, "-m", "raytune_agents", "read", "--explain", str(rows)]
+    done = subprocess.run(words, **QUIET, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert "???" in done.stdout
 
 
 def test_a_shell_completes_the_commands() -> None:
