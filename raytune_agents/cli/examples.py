@@ -32,6 +32,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {  # command -> (what for, the word
     "init": [
         ("an agent's spec from OpenAI tools, MCP, OpenAPI or Python", "--tools my_tools.py"),
         ("from the tools of a running MCP server", "--mcp 'uvx mcp-server-time' --out time.yaml"),
+        ("and its answers, recorded", "--mcp 'uvx mcp-server-time' --only convert_time --world"),
     ],
     "report": [
         ("the page of a run, as far as it got", "runs/demo"),

@@ -825,3 +825,23 @@ def test_a_trace_of_100_mb_takes_linear_time(tmp_path: Path) -> None:
         assert len(row.calls) == calls
     assert size > 100
     assert speeds[1] < 2 * speeds[0], (size, speeds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pydantic_ai.jsonl", "autogen.jsonl", "smolagents_tools.jsonl",
+                                  "langsmith_langchain.jsonl"])
+def test_a_log_eight_times_as_long_takes_linear_time(name: str, tmp_path: Path) -> None:
+    """Per line the long log may take at most twice what the short one does."""
+    text = (TRACES / name).read_text()
+    ids = {c.id for c in only(TRACES / name).calls}
+    speeds = []
+    for times in (200, 1600):
+        again = [text for _ in range(times)]
+        for key in ids:
+            again = [part.replace(f'"{key}"', f'"{key}-{i}"') for i, part in enumerate(again)]
+        path = tmp_path / f"{times}.jsonl"
+        path.write_text("".join(again))
+        start = time.process_time()
+        assert all(found.rows for found in read_file(path))
+        speeds.append((time.process_time() - start) / times)
+    assert speeds[1] < 2 * speeds[0], speeds
