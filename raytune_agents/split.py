@@ -24,7 +24,7 @@ from raytune_agents.situations import kept_back
 FEW = 300  # rows below which situations are kept back, in larger shares
 LEAST_GROUPS = 10  # of tools, below which none is kept back
 MOST_OF_ROWS = 0.1  # share of the rows that one group of tools kept back may take
-TWINS = 4  # tools that may share a description and be one tool; more share a phrase
+MOST_SHARING = 4  # tools that may share a description and be one tool; more share a phrase
 OVER_CAP = "rows_per_tool"  # a test row of an unseen tool that has its rows already
 
 
@@ -112,14 +112,14 @@ class ToolGroups:
         for tie in facts.ties:
             if tie.startswith("text "):
                 named = self.texts.setdefault(tie, set())
-                named.update(tools if len(named) <= TWINS else ())
+                named.update(tools if len(named) <= MOST_SHARING else ())
         if fixed:
             self.fixed.update(tools)
 
     def groups(self) -> dict[str, list[str]]:
         """Root -> the names of its tools, sorted."""
         for named in self.texts.values():
-            if len(named) <= TWINS:
+            if len(named) <= MOST_SHARING:
                 self.join(sorted(named))
         out: dict[str, list[str]] = {}
         for node in sorted(n for n in self.parent if n.startswith("tool ")):

@@ -40,7 +40,7 @@ class LatencyRow:
 
 
 def sample_of(rows: Sequence[Trajectory], loads: Sequence[int], count: int) -> list[list[int]]:
-    """For each load the places of the rows to ask, whole waves of at least `count` rows, other rows
+    """For each load positions of rows to ask, whole waves of at least `count` rows, other rows
     for each load as long as there are some."""
     out, at = [], 0
     for load in loads:
@@ -64,12 +64,12 @@ def measure_latency(
     if not fit:
         return []
     out: list[LatencyRow] = []
-    for load, places in zip(loads, sample_of([rows[i] for i in fit], loads, count)):
+    for load, positions in zip(loads, sample_of([rows[i] for i in fit], loads, count)):
         # With the time: an earlier try of this run must not have warmed the cache either.
         salt = f"{arm.name}/{load}/{time.time_ns()}"
         sampling = client.Sampling(max_tokens=options.max_tokens, cache_salt=salt)
-        for wave in range(len(places) // load):
-            members = [fit[k] for k in places[wave * load : (wave + 1) * load]]
+        for wave in range(len(positions) // load):
+            members = [fit[k] for k in positions[wave * load : (wave + 1) * load]]
             began = time.perf_counter()
             replies = client.ask(
                 [prompts[i] for i in members],

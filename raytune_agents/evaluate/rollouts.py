@@ -36,7 +36,7 @@ FAILED_ENDS = ("loop", "unreadable", "max_steps", "too_long", "template_refused"
 RolloutLines = Sequence[Mapping[str, Any]]
 
 
-class Asked(Protocol):
+class OpenConversation(Protocol):
     """A conversation that the engine goes on with."""
 
     output_tokens: int
@@ -60,11 +60,11 @@ class EngineSampler:
     room: int
     sampling: Callable[[Any], client.Sampling]
 
-    def __call__(self, live: Sequence[Asked]) -> list[str | None]:
+    def __call__(self, live: Sequence[OpenConversation]) -> list[str | None]:
         """The next answer of each, None where there is none. Raises EngineDown."""
         return [self.answer(one) for one in live]
 
-    def answer(self, one: Asked) -> str | None:
+    def answer(self, one: OpenConversation) -> str | None:
         """The next answer of one conversation, whose turns go to one engine."""
         row = one.row
         try:

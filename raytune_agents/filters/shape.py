@@ -48,11 +48,11 @@ def parses(row: Trajectory) -> str | None:
         found = parse(target.content, row.tools)
         if found.error or found.calls:
             return f"parses:{found.error or 'a call that stands as text'}"
-    name = _said_call(target.content, row) if target and not target.tool_calls else None
+    name = _unread_call(target.content, row) if target and not target.tool_calls else None
     return f"parses:the text of the answer calls {name}" if name else None
 
 
-def _said_call(text: str, row: Trajectory) -> str | None:
+def _unread_call(text: str, row: Trajectory) -> str | None:
     """The first tool that a text calls in a form that nothing reads: as gold it would say that no
     call is right."""
     block = CODE.search(text)

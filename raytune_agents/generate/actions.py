@@ -47,7 +47,7 @@ _TAIL = re.compile(
     r"settings|criteria|following)\b.*|\s+or one of (?:its|the|their)\b.*)$",
     re.I,
 )
-_GIVEN = re.compile(
+_FILLER = re.compile(
     r"\b(an?|the|any|each|all)(\s+)(?:specified|specific|given|provided|particular|"
     r"certain|existing|desired|selected|requested|designated|relevant)\s+(\w+(?: \w+)?)",
     re.I,
@@ -156,7 +156,7 @@ def _cleaned(text: str) -> str:
     text = re.sub(
         r"\s+(?:for|to|of) the (?:(?:authenticated|current|logged.in) )?user\b(?!')", "", text
     )
-    text = _GIVEN.sub(_any_one, text)
+    text = _FILLER.sub(_any_one, text)
     text = re.sub(r"\s+of (?:one|this|that|any|some) (?:kind|type|sort)\b", "", text)
     if (more := re.search(r"\s+and\s+(\w+)\s+(?:an?|the|its|their|which|how)\s.*", text)) and (
         base_verb(more[1])

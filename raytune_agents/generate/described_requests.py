@@ -51,7 +51,7 @@ class Wish:
 # --- a wish ---------------------------------------------------------------------------------------
 
 
-UNSAID = re.compile(  # verbs of manuals that nobody uses
+MANUAL_VERBS = re.compile(  # verbs of manuals that nobody uses
     r"(retrieve|fetch|return|obtain|lookup|display|provide|query|determine|gather|acquire|initialize|"
     r"enumerate|insert|discover|locate|access|search|view|give|look|show|report|describe|see|load|"
     r"read|say)$"
@@ -74,7 +74,7 @@ def _lead(
     giving = verb == "give" and any(p == "to" for p, _ in act.parts)  # "give a rating to a book"
     group = "" if giving else verb_groups().get(verb, "")
     synonyms = phrases()["groups"][group]["say"] if group else [verb]
-    return rng.choice(synonyms if UNSAID.match(verb) else [verb, *synonyms]), group, None
+    return rng.choice(synonyms if MANUAL_VERBS.match(verb) else [verb, *synonyms]), group, None
 
 
 def compose(
@@ -105,7 +105,7 @@ def compose(
         left.remove(query)
         verb, body = _searched(body, placed.head, slot_of(query), rng)
     clauses = [clause_of(p, args[p.name], rng, verb, act.head) for p in left + flags]
-    clauses = _told_apart(left + flags, clauses, group)
+    clauses = _distinct_clauses(left + flags, clauses, group)
     inline, rest = _arranged(left + flags, clauses, args, rng, form == "order")
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
@@ -154,7 +154,7 @@ def _listed(clauses: Sequence[str], body: str) -> list[str]:
     return out
 
 
-def _told_apart(params: Sequence[Parameter], clauses: list[str], group: str) -> list[str]:
+def _distinct_clauses(params: Sequence[Parameter], clauses: list[str], group: str) -> list[str]:
     """Clauses of which no two begin alike: the address of a person who is named stands in brackets,
     a language of something new is "the language"."""
     out: list[str] = []

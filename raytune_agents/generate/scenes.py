@@ -245,7 +245,7 @@ def _currency(scene: Scene, p: Parameter) -> str:
     return chosen.lower() if any(str(v).islower() for v in p.values) else chosen
 
 
-DRAWN = {
+GENERATORS = {
     "email": _email,
     "phone": _phone,
     "query": _query,
@@ -337,7 +337,7 @@ def entity_kind(context: str) -> str:
         if (
             by_name
             and found not in ("name", "id", "query", "")
-            and (kind_named(found).bank or found in DRAWN)
+            and (kind_named(found).bank or found in GENERATORS)
         ):
             return found
     return ""
@@ -377,8 +377,8 @@ def text_of(scene: Scene, p: Parameter) -> Any:
     codes = [v for v in p.values if is_code(v)]
     if codes and kind in CODES:
         return shaped(scene.rng.choice(codes), scene.rng)
-    if kind in DRAWN:
-        return DRAWN[kind](scene, p)
+    if kind in GENERATORS:
+        return GENERATORS[kind](scene, p)
     bank = kind_named(kind).bank
     if bank in banks()["made_by"]:
         return scene.work(bank)

@@ -30,7 +30,7 @@ EVEN_HABITS = Profile()  # of an agent that nothing is known of
 STYLES = tuple(phrases()["shapes"]["order"])
 RARE = {"misspelled": 0.3}  # style -> its weight beside the others
 NO_FAVOUR = re.compile(r"(?<!you )(to|me|promised a colleague to) \{wish\}|\{wish\} for me|Let's")
-GIVEN = 0.35  # how often an optional argument is given where no example tells
+OPTIONAL_RATE = 0.35  # how often an optional argument is given where no example tells
 MOST = 5  # arguments of a call beyond the required ones count up to here
 
 
@@ -51,7 +51,9 @@ class Task:
 # --- values ---------------------------------------------------------------------------------------
 
 
-def given_names(tool: ToolConfig, habits: Mapping[str, Argument], rng: random.Random) -> list[str]:
+def argument_names(
+    tool: ToolConfig, habits: Mapping[str, Argument], rng: random.Random
+) -> list[str]:
     """The required parameters and some optional ones, as often as the examples give them."""
     params = arguments.parameters_of(tool)
     out = [p.name for p in params if p.required]
@@ -59,7 +61,7 @@ def given_names(tool: ToolConfig, habits: Mapping[str, Argument], rng: random.Ra
     for p in rng.sample(spare, len(spare)):
         known = habits.get(p.name)
         drawable = bool(p.kind or p.examples or tool.values.get(p.name) or (known and known.texts))
-        often = 0.5 * GIVEN + 0.5 * known.given if known else GIVEN
+        often = 0.5 * OPTIONAL_RATE + 0.5 * known.given if known else OPTIONAL_RATE
         if drawable and len(out) < MOST and rng.random() < often:
             out.append(p.name)
     if not out and spare and not params[0].required and rng.random() < 0.85:
@@ -127,7 +129,7 @@ def sample_arguments(
     tool: ToolConfig, rng: random.Random, habits: Mapping[str, Argument] = NONE
 ) -> tuple[Arguments, Scene]:
     """The arguments of a call: the required ones and some more. Raises NoValue."""
-    names = given_names(tool, habits, rng)
+    names = argument_names(tool, habits, rng)
     return arguments.sample(tool, names, rng, spec_values(tool, rng, habits))
 
 

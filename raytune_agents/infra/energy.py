@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
-NOT_TOLD = "this machine tells no energy: no readable RAPL counter in {} and no NVML"
+NO_ENERGY = "this machine tells no energy: no readable RAPL counter in {} and no NVML"
 
 
 def rapl(root: Path = POWERCAP) -> dict[str, tuple[float, float]]:
@@ -62,7 +62,7 @@ class Meter:
     def __init__(self, root: Path = POWERCAP):
         self.root, self.last = root, rapl(root) | nvml()
         self.used = 0.0
-        self.why = "" if self.last else NOT_TOLD.format(root)
+        self.why = "" if self.last else NO_ENERGY.format(root)
 
     def joules(self) -> float | None:
         """All counters together since the start; None where there is none."""

@@ -22,7 +22,7 @@ class _Redacted(logging.Formatter):
         return redact(super().format(record))
 
 
-class _Said(logging.Handler):
+class _Messages(logging.Handler):
     """Hands the message on to whoever speaks to the user."""
 
     def __init__(self, say: Callable[[str], None]):
@@ -38,7 +38,7 @@ def driver_log(file: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Log to the file for as long as the block runs; `say` shows warnings."""
     written = logging.FileHandler(file, encoding="utf-8", delay=True)
     written.setFormatter(_Redacted(FORM))
-    handlers = (written, _Said(say))
+    handlers = (written, _Messages(say))
     before = OURS.level
     OURS.setLevel(logging.INFO)
     for handler in handlers:

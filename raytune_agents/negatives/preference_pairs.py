@@ -30,7 +30,7 @@ class Pair:
     shared: int
 
 
-def _says(message: Message) -> tuple[str, str, str]:
+def _identity(message: Message) -> tuple[str, str, str]:
     return message.role, message.thought, answer_text(message)
 
 
@@ -38,7 +38,7 @@ def shared_prompt(a: Trajectory, b: Trajectory) -> int:
     """How many messages two rows begin with in common."""
     count = 0
     for x, y in zip(a.messages, b.messages):
-        if _says(x) != _says(y):
+        if _identity(x) != _identity(y):
             break
         count += 1
     return count

@@ -83,7 +83,7 @@ class Context:
             self.nodes |= validate_nodes(self.run.folder, self.model, self.nodes)
         return have
 
-    def place_again(self) -> None:
+    def replan_placement(self) -> None:
         """Let the next step be placed by what is free then. Warm engines stay as they are, and
         their placement with them."""
         if "resources" in self.__dict__ and self.engine is None:
@@ -151,7 +151,7 @@ class Context:
                 self.placement.have.gpus, self.config.engine.gpu_memory_utilization
             )
             # Their GPUs are free now, so the training may be placed on them.
-            self.place_again()
+            self.replan_placement()
 
     def close(self) -> None:
         """Ray's end, and that of this process's hold on the run. A data set that an error left

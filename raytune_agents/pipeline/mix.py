@@ -43,7 +43,7 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         seed = config.seed if arm.seed is None else arm.seed
         arrange = None if config.mix.select == "random" else partial(diverse, context)
         chosen = mix.choose_rows(pool, weights, budget, config.mix.max_epochs, seed, arrange)
-        own = rows.facts["pool"].take(pa.array(rows.places(chosen.ids)))
+        own = rows.facts["pool"].take(pa.array(rows.positions(chosen.ids)))
         table = pa.table({"id": pa.array(chosen.ids, pa.string()), "pool": own})
         write_table(step.folder / f"{name}.parquet", table)
         arms[name] = {

@@ -218,12 +218,12 @@ def train_round(
     context.free_gpu(config.span[1])
     if now.adapter:
         config = config.starting_at(Path(now.adapter))
-    places = rows.places(chosen.ids)
-    method_named(method).validate_data([rows.kinds[k] for k in places], config)
-    validate_mixed(method, rows, places, lambda ids: pool, context.chat, config)
+    positions = rows.positions(chosen.ids)
+    method_named(method).validate_data([rows.kinds[k] for k in positions], config)
+    validate_mixed(method, rows, positions, lambda ids: pool, context.chat, config)
     name = f"{now.name} round {record.round}"
-    train_arm.train_arm(context, step, name, method, config, columns, rows.numbers(places))
-    return Counts(rows_in=len(places), rows_out=len(places))
+    train_arm.train_arm(context, step, name, method, config, columns, rows.numbers(positions))
+    return Counts(rows_in=len(positions), rows_out=len(positions))
 
 
 # --- what decides ---

@@ -21,7 +21,7 @@ from raytune_agents.pipeline.read import with_fewer_tools
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.storage import read_json
 
-READ, ENCODED, DRAWN = 2000, 256, 32  # raw rows of a source, those tokenised, drawn positives
+READ, ENCODED, SAMPLED = 2000, 256, 32  # raw rows of a source, those tokenised, drawn positives
 KEPT = 0.98  # share of rows that auto has room for
 MULTIPLE = 64
 ROOM = 128  # tokens of an answer beyond the longest row, that the engine has room for
@@ -105,7 +105,7 @@ def generated_rows(config: Config) -> list[Trajectory]:
     options = config.generate
     if not options.rows:
         return []
-    few = options.model_copy(update={"rows": min(DRAWN, options.rows)})
+    few = options.model_copy(update={"rows": min(SAMPLED, options.rows)})
     return list(sampling.sample_rows(few, config.seed).rows)
 
 

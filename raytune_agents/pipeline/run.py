@@ -181,7 +181,7 @@ def run_step(context: Context, step: Step) -> None:
     display, name = context.display, step.name
     log.info("%s: begins, key %s", name, step.key)
     # Other jobs may have come or gone while the step before ran.
-    context.place_again()
+    context.replan_placement()
     # Arms are steps of their own in its folder: those that are done stay.
     step.begin(clear=name != "train")
     counts, notes = step_function(name)(context, step)

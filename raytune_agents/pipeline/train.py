@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MixedRows:
-    """What the mix chose for an arm: places among its tokenised rows, in training order."""
+    """What the mix chose for an arm: positions among its tokenised rows, in training order."""
 
     rows: Tokenized
-    places: np.ndarray
+    positions: np.ndarray
 
     @property
     def ids(self) -> list[str]:
-        return self.rows.facts["id"].take(pa.array(self.places)).to_pylist()
+        return self.rows.facts["id"].take(pa.array(self.positions)).to_pylist()
 
     @property
     def kinds(self) -> list[RowKind]:
-        return [self.rows.kinds[k] for k in self.places]
+        return [self.rows.kinds[k] for k in self.positions]
 
 
 def mixed_rows(context: Context, step: Step, name: str) -> MixedRows:
@@ -47,7 +47,7 @@ def mixed_rows(context: Context, step: Step, name: str) -> MixedRows:
     arm = context.config.train.arms[name]
     rows = tokenize(context, step, arm.method, context.config.train.of(arm))
     chosen = pq.read_table(context.run.folder / "mix" / f"{name}.parquet", columns=["id"])
-    return MixedRows(rows, rows.places(chosen["id"]))
+    return MixedRows(rows, rows.positions(chosen["id"]))
 
 
 def train_mixed(
@@ -59,10 +59,10 @@ def train_mixed(
     method = context.config.train.arms[name].method
     read = partial(training_rows, context.run.folder)
     try:
-        validate_mixed(method, mixed.rows, mixed.places, read, context.chat, config)
+        validate_mixed(method, mixed.rows, mixed.positions, read, context.chat, config)
     except ConfigError as error:
         raise ConfigError(f"train.arms.{name} (method {method}): {error}") from None
-    numbers = mixed.rows.numbers(mixed.places)
+    numbers = mixed.rows.numbers(mixed.positions)
     train_arm(context, step, name, method, config, mixed.rows.folder, numbers)
 
 

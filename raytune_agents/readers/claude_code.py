@@ -19,12 +19,12 @@ from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, turns_of
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
-SPOKEN = ("user", "assistant")
+TURN_TYPES = ("user", "assistant")
 
 
 def read(row: Event) -> list[Trajectory]:
     """The conversations of one session. Raises RecordError where none has an answer."""
-    events = _once(e for e in row[EVENTS] if e.get("type") in SPOKEN or _compacts(e))
+    events = _once(e for e in row[EVENTS] if e.get("type") in TURN_TYPES or _compacts(e))
     left = _abandoned(events)
     live = [e for i, e in enumerate(events) if i not in left]
     title = next((as_text(e["summary"]) for e in row[EVENTS] if e.get("summary")), "")
@@ -113,7 +113,7 @@ def _conversation(events: list[Event], meta: Event) -> Iterator[Trajectory]:
     about: Event = {}
     for event in events:
         message = event.get("message")
-        if event.get("type") not in SPOKEN or event.get("isVisibleInTranscriptOnly"):
+        if event.get("type") not in TURN_TYPES or event.get("isVisibleInTranscriptOnly"):
             continue
         if not isinstance(message, dict) or message.get("content") is None:
             errors += 1

@@ -163,23 +163,23 @@ def ternary(
     canvas = Canvas(label, 268, (0, 0, 0, 0))
     ends = ((160.0, 24.0), (34.0, 242.0), (286.0, 242.0))
 
-    def place(weights: Sequence[float]) -> Point:
+    def point_of(weights: Sequence[float]) -> Point:
         x, y = (sum(w * end[i] for w, end in zip(weights, ends)) for i in (0, 1))
         return round(x, 2), round(y, 2)
 
     for p in field:
-        canvas.dot(f"field {p['css']}", place(p["weights"]), 12, p["note"])
+        canvas.dot(f"field {p['css']}", point_of(p["weights"]), 12, p["note"])
     for share in (0.25, 0.5, 0.75):
         rest = 1 - share
-        canvas.line("grid", place((share, rest, 0)), place((share, 0, rest)))
-        canvas.line("grid", place((rest, share, 0)), place((0, share, rest)))
-        canvas.line("grid", place((rest, 0, share)), place((0, rest, share)))
+        canvas.line("grid", point_of((share, rest, 0)), point_of((share, 0, rest)))
+        canvas.line("grid", point_of((rest, share, 0)), point_of((0, share, rest)))
+        canvas.line("grid", point_of((rest, 0, share)), point_of((0, rest, share)))
     canvas.path("frame", [*ends, ends[0]])
     canvas.text((160, 15), f"all {corners[0]}", "name", room=30)
     canvas.text((8, 261), f"all {corners[1]}", "name", "start", room=20)
     canvas.text((312, 261), f"all {corners[2]}", "name", "end", room=18)
     for p in points:
-        x, y = place(p["weights"])
+        x, y = point_of(p["weights"])
         canvas.dot(p["css"], (x, y), 6.5, p["note"])
         canvas.text((x + 10, y + 4), p["name"], anchor="start", room=8)
     rows = [(p["name"], *p["weights"], p["note"]) for p in points]

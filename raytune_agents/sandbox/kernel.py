@@ -102,7 +102,7 @@ def private_root(root: str, readable: Sequence[str], work: str, disk_mib: int) -
         if libc.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode()):
             raise OSError(ctypes.get_errno(), "mount", target)
 
-    def place(path: str) -> None:
+    def bind(path: str) -> None:
         real = os.path.realpath(path)
         for here in (real, path):  # first what is there, then the link to it
             inside = root + here
@@ -119,7 +119,7 @@ def private_root(root: str, readable: Sequence[str], work: str, disk_mib: int) -
         mount("none", "/", "", REC | PRIVATE)
         mount("tmpfs", root, "tmpfs", NOSUID | NODEV, "size=1m,mode=755")
         for path in filter(os.path.exists, sorted(readable, key=len)):
-            place(path)
+            bind(path)
         os.makedirs(root + work)
         attributes = struct.pack("=QQQQ", RDONLY | NOSUID, 0, 0, 0)
         if libc.syscall(

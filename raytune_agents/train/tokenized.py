@@ -150,9 +150,9 @@ class Tokenized:
         examples = facts["examples"].to_numpy()
         # A row is in two parts where two sources hold it: its first place counts.
         once = pc.index_in(facts["id"], value_set=facts["id"].combine_chunks())
-        places = np.flatnonzero(once.to_numpy() == np.arange(len(facts)))
+        positions = np.flatnonzero(once.to_numpy() == np.arange(len(facts)))
         first = np.cumsum(examples) - examples
-        return cls(folder, facts.take(pa.array(places)).combine_chunks(), first[places])
+        return cls(folder, facts.take(pa.array(positions)).combine_chunks(), first[positions])
 
     @cached_property
     def ids(self) -> list[str]:
@@ -181,38 +181,38 @@ class Tokenized:
         """(id, pool, loss tokens) of every row that is trained on."""
         return [(i, k.pool, n) for i, k, n in zip(self.ids, self.kinds, self.tokens) if n]
 
-    def places(self, ids: Sequence[str]) -> np.ndarray:
-        """The places of rows in `facts`. Raises KeyError for one that is not there."""
+    def positions(self, ids: Sequence[str]) -> np.ndarray:
+        """The positions of rows in `facts`. Raises KeyError for one that is not there."""
         found = pc.index_in(pa.array(ids, pa.string()), value_set=self.facts["id"].combine_chunks())
         if found.null_count:
             raise KeyError(f"{found.null_count} rows are not in {self.folder}")
         return found.to_numpy()
 
-    def numbers(self, places: np.ndarray) -> np.ndarray:
+    def numbers(self, positions: np.ndarray) -> np.ndarray:
         """The numbers of the columns that rows became, in the order of the rows."""
-        examples = self.facts["examples"].to_numpy()[places]
+        examples = self.facts["examples"].to_numpy()[positions]
         before = np.cumsum(examples) - examples
-        return np.repeat(self.first[places] - before, examples) + np.arange(examples.sum())
+        return np.repeat(self.first[positions] - before, examples) + np.arange(examples.sum())
 
 
 def validate_mixed(
     method: str,
     rows: Tokenized,
-    places: np.ndarray,
+    positions: np.ndarray,
     trajectories: Callable[[Sequence[str]], Mapping[str, Trajectory]],
     chat: Chat,
     config: TrainConfig,
 ) -> None:
     """What is checked of an arm's rows before it is trained, in the order of the mix;
     `trajectories` gives those of a few ids. Raises ConfigError."""
-    if not len(places):
+    if not len(positions):
         raise ConfigError("no row to train on (the mix is empty); check mix.weights and mix.tokens")
-    faults = rows.facts["fault"].take(pa.array(places))
+    faults = rows.facts["fault"].take(pa.array(positions))
     if wrong := next((why for why in faults.to_pylist() if why), ""):
         raise ConfigError(wrong)
     # A mix repeats rows: the first different ones, in its order.
-    _, at = np.unique(places, return_index=True)
-    some = places[np.sort(at)[:PARITY_ROWS]]
+    _, at = np.unique(positions, return_index=True)
+    some = positions[np.sort(at)[:PARITY_ROWS]]
     facts = rows.facts.select(["id", "shared"]).take(pa.array(some)).to_pylist()
     shared = {fact["id"]: fact["shared"] for fact in facts if fact["shared"] is not None}
     made = TrainingRows.mapped(rows.folder).data.select(rows.numbers(some)).to_list()

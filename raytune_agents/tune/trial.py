@@ -36,7 +36,7 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     spec = specify(sample.get(POINT, sample), inputs)
     pool = inputs.pools[spec.text]
     chosen = mix.choose_rows(pool.costs(), spec.weights, spec.tokens, spec.max_epochs, spec.seed)
-    numbers = pool.numbers(pool.places(chosen.ids))
+    numbers = pool.numbers(pool.positions(chosen.ids))
     # A save needs a step: the one of the base model has a rate that moves no weight.
     steps = 1 if spec.untrained else math.ceil(len(numbers) / spec.options["global_batch_size"])
     every = math.ceil(steps / (inputs.tune.num_rungs if spec.reports else 1))

@@ -64,28 +64,28 @@ def test_what_is_trained_is_what_the_method_makes_of_the_chosen_rows(
     assert found.costs() == [(r.id, r.pool, costs[r.id]) for r in ALL if costs[r.id]]
     assert found.kinds == [RowKind.of(row) for row in ALL]
     taken = [i for i, _, _ in found.costs()][::-1] * 2
-    places = found.places(taken)
+    positions = found.positions(taken)
     expected, _ = methods.build_columns(method, [ROWS[i] for i in taken], chat, config, pairs)
-    rows = TrainingRows(TrainingRows.mapped(tmp_path).data, found.numbers(places))
+    rows = TrainingRows(TrainingRows.mapped(tmp_path).data, found.numbers(positions))
     assert rows.data.select(rows.numbers).to_list() == columns_table(expected).to_pylist()
     assert rows.loss_tokens == sum(costs[i] for i in taken)
-    validate_mixed(method, found, places, lambda ids: ROWS, chat, config)
+    validate_mixed(method, found, positions, lambda ids: ROWS, chat, config)
 
 
 def test_rows_that_become_several_examples_or_none_keep_their_numbers(tmp_path: Path) -> None:
     found = made(tmp_path, "sft", small_chat(), GOOD[:4])
     facts = found.facts.set_column(5, "examples", [[2, 0, 1, 3]])
     several = Tokenized(found.folder, facts, first=np.array([0, 2, 2, 3]))
-    places = several.places([GOOD[3].id, GOOD[1].id, GOOD[0].id, GOOD[3].id])
-    assert several.numbers(places).tolist() == [3, 4, 5, 0, 1, 3, 4, 5]
+    positions = several.positions([GOOD[3].id, GOOD[1].id, GOOD[0].id, GOOD[3].id])
+    assert several.numbers(positions).tolist() == [3, 4, 5, 0, 1, 3, 4, 5]
     with pytest.raises(KeyError, match="1 rows are not in"):
-        several.places([GOOD[0].id, "nobody"])
+        several.positions([GOOD[0].id, "nobody"])
 
 
 def test_a_row_that_stands_twice_counts_once(chat: Chat, tmp_path: Path) -> None:
     found = made(tmp_path, "sft", chat, [GOOD[0], GOOD[1], GOOD[1], GOOD[0], GOOD[2]])
     assert found.ids == [GOOD[0].id, GOOD[1].id, GOOD[2].id]
-    assert found.numbers(found.places(found.ids)).tolist() == [0, 1, 4]
+    assert found.numbers(found.positions(found.ids)).tolist() == [0, 1, 4]
 
 
 def test_a_killed_run_makes_the_parts_that_are_missing(chat: Chat, tmp_path: Path) -> None:
@@ -145,14 +145,14 @@ def test_refused_rows_say_why_and_masked_or_shifted_ones_stop_the_arm(
     assert set(found.facts["refused"].to_pylist()) == {"longer than model.max_length=40 tokens"}
     assert found.costs() == []
     with pytest.raises(ConfigError, match="the mix is empty"):
-        validate_mixed("vanilla", found, found.places([]), lambda ids: ROWS, short, section_of())
+        validate_mixed("vanilla", found, found.positions([]), lambda ids: ROWS, short, section_of())
     masked = section_of(
         "sft={reasoning: 1, answer: 0, retrieval: 0, understanding: 0, instruction: 0}"
     )
     tokenize_part(tmp_path / "masked", 0, GOOD, "vanilla", chat, masked)
     found = Tokenized.load(tmp_path / "masked")
     with pytest.raises(ConfigError, match="has no trained token"):
-        validate_mixed("vanilla", found, found.places(found.ids), lambda ids: ROWS, chat, masked)
+        validate_mixed("vanilla", found, found.positions(found.ids), lambda ids: ROWS, chat, masked)
     found = made(tmp_path / "shifted", "vanilla", chat, GOOD)
     columns, _ = methods.build_columns("vanilla", GOOD, chat, section_of(), None)
     columns[0]["input_ids"][3] += 1
@@ -160,7 +160,7 @@ def test_refused_rows_say_why_and_masked_or_shifted_ones_stop_the_arm(
     (tmp_path / "shifted" / "rows-00001.arrow").unlink()
     with pytest.raises(ConfigError, match="trained on another prompt"):
         validate_mixed(
-            "vanilla", found, found.places(found.ids), lambda ids: ROWS, chat, section_of()
+            "vanilla", found, found.positions(found.ids), lambda ids: ROWS, chat, section_of()
         )
 
 
