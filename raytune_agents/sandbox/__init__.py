@@ -224,7 +224,7 @@ class Sandbox:
         """One request and its answer; whatever is wrong with that ends the process."""
         ident = secrets.token_hex(8)
         line = json.dumps(request | {"id": ident}).encode() + b"\n"
-        text, why = self._exchange(line, time.monotonic() + seconds)
+        text, why = self._send_and_read(line, time.monotonic() + seconds)
         if why:
             code = self._stop(GRACE_S if why == "closed" else 0)
             return Outcome(error=_ending(code) if why == "closed" else why)
@@ -237,7 +237,7 @@ class Sandbox:
             self._stop()
             return PROTOCOL
 
-    def _exchange(self, line: bytes, deadline: float) -> tuple[bytes, str]:
+    def _send_and_read(self, line: bytes, deadline: float) -> tuple[bytes, str]:
         """Send the request and read until a line has ended: (text, why that did not come)."""
         poll, unsent, out = select.poll(), line, b""
         poll.register(self._answers, select.POLLIN)
