@@ -77,7 +77,8 @@ def _answered(turns: Any, fields: Fields) -> Any:
     """The turns, with the answer that a column of its own gives to the last of them."""
     items = template_turns(turns) or value_of(turns)
     last = items[-1] if isinstance(items, list) and items else None
-    if not isinstance(last, dict) or ROLES.get(fold(str(Fields(last).peek(ROLE)))) != "user":
+    role = Fields(last).peek(TURN) if isinstance(last, dict) else None
+    if ROLES.get(fold(str(role))) not in ("user", "tool"):
         return items
     answer = fields("response", "completion", "output")
     if answer is None and (choices := fields("choices")):

@@ -288,6 +288,7 @@ def test_pairs_that_repeat_the_request_and_pairs_of_one_answer() -> None:
     {"input": [ASK], "output": "It is mild.", "category": "chat"},  # Nemotron
     {"messages": [ASK], "response": "It is mild."},
     {"messages": [ASK], "completion": GOOD, "metadata": {"tools": [TOOL]}},
+    {"messages": [{"type": "human", "content": ASK["content"]}], "response": "It is mild."},
     {"messages": [ASK, None, GOOD], "instructions": ""},
     {"messages": [ASK], "choices": [{"message": GOOD, "finish_reason": "stop"}]},
     {"messages": [ASK], "response": {"message": GOOD, "done_reason": "stop"}},  # Ollama
@@ -302,6 +303,14 @@ def test_where_the_answer_stands(raw: dict[str, Any]) -> None:
     row = read(raw)[0]
     assert text_of(row) == [ASKED, "a: |It is mild.|"]
     assert [t.name for t in row.tools] == ["get_weather"] * ("metadata" in raw)
+
+
+@pytest.mark.parametrize("answer", [
+    {"response": "It is mild."}, {"choices": [{"message": GOOD}]}, {"response": {"message": GOOD}},
+])  # fmt: skip
+def test_an_answer_after_a_result_stands_in_its_column(answer: dict[str, Any]) -> None:
+    row = read({"messages": [ASK, CALLED, SEEN], "tools": [TOOL]} | answer)[0]
+    assert text_of(row) == [ASKED, CALLS, RESULT, "a: |It is mild.|"]
 
 
 def test_a_run_with_an_outcome_ends_on_its_own_answer() -> None:

@@ -74,6 +74,7 @@ REAL = {
     "cohere_response.json": ("cohere", "suCta", 1, ["magic_function"]),
     "gemini_cli.json": ("gemini_cli", "uCttauCta", 3, ["write_file", "replace"]),
     "llamaindex_store.json": ("llamaindex", "uCta", 1, ["get_weather"]),
+    "cohere_2.json": ("exchange", "suCtCta", 2, ["web_search", "python_interpeter_temp"]),
     "adk_eval.json": ("adk", "uCuC", 2, ["trigger_elicitation", "book_flight"]),
 }
 
