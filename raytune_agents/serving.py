@@ -79,6 +79,7 @@ def choose_arm(name: str, key: str, routes: Routes) -> tuple[str, str]:
     shares = routes.agents.get(name)
     if not shares:
         return routes.base, models[routes.base]
+    # With the agent's name: a user's arm at one agent says nothing of the arm at another.
     digest = hashlib.sha256(f"{name}\0{key}".encode("utf-8", "surrogatepass")).digest()
     at = int.from_bytes(digest[:8], "big") / 2**64 * sum(shares.values())
     arms = iter(shares.items())
@@ -192,6 +193,7 @@ def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette
                 async for part in answer.aiter_bytes():
                     yield part
             finally:
+                # Also where the client hangs up, or the model server would write on for nobody.
                 await answer.aclose()
 
         return StreamingResponse(parts(), answer.status_code, headers | {"x-raytune-arm": arm})

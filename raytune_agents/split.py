@@ -112,12 +112,14 @@ class ToolGroups:
         for tie in facts.ties:
             if tie.startswith("text "):
                 named = self.texts.setdefault(tie, set())
+                # Past the limit it is a phrase: no more of its tools need to be known.
                 named.update(tools if len(named) <= MOST_SHARING else ())
         if fixed:
             self.fixed.update(tools)
 
     def groups(self) -> dict[str, list[str]]:
         """Root -> the names of its tools, sorted."""
+        # Last: only now it is known which descriptions too many tools share.
         for named in self.texts.values():
             if len(named) <= MOST_SHARING:
                 self.join(sorted(named))

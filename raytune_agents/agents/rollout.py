@@ -92,9 +92,12 @@ class Rollout:
             self.messages.append(turn)
             self.end = "unreadable" if parsed.error else "answered"
             return
+        # Numbered over the whole roll-out: ids that a model writes may come twice, and a result is
+        # found by its call's id.
         made = tuple(replace(c, id=f"call_{number + i}") for i, c in enumerate(parsed.calls))
         self.messages.append(replace(turn, tool_calls=made))
         for call in made:
+            # Canonical: the same arguments in another order are the same call.
             self.calls[canonical([call.name, call.args])] += 1
             try:
                 observation = self.episode.call(call)

@@ -1,7 +1,7 @@
 """A first world for an agent: a file that runs as it is, to be edited by its user.
 
-`world_source` writes the class, `drawn_tasks` gives the spec examples with a task. Left out:
-whether they run (`generate.checks`)."""
+`world_source` writes the class, `sampled_tasks` gives the spec examples with a task. Left out:
+whether they run (`generate.validate_rows`)."""
 
 from __future__ import annotations
 

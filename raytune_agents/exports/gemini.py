@@ -87,6 +87,7 @@ def _parts(m: Message) -> list[JsonObject]:
         except ValueError:
             value = None
         whole = isinstance(value, dict) and list(value) != ["result"]
+        # Only where the object gives the same text again: what is read back must be the row.
         if whole and json.dumps(value, ensure_ascii=False) == m.content:
             return [{"functionResponse": {"name": m.name, "response": value}}]
         return [{"functionResponse": {"name": m.name, "response": {"result": m.content}}}]
@@ -128,6 +129,8 @@ def _contents(messages: tuple[Message, ...]) -> list[JsonObject]:
         if m.role == "tool":
             if not open_calls:
                 raise RecordError("an observation that follows no call")
+            # Gemini has no ids of calls: results stand in the order of their calls and bear their
+            # names.
             m = Message("tool", m.content, name=open_calls.pop(0))
         open_calls = [c.name for c in m.tool_calls] or open_calls
         side = "model" if m.role == "assistant" else "user"

@@ -2,7 +2,7 @@
 
 `POOLS[name](spec, n, seed)` gives at most n rows of pool `synthetic.NAME`: fewer where the spec has
 no more distinct requests, none where it has no world. The same numbers give the same rows. Asking
-an engine (paraphrase, mining) is the part of `stream`.
+an engine (paraphrase, mining) is the part of `rewrite`.
 """
 
 from __future__ import annotations

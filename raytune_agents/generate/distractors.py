@@ -27,6 +27,7 @@ def _nearest(texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
     vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
     alike = (vectors @ vectors.T).toarray()
     np.fill_diagonal(alike, -1.0)
+    # Stable: tools that are equally near stay in the catalogue's order on every machine.
     order = np.argsort(-alike, axis=1, kind="stable")[:, : min(len(texts) - 1, 4 * SHOWN)]
     return tuple(tuple(int(j) for j in line) for line in order)
 

@@ -93,6 +93,7 @@ def held_back(
     tried = {"agents": own_agents(config), "rows": TRIED * total, "pools": pools}
     real = [row for row in trained if not row.pool.startswith("synthetic.")]
     held_config = config.model_copy(update=tried | {"sources": sources})
+    # Far more than are wanted: many of the requests and values that specs give stand in training.
     sampled = sampling.sample_rows(held_config, seed + HELD_SEED, real)
     rows = mark_leaks(sampled.rows, trained)
     novelty, refused = Novelty(trained), Counter()

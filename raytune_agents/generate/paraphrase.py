@@ -2,7 +2,7 @@
 
 A row's user turns say what the template says; a model may say it in its own way as long as every
 value survives and nothing is added. In a conversation each turn is said by a persona who has just
-heard the assistant, so that a goal comes out bit by bit. Asking the model is the part of `stream`.
+heard the assistant, so that a goal comes out bit by bit. Asking the model is the part of `rewrite`.
 """
 
 from __future__ import annotations

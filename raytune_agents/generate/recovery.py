@@ -123,6 +123,7 @@ def with_error(row: Trajectory, kind: str, rng: random.Random) -> Trajectory | N
     seen = episode.call(failed)
     if not failed_observation(seen):
         return None
+    # A call that only met a passing error is right and is learned; a broken one is only shown.
     mistake = replace(right, tool_calls=(failed,), loss=None if broken.error else False)
     observation = Message("tool", seen, name=call.name, tool_call_id=failed.id)
     repaired = replace(right, thought=broken.diagnosis)

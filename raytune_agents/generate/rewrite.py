@@ -126,6 +126,7 @@ def positives(
     shard = Shard()
     try:
         worded = paraphrase_rows(rows, client, config, seed, shard)
+        # Free checks first: the judge is the only one that costs tokens.
         for row in worded:
             stage, reason = "format", validate_rows.format_fault(row)
             if not reason:

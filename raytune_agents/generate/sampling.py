@@ -1,7 +1,7 @@
 """Which synthetic rows a run attempts: the shares of the pools, and no request nearly twice.
 
 Pure and seeded: a killed run draws the same rows again. What a drawn row must still pass is in
-`checks`, and who words it in `rewrite`.
+`validate_rows`, and who words it in `rewrite`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from raytune_agents.records import Trajectory, finish
 
 Part = TypeVar("Part")
 
-# Their answers name the candidates, or the candidates are what the pool is about.
 VARIANT = "variant"  # the pool of the user's own rows with other values
+# Their answers name the candidates, or the candidates are what the pool is about.
 WHOLE = ("notool", "irrelevant", "distracted")
 HALF_OWN, MOST_OWN = 12, 0.7  # own rows at which half of the rows are made of them; at most
 MOST_VARIANTS = 20  # made of one own row
@@ -67,6 +67,7 @@ def apportion(total: int, parts: Mapping[Part, float]) -> dict[Part, int]:
     whole = sum(parts.values())
     exact = {k: total * v / whole for k, v in parts.items()}
     out = {k: int(v) for k, v in exact.items()}
+    # A stable sort: equal remainders go to the part that is written first, on every run.
     rest = sorted(parts, key=lambda k: out[k] - exact[k])
     for name in rest[: total - sum(out.values())]:
         out[name] += 1
@@ -77,6 +78,7 @@ def with_tools(row: Trajectory, count: int, seed: int) -> Trajectory:
     """The row with at most `count` candidate tools (never fewer than it is about): most of the
     others are those that are easiest to take for the right one."""
     about = {call.name for call in row.calls} | {str(row.meta.get("near", ""))}
+    # By row: it keeps its candidates, whatever is drawn beside it.
     rng = random.Random(f"{seed}/{row.id}")
     kept = {t.name for t in sample_tools(row.tools, about, count, rng)}
     return finish(replace(row, tools=tuple(t for t in row.tools if t.name in kept)))
@@ -212,6 +214,8 @@ def too_near(requests: Sequence[tuple[str, str]], least: float) -> list[bool]:
         return near.tolist()
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
+    # Hashed, so that no vocabulary is built or held; counts alone, as the transformer weighs them
+    # and makes unit vectors, whose product is the cosine.
     grams = HashingVectorizer(
         analyzer="char_wb", ngram_range=(3, 5), n_features=2**16, alternate_sign=False, norm=None
     )

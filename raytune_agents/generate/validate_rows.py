@@ -1,7 +1,7 @@
 """What a positive must pass before anyone's opinion is asked: its format, then its execution.
 
 The order of APIGen (arXiv 2406.18518, section 3.2): format check, execution, semantic judge (the
-judge asks an engine and is a part of `stream`). A check gives "" or a reason that is counted.
+judge asks an engine and is a part of `rewrite`). A check gives "" or a reason that is counted.
 """
 
 from __future__ import annotations

@@ -138,6 +138,8 @@ def is_alike(new: Any, old: Any) -> bool:
 
 def _swapped_text(text: str, swaps: Mapping[str, str]) -> str:
     """The text with all old words replaced at once, the longest first."""
+    # One pass, or a new value that holds an old one would be swapped again; the longest first, or
+    # "York" would be found in "York Avenue".
     old = sorted(swaps, key=len, reverse=True)
     pattern = "|".join(rf"(?<![\w.]){re.escape(o)}(?![\w]|\.\d)" for o in old)
     return re.sub(pattern, lambda m: swaps[m[0]], text) if old else text
@@ -248,6 +250,7 @@ def _tries(
     spec: AgentSpec, good: Sequence[Trajectory], index: int, seed: int
 ) -> Iterator[Trajectory]:
     for attempt in range(TRIES):
+        # A seed per try: more rows wanted of an agent leave its earlier ones as they were.
         rng = random.Random(f"{seed}/{spec.name}/variant/{index}/{attempt}")
         row = variant(good[(index + attempt) % len(good)], spec, rng)
         if row is None:

@@ -116,6 +116,8 @@ def within_share(counts: Mapping[str, int], most: float) -> dict[str, int]:
     share = max(most, 1 / len(counts)) if counts else 1.0
     allowed = dict(counts)
     while allowed:
+        # The small term: 0.29 * 100 is 28.999... in floats, and int() would take one row too many
+        # away.
         cap = max(1, int(share * sum(allowed.values()) + 1e-9))
         fewer = {fault: min(count, cap) for fault, count in allowed.items()}
         if fewer == allowed:

@@ -111,7 +111,7 @@ def _invents(row: Trajectory) -> bool:
 def trajectory_fault(row: Trajectory, reference: Trajectory) -> str:
     """The fault of a run in a world; "" where right, "unreal" where an observation is made up.
 
-    `twin` is a run known to be good: it tells what a right order and the needed steps are.
+    `reference` is a run known to be good: it tells what a right order and the needed steps are.
     """
     if not _real(row):
         return "unreal"

@@ -31,6 +31,7 @@ class Pair:
 
 
 def _identity(message: Message) -> tuple[str, str, str]:
+    # Without the ids of calls, which two runs of one task give differently.
     return message.role, message.thought, answer_text(message)
 
 
@@ -140,6 +141,7 @@ def step_pair(pair: Pair) -> Pair:
             replace(m, loss=False) if m.role == "assistant" else m
             for m in row.messages[: pair.shared]
         ]
+        # One step reaches no goal; with it the row would be taken for a task to be rolled out.
         meta = {k: v for k, v in row.meta.items() if k not in ("goal", "world")}
         messages = (*before, row.messages[pair.shared])
         return derive(

@@ -36,8 +36,8 @@ def worker_rank() -> int:
 def sharding_arguments(
     config: TrainConfig, micro_batch_size: int, gradient_accumulation_steps: int, bf16: bool
 ) -> dict[str, Any]:
-    """Arguments of the trainer's config for `micro` rows in a forward pass of one worker, `passes`
-    of them in a step."""
+    """Arguments of the trainer's config for `micro_batch_size` rows in a worker's forward pass,
+    `gradient_accumulation_steps` of them in a step."""
     if config.sharding == "none":
         return {}
     if config.sharding == "ddp":

@@ -3,7 +3,7 @@ it).
 
 A failed trial is listed with its error and is no bad score. Trials that a scheduler stopped early
 count at the report that enough of them reached (`trials`). A mix that loses what the reference can
-do (`SearchGate`) is shown and never recommended. Where the numbers do not carry a recommendation,
+do (`search_gate`) is shown and never recommended. Where the numbers do not carry a recommendation,
 the guideline says so, and what would.
 
 Left out on purpose: Ray, and the confirming runs themselves; `confirm` judges those.

@@ -111,6 +111,8 @@ def task_in(spec: agents.AgentSpec, task: JsonObject) -> WorldTask:
     return WorldTask(spec.name, task, str(own))
 
 
+# Finalizers run wherever memory is freed, also inside a call of the world, so they only note the
+# id; the next episode that begins takes the notes along.
 _ended: list[str] = []  # episodes that nobody holds any more
 
 
@@ -123,6 +125,7 @@ class Episode:
     def __init__(self, task: WorldTask, tools: Sequence[ToolSpec] | None):
         """`tools` = None: calls go to the world as they are, whatever their schema."""
         where = task.spec or task.agent
+        # Part of the cache's key: a spec that its user edits between two runs is read anew.
         changed_ns = Path(where).stat().st_mtime_ns if task.spec else 0
         self._open(_code_of(where, changed_ns), task.task, tools, task.errors)
 
@@ -143,7 +146,7 @@ class Episode:
         self.code, self.task, self.tools, self._errors = code, task, tools, errors
         self._id = secrets.token_hex(8)
         self._calls: list[tuple[str, Arguments]] = []
-        self._asked = 0  # calls so far, also those that were not carried out
+        self._attempts = 0  # calls so far, also those that were not carried out
         self._box: Sandbox | None = None
         weakref.finalize(self, _ended.append, self._id)
         if code.shipped:
@@ -190,8 +193,8 @@ class Episode:
     def run(self, call: ToolCall) -> Any:
         """What the tool says; what a model did wrong is {"error": why} and is not carried out.
         Raises WorldDown."""
-        self._asked += 1
-        if error := self._errors.get(str(self._asked - 1)):
+        self._attempts += 1
+        if error := self._errors.get(str(self._attempts - 1)):
             return {"error": error}
         wrong = [] if self.tools is None else schema_errors(call, self.tools)
         if wrong:
