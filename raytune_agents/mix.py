@@ -3,8 +3,9 @@
 A weight is a share of trained (answer) tokens. A weight's key is a pool or the head of its dotted
 name: `negative` covers negative.wrong_value, and `negative.wrong_value` alone beats `negative`.
 Rows on which no call is right have a share of their own (`NO_CALL`), whatever pool they come from:
-a mix of calls alone teaches a model to call always. That share is one of rows, not of tokens: to
-call or not is decided once per row, and an answer without a call is short.
+a mix of calls alone teaches a model to call always. That share is one of the good rows, not of
+tokens: to call or not is decided once per row, and an answer without a call is short. Failures do
+not count, so that arms with and without them see as many calls for each row without one.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def usable_weights(
     """The weights that an arm can use: without pools that have rows, but none that the method
     trains on (cost 0: good rows under dpo, failures under vanilla), and without FAMILIES that have
     no row at all. The others share the whole budget; where NO_CALL has rows it gets the tokens with
-    which it makes up `no_call` of the chosen rows. Any other weight without a row stays, for
+    which it makes up `no_call` of the good rows. Any other weight without a row stays, for
     `choose_rows` to refuse."""
     cost: Counter[str] = Counter()
     usable: Counter[str] = Counter()  # rows that cost something
@@ -121,8 +122,9 @@ def usable_weights(
     out = kept if any(kept.values()) else dict(weights)
     if no_call and cost[NO_CALL]:
         shares = normalise(out)
-        # Rows per token: of the others in this mix, and of the rows without a call.
-        others = sum(w * usable[k] / cost[k] for k, w in shares.items() if cost[k])
+        good = {k: w for k, w in shares.items() if k.split(".")[0] != "negative"} or shares
+        # Rows per token: of the other good rows in this mix, and of the rows without a call.
+        others = sum(w * usable[k] / cost[k] for k, w in good.items() if cost[k])
         own = usable[NO_CALL] / cost[NO_CALL]
         share = no_call * others / ((1 - no_call) * own + no_call * others)
         out = {k: w * (1 - share) for k, w in shares.items()} | {NO_CALL: share}

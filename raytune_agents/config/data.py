@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from raytune_agents.config.base import Auto, BaseConfig, Positive, Share, check_weights
+
+if TYPE_CHECKING:
+    from raytune_agents.config.method_options import ArmConfig
 
 
 class SourceConfig(BaseConfig):
@@ -137,9 +140,9 @@ class MixConfig(BaseConfig):
         description="share of trained tokens by pool; a dotted name is a family",
     )
     no_call: Share = Field(
-        0.15,
+        0.3,
         lt=1,
-        description="share of chosen rows on which no call is right; 0 = as the pools have them",
+        description="share of good rows on which no call is right; 0 = as the pools have them",
     )
     tokens: Auto = Field(
         12_000,
@@ -154,3 +157,8 @@ class MixConfig(BaseConfig):
     @classmethod
     def _weights(cls, value: dict[str, float]) -> dict[str, float]:
         return check_weights(value, "mix.weights")
+
+    def of(self, arm: ArmConfig) -> MixConfig:
+        """The mix of one arm: its own options where it has them."""
+        own = {name: getattr(arm, name) for name in ("weights", "no_call", "tokens")}
+        return self.model_copy(update={k: v for k, v in own.items() if v is not None})

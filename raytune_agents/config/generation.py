@@ -119,7 +119,7 @@ class GenerateConfig(BaseConfig):
         0.02, description="share of the requests that may name a tool of theirs"
     )
     no_call: Share = Field(
-        0.15,
+        0.3,
         lt=1,
         description="share of train and val rows on which no call is right; what sources and pools "
         "lack is made by taking the right tool away",

@@ -280,6 +280,7 @@ class ArmConfig(BaseConfig):
         "reference (dpo, kto, rounds; grpo with beta): sft, then dpo; none = the base",
     )
     weights: dict[str, float] | None = Field(None, description="this arm's own mix.weights")
+    no_call: Share | None = Field(None, lt=1, description="this arm's own mix.no_call")
     tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")
     share: float = Field(1.0, gt=0, le=1, description="share of its tokens that it is trained on")
     learning_rate: float | None = Field(

@@ -295,7 +295,7 @@ def arm_facts(config: Config) -> ArmFacts:
 
     def positive(name: str) -> bool:
         arm = whole[name]
-        weights = arm.weights or config.mix.weights
+        weights = config.mix.of(arm).weights
         pools = {pool.partition(".")[0] for pool, weight in weights.items() if weight > 0}
         return "negative" not in pools or not method_named(arm.method).takes(NEGATIVE)
 

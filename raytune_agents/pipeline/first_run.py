@@ -141,7 +141,7 @@ read:
   tools: {shown}
 mix:
   weights: {_flow(weights)}  # a real row {REAL_EPOCHS} times for a synthetic one once
-  tokens: auto  # all rows once; 15 % need no call (mix.no_call)
+  tokens: auto  # all rows once; three in ten need no call (mix.no_call)
   max_epochs: {2 * REAL_EPOCHS}
 train:
   global_batch_size: {BATCH}

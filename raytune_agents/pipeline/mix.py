@@ -33,18 +33,19 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         rows = tokenize(context, step, arm.method, config.train.of(arm))
         # By folder: arms that share their columns count once.
         tokenized[rows.folder] = rows
-        wanted, no_call = arm.weights or config.mix.weights, config.mix.no_call
+        own = config.mix.of(arm)
+        wanted, no_call = own.weights, own.no_call
         pools = {kind: mix.mix_pool(kind, wanted, no_call) for kind in set(rows.kinds)}
         counted = zip(rows.ids, rows.kinds, rows.tokens)
         pool = [(i, pools[kind], n) for i, kind, n in counted]
         weights = mix.usable_weights(wanted, pool, no_call)
-        tokens = arm.tokens or config.mix.tokens or mix.auto_tokens(pool, weights)
+        tokens = own.tokens or mix.auto_tokens(pool, weights)
         budget = max(1, round(arm.share * tokens))
         seed = config.seed if arm.seed is None else arm.seed
         arrange = None if config.mix.select == "random" else partial(diverse, context)
         chosen = mix.choose_rows(pool, weights, budget, config.mix.max_epochs, seed, arrange)
-        own = rows.facts["pool"].take(pa.array(rows.positions(chosen.ids)))
-        table = pa.table({"id": pa.array(chosen.ids, pa.string()), "pool": own})
+        pools_of = rows.facts["pool"].take(pa.array(rows.positions(chosen.ids)))
+        table = pa.table({"id": pa.array(chosen.ids, pa.string()), "pool": pools_of})
         write_table(step.folder / f"{name}.parquet", table)
         arms[name] = {
             "rows": len(chosen.ids),

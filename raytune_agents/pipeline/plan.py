@@ -18,7 +18,7 @@ from typing import Any
 
 from raytune_agents import mix, models, readers, split
 from raytune_agents.chat import Chat
-from raytune_agents.config import Config, ConfigError, TrainConfig
+from raytune_agents.config import Config, ConfigError, MixConfig, TrainConfig
 from raytune_agents.evaluate import instructions, suites
 from raytune_agents.evaluate.harness import answer_limit, gold_lengths
 from raytune_agents.evaluate.measured import BFCL_IRRELEVANCE, IRRELEVANCE
@@ -169,27 +169,26 @@ def add_generated(sample: Sample, config: Config) -> list[Trajectory]:
 
 def arm_work(
     method: str,
-    weights: Mapping[str, float],
-    budget: int,
+    own: MixConfig,
     train_config: TrainConfig,
     sample: Sample,
     tokens: Mapping[str, int],
     chat: Chat,
-    config: Config,
+    seed: int,
 ) -> Work:
     """What one arm trains on: rows chosen as the mix step does, tokens as its method makes them.
-    `tokens`: those of each row that carry loss."""
+    `own`: the arm's mix; `tokens`: those of each row that carry loss."""
     from raytune_agents.train import methods
     from raytune_agents.train.column_files import columns_table, padded_lengths
 
     rows = {r.id: r for r in sample.split("train")}
     costs = methods.costs(method, rows, tokens, chat, train_config)
-    no_call = config.mix.no_call
+    weights, no_call, budget = own.weights, own.no_call, own.tokens
     kinds = {i: mix.RowKind.of(rows[i]) for i in costs}
     pool = [(i, mix.mix_pool(kinds[i], weights, no_call), n) for i, n in costs.items()]
     share = mix.usable_weights(weights, pool, no_call)
     wanted = max(1, round(budget / sample.scale) if budget else mix.auto_tokens(pool, share))
-    chosen = mix.choose_rows(pool, share, wanted, config.mix.max_epochs, config.seed)
+    chosen = mix.choose_rows(pool, share, wanted, own.max_epochs, seed)
     how = methods.method_named(method)
     pairs = how.pairs(rows, train_config) if how.pairs else None
     made, _ = methods.build_columns(
@@ -329,9 +328,8 @@ def plan(config: Config, have: Any, most: int = SAMPLE) -> Plan:
     tokens = loss_tokens(chat, sample.split("train"))
     for name, arm in train.arms.items():
         sections[name] = placed.train(train.of(arm))
-        weights, budget = arm.weights or config.mix.weights, arm.tokens or config.mix.tokens
-        own = sections[name]
-        found = arm_work(arm.method, weights, budget, own, sample, tokens, chat, config)
+        mixed, own = config.mix.of(arm), sections[name]
+        found = arm_work(arm.method, mixed, own, sample, tokens, chat, config.seed)
         work[f"train {name}"] = replace(found, start_s=START_S["arm"])
     arms = [work[f"train {name}"] for name in train.arms]
     work["evaluate"] = evaluate_work(config, sample, chat)

@@ -111,7 +111,15 @@ def test_columns_are_of_all_rows_and_shared_by_arms_of_one_recipe(folder) -> Non
 
     def work(method: str) -> planner.Work:
         weights = {"positive": 1.0, "synthetic": 1.0}
-        return planner.arm_work(method, weights, 0, config.train, sample, tokens, chat, config)
+        return planner.arm_work(
+            method,
+            config.mix.model_copy(update={"weights": weights, "tokens": 0}),
+            config.train,
+            sample,
+            tokens,
+            chat,
+            config.seed,
+        )
 
     made, _ = build_columns("sft", list(good.values()), chat, config.train, None)
     arms = [work(method) for method in ("sft", "nut", "vanilla")]

@@ -109,6 +109,11 @@ def test_rows_without_a_call_have_a_share_whatever_their_pool() -> None:
     chosen = choose_rows(rows, weights, 500, 4.0, 1)
     # A fifth of the rows, though a tenth of the tokens.
     assert Counter(i[0] for i in chosen.ids) == {"p": 34, "s": 6, "n": 10}
+    # Failures do not count: a fifth of the good rows, beside as many failed ones as asked for.
+    mixed = usable_weights({"positive": 1.0, "negative": 1.0}, rows, 0.2)
+    kinds = Counter(i[0] for i in choose_rows(rows, mixed, 900, 4.0, 1).ids)
+    assert kinds["n"] / (kinds["n"] + kinds["p"]) == pytest.approx(0.2, abs=0.01)
+    assert mixed["negative"] == mixed["positive"]
     assert usable_weights({"positive": 3.0}, ROWS, 0.2) == {"positive": 3.0}  # there is none
 
 
