@@ -354,12 +354,12 @@ class Chat:
         text = answer_after(self.write, before, message, tools, self.habits)
         end = self.habits.end_of(message) or self.tokenizer.eos_token or ""
         head, found, _ = text.rpartition(end) if end else (text, "", "")
-        said = head if found else text
-        own = (said, message.content, message.thought, *(c.arguments for c in message.tool_calls))
+        body = head if found else text
+        own = (body, message.content, message.thought, *(c.arguments for c in message.tool_calls))
         for early in filter(None, {end, *self.habits.ends}):
             if any(early in text for text in own):
                 raise RecordError(f"template: {early!r} within the answer would end it")
-        return prompt, said + end
+        return prompt, body + end
 
     def written_turn(self, row: Trajectory) -> str:
         """The last turn as the model writes it, without its end token. Raises RecordError."""

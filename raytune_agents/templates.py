@@ -80,8 +80,8 @@ CALLS = (
     ToolCall.of("probe_tool", word=TEXT, count=3, inner={"a": [1, None]}),
     ToolCall.of("probe_tool", word="other", count=4),
 )
-SYSTEM, ASKED = Message("system", "Probe system."), Message("user", "Probe question?")
-THOUGHT, SAID, RESULT = "Probe thought.", "Probe words.", "Probe result."
+SYSTEM, REQUEST = Message("system", "Probe system."), Message("user", "Probe question?")
+THOUGHT, WORDS, RESULT = "Probe thought.", "Probe words.", "Probe result."
 ALL = frozenset({"calls", "words"})
 Turns = Sequence[Message]
 
@@ -222,14 +222,14 @@ def one_call_each(messages: Turns) -> Turns:
     at = 0
     while at < len(messages):
         message, many = messages[at], len(messages[at].tool_calls)
-        told = list(messages[at + 1 : at + 1 + many])
+        results = list(messages[at + 1 : at + 1 + many])
         at += 1
-        if many < 2 or len(told) < many or any(m.role != "tool" for m in told):
+        if many < 2 or len(results) < many or any(m.role != "tool" for m in results):
             out.append(message)
             continue
         for i, call in enumerate(message.tool_calls):
-            mine = next((m for m in told if call.id and m.tool_call_id == call.id), told[0])
-            told.remove(mine)
+            mine = next((m for m in results if call.id and m.tool_call_id == call.id), results[0])
+            results.remove(mine)
             head = message if i == 0 else replace(message, content="", thought="")
             out += [replace(head, tool_calls=(call,)), mine]
         at += many
@@ -246,18 +246,18 @@ def answer_after(write: Write, before: Turns, turn: Message, tools: Any, habits:
     that the turn has or lacks, and a later answer may drop thoughts of earlier ones: then it is
     what follows in a chat that differs in just that. Raises RecordError."""
     tried = []
-    for history, said in variants(before, turn):
+    for history, answered in variants(before, turn):
         prompt = write(openai_turns(history, habits), tools, True)
-        whole = write(openai_turns([*history, said], habits), tools, False)
+        whole = write(openai_turns([*history, answered], habits), tools, False)
         for head in (prompt, prompt.rstrip()):
             if head and whole.startswith(head):
                 return whole[len(head) :]
-        tried.append((prompt, whole, history, said))
-    for prompt, whole, history, said in tried:
-        if said.thought:
+        tried.append((prompt, whole, history, answered))
+    for prompt, whole, history, answered in tried:
+        if answered.thought:
             continue
         # the template's own way to shut a thought: what stands behind one that is then left out
-        thinking = [*history, replace(said, thought=THOUGHT)]
+        thinking = [*history, replace(answered, thought=THOUGHT)]
         turns = openai_turns(thinking, replace(habits, thinks=ALL))
         head, thought, rest = write(turns, tools, False).partition(THOUGHT)
         if thought and head == prompt:
@@ -305,7 +305,7 @@ def study(write: Write, known: Callable[[str], bool], eos: str) -> Habits:
 
     def answer(turn: Message, habits: Habits) -> str:
         try:
-            text = answer_after(write, (ASKED,), turn, (TOOL,), habits)
+            text = answer_after(write, (REQUEST,), turn, (TOOL,), habits)
         except RecordError:
             return ""
         head, found, _ = text.rpartition(eos) if eos else ("", "", "")
@@ -316,10 +316,10 @@ def study(write: Write, known: Callable[[str], bool], eos: str) -> Habits:
         text = answer(Message("assistant", tool_calls=CALLS[:count]), habits)
         return text, same_calls(text, CALLS[:count], (TOOL,))
 
-    prompt = text((ASKED,), Habits(), True)
+    prompt = text((REQUEST,), Habits(), True)
     habits = Habits(
         shows_tools=all(x in prompt for x in (TOOL.name, *TYPES)),
-        system=SYSTEM.content in text((SYSTEM, ASKED), Habits(), True),
+        system=SYSTEM.content in text((SYSTEM, REQUEST), Habits(), True),
     )
     for as_text, null in product((False, True), repeat=2):
         tried = replace(habits, text_arguments=as_text, null_content=null)
@@ -331,23 +331,23 @@ def study(write: Write, known: Callable[[str], bool], eos: str) -> Habits:
             habits = replace(habits, unread=written)
     several = replace(habits, parallel=True)
     habits = several if called(2, several)[1] else habits
-    call, words = Message("assistant", tool_calls=CALLS[:1]), Message("assistant", SAID)
-    told = Message("tool", RESULT, name=TOOL.name)
-    habits = replace(habits, shows_results=RESULT in text((ASKED, call, told), habits, True))
+    call, words = Message("assistant", tool_calls=CALLS[:1]), Message("assistant", WORDS)
+    result = Message("tool", RESULT, name=TOOL.name)
+    habits = replace(habits, shows_results=RESULT in text((REQUEST, call, result), habits, True))
     for kind, turn in (("calls", call), ("words", words)):
         tried = replace(habits, thinks=habits.thinks | {kind})
-        if THOUGHT in text((ASKED, replace(turn, thought=THOUGHT)), tried):
+        if THOUGHT in text((REQUEST, replace(turn, thought=THOUGHT)), tried):
             habits = tried
 
     def ending(turn: Message, after: Message) -> str:
-        said = answer(turn, habits)
-        own = bool(eos) and said.endswith(eos)
-        return eos if own else end_of(text, (ASKED, turn), after, said, habits, known)
+        reply = answer(turn, habits)
+        own = bool(eos) and reply.endswith(eos)
+        return eos if own else end_of(text, (REQUEST, turn), after, reply, habits, known)
 
     return replace(
         habits,
-        call_end=ending(call, told),
-        words_end=ending(words, ASKED),
+        call_end=ending(call, result),
+        words_end=ending(words, REQUEST),
         parser=next((name for mark, name in PARSERS if mark in answer(call, habits)), ""),
     )
 

@@ -44,8 +44,8 @@ app = typer.Typer(
 )
 
 
-def print_version(asked: bool) -> None:
-    if asked:
+def print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(raytune_agents.__version__)
         raise typer.Exit
 

@@ -289,9 +289,9 @@ def label(context: Context, step: Step) -> tuple[Counts, JsonObject]:
             bar.update(int(batch["rows"]))
     pairs = dedup.pairs_of(work / "prints", config)
     counts, extra = write_labels(work / "rows", work / "prints", pairs, step.folder)
-    given = sum(pq.read_metadata(file).num_rows for file in files)
-    if counts.rows_in != given:
-        raise RowsLost(f"label: {given} rows to label, {counts.rows_in} written")
+    rows_to_label = sum(pq.read_metadata(file).num_rows for file in files)
+    if counts.rows_in != rows_to_label:
+        raise RowsLost(f"label: {rows_to_label} rows to label, {counts.rows_in} written")
     shutil.rmtree(work)
     return counts, extra | {"compared_with": dict(seen), "leaks": dict(leaks)}
 

@@ -90,14 +90,14 @@ def render_page(run: RunContents, context: dict[str, Any]) -> str:
 
 def page_context(run: RunContents) -> dict[str, Any]:
     """Everything the page shows but the error cases, which depend on the room that is left."""
-    asked = boards.arms_in_order(a.arm for a in run.answers)
-    arms = boards.arms_in_order(run.scores, run.differences, run.mix, run.curves, asked)
+    answered = boards.arms_in_order(a.arm for a in run.answers)
+    arms = boards.arms_in_order(run.scores, run.differences, run.mix, run.curves, answered)
     css = boards.arm_colours(arms)
     grouped = cases.group_cases(run.answers)
     return {
         "run": run,
         "arms": arms,
-        "asked": asked,
+        "answered": answered,
         "css": css,
         "confidence": run.confidence,
         "overview": overview.overview_of(run, css),
@@ -107,7 +107,7 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "latency": boards.latency_grid(run),
         "sureness": boards.confidence_grid(run),
         "costs": boards.cost_grid(run),
-        "anchors": anchors.beside_anchors(run.answers, asked) if run.scores else [],
+        "anchors": anchors.beside_anchors(run.answers, answered) if run.scores else [],
         "anchor_source": anchors.SOURCE,
         "anchor_groups": list(anchors.GROUPS),
         "trained_on_bfcl": anchors.trained_on_bfcl(run.config),
@@ -117,9 +117,9 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "robustness": sections.robustness_section(run, arms, css),
         "rollouts": shown_rows.shown_rollouts(run, run.conclusion.arm),
         "changes": sections.before_after(run, grouped, arms),
-        "faults": sections.fault_charts(grouped, asked, css),
-        "confusion": sections.confusion(grouped, asked, run.conclusion.arm),
-        "details": sections.details(grouped, asked),
+        "faults": sections.fault_charts(grouped, answered, css),
+        "confusion": sections.confusion(grouped, answered, run.conclusion.arm),
+        "details": sections.details(grouped, answered),
         "funnel": findings.step_funnel(run.manifests),
         "stages": findings.stages(run.manifests),
         "generated": generated_quality(run.manifests),

@@ -153,8 +153,8 @@ class Sandbox:
 
     def _start(self, code: Sequence[Path], cpu_s: int) -> None:
         places = {name: Path(self._folder.name, name) for name in ("code", "work", "root")}
-        for place in places.values():
-            place.mkdir()
+        for folder in places.values():
+            folder.mkdir()
         for path in code:
             if path.is_dir():
                 shutil.copytree(path, places["code"] / path.name, ignore=CACHES)

@@ -35,8 +35,8 @@ def copy_code(source: str, work: str) -> None:
         into = os.path.join(work, os.path.relpath(folder, source))
         os.makedirs(into, exist_ok=True)
         for name in files:
-            with open(os.path.join(folder, name), "rb") as given:
-                content = given.read()
+            with open(os.path.join(folder, name), "rb") as original:
+                content = original.read()
             with open(os.path.join(into, name), "wb") as made:
                 made.write(content)
 
