@@ -52,7 +52,7 @@ from raytune_agents.readers import (
     when2call,
     xlam,
 )
-from raytune_agents.readers.detection import SIGNS, Detected, detected
+from raytune_agents.readers.detection import SIGNS, Detected, detected, recognised
 from raytune_agents.readers.fields import AccessedRow, unread_fields
 from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
@@ -149,7 +149,7 @@ RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "langsmith"
 
 def detect(row: JsonObject) -> str:
     """The format of a row. Raises RecordError where no known format fits, or two fit equally."""
-    return detected(row, READERS.get).format
+    return recognised(row, READERS.get)[0].format
 
 
 def reader_named(name: str) -> Reader:
@@ -178,7 +178,10 @@ def read_row(
     """
     if not isinstance(raw, dict):
         raise RecordError(f"the row is a {type(raw).__name__}, not an object")
-    name = detect(raw) if format == "auto" else format
+    name = format
+    if format == "auto":
+        found_format, raw = recognised(raw, READERS.get)
+        name = found_format.format
     reader = reader_named(name)
     if reader is ratings.read:
         reader = partial(ratings.read, min_rating=min_rating, rating_max=rating_max)
@@ -229,7 +232,8 @@ def read_raw(raw: JsonObject | RecordError, where: str, source: SourceConfig) ->
         return SourceRow(where, error=str(raw) or "bad row")
     found = Detected(source.format, 1.0)
     try:
-        found = detected(raw, READERS.get) if source.format == "auto" else found
+        if source.format == "auto":
+            found, raw = recognised(raw, READERS.get)
         with unread_fields() as unread:
             rows = read_row(raw, where, found.format, source.min_rating, source.rating_max,
                             source.redact)

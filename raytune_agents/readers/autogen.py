@@ -14,7 +14,7 @@ from typing import Any
 from raytune_agents.readers.conversations import read_as_chat
 from raytune_agents.readers.fields import note, note_rest
 from raytune_agents.readers.spans import model_calls
-from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 TOOL_CALLS, TOOL_RESULTS = "ToolCallRequestEvent", "ToolCallExecutionEvent"
@@ -47,6 +47,7 @@ ASIDE = (
 
 def read(row: JsonObject) -> list[Trajectory]:
     """{messages, stop_reason}, or a state of an agent or a team. Raises RecordError."""
+    row = row | ({"messages": value_of(row["messages"])} if "messages" in row else {})
     if "messages" not in row:
         found = [_context(agent, messages) for agent, messages in _contexts(row, "")]
     elif all(m.get("type") in CONTEXT for m in row["messages"]):

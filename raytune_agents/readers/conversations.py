@@ -22,31 +22,12 @@ from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
-TURN = ROLE + Names("type")  # what a turn has, whatever it says
-
-
-def inner_conversation(row: JsonObject) -> str:
-    """The one member of a row that holds a conversation of its own (LangGraph's `values`), "" where
-    there is none or several."""
-    held = [
-        key
-        for key, value in row.items()
-        if isinstance(value, dict)
-        and isinstance(turns := Fields(value).peek(TURNS), list)
-        and _are_turns(turns)
-    ]
-    return held[0] if len(held) == 1 else ""
-
-
-def _are_turns(items: list[Any]) -> bool:
-    return all(isinstance(i, dict) and Fields(i).have(TURN) for i in items)
+TURN = ROLE + Names("type")  # a turn's role, or LangChain's word for it
 
 
 def read(row: JsonObject) -> Trajectory:
     """One row. Raises RecordError."""
     fields = Fields(row)
-    if not fields.have(TURNS) and (inside := inner_conversation(row)):
-        fields = Fields({k: v for k, v in row.items() if k != inside} | row[inside])
     turns = fields(TURNS) if fields.have(TURNS) else fields("text")
     if turns is None:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories

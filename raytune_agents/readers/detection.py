@@ -13,12 +13,12 @@ from typing import Any
 
 from raytune_agents.readers import pairs, responses
 from raytune_agents.readers.atif import is_atif
-from raytune_agents.readers.conversations import inner_conversation
 from raytune_agents.readers.exchanges import has_turns, is_exchange
 from raytune_agents.readers.fields import TURNS, Fields, short
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.llamaindex import is_chat_store
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai, smolagents
+from raytune_agents.readers.turn_columns import turns_in, with_messages
 from raytune_agents.records import RecordError
 
 Row = dict[str, Any]
@@ -122,6 +122,8 @@ def _messages(is_own: Look) -> Look:
 
     def look(row: Row) -> bool:
         found = row["messages"]
+        if isinstance(found, str) and ("part_kind" in found or "models_usage" in found):
+            found = turns_in(found)
         return isinstance(found, list) and bool(found) and all(
             isinstance(m, dict) and is_own(m) for m in found)
 
@@ -230,7 +232,6 @@ SIGNS: tuple[Sign, ...] = (
     _sign("sharegpt", "conversations", _chat),
     _sign("fireact", "messages", lambda row: len(row) == 1 and says("Thought: ")(row), 3),
     _sign("openai", "messages", _chat),
-    _sign("openai", "", lambda row: bool(inner_conversation(row))),
 )
 
 
@@ -241,6 +242,22 @@ class Detected:
 
     format: str
     sure: float
+
+
+class UnknownFormat(RecordError):
+    """No known format fits a row."""
+
+
+def recognised(row: Row, same: Callable[[str], Any] = lambda name: name) -> tuple[Detected, Row]:
+    """The format of a row, and the row as the format's reader takes it: with its turns under
+    `messages` where no format fits it as it is. Raises RecordError."""
+    try:
+        return detected(row, same), row
+    except UnknownFormat:
+        plain = with_messages(row)
+        if plain is row:
+            raise
+        return detected(plain, same), plain
 
 
 def detected(row: Row, same: Callable[[str], Any] = lambda name: name) -> Detected:
@@ -255,7 +272,7 @@ def detected(row: Row, same: Callable[[str], Any] = lambda name: name) -> Detect
         if weight > found.get(reader, (0, ""))[0]:
             found[reader] = (weight, sign.format)
     if not found:
-        raise RecordError(_unknown(row))
+        raise UnknownFormat(_unknown(row))
     (weight, name), *others = sorted(found.values(), key=lambda pair: -pair[0])
     if others and others[0][0] == weight:
         raise RecordError(

@@ -14,7 +14,7 @@ from typing import Any
 from raytune_agents.readers.conversations import read_as_chat
 from raytune_agents.readers.fields import note, note_rest
 from raytune_agents.readers.spans import model_calls
-from raytune_agents.readers.strict import as_text
+from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 CALLS = ("tool-call", "builtin-tool-call")
@@ -50,7 +50,7 @@ CUT = ("incomplete", "interrupted")
 
 def read(row: JsonObject) -> Trajectory:
     """{messages: [{kind: request | response, parts}]}. Raises RecordError."""
-    messages = row["messages"]
+    messages = value_of(row["messages"])
     turns = [turn for m in messages for turn in _turns(m)]
     instructions = [m["instructions"] for m in messages if m.get("instructions")]
     about = model_calls((m.get("model_name"), m.get("usage")) for m in messages)

@@ -744,6 +744,39 @@ def test_a_conversation_one_level_down(tmp_path: Path) -> None:
     assert two.error.startswith("no known format")
 
 
+PLAIN = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]
+
+
+@pytest.mark.parametrize("name", ["dialogue", "history", "turns", "trajectory", "all_messages"])
+def test_turns_under_any_name(name: str, tmp_path: Path) -> None:
+    rows = [{name: PLAIN, "id": "a"}, {name: json.dumps(PLAIN), "id": "a"},
+            {"run": {"messages": PLAIN, "id": "a"}, "tools": ADD}]
+    for row in rows:
+        [found] = read_file(written(tmp_path, [row]))
+        assert (found.format, found.unread) == ("openai", {})
+        assert (said(found.rows[0]), found.rows[0].source_id) == (["2 + 2?", "4"], "a")
+    assert [t.name for t in found.rows[0].tools] == ["add"]
+
+
+@pytest.mark.parametrize("name", ["history", "messages"])
+def test_messages_of_frameworks_under_any_name(name: str, tmp_path: Path) -> None:
+    for log in ("pydantic_ai.jsonl", "autogen.jsonl"):
+        for column in (lines(log), json.dumps(lines(log))):
+            row = only(written(tmp_path, [{name: column}]))
+            assert row.messages == only(TRACES / log).messages
+
+
+@pytest.mark.parametrize("row", [
+    {"history": PLAIN, "other": PLAIN},  # which of them?
+    {"prompts": PLAIN[:1]},  # nobody answers
+    {"catalogue": ADD}, {"tools": PLAIN}, {"history": [{"role": "robot", "content": "x"}]},
+    {"history": [*PLAIN, {"role": "assistant"}]},  # a turn that says nothing
+])
+def test_lists_that_are_no_conversation(row: dict[str, Any], tmp_path: Path) -> None:
+    [found] = read_file(written(tmp_path, [row]))
+    assert found.error.startswith("no known format")
+
+
 @pytest.mark.slow
 def test_the_providers_own_types_take_these_answers() -> None:
     chat = pytest.importorskip("openai.types.chat", reason="the openai package is not installed")
