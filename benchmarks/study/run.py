@@ -53,6 +53,8 @@ SCREENING: dict[str, dict[str, Any]] = {
     "nat_k": {"method": "nat", "weights": FAILED, "options": {"nat.cuts": [0, 0.4]}},
     "inverse": {"method": "inverse", "weights": FAILED},
     "kto": {"method": "kto", **AFTER},
+    "no_call_15": {"method": "sft", "weights": POSITIVE, "no_call": 0.15},
+    "no_call_45": {"method": "sft", "weights": POSITIVE, "no_call": 0.45},
     "sft_tenth": {"method": "sft", "weights": POSITIVE, "share": 0.1},
 }
 SEEDS = {"core": 4, "screening": 2}
