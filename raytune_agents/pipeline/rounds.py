@@ -31,7 +31,7 @@ from raytune_agents.pipeline import round_tasks, train_arm
 from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.records import Trajectory
 from raytune_agents.rounds import RoundRecord
-from raytune_agents.runs import Counts, Step, read_rows, write_json
+from raytune_agents.runs import BadLoss, Counts, OutOfMemory, Step, read_rows, write_json
 from raytune_agents.storage import read_json
 from raytune_agents.train.methods import method_named
 from raytune_agents.train.tokenized import Tokenized, tokenize_part, validate_mixed
@@ -137,7 +137,7 @@ def run_round(
     before = mean(last["exact_match"])
     record = RoundRecord(k, before)
     counts = learn_from_failures(context, step, now, record)
-    if record.rows:
+    if record.rows and not record.worse:
         after = policy_values(context, step.folder / "adapter", now)
         write_json(step.folder / VALUES, after)
         record.val = mean(after["exact_match"])
@@ -222,7 +222,13 @@ def train_round(
     method_named(method).validate_data([rows.kinds[k] for k in positions], config)
     validate_mixed(method, rows, positions, lambda ids: pool, context.chat, config)
     name = f"{now.name} round {record.round}"
-    train_arm.train_arm(context, step, name, method, config, columns, rows.numbers(positions))
+    try:
+        train_arm.train_arm(context, step, name, method, config, columns, rows.numbers(positions))
+    except OutOfMemory:
+        raise
+    except BadLoss as error:
+        # It costs this round alone: the rounds before it stand.
+        record.worse = str(error)
     return Counts(rows_in=len(positions), rows_out=len(positions))
 
 

@@ -4,6 +4,7 @@ on those that it sometimes gets right; a killed round goes on; no test row is ne
 from __future__ import annotations
 
 import io
+import shutil
 
 import pytest
 import torch
@@ -81,3 +82,18 @@ def test_two_rounds_of_learning_from_failure(tmp_path) -> None:
     run_steps(config, STEPS, Display(Console(file=io.StringIO())))
     assert [f.stat().st_mtime_ns for f in answered] == times
     assert read_json(arm / "rounds.json")["rounds"][:-1] == records[:-1]
+
+    # a round whose training explodes is thrown away, and the rounds before it stand
+    for folder in (arm, run / "train"):
+        (folder / "manifest.json").unlink()
+    shutil.rmtree(last)
+    run_steps(
+        config.model_copy(update={"train": config.train.model_copy(update={"max_loss": 1e-4})}),
+        STEPS,
+        Display(Console(file=io.StringIO())),
+    )
+    told = read_json(arm / "rounds.json")
+    assert told["rounds"][:-1] == records[:-1]
+    assert "loss" in told["rounds"][-1]["worse"]
+    assert told["kept"] < len(records) - 1
+    assert "was thrown away" in told["stopped"]
