@@ -101,4 +101,4 @@ def test_nothing_of_bfcl_and_no_test_row_is_trained_on() -> None:
                ("study_rows:train", "study_rows:fireact")]  # fmt: skip
     assert len(trained) == 2
     assert not any("bfcl" in s["path"] or "test" in s["path"] for s in trained)
-    assert config["mix"]["no_call"] == 0.15
+    assert config["mix"]["no_call"] == 0.3
