@@ -158,9 +158,11 @@ class RolloutTrainer(GRPOTrainer):
         unscored = self.rewards.isnan().all(dim=1)
         worth = (self.rewards * self.reward_weights.to(self.rewards.device)).nansum(dim=1)
         worth[unscored] = torch.nan
-        equal = equal_groups(worth.tolist(), self.num_generations)
+        size = self.num_generations
+        assert size  # TRL's arguments refuse none
+        equal = equal_groups(worth.tolist(), size)
         first = self.accelerator.process_index * len(mask)  # groups may lie across workers
-        kept = [not equal[(first + k) // self.num_generations] for k in range(len(mask))]
+        kept = [not equal[(first + k) // size] for k in range(len(mask))]
         batch["tool_mask"] = batch.get("tool_mask", torch.ones_like(mask)) * torch.tensor(
             kept, dtype=mask.dtype, device=mask.device
         ).unsqueeze(1)
