@@ -23,16 +23,26 @@ DETERMINERS = re.compile(
 PREPOSITIONS = (
     "for|of|in|at|on|from|to|between|by|with|near|about|against|into|within|during|using|"
     "based on|matching|given|via|through|per|along with|according to|across|around|as|after|before|"
-    "over|under|inside|onto"
+    "over|under|inside|onto|until|till|since|among|amongst|towards?|behind|beyond|without|out of"
 )
+IDIOM = (  # after a preposition: "at hand"
+    r"(?:hand|stock|file|question|use|once|least|most|call|duty|hold|sale|demand|site|transit|"
+    r"advance)"
+)
+QUESTION = re.compile(r"(whether|if|who|whose|what|when|where|which|why|how)$", re.I)
 DROPPED = ("using", "based on", "matching", "given", "via", "through", "by", "according to")
+PEOPLE = (  # whom a tool lets do something: the user of it, who is not named in a request
+    r"(?:you|us|anyone|(?:the |a |an |all )?(?:users?|customers?|clients?|employees?|people|"
+    r"members?|admins?|administrators?|agents?|staff|guests?|patients?|students?|teams?|"
+    r"developers?|visitors?))"
+)
 _BOILERPLATE = re.compile(
     r"^(?:(?:this|the|a|an)\s+)?(?:simple\s+)?(?:tool|function|endpoint|api|method|operation|action|"
     r"command|utility|service)\b[\s:,-]*(?:is used|can be used|is designed|is|allows|allow|lets|"
     r"will|can|helps|help|that|which|used|for|to)?(?:\s+(?:you|users?|the user|us))?(?:\s+to)?\s+|"
     r"^(?:used|useful|use this(?: tool| function)?(?: when you need)?)\s+(?:to|for)\s+|"
     r"^(?:allows?|lets?|enables?|helps?)\s+"
-    r"(?:(?:you|users?|the user|a user|us)\s+(?:to\s+)?|to\s+)|"
+    rf"(?:{PEOPLE}\s+(?:to\s+)?|to\s+)|"
     r"^(?:api|endpoint|function|tool)\s+(?:to|for|that)\s+",
     re.I,
 )
@@ -50,6 +60,17 @@ _TAIL = re.compile(
 _FILLER = re.compile(
     r"\b(an?|the|any|each|all)(\s+)(?:specified|specific|given|provided|particular|"
     r"certain|existing|desired|selected|requested|designated|relevant)\s+(\w+(?: \w+)?)",
+    re.I,
+)
+_ENDS = re.compile(  # what an aside leaves behind when it is cut: ", and until"
+    r",?\s+(?:and|or|but)(?:\s+(?:until|since|by|for|of|in|to|from|with|at|on))?$", re.I
+)
+_COUNT = re.compile(  # the count itself becomes a clause: "for a number of minutes"
+    r"\s+(?:for|by|in|after|over)\s+(?:an?|some|any|the)\s+(?:given\s+)?(?:number|amount) of \w+"
+)
+_ADVERB = re.compile(
+    r"\s+(?:immediately|automatically|permanently|temporarily|manually|instantly|directly|safely|"
+    r"securely|quickly|right away|right now|at once)$",
     re.I,
 )
 SYSTEM = re.compile(
@@ -108,6 +129,8 @@ def base_verb(word: str) -> str:
 def _is_verb(words: Sequence[str]) -> bool:
     """Whether the first word is used as a verb: "book a room", "books rooms", not "book list"."""
     verb = base_verb(words[0])
+    if QUESTION.match(words[0]):
+        return False  # "Whether a device is under warranty"
     if not verb and len(words) > 2 and words[1].lower() in ("a", "an", "the", "your", "all"):
         return words[0][:1].isupper() and not words[0].isupper()  # "Conduct an experiment"
     if not verb or len(words) < 2:
@@ -152,15 +175,15 @@ def _any_one(found: re.Match[str]) -> str:
 
 def _cleaned(text: str) -> str:
     """The object without asides and words that only a manual has."""
-    text = _TAIL.sub("", text)
+    text = _ADVERB.sub("", _COUNT.sub("", _ENDS.sub("", _TAIL.sub("", text))))
     text = re.sub(
         r"\s+(?:for|to|of) the (?:(?:authenticated|current|logged.in) )?user\b(?!')", "", text
     )
     text = _FILLER.sub(_any_one, text)
     text = re.sub(r"\s+of (?:one|this|that|any|some) (?:kind|type|sort)\b", "", text)
-    if (more := re.search(r"\s+and\s+(\w+)\s+(?:an?|the|its|their|which|how)\s.*", text)) and (
-        base_verb(more[1])
-    ):
+    if (
+        more := re.search(r"\s+and\s+(\w+)\s+(?:an?|the|its|their|which|how|it|them)\s.*", text)
+    ) and (base_verb(more[1])):
         text = text[: more.start()]
     text = re.sub(
         r"^(?:specified|specific|given|particular|certain|existing|relevant)\s+", "", text
@@ -183,6 +206,9 @@ def action(name: str, description: str) -> Action:
         text = " ".join(words)
     if not words:
         return Action((), "", (), False)
+    if QUESTION.match(words[0]):
+        verb = "check" if words[0].lower() in ("whether", "if") else "tell"
+        return Action((verb,), *_cut(_lowered(_cleaned(text))))
     if not _is_verb(words):
         return Action(("get",), *_cut(_lowered(_cleaned(text))), False)
     verbs, rest = [base_verb(words[0]) or _stemmed(words[0])], words[1:]
@@ -212,7 +238,9 @@ def _lowered(text: str) -> str:
 
 def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """An object as its head and (preposition, noun phrase) pairs."""
-    pieces = re.split(rf"\s({PREPOSITIONS})\s(?!\d)", f" {text} ")
+    # "the lights on": a particle at the end is the verb's.
+    text = f" {text}" if re.search(r"\s(on|in|over)$", text) else f" {text} "
+    pieces = re.split(rf"\s({PREPOSITIONS})\s(?!\d|{IDIOM}\b)", text)
     head = pieces[0].strip()
     if not head and len(pieces) > 2:  # starts with a preposition
         head, pieces = pieces[2].strip(), [pieces[0], *pieces[3:]]
@@ -225,6 +253,13 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 def is_plural(phrase: str) -> bool:
     """Whether a noun phrase is of many: by the last word of its head."""
+    # "dishes one can cook": the relative clause says nothing of how many.
+    phrase = re.sub(
+        r"\s+(?:one|you|we|I|they|people|users?|(?:an?|the) \w+)\s+(?:can|could|may|must|should|"
+        rf"has|have|had|is|are|was|were|will|would|do|does|did)\b.*$|\s+(?:at|in|on)\s+{IDIOM}$",
+        "",
+        phrase,
+    )
     phrase = re.sub(
         r"\s+(used|available|related|needed|associated|located|scheduled|found|nearby|"
         r"sent|made|currently|matching|\w{3,}ed)\b.*$",
@@ -233,7 +268,8 @@ def is_plural(phrase: str) -> bool:
     )
     word = (phrase.split() or [""])[-1].lower()
     one = r"(ss|us|is|news|series|physics|mathematics|economics|politics|athletics|logistics)$"
-    return word.endswith("s") and not re.search(one, word)
+    many = word.endswith("s") and not re.search(one, word)
+    return many or word in ("people", "children", "men", "women")
 
 
 def with_article(noun: str, definite: bool) -> str:

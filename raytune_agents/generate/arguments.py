@@ -26,6 +26,7 @@ from raytune_agents.generate.scenes import MEALS, Scene, text_of, who_of
 from raytune_agents.records import Arguments
 
 NONE: Mapping = MappingProxyType({})
+UNSAID = re.compile(r"(none|null|n/?a|unspecified|undefined|unknown|default)?$", re.I)
 TRIES = 12  # draws of a whole set of arguments before a schema counts as one that no value fits
 
 
@@ -141,7 +142,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
     if p.kind == "choice":
         if not p.examples:
             raise NoValue(f"{p.name}: its enum is empty")
-        chosen = rng.choice(p.values)
+        # "none" is said by saying nothing.
+        chosen = rng.choice([v for v in p.values if not UNSAID.match(str(v))] or p.values)
         scene.meal = chosen if chosen in MEALS else scene.meal
         return chosen
     if p.kind == "flag":

@@ -195,6 +195,8 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
         return ("with {x} {noun}", "({noun}: {x})") if graded else listed
     if sense.kind == "query":
         return ("about {x}", "on {x}") if DOCUMENTS.search(head) else ("for {x}",)
+    if sense.kind == "weight" and re.search(r"\b(body|patient|person)\b", f"{p.words} {p.about}"):
+        return ("for a body weight of {x} {unit}",)
     if sense.kind == "note" and noun.rstrip("s") in head:
         return (': "{x}"',)  # "add a note"
     if noun == "ID":
@@ -246,7 +248,7 @@ def _noun(p: Parameter, sense: Kind) -> str:
     words = ACRONYMS.sub(lambda m: m[0].upper(), words)
     if sense.kind == "people" and re.search(r"party|pax|headcount|covers", words):
         return "people"
-    if sense.kind in ("people", "beds", "replicas") and not words.endswith("s"):
+    if sense.kind in ("people", "beds", "replicas") and not is_plural(words):
         return {"person": "people", "child": "children"}.get(
             words, words if words.endswith("n") else f"{words}s"
         )

@@ -28,8 +28,8 @@ SPEAKS = {  # kind -> the nouns by which a description may mean it
     "query": "keywords?|query|topic|term",
     "prompt": "description|prompt",
     "datetime": "time|date|moment",
-    "latitude_number": "place|location|point|position",
-    "latitude": "place|location|point|position",
+    "latitude_number": "place|location|point|position|coordinates",
+    "latitude": "place|location|point|position|coordinates",
     "time": "time",
     "country": "country|nation",
     "language": "languages?",
@@ -65,6 +65,7 @@ BEFORE_NOUN = re.compile(  # "the orders table", not "orders"
 )
 DURATIONS = ("minutes", "hours", "seconds", "days", "weeks")
 AFTERWARDS = r"(again|now|immediately|today|back|off|out|up|down|on)$"
+KINDLY = "type|kind|category|style|class|colou?r|size"
 NAMES = ("name", "document_title", "event_title")
 _ARTICLE = re.compile(r"^(a|an|the|my|one|another|this|some)\s+")
 
@@ -125,6 +126,7 @@ class Placing:
         if own is not None and own in self.left:
             self.place(own)
         elif own is None:
+            self.head = self.owned(self.head)
             self.inside()
         self.head = self.adjectives(self.head)
         for p in [p for p in self.left if p.sense in NAMES and not p.items][:1]:
@@ -287,6 +289,13 @@ class Placing:
                 if p.sense in DURATIONS:
                     self.left.remove(p)
                     return f"{preposition} {slot_of(p)} {p.sense}"
+        for p in self.left if preposition in ("among", "amongst", "between", "for") else ():
+            if kind_named(p.sense).range and not p.items and phrase == p.noun.split()[-1]:
+                self.left.remove(p)
+                return f"{preposition} {slot_of(p)} {phrase}"  # "among people"
+        if self.kindly(phrase):
+            return ""  # "a car of some class" is "a compact car"
+        phrase = self.owned(phrase)
         spoken_of = any(mentions(phrase, p) for p in self.present)
         if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
             p = self.take(owner[1])
@@ -312,6 +321,28 @@ class Placing:
         unsaid = indefinite and any(mentions(phrase, p) for p in self.absent)
         paired = spoken_of and (indefinite or is_plural(phrase))
         return "" if unsaid or paired else f"{preposition} {phrase}"
+
+    def kindly(self, phrase: str) -> bool:
+        """Whether "some class" is a type of the object that `adjectives` will say."""
+        found = re.match(rf"(?:an?|some|any|one|the) ({KINDLY})$", phrase)
+        return bool(found) and any(
+            (own := re.match(rf"^(\w+) {found[1]}$", p.words))
+            and re.search(rf"\b{re.escape(own[1])}s?\b", self.head)
+            for p in self.left
+        )
+
+    def owned(self, phrase: str) -> str:
+        """ "days an employee has left" with the employee's id."""
+        for p in self.left:
+            if p.items or not is_numbered(p) or not p.noun:
+                continue
+            noun = re.escape(p.noun.split()[-1])
+            verbs = "has|have|had|is|was|can|will|owns?|holds?|took"
+            owner = rf"\b(?:an?|the|one) ({noun})(?= (?:{verbs})\b)"
+            if re.search(owner, phrase):
+                self.left.remove(p)
+                return re.sub(owner, rf"\1 {slot_of(p)}", phrase, count=1)
+        return phrase
 
     def _among(self, phrase: str) -> Parameter | None:
         """The choice whose values a complement lists: "for ports, malware or viruses"."""
@@ -345,7 +376,7 @@ class Placing:
     def adjectives(self, phrase: str) -> str:
         """ "a room" -> "a {room_type} room" where a choice is a type of the phrase's noun."""
         for p in list(self.left):
-            kindly = re.match(r"^(\w+) (type|kind|category|style|class|colou?r|size)$", p.words)
+            kindly = re.match(rf"^(\w+) ({KINDLY})$", p.words)
             if not kindly or p.items or p.kind not in ("choice", "room_type", "") or p.role:
                 continue
             found = re.search(rf"\b{re.escape(kindly[1])}s?\b", phrase)
