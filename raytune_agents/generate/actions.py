@@ -66,7 +66,8 @@ _ENDS = re.compile(  # what an aside leaves behind when it is cut: ", and until"
     r",?\s+(?:and|or|but)(?:\s+(?:until|since|by|for|of|in|to|from|with|at|on))?$", re.I
 )
 _COUNT = re.compile(  # the count itself becomes a clause: "for a number of minutes"
-    r"\s+(?:for|by|in|after|over)\s+(?:an?|some|any|the)\s+(?:given\s+)?(?:number|amount) of \w+"
+    r"\s+(?:for|by|in|after|over)\s+(?:(?:an?|some|any|the)\s+(?:given\s+)?(?:number|amount) of|"
+    r"up to \w+) \w+"
 )
 _ADVERB = re.compile(
     r"\s+(?:immediately|automatically|permanently|temporarily|manually|instantly|directly|safely|"
@@ -131,6 +132,8 @@ def _is_verb(words: Sequence[str]) -> bool:
     verb = base_verb(words[0])
     if QUESTION.match(words[0]):
         return False  # "Whether a device is under warranty"
+    if len(words) > 2 and not verb and re.match(r"(up|off|out|down|back)$", words[1].lower()):
+        return words[0][:1].isupper()  # "Top up a phone"
     if not verb and len(words) > 2 and words[1].lower() in ("a", "an", "the", "your", "all"):
         return words[0][:1].isupper() and not words[0].isupper()  # "Conduct an experiment"
     if not verb or len(words) < 2:
@@ -240,6 +243,7 @@ def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """An object as its head and (preposition, noun phrase) pairs."""
     # "the lights on": a particle at the end is the verb's.
     text = f" {text}" if re.search(r"\s(on|in|over)$", text) else f" {text} "
+    text = re.sub(rf",(?= (?:{PREPOSITIONS}) )", "", text)
     pieces = re.split(rf"\s({PREPOSITIONS})\s(?!\d|{IDIOM}\b)", text)
     head = pieces[0].strip()
     if not head and len(pieces) > 2:  # starts with a preposition

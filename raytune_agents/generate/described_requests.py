@@ -216,6 +216,9 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
     if group in ("search", "list") and many:
         bare = re.sub(r"^(the|all|a list of|list of)\s+", "", found)
         return f"are there any {bare}", f"if there are any {bare}"
+    if group == "search" and found.startswith("the "):
+        verb_be = "are" if many else "is"
+        return f"where {verb_be} {found}", f"where {found} {verb_be}"
     if group == "search":
         return f"is there {found}", f"if there is {found}"
     verb_be = "are" if many else "is"

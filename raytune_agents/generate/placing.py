@@ -25,6 +25,7 @@ SPEAKS = {  # kind -> the nouns by which a description may mean it
     "date": "date|day",
     "ticker": "stock|ticker|company|symbol",
     "email": "recipients?|address|someone|person|customer|teammate",
+    "people": "party|group",
     "query": "keywords?|query|topic|term",
     "prompt": "description|prompt",
     "datetime": "time|date|moment",
@@ -38,6 +39,7 @@ SPEAKS = {  # kind -> the nouns by which a description may mean it
     "url": "url|page|website|link",
     "street": "address|location",
     "file": "files?|documents?|spreadsheet|pdf",
+    "code_file": "files?|scripts?|modules?",
     "image_file": "images?|photo|picture",
     "folder": "folder|directory|path",
     "repo": "repository|repo",
@@ -55,7 +57,7 @@ ITSELF = re.split(
     " ", "url ip host domain expression word query dish product medication drink street"
 )
 TITLED = re.compile(
-    r"(file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
+    r"(file|code_file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
     r"project|channel|repo|tag|service|column|hotel|restaurant|environment|drink|team|version|"
     r"artist|author|album|company)$"
 )
@@ -65,6 +67,7 @@ BEFORE_NOUN = re.compile(  # "the orders table", not "orders"
 )
 DURATIONS = ("minutes", "hours", "seconds", "days", "weeks")
 AFTERWARDS = r"(again|now|immediately|today|back|off|out|up|down|on)$"
+CROWD = r"people|users|members|guests|participants|recipients|attendees|teammates|colleagues"
 KINDLY = "type|kind|category|style|class|colou?r|size"
 NAMES = ("name", "document_title", "event_title")
 _ARTICLE = re.compile(r"^(a|an|the|my|one|another|this|some)\s+")
@@ -119,6 +122,7 @@ class Placing:
     def body(self, rng: random.Random) -> str:
         """The object with its values."""
         self.operands()
+        self.whole()
         if self.makes and is_plural(self.head) and self.head.startswith("the "):
             self.head = "a " + self.head[4:].removesuffix("s")
         own = self.first = self.own() or self.sole_id()
@@ -156,6 +160,17 @@ class Placing:
         self.left = [p for p in self.left if p not in used]
         slots = " and ".join(map(slot_of, used))
         self.head = self.head[: match.start()] + slots + self.head[match.end() :]
+
+    def whole(self) -> None:
+        """ "a quantity" and "people" where a value is just that: "440", "ana@mail.com"."""
+        bare = _ARTICLE.sub("", self.head)
+        for p in list(self.left):
+            quantity = bare in ("quantity", "amount", "value") and p.noun in ("value", bare)
+            people = p.items is not None and p.items.sense in ("email", "person", "username")
+            if quantity or (people and re.fullmatch(CROWD, bare)):
+                self.left.remove(p)
+                self.head = slot_of(p)
+                return
 
     def own(self) -> Parameter | None:
         """The parameter that is the object itself, or says which one it is."""
@@ -230,6 +245,7 @@ class Placing:
         if is_plural(self.head):
             self.head = slot_of(p)
         elif is_numbered(p) or is_coded(p):
+            bare = re.sub(r"^\w+'s ", "", bare)  # "a customer's subscription SUB-1"
             self.head = f"{bare} {slot_of(p)}"
         elif p.values and all(str(v).lower().endswith(bare) for v in p.values):
             self.head = f"the {slot_of(p)}"  # "the back door"
@@ -293,6 +309,23 @@ class Placing:
             if kind_named(p.sense).range and not p.items and phrase == p.noun.split()[-1]:
                 self.left.remove(p)
                 return f"{preposition} {slot_of(p)} {phrase}"  # "among people"
+        if re.match(r"two \w+s$|two \w+ies$", phrase) and preposition != "with":
+            two = [p for p in self.left if not p.items and mentions(phrase.removesuffix("s"), p)]
+            two = two or [p for p in self.left if not p.items and mentions(phrase, p)]
+            if len(two) == 2:
+                self.left = [p for p in self.left if p not in two]
+                return f"{preposition} {' and '.join(map(slot_of, two))}"
+        if re.match(r"(one|another|an?other)( \w+)?$", phrase):
+            end = {"from": "from", "to": "to", "into": "to"}.get(preposition)
+            ends = [p for p in self.left if end and p.role == end and not p.items]
+            if len(ends) == 1 and ends[0].kind == "choice":
+                self.left.remove(ends[0])
+                return f"{preposition} {slot_of(ends[0])}"
+        if re.match(r"a (party|group)$", phrase):
+            for p in self.left:
+                if p.sense == "people" and not p.items:
+                    self.left.remove(p)
+                    return f"{preposition} {phrase} of {slot_of(p)}"
         if self.kindly(phrase):
             return ""  # "a car of some class" is "a compact car"
         phrase = self.owned(phrase)
@@ -302,6 +335,10 @@ class Placing:
             if p is not None:
                 return f"{preposition} {slot_of(p)}'s {owner[2]}"
         sized = re.match(r"(a|an|the) (number|value|level|amount|size|percentage)$", phrase)
+        for p in self.left if sized and preposition == "to" and self.verb not in SETTERS else ():
+            if p.sense == "percent" and not p.items:
+                self.left.remove(p)
+                return f"to {slot_of(p)} percent"
         if sized and any(kind_named(p.sense).range for p in self.left):
             return ""  # "to a number of replicas"
         if preposition in ("for", "about") and self.query and not spoken_of:
@@ -314,6 +351,8 @@ class Placing:
         if p is None and indefinite and not is_plural(phrase):
             p = self._only_id(phrase)
         if p is not None:
+            if p.sense in ("date", "datetime") and preposition == "at":
+                preposition = "on"  # "at a time" is "on 5 May at 11:30"
             return f"{preposition} {self.named(p, phrase)}"
         described = self.adjectives(phrase) if indefinite else phrase
         if described != phrase:

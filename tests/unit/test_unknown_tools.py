@@ -40,6 +40,8 @@ def tool_of(
 
 TEXT, WHOLE, SIZE, YES = ({"type": t} for t in ("string", "integer", "number", "boolean"))
 ZONE = {"type": "string", "enum": ["A", "B", "C"]}
+CODE = {"type": "string", "description": "ISO 4217 code"}
+UNIT = {"type": "string", "enum": ["kg", "lb"]}
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,23 @@ ZONE = {"type": "string", "enum": ["A", "B", "C"]}
          "scale the deployment api to"),
         ("lock", "Lock a door", {"door": {"type": "string", "enum": ["front door", "back door"]}},
          {"door": "back door"}, "lock the back door"),
+        ("fx", "Spot rate between two currencies.", {"base": CODE, "quote": CODE},
+         {"base": "EUR", "quote": "USD"}, "spot rate between EUR and USD"),
+        ("units", "Converts a quantity from one unit to another.",
+         {"value": SIZE, "from_unit": UNIT, "to_unit": UNIT},
+         {"value": 440, "from_unit": "lb", "to_unit": "kg"}, "convert 440 from lb to kg"),
+        ("top", "Top up a prepaid phone by some amount.", {"phone": TEXT},
+         {"phone": "+1-202-555-0916"}, "top up a prepaid phone"),
+        ("pause", "Pauses a customer's subscription for up to three months.",
+         {"subscription_id": TEXT}, {"subscription_id": "SUB-1"}, "pause subscription SUB-1"),
+        ("table", "Books a table for a party, at a time.",
+         {"guests": WHOLE, "when": {"type": "string", "format": "date-time"}},
+         {"guests": 40, "when": "2027-10-05T11:30:00"}, "table for a party of 40 on "),
+        ("invite", "Invite people by e-mail to a workspace.",
+         {"emails": {"type": "array", "items": {"type": "string", "format": "email"}}},
+         {"emails": ["a@b.org"]}, "invite a@b.org to a workspace"),
+        ("dim", "Dims the lights of a room to a percentage.", {"percent": WHOLE},
+         {"percent": 60}, "to 60 percent"),
         ("water", "Turns the sprinklers on for a number of minutes.", {"minutes": WHOLE},
          {"minutes": 20}, "turn the sprinklers on for 20 minutes"),
         ("mute", "Mutes notifications until a given time.",
