@@ -34,12 +34,13 @@ DROPPED = ("using", "based on", "matching", "given", "via", "through", "by", "ac
 PEOPLE = (  # whom a tool lets do something: the user of it, who is not named in a request
     r"(?:you|us|anyone|(?:the |a |an |all )?(?:users?|customers?|clients?|employees?|people|"
     r"members?|admins?|administrators?|agents?|staff|guests?|patients?|students?|teams?|"
-    r"developers?|visitors?))"
+    r"developers?|visitors?|merchants?|sellers?|buyers?|drivers?|operators?|owners?|managers?|"
+    r"subscribers?|callers?|teachers?|doctors?))"
 )
 _BOILERPLATE = re.compile(
     r"^(?:(?:this|the|a|an)\s+)?(?:simple\s+)?(?:tool|function|endpoint|api|method|operation|action|"
     r"command|utility|service)\b[\s:,-]*(?:is used|can be used|is designed|is|allows|allow|lets|"
-    r"will|can|helps|help|that|which|used|for|to)?(?:\s+(?:you|users?|the user|us))?(?:\s+to)?\s+|"
+    rf"will|can|helps|help|that|which|used|for|to)?(?:\s+{PEOPLE})?(?:\s+to)?\s+|"
     r"^(?:used|useful|use this(?: tool| function)?(?: when you need)?)\s+(?:to|for)\s+|"
     r"^(?:allows?|lets?|enables?|helps?)\s+"
     rf"(?:{PEOPLE}\s+(?:to\s+)?|to\s+)|"
@@ -69,9 +70,15 @@ _COUNT = re.compile(  # the count itself becomes a clause: "for a number of minu
     r"\s+(?:for|by|in|after|over)\s+(?:(?:an?|some|any|the)\s+(?:given\s+)?(?:number|amount) of|"
     r"up to \w+) \w+"
 )
+_WHEN = re.compile(r"(?:only )?(?:use|call) (?:this|it)\b.*\b(?:when|if|whenever)\b", re.I)
 _ADVERB = re.compile(
     r"\s+(?:immediately|automatically|permanently|temporarily|manually|instantly|directly|safely|"
     r"securely|quickly|right away|right now|at once)$",
+    re.I,
+)
+_LIST = re.compile(  # what every list is: "a paginated list of invoices, newest first"
+    r"^(?:an? |the )?(?:paginated|filtered|sorted|complete|full) (?:list|collection|page) of |"
+    r",? (?:newest|oldest|latest|most recent|highest|lowest|largest|smallest) first\b",
     re.I,
 )
 SYSTEM = re.compile(
@@ -141,7 +148,8 @@ def _is_verb(words: Sequence[str]) -> bool:
     if verb not in phrases()["nouns_too"]:
         return True
     second = words[1].lower().strip(",")
-    if second == "of" or (words[0].lower().endswith("s") and second in ("of", "for", "and")):
+    plural = words[0].lower().endswith("s") and second in ("of", "for", "and")
+    if second == "of" or (plural and verb != "search"):
         return False
     if (
         DETERMINERS.match(second)
@@ -162,6 +170,9 @@ def _stemmed(word: str) -> str:
 
 
 def _first_sentence(text: str) -> str:
+    first, _, more = text.partition(". ")
+    # When it is called says nothing of what it does.
+    text = more if more and _WHEN.match(first) else text
     text = " ".join(re.sub(r"[`*_#]{1,2}(\w[^`*#]*)[`*_#]{1,2}", r"\1", text).split())
     text = _SENTENCE.split(text, maxsplit=1)[0].strip()
     for _ in range(2):
@@ -178,6 +189,9 @@ def _any_one(found: re.Match[str]) -> str:
 
 def _cleaned(text: str) -> str:
     """The object without asides and words that only a manual has."""
+    text = re.sub(r"\s*\([^()]*\)", "", _LIST.sub("", text))
+    text = re.sub(r"\bone of (?:their|your|my|its|the) (\w+)s\b", r"a \1", text)
+    text = re.sub(r"\bone of (?:several|many|some|multiple|various) (\w+)", r"\1", text)
     text = _ADVERB.sub("", _COUNT.sub("", _ENDS.sub("", _TAIL.sub("", text))))
     text = re.sub(
         r"\s+(?:for|to|of) the (?:(?:authenticated|current|logged.in) )?user\b(?!')", "", text
@@ -236,7 +250,8 @@ def action(name: str, description: str) -> Action:
 
 def _lowered(text: str) -> str:
     """A small first letter, unless the word is written in capitals or as a name."""
-    return text[:1].lower() + text[1:] if re.match(r"[A-Z][a-z]*(\s[a-z]|$)", text) else text
+    small = re.match(r"[A-Z][a-z]*(-[a-z]+)*(\s[a-z]|$)", text)
+    return text[:1].lower() + text[1:] if small else text
 
 
 def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:

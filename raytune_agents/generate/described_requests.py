@@ -31,7 +31,8 @@ from raytune_agents.generate.arguments import parameters_of
 from raytune_agents.generate.clauses import DOCUMENTS, clause_of, field_noun, statement
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.kinds import Parameter, kind_named, name_words
-from raytune_agents.generate.placing import NUMBERED, Placing, slot_of
+from raytune_agents.generate.nouns import NUMBERED
+from raytune_agents.generate.placing import Placing, slot_of
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
 

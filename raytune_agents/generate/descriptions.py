@@ -112,7 +112,7 @@ _LEAD = (
     r"(?:\be\.g\.?|\bi\.e\.?|\bfor example|\bfor instance|\bsuch as|\bexamples?(?: are| is)?|"
     r"\bex\.)[,:]?\s*"
 )
-_EXAMPLES = re.compile(_LEAD + r"(.+?)(?:\)|\.\s|\.$|;|\]|\n|$)", re.I)
+_EXAMPLES = re.compile(_LEAD + r"((?:\([^()]*\)|[^)\n])+?)(?:\)|\.\s|\.$|;|\]|\n|$)", re.I)
 _LIKE = re.compile(r"\blike\s+([\"'`]?[\w#/-]*\d[\w#/.-]*[\"'`]?)")
 _CLOSED = re.compile(
     r"(?:\bone of|\beither|\bmust be|\b(?:available|supported|valid|allowed|possible|accepted|"

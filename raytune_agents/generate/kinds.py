@@ -170,8 +170,8 @@ MAILED = re.compile(
     r"\b(to|cc|bcc|from|attendees?|participants?|recipients?|invitees?|assignee|user|customer|"
     r"person|contact|member|guest|owner|sender|reviewers?)$"
 )
-GENERAL = frozenset(
-    re.split(" ", "path source destination value input target from to base head item object thing")
+GENERAL = re.compile(  # names that say less than a description
+    r"(path|source|destination|items?|value|input|target|from|to|base|head|object|thing)$"
 )
 CURRENCIES = ("usd", "eur", "gbp", "euros", "dollars", "cents")
 
@@ -187,7 +187,7 @@ def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str
             return kind.kind, True
     if type_ == "string" and re.search(r"\be-?mail", about, re.I) and MAILED.search(words):
         return "email", True
-    plain = words in GENERAL or re.search(r"^((to|from|new|old|display) )?(name|title)$", words)
+    plain = GENERAL.match(words) or re.search(r"^((to|from|new|old|display) )?(name|title)$", words)
     general = bool(about and plain)  # such a name says less than the description
     for kind in near if not general else ():
         if kind.name and kind.name.search(words):

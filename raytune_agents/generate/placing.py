@@ -15,61 +15,20 @@ from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, is_plural, 
 from raytune_agents.generate.clauses import SETTERS, clause_of
 from raytune_agents.generate.codes import is_code
 from raytune_agents.generate.kinds import Parameter, kind_named
+from raytune_agents.generate.nouns import (
+    AFTERWARDS,
+    BEFORE_NOUN,
+    CROWD,
+    DURATIONS,
+    FILES,
+    ITSELF,
+    KINDLY,
+    NAMES,
+    NUMBERED,
+    SPEAKS,
+    TITLED,
+)
 
-SPEAKS = {  # kind -> the nouns by which a description may mean it
-    "operand": "numbers?|integers?|value",
-    "city": "cit(y|ies)|locations?|places?|towns?|area|region|destination",
-    "iata": "airports?|cit(y|ies)|locations?",
-    "person": "person|user|customer|guest|contact|someone|receiver",
-    "currency": "currenc(y|ies)",
-    "date": "date|day",
-    "ticker": "stock|ticker|company|symbol",
-    "email": "recipients?|address|someone|person|customer|teammate",
-    "people": "party|group",
-    "query": "keywords?|query|topic|term",
-    "prompt": "description|prompt",
-    "datetime": "time|date|moment",
-    "latitude_number": "place|location|point|position|coordinates",
-    "latitude": "place|location|point|position|coordinates",
-    "time": "time",
-    "country": "country|nation",
-    "language": "languages?",
-    "language_code": "languages?",
-    "last_name": "person|user|customer|guest",
-    "url": "url|page|website|link",
-    "street": "address|location",
-    "file": "files?|documents?|spreadsheet|pdf",
-    "code_file": "files?|scripts?|modules?",
-    "image_file": "images?|photo|picture",
-    "folder": "folder|directory|path",
-    "repo": "repository|repo",
-    "crypto": "cryptocurrency|coin",
-    "environment": "environment",
-    "version": "version",
-    "home_room": "room|light",
-    "song": "song|track",
-    "dish": "food|dish|meal",
-    "host": "host|server|machine",
-    "ip": "address|host|source",
-}
-NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
-ITSELF = re.split(
-    " ", "url ip host domain expression word query dish product medication drink street"
-)
-TITLED = re.compile(
-    r"(file|code_file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
-    r"project|channel|repo|tag|service|column|hotel|restaurant|environment|drink|team|version|"
-    r"artist|author|album|company)$"
-)
-BEFORE_NOUN = re.compile(  # "the orders table", not "orders"
-    r"(home_room|table|column|folder|branch|project|service|tag|channel|environment|team|playlist|"
-    r"database)$"
-)
-DURATIONS = ("minutes", "hours", "seconds", "days", "weeks")
-AFTERWARDS = r"(again|now|immediately|today|back|off|out|up|down|on)$"
-CROWD = r"people|users|members|guests|participants|recipients|attendees|teammates|colleagues"
-KINDLY = "type|kind|category|style|class|colou?r|size"
-NAMES = ("name", "document_title", "event_title")
 _ARTICLE = re.compile(r"^(a|an|the|my|one|another|this|some)\s+")
 
 
@@ -166,8 +125,10 @@ class Placing:
         bare = _ARTICLE.sub("", self.head)
         for p in list(self.left):
             quantity = bare in ("quantity", "amount", "value") and p.noun in ("value", bare)
-            people = p.items is not None and p.items.sense in ("email", "person", "username")
-            if quantity or (people and re.fullmatch(CROWD, bare)):
+            one = p.items.sense if p.items is not None else ""
+            people = one in ("email", "person", "username") and re.fullmatch(CROWD, bare)
+            files = one in ("file", "image_file", "code_file") and re.search(FILES, bare)
+            if quantity or people or files:
                 self.left.remove(p)
                 self.head = slot_of(p)
                 return
@@ -253,7 +214,7 @@ class Placing:
             self.head = (
                 slot_of(p)
                 if " " not in bare or p.sense in ITSELF
-                else (f"{bare.rsplit(' ', 1)[0]} {slot_of(p)}")
+                else f"the {bare.rsplit(' ', 1)[0]} {slot_of(p)}"
             )
         elif self.makes:
             self.head = f"{self.head} called {slot_of(p)}"
@@ -305,27 +266,8 @@ class Placing:
                 if p.sense in DURATIONS:
                     self.left.remove(p)
                     return f"{preposition} {slot_of(p)} {p.sense}"
-        for p in self.left if preposition in ("among", "amongst", "between", "for") else ():
-            if kind_named(p.sense).range and not p.items and phrase == p.noun.split()[-1]:
-                self.left.remove(p)
-                return f"{preposition} {slot_of(p)} {phrase}"  # "among people"
-        if re.match(r"two \w+s$|two \w+ies$", phrase) and preposition != "with":
-            two = [p for p in self.left if not p.items and mentions(phrase.removesuffix("s"), p)]
-            two = two or [p for p in self.left if not p.items and mentions(phrase, p)]
-            if len(two) == 2:
-                self.left = [p for p in self.left if p not in two]
-                return f"{preposition} {' and '.join(map(slot_of, two))}"
-        if re.match(r"(one|another|an?other)( \w+)?$", phrase):
-            end = {"from": "from", "to": "to", "into": "to"}.get(preposition)
-            ends = [p for p in self.left if end and p.role == end and not p.items]
-            if len(ends) == 1 and ends[0].kind == "choice":
-                self.left.remove(ends[0])
-                return f"{preposition} {slot_of(ends[0])}"
-        if re.match(r"a (party|group)$", phrase):
-            for p in self.left:
-                if p.sense == "people" and not p.items:
-                    self.left.remove(p)
-                    return f"{preposition} {phrase} of {slot_of(p)}"
+        if several := self.several(preposition, phrase):
+            return several
         if self.kindly(phrase):
             return ""  # "a car of some class" is "a compact car"
         phrase = self.owned(phrase)
@@ -360,6 +302,32 @@ class Placing:
         unsaid = indefinite and any(mentions(phrase, p) for p in self.absent)
         paired = spoken_of and (indefinite or is_plural(phrase))
         return "" if unsaid or paired else f"{preposition} {phrase}"
+
+    def several(self, preposition: str, phrase: str) -> str:
+        """A complement that speaks of how many, or of two of a kind; "" for any other: "among
+        people", "between two currencies", "from one unit to another", "for a party"."""
+        for p in self.left if preposition in ("among", "amongst", "between", "for") else ():
+            if kind_named(p.sense).range and not p.items and phrase == p.noun.split()[-1]:
+                self.left.remove(p)
+                return f"{preposition} {slot_of(p)} {phrase}"  # "among people"
+        if re.match(r"two \w+s$|two \w+ies$", phrase) and preposition != "with":
+            two = [p for p in self.left if not p.items and mentions(phrase.removesuffix("s"), p)]
+            two = two or [p for p in self.left if not p.items and mentions(phrase, p)]
+            if len(two) == 2:
+                self.left = [p for p in self.left if p not in two]
+                return f"{preposition} {' and '.join(map(slot_of, two))}"
+        if re.match(r"(one|another|an?other)( \w+)?$", phrase):
+            end = {"from": "from", "to": "to", "into": "to"}.get(preposition)
+            ends = [p for p in self.left if end and p.role == end and not p.items]
+            if len(ends) == 1 and ends[0].kind == "choice":
+                self.left.remove(ends[0])
+                return f"{preposition} {slot_of(ends[0])}"
+        if re.match(r"a (party|group)$", phrase):
+            for p in self.left:
+                if p.sense == "people" and not p.items:
+                    self.left.remove(p)
+                    return f"{preposition} {phrase} of {slot_of(p)}"
+        return ""
 
     def kindly(self, phrase: str) -> bool:
         """Whether "some class" is a type of the object that `adjectives` will say."""

@@ -172,8 +172,12 @@ def _datetime(scene: Scene, p: Parameter) -> str:
     return f"{day}T{clock}:00" + ("Z" if re.search(r"Z\b|UTC", p.about) else "")
 
 
+# The second of two, by its name.
+SECOND = re.compile(r"\b(b|2|two|second|other)$|^(second|other)\b")
+
+
 def _city(scene: Scene, p: Parameter) -> str:
-    place = scene.place(p.role)
+    place = scene.place("from" if SECOND.search(p.words) else p.role)
     form = p.about + " ".join(map(str, p.values))
     if re.search(
         r"\b[A-Z][a-z]+, (USA|US|UK|[A-Z][a-z]{3,})\b|city and country|city, country", form
