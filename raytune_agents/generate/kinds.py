@@ -213,9 +213,9 @@ SECRET = re.compile(  # what no user would say and nobody may invent
 )
 _DIGITS = re.compile(r"^\d{1,4}$")
 _META = re.compile(  # what stands for a value without being one
-    r"^(city|town|state|province|country|region|((street|full|postal) )?address|street|"
-    r"zip( ?code)?|airport code|location|latitude|longitude|coordinates|name|number|id|"
-    r"email|phone|date|time|day|month|year|[YMDHS]{2,4}([-/: .T]*[YMDHS]{2,4})*Z?( AM/PM)?|h+:m+(:s+)?( ?am/pm)?)$",
+    r"^(city|town|state|province|country|region|((street|full) )?address|street|zip( ?code)?|"
+    r"airport code|location|latitude|longitude|coordinates|name|number|id|email|phone|date|time|"
+    r"day|month|year|[YMDHS]{2,4}([-/: .T]*[YMDHS]{2,4})*Z?( AM/PM)?|h+:m+(:s+)?( ?am/pm)?)$",
     re.I,
 )
 
