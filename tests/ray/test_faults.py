@@ -153,12 +153,12 @@ def test_a_full_disk_is_said_and_the_run_goes_on_with_more_room(
         shutil.copytree(tiny[0] / name, small_disk / "tiny" / name)
     used = shutil.disk_usage(small_disk).free
     (small_disk / "ballast").write_bytes(b"x" * max(0, used - 100_000))
-    done = cli(step, str(TINY), f"runs_dir={small_disk}")
+    done = cli("run", "--steps", step, str(TINY), f"runs_dir={small_disk}")
     assert done.returncode != 0
     assert "No space left on device" in done.stdout + done.stderr
     assert not (small_disk / "tiny" / step / "manifest.json").exists()
     whole = tmp_path / "whole"
     shutil.copytree(small_disk / "tiny", whole / "tiny")
-    done = cli(step, str(TINY), f"runs_dir={whole}")
+    done = cli("run", "--steps", step, str(TINY), f"runs_dir={whole}")
     assert done.returncode == 0, done.stdout + done.stderr
     check(whole / "tiny", tiny[0], step)
