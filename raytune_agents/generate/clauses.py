@@ -126,9 +126,8 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
     text = rng.choice(_options(p, value, sense, head))
     noun = _noun(p, sense)
     if "{unit}" in text and not p.unit:
-        text = (
-            text.replace(" {unit}", "") if "{noun}" in text else "with {noun} {x}"
-        )  # five of what?
+        # Five of what?
+        text = text.replace(" {unit}", "") if "{noun}" in text else "with {noun} {x}"
     if p.items is not None and re.search(r"\{x\}\s+\w", text):
         text = rng.choice(("with the {noun} {x}", "({noun}: {x})"))
         noun = noun if noun.endswith("s") else f"{noun}s"

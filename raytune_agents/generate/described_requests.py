@@ -217,12 +217,11 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
     if group in ("search", "list") and many:
         bare = re.sub(r"^(the|all|a list of|list of)\s+", "", found)
         return f"are there any {bare}", f"if there are any {bare}"
+    verb_be = "are" if many else "is"
     if group == "search" and found.startswith("the "):
-        verb_be = "are" if many else "is"
         return f"where {verb_be} {found}", f"where {found} {verb_be}"
     if group == "search":
         return f"is there {found}", f"if there is {found}"
-    verb_be = "are" if many else "is"
     if re.match(r"(whether|if|how)\b", found):
         return f"can you check {found}", found
     return f"what {verb_be} {found}", f"what {found} {verb_be}"

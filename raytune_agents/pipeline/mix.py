@@ -44,8 +44,8 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         seed = config.seed if arm.seed is None else arm.seed
         arrange = None if config.mix.select == "random" else partial(diverse, context)
         chosen = mix.choose_rows(pool, weights, budget, config.mix.max_epochs, seed, arrange)
-        pools_of = rows.facts["pool"].take(pa.array(rows.positions(chosen.ids)))
-        table = pa.table({"id": pa.array(chosen.ids, pa.string()), "pool": pools_of})
+        chosen_pools = rows.facts["pool"].take(pa.array(rows.positions(chosen.ids)))
+        table = pa.table({"id": pa.array(chosen.ids, pa.string()), "pool": chosen_pools})
         write_table(step.folder / f"{name}.parquet", table)
         arms[name] = {
             "rows": len(chosen.ids),

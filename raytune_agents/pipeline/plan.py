@@ -208,9 +208,8 @@ def arm_work(
     if how.reference_pass:
         out.read = out.train
     if method == "rounds":
-        r = (
-            train_config.rounds
-        )  # every round trains on about as many rows, or on its part of the tokens
+        # Every round trains on about as many rows, or on its part of the tokens.
+        r = train_config.rounds
         out.train = out.train * r.max * min(1.0, (r.tasks + r.new_tasks) / max(1, out.rows))
         wanted = r.max * (r.tasks + r.new_tasks) * r.samples
         out.write, out.read = wanted * r.max_tokens * WRITTEN, wanted * out.longest
