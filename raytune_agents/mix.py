@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from raytune_agents.agents.rollout import can_roll_out
@@ -129,6 +129,17 @@ def usable_weights(
         share = no_call * others / ((1 - no_call) * own + no_call * others)
         out = {k: w * (1 - share) for k, w in shares.items()} | {NO_CALL: share}
     return out
+
+
+def with_no_call(
+    rows: Iterable[tuple[str, RowKind, int]], weights: Mapping[str, float], no_call: float
+) -> tuple[list[tuple[str, str, int]], dict[str, float]]:
+    """Rows (id, kind, trained tokens) under the pools that they count under, and the weights that
+    an arm can use on them: what `choose_rows` takes."""
+    rows = list(rows)
+    pools = {kind: mix_pool(kind, weights, no_call) for kind in {kind for _, kind, _ in rows}}
+    pooled = [(i, pools[kind], count) for i, kind, count in rows]
+    return pooled, usable_weights(weights, pooled, no_call)
 
 
 def choose_rows(

@@ -35,10 +35,8 @@ def mix_arms(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
         tokenized[rows.folder] = rows
         own = config.mix.of(arm)
         wanted, no_call = own.weights, own.no_call
-        pools = {kind: mix.mix_pool(kind, wanted, no_call) for kind in set(rows.kinds)}
         counted = zip(rows.ids, rows.kinds, rows.tokens)
-        pool = [(i, pools[kind], n) for i, kind, n in counted]
-        weights = mix.usable_weights(wanted, pool, no_call)
+        pool, weights = mix.with_no_call(counted, wanted, no_call)
         tokens = own.tokens or mix.auto_tokens(pool, weights)
         budget = max(1, round(arm.share * tokens))
         seed = config.seed if arm.seed is None else arm.seed

@@ -183,11 +183,10 @@ def arm_work(
 
     rows = {r.id: r for r in sample.split("train")}
     costs = methods.costs(method, rows, tokens, chat, train_config)
-    weights, no_call, budget = own.weights, own.no_call, own.tokens
-    kinds = {i: mix.RowKind.of(rows[i]) for i in costs}
-    pool = [(i, mix.mix_pool(kinds[i], weights, no_call), n) for i, n in costs.items()]
-    share = mix.usable_weights(weights, pool, no_call)
-    wanted = max(1, round(budget / sample.scale) if budget else mix.auto_tokens(pool, share))
+    kinds = ((i, mix.RowKind.of(rows[i]), n) for i, n in costs.items())
+    pool, share = mix.with_no_call(kinds, own.weights, own.no_call)
+    budget = own.tokens / sample.scale if own.tokens else mix.auto_tokens(pool, share)
+    wanted = max(1, round(budget))
     chosen = mix.choose_rows(pool, share, wanted, own.max_epochs, seed)
     how = methods.method_named(method)
     pairs = how.pairs(rows, train_config) if how.pairs else None

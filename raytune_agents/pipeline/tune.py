@@ -288,6 +288,7 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
         ),
         weights=config.mix.weights,
         max_epochs=config.mix.max_epochs,
+        no_call=config.mix.no_call,
         full_tokens=config.mix.tokens or mix.auto_tokens(natural, config.mix.weights),
     )
     return inputs, notes

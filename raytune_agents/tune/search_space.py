@@ -33,13 +33,13 @@ from raytune_agents.tune.axes import RANGES, Axis, Sample
 from raytune_agents.tune.simplex import Simplex
 
 KINDS = (*RANGES, "choice", "simplex")
+RATIO = "negatives.per_positive"
 # Options of train that a trial sets itself.
 FIXED = ("arms", "num_train_epochs", "max_steps", "save_steps", "max_failures", "num_workers")
-OTHERS = ("mix.weights", "mix.max_epochs", "negatives.per_positive", "tune.method")
+OTHERS = ("mix.weights", "mix.max_epochs", "mix.no_call", RATIO, "tune.method")
 # These change the columns of a row, so each value needs a pool of its own.
 TEXT = ("tune.method", "train.nat", "train.sft", "train.dpo.pairs")
 MOST_TEXTS = 8  # tokenised pools in memory
-RATIO = "negatives.per_positive"
 SIMPLEX_OPTIONS = ("prior", "strength", "floors", "caps", "epochs")
 
 

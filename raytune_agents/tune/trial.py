@@ -35,7 +35,10 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     started = time.time()
     spec = specify(sample.get(POINT, sample), inputs)
     pool = inputs.pools[spec.text]
-    chosen = mix.choose_rows(pool.costs(), spec.weights, spec.tokens, spec.max_epochs, spec.seed)
+    counted = zip(pool.ids, pool.kinds, pool.tokens)
+    # The mix step gives rows without a call their share; a trial's mix must be the one it trains.
+    rows, weights = mix.with_no_call(counted, spec.weights, spec.no_call)
+    chosen = mix.choose_rows(rows, weights, spec.tokens, spec.max_epochs, spec.seed)
     numbers = pool.numbers(pool.positions(chosen.ids))
     # A save needs a step: the one of the base model has a rate that moves no weight.
     steps = 1 if spec.untrained else math.ceil(len(numbers) / spec.options["global_batch_size"])

@@ -49,6 +49,7 @@ class TrialInputs:
     tune: TuneConfig
     weights: dict[str, float]
     max_epochs: float
+    no_call: float
     full_tokens: int
 
 
@@ -62,6 +63,7 @@ class TrialSpec:
     options: Options  # a dumped TrainConfig
     tokens: int
     max_epochs: float
+    no_call: float
     seed: int
     full: bool
     untrained: bool
@@ -101,6 +103,7 @@ def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
         options=TrainConfig(**tree).model_dump(),
         tokens=1 if untrained else inputs.full_tokens if full else inputs.tune.tokens,
         max_epochs=options.get("mix.max_epochs", inputs.max_epochs),
+        no_call=options.get("mix.no_call", inputs.no_call),
         seed=int(sample.get("seed", inputs.job.seed)),
         full=full,
         untrained=untrained,

@@ -15,6 +15,7 @@ from raytune_agents.mix import (
     normalise,
     usable_weights,
     weight_key,
+    with_no_call,
 )
 from raytune_agents.records import Message, ToolCall, Trajectory
 
@@ -140,6 +141,10 @@ def test_which_pool_a_row_counts_under() -> None:
     assert mix_pool(kind(ToolCall("f"), gold="[]"), weights, 0.15) == "no_call"
     assert mix_pool(kind(fault="x", pool="negative.x", gold="[]"), weights, 0.15) == "negative.x"
     assert mix_pool(kind(), weights | {"synthetic.notool": 0.1}, 0.15) == "synthetic.notool"
+    rows = [("a", kind(), 5), ("b", kind(ToolCall("f")), 10)]
+    pooled, shares = with_no_call(rows, weights, 0.5)
+    assert pooled == [("a", "no_call", 5), ("b", "synthetic.notool", 10)]
+    assert shares == pytest.approx({"synthetic": 2 / 3, "no_call": 1 / 3})  # a row of each
 
 
 def test_the_budget_of_all_rows_once() -> None:

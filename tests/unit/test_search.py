@@ -64,7 +64,7 @@ def inputs_of(space: dict, **more) -> one.TrialInputs:
     job = Job("m", "float32", "", "nat", TrainConfig().model_dump(), {}, "", 17, 1)
     pools, rows = dict.fromkeys(keys, pool_of(ROWS)), dict.fromkeys(keys, ROWS)
     tune, weights = TuneConfig(tokens=100), more.pop("weights", {})
-    return one.TrialInputs(parsed, pools, rows, rows, {}, job, tune, weights, 4.0, 900)
+    return one.TrialInputs(parsed, pools, rows, rows, {}, job, tune, weights, 4.0, 0.3, 900)
 
 
 def test_a_proposal_becomes_a_mix_and_train_options():
@@ -74,8 +74,15 @@ def test_a_proposal_becomes_a_mix_and_train_options():
     assert plan.options["lora"]["r"] == 8
     assert plan.weights == pytest.approx({"positive": 0.5, "synthetic": 0, "negative": 0.5})
     assert (plan.tokens, plan.seed, plan.method, plan.full) == (100, 17, "nat", False)
+    assert plan.no_call == 0.3  # the mix step's own, unless it is searched
     full = one.specify(sample | {"seed": 3, "full": True}, shared)
     assert (full.tokens, full.seed, full.full) == (900, 3, True)
+
+
+def test_the_share_of_rows_without_a_call_can_be_searched():
+    shared = inputs_of(SPACE | {"mix.no_call": {"choice": [0.1, 0.45]}})
+    sample = shared.space.simplex().invert({"positive": 0.5, "negative": 0.5})
+    assert one.specify(sample | {"train.lora.r": 4, "mix.no_call": 0.45}, shared).no_call == 0.45
 
 
 def test_negatives_per_positive_is_a_ratio_of_rows():
