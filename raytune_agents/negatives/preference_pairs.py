@@ -110,9 +110,14 @@ def outcome_pair(a: Trajectory, b: Trajectory) -> Pair | None:
     return _pair(chosen, rejected, "outcome") if chosen and rejected else None
 
 
+def first_request(row: Trajectory) -> str:
+    """What both rows of any pair have in common (`_pair`): rows of other requests need not meet."""
+    return next((m.content for m in row.messages if m.role == "user"), "")
+
+
 def task_key(row: Trajectory) -> tuple[str, str]:
     """What makes two runs runs of one task: the source and the first request."""
-    return row.source, next((m.content for m in row.messages if m.role == "user"), "")
+    return row.source, first_request(row)
 
 
 def outcome_pairs(

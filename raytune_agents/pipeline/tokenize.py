@@ -1,29 +1,33 @@
 """Every accepted training row as a method trains it, made once by Ray's workers: RUN/columns/KEY.
 
 A part is a row group of the label step, so that no process holds more rows than one; a killed run
-goes on with the missing ones. Rows of a method with pairs are made here: a pair joins rows from
-anywhere in the data."""
+goes on with the missing ones. For a method with pairs, whose rows lie anywhere in the data, a part
+is those of some first requests, which a shuffle brings together."""
 
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents.config import TrainConfig
 from raytune_agents.infra.provenance import code_revision, marks, module_files
+from raytune_agents.negatives.preference_pairs import first_request
 from raytune_agents.pipeline.rows import accepted, training_rows
-from raytune_agents.records import FlatRow, Trajectory, content_hash, from_row
+from raytune_agents.records import FlatRow, JsonObject, Trajectory, content_hash, from_row
 from raytune_agents.runs import COLUMNS, Step, row_groups
 from raytune_agents.storage import GROUP_ROWS
 from raytune_agents.train.methods import columns_recipe, method_named
 from raytune_agents.train.tokenized import Tokenized, missing_parts, tokenize_part
 
 if TYPE_CHECKING:
+    from raytune_agents.chat import Chat
     from raytune_agents.pipeline.context import Context
 
 TOKENIZER = ("*.json", "*.jinja", "*.model")  # files of a model's folder
@@ -48,26 +52,37 @@ def tokenize(context: Context, step: Step, method: str, config: TrainConfig) -> 
     if (held := context.tokenized.get(folder)) is not None:
         return held
     items = row_groups(sorted((context.run.folder / "label").glob("*.parquet")))
-    left = [items[k] | {"number": k} for k in missing_parts(folder, len(items))]
+    left = missing_parts(folder, len(items))
     with context.display.step(f"tokenize {method}", len(left)) as bar:
-        for _ in parts_made(context, left, folder, method, config):
+        for _ in parts_made(context, folder, method, config, items, left):
             bar.update(1)
     found = context.tokenized[folder] = Tokenized.load(folder)
     return found
 
 
 def parts_made(
-    context: Context, items: list[FlatRow], folder: Path, method: str, config: TrainConfig
+    context: Context,
+    folder: Path,
+    method: str,
+    config: TrainConfig,
+    items: list[JsonObject],
+    left: list[int],
+    local_rows: int = GROUP_ROWS,
 ) -> Iterator[Any]:
-    """Make the parts; one value for each, as it is done."""
-    if not items:
+    """Make the parts `left`; one value for each, as it is done. `items`: all row groups. Rows of
+    pairs up to `local_rows` are made here: a shuffle would take longer."""
+    if not left:
         return
     chat, pairs_of = context.chat, method_named(method).pairs
-    if pairs_of or len(items) == 1:  # one is sooner done than a worker is started
+    if pairs_of and sum(item["rows"] for item in items) > local_rows:
+        context.resources  # noqa: B018  Ray must run
+        yield from paired_parts(folder, method, chat, config, items, left)
+        return
+    if pairs_of or len(left) == 1:  # one is sooner done than a worker is started
         pairs = pairs_of(training_rows(context.run.folder), config) if pairs_of else None
-        for item in items:
-            rows = group_rows(item["file"], item["group"])
-            yield tokenize_part(folder, item["number"], rows, method, chat, config, pairs)
+        for k in left:
+            rows = group_rows(items[k]["file"], items[k]["group"])
+            yield tokenize_part(folder, k, rows, method, chat, config, pairs)
         return
     context.resources  # noqa: B018  Ray must run
     import ray
@@ -81,17 +96,62 @@ def parts_made(
             ]
         }
 
-    ds = ray.data.from_items(items, override_num_blocks=len(items))
+    ds = ray.data.from_items(
+        [items[k] | {"number": k} for k in left], override_num_blocks=len(left)
+    )
     ds.set_name("tokenize")
     yield from ds.map_batches(make, batch_size=1).iter_rows()  # type: ignore[arg-type]
 
 
-def group_rows(file: str, group: int) -> Iterator[Trajectory]:
+def paired_parts(
+    folder: Path,
+    method: str,
+    chat: Chat,
+    config: TrainConfig,
+    items: list[JsonObject],
+    left: list[int],
+) -> Iterator[Any]:
+    """The same for a method with pairs: Ray's workers meet the rows of each first request."""
+    import ray
+
+    parts = len(items)
+
+    def by_request(batch: FlatRow) -> Iterator[pa.Table]:
+        for file, group in zip(batch["file"], batch["group"]):
+            for table in group_tables(file, int(group)):
+                requests = (first_request(from_row(row)) for row in table.to_pylist())
+                part = np.array([zlib.crc32(r.encode()) % parts for r in requests], np.int32)
+                table = table.append_column("part", pa.array(part))
+                yield table.filter(pa.array(np.isin(part, left)))
+
+    def make(table: pa.Table) -> pa.Table:
+        number = table["part"][0].as_py()
+        rows = {row.id: row for row in map(from_row, table.to_pylist())}
+        pairs = method_named(method).pairs(rows, config)  # type: ignore[misc]
+        tokenize_part(folder, number, rows.values(), method, chat, config, pairs)
+        return pa.table({"part": [number]})
+
+    ds = ray.data.from_items(items, override_num_blocks=parts)
+    ds.set_name("tokenize pairs")
+    requests = ds.map_batches(by_request, batch_size=1)  # type: ignore[arg-type]
+    made = requests.groupby("part", num_partitions=parts).map_groups(make, batch_format="pyarrow")
+    yield from made.iter_rows()
+    for empty in missing_parts(folder, parts):  # no request fell to them
+        yield tokenize_part(folder, empty, [], method, chat, config, {})
+
+
+def group_tables(file: str, group: int) -> Iterator[pa.Table]:
     """The training rows of one row group, a few held at a time."""
     with pq.ParquetFile(str(file)) as opened:
         for batch in opened.iter_batches(GROUP_ROWS // 16, row_groups=[group]):
             table = pa.Table.from_batches([batch])
-            yield from map(from_row, table.filter(accepted(table, "train")).to_pylist())
+            yield table.filter(accepted(table, "train"))
+
+
+def group_rows(file: str, group: int) -> Iterator[Trajectory]:
+    """The same as objects."""
+    for table in group_tables(file, group):
+        yield from map(from_row, table.to_pylist())
 
 
 def keep_columns(context: Context, kept: Collection[Path]) -> None:

@@ -6,25 +6,32 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from raytune_agents import storage
-from raytune_agents.config import Config, LabelConfig
+from raytune_agents import agents, models, storage
+from raytune_agents.chat import Chat
+from raytune_agents.config import Config, LabelConfig, load_config
 from raytune_agents.dedup import step as dedup
 from raytune_agents.dedup.minhash import sketches
 from raytune_agents.dedup.text import near_text
 from raytune_agents.filters.quality import difficulty
+from raytune_agents.generate.tasks import tasks
 from raytune_agents.infra import cluster
+from raytune_agents.negatives import edit
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.keys import sections
 from raytune_agents.pipeline.run import run_step
+from raytune_agents.pipeline.tokenize import paired_parts
 from raytune_agents.progress import Display
-from raytune_agents.records import Message, ToolCall, Trajectory, finish
+from raytune_agents.records import Message, ToolCall, Trajectory, finish, to_table
 from raytune_agents.runs import Counts
 from raytune_agents.storage import read_json, read_rows, row_groups, write_rows
+from raytune_agents.train.methods import METHODS
+from raytune_agents.train.tokenized import Tokenized, missing_parts, part_file, tokenize_rows
 
 WORDS = ("alpha", "bravo", "carol", "delta", "early", "fives", "grape", "hotel", "india", "jolly",
          "kites", "lemon")  # fmt: skip
@@ -163,3 +170,29 @@ def test_difficulty_is_the_models_own_nll(ray, tmp_path: Path) -> None:
         assert found[row.source_id].meta["nll"] == pytest.approx(nll, rel=1e-3)
         wanted = (0.5 + 0.3 * difficulty(nll) + 0.2 * 3**-0.5) / 1.0
         assert found[row.source_id].quality == pytest.approx(wanted, rel=1e-3)
+
+
+def test_pairs_are_those_of_one_process_wherever_their_rows_lie(ray, tmp_path) -> None:
+    good = [r for r in tasks(agents.load_spec("security"), 24, 1) if r.calls]
+    bad = [made[0] for r in good if (made := edit(r, "wrong_value", 1))[0]]
+    rows = [*good, *bad[::-1]]  # no row group holds both rows of a pair
+    for k, part in enumerate((rows[::2], rows[1::2])):
+        pq.write_table(to_table(part), tmp_path / f"{k}.parquet", row_group_size=7)
+    config = load_config(None, ["model.max_length=1024"])
+    chat = Chat.of(models.resolve(config.model), config.model)
+    items, out = row_groups(sorted(tmp_path.glob("*.parquet"))), tmp_path / "columns"
+    list(paired_parts(out, "dpo", chat, config.train, items, list(range(len(items)))))
+    assert missing_parts(out, len(items)) == []
+    pairs = METHODS["dpo"].pairs({r.id: r for r in rows}, config.train)
+    _, facts = tokenize_rows(rows, "dpo", chat, config.train, pairs)
+    found = Tokenized.load(out).facts
+    assert found.sort_by("id") == facts.sort_by("id")
+    assert pa.compute.sum(pa.compute.greater(found["tokens"], 0)).as_py() == len(bad) > 20
+    # A part that is gone is made again, and no other.
+    gone, kept = (part_file(out, k) for k in (1, 2))
+    before, stamp = read_json(gone), kept.stat().st_mtime_ns
+    gone.unlink()
+    list(paired_parts(out, "dpo", chat, config.train, items, [1]))
+    after = read_json(gone)
+    assert {n: m["sha256"] for n, m in after.items()} == {n: m["sha256"] for n, m in before.items()}
+    assert kept.stat().st_mtime_ns == stamp
