@@ -125,7 +125,7 @@ def test_a_loop_is_stopped_and_the_rest_is_not_run(tools):
     report = run_calls(tools, calls, Limits(timeout_s=1.0))
     assert [o.error for o in report.outcomes] == ["", "timeout", "not_run"]
     assert one(tools, "sleep", Limits(timeout_s=0.7)).error == "timeout"
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < 30
 
 
 def test_memory_and_output_are_capped(tools):

@@ -176,7 +176,7 @@ def test_a_world_that_hangs_ends_the_roll_out(odd):
     began = time.monotonic()
     with pytest.raises(WorldDown, match="carry_out: timeout"):
         episode.call(ToolCall.of("hang"))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(
