@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -299,13 +299,10 @@ def merged_folder(path: str, adapter: str, dtype: str) -> Iterator[str]:
         yield folder
 
 
-def end_ids(model: Any, adapter: Path) -> list[int]:
-    """The tokens that end an answer: those that the adapter was trained with, then the base's."""
-    stored = adapter / "generation_config.json"
-    trained = json.loads(stored.read_text())["eos_token_id"] if stored.is_file() else []
+def end_ids(model: Any, trained: Sequence[int]) -> list[int]:
+    """The tokens that end an answer: those that the model is trained with, then the base's own."""
     own = model.generation_config.eos_token_id
     own = own if isinstance(own, list) else [own]
-    trained = trained if isinstance(trained, list) else [trained]
     return list(dict.fromkeys(i for i in [*trained, *own] if i is not None))
 
 
@@ -316,7 +313,10 @@ def save_merged(path: Path, adapter: Path, dtype: str, out: Path) -> None:
     with whole_folder(out) as work:
         model = merged(path, adapter, dtype)
         # Servers read the ends from here: without the trained one, answers never stop.
-        model.generation_config.eos_token_id = end_ids(model, adapter)
+        stored = adapter / "generation_config.json"
+        trained = json.loads(stored.read_text())["eos_token_id"] if stored.is_file() else []
+        trained = trained if isinstance(trained, list) else [trained]
+        model.generation_config.eos_token_id = end_ids(model, trained)
         model.save_pretrained(work, safe_serialization=True)
         AutoTokenizer.from_pretrained(adapter).save_pretrained(work)
         if (adapter / "README.md").is_file():

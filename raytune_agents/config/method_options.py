@@ -185,14 +185,18 @@ class GrpoConfig(BaseConfig):
         "group", description="whose deviation divides rewards (grpo; Dr. GRPO: none)"
     )
     mask_truncated_completions: bool = Field(
-        False, description="answers cut at max_tokens are not trained on (DAPO)"
+        True, description="answers cut at max_tokens are not trained on (DAPO)"
     )
     num_iterations: Positive = Field(1, description="optimiser steps on one batch of answers")
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
         "dapo", description="how token losses are averaged"
     )
     stop: RewardHackingConfig = RewardHackingConfig()
-    use_vllm: bool = Field(False, description="answers by vLLM in the training process (GPU)")
+    use_vllm: Literal["auto"] | bool = Field(
+        "auto",
+        description="answers by vLLM in the training process; auto = on a GPU, where TRL supports "
+        "the installed vLLM",
+    )
     vllm_gpu_memory_utilization: Share = Field(
         0.3, description="GPU memory vLLM may take beside training"
     )

@@ -8,8 +8,9 @@ size (BFCL V3, Qwen2.5-7B: 58.4 against 46.7).
 Groups of equal reward are dropped (`rollout_func`), signs of reward hacking stop a training
 (`reward_hacking`); tasks by their success rate are what method `rounds` trains on.
 
-Answers are sampled in the training process by transformers; with `use_vllm` by vLLM beside it on
-the same GPU (TRL's colocate mode, weights synchronised at every step). With `turns` above 1 a row
+Answers are sampled in the training process, on a GPU by vLLM beside it (TRL's colocate mode,
+weights synchronised at every step) where TRL supports the installed one (TRL 1.16: vLLM 0.22 to
+0.31), else by transformers. With `turns` above 1 a row
 of an executable agent is rolled out in its world: the policy's calls are run, and it goes on from
 their observations (`train.rollout_func`). TRL's own `tools=` has one tool list for all prompts.
 """
@@ -17,6 +18,8 @@ their observations (`train.rollout_func`). TRL's own `tools=` has one tool list 
 from __future__ import annotations
 
 import json
+import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,9 +32,10 @@ from raytune_agents.mix import RowKind
 from raytune_agents.records import RecordError, Trajectory, to_row
 from raytune_agents.train import rewards
 
+log = logging.getLogger(__name__)
 TRL_OPTIONS = (  # of train.grpo that both trainers have under the same name
     *("num_generations", "num_iterations", "temperature", "beta", "epsilon", "epsilon_high"),
-    *("mask_truncated_completions", "reward_weights", "use_vllm", "vllm_gpu_memory_utilization"),
+    *("mask_truncated_completions", "reward_weights", "vllm_gpu_memory_utilization"),
 )
 
 
@@ -93,8 +97,33 @@ def shared(arguments: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
             # The reward functions read column `row`.
             "remove_unused_columns": False,
             "max_completion_length": rl.max_tokens,
+            "use_vllm": samples_by_vllm(config),
         }
     )
+
+
+def samples_by_vllm(config: TrainConfig) -> bool:
+    """Whether vLLM samples the answers (train.grpo.use_vllm)."""
+    import torch
+
+    if config.grpo.use_vllm != "auto":
+        return config.grpo.use_vllm
+    # TRL merges the adapter into the weights that it sends: packed ones have no room for it.
+    if not torch.cuda.is_available() or config.quantization != "none":
+        return False
+    if why := vllm_objection():
+        log.warning("grpo: answers by transformers, which is slower: %s", why)
+    return not why
+
+
+def vllm_objection() -> str:
+    """Why TRL cannot sample by the installed vLLM, in its own words; "" where it can."""
+    from trl import import_utils
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        there = import_utils.is_vllm_available()
+    return str(said[0].message) if said else "" if there else "vLLM is not installed"
 
 
 def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
@@ -147,7 +176,7 @@ def validate_data(rows: Sequence[RowKind], config: TrainConfig) -> None:
             f"train.global_batch_size={count} is not a multiple of train.grpo.num_generations="
             f"{rl.num_generations}; write for example {fits}"
         )
-    if rl.use_vllm:
+    if rl.use_vllm is True:
         import torch
 
         if not torch.cuda.is_available():

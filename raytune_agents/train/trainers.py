@@ -4,7 +4,7 @@ only."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -27,9 +27,17 @@ from raytune_agents.train.padding_free import PaddingFree
 KNOWN_AMONG = 64  # rows from whose first ones the known batch is taken
 KNOWN_ERROR = 0.03  # share that bf16 may change a loss by
 
-# Without Triton, TRL's fused head (DPO, KTO, GRPO, RLOO) scores prompts too and throws that away;
-# this tells it to score answers only, as it does on a GPU.
-trl.trainer.utils._use_triton = lambda device: True
+
+@contextlib.contextmanager
+def answers_alone() -> Iterator[None]:
+    """Within it, TRL's fused head (DPO, KTO, GRPO, RLOO) scores answers only, as on a GPU. Without
+    Triton it would score prompts too and throw that away; TRL 1.16 has no option for it."""
+    own = trl.trainer.utils._use_triton
+    trl.trainer.utils._use_triton = lambda device: True
+    try:
+        yield
+    finally:
+        trl.trainer.utils._use_triton = own
 
 
 class StepDataset(torch.utils.data.Dataset):

@@ -16,7 +16,7 @@ from typing import Any
 
 from raytune_agents.config import TrainConfig
 from raytune_agents.infra.logs import log_in_worker
-from raytune_agents.models import bf16, keep_pages
+from raytune_agents.models import bf16, end_ids, keep_pages
 from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
 from raytune_agents.train import learning_rates, sharding
 from raytune_agents.train.batches import micro_batch, order, warmup_steps
@@ -123,6 +123,8 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
     hooks = models.quicken(model, config)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(job.out) / "tensorboard")
     chat = Chat(**job.chat)
+    # What ends an answer that GRPO samples; any other is cut at the limit.
+    model.generation_config.eos_token_id = end_ids(model, chat.end_ids)
     trainer = method.trainer(model, chat.tokenizer, data, shared, config)
     # `data` lies in training order already; a sampler would shuffle it again.
     trainer.args.train_sampling_strategy = "sequential"
@@ -162,8 +164,11 @@ def fit(
     A checkpoint of a finished run is returned as it is: not one step more. Out of memory, it starts
     again with half the tokens in a forward pass, so with the same steps. Raises
     BadLoss, OutOfMemory, ConfigError (a checkpoint of another config)."""
+    from raytune_agents.train.trainers import answers_alone
+
     while True:
-        trainer, error = attempt(job, callbacks, resume, rows)
+        with answers_alone():
+            trainer, error = attempt(job, callbacks, resume, rows)
         if error is None:
             return trainer
         rows_at_once, tokens = trainer.largest_pass

@@ -4,6 +4,7 @@ each by hand."""
 from __future__ import annotations
 
 import json
+import re
 from math import nan
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,13 @@ import pytest
 import torch
 from method_rows import GOOD, RUNS, section_of, small_chat
 from tiny_model import save_tiny
+from trl import import_utils
 
 from raytune_agents.calls import render_calls
 from raytune_agents.config.method_options import RewardHackingConfig
 from raytune_agents.records import Trajectory, to_row
 from raytune_agents.runs import BadLoss
-from raytune_agents.train import rewards, worker
+from raytune_agents.train import grpo, rewards, worker
 from raytune_agents.train.callbacks import HackingWatch
 from raytune_agents.train.job import Job
 from raytune_agents.train.methods import build_columns
@@ -140,6 +142,35 @@ def test_a_training_logs_what_the_signs_are_read_from(tmp_path: Path, method: st
         assert (line["no_call"], line["frac_reward_zero_std"]) == (1.0, 1.0)
         assert line["completions/mean_length"] > 0
         assert line["loss"] == 0.0
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_an_answer_ends_at_any_end_and_a_cut_one_is_not_trained_on(tmp_path: Path, method) -> None:
+    chat, path = small_chat(), save_tiny(tmp_path / "model")
+    (tmp_path / "model" / "generation_config.json").write_text('{"eos_token_id": 7}')
+    section = section_of("grpo={num_generations: 2, max_tokens: 6}", "report_to=[]",
+                         "global_batch_size=2")  # fmt: skip
+    columns, _ = build_columns(method, GOOD[:1], chat, section, None)
+    job = Job(path, "float32", "", method, section.model_dump(), chat.arguments, str(tmp_path),
+              1, 1)  # fmt: skip
+    trainer = worker.build_trainer(job, columns)
+    assert trainer.eos_token_ids == [*chat.end_ids, 7]
+    assert trainer.mask_truncated_completions
+    assert trainer.use_vllm is (torch.cuda.is_available() and not grpo.vllm_objection())
+
+
+@pytest.mark.parametrize(
+    ("installed", "says"),
+    [
+        ((True, "0.31.0+cu129"), ""), ((True, "0.32.0"), r".*from 0\.22\.0 to 0\.31\.0.*0\.32\.0"),
+        ((False, "N/A"), "vLLM is not installed"),
+    ],
+)  # fmt: skip
+def test_vllm_samples_where_trl_supports_its_version(monkeypatch, installed, says: str) -> None:
+    monkeypatch.setattr(import_utils, "_is_package_available", lambda *_, **__: installed)
+    assert re.fullmatch(f"{says}.*" if says else "", grpo.vllm_objection())
+    assert not grpo.samples_by_vllm(section_of("grpo={use_vllm: false}"))
+    assert grpo.samples_by_vllm(section_of("grpo={use_vllm: true}"))  # a user's own word stands
 
 
 def as_json(row: Trajectory) -> str:
