@@ -300,7 +300,8 @@ def merged_folder(path: str, adapter: str, dtype: str) -> Iterator[str]:
 
 
 def end_ids(model: Any, trained: Sequence[int]) -> list[int]:
-    """The tokens that end an answer: those that the model is trained with, then the base's own."""
+    """The tokens that end an answer: those that the model is trained with, then the base's own.
+    Without the trained ones an answer runs on to its limit, in GRPO's samples too."""
     own = model.generation_config.eos_token_id
     own = own if isinstance(own, list) else [own]
     return list(dict.fromkeys(i for i in [*trained, *own] if i is not None))
@@ -312,7 +313,7 @@ def save_merged(path: Path, adapter: Path, dtype: str, out: Path) -> None:
 
     with whole_folder(out) as work:
         model = merged(path, adapter, dtype)
-        # Servers read the ends from here: without the trained one, answers never stop.
+        # Servers read the ends from here.
         stored = adapter / "generation_config.json"
         trained = json.loads(stored.read_text())["eos_token_id"] if stored.is_file() else []
         trained = trained if isinstance(trained, list) else [trained]

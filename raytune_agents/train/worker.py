@@ -123,7 +123,6 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
     hooks = models.quicken(model, config)
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(Path(job.out) / "tensorboard")
     chat = Chat(**job.chat)
-    # What ends an answer that GRPO samples; any other is cut at the limit.
     model.generation_config.eos_token_id = end_ids(model, chat.end_ids)
     trainer = method.trainer(model, chat.tokenizer, data, shared, config)
     # `data` lies in training order already; a sampler would shuffle it again.
@@ -143,8 +142,7 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
     ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
     path = Path(job.out) / METRICS
     if config.eval_steps and job.val:
-        val = pq.read_table(job.val).to_pylist()
-        marker = method.inference_marker(config)
+        val, marker = pq.read_table(job.val).to_pylist(), method.inference_marker(config)
         keep = partial(models.save, trainer, chat, Path(job.out) / BEST, marker)
         trainer.add_callback(callbacks.Validation(val, chat, path, config, notes, keep))
     trainer.add_callback(callbacks.Metrics(path, tokens, ids if ordered else [], config, notes))
