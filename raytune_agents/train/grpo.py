@@ -2,24 +2,20 @@
 each prompt, the advantage of an answer is its reward against its group's, over their deviation.
 
 TRL 1.16 has no PPO (arXiv 1707.06347) any more. GRPO keeps its clipped ratio (train.grpo.epsilon,
-num_iterations) and has the group's mean for its value model; ToolRL measured it above PPO at every
-size (BFCL V3, Qwen2.5-7B: 58.4 against 46.7).
-
-Groups of equal reward are dropped (`rollout_func`), signs of reward hacking stop a training
-(`reward_hacking`); tasks by their success rate are what method `rounds` trains on.
+num_iterations) and has the group's mean for its value model; ToolRL measured it above PPO (BFCL V3,
+Qwen2.5-7B: 58.4 against 46.7). Groups of equal reward are dropped (`rollout_func`), signs of reward
+hacking stop a training (`reward_hacking`); method `rounds` trains on tasks by their success rate.
 
 Answers are sampled in the training process, on a GPU by vLLM beside it (TRL's colocate mode,
 weights synchronised at every step) where TRL supports the installed one (TRL 1.16: vLLM 0.22 to
-0.31), else by transformers. With `turns` above 1 a row
-of an executable agent is rolled out in its world: the policy's calls are run, and it goes on from
-their observations (`train.rollout_func`). TRL's own `tools=` has one tool list for all prompts.
+0.31), else by transformers. With `turns` above 1 a row of an executable agent is rolled out in its
+world: the policy's calls are run, and it goes on from their observations (`rollout_func`). TRL's
+own `tools=` has one tool list for all prompts.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,7 +28,6 @@ from raytune_agents.mix import RowKind
 from raytune_agents.records import RecordError, Trajectory, to_row
 from raytune_agents.train import rewards
 
-log = logging.getLogger(__name__)
 TRL_OPTIONS = (  # of train.grpo that both trainers have under the same name
     *("num_generations", "num_iterations", "temperature", "beta", "epsilon", "epsilon_high"),
     *("mask_truncated_completions", "reward_weights", "vllm_gpu_memory_utilization"),
@@ -86,6 +81,8 @@ def columns(row: Trajectory, chat: Chat, config: TrainConfig, pairs: Any) -> lis
 
 def shared(arguments: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
     """The options that GRPOConfig and RLOOConfig both have."""
+    from raytune_agents.train.rollout_func import samples_by_vllm
+
     rl = config.grpo
     same = {name: getattr(rl, name) for name in TRL_OPTIONS}
     return (
@@ -100,30 +97,6 @@ def shared(arguments: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
             "use_vllm": samples_by_vllm(config),
         }
     )
-
-
-def samples_by_vllm(config: TrainConfig) -> bool:
-    """Whether vLLM samples the answers (train.grpo.use_vllm)."""
-    import torch
-
-    if config.grpo.use_vllm != "auto":
-        return config.grpo.use_vllm
-    # TRL merges the adapter into the weights that it sends: packed ones have no room for it.
-    if not torch.cuda.is_available() or config.quantization != "none":
-        return False
-    if why := vllm_objection():
-        log.warning("grpo: answers by transformers, which is slower: %s", why)
-    return not why
-
-
-def vllm_objection() -> str:
-    """Why TRL cannot sample by the installed vLLM, in its own words; "" where it can."""
-    from trl import import_utils
-
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        there = import_utils.is_vllm_available()
-    return str(said[0].message) if said else "" if there else "vLLM is not installed"
 
 
 def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):

@@ -10,17 +10,22 @@ answer, or where an answer was cut off.
 from __future__ import annotations
 
 import json
+import logging
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from trl import GRPOTrainer
+from trl import GRPOTrainer, import_utils
 
 from raytune_agents.agents.rollout import Rollout, can_roll_out, roll_out
 from raytune_agents.calls.thoughts import NEAR
 from raytune_agents.chat import Chat
+from raytune_agents.config import TrainConfig
 from raytune_agents.records import Message, RecordError, Trajectory, from_row, to_row
 from raytune_agents.train.rewards import equal_groups
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -90,6 +95,26 @@ def observed(row: Trajectory, chat: Chat) -> list[int]:
     if at < 0 or shared < len(prompt) - NEAR:
         raise RecordError("template: it writes the chat otherwise as soon as more follows")
     return chat.ids(whole[at + len(end) :])
+
+
+def samples_by_vllm(config: TrainConfig) -> bool:
+    """Whether vLLM samples the answers (train.grpo.use_vllm)."""
+    if config.grpo.use_vllm != "auto":
+        return config.grpo.use_vllm
+    # TRL merges the adapter into the weights that it sends: packed ones have no room for it.
+    if not torch.cuda.is_available() or config.quantization != "none":
+        return False
+    if why := vllm_objection():
+        log.warning("grpo: answers by transformers, which is slower: %s", why)
+    return not why
+
+
+def vllm_objection() -> str:
+    """Why TRL cannot sample by the installed vLLM, in its own words; "" where it can."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        there = import_utils.is_vllm_available()
+    return str(said[0].message) if said else "" if there else "vLLM is not installed"
 
 
 def sample_rollouts(prompts: list[str], trainer: RolloutTrainer) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from raytune_agents.calls import render_calls
 from raytune_agents.config.method_options import RewardHackingConfig
 from raytune_agents.records import Trajectory, to_row
 from raytune_agents.runs import BadLoss
-from raytune_agents.train import grpo, rewards, worker
+from raytune_agents.train import rewards, rollout_func, worker
 from raytune_agents.train.callbacks import HackingWatch
 from raytune_agents.train.job import Job
 from raytune_agents.train.methods import build_columns
@@ -156,7 +156,7 @@ def test_an_answer_ends_at_any_end_and_a_cut_one_is_not_trained_on(tmp_path: Pat
     trainer = worker.build_trainer(job, columns)
     assert trainer.eos_token_ids == [*chat.end_ids, 7]
     assert trainer.mask_truncated_completions
-    assert trainer.use_vllm is (torch.cuda.is_available() and not grpo.vllm_objection())
+    assert trainer.use_vllm is (torch.cuda.is_available() and not rollout_func.vllm_objection())
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_an_answer_ends_at_any_end_and_a_cut_one_is_not_trained_on(tmp_path: Pat
 )  # fmt: skip
 def test_vllm_samples_where_trl_supports_its_version(monkeypatch, installed, says: str) -> None:
     monkeypatch.setattr(import_utils, "_is_package_available", lambda *_, **__: installed)
-    assert re.fullmatch(f"{says}.*" if says else "", grpo.vllm_objection())
-    assert not grpo.samples_by_vllm(section_of("grpo={use_vllm: false}"))
-    assert grpo.samples_by_vllm(section_of("grpo={use_vllm: true}"))  # a user's own word stands
+    assert re.fullmatch(f"{says}.*" if says else "", rollout_func.vllm_objection())
+    assert not rollout_func.samples_by_vllm(section_of("grpo={use_vllm: false}"))
+    assert rollout_func.samples_by_vllm(section_of("grpo={use_vllm: true}"))
 
 
 def as_json(row: Trajectory) -> str:
