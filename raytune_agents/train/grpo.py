@@ -85,18 +85,15 @@ def shared(arguments: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
 
     rl = config.grpo
     same = {name: getattr(rl, name) for name in TRL_OPTIONS}
-    return (
-        arguments
-        | same
-        | {
-            # Counted in rows of the mix, which are prompts; a step counts answers.
-            "warmup_steps": arguments["warmup_steps"] * rl.num_generations,
-            # The reward functions read column `row`.
-            "remove_unused_columns": False,
-            "max_completion_length": rl.max_tokens,
-            "use_vllm": samples_by_vllm(config),
-        }
-    )
+    return arguments | {
+        **same,
+        # Counted in rows of the mix, which are prompts; a step counts answers.
+        "warmup_steps": arguments["warmup_steps"] * rl.num_generations,
+        # The reward functions read column `row`.
+        "remove_unused_columns": False,
+        "max_completion_length": rl.max_tokens,
+        "use_vllm": samples_by_vllm(config),
+    }
 
 
 def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], config: TrainConfig):
