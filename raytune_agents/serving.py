@@ -30,7 +30,7 @@ from raytune_agents.storage import append_jsonl, read_json
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-    from starlette.requests import Request
+    from starlette.requests import HTTPConnection, Request
     from starlette.responses import Response
 
 KEPT = ("content-type", "retry-after")  # headers of the answer that are passed on
@@ -136,12 +136,20 @@ async def bounded_body(request: Request) -> bytes:
     return b"".join(parts)
 
 
+def check_host(request: HTTPConnection, hosts: Sequence[str]) -> None:
+    """Raises BadRequest where it does not name one of `hosts`, or a page of another sends it."""
+    named = [request.headers.get("host", "")]
+    if origin := request.headers.get("origin"):  # browsers let any page open a WebSocket
+        named.append(origin.partition("://")[2])
+    for host in named:
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if "*" not in hosts and name not in hosts:
+            raise BadRequest(403, "this host is not served; start it with --allow-host")
+
+
 def check_headers(request: Request, hosts: Sequence[str]) -> None:
     """Raises BadRequest where a page in a browser could have sent it: see above."""
-    host = request.headers.get("host", "")
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    if "*" not in hosts and name not in hosts:
-        raise BadRequest(403, "this host is not served; start it with --allow-host")
+    check_host(request, hosts)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method == "POST" and kind != "application/json":
         raise BadRequest(415, "write Content-Type: application/json")

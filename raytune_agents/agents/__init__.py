@@ -139,9 +139,9 @@ class AgentSpec(BaseConfig):
     )
     world: str = Field(
         "",
-        pattern=r"^$|^[^:]+:\w+$",
+        pattern=r"^$|^[^:]+:\w+$|^https?://\S+$",
         description="module:Class that carries the calls out (agents/worlds), in the sandbox: a "
-        "file or package beside the spec, or an installed one",
+        "file or package beside the spec, or an installed one; or the URL of an OpenEnv server",
     )
     examples: list[ExampleConfig] = Field([], description="a few right answers")
     profile: Profile | None = Field(

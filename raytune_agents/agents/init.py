@@ -141,11 +141,22 @@ def mcp_spec(server: str, allowed: Sequence[str] = (), name: str = "") -> AgentS
     """A spec of a running MCP server's tools, or of those `allowed`. Raises ConfigError."""
     from raytune_agents.agents.mcp_tools import server_tools
 
-    listed_tools = server_tools(server, allowed)
+    word = re.sub(r"[^A-Za-z0-9._-]+", "_", server.split()[-1].rpartition("/")[2]).strip("._-")
+    return _server_spec(server_tools(server, allowed), name or word or "mcp", server)
+
+
+def openenv_spec(url: str, name: str = "") -> AgentSpec:
+    """A spec of a running OpenEnv environment, which is its world. Raises ConfigError."""
+    from raytune_agents.agents.worlds.openenv import environment_tools
+
+    spec = _server_spec(environment_tools(url), name or "environment", url)
+    return spec.model_copy(update={"world": url})
+
+
+def _server_spec(listed_tools: Sequence[JsonObject], name: str, server: str) -> AgentSpec:
     tools = [_json_tool(t, f"{server}: tool {i}") for i, t in enumerate(listed_tools)]
     check_size(tools, server)
-    word = re.sub(r"[^A-Za-z0-9._-]+", "_", server.split()[-1].rpartition("/")[2]).strip("._-")
-    return tools_spec([with_description(t) for t in tools], name or word or "mcp", server)
+    return tools_spec([with_description(t) for t in tools], name, server)
 
 
 def tools_spec(tools: list[JsonObject], name: str, path: str) -> AgentSpec:

@@ -33,6 +33,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {  # command -> (what for, the word
         ("an agent's spec from OpenAI tools, MCP, OpenAPI or Python", "--tools my_tools.py"),
         ("from the tools of a running MCP server", "--mcp 'uvx mcp-server-time' --out time.yaml"),
         ("and its answers, recorded", "--mcp 'uvx mcp-server-time' --only convert_time --world"),
+        ("a running OpenEnv environment, as its world", "--openenv http://127.0.0.1:8000"),
     ],
     "report": [
         ("the page of a run, as far as it got", "runs/demo"),

@@ -25,6 +25,9 @@ def init(
     mcp: Annotated[
         str | None, typer.Option(help="an MCP server instead: its command, or a URL")
     ] = None,
+    openenv: Annotated[
+        str | None, typer.Option(help="an OpenEnv server instead: its URL, also the world")
+    ] = None,
     only: Annotated[str, typer.Option(help="of --mcp: these tools, by comma")] = "",
     out: Annotated[
         Path | None, typer.Option(help="the spec to write, NAME.yaml; the run is NAME_run.yaml")
@@ -55,7 +58,7 @@ def init(
         if schema:
             typer.echo(json.dumps(spec_schema(), indent=2))
             return
-        spec, found = spec_given(tools, mcp, only, positives, name)
+        spec, found = spec_given(tools, mcp, openenv, only, positives, name)
         bare = sum(not row.tools for row in found)
         rows = first_split([with_catalogue(row, spec.toolspecs) for row in found])
         path = out or Path(f"{spec.name}.yaml")
@@ -66,7 +69,7 @@ def init(
             spec = spec.model_copy(update={"module": module})
         if world and mcp is not None:
             spec = with_recording(spec, path, mcp, listed_names(only))
-        elif world:
+        elif world and not spec.world:
             spec = with_world(spec, path)
         path.write_text(to_yaml(spec), encoding="utf-8")
         typer.echo(
@@ -78,21 +81,31 @@ def init(
 
 
 def spec_given(
-    tools: Path | None, mcp: str | None, only: str, positives: str | None, name: str
+    tools: Path | None,
+    mcp: str | None,
+    openenv: str | None,
+    only: str,
+    positives: str | None,
+    name: str,
 ) -> tuple[AgentSpec, list[Trajectory]]:
     """The spec of what was named, and the good rows. Raises ConfigError."""
     from raytune_agents.agents import init as made
     from raytune_agents.config import ConfigError
 
-    if tools is None and positives is None and mcp is None:
-        raise ConfigError("init: write --tools FILE, --mcp SERVER, --positives ROWS, or --schema")
-    if tools is not None and mcp is not None:
-        raise ConfigError("init: --tools and --mcp both name tools; write one of them")
+    named = [x for x in (tools, mcp, openenv) if x is not None]
+    if not named and positives is None:
+        raise ConfigError(
+            "init: write --tools FILE, --mcp SERVER, --openenv URL, --positives ROWS, or --schema"
+        )
+    if len(named) > 1:
+        raise ConfigError("init: --tools, --mcp and --openenv all name tools; write one of them")
     rows = read_positives(positives) if positives else []
     if positives and not rows:
         raise ConfigError(f"--positives {positives}: {no_rows_hint(positives)}")
     if mcp is not None:
         return made.mcp_spec(mcp, listed_names(only), name), rows
+    if openenv is not None:
+        return made.openenv_spec(openenv, name), rows
     if tools is None:
         return made.spec_from_rows(rows, name or Path(str(positives)).stem), rows
     return made.init_spec(tools, name), rows

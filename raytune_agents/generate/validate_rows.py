@@ -115,8 +115,9 @@ def executor(config: GenerateConfig) -> Executor:
     its world does not do what its examples do, or the sandbox would refuse to run either."""
     specs = tuple(map(agents.load_spec, config.agents))
     for spec in specs:
-        path, own = spec.module_path, bool(spec.world) and not world_code(spec).shipped
-        if path or own:
+        code = world_code(spec) if spec.world else None
+        own = code is not None and not code.shipped
+        if spec.module_path or (own and not code.remote):
             sandbox.require_walls()
         if own:
             check_world(spec)

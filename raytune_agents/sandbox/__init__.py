@@ -58,8 +58,8 @@ class Limits:
 @dataclass(frozen=True)
 class Outcome:
     """What one call gave. `error` is "", timeout, memory, disk, killed:SIGNAL, output, not_run,
-    forbidden: WHY, import: WHY, or the exception's name and text. `forbidden: protocol` = the
-    process wrote something else than one answer to each request."""
+    forbidden: WHY, import: WHY, server: WHY, or the exception's name and text. `forbidden:
+    protocol` = the process wrote something else than one answer to each request."""
 
     value: Any = None
     error: str = ""
@@ -67,9 +67,10 @@ class Outcome:
     @property
     def broken(self) -> bool:
         """Whether it was the sandbox that ended the call, and not the tool's own exception."""
-        return self.error in LABELS or self.error.startswith(("killed:", "forbidden: ", "import: "))
+        return self.error in LABELS or self.error.startswith(BROKEN)
 
 
+BROKEN = ("killed:", "forbidden: ", "import: ", "server: ")
 LABELS = ("timeout", "memory", "disk", "output", "not_run")
 PROTOCOL, NOT_RUN = Outcome(error="forbidden: protocol"), Outcome(error="not_run")
 

@@ -27,7 +27,7 @@ LAYERS = [
     {"inference", "readers", "exports", "agents"},
     {"generate", "negatives", "filters", "dedup", "mix", "rounds", "situations", "split"},
     {"train"},
-    {"evaluate", "report", "serving", "capture", "streams"},
+    {"evaluate", "report", "serving", "capture", "streams", "openenv_server"},
     {"tune"},
     {"pipeline"},
     {"cli", "api", "__main__", "__init__"},

@@ -2,9 +2,10 @@
 
 A `World` is a class of the user, named by `AgentSpec.world` and stated like a gym environment: it
 is reset with a task, called with what the model calls, and says whether its goal is reached. It
-runs in the sandbox; the shipped agents' worlds, which are ours, in this process. An `Episode` is
-one task carried out in one. A row that was made in a world keeps its task in `meta`, so that its
-calls can be run again (as in tau-bench, arXiv 2406.12045, section 3).
+runs in the sandbox; the shipped agents' worlds, which are ours, in this process; an environment of
+OpenEnv at its server (`openenv`). An `Episode` is one task carried out in one. A row that was made
+in a world keeps its task in `meta`, so that its calls can be run again (as in tau-bench, arXiv
+2406.12045, section 3).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 from raytune_agents import agents
 from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import host
-from raytune_agents.agents.worlds.process import LOCK, WorldCode, WorldDown, box_of, locate
+from raytune_agents.agents.worlds.process import LOCKS, Box, WorldCode, WorldDown, box_of, locate
 from raytune_agents.calls import schema_errors
 from raytune_agents.config import ConfigError
 from raytune_agents.records import (
@@ -32,7 +33,6 @@ from raytune_agents.records import (
     Trajectory,
     content_hash,
 )
-from raytune_agents.sandbox import Sandbox
 
 
 class World(Protocol):
@@ -147,7 +147,7 @@ class Episode:
         self._id = secrets.token_hex(8)
         self._calls: list[tuple[str, Arguments]] = []
         self._attempts = 0  # calls so far, also those that were not carried out
-        self._box: Sandbox | None = None
+        self._box: Box | None = None
         weakref.finalize(self, _ended.append, self._id)
         if code.shipped:
             host.begin_episode(self._id, code.entry, task, self._forgotten())
@@ -157,7 +157,7 @@ class Episode:
         old, _ended[:] = list(_ended), []
         return old
 
-    def _begin(self, box: Sandbox) -> None:
+    def _begin(self, box: Box) -> None:
         """Begin in this process and make the calls so far again."""
         begin = {"entry": self.code.entry, "task": self.task, "ended": self._forgotten()}
         self._send(box, "begin_episode", begin)
@@ -165,7 +165,7 @@ class Episode:
             self._send(box, "carry_out", {"name": name, "arguments": arguments})
         self._box = box
 
-    def _send(self, box: Sandbox, function: str, arguments: JsonObject) -> Any:
+    def _send(self, box: Box, function: str, arguments: JsonObject) -> Any:
         outcome = box.call(function, {"episode": self._id} | arguments)
         if outcome.error and (outcome.broken or function != "carry_out"):
             raise WorldDown(f"{function}: {outcome.error}")
@@ -174,7 +174,7 @@ class Episode:
     def _ask(self, function: str, **arguments: Any) -> Any:
         if self.code.shipped:
             return getattr(host, function)(self._id, **arguments)
-        with LOCK:
+        with LOCKS[self.code]:
             box = box_of(self.code)
             if box is not self._box:
                 self._begin(box)

@@ -1,5 +1,5 @@
 """Where a world's code lies and runs: a shipped world in this process, a user's in a sandbox that
-is kept for all its episodes."""
+is kept for all its episodes, an OpenEnv environment at its server."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import importlib.util
 import os
 import sys
 import threading
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raytune_agents.agents.worlds.openenv import EnvironmentServer
 from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonObject
 from raytune_agents.sandbox import Limits, Sandbox
@@ -19,7 +21,6 @@ from raytune_agents.sandbox import Limits, Sandbox
 SHIPPED = "raytune_agents.agents.worlds."
 HOST = Path(__file__).with_name("host.py")
 LIMITS = Limits(timeout_s=20.0, memory_mib=1024, output_kib=1024)  # of one call of a world
-LOCK = threading.RLock()  # a sandbox answers one call at a time
 
 
 class WorldDown(RuntimeError):
@@ -28,7 +29,8 @@ class WorldDown(RuntimeError):
 
 @dataclass(frozen=True)
 class WorldCode:
-    """The class of a world, and the files or packages that it needs beside installed ones."""
+    """The class of a world, and the files or packages that it needs beside installed ones; or the
+    address of a server as its module."""
 
     module: str
     name: str
@@ -43,6 +45,11 @@ class WorldCode:
         """Whether it is ours, so that it needs no sandbox."""
         return self.module.startswith(SHIPPED)
 
+    @property
+    def remote(self) -> bool:
+        """Whether it runs at an OpenEnv server."""
+        return "://" in self.module
+
 
 def _installed(path: Path) -> bool:
     """Whether every sandbox can import it: it lies in the interpreter's own folders."""
@@ -50,8 +57,11 @@ def _installed(path: Path) -> bool:
 
 
 def locate(world: str, folder: Path, beside: tuple[Path, ...] = ()) -> WorldCode:
-    """The code of "module:Class". The module is a file or package of `folder` (that of the spec),
-    or one that Python finds. `beside` are files that it imports. Raises ConfigError."""
+    """The code of "module:Class", or a server's address. The module is a file or package of
+    `folder` (that of the spec), or one that Python finds. `beside` are files that it imports.
+    Raises ConfigError."""
+    if "://" in world:
+        return WorldCode(world, "")
     module, _, name = world.partition(":")
     module = module.removesuffix(".py").replace("/", ".")
     top = module.partition(".")[0]
@@ -72,17 +82,23 @@ def locate(world: str, folder: Path, beside: tuple[Path, ...] = ()) -> WorldCode
     return WorldCode(module, name, beside if own else (path, *beside))
 
 
-_boxes: dict[tuple[int, WorldCode], Sandbox] = {}  # a forked process must not share a pipe
+Box = Sandbox | EnvironmentServer
+# either answers one call at a time
+LOCKS: defaultdict[WorldCode, threading.RLock] = defaultdict(threading.RLock)
+_boxes: dict[tuple[int, WorldCode], Box] = {}  # a forked process must not share a pipe
 
 
-def box_of(code: WorldCode) -> Sandbox:
-    """The sandbox of a world's code, a new one where it has died. Raises SandboxError."""
+def box_of(code: WorldCode) -> Box:
+    """The sandbox of a world's code, a new one where it has died; or its server. Raises
+    SandboxError."""
     key = (os.getpid(), code)
     box = _boxes.get(key)
     if box is None or not box.alive:
         if box is not None:
             box.close()
-        box = _boxes[key] = Sandbox(HOST, LIMITS, code.files)
+        remote = code.remote
+        box = EnvironmentServer(code.module) if remote else Sandbox(HOST, LIMITS, code.files)
+        _boxes[key] = box
     return box
 
 
@@ -93,7 +109,7 @@ def class_of(code: WorldCode) -> Any:
 
 def made_tasks(code: WorldCode, seed: int, count: int) -> list[JsonObject]:
     """Tasks that a user's world makes itself, [] where it has no `tasks`. Raises WorldDown."""
-    with LOCK:
+    with LOCKS[code]:
         arguments = {"entry": code.entry, "seed": seed, "count": count}
         outcome = box_of(code).call("world_tasks", arguments)
     if outcome.error:
