@@ -211,7 +211,7 @@ class EnvironmentServer:
 
         for last in (False, True):
             try:
-                return observed(self._exchange(session, "step", action))
+                return tool_observation(self._exchange(session, "step", action))
             except ActionRefused as error:
                 return {"error": str(error)}
             except ServerFault as error:
@@ -227,7 +227,7 @@ class EnvironmentServer:
         try:
             with suppress(ConnectionClosed):  # it may have said why
                 session.socket.send(json.dumps({"type": kind, "data": data}))
-            answer = parsed(session.socket.recv(timeout=self.timeout_s))
+            answer = message_object(session.socket.recv(timeout=self.timeout_s))
             if answer.get("type") == "error":
                 raise refusal(answer.get("data"))
             found = observation_of(answer)
@@ -250,7 +250,7 @@ class EnvironmentServer:
 
         try:
             answer = httpx.get(f"{self.url}/schema", timeout=CONNECT_S)
-            action = parsed(answer.text).get("action")
+            action = message_object(answer.text).get("action")
         except httpx.HTTPError as error:
             raise ServerFault(f"does not answer ({error}); is it running?") from None
         if answer.status_code != 200 or not isinstance(action, dict):
@@ -258,7 +258,7 @@ class EnvironmentServer:
         return action
 
 
-def parsed(text: str | bytes) -> JsonObject:
+def message_object(text: str | bytes) -> JsonObject:
     """The JSON object of a message. Raises ServerFault."""
     try:
         found = json.loads(text)
@@ -310,7 +310,7 @@ def reward_of(data: JsonObject) -> float:
     return float(reward)
 
 
-def observed(found: JsonObject) -> JsonObject:
+def tool_observation(found: JsonObject) -> JsonObject:
     """An observation as a world gives it: {"observation": ...} or {"error": ...}. Of a tool it is
     the tool's result, which FastMCP wraps; else all that the environment shows. Raises
     ServerFault where it was not the tool that failed."""
