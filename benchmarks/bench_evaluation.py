@@ -116,7 +116,7 @@ def engines(run: Path, count: int) -> dict[str, Any]:
     from raytune_agents.pipeline.evaluate import arms_of
     from raytune_agents.pipeline.shards import cut
     from raytune_agents.progress import Display
-    from raytune_agents.runs import read_rows
+    from raytune_agents.storage import read_rows
 
     config = Config.model_validate_json((run / "config.json").read_text())
     config = config.model_copy(update={"runs_dir": str(run.parent), "name": run.name})

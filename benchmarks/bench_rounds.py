@@ -30,7 +30,7 @@ from raytune_agents.evaluate.paired import paired_seeds
 from raytune_agents.infra.provenance import commit, hardware
 from raytune_agents.pipeline.run import run_steps
 from raytune_agents.progress import Display
-from raytune_agents.runs import read_json, write_json
+from raytune_agents.storage import read_json, write_json
 
 HERE = Path(__file__).parent
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "report")

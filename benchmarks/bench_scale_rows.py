@@ -35,8 +35,8 @@ from raytune_agents.pipeline.run import step_function
 from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.progress import Display
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
-from raytune_agents.runs import Counts, commit, hardware, versions, write_rows
-from raytune_agents.storage import write_json
+from raytune_agents.runs import Counts, commit, hardware, versions
+from raytune_agents.storage import write_json, write_rows
 
 HERE = Path(__file__).parent
 TOKENS, FILE_ROWS = 500, 20_000

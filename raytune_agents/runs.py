@@ -39,19 +39,11 @@ from raytune_agents.mirror import Mirror, is_remote, local_folder
 from raytune_agents.records import JsonObject, content_hash
 from raytune_agents.storage import (
     PARTIAL,
-    RowFiles,
-    StoredRows,
     append_jsonl,
-    bunched,
     read_json,
-    read_rows,
-    row_groups,
     write_json,
-    write_rows,
     write_table,
 )
-
-__all__ = ["RowFiles", "StoredRows", "bunched", "read_rows", "row_groups", "write_rows"]
 
 log = logging.getLogger(__name__)
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")

@@ -53,53 +53,6 @@ from raytune_agents.config.training import TrainConfig
 from raytune_agents.config.tree import Config
 from raytune_agents.config.tuning import BudgetConfig, TuneConfig
 
-__all__ = [
-    "METHODS",
-    "ArmConfig",
-    "BaseConfig",
-    "BudgetConfig",
-    "Config",
-    "ConfigError",
-    "DpoConfig",
-    "EngineConfig",
-    "EvaluateConfig",
-    "ExportConfig",
-    "GeneralConfig",
-    "GenerateConfig",
-    "GrpoConfig",
-    "JudgeConfig",
-    "JudgedConfig",
-    "KtoConfig",
-    "LabelConfig",
-    "LoraConfig",
-    "MixConfig",
-    "ModelConfig",
-    "MultiTurnConfig",
-    "NatConfig",
-    "NegativesConfig",
-    "Positive",
-    "PriceConfig",
-    "ReadConfig",
-    "ResourcesConfig",
-    "RoundsConfig",
-    "SftConfig",
-    "Share",
-    "SourceConfig",
-    "SplitConfig",
-    "TeacherConfig",
-    "TrainConfig",
-    "TrajectoriesConfig",
-    "TuneConfig",
-    "build_config",
-    "check_weights",
-    "deep_merge",
-    "known_keys",
-    "load_config",
-    "nearest_option",
-    "parse_overrides",
-    "set_dotted",
-]
-
 # The names under which programs outside the package import these two.
 LabelSection = LabelConfig
 ModelSection = ModelConfig

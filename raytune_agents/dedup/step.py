@@ -35,7 +35,7 @@ from raytune_agents.dedup.text import (
 )
 from raytune_agents.filters.shape import is_held_out, row_family
 from raytune_agents.records import Trajectory
-from raytune_agents.runs import row_groups
+from raytune_agents.storage import row_groups
 
 LOCAL_BYTES = 1 << 26
 MOST_TASKS = 200  # that read fingerprints; each takes less than a second a row group

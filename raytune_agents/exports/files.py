@@ -64,7 +64,7 @@ def write_files(
 ) -> JsonObject:
     """Write the files of a format or preset; returns what dataset_summary.json holds.
 
-    `rows` are gone through more than once: a list, or `runs.StoredRows`. `marker` gives a
+    `rows` are gone through more than once: a list, or `storage.StoredRows`. `marker` gives a
     row's marker (`train.nat`). Raises ConfigError on an unknown format. The folder gets its summary
     last, so a folder with a summary is a whole one.
     """

@@ -23,7 +23,8 @@ from raytune_agents.negatives import choice, good_steps
 from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import JsonObject, Trajectory
-from raytune_agents.runs import Counts, Step, read_rows, write_rows
+from raytune_agents.runs import Counts, Step
+from raytune_agents.storage import read_rows, write_rows
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context

@@ -46,13 +46,8 @@ from raytune_agents.records import (
     content_hash,
     from_row,
 )
-from raytune_agents.runs import (
-    Counts,
-    RowFiles,
-    RowsLost,
-    Step,
-    row_groups,
-)
+from raytune_agents.runs import Counts, RowsLost, Step
+from raytune_agents.storage import RowFiles, row_groups
 
 if TYPE_CHECKING:
     import ray

@@ -16,7 +16,8 @@ from raytune_agents.dedup import step as dedup
 from raytune_agents.filters.quality import quality, rarity
 from raytune_agents.infra import cluster
 from raytune_agents.records import JsonObject, arrow_schema
-from raytune_agents.runs import Counts, bunched, write_table
+from raytune_agents.runs import Counts
+from raytune_agents.storage import bunched, write_table
 
 PARTS = ("validity", "worth", "weight")  # what the quality is made of, see filters.quality
 

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from raytune_agents import mix
 from raytune_agents.dedup import space
 from raytune_agents.pipeline.rows import training_rows
-from raytune_agents.runs import Counts, Step, write_table
+from raytune_agents.runs import Counts, Step
+from raytune_agents.storage import write_table
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context

@@ -37,14 +37,8 @@ from raytune_agents.records import (
     to_row,
 )
 from raytune_agents.redact import redact
-from raytune_agents.runs import (
-    Counts,
-    RowFiles,
-    Step,
-    StoredRows,
-    bunched,
-    write_table,
-)
+from raytune_agents.runs import Counts, Step
+from raytune_agents.storage import RowFiles, StoredRows, bunched, write_table
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context

@@ -31,8 +31,8 @@ from raytune_agents.pipeline import round_tasks, train_arm
 from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.records import Trajectory
 from raytune_agents.rounds import RoundRecord
-from raytune_agents.runs import BadLoss, Counts, OutOfMemory, Step, read_rows, write_json
-from raytune_agents.storage import read_json
+from raytune_agents.runs import BadLoss, Counts, OutOfMemory, Step
+from raytune_agents.storage import read_json, read_rows, write_json
 from raytune_agents.train.methods import method_named
 from raytune_agents.train.tokenized import Tokenized, tokenize_part, validate_mixed
 

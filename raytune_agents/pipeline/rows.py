@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raytune_agents.records import Trajectory
-from raytune_agents.runs import StoredRows
+from raytune_agents.storage import StoredRows
 
 
 def accepted(table: pa.Table, split: str) -> Any:

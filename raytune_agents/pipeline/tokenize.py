@@ -21,8 +21,8 @@ from raytune_agents.infra.provenance import code_revision, marks, module_files
 from raytune_agents.negatives.preference_pairs import first_request
 from raytune_agents.pipeline.rows import accepted, training_rows
 from raytune_agents.records import FlatRow, JsonObject, Trajectory, content_hash, from_row
-from raytune_agents.runs import COLUMNS, Step, row_groups
-from raytune_agents.storage import GROUP_ROWS
+from raytune_agents.runs import COLUMNS, Step
+from raytune_agents.storage import GROUP_ROWS, row_groups
 from raytune_agents.train.methods import columns_recipe, method_named
 from raytune_agents.train.tokenized import Tokenized, missing_parts, tokenize_part
 

@@ -16,8 +16,8 @@ from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.records import RecordError, to_row
-from raytune_agents.runs import Step, write_table
-from raytune_agents.storage import read_jsonl, whole_file
+from raytune_agents.runs import Step
+from raytune_agents.storage import read_jsonl, whole_file, write_table
 
 
 def job_of(

@@ -59,24 +59,6 @@ from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
 from raytune_agents.readers.unpack import SourceError
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory, finish
 
-__all__ = [
-    "READERS",
-    "SIGNS",
-    "Detected",
-    "SourceError",
-    "SourceRow",
-    "detect",
-    "detected",
-    "files",
-    "is_hub",
-    "is_packaged",
-    "list_raw",
-    "read_raw",
-    "read_row",
-    "read_source",
-    "reader_named",
-]
-
 Reader = Callable[[JsonObject], "Trajectory | list[Trajectory]"]
 
 READERS: dict[str, Reader] = {
@@ -142,9 +124,22 @@ READERS: dict[str, Reader] = {
 }
 # what programs recorded of people at work: secrets and private data are replaced unless a source
 # says otherwise
-RECORDED = ("openhands", "claude_code", "codex", "otel", "langfuse", "langsmith", "exchanges",
-            "pydantic_ai", "autogen", "adk", "smolagents", "gemini_cli", "llamaindex",
-            "atif")
+RECORDED = (
+    "openhands",
+    "claude_code",
+    "codex",
+    "otel",
+    "langfuse",
+    "langsmith",
+    "exchanges",
+    "pydantic_ai",
+    "autogen",
+    "adk",
+    "smolagents",
+    "gemini_cli",
+    "llamaindex",
+    "atif",
+)
 
 
 def detect(row: JsonObject) -> str:
@@ -235,8 +230,9 @@ def read_raw(raw: JsonObject | RecordError, where: str, source: SourceConfig) ->
         if source.format == "auto":
             found, raw = recognised(raw, READERS.get)
         with unread_fields() as unread:
-            rows = read_row(raw, where, found.format, source.min_rating, source.rating_max,
-                            source.redact)
+            rows = read_row(
+                raw, where, found.format, source.min_rating, source.rating_max, source.redact
+            )
     except RecordError as error:
         return SourceRow(where, raw, (), str(error) or "bad row", found.format, found.sure)
     error = "" if rows else f"{found.format}: no trajectory in it"
@@ -251,8 +247,10 @@ def _parents(row: Trajectory, rows: list[Trajectory]) -> tuple[str, ...]:
 def _settled(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Results beside their calls, and no empty last word of a roll-out after its answer."""
     turns = in_call_order(messages) if any(m.role == "tool" for m in messages) else messages
-    while len(turns) > 1 and turns[-1] == Message("assistant", loss=turns[-1].loss) and (
-        turns[-2].role == "assistant"
+    while (
+        len(turns) > 1
+        and turns[-1] == Message("assistant", loss=turns[-1].loss)
+        and (turns[-2].role == "assistant")
     ):
         turns = turns[:-1]
     return turns

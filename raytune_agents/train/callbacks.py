@@ -19,8 +19,8 @@ from transformers import TrainerCallback
 from raytune_agents.chat import Chat
 from raytune_agents.config import TrainConfig
 from raytune_agents.infra.energy import Meter
-from raytune_agents.runs import BadLoss, write_json
-from raytune_agents.storage import read_jsonl, write_text
+from raytune_agents.runs import BadLoss
+from raytune_agents.storage import read_jsonl, write_json, write_text
 from raytune_agents.train.base_model import peak_memory_mib
 from raytune_agents.train.job import CHECKPOINT, JOB
 from raytune_agents.train.reward_hacking import STEP_KEYS, PolicyStep, hacking_sign

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.config.lookup import user_object
-from raytune_agents.runs import read_json
+from raytune_agents.storage import read_json
 from raytune_agents.train.batches import micro_batch
 
 WEIGHTS = "adapter_model.safetensors"

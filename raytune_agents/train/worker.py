@@ -17,7 +17,8 @@ from typing import Any
 from raytune_agents.config import TrainConfig
 from raytune_agents.infra.logs import log_in_worker
 from raytune_agents.models import bf16, end_ids, keep_pages
-from raytune_agents.runs import BadLoss, OutOfMemory, read_json, write_json
+from raytune_agents.runs import BadLoss, OutOfMemory
+from raytune_agents.storage import read_json, write_json
 from raytune_agents.train import learning_rates, sharding
 from raytune_agents.train.batches import micro_batch, order, warmup_steps
 from raytune_agents.train.job import (

@@ -27,7 +27,7 @@ from raytune_agents.inference import client, engine
 from raytune_agents.inference.client import Sampling
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline.shards import cut
-from raytune_agents.runs import read_rows
+from raytune_agents.storage import read_rows
 from raytune_agents.train import nat
 
 

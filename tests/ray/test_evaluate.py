@@ -21,7 +21,7 @@ from raytune_agents.evaluate import general, rollouts
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.infra import cluster
 from raytune_agents.records import from_row
-from raytune_agents.runs import read_json
+from raytune_agents.storage import read_json
 
 ARMS = {"base", "sft", "nat", "dpo"}
 SPLITS = {"test_unseen", "unseen_agents", "instructions", "irrelevance", "bfcl_irrelevance"}

@@ -21,7 +21,7 @@ from conftest import ROOT, TINY, cli, command
 from raytune_agents.infra.watchdog import processes_below
 from raytune_agents.pipeline.generate import SAMPLED
 from raytune_agents.pipeline.keys import AFTER
-from raytune_agents.runs import read_json, read_rows
+from raytune_agents.storage import read_json, read_rows
 
 pytestmark = pytest.mark.faults
 ROWS = {"read": "read", "label": "label", "generate": "generate/*"}  # where a step's rows lie

@@ -10,7 +10,7 @@ from conftest import ROOT, TINY, cli
 
 from raytune_agents.generate import POOLS, sampling
 from raytune_agents.negatives import FAULTS, TRAJECTORY_FAULTS
-from raytune_agents.runs import read_json, read_rows
+from raytune_agents.storage import read_json, read_rows
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 import gate

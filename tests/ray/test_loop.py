@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from raytune_agents import negatives
 from raytune_agents.calls import judge
 from raytune_agents.models import embedded
-from raytune_agents.runs import read_json, read_rows
 from raytune_agents.split import gold_tools
+from raytune_agents.storage import read_json, read_rows
 from raytune_agents.train.callbacks import lines
 
 STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune", "report")

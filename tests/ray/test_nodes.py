@@ -17,7 +17,7 @@ from conftest import ROOT, TINY, command
 from raytune_agents.config import ConfigError, ResourcesConfig
 from raytune_agents.infra import cluster
 from raytune_agents.infra import nodes as nodes_of_run
-from raytune_agents.runs import read_json, read_rows
+from raytune_agents.storage import read_json, read_rows
 from raytune_agents.train.callbacks import lines
 
 NODE = {"num_cpus": 1, "object_store_memory": 150 * 2**20}

@@ -9,7 +9,7 @@ from raytune_agents.config import load_config
 from raytune_agents.infra import cluster
 from raytune_agents.infra.placement import Resources
 from raytune_agents.pipeline import plan as planner
-from raytune_agents.runs import read_json
+from raytune_agents.storage import read_json
 from raytune_agents.train.callbacks import lines
 
 NEAR, FEW = 0.25, 0.35

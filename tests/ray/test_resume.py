@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import ROOT, TINY, cli, command
 
-from raytune_agents.runs import read_json, read_rows
+from raytune_agents.storage import read_json, read_rows
 
 PARTS = ("synthetic", "mined", "edited")
 

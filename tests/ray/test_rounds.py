@@ -16,7 +16,7 @@ from raytune_agents.config import load_config
 from raytune_agents.pipeline.round_tasks import NEW
 from raytune_agents.pipeline.run import run_steps
 from raytune_agents.progress import Display
-from raytune_agents.runs import read_json, read_rows
+from raytune_agents.storage import read_json, read_rows
 from raytune_agents.train.callbacks import lines
 from raytune_agents.train.column_files import TrainingRows
 

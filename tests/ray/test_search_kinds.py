@@ -20,7 +20,7 @@ from raytune_agents.infra import cluster
 from raytune_agents.pipeline import tune
 from raytune_agents.pipeline.context import Context
 from raytune_agents.progress import Display
-from raytune_agents.runs import read_json
+from raytune_agents.storage import read_json
 from raytune_agents.tune.ledger import reports_of
 
 pytestmark = pytest.mark.slow  # a search each

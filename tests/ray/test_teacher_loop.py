@@ -12,7 +12,7 @@ import pytest
 from conftest import TINY, cli
 
 from raytune_agents.models import embedded
-from raytune_agents.runs import read_json, read_rows
+from raytune_agents.storage import read_json, read_rows
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.infra.watchdog import processes_below
-from raytune_agents.runs import read_json
+from raytune_agents.storage import read_json
 
 STEPS = 6
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, TINY, cli, command
 
 from raytune_agents import config, tune
-from raytune_agents.runs import read_json
+from raytune_agents.storage import read_json
 
 SEARCH = (
     *("tune.num_samples=4", "tune.tokens=300", "tune.num_rungs=4", "tune.rows=4"),

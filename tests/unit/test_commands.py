@@ -16,7 +16,7 @@ from raytune_agents.cli.shared_options import console
 from raytune_agents.cli.summary import funnel_table
 from raytune_agents.config import load_config
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
-from raytune_agents.runs import read_json, write_rows
+from raytune_agents.storage import read_json, write_rows
 
 TOOL = ToolSpec("add", "adds", '{"type": "object", "properties": {"a": {"type": "integer"}}}')
 

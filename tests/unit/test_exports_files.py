@@ -16,7 +16,7 @@ from raytune_agents.exports import splits
 from raytune_agents.exports.files import write_files
 from raytune_agents.exports.pricing import export_plan, roughly
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
-from raytune_agents.runs import StoredRows, write_rows
+from raytune_agents.storage import StoredRows, write_rows
 
 
 def sample(i: int = 0, **more: Any) -> Trajectory:

@@ -13,7 +13,8 @@ from tiny_model import ROWS, save_tiny
 from transformers import TrainerCallback
 
 from raytune_agents.config import TrainConfig
-from raytune_agents.runs import OutOfMemory, read_json
+from raytune_agents.runs import OutOfMemory
+from raytune_agents.storage import read_json
 from raytune_agents.train import callbacks, worker
 from raytune_agents.train.column_files import write_columns
 from raytune_agents.train.job import LIMIT, Job

@@ -16,7 +16,8 @@ from raytune_agents.pipeline import keys, label
 from raytune_agents.pipeline.label_quality import write_labels
 from raytune_agents.pipeline.run import preflight
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish, to_table
-from raytune_agents.runs import Counts, RowFiles, bunched, read_rows, row_groups, write_rows
+from raytune_agents.runs import Counts
+from raytune_agents.storage import RowFiles, bunched, read_rows, row_groups, write_rows
 
 WEATHER = ToolSpec(
     "weather",

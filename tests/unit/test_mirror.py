@@ -15,7 +15,8 @@ from pyarrow import fs
 
 from raytune_agents.config import ConfigError, load_config
 from raytune_agents.mirror import Mirror, local_folder
-from raytune_agents.runs import Counts, Run, read_json, write_json
+from raytune_agents.runs import Counts, Run
+from raytune_agents.storage import read_json, write_json
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from raytune_agents.cli.examples import EXAMPLES
 from raytune_agents.cli.examples import example_lines as lines
 from raytune_agents.cli.shared_options import console, errors
 from raytune_agents.config import ConfigError, load_config
-from raytune_agents.runs import write_rows
+from raytune_agents.storage import write_rows
 
 ROOT = Path(__file__).parents[2]
 QUIET: dict = {"capture_output": True, "text": True, "check": False}

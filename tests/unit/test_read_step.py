@@ -14,7 +14,8 @@ from raytune_agents.config import LabelConfig, ReadConfig, SourceConfig
 from raytune_agents.filters import label
 from raytune_agents.pipeline import read
 from raytune_agents.records import from_row
-from raytune_agents.runs import Counts, read_rows
+from raytune_agents.runs import Counts
+from raytune_agents.storage import read_rows
 
 SECTION = ReadConfig()
 

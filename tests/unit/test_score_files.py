@@ -19,7 +19,7 @@ from raytune_agents.evaluate.verdict import read_conclusion
 from raytune_agents.inference.client import Reply
 from raytune_agents.readers import bfcl
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
-from raytune_agents.runs import read_json, write_json
+from raytune_agents.storage import read_json, write_json
 
 CONFIG = load_config(None, ["evaluate.resamples=100", "evaluate.multi_turn.rows=2"])
 HOW = Resampling.of(CONFIG.evaluate, 17)

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from raytune_agents.infra.watchdog import STALLED, Watchdog, processes_below
 from raytune_agents.progress import Display
-from raytune_agents.runs import Counts, Step, write_json
+from raytune_agents.runs import Counts, Step
+from raytune_agents.storage import write_json
 
 HANGS = """
 import subprocess, sys, threading, time
