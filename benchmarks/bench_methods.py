@@ -169,7 +169,7 @@ class Bench:
         with tempfile.TemporaryDirectory() as out:
             job = Job(
                 model=str(self.path), dtype=self.config.model.dtype, columns="", method=arm.method,
-                config=config.model_dump(), chat=chat, out=out, seed=seed,
+                config=config, chat=chat, out=out, seed=seed,
                 threads=os.cpu_count() or 1,
             )  # fmt: skip
             trainer = worker.fit(job, rows=columns)

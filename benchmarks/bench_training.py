@@ -109,7 +109,7 @@ def run_ours(job: dict[str, Any]) -> None:
     )
     chat = {"path": job["model"], "max_length": LONGEST}
     made = Job(
-        job["model"], "auto", "", "sft", config.model_dump(), chat, job["out"], job["seed"],
+        job["model"], "auto", "", "sft", config, chat, job["out"], job["seed"],
         job["threads"],
     )  # fmt: skip
     spare = ("prompt", "answer")

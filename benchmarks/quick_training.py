@@ -69,7 +69,7 @@ class QuickTraining:
         with tempfile.TemporaryDirectory() as out:
             job = Job(
                 model=str(self.path), dtype=self.config.model.dtype, columns="", method="sft",
-                config=self.config.train.model_dump(), chat=chat, out=out, seed=seed,
+                config=self.config.train, chat=chat, out=out, seed=seed,
                 threads=os.cpu_count() or 1,
             )  # fmt: skip
             model = worker.fit(job, rows=columns).model

@@ -10,12 +10,11 @@ import ctypes
 import gc
 import importlib.util
 import json
-import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -157,6 +156,7 @@ def bf16(dtype: str) -> bool:
 
 
 PAYS = "pays"
+MATRIX = 512  # rows and columns of the matrices whose products are timed
 
 
 @cache
@@ -171,7 +171,7 @@ def bf16_pays() -> bool:
     if known.is_file():
         return known.read_text() == PAYS
     # bf16 also halves the memory, so a little slower still pays.
-    pays = matmul_seconds("bfloat16")[0] < 1.25 * matmul_seconds("float32")[0]
+    pays = matmul_seconds("bfloat16") < 1.25 * matmul_seconds("float32")
     with suppress(OSError):  # a home that cannot be written: measured again
         write_text(known, PAYS if pays else "slow")
     return pays
@@ -186,38 +186,34 @@ def cpu_model() -> str:
     return " ".join(sorted({x for x in lines if x.startswith(("model name", "stepping"))}))
 
 
-def matmul_seconds(dtype: str, size: int = 512, seconds: float = 0.03) -> list[float]:
-    """Times of products of two [size, size] matrices on the CPU, the shortest first. Of several, as
-    others use the processor too."""
+def matmul_seconds(
+    dtype: str, seconds: float = 0.03, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Shortest time of products of two [MATRIX, MATRIX] matrices on the CPU, tried for so many
+    seconds: of several, as others use the processor too."""
     import torch
 
-    matrix, times = torch.ones(size, size, dtype=getattr(torch, dtype)), []
+    matrix, times = torch.ones(MATRIX, MATRIX, dtype=getattr(torch, dtype)), []
     matrix @ matrix  # the first one makes the kernel
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times) < 3:
-        start = time.perf_counter()
+        start = clock()
         matrix @ matrix
-        times.append(time.perf_counter() - start)
-    return sorted(times)
+        times.append(clock() - start)
+    return min(times)
 
 
-def core_flops(dtype: str, size: int = 512, seconds: float = 0.3) -> float:
-    """Operations per second of one core: the fastest of many products of two matrices, by the
-    processor time of their thread, so that what else runs just then does not count."""
+def core_flops(dtype: str) -> float:
+    """Operations per second of one core, by the processor time of its thread, so that what else
+    runs just then does not count."""
     import torch
 
-    threads, best = torch.get_num_threads(), math.inf
-    matrix = torch.ones(size, size, dtype=getattr(torch, dtype))
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end or best == math.inf:
-            start = time.thread_time()
-            matrix @ matrix
-            best = min(best, time.thread_time() - start)
+        return 2 * MATRIX**3 / matmul_seconds(dtype, 0.3, time.thread_time)
     finally:
         torch.set_num_threads(threads)
-    return 2 * size**3 / best
 
 
 def keep_pages() -> None:

@@ -76,6 +76,12 @@ class Counts:
     rejected: Counter = field(default_factory=Counter)
     failed: Counter = field(default_factory=Counter)
 
+    def add(self, kept: int, lost: Mapping[str, int], stage: str) -> None:
+        """More rows: those that came out of a stage, and those that it rejected, by reason."""
+        self.rows_in += kept + sum(lost.values())
+        self.rows_out += kept
+        self.rejected.update({f"{stage}:{why}": n for why, n in lost.items()})
+
     def settled(self, step: str) -> StepRows:
         """As the manifest has them. Raises RowsLost where they do not add up."""
         lost = self.rows_in - self.rows_out - self.rejected.total() - self.failed.total()

@@ -135,6 +135,15 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, work, row_group_size=GROUP_ROWS)
 
 
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    """The table with other values in a column that it has."""
+    import pyarrow as pa
+
+    at = table.schema.get_field_index(name)
+    field = table.schema.field(at)
+    return table.set_column(at, field, pa.array(values, field.type))
+
+
 def write_rows(path: Path, rows: Iterable[Trajectory]) -> None:
     write_table(path, to_table(rows))
 

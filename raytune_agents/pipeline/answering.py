@@ -4,14 +4,10 @@ and an arm that is added is asked alone."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from raytune_agents.config import EvaluateConfig
 from raytune_agents.evaluate import general, harness, judge, likelihood, multi_turn, rollouts
@@ -21,7 +17,14 @@ from raytune_agents.evaluate.latency import LatencyRow, measure_latency
 from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
 from raytune_agents.inference import client, endpoint
 from raytune_agents.infra import cluster
-from raytune_agents.pipeline.shards import Questions, cut, in_shards, kept_shards
+from raytune_agents.pipeline.shards import (
+    Questions,
+    cut,
+    in_shards,
+    kept_shards,
+    lines_table,
+    shard_lines,
+)
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Manifest, Step
@@ -138,10 +141,8 @@ def arm_latencies(
                     context.display.say(f"latency of {arm.name} was not measured: {error}", "red")
                     continue
                 bar.update(total, sum(r.output_tokens for r in timed))
-            lines = [json.dumps(r.record()) for r in timed]
-            shards.commit(0, pa.table({"line": pa.array(lines, pa.string())}))
-        lines = pq.read_table(shards.path(0))["line"].to_pylist()
-        out += [LatencyRow(**json.loads(line)) for line in lines]
+            shards.commit(0, lines_table([r.record() for r in timed]))
+        out += [LatencyRow(**line) for line in shard_lines(shards.path(0))]
     return out
 
 
@@ -192,6 +193,6 @@ def abilities(context: Context, arms: Sequence[Arm]) -> Lines:
                 arguments = (context.model, config.model.dtype, arm, options, config.seed, gpu)
                 lines = cluster.run_task(general.run_lm_eval, arguments, cpus, int(gpu))
                 bar.update(1)
-            shards.commit(0, pa.table({"line": [json.dumps(x) for x in lines]}))
-        out += map(json.loads, pq.read_table(shards.path(0))["line"].to_pylist())
+            shards.commit(0, lines_table(lines))
+        out += shard_lines(shards.path(0))
     return out

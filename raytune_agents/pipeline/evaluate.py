@@ -35,6 +35,7 @@ from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
 from raytune_agents.storage import read_json, write_json, write_rows
 from raytune_agents.train import adapter_card
+from raytune_agents.train.methods import method_named
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
@@ -269,8 +270,6 @@ def rows_to_ask(context: Context) -> EvaluationRequests:
 def arms_of(config: Config, run: Path, shots: tuple[Trajectory, ...] = ()) -> list[Arm]:
     """The base and its baselines, then every arm with its adapter and the marker that its good rows
     carried, and once more without a marker where it says `ask_unmarked`."""
-    from raytune_agents.train.methods import method_named
-
     arms = [Arm(BASE)]
     if shots:
         arms.append(Arm(FEW_SHOT, shots=shots))
@@ -289,8 +288,6 @@ def arms_of(config: Config, run: Path, shots: tuple[Trajectory, ...] = ()) -> li
 def arm_facts(config: Config) -> ArmFacts:
     """The arms that may be the headline: those trained on all of their data; and the first of them
     whose mix holds no negative rows."""
-    from raytune_agents.train.methods import method_named
-
     whole = {name: arm for name, arm in config.train.arms.items() if arm.share == 1}
 
     def positive(name: str) -> bool:

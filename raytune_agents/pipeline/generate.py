@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +39,9 @@ HELD = "held"  # folder of rows that are kept back
 def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """Synthetic positives with reworded requests, the model's own failures, edited negatives."""
     config, seed, chat = context.config, context.config.seed, context.chat
-    train = [
-        r
-        for r in read_rows(context.run.folder / "read")
-        if r.split == "train" and not r.reject_reason and not parses(r)
-    ]
+    read = read_rows(context.run.folder / "read")
+    good = [r for r in read if not r.reject_reason and not parses(r)]
+    train = [r for r in good if r.split == "train"]
     sampled = sampling.sample_rows(config.generate, seed, train)
     for gap in sampled.gaps:
         context.display.say(f"no rows for {gap}", "yellow")
@@ -75,8 +74,9 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     for stage, lost in (("similar", sampled.similar), ("named", sampled.named)):
         counts.rows_in += lost.total()
         counts.rejected.update({f"synthetic:{p}:{stage}": n for p, n in lost.items()})
-    synthetic = [*read_rows(step.folder / "synthetic"), *no_call_rows(context, step, counts)]
-    counts.rejected.update(write_held(context, step, executor, counts))
+    synthetic = read_rows(step.folder / "synthetic")
+    synthetic += no_call_rows(context, step, good, synthetic, counts)
+    write_held(context, step, read, executor, counts)
     notes["mined"] = notes.pop(SAMPLED)
     notes["edited"] = write_negatives(context, step, [*train, *synthetic], counts)
     if config.negatives.good_steps:
@@ -88,6 +88,12 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     if config.generate.teacher.base_url:
         extra["teacher"] = endpoint.spent()
     return counts, extra
+
+
+def store(step: Step, folder: str, rows: Iterable[Trajectory], file: int = 0) -> None:
+    """Write rows that this step made into a folder of it."""
+    made = [replace(row, config_hash=step.config_hash) for row in rows]
+    write_rows(step.folder / folder / f"rows-{file:05d}.parquet", made)
 
 
 def write_negatives(
@@ -102,9 +108,7 @@ def write_negatives(
     written = choice.in_our_form if context.chat.ours else context.chat.written_turn
     # Edits follow the faults that the model makes itself, so these are counted first.
     edited, refused = choice.edited(good, found, config, seed, written)
-    counts.rows_in += len(edited) + refused.total()
-    counts.rows_out += len(edited)
-    counts.rejected.update({f"edited:{k}": n for k, n in refused.items()})
+    counts.add(len(edited), refused, "edited")
     total = found + Counter(row.fault for row in edited)
     # Faults that the user names are what the user wants, however many.
     most = 1.0 if config.faults else config.max_fault_share
@@ -113,67 +117,63 @@ def write_negatives(
     counts.rejected.update({"negatives:above max_fault_share": len(over)} if over else {})
     for name, rows in (("edited", edited), ("mined", mined)):
         why = {row.id: "fault:above negatives.max_fault_share" for row in rows if row.id in over}
-        rows = [
-            replace(r, config_hash=step.config_hash, reject_reason=why.get(r.id, "")) for r in rows
-        ]
-        write_rows(step.folder / name / "rows-00000.parquet", rows)
+        store(step, name, (replace(r, reject_reason=why.get(r.id, "")) for r in rows))
     return Counter(row.fault for row in edited if row.id not in over)
 
 
 def write_good_steps(step: Step, train: list[Trajectory], counts: Counts) -> None:
     """The good steps of failed training runs; says of the others why they give none."""
     rows, refused = good_steps.good_step_rows(train)
-    rows = [replace(row, config_hash=step.config_hash) for row in rows]
-    write_rows(step.folder / "good_steps" / "rows-00000.parquet", rows)
-    counts.rows_in += len(rows) + refused.total()
-    counts.rows_out += len(rows)
-    counts.rejected.update({f"good_steps:{why}": n for why, n in refused.items()})
+    store(step, "good_steps", rows)
+    counts.add(len(rows), refused, "good_steps")
 
 
-def no_call_rows(context: Context, step: Step, counts: Counts) -> list[Trajectory]:
+def no_call_rows(
+    context: Context,
+    step: Step,
+    read: Sequence[Trajectory],
+    synthetic: Sequence[Trajectory],
+    counts: Counts,
+) -> list[Trajectory]:
     """Rows whose right tool is taken away, for train and for val, up to `generate.no_call` of the
-    rows there; returns those of train, which stand in NO_CALL, the others in HELD."""
+    good rows there; returns those of train, which stand in NO_CALL, the others in HELD."""
     share, seed = context.config.generate.no_call, context.config.seed
-    read = [
-        r for r in read_rows(context.run.folder / "read") if not r.reject_reason and not parses(r)
-    ]
     good = {s: [r for r in read if r.split == s and not r.failed] for s in ("train", "val")}
     # A share of all training rows, so the synthetic ones count too.
-    good["train"] += read_rows(step.folder / "synthetic")
+    good["train"] += synthetic
     made = {
         s: no_call.tool_taken_away(rows, no_call.no_call_rows_lacking(rows, share), seed)
         for s, rows in good.items()
     }
     for folder, split in (("no_call", "train"), (HELD, "val")):
-        rows = [replace(row, config_hash=step.config_hash) for row in made[split]]
-        write_rows(step.folder / folder / "rows-00000.parquet", rows)
-        counts.rows_in += len(rows)
-        counts.rows_out += len(rows)
+        store(step, folder, made[split])
+        counts.add(len(made[split]), {}, folder)
     return made["train"]
 
 
 def write_held(
-    context: Context, step: Step, executor: validate_rows.Executor, counts: Counts
-) -> Counter[str]:
-    """Verified rows of the user's own agents into HELD; says how many, and returns the reasons of
-    those that were left out."""
+    context: Context,
+    step: Step,
+    read: Sequence[Trajectory],
+    executor: validate_rows.Executor,
+    counts: Counts,
+) -> None:
+    """Verified rows of the user's own agents into HELD; says how many, and counts why others were
+    left out."""
     config = context.config
-    real = Counter(r.split for r in read_rows(context.run.folder / "read") if not r.reject_reason)
+    real = Counter(r.split for r in read if not r.reject_reason)
     wanted = held.held_counts(config.generate, real)
     if not wanted:
-        return Counter()
+        return
     # Rejected ones too: what was read for training must not come back as a test.
-    trained = [r for r in read_rows(context.run.folder / "read") if r.split == "train"]
+    trained = [r for r in read if r.split == "train"]
     trained += [r for name in PARTS[:2] for r in read_rows(step.folder / name)]
     rows, refused = held.held_back(config.generate, trained, wanted, config.seed, executor.fault)
-    rows = [replace(row, config_hash=step.config_hash) for row in rows]
-    write_rows(step.folder / HELD / "rows-00001.parquet", rows)
-    counts.rows_in += len(rows) + refused.total()
-    counts.rows_out += len(rows)
+    store(step, HELD, rows, file=1)
+    counts.add(len(rows), refused, "held")
     kept = Counter(row.split for row in rows)
     counted = ", ".join(f"{kept[name]} of {count} {name}" for name, count in wanted.items())
     context.display.say(f"generate  kept back, verified and unlike training: {counted} rows")
-    return Counter({f"held:{why}": n for why, n in refused.items()})
 
 
 def realism_of(config: Config, synthetic: list[Trajectory], train: list[Trajectory]) -> JsonObject:

@@ -34,7 +34,7 @@ from raytune_agents.filters.quality import quality, signature
 from raytune_agents.filters.shape import is_held_out
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline import generate, read
-from raytune_agents.pipeline.label_quality import PARTS, with_column, write_labels
+from raytune_agents.pipeline.label_quality import PARTS, write_labels
 from raytune_agents.records import (
     ROW_FAULTS,
     SPLITS,
@@ -47,7 +47,7 @@ from raytune_agents.records import (
     from_row,
 )
 from raytune_agents.runs import Counts, RowsLost, Step
-from raytune_agents.storage import RowFiles, row_groups
+from raytune_agents.storage import RowFiles, row_groups, with_column
 
 if TYPE_CHECKING:
     import ray

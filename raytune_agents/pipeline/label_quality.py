@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +16,9 @@ from raytune_agents.filters.quality import quality, rarity
 from raytune_agents.infra import cluster
 from raytune_agents.records import JsonObject, arrow_schema
 from raytune_agents.runs import Counts
-from raytune_agents.storage import bunched, write_table
+from raytune_agents.storage import bunched, with_column, write_table
 
 PARTS = ("validity", "worth", "weight")  # what the quality is made of, see filters.quality
-
-
-def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
-    at = table.schema.get_field_index(name)
-    field = table.schema.field(at)
-    return table.set_column(at, field, pa.array(values, field.type))
 
 
 def rarities(folder: Path, pairs: pa.Table) -> tuple[np.ndarray, np.ndarray]:

@@ -33,8 +33,8 @@ from raytune_agents.pipeline.row_lengths import (
     row_lengths,
     with_max_length,
 )
-from raytune_agents.pipeline.tune import LONGER
 from raytune_agents.records import Trajectory, content_hash, to_row
+from raytune_agents.train.job import LONGER
 
 SAMPLE = 2000  # rows parsed of each source
 COUNTED = 200_000  # rows counted of each source

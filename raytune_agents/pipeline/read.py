@@ -38,7 +38,7 @@ from raytune_agents.records import (
 )
 from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, Step
-from raytune_agents.storage import RowFiles, StoredRows, bunched, write_table
+from raytune_agents.storage import RowFiles, StoredRows, bunched, with_column, write_table
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
@@ -304,8 +304,7 @@ def write_split(item: JsonObject) -> JsonObject:
     # What the split needed is not part of a trajectory.
     table = table.drop_columns([f.name for f in FACTS])
     for name in ("split", "reject_reason"):
-        at = table.schema.get_field_index(name)
-        table = table.set_column(at, table.schema.field(at), pa.array(item[name], pa.string()))
+        table = with_column(table, name, item[name])
     write_table(Path(item["out"]), table)
     return {}
 

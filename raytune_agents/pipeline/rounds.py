@@ -23,10 +23,11 @@ from raytune_agents import mix, rounds
 from raytune_agents.config import Config, ConfigError, TrainConfig
 from raytune_agents.evaluate import gate
 from raytune_agents.evaluate.baselines import Arm
+from raytune_agents.evaluate.estimates import DEFAULT
 from raytune_agents.evaluate.harness import AskOptions, answer_shard, with_answer_limit
 from raytune_agents.evaluate.instructions import instruction_rows
 from raytune_agents.evaluate.measured import values_by_row
-from raytune_agents.evaluate.paired import Difference, paired
+from raytune_agents.evaluate.scoreboard import over_common_rows
 from raytune_agents.pipeline import round_tasks, train_arm
 from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.records import Trajectory
@@ -143,7 +144,7 @@ def run_round(
         record.val = mean(after["exact_match"])
         # Against the start, not the round before: small losses would add up unseen.
         lost = lost_metrics(first, after, bool(now.config.lora.start))
-        high = difference_of(last, after, "exact_match").high
+        high = over_common_rows(last["exact_match"], after["exact_match"], DEFAULT).high
         record.worse = rounds.is_worse(before, record.val, high, lost)
     step.finish(counts, record=asdict(record))
 
@@ -274,10 +275,5 @@ def lost_metrics(first: Values, after: Values, started: bool) -> list[str]:
     right about every no-call row for nothing: it is no reference."""
     if not started and mean(first["relevance"]) < gate.LEAST_RELEVANCE:
         return []
-    return [n for n in gate.GUARDED if gate.guarded(difference_of(first, after, n)) == "lost"]
-
-
-def difference_of(before: Values, after: Values, metric: str) -> Difference:
-    """After minus before, paired over the rows that both answered."""
-    both = sorted(before[metric].keys() & after[metric].keys())
-    return paired({i: before[metric][i] for i in both}, {i: after[metric][i] for i in both})
+    found = {n: over_common_rows(first[n], after[n], DEFAULT) for n in gate.GUARDED}
+    return [n for n, difference in found.items() if gate.guarded(difference) == "lost"]

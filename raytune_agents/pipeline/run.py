@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 
 from raytune_agents import mix, models, readers
@@ -42,21 +43,10 @@ StepFunction = Callable[[Context, Step], tuple[Counts, JsonObject]]
 
 
 def step_function(name: str) -> StepFunction:
-    """The function of a step: it writes into the step's folder, and returns its counts and what its
-    manifest says besides. A step's modules are loaded only where it runs."""
-    from raytune_agents.pipeline import evaluate, generate, label, mix, read, report, train, tune
-
-    functions: dict[str, StepFunction] = {
-        "read": read.read,
-        "generate": generate.generate,
-        "label": label.label,
-        "mix": mix.mix_arms,
-        "train": train.train,
-        "evaluate": evaluate.evaluate,
-        "tune": tune.tune,
-        "report": report.report,
-    }
-    return functions[name]
+    """The function of a step, in the file of its name: it writes into the step's folder, and
+    returns its counts and what its manifest says besides. Its modules are loaded only here."""
+    module = import_module(f"raytune_agents.pipeline.{name}")
+    return module.mix_arms if name == "mix" else getattr(module, name)
 
 
 def preflight(config: Config) -> None:
@@ -65,8 +55,9 @@ def preflight(config: Config) -> None:
     from raytune_agents.chat import Chat
     from raytune_agents.evaluate import suites
     from raytune_agents.inference.options import validate_engine_options
-    from raytune_agents.pipeline import generate, label, read, rounds, tune
+    from raytune_agents.pipeline import generate, label, read, rounds
     from raytune_agents.train import methods, validate_config, validate_data
+    from raytune_agents.tune import schedulers
 
     read.units(config.read.sources)
     label.validate_label(config)
@@ -75,7 +66,7 @@ def preflight(config: Config) -> None:
     suites.validate_evaluation(config)
     validate_engine_options(config)
     if config.tune.num_samples:
-        tune.validate_tune(config)
+        schedulers.validate_tune(config)
     # A user's reader or fault may give rows of any pool: their weights are not refused.
     own = any(":" in s.format for s in config.read.sources)
     own |= any(":" in fault for fault in config.negatives.faults)

@@ -227,13 +227,22 @@ def answer_part(
     except client.EngineDown as error:
         return pa.table({}), ShardReport(outage=str(error))
     tokens = int(sum(x.get("output_tokens") or 0 for x in lines))
-    table = pa.table({"line": pa.array([json.dumps(x) for x in lines], pa.string())})
     lost = {
         str(x.get("id") or x.get("task")): x.get("error") or "no answer"
         for x in lines
         if client.INFRA_FAILED in (x.get("failed"), x.get("end"))
     }
-    return table, ShardReport(tokens=tokens, lost=lost)
+    return lines_table(lines), ShardReport(tokens=tokens, lost=lost)
+
+
+def lines_table(lines: Lines) -> pa.Table:
+    """Lines as the table that a shard commits: JSON, as they need not have one schema."""
+    return pa.table({"line": pa.array([json.dumps(x) for x in lines], pa.string())})
+
+
+def shard_lines(path: Path) -> Lines:
+    """The lines of a committed shard."""
+    return [json.loads(line) for line in pq.read_table(path)["line"].to_pylist()]
 
 
 def in_shards(context: Context, step: Step, per_arm: Sequence[Questions]) -> list[Lines]:
@@ -258,8 +267,7 @@ def in_shards(context: Context, step: Step, per_arm: Sequence[Questions]) -> lis
             if k in lost:
                 lines += [line for row in part for line in questions.lost(row)]
             else:
-                found = pq.read_table(job.shards.path(k))["line"].to_pylist()
-                lines += map(json.loads, found)
+                lines += shard_lines(job.shards.path(k))
         out.append(lines)
     return out
 

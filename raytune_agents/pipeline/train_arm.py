@@ -18,22 +18,23 @@ from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.records import RecordError, to_row
 from raytune_agents.runs import Step
 from raytune_agents.storage import read_jsonl, whole_file, write_table
+from raytune_agents.train import sft
+from raytune_agents.train.job import METRICS, Job
+from raytune_agents.train.methods import method_named
+from raytune_agents.train.reward_hacking import EQUAL
 
 
 def job_of(
     context: Context, config: TrainConfig, method: str, columns: Path | None, out: Path
-) -> Any:
+) -> Job:
     """The training job of one arm or trial."""
-    from raytune_agents.train.job import Job
-
-    chat = context.chat
     return Job(
         model=str(context.model),
         dtype=context.config.model.dtype,
         columns=str(columns or ""),
         method=method,
-        config=config.model_dump(),
-        chat=chat.arguments,
+        config=config,
+        chat=context.chat.arguments,
         out=str(out),
         seed=context.config.seed,
         threads=context.placement.threads(config.span[1]),
@@ -52,7 +53,6 @@ def train_arm(
     """Ray Train on these columns, in this order, until the adapter is saved; a killed run goes on
     from its checkpoint."""
     from raytune_agents.train import worker
-    from raytune_agents.train.reward_hacking import EQUAL
 
     config = context.placement.train(config)
     order = step.folder / "rows.npy"
@@ -70,10 +70,10 @@ def train_arm(
             )
         job = replace(job, val=str(step.folder / "val.parquet"))
         write_table(Path(job.val), pa.Table.from_pylist(val))
-    with follow(context, step.folder / "metrics.jsonl", f"train {name}"):
+    with follow(context, step.folder / METRICS, f"train {name}"):
         # Ray goes on with a run of the same name: the key, so that other rows start anew.
         worker.run_training(job, step.key, step.folder / "ray", context.resources.gpus > 0)
-    found = read_jsonl(step.folder / "metrics.jsonl")
+    found = read_jsonl(step.folder / METRICS)
     if equal := [line[EQUAL] for line in found if EQUAL in line]:
         share = sum(equal) / len(equal)
         note = f"{share:.0%} of its groups had equal rewards and taught nothing"
@@ -123,9 +123,6 @@ def val_columns(
     context: Context, config: TrainConfig, method: str, count: int
 ) -> list[dict[str, Any]]:
     """Token columns of at most `count` val rows, by id, as the method is asked at inference."""
-    from raytune_agents.train import sft
-    from raytune_agents.train.methods import method_named
-
     rows = [row for row in held_out_rows(context.run.folder, "val") if row.target]
     marker, made = method_named(method).inference_marker(config), []
     for row in rows:

@@ -12,36 +12,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raytune_agents import mix
-from raytune_agents.config import ConfigError, TrainConfig, set_dotted
-from raytune_agents.evaluate.scoring import SCORED
+from raytune_agents.config import Config, ConfigError, TrainConfig, set_dotted
+from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import held_out_rows
+from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.pipeline.train_arm import job_of
+from raytune_agents.progress import Bar
 from raytune_agents.records import Trajectory
 from raytune_agents.redact import redact
 from raytune_agents.runs import Counts, Step
 from raytune_agents.storage import write_json
-
-if TYPE_CHECKING:
-    from raytune_agents.pipeline.context import Context
-    from raytune_agents.tune.guideline import Guideline
-    from raytune_agents.tune.search import SearchContext
-    from raytune_agents.tune.search_space import Space
-    from raytune_agents.tune.trial_spec import TrialInputs
-    from raytune_agents.tune.trials import Trial
+from raytune_agents.train.job import LONGER
+from raytune_agents.train.methods import build_columns, method_named
+from raytune_agents.tune import (
+    guideline,
+    guideline_text,
+    reuse,
+    search_gate,
+    trial_stats,
+    trial_tables,
+)
+from raytune_agents.tune.axes import Axis
+from raytune_agents.tune.confirm import confirming_samples, judge_confirmed
+from raytune_agents.tune.guideline import Guideline
+from raytune_agents.tune.ledger import SearchBudget, spent_before
+from raytune_agents.tune.search import SearchContext, StageSpec, run_stage
+from raytune_agents.tune.search_space import Space, is_text, parse_space
+from raytune_agents.tune.trial_spec import UNTRAINED, Prompt, TrialInputs, text_key
+from raytune_agents.tune.trials import Trial, best_first
 
 LONGEST = 512  # tokens of a scored row: one forward pass of many rows
-LONGER = 16  # tokens that a written answer may be longer than the gold one
 RATE = "train.learning_rate"
-TEACHER_FORCED = ("exact_match", "irrelevance", "val_loss")  # metrics of a forward pass
 
 
 def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     """Settle the rate, measure the noise, search, confirm; trials, tables and the best config."""
-    from raytune_agents.tune import guideline, guideline_text, trial_stats, trial_tables
-
     config, options = context.config, context.config.tune
     if not options.num_samples:
         return Counts(), {"note": "tune.num_samples=0: no search"}
@@ -77,11 +85,8 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     return counts, {"best": top, **facts}
 
 
-def search_context(context: Context, step: Step, bar: Any) -> SearchContext:
+def search_context(context: Context, step: Step, bar: Bar) -> SearchContext:
     """Where the search runs, what it may spend, and how it says how far it is."""
-    from raytune_agents.tune.ledger import SearchBudget, spent_before
-    from raytune_agents.tune.search import SearchContext
-
     placed, options = context.placement, context.config.tune
     resources: dict[str, float] = {"CPU": placed.trial_cpus, "GPU": min(1, placed.have.gpus)}
     if options.num_workers > 1:  # these have the CPUs and GPUs; a trial needs something of its own
@@ -116,11 +121,6 @@ class Explored:
 
 def explore(context: Context, inputs: TrialInputs, search: SearchContext) -> Explored:
     """Base, learning rate, noise floor, search, and more seeds for the leaders."""
-    from raytune_agents.tune import reuse, trial_stats, trial_tables
-    from raytune_agents.tune.search import StageSpec, run_stage
-    from raytune_agents.tune.trial_spec import UNTRAINED
-    from raytune_agents.tune.trials import best_first
-
     config, options, seed = context.config, context.config.tune, context.config.seed
     found = Explored(inputs)
     natural = inputs.space.baseline_samples(config)[0]
@@ -166,13 +166,10 @@ def positives_only(trial: Trial) -> bool:
     )
 
 
-def settle_rate(config: Any, found: Explored, search: SearchContext) -> None:
+def settle_rate(config: Config, found: Explored, search: SearchContext) -> None:
     """A searched learning rate is settled at the natural mix: quantiles of its axis, the best of
     which leaves the space. Searched with the mix it eats the budget, and alone can pass the rank
     gate: a fit may then order the runs by their rate and say nothing about the mix."""
-    from raytune_agents.tune.axes import Axis
-    from raytune_agents.tune.search import StageSpec, run_stage
-
     inputs, count = found.inputs, config.tune.settle_learning_rate
     axis = next((a for a in inputs.space.axes if isinstance(a, Axis) and a.key == RATE), None)
     if axis is None or count < 2:
@@ -192,10 +189,6 @@ def conclude(
     context: Context, found: Explored, search: SearchContext, notes: Sequence[str]
 ) -> Guideline:
     """The guideline over all trials, held against the gate, and the confirming runs."""
-    from raytune_agents.tune import guideline, search_gate, trial_stats
-    from raytune_agents.tune.confirm import confirming_samples, judge_confirmed
-    from raytune_agents.tune.search import StageSpec, run_stage
-
     config, options = context.config, context.config.tune
     seed, confidence = config.seed, config.evaluate.confidence
     gate = search_gate.judge_search(found.trials, found.base, found.positives, confidence, seed)
@@ -242,11 +235,6 @@ def prepare(context: Context, step: Step) -> tuple[TrialInputs, list[str]]:
     """The pool and the scored rows, tokenised once for every searched way to write a row, and notes
     for the guideline. A method without a use for failures has none in its pool, and its mix is that
     of the others."""
-    from raytune_agents.pipeline.tokenize import tokenize
-    from raytune_agents.train.methods import build_columns, method_named
-    from raytune_agents.tune.search_space import parse_space
-    from raytune_agents.tune.trial_spec import Prompt, TrialInputs
-
     config, options = context.config, context.config.tune
     natural = tokenize(context, step, "sft", config.train).costs()
     sizes = pool_sizes(natural)
@@ -357,9 +345,6 @@ def with_options(train: TrainConfig, options: dict[str, Any]) -> TrainConfig:
 
 def texts_of(space: Space, context: Context) -> dict[str, dict[str, Any]]:
     """Name of a tokenised pool -> the searched text options that made it."""
-    from raytune_agents.tune.search_space import is_text
-    from raytune_agents.tune.trial_spec import text_key
-
     sample, found = space.baseline_samples(context.config)[0], {}
     by_key = {axis.key: axis for axis in space.axes}
     for options in space.texts():
@@ -368,23 +353,6 @@ def texts_of(space: Space, context: Context) -> dict[str, dict[str, Any]]:
         resolved = {k: v for k, v in space.resolve(sample).items() if is_text(k)}
         found[text_key(resolved)] = resolved
     return found
-
-
-def validate_tune(config: Any) -> None:
-    """What of the search can be refused before Ray starts. Raises ConfigError."""
-    from raytune_agents.tune import schedulers, search_space
-
-    options = config.tune
-    search_space.parse_space(options.space, base=config, preset=options.preset)
-    schedulers.validate_search(options)
-    written = SCORED if options.score == "generate" and options.num_rungs == 1 else ()
-    known = [*TEACHER_FORCED, *(m for m in written if m not in TEACHER_FORCED)]
-    if wrong := [m for m in options.objective if m not in known]:
-        more = ", or set tune.score=generate and tune.num_rungs=1"
-        more = more if set(wrong) <= set(SCORED) else ""
-        raise ConfigError(f"tune.objective: {wrong} is not scored; write some of {known}{more}")
-    if options.noise == 1:
-        raise ConfigError("tune.noise=1: one run has no spread; write 0 or at least 2, better 3")
 
 
 def pool_sizes(costs: Sequence[tuple[str, str, int]]) -> dict[str, int]:

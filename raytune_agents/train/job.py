@@ -15,6 +15,7 @@ from raytune_agents.train.column_files import TrainingRows
 
 METRICS, CHECKPOINT, JOB, BAD = "metrics.jsonl", "checkpoint", "job.json", "bad_loss.json"
 LIMIT = "max_tokens_per_forward.json"  # after out of memory: what one forward pass may hold
+LONGER = 16  # tokens that a written answer may be longer than the gold one
 BEST = "best"  # the adapter with the best val score so far, until it is the adapter
 
 
@@ -26,7 +27,7 @@ class Job:
     dtype: str
     columns: str  # folder of the method's columns, see `column_files`
     method: str
-    config: dict[str, Any]  # a dumped TrainConfig
+    config: TrainConfig
     chat: dict[str, Any]  # arguments of Chat
     out: str  # folder of adapter/ and metrics.jsonl
     seed: int
@@ -52,14 +53,13 @@ def training_rows_of(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> 
 
 def fingerprint(job: Job) -> dict[str, Any]:
     """What a checkpoint must share with the run that goes on from it."""
-    config = TrainConfig.model_validate(job.config).deciding()
     return {
         "method": job.method,
         "model": job.model,
         "dtype": job.dtype,
         "seed": job.seed,
         "columns": training_rows_of(job).digest if job.columns else "",
-        **{k: v for k, v in config.items() if k != "arms"},
+        **{k: v for k, v in job.config.deciding().items() if k != "arms"},
     }
 
 

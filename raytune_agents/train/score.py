@@ -14,9 +14,9 @@ from raytune_agents.calls import judge
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.models import bf16
 from raytune_agents.records import RecordError, Trajectory, from_row
+from raytune_agents.train.job import LONGER
 
 Example = Mapping[str, Any]  # a tokenised row: input_ids, labels, row_id
-LONGER = 16  # tokens that an answer may be longer than the gold one
 
 
 def objective(exact_match: float, val_loss: float) -> float:

@@ -104,7 +104,7 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
 
     torch.set_num_threads(job.threads)
     keep_pages()
-    config = TrainConfig(**job.config)
+    config = job.config
     mixed = training_rows_of(job, rows)
     if not mixed.loss_tokens:
         raise ValueError(
@@ -288,7 +288,7 @@ def save_result(trainer: Any, job: Job, first: bool) -> None:
 
     best, out = Path(job.out) / BEST, Path(job.out) / "adapter"
     if not job.val:
-        marker = method_named(job.method).inference_marker(TrainConfig.model_validate(job.config))
+        marker = method_named(job.method).inference_marker(job.config)
         save(trainer, Chat(**job.chat), out, marker)
     elif first and best.is_dir():  # else it was moved before a kill
         shutil.rmtree(out, ignore_errors=True)
@@ -311,7 +311,7 @@ def run_training(
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    config, bad = TrainConfig(**job.config), Path(job.out) / BAD
+    config, bad = job.config, Path(job.out) / BAD
     bad.unlink(missing_ok=True)  # of a run before, whose limit may have been raised since
     trainer = (kind or TorchTrainer)(
         worker,

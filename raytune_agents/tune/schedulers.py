@@ -18,13 +18,15 @@ from ray.tune.search import Searcher
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
-from raytune_agents.config import ConfigError, TuneConfig
+from raytune_agents.config import Config, ConfigError, TuneConfig
+from raytune_agents.evaluate.scoring import SCORED
 from raytune_agents.records import JsonObject, Options
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.ledger import reports_of
-from raytune_agents.tune.search_space import Space
+from raytune_agents.tune.search_space import Space, parse_space
 from raytune_agents.tune.trial_spec import OBJECTIVE
 
+TEACHER_FORCED = ("exact_match", "irrelevance", "val_loss")  # metrics of a forward pass
 APART = 1.96 * math.sqrt(2)  # standard deviations by which two runs differ, at 95 %
 
 
@@ -71,14 +73,24 @@ class NoiseAwareASHA(ASHAScheduler):
             bracket.on_result(other, line[self._time_attr], line[str(self._metric)])
 
 
-def validate_search(tune: TuneConfig) -> None:
-    """Refuse what could not run, before Ray starts. Raises ConfigError."""
+def validate_tune(config: Config) -> None:
+    """What of the search can be refused before Ray starts. Raises ConfigError."""
+    tune = config.tune
+    parse_space(tune.space, base=config, preset=tune.preset)
     if tune.pareto and (len(tune.objective) < 2 or tune.search_alg == "optuna_gp"):
         raise ConfigError(
             f"tune.pareto=true with tune.search_alg={tune.search_alg} and objective="
             f"{tune.objective} has no front to search; write two metrics or more and search_alg "
             "random or optuna"
         )
+    written = SCORED if tune.score == "generate" and tune.num_rungs == 1 else ()
+    known = [*TEACHER_FORCED, *(m for m in written if m not in TEACHER_FORCED)]
+    if wrong := [m for m in tune.objective if m not in known]:
+        more = ", or set tune.score=generate and tune.num_rungs=1"
+        more = more if set(wrong) <= set(SCORED) else ""
+        raise ConfigError(f"tune.objective: {wrong} is not scored; write some of {known}{more}")
+    if tune.noise == 1:
+        raise ConfigError("tune.noise=1: one run has no spread; write 0 or at least 2, better 3")
 
 
 def search_algorithm(

@@ -41,10 +41,10 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     chosen = mix.choose_rows(rows, weights, spec.tokens, spec.max_epochs, spec.seed)
     numbers = pool.numbers(pool.positions(chosen.ids))
     # A save needs a step: the one of the base model has a rate that moves no weight.
-    steps = 1 if spec.untrained else math.ceil(len(numbers) / spec.options["global_batch_size"])
+    steps = 1 if spec.untrained else math.ceil(len(numbers) / spec.options.global_batch_size)
     every = math.ceil(steps / (inputs.tune.num_rungs if spec.reports else 1))
     # A report is made at a save, so rungs are saves.
-    options = spec.options | {"save_steps": every, "max_steps": steps} | QUIET
+    options = spec.options.model_copy(update={"save_steps": every, "max_steps": steps} | QUIET)
     facts = TrialFacts(
         of=steps,
         save_steps=every,

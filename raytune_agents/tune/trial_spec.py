@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raytune_agents import mix
 from raytune_agents.config import TrainConfig, TuneConfig, set_dotted
-from raytune_agents.records import Options, Trajectory, canonical
+from raytune_agents.records import Trajectory, canonical
 from raytune_agents.train.job import Job
 from raytune_agents.train.tokenized import Tokenized
 from raytune_agents.tune.axes import Sample
@@ -60,7 +59,7 @@ class TrialSpec:
     method: str
     text: str
     weights: dict[str, float]
-    options: Options  # a dumped TrainConfig
+    options: TrainConfig
     tokens: int
     max_epochs: float
     no_call: float
@@ -85,8 +84,7 @@ def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
     untrained = bool(sample.get(UNTRAINED))
     if untrained:
         options["train.learning_rate"] = NO_RATE
-    # A deep copy: all trials of a process share the inputs.
-    tree = json.loads(json.dumps(inputs.job.config))
+    tree = inputs.job.config.model_dump(mode="json")
     for key, value in options.items():
         if key.startswith("train."):
             set_dotted(tree, key.removeprefix("train."), value)
@@ -100,7 +98,7 @@ def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
         method=options.get("tune.method", inputs.job.method),
         text=text,
         weights=with_rows(weights, costs),
-        options=TrainConfig(**tree).model_dump(),
+        options=TrainConfig(**tree),
         tokens=1 if untrained else inputs.full_tokens if full else inputs.tune.tokens,
         max_epochs=options.get("mix.max_epochs", inputs.max_epochs),
         no_call=options.get("mix.no_call", inputs.no_call),

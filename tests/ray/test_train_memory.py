@@ -36,7 +36,7 @@ section = TrainConfig(
     global_batch_size=8, max_tokens_per_forward=8 * length, save_steps=9, report_to=[],
     warmup_ratio=0
 )
-job = Job(chat["path"], "float32", "", "sft", section.model_dump(), chat, str(out), 17, 2)
+job = Job(chat["path"], "float32", "", "sft", section, chat, str(out), 17, 2)
 if room_mib:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = used + room_mib * 2**20

@@ -62,7 +62,7 @@ def job_of(
     validate_data.parity(method, rows, columns, chat, options, shared)
     arguments = {"path": chat.path, "template": chat.template, "tools": chat.tools,
                  "max_length": chat.max_length}  # fmt: skip
-    job = Job(str(path), "float32", "", method, options.model_dump(), arguments, str(out),
+    job = Job(str(path), "float32", "", method, options, arguments, str(out),
                      seed=1, threads=2)  # fmt: skip
     return job, columns
 

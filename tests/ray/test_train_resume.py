@@ -90,7 +90,7 @@ def assert_equal(arm: Path, config, killed: float) -> None:
     chat = {"path": str(embedded()), "max_length": 256}
     (columns,) = (arm.parents[1] / "columns").iterdir()
     job = Job(
-        str(embedded()), "float32", str(columns), "sft", config.train.model_dump(),
+        str(embedded()), "float32", str(columns), "sft", config.train,
         chat, str(arm.parent / "whole"), config.seed, os.cpu_count() or 1,
         rows=str(arm / "rows.npy"))  # fmt: skip
     trainer = worker.fit(job)

@@ -53,7 +53,7 @@ def job(columns: Path, out: Path, **options) -> Job:
     }  # fmt: skip
     return Job(
         str(embedded()), "float32", str(columns), "sft",
-        TrainConfig(**config | options).model_dump(), {"path": str(embedded())}, str(out), 17,
+        TrainConfig(**config | options), {"path": str(embedded())}, str(out), 17,
         1)  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from raytune_agents.cli.app import app
 from raytune_agents.config import Config, build_config, known_keys, parse_overrides
 from raytune_agents.generate import POOLS
 from raytune_agents.negatives import FAULTS
-from raytune_agents.pipeline import tune
+from raytune_agents.tune import schedulers
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -91,7 +91,7 @@ def test_configs_build(page: Path) -> None:
 
 def test_the_search_of_the_page_on_mixes_is_not_refused() -> None:
     tree = build_config(yaml.safe_load(blocks(ROOT / "docs" / "how" / "mix.md", "yaml")[0]))
-    tune.validate_tune(tree)
+    schedulers.validate_tune(tree)
     assert (tree.tune.noise, tree.budget.max_cost) == (3, 20)
 
 

@@ -50,7 +50,7 @@ def train(model: str, out: Path, most: int) -> tuple[list[dict], Full]:
     )
     chat, memory = {"path": model}, Full(most)
     job = Job(
-        model, "float32", "", "sft", config.model_dump(), chat, str(out), 17, threads=1
+        model, "float32", "", "sft", config, chat, str(out), 17, threads=1
     )
     worker.fit(job, [memory], rows=ROWS)
     return callbacks.lines(out / "metrics.jsonl"), memory
@@ -94,7 +94,7 @@ def test_rows_of_shared_mapped_columns_give_the_losses_of_rows_in_memory(model, 
     write_columns(tmp_path / "columns" / "rows-00001.arrow", ROWS[5:])
     np.save(tmp_path / "rows.npy", np.array(mixed))
     held = Job(
-        model, "float32", "", "sft", config.model_dump(), {"path": model},
+        model, "float32", "", "sft", config, {"path": model},
         str(tmp_path / "held"), 17, threads=1,
     )  # fmt: skip
     mapped = replace(

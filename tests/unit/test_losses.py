@@ -40,7 +40,7 @@ def built(folder: str, out: Path, method: str, rows: list[dict], *options: str) 
     """A trainer whose adapter is not the reference any more, and a plain model of its weights."""
     settings = ["global_batch_size=6", "max_tokens_per_forward=30", "report_to=[]", "lora.r=2"]
     config = load_config(None, [f"train.{o}" for o in (*settings, *options)]).train
-    job = Job(folder, "float32", "", method, config.model_dump(), {"path": folder},
+    job = Job(folder, "float32", "", method, config, {"path": folder},
                      str(out), 3, threads=1)  # fmt: skip
     trainer = worker.build_trainer(job, rows)
     torch.manual_seed(0)

@@ -97,7 +97,7 @@ def test_dropped_groups_count_nowhere_in_the_loss(tmp_path: Path, turns: int) ->
                          "report_to=[]", "global_batch_size=4")  # fmt: skip
     columns, refused = build_columns("grpo", tasks, chat, config, None)
     assert not refused
-    job = Job(path, "float32", "", "grpo", config.model_dump(), chat.arguments, str(tmp_path),
+    job = Job(path, "float32", "", "grpo", config, chat.arguments, str(tmp_path),
               1, 1)  # fmt: skip
     trainer = worker.build_trainer(job, columns)
     ids = torch.tensor([[11, 12, 13], [14, 15, 16], [21, 22, 0], [23, 24, 25]])
@@ -133,7 +133,7 @@ def test_a_training_logs_what_the_signs_are_read_from(tmp_path: Path, method: st
     section = section_of("grpo={num_generations: 2, max_tokens: 6, stop: {window: 1}}", "lora.r=2",
                          "report_to=[]", "global_batch_size=4", "max_steps=2")  # fmt: skip
     columns, _ = build_columns(method, GOOD[:4], chat, section, None)
-    job = Job(path, "float32", "", method, section.model_dump(), chat.arguments, str(tmp_path),
+    job = Job(path, "float32", "", method, section, chat.arguments, str(tmp_path),
               1, 1)  # fmt: skip
     worker.fit(job, rows=columns)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

@@ -61,7 +61,7 @@ def pool_of(rows: list[dict]) -> Tokenized:
 def inputs_of(space: dict, **more) -> one.TrialInputs:
     parsed = parse_space(space)
     keys = {one.text_key(t) for t in parsed.texts()} | {one.text_key({})}
-    job = Job("m", "float32", "", "nat", TrainConfig().model_dump(), {}, "", 17, 1)
+    job = Job("m", "float32", "", "nat", TrainConfig(), {}, "", 17, 1)
     pools, rows = dict.fromkeys(keys, pool_of(ROWS)), dict.fromkeys(keys, ROWS)
     tune, weights = TuneConfig(tokens=100), more.pop("weights", {})
     return one.TrialInputs(parsed, pools, rows, rows, {}, job, tune, weights, 4.0, 0.3, 900)
@@ -71,7 +71,7 @@ def test_a_proposal_becomes_a_mix_and_train_options():
     shared = inputs_of(SPACE)
     sample = shared.space.simplex().invert({"positive": 0.5, "negative": 0.5}) | {"train.lora.r": 8}
     plan = one.specify(sample, shared)
-    assert plan.options["lora"]["r"] == 8
+    assert plan.options.lora.r == 8
     assert plan.weights == pytest.approx({"positive": 0.5, "synthetic": 0, "negative": 0.5})
     assert (plan.tokens, plan.seed, plan.method, plan.full) == (100, 17, "nat", False)
     assert plan.no_call == 0.3  # the mix step's own, unless it is searched
@@ -217,7 +217,7 @@ def test_the_noise_is_the_spread_of_equal_runs():
 def test_what_cannot_run_is_refused_before_ray(words, says):
     split = words.replace(" tune.", "|tune.").split("|")
     with pytest.raises(ConfigError, match=says):
-        pipeline.validate_tune(config.load_config(None, split))
+        schedulers.validate_tune(config.load_config(None, split))
 
 
 def test_every_search_algorithm_knows_the_space_and_earlier_scores():
@@ -248,7 +248,7 @@ def test_an_untrained_trial_is_one_step_that_moves_nothing():
     shared = inputs_of(SPACE)
     sample = shared.space.baseline_samples()[0] | {one.UNTRAINED: True}
     plan = one.specify(sample, shared)
-    assert (plan.options["learning_rate"], plan.untrained, plan.reports) == (1e-12, True, False)
+    assert (plan.options.learning_rate, plan.untrained, plan.reports) == (1e-12, True, False)
 
 
 # --- budget ---

@@ -170,7 +170,7 @@ def test_a_checkpoint_goes_on_under_the_options_that_its_key_leaves_out(tmp_path
     assert set(other) == type(train).OPERATIONAL
 
     def mark(**options: Any) -> dict[str, Any]:
-        config = train.model_copy(update=options).model_dump()
+        config = train.model_copy(update=options)
         return fingerprint(Job("m", "auto", "", "sft", config, {}, str(tmp_path), 1, 1))
 
     for name, value in other.items():
