@@ -103,12 +103,12 @@ def append_jsonl(path: Path, value: Any) -> None:
         file.write(f"{chr(10) * cut}{line}\n".encode())
 
 
-def read_jsonl(path: Path) -> list[Any]:
-    """The objects of a file of JSON lines, [] where it is absent. A last line that is not written
-    to its end is left out; other broken lines too, and counted in the log."""
-    if not path.is_file():
-        return []
+def whole_lines(path: Path) -> tuple[list[JsonObject], int]:
+    """The objects of a file of JSON lines, none where it is absent, and how many lines are broken.
+    A last line that is not written to its end is left out, and not counted."""
     found, broken = [], 0
+    if not path.is_file():
+        return found, broken
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     for line in lines:
         try:
@@ -120,6 +120,12 @@ def read_jsonl(path: Path) -> list[Any]:
             found.append(value)
         else:
             broken += bool(line.strip()) and line.endswith("\n")
+    return found, broken
+
+
+def read_jsonl(path: Path) -> list[JsonObject]:
+    """The objects of `whole_lines`; broken lines are counted in the log."""
+    found, broken = whole_lines(path)
     if broken:
         log.warning("%s: %d lines cannot be read and are left out", path, broken)
     return found

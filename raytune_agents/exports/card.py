@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -15,8 +16,8 @@ def _cell(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(c) for c in line) + " |" for line in lines)
 
 
@@ -60,7 +61,7 @@ def card(summary: JsonObject, title: str) -> str:
         f"Tool-calling trajectories in the format `{summary['format']}`"
         + (f", preset `{summary['preset']}`" if summary["preset"] != "none" else "")
         + f". {total} of {summary['rows_in']} rows, seed {summary['seed']}.",
-        _table(
+        markdown_table(
             ("file", "rows", "bytes", "calls", "tools", "pools"),
             [
                 (
@@ -75,13 +76,17 @@ def card(summary: JsonObject, title: str) -> str:
             ],
         ),
         "## Sources\n\nThe licence of each source holds for its rows.\n\n"
-        + _table(("source", "rows"), sorted(sources.items())),
+        + markdown_table(("source", "rows"), sorted(sources.items())),
     ]
     if summary["left_out"]:
-        parts.append("## Left out\n\n" + _table(("reason", "rows"), [*summary["left_out"].items()]))
+        parts.append(
+            "## Left out\n\n" + markdown_table(("reason", "rows"), [*summary["left_out"].items()])
+        )
     if summary["missing"]:
         rows = [*summary["missing"].items()]
-        parts.append("## Fewer than the preset wants\n\n" + _table(("kind", "missing"), rows))
+        parts.append(
+            "## Fewer than the preset wants\n\n" + markdown_table(("kind", "missing"), rows)
+        )
     if summary["not_carried"]:
         parts.append(f"## Not carried by the format\n\n{summary['not_carried']}.")
     return "\n\n".join(parts) + "\n"

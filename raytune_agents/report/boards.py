@@ -135,6 +135,15 @@ def _cell(metric: Metric, score: Estimate, change: Difference | None) -> BoardCe
     )
 
 
+def interval_row(
+    name: str, css: str, cell: Estimate | Difference, scale: float = 100
+) -> dict[str, Any]:
+    """A row of `charts.intervals`; shares are shown in percent."""
+    ends = {k: getattr(cell, k) for k in ("value", "low", "high")}
+    scaled = {k: None if v is None else v * scale for k, v in ends.items()}
+    return {"name": name, "css": css} | scaled
+
+
 def _figures(
     run: RunContents, split: str, css: Mapping[str, str], main: list[Metric]
 ) -> list[Figure]:
@@ -145,14 +154,13 @@ def _figures(
     shown: Callable[[float], str] = PERCENT if share else format_number
 
     def rows(board: Board[Any]) -> list[dict[str, Any]]:
-        found = []
-        for arm, by in board.items():
-            cell = by.get(split, {}).get(metric.name)
-            if cell is not None and cell.value is not None:
-                ends = {k: getattr(cell, k) for k in ("value", "low", "high")}
-                scaled = {k: v * 100 if share and v is not None else v for k, v in ends.items()}
-                found.append({"name": arm, "css": css[arm]} | scaled)
-        return found
+        cells = {arm: by.get(split, {}).get(metric.name) for arm, by in board.items()}
+        scale = 100 if share else 1
+        return [
+            interval_row(arm, css[arm], cell, scale)
+            for arm, cell in cells.items()
+            if cell is not None and cell.value is not None
+        ]
 
     level = intervals(rows(run.scores), f"{metric.label} on {split}", metric.label, shown)
     unit = "percentage points" if share else metric.label

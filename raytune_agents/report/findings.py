@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_agents.report.folder import RowGroup
-from raytune_agents.report.safe_text import finite
+from raytune_agents.report.safe_text import finite, whole
 
 FAMILIES = ("positive", "synthetic", "negative")
 CURVES = (
@@ -47,10 +47,6 @@ def curves(
 # --- the data ---
 
 
-def _count(value: Any) -> int:
-    return int(finite(value) or 0)
-
-
 @dataclass(frozen=True, slots=True)
 class StepFunnel:
     """What became of a step's rows. `lost`: those not accounted for, None where it is not known;
@@ -72,7 +68,7 @@ def step_funnel(manifests: Mapping[str, Mapping]) -> list[StepFunnel]:
     for step, manifest in manifests.items():
         rows = manifest.get("rows") or {}
         parts = [
-            {r: _count(n) for r, n in (rows.get(k) or {}).items()} for k in ("rejected", "failed")
+            {r: whole(n) for r, n in (rows.get(k) or {}).items()} for k in ("rejected", "failed")
         ]
         rejected, failed = (sum(part.values()) for part in parts)
         came, left = finite(rows.get("in")), finite(rows.get("out"))
@@ -120,9 +116,9 @@ def stages(manifests: Mapping[str, Mapping]) -> list[FunnelTable]:
     tables = []
     for title, (first, lines) in groups.items():
         keys = dict.fromkeys(k for line in lines for k in line if k not in (first, "kept"))
-        used = [k for k in keys if any(_count(line.get(k)) for line in lines)]
+        used = [k for k in keys if any(whole(line.get(k)) for line in lines)]
         head = [first, *used, "kept"]
-        rows = [[str(x.get(first)), *(_count(x.get(k)) for k in head[1:])] for x in lines]
+        rows = [[str(x.get(first)), *(whole(x.get(k)) for k in head[1:])] for x in lines]
         tables += [FunnelTable(title, head, rows)] if rows else []
     return tables
 
@@ -130,11 +126,11 @@ def stages(manifests: Mapping[str, Mapping]) -> list[FunnelTable]:
 def left_after(lines: Sequence[Mapping]) -> list[tuple[str, int]]:
     """Of the pools' funnel together: the rows tried, and those left after each of its checks."""
     lines = [line for line in lines if isinstance(line, Mapping)]
-    left = sum(_count(line.get("tried")) for line in lines)
+    left = sum(whole(line.get("tried")) for line in lines)
     found = [("tried", left)] if left else []
     for check in dict.fromkeys(k for line in lines for k in line) if left else ():
         if check not in ("pool", "tried", "kept", "short"):
-            left -= sum(_count(line.get(check)) for line in lines)
+            left -= sum(whole(line.get(check)) for line in lines)
             found.append((check, left))
     return found
 
@@ -195,15 +191,15 @@ def arm_mixes(mix: Mapping[str, Mapping[str, Any]]) -> list[ArmMix]:
     out = []
     for arm, facts in mix.items():
         tokens, epochs = facts.get("tokens") or {}, facts.get("epochs") or {}
-        total = sum(map(_count, tokens.values()))
+        total = sum(map(whole, tokens.values()))
         short = facts.get("short") or {}
         parts = [
             PoolShare(
                 pool,
-                _count(n),
-                _count(n) / (total or 1),
+                whole(n),
+                whole(n) / (total or 1),
                 finite(epochs.get(pool)),
-                _count(short.get(pool)),
+                whole(short.get(pool)),
             )
             for pool, n in tokens.items()
         ]

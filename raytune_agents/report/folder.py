@@ -28,8 +28,10 @@ from raytune_agents.evaluate.verdict import (
 )
 from raytune_agents.records import FlatRow, JsonObject
 from raytune_agents.report.safe_text import finite
+from raytune_agents.runs import STEPS
+from raytune_agents.storage import whole_lines
 
-STEPS = ("read", "generate", "label", "mix", "train", "evaluate", "tune")
+MEASURED = STEPS[:-1]  # what the report is of
 LABELS = ("pool", "split", "fault", "reject_reason", "step")
 ANSWER_CHARS = 20_000  # what is kept in memory of one answer; the length is kept beside it
 Cell = TypeVar("Cell")
@@ -98,13 +100,12 @@ class RunContents:
 
     @property
     def confidence(self) -> float:
-        return finite((self.config.get("evaluate") or {}).get("confidence")) or 0.95
+        return confidence_of(self.config)
 
     @property
     def mix(self) -> dict[str, JsonObject]:
         """{arm: {tokens: {pool: n}, epochs: {pool: x}}} of the mix manifest."""
-        manifest = self.manifests.get("mix", {})
-        return manifest.get("arms") or manifest.get("extra", {}).get("arms") or {}
+        return self.manifests.get("mix", {}).get("arms") or {}
 
 
 class _Reader:
@@ -164,17 +165,13 @@ class _Reader:
         A last line cut by a crash is left out; other broken lines are counted as a problem.
         """
         by_step: dict[Any, JsonObject] = {}
-        broken, lines = 0, path.read_text(encoding="utf-8", errors="replace").splitlines()
-        for i, line in enumerate(lines):
-            try:
-                value = json.loads(line)
-            except ValueError:
-                value = None
-            step = finite(value.get("step")) if isinstance(value, dict) else None
+        found, broken = whole_lines(path)
+        for line in found:
+            step = finite(line.get("step"))
             if step is not None:
-                by_step[step] = by_step.get(step, {}) | dict(value or {})
+                by_step[step] = by_step.get(step, {}) | line
             else:
-                broken += i + 1 < len(lines)
+                broken += 1
         if broken:
             self.problems.append(
                 f"{path.relative_to(self.root)}: {broken} lines are not JSON objects with a step"
@@ -189,9 +186,9 @@ class _Reader:
             if name.split("/")[0] != "report":
                 found[name] = self.json(f"{name}/manifest.json", {})
         self.missing += [
-            f"{s}/manifest.json" for s in STEPS if not any(n.split("/")[0] == s for n in found)
+            f"{s}/manifest.json" for s in MEASURED if not any(n.split("/")[0] == s for n in found)
         ]
-        rank = {s: i for i, s in enumerate(STEPS)}
+        rank = {s: i for i, s in enumerate(MEASURED)}
         return {
             n: found[n] for n in sorted(found, key=lambda n: (rank.get(n.split("/")[0], 99), n))
         }
@@ -275,9 +272,12 @@ def _conclusion(
             return read_conclusion(record)
         except (TypeError, KeyError):
             files.problems.append("evaluate/verdict.json has another shape")
-    level = finite((config.get("evaluate") or {}).get("confidence")) or 0.95
-    headline = choose_headline([], list(differences))
+    headline, level = choose_headline([], list(differences)), confidence_of(config)
     return conclusion_of(scores, differences, headline, gates.get(headline[0]), level, metrics)
+
+
+def confidence_of(config: JsonObject) -> float:
+    return finite((config.get("evaluate") or {}).get("confidence")) or 0.95
 
 
 def _text(path: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raytune_agents.report.safe_text import clip, finite, format_number
+from raytune_agents.report.safe_text import clip, finite, format_number, whole
 
 SOURCES = {
     "real": "your own rows",
@@ -60,7 +60,7 @@ def generated_quality(manifests: Mapping[str, Mapping[str, Any]]) -> GeneratedQu
     by_pool: Mapping[str, Any] = samples if isinstance(samples, Mapping) else {}
     order = {name: i for i, name in enumerate(SOURCES)}
     return GeneratedQuality(
-        int(finite(found.get("rows")) or 0),
+        whole(found.get("rows")),
         lines,
         [clip(str(m), 120) for m in found.get("misfits") or []],
         [

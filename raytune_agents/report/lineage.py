@@ -11,6 +11,7 @@ from pathlib import Path
 
 from raytune_agents.config import ConfigError
 from raytune_agents.records import FlatRow, Trajectory, from_row
+from raytune_agents.storage import StoredRows
 
 # label's rows are read's and generate's with their verdicts, so they come first
 FILES = (
@@ -55,13 +56,9 @@ def rows_of(run: Path, ids: Iterable[str]) -> dict[str, Trajectory]:
 
 def stored_rows(run: Path, family: str) -> Iterator[Trajectory]:
     """The accepted rows of a pool family in label's files, read a batch at a time."""
-    import pyarrow.parquet as pq
-
-    for file in sorted(run.glob("label/rows*.parquet")):
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
-            for row in batch.to_pylist():
-                if (row["pool"] or "").partition(".")[0] == family and not row["reject_reason"]:
-                    yield from_row(row)
+    for row in StoredRows(run / "label"):
+        if row.pool.partition(".")[0] == family and not row.reject_reason:
+            yield row
 
 
 def ancestors(run: Path, ids: Iterable[str]) -> dict[str, Trajectory]:

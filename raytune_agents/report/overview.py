@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from raytune_agents.evaluate.gate import GateResult
 from raytune_agents.evaluate.scoreboard import main_metric
 from raytune_agents.evaluate.verdict import HEADLINE, VAL, ordered_splits
-from raytune_agents.report.boards import Figure
+from raytune_agents.report.boards import Figure, interval_row
 from raytune_agents.report.charts import intervals
 from raytune_agents.report.findings import arm_mixes
 from raytune_agents.report.folder import RunContents
@@ -172,8 +172,7 @@ def changes_by_suite(run: RunContents, css: Mapping[str, str]) -> Figure | None:
         cell = by[split].get(name)
         if cell is None or cell.value is None or split == VAL:
             continue
-        ends = {k: (getattr(cell, k) or 0.0) * 100 for k in ("value", "low", "high")}
-        rows.append({"name": split.replace("_", " "), "css": css[run.conclusion.arm]} | ends)
+        rows.append(interval_row(split.replace("_", " "), css[run.conclusion.arm], cell))
     if not rows:
         return None
     label = f"{run.conclusion.arm} against base, by suite"

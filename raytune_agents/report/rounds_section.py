@@ -9,7 +9,7 @@ from typing import Any
 from raytune_agents.records import JsonObject
 from raytune_agents.report import charts
 from raytune_agents.report.boards import Figure
-from raytune_agents.report.safe_text import clip, finite
+from raytune_agents.report.safe_text import clip, finite, whole
 
 MOST_FAULTS, MOST_CLUSTERS = 6, 8  # shown of an arm, of a round
 BANDS = ("hard", "in_band", "easy", "retired")
@@ -46,22 +46,22 @@ class ShownArm:
 
 def shown_round(record: Mapping[str, Any], kept: int) -> ShownRound:
     """A record of rounds.json as the page has it; what an older one lacks is 0."""
-    number, answers = _count(record, "round"), _count(record, "answers")
+    number, answers = whole(record.get("round")), whole(record.get("answers"))
     faults = record.get("faults") or {}
     outcome = str(record.get("worse") or "")
     if number and not outcome:
-        outcome = "good" if _count(record, "rows") else "nothing to train on"
+        outcome = "good" if whole(record.get("rows")) else "nothing to train on"
     if number == kept:
         outcome = "kept"
-    clusters = sorted(record.get("asked_for") or [], key=lambda c: -_count(c, "failures"))
+    clusters = sorted(record.get("asked_for") or [], key=lambda c: -whole(c.get("failures")))
     return ShownRound(
         number=number,
         val=finite(record.get("val")) or 0.0,
-        tasks={name: _count(record, name) for name in BANDS},
+        tasks={name: whole(record.get(name)) for name in BANDS},
         in_band_share=finite(record.get("in_band_share")) or 0.0,
-        new_tasks=_count(record, "new_tasks"),
-        rows=_count(record, "rows"),
-        tokens=_count(record, "tokens"),
+        new_tasks=whole(record.get("new_tasks")),
+        rows=whole(record.get("rows")),
+        tokens=whole(record.get("tokens")),
         outcome=outcome,
         faults={str(f): n / answers for f, n in faults.items()} if answers else {},
         asked_for=[{"about": about(c)} | dict(c) for c in clusters[:MOST_CLUSTERS]],
@@ -69,14 +69,10 @@ def shown_round(record: Mapping[str, Any], kept: int) -> ShownRound:
     )
 
 
-def _count(record: Mapping[str, Any], name: str) -> int:
-    return int(finite(record.get(name)) or 0)
-
-
 def about(cluster: Mapping[str, Any]) -> str:
     """A cluster in words: "wrong_value in weather.city, 1 call, question"."""
     where = ".".join(str(cluster[k]) for k in ("tool", "argument") if cluster.get(k))
-    calls, phrasing = _count(cluster, "calls"), str(cluster.get("phrasing") or "")
+    calls, phrasing = whole(cluster.get("calls")), str(cluster.get("phrasing") or "")
     parts = [f"{cluster.get('fault')} in {where}" if where else str(cluster.get("fault"))]
     parts += [f"{calls} call{'s' * (calls != 1)}"] if phrasing else []
     return clip(", ".join([*parts, *([phrasing] if phrasing else [])]), 160)
@@ -86,7 +82,7 @@ def rounds_view(found: Mapping[str, Mapping[str, Any]]) -> list[ShownArm]:
     """Every arm that was trained in rounds; [] where there is none."""
     arms = []
     for name, record in found.items():
-        kept = _count(record, "kept")
+        kept = whole(record.get("kept"))
         lines = [shown_round(r, kept) for r in record.get("rounds") or [] if isinstance(r, Mapping)]
         if lines:
             arms.append(

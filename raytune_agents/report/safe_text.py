@@ -49,6 +49,11 @@ def finite(value: Any) -> float | None:
     return float(value) if abs(value) <= 1e300 else None
 
 
+def whole(value: Any) -> int:
+    """The value as a whole number, 0 where it is none."""
+    return int(finite(value) or 0)
+
+
 def format_number(value: Any, digits: int = 3) -> str:
     """A number with `digits` significant digits: 1,234  0.0123  2.5e-05; a dash for none."""
     value = finite(value)

@@ -12,7 +12,14 @@ from raytune_agents.evaluate.verdict import HEADLINE, change_of, ordered_splits
 from raytune_agents.records import Trajectory
 from raytune_agents.report import cases as answered
 from raytune_agents.report import charts, findings, lineage
-from raytune_agents.report.boards import BASE, PERCENT, Figure, arms_in_order, hardest_split
+from raytune_agents.report.boards import (
+    BASE,
+    PERCENT,
+    Figure,
+    arms_in_order,
+    hardest_split,
+    interval_row,
+)
 from raytune_agents.report.cases import Case
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import change_range, metric_change, metric_value
@@ -155,8 +162,7 @@ def robustness_section(run: RunContents, arms: Sequence[str], css: Mapping[str, 
             if drop is None or drop.difference.value is None:
                 continue
             cell = drop.difference
-            ends = {k: (getattr(cell, k) or 0.0) * 100 for k in ("value", "low", "high")}
-            rows.append({"name": name.replace("_", " "), "css": css[arm]} | ends)
+            rows.append(interval_row(name.replace("_", " "), css[arm], cell))
             line.rows = max(line.rows, cell.n)
             levels = (metric_value(metric, v) for v in (drop.clean, drop.perturbed))
             line.cells[arm] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from raytune_agents.exports.card import markdown_table
 from raytune_agents.redact import redact
 from raytune_agents.runs import Manifest
 from raytune_agents.storage import read_json
@@ -128,8 +129,3 @@ def interval(cell: dict[str, Any] | None) -> str:
     if not cell or cell.get("value") is None or cell.get("low") is None:
         return "-"
     return f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
-
-
-def markdown_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from raytune_agents.evaluate.gate import Outcome
 from raytune_agents.evaluate.paired import Difference
+from raytune_agents.exports.card import markdown_table
 from raytune_agents.tune.confirm import confirmed_sentence
 from raytune_agents.tune.guideline import Guideline
 
@@ -25,20 +26,22 @@ def guideline_markdown(guide: Guideline) -> str:
     if guide.recommended:
         shares, spans = guide.recommended, guide.interval
         rows = [(p, f"{share:.2f}", _span(spans[p])) for p, share in shares.items()]
-        parts.append(_table(("pool", "share", "interval"), rows))
+        parts.append(markdown_table(("pool", "share", "interval"), rows))
         rows = [
             (_plain(k), f"{b.gain:+.3f}", _span(b.interval, 3), _score(b.measured))
             for k, b in guide.baselines.items()
         ]
-        parts.append(_table(("against", "predicted gain", "interval", "measured score"), rows))
+        parts.append(
+            markdown_table(("against", "predicted gain", "interval", "measured score"), rows)
+        )
         ranked = sorted(guide.importance.items(), key=lambda item: -item[1])
         rows = [(axis, f"{share:.0%}") for axis, share in ranked]
-        parts.append(_table(("axis", "variance it explains alone"), rows))
+        parts.append(markdown_table(("axis", "variance it explains alone"), rows))
     parts += _measured(guide)
     if guide.failed:
         lines = [(t["trial_id"], " ".join(t["error"].split())[:200]) for t in guide.failed]
         rows = [(name, error.replace("|", "/")) for name, error in lines]
-        parts.append(_table(("failed trial", "error"), rows))
+        parts.append(markdown_table(("failed trial", "error"), rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -193,24 +196,26 @@ def _measured(guide: Guideline) -> list[str]:
             difference, span = ("the base", "") if gain is None else _gain(gain)
             rows.append((_plain(name), f"{arm.score:.3f}", str(arm.seeds), difference, span))
         head = ("confirmed at the full budget", "exact match", "seeds", "difference", "interval")
-        parts.append(_table(head, rows))
+        parts.append(markdown_table(head, rows))
     if guide.front:
         parts.append(
-            _table(("trials that none beats in every metric",), [(t,) for t in guide.front])
+            markdown_table(("trials that none beats in every metric",), [(t,) for t in guide.front])
         )
     rows = [
         (str(x.report), str(x.runs), _score(x.rank_to_last).replace("not run", "-"))
         for x in guide.levels
     ]
     if len(rows) > 1:
-        parts.append(_table(("report", "trials scored", "rank correlation to the last"), rows))
+        parts.append(
+            markdown_table(("report", "trials scored", "rank correlation to the last"), rows)
+        )
     times, spent = guide.times, guide.spent
     if spent:
         rows = [("tokens generated and trained", f"{spent['tokens']:.0f}")]
         rows += [("hours", f"{spent['hours']:.2f}"), ("US dollars", f"{spent['cost']:.2f}")]
         names = ("busy_share", "startup_s_cold", "startup_s_warm")
         rows += [(_plain(k), f"{times[k]:.2f}") for k in names if times.get(k) is not None]
-        parts.append(_table(("cost", ""), rows))
+        parts.append(markdown_table(("cost", ""), rows))
     return parts
 
 
@@ -262,8 +267,3 @@ def _gain(gain: Difference) -> tuple[str, str]:
 
 def _score(value: float | None) -> str:
     return "not run" if value is None else f"{value:.3f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
