@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raytune_agents.config import Config, ConfigError, load_config
+from raytune_agents.config import Config, ConfigError
+from raytune_agents.config import load_config as load_config  # handed on
+from raytune_agents.mirror import folder_of_run
 from raytune_agents.runs import METRICS, STEPS, Manifest
 from raytune_agents.storage import read_json, read_jsonl
 
@@ -23,26 +25,6 @@ if TYPE_CHECKING:
     from raytune_agents.evaluate.scoreboard import Differences, Scores
     from raytune_agents.progress import Display
     from raytune_agents.tune.trials import Trial
-
-__all__ = [
-    "STEPS",
-    "Config",
-    "ConfigError",
-    "Evaluation",
-    "RunResult",
-    "SearchResult",
-    "TrainedArm",
-    "evaluate",
-    "generate",
-    "label",
-    "load_config",
-    "mix",
-    "read",
-    "report",
-    "run",
-    "train",
-    "tune",
-]
 
 
 @dataclass(frozen=True)
@@ -178,7 +160,5 @@ def report(config: Config | str | Path) -> Path:
     from raytune_agents.report import write_report
 
     if isinstance(config, Config):
-        from raytune_agents.mirror import local_folder
-
-        return write_report(local_folder(config.runs_dir) / config.name)
+        return write_report(folder_of_run(config))
     return write_report(Path(config))

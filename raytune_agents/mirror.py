@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from raytune_agents.config import ConfigError
+from raytune_agents.config import Config, ConfigError
 from raytune_agents.models import cache_dir
 from raytune_agents.storage import PARTIAL, whole_file
 
@@ -37,6 +37,11 @@ def local_folder(runs_dir: str) -> Path:
             raise ConfigError(f"runs_dir={runs_dir!r}: {error}; write a folder") from None
     words = re.sub(r"\W+", "-", runs_dir.split("?")[0].rpartition("@")[2])[-60:].strip("-")
     return cache_dir() / "runs" / f"{words}-{hashlib.sha256(runs_dir.encode()).hexdigest()[:8]}"
+
+
+def folder_of_run(config: Config) -> Path:
+    """The folder of the config's run on this machine."""
+    return local_folder(config.runs_dir) / config.name
 
 
 def manifests_last(name: str) -> tuple[bool, int, str]:

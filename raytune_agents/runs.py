@@ -35,7 +35,7 @@ from raytune_agents.infra.provenance import (
     marks,
     versions,
 )
-from raytune_agents.mirror import Mirror, is_remote, local_folder
+from raytune_agents.mirror import Mirror, folder_of_run, is_remote
 from raytune_agents.records import JsonObject, content_hash
 from raytune_agents.storage import (
     PARTIAL,
@@ -307,7 +307,7 @@ class Run:
     def of(cls, config: Config) -> Run:
         """Take the run's folder. Raises ConfigError where it cannot be written, or another process
         has it."""
-        folder, mirror = local_folder(config.runs_dir) / config.name, None
+        folder, mirror = folder_of_run(config), None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = locked(folder / LOCK)

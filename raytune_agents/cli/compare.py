@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from raytune_agents.cli.shared_options import console, printed_errors, say, table_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,9 +35,8 @@ def compare_command(
     from raytune_agents.evaluate.estimates import Resampling
     from raytune_agents.evaluate.verdict import change_of
 
-    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
     how = Resampling(resamples, confidence)
-    try:
+    with printed_errors():
         a, b = ab.load_side(run_a), ab.load_side(run_b)
         known = {name: m for name, m in (a.metrics | b.metrics).items() if m.headline}
         if metric not in known:
@@ -48,23 +47,15 @@ def compare_command(
                 "adapters' alone; write --any-base to compare them all the same"
             )
         chosen = ab.arm_pairs(a, b, arm_a, arm_b)
-    except ConfigError as error:
-        typer.secho(str(error), fg="red", err=True)
-        raise typer.Exit(2) from None
-    console.print(
-        f"A = {run_a}, B = {run_b}; {known[metric].label}, B - A on the rows that both answered"
-    )
+        found = {s: ab.compare_sides(a, b, chosen, metric, s, how) for s in ab.common_splits(a, b)}
+        if not any(found.values()):
+            raise ConfigError("the runs share no answered row; they were split differently")
+    say(f"A = {run_a}, B = {run_b}; {known[metric].label}, B - A on the rows that both answered")
     for side in (a, b):
         for reason, n in side.failures().items():
-            console.print(f"{side.name}: {n} answers failed ({reason}) and are left out")
-    found = {s: ab.compare_sides(a, b, chosen, metric, s, how) for s in ab.common_splits(a, b)}
-    if not any(found.values()):
-        typer.secho(
-            "the runs share no answered row; they were split differently", fg="red", err=True
-        )
-        raise typer.Exit(2)
+            say(f"{side.name}: {n} answers failed ({reason}) and are left out")
     for split, cells in found.items():
-        show_split(console, split, cells, known[metric], confidence)
+        show_split(split, cells, known[metric], confidence)
     better = {
         cell.arms
         for cells in found.values()
@@ -74,23 +65,21 @@ def compare_command(
     for pair in chosen:
         gate = ab.gate_of_sides(a, b, *pair, how)
         style = {"kept": "green", "lost": "red"}.get(gate.outcome, "yellow")
-        console.print(f"{gate.arm}: {gate.sentence(pair in better)}", style=style)
+        say(f"{gate.arm}: {gate.sentence(pair in better)}", style=style)
 
 
-def show_split(
-    console: Console, split: str, cells: list[Comparison], metric: Metric, confidence: float
-) -> None:
+def show_split(split: str, cells: list[Comparison], metric: Metric, confidence: float) -> None:
     """The table of a split, its notes, and the difference by source."""
     if not cells:
-        console.print(f"{split}: the runs share no row", style="yellow")
+        say(f"{split}: the runs share no row", style="yellow")
         return
     console.print(comparison_table(split, cells, confidence))
     for cell in cells:
         for note in comparison_notes(cell):
-            console.print(note, style="yellow")
+            say(note, style="yellow")
     for cell in cells:
         for line in category_lines(cell, metric):
-            console.print(line)
+            say(line)
 
 
 def ends(cell: Difference) -> str:
@@ -101,28 +90,27 @@ def ends(cell: Difference) -> str:
 
 def comparison_table(split: str, cells: list[Comparison], confidence: float) -> Table:
     """A line per pair of arms; `least` is the smallest difference that so many rows would show."""
-    from rich.table import Table
-
     from raytune_agents.evaluate.gate import as_points
 
-    out = Table(title=f"{split}, percent and points", title_justify="left")
-    heads = ("arms", "rows", "A", "B", "B - A", f"{confidence:.0%} interval", "won/lost")
-    for head in (*heads, "p (Holm)", "least"):
-        out.add_column(head, justify="left" if head == "arms" else "right", no_wrap=True)
+    interval = f"{confidence:.0%} interval"
+    heads = ("arms", "rows", "A", "B", "B - A", interval, "won/lost", "p (Holm)", "least")
+    rows = []
     for cell in cells:
         a, b = cell.arms
         d, least = cell.difference, cell.difference.detectable
-        out.add_row(
-            a if a == b else f"{a} / {b}",
-            str(d.n),
-            *(f"{level * 100:.1f}" for level in (cell.a, cell.b)),
-            as_points(d.value),
-            ends(d),
-            f"{d.wins}/{d.losses}" if least is not None else "-",
-            f"{d.p_holm:.3g}" if d.p_holm is not None else "-",
-            f"{least * 100:.1f}" if least is not None else "-",
+        rows.append(
+            (
+                a if a == b else f"{a} / {b}",
+                str(d.n),
+                *(f"{level * 100:.1f}" for level in (cell.a, cell.b)),
+                as_points(d.value),
+                ends(d),
+                f"{d.wins}/{d.losses}" if least is not None else "-",
+                f"{d.p_holm:.3g}" if d.p_holm is not None else "-",
+                f"{least * 100:.1f}" if least is not None else "-",
+            )
         )
-    return out
+    return table_of(f"{split}, percent and points", heads, rows)
 
 
 def comparison_notes(cell: Comparison) -> list[str]:

@@ -64,10 +64,9 @@ def labelled_rows(config: Config) -> StoredRows:
 
 
 def own_folder(config: Config) -> Path:
-    """The folder of the config's run on this machine."""
-    from raytune_agents.mirror import local_folder
+    from raytune_agents.mirror import folder_of_run
 
-    return local_folder(config.runs_dir) / config.name
+    return folder_of_run(config)
 
 
 def empty_folder(out: Path, option: str) -> None:
@@ -368,14 +367,9 @@ def write_model(
 
     check_gguf(base)  # before the merge
     file = out / f"{config.name}-{arm}-q8_0.gguf"
-    with tempfile.TemporaryDirectory(dir=make_folder(out)) as work:
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as work:
         merged = Path(work) / "merged"
         models.save_merged(base, adapter, config.model.dtype, merged)
         write_gguf(merged, file)
     return file, "to serve:", [f"llama-server --jinja -m {file}"]
-
-
-def make_folder(path: Path) -> Path:
-    """The folder, made with those above it."""
-    path.mkdir(parents=True, exist_ok=True)
-    return path

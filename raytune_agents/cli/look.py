@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raytune_agents.cli.deliver import own_folder
 from raytune_agents.cli.shared_options import (
     OVERRIDES,
     RUN,
@@ -137,21 +138,19 @@ def report_command(
     """The page of a run, as far as it got; or its stored answers scored again, with no engine."""
     from raytune_agents.cli.summary import show_summary
 
-    if serve:
-        from raytune_agents.report.live import LiveReport
-
-        with printed_errors(), LiveReport(report_folder(config, overrides), port) as server:
-            say(f"http://127.0.0.1:{server.server_port}/ until Ctrl-C")
-            server.serve_forever()
-        return
-    if as_json:
-        from raytune_agents.report import digest_of
-
-        with printed_errors():
-            print(json.dumps(digest_of(report_folder(config, overrides)), indent=1))
-        return
-
     with printed_errors():
+        if serve:
+            from raytune_agents.report.live import LiveReport
+
+            with LiveReport(report_folder(config, overrides), port) as server:
+                say(f"http://127.0.0.1:{server.server_port}/ until Ctrl-C")
+                server.serve_forever()
+            return
+        if as_json:
+            from raytune_agents.report import digest_of
+
+            print(json.dumps(digest_of(report_folder(config, overrides)), indent=1))
+            return
         folder = folder_or_config(config)
         if folder.is_dir() and not (rescore or official):
             from raytune_agents.report import write_report
@@ -166,7 +165,7 @@ def report_command(
         display = Display(console)
         for wanted, work in ((rescore, stored.rescore), (official, stored.official)):
             if wanted:
-                work(tree, (), display).close()
+                work(tree, display).close()
         context = run_steps(tree, ("report",), display)
     show_summary(context.run.folder, ("report",))
 
@@ -176,8 +175,7 @@ def report_folder(text: str, overrides: list[str] | None) -> Path:
     folder = folder_or_config(text)
     if folder.is_dir():
         return folder
-    tree = load_tree(text, overrides)
-    return Path(tree.runs_dir).expanduser() / tree.name
+    return own_folder(load_tree(text, overrides))
 
 
 def folder_or_config(text: str) -> Path:

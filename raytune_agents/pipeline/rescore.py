@@ -53,7 +53,7 @@ def evaluated(config: Config, display: Display) -> tuple[Context, Step]:
     return context, step
 
 
-def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context:
+def rescore(config: Config, display: Display) -> Context:
     """Stored answers and roll-outs scored anew, without the engine; the step is then done as after
     a run of its own."""
     context, step = evaluated(config, display)
@@ -84,7 +84,7 @@ def rescore(config: Config, names: tuple[str, ...], display: Display) -> Context
     return context
 
 
-def official(config: Config, names: tuple[str, ...], display: Display) -> Context:
+def official(config: Config, display: Display) -> Context:
     """BFCL's own score files of every arm's answers to BFCL rows, under evaluate/official, by the
     interpreter that BFCL_PYTHON names. Raises ConfigError where it cannot import bfcl-eval."""
     context, step = evaluated(config, display)

@@ -16,7 +16,7 @@ from itertools import islice
 from raytune_agents import models, readers
 from raytune_agents.chat import UNLIMITED, Chat
 from raytune_agents.config import Config, SourceConfig
-from raytune_agents.mirror import local_folder
+from raytune_agents.mirror import folder_of_run
 from raytune_agents.pipeline.read import with_fewer_tools
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.storage import read_json
@@ -132,7 +132,7 @@ def with_limit(config: Config, limit: int) -> Config:
 def with_kept_length(config: Config) -> Config:
     """The config with the number that auto was when its run was begun, where there is one: a
     finished run is recognised by it at once. Other rows are seen by the keys of the steps."""
-    path = local_folder(config.runs_dir) / config.name / "config.json"
+    path = folder_of_run(config) / "config.json"
     if config.model.max_length or not path.is_file():
         return config
     # Else a finished run would read its sources only to find that nothing is left to do.

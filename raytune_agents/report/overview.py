@@ -26,36 +26,10 @@ class Question:
     tone: str = ""
 
 
-@dataclass
-class Overview:
-    """What the first screen shows; `gate_tone`: kept, lost or open."""
-
-    text: str
-    tone: str
-    gate: str
-    gate_tone: str
-    gained: tuple[str, ...]
-    lost: tuple[str, ...]
-    notes: tuple[str, ...]
-    questions: list[Question]
-    where: Figure | None
-
-
-def overview_of(run: RunContents, css: Mapping[str, str]) -> Overview:
-    found, gate = run.conclusion, run.gates.get(run.conclusion.arm)
-    tone = {"kept": "kept", "lost": "lost"}.get(gate.outcome, "open") if gate else "open"
-    where = changes_by_suite(run, css)
-    return Overview(
-        found.text,
-        found.tone,
-        found.gate[:1].upper() + found.gate[1:],
-        tone,
-        found.gained,
-        found.lost,
-        found.notes,
-        questions_of(run),
-        where,
-    )
+def gate_tone(run: RunContents) -> str:
+    """What the gate found of the headline arm: kept, lost or open."""
+    gate = run.gates.get(run.conclusion.arm)
+    return gate.outcome if gate and gate.outcome != "not proven" else "open"
 
 
 def questions_of(run: RunContents) -> list[Question]:

@@ -32,15 +32,7 @@ class ShownRow:
     turns: list[ShownTurn]
 
 
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """Rows of one pool family."""
-
-    family: str
-    rows: list[ShownRow]
-
-
-def example_rows(run: RunContents, each: int = 3) -> list[Examples]:
+def example_rows(run: RunContents, each: int = 3) -> dict[str, list[ShownRow]]:
     """Up to `each` rows of every pool family, of negatives one of every pool and fault at least:
     accepted ones and different kinds first."""
     chosen: dict[str, list[str]] = {}
@@ -57,10 +49,9 @@ def example_rows(run: RunContents, each: int = 3) -> list[Examples]:
         most = max(each, len(fresh)) if family == "negative" else each
         chosen[family] = list(dict.fromkeys(fresh + rest))[:most]
     whole = lineage.rows_of(run.path, [i for ids in chosen.values() for i in ids])
-    return [
-        Examples(family, [shown_row(whole[i]) for i in ids if i in whole])
-        for family, ids in chosen.items()
-    ]
+    return {
+        family: [shown_row(whole[i]) for i in ids if i in whole] for family, ids in chosen.items()
+    }
 
 
 def shown_row(row: Trajectory) -> ShownRow:

@@ -148,13 +148,14 @@ def _plain(text: str) -> str:
 def markdown(run: RunContents, context: Mapping[str, Any]) -> str:
     """report.md: the overview, arms by split, latency and costs, rows of every step, trials, what
     it ran on."""
-    seen, facts = context["overview"], context["facts"]
+    seen, facts, gate = context["verdict"], context["facts"], context["gate"]
     out = [f"# {_plain(run.name)}", "", _plain(seen.text), ""]
-    out += [f"**{_plain(seen.gate)}**", ""] if seen.gate else []
+    out += [f"**{_plain(gate)}**", ""] if gate else []
     out += [f"- gained: {_plain(x)}" for x in seen.gained]
     out += [f"- lost: {_plain(x)}" for x in seen.lost]
     out += [*(f"- {_plain(n)}" for n in seen.notes), ""]
-    out += _md(["question", "answer", ""], [[q.question, q.answer, q.note] for q in seen.questions])
+    asked = [[q.question, q.answer, q.note] for q in context["questions"]]
+    out += _md(["question", "answer", ""], asked)
     for board in context["boards"]:
         out += [f"## {_plain(board.split)}", ""]
         rows = []

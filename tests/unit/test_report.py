@@ -185,7 +185,7 @@ def test_funnels_inside_a_step(demo):
 
 def test_negatives_of_every_fault_are_shown(demo):
     run = folder.read_run(demo.parent)
-    shown = {g.family: g.rows for g in shown_rows.example_rows(run)}
+    shown = shown_rows.example_rows(run)
     kinds = {(g.pool, g.fault) for g in run.groups if g.fault}
     assert {(r.row.pool, r.row.fault) for r in shown["negative"]} == kinds
     assert len(shown["positive"]) == 3
