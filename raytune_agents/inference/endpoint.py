@@ -31,9 +31,9 @@ from tenacity import (
 from raytune_agents.config import ConfigError, TeacherConfig
 from raytune_agents.inference.cache import Answers, key_of
 from raytune_agents.inference.client import EngineDown, Reply, Sampling
-from raytune_agents.records import JsonObject, Options
-from raytune_agents.redact import hide, redact
-from raytune_agents.storage import read_jsonl
+from raytune_agents.records import JsonObject
+from raytune_agents.redact import hide
+from raytune_agents.storage import append_jsonl, read_jsonl
 
 ACTOR = "raytune-teacher"
 LONGEST_WAIT_S = 60.0
@@ -118,8 +118,7 @@ class Budget:
             # Written at once: a killed run has paid for it all the same.
             if self.ledger and any(spent):
                 line = {"tokens_in": spent[0], "tokens_out": spent[1], "usd": self.price(*spent)}
-                with self.ledger.open("a", encoding="utf-8") as file:
-                    file.write(redact(json.dumps(line)) + "\n")
+                append_jsonl(self.ledger, line)
 
     def turn(self) -> None:
         """Wait until the rate limit allows the next request."""
@@ -134,9 +133,8 @@ class Budget:
 class Teacher:
     """Asks the endpoint. `answer` gives one Reply a chat, None where the budget is spent."""
 
-    def __init__(self, config: Options, key: str, keep: bool = True, ledger: str = ""):
-        self.config = TeacherConfig(**config)
-        self.answers = Answers.of_user(keep)
+    def __init__(self, config: TeacherConfig, key: str, keep: bool = True, ledger: str = ""):
+        self.config, self.answers = config, Answers.of_user(keep)
         self.budget = Budget(self.config, Path(ledger) if ledger else None)
         self.counts: Counter = Counter()
         self.lock = threading.Lock()
@@ -296,7 +294,7 @@ def start_teacher(config: TeacherConfig, keep: bool, ledger: Path) -> Any:
     actor = ray.remote(Teacher).options(
         name=ACTOR, get_if_exists=True, num_cpus=0, max_concurrency=4
     )
-    return actor.remote(config.model_dump(), key_from_env(config), keep, str(ledger))
+    return actor.remote(config, key_from_env(config), keep, str(ledger))
 
 
 def spent() -> JsonObject:

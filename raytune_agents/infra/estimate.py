@@ -67,7 +67,7 @@ class DecoderShape:
         outer = ("embed", "lm_head", "wte")
         return cls(
             parameters=sum(prod(s) for s in sizes.values()),
-            weights_gib=sum(f.stat().st_size for f in folder.glob("*.safetensors")) / GIB,
+            weights_gib=models.weights_gib(folder),
             matrices={
                 name.removesuffix(".weight"): (s[0], s[1])
                 for name, s in sizes.items()

@@ -12,6 +12,7 @@ from functools import lru_cache
 from importlib import metadata, util
 from pathlib import Path
 
+import psutil
 from pydantic import BaseModel
 
 from raytune_agents.records import JsonObject
@@ -172,5 +173,5 @@ def hardware() -> JsonObject:
         model = next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    memory = psutil.virtual_memory().total / 2**30
     return {"cpu": model, "cores": os.cpu_count(), "memory_gib": round(memory, 1)}

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from raytune_agents.progress import Display
 
 log = logging.getLogger(__name__)
@@ -107,19 +109,11 @@ def end(folder: Path, silent: float) -> None:
 
 
 def processes_below(pid: int) -> list[int]:
-    """All descendants of a process, parents first; [] where there is no /proc."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(stat.parent.name))
-    found, todo = [], [pid]
-    while todo:
-        found += children.get(todo[0], [])
-        todo += children.get(todo.pop(0), [])
-    return found
+    """All descendants of a process; [] where it has ended."""
+    try:
+        return [process.pid for process in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def describe(pid: int) -> str:

@@ -17,6 +17,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from raytune_agents import models, readers
@@ -180,7 +181,7 @@ class Doctor:
             )
         # Engine and training stand in memory together: an engine stays warm between steps.
         held = sum(sum(parts.values()) for parts in self.plan.memory.values())
-        have = memory_gib()
+        have = psutil.virtual_memory().available / 2**30
         if held > have and not self.context.resources.gpus:
             raise CheckWarning(
                 f"{have:.1f} GiB of memory are free, engine and training take about {held:.1f}; "
@@ -265,12 +266,3 @@ def package_bytes(folder: Path) -> tuple[int, str]:
     ]
     sizes = {str(f): f.lstat().st_size for f in files if f.is_file()}
     return sum(sizes.values()), max(sizes, key=sizes.__getitem__, default="none")
-
-
-def memory_gib() -> float:
-    """Memory that this machine has free for new processes."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:  # another system: all of it
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable")) / 2**20

@@ -7,7 +7,6 @@ budget ends any stage with what is known.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -19,7 +18,7 @@ from typing import Any
 from ray.tune import Callback
 
 from raytune_agents.infra import telemetry
-from raytune_agents.storage import read_json, write_json
+from raytune_agents.storage import append_jsonl, read_json, write_json
 from raytune_agents.tune import nested_trial, schedulers
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.ledger import SESSION, SearchBudget
@@ -182,8 +181,7 @@ class ProgressCallback(Callback):
         line |= {k: result[k] for k in LEDGER_KEYS}
         line |= {"session": SESSION, "wall": time.time() - SESSION}
         self.context.folder.mkdir(parents=True, exist_ok=True)
-        with self.context.ledger.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_jsonl(self.context.ledger, line)
 
     def on_trial_complete(self, iteration, trials, trial, **info):
         ProgressCallback.done += 1

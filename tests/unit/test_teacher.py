@@ -64,7 +64,7 @@ def served(tmp_path, monkeypatch):
 
 def ask(server: Endpoint, n: int = 1, key: str = "sk-1", ledger: str = "", **options):
     config = {"base_url": server.url, "model": "big", "retries": 2, "wait_s": 0.01} | options
-    made = endpoint.Teacher(config, key, ledger=ledger)
+    made = endpoint.Teacher(TeacherConfig(**config), key, ledger=ledger)
     chats = [[{"role": "user", "content": f"Say {i}."}] for i in range(n)]
     return made, made.answer(chats, [Sampling(8, 0.7, seed=i) for i in range(n)])
 
@@ -80,7 +80,7 @@ def test_a_good_answer_carries_text_and_tokens(served) -> None:
 
 
 def test_n_answers_have_seeds_of_their_own_and_a_schema_travels(served) -> None:
-    made = endpoint.Teacher({"base_url": served.url, "model": "big"}, "")
+    made = endpoint.Teacher(TeacherConfig(base_url=served.url, model="big"), "")
     schema = '{"type": "object"}'
     (reply,) = made.answer([CHAT], [Sampling(8, 0.7, n=3, seed=5, schema=schema)])
     assert reply.texts == ["said"] * 3
