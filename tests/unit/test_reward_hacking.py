@@ -151,7 +151,7 @@ def test_an_answer_ends_at_any_end_and_a_cut_one_is_not_trained_on(tmp_path: Pat
     section = section_of("grpo={num_generations: 2, max_tokens: 6}", "report_to=[]",
                          "global_batch_size=2")  # fmt: skip
     columns, _ = build_columns(method, GOOD[:1], chat, section, None)
-    job = Job(path, "float32", "", method, section.model_dump(), chat.arguments, str(tmp_path),
+    job = Job(path, "float32", "", method, section, chat.arguments, str(tmp_path),
               1, 1)  # fmt: skip
     trainer = worker.build_trainer(job, columns)
     assert trainer.eos_token_ids == [*chat.end_ids, 7]
