@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from raytune_agents import mix
-from raytune_agents.config import Config, ConfigError, TrainConfig, set_dotted
+from raytune_agents.config import Config, ConfigError, TrainConfig
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.pipeline.tokenize import tokenize
@@ -41,7 +41,7 @@ from raytune_agents.tune.guideline import Guideline
 from raytune_agents.tune.ledger import SearchBudget, spent_before
 from raytune_agents.tune.search import SearchContext, StageSpec, run_stage
 from raytune_agents.tune.search_space import Space, is_text, parse_space
-from raytune_agents.tune.trial_spec import UNTRAINED, Prompt, TrialInputs, text_key
+from raytune_agents.tune.trial_spec import UNTRAINED, Prompt, TrialInputs, text_key, with_options
 from raytune_agents.tune.trials import Trial, best_first
 
 LONGEST = 512  # tokens of a scored row: one forward pass of many rows
@@ -332,15 +332,6 @@ def with_workers(train: TrainConfig, workers: int) -> TrainConfig:
         return train.model_copy(update={"num_workers": 1, "sharding": "none", "offload": False})
     shared = "ddp" if train.sharding == "none" else train.sharding
     return train.model_copy(update={"num_workers": workers, "sharding": shared})
-
-
-def with_options(train: TrainConfig, options: dict[str, Any]) -> TrainConfig:
-    """The train options with the searched ones that change the tokens of a row."""
-    tree = train.model_dump()
-    for key, value in options.items():
-        if key.startswith("train."):
-            set_dotted(tree, key.removeprefix("train."), value)
-    return TrainConfig(**tree)
 
 
 def texts_of(space: Space, context: Context) -> dict[str, dict[str, Any]]:

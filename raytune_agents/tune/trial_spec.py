@@ -78,16 +78,21 @@ def text_key(options: Mapping[str, Any]) -> str:
     return canonical({k: v for k, v in options.items() if is_text(k)})
 
 
+def with_options(train: TrainConfig, options: Mapping[str, Any]) -> TrainConfig:
+    """The train options with the searched ones of train."""
+    tree = train.model_dump(mode="json")
+    for key, value in options.items():
+        if key.startswith("train."):
+            set_dotted(tree, key.removeprefix("train."), value)
+    return TrainConfig(**tree)
+
+
 def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
     """A proposal (with `seed`, `full` and `untrained`, where given) -> what to train."""
     options = inputs.space.resolve(sample)
     untrained = bool(sample.get(UNTRAINED))
     if untrained:
         options["train.learning_rate"] = NO_RATE
-    tree = inputs.job.config.model_dump(mode="json")
-    for key, value in options.items():
-        if key.startswith("train."):
-            set_dotted(tree, key.removeprefix("train."), value)
     # Which pool: only options that change tokens are part of its key.
     text, full = text_key(options), bool(sample.get("full"))
     costs = inputs.pools[text].costs()
@@ -98,7 +103,7 @@ def specify(sample: Sample, inputs: TrialInputs) -> TrialSpec:
         method=options.get("tune.method", inputs.job.method),
         text=text,
         weights=with_rows(weights, costs),
-        options=TrainConfig(**tree),
+        options=with_options(inputs.job.config, options),
         tokens=1 if untrained else inputs.full_tokens if full else inputs.tune.tokens,
         max_epochs=options.get("mix.max_epochs", inputs.max_epochs),
         no_call=options.get("mix.no_call", inputs.no_call),
