@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +21,7 @@ from raytune_agents.config.method_options import (
 )
 from raytune_agents.records import JsonObject
 
+MOST_ROWS, STEPS = 8, 100  # rows per step at most, and steps at least, of global_batch_size=auto
 BASE = "base"  # the untrained model's name among the arms
 
 
@@ -57,7 +59,11 @@ class TrainConfig(BaseConfig):
         "(train/learning_rates.py)",
     )
     max_tokens_per_forward: Positive = Field(1024, description="tokens in one forward pass")
-    global_batch_size: Positive = Field(8, description="rows in one optimiser step")
+    global_batch_size: Positive | Literal["auto"] = Field(
+        "auto",
+        description="rows in one optimiser step; auto = 8, and fewer where the rows of all epochs "
+        "would make less than a hundred steps",
+    )
     num_train_epochs: float = Field(1.0, gt=0, le=1000, description="passes over the mixed rows")
     max_steps: int = Field(-1, description="stop after this many optimiser steps; -1 = by epochs")
     warmup_ratio: Share = Field(
@@ -182,6 +188,16 @@ class TrainConfig(BaseConfig):
         return (
             (self.num_workers or 1,) * 2 if isinstance(self.num_workers, int) else self.num_workers
         )
+
+    def rows_per_step(self, count: int | None = None) -> int:
+        """`global_batch_size`, or what `auto` is for `count` rows of all epochs (None: many):
+        a power of two, or the next number that the workers can share."""
+        if self.global_batch_size != "auto":
+            return self.global_batch_size
+        # What few rows teach depends on the number of steps more than on the noise of each.
+        rows = MOST_ROWS if count is None else min(MOST_ROWS, max(1, count // STEPS))
+        shared = math.lcm(*range(self.span[0], self.span[1] + 1))
+        return shared * math.ceil(2 ** int(math.log2(rows)) / shared)
 
     def of(self, arm: ArmConfig) -> TrainConfig:
         """The options of one arm: its own over these, and no other arm. Raises ValueError."""

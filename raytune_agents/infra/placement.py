@@ -146,7 +146,7 @@ def workers(gpus: int, config: TrainConfig) -> int:
     if config.num_workers:
         return config.span[1]
     # A worker without its share of a step would wait for the others in every step.
-    return max(n for n in range(1, max(1, gpus) + 1) if config.global_batch_size % n == 0)
+    return max(n for n in range(1, max(1, gpus) + 1) if config.rows_per_step() % n == 0)
 
 
 def engine_gpus(have: Resources, weights_gib: float, room_gib: float | None) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from raytune_agents.agents import AgentSpec
-from raytune_agents.config import Config, ConfigError, GenerateConfig, SplitConfig
+from raytune_agents.config import Config, ConfigError, GenerateConfig, SplitConfig, TrainConfig
 from raytune_agents.evaluate.paired import detectable
 from raytune_agents.generate.held import held_counts
 from raytune_agents.models import EMBEDDED
@@ -29,7 +29,6 @@ CHARS_PER_TOKEN = 3.0  # of schemas and requests, on the safe side
 MOST_PROMPT = {EMBEDDED: 1536}  # tokens of a prompt that two CPU cores can train on
 USUAL_PROMPT = 6144
 CHANGED_SHARE = 0.25  # of test rows on which two models differ, for what a suite can show
-BATCH = 8  # rows per optimiser step
 FEW_ROWS = 200  # of each source, from which a run's minutes are foreseen
 
 
@@ -119,9 +118,10 @@ def run_yaml(first: FirstRun, minutes: float | None = None) -> str:
     """The run config as commented YAML."""
     splits, synthetic = first.splits, first.synthetic
     real = splits["train"]
-    share = round(REAL_EPOCHS * real / (REAL_EPOCHS * real + synthetic), 2)
-    steps = max(10, (REAL_EPOCHS * real + synthetic) // BATCH)
+    rows = REAL_EPOCHS * real + synthetic
+    steps = max(10, rows // TrainConfig().rows_per_step(rows))
     every = max(5, steps // 8)
+    share = round(REAL_EPOCHS * real / rows, 2)
     weights = {"positive": share, "synthetic": round(1 - share, 2)} if real else {"synthetic": 1.0}
     suite_notes = "\n".join(f"  # {line}" for line in suite_lines(first))
     tools, shown = len(first.spec.tools), first.shown_tools
@@ -144,7 +144,6 @@ mix:
   tokens: auto  # all rows once; three in ten need no call (mix.no_call)
   max_epochs: {2 * REAL_EPOCHS}
 train:
-  global_batch_size: {BATCH}
   eval_steps: {every}  # of about {steps} steps; val chooses the best and stops
   early_stopping_patience: 3
   arms:

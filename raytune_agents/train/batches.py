@@ -55,7 +55,7 @@ def even_rows(config: TrainConfig) -> int:
     least, most = config.span
     # Ray may run any number of workers in the span, and each must get whole rows of a step.
     shared = math.lcm(*range(least, most + 1))
-    rows, left = divmod(config.global_batch_size, shared)
+    rows, left = divmod(config.rows_per_step(), shared)
     if left or not rows:
         raise ConfigError(
             f"train.global_batch_size={config.global_batch_size} cannot be shared by "
@@ -120,7 +120,7 @@ def step_passes(
     beside each other. Workers that split the weights (fsdp, zero3) meet in every forward pass, so
     all of them have as many."""
     out = []
-    size, meet = config.global_batch_size, config.sharding in ("fsdp", "zero3")
+    size, meet = config.rows_per_step(), config.sharding in ("fsdp", "zero3")
     for start in range(0, len(chosen), size):
         rows = chosen[start : start + size]
         hands = deal(rows, lengths, workers)
@@ -136,5 +136,5 @@ def step_passes(
 def warmup_steps(count: int, config: TrainConfig) -> int:
     """Whole steps of warm-up for `count` rows in training order; the first has learning rate 0, so
     a share of less than one step is none."""
-    steps = math.ceil(count / config.global_batch_size)
+    steps = math.ceil(count / config.rows_per_step())
     return int(config.warmup_ratio * (config.max_steps if config.max_steps > 0 else steps))

@@ -59,7 +59,7 @@ class Metrics(TrainerCallback):
         notes: dict[str, Any],
     ):
         self.path, self.tokens, self.ids, self.notes = path, tokens, ids, notes
-        self.rows, self.limit = config.global_batch_size, config.max_loss
+        self.rows, self.limit = config.rows_per_step(), config.max_loss
         self.started = time.monotonic()
         self.meter, self.joules = Meter(), 0.0
 

@@ -128,7 +128,7 @@ def made(
 
 def validate_data(rows: Sequence[RowKind], config: TrainConfig) -> None:
     """Whole groups in a step, tasks for roll-outs, vLLM only on a GPU. Raises ConfigError."""
-    count, rl = config.global_batch_size, config.grpo
+    count, rl = config.rows_per_step(), config.grpo
     if rl.turns > 1 and not any(row.task for row in rows):
         raise ConfigError(
             f"train.grpo.turns={rl.turns}: none of {len(rows)} rows is a task of an agent with a "

@@ -99,7 +99,7 @@ def trainer(model: Any, tokenizer: Any, data: Any, arguments: dict[str, Any], co
             "per_device_train_batch_size": 2,
             "gradient_accumulation_steps": max(1, steps // 2),
         }
-    other = rotated(len(data), max(2, config.global_batch_size))
+    other = rotated(len(data), max(2, config.rows_per_step()))
     answers = ["completion_ids", "completion_mask"]
     mismatched = data.select(other).select_columns(answers)
     mismatched = mismatched.rename_columns({key: f"KL_{key}" for key in answers})

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -49,7 +50,7 @@ def trainer_arguments(
 
     micro_batch_size = micro_batch(longest, config, token_limit(job, config))
     gradient_accumulation_steps = (
-        config.global_batch_size // micro_batch_size // sharding.world_size()
+        config.rows_per_step() // micro_batch_size // sharding.world_size()
     )
     half = bf16(job.dtype)
     return sharding.sharding_arguments(
@@ -112,7 +113,10 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
         )
     method = method_named(job.method)
     lengths = mixed.lengths.tolist()
-    chosen = order(lengths, config.global_batch_size, config.num_train_epochs, job.seed)
+    # KTO compares the rows of a step, GRPO the answers of a group: their steps do not shrink.
+    count = math.ceil(len(lengths) * config.num_train_epochs) if method.steps else None
+    config = config.model_copy(update={"global_batch_size": config.rows_per_step(count)})
+    chosen = order(lengths, config.rows_per_step(), config.num_train_epochs, job.seed)
     spare = {"row_id", "trained_tokens", "length", "shown"} | (set() if method.steps else {"pool"})
     data, ids = mixed.ordered(chosen, without=spare)
     scratch = tempfile.TemporaryDirectory(prefix="raytune-agents-")

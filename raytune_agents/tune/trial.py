@@ -18,6 +18,7 @@ import numpy as np
 
 from raytune_agents import mix
 from raytune_agents.train.job import Job
+from raytune_agents.train.methods import method_named
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.trial_report import ReportCallback, TrialFacts
 from raytune_agents.tune.trial_spec import POINT, TrialInputs, specify
@@ -41,10 +42,13 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     chosen = mix.choose_rows(rows, weights, spec.tokens, spec.max_epochs, spec.seed)
     numbers = pool.numbers(pool.positions(chosen.ids))
     # A save needs a step: the one of the base model has a rate that moves no weight.
-    steps = 1 if spec.untrained else math.ceil(len(numbers) / spec.options.global_batch_size)
+    count = len(numbers) if method_named(spec.method).steps else None
+    rows_per_step = spec.options.rows_per_step(count)
+    steps = 1 if spec.untrained else math.ceil(len(numbers) / rows_per_step)
     every = math.ceil(steps / (inputs.tune.num_rungs if spec.reports else 1))
     # A report is made at a save, so rungs are saves.
-    options = spec.options.model_copy(update={"save_steps": every, "max_steps": steps} | QUIET)
+    own = {"save_steps": every, "max_steps": steps, "global_batch_size": rows_per_step}
+    options = spec.options.model_copy(update=own | QUIET)
     facts = TrialFacts(
         of=steps,
         save_steps=every,

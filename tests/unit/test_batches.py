@@ -131,3 +131,16 @@ def test_the_rows_of_a_step_are_those_of_one_worker(sharding: str) -> None:
         assert set(rows) == set(chosen[4 * k : 4 * k + 4])
         if sharding == "fsdp":
             assert len(pair[0]) == len(pair[1])
+
+
+@pytest.mark.parametrize(
+    ("count", "workers", "expected"),
+    [
+        (0, 1, 1), (199, 1, 1), (200, 1, 2), (399, 1, 2), (400, 1, 4), (10**6, 1, 8),
+        (None, 1, 8), (199, 2, 2), (400, 3, 6), (None, 3, 9), (199, (1, 4), 12),
+    ],
+)  # fmt: skip
+def test_a_step_has_fewer_rows_where_rows_are_few(count, workers, expected) -> None:
+    config = TrainConfig(num_workers=workers, sharding="ddp")
+    assert config.rows_per_step(count) == expected
+    assert TrainConfig(global_batch_size=5).rows_per_step(count) == 5
