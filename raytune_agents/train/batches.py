@@ -49,6 +49,12 @@ def order(lengths: Sequence[int], global_batch_size: int, epochs: float, seed: i
     return out[:total]
 
 
+def step_rows(config: TrainConfig, rows: int, shrinks: bool) -> int:
+    """Rows of one optimiser step of a training on so many rows. `shrinks`: whether auto may take
+    few; KTO compares the rows of a step, GRPO the answers of a group."""
+    return config.rows_per_step(math.ceil(rows * config.num_train_epochs) if shrinks else None)
+
+
 def even_rows(config: TrainConfig) -> int:
     """Rows of a step for one worker, alike for every number of workers that train.num_workers
     allows. Raises ConfigError where they cannot share a step evenly."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import shutil
 import tempfile
@@ -21,7 +20,7 @@ from raytune_agents.models import bf16, end_ids, keep_pages
 from raytune_agents.runs import BadLoss, OutOfMemory
 from raytune_agents.storage import read_json, write_json
 from raytune_agents.train import learning_rates, sharding
-from raytune_agents.train.batches import micro_batch, order, warmup_steps
+from raytune_agents.train.batches import micro_batch, order, step_rows, warmup_steps
 from raytune_agents.train.job import (
     BAD,
     BEST,
@@ -113,10 +112,9 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
         )
     method = method_named(job.method)
     lengths = mixed.lengths.tolist()
-    # KTO compares the rows of a step, GRPO the answers of a group: their steps do not shrink.
-    count = math.ceil(len(lengths) * config.num_train_epochs) if method.steps else None
-    config = config.model_copy(update={"global_batch_size": config.rows_per_step(count)})
-    chosen = order(lengths, config.rows_per_step(), config.num_train_epochs, job.seed)
+    rows_per_step = step_rows(config, len(lengths), method.steps)
+    config = config.model_copy(update={"global_batch_size": rows_per_step})
+    chosen = order(lengths, rows_per_step, config.num_train_epochs, job.seed)
     spare = {"row_id", "trained_tokens", "length", "shown"} | (set() if method.steps else {"pool"})
     data, ids = mixed.ordered(chosen, without=spare)
     scratch = tempfile.TemporaryDirectory(prefix="raytune-agents-")

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from raytune_agents import mix
+from raytune_agents.train.batches import step_rows
 from raytune_agents.train.job import Job
 from raytune_agents.train.methods import method_named
 from raytune_agents.tune.axes import Sample
@@ -42,8 +43,7 @@ def run_trial(sample: Sample, *, inputs: TrialInputs) -> None:
     chosen = mix.choose_rows(rows, weights, spec.tokens, spec.max_epochs, spec.seed)
     numbers = pool.numbers(pool.positions(chosen.ids))
     # A save needs a step: the one of the base model has a rate that moves no weight.
-    count = len(numbers) if method_named(spec.method).steps else None
-    rows_per_step = spec.options.rows_per_step(count)
+    rows_per_step = step_rows(spec.options, len(numbers), method_named(spec.method).steps)
     steps = 1 if spec.untrained else math.ceil(len(numbers) / rows_per_step)
     every = math.ceil(steps / (inputs.tune.num_rungs if spec.reports else 1))
     # A report is made at a save, so rungs are saves.
