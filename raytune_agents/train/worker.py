@@ -93,13 +93,11 @@ def trainer_arguments(
 def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any:
     """Model, data (`rows`, else the columns of the job) in training order and the method's trainer.
     Raises ValueError where there is nothing to train on."""
-    import pyarrow.parquet as pq
     import torch
     from transformers import PrinterCallback
 
     from raytune_agents.chat import Chat
     from raytune_agents.train import base_model as models
-    from raytune_agents.train import callbacks
     from raytune_agents.train.methods import method_named
 
     torch.set_num_threads(job.threads)
@@ -136,22 +134,33 @@ def build_trainer(job: Job, rows: Sequence[dict[str, Any]] | None = None) -> Any
     models.cast_less(trainer.model, trainer.args.bf16 and config.quantization == "none")
     Path(job.out).mkdir(parents=True, exist_ok=True)
     tokens: list[int] = [lengths[i] for i in chosen]
-    notes = trainer.notes = {}
+    trainer.notes = {}
     if method.steps:
         trainer.take_steps(tokens, config, token_limit(job, config), hooks)
     else:
         trainer.largest_pass = (shared["per_device_train_batch_size"], max(lengths))
     # GRPO and RLOO repeat prompts in an order of their own: nobody knows the rows of a step.
     ordered = isinstance(trainer._get_train_sampler(), torch.utils.data.SequentialSampler)
-    path = Path(job.out) / METRICS
+    watch(trainer, job, config, tokens, ids if ordered else [])
+    return trainer
+
+
+def watch(trainer: Any, job: Job, config: TrainConfig, tokens: list[int], ids: Any) -> None:
+    """Add what looks on: val rows, the log of every step, signs of reward hacking."""
+    import pyarrow.parquet as pq
+
+    from raytune_agents.train import base_model as models
+    from raytune_agents.train import callbacks
+    from raytune_agents.train.methods import method_named
+
+    method, path, chat = method_named(job.method), Path(job.out) / METRICS, trainer.chat
     if config.eval_steps and job.val:
         val, marker = pq.read_table(job.val).to_pylist(), method.inference_marker(config)
         keep = partial(models.save, trainer, chat, Path(job.out) / BEST, marker)
-        trainer.add_callback(callbacks.Validation(val, chat, path, config, notes, keep))
-    trainer.add_callback(callbacks.Metrics(path, tokens, ids if ordered else [], config, notes))
+        trainer.add_callback(callbacks.Validation(val, chat, path, config, trainer.notes, keep))
+    trainer.add_callback(callbacks.Metrics(path, tokens, ids, config, trainer.notes))
     if method.samples_answers:
         trainer.add_callback(callbacks.HackingWatch(path, config))
-    return trainer
 
 
 def fit(
