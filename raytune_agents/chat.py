@@ -354,6 +354,8 @@ class Chat:
         text = answer_after(self.write, before, message, tools, self.habits)
         end = self.habits.end_of(message) or self.tokenizer.eos_token or ""
         head, found, _ = text.rpartition(end) if end else (text, "", "")
+        while end and head.rstrip().endswith(end):  # it writes its end twice
+            head = head.rstrip().removesuffix(end)
         body = head if found else text
         own = (body, message.content, message.thought, *(c.arguments for c in message.tool_calls))
         for early in filter(None, {end, *self.habits.ends}):

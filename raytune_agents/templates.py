@@ -9,66 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
 from raytune_agents.calls import parse
+from raytune_agents.calls.families import PARSERS, REASONING
 from raytune_agents.calls.parse import TAGS
-from raytune_agents.calls.thoughts import answer_without_thought
+from raytune_agents.calls.thoughts import answer_with_thought, answer_without_thought
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, canonical
 
-# How a call looks in an answer -> the name that `vllm serve --tool-call-parser` knows its family
-# by (vllm 0.32, vllm/tool_parsers/__init__.py; "" where it has none); the first that fits.
-PARSERS: tuple[tuple[str, str], ...] = (
-    ("to=functions.", "openai"),
-    ("<atem:invoke", "muse_glimmer"),
-    ("<seed:tool_call>", "seed_oss"),
-    ("<minimax:tool_call>", "minimax_m2"),
-    ("<｜DSML｜function_calls>", "deepseek_v32"),
-    ("<｜DSML｜tool_calls>", "deepseek_v4"),
-    ("<function=probe_tool>{", ""),  # Llama 3.1's own functions, functionary
-    ("<function=", "qwen3_coder"),
-    ("<function name=", "minicpm5"),
-    ("<tool_calls:", "hy_v3"),
-    ("<|tools_prefix|>", "apertus"),
-    ("<|function_call|>", "gigachat3"),
-    ("function call<|role_sep|>", "gigachat3"),
-    ("<arg_key>", "glm45"),
-    ("<|tool_call>call:", "gemma4"),
-    ("<start_function_call>call:", "functiongemma"),
-    ("<|tool_call_start|>", "lfm2"),
-    ("<｜tool▁sep｜>probe_tool\n```json", "deepseek_v3"),
-    ("<｜tool▁calls▁begin｜>", "deepseek_v31"),
-    ("<|tool_calls_section_begin|>", "kimi_k2"),
-    ("[TOOL_CALLS]", "mistral"),
-    ("functools[", "phi4_mini_json"),
-    ("<|tool_call|>", "granite"),  # and Phi-4-mini's own form, which phi4_mini_json does not read
-    ("<tool_call>[", "granite"),
-    ("<function_call>", "granite-20b-fc"),
-    ("<function_calls>", "olmo3"),
-    ("<tool_calls>[{", "hunyuan_a13b"),
-    ("<tool_calls>\n{", ""),  # MiniMax M1
-    ("<tool_calls>", "jamba"),
-    ("<longcat_tool_call>", "longcat"),
-    ("<|action_start|>", "internlm"),
-    ("<|START_ACTION|>", "cohere_command3"),
-    ("<tool_call>", "hermes"),
-    ("<TOOLCALL>", ""),  # Nemotron Nano 2
-    ("<|tool_calls|>", ""),  # Solar
-    ('"parameters":', "llama3_json"),
-    ('[{"name"', "xlam"),
-    ("probe_tool(", "pythonic"),
-)
-# tool parser -> the name of `--reasoning-parser` for the thoughts of its family
-# fmt: off
-REASONING = {
-    "hermes": "qwen3", "qwen3_coder": "qwen3", "gemma4": "gemma4", "glm45": "glm45",
-    "openai": "openai_gptoss", "muse_glimmer": "muse_glimmer", "seed_oss": "seed_oss",
-    "minimax_m2": "minimax_m2", "deepseek_v31": "deepseek_v3", "deepseek_v4": "deepseek_v4",
-    "kimi_k2": "kimi_k2", "mistral": "mistral", "granite": "granite", "olmo3": "olmo3",
-    "cohere_command3": "cohere_command3",
-}
-# fmt: on
 TEXT, TYPES = "probe 'text'", {"word": "string", "count": "integer", "inner": "object"}
 PARAMETERS = {k: {"type": kind, "description": f"The {k}."} for k, kind in TYPES.items()}
 TOOL = ToolSpec(
@@ -117,6 +67,8 @@ class Habits:
     words_end: str = ""
     parser: str = ""  # vLLM's name of the parser of its calls, "" where it has none
     unread: str = ""  # a call as it writes it, where that cannot be read back
+    refused: str = ""  # what it raised most often
+    words_first: bool = True  # words beside calls stand before them
 
     @property
     def reasoning_parser(self) -> str:
@@ -131,7 +83,8 @@ class Habits:
     def lacks(self) -> str:
         """What it drops, in words."""
         lost = {"tools": self.shows_tools, "calls": self.shows_calls, "results": self.shows_results}
-        return " and ".join(name for name, shown in lost.items() if not shown)
+        why = f" ({self.refused})" if self.refused else ""
+        return " and ".join(name for name, shown in lost.items() if not shown) + why
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -179,11 +132,10 @@ def openai_turns(messages: Turns, habits: Habits) -> list[JsonObject]:
 def openai_turn(message: Message, ids: Sequence[str], habits: Habits) -> JsonObject:
     kind = "calls" if message.tool_calls else "words"
     thought = message.thought if kind in habits.thinks else ""
-    spoken = () if thought else (message.thought,)
-    content = "\n".join(part for part in (*spoken, message.content) if part)
+    content = message.content if thought else spoken_words(message, habits)
     out: JsonObject = {"role": message.role, "content": content}
     if thought:  # the names that templates read it by
-        out |= dict.fromkeys(("reasoning_content", "reasoning", "thinking"), thought)
+        out |= dict.fromkeys(("reasoning_content", "reasoning", "thinking", "thought"), thought)
     if message.tool_calls:
         out["content"] = content or (None if habits.null_content else "")
         out["tool_calls"] = [
@@ -195,6 +147,12 @@ def openai_turn(message: Message, ids: Sequence[str], habits: Habits) -> JsonObj
     if message.name:
         out["name"] = message.name
     return out
+
+
+def spoken_words(message: Message, habits: Habits) -> str:
+    """Its words, after its thought, which has no field; a thought does not follow its own calls."""
+    first = habits.words_first or not message.tool_calls
+    return "\n".join(filter(None, (message.thought if first else "", message.content)))
 
 
 def arguments(message: Message, habits: Habits) -> list[Any]:
@@ -246,7 +204,7 @@ def answer_after(write: Write, before: Turns, turn: Message, tools: Any, habits:
     that the turn has or lacks, and a later answer may drop thoughts of earlier ones: then it is
     what follows in a chat that differs in just that. Raises RecordError."""
     tried = []
-    for history, answered in variants(before, turn):
+    for history, answered in variants(before, turn, habits):
         prompt = write(openai_turns(history, habits), tools, True)
         whole = write(openai_turns([*history, answered], habits), tools, False)
         for head in (prompt, prompt.rstrip()):
@@ -255,6 +213,8 @@ def answer_after(write: Write, before: Turns, turn: Message, tools: Any, habits:
         tried.append((prompt, whole, history, answered))
     for prompt, whole, history, answered in tried:
         if answered.thought:
+            if answer := answer_with_thought(prompt, whole, answered.thought):
+                return answer
             continue
         # the template's own way to shut a thought: what stands behind one that is then left out
         thinking = [*history, replace(answered, thought=THOUGHT)]
@@ -267,11 +227,10 @@ def answer_after(write: Write, before: Turns, turn: Message, tools: Any, habits:
     raise RecordError("template: the prompt is no prefix of the whole chat")
 
 
-def variants(before: Turns, turn: Message) -> Iterator[tuple[Turns, Message]]:
+def variants(before: Turns, turn: Message, habits: Habits) -> Iterator[tuple[Turns, Message]]:
     yield before, turn
     forgotten = [replace(m, thought="") for m in before]
-    words = "\n".join(x for x in (turn.thought, turn.content) if x)
-    aloud = replace(turn, thought="", content=words)
+    aloud = replace(turn, thought="", content=spoken_words(turn, habits))
     if any(m.thought for m in before):
         yield forgotten, turn
     if turn.thought:
@@ -296,18 +255,15 @@ def same_calls(text: str, calls: Sequence[ToolCall], tools: Sequence[ToolSpec]) 
 def study(write: Write, known: Callable[[str], bool], eos: str) -> Habits:
     """The template's habits. `known`: whether a text is one token of the vocabulary; `eos`: the
     tokenizer's own end, behind which some templates open the next answer unasked."""
+    raised: list[str] = []
 
     def text(messages: Turns, habits: Habits, generation: bool = False) -> str:
-        try:
-            return write(openai_turns(messages, habits), (TOOL,), generation)
-        except RecordError:
-            return ""
+        make = partial(write, openai_turns(messages, habits), (TOOL,), generation)
+        return unless_refused(make, raised)
 
     def answer(turn: Message, habits: Habits) -> str:
-        try:
-            text = answer_after(write, (REQUEST,), turn, (TOOL,), habits)
-        except RecordError:
-            return ""
+        make = partial(answer_after, write, (REQUEST,), turn, (TOOL,), habits)
+        text = unless_refused(make, raised)
         head, found, _ = text.rpartition(eos) if eos else ("", "", "")
         return head + found or text
 
@@ -322,10 +278,10 @@ def study(write: Write, known: Callable[[str], bool], eos: str) -> Habits:
         system=SYSTEM.content in text((SYSTEM, REQUEST), Habits(), True),
     )
     for as_text, null in product((False, True), repeat=2):
-        tried = replace(habits, text_arguments=as_text, null_content=null)
-        written, comes_back = called(1, tried)
+        one = replace(habits, text_arguments=as_text, null_content=null)
+        written, comes_back = called(1, one)
         if comes_back:
-            habits = replace(tried, shows_calls=True, unread="")
+            habits = replace(one, shows_calls=True, unread="")
             break
         if TOOL.name in written and not habits.unread:
             habits = replace(habits, unread=written)
@@ -335,9 +291,10 @@ def study(write: Write, known: Callable[[str], bool], eos: str) -> Habits:
     result = Message("tool", RESULT, name=TOOL.name)
     habits = replace(habits, shows_results=RESULT in text((REQUEST, call, result), habits, True))
     for kind, turn in (("calls", call), ("words", words)):
-        tried = replace(habits, thinks=habits.thinks | {kind})
-        if THOUGHT in text((REQUEST, replace(turn, thought=THOUGHT)), tried):
-            habits = tried
+        thinks = replace(habits, thinks=habits.thinks | {kind})
+        if THOUGHT in text((REQUEST, replace(turn, thought=THOUGHT)), thinks):
+            habits = thinks
+    spoken = answer(replace(call, content=WORDS), habits)
 
     def ending(turn: Message, after: Message) -> str:
         reply = answer(turn, habits)
@@ -348,8 +305,19 @@ def study(write: Write, known: Callable[[str], bool], eos: str) -> Habits:
         habits,
         call_end=ending(call, result),
         words_end=ending(words, REQUEST),
+        words_first=spoken.find(WORDS) <= spoken.find(TOOL.name),
+        refused=max(raised, key=raised.count, default=""),
         parser=next((name for mark, name in PARSERS if mark in answer(call, habits)), ""),
     )
+
+
+def unless_refused(make: Callable[[], str], raised: list[str]) -> str:
+    """The text, or "" where the template raises, whose words are then added to `raised`."""
+    try:
+        return make()
+    except RecordError as error:
+        raised.append(str(error))
+        return ""
 
 
 def end_of(

@@ -47,6 +47,8 @@ TAGS = {
     "<｜tool▁calls▁begin｜>": "<｜tool▁calls▁end｜>",
     "<|tool_calls_section_begin|>": "<|tool_calls_section_end|>",
     "<|action_start|><|plugin|>": "<|action_end|>",  # InternLM
+    "<|python_start|>": "<|python_end|>",  # Llama 4
+    "-> tool/function_call\n": "",  # HyperCLOVA X
     "<|START_ACTION|>": "<|END_ACTION|>",  # Command
     "<|tools_prefix|>": "<|tools_suffix|>",
     "<|tool_calls|>": "",  # Apertus, Solar
@@ -69,6 +71,13 @@ _BARE_FUNCTION = re.compile(
     r"<function=[^>\n]+>\s*(?:<parameter=|</function>|\{)|<function name=[^>\n]+>\s*(?:<param |</)"
 )
 _PYTHON_TAG = "<|python_tag|>"
+_BEFORE_CALL = re.compile(r"<\|python_start\|>(.*?)<\|python_end\|>\s*(?=\S)", re.DOTALL)  # Llama 4
+# what words for the user stand between: Command, Ernie, Hunyuan
+_WORDS = re.compile(
+    r"\s*(?:<\|START_(?:RESPONSE|TEXT)\|>|<response>|<answer>)(.*?)"
+    r"(?:<\|END_(?:RESPONSE|TEXT)\|>|</response>|</answer>)?\s*",
+    re.DOTALL,
+)
 _CHANNEL = re.compile(
     r"(?:<\|start\|>)?(?:assistant)?"
     r"(?P<head>\s*(?:to=[^\s<]+)?\s*(?:<\|(?:channel|constrain)\|>[^<]*)*)<\|message\|>"
@@ -185,7 +194,7 @@ def _tagged_body(
         return calls, end, "tool_call"
     end = text.lower().find(close.lower(), at) if close else -1
     end = len(text) if end < 0 else end
-    body = text[at:end]
+    body = text[at:end].rstrip().removesuffix("```")
     return _body_calls(body), end, "pythonic" if START.match(body.strip()) else "tool_call"
 
 
@@ -205,6 +214,8 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> tuple[list[ToolCall], str, 
         tag = opened[0].lower() if opened[0].lower() in TAGS else opened[0]
         start = opened.end() - (1 if tag.endswith("[") else 0)
         start = SPACE.match(text, start).end()
+        if fence := _FENCE.match(text, start):  # MiniCPM
+            start = SPACE.match(text, fence.end()).end()
         if _OPEN.match(text, start):  # one tag around the tags of all calls
             at = start
             continue
@@ -215,6 +226,7 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> tuple[list[ToolCall], str, 
         found, end, dialect = _tagged_body(text, start, TAGS.get(tag, ""), tools)
         calls += found
         at = SPACE.match(text, end).end()
+        at = SPACE.match(text, at + 3).end() if fence and text.startswith("```", at) else at
         closed = _CLOSE.match(text, at)
         if not closed and at < len(text) and not _OPEN.match(text, at):
             raise ValueError("text after the call")
@@ -298,12 +310,18 @@ def _read(text: str, tools: Sequence[ToolSpec]) -> Parsed:
     thought = split_thought(text)
     if thought.is_open:
         return Parsed((), CUT, "thought", "", thought.text)
-    return replace(_answer(thought.rest, tools), thought=thought.text)
+    found = _answer(thought.rest, tools)
+    marked = _WORDS.fullmatch(found.text)
+    words = marked[1].strip() if marked else found.text
+    return replace(found, thought=thought.text, text=words)
 
 
 def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
     """What stands behind the thought."""
     body = without_ends(text)
+    words = _BEFORE_CALL.match(body)
+    if words and _looks_like_call(body[words.end() :]):
+        return replace(_answer(body[words.end() :], tools), text=words[1].strip())
     if _OPEN.search(body):
         calls, prose, dialect = _tagged(body, tools)
         return Parsed(tuple(calls), "", dialect, prose.strip())
@@ -316,7 +334,8 @@ def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
         dialect = "pythonic" if START.match(body) else "json"
         calls = _body_calls(body)
         llama = marked or ('"parameters"' in body and '"arguments"' not in body)
-        return Parsed(tuple(calls), "", "llama" if llama and dialect == "json" else dialect, "")
+        dialect = "llama" if llama and dialect == "json" else dialect
+        return Parsed(tuple(calls), "", dialect, "")
     for dialect, reader in (("fence", _fenced), ("react", _react)):
         if found := reader(body):
             return Parsed(tuple(found[0]), "", dialect, found[1].strip())

@@ -18,6 +18,7 @@ MARKS = {
     "<seed:think>": "</seed:think>",
     "<|channel>thought": "<channel|>",
     "<|START_THINKING|>": "<|END_THINKING|>",
+    "<|thought_start|>": "<|thought_end|>",
     "<scratch_pad>": "</scratch_pad>",
     "<mm:think>": "</mm:think>",
     "<think:opensource>": "</think:opensource>",
@@ -47,6 +48,16 @@ def opened_thought(prompt: str) -> str:
 
 def _near_end(prompt: str) -> Iterator[re.Match[str]]:
     return _OPEN.finditer(prompt, max(0, len(prompt) - NEAR))
+
+
+def answer_with_thought(prompt: str, whole: str, thought: str) -> str:
+    """The answer of a chat that writes a thought without the mark that the prompt opens it with;
+    "" where the two differ in more than that."""
+    opened = opened_thought(prompt)
+    stem = prompt.removesuffix(opened).rstrip()
+    rest = whole[len(stem) :].lstrip()
+    shut = any(opened.startswith(mark) and close in rest for mark, close in MARKS.items())
+    return rest if shut and whole.startswith(stem) and rest.startswith(thought) else ""
 
 
 def answer_without_thought(prompt: str, whole: str) -> str | None:

@@ -241,7 +241,7 @@ def server_options(
     config: Config, have: Resources, serving: ServingOptions, tokenizer_folder: Path
 ) -> Options:
     """Options of vLLM's server, by their own names, so that a model is asked, stops and is read as
-    in its evaluation. `asked`: the folder of its tokenizer, chat template and end tokens."""
+    in its evaluation. `tokenizer_folder` holds its chat template and end tokens too."""
     from raytune_agents import models
 
     options: Options = {"max_model_len": config.engine.max_model_len}

@@ -24,13 +24,16 @@ class ServerParser:
         self.tokenizer, self.kind = tokenizer, None
         self.options = {"chat_template_kwargs": json.loads(serving.chat_template_kwargs)}
         try:
-            self.kind = ParserManager.get_parser(
+            kind = ParserManager.get_parser(
                 serving.tool_call_parser or None,
                 serving.reasoning_parser or None,
                 enable_auto_tools=True,
                 is_harmony=serving.tool_call_parser == "openai",
                 tokenizer=tokenizer,
             )
+            if kind is not None:
+                kind(tokenizer, [], **self.options)  # raises here, not at every answer
+            self.kind = kind
         except Exception as error:  # a parser may raise anything: no vocabulary, no mark, no file
             logger.warning("vLLM's parser %s: %s", serving.tool_call_parser, error)
 

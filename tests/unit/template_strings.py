@@ -25,6 +25,11 @@ apertus      `<|tools_prefix|>[{"f": {...}}]<|tools_suffix|>`: Apertus' format
 minicpm5     `<function name="f"><param name="a">1</param></function>`: MiniCPM5's tool guide
 gigachat3    `<|function_call|>{...}`, one per turn: GigaChat 3.1's model card
 functionary  `<function=f>{...}</function>`: Llama 3.1's own functions, functionary v3.1
+minicpm4     a Python fence between tags, words behind it: MiniCPM4's chat template
+llama4       `{"name", "parameters"}` behind words between marks: Llama 4's chat template
+apriel       its end stands twice: Apriel-1.5-15b-Thinker's chat template
+apriel_think the prompt opens a thought in words that the turn lacks: Apriel-1.6-15b-Thinker's
+calls_first  words follow their calls, as in Gemma 4, and a thought has no field
 """
 
 LAST_USER = "{%- set last = messages | selectattr('role', 'equalto', 'user') | list | last -%}"
@@ -128,7 +133,9 @@ COMMAND_R7B = by_role(
     '{"tool_call_id": "{{ loop.index0 }}", "tool_name": "{{ c.function.name }}", "parameters": '
     "{{ c.function.arguments | tojson }}}{{ ',\n    ' if not loop.last }}{% endfor %}\n]"
     "<|END_ACTION|>",
-).replace(SAYS, SAYS_ALONE).partition("{% if add_generation_prompt %}")[0]  # fmt: skip
+).replace(SAYS, "{% if not m.tool_calls and m.role == 'assistant' %}<|START_RESPONSE|>"
+    "{{ m.content }}<|END_RESPONSE|>{% else %}" + SAYS_ALONE + "{% endif %}"
+).partition("{% if add_generation_prompt %}")[0]  # fmt: skip
 COMMAND_R7B += TURN.replace("ROLE", "assistant") + SHUT
 FUNCTION_TAGS = (
     EACH + "\n<function={{ c.function.name }}>\n" + ARGUMENTS
@@ -179,6 +186,34 @@ FUNCTIONARY = by_role(
     EACH + "<function={{ c.function.name }}>{{ c.function.arguments | tojson }}</function>"
     "{% endfor %}",
 )  # fmt: skip
+LLAMA4 = by_role(
+    "<|header_start|>ROLE<|header_end|>\n\n", "<|eot|>",
+    EACH + '{"name": "{{ c.function.name }}", "parameters": {{ c.function.arguments | tojson }}}'
+    "{% endfor %}",
+).replace(
+    SAYS, "{% if m.tool_calls %}<|python_start|>{{ m.content }}<|python_end|>{% else %}"
+    "{{ m.content }}{% endif %}",
+)  # fmt: skip
+APRIEL = by_role(
+    "<|ROLE|>\n", "\n<|end|>\n<|end|>", "\n<tool_calls>" + CALL_LIST + "</tool_calls>"
+)
+STEPS = "Here are my reasoning steps:\n"
+APRIEL_THINK = by_role(
+    "<|ROLE|>\n", "\n<|end|>\n", "\n<tool_calls>" + CALL_LIST + "</tool_calls>"
+).replace("<|assistant|>\n{% endif %}", "<|assistant|>\n" + STEPS + "{% endif %}").replace(
+    SAYS, "{% if m.reasoning_content and loop.last %}{{ m.reasoning_content }}\n"
+    "[BEGIN FINAL RESPONSE]\n{% endif %}" + SAYS
+)  # fmt: skip
+CALLS_FIRST = by_role(
+    *IM, EACH + "<tool_call>\n{{ c.function | tojson }}\n</tool_call>{% endfor %}"
+    "{{ m.content or '' }}",
+).replace(SAYS, SAYS_ALONE, 1)  # fmt: skip
+THOUGHT = "{% if m.thought %}<|thought_start|>\n{{ m.thought }}\n<|thought_end|>\n{% endif %}"
+MINICPM4 = by_role(
+    *IM, "<|tool_call_start|>\n```python\n" + EACH + "{{ c.function.name }}(" + ARGUMENTS
+    + "{{ k }}={{ v | tojson }}{{ ',' if not loop.last }}{% endfor %})\n{% endfor %}```\n"
+    "<|tool_call_end|>\n{{ m.content }}",
+).replace(SAYS, THOUGHT + SAYS_ALONE, 1)  # fmt: skip
 # a dialect that nothing reads
 UNKNOWN = by_role(
     *IM, EACH + "@{{ c.function.name }} with {{ c.function.arguments | tojson }};{% endfor %}"
@@ -191,4 +226,6 @@ WRITTEN = {
     "xlam": XLAM, "command_r7b": COMMAND_R7B, "seed_oss": SEED_OSS, "minimax_m2": MINIMAX_M2,
     "glm47": GLM47, "nemotron2": NEMOTRON2, "hermes_shut": HERMES_SHUT, "apertus": APERTUS,
     "minicpm5": MINICPM5, "gigachat3": GIGACHAT3, "functionary": FUNCTIONARY,
+    "minicpm4": MINICPM4, "llama4": LLAMA4, "apriel": APRIEL, "apriel_think": APRIEL_THINK,
+    "calls_first": CALLS_FIRST,
 }  # fmt: skip

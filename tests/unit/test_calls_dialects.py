@@ -49,6 +49,15 @@ FAMILIES = {
     "functiongemma": "<start_function_call>call:get_weather{city:<escape>Paris<escape>,days:3}"
     "<end_function_call><start_function_call>call:ping{}<end_function_call>",
     "lfm2": "<|tool_call_start|>[get_weather(city='Paris', days=3), ping()]<|tool_call_end|>",
+    "minicpm 4": "<|tool_call_start|>\n```python\nget_weather(city='Paris', days=3)\nping()\n```\n"
+    "<|tool_call_end|>\n",
+    "hermes, fenced": f'<tool_call>\n```json\n{{"name": "get_weather", "arguments": {ARGS}}}\n```\n'
+    '</tool_call>\n<tool_call>{"name": "ping"}</tool_call>',
+    "llama 4": f'<|python_start|><|python_end|>{{"name": "get_weather", "parameters": {ARGS}}}'
+    '{"name": "ping", "parameters": {}}<|eot|>',
+    "llama 4 pythonic": "<|python_start|>[get_weather(city='Paris', days=3), ping()]<|python_end|>",
+    "hyperclova": f' -> tool/function_call\n[{{"name": "get_weather", "arguments": {ARGS}}}, '
+    '{"name": "ping", "arguments": {}}]',
     "llama pythonic": "[get_weather(city='Paris', days=3), ping()]<|eot_id|>",
     "olmo 3": '<function_calls>get_weather(city="Paris", days=3)\nping()</function_calls>',
     "harmony": f" to=functions.get_weather<|channel|>commentary json<|message|>{ARGS}<|call|>"
@@ -264,3 +273,17 @@ def test_a_thought_that_the_prompt_opens():
 ])  # fmt: skip
 def test_a_mark_within_a_call_is_text(text):
     assert read(text)[-1] == ("get_weather", {"city": "</think>"})
+
+
+def test_marks_of_words_are_no_words() -> None:
+    for text in (
+        "<|START_RESPONSE|>It is 20 degrees.<|END_RESPONSE|>",
+        "<think>\nI look.\n</think>\n<answer>\nIt is 20 degrees.\n</answer>",
+        "<response>\nIt is 20 degrees.\n</response>",
+        "<|START_TEXT|>It is 20 degrees.",
+    ):
+        assert (parse(text).text, parse(text).calls) == ("It is 20 degrees.", ())
+    call = '{"name": "ping", "parameters": {}}'
+    spoken = parse(f"<|python_start|>I look.<|python_end|>{call}")
+    assert (spoken.text, spoken.calls) == ("I look.", (ToolCall("ping", "{}"),))
+    assert parse("Write <response> first.").text == "Write <response> first."

@@ -18,8 +18,8 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 
-from raytune_agents import agents, models, templates
-from raytune_agents.calls import judge, parse
+from raytune_agents import agents, models
+from raytune_agents.calls import families, judge, parse
 from raytune_agents.chat import IGNORE, Chat
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.generate.tasks import tasks
@@ -45,13 +45,14 @@ FAMILIES = {
     "hunyuan_a13b": "hunyuan_a13b", "olmo3": "olmo3", "xlam": "xlam", "seed_oss": "seed_oss",
     "command_r7b": "cohere_command3", "minimax_m2": "minimax_m2", "glm47": "glm45", "nemotron2": "",
     "hermes_shut": "hermes", "apertus": "apertus", "minicpm5": "minicpm5",
-    "gigachat3": "gigachat3", "functionary": "",
+    "gigachat3": "gigachat3", "functionary": "", "llama4": "llama4_json", "apriel": "hunyuan_a13b",
+    "apriel_think": "hunyuan_a13b", "calls_first": "hermes", "minicpm4": "",
 }  # fmt: skip
 ONE_CALL = ("llama3_1", "llama3_2", "gptoss", "gigachat3")  # a turn holds one call
 DROPS_WORDS = ("llama3_1", "llama3_2", "muse_glimmer", "mistral_v3", "xlam", "command_r7b")
 ENDS = {  # the tokenizer's own
     "command_r7b": "<|END_OF_TURN_TOKEN|>", "minimax_m2": "[e~[", "nemotron2": "<SPECIAL_12>",
-    "seed_oss": "<seed:eos>",
+    "seed_oss": "<seed:eos>", "apriel": "<|end|>", "apriel_think": "<|end|>", "llama4": "<|eot|>",
 }  # fmt: skip
 MARKS = re.compile(r"<[|｜/]?[A-Za-z_▁ ]+[|｜]?>|<\|\"\|>|\[/?[A-Z_]+\]")
 WEATHER = ToolSpec("get_weather", "Weather of a city.", json.dumps({"type": "object",
@@ -94,7 +95,8 @@ def saved(text: str, folder: Path, eos: str = "") -> Path:
     plain = ("<think>", "</think>", "<tools>", "<tool_calls>", "</tool_calls>")
     found = {m for m in MARKS.findall(text) if m not in plain}
     found |= {"<eos>"} if not eos else set()
-    found |= {"<|python_tag|>"} if "<|eot_id|>" in text else set()  # a token of every Llama 3
+    if "<|eot_id|>" in text or "<|python_start|>" in text:
+        found |= {"<|python_tag|>"}  # a token of every Llama
     tokenizer.add_tokens(  # DeepSeek's marks are plain tokens, the others' are special
         [AddedToken(m, special="▁" not in m, normalized=False) for m in sorted(found)]
     )
@@ -154,7 +156,7 @@ def test_all_that_trl_ships_with_tools_and_calls_is_covered() -> None:
 @pytest.mark.parametrize("name", ["lfm2", "deepseekv3", "deepseek_r1_distill", "phi3", "gemma3"])
 def test_a_template_that_drops_tools_or_calls_is_refused_and_ours_taken(name, tmp_path) -> None:
     path = saved(source(name), tmp_path)
-    with pytest.raises(ConfigError, match=r"drops (tools|calls|tools and calls).*template=ours"):
+    with pytest.raises(ConfigError, match=r"drops (tools|calls|tools and calls)\b.*template=ours"):
         _ = Chat(path, "native").ours
     assert Chat(path).ours
     assert judge(answer_of(Chat(path), row(Message("assistant", tool_calls=(NESTED,)))), row(
@@ -239,7 +241,9 @@ def test_a_thought_and_words_stand_beside_the_calls(native) -> None:
             with pytest.raises(RecordError, match="do not come back"):
                 chat.encode(asked)
         return
-    parsed = parse(answer_of(chat, thinking), thinking.tools)
+    answer = answer_of(chat, thinking)
+    assert answer.find(thought) < answer.find("get_weather")  # never behind it
+    parsed = parse(answer, thinking.tools)
     assert [c.args for c in parsed.calls] == [PARIS.args]
     if chat.habits.thinks and name != "qwen3_5_nothink":  # its prompt shuts the thought
         assert (parsed.thought, parsed.text) == (thought, "")
@@ -263,6 +267,7 @@ def test_results_and_words_follow(native) -> None:
     parsed = parse(answer_of(chat, asked), asked.tools)
     assert (parsed.calls, parsed.error) == ((), "")
     assert "It is 20 degrees." in parsed.text
+    assert not MARKS.search(parsed.text)
 
 
 def test_two_calls_become_two_turns_where_a_turn_holds_one(native) -> None:
@@ -422,8 +427,9 @@ PLAIN = ToolCall.of(
 )  # fmt: skip
 TEXTS = ToolCall.of("get_weather", city="3", tags=["true"], live=False, unit="C")
 # what vLLM 0.32 does not read as it was meant: text that is JSON too, text that a template pastes
-# into quotes as it is, Python's values
+# into quotes as it is, Python's values, a second object right behind the first
 OTHERWISE = {
+    ("llama4", "TWO"),
     ("muse_glimmer", "TEXTS"),
     *((f, calls) for f in ("lfm2_2_5", "lfm2_2_5_v2", "olmo3") for calls in ("PLAIN", "TWO")),
     *(("seed_oss", calls) for calls in ("PLAIN", "TEXTS", "TWO")),
@@ -467,4 +473,4 @@ def test_every_parser_of_the_table_is_one_of_vllms() -> None:
         pytest.skip(f"vLLM is not installed beside {known}")
     text = (Path(spec.submodule_search_locations[0]) / "tool_parsers/__init__.py").read_text()
     registered = set(re.findall(r'^    "([\w.-]+)": \(', text, re.MULTILINE))
-    assert {name for _, name in templates.PARSERS if name} <= registered
+    assert {name for _, name in families.PARSERS if name} <= registered
