@@ -151,10 +151,9 @@ def seeds_difference(one: SeedValues, two: SeedValues, how: Resampling) -> Diffe
     one, two = (
         {seed: {i: values[i] for i in ids} for seed, values in side.items()} for side in (one, two)
     )
-    options = (how.resamples, how.confidence, how.seed)
     if len(one) == len(two) == 1:
-        return paired(next(iter(one.values())), next(iter(two.values())), *options)
-    return paired_seeds(one, two, *options)
+        return paired(next(iter(one.values())), next(iter(two.values())), how)
+    return paired_seeds(one, two, how)
 
 
 def compare_sides(
@@ -180,14 +179,13 @@ def compare_sides(
             for side in (one, two)
         )
         first, second = ({i: next(iter(side.values()))[i] for i in ids} for side in (one, two))
-        options = {"resamples": how.resamples, "confidence": how.confidence, "seed": how.seed}
         found[str(len(found))] = Comparison(
             (arm_a, arm_b),
             seeds_difference(one, two, how),
             level_a,
             level_b,
             len(set.union(*every)) - len(ids),
-            by_group(first, second, sources, **options),
+            by_group(first, second, sources, how),
         )
     # By number, as two pairs of arms may have one name.
     fixed = holm_corrected({key: c.difference for key, c in found.items()})

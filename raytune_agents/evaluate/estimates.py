@@ -50,6 +50,11 @@ class Resampling:
     def tails(self) -> list[float]:
         return [(1 - self.confidence) / 2, (1 + self.confidence) / 2]
 
+    def interval(self, estimates: np.ndarray) -> tuple[float, float]:
+        """The percentile interval of resampled estimates."""
+        low, high = np.quantile(estimates, self.tails())
+        return float(low), float(high)
+
 
 DEFAULT = Resampling()
 
@@ -80,8 +85,7 @@ def resampled(n: int, how: Resampling, statistic: Statistic, shift: int = 0) -> 
 
 def bootstrap(n: int, how: Resampling, statistic: Statistic) -> tuple[float, float]:
     """Percentile interval of a statistic of n rows (`resampled`)."""
-    low, high = np.quantile(resampled(n, how, statistic), how.tails())
-    return float(low), float(high)
+    return how.interval(resampled(n, how, statistic))
 
 
 def _numbers(values: Iterable[float | None]) -> np.ndarray:
@@ -163,6 +167,6 @@ def macro_mean(suites: Mapping[str, Iterable[float | None]], how: Resampling) ->
 
     # Apart: with one seed, suites of equal size would all draw the same places.
     means = [means_of(kept, k) for k, kept in enumerate(parts)]
-    low, high = np.quantile(np.mean(means, axis=0), how.tails())
+    low, high = how.interval(np.mean(means, axis=0))
     value = float(np.mean([kept.mean() for kept in parts]))
-    return Estimate(value, float(low), float(high), sum(map(len, parts)))
+    return Estimate(value, low, high, sum(map(len, parts)))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from raytune_agents.evaluate.estimates import CELLS
+from raytune_agents.evaluate.estimates import CELLS, DEFAULT, Resampling
 from raytune_agents.records import JsonObject
 
 Values = Mapping[str, float | None]
@@ -119,11 +119,6 @@ def detectable(n: int, sd: float, power: float = 0.8, confidence: float = 0.95) 
     return (z((1 + confidence) / 2) + z(power)) * sd / n**0.5
 
 
-def _interval(estimates: np.ndarray, confidence: float) -> tuple[float, float]:
-    low, high = np.quantile(estimates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
 def _resampled(
     table: np.ndarray, resamples: int, rng: np.random.Generator, rows: list[np.ndarray]
 ) -> np.ndarray:
@@ -149,9 +144,7 @@ def _in_unit(*sides: np.ndarray) -> bool:
     return all(side.min() >= 0 and side.max() <= 1 for side in sides)
 
 
-def paired(
-    base: Values, arm: Values, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
-) -> Difference:
+def paired(base: Values, arm: Values, how: Resampling = DEFAULT) -> Difference:
     """Arm minus base over the same rows, one seed per side.
 
     value = mean of arm - base; low and high by a percentile bootstrap over rows (values in [0, 1]
@@ -166,24 +159,20 @@ def paired(
         return Difference()
     wins, losses, rates = int((d > 0).sum()), int((d < 0).sum()), _binary(a, b)
     if not wins and not losses and _in_unit(a, b):
-        low, high = bonett_price(0, 0, n, confidence)
+        low, high = bonett_price(0, 0, n, how.confidence)
     else:
         # How often each row was drawn, as weights: a matrix product instead of a gather.
-        weights = _row_weights(n, resamples, np.random.default_rng(seed))
-        low, high = _interval(np.concatenate([w @ d for w in weights]), confidence)
+        weights = _row_weights(n, how.resamples, np.random.default_rng(how.seed))
+        low, high = how.interval(np.concatenate([w @ d for w in weights]))
     # Of the differences, not of the two sides: what rows have in common cancels.
     sd = float(d.std(ddof=1)) if n > 1 else 0.0
-    p = mcnemar(wins, losses) if rates else sign_flip(d, resamples, seed)
-    least = detectable(n, sd or min(1.0, 3 / n) ** 0.5, confidence=confidence)
+    p = mcnemar(wins, losses) if rates else sign_flip(d, how.resamples, how.seed)
+    least = detectable(n, sd or min(1.0, 3 / n) ** 0.5, confidence=how.confidence)
     return Difference(float(d.mean()), low, high, n, p, wins=wins, losses=losses, detectable=least)
 
 
 def paired_seeds(
-    base: Mapping[int, Values],
-    arm: Mapping[int, Values],
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    base: Mapping[int, Values], arm: Mapping[int, Values], how: Resampling = DEFAULT
 ) -> Difference:
     """`paired` with several training seeds per side, {seed: values}; the base may have one.
 
@@ -207,17 +196,17 @@ def paired_seeds(
         np.array([[run[i] for i in ids] for run in side.values()], dtype=float)
         for side in (base, arm)
     )
-    rng = np.random.default_rng(seed)
-    rows = _row_weights(len(ids), resamples, rng)
+    rng = np.random.default_rng(how.seed)
+    rows = _row_weights(len(ids), how.resamples, rng)
     # the arm's seeds are drawn first: the order decides the random numbers
-    drawn = _resampled(other, resamples, rng, rows) - _resampled(one, resamples, rng, rows)
+    drawn = _resampled(other, how.resamples, rng, rows) - _resampled(one, how.resamples, rng, rows)
     if (one == one[0]).all() and (other == one[0]).all() and _in_unit(one):
-        low, high = bonett_price(0, 0, len(ids), confidence)
+        low, high = bonett_price(0, 0, len(ids), how.confidence)
     else:
-        low, high = _interval(drawn, confidence)
+        low, high = how.interval(drawn)
     # Ties count on both sides, so p is never smaller than it should be.
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p = min(1.0, 2 * (tail + 1) / (resamples + 1))
+    p = min(1.0, 2 * (tail + 1) / (how.resamples + 1))
     value = float(other.mean() - one.mean())
     return Difference(value, low, high, len(ids), p, few_seeds=few)
 
@@ -242,7 +231,7 @@ def holm_corrected(cells: Mapping[str, Difference]) -> dict[str, Difference]:
 
 
 def by_group(
-    base: Values, arm: Values, groups: Mapping[str, str], **options: Any
+    base: Values, arm: Values, groups: Mapping[str, str], how: Resampling = DEFAULT
 ) -> dict[str, Difference]:
     """`paired` within each group of rows ({row id: category}), regressions first."""
     rows: dict[str, list[str]] = {}
@@ -251,7 +240,7 @@ def by_group(
     if base.keys() != arm.keys():
         aligned(base, arm)
     cells = {
-        g: paired({i: base[i] for i in ids}, {i: arm[i] for i in ids}, **options)
+        g: paired({i: base[i] for i in ids}, {i: arm[i] for i in ids}, how)
         for g, ids in rows.items()
     }
     return dict(sorted((c for c in cells.items() if c[1].n), key=lambda c: c[1].value or 0.0))

@@ -149,7 +149,7 @@ def over_common_rows(
     where the function was right."""
     ids = sorted(base.keys() & arm.keys())
     one, other = ({i: side[i] for i in ids} for side in (base, arm))
-    return paired(one, other, how.resamples, how.confidence, how.seed)
+    return paired(one, other, how)
 
 
 def differences(

@@ -16,6 +16,7 @@ from typing import Any
 
 from raytune_agents import mix
 from raytune_agents.config import Config, ConfigError, TrainConfig
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.rows import held_out_rows
 from raytune_agents.pipeline.tokenize import tokenize
@@ -32,6 +33,7 @@ from raytune_agents.tune import (
     guideline_text,
     reuse,
     search_gate,
+    surrogate,
     trial_stats,
     trial_tables,
 )
@@ -190,8 +192,8 @@ def conclude(
 ) -> Guideline:
     """The guideline over all trials, held against the gate, and the confirming runs."""
     config, options = context.config, context.config.tune
-    seed, confidence = config.seed, config.evaluate.confidence
-    gate = search_gate.judge_search(found.trials, found.base, found.positives, confidence, seed)
+    how = Resampling(confidence=config.evaluate.confidence, seed=config.seed)
+    gate = search_gate.judge_search(found.trials, found.base, found.positives, how)
     floors = []
     if gate.least is not None:
         values = {t.trial_id: t.reports[-1].get(gate.metric) for t in found.trials if t.reports}
@@ -201,8 +203,7 @@ def conclude(
         [*found.trials, *found.earlier],
         found.inputs.space,
         metric=trial_stats.guideline_metric(options.objective),
-        confidence=confidence,
-        seed=seed,
+        how=replace(how, resamples=surrogate.DRAWN.resamples),
         floors=floors,
     )
     known = replace(
@@ -211,12 +212,17 @@ def conclude(
     best = best_allowed(found.trials, known)
     if options.confirm and best:
         points = confirming_samples(
-            known.recommended, known.config, best, found.inputs.space, options.confirm, seed + 1000
+            known.recommended,
+            known.config,
+            best,
+            found.inputs.space,
+            options.confirm,
+            config.seed + 1000,
         )
         runs = run_stage(StageSpec("confirm", points), found.inputs, search)
         predicted = {name: b.measured for name, b in known.baselines.items()}
         predicted |= {"recommended": known.score, "best_trial": best.score}
-        known = replace(known, confirmed=judge_confirmed(runs, predicted, seed, confidence))
+        known = replace(known, confirmed=judge_confirmed(runs, predicted, how))
         found.trials += runs
     return known
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raytune_agents.evaluate import paired
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.search_space import Space
@@ -74,7 +75,7 @@ def confirming_samples(
 
 
 def judge_confirmed(
-    trials: Sequence[Trial], predicted: Mapping[str, float | None], seed: int, confidence: float
+    trials: Sequence[Trial], predicted: Mapping[str, float | None], how: Resampling
 ) -> Confirmed:
     """What the confirming runs say. The base is the best plain mix, so a gain is one over all of
     them. `predicted`: arm -> its score in the search, where it has one."""
@@ -96,7 +97,7 @@ def judge_confirmed(
     # The luckiest of them, as it is picked after the runs: a gain over it is rather understated.
     base = max(plain, key=lambda name: arms[name].score)
     gains = {
-        name: paired.paired_seeds(hits[base], by_seed, confidence=confidence, seed=seed)
+        name: paired.paired_seeds(hits[base], by_seed, how)
         for name, by_seed in hits.items()
         if name != base
     }

@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from raytune_agents.config import Config, ConfigError, build_config, known_keys, set_dotted
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.records import Options
 from raytune_agents.tune import surrogate, trial_stats
 from raytune_agents.tune.confirm import Confirmed
@@ -102,9 +103,7 @@ def recommend(
     found: Sequence[Trial],
     space: Space | None = None,
     metric: str = "exact_match",
-    draws: int = 200,
-    confidence: float = 0.95,
-    seed: int = 0,
+    how: Resampling = surrogate.DRAWN,
     floors: Sequence[Floor] = (),
 ) -> Guideline:
     """The guideline of the trials `found`. More of `metric` is better; a mix that is predicted to
@@ -131,11 +130,10 @@ def recommend(
     if isinstance(fitted, Refusal):
         missing = max(0, fitted.needed - fitted.runs)
         return replace(guide, refused=fitted.reason, missing=missing)
-    candidates = _candidates(fitted.x, pools, options, space, seed)
+    candidates = _candidates(fitted.x, pools, options, space, how.seed)
     kept = _above_floors(candidates, floors, scored, x, len(pools))
     if not len(kept):
         return replace(guide, refused="every mix is predicted to lose what the reference can do")
-    how = Draws(draws, confidence, seed)
     return _with_optimum(guide, fitted, kept, scored, pools, options, space, how)
 
 
@@ -164,15 +162,6 @@ def best_config_yaml(trial: Trial, base: Config) -> str:
 
 
 # --- the fit to a recommendation -----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Draws:
-    """How intervals are drawn."""
-
-    draws: int
-    confidence: float
-    seed: int
 
 
 def _above_floors(
@@ -204,19 +193,18 @@ def _with_optimum(
     pools: list[str],
     options: list[Option],
     space: Space | None,
-    how: Draws,
+    how: Resampling,
 ) -> Guideline:
     """The part of the guideline that needs a fit."""
     mixes = _baselines(pools, space)
     points = np.array([[mix.get(p, 0.0) for p in pools] for mix in mixes.values()])
-    best = surrogate.optimum(fitted, candidates, points, how.draws, how.confidence, how.seed)
-    tail = (1 - how.confidence) / 2
+    best = surrogate.optimum(fitted, candidates, points, how)
     baselines = {}
     for i, (name, mix) in enumerate(mixes.items(), start=1):
         gains = best.draws[:, 0] - best.draws[:, i]
         baselines[name] = Baseline(
             gain=float(best.point_scores[0] - best.point_scores[i]),
-            interval=np.quantile(gains, [tail, 1 - tail]).tolist(),
+            interval=np.quantile(gains, how.tails()).tolist(),
             measured=trial_stats.mean_at(scored, mix),
         )
     config, tried_ends, at = {}, [], len(pools)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.gate import MARGIN, Outcome, guarded, reference_arm
 from raytune_agents.evaluate.paired import paired
 from raytune_agents.tune.trials import Hits, Trial
@@ -46,8 +47,7 @@ def judge_search(
     trials: Sequence[Trial],
     base: Trial | None,
     positives: Sequence[Trial],
-    confidence: float,
-    seed: int,
+    how: Resampling,
 ) -> GateSummary:
     """The gate over all whole trials."""
     name, hits = reference_hits(base, positives)
@@ -55,7 +55,7 @@ def judge_search(
     if not known:
         return GateSummary()
     outcomes = {
-        t.trial_id: guarded(paired(known, found, confidence=confidence, seed=seed))
+        t.trial_id: guarded(paired(known, found, how))
         for t in trials
         if t.status == "finished" and (found := t.hits().get(METRIC))
     }

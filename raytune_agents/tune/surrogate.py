@@ -28,6 +28,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.records import canonical
 
 Values = Sequence[float] | np.ndarray
@@ -36,6 +37,7 @@ MIN_RANK = 0.5  # below this rank correlation a fit does not order mixes well en
 MANY = 118  # configurations past which boosted trees are fitted too (Olmix)
 TOP_SHARE = 1e-3  # the best 100 of 100,000 mixes are averaged (RegMix, arXiv 2407.01492)
 CANDIDATES = 100_000
+DRAWN = Resampling(200)  # surfaces drawn for an interval
 
 
 @dataclass(frozen=True)
@@ -190,9 +192,7 @@ def optimum(
     fitted: Fit,
     candidates: np.ndarray,
     points: np.ndarray | None = None,
-    draws: int = 200,
-    confidence: float = 0.95,
-    seed: int = 0,
+    how: Resampling = DRAWN,
 ) -> Optimum:
     """The mean of the best 0.1 % of `candidates` [n, columns] (RegMix), with its interval.
 
@@ -206,7 +206,7 @@ def optimum(
 
     `points` [points, k] may leave out the last columns: these are then the optimum's.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(how.seed)
     row = _best(fitted.predict(candidates), candidates)
     rows_at = row[None]
     if points is not None:
@@ -215,10 +215,9 @@ def optimum(
         rows_at = np.vstack([rows_at, np.hstack([points, rest])])
     # A drawn surface needs the covariance of all its points: 100,000 would not fit in memory.
     few = candidates[:2_000]
-    drawn = fitted.draw(np.vstack([few, rows_at]), draws, rng)
+    drawn = fitted.draw(np.vstack([few, rows_at]), how.resamples, rng)
     rows = few[drawn[:, : len(few)].argmax(axis=1)]
-    tail = (1 - confidence) / 2
-    interval = np.quantile(rows, [tail, 1 - tail], axis=0).T
+    interval = np.quantile(rows, how.tails(), axis=0).T
     return Optimum(row, interval, fitted.predict(rows_at), drawn[:, len(few) :])
 
 

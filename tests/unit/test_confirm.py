@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.tune import confirm, guideline, guideline_text
 from raytune_agents.tune.search_space import parse_space
 from raytune_agents.tune.trials import Level, Trial
@@ -62,7 +63,7 @@ def test_a_clear_gain_over_the_best_plain_mix_is_confirmed(tmp_path):
         "natural": [[1] * 16 + [0] * 24] * 3,
         "stratified": [[1] * 8 + [0] * 32] * 3,
     }
-    judged = confirm.judge_confirmed(runs(tmp_path, made), PREDICTED, seed=1, confidence=0.95)
+    judged = confirm.judge_confirmed(runs(tmp_path, made), PREDICTED, Resampling(seed=1))
     assert judged.base == "natural"
     assert judged.arms["natural"] == confirm.ConfirmedArm(pytest.approx(0.4), 3, 40)
     gain = judged.gains["recommended"]
@@ -76,12 +77,12 @@ def test_a_clear_gain_over_the_best_plain_mix_is_confirmed(tmp_path):
 
 def test_no_gain_and_a_loss_are_said_as_they_are(tmp_path):
     equal = {"recommended": [[1, 0] * 10] * 3, "natural": [[0, 1] * 10] * 3}
-    judged = confirm.judge_confirmed(runs(tmp_path, equal), PREDICTED, seed=1, confidence=0.95)
+    judged = confirm.judge_confirmed(runs(tmp_path, equal), PREDICTED, Resampling(seed=1))
     assert confirm.confirmed_sentence(judged).startswith("No gain is confirmed")
     worse = {"best_trial": [[0] * 19 + [1]] * 3, "stratified": [[1] * 19 + [0]] * 3}
     (tmp_path / "more").mkdir()
     found = runs(tmp_path / "more", worse)
-    judged = confirm.judge_confirmed(found, PREDICTED, seed=1, confidence=0.95)
+    judged = confirm.judge_confirmed(found, PREDICTED, Resampling(seed=1))
     assert confirm.confirmed_sentence(judged).startswith("Not confirmed")
     assert "the best trial mix loses -0.900" in confirm.confirmed_sentence(judged)
 
@@ -90,7 +91,7 @@ def test_the_guide_tells_what_was_confirmed_what_it_cost_and_why_it_ended(tmp_pa
     made = {"best_trial": [[1] * 20] * 3, "natural": [[1] * 5 + [0] * 15] * 3}
     whole = replace(
         guideline.recommend([], None),
-        confirmed=confirm.judge_confirmed(runs(tmp_path, made), PREDICTED, seed=1, confidence=0.95),
+        confirmed=confirm.judge_confirmed(runs(tmp_path, made), PREDICTED, Resampling(seed=1)),
         ended="budget.max_tokens=100 is spent (120)",
         spent={"tokens": 120.0, "hours": 0.5, "cost": 0.25},
         times={"busy_share": 0.9, "startup_s_cold": 12.0, "startup_s_warm": None},
@@ -109,6 +110,6 @@ def test_the_guide_tells_what_was_confirmed_what_it_cost_and_why_it_ended(tmp_pa
 
 
 def test_no_confirming_run_says_nothing():
-    judged = confirm.judge_confirmed([], PREDICTED, seed=1, confidence=0.95)
+    judged = confirm.judge_confirmed([], PREDICTED, Resampling(seed=1))
     assert judged.arms == {}
     assert confirm.confirmed_sentence(judged) == ""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.paired import (
     bonett_price,
     by_group,
@@ -106,7 +107,7 @@ def test_the_interval_covers_as_often_as_it_says():
     for i in range(200):
         base = (rng.random(150) < 0.4).astype(float)
         arm = np.where(rng.random(150) < 0.5, base, rng.random(150) < 0.6).astype(float)
-        cell = paired(values(*base), values(*arm), resamples=400, confidence=0.9, seed=i)
+        cell = paired(values(*base), values(*arm), Resampling(400, 0.9, i))
         hits += cell.low <= 0.1 <= cell.high  # 0.5 * (0.6 - 0.4)
     assert 165 <= hits <= 194
 
@@ -184,7 +185,7 @@ def test_seeds_that_disagree_widen_the_interval():
 def test_seeds_without_spread_between_rows():
     # every row the same within a seed: only the seeds vary, means 0 and 1, drawn twice
     arm = {0: values(0, 0), 1: values(1, 1)}
-    cell = paired_seeds({0: values(0, 0)}, arm, resamples=4000)
+    cell = paired_seeds({0: values(0, 0)}, arm, Resampling(4000))
     assert (cell.value, cell.low, cell.high) == (0.5, 0.0, 1.0)
     # P(d <= 0) = 1/4: both draws are seed 0
     assert cell.p == pytest.approx(0.5, abs=0.05)

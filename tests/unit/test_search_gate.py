@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.pipeline.tune import interleaved
 from raytune_agents.records import Message, ToolCall, Trajectory, finish
 from raytune_agents.tune import guideline, guideline_text, reuse, search_gate
@@ -33,7 +34,7 @@ def test_a_mix_that_calls_where_none_is_right_has_lost(tmp_path) -> None:
     base = trial(tmp_path, "base", 200)
     rights = {"same": 200, "less": 190, "loud": 50}
     found = [trial(tmp_path, name, right) for name, right in rights.items()]
-    gate = search_gate.judge_search(found, base, [], 0.95, 1)
+    gate = search_gate.judge_search(found, base, [], Resampling(seed=1))
     assert (gate.reference, gate.value, gate.rows) == ("base", 1.0, 200)
     assert gate.outcomes == {"same": "kept", "less": "not proven", "loud": "lost"}
     assert gate.least == pytest.approx(0.95)
@@ -44,9 +45,9 @@ def test_a_mix_that_calls_where_none_is_right_has_lost(tmp_path) -> None:
 def test_a_base_that_never_calls_is_no_reference(tmp_path) -> None:
     base = trial(tmp_path, "base", 200, reports=[{"relevance": 0.1, "irrelevance": 1.0}])
     positives = [trial(tmp_path, "plain", 100, weights={"positive": 1.0})]
-    gate = search_gate.judge_search(positives, base, positives, 0.95, 1)
+    gate = search_gate.judge_search(positives, base, positives, Resampling(seed=1))
     assert (gate.reference, gate.value) == ("positives_only", 0.5)
-    assert search_gate.judge_search([], base, [], 0.95, 1).reference == ""
+    assert search_gate.judge_search([], base, [], Resampling(seed=1)).reference == ""
 
 
 def test_a_mix_below_a_floor_is_never_recommended() -> None:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.tune import surrogate
 from raytune_agents.tune.surrogate import Fit, Option, Refusal
 
@@ -26,7 +27,7 @@ def test_a_planted_optimum_is_found_inside_its_interval():
     fitted = surrogate.fit_surrogate(*runs(21, 0), 3)
     assert isinstance(fitted, Fit)
     assert fitted.rank_correlation > 0.85
-    best = surrogate.optimum(fitted, mixes(), points=np.array([[1.0, 0.0, 0.0]]), draws=100)
+    best = surrogate.optimum(fitted, mixes(), np.array([[1.0, 0.0, 0.0]]), Resampling(100))
     assert best.row == pytest.approx(BEST, abs=0.08)
     assert best.row.sum() == pytest.approx(1.0)
     assert (best.interval[:, 0] <= BEST).all()
@@ -81,7 +82,7 @@ def test_the_log_linear_fit_recovers_its_own_law():
     fitted = surrogate.fit_surrogate(x, y, 3)
     assert fitted.model == "log-linear"
     assert fitted.rank_correlation > 0.99
-    best = surrogate.optimum(fitted, mixes(100_000), draws=2)
+    best = surrogate.optimum(fitted, mixes(100_000), how=Resampling(2))
     assert best.row == pytest.approx(1.03 * weights - 0.01, abs=0.02)
 
 
@@ -109,7 +110,7 @@ def test_another_option_is_fitted_beside_the_mix():
     rate = rng.random(30)
     fitted = surrogate.fit_surrogate(np.column_stack([x, rate]), y - 2 * (rate - 0.7) ** 2, 3)
     candidates = np.column_stack([mixes(), rng.random(20_000)])
-    best = surrogate.optimum(fitted, candidates, draws=20)
+    best = surrogate.optimum(fitted, candidates, how=Resampling(20))
     assert best.row[3] == pytest.approx(0.7, abs=0.1)
     assert best.row[:3] == pytest.approx(BEST, abs=0.12)
 
@@ -177,7 +178,7 @@ def test_trees_are_tried_past_118_configurations_and_draw_by_resampling():
     x, y = runs(160, 3)
     trees = surrogate._models(3, 3, 119)["boosted trees"].fit(x, y)
     fitted = Fit("boosted trees", 1.0, trees, x, y)
-    best = surrogate.optimum(fitted, mixes(4_000), draws=8)
+    best = surrogate.optimum(fitted, mixes(4_000), how=Resampling(8))
     assert best.row == pytest.approx(BEST, abs=0.12)
     assert best.row.sum() == pytest.approx(1.0)
     drawn = fitted.draw(x[:5], 8, np.random.default_rng(0))
