@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from raytune_agents.evaluate.ab import Comparison
     from raytune_agents.evaluate.metrics import Metric
-    from raytune_agents.evaluate.paired import Difference
 
 METRIC = "exact_match"
 FEW_ROWS = 30  # a category with fewer rows is shown, but never called a regression
@@ -82,15 +81,9 @@ def show_split(split: str, cells: list[Comparison], metric: Metric, confidence: 
             say(line)
 
 
-def ends(cell: Difference) -> str:
-    from raytune_agents.evaluate.gate import as_points
-
-    return f"{as_points(cell.low)} to {as_points(cell.high)}"
-
-
 def comparison_table(split: str, cells: list[Comparison], confidence: float) -> Table:
     """A line per pair of arms; `least` is the smallest difference that so many rows would show."""
-    from raytune_agents.evaluate.gate import as_points
+    from raytune_agents.evaluate.gate import as_points, ends_in_points
 
     interval = f"{confidence:.0%} interval"
     heads = ("arms", "rows", "A", "B", "B - A", interval, "won/lost", "p (Holm)", "least")
@@ -104,7 +97,7 @@ def comparison_table(split: str, cells: list[Comparison], confidence: float) -> 
                 str(d.n),
                 *(f"{level * 100:.1f}" for level in (cell.a, cell.b)),
                 as_points(d.value),
-                ends(d),
+                ends_in_points(d),
                 f"{d.wins}/{d.losses}" if least is not None else "-",
                 f"{d.p_holm:.3g}" if d.p_holm is not None else "-",
                 f"{least * 100:.1f}" if least is not None else "-",
@@ -132,7 +125,7 @@ def comparison_notes(cell: Comparison) -> list[str]:
 
 def category_lines(cell: Comparison, metric: Metric) -> list[str]:
     """Difference by source, regressions first."""
-    from raytune_agents.evaluate.gate import as_points
+    from raytune_agents.evaluate.gate import as_points, ends_in_points
     from raytune_agents.evaluate.verdict import change_of
 
     name = "/".join(dict.fromkeys(cell.arms))
@@ -141,7 +134,7 @@ def category_lines(cell: Comparison, metric: Metric) -> list[str]:
         change = {"worse": "REGRESSION", "better": "better"}.get(change_of(metric, part), "")
         word = "few rows" if part.n < FEW_ROWS else change
         out.append(
-            f"  {name} {source}: {as_points(part.value)} ({ends(part)}), n {part.n}, "
+            f"  {name} {source}: {as_points(part.value)} ({ends_in_points(part)}), n {part.n}, "
             f"{part.wins} won, {part.losses} lost" + (f"  {word}" if word else "")
         )
     return out

@@ -28,6 +28,11 @@ def as_points(share: float | None) -> str:
     return f"{'+' if value > 0 else '−' if value < 0 else ''}{abs(value):.1f}"
 
 
+def ends_in_points(cell: Difference) -> str:
+    """The interval of a difference."""
+    return f"{as_points(cell.low)} to {as_points(cell.high)}"
+
+
 @dataclass(frozen=True, slots=True)
 class GuardedMetric:
     """One guarded metric of an arm: its paired difference to the reference, and what that shows."""
@@ -41,8 +46,7 @@ class GuardedMetric:
         name, d = self.metric.replace("_", " "), self.difference
         if d.value is None or d.low is None or d.high is None:
             return f"{name} was not measured"
-        low, high = as_points(d.low), as_points(d.high)
-        return f"{name} {as_points(d.value)} points ({low} to {high}, n = {d.n})"
+        return f"{name} {as_points(d.value)} points ({ends_in_points(d)}, n = {d.n})"
 
 
 @dataclass(frozen=True, slots=True)

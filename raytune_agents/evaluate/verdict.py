@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from raytune_agents.evaluate.baselines import BASELINES
-from raytune_agents.evaluate.gate import GateResult, as_points
+from raytune_agents.evaluate.gate import GateResult, as_points, ends_in_points
 from raytune_agents.evaluate.measured import BASE, Measured, values_by_row
 from raytune_agents.evaluate.metrics import METRICS, Metric, metric_named
 from raytune_agents.evaluate.paired import Difference
@@ -106,7 +106,7 @@ def conclusion_of(
     tone: Tone = {"better": "better", "worse": "worse"}.get(change_of(metric, cell), "none")  # type: ignore[assignment]
     found = (scores.get(a, {}).get(split, {}).get(HEADLINE) for a in (arm, BASE))
     levels = [f"{c.value * 100:.1f} %" for c in found if c is not None and c.value is not None]
-    sure = f"{confidence * 100:.0f} % interval {_ends(cell)}, n = {cell.n}"
+    sure = f"{confidence * 100:.0f} % interval {ends_in_points(cell)}, n = {cell.n}"
     if len(levels) == 2:
         sure = f"{' against '.join(levels)}; {sure}"
     size = f"{abs(cell.value) * 100:.1f} points of {metric.label}"
@@ -194,7 +194,3 @@ def _notes(
                 f"{as_points(cell.value - own.value)} points from it."
             )
     return notes
-
-
-def _ends(cell: Difference) -> str:
-    return f"{as_points(cell.low)} to {as_points(cell.high)}"
