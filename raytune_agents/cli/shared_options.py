@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from raytune_agents.config import Config
 
 console = Console(width=None if sys.stdout.isatty() else 150)
@@ -116,7 +118,9 @@ def user_errors() -> tuple[type[RuntimeError], ...]:
     return (BadLoss, client.EngineDown) if client else (BadLoss,)
 
 
-def table_of(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Any:
+def table_of(
+    title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
+) -> Table:
     """A rich table whose first `left` columns stand on the left, the others, numbers, right."""
     from rich.table import Table
     from rich.text import Text

@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raytune_agents import agents, negatives, sandbox
 from raytune_agents.config import Config
@@ -28,6 +28,7 @@ from raytune_agents.runs import Counts, Step
 from raytune_agents.storage import read_rows, write_rows
 
 if TYPE_CHECKING:
+    from raytune_agents.chat import Chat
     from raytune_agents.pipeline.context import Context
 
 # Folders of the step whose rows are labelled.
@@ -221,7 +222,7 @@ def validate_generate(config: Config, needs_key: bool = True) -> None:
         user_object(config.generate.teacher.client, "generate.teacher.client")
 
 
-def sample_fitting(rows: list[Trajectory], count: int, chat: Any, seed: str) -> list[Trajectory]:
+def sample_fitting(rows: list[Trajectory], count: int, chat: Chat, seed: str) -> list[Trajectory]:
     """At most `count` random rows that are short enough to be trained on."""
     # Shuffled first, and looked at until there are enough: not every row is tokenised.
     order = random.Random(seed).sample(rows, len(rows))

@@ -126,7 +126,9 @@ def search_algorithm(
     return found
 
 
-def asha(tune: TuneConfig, ledger: Path, stage: str, noise: dict[int, float]) -> Any:
+def asha(
+    tune: TuneConfig, ledger: Path, stage: str, noise: dict[int, float]
+) -> NoiseAwareASHA | None:
     """The scheduler, None where none is asked for. Rungs lie on trained tokens, a tenth early
     because a report may come early."""
     if tune.scheduler == "none":
