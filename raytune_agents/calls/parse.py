@@ -71,7 +71,6 @@ _BARE_FUNCTION = re.compile(
     r"<function=[^>\n]+>\s*(?:<parameter=|</function>|\{)|<function name=[^>\n]+>\s*(?:<param |</)"
 )
 _PYTHON_TAG = "<|python_tag|>"
-_BEFORE_CALL = re.compile(r"<\|python_start\|>(.*?)<\|python_end\|>\s*(?=\S)", re.DOTALL)  # Llama 4
 # what words for the user stand between: Command, Ernie, Hunyuan
 _WORDS = re.compile(
     r"\s*(?:<\|START_(?:RESPONSE|TEXT)\|>|<response>|<answer>)(.*?)"
@@ -319,21 +318,22 @@ def _read(text: str, tools: Sequence[ToolSpec]) -> Parsed:
 def _answer(text: str, tools: Sequence[ToolSpec]) -> Parsed:
     """What stands behind the thought."""
     body = without_ends(text)
-    words = _BEFORE_CALL.match(body)
-    if words and _looks_like_call(body[words.end() :]):
-        return replace(_answer(body[words.end() :], tools), text=words[1].strip())
+    head, _, rest = body.partition("<|python_end|>")  # Llama 4 speaks between marks, then calls
+    before, marked, words = head.partition("<|python_start|>")
+    if marked and _looks_like_call(rest.lstrip()) and not _looks_like_call(before):
+        return replace(_answer(rest, tools), text=(before + words).strip())
     if _OPEN.search(body):
         calls, prose, dialect = _tagged(body, tools)
         return Parsed(tuple(calls), "", dialect, prose.strip())
     if bare := _BARE_FUNCTION.search(body):  # without a tag around, or with one that was dropped
         calls, prose, dialect = _tagged(f"<tool_call>{body[bare.start() :]}", tools)
         return Parsed(tuple(calls), "", dialect, (body[: bare.start()] + prose).strip())
-    marked = body.startswith(_PYTHON_TAG)
+    tagged = body.startswith(_PYTHON_TAG)
     body = body.removeprefix(_PYTHON_TAG).strip()
-    if marked or _looks_like_call(body):
+    if tagged or _looks_like_call(body):
         dialect = "pythonic" if START.match(body) else "json"
         calls = _body_calls(body)
-        llama = marked or ('"parameters"' in body and '"arguments"' not in body)
+        llama = tagged or ('"parameters"' in body and '"arguments"' not in body)
         dialect = "llama" if llama and dialect == "json" else dialect
         return Parsed(tuple(calls), "", dialect, "")
     for dialect, reader in (("fence", _fenced), ("react", _react)):

@@ -70,6 +70,15 @@ class LatencyConfig(BaseConfig):
     )
 
 
+class QuantizedConfig(BaseConfig):
+    kinds: list[Literal["none", "int8", "nf4"]] = Field(
+        [],
+        description="the headline arm answers once more with its weights of each of these kinds "
+        "(bitsandbytes): accuracy, latency and memory side by side; none = as they are",
+    )
+    rows: Positive = Field(64, description="test rows asked of each kind, one at a time")
+
+
 class EvaluateConfig(BaseConfig):
     OPERATIONAL = frozenset({"max_concurrency", "shard_rows"})
 
@@ -110,6 +119,7 @@ class EvaluateConfig(BaseConfig):
         True, description="ask the base with a grammar of the offered tools too: base_constrained"
     )
     latency: LatencyConfig = LatencyConfig()
+    quantized: QuantizedConfig = QuantizedConfig()
     metrics: list[str] = Field(
         [],
         description="metrics of your own as module:function (answer, row) -> number or None, or "

@@ -8,10 +8,12 @@ that they can be made again without the engine.
     judged.parquet     one row per arm (but base) and row that a judge compared
     general.parquet    one row per arm and lm-eval question
     latency.parquet    one row per request of base and headline arm, by load
+    quantized.parquet  one row per kind of weights of the headline arm and test row
     metrics.json       {metric: {label, unit, better, headline, formula}}
     scores.json, differences.json   {arm: {split: {metric: cell}}}
     robustness.json    {arm: {perturbation: {metric: cell}}}
     latency.json       {arm: {load: {metric: cell}}}
+    quantized.json     {arm: {kind of weights: {metric: cell}}}, where it was asked for
     overall.json       {arm: {score, change, suites}}
     gate.json          {arm: {reference, outcome, metrics}}
     verdict.json       `verdict.Conclusion`
@@ -36,6 +38,7 @@ from raytune_agents.evaluate.latency import LatencyRow, latency_scores
 from raytune_agents.evaluate.measured import BASE, AnswerRow, Lines, Measured
 from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric
 from raytune_agents.evaluate.own_metrics import with_own
+from raytune_agents.evaluate.quantized import QuantizedAnswer, quantized_scores
 from raytune_agents.evaluate.scoreboard import Differences, Scores
 from raytune_agents.evaluate.verdict import choose_headline, conclusion_of
 from raytune_agents.records import Trajectory
@@ -62,11 +65,13 @@ KINDS: dict[str, LineKind] = {
 
 @dataclass
 class Found:
-    """What came back: answers (clean and perturbed), lines of the other kinds, timed requests."""
+    """What came back: answers (clean and perturbed), lines of the other kinds, timed requests,
+    answers of the headline arm by its weights."""
 
     answers: list[AnswerRow] = field(default_factory=list)
     lines: dict[str, Lines] = field(default_factory=lambda: {name: [] for name in KINDS})
     latency: list[LatencyRow] = field(default_factory=list)
+    quantized: list[QuantizedAnswer] = field(default_factory=list)
 
     def counts(self) -> Counts:
         """What was asked for in all kinds, and what failed, by reason."""
@@ -114,6 +119,7 @@ def write_results(
         "answers": [a.record() for a in clean],
         "perturbed": [a.record() for a in noisy],
         "latency": [r.record() for r in found.latency],
+        "quantized": [a.record() for a in found.quantized],
     }
     for name, lines in tables.items():
         # A Parquet file of no rows has no schema; its absence says the same.
@@ -134,6 +140,9 @@ def write_results(
     write_json(folder / "scores.json", scoreboard.records(scores))
     write_json(folder / "differences.json", scoreboard.records(gains))
     write_json(folder / "latency.json", scoreboard.records(latency_scores(found.latency, how)))
+    if found.quantized:
+        packed = quantized_scores(found.quantized, how)
+        write_json(folder / "quantized.json", scoreboard.records(packed))
     if noisy:
         drops = scoreboard.perturbation_drops(clean, noisy, how)
         write_json(folder / "robustness.json", scoreboard.records(drops))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 
 from raytune_agents import agents, readers, sandbox
 from raytune_agents.calls import gold_of, judge, render_calls, schema_errors
@@ -119,6 +120,11 @@ def validate_evaluation(config: Config) -> None:
     """What can be refused before anything starts. Raises ConfigError or SourceError."""
     options = config.evaluate
     general.check_lm_eval(options.general)
+    if set(options.quantized.kinds) - {"none"} and not find_spec("bitsandbytes"):
+        raise ConfigError(
+            f"evaluate.quantized.kinds={options.quantized.kinds} needs package bitsandbytes: pip "
+            "install 'raytune-agents[quantize]', or write []"
+        )
     if options.multi_turn.rows:
         bfcl.data_folder()
         sandbox.require_walls()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.harness import AskOptions
 from raytune_agents.evaluate.latency import LatencyRow, measure_latency
 from raytune_agents.evaluate.measured import AnswerRow, Lines, answer_row
+from raytune_agents.evaluate.quantized import QuantizedAnswer, answer_quantized, spread
 from raytune_agents.inference import client, endpoint
 from raytune_agents.infra import cluster
 from raytune_agents.pipeline.shards import (
@@ -195,4 +197,30 @@ def abilities(context: Context, arms: Sequence[Arm]) -> Lines:
                 bar.update(1)
             shards.commit(0, lines_table(lines))
         out += shard_lines(shards.path(0))
+    return out
+
+
+def quantized_answers(
+    context: Context, rows: list[Trajectory], options: EvaluateConfig, arms: Sequence[Arm]
+) -> list[QuantizedAnswer]:
+    """The arms' answers by each kind of weights, each as a task with a GPU where there is one."""
+    wanted, out = options.quantized, []
+    own_rows = spread([row for row in rows if row.split in options.splits], wanted.rows)
+    if not wanted.kinds or not arms or not own_rows:
+        return []
+    context.free_gpu(1)
+    config, gpu = context.config, context.resources.gpus > 0
+    cpus = context.placement.threads(context.resources.node_gpus if gpu else 1)
+    asked = AskOptions.of(options, config.engine)
+    for arm, kind in product(arms, wanted.kinds):
+        shards = kept_shards(
+            context, f"{kind} {arm.name}", [own_rows], *identity(arm), asked.max_tokens
+        )
+        if shards.missing(1):
+            with context.display.step(f"weights {kind} {arm.name}", len(own_rows)) as bar:
+                given = (context.model, config.model.dtype, arm, kind, own_rows, context.chat)
+                found = cluster.run_task(answer_quantized, (*given, asked), cpus, int(gpu))
+                bar.update(len(own_rows))
+            shards.commit(0, lines_table([answer.record() for answer in found]))
+        out += [QuantizedAnswer(**line) for line in shard_lines(shards.path(0))]
     return out

@@ -64,6 +64,8 @@ def evaluate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     timed = [arm for arm in arms if arm.name in (BASE, headline)]
     found.latency = answering.arm_latencies(context, requests.test_rows, options, timed)
     found.lines["general"] = answering.abilities(context, arms)
+    tuned = [arm for arm in timed if arm.name != BASE]
+    found.quantized = answering.quantized_answers(context, requests.test_rows, options, tuned)
     counts = found.counts()
     check_outage(counts, config.read.max_error_share)
     counts.rows_in += requests.rejected.total()

@@ -271,6 +271,7 @@ def evaluate_work(config: Config, sample: Sample, chat: Chat) -> Work:
     lat = options.latency
     waves = {load: ceil(lat.rows / load) for load in lat.loads}
     timed = sum(n * max(load, SMALLEST_STEP) for load, n in waves.items())
+    timed += SMALLEST_STEP * len(options.quantized.kinds) * options.quantized.rows
     val = min(options.val_rows, round(len(sample.split("val")) * sample.scale))
     read = (answers + turns + val + options.perplexity_rows) * (1 + trained) + 2 * judged
     read += baselines + shown * options.few_shot * SHOT_SHARE

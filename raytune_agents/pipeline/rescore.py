@@ -11,6 +11,7 @@ from raytune_agents.evaluate import bfcl_official, harness, judge, multi_turn, o
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.latency import LatencyRow
 from raytune_agents.evaluate.measured import AnswerRow
+from raytune_agents.evaluate.quantized import QuantizedAnswer
 from raytune_agents.evaluate.result_files import KINDS, Found, lines_of, write_results
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.evaluate import arm_facts
@@ -71,7 +72,8 @@ def rescore(config: Config, display: Display) -> Context:
     entries = multi_turn.entries(config.evaluate.multi_turn)
     lines["multi_turn"] = multi_turn.scored_conversations(lines["multi_turn"], entries)
     timed = [LatencyRow(**line) for line in lines_of(folder / "latency.parquet")]
-    found = Found(answers, lines, timed)
+    packed = [QuantizedAnswer(**line) for line in lines_of(folder / "quantized.parquet")]
+    found = Found(answers, lines, timed, packed)
     how = Resampling.of(config.evaluate, config.seed)
     own = own_metrics.load_metrics(config.evaluate.metrics)
     write_results(folder, found, rows, how, arm_facts(config), own)

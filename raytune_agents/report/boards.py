@@ -199,6 +199,26 @@ def latency_grid(run: RunContents) -> Grid | None:
     return Grid(head, lines) if lines else None
 
 
+def quantized_grid(run: RunContents) -> Grid | None:
+    """An arm by the kind of its weights: share right, time and memory; None where not asked."""
+    right, taken = METRICS["exact_match"], metric_named("end_to_end_ms", METRICS)
+    lines = []
+    for arm, by in run.quantized.items():
+        for kind, cells in by.items():
+            score, time, size = (cells[n] for n in ("exact_match", "end_to_end_ms", "weights_mib"))
+            ends = metric_interval(right, score.low, score.high)
+            words = [
+                f"{metric_value(right, score.value)} ({ends})",
+                metric_value(taken, time.value),
+            ]
+            memory = f"{format_number(size.value)} MiB"
+            lines.append(
+                (arm, ["unpacked" if kind == "none" else kind, *words, memory, str(size.n)])
+            )
+    head = ["weights", right.label, taken.label, "memory", "rows"]
+    return Grid(head, lines) if lines else None
+
+
 def cost_grid(run: RunContents) -> Grid | None:
     """What each arm cost to make and to ask; what no machine told is no column."""
     metrics = [

@@ -80,6 +80,7 @@ class RunContents:
     differences: Board[Difference]
     robustness: Board[Drop]  # {arm: {perturbation: ...}}
     latency: Board[Estimate]  # {arm: {load: ...}}
+    quantized: Board[Estimate]  # {arm: {kind of weights: ...}}
     overall: dict[str, Overall]
     gates: dict[str, GateResult]
     costs: dict[str, dict[str, float | None]]
@@ -240,6 +241,7 @@ def read_run(path: Path) -> RunContents:
         differences=differences,
         robustness=files.board("evaluate/robustness.json", Drop.read, wanted=False),
         latency=files.board("evaluate/latency.json", Estimate.read, wanted=False),
+        quantized=files.board("evaluate/quantized.json", Estimate.read, wanted=False),
         overall=files.by_arm("evaluate/overall.json", lambda _, record: Overall.read(record)),
         gates=gates,
         costs=files.by_arm("evaluate/costs.json", lambda _, record: dict(record)),

@@ -109,6 +109,7 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "boards": boards.split_boards(run, css),
         "overall": boards.overall_grid(run),
         "latency": boards.latency_grid(run),
+        "quantized": boards.quantized_grid(run),
         "sureness": boards.confidence_grid(run),
         "costs": boards.cost_grid(run),
         "anchors": anchors.beside_anchors(run.answers, answered) if run.scores else [],

@@ -97,6 +97,7 @@ def report_tables(run: RunContents, context: Mapping[str, Any]) -> dict[str, Tab
             _long(run.robustness, ("clean", "perturbed", *paired)), "perturbation"
         ),
         "latency": _named(_long(run.latency, ("value", "low", "high", "n")), "requests_at_once"),
+        "quantized": _named(_long(run.quantized, ("value", "low", "high", "n")), "weights"),
         "costs": _pick(costs, "arm", "cost", "value"),
         "curves": _pick(points, "arm", "step", "metric", "value"),
         "trials": _pick(map(asdict, context["search"].table), *trial),
@@ -166,6 +167,7 @@ def markdown(run: RunContents, context: Mapping[str, Any]) -> str:
     for title, grid in (
         ("Overall", context["overall"]),
         ("Latency", context["latency"]),
+        ("Weights in fewer bits", context["quantized"]),
         ("Confidence", context["sureness"]),
         ("Costs", context["costs"]),
     ):

@@ -255,6 +255,7 @@ def test_the_first_screen_answers_six_questions(demo):
 def test_tables_beside_the_splits(demo):
     text = Page(demo).text
     for words in ("Overall", "Latency", "requests at once", "113 ms", "What each arm cost",
+                  "Weights in fewer bits", "unpacked", "70.0 %", "1,913 MiB",
                   "How sure an arm is of its answers", "Granite-4.0-350m", "67.9 %"):  # fmt: skip
         assert words in text, words
     assert "energy of answering" not in text  # no machine told it, so it is no column

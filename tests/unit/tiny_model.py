@@ -24,12 +24,12 @@ ROWS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def save_tiny(folder: Path) -> str:
-    """A tiny Llama and the shipped tokenizer in `folder`."""
+def save_tiny(folder: Path, **sizes: int) -> str:
+    """A tiny Llama, of other sizes where named, and the shipped tokenizer in `folder`."""
     from raytune_agents.models import embedded
 
     torch.manual_seed(0)
-    LlamaForCausalLM(LlamaConfig(**SIZES)).save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig(**SIZES | sizes)).save_pretrained(folder)
     for file in embedded().iterdir():
         if file.name.startswith("tokenizer"):
             (folder / file.name).write_bytes(file.read_bytes())
