@@ -118,6 +118,8 @@ def product(steps: str, cells: list[Cell], data: Path) -> None:
     for source in config["read"]["sources"]:
         source["path"] = str(data / source["path"])
     config["train"]["arms"] = {cell.name: cell.config() for cell in cells}
+    if Cell("base", 0).done:  # what the base answers in other ways stands already
+        config["evaluate"] |= {"few_shot": 0, "constrained": False}
     RUN.parent.mkdir(exist_ok=True)
     file = RUN.parent / "study.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
