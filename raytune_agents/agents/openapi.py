@@ -101,9 +101,7 @@ def _parameter(parameter: JsonSchema, document: JsonSchema) -> JsonSchema:
         else {k: v for k, v in parameter.items() if k in OWN},
         document,
     )
-    if parameter.get("description"):
-        schema = schema | {"description": parameter["description"]}
-    return schema
+    return schema | {k: parameter[k] for k in ("description", "example") if parameter.get(k)}
 
 
 def _request_body(operation: JsonSchema, document: JsonSchema) -> tuple[str, Any, Any]:

@@ -13,17 +13,19 @@ from functools import cache, lru_cache
 import yaml
 
 from raytune_agents.generate import kinds
-from raytune_agents.generate.kinds import DATA
+from raytune_agents.generate.kind_table import DATA
 from raytune_agents.records import JsonObject
 
 DETERMINERS = re.compile(
-    r"(a|an|the|all|my|your|this|that|these|those|one|each|every|any|some|our|its|their|multiple|"
+    r"(everything|anything|everyone|a|an|the|all|my|your|this|that|these|those|one|each|every|"
+    r"any|some|our|its|their|multiple|"
     r"several|it|them|him|her|me|us|you|two|more|many|various|whether|if|how|who|what|when|where|which|why)$"
 )
 PREPOSITIONS = (
-    "for|of|in|at|on|from|to|between|by|with|near|about|against|into|within|during|using|"
-    "based on|matching|given|via|through|per|along with|according to|across|around|as|after|before|"
-    "over|under|inside|onto|until|till|since|among|amongst|towards?|behind|beyond|without|out of"
+    "on behalf of|for|of|in|at|on|from|to|between|by|with|near|about|against|into|within|during|"
+    "using|based on|matching|given|via|through|per|along with|according to|across|around|as|after|"
+    "before|over|under|inside|below|above|beside|onto|until|till|since|among|amongst|towards?|"
+    "behind|beyond|without|out of"
 )
 IDIOM = (  # after a preposition: "at hand"
     r"(?:hand|stock|file|question|use|once|least|most|call|duty|hold|sale|demand|site|transit|"
@@ -73,7 +75,7 @@ _COUNT = re.compile(  # the count itself becomes a clause: "for a number of minu
 _WHEN = re.compile(r"(?:only )?(?:use|call) (?:this|it)\b.*\b(?:when|if|whenever)\b", re.I)
 _ADVERB = re.compile(
     r"\s+(?:immediately|automatically|permanently|temporarily|manually|instantly|directly|safely|"
-    r"securely|quickly|right away|right now|at once)$",
+    r"securely|quickly|simultaneously|right away|right now|at once)$",
     re.I,
 )
 _LIST = re.compile(  # what every list is: "a paginated list of invoices, newest first"
@@ -119,6 +121,12 @@ class Action:
 # --- the description ------------------------------------------------------------------------------
 
 
+_MADE_VERB = re.compile(  # "reprioritize", "quantify", "unstar": verbs by their form
+    r"[a-z]{3,}(?:ize|ify)$|(?:un|re)(?:star|pin|link|tag|mark|assign|open|run|order|send|build|"
+    r"deploy|connect|index|sync|stock|train|check|scan|submit|archive|watch|resolve)$"
+)
+
+
 def base_verb(word: str) -> str:
     """The bare form of a verb that starts a description, "" where the word is none."""
     word = word.lower().strip(",")
@@ -131,7 +139,7 @@ def base_verb(word: str) -> str:
         tries.append(word[:-1])
     if word.endswith("ing"):
         tries += [word[:-3], word[:-3] + "e", word[:-4]]
-    return next((t for t in tries if t in verb_words()), "")
+    return next((t for t in tries if t in verb_words() or _MADE_VERB.match(t)), "")
 
 
 def _is_verb(words: Sequence[str]) -> bool:
@@ -139,9 +147,13 @@ def _is_verb(words: Sequence[str]) -> bool:
     verb = base_verb(words[0])
     if QUESTION.match(words[0]):
         return False  # "Whether a device is under warranty"
-    if len(words) > 2 and not verb and re.match(r"(up|off|out|down|back)$", words[1].lower()):
+    if len(words) > 2 and not verb and re.match(r"(up|off|out|down|back|in)$", words[1].lower()):
         return words[0][:1].isupper()  # "Top up a phone"
-    if not verb and len(words) > 2 and words[1].lower() in ("a", "an", "the", "your", "all"):
+    if (
+        not verb
+        and len(words) > 2
+        and words[1].lower() in ("a", "an", "the", "your", "all", "several")
+    ):
         return words[0][:1].isupper() and not words[0].isupper()  # "Conduct an experiment"
     if not verb or len(words) < 2:
         return bool(verb)
@@ -173,7 +185,10 @@ def _first_sentence(text: str) -> str:
     first, _, more = text.partition(". ")
     # When it is called says nothing of what it does.
     text = more if more and _WHEN.match(first) else text
-    text = " ".join(re.sub(r"[`*_#]{1,2}(\w[^`*#]*)[`*_#]{1,2}", r"\1", text).split())
+    text = re.sub(r"(?<!\w)[`*_#]{1,2}(\w[^`*#]*)[`*_#]{1,2}(?!\w)", r"\1", text)
+    text = " ".join(re.sub(r"\s*\([^()]*\)", "", text).split())
+    before, *after = re.split(r"\s[—–]\s", text)
+    text = before if not after or len(before.split()) > 2 else after[0]
     text = _SENTENCE.split(text, maxsplit=1)[0].strip()
     for _ in range(2):
         text = _BOILERPLATE.sub("", text, count=1).strip()
@@ -190,17 +205,21 @@ def _any_one(found: re.Match[str]) -> str:
 def _cleaned(text: str) -> str:
     """The object without asides and words that only a manual has."""
     text = re.sub(r"\s*\([^()]*\)", "", _LIST.sub("", text))
-    text = re.sub(r"\bone of (?:their|your|my|its|the) (\w+)s\b", r"a \1", text)
+    text = re.sub(r"\bone of (?:their|your|my|its|our|the) (\w+)s\b", r"a \1", text)
     text = re.sub(r"\bone of (?:several|many|some|multiple|various) (\w+)", r"\1", text)
     text = _ADVERB.sub("", _COUNT.sub("", _ENDS.sub("", _TAIL.sub("", text))))
     text = re.sub(
         r"\s+(?:for|to|of) the (?:(?:authenticated|current|logged.in) )?user\b(?!')", "", text
     )
+    text = re.sub(r"\b(?:the )?(?:current|default) or (?:provided|specified|given) ", "a ", text)
+    text = re.sub(r"^(?:\w+ )?operations (?:for|on) ", "", text)
+    text = re.sub(r" (?:used to make (?:the|this) request|specified|identified)\b.*", "", text)
+    text = re.sub(r"\s+(?:after|once|if|as) (?:the|a|this) (?:user|caller|customer)\b.*", "", text)
     text = _FILLER.sub(_any_one, text)
+    text = re.sub(r"\s+with an? (?:optional )?(?:name|id|key|slug|path)$", "", text)
     text = re.sub(r"\s+of (?:one|this|that|any|some) (?:kind|type|sort)\b", "", text)
-    if (
-        more := re.search(r"\s+and\s+(\w+)\s+(?:an?|the|its|their|which|how|it|them)\s.*", text)
-    ) and (base_verb(more[1])):
+    again = r"(?:\w+ly\s+)?(\w+)\s+(?:an?|the|its|their|which|how|it|them)\s.*"
+    if (more := re.search(rf"\s+(?:and|or)\s+{again}", text)) and base_verb(more[1]):
         text = text[: more.start()]
     text = re.sub(
         r"^(?:specified|specific|given|particular|certain|existing|relevant)\s+", "", text
@@ -223,6 +242,11 @@ def action(name: str, description: str) -> Action:
         text = " ".join(words)
     if not words:
         return Action((), "", (), False)
+    if there := re.match(r"(is|are) there (.*?)\??$", text, re.I):
+        return Action(("check",), *_cut(_cleaned(f"whether there {there[1].lower()} {there[2]}")))
+    if re.match(r"(is|are|does|do|can|has|have) (an?|the|my|your|any|all)\b", text, re.I):
+        return Action((), "", (), False)  # a question, of which no order can be made
+    words, text = _verb_of_name(name, words, text)
     if QUESTION.match(words[0]):
         verb = "check" if words[0].lower() in ("whether", "if") else "tell"
         return Action((verb,), *_cut(_lowered(_cleaned(text))))
@@ -245,7 +269,37 @@ def action(name: str, description: str) -> Action:
     while len(rest) > 1 and re.fullmatch(r"to|for|in|on|out|up|off|down|back", rest[0].lower()):
         verbs[-1] += f" {rest[0].lower()}"  # "subscribe to weather alerts"
         rest = rest[1:]
-    return Action(tuple(verbs), *_cut(_lowered(_cleaned(" ".join(rest)))))
+    return Action(tuple(verbs), *_cut(_untitled(_cleaned(" ".join(rest)))))
+
+
+def _verb_of_name(name: str, words: list[str], text: str) -> tuple[list[str], str]:
+    """The words with a verb at their start, where the name has one and the description has none:
+    "Ticket close." -> close ticket, "Fast search in all code" of search_code -> search code."""
+    named = kinds.name_words(name).split()
+    if QUESTION.match(words[0]) or _is_verb(words) or len(named) < 2:
+        return words, text
+    at = next((i for i, w in enumerate(named) if base_verb(w)), -1)
+    if at < 0:
+        return words, text
+    spelled = [w.strip(".").lower() for w in words] == named
+    sure = base_verb(named[at]) not in phrases()["nouns_too"]
+    if at == len(named) - 1 and spelled and sure:
+        words = [named[-1], "a", *named[:-1]]
+    elif 0 < at < 3 and spelled:
+        words = named[at:]
+    elif at == 0 and (sure or named[0] == "search") and verb_groups().get(named[0]) not in READING:
+        words = named
+    return words, " ".join(words)
+
+
+READING = ("show", "give", "list", "compute", "check")  # what is read is wanted all the same
+
+
+def _untitled(text: str) -> str:
+    """An object in Title Case in small letters; names keep their capitals."""
+    long = [w for w in re.findall(r"[A-Za-z]+", text) if len(w) > 3]
+    titled = bool(long) and all(re.fullmatch(r"[A-Z][a-z]+", w) for w in long)
+    return text.lower() if titled else text
 
 
 def _lowered(text: str) -> str:
@@ -280,13 +334,16 @@ def is_plural(phrase: str) -> bool:
         phrase,
     )
     phrase = re.sub(
-        r"\s+(used|available|related|needed|associated|located|scheduled|found|nearby|"
+        r"\s+(used|available|related|needed|associated|located|scheduled|found|nearby|\w+[ai]ble|"
         r"sent|made|currently|matching|\w{3,}ed)\b.*$",
         "",
         phrase,
     )
     word = (phrase.split() or [""])[-1].lower()
-    one = r"(ss|us|is|news|series|physics|mathematics|economics|politics|athletics|logistics)$"
+    one = (
+        r"(ss|us|is|news|series|species|physics|mathematics|economics|politics|athletics|"
+        r"logistics)$"
+    )
     many = word.endswith("s") and not re.search(one, word)
     return many or word in ("people", "children", "men", "women")
 

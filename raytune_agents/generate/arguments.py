@@ -21,8 +21,10 @@ from raytune_agents.agents.word_banks import fill
 from raytune_agents.calls.validation import accepts
 from raytune_agents.generate import descriptions, kinds
 from raytune_agents.generate.codes import NoValue, code_of, is_code, shaped
-from raytune_agents.generate.kinds import Parameter, kind_named
-from raytune_agents.generate.scenes import MEALS, Scene, text_of, who_of
+from raytune_agents.generate.kind_table import ROLE, kind_named
+from raytune_agents.generate.kind_texts import text_of
+from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.scenes import MEALS, Scene, who_of
 from raytune_agents.records import Arguments
 
 NONE: Mapping = MappingProxyType({})
@@ -61,7 +63,10 @@ def _edges(p: Parameter) -> tuple[float, float]:
         low, high = min(*numbers, low), max(*numbers, high)
     step = 1 if descriptions.json_type(detail) == "integer" else 0.01
     if "minimum" in detail and "maximum" in detail:
-        return detail["minimum"], detail["maximum"]
+        least, most = detail["minimum"], detail["maximum"]
+        inner = max(least, usual[0]), min(most, usual[1])  # nobody asks for 767 results
+        wide = kind.range and p.kind not in ("amount", "operand") and inner[0] < inner[1]
+        return inner if wide else (least, most)
     if (least := detail.get("minimum")) is not None or "exclusiveMinimum" in detail:
         least = least if least is not None else detail["exclusiveMinimum"] + step
         high = max(high, least + (high - low)) if least > low else high
@@ -233,7 +238,7 @@ def _paired(params: Sequence[Parameter], args: Arguments) -> None:
 
 
 def _stem(p: Parameter) -> str:
-    pattern = "|".join(kinds.ROLE.values())
+    pattern = "|".join(ROLE.values())
     return re.sub(pattern, "", p.words).strip()
 
 

@@ -11,12 +11,24 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from raytune_agents.generate.actions import base_verb, is_plural
+from raytune_agents.generate.actions import base_verb, is_plural, verb_groups
 from raytune_agents.generate.descriptions import SUFFIXES
-from raytune_agents.generate.kinds import Kind, Parameter, kind_named
+from raytune_agents.generate.kind_table import Kind, kind_named
+from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import bank_of
 
-LAST = ("message", "note", "reason", "translate_text", "problem", "sql", "description")
+LAST = (  # kinds of texts, which end a sentence
+    "message",
+    "note",
+    "reason",
+    "translate_text",
+    "problem",
+    "sql",
+    "jql",
+    "command",
+    "commit_message",
+    "description",
+)
 
 
 def _sense(p: Parameter) -> Kind:
@@ -74,6 +86,7 @@ SETTERS = (
     "modify",
     "resize",
 )
+GENERAL_SETTERS = ("update", "change", "modify")  # of a record: not "to" one of its fields
 MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
 TOWARDS = {
     "share": "with",
@@ -103,8 +116,13 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
         return _flag(p, value)
     sense = _sense(p)
     spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head)))
+    listed_change = re.search(r", | or ", head)  # "job title, manager or hours": which is said
+    general = verb in GENERAL_SETTERS and (listed_change or not spoken_of)
+    if general and sense.kind not in ("id", "id_number", *LAST) and not p.fields and not p.items:
+        return f"and set the {_noun(p, sense)} to {slot} {unit_words(p)}".strip()
     if (
         verb in SETTERS
+        and (not general or p.words.startswith("new "))
         and (not p.fields or verb == "set")
         and p.role in ("", "from", "to")
         and (sense.kind not in MEASURES or spoken_of)
@@ -119,6 +137,8 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
             return f"{'for' if verb == 'set' and not spoken_of else 'to'} {slot}"
         towards = dict(sense.sayings).get("to", ("to {x}",))[0].replace("{noun}", p.noun)
         return towards.replace("{x}", slot).replace(" {unit}", f" {p.unit}" if p.unit else "")
+    if sense.kind in ("email", "phone") and not p.role and _of_records(verb) and not p.items:
+        return f"with {_noun(p, sense)} {slot}"
     if sense.kind in WHO and verb in TOWARDS and not p.role:
         return f"{TOWARDS[verb]} {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
@@ -128,6 +148,8 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
     if "{unit}" in text and not p.unit:
         # Five of what?
         text = text.replace(" {unit}", "") if "{noun}" in text else "with {noun} {x}"
+    if p.items is not None and isinstance(value, list) and len(value) > 1 and sense.kind == "id":
+        noun = noun if noun.endswith("s") else f"{noun}s"
     if p.items is not None and re.search(r"\{x\}\s+\w", text):
         text = rng.choice(("with the {noun} {x}", "({noun}: {x})"))
         noun = noun if noun.endswith("s") else f"{noun}s"
@@ -136,15 +158,28 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
     return text.replace(" {unit}", "").replace("{noun}", noun).replace("{x}", slot)
 
 
+PLAIN_DATE = re.compile(
+    r"^((target|due|event|visit|appointment|start|booking) )?(date|day|time|when|datetime)"
+    r"( time)?$|"
+    r"\b(for|at|on|by|when)$"
+)
 OWN_WORD = (  # a name that is itself the word before its value
-    "until|since|before|after|near|within|between|via|under|over|above|below|around|during|without|"
-    "about|against"
+    "by|until|since|before|after|near|within|between|via|under|over|above|below|around|during|"
+    "without|about|against"
 )
 GRADED = r"(priority|severity|mood|tone|style|size|quality|difficulty|speed|preset|finish|accent)$"
 SITE = r"^(site|branch|station|depot|warehouse|store|office|facility|clinic|venue)( id| code)?$"
 LOCATIVE = r"(zone|area|region|district|floor|building|aisle|sector|ward|section)$"
+CONTAINER = (
+    r"\b(channel|folder|project|workspace|board|database|room|group|space|queue|thread|cluster)$"
+)
 COUNTED_NAME = r"(?!.*eed$)\w{3,}ed"  # "counted", not "speed"
 BY_MEANS = re.compile(r"(sms|e-?mail|phone|push|whatsapp|post|letter|mail|call|fax|text)$", re.I)
+
+
+def _of_records(verb: str) -> bool:
+    kept = ("create", "add", "update", "list", "search")  # "customers with the email ..."
+    return verb_groups().get(verb) in kept or verb == "register"
 
 
 def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
@@ -159,7 +194,15 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
         return (f"with {{x}} {p.words}",)
     if (found := re.fullmatch(r"(\w+s) per (\w+)", p.words)) and _sense(p).kind != "speed":
         return (f"{{x}} {found[1]} per {found[2]}",)
-    if p.words in SUFFIXES and not isinstance(value, str | list):
+    if p.kind in ("date", "datetime", "time"):
+        if re.fullmatch(r"\w+ (until|since|after|before|from)|as of", p.words):
+            return (f"{p.words} {{x}}",)  # "hired after"
+        ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ (end|start)", p.words)  # "trial end"
+        if ends or (not p.role and not PLAIN_DATE.search(p.words)):
+            return ("with {noun} {x}", "with the {noun} {x}")  # "last day"
+    if re.match(r"excluded? \w", p.words) and not isinstance(value, bool):
+        return ("excluding {x}",)
+    if len(p.words) <= 3 and p.words in SUFFIXES and not isinstance(value, str | list):
         return (f"({{x}} {SUFFIXES[p.words]})",)
     if re.search(SITE, p.words) and p.kind in ("", "choice", "id"):
         return ("at {noun} {x}",)
@@ -171,7 +214,7 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
 def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
     """The clauses that a value can stand in, with {x} for it and {noun} for its name."""
     noun = _noun(p, sense)
-    named = ("with {noun} {x}", "with the {noun} {x}", "with {x} as the {noun}")
+    named = ("with {noun} {x}", "with the {noun} {x}", "({noun}: {x})")
     listed = ("with {noun} {x}", "({noun}: {x})")
     if own := _named_clauses(p, value):
         return own
@@ -200,6 +243,14 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
         return (': "{x}"',)  # "add a note"
     if noun == "ID":
         return ("with the ID {x}",)
+    if sense.kind == "reason" and value not in bank_of("reason"):
+        return ("({noun}: {x})",)  # "checkup" is no clause
+    if p.words == "name" and sense.kind != "name":
+        return ('named "{x}"',)  # of what is made
+    if p.items is not None and sense.kind == "email" and not re.search(r"mail|recip|to|cc", noun):
+        return ("({noun}: {x})",)
+    if sense.kind in ("id", "id_number") and re.search(CONTAINER, noun):
+        return ("in {noun} {x}",)
     if sense.kind == "money" and not p.role:
         plain = re.search(r"\b(amount|value|total|sum|price|cost|payment)$", noun)
         of = re.search(r"(payment|refund|transfer|donation|deposit|tip|fee|bonus|credit)$", head)
@@ -255,15 +306,19 @@ def _noun(p: Parameter, sense: Kind) -> str:
 
 
 ACRONYMS = re.compile(
-    r"\b(sku|url|pin|vat|ip|iban|isbn|api|cpu|gpu|ram|dns|ssl|pdf|csv|json|sql|gps|vin|sms|crm|id)\b"
+    r"\b(sku|url|pin|vat|ip|iban|isbn|api|cpu|gpu|ram|dns|ssl|pdf|csv|json|sql|gps|vin|sms|crm|cas|id)\b"
 )
 ENDS = {"to": "destination", "from": "origin"}
+DATED_ENDS = {"to": "end", "from": "start"}
 
 
 def field_noun(p: Parameter) -> str:
     """What stands before the value in a list or a sentence of its own: "due date" for due_by."""
-    noun = _noun(p, _sense(p))
+    noun = {"name": "name", "per page": "page size"}.get(p.words) or re.sub(
+        r"^starts\b", "start", _noun(p, _sense(p))
+    )
     if p.kind in ("date", "datetime"):
+        noun = DATED_ENDS.get(noun, noun)
         noun = re.sub(r"^(check in|check out|arrival|departure)$", r"\1 date", noun)
         return re.sub(r"\s+(by|at|on|before)$", " date" if p.kind == "date" else " time", noun)
     return ENDS.get(noun, noun)
@@ -271,6 +326,10 @@ def field_noun(p: Parameter) -> str:
 
 def request_noun(p: Parameter) -> str:
     """What a question calls a parameter: "check-in date" for check_in."""
+    when = {"to": "end date", "until": "end date", "from": "start date"}
+    when |= dict.fromkeys(("when", "on", "at", "before", "after", "since"), "date")
+    if p.kind in ("date", "datetime") and p.noun in when:
+        return when[p.noun]
     if p.kind in ("date", "datetime") and not re.search(r"date|day|time|start|end", p.noun):
         return f"{p.noun.replace('check ', 'check-')} date"
     if _sense(p).range and not p.items:
@@ -281,16 +340,29 @@ def request_noun(p: Parameter) -> str:
     return p.words if p.sense in ("id", "id_number", "uuid") and p.noun != "ID" else p.noun
 
 
+def unit_words(p: Parameter) -> str:
+    """The unit after a number; of money it is part of what is said."""
+    if p.sense in ("money", "loan", "salary"):
+        return ""
+    unit = UNIT_WORDS.get(p.unit, p.unit) or ("degrees" if p.sense == "temperature" else "")
+    return "" if p.words.endswith(unit) else unit  # "weekly hours"
+
+
 def statement(p: Parameter, value: Any, rng: random.Random) -> str:
     """A sentence of its own that gives a value."""
     slot, noun = "{" + p.name + "}", field_noun(p)
     if isinstance(value, list):
-        return f"The {noun}: {slot}."
+        return f"{capital(noun)}: {slot}."
+    if isinstance(value, str) and (p.sense in QUOTED or len(value.split()) > 5):
+        return f'{capital(noun)}: "{slot}"'
+    said = f"{slot} {unit_words(p) if isinstance(value, int | float) else ''}".strip()
     be = "are" if is_plural(noun) else "is"
-    return rng.choice(
-        (
-            f"The {noun} {be} {slot}.",
-            f"{noun[:1].upper()}{noun[1:]}: {slot}.",
-            f"The {noun} should be {slot}.",
-        )
-    )
+    return rng.choice((f"The {noun} {be} {said}.", f"{capital(noun)}: {said}."))
+
+
+QUOTED = (*LAST, "subject", "event_title", "task_title", "document_title", "opinion")
+
+
+def capital(text: str) -> str:
+    """The text with a large first letter."""
+    return text[:1].upper() + text[1:]

@@ -49,7 +49,8 @@ def is_code(text: Any) -> bool:
         isinstance(text, str)
         and not re.fullmatch(r"\d{4}s?(-\d{4})?", text)
         and bool(
-            re.fullmatch(r"[A-Za-z#]{0,6}[-_/.#]?[A-Z]{0,3}-?\d[\dA-Z-]*", text)
+            re.fullmatch(r"\d{6,}\.\d{4,}", text)  # the time of a message
+            or re.fullmatch(r"[A-Za-z#]{0,6}[-_/.#]?[A-Z]{0,3}-?\d[\dA-Z-]*", text)
             or (re.fullmatch(r"[A-Za-z0-9_-]{8,}", text) and re.search(r"\d", text))
         )
     )

@@ -28,11 +28,12 @@ from raytune_agents.generate.actions import (
     with_article,
 )
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.clauses import DOCUMENTS, clause_of, field_noun, statement
+from raytune_agents.generate.clauses import DOCUMENTS, SETTERS, clause_of, field_noun, statement
 from raytune_agents.generate.descriptions import is_english
-from raytune_agents.generate.kinds import Parameter, kind_named, name_words
-from raytune_agents.generate.nouns import NUMBERED
-from raytune_agents.generate.placing import Placing, slot_of
+from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.kinds import Parameter, name_words
+from raytune_agents.generate.nouns import NUMBERED, slot_of
+from raytune_agents.generate.placing import Placing
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.generate.surface import rank, spoken
 
@@ -66,9 +67,16 @@ def _lead(
     is chosen by an argument the verb is the value."""
     for p in plain:
         value = str(args[p.name]).lower().replace("_", " ")
-        if p.kind == "choice" and (
-            value in act.verbs
-            or (value in verb_words() and p.noun in ("action", "operation", "command", "method"))
+        http = str(args[p.name]) in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if (
+            p.kind == "choice"
+            and not http
+            and (
+                value in act.verbs
+                or (
+                    value in verb_words() and p.noun in ("action", "operation", "command", "method")
+                )
+            )
         ):
             return value, verb_groups().get(value, ""), p
     verb = rng.choice(act.verbs)
@@ -78,19 +86,45 @@ def _lead(
     return rng.choice(synonyms if MANUAL_VERBS.match(verb) else [verb, *synonyms]), group, None
 
 
+def chosen_action(tool: ToolConfig, args: Mapping[str, Any]) -> Action | None:
+    """What a tool of several methods does where an argument names one: "list_workflow_runs"."""
+    for p in parameters_of(tool):
+        if p.kind == "choice" and p.words in METHODS and p.name in args:
+            verb, *rest = name_words(str(args[p.name])).split() or [""]
+            if rest and base_verb(verb):
+                return action("", " ".join([verb, *rest]))
+    return None
+
+
+METHODS = ("method", "action", "operation", "op", "command")
+
+
+def _one_repository(present: list[Parameter], anchors: dict[str, str]) -> list[Parameter]:
+    """A repository with its owner is said in one: acme/checkout."""
+    halves = {p.sense: p for p in present if p.sense in ("repo_owner", "repo_name")}
+    if len(halves) < 2:
+        return present
+    owner, repo = halves["repo_owner"], halves["repo_name"]
+    anchors[repo.name] = f"{anchors[owner.name]}/{anchors[repo.name]}"
+    return [p for p in present if p != owner]
+
+
 def compose(
     tool: ToolConfig, args: Mapping[str, Any], scene: Scene, rng: random.Random, form: str = ""
 ) -> Wish | None:
     """A wish for a call of the tool with these arguments, in a form that suits it where none is
     asked for; None where its description and name give no words for it."""
-    act = action(tool.name, tool.description)
+    act = chosen_action(tool, args) or action(tool.name, tool.description)
     if not act.verbs or not act.head or not is_english(tool.description):
         return None
     present = sorted((p for p in parameters_of(tool) if p.name in args), key=rank)
     anchors = {p.name: spoken(p, args[p.name], scene, rng) for p in present}
+    present = _one_repository(present, anchors)
     flags = [p for p in present if isinstance(args[p.name], bool)]
     plain = [p for p in present if p not in flags and args[p.name] not in ("", None, [], {})]
     verb, group, chosen = _lead(act, plain, args, rng)
+    if act != action(tool.name, tool.description):  # the verb is an argument's
+        chosen = next(p for p in plain if p.words in METHODS and p.kind == "choice")
     if switch := next((p for p in flags if base_verb(p.words) in act.verbs[:1]), None):
         flags.remove(switch)  # "follow or unfollow an artist" + follow
         verb = act.verbs[0] if args[switch.name] else (*act.verbs, verb)[1]
@@ -102,21 +136,20 @@ def compose(
     first = placed.first
     entity = first is not None and first.sense in NUMBERED  # "what is the user 4711?"
     form = form or ("order" if chosen else _form(ask, group, act, rng, entity))
-    if form == "order" and group == "search" and (query := placed.query):
+    looked_for = group == "search" or verb in ("play", "stream", "watch")
+    if form == "order" and looked_for and (query := placed.query):
         left.remove(query)
-        verb, body = _searched(body, placed.head, slot_of(query), rng)
-    clauses = [clause_of(p, args[p.name], rng, verb, act.head) for p in left + flags]
+        verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
+    clauses = [clause_of(p, args[p.name], rng, verb, placed.spoken) for p in left + flags]
     clauses = _distinct_clauses(left + flags, clauses, group)
     inline, rest = _arranged(left + flags, clauses, args, rng, form == "order")
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
     tail = " ".join(_listed(inline, body))
-    be = re.search(r" (is|are)$", reported)
-    if be and len(tail.split()) <= 8:  # "what the lyrics of X by Y are"
-        reported, tail_of = reported[: be.start()], f"{tail}{be[0]}"
-    else:
-        tail_of = tail
-    pieces = [f"{t} {end}".strip() for t, end in ((text, tail), (reported, tail_of))]
+    open_clause = re.match(r"(who|what|when|where|which|why|how|whether)\b.*\b(an?|one) \w", body)
+    if open_clause and len(inline) > 1:  # "how much an amount is worth in another: 540, from ..."
+        tail = f": {', '.join(re.sub('^(for|with) ', '', clause) for clause in inline)}"
+    pieces = [f"{t} {tail}".strip() for t in (text, reported)]
     pieces = [_filled(t, anchors) for t in pieces]
     return Wish(form, pieces[0], _filled(rest, anchors), anchors, pieces[1] if reported else "")
 
@@ -127,12 +160,16 @@ def _unnamed(text: str, name: str) -> str:
     words = name_words(name).split()
     if len(words) < 2 or not base_verb(words[0]):
         return text
+    if re.match(r"\S+ [A-Z]", text):
+        return text  # "assign Copilot"
     pattern = rf"^({re.escape(words[0])}) ({' '.join(map(re.escape, words[1:]))})\b"
     return re.sub(pattern, r"\1 the \2", text, count=1, flags=re.I)
 
 
-def _searched(body: str, head: str, slot: str, rng: random.Random) -> tuple[str, str]:
+def _searched(verb: str, body: str, head: str, slot: str, rng: random.Random) -> tuple[str, str]:
     """Verb and object of a search for a text: "search the invoices for X", "find X near Oslo"."""
+    if verb_groups().get(verb) != "search":
+        return verb, body.replace(head, slot, 1)  # "play jazz piano"
     bare = re.sub(r"^(a|an|the|all|for)\s+", "", body)
     if not DOCUMENTS.search(head):
         return rng.choice(("find", "look for", "search for")), body.replace(head, slot, 1)
@@ -170,13 +207,13 @@ def _distinct_clauses(params: Sequence[Parameter], clauses: list[str], group: st
         elif p.sense == "street" and first == "to" and out and out[-1].startswith("to "):
             clause = f"at {slot_of(p)}"
         elif p.sense == "language" and group in ("create", "add", "update"):
-            clause = f"with {slot_of(p)} as the language"
+            clause = f"with the language {slot_of(p)}"
         elif (
             first in ("for", "of")
             and any(c.split()[0] == first for c in out)
             and (clause == f"{first} {slot_of(p)}")
         ):
-            clause = f"with {slot_of(p)} as the {p.noun}"
+            clause = f"with the {p.noun} {slot_of(p)}"
         out.append(clause)
     return out
 
@@ -204,6 +241,7 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
         verb = "tell me" if group in ("show", "give", "search", "list") else verb
         return (f"{verb} {body}", "") if form != "question" else (body, body)
     definite = group in ("show", "compute", "delete", "update", "check") or not act.sure
+    definite = definite or verb in SETTERS
     definite = definite and not re.match(
         r"(general |detailed )?(information|info|details|data)\b", body
     )
@@ -215,7 +253,7 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
         return found, ""
     many = is_plural(re.split(rf"\s(?:{PREPOSITIONS})\s|\s\{{", found)[0])
     if group in ("search", "list") and many:
-        bare = re.sub(r"^(the|all|a list of|list of)\s+", "", found)
+        bare = re.sub(r"^((the|all|a list of|list of)\s+)+", "", found)
         return f"are there any {bare}", f"if there are any {bare}"
     verb_be = "are" if many else "is"
     if group == "search" and found.startswith("the "):
@@ -224,7 +262,7 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
         return f"is there {found}", f"if there is {found}"
     if re.match(r"(whether|if|how)\b", found):
         return f"can you check {found}", found
-    return f"what {verb_be} {found}", f"what {found} {verb_be}"
+    return f"what {verb_be} {found}", found
 
 
 def _arranged(
@@ -235,11 +273,12 @@ def _arranged(
     order_form: bool,
 ) -> tuple[list[str], str]:
     """Clauses that stand in the first sentence, and the sentences that hold the others."""
-    order = list(zip(params, clauses))
-    texts = [pair for pair in order if pair[1].startswith(":")]
-    order = [pair for pair in order if not pair[1].startswith(":")] + texts[:1]
+    said = list(zip(params, clauses))
+    records = [pair for pair in said if pair[0].items is not None and pair[0].items.fields]
+    texts = [pair for pair in said if pair[1].startswith(":") and pair not in records]
+    order = [pair for pair in said if pair not in [*records, *texts]] + texts[:1]
     inline = [c for _, c in order]
-    apart = [p for p, _ in texts[1:]]
+    apart = [p for p, _ in records + texts[1:]]
     many = len(order) > 4 or (order_form and len(order) > 2 and rng.random() < 0.3)
     if not many and not apart:
         return inline, ""
@@ -255,11 +294,7 @@ def _arranged(
         for p, c in order
         if p in moved and kind_named(p.sense).range and re.match(r"(for|with) (?!a |\{\w+\}$)", c)
     ]
-    sentences = [
-        statement(p, args[p.name], rng)
-        for p, c in [*order, *texts[1:]]
-        if p in moved and c not in counts
-    ]
+    sentences = [statement(p, args[p.name], rng) for p, c in said if p in moved and c not in counts]
     if counts:
         together = " ".join(counts)
         sentences.append(f"{together[:1].upper()}{together[1:]}, please.")
@@ -268,5 +303,5 @@ def _arranged(
 
 def _filled(text: str, anchors: Mapping[str, str]) -> str:
     """The text with every {argument} as it is said."""
-    out = re.sub(r"\{(\w[\w.$-]*)\}", lambda m: anchors.get(m[1], m[0]), text)
+    out = re.sub(r"\{([^{}\s]+)\}", lambda m: anchors.get(m[1], m[0]), text)
     return mended(out) if "\n" not in out else out

@@ -27,7 +27,8 @@ SUFFIXES = dict(  # the last word of a number's name that is its unit: altitude_
     for pair in re.split(
         r"\s+",
         "m:m km:km cm:cm mm:mm kg:kg g:g mg:mg ml:ml l:litres s:seconds ms:ms h:hours c:degrees "
-        "kw:kW kwh:kWh hz:Hz gb:GB mb:MB usd:usd eur:eur pct:percent tonnes:tonnes",
+        "kw:kW kwh:kWh hz:Hz gb:GB mb:MB usd:usd eur:eur pct:percent tonnes:tonnes kn:kN gpa:GPa "
+        "mpa:MPa kpa:kPa um:µm lb:lb ft:ft",
     )
 )
 DATE_FORM = re.compile(r"\b(?:YYYY|YY|MM|DD)(?:[-/. ](?:YYYY|YY|MM|DD)){1,2}\b")
@@ -37,6 +38,7 @@ ABBREVIATED = dict(
     pair.split(":")
     for pair in re.split(
         r"\s+",
+        "ext:extension "
         "loc:location dest:destination dst:destination src:source addr:address tel:phone dt:date "
         "qty:quantity amt:amount curr:currency lang:language desc:description msg:message txt:text "
         "img:image emp:employee acct:account dept:department cust:customer usr:user prio:priority "
@@ -91,6 +93,41 @@ def subject_of(about: str) -> str:
     return first
 
 
+_GENERAL = r"(?:name|title|label|ids?|identifiers?|keys?|number|sid|slug|code|uuid|reference)"
+
+
+def thing_of(words: str, about: str) -> str:
+    """What a person calls a parameter whose name says less than its description: "node" for
+    name = "Name of the node", "pipe diameter" for d, "pull request" for pull; "" for any other.
+
+    >>> thing_of("name", "Name of the node to get logs from")  # "node"
+    """
+    text = re.sub(r"\s*\([^()]*\)|[`'\"]|^(the|an?) ", "", about.lower())
+    short = re.sub(rf"(?<=\w) {_GENERAL}$", "", words)
+    if words in ("title", "label", "key"):
+        return ""
+    if re.fullmatch(_GENERAL, words):
+        found = re.search(
+            rf"\b{_GENERAL} (?:of|for) (?:the |an? |this |your )?"
+            r"(?:specific |new |existing |unique )*([a-z][\w-]*(?: (?!to\b|that|this|wh|in\b|"
+            r"\w+ed\b|from|for|with|on\b|is\b|and\b|or\b|you|by\b|at\b|being)[a-z][\w-]+)?)",
+            text,
+        ) or re.search(r"\bwhat the (\w+) is called", text)
+        if found:
+            return re.sub(rf"(?<=\w) {_GENERAL}$", "", found[1])
+        text = re.sub(rf"^(?:unique )?(\w+(?: \w+)?) {_GENERAL}\b.*$", r"\1", text)
+        return text if re.fullmatch(r"(?!unique|the)\w+( \w+)?", text) and text != words else ""
+    subject = re.sub(r" (in|as|per) [\w/° ]+$", "", subject_of(text))
+    subject = re.sub(r"(?<=\w) \w{3,}(ed|ing)$", "", subject)
+    subject = re.sub(rf"^(unique|new) |(?<=\w) {_GENERAL}$", "", subject)
+    if not re.fullmatch(r"[a-z][a-z'-]*( [a-z'-]+){0,3}", subject) or is_meta(subject):
+        return ""
+    opaque = len(words) <= 2 or words in OPAQUE or not re.search(r"[aeiouy]", words)
+    richer = subject.startswith(f"{short} ") and len(subject.split()) <= 3
+    return subject if subject != words and (opaque or richer) else ""
+
+
+OPAQUE = ("src", "dst", "amt", "ext", "val", "num", "arg", "var", "param", "on", "by", "pos", "ref")
 _FOREIGN = frozenset(
     "der die das und für eine einen einem ein zwischen von mit zu auf aus nach zum zur el los las "  # noqa: SIM905
     "una un para del con en por le les des une pour avec dans sur du et il gli di che della uma os "
@@ -124,15 +161,39 @@ _QUOTED = re.compile(r"(?<!\w)[\"'`“‘]([^\"'`“”‘’]{1,60})[\"'`”’
 _PIPES = re.compile(r"\(?\b(\w[\w-]*(?:\s?[|/]\s?\w[\w-]*){1,9})\b\)?")
 _OR = re.compile(r"\(([\w-]+(?:, [\w-]+)*,? or [\w-]+)\)")
 _ONLY = re.compile(r"((?:[\w-]+(?: [\w-]+)?, )+[\w-]+(?: [\w-]+)?,? or [\w-]+(?: [\w-]+)?)\.?$")
-_NOISE = re.compile(
-    r"^(etc|and so on|\.\.\.|a|an|the|optional|required|default.*|string|e\.g)\W*$", re.I
+_NOISE = re.compile(  # no value: a filler, punctuation, a part that is left out, a query string
+    r"^(etc|and so on|a|an|the|optional|required|default.*|string|e\.g)\W*$|"
+    r"^\W*$|\.\.\.|^\?|^\{.*:",
+    re.I,
 )
+# A sentence that says when a parameter counts quotes values of others.
+_CONDITION = re.compile(
+    r"\b(when|if|unless|ignored|set to|required (for|by)|only (for|with))\b|"
+    r"\b(for|optional for|methods?) [\"'`]",
+    re.I,
+)
+_META = re.compile(  # what stands for a value without being one
+    r"^(city|town|state|province|country|region|((street|full) )?address|street|zip( ?code)?|"
+    r"airport code|location|latitude|longitude|coordinates|(user|real|display )?name|number|"
+    r"(account )?id|key|slug|url|path|email( address)?|phone|date|time|user ?name|handle|login|"
+    r"organi[sz]ation|value\d?|(commit )?sha|(branch|tag)( name)?|"
+    r"day|month|year|[YMDHS]{2,4}([-/: .T]*[YMDHS]{2,4})*Z?( AM/PM)?|h+:m+(:s+)?( ?am/pm)?)$",
+    re.I,
+)
+
+
+def is_meta(text: Any) -> bool:
+    """Whether a quoted text names a kind of value, or is none: "username", "YYYY-MM-DD", "...".
+
+    >>> is_meta("username"), is_meta("ada.l")  # True, False
+    """
+    return isinstance(text, str) and bool(_META.match(text.strip()) or _NOISE.search(text.strip()))
 
 
 def _listed(text: str) -> list[str]:
     """The items of "a, b or c": quoted ones alone where there are any."""
     if quoted := _QUOTED.findall(text):
-        return quoted
+        return [q for q in quoted if not _NOISE.search(q)]
     parts = re.split(r",\s*(?:or |and )?|\s+or\s+|\s+and\s+|\s*\|\s*", text)
     parts = [re.sub(r"\s+etc\.?$|\.{2,}$", "", p.strip(" \"'`:")) for p in parts]
     return [p for p in parts if p and len(p) <= 40 and len(p.split()) <= 5 and not _NOISE.match(p)]
@@ -145,6 +206,7 @@ def examples_in(text: str) -> tuple[list[str], bool]:
         items = _listed(found[1])
         sure = bool(_QUOTED.search(found[1])) or all(len(i.split()) <= 3 for i in items)
         return (items, False) if sure else ([], False)
+    text = " ".join(s for s in re.split(r"(?<=[.;])\s|\n", text) if not _CONDITION.search(s))
     if found := _LIKE.search(text):
         return [found[1].strip("\"'`.")], False
     if found := _CLOSED.search(text):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from raytune_agents.generate.codes import is_code
+from raytune_agents.generate.kinds import Parameter
+
 SPEAKS = {  # kind -> the nouns by which a description may mean it
     "operand": "numbers?|integers?|value",
     "city": "cit(y|ies)|locations?|places?|towns?|area|region|destination",
@@ -31,6 +34,8 @@ SPEAKS = {  # kind -> the nouns by which a description may mean it
     "image_file": "images?|photo|picture",
     "folder": "folder|directory|path",
     "repo": "repository|repo",
+    "username": "user|someone|person",
+    "repo_name": "repository|repo",
     "crypto": "cryptocurrency|coin",
     "environment": "environment",
     "version": "version",
@@ -46,7 +51,7 @@ ITSELF = re.split(
 )
 TITLED = re.compile(
     r"(file|code_file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
-    r"project|channel|repo|tag|service|column|hotel|restaurant|environment|drink|team|version|"
+    r"project|channel|repo|repo_name|tag|service|column|hotel|restaurant|environment|drink|team|version|"
     r"artist|author|album|company)$"
 )
 BEFORE_NOUN = re.compile(  # "the orders table", not "orders"
@@ -58,4 +63,42 @@ AFTERWARDS = r"(again|now|immediately|today|back|off|out|up|down|on)$"
 FILES = r"^(several|multiple|two|many|some)?\b.*\b(files|documents|images|photos|pdfs)$"
 CROWD = r"people|users|members|guests|participants|recipients|attendees|teammates|colleagues"
 KINDLY = "type|kind|category|style|class|colou?r|size"
+CLAUSE = r"(?:what|how|which|where|when|if|whether)\b"
+PREDICATE = (
+    r"((?:an?|the|one|another|some) [\w-]+(?: [\w-]+)?)"
+    r"( (?:is|are|was|were|has|have|costs?|needs?|will)\b.*)$"
+)
+OWNERS = (  # whose id is not that of what they order or ask for
+    r"\b(users?|employees?|customers?|patients?|members?|accounts?|owner|author|students?|guests?|"
+    r"clients?|drivers?|agent|contact|team|company|tenant|organi[sz]ation|workspace)$"
+)
 NAMES = ("name", "document_title", "event_title")
+
+
+def slot_of(p: Parameter) -> str:
+    """The place of a value in a text."""
+    return "{" + p.name + "}"
+
+
+def is_numbered(p: Parameter) -> bool:
+    """Whether a value tells which one it is, after its noun: "drone HAWK-2"."""
+    codes = not p.kind and bool(p.values) and all(is_code(v) for v in p.values)
+    return p.sense in NUMBERED or codes
+
+
+def is_coded(p: Parameter) -> bool:
+    """Whether a choice is between codes, which say nothing without their noun: "zone B"."""
+    coded = (len(str(v)) <= 2 or re.search(r"\d", str(v)) for v in p.values)
+    return p.kind == "choice" and bool(p.values) and all(coded)
+
+
+def mentions(phrase: str, p: Parameter) -> bool:
+    """Whether a noun phrase speaks of a parameter."""
+    words = set(re.findall(r"[a-z]+", phrase.lower()))
+    measured = re.sub(r"(?<=\w)\s+(km|kg|cm|mm|m|miles|usd|eur|gb|mb)$", "", p.noun)
+    own = set(measured.split()[-1:]) - {"name", "number", "code", "type", "new", "title", "text"}
+    singular = {re.sub(r"(?<=\w\w)s$", "", w) for w in words}
+    speaks = SPEAKS.get(p.sense)
+    return bool((words | singular) & own) or bool(
+        speaks and re.search(rf"\b({speaks})s?$", phrase.lower())
+    )

@@ -25,7 +25,7 @@ from raytune_agents.agents.worlds import (
 )
 from raytune_agents.calls.schema import find, shape
 from raytune_agents.generate import world_runs
-from raytune_agents.generate.scenes import is_code, shaped
+from raytune_agents.generate.codes import is_code, shaped
 from raytune_agents.records import Arguments, Message, ToolCall, ToolSpec, Trajectory, finish
 
 PASSING = {

@@ -16,9 +16,10 @@ from typing import Any
 import yaml
 from mimesis import Generic
 
-from raytune_agents.generate import descriptions, kinds
-from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue, is_code, shaped
-from raytune_agents.generate.kinds import DATA, Parameter, kind_named
+from raytune_agents.generate import descriptions
+from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue
+from raytune_agents.generate.kind_table import DATA, kind_named
+from raytune_agents.generate.kinds import Parameter
 from raytune_agents.records import JsonObject
 
 
@@ -69,6 +70,7 @@ class Scene:
         self.nights = 0
         self.money: list[str] = []  # currencies in use: one is not exchanged for itself
         self.meal = ""  # breakfast is not at nine in the evening
+        self.repository = ""
         self.maker = ""  # who made the song or book that was spoken of
 
     def place(self, role: str) -> City:
@@ -85,6 +87,8 @@ class Scene:
 
     def day(self, role: str, kind: str = "") -> date:
         """A day that suits a role: the end after the start, a birthday long ago."""
+        if kind == "birth" and re.search(r"\b(animals?|pets?|dogs?|cats?|horses?)\b", self.context):
+            return self.today - timedelta(self.rng.randint(60, 14 * 365))
         if kind == "birth":
             return self.today - timedelta(self.rng.randint(19 * 365, 70 * 365))
         if self.start is None:
@@ -107,6 +111,11 @@ class Scene:
         chosen = self.rng.choice(mine or list(makers))
         self.maker = makers[chosen]
         return chosen
+
+    def repo(self) -> str:
+        """The repository that the request is about: acme/checkout."""
+        self.repository = self.repository or self.rng.choice(banks()["repos"])
+        return self.repository
 
     def _word(self, name: str) -> str:
         return self.places[2].city if name == "city" else self.person("other")[0]
@@ -307,7 +316,8 @@ GENERATORS = {
     "mac": _by_mimesis("internet", "mac_address"),
     "isbn": _by_mimesis("code", "isbn"),
     "barcode": _by_mimesis("code", "ean"),
-    "job": _by_mimesis("person", "occupation"),
+    "repo_owner": lambda s, p: s.repo().split("/")[0],
+    "repo_name": lambda s, p: s.repo().split("/")[1],
     "card": _by_mimesis("payment", "credit_card_number"),
     "plate": lambda s, p: (
         f"{s.rng.choice('BCKLMS')}{s.rng.choice('ABKR')}-{s.rng.randint(10, 9999)}"
@@ -321,76 +331,3 @@ GENERATORS = {
 def bank_of(kind: str) -> list[str]:
     """The whole bank of a kind, [] where it has none."""
     return banks().get(kind_named(kind).bank, []) if kind else []
-
-
-# --- the text of a kind -----
-
-FACILITIES = (
-    r"\b(library|museum|hospital|school|park|stadium|clinic|theater|theatre|gallery|zoo|"
-    r"station|gym|market|warehouse|branch|store|farm|lab|studio|gallery|arena)\b"
-)
-
-
-@lru_cache(maxsize=4096)
-def entity_kind(context: str) -> str:
-    """The kind of thing that a tool makes or finds, for a parameter that is just its name."""
-    words = re.findall(r"[a-z]+", context)
-    for word in [w for w in words if len(w) > 3][:8]:
-        single = re.sub(r"s$", "", word)
-        found, by_name = kinds.matching_kind("string", f"{single} name", "", context)
-        if (
-            by_name
-            and found not in ("name", "id", "query", "")
-            and (kind_named(found).bank or found in GENERATORS)
-        ):
-            return found
-    return ""
-
-
-CODES = (
-    "id",
-    "room_number",
-    "tracking",
-    "plate",
-    "flight",
-    "coupon",
-    "vin",
-    "commit",
-    "version",
-    "zip",
-    "barcode",
-    "iban",
-    "isbn",
-    "card",
-    "service",
-    "host",
-    "product",
-)  # whose form shows
-
-
-def text_of(scene: Scene, p: Parameter) -> Any:
-    """A value of a text kind. Raises NoValue."""
-    kind = p.kind
-    if kind == "name":
-        whose = f"{p.words} {descriptions.subject_of(p.about)} {scene.context}"
-        kind = entity_kind(re.sub(r"\b(get|name|names|title|of)\b", " ", whose))
-        if not kind and (found := re.search(FACILITIES, whose)):
-            return f"{scene.place('').city} {found[1].capitalize()}"
-        if not kind:
-            raise NoValue(f"{p.name}: nothing says whose name it is")
-    codes = [v for v in p.values if is_code(v)]
-    if codes and kind in CODES:
-        return shaped(scene.rng.choice(codes), scene.rng)
-    if kind in GENERATORS:
-        return GENERATORS[kind](scene, p)
-    bank = kind_named(kind).bank
-    if bank in banks()["made_by"]:
-        return scene.work(bank)
-    if bank in ("artists", "authors"):
-        scene.maker = scene.maker or scene.pick(bank)
-        return scene.maker
-    if bank == "files" and (form := re.search(r"\b([A-Z0-9]{2,4}) file", p.about)):
-        return re.sub(r"\w+$", form[1].lower(), scene.pick(bank))
-    if bank:
-        return scene.pick(bank)
-    raise NoValue(f"{p.name}: nothing is known of its values")

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Any
 
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate.clauses import LAST, UNIT_WORDS, field_noun
+from raytune_agents.generate.clauses import LAST, field_noun, unit_words
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.scenes import Scene
 from raytune_agents.records import Arguments
@@ -117,9 +117,12 @@ PLAIN = frozenset(
 )
 
 
+LEADING = re.compile(r"^(item|product|label|title|summary|(full |display )?name|description)$")
+
+
 def _object_text(p: Parameter, value: Arguments, scene: Scene, rng: random.Random) -> str:
     """An object's fields: an address as on an envelope, others with their nouns."""
-    known, out = {f.name: f for f in p.fields}, []
+    known, out, lead = {f.name: f for f in p.fields}, [], ""
     address = any(f.kind in ("street", "city", "zip") for f in p.fields)
     for name, inner in value.items():
         f = known.get(name)
@@ -129,12 +132,16 @@ def _object_text(p: Parameter, value: Arguments, scene: Scene, rng: random.Rando
         text, noun = spoken(f, inner, scene, rng), field_noun(f)
         if address and f.kind in PLAIN and not f.items:
             out.append(text)
-        elif isinstance(inner, int | float) and f.unit:
-            out.append(f"{noun} {text} {UNIT_WORDS.get(f.unit, f.unit)}")
+        elif not address and not lead and LEADING.search(f.words) and isinstance(inner, str):
+            lead = text
+        elif isinstance(inner, int | float) and not noun.endswith(unit := unit_words(f)):
+            out.append(f"{noun} {text} {unit}")
         elif f.sense in LAST and isinstance(inner, str):
             out.append(f'{noun} "{text}"')
         else:
             out.append(f"{noun} {text}")
+    if lead:
+        return f"{lead} ({', '.join(out)})" if out else lead
     return ", ".join(out) if address else shown(out)
 
 

@@ -15,6 +15,7 @@ from raytune_agents.agents import AgentSpec, ToolConfig, parse_spec
 from raytune_agents.generate import (
     arguments,
     described_requests,
+    descriptions,
     known,
     realism,
     scenes,
@@ -52,7 +53,7 @@ UNIT = {"type": "string", "enum": ["kg", "lb"]}
         ("getBin", "Get what a bin holds", {"binId": TEXT}, {"binId": "A-1-2"},
          "what bin A-1-2 holds"),
         ("far", "Say how far a repair is", {"reference": TEXT}, {"reference": "R-1"},
-         "tell me how far a repair is for reference R-1"),
+         "tell me how far repair R-1 is"),
         ("cancelPick", "Cancel a pick task", {"pickId": WHOLE}, {"pickId": 7}, "pick task 7"),
         ("gcd", "Greatest common divisor of a and b", {"a": WHOLE, "b": WHOLE},
          {"a": 12, "b": 18}, "of 12 and 18"),
@@ -120,9 +121,9 @@ UNIT = {"type": "string", "enum": ["kg", "lb"]}
         ("bill", "Split a bill evenly among people.", {"people": WHOLE}, {"people": 40},
          "split a bill evenly among 40 people"),
         ("parcel", "Say where a parcel is and when it arrives.", {"code": TEXT}, {"code": "PX1"},
-         "tell me where a parcel is for code PX1"),
+         "tell me where parcel PX1 is"),
         ("warranty", "Whether a device is still under warranty, and until when.",
-         {"serial": TEXT}, {"serial": "VT5"}, "check whether a device is still under warranty for"),
+         {"serial": TEXT}, {"serial": "VT5"}, "check whether device VT5 is still under warranty"),
         ("leave", "Count the vacation days an employee has left.", {"employee_id": TEXT},
          {"employee_id": "E1042"}, "the vacation days employee E1042 has left"),
         ("key", "Revokes an API key immediately; apps using it stop working.", {"key_id": TEXT},
@@ -133,6 +134,30 @@ UNIT = {"type": "string", "enum": ["kg", "lb"]}
         ("cook", "Suggest dishes one can cook with the ingredients at hand.",
          {"ingredients": {"type": "array", "items": {"type": "string"}}},
          {"ingredients": ["rice"]}, "suggest dishes one can cook with"),
+        ("worth", "Says how much an amount in one currency is worth in another.",
+         {"amount": SIZE, "src": CODE, "dst": CODE}, {"amount": 540, "src": "CAD", "dst": "PLN"},
+         "how much 540 in CAD is worth in PLN"),
+        ("log", "Get logs from a Kubernetes node",
+         {"name": {"type": "string", "description": "Name of the node to get logs from"}},
+         {"name": "db-1"}, "logs from db-1"),
+        ("list", "List the issues of a repository", {"owner": TEXT, "repo": TEXT},
+         {"owner": "acme", "repo": "checkout"}, "acme/checkout"),
+        ("runs", "Tools for GitHub Actions",
+         {"method": {"type": "string", "enum": ["cancel_workflow_run", "list_workflows"]}},
+         {"method": "list_workflows"}, " workflows"),
+        ("pay", "Reimburse an expense claim", {"id": WHOLE}, {"id": 80046},
+         "reimburse expense claim 80046"),
+        ("staff", "List employees", {"hired_after": {"type": "string", "format": "date"}},
+         {"hired_after": "2026-07-30"}, "hired after "),
+        ("left", "How many of an item are left on the shelf.", {"item": TEXT}, {"item": "gauze"},
+         "how many of gauze are left on the shelf"),
+        ("due", "Which animals need a booster within the next days.", {"days": WHOLE},
+         {"days": 40}, "within the next 40 days"),
+        ("ticket_close", "Ticket close.", {"id": WHOLE}, {"id": 7}, "close ticket 7"),
+        ("job", "Change job title or hours of an employee",
+         {"employee": {"type": "string", "example": "E-20317"}, "job_title": TEXT},
+         {"employee": "E-1", "job_title": "nurse"},
+         "the job title of employee E-1 to nurse"),
         ("case", "Rename a case", {"case_id": TEXT, "name": TEXT},
          {"case_id": "C-1", "name": "Flood"}, "case C-1 to Flood"),
     ],
@@ -146,6 +171,49 @@ def test_a_value_stands_where_the_description_speaks_of_it(
         wish = described_requests.compose(tool, args, Scene(rng), rng, "order")
         assert wish is not None
         assert said in f"{wish.text} {wish.rest}", wish.text
+
+
+def test_several_things_stand_in_a_sentence_of_their_own() -> None:
+    line = {"type": "object", "properties": {"item": TEXT, "price": SIZE}}
+    tool = tool_of("bill", "Make out an invoice", {"lines": {"type": "array", "items": line}})
+    args = {"lines": [{"item": "backpack", "price": 78}, {"item": "lamp", "price": 45}]}
+    wish = described_requests.compose(tool, args, Scene(random.Random(1)), random.Random(1))
+    assert wish is not None
+    assert wish.rest == "Lines: backpack (price 78); lamp (price 45)."
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "kind", "values"),
+    [
+        ("owner", {"description": "Repository owner (username or organization)"}, "repo_owner", []),
+        ("note_id", {"description": "Required when method is 'edit' or 'drop'"}, "id", []),
+        ("answers", {"description": "JSON string such as '{...}'"}, "", []),
+        ("customer", {"example": "cus_NffrFeUfNV2Hib"}, "id", ["cus_NffrFeUfNV2Hib"]),
+        ("state", {"description": "State of the sprint (e.g. 'active', 'closed')"}, "",
+         ["active", "closed"]),
+        ("length_m", {"type": "number"}, "amount", []),
+        ("duration_in_months", {"type": "integer"}, "months", []),
+    ],
+)  # fmt: skip
+def test_values_are_what_a_description_means(name, schema, kind, values) -> None:
+    tool = tool_of("t", "Edit a comment in a repository", {name: TEXT | schema})
+    (found,) = arguments.parameters_of(tool)
+    assert (found.kind, found.values) == (kind, values)
+
+
+@pytest.mark.parametrize(
+    ("words", "about", "thing"),
+    [
+        ("name", "Name of the node to get logs from", "node"),
+        ("d", "Pipe diameter in mm", "pipe diameter"),
+        ("pull", "Pull request number", "pull request"),
+        ("name", "What the animal is called.", "animal"),
+        ("city", "The city to look up", ""),
+        ("id", "unique identifier", ""),
+    ],
+)
+def test_a_description_says_what_a_parameter_is_called(words, about, thing) -> None:
+    assert descriptions.thing_of(words, about) == thing
 
 
 def test_a_code_is_said_without_its_noun_twice() -> None:

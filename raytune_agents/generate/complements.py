@@ -1,0 +1,251 @@
+"""What a description's complements take of the parameters: "for a city" -> "for Lisbon".
+
+One complement after the other, by rules from the most special one to the most general; a complement
+whose value is not given goes without. Left out on purpose: the object itself (`placing`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from raytune_agents.generate.actions import DROPPED, SYSTEM, Action, is_plural, verb_groups
+from raytune_agents.generate.clauses import CONTAINER, SETTERS, unit_words
+from raytune_agents.generate.kind_table import kind_named
+from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.nouns import (
+    BEFORE_NOUN,
+    DURATIONS,
+    KINDLY,
+    PREDICATE,
+    is_coded,
+    is_numbered,
+    mentions,
+    slot_of,
+)
+
+ARTICLE = re.compile(r"^(a|an|the|my|one|another|this|some)\s+")
+
+
+class Complements:
+    """The parameters of a wish while its complements take theirs; `left` are those still to say."""
+
+    def __init__(
+        self, act: Action, present: Sequence[Parameter], absent: Sequence[Parameter], verb: str
+    ):
+        self.act, self.present, self.absent, self.verb = act, present, absent, verb
+        self.left = list(present)
+        self.head = act.head
+        self.spoken = act.head  # the object before any value stands in it
+        self.first: Parameter | None = None  # the object's own value
+        self.makes = verb_groups().get(act.verbs[0]) in ("create", "add", "generate")
+        self.makes = self.makes or act.verbs[0] in ("take", "capture", "draft", "register")
+
+    @property
+    def query(self) -> Parameter | None:
+        """The text that is searched for, while it is not said."""
+        return next((p for p in self.left if p.sense == "query" and not p.items), None)
+
+    def part(self, preposition: str, phrase: str) -> str:
+        """A complement of the object with its value, "" where it goes without."""
+        indefinite = bool(
+            re.match(
+                r"(a|an|one|another|some|two \w|it|its|them|id|any|someone|the (next|last|past))\b",
+                phrase,
+            )
+        )
+        pair = re.split(r" and (?=an? )", phrase)
+        # "with a candidate and a panel"
+        if len(pair) == 2 and preposition != "between" and re.match(r"an? ", phrase):
+            return " ".join(filter(None, (self.part(preposition, one) for one in pair)))
+        if inner := re.match(PREDICATE, phrase):  # "of an item are left"
+            return (self.part(preposition, inner[1]) or f"{preposition} {inner[1]}") + inner[2]
+        if phrase in ("something", "anything", "somebody"):
+            return ""
+        if found := self.counted(preposition, phrase) or self.several(preposition, phrase):
+            return found
+        if self.kindly(phrase):
+            return ""  # "a car of some class" is "a compact car"
+        phrase = self.owned(phrase)
+        spoken_of = any(mentions(phrase, p) for p in self.present)
+        if owner := re.match(r"(?:a|an|the) (\w+)'s (.+)$", phrase):
+            p = self.take(owner[1]) or self._only_id(f"an {owner[1]}")
+            if p is not None:
+                noun = f"{owner[1]} " if is_numbered(p) else ""
+                return f"{preposition} {noun}{slot_of(p)}'s {owner[2]}"
+        sized = re.match(r"(a|an|the) (number|value|level|amount|size|percentage)$", phrase)
+        for p in self.left if sized and preposition == "to" and self.verb not in SETTERS else ():
+            if p.sense == "percent" and not p.items:
+                self.left.remove(p)
+                return f"to {slot_of(p)} percent"
+        if sized and any(kind_named(p.sense).range for p in self.left):
+            return ""  # "to a number of replicas"
+        if preposition in ("for", "about") and self.query and not spoken_of:
+            return ""  # what is looked for is said by its value
+        if preposition in DROPPED or (SYSTEM.search(phrase) and not spoken_of):
+            return ""
+        if " or " in phrase and (chosen := self._among(phrase)):
+            return f"{preposition} {slot_of(chosen)}"
+        p = self.take(phrase)
+        if p is None and indefinite and not is_plural(phrase):
+            p = self._only_id(phrase)
+        if p is not None:
+            if p.sense in ("date", "datetime") and preposition == "at":
+                preposition = "on"  # "at a time" is "on 5 May at 11:30"
+            return f"{preposition} {self.named(p, phrase)}"
+        sizes = [p for p in self.left if kind_named(p.sense).range and mentions(phrase, p)]
+        if indefinite and sizes and not sizes[0].items and not is_plural(phrase):
+            self.left.remove(sizes[0])  # "to a net price of 109"
+            return f"{preposition} {phrase} of {slot_of(sizes[0])} {unit_words(sizes[0])}".strip()
+        described = self.adjectives(phrase) if indefinite else phrase
+        if described != phrase:
+            return f"{preposition} {described}"
+        unsaid = indefinite and any(mentions(phrase, p) for p in self.absent)
+        paired = spoken_of and (indefinite or is_plural(phrase))
+        return "" if unsaid or paired else f"{preposition} {phrase}"
+
+    def take(self, phrase: str) -> Parameter | None:
+        """The one parameter that a complement speaks of, taken from those left."""
+        found = [
+            p
+            for p in self.left
+            if p != self.first and self.placeable(phrase, p) and not p.items and mentions(phrase, p)
+        ]
+        if len([p for p in found if p.role in ("from", "to")]) > 1 or is_plural(phrase):
+            return None
+        if found:
+            self.left.remove(found[0])
+        return found[0] if found else None
+
+    @staticmethod
+    def placeable(phrase: str, p: Parameter) -> bool:
+        """Whether a value may stand for the phrase: a place, a choice, or a number that says which
+        one it is ("a tooth" + tooth 21)."""
+        unknown = p.sense == "amount" or (not p.kind and p.values)
+        which = unknown and not p.unit and f" {phrase}".endswith(f" {p.noun}")
+        return kind_named(p.sense).placed or p.kind == "choice" or is_numbered(p) or which
+
+    def letters(self, phrase: str) -> list[Parameter]:
+        """The parameters whose very names a complement lists: "of a and b"."""
+        names = re.split(r",? and |,? or |, ", phrase)
+        found = [p for name in names for p in self.left if p.name == name]
+        return found if len(found) == len(names) > 1 else []
+
+    def counted(self, preposition: str, phrase: str) -> str:
+        """A complement that speaks of a list, of letters or of a time: "of multiple files", "of a
+        and b", "after some days"; "" for any other."""
+        if span := re.match(r"(?:the )?(next |last |past |coming )?(few |some )?(\w+s)$", phrase):
+            spans = [p for p in self.left if kind_named(p.sense).range and not p.items]
+            found = [p for p in spans if span[3] in (p.sense, *p.words.split())]
+            if found and (span[1] or span[2]):  # "within the next days", "after some days"
+                self.left.remove(found[0])
+                when = f"the {span[1]}" if span[1] else ""
+                return f"{preposition} {when}{slot_of(found[0])} {span[3]}"
+        lists = [p for p in self.left if p.items is not None and mentions(phrase, p)]
+        if lists and re.match(r"(several|multiple|many|some|the|\w+s)\b", phrase):
+            self.left.remove(lists[0])  # "of multiple files"
+            noun = f"{lists[0].noun.rstrip('s')}s " if is_numbered(lists[0]) else ""
+            return f"{preposition} {noun}{slot_of(lists[0])}"
+        if listed := self.letters(phrase):
+            self.left = [p for p in self.left if p not in listed]
+            return f"{preposition} {' and '.join(map(slot_of, listed))}"
+        if re.match(r"(a|some|a given) (time|while|period|duration|delay)\b", phrase):
+            for p in self.left:
+                if p.sense in DURATIONS:
+                    self.left.remove(p)
+                    return f"{preposition} {slot_of(p)} {p.sense}"
+        return ""
+
+    def several(self, preposition: str, phrase: str) -> str:
+        """A complement that speaks of how many, or of two ends; "" for any other: "among people",
+        "for a party", "between two currencies", "from one unit to another"."""
+        for p in [p for p in self.left if kind_named(p.sense).range and not p.items]:
+            counted = preposition in ("among", "amongst", "between", "for")
+            of = f"{phrase} of " if p.sense == "people" and phrase in ("a party", "a group") else ""
+            if counted and (of or phrase == p.noun.split()[-1]):
+                self.left.remove(p)
+                return f"{preposition} {of}{slot_of(p)}" + ("" if of else f" {phrase}")
+        one = re.match(r"(one|another|an?other)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase)
+        if one and preposition in ("from", "to", "into", "in"):
+            role = "from" if one[1] == "one" else "to"
+            ends = [p for p in self.left if p.role == role and not p.items][:1]
+        elif preposition == "between" and is_plural(phrase):
+            of_it = (phrase, phrase.removeprefix("two ").removesuffix("s"))
+            ends = [p for p in self.left if not p.items and any(mentions(x, p) for x in of_it)]
+            ends = ends or [p for p in self.left if p.role in ("from", "to") and not p.items]
+            ends = ends if len(ends) == 2 else []
+        else:
+            return ""
+        if not ends or any(p.kind not in ("choice", ends[0].kind) for p in ends):
+            return ""
+        self.left = [p for p in self.left if p not in ends]
+        if {p.role for p in ends} == {"from", "to"}:
+            ends.sort(key=lambda p: p.role)
+            return f"from {slot_of(ends[0])} to {slot_of(ends[1])}"
+        after = one[2] if one else ""
+        preposition = "to" if preposition == "into" else preposition
+        return f"{preposition} {' and '.join(map(slot_of, ends))}{after}"
+
+    def kindly(self, phrase: str) -> bool:
+        """Whether "some class" is a type of the object that `adjectives` will say."""
+        found = re.match(rf"(?:an?|some|any|one|the) ({KINDLY})$", phrase)
+        return bool(found) and any(
+            (own := re.match(rf"^(\w+) {found[1]}$", p.words))
+            and re.search(rf"\b{re.escape(own[1])}s?\b", self.head)
+            for p in self.left
+        )
+
+    def owned(self, phrase: str) -> str:
+        """ "days an employee has left" with the employee's id."""
+        for p in self.left:
+            if p.items or not is_numbered(p) or not p.noun:
+                continue
+            noun = re.escape(p.noun.split()[-1])
+            verbs = "has|have|had|is|was|can|will|owns?|holds?|took"
+            owner = rf"\b(?:an?|the|one) ({noun})(?= (?:{verbs})\b)"
+            if re.search(owner, phrase):
+                self.left.remove(p)
+                return re.sub(owner, rf"\1 {slot_of(p)}", phrase, count=1)
+        return phrase
+
+    def _among(self, phrase: str) -> Parameter | None:
+        """The choice whose values a complement lists: "for ports, malware or viruses"."""
+        for p in self.left:
+            values = [str(v).lower()[:5] for v in p.values] if p.kind == "choice" else []
+            if sum(v in phrase.lower() for v in values) > 1:
+                self.left.remove(p)
+                return p
+        return None
+
+    def _only_id(self, phrase: str) -> Parameter | None:
+        """The one id of the call, where a complement names no parameter: "label an email" + the
+        message's id."""
+        ids = [p for p in self.present if p.sense in ("id", "id_number") and not p.items]
+        ids = [p for p in ids if not re.search(CONTAINER, p.noun)]
+        if len(ids) != 1 or ids[0] not in self.left or ids[0] == self.first:
+            return None
+        if any(mentions(phrase, p) for p in [*self.present, *self.absent]):
+            return None
+        self.left.remove(ids[0])
+        return ids[0]
+
+    def named(self, p: Parameter, phrase: str) -> str:
+        """The value with the word for what it is, where the value alone would not tell."""
+        noun = re.sub(r"^(different|other|new) ", "", ARTICLE.sub("", phrase))
+        if p.sense in ("name", "version", "amount") or not p.kind or is_numbered(p) or is_coded(p):
+            return f"{noun} {slot_of(p)}"
+        if BEFORE_NOUN.match(p.sense) and not re.search(r" or |path$", noun):
+            return f"the {slot_of(p)} {noun}" if noun != "room" else f"the {slot_of(p)}"
+        return slot_of(p)
+
+    def adjectives(self, phrase: str) -> str:
+        """ "a room" -> "a {room_type} room" where a choice is a type of the phrase's noun."""
+        for p in list(self.left):
+            kindly = re.match(rf"^(\w+) ({KINDLY})$", p.words)
+            if not kindly or p.items or p.kind not in ("choice", "room_type", "") or p.role:
+                continue
+            found = re.search(rf"\b{re.escape(kindly[1])}s?\b", phrase)
+            if found and "{" not in phrase:
+                self.left.remove(p)
+                return f"{phrase[: found.start()]}{slot_of(p)} {phrase[found.start() :]}"
+        return phrase

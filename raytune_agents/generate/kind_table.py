@@ -1,0 +1,192 @@
+"""The table of kinds: which one a name or a description speaks of, and in which role.
+
+`data/kinds.yaml` read into `Kind`s. Left out on purpose: parameters and their schemas (`kinds`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raytune_agents.generate import descriptions
+from raytune_agents.records import JsonObject
+
+DATA = Path(__file__).parent / "data"
+ROLES = ("from", "to", "min", "max")
+FORMATS = {
+    "date": "date",
+    "date-time": "datetime",
+    "time": "time",
+    "email": "email",
+    "uri": "url",
+    "url": "url",
+    "hostname": "domain",
+    "ipv4": "ip",
+    "uuid": "uuid",
+    "iri": "url",
+}
+ROLE = {  # the first words of a name -> its role
+    "from": r"^(from|origin|source|src|start|starts|starting|begin|departure|depart|departing|"
+    r"pick ?up|sender|since|after|valid from|check ?in|arrive|arrival date|outbound)\b|"
+    r"\b(from|start|check ?in)$",
+    "to": r"^(to|destination|dest|target|end|ends|ending|until|before|till|arrival|drop ?off|"
+    r"new|check ?out|return|recipient|recipients|leave|output|valid until)\b|"
+    r"\b(to|until|end|check ?out)$",
+    "min": r"^(min|minimum|at least|lowest|least)\b|\b(min|minimum|from)$|\bat least\b",
+    "max": r"^(max|maximum|at most|highest|up to|most)\b|\b(max|maximum|limit)$|\bat most\b",
+}
+OTHER_ROLES = {  # kinds with words of their own for some names
+    "due": r"\b(due|deadline|by|expir\w+)\b",
+    "birth": r"\b(birth|dob|born)",
+    "cc": r"^b?cc\b",
+    "with": r"\b(attendees?|participants?|invitees?|guests|with)\b",
+    "ago": r"\b(back|last|past)\b",
+    "assignee": r"\b(assignee|reviewer)\b",
+    "owner": r"\bowner\b",
+    "attach": r"\battach",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One line of `data/kinds.yaml`."""
+
+    kind: str
+    type: str = "text"
+    name: re.Pattern[str] | None = None
+    about: re.Pattern[str] | None = None  # in what the description is about
+    form: re.Pattern[str] | None = None  # anywhere in the description
+    tool: re.Pattern[str] | None = None
+    range: tuple[float, ...] = ()
+    step: float = 1
+    digits: int = 0
+    money: bool = False
+    bank: str = ""
+    open: bool = False
+    placed: bool = False
+    spoken: bool = False
+    say: tuple[str, ...] = ()
+    sayings: tuple[tuple[str, tuple[str, ...]], ...] = ()  # role -> how it is said
+
+    def clauses(self, role: str) -> tuple[str, ...]:
+        """How a value of this kind is said in a role."""
+        return dict(self.sayings).get(role) or self.say
+
+
+def _kind_of_line(line: JsonObject) -> Kind:
+    roles = [*ROLES, *OTHER_ROLES]
+    known = {k: v for k, v in line.items() if k not in roles}
+    known |= {k: tuple(known[k]) for k in ("say", "range") if k in known}
+    patterns = ("name", "about", "form", "tool")
+    known |= {k: re.compile(known[k], re.I) for k in patterns if k in known}
+    sayings = tuple((k, tuple(line[k])) for k in roles if k in line)
+    return Kind(**known, sayings=sayings)
+
+
+@cache
+def all_kinds() -> tuple[Kind, ...]:
+    """All kinds, in the order in which they are tried."""
+    lines = yaml.safe_load((DATA / "kinds.yaml").read_text("utf-8"))
+    return tuple(map(_kind_of_line, lines))
+
+
+@cache
+def kind_named(name: str) -> Kind:
+    """The first line of this kind; an empty one for a kind that has none, such as a choice."""
+    return next((k for k in all_kinds() if k.kind == name), Kind(""))
+
+
+def _fits(kind: Kind, type_: str) -> bool:
+    number = type_ in ("integer", "number")
+    return kind.type == "any" or kind.type == (
+        "number" if number else "boolean" if type_ == "boolean" else "text"
+    )
+
+
+MAILED = re.compile(
+    r"\b(to|cc|bcc|from|attendees?|participants?|recipients?|invitees?|assignee|user|customer|"
+    r"person|contact|member|guest|owner|sender|reviewers?)$"
+)
+GENERAL = re.compile(  # names that say less than a description
+    r"(path|source|destination|items?|value|input|target|from|to|base|head|object|thing)$"
+)
+CURRENCIES = ("usd", "eur", "gbp", "euros", "dollars", "cents")
+
+
+@lru_cache(maxsize=65536)
+def matching_kind(type_: str, words: str, about: str, context: str) -> tuple[str, bool]:
+    """The kind of a scalar of JSON type `type_` by its name's words, else by its description, and
+    whether it was the name; `context` is what the tool says of itself. "" where nothing fits."""
+    usable = [k for k in all_kinds() if _fits(k, type_)]
+    near = [k for k in usable if not k.tool or k.tool.search(context)]
+    for kind in near if about else ():  # a form that is spelt out beats any name
+        if kind.form and kind.form.search(about):
+            return kind.kind, True
+    if type_ == "string" and re.search(r"\be-?mail", about, re.I) and MAILED.search(words):
+        return "email", True
+    plain = GENERAL.match(words) or re.search(r"^((to|from|new|old|display) )?(name|title)$", words)
+    general = bool(about and plain)  # such a name says less than the description
+    for kind in near if not general else ():
+        if kind.name and kind.name.search(words):
+            return kind.kind, True
+    head = descriptions.subject_of(about)
+    for kind in near if about else ():
+        if kind.about and kind.about.search(head):
+            return kind.kind, False
+    if general:
+        return matching_kind(type_, words, "", context)
+    letters = len(re.sub(r"[^a-z]", "", words))
+    bare = next((k for k in near if k.tool and not k.name and not k.about), None)
+    if bare and letters <= 8:
+        return bare.kind, True
+    if type_ in ("integer", "number") and (letters > 2 or about):
+        return "amount", False  # any size will do: the name says of what
+    return "", False
+
+
+SECRET = re.compile(  # what no user would say and nobody may invent
+    r"\b(api ?key|apikey|password|passcode|secret|cookie|credentials?|private key|signature|"
+    r"(access|auth|bearer|session|refresh|page|next|id) token|cursor|callback|proxy|user agent)\b"
+)
+DIGITS = re.compile(r"^\d{1,4}$")
+
+
+THINGS = ("person", "company", "product", "name", "username", "project", "course", "task_title")
+
+
+def is_reference(text: Any) -> bool:
+    """Whether an example is an identifier: "cus_9s6XKzkNRiz8i3", "PRJ-88"."""
+    coded = r"[A-Za-z]{1,8}[_-](?=\w*\d)\w{6,}|[A-Z]{1,6}-\d{2,}"
+    return isinstance(text, str) and bool(re.fullmatch(coded, text))
+
+
+def settled(kind: str, by_name: bool, examples: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Kind and examples where they disagree: several examples say more than a general kind, and
+    texts without a digit are no time."""
+    texts = [e for e in examples if not descriptions.is_meta(e)]
+    if kind in ("date", "time", "datetime") and texts:
+        formed = [e for e in texts if re.search(r"\d", str(e))]
+        return (kind, formed) if formed else ("", texts)
+    if len(texts) == 1 and kind in THINGS and is_reference(texts[0]):
+        return "id", texts  # "customer", e.g. cus_9s6XKzkNRiz8i3
+    if len(texts) > 1 and kind and not (by_name and kind_named(kind).open):
+        number = not isinstance(texts[0], str)
+        return (kind, texts) if number else ("", texts)
+    return kind, texts
+
+
+def role_of(words: str, kind: str) -> str:
+    """What part of a pair a parameter is: from, to, min or max; or a kind's own role; ""."""
+    line = kind_named(kind) if kind and kind != "choice" else Kind("")
+    own = dict(line.sayings)
+    for role, pattern in OTHER_ROLES.items():
+        if role in own and re.search(pattern, words):
+            return role
+    order = ("min", "max", "from", "to") if line.range else ROLES
+    return next((r for r in order if re.search(ROLE[r], words)), "")

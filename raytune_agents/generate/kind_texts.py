@@ -1,0 +1,86 @@
+"""The text of a kind, drawn in a scene: a bank's, a generator's, a code of an example's shape."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from raytune_agents.generate import descriptions
+from raytune_agents.generate.codes import NoValue, is_code, shaped
+from raytune_agents.generate.kind_table import kind_named, matching_kind
+from raytune_agents.generate.kinds import Parameter
+from raytune_agents.generate.scenes import GENERATORS, Scene, banks
+
+FACILITIES = (
+    r"\b(library|museum|hospital|school|park|stadium|clinic|theater|theatre|gallery|zoo|"
+    r"station|gym|market|warehouse|branch|store|farm|lab|studio|gallery|arena)\b"
+)
+
+
+VERBS_NOT_THINGS = ("show", "book", "order", "file", "track", "name", "object", "place", "play")
+
+
+@lru_cache(maxsize=4096)
+def entity_kind(context: str) -> str:
+    """The kind of thing that a tool makes or finds, for a parameter that is just its name."""
+    words = [w for w in re.findall(r"[a-z]+", context) if w not in VERBS_NOT_THINGS]
+    for word in [w for w in words if len(w) > 3][:8]:
+        single = re.sub(r"s$", "", word)
+        found, by_name = matching_kind("string", f"{single} name", "", context)
+        if (
+            by_name
+            and found not in ("name", "id", "query", "")
+            and (kind_named(found).bank or found in GENERATORS)
+        ):
+            return found
+    return ""
+
+
+CODES = (
+    "id",
+    "room_number",
+    "tracking",
+    "plate",
+    "flight",
+    "coupon",
+    "vin",
+    "commit",
+    "version",
+    "zip",
+    "barcode",
+    "iban",
+    "isbn",
+    "card",
+    "service",
+    "host",
+    "product",
+)  # whose form shows
+
+
+def text_of(scene: Scene, p: Parameter) -> Any:
+    """A value of a text kind. Raises NoValue."""
+    kind = p.kind
+    if kind == "name":
+        whose = f"{p.words} {descriptions.subject_of(p.about)} {scene.context}"
+        kind = entity_kind(re.sub(r"\b(get|name|names|title|of)\b", " ", whose))
+        if not kind and (found := re.search(FACILITIES, whose)):
+            return f"{scene.place('').city} {found[1].capitalize()}"
+        if not kind:
+            raise NoValue(f"{p.name}: nothing says whose name it is")
+    codes = [v for v in p.values if is_code(v)]
+    if codes and kind in CODES:
+        return shaped(scene.rng.choice(codes), scene.rng)
+    if kind in GENERATORS:
+        return GENERATORS[kind](scene, p)
+    bank = kind_named(kind).bank
+    if bank in banks()["made_by"]:
+        return scene.work(bank)
+    if bank in ("artists", "authors"):
+        scene.maker = scene.maker or scene.pick(bank)
+        return scene.maker
+    if bank == "files" and (form := re.search(r"\b([A-Z0-9]{2,4}) file", p.about)):
+        return re.sub(r"\w+$", form[1].lower(), scene.pick(bank))
+    if bank:
+        return scene.pick(bank)
+    raise NoValue(f"{p.name}: nothing is known of its values")
