@@ -87,6 +87,7 @@ SETTERS = (
     "resize",
 )
 GENERAL_SETTERS = ("update", "change", "modify")  # of a record: not "to" one of its fields
+PLACES = "repo repo_name branch namespace folder project environment database channel".split()  # noqa: SIM905
 MEASURES = ("amount", "count", "speed", "height", "weight", "memory", "tempo")
 TOWARDS = {
     "share": "with",
@@ -118,7 +119,10 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
     spoken_of = bool({*p.noun.split()[-1:], sense.kind} & set(re.findall(r"\w+", head)))
     listed_change = re.search(r", | or ", head)  # "job title, manager or hours": which is said
     general = verb in GENERAL_SETTERS and (listed_change or not spoken_of)
-    if general and sense.kind not in ("id", "id_number", *LAST) and not p.fields and not p.items:
+    if verb in GENERAL_SETTERS and sense.kind in ("message", "note"):
+        return f'to "{slot}"'
+    kept = sense.kind in ("id", "id_number", *LAST, *PLACES) or p.fields or p.items
+    if general and not kept:
         return f"and set the {_noun(p, sense)} to {slot} {unit_words(p)}".strip()
     if (
         verb in SETTERS

@@ -162,7 +162,7 @@ class Complements:
         for p in [p for p in self.left if kind_named(p.sense).range and not p.items]:
             counted = preposition in ("among", "amongst", "between", "for")
             of = f"{phrase} of " if p.sense == "people" and phrase in ("a party", "a group") else ""
-            if counted and (of or phrase == p.noun.split()[-1]):
+            if counted and (of or [phrase] == p.noun.split()[-1:]):
                 self.left.remove(p)
                 return f"{preposition} {of}{slot_of(p)}" + ("" if of else f" {phrase}")
         one = re.match(r"(one|another|an?other)(?: \w+)??((?: (?:is|are|costs?) .*)?)$", phrase)

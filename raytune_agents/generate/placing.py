@@ -56,10 +56,8 @@ class Placing(Complements):
             if not self.makes and p.noun.split()[-1:] == noun:  # "export the dashboard X"
                 self.left.remove(p)
                 self.head = f"the {ARTICLE.sub('', self.head)} {slot_of(p)}"
-            elif p.role != "to" and noun not in (
-                ["list"],
-                ["collection"],
-            ):  # 'add a member named "Ana" to the team'
+            # 'add a member named "Ana" to the team'
+            elif p.role != "to" and noun not in (["list"], ["collection"]):
                 self.left.remove(p)
                 self.head += " " + clause_of(p, "", rng)
         return " ".join([self.head, *kept]).strip()
