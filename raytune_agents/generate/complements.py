@@ -121,7 +121,7 @@ class Complements:
     def placeable(phrase: str, p: Parameter) -> bool:
         """Whether a value may stand for the phrase: a place, a choice, or a number that says which
         one it is ("a tooth" + tooth 21)."""
-        unknown = p.sense == "amount" or (not p.kind and p.values)
+        unknown = p.sense == "amount" or (not (p.kind or p.sense) and p.values)
         which = unknown and not p.unit and f" {phrase}".endswith(f" {p.noun}")
         return kind_named(p.sense).placed or p.kind == "choice" or is_numbered(p) or which
 
@@ -232,7 +232,12 @@ class Complements:
     def named(self, p: Parameter, phrase: str) -> str:
         """The value with the word for what it is, where the value alone would not tell."""
         noun = re.sub(r"^(different|other|new) ", "", ARTICLE.sub("", phrase))
-        if p.sense in ("name", "version", "amount") or not p.kind or is_numbered(p) or is_coded(p):
+        if (
+            p.sense in ("name", "version", "amount")
+            or not (p.kind or p.sense)
+            or is_numbered(p)
+            or is_coded(p)
+        ):
             return f"{noun} {slot_of(p)}"
         if BEFORE_NOUN.match(p.sense) and not re.search(r" or |path$", noun):
             return f"the {slot_of(p)} {noun}" if noun != "room" else f"the {slot_of(p)}"

@@ -125,6 +125,7 @@ def compose(
     verb, group, chosen = _lead(act, plain, args, rng)
     if act != action(tool.name, tool.description):  # the verb is an argument's
         chosen = next(p for p in plain if p.words in METHODS and p.kind == "choice")
+        verb, group = act.verbs[0], verb_groups().get(act.verbs[0], "")
     if switch := next((p for p in flags if base_verb(p.words) in act.verbs[:1]), None):
         flags.remove(switch)  # "follow or unfollow an artist" + follow
         verb = act.verbs[0] if args[switch.name] else (*act.verbs, verb)[1]

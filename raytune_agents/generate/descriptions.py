@@ -122,12 +122,15 @@ def thing_of(words: str, about: str) -> str:
     subject = re.sub(rf"^(unique|new) |(?<=\w) {_GENERAL}$", "", subject)
     if not re.fullmatch(r"[a-z][a-z'-]*( [a-z'-]+){0,3}", subject) or is_meta(subject):
         return ""
+    if words in SHORT:
+        return ""
     opaque = len(words) <= 2 or words in OPAQUE or not re.search(r"[aeiouy]", words)
     richer = subject.startswith(f"{short} ") and len(subject.split()) <= 3
     return subject if subject != words and (opaque or richer) else ""
 
 
-OPAQUE = ("src", "dst", "amt", "ext", "val", "num", "arg", "var", "param", "on", "by", "pos", "ref")
+OPAQUE = ("src", "dst", "amt", "ext", "val", "num", "arg", "var", "param", "pos", "ref")
+SHORT = ("id", "ip", "to", "at", "by", "on", "in", "as", "cc", "os", "db", "vm", "pr", "tv")
 _FOREIGN = frozenset(
     "der die das und für eine einen einem ein zwischen von mit zu auf aus nach zum zur el los las "  # noqa: SIM905
     "una un para del con en por le les des une pour avec dans sur du et il gli di che della uma os "

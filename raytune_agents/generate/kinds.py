@@ -197,7 +197,8 @@ def _scalar(
         if detail.get("format") in FORMATS:
             values = [v for v in values if re.search(r"\d", str(v))]
         kind, values = settled(kind, by_name, values)
-        sense = kind or (sense if by_name and not values else "")
+        stray = values and sense == "state"  # of a sprint, not of the USA
+        sense = kind or (sense if by_name and not stray else "")
     examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
     role = role_of(words, kind if kind != "choice" else sense)
     return replace(known, kind=kind, sense=sense, examples=examples, role=role)
