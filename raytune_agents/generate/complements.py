@@ -183,7 +183,6 @@ class Complements:
             ends.sort(key=lambda p: p.role)
             return f"from {slot_of(ends[0])} to {slot_of(ends[1])}"
         after = one[2] if one else ""
-        preposition = "to" if preposition == "into" else preposition
         return f"{preposition} {' and '.join(map(slot_of, ends))}{after}"
 
     def kindly(self, phrase: str) -> bool:
