@@ -6,7 +6,8 @@
 four folds 15 rows go the way of `raytune-agents init` and `run` (spec with their examples and
 profile, generated rows, a mix with each real row four times) and the other 5 are asked, so that
 every real row is answered once by a model that has not seen it, nor a row made of it. A hit is the
-whole gold answer, calls or text, token by token (teacher-forced). `handful_gain` is tuned over
+gold's first turn with calls, token by token (teacher-forced): prose has many right forms, so rows
+without a call are not asked. `handful_gain` is tuned over
 base, `gain_over_few_shot` over the base that is shown four of the 15 rows; intervals are paired.
 
 A cell is one training; a run starts none after `--minutes`, and the next run goes on: finished
@@ -53,6 +54,13 @@ def folds(rows: Sequence[Trajectory]) -> list[list[int]]:
     return [order[k::FOLDS] for k in range(FOLDS)]
 
 
+def first_call(row: Trajectory) -> Trajectory:
+    """The row up to its first turn with calls, which alone is an answer."""
+    end = next(k for k, m in enumerate(row.messages) if m.tool_calls)
+    before = (replace(m, loss=False) if m.role == "assistant" else m for m in row.messages[:end])
+    return replace(row, messages=(*before, row.messages[end]))
+
+
 def generated(rows: Sequence[Trajectory], count: int, seed: int) -> list[Trajectory]:
     """Rows as `init` and the generate step make them of the module and good rows."""
     spec, _ = with_positives(init_spec(SHOP / "bike_shop.py"), rows)
@@ -72,7 +80,7 @@ def cell(bench: QuickTraining, rows: Sequence[Trajectory], fold: int, seed: int,
     real = REAL_EPOCHS * len(mine) / (REAL_EPOCHS * len(mine) + len(made))
     chosen = bench.spent(mine, real * options.tokens, seed)
     chosen += bench.spent(made, (1 - real) * options.tokens, seed)
-    asked = {str(i): rows[i] for i in held}
+    asked = {str(i): first_call(rows[i]) for i in held if rows[i].calls}
     shots = examples_to_show(mine, SHOTS, seed)
     base = bench.base()
     shown = {key: with_shots(row, shots) for key, row in asked.items()}
@@ -108,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=9, help="start no cell after them")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each fold")
-    parser.add_argument("--tokens", type=int, default=2400, help="answer tokens of a training")
+    parser.add_argument("--tokens", type=int, default=6000, help="answer tokens of a training")
     parser.add_argument("--rows", type=int, default=160, help="generated rows of a fold")
     parser.add_argument("--longest", type=int, default=1792, help="tokens of the longest row")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
@@ -128,7 +136,9 @@ def main() -> None:
         fold, seed = map(int, key.split("/"))
         cells[key] = cell(bench, rows, fold, seed, options)
         result |= gains(cells)
-        result |= {"real_rows": len(rows), "points_shown": round(100 * detectable(len(rows), 0.5)),
+        asked = sum(bool(row.calls) for row in rows)
+        result |= {"real_rows": len(rows), "asked_rows": asked,
+                   "points_shown": round(100 * detectable(asked, 0.5)),
                    "hardware": hardware(), "versions": versions(), "revision": commit(),
                    "command": "python benchmarks/bench_handful.py"}  # fmt: skip
         write_json(TARGET, result)
