@@ -10,7 +10,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 export RAY_USAGE_STATS_ENABLED = 0
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo first-hour test slow faults fuzz golden lint types coverage dist docs audit install model clean
+.PHONY: demo first-hour test slow faults fuzz golden environments lint types coverage dist docs audit install model clean
 
 demo: model
 	$(BIN)/raytune-agents run jobs/configs/smoke_cpu.yaml name=demo
@@ -25,6 +25,12 @@ test: model
 
 slow: model
 	$(BIN)/python -m pytest tests -m slow
+
+# What slow tests of foreign environments talk to: packages that pin other versions than ours.
+FOREIGN := .venvs/environments
+environments:
+	test -x $(FOREIGN)/bin/openenv || { $(PYTHON) -m venv $(FOREIGN) && \
+	  $(FOREIGN)/bin/pip install -q 'openenv-core==0.3.0'; }
 
 # Mutated rows through read, label, mix and export: prints crashes, uncounted, slowest_s.
 ROWS ?= 100000

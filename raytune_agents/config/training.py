@@ -112,7 +112,7 @@ class TrainConfig(BaseConfig):
     early_stopping_patience: int = Field(
         0, ge=0, description="stop after so many scores without a better one"
     )
-    report_to: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
+    report_to: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = Field(
         ["tensorboard"], description="where curves go besides metrics.jsonl"
     )
     lora: LoraConfig = LoraConfig()

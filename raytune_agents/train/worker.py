@@ -77,6 +77,7 @@ def trainer_arguments(
         "logging_nan_inf_filter": False,
         "report_to": config.report_to,
         "run_name": Path(job.out).name,
+        "project": "raytune-agents",  # of trackio, which stays on this machine
         "save_strategy": "steps",
         "save_steps": config.save_steps,
         # Ray Train keeps the checkpoints; here is only the one that it is about to take.

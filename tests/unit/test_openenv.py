@@ -4,6 +4,9 @@ hang, lie, die or have no room; then (slow) the real packages, in an environment
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -303,3 +306,85 @@ def test_an_environment_of_one_action_is_one_tool() -> None:
         assert (tool.name, list(tool.parameters["properties"])) == ("act", ["act"])
         outcome = EnvironmentServer(url).call("world_tasks", {"entry": "", "seed": 0, "count": 1})
         assert outcome.value == []
+
+
+# --- the real packages ----------------------------------------------------------------------------
+
+FOREIGN = ROOT / ".venvs/environments/bin/python"
+PROGRAMS = ROOT / "tests/foreign"
+needs_openenv = pytest.mark.skipif(
+    not FOREIGN.exists(), reason="openenv-core is not installed apart: make environments"
+)
+
+
+@contextmanager
+def running(folder: Path, application: str) -> Iterator[str]:
+    """An ASGI application of the foreign environment, by its own uvicorn."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [FOREIGN, "-m", "uvicorn", application, "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": "."},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    url, until = f"http://127.0.0.1:{port}", time.monotonic() + 240
+    try:
+        while time.monotonic() < until and process.poll() is None:
+            try:
+                httpx.get(f"{url}/health").raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.5)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+@needs_openenv
+def test_the_environment_that_openenv_writes_is_a_world(tmp_path: Path) -> None:
+    """The environment of `openenv init`: one action, one session at a time, rewards by length."""
+    command = [FOREIGN.with_name("openenv"), "init", "echo_shop"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=240)
+    with running(tmp_path / "echo_shop", "server.app:app") as url:
+        [tool] = openenv_spec(url).tools
+        assert (tool.name, tool.parameters["required"]) == ("echo_shop", ["message"])
+        one, two = (Episode.of(locate(url, Path()), {}, None) for _ in range(2))
+        for text in ("hello", "world"):
+            for episode in (one, two):
+                seen = json.loads(episode.call(ToolCall.of("echo_shop", message=text)))
+                assert seen == {"echoed_message": text, "message_length": 5}
+        assert [one.score(""), two.score("")] == pytest.approx([1.0, 1.0])
+        assert "message" in json.loads(one.call(ToolCall.of("echo_shop", message=3)))["error"]
+
+
+@pytest.mark.slow
+@needs_openenv
+def test_an_environment_of_tools_of_openenv_is_a_world() -> None:
+    with running(PROGRAMS, "stock_server:app") as url:
+        assert [t.name for t in openenv_spec(url).tools] == ["count", "add"]
+        task = {"held": {"lamp": 3}, "wanted": {"lamp": 5}}
+        episodes = [Episode.of(locate(url, Path()), task, None) for _ in range(4)]
+        for episode in episodes:
+            assert episode.call(ToolCall.of("count", item="lamp")) == "3"
+        assert "sofa" in json.loads(episodes[0].call(ToolCall.of("count", item="sofa")))["error"]
+        assert "number" in json.loads(episodes[0].call(ToolCall.of("add", item="x")))["error"]
+        for episode in episodes[1:]:
+            assert episode.call(ToolCall.of("add", item="lamp", number=2)) == "5 held"
+        assert [e.score("") for e in episodes] == [0.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.slow
+@needs_openenv
+def test_openenvs_clients_play_our_world(served: str) -> None:
+    row = ORDERS.rows[0]
+    steps = [[c.name, c.args] for c in row.calls]
+    steps.append(["final_answer", {"answer": row.answer.content}])
+    command = [FOREIGN, PROGRAMS / "play.py", served, json.dumps(steps)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=240)
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["tools"] == ["sql", "tables", "final_answer"]
+    assert seen["request"] == row.query
+    assert seen["ends"] == [[0.0, False]] * len(row.calls) + [[1.0, True]]
+    shown = [m.content for m in row.messages if m.role == "tool"]
+    assert [json.dumps(x) for x in seen["seen"][:-1]] == shown

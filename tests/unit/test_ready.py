@@ -64,6 +64,7 @@ def test_a_folder_without_adapter_is_refused(tmp_path) -> None:
         ),
         ({"sharding": "zero2"}, r"train\.sharding=zero2 needs package deepspeed.*sharding: fsdp"),
         ({"report_to": ["wandb"]}, r"train\.report_to=wandb needs package wandb.*report_to: \[\]"),
+        ({"report_to": ["trackio"]}, r"train\.report_to=trackio needs package trackio.*\[track\]"),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, options, said) -> None:
