@@ -4,13 +4,14 @@
     export --hub DIR      DIR/models/ARM  adapter (or weights), tokenizer, chat template, card
                           DIR/dataset     train and validation rows in the configured format, card
                           DIR/space       the run's report as a static page
+                          --push OWNER sends them, and without a token says what it would send
     export --serve DIR    DIR/serve.yaml  for `serve run`: Ray Serve's LLM app; the line of vLLM's
                           own server for one model is printed, too
                           DIR/routes.json for the router: agents, A/B shares, the base for others
                           DIR/models/ARM  merged weights; of the base: tokenizer, chat template and
                           end tokens, as its evaluation had them
 
-Nothing is sent: what pushes or starts it is printed. On GPUs, with `runs_dir` in a bucket, the base
+Only `--push` sends: what starts a server is printed. On GPUs, with `runs_dir` in a bucket, the base
 is served once with one adapter per arm, which Ray Serve takes from the bucket only (it refuses a
 folder); else every arm is a merged model: on CPU vLLM's adapters are slow, and wrong in mixed
 batches.
@@ -91,30 +92,39 @@ def export(
     model: Annotated[str | None, typer.Option(help="an arm: its merged weights")] = None,
     gguf: Annotated[bool, typer.Option(help="of --model: one GGUF file in q8_0")] = False,
     hub: Annotated[Path | None, typer.Option(help="folders for the hub")] = None,
+    push: Annotated[str | None, typer.Option(help="of --hub: send them, to this owner")] = None,
     serve: Annotated[Path | None, typer.Option(help="folder of a Ray Serve app")] = None,
 ) -> None:
     """Accepted rows of a run as files of another format, with a card; or an arm as one model."""
     options = {"format": format, "preset": preset, "scale": scale}
+    from raytune_agents.config import ConfigError
+
     with printed_errors():
         words = [f"export.{k}={v}" for k, v in options.items() if v is not None]
         tree = load_tree(config, overrides, *words)
         if model or gguf:
             say_written(*write_model(tree, model or "", out, gguf))
             return
+        if push and not hub:
+            raise ConfigError("--push sends what --hub wrote; write --hub DIR, too")
         if hub:
-            say_written(hub, "nothing was sent. To push:", write_hub(tree, hub))
+            export_hub(tree, hub, push)
             return
         if serve:
             say_written(serve, "to serve:", write_serve(tree, serve))
             return
         from raytune_agents.exports.files import write_files
+        from raytune_agents.exports.pricing import tuning_commands
         from raytune_agents.train import nat
 
         export_config = tree.export
         marker = partial(nat.marker, config=tree.train) if markers else None
         folder = out or own_folder(tree) / "export" / export_config.format
         summary = write_files(labelled_rows(tree), folder, export_config, tree.seed, marker)
-    show_export(summary, folder)
+        show_export(summary, folder)
+        files = [folder / name for name, about in summary["files"].items() if about["rows"]]
+        for line in tuning_commands(export_config, files):
+            say(line, style="dim")
 
 
 def say_written(out: Path, what: str, commands: list[str]) -> None:
@@ -143,9 +153,23 @@ def show_export(summary: Mapping[str, Any], folder: Path) -> None:
 # --- export --hub ---
 
 
-def write_hub(config: Config, out: Path) -> list[str]:
-    """Write the folders; returns the commands that push them. Raises ConfigError where no arm is
-    trained, no report was made, or DIR is taken."""
+def export_hub(config: Config, out: Path, owner: str | None) -> None:
+    """Write the folders, where they are not there yet for an owner to be sent to; send them."""
+    from raytune_agents.exports.hub import hub_folders, push_folders
+
+    if owner is None or not out.exists():
+        write_hub(config, out)
+        say(f"written: {out}")
+    if owner is None:
+        say("nothing was sent; to send it, add --push OWNER")
+        return
+    for line in push_folders(hub_folders(out, owner, config.name)):
+        say(line)
+
+
+def write_hub(config: Config, out: Path) -> None:
+    """Write the folders. Raises ConfigError where no arm is trained, no report was made, or DIR is
+    taken."""
     import yaml
 
     from raytune_agents.config import ConfigError
@@ -167,12 +191,6 @@ def write_hub(config: Config, out: Path) -> list[str]:
     head = {"title": config.name, "sdk": "static", "app_file": "index.html", "pinned": False}
     text = f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\nThe report of run {config.name}.\n"
     (space / "README.md").write_text(redact(text), encoding="utf-8")
-    name = f"YOU/{config.name}"
-    return [
-        *(f"hf upload {name}-{arm} {out / 'models' / arm} --repo-type model" for arm in arms),
-        f"hf upload {name}-rows {out / 'dataset'} --repo-type dataset",
-        f"hf upload {name}-report {space} --repo-type space",
-    ]
 
 
 # --- export --serve ---

@@ -1,9 +1,10 @@
-"""What tuning a hosted model on the rows would cost: tokens, price by the config's dated table,
-hours.
+"""What tuning a hosted model on the rows would cost, and when that is paid back: tokens, prices by
+the config's dated table, hours; and the commands that start it.
 
-price = tokens * epochs / 1e6 * usd_per_mtok; hours = tokens * epochs / 1e6 / mtok_per_hour. The
-price table is never fetched, the speed is a rough guess; both say so in what is printed. The
-providers' limits are those of their documentation.
+price = tokens * epochs / 1e6 * usd_per_mtok; hours = tokens * epochs / 1e6 / mtok_per_hour; an
+answer's prompt and length are those of the rows. months = price / (answers_per_month *
+traffic_share * what an answer saves). The price table is never fetched, the speed is a rough guess;
+both say so in what is printed. The providers' limits and commands are those of their documentation.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from raytune_agents.calls import render_calls
 from raytune_agents.config import ConfigError, ExportConfig
+from raytune_agents.config.export import AnswerPriceConfig
 from raytune_agents.exports import WRITERS
 from raytune_agents.records import RecordError, Trajectory
 
@@ -63,6 +67,7 @@ class ExportPlan:
     hours: float
     as_of: str
     longest_row_tokens: int
+    payback: str = ""
     problems: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
@@ -74,6 +79,7 @@ class ExportPlan:
             f"price about {self.usd:,.2f} USD (table of {self.as_of}; set export.prices)",
             f"time about {self.hours:.1f} h after the queue (a rough guess)",
         ]
+        out += [self.payback] if self.payback else []
         out += [f"left out: {n} {reason}" for reason, n in self.left_out.most_common()]
         return out + [f"would be refused: {p}" for p in self.problems]
 
@@ -96,7 +102,7 @@ def export_plan(
             f"provider {provider!r} has no price in export.prices; write one of {known}"
         )
     price = config.prices[provider]
-    sizes, size, left_out = [], 0, Counter()
+    sizes, answers, size, left_out = [], 0, 0, Counter()
     for row in rows:
         try:
             if row.failed:
@@ -106,18 +112,87 @@ def export_plan(
             left_out[str(error)[:80]] += 1
             continue
         sizes.append(count(text))
+        answers += count(last_turn_text(row))
         size += len(text.encode()) + 1
     mtok = sum(sizes) * price.epochs / 1e6
+    usd = mtok * price.usd_per_mtok
+    payback = ""
+    if sizes and price.tuned.model and price.today.model:
+        mean = (max(0, sum(sizes) - answers) / len(sizes), answers / len(sizes))
+        payback = payback_line(usd, price.tuned, price.today, mean, config)
     return ExportPlan(
         provider=provider,
         model=price.model,
         rows=len(sizes),
         tokens=sum(sizes),
         epochs=price.epochs,
-        usd=mtok * price.usd_per_mtok,
+        usd=usd,
         hours=mtok / price.mtok_per_hour,
         as_of=price.as_of,
         longest_row_tokens=max(sizes, default=0),
+        payback=payback,
         problems=provider_problems(provider, sizes, size),
         left_out=left_out,
     )
+
+
+def last_turn_text(row: Trajectory) -> str:
+    """What a model writes in the row's last turn."""
+    last = row.target
+    return f"{last.content}{render_calls(last.tool_calls)}" if last else ""
+
+
+def usd_per_1000(price: AnswerPriceConfig, tokens: tuple[float, float]) -> float:
+    """The price of 1,000 answers of (prompt, answer) tokens each."""
+    return (tokens[0] * price.usd_per_mtok_in + tokens[1] * price.usd_per_mtok_out) / 1_000
+
+
+def payback_line(
+    usd: float,
+    tuned: AnswerPriceConfig,
+    today: AnswerPriceConfig,
+    tokens: tuple[float, float],
+    config: ExportConfig,
+) -> str:
+    """What 1,000 answers of (prompt, answer) tokens cost tuned and today, and the months after
+    which `usd` for the tuning is saved."""
+    new, old = (usd_per_1000(price, tokens) for price in (tuned, today))
+    thousands = config.answers_per_month * config.traffic_share / 1_000
+    saved = (old - new) * thousands
+    text = f"1,000 answers about {new:,.2f} USD ({tuned.model}), {old:,.2f} today ({today.model})"
+    share = f"{config.traffic_share:.0%} of {config.answers_per_month:,} answers a month"
+    if saved <= 0:
+        return f"{text}; at {share} nothing is saved"
+    return f"{text}; at {share} it saves {saved:,.2f} and is paid back in {usd / saved:.1f} months"
+
+
+def tuning_commands(config: ExportConfig, files: Sequence[Path]) -> list[str]:
+    """The commands that upload the files (train, then val), create the tuning job and ask how far
+    it is; [] for a format without a provider's price, or a preset's many files."""
+    if config.format not in config.prices or config.preset != "none":
+        return []
+    model = config.prices[config.format].model
+    if config.format == "openai":
+        api = "curl https://api.openai.com/v1"
+        key = '-H "Authorization: Bearer $OPENAI_API_KEY"'
+        keys = ("training_file", "validation_file")
+        body = {"model": model} | {k: "file-ID" for k, _ in zip(keys, files)}
+        return [
+            *(f"{api}/files {key} -F purpose=fine-tune -F file=@{path}" for path in files),
+            f"{api}/fine_tuning/jobs {key} -H 'Content-Type: application/json' "
+            f"-d '{json.dumps(body)}'",
+            f"{api}/fine_tuning/jobs/JOB {key}",
+        ]
+    if config.format == "gemini":
+        place = "v1/projects/PROJECT/locations/us-central1/tuningJobs"
+        api = f"curl https://us-central1-aiplatform.googleapis.com/{place}"
+        key = '-H "Authorization: Bearer $(gcloud auth print-access-token)"'
+        keys = ("trainingDatasetUri", "validationDatasetUri")
+        data = {k: f"gs://BUCKET/{path.name}" for k, path in zip(keys, files)}
+        body = {"baseModel": model, "supervisedTuningSpec": data}
+        return [
+            f"gcloud storage cp {' '.join(map(str, files))} gs://BUCKET/",
+            f"{api} {key} -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
+            f"{api}/JOB {key}",
+        ]
+    return []

@@ -14,7 +14,7 @@ import yaml
 from raytune_agents.config import ConfigError, ExportConfig
 from raytune_agents.exports import splits
 from raytune_agents.exports.files import write_files
-from raytune_agents.exports.pricing import export_plan, roughly
+from raytune_agents.exports.pricing import export_plan, roughly, tuning_commands
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 from raytune_agents.storage import StoredRows, write_rows
 
@@ -168,9 +168,46 @@ def test_plan_of_hosted_tuning() -> None:
     assert made.hours == pytest.approx(12_000 * 2 / 1e6 / 0.5)
     assert made.left_out == {"a wrong answer": 1}
     assert "0.07 USD (table of 2025-10" in "\n".join(made.lines())
+    assert made.payback == ""
     long = export_plan(rows[:3], "openai", config, count=lambda text: 70_000)
     assert long.problems == ["3 rows, fewer than 10", "3 rows are longer than 65,536 tokens"]
     with pytest.raises(ConfigError, match="gemini"):
         export_plan(rows, "gemini", config)
     assert export_plan(rows, "gemini", ExportConfig()).problems == ["12 rows, fewer than 100"]
     assert [roughly(t) for t in ("", "abcd", "abcde")] == [0, 1, 2]
+
+
+def test_what_answers_cost_and_when_the_tuning_is_paid_back() -> None:
+    """By hand: rows of 1,000 tokens whose answer ("done") takes 100 of them, 12 rows, 3 epochs."""
+    rows = [sample(i) for i in range(12)]
+    config = ExportConfig(answers_per_month=50_000, traffic_share=0.5)
+
+    def line(config: ExportConfig) -> str:
+        counted = {"done": 100}
+        return export_plan(rows, "openai", config, count=lambda x: counted.get(x, 1_000)).payback
+
+    # 900 * 0.8 + 100 * 3.2 = 1,040 and 900 * 2 + 100 * 8 = 2,600 USD per million answers; the
+    # tuning is 36,000 tokens at 5 USD per million = 0.18 USD; 25,000 answers save 39 USD a month
+    assert line(config) == (
+        "1,000 answers about 1.04 USD (gpt-4.1-mini, tuned), 2.60 today (gpt-4.1); at 50% of "
+        "50,000 answers a month it saves 39.00 and is paid back in 0.0 months"
+    )
+    few = config.model_copy(update={"answers_per_month": 100})
+    assert line(few).endswith("it saves 0.08 and is paid back in 2.3 months")
+    assert line(config.model_copy(update={"traffic_share": 0.0})).endswith("nothing is saved")
+
+
+def test_the_commands_of_a_hosted_job() -> None:
+    files = [Path("out/train.jsonl"), Path("out/val.jsonl")]
+    *uploads, create, poll = tuning_commands(ExportConfig(), files)
+    assert [line.rpartition("@")[2] for line in uploads] == ["out/train.jsonl", "out/val.jsonl"]
+    body = json.loads(create.partition(" -d ")[2].strip("'"))
+    assert body == {
+        "model": "gpt-4.1-mini", "training_file": "file-ID", "validation_file": "file-ID"}
+    assert "/fine_tuning/jobs/JOB " in poll
+    copy, create, poll = tuning_commands(ExportConfig(format="gemini"), files[:1])
+    assert copy == "gcloud storage cp out/train.jsonl gs://BUCKET/"
+    body = json.loads(create.partition(" -d ")[2].strip("'"))
+    assert body["supervisedTuningSpec"] == {"trainingDatasetUri": "gs://BUCKET/train.jsonl"}
+    assert "tuningJobs/JOB " in poll
+    assert tuning_commands(ExportConfig(format="sharegpt"), files) == []

@@ -285,7 +285,6 @@ def test_hub_folders_are_read_by_the_hub(tmp_path) -> None:
         done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert "nothing was sent" in said.get()
-    assert said.get().count("hf upload YOU/demo-") == 3
     hub = tmp_path / "hub"
     assert ModelCard.load(hub / "models" / "nat" / "README.md").data.base_model == "a/b"
     files = DatasetCard.load(hub / "dataset" / "README.md").data.configs
