@@ -78,6 +78,8 @@ def row_facts(row: Trajectory, config: SplitConfig, seed: int) -> RowFacts:
         ties += [f"text {content_hash(description, 12)}"] if len(description.split()) > 2 else []
     category = row.meta.get(config.unseen_category) if config.unseen_category else None
     ties += [f"category {category}"] if tools and category is not None else []
+    trained = {c.name for m in row.prompt if m.trained for c in m.tool_calls}
+    ties += [f"trained {name}" for name in sorted(trained.difference(tools))]
     return RowFacts(tools, tuple(ties), unit(seed, "query", row.query.casefold()))
 
 
@@ -102,11 +104,13 @@ class ToolGroups:
             self.parent[self.root(node)] = self.root(nodes[0])
 
     def add(self, facts: RowFacts, fixed: bool = False) -> None:
-        """One more row; `fixed` where its source gave the split."""
+        """One more row; `fixed` where its source gave the split. Tools that a conversation calls
+        before its last answer are trained on wherever they occur, and so are fixed too."""
+        self.fixed.update(f"tool {t[8:]}" for t in facts.ties if t.startswith("trained "))
         if not facts.tools:
             return
         tools = [f"tool {name}" for name in facts.tools]
-        self.join([*tools, *(tie for tie in facts.ties if not tie.startswith("text "))])
+        self.join([*tools, *(t for t in facts.ties if not t.startswith(("text ", "trained ")))])
         self.rows[tools[0]] += 1
         self.uses.update(facts.tools)
         for tie in facts.ties:
@@ -152,7 +156,7 @@ def held_out(groups: ToolGroups, config: SplitConfig, seed: int) -> HeldOut:
     rows: Counter[str] = Counter()
     for tool, count in groups.rows.items():
         rows[groups.root(tool)] += count
-    fixed = {groups.root(tool) for tool in groups.fixed}
+    fixed = {groups.root(tool) for tool in groups.fixed if tool in groups.parent}
     wanted = config.unseen_tools * sum(map(len, found.values()))
     free = [r for r in found if r not in fixed and len(found[r]) <= wanted]
     most = config.rows_per_tool

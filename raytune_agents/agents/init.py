@@ -40,6 +40,20 @@ KNOWN = (
 )
 
 
+class _Yaml12(yaml.SafeLoader):
+    """YAML 1.2, as OpenAPI asks for it: `on`, `no` and dates are text, not booleans and days."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in found if not tag.endswith((":bool", ":timestamp"))]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Yaml12.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
 # --- JSON -----------------------------------------------------------------------------------------
 
 
@@ -102,7 +116,7 @@ def tools_of_file(path: Path) -> list[JsonObject]:
         return python_tools(text, str(path))
     try:
         strict = path.suffix == ".json"
-        tree = parse_json(text, DEEPEST) if strict else yaml.safe_load(text)
+        tree = parse_json(text, DEEPEST) if strict else yaml.load(text, _Yaml12)
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} is neither JSON nor YAML: {error}") from None
     except RecursionError:

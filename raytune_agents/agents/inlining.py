@@ -15,6 +15,7 @@ from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonSchema
 
 MAX_NODES = 400  # schemas and listed values of one parameter or body
+MAX_ENUM = 200  # values of an enum; one of more is any value of its type
 MAX_LEVELS = 10  # of nested schemas, references among them
 MAX_VALUES = 1_000_000  # of a whole document, each alias counted as often as it is used
 NOISE = (
@@ -72,6 +73,8 @@ class _Writer:
         if not isinstance(node, dict):
             return node
         node, inside = self.followed(node, inside)
+        if isinstance(node.get("enum"), list) and len(node["enum"]) > MAX_ENUM:
+            node = {k: v for k, v in node.items() if k != "enum"}
         self.nodes += 1 + sum(len(v) for v in node.values() if isinstance(v, list))
         if self.nodes > MAX_NODES:
             raise TooMany

@@ -74,6 +74,8 @@ def strict_json(text: str) -> Any:
     value, end = decode(text, 0 if text.startswith("{") else SPACE.match(text).end())
     if end != len(text) and SPACE.match(text, end).end() != len(text):
         raise ValueError("text after the JSON value")
+    if "\\ud" in text or "\\uD" in text:
+        dumps(value).encode()  # a lone surrogate is no text: UnicodeEncodeError is a ValueError
     return value
 
 

@@ -50,6 +50,7 @@ TAGS = {
     "<|python_start|>": "<|python_end|>",  # Llama 4
     "-> tool/function_call\n": "",  # HyperCLOVA X
     "<|START_ACTION|>": "<|END_ACTION|>",  # Command
+    "<｜tool_calls_begin｜>": "<｜tool_calls_end｜>",  # Step 3
     "<|tools_prefix|>": "<|tools_suffix|>",
     "<|tool_calls|>": "",  # Apertus, Solar
     "<tool_call:opensource>": "</tool_call:opensource>",  # Hunyuan 3
@@ -117,7 +118,8 @@ def _call(value: Any, source: str) -> ToolCall:
     name = value.get("name", value.get("tool_name"))
     if not isinstance(name, str) or not name:
         raise NotACall("no name")
-    key = next((k for k in ("arguments", "parameters", "args") if k in value), "")
+    words = ("arguments", "parameters", "args", *(("input",) if "type" in value else ()))
+    key = next((k for k in words if k in value), "")
     arguments = value.get(key)
     if arguments is None:
         return ToolCall(name)

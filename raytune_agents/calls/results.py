@@ -5,25 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 from raytune_agents.records import Message, ToolCall
 
 
 def pair_results(calls: Sequence[ToolCall], results: Sequence[Message]) -> list[int | None]:
-    """For each result the index of its call, None where more results than calls are there."""
+    """For each result the index of its call, None where more results than calls are there, or its
+    id is that of a call which has its result."""
     out: list[int | None] = [None] * len(results)
     free = dict.fromkeys(range(len(calls)))
-    by_id: dict[str, list[int]] = {}
-    by_name: dict[str, list[int]] = {}
+    tables: tuple[dict[Any, list[int]], ...] = ({}, {}, {})
     for i, call in enumerate(calls):
-        by_id.setdefault(call.id, []).append(i)
-        by_name.setdefault(call.name, []).append(i)
-    ids, names = [r.tool_call_id for r in results], [r.name for r in results]
-    for table, keys in ((by_id, ids), (by_name, names)):
-        for at, key in enumerate(keys):
-            known = table.get(key, []) if key and out[at] is None else []
-            out[at] = out[at] if out[at] is not None else _take(known, free)
-    return [hit if hit is not None else _take([*islice(free, 1)], free) for hit in out]
+        for table, key in zip(tables, _keys(call.id, call.name)):
+            table.setdefault(key, []).append(i)
+    # a result whose id is known is of no other call, whatever its name and place
+    named = [bool(r.tool_call_id) and r.tool_call_id in tables[1] for r in results]
+    for stage, table in enumerate(tables):
+        for at, result in enumerate(results):
+            key = _keys(result.tool_call_id, result.name)[stage]
+            if out[at] is None and key and (stage < 2 or not named[at]):
+                out[at] = _take(table.get(key, []), free)
+    for at in range(len(results)):
+        if out[at] is None and not named[at]:
+            out[at] = _take([*islice(free, 1)], free)
+    return out
+
+
+def _keys(call_id: str, name: str) -> tuple[Any, str, str]:
+    """What a result is known by, the surest first: calls of one turn may share an id."""
+    return (call_id, name) if call_id and name else "", call_id, name
 
 
 def _take(known: list[int], free: dict[int, None]) -> int | None:
@@ -45,19 +56,24 @@ def in_call_order(messages: Iterable[Message]) -> tuple[Message, ...]:
     out: list[Message] = []
     waiting: list[ToolCall] = []  # calls without a result yet
     block: list[Message] = []
+    is_over = False  # whether the next calls are a new round
     for message in [*messages, Message("user")]:  # the last one only closes a block
         if message.role == "tool":
             block.append(message)
             continue
         if block:
             hits = pair_results(waiting, block)
+            answered = set(hits)
             places = [len(waiting) if hit is None else hit for hit in hits]
             order = sorted(range(len(block)), key=places.__getitem__)
             out += [_named(block[i], waiting, hits[i]) for i in order]
-            waiting, block = [], []
-        if message.role != "assistant":
-            waiting = []
-        waiting += message.tool_calls
+            waiting = [call for i, call in enumerate(waiting) if i not in answered]
+            block = []
+            is_over = True
+        is_over = is_over or message.role != "assistant"
+        if message.tool_calls:
+            waiting = [*(() if is_over else waiting), *message.tool_calls]
+            is_over = False
         out.append(message)
     return tuple(out[:-1])
 

@@ -111,7 +111,8 @@ def json_schema(schema: Any) -> Any:
         elif value is not None or key in SAYS_NULL:
             out[key] = value
     _from_older_drafts(out)
-    return _nullable(out) if out.pop("nullable", None) is True else out
+    flags = [out.pop(word, None) for word in ("nullable", "x-nullable")]
+    return _nullable(out) if any(flag in (True, "true", "True") for flag in flags) else out
 
 
 def _from_older_drafts(out: JsonSchema) -> None:
@@ -130,6 +131,15 @@ def _from_older_drafts(out: JsonSchema) -> None:
     for key, needs in dependencies.items() if isinstance(dependencies, dict) else ():
         word = "dependentRequired" if isinstance(needs, list) else "dependentSchemas"
         out[word] = {**out.get(word, {}), key: json_schema(needs)}
+    options = out.get("oneOf")  # of scalars: an integer is a number too
+    if (
+        isinstance(options, list)
+        and "anyOf" not in out
+        and not any(
+            isinstance(o, dict) and {"properties", "required", "$ref"} & o.keys() for o in options
+        )
+    ):
+        out["anyOf"] = out.pop("oneOf")
     for key in ("required", "enum"):  # `required: true` says nothing here, an empty enum neither
         if not isinstance(out.get(key, []), list) or (key == "enum" and out.get(key) == []):
             del out[key]

@@ -1,6 +1,6 @@
 """Does a training row show an evaluation row? Five signs, the surest first.
 
-`query`   the same question, letters and digits only.
+`query`   the same question, letters and digits only; of a conversation also in any one turn.
 `ngram`   more than 80 % of the evaluation question's words lie in aligned windows of ten words with
           at most `leak_mismatches` different ones (AgentTuning, 2310.12823, appendix; Llama 2).
 `minhash` 5-gram Jaccard similarity of the questions, estimated, of at least `minhash_threshold`.
@@ -26,13 +26,14 @@ import numpy as np
 
 from raytune_agents.config import LabelConfig
 from raytune_agents.dedup.minhash import SketchIndex, sketches
-from raytune_agents.dedup.text import comparable, request_text
+from raytune_agents.dedup.text import comparable, folded, request_text
 from raytune_agents.dedup.windows import WindowIndex
 from raytune_agents.filters.grounding import scalars_in
 from raytune_agents.records import ToolSpec, Trajectory, content_hash
 
 MIN_VALUES, MIN_VALUE_CHARS = 2, 16
 MIN_DESCRIPTION = 40
+MIN_TURN_CHARS = 12  # letters and digits of one turn among several; less is "yes" and "thank you"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +179,13 @@ class LeakIndex:
         return Leak(row.id, *self.names[number], how, share)
 
     def _by_key(self, row: Trajectory, request: str) -> Leak | None:
-        text, answer = compact(request), answer_key(row)
+        answer = answer_key(row)
+        turns = (compact(folded(m.content)) for m in row.messages if m.role == "user")
+        asked = (compact(request), *(t for t in turns if len(t) >= MIN_TURN_CHARS))
         called = {c.name for c in row.calls}
         tools = (key for t in row.tools if t.name in called for key in masked(t))
-        for how, key in (("query", text), ("answer", answer), *(("tool", t) for t in tools)):
+        signs = (*(("query", q) for q in asked), ("answer", answer), *(("tool", t) for t in tools))
+        for how, key in signs:
             if key and (how, key) in self.keys:
                 return self._leak(row, self.keys[how, key], how)
         return None

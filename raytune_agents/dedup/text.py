@@ -12,7 +12,7 @@ from raytune_agents.calls.gold import without_defaults
 from raytune_agents.calls.schema import find
 from raytune_agents.filters.shape import call_key, row_family
 from raytune_agents.readers.parameters import parameter_names
-from raytune_agents.records import ToolCall, ToolSpec, Trajectory, content_hash
+from raytune_agents.records import ToolCall, ToolSpec, Trajectory, canonical, content_hash
 
 
 def folded(text: str) -> str:
@@ -81,9 +81,9 @@ def group_key(row: Trajectory) -> str:
 
 def situation_key(row: Trajectory) -> str:
     """Hash of what contradicting rows have in common: all that is said before the answer (system
-    text, requests, observations, earlier answers in words) and the tools' names."""
+    text, requests, observations, earlier answers in words) and the tools with their parameters."""
     turns = [[m.role, folded(m.content)] for m in row.prompt]
-    return content_hash([turns, sorted(t.name for t in row.tools)], 16)
+    return content_hash([turns, tools_signature(row.tools)], 16)
 
 
 def drop_defaults(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:
@@ -97,7 +97,8 @@ def drop_defaults(call: ToolCall, tools: Sequence[ToolSpec]) -> ToolCall:
 
 def calls_key(row: Trajectory) -> str:
     """Hash of the calls, whatever their order, with defaults said or left out."""
-    return content_hash(sorted(call_key(drop_defaults(c, row.tools)) for c in row.calls), 16)
+    calls = [_plain_call(drop_defaults(c, row.tools)) for c in row.calls]
+    return content_hash(sorted(calls, key=canonical), 16)
 
 
 def key_bits(key: str) -> int:

@@ -10,6 +10,7 @@ from raytune_agents.calls import parse, schema_errors
 from raytune_agents.calls.json_text import strict_json
 from raytune_agents.calls.parse import TAGS
 from raytune_agents.readers.in_text import CODE
+from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.records import Message, ToolCall, Trajectory, canonical
 
 OPENING_TAGS = tuple(tag for tag in TAGS if tag.startswith(("<", "[")))  # of calls, any family
@@ -35,7 +36,7 @@ def call_key(call: ToolCall) -> tuple[str, str]:
 
 
 def parses(row: Trajectory) -> str | None:
-    """Every call's arguments are a JSON object; call markup left in the target's text parses."""
+    """Every call's arguments are a JSON object; no call is left in the text of a trained turn."""
     for call in row.calls:
         try:
             whole = isinstance(strict_json(call.arguments or "{}"), dict)
@@ -43,29 +44,35 @@ def parses(row: Trajectory) -> str | None:
             whole = False
         if not whole:
             return f"parses:arguments of {call.name}"
-    target = row.target
-    if target and not target.tool_calls and any(tag in target.content for tag in OPENING_TAGS):
-        found = parse(target.content, row.tools)
-        if found.error or found.calls:
-            return f"parses:{found.error or 'a call that stands as text'}"
-    name = _unread_call(target.content, row) if target and not target.tool_calls else None
-    return f"parses:the text of the answer calls {name}" if name else None
+    for turn in row.messages:
+        if not turn.trained or turn.tool_calls or not turn.content:
+            continue
+        if any(tag in turn.content for tag in OPENING_TAGS):
+            found = parse(turn.content, row.tools)
+            if found.error or found.calls:
+                return f"parses:{found.error or 'a call that stands as text'}"
+        if name := _unread_call(turn.content, row):
+            return f"parses:the text of the answer calls {name}"
+    return None
 
 
 def _unread_call(text: str, row: Trajectory) -> str | None:
     """The first tool that a text calls in a form that nothing reads: as gold it would say that no
     call is right."""
     block = CODE.search(text)
-    for name in (t.name for t in row.tools if t.name in text):
+    for name, parameters in ((t.name, t.parameters) for t in row.tools if t.name in text):
         escaped = re.escape(name)
+        keys = "|".join(map(re.escape, sorted(parameter_names(parameters)))) or "(?!)"
         if block and re.search(rf"\b{escaped}\(", block["code"]):
             return name
-        if re.search(
-            rf"""["']{escaped}["']\s*,\s*["'](?:arguments|parameters|args|input)["']\s*:|<{escaped}>\s*<"""
-            rf"""|\b{escaped}\(\s*\{{|\A\s*\[\s*{escaped}\(|\A\s*{escaped}\(.*\)\s*\Z""",
-            text,
-            re.DOTALL,
-        ):
+        forms = (
+            rf"""["']{escaped}["']\s*,\s*["'](?:arguments|parameters|args|input)["']\s*:""",
+            rf"""<{escaped}>\s*<|\b{escaped}\(\s*(?:[{{"']|(?:{keys})\s*=\s*["'\d\[{{])""",
+            rf"""\A\s*\[\s*{escaped}\(|\A\s*{escaped}\(.*\)\s*\Z""",
+            rf"""^Action(?: ?\d+)?:\s*{escaped}\b""",
+            rf"""\b{escaped}[\s"'`:>)]{{1,5}}\{{\s*["'](?:{keys})["']\s*:""",
+        )
+        if re.search("|".join(forms), text, re.DOTALL | re.MULTILINE):
             return name
     return None
 

@@ -15,13 +15,13 @@ from raytune_agents.records import Trajectory
 
 # --- mojibake ---
 
-# what programs write to a terminal: colours and cursor moves (ECMA-48), titles; and, in an
-# observation, the bell, backspaces, form feeds and the like
+# what programs write to a terminal: colours and cursor moves (ECMA-48), titles; and, in what is
+# seen or pasted, the bell, backspaces, form feeds, what keys send and separators, but no NUL
 _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
     r"|\x1b[PX^_][^\x1b]*\x1b\\|\x1b[ -/]*[0-~]"
 )
-_TERMINAL = re.compile(r"[\x07\x08\x0b\x0c\x0e\x0f\x1b\x7f]")
+_TERMINAL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
 
 
@@ -66,7 +66,7 @@ def mojibake(row: Trajectory) -> str | None:
     """No turn, thought or argument text shows a wrong decoding."""
     for message in row.messages:
         for text in (message.content, message.thought, *(c.arguments for c in message.tool_calls)):
-            sign = broken_text(text, terminal=message.role == "tool")
+            sign = broken_text(text, terminal=message.role in ("tool", "user"))
             if sign:
                 return f"mojibake:{sign}"
     return None

@@ -245,15 +245,28 @@ def _parents(row: Trajectory, rows: list[Trajectory]) -> tuple[str, ...]:
 
 
 def _settled(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Results beside their calls, and no empty last word of a roll-out after its answer."""
+    """Results beside their calls. Of turns in which nothing is said or called none stays before or
+    after another of the assistant's, one that the user answers is not trained on, and one that a
+    tool answers called something that is lost. Raises RecordError."""
     turns = in_call_order(messages) if any(m.role == "tool" for m in messages) else messages
-    while (
-        len(turns) > 1
-        and turns[-1] == Message("assistant", loss=turns[-1].loss)
-        and (turns[-2].role == "assistant")
-    ):
-        turns = turns[:-1]
-    return turns
+    if all(_says_something(m) for m in turns):
+        return turns
+    out: list[Message] = []
+    for i, turn in enumerate(turns):
+        after = turns[i + 1].role if i + 1 < len(turns) else ""
+        answered = bool(out) and out[-1].role == "assistant" and _says_something(out[-1])
+        if not _says_something(turn) and after and not turn.thought:
+            if after == "tool":
+                raise RecordError("an observation after an assistant turn that calls nothing")
+            if after == "user":
+                out.append(replace(turn, loss=False))
+        elif _says_something(turn) or after or not answered:
+            out.append(turn)
+    return tuple(out)
+
+
+def _says_something(turn: Message) -> bool:
+    return turn.role != "assistant" or bool(turn.tool_calls or turn.content.strip())
 
 
 def _with_origin(row: Trajectory, name: str, where: str) -> Trajectory:

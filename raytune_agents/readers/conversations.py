@@ -13,15 +13,17 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.exchanges import answer_turns
-from raytune_agents.readers.fields import ROLE, ROW_ID, SYSTEM, TOOLS, TURNS, Fields, Names, fold
+from raytune_agents.readers.fields import ROLE, ROW_ID, SYSTEM, TOOLS, TURNS, Fields, Names
 from raytune_agents.readers.in_text import template_turns
+from raytune_agents.readers.listed_tools import other_tools
 from raytune_agents.readers.outcomes import mark_of_answer, metadata_fields, outcome_of
-from raytune_agents.readers.shapes import ROLES
+from raytune_agents.readers.shapes import known_role
 from raytune_agents.readers.spans import seen_tools
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
+REQUEST = Names("prompt", "question", "query", "instruction", "task", "problem", "user_query")
 TURN = ROLE + Names("type")  # a turn's role, or LangChain's word for it
 
 
@@ -31,8 +33,9 @@ def read(row: JsonObject) -> Trajectory:
     turns = fields(TURNS) if fields.have(TURNS) else fields("text")
     if turns is None:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories
-    tools = fields(TOOLS) or metadata_fields(fields).peek(TOOLS)
-    made = transcript(_answered(turns, fields), tools, fields(SYSTEM))
+    listed = other_tools(fields) if not fields.have(TOOLS) else None
+    tools = fields(TOOLS) or metadata_fields(fields).peek(TOOLS) or listed
+    made = transcript(_asked(_answered(turns, fields), fields), tools, fields(SYSTEM))
     outcome, word = outcome_of(fields)
     if outcome is None and made.messages and made.messages[-1].loss is False:
         outcome, word = mark_of_answer(turns)
@@ -54,12 +57,24 @@ def read_as_chat(row: JsonObject, turns: list[JsonObject], about: JsonObject) ->
     )
 
 
+def _asked(turns: Any, fields: Fields) -> Any:
+    """The turns, with the request that a column of its own holds where none of them is a user's."""
+    items = turns if isinstance(turns, list) else []
+    words = [Fields(t).peek(TURN) for t in items if isinstance(t, dict)]
+    if not words or any(known_role(w) in ("user", "") for w in words):
+        return turns
+    request = fields.peek(REQUEST)
+    start = next((i for i, w in enumerate(words) if known_role(w) != "system"), len(words))
+    asked = [{"role": "user", "content": fields(REQUEST)}] if isinstance(request, str) else []
+    return [*items[:start], *asked, *items[start:]]
+
+
 def _answered(turns: Any, fields: Fields) -> Any:
     """The turns, with the answer that a column of its own gives to the last of them."""
     items = template_turns(turns) or value_of(turns)
     last = items[-1] if isinstance(items, list) and items else None
     role = Fields(last).peek(TURN) if isinstance(last, dict) else None
-    if ROLES.get(fold(str(role))) not in ("user", "tool"):
+    if known_role(role) not in ("user", "tool"):
         return items
     answer = fields("response", "completion", "output")
     if answer is None and (choices := fields("choices")):

@@ -18,6 +18,7 @@ from raytune_agents.readers.fields import TURNS, Fields, short
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.llamaindex import is_chat_store
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai, smolagents
+from raytune_agents.readers.strict import value_of
 from raytune_agents.readers.turn_columns import turns_in, with_messages
 from raytune_agents.records import RecordError
 
@@ -71,19 +72,29 @@ def _chat(row: Row) -> bool:
 
 
 def _steps(row: Row) -> bool:
-    """NESTFUL: one request in words, and a list of calls."""
-    return isinstance(row["input"], str) and '"arguments"' in _quoted(row["output"])[:2_000]
-
-
-def _quoted(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)[:4_000].replace("'", '"')
+    """NESTFUL: one request in words, and a list of calls, which are no turns or items."""
+    asked, steps = row["input"], row["output"]
+    if not isinstance(asked, str) or turns_in(asked, every=True):
+        return False
+    try:
+        steps = value_of(steps) if isinstance(steps, str) and '"arguments"' in steps else steps
+    except RecordError:
+        return '"arguments"' in steps[:2_000]  # the reader says what is wrong with it
+    items = [i for i in (steps if isinstance(steps, list) else [steps]) if isinstance(i, dict)]
+    calls = [i.get("function") if isinstance(i.get("function"), dict) else i for i in items]
+    return any("arguments" in c for c in calls) and not any(
+        {"role", "call_id"} & i.keys() for i in items
+    )
 
 
 def _requested(row: Row) -> bool:
     """Nemotron's post-training sets: the turns of a request, and its answer."""
-    asked = row["input"]
-    turns = isinstance(asked, list) and all(isinstance(t, dict) and "role" in t for t in asked)
-    return turns and isinstance(row["output"], str | dict)
+    asked, said = row["input"], row["output"]
+    if isinstance(asked, list):
+        turns = all(isinstance(t, dict) and "role" in t for t in asked)
+        return turns and isinstance(said, str | dict)
+    is_text = isinstance(said, str) and said.lstrip()[:1] not in ("[", "{")
+    return is_text and bool(turns_in(asked, every=True))
 
 
 def _rated(row: Row) -> bool:
@@ -107,8 +118,13 @@ def _gathered(name: str) -> Look:
 def _authored(row: Row) -> bool:
     """Whether events are ADK's, each with its author and its content."""
     events = row["events"]
-    return isinstance(events, list) and bool(events) and all(
-        isinstance(e, dict) and "author" in e and isinstance(e.get("content"), dict) for e in events
+    return (
+        isinstance(events, list)
+        and bool(events)
+        and all(
+            isinstance(e, dict) and "author" in e and isinstance(e.get("content"), dict)
+            for e in events
+        )
     )
 
 
@@ -124,8 +140,11 @@ def _messages(is_own: Look) -> Look:
         found = row["messages"]
         if isinstance(found, str) and ("part_kind" in found or "models_usage" in found):
             found = turns_in(found)
-        return isinstance(found, list) and bool(found) and all(
-            isinstance(m, dict) and is_own(m) for m in found)
+        return (
+            isinstance(found, list)
+            and bool(found)
+            and all(isinstance(m, dict) and is_own(m) for m in found)
+        )
 
     return look
 
@@ -139,6 +158,7 @@ def _completed(row: Row) -> bool:
 
 
 # --- the table --------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True, slots=True)
 class Sign:
@@ -165,10 +185,15 @@ SIGNS: tuple[Sign, ...] = (
     _sign("glaive_chat", "system chat", says_roles),
     _sign("bfcl", "id question function", _bfcl),
     _sign("xlam", "query tools answers", lists("tools", "answers")),
-    _sign("when2call", "question correct_answer answers tools",
-          inside("answers", *KINDS_OF_ANSWER)),
-    _sign("when2call_pref", "messages chosen_response rejected_response chosen_type rejected_type",
-          pairs.is_pair, 3),
+    _sign(
+        "when2call", "question correct_answer answers tools", inside("answers", *KINDS_OF_ANSWER)
+    ),
+    _sign(
+        "when2call_pref",
+        "messages chosen_response rejected_response chosen_type rejected_type",
+        pairs.is_pair,
+        3,
+    ),
     _sign("pairs", "", pairs.is_pair, 6),
     _sign("model_failures", "user_query expected_response actual_response"),
     _sign("responses", "responses_create_params response", inside("response", "output")),
@@ -189,9 +214,21 @@ SIGNS: tuple[Sign, ...] = (
     _sign("mini_swe", "messages", says("```mswea_bash_command"), 3),
     _sign("langfuse", "trace observations", lists("observations")),
     _sign("langfuse", "observations scores", lists("observations")),
-    *(_sign(name, "events format session", _gathered(name)) for name in
-      ("claude_code", "codex", "openhands", "otel", "langfuse", "langsmith", "exchanges", "adk",
-       "smolagents", "gemini_cli")),
+    *(
+        _sign(name, "events format session", _gathered(name))
+        for name in (
+            "claude_code",
+            "codex",
+            "openhands",
+            "otel",
+            "langfuse",
+            "langsmith",
+            "exchanges",
+            "adk",
+            "smolagents",
+            "gemini_cli",
+        )
+    ),
     _sign("gemini_cli", "sessionId projectHash messages", lists("messages")),
     _sign("pydantic_ai", "messages", _messages(is_pydantic_ai), 3),
     _sign("autogen", "messages", _messages(is_autogen), 3),
@@ -217,10 +254,22 @@ SIGNS: tuple[Sign, ...] = (
     _sign("gemini", "contents", _parts),
     _sign("trl", "prompt completion", _completed),
     _sign("trl", "input output", _requested),
-    *(_sign("exchange", keys, is_exchange) for keys in (
-        "request response", "request_body response_body", "inputs outputs", "inputs output",
-        "kwargs response", "input output", "input ideal", "input expected_output",
-        "input expectedOutput", "input expected")),
+    _sign("trl", "instruction output"),
+    *(
+        _sign("exchange", keys, is_exchange)
+        for keys in (
+            "request response",
+            "request_body response_body",
+            "inputs outputs",
+            "inputs output",
+            "kwargs response",
+            "input output",
+            "input ideal",
+            "input expected_output",
+            "input expectedOutput",
+            "input expected",
+        )
+    ),
     _sign("templated", "text", lambda row: bool(template_turns(row["text"]))),
     _sign("agent_flan", "conversation", _chat),
     _sign("agenttraj", "item_id conversations", _chat),

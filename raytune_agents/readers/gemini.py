@@ -15,11 +15,16 @@ from raytune_agents.records import JsonObject, Trajectory
 
 def read(row: JsonObject) -> Trajectory:
     fields = Fields(row)
-    system = fields("system_instruction")
+    config = fields.peek("config")  # the Python SDK's
+    inner = Fields(config if isinstance(config, dict) else {}, "config")
+    system = fields("system_instruction") or inner("system_instruction")
     if isinstance(system, dict):
         system = flat_text(Fields(system)("parts"))
     contents = [{"role": "user", **c} if isinstance(c, dict) else c for c in fields("contents")]
-    made = transcript(contents, fields(TOOLS), system)
+    made = transcript(contents, fields(TOOLS) or inner(TOOLS), system)
+    if isinstance(config, dict):
+        fields.skip("config")
+        inner.rest()
     outcome, word = outcome_of(fields)
     key = as_text(fields(ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)

@@ -16,11 +16,11 @@ from typing import Any
 from raytune_agents.calls.coerce import call_of
 from raytune_agents.calls.json_text import decode
 from raytune_agents.calls.parse import TAGS, parse, without_ends
-from raytune_agents.readers.fields import ARGUMENTS, CALL_ID, CALLS, Fields, unread_fields
+from raytune_agents.readers.fields import ARGUMENTS, CALL_ID, CALLS, TURN_ID, Fields, unread_fields
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import result_text
 from raytune_agents.readers.shapes import read_calls
-from raytune_agents.readers.strict import value_of
+from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import Message, RecordError, ToolCall, ToolSpec
 
 # --- calls ------------------------------------------------------------------------------------
@@ -50,12 +50,23 @@ CODE = re.compile(
     re.DOTALL,
 )
 _BETWEEN = re.compile(r"[\s,;]*")
-_WRAP = r"</?[\w:|-]{1,40}>|```(?:\w{0,20})|\*{2,}"  # what stands around calls
-_LABEL = r"\b(?:(?:function|tool)[ _]?(?:calls?|use)|calling tools?)\s?:?"
-_BEFORE = re.compile(rf"(?:{_WRAP}|{_LABEL})\s*\Z", re.IGNORECASE)
+_WRAP = r"</?[\w:|-]{1,40}>|`{1,3}\w{0,20}|\*{2,}"  # what stands around calls
+_LABEL = (
+    r"\b(?:(?:function|tool|api)[ _-]?(?:calls?|use|requests?)|calling tools?)\s?:?"
+    r"|^(?:call|request|action|api-request):"
+)
+_OPENS = r"<{1,2}/?[a-zA-Z|][^<>\n]{0,60}>{0,2}|[\[{(\"'<>]"  # a tag that names the tool, quotes
+_BEFORE = re.compile(rf"(?:{_WRAP}|{_LABEL}|{_OPENS})\s*\Z", re.IGNORECASE | re.MULTILINE)
+# between a tool's name and its arguments, and around a call: marks alone
+_GAP: Any = re.compile(r"(?:[\s\"'`*:=>(]|</?[\w:.|-]{1,40}+>)*+")
+_NOTHING = re.compile(
+    r"(?:<{1,2}+/?[a-zA-Z|][^<>\n]{0,60}+>{0,2}+|[\s\"'`*()\[\]{};,.:<]|(?:Action|Call)\b)*+"
+)
+_SPACE: Any = re.compile(r"\s*")
 _AFTER = re.compile(rf"(?:{_WRAP})\s*\Z")
 _LITERAL = re.compile(r"\[?\s*\{\s*'")
 _CHILD = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
+MOST_CHARS = 10_000  # of arguments in Python
 MOST_BRACKETS = 20  # tried as the start of a list: text of brackets would take for ever
 _MOST_TAGS = 200  # of a text that is searched for tags within tags
 
@@ -78,6 +89,8 @@ def with_calls(message: Message, tools: Sequence[ToolSpec]) -> Message:
         calls, rest = _unmarked(text, tools)
     else:
         return message
+    if not calls and not CODE.search(text):
+        calls, rest = _spelt_calls(text, tools) or ((), text)
     if not calls:
         return message
     return replace(message, content=rest, tool_calls=tuple(calls))
@@ -115,9 +128,7 @@ def _unmarked(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall],
     if block := CODE.search(text):
         rest = text[: block.start()].rstrip().removesuffix("Code:") + text[block.end() :]
         return code_calls(block["code"], names), rest.strip()
-    if calls := named_calls(text, names):
-        return calls, ""
-    return _last_calls(text, names) or _tag_calls(text, tools) or ((), text)
+    return _last_calls(text, names) or ((), text)
 
 
 def _last_calls(text: str, names: Collection[str]) -> tuple[Sequence[ToolCall], str] | None:
@@ -166,20 +177,60 @@ def _calls_of(value: Any, names: Collection[str]) -> Sequence[ToolCall]:
     return calls if all(c.name in names for c in calls) else ()
 
 
-def _tag_calls(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall], str] | None:
-    """Calls as Cline writes them: the tool's name is a tag, and so is each argument's."""
-    named = [t.name for t in tools if f"<{t.name}>" in text]
-    if not named or text.count("<") > _MOST_TAGS:
+def _spelt_calls(text: str, tools: Sequence[ToolSpec]) -> tuple[Sequence[ToolCall], str] | None:
+    """Calls that end a text, each a tool's name and its arguments in JSON, Python or a tag each,
+    whatever marks stand between and around them (GLM-4, Cline, ToolACE, API-Bank); and what is said
+    before them."""
+    known = {t.name: t for t in tools if t.name in text}
+    if not known or text.count("<") > _MOST_TAGS:
         return None
-    pattern = re.compile(rf"<({'|'.join(map(re.escape, named))})>(.*?)</\1>", re.DOTALL)
-    calls = []
-    for name, body in pattern.findall(text):
-        pairs = _CHILD.findall(body)
-        known = next(parameter_names(t.parameters) for t in tools if t.name == name)
-        if _CHILD.sub("", body).strip() or not {k for k, _ in pairs} <= known:
+    listed = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+    calls: list[ToolCall] = []
+    start = end = 0
+    for found in islice(re.finditer(rf"(?<![\w./-])(?:{listed})(?![\w-])", text), _MOST_TAGS):
+        if found.start() < end:
+            continue
+        spelt = _arguments_at(text, found, known[found[0]], bool(calls))
+        if spelt and calls and not _NOTHING.fullmatch(text, end, found.start()):
             return None
-        calls.append(call_of(name, pairs, tools, trim=True))
-    return (calls, pattern.sub("", text).strip()) if calls else None
+        start = start if calls else found.start()
+        if spelt:
+            calls, end = [*calls, spelt[0]], spelt[1]
+    if not calls or not _NOTHING.fullmatch(text, end):
+        return None
+    return calls, _without(_BEFORE, text[:start])
+
+
+def _arguments_at(
+    text: str, name: re.Match[str], tool: ToolSpec, goes_on: bool
+) -> tuple[ToolCall, int] | None:
+    """The call whose name stands at `name`, and where its arguments end."""
+    at, known = name.end(), parameter_names(tool.parameters)
+    before = text[: name.start()].rstrip(" \t")[-1:] or "\n"
+    if text.startswith("(", at) and before in ("\n[:>,;" if goes_on else "\n[:>"):
+        end = _closing(text[at : at + MOST_CHARS], 0) + 1
+        code = f"f{text[at : at + end]}"
+        found = parse(code).calls if end and _written_out(code) else ()
+        if len(found) == 1 and found[0].args.keys() <= known:
+            return replace(found[0], name=tool.name), at + end
+    gap = _GAP.match(text, at).end()
+    if text.startswith("{", gap):
+        try:
+            value, end = decode(text, gap)
+        except ValueError:
+            return None
+        return (ToolCall(tool.name, text[gap:end]), end) if value.keys() <= known else None
+    child = re.compile(rf"<({'|'.join(map(re.escape, known)) or '(?!)'})>").search(
+        text, at, at + 200
+    )
+    pairs: list[tuple[str, str]] = []
+    if child and _GAP.fullmatch(text, at, child.start()):
+        at = child.start()
+        while (child := _CHILD.match(text, at)) and child[1] in known:
+            pairs.append((child[1], child[2]))
+            at = _SPACE.match(text, child.end()).end()
+    once = len(dict(pairs)) == len(pairs) > 0
+    return (call_of(tool.name, pairs, [tool], trim=True), at) if once else None
 
 
 def code_calls(code: str, names: Collection[str]) -> list[ToolCall]:
@@ -200,6 +251,14 @@ def code_calls(code: str, names: Collection[str]) -> list[ToolCall]:
             return []
         calls += own
     return calls
+
+
+def _written_out(code: str) -> bool:
+    """Whether a call has no variables, or is no Python: its texts were pasted in."""
+    try:
+        return _literal(ast.parse(code, mode="eval").body)
+    except (SyntaxError, ValueError, AttributeError, RecursionError, MemoryError):
+        return True
 
 
 def _literal(node: Any) -> bool:
@@ -322,10 +381,10 @@ def result_in_text(text: str, message: Message) -> Message:
         value = value_of(text) if text.lstrip()[:1] == "{" else None
     except RecordError:
         value = None
-    if isinstance(value, dict) and "name" in value and len(value) <= 3:
-        fields = Fields(value, "result")
+    fields = Fields(value, "result") if isinstance(value, dict) and len(value) <= 4 else None
+    if fields and (fields.have("name") or fields.have(TURN_ID)):
         content = fields("content", "result", "output", "response", "results")
         if content is not None:
-            name, key = str(fields("name")), str(fields(CALL_ID) or key)
+            name, key = as_text(fields("name")) or name, as_text(fields(CALL_ID)) or key
             text = result_text(content)
     return Message("tool", text, name=name, tool_call_id=key)

@@ -7,12 +7,13 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import TOOLS, Fields
+from raytune_agents.readers.fields import DESCRIPTION, PARAMETERS, TOOL_NAME, TOOLS, Fields
 from raytune_agents.readers.in_text import CALL_TAG, MOST_BRACKETS
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.strict import Decoder
+from raytune_agents.readers.strict import Decoder, value_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
 
+_SCHEMA_WORDS = ("parameters", "schema", "Schema")
 _LISTS = re.compile(r"<(tools|available_tools|functions|function_list)>|\[(AVAILABLE_TOOLS)\]")
 Found = tuple[tuple[ToolSpec, ...], list[Message], JsonObject]
 
@@ -22,6 +23,27 @@ def turn_tools(value: Any) -> tuple[ToolSpec, ...]:
     items = value if isinstance(value, list) else ()
     found = [Fields(i).peek(TOOLS) for i in items if isinstance(i, dict)]
     return tuple(dict.fromkeys(tool for column in found for tool in read_tools(column)))
+
+
+def other_tools(fields: Fields) -> Any:
+    """The one column that lists tools under a name of its own, None where none or several do."""
+    found = [name for name, key in fields.left.items() if _lists_tools(fields.item[key])]
+    return fields(found[0]) if len(found) == 1 else None
+
+
+def _lists_tools(value: Any) -> bool:
+    """Whether a value, or JSON text, is a list of described tools, rather than of calls."""
+    if isinstance(value, str):
+        if value.lstrip()[:2] != "[{" or not any(w in value[:4_000] for w in _SCHEMA_WORDS):
+            return False
+        try:
+            value = value_of(value)
+        except RecordError:
+            return False
+    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+        return False
+    tools = [Fields(v["function"] if isinstance(v.get("function"), dict) else v) for v in value]
+    return all(t.have(TOOL_NAME) and t.have(PARAMETERS) and t.have(DESCRIPTION) for t in tools)
 
 
 def tools_in(messages: list[Message], known: tuple[ToolSpec, ...]) -> Found:

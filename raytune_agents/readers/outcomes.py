@@ -10,13 +10,19 @@ from raytune_agents.records import JsonObject, RecordError
 
 # fmt: off
 # an answer that is better or worse than another one of the same row
-BETTER = Names("chosen", "chosen_response", "chosen_messages", "preferred_output", "preferred",
-               "preferred_response", "response_chosen", "chosen_answer", "winner", "accepted",
-               "positive_response", "good_response")
-WORSE = Names("rejected", "rejected_response", "rejected_messages", "non_preferred_output",
-              "non_preferred", "non_preferred_response", "dispreferred", "dispreferred_output",
-              "dispreferred_response", "response_rejected", "rejected_answer", "loser",
-              "negative_response", "bad_response")
+_ANSWERS = ("", "response", "answer", "completion", "output", "message", "messages", "text",
+            "conversation", "conversations")
+
+
+def _answer_names(*words: str) -> Names:
+    """`chosen`, `chosen_response`, `response_chosen` and so on for each of the words."""
+    return Names(*(f for w in words for a in _ANSWERS for f in (w + a, a + w)))
+
+
+BETTER = _answer_names("chosen", "preferred", "accepted", "winner", "winning", "win", "better",
+                       "y_w") + Names("positive_response", "good_response")
+WORSE = _answer_names("rejected", "non_preferred", "dispreferred", "loser", "losing", "lose",
+                      "worse", "y_l") + Names("negative_response", "bad_response")
 # a mark of the whole row; of numbers only rewards and scores of runs are free, a label is 0 or 1
 REWARDS = Names("resolved", "reward", "final_reward", "success", "is_success", "passed",
                 "is_resolved", "solved", "task_success")
@@ -26,7 +32,8 @@ LABELS = Names("label", "kto_tag", "kto_label", "desirable", "is_desirable", "is
                "verdict", "judgement", "judgment", "quality", "quality_label", "status", "result",
                "vote", "reaction", "grade", "is_valid", "valid", "helpful", "is_helpful",
                "user_feedback", "human_feedback", "user_score", "correctness", "exit_status",
-               "final_status", "finish_reason", "stop_reason")
+               "final_status", "finish_reason", "stop_reason", "pass", "chosen", "preferred",
+               "selected")
 FAILURES = Names("rejected", "is_rejected", "undesirable", "is_undesirable", "failed",
                  "is_failure", "is_bad", "bad", "thumbs_down", "incorrect", "is_negative")
 # fmt: on
@@ -36,13 +43,13 @@ ABOUT = Names("info", "metadata", "meta", "extra_info", "evaluation", "feedback"
 _GOOD = (
     "true success succeeded successful pass passed yes good correct right positive up "
     "thumbsup desirable desired chosen preferred accepted accept like liked solved resolved "
-    "win high excellent great"
+    "win high excellent great \U0001f44d"
 )
 _BAD = (
     "false failure failed fail unsuccessful no bad incorrect wrong negative down thumbsdown "
     "undesirable undesired rejected reject dispreferred nonpreferred dislike disliked unsolved "
     "unresolved loss lost error low poor terrible "
-    "length maxtokens maxoutputtokens incomplete truncated"
+    "length maxtokens maxoutputtokens incomplete truncated \U0001f44e"
 )
 WORDS = dict.fromkeys(_GOOD.split(), 1.0) | dict.fromkeys(_BAD.split(), 0.0)
 

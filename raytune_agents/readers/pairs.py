@@ -12,9 +12,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from raytune_agents.readers.fields import ROW_ID, SYSTEM, TOOLS, TURNS, Fields, Names, blank
+from raytune_agents.readers.fields import (
+    CALLS,
+    CONTENT,
+    ROLE,
+    ROW_ID,
+    SYSTEM,
+    TOOLS,
+    TURNS,
+    Fields,
+    Names,
+    blank,
+)
 from raytune_agents.readers.in_text import template_turns
-from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_of
+from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_mark, outcome_of
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import Transcript, messages_of, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -24,8 +35,8 @@ PROMPT = Names(
     *TURNS.folded,
     "question",
     "query",
-    "input",
     "instruction",
+    "input",
     "prompt_messages",
     "history",
 )
@@ -33,13 +44,22 @@ COMPLETION = Names("completion", "response", "answer", "output")
 
 
 def is_pair(row: JsonObject) -> bool:
-    """Whether a row holds an answer that is called worse than another one."""
-    return is_answer(Fields(row).peek(WORSE))
+    """Whether a row holds an answer that is called worse than another one, or a prompt and the
+    answer that was chosen: of a table, not every row has both."""
+    fields = Fields(row)
+    worse, better = fields.peek(WORSE), fields.peek(BETTER)
+    if blank(worse):
+        named = (fields.have(BETTER) or [""])[0].startswith(("chosen", "preferred"))
+        asked = bool(fields.have(WORSE) and fields.have(PROMPT))
+        return named and asked and is_answer(better) and outcome_mark(better) is None
+    return is_answer(worse) and (is_answer(better) or outcome_mark(worse) is None)
 
 
 def is_answer(value: Any) -> bool:
-    """Whether a value is an answer, rather than a mark: `rejected: true`."""
-    return isinstance(value, str | list | dict)
+    """Whether a value is an answer, rather than a mark or a remark: `rejected: true`."""
+    if isinstance(value, dict):
+        return bool(Fields(value).have(ROLE + CONTENT + CALLS))
+    return isinstance(value, str | list)
 
 
 def read(row: JsonObject) -> Trajectory | list[Trajectory]:
@@ -72,7 +92,7 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
             pool="negative.rejected",
             parents=("@0",),
         )
-        for answer in _several(worse)
+        for answer in ([] if blank(worse) else _several(worse))
     ]
     if any(row.messages == good.messages for row in bad):
         raise RecordError("the chosen and the rejected answer are the same")

@@ -73,6 +73,7 @@ def type_schema(text: str) -> tuple[JsonSchema, bool]:
 
 # --- schemas ----------------------------------------------------------------------------------
 
+WRAPPED = ("json", "jsonSchema", "json_schema", "schema", "parameters", "inputSchema")
 OBJECT_WORDS = {word for word, kind in WORDS.items() if kind == "object"}
 _KEYWORDS = """
 $schema $id $ref $defs $anchor $comment $vocabulary id definitions type properties required
@@ -121,7 +122,7 @@ def _put_type_right(out: JsonSchema) -> None:
         found = type_schema(kind)[0] | out
         out.clear()
         out.update(found)
-    elif isinstance(kind, list) and not all(word in SCHEMA_TYPES for word in kind):
+    elif isinstance(kind, list) and not all(map(SCHEMA_TYPES.__contains__, map(str, kind))):
         words = [WORDS.get(str(w).lower()) for w in kind]
         out["type"] = words
         if not words or not all(words):  # a word that may be anything
@@ -131,11 +132,16 @@ def _put_type_right(out: JsonSchema) -> None:
 def _put_required_right(out: JsonSchema, node: JsonSchema) -> None:
     """`required: true` beside the type of a property belongs into the list of its parent."""
     needed, properties = node.get("required"), node.get("properties")
+    if isinstance(needed, str) and isinstance(properties, dict):  # one name, or JSON text of a list
+        needed = value_of(needed) if needed[:1] == "[" else [needed] if needed in properties else 0
+        out["required"] = needed
+    if isinstance(needed, list) and not all(isinstance(n, str) for n in needed):
+        needed = out["required"] = [n for n in needed if isinstance(n, str)]
     if "required" in node and not isinstance(needed, list):
         out.pop("required", None)
     if isinstance(properties, dict):
         schemas = ((k, v) for k, v in properties.items() if isinstance(v, dict))
-        inner = [k for k, v in schemas if v.get("required") is True]
+        inner = [k for k, v in schemas if _says_yes(v.get("required"))]
         if inner:
             listed = needed if isinstance(needed, list) else []
             out["required"] = [*listed, *(k for k in inner if k not in listed)]
@@ -150,7 +156,10 @@ def is_schema(parameters: JsonSchema) -> bool:
     kind = parameters.get("type")
     words = kind if isinstance(kind, list) else [kind]
     if any(isinstance(w, str) and w.lower() in OBJECT_WORDS for w in words):
-        return parameters.keys() <= KEYWORDS or "properties" in parameters
+        own = (v for k, v in parameters.items() if k not in KEYWORDS and not k.startswith("x-"))
+        return "properties" in parameters or not any(isinstance(v, dict | str) for v in own)
+    if parameters and parameters.keys() <= {"title", "description", "$comment"}:
+        return not any(_is_parameter(v) for v in parameters.values())
     properties = parameters.get("properties")
     if isinstance(properties, dict) and all(
         isinstance(v, dict | bool | None) for v in properties.values()
@@ -171,6 +180,11 @@ def is_schema(parameters: JsonSchema) -> bool:
     return any(isinstance(parameters.get(k), shape) for k, shape in shapes.items())
 
 
+def _is_parameter(value: Any) -> bool:
+    """Whether a value describes a parameter, or is its type word, rather than a remark."""
+    return isinstance(value, dict) or bool(type_schema(str(value))[0])
+
+
 def object_schema(parameters: Any) -> JsonSchema:
     """Parameters of any form as an object schema; the very same object where it is one already.
 
@@ -180,11 +194,13 @@ def object_schema(parameters: Any) -> JsonSchema:
         return flat_schema(_named(parameters))
     if not isinstance(parameters, dict):
         raise RecordError(f"parameters are {type(parameters).__name__}, not an object")
-    inner = parameters.get("json") if len(parameters) == 1 else None
-    if isinstance(inner, str) and inner.lstrip()[:1] == "{":
-        inner = value_of(inner)
-    if isinstance(inner, dict):  # Bedrock: {json: schema}
-        return object_schema(inner)
+    for word in WRAPPED:  # Bedrock: {json: schema}, the AI SDK: {jsonSchema: schema}
+        inner = parameters.get(word)
+        if isinstance(inner, str) and inner.lstrip()[:1] == "{":
+            inner = value_of(inner)
+        alone = not any(isinstance(v, dict | list) for k, v in parameters.items() if k != word)
+        if isinstance(inner, dict) and alone and (word == "json" or "properties" in inner):
+            return object_schema(inner)
     if parameters == {"type": "null"}:
         return {"type": "object", "properties": {}}
     if not is_schema(parameters):
@@ -212,10 +228,14 @@ def _named(items: list[Any]) -> JsonSchema:
     for item in items:
         if isinstance(item, dict) and item.keys() == {"key", "value"}:  # a table's map
             item = {"name": item["key"]} | item["value"]
+        if isinstance(item, dict) and "name" not in item:
+            item = {"name": item.get("parameter_name")} | item
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             raise RecordError("a parameter without a name")
         own = item["schema"] if isinstance(item.get("schema"), dict) else {}
-        rest = {k: v for k, v in item.items() if k not in ("name", "schema", "in")}
+        rest = {
+            k: v for k, v in item.items() if k not in ("name", "schema", "in", "parameter_name")
+        }
         out[item["name"]] = own | rest
     return out
 

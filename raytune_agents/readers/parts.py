@@ -16,6 +16,7 @@ from raytune_agents.readers.fields import (
     TURN_ID,
     Fields,
     Names,
+    blank,
     fold,
 )
 from raytune_agents.readers.shapes import read_call, read_calls
@@ -47,9 +48,9 @@ BY_KEY = Names("text", "tool_call_result", "tool_use", "tool_result", "function_
                "image", "inline_data", "file_data", "document", "video", "cache_point", "tool_call",
                "tool_invocation", "refusal", "json")
 TEXT = Names("text", "value", "content", "refusal", "thinking", "reasoning", "think", "thought",
-             "summary", "reasoning_text", "reasoning_content", "json")
-_QUOTED = ("text", "inputtext", "outputtext", "tooluse", "toolresult", "toolcall", "thinking",
-           "reasoning", "imageurl", "image")  # parts whose JSON text is no answer in JSON
+             "summary", "reasoning_text", "reasoning_content", "json", "parts")
+_CALLS = ("tooluse", "toolresult", "toolcall")  # parts whose JSON text is no answer in JSON
+_QUOTED = (*_CALLS, "text", "inputtext", "outputtext", "thinking", "reasoning", "imageurl", "image")
 # fmt: on
 _ANSWER = Names("result", "output", "response", "observation", "tool_result")
 Piece = tuple[str, Any]  # (text, str), (thought, str), (call, ToolCall) or (result, Message)
@@ -109,7 +110,9 @@ def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[
             continue
         kind = kind_of_part(part)
         if not kind:
-            word = part.get("type") if isinstance(part, dict) else type(part).__name__
+            word = type(part).__name__
+            if isinstance(part, dict):
+                word = part.get("type") or ", ".join(map(str, part))
             raise RecordError(f"a content part of an unknown type: {str(word)[:40]}")
         yield from _piece(part, kind, role, tools)
 
@@ -121,13 +124,19 @@ def _names_call(body: Any) -> bool:
 
 def unquoted(content: Any) -> Any:
     """Content that is the JSON text of its parts, as tables of text keep it, as these parts."""
-    if not isinstance(content, str) or content[:2] != "[{" or "type" not in content[:20]:
+    alone = isinstance(content, str) and content[:1] == "{"
+    if not alone and not (isinstance(content, str) and content[:2] == "[{"):
+        return content
+    if "type" not in content[:200]:
         return content
     try:
         parts = value_of(content)
     except RecordError:
         return content
-    known = is_parts(parts) and all(fold(str(p.get("type"))) in _QUOTED for p in parts)
+    parts, words = ([parts], _CALLS) if alone else (parts, _QUOTED)
+    known = is_parts(parts) and all(
+        isinstance(p, dict) and fold(str(p.get("type"))) in words for p in parts
+    )
     return parts if known else content
 
 
@@ -161,6 +170,8 @@ def _piece(part: Any, kind: str, role: str, tools: Sequence[ToolSpec]) -> Iterat
             raise RecordError(f"a content part that is no text: {named[:40]}")
         yield "text", text
     elif kind == "text":
+        if not fields.have(TEXT) and any(not blank(part[key]) for key in fields.left.values()):
+            raise RecordError(f"a text part without text, only {', '.join(fields.left)[:60]}")
         yield "text", _text(fields)
     elif kind == "thought":
         if part.get("thought") is True:  # Gemini's flag
@@ -176,7 +187,7 @@ def _piece(part: Any, kind: str, role: str, tools: Sequence[ToolSpec]) -> Iterat
     elif kind == "result":
         yield "result", result_of(inner or part)
         return
-    fields.skip("cache_control", "id", "index", "state")
+    fields.skip("cache_control", "id", "index", "state", "closed")
     fields.rest()
 
 

@@ -100,9 +100,10 @@ def _items(value: Any, role: str) -> list[JsonObject]:
         value = value_of(value)
     if isinstance(value, str):
         return [{"role": role, "content": value}]
-    if not isinstance(value, list) or not all(isinstance(i, dict) for i in value):
+    items = [i for i in value if i is not None] if isinstance(value, list) else None
+    if items is None or not all(isinstance(i, dict) for i in items):
         raise RecordError("input or output is no list of items")
-    return value
+    return items
 
 
 def _kind(item: JsonObject) -> str:

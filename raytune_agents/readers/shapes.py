@@ -22,12 +22,12 @@ from raytune_agents.readers.fields import (
     Names,
     blank,
     fold,
-    is_null,
     note,
     note_again,
     unread_fields,
 )
-from raytune_agents.readers.parameters import object_schema
+from raytune_agents.readers.nulls import argument_schema, without_nulls, without_unknown_nulls
+from raytune_agents.readers.parameters import OBJECT_WORDS, object_schema, parameter_names
 from raytune_agents.readers.strict import as_text, dump, raw_items, value_of
 from raytune_agents.records import (
     Arguments,
@@ -43,16 +43,20 @@ _WORDS = {
     "user": "human user humanmessage usermessage customer client prompter questioner inquirer "
     "instruction person enduser caller userproxy question query prompt",
     "assistant": "gpt assistant chatgpt bing bard ai model agent bot chatbot aimessage "
-    "assistantmessage claude gemini llm llama qwen deepseek answerer aiassistant virtualassistant "
-    "response answer completion",
+    "assistantmessage botmessage claude gemini llm llama qwen deepseek answerer aiassistant "
+    "virtualassistant response answer completion",
     "tool": "tool observation function environment env ipython interpreter codeinterpreter "
     "toolmessage functionmessage api execution executor executionresult toolexecutor "
     "observations obs codeoutput codeexecutionresult",
 }
 # what a source calls a turn of calls, of results, or of thoughts: these come in pairs
-_CALLED = ("function", "tool", "api", "action")
+_CALLED = ("function", "tool", "api", "action", "plugin", "mcp", "mcptool")
 _SAYS_CALL = ("call", "calls", "request", "requests", "use", "invocation")
 _SAYS_RESULT = (
+    "error",
+    "execution",
+    "message",
+    "observation",
     "response",
     "responses",
     "result",
@@ -74,12 +78,19 @@ ROLES = (
 )
 
 
+def known_role(word: Any) -> str:
+    """The role that a source's own word stands for, "" for an unknown one: also as an enum's member
+    (ChatRole.USER), and as one of LangChain's chunks."""
+    folded = fold(str(word))
+    bare = folded.removeprefix("chat").removeprefix("role").removesuffix("chunk")
+    return ROLES.get(folded) or ROLES.get(bare, "")
+
+
 def read_role(word: Any) -> str:
-    """The role that a source's own word stands for. Raises RecordError on an unknown one."""
-    role = ROLES.get(fold(str(word)))
-    if role is None:
-        raise RecordError(f"unknown role {str(word)[:40]!r}")
-    return role
+    """`known_role`. Raises RecordError on an unknown word."""
+    if role := known_role(word):
+        return role
+    raise RecordError(f"unknown role {str(word)[:40]!r}")
 
 
 # --- tools ------------------------------------------------------------------------------------
@@ -87,7 +98,9 @@ def read_role(word: Any) -> str:
 NO_PARAMETERS = ToolSpec("").parameters
 MAX_KEPT = 4_000  # characters of a schema whose cleaning is remembered: tools come again and again
 _OBJECT = ("properties", "required", "additionalProperties")
-WRAPPERS = Names("function", "tool_spec", "function_declaration")  # what may hold one tool
+WRAPPERS = Names(
+    "function", "tool_spec", "function_declaration", "function_schema", "definition", "spec"
+)  # what may hold one tool
 MANY = Names("function_declarations", "functions")  # and several
 
 
@@ -115,6 +128,8 @@ def read_tool(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
     name = fields(TOOL_NAME) if fields else None
     if fields and name is None:
         name = fields.peek("type")
+        if str(name).lower() in OBJECT_WORDS:  # a schema that is named by its title
+            name = fields("title")
     if not isinstance(name, str) or fields is None or outer is None or name == "function":
         raise RecordError("a tool without a name")
     text = _parameters_text(fields, name, raws or {})
@@ -138,6 +153,8 @@ def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
             ]
         text = value.strip() if isinstance(value, str) else ""
         value = value_of(value) if not blank(value) else None
+        if isinstance(value, str):  # JSON text of JSON text
+            value, text, raws = value_of(value), "", {}
         raw = text if text and _is_json(text) else raws.get(key, "") if not text else ""
         if blank(value):
             return NO_PARAMETERS
@@ -195,6 +212,8 @@ def _unpacked(item: Any, raws: dict[str, str]) -> list[tuple[Any, dict[str, str]
     -> tool."""
     if not isinstance(item, dict) or "name" in item or blank(item):
         return [] if blank(item) else [(item, raws)]
+    if all(str(key).isdigit() for key in item):  # a list by index
+        return [(value, {}) for value in item.values()]
     fields = Fields(item)
     inside = fields(MANY)
     if isinstance(inside, list):
@@ -235,7 +254,7 @@ CALL_WRAPPERS = Names(
     "function", "tool_use", "tool_invocation", "tool_call", "function_call", "tool"
 )
 _RECODED = re.compile(r"\s*(?:\"|\{\s*')")
-_PAIRS = ({"key", "value"}, {"name", "value"})
+_PAIRS = ({"key", "value"}, {"name", "value"}, {"name", "type", "value"})
 NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined")  # how sources write "no arguments"
 
 
@@ -262,6 +281,8 @@ def read_call(
         fields.skip(name)
     if not isinstance(name, str) or not name:
         raise RecordError("a call without a name")
+    if not key and isinstance(fields.item.get("name"), str) and len(fields.item) > 1:
+        arguments = _flat_arguments(fields, name, tools)
     text = _arguments_text(arguments, (raws or {}).get(key, ""), name, tools)
     call_id = as_text(outer(CALL_ID) if wrapped else fields(CALL_ID))
     if wrapped:
@@ -273,19 +294,32 @@ def read_call(
     return ToolCall(name.removeprefix("functions."), text, call_id)
 
 
+def _flat_arguments(fields: Fields, name: str, tools: Sequence[ToolSpec]) -> Arguments | None:
+    """The arguments of a call that names no field for them: those of the tool's own names. Raises
+    RecordError where they stand under a name that is not known."""
+    known = next((parameter_names(t.parameters) for t in tools if t.name == name), frozenset())
+    about = {*CALL_ID.folded, "type", "index"}
+    left = [(word, k) for word, k in fields.left.items() if k in known and word not in about]
+    found = {k: fields(word) for word, k in left}
+    other = [k for k in fields.left.values() if isinstance(fields.item[k], dict)]
+    if not found and any({*fields.item[k]} & known for k in other):
+        raise RecordError(f"a call of {name[:40]} with its arguments under {other[0][:40]!r}")
+    return found or None
+
+
 def _arguments_text(value: Any, raw: str, name: str, tools: Sequence[ToolSpec]) -> str:
     if isinstance(value, str):
         if value.strip().lower() in NOTHING:
             return "{}"
         if not _RECODED.match(value):
-            return value
+            schema = argument_schema(name, tools) if "null" in value else {}
+            return without_unknown_nulls(value, schema) if schema else value
         value, raw = _recoded(value)
     value = _of_pairs(value) if isinstance(value, list) else value
     if value in (None, "", {}):
         return "{}"
     if isinstance(value, dict) and not raw:  # JSON text has no nulls of a table
-        tool = next((t for t in tools if t.name == name), None)
-        return dump(without_nulls(value, _schema(tool)))
+        return dump(without_nulls(value, argument_schema(name, tools)))
     return raw or dump(value)
 
 
@@ -311,53 +345,6 @@ def _of_pairs(items: list[Any]) -> Any:
             return items
         found[item[0]] = item[1]
     return found
-
-
-def _schema(tool: ToolSpec | None) -> JsonSchema:
-    try:
-        return tool.schema if tool else {}
-    except ValueError:
-        return {}
-
-
-def without_nulls(arguments: Arguments, schema: JsonSchema) -> Arguments:
-    """Arguments without the null members that their schema does not ask for.
-
-    A table gives every row the members of all rows, null where a row has none. A null stays where
-    the schema says that it may be null or that it must be there.
-    """
-    properties = schema.get("properties")
-    properties = properties if isinstance(properties, dict) else {}
-    needed = schema.get("required")
-    out: Arguments = {}
-    for key, value in arguments.items():
-        own = properties.get(key)
-        own = own if isinstance(own, dict) else {}
-        required = isinstance(needed, list) and key in needed
-        if not is_null(value) or required or _may_be_null(own):
-            out[key] = _lean(value, own)
-    return out
-
-
-def _lean(value: Any, schema: JsonSchema) -> Any:
-    if isinstance(value, dict):
-        return without_nulls(value, schema)
-    if isinstance(value, list):
-        items = schema.get("items")
-        return [_lean(v, items if isinstance(items, dict) else {}) for v in value]
-    return value
-
-
-def _may_be_null(schema: JsonSchema) -> bool:
-    kind = schema.get("type")
-    options = [o for k in ("anyOf", "oneOf") for o in schema.get(k) or [] if isinstance(o, dict)]
-    return (
-        kind == "null"
-        or (isinstance(kind, list) and "null" in kind)
-        or schema.get("nullable") is True
-        or (isinstance(schema.get("enum"), list) and None in schema["enum"])
-        or any(_may_be_null(o) for o in options)
-    )
 
 
 def read_calls(value: Any, tools: Sequence[ToolSpec] = ()) -> tuple[ToolCall, ...]:

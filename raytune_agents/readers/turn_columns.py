@@ -7,7 +7,7 @@ from typing import Any
 
 from raytune_agents.readers.fields import CALLS, CONTENT, ROLE, TOOLS, TURNS, Fields, Names, fold
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai
-from raytune_agents.readers.shapes import ROLES
+from raytune_agents.readers.shapes import known_role
 from raytune_agents.readers.strict import value_of
 from raytune_agents.records import JsonObject, RecordError
 
@@ -18,8 +18,12 @@ MOST_TEXT = 4_000_000  # characters of JSON text that are looked into
 def with_messages(row: JsonObject) -> JsonObject:
     """The row with its turns under `messages`, where one member alone holds any and an answer is
     among them; else the row itself."""
-    found = [(key, rest, turns) for key, value in row.items() if fold(str(key)) not in TOOLS.every
-             for rest, turns in _held(value)]
+    found = [
+        (key, rest, turns)
+        for key, value in row.items()
+        if fold(str(key)) not in TOOLS.every
+        for rest, turns in _held(value)
+    ]
     if len(found) != 1:
         return row
     [(key, rest, turns)] = found
@@ -32,14 +36,21 @@ def _held(value: Any) -> list[tuple[JsonObject, list[Any]]]:
         return [({}, turns)]
     if not isinstance(value, dict):
         return []
-    found = [(k, turns) for k, v in value.items() if fold(str(k)) in TURNS.every
-             and (turns := turns_in(v))]
-    return [({k: v for k, v in value.items() if k != found[0][0]}, found[0][1])] if (
-        len(found) == 1) else []
+    found = [
+        (k, turns)
+        for k, v in value.items()
+        if fold(str(k)) in TURNS.every and (turns := turns_in(v))
+    ]
+    return (
+        [({k: v for k, v in value.items() if k != found[0][0]}, found[0][1])]
+        if (len(found) == 1)
+        else []
+    )
 
 
-def turns_in(value: Any) -> list[Any]:
-    """The turns that a value is, or is JSON text of; [] where it is none, or no one answers."""
+def turns_in(value: Any, every: bool = False) -> list[Any]:
+    """The turns that a value is, or is JSON text of; [] where it is none, or no one asks or
+    answers, unless `every` list of turns will do."""
     if isinstance(value, str) and value.lstrip()[:2] == "[{" and len(value) <= MOST_TEXT:
         try:
             value = value_of(value)
@@ -50,10 +61,10 @@ def turns_in(value: Any) -> list[Any]:
     if all(map(is_pydantic_ai, value)) or all(map(is_autogen, value)):
         return value
     roles = [_role(v) for v in value]
-    return value if "assistant" in roles and all(roles) else []
+    return value if all(roles) and (every or {"assistant", "user"} <= set(roles)) else []
 
 
 def _role(turn: JsonObject) -> str:
     fields = Fields(turn)
     word = fields.peek(ROLE) or fields.peek("type")  # LangChain's turns have a type
-    return ROLES.get(fold(str(word)), "") if fields.have(HOLDS) else ""
+    return known_role(word) if fields.have(HOLDS) else ""

@@ -14,16 +14,12 @@ from typing import Any
 from raytune_agents.calls.parse import without_ends
 from raytune_agents.calls.thoughts import split_thought
 from raytune_agents.readers.fields import (
-    CALL_ID,
     CALLS,
     CONTENT,
-    LOSS,
     RESULT,
     ROLE,
-    THOUGHT,
     TOOLS,
     TURN_ID,
-    TURN_NAME,
     Fields,
     Names,
     blank,
@@ -37,12 +33,10 @@ from raytune_agents.readers.in_text import (
     with_calls,
 )
 from raytune_agents.readers.listed_tools import tools_in, turn_tools
-from raytune_agents.readers.outcomes import is_marked_bad, outcome_mark
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import (
     answered_calls,
     flat_text,
-    kind_of_part,
     pieces,
     result_of,
     unquoted,
@@ -50,18 +44,44 @@ from raytune_agents.readers.parts import (
 from raytune_agents.readers.react import steps_of, structure
 from raytune_agents.readers.shapes import (
     CALL_ROLES,
-    ROLES,
     THOUGHT_ROLES,
+    known_role,
     read_calls,
     read_role,
     read_tools,
 )
 from raytune_agents.readers.strict import as_text, value_of
+from raytune_agents.readers.turn_fields import (
+    acted_call,
+    answered_call,
+    turn_loss,
+    turn_thought,
+    unwrapped_turn,
+)
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
-FLAGS = LOSS + Names("type")
-DETAILS = THOUGHT + Names("text", "summary")  # of OpenRouter's parts of a thought
-ASIDE = Names("type", "id", "index", "timestamp", "role", "status", "finish_reason", "stop_reason")
+ANSWERED = Names(
+    "tool_results",
+    "tool_responses",
+    "tool_result",
+    "tool_outputs",
+    "tool_output",
+    "observation",
+    "observations",
+)  # of the calls of the same turn
+ASIDE = Names(
+    "type",
+    "id",
+    "index",
+    "timestamp",
+    "role",
+    "status",
+    "finish_reason",
+    "stop_reason",
+)
+ABOUT = Names("usage", "model", "created", "created_at", "logprobs")  # an empty answer has too
+MEDIA = Names("images", "videos", "audios", "image", "video", "audio")  # columns beside the turns
+_NAMES_CALL = ('"name"', '_id"', 'Id"')  # in JSON that says which call it answers
 JOINED = CALL_ROLES | THOUGHT_ROLES
 
 
@@ -77,43 +97,47 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         raise RecordError(f"a message is {type(item).__name__}, not an object")
     if len(item) == 2 and (plain := _plain(item)):
         return [plain]
-    fields = Fields(_unwrapped(item), "turn")
+    fields = Fields(unwrapped_turn(item), "turn")
     word = fields(ROLE)
-    if word is None and fold(str(fields.peek("type"))) in ROLES:  # LangChain
+    if word is None and known_role(fields.peek("type")):  # LangChain
         word = fields("type")
     role = read_role(word)
     called, thinks = fold(str(word)) in CALL_ROLES, fold(str(word)) in THOUGHT_ROLES
     has_content = bool(fields.have(CONTENT))
-    thought, content = _thought(fields), unquoted(fields(CONTENT))
+    thought, content = turn_thought(fields), unquoted(fields(CONTENT))
     calls: tuple[ToolCall, ...] = ()
     column, results = answered_calls(fields(CALLS)) if role == "assistant" else (None, [])
+    if role == "assistant" and blank(column) and not called:
+        column = acted_call(fields)
     if isinstance(content, str) and role == "assistant":
         content, more = _apart(content)
         thought = thought or more
-        content = "" if column and content in ("None", "null") else content
+        content = "" if column and content in ("None", "null", "nan") else content
     if called:
         own = fields.item if blank(content) and fields.have("name") else content
         calls, content = _calls(_only_call(own, fields) if own is fields.item else own, tools), None
     if role == "assistant":
         calls = unlike(calls, _calls(column, tools))
-    fields.skip(CALLS)
     fields(TOOLS)  # read by `turn_tools`
     if role == "tool" and blank(content):
         content = fields(RESULT + Names("error"))
     if thinks:
         thought, content = thought or flat_text(content), None
     content = fields("refusal") if blank(content) else content
-    name, key, loss = as_text(fields(TURN_NAME)), _key(fields, role), _loss(fields, role)
+    (key, name), loss = answered_call(fields, role), turn_loss(fields, role)
+    fields.skip(CALLS)
     if content is None or isinstance(content, str):
         made = [Message(role, content or "", thought, calls, name, key, loss)]
     else:
         now = Message(role, "", thought, calls, name, key, loss)
         made = [_split(m) for m in _made(pieces(content, role, tools), now)]
-    if answers := fields("tool_results", "tool_responses"):  # Cohere, AutoGen
-        made = [m for m in made if m.content and m.role != "tool"]
-        made += [_cohere(answer) for answer in answers]
+    if not blank(answers := fields(ANSWERED)):  # Cohere, AutoGen, agents' logs
+        if role != "assistant":
+            made = [m for m in made if m.content and m.role != "tool"]
+        made += [_cohere(a) for a in (answers if isinstance(answers, list) else [answers])]
     fields.skip(ASIDE)
-    left = [str(key) for key, value in fields.rest().items() if not blank(value)]
+    rest = fields.rest().items()
+    left = [str(k) for k, v in rest if not blank(v) and fold(str(k)) not in ABOUT.every]
     if left and not has_content and made and not any(_unless_empty(m) for m in made):
         raise RecordError(f"a {role} turn without content, only {', '.join(left)[:80]}")
     return _between(made, results) if results else made
@@ -125,7 +149,7 @@ def _plain(item: JsonObject) -> Message | None:
     text = item.get("content", item.get("value"))
     if not isinstance(word, str) or not isinstance(text, str) or fold(word) in JOINED:
         return None
-    if text.startswith("[{") and not isinstance(unquoted(text), str):
+    if text[:1] in ("[", "{") and not isinstance(unquoted(text), str):
         return None
     role = read_role(word)
     return Message(role, *_apart(text)) if role == "assistant" else Message(role, text)
@@ -146,35 +170,6 @@ def _split(message: Message) -> Message:
         return message
     content, more = _apart(message.content)
     return replace(message, content=content, thought=message.thought or more)
-
-
-def _unwrapped(item: JsonObject) -> JsonObject:
-    """LangChain's dumps hold a message under `data` or `kwargs`, its class in `id`; what the
-    provider's API gave stands in `additional_kwargs`, often once more."""
-    kwargs, data = item.get("kwargs"), item.get("data")
-    if isinstance(kwargs, dict) and isinstance(item.get("id"), list) and item["id"]:
-        item = {"role": str(item["id"][-1])} | {k: v for k, v in kwargs.items() if k != "type"}
-    elif isinstance(data, dict) and "content" in data and "content" not in item:
-        item = {"role": item.get("type")} | {k: v for k, v in data.items() if k != "type"}
-    extra = item.get("additional_kwargs")
-    if isinstance(extra, dict):
-        own = {k: v for k, v in item.items() if not (blank(v) and k in extra)}
-        item = extra | {k: v for k, v in own.items() if k != "additional_kwargs"}
-    return item
-
-
-def _thought(fields: Fields) -> str:
-    """The thought of a turn: text, parts, or OpenRouter's `reasoning_details`."""
-    found = fields(THOUGHT)
-    if isinstance(found, dict) and not kind_of_part(found):
-        inner = Fields(found, "turn.reasoning")
-        found = inner(DETAILS + CONTENT)
-        inner.rest()
-    details = fields("reasoning_details", "thinking_blocks")
-    if blank(found) and isinstance(details, list):
-        parts = [Fields(d)(DETAILS) for d in details if isinstance(d, dict)]
-        found = "\n".join(filter(None, map(as_text, parts)))
-    return found if isinstance(found, str) else flat_text(found)
 
 
 def _between(made: list[Message], results: list[Message]) -> list[Message]:
@@ -205,32 +200,6 @@ def _only_call(item: JsonObject, fields: Fields) -> JsonObject:
     """A turn that is a call itself: a Responses item among messages."""
     fields.skip(*map(str, item))
     return {k: v for k, v in item.items() if k not in ("role", "from", "type", "status", "id")}
-
-
-def _key(fields: Fields, role: str) -> str:
-    found = fields(TURN_ID)
-    if isinstance(found, list):
-        found = next(iter(found), "")
-    return as_text(found if found is not None or role != "tool" else fields(CALL_ID))
-
-
-def _loss(fields: Fields, role: str) -> bool | float | None:
-    """None = the default; False, or a weight of its own, only where the source says so of an
-    assistant turn, or calls it bad. Agent-FLAN's `type` is a flag in some files, a word in others.
-    """
-    if role == "assistant" and is_marked_bad(fields):
-        return False
-    words = {
-        name: outcome_mark(v) if isinstance(v := fields.peek(name), str) else v
-        for name in fields.have(FLAGS)
-    }
-    marked = [name for name, v in words.items() if isinstance(v, bool | int | float)]
-    weight = words[marked[0]] if marked and role == "assistant" else None
-    if marked:
-        fields.skip(*marked)
-    if weight is None or weight in (True, 1):
-        return None
-    return float(weight) if 0 < weight < float("inf") else False
 
 
 def _cohere(body: Any) -> Message:
@@ -285,19 +254,21 @@ def messages_of(value: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     if not isinstance(items, list):
         raise RecordError(f"messages are {type(items).__name__}, not a list")
     out: list[Message] = []
+    calls: tuple[ToolCall, ...] = ()  # that results may answer
     joins = False  # whether a turn of calls, or a thought, goes on with the next one
     for item in items:
         if blank(item):  # what a table puts for no turn
             continue
         for message in turns_of(item, tools):
             last = out[-1] if out else None
-            shared = last is not None and message.role == "tool"
             if last is not None and joins and message.role == "assistant" and _goes_on(item, last):
                 thought = "\n".join(filter(None, (last.thought, message.thought)))
                 calls = (*last.tool_calls, *message.tool_calls)
                 out[-1] = replace(message, thought=thought, tool_calls=calls)
             else:
-                out += _shared(message, last, "from" in item) if shared and last else (message,)
+                is_result = message.role == "tool"
+                out += _shared(message, calls, "from" in item) if is_result else (message,)
+                calls = calls if is_result else message.tool_calls
             joins = _word(item) in JOINED
     return out
 
@@ -311,21 +282,33 @@ def _goes_on(item: JsonObject, last: Message) -> bool:
     return not last.content and (_word(item) in CALL_ROLES or not last.tool_calls)
 
 
-def _shared(message: Message, before: Message, alone: bool) -> Iterable[Message]:
-    """One observation of several calls, a JSON list of as many texts, is as many observations;
-    where the turn need not be `alone`, only if each names its call."""
-    names = {c.name for c in before.tool_calls}
-    if len(before.tool_calls) > 1 and message.content.startswith("["):
-        try:
-            texts = value_of(message.content)
-        except RecordError:
-            return (message,)
-        if (
-            isinstance(texts, list)
-            and len(texts) == len(before.tool_calls)
-            and (alone or all(isinstance(t, dict) and t.get("name") in names for t in texts))
-        ):
-            return [result_in_text(as_text(t), message) for t in texts]
+def _shared(message: Message, calls: Sequence[ToolCall], alone: bool) -> Iterable[Message]:
+    """One observation of several calls is as many observations: a JSON list of as many texts (where
+    the turn need not be `alone`, only if each names its call), or an object of a text for each
+    tool. One whose text names its call, or has its id, is that call's."""
+    names = [c.name for c in calls]
+    if (
+        not calls
+        or message.content[:1] not in ("[", "{")
+        or (len(calls) == 1 and not any(word in message.content[:200] for word in _NAMES_CALL))
+    ):
+        return (message,)
+    try:
+        value = value_of(message.content)
+    except RecordError:
+        return (message,)
+    if isinstance(value, dict):
+        if len(calls) > 1 and sorted(value) == sorted(set(names)) == sorted(names):
+            return [replace(message, content=as_text(value[n]), name=n) for n in names]
+        known = value.get("name") in names or Fields(value).have(TURN_ID)
+        return (result_in_text(message.content, message),) if known else (message,)
+    if (
+        len(calls) > 1
+        and isinstance(value, list)
+        and len(value) == len(calls)
+        and (alone or all(isinstance(t, dict) and t.get("name") in names for t in value))
+    ):
+        return [result_in_text(as_text(t), message) for t in value]
     return (message,)
 
 
@@ -339,10 +322,20 @@ class Transcript:
     react: bool = False  # it was ReAct text: a run
 
     def trajectory(self, meta: JsonObject, **fields: Any) -> Trajectory:
-        """The row of it, with `meta` beside its own; a run ends on its last answer."""
+        """The row of it, with `meta` beside its own; a run ends on its last answer. Raises
+        RecordError where it is about pictures: no answer to them can be learned without them."""
+        for key, value in meta.items():
+            name = fold(str(key))
+            if name in MEDIA.every and not blank(value) and (name[-1] == "s" or self._has_marks()):
+                raise RecordError(f"pictures, sound or films beside the turns: {key}")
         finished = self.react or fields.get("outcome") is not None
         make = episode if finished else Trajectory
         return make(self.messages, self.tools, meta=meta | self.meta, **fields)
+
+    def _has_marks(self) -> bool:
+        """Whether the turns mark the places of media."""
+        marks = ("<image", "<video", "<audio")
+        return any(mark in m.content for m in self.messages for mark in marks)
 
 
 def transcript(turns: Any, tools: Any = None, system: Any = None, react: bool = True) -> Transcript:

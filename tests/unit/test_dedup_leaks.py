@@ -47,6 +47,18 @@ def test_fuzzy_share_by_hand():
     assert fuzzy_share(asked, put_in, [0], 0) == 0.0  # half of it cannot pass 80 %
 
 
+def test_one_turn_of_a_conversation_may_be_an_evaluation_question():
+    held = make("Weather in Oslo?", split="test_seen")
+    row = make("Weather in Oslo?", split="train")
+    turns = [Message("user", "Hello."), Message("assistant", "Hi."), *row.messages]
+    more = [Message("user", "Thank you."), Message("assistant", "You are welcome.")]
+    for messages in ((*turns,), (*row.messages, *more), (*turns, *more)):
+        [found] = find_leaks([finish(replace(row, messages=messages))], [held])
+        assert (found.how, found.of) == ("query", held.id)
+    polite = make("Thank you.", split="test_seen")
+    assert not find_leaks([finish(replace(row, messages=(*row.messages, *more)))], [polite])
+
+
 def test_copies_and_edits_of_an_evaluation_query_are_leaks():
     assert leak(LONG.upper() + "!!") == [("query", "test_seen", True)]
     edited = LONG.replace("four", "five").replace("Friday", "Sunday")

@@ -194,7 +194,7 @@ def test_what_stands_in_the_text_of_parts_and_items(text: str, expected: str) ->
 
 
 @pytest.mark.parametrize("text", [
-    "[get_weather('Paris')]", 'Tool call: get_weather({"city": "Paris"})',
+    "[get_weather('Paris')]", 'Tool call: get_weather("Paris")',
     f"I send {BODY} and wait.",
 ])  # fmt: skip
 def test_a_call_that_is_not_read_is_no_gold(text: str) -> None:

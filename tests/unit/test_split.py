@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,18 @@ def test_tools_that_are_called_together_are_on_one_side() -> None:
     unseen = [r for r in found if r.split == "test_unseen"]
     assert 10 <= len(unseen) <= 18  # 0.3 of 120 tools are 36: at most 18 pairs
     assert not any(r.reject_reason for r in found)
+
+
+def test_tools_of_earlier_turns_are_not_kept_back() -> None:
+    plain = [row(f"q{i}", [f"t{i % 40}"]) for i in range(400)]
+    runs = [
+        replace(r, messages=(*r.messages, Message("tool", "x"), Message("assistant", "Done.")))
+        for r in (row(f"run{i}", [f"t{i}"]) for i in range(20))
+    ]
+    found = split_rows([*plain, *runs], SECTION, 1)
+    unseen = {c.name for r in found if r.split == "test_unseen" for c in r.calls}
+    assert unseen
+    assert not unseen & {f"t{i}" for i in range(20)}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""What stands beside a turn's text: whose it is, its thought, its loss, the call that it is or
+answers."""
+
+from __future__ import annotations
+
+from raytune_agents.readers.fields import (
+    ARGUMENTS,
+    CALL_ID,
+    CALL_NAME,
+    CALLS,
+    CONTENT,
+    LOSS,
+    MASKED,
+    THOUGHT,
+    TURN_ID,
+    TURN_NAME,
+    Fields,
+    Names,
+    blank,
+)
+from raytune_agents.readers.outcomes import is_marked_bad, outcome_mark
+from raytune_agents.readers.parts import flat_text, kind_of_part
+from raytune_agents.readers.strict import as_text
+from raytune_agents.records import JsonObject
+
+FLAGS = LOSS + Names("type")
+ACTED = Names(*(word for word in CALL_NAME.folded if word != "name"))  # may be the speaker's
+DETAILS = THOUGHT + Names("text", "summary")  # of OpenRouter's parts of a thought
+
+
+def unwrapped_turn(item: JsonObject) -> JsonObject:
+    """LangChain's dumps hold a message under `data` or `kwargs`, its class in `id`; what the
+    provider's API gave stands in `additional_kwargs`, often once more."""
+    kwargs, data = item.get("kwargs"), item.get("data")
+    if isinstance(kwargs, dict) and isinstance(item.get("id"), list) and item["id"]:
+        item = {"role": str(item["id"][-1])} | {k: v for k, v in kwargs.items() if k != "type"}
+    elif isinstance(data, dict) and "content" in data and "content" not in item:
+        item = {"role": item.get("type")} | {k: v for k, v in data.items() if k != "type"}
+    extra = item.get("additional_kwargs")
+    if isinstance(extra, dict):
+        own = {k: v for k, v in item.items() if not (blank(v) and k in extra)}
+        item = extra | {k: v for k, v in own.items() if k != "additional_kwargs"}
+    return item
+
+
+def turn_thought(fields: Fields) -> str:
+    """The thought of a turn: text, parts, or OpenRouter's `reasoning_details`."""
+    found = fields(THOUGHT)
+    if isinstance(found, dict) and not kind_of_part(found):
+        inner = Fields(found, "turn.reasoning")
+        found = inner(DETAILS + CONTENT)
+        inner.rest()
+    details = fields("reasoning_details", "thinking_blocks")
+    if blank(found) and isinstance(details, list):
+        parts = [Fields(d)(DETAILS) for d in details if isinstance(d, dict)]
+        found = "\n".join(filter(None, map(as_text, parts)))
+    return found if isinstance(found, str) else flat_text(found)
+
+
+def turn_loss(fields: Fields, role: str) -> bool | float | None:
+    """None = the default; False, or a weight of its own, only where the source says so of an
+    assistant turn, or calls it bad. Agent-FLAN's `type` is a flag in some files, a word in others.
+    """
+    if role == "assistant" and is_marked_bad(fields):
+        return False
+    for name in fields.have(MASKED):
+        if outcome_mark(fields(name)) == 1.0 and role == "assistant":
+            return False
+    words = {
+        name: outcome_mark(v) if isinstance(v := fields.peek(name), str) else v
+        for name in fields.have(FLAGS)
+    }
+    marked = [name for name, v in words.items() if isinstance(v, bool | int | float)]
+    weight = words[marked[0]] if marked and role == "assistant" else None
+    if marked:
+        fields.skip(*marked)
+    if weight is None or weight in (True, 1):
+        return None
+    return float(weight) if 0 < weight < float("inf") else False
+
+
+def acted_call(fields: Fields) -> JsonObject | None:
+    """The call that an agent's log gives as fields of the turn: {action, action_input}."""
+    names = CALL_NAME if fields.have("arguments", "args") else ACTED
+    if not fields.have(ARGUMENTS) or not isinstance(fields.peek(names), str):
+        return None
+    return {"name": fields(names), "arguments": fields(ARGUMENTS)}
+
+
+def answered_call(fields: Fields, role: str) -> tuple[str, str]:
+    """(id, tool's name) of the call that a result answers, which may stand in an object of its own;
+    of any other turn its name."""
+    found, name = fields(TURN_ID), as_text(fields(TURN_NAME))
+    if isinstance(found, list):
+        found = next(iter(found), "")
+    if role == "tool" and found is None:
+        found = fields(CALL_ID)
+    call = fields.peek(CALLS + Names("call")) if role == "tool" else None
+    if isinstance(call, dict):
+        call_fields = Fields(call)
+        found = call_fields(CALL_ID) if blank(found) else found
+        name = name or as_text(call_fields(CALL_NAME))
+    return as_text(found), name
