@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.readers.fields import is_null
-from raytune_agents.readers.strict import dump, value_of
-from raytune_agents.records import Arguments, JsonSchema, RecordError, ToolSpec
+from raytune_agents.records import Arguments, JsonSchema, ToolSpec
 
 
 def argument_schema(name: str, tools: Sequence[ToolSpec]) -> JsonSchema:
@@ -16,24 +15,6 @@ def argument_schema(name: str, tools: Sequence[ToolSpec]) -> JsonSchema:
         return next((t.schema for t in tools if t.name == name), {})
     except ValueError:
         return {}
-
-
-def without_unknown_nulls(text: str, schema: JsonSchema) -> str:
-    """Arguments in JSON without the nulls of parameters that the tool does not have: a table was
-    written as text."""
-    properties = schema.get("properties")
-    try:
-        value = value_of(text) if isinstance(properties, dict) else None
-    except RecordError:
-        return text
-    if (
-        not isinstance(value, dict)
-        or not isinstance(properties, dict)
-        or (schema.get("additionalProperties"))
-    ):
-        return text
-    kept = {k: v for k, v in value.items() if v is not None or k in properties}
-    return text if len(kept) == len(value) else dump(kept)
 
 
 def without_nulls(arguments: Arguments, schema: JsonSchema) -> Arguments:

@@ -26,7 +26,7 @@ from raytune_agents.readers.fields import (
     note_again,
     unread_fields,
 )
-from raytune_agents.readers.nulls import argument_schema, without_nulls, without_unknown_nulls
+from raytune_agents.readers.nulls import argument_schema, without_nulls
 from raytune_agents.readers.parameters import OBJECT_WORDS, object_schema, parameter_names
 from raytune_agents.readers.strict import as_text, dump, raw_items, value_of
 from raytune_agents.records import (
@@ -312,8 +312,7 @@ def _arguments_text(value: Any, raw: str, name: str, tools: Sequence[ToolSpec]) 
         if value.strip().lower() in NOTHING:
             return "{}"
         if not _RECODED.match(value):
-            schema = argument_schema(name, tools) if "null" in value else {}
-            return without_unknown_nulls(value, schema) if schema else value
+            return value
         value, raw = _recoded(value)
     value = _of_pairs(value) if isinstance(value, list) else value
     if value in (None, "", {}):

@@ -338,12 +338,13 @@ def test_options_and_nulls(detail: dict[str, Any], value: Any, is_valid: bool) -
     assert (not schema_errors(ToolCall.of("f", n=value), [tool])) is is_valid
 
 
-def test_nulls_of_a_table_in_text() -> None:
+def test_nulls_and_surrogates_of_arguments_in_text() -> None:
     def arguments(text: str) -> str:
         said = {"role": "assistant", "tool_calls": [asked(args=text)]}
         return read(chat(said)).calls[0].arguments
 
-    assert json.loads(arguments('{"city": "Paris", "url": null}')) == PARIS
+    text = '{"city": "Paris", "url": null}'
+    assert arguments(text) == text  # text has no nulls of a table
     assert arguments('{"city":  null}') == '{"city":  null}'
     row = read(chat({"role": "assistant", "tool_calls": [asked(args='{"city": "\\ud83d"}')]}))
     assert kept(row) == "parses:arguments of get_weather"
