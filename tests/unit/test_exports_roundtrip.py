@@ -63,6 +63,8 @@ def trajectories(draw) -> Trajectory:
         if draw(st.booleans()):
             made = draw(st.lists(calls(names), min_size=1, max_size=3))
             thought, content = draw(TEXT | st.just("")), draw(TEXT | st.just(""))
+            # Beside a call these words are what a writer made of null.
+            content = "" if content in ("None", "null", "nan") else content
             messages.append(Message("assistant", content, thought, tuple(made)))
             messages += [Message("tool", draw(TEXT), name=c.name) for c in made]
         loss = draw(st.sampled_from([None, None, None, False]))
