@@ -108,9 +108,9 @@ def test_merging_changes_no_answer(columns, tmp_path) -> None:  # noqa: F811
 
 
 def test_a_lora_target_that_matches_nothing_is_refused() -> None:
-    config = job(Path("c"), Path("o")).config | {"lora": {"target_modules": ["q_proj", "query"]}}
+    config = worker.TrainConfig(lora={"target_modules": ["q_proj", "query"]})
     with pytest.raises(ConfigError, match=r"\['query'\] matches no module .* 'q_proj'"):
-        load_model(str(embedded()), "float32", worker.TrainConfig(**config), 0)
+        load_model(str(embedded()), "float32", config, 0)
 
 
 def test_an_exploding_loss_stops_with_its_rows(columns, tmp_path) -> None:  # noqa: F811
@@ -191,8 +191,7 @@ def test_val_rows_are_answered_on_the_way(tmp_path) -> None:
         tmp_path / "columns", tmp_path, learning_rate=5e-3, num_train_epochs=16.0, **options
     )
     made = replace(made, chat=made.chat | {"max_length": 512}, val=str(tmp_path / "val.parquet"))
-    config = worker.TrainConfig(**made.config)
-    found = sft.columns(row, Chat(**made.chat), config, None)
+    found = sft.columns(row, Chat(**made.chat), made.config, None)
     column_files.write_columns(tmp_path / "columns" / "rows-00000.arrow", found)
     val = [c | {"row": json.dumps(to_row(row))} for c in found]
     pq.write_table(pa.Table.from_pylist(val), made.val)
