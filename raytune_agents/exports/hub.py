@@ -63,11 +63,11 @@ def push_folders(folders: list[HubFolder], endpoint: str | None = None) -> list[
         return [*(f"would send {folder.line}" for folder in folders), LOGIN]
     api, done = HfApi(endpoint=endpoint), []
     for folder in folders:
-        kind = {"repo_id": folder.repo_id, "repo_type": folder.repo_type}
-        sdk = {"space_sdk": "static"} if folder.repo_type == "space" else {}
+        name, kind = folder.repo_id, folder.repo_type
+        sdk = "static" if kind == "space" else None
         try:
-            url = api.create_repo(**kind, **sdk, private=True, exist_ok=True)
-            api.upload_folder(**kind, folder_path=folder.path)
+            url = api.create_repo(name, repo_type=kind, space_sdk=sdk, private=True, exist_ok=True)
+            api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder.path)
         except Exception as error:  # also of the HTTP library that huggingface_hub brings
             said = " ".join(str(error).split())[:300]
             raise ConfigError(

@@ -121,7 +121,7 @@ class Complements:
     def placeable(phrase: str, p: Parameter) -> bool:
         """Whether a value may stand for the phrase: a place, a choice, or a number that says which
         one it is ("a tooth" + tooth 21)."""
-        unknown = p.sense == "amount" or (not (p.kind or p.sense) and p.values)
+        unknown = p.sense == "amount" or (not (p.kind or p.sense) and bool(p.values))
         which = unknown and not p.unit and f" {phrase}".endswith(f" {p.noun}")
         return kind_named(p.sense).placed or p.kind == "choice" or is_numbered(p) or which
 
@@ -188,7 +188,7 @@ class Complements:
     def kindly(self, phrase: str) -> bool:
         """Whether "some class" is a type of the object that `adjectives` will say."""
         found = re.match(rf"(?:an?|some|any|one|the) ({KINDLY})$", phrase)
-        return bool(found) and any(
+        return found is not None and any(
             (own := re.match(rf"^(\w+) {found[1]}$", p.words))
             and re.search(rf"\b{re.escape(own[1])}s?\b", self.head)
             for p in self.left

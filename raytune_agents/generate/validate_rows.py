@@ -116,8 +116,8 @@ def executor(config: GenerateConfig) -> Executor:
     specs = tuple(map(agents.load_spec, config.agents))
     for spec in specs:
         code = world_code(spec) if spec.world else None
-        own = code is not None and not code.shipped
-        if spec.module_path or (own and not code.remote):
+        own = code if code and not code.shipped else None
+        if spec.module_path or (own and not own.remote):
             sandbox.require_walls()
         if own:
             check_world(spec)

@@ -81,7 +81,7 @@ def _steps(row: Row) -> bool:
     except RecordError:
         return '"arguments"' in steps[:2_000]  # the reader says what is wrong with it
     items = [i for i in (steps if isinstance(steps, list) else [steps]) if isinstance(i, dict)]
-    calls = [i.get("function") if isinstance(i.get("function"), dict) else i for i in items]
+    calls = [own if isinstance(own := i.get("function"), dict) else i for i in items]
     return any("arguments" in c for c in calls) and not any(
         {"role", "call_id"} & i.keys() for i in items
     )

@@ -125,7 +125,8 @@ def make_tuner(
     """A new Tuner of the stage."""
     from ray import tune as ray_tune
 
-    tune, how = inputs.tune, {}
+    tune = inputs.tune
+    how: dict[str, Any] = {}
     if stage.proposals:
         how = {
             "search_alg": schedulers.search_algorithm(
