@@ -116,10 +116,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=9, help="start no cell after them")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each fold")
-    parser.add_argument("--tokens", type=int, default=2400, help="answer tokens of a training")
+    parser.add_argument("--tokens", type=int, default=12_000, help="answer tokens of a training")
     parser.add_argument("--rows", type=int, default=160, help="generated rows of a fold")
     parser.add_argument("--longest", type=int, default=1792, help="tokens of the longest row")
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     options = parser.parse_args()
     started, result = time.monotonic(), load_results(TARGET, "handful")
     facts = {k: v for k, v in vars(options).items() if k not in ("minutes", "seeds")}
