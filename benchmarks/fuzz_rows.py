@@ -289,10 +289,11 @@ class Chain:
                 cost = sum(e.trained_tokens for e in self.chat.encode(row))
             except RecordError:
                 word = "kept, not tokenised"
-        pool = mix.mix_pool(mix.RowKind.of(row), self.mix.weights, self.mix.no_call)
-        weights = mix.usable_weights(self.mix.weights, [(row.id, pool, cost)], self.mix.no_call)
+        kinds = [(row.id, mix.RowKind.of(row), cost)]
+        pooled, weights = mix.with_no_call(kinds, self.mix.weights, self.mix.no_call)
+        pool = pooled[0][1]
         if pool in weights:
-            mix.choose_rows([(row.id, pool, cost)], {pool: 1.0}, cost, 1.0, 1)
+            mix.choose_rows(pooled, {pool: 1.0}, cost, 1.0, 1)
         for name, write in exports.WRITERS.items():
             self.stage = f"export {name}"
             try:

@@ -189,6 +189,11 @@ class TrainConfig(BaseConfig):
             (self.num_workers or 1,) * 2 if isinstance(self.num_workers, int) else self.num_workers
         )
 
+    @property
+    def shared_by(self) -> int:
+        """The least number of rows that every number of workers in the span can share evenly."""
+        return math.lcm(*range(self.span[0], self.span[1] + 1))
+
     def rows_per_step(self, count: int | None = None) -> int:
         """`global_batch_size`, or what `auto` is for `count` rows of all epochs (None: many):
         a power of two, or the next number that the workers can share."""
@@ -196,8 +201,7 @@ class TrainConfig(BaseConfig):
             return self.global_batch_size
         # What few rows teach depends on the number of steps more than on the noise of each.
         rows = MOST_ROWS if count is None else min(MOST_ROWS, max(1, count // STEPS))
-        shared = math.lcm(*range(self.span[0], self.span[1] + 1))
-        return shared * math.ceil(2 ** int(math.log2(rows)) / shared)
+        return self.shared_by * math.ceil(2 ** int(math.log2(rows)) / self.shared_by)
 
     def of(self, arm: ArmConfig) -> TrainConfig:
         """The options of one arm: its own over these, and no other arm. Raises ValueError."""

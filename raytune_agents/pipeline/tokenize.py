@@ -67,14 +67,13 @@ def parts_made(
     config: TrainConfig,
     items: list[JsonObject],
     left: list[int],
-    local_rows: int = GROUP_ROWS,
 ) -> Iterator[Any]:
-    """Make the parts `left`; one value for each, as it is done. `items`: all row groups. Rows of
-    pairs up to `local_rows` are made here: a shuffle would take longer."""
+    """Make the parts `left`; one value for each, as it is done. `items`: all row groups. Few rows
+    of pairs are made here: a shuffle would take longer."""
     if not left:
         return
     chat, pairs_of = context.chat, method_named(method).pairs
-    if pairs_of and sum(item["rows"] for item in items) > local_rows:
+    if pairs_of and sum(item["rows"] for item in items) > GROUP_ROWS:
         context.resources  # noqa: B018  Ray must run
         yield from paired_parts(folder, method, chat, config, items, left)
         return
@@ -119,7 +118,8 @@ def paired_parts(
     def by_request(batch: FlatRow) -> Iterator[pa.Table]:
         for file, group in zip(batch["file"], batch["group"]):
             for table in group_tables(file, int(group)):
-                requests = (first_request(from_row(row)) for row in table.to_pylist())
+                turns = ({"messages": text} for text in table["messages"].to_pylist())
+                requests = (first_request(from_row(row)) for row in turns)
                 part = np.array([zlib.crc32(r.encode()) % parts for r in requests], np.int32)
                 table = table.append_column("part", pa.array(part))
                 yield table.filter(pa.array(np.isin(part, left)))

@@ -58,14 +58,12 @@ def step_rows(config: TrainConfig, rows: int, shrinks: bool) -> int:
 def even_rows(config: TrainConfig) -> int:
     """Rows of a step for one worker, alike for every number of workers that train.num_workers
     allows. Raises ConfigError where they cannot share a step evenly."""
-    least, most = config.span
     # Ray may run any number of workers in the span, and each must get whole rows of a step.
-    shared = math.lcm(*range(least, most + 1))
-    rows, left = divmod(config.rows_per_step(), shared)
+    rows, left = divmod(config.rows_per_step(), config.shared_by)
     if left or not rows:
         raise ConfigError(
             f"train.global_batch_size={config.global_batch_size} cannot be shared by "
-            f"train.num_workers={config.num_workers}; write a multiple of {shared}"
+            f"train.num_workers={config.num_workers}; write a multiple of {config.shared_by}"
         )
     return rows
 

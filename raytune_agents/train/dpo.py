@@ -28,7 +28,7 @@ from raytune_agents.records import RecordError, Trajectory
 
 
 def pairs_by_row(rows: Mapping[str, Trajectory], config: TrainConfig) -> dict[str, Pair]:
-    """Rejected row id -> its pair, out of all training rows."""
+    """Rejected row id -> its pair; rows of a pair have one first request."""
     kind, all_rows = config.dpo.pairs, list(rows.values())
     made = [] if kind == "minimal" else outcome_pairs(all_rows)
     made += [] if kind == "outcome" else minimal_pairs(all_rows)

@@ -29,8 +29,9 @@ PREFERENCE = 1 / 20  # train/learning_rates.py
 class Method:
     """`columns(row, chat, config, pairs)` gives row_id, pool, trained_tokens and the trainer's
     columns, or raises RecordError; `trainer(model, tokenizer, data, arguments, config)` is TRL's
-    trainer; `pairs(all rows by id, config)` is what columns needs of the other rows;
-    `marker(row, config)` a training row's, `inference_marker(config)` that of inference;
+    trainer; `pairs(rows by id, config)` is what columns needs of other rows, and is given all those
+    that begin with one request, of large data no others; `marker(row, config)` a training row's,
+    `inference_marker(config)` that of inference;
     `validate_data(kinds of the rows, config)` raises ConfigError; `options` are those of `train`
     that columns reads (None: any), so that arms which share them share the columns.
 
