@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from raytune_agents import agents
 from raytune_agents.calls.schema import find, schema_of
@@ -78,25 +79,26 @@ class Novelty:
 
 def held_back(
     config: GenerateConfig,
-    trained: Sequence[Trajectory],
+    real: Sequence[Trajectory],
+    trained: Sequence[Iterable[Trajectory]],
     wanted: Mapping[str, int],
     seed: int,
     execution_fault: Callable[[Trajectory], str],
 ) -> tuple[list[Trajectory], Counter[str]]:
-    """Rows with the splits of `wanted`, verified and unlike `trained`; and how many were left out
-    by reason. Fewer rows, in the same ratio, where the specs give no more."""
+    """Rows with the splits of `wanted`, verified and unlike every row of `trained`, which is read
+    twice and never held; and how many were left out by reason. Fewer rows, in the same ratio, where
+    the specs give no more. `real`: the user's training rows, whose habits the rows have."""
     total = sum(wanted.values())
     if not total:
         return [], Counter()
     pools = {name: share for name, share in config.pools.items() if name not in CHANGED}
     sources = config.sources.model_copy(update={"own": 0.0})  # no training row with other values
     tried = {"agents": own_agents(config), "rows": TRIED * total, "pools": pools}
-    real = [row for row in trained if not row.pool.startswith("synthetic.")]
     held_config = config.model_copy(update=tried | {"sources": sources})
     # Far more than are wanted: many of the requests and values that specs give stand in training.
     sampled = sampling.sample_rows(held_config, seed + HELD_SEED, real)
-    rows = mark_leaks(sampled.rows, trained)
-    novelty, refused = Novelty(trained), Counter()
+    rows = mark_leaks(sampled.rows, chain.from_iterable(trained))
+    novelty, refused = Novelty(chain.from_iterable(trained)), Counter()
     out: list[Trajectory] = []
     for row in rows:
         if len(out) == total:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
 from raytune_agents import agents, negatives, sandbox
 from raytune_agents.config import Config
 from raytune_agents.config.lookup import user_object
@@ -21,11 +23,12 @@ from raytune_agents.generate import held, no_call, realism, rewrite, sampling, v
 from raytune_agents.generate.known import own_rows
 from raytune_agents.inference import endpoint
 from raytune_agents.negatives import choice, good_steps
+from raytune_agents.pipeline.rows import MOST_SOURCE_ROWS, drawn_rows
 from raytune_agents.pipeline.shards import check_outage, make_shards
 from raytune_agents.pipeline.writer import chat_client
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Step
-from raytune_agents.storage import read_rows, write_rows
+from raytune_agents.storage import StoredRows, read_rows, write_rows
 
 if TYPE_CHECKING:
     from raytune_agents.chat import Chat
@@ -40,8 +43,13 @@ HELD = "held"  # folder of rows that are kept back
 def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
     """Synthetic positives with reworded requests, the model's own failures, edited negatives."""
     config, seed, chat = context.config, context.config.seed, context.chat
-    read = read_rows(context.run.folder / "read")
-    good = [r for r in read if not r.reject_reason and not parses(r)]
+    read, in_all = drawn_rows(context.run.folder, seed)
+    for split, count in in_all.items():
+        if count > MOST_SOURCE_ROWS:
+            context.display.say(
+                f"generate  works from {MOST_SOURCE_ROWS:,} of {count:,} {split} rows, drawn evenly"
+            )
+    good = [r for r in read if not parses(r)]
     train = [r for r in good if r.split == "train"]
     sampled = sampling.sample_rows(config.generate, seed, train)
     for gap in sampled.gaps:
@@ -77,7 +85,7 @@ def generate(context: Context, step: Step) -> tuple[Counts, JsonObject]:
         counts.rejected.update({f"synthetic:{p}:{stage}": n for p, n in lost.items()})
     synthetic = read_rows(step.folder / "synthetic")
     synthetic += no_call_rows(context, step, good, synthetic, counts)
-    write_held(context, step, read, executor, counts)
+    write_held(context, step, train, in_all, executor, counts)
     notes["mined"] = notes.pop(SAMPLED)
     notes["edited"] = write_negatives(context, step, [*train, *synthetic], counts)
     if config.negatives.good_steps:
@@ -155,21 +163,23 @@ def no_call_rows(
 def write_held(
     context: Context,
     step: Step,
-    read: Sequence[Trajectory],
+    real: Sequence[Trajectory],
+    in_all: Counter[str],
     executor: validate_rows.Executor,
     counts: Counts,
 ) -> None:
     """Verified rows of the user's own agents into HELD; says how many, and counts why others were
-    left out."""
+    left out. `real`: training rows that were read; `in_all`: accepted rows of every split."""
     config = context.config
-    real = Counter(r.split for r in read if not r.reject_reason)
-    wanted = held.held_counts(config.generate, real)
+    wanted = held.held_counts(config.generate, in_all)
     if not wanted:
         return
     # Rejected ones too: what was read for training must not come back as a test.
-    trained = [r for r in read if r.split == "train"]
-    trained += [r for name in PARTS[:2] for r in read_rows(step.folder / name)]
-    rows, refused = held.held_back(config.generate, trained, wanted, config.seed, executor.fault)
+    trained = [StoredRows(context.run.folder / "read", lambda t: pc.equal(t["split"], "train"))]
+    trained += [StoredRows(step.folder / name) for name in PARTS[:2]]
+    rows, refused = held.held_back(
+        config.generate, real, trained, wanted, config.seed, executor.fault
+    )
     store(step, HELD, rows, file=1)
     counts.add(len(rows), refused, "held")
     kept = Counter(row.split for row in rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,30 @@ import pyarrow.compute as pc
 from raytune_agents.records import Trajectory
 from raytune_agents.storage import StoredRows
 
+# Rows of one split that the generate step holds as objects: about 2 GiB of 500-token rows.
+MOST_SOURCE_ROWS = 20_000
+
 
 def accepted(table: pa.Table, split: str) -> Any:
     """Whether each row of a table is an accepted one of the split, [rows]."""
     return pc.and_(pc.equal(table["split"], split), pc.equal(table["reject_reason"], ""))
+
+
+def drawn_rows(
+    folder: Path, seed: int, most: int = MOST_SOURCE_ROWS
+) -> tuple[list[Trajectory], Counter[str]]:
+    """Rows that the read step accepted, of each split at most `most`, each as likely as any other
+    (reservoir sampling, Vitter 1985, algorithm R); and how many rows each split has."""
+    rng, found = random.Random(f"{seed}/drawn_rows"), Counter[str]()
+    kept: dict[str, list[Trajectory]] = defaultdict(list)
+    for row in StoredRows(folder / "read", lambda table: pc.equal(table["reject_reason"], "")):
+        found[row.split] += 1
+        own = kept[row.split]
+        if len(own) < most:
+            own.append(row)
+        elif (place := rng.randrange(found[row.split])) < most:
+            own[place] = row
+    return [row for rows in kept.values() for row in rows], found
 
 
 def stored_training_rows(folder: Path) -> StoredRows:

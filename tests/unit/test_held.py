@@ -32,7 +32,7 @@ def test_what_is_kept_back_is_right_and_new(config: GenerateConfig) -> None:
     trained = sampling.sample_rows(config, 1).rows
     fault = validate_rows.executor(config).fault
     wanted = {"synthetic": 8, "val": 2}
-    rows, refused = held_back(config, trained, wanted, 1, fault)
+    rows, refused = held_back(config, [], [trained], wanted, 1, fault)
     assert Counter(r.split for r in rows) == wanted
     asked = {request_text(r) for r in trained}
     values = {v for r in trained for v in request_values(r)}
@@ -40,8 +40,8 @@ def test_what_is_kept_back_is_right_and_new(config: GenerateConfig) -> None:
         assert request_text(row) not in asked
         assert not any(schema_errors(c, row.tools) for c in row.calls)
         assert not row.calls or request_values(row) - values  # at least one value of its own
-    assert rows == held_back(config, trained, wanted, 1, fault)[0]
-    again, lost = held_back(config, [*trained, *rows], wanted, 1, fault)
+    assert rows == held_back(config, [], [trained], wanted, 1, fault)[0]
+    again, lost = held_back(config, [], [trained, rows], wanted, 1, fault)
     assert not {r.id for r in again} & {r.id for r in rows}
     assert lost.total() > refused.total()
 

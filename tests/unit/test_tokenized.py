@@ -17,10 +17,10 @@ from raytune_agents.config import ConfigError, load_config
 from raytune_agents.mix import RowKind
 from raytune_agents.pipeline.context import Context
 from raytune_agents.pipeline.mix import row_counts
-from raytune_agents.pipeline.rows import stored_training_rows, training_rows
+from raytune_agents.pipeline.rows import drawn_rows, stored_training_rows, training_rows
 from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.progress import Display
-from raytune_agents.records import Trajectory
+from raytune_agents.records import Message, Trajectory, finish
 from raytune_agents.storage import write_rows
 from raytune_agents.train import methods
 from raytune_agents.train.column_files import TrainingRows, columns_table, write_columns
@@ -183,3 +183,32 @@ def test_only_accepted_training_rows_are_read_and_only_those_asked_for(tmp_path:
     assert list(training_rows(tmp_path, [GOOD[3].id, GOOD[2].id])) == [GOOD[3].id]
     stored = stored_training_rows(tmp_path)
     assert [row.id for row in stored] == [row.id for row in stored] == [GOOD[0].id, GOOD[3].id]
+
+
+def test_the_rows_that_generation_works_from_are_an_even_draw_of_each_split(tmp_path: Path) -> None:
+    rows = [
+        finish(
+            Trajectory(
+                (Message("user", f"question {k}"), Message("assistant", "yes")),
+                split="val" if k % 100 == 0 else "train",
+                reject_reason="no" if k % 10 == 1 else "",
+            )
+        )
+        for k in range(2000)
+    ]
+    for k in range(2):
+        write_rows(tmp_path / "read" / f"rows-{k}.parquet", rows[1000 * k : 1000 * (k + 1)])
+    every, found = drawn_rows(tmp_path, 0)
+    assert found == {"train": 1780, "val": 20}
+    assert [r.id for r in every if r.split == "train"] == [
+        r.id for r in rows if r.split == "train" and not r.reject_reason
+    ]
+    drawn, found = drawn_rows(tmp_path, 0, most=200)
+    assert found == {"train": 1780, "val": 20}
+    own = {r.id for r in drawn if r.split == "train"}
+    assert len(own) == 200
+    assert len(drawn) == 220
+    # 200 of 1,780, half of them expected from the second file: 100, standard deviation 6.7.
+    assert 70 < sum(row.id in own for row in rows[1000:]) < 130
+    assert drawn == drawn_rows(tmp_path, 0, most=200)[0]
+    assert drawn != drawn_rows(tmp_path, 1, most=200)[0]
