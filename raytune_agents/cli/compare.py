@@ -1,7 +1,13 @@
-"""`raytune-agents compare RUN_A RUN_B`: is B better than A, how surely, where, what is lost."""
+"""`raytune-agents compare RUN_A RUN_B`: is B better than A, how surely, where, what is lost.
+
+`compare RUN FILE`, where `capture` wrote the file in front of the router: do the arms answer in use
+as they did in the run's evaluation, and which rows to train on next.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,16 +17,17 @@ from raytune_agents.cli.shared_options import console, printed_errors, say, tabl
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from raytune_agents.evaluate.ab import Comparison
+    from raytune_agents.evaluate.ab import Comparison, Side
     from raytune_agents.evaluate.metrics import Metric
 
 METRIC = "exact_match"
 FEW_ROWS = 30  # a category with fewer rows is shown, but never called a regression
+NAMED = 10  # rows of a reason that a terminal shows
 
 
 def compare_command(
     run_a: Annotated[str, typer.Argument(help="run folder, or seeds of one with commas between")],
-    run_b: Annotated[str, typer.Argument(help="run folder, or seeds of one with commas between")],
+    run_b: Annotated[str, typer.Argument(help="the same, or a file that `capture` wrote")],
     arm_a: Annotated[str | None, typer.Option(help="arm of A; none = every arm both have")] = None,
     arm_b: Annotated[str | None, typer.Option(help="arm of B")] = None,
     metric: Annotated[str, typer.Option(help="metric of the rows")] = METRIC,
@@ -36,6 +43,9 @@ def compare_command(
 
     how = Resampling(resamples, confidence)
     with printed_errors():
+        if Path(run_b).is_file():
+            show_drift(ab.load_side(run_a), run_b, arm_b)
+            return
         a, b = ab.load_side(run_a), ab.load_side(run_b)
         known = {name: m for name, m in (a.metrics | b.metrics).items() if m.headline}
         if metric not in known:
@@ -65,6 +75,39 @@ def compare_command(
         gate = ab.gate_of_sides(a, b, *pair, how)
         style = {"kept": "green", "lost": "red"}.get(gate.outcome, "yellow")
         say(f"{gate.arm}: {gate.sentence(pair in better)}", style=style)
+
+
+def show_drift(side: Side, file: str, arm: str | None) -> None:
+    """The shares of every arm in the evaluation and in use, warnings, and rows by reason. Raises
+    ConfigError where no arm has answers on both sides."""
+    from raytune_agents import readers
+    from raytune_agents.config import ConfigError, SourceConfig
+    from raytune_agents.evaluate.drift import rows_to_train_on, share_drifts
+
+    found = list(readers.read_source(SourceConfig(path=file)))
+    rows = [row for part in found for row in part.rows]
+    answers = next(iter(side.seeds.values()))
+    drifts = share_drifts(answers, rows, arm)
+    if not drifts:
+        raise ConfigError(
+            f"no answer in {file} is of an arm that {side.name} evaluated "
+            f"({', '.join(side.arms)}); record in front of the router, or write --arm-b ARM"
+        )
+    for why, count in Counter(part.error for part in found if part.error).items():
+        say(f"{count} rows could not be read ({why})", style="yellow")
+    cells = [
+        (d.arm, d.sign, *("{}/{}".format(*share) for share in (d.evaluated, d.used)), d.p_holm)
+        for d in drifts
+    ]
+    lines = [(*texts, f"{p:.3g}") for *texts, p in cells]
+    console.print(table_of("", ("arm", "answers with", "evaluated", "in use", "p (Holm)"), lines))
+    for d in drifts:
+        if d.drifted:
+            say(f"DRIFT: {d.arm} answers with {d.sign} at another rate in use", style="red")
+    chosen = rows_to_train_on(rows, drifts, arm)
+    for why, count in Counter(why for why, _ in chosen).items():
+        names = [row.source_id or row.id for reason, row in chosen if reason == why][:NAMED]
+        say(f"train on next, {why}: {count} rows, {', '.join(names)}")
 
 
 def show_split(split: str, cells: list[Comparison], metric: Metric, confidence: float) -> None:

@@ -368,6 +368,8 @@ def write_model(
     from raytune_agents.chat import Chat
     from raytune_agents.config import ConfigError
     from raytune_agents.infra import cluster
+    from raytune_agents.redact import redact
+    from raytune_agents.train import adapter_card
 
     run = own_folder(config)
     trained = sorted(p.parent.name for p in run.glob("train/*/adapter"))
@@ -375,12 +377,17 @@ def write_model(
         raise ConfigError(f"--model {arm!r}: {run} has {trained}; write one of them")
     out = out or run / "export" / arm
     empty_folder(out, "--out")
+    config = as_it_ran(config, run)
     base, adapter = models.resolve(config.model), run / "train" / arm / "adapter"
     if not gguf:
         models.save_merged(base, adapter, config.model.dtype, out)
-        config, have = as_it_ran(config, run), cluster.look(config.resources)
-        options = server_options(config, have, Chat(adapter).serving, out.resolve())
-        return out, "to serve:", [server_line(arm, out, options, have)]
+        have = cluster.look(config.resources)
+        serving, folders = Chat(adapter).serving, (Path(), out.resolve())
+        options = [server_options(config, have, serving, folder) for folder in folders]
+        lines = [server_line(arm, *pair, have) for pair in zip(folders, options)]
+        card = adapter_card.text(run, arm, lines[0])
+        (out / "README.md").write_text(redact(card), encoding="utf-8")
+        return out, "to serve:", lines[1:]
     from raytune_agents.gguf_file import check_gguf, write_gguf
 
     check_gguf(base)  # before the merge

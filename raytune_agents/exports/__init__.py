@@ -42,7 +42,7 @@ LOSES: dict[str, str] = {
     "trl_label": f"{_LABELS} but right or wrong; the spelling of arguments; only the last turn is "
     "trained",
     "trl_pairs": f"{_LABELS}; the spelling of arguments (values stay)",
-    "agent_flan": f"{_LABELS}; call ids, names of tool turns",
+    "agent_flan": f"{_LABELS} but agent, type and fault; call ids, names of tool turns",
     "react": f"{_LABELS}; call ids and tools; a thought beside an answer in words becomes part "
     "of it, several calls in one turn and text beside a call are refused",
     "xlam": f"{_LABELS}; call ids; text beside calls and more than one turn are refused",

@@ -2,13 +2,15 @@
 
 The format is text alone: tools stand as <tools>[...]</tools> in the system turn, calls as
 <tool_call>, observations as <tool_response> in user turns. A row that was read from ReAct text is
-written back as that very text.
+written back as that very text. Beside the turns stand the agent that a row was made for, its type
+(tflan, react or negative where it is one of the preset's), and what is wrong with a wrong answer.
 """
 
 from __future__ import annotations
 
 from raytune_agents.calls import render_calls
 from raytune_agents.calls.results import in_call_order
+from raytune_agents.exports.splits import kind
 from raytune_agents.exports.xlam import tools_text
 from raytune_agents.readers import react
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
@@ -18,6 +20,17 @@ def _text(m: Message) -> str:
     calls = render_calls(m.tool_calls) if m.tool_calls else ""
     text = "\n".join(p for p in (m.content, calls) if p)
     return f"<think>\n{m.thought}\n</think>\n\n{text}" if m.thought else text
+
+
+def _labelled(row: Trajectory, conversation: list[JsonObject]) -> JsonObject:
+    where, _, agent = row.source.partition("/")
+    return {
+        "id": row.source_id,
+        "agent": agent if where == "agent" else "",
+        "type": kind(row) or row.pool,
+        "hallucination_type": row.fault,
+        "conversation": conversation,
+    }
 
 
 def write(row: Trajectory) -> JsonObject:
@@ -36,7 +49,7 @@ def write(row: Trajectory) -> JsonObject:
         else:
             content = _text(m) if m.role == "assistant" else m.content
             out.append({"role": m.role, "content": content, "loss": m.trained})
-    return {"id": row.source_id, "conversation": out}
+    return _labelled(row, out)
 
 
 def write_react(row: Trajectory) -> JsonObject:
@@ -48,7 +61,4 @@ def write_react(row: Trajectory) -> JsonObject:
         raise RecordError("ReAct text holds one call a turn and no text beside it")
     turns = react.conversation(row)
     loss = [m.trained for m in row.messages] + [False] * (len(turns) - len(row.messages))
-    return {
-        "id": row.source_id,
-        "conversation": [t | {"loss": flag} for t, flag in zip(turns, loss)],
-    }
+    return _labelled(row, [t | {"loss": flag} for t, flag in zip(turns, loss)])

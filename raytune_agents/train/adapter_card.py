@@ -1,4 +1,5 @@
-"""The card beside an adapter (README.md): base, data, options, scores where known, licences.
+"""The card beside an adapter, or the weights it was merged into (README.md): base, data, options,
+scores where known, licences.
 
 It is made of the run's files only, so it can be written again when scores come.
 """
@@ -26,8 +27,9 @@ def write_adapter_card(run: Path, arm: str) -> Path:
     return path
 
 
-def text(run: Path, arm: str) -> str:
-    """The card: Hub metadata, then what a reader must know to trust or rebuild the adapter."""
+def text(run: Path, arm: str, command: str = "") -> str:
+    """The card: Hub metadata, then what a reader must know to trust or rebuild the adapter.
+    `command` serves merged weights from their folder; the card is then theirs."""
     import pyarrow.parquet as pq
 
     manifest = Manifest.load(run / "train" / arm)
@@ -38,6 +40,7 @@ def text(run: Path, arm: str) -> str:
     pools = Counter(pq.read_table(run / "mix" / f"{arm}.parquet")["pool"].to_pylist())
     start = next((k for k in manifest.inputs if k.startswith("arm ")), "")
     kind = "adapter" if config["parameters"] == "lora" else "full weights"
+    kind = "merged weights" if command else kind
     head: dict[str, Any] = {"base_model": model["name"], "pipeline_tag": "text-generation"}
     if kind == "adapter":
         head["library_name"] = "peft"
@@ -66,6 +69,8 @@ def text(run: Path, arm: str) -> str:
     ]
     if scores := score_text(run / "evaluate", arm):
         parts.insert(5, scores)
+    if command:
+        parts.insert(3, f"## Serve\n\nIn this folder:\n\n```bash\n{command}\n```")
     return "\n\n".join(parts) + "\n"
 
 

@@ -40,6 +40,13 @@ def test_what_it_says(tmp_path):
     )
 
 
+def test_merged_weights_say_how_they_are_served(tmp_path):
+    text = adapter_card.text(trained(tmp_path, config()), "sft", "vllm serve . --dtype auto")
+    assert "Merged weights of `m`, trained with method `sft`" in text
+    assert "peft" not in text.split("---")[1]
+    assert "## Serve\n\nIn this folder:\n\n```bash\nvllm serve . --dtype auto\n```\n" in text
+
+
 def test_the_arm_that_it_goes_on_from(tmp_path):
     run = trained(tmp_path, config(), **{"arm first": "3c"})
     text = adapter_card.text(run, "sft")

@@ -117,7 +117,8 @@ def check_sharegpt(row: dict[str, Any]) -> None:
 
 
 def check_agent_flan(row: dict[str, Any]) -> None:
-    assert row.keys() == {"id", "conversation"}
+    labels = {"agent", "type", "hallucination_type"}
+    assert row.keys() == {"id", "conversation"} | labels
     for turn in row["conversation"]:
         assert turn.keys() == {"role", "content", "loss"}
         assert turn["role"] in ("system", "user", "assistant")

@@ -121,7 +121,7 @@ def test_rows_are_streamed_and_put_in_an_order_of_the_seed(tmp_path: Path) -> No
 
 def agents_pool(n: int) -> list[Trajectory]:
     kinds = ["synthetic.tflan"] * n + ["synthetic.react"] * n + ["negative.wrong_value"] * n
-    return [sample(i, source=f"agent/{name}", pool=kind)
+    return [sample(i, source=f"agent/{name}", pool=kind, fault=kind.partition("negative.")[2])
             for name in ("qa", "legal") for i, kind in enumerate(kinds)]  # fmt: skip
 
 
@@ -149,8 +149,10 @@ def test_preset_files(tmp_path: Path) -> None:
     summary = write_files(agents_pool(40), tmp_path, config, marker=right_or_wrong)
     assert summary["rows_out"] == 2 * 60
     assert summary["rows_in"] == 240 == 120 + sum(summary["left_out"].values())
-    for row in read_back(tmp_path / "qa_train.jsonl"):
-        assert row.keys() == {"id", "conversation"}
+    rows = read_back(tmp_path / "qa_train.jsonl")
+    assert {row["agent"] for row in rows} == {"qa"}
+    assert {(row["type"], row["hallucination_type"]) for row in rows} == {
+        ("tflan", ""), ("react", ""), ("negative", "wrong_value")}  # fmt: skip
     head = yaml.safe_load((tmp_path / "README.md").read_text().split("---")[1])
     assert [c["config_name"] for c in head["configs"]] == ["legal", "qa"]
 
