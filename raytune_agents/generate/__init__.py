@@ -30,6 +30,10 @@ def _catalogue(spec: AgentSpec) -> list[ToolSpec]:
     return [t for n in agents.shipped() if n != spec.name for t in agents.load_spec(n).toolspecs]
 
 
+def _shuffled(tools: list[ToolSpec], rng: random.Random) -> list[ToolSpec]:
+    return rng.sample(tools, len(tools))
+
+
 def _changed(
     change: Callable[[Trajectory, random.Random, AgentSpec], Trajectory | None], name: str
 ) -> Pool:
@@ -62,6 +66,7 @@ POOLS: dict[str, Pool] = {
         lambda row, rng, spec: augment.distract(row, rng, _catalogue(spec)), "distracted"
     ),
     "irrelevant": _changed(
-        lambda row, rng, spec: augment.irrelevant(row, rng, _catalogue(spec)), "irrelevant"
+        lambda row, rng, spec: augment.irrelevant(row, rng, _shuffled(_catalogue(spec), rng)),
+        "irrelevant",
     ),
 }

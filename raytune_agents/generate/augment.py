@@ -37,6 +37,7 @@ Names = dict[str, str]
 TRAINED_NOISE = ("slight", "medium", "union")
 NOISE = (*TRAINED_NOISE, "heavy")
 MASKED = 2 / 3  # share of rows that Hammer masks
+NAMED = 3  # tools that a refusal still names: of more it would be a list
 
 
 class Unusual(ValueError):
@@ -363,18 +364,19 @@ def distract(
     )
 
 
-def irrelevant(row: Trajectory, rng: random.Random, catalogue: Sequence[ToolSpec] = ()):
+def irrelevant(row: Trajectory, rng: random.Random, others: Sequence[ToolSpec] = ()):
     """The called tools are gone from the candidates, so no call is right and the answer says so.
 
-    Where no tool is left, three of the catalogue stand in; None where there is none either, or
-    where the tools were called before the last turn.
+    The first of `others` stand in for them: with fewer candidates than other rows have, their
+    number alone would tell that no call is right. None where no tool is left, or where the tools
+    were called before the last turn.
     """
     called = {c.name for c in row.target.tool_calls} if row.target else set()
     if not called or len(row.calls) > len(row.answer.tool_calls):
         return None
-    left = [t for t in row.tools if t.name not in called]
-    others = [t for t in catalogue if t.name not in {x.name for x in row.tools}]
-    left = left or rng.sample(others, min(3, len(others)))
+    known = {t.name for t in row.tools}
+    fill = (t for t in others if t.name not in known)
+    left = [new for t in row.tools if (new := next(fill, None) if t.name in called else t)]
     if not left:
         return None
     names = listed([t.name for t in left])
@@ -384,6 +386,8 @@ def irrelevant(row: Trajectory, rng: random.Random, catalogue: Sequence[ToolSpec
             f"I cannot do that with the tools at hand: {names}.",
             f"There is no fitting tool here; I only have {names}.",
         ]
+        if len(left) <= NAMED
+        else ["None of my tools can do this.", "I cannot do that with the tools at hand."]
     )
     meta = {k: v for k, v in row.meta.items() if k != "mask"} | {"refuse": "irrelevant"}
     return derive(

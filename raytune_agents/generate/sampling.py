@@ -30,7 +30,7 @@ Part = TypeVar("Part")
 
 VARIANT = "variant"  # the pool of the user's own rows with other values
 # Their answers name the candidates, or the candidates are what the pool is about.
-WHOLE = ("notool", "irrelevant", "distracted")
+WHOLE = ("notool", "distracted")
 HALF_OWN, MOST_OWN = 12, 0.7  # own rows at which half of the rows are made of them; at most
 MOST_VARIANTS = 20  # made of one own row
 BLOCK = 256  # requests compared at a time
@@ -78,6 +78,8 @@ def with_tools(row: Trajectory, count: int, seed: int) -> Trajectory:
     """The row with at most `count` candidate tools (never fewer than it is about): most of the
     others are those that are easiest to take for the right one."""
     about = {call.name for call in row.calls} | {str(row.meta.get("near", ""))}
+    if not row.calls:  # a refusal names tools
+        about |= {t.name for t in row.tools if t.name in row.answer.content}
     # By row: it keeps its candidates, whatever is drawn beside it.
     rng = random.Random(f"{seed}/{row.id}")
     kept = {t.name for t in sample_tools(row.tools, about, count, rng)}

@@ -79,6 +79,27 @@ def test_the_right_tool_is_taken_away() -> None:
         assert row.parents[0] in {r.id for r in rows}
 
 
+def test_their_number_of_tools_does_not_tell_that_no_call_is_right() -> None:
+    post = ToolSpec("send_letter", "Send a letter by post.")
+    rows = [asked(f"a room for {i}", FIND, RADIO) for i in range(20)]
+    rows += [asked(f"a letter to {i}", post, call="send_letter") for i in range(20)]
+    made = tool_taken_away(rows, 40, 1)
+    assert len(made) == 40
+    assert Counter(len(row.tools) for row in made) == {2: 20, 1: 20}
+    assert {row.tools[0].name for row in made if len(row.tools) == 2} == {"send_letter"}
+
+
+def test_a_near_miss_stands_in_for_half_of_the_rows() -> None:
+    near = ToolSpec("hotel_pool", "Opening hours of the pool.")  # one word of four in common
+    far = [ToolSpec(f"tool_{i}", f"Paint wall {i}.") for i in range(9)]
+    rows = [asked(f"a room for {i}", FIND) for i in range(100)]
+    others = [asked("a swim", near, *far, call="hotel_pool")]
+    made = [row for row in tool_taken_away(rows + others, 101, 1) if "a room" in row.query]
+    assert len(made) == 100
+    # Half of them by rule, a tenth of the others by chance: 55, standard deviation 5.
+    assert 40 < sum(row.tools == (near,) for row in made) < 70
+
+
 def test_not_where_another_tool_might_do_the_same() -> None:
     row = asked("a room for two", FIND, FIND_TOO)
     assert could_serve(row, FIND_TOO)
