@@ -33,7 +33,7 @@ def _words(name: str, description: str) -> frozenset[str]:
     return frozenset(w.lower() for w in WORD.findall(f"{name} {description}"))
 
 
-def likeness(row: Trajectory, tool: ToolSpec) -> float:
+def word_overlap(row: Trajectory, tool: ToolSpec) -> float:
     """The largest share of words, in [0, 1], that a tool has in common with one the row calls."""
     own, most = _words(tool.name, tool.description), 0.0
     for call in row.calls:
@@ -45,14 +45,14 @@ def likeness(row: Trajectory, tool: ToolSpec) -> float:
 
 def could_serve(row: Trajectory, tool: ToolSpec) -> bool:
     """Whether a tool says much the same as one that the row calls."""
-    return likeness(row, tool) > ALIKE
+    return word_overlap(row, tool) > ALIKE
 
 
 def strangers(row: Trajectory, catalogue: Sequence[ToolSpec], rng: random.Random) -> list[ToolSpec]:
     """Tools of other rows that could not serve this one, in the order in which they stand in: for
     half of the rows those that are most like the right one come first."""
     drawn = rng.sample(catalogue, min(DRAWN, len(catalogue)))
-    alike = {t.name: likeness(row, t) for t in drawn}
+    alike = {t.name: word_overlap(row, t) for t in drawn}
     out = [t for t in drawn if alike[t.name] <= ALIKE]
     return sorted(out, key=lambda t: -alike[t.name]) if rng.random() < NEAR else out
 
