@@ -275,21 +275,30 @@ def page(found: Mapping[str, Any]) -> str:
     )
 
 
+def points_of(cells: Mapping[str, Any]) -> str:
+    """Suites with their differences in points and the intervals' ends."""
+    return ", ".join(
+        f"{suite} ({100 * c['value']:+.0f} [{100 * c['low']:+.0f}, {100 * c['high']:+.0f}])"
+        for suite, c in cells.items()
+    )
+
+
 def findings(found: Mapping[str, Any]) -> list[str]:
     """What the intervals say of each arm against the reference; nothing beyond them."""
     out = []
     for name in ordered(found):
         to = "base" if name == REFERENCE else REFERENCE
         cells = found["differences"].get(name, {}).get(to)
-        if name.startswith("base") or not cells:
+        if name in ("base", "base_few_shot") or not cells:  # they make no call: all is said above
             continue
         few = any(c.get("few_seeds") for c in cells.values())
-        better = [s for s, c in cells.items() if c["low"] > 0]
-        worse = [s for s, c in cells.items() if c["high"] < 0]
-        rest = [s for s in cells if s not in better and s not in worse]
-        words = [f"better on {', '.join(better)}"] if better else []
-        words += [f"worse on {', '.join(worse)}"] if worse else []
-        words += [f"undecided on {', '.join(rest)}"] if rest else []
+        better = {s: c for s, c in cells.items() if c["low"] > 0}
+        worse = {s: c for s, c in cells.items() if c["high"] < 0}
+        words = [f"better on {points_of(better)}"] if better else []
+        words += [f"worse on {points_of(worse)}"] if worse else []
+        rest = len(cells) - len(better) - len(worse)
+        which = f"the other {rest}" if words else f"all {rest}"
+        words += [f"undecided on {which} suites"] if rest else []
         tail = " (exploratory: too few seeds to claim it)" if few else ""
         out.append(f"**{name}** against {to}: {'; '.join(words)}{tail}.")
     return out

@@ -37,6 +37,11 @@ Names = dict[str, str]
 TRAINED_NOISE = ("slight", "medium", "union")
 NOISE = (*TRAINED_NOISE, "heavy")
 MASKED = 2 / 3  # share of rows that Hammer masks
+CANNOT = (
+    "None of my tools can do this.",
+    "I cannot do that with the tools at hand.",
+    "There is no fitting tool here.",
+)
 NAMED = 3  # tools that a refusal still names: of more it would be a list
 
 
@@ -379,16 +384,9 @@ def irrelevant(row: Trajectory, rng: random.Random, others: Sequence[ToolSpec] =
     left = [new for t in row.tools if (new := next(fill, None) if t.name in called else t)]
     if not left:
         return None
-    names = listed([t.name for t in left])
-    answer = rng.choice(
-        [
-            f"None of my tools can do this. I have {names}.",
-            f"I cannot do that with the tools at hand: {names}.",
-            f"There is no fitting tool here; I only have {names}.",
-        ]
-        if len(left) <= NAMED
-        else ["None of my tools can do this.", "I cannot do that with the tools at hand."]
-    )
+    answer = rng.choice(CANNOT)
+    if len(left) <= NAMED:
+        answer += f" I have {listed([t.name for t in left])}."
     meta = {k: v for k, v in row.meta.items() if k != "mask"} | {"refuse": "irrelevant"}
     return derive(
         row,
