@@ -310,6 +310,8 @@ def _lowered(text: str) -> str:
 
 def _cut(text: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """An object as its head and (preposition, noun phrase) pairs."""
+    if text.startswith("that "):
+        return text, ()  # "record that a payment was made"
     # "the lights on": a particle at the end is the verb's.
     text = f" {text}" if re.search(r"\s(on|in|over)$", text) else f" {text} "
     text = re.sub(rf",(?= (?:{PREPOSITIONS}) )", "", text)
@@ -392,6 +394,7 @@ def mended(text: str) -> str:
     )
     text = re.sub(r"\b1 (people|persons)\b", "1 person", text)
     text = re.sub(r"\b([A-Za-z]{2,}) (?=\1[-_#]?\d)", "", text, flags=re.I)  # sku SKU-1
+    text = re.sub(r"\b(in|for|to|from|of) (?=United [SK]|Netherlands)", r"\1 the ", text)
     text = re.sub(r"\b1 children\b", "1 child", text)
     text = re.sub(r"\b(\w+) \1\b(?= )", lambda m: m[1] if m[1].islower() else m[0], text)
     return re.sub(r"[ \t]{2,}", " ", text).strip()

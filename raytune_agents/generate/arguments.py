@@ -158,7 +158,8 @@ def _scalar(scene: Scene, p: Parameter, known: Sequence[Any], only: bool) -> Any
         return str(found) if descriptions.json_type(p.detail) == "string" else found
     plain = [v for v in p.values if accepts(p.detail, v)]
     often = 0.3 if not p.kind or kind_named(p.kind).open else 1.0  # our bank may not fit
-    if plain and (not p.kind or (p.kind != "id" and rng.random() < often)):
+    worded = not any(re.search(r"\d", str(v)) for v in plain)  # "cam-front": no code to vary
+    if plain and (not p.kind or (worded if p.kind == "id" else rng.random() < often)):
         chosen = rng.choice(plain)
         return shaped(chosen, rng) if not p.kind and is_code(chosen) else chosen
     if not p.kind:

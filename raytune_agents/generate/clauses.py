@@ -11,11 +11,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from raytune_agents.generate.actions import base_verb, is_plural, verb_groups
-from raytune_agents.generate.descriptions import SUFFIXES
-from raytune_agents.generate.kind_table import Kind, kind_named
-from raytune_agents.generate.kinds import Parameter
-from raytune_agents.generate.scenes import bank_of
+from raytune_agents.agents.word_banks import shown
+from raytune_agents.generate.actions import base_verb, is_plural, verb_groups, with_article
+from raytune_agents.generate.kind_table import Kind, bank_of, kind_named
+from raytune_agents.generate.kinds import PERIODS, Parameter
 
 LAST = (  # kinds of texts, which end a sentence
     "message",
@@ -48,7 +47,10 @@ def _flag(p: Parameter, value: bool) -> str:
     )
     if base_verb(words.split()[0]) and words not in ("draft", "return"):
         if len(words.split()) > 1:
-            return f"and {words}" if value else f"and don't {words}"
+            verb, thing = words.split(maxsplit=1)
+            negated = "" if value else "don't "
+            thing = thing if re.search(r"(ing|ed|ly)$", thing) else with_article(thing, False)
+            return f"and {negated}{verb} {thing}"
         return f"({words}: {'yes' if value else 'no'})"
     if re.search(r"\bonly\b", p.words):
         return f"(only {words} ones)" if value else f"(not only {words} ones)"
@@ -110,8 +112,9 @@ WHO = ("email", "person", "username", "phone")
 
 
 def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head: str = "") -> str:
-    """The words that join a parameter to a sentence, with {name} for its value. `verb` and `head`
-    are of the sentence: one sends to somebody, shares with somebody, sets something to a value."""
+    """The words that join a parameter to a sentence, with {name} for its value; "" where it is best
+    given with its noun as in a form. `verb` and `head` are of the sentence: one sends to somebody,
+    shares with somebody, sets something to a value."""
     slot = "{" + p.name + "}"
     if isinstance(value, bool):
         return _flag(p, value)
@@ -121,15 +124,14 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
     general = verb in GENERAL_SETTERS and (listed_change or not spoken_of)
     if verb in GENERAL_SETTERS and sense.kind in ("message", "note"):
         return f'to "{slot}"'
-    kept = sense.kind in ("id", "id_number", *LAST, *PLACES) or p.fields or p.items
+    kept = sense.kind in ("id", "id_number", *LAST, *PLACES) or p.items
     if general and not kept:
-        return f"and set the {_noun(p, sense)} to {slot} {unit_words(p)}".strip()
+        return ""
     if (
         verb in SETTERS
         and (not general or p.words.startswith("new "))
-        and (not p.fields or verb == "set")
         and p.role in ("", "from", "to")
-        and (sense.kind not in MEASURES or spoken_of)
+        and (sense.kind not in MEASURES or spoken_of or verb == "set")
         and (
             spoken_of
             or verb == "rename"
@@ -142,21 +144,19 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
         towards = dict(sense.sayings).get("to", ("to {x}",))[0].replace("{noun}", p.noun)
         return towards.replace("{x}", slot).replace(" {unit}", f" {p.unit}" if p.unit else "")
     if sense.kind in ("email", "phone") and not p.role and _of_records(verb) and not p.items:
-        return f"with {_noun(p, sense)} {slot}"
+        return ""
     if sense.kind in WHO and verb in TOWARDS and not p.role:
         return f"{TOWARDS[verb]} {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
         return f"as {slot}"
-    text = rng.choice(_options(p, value, sense, head))
+    text = rng.choice(_options(p, value, sense, head) or ("",))
     noun = _noun(p, sense)
-    if "{unit}" in text and not p.unit:
-        # Five of what?
-        text = text.replace(" {unit}", "") if "{noun}" in text else "with {noun} {x}"
+    if "{unit}" in text and not p.unit and "{noun}" not in text:
+        return ""  # five of what?
     if p.items is not None and isinstance(value, list) and len(value) > 1 and sense.kind == "id":
         noun = noun if noun.endswith("s") else f"{noun}s"
     if p.items is not None and re.search(r"\{x\}\s+\w", text):
-        text = rng.choice(("with the {noun} {x}", "({noun}: {x})"))
-        noun = noun if noun.endswith("s") else f"{noun}s"
+        return ""
     if p.unit and "{unit}" in text:
         text = text.replace("{unit}", UNIT_WORDS.get(p.unit, p.unit))
     return text.replace(" {unit}", "").replace("{noun}", noun).replace("{x}", slot)
@@ -171,11 +171,13 @@ OWN_WORD = (  # a name that is itself the word before its value
     "by|until|since|before|after|near|within|between|via|under|over|above|below|around|during|"
     "without|about|against"
 )
-GRADED = r"(priority|severity|mood|tone|style|size|quality|difficulty|speed|preset|finish|accent)$"
 SITE = r"^(site|branch|station|depot|warehouse|store|office|facility|clinic|venue)( id| code)?$"
-LOCATIVE = r"(zone|area|region|district|floor|building|aisle|sector|ward|section)$"
 CONTAINER = (
     r"\b(channel|folder|project|workspace|board|database|room|group|space|queue|thread|cluster)$"
+)
+NUMBERS = r"(reference|ref|code|key|token|serial|number|confirmation|.* digits)\b"
+SPANS = (
+    r"^(duration|length|number of|num|max|min|time|stay|rental|term|last|past|next|the|in)( in)?$"
 )
 COUNTED_NAME = r"(?!.*eed$)\w{3,}ed"  # "counted", not "speed"
 BY_MEANS = re.compile(r"(sms|e-?mail|phone|push|whatsapp|post|letter|mail|call|fax|text)$", re.I)
@@ -188,7 +190,7 @@ def _of_records(verb: str) -> bool:
 
 def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
     """Clauses that the very name of a parameter makes: "until", "days before", "group by"."""
-    if re.fullmatch(OWN_WORD, p.words) and not p.fields:
+    if re.fullmatch(OWN_WORD, p.words):
         return (f"{p.words} {{x}}" + (" {unit}" if p.unit else ""),)
     if re.fullmatch(r"\w+s (before|after|ahead|ago|in advance|earlier|later)", p.words):
         return (f"{{x}} {p.words}",)
@@ -203,56 +205,40 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
             return (f"{p.words} {{x}}",)  # "hired after"
         ends = re.fullmatch(r"(?!check|drop|pick|valid)\w+ (end|start)", p.words)  # "trial end"
         if ends or (not p.role and not PLAIN_DATE.search(p.words)):
-            return ("with {noun} {x}", "with the {noun} {x}")  # "last day"
-    if re.match(r"excluded? \w", p.words) and not isinstance(value, bool):
-        return ("excluding {x}",)
-    if len(p.words) <= 3 and p.words in SUFFIXES and not isinstance(value, str | list):
-        return (f"({{x}} {SUFFIXES[p.words]})",)
+            return ("",)  # "last day"
+    of, _, period = p.words.rpartition(" ")
+    if of and period in PERIODS and not re.search(SPANS, of):
+        return ("",)  # "follow up days"
     if re.search(SITE, p.words) and p.kind in ("", "choice", "id"):
         return ("at {noun} {x}",)
-    if p.fields and p.words in ("from", "to"):
-        return (f"{p.words} {{x}}",)
     return ()
 
 
 def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
     """The clauses that a value can stand in, with {x} for it and {noun} for its name."""
     noun = _noun(p, sense)
-    named = ("with {noun} {x}", "with the {noun} {x}", "({noun}: {x})")
-    listed = ("with {noun} {x}", "({noun}: {x})")
     if own := _named_clauses(p, value):
         return own
-    if p.fields and p.noun.split()[-1:] == head.split()[-1:]:
-        return ("with {x}",)  # "create a contact" + contact
-    if p.kind == "object" or (p.items is not None and p.items.kind == "object"):
-        return ("with {noun} {x}",)
-    if value in ("metric", "imperial"):
-        return ("in {x} units",)
     if re.fullmatch(r"(kind|type|category|mode|option)", noun) and p.kind in ("choice", ""):
         return ("({x})",)
     if p.kind == "choice" and isinstance(value, str) and BY_MEANS.match(value):
         return ("by {x}",)
-    if p.kind == "choice" and re.search(LOCATIVE, noun):
-        return ("in {noun} {x}",) if len(str(value)) <= 3 else ("in the {x} {noun}",)
     if p.kind == "choice" and head.startswith("the ") and head.endswith(f" {noun}"):
         return ("as {x}",)  # "record the condition"
     if p.kind == "choice" and not (sense.say and sense.spoken and _in_bank(p, sense)):
-        graded = isinstance(value, str) and value.isalpha() and re.search(GRADED, noun)
-        return ("with {x} {noun}", "({noun}: {x})") if graded else listed
+        return ()
     if sense.kind == "query":
         return ("about {x}", "on {x}") if DOCUMENTS.search(head) else ("for {x}",)
-    if sense.kind == "weight" and re.search(r"\b(body|patient|person)\b", f"{p.words} {p.about}"):
-        return ("for a body weight of {x} {unit}",)
     if sense.kind == "note" and noun.rstrip("s") in head:
         return (': "{x}"',)  # "add a note"
+    if sense.kind == "id" and re.match(NUMBERS, noun):
+        return ()  # of what it is one nobody knows
     if noun == "ID":
         return ("with the ID {x}",)
     if sense.kind == "reason" and value not in bank_of("reason"):
-        return ("({noun}: {x})",)  # "checkup" is no clause
+        return ()  # "checkup" is no clause
     if p.words == "name" and sense.kind != "name":
         return ('named "{x}"',)  # of what is made
-    if p.items is not None and sense.kind == "email" and not re.search(r"mail|recip|to|cc", noun):
-        return ("({noun}: {x})",)
     if sense.kind in ("id", "id_number") and re.search(CONTAINER, noun):
         return ("in {noun} {x}",)
     if sense.kind == "money" and not p.role:
@@ -260,15 +246,12 @@ def _options(p: Parameter, value: Any, sense: Kind, head: str) -> Sequence[str]:
         of = re.search(r"(payment|refund|transfer|donation|deposit|tip|fee|bonus|credit)$", head)
         return (("of {x}",) if of else ("for {x}",)) if plain else ("with a {noun} of {x}",)
     if sense.kind in ("first_name", "last_name") and "name" not in p.words:
-        return ("with {noun} {x}",)
+        return ()
     if sense.kind in ("date", "datetime") and (
         word := re.search(r"(^|ed |due )(after|before|since)\b", p.words)
     ):
         return (f"{word[2]} {{x}}",)
-    if sense.kind == "date" and re.search(r"\w (after|before)$", p.words):
-        return ("with {noun} {x}",)
-    found = sense.clauses(p.role) if sense.kind else ()
-    return found or (listed if p.items is not None else named)
+    return sense.clauses(p.role) if sense.kind else ()
 
 
 def _in_bank(p: Parameter, sense: Kind) -> bool:
@@ -298,7 +281,9 @@ def _noun(p: Parameter, sense: Kind) -> str:
         "",
         p.words if sense.range else p.noun,
     )
-    words = re.sub(r"\s+(count|number|no|min|max|ids|km|kg|cm|minutes|percent|usd|eur)$", "", words)
+    words = re.sub(
+        r"(?<! per)\s+(count|number|no|min|max|ids|km|kg|cm|minutes|percent|usd|eur)$", "", words
+    )
     words = ACRONYMS.sub(lambda m: m[0].upper(), words)
     if sense.kind == "people" and re.search(r"party|pax|headcount|covers", words):
         return "people"
@@ -313,55 +298,56 @@ ACRONYMS = re.compile(
     r"\b(sku|url|pin|vat|ip|iban|isbn|api|cpu|gpu|ram|dns|ssl|pdf|csv|json|sql|gps|vin|sms|crm|cas|id)\b"
 )
 ENDS = {"to": "destination", "from": "origin"}
-DATED_ENDS = {"to": "end", "from": "start"}
+DATED = dict.fromkeys(("when", "on", "at", "before", "after", "since", "as of"), "date")
+DATED |= {"to": "end date", "until": "end date", "from": "start date", "starts": "start date"}
 
 
 def field_noun(p: Parameter) -> str:
-    """What stands before the value in a list or a sentence of its own: "due date" for due_by."""
-    noun = {"name": "name", "per page": "page size"}.get(p.words) or re.sub(
-        r"^starts\b", "start", _noun(p, _sense(p))
-    )
-    if p.kind in ("date", "datetime"):
-        noun = DATED_ENDS.get(noun, noun)
-        noun = re.sub(r"^(check in|check out|arrival|departure)$", r"\1 date", noun)
-        return re.sub(r"\s+(by|at|on|before)$", " date" if p.kind == "date" else " time", noun)
-    return ENDS.get(noun, noun)
+    """What a form or a question calls a parameter: "due date" for due_by, "check-in date"."""
+    noun = p.words if _sense(p).range or p.words == "per page" else p.noun
+    if p.words in ("name", "title") and p.said:
+        noun = f"{p.said} {p.words}"  # "animal name"
+    if p.kind in ("date", "datetime", "time"):
+        noun = re.sub(r"\s+(by|at|on|before)$", "", noun).replace("check ", "check-")
+        noun = DATED.get(noun, noun)
+        return noun if re.search(r"\b(date|day|time)$", noun) else f"{noun} {p.kind[:4]}"
+    noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? |^number of ", "", noun))
+    noun = re.sub(r"^(from|to) (?=\w)", lambda m: f"{ENDS[m[1]]} ", noun)
+    noun = re.sub(r"(?<! per) (km|kg|cm|minutes|percent|usd|eur)$", "", noun)
+    return ACRONYMS.sub(lambda m: m[0].upper(), ENDS.get(noun, noun))
 
 
 def request_noun(p: Parameter) -> str:
-    """What a question calls a parameter: "check-in date" for check_in."""
-    when = {"to": "end date", "until": "end date", "from": "start date"}
-    when |= dict.fromkeys(("when", "on", "at", "before", "after", "since"), "date")
-    if p.kind in ("date", "datetime") and p.noun in when:
-        return when[p.noun]
-    if p.kind in ("date", "datetime") and not re.search(r"date|day|time|start|end", p.noun):
-        return f"{p.noun.replace('check ', 'check-')} date"
-    if _sense(p).range and not p.items:
-        if is_plural(p.noun):
-            return f"number of {p.noun}"
-        if re.fullmatch(COUNTED_NAME, p.noun):
-            return f"number {p.noun}"
-    return p.words if p.sense in ("id", "id_number", "uuid") and p.noun != "ID" else p.noun
+    """What a question calls a parameter: "number of beds", "order ID"."""
+    noun = field_noun(p)
+    counted = is_plural(noun) or re.fullmatch(COUNTED_NAME, noun)
+    if _sense(p).range and not p.items and counted and not noun.startswith("number"):
+        return f"number {'of ' if is_plural(noun) else ''}{noun}"
+    numbered = p.sense in ("id", "id_number", "uuid") and noun != "ID" and p.words.endswith(" id")
+    return f"{noun} ID" if numbered else noun
 
 
 def unit_words(p: Parameter) -> str:
     """The unit after a number; of money it is part of what is said."""
     if p.sense in ("money", "loan", "salary"):
         return ""
+    if p.items is not None or not _sense(p).range:
+        return ""
     unit = UNIT_WORDS.get(p.unit, p.unit) or ("degrees" if p.sense == "temperature" else "")
     return "" if p.words.endswith(unit) else unit  # "weekly hours"
 
 
-def statement(p: Parameter, value: Any, rng: random.Random) -> str:
-    """A sentence of its own that gives a value."""
-    slot, noun = "{" + p.name + "}", field_noun(p)
-    if isinstance(value, list):
-        return f"{capital(noun)}: {slot}."
-    if isinstance(value, str) and (p.sense in QUOTED or len(value.split()) > 5):
-        return f'{capital(noun)}: "{slot}"'
-    said = f"{slot} {unit_words(p) if isinstance(value, int | float) else ''}".strip()
-    be = "are" if is_plural(noun) else "is"
-    return rng.choice((f"The {noun} {be} {said}.", f"{capital(noun)}: {said}."))
+def form_clause(params: Sequence[Parameter], verb: str, brackets: bool, rng: random.Random) -> str:
+    """Several values with their nouns: "with the SKU A-1 and the quantity 3", "(SKU: A-1,
+    quantity: 3)"; of what is changed "and set the bin to A-1"."""
+    slots = {p.name: f"{{{p.name}}} {unit_words(p)}".strip() for p in params}
+    slots |= {p.name: f'"{{{p.name}}}"' for p in params if p.sense in QUOTED and p.kind != "choice"}
+    article = rng.choice(("the ", "")) if len(params) < 3 else ""
+    if verb in GENERAL_SETTERS:
+        return f"and set {shown([f'the {field_noun(p)} to {slots[p.name]}' for p in params])}"
+    if brackets or rng.random() < 0.5:
+        return f"({', '.join(f'{field_noun(p)}: {slots[p.name]}' for p in params)})"
+    return f"with {shown([f'{article}{field_noun(p)} {slots[p.name]}' for p in params])}"
 
 
 QUOTED = (*LAST, "subject", "event_title", "task_title", "document_title", "opinion")

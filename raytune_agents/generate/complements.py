@@ -62,6 +62,8 @@ class Complements:
             return (self.part(preposition, inner[1]) or f"{preposition} {inner[1]}") + inner[2]
         if phrase in ("something", "anything", "somebody"):
             return ""
+        if any(mentions(phrase, p) for p in self.present if (p.items or p).fields):
+            return f"{preposition} {phrase}"  # a list of things follows the sentence
         if found := self.counted(preposition, phrase) or self.several(preposition, phrase):
             return found
         if self.kindly(phrase):
@@ -101,6 +103,7 @@ class Complements:
         if described != phrase:
             return f"{preposition} {described}"
         unsaid = indefinite and any(mentions(phrase, p) for p in self.absent)
+        unsaid = unsaid or phrase == "another"
         paired = spoken_of and (indefinite or is_plural(phrase))
         return "" if unsaid or paired else f"{preposition} {phrase}"
 
@@ -122,7 +125,10 @@ class Complements:
         """Whether a value may stand for the phrase: a place, a choice, or a number that says which
         one it is ("a tooth" + tooth 21)."""
         unknown = p.sense == "amount" or (not (p.kind or p.sense) and bool(p.values))
-        which = unknown and not p.unit and f" {phrase}".endswith(f" {p.noun}")
+        which = not p.unit and f" {phrase}".endswith((f" {p.noun}", f" {p.words}"))
+        which = which and unknown
+        if p.sense == "period":
+            return False  # "over today"
         return kind_named(p.sense).placed or p.kind == "choice" or is_numbered(p) or which
 
     def letters(self, phrase: str) -> list[Parameter]:
@@ -219,11 +225,12 @@ class Complements:
     def _only_id(self, phrase: str) -> Parameter | None:
         """The one id of the call, where a complement names no parameter: "label an email" + the
         message's id."""
-        ids = [p for p in self.present if p.sense in ("id", "id_number") and not p.items]
+        ids = [p for p in self.present if is_numbered(p) and not p.items]
         ids = [p for p in ids if not re.search(CONTAINER, p.noun)]
+        ids = [p for p in ids if p.required] or ids
         if len(ids) != 1 or ids[0] not in self.left or ids[0] == self.first:
             return None
-        if any(mentions(phrase, p) for p in [*self.present, *self.absent]):
+        if any(mentions(phrase, p) for p in [*self.present, *self.absent]) or phrase == "another":
             return None
         self.left.remove(ids[0])
         return ids[0]

@@ -28,9 +28,16 @@ from raytune_agents.generate.actions import (
     with_article,
 )
 from raytune_agents.generate.arguments import parameters_of
-from raytune_agents.generate.clauses import DOCUMENTS, SETTERS, clause_of, field_noun, statement
+from raytune_agents.generate.clauses import (
+    DOCUMENTS,
+    SETTERS,
+    capital,
+    clause_of,
+    field_noun,
+    form_clause,
+    unit_words,
+)
 from raytune_agents.generate.descriptions import is_english
-from raytune_agents.generate.kind_table import kind_named
 from raytune_agents.generate.kinds import Parameter, name_words
 from raytune_agents.generate.nouns import NUMBERED, slot_of
 from raytune_agents.generate.placing import Placing
@@ -79,9 +86,14 @@ def _lead(
             )
         ):
             return value, verb_groups().get(value, ""), p
+        turned = _switched(value.split()[0]) if len(act.verbs) > 1 and value else ""
+        if p.kind == "choice" and turned in act.verbs:  # "arm or disarm" + disarmed
+            return turned, verb_groups().get(turned, ""), None if " " in value else p
     verb = rng.choice(act.verbs)
     giving = verb == "give" and any(p == "to" for p, _ in act.parts)  # "give a rating to a book"
     group = "" if giving else verb_groups().get(verb, "")
+    if verb == "search" and act.parts and act.head.startswith("the "):
+        return verb, group, None  # "search the library for songs" finds no library
     synonyms = phrases()["groups"][group]["say"] if group else [verb]
     return rng.choice(synonyms if MANUAL_VERBS.match(verb) else [verb, *synonyms]), group, None
 
@@ -126,7 +138,7 @@ def compose(
     if act != action(tool.name, tool.description):  # the verb is an argument's
         chosen = next(p for p in plain if p.words in METHODS and p.kind == "choice")
         verb, group = act.verbs[0], verb_groups().get(act.verbs[0], "")
-    if switch := next((p for p in flags if base_verb(p.words) in act.verbs[:1]), None):
+    if switch := next((p for p in flags if _switched(p.words) in act.verbs[:1]), None):
         flags.remove(switch)  # "follow or unfollow an artist" + follow
         verb = act.verbs[0] if args[switch.name] else (*act.verbs, verb)[1]
     plain = [p for p in plain if p != chosen]
@@ -136,20 +148,19 @@ def compose(
     ask = bool(group and phrases()["groups"][group].get("ask")) or not act.sure
     first = placed.first
     entity = first is not None and first.sense in NUMBERED  # "what is the user 4711?"
-    form = form or ("order" if chosen else _form(ask, group, act, rng, entity))
     looked_for = group == "search" or verb in ("play", "stream", "watch")
+    searched = looked_for and placed.query
+    form = form or ("order" if chosen or searched else _form(ask, group, act, rng, entity))
     if form == "order" and looked_for and (query := placed.query):
         left.remove(query)
         verb, body = _searched(verb, body, placed.head, slot_of(query), rng)
     clauses = [clause_of(p, args[p.name], rng, verb, placed.spoken) for p in left + flags]
-    clauses = _distinct_clauses(left + flags, clauses, group)
-    inline, rest = _arranged(left + flags, clauses, args, rng, form == "order")
+    if re.match(r"(who|what|when|where|which|why|how|whether)\b.*\b(an?|one) \w", body):
+        clauses[: len(left)] = [""] * len(left)  # "how much an amount is worth in another"
+    inline, rest = _arranged(left + flags, clauses, verb, body, form == "order", rng)
     text, reported = _formed(form, verb, group, body, act)
     text = _unnamed(text, tool.name)
-    tail = " ".join(_listed(inline, body))
-    open_clause = re.match(r"(who|what|when|where|which|why|how|whether)\b.*\b(an?|one) \w", body)
-    if open_clause and len(inline) > 1:  # "how much an amount is worth in another: 540, from ..."
-        tail = f": {', '.join(re.sub('^(for|with) ', '', clause) for clause in inline)}"
+    tail = " ".join(inline).replace(") (", ", ")
     pieces = [f"{t} {tail}".strip() for t in (text, reported)]
     pieces = [_filled(t, anchors) for t in pieces]
     return Wish(form, pieces[0], _filled(rest, anchors), anchors, pieces[1] if reported else "")
@@ -180,43 +191,9 @@ def _searched(verb: str, body: str, head: str, slot: str, rng: random.Random) ->
     return rng.choice((*options, ("find", f"{bare} about {slot}")))
 
 
-def _listed(clauses: Sequence[str], body: str) -> list[str]:
-    """Clauses with "and" for a word that comes again: "for patient 4 and slot 7"."""
-    out: list[str] = []
-    before = "for" if re.search(r"\bfor [\w ]*\{\w+\}$", body) else ""
-    for clause in clauses:
-        first = clause.split()[0]
-        named = re.match(r"for (?!the )\w[\w ]* \{", clause)
-        again = first == before and ":" not in clause and (first == "with" or named)
-        out.append(f"and {clause.removeprefix(first).strip()}" if again else clause)
-        before = first
-    return out
-
-
-def _distinct_clauses(params: Sequence[Parameter], clauses: list[str], group: str) -> list[str]:
-    """Clauses of which no two begin alike: the address of a person who is named stands in brackets,
-    a language of something new is "the language"."""
-    out: list[str] = []
-    for p, clause in zip(params, clauses):
-        first = clause.split()[0]
-        if (
-            p.sense in ("email", "phone")
-            and first == "for"
-            and any(c.startswith(("for ", "to ", "named ")) for c in out)
-        ):
-            clause = f"({slot_of(p)})"
-        elif p.sense == "street" and first == "to" and out and out[-1].startswith("to "):
-            clause = f"at {slot_of(p)}"
-        elif p.sense == "language" and group in ("create", "add", "update"):
-            clause = f"with the language {slot_of(p)}"
-        elif (
-            first in ("for", "of")
-            and any(c.split()[0] == first for c in out)
-            and (clause == f"{first} {slot_of(p)}")
-        ):
-            clause = f"with the {p.noun} {slot_of(p)}"
-        out.append(clause)
-    return out
+def _switched(words: str) -> str:
+    """The verb of a flag: "lock" of locked."""
+    return base_verb(words) or base_verb(re.sub(r"ed$", "", words)) or base_verb(words.rstrip("d"))
 
 
 def _form(ask: bool, group: str, act: Action, rng: random.Random, entity: bool) -> str:
@@ -266,40 +243,45 @@ def _formed(form: str, verb: str, group: str, body: str, act: Action) -> tuple[s
     return f"what {verb_be} {found}", found
 
 
+MOST_CLAUSES = 3  # more of them make a sentence that nobody says
+
+
 def _arranged(
     params: Sequence[Parameter],
     clauses: list[str],
-    args: Mapping[str, Any],
+    verb: str,
+    body: str,
+    order: bool,
     rng: random.Random,
-    order_form: bool,
 ) -> tuple[list[str], str]:
-    """Clauses that stand in the first sentence, and the sentences that hold the others."""
-    said = list(zip(params, clauses))
-    records = [pair for pair in said if pair[0].items is not None and pair[0].items.fields]
-    texts = [pair for pair in said if pair[1].startswith(":") and pair not in records]
-    order = [pair for pair in said if pair not in [*records, *texts]] + texts[:1]
-    inline = [c for _, c in order]
-    apart = [p for p, _ in records + texts[1:]]
-    many = len(order) > 4 or (order_form and len(order) > 2 and rng.random() < 0.3)
-    if not many and not apart:
-        return inline, ""
-    movable = [p for p, c in order if not isinstance(args[p.name], bool) and not c.startswith(":")]
-    moved = movable[rng.randint(1, 2) :] if many else []
-    moved += apart
-    stay = [c for p, c in order if p not in moved]
-    if len(moved) > 2 and rng.random() < 0.4:
-        lines = "".join(f"\n- {field_noun(p)}: {slot_of(p)}" for p in moved)
-        return stay, lines
-    counts = [
-        c
-        for p, c in order
-        if p in moved and kind_named(p.sense).range and re.match(r"(for|with) (?!a |\{\w+\}$)", c)
-    ]
-    sentences = [statement(p, args[p.name], rng) for p, c in said if p in moved and c not in counts]
-    if counts:
-        together = " ".join(counts)
-        sentences.append(f"{together[:1].upper()}{together[1:]}, please.")
-    return stay, " ".join(sentences)
+    """Clauses that stand in the first sentence, and what follows it: clauses of which no two begin
+    alike, the other values with their nouns, a text to the end, and lists on their own."""
+    said = dict(zip(params, clauses))
+    records = [p for p in said if (p.items or p).fields]
+    texts = [p for p, c in said.items() if c.startswith(":") and p not in records]
+    flags = [c for p, c in said.items() if p.kind == "flag"]
+    begun = set(re.findall(r"\b(\w+)(?: [\w-]+)? \{", body))
+    spoken: list[str] = []
+    noted = texts[1:]
+    for p, clause in said.items():
+        if p in records or p in texts or p.kind == "flag":
+            continue
+        first, bare = clause.partition(" ")[0], re.fullmatch(r"\w+ [^{:]*\{\w+\}", clause)
+        again = bare and first in begun and first != "with"
+        if not clause or len(spoken) >= MOST_CLAUSES or again:
+            noted.append(p)
+        else:
+            spoken.append(f"and {clause[5:]}" if first == "with" and "with" in begun else clause)
+            begun.add(first)
+    rest = "".join(f" {capital(field_noun(p))}: {slot_of(p)}." for p in records).strip()
+    form: list[str] = []
+    if len(noted) > 2 and order and not records and not texts and rng.random() < 0.4:
+        rest = "".join(f"\n- {field_noun(p)}: {slot_of(p)} {unit_words(p)}".rstrip() for p in noted)
+    elif noted:
+        before = " ".join([body, *spoken])
+        crowded = re.search(r"\b(with|that|who|which)\b|\(", before) is not None
+        form = [form_clause(noted, verb, crowded, rng)]
+    return [*spoken, *form, *flags, *(said[p] for p in texts[:1])], rest
 
 
 def _filled(text: str, anchors: Mapping[str, str]) -> str:

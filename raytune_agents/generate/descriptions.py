@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from raytune_agents.records import JsonSchema
@@ -120,15 +121,22 @@ def thing_of(words: str, about: str) -> str:
     subject = re.sub(r" (in|as|per) [\w/° ]+$", "", subject_of(text))
     subject = re.sub(r"(?<=\w) \w{3,}(ed|ing)$", "", subject)
     subject = re.sub(rf"^(unique|new) |(?<=\w) {_GENERAL}$", "", subject)
-    if not re.fullmatch(r"[a-z][a-z'-]*( [a-z'-]+){0,3}", subject) or is_meta(subject):
-        return ""
-    if words in SHORT:
+    if not re.fullmatch(r"[a-z][a-z'-]*( [a-z'-]+){0,3}", subject) or words in SHORT:
         return ""
     opaque = len(words) <= 2 or words in OPAQUE or not re.search(r"[aeiouy]", words)
     richer = subject.startswith(f"{short} ") and len(subject.split()) <= 3
-    return subject if subject != words and (opaque or richer) else ""
+    foreign = not any(w[:4] in ENGLISH_STEMS for w in words.split())
+    if foreign or ((opaque or richer) and not is_meta(subject)):
+        return subject if subject != words else ""
+    return ""
 
 
+_DATA = Path(__file__).parent / "data"
+ENGLISH_STEMS = frozenset(  # a name of other words is of another language, or rare
+    word[:4]
+    for name in ("kinds", "values", "phrases")
+    for word in re.findall("[a-z]{2,}", (_DATA / f"{name}.yaml").read_text("utf-8").lower())
+)
 OPAQUE = ("src", "dst", "amt", "ext", "val", "num", "arg", "var", "param", "pos", "ref")
 SHORT = ("id", "ip", "to", "at", "by", "on", "in", "as", "cc", "os", "db", "vm", "pr", "tv")
 _FOREIGN = frozenset(

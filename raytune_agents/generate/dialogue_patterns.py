@@ -16,7 +16,7 @@ from raytune_agents.agents.analyse import Argument, mixed
 from raytune_agents.generate import arguments
 from raytune_agents.generate.actions import is_plural
 from raytune_agents.generate.arguments import parameters_of, spec_values
-from raytune_agents.generate.clauses import request_noun
+from raytune_agents.generate.clauses import LAST, field_noun, request_noun
 from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.distractors import shown_tools
 from raytune_agents.generate.surface import COUNTS, spoken
@@ -157,6 +157,7 @@ ANSWERS = [
 def question(tool: ToolConfig, arg: str, rng: random.Random) -> str:
     """What to ask when `arg` is missing; an enum is offered as a choice."""
     enum = [str(v) for v in tool.parameters["properties"][arg].get("enum", [])]
+    enum = [v.replace("_", " ") for v in enum]
     choices = f"{', '.join(enum[:-1])} or {enum[-1]}" if enum else ""
     param = next(p for p in parameters_of(tool) if p.name == arg)
     template = rng.choice(CHOICES if enum else QUESTIONS)
@@ -183,6 +184,7 @@ def _incomplete(
     wish = composed(tool, {k: v for k, v in args.items() if k not in later}, scene, rng, "order")
     params = {p.name: p for p in parameters_of(tool)}
     answers = {k: spoken(params[k], args[k], scene, rng) for k in later}
+    answers |= {k: f'"{text}"' for k, text in answers.items() if params[k].sense in LAST}
     return as_order(wish), args, wish.anchors, answers
 
 
@@ -223,8 +225,9 @@ def followup_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> Tr
 
 
 def answer_of(text: str, rng: random.Random) -> str:
-    """What a user answers; a sentence of its own stands alone."""
-    return text if re.search(r"[.!?]$", text) else rng.choice(ANSWERS).format(value=text)
+    """What a user answers; a sentence or a list stands alone."""
+    alone = re.search(r"[.!?;,]", text) or len(text.split()) > 5
+    return text if alone else rng.choice(ANSWERS).format(value=text)
 
 
 def askable(tool: ToolConfig) -> list[str]:
@@ -311,7 +314,7 @@ def corrected_row(spec: AgentSpec, index: int, seed: int, attempt: int = 0) -> T
     if new[param.name] == args[param.name]:
         return None
     value = spoken(param, new[param.name], scene, rng)
-    text = rng.choice(CHANGES).format(words=param.noun, value=value)
+    text = rng.choice(CHANGES).format(words=field_noun(param), value=value)
     messages = [
         Message("user", styled(made.wish, rng, made.wish.anchors.values(), spec.habits.styles)[1]),
         Message("assistant", rng.choice(READY)),

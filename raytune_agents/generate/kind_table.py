@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from raytune_agents.generate import descriptions
+from raytune_agents.generate.codes import is_code
 from raytune_agents.records import JsonObject
 
 DATA = Path(__file__).parent / "data"
@@ -102,6 +103,18 @@ def kind_named(name: str) -> Kind:
     return next((k for k in all_kinds() if k.kind == name), Kind(""))
 
 
+@cache
+def banks() -> JsonObject:
+    """The values of `data/values.yaml`."""
+    found = yaml.safe_load((DATA / "values.yaml").read_text("utf-8"))
+    return found | {name: list(works) for name, works in found["made_by"].items()}
+
+
+def bank_of(kind: str) -> list[str]:
+    """The whole bank of a kind, [] where it has none."""
+    return banks().get(kind_named(kind).bank, []) if kind else []
+
+
 def _fits(kind: Kind, type_: str) -> bool:
     number = type_ in ("integer", "number")
     return kind.type == "any" or kind.type == (
@@ -157,13 +170,7 @@ SECRET = re.compile(  # what no user would say and nobody may invent
 DIGITS = re.compile(r"^\d{1,4}$")
 
 
-THINGS = ("person", "company", "product", "name", "username", "project", "course", "task_title")
-
-
-def is_reference(text: Any) -> bool:
-    """Whether an example is an identifier: "cus_9s6XKzkNRiz8i3", "PRJ-88"."""
-    coded = r"[A-Za-z]{1,8}[_-](?=\w*\d)\w{6,}|[A-Z]{1,6}-\d{2,}"
-    return isinstance(text, str) and bool(re.fullmatch(coded, text))
+WORDED = ("city", "state", "country", "person", "username", "name", "column")
 
 
 def settled(kind: str, by_name: bool, examples: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -173,8 +180,9 @@ def settled(kind: str, by_name: bool, examples: Sequence[Any]) -> tuple[str, lis
     if kind in ("date", "time", "datetime") and texts:
         formed = [e for e in texts if re.search(r"\d", str(e))]
         return (kind, formed) if formed else ("", texts)
-    if len(texts) == 1 and kind in THINGS and is_reference(texts[0]):
-        return "id", texts  # "customer", e.g. cus_9s6XKzkNRiz8i3
+    worded = kind in WORDED or (bank_of(kind) and not any(map(is_code, bank_of(kind))))
+    if texts and worded and all(map(is_code, texts)):
+        return "id", texts  # "bin location", e.g. A-12-03
     if len(texts) > 1 and kind and not (by_name and kind_named(kind).open):
         number = not isinstance(texts[0], str)
         return (kind, texts) if number else ("", texts)

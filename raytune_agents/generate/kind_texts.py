@@ -8,9 +8,9 @@ from typing import Any
 
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import NoValue, is_code, shaped
-from raytune_agents.generate.kind_table import kind_named, matching_kind
+from raytune_agents.generate.kind_table import banks, kind_named, matching_kind
 from raytune_agents.generate.kinds import Parameter
-from raytune_agents.generate.scenes import GENERATORS, Scene, banks
+from raytune_agents.generate.scenes import GENERATORS, Scene
 
 FACILITIES = (
     r"\b(library|museum|hospital|school|park|stadium|clinic|theater|theatre|gallery|zoo|"
@@ -68,7 +68,7 @@ def text_of(scene: Scene, p: Parameter) -> Any:
             return f"{scene.place('').city} {found[1].capitalize()}"
         if not kind:
             raise NoValue(f"{p.name}: nothing says whose name it is")
-    codes = [v for v in p.values if is_code(v)]
+    codes = [v for v in p.values if is_code(v) or (kind == "id" and re.search(r"\d", str(v)))]
     if codes and kind in CODES:
         return shaped(scene.rng.choice(codes), scene.rng)
     if kind in GENERATORS:

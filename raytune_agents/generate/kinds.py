@@ -21,6 +21,7 @@ from raytune_agents.generate.kind_table import (
     DIGITS,
     FORMATS,
     SECRET,
+    bank_of,
     kind_named,
     matching_kind,
     role_of,
@@ -72,12 +73,14 @@ class Parameter:
         """What a person calls it: "order" for order_id, "check in date" for check_in_date."""
         if self.said:
             return self.said
-        words = re.sub(r"^(new|target|source|the|given|input|user s)\s+", "", self.words)
+        words = re.sub(
+            r"^(new|target|source|the|given|input|user s)\s+(?!(on|at|by|in)$)", "", self.words
+        )
         if not re.search(r"(liqu|sol|val|hybr|gr|andro|flu|rap|ac|cov|p)id$", words):
             words = re.sub(r"(\w{4,})ids?$", r"\1", words)
         if re.fullmatch(r"(is|s|gu|uu|item|object|entity)? ?(ids?|sid)", words):
             return "ID"
-        if re.search(r"^(full|first|last|given|family|user|middle) name$", words):
+        if re.search(r"\b(full|first|last|given|family|user|middle) name$", words):
             return words
         short = re.sub(
             r"\s+(ids?|sid|identifiers?|uuid|guid|key|name|slug|code|no|num|ts)$", "", words
@@ -175,6 +178,7 @@ def _scalar(
         kind, by_name = FORMATS.get(str(detail.get("format")), ""), True
         if not kind and type_ == "string" and values and all(DIGITS.match(str(v)) for v in values):
             kind, by_name = matching_kind("integer", words, about, context)  # "page": "2"
+            kind = kind if by_name else "id"  # "last four": "4471"
         if not kind:
             kind, by_name = matching_kind(type_, words, about, context)
         bounds = {"minimum", "maximum"} & set(detail) or descriptions.bounds_in(about)
@@ -197,6 +201,9 @@ def _scalar(
         if detail.get("format") in FORMATS:
             values = [v for v in values if re.search(r"\d", str(v))]
         kind, values = settled(kind, by_name, values)
+        bank = {str(v).lower() for v in bank_of(kind)}
+        if len(values) > 1 and bank and not bank & {str(v).lower() for v in values}:
+            kind = sense = ""  # "meloxicam 1.5 mg/ml": no product of ours
         stray = values and sense == "state"  # of a sprint, not of the USA
         sense = kind or (sense if by_name and not stray else "")
     examples = tuple(dict.fromkeys(json.dumps(v, ensure_ascii=False) for v in values))
@@ -220,7 +227,7 @@ def _object(
     return replace(known, kind="object" if good else "", fields=fields, examples=())
 
 
-ADDRESSED = ("street", "city", "email", "phone", "last_name", "zip")
+ADDRESSED = ("street", "city", "email", "phone", "last_name", "zip", "iban")
 
 
 def _owned(field: Parameter, owner: Parameter, fields: Sequence[Parameter]) -> Parameter:
@@ -228,7 +235,7 @@ def _owned(field: Parameter, owner: Parameter, fields: Sequence[Parameter]) -> P
     if field.words not in ("name", "title") or field.kind == "choice":
         return field
     kind = matching_kind("string", f"{owner.noun} name", "", "")[0]
-    if kind in ("", "name") and any(f.kind in ADDRESSED for f in fields):
+    if kind not in ("company", "hotel", "restaurant") and any(f.kind in ADDRESSED for f in fields):
         kind = "person"
     return replace(field, kind=kind, sense=kind) if kind not in ("", "name") else field
 
@@ -255,6 +262,10 @@ def _parameters(name: str, description: str, schema: str) -> tuple[Parameter, ..
     if {"owner", "repo"} <= set(ends):  # two halves of one name: acme/checkout
         halves = {ends["owner"]: "repo_owner", ends["repo"]: "repo_name"}
         found = [replace(p, kind=h, sense=h) if (h := halves.get(p)) else p for p in found]
+    stay = [p for p in found if re.match(r"arriv|depart", p.words)]
+    if len(stay) == 2 and stay[0].words.startswith("arriv"):  # first there, then away again
+        roles = dict(zip(stay, ("from", "to")))
+        found = [replace(p, role=roles.get(p, p.role)) for p in found]
     if {"unit", "units", "uom"} & {p.words for p in found}:  # an amount of something, no money
         found = [
             replace(p, kind="quantity", sense="quantity") if p.kind == "money" else p for p in found

@@ -44,6 +44,7 @@ SPEAKS = {  # kind -> the nouns by which a description may mean it
     "dish": "food|dish|meal",
     "host": "host|server|machine",
     "ip": "address|host|source",
+    "plate": "car|vehicle|truck|van",
 }
 NUMBERED = ("id", "id_number", "room_number", "tracking", "uuid", "flight")
 ITSELF = re.split(
@@ -52,7 +53,7 @@ ITSELF = re.split(
 TITLED = re.compile(
     r"(file|code_file|image_file|song|movie|book|game|smart_device|playlist|table|database|folder|branch|"
     r"project|channel|repo|repo_name|tag|service|column|hotel|restaurant|environment|drink|team|version|"
-    r"artist|author|album|company)$"
+    r"artist|author|album|company|bucket|feature_flag)$"
 )
 BEFORE_NOUN = re.compile(  # "the orders table", not "orders"
     r"(home_room|table|column|folder|branch|project|service|tag|channel|environment|team|playlist|"
@@ -96,7 +97,19 @@ def mentions(phrase: str, p: Parameter) -> bool:
     """Whether a noun phrase speaks of a parameter."""
     words = set(re.findall(r"[a-z]+", phrase.lower()))
     measured = re.sub(r"(?<=\w)\s+(km|kg|cm|mm|m|miles|usd|eur|gb|mb)$", "", p.noun)
-    own = set(measured.split()[-1:]) - {"name", "number", "code", "type", "new", "title", "text"}
+    own = {*measured.split()[-1:], *p.words.split()[-1:]} - {
+        "name",
+        "number",
+        "code",
+        "type",
+        "new",
+        "title",
+        "text",
+        "id",
+        "ids",
+        "no",
+        "key",
+    }
     singular = {re.sub(r"(?<=\w\w)s$", "", w) for w in words}
     speaks = SPEAKS.get(p.sense)
     return bool((words | singular) & own) or bool(

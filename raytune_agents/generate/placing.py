@@ -11,7 +11,7 @@ import random
 import re
 
 from raytune_agents.generate.actions import is_plural
-from raytune_agents.generate.clauses import SETTERS, clause_of
+from raytune_agents.generate.clauses import GENERAL_SETTERS, SETTERS, clause_of
 from raytune_agents.generate.complements import ARTICLE, Complements
 from raytune_agents.generate.kinds import Parameter
 from raytune_agents.generate.nouns import (
@@ -49,7 +49,9 @@ class Placing(Complements):
             self.head = self.owned(self.head)
             self.inside()
         self.head = self.adjectives(self.head)
-        for p in [p for p in self.left if p.sense in NAMES and not p.items][:1]:
+        for p in [p for p in self.left if (p.sense in NAMES or p.words == "name") and not p.items][
+            :1
+        ]:
             noun = self.head.split()[-1:] if self.head else []
             if self.verb in SETTERS:
                 continue
@@ -171,7 +173,7 @@ class Placing(Complements):
 
     def sole_id(self) -> Parameter | None:
         """The one id of a call whose object is named otherwise: "archive an email" + message id."""
-        ids = [p for p in self.left if p.sense in ("id", "id_number") and not p.items]
+        ids = [p for p in self.left if is_numbered(p) and not p.items]
         ids = [p for p in ids if not re.search(OWNERS, p.noun)]
         bare = [p for p in ids if p.noun == "ID"]
         if len(bare) == 1 and re.match(r"(an?|the|my) (?!list |collection )", self.head):
@@ -188,7 +190,8 @@ class Placing(Complements):
             bare = next((one for one in ones if mentions(one, p)), ones[0])
             self.head = f"a {bare}"
         setter = self.verb in SETTERS and not is_numbered(p) and len(self.present) == 1
-        if setter or (p.role == "to" and not is_numbered(p)):
+        several = self.verb in GENERAL_SETTERS and not is_numbered(p) and not is_coded(p)
+        if setter or several or (p.role == "to" and not is_numbered(p)):
             return
         self.left.remove(p)
         if is_plural(self.head):

@@ -25,7 +25,7 @@ from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.dialogue_patterns import distinct, make_row
 from raytune_agents.generate.distractors import shown_tools
-from raytune_agents.generate.scenes import bank_of
+from raytune_agents.generate.kind_table import bank_of
 from raytune_agents.generate.tasks import (
     as_order,
     composed,
@@ -106,7 +106,9 @@ def _deed(tool: ToolConfig) -> str:
     if not act.verbs or not act.head or not is_english(tool.description):
         return ""
     parts = (f"{a} {b}" for a, b in act.parts)
-    return actions.mended(" ".join([act.verbs[0], actions.with_article(act.head, False), *parts]))
+    group = actions.verb_groups().get(act.verbs[0], "")
+    say = actions.phrases()["groups"][group]["say"][0] if group else act.verbs[0]
+    return actions.mended(" ".join([say, actions.with_article(act.head, False), *parts]))
 
 
 def _other(spec: AgentSpec, rng: random.Random) -> tuple[str, ToolConfig]:
@@ -121,14 +123,12 @@ def _foreign(tool: ToolConfig, rng: random.Random) -> tuple[str, str, str] | Non
     """A wish with a value that an enum of the tool does not have: (wish, argument, value)."""
     enums = {k: p["enum"] for k, p in tool.parameters["properties"].items() if p.get("enum")}
     params = {p.name: p for p in parameters_of(tool)}
-    strange = {
-        k: [
-            v
-            for v in FOREIGN.get(k) or bank_of(params[k].sense)
-            if v.lower() not in {str(x).lower() for x in allowed}
-        ]
-        for k, allowed in enums.items()
-    }
+    strange = {}
+    for k, allowed in enums.items():
+        known = {str(x).lower() for x in allowed}
+        bank = bank_of(params[k].sense)  # of another thing where it holds none of them
+        bank = bank if known & {v.lower() for v in bank} else []
+        strange[k] = [v for v in FOREIGN.get(k) or bank if v.lower() not in known]
     usable = [
         (k, t)
         for k, found in strange.items()
@@ -179,7 +179,7 @@ def _refusal(
         setting, value = rng.choice(SETTINGS)
         if setting.replace(" ", "_") in tool.parameters["properties"]:
             return None
-        wish = f"{sample_call(tool, rng, form='order').order}, with the {setting} set to {value}"
+        wish = f"{sample_call(tool, rng, form='order').order}. Also, set the {setting} to {value}"
         takes = listed([k.replace("_", " ") for k in tool.parameters["properties"]])
         answer = f"{tool.name} has no {setting}; it takes {takes}. My tools are {names}. "
         answer += f"Shall I use {tool.name} without it?"

@@ -13,21 +13,12 @@ from datetime import date, timedelta
 from functools import cache, lru_cache
 from typing import Any
 
-import yaml
 from mimesis import Generic
 
 from raytune_agents.generate import descriptions
 from raytune_agents.generate.codes import DAYS, NEW_YEAR, NoValue
-from raytune_agents.generate.kind_table import DATA, kind_named
+from raytune_agents.generate.kind_table import banks
 from raytune_agents.generate.kinds import Parameter
-from raytune_agents.records import JsonObject
-
-
-@cache
-def banks() -> JsonObject:
-    """The values of `data/values.yaml`."""
-    found = yaml.safe_load((DATA / "values.yaml").read_text("utf-8"))
-    return found | {name: list(works) for name, works in found["made_by"].items()}
 
 
 @dataclass(frozen=True)
@@ -94,7 +85,7 @@ class Scene:
         if self.start is None:
             ahead = self.rng.randint(2, 90)
             self.start = self.today + timedelta(-ahead - 30 if self.past else ahead)
-        if role in ("to", "max"):
+        if role in ("to", "max", "due"):
             self.nights = self.nights or self.rng.randint(1, 10)
             return self.start + timedelta(self.nights)
         return self.start
@@ -326,8 +317,3 @@ GENERATORS = {
     "iban": lambda s, p: f"DE{s.rng.randint(10, 98)}{s.rng.randint(10**17, 10**18 - 1)}",
     "dna": lambda s, p: "".join(s.rng.choice("ACGT") for _ in range(s.rng.randint(8, 14))),
 }
-
-
-def bank_of(kind: str) -> list[str]:
-    """The whole bank of a kind, [] where it has none."""
-    return banks().get(kind_named(kind).bank, []) if kind else []
