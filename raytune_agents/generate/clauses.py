@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from raytune_agents.agents.word_banks import shown
-from raytune_agents.generate.actions import base_verb, is_plural, verb_groups, with_article
+from raytune_agents.generate.actions import base_verb, is_plural, with_article
 from raytune_agents.generate.kind_table import Kind, bank_of, kind_named
 from raytune_agents.generate.kinds import PERIODS, Parameter
 
@@ -143,8 +143,6 @@ def clause_of(p: Parameter, value: Any, rng: random.Random, verb: str = "", head
             return f"{'for' if verb == 'set' and not spoken_of else 'to'} {slot}"
         towards = dict(sense.sayings).get("to", ("to {x}",))[0].replace("{noun}", p.noun)
         return towards.replace("{x}", slot).replace(" {unit}", f" {p.unit}" if p.unit else "")
-    if sense.kind in ("email", "phone") and not p.role and _of_records(verb) and not p.items:
-        return ""
     if sense.kind in WHO and verb in TOWARDS and not p.role:
         return f"{TOWARDS[verb]} {slot}"
     if sense.kind == "tag" and verb in ("tag", "label"):
@@ -172,6 +170,7 @@ OWN_WORD = (  # a name that is itself the word before its value
     "without|about|against"
 )
 SITE = r"^(site|branch|station|depot|warehouse|store|office|facility|clinic|venue)( id| code)?$"
+LOCATIVE = r"(zone|area|region|district|floor|building|aisle|sector|ward|section)$"
 CONTAINER = (
     r"\b(channel|folder|project|workspace|board|database|room|group|space|queue|thread|cluster)$"
 )
@@ -181,11 +180,6 @@ SPANS = (
 )
 COUNTED_NAME = r"(?!.*eed$)\w{3,}ed"  # "counted", not "speed"
 BY_MEANS = re.compile(r"(sms|e-?mail|phone|push|whatsapp|post|letter|mail|call|fax|text)$", re.I)
-
-
-def _of_records(verb: str) -> bool:
-    kept = ("create", "add", "update", "list", "search")  # "customers with the email ..."
-    return verb_groups().get(verb) in kept or verb == "register"
 
 
 def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
@@ -209,6 +203,8 @@ def _named_clauses(p: Parameter, value: Any) -> Sequence[str]:
     of, _, period = p.words.rpartition(" ")
     if of and period in PERIODS and not re.search(SPANS, of):
         return ("",)  # "follow up days"
+    if p.kind == "choice" and re.search(LOCATIVE, p.words) and len(str(value)) <= 3:
+        return ("in {noun} {x}",)
     if re.search(SITE, p.words) and p.kind in ("", "choice", "id"):
         return ("at {noun} {x}",)
     return ()
@@ -298,6 +294,7 @@ ACRONYMS = re.compile(
     r"\b(sku|url|pin|vat|ip|iban|isbn|api|cpu|gpu|ram|dns|ssl|pdf|csv|json|sql|gps|vin|sms|crm|cas|id)\b"
 )
 ENDS = {"to": "destination", "from": "origin"}
+PARTIES = {"to": "recipient", "from": "sender"}
 DATED = dict.fromkeys(("when", "on", "at", "before", "after", "since", "as of"), "date")
 DATED |= {"to": "end date", "until": "end date", "from": "start date", "starts": "start date"}
 
@@ -314,7 +311,8 @@ def field_noun(p: Parameter) -> str:
     noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? |^number of ", "", noun))
     noun = re.sub(r"^(from|to) (?=\w)", lambda m: f"{ENDS[m[1]]} ", noun)
     noun = re.sub(r"(?<! per) (km|kg|cm|minutes|percent|usd|eur)$", "", noun)
-    return ACRONYMS.sub(lambda m: m[0].upper(), ENDS.get(noun, noun))
+    ends = PARTIES if p.sense in WHO else ENDS
+    return ACRONYMS.sub(lambda m: m[0].upper(), ends.get(noun, noun))
 
 
 def request_noun(p: Parameter) -> str:

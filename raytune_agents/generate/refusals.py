@@ -25,7 +25,7 @@ from raytune_agents.generate.codes import NoValue
 from raytune_agents.generate.descriptions import is_english
 from raytune_agents.generate.dialogue_patterns import distinct, make_row
 from raytune_agents.generate.distractors import shown_tools
-from raytune_agents.generate.kind_table import bank_of
+from raytune_agents.generate.kind_table import bank_of, banks
 from raytune_agents.generate.tasks import (
     as_order,
     composed,
@@ -37,34 +37,6 @@ from raytune_agents.generate.tasks import (
 )
 from raytune_agents.records import JsonObject, Message, ToolSpec, Trajectory
 
-FOREIGN = {
-    "action": ["archive", "duplicate", "rename", "hand over"],
-    "chart": ["radar", "treemap"],
-    "browser": ["safari", "opera"],
-    "operation": ["kurtosis", "mode"],
-    "platform": ["TikTok"],
-    "database": ["weather", "payroll"],
-    "format": ["docx", "svg"],
-    "report_format": ["pdf"],
-    "jurisdiction": ["Brazil", "India"],
-    "clause_type": ["arbitration", "insurance"],
-    "output_format": ["latex", "braille"],
-    "template": ["wedding", "obituary"],
-    "kind": ["podcast", "novel"],
-    "scan_type": ["memory", "radiation"],
-    "protocol": ["icmp"],
-    "algorithm": ["DES", "Caesar"],
-    "channel": ["telegram", "pager"],
-    "language": ["latin"],
-}
-SETTINGS = [
-    ("colour scheme", "dark"),
-    ("retry count", "5"),
-    ("encoding", "utf-16"),
-    ("time zone", "CET"),
-    ("cost centre", "4711"),
-    ("accent", "British"),
-]
 CELLS = (
     "tool_tools",
     "chat_tools",
@@ -128,7 +100,7 @@ def _foreign(tool: ToolConfig, rng: random.Random) -> tuple[str, str, str] | Non
         known = {str(x).lower() for x in allowed}
         bank = bank_of(params[k].sense)  # of another thing where it holds none of them
         bank = bank if known & {v.lower() for v in bank} else []
-        strange[k] = [v for v in FOREIGN.get(k) or bank if v.lower() not in known]
+        strange[k] = [v for v in banks()["foreign"].get(k) or bank if v.lower() not in known]
     usable = [
         (k, t)
         for k, found in strange.items()
@@ -176,7 +148,7 @@ def _refusal(
         answer = f"There is no tool called {fake}. I have {names}. Shall I use {tool.name} instead?"
         return wish, answer, {"near": fake}
     if cell == "invalid_parameter":
-        setting, value = rng.choice(SETTINGS)
+        setting, value = rng.choice(banks()["settings"])
         if setting.replace(" ", "_") in tool.parameters["properties"]:
             return None
         wish = f"{sample_call(tool, rng, form='order').order}. Also, set the {setting} to {value}"
