@@ -158,6 +158,17 @@ UNIT = {"type": "string", "enum": ["kg", "lb"]}
          {"employee": {"type": "string", "example": "E-20317"}, "job_title": TEXT},
          {"employee": "E-1", "job_title": "nurse"},
          "the job title of employee E-1 to nurse"),
+        ("given", "Record that a vaccination was given.", {"batch": TEXT}, {"batch": "RB1"},
+         "record that a vaccination was given"),
+        ("stop", "Cancel a shipment that has not been picked up", {"trackingNumber": TEXT},
+         {"trackingNumber": "JJD12"}, "shipment JJD12"),
+        ("volume", "Sets the volume of a speaker", {"level": WHOLE}, {"level": 40}, "to 40"),
+        ("alarm", "Arms or disarms the alarm system",
+         {"mode": {"type": "string", "enum": ["armed", "disarmed"]}}, {"mode": "disarmed"},
+         "disarm the alarm system"),
+        ("door", "Lock or unlock a door", {"locked": YES}, {"locked": False}, "unlock a door"),
+        ("label", "Register an animal with the practice", {"name": TEXT}, {"name": "Milo"},
+         'an animal named "Milo" with the practice'),
         ("case", "Rename a case", {"case_id": TEXT, "name": TEXT},
          {"case_id": "C-1", "name": "Flood"}, "case C-1 to Flood"),
     ],
@@ -264,6 +275,39 @@ def test_values_of_one_request_fit_each_other() -> None:
         assert 7 <= hour <= 10 if args["meal"] == "breakfast" else 18 <= hour <= 21
     sums = tool_of("gcd", "Greatest common divisor of a and b", {"a": WHOLE, "b": WHOLE})
     assert all(a["a"] != a["b"] for a in drawn(sums))
+
+
+def test_what_no_phrase_fits_is_given_with_its_noun() -> None:
+    tool = tool_of("stock", "Count the stock", {
+        "delta": WHOLE, "bin": TEXT, "cause": {"type": "string", "enum": ["theft", "damage"]}})
+    args = {"delta": 85, "bin": "A-1", "cause": "theft"}  # fmt: skip
+    for seed in range(20):
+        rng = random.Random(seed)
+        wish = described_requests.compose(tool, args, Scene(rng), rng, "order")
+        assert wish is not None
+        said = f"{wish.text}{wish.rest}"
+        for noun, text in (("delta", "85"), ("bin", "A-1"), ("cause", "theft")):
+            assert re.search(rf"\b{noun}:? {text}\b", said), said
+
+
+def test_the_examples_of_a_catalogue_beat_our_own_values() -> None:
+    supplies = {"type": "array", "items": TEXT, "description": "e.g. gauze 10x10, surgical tape"}
+    shop = tool_of("order", "Order products from the shop", {"items": supplies, "bin": {
+        "type": "string", "description": "Bin location", "example": "A-12-03"}})  # fmt: skip
+    for args in drawn(shop):
+        assert set(args["items"]) <= {"gauze 10x10", "surgical tape"}
+        assert re.fullmatch(r"A-\d\d-\d\d", args["bin"])
+    digits = {"type": "string", "description": 'Last four digits of the card, e.g. "4471"'}
+    card = tool_of("block", "Block a card", {"last_four": digits})
+    assert all(re.fullmatch(r"\d{4}", args["last_four"]) for args in drawn(card))
+
+
+def test_a_stay_starts_with_the_end_that_the_schema_names_first() -> None:
+    when = {"type": "string", "format": "date-time"}
+    dock = tool_of("dock", "Reserve a dock", {"arrival": when, "departure": when})
+    assert all(args["arrival"] < args["departure"] for args in drawn(dock))
+    flight = tool_of("fly", "Add a flight", {"departure": when, "arrival": when})
+    assert all(args["departure"] < args["arrival"] for args in drawn(flight))
 
 
 def test_a_code_with_a_date_in_it_keeps_a_date() -> None:
