@@ -307,7 +307,9 @@ def field_noun(p: Parameter) -> str:
     if p.kind in ("date", "datetime", "time"):
         noun = re.sub(r"\s+(by|at|on|before)$", "", noun).replace("check ", "check-")
         noun = DATED.get(noun, noun)
-        return noun if re.search(r"\b(date|day|time)$", noun) else f"{noun} {p.kind[:4]}"
+        return (
+            noun if re.search(r"(date|day|time|stamp|deadline)$", noun) else f"{noun} {p.kind[:4]}"
+        )
     noun = re.sub(r"^(min|max)\b", r"\1imum", re.sub(r"^(num|no)( of)? |^number of ", "", noun))
     noun = re.sub(r"^(from|to) (?=\w)", lambda m: f"{ENDS[m[1]]} ", noun)
     noun = re.sub(r"(?<! per) (km|kg|cm|minutes|percent|usd|eur)$", "", noun)
