@@ -97,19 +97,8 @@ def mentions(phrase: str, p: Parameter) -> bool:
     """Whether a noun phrase speaks of a parameter."""
     words = set(re.findall(r"[a-z]+", phrase.lower()))
     measured = re.sub(r"(?<=\w)\s+(km|kg|cm|mm|m|miles|usd|eur|gb|mb)$", "", p.noun)
-    own = {*measured.split()[-1:], *p.words.split()[-1:]} - {
-        "name",
-        "number",
-        "code",
-        "type",
-        "new",
-        "title",
-        "text",
-        "id",
-        "ids",
-        "no",
-        "key",
-    }
+    own = {*measured.split()[-1:], *p.words.split()[-1:]}
+    own -= {"name", "number", "code", "type", "new", "title", "text", "id", "ids", "no", "key"}
     singular = {re.sub(r"(?<=\w\w)s$", "", w) for w in words}
     speaks = SPEAKS.get(p.sense)
     return bool((words | singular) & own) or bool(

@@ -49,9 +49,8 @@ class Placing(Complements):
             self.head = self.owned(self.head)
             self.inside()
         self.head = self.adjectives(self.head)
-        for p in [p for p in self.left if (p.sense in NAMES or p.words == "name") and not p.items][
-            :1
-        ]:
+        named = [p for p in self.left if p.sense in NAMES or p.words == "name"]
+        for p in [p for p in named if p.kind != "choice" and not p.items][:1]:
             noun = self.head.split()[-1:] if self.head else []
             if self.verb in SETTERS:
                 continue
