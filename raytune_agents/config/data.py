@@ -19,16 +19,10 @@ class SourceConfig(BaseConfig):
     )
     format: str = Field("auto", description="name in READERS, module:function, or auto")
     limit: int | None = Field(None, ge=1, description="at most this many rows")
-    categories: list[str] = Field(
-        [], description="BFCL categories; empty = the Python call categories"
-    )
-    min_rating: Share = Field(
-        0.8, description="human ratings below this share of the scale are failures"
-    )
+    categories: list[str] = Field([], description="of BFCL; empty = its Python call categories")
+    min_rating: Share = Field(0.8, description="ratings below this share of the scale are failures")
     rating_max: float = Field(1.0, gt=0, description="top of the scale of human ratings")
-    agent: str = Field(
-        "", description="agent spec, by name or file, whose tools a row gets that lists none"
-    )
+    agent: str = Field("", description="spec (name or file) whose tools a row without any gets")
     redact: bool | None = Field(
         None, description="replace secrets and private data by their kind; null = in traces, logs"
     )
@@ -86,21 +80,15 @@ class ReadConfig(BaseConfig):
         description="tools shown in a row: those it calls and others of its list; none = its list",
     )
     split: SplitConfig = SplitConfig()
-    max_error_share: Share = Field(
-        0.05, description="more bad or lost rows than this share stop a step"
-    )
+    max_error_share: Share = Field(0.05, description="more bad or lost rows than this stop a step")
 
 
 class LabelConfig(BaseConfig):
     OPERATIONAL = frozenset({"partitions"})
 
-    rules: list[str] = Field(
-        [], description="names in RULES; empty or the word default = all but pii"
-    )
+    rules: list[str] = Field([], description="names in RULES; empty or default = all but pii")
     max_chars: Positive = Field(20_000, description="longest conversation in characters")
-    min_outcome: Share = Field(
-        0.5, description="positives whose known outcome is lower are rejected"
-    )
+    min_outcome: Share = Field(0.5, description="positives with a lower known outcome are rejected")
     languages: list[str] = Field([], description="two-letter languages of requests; empty = any")
     difficulty: bool = Field(
         False, description="quality counts the model's own NLL of the answer (one pass per row)"
@@ -108,20 +96,14 @@ class LabelConfig(BaseConfig):
     contradictions: bool = Field(True, description="label rows of one question with other calls")
     duplicates: Literal["exact", "minhash", "off"] = Field("exact", description="duplicate search")
     minhash_threshold: Share = Field(0.8, description="Jaccard similarity of near duplicates")
-    embed: str = Field(
-        "", description="module:function, texts -> vectors [texts, n]: semantic duplicates too"
-    )
+    embed: str = Field("", description="module:function, texts -> [texts, n]: semantic duplicates")
     semantic_threshold: Share = Field(0.95, description="cosine of semantic duplicates")
-    decontaminate: bool = Field(
-        True, description="label training rows that show a val, test or evaluation-set row"
-    )
+    decontaminate: bool = Field(True, description="label training rows that show an evaluation row")
     evaluation_sets: list[SourceConfig] = Field(
         [SourceConfig(path="bfcl")],
         description="sets that no training row may show; what is read as a source is left out",
     )
-    leak_mismatches: int = Field(
-        2, ge=0, le=4, description="words that may differ in a leaked run of ten"
-    )
+    leak_mismatches: int = Field(2, ge=0, le=4, description="words that may differ in a run of ten")
     partitions: Positive = Field(32, description="groups of the distributed duplicate search")
 
     @model_validator(mode="after")

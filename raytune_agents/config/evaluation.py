@@ -13,9 +13,7 @@ from raytune_agents.config.data import SourceConfig
 class TrajectoriesConfig(BaseConfig):
     tasks: int = Field(0, ge=0, description="goals that every arm is rolled out for; 0 = none")
     trials: Positive = Field(1, description="roll-outs of each task, for pass^k and pass@k")
-    agents: list[str] = Field(
-        [], description="agents with an executable world; empty = those of generate.agents"
-    )
+    agents: list[str] = Field([], description="agents with a world; empty = generate.agents")
     max_steps: Positive = Field(8, description="answers of the model in one roll-out")
     temperature: float = Field(0.0, ge=0, description="sampling temperature of a roll-out")
 
@@ -95,9 +93,7 @@ class EvaluateConfig(BaseConfig):
     )
     unseen_rows: Positive = Field(48, description="tasks of the unseen agents")
     perturbations: list[str] = Field([], description="names in PERTURBATIONS; empty = none")
-    perturbed_rows: Positive = Field(
-        32, description="rows of each split that are asked again under each perturbation"
-    )
+    perturbed_rows: Positive = Field(32, description="rows of a split under each perturbation")
     trajectories: TrajectoriesConfig = TrajectoriesConfig()
     multi_turn: MultiTurnConfig = MultiTurnConfig()
     irrelevance_rows: int = Field(
@@ -109,12 +105,8 @@ class EvaluateConfig(BaseConfig):
     instruction_rows: int = Field(
         64, ge=0, description="requests with instructions that a program can check; 0 = none"
     )
-    val_rows: int = Field(
-        64, ge=0, description="val rows that every arm answers, by which the headline arm is chosen"
-    )
-    few_shot: int = Field(
-        4, ge=0, description="train rows shown in each prompt of base_few_shot; 0 = no such arm"
-    )
+    val_rows: int = Field(64, ge=0, description="val rows answered to choose the headline arm")
+    few_shot: int = Field(4, ge=0, description="train rows in prompts of base_few_shot; 0 = no arm")
     constrained: bool = Field(
         True, description="ask the base with a grammar of the offered tools too: base_constrained"
     )
@@ -125,15 +117,11 @@ class EvaluateConfig(BaseConfig):
         description="metrics of your own as module:function (answer, row) -> number or None, or "
         "module:NAME of a Metric",
     )
-    perplexity_rows: int = Field(
-        0, ge=0, description="val rows whose perplexity under every arm is measured; 0 = none"
-    )
+    perplexity_rows: int = Field(0, ge=0, description="val rows for the perplexity; 0 = none")
     judge: JudgedConfig = JudgedConfig()
     general: GeneralConfig = GeneralConfig()
     limit: int | None = Field(None, ge=1, description="at most this many rows per split")
-    max_tokens: Auto = Field(
-        0, description="longest answer in tokens; auto = from the lengths of the gold answers"
-    )
+    max_tokens: Auto = Field(0, description="longest answer in tokens; auto = from gold's lengths")
     shard_rows: Positive = Field(64, description="rows asked and committed together")
     max_concurrency: int | None = Field(
         None, ge=1, description="shards under way at a time; none = as many as fill the engines"

@@ -11,9 +11,7 @@ from raytune_agents.redact import hide
 
 
 class JudgeConfig(BaseConfig):
-    samples: int = Field(
-        0, ge=0, description="verdicts asked for each row, most of which count; 0 = no judge"
-    )
+    samples: int = Field(0, ge=0, description="verdicts per row, the majority counts; 0 = none")
     temperature: float = Field(0.7, ge=0, description="sampling temperature of verdicts")
     max_tokens: Positive = Field(24, description="longest verdict in tokens")
 
@@ -34,18 +32,14 @@ class TeacherConfig(BaseConfig):
         }
     )
 
-    base_url: str = Field(
-        "", description="OpenAI-compatible endpoint that words and judges; empty = the run's engine"
-    )
+    base_url: str = Field("", description="OpenAI-compatible endpoint; empty = the run's engine")
     client: str = Field(
         "",
         description="asked instead of an endpoint: module:function (messages, sampling) -> text",
     )
     model: str = Field("", description="the endpoint's name of its model")
     revision: str = Field("", description="what changes when the model behind the name does")
-    key_env: str = Field(
-        "OPENAI_API_KEY", description="environment variable that holds the key; empty = no key"
-    )
+    key_env: str = Field("OPENAI_API_KEY", description="variable that holds the key; empty = none")
     concurrency: Positive = Field(8, description="requests under way at a time")
     requests_per_minute: float = Field(0.0, ge=0, description="rate limit; 0 = none")
     timeout_s: float = Field(60.0, gt=0, description="longest silence of the endpoint")
@@ -78,12 +72,8 @@ class SourcesConfig(BaseConfig):
         description="share of rows that are the user's own with other values; none = by how many "
         "there are and how many tools they call",
     )
-    model: Share = Field(
-        0.5, description="share of the other rows that the engine or the teacher words anew"
-    )
-    wording: Share = Field(
-        0.5, description="share of the other rows in the spec's own wordings, where it has any"
-    )
+    model: Share = Field(0.5, description="share of the others that engine or teacher words anew")
+    wording: Share = Field(0.5, description="share of the others in the spec's wordings, if any")
 
 
 class GenerateConfig(BaseConfig):
@@ -115,9 +105,7 @@ class GenerateConfig(BaseConfig):
         description="pool of POOLS -> share of generate.rows",
     )
     sources: SourcesConfig = SourcesConfig()
-    max_named_share: Share = Field(
-        0.02, description="share of the requests that may name a tool of theirs"
-    )
+    max_named_share: Share = Field(0.02, description="share of requests that may name their tool")
     no_call: Share = Field(
         0.3,
         lt=1,
@@ -130,24 +118,14 @@ class GenerateConfig(BaseConfig):
         description="verified synthetic test rows of your own agents, and a fourth as many val "
         "rows; none = as few real rows ask for",
     )
-    min_distance: Share = Field(
-        0.05, description="requests nearer than this to an earlier one are replaced; 0 = off"
-    )
-    tools: Positive = Field(
-        4, description="tools shown in a row: the called ones and others of the agent"
-    )
-    candidates: Positive = Field(
-        2, description="wordings sampled for each request; the first good one is kept"
-    )
-    rounds: Positive = Field(
-        2, description="parts of a shard; accepted wordings of one are examples for the next"
-    )
+    min_distance: Share = Field(0.05, description="nearer requests than this are replaced; 0 = off")
+    tools: Positive = Field(4, description="tools shown in a row: the called ones and others")
+    candidates: Positive = Field(2, description="wordings per request; the first good one is kept")
+    rounds: Positive = Field(2, description="shard parts; wordings of one are the next's examples")
     temperature: float = Field(0.7, ge=0, description="sampling temperature of wordings")
     max_tokens: Positive = Field(64, description="longest wording in tokens")
     shard_rows: Positive = Field(128, description="rows asked for and committed together")
-    tool_timeout_s: float = Field(
-        10.0, gt=0, description="longest time that a row's calls of a user's module may take"
-    )
+    tool_timeout_s: float = Field(10.0, gt=0, description="longest run of a row's calls")
     tool_memory_mib: Positive = Field(512, description="memory that they may take")
     judge: JudgeConfig = JudgeConfig()
     teacher: TeacherConfig = TeacherConfig()
@@ -166,12 +144,8 @@ class NegativesConfig(BaseConfig):
         [], description="names in FAULTS, or module:function (row, rng) -> row or None; empty = all"
     )
     per_positive: float = Field(0.5, ge=0, description="edited negatives per training positive")
-    candidates: float = Field(
-        2.0, ge=1, description="edits tried for each one kept; those that differ most are kept"
-    )
-    mined_tasks: int = Field(
-        64, ge=0, description="training tasks on which the model's own failures are sampled"
-    )
+    candidates: float = Field(2.0, ge=1, description="edits tried per kept one, the most different")
+    mined_tasks: int = Field(64, ge=0, description="training tasks sampled for its own failures")
     mined_samples: Positive = Field(1, description="answers sampled for each of them")
     temperature: float = Field(0.7, ge=0, description="sampling temperature of mined answers")
     max_tokens: Auto = Field(

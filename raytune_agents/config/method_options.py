@@ -43,9 +43,7 @@ class SftConfig(BaseConfig):
     reasoning: float = Field(1.0, ge=0, description="loss weight of thoughts")
     retrieval: float = Field(1.0, ge=0, description="loss weight of the tool's name")
     understanding: float = Field(1.0, ge=0, description="loss weight of arguments")
-    instruction: float = Field(
-        1.0, ge=0, description="loss weight of a call's format and of the end of turn"
-    )
+    instruction: float = Field(1.0, ge=0, description="loss weight of call format and end of turn")
     answer: float = Field(1.0, ge=0, description="loss weight of words for the user")
 
     @model_validator(mode="after")
@@ -133,12 +131,8 @@ class DpoConfig(BaseConfig):
 class KtoConfig(BaseConfig):
     beta: float = Field(0.1, gt=0, description="strength of the reference")
     loss_type: Literal["kto", "apo_zero_unpaired"] = Field("kto", description="TRL's loss name")
-    desirable_weight: float | None = Field(
-        None, gt=0, description="weight of good rows; none = even classes"
-    )
-    undesirable_weight: float | None = Field(
-        None, gt=0, description="weight of failures; none = even classes"
-    )
+    desirable_weight: float | None = Field(None, gt=0, description="of good rows; none = balanced")
+    undesirable_weight: float | None = Field(None, gt=0, description="of failures; none = balanced")
 
 
 class RewardHackingConfig(BaseConfig):
@@ -147,9 +141,7 @@ class RewardHackingConfig(BaseConfig):
 
     window: Positive = Field(10, description="steps of each mean")
     length: float = Field(3.0, ge=0, description="answers so many times as long as at the start")
-    no_call: Share = Field(
-        0.3, description="rise of the share of answers without a call where one is due"
-    )
+    no_call: Share = Field(0.3, description="rise of the share without a call where one is due")
     entropy: Share = Field(
         0.05, description="share of the start's entropy that is left, and no more reward than then"
     )
@@ -164,9 +156,7 @@ class GrpoConfig(BaseConfig):
         description="rule rewards of train/rewards.py, or module:function (answer, row) -> number "
         "or None; each in metrics.jsonl",
     )
-    reward_weights: list[float] = Field(
-        [1.0, 1.0, 0.0], description="one weight a reward; 0 = reported only"
-    )
+    reward_weights: list[float] = Field([1.0, 1.0, 0.0], description="one each; 0 = reported only")
     think: bool = Field(False, description="format and tooln1 ask for <think>...</think> first")
     num_generations: int = Field(4, ge=2, description="answers (or roll-outs) sampled for a prompt")
     turns: Positive = Field(
@@ -184,9 +174,7 @@ class GrpoConfig(BaseConfig):
     scale_rewards: Literal["group", "batch", "none"] = Field(
         "group", description="whose deviation divides rewards (grpo; Dr. GRPO: none)"
     )
-    mask_truncated_completions: bool = Field(
-        True, description="answers cut at max_tokens are not trained on (DAPO)"
-    )
+    mask_truncated_completions: bool = Field(True, description="cut answers teach nothing (DAPO)")
     num_iterations: Positive = Field(1, description="optimiser steps on one batch of answers")
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field(
         "dapo", description="how token losses are averaged"
@@ -197,9 +185,7 @@ class GrpoConfig(BaseConfig):
         description="answers by vLLM in the training process; auto = on a GPU, where TRL supports "
         "the installed vLLM",
     )
-    vllm_gpu_memory_utilization: Share = Field(
-        0.3, description="GPU memory vLLM may take beside training"
-    )
+    vllm_gpu_memory_utilization: Share = Field(0.3, description="memory of vLLM beside training")
 
     @field_validator("rewards")
     @classmethod
@@ -236,23 +222,15 @@ class RoundsConfig(BaseConfig):
         "control, as many of any kind, whatever their success rate",
     )
     tasks: Positive = Field(64, description="training tasks answered in a round")
-    new_tasks: int = Field(
-        32, ge=0, description="new tasks that a round asks for; 0 = the arm's own rows only (ETO)"
-    )
+    new_tasks: int = Field(32, ge=0, description="new tasks of a round; 0 = own rows only (ETO)")
     samples: Positive = Field(4, description="answers sampled for each task: its success rate")
     temperature: float = Field(0.7, gt=0, description="sampling temperature of these answers")
     max_tokens: Positive = Field(64, description="longest of these answers in tokens")
-    band: tuple[Share, Share] = Field(
-        (0.2, 0.85), description="success rates of the tasks that are trained on"
-    )
+    band: tuple[Share, Share] = Field((0.2, 0.85), description="success rates of the trained tasks")
     retire: Share = Field(0.95, description="a task above this success rate is not asked again")
-    tokens: int | None = Field(
-        None, ge=1, description="trained tokens of all rounds together; none = every row once"
-    )
+    tokens: int | None = Field(None, ge=1, description="tokens of all rounds; none = each row once")
     val_rows: Positive = Field(32, description="val rows that decide on going on")
-    instruction_rows: int = Field(
-        28, ge=0, description="instructions that the gate asks beside them; 0 = none"
-    )
+    instruction_rows: int = Field(28, ge=0, description="instructions that the gate asks; 0 = none")
     patience: Positive = Field(2, description="rounds without a better val score that end it")
 
     @model_validator(mode="after")
@@ -287,18 +265,10 @@ class ArmConfig(BaseConfig):
     no_call: Share | None = Field(None, lt=1, description="this arm's own mix.no_call")
     tokens: int | None = Field(None, ge=1, description="this arm's own mix.tokens")
     share: float = Field(1.0, gt=0, le=1, description="share of its tokens that it is trained on")
-    learning_rate: float | None = Field(
-        None, gt=0, description="this arm's own train.learning_rate"
-    )
-    options: Options = Field(
-        {}, description="this arm's own options of train by dotted name: {nat.cuts: [0.4]}"
-    )
-    seed: int | None = Field(
-        None, ge=0, lt=2**32, description="this arm's own seed, of its rows and its training"
-    )
-    ask_unmarked: bool = Field(
-        False, description="evaluate it a second time without its marker (nat, inverse)"
-    )
+    learning_rate: float | None = Field(None, gt=0, description="this arm's train.learning_rate")
+    options: Options = Field({}, description="its own options of train, dotted: {nat.cuts: [0.4]}")
+    seed: int | None = Field(None, ge=0, lt=2**32, description="its own, of rows and training")
+    ask_unmarked: bool = Field(False, description="ask it also without its marker (nat, inverse)")
 
     @field_validator("method")
     @classmethod

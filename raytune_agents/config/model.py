@@ -11,9 +11,7 @@ from raytune_agents.records import Options
 
 
 class ModelConfig(BaseConfig):
-    name: str = Field(
-        "smollm2-135m", description="smollm2-135m (embedded), a hub id, or a local folder"
-    )
+    name: str = Field("smollm2-135m", description="smollm2-135m (embedded), a hub id, or a folder")
     revision: str | None = Field(None, description="hub revision")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="auto = bfloat16 where the hardware has instructions for it"
@@ -58,9 +56,7 @@ class EngineConfig(BaseConfig):
         }
     )
 
-    actors: Auto = Field(
-        0, description="engine actors, each with GPUs of its own; auto = as many as they hold"
-    )
+    actors: Auto = Field(0, description="engine actors, each with its GPUs; auto = as many as fit")
     tensor_parallel_size: Auto = Field(
         0, description="GPUs of one actor; auto = the fewest that hold the weights"
     )
@@ -74,15 +70,9 @@ class EngineConfig(BaseConfig):
     label_selector: dict[str, str] = Field(
         {}, description="labels of the nodes for engines, for example ray.io/market-type: '!spot'"
     )
-    retries: int = Field(
-        2, ge=0, description="more tries of what an engine failed; then a row is infra_failed"
-    )
-    timeout_s: float = Field(
-        900.0, gt=0, description="longest wait for one answer, from when the engine takes it"
-    )
-    options: Options = Field(
-        {}, description="any other engine argument of vLLM, for example max_num_seqs: 64"
-    )
+    retries: int = Field(2, ge=0, description="more tries of a request; then it is infra_failed")
+    timeout_s: float = Field(900.0, gt=0, description="longest wait for an answer in the engine")
+    options: Options = Field({}, description="other vLLM engine arguments, like max_num_seqs: 64")
 
     @model_validator(mode="after")
     def _counted(self) -> EngineConfig:

@@ -18,7 +18,7 @@ class ResourcesConfig(BaseConfig):
         "local",
     )
     object_store_mib: int = Field(
-        400, ge=80, description="object store of a local Ray; Ray takes 80 at least"
+        400, ge=80, description="store of a local Ray; it takes 80 at least"
     )
     log: Literal["text", "json"] = Field(
         "text", description="json = one object a line, with run, step and ids, for a log collector"
@@ -32,15 +32,9 @@ class ResourcesConfig(BaseConfig):
         description="GPUs that the run expects: the autoscaler is asked for them, and a run never "
         "goes on with fewer, on CPUs; none = those that are free",
     )
-    nodes: int | None = Field(
-        None, ge=1, description="nodes that the run expects, the head among them; none = any"
-    )
-    wait_s: float = Field(
-        900.0, ge=0, description="longest wait for what is expected; then the run ends"
-    )
-    gpu_gib: float | None = Field(
-        None, gt=0, description="memory of one GPU; none = by the type that Ray reports"
-    )
+    nodes: int | None = Field(None, ge=1, description="nodes expected, with the head; none = any")
+    wait_s: float = Field(900.0, ge=0, description="longest wait for gpus and nodes; then it ends")
+    gpu_gib: float | None = Field(None, gt=0, description="memory of a GPU; none = by its type")
     prices: dict[str, Annotated[float, Field(ge=0, lt=1e6)]] = Field(
         {"CPU": 0.05, "T4": 0.4, "L4": 0.8, "A10G": 1.1, "L40S": 1.9, "A100": 3.2, "H100": 6.0},
         description="USD for an hour of a core or of a GPU by type, to plan with; never fetched",

@@ -66,9 +66,7 @@ class TrainConfig(BaseConfig):
     )
     num_train_epochs: float = Field(1.0, gt=0, le=1000, description="passes over the mixed rows")
     max_steps: int = Field(-1, description="stop after this many optimiser steps; -1 = by epochs")
-    warmup_ratio: Share = Field(
-        0.05, description="share of the steps over which the learning rate rises"
-    )
+    warmup_ratio: Share = Field(0.05, description="share of the steps in which the rate rises")
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
         "cosine", description="how the learning rate falls after its warm-up"
     )
@@ -87,13 +85,9 @@ class TrainConfig(BaseConfig):
         description="labels of the nodes for training and trials, for example ray.io/market-type: "
         "spot",
     )
-    padding_free: bool = Field(
-        True, description="compute no padding, where the model and the hardware allow it"
-    )
+    padding_free: bool = Field(True, description="compute no padding where model and hardware can")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
-    max_loss: float = Field(
-        30.0, gt=0, description="a step's loss (nats) above it stops the run: it has exploded"
-    )
+    max_loss: float = Field(30.0, gt=0, description="a step's loss (nats) above it stops the run")
     parameters: Literal["lora", "full"] = Field("lora", description="what is trained")
     quantization: Literal["none", "int8", "nf4"] = Field(
         "none", description="base weights under the adapter (QLoRA, arXiv 2305.14314)"

@@ -60,9 +60,7 @@ class TuneConfig(BaseConfig):
         1, description="training workers of a trial; from 2 on each trial nests a Ray Train run"
     )
     rows: Positive = Field(256, description="val rows scored at every report")
-    noise: int = Field(
-        3, ge=0, description="first, one config with this many seeds: how far equal runs differ"
-    )
+    noise: int = Field(3, ge=0, description="first, seeds of one config: how far equal runs differ")
     leaders: int = Field(0, ge=0, description="best trials that are run again with more seeds")
     seeds: int = Field(3, ge=2, description="seeds of a leader in all")
     confirm: int = Field(
