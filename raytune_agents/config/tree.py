@@ -20,7 +20,9 @@ from raytune_agents.config.tuning import BudgetConfig, TuneConfig
 class Config(BaseConfig):
     """Every option of a run, one section per step or room."""
 
-    name: str = Field("demo", pattern=f"^{FOLDER.pattern}$", description="folder under runs_dir")
+    name: str = Field(
+        "demo", pattern=f"^{FOLDER.pattern}$", description="run folder under runs_dir"
+    )
     runs_dir: str = Field(
         "runs",
         min_length=1,
