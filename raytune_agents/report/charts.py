@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from raytune_agents.report.canvas import WIDTH, Canvas, Chart, Format, Point, shade, span
+from raytune_agents.report.canvas import WIDTH, Canvas, Chart, Format, Point, span
 from raytune_agents.report.safe_text import format_number
 
 LABEL = 14  # letters of a dot's name
@@ -212,62 +212,3 @@ def surface(
         for p in part
     ]
     return Chart(canvas.markup(), ("kind", *names, "note"), rows)
-
-
-def parallel_axes(
-    rows: Sequence[Mapping], axes: Sequence[tuple[str, float, float]], label: str
-) -> Chart:
-    """One line per row over vertical axes. `rows`: {values: a number or None per axis, css, note};
-    `axes`: (name, low, high). A line has a gap where the row has no value."""
-    if not rows or len(axes) < 2:
-        return Chart()
-    canvas = Canvas(label, 240, (20, 24, 62, 62))
-    left, top, right, bottom = canvas.box
-    places = [left + i * (right - left) / (len(axes) - 1) for i in range(len(axes))]
-    for x, (name, low, high) in zip(places, axes):
-        canvas.line("axis", (x, top), (x, bottom))
-        canvas.text((x, top - 6), format_number(high))
-        canvas.text((x, bottom + 13), format_number(low))
-        text = canvas.text((x + 6, bottom + 26), name, "name", "end", room=14)
-        text.set("transform", f"rotate(-25 {x + 6:.1f} {bottom + 26})")
-    for row in rows:
-        points = [
-            (round(x, 2), round(bottom - (v - low) / (high - low) * (bottom - top), 2))
-            for x, v, (_, low, high) in zip(places, row["values"], axes)
-            if v is not None and high > low
-        ]
-        canvas.path(f"line {row['css']}", points, row["note"])
-    table = [(row["note"], *row["values"]) for row in rows]
-    return Chart(canvas.markup(), ("row", *(name for name, _, _ in axes)), table)
-
-
-def matrix(
-    names: Sequence[str],
-    columns: Sequence[str],
-    counts: Mapping[tuple[str, str], int],
-    label: str,
-) -> Chart:
-    """Counts of (row name, column name) as shaded cells; a cell where both agree has a frame."""
-    if not names:
-        return Chart()
-    cell, left, top = min(26.0, 166 / len(columns)), 116, 92
-    canvas = Canvas(label, int(top + cell * len(names) + 6), (top, 0, 6, left))
-    most = max(counts.values(), default=0)
-    for j, column in enumerate(columns):
-        x = left + (j + 0.5) * cell
-        text = canvas.text((x + 3, top - 6), column, "name", "start", room=14)
-        text.set("transform", f"rotate(-65 {x + 3:.1f} {top - 6})")
-    for i, name in enumerate(names):
-        y = top + i * cell
-        canvas.text((left - 6, y + cell / 2 + 4), name, "name", "end", room=15)
-        for j, column in enumerate(columns):
-            n = counts.get((name, column), 0)
-            css = f"cell {shade(n, 0, most)}" if n else "cell none"
-            x, note = round(left + j * cell, 2), f"gold {name}, chosen {column}: {n}"
-            css = f"{css} same" if name == column else css
-            canvas.add("rect", css, note, x=x + 1, y=y + 1, width=cell - 2, height=cell - 2, rx=2)
-            if n:
-                ink = "on-dark" if n > most * 0.6 else "on-light"
-                canvas.text((x + cell / 2, y + cell / 2 + 4), str(n), ink)
-    rows = [(i, j, counts.get((i, j), 0)) for i in names for j in columns]
-    return Chart(canvas.markup(), ("right", "chosen", "answers"), rows)

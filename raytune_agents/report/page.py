@@ -123,7 +123,7 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "rollouts": shown_rows.shown_rollouts(run, run.conclusion.arm),
         "changes": sections.before_after(run, grouped, arms),
         "faults": sections.fault_charts(grouped, answered, css),
-        "confusion": sections.confusion(grouped, answered, run.conclusion.arm),
+        "confusion": sections.confused_tools(grouped, answered),
         "details": sections.details(grouped, answered),
         "funnel": findings.step_funnel(run.manifests),
         "stages": findings.stages(run.manifests),

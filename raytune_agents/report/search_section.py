@@ -101,7 +101,7 @@ def search_view(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> Searc
 def search_figures(
     scored: Sequence[RankedTrial], pools: Sequence[str], guidance: Mapping
 ) -> list[Figure]:
-    """Reports, surfaces of the mix, score against weights, all options, cost."""
+    """Reports, surfaces of the mix, score against weights, cost."""
     scores = [t.known_score for t in scored]
     exact = partial(metric_value, METRICS[HEADLINE])
     points: list[dict[str, Any]] = []
@@ -129,8 +129,6 @@ def search_figures(
         at = [p | {"x": p["shares"].get(pool, 0.0)} for p in points]
         chart = charts.scatter(at, f"score against the weight of {pool}", f"weight of {pool}")
         found.append(Figure(f"Exact match (%) against {pool}", chart))
-    lines = option_lines(scored, pools)
-    found.append(Figure("Options of each trial; stronger colour is better", lines))
     costs = [p | {"x": p["cost"]} for p in points if p["cost"]]
     chart = charts.scatter(costs, "score against cost", "trained tokens")
     return [*found, Figure("Exact match (%) against trained tokens", chart)]
@@ -173,34 +171,6 @@ def surface_cells(surface: Mapping, pools: Sequence[str]) -> list[dict[str, Any]
         }
         for r in rows
     ]
-
-
-def option_lines(scored: Sequence[RankedTrial], pools: Sequence[str]) -> Chart:
-    """Parallel coordinates: every share, every numeric option and the score of each trial."""
-    names = list(dict.fromkeys(k for t in scored for k, v in t.config.items() if is_number(v)))
-    columns: dict[str, list[float | None]] = {
-        p: [t.weights.get(p, 0.0) for t in scored] for p in pools
-    }
-    for n in names:
-        columns[n] = [v if is_number(v := t.config.get(n)) else None for t in scored]
-    columns["exact match"] = [t.score for t in scored]
-    known = {n: [v for v in values if v is not None] for n, values in columns.items()}
-    axes = [(n.removeprefix("train."), min(v), max(v)) for n, v in known.items() if len(set(v)) > 1]
-    kept = [n for n, v in known.items() if len(set(v)) > 1]
-    scores = [t.known_score for t in scored]
-    rows = [
-        {
-            "values": [columns[n][i] for n in kept],
-            "css": shade(t.known_score, min(scores), max(scores)),
-            "note": f"trial {t.name} (rank {t.rank})",
-        }
-        for i, t in enumerate(scored)
-    ]
-    return charts.parallel_axes(list(reversed(rows)), axes, "options of each trial")
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def report_curves(scored: Sequence[RankedTrial]) -> Chart:

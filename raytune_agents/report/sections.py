@@ -220,33 +220,17 @@ def fault_charts(cases: Sequence[Case], arms: Sequence[str], css: Mapping) -> li
     return found
 
 
-@dataclass
-class Confusion:
-    """Chosen against gold tool: confused pairs with a count per arm; matrices of base and best."""
-
-    lines: list[tuple[str, str, list[int]]]
-    figures: list[Figure]
-
-
-def confusion(cases: Sequence[Case], arms: Sequence[str], best: str) -> Confusion:
+def confused_tools(cases: Sequence[Case], arms: Sequence[str]) -> list[tuple[str, str, list[int]]]:
+    """(gold tool, tool chosen instead, count per arm), the most frequent first."""
     counts = {arm: answered.tool_choices(cases, arm) for arm in arms}
     pairs = findings.tally(
         ((gold, got), n) for c in counts.values() for (gold, got), n in c.items() if gold != got
     )
-    lines = [
+    return [
         (*key, [counts[arm].get(key, 0) for arm in arms])
         for key, _ in pairs
         if isinstance(key, tuple)
     ]
-    names = list(dict.fromkeys(gold for gold, _, _ in lines))[:7]
-    got = [chosen for gold, chosen, _ in lines if gold in names]
-    none = [name for name in (answered.NO_CALL, answered.UNREADABLE) if name in got]
-    columns = [n for n in dict.fromkeys([*names, *got]) if n not in none][: 10 - len(none)] + none
-    figures = [
-        Figure(arm, charts.matrix(names, columns, counts[arm], f"chosen against gold tool, {arm}"))
-        for arm in dict.fromkeys(a for a in (BASE, best) if a in counts)
-    ]
-    return Confusion(lines, [figure for figure in figures if figure.chart])
 
 
 @dataclass

@@ -2,10 +2,8 @@
 
 Rows are arrays [runs, columns]: first the pools' weights, then the other options (`Option`), each
 scaled to [0, 1]. Two Gaussian processes compete: a log-linear one (a line in the logarithms of the
-weights, right for few runs) and a Matern one (an optimum inside the simplex, interactions); past
-118 configurations boosted trees do too (RegMix; fewer are too few for them, Olmix), LightGBM's as
-scikit-learn has them. The one that orders left-out runs best is kept; where none does, the answer
-is a `Refusal`, no guess.
+weights, right for few runs) and a Matern one (an optimum inside the simplex, interactions). The one
+that orders left-out runs best is kept; where none does, the answer is a `Refusal`, no guess.
 """
 
 from __future__ import annotations
@@ -19,8 +17,6 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
-from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Kernel, Matern, WhiteKernel
@@ -34,7 +30,6 @@ from raytune_agents.records import canonical
 Values = Sequence[float] | np.ndarray
 SMALL_SHARE = 0.01  # added to a weight before its logarithm, so that a share of 0 is finite
 MIN_RANK = 0.5  # below this rank correlation a fit does not order mixes well enough to recommend
-MANY = 118  # configurations past which boosted trees are fitted too (Olmix)
 TOP_SHARE = 1e-3  # the best 100 of 100,000 mixes are averaged (RegMix, arXiv 2407.01492)
 CANDIDATES = 100_000
 DRAWN = Resampling(200)  # surfaces drawn for an interval
@@ -69,13 +64,8 @@ class Fit:
         return self.estimator.predict(rows)
 
     def draw(self, rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Surfaces that the runs leave possible, [count, n]: the posterior, free of noise; of trees
-        those of runs drawn with replacement."""
+        """Surfaces that the runs leave possible, [count, n]: the posterior, free of noise."""
         process = self.estimator[-1]
-        if isinstance(process, HistGradientBoostingRegressor):
-            drawn = (rng.integers(0, len(self.x), len(self.x)) for _ in range(count))
-            fits = (clone(self.estimator).fit(self.x[i], self.y[i]) for i in drawn)
-            return np.array([fitted.predict(rows) for fitted in fits])
         mean, cov = process.predict(self.estimator[:-1].transform(rows), return_cov=True)
         # k2 is the WhiteKernel of `_process`; its level is in units of the normalised scores.
         noise = process.kernel_.k2.noise_level * process._y_train_std**2
@@ -169,7 +159,7 @@ def fit_surrogate(x: np.ndarray, y: np.ndarray, pools: int) -> Fit | Refusal:
             f"all {len(y)} runs scored {y[0]:.4g}, so nothing can be told", count, needed
         )
     fits = []
-    for name, model in _models(pools, x.shape[1], count).items():
+    for name, model in _models(pools, x.shape[1]).items():
         left_out = _quiet(cross_val_predict, model, x, y, groups=groups, cv=LeaveOneGroupOut())
         fits.append(Fit(name, rank_correlation(left_out, y) or 0.0, model, x, y))
     # Of a tie the first, which is the simpler one.
@@ -264,19 +254,17 @@ def pareto_front(
 # --- the two fits --------------------------------------------------------------------------------
 
 
-def _models(pools: int, columns: int, count: int) -> dict[str, Pipeline]:
-    """Name -> unfitted estimator on rows [n, columns] of `count` configurations."""
+def _models(pools: int, columns: int) -> dict[str, Pipeline]:
+    """Name -> unfitted estimator on rows [n, columns]."""
     logs = FunctionTransformer(_log_weights, kw_args={"pools": pools})
     line = ConstantKernel(1.0, (1e-4, 1e3)) * DotProduct(1.0, "fixed")
     roots = FunctionTransformer(_root_weights, kw_args={"pools": pools})
     lengths = TiedMatern(np.ones(1 + columns - pools), pools=pools)
     curve = ConstantKernel(1.0, (1e-2, 1e2)) * lengths
-    found = {
+    return {
         "log-linear": make_pipeline(logs, StandardScaler(), _process(line)),
         "Gaussian process": make_pipeline(roots, _process(curve)),
     }
-    trees = HistGradientBoostingRegressor(learning_rate=0.05, min_samples_leaf=5, random_state=0)
-    return found | ({"boosted trees": make_pipeline(trees)} if count > MANY else {})
 
 
 def _process(kernel: Kernel) -> GaussianProcessRegressor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from raytune_agents.report import charts, search_section
+from raytune_agents.report import search_section
 
 POOLS = ["positive", "synthetic", "negative"]
 
@@ -66,15 +66,6 @@ def test_more_than_three_pools_make_a_surface_a_pair():
     svg = drawn(made.figures, "Predicted score: positive across, other up")
     assert sum(e.tag == "rect" for e in svg) == 3
     assert sum(e.tag == "circle" for e in svg) == 2
-
-
-def test_parallel_coordinates_have_an_axis_for_each_number_that_differs():
-    """Three shares, the learning rate and the score; a list of modules has no place on a line."""
-    svg = drawn(search_section.search_view(THREE, "", {}).figures, "Options of each trial")
-    lines = [e for e in svg if e.tag == "polyline"]
-    assert len(lines) == 2
-    assert all(len(e.get("points").split()) == 5 for e in lines)
-    assert not charts.parallel_axes([], [("a", 0, 1), ("b", 0, 1)], "x")
 
 
 def test_a_search_of_nothing_draws_nothing():

@@ -171,16 +171,3 @@ def test_chance_needs_a_higher_correlation_for_few_runs(monkeypatch):
     refused = surrogate.fit_surrogate(x, y, 3)
     assert f"{1.96 / math.sqrt(11):.2f} is needed" in refused.reason
     assert isinstance(surrogate.fit_surrogate(*runs(18, 11, noise=0.0), 3), Fit)
-
-
-def test_trees_are_tried_past_118_configurations_and_draw_by_resampling():
-    assert list(surrogate._models(3, 3, 118)) == ["log-linear", "Gaussian process"]
-    x, y = runs(160, 3)
-    trees = surrogate._models(3, 3, 119)["boosted trees"].fit(x, y)
-    fitted = Fit("boosted trees", 1.0, trees, x, y)
-    best = surrogate.optimum(fitted, mixes(4_000), how=Resampling(8))
-    assert best.row == pytest.approx(BEST, abs=0.12)
-    assert best.row.sum() == pytest.approx(1.0)
-    drawn = fitted.draw(x[:5], 8, np.random.default_rng(0))
-    assert drawn.shape == (8, 5)
-    assert drawn.std(axis=0).min() > 0  # every resample gives another surface
