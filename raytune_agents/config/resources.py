@@ -17,7 +17,7 @@ class ResourcesConfig(BaseConfig):
         description="Ray address, HOST:PORT or ray://HOST:PORT; none = RAY_ADDRESS in a job, else "
         "local",
     )
-    object_store_mib: int = Field(400, ge=80, description="of a local Ray; it takes 80 at least")
+    object_store_mib: int = Field(400, ge=80, description="of a local Ray; Ray takes 80 at least")
     log: Literal["text", "json"] = Field(
         "text", description="json = one object a line, with run, step and ids, for a log collector"
     )
