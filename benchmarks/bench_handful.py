@@ -5,10 +5,10 @@
 `jobs/examples/handful` is a workshop's module of three tools and 20 rows. Cross-fitting: in each of
 four folds 15 rows go the way of `raytune-agents init` and `run` (spec with their examples and
 profile, generated rows, a mix with each real row four times) and the other 5 are asked, so that
-every real row is answered once by a model that has not seen it, nor a row made of it. A hit is the
-gold's first turn with calls, token by token (teacher-forced): prose has many right forms, so rows
-without a call are not asked. `handful_gain` is tuned over
-base, `gain_over_few_shot` over the base that is shown four of the 15 rows; intervals are paired.
+every real row is answered once by a model that has not seen it, nor a row made of it. A hit is a
+greedy first turn whose calls are right by BFCL's rules; rows whose answer is prose are not asked.
+`handful_gain` is tuned over base, `gain_over_few_shot` over the base that is shown four of the 15
+rows; intervals are paired.
 
 A cell is one training; a run starts none after `--minutes`, and the next run goes on: finished
 cells stand in benchmarks/results/handful.json, which is written after each.
@@ -84,10 +84,10 @@ def cell(bench: QuickTraining, rows: Sequence[Trajectory], fold: int, seed: int,
     shots = examples_to_show(mine, SHOTS, seed)
     base = bench.base()
     shown = {key: with_shots(row, shots) for key, row in asked.items()}
-    hits = {"base": bench.hits(base, asked), "base_few_shot": bench.hits(base, shown)}
+    hits = {"base": bench.right(base, asked), "base_few_shot": bench.right(base, shown)}
     del base
     model, facts = bench.train(chosen, seed)
-    return facts | {"hits": hits | {"tuned": bench.hits(model, asked)}}
+    return facts | {"hits": hits | {"tuned": bench.right(model, asked)}}
 
 
 def gains(cells: dict[str, Any]) -> dict[str, Any]:

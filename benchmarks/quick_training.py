@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents import models
+from raytune_agents.calls import judge
 from raytune_agents.chat import Chat
 from raytune_agents.config import Config, load_config
 from raytune_agents.records import RecordError, Trajectory
 from raytune_agents.storage import read_json
 from raytune_agents.train import methods, worker
 from raytune_agents.train.job import Job
-from raytune_agents.train.score import teacher_forced
+from raytune_agents.train.score import greedy_answers, teacher_forced
+
+ANSWER_TOKENS = 160  # of a greedy answer
 
 
 class QuickTraining:
@@ -93,6 +96,12 @@ class QuickTraining:
             e = self.chat.encode(row)[-1]
             examples.append({"row_id": name, "input_ids": e.input_ids, "labels": e.labels})
         return teacher_forced(model, examples, self.chat.tokenizer.pad_token_id)["hits"]
+
+    def right(self, model: Any, rows: Mapping[str, Trajectory]) -> dict[str, float]:
+        """Name -> 1.0 where the greedy answer is right by BFCL's rules."""
+        prompts = [self.chat.prompt_ids(row) for row in rows.values()]
+        texts = greedy_answers(model, self.chat, prompts, [ANSWER_TOKENS] * len(prompts))
+        return {k: float(judge(text, row).ok) for (k, row), text in zip(rows.items(), texts)}
 
 
 def load_results(target: Path, name: str) -> dict[str, Any]:
