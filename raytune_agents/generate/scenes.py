@@ -153,7 +153,7 @@ MEALS = {"breakfast": (7, 10), "brunch": (10, 12), "lunch": (12, 14), "dinner": 
 
 
 def _clock(scene: Scene, p: Parameter) -> str:
-    early, late = MEALS.get(scene.meal, (8, 15))
+    early, late = MEALS.get(scene.meal, (8, 12 if p.role == "from" else 15))  # before its end
     hour = scene.rng.randint(early, late) + (5 if p.role in ("to", "max") and not scene.meal else 0)
     minute = scene.rng.choice(("00", "15", "30", "45", "00"))
     if re.search(r"AM/PM|am/pm|\d ?[ap]m\b", p.about + " ".join(map(str, p.values)), re.I):
