@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_agents.config.base import ConfigError
 from raytune_agents.records import JsonObject, Trajectory, from_row, to_table
 from raytune_agents.redact import redact
 
@@ -88,7 +89,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Raises ConfigError where the file was damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is damaged: {error}; remove its step's folder, run again"
+        ) from None
 
 
 def append_jsonl(path: Path, value: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from raytune_agents.calls import parse
 from raytune_agents.calls.families import PARSERS, REASONING
-from raytune_agents.calls.parse import TAGS
+from raytune_agents.calls.parse import CLOSE
 from raytune_agents.calls.thoughts import answer_with_thought, answer_without_thought
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, canonical
 
@@ -340,7 +340,7 @@ def end_of(
 
 
 def closes_call(mark: str, turns: Turns, text: Callable[..., str], habits: Habits) -> bool:
-    if mark in TAGS.values():
+    if CLOSE.fullmatch(mark):
         return True
     if not turns[-1].tool_calls or not habits.parallel:
         return False

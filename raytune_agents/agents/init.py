@@ -155,8 +155,9 @@ def mcp_spec(server: str, allowed: Sequence[str] = (), name: str = "") -> AgentS
     """A spec of a running MCP server's tools, or of those `allowed`. Raises ConfigError."""
     from raytune_agents.agents.mcp_tools import server_tools
 
+    found = server_tools(server, allowed)
     word = re.sub(r"[^A-Za-z0-9._-]+", "_", server.split()[-1].rpartition("/")[2]).strip("._-")
-    return _server_spec(server_tools(server, allowed), name or word or "mcp", server)
+    return _server_spec(found, name or word or "mcp", server)
 
 
 def openenv_spec(url: str, name: str = "") -> AgentSpec:

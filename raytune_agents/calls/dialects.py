@@ -1,10 +1,12 @@
 """The bodies of calls that are neither JSON nor Python, by family.
 
     function    Qwen3-Coder, 3.5, 3.6, Nemotron, Seed   <function=f><parameter=a>1</parameter>
-    invoke      MiniMax, DeepSeek V3.2, Muse, MiniCPM5  <invoke name="f"><parameter name="a">1
-    arg_key     GLM-4, Ling, Laguna, Hunyuan 3          f <arg_key>a</arg_key><arg_value>1
+    invoke      MiniMax, DeepSeek V3.2, Muse, MiniCPM5, <invoke name="f"><parameter name="a">1
+                dots, Step 3, and Kimi K3 in its own marks
+    arg_key     GLM-4, Ling, Laguna, Hunyuan, Horizon   f <arg_key>a</arg_key><arg_value>1
     gemma       Gemma 4, FunctionGemma                  call:f{a:1,b:<|"|>x<|"|>}
-    named       Mistral, DeepSeek V3, Kimi K2, Solar    f[ARGS]{"a": 1}
+    named       Mistral, DeepSeek V3, Kimi K2, Solar,   f[ARGS]{"a": 1}
+                PLaMo
     body        Llama 3.1's own functions, functionary  <function=f>{"a": 1}</function>
 
 A reader takes the text and the place where a body starts, and gives its calls and where they end.
@@ -28,7 +30,7 @@ _FUNCTION = re.compile(r"\s*<function=([^>\n]+)>")
 _FUNCTION_END = re.compile(r"\s*</function>")
 _PARAMETER = re.compile(r"\s*<parameter=([^>\n]+)>")
 _PARAMETER_END = re.compile(r"</parameter>(?=\s*(?:<parameter=|</function>))")
-_P = r"(?:[a-z]+:|｜DSML｜)?"  # the name space of the tags
+_P = r"(?:[a-z]+:|｜DSML｜ ?)?"  # the name space of the tags
 _INVOKE = re.compile(rf"\s*<{_P}(?:invoke|function) name=[\"']?([^\"'>\n]+)[\"']?>")
 _INVOKE_END = re.compile(rf"\s*</{_P}(?:invoke|function)>")
 _NAMED_PARAMETER = re.compile(
@@ -37,13 +39,24 @@ _NAMED_PARAMETER = re.compile(
 _NAMED_PARAMETER_END = re.compile(
     rf"</{_P}param(?:eter)?>(?=\s*(?:<{_P}param(?:eter)? name=|</{_P}(?:invoke|function)>))"
 )
+_CALL = re.compile(r'\s*<\|open\|>call tool="([^"]+)"[^<]*<\|sep\|>')
+_CALL_END = re.compile(r"\s*<\|close\|>call<\|sep\|>")
+_ARGUMENT = re.compile(r'\s*<\|open\|>argument key="([^"]+)"[^<]*<\|sep\|>')
+_ARGUMENT_END = re.compile(
+    r"<\|close\|>argument<\|sep\|>(?=\s*(?:<\|open\|>argument|<\|close\|>call))"
+)
 _FUNCTION_BODY = re.compile(r"\s*<function=([^>\n]+)>\s*(?=\{)")
 _CDATA = "<![CDATA["  # MiniCPM5
 _TOOL_NAME: Any = re.compile(r"\s*([\w.:/-]+)")
-_V = r"(?::\w+)?"  # the tags of some carry a version
-_ARG_KEY = re.compile(rf"\s*<arg_key{_V}>([^<]*)</arg_key{_V}>\s*<arg_value{_V}>")
-_ARG_VALUE_END = re.compile(rf"</arg_value{_V}>(?=\s*(?:<arg_key{_V}>|</tool_call{_V}>))")
-_ARG_NAME = re.compile(rf"\s*[\w.:/-]+\s*<(?:arg_key{_V}|tool_sep{_V}|/tool_call{_V})>")
+_I, _V = r"(?:ifm\|)?", r"(?::\w+)?"  # the tags of some carry a maker or a version
+_ARG_KEY = re.compile(
+    rf"\s*<{_I}arg_key{_V}>([^<]*)</{_I}arg_key{_V}>\s*"
+    rf"(?:<ifm\|arg_type>[^<]*</ifm\|arg_type>\s*)?<{_I}arg_value{_V}>"
+)
+_ARG_VALUE_END = re.compile(
+    rf"</{_I}arg_value{_V}>(?=\s*(?:<{_I}arg_key{_V}>|</{_I}tool_call{_V}>))"
+)
+_ARG_NAME = re.compile(rf"\s*[\w.:/-]+\s*<(?:{_I}arg_key{_V}|tool_sep{_V}|/{_I}tool_call{_V})>")
 _ARG_SEP: Any = re.compile(rf"(?:\s*<tool_sep{_V}>)?")
 _GEMMA = re.compile(r"\s*call:\s*([^\s{]+)\s*\{")
 _GEMMA_QUOTES = ('<|"|>', "<escape>")
@@ -51,16 +64,21 @@ _GEMMA_KEY = re.compile(r"([^:{}\[\],<]+):\s*")
 _COLON = re.compile(r"\s*:\s*")
 _BARE = re.compile(r"[^,{}\[\]]*")
 _COMMA: Any = re.compile(r"\s*,?\s*")
-# name, an id or nothing, then JSON
+# name, an id or nothing, then JSON; the mark between them may be lost, as Mistral's [ARGS]
 _NAMED = re.compile(
-    r"\s*(?:<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?|<\|tool_call_begin\|>"
-    r"|<\|tool_call:begin\|>\w*<\|tool_call:name\|>)?\s*"
-    r"(?P<name>[^\s<\[{]+?)(?::\d+)?\s*"
+    r"\s*+(?:<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?|<\|tool_call_begin\|>"
+    r"|<\|tool_call:begin\|>\w*<\|tool_call:name\|>"
+    r"|<\|plamo:begin_tool_request:plamo\|><\|plamo:begin_tool_name:plamo\|>)?\s*+"
+    r"(?P<name>[^\s<\[{(]+?)(?::\d+)?\s*+"
     r"(?:\[CALL_ID\][\w-]*)?"
-    r"(?:\[ARGS\]|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|<\|tool_call:args\|>|\n?```json\n)"
-    r"\s*(?=\{)"
+    r"(?:\[ARGS\]|<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|<\|tool_call:args\|>|```json\n"
+    r"|(?:<\|plamo:[\w:]+\|>)+json<\|plamo:msg\|>)?"
+    r"\s*+(?=\{)"
 )
-_NAMED_END: Any = re.compile(r"\s*(?:```)?\s*(?:<｜tool▁call▁end｜>|<\|tool_call(?:_|:)end\|>)?")
+_NAMED_END: Any = re.compile(
+    r"\s*(?:```)?\s*(?:<｜tool▁call▁end｜>|<\|tool_call(?:_|:)end\|>"
+    r"|(?:<\|plamo:end_\w+:plamo\|>)+)?"
+)
 
 
 def function_tags(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
@@ -70,6 +88,10 @@ def function_tags(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
 def invoke_tags(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
     marks = (_INVOKE, _NAMED_PARAMETER, _NAMED_PARAMETER_END, _INVOKE_END)
     return _tags(text, at, tools, marks, False)
+
+
+def channel_tags(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
+    return _tags(text, at, tools, (_CALL, _ARGUMENT, _ARGUMENT_END, _CALL_END), False)
 
 
 def _tags(
@@ -212,6 +234,7 @@ SHAPES: tuple[tuple[re.Pattern[str], str, Reader], ...] = (
     (_FUNCTION_BODY, "function", function_bodies),
     (_FUNCTION, "function", function_tags),
     (_INVOKE, "invoke", invoke_tags),
+    (_CALL, "invoke", channel_tags),
     (_GEMMA, "gemma", gemma_call),
     (_NAMED, "named", named_json),
     (_ARG_NAME, "arg_key", arg_keys),

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raytune_agents.calls.dialects import shape_of
+from raytune_agents.calls.families import TAGS
 from raytune_agents.calls.json_text import SPACE, NotACall, decode, dumps, slice_of, strict_json
 from raytune_agents.calls.pythonic import START, python_calls
 from raytune_agents.calls.thoughts import split_thought
@@ -27,44 +28,14 @@ DECODER_FAILED = "decoder_failed"  # the text meant to be a call is broken JSON 
 WRONG_FORMAT = "decoder_wrong_output_format"  # it can be read, but it is not a call
 CUT = "cut"  # the text ends within a thought: there is no answer yet
 
-# the tags that calls stand between, by family; ours and Hermes' come first
-TAGS = {
-    "<tool_call>": "</tool_call>",
-    "<toolcall>": "</toolcall>",
-    "<tool_calls>": "</tool_calls>",  # Jamba, Hunyuan
-    "<function_call>": "</function_call>",
-    "<function_calls>": "</function_calls>",  # Granite, OLMo
-    "<longcat_tool_call>": "</longcat_tool_call>",
-    "<minimax:tool_call>": "</minimax:tool_call>",
-    "<seed:tool_call>": "</seed:tool_call>",
-    "<atem:function_calls>": "</atem:function_calls>",
-    "<｜DSML｜function_calls>": "</｜DSML｜function_calls>",
-    "<｜DSML｜tool_calls>": "</｜DSML｜tool_calls>",
-    "<|tool_call|>": "<|/tool_call|>",  # Granite 3 (without an end), Phi-4-mini
-    "<|tool_call>": "<tool_call|>",
-    "<start_function_call>": "<end_function_call>",  # Gemma
-    "<|tool_call_start|>": "<|tool_call_end|>",  # LFM2
-    "<｜tool▁calls▁begin｜>": "<｜tool▁calls▁end｜>",
-    "<|tool_calls_section_begin|>": "<|tool_calls_section_end|>",
-    "<|action_start|><|plugin|>": "<|action_end|>",  # InternLM
-    "<|python_start|>": "<|python_end|>",  # Llama 4
-    "-> tool/function_call\n": "",  # HyperCLOVA X
-    "<|START_ACTION|>": "<|END_ACTION|>",  # Command
-    "<｜tool_calls_begin｜>": "<｜tool_calls_end｜>",  # Step 3
-    "<|tools_prefix|>": "<|tools_suffix|>",
-    "<|tool_calls|>": "",  # Apertus, Solar
-    "<tool_call:opensource>": "</tool_call:opensource>",  # Hunyuan 3
-    "<tool_calls:opensource>": "</tool_calls:opensource>",
-    "<|function_call|>": "",
-    "function call<|role_sep|>": "",  # GigaChat
-    "[TOOL_CALLS]": "",
-    "functools[": "",  # Mistral, Phi-4-mini: without an end
-}
-_OPEN = re.compile("|".join(map(re.escape, TAGS)), re.IGNORECASE)
-_CLOSE = re.compile("|".join(re.escape(t) for t in TAGS.values() if t), re.IGNORECASE)
+# Hunyuan's tags end in a word of the checkpoint: <tool_call:opensource>
+_OPEN = re.compile("|".join(map(re.escape, TAGS)) + r"|<tool_calls?:\w+>", re.IGNORECASE)
+CLOSE = re.compile(
+    "|".join(re.escape(t) for t in TAGS.values() if t) + r"|</tool_calls?:\w+>", re.IGNORECASE
+)
 # This one matches everywhere, if only nothing: `match` never gives None.
 _BETWEEN: Any = re.compile(r"[\s,;]*")
-_FENCE = re.compile(r"```(?:json|python|tool_call|tool_code|tool_use)?[ \t]*\n")
+_FENCE = re.compile(r"```(json|python|tool_call|tool_code|tool_use)?[ \t]*\n")
 _REACT = re.compile(r"^[ \t]*Action(?: \d+)?:([^\n]*)\n\s*Action Input(?: \d+)?:\s*", re.MULTILINE)
 _BARE_CALL = re.compile(r"\[\s*(\{|\]|[A-Za-z_][\w.]*\()")
 _SPACED = re.compile(r"\[\s*[A-Za-z_][\w.-]*(?: [\w.-]+)+\(.*\)\s*\]", re.DOTALL)
@@ -204,7 +175,7 @@ def _is_word(text: str, at: int) -> bool:
     if text.startswith(("{", "["), at) or START.match(text, at) or shape_of(text, at):
         return False
     following = _OPEN.search(text, at)
-    return following is not None and not _CLOSE.search(text, at, following.start())
+    return following is not None and not CLOSE.search(text, at, following.start())
 
 
 def _tagged(text: str, tools: Sequence[ToolSpec]) -> tuple[list[ToolCall], str, str]:
@@ -228,23 +199,32 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> tuple[list[ToolCall], str, 
         calls += found
         at = SPACE.match(text, end).end()
         at = SPACE.match(text, at + 3).end() if fence and text.startswith("```", at) else at
-        closed = _CLOSE.match(text, at)
+        closed = CLOSE.match(text, at)
         if not closed and at < len(text) and not _OPEN.match(text, at):
             raise ValueError("text after the call")
         while closed:
             at = closed.end()
-            closed = _CLOSE.match(text, SPACE.match(text, at).end())
+            closed = CLOSE.match(text, SPACE.match(text, at).end())
     return calls, "".join([*prose, text[at:]]), dialect
+
+
+def _json_end(text: str, at: int) -> int:
+    """Where the JSON at `at` ends, which may hold the mark of a fence; `at` where there is none."""
+    try:
+        return decode(text, SPACE.match(text, at).end())[1]
+    except ValueError:
+        return at
 
 
 def _fenced(text: str) -> tuple[list[ToolCall], str] | None:
     """Calls in code fences; None where no fence looks like a call."""
     calls, prose, at, found = [], [], 0, False
     while opened := _FENCE.search(text, at):
-        close = text.find("```", opened.end())
+        close = text.find("```", _json_end(text, opened.end()))
         close = len(text) if close < 0 else close
         body = text[opened.end() : close].strip()
-        if _looks_like_call(body):
+        meant = opened[1] not in (None, "json", "python") and START.match(body)  # Gemma 3
+        if meant or _looks_like_call(body):
             found = True
             calls += _body_calls(body)
             prose.append(text[at : opened.start()])

@@ -22,6 +22,8 @@ MARKS = {
     "<scratch_pad>": "</scratch_pad>",
     "<mm:think>": "</mm:think>",
     "<think:opensource>": "</think:opensource>",
+    "<|open|>think<|sep|>": "<|close|>think<|sep|>",
+    "<|plamo:begin_think:plamo|>": "<|plamo:end_think:plamo|>",
     "Here are my reasoning steps:\n": "[BEGIN FINAL RESPONSE]",
 }
 NEAR = 128  # characters at the end of a prompt within which it may open a thought

@@ -32,7 +32,7 @@ def compare_command(
     arm_b: Annotated[str | None, typer.Option(help="arm of B")] = None,
     metric: Annotated[str, typer.Option(help="metric of the rows")] = METRIC,
     any_base: Annotated[bool, typer.Option(help="compare over different base models")] = False,
-    resamples: Annotated[int, typer.Option(min=100, help="bootstrap resamples")] = 2000,
+    resamples: Annotated[int, typer.Option(min=100, max=10**6, help="of the bootstrap")] = 2000,
     confidence: Annotated[float, typer.Option(min=0.5, max=0.999)] = 0.95,
 ) -> None:
     """B against A on the rows both answered: differences, intervals, p (Holm), what was lost."""

@@ -97,6 +97,8 @@ def spec_given(
         raise ConfigError(
             "init: write --tools FILE, --mcp SERVER, --openenv URL, --positives ROWS, or --schema"
         )
+    if only and mcp is None:
+        raise ConfigError(f"init: --only {only} chooses of --mcp; leave it out, or write --mcp")
     if len(named) > 1:
         raise ConfigError("init: --tools, --mcp and --openenv all name tools; write one of them")
     rows = read_positives(positives) if positives else []

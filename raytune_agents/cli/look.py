@@ -155,7 +155,7 @@ def report_command(
         if folder.is_dir() and not (rescore or official):
             from raytune_agents.report import write_report
 
-            say(f"report: {write_report(folder)}")
+            say(f"report: {write_report(report_folder(config, overrides))}")
             return
         tree = load_tree(*stored_config(folder, overrides))
         from raytune_agents.pipeline import rescore as stored
@@ -171,9 +171,15 @@ def report_command(
 
 
 def report_folder(text: str, overrides: list[str] | None) -> Path:
-    """The run folder that a folder or a config names."""
+    """The run folder that a folder or a config names. Raises ConfigError."""
+    from raytune_agents.config import ConfigError
+
     folder = folder_or_config(text)
     if folder.is_dir():
+        if overrides:
+            raise ConfigError(
+                f"{overrides[0]!r}: a finished run takes options with --rescore alone; leave it out"
+            )
         return folder
     return own_folder(load_tree(text, overrides))
 
@@ -213,10 +219,10 @@ def trials(
     with printed_errors():
         found = trial_tables.trial_rows(trial_tables.load_trials(run_folder(run)))
         rows = chosen_trials(found, where or [], best, failures)
-    for path, write in ((csv, trial_tables.write_csv), (parquet, trial_tables.write_parquet)):
-        if path and rows:
-            write(rows, path)
-            say(f"{len(rows)} trials: {path}")
+        for path, write in ((csv, trial_tables.write_csv), (parquet, trial_tables.write_parquet)):
+            if path and rows:
+                write(rows, path)
+                say(f"{len(rows)} trials: {path}")
     if not (csv or parquet):
         console.print(trials_table(rows, failures) if rows else "no trial fits")
 

@@ -23,7 +23,7 @@ from raytune_agents.cli.shared_options import (
 
 if TYPE_CHECKING:
     from raytune_agents.agents.analyse import Argument, Profile
-    from raytune_agents.config import Config
+    from raytune_agents.config import Config, SourceConfig
     from raytune_agents.records import Trajectory
 
 SHOWN_TOOLS = 20  # tools of a profile's table
@@ -46,10 +46,9 @@ def read_command(
     """The read step of a config; or a look at a source (file, folder, glob, URL, hub id, bfcl)."""
     with printed_errors():
         if explain is not None:
-            from raytune_agents.config import SourceConfig
             from raytune_agents.readers.mapping import source_report
 
-            console.print(source_report(SourceConfig(path=explain)))
+            console.print(source_report(named_source(explain)))
         elif profile is not None:
             show_patterns(profile, as_json)
         else:
@@ -57,6 +56,13 @@ def read_command(
             from raytune_agents.progress import Display
 
             run_steps(load_tree(config, overrides), ("read",), Display(console))
+
+
+def named_source(path: str) -> SourceConfig:
+    """The source that a command line names. Raises ConfigError."""
+    from raytune_agents.config.loading import build_config
+
+    return build_config({"read": {"sources": [{"path": path}]}}).read.sources[0]
 
 
 def show_patterns(source: str, as_json: bool) -> None:
@@ -81,9 +87,8 @@ def good_rows(source: str) -> tuple[list[Trajectory], Counter]:
     """All rows of a source in any known format, and why others could not be read. Raises
     SourceError."""
     from raytune_agents import readers
-    from raytune_agents.config import SourceConfig
 
-    found = list(readers.read_source(SourceConfig(path=source)))
+    found = list(readers.read_source(named_source(source)))
     bad = Counter(row.error for row in found if row.error)
     return [made for row in found for made in row.rows], bad
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ def capture_command(
     with printed_errors():
         from raytune_agents.config import ConfigError
 
-        if not upstream.startswith(("http://", "https://")):
+        if not re.match("https?://[^/]", upstream):
             raise ConfigError(f"--upstream {upstream!r} is no URL; write http://HOST:PORT")
         try:
             import uvicorn  # noqa: F401

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 console = Console(width=None if sys.stdout.isatty() else 150)
 errors = Console(stderr=True, soft_wrap=True)
 WRONG, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; the last two as shells have them
+FILE_ERRORS = (
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 
 CONFIG = Annotated[
     str | None, typer.Argument(help="YAML file; without it every option has its default")
@@ -90,8 +97,13 @@ def printed_errors() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
-    except (ConfigError, FileNotFoundError) as error:
+    except ConfigError as error:
         fail(redact(str(error)))
+    except FILE_ERRORS as error:
+        own = error.filename is None  # our words; else those of the system
+        fail(
+            redact(str(error) if own else f"{error.filename}: {error.strerror}; write another path")
+        )
     except RuntimeError as error:
         if not isinstance(error, user_errors()):
             raise

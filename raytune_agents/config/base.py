@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, ClassVar, Self, get_args
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 from annotated_types import Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -41,7 +43,7 @@ class BaseConfig(BaseModel):
     @classmethod
     def _no_switch_for_a_number(cls, value: Any) -> Any:
         for name, info in cls.model_fields.items() if isinstance(value, dict) else ():
-            kinds = {info.annotation, *get_args(info.annotation)}
+            kinds = set(_plain_types(info.annotation))
             if isinstance(value.get(name), bool) and kinds & {int, float} and bool not in kinds:
                 raise ValueError(f"{name}={value[name]}: write a number")
         return value
@@ -61,6 +63,18 @@ class BaseConfig(BaseModel):
     def deciding(self) -> JsonObject:
         """The options that decide the output, as JSON values."""
         return {k: json_values(v, deciding=True) for k, v in self if k not in self.OPERATIONAL}
+
+
+def _plain_types(kind: Any) -> Iterator[Any]:
+    """The types that an annotation allows: int and NoneType of `Annotated[int, ...] | None`."""
+    parts = get_args(kind)
+    if get_origin(kind) is Annotated:
+        yield from _plain_types(parts[0])
+    elif get_origin(kind) in (Union, UnionType):
+        for part in parts:
+            yield from _plain_types(part)
+    else:
+        yield kind
 
 
 def json_values(value: Any, deciding: bool = False) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -57,7 +58,7 @@ class TeacherConfig(BaseConfig):
             raise ValueError("base_url is set and model is not; write the endpoint's model name")
         if self.base_url and self.client:
             raise ValueError("base_url and client are both set; write one of them")
-        if self.base_url and not self.base_url.startswith(("http://", "https://")):
+        if self.base_url and not re.match("https?://[^/]", self.base_url):
             raise ValueError(f"base_url={self.base_url!r}; write https://host/v1")
         if self.max_usd is not None and not (self.usd_per_mtok_in or self.usd_per_mtok_out):
             raise ValueError("max_usd needs usd_per_mtok_in and usd_per_mtok_out")

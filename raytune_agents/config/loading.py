@@ -115,8 +115,10 @@ def parse_overrides(overrides: list[str]) -> Options:
     tree: Options = {}
     for item in overrides:
         key, sep, text = item.partition("=")
-        if not sep or not key:
-            raise ConfigError(f"override {item!r} has no value; write section.option=value")
+        if not sep or not all(key.split(".")):
+            raise ConfigError(
+                f"override {item[:SHOWN]!r} is no section.option=value; write for example seed=3"
+            )
         if key.count(".") > DEEPEST:
             raise ConfigError(f"override {item[:SHOWN]!r}: no section lies so deep")
         set_dotted(tree, key, parse_yaml(text, f"override {item[:SHOWN]!r}"))

@@ -7,13 +7,13 @@ from functools import lru_cache
 from itertools import groupby
 
 from raytune_agents.calls import parse, schema_errors
+from raytune_agents.calls.families import TAGS
 from raytune_agents.calls.json_text import strict_json
-from raytune_agents.calls.parse import TAGS
 from raytune_agents.readers.in_text import CODE
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.records import Message, ToolCall, Trajectory, canonical
 
-OPENING_TAGS = tuple(tag for tag in TAGS if tag.startswith(("<", "[")))  # of calls, any family
+OPENING_TAGS = (*(t for t in TAGS if t[0] in "<["), "<tool_call:", "<tool_calls:")  # any family's
 
 
 def row_family(row: Trajectory) -> str:

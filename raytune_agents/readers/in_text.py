@@ -14,8 +14,9 @@ from itertools import islice
 from typing import Any
 
 from raytune_agents.calls.coerce import call_of
+from raytune_agents.calls.families import TAGS
 from raytune_agents.calls.json_text import decode
-from raytune_agents.calls.parse import TAGS, parse, without_ends
+from raytune_agents.calls.parse import parse, without_ends
 from raytune_agents.readers.fields import ARGUMENTS, CALL_ID, CALLS, TURN_ID, Fields, unread_fields
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import result_text
@@ -34,6 +35,8 @@ MARKED = re.compile(
             re.escape,
             (
                 *TAGS,
+                "<tool_call:",
+                "<tool_calls:",
                 "<functioncall>",
                 "<|python_tag|>",
                 "<function=",

@@ -97,6 +97,38 @@ FAMILIES = {
     '{"name": "ping", "arguments": {}}]',
     "jamba": f'<tool_calls>[{{"name": "get_weather", "arguments": {ARGS}}}, '
     '{"name": "ping", "arguments": {}}]</tool_calls>',
+    "deepseek 4.1": '<｜DSML｜ calls>\n<｜DSML｜ invoke name="get_weather">\n'
+    '<｜DSML｜ parameter name="city" string="true">Paris</｜DSML｜ parameter>\n'
+    '<｜DSML｜ parameter name="days" string="false">3</｜DSML｜ parameter>\n</｜DSML｜ invoke>\n'
+    '<｜DSML｜ invoke name="ping">\n</｜DSML｜ invoke>\n</｜DSML｜ calls>',
+    "dots": '<dots_function_call>\n<invoke name="get_weather">\n<parameter name="city">Paris'
+    '</parameter>\n<parameter name="days">3</parameter>\n</invoke>\n<invoke name="ping">\n</invoke>'
+    "\n</dots_function_call>",
+    "step 3": "<｜tool_calls_begin｜><｜tool_call_begin｜>function<｜tool_sep｜><steptml:invoke "
+    'name="get_weather"><steptml:parameter name="city">Paris</steptml:parameter><steptml:parameter '
+    'name="days">3</steptml:parameter></steptml:invoke><｜tool_call_end｜>\n<｜tool_call_begin｜>'
+    'function<｜tool_sep｜><steptml:invoke name="ping"></steptml:invoke><｜tool_call_end｜>'
+    "<｜tool_calls_end｜>",
+    "kimi k3": '<|open|>tools<|sep|><|open|>call tool="get_weather" index="1"<|sep|><|open|>'
+    'argument key="city" type="string"<|sep|>Paris<|close|>argument<|sep|><|open|>argument '
+    'key="days" type="number"<|sep|>3<|close|>argument<|sep|><|close|>call<|sep|><|open|>call '
+    'tool="ping" index="2"<|sep|><|close|>call<|sep|><|close|>tools<|sep|>',
+    "hunyuan 4": "<tool_calls:6124c78e><tool_call:6124c78e>get_weather<tool_sep:6124c78e>"
+    "<arg_key:6124c78e>city</arg_key:6124c78e><arg_value:6124c78e>Paris</arg_value:6124c78e>"
+    "<arg_key:6124c78e>days</arg_key:6124c78e><arg_value:6124c78e>3</arg_value:6124c78e>"
+    "</tool_call:6124c78e><tool_call:6124c78e>ping<tool_sep:6124c78e></tool_call:6124c78e>"
+    "</tool_calls:6124c78e>",
+    "k2 horizon": "<ifm|tool_calls>\n<ifm|tool_call>get_weather\n<ifm|arg_key>city</ifm|arg_key>"
+    "<ifm|arg_type>string</ifm|arg_type><ifm|arg_value>Paris</ifm|arg_value>\n"
+    "<ifm|arg_key>days</ifm|arg_key><ifm|arg_value>3</ifm|arg_value></ifm|tool_call>\n"
+    "<ifm|tool_call>ping</ifm|tool_call></ifm|tool_calls>",
+    "plamo 3": "<|plamo:begin_tool_requests:plamo|>" + "".join(
+        f"<|plamo:begin_tool_request:plamo|><|plamo:begin_tool_name:plamo|>{name}"
+        "<|plamo:end_tool_name:plamo|><|plamo:begin_tool_arguments:plamo|><|plamo:constrain|>json"
+        f"<|plamo:msg|>{arguments}<|plamo:end_tool_arguments:plamo|><|plamo:end_tool_request:plamo|>"
+        for name, arguments in (("get_weather", ARGS), ("ping", "{}"))
+    ) + "<|plamo:end_tool_requests:plamo|>",
+    "mistral without its mark": f"[TOOL_CALLS]get_weather{ARGS}[TOOL_CALLS]ping{{}}</s>",
     "command": f'<|START_ACTION|>[{{"tool_call_id": "0", "tool_name": "get_weather", "parameters": '
     f'{ARGS}}}, {{"tool_call_id": "1", "tool_name": "ping", "parameters": {{}}}}]<|END_ACTION|>',
     "internlm": f'<|action_start|><|plugin|>{{"name": "get_weather", "parameters": {ARGS}}}'
@@ -121,6 +153,15 @@ def test_words_or_a_thought_before_the_calls(family, before):
     assert [(c.name, c.args) for c in parsed.calls] == BOTH
     assert parsed.text == ("I look." if before.startswith("I look") else "")
     assert parsed.thought == ("" if parsed.text else "I use <tool_call> here.")
+
+
+def test_a_fence_of_a_tool_holds_calls_and_its_values_may_hold_a_fence() -> None:
+    code = "I look.\n```tool_code\nget_weather(city='Paris', days=3)\nping()\n```"  # Gemma 3
+    assert read(code) == BOTH
+    assert parse("```python\nprint(f(a=1))\n```").dialect == "text"
+    fenced = '```json\n{"name": "get_weather", "arguments": {"city": "```\\n```"}}\n```\nDone.'
+    assert read(fenced) == [("get_weather", {"city": "```\n```"})]
+    assert parse(fenced).text == "Done."
 
 
 def test_channels_hold_thoughts_and_words():
@@ -244,6 +285,7 @@ def test_a_word_between_tags_is_no_call():
         "<tool_call>f<arg_key>" + " " * 300_000, '<|tool_call>call:f{a:<|"|>' * 20_000,
         "<|tool_call>call:f{" + "a:[" * 100_000, "[TOOL_CALLS]" * 40_000 + "f[ARGS]{",
         "<|message|>" * 100_000, "<|start|>assistant<|channel|>analysis<|message|>" * 30_000,
+        "[TOOL_CALLS]f" + " " * 300_000, "[TOOL_CALLS]f{}" + " " * 300_000 + "x",
         "[f(a='" + "', b='" * 30_000, "</think>" * 100_000, "<tool_call>{</think>" * 20_000,
         '<invoke name="f"><parameter name="a"></parameter>' * 20_000,
     ],

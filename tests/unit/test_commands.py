@@ -111,10 +111,25 @@ def test_plan_prints_tokens_price_and_time(run: Path) -> None:
         (("export", "--preset", "none_such"), "export.preset"),
         (("plan", "--provider", "nobody"), "provider 'nobody'"),
         (("read", "--explain", "/nowhere.jsonl"), "/nowhere.jsonl"),
+        (("read", "--explain", ""), "read.sources.0.path: '' names no source"),
     ],
 )
 def test_a_wrong_word_names_what_to_write(run: Path, words: tuple, told: str, capsys) -> None:
     code, said = ask(words[0], *(() if "--explain" in words else (f"runs_dir={run}",)), *words[1:])
+    assert code == 2
+    assert told in said + capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("init", "--tools", "my.py", "--only", "a"), "--only a chooses of --mcp"),
+        (("init", "--mcp", ""), "--mcp ''"),
+        (("capture", "--upstream", "http://"), "'http://' is no URL"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(words: tuple, told: str, capsys) -> None:
+    code, said = ask(*words)
     assert code == 2
     assert told in said + capsys.readouterr().err
 

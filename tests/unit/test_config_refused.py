@@ -47,6 +47,8 @@ CASES = [  # override, what the message names
     ("seed=abc", "seed='abc'"),
     ("seed=-1", "seed=-1"),
     ("seed=true", "seed=True: write a number"),
+    ("train.learning_rate=true", "learning_rate=True: write a number"),
+    ("train.num_workers=true", "num_workers=True: write a number"),
     (f"seed={'9' * 30}", "less than 4294967296"),
     ("train.learning_rate=.nan", "train.learning_rate=nan"),
     ("train.learning_rate=.inf", "train.learning_rate=inf"),

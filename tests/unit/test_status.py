@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pytest
+import typer
 from finished import finish_step
 from typer.testing import CliRunner
 
 from raytune_agents.cli.app import app
 from raytune_agents.cli.look import step_states as states
+from raytune_agents.cli.shared_options import printed_errors
 from raytune_agents.runs import MANIFEST, Counts
 from raytune_agents.storage import write_json
 
@@ -45,3 +48,32 @@ def test_the_command_prints_every_step_and_refuses_no_folder(tmp_path) -> None:
     assert done.exit_code == 0
     assert all(step in done.stdout for step in ("read", "train", "report"))
     assert CliRunner().invoke(app, ["status", str(tmp_path / "none")]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "work",
+    [lambda f: f.read_text(), lambda f: f.mkdir(), lambda f: (f / "none" / "x").write_text("")],
+    ids=["a folder is read", "it is there", "its folder is not"],
+)
+def test_a_path_that_the_system_refuses_is_named(tmp_path, work, capsys) -> None:
+    with pytest.raises(typer.Exit) as ended, printed_errors():
+        work(tmp_path)
+    assert ended.value.exit_code == 2
+    said = capsys.readouterr().err
+    assert str(tmp_path) in said
+    assert "write another path" in said
+
+
+def test_a_damaged_file_is_named(tmp_path, capsys) -> None:
+    run = run_folder(tmp_path)
+    written(run / "train" / "started.json", '{"star')
+    done = CliRunner().invoke(app, ["status", str(run)])
+    assert done.exit_code == 2
+    assert f"{run / 'train' / 'started.json'} is damaged" in done.output + capsys.readouterr().err
+
+
+def test_a_finished_run_takes_no_options(tmp_path, capsys) -> None:
+    for more in ((), ("--json",)):
+        done = CliRunner().invoke(app, ["report", str(run_folder(tmp_path)), "seed=3", *more])
+        assert done.exit_code == 2
+        assert "'seed=3': a finished run takes" in done.output + capsys.readouterr().err
