@@ -223,7 +223,10 @@ def serve() -> None:
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--allow-host", action="append", default=[], help="a name it is called by")
     options = parser.parse_args()
-    routes = parse_routes(read_json(options.routes))
+    try:
+        routes = parse_routes(read_json(options.routes))
+    except (ConfigError, OSError) as error:
+        parser.error(str(error))
     log = options.routes.with_name("served.jsonl")
     served = app(routes, log, (*LOOPBACK, options.host, *options.allow_host))
     uvicorn.run(served, host=options.host, port=options.port, log_level="warning")

@@ -102,7 +102,9 @@ def export(
     with printed_errors():
         words = [f"export.{k}={v}" for k, v in options.items() if v is not None]
         tree = load_tree(config, overrides, *words)
-        if model or gguf:
+        if len([x for x in (model, hub, serve) if x is not None]) > 1:
+            raise ConfigError("--model, --hub and --serve each write their own; write one of them")
+        if model is not None or gguf:
             say_written(*write_model(tree, model or "", out, gguf))
             return
         if push and not hub:

@@ -133,7 +133,9 @@ def report_command(
     official: Annotated[bool, typer.Option(help="BFCL's own score files of them")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="figures for a script, no page")] = False,
     serve: Annotated[bool, typer.Option(help="show it on loopback while the run goes on")] = False,
-    port: Annotated[int, typer.Option(help="of --serve; 0 takes a free one")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="of --serve; 0 takes a free one")
+    ] = 8080,
 ) -> None:
     """The page of a run, as far as it got; or its stored answers scored again, with no engine."""
     from raytune_agents.cli.summary import show_summary

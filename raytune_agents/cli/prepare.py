@@ -172,7 +172,7 @@ def plan_command(
     provider: Annotated[
         str | None, typer.Option(help="openai or gemini: a hosted job on the run's rows")
     ] = None,
-    preview: Annotated[int, typer.Option(help="show this many rows of every pool")] = 0,
+    preview: Annotated[int, typer.Option(min=0, help="show this many rows of every pool")] = 0,
 ) -> None:
     """What a run will take: placement, tokens, memory, hours, disk, money; nothing is started."""
     with printed_errors():

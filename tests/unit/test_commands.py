@@ -125,6 +125,8 @@ def test_a_wrong_word_names_what_to_write(run: Path, words: tuple, told: str, ca
     [
         (("init", "--tools", "my.py", "--only", "a"), "--only a chooses of --mcp"),
         (("init", "--mcp", ""), "--mcp ''"),
+        (("export", "--model", "sft", "--serve", "app"), "write one of them"),
+        (("export", "--model", ""), "--model ''"),
         (("capture", "--upstream", "http://"), "'http://' is no URL"),
     ],
 )
