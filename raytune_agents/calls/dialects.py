@@ -57,6 +57,7 @@ _ARG_VALUE_END = re.compile(
     rf"</{_I}arg_value{_V}>(?=\s*(?:<{_I}arg_key{_V}>|</{_I}tool_call{_V}>))"
 )
 _ARG_NAME = re.compile(rf"\s*[\w.:/-]+\s*<(?:{_I}arg_key{_V}|tool_sep{_V}|/{_I}tool_call{_V})>")
+_ARG_CALL_END = re.compile(rf"\s*</{_I}tool_call{_V}>")
 _ARG_SEP: Any = re.compile(rf"(?:\s*<tool_sep{_V}>)?")
 _GEMMA = re.compile(r"\s*call:\s*([^\s{]+)\s*\{")
 _GEMMA_QUOTES = ('<|"|>', "<escape>")
@@ -144,6 +145,8 @@ def arg_keys(text: str, at: int, tools: Sequence[ToolSpec]) -> Calls:
             raise ValueError(f"the argument {key[1]!r} does not end")
         pairs.append((key[1].strip(), text[key.end() : end.start()]))
         at = end.end()
+    if not _ARG_CALL_END.match(text, at):
+        raise ValueError(f"the call of {name[1]!r} does not end")
     if not pairs and tools and not find(name[1], tools):
         raise NotACall(f"{name[1]!r} is a word, not a tool")
     return [call_of(name[1], pairs, tools)], at
