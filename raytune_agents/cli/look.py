@@ -48,7 +48,7 @@ def status(run: RUN) -> None:
     """Where a run is: every step's state, seconds, rows or last figures."""
     with printed_errors():
         folder = run_folder(run)
-    rows = list(step_states(folder, time.time()))
+        rows = list(step_states(folder, time.time()))
     console.print(table_of(str(folder), ("step", "state", "s", ""), rows, left=4))
 
 
