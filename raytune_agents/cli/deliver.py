@@ -78,9 +78,6 @@ def empty_folder(out: Path, option: str) -> None:
         raise ConfigError(f"{option} {out} is not empty; write a new folder")
 
 
-# --- export ---
-
-
 def export(
     config: CONFIG = None,
     overrides: OVERRIDES = None,
