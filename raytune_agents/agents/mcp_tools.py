@@ -97,7 +97,7 @@ def _transport(server: str, log: TextIO) -> Any:
     if server.startswith(("http://", "https://")):
         return server
     try:
-        command, *words = shlex.split(server) or [""]
+        command, *words = shlex.split(server)
     except ValueError as error:
         raise ConfigError(f"--mcp {server!r}: {error}; write a command or a URL") from None
     return stdio_client(StdioServerParameters(command=command, args=words), errlog=log)

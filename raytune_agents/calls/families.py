@@ -101,7 +101,7 @@ REASONING = {
     "minimax_m2": "minimax_m2", "deepseek_v31": "deepseek_v3", "deepseek_v4": "deepseek_v4",
     "kimi_k2": "kimi_k2", "mistral": "mistral", "granite": "granite", "olmo3": "olmo3",
     "cohere_command3": "cohere_command3", "deepseek_v41": "deepseek_v41", "hy_v3": "hy_v3",
-    "hy_v4": "hy_v4", "hunyuan_a13b": "hunyuan_a13b", "k2_horizon": "k2_horizon",
-    "kimi_k3": "kimi_k3", "plamo3": "plamo3", "step3": "step3",
+    "hy_v4": "hy_v4", "k2_horizon": "k2_horizon", "kimi_k3": "kimi_k3", "plamo3": "plamo3",
+    "step3": "step3",
 }
 # fmt: on

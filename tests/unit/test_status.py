@@ -73,7 +73,8 @@ def test_a_damaged_file_is_named(tmp_path, capsys) -> None:
 
 
 def test_a_finished_run_takes_no_options(tmp_path, capsys) -> None:
+    run = str(run_folder(tmp_path))
     for more in ((), ("--json",)):
-        done = CliRunner().invoke(app, ["report", str(run_folder(tmp_path)), "seed=3", *more])
+        done = CliRunner().invoke(app, ["report", run, "seed=3", *more])
         assert done.exit_code == 2
         assert "'seed=3': a finished run takes" in done.output + capsys.readouterr().err
