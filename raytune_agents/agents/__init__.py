@@ -139,9 +139,10 @@ class AgentSpec(BaseConfig):
     )
     world: str = Field(
         "",
-        pattern=r"^$|^[^:]+:\w+$|^https?://\S+$",
+        pattern=r"^$|^[^:]+:\w+$|^https?://\S+$|^mcp: *\S.*$",
         description="module:Class that carries the calls out (agents/worlds), in the sandbox: a "
-        "file or package beside the spec, or an installed one; or the URL of an OpenEnv server",
+        "file or package beside the spec, or an installed one; or the URL of an OpenEnv server; or "
+        '"mcp: COMMAND" of a running MCP server, or its URL there',
     )
     examples: list[ExampleConfig] = Field([], description="a few right answers")
     profile: Profile | None = Field(

@@ -3,13 +3,11 @@
 `record_tasks` carries out the calls of a spec's tasks, each task in a session of its own, so that
 equal tasks find equal states. What is no answer of a tool (a time-out, a dead server, a picture) is
 no recording: its task is left out with the reason. `write_recording` makes the world's package,
-a class of its own beside `cassette.jsonl`; both are the user's to edit. Left out: roll-outs on the
-running server, which the sandbox of worlds does not reach.
+a class of its own beside `cassette.jsonl`; both are the user's to edit.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.agents import AgentSpec, ExampleConfig
-from raytune_agents.agents.mcp_tools import TIMEOUT_S, NotRecorded, ask_server
+from raytune_agents.agents.mcp_tools import TIMEOUT_S, NotRecorded, ask_server, tool_answer
 from raytune_agents.agents.skeleton import world_name
 from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonObject
 
 MAX_CALLS = 200  # of all tasks together
-MAX_CHARS = 64_000  # of one answer
 CLOSE_S = 15.0  # for a server to end; the package kills one that does not after a few seconds
 
 SOURCE = '''"""The world of the agent {agent}: what its MCP server answered once, replayed.
@@ -111,38 +108,13 @@ def _session(server: str, calls: Sequence[list[Any]], timeout_s: float) -> list[
     ConfigError."""
 
     async def make_calls(client: Any) -> list[JsonObject]:
-        return [await _answer(client, name, arguments, timeout_s) for name, arguments in calls]
+        return [await tool_answer(client, name, arguments, timeout_s) for name, arguments in calls]
 
     # cancelled while it closes, the package would wait for the server as long as that likes
     answers = ask_server(server, make_calls, timeout_s * (len(calls) + 1) + CLOSE_S)
     if "error" in answers[-1]:
         raise NotRecorded(f"{calls[-1][0]} fails: {answers[-1]['error'][:200]}")
     return answers
-
-
-async def _answer(client: Any, name: str, arguments: JsonObject, timeout_s: float) -> JsonObject:
-    from mcp import MCPError
-
-    try:
-        found = await asyncio.wait_for(client.call_tool(name, arguments), timeout_s)
-    except TimeoutError:
-        raise NotRecorded(f"{name} does not answer within {timeout_s:g} s") from None
-    except MCPError as error:
-        return {"error": str(error)[:MAX_CHARS]}
-    texts = [block.text for block in found.content if block.type == "text"]
-    if len(texts) < len(found.content):
-        raise NotRecorded(f"{name} answers with more than text")
-    structured = found.structured_content
-    observation = "\n".join(texts) if structured is None else _only_result(structured)
-    if len(json.dumps(observation)) > MAX_CHARS:
-        raise NotRecorded(f"{name} answers with more than {MAX_CHARS} characters")
-    return {"error": "\n".join(texts)} if found.is_error else {"observation": observation}
-
-
-def _only_result(structured: Any) -> Any:
-    """A structured answer; {result: x}, which servers put around what is no object, as x."""
-    wrapped = isinstance(structured, dict) and structured.keys() == {"result"}
-    return structured["result"] if wrapped else structured
 
 
 def write_recording(spec: AgentSpec, folder: Path, recording: Recording) -> str:

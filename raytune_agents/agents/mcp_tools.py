@@ -1,5 +1,6 @@
 """A running MCP server, through the official `mcp` package: the tools that `init --mcp` writes a
-spec of. They are only listed here; `cassettes` calls them, where the user names them.
+spec of, and what one call of a tool gives. `cassettes` records calls, `worlds.live_mcp` makes them
+in roll-outs, of tools that the user names.
 
 A server is a program of somebody else. It is started without our environment (the package passes
 PATH, HOME and their like alone), has TIMEOUT_S for everything, may name at most MAX_TOOLS tools,
@@ -9,6 +10,7 @@ and what it says of them is read as any tools file is: a schema that is none nam
 from __future__ import annotations
 
 import asyncio
+import json
 import shlex
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,11 +24,12 @@ from raytune_agents.redact import redact
 T = TypeVar("T")
 TIMEOUT_S = 30.0
 MAX_TOOLS, MAX_PAGES = 2_000, 100
+MAX_CHARS = 64_000  # of one answer
 SHOWN_CHARACTERS = 500  # characters of what a server wrote before it died
 
 
 class NotRecorded(Exception):
-    """Why a call has no answer that could be replayed."""
+    """Why a call has no answer of its tool."""
 
 
 def server_tools(
@@ -59,7 +62,7 @@ def ask_server(server: str, work: Callable[[Any], Awaitable[T]], timeout_s: floa
             raise ConfigError(_refusal(server, why, log)) from None
         # whatever a foreign server makes of the protocol; the transport's tasks raise in groups
         except (Exception, BaseExceptionGroup) as error:
-            first = _first(error)
+            first = first_cause(error)
             if isinstance(first, ConfigError | NotRecorded):
                 raise first from None
             raise ConfigError(_refusal(server, _one_line(first), log)) from None
@@ -68,7 +71,7 @@ def ask_server(server: str, work: Callable[[Any], Awaitable[T]], timeout_s: floa
 async def _connected(server: str, log: TextIO, work: Callable[[Any], Awaitable[T]]) -> T:
     from mcp import Client
 
-    async with Client(_transport(server, log)) as client:
+    async with Client(server_transport(server, log)) as client:
         return await work(client)
 
 
@@ -90,7 +93,38 @@ async def _listed(server: str, client: Any) -> list[JsonObject]:
     )
 
 
-def _transport(server: str, log: TextIO) -> Any:
+async def tool_answer(
+    client: Any, name: str, arguments: JsonObject, timeout_s: float
+) -> JsonObject:
+    """{observation} or {error} of a call. Raises NotRecorded where that is no word of the tool."""
+    from mcp import MCPError
+    from mcp.types import CONNECTION_CLOSED
+
+    try:
+        found = await asyncio.wait_for(client.call_tool(name, arguments), timeout_s)
+    except TimeoutError:
+        raise NotRecorded(f"{name} does not answer within {timeout_s:g} s") from None
+    except MCPError as error:
+        if error.code == CONNECTION_CLOSED:
+            raise NotRecorded(f"{name} ended the server") from None
+        return {"error": str(error)[:MAX_CHARS]}
+    texts = [block.text for block in found.content if block.type == "text"]
+    if len(texts) < len(found.content):
+        raise NotRecorded(f"{name} answers with more than text")
+    structured = found.structured_content
+    observation = "\n".join(texts) if structured is None else _only_result(structured)
+    if len(json.dumps(observation)) > MAX_CHARS:
+        raise NotRecorded(f"{name} answers with more than {MAX_CHARS} characters")
+    return {"error": "\n".join(texts)} if found.is_error else {"observation": observation}
+
+
+def _only_result(structured: Any) -> Any:
+    """A structured answer; {result: x}, which servers put around what is no object, as x."""
+    wrapped = isinstance(structured, dict) and structured.keys() == {"result"}
+    return structured["result"] if wrapped else structured
+
+
+def server_transport(server: str, log: TextIO) -> Any:
     """A URL as it is; a command as a process whose stderr goes to `log`."""
     from mcp.client.stdio import StdioServerParameters, stdio_client
 
@@ -103,7 +137,7 @@ def _transport(server: str, log: TextIO) -> Any:
     return stdio_client(StdioServerParameters(command=command, args=words), errlog=log)
 
 
-def _first(error: BaseException) -> BaseException:
+def first_cause(error: BaseException) -> BaseException:
     """The first cause that is no group of others."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

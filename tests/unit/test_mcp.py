@@ -16,7 +16,8 @@ from raytune_agents import agents
 from raytune_agents.agents import ExampleConfig, cassettes
 from raytune_agents.agents.init import mcp_spec, to_yaml
 from raytune_agents.agents.mcp_tools import MAX_TOOLS, server_tools
-from raytune_agents.agents.worlds import Episode, task_in
+from raytune_agents.agents.worlds import Episode, WorldDown, live_mcp, task_in, world_code
+from raytune_agents.agents.worlds.process import WorldCode, close_boxes
 from raytune_agents.cli import init_command
 from raytune_agents.cli.app import app
 from raytune_agents.config import ConfigError
@@ -139,7 +140,7 @@ def test_a_published_server_becomes_a_spec(tmp_path: Path) -> None:
 # --- answers recorded and replayed ------------------------------------------------------------
 
 STOCK = """
-import json, sys, time
+import json, os, sys, time
 from mcp.server import MCPServer
 from mcp.types import ImageContent
 stock = MCPServer("stock")
@@ -158,6 +159,10 @@ def hang() -> str:
     "Never answers."
     time.sleep(60)
 @stock.tool()
+def die() -> str:
+    "Ends the server."
+    os._exit(1)
+@stock.tool()
 def picture() -> ImageContent:
     "A picture of the stock."
     return ImageContent(type="image", data="AA==", mime_type="image/png")
@@ -175,7 +180,7 @@ def test_each_task_is_recorded_in_a_session_of_its_own(tmp_path: Path) -> None:
     lamp, more = ("count", {"item": "lamp"}), ("add", {"item": "lamp", "number": 2})
     tasks = [asked("twice", lamp, more, lamp), asked("once", lamp),
              asked("lost", lamp, ("count", {"item": "sofa"})), asked("image", ("picture", {})),
-             asked("slow", ("hang", {}))]
+             asked("slow", ("hang", {})), asked("dead", ("die", {}))]
     found = cassettes.record_tasks(server(tmp_path, STOCK), tasks, timeout_s=2.0)
     assert [(r["task"], r["observation"]) for r in found.lines] == [
         (0, 3), (0, "5 held"), (0, 5), (1, 3)]
@@ -184,6 +189,7 @@ def test_each_task_is_recorded_in_a_session_of_its_own(tmp_path: Path) -> None:
     assert why["lost"].startswith("count fails: Error executing tool count")
     assert why["image"] == "picture answers with more than text"
     assert why["slow"] == "hang does not answer within 2 s"
+    assert why["dead"] == "die ended the server"
 
 
 def test_a_server_of_which_nothing_can_be_recorded_is_refused(
@@ -221,3 +227,42 @@ def test_a_recorded_world_needs_no_server(
     assert "was not recorded" in episode.call(ToolCall.of("count", item="sofa"))
     row = react(spec, 1, 1)[0]
     assert [m.content for m in row.messages if m.role == "tool"] == ["3"]
+
+
+# --- live -------------------------------------------------------------------------------------
+
+
+def test_roll_outs_on_a_running_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_mcp, "CALL_S", 1.0)
+    monkeypatch.setattr(live_mcp, "MAX_CALLS", 3)
+    command, more = server(tmp_path, STOCK), ToolCall.of("add", item="lamp", number=2)
+    spec = mcp_spec(command, ["count", "add", "hang", "die"], "stock")
+    lamp = {"item": "lamp"}
+    tree = yaml.safe_load(to_yaml(spec)) | {"world": f"mcp: {command}"}
+    code = world_code(agents.parse_spec(tree, "stock.yaml"))
+    task = {"calls": [["add", lamp | {"number": 2}], ["count", lamp]]}
+    one, other, last = (Episode.of(code, task, None) for _ in range(3))
+    try:
+        assert (one.call(more), one.score("")) == ("5 held", 0.0)
+        assert other.call(ToolCall.of("count", item="lamp")) == "3"  # a session of its own
+        assert "none of count, add, hang, die" in one.call(ToolCall.of("picture"))
+        assert (one.call(ToolCall.of("count", item="lamp")), one.score("")) == ("5", 1.0)
+        assert "error" in one.run(ToolCall.of("count", item="sofa"))
+        assert one.run(more) == {"error": "more than 3 calls"}
+        with pytest.raises(WorldDown, match="hang does not answer within 1 s"):
+            other.call(ToolCall.of("hang"))
+        with pytest.raises(WorldDown, match="die ended the server"):
+            last.call(ToolCall.of("die"))
+        with pytest.raises(WorldDown, match=r"server: .*ended"):
+            last.call(more)
+        with pytest.raises(WorldDown, match="has no calls"):
+            Episode.of(code, {}, None).call(more)
+    finally:
+        close_boxes()
+
+
+def test_a_server_that_cannot_start_ends_the_roll_out() -> None:
+    code = WorldCode("mcp: /no/such/server", "", tools=("count",))
+    with pytest.raises(WorldDown, match="No such file"):
+        Episode.of(code, {"calls": [["count", {}]]}, None).call(ToolCall.of("count"))
+    close_boxes()

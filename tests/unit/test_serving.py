@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from openai import APIStatusError, OpenAI
+from openai import APIError, APIStatusError, OpenAI
 
 from raytune_agents import models
 from raytune_agents.cli.deliver import as_it_ran, serve_yaml, server_line, server_options
@@ -42,6 +42,8 @@ class Upstream(BaseHTTPRequestHandler):
         said = {"role": "assistant", "content": f"I am {body['model']}"}
         if body["messages"][0]["content"] == "fail":
             return self.send("application/json", b'{"error": {"message": "no"}}', 429)
+        if body["messages"][0]["content"] == "break":
+            return self.send("text/event-stream", b'data: {"id": "1"}\n\n', more=9)
         if body.get("stream"):
             part["object"] = "chat.completion.chunk"
             events = [part | {"choices": [{"index": 0, "delta": {"content": w}}]}
@@ -51,10 +53,11 @@ class Upstream(BaseHTTPRequestHandler):
         whole = part | {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}
         self.send("application/json", json.dumps(whole).encode())
 
-    def send(self, kind: str, data: bytes, status: int = 200) -> None:
+    def send(self, kind: str, data: bytes, status: int = 200, more: int = 0) -> None:
+        """`more`: bytes that are promised and never come."""
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", str(len(data) + more))
         self.end_headers()
         self.wfile.write(data)
 
@@ -108,6 +111,14 @@ def test_a_stream_and_an_error_are_passed_on(served) -> None:
         ask(client, "sft", "fail")
     assert refused.value.status_code == 429
     assert json.loads(log.read_text().splitlines()[-1])["status"] == 429
+
+
+def test_an_upstream_that_fails_in_its_answer_ends_no_stream(served) -> None:
+    client, _ = served
+    messages = [{"role": "user", "content": "break"}]
+    with pytest.raises((APIError, httpx.HTTPError)):
+        list(client.chat.completions.create(model="sft", messages=messages, stream=True))
+    assert ask(client, "sft") == "I am base:sft"
 
 
 def test_shares_are_kept_and_a_user_stays_with_an_arm() -> None:

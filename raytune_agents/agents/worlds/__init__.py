@@ -3,9 +3,9 @@
 A `World` is a class of the user, named by `AgentSpec.world` and stated like a gym environment: it
 is reset with a task, called with what the model calls, and says whether its goal is reached. It
 runs in the sandbox; the shipped agents' worlds, which are ours, in this process; an environment of
-OpenEnv at its server (`openenv`). An `Episode` is one task carried out in one. A row that was made
-in a world keeps its task in `meta`, so that its calls can be run again (as in tau-bench, arXiv
-2406.12045, section 3).
+OpenEnv, or an MCP server, where it runs (`openenv`, `live_mcp`). An `Episode` is one task carried
+out in one. A row that was made in a world keeps its task in `meta`, so that its calls can be run
+again (as in tau-bench, arXiv 2406.12045, section 3).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import secrets
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -102,7 +102,8 @@ def world_code(spec: agents.AgentSpec) -> WorldCode:
     if not spec.world:
         raise ConfigError(f"agent {spec.name!r} has no world; write world: module:Class")
     folder = spec.origin.parent if spec.origin else Path.cwd()
-    return locate(spec.world, folder, (spec.module_path,) if spec.module_path else ())
+    code = locate(spec.world, folder, (spec.module_path,) if spec.module_path else ())
+    return replace(code, tools=tuple(t.name for t in spec.tools)) if code.remote else code
 
 
 def task_in(spec: agents.AgentSpec, task: JsonObject) -> WorldTask:

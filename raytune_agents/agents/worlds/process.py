@@ -1,5 +1,5 @@
 """Where a world's code lies and runs: a shipped world in this process, a user's in a sandbox that
-is kept for all its episodes, an OpenEnv environment at its server."""
+is kept for all its episodes, an OpenEnv environment or an MCP server where it runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raytune_agents.agents.worlds.live_mcp import MCP, McpServer
 from raytune_agents.agents.worlds.openenv import EnvironmentServer
 from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonObject
@@ -30,11 +31,12 @@ class WorldDown(RuntimeError):
 @dataclass(frozen=True)
 class WorldCode:
     """The class of a world, and the files or packages that it needs beside installed ones; or the
-    address of a server as its module."""
+    address of a server as its module, and the tools that may be called there."""
 
     module: str
     name: str
     files: tuple[Path, ...] = ()
+    tools: tuple[str, ...] = ()
 
     @property
     def entry(self) -> str:
@@ -47,8 +49,8 @@ class WorldCode:
 
     @property
     def remote(self) -> bool:
-        """Whether it runs at an OpenEnv server."""
-        return "://" in self.module
+        """Whether it runs at a server."""
+        return self.module.startswith(MCP) or "://" in self.module
 
 
 def _installed(path: Path) -> bool:
@@ -60,8 +62,8 @@ def locate(world: str, folder: Path, beside: tuple[Path, ...] = ()) -> WorldCode
     """The code of "module:Class", or a server's address. The module is a file or package of
     `folder` (that of the spec), or one that Python finds. `beside` are files that it imports.
     Raises ConfigError."""
-    if "://" in world:
-        return WorldCode(world, "")
+    if (at_server := WorldCode(world, "")).remote:
+        return at_server
     module, _, name = world.partition(":")
     module = module.removesuffix(".py").replace("/", ".")
     top = module.partition(".")[0]
@@ -82,7 +84,7 @@ def locate(world: str, folder: Path, beside: tuple[Path, ...] = ()) -> WorldCode
     return WorldCode(module, name, beside if own else (path, *beside))
 
 
-Box = Sandbox | EnvironmentServer
+Box = Sandbox | EnvironmentServer | McpServer
 # either answers one call at a time
 LOCKS: defaultdict[WorldCode, threading.RLock] = defaultdict(threading.RLock)
 _boxes: dict[tuple[int, WorldCode], Box] = {}  # a forked process must not share a pipe
@@ -96,10 +98,14 @@ def box_of(code: WorldCode) -> Box:
     if box is None or not box.alive:
         if box is not None:
             box.close()
-        remote = code.remote
-        box = EnvironmentServer(code.module) if remote else Sandbox(HOST, LIMITS, code.files)
-        _boxes[key] = box
+        _boxes[key] = box = new_box(code)
     return box
+
+
+def new_box(code: WorldCode) -> Box:
+    if code.module.startswith(MCP):
+        return McpServer(code.module.removeprefix(MCP).strip(), code.tools)
+    return EnvironmentServer(code.module) if code.remote else Sandbox(HOST, LIMITS, code.files)
 
 
 def class_of(code: WorldCode) -> Any:
