@@ -233,7 +233,7 @@ def test_a_recorded_world_needs_no_server(
 
 
 def test_roll_outs_on_a_running_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_mcp, "CALL_S", 1.0)
+    monkeypatch.setattr(live_mcp, "CALL_S", 5.0)
     monkeypatch.setattr(live_mcp, "MAX_CALLS", 3)
     command, more = server(tmp_path, STOCK), ToolCall.of("add", item="lamp", number=2)
     spec = mcp_spec(command, ["count", "add", "hang", "die"], "stock")
@@ -249,7 +249,7 @@ def test_roll_outs_on_a_running_server(tmp_path: Path, monkeypatch: pytest.Monke
         assert (one.call(ToolCall.of("count", item="lamp")), one.score("")) == ("5", 1.0)
         assert "error" in one.run(ToolCall.of("count", item="sofa"))
         assert one.run(more) == {"error": "more than 3 calls"}
-        with pytest.raises(WorldDown, match="hang does not answer within 1 s"):
+        with pytest.raises(WorldDown, match="hang does not answer within 5 s"):
             other.call(ToolCall.of("hang"))
         with pytest.raises(WorldDown, match="die ended the server"):
             last.call(ToolCall.of("die"))
