@@ -53,7 +53,7 @@ from raytune_agents.readers import (
     xlam,
 )
 from raytune_agents.readers.detection import SIGNS, Detected, detected, recognised
-from raytune_agents.readers.fields import AccessedRow, unread_fields
+from raytune_agents.readers.fields import AccessedRow, split_names, unread_fields
 from raytune_agents.readers.hidden import with_hidden
 from raytune_agents.readers.sources import files, is_hub, is_packaged, list_raw
 from raytune_agents.readers.unpack import SourceError
@@ -124,21 +124,9 @@ READERS: dict[str, Reader] = {
 }
 # what programs recorded of people at work: secrets and private data are replaced unless a source
 # says otherwise
-RECORDED = (
-    "openhands",
-    "claude_code",
-    "codex",
-    "otel",
-    "langfuse",
-    "langsmith",
-    "exchanges",
-    "pydantic_ai",
-    "autogen",
-    "adk",
-    "smolagents",
-    "gemini_cli",
-    "llamaindex",
-    "atif",
+RECORDED = split_names(
+    "openhands claude_code codex otel langfuse langsmith exchanges pydantic_ai autogen adk "
+    "smolagents gemini_cli llamaindex atif"
 )
 
 

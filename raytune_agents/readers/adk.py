@@ -24,14 +24,8 @@ from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 OF_EVENT = Names(
-    "id",
-    "timestamp",
-    "node_info",
-    "long_running_tool_ids",
-    "turn_complete",
-    "finish_reason",
-    "avg_logprobs",
-    "interaction_id",
+    "id timestamp node_info long_running_tool_ids turn_complete finish_reason avg_logprobs "
+    "interaction_id"
 )
 MOST_BRANCHES = 100  # each is read once more from the start
 SIGNATURE = ("thought_signature", "thoughtSignature")  # of use to its provider alone

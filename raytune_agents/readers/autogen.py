@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import note, note_rest
+from raytune_agents.readers.fields import Names, note, note_rest
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -28,20 +28,9 @@ CONTEXT = {
     "AssistantMessage": "assistant",
     "FunctionExecutionResultMessage": "tool",
 }  # of `autogen_core.models`
-ASIDE = (
-    "id",
-    "source",
-    "models_usage",
-    "metadata",
-    "created_at",
-    "type",
-    "content",
-    "thought",
-    "full_message_id",
-    "tool_calls",
-    "results",
-    "target",
-    "context",
+ASIDE = Names(
+    "id source models_usage metadata created_at type content thought full_message_id "
+    "tool_calls results target context"
 )
 
 
@@ -85,7 +74,7 @@ def _conversation(
     for message in messages:
         own = message.get("source") == agent
         if own:
-            note_rest(message, "message", *ASIDE)
+            note_rest(message, "message", ASIDE)
         if own and message.get("type") == THOUGHT:
             thought = as_text(message.get("content"))
         for turn in _turns(message, own):
@@ -132,7 +121,7 @@ def _contexts(state: Any, agent: str) -> Iterator[tuple[str, list[JsonObject]]]:
 def _context(agent: str, messages: list[JsonObject], row: JsonObject | None = None) -> Trajectory:
     turns = []
     for message in messages:
-        note_rest(message, "message", *ASIDE)
+        note_rest(message, "message", ASIDE)
         role, content = CONTEXT.get(as_text(message.get("type"))), message.get("content")
         if role is None:
             raise RecordError(f"a message of an unknown type: {as_text(message.get('type'))[:40]}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_agents.readers.decode import Found, file_rows
+from raytune_agents.readers.fields import split_names
 from raytune_agents.readers.shapes import read_tools, rest_of
 from raytune_agents.readers.strict import dump
 from raytune_agents.readers.turns import messages_of
@@ -29,23 +30,12 @@ from raytune_agents.records import (
     Trajectory,
 )
 
-DEFAULT = (
-    "simple_python",
-    "multiple",
-    "live_simple",
-    "live_multiple",
-    "parallel",
-    "parallel_multiple",
-    "irrelevance",
+DEFAULT = split_names(
+    "simple_python multiple live_simple live_multiple parallel parallel_multiple irrelevance"
 )
-CATEGORIES = (
-    *DEFAULT,
-    "live_parallel",
-    "live_parallel_multiple",
-    "live_irrelevance",
-    "live_relevance",
-    "simple_java",
-    "simple_javascript",
+CATEGORIES = DEFAULT + split_names(
+    "live_parallel live_parallel_multiple live_irrelevance live_relevance simple_java "
+    "simple_javascript"
 )
 
 

@@ -10,29 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import fold
+from raytune_agents.readers.fields import Names, fold
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.records import JsonObject, Trajectory
 
-READ = (
-    "message",
-    "chat_history",
-    "tool_results",
-    "stream",
-    "temperature",
-    "model",
-    "response",
-    "text",
-    "tool_calls",
-    "generation_id",
-    "response_id",
-    "finish_reason",
-    "meta",
-    "citations",
-    "documents",
-    "is_search_required",
-    "search_queries",
-    "search_results",
+READ = Names(
+    "message chat_history tool_results stream temperature model response text tool_calls "
+    "generation_id response_id finish_reason meta citations documents is_search_required "
+    "search_queries search_results"
 )
 
 
@@ -56,7 +41,7 @@ def read(row: JsonObject) -> Trajectory:
         turns[-1] = turns[-1] | {"finish_reason": answer["finish_reason"]}
     meta = found if isinstance(found := answer.get("meta"), dict) else {}
     about = model_calls([(row.get("model"), meta.get("tokens") or meta.get("billed_units"))])
-    kept = {k: v for k, v in row.items() if k not in READ}
+    kept = {k: v for k, v in row.items() if fold(k) not in READ.every}
     return read_as_chat(kept, _with_parameters(turns), about)
 
 

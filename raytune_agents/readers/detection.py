@@ -14,7 +14,7 @@ from typing import Any
 from raytune_agents.readers import pairs, responses
 from raytune_agents.readers.atif import is_atif
 from raytune_agents.readers.exchanges import has_turns, is_exchange
-from raytune_agents.readers.fields import TURNS, Fields, short
+from raytune_agents.readers.fields import TURNS, Fields, short, split_names
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.llamaindex import is_chat_store
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai, smolagents
@@ -181,6 +181,20 @@ def _sign(format: str, keys: str, look: Look | None = None, weight: int = 1) -> 
 
 
 KINDS_OF_ANSWER = ("direct", "tool_call", "cannot_answer", "request_for_info")  # When2Call's
+OF_EVENTS = split_names(
+    "claude_code codex openhands otel langfuse langsmith exchanges adk smolagents gemini_cli"
+)
+REQUEST_AND_ANSWER = (
+    "request response",
+    "request_body response_body",
+    "inputs outputs",
+    "inputs output",
+    "kwargs response",
+    *(
+        f"input {answer}"
+        for answer in ("output", "ideal", "expected_output", "expectedOutput", "expected")
+    ),
+)
 SIGNS: tuple[Sign, ...] = (
     _sign("glaive_chat", "system chat", says_roles),
     _sign("bfcl", "id question function", _bfcl),
@@ -214,21 +228,7 @@ SIGNS: tuple[Sign, ...] = (
     _sign("mini_swe", "messages", says("```mswea_bash_command"), 3),
     _sign("langfuse", "trace observations", lists("observations")),
     _sign("langfuse", "observations scores", lists("observations")),
-    *(
-        _sign(name, "events format session", _gathered(name))
-        for name in (
-            "claude_code",
-            "codex",
-            "openhands",
-            "otel",
-            "langfuse",
-            "langsmith",
-            "exchanges",
-            "adk",
-            "smolagents",
-            "gemini_cli",
-        )
-    ),
+    *(_sign(name, "events format session", _gathered(name)) for name in OF_EVENTS),
     _sign("gemini_cli", "sessionId projectHash messages", lists("messages")),
     _sign("pydantic_ai", "messages", _messages(is_pydantic_ai), 3),
     _sign("autogen", "messages", _messages(is_autogen), 3),
@@ -255,21 +255,7 @@ SIGNS: tuple[Sign, ...] = (
     _sign("trl", "prompt completion", _completed),
     _sign("trl", "input output", _requested),
     _sign("trl", "instruction output"),
-    *(
-        _sign("exchange", keys, is_exchange)
-        for keys in (
-            "request response",
-            "request_body response_body",
-            "inputs outputs",
-            "inputs output",
-            "kwargs response",
-            "input output",
-            "input ideal",
-            "input expected_output",
-            "input expectedOutput",
-            "input expected",
-        )
-    ),
+    *(_sign("exchange", keys, is_exchange) for keys in REQUEST_AND_ANSWER),
     _sign("templated", "text", lambda row: bool(template_turns(row["text"]))),
     _sign("agent_flan", "conversation", _chat),
     _sign("agenttraj", "item_id conversations", _chat),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, Names, blank
+from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, Names, blank, split_names
 from raytune_agents.readers.outcomes import outcome_of, outcome_score
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import (
@@ -78,9 +78,7 @@ def _batched(events: list[Event]) -> Span:
 # --- one request a row ------------------------------------------------------------------------
 
 REQUEST = Names("request", "request_body", "inputs", "kwargs", "input")
-ANSWER = Names(
-    "response", "response_body", "outputs", "output", "ideal", "expected_output", "expected"
-)
+ANSWER = Names("response response_body outputs output ideal expected_output expected")
 WANTED = ("ideal", "expectedoutput", "expected")  # names that data sets have for an answer
 BODY = Names("body", "input_body_json", "output_body_json", "request_body", "response_body")
 
@@ -191,18 +189,8 @@ def answer_turns(answered: Any) -> Any:
     return turn or (only if isinstance(only, str) else None)
 
 
-TURN = (
-    "role",
-    "content",
-    "tool_calls",
-    "function_call",
-    "additional_kwargs",
-    "parts",
-    "reasoning_content",
-    "reasoning",
-    "thinking",
-    "tool_plan",
-    "refusal",
-    "stop_reason",
+TURN = split_names(
+    "role content tool_calls function_call additional_kwargs parts reasoning_content "
+    "reasoning thinking tool_plan refusal stop_reason"
 )
 ENDED = "finish_reason"

@@ -23,11 +23,16 @@ def fold(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum()) or name
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """The names of a table that has blanks between them."""
+    return tuple(text.split())
+
+
 class Names:
-    """What one thing is called, the usual name first."""
+    """What one thing is called, the usual name first; one text may hold several names."""
 
     def __init__(self, *words: str) -> None:
-        self.folded = tuple(dict.fromkeys(map(fold, words)))
+        self.folded = tuple(dict.fromkeys(fold(name) for text in words for name in text.split()))
         self.every = frozenset(self.folded)
 
     def __add__(self, other: Names) -> Names:
@@ -245,10 +250,10 @@ def unread_fields() -> Iterator[dict[str, str]]:
         _NOTES.found = before
 
 
-def note_rest(item: JsonObject, path: str, *used: str) -> None:
+def note_rest(item: JsonObject, path: str, used: Names) -> None:
     """Note the fields of a part of a row that its reader does not use."""
     for key, value in item.items():
-        if key not in used:
+        if fold(str(key)) not in used.every:
             note(f"{path}.{key}", value)
 
 

@@ -15,17 +15,18 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Fields, note_rest
+from raytune_agents.readers.fields import Fields, Names, note_rest
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject, Trajectory
 
 BLANK = re.compile(r"\A(\\n|\s)+")  # some thoughts begin with written line ends
-OF_MESSAGE = ("id", "timestamp", "type", "content", "thoughts", "tokens", "model", "toolCalls",
-              "displayContent")
-OF_CALL = ("id", "name", "args", "result", "status", "timestamp", "displayName", "description",
-           "renderOutputAsMarkdown", "resultDisplay")
+OF_MESSAGE = Names("id timestamp type content thoughts tokens model toolCalls displayContent")
+OF_CALL = Names(
+    "id name args result status timestamp displayName description renderOutputAsMarkdown "
+    "resultDisplay"
+)
 
 
 def read(row: Event) -> Trajectory:
@@ -37,8 +38,11 @@ def read(row: Event) -> Trajectory:
     turns = [turn for m in messages for turn in _turns(m)]
     about = model_calls((m.get("model"), m.get("tokens")) for m in messages)
     found = read_as_chat(fields.rest() | {"id": key}, turns, about)
-    purposes = {c.get("name"): as_text(c.get("description")) for m in messages
-                for c in m.get("toolCalls") or []}
+    purposes = {
+        c.get("name"): as_text(c.get("description"))
+        for m in messages
+        for c in m.get("toolCalls") or []
+    }
     tools = tuple(replace(t, description=purposes.get(t.name, "")) for t in found.tools)
     return replace(found, tools=tools)
 
@@ -62,7 +66,7 @@ def _lasting(records: Iterable[Event]) -> list[Event]:
 def _turns(message: Event) -> Iterator[JsonObject]:
     """A message's turns; none for what the program says."""
     kind, content = message.get("type"), message.get("content")
-    note_rest(message, "message", *OF_MESSAGE)
+    note_rest(message, "message", OF_MESSAGE)
     if kind == "user" and not _are_results(content):
         yield {"role": "user", "content": content}
     if kind != "gemini":
@@ -70,18 +74,29 @@ def _turns(message: Event) -> Iterator[JsonObject]:
     calls = message.get("toolCalls") or []
     made = [{"id": c.get("id"), "name": c.get("name"), "arguments": c.get("args")} for c in calls]
     thoughts = "\n".join(_thought(t) for t in message.get("thoughts") or [])
-    yield {"role": "assistant", "content": content, "reasoning_content": thoughts,
-           "tool_calls": made}
+    yield {
+        "role": "assistant",
+        "content": content,
+        "reasoning_content": thoughts,
+        "tool_calls": made,
+    }
     for call in calls:
-        note_rest(call, "call", *OF_CALL)
-        yield {"role": "tool", "tool_call_id": call.get("id"), "name": call.get("name"),
-               "content": _result(call)}
+        note_rest(call, "call", OF_CALL)
+        yield {
+            "role": "tool",
+            "tool_call_id": call.get("id"),
+            "name": call.get("name"),
+            "content": _result(call),
+        }
 
 
 def _are_results(content: Any) -> bool:
     """Whether a user's message only repeats what calls gave."""
-    return isinstance(content, list) and bool(content) and all(
-        isinstance(p, dict) and "functionResponse" in p for p in content)
+    return (
+        isinstance(content, list)
+        and bool(content)
+        and all(isinstance(p, dict) and "functionResponse" in p for p in content)
+    )
 
 
 def _thought(thought: Event) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.exchanges import model_call_of
-from raytune_agents.readers.fields import blank
+from raytune_agents.readers.fields import blank, split_names
 from raytune_agents.readers.otel import seconds_of, unflattened
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import read_tools
@@ -22,6 +22,10 @@ from raytune_agents.readers.spans import (
 )
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import RecordError, ToolCall, Trajectory
+
+OF_TOOL = split_names(
+    "name description parameters parameters_json_schema function type input_schema"
+)
 
 
 def read(row: Event) -> list[Trajectory]:
@@ -83,14 +87,5 @@ def _recorded_tools(seen: Event) -> Any:
 
 
 def _bare_tools(listed: Any) -> Any:
-    keys = (
-        "name",
-        "description",
-        "parameters",
-        "parameters_json_schema",
-        "function",
-        "type",
-        "input_schema",
-    )
     items = listed if isinstance(listed, list) else []
-    return [{k: t[k] for k in keys if k in t} if isinstance(t, dict) else t for t in items]
+    return [{k: t[k] for k in OF_TOOL if k in t} if isinstance(t, dict) else t for t in items]

@@ -52,6 +52,7 @@ TEXT = Names("text", "value", "content", "refusal", "thinking", "reasoning", "th
 _CALLS = ("tooluse", "toolresult", "toolcall")  # parts whose JSON text is no answer in JSON
 _QUOTED = (*_CALLS, "text", "inputtext", "outputtext", "thinking", "reasoning", "imageurl", "image")
 # fmt: on
+ABOUT_CALL = PART_TYPE + Names("output result state step caller cache_control is_error")
 _ANSWER = Names("result", "output", "response", "observation", "tool_result")
 Piece = tuple[str, Any]  # (text, str), (thought, str), (call, ToolCall) or (result, Message)
 
@@ -231,17 +232,7 @@ def _call(
     if "toolcallid" in fields.left and fields.peek("name", "tool_name") is None:
         named["name"] = word.removeprefix("tool-")  # the AI SDK: type "tool-get_weather"
     output = fields.peek("output", "result") if "toolcallid" in fields.left else None
-    about = (
-        *PART_TYPE.folded,
-        "output",
-        "result",
-        "state",
-        "step",
-        "caller",
-        "cache_control",
-        "isError",
-    )
-    bare = {k: v for k, v in named.items() if fold(k) not in map(fold, about)}
+    bare = {k: v for k, v in named.items() if fold(k) not in ABOUT_CALL.every}
     call = read_call(bare, None, tools)
     yield "call", call
     if output is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import note, note_rest
+from raytune_agents.readers.fields import Names, note, note_rest
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -20,31 +20,12 @@ from raytune_agents.records import JsonObject, RecordError, Trajectory
 CALLS = ("tool-call", "builtin-tool-call")
 RETURNS = ("tool-return", "builtin-tool-return")
 RETRIES = ("retry-prompt", "retry-feedback")
-ASIDE = (
-    "kind",
-    "part_kind",
-    "parts",
-    "timestamp",
-    "run_id",
-    "conversation_id",
-    "state",
-    "id",
-    "signature",
-    "provider_name",
-    "provider_url",
-    "provider_details",
-    "provider_response_id",
-    "usage",
-    "model_name",
-    "model_id",
-    "instructions",
-    "finish_reason",
-    "dynamic_ref",
-    "scope",
-    "outcome",
-    "retry",
-    "tool_kind",
+ASIDE = Names(
+    "kind part_kind parts timestamp run_id conversation_id state id signature provider_name "
+    "provider_url provider_details provider_response_id usage model_name model_id "
+    "instructions finish_reason dynamic_ref scope outcome retry tool_kind"
 )
+OF_PART = ASIDE + Names("content tool_name tool_call_id")
 CUT = ("incomplete", "interrupted")
 
 
@@ -60,7 +41,7 @@ def read(row: JsonObject) -> Trajectory:
 
 
 def _turns(message: JsonObject) -> Iterator[JsonObject]:
-    note_rest(message, "message", *ASIDE)
+    note_rest(message, "message", ASIDE)
     parts = message["parts"]
     if message["kind"] == "request":
         yield from (turn for part in parts for turn in _request_turns(part))
@@ -73,7 +54,7 @@ def _turns(message: JsonObject) -> Iterator[JsonObject]:
 def _request_turns(part: JsonObject) -> Iterator[JsonObject]:
     """The turn of a request's part."""
     kind, content, name = part.get("part_kind"), part.get("content"), part.get("tool_name")
-    note_rest(part, "part", *ASIDE, "content", "tool_name", "tool_call_id")
+    note_rest(part, "part", OF_PART)
     if kind == "system-prompt":
         yield {"role": "system", "content": content}
     elif kind == "user-prompt":
@@ -111,7 +92,7 @@ def _typed(content: Any) -> Any:
 def _response_parts(part: JsonObject) -> Iterator[JsonObject]:
     """The chat part of a response's part."""
     kind, content, name = part.get("part_kind"), part.get("content"), part.get("tool_name")
-    note_rest(part, "part", *ASIDE, "content", "tool_name", "tool_call_id", "args")
+    note_rest(part, "part", OF_PART + Names("args"))
     if kind in ("text", "thinking"):
         yield {"type": kind, "text": content}
     elif kind in CALLS:

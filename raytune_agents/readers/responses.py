@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, fold, note
+from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, fold, note, split_names
 from raytune_agents.readers.in_text import with_calls
 from raytune_agents.readers.outcomes import outcome_of
 from raytune_agents.readers.parts import flat_text, result_of
@@ -20,28 +20,16 @@ from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, turns_of, with_system
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec, Trajectory
 
-KEPT_BY_PROVIDER = (
-    "itemreference",
-    "mcplisttools",
-    "compaction",
-    "mcpapprovalrequest",
-    "mcpapprovalresponse",
+KEPT_BY_PROVIDER = split_names(
+    "itemreference mcplisttools compaction mcpapprovalrequest mcpapprovalresponse"
 )
 CALLS = ("functioncall", "customtoolcall", "mcpcall", "toolcall")
-RESULTS = (
-    "functioncalloutput",
-    "customtoolcalloutput",
-    "localshellcalloutput",
-    "shellcalloutput",
-    "applypatchcalloutput",
+RESULTS = split_names(
+    "functioncalloutput customtoolcalloutput localshellcalloutput shellcalloutput "
+    "applypatchcalloutput"
 )
-HOSTED = (
-    "websearchcall",
-    "filesearchcall",
-    "codeinterpretercall",
-    "localshellcall",
-    "shellcall",
-    "applypatchcall",
+HOSTED = split_names(
+    "websearchcall filesearchcall codeinterpretercall localshellcall shellcall applypatchcall"
 )
 
 

@@ -24,6 +24,7 @@ from raytune_agents.readers.fields import (
     fold,
     note,
     note_again,
+    split_names,
     unread_fields,
 )
 from raytune_agents.readers.nulls import argument_schema, without_nulls
@@ -52,22 +53,9 @@ _WORDS = {
 # what a source calls a turn of calls, of results, or of thoughts: these come in pairs
 _CALLED = ("function", "tool", "api", "action", "plugin", "mcp", "mcptool")
 _SAYS_CALL = ("call", "calls", "request", "requests", "use", "invocation")
-_SAYS_RESULT = (
-    "error",
-    "execution",
-    "message",
-    "observation",
-    "response",
-    "responses",
-    "result",
-    "results",
-    "output",
-    "outputs",
-    "return",
-    "returns",
-    "callresult",
-    "callresponse",
-    "calloutput",
+_SAYS_RESULT = split_names(
+    "error execution message observation response responses result results output outputs "
+    "return returns callresult callresponse calloutput"
 )
 CALL_ROLES = {a + b for a in _CALLED for b in _SAYS_CALL} | {"action"}
 THOUGHT_ROLES = {"thought", "thoughts", "reasoning", "thinking", "think"}

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import note_rest
+from raytune_agents.readers.fields import Names, note_rest
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS
 from raytune_agents.readers.spans import model_calls
@@ -25,27 +25,11 @@ CODE = "python_interpreter"
 CODE_BEGINS = re.compile(r"<code>|```")
 LISTED = re.compile(r"^(?:- )?(\w+): (.*)\n\s+Takes inputs: (\{.*\})\n", re.MULTILINE)
 GOES_ON = "Now proceed and carry out this plan."  # what the program says after a plan
-ASIDE = (
-    "step_number",
-    "timing",
-    "model_input_messages",
-    "model_output_message",
-    "token_usage",
-    "is_final_answer",
-    "action_output",
-    "task_images",
-    "observations_images",
+ASIDE = Names(
+    "step_number timing model_input_messages model_output_message token_usage "
+    "is_final_answer action_output task_images observations_images"
 )
-READ = (
-    "task",
-    "plan",
-    "model_output",
-    "tool_calls",
-    "code_action",
-    "observations",
-    "error",
-    "system_prompt",
-)
+READ = Names("task plan model_output tool_calls code_action observations error system_prompt")
 
 
 def read(row: JsonObject) -> Trajectory:
@@ -76,7 +60,7 @@ def _tools(steps: list[JsonObject]) -> list[JsonObject]:
 
 
 def _turns(step: JsonObject) -> Iterator[JsonObject]:
-    note_rest(step, "step", *ASIDE, *READ)
+    note_rest(step, "step", ASIDE + READ)
     if step.get("task") is not None:
         yield {"role": "user", "content": step["task"]}
     elif step.get("plan") is not None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, Names, blank, fold, note
+from raytune_agents.readers.fields import Fields, Names, blank, fold, note, split_names
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import is_item, item_messages
 from raytune_agents.readers.shapes import read_tools
@@ -38,19 +38,9 @@ NO_CONTENT = (
 )
 PROMPT_TOKENS = Names("input_tokens", "prompt_tokens", "prompt_token_count", "input")
 ANSWER_TOKENS = Names("output_tokens", "completion_tokens", "candidates_token_count", "output")
-ABOUT_A_TURN = (
-    "annotations",
-    "audio",
-    "extra",
-    "provider_specific_fields",
-    "invalid_tool_calls",
-    "response_metadata",
-    "usage_metadata",
-    "example",
-    "artifact",
-    "stop_sequence",
-    "usage",
-    "model",
+ABOUT_A_TURN = split_names(
+    "annotations audio extra provider_specific_fields invalid_tool_calls response_metadata "
+    "usage_metadata example artifact stop_sequence usage model"
 )
 
 
