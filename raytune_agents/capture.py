@@ -23,11 +23,11 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raytune_agents.readers.outcomes import outcome_score
 from raytune_agents.records import JsonObject
-from raytune_agents.redact import redact
+from raytune_agents.redact import redact, with_texts
 from raytune_agents.serving import (
     LOOPBACK,
     BadRequest,
@@ -82,7 +82,13 @@ class Recorder:
             os.write(self._file, b"\n")
 
     def write(self, line: JsonObject, secrets: Sequence[str] = ()) -> None:
-        data = json.dumps(_without_secrets(line, secrets)).encode() + b"\n"
+        def without_secrets(text: str) -> str:
+            """Without what looks like a secret, and without the request's own keys."""
+            for secret in secrets:
+                text = text.replace(secret, "[key]")
+            return redact(text)
+
+        data = json.dumps(with_texts(line, without_secrets)).encode() + b"\n"
         with self._lock:
             if line["type"] == "exchange" and line["id"]:
                 self.sessions[line["id"]] = line["session"]
@@ -93,19 +99,6 @@ class Recorder:
                 data = data[os.write(self._file, data) :]
             os.fsync(self._file)
             self.lines += 1
-
-
-def _without_secrets(value: Any, secrets: Sequence[str]) -> Any:
-    """A JSON value in whose texts secrets, and the request's own keys, are replaced."""
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, "[key]")
-        return redact(value)
-    if isinstance(value, dict):
-        return {k: _without_secrets(v, secrets) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_without_secrets(v, secrets) for v in value]
-    return value
 
 
 def own_keys(request: Request) -> list[str]:

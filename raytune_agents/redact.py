@@ -12,6 +12,8 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 NAMES = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE|_KEY$", re.I)
 SHORTEST = 12  # shorter values are words ("disabled"), not secrets
@@ -63,6 +65,17 @@ PATTERNS = (  # in the order they are looked for: what stands in a URL first
     ("private_key", PEM, "[private key]"),
     ("token", SHAPES, "[token]"),
 )
+
+
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with its texts changed; keys stay."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {k: with_texts(v, change) for k, v in value.items()}
+    if isinstance(value, list):
+        return [with_texts(v, change) for v in value]
+    return value
 
 
 def redact(text: str, counts: Counter[str] | None = None) -> str:

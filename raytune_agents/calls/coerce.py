@@ -12,7 +12,7 @@ from typing import Any
 
 from raytune_agents.calls.json_text import dumps, strict_json, unique
 from raytune_agents.calls.pythonic import MAX_PYTHONIC
-from raytune_agents.calls.schema import find, json_schema, schema_of
+from raytune_agents.calls.schema import find, json_schema, local_ref, schema_of
 from raytune_agents.records import Arguments, ToolCall, ToolSpec
 
 _ORDER = ("null", "integer", "number", "boolean", "object", "array")
@@ -45,13 +45,7 @@ def types_of(schema: Any, root: Mapping[str, Any], depth: int = _DEPTH) -> set[s
     for word in ("anyOf", "oneOf", "allOf"):
         for part in schema[word] if isinstance(schema.get(word), list) else ():
             types |= types_of(part, root, depth - 1)
-    name = schema.get("$ref")
-    if isinstance(name, str) and name.startswith("#/"):
-        named: Any = root
-        for key in name[2:].split("/"):
-            named = named.get(key) if isinstance(named, Mapping) else None
-        types |= types_of(named, root, depth - 1)
-    return types
+    return types | types_of(local_ref(schema.get("$ref"), root), root, depth - 1)
 
 
 def typed(text: str, types: set[str]) -> Any:

@@ -18,10 +18,11 @@ from raytune_agents.calls.match import (
     Verdict,
     argument_error,
     call_error,
+    forms_of,
     judge_parsed,
 )
 from raytune_agents.calls.parse import DECODER_FAILED, WRONG_FORMAT, Parsed, parse
-from raytune_agents.calls.schema import ANY, Shape, find, shape
+from raytune_agents.calls.schema import ANY, Shape, find
 from raytune_agents.records import Arguments, ToolCall, Trajectory, canonical
 
 _DECODE = {DECODER_FAILED: "malformed_json", WRONG_FORMAT: "wrong_format"}
@@ -90,7 +91,7 @@ def pair_calls(
 ) -> list[tuple[int | None, bool]]:
     """For each gold call the index of its call, and whether that is right: exact ones first
     (greedily, in gold's order), then of the same name the one with most right arguments."""
-    forms = forms_of(gold, row)
+    forms = forms_of(gold, row.tools)
     out: list[tuple[int | None, bool]] = [(None, False)] * len(gold)
     free = list(range(len(calls)))
     for i, (name, allowed) in enumerate(gold):
@@ -109,11 +110,6 @@ def pair_calls(
             out[i] = (near, False)
             free.remove(near)
     return out
-
-
-def forms_of(gold: list[tuple[str, Allowed]], row: Trajectory) -> list[Shape | None]:
-    """The parsed schema of every gold call's tool; None where the tool is not among the row's."""
-    return [shape(t.parameters) if (t := find(name, row.tools)) else None for name, _ in gold]
 
 
 def fault_of(text: str, row: Trajectory) -> str:
@@ -139,7 +135,7 @@ def fault_parsed(parsed: Parsed, row: Trajectory, verdict: Verdict) -> str:
     if fault := _count_fault(names, wanted, parsed):
         return fault
     arguments = arguments_of(parsed.calls)
-    pairs, forms = pair_calls(parsed.calls, arguments, gold, row), forms_of(gold, row)
+    pairs, forms = pair_calls(parsed.calls, arguments, gold, row), forms_of(gold, row.tools)
     for i, (index, right) in enumerate(pairs):
         if not right and index is not None:
             return _argument_fault(arguments[index], gold[i][1], forms[i])

@@ -25,7 +25,8 @@ REFERENCES = 8  # that lead from one to the next
 NO_DEFAULTS: Mapping[str, Any] = MappingProxyType({})
 
 
-def _short(value: Any) -> str:
+def beginning_of(value: Any) -> str:
+    """A value as a message shows it."""
     return repr(value)[:120]
 
 
@@ -45,7 +46,9 @@ def gold_pairs(gold: list[dict]) -> list[tuple[str, Allowed]]:
     pairs = []
     for entry in gold if isinstance(gold, list) else [gold]:
         if not isinstance(entry, dict) or len(entry) != 1:
-            raise ValueError(f"gold entry {_short(entry)} is not {{name: {{argument: [allowed]}}}}")
+            raise ValueError(
+                f"gold entry {beginning_of(entry)} is not {{name: {{argument: [allowed]}}}}"
+            )
         ((name, arguments),) = entry.items()
         values = arguments.values() if isinstance(arguments, dict) else (None,)
         for allowed in values:

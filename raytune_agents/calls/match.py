@@ -19,7 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from raytune_agents.calls.gold import arguments_of, gold_calls, gold_pairs, without_defaults
+from raytune_agents.calls.gold import (
+    Allowed,
+    arguments_of,
+    beginning_of,
+    gold_calls,
+    gold_pairs,
+    without_defaults,
+)
 from raytune_agents.calls.parse import CUT, DECODER_FAILED, WRONG_FORMAT, Parsed, parse
 from raytune_agents.calls.schema import ANY, ParameterType, Shape, find, shape
 from raytune_agents.records import Arguments, JsonObject, ToolCall, ToolSpec, Trajectory, canonical
@@ -48,10 +55,6 @@ def standardize(text: str) -> str:
 
 def _plain(value: Any) -> Any:
     return standardize(value) if type(value) is str else value
-
-
-def _short(value: Any) -> str:
-    return repr(value)[:120]
 
 
 def _first_type(allowed: list[Any]) -> type | None:
@@ -190,11 +193,16 @@ def call_error(
             return "unexpected_param", key
         label = argument_error(value, gold[key], form.kinds[key] if form else ANY)
         if label:
-            return label, f"{key}={_short(value)}, allowed {_short(gold[key])}"
+            return label, f"{key}={beginning_of(value)}, allowed {beginning_of(gold[key])}"
     for key, allowed in gold.items():
         if key not in arguments and "" not in allowed:
             return "missing_optional", key
     return "", ""
+
+
+def forms_of(gold: Sequence[tuple[str, Allowed]], tools: Sequence[ToolSpec]) -> list[Shape | None]:
+    """The parsed schema of every gold call's tool; None where the tool is not among `tools`."""
+    return [shape(t.parameters) if (t := find(name, tools)) else None for name, _ in gold]
 
 
 # --- several calls ---
@@ -243,7 +251,7 @@ def _compare_pairs(
         arguments = arguments_of(calls)
     except ValueError as error:
         return Verdict(False, DECODER_FAILED, str(error))
-    forms = [shape(t.parameters) if (t := find(name, tools)) else None for name, _ in pairs]
+    forms = forms_of(pairs, tools)
 
     def check(row: int, column: int) -> tuple[str, str]:
         name, gold = pairs[row]
@@ -301,7 +309,7 @@ def judge_parsed(parsed: Parsed, row: Trajectory, matching: str = "greedy") -> V
     if parsed.error == CUT:
         return Verdict(False, CUT, "the text ends within a thought")
     if parsed.error:  # BFCL: text that does not decode to a call is right where no call is
-        return Verdict(False, parsed.error, _short(parsed.text)) if pairs else RIGHT
+        return Verdict(False, parsed.error, beginning_of(parsed.text)) if pairs else RIGHT
     verdict = _compare_pairs(parsed.calls, pairs, row.tools, matching)
     own = not verdict.ok and not row.gold and len(parsed.calls) == len(pairs)
     # BFCL refuses [1.5, 2] for itself in a list of floats, and does not look for defaults deep

@@ -45,18 +45,11 @@ PYTHON = {
 }
 MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-SINGLE = (
-    "items",
-    "additionalProperties",
-    "not",
-    "contains",
-    "if",
-    "then",
-    "else",
-    "propertyNames",
-    "unevaluatedProperties",
-    "unevaluatedItems",
+_SINGLE = (
+    "items additionalProperties not contains if then else propertyNames unevaluatedProperties "
+    "unevaluatedItems"
 )
+SINGLE = tuple(_SINGLE.split())
 SAYS_NULL = {"default", "const", "example", "examples"}  # elsewhere null is what a table put in
 PythonType = type[Any]  # inside the class `type` is a field
 

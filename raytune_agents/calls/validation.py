@@ -149,21 +149,8 @@ def _unlooked(validator: Validator, value: Any, instance: Any, schema: Any) -> E
 
 
 _COUNTED = (
-    "$ref",
-    "$dynamicRef",
-    "anyOf",
-    "oneOf",
-    "allOf",
-    "not",
-    "if",
-    "items",
-    "prefixItems",
-    "properties",
-    "contains",
-    "propertyNames",
-    "dependentSchemas",
-    "enum",
-    "required",
+    "$ref $dynamicRef anyOf oneOf allOf not if items prefixItems properties contains "
+    "propertyNames dependentSchemas enum required"
 )
 _OWN = {
     "pattern": _pattern,
@@ -175,7 +162,7 @@ _OWN = {
 Bounded = extend(
     Draft202012Validator,
     {
-        **{word: _stepped(word) for word in _COUNTED},
+        **{word: _stepped(word) for word in _COUNTED.split()},
         **_OWN,
         **dict.fromkeys(("unevaluatedProperties", "unevaluatedItems"), _unlooked),
     },

@@ -12,40 +12,26 @@ import json
 import re
 from typing import Any
 
-from raytune_agents.exports.openai import distinct_tools, schema_of_tool, with_results
+from raytune_agents.exports.openai import (
+    distinct_tools,
+    object_arguments,
+    schema_of_tool,
+    with_results,
+)
 from raytune_agents.records import (
-    Arguments,
     JsonObject,
     JsonSchema,
     Message,
     RecordError,
-    ToolCall,
     Trajectory,
 )
 
 NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
-KNOWN = (
-    "type",
-    "format",
-    "title",
-    "description",
-    "nullable",
-    "enum",
-    "items",
-    "properties",
-    "required",
-    "anyOf",
-    "default",
-    "minItems",
-    "maxItems",
-    "minLength",
-    "maxLength",
-    "minimum",
-    "maximum",
-    "pattern",
-    "example",
-    "propertyOrdering",
+_KNOWN = (
+    "type format title description nullable enum items properties required anyOf default minItems "
+    "maxItems minLength maxLength minimum maximum pattern example propertyOrdering"
 )
+KNOWN = frozenset(_KNOWN.split())
 
 
 def schema(node: Any) -> JsonSchema:
@@ -73,13 +59,6 @@ def schema(node: Any) -> JsonSchema:
     return out
 
 
-def _args(call: ToolCall) -> Arguments:
-    try:
-        return call.args
-    except ValueError:
-        raise RecordError(f"arguments of {call.name[:40]!r} are not an object") from None
-
-
 def _parts(m: Message) -> list[JsonObject]:
     if m.role == "tool":
         try:
@@ -93,7 +72,8 @@ def _parts(m: Message) -> list[JsonObject]:
         return [{"functionResponse": {"name": m.name, "response": {"result": m.content}}}]
     parts: list[JsonObject] = [{"text": m.thought, "thought": True}] if m.thought else []
     parts += [{"text": m.content}] if m.content or not m.tool_calls else []
-    return parts + [{"functionCall": {"name": c.name, "args": _args(c)}} for c in m.tool_calls]
+    calls = ({"name": c.name, "args": object_arguments(c)} for c in m.tool_calls)
+    return parts + [{"functionCall": call} for call in calls]
 
 
 def write(row: Trajectory) -> JsonObject:

@@ -9,10 +9,13 @@ and the thought apart.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from raytune_agents.calls.results import in_call_order
 from raytune_agents.records import (
+    Arguments,
     JsonObject,
     JsonSchema,
     Message,
@@ -23,6 +26,7 @@ from raytune_agents.records import (
 )
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NO_NAMES: Mapping[str, str] = MappingProxyType({})  # names stay
 
 
 def renamed(row: Trajectory) -> dict[str, str]:
@@ -85,7 +89,7 @@ def with_results(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return in_call_order(out)  # what was missing stands where its call did
 
 
-def message(m: Message, names: dict[str, str], thought: bool = False) -> JsonObject:
+def message(m: Message, names: Mapping[str, str] = NO_NAMES, thought: bool = False) -> JsonObject:
     """One turn as OpenAI writes it; with `thought`, the thought stands apart as
     reasoning_content.
     """
@@ -131,11 +135,21 @@ def schema_of_tool(tool: ToolSpec) -> JsonSchema:
     return found
 
 
-def tools(row: Trajectory, names: dict[str, str]) -> list[JsonObject]:
+def object_arguments(call: ToolCall) -> Arguments:
+    """The call's arguments. Raises RecordError where their text is no object."""
+    try:
+        return call.args
+    except (ValueError, RecursionError):
+        raise RecordError(f"arguments of {call.name[:40]!r} are not an object") from None
+
+
+def listed_tools(row: Trajectory, names: Mapping[str, str] = NO_NAMES) -> JsonObject:
+    """The column of the row's tools, under the names that a provider takes; {} without tools."""
     listed = distinct_tools(row.tools)
     for tool in listed:
         schema_of_tool(tool)
-    return [replace(t, name=names[t.name]).openai() for t in listed]
+    found = [replace(t, name=names.get(t.name, t.name)).openai() for t in listed]
+    return {"tools": found} if found else {}
 
 
 def write(row: Trajectory) -> JsonObject:
@@ -150,13 +164,12 @@ def write(row: Trajectory) -> JsonObject:
             out["weight"] = 0
         messages.append(out)
     parallel = any(len(m.tool_calls) > 1 for m in row.messages)
-    listed = {"tools": tools(row, names), "parallel_tool_calls": parallel} if row.tools else {}
-    return {"messages": messages} | listed
+    listed = listed_tools(row, names)
+    return {"messages": messages} | listed | ({"parallel_tool_calls": parallel} if listed else {})
 
 
 def axolotl(row: Trajectory) -> JsonObject:
     """axolotl's chat_template rows; set `message_field_training: train`, `roles_to_train: []`."""
-    same = {n.name: n.name for n in row.tools}
     turns = linked(in_call_order(row.messages))
-    messages = [message(m, same, thought=True) | {"train": m.trained} for m in turns]
-    return {"messages": messages} | ({"tools": tools(row, same)} if row.tools else {})
+    messages = [message(m, thought=True) | {"train": m.trained} for m in turns]
+    return {"messages": messages} | listed_tools(row)

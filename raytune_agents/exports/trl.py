@@ -9,18 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.calls.results import in_call_order
-from raytune_agents.exports.openai import linked, message, tools
+from raytune_agents.exports.openai import linked, listed_tools, message, object_arguments
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
 
 def _message(m: Message) -> JsonObject:
-    out = message(m, {}, thought=True)
+    out = message(m, thought=True)
     out.setdefault("content", "")
     for call, made in zip(m.tool_calls, out.get("tool_calls", ())):
-        try:
-            made["function"]["arguments"] = call.args
-        except ValueError:
-            raise RecordError(f"arguments of {call.name[:40]!r} are not an object") from None
+        made["function"]["arguments"] = object_arguments(call)
     if m.role == "tool" and m.name:
         out["name"] = m.name
     return out
@@ -30,8 +27,7 @@ def _parts(row: Trajectory) -> tuple[list[JsonObject], list[JsonObject], JsonObj
     if row.target is None or not row.target.trained:
         raise RecordError("no assistant turn to train on at the end")
     turns = [_message(m) for m in linked(in_call_order(row.messages))]
-    same = {t.name: t.name for t in row.tools}
-    return turns[:-1], turns[-1:], {"tools": tools(row, same)} if row.tools else {}
+    return turns[:-1], turns[-1:], listed_tools(row)
 
 
 def write(row: Trajectory) -> JsonObject:
@@ -63,9 +59,8 @@ def pair(chosen: Trajectory, rejected: Trajectory) -> JsonObject:
         same += 1
     if not same or chosen.target is None or rejected.target is None:
         raise RecordError("the pair has no prompt in common or no answer")
-    names = {t.name: t.name for t in chosen.tools}
     return {
         "prompt": [_message(m) for m in ours[:same]],
         "chosen": [_message(m) for m in ours[same:]],
         "rejected": [_message(m) for m in theirs[same:]],
-    } | ({"tools": tools(chosen, names)} if chosen.tools else {})
+    } | listed_tools(chosen)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from raytune_agents.exports.openai import object_arguments
 from raytune_agents.records import JsonObject, RecordError, ToolCall, Trajectory
 
 
@@ -20,10 +21,7 @@ def calls_text(calls: Iterable[ToolCall]) -> str:
     """Calls as JSON text; one call is an object, several are a list."""
     texts = []
     for c in calls:
-        try:
-            c.args  # noqa: B018  (the property raises)
-        except (ValueError, RecursionError):
-            raise RecordError(f"arguments of {c.name[:40]!r} are not an object") from None
+        object_arguments(c)  # what is written is their own text
         texts.append(f'{{"name": {_quoted(c.name)}, "arguments": {c.arguments or "{}"}}}')
     return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Fields, Names, blank
+from raytune_agents.readers.fields import Fields, Names, blank, object_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS
 from raytune_agents.readers.spans import model_calls
@@ -137,7 +137,7 @@ def _case(case: JsonObject) -> Trajectory:
         invoked = Fields(invocation, "invocation")
         turns += _invoked(invoked)
         details = invoked("app_details")
-        agents |= Fields(details)("agent_details") or {} if isinstance(details, dict) else {}
+        agents |= Fields(object_of(details))("agent_details") or {}
         invoked.skip("invocation_id", "creation_timestamp")
         invoked.rest()
     declared = [Fields(a) for a in agents.values() if isinstance(a, dict)]
@@ -152,8 +152,7 @@ def _case(case: JsonObject) -> Trajectory:
 
 def _invoked(invocation: Fields) -> Iterator[JsonObject]:
     """The turns of one invocation: what the user says, the expected calls, the answer."""
-    data = invocation("intermediate_data")
-    between = Fields(data if isinstance(data, dict) else {}, "intermediate_data")
+    between = Fields(object_of(invocation("intermediate_data")), "intermediate_data")
     events = [(e.get("content"), "model") for e in between("invocation_events") or []]
     calls = [{"function_call": c} for c in between("tool_uses") or []]
     results = [{"function_response": r} for r in between("tool_responses") or []]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Fields
+from raytune_agents.readers.fields import Fields, object_of
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject, RecordError, Trajectory
@@ -31,7 +31,7 @@ def is_atif(row: JsonObject) -> bool:
 def read(row: JsonObject) -> list[Trajectory]:
     """{schema_version, agent, steps}, and its sub-agents. Raises RecordError."""
     fields = Fields(row)
-    agent = Fields(found if isinstance(found := fields("agent"), dict) else {}, "agent")
+    agent = Fields(object_of(fields("agent")), "agent")
     steps = [Fields(s, "step") for s in fields("steps")]
     inside = fields("subagent_trajectories") or []
     model = agent("model_name")
@@ -60,8 +60,7 @@ def _turns(step: Fields) -> Iterator[JsonObject]:
         turn |= {"tool_calls": calls, "reasoning_content": thought if thought != content else None}
         turn |= {"loss": False} if copied or count == 0 else {}
     yield turn
-    observation = step("observation")
-    for result in observation.get("results") or [] if isinstance(observation, dict) else ():
+    for result in object_of(step("observation")).get("results") or []:
         yield from _seen(result, bool(calls))
     step.skip("step_id", "timestamp", "reasoning_effort", "metrics", "model_name", "extra")
     step.rest()

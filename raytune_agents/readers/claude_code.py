@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import seen_tools
+from raytune_agents.readers.spans import seen_tools, with_source_ids
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, turns_of
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
@@ -33,11 +33,7 @@ def read(row: Event) -> list[Trajectory]:
     found = [t for part in _parts(live) for t in _conversation(part, meta)]
     if not found:
         raise RecordError("a session without an answer")
-    several = len(found) > 1
-    return [
-        replace(t, source_id=f"{row['session']}/{i}" if several else row["session"])
-        for i, t in enumerate(found)
-    ]
+    return with_source_ids(found, row["session"])
 
 
 def _once(events: Iterable[Event]) -> list[Event]:

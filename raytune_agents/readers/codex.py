@@ -7,14 +7,13 @@ those that are called.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import blank
+from raytune_agents.readers.fields import blank, object_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.responses import item_messages
 from raytune_agents.readers.sessions import EVENTS, Event
-from raytune_agents.readers.spans import seen_tools
+from raytune_agents.readers.spans import seen_tools, with_source_ids
 from raytune_agents.readers.strict import as_text
 from raytune_agents.readers.turns import episode, with_system
 from raytune_agents.records import RecordError, Trajectory
@@ -46,9 +45,7 @@ def read(row: Event) -> list[Trajectory]:
     kept = [t for t in found if any(m.role == "assistant" for m in t.messages)]
     if not kept:
         raise RecordError("a session without an answer")
-    several = len(kept) > 1
-    key = row["session"]
-    return [replace(t, source_id=f"{key}/{i}" if several else key) for i, t in enumerate(kept)]
+    return with_source_ids(kept, row["session"])
 
 
 def _conversation(items: list[Event], system: Any, about: Event) -> Trajectory:
@@ -73,7 +70,7 @@ def _summary(body: Event) -> list[Event]:
 def _tokens(body: Event) -> Event:
     """The tokens of the session so far: prompt and answer."""
     info = body.get("info")
-    total = info.get("total_token_usage") if isinstance(info, dict) else None
+    total = object_of(info).get("total_token_usage")
     if not isinstance(total, dict):
         return {}
     return {"tokens": [total.get("input_tokens", 0), total.get("output_tokens", 0)]}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.conversations import read_as_chat
-from raytune_agents.readers.fields import Names, fold
+from raytune_agents.readers.fields import Names, fold, object_of
 from raytune_agents.readers.spans import model_calls
 from raytune_agents.records import JsonObject, Trajectory
 
@@ -39,7 +39,7 @@ def read(row: JsonObject) -> Trajectory:
         )
     if _answers(turns) and answer.get("finish_reason"):
         turns[-1] = turns[-1] | {"finish_reason": answer["finish_reason"]}
-    meta = found if isinstance(found := answer.get("meta"), dict) else {}
+    meta = object_of(answer.get("meta"))
     about = model_calls([(row.get("model"), meta.get("tokens") or meta.get("billed_units"))])
     kept = {k: v for k, v in row.items() if fold(k) not in READ.every}
     return read_as_chat(kept, _with_parameters(turns), about)

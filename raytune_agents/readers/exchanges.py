@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, Names, blank, split_names
+from raytune_agents.readers.fields import (
+    ROW_ID,
+    TOOLS,
+    Fields,
+    Names,
+    blank,
+    object_of,
+    split_names,
+)
 from raytune_agents.readers.outcomes import outcome_of, outcome_score
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import (
@@ -151,7 +159,7 @@ def model_call_of(request_body: Any, answered: Any) -> Event:
     """The fields of a Span from the bodies of a request and its answer, of any provider's API, or
     from the turns alone. What cannot be read is its `error`."""
     request = Fields(request_body) if isinstance(request_body, dict) else None
-    body = answered if isinstance(answered, dict) else {}
+    body = object_of(answered)
     tools = (request(TOOLS) if request else None) or body.get("tools")
     system = (request("system", "instructions") if request else None) or body.get("instructions")
     prompt = request("messages", "input", "contents", "prompt") if request else request_body

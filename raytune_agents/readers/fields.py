@@ -154,6 +154,11 @@ def is_null(value: Any) -> bool:
     return value is None or (isinstance(value, dict) and bool(value) and blank(value))
 
 
+def object_of(value: Any) -> JsonObject:
+    """The value where it is an object, else {}."""
+    return value if isinstance(value, dict) else {}
+
+
 class Fields:
     """One object of a source; `path` says what it is in a note about what is unread."""
 

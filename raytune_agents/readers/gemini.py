@@ -5,7 +5,7 @@ In the camel case of the API or the snake case of the Python SDK.
 
 from __future__ import annotations
 
-from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields
+from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, object_of
 from raytune_agents.readers.outcomes import outcome_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.strict import as_text
@@ -16,7 +16,7 @@ from raytune_agents.records import JsonObject, Trajectory
 def read(row: JsonObject) -> Trajectory:
     fields = Fields(row)
     config = fields.peek("config")  # the Python SDK's
-    inner = Fields(config if isinstance(config, dict) else {}, "config")
+    inner = Fields(object_of(config), "config")
     system = fields("system_instruction") or inner("system_instruction")
     if isinstance(system, dict):
         system = flat_text(Fields(system)("parts"))

@@ -14,6 +14,7 @@ from typing import Any
 from raytune_agents.private import hide_private
 from raytune_agents.readers.strict import dump
 from raytune_agents.records import Message, ToolCall, Trajectory
+from raytune_agents.redact import with_texts
 
 KEPT = ("model", "version", "tokens", "seconds", "model_calls", "scores")  # of `meta`
 
@@ -23,7 +24,7 @@ def with_hidden(row: Trajectory) -> Trajectory:
     were, where there were any."""
     counts: Counter[str] = Counter()
     turns = tuple(_turn(m, counts) for m in row.messages)
-    meta = {k: v if k in KEPT else _value(v, counts) for k, v in row.meta.items()}
+    meta = {k: v if k in KEPT else _hidden_in(v, counts) for k, v in row.meta.items()}
     word = hide_private(row.outcome_word, counts)
     if not counts:
         return row
@@ -45,7 +46,7 @@ def _call(call: ToolCall, counts: Counter[str]) -> ToolCall:
     # in the values, not in the text: a pattern may reach over the quote that ends one
     found: Counter[str] = Counter()
     try:
-        arguments = _value(json.loads(call.arguments), found)
+        arguments = _hidden_in(json.loads(call.arguments), found)
         text = dump(arguments) if found else call.arguments
     except (ValueError, RecursionError):
         text = hide_private(call.arguments, found)
@@ -53,12 +54,5 @@ def _call(call: ToolCall, counts: Counter[str]) -> ToolCall:
     return replace(call, arguments=text)
 
 
-def _value(value: Any, counts: Counter[str]) -> Any:
-    """A JSON value with its texts redacted; keys stay."""
-    if isinstance(value, str):
-        return hide_private(value, counts)
-    if isinstance(value, dict):
-        return {k: _value(v, counts) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_value(v, counts) for v in value]
-    return value
+def _hidden_in(value: Any, counts: Counter[str]) -> Any:
+    return with_texts(value, lambda text: hide_private(text, counts))

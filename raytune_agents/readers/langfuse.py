@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.exchanges import model_call_of
-from raytune_agents.readers.fields import blank, split_names
+from raytune_agents.readers.fields import blank, object_of, split_names
 from raytune_agents.readers.otel import seconds_of, unflattened
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import read_tools
@@ -61,7 +61,7 @@ def _span(seen: Event) -> Span:
         counts = token_counts(seen.get("usageDetails"))
         call_fields |= {"tools": tools, "model": as_text(seen.get("model")), "tokens": counts}
         return Span("model", **(base | {k: v for k, v in call_fields.items() if v}))
-    message = answer if isinstance(answer, dict) else {}
+    message = object_of(answer)
     if seen.get("type") == "TOOL" or message.get("type") == "tool":
         key, name = as_text(message.get("tool_call_id")), as_text(seen.get("name"))
         result = message["content"] if message.get("type") == "tool" else answer
@@ -72,7 +72,7 @@ def _span(seen: Event) -> Span:
 
 def _recorded_tools(seen: Event) -> Any:
     """Tools in the attributes of OpenTelemetry that an observation was made from."""
-    about = found if isinstance(found := seen.get("metadata"), dict) else {}
+    about = object_of(seen.get("metadata"))
     about = found if isinstance(found := about.get("attributes"), dict) else about
     listed = about.get("gen_ai.tool.definitions", about.get("tools"))
     parameters = about.get("model_request_parameters")  # Pydantic AI's

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.readers.exchanges import model_call_of
-from raytune_agents.readers.fields import blank
+from raytune_agents.readers.fields import blank, object_of
 from raytune_agents.readers.otel import seconds_of
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import (
@@ -29,9 +29,8 @@ def read(row: Event) -> list[Trajectory]:
     """The gathered runs of one trace. Raises RecordError where no messages were recorded."""
     runs = row[EVENTS]
     root = next((r for r in runs if blank(r.get("parent_run_id"))), runs[0])
-    stats = exported_value(root.get("feedback_stats"))
-    stats = stats.items() if isinstance(stats, dict) else ()
-    averages = {name: s.get("avg") for name, s in stats if isinstance(s, dict)}
+    stats = object_of(exported_value(root.get("feedback_stats")))
+    averages = {name: s.get("avg") for name, s in stats.items() if isinstance(s, dict)}
     outcome, word = outcome_of_scores(list(averages.items()))
     about = {k: root[k] for k in ("name", "tags", "session_name") if not blank(root.get(k))}
     about |= {"scores": averages} if averages else {}
@@ -47,17 +46,15 @@ def _span(run: Event) -> Span:
         "error": as_text(run.get("error")),
     }
     inputs, outputs = exported_value(run.get("inputs")), exported_value(run.get("outputs"))
-    extra = found if isinstance(found := exported_value(run.get("extra")), dict) else {}
+    extra = object_of(exported_value(run.get("extra")))
     if run.get("run_type") == "llm":
         return Span("model", **(base | _model_call(run, inputs, outputs, extra)))
     if run.get("run_type") == "tool":
         output = outputs.get("output", outputs) if isinstance(outputs, dict) else outputs
-        message = output if isinstance(output, dict) and output.get("type") == "tool" else {}
+        message = object_of(output) if object_of(output).get("type") == "tool" else {}
         key = as_text(message.get("tool_call_id") or extra.get("tool_call_id"))
         # LangChain's older tracers write the arguments as one text
-        named = (
-            inputs["input"] if isinstance(inputs, dict) and inputs.keys() == {"input"} else inputs
-        )
+        named = inputs["input"] if object_of(inputs).keys() == {"input"} else inputs
         call = ToolCall(as_text(run.get("name")), as_text(named) or "{}", key)
         return Span("tool", **base, call=call, result=as_text(message.get("content", output)))
     return Span(**base)
@@ -65,10 +62,7 @@ def _span(run: Event) -> Span:
 
 def _model_call(run: Event, inputs: Any, outputs: Any, extra: Event) -> Event:
     """The fields of a model call's span: those that were found."""
-    params, about = (
-        found if isinstance(found := extra.get(name), dict) else {}
-        for name in ("invocation_params", "metadata")
-    )
+    params, about = object_of(extra.get("invocation_params")), object_of(extra.get("metadata"))
     if isinstance(inputs, dict):
         turns = inputs.get("messages", inputs.get("prompts"))
         if isinstance(turns, list) and turns and isinstance(turns[0], list):  # LangChain's batches
@@ -79,8 +73,7 @@ def _model_call(run: Event, inputs: Any, outputs: Any, extra: Event) -> Event:
         {"tools": params.get("tools")} | inputs if isinstance(inputs, dict) else inputs,
         _answer(outputs),
     )
-    output_fields = outputs if isinstance(outputs, dict) else {}
-    counts = (run, about.get("usage_metadata"), output_fields.get("usage_metadata"))
+    counts = (run, about.get("usage_metadata"), object_of(outputs).get("usage_metadata"))
     counted = next((t for t in map(token_counts, counts) if any(t)), (0, 0))
     call_fields |= {"tokens": counted} if any(counted) else {}
     model = about.get("ls_model_name") or params.get("model") or call_fields.get("model")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from raytune_agents.readers.fields import object_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.shapes import NO_PARAMETERS, read_call, read_tools
@@ -30,7 +31,7 @@ def read(row: Event) -> Trajectory:
         calls = tuple(_calls(event))
         key = event.get("llm_response_id")
         if calls and key and key == response and turns[-1].role == "assistant":
-            turns[-1] = _with_calls(turns[-1], calls)
+            turns[-1] = replace(turns[-1], tool_calls=turns[-1].tool_calls + calls)
             continue
         made = _turns(event, calls)
         turns += made
@@ -55,18 +56,11 @@ def _turns(event: Event, calls: tuple[ToolCall, ...]) -> list[Message]:
     kind = event["kind"]
     if kind == "SystemPromptEvent":
         prompt = event.get("system_prompt")
-        return [
-            Message(
-                "system",
-                flat_text(prompt.get("text", prompt) if isinstance(prompt, dict) else prompt),
-            )
-        ]
+        return [Message("system", flat_text(object_of(prompt).get("text", prompt)))]
     if kind == "MessageEvent" and isinstance(event.get("llm_message"), dict):
-        content = event["llm_message"]
-        kept = ("role", "content", "reasoning_content", "tool_calls")
-        return turns_of(
-            {k: content[k] for k in kept if content.get(k)} | {"role": content.get("role")}
-        )
+        said = event["llm_message"]
+        kept = ("content", "reasoning_content", "tool_calls")
+        return turns_of({"role": said.get("role")} | {k: said[k] for k in kept if said.get(k)})
     if calls:
         content = flat_text(event.get("thought") or "")
         thought = as_text(event.get("reasoning_content")).strip()
@@ -88,15 +82,11 @@ def _calls(event: Event) -> Iterator[ToolCall]:
         yield read_call({k: call[k] for k in ("id", "name", "arguments") if k in call})
 
 
-def _with_calls(turn: Message, calls: tuple[ToolCall, ...]) -> Message:
-    return replace(turn, tool_calls=(*turn.tool_calls, *calls))
-
-
 def _observed(event: Event) -> str:
     """What the model is shown of an observation, as far as the event has it."""
     seen: Any = event.get("observation", event.get("error"))
     if isinstance(seen, dict):
-        about = found if isinstance(found := seen.get("metadata"), dict) else {}
+        about = object_of(seen.get("metadata"))
         text = flat_text(seen.get("content", seen.get("output", "")))
         return f"{as_text(about.get('prefix'))}{text}{as_text(about.get('suffix'))}"
     return as_text(seen or event.get("error") or event.get("rejection_reason"))

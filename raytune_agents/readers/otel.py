@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from raytune_agents.readers.fields import object_of
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import Span, outcome_of_scores, read_model_call, trajectories_of
 from raytune_agents.readers.strict import as_text, value_of
@@ -92,7 +93,7 @@ def _listed_tree(tree: Any) -> Any:
 
 
 def _span(event: Event, about: Event) -> Span:
-    context = found if isinstance(found := event.get("context"), dict) else {}
+    context = object_of(event.get("context"))
     base: JsonObject = {
         "id": as_text(event.get("spanId", context.get("span_id"))),
         "parent": as_text(event.get("parentSpanId", event.get("parent_id"))),
@@ -170,7 +171,7 @@ def seconds_of(value: Any) -> float:
 
 
 def _error(event: Event, about: Event) -> str:
-    status = found if isinstance(found := event.get("status"), dict) else {}
+    status = object_of(event.get("status"))
     code = status.get("code", status.get("status_code"))
     if code not in (2, "STATUS_CODE_ERROR", "ERROR"):
         return ""

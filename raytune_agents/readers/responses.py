@@ -18,7 +18,7 @@ from raytune_agents.readers.parts import flat_text, result_of
 from raytune_agents.readers.shapes import read_call, read_tools
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, turns_of, with_system
-from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec, Trajectory
+from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
 KEPT_BY_PROVIDER = split_names(
     "itemreference mcplisttools compaction mcpapprovalrequest mcpapprovalresponse"
@@ -28,9 +28,10 @@ RESULTS = split_names(
     "functioncalloutput customtoolcalloutput localshellcalloutput shellcalloutput "
     "applypatchcalloutput"
 )
-HOSTED = split_names(
-    "websearchcall filesearchcall codeinterpretercall localshellcall shellcall applypatchcall"
-)
+HOSTED = {
+    fold(f"{name}_call"): name  # an item's type is its tool's name and "_call"
+    for name in split_names("web_search file_search code_interpreter local_shell shell apply_patch")
+}
 
 
 def is_item(row: JsonObject) -> bool:
@@ -131,9 +132,8 @@ def _item_turns(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> lis
             None,
             tools,
         )
-        output = item.get("output") if item.get("output") is not None else item.get("error")
-        seen = [Message("tool", as_text(output), name=call.name, tool_call_id=call.id)]
-        return [Message("assistant", tool_calls=(call,)), *(seen if output is not None else [])]
+        output = item.get("output")
+        return _with_result(call, item.get("error") if output is None else output)
     if kind in RESULTS:
         return [result_of({k: v for k, v in item.items() if k != "id"})]
     if kind in HOSTED:
@@ -143,27 +143,26 @@ def _item_turns(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> lis
     return turns_of(item, tools)
 
 
+def _with_result(call: ToolCall, output: Any) -> list[Message]:
+    """A call's turn, and what came back where that is known."""
+    turn = Message("assistant", tool_calls=(call,))
+    if output is None:
+        return [turn]
+    return [turn, Message("tool", as_text(output), name=call.name, tool_call_id=call.id)]
+
+
 def _hosted(item: JsonObject, kind: str) -> list[Message]:
     """A call of a tool that the provider runs, named as its item, with what it asked."""
     fields = Fields(item, "item")
-    name, key = kind.removesuffix("call"), as_text(fields("call_id", "id"))
-    names = {
-        "websearch": "web_search",
-        "filesearch": "file_search",
-        "shell": "shell",
-        "codeinterpreter": "code_interpreter",
-        "localshell": "local_shell",
-        "applypatch": "apply_patch",
-    }
+    key = as_text(fields("call_id", "id"))
     arguments = fields("action", "operation")
     if not isinstance(arguments, dict):
         arguments = {k: v for k in ("queries", "code") if (v := fields(k)) is not None}
-    call = read_call({"name": names[name], "arguments": arguments, "id": key})
+    call = read_call({"name": HOSTED[kind], "arguments": arguments, "id": key})
     output = fields("results", "outputs", "output")
     fields.skip("type", "status", "container_id")
     fields.rest()
-    seen = [Message("tool", as_text(output), name=call.name, tool_call_id=key)]
-    return [Message("assistant", tool_calls=(call,)), *(seen if output is not None else [])]
+    return _with_result(call, output)
 
 
 def _add(messages: list[Message], added: list[Message], thought: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from raytune_agents.readers.fields import Fields, Names, blank, fold, note, split_names
+from raytune_agents.readers.fields import Fields, Names, blank, fold, note, object_of, split_names
 from raytune_agents.readers.outcomes import OUTCOMES
 from raytune_agents.readers.responses import is_item, item_messages
 from raytune_agents.readers.shapes import read_tools
@@ -36,8 +36,10 @@ NO_CONTENT = (
     "no model call with its messages in the trace; record the content (for OpenTelemetry: "
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only)"
 )
-PROMPT_TOKENS = Names("input_tokens", "prompt_tokens", "prompt_token_count", "input")
-ANSWER_TOKENS = Names("output_tokens", "completion_tokens", "candidates_token_count", "output")
+OF_USAGE = (
+    Names("input_tokens prompt_tokens prompt_token_count input"),
+    Names("output_tokens completion_tokens candidates_token_count output"),
+)
 ABOUT_A_TURN = split_names(
     "annotations audio extra provider_specific_fields invalid_tool_calls response_metadata "
     "usage_metadata example artifact stop_sequence usage model"
@@ -77,11 +79,9 @@ def exported_value(value: Any) -> Any:
 
 def token_counts(usage: Any) -> tuple[int, int]:
     """Tokens of the prompt and of the answer, in the words of any provider; 0 where not said."""
-    fields = Fields(usage if isinstance(usage, dict) else {})
-    prompt_tokens, answer_tokens = fields(PROMPT_TOKENS), fields(ANSWER_TOKENS)
-    return prompt_tokens if isinstance(prompt_tokens, int) else 0, answer_tokens if isinstance(
-        answer_tokens, int
-    ) else 0
+    fields = Fields(object_of(usage))
+    prompt, answer = (n if isinstance(n := fields(k), int) else 0 for k in OF_USAGE)
+    return prompt, answer
 
 
 def model_calls(calls: Iterable[tuple[Any, Any]]) -> JsonObject:
@@ -216,14 +216,20 @@ def trajectories_of(
     if outcome is None and failed:
         outcome, word = 0.0, f"error: {failed[:200]}"
     out = []
-    for i, c in enumerate(found):
+    for c in found:
         known = (outcome, word) if c is longest else (None, "")
         known = next((by_span[s.id] for s in reversed(c.spans) if s.id in by_span), known)
         turns, tools = [*c.turns, *results.after(c.turns)], tuple(c.tools) or seen_tools(c.turns)
-        row = episode(turns, tools, outcome=known[0], outcome_word=known[1], meta=meta | _about(c))
-        key = f"{source_id}/{i}".lstrip("/") if len(found) > 1 else source_id
-        out.append(replace(row, source_id=key))
-    return out
+        about = meta | _about(c)
+        out.append(episode(turns, tools, outcome=known[0], outcome_word=known[1], meta=about))
+    return with_source_ids(out, source_id)
+
+
+def with_source_ids(rows: Sequence[Trajectory], source_id: str) -> list[Trajectory]:
+    """The conversations of one source; of several each has its number behind the id."""
+    if len(rows) == 1:
+        return [replace(rows[0], source_id=source_id)]
+    return [replace(r, source_id=f"{source_id}/{i}".lstrip("/")) for i, r in enumerate(rows)]
 
 
 class _Results:
