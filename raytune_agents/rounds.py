@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from raytune_agents.calls import parse
-from raytune_agents.calls.fault import forms_of, pair_calls
+from raytune_agents.calls.fault import pair_calls
 from raytune_agents.calls.gold import arguments_of, gold_calls
-from raytune_agents.calls.match import argument_error
+from raytune_agents.calls.match import argument_error, forms_of
 from raytune_agents.calls.schema import ANY
 from raytune_agents.generate.sampling import apportion
 from raytune_agents.negatives import answer_text
@@ -61,7 +61,7 @@ def fault_location(failure: Trajectory, task: Trajectory) -> tuple[str, str]:
     calls = parse(answer_text(failure.answer), task.tools).calls if failure.target else ()
     if not gold or not calls:
         return (gold[0][0] if gold else ""), ""
-    arguments, forms = arguments_of(calls), forms_of(gold, task)
+    arguments, forms = arguments_of(calls), forms_of(gold, task.tools)
     for i, (index, right) in enumerate(pair_calls(calls, arguments, gold, task)):
         name, allowed = gold[i]
         if right:

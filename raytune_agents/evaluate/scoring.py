@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raytune_agents.calls.fault import fault_parsed, forms_of, pair_calls, right_arguments
+from raytune_agents.calls.fault import fault_parsed, pair_calls, right_arguments
 from raytune_agents.calls.gold import arguments_of, gold_calls
-from raytune_agents.calls.match import BAD_GOLD, Verdict, call_error, judge_parsed
+from raytune_agents.calls.match import BAD_GOLD, Verdict, call_error, forms_of, judge_parsed
 from raytune_agents.calls.parse import CUT, Parsed, parse
 from raytune_agents.calls.schema import find, shape
 from raytune_agents.evaluate.instructions import instructions_followed
@@ -120,7 +120,7 @@ def _optimal_pairs(
 def _call_values(parsed: Parsed, row: Trajectory, gold: list, right: bool) -> Values:
     """Values of a row on which calls are right; an answer that does not decode made no call."""
     names = Counter(c.name for c in parsed.calls) == Counter(name for name, _ in gold)
-    arguments, forms = arguments_of(parsed.calls), forms_of(gold, row)
+    arguments, forms = arguments_of(parsed.calls), forms_of(gold, row.tools)
     pairs = pair_calls(parsed.calls, arguments, gold, row)
     best = found = _matched(pairs, arguments, gold, forms)
     several, offered = len(gold) > 1, sum(len(g) for g in arguments)

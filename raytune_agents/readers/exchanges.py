@@ -86,7 +86,7 @@ def _batched(events: list[Event]) -> Span:
 # --- one request a row ------------------------------------------------------------------------
 
 REQUEST = Names("request", "request_body", "inputs", "kwargs", "input")
-ANSWER = Names("response response_body outputs output ideal expected_output expected")
+ANSWER = Names.of("response response_body outputs output ideal expected_output expected")
 WANTED = ("ideal", "expectedoutput", "expected")  # names that data sets have for an answer
 BODY = Names("body", "input_body_json", "output_body_json", "request_body", "response_body")
 

@@ -29,11 +29,16 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 class Names:
-    """What one thing is called, the usual name first; one text may hold several names."""
+    """What one thing is called, the usual name first."""
 
     def __init__(self, *words: str) -> None:
-        self.folded = tuple(dict.fromkeys(fold(name) for text in words for name in text.split()))
+        self.folded = tuple(dict.fromkeys(map(fold, words)))
         self.every = frozenset(self.folded)
+
+    @classmethod
+    def of(cls, text: str) -> Names:
+        """The names of a table that has blanks between them."""
+        return cls(*text.split())
 
     def __add__(self, other: Names) -> Names:
         return Names(*self.folded, *other.folded)

@@ -30,7 +30,9 @@ from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import Transcript, messages_of, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
-PROMPT = Names("prompt") + TURNS + Names("question query instruction input prompt_messages history")
+PROMPT = (
+    Names("prompt") + TURNS + Names.of("question query instruction input prompt_messages history")
+)
 COMPLETION = Names("completion", "response", "answer", "output")
 
 

@@ -52,7 +52,7 @@ TEXT = Names("text", "value", "content", "refusal", "thinking", "reasoning", "th
 _CALLS = ("tooluse", "toolresult", "toolcall")  # parts whose JSON text is no answer in JSON
 _QUOTED = (*_CALLS, "text", "inputtext", "outputtext", "thinking", "reasoning", "imageurl", "image")
 # fmt: on
-ABOUT_CALL = PART_TYPE + Names("output result state step caller cache_control is_error")
+ABOUT_CALL = PART_TYPE + Names.of("output result state step caller cache_control is_error")
 _ANSWER = Names("result", "output", "response", "observation", "tool_result")
 Piece = tuple[str, Any]  # (text, str), (thought, str), (call, ToolCall) or (result, Message)
 

@@ -60,10 +60,10 @@ from raytune_agents.readers.turn_fields import (
 )
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
-ANSWERED = Names(
+ANSWERED = Names.of(
     "tool_results tool_responses tool_result tool_outputs tool_output observation observations"
 )  # of the calls of the same turn
-ASIDE = Names("type id index timestamp role status finish_reason stop_reason")
+ASIDE = Names.of("type id index timestamp role status finish_reason stop_reason")
 ABOUT = Names("usage", "model", "created", "created_at", "logprobs")  # an empty answer has too
 MEDIA = Names("images", "videos", "audios", "image", "video", "audio")  # columns beside the turns
 _NAMES_CALL = ('"name"', '_id"', 'Id"')  # in JSON that says which call it answers
