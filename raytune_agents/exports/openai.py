@@ -143,7 +143,7 @@ def object_arguments(call: ToolCall) -> Arguments:
         raise RecordError(f"arguments of {call.name[:40]!r} are not an object") from None
 
 
-def listed_tools(row: Trajectory, names: Mapping[str, str] = NO_NAMES) -> JsonObject:
+def tool_column(row: Trajectory, names: Mapping[str, str] = NO_NAMES) -> JsonObject:
     """The column of the row's tools, under the names that a provider takes; {} without tools."""
     listed = distinct_tools(row.tools)
     for tool in listed:
@@ -164,7 +164,7 @@ def write(row: Trajectory) -> JsonObject:
             out["weight"] = 0
         messages.append(out)
     parallel = any(len(m.tool_calls) > 1 for m in row.messages)
-    listed = listed_tools(row, names)
+    listed = tool_column(row, names)
     return {"messages": messages} | listed | ({"parallel_tool_calls": parallel} if listed else {})
 
 
@@ -172,4 +172,4 @@ def axolotl(row: Trajectory) -> JsonObject:
     """axolotl's chat_template rows; set `message_field_training: train`, `roles_to_train: []`."""
     turns = linked(in_call_order(row.messages))
     messages = [message(m, thought=True) | {"train": m.trained} for m in turns]
-    return {"messages": messages} | listed_tools(row)
+    return {"messages": messages} | tool_column(row)

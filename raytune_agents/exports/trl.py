@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from raytune_agents.calls.results import in_call_order
-from raytune_agents.exports.openai import linked, listed_tools, message, object_arguments
+from raytune_agents.exports.openai import linked, message, object_arguments, tool_column
 from raytune_agents.records import JsonObject, Message, RecordError, Trajectory
 
 
@@ -27,7 +27,7 @@ def _parts(row: Trajectory) -> tuple[list[JsonObject], list[JsonObject], JsonObj
     if row.target is None or not row.target.trained:
         raise RecordError("no assistant turn to train on at the end")
     turns = [_message(m) for m in linked(in_call_order(row.messages))]
-    return turns[:-1], turns[-1:], listed_tools(row)
+    return turns[:-1], turns[-1:], tool_column(row)
 
 
 def write(row: Trajectory) -> JsonObject:
@@ -63,4 +63,4 @@ def pair(chosen: Trajectory, rejected: Trajectory) -> JsonObject:
         "prompt": [_message(m) for m in ours[:same]],
         "chosen": [_message(m) for m in ours[same:]],
         "rejected": [_message(m) for m in theirs[same:]],
-    } | listed_tools(chosen)
+    } | tool_column(chosen)
