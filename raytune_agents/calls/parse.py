@@ -208,19 +208,18 @@ def _tagged(text: str, tools: Sequence[ToolSpec]) -> tuple[list[ToolCall], str, 
     return calls, "".join([*prose, text[at:]]), dialect
 
 
-def _json_end(text: str, at: int) -> int:
-    """Where the JSON at `at` ends, which may hold the mark of a fence; `at` where there is none."""
-    try:
-        return decode(text, SPACE.match(text, at).end())[1]
-    except ValueError:
-        return at
-
-
 def _fenced(text: str) -> tuple[list[ToolCall], str] | None:
     """Calls in code fences; None where no fence looks like a call."""
-    calls, prose, at, found = [], [], 0, False
+    calls, prose, at, found, broken = [], [], 0, False, False
     while opened := _FENCE.search(text, at):
-        close = text.find("```", _json_end(text, opened.end()))
+        start = SPACE.match(text, opened.end()).end()
+        # JSON may hold the mark of a fence. Broken JSON costs a pass over the text: once.
+        if not broken and text.startswith(("{", "["), start):
+            try:
+                start = decode(text, start)[1]
+            except ValueError:
+                broken = True
+        close = text.find("```", start)
         close = len(text) if close < 0 else close
         body = text[opened.end() : close].strip()
         meant = opened[1] not in (None, "json", "python") and START.match(body)  # Gemma 3

@@ -16,9 +16,14 @@ from raytune_agents.records import JsonObject, RecordError, Trajectory
 def is_chat_store(row: JsonObject) -> bool:
     """Whether a row, or its `chat_store`, maps keys to lists of messages."""
     found = _store(row)
-    return isinstance(found, dict) and bool(found) and all(
-        isinstance(turns, list) and all(isinstance(t, dict) for t in turns)
-        for turns in found.values())
+    return (
+        isinstance(found, dict)
+        and bool(found)
+        and all(
+            isinstance(turns, list) and all(isinstance(t, dict) for t in turns)
+            for turns in found.values()
+        )
+    )
 
 
 def _store(row: JsonObject) -> Any:
@@ -31,8 +36,11 @@ def read(row: JsonObject) -> list[Trajectory]:
     fields = Fields(row)
     fields.skip("store", "chat_store", "class_name", "token_limit", "chat_store_key")
     about = fields.rest()
-    found = [read_as_chat(about | {"id": key}, turns, {}) for key, turns in _store(row).items()
-             if any(t.get("role") == "assistant" for t in turns)]
+    found = [
+        read_as_chat(about | {"id": key}, turns, {})
+        for key, turns in _store(row).items()
+        if any(t.get("role") == "assistant" for t in turns)
+    ]
     if not found:
         raise RecordError("a chat store without an answer")
     return found

@@ -29,8 +29,19 @@ class Part(NamedTuple):
 
 
 Parts = Callable[[Event], Iterator[Part]]
-CLAUDE_TYPES = ("user", "assistant", "system", "summary", "file-history-snapshot", "progress",
-                "queue-operation", "attachment", "custom-title", "last-prompt", "ai-title")
+CLAUDE_TYPES = (
+    "user",
+    "assistant",
+    "system",
+    "summary",
+    "file-history-snapshot",
+    "progress",
+    "queue-operation",
+    "attachment",
+    "custom-title",
+    "last-prompt",
+    "ai-title",
+)
 CODEX_TYPES = ("session_meta", "response_item", "event_msg", "turn_context", "compacted")
 OPENHANDS_KINDS = ("Event", "Action", "Observation", "Condensation")
 
@@ -150,9 +161,15 @@ def gemini_cli(line: Event) -> Iterator[Part]:
     """A record of Gemini CLI's session: its head, a message, or a change of one."""
     if {"sessionId", "projectHash"} <= line.keys() and "messages" not in line:
         yield Part("gemini_cli", str(line["sessionId"]), line)
-    elif "$set" in line or "$rewindTo" in line or line.get("type") == "message_update" or (
-        line.get("type") in GEMINI_TYPES and {"id", "timestamp", "content"} <= line.keys() <= (
-            GEMINI_KEYS)):
+    elif (
+        "$set" in line
+        or "$rewindTo" in line
+        or line.get("type") == "message_update"
+        or (
+            line.get("type") in GEMINI_TYPES
+            and {"id", "timestamp", "content"} <= line.keys() <= (GEMINI_KEYS)
+        )
+    ):
         yield Part("gemini_cli", None, line)
 
 
@@ -168,22 +185,70 @@ def item(line: Event) -> Iterator[Part]:
         yield Part("responses", None, line)
 
 
-TURN_KEYS = {"role", "content", "tool_calls", "tool_call_id", "name", "extra", "timestamp",
-             "reasoning_content"}
+TURN_KEYS = {
+    "role",
+    "content",
+    "tool_calls",
+    "tool_call_id",
+    "name",
+    "extra",
+    "timestamp",
+    "reasoning_content",
+}
 BATCH_KEYS = {"body", "response", "params", "result"}
-AUTOGEN_TYPES = ("FunctionExecutionResultMessage", "TextMessage", "ToolCall", "ThoughtEvent",
-                 "MultiModalMessage", "StopMessage", "HandoffMessage", "StructuredMessage",
-                 "UserMessage", "AssistantMessage", "SystemMessage", "MemoryQueryEvent",
-                 "UserInputRequestedEvent", "ModelClientStreamingChunkEvent", "Select", "Code")
-SMOLAGENTS_KEYS = ({"task", "task_images"}, {"step_number", "model_output", "observations"},
-                   {"plan", "model_output_message"})
+AUTOGEN_TYPES = (
+    "FunctionExecutionResultMessage",
+    "TextMessage",
+    "ToolCall",
+    "ThoughtEvent",
+    "MultiModalMessage",
+    "StopMessage",
+    "HandoffMessage",
+    "StructuredMessage",
+    "UserMessage",
+    "AssistantMessage",
+    "SystemMessage",
+    "MemoryQueryEvent",
+    "UserInputRequestedEvent",
+    "ModelClientStreamingChunkEvent",
+    "Select",
+    "Code",
+)
+SMOLAGENTS_KEYS = (
+    {"task", "task_images"},
+    {"step_number", "model_output", "observations"},
+    {"plan", "model_output_message"},
+)
 GEMINI_TYPES = ("user", "gemini", "info", "error", "warning")
-GEMINI_KEYS = {"id", "timestamp", "type", "content", "thoughts", "tokens", "model", "toolCalls",
-               "displayContent"}
+GEMINI_KEYS = {
+    "id",
+    "timestamp",
+    "type",
+    "content",
+    "thoughts",
+    "tokens",
+    "model",
+    "toolCalls",
+    "displayContent",
+}
 CHATS = ("openai", "pydantic_ai", "autogen")  # whose gathered row is one of messages
 LOGS: tuple[Parts, ...] = (
-    claude_code, codex, openhands, otlp, sdk_span, observation, langsmith, exchange, batch,
-    pydantic_ai, autogen, adk, smolagents, gemini_cli, turn, item
+    claude_code,
+    codex,
+    openhands,
+    otlp,
+    sdk_span,
+    observation,
+    langsmith,
+    exchange,
+    batch,
+    pydantic_ai,
+    autogen,
+    adk,
+    smolagents,
+    gemini_cli,
+    turn,
+    item,
 )
 
 

@@ -151,6 +151,7 @@ def test_text_of_another_shape_is_wrong_format(name):
     [
         '{"name": "book", "arguments": {"city": "' + "x" * 1_000_000 + '"}}',
         " " * 1_000_000, "Action:\n" * 100_000, "<tool_call>" * 90_000, "```json\n" * 100_000,
+        "```json\n{" * 100_000,
         "{" * 1_000_000, '{"name":"f","arguments":' * 20_000, "<think>" * 100_000,
         '[{"name": "f", "arguments": {}}' + ', {"name": "f", "arguments": {}}' * 30_000 + "]",
         "\x00" * 1000 + "\ud800", '{"name": "book", "arguments": {"price": 1e308}}',
