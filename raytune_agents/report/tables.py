@@ -39,21 +39,15 @@ def csv_text(table: Table) -> str:
     return out.getvalue()
 
 
-def _long(board: Board[Any], keys: Sequence[str]) -> Table:
-    """{arm: {split: {metric: cell}}} as one line per cell."""
+def _long(board: Board[Any], keys: Sequence[str], name: str = "split") -> Table:
+    """{arm: {split: {metric: cell}}} as one line per cell; `name`: what a split is called."""
     rows: list[Sequence[Any]] = []
     for arm, by in board.items():
         for split, metrics in by.items():
             for metric, made in metrics.items():
                 record = made.record()
                 rows.append([arm, split, metric, *(record.get(k) for k in keys)])
-    return ["arm", "split", "metric", *keys], rows
-
-
-def _named(table: Table, name: str) -> Table:
-    """The same with another name for `split`."""
-    head, rows = table
-    return [name if h == "split" else h for h in head], rows
+    return ["arm", name, "metric", *keys], rows
 
 
 def _pick(rows: Iterable[Mapping[str, Any]], *names: str) -> Table:
@@ -87,17 +81,16 @@ def report_tables(run: RunContents, context: Mapping[str, Any]) -> dict[str, Tab
     groups = ("pool", "split", "fault", "reject_reason", "step", "n=rows")
     trial = ("rank", "name=trial", "status", "score=exact_match", "weights", "config", "error")
     answer = ("arm", "split", "id", "fault", "error", "query", "gold", "answer")
-    paired = ("value", "low", "high", "n", "p", "p_holm", "wins", "losses", "detectable")
+    estimate = ("value", "low", "high", "n")
+    paired = (*estimate, "p", "p_holm", "wins", "losses", "detectable")
     found = {
         "funnel": _pick(map(asdict, context["funnel"]), "step", *rows, "seconds"),
         "pools": _pick(map(asdict, run.groups), *groups),
-        "scores": _long(run.scores, ("value", "low", "high", "n")),
+        "scores": _long(run.scores, estimate),
         "differences": _long(run.differences, paired),
-        "robustness": _named(
-            _long(run.robustness, ("clean", "perturbed", *paired)), "perturbation"
-        ),
-        "latency": _named(_long(run.latency, ("value", "low", "high", "n")), "requests_at_once"),
-        "quantized": _named(_long(run.quantized, ("value", "low", "high", "n")), "weights"),
+        "robustness": _long(run.robustness, ("clean", "perturbed", *paired), "perturbation"),
+        "latency": _long(run.latency, estimate, "requests_at_once"),
+        "quantized": _long(run.quantized, estimate, "weights"),
         "costs": _pick(costs, "arm", "cost", "value"),
         "curves": _pick(points, "arm", "step", "metric", "value"),
         "trials": _pick(map(asdict, context["search"].table), *trial),

@@ -12,15 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 # event -> which of its arguments are paths
-READS = {
-    "os.listdir": (0,),
-    "os.scandir": (0,),
-    "os.walk": (0,),
-    "os.fwalk": (0,),
-    "os.chdir": (0,),
-    "os.getxattr": (0,),
-    "os.listxattr": (0,),
-}
+READS = dict.fromkeys(
+    ("os.listdir", "os.scandir", "os.walk", "os.fwalk")
+    + ("os.chdir", "os.getxattr", "os.listxattr"),
+    (0,),
+)
 WRITES = {"os.mkdir": (0,), "os.rmdir": (0,), "os.remove": (0,), "os.rename": (0, 1)}
 HARMLESS = ("os.putenv", "os.unsetenv", "os.lockf")
 # fmt: off

@@ -30,15 +30,8 @@ from raytune_agents.tune.trials import Trial, best_first
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]  # trials done, trials in all, a note
 LEDGER_KEYS = (
-    "report",
-    "step",
-    "tokens",
-    "exact_match",
-    "val_loss",
-    "objective",
-    "seconds",
-    "setup_s",
-    "process",
+    *("report", "step", "tokens", "exact_match", "val_loss"),
+    *("objective", "seconds", "setup_s", "process"),
 )
 
 

@@ -11,16 +11,8 @@ from raytune_agents.tune.trials import Report, Trial, last_of_runs
 
 # What Ray adds to every report, beside what a trial reports of itself.
 RAYS = (
-    "training_iteration",
-    "time_total_s",
-    "timestamp",
-    "time_this_iter_s",
-    "pid",
-    "n",
-    "of",
-    "time_since_restore",
-    "iterations_since_restore",
-    "save_steps",
+    *("training_iteration", "time_total_s", "timestamp", "time_this_iter_s", "pid", "n", "of"),
+    *("time_since_restore", "iterations_since_restore", "save_steps"),
 )
 
 
