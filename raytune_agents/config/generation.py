@@ -19,8 +19,8 @@ class JudgeConfig(BaseConfig):
 
 class TeacherConfig(BaseConfig):
     OPERATIONAL = frozenset(
-        ("key_env", "concurrency", "requests_per_minute", "timeout_s", "retries", "wait_s")
-        + ("max_tokens", "max_usd", "usd_per_mtok_in", "usd_per_mtok_out")
+        {"key_env", "concurrency", "requests_per_minute", "timeout_s", "retries", "wait_s"}
+        | {"max_tokens", "max_usd", "usd_per_mtok_in", "usd_per_mtok_out"}
     )
 
     base_url: str = Field("", description="OpenAI-compatible endpoint; empty = the run's engine")

@@ -45,8 +45,8 @@ class ModelConfig(BaseConfig):
 
 class EngineConfig(BaseConfig):
     OPERATIONAL = frozenset(
-        ("actors", "tensor_parallel_size", "kv_cache_gib", "gpu_memory_utilization")
-        + ("label_selector", "retries", "timeout_s")
+        {"actors", "tensor_parallel_size", "kv_cache_gib", "gpu_memory_utilization"}
+        | {"label_selector", "retries", "timeout_s"}
     )
 
     actors: Auto = Field(0, description="engine actors, each with its GPUs; auto = as many as fit")

@@ -27,8 +27,8 @@ BASE = "base"  # the untrained model's name among the arms
 
 class TrainConfig(BaseConfig):
     OPERATIONAL = frozenset(
-        ("max_tokens_per_forward", "padding_free", "save_steps", "max_failures")
-        + ("gradient_checkpointing", "offload", "max_loss", "report_to", "label_selector")
+        {"max_tokens_per_forward", "padding_free", "save_steps", "max_failures"}
+        | {"gradient_checkpointing", "offload", "max_loss", "report_to", "label_selector"}
     )
 
     arms: dict[str, ArmConfig] = Field(

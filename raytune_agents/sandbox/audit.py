@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 # event -> which of its arguments are paths
-READS = dict.fromkeys(
-    ("os.listdir", "os.scandir", "os.walk", "os.fwalk")
-    + ("os.chdir", "os.getxattr", "os.listxattr"),
-    (0,),
-)
+READS = {
+    f"os.{name}": (0,)
+    for name in ("listdir", "scandir", "walk", "fwalk", "chdir", "getxattr", "listxattr")
+}
 WRITES = {"os.mkdir": (0,), "os.rmdir": (0,), "os.remove": (0,), "os.rename": (0, 1)}
 HARMLESS = ("os.putenv", "os.unsetenv", "os.lockf")
 # fmt: off
