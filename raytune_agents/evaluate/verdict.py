@@ -46,6 +46,11 @@ class Conclusion:
         return asdict(self)
 
 
+NO_VERDICT = Conclusion(
+    "There is no verdict yet: no arm has been compared with the base model.", "unknown"
+)
+
+
 def read_conclusion(record: Mapping[str, Any]) -> Conclusion:
     """The inverse of `Conclusion.record`."""
     lists = {name: tuple(record[name]) for name in ("gained", "lost", "notes") if name in record}
@@ -99,9 +104,7 @@ def conclusion_of(
     by = differences.get(arm, {})
     split = next((s for s in ordered_splits(by) if HEADLINE in by[s] and s != VAL), "")
     if not split:
-        return Conclusion(
-            "There is no verdict yet: no arm has been compared with the base model.", "unknown"
-        )
+        return NO_VERDICT
     cell, metric = by[split][HEADLINE], metric_named(HEADLINE, own)
     tone: Tone = {"better": "better", "worse": "worse"}.get(change_of(metric, cell), "none")  # type: ignore[assignment]
     found = (scores.get(a, {}).get(split, {}).get(HEADLINE) for a in (arm, BASE))

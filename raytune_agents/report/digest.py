@@ -18,8 +18,7 @@ from raytune_agents.report.safe_text import finite
 def run_digest(run: RunContents) -> JsonObject:
     """The headline verdict and the shares that say whether rows were lost, meant something else, or
     were cut; a figure that the run cannot give is None, an empty object where it is by arm."""
-    found, by = run.conclusion, run.differences.get(run.conclusion.arm, {})
-    cell = by.get(found.split, {}).get(HEADLINE)
+    found, cell = run.conclusion, run.headline
     gate = run.gates.get(found.arm)
     realism = run.manifests.get("generate", {}).get("realism") or {}
     return {

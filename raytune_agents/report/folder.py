@@ -20,12 +20,7 @@ from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric, read_metrics
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import Board, Drop, Overall
-from raytune_agents.evaluate.verdict import (
-    Conclusion,
-    choose_headline,
-    conclusion_of,
-    read_conclusion,
-)
+from raytune_agents.evaluate.verdict import HEADLINE, NO_VERDICT, Conclusion, read_conclusion
 from raytune_agents.records import FlatRow, JsonObject
 from raytune_agents.report.safe_text import finite
 from raytune_agents.runs import STEPS
@@ -101,7 +96,13 @@ class RunContents:
 
     @property
     def confidence(self) -> float:
-        return confidence_of(self.config)
+        return finite((self.config.get("evaluate") or {}).get("confidence")) or 0.95
+
+    @property
+    def headline(self) -> Difference | None:
+        """The headline arm's difference to base in exact match on the split of the verdict."""
+        by = self.differences.get(self.conclusion.arm, {})
+        return by.get(self.conclusion.split, {}).get(HEADLINE)
 
     @property
     def mix(self) -> dict[str, JsonObject]:
@@ -225,10 +226,6 @@ def read_run(path: Path) -> RunContents:
     }
     files.missing += [] if curves else ["train/ARM/metrics.jsonl"]
     tuned = "tune" in manifests
-    metrics = METRICS | read_metrics(files.json(f"evaluate/{METRICS_FILE}", {}, wanted=False))
-    scores = files.board("evaluate/scores.json", Estimate.read)
-    differences = files.board("evaluate/differences.json", Difference.read)
-    gates = files.by_arm("evaluate/gate.json", read_gate)
     return RunContents(
         path=path,
         config=config,
@@ -236,16 +233,16 @@ def read_run(path: Path) -> RunContents:
         row_files=rows,
         groups=_groups(rows),
         curves={arm: lines for arm, lines in curves.items() if lines},
-        metrics=metrics,
-        scores=scores,
-        differences=differences,
+        metrics=METRICS | read_metrics(files.json(f"evaluate/{METRICS_FILE}", {}, wanted=False)),
+        scores=files.board("evaluate/scores.json", Estimate.read),
+        differences=files.board("evaluate/differences.json", Difference.read),
         robustness=files.board("evaluate/robustness.json", Drop.read, wanted=False),
         latency=files.board("evaluate/latency.json", Estimate.read, wanted=False),
         quantized=files.board("evaluate/quantized.json", Estimate.read, wanted=False),
         overall=files.by_arm("evaluate/overall.json", lambda _, record: Overall.read(record)),
-        gates=gates,
+        gates=files.by_arm("evaluate/gate.json", read_gate),
         costs=files.by_arm("evaluate/costs.json", lambda _, record: dict(record)),
-        conclusion=_conclusion(files, scores, differences, gates, config, metrics),
+        conclusion=_conclusion(files),
         answers=_answers(files),
         rollouts=_rollouts(path / "evaluate/rollouts.parquet"),
         trials=[t for t in files.json("tune/trials.json", [], tuned) if isinstance(t, dict)],
@@ -260,26 +257,14 @@ def read_run(path: Path) -> RunContents:
     )
 
 
-def _conclusion(
-    files: _Reader,
-    scores: Board[Estimate],
-    differences: Board[Difference],
-    gates: dict[str, GateResult],
-    config: JsonObject,
-    metrics: dict[str, Metric],
-) -> Conclusion:
-    """The evaluation's own; of a run without one, what its differences say of the first arm."""
+def _conclusion(files: _Reader) -> Conclusion:
+    """The evaluation's own."""
     if record := files.json("evaluate/verdict.json", {}, wanted=False):
         try:
             return read_conclusion(record)
         except (TypeError, KeyError):
             files.problems.append("evaluate/verdict.json has another shape")
-    headline, level = choose_headline([], list(differences)), confidence_of(config)
-    return conclusion_of(scores, differences, headline, gates.get(headline[0]), level, metrics)
-
-
-def confidence_of(config: JsonObject) -> float:
-    return finite((config.get("evaluate") or {}).get("confidence")) or 0.95
+    return NO_VERDICT
 
 
 def _text(path: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from raytune_agents.evaluate.gate import GateResult
 from raytune_agents.evaluate.scoreboard import main_metric
 from raytune_agents.evaluate.verdict import HEADLINE, VAL, ordered_splits
 from raytune_agents.report.boards import Figure, interval_row
@@ -38,8 +37,7 @@ def questions_of(run: RunContents) -> list[Question]:
 
 
 def _better(run: RunContents) -> Question:
-    found = run.conclusion
-    cell = run.differences.get(found.arm, {}).get(found.split, {}).get(HEADLINE)
+    found, cell = run.conclusion, run.headline
     if cell is None or cell.value is None:
         return Question("Is it better?", "not known yet", "no arm has been compared with the base")
     metric = run.metrics[HEADLINE]
@@ -73,7 +71,8 @@ def _lost(run: RunContents) -> Question:
         return Question("What was lost?", "not measured", "the gate needs the base and an arm")
     own = gate.arm == gate.reference
     base_never_calls = "base hardly ever calls, so that it is right about every row without a call"
-    against = base_never_calls if own else f"against {gate.reference}: {_gate_words(gate)}"
+    words = "; ".join(m.words() for m in gate.metrics)
+    against = base_never_calls if own else f"against {gate.reference}: {words}"
     if found.lost:
         # The gate's reference may be another arm, which lost as much: what base had is said first.
         metrics = f"{len(found.lost)} metric{'s' * (len(found.lost) > 1)}"
@@ -86,10 +85,6 @@ def _lost(run: RunContents) -> Question:
         return Question("What was lost?", ", ".join(names), against, "worse")
     answer, tone = ("nothing", "better") if gate.outcome == "kept" else ("not proven", "none")
     return Question("What was lost?", answer, against, tone)
-
-
-def _gate_words(gate: GateResult) -> str:
-    return "; ".join(m.words() for m in gate.metrics)
 
 
 def _mix(run: RunContents) -> Question:
@@ -110,8 +105,7 @@ def _mix(run: RunContents) -> Question:
 
 
 def _sure(run: RunContents) -> Question:
-    found = run.conclusion
-    cell = run.differences.get(found.arm, {}).get(found.split, {}).get(HEADLINE)
+    cell = run.headline
     if cell is None or cell.value is None:
         return Question("How sure?", "not known yet")
     metric = run.metrics[HEADLINE]
