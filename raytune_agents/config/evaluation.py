@@ -52,9 +52,7 @@ class JudgedConfig(BaseConfig):
 class GeneralConfig(BaseConfig):
     OPERATIONAL = frozenset({"timeout_s"})
 
-    tasks: list[str] = Field(
-        [], description="lm-eval tasks that every arm takes, to see what tuning costs; empty = none"
-    )
+    tasks: list[str] = Field([], description="lm-eval tasks that every arm takes; empty = none")
     include_path: str | None = Field(None, description="folder of your own lm-eval task files")
     limit: Positive = Field(64, description="questions of each task")
     fewshot: int | None = Field(None, ge=0, description="examples shown; none = the task's own")
@@ -86,7 +84,7 @@ class EvaluateConfig(BaseConfig):
         description="splits of the run's own rows that base and arms answer",
     )
     sources: dict[str, SourceConfig] = Field(
-        {}, description="more suites, name -> source; each is a split of that name"
+        {}, description="more suites: name of the split -> source"
     )
     unseen_agents: list[str] = Field(
         [], description="agents left out of generate.agents; their tasks are split unseen_agents"
@@ -107,9 +105,7 @@ class EvaluateConfig(BaseConfig):
     )
     val_rows: int = Field(64, ge=0, description="val rows answered to choose the headline arm")
     few_shot: int = Field(4, ge=0, description="train rows in prompts of base_few_shot; 0 = no arm")
-    constrained: bool = Field(
-        True, description="ask the base with a grammar of the offered tools too: base_constrained"
-    )
+    constrained: bool = Field(True, description="ask the base with a grammar too: base_constrained")
     latency: LatencyConfig = LatencyConfig()
     quantized: QuantizedConfig = QuantizedConfig()
     metrics: list[str] = Field(

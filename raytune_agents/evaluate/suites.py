@@ -61,19 +61,18 @@ class Suite:
         Raises ConfigError where none is left."""
         # Reasons of this split alone go into the error.
         before = self.rejected.total()
-        good = [row for row in rows if not self._refused(row)]
-        if not good:
+        if not self.add_if_any(rows, limit):
             lost = dict(list(self.rejected.items())[-4:]) if self.rejected.total() > before else {}
             raise ConfigError(
                 f"evaluate: split {name} has no row to ask (left out: {lost or 'none'}); give it "
                 "more rows, or leave it out of evaluate"
             )
-        self.rows += sorted(good, key=lambda r: r.id)[:limit]
 
-    def add_if_any(self, rows: Iterable[Trajectory], limit: int) -> None:
-        """As `add`, but an empty split adds nothing."""
+    def add_if_any(self, rows: Iterable[Trajectory], limit: int | None = None) -> bool:
+        """As `add`, but an empty split adds nothing; whether there was a row."""
         good = [row for row in rows if not self._refused(row)]
         self.rows += sorted(good, key=lambda r: r.id)[:limit]
+        return bool(good)
 
     def add_irrelevance(
         self, config: EvaluateConfig, leaks: Callable[[], LeakIndex], seed: int

@@ -16,6 +16,8 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from operator import attrgetter
 from typing import Any
 
 from raytune_agents.config import (
@@ -107,7 +109,7 @@ class Space:
         base, simplex, rest = base or Config(), self.simplex(), {}
         for axis in self.axes:
             if isinstance(axis, Axis):
-                rest |= axis.invert(_get(base, axis.key)) or axis.middle()
+                rest |= axis.invert(attrgetter(axis.key)(base)) or axis.middle()
         points = [rest]
         if simplex:
             points = [rest | simplex.invert(mix) for mix in simplex.mixes().values()]
@@ -233,7 +235,7 @@ def _when_of(
             _valid(parent, w) for w in (wanted if isinstance(wanted, list) else [wanted])
         )
         if parent not in space:
-            holds = holds and _get(base, parent) in values
+            holds = holds and attrgetter(parent)(base) in values
             continue
         choices = space[parent].get("choice") if isinstance(space[parent], Mapping) else None
         if not isinstance(choices, list):
@@ -246,15 +248,11 @@ def _when_of(
 
 
 def _check_chain(parents: dict[str, set[str]]) -> None:
-    for key in parents:
-        above, seen = set(parents[key]), set()
-        while above:
-            if key in above:
-                raise _wrong(key, ".when depends on itself; take one condition out")
-            seen |= above
-            # Up the chain of conditions; what was seen is left out, so that a circle elsewhere
-            # ends.
-            above = {p for a in above for p in parents.get(a, ())} - seen
+    try:
+        TopologicalSorter(parents).prepare()
+    except CycleError as error:
+        key = error.args[1][0]
+        raise _wrong(key, ".when depends on itself; take one condition out") from None
 
 
 def _range(key: str, kind: str, bounds: Any, when: dict[str, tuple]) -> Axis:
@@ -375,18 +373,11 @@ def _valid(key: str, value: Any) -> Any:
     tree: Options = {}
     set_dotted(tree, key, value)
     try:
-        built = _get(build_config(tree), key)
+        built = attrgetter(key)(build_config(tree))
     except ConfigError as error:
         raise _wrong(key, f" holds {value!r}, which no trial can use: {error}") from None
     # As written: a section that the config built has all its defaults in it.
     return value if isinstance(value, (dict, list)) else built
-
-
-def _get(config: Config, key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _number(key: str, label: str, value: Any) -> float:
