@@ -200,7 +200,7 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
     = what Ray finds. Raises ConfigError where no arm is trained or DIR is taken."""
     import yaml
 
-    from raytune_agents import models
+    from raytune_agents import agents, models
     from raytune_agents.chat import Chat
     from raytune_agents.config import ConfigError
     from raytune_agents.infra import cluster
@@ -235,7 +235,8 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
     write_text(out / "serve.yaml", text)
     first = next(iter(adapters))
     routes = {"base": BASE, "models": named, "upstream": "http://127.0.0.1:8000"}
-    shares = {"agents": {name: {first: 1.0} for name in trained_agents(config)}}
+    trained_for = (agents.load_spec(name).name for name in config.generate.agents)
+    shares = {"agents": {name: {first: 1.0} for name in trained_for}}
     write_json(out / "routes.json", routes | shares)
     return [
         f"serve run {out / 'serve.yaml'}",
@@ -296,13 +297,6 @@ def send_adapter(adapter: Path, url: str, arm: str) -> str:
     for file in sorted(f for f in adapter.iterdir() if f.is_file()):
         mirror.send(file.name)
     return f"{url}/adapters"
-
-
-def trained_agents(config: Config) -> list[str]:
-    """The names of the agents that were trained for."""
-    from raytune_agents import agents as specs
-
-    return [specs.load_spec(name).name for name in config.generate.agents]
 
 
 def serve_yaml(

@@ -10,6 +10,7 @@ from typing import Any
 
 from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.scoreboard import Board
+from raytune_agents.exports.card import markdown_table
 from raytune_agents.report.boards import BoardCell
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import metric_value
@@ -105,18 +106,8 @@ def report_tables(run: RunContents, context: Mapping[str, Any]) -> dict[str, Tab
 
 
 def _md(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    def line(values: Iterable[Any]) -> str:
-        safe = (
-            visible(str(v))
-            .replace("\\", "\\\\")
-            .replace("|", "\\|")
-            .replace("<", "&lt;")
-            .replace("\n", " ")
-            for v in values
-        )
-        return f"| {' | '.join(safe)} |"
-
-    return [line(head), line("---" for _ in head), *map(line, rows), ""]
+    cells = ([_plain(str(v)).replace("\\", "\\\\") for v in row] for row in (head, *rows))
+    return [markdown_table(next(cells), cells), ""]
 
 
 def _score(made: BoardCell) -> str:

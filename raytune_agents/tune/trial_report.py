@@ -105,14 +105,10 @@ def score_trial(
     score, hits = score_teacher_forced(model, rows, tokenizer.pad_token_id)
     if last and inputs.tune.score == "generate":
         chat = Chat(**inputs.job.chat)
-        written, answered = score_answers(model, chat, inputs.prompts[prompts_of(spec)])
+        prompts = inputs.prompts[f"{spec.text}/test" if spec.full else spec.text]
+        written, answered = score_answers(model, chat, prompts)
         score, hits = score | written, hits | answered
     return score, hits
-
-
-def prompts_of(spec: TrialSpec) -> str:
-    """The key of the prompts that a trial answers: val rows, test rows in a confirming run."""
-    return f"{spec.text}/test" if spec.full else spec.text
 
 
 def score_teacher_forced(
