@@ -124,9 +124,8 @@ def other_value(
         if len(value) > 1 and rng.random() < 0.5:
             return value[:at] + value[at + 1 :]
         items = [v for seen in near.seen if isinstance(seen, list) for v in seen]
-        inner = other_value(
-            value[at], schema.get("items") or {}, rng, Near([v for v in items if v not in value])
-        )
+        others = Near([v for v in items if v not in value], near.request)
+        inner = other_value(value[at], schema.get("items") or {}, rng, others)
         return None if inner is None else [*value[:at], inner, *value[at + 1 :]]
     if isinstance(value, dict) and value:
         key = rng.choice(list(value))

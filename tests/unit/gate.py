@@ -165,7 +165,9 @@ def shape(row: Trajectory, pool: str) -> bool:
         "noisy": len(calls) == 1,
         "reordered": len(calls) == 1 and len(calls[0][1]) > 1,
         "distracted": len(calls) == 1 and len(names - own_tools(row)) == 3,
-        "irrelevant": silent and bool(names) and any(n in last.content for n in names),
+        "irrelevant": silent
+        and bool(names)
+        and (len(names) > 3 or any(n in last.content for n in names)),
     }
     return promised[pool]
 
