@@ -95,11 +95,10 @@ def show_drift(side: Side, file: str, arm: str | None) -> None:
         )
     for why, count in Counter(part.error for part in found if part.error).items():
         say(f"{count} rows could not be read ({why})", style="yellow")
-    cells = [
-        (d.arm, d.sign, *("{}/{}".format(*share) for share in (d.evaluated, d.used)), d.p_holm)
+    lines = [
+        (d.arm, d.sign, "{}/{}".format(*d.evaluated), "{}/{}".format(*d.used), f"{d.p_holm:.3g}")
         for d in drifts
     ]
-    lines = [(*texts, f"{p:.3g}") for *texts, p in cells]
     console.print(table_of("", ("arm", "answers with", "evaluated", "in use", "p (Holm)"), lines))
     for d in drifts:
         if d.drifted:

@@ -55,7 +55,8 @@ class McpSession:
         """{observation} or {error}. Raises ServerFault, TimeoutError."""
         answer: Future[JsonObject] = Future()
         self.loop.call_soon_threadsafe(self._asked.put_nowait, (name, arguments, answer))
-        wait([answer, self.running], START_S + CALL_S, FIRST_COMPLETED)
+        ends: list[Future[Any]] = [answer, self.running]
+        wait(ends, START_S + CALL_S, FIRST_COMPLETED)
         if answer.done():
             return answer.result()
         if not self.running.done():
