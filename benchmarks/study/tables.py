@@ -199,11 +199,16 @@ def share(cell: Mapping[str, Any] | None) -> str:
     return f"{100 * cell['value']:.0f} [{100 * cell['low']:.0f}, {100 * cell['high']:.0f}]"
 
 
+def signed_points(cell: Mapping[str, Any]) -> str:
+    """A difference in points with its interval."""
+    return f"{100 * cell['value']:+.0f} [{100 * cell['low']:+.0f}, {100 * cell['high']:+.0f}]"
+
+
 def change(cell: Mapping[str, Any] | None) -> str:
     """A difference in points; bold where its interval leaves zero out."""
     if not cell or cell.get("value") is None:
         return "–"
-    words = f"{100 * cell['value']:+.0f} [{100 * cell['low']:+.0f}, {100 * cell['high']:+.0f}]"
+    words = signed_points(cell)
     sure = (cell["low"] > 0 or cell["high"] < 0) and not cell.get("few_seeds")
     return f"**{words}**" if sure else words
 
@@ -275,12 +280,8 @@ def page(found: Mapping[str, Any]) -> str:
     )
 
 
-def points_of(cells: Mapping[str, Any]) -> str:
-    """Suites with their differences in points and the intervals' ends."""
-    return ", ".join(
-        f"{suite} ({100 * c['value']:+.0f} [{100 * c['low']:+.0f}, {100 * c['high']:+.0f}])"
-        for suite, c in cells.items()
-    )
+def suite_points(cells: Mapping[str, Any]) -> str:
+    return ", ".join(f"{suite} ({signed_points(c)})" for suite, c in cells.items())
 
 
 def findings(found: Mapping[str, Any]) -> list[str]:
@@ -294,8 +295,8 @@ def findings(found: Mapping[str, Any]) -> list[str]:
         few = any(c.get("few_seeds") for c in cells.values())
         better = {s: c for s, c in cells.items() if c["low"] > 0}
         worse = {s: c for s, c in cells.items() if c["high"] < 0}
-        words = [f"better on {points_of(better)}"] if better else []
-        words += [f"worse on {points_of(worse)}"] if worse else []
+        words = [f"better on {suite_points(better)}"] if better else []
+        words += [f"worse on {suite_points(worse)}"] if worse else []
         rest = len(cells) - len(better) - len(worse)
         which = f"the other {rest}" if words else f"all {rest}"
         words += [f"undecided on {which} suites"] if rest else []

@@ -17,9 +17,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from raytune_agents.agents.mcp_tools import NotRecorded, first_cause, server_transport, tool_answer
-from raytune_agents.agents.worlds.openenv import ServerFault
+from raytune_agents.agents.worlds.remote import RemoteWorld, ServerFault
 from raytune_agents.records import Arguments, JsonObject
-from raytune_agents.sandbox import Outcome
 
 MCP = "mcp:"
 START_S, CALL_S, CLOSE_S = 30.0, 30.0, 15.0
@@ -69,25 +68,15 @@ class McpSession:
         self.loop.call_soon_threadsafe(self._asked.put_nowait, None)
 
 
-class McpServer:
-    """The sessions of one server, called as a `Sandbox` with the functions of `host`."""
-
-    alive = True
+class McpServer(RemoteWorld):
+    """The sessions of one server."""
 
     def __init__(self, server: str, tools: Sequence[str]):
+        super().__init__(f"{server}:")
         self.server, self.tools = server, tools
         self._sessions: dict[str, McpSession] = {}
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
-
-    def call(self, name: str, arguments: JsonObject) -> Outcome:
-        """The outcome of `begin_episode`, `carry_out`, `episode_score` or `world_tasks`."""
-        try:
-            return Outcome(getattr(self, f"_{name}")(**arguments))
-        except TimeoutError:
-            return Outcome(error="timeout")
-        except ServerFault as error:
-            return Outcome(error=f"server: {self.server}: {error}")
 
     def close(self) -> None:
         """End all sessions."""
@@ -124,6 +113,3 @@ class McpServer:
     def _episode_score(self, episode: str, answer: str) -> float:
         session = self._sessions[episode]
         return float(all(list(call) in session.answered for call in session.task["calls"]))
-
-    def _world_tasks(self, entry: str, seed: int, count: int) -> list[JsonObject]:
-        return []  # a server has none: the spec's examples have a task

@@ -20,9 +20,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from raytune_agents.agents.worlds.remote import RemoteWorld, ServerFault
 from raytune_agents.config import ConfigError
 from raytune_agents.records import Arguments, JsonObject
-from raytune_agents.sandbox import Outcome
 
 CONNECT_S = 10.0
 ROOM_S = 5.0  # for a server to notice that a connection was closed
@@ -31,10 +31,6 @@ SHOWN = 300  # characters of what a server says
 TOOL_ACTIONS = ("Action", "CallToolAction", "ListToolsAction")  # titles of an action's schema
 FINAL_ANSWER = "final_answer"
 LOCAL = ("http://127.0.0.1", "http://localhost", "http://[::1]")
-
-
-class ServerFault(Exception):
-    """The server, not the model: it is gone, breaks the protocol, or cannot serve us."""
 
 
 class ActionRefused(Exception):
@@ -63,25 +59,15 @@ class Session:
             connection.close()
 
 
-class EnvironmentServer:
-    """The environments of one server, called as a `Sandbox` with the functions of `host`."""
-
-    alive = True
+class EnvironmentServer(RemoteWorld):
+    """The environments of one server."""
 
     def __init__(self, url: str, timeout_s: float = 60.0):
         self.url, self.timeout_s = url.rstrip("/"), timeout_s
+        super().__init__(self.url)
         self._sessions: dict[str, Session] = {}  # the least recently asked first
         self.action_schema: JsonObject | None = None
         self.tools: dict[str, JsonObject] | None = None  # None: no environment of tools
-
-    def call(self, name: str, arguments: JsonObject) -> Outcome:
-        """The outcome of `begin_episode`, `carry_out`, `episode_score` or `world_tasks`."""
-        try:
-            return Outcome(getattr(self, f"_{name}")(**arguments))
-        except TimeoutError:
-            return Outcome(error="timeout")
-        except ServerFault as error:
-            return Outcome(error=f"server: {self.url} {error}")
 
     def close(self) -> None:
         """Close all connections."""
@@ -121,9 +107,6 @@ class EnvironmentServer:
                 f"gave rewards of {total:g} in all; a goal is a score from 0 to 1: scale them there"
             )
         return min(1.0, max(0.0, total))
-
-    def _world_tasks(self, entry: str, seed: int, count: int) -> list[JsonObject]:
-        return []  # the protocol has none: the spec's examples have a task
 
     # --- the protocol ---
 

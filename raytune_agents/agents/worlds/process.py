@@ -15,6 +15,7 @@ from typing import Any
 
 from raytune_agents.agents.worlds.live_mcp import MCP, McpServer
 from raytune_agents.agents.worlds.openenv import EnvironmentServer
+from raytune_agents.agents.worlds.remote import RemoteWorld
 from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonObject
 from raytune_agents.sandbox import Limits, Sandbox
@@ -84,7 +85,7 @@ def locate(world: str, folder: Path, beside: tuple[Path, ...] = ()) -> WorldCode
     return WorldCode(module, name, beside if own else (path, *beside))
 
 
-Box = Sandbox | EnvironmentServer | McpServer
+Box = Sandbox | RemoteWorld
 # either answers one call at a time
 LOCKS: defaultdict[WorldCode, threading.RLock] = defaultdict(threading.RLock)
 _boxes: dict[tuple[int, WorldCode], Box] = {}  # a forked process must not share a pipe
