@@ -30,7 +30,8 @@ class Bar:
     def __init__(self, display: Display, name: str, total: int | None, resumed: int = 0):
         self.display, self.name, self.progress = display, name, display.progress
         self.started = self.spoke = time.monotonic()
-        self.done, self.resumed, self.tokens, self.total, self.note = resumed, resumed, 0, total, ""
+        self.done, self.tokens, self.total, self.note = resumed, 0, total, ""
+        self.before: tuple[int, int] | None = None  # rows and tokens that the clock leaves out
         self.task = None
         if self.progress is not None:
             text = f"{display.step_number} {name}".strip()
@@ -45,6 +46,10 @@ class Bar:
         self.total = total if total is not None else self.total
         self.note = note if note is not None else self.note
         now = time.monotonic()
+        if self.before is None and (
+            done or tokens
+        ):  # a start is slow and tells nothing of the rest
+            self.started, self.before = now, (self.done, self.tokens)
         if self.progress is not None and self.task is not None:
             text = self.text(now)
             self.progress.update(self.task, completed=self.done, total=self.total, note=text)
@@ -53,9 +58,10 @@ class Bar:
             self.print_line(now)
 
     def text(self, now: float) -> str:
-        """Tokens with their speed, and the note."""
-        speed = self.tokens / max(now - self.started, 1e-9)
-        rate = f"{self.tokens:,} tokens, {speed:,.0f} tokens/s" if self.tokens else ""
+        """Tokens with their speed since the first came, and the note."""
+        rate = f"{self.tokens:,} tokens" if self.tokens else ""
+        if self.before and (fresh := self.tokens - self.before[1]):
+            rate += f", {fresh / max(now - self.started, 1e-9):,.0f} tokens/s"
         return "  ".join(part for part in (rate, self.note) if part)
 
     def print_line(self, now: float) -> None:
@@ -64,7 +70,8 @@ class Bar:
         if display.json:
             counts = {"done": self.done, "total": self.total, "tokens": self.tokens}
             return display.write("info", f"{self.name}  {text}".strip(), **counts)
-        fresh, left = self.done - self.resumed, (self.total or 0) - self.done
+        fresh = self.done - self.before[0] if self.before else 0
+        left = (self.total or 0) - self.done
         eta = f"  ETA {left / fresh * (now - self.started):,.0f} s" if fresh and left > 0 else ""
         line = f"{self.name:<10} {self.done}/{self.total or '?'}  {text}{eta}"
         display.console.print(

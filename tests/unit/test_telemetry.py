@@ -66,6 +66,19 @@ def test_logs_as_json(monkeypatch) -> None:
     assert second["message"].endswith("trial abc [bold]")
 
 
+def test_speed_leaves_the_start_out() -> None:
+    """A slow first row says nothing of the rest: 5 rows in 10 s, 4 left: 8 s."""
+    out = io.StringIO()
+    with Display(Console(file=out, width=100)).step("train", 10) as bar:
+        bar.spoke = -100
+        bar.update(1, 50)
+        bar.started, bar.spoke = bar.started - 10, -100
+        bar.update(5, 100)
+    first, second = out.getvalue().splitlines()
+    assert " ".join(first.split()) == "train 1/10 50 tokens"
+    assert " ".join(second.split()) == "train 6/10 150 tokens, 10 tokens/s ETA 8 s"
+
+
 @pytest.mark.slow
 def test_ray_exports_our_metrics() -> None:
     """A Prometheus scrape of a local Ray shows what was counted."""
