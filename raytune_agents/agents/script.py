@@ -11,11 +11,17 @@ import json
 import random
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
+
+import yaml
 
 from raytune_agents.records import JsonObject, ToolCall
 
 T = TypeVar("T")
+REQUESTS: dict[str, list[str]] = yaml.safe_load(
+    (Path(__file__).parent / "data/requests.yaml").read_text("utf-8")
+)
 
 
 class ToolError(ValueError):
@@ -56,10 +62,10 @@ def act(thought: str, tool: str, /, **arguments: Any) -> Act:
     return Act(thought, ToolCall(tool, json.dumps(set_arguments, ensure_ascii=False)))
 
 
-def sample_request(rng: random.Random, texts: list[str], **anchors: Any) -> Ask:
-    """One of the wordings; every {name} in them is an anchor."""
+def sample_request(rng: random.Random, goal: str, **anchors: Any) -> Ask:
+    """One of the goal's wordings; every {name} in them is an anchor."""
     values = {k: str(v) for k, v in anchors.items()}
-    return Ask(rng.choice(texts).format(**values), values)
+    return Ask(rng.choice(REQUESTS[goal]).format(**values), values)
 
 
 def sample_words(rng: random.Random, bank: Iterable[T], n: int) -> list[T]:

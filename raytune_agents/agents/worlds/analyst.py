@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
+from raytune_agents.agents.script import Say, ToolError, act, sample_request, sample_words
 from raytune_agents.agents.word_banks import BANKS
-from raytune_agents.agents.worlds.seeded import SeededWorld, State
+from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
 
 DATABASES = ("sales", "hr", "inventory", "web")
@@ -152,117 +152,58 @@ def tableau(
 # --- goals ----------------------------------------------------------------------------------------
 
 
-def _columns(rows: list[JsonObject]) -> tuple[str, str, str]:
-    dimension, one, two = rows[0]
-    return dimension, one, two
-
-
 def best_group_chart(state: State, rng: random.Random):
     """Group a measure, name the best group, then draw it."""
     file = rng.choice(sorted(state["files"]))
-    dimension, measure, _ = _columns(state["files"][file])
+    by, measure, _ = state["files"][file][0]
     chart = rng.choice(["bar", "line", "pie"])
     yield sample_request(
-        rng,
-        [
-            "Which {dimension} has the highest total {measure} in {file}? Draw a {chart} chart of "
-            "{measure} by {dimension} as well.",
-            "Sum {measure} per {dimension} in {file}, tell me the best {dimension} and plot a "
-            "{chart} chart of it.",
-        ],
-        dimension=dimension,
-        measure=measure,
-        file=file,
-        chart=chart,
+        rng, "best_group_chart", dimension=by, measure=measure, file=file, chart=chart
     )
-    result = yield act(
-        f"I sum {measure} for each {dimension}.",
-        "pandas",
-        file=file,
-        operation="sum",
-        column=measure,
-        group_by=dimension,
-    )
+    total = {"file": file, "operation": "sum", "column": measure, "group_by": by}
+    result = yield act(f"I sum {measure} for each {by}.", "pandas", **total)
     best = max(result["sum"], key=lambda k: (result["sum"][k], k))
-    plot = yield act(
-        f"{best} has the highest total. Now the chart.",
-        "matplotlib",
-        chart=chart,
-        file=file,
-        x=dimension,
-        y=measure,
-    )
+    drawing = {"chart": chart, "file": file, "x": by, "y": measure}
+    plot = yield act(f"{best} has the highest total. Now the chart.", "matplotlib", **drawing)
+    largest = str(result["sum"][best])
     yield Say(
-        f"{best} has the highest {measure}: {result['sum'][best]}. The chart is {plot['image']}.",
-        (best, str(result["sum"][best])),
+        f"{best} has the highest {measure}: {largest}. The chart is {plot['image']}.",
+        (best, largest),
     )
+
+
+def _table(state: State, rng: random.Random) -> tuple[str, str, list[str]]:
+    """(database, table, columns: the dimension and two measures)."""
+    database = rng.choice(sorted(state["databases"]))
+    ((table, rows),) = state["databases"][database].items()
+    return database, table, list(rows[0])
 
 
 def above_average(state: State, rng: random.Random):
     """An average first, then a count that uses it."""
-    database = rng.choice(sorted(state["databases"]))
-    ((table, rows),) = state["databases"][database].items()
-    _, measure, _ = _columns(rows)
-    yield sample_request(
-        rng,
-        [
-            "In the {database} database, what is the average {measure} in {table}, and how many "
-            "rows are above it?",
-            "Query the {database} database: average {measure} of {table}, then the number of rows "
-            "above that average.",
-        ],
-        database=database,
-        measure=measure,
-        table=table,
-    )
-    result = yield act(
-        "I need the average first.",
-        "sql",
-        database=database,
-        query=f"SELECT AVG({measure}) AS average FROM {table}",
-    )
+    database, table, (_, measure, _) = _table(state, rng)
+    yield sample_request(rng, "above_average", database=database, measure=measure, table=table)
+    query = f"SELECT AVG({measure}) AS average FROM {table}"
+    result = yield act("I need the average first.", "sql", database=database, query=query)
     mean = result[0]["average"]
-    counted = yield act(
-        f"The average is {mean}. Now I count the rows above it.",
-        "sql",
-        database=database,
-        query=f"SELECT COUNT(*) AS n FROM {table} WHERE {measure} > {mean}",
-    )
+    thought = f"The average is {mean}. Now I count the rows above it."
+    query = f"SELECT COUNT(*) AS n FROM {table} WHERE {measure} > {mean}"
+    counted = yield act(thought, "sql", database=database, query=query)
     n = counted[0]["n"]
     yield Say(f"The average {measure} is {mean}; {n} rows are above it.", (str(mean), str(n)))
 
 
 def unknown_column(state: State, rng: random.Random):
     """The user's column does not exist; the error lists what does."""
-    database = rng.choice(sorted(state["databases"]))
-    ((table, rows),) = state["databases"][database].items()
-    _, _, measure = _columns(rows)
+    database, table, (*_, measure) = _table(state, rng)
     wrong = f"total_{measure}"
-    yield sample_request(
-        rng,
-        [
-            "Get the maximum of {wrong} in {table} from the {database} database. If that column "
-            "is missing, use the closest one.",
-            "On the {database} database, what is the largest {wrong} in {table}? Take the nearest "
-            "column if it does not exist.",
-        ],
-        wrong=wrong,
-        table=table,
-        database=database,
-    )
-    result = yield act(
-        "I try the column as it was named.",
-        "sql",
-        database=database,
-        query=f"SELECT MAX({wrong}) AS largest FROM {table}",
-    )
+    yield sample_request(rng, "unknown_column", wrong=wrong, table=table, database=database)
+    query = f"SELECT MAX({wrong}) AS largest FROM {table}"
+    result = yield act("I try the column as it was named.", "sql", database=database, query=query)
     if "error" in result:
-        result = yield act(
-            f"There is no {wrong}; the closest column is {measure}.",
-            "sql",
-            database=database,
-            query=f"SELECT MAX({measure}) AS largest FROM {table}",
-        )
+        thought = f"There is no {wrong}; the closest column is {measure}."
+        query = f"SELECT MAX({measure}) AS largest FROM {table}"
+        result = yield act(thought, "sql", database=database, query=query)
     largest = result[0]["largest"]
     yield Say(f"The largest {measure} in {table} is {largest}.", (measure, str(largest)))
 
@@ -271,34 +212,17 @@ def export_dashboard(state: State, rng: random.Random):
     """Exports need fresh data: refresh, then export."""
     name = rng.choice(sorted(state["dashboards"]))
     form = rng.choice(["pdf", "png", "csv"])
-    yield sample_request(
-        rng,
-        [
-            "Export the Tableau dashboard {dashboard} as {form}; refresh it if its data is stale.",
-            "I need {dashboard} from Tableau as {form}, with refreshed data if needed.",
-        ],
-        dashboard=name,
-        form=form,
-    )
-    result = yield act("I try the export.", "tableau", action="export", dashboard=name, format=form)
+    yield sample_request(rng, "export_dashboard", dashboard=name, form=form)
+    export = {"action": "export", "dashboard": name, "format": form}
+    result = yield act("I try the export.", "tableau", **export)
     if "error" in result:
-        yield act(
-            "The data is stale, so I refresh it.", "tableau", action="refresh", dashboard=name
-        )
-        result = yield act(
-            "Now the export can run.", "tableau", action="export", dashboard=name, format=form
-        )
+        thought = "The data is stale, so I refresh it."
+        yield act(thought, "tableau", action="refresh", dashboard=name)
+        result = yield act("Now the export can run.", "tableau", **export)
     yield Say(f"The export is {result['file']}.", (result["file"],))
 
 
-TOOLS = {"pandas": pandas, "matplotlib": matplotlib, "sql": sql, "tableau": tableau}
-GOALS: dict[str, Goal] = {
-    "best_group_chart": best_group_chart,
-    "above_average": above_average,
-    "unknown_column": unknown_column,
-    "export_dashboard": export_dashboard,
-}
-
-
 class AnalystWorld(SeededWorld):
-    agent, make, tools, goals = "analyst", make, TOOLS, GOALS
+    agent, make = "analyst", make
+    tools = by_name(pandas, matplotlib, sql, tableau)
+    goals = by_name(best_group_chart, above_average, unknown_column, export_dashboard)

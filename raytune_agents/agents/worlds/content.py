@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
+from raytune_agents.agents.script import Say, ToolError, act, sample_request, sample_words
 from raytune_agents.agents.word_banks import BANKS
-from raytune_agents.agents.worlds.seeded import SeededWorld, State
+from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 
 PLATFORMS = ("LinkedIn", "Instagram", "Facebook", "Mastodon")
 TITLES = ["All about {topic}", "{topic} made simple", "Why {topic} matters", "A guide to {topic}"]
@@ -87,38 +87,18 @@ def _date(rng: random.Random) -> str:
 
 def write_and_post(state: State, rng: random.Random):
     """The title of a new draft becomes the post."""
-    kind, topic = rng.choice(["article", "tutorial", "slogan"]), rng.choice(BANKS["topic"])
-    platform, date = rng.choice(PLATFORMS), _date(rng)
-    yield sample_request(
-        rng,
-        [
-            "Write a {kind} about {topic} and schedule its title as a {platform} post for {date} "
-            "at 11:00.",
-            "I need a {kind} on {topic}. Then put its title on {platform} on {date} at 11:00.",
-        ],
-        kind=kind,
-        topic=topic,
-        platform=platform,
-        date=date,
-        time="11:00",
-    )
-    draft = yield act(
-        "The text comes first, so that there is a title.",
-        "content_generator",
-        kind=kind,
-        topic=topic,
-    )
-    post = yield act(
-        f'The title is "{draft["title"]}"; I schedule it.',
-        "social_scheduler",
-        platform=platform,
-        text=draft["title"],
-        date=date,
-        time="11:00",
-    )
+    text = {"kind": rng.choice(["article", "tutorial", "slogan"])}
+    text["topic"] = rng.choice(BANKS["topic"])
+    platform, when = rng.choice(PLATFORMS), {"date": _date(rng), "time": "11:00"}
+    yield sample_request(rng, "write_and_post", **text, platform=platform, **when)
+    thought = "The text comes first, so that there is a title."
+    draft = yield act(thought, "content_generator", **text)
+    title = draft["title"]
+    thought = f'The title is "{title}"; I schedule it.'
+    post = yield act(thought, "social_scheduler", platform=platform, text=title, **when)
     yield Say(
-        f'"{draft["title"]}" is planned as {post["post_id"]} on {platform} for {post["at"]}.',
-        (draft["title"], post["post_id"]),
+        f'"{title}" is planned as {post["post_id"]} on {platform} for {post["at"]}.',
+        (title, post["post_id"]),
     )
 
 
@@ -127,28 +107,11 @@ def worst_keyword(state: State, rng: random.Random):
     url = rng.choice(sorted(state["ranks"]))
     one, two = sample_words(rng, sorted(state["ranks"][url]), 2)
     tone = rng.choice(["formal", "friendly", "playful", "technical"])
-    yield sample_request(
-        rng,
-        [
-            "Check how {url} ranks for {one} and {two}, then write a {tone} article about the one "
-            "that ranks worse.",
-            "For which of {one} and {two} does {url} rank worse? Write a {tone} article on that "
-            "one.",
-        ],
-        url=url,
-        one=one,
-        two=two,
-        tone=tone,
-    )
+    yield sample_request(rng, "worst_keyword", url=url, one=one, two=two, tone=tone)
     ranks = yield act("I check both keywords.", "seo_analyzer", url=url, keywords=[one, two])
     worse = max((one, two), key=lambda k: ranks[k])
-    draft = yield act(
-        f"{worse} ranks worse, at {ranks[worse]}; I write about it.",
-        "content_generator",
-        kind="article",
-        topic=worse,
-        tone=tone,
-    )
+    thought = f"{worse} ranks worse, at {ranks[worse]}; I write about it."
+    draft = yield act(thought, "content_generator", kind="article", topic=worse, tone=tone)
     yield Say(
         f"{worse} ranks at {ranks[worse]}; the article is draft {draft['draft_id']}.",
         (worse, str(ranks[worse]), draft["draft_id"]),
@@ -159,37 +122,13 @@ def taken_slot(state: State, rng: random.Random):
     """The time is taken; the error names a free one."""
     platform, date, time = rng.choice(state["taken"]).split()
     text = rng.choice(BANKS["post"])
-    yield sample_request(
-        rng,
-        [
-            'Schedule "{text}" on {platform} for {date} at {time}, or at the next free time if '
-            "that is taken.",
-            'Post "{text}" on {platform} on {date} at {time}. If the time is taken, use the free '
-            "one.",
-        ],
-        text=text,
-        platform=platform,
-        date=date,
-        time=time,
-    )
-    result = yield act(
-        "I try the time that was asked for.",
-        "social_scheduler",
-        platform=platform,
-        text=text,
-        date=date,
-        time=time,
-    )
+    yield sample_request(rng, "taken_slot", text=text, platform=platform, date=date, time=time)
+    post = {"platform": platform, "text": text, "date": date, "time": time}
+    result = yield act("I try the time that was asked for.", "social_scheduler", **post)
     if "error" in result:
         free = result["error"].rsplit(" ", 1)[1]
-        result = yield act(
-            f"{time} is taken, so I use {free}.",
-            "social_scheduler",
-            platform=platform,
-            text=text,
-            date=date,
-            time=free,
-        )
+        thought = f"{time} is taken, so I use {free}."
+        result = yield act(thought, "social_scheduler", **post | {"time": free})
     yield Say(
         f"The post is planned for {result['at']} as {result['post_id']}.",
         (result["at"].split()[1], result["post_id"]),
@@ -199,58 +138,20 @@ def taken_slot(state: State, rng: random.Random):
 def two_mailings(state: State, rng: random.Random):
     """One mailing for each of two audiences."""
     one, two = sample_words(rng, BANKS["audience"], 2)
-    template, subject = (
-        rng.choice(["welcome", "promotion", "survey"]),
-        rng.choice(BANKS["headline"]),
-    )
-    date = _date(rng)
+    template = rng.choice(["welcome", "promotion", "survey"])
+    subject, date = rng.choice(BANKS["headline"]), _date(rng)
     yield sample_request(
-        rng,
-        [
-            'Build a {template} email with the subject "{subject}" for {one} and another one for '
-            "{two}, both to be sent on {date}.",
-            "I need two {template} mailings with the subject {subject}, one to {one} and one to "
-            "{two}, sent on {date}.",
-        ],
-        template=template,
-        subject=subject,
-        one=one,
-        two=two,
-        date=date,
+        rng, "two_mailings", template=template, subject=subject, one=one, two=two, date=date
     )
-    a = yield act(
-        f"I start with {one}.",
-        "email_builder",
-        template=template,
-        audience=one,
-        subject=subject,
-        send_date=date,
-    )
-    b = yield act(
-        f"Now the same for {two}.",
-        "email_builder",
-        template=template,
-        audience=two,
-        subject=subject,
-        send_date=date,
-    )
-    ids = (a["mailing_id"], b["mailing_id"])
-    yield Say(f"{ids[0]} goes to {one} and {ids[1]} to {two} on {date}.", ids)
-
-
-TOOLS = {
-    "content_generator": content_generator,
-    "seo_analyzer": seo_analyzer,
-    "social_scheduler": social_scheduler,
-    "email_builder": email_builder,
-}
-GOALS: dict[str, Goal] = {
-    "write_and_post": write_and_post,
-    "worst_keyword": worst_keyword,
-    "taken_slot": taken_slot,
-    "two_mailings": two_mailings,
-}
+    ids = []
+    for thought, who in ((f"I start with {one}.", one), (f"Now the same for {two}.", two)):
+        mail = {"template": template, "audience": who, "subject": subject, "send_date": date}
+        made = yield act(thought, "email_builder", **mail)
+        ids.append(made["mailing_id"])
+    yield Say(f"{ids[0]} goes to {one} and {ids[1]} to {two} on {date}.", tuple(ids))
 
 
 class ContentWorld(SeededWorld):
-    agent, make, tools, goals = "content", make, TOOLS, GOALS
+    agent, make = "content", make
+    tools = by_name(content_generator, seo_analyzer, social_scheduler, email_builder)
+    goals = by_name(write_and_post, worst_keyword, taken_slot, two_mailings)

@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 from raytune_agents.agents.script import (
-    Goal,
     Say,
     ToolError,
     act,
@@ -15,7 +14,7 @@ from raytune_agents.agents.script import (
     sample_words,
 )
 from raytune_agents.agents.word_banks import BANKS
-from raytune_agents.agents.worlds.seeded import SeededWorld, State
+from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
 
 CLAUSES = {
@@ -118,29 +117,14 @@ def _name(state: State, rng: random.Random) -> str:
 
 def wrong_extension(state: State, rng: random.Random):
     """The file goes by another extension; the error says which."""
-    real = _name(state, rng)
+    real, kind = _name(state, rng), rng.choice(sorted(CLAUSES))
     misnamed = real.replace(".pdf", ".docx")
-    kind = rng.choice(sorted(CLAUSES))
-    yield sample_request(
-        rng,
-        [
-            "Extract the {kind} clauses from {document}; if it is stored under another extension, "
-            "use that file.",
-            "What do the {kind} clauses of {document} say? The extension may be wrong.",
-        ],
-        kind=kind,
-        document=misnamed,
-    )
-    found = yield act(
-        "I try the file as it was named.", "clause_extractor", document=misnamed, clause_type=kind
-    )
+    yield sample_request(rng, "wrong_extension", kind=kind, document=misnamed)
+    thought = "I try the file as it was named."
+    found = yield act(thought, "clause_extractor", document=misnamed, clause_type=kind)
     if "error" in found:
-        found = yield act(
-            f"The archive has {real} instead, so I use that.",
-            "clause_extractor",
-            document=real,
-            clause_type=kind,
-        )
+        thought = f"The archive has {real} instead, so I use that."
+        found = yield act(thought, "clause_extractor", document=real, clause_type=kind)
     texts = [c["text"] for c in found]
     yield Say(
         f"{real} has {len(texts)} {kind} clauses: {' '.join(texts) or 'none.'}",
@@ -153,24 +137,11 @@ def worst_risk_rules(state: State, rng: random.Random):
     name, threshold = _name(state, rng), rng.choice([0.4, 0.5, 0.6])
     one, two = sample_words(rng, list(RISKS), 2)
     rule = rng.choice(state["regulations"])
-    yield sample_request(
-        rng,
-        [
-            "Analyze the {one} and {two} risks of {document}. If any score is above {threshold}, "
-            "look up {place} regulations on {topic}.",
-            "Rate {document} for {one} and {two} risks; for a score above {threshold} find the "
-            "{place} rules on {topic}.",
-        ],
-        one=one,
-        two=two,
-        document=name,
-        threshold=threshold,
-        place=rule["jurisdiction"],
-        topic=rule["topic"],
-    )
-    scores = yield act(
-        "I rate the risks first.", "risk_analyzer", document=name, categories=[one, two]
-    )
+    topic, place = rule["topic"], rule["jurisdiction"]
+    asked = {"document": name, "threshold": threshold, "place": place, "topic": topic}
+    yield sample_request(rng, "worst_risk_rules", one=one, two=two, **asked)
+    thought = "I rate the risks first."
+    scores = yield act(thought, "risk_analyzer", document=name, categories=[one, two])
     high = [c for c in (one, two) if scores[c] > threshold]
     if not high:
         yield Say(
@@ -178,12 +149,8 @@ def worst_risk_rules(state: State, rng: random.Random):
             (str(scores[one]), str(scores[two])),
         )
         return
-    found = yield act(
-        f"{listed(high)} above {threshold}, so I look up the rules.",
-        "regulation_db",
-        topic=rule["topic"],
-        jurisdiction=rule["jurisdiction"],
-    )
+    thought = f"{listed(high)} above {threshold}, so I look up the rules."
+    found = yield act(thought, "regulation_db", topic=topic, jurisdiction=place)
     ids = [r["id"] for r in found]
     yield Say(
         f"High: {listed([f'{c} {scores[c]}' for c in high])}. Regulations: {listed(ids)}.",
@@ -195,29 +162,13 @@ def riskier_of_two(state: State, rng: random.Random):
     """Rate two documents and parse the riskier one."""
     one, two = sample_words(rng, sorted(state["documents"]), 2)
     kind, form = rng.choice(RISKS), rng.choice(["text", "json", "markdown"])
-    yield sample_request(
-        rng,
-        [
-            "Which has the higher {kind} risk, {one} or {two}? Parse that one into {form}.",
-            "Compare the {kind} risk of {one} and {two} and convert the riskier document to "
-            "{form}.",
-        ],
-        kind=kind,
-        one=one,
-        two=two,
-        form=form,
-    )
+    yield sample_request(rng, "riskier_of_two", kind=kind, one=one, two=two, form=form)
     a = yield act(f"I rate {one} first.", "risk_analyzer", document=one, categories=[kind])
-    b = yield act(
-        f"{one} scores {a[kind]}. Now {two}.", "risk_analyzer", document=two, categories=[kind]
-    )
+    thought = f"{one} scores {a[kind]}. Now {two}."
+    b = yield act(thought, "risk_analyzer", document=two, categories=[kind])
     worse, score = (one, a[kind]) if a[kind] >= b[kind] else (two, b[kind])
-    made = yield act(
-        f"{worse} is riskier with {score}; I parse it.",
-        "document_parser",
-        file=worse,
-        output_format=form,
-    )
+    thought = f"{worse} is riskier with {score}; I parse it."
+    made = yield act(thought, "document_parser", file=worse, output_format=form)
     yield Say(
         f"{worse} has the higher {kind} risk ({score}); it is in {made['output']}.",
         (worse, str(score), made["output"]),
@@ -228,43 +179,17 @@ def newest_rule(state: State, rng: random.Random):
     """The newest regulation in two places."""
     topic = rng.choice(state["regulations"])["topic"]
     one, two = sample_words(rng, sorted({r["jurisdiction"] for r in state["regulations"]}), 2)
-    yield sample_request(
-        rng,
-        [
-            "What is the newest regulation on {topic} in the {one}, and in the {two}?",
-            "Find the most recent {topic} rules of the {one} and the {two}.",
-        ],
-        topic=topic,
-        one=one,
-        two=two,
-    )
+    yield sample_request(rng, "newest_rule", topic=topic, one=one, two=two)
     sentences, facts = [], []
-    for i, where in enumerate((one, two)):
-        found = yield act(
-            f"I look up {where}{' as well' if i else ''}.",
-            "regulation_db",
-            topic=topic,
-            jurisdiction=where,
-        )
+    for thought, where in ((f"I look up {one}.", one), (f"I look up {two} as well.", two)):
+        found = yield act(thought, "regulation_db", topic=topic, jurisdiction=where)
         newest = f"{found[0]['id']} of {found[0]['year']}" if found else "no entry"
-        sentences.append(f"{where}: {newest}")
-        facts.append(found[0]["id"] if found else "no entry")
-    yield Say(". ".join(sentences) + ".", tuple(facts))
-
-
-TOOLS = {
-    "document_parser": document_parser,
-    "regulation_db": regulation_db,
-    "risk_analyzer": risk_analyzer,
-    "clause_extractor": clause_extractor,
-}
-GOALS: dict[str, Goal] = {
-    "wrong_extension": wrong_extension,
-    "worst_risk_rules": worst_risk_rules,
-    "riskier_of_two": riskier_of_two,
-    "newest_rule": newest_rule,
-}
+        sentences.append(f"{where}: {newest}.")
+        facts.append(newest.split(" of ")[0])
+    yield Say(" ".join(sentences), tuple(facts))
 
 
 class LegalWorld(SeededWorld):
-    agent, make, tools, goals = "legal", make, TOOLS, GOALS
+    agent, make = "legal", make
+    tools = by_name(document_parser, regulation_db, risk_analyzer, clause_extractor)
+    goals = by_name(wrong_extension, worst_risk_rules, riskier_of_two, newest_rule)

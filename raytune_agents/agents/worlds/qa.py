@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 from raytune_agents.agents.script import (
-    Goal,
     Say,
     ToolError,
     act,
@@ -15,7 +14,7 @@ from raytune_agents.agents.script import (
     sample_words,
 )
 from raytune_agents.agents.word_banks import BANKS
-from raytune_agents.agents.worlds.seeded import SeededWorld, State
+from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
 
 
@@ -126,22 +125,11 @@ def _file(state: State, rng: random.Random) -> str:
 def smoke_then_all(state: State, rng: random.Random):
     """Smoke tests first; only if they pass, the whole file."""
     path = _file(state, rng)
-    yield sample_request(
-        rng,
-        [
-            "Run the smoke tests in {path} with pytest. If they pass, run the whole file and tell "
-            "me what fails.",
-            "First the smoke tests of {path} with pytest, and if none fails everything in that "
-            "file. Which tests fail?",
-        ],
-        path=path,
-    )
+    yield sample_request(rng, "smoke_then_all", path=path)
     smoke = yield act("The smoke tests come first.", "pytest", path=path, marker="smoke")
     if smoke["failed"]:
-        yield Say(
-            f"The smoke test {smoke['failures'][0]} fails, so I stopped there.",
-            (smoke["failures"][0],),
-        )
+        first = smoke["failures"][0]
+        yield Say(f"The smoke test {first} fails, so I stopped there.", (first,))
         return
     result = yield act("The smoke tests pass, so I run the whole file.", "pytest", path=path)
     names = result["failures"]
@@ -152,26 +140,12 @@ def tests_then_coverage(state: State, rng: random.Random):
     """Run a suite, then measure the code it tests."""
     path, source = _file(state, rng), rng.choice(sorted(state["sources"]))
     form = rng.choice(["html", "xml", "json"])
-    yield sample_request(
-        rng,
-        [
-            "Run {path} with pytest, then write a {form} coverage report for {source}. How many "
-            "tests fail and how much is covered?",
-            "I need two things: the number of failures in {path} under pytest and the coverage of "
-            "{source} as {form}.",
-        ],
-        path=path,
-        source=source,
-        form=form,
-    )
+    yield sample_request(rng, "tests_then_coverage", path=path, source=source, form=form)
     result = yield act("I run the tests first.", "pytest", path=path)
-    covered = yield act(
-        f"{result['failed']} failed. Now the coverage.",
-        "coverage",
-        source=source,
-        report_format=form,
-    )
-    failed, percent = result["failed"], covered["percent"]
+    failed = result["failed"]
+    thought = f"{failed} failed. Now the coverage."
+    covered = yield act(thought, "coverage", source=source, report_format=form)
+    percent = covered["percent"]
     yield Say(
         f"{failed} tests fail and {percent} percent of {source} is covered.",
         (str(failed), str(percent)),
@@ -183,28 +157,14 @@ def first_visible(state: State, rng: random.Random):
     url = rng.choice(sorted(state["pages"]))
     one, two = sample_words(rng, sorted(state["pages"][url]["elements"]), 2)
     browser = rng.choice(["chrome", "firefox", "edge"])
-    yield sample_request(
-        rng,
-        [
-            "Check in {browser} that {one} is visible on {url}. If it is not, check {two} instead.",
-            "Open {url} with {browser}: is {one} visible? If not, what about {two}?",
-        ],
-        browser=browser,
-        one=one,
-        url=url,
-        two=two,
-    )
-    seen = yield act(f"I look for {one} first.", "selenium", url=url, browser=browser, selector=one)
+    yield sample_request(rng, "first_visible", browser=browser, one=one, url=url, two=two)
+    page = {"url": url, "browser": browser}
+    seen = yield act(f"I look for {one} first.", "selenium", **page, selector=one)
     if seen["visible"]:
         yield Say(f"{one} is visible on {url}.", (one, "visible"))
         return
-    seen = yield act(
-        f"{one} is not visible, so I look for {two}.",
-        "selenium",
-        url=url,
-        browser=browser,
-        selector=two,
-    )
+    thought = f"{one} is not visible, so I look for {two}."
+    seen = yield act(thought, "selenium", **page, selector=two)
     word = "visible" if seen["visible"] else "not visible either"
     yield Say(f"{one} is not visible; {two} is {word}.", (two, word))
 
@@ -213,69 +173,33 @@ def case_by_name(state: State, rng: random.Random):
     """The user has the name of the test case wrong; the error lists the right ones."""
     module = rng.choice(sorted({t["module"] for t in state["tests"]}))
     which = rng.choice(["Smoke", "Tests"])
-    texts = [
-        "Run the class All of the unittest module {module}. If there is no such class, run the "
-        "one whose name ends in {which}. What fails?",
-        "With unittest, run the class All from {module}, or the class ending in {which} if that "
-        "is missing, and name the failures.",
-    ]
-    yield sample_request(rng, texts, module=module, which=which, case="All")
-    result = yield act(
-        "I try the class that was named.", "unittest", module=module, test_case="All"
-    )
+    yield sample_request(rng, "case_by_name", module=module, which=which, case="All")
+    thought = "I try the class that was named."
+    result = yield act(thought, "unittest", module=module, test_case="All")
     if "error" in result:
         cases = result["error"].rsplit(" it has ", 1)[1].split(", ")
         case = next(c for c in cases if c.endswith(which))
-        result = yield act(
-            f"There is no such class; {case} ends in {which}.",
-            "unittest",
-            module=module,
-            test_case=case,
-        )
+        thought = f"There is no such class; {case} ends in {which}."
+        result = yield act(thought, "unittest", module=module, test_case=case)
     yield Say(f"Failing tests: {listed(result['failures'])}.", tuple(result["failures"]))
 
 
 def weakest_source(state: State, rng: random.Random):
     """Measure two folders and report on the weaker one."""
     one, two = sample_words(rng, sorted(state["sources"]), 2)
-    yield sample_request(
-        rng,
-        [
-            "Which is covered less, {one} or {two}? Write a text report for both and then an html "
-            "report for the weaker one.",
-            "Get text coverage reports of {one} and {two}, and an html report of the one with "
-            "less coverage.",
-        ],
-        one=one,
-        two=two,
-    )
+    yield sample_request(rng, "weakest_source", one=one, two=two)
     a = yield act(f"I start with {one}.", "coverage", source=one, report_format="text")
-    b = yield act(
-        f"{one} has {a['percent']} percent. Now {two}.",
-        "coverage",
-        source=two,
-        report_format="text",
-    )
-    weak = one if a["percent"] <= b["percent"] else two
-    percent = min(a["percent"], b["percent"])
-    yield act(
-        f"{weak} is the weaker one with {percent} percent.",
-        "coverage",
-        source=weak,
-        report_format="html",
-    )
+    thought = f"{one} has {a['percent']} percent. Now {two}."
+    b = yield act(thought, "coverage", source=two, report_format="text")
+    percent, weak = (a["percent"], one) if a["percent"] <= b["percent"] else (b["percent"], two)
+    thought = f"{weak} is the weaker one with {percent} percent."
+    yield act(thought, "coverage", source=weak, report_format="html")
     yield Say(f"{weak} is covered less: {percent} percent.", (weak, str(percent)))
 
 
-TOOLS = {"pytest": pytest, "selenium": selenium, "unittest": unittest, "coverage": coverage}
-GOALS: dict[str, Goal] = {
-    "smoke_then_all": smoke_then_all,
-    "tests_then_coverage": tests_then_coverage,
-    "first_visible": first_visible,
-    "case_by_name": case_by_name,
-    "weakest_source": weakest_source,
-}
-
-
 class QaWorld(SeededWorld):
-    agent, make, tools, goals = "qa", make, TOOLS, GOALS
+    agent, make = "qa", make
+    tools = by_name(pytest, selenium, unittest, coverage)
+    goals = by_name(
+        smoke_then_all, tests_then_coverage, first_visible, case_by_name, weakest_source
+    )

@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 from raytune_agents.agents.script import (
-    Goal,
     Say,
     ToolError,
     act,
@@ -15,7 +14,7 @@ from raytune_agents.agents.script import (
     sample_words,
 )
 from raytune_agents.agents.word_banks import BANKS, fill
-from raytune_agents.agents.worlds.seeded import SeededWorld, State
+from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 
 PORTS = (21, 22, 23, 80, 443, 3306, 3389, 5432, 6379, 8080)
 WEAK = {21: "plain FTP", 23: "telnet", 3389: "old RDP", 6379: "open Redis"}
@@ -111,98 +110,42 @@ def encryption_lib(
 def block_weak_ports(state: State, rng: random.Random):
     """Scan a host and block an address on every weak port."""
     target, ip = rng.choice(sorted(state["hosts"])), fill("10.{byte}.{byte}.{byte}", rng)
-    yield sample_request(
-        rng,
-        [
-            "Run a vulnerability scan of {target} and block {ip} on every weak port you find.",
-            "Scan {target} for weak services with a vulnerability scan, then block {ip} on each "
-            "of those ports.",
-        ],
-        target=target,
-        ip=ip,
-    )
+    yield sample_request(rng, "block_weak_ports", target=target, ip=ip)
     found = yield act("I scan the host first.", "scanner", target=target, scan_type="vulnerability")
-    ports = [w["port"] for w in found["weak"]]
-    rules = []
+    ports, rules = [str(w["port"]) for w in found["weak"]], []
     for weak in found["weak"]:
-        made = yield act(
-            f"Port {weak['port']} runs {weak['finding']}; I block {ip} there.",
-            "firewall",
-            action="block",
-            ip=ip,
-            port=weak["port"],
-        )
+        thought = f"Port {weak['port']} runs {weak['finding']}; I block {ip} there."
+        made = yield act(thought, "firewall", action="block", ip=ip, port=weak["port"])
         rules.append(made["rule_id"])
-    listing = listed([str(p) for p in ports])
     yield Say(
-        f"Weak ports of {target}: {listing}. Rules added: {listed(rules)}.",
-        (*map(str, ports), *rules),
+        f"Weak ports of {target}: {listed(ports)}. Rules added: {listed(rules)}.",
+        (*ports, *rules),
     )
 
 
 def promote_user(state: State, rng: random.Random):
     """A locked account has to be unlocked before its role can change."""
     user, role = rng.choice(sorted(state["users"])), rng.choice(ROLES)
-    yield sample_request(
-        rng,
-        [
-            "Promote {user} to {role}; if the account is locked, unlock it first.",
-            "{user} becomes {role}. Unlock the account if that is needed.",
-        ],
-        user=user,
-        role=role,
-    )
-    result = yield act(
-        f"I try to promote {user}.", "auth_system", action="promote", user=user, role=role
-    )
+    yield sample_request(rng, "promote_user", user=user, role=role)
+    promotion = {"action": "promote", "user": user, "role": role}
+    result = yield act(f"I try to promote {user}.", "auth_system", **promotion)
     if "error" in result:
-        yield act(
-            "The account is locked, so I unlock it.", "auth_system", action="unlock", user=user
-        )
-        result = yield act(
-            "Now the promotion can go through.",
-            "auth_system",
-            action="promote",
-            user=user,
-            role=role,
-        )
+        thought = "The account is locked, so I unlock it."
+        yield act(thought, "auth_system", action="unlock", user=user)
+        result = yield act("Now the promotion can go through.", "auth_system", **promotion)
     yield Say(f"{user} is now {result['role']}.", (user, role))
 
 
 def encrypt_with_key(state: State, rng: random.Random):
     """The key may have expired; the error names the new one."""
     file, key = rng.choice(sorted(state["files"])), rng.choice(sorted(state["keys"]))
-    algorithm = rng.choice(["AES-256", "ChaCha20", "RSA-4096"])
-    yield sample_request(
-        rng,
-        [
-            "Encrypt {file} with {algorithm} and the key {key}, or its successor if it has "
-            "expired.",
-            "Please encrypt {file} using {algorithm}. The key is {key}; if it has expired, use "
-            "the new one.",
-        ],
-        file=file,
-        algorithm=algorithm,
-        key=key,
-    )
-    result = yield act(
-        f"I try {key}.",
-        "encryption_lib",
-        action="encrypt",
-        file=file,
-        algorithm=algorithm,
-        key_id=key,
-    )
+    how = {"file": file, "algorithm": rng.choice(["AES-256", "ChaCha20", "RSA-4096"])}
+    yield sample_request(rng, "encrypt_with_key", **how, key=key)
+    result = yield act(f"I try {key}.", "encryption_lib", action="encrypt", **how, key_id=key)
     if "error" in result:
         key = result["error"].rsplit(" ", 1)[1]
-        result = yield act(
-            f"That key has expired; I use {key}.",
-            "encryption_lib",
-            action="encrypt",
-            file=file,
-            algorithm=algorithm,
-            key_id=key,
-        )
+        thought = f"That key has expired; I use {key}."
+        result = yield act(thought, "encryption_lib", action="encrypt", **how, key_id=key)
     yield Say(f"{result['file']} is encrypted with {key}.", (result["file"], key))
 
 
@@ -210,46 +153,21 @@ def port_or_lock(state: State, rng: random.Random):
     """Lock an account only if the host is infected; else report its ports."""
     target = rng.choice(sorted(state["hosts"]))
     user = rng.choice(sorted(u for u, a in state["users"].items() if not a["locked"]) or ["root"])
-    yield sample_request(
-        rng,
-        [
-            "Run a malware scan of {target}. If it is infected, lock the account of {user}; "
-            "otherwise tell me its open ports.",
-            "Is {target} infected with malware? If yes, lock {user}; if not, run a port scan and "
-            "list the ports.",
-        ],
-        target=target,
-        user=user,
-    )
-    found = yield act(
-        "The malware scan decides what to do.", "scanner", target=target, scan_type="malware"
-    )
+    yield sample_request(rng, "port_or_lock", target=target, user=user)
+    thought = "The malware scan decides what to do."
+    found = yield act(thought, "scanner", target=target, scan_type="malware")
     if found["infected"]:
-        yield act(
-            f"{target} is infected, so I lock {user}.", "auth_system", action="lock", user=user
-        )
+        thought = f"{target} is infected, so I lock {user}."
+        yield act(thought, "auth_system", action="lock", user=user)
         yield Say(f"{target} is infected; {user} is locked.", (target, user))
         return
-    ports = yield act(
-        f"{target} is clean, so I list its ports.", "scanner", target=target, scan_type="port"
-    )
+    thought = f"{target} is clean, so I list its ports."
+    ports = yield act(thought, "scanner", target=target, scan_type="port")
     numbers = [str(p) for p in ports["open_ports"]]
     yield Say(f"{target} is clean; open ports are {listed(numbers)}.", tuple(numbers))
 
 
-TOOLS = {
-    "scanner": scanner,
-    "firewall": firewall,
-    "auth_system": auth_system,
-    "encryption_lib": encryption_lib,
-}
-GOALS: dict[str, Goal] = {
-    "block_weak_ports": block_weak_ports,
-    "promote_user": promote_user,
-    "encrypt_with_key": encrypt_with_key,
-    "port_or_lock": port_or_lock,
-}
-
-
 class SecurityWorld(SeededWorld):
-    agent, make, tools, goals = "security", make, TOOLS, GOALS
+    agent, make = "security", make
+    tools = by_name(scanner, firewall, auth_system, encryption_lib)
+    goals = by_name(block_weak_ports, promote_user, encrypt_with_key, port_or_lock)

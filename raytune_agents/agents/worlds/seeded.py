@@ -14,12 +14,18 @@ from raytune_agents.records import Arguments, JsonObject, content_hash
 State = dict[str, Any]  # of a shipped world, as JSON values
 
 
+def by_name(*functions: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """A table of functions by their own names."""
+    return {function.__name__: function for function in functions}
+
+
 class SeededWorld:
-    """A `World` of `make(rng) -> state`, TOOLS (state, **arguments) -> result and GOALS."""
+    """A `World` of `make(rng) -> state`, tools (state, **arguments) -> result and goals, whose
+    requests are worded in data/requests.yaml."""
 
     agent: ClassVar[str]
     make: ClassVar[Callable[[random.Random], State]]
-    tools: ClassVar[Mapping[str, Any]]  # functions (state, **arguments)
+    tools: ClassVar[Mapping[str, Callable[..., Any]]]
     goals: ClassVar[Mapping[str, Goal]]
 
     def reset(self, task: JsonObject) -> State:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from raytune_agents.agents.script import Goal, Say, ToolError, act, sample_request, sample_words
+from raytune_agents.agents.script import Say, ToolError, act, sample_request, sample_words
 from raytune_agents.agents.word_banks import BANKS, fill
-from raytune_agents.agents.worlds.seeded import SeededWorld, State
+from raytune_agents.agents.worlds.seeded import SeededWorld, State, by_name
 from raytune_agents.records import JsonObject
 
 
@@ -129,64 +129,26 @@ def _customer(state: State, rng: random.Random, waits: bool = False) -> str:
 def escalate_oldest(state: State, rng: random.Random):
     """Find the tickets, pick the oldest open one, escalate it."""
     who, priority = _customer(state, rng, waits=True), rng.choice(["high", "urgent"])
-    yield sample_request(
-        rng,
-        [
-            "Escalate the oldest open ticket of {customer} to {priority} priority.",
-            "{customer} has waited long enough. Please raise their oldest open ticket to "
-            "{priority}.",
-            "Find the oldest open ticket of {customer} and set it to {priority} priority.",
-        ],
-        customer=who,
-        priority=priority,
-    )
-    found = yield act(
-        "I have to see the customer's tickets first.",
-        "ticketing_system",
-        action="find",
-        customer=who,
-    )
+    yield sample_request(rng, "escalate_oldest", customer=who, priority=priority)
+    thought = "I have to see the customer's tickets first."
+    found = yield act(thought, "ticketing_system", action="find", customer=who)
     oldest = min((t for t in found if t["status"] == "open"), key=lambda t: t["opened"])
-    yield act(
-        f"{oldest['id']} from {oldest['opened']} is the oldest open ticket; I escalate it.",
-        "ticketing_system",
-        action="escalate",
-        customer=who,
-        ticket_id=oldest["id"],
-        priority=priority,
-    )
+    thought = f"{oldest['id']} from {oldest['opened']} is the oldest open ticket; I escalate it."
+    raised = {"customer": who, "ticket_id": oldest["id"], "priority": priority}
+    yield act(thought, "ticketing_system", action="escalate", **raised)
     yield Say(f"Ticket {oldest['id']} is now at {priority} priority.", (oldest["id"], priority))
 
 
 def create_and_email(state: State, rng: random.Random):
     """Create a ticket, then write its number to the customer."""
-    who, problem = _customer(state, rng), rng.choice(BANKS["problem"])
-    yield sample_request(
-        rng,
-        [
-            "Create a ticket for {customer} about {subject} and email them the ticket number as "
-            "the subject.",
-            "{customer} reports {subject}. Create a ticket, then email them with the ticket "
-            "number as subject.",
-        ],
-        customer=who,
-        subject=problem,
-    )
-    made = yield act(
-        "First the ticket, so that there is a number to send.",
-        "ticketing_system",
-        action="create",
-        customer=who,
-        subject=problem,
-    )
-    number = made["ticket_id"]
-    yield act(
-        f"The ticket is {number}. Now I write to the customer.",
-        "email",
-        to=who,
-        subject=number,
-        body=f"We opened ticket {number} about {problem}",
-    )
+    case = {"customer": _customer(state, rng), "subject": rng.choice(BANKS["problem"])}
+    yield sample_request(rng, "create_and_email", **case)
+    thought = "First the ticket, so that there is a number to send."
+    made = yield act(thought, "ticketing_system", action="create", **case)
+    who, number = case["customer"], made["ticket_id"]
+    thought = f"The ticket is {number}. Now I write to the customer."
+    body = f"We opened ticket {number} about {case['subject']}"
+    yield act(thought, "email", to=who, subject=number, body=body)
     yield Say(f"I created ticket {number} and emailed it to {who}.", (number,))
 
 
@@ -196,27 +158,11 @@ def article_to_chat(state: State, rng: random.Random):
     article = rng.choice([a for a in state["articles"] if a["language"] == "english"])
     topic = article["title"][:1].lower() + article["title"][1:]
     channel = rng.choice(["web", "mobile", "whatsapp"])
-    yield sample_request(
-        rng,
-        [
-            "Look up the article on {topic} and send its title to {customer} in the {channel} "
-            "chat.",
-            "{customer} asks about {topic}. Search the knowledge base and send them the title of "
-            "the best article in the {channel} chat.",
-        ],
-        topic=topic,
-        customer=who,
-        channel=channel,
-    )
+    yield sample_request(rng, "article_to_chat", topic=topic, customer=who, channel=channel)
     found = yield act("I search the knowledge base for the article.", "knowledge_base", query=topic)
     title = found[0]["title"]
-    yield act(
-        f'The best match is "{title}"; I send it.',
-        "chat",
-        customer=who,
-        message=title,
-        channel=channel,
-    )
+    thought = f'The best match is "{title}"; I send it.'
+    yield act(thought, "chat", customer=who, message=title, channel=channel)
     yield Say(f'I sent "{title}" to {who}.', (title,))
 
 
@@ -228,87 +174,39 @@ def escalate_or_reopen(state: State, rng: random.Random):
     ticket = state["tickets"][ticket_id]
     who, subject = ticket["customer"], ticket["subject"]
     yield sample_request(
-        rng,
-        [
-            "Escalate ticket {ticket_id} of {customer} to urgent. If that is not possible, create "
-            "a new urgent ticket about {subject}.",
-            "Please set ticket {ticket_id} of {customer} to urgent priority, or create a new "
-            "urgent one about {subject} if it is closed.",
-        ],
-        ticket_id=ticket_id,
-        customer=who,
-        subject=subject,
+        rng, "escalate_or_reopen", ticket_id=ticket_id, customer=who, subject=subject
     )
-    result = yield act(
-        f"I try to escalate {ticket_id}.",
-        "ticketing_system",
-        action="escalate",
-        customer=who,
-        ticket_id=ticket_id,
-        priority="urgent",
-    )
+    raised = {"customer": who, "ticket_id": ticket_id, "priority": "urgent"}
+    thought = f"I try to escalate {ticket_id}."
+    result = yield act(thought, "ticketing_system", action="escalate", **raised)
     if "error" not in result:
         yield Say(f"Ticket {ticket_id} is now urgent.", (ticket_id,))
         return
-    made = yield act(
-        f"{ticket_id} is closed, so I create a new ticket as asked.",
-        "ticketing_system",
-        action="create",
-        customer=who,
-        subject=subject,
-        priority="urgent",
-    )
+    thought = f"{ticket_id} is closed, so I create a new ticket as asked."
+    case = {"customer": who, "subject": subject, "priority": "urgent"}
+    made = yield act(thought, "ticketing_system", action="create", **case)
     number = made["ticket_id"]
     yield Say(f"{ticket_id} is closed, so I created {number} with urgent priority.", (number,))
 
 
 def close_open(state: State, rng: random.Random):
     """Close every open ticket of a customer, one by one, then tell them."""
-    who, text = _customer(state, rng), fill("{reply}", rng)
-    yield sample_request(
-        rng,
-        [
-            "{customer} agreed: close all of their open tickets, then send them the chat message: "
-            "{message}",
-            "Close every open ticket of {customer} and afterwards send them "
-            '"{message}" in the chat.',
-        ],
-        customer=who,
-        message=text,
-    )
-    found = yield act(
-        "I need the list of tickets to know which are open.",
-        "ticketing_system",
-        action="find",
-        customer=who,
-    )
+    message = {"customer": _customer(state, rng), "message": fill("{reply}", rng)}
+    who = message["customer"]
+    yield sample_request(rng, "close_open", **message)
+    thought = "I need the list of tickets to know which are open."
+    found = yield act(thought, "ticketing_system", action="find", customer=who)
     open_ids = [t["id"] for t in found if t["status"] == "open"]
-    for i, ticket_id in enumerate(open_ids):
-        yield act(
-            f"{ticket_id} is open ({i + 1} of {len(open_ids)}); I close it.",
-            "ticketing_system",
-            action="close",
-            customer=who,
-            ticket_id=ticket_id,
-        )
-    yield act("All are closed; now the message.", "chat", customer=who, message=text)
+    for i, ticket in enumerate(open_ids, 1):
+        thought = f"{ticket} is open ({i} of {len(open_ids)}); I close it."
+        yield act(thought, "ticketing_system", action="close", customer=who, ticket_id=ticket)
+    yield act("All are closed; now the message.", "chat", **message)
     yield Say(f"I closed {' and '.join(open_ids)} and sent the message.", tuple(open_ids))
 
 
-TOOLS = {
-    "ticketing_system": ticketing_system,
-    "knowledge_base": knowledge_base,
-    "chat": chat,
-    "email": email,
-}
-GOALS: dict[str, Goal] = {
-    "escalate_oldest": escalate_oldest,
-    "create_and_email": create_and_email,
-    "article_to_chat": article_to_chat,
-    "escalate_or_reopen": escalate_or_reopen,
-    "close_open": close_open,
-}
-
-
 class SupportWorld(SeededWorld):
-    agent, make, tools, goals = "support", make, TOOLS, GOALS
+    agent, make = "support", make
+    tools = by_name(ticketing_system, knowledge_base, chat, email)
+    goals = by_name(
+        escalate_oldest, create_and_email, article_to_chat, escalate_or_reopen, close_open
+    )
