@@ -23,7 +23,7 @@ from raytune_agents.readers.spans import model_calls
 from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
-OF_EVENT = Names.of(
+OF_EVENT = Names(
     "id timestamp node_info long_running_tool_ids turn_complete finish_reason avg_logprobs "
     "interaction_id"
 )

@@ -28,7 +28,7 @@ CONTEXT = {
     "AssistantMessage": "assistant",
     "FunctionExecutionResultMessage": "tool",
 }  # of `autogen_core.models`
-ASIDE = Names.of(
+ASIDE = Names(
     "id source models_usage metadata created_at type content thought full_message_id "
     "tool_calls results target context"
 )

@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from raytune_agents.readers import aliases
 from raytune_agents.readers.exchanges import answer_turns
-from raytune_agents.readers.fields import ROLE, ROW_ID, SYSTEM, TOOLS, TURNS, Fields, Names
+from raytune_agents.readers.fields import Fields, Names
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.listed_tools import other_tools
 from raytune_agents.readers.outcomes import mark_of_answer, metadata_fields, outcome_of
@@ -23,23 +24,23 @@ from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.readers.turns import episode, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
-REQUEST = Names("prompt", "question", "query", "instruction", "task", "problem", "user_query")
-TURN = ROLE + Names("type")  # a turn's role, or LangChain's word for it
+REQUEST = Names("prompt question query instruction task problem user_query")
+TURN = aliases.ROLE + Names("type")  # a turn's role, or LangChain's word for it
 
 
 def read(row: JsonObject) -> Trajectory:
     """One row. Raises RecordError."""
     fields = Fields(row)
-    turns = fields(TURNS) if fields.have(TURNS) else fields("text")
+    turns = fields(aliases.TURNS) if fields.have(aliases.TURNS) else fields("text")
     if turns is None:
         raise RecordError("conversations are null")  # AgentEval rows: tasks without trajectories
-    listed = other_tools(fields) if not fields.have(TOOLS) else None
-    tools = fields(TOOLS) or metadata_fields(fields).peek(TOOLS) or listed
-    made = transcript(_asked(_answered(turns, fields), fields), tools, fields(SYSTEM))
+    listed = other_tools(fields) if not fields.have(aliases.TOOLS) else None
+    tools = fields(aliases.TOOLS) or metadata_fields(fields).peek(aliases.TOOLS) or listed
+    made = transcript(_asked(_answered(turns, fields), fields), tools, fields(aliases.SYSTEM))
     outcome, word = outcome_of(fields)
     if outcome is None and made.messages and made.messages[-1].loss is False:
         outcome, word = mark_of_answer(turns)
-    key = as_text(fields(ROW_ID))
+    key = as_text(fields(aliases.ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from raytune_agents.readers import pairs, responses
+from raytune_agents.readers import aliases, pairs, responses
 from raytune_agents.readers.atif import is_atif
 from raytune_agents.readers.exchanges import has_turns, is_exchange
-from raytune_agents.readers.fields import TURNS, Fields, short, split_names
+from raytune_agents.readers.fields import Fields, short, split_names
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.llamaindex import is_chat_store
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai, smolagents
@@ -68,7 +68,7 @@ def _parts(row: Row) -> bool:
 
 
 def _chat(row: Row) -> bool:
-    return has_turns(Fields(row).pair(TURNS)[1])
+    return has_turns(Fields(row).pair(aliases.TURNS)[1])
 
 
 def _steps(row: Row) -> bool:

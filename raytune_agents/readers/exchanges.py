@@ -10,15 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import (
-    ROW_ID,
-    TOOLS,
-    Fields,
-    Names,
-    blank,
-    object_of,
-    split_names,
-)
+from raytune_agents.readers import aliases
+from raytune_agents.readers.fields import Fields, Names, blank, object_of, split_names
 from raytune_agents.readers.outcomes import outcome_of, outcome_score
 from raytune_agents.readers.sessions import EVENTS, Event
 from raytune_agents.readers.spans import (
@@ -85,10 +78,10 @@ def _batched(events: list[Event]) -> Span:
 
 # --- one request a row ------------------------------------------------------------------------
 
-REQUEST = Names("request", "request_body", "inputs", "kwargs", "input")
-ANSWER = Names.of("response response_body outputs output ideal expected_output expected")
+REQUEST = Names("request request_body inputs kwargs input")
+ANSWER = Names("response response_body outputs output ideal expected_output expected")
 WANTED = ("ideal", "expectedoutput", "expected")  # names that data sets have for an answer
-BODY = Names("body", "input_body_json", "output_body_json", "request_body", "response_body")
+BODY = Names("body input_body_json output_body_json request_body response_body")
 
 
 def one(row: JsonObject) -> Trajectory:
@@ -104,7 +97,7 @@ def one(row: JsonObject) -> Trajectory:
     outcome, word = outcome_of(fields)
     if error and outcome is None:
         outcome, word = 0.0, error
-    key = as_text(fields(ROW_ID))
+    key = as_text(fields(aliases.ROW_ID))
     about = model_calls([(call_fields.get("model"), None)])
     return episode(
         (*call_fields["prompt"], *call_fields["answer"]),
@@ -160,7 +153,7 @@ def model_call_of(request_body: Any, answered: Any) -> Event:
     from the turns alone. What cannot be read is its `error`."""
     request = Fields(request_body) if isinstance(request_body, dict) else None
     body = object_of(answered)
-    tools = (request(TOOLS) if request else None) or body.get("tools")
+    tools = (request(aliases.TOOLS) if request else None) or body.get("tools")
     system = (request("system", "instructions") if request else None) or body.get("instructions")
     prompt = request("messages", "input", "contents", "prompt") if request else request_body
     if request and prompt is None and request.peek("role") is not None:  # one turn

@@ -5,7 +5,8 @@ In the camel case of the API or the snake case of the Python SDK.
 
 from __future__ import annotations
 
-from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, object_of
+from raytune_agents.readers import aliases
+from raytune_agents.readers.fields import Fields, object_of
 from raytune_agents.readers.outcomes import outcome_of
 from raytune_agents.readers.parts import flat_text
 from raytune_agents.readers.strict import as_text
@@ -21,10 +22,10 @@ def read(row: JsonObject) -> Trajectory:
     if isinstance(system, dict):
         system = flat_text(Fields(system)("parts"))
     contents = [{"role": "user", **c} if isinstance(c, dict) else c for c in fields("contents")]
-    made = transcript(contents, fields(TOOLS) or inner(TOOLS), system)
+    made = transcript(contents, fields(aliases.TOOLS) or inner(aliases.TOOLS), system)
     if isinstance(config, dict):
         fields.skip("config")
         inner.rest()
     outcome, word = outcome_of(fields)
-    key = as_text(fields(ROW_ID))
+    key = as_text(fields(aliases.ROW_ID))
     return made.trajectory(fields.rest(), source_id=key, outcome=outcome, outcome_word=word)

@@ -22,8 +22,8 @@ from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject, Trajectory
 
 BLANK = re.compile(r"\A(\\n|\s)+")  # some thoughts begin with written line ends
-OF_MESSAGE = Names.of("id timestamp type content thoughts tokens model toolCalls displayContent")
-OF_CALL = Names.of(
+OF_MESSAGE = Names("id timestamp type content thoughts tokens model toolCalls displayContent")
+OF_CALL = Names(
     "id name args result status timestamp displayName description renderOutputAsMarkdown "
     "resultDisplay"
 )

@@ -17,7 +17,8 @@ from raytune_agents.calls.coerce import call_of
 from raytune_agents.calls.families import TAGS
 from raytune_agents.calls.json_text import decode
 from raytune_agents.calls.parse import parse, without_ends
-from raytune_agents.readers.fields import ARGUMENTS, CALL_ID, CALLS, TURN_ID, Fields, unread_fields
+from raytune_agents.readers import aliases
+from raytune_agents.readers.fields import Fields, unread_fields
 from raytune_agents.readers.parameters import parameter_names
 from raytune_agents.readers.parts import result_text
 from raytune_agents.readers.shapes import read_calls
@@ -164,13 +165,13 @@ def _without(mark: re.Pattern[str], text: str) -> str:
 
 def _calls_of(value: Any, names: Collection[str]) -> Sequence[ToolCall]:
     """The calls that a value is, all of them of known tools with their arguments; else ()."""
-    inner = Fields(value).peek(CALLS) if isinstance(value, dict) else None
+    inner = Fields(value).peek(aliases.CALLS) if isinstance(value, dict) else None
     items = inner or value
     for item in items if isinstance(items, list) else [items]:
         fields = Fields(item) if isinstance(item, dict) else None
         body = fields.peek("function") if fields else None
         fields = Fields(body) if isinstance(body, dict) else fields
-        if fields is None or not fields.have(ARGUMENTS) or fields.have("description"):
+        if fields is None or not fields.have(aliases.ARGUMENTS) or fields.have("description"):
             return ()
     try:
         with unread_fields():
@@ -385,9 +386,9 @@ def result_in_text(text: str, message: Message) -> Message:
     except RecordError:
         value = None
     fields = Fields(value, "result") if isinstance(value, dict) and len(value) <= 4 else None
-    if fields and (fields.have("name") or fields.have(TURN_ID)):
+    if fields and (fields.have("name") or fields.have(aliases.TURN_ID)):
         content = fields("content", "result", "output", "response", "results")
         if content is not None:
-            name, key = as_text(fields("name")) or name, as_text(fields(CALL_ID)) or key
+            name, key = as_text(fields("name")) or name, as_text(fields(aliases.CALL_ID)) or key
             text = result_text(content)
     return Message("tool", text, name=name, tool_call_id=key)

@@ -7,7 +7,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import DESCRIPTION, PARAMETERS, TOOL_NAME, TOOLS, Fields
+from raytune_agents.readers import aliases
+from raytune_agents.readers.fields import Fields
 from raytune_agents.readers.in_text import CALL_TAG, MOST_BRACKETS
 from raytune_agents.readers.shapes import read_tools
 from raytune_agents.readers.strict import Decoder, value_of
@@ -21,7 +22,7 @@ Found = tuple[tuple[ToolSpec, ...], list[Message], JsonObject]
 def turn_tools(value: Any) -> tuple[ToolSpec, ...]:
     """The tools that turns carry themselves (OLMo's system turns), each once."""
     items = value if isinstance(value, list) else ()
-    found = [Fields(i).peek(TOOLS) for i in items if isinstance(i, dict)]
+    found = [Fields(i).peek(aliases.TOOLS) for i in items if isinstance(i, dict)]
     return tuple(dict.fromkeys(tool for column in found for tool in read_tools(column)))
 
 
@@ -43,7 +44,10 @@ def _lists_tools(value: Any) -> bool:
     if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
         return False
     tools = [Fields(v["function"] if isinstance(v.get("function"), dict) else v) for v in value]
-    return all(t.have(TOOL_NAME) and t.have(PARAMETERS) and t.have(DESCRIPTION) for t in tools)
+    return all(
+        t.have(aliases.TOOL_NAME) and t.have(aliases.PARAMETERS) and t.have(aliases.DESCRIPTION)
+        for t in tools
+    )
 
 
 def tools_in(messages: list[Message], known: tuple[ToolSpec, ...]) -> Found:

@@ -8,37 +8,39 @@ from raytune_agents.readers.fields import Fields, Names, fold
 from raytune_agents.readers.strict import value_of
 from raytune_agents.records import JsonObject, RecordError
 
-# fmt: off
 # an answer that is better or worse than another one of the same row
-_ANSWERS = ("", "response", "answer", "completion", "output", "message", "messages", "text",
-            "conversation", "conversations")
+_ANSWERS = "response answer completion output message messages text conversation conversations"
 
 
-def _answer_names(*words: str) -> Names:
+def _answer_names(words: str) -> Names:
     """`chosen`, `chosen_response`, `response_chosen` and so on for each of the words."""
-    return Names(*(f for w in words for a in _ANSWERS for f in (w + a, a + w)))
+    answers = _ANSWERS.split()
+    return Names(words, *(f"{w}{a} {a}{w}" for w in words.split() for a in answers))
 
 
-BETTER = _answer_names("chosen", "preferred", "accepted", "winner", "winning", "win", "better",
-                       "y_w") + Names("positive_response", "good_response")
-WORSE = _answer_names("rejected", "non_preferred", "dispreferred", "loser", "losing", "lose",
-                      "worse", "y_l") + Names("negative_response", "bad_response")
+BETTER = _answer_names("chosen preferred accepted winner winning win better y_w") + Names(
+    "positive_response good_response"
+)
+WORSE = _answer_names("rejected non_preferred dispreferred loser losing lose worse y_l") + Names(
+    "negative_response bad_response"
+)
 # a mark of the whole row; of numbers only rewards and scores of runs are free, a label is 0 or 1
-REWARDS = Names("resolved", "reward", "final_reward", "success", "is_success", "passed",
-                "is_resolved", "solved", "task_success")
-LABELS = Names("label", "kto_tag", "kto_label", "desirable", "is_desirable", "is_good", "good",
-               "correct", "is_correct", "is_preferred", "preference", "thumbs_up", "thumbs",
-               "feedback", "liked", "upvoted", "accepted", "approved", "is_approved", "outcome",
-               "verdict", "judgement", "judgment", "quality", "quality_label", "status", "result",
-               "vote", "reaction", "grade", "is_valid", "valid", "helpful", "is_helpful",
-               "user_feedback", "human_feedback", "user_score", "correctness", "exit_status",
-               "final_status", "finish_reason", "stop_reason", "pass", "chosen", "preferred",
-               "selected")
-FAILURES = Names("rejected", "is_rejected", "undesirable", "is_undesirable", "failed",
-                 "is_failure", "is_bad", "bad", "thumbs_down", "incorrect", "is_negative")
-# fmt: on
+REWARDS = Names(
+    "resolved reward final_reward success is_success passed is_resolved solved task_success"
+)
+LABELS = Names(
+    "label kto_tag kto_label desirable is_desirable is_good good correct is_correct is_preferred "
+    "preference thumbs_up thumbs feedback liked upvoted accepted approved is_approved outcome "
+    "verdict judgement judgment quality quality_label status result vote reaction grade is_valid "
+    "valid helpful is_helpful user_feedback human_feedback user_score correctness exit_status "
+    "final_status finish_reason stop_reason pass chosen preferred selected"
+)
+FAILURES = Names(
+    "rejected is_rejected undesirable is_undesirable failed is_failure is_bad bad thumbs_down "
+    "incorrect is_negative"
+)
 
-ABOUT = Names("info", "metadata", "meta", "extra_info", "evaluation", "feedback", "scores")
+ABOUT = Names("info metadata meta extra_info evaluation feedback scores")
 
 _GOOD = (
     "true success succeeded successful pass passed yes good correct right positive up "

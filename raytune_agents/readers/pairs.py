@@ -12,18 +12,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from raytune_agents.readers.fields import (
-    CALLS,
-    CONTENT,
-    ROLE,
-    ROW_ID,
-    SYSTEM,
-    TOOLS,
-    TURNS,
-    Fields,
-    Names,
-    blank,
-)
+from raytune_agents.readers import aliases
+from raytune_agents.readers.fields import Fields, Names, blank
 from raytune_agents.readers.in_text import template_turns
 from raytune_agents.readers.outcomes import BETTER, WORSE, outcome_mark, outcome_of
 from raytune_agents.readers.strict import as_text, value_of
@@ -31,9 +21,11 @@ from raytune_agents.readers.turns import Transcript, messages_of, transcript
 from raytune_agents.records import JsonObject, RecordError, Trajectory
 
 PROMPT = (
-    Names("prompt") + TURNS + Names.of("question query instruction input prompt_messages history")
+    Names("prompt")
+    + aliases.TURNS
+    + Names("question query instruction input prompt_messages history")
 )
-COMPLETION = Names("completion", "response", "answer", "output")
+COMPLETION = Names("completion response answer output")
 
 
 def is_pair(row: JsonObject) -> bool:
@@ -51,7 +43,7 @@ def is_pair(row: JsonObject) -> bool:
 def is_answer(value: Any) -> bool:
     """Whether a value is an answer, rather than a mark or a remark: `rejected: true`."""
     if isinstance(value, dict):
-        return bool(Fields(value).have(ROLE + CONTENT + CALLS))
+        return bool(Fields(value).have(aliases.ROLE + aliases.CONTENT + aliases.CALLS))
     return isinstance(value, str | list)
 
 
@@ -62,7 +54,7 @@ def read(row: JsonObject) -> Trajectory | list[Trajectory]:
     better, worse = (
         fields(names) if is_answer(fields.peek(names)) else None for names in (BETTER, WORSE)
     )
-    key = as_text(fields(ROW_ID))
+    key = as_text(fields(aliases.ROW_ID))
     if worse is None and better is None:
         answer, (outcome, word) = fields(COMPLETION), outcome_of(fields)
         made = _answered(prompt, answer, tools, system)
@@ -105,11 +97,11 @@ def _several(worse: Any) -> list[Any]:
 def _request(fields: Fields) -> tuple[Any, Any, Any]:
     """(prompt, tools, system): OpenAI's preference files hold all of them in `input`."""
     prompt = fields(PROMPT)
-    tools, system = fields(TOOLS), fields(SYSTEM)
+    tools, system = fields(aliases.TOOLS), fields(aliases.SYSTEM)
     if isinstance(prompt, dict) and not Fields(prompt).peek("role", "from"):
         inner = Fields(prompt, "input")
         prompt = inner(PROMPT)
-        tools, system = tools or inner(TOOLS), system or inner(SYSTEM)
+        tools, system = tools or inner(aliases.TOOLS), system or inner(aliases.SYSTEM)
         inner.rest()
     more = fields.peek("input")  # Alpaca's: an instruction and its input
     if isinstance(prompt, str) and isinstance(more, str) and more and more != prompt:

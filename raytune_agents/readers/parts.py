@@ -10,15 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from raytune_agents.readers.fields import (
-    CALL_ID,
-    RESULT,
-    TURN_ID,
-    Fields,
-    Names,
-    blank,
-    fold,
-)
+from raytune_agents.readers import aliases
+from raytune_agents.readers.fields import Fields, Names, blank, fold
 from raytune_agents.readers.shapes import read_call, read_calls
 from raytune_agents.readers.strict import as_text, value_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
@@ -41,19 +34,20 @@ _KINDS = {
 }
 KINDS = {word: kind for kind, words in _KINDS.items() for word in words.split()}
 # parts without `type` are told by the one key that they have
-PART_TYPE = Names("type", "block_type", "content_type", "part_kind")
-# fmt: off
-BY_KEY = Names("text", "tool_call_result", "tool_use", "tool_result", "function_call",
-               "function_response", "executable_code", "code_execution_result", "reasoning_content",
-               "image", "inline_data", "file_data", "document", "video", "cache_point", "tool_call",
-               "tool_invocation", "refusal", "json")
-TEXT = Names("text", "value", "content", "refusal", "thinking", "reasoning", "think", "thought",
-             "summary", "reasoning_text", "reasoning_content", "json", "parts")
+PART_TYPE = Names("type block_type content_type part_kind")
+BY_KEY = Names(
+    "text tool_call_result tool_use tool_result function_call function_response executable_code "
+    "code_execution_result reasoning_content image inline_data file_data document video "
+    "cache_point tool_call tool_invocation refusal json"
+)
+TEXT = Names(
+    "text value content refusal thinking reasoning think thought summary reasoning_text "
+    "reasoning_content json parts"
+)
 _CALLS = ("tooluse", "toolresult", "toolcall")  # parts whose JSON text is no answer in JSON
 _QUOTED = (*_CALLS, "text", "inputtext", "outputtext", "thinking", "reasoning", "imageurl", "image")
-# fmt: on
-ABOUT_CALL = PART_TYPE + Names.of("output result state step caller cache_control is_error")
-_ANSWER = Names("result", "output", "response", "observation", "tool_result")
+ABOUT_CALL = PART_TYPE + Names("output result state step caller cache_control is_error")
+_ANSWER = Names("result output response observation tool_result")
 Piece = tuple[str, Any]  # (text, str), (thought, str), (call, ToolCall) or (result, Message)
 
 
@@ -120,7 +114,11 @@ def pieces(content: Any, role: str, tools: Sequence[ToolSpec] = ()) -> Iterator[
 
 def _names_call(body: Any) -> bool:
     """Whether an object is a result that names its call."""
-    return isinstance(body, dict) and bool(Fields(body).have(TURN_ID)) and not kind_of_part(body)
+    return (
+        isinstance(body, dict)
+        and bool(Fields(body).have(aliases.TURN_ID))
+        and not kind_of_part(body)
+    )
 
 
 def unquoted(content: Any) -> Any:
@@ -152,7 +150,7 @@ def answered_calls(column: Any) -> tuple[Any, list[Message]]:
             return column, []
         fields.skip("state", "step", "status")
         out.append({item_key: item[item_key] for item_key in fields.left.values()})
-        results.append(result_of({"content": answer, "id": fields.peek(CALL_ID)}))
+        results.append(result_of({"content": answer, "id": fields.peek(aliases.CALL_ID)}))
     return out, results
 
 
@@ -249,9 +247,9 @@ def result_of(body: JsonObject) -> Message:
     fields = Fields(body, "part")
     fields.skip(PART_TYPE)
     fields.skip("is_error", "role", "status", "cache_control", "state", "error_code", "outcome")
-    key = as_text(fields(CALL_ID))
+    key = as_text(fields(aliases.CALL_ID))
     name = as_text(fields("name", "tool_name", "function_name"))
-    content = fields(RESULT)
+    content = fields(aliases.RESULT)
     fields.rest()
     return Message("tool", result_text(content), name=name, tool_call_id=key)
 

@@ -20,12 +20,12 @@ from raytune_agents.records import JsonObject, RecordError, Trajectory
 CALLS = ("tool-call", "builtin-tool-call")
 RETURNS = ("tool-return", "builtin-tool-return")
 RETRIES = ("retry-prompt", "retry-feedback")
-ASIDE = Names.of(
+ASIDE = Names(
     "kind part_kind parts timestamp run_id conversation_id state id signature provider_name "
     "provider_url provider_details provider_response_id usage model_name model_id "
     "instructions finish_reason dynamic_ref scope outcome retry tool_kind"
 )
-OF_PART = ASIDE + Names.of("content tool_name tool_call_id")
+OF_PART = ASIDE + Names("content tool_name tool_call_id")
 CUT = ("incomplete", "interrupted")
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from raytune_agents.readers.fields import ROW_ID, TOOLS, Fields, fold, note, split_names
+from raytune_agents.readers import aliases
+from raytune_agents.readers.fields import Fields, fold, note, split_names
 from raytune_agents.readers.in_text import with_calls
 from raytune_agents.readers.outcomes import outcome_of
 from raytune_agents.readers.parts import flat_text, result_of
@@ -64,11 +65,11 @@ def read(row: JsonObject) -> Trajectory:
     answered_fields = Fields(answered, "response") if isinstance(answered, dict) else fields
     items = [*_items(request_fields("input"), "user")]
     system = request_fields("instructions")
-    tools = read_tools(request_fields(TOOLS))
+    tools = read_tools(request_fields(aliases.TOOLS))
     items += _items(answered_fields("output"), "assistant")
     messages = with_system(system, item_messages(items, tools))
     outcome, word = outcome_of(fields)
-    key = as_text(answered_fields(ROW_ID))
+    key = as_text(answered_fields(aliases.ROW_ID))
     model = answered_fields("model")
     for inner in (request_fields, answered_fields):
         if inner is not fields:

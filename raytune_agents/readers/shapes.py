@@ -11,13 +11,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import (
-    ARGUMENTS,
-    CALL_ID,
-    CALL_NAME,
-    DESCRIPTION,
-    PARAMETERS,
-    TOOL_NAME,
     Fields,
     Names,
     blank,
@@ -87,9 +82,9 @@ NO_PARAMETERS = ToolSpec("").parameters
 MAX_KEPT = 4_000  # characters of a schema whose cleaning is remembered: tools come again and again
 _OBJECT = ("properties", "required", "additionalProperties")
 WRAPPERS = Names(
-    "function", "tool_spec", "function_declaration", "function_schema", "definition", "spec"
+    "function tool_spec function_declaration function_schema definition spec"
 )  # what may hold one tool
-MANY = Names("function_declarations", "functions")  # and several
+MANY = Names("function_declarations functions")  # and several
 
 
 def _cleaned(parameters: Any, raw: str) -> str:
@@ -113,7 +108,7 @@ def read_tool(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
     outer = Fields(item, "tool") if isinstance(item, dict) else None
     inner = outer(WRAPPERS) if outer else None
     fields = Fields(inner, "tool") if isinstance(inner, dict) else outer
-    name = fields(TOOL_NAME) if fields else None
+    name = fields(aliases.TOOL_NAME) if fields else None
     if fields and name is None:
         name = fields.peek("type")
         if str(name).lower() in OBJECT_WORDS:  # a schema that is named by its title
@@ -121,7 +116,7 @@ def read_tool(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
     if not isinstance(name, str) or fields is None or outer is None or name == "function":
         raise RecordError("a tool without a name")
     text = _parameters_text(fields, name, raws or {})
-    spec = ToolSpec(name, as_text(fields(DESCRIPTION)), text)
+    spec = ToolSpec(name, as_text(fields(aliases.DESCRIPTION)), text)
     for one in {id(f): f for f in (outer, fields)}.values():
         one.skip("type")
         one.rest()
@@ -129,7 +124,7 @@ def read_tool(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
 
 
 def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
-    key, value = fields.pair(PARAMETERS)
+    key, value = fields.pair(aliases.PARAMETERS)
     if blank(value) and isinstance(fields.peek("properties"), dict):  # the tool is its schema
         key, value = "", {w: v for w in _OBJECT if (v := fields(w)) is not None}
     needed, optional = fields("required_parameters"), fields("optional_parameters")
@@ -238,9 +233,7 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
 
 # --- calls ------------------------------------------------------------------------------------
 
-CALL_WRAPPERS = Names(
-    "function", "tool_use", "tool_invocation", "tool_call", "function_call", "tool"
-)
+CALL_WRAPPERS = Names("function tool_use tool_invocation tool_call function_call tool")
 _RECODED = re.compile(r"\s*(?:\"|\{\s*')")
 _PAIRS = ({"key", "value"}, {"name", "value"}, {"name", "type", "value"})
 NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined")  # how sources write "no arguments"
@@ -262,8 +255,8 @@ def read_call(
     fields = Fields(inner, "call") if wrapped else outer
     if wrapped:
         outer.skip(CALL_WRAPPERS)
-    name = fields(CALL_NAME)
-    key, arguments = fields.pair(ARGUMENTS)
+    name = fields(aliases.CALL_NAME)
+    key, arguments = fields.pair(aliases.ARGUMENTS)
     if not isinstance(name, str) and len(item) == 1:  # {name: arguments}
         [(name, arguments)] = item.items()
         fields.skip(name)
@@ -272,9 +265,9 @@ def read_call(
     if not key and isinstance(fields.item.get("name"), str) and len(fields.item) > 1:
         arguments = _flat_arguments(fields, name, tools)
     text = _arguments_text(arguments, (raws or {}).get(key, ""), name, tools)
-    call_id = as_text(outer(CALL_ID) if wrapped else fields(CALL_ID))
+    call_id = as_text(outer(aliases.CALL_ID) if wrapped else fields(aliases.CALL_ID))
     if wrapped:
-        call_id = call_id or as_text(fields(CALL_ID))
+        call_id = call_id or as_text(fields(aliases.CALL_ID))
         outer.skip("type", "index")
         outer.rest()
     fields.skip("type", "index")
@@ -286,7 +279,7 @@ def _flat_arguments(fields: Fields, name: str, tools: Sequence[ToolSpec]) -> Arg
     """The arguments of a call that names no field for them: those of the tool's own names. Raises
     RecordError where they stand under a name that is not known."""
     known = next((parameter_names(t.parameters) for t in tools if t.name == name), frozenset())
-    about = {*CALL_ID.folded, "type", "index"}
+    about = {*aliases.CALL_ID.folded, "type", "index"}
     left = [(word, k) for word, k in fields.left.items() if k in known and word not in about]
     found = {k: fields(word) for word, k in left}
     other = [k for k in fields.left.values() if isinstance(fields.item[k], dict)]

@@ -25,11 +25,11 @@ CODE = "python_interpreter"
 CODE_BEGINS = re.compile(r"<code>|```")
 LISTED = re.compile(r"^(?:- )?(\w+): (.*)\n\s+Takes inputs: (\{.*\})\n", re.MULTILINE)
 GOES_ON = "Now proceed and carry out this plan."  # what the program says after a plan
-ASIDE = Names.of(
+ASIDE = Names(
     "step_number timing model_input_messages model_output_message token_usage "
     "is_final_answer action_output task_images observations_images"
 )
-READ = Names.of("task plan model_output tool_calls code_action observations error system_prompt")
+READ = Names("task plan model_output tool_calls code_action observations error system_prompt")
 
 
 def read(row: JsonObject) -> Trajectory:

@@ -37,8 +37,8 @@ NO_CONTENT = (
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only)"
 )
 OF_USAGE = (
-    Names.of("input_tokens prompt_tokens prompt_token_count input"),
-    Names.of("output_tokens completion_tokens candidates_token_count output"),
+    Names("input_tokens prompt_tokens prompt_token_count input"),
+    Names("output_tokens completion_tokens candidates_token_count output"),
 )
 ABOUT_A_TURN = split_names(
     "annotations audio extra provider_specific_fields invalid_tool_calls response_metadata "

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_agents.readers.fields import CALLS, CONTENT, ROLE, TOOLS, TURNS, Fields, Names, fold
+from raytune_agents.readers import aliases
+from raytune_agents.readers.fields import Fields, Names, fold
 from raytune_agents.readers.sessions import is_autogen, is_pydantic_ai
 from raytune_agents.readers.shapes import known_role
 from raytune_agents.readers.strict import value_of
 from raytune_agents.records import JsonObject, RecordError
 
-HOLDS = CONTENT + CALLS + Names("data", "kwargs")  # what a turn says, or wraps
+HOLDS = aliases.CONTENT + aliases.CALLS + Names("data kwargs")  # what a turn says, or wraps
 MOST_TEXT = 4_000_000  # characters of JSON text that are looked into
 
 
@@ -21,7 +22,7 @@ def with_messages(row: JsonObject) -> JsonObject:
     found = [
         (key, rest, turns)
         for key, value in row.items()
-        if fold(str(key)) not in TOOLS.every
+        if fold(str(key)) not in aliases.TOOLS.every
         for rest, turns in _held(value)
     ]
     if len(found) != 1:
@@ -39,7 +40,7 @@ def _held(value: Any) -> list[tuple[JsonObject, list[Any]]]:
     found = [
         (k, turns)
         for k, v in value.items()
-        if fold(str(k)) in TURNS.every and (turns := turns_in(v))
+        if fold(str(k)) in aliases.TURNS.every and (turns := turns_in(v))
     ]
     return (
         [({k: v for k, v in value.items() if k != found[0][0]}, found[0][1])]
@@ -66,5 +67,5 @@ def turns_in(value: Any, every: bool = False) -> list[Any]:
 
 def _role(turn: JsonObject) -> str:
     fields = Fields(turn)
-    word = fields.peek(ROLE) or fields.peek("type")  # LangChain's turns have a type
+    word = fields.peek(aliases.ROLE) or fields.peek("type")  # LangChain's turns have a type
     return known_role(word) if fields.have(HOLDS) else ""

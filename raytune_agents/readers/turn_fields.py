@@ -3,29 +3,18 @@ answers."""
 
 from __future__ import annotations
 
-from raytune_agents.readers.fields import (
-    ARGUMENTS,
-    CALL_ID,
-    CALL_NAME,
-    CALLS,
-    CONTENT,
-    LOSS,
-    MASKED,
-    THOUGHT,
-    TURN_ID,
-    TURN_NAME,
-    Fields,
-    Names,
-    blank,
-)
+from raytune_agents.readers import aliases
+from raytune_agents.readers.fields import Fields, Names, blank
 from raytune_agents.readers.outcomes import is_marked_bad, outcome_mark
 from raytune_agents.readers.parts import flat_text, kind_of_part
 from raytune_agents.readers.strict import as_text
 from raytune_agents.records import JsonObject
 
-FLAGS = LOSS + Names("type")
-ACTED = Names(*(word for word in CALL_NAME.folded if word != "name"))  # may be the speaker's
-DETAILS = THOUGHT + Names("text", "summary")  # of OpenRouter's parts of a thought
+FLAGS = aliases.LOSS + Names("type")
+ACTED = Names(
+    *(word for word in aliases.CALL_NAME.folded if word != "name")
+)  # may be the speaker's
+DETAILS = aliases.THOUGHT + Names("text summary")  # of OpenRouter's parts of a thought
 
 
 def unwrapped_turn(item: JsonObject) -> JsonObject:
@@ -45,10 +34,10 @@ def unwrapped_turn(item: JsonObject) -> JsonObject:
 
 def turn_thought(fields: Fields) -> str:
     """The thought of a turn: text, parts, or OpenRouter's `reasoning_details`."""
-    found = fields(THOUGHT)
+    found = fields(aliases.THOUGHT)
     if isinstance(found, dict) and not kind_of_part(found):
         inner = Fields(found, "turn.reasoning")
-        found = inner(DETAILS + CONTENT)
+        found = inner(DETAILS + aliases.CONTENT)
         inner.rest()
     details = fields("reasoning_details", "thinking_blocks")
     if blank(found) and isinstance(details, list):
@@ -63,7 +52,7 @@ def turn_loss(fields: Fields, role: str) -> bool | float | None:
     """
     if role == "assistant" and is_marked_bad(fields):
         return False
-    for name in fields.have(MASKED):
+    for name in fields.have(aliases.MASKED):
         if outcome_mark(fields(name)) == 1.0 and role == "assistant":
             return False
     words = {
@@ -81,23 +70,23 @@ def turn_loss(fields: Fields, role: str) -> bool | float | None:
 
 def acted_call(fields: Fields) -> JsonObject | None:
     """The call that an agent's log gives as fields of the turn: {action, action_input}."""
-    names = CALL_NAME if fields.have("arguments", "args") else ACTED
-    if not fields.have(ARGUMENTS) or not isinstance(fields.peek(names), str):
+    names = aliases.CALL_NAME if fields.have("arguments", "args") else ACTED
+    if not fields.have(aliases.ARGUMENTS) or not isinstance(fields.peek(names), str):
         return None
-    return {"name": fields(names), "arguments": fields(ARGUMENTS)}
+    return {"name": fields(names), "arguments": fields(aliases.ARGUMENTS)}
 
 
 def answered_call(fields: Fields, role: str) -> tuple[str, str]:
     """(id, tool's name) of the call that a result answers, which may stand in an object of its own;
     of any other turn its name."""
-    found, name = fields(TURN_ID), as_text(fields(TURN_NAME))
+    found, name = fields(aliases.TURN_ID), as_text(fields(aliases.TURN_NAME))
     if isinstance(found, list):
         found = next(iter(found), "")
     if role == "tool" and found is None:
-        found = fields(CALL_ID)
-    call = fields.peek(CALLS + Names("call")) if role == "tool" else None
+        found = fields(aliases.CALL_ID)
+    call = fields.peek(aliases.CALLS + Names("call")) if role == "tool" else None
     if isinstance(call, dict):
         call_fields = Fields(call)
-        found = call_fields(CALL_ID) if blank(found) else found
-        name = name or as_text(call_fields(CALL_NAME))
+        found = call_fields(aliases.CALL_ID) if blank(found) else found
+        name = name or as_text(call_fields(aliases.CALL_NAME))
     return as_text(found), name

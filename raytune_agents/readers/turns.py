@@ -13,18 +13,8 @@ from typing import Any
 
 from raytune_agents.calls.parse import without_ends
 from raytune_agents.calls.thoughts import split_thought
-from raytune_agents.readers.fields import (
-    CALLS,
-    CONTENT,
-    RESULT,
-    ROLE,
-    TOOLS,
-    TURN_ID,
-    Fields,
-    Names,
-    blank,
-    fold,
-)
+from raytune_agents.readers import aliases
+from raytune_agents.readers.fields import Fields, Names, blank, fold
 from raytune_agents.readers.in_text import (
     calls_in,
     observations_in,
@@ -60,12 +50,12 @@ from raytune_agents.readers.turn_fields import (
 )
 from raytune_agents.records import JsonObject, Message, RecordError, ToolCall, ToolSpec, Trajectory
 
-ANSWERED = Names.of(
+ANSWERED = Names(
     "tool_results tool_responses tool_result tool_outputs tool_output observation observations"
 )  # of the calls of the same turn
-ASIDE = Names.of("type id index timestamp role status finish_reason stop_reason")
-ABOUT = Names("usage", "model", "created", "created_at", "logprobs")  # an empty answer has too
-MEDIA = Names("images", "videos", "audios", "image", "video", "audio")  # columns beside the turns
+ASIDE = Names("type id index timestamp role status finish_reason stop_reason")
+ABOUT = Names("usage model created created_at logprobs")  # an empty answer has too
+MEDIA = Names("images videos audios image video audio")  # columns beside the turns
 _NAMES_CALL = ('"name"', '_id"', 'Id"')  # in JSON that says which call it answers
 JOINED = CALL_ROLES | THOUGHT_ROLES
 
@@ -83,15 +73,15 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
     if len(item) == 2 and (plain := _plain(item)):
         return [plain]
     fields = Fields(unwrapped_turn(item), "turn")
-    word = fields(ROLE)
+    word = fields(aliases.ROLE)
     if word is None and known_role(fields.peek("type")):  # LangChain
         word = fields("type")
     role = read_role(word)
     called, thinks = fold(str(word)) in CALL_ROLES, fold(str(word)) in THOUGHT_ROLES
-    has_content = bool(fields.have(CONTENT))
-    thought, content = turn_thought(fields), unquoted(fields(CONTENT))
+    has_content = bool(fields.have(aliases.CONTENT))
+    thought, content = turn_thought(fields), unquoted(fields(aliases.CONTENT))
     calls: tuple[ToolCall, ...] = ()
-    column, results = answered_calls(fields(CALLS)) if role == "assistant" else (None, [])
+    column, results = answered_calls(fields(aliases.CALLS)) if role == "assistant" else (None, [])
     if role == "assistant" and blank(column) and not called:
         column = acted_call(fields)
     if isinstance(content, str) and role == "assistant":
@@ -103,14 +93,14 @@ def turns_of(item: Any, tools: Sequence[ToolSpec] = ()) -> list[Message]:
         calls, content = _calls(_only_call(own, fields) if own is fields.item else own, tools), None
     if role == "assistant":
         calls = unlike(calls, _calls(column, tools))
-    fields(TOOLS)  # read by `turn_tools`
+    fields(aliases.TOOLS)  # read by `turn_tools`
     if role == "tool" and blank(content):
-        content = fields(RESULT + Names("error"))
+        content = fields(aliases.RESULT + Names("error"))
     if thinks:
         thought, content = thought or flat_text(content), None
     content = fields("refusal") if blank(content) else content
     (key, name), loss = answered_call(fields, role), turn_loss(fields, role)
-    fields.skip(CALLS)
+    fields.skip(aliases.CALLS)
     if content is None or isinstance(content, str):
         made = [Message(role, content or "", thought, calls, name, key, loss)]
     else:
@@ -285,7 +275,7 @@ def _shared(message: Message, calls: Sequence[ToolCall], alone: bool) -> Iterabl
     if isinstance(value, dict):
         if len(calls) > 1 and sorted(value) == sorted(set(names)) == sorted(names):
             return [replace(message, content=as_text(value[n]), name=n) for n in names]
-        known = value.get("name") in names or Fields(value).have(TURN_ID)
+        known = value.get("name") in names or Fields(value).have(aliases.TURN_ID)
         return (result_in_text(message.content, message),) if known else (message,)
     if (
         len(calls) > 1
