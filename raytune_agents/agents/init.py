@@ -22,10 +22,11 @@ from raytune_agents.agents.inlining import TooMany, check_size, inlined, unique_
 from raytune_agents.agents.openapi import openapi_tools
 from raytune_agents.agents.script import listed
 from raytune_agents.agents.signatures import python_tools
+from raytune_agents.calls.json_text import depth_of
 from raytune_agents.calls.schema import json_schema, schema_errors
 from raytune_agents.config import ConfigError
 from raytune_agents.readers.parameters import object_schema
-from raytune_agents.readers.strict import depth_of, parse_json
+from raytune_agents.readers.strict import parse_json
 from raytune_agents.readers.unpack import file_kind
 from raytune_agents.records import JsonObject, JsonSchema, RecordError, Trajectory
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from raytune_agents.readers.strict import MAX_DEPTH, Decoder, flawless, parse_json, skip
+from raytune_agents.calls.json_text import SPACE, decode, encodable
+from raytune_agents.readers.strict import MAX_DEPTH, parse_json
 from raytune_agents.readers.tabular import csv_file, parquet_file
 from raytune_agents.readers.unpack import (
     CHUNK,
@@ -120,7 +121,6 @@ class _Text:
     def __init__(self, handle: IO[bytes]) -> None:
         self._handle = handle
         self._utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        self._decoder = Decoder()
         self.text, self.at, self.ended = "", 0, False
         self._line, self._counted = 1, 0  # the line at `_counted`
 
@@ -142,7 +142,7 @@ class _Text:
     def peek(self) -> str:
         """The next character that is not white space, or "" at the end."""
         while True:
-            self.at = skip(self.text, self.at)
+            self.at = SPACE.match(self.text, self.at).end()
             if self.at < len(self.text) or self.ended:
                 return self.text[self.at : self.at + 1]
             self.grow()
@@ -153,13 +153,16 @@ class _Text:
         """
         while True:
             try:
-                value, end = self._decoder.decode(self.text, self.at)
+                value, end = decode(self.text, self.at, MAX_DEPTH)
                 if end < len(self.text) or self.ended or self.text[end - 1] in '}]"':
                     break
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated") or error.pos > len(self.text) - 16
                 if self.ended or not cut:
                     raise
+            except ValueError as error:
+                self.pass_over()
+                raise RecordError(str(error)) from None
             if len(self.text) - self.at > most:
                 self.pass_over()
                 raise RecordError(f"longer than {most >> 20} MiB")
@@ -169,16 +172,19 @@ class _Text:
             raise RecordError(f"longer than {most >> 20} MiB")
         try:
             text.encode()
+            return encodable(value, text)
         except UnicodeEncodeError:
             raise RecordError("invalid UTF-8") from None
-        return flawless(value, text, self._decoder.flaw, MAX_DEPTH)
+        except ValueError as error:
+            raise RecordError(str(error)) from None
 
     def pass_over(self) -> None:
-        """Go behind the object or list at `at` without holding it. Raises ValueError at the end
-        of the file."""
+        """Go behind the value at `at` without holding it. Raises ValueError at the end of the
+        file."""
         depth, quoted = 0, False
-        if self.text[self.at] not in '[{"':
-            raise ValueError("a number or word does not end")
+        if word := _WORD.match(self.text, self.at):
+            self.at = word.end()
+            return
         while True:
             for found in _MARKS.finditer(self.text, self.at):
                 mark = found[0]
@@ -196,6 +202,7 @@ class _Text:
             self.grow()
 
 
+_WORD = re.compile(r'[^\s,\[\]{}"]+')  # a number, or NaN
 _MARKS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)  # an escaped character is none
 
 

@@ -7,11 +7,12 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from raytune_agents.calls.json_text import decode
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import Fields
 from raytune_agents.readers.in_text import CALL_TAG, MOST_BRACKETS
 from raytune_agents.readers.shapes import read_tools
-from raytune_agents.readers.strict import Decoder, value_of
+from raytune_agents.readers.strict import value_of
 from raytune_agents.records import JsonObject, Message, RecordError, ToolSpec
 
 _SCHEMA_WORDS = ("parameters", "schema", "Schema")
@@ -93,8 +94,8 @@ def _bare_tools(system: str) -> tuple[tuple[ToolSpec, ...], str]:
         if at < 0:
             break
         try:
-            value, end = Decoder().decode(system, at)
-        except (ValueError, RecursionError):
+            value, end = decode(system, at)
+        except ValueError:
             continue
         like = all(isinstance(v, dict) and {"name", "function"} & v.keys() for v in value)
         if like and any({"parameters", "description", "function"} & v.keys() for v in value):

@@ -231,7 +231,7 @@ def _call(
         named["name"] = word.removeprefix("tool-")  # the AI SDK: type "tool-get_weather"
     output = fields.peek("output", "result") if "toolcallid" in fields.left else None
     bare = {k: v for k, v in named.items() if fold(k) not in ABOUT_CALL.every}
-    call = read_call(bare, None, tools)
+    call = read_call(bare, tools=tools)
     yield "call", call
     if output is not None:
         seen = result_of({"content": output, "id": call.id})

@@ -130,8 +130,7 @@ def _item_turns(item: JsonObject, kind: str, tools: tuple[ToolSpec, ...]) -> lis
         call = read_call(
             {"call_id": item.get("call_id") or item.get("id")}
             | {k: v for k, v in item.items() if k not in about},
-            None,
-            tools,
+            tools=tools,
         )
         output = item.get("output")
         return _with_result(call, item.get("error") if output is None else output)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from raytune_agents.calls.json_text import slice_of
 from raytune_agents.readers import aliases
 from raytune_agents.readers.fields import (
     Fields,
@@ -98,12 +99,12 @@ def _kept(raw: str) -> str:
     return _cleaned(value_of(raw), raw)
 
 
-def read_tool(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
+def read_tool(item: Any, raw: str = "") -> ToolSpec:
     """One tool of any shape: OpenAI's {type, function}, {name, description, parameters}, flat or
     not; a tool of a provider's own, {type: "web_search"}, is called as its type.
 
-    `raws` are its members' own texts where known: the schema's is kept where it is JSON Schema
-    already. Raises RecordError.
+    `raw` is its own text where that is known: the schema's is kept where it is JSON Schema already.
+    Raises RecordError.
     """
     outer = Fields(item, "tool") if isinstance(item, dict) else None
     inner = outer(WRAPPERS) if outer else None
@@ -115,7 +116,7 @@ def read_tool(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
             name = fields("title")
     if not isinstance(name, str) or fields is None or outer is None or name == "function":
         raise RecordError("a tool without a name")
-    text = _parameters_text(fields, name, raws or {})
+    text = _parameters_text(fields, name, raw)
     spec = ToolSpec(name, as_text(fields(aliases.DESCRIPTION)), text)
     for one in {id(f): f for f in (outer, fields)}.values():
         one.skip("type")
@@ -123,7 +124,7 @@ def read_tool(item: Any, raws: dict[str, str] | None = None) -> ToolSpec:
     return spec
 
 
-def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
+def _parameters_text(fields: Fields, name: str, source: str) -> str:
     key, value = fields.pair(aliases.PARAMETERS)
     if blank(value) and isinstance(fields.peek("properties"), dict):  # the tool is its schema
         key, value = "", {w: v for w in _OBJECT if (v := fields(w)) is not None}
@@ -137,10 +138,13 @@ def _parameters_text(fields: Fields, name: str, raws: dict[str, str]) -> str:
         text = value.strip() if isinstance(value, str) else ""
         value = value_of(value) if not blank(value) else None
         if isinstance(value, str):  # JSON text of JSON text
-            value, text, raws = value_of(value), "", {}
-        raw = text if text and _is_json(text) else raws.get(key, "") if not text else ""
+            value, text, source = value_of(value), "", ""
         if blank(value):
             return NO_PARAMETERS
+        if text:
+            raw = text if _is_json(text) else ""
+        else:
+            raw = slice_of(source, key, value) if source and key else ""
         listed = fields("required")
         if isinstance(listed, list) and isinstance(value, dict):  # beside a flat map
             schema: JsonSchema = object_schema(value)
@@ -159,22 +163,15 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _sliced(item: JsonObject, raws: dict[str, str]) -> tuple[JsonObject, dict[str, str]]:
-    """An object and its members' own texts, those inside `function` where it has one."""
-    if isinstance(item.get("function"), dict):
-        [(_, raws)] = raw_items(f"[{raws['function']}]")
-    return item, raws
-
-
-def _listed(value: Any) -> list[tuple[Any, dict[str, str]]]:
-    """A column of objects in any wrapping -> (object, its members' own texts where known)."""
+def _listed(value: Any) -> list[tuple[Any, str]]:
+    """A column of objects in any wrapping -> (object, its own text where that is known)."""
     if blank(value):
         return []
     if isinstance(value, str):
         text = value.strip()
         try:
             listed = raw_items(text if text[:1] == "[" else f"[{text}]")
-            return [pair for item, raws in listed for pair in _unpacked(*_sliced(item, raws))]
+            return [pair for item, raw in listed for pair in _unpacked(item, raw)]
         except RecordError as error:
             if not str(error).startswith(("not JSON", "a list of objects")):
                 raise
@@ -184,26 +181,27 @@ def _listed(value: Any) -> list[tuple[Any, dict[str, str]]]:
         return []
     if not isinstance(items, list):
         raise RecordError(f"a list of objects was expected, not {type(items).__name__}")
-    out: list[tuple[Any, dict[str, str]]] = []
-    for item in items:
-        out += _listed(item) if isinstance(item, str) else _unpacked(item, {})
-    return out
+    return [
+        pair
+        for item in items
+        for pair in (_listed(item) if isinstance(item, str) else _unpacked(item))
+    ]
 
 
-def _unpacked(item: Any, raws: dict[str, str]) -> list[tuple[Any, dict[str, str]]]:
+def _unpacked(item: Any, raw: str = "") -> list[tuple[Any, str]]:
     """The objects that stand inside one: Gemini's functionDeclarations, {tools: [...]}, a map name
     -> tool."""
     if not isinstance(item, dict) or "name" in item or blank(item):
-        return [] if blank(item) else [(item, raws)]
+        return [] if blank(item) else [(item, raw)]
     if all(str(key).isdigit() for key in item):  # a list by index
-        return [(value, {}) for value in item.values()]
+        return [(value, "") for value in item.values()]
     fields = Fields(item)
     inside = fields(MANY)
     if isinstance(inside, list):
-        return [(tool, {}) for tool in inside]
+        return [(tool, "") for tool in inside]
     if "type" not in item and all(_is_tool(v) for v in item.values()):
-        return [({"name": name} | tool, {}) for name, tool in item.items()]
-    return [(item, raws)]
+        return [({"name": name} | tool, "") for name, tool in item.items()]
+    return [(item, raw)]
 
 
 def _is_tool(value: Any) -> bool:
@@ -217,7 +215,7 @@ Parsed = tuple[tuple[ToolSpec, ...], dict[str, str]]
 @lru_cache(maxsize=256)  # the rows of one agent carry the same list
 def _tools_of_text(text: str) -> Parsed:
     with unread_fields() as unread:
-        return tuple(read_tool(item, raws) for item, raws in _listed(text)), unread
+        return tuple(read_tool(item, raw) for item, raw in _listed(text)), unread
 
 
 def read_tools(value: Any) -> tuple[ToolSpec, ...]:
@@ -228,7 +226,7 @@ def read_tools(value: Any) -> tuple[ToolSpec, ...]:
         tools, unread = _tools_of_text(value)
         note_again(unread)
         return tools
-    return tuple(read_tool(item, raws) for item, raws in _listed(value))
+    return tuple(read_tool(item, raw) for item, raw in _listed(value))
 
 
 # --- calls ------------------------------------------------------------------------------------
@@ -239,9 +237,7 @@ _PAIRS = ({"key", "value"}, {"name", "value"}, {"name", "type", "value"})
 NOTHING = ("", "null", "none", "nan", "{}", "[]", "undefined")  # how sources write "no arguments"
 
 
-def read_call(
-    item: Any, raws: dict[str, str] | None = None, tools: Sequence[ToolSpec] = ()
-) -> ToolCall:
+def read_call(item: Any, raw: str = "", tools: Sequence[ToolSpec] = ()) -> ToolCall:
     """One call of any shape: OpenAI's {id, function: {name, arguments}}, {name, arguments} under
     any usual names, {name: arguments}. Arguments that are text are kept as they are.
 
@@ -264,7 +260,8 @@ def read_call(
         raise RecordError("a call without a name")
     if not key and isinstance(fields.item.get("name"), str) and len(fields.item) > 1:
         arguments = _flat_arguments(fields, name, tools)
-    text = _arguments_text(arguments, (raws or {}).get(key, ""), name, tools)
+    own = slice_of(raw, key, arguments) if raw and key and not isinstance(arguments, str) else ""
+    text = _arguments_text(arguments, own, name, tools)
     call_id = as_text(outer(aliases.CALL_ID) if wrapped else fields(aliases.CALL_ID))
     if wrapped:
         call_id = call_id or as_text(fields(aliases.CALL_ID))
@@ -329,7 +326,7 @@ def _of_pairs(items: list[Any]) -> Any:
 
 def read_calls(value: Any, tools: Sequence[ToolSpec] = ()) -> tuple[ToolCall, ...]:
     """A column of calls: a list, one call, or JSON text of either; None is no calls."""
-    return tuple(read_call(item, raws, tools) for item, raws in _listed(value))
+    return tuple(read_call(item, raw, tools) for item, raw in _listed(value))
 
 
 def rest_of(row: JsonObject, *used: str) -> JsonObject:
