@@ -38,6 +38,12 @@ class RecordError(ValueError):
 ROW_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
+def row_reason(error: Exception) -> str:
+    """What a row is counted by where one of ROW_FAULTS came out of it."""
+    kind = "" if isinstance(error, RecordError) else f"{type(error).__name__}: "
+    return f"{kind}{error}"[:200]
+
+
 def canonical(value: Any) -> str:
     """JSON text with sorted keys and no spaces; equal values give equal text."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
@@ -60,7 +66,10 @@ class ToolCall:
     @property
     def args(self) -> Arguments:
         """The parsed arguments. Raises ValueError where the text is not a JSON object."""
-        value = json.loads(self.arguments or "{}")
+        try:
+            value = json.loads(self.arguments or "{}")
+        except RecursionError:
+            raise ValueError(f"arguments of {self.name!r} are nested too deeply") from None
         if not isinstance(value, dict):
             raise ValueError(
                 f"arguments of {self.name!r} are {type(value).__name__}, not an object"

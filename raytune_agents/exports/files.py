@@ -23,7 +23,7 @@ from raytune_agents.config import ExportConfig
 from raytune_agents.exports import LOSES, PAIR_WRITERS, splits, writer_named
 from raytune_agents.exports.card import card
 from raytune_agents.exports.pricing import provider_problems, roughly
-from raytune_agents.records import JsonObject, RecordError, Trajectory
+from raytune_agents.records import ROW_FAULTS, JsonObject, RecordError, Trajectory, row_reason
 from raytune_agents.storage import whole_file, write_text
 
 LABELLED = ("trl_label",)
@@ -84,8 +84,8 @@ def write_files(
         for stem, position, row in splits.chosen(rows, parts.files):
             try:
                 files[stem].add(position, *written_file(row, config.format, marker, better))
-            except RecordError as error:
-                parts.left_out[str(error)[:80]] += 1
+            except ROW_FAULTS as error:
+                parts.left_out[row_reason(error)[:80]] += 1
         about = {file.path.name: file.finish() for file in files.values()}
     trained = [file for stem, file in files.items() if stem.endswith("train")]
     refused = {

@@ -139,7 +139,7 @@ def object_arguments(call: ToolCall) -> Arguments:
     """The call's arguments. Raises RecordError where their text is no object."""
     try:
         return call.args
-    except (ValueError, RecursionError):
+    except ValueError:
         raise RecordError(f"arguments of {call.name[:40]!r} are not an object") from None
 
 

@@ -19,7 +19,7 @@ from raytune_agents.calls import render_calls
 from raytune_agents.config import ConfigError, ExportConfig
 from raytune_agents.config.export import AnswerPriceConfig
 from raytune_agents.exports import WRITERS
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import ROW_FAULTS, RecordError, Trajectory, row_reason
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ def export_plan(
         try:
             if row.failed:
                 raise RecordError("a wrong answer")
-            text = json.dumps(WRITERS[provider](row), ensure_ascii=False)
-        except RecordError as error:
-            left_out[str(error)[:80]] += 1
+            text = json.dumps(WRITERS[provider](row), ensure_ascii=False, allow_nan=False)
+            size += len(text.encode()) + 1
+        except ROW_FAULTS as error:
+            left_out[row_reason(error)[:80]] += 1
             continue
         sizes.append(count(text))
         answers += count(last_turn_text(row))
-        size += len(text.encode()) + 1
     mtok = sum(sizes) * price.epochs / 1e6
     usd = mtok * price.usd_per_mtok
     payback = ""

@@ -106,6 +106,12 @@ def local_files(path: Path) -> list[Path]:
     return sorted(found)
 
 
+def code_files(path: Path) -> list[Path]:
+    """A Python file with the files beside it that it imports, or all files of a folder."""
+    found = path.rglob("*") if path.is_dir() else local_files(path)
+    return sorted(f for f in found if f.is_file() and "__pycache__" not in f.parts)
+
+
 def imported_names(file: Path) -> set[str]:
     """The first parts of the names that a file imports; of relative imports, the names."""
     try:

@@ -28,7 +28,7 @@ from raytune_agents.negatives.naming import (
     trajectory_fault,
 )
 from raytune_agents.negatives.wrong_values import SeenValues
-from raytune_agents.records import Message, Trajectory, derive
+from raytune_agents.records import ROW_FAULTS, Message, Trajectory, derive
 
 TRAJECTORY_FAULTS: dict[str, Fault] = {  # they need a row that was run in a world
     "wrong_order": trajectories.wrong_order,
@@ -156,8 +156,9 @@ def edit(
     """The row with one fault put in, or (None, reason).
 
     Reasons: not_a_positive (its own turn is not right), not_applicable, still_right (the edit
-    landed on another allowed answer), named:OTHER (the checker sees another fault), world_down.
-    A row that was run in a world must be right as a whole.
+    landed on another allowed answer), named:OTHER (the checker sees another fault), world_down,
+    edit_error:NAME (a strange row, or fault of a user's own). A row that was run in a world must be
+    right as a whole.
     """
     # A default may be said or left out: an edit that only does so has made nothing wrong.
     row = tolerant(row)
@@ -179,6 +180,8 @@ def edit(
                 return _negative(row, bad.messages, fault, "negatives.edit", seed), ""
     except WorldDown:
         reason = "world_down"
+    except ROW_FAULTS as error:
+        reason = f"edit_error:{type(error).__name__}"
     return None, reason
 
 

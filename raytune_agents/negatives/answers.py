@@ -16,6 +16,7 @@ from typing import Any
 
 from raytune_agents.agents.worlds import ends_in_world
 from raytune_agents.calls import render_calls
+from raytune_agents.calls.schema import find, schema_of
 from raytune_agents.generate.arguments import invented
 from raytune_agents.negatives.wrong_values import Near, SeenValues, mistyped, other_value
 from raytune_agents.records import Arguments, JsonSchema, RecordError, ToolCall, Trajectory
@@ -42,7 +43,8 @@ def make_call(name: str, arguments: Arguments) -> ToolCall:
 
 
 def _schema(row: Trajectory, name: str) -> JsonSchema:
-    return next((t.schema for t in row.tools if t.name == name), {})
+    tool = find(name, row.tools)
+    return schema_of(tool) if tool else {}
 
 
 def _kind(schema: JsonSchema) -> str:

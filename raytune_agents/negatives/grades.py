@@ -12,8 +12,8 @@ from typing import Any
 
 from raytune_agents.agents.wording import survives
 from raytune_agents.agents.worlds import task_of
-from raytune_agents.calls import gold_of, judge, parse
-from raytune_agents.calls.gold import LEFT_OUT, Allowed
+from raytune_agents.calls import judge, parse
+from raytune_agents.calls.gold import LEFT_OUT, Allowed, gold_calls
 from raytune_agents.records import Arguments, Trajectory, canonical
 
 MOST = 0.99
@@ -46,7 +46,7 @@ def answer_grade(text: str, row: Trajectory) -> float:
     """
     if judge(text, row).ok:
         return 1.0
-    gold = [(name, allowed) for entry in gold_of(row) for name, allowed in entry.items()]
+    gold = gold_calls(row)
     calls = parse(text, row.tools).calls
     if not gold or not calls:
         return 0.0

@@ -14,7 +14,7 @@ import yaml
 
 from raytune_agents.config import Config, GeneralConfig, LoraConfig, ModelConfig, SourceConfig
 from raytune_agents.config.base import BaseConfig, ConfigError
-from raytune_agents.infra.provenance import local_files, module_files
+from raytune_agents.infra.provenance import code_files, local_files, module_files
 from raytune_agents.records import Options
 from raytune_agents.runs import STEPS
 
@@ -149,12 +149,7 @@ def world_files(world: str, folder: Path) -> list[Path]:
         places = locate(world, folder).files
     except ConfigError:
         return []
-    return [
-        file
-        for path in places
-        for file in (path.rglob("*") if path.is_dir() else local_files(path))
-        if file.is_file() and "__pycache__" not in file.parts
-    ]
+    return [file for path in places for file in code_files(path)]
 
 
 def spec_files(path: Path) -> list[Path]:

@@ -114,6 +114,18 @@ def _command(fd: int, work: Path, code: Path, disk_mib: int) -> list[str]:
     return [bubblewrap(), *jail, *home, "--", *child]
 
 
+def _copy_code(path: Path, to: Path) -> None:
+    """A folder, or a file with the files beside it that it imports, into the folder `to`."""
+    if path.is_dir():
+        ignored = {"ignore": CACHES, "ignore_dangling_symlinks": True}
+        shutil.copytree(path, to / path.name, **ignored)  # type: ignore[arg-type]
+        return
+    for file in local_files(path) or [path]:
+        copy = to / file.relative_to(path.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+
+
 def _size_mib(folder: Path) -> float:
     """What the files of a folder take, as far as they are still there."""
     size = 0
@@ -156,14 +168,14 @@ class Sandbox:
         places = {name: Path(self._folder.name, name) for name in ("code", "work", "root")}
         for folder in places.values():
             folder.mkdir()
-        for path in code:
-            if path.is_dir():
-                shutil.copytree(path, places["code"] / path.name, ignore=CACHES)
-                continue
-            for file in local_files(path) or [path]:  # with the files beside it that it imports
-                to = places["code"] / file.relative_to(path.parent)
-                to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file, to)
+        try:
+            for path in code:
+                _copy_code(path, places["code"])
+        except OSError as error:  # shutil.Error is one
+            raise SandboxError(
+                f"{code[-1]} cannot be copied into the sandbox ({str(error)[:200]}); give plain "
+                "files that can be read, and look whether the disk is full"
+            ) from None
         if (size := _size_mib(places["code"])) > self.limits.disk_mib:
             raise SandboxError(
                 f"{code[-1]}: the code takes {size:.0f} MiB, the disk of the sandbox has "
@@ -347,7 +359,7 @@ def execution_fault(row: Trajectory, module: str | Path, limits: Limits = Limits
     try:
         for call in row.calls:
             call.args  # noqa: B018  raises where they are no JSON object
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return f"execution:arguments: {error}"
     for call, outcome in zip(row.calls, run_calls(module, row.calls, limits).outcomes):
         if outcome.error:

@@ -24,14 +24,15 @@ REFUSED = (
     "imaplib.", "nntplib.", "telnetlib.", "webbrowser.", "syslog.", "resource.prlimit",
     "resource.setrlimit", "signal.pthread_kill", "sqlite3.enable_load_extension",
     "sqlite3.load_extension", "fcntl.ioctl", "ensurepip.", "sys.remote_exec",
+    "cpython.PyInterpreterState_New",  # another interpreter has no hook
 )
 SIGNALS = (8, 10, 15, 1024, 1026)  # F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY
-# functions of os that raise no event, so a weak sandbox takes them away
+# functions of os and posix that raise no event, so a weak sandbox takes them away
 SILENT = (
     "mkfifo", "mknod", "chroot", "nice", "setpriority", "setsid", "setpgid", "setpgrp", "setuid",
     "setgid", "seteuid", "setegid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
     "initgroups", "sched_setaffinity", "sched_setparam", "sched_setscheduler", "memfd_create",
-    "pidfd_open", "unshare", "setns", "tcsetpgrp", "sync",
+    "pidfd_open", "unshare", "setns", "tcsetpgrp", "sync", "fork_exec",
 )
 # fmt: on
 TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -77,8 +78,11 @@ def hook(
         elif event == "os.truncate" and isinstance(args[0], int):
             return  # a file that is open for writing
         elif event == "sqlite3.connect":
-            if os.fsdecode(args[0]).startswith("file:") or args[0] != ":memory:":
-                look(event, os.fsdecode(args[0]).removeprefix("file:"), True)
+            name = os.fsdecode(args[0])
+            if name.startswith("file:") and "%" in name:
+                raise Forbidden(f"{event}: {name} hides its path")
+            if name != ":memory:":
+                look(event, name.removeprefix("file:"), True)
         elif event.startswith("os.") and event not in HARMLESS:
             raise Forbidden(f"{event} is not allowed in here")
         elif event == "fcntl.fcntl" and args[1] in SIGNALS:
@@ -89,12 +93,13 @@ def hook(
 
 def silence() -> None:
     """Take the functions of SILENT away."""
+    import _posixsubprocess
     import posix
 
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise Forbidden("this function of os is not allowed in here")
 
     for name in SILENT:
-        for module in (os, posix):
+        for module in (os, posix, _posixsubprocess):
             if hasattr(module, name):
                 setattr(module, name, refuse)

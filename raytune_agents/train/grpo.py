@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_agents.agents.rollout import can_roll_out
-from raytune_agents.calls import gold_of
+from raytune_agents.calls.gold import gold_calls
 from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.mix import RowKind
@@ -44,11 +44,9 @@ def policy_prompt(row: Trajectory, chat: Chat, config: TrainConfig) -> Trajector
         first = next(i for i, m in enumerate(row.messages) if m.role == "assistant")
         return replace(row, messages=row.messages[:first])
     try:
-        gold_of(row)
+        gold_calls(row)
     except ValueError as error:
         raise RecordError(f"no gold to score answers by: {error}") from None
-    if row.target is None and not row.gold:
-        raise RecordError("no gold to score answers by")
     return replace(row, messages=row.prompt)
 
 

@@ -13,7 +13,7 @@ from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.config.base import json_values
 from raytune_agents.config.lookup import user_object
 from raytune_agents.mix import RowKind
-from raytune_agents.records import RecordError, Trajectory
+from raytune_agents.records import ROW_FAULTS, Trajectory, row_reason
 from raytune_agents.train import dpo, grpo, kto, nat, rloo, sft
 
 
@@ -176,6 +176,6 @@ def build_columns(
     for row in rows:
         try:
             out += method_named(name).columns(row, chat, config, pairs)
-        except RecordError as error:
-            refused.append(str(error))
+        except ROW_FAULTS as error:
+            refused.append(row_reason(error))
     return out, refused

@@ -50,7 +50,7 @@ def after_thought(text: str, think: bool) -> str | None:
 
 def toolrl(text: str, row: Trajectory, think: bool = False) -> float:
     """Correctness in [-3, 3]; where gold has no call 0: not calling is `format`'s to reward."""
-    if not gold_of(row):
+    if not gold_calls(row):
         return 0.0
     # The grade is in [0, 1]; the paper spreads it over [-3, 3].
     return 6.0 * answer_grade(text, row) - 3.0
@@ -62,7 +62,7 @@ def format_reward(text: str, row: Trajectory, think: bool = False) -> float:
     if not body:
         return 0.0
     parsed = parse(body, row.tools)
-    if gold_of(row):
+    if gold_calls(row):
         return float(bool(parsed.calls) and not parsed.error)
     return float(parsed.dialect == "text" and bool(parsed.text))
 
@@ -99,7 +99,7 @@ def tooln1(text: str, row: Trajectory, think: bool = False) -> float:
         return 0.0
     parsed = parse(body, row.tools)
     if row.gold:
-        gold = [pair for entry in gold_of(row) for pair in entry.items()]
+        gold = gold_calls(row)
     else:
         gold = [
             (
@@ -115,7 +115,7 @@ def tooln1(text: str, row: Trajectory, think: bool = False) -> float:
 
 def irrelevance(text: str, row: Trajectory, think: bool = False) -> float | None:
     """1 = no call where none is right; None where a call is due."""
-    return None if gold_of(row) else float(not parse(text, row.tools).calls)
+    return None if gold_calls(row) else float(not parse(text, row.tools).calls)
 
 
 def calls_right(text: str, row: Trajectory, think: bool = False) -> float | None:
@@ -198,7 +198,7 @@ def no_call_share(
         known = from_row(json.loads(row))
         if rollout:
             silent.append(not from_row(json.loads(rollout)).calls)
-        elif gold_of(known):
+        elif gold_calls(known):
             silent.append(not parse(text, known.tools).calls)
     return sum(silent) / len(silent) if silent else None
 

@@ -23,7 +23,7 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.infra.provenance import FileMark
 from raytune_agents.mix import RowKind
-from raytune_agents.records import FlatRow, RecordError, Trajectory
+from raytune_agents.records import ROW_FAULTS, FlatRow, Trajectory, row_reason
 from raytune_agents.runs import damage
 from raytune_agents.storage import read_json, write_json, write_table
 from raytune_agents.train.column_files import TrainingRows, write_columns
@@ -67,10 +67,10 @@ def tokenize_rows(
             try:
                 own = how.columns(row, chat, config, pairs)
                 validate_columns(own, chat.max_length)
-            except RecordError as error:
-                refused = str(error)
             except ConfigError as error:
                 fault = str(error)
+            except ROW_FAULTS as error:
+                refused = row_reason(error)
         made += own
         kind = RowKind.of(row)
         facts.append(

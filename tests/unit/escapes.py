@@ -120,13 +120,28 @@ def writes_packages():
 def writes_a_database():
     import sqlite3
 
-    for path, uri in ((FILE + ".db", False), (f"file:{FILE}.db", True)):
+    coded = FILE.replace("/", "%2f")
+    for path, uri in ((FILE + ".db", False), (f"file:{FILE}.db", True), (f"file:{coded}.db", True)):
         try:
             sqlite3.connect(path, uri=uri).execute("create table t (x)")
             return True
         except (sqlite3.Error, OSError):
             continue
     return False
+
+
+def asks_another_interpreter():
+    """Which has no audit hook of ours."""
+    try:
+        import _xxsubinterpreters as interpreters
+    except ImportError:
+        import _interpreters as interpreters
+
+    try:
+        interpreters.run_string(interpreters.create(), f"open({FILE!r}, 'w')")
+        return True
+    except RuntimeError:
+        return False
 
 
 def attaches_a_database():

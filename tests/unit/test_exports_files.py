@@ -34,6 +34,21 @@ def read_back(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.parametrize("format", ["trl", "gemini"])
+@pytest.mark.parametrize("arguments", ['{"a": NaN}', '{"a": 1e999}', "[" * 5000, "{"])
+def test_a_row_that_a_format_cannot_write_is_counted(
+    tmp_path: Path, format: str, arguments: str
+) -> None:
+    turns = (Message("user", "q"), Message("assistant", tool_calls=(ToolCall("add", arguments),)))
+    rows = [finish(replace(sample(1), messages=turns)), sample(2)]
+    summary = write_files(rows, tmp_path, ExportConfig(format=format, val_share=0.0))
+    assert summary["rows_out"] == 1
+    assert sum(summary["left_out"].values()) == 1
+    if format == "gemini":
+        plan = export_plan(rows, format, ExportConfig())
+        assert (plan.rows, plan.left_out.total()) == (1, 1)
+
+
 def test_files_summary_and_card(tmp_path: Path) -> None:
     rows = [sample(i) for i in range(20)]
     rows += [sample(100, reject_reason="too_long:9"), sample(101, split="test_seen"),

@@ -29,7 +29,7 @@ from raytune_agents.negatives import (
     trajectory_fault,
 )
 from raytune_agents.negatives.wrong_values import mistyped, other_value
-from raytune_agents.records import Message, ToolCall, Trajectory, finish
+from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
 ROWS = [row for name in agents.shipped() for row in tasks(agents.load_spec(name), 30, 4)]
 SINGLE = ["wrong_function", "hallucinated_function", "missing_required", "extra_argument",
@@ -136,6 +136,24 @@ def test_a_wrong_row_is_no_base_for_a_negative():
     assert edit(bad, "wrong_type", 1) == (None, "not_a_positive")
     prompt_only = replace(ROWS[0], messages=ROWS[0].prompt)
     assert edit(prompt_only, "wrong_type", 1) == (None, "not_a_positive")
+
+
+@pytest.mark.parametrize("schema", [
+    "null", "[]", "not JSON", '{"properties": {"a": true}, "required": ["a"]}',
+    '{"properties": {"a": {"type": {"x": 1}}}, "required": ["a"]}',
+    '{"properties": {"a": {}}, "required": true}', '{"properties": {"a": {"enum": null}}}',
+    '{"properties": {"a": {"type": "integer", "minimum": "x"}}, "required": ["a"]}',
+    '{"properties": {"a": {"type": "integer", "minimum": 1e400}}, "required": ["a"]}',
+])  # fmt: skip
+def test_a_strange_schema_beside_a_good_call_stops_no_step(schema):
+    """What an edit cannot do with a row is a counted reason, whatever the row holds."""
+    strange = ToolSpec("strange", "", schema)
+    call = Message("assistant", tool_calls=(ToolCall.of("book", city="Rome"),))
+    book = ToolSpec("book", "", '{"properties": {"city": {"type": "string"}}}')
+    row = finish(Trajectory((Message("user", "book Rome"), call), (strange, book)))
+    for fault in FAULTS:
+        bad, reason = edit(row, fault, 1)
+        assert (bad is None) == bool(reason)
 
 
 def test_mined_failures():

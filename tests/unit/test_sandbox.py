@@ -16,6 +16,7 @@ from raytune_agents.sandbox import (
     Limits,
     Outcome,
     Sandbox,
+    SandboxError,
     bubblewrap,
     execution_fault,
     run_calls,
@@ -310,3 +311,16 @@ def test_execution_check_of_a_row(tools):
     why = execution_fault(row(ToolCall.of("add", a=1, b=2), ToolCall.of("wrong")), tools)
     assert why == "execution:wrong: KeyError: 'gone'"
     assert execution_fault(row(ToolCall("add", "{broken")), tools).startswith("execution:arguments")
+
+
+def test_code_that_cannot_be_copied_says_so(tmp_path):
+    """A link to nowhere is left out; a pipe, or a file that may not be read, is refused."""
+    tools, package = tmp_path / "tools.py", tmp_path / "package"
+    tools.write_text("def one(): return 1")
+    package.mkdir()
+    (package / "gone").symlink_to("nowhere")
+    with Sandbox(tools, code=[package]) as box:
+        assert box.call("one", {}).value == 1
+    os.mkfifo(package / "pipe")
+    with pytest.raises(SandboxError, match="package cannot be copied into the sandbox"):
+        Sandbox(tools, code=[package])

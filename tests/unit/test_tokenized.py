@@ -212,3 +212,12 @@ def test_the_rows_that_generation_works_from_are_an_even_draw_of_each_split(tmp_
     assert 70 < sum(row.id in own for row in rows[1000:]) < 130
     assert drawn == drawn_rows(tmp_path, 0, most=200)[0]
     assert drawn != drawn_rows(tmp_path, 1, most=200)[0]
+
+
+def test_a_row_that_no_template_can_render_is_counted(chat: Chat, tmp_path: Path) -> None:
+    """Its tool's schema is no JSON: whatever comes out of a row is a reason, and stops nothing."""
+    tool = replace(GOOD[0].tools[0], parameters="not JSON")
+    strange = finish(replace(GOOD[0], tools=(tool,)))
+    facts = made(tmp_path, "sft", chat, [strange, GOOD[1]]).facts.to_pylist()
+    assert [bool(f["examples"]) for f in facts] == [False, True]
+    assert "Expecting value" in facts[0]["refused"]

@@ -254,6 +254,19 @@ def test_a_program_of_another_package_is_a_world(tmp_path):
     assert episode.score("") == 1.0
 
 
+def test_an_edited_world_is_not_answered_by_the_old_one(tmp_path):
+    """Also within one process: a notebook, a worker that goes on."""
+    source = "class One:\n    def reset(self, task): pass\n    def goal(self, state): return 1\n"
+    spec = json.loads(SPEC.model_dump_json(exclude={"examples", "profile"}))
+    spec |= {"name": "edited", "world": "one:One"}
+    (tmp_path / "edited.yaml").write_text(json.dumps(spec))
+    task = WorldTask("edited", {}, str(tmp_path / "edited.yaml"))
+    for answer in ("old", "newer"):
+        text = f"{source}    def call(self, name, arguments): return {answer!r}\n"
+        (tmp_path / "one.py").write_text(text)
+        assert Episode(task, None).call(sql("select 1")) == answer
+
+
 MY_TOOLS = '''
 import socket
 

@@ -17,7 +17,8 @@ from raytune_agents.agents.worlds.live_mcp import MCP, McpServer
 from raytune_agents.agents.worlds.openenv import EnvironmentServer
 from raytune_agents.agents.worlds.remote import RemoteWorld
 from raytune_agents.config import ConfigError
-from raytune_agents.records import JsonObject
+from raytune_agents.infra.provenance import code_files
+from raytune_agents.records import JsonObject, content_hash
 from raytune_agents.sandbox import Limits, Sandbox
 
 SHIPPED = "raytune_agents.agents.worlds."
@@ -31,13 +32,15 @@ class WorldDown(RuntimeError):
 
 @dataclass(frozen=True)
 class WorldCode:
-    """The class of a world, and the files or packages that it needs beside installed ones; or the
-    address of a server as its module, and the tools that may be called there."""
+    """The class of a world, and the files or packages that it needs beside installed ones, as they
+    are now: an edited world is another one, with a process of its own. Or the address of a server
+    as its module, and the tools that may be called there."""
 
     module: str
     name: str
     files: tuple[Path, ...] = ()
     tools: tuple[str, ...] = ()
+    version: str = ""
 
     @property
     def entry(self) -> str:
@@ -59,18 +62,26 @@ def _installed(path: Path) -> bool:
     return any(path.is_relative_to(Path(p).resolve()) for p in (sys.prefix, sys.base_prefix))
 
 
+def _code(module: str, name: str, files: tuple[Path, ...]) -> WorldCode:
+    found = ((file, file.stat()) for path in files for file in code_files(path))
+    marks = [[str(file), at.st_mtime_ns, at.st_size] for file, at in found]
+    return WorldCode(module, name, files, version=content_hash(marks))
+
+
 def locate(world: str, folder: Path, beside: tuple[Path, ...] = ()) -> WorldCode:
     """The code of "module:Class", or a server's address. The module is a file or package of
     `folder` (that of the spec), or one that Python finds. `beside` are files that it imports.
     Raises ConfigError."""
     if (at_server := WorldCode(world, "")).remote:
         return at_server
+    if world.startswith(SHIPPED):
+        return WorldCode(*world.split(":"))
     module, _, name = world.partition(":")
     module = module.removesuffix(".py").replace("/", ".")
     top = module.partition(".")[0]
     for path in (folder / f"{top}.py", folder / top):
         if path.exists():
-            return WorldCode(module, name, (path.resolve(), *beside))
+            return _code(module, name, (path.resolve(), *beside))
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
@@ -81,8 +92,8 @@ def locate(world: str, folder: Path, beside: tuple[Path, ...] = ()) -> WorldCode
         )
     places = list(spec.submodule_search_locations or [spec.origin or ""])
     path = Path(places[0]).resolve()
-    own = not path.exists() or _installed(path) or module.startswith(SHIPPED)
-    return WorldCode(module, name, beside if own else (path, *beside))
+    own = not path.exists() or _installed(path)
+    return _code(module, name, beside if own else (path, *beside))
 
 
 Box = Sandbox | RemoteWorld
