@@ -16,54 +16,12 @@ from typing import Any
 
 from raytune_agents.agents import AgentSpec, ExampleConfig
 from raytune_agents.agents.mcp_tools import TIMEOUT_S, NotRecorded, ask_server, tool_answer
-from raytune_agents.agents.skeleton import world_name
+from raytune_agents.agents.skeleton import world_name, world_template
 from raytune_agents.config import ConfigError
 from raytune_agents.records import JsonObject
 
 MAX_CALLS = 200  # of all tasks together
 CLOSE_S = 15.0  # for a server to end; the package kills one that does not after a few seconds
-
-SOURCE = '''"""The world of the agent {agent}: what its MCP server answered once, replayed.
-
-`cassette.jsonl` has a line for each call that was recorded: its task, name, arguments, and the
-observation or the error. Runs in the sandbox of raytune-agents; each task has an object of its own.
-"""
-
-import json
-from pathlib import Path
-
-CASSETTE = Path(__file__).with_name("cassette.jsonl").read_text(encoding="utf-8").splitlines()
-RECORDED = [json.loads(line) for line in CASSETTE]
-
-
-class ToolError(Exception):
-    """What the server called an error, or a call that was never recorded."""
-
-
-class {name}:
-    def reset(self, task):
-        self.task = task
-        self.state = {{"calls": []}}
-        return self.state
-
-    def call(self, name, arguments):
-        """The recorded answer: this task's own first, the n-th for the n-th time."""
-        call = [name, arguments]
-        self.state["calls"].append(call)
-        same = [r for r in RECORDED if [r["name"], r["arguments"]] == call]
-        found = [r for r in same if r["task"] == self.task["id"]] or same
-        if not found:
-            raise ToolError(f"{{name}} was not recorded with these arguments")
-        times = self.state["calls"].count(call)
-        answer = found[min(times, len(found)) - 1]
-        if "error" in answer:
-            raise ToolError(answer["error"])
-        return answer["observation"]
-
-    def goal(self, state):
-        """Whether the task is done. Here: its calls were made, in any order."""
-        return all(call in state["calls"] for call in self.task["calls"])
-'''
 
 
 @dataclass
@@ -120,7 +78,7 @@ def _session(server: str, calls: Sequence[list[Any]], timeout_s: float) -> list[
 def write_recording(spec: AgentSpec, folder: Path, recording: Recording) -> str:
     """Write the world's package; returns its name as a spec has it, "module:Class"."""
     folder.mkdir(parents=True)
-    source = SOURCE.format(agent=spec.name, name=world_name(spec))
+    source = world_template("cassette", spec)
     (folder / "__init__.py").write_text(source, encoding="utf-8")
     lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in recording.lines)
     (folder / "cassette.jsonl").write_text(lines, encoding="utf-8")

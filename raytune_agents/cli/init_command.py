@@ -198,11 +198,12 @@ def write_run(
 def with_world(spec: AgentSpec, path: Path) -> AgentSpec:
     """Write a world beside the spec and give the spec those tasks that run in it. Raises
     ConfigError."""
-    from raytune_agents.agents.skeleton import sampled_tasks, world_name, world_source
+    from raytune_agents.agents.skeleton import sampled_tasks, world_name, world_template
     from raytune_agents.generate.tasks import tasks
 
     source = free_place(path, "_world.py")
-    source.write_text(world_source(spec, Path(spec.module).stem), encoding="utf-8")
+    text = world_template("world", spec, Path(spec.module).stem)
+    source.write_text(text, encoding="utf-8")
     found = sampled_tasks(spec, tasks(spec, TASKS, SEED))
     return with_tasks(spec, path, f"{source.name}:{world_name(spec)}", found)
 

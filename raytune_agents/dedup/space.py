@@ -63,32 +63,28 @@ def semantic_owner(
 def facility_location(
     vectors: np.ndarray,
     count: int,
-    worth: np.ndarray | None = None,
-    alpha: float = 0.0,
     kinds: Sequence[Hashable] = (),
     caps: Mapping[Any, int] | None = None,
 ) -> list[int]:
     """`count` rows that represent all, in the order of their gain.
 
-    Greedy maximum of (1 - alpha) * sum_v max_{a in A} s(a, v) / n + alpha * sum_{a in A} worth_a /
-    count, with s the cosine cut at 0 (QDIT, 2311.14736). The sum is submodular, so greedy reaches
-    1 - 1/e of the best; lazy evaluation (Minoux 1978) recomputes a gain only where its old upper
-    bound leads. With `kinds` (one per row) at most `caps[kind]` rows of a kind are chosen, fewer
-    than `count` where that leaves no more; greedy then reaches 1/2 (Fisher, Nemhauser, Wolsey
-    1978).
+    Greedy maximum of sum_v max_{a in A} s(a, v) / n, with s the cosine cut at 0 (QDIT, 2311.14736).
+    The sum is submodular, so greedy reaches 1 - 1/e of the best; lazy evaluation (Minoux 1978)
+    recomputes a gain only where its old upper bound leads. With `kinds` (one per row) at most
+    `caps[kind]` rows of a kind are chosen, fewer than `count` where that leaves no more; greedy
+    then reaches 1/2 (Fisher, Nemhauser, Wolsey 1978).
     Memory: one [rows] similarity vector at a time.
     """
     vectors = unit_vectors(np.asarray(vectors, np.float64))
     rows = len(vectors)
     if not 0 <= count <= rows:
         raise ValueError(f"count={count} of {rows} rows; write 0 to {rows}")
-    bonus = alpha * (np.zeros(rows) if worth is None else np.asarray(worth)) / max(count, 1)
     best = np.zeros(rows)
 
     def gain(i: int) -> float:
         covered = np.maximum(vectors @ vectors[i] - best, 0.0).sum() / rows
         # rounded: the last bits differ with the number of threads, and so would the choice
-        return round((1 - alpha) * float(covered) + float(bonus[i]), 6)
+        return round(float(covered), 6)
 
     bounds = [(-gain(i), i, 0) for i in range(rows)]
     heapq.heapify(bounds)

@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from types import MappingProxyType
 from typing import Any
 
@@ -116,9 +117,10 @@ def hallucinated_function(row: Trajectory, rng: random.Random) -> Trajectory | N
 # --- arguments ------------------------------------------------------------------------------------
 
 
-def _arguments(edit: ArgumentEdit) -> Fault:
+def _of_one_call(edit: ArgumentEdit) -> Fault:
     """A fault that edits the arguments of one call; `edit` gives None where it finds nothing."""
 
+    @wraps(edit)
     def fault(row: Trajectory, rng: random.Random) -> Trajectory | None:
         calls = row.answer.tool_calls
         for i in rng.sample(range(len(calls)), len(calls)):
@@ -127,7 +129,6 @@ def _arguments(edit: ArgumentEdit) -> Fault:
                 return with_call(row, i, make_call(calls[i].name, changed))
         return None
 
-    fault.__name__, fault.__doc__ = edit.__name__.strip("_"), edit.__doc__
     return fault
 
 
@@ -138,17 +139,20 @@ def _drop(names: list[str], args: Arguments, rng: random.Random) -> Arguments | 
     return {k: v for k, v in args.items() if k != lost}
 
 
-def _missing_required(args, schema, rng):
+@_of_one_call
+def missing_required(args, schema, rng):
     """A required argument is left out."""
     return _drop([k for k in args if k in schema.get("required", [])], args, rng)
 
 
-def _missing_optional_needed(args, schema, rng):
+@_of_one_call
+def missing_optional_needed(args, schema, rng):
     """An optional argument that the request asks for is left out."""
     return _drop([k for k in args if k not in schema.get("required", [])], args, rng)
 
 
-def _extra_argument(args, schema, rng):
+@_of_one_call
+def extra_argument(args, schema, rng):
     """An argument is added that the request does not ask for, or that the tool does not know."""
     properties = schema.get("properties", {})
     unused = [k for k in properties if k not in args]
@@ -166,7 +170,8 @@ def _extra_argument(args, schema, rng):
     return args | {key: made_up.get(key) or invented(key, {"type": "string"}, rng)}
 
 
-def _wrong_argument_name(args, schema, rng):
+@_of_one_call
+def wrong_argument_name(args, schema, rng):
     """An argument goes under a name that the tool does not have."""
     if not args:
         return None
@@ -183,7 +188,8 @@ def _wrong_argument_name(args, schema, rng):
     return {(new if k == key else k): v for k, v in args.items()}
 
 
-def _wrong_type(args, schema, rng):
+@_of_one_call
+def wrong_type(args, schema, rng):
     """One value is right but of a wrong type."""
     for key in rng.sample(list(args), len(args)):
         changed = mistyped(args[key], rng)
@@ -192,7 +198,8 @@ def _wrong_type(args, schema, rng):
     return None
 
 
-def _swapped_values(args, schema, rng):
+@_of_one_call
+def swapped_values(args, schema, rng):
     """Two values of one type change places."""
     pairs = [
         (a, b)
@@ -204,14 +211,6 @@ def _swapped_values(args, schema, rng):
         return None
     a, b = rng.choice(pairs)
     return args | {a: args[b], b: args[a]}
-
-
-missing_required = _arguments(_missing_required)
-missing_optional_needed = _arguments(_missing_optional_needed)
-extra_argument = _arguments(_extra_argument)
-wrong_argument_name = _arguments(_wrong_argument_name)
-wrong_type = _arguments(_wrong_type)
-swapped_values = _arguments(_swapped_values)
 
 
 def wrong_value(

@@ -27,16 +27,10 @@ from raytune_agents.train.reward_hacking import STEP_KEYS, PolicyStep, hacking_s
 from raytune_agents.train.score import answered, objective, teacher_forced
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics.jsonl; [] where there is none. A line cut by a kill is left
-    out."""
-    return read_jsonl(path)
-
-
 def keep_until(path: Path, step: int) -> list[dict[str, Any]]:
     """Cut metrics.jsonl back to the checkpoint that training goes on from, so that no step is in it
     twice."""
-    kept = [line for line in lines(path) if line["step"] <= step]
+    kept = [line for line in read_jsonl(path) if line["step"] <= step]
     if path.is_file():
         write_text(path, "".join(json.dumps(x) + "\n" for x in kept))
     return kept
@@ -116,7 +110,7 @@ class HackingWatch(TrainerCallback):
         self.steps: list[PolicyStep] = []
 
     def on_train_begin(self, args, state, control, **kwargs):
-        done = [line for line in lines(self.path) if line["step"] <= state.global_step]
+        done = [line for line in read_jsonl(self.path) if line["step"] <= state.global_step]
         self.steps = [{k: line[k] for k in STEP_KEYS if k in line} for line in done]
 
     def on_log(self, args, state, control, logs=None, **kwargs):
@@ -187,7 +181,7 @@ class Validation(TrainerCallback):
         self.scores: list[float] = []
 
     def on_train_begin(self, args, state, control, **kwargs):
-        done = [x for x in lines(self.path) if "val_exact_match" in x]
+        done = [x for x in read_jsonl(self.path) if "val_exact_match" in x]
         self.scores = [
             objective(x["val_exact_match"], x["val_loss"])
             for x in done

@@ -87,8 +87,6 @@ def shared(arguments: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
         **same,
         # Counted in rows of the mix, which are prompts; a step counts answers.
         "warmup_steps": arguments["warmup_steps"] * rl.num_generations,
-        # The reward functions read column `row`.
-        "remove_unused_columns": False,
         "max_completion_length": rl.max_tokens,
         "use_vllm": samples_by_vllm(config),
     }

@@ -4,11 +4,12 @@ answer."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from raytune_agents.calls import judge
 from raytune_agents.chat import IGNORE, Chat
@@ -27,18 +28,14 @@ def objective(exact_match: float, val_loss: float) -> float:
 
 def pad(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
     """Columns input_ids and labels -> right-padded batch [rows, seq] with its attention mask."""
-    width = max(len(e["input_ids"]) for e in examples)
 
-    def fill(key: str, value: int) -> torch.Tensor:
-        return torch.tensor([list(e[key]) + [value] * (width - len(e[key])) for e in examples])
+    def padded(rows: Iterable[Any], value: int) -> torch.Tensor:
+        return pad_sequence([torch.as_tensor(row) for row in rows], True, value)
 
-    mask = torch.tensor(
-        [[1] * len(e["input_ids"]) + [0] * (width - len(e["input_ids"])) for e in examples]
-    )
     return {
-        "input_ids": fill("input_ids", pad_id),
-        "labels": fill("labels", IGNORE),
-        "attention_mask": mask,
+        "input_ids": padded((e["input_ids"] for e in examples), pad_id),
+        "labels": padded((e["labels"] for e in examples), IGNORE),
+        "attention_mask": padded((torch.ones(len(e["labels"]), dtype=int) for e in examples), 0),
     }
 
 

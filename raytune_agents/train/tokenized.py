@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -166,16 +166,8 @@ class Tokenized:
     @cached_property
     def kinds(self) -> list[RowKind]:
         """What each row is; the kinds are few, and rows of one kind share it."""
-        codes, words = np.zeros(len(self.facts), np.int64), []
-        for name in KIND:
-            found = self.facts[name].combine_chunks().dictionary_encode()
-            words.append(found.dictionary.to_pylist())
-            # One number per combination of values, as digits of mixed bases.
-            codes = codes * (len(words[-1]) + 1) + found.indices.to_numpy()
-        known, at, inverse = np.unique(codes, return_index=True, return_inverse=True)
-        table = self.facts.select(KIND).take(pa.array(at)).to_pylist() if len(known) else []
-        distinct = [RowKind(**values) for values in table]
-        return [distinct[k] for k in inverse]
+        kind = lru_cache(maxsize=None)(RowKind)
+        return [kind(*values) for values in zip(*(self.facts[n].to_pylist() for n in KIND))]
 
     def costs(self) -> list[tuple[str, str, int]]:
         """(id, pool, loss tokens) of every row that is trained on."""

@@ -102,7 +102,6 @@ class StepTrainer(Trainer):
         self.args.per_device_train_batch_size = self.args.gradient_accumulation_steps = 1
         self._train_batch_size = 1
         self.accelerator.gradient_accumulation_steps = 1
-        self.args.remove_unused_columns = False  # of rows; an item is no row
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # transformers' guess by the inputs' shape, which nobody reads
@@ -264,6 +263,18 @@ class PairCollator(DataCollatorForPreference):
         return batch
 
 
+class TokenRows(Trainer):
+    """A trainer of pairs or labels on rows that are token ids already; see `drop_fresh_reference`
+    for its reference."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        drop_fresh_reference(self)
+
+    def _prepare_dataset(self, dataset, *args, **kwargs):
+        return dataset
+
+
 def drop_fresh_reference(trainer: Any) -> None:
     """TRL copies the adapter as its reference `ref`. A fresh adapter changes nothing (B = 0), so
     the reference is the base with the adapter off, and the copy is dropped. Where training goes on
@@ -275,8 +286,8 @@ def drop_fresh_reference(trainer: Any) -> None:
             model.delete_adapter("ref")
 
 
-class PairTrainer(StepTrainer, DPOTrainer):
-    """TRL's DPOTrainer on pairs that are token ids already. The loss by pool is -log sigmoid(beta *
+class PairTrainer(TokenRows, StepTrainer, DPOTrainer):
+    """TRL's DPOTrainer. The loss by pool is -log sigmoid(beta *
     margin) of the pairs of a fault, whatever loss is trained; it needs
     `precompute_ref_log_probs`."""
 
@@ -285,7 +296,6 @@ class PairTrainer(StepTrainer, DPOTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        drop_fresh_reference(self)
         # TRL logs means of the batch only; a loss by pool needs the pairs.
         self.model.register_forward_hook(self.keep_log_probs)
 
@@ -306,15 +316,6 @@ class PairTrainer(StepTrainer, DPOTrainer):
             note_pools(self.notes, pools, losses.tolist())
         return loss * self.pass_share  # TRL's loss is a mean of pairs: the step's is theirs by size
 
-    def _set_signature_columns_if_needed(self):
-        if self._signature_columns is None:
-            super()._set_signature_columns_if_needed()
-            # Trainer drops columns that the model does not take; the collator reads these.
-            self._signature_columns += ["chosen_mask", "rejected_mask"]  # type: ignore[operator]
-
-    def _prepare_dataset(self, dataset, *args, **kwargs):
-        return dataset
-
 
 class UnpairedCollator(DataCollatorForUnpairedPreference):
     """TRL's collator, with loss on answer tokens only: columns completion_mask and
@@ -329,17 +330,5 @@ class UnpairedCollator(DataCollatorForUnpairedPreference):
         return batch
 
 
-class UnpairedTrainer(KTOTrainer):
-    """TRL's KTOTrainer on rows that are token ids already; KL_completion_ids are in the rows."""
-
-    def _set_signature_columns_if_needed(self):
-        if self._signature_columns is None:
-            super()._set_signature_columns_if_needed()
-            self._signature_columns += ["completion_mask", "KL_completion_mask"]  # type: ignore[operator]
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        drop_fresh_reference(self)
-
-    def _prepare_dataset(self, dataset, *args, **kwargs):
-        return dataset
+class UnpairedTrainer(TokenRows, KTOTrainer):
+    """TRL's KTOTrainer; KL_completion_ids are in the rows."""

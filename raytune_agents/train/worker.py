@@ -84,7 +84,8 @@ def trainer_arguments(
         "save_total_limit": 1,
         "gradient_checkpointing": config.gradient_checkpointing,
         "disable_tqdm": True,
-        "remove_unused_columns": True,
+        # The rows have no others: what the model does not take, a collator or a reward reads.
+        "remove_unused_columns": False,
         "dataloader_pin_memory": False,
         "optim": "adamw_torch_fused",
         "max_grad_norm": sharding.CLIP,

@@ -9,8 +9,7 @@ from raytune_agents.config import load_config
 from raytune_agents.infra import cluster
 from raytune_agents.infra.placement import Resources
 from raytune_agents.pipeline import plan as planner
-from raytune_agents.storage import read_json
-from raytune_agents.train.callbacks import lines
+from raytune_agents.storage import read_json, read_jsonl
 
 NEAR, FEW = 0.25, 0.35
 ARMS = ("sft", "nat", "dpo")
@@ -25,7 +24,7 @@ def foreseen() -> planner.Plan:
 def test_tokens_and_rows_are_those_of_the_run(foreseen, tiny) -> None:
     """Of all arms together: about 20 rows, drawn from other rows than the run's own."""
     work = [foreseen.work[f"train {arm}"] for arm in ARMS]
-    steps = [step for arm in ARMS for step in lines(tiny[0] / "train" / arm / "metrics.jsonl")]
+    steps = [step for arm in ARMS for step in read_jsonl(tiny[0] / "train" / arm / "metrics.jsonl")]
     found = read_json(tiny[0] / "train/manifest.json")["rows"]["in"]
     assert sum(w.train for w in work) == pytest.approx(sum(s["tokens"] for s in steps), rel=FEW)
     assert sum(w.rows for w in work) == pytest.approx(found, rel=FEW)

@@ -33,9 +33,9 @@ def training_worker(driver: int) -> int:
 
 
 def steps_of(path: Path) -> list[int]:
-    from raytune_agents.train.callbacks import lines
+    from raytune_agents.storage import read_jsonl
 
-    return [line["step"] for line in lines(path)]
+    return [line["step"] for line in read_jsonl(path)]
 
 
 def wait_for(path: Path, step: int, driver: subprocess.Popen) -> None:
@@ -79,12 +79,12 @@ def assert_equal(arm: Path, config, killed: float) -> None:
     """Every step once, the first ones from before the kill, and the losses and weights of a run in
     one go, in this process."""
     from raytune_agents.models import embedded
+    from raytune_agents.storage import read_jsonl
     from raytune_agents.train import worker
     from raytune_agents.train.base_model import save
-    from raytune_agents.train.callbacks import lines
     from raytune_agents.train.job import JOB, Job
 
-    found = lines(arm / "metrics.jsonl")
+    found = read_jsonl(arm / "metrics.jsonl")
     assert [line["step"] for line in found] == list(range(1, STEPS + 1))
     assert found[0]["time"] < killed < found[-1]["time"]
     chat = {"path": str(embedded()), "max_length": 256}
@@ -94,7 +94,7 @@ def assert_equal(arm: Path, config, killed: float) -> None:
         chat, str(arm.parent / "whole"), config.seed, os.cpu_count() or 1,
         rows=str(arm / "rows.npy"))  # fmt: skip
     trainer = worker.fit(job)
-    whole = lines(Path(job.out) / "metrics.jsonl")
+    whole = read_jsonl(Path(job.out) / "metrics.jsonl")
     assert [x["loss"] for x in found] == pytest.approx([x["loss"] for x in whole], abs=1e-6)
     save(trainer, Chat(**chat), Path(job.out) / "adapter")
     one, two = (

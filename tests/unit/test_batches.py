@@ -74,7 +74,8 @@ class Arguments:
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 31.0])
 def test_a_bad_loss_stops_and_names_the_rows_of_its_step(tmp_path, loss) -> None:
-    from raytune_agents.train.callbacks import Metrics, lines
+    from raytune_agents.storage import read_jsonl
+    from raytune_agents.train.callbacks import Metrics
 
     path = tmp_path / "metrics.jsonl"
     notes = {"val_exact_match": 0.25}
@@ -82,9 +83,9 @@ def test_a_bad_loss_stops_and_names_the_rows_of_its_step(tmp_path, loss) -> None
         path, [10, 20, 30, 40, 50], list("abcde"), TrainConfig(global_batch_size=2), notes
     )
     metrics.on_log(Arguments, State, None, {"loss": 1.5, "grad_norm": 0.5})
-    assert lines(path)[0]["tokens"] == 70
-    assert (lines(path)[0]["grad_norm"], lines(path)[0]["workers"]) == (0.5, 2)
-    assert lines(path)[0]["val_exact_match"] == 0.25
+    assert read_jsonl(path)[0]["tokens"] == 70
+    assert (read_jsonl(path)[0]["grad_norm"], read_jsonl(path)[0]["workers"]) == (0.5, 2)
+    assert read_jsonl(path)[0]["val_exact_match"] == 0.25
     assert notes == {}
     with pytest.raises(BadLoss, match=r"at step 2 .* train\.learning_rate \(now 0\.1\).*: c, d$"):
         metrics.on_log(Arguments, State, None, {"loss": loss})
@@ -93,12 +94,13 @@ def test_a_bad_loss_stops_and_names_the_rows_of_its_step(tmp_path, loss) -> None
 
 
 def test_metrics_are_cut_back_to_the_checkpoint(tmp_path) -> None:
-    from raytune_agents.train.callbacks import keep_until, lines
+    from raytune_agents.storage import read_jsonl
+    from raytune_agents.train.callbacks import keep_until
 
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps({"step": k}) + "\n" for k in range(1, 6)) + '{"step": 6, ')
     assert [x["step"] for x in keep_until(path, 3)] == [1, 2, 3]
-    assert [x["step"] for x in lines(path)] == [1, 2, 3]
+    assert [x["step"] for x in read_jsonl(path)] == [1, 2, 3]
     assert keep_until(tmp_path / "none.jsonl", 3) == []
 
 

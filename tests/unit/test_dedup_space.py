@@ -65,9 +65,7 @@ def test_a_kind_has_at_most_its_cap():
     assert facility_location(LINE, 2, kinds=kinds, caps={}) == []
 
 
-def test_quality_can_decide_and_bad_counts_are_named():
-    worth = np.array([0, 1, 0, 1, 0.5])
-    assert facility_location(LINE, 2, worth, alpha=1.0) == [1, 3]
+def test_bad_counts_are_named():
     with pytest.raises(ValueError, match="count=6 of 5 rows"):
         facility_location(LINE, 6)
     with pytest.raises(ValueError, match="count=6 of 5 rows"):

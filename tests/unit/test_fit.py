@@ -14,8 +14,8 @@ from transformers import TrainerCallback
 
 from raytune_agents.config import TrainConfig
 from raytune_agents.runs import OutOfMemory
-from raytune_agents.storage import read_json
-from raytune_agents.train import callbacks, worker
+from raytune_agents.storage import read_json, read_jsonl
+from raytune_agents.train import worker
 from raytune_agents.train.column_files import write_columns
 from raytune_agents.train.job import LIMIT, Job
 
@@ -53,7 +53,7 @@ def train(model: str, out: Path, most: int) -> tuple[list[dict], Full]:
         model, "float32", "", "sft", config, chat, str(out), 17, threads=1
     )
     worker.fit(job, [memory], rows=ROWS)
-    return callbacks.lines(out / "metrics.jsonl"), memory
+    return read_jsonl(out / "metrics.jsonl"), memory
 
 
 def test_half_the_tokens_at_once_the_same_steps_and_losses(model, tmp_path) -> None:
@@ -105,7 +105,7 @@ def test_rows_of_shared_mapped_columns_give_the_losses_of_rows_in_memory(model, 
     )
     worker.fit(held, rows=[ROWS[i] for i in mixed])
     worker.fit(mapped)
-    one, two = (callbacks.lines(Path(job.out) / "metrics.jsonl") for job in (held, mapped))
+    one, two = (read_jsonl(Path(job.out) / "metrics.jsonl") for job in (held, mapped))
     assert [x["loss"] for x in one] == [x["loss"] for x in two]
     assert [x["tokens"] for x in one] == [x["tokens"] for x in two]
     assert len(one) == 6
