@@ -20,7 +20,7 @@ from raytune_agents.evaluate.metrics import (
 )
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import Board, first_columns, main_metric, read_board
-from raytune_agents.evaluate.verdict import VAL, ordered_splits, read_conclusion
+from raytune_agents.evaluate.verdict import VAL, Conclusion, ordered_splits
 from raytune_agents.storage import read_json
 
 MOST = 6  # metrics of a table, where the terminal has room for so many
@@ -42,7 +42,7 @@ def print_arms(folder: Path) -> None:
     if splits[SUITES:]:
         console.print(Text(f"in the report too: {', '.join(splits[SUITES:])}", style="dim"))
     if (folder / "verdict.json").is_file():
-        found = read_conclusion(read_json(folder / "verdict.json"))
+        found = Conclusion.read(read_json(folder / "verdict.json"))
         console.print(Text(found.text, style=TONES.get(found.tone, "bold")))
         for words, style in ((found.gate, ""), *((f"lost: {x}", "red") for x in found.lost)):
             if words:

@@ -35,7 +35,7 @@ def show_summary(folder: Path, names: Sequence[str]) -> None:
         from raytune_agents.report.findings import stages
 
         for found in stages({"generate": manifests["generate"].model_dump(by_alias=True)}):
-            rows = [[str(cell) for cell in row] for row in found.rows]
+            rows = [[name, *map(str, cells)] for name, cells in found.lines]
             console.print(table_of(f"funnel of {found.title}", found.head, rows))
     if "label" in names and len(names) <= 2 and "label" in manifests:
         console.print(funnel_table(manifests["label"].notes["funnel"]))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import cache
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from raytune_agents.config import EvaluateConfig
 from raytune_agents.records import JsonObject
@@ -16,23 +18,33 @@ CELLS = 4_000_000  # numbers drawn at a time in a bootstrap: 32 MB
 BINS = 10  # of confidence, for the calibration error
 
 
+adapter_of = cache(TypeAdapter)
+
+
+class JsonRecord:
+    """A dataclass that is stored as a JSON object."""
+
+    __slots__ = ()
+
+    def record(self) -> JsonObject:
+        """As a JSON object."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Self:
+        """The inverse; what a record lacks has its default, what we do not know is left out. Raises
+        ValueError where it has another shape."""
+        return adapter_of(cls).validate_python(record)
+
+
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(JsonRecord):
     """A statistic over `n` rows with the ends of its interval; None without rows."""
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
     n: int = 0
-
-    def record(self) -> JsonObject:
-        """As a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Estimate:
-        """The inverse; what a record lacks has its default, what we do not know is left out."""
-        return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record})
 
 
 @dataclass(frozen=True, slots=True)

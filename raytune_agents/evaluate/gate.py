@@ -10,9 +10,10 @@ non-inferiority test). An interval that reaches below the margin proves neither,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Literal
 
+from raytune_agents.evaluate.estimates import JsonRecord
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.records import JsonObject
 
@@ -34,38 +35,42 @@ def ends_in_points(cell: Difference) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class GuardedMetric:
+class GuardedMetric(Difference):
     """One guarded metric of an arm: its paired difference to the reference, and what that shows."""
 
-    metric: str
-    difference: Difference
-    outcome: Outcome
-
-    def words(self) -> str:
-        """For example "irrelevance −12.0 points (−17.1 to −6.8, n = 100)"."""
-        name, d = self.metric.replace("_", " "), self.difference
-        if d.value is None or d.low is None or d.high is None:
-            return f"{name} was not measured"
-        return f"{name} {as_points(d.value)} points ({ends_in_points(d)}, n = {d.n})"
+    outcome: Outcome = "not proven"
 
 
 @dataclass(frozen=True, slots=True)
-class GateResult:
+class GateResult(JsonRecord):
     """What an arm lost against `reference` ("" where there is none: then nothing is proven)."""
 
-    arm: str
     reference: str
-    metrics: tuple[GuardedMetric, ...]
+    metrics: dict[str, GuardedMetric]
+    arm: str = ""
 
     @property
     def outcome(self) -> Outcome:
         if self.arm == self.reference:  # against itself nothing can be lost
             return "not proven"
-        found = {m.outcome for m in self.metrics}
+        found = {m.outcome for m in self.metrics.values()}
         # One loss is enough, whatever else was kept.
         if "lost" in found:
             return "lost"
         return "kept" if self.reference and found == {"kept"} else "not proven"
+
+    def named(self, outcome: Outcome) -> list[str]:
+        """The metrics of that outcome."""
+        return [name for name, m in self.metrics.items() if m.outcome == outcome]
+
+    def words(self, *names: str) -> str:
+        """For example "irrelevance −12.0 points (−17.1 to −6.8, n = 100)"."""
+        said = []
+        for name in names:
+            cell, label = self.metrics[name], name.replace("_", " ")
+            size = f"{as_points(cell.value)} points ({ends_in_points(cell)}, n = {cell.n})"
+            said.append(f"{label} {'was not measured' if cell.value is None else size}")
+        return ", ".join(said)
 
     def sentence(self, better: bool) -> str:
         """ "better, and nothing lost", or what was lost, or what is not proven."""
@@ -74,23 +79,16 @@ class GateResult:
             return f"{gain}; that nothing was lost is not proven, because base hardly ever calls"
         if not self.reference:
             return f"{gain}; that nothing was lost is not proven, because there is no reference"
-        lost = ", ".join(m.words() for m in self.metrics if m.outcome == "lost")
-        open_ = ", ".join(m.words() for m in self.metrics if m.outcome == "not proven")
-        if lost:
+        if lost := self.words(*self.named("lost")):
             return f"{gain}, but lost against {self.reference}: {lost}"
-        if open_:
-            return f"{gain}; that nothing was lost against {self.reference} is not proven: {open_}"
+        if left := self.words(*self.named("not proven")):
+            return f"{gain}; that nothing was lost against {self.reference} is not proven: {left}"
         return f"{gain}, and nothing lost"
 
     def record(self) -> JsonObject:
         """As a JSON object."""
-        return {
-            "reference": self.reference,
-            "outcome": self.outcome,
-            "metrics": {
-                m.metric: {"outcome": m.outcome} | m.difference.record() for m in self.metrics
-            },
-        }
+        metrics = {name: m.record() for name, m in self.metrics.items()}
+        return {"reference": self.reference, "outcome": self.outcome, "metrics": metrics}
 
 
 def reference_arm(base_relevance: float | None, positives_only: str) -> str:
@@ -117,15 +115,8 @@ def no_regression(
     """The gate of one arm; `differences`: {metric: arm - reference, paired by row}. A guarded
     metric that is not in it was not measured, so it is not proven."""
     # Always both: a metric that was not measured must show as not proven.
-    found = ((name, differences.get(name, Difference())) for name in GUARDED)
-    return GateResult(
-        arm, reference, tuple(GuardedMetric(n, d, guarded(d, margin)) for n, d in found)
-    )
-
-
-def read_gate(arm: str, record: Mapping[str, Any]) -> GateResult:
-    """The inverse of `GateResult.record`."""
-    metrics = []
-    for name, cell in record["metrics"].items():
-        metrics.append(GuardedMetric(name, Difference.read(cell), cell["outcome"]))
-    return GateResult(arm, record["reference"], tuple(metrics))
+    found = {name: differences.get(name, Difference()) for name in GUARDED}
+    metrics = {
+        name: GuardedMetric(**asdict(d), outcome=guarded(d, margin)) for name, d in found.items()
+    }
+    return GateResult(reference, metrics, arm)

@@ -18,9 +18,7 @@ from pathlib import Path
 
 from raytune_agents.config import ConfigError, GeneralConfig
 from raytune_agents.evaluate.baselines import Arm
-from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import Lines, Measured
-from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 from raytune_agents.records import FlatRow
 
 SPLIT = "general"
@@ -148,19 +146,8 @@ def ability_lines(arm: str, found: dict[str, dict[str, list[tuple[int, float]]]]
     return list(rows.values())
 
 
-def value_names(lines: Lines) -> list[str]:
-    """The columns that hold values."""
-    known = ("arm", "split", "id", "failed")
-    return [key for key in dict.fromkeys(k for x in lines for k in x) if key not in known]
-
-
-def ability_scores(lines: Lines, how: Resampling) -> Scores:
-    """{arm: {"general": {TASK.METRIC: cell}}}."""
-    names = value_names(lines)
-    return means([Measured.of_columns(x, names) for x in lines], names, how)
-
-
-def ability_differences(lines: Lines, how: Resampling) -> Differences:
-    """{arm: {"general": {TASK.METRIC: difference to base, paired by question}}}."""
-    names = value_names(lines)
-    return differences([Measured.of_columns(x, names) for x in lines], names, how)
+def ability_rows(lines: Lines) -> list[Measured]:
+    """{TASK.METRIC: value} of every question."""
+    columns = dict.fromkeys(k for x in lines for k in x)
+    names = [k for k in columns if k not in ("arm", "split", "id", "failed")]
+    return [Measured.of_columns(x, names) for x in lines]

@@ -15,9 +15,7 @@ from typing import Any
 
 from raytune_agents.config import JudgedConfig
 from raytune_agents.evaluate.baselines import BASELINES
-from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import BASE, AnswerRow, Lines, Measured
-from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 from raytune_agents.generate.rewrite import ChatClient
 from raytune_agents.inference.client import INFRA_FAILED, Lost, Reply, Sampling
 from raytune_agents.records import FlatRow, JsonSchema, Trajectory
@@ -172,9 +170,6 @@ def unjudged(pair: Mapping[str, Any], why: str) -> FlatRow:
     return facts | empty | dict.fromkeys((*NAMES, "base_score"))
 
 
-# --- many pairs ---
-
-
 def both_sides(lines: Lines) -> list[Measured]:
     """The lines and, for every row, the base's: its score is the mean over the arms that it was
     compared with."""
@@ -187,20 +182,3 @@ def both_sides(lines: Lines) -> list[Measured]:
         for (split, i), scores in found.items()
     ]
     return base + [Measured.of_columns(x, NAMES) for x in lines]
-
-
-def judged_scores(lines: Lines, how: Resampling) -> Scores:
-    """{arm: {split: {judge_score, judge_wins, judge_consistency}}}."""
-    return means(both_sides(lines), NAMES, how)
-
-
-def judged_differences(lines: Lines, how: Resampling) -> Differences:
-    """{arm: {split: {judge_score: difference to base, paired by row}}}: to the base's score in the
-    same comparisons."""
-    out: Differences = {}
-    for arm in dict.fromkeys(x["arm"] for x in lines):
-        mine = [x for x in lines if x["arm"] == arm]
-        found = differences(both_sides(mine), ("judge_score",), how)
-        # Arm by arm: the base's mean over several arms would not be of the same comparisons.
-        out[arm] = found.get(arm, {})
-    return out

@@ -14,7 +14,7 @@ from raytune_agents.config import EngineConfig
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.estimates import Resampling, perplexity_of
 from raytune_agents.evaluate.measured import Lines, Measured
-from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
+from raytune_agents.evaluate.scoreboard import Scores
 from raytune_agents.inference import client
 from raytune_agents.records import FlatRow, RecordError, Trajectory
 
@@ -60,21 +60,15 @@ def unmeasured(row: Trajectory, arm: str, why: str) -> FlatRow:
     return {"arm": arm, "split": SPLIT, "id": row.id, "failed": why, "nll": None, "tokens": None}
 
 
-def measured_rows(lines: Lines) -> list[Measured]:
+def likelihood_rows(lines: Lines) -> list[Measured]:
     return [Measured.of_columns(x, ("nll",)) for x in lines]
 
 
-def likelihood_scores(lines: Lines, how: Resampling) -> Scores:
-    """{arm: {"val": {perplexity, nll (the mean over rows): cell}}}."""
-    out = means(measured_rows(lines), ("nll",), how)
-    for arm in out:
+def perplexities(lines: Lines, how: Resampling) -> Scores:
+    """{arm: {"val": {perplexity: cell}}}."""
+    out: Scores = {}
+    for arm in dict.fromkeys(x["arm"] for x in lines):
         part = [x for x in lines if x["arm"] == arm and not x["failed"]]
         cell = perplexity_of([x["nll"] for x in part], [x["tokens"] for x in part], how)
-        if cell.n:
-            out[arm][SPLIT]["perplexity"] = cell
+        out[arm] = {SPLIT: {"perplexity": cell} if cell.n else {}}
     return out
-
-
-def likelihood_differences(lines: Lines, how: Resampling) -> Differences:
-    """{arm: {"val": {nll: difference to base in nats per token, paired by row}}}."""
-    return differences(measured_rows(lines), ("nll",), how)

@@ -23,10 +23,8 @@ from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig, MultiTurnConfig
 from raytune_agents.evaluate.baselines import Arm
 from raytune_agents.evaluate.bfcl_world import MODULES
-from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import Lines, Measured
 from raytune_agents.evaluate.rollouts import EngineSampler, roll_out_all
-from raytune_agents.evaluate.scoreboard import Differences, Scores, differences, means
 from raytune_agents.inference import client
 from raytune_agents.readers import bfcl
 from raytune_agents.readers.shapes import read_tools
@@ -258,21 +256,9 @@ def _verdict(line: Mapping[str, Any], outcome: sandbox.Outcome | None, known: Ma
     }
 
 
-# --- many entries ---
-
-
 def conversation_rows(lines: Lines) -> list[Measured]:
-    return [Measured.of_columns(x, COMPARED) for x in lines]
-
-
-def conversation_scores(lines: Lines, how: Resampling) -> Scores:
-    """{arm: {split: {metric: cell}}}; `fault.NAME` is the share of entries with that error."""
+    """The values of every conversation; `fault.NAME` is 1 where it has that error."""
     faults = sorted({x["fault"] for x in lines if x["fault"]})
     names = (*VALUES, *(f"fault.{f}" for f in faults))
     wide = [x | {f"fault.{f}": float(x["fault"] == f) for f in faults} for x in lines]
-    return means([Measured.of_columns(x, names) for x in wide], names, how)
-
-
-def conversation_differences(lines: Lines, how: Resampling) -> Differences:
-    """{arm: {split: {metric: difference to base, paired by entry}}}."""
-    return differences(conversation_rows(lines), COMPARED, how)
+    return [Measured.of_columns(x, names) for x in wide]

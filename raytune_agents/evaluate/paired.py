@@ -7,14 +7,14 @@ value is None where the metric does not apply. Arms of different rows are refuse
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from math import comb
 from statistics import NormalDist
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
-from raytune_agents.evaluate.estimates import CELLS, DEFAULT, Resampling
+from raytune_agents.evaluate.estimates import CELLS, DEFAULT, JsonRecord, Resampling
 from raytune_agents.records import JsonObject
 
 Values = Mapping[str, float | None]
@@ -22,7 +22,7 @@ FEW_SEEDS = 3  # with fewer seeds the spread between them cannot be estimated
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(JsonRecord):
     """Arm minus reference over the same rows; without common rows n = 0 and the numbers are None.
 
     `low`, `high`: the interval of `value`; `p_holm`: p corrected over the arms compared together;
@@ -45,10 +45,8 @@ class Difference:
         """As a JSON object; what was not measured is left out."""
         return {k: v for k, v in asdict(self).items() if v is not None}
 
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Difference:
-        """The inverse; what a record lacks has its default, what we do not know is left out."""
-        return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record})
+
+Kind = TypeVar("Kind", bound=Difference)
 
 
 def aligned(base: Values, arm: Values) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -224,7 +222,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def holm_corrected(cells: Mapping[str, Difference]) -> dict[str, Difference]:
+def holm_corrected(cells: Mapping[str, Kind]) -> dict[str, Kind]:
     """The cells with `p_holm`, corrected over those that have a p."""
     adjusted = holm({name: cell.p for name, cell in cells.items() if cell.p is not None})
     return {name: replace(cell, p_holm=adjusted.get(name)) for name, cell in cells.items()}

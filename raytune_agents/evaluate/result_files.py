@@ -48,18 +48,40 @@ from raytune_agents.storage import read_json, write_json, write_table
 
 @dataclass(frozen=True)
 class LineKind:
-    """How the lines of one Parquet file become scores and differences to the base."""
+    """How the lines of one Parquet file become scores and differences to the base: the rows that
+    they measure, the `compared` values (none named = all), and scores that are no mean of rows."""
 
-    scores: Callable[[Lines, Resampling], Scores]
-    differences: Callable[[Lines, Resampling], Differences]
+    measured: Callable[[Lines], list[Measured]]
+    compared: Sequence[str] = ()
+    more: Callable[[Lines, Resampling], Scores] | None = None
+
+    def scores(self, lines: Lines, how: Resampling) -> Scores:
+        found = scoreboard.means(self.measured(lines), how)
+        return scoreboard.merged_boards(found, self.more(lines, how) if self.more else {})
+
+    def differences(self, lines: Lines, how: Resampling) -> Differences:
+        rows = self.measured(lines)
+        names = self.compared or list(dict.fromkeys(name for r in rows for name in r.values))
+        return scoreboard.differences(rows, names, how)
+
+
+class JudgedKind(LineKind):
+    """Arm by arm: the base's mean over several arms would not be of the same comparisons."""
+
+    def differences(self, lines: Lines, how: Resampling) -> Differences:
+        arms = dict.fromkeys(x["arm"] for x in lines)
+        parts = ([x for x in lines if x["arm"] == arm] for arm in arms)
+        return scoreboard.merged_boards(
+            *(super(JudgedKind, self).differences(p, how) for p in parts)
+        )
 
 
 KINDS: dict[str, LineKind] = {
-    "rollouts": LineKind(rollouts.rollout_scores, rollouts.rollout_differences),
-    "multi_turn": LineKind(multi_turn.conversation_scores, multi_turn.conversation_differences),
-    "likelihood": LineKind(likelihood.likelihood_scores, likelihood.likelihood_differences),
-    "judged": LineKind(judge.judged_scores, judge.judged_differences),
-    "general": LineKind(general.ability_scores, general.ability_differences),
+    "rollouts": LineKind(rollouts.rollout_rows, rollouts.COMPARED, rollouts.end_shares),
+    "multi_turn": LineKind(multi_turn.conversation_rows, multi_turn.COMPARED),
+    "likelihood": LineKind(likelihood.likelihood_rows, ("nll",), likelihood.perplexities),
+    "judged": JudgedKind(judge.both_sides, ("judge_score",)),
+    "general": LineKind(general.ability_rows),
 }
 
 

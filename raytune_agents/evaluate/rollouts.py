@@ -24,9 +24,9 @@ from raytune_agents.agents.worlds import WorldDown, failed_observation, goal_sco
 from raytune_agents.chat import Chat
 from raytune_agents.config import EngineConfig, EvaluateConfig
 from raytune_agents.evaluate.baselines import Arm
-from raytune_agents.evaluate.estimates import Estimate, Resampling, mean_of
+from raytune_agents.evaluate.estimates import Resampling, mean_of
 from raytune_agents.evaluate.measured import Measured
-from raytune_agents.evaluate.scoreboard import Differences, Scores, differences
+from raytune_agents.evaluate.scoreboard import Scores
 from raytune_agents.evaluate.suites import TRAJECTORIES
 from raytune_agents.inference import client
 from raytune_agents.records import FlatRow, RecordError, Trajectory, finish, from_row, to_row
@@ -184,70 +184,44 @@ def values(row: Trajectory, end: str) -> dict[str, float | None]:
 
 # --- many roll-outs ---
 
-
-def by_task(lines: RolloutLines, name: str) -> dict[str, float]:
-    """{task: mean over its trials} where the value applies: trials of a task are not independent,
-    so intervals are over tasks."""
-    found: dict[str, list[float]] = {}
-    for p in lines:
-        if p[name] is not None:
-            found.setdefault(p["task"], []).append(p[name])
-    return {task: float(np.mean(got)) for task, got in found.items()}
-
-
-def repeated(lines: RolloutLines, k: int) -> tuple[list[float], list[float]]:
-    """Of every task with at least k trials: C(c, k) / C(n, k) and 1 - C(n - c, k) / C(n, k), whose
-    means over tasks are pass^k (tau-bench, arXiv 2406.12045) and pass@k (arXiv 2107.03374)."""
-    trials: dict[str, list[float]] = {}
-    for p in lines:
-        if p["task_completion"] is not None:
-            trials.setdefault(p["task"], []).append(p["task_completion"])
-    # A goal in part is no success for pass^k.
-    counts = [(len(got), sum(x >= 1 for x in got)) for got in trials.values() if len(got) >= k]
-    every = [comb(c, k) / comb(n, k) for n, c in counts]
-    some = [1 - comb(n - c, k) / comb(n, k) for n, c in counts]
-    return every, some
-
-
-def summarise_rollouts(lines: RolloutLines, trials: int, how: Resampling) -> dict[str, Estimate]:
-    """Metric -> its cell, over tasks; `end.NAME` is the share of roll-outs that ended so."""
-    names = (*VALUES, "steps", "output_tokens")
-    scored = [p for p in lines if p["task_completion"] is not None]
-    cells = {name: mean_of(by_task(scored, name).values(), how) for name in names}
-    for k in range(2, trials + 1):
-        every, some = repeated(scored, k)
-        cells[f"pass_hat_{k}"] = mean_of(every, how)
-        cells[f"pass_at_{k}"] = mean_of(some, how)
-    for end in FAILED_ENDS:
-        cells[f"end.{end}"] = mean_of([float(p["end"] == end) for p in scored], how)
-    return {name: cell for name, cell in cells.items() if cell.n}
-
-
-def rollout_scores(lines: RolloutLines, how: Resampling) -> Scores:
-    """{arm: {"trajectories": {metric: cell}}}."""
-    trials = 1 + max((p["trial"] for p in lines), default=0)
-    arms = dict.fromkeys(p["arm"] for p in lines)
-    return {
-        arm: {TRAJECTORIES: summarise_rollouts([p for p in lines if p["arm"] == arm], trials, how)}
-        for arm in arms
-    }
-
-
 COMPARED = ("task_completion", "loop_rate")
 
 
 def rollout_rows(lines: RolloutLines) -> list[Measured]:
-    """One row per arm and task with the means over its trials."""
-    rows = []
+    """One row per arm and task with the means over its trials: these are not independent, so
+    intervals are over tasks."""
+    trials: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for p in lines:
+        trials.setdefault((p["arm"], p["task"]), []).append(p)
+    most = 1 + max((p["trial"] for p in lines), default=0)
+    return [
+        Measured(arm, TRAJECTORIES, task, values=task_values(part, most))
+        for (arm, task), part in trials.items()
+    ]
+
+
+def task_values(trials: RolloutLines, most: int) -> dict[str, float | None]:
+    """Means over the trials of a task where a value applies; of a task with at least k of at most
+    `most` trials C(c, k) / C(n, k) and 1 - C(n - c, k) / C(n, k), whose means over tasks are pass^k
+    (tau-bench, arXiv 2406.12045) and pass@k (arXiv 2107.03374)."""
+    scored = [p for p in trials if p["task_completion"] is not None]
+    out: dict[str, float | None] = {}
+    for name in (*VALUES, "steps", "output_tokens"):
+        known = [p[name] for p in scored if p[name] is not None]
+        out[name] = float(np.mean(known)) if known else None
+    # A goal in part is no success for pass^k.
+    n, c = len(scored), sum(p["task_completion"] >= 1 for p in scored)
+    for k in range(2, most + 1):
+        out[f"pass_hat_{k}"] = comb(c, k) / comb(n, k) if n >= k else None
+        out[f"pass_at_{k}"] = 1 - comb(n - c, k) / comb(n, k) if n >= k else None
+    return out
+
+
+def end_shares(lines: RolloutLines, how: Resampling) -> Scores:
+    """{arm: {"trajectories": {end.NAME: share of roll-outs that ended so}}}."""
+    out: Scores = {}
     for arm in dict.fromkeys(p["arm"] for p in lines):
-        mine = [p for p in lines if p["arm"] == arm]
-        values = {name: by_task(mine, name) for name in COMPARED}
-        for task in dict.fromkeys(p["task"] for p in mine):
-            found: dict[str, float | None] = {n: v.get(task) for n, v in values.items()}
-            rows.append(Measured(arm, TRAJECTORIES, task, values=found))
-    return rows
-
-
-def rollout_differences(lines: RolloutLines, how: Resampling) -> Differences:
-    """{arm: {"trajectories": {metric: difference to base, paired by task}}}."""
-    return differences(rollout_rows(lines), COMPARED, how)
+        ends = [p["end"] for p in lines if p["arm"] == arm and p["task_completion"] is not None]
+        cells = {f"end.{e}": mean_of([float(x == e) for x in ends], how) for e in FAILED_ENDS}
+        out[arm] = {TRAJECTORIES: cells if ends else {}}
+    return out

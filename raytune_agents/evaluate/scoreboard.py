@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from raytune_agents.evaluate.estimates import (
     Estimate,
+    JsonRecord,
     Resampling,
     calibration_of,
     macro_mean,
@@ -31,20 +32,11 @@ COMPARED = tuple(m.name for m in ANSWER_METRICS if m.headline)
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
-    """What a perturbation does to an arm: the mean on clean and on perturbed rows, paired."""
+class Drop(Difference):
+    """What a perturbation does to an arm: perturbed minus clean rows, paired, and both means."""
 
-    clean: float
-    perturbed: float
-    difference: Difference
-
-    def record(self) -> JsonObject:
-        return {"clean": self.clean, "perturbed": self.perturbed} | self.difference.record()
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Drop:
-        """The inverse of `record`."""
-        return cls(record["clean"], record["perturbed"], Difference.read(record))
+    clean: float = 0.0
+    perturbed: float = 0.0
 
 
 def records(board: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> JsonObject:
@@ -95,9 +87,10 @@ def by_split(rows: Iterable[Measured]) -> dict[tuple[str, str], list[Any]]:
     return out
 
 
-def means(rows: Sequence[Measured], names: Sequence[str], how: Resampling) -> Scores:
-    """The mean of every named value that applies to at least one row."""
+def means(rows: Sequence[Measured], how: Resampling) -> Scores:
+    """The mean of every value that applies to at least one row of a split."""
     out: Scores = {}
+    names = dict.fromkeys(name for r in rows for name in r.values)
     for (arm, split), part in by_split(rows).items():
         cells = out.setdefault(arm, {}).setdefault(split, {})
         for name in names:
@@ -201,11 +194,9 @@ def perturbation_drops(
                     level, noisy_level = (
                         sum(side[i] for i in ids) / len(ids) for side in (here, there)
                     )
-                    drops[name] = Drop(level, noisy_level, cell)
-            fixed = holm_corrected({name: drop.difference for name, drop in drops.items()})
-            for name, drop in drops.items():
-                found = out.setdefault(arm, {}).setdefault(name, {})
-                found[metric] = replace(drop, difference=fixed[name])
+                    drops[name] = Drop(**asdict(cell), clean=level, perturbed=noisy_level)
+            for name, drop in holm_corrected(drops).items():
+                out.setdefault(arm, {}).setdefault(name, {})[metric] = drop
     return out
 
 
@@ -235,26 +226,13 @@ MAIN = ("task_completion", "multi_turn_accuracy", "instruction_following", "exac
 
 
 @dataclass(frozen=True, slots=True)
-class Overall:
+class Overall(JsonRecord):
     """The unweighted mean of the suites' main metrics, and its difference to the base over the same
     suites and rows."""
 
     score: Estimate
     change: Estimate
     suites: dict[str, str]  # suite -> its main metric
-
-    def record(self) -> JsonObject:
-        return {
-            "score": self.score.record(),
-            "change": self.change.record(),
-            "suites": self.suites,
-        }
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Overall:
-        """The inverse of `record`."""
-        score, change = (Estimate.read(record[k]) for k in ("score", "change"))
-        return cls(score, change, dict(record["suites"]))
 
 
 def main_metric(names: Iterable[str]) -> str:

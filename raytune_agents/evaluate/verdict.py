@@ -8,15 +8,15 @@ sentence, and every metric whose interval lies on the bad side is named.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from raytune_agents.evaluate.baselines import BASELINES
+from raytune_agents.evaluate.estimates import JsonRecord
 from raytune_agents.evaluate.gate import GateResult, as_points, ends_in_points
 from raytune_agents.evaluate.measured import BASE, Measured, values_by_row
 from raytune_agents.evaluate.metrics import METRICS, Metric, metric_named
 from raytune_agents.evaluate.paired import Difference
-from raytune_agents.records import JsonObject
 
 VAL = "val"
 HEADLINE = "exact_match"
@@ -26,13 +26,13 @@ Cells = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Conclusion:
+class Conclusion(JsonRecord):
     """What the run shows. `tone`: of the headline metric on the hardest split; `arm`: the headline
     arm ("" where none was compared), chosen as `chosen` says; `gained`, `lost`: metrics whose
     interval excludes zero, in words; `gate`: the gate's sentence."""
 
-    text: str
-    tone: Tone
+    text: str = "There is no verdict yet: no arm has been compared with the base model."
+    tone: Tone = "unknown"
     arm: str = ""
     split: str = ""
     chosen: str = ""
@@ -40,21 +40,6 @@ class Conclusion:
     gained: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-
-    def record(self) -> JsonObject:
-        """As a JSON object."""
-        return asdict(self)
-
-
-NO_VERDICT = Conclusion(
-    "There is no verdict yet: no arm has been compared with the base model.", "unknown"
-)
-
-
-def read_conclusion(record: Mapping[str, Any]) -> Conclusion:
-    """The inverse of `Conclusion.record`."""
-    lists = {name: tuple(record[name]) for name in ("gained", "lost", "notes") if name in record}
-    return Conclusion(**{**record, **lists})
 
 
 def ordered_splits(splits: Iterable[str]) -> list[str]:
@@ -104,7 +89,7 @@ def conclusion_of(
     by = differences.get(arm, {})
     split = next((s for s in ordered_splits(by) if HEADLINE in by[s] and s != VAL), "")
     if not split:
-        return NO_VERDICT
+        return Conclusion()
     cell, metric = by[split][HEADLINE], metric_named(HEADLINE, own)
     tone: Tone = {"better": "better", "worse": "worse"}.get(change_of(metric, cell), "none")  # type: ignore[assignment]
     found = (scores.get(a, {}).get(split, {}).get(HEADLINE) for a in (arm, BASE))

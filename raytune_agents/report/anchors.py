@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from raytune_agents.evaluate.measured import IRRELEVANCE, AnswerRow
 from raytune_agents.evaluate.verdict import HEADLINE, VAL
+from raytune_agents.report.boards import Grid
 from raytune_agents.report.safe_text import DASH
 
 SOURCE = "BFCL v4, official scores of December 2025: whole categories, official prompts"
@@ -17,24 +17,14 @@ GROUPS = {
     "irrelevance": ("irrelevance", "live_irrelevance"),
 }
 
-
-@dataclass(frozen=True, slots=True)
-class AnchorLine:
-    """A model with its three figures as text; `ours` marks an arm of the run."""
-
-    name: str
-    cells: tuple[str, ...]
-    ours: bool = False
-
-
 ANCHORS = (
-    AnchorLine("Granite-4.0-350m", ("67.9 %", "46.1 %", "60.8 %")),
-    AnchorLine("Hammer2.1-0.5b", ("66.0 %", "54.6 %", "80.8 %")),
-    AnchorLine("Qwen3-0.6B", ("71.8 %", "56.6 %", "80.8 %")),
+    ("Granite-4.0-350m", ["67.9 %", "46.1 %", "60.8 %"]),
+    ("Hammer2.1-0.5b", ["66.0 %", "54.6 %", "80.8 %"]),
+    ("Qwen3-0.6B", ["71.8 %", "56.6 %", "80.8 %"]),
 )
 
 
-def beside_anchors(answers: Sequence[AnswerRow], arms: Iterable[str]) -> list[AnchorLine]:
+def anchor_grid(answers: Sequence[AnswerRow], arms: Iterable[str], config: Mapping) -> Grid:
     """The anchors, then every arm that answered rows of BFCL: the mean of the categories that it
     was asked, with their rows."""
     found: dict[str, dict[str, list[float]]] = {}
@@ -43,12 +33,12 @@ def beside_anchors(answers: Sequence[AnswerRow], arms: Iterable[str]) -> list[An
         value = answer.values.get(HEADLINE)
         if kind == "bfcl" and value is not None and answer.split not in (VAL, IRRELEVANCE):
             found.setdefault(answer.arm, {}).setdefault(category, []).append(value)
-    ours = [
-        AnchorLine(arm, tuple(_group(found[arm], GROUPS[g]) for g in GROUPS), ours=True)
-        for arm in arms
-        if arm in found
-    ]
-    return [*ANCHORS, *(line for line in ours if set(line.cells) != {DASH})]
+    ours = [(arm, [_group(found[arm], g) for g in GROUPS.values()]) for arm in arms if arm in found]
+    lead = f"{SOURCE}. Only a run that was asked whole categories is on the same scale."
+    if trained_on_bfcl(config):
+        lead += " This run was trained on other rows of BFCL, so its figures are no BFCL scores."
+    lines = [*ANCHORS, *((arm, cells) for arm, cells in ours if set(cells) != {DASH})]
+    return Grid("Public models, for context", ["model", *GROUPS], lines, lead)
 
 
 def _group(by: Mapping[str, Sequence[float]], categories: Iterable[str]) -> str:

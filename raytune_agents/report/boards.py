@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -46,12 +46,24 @@ class BoardCell:
     """A score and its difference to base as text; `word`: better, worse or ""."""
 
     value: str
-    interval: str
-    n: int
+    interval: str = ""
+    n: int = 0
     change: str = ""
     range: str = ""
     p: float | None = None
     word: str = ""
+
+
+@dataclass
+class Grid:
+    """A table of the page: lines of a name and its cells; `head` names the column of names too,
+    `words` the columns that hold no figures."""
+
+    title: str
+    head: Sequence[str]
+    lines: Sequence[tuple[str, Sequence[str | float | BoardCell]]]
+    lead: str = ""
+    words: Sequence[str] = ()
 
 
 @dataclass
@@ -175,66 +187,72 @@ def _figures(
 # --- beside the splits ---
 
 
-@dataclass
-class Grid:
-    """A table of text: a line per arm (and load), a column per metric."""
-
-    head: list[str]
-    lines: list[tuple[str, list[str]]]
-
-
-def latency_grid(run: RunContents) -> Grid | None:
-    """What a user waits for, by arm and load; None where it was not measured."""
+def latency_grid(run: RunContents) -> Grid:
+    """What a user waits for, by arm and load."""
     lines = []
     for arm, by in run.latency.items():
         for load in sorted(by, key=int):
             cells = [by[load].get(m.name, Estimate()) for m in LATENCY_METRICS]
             words = map(estimate_text, LATENCY_METRICS, cells)
-            lines.append((arm, [load, *words, str(max(c.n for c in cells))]))
-    head = ["requests at once", *(m.label for m in LATENCY_METRICS), "requests"]
-    return Grid(head, lines) if lines else None
+            lines.append((arm, [load, *words, max(c.n for c in cells)]))
+    head = ["arm", "requests at once", *(m.label for m in LATENCY_METRICS), "requests"]
+    lead = (
+        "What a user waits for: requests asked one at a time, and so many at once; medians with "
+        "their intervals."
+    )
+    return Grid("Latency", head, lines, lead)
 
 
-def quantized_grid(run: RunContents) -> Grid | None:
-    """An arm by the kind of its weights: share right, time and memory; None where not asked."""
-    right, taken = METRICS["exact_match"], metric_named("end_to_end_ms", METRICS)
+def quantized_grid(run: RunContents) -> Grid:
+    """An arm by the kind of its weights: share right, time and memory."""
+    right, taken = METRICS["exact_match"], METRICS["end_to_end_ms"]
     lines = []
     for arm, by in run.quantized.items():
         for kind, cells in by.items():
             score, time, size = (cells[n] for n in ("exact_match", "end_to_end_ms", "weights_mib"))
             words = ["unpacked" if kind == "none" else kind, estimate_text(right, score)]
             words += [metric_value(taken, time.value), f"{format_number(size.value)} MiB"]
-            lines.append((arm, [*words, str(size.n)]))
-    head = ["weights", right.label, taken.label, "memory", "rows"]
-    return Grid(head, lines) if lines else None
+            lines.append((arm, [*words, size.n]))
+    lead = (
+        "The same test rows, asked one at a time of the same arm with its weights of each kind, by "
+        "transformers and bitsandbytes; memory is that of the weights."
+    )
+    head = ["arm", "weights", right.label, taken.label, "memory", "rows"]
+    return Grid("Weights in fewer bits", head, lines, lead)
 
 
-def cost_grid(run: RunContents) -> Grid | None:
+def cost_grid(run: RunContents) -> Grid:
     """What each arm cost to make and to ask; what no machine told is no column."""
-    metrics = [
-        m for m in COST_METRICS if any(by.get(m.name) is not None for by in run.costs.values())
-    ]
+    told = {name for by in run.costs.values() for name, value in by.items() if value is not None}
+    metrics = [m for m in COST_METRICS if m.name in told]
     lines = [
         (arm, [metric_value(m, by.get(m.name)) for m in metrics]) for arm, by in run.costs.items()
     ]
-    return Grid([m.label for m in metrics], lines) if metrics else None
+    energy = str(run.manifests.get("evaluate", {}).get("energy") or "measured")
+    lead = "" if energy == "measured" else f"Energy: {energy}."
+    head = ["arm", *(m.label for m in metrics)]
+    return Grid("What each arm cost", head, lines if metrics else [], lead)
 
 
-def confidence_grid(run: RunContents) -> Grid | None:
+def confidence_grid(run: RunContents) -> Grid:
     """How sure each arm is of its answers on the hardest split, and how far that is to be
     believed."""
+    metrics = [METRICS[n] for n in ("exact_match", "confidence", "calibration_error")]
     split = hardest_split(run)
-    names = ("exact_match", "confidence", "calibration_error")
     lines = []
     for arm, by in run.scores.items():
-        cells = [by.get(split, {}).get(name, Estimate()) for name in names]
+        cells = [by.get(split, {}).get(m.name, Estimate()) for m in metrics]
         if cells[1].value is not None:
-            words = [metric_value(METRICS[n], c.value) for n, c in zip(names, cells)]
-            lines.append((arm, words))
-    return Grid([METRICS[n].label for n in names], lines) if lines else None
+            lines.append((arm, [metric_value(m, c.value) for m, c in zip(metrics, cells)]))
+    lead = (
+        "Confidence is the mean probability of an answer's tokens; the calibration error is how "
+        "far it stands from how often answers are right (0 is best)."
+    )
+    head = ["arm", *(m.label for m in metrics)]
+    return Grid("How sure an arm is of its answers", head, lines, lead)
 
 
-def overall_grid(run: RunContents) -> Grid | None:
+def overall_grid(run: RunContents) -> Grid:
     """The overall score of every arm that took all suites, and its difference to base."""
     metric = METRICS["overall"]
     lines = []
@@ -245,4 +263,5 @@ def overall_grid(run: RunContents) -> Grid | None:
             span = change_range(metric, one.change.low, one.change.high)
             change = f"{metric_change(metric, one.change.value)} ({span})"
         lines.append((arm, [metric_value(metric, one.score.value), ends, change]))
-    return Grid(["overall", "interval", "difference to base"], lines) if lines else None
+    lead = "The unweighted mean of every suite's main metric, for the arms that took all suites."
+    return Grid("Overall", ["arm", "overall", "interval", "difference to base"], lines, lead)

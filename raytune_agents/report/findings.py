@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from raytune_agents.report.boards import Grid
 from raytune_agents.report.folder import RowGroup
 from raytune_agents.report.safe_text import finite, whole
 
@@ -88,16 +89,7 @@ def step_funnel(manifests: Mapping[str, Mapping]) -> list[StepFunnel]:
     return table
 
 
-@dataclass(frozen=True, slots=True)
-class FunnelTable:
-    """The funnel inside a step: first column a name, then rows of each stage."""
-
-    title: str
-    head: list[str]
-    rows: list[list[Any]]
-
-
-def stages(manifests: Mapping[str, Mapping]) -> list[FunnelTable]:
+def stages(manifests: Mapping[str, Mapping]) -> list[Grid]:
     """The funnels inside read (one line per task of rated interactions), generate (per pool) and
     label (per source); stages at which no row fell out are left out."""
     tasks = manifests.get("read", {}).get("task_types")
@@ -118,8 +110,8 @@ def stages(manifests: Mapping[str, Mapping]) -> list[FunnelTable]:
         keys = dict.fromkeys(k for line in lines for k in line if k not in (first, "kept"))
         used = [k for k in keys if any(whole(line.get(k)) for line in lines)]
         head = [first, *used, "kept"]
-        rows = [[str(x.get(first)), *(whole(x.get(k)) for k in head[1:])] for x in lines]
-        tables += [FunnelTable(title, head, rows)] if rows else []
+        rows = [(str(x.get(first)), [whole(x.get(k)) for k in head[1:]]) for x in lines]
+        tables += [Grid(title, head, rows)] if rows else []
     return tables
 
 
@@ -145,25 +137,15 @@ def by_family(pools: Iterable[str]) -> list[str]:
     return sorted(set(pools), key=lambda p: (rank.get(pool_family(p), len(rank)), p))
 
 
-@dataclass(frozen=True, slots=True)
-class PoolRows:
-    """Rows of a pool: all, accepted, and accepted in the train split."""
-
-    pool: str
-    rows: int
-    accepted: int
-    train: int
-
-
-def pools(groups: Sequence[RowGroup]) -> list[PoolRows]:
+def pools(groups: Sequence[RowGroup]) -> Grid:
     """The rows of each pool."""
-    table = []
+    lines = []
     for pool in by_family(g.pool for g in groups):
         own = [g for g in groups if g.pool == pool]
         accepted = [g for g in own if not g.reject_reason]
         train = [g for g in accepted if g.split == "train"]
-        table.append(PoolRows(pool, *(sum(g.n for g in part) for part in (own, accepted, train))))
-    return table
+        lines.append((pool, [sum(g.n for g in part) for part in (own, accepted, train)]))
+    return Grid("Pools", ("pool", "rows", "accepted", "accepted, train"), lines)
 
 
 @dataclass(frozen=True, slots=True)

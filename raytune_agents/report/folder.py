@@ -8,19 +8,22 @@ tune/{trials,guide}.json, tune/guide.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from pydantic import ValidationError
 
 from raytune_agents.config import ConfigError
-from raytune_agents.evaluate.estimates import Estimate
-from raytune_agents.evaluate.gate import GateResult, read_gate
+from raytune_agents.evaluate.costs import Costs
+from raytune_agents.evaluate.estimates import Estimate, adapter_of
+from raytune_agents.evaluate.gate import GateResult
 from raytune_agents.evaluate.measured import AnswerRow
 from raytune_agents.evaluate.metrics import METRICS, METRICS_FILE, Metric, read_metrics
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import Board, Drop, Overall
-from raytune_agents.evaluate.verdict import HEADLINE, NO_VERDICT, Conclusion, read_conclusion
+from raytune_agents.evaluate.verdict import HEADLINE, Conclusion
 from raytune_agents.records import FlatRow, JsonObject
 from raytune_agents.report.safe_text import finite
 from raytune_agents.runs import STEPS
@@ -29,7 +32,6 @@ from raytune_agents.storage import whole_lines
 MEASURED = STEPS[:-1]  # what the report is of
 LABELS = ("pool", "split", "fault", "reject_reason", "step")
 ANSWER_CHARS = 20_000  # what is kept in memory of one answer; the length is kept beside it
-Cell = TypeVar("Cell")
 
 
 class ReportError(ConfigError):
@@ -78,7 +80,7 @@ class RunContents:
     quantized: Board[Estimate]  # {arm: {kind of weights: ...}}
     overall: dict[str, Overall]
     gates: dict[str, GateResult]
-    costs: dict[str, dict[str, float | None]]
+    costs: dict[str, Costs]
     conclusion: Conclusion
     answers: list[ShownAnswer]
     rollouts: list[FlatRow]  # {arm, agent, goal, end, task_completion, row: JSON text, ...}
@@ -123,7 +125,12 @@ class _Reader:
             self.missing += [name] if wanted else []
             return empty
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(
+                path.read_text(encoding="utf-8"),
+                # A number that cannot be drawn is none.
+                parse_constant=lambda _: None,
+                parse_float=lambda text: finite(float(text)),
+            )
         except ValueError as error:
             self.problems.append(f"{name} is not JSON ({error})")
             return empty
@@ -134,32 +141,21 @@ class _Reader:
             return empty
         return value
 
-    def board(
-        self, name: str, read: Callable[[JsonObject], Cell], wanted: bool = True
-    ) -> Board[Cell]:
-        """{arm: {split: {metric: cell}}}; what has another shape is left out and named."""
-        found: Board[Cell] = {}
-        for arm, by in self.json(name, {}, wanted).items():
-            for split, metrics in by.items() if isinstance(by, dict) else [("", None)]:
-                for metric, cell in metrics.items() if isinstance(metrics, dict) else [("", {})]:
-                    try:
-                        made = read({k: finite_or_text(v) for k, v in cell.items()})
-                        found.setdefault(arm, {}).setdefault(split, {})[metric] = made
-                    except (AttributeError, KeyError, TypeError):
-                        self.problems.append(
-                            f"{name}: {arm} {split} {metric} is not {{value, ...}}"
-                        )
-        return found
-
-    def by_arm(self, name: str, read: Callable[[str, JsonObject], Cell]) -> dict[str, Cell]:
-        """{arm: what `read` makes of its record}; what has another shape is left out and named."""
-        found: dict[str, Cell] = {}
-        for arm, record in self.json(name, {}, wanted=False).items():
-            try:
-                found[arm] = read(arm, record)
-            except (AttributeError, KeyError, TypeError):
-                self.problems.append(f"{name}: {arm} has another shape")
-        return found
+    def typed(self, name: str, kind: Any, depth: int, wanted: bool = False) -> Any:
+        """A JSON object as `kind`; what has another shape is left out, from the key at `depth` on,
+        and named."""
+        value = self.json(name, {}, wanted)
+        try:
+            return adapter_of(kind).validate_python(value)
+        except ValidationError as error:
+            for fault in error.errors():
+                place = [str(key) for key in fault["loc"]]
+                self.problems.append(f"{name}: {' '.join(place)}: {fault['msg']}")
+                part, (*above, key) = value, place[:depth]
+                for step in above:
+                    part = part[step]
+                part.pop(key, None)
+        return adapter_of(kind).validate_python(value)
 
     def lines(self, path: Path) -> list[JsonObject]:
         """JSON lines in order of `step`; of a step written twice (after a resume) the last counts.
@@ -205,11 +201,6 @@ class _Reader:
         return []
 
 
-def finite_or_text(value: Any) -> Any:
-    """The value, but None for a number that cannot be drawn."""
-    return finite(value) if isinstance(value, float) else value
-
-
 def read_run(path: Path) -> RunContents:
     """Read a run folder. Raises ReportError where it holds no step's manifest."""
     files = _Reader(path)
@@ -226,6 +217,7 @@ def read_run(path: Path) -> RunContents:
     }
     files.missing += [] if curves else ["train/ARM/metrics.jsonl"]
     tuned = "tune" in manifests
+    gates = files.typed("evaluate/gate.json", dict[str, GateResult], 1)
     return RunContents(
         path=path,
         config=config,
@@ -234,15 +226,15 @@ def read_run(path: Path) -> RunContents:
         groups=_groups(rows),
         curves={arm: lines for arm, lines in curves.items() if lines},
         metrics=METRICS | read_metrics(files.json(f"evaluate/{METRICS_FILE}", {}, wanted=False)),
-        scores=files.board("evaluate/scores.json", Estimate.read),
-        differences=files.board("evaluate/differences.json", Difference.read),
-        robustness=files.board("evaluate/robustness.json", Drop.read, wanted=False),
-        latency=files.board("evaluate/latency.json", Estimate.read, wanted=False),
-        quantized=files.board("evaluate/quantized.json", Estimate.read, wanted=False),
-        overall=files.by_arm("evaluate/overall.json", lambda _, record: Overall.read(record)),
-        gates=files.by_arm("evaluate/gate.json", read_gate),
-        costs=files.by_arm("evaluate/costs.json", lambda _, record: dict(record)),
-        conclusion=_conclusion(files),
+        scores=files.typed("evaluate/scores.json", Board[Estimate], 3, wanted=True),
+        differences=files.typed("evaluate/differences.json", Board[Difference], 3, wanted=True),
+        robustness=files.typed("evaluate/robustness.json", Board[Drop], 3),
+        latency=files.typed("evaluate/latency.json", Board[Estimate], 3),
+        quantized=files.typed("evaluate/quantized.json", Board[Estimate], 3),
+        overall=files.typed("evaluate/overall.json", dict[str, Overall], 1),
+        gates={arm: replace(gate, arm=arm) for arm, gate in gates.items()},
+        costs=files.typed("evaluate/costs.json", dict[str, Costs], 1),
+        conclusion=files.typed("evaluate/verdict.json", Conclusion, 1),
         answers=_answers(files),
         rollouts=_rollouts(path / "evaluate/rollouts.parquet"),
         trials=[t for t in files.json("tune/trials.json", [], tuned) if isinstance(t, dict)],
@@ -257,16 +249,6 @@ def read_run(path: Path) -> RunContents:
     )
 
 
-def _conclusion(files: _Reader) -> Conclusion:
-    """The evaluation's own."""
-    if record := files.json("evaluate/verdict.json", {}, wanted=False):
-        try:
-            return read_conclusion(record)
-        except (TypeError, KeyError):
-            files.problems.append("evaluate/verdict.json has another shape")
-    return NO_VERDICT
-
-
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
@@ -276,27 +258,22 @@ def _groups(files: Sequence[Path]) -> list[RowGroup]:
 
     Ids are hashes: the first and the last are an even and repeatable choice of examples.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    import pandas as pd
     import pyarrow.parquet as pq
 
-    parts = []
+    names, parts = [*LABELS, "id"], []
     for file in files:
-        there = set(pq.read_schema(file).names)
-        table = pq.read_table(file, columns=[n for n in (*LABELS, "id") if n in there])
-        columns = [
-            table[n].cast(pa.string()).fill_null("") if n in there else pa.array([""] * len(table))
-            for n in (*LABELS, "id")
-        ]
-        reason = LABELS.index("reject_reason")  # "duplicate_of:ID" counts as duplicate_of
-        columns[reason] = pc.replace_substring_regex(columns[reason], ":.*", "")
-        parts.append(pa.table(columns, names=[*LABELS, "id"]))
+        there = [n for n in names if n in pq.read_schema(file).names]
+        parts.append(
+            pd.read_parquet(file, columns=there).reindex(columns=names).fillna("").astype(str)
+        )
     if not parts:
         return []
-    wanted = [([], "count_all"), ("id", "min"), ("id", "max")]
-    found = pa.concat_tables(parts).group_by(list(LABELS), use_threads=False).aggregate(wanted)
-    rows = found.rename_columns([*LABELS, "n", "first", "last"]).to_pylist()
-    return sorted((RowGroup(**row) for row in rows), key=astuple)
+    rows = pd.concat(parts)
+    # "duplicate_of:ID" counts as duplicate_of
+    rows["reject_reason"] = rows["reject_reason"].str.partition(":")[0]
+    found = rows.groupby(list(LABELS))["id"].agg(["size", "min", "max"])
+    return [RowGroup(*labels, int(n), first, last) for labels, n, first, last in found.itertuples()]
 
 
 def _rollouts(path: Path) -> list[FlatRow]:

@@ -71,8 +71,7 @@ def _lost(run: RunContents) -> Question:
         return Question("What was lost?", "not measured", "the gate needs the base and an arm")
     own = gate.arm == gate.reference
     base_never_calls = "base hardly ever calls, so that it is right about every row without a call"
-    words = "; ".join(m.words() for m in gate.metrics)
-    against = base_never_calls if own else f"against {gate.reference}: {words}"
+    against = base_never_calls if own else f"against {gate.reference}: {gate.words(*gate.metrics)}"
     if found.lost:
         # The gate's reference may be another arm, which lost as much: what base had is said first.
         metrics = f"{len(found.lost)} metric{'s' * (len(found.lost) > 1)}"
@@ -81,8 +80,8 @@ def _lost(run: RunContents) -> Question:
     if own:
         return Question("What was lost?", "nothing seen", against)
     if gate.outcome == "lost":
-        names = [m.metric.replace("_", " ") for m in gate.metrics if m.outcome == "lost"]
-        return Question("What was lost?", ", ".join(names), against, "worse")
+        names = ", ".join(gate.named("lost")).replace("_", " ")
+        return Question("What was lost?", names, against, "worse")
     answer, tone = ("nothing", "better") if gate.outcome == "kept" else ("not proven", "none")
     return Question("What was lost?", answer, against, tone)
 

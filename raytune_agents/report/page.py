@@ -94,6 +94,7 @@ def page_context(run: RunContents) -> dict[str, Any]:
     arms = boards.arms_in_order(run.scores, run.differences, run.mix, run.curves, answered)
     css = boards.arm_colours(arms)
     grouped = cases.group_cases(run.answers)
+    drop_figures, drops = sections.robustness_section(run, arms, css)
     return {
         "run": run,
         "arms": arms,
@@ -108,23 +109,23 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "cases": grouped,
         "boards": boards.split_boards(run, css),
         "overall": boards.overall_grid(run),
-        "latency": boards.latency_grid(run),
-        "quantized": boards.quantized_grid(run),
-        "sureness": boards.confidence_grid(run),
-        "costs": boards.cost_grid(run),
-        "anchors": anchors.beside_anchors(run.answers, answered) if run.scores else [],
-        "anchor_source": anchors.SOURCE,
-        "anchor_groups": list(anchors.GROUPS),
-        "trained_on_bfcl": anchors.trained_on_bfcl(run.config),
+        "grids": [
+            boards.confidence_grid(run),
+            boards.latency_grid(run),
+            boards.quantized_grid(run),
+            boards.cost_grid(run),
+        ],
+        "anchors": anchors.anchor_grid(run.answers, answered, run.config) if run.scores else None,
         "cost_figures": sections.cost_charts(run, grouped, arms, css),
-        "energy": str(run.manifests.get("evaluate", {}).get("energy") or ""),
         "learning": sections.learning(run, css),
-        "robustness": sections.robustness_section(run, arms, css),
+        "robustness": drops,
+        "robustness_figures": drop_figures,
         "rollouts": shown_rows.shown_rollouts(run, run.conclusion.arm),
         "changes": sections.before_after(run, grouped, arms),
         "faults": sections.fault_charts(grouped, answered, css),
         "confusion": sections.confused_tools(grouped, answered),
-        "details": sections.details(grouped, answered),
+        "details": (where := sections.details(grouped, answered)),
+        "detail_grids": [sections.detail_grid(t, lines, answered) for t, lines in where.items()],
         "funnel": findings.step_funnel(run.manifests),
         "stages": findings.stages(run.manifests),
         "generated": generated_quality(run.manifests),

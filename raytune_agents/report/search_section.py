@@ -14,10 +14,10 @@ from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.verdict import HEADLINE
 from raytune_agents.records import JsonObject, Options
 from raytune_agents.report import charts
-from raytune_agents.report.boards import Figure
+from raytune_agents.report.boards import Figure, Grid
 from raytune_agents.report.canvas import Chart, colour, shade
 from raytune_agents.report.numbers import metric_value
-from raytune_agents.report.safe_text import clip, finite, format_number, visible
+from raytune_agents.report.safe_text import DASH, clip, finite, format_number, visible
 
 # Neither HTML nor anything that leads out of the page: the guide is text with headings and tables.
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -48,12 +48,10 @@ class RankedTrial:
 
 @dataclass(frozen=True, slots=True)
 class SearchView:
-    """Everything the page shows of a search; `table` is empty where there was none. `weights`: its
-    pools, `options`: its other columns."""
+    """Everything the page shows of a search; `table` is empty where there was none."""
 
     table: list[RankedTrial]
-    weights: list[str]
-    options: list[str]
+    grid: Grid
     figures: list[Figure]
     guide: str
     advice: list[Figure]
@@ -90,12 +88,30 @@ def search_view(rows: Sequence[Mapping], guide: str, guidance: Mapping) -> Searc
     pools = list(dict.fromkeys(k for t in scored for k in t.weights))
     return SearchView(
         table=table,
-        weights=pools,
-        options=list(dict.fromkeys(k for t in table for k in t.config)),
+        grid=trial_grid(table, pools),
         figures=[f for f in search_figures(scored, pools, guidance) if f.chart],
         guide=Markup(MARKDOWN.render(visible(clip(guide, 20_000)))) if guide.strip() else "",
         advice=advice_figures(guidance),
     )
+
+
+def trial_grid(table: Sequence[RankedTrial], pools: Sequence[str]) -> Grid:
+    """A line per trial: score, weights of the pools, options."""
+    options = list(dict.fromkeys(k for t in table for k in t.config))
+    exact = METRICS[HEADLINE]
+    head = ["trial", "rank", "status", exact.label, *pools, *options, "reports", "error"]
+    lines = []
+    for t in table:
+        shares = [f"{t.weights.get(pool, 0.0):.2f}" for pool in pools]
+        values = [t.config.get(name) for name in options]
+        own = [DASH if v is None else v if isinstance(v, int | float) else str(v) for v in values]
+        cells = [t.rank, t.status, metric_value(exact, t.score), *shares, *own]
+        lines.append((t.name, [*cells, len(t.reports), clip(t.error, 200)]))
+    lead = (
+        f"{len(table)} trials, best first; a trial with an error has no score. Numbers in the "
+        "charts are ranks."
+    )
+    return Grid("Trials", head, lines, lead, words=["status", "error"])
 
 
 def search_figures(

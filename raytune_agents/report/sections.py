@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import yaml
 
+from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.verdict import HEADLINE, change_of, ordered_splits
 from raytune_agents.records import Trajectory
 from raytune_agents.report import cases as answered
@@ -15,7 +16,9 @@ from raytune_agents.report import charts, findings, lineage
 from raytune_agents.report.boards import (
     BASE,
     PERCENT,
+    BoardCell,
     Figure,
+    Grid,
     arms_in_order,
     hardest_split,
     interval_row,
@@ -23,7 +26,9 @@ from raytune_agents.report.boards import (
 from raytune_agents.report.cases import Case
 from raytune_agents.report.folder import RunContents
 from raytune_agents.report.numbers import change_range, metric_change, metric_value
-from raytune_agents.report.safe_text import clip, format_number, moment
+from raytune_agents.report.safe_text import DASH, clip, format_number, moment
+
+DETAILED = 12  # lines of a table by call count, source or tool
 
 # --- data ---
 
@@ -134,74 +139,66 @@ def before_after(
 # --- robustness ---
 
 
-@dataclass
-class DropLine:
-    """One perturbation: rows, and of every arm the levels, the change, its range and its word."""
-
-    name: str
-    rows: int = 0
-    cells: dict[str, dict[str, str]] = field(default_factory=dict)
-
-
-@dataclass
-class Robustness:
-    """What each perturbation costs each arm in exact match: charts by arm, and a table."""
-
-    figures: list[Figure]
-    lines: list[DropLine]
-
-
-def robustness_section(run: RunContents, arms: Sequence[str], css: Mapping[str, str]) -> Robustness:
-    names = dict.fromkeys(name for by in run.robustness.values() for name in by)
-    lines = {name: DropLine(name) for name in names}
+def robustness_section(
+    run: RunContents, arms: Sequence[str], css: Mapping[str, str]
+) -> tuple[list[Figure], Grid]:
+    """What each perturbation costs each arm in exact match: a chart per arm, and a table."""
     metric, figures = run.metrics[HEADLINE], []
+    names = dict.fromkeys(name for by in run.robustness.values() for name in by)
+    cells: dict[str, dict[str, BoardCell]] = {}  # arm -> perturbation -> cell
     for arm in arms:
         rows = []
-        for name, line in lines.items():
+        for name in names:
             drop = run.robustness.get(arm, {}).get(name, {}).get(HEADLINE)
-            if drop is None or drop.difference.value is None:
-                continue
-            cell = drop.difference
-            rows.append(interval_row(name.replace("_", " "), css[arm], cell))
-            line.rows = max(line.rows, cell.n)
-            levels = (metric_value(metric, v) for v in (drop.clean, drop.perturbed))
-            line.cells[arm] = {
-                "levels": " → ".join(levels),
-                "change": metric_change(metric, cell.value),
-                "range": change_range(metric, cell.low, cell.high),
-                "word": change_of(metric, cell),
-            }
-        chart = charts.intervals(
-            rows, f"change of {arm}", "points of exact match", format_number, 0.0
-        )
+            if drop is not None and drop.value is not None:
+                rows.append(interval_row(name.replace("_", " "), css[arm], drop))
+                levels = (metric_value(metric, v) for v in (drop.clean, drop.perturbed))
+                change = metric_change(metric, drop.value)
+                span = change_range(metric, drop.low, drop.high)
+                cells.setdefault(arm, {})[name] = BoardCell(
+                    " → ".join(levels), "", drop.n, change, span, word=change_of(metric, drop)
+                )
+        label = f"change of {arm}"
+        chart = charts.intervals(rows, label, "points of exact match", format_number, 0.0)
         figures += [Figure(arm, chart)] if chart else []
-    return Robustness(figures, [line for line in lines.values() if line.cells])
+    lines = [
+        (name.replace("_", " "), [max(c.n for c in found if c), *(c or DASH for c in found)])
+        for name in names
+        if any(found := [by.get(name) for by in cells.values()])
+    ]
+    return figures, Grid("Robustness", ["perturbation", "rows", *cells], lines)
 
 
 # --- where it fails ---
 
 
-@dataclass
-class Detail:
-    """Exact match by a property of the row: a line per value, a cell per arm."""
+def details(cases: Sequence[Case], arms: Sequence[str]) -> dict[str, list[answered.ShareLine]]:
+    """Exact match by number of calls, source and tool, where there are several."""
+    keys = {
+        "number of calls": lambda c: c.calls,
+        "category": lambda c: c.source,
+        "tool": lambda c: c.tool,
+    }
+    found = {title: answered.shares_by(cases, arms, key) for title, key in keys.items()}
+    return {title: lines for title, lines in found.items() if len(lines) > 1}
 
-    title: str
-    lines: list[answered.ShareLine]
-    most: int = 12
 
+def detail_grid(title: str, lines: Sequence[answered.ShareLine], arms: Sequence[str]) -> Grid:
+    """The DETAILED largest of them, a column per arm."""
 
-def details(cases: Sequence[Case], arms: Sequence[str]) -> list[Detail]:
-    """Exact match by number of calls, source and tool."""
-    found = []
-    for title, key in (
-        ("number of calls", lambda c: c.calls),
-        ("category", lambda c: c.source),
-        ("tool", lambda c: c.tool),
-    ):
-        lines = answered.shares_by(cases, arms, key)
-        if len(lines) > 1:
-            found.append(Detail(title, lines))
-    return found
+    def shown(cell: Estimate | None) -> BoardCell | str:
+        if cell is None or cell.value is None or cell.low is None or cell.high is None:
+            return DASH
+        return BoardCell(f"{cell.value:.0%}", f"{cell.low:.0%} – {cell.high:.0%}")
+
+    rows = [
+        (line.name or "(none)", [line.n, *(shown(line.cells.get(arm)) for arm in arms)])
+        for line in lines[:DETAILED]
+    ]
+    lead = "All splits that were answered, with 95 % Wilson intervals."
+    if more := len(lines) - len(rows):
+        lead += f" {more} more with fewer rows are in report/where.csv."
+    return Grid(f"Exact match by {title}", [title, "rows", *arms], rows, lead)
 
 
 def fault_charts(cases: Sequence[Case], arms: Sequence[str], css: Mapping) -> list[Figure]:
@@ -220,17 +217,20 @@ def fault_charts(cases: Sequence[Case], arms: Sequence[str], css: Mapping) -> li
     return found
 
 
-def confused_tools(cases: Sequence[Case], arms: Sequence[str]) -> list[tuple[str, str, list[int]]]:
-    """(gold tool, tool chosen instead, count per arm), the most frequent first."""
+def confused_tools(cases: Sequence[Case], arms: Sequence[str]) -> Grid:
+    """How often each tool was chosen instead of gold's, the most frequent first."""
     counts = {arm: answered.tool_choices(cases, arm) for arm in arms}
     pairs = findings.tally(
         ((gold, got), n) for c in counts.values() for (gold, got), n in c.items() if gold != got
     )
-    return [
-        (*key, [counts[arm].get(key, 0) for arm in arms])
+    lines = [
+        (key[0], [key[1], *(counts[arm].get(key, 0) for arm in arms)])
         for key, _ in pairs
         if isinstance(key, tuple)
     ]
+    lead = "The first call of each answer: how often another tool was chosen than the right one."
+    head = ["right tool", "chosen", *arms]
+    return Grid("Chosen against right tool", head, lines, lead, words=["chosen"])
 
 
 @dataclass

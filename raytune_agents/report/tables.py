@@ -8,15 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from raytune_agents.evaluate.metrics import METRICS
 from raytune_agents.evaluate.scoreboard import Board
 from raytune_agents.exports.card import markdown_table
-from raytune_agents.report.boards import BoardCell
+from raytune_agents.report.boards import BoardCell, Grid
 from raytune_agents.report.folder import RunContents
-from raytune_agents.report.numbers import metric_value
 from raytune_agents.report.safe_text import clip, format_number, seconds, visible
-from raytune_agents.report.search_section import RankedTrial
-from raytune_agents.report.sections import DropLine
 
 Table = tuple[Sequence[str], list[Sequence[Any]]]
 
@@ -67,9 +63,9 @@ def report_tables(run: RunContents, context: Mapping[str, Any]) -> dict[str, Tab
         if key != "step"
     ]
     where = [
-        {"by": detail.title, "name": line.name, "arm": arm} | made.record()
-        for detail in context["details"]
-        for line in detail.lines
+        {"by": title, "name": line.name, "arm": arm} | made.record()
+        for title, lines in context["details"].items()
+        for line in lines
         for arm, made in line.cells.items()
     ]
     wrong = [a.record() for a in run.answers if not a.right]
@@ -100,30 +96,30 @@ def report_tables(run: RunContents, context: Mapping[str, Any]) -> dict[str, Tab
         ),
         "errors": _pick(wrong, *answer),
     }
-    for table in context["stages"]:
-        found[f"stages_{table.title.partition(',')[0]}"] = table.head, table.rows
+    for grid in context["stages"]:
+        lines = [[name, *cells] for name, cells in grid.lines]
+        found[f"stages_{grid.title.partition(',')[0]}"] = grid.head, lines
     return {name: table for name, table in found.items() if table[1]}
 
 
-def _md(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    cells = ([_plain(str(v)).replace("\\", "\\\\") for v in row] for row in (head, *rows))
-    return [markdown_table(next(cells), cells), ""]
-
-
-def _score(made: BoardCell) -> str:
-    """value (interval); difference to base"""
+def _cell_text(made: BoardCell | str | float) -> str:
+    """value (interval); difference to base (interval)"""
+    if not isinstance(made, BoardCell):
+        return made if isinstance(made, str) else format_number(made)
     interval = f" ({made.interval})" if made.interval else ""
-    return f"{made.value}{interval}" + (f"; {made.change}" if made.change else "")
+    return f"{made.value}{interval}" + (f"; {made.change} ({made.range})" if made.change else "")
 
 
-def _robustness(arms: Sequence[str], lines: Sequence[DropLine]) -> list[str]:
-    rows = []
-    for line in lines:
-        cells = [line.cells.get(arm) for arm in arms]
-        texts = [f"{c['change']} ({c['range']})" if c else "" for c in cells]
-        rows.append([line.name, line.rows, *texts])
-    head = "## Robustness: change of exact match in points (interval)"
-    return [head, "", *_md(["perturbation", "rows", *arms], rows)] if rows else []
+def _grid(grid: Grid) -> list[str]:
+    if not grid.lines:
+        return []
+    rows = [grid.head, *([name, *map(_cell_text, cells)] for name, cells in grid.lines)]
+    head, *plain = ([_plain(v).replace("\\", "\\\\") for v in row] for row in rows)
+    return [
+        *([f"## {_plain(grid.title)}", ""] if grid.title else []),
+        markdown_table(head, plain),
+        "",
+    ]
 
 
 def _plain(text: str) -> str:
@@ -139,58 +135,32 @@ def markdown(run: RunContents, context: Mapping[str, Any]) -> str:
     out += [f"- gained: {_plain(x)}" for x in seen.gained]
     out += [f"- lost: {_plain(x)}" for x in seen.lost]
     out += [*(f"- {_plain(n)}" for n in seen.notes), ""]
-    asked = [[q.question, q.answer, q.note] for q in context["questions"]]
-    out += _md(["question", "answer", ""], asked)
-    for board in context["boards"]:
-        out += [f"## {_plain(board.split)}", ""]
-        rows = []
-        for metric in (*board.main, *board.more):
-            cells = [by[metric.name] for by in board.cells.values()]
-            rows.append([metric.label, *map(_score, cells)])
-        out += _md(["metric", *board.cells], rows)
-    for title, grid in (
-        ("Overall", context["overall"]),
-        ("Latency", context["latency"]),
-        ("Weights in fewer bits", context["quantized"]),
-        ("Confidence", context["sureness"]),
-        ("Costs", context["costs"]),
-    ):
-        if grid:
-            out += [f"## {title}", ""]
-            out += _md(["arm", *grid.head], [[arm, *cells] for arm, cells in grid.lines])
-    out += _robustness(list(run.robustness), context["robustness"].lines)
-    out += ["## Rows of every step", ""]
-    out += _md(
-        ["step", "in", "out", "rejected", "failed", "time"],
-        [
-            [
-                x.step,
-                *map(format_number, (x.rows_in, x.rows_out, x.rejected, x.failed)),
-                seconds(x.seconds),
-            ]
-            for x in context["funnel"]
-        ],
-    )
-    out += _trials(context["search"].table)
-    rows = [("seed", facts.seed)]
-    for part in (facts.code, facts.hardware, facts.versions):
-        rows += part.items()
-    return "\n".join([*out, "## Run", "", *_md(["what", "value"], rows)])
-
-
-def _trials(table: Sequence[RankedTrial]) -> list[str]:
-    if not table:
-        return []
-    rows = [
-        [
-            t.rank,
-            t.name,
-            t.status,
-            metric_value(METRICS["exact_match"], t.score),
-            ", ".join(f"{k} {v:.2f}" for k, v in t.weights.items()),
-            clip(t.error, 120),
-        ]
-        for t in table
+    asked = [(q.question, [q.answer, q.note]) for q in context["questions"]]
+    steps = [
+        (x.step, [x.rows_in, x.rows_out, x.rejected, x.failed, seconds(x.seconds)])
+        for x in context["funnel"]
     ]
-    head = ["rank", "trial", "status", "exact match", "weights", "error"]
-    return ["## Trials", "", *_md(head, rows)]
+    ran_on = facts.code | facts.hardware | facts.versions
+    grids = [
+        Grid("", ["question", "answer", ""], asked),
+        *(
+            Grid(
+                board.split,
+                ["metric", *board.cells],
+                [
+                    (metric.label, [by[metric.name] for by in board.cells.values()])
+                    for metric in (*board.main, *board.more)
+                ],
+            )
+            for board in context["boards"]
+        ),
+        *(context["overall"], *context["grids"], context["robustness"]),
+        Grid("Rows of every step", ["step", "in", "out", "rejected", "failed", "time"], steps),
+        context["search"].grid,
+        Grid(
+            "Run",
+            ["what", "value"],
+            [("seed", [str(facts.seed)]), *((k, [v]) for k, v in ran_on.items())],
+        ),
+    ]
+    return "\n".join([*out, *(line for grid in grids for line in _grid(grid))])

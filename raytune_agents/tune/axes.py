@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from scipy.special import ndtr, ndtri
@@ -63,7 +65,8 @@ class Axis:
     def at(self, u: float) -> Any:
         """Quantile function: u in [0, 1] -> the (coded) value."""
         if self.kind == "choice":
-            return code(self._chosen(u))
+            ends = self._slices()
+            return code(self.options[min(bisect(ends, u * ends[-1]), len(ends) - 1)])
         if self.prior is not None:
             u = self._prior_quantile(min(max(u, 0.0), 1.0))
         if self.kind == "randint":
@@ -83,31 +86,25 @@ class Axis:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
-    def _normal(self) -> tuple[float, float]:
-        """Mean and deviation of the prior, a normal distribution truncated to [0, 1]."""
-        return self._scaled(self.prior), SPREAD / self.strength
+    def _prior_ends(self) -> tuple[float, float, float, float]:
+        """Mean and deviation of the prior, a normal truncated to [0, 1], and its mass below both
+        ends."""
+        mean, sd = self._scaled(self.prior), SPREAD / self.strength
+        return mean, sd, ndtr(-mean / sd), ndtr((1 - mean) / sd)
 
     def _prior_quantile(self, u: float) -> float:
-        mean, sd = self._normal()
-        low, high = ndtr(-mean / sd), ndtr((1 - mean) / sd)
+        mean, sd, low, high = self._prior_ends()
         return min(max(float(mean + sd * ndtri(low + u * (high - low))), 0.0), 1.0)
 
     def _prior_cdf(self, x: float) -> float:
-        mean, sd = self._normal()
-        low, high = ndtr(-mean / sd), ndtr((1 - mean) / sd)
+        mean, sd, low, high = self._prior_ends()
         return min(max(float((ndtr((x - mean) / sd) - low) / (high - low)), 0.0), 1.0)
 
-    def _chosen(self, u: float) -> Any:
-        """The choice at u; the prior's slice is 1 + strength times as wide as another's."""
-        slices = [1.0 + self.strength * (o == self.prior) for o in self.options]
-        if self.prior is None:
-            slices = [1.0] * len(self.options)
-        left = u * sum(slices)
-        for option, width in zip(self.options, slices):
-            left -= width
-            if left < 0:
-                return option
-        return self.options[-1]
+    def _slices(self) -> list[float]:
+        """Upper ends of the choices' slices of [0, 1]; the prior's is 1 + strength times as wide as
+        another's."""
+        own = 0.0 if self.prior is None else self.strength
+        return list(accumulate(1.0 + own * (o == self.prior) for o in self.options))
 
     def _round(self, value: float) -> float | int:
         """The nearest multiple of `step` inside the range; an int where all of them are whole."""
@@ -145,9 +142,9 @@ class Axis:
         if self.prior is None:
             return {self.key: code(value) if self.kind == "choice" else value}
         if self.kind == "choice":
-            # Inside the slice: on its edge, rounding could give the choice beside it.
-            at = [u / 1000 + 5e-4 for u in range(1000)]
-            return {self.name: next(u for u in at if self._chosen(u) == value)}
+            ends, at = [0.0, *self._slices()], self.options.index(value)
+            # The middle of the slice: on its edge, rounding could give the choice beside it.
+            return {self.name: (ends[at] + ends[at + 1]) / 2 / ends[-1]}
         inside = self._scaled(value)
         if self.kind == "randint":  # the middle of the value's slice
             inside = (value + 0.5 - self.low) / (self.high + 1 - self.low)

@@ -7,7 +7,6 @@ a scheduler's state through a restore; ours reads the earlier reports from the l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,9 +24,9 @@ from raytune_agents.tune.axes import Sample
 from raytune_agents.tune.ledger import reports_of
 from raytune_agents.tune.search_space import Space, parse_space
 from raytune_agents.tune.trial_spec import OBJECTIVE
+from raytune_agents.tune.trials import APART
 
 TEACHER_FORCED = ("exact_match", "irrelevance", "val_loss")  # metrics of a forward pass
-APART = 1.96 * math.sqrt(2)  # standard deviations by which two runs differ, at 95 %
 
 
 class NoiseAwareASHA(ASHAScheduler):

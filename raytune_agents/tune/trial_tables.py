@@ -3,7 +3,6 @@ cost in time."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -74,28 +73,24 @@ def write_tables(trials: Sequence[Trial], folder: Path) -> None:
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        out = csv.DictWriter(file, list(rows[0]))
-        out.writeheader()
-        out.writerows(rows)
+    import pandas as pd
+
+    # As objects: a column with a gap must not turn its whole numbers into fractions.
+    pd.DataFrame(rows, dtype=object).to_csv(path, index=False)
 
 
 def write_parquet(rows: Sequence[Row], path: Path) -> None:
+    import pandas as pd
     import pyarrow as pa
 
     from raytune_agents.records import canonical
     from raytune_agents.storage import write_table
 
-    def plain(value: Any) -> Any:
-        return canonical(value) if isinstance(value, list | dict) else value
-
-    columns = {k: [plain(row[k]) for row in rows] for k in rows[0]}
-    for name, values in columns.items():
-        kinds = {type(v) for v in values if v is not None}
-        if len(kinds) > 1:  # 1 and 0.5 are numbers; anything else that differs is text
-            form = float if kinds <= {int, float} else str
-            columns[name] = [None if v is None else form(v) for v in values]
-    write_table(path, pa.table(columns))
+    frame = pd.DataFrame(rows).map(lambda v: canonical(v) if isinstance(v, list | dict) else v)
+    # Numbers that differ are numbers; anything else that differs is text.
+    mixed = [name for name in frame if frame[name].dropna().map(type).nunique() > 1]
+    frame[mixed] = frame[mixed].astype("string")
+    write_table(path, pa.Table.from_pandas(frame, preserve_index=False))
 
 
 def write_hparams(trials: Sequence[Trial], folder: Path) -> None:

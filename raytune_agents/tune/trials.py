@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from raytune_agents.storage import read_json
 from raytune_agents.tune.axes import Sample
 
 HITS = "hits.json"  # in a checkpoint
+APART = 1.96 * math.sqrt(2)  # standard deviations by which two runs differ, at 95 %
 Hits = dict[str, dict[str, float]]  # metric -> row id -> 1.0 or 0.0
 Report = dict[str, float]
 

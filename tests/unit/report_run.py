@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from raytune_agents import report
 from raytune_agents.evaluate.estimates import Estimate
-from raytune_agents.evaluate.gate import read_gate
+from raytune_agents.evaluate.gate import GateResult
 from raytune_agents.evaluate.paired import Difference
 from raytune_agents.evaluate.scoreboard import read_board
 from raytune_agents.evaluate.verdict import conclusion_of
@@ -251,7 +251,7 @@ def verdict_file(scores: dict, differences: dict) -> dict:
     boards = (read_board(x, kind.read) for x, kind in
               ((scores, Estimate), (differences, Difference)))  # fmt: skip
     chosen = ("nat", "chosen on val (71.0 % of 32 val rows), not on the test")
-    return conclusion_of(*boards, chosen, read_gate("nat", gates["nat"])).record()
+    return conclusion_of(*boards, chosen, GateResult.read({"arm": "nat"} | gates["nat"])).record()
 
 
 def realism(text: str) -> dict:

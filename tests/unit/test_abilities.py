@@ -8,8 +8,9 @@ import pytest
 
 from raytune_agents.calls import render_calls
 from raytune_agents.config import Config, ConfigError, load_config
-from raytune_agents.evaluate import general, instructions, likelihood, suites
+from raytune_agents.evaluate import general, instructions, suites
 from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.result_files import KINDS
 from raytune_agents.evaluate.scoring import score_answer
 from raytune_agents.inference.client import EngineUsage
 from raytune_agents.infra import energy
@@ -30,10 +31,10 @@ def test_likelihoods_are_paired_and_lost_rows_are_left_out():
 
     lines = [line("base", "a", 2.0), line("base", "b", 1.0), line("base", "c", None)]
     lines += [line("nat", "a", 1.5), line("nat", "b", 1.0), line("nat", "c", None)]
-    cells = likelihood.likelihood_scores(lines, HOW)
+    cells = KINDS["likelihood"].scores(lines, HOW)
     assert cells["base"]["val"]["perplexity"].value == pytest.approx(math.exp(1.5))
     assert cells["base"]["val"]["perplexity"].n == 2
-    gain = likelihood.likelihood_differences(lines, HOW)["nat"]["val"]["nll"]
+    gain = KINDS["likelihood"].differences(lines, HOW)["nat"]["val"]["nll"]
     assert (gain.value, gain.n, gain.losses) == (-0.25, 2, 1)
 
 
@@ -94,9 +95,9 @@ def test_lm_eval_samples_become_lines_and_pairs():
         ("arc/0", 1.0, None), ("arc/1", 0.0, None), ("wiki/0", None, 9.5)]  # fmt: skip
     found = {"arc": {"acc": [[0, 0.0], [1, 0.0]]}, "wiki": {"ppl": [[0, 8.0]]}}
     arm = general.ability_lines("nat", found)
-    cells = general.ability_scores(base + arm, HOW)
+    cells = KINDS["general"].scores(base + arm, HOW)
     assert cells["base"]["general"]["arc.acc"].value == 0.5
-    gain = general.ability_differences(base + arm, HOW)["nat"]["general"]
+    gain = KINDS["general"].differences(base + arm, HOW)["nat"]["general"]
     assert (gain["arc.acc"].value, gain["arc.acc"].n) == (-0.5, 2)
     assert gain["wiki.ppl"].value == -1.5
 

@@ -9,6 +9,7 @@ from raytune_agents.config import Config
 from raytune_agents.evaluate import judge
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.evaluate.measured import AnswerRow
+from raytune_agents.evaluate.result_files import KINDS
 from raytune_agents.generate.rewrite import ChatClient
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
 
@@ -118,12 +119,12 @@ def test_figures_are_paired_with_the_base_of_the_same_comparison():
 
     lines = [line("a", 4.0, 2.0), line("b", 5.0, 3.0), line("c", 2.0, 3.0)]
     lost = judge.unjudged({"arm": "nat", "split": "test_seen", "id": "d"}, "judge_no_verdict")
-    cells = judge.judged_scores([*lines, lost], HOW)
+    cells = KINDS["judged"].scores([*lines, lost], HOW)
     assert cells["nat"]["test_seen"]["judge_score"].value == pytest.approx(11 / 3)
     assert cells["base"]["test_seen"]["judge_score"].value == pytest.approx(8 / 3)
     assert cells["nat"]["test_seen"]["judge_wins"].value == pytest.approx(2 / 3)
     assert cells["nat"]["test_seen"]["judge_wins"].n == 3
     assert "judge_wins" not in cells["base"]["test_seen"]
-    gain = judge.judged_differences([*lines, lost], HOW)["nat"]["test_seen"]["judge_score"]
+    gain = KINDS["judged"].differences([*lines, lost], HOW)["nat"]["test_seen"]["judge_score"]
     assert (gain.value, gain.n, gain.wins) == (1.0, 3, 2)
-    assert judge.judged_differences([], HOW) == judge.judged_scores([], HOW) == {}
+    assert KINDS["judged"].differences([], HOW) == KINDS["judged"].scores([], HOW) == {}

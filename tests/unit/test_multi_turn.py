@@ -20,6 +20,7 @@ from raytune_agents.calls import render_calls
 from raytune_agents.config import Config, MultiTurnConfig
 from raytune_agents.evaluate import bfcl_world, multi_turn
 from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.result_files import KINDS
 from raytune_agents.readers import bfcl
 from raytune_agents.records import ToolCall
 from raytune_agents.sandbox import Limits
@@ -241,7 +242,7 @@ def test_a_conversation_that_was_not_asked_is_not_scored():
     line = multi_turn.lost_conversation("base", entry, "infra_failed")
     [again] = multi_turn.scored_conversations([line], [entry])
     assert again["multi_turn_accuracy"] is None
-    assert multi_turn.conversation_scores([again], HOW) == {"base": {"bfcl_multi_turn_base": {}}}
+    assert KINDS["multi_turn"].scores([again], HOW) == {"base": {"bfcl_multi_turn_base": {}}}
 
 
 def test_scores_and_differences_by_entry():
@@ -254,10 +255,10 @@ def test_scores_and_differences_by_entry():
     lines = [line("base", k, 0.0) for k in "abcd"] + [
         line("nat", k, float(k != "a")) for k in "abcd"
     ]
-    cells = multi_turn.conversation_scores(lines, HOW)
+    cells = KINDS["multi_turn"].scores(lines, HOW)
     assert cells["nat"]["bfcl_multi_turn_base"]["multi_turn_accuracy"].value == 0.75
     assert cells["nat"]["bfcl_multi_turn_base"]["fault.instance_state_mismatch"].value == 0.25
-    gains = multi_turn.conversation_differences(lines, HOW)["nat"]["bfcl_multi_turn_base"]
+    gains = KINDS["multi_turn"].differences(lines, HOW)["nat"]["bfcl_multi_turn_base"]
     cell = gains["multi_turn_accuracy"]
     assert (cell.value, cell.wins, cell.p) == (0.75, 3, 0.25)
 

@@ -4,9 +4,9 @@ import pytest
 
 from raytune_agents.evaluate.gate import (
     MARGIN,
+    GateResult,
     guarded,
     no_regression,
-    read_gate,
     reference_arm,
 )
 from raytune_agents.evaluate.paired import Difference, paired
@@ -74,4 +74,4 @@ def test_a_metric_that_was_not_measured_is_not_proven():
 
 def test_it_survives_its_file():
     one = no_regression("nat", "sft", {"irrelevance": paired(rows(10, 90), rows(9, 91))})
-    assert read_gate("nat", one.record()) == one
+    assert GateResult.read({"arm": "nat"} | one.record()) == one

@@ -165,15 +165,15 @@ def test_robustness_and_rollouts_are_shown(demo):
     nat = next(x for x in lines if (x["arm"], x["perturbation"]) == ("nat", "typos"))
     assert (nat["clean"], nat["value"]) == ("0.74", "-0.14")
     text = (demo.parent / "report.md").read_text()
-    assert "| typos | 12 | −14.0 (−20.0 to −8.0) |" in text
+    assert "| typos | 12 | 45.0 % → 31.0 %; −14.0 (−20.0 to −8.0) |" in text
 
 
 def test_funnels_inside_a_step(demo):
     facts = {"generate": {"funnel": GENERATED}, "label": {"funnel": LABELLED}}
     made, labelled = findings.stages(facts)
     assert made.head == ["pool", "tried", "similar", "judged", "kept"]  # others lost no row
-    assert made.rows == [["tflan", 40, 3, 5, 32]]
-    assert labelled.rows[0] == ["all", 9, 2, 7]
+    assert made.lines == [("tflan", [40, 3, 5, 32])]
+    assert labelled.lines[0] == ("all", [9, 2, 7])
     assert findings.stages({"generate": {}}) == []
     assert findings.left_after(GENERATED)[0] == ("tried", 40)
     assert findings.left_after(GENERATED)[-1] == ("judged", 32)
@@ -321,7 +321,7 @@ def test_broken_files_are_named_and_the_rest_is_shown(tmp_path):
     page = Page(report.write_report(run))
     for words in (
         "evaluate/differences.json is not JSON",
-        "base val exact_match is not {value, ...}",
+        "evaluate/scores.json: base val exact_match: ",
         "trials.json holds a dict, not a list",
         "train/sft/metrics.jsonl: 2 lines are not JSON objects with a step",
         "get_weather",
@@ -437,8 +437,8 @@ def test_arms_stand_beside_public_models_where_they_were_asked_rows_of_bfcl():
 
     answers = [answer("multiple", 1.0), answer("multiple", 0.0), answer("simple_python", 1.0)]
     answers += [answer("simple_python", 1.0), answer("live_simple", 0.0, split="val")]
-    *public, ours = anchors.beside_anchors(answers, ["base", "nat"])
-    assert [line.name for line in public] == ["Granite-4.0-350m", "Hammer2.1-0.5b", "Qwen3-0.6B"]
-    assert ours.cells == ("75.0 % of 4 rows in 2 of 4", "–", "–")
+    *public, ours = anchors.anchor_grid(answers, ["base", "nat"], {}).lines
+    assert [name for name, _ in public] == ["Granite-4.0-350m", "Hammer2.1-0.5b", "Qwen3-0.6B"]
+    assert ours == ("nat", ["75.0 % of 4 rows in 2 of 4", "–", "–"])
     assert anchors.trained_on_bfcl({"read": {"sources": [{"path": "bfcl"}]}})
     assert not anchors.trained_on_bfcl({"read": {"sources": [{"path": "mine.jsonl"}]}})

@@ -8,6 +8,7 @@ from raytune_agents.agents.rollout import Rollout
 from raytune_agents.calls import render_calls
 from raytune_agents.evaluate import rollouts, suites
 from raytune_agents.evaluate.estimates import Resampling
+from raytune_agents.evaluate.result_files import KINDS
 from raytune_agents.records import ToolCall
 
 TASKS = suites.goals(["qa", "support", "legal"], 6, 5)
@@ -78,18 +79,19 @@ def test_a_rollout_that_was_lost_is_not_scored():
     line = rollouts.lost_rollout("base", TASKS[0], 1, "infra_failed")
     assert (line["end"], line["task_completion"], line["trial"]) == ("infra_failed", None, 1)
     assert rollouts.rescored_rollout(line)["task_completion"] is None
-    assert rollouts.summarise_rollouts([line], 1, HOW) == {}
+    assert KINDS["rollouts"].scores([line], HOW) == {"base": {"trajectories": {}}}
 
 
-def line(arm: str, task: str, done: float) -> dict:
+def line(arm: str, task: str, done: float, trial: int = 0) -> dict:
     empty = dict.fromkeys((*rollouts.VALUES, "steps", "output_tokens", "latency_s"), 1.0)
-    return empty | {"arm": arm, "task": task, "task_completion": done, "end": "answered"}
+    facts = {"arm": arm, "task": task, "trial": trial, "end": "answered"}
+    return empty | facts | {"task_completion": done}
 
 
 def test_trials_of_a_task_count_once():
     wins = {"a": 3, "b": 1, "c": 0}
-    played = [line("base", task, float(i < n)) for task, n in wins.items() for i in range(3)]
-    cells = rollouts.summarise_rollouts(played, 3, HOW)
+    played = [line("base", task, float(i < n), i) for task, n in wins.items() for i in range(3)]
+    cells = KINDS["rollouts"].scores(played, HOW)["base"]["trajectories"]
     assert cells["task_completion"].value == pytest.approx(4 / 9)
     assert cells["task_completion"].n == 3  # tasks, not roll-outs
     # pass^2: C(3,2) / C(3,2), 0, 0 of three tasks; pass@3: 1, 1, 0
@@ -103,6 +105,7 @@ def test_difference_to_base_is_paired_by_task():
     played = [line("base", t, 0.0) for t in "abcd"] + [
         line("nat", t, float(t != "a")) for t in "abcd"
     ]
-    cell = rollouts.rollout_differences(played, HOW)["nat"]["trajectories"]["task_completion"]
+    gains = KINDS["rollouts"].differences(played, HOW)["nat"]
+    cell = gains["trajectories"]["task_completion"]
     assert (cell.value, cell.n, cell.wins, cell.losses) == (0.75, 4, 3, 0)
     assert cell.p_holm == cell.p == 0.25  # 2 * (1/2)^3

@@ -15,7 +15,7 @@ from raytune_agents.evaluate.metrics import Metric
 from raytune_agents.evaluate.own_metrics import load_metrics, with_own
 from raytune_agents.evaluate.perturb import perturb
 from raytune_agents.evaluate.result_files import KINDS, ArmFacts, Found, lines_of, write_results
-from raytune_agents.evaluate.verdict import read_conclusion
+from raytune_agents.evaluate.verdict import Conclusion
 from raytune_agents.inference.client import Reply
 from raytune_agents.readers import bfcl
 from raytune_agents.records import Message, ToolCall, ToolSpec, Trajectory, finish
@@ -123,7 +123,7 @@ def test_all_kinds_are_scored_and_scored_again_from_their_files(tmp_path):
     gate = read_json(tmp_path / "gate.json")["nat"]
     assert gate["reference"] == ""  # the base never calls, and no arm is of positives only
     assert gate["outcome"] == "not proven"
-    verdict = read_conclusion(read_json(tmp_path / "verdict.json"))
+    verdict = Conclusion.read(read_json(tmp_path / "verdict.json"))
     assert (verdict.arm, verdict.split, verdict.tone) == ("nat", "test_seen", "better")
     assert "there is no reference" in verdict.gate
     overall = read_json(tmp_path / "overall.json")
@@ -198,7 +198,7 @@ def test_a_metric_of_the_users_own_is_scored_compared_and_named(tmp_path, polite
     assert gain["value"] == -3.0
     table = read_json(tmp_path / "metrics.json")
     assert table["words_said"]["label"] == "words said"
-    verdict = read_conclusion(read_json(tmp_path / "verdict.json"))
+    verdict = Conclusion.read(read_json(tmp_path / "verdict.json"))
     assert any(x.startswith("words said (-3") for x in verdict.gained)  # less is better
     assert any(x.startswith("please (−100.0 on test_seen") for x in verdict.lost)
 

@@ -11,7 +11,6 @@ from raytune_agents.evaluate.verdict import (
     change_of,
     choose_headline,
     conclusion_of,
-    read_conclusion,
 )
 
 CHOSEN = ("nat", "chosen on val (50.0 % of 8 val rows), not on the test")
@@ -38,7 +37,7 @@ def test_the_sentence_says_no_more_than_the_interval(change, tone, words):
     assert found.tone == tone
     assert words in found.text
     assert "52.0 % against 40.0 %" in found.text
-    assert read_conclusion(found.record()) == found
+    assert type(found).read(found.record()) == found
 
 
 def test_the_hardest_split_speaks_and_losses_are_named():
