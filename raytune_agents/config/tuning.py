@@ -43,7 +43,6 @@ class TuneConfig(BaseConfig):
         min_length=1,
         description="metric -> weight; the weighted sum is maximised, less is better below 0",
     )
-    pareto: bool = Field(False, description="search the front of the objective's metrics instead")
     score: Literal["teacher_forced", "generate"] = Field(
         "generate",
         description="the last report of a trial: generate = by the answers it writes, as the "

@@ -65,7 +65,6 @@ def tune(context: Context, step: Step) -> tuple[Counts, dict[str, Any]]:
     known = replace(
         known,
         times=trial_tables.search_times(whole, context.placement.trials),
-        front=trial_stats.front(found.trials, options.objective) if options.pareto else [],
         ended=search.budget.reason,
         spent=search.budget.spent(),
     )

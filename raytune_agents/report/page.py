@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
+import yaml
 from markupsafe import Markup
 
 from raytune_agents.report import (
@@ -143,4 +144,6 @@ def page_context(run: RunContents) -> dict[str, Any]:
         "rounds": rounds_section.rounds_view(run.rounds),
         "search": search_section.search_view(run.trials, run.guide, run.guidance),
         "facts": sections.run_facts(run),
+        "steps": sections.step_grid(run),
+        "config": clip(yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True), 40_000),
     }

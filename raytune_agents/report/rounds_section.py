@@ -3,70 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from raytune_agents.records import JsonObject
 from raytune_agents.report import charts
-from raytune_agents.report.boards import Figure
+from raytune_agents.report.boards import Figure, Grid
 from raytune_agents.report.safe_text import clip, finite, whole
 
 MOST_FAULTS, MOST_CLUSTERS = 6, 8  # shown of an arm, of a round
-BANDS = ("hard", "in_band", "easy", "retired")
-
-
-@dataclass(frozen=True)
-class ShownRound:
-    """A line of the table; shares are of sampled answers and of measured tasks, in [0, 1]."""
-
-    number: int
-    val: float
-    tasks: dict[str, int]  # by BANDS
-    in_band_share: float
-    new_tasks: int
-    rows: int
-    tokens: int
-    outcome: str
-    faults: dict[str, float] = field(default_factory=dict)
-    asked_for: list[JsonObject] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+COUNTS = ("hard", "easy", "retired", "new_tasks", "rows", "tokens")
 
 
 @dataclass(frozen=True)
 class ShownArm:
-    """One arm's rounds, as the page has them."""
+    """One arm's rounds, as the page has them. `asked`: of each round that has some, its notes and
+    what was asked for."""
 
     name: str
     select: str
     stopped: str
-    rounds: list[ShownRound]
     figures: list[Figure]
-    faults: list[str]  # the columns of the table of faults
+    grid: Grid
+    asked: list[tuple[list[str], Grid]]
 
 
-def shown_round(record: Mapping[str, Any], kept: int) -> ShownRound:
-    """A record of rounds.json as the page has it; what an older one lacks is 0."""
-    number, answers = whole(record.get("round")), whole(record.get("answers"))
-    faults = record.get("faults") or {}
-    outcome = str(record.get("worse") or "")
-    if number and not outcome:
-        outcome = "good" if whole(record.get("rows")) else "nothing to train on"
-    if number == kept:
-        outcome = "kept"
+def rounds_view(found: Mapping[str, Mapping[str, Any]]) -> list[ShownArm]:
+    """Every arm that was trained in rounds; [] where there is none."""
+    arms = []
+    for name, record in found.items():
+        select, stopped = (str(record.get(k) or "") for k in ("select", "stopped"))
+        if rounds := [r for r in record.get("rounds") or [] if isinstance(r, Mapping)]:
+            grid = rounds_grid(rounds, whole(record.get("kept")))
+            asked = [asked_for(r) for r in rounds if r.get("asked_for") or r.get("notes")]
+            arms.append(ShownArm(name, select, stopped, rounds_figures(name, rounds), grid, asked))
+    return arms
+
+
+def rounds_grid(rounds: Sequence[Mapping[str, Any]], kept: int) -> Grid:
+    """A line per record of rounds.json: val, tasks by band, rows, shares of faults among sampled
+    answers, outcome. What an older record lacks is 0."""
+    faults, lines = frequent_faults(rounds), []
+    for r in rounds:
+        number = whole(r.get("round"))
+        outcome = str(r.get("worse") or "")
+        if not outcome:
+            outcome = "good" if whole(r.get("rows")) else "nothing to train on"
+        band = f"{whole(r.get('in_band'))} ({(finite(r.get('in_band_share')) or 0.0) * 100:.0f} %)"
+        counts = [whole(r.get(name)) for name in COUNTS]
+        shares = fault_shares(r)
+        cells = [*counts[:1], band, *counts[1:], *(percent(shares.get(f)) for f in faults)]
+        if not number:  # the start, of which only val is known
+            outcome, cells = "start", [""] * len(cells)
+        if number == kept:
+            outcome = "kept" if number else "start, kept"
+        lines.append((str(number), [percent(r.get("val")), *cells, outcome]))
+    head = ["round", "val", "too hard", "in band", *COUNTS[1:], *faults, "outcome"]
+    return Grid("Rounds", head, lines, words=["outcome"])
+
+
+def percent(share: Any) -> str:
+    return f"{(finite(share) or 0.0) * 100:.1f} %"
+
+
+def fault_shares(record: Mapping[str, Any]) -> dict[str, float]:
+    """Shares of the sampled answers, in [0, 1]."""
+    answers = whole(record.get("answers"))
+    faults = (record.get("faults") or {}) if answers else {}
+    return {str(f): n / answers for f, n in faults.items()}
+
+
+def asked_for(record: Mapping[str, Any]) -> tuple[list[str], Grid]:
+    """The notes of a round, and its largest clusters of failures with what was asked for."""
     clusters = sorted(record.get("asked_for") or [], key=lambda c: -whole(c.get("failures")))
-    return ShownRound(
-        number=number,
-        val=finite(record.get("val")) or 0.0,
-        tasks={name: whole(record.get(name)) for name in BANDS},
-        in_band_share=finite(record.get("in_band_share")) or 0.0,
-        new_tasks=whole(record.get("new_tasks")),
-        rows=whole(record.get("rows")),
-        tokens=whole(record.get("tokens")),
-        outcome=outcome,
-        faults={str(f): n / answers for f, n in faults.items()} if answers else {},
-        asked_for=[{"about": about(c)} | dict(c) for c in clusters[:MOST_CLUSTERS]],
-        notes=[clip(str(line), 400) for line in record.get("notes") or []],
-    )
+    lines = [
+        (about(c), [whole(c.get(k)) for k in ("failures", "wanted", "got")])
+        for c in clusters[:MOST_CLUSTERS]
+    ]
+    notes = [clip(str(line), 400) for line in record.get("notes") or []]
+    head = ["asked for", "failures", "wanted", "got"]
+    return notes, Grid(f"Round {whole(record.get('round'))}", head, lines)
 
 
 def about(cluster: Mapping[str, Any]) -> str:
@@ -78,46 +93,25 @@ def about(cluster: Mapping[str, Any]) -> str:
     return clip(", ".join([*parts, *([phrasing] if phrasing else [])]), 160)
 
 
-def rounds_view(found: Mapping[str, Mapping[str, Any]]) -> list[ShownArm]:
-    """Every arm that was trained in rounds; [] where there is none."""
-    arms = []
-    for name, record in found.items():
-        kept = whole(record.get("kept"))
-        lines = [shown_round(r, kept) for r in record.get("rounds") or [] if isinstance(r, Mapping)]
-        if lines:
-            arms.append(
-                ShownArm(
-                    name=name,
-                    select=str(record.get("select") or ""),
-                    stopped=str(record.get("stopped") or ""),
-                    rounds=lines,
-                    figures=rounds_figures(name, lines),
-                    faults=frequent_faults(lines),
-                )
-            )
-    return arms
-
-
-def frequent_faults(lines: Sequence[ShownRound]) -> list[str]:
+def frequent_faults(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
     """The faults with the largest share of answers in any round, at most MOST_FAULTS."""
     largest: dict[str, float] = {}
-    for line in lines:
-        for fault, share in line.faults.items():
+    for record in rounds:
+        for fault, share in fault_shares(record).items():
             largest[fault] = max(share, largest.get(fault, 0.0))
     return sorted(largest, key=lambda f: (-largest[f], f))[:MOST_FAULTS]
 
 
-def rounds_figures(name: str, lines: Sequence[ShownRound]) -> list[Figure]:
+def rounds_figures(name: str, rounds: Sequence[Mapping[str, Any]]) -> list[Figure]:
     """Val score, and the share of tasks in the success band, by round."""
-    val = {"val": [(line.number, line.val * 100) for line in lines]}
-    band = {"in band": [(line.number, line.in_band_share * 100) for line in lines if line.number]}
     out = []
-    for title, series, css in (
-        (f"{name}: exact match on val, %", val, "c1"),
-        (f"{name}: tasks in the success band, %", band, "c2"),
+    for key, title, first, css in (
+        ("val", f"{name}: exact match on val, %", 0, "c1"),
+        ("in_band_share", f"{name}: tasks in the success band, %", 1, "c2"),
     ):
-        points = {key: xy for key, xy in series.items() if len(xy) > 1}
-        if points:
-            colours = dict.fromkeys(points, css)
-            out.append(Figure(title, charts.line_chart(points, colours, title, "round", dots=True)))
+        numbers = {whole(r.get("round")): finite(r.get(key)) or 0.0 for r in rounds}
+        points = [(n, share * 100) for n, share in numbers.items() if n >= first]
+        if len(points) > 1:
+            chart = charts.line_chart({title: points}, {title: css}, title, "round", dots=True)
+            out.append(Figure(title, chart))
     return out

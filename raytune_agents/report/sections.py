@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from raytune_agents.evaluate.estimates import Estimate
 from raytune_agents.evaluate.verdict import HEADLINE, change_of, ordered_splits
 from raytune_agents.records import Trajectory
@@ -234,20 +232,12 @@ def confused_tools(cases: Sequence[Case], arms: Sequence[str]) -> Grid:
 
 
 @dataclass
-class ErrorCase:
-    """A case of the error browser. `marks`: "arm:fault" numbers of its wrong answers; `origin`: the
-    rows that it was made from, each with its verdict."""
-
-    case: Case
-    marks: list[str]
-    origin: list[tuple[Trajectory, str]]
-
-
-@dataclass
 class ErrorBrowser:
-    """Wrong cases with their lineage. Names stay out of attributes: the filter compares numbers."""
+    """Wrong cases; `origin` by id: the rows that a case was made from, each with its verdict. Names
+    stay out of attributes: the filter of the page compares numbers."""
 
-    cases: list[ErrorCase]
+    cases: list[Case]
+    origin: dict[str, list[tuple[Trajectory, str]]]
     faults: list[str]
     splits: list[str]
     tools: list[str]
@@ -257,77 +247,46 @@ class ErrorBrowser:
 
 def error_browser(run: RunContents, cases: Sequence[Case], most: int) -> ErrorBrowser:
     chosen = answered.wrong_cases(cases, most)
-    faults = sorted({f for c in chosen for f in c.faults}, key=lambda f: (f != "cut", f))
-    arms = arms_in_order(arm for c in chosen for arm in c.answers)
-    origin = lineage.ancestors(run.path, [c.id for c in chosen])
-    browsed = [
-        ErrorCase(
-            case,
-            [
-                f"{arms.index(arm)}:{faults.index(fault)}"
-                for arm in case.answers
-                if (fault := case.fault_of(arm))
-            ],
-            [(row, lineage.row_verdict(row)) for row in lineage.chain(case.id, origin)[0]],
-        )
-        for case in chosen
-    ]
-    splits = ordered_splits({c.split for c in chosen})
-    tools = sorted({c.tool for c in chosen})
-    return ErrorBrowser(browsed, faults, splits, tools, arms, sum(bool(c.faults) for c in cases))
+    known = lineage.ancestors(run.path, [c.id for c in chosen])
+    return ErrorBrowser(
+        chosen,
+        {
+            c.id: [(row, lineage.row_verdict(row)) for row in lineage.chain(c.id, known)[0]]
+            for c in chosen
+        },
+        faults=sorted({f for c in chosen for f in c.faults}, key=lambda f: (f != "cut", f)),
+        splits=ordered_splits({c.split for c in chosen}),
+        tools=sorted({c.tool for c in chosen}),
+        arms=arms_in_order(arm for c in chosen for arm in c.answers),
+        total=sum(bool(c.faults) for c in cases),
+    )
 
 
 # --- reproduce ---
 
 
-@dataclass(frozen=True, slots=True)
-class StepFacts:
-    """When a step ran, its key, and the hashes of what it read, by step."""
-
-    step: str
-    key: str
-    started: str
-    finished: str
-    inputs: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What it takes to repeat the run; `config` is YAML."""
-
-    seed: int | None
-    code: dict[str, str]
-    versions: dict[str, str]
-    hardware: dict[str, str]
-    steps: list[StepFacts]
-    config: str
-
-
-def run_facts(run: RunContents) -> RunFacts:
-    """The facts of all manifests together; what differs between steps stands with "/" between."""
-
-    def merged(key: str) -> dict[str, str]:
-        out: dict[str, dict[str, None]] = {}
+def run_facts(run: RunContents) -> dict[str, str]:
+    """What it takes to repeat the run: seed, revision, hardware, versions of all manifests
+    together; what differs between steps stands with "/" between."""
+    found: dict[str, dict[str, None]] = {"seed": {str(run.config.get("seed", DASH)): None}}
+    for key in ("revision", "commit", "hardware", "versions"):
         for manifest in run.manifests.values():
             value = manifest.get(key)
-            pairs = value.items() if isinstance(value, dict) else [(key, value)] if value else []
-            for name, v in pairs:
-                out.setdefault(name, {})[
-                    v if isinstance(v, str) else json.dumps(v, default=str)
-                ] = None
-        return {name: " / ".join(values) for name, values in out.items()}
+            for name, v in (value if isinstance(value, dict) else {key: value}).items():
+                if v is not None:
+                    text = v if isinstance(v, str) else json.dumps(v, default=str)
+                    found.setdefault(name, {})[text] = None
+    return {name: " / ".join(values) for name, values in found.items()}
 
-    steps = []
+
+def step_grid(run: RunContents) -> Grid:
+    """When each step ran, its key, and the hashes of what it read."""
+    lines = []
     for step, m in run.manifests.items():
         inputs = m.get("inputs")
-        started, finished = moment(m.get("started")), moment(m.get("finished"))
-        known = inputs if isinstance(inputs, dict) else {}
-        steps.append(StepFacts(step, str(m.get("key") or ""), started, finished, known))
-    return RunFacts(
-        seed=run.config.get("seed"),
-        code=merged("revision") | merged("commit"),
-        versions=merged("versions"),
-        hardware=merged("hardware"),
-        steps=steps,
-        config=clip(yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True), 40_000),
-    )
+        read = inputs.items() if isinstance(inputs, dict) else []
+        hashes = ", ".join(f"{name} {clip(value, 24)}" for name, value in read)
+        times = [moment(m.get(k)) for k in ("started", "finished")]
+        lines.append((step, [str(m.get("key") or ""), *times, hashes]))
+    head = ["step", "key", "started", "finished", "inputs"]
+    return Grid("Steps and their keys", head, lines, words=head)

@@ -140,7 +140,6 @@ def markdown(run: RunContents, context: Mapping[str, Any]) -> str:
         (x.step, [x.rows_in, x.rows_out, x.rejected, x.failed, seconds(x.seconds)])
         for x in context["funnel"]
     ]
-    ran_on = facts.code | facts.hardware | facts.versions
     grids = [
         Grid("", ["question", "answer", ""], asked),
         *(
@@ -157,10 +156,6 @@ def markdown(run: RunContents, context: Mapping[str, Any]) -> str:
         *(context["overall"], *context["grids"], context["robustness"]),
         Grid("Rows of every step", ["step", "in", "out", "rejected", "failed", "time"], steps),
         context["search"].grid,
-        Grid(
-            "Run",
-            ["what", "value"],
-            [("seed", [str(facts.seed)]), *((k, [v]) for k, v in ran_on.items())],
-        ),
+        Grid("Run", ["what", "value"], [(k, [v]) for k, v in facts.items()]),
     ]
     return "\n".join([*out, *(line for grid in grids for line in _grid(grid))])

@@ -21,16 +21,16 @@ from raytune_agents.records import canonical
 
 Sample = dict[str, Any]  # variable of the search -> value: a proposal
 RANGES = {"uniform": 2, "loguniform": 2, "randint": 2, "quniform": 3, "qloguniform": 3}
-SPREAD = 0.25  # standard deviation of a prior of strength 1, as a share of the (log) range
+SPREAD = 0.25  # standard deviation of a prior, as a share of the (log) range
 
 
 @dataclass(frozen=True)
 class Axis:
     """One option with a range or a list of choices. `randint` includes both ends.
 
-    With `prior` a range is a normal around it, cut at the ends, with a standard deviation of
-    0.25 / strength of the range (in logs for the log kinds); a choice takes the prior with 1 +
-    strength times the probability of each other value.
+    With `prior` a range is a normal around it, cut at the ends, with a standard deviation of a
+    quarter of the range (in logs for the log kinds); a choice takes the prior twice as often as
+    each other value.
     """
 
     key: str
@@ -41,7 +41,6 @@ class Axis:
     options: tuple[Any, ...] = ()
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     prior: Any = None
-    strength: float = 1.0
 
     @property
     def name(self) -> str:
@@ -89,7 +88,7 @@ class Axis:
     def _prior_ends(self) -> tuple[float, float, float, float]:
         """Mean and deviation of the prior, a normal truncated to [0, 1], and its mass below both
         ends."""
-        mean, sd = self._scaled(self.prior), SPREAD / self.strength
+        mean, sd = self._scaled(self.prior), SPREAD
         return mean, sd, ndtr(-mean / sd), ndtr((1 - mean) / sd)
 
     def _prior_quantile(self, u: float) -> float:
@@ -101,10 +100,9 @@ class Axis:
         return min(max(float((ndtr((x - mean) / sd) - low) / (high - low)), 0.0), 1.0)
 
     def _slices(self) -> list[float]:
-        """Upper ends of the choices' slices of [0, 1]; the prior's is 1 + strength times as wide as
-        another's."""
-        own = 0.0 if self.prior is None else self.strength
-        return list(accumulate(1.0 + own * (o == self.prior) for o in self.options))
+        """Upper ends of the choices' slices; the prior's is twice as wide as another's."""
+        known = self.prior is not None
+        return list(accumulate(1.0 + (known and o == self.prior) for o in self.options))
 
     def _round(self, value: float) -> float | int:
         """The nearest multiple of `step` inside the range; an int where all of them are whole."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 
 import numpy as np
 import yaml
@@ -84,7 +85,6 @@ class Guideline:
     reused: int = 0  # trials of an earlier search that the fit started from
     gate: GateSummary | None = None
     confirmed: Confirmed | None = None
-    front: list[str] = field(default_factory=list)
     ended: str = ""
     spent: dict[str, float] = field(default_factory=dict)
     times: dict[str, float | None] = field(default_factory=dict)
@@ -236,34 +236,26 @@ def _with_optimum(
     )
 
 
-def _surfaces(fitted: Fit, pools: list[str], row: np.ndarray, steps: int = 10) -> list[Surface]:
-    """Predicted scores on a grid of mixes, other options as recommended. Three pools make one
-    triangle; more make a surface for each pair of the four largest, the rest of the mix in
-    proportion to the recommended one."""
-    if len(pools) == 3:
-        grid = [(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]
-        return [_surface(fitted, pools, row, [0, 1, 2], np.array(grid) / steps)]
-    if len(pools) < 3:
-        ends = np.linspace(0, 1, 2 * steps + 1)
-        return [_surface(fitted, pools, row, [0, 1], np.column_stack([ends, 1 - ends]))]
+def _surfaces(fitted: Fit, pools: list[str], row: np.ndarray) -> list[Surface]:
+    """Predicted scores on a grid of mixes, other options as recommended. Up to three pools make one
+    surface; more make one for each pair of the four largest, the rest of the mix in proportion to
+    the recommended one."""
+    whole, steps = len(pools) <= 3, 20 if len(pools) < 3 else 10
     top = sorted(np.argsort(-row[: len(pools)])[:4].tolist())
-    pairs = [(a, b) for k, a in enumerate(top) for b in top[k + 1 :]]
-    grid = [(i, j) for i in range(steps + 1) for j in range(steps + 1 - i)]
-    return [_surface(fitted, pools, row, list(p), np.array(grid) / steps) for p in pairs]
-
-
-def _surface(
-    fitted: Fit, pools: list[str], row: np.ndarray, shown: list[int], grid: np.ndarray
-) -> Surface:
-    rows = np.tile(row, (len(grid), 1))
-    others = [i for i in range(len(pools)) if i not in shown]
-    rows[:, shown] = grid
-    if others:
-        # Pools that the recommended mix leaves out must not divide by zero.
-        share = row[others] + 1e-9
-        rows[:, others] = (1 - grid.sum(axis=1))[:, None] * share / share.sum()
-    table = np.column_stack([grid, fitted.predict(rows)]).round(4).tolist()
-    return Surface([pools[i] for i in shown], table)
+    out = []
+    for shown in [range(len(pools))] if whole else combinations(top, 2):
+        grid = [g for g in product(range(steps + 1), repeat=len(shown)) if sum(g) <= steps]
+        # All pools: their shares sum to 1.
+        shares = np.array([g for g in grid if sum(g) == steps or not whole]) / steps
+        rows = np.tile(row, (len(shares), 1))
+        rows[:, shown] = shares
+        if others := [i for i in range(len(pools)) if i not in shown]:
+            # Pools that the recommended mix leaves out must not divide by zero.
+            rest = row[others] + 1e-9
+            rows[:, others] = (1 - shares.sum(axis=1))[:, None] * rest / rest.sum()
+        table = np.column_stack([shares, fitted.predict(rows)]).round(4).tolist()
+        out.append(Surface([pools[i] for i in shown], table))
+    return out
 
 
 def _baselines(pools: list[str], space: Space | None) -> dict[str, dict[str, float]]:

@@ -76,12 +76,6 @@ def validate_tune(config: Config) -> None:
     """What of the search can be refused before Ray starts. Raises ConfigError."""
     tune = config.tune
     parse_space(tune.space, base=config, preset=tune.preset)
-    if tune.pareto and (len(tune.objective) < 2 or tune.search_alg == "optuna_gp"):
-        raise ConfigError(
-            f"tune.pareto=true with tune.search_alg={tune.search_alg} and objective="
-            f"{tune.objective} has no front to search; write two metrics or more and search_alg "
-            "random or optuna"
-        )
     written = SCORED if tune.score == "generate" and tune.num_rungs == 1 else ()
     known = [*TEACHER_FORCED, *(m for m in written if m not in TEACHER_FORCED)]
     if wrong := [m for m in tune.objective if m not in known]:
@@ -109,18 +103,13 @@ def search_algorithm(
             points, max_concurrent=tune.max_concurrent_trials, random_state=seed
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    goal: Options = {"metric": OBJECTIVE, "mode": "max"}
-    if tune.pareto:
-        modes = ["max" if w > 0 else "min" for w in tune.objective.values()]
-        goal = {"metric": list(tune.objective), "mode": modes}
     sampler: Options = {"seed": seed}
     if tune.search_alg == "optuna_gp":
         from optuna.samplers import GPSampler
 
         sampler = {"sampler": GPSampler(seed=seed)}
-    found = OptunaSearch(space=space.tune_space(), points_to_evaluate=points, **goal, **sampler)
-    # A known trial has one objective, not the metrics of a front one by one.
-    for sample, value in [] if tune.pareto else known:
+    found = OptunaSearch(space.tune_space(), OBJECTIVE, "max", points_to_evaluate=points, **sampler)
+    for sample, value in known:
         found.add_evaluated_point(sample, value)
     return found
 

@@ -42,7 +42,7 @@ OTHERS = ("mix.weights", "mix.max_epochs", "mix.no_call", RATIO, "tune.method")
 # These change the columns of a row, so each value needs a pool of its own.
 TEXT = ("tune.method", "train.nat", "train.sft", "train.dpo.pairs")
 MOST_TEXTS = 8  # tokenised pools in memory
-SIMPLEX_OPTIONS = ("prior", "strength", "floors", "caps", "epochs")
+SIMPLEX_OPTIONS = ("prior", "floors", "epochs")
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def parse_space(
         else:
             axis = _range(key, kind, spec[kind], when or {})
         if isinstance(axis, Axis) and "prior" in spec:
-            axis = _with_prior(axis, spec)
+            axis = _with_prior(axis, spec["prior"])
         if when is not None:
             axes[key] = axis
     if not axes:
@@ -214,7 +214,7 @@ def _kind_of(key: str, spec: Any) -> str:
     kinds = [k for k in spec if k in KINDS] if isinstance(spec, Mapping) else []
     if len(kinds) != 1:
         raise _wrong(key, f"={spec!r} is not one distribution; write one of {list(KINDS)}")
-    allowed = ["when", *(SIMPLEX_OPTIONS if kinds[0] == "simplex" else ("prior", "strength"))]
+    allowed = ["when", *(SIMPLEX_OPTIONS if kinds[0] == "simplex" else ("prior",))]
     extra = [k for k in spec if k not in (*allowed, kinds[0])]
     if extra:
         raise _wrong(key, f": {kinds[0]} does not take {extra}, only {allowed}")
@@ -283,16 +283,13 @@ def _range(key: str, kind: str, bounds: Any, when: dict[str, tuple]) -> Axis:
     return axis
 
 
-def _with_prior(axis: Axis, spec: Mapping[str, Any]) -> Axis:
-    """The axis drawn around `prior: value`, tighter with a larger `strength`."""
-    prior = _valid(axis.key, spec["prior"])
-    strength = _number(axis.key, ".strength", spec.get("strength", 1.0))
-    if strength <= 0:
-        raise _wrong(axis.key, f".strength={strength}; write a number above 0, for example 1")
+def _with_prior(axis: Axis, value: Any) -> Axis:
+    """The axis drawn around `prior: value`."""
+    prior = _valid(axis.key, value)
     if axis.invert(prior) is None:
         inside = list(axis.options) or [axis.low, axis.high]
         raise _wrong(axis.key, f".prior={prior!r} is not in the axis; write a value of {inside}")
-    return replace(axis, prior=prior, strength=strength)
+    return replace(axis, prior=prior)
 
 
 def _choice(key: str, options: Any, when: dict[str, tuple]) -> Axis:
@@ -314,11 +311,12 @@ def _simplex(
         )
     if prior not in ("uniform", "natural"):
         raise _wrong(key, f".prior={prior!r}; write uniform or natural")
-    strength = _number(key, ".strength", spec.get("strength", 1.0))
     epochs = _by_pool(key, "epochs", spec.get("epochs", {}), pools)
-    if strength <= 0 or any(e <= 0 for e in epochs.values()):
-        raise _wrong(key, f": strength={strength} and epochs={epochs} must be above 0")
-    bounds = {k: _shares(key, k, spec[k], pools) for k in ("floors", "caps") if k in spec}
+    if any(e <= 0 for e in epochs.values()):
+        raise _wrong(key, f".epochs={epochs} must be above 0")
+    floors = _by_pool(key, "floors", spec.get("floors", {}), pools)
+    if any(not 0 <= v <= 1 for v in floors.values()):
+        raise _wrong(key, f".floors={floors}; write shares between 0 and 1")
     held = {p: _tokens(p, pools, sizes) for p in pools}
     empty = [p for p in pools if sizes and not held[p]]
     if empty:
@@ -327,12 +325,11 @@ def _simplex(
         key,
         tuple(pools),
         prior,
-        strength,
-        epochs=epochs,
+        floors,
+        epochs,
         sizes=held if sizes else {},
         tokens=tokens,
         when=when,
-        **bounds,
     )
     if simplex.sizes or not simplex.epochs:
         simplex.box()
@@ -357,15 +354,6 @@ def _by_pool(key: str, name: str, values: Any, pools: list[str]) -> dict[str, fl
     if not set(values) <= set(pools):
         raise _wrong(key, f".{name}={values!r}; write one number or {{pool: number}} over {pools}")
     return {p: _number(key, f".{name}.{p}", v) for p, v in values.items()}
-
-
-def _shares(key: str, name: str, values: Any, pools: list[str]) -> dict[str, float]:
-    if not isinstance(values, Mapping):
-        raise _wrong(key, f".{name}={values!r}; write {{pool: share}} over {pools}")
-    shares = _by_pool(key, name, values, pools)
-    if any(not 0 <= v <= 1 for v in shares.values()):
-        raise _wrong(key, f".{name}={values}; write shares between 0 and 1")
-    return shares
 
 
 def _valid(key: str, value: Any) -> Any:

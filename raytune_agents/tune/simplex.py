@@ -23,18 +23,16 @@ SMALLEST = 2e-4  # smaller shares are 0 (RegMix, arXiv 2407.01492, synthesis of 
 class Simplex:
     """Weights over pools that sum to 1, drawn from a Dirichlet with floors and caps.
 
-    alpha_i = strength * pools * prior_i. Prior uniform with strength 1 is the uniform distribution
-    on the simplex; prior natural takes prior_i in proportion to sqrt(size_i) (RegMix); a larger
-    strength stays closer to the prior. `sizes` are the pools' trained tokens and `tokens` is one
-    trial's budget: with `epochs` a pool, cap_i = epochs_i * size_i / tokens (Olmix, k = 4).
+    alpha_i = pools * prior_i. Prior uniform is the uniform distribution on the simplex; prior
+    natural takes prior_i in proportion to sqrt(size_i) (RegMix). `sizes` are the pools' trained
+    tokens and `tokens` is one trial's budget: with `epochs` a pool, cap_i = epochs_i * size_i /
+    tokens (Olmix, k = 4).
     """
 
     key: str
     pools: tuple[str, ...]
     prior: str = "uniform"
-    strength: float = 1.0
     floors: dict[str, float] = field(default_factory=dict)
-    caps: dict[str, float] = field(default_factory=dict)
     epochs: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, float] = field(default_factory=dict)
     tokens: int | None = None
@@ -105,15 +103,15 @@ class Simplex:
 
     def _alpha(self) -> np.ndarray:
         if self.prior == "uniform":
-            return np.full(len(self.pools), self.strength)
+            return np.ones(len(self.pools))
         self._need_sizes("prior natural")
         root = np.sqrt([self.sizes[p] for p in self.pools])
-        return self.strength * len(self.pools) * root / root.sum()
+        return len(self.pools) * root / root.sum()
 
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Floors and caps as arrays [pools]. Raises ConfigError where no mix fits between them."""
         low = np.array([self.floors.get(p, 0.0) for p in self.pools])
-        high = np.array([self.caps.get(p, 1.0) for p in self.pools])
+        high = np.ones(len(self.pools))
         if self.epochs:
             self._need_sizes(f"epochs {self.epochs}")
             budget = self.tokens or sum(self.sizes.values())
@@ -122,8 +120,8 @@ class Simplex:
         if low.sum() > 1 or high.sum() < 1 or (low > high).any():
             raise ConfigError(
                 f"tune.space.{self.key}: no mix fits floors {_by(self.pools, low)} and caps "
-                f"{_by(self.pools, high)}; write floors that sum to at most 1, caps that sum to at "
-                "least 1 (more epochs or fewer tune.tokens raise them), no floor above its cap"
+                f"{_by(self.pools, high)}; write floors that sum to at most 1, none above its "
+                "cap, and caps that sum to at least 1 (more epochs or fewer tune.tokens raise them)"
             )
         return low, high
 

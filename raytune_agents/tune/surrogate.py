@@ -242,15 +242,6 @@ def rank_correlation(a: Values, b: Values) -> float | None:
     return float(spearmanr(a, b).statistic)
 
 
-def pareto_front(
-    points: Sequence[Mapping[str, float]], maximise: Sequence[str], minimise: Sequence[str] = ()
-) -> list[int]:
-    """Indices of the points that no other point beats: as good everywhere and better somewhere."""
-    table = np.array([[p[k] for k in maximise] + [-p[k] for k in minimise] for p in points])
-    beaten = [bool(((table >= row).all(axis=1) & (table > row).any(axis=1)).any()) for row in table]
-    return [i for i, lost in enumerate(beaten) if not lost]
-
-
 # --- the two fits --------------------------------------------------------------------------------
 
 

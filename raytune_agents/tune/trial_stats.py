@@ -70,16 +70,6 @@ def leaders(trials: Sequence[Trial], count: int) -> list[Trial]:
     return [group[0][0] for group in groups[:count]]
 
 
-def front(trials: Sequence[Trial], objective: Mapping[str, float]) -> list[str]:
-    """Ids of the finished trials that no other one beats in every metric of the objective."""
-    whole = [t for t in trials if t.status == "finished" and t.objective is not None]
-    points = [t.reports[-1] for t in whole]
-    more = [m for m, w in objective.items() if w > 0]
-    less = [m for m, w in objective.items() if w < 0]
-    kept = surrogate.pareto_front(points, more, less) if points else []
-    return [whole[i].trial_id for i in kept]
-
-
 def noise_by_report(trials: Sequence[Trial]) -> dict[int, float]:
     """Report number -> standard deviation of the objective between runs of one configuration."""
     found: dict[int, list[float]] = defaultdict(list)

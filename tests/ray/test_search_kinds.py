@@ -81,15 +81,11 @@ def test_trials_of_two_workers_give_their_cpus_back_when_stopped(labelled) -> No
 
 def test_the_last_report_is_of_answers_that_the_trial_writes(labelled) -> None:
     """Format adherence applies to written answers alone; the first report is teacher-forced."""
-    words = (*SMALL, "tune.num_rungs=2", "tune.pareto=true", "tune.scheduler=none",
-             "tune.objective={exact_match: 1, val_loss: -0.1}")  # fmt: skip
+    words = (*SMALL, "tune.num_rungs=2", "tune.scheduler=none")
     folder = tuned(labelled, "written", *words)
     trials = read_json(folder / "trials.json")
     assert all(0 <= t["reports"][-1]["format_adherence"] <= 1 for t in trials)
     assert all("format_adherence" not in t["reports"][0] for t in trials)
-    guide = read_json(folder / "guide.json")
-    assert guide["front"]
-    assert set(guide["front"]) <= {t["trial_id"] for t in trials if t["status"] == "finished"}
 
 
 def test_the_confirming_runs_are_judged_on_rows_no_trial_has_seen(labelled) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from report_run import HOSTILE, make_run
 
 from raytune_agents import report
-from raytune_agents.report.rounds_section import about, frequent_faults, rounds_view, shown_round
+from raytune_agents.report.rounds_section import about, frequent_faults, rounds_grid, rounds_view
 from raytune_agents.rounds import Cluster, RoundRecord
 
 DAYS = Cluster("wrong_value", "weather", "days", 1, "question")
@@ -28,13 +28,15 @@ TOLD = {
 
 
 def test_a_round_as_the_page_has_it() -> None:
-    shown = shown_round(asdict(FIRST), 1)
-    assert shown.faults == {"wrong_value": 0.25, "wrong_type": 0.05}
-    assert shown.tasks == {"hard": 5, "in_band": 3, "easy": 1, "retired": 1}
-    assert shown.outcome == "kept"
-    assert shown_round(asdict(SECOND), 1).outcome == "val fell from 0.250 to 0.125"
-    assert shown_round({"round": 3}, 1).outcome == "nothing to train on"
-    assert frequent_faults([shown]) == ["wrong_value", "wrong_type"]
+    """Of 40 answers 10 and 2 have a fault: 25 % and 5 %."""
+    grid = rounds_grid([asdict(FIRST)], 1)
+    assert grid.head[-3:] == ["wrong_value", "wrong_type", "outcome"]
+    assert grid.lines == [
+        ("1", ["25.0 %", 5, "3 (30 %)", 1, 1, 2, 9, 310, "25.0 %", "5.0 %", "kept"])]  # fmt: skip
+    shown = rounds_grid([{"round": 0}, asdict(SECOND), {"round": 3}], 0)
+    assert [cells[-1] for _, cells in shown.lines] == [
+        "start, kept", "val fell from 0.250 to 0.125", "nothing to train on"]  # fmt: skip
+    assert frequent_faults([asdict(FIRST)]) == ["wrong_value", "wrong_type"]
 
 
 def test_a_cluster_in_words() -> None:
@@ -58,7 +60,7 @@ def test_the_page_shows_scores_requests_and_band(tmp_path) -> None:
     page = report.write_report(run).read_text()
     assert '<section id="rounds">' in page
     for words in ("wrong_value in weather.days, 1 call, question", "round 2 made things worse",
-                  "3 <small>(30 %)</small>", "25.0 %", "val fell from 0.250 to 0.125",
+                  "3 (30 %)", "25.0 %", "val fell from 0.250 to 0.125",
                   "tasks in the success band"):  # fmt: skip
         assert words in page
     assert HOSTILE not in page

@@ -125,17 +125,6 @@ def test_the_objective_is_a_weighted_sum():
     )
 
 
-def test_the_front_holds_what_no_trial_beats_in_every_metric():
-    """a and b trade exact match for hallucination; c is beaten by both, d was stopped."""
-    made = [("a", 0.5, 0.2), ("b", 0.4, 0.1), ("c", 0.3, 0.3), ("d", 0.9, 0.0)]
-    found = [
-        Trial(n, status="stopped" if n == "d" else "finished", objective=e,
-              reports=[{"exact_match": e, "hallucination_rate": h}])
-        for n, e, h in made
-    ]  # fmt: skip
-    assert trial_stats.front(found, {"exact_match": 1.0, "hallucination_rate": -1.0}) == ["a", "b"]
-
-
 def test_leaders_are_different_configurations_that_went_to_the_end():
     same = {"config": {"train.lora.r": 8}, "weights": {"positive": 1.0}}
     other = same | {"config": {"train.lora.r": 4}}
@@ -208,7 +197,6 @@ def test_the_noise_is_the_spread_of_equal_runs():
         ("tune.objective={beauty: 1}", "is not scored"),
         ("tune.objective={exact_match: 0}", "weigh nothing"),
         ("tune.noise=1", "has no spread"),
-        ("tune.pareto=true tune.objective={exact_match: 1}", "two metrics"),
         ("budget.max_cost=3", "usd_per_hour"),
         ("tune.search_alg=grid", "tune.search_alg='grid'"),
         ("tune.space={}", "is empty"),
@@ -229,9 +217,6 @@ def test_every_search_algorithm_knows_the_space_and_earlier_scores():
         if name != "random":
             assert set(made.suggest("t1")) == set(space.tune_space())
             assert made._ot_study.get_trials()[-2].value in (0.3, None)
-    both = TuneConfig(pareto=True, objective={"exact_match": 1.0, "val_loss": -1.0})
-    front = schedulers.search_algorithm(both, space, points, [], 5)
-    assert [d.name for d in front._ot_study.directions] == ["MAXIMIZE", "MINIMIZE"]
 
 
 def test_a_settled_option_leaves_the_space_and_stays_in_every_proposal():

@@ -17,7 +17,7 @@ from raytune_agents.tune.search_space import parse_space
 POOLS = ["positive", "synthetic", "negative"]
 MIX = {"mix.weights": {"simplex": POOLS}}
 FULL = {
-    "mix.weights": {"simplex": POOLS, "floors": {"positive": 0.1}, "caps": {"synthetic": 0.5}},
+    "mix.weights": {"simplex": POOLS, "floors": {"positive": 0.1}},
     "train.learning_rate": {"loguniform": ["3e-4", 3e-3]},  # PyYAML reads 3e-4 as text
     "train.lora.r": {"choice": [4, 8, 16]},
     "train.lora.target_modules": {"choice": ["all-linear", ["q_proj", "v_proj"]]},
@@ -45,7 +45,7 @@ FULL = {
         ({"train.learning_rate": {"uniform": [0.1, 1], "prior": "natural"}}, "no trial can use"),
         ({"train.learning_rate": {"uniform": [0.1, 1], "prior": 2}}, "write a value of"),
         ({"train.lora.r": {"choice": [8, 16], "prior": 4}}, "write a value of"),
-        ({"train.lora.r": {"choice": [8, 16], "prior": 8, "strength": 0}}, "above 0"),
+        ({"train.lora.r": {"choice": [8, 16], "strength": 2}}, "does not take"),
         ({"train.learning_rate": {"uniform": [-1.0, 1.0]}}, "no trial can use"),
         ({"train.global_batch_size": {"uniform": [1, 8]}}, "no trial can use"),
         ({"train.global_batch_size": {"randint": [1.5, 8]}}, "whole numbers"),
@@ -68,10 +68,8 @@ FULL = {
         ({"mix.weights": {"simplex": ["positive"]}}, "two or more"),
         ({"mix.weights": {"simplex": ["positive", "positive"]}}, "two or more"),
         ({"mix.weights": {"simplex": POOLS, "prior": "flat"}}, "uniform or natural"),
-        ({"mix.weights": {"simplex": POOLS, "strength": 0}}, "above 0"),
         ({"mix.weights": {"simplex": POOLS, "floors": {"posit": 0.1}}}, "over"),
         ({"mix.weights": {"simplex": POOLS, "floors": {"positive": 2}}}, "between 0 and 1"),
-        ({"mix.weights": {"simplex": POOLS, "caps": dict.fromkeys(POOLS, 0.3)}}, "no mix fits"),
         ({"mix.weights": {"simplex": POOLS, "floors": dict.fromkeys(POOLS, 0.4)}}, "no mix fits"),
         ({**MIX, "train.lora.r": {"choice": [4, 8], "when": {"train.method": "nat"}}},
          "did you mean tune.method"),
@@ -120,7 +118,8 @@ def test_mixes_are_uniform_on_the_simplex():
         cells[tuple(int(4 * weights[p]) for p in POOLS)] += 1
     assert len(cells) == 16
     assert chisquare(list(cells.values())).pvalue > 0.01
-    skewed = parse_space({"mix.weights": {"simplex": POOLS, "strength": 3}})
+    natural = {"mix.weights": {"simplex": POOLS, "prior": "natural"}}
+    skewed = parse_space(natural, {"positive": 1.0, "synthetic": 1.0, "negative": 100.0})
     near = Counter()
     for _ in range(1600):
         weights = skewed.resolve(skewed.sample(rng))["mix.weights"]
@@ -129,22 +128,23 @@ def test_mixes_are_uniform_on_the_simplex():
 
 
 def test_each_weight_has_the_marginal_of_its_dirichlet():
-    """Dirichlet(a) has Beta(a_i, A - a_i) marginals; natural: a_i = 2*3 * sqrt(n_i) / sum."""
-    sizes = {"positive": 400.0, "synthetic": 100.0, "negative": 900.0}
-    spec = {"mix.weights": {"simplex": POOLS, "prior": "natural", "strength": 2}}
+    """Dirichlet(a) has Beta(a_i, A - a_i) marginals; natural: a_i = 3 * sqrt(n_i) / sum."""
+    sizes = {"positive": 400.0, "synthetic": 400.0, "negative": 900.0}
+    spec = {"mix.weights": {"simplex": POOLS, "prior": "natural"}}
     simplex = parse_space(spec, sizes).simplex()
     drawn = simplex.weights(np.random.default_rng(0).random((3000, 3)))
-    for column, alpha in zip(drawn.T, (2.0, 1.0, 3.0)):
-        assert kstest(column, "beta", (alpha, 6.0 - alpha)).pvalue > 0.01
+    for column, alpha in zip(drawn.T, (6 / 7, 6 / 7, 9 / 7)):
+        assert kstest(column, "beta", (alpha, 3.0 - alpha)).pvalue > 0.01
     with pytest.raises(ConfigError, match="prior natural"):
         parse_space(spec).resolve({f"mix.weights:{p}": 0.5 for p in POOLS})
 
 
 @settings(deadline=None)  # the first call loads scipy
-@given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0.01, 50))
-def test_weights_sum_to_one_inside_their_bounds_through_save_and_restore(u, strength):
-    spec = FULL["mix.weights"] | {"strength": strength}
-    space = parse_space({"mix.weights": spec})
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=3))
+def test_weights_sum_to_one_inside_their_bounds_through_save_and_restore(u):
+    """2 epochs of 100 tokens within 400 are a cap of a half."""
+    spec = FULL["mix.weights"] | {"epochs": {"synthetic": 2}}
+    space = parse_space({"mix.weights": spec}, dict(zip(POOLS, (900, 100, 900))), tokens=400)
     sample = dict(zip(space.simplex().names(), u))
     weights = space.resolve(sample)["mix.weights"]
     assert sum(weights.values()) == pytest.approx(1.0, abs=1e-9)
@@ -158,10 +158,11 @@ def test_weights_sum_to_one_inside_their_bounds_through_save_and_restore(u, stre
 @settings(deadline=None)
 @given(
     st.lists(st.floats(0.0, 1.0), min_size=3, max_size=3).filter(lambda w: sum(w) > 0.01),
-    st.sampled_from([0.05, 1.0, 30.0]),
+    st.sampled_from(["uniform", "natural"]),
 )
-def test_a_mix_can_be_proposed_exactly(raw, strength):
-    simplex = parse_space({"mix.weights": {"simplex": POOLS, "strength": strength}}).simplex()
+def test_a_mix_can_be_proposed_exactly(raw, prior):
+    spec = {"mix.weights": {"simplex": POOLS, "prior": prior}}
+    simplex = parse_space(spec, dict(zip(POOLS, (9000, 10, 100)))).simplex()
     wanted = {p: round(w / sum(raw), 3) for p, w in zip(POOLS, raw)}
     total = sum(wanted.values())
     back = simplex.value(simplex.invert(wanted))
@@ -299,28 +300,26 @@ def test_a_cap_in_epochs_holds_for_its_source_only():
     assert simplex.box()[1].tolist() == [1.0, 0.25, 1.0]
 
 
-@pytest.mark.parametrize("strength", [1.0, 3.0])
-def test_a_prior_draws_a_normal_around_its_value(strength):
-    """loguniform [1e-4, 1e-2] with prior 1e-3: mean 0.5 of the log range, sd 0.25 / strength, cut
-    at the ends (of a standard normal between -2 and 2 that leaves 0.8796 of the deviation)."""
-    spec = {"loguniform": [1e-4, 1e-2], "prior": 1e-3, "strength": strength}
+def test_a_prior_draws_a_normal_around_its_value():
+    """loguniform [1e-4, 1e-2] with prior 1e-3: mean 0.5 of the log range, sd 0.25, cut at the ends
+    (of a standard normal between -2 and 2 that leaves 0.8796 of the deviation)."""
+    spec = {"loguniform": [1e-4, 1e-2], "prior": 1e-3}
     space, rng = parse_space({"train.learning_rate": spec}), random.Random(3)
     drawn = [space.resolve(space.sample(rng))["train.learning_rate"] for _ in range(3000)]
     at = (np.log10(drawn) + 4) / 2
     assert np.mean(at) == pytest.approx(0.5, abs=0.015)
-    sd = 0.25 * 0.8796 if strength == 1 else 0.25 / 3
-    assert np.std(at) == pytest.approx(sd, rel=0.05)
+    assert np.std(at) == pytest.approx(0.25 * 0.8796, rel=0.05)
     back = space.axes[0].invert(3e-3)
     assert space.resolve(back)["train.learning_rate"] == pytest.approx(3e-3, rel=1e-6)
 
 
 def test_a_prior_choice_is_drawn_more_often():
-    """Strength 2 gives the prior 3 parts of 5."""
-    space = parse_space({"train.lora.r": {"choice": [8, 16, 32], "prior": 16, "strength": 2}})
+    """The prior has 2 parts of 4."""
+    space = parse_space({"train.lora.r": {"choice": [8, 16, 32], "prior": 16}})
     rng, seen = random.Random(0), Counter()
     for _ in range(3000):
         seen[space.resolve(space.sample(rng))["train.lora.r"]] += 1
-    assert chisquare([seen[r] for r in (8, 16, 32)], [600, 1800, 600]).pvalue > 0.01
+    assert chisquare([seen[r] for r in (8, 16, 32)], [750, 1500, 750]).pvalue > 0.01
     for rank in (8, 16, 32):
         assert space.resolve(space.axes[0].invert(rank)) == {"train.lora.r": rank}
     assert space.resolve(space.axes[0].middle()) == {"train.lora.r": 16}

@@ -152,18 +152,6 @@ def test_rank_correlation_by_hand():
     assert surrogate.rank_correlation([1, 2, 3], [5, 5, 5]) is None
 
 
-def test_the_pareto_front_keeps_what_nothing_beats():
-    points = [
-        {"exact": 0.5, "invented": 0.10},
-        {"exact": 0.6, "invented": 0.20},
-        {"exact": 0.4, "invented": 0.15},  # beaten by the first
-        {"exact": 0.6, "invented": 0.20},  # equal to the second: neither beats the other
-        {"exact": 0.6, "invented": 0.30},  # beaten by the second
-    ]
-    assert surrogate.pareto_front(points, ["exact"], ["invented"]) == [0, 1, 3]
-    assert surrogate.pareto_front(points, ["exact"]) == [1, 3, 4]
-
-
 def test_chance_needs_a_higher_correlation_for_few_runs(monkeypatch):
     """The bar is max(0.5, 1.96 / sqrt(n - 1)): 0.591 for 12 configurations."""
     x, y = runs(12, 11, noise=0.0)
