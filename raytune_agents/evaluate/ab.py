@@ -115,15 +115,15 @@ def load_side(text: str) -> Side:
 def arm_pairs(a: Side, b: Side, arm_a: str | None, arm_b: str | None) -> list[tuple[str, str]]:
     """The arms to compare: the two named, else every arm that both sides have, with itself.
     Raises ConfigError."""
-    for side, arm in ((a, arm_a), (b, arm_b)):
-        if arm is not None and arm not in side.arms:
-            raise ConfigError(f"{side.name} has no arm {arm!r}; it has {', '.join(side.arms)}")
     if arm_a or arm_b:
-        one, other = arm_a or arm_b or "", arm_b or arm_a or ""
-        for side, arm in ((a, one), (b, other)):
+        pair = arm_a or arm_b or "", arm_b or arm_a or ""
+        for side, arm in zip((a, b), pair):
             if arm not in side.arms:
-                raise ConfigError(f"{side.name} has no arm {arm!r}; write --arm-a and --arm-b")
-        return [(one, other)]
+                raise ConfigError(
+                    f"{side.name} has no arm {arm!r}; it has {', '.join(side.arms)}; write --arm-a "
+                    "and --arm-b"
+                )
+        return [pair]
     common = [arm for arm in a.arms if arm in b.arms and arm != BASE]
     if not common:
         raise ConfigError(

@@ -95,9 +95,12 @@ def resampled(n: int, how: Resampling, statistic: Statistic, shift: int = 0) -> 
     return np.concatenate(found)
 
 
-def bootstrap(n: int, how: Resampling, statistic: Statistic) -> tuple[float, float]:
-    """Percentile interval of a statistic of n rows (`resampled`)."""
-    return how.interval(resampled(n, how, statistic))
+def bootstrapped(n: int, how: Resampling, statistic: Statistic) -> Estimate:
+    """A statistic of n rows with its percentile interval (`resampled`)."""
+    if not n:
+        return Estimate()
+    low, high = how.interval(resampled(n, how, statistic))
+    return Estimate(float(statistic(np.arange(n)[None])[0]), low, high, n)
 
 
 def _numbers(values: Iterable[float | None]) -> np.ndarray:
@@ -116,30 +119,23 @@ def mean_of(values: Iterable[float | None], how: Resampling) -> Estimate:
         return Estimate()
     # By the values, not by the metric's name: shares that happen to be whole are rates too.
     if np.isin(kept, (0.0, 1.0)).all():
-        low, high = wilson(int(kept.sum()), len(kept), how.confidence)
-    else:
-        low, high = bootstrap(len(kept), how, lambda drawn: kept[drawn].mean(1))
-    return Estimate(float(kept.mean()), low, high, len(kept))
+        ends = wilson(int(kept.sum()), len(kept), how.confidence)
+        return Estimate(float(kept.mean()), *ends, len(kept))
+    return bootstrapped(len(kept), how, lambda drawn: kept[drawn].mean(1))
 
 
 def quantile_of(values: Iterable[float | None], q: float, how: Resampling) -> Estimate:
     """The q-quantile with a percentile bootstrap. Raises as `mean_of`."""
     kept = _numbers(values)
-    if not len(kept):
-        return Estimate()
-    low, high = bootstrap(len(kept), how, lambda drawn: np.quantile(kept[drawn], q, axis=1))
-    return Estimate(float(np.quantile(kept, q)), low, high, len(kept))
+    return bootstrapped(len(kept), how, lambda drawn: np.quantile(kept[drawn], q, axis=1))
 
 
 def perplexity_of(nll: Sequence[float], tokens: Sequence[float], how: Resampling) -> Estimate:
     """exp(sum of nll * tokens / sum of tokens), in [1, inf), 1 where every token is certain; with
     a percentile bootstrap over rows. `nll` in nats per token of a row, `tokens` its length."""
-    if not len(nll):
-        return Estimate()
     t = np.asarray(tokens, dtype=float)
     total = np.asarray(nll, dtype=float) * t
-    low, high = bootstrap(len(t), how, lambda drawn: np.exp(total[drawn].sum(1) / t[drawn].sum(1)))
-    return Estimate(float(np.exp(total.sum() / t.sum())), low, high, len(t))
+    return bootstrapped(len(t), how, lambda drawn: np.exp(total[drawn].sum(1) / t[drawn].sum(1)))
 
 
 def calibration_of(
@@ -151,8 +147,6 @@ def calibration_of(
     A small sample overstates it. Source: Guo et al., arXiv 1706.04599, section 3.
     """
     sure, hits = np.asarray(confidence, dtype=float), np.asarray(right, dtype=float)
-    if not len(sure):
-        return Estimate()
     # A confidence of 1 belongs to the last bin.
     bins = np.minimum((sure * BINS).astype(int), BINS - 1)
 
@@ -162,9 +156,7 @@ def calibration_of(
         # |sum of gaps in a bin| = n_bin * |mean confidence - share right|
         return sum(abs(np.where(of == b, gaps, 0.0).sum(1)) for b in range(BINS)) / len(sure)
 
-    low, high = bootstrap(len(sure), how, error)
-    value = float(error(np.arange(len(sure))[None, :])[0])
-    return Estimate(value, low, high, len(sure))
+    return bootstrapped(len(sure), how, error)
 
 
 def macro_mean(suites: Mapping[str, Iterable[float | None]], how: Resampling) -> Estimate:

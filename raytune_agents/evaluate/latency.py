@@ -10,20 +10,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from raytune_agents.chat import Chat
 from raytune_agents.evaluate.baselines import Arm
-from raytune_agents.evaluate.estimates import Estimate, Resampling, bootstrap, quantile_of
+from raytune_agents.evaluate.estimates import (
+    Estimate,
+    JsonRecord,
+    Resampling,
+    bootstrapped,
+    quantile_of,
+)
 from raytune_agents.evaluate.harness import AskOptions, fitting_prompts
 from raytune_agents.inference import client
-from raytune_agents.records import FlatRow, Trajectory
+from raytune_agents.records import Trajectory
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyRow:
+class LatencyRow(JsonRecord):
     """One request at a load. `wave_s`: seconds of the wave that it was part of."""
 
     arm: str
@@ -34,9 +40,6 @@ class LatencyRow:
     end_to_end_ms: float
     output_tokens: int
     wave_s: float
-
-    def record(self) -> FlatRow:
-        return asdict(self)
 
 
 def sample_of(rows: Sequence[Trajectory], loads: Sequence[int], count: int) -> list[list[int]]:
@@ -117,7 +120,7 @@ def _speed(rows: Sequence[LatencyRow], how: Resampling) -> Estimate:
     waves = {r.wave: r.wave_s for r in rows}
     seconds = np.array(list(waves.values()))
     tokens = np.array([sum(r.output_tokens for r in rows if r.wave == w) for w in waves])
-    low, high = bootstrap(
+    found = bootstrapped(
         len(seconds), how, lambda drawn: tokens[drawn].sum(1) / seconds[drawn].sum(1)
     )
-    return Estimate(float(tokens.sum() / seconds.sum()), low, high, len(rows))
+    return replace(found, n=len(rows))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ from raytune_agents.calls import judge
 from raytune_agents.calls.match import BAD_GOLD
 from raytune_agents.chat import Chat
 from raytune_agents.evaluate.baselines import Arm
-from raytune_agents.evaluate.estimates import Estimate, Resampling, mean_of, quantile_of
+from raytune_agents.evaluate.estimates import Estimate, JsonRecord, Resampling, mean_of, quantile_of
 from raytune_agents.evaluate.harness import AskOptions, fitting_prompts
 from raytune_agents.models import bf16, merged_folder
-from raytune_agents.records import FlatRow, Trajectory
+from raytune_agents.records import Trajectory
 
 
 @dataclass(frozen=True, slots=True)
-class QuantizedAnswer:
+class QuantizedAnswer(JsonRecord):
     """One answer by weights of a kind; `weights_mib`: memory that they take."""
 
     arm: str
@@ -34,9 +34,6 @@ class QuantizedAnswer:
     exact_match: float | None
     end_to_end_ms: float
     weights_mib: float
-
-    def record(self) -> FlatRow:
-        return asdict(self)
 
 
 def spread(rows: Sequence[Trajectory], count: int) -> list[Trajectory]:

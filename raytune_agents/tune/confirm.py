@@ -104,24 +104,3 @@ def judge_confirmed(
     both = [(small, arms[n].score) for n in arms if (small := predicted.get(n)) is not None]
     rank = rank_correlation([a for a, _ in both], [b for _, b in both])
     return Confirmed(arms, base, gains, rank)
-
-
-def confirmed_sentence(confirmed: Confirmed | None) -> str:
-    """One sentence on the gain that matters: measured, with its interval, or that there is none."""
-    if confirmed is None or not confirmed.arms:
-        return ""
-    name = GUIDED if GUIDED in confirmed.gains else BEST
-    base, arms = confirmed.base, confirmed.arms
-    what = f"the {name.replace('_', ' ')} mix"
-    gain = confirmed.gains.get(name)
-    if gain is None or gain.value is None or gain.low is None or gain.high is None:
-        return f"The confirming runs hold nothing to compare {what} with."
-    seeds, rows = arms[name].seeds, arms[name].rows
-    span = f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
-    over = f"over the best plain mix ({base.replace('_', ' ')}, {arms[base].score:.3f})"
-    runs = f"{seeds} {'seed' if seeds == 1 else 'seeds'} each on {rows} held-out rows"
-    if gain.low > 0:
-        return f"Confirmed at the full budget, {runs}: {what} gains {span} {over}."
-    if gain.high < 0:
-        return f"Not confirmed: at the full budget, {runs}, {what} loses {span} {over}."
-    return f"No gain is confirmed: at the full budget, {runs}, {what} is at {span} {over}."

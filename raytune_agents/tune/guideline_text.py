@@ -11,7 +11,6 @@ from pathlib import Path
 import jinja2
 
 from raytune_agents.evaluate.gate import Outcome
-from raytune_agents.tune.confirm import confirmed_sentence
 from raytune_agents.tune.guideline import Guideline
 from raytune_agents.tune.trials import APART
 
@@ -47,7 +46,6 @@ def guideline_markdown(guide: Guideline) -> str:
         g=guide,
         apart=APART,
         orders=ORDERS,
-        confirmed=confirmed_sentence(guide.confirmed),
         outcomes=", ".join(f"{count[v]} {what}" for v, what in OUTCOMES.items() if count[v]),
         gain=least_gain(guide),
         seeds=seeds_to_confirm(guide),

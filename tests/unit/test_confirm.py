@@ -25,6 +25,13 @@ MIX, CONFIG = {"positive": 0.7, "negative": 0.3}, {"train.learning_rate": 1e-3}
 PREDICTED = {"natural": 0.2, "stratified": 0.1, "best_trial": 0.3, "recommended": 0.4}
 
 
+def said(judged: confirm.Confirmed) -> str:
+    """The guide of a search that says nothing else."""
+    return guideline_text.guideline_markdown(
+        replace(guideline.recommend([], None), confirmed=judged)
+    )
+
+
 def test_every_arm_runs_with_every_seed_at_the_same_options():
     points = confirm.confirming_samples(MIX, CONFIG, BEST, SPACE, seeds=3, first=100)
     assert len(points) == 5 * 3
@@ -70,21 +77,20 @@ def test_a_clear_gain_over_the_best_plain_mix_is_confirmed(tmp_path):
     assert gain.value == pytest.approx(0.5)
     assert gain.low > 0.3
     assert judged.rank_to_full == pytest.approx(1.0)  # 0.4, 0.2, 0.1 beside 0.9, 0.4, 0.2
-    said = confirm.confirmed_sentence(judged)
-    assert said.startswith("Confirmed at the full budget, 3 seeds each on 40 held-out rows")
-    assert "+0.500" in said
+    told = "Confirmed at the full budget, 3 seeds each on 40 held-out rows: the recommended mix"
+    assert f"{told} gains +0.500 (" in said(judged)
 
 
 def test_no_gain_and_a_loss_are_said_as_they_are(tmp_path):
     equal = {"recommended": [[1, 0] * 10] * 3, "natural": [[0, 1] * 10] * 3}
     judged = confirm.judge_confirmed(runs(tmp_path, equal), PREDICTED, Resampling(seed=1))
-    assert confirm.confirmed_sentence(judged).startswith("No gain is confirmed")
+    assert "No gain is confirmed: at the full budget, 3 seeds" in said(judged)
     worse = {"best_trial": [[0] * 19 + [1]] * 3, "stratified": [[1] * 19 + [0]] * 3}
     (tmp_path / "more").mkdir()
     found = runs(tmp_path / "more", worse)
     judged = confirm.judge_confirmed(found, PREDICTED, Resampling(seed=1))
-    assert confirm.confirmed_sentence(judged).startswith("Not confirmed")
-    assert "the best trial mix loses -0.900" in confirm.confirmed_sentence(judged)
+    assert "Not confirmed: at the full budget" in said(judged)
+    assert ", the best trial mix loses -0.900 (" in said(judged)
 
 
 def test_the_guide_tells_what_was_confirmed_what_it_cost_and_why_it_ended(tmp_path):
@@ -112,4 +118,4 @@ def test_the_guide_tells_what_was_confirmed_what_it_cost_and_why_it_ended(tmp_pa
 def test_no_confirming_run_says_nothing():
     judged = confirm.judge_confirmed([], PREDICTED, Resampling(seed=1))
     assert judged.arms == {}
-    assert confirm.confirmed_sentence(judged) == ""
+    assert "full budget" not in said(judged)

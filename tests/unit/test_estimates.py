@@ -8,7 +8,7 @@ import pytest
 from raytune_agents.evaluate.estimates import (
     Estimate,
     Resampling,
-    bootstrap,
+    bootstrapped,
     calibration_of,
     macro_mean,
     mean_of,
@@ -53,8 +53,9 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
 
 def test_bootstrap_width_matches_the_normal_interval():
     values = np.random.default_rng(1).normal(0, 1, 400)
-    low, high = bootstrap(400, Resampling(4000), lambda drawn: values[drawn].mean(1))
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.08)
+    cell = bootstrapped(400, Resampling(4000), lambda drawn: values[drawn].mean(1))
+    assert cell.value == pytest.approx(values.mean())
+    assert cell.high - cell.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.08)
 
 
 def test_quantiles():
