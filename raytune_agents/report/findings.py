@@ -111,7 +111,7 @@ def stages(manifests: Mapping[str, Mapping]) -> list[Grid]:
         used = [k for k in keys if any(whole(line.get(k)) for line in lines)]
         head = [first, *used, "kept"]
         rows = [(str(x.get(first)), [whole(x.get(k)) for k in head[1:]]) for x in lines]
-        tables += [Grid(title, head, rows)] if rows else []
+        tables += [Grid(title, [k.replace("_", " ") for k in head], rows)] if rows else []
     return tables
 
 

@@ -58,7 +58,7 @@ def rounds_grid(rounds: Sequence[Mapping[str, Any]], kept: int) -> Grid:
             outcome = "kept" if number else "start, kept"
         lines.append((str(number), [percent(r.get("val")), *cells, outcome]))
     head = ["round", "val", "too hard", "in band", *COUNTS[1:], *faults, "outcome"]
-    return Grid("Rounds", head, lines, words=["outcome"])
+    return Grid("Rounds", [h.replace("_", " ") for h in head], lines, words=["outcome"])
 
 
 def percent(share: Any) -> str:

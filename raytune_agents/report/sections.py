@@ -187,7 +187,9 @@ def detail_grid(title: str, lines: Sequence[answered.ShareLine], arms: Sequence[
     def shown(cell: Estimate | None) -> BoardCell | str:
         if cell is None or cell.value is None or cell.low is None or cell.high is None:
             return DASH
-        return BoardCell(f"{cell.value:.0%}", f"{cell.low:.0%} – {cell.high:.0%}")
+        return BoardCell(
+            f"{cell.value * 100:.0f} %", f"{cell.low * 100:.0f} – {cell.high * 100:.0f}"
+        )
 
     rows = [
         (line.name or "(none)", [line.n, *(shown(line.cells.get(arm)) for arm in arms)])

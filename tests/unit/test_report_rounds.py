@@ -30,7 +30,7 @@ TOLD = {
 def test_a_round_as_the_page_has_it() -> None:
     """Of 40 answers 10 and 2 have a fault: 25 % and 5 %."""
     grid = rounds_grid([asdict(FIRST)], 1)
-    assert grid.head[-3:] == ["wrong_value", "wrong_type", "outcome"]
+    assert grid.head[-3:] == ["wrong value", "wrong type", "outcome"]
     assert grid.lines == [
         ("1", ["25.0 %", 5, "3 (30 %)", 1, 1, 2, 9, 310, "25.0 %", "5.0 %", "kept"])]  # fmt: skip
     shown = rounds_grid([{"round": 0}, asdict(SECOND), {"round": 3}], 0)
