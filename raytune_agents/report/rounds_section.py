@@ -50,7 +50,7 @@ def rounds_grid(rounds: Sequence[Mapping[str, Any]], kept: int) -> Grid:
             outcome = "good" if whole(r.get("rows")) else "nothing to train on"
         band = f"{whole(r.get('in_band'))} ({(finite(r.get('in_band_share')) or 0.0) * 100:.0f} %)"
         counts = [whole(r.get(name)) for name in COUNTS]
-        shares = fault_shares(r)
+        shares = shares_of_faults(r)
         cells = [*counts[:1], band, *counts[1:], *(percent(shares.get(f)) for f in faults)]
         if not number:  # the start, of which only val is known
             outcome, cells = "start", [""] * len(cells)
@@ -65,7 +65,7 @@ def percent(share: Any) -> str:
     return f"{(finite(share) or 0.0) * 100:.1f} %"
 
 
-def fault_shares(record: Mapping[str, Any]) -> dict[str, float]:
+def shares_of_faults(record: Mapping[str, Any]) -> dict[str, float]:
     """Shares of the sampled answers, in [0, 1]."""
     answers = whole(record.get("answers"))
     faults = (record.get("faults") or {}) if answers else {}
@@ -97,7 +97,7 @@ def frequent_faults(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
     """The faults with the largest share of answers in any round, at most MOST_FAULTS."""
     largest: dict[str, float] = {}
     for record in rounds:
-        for fault, share in fault_shares(record).items():
+        for fault, share in shares_of_faults(record).items():
             largest[fault] = max(share, largest.get(fault, 0.0))
     return sorted(largest, key=lambda f: (-largest[f], f))[:MOST_FAULTS]
 
