@@ -78,6 +78,11 @@ def run(config: Config, steps: Iterable[str] = STEPS, display: Display | None = 
     return RunResult(folder, {name: made for name, made in found.items() if made})
 
 
+def _made(config: Config, step: str) -> Path:
+    """The folder of a step, after it and those before it."""
+    return run(config, STEPS[: STEPS.index(step) + 1]).folder / step
+
+
 def _rows(config: Config, folder: Path, *patterns: str) -> ray.data.Dataset:
     """The Parquet files of a step's folder."""
     import ray
@@ -91,7 +96,7 @@ def _rows(config: Config, folder: Path, *patterns: str) -> ray.data.Dataset:
 
 def read(config: Config) -> ray.data.Dataset:
     """The rows of the sources with their split: columns of `records.arrow_schema`."""
-    return _rows(config, run(config, ("read",)).folder, "read/*.parquet")
+    return _rows(config, _made(config, "read"), "*.parquet")
 
 
 def generate(config: Config) -> ray.data.Dataset:
@@ -99,25 +104,25 @@ def generate(config: Config) -> ray.data.Dataset:
     kept back; column `pool` tells which, `reject_reason` is "" where a row is kept."""
     from raytune_agents.pipeline.generate import HELD, PARTS
 
-    folder = run(config, ("read", "generate")).folder / "generate"
-    return _rows(config, folder, *(f"{part}/*.parquet" for part in (*PARTS, HELD)))
+    return _rows(
+        config, _made(config, "generate"), *(f"{part}/*.parquet" for part in (*PARTS, HELD))
+    )
 
 
 def label(config: Config) -> ray.data.Dataset:
     """All rows, read and generated, with `reject_reason` ("" = accepted) and `quality`."""
-    steps = STEPS[: STEPS.index("label") + 1]
-    return _rows(config, run(config, steps).folder, "label/*.parquet")
+    return _rows(config, _made(config, "label"), "*.parquet")
 
 
 def mix(config: Config) -> dict[str, ray.data.Dataset]:
     """The training rows of every arm in order: columns id and pool."""
-    folder = run(config, STEPS[: STEPS.index("mix") + 1]).folder / "mix"
+    folder = _made(config, "mix")
     return {name: _rows(config, folder, f"{name}.parquet") for name in config.train.arms}
 
 
 def train(config: Config) -> dict[str, TrainedArm]:
     """Every arm of the config, trained."""
-    folder = run(config, STEPS[: STEPS.index("train") + 1]).folder / "train"
+    folder = _made(config, "train")
     found = {}
     for name in config.train.arms:
         manifest = Manifest.load(folder / name)
@@ -135,7 +140,7 @@ def evaluate(config: Config) -> Evaluation:
     from raytune_agents.evaluate.paired import Difference
     from raytune_agents.evaluate.scoreboard import read_board
 
-    folder = run(config, STEPS[: STEPS.index("evaluate") + 1]).folder / "evaluate"
+    folder = _made(config, "evaluate")
     return Evaluation(
         read_board(read_json(folder / "scores.json"), Estimate.read),
         read_board(read_json(folder / "differences.json"), Difference.read),

@@ -51,20 +51,10 @@ ARM = "x-raytune-arm"  # of our router: which arm answered
 REMEMBERED = 100_000  # ids of answers that an outcome may name
 LONGEST = 200  # characters of a session's id
 # of one connection, or made anew by the client that sends
-HOPS = {
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-    "content-length",
-    "accept-encoding",
-    SESSION,
-}
+HOPS = frozenset(
+    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding "
+    f"upgrade host content-length accept-encoding {SESSION}".split()
+)
 KEYS = ("authorization", "x-api-key", "api-key")
 
 

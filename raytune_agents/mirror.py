@@ -108,13 +108,11 @@ class Mirror:
 
     def fetch(self, name: str) -> None:
         """One file, whole or not at all."""
+        from pyarrow import fs
+
         system, root = self.store
-        with (
-            whole_file(self.folder / name) as work,
-            system.open_input_stream(f"{root}/{name}") as source,
-            work.open("wb") as sink,
-        ):
-            shutil.copyfileobj(source, sink, 1 << 20)
+        with whole_file(self.folder / name) as work:
+            fs.copy_files(f"{root}/{name}", str(work), system, fs.LocalFileSystem())
 
     def push(self, part: str) -> None:
         """Send folder `part` of a finished step, its manifest last, and the run's own files. Raises
@@ -132,11 +130,8 @@ class Mirror:
 
     def send(self, name: str) -> None:
         """Send one file; a store shows it whole or not at all."""
+        from pyarrow import fs
+
         system, root = self.store
         system.create_dir(f"{root}/{name}".rpartition("/")[0])
-        with (self.folder / name).open("rb") as source:
-            sink = system.open_output_stream(f"{root}/{name}")
-            try:
-                shutil.copyfileobj(source, sink, 1 << 20)
-            finally:
-                sink.close()
+        fs.copy_files(str(self.folder / name), f"{root}/{name}", fs.LocalFileSystem(), system)

@@ -14,14 +14,15 @@ answers from a new environment each, so that no episode comes of them.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from raytune_agents.agents import AgentSpec, load_spec
 from raytune_agents.agents.wording import survives
@@ -233,30 +234,24 @@ def environment_app(agent: ServedAgent, hosts: Sequence[str] = LOOPBACK) -> Star
     )
 
 
-def serve_environment() -> None:
+def serve_environment(
+    agent: Annotated[str, typer.Argument(help="a shipped agent, or the YAML of yours")],
+    tasks: Annotated[int, typer.Option(help="different tasks; seeds go round")] = 64,
+    seed: Annotated[int, typer.Option(help="of the tasks")] = 0,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: int = 8000,
+    allow_host: Annotated[list[str] | None, typer.Option(help="a name it is called by")] = None,
+) -> None:
+    """An agent's world as an OpenEnv environment."""
     import uvicorn
 
-    parser = argparse.ArgumentParser(description="an agent's world as an OpenEnv environment")
-    parser.add_argument("agent", help="a shipped agent, or the YAML of yours")
-    parser.add_argument("--tasks", type=int, default=64, help="different tasks; seeds go round")
-    parser.add_argument("--seed", type=int, default=0, help="of the tasks")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--allow-host", action="append", default=[], help="a name it is called by")
-    options = parser.parse_args()
     try:
-        agent = ServedAgent.of(options.agent, options.tasks, options.seed)
+        served = ServedAgent.of(agent, tasks, seed)
     except ConfigError as error:
-        parser.error(str(error))
-    served = environment_app(agent, (*LOOPBACK, options.host, *options.allow_host))
-    uvicorn.run(
-        served,
-        host=options.host,
-        port=options.port,
-        log_level="warning",
-        ws_max_size=MAX_MESSAGE,
-    )
+        raise typer.BadParameter(str(error)) from None
+    environment = environment_app(served, (*LOOPBACK, host, *(allow_host or ())))
+    uvicorn.run(environment, host=host, port=port, log_level="warning", ws_max_size=MAX_MESSAGE)
 
 
 if __name__ == "__main__":
-    serve_environment()
+    typer.run(serve_environment)

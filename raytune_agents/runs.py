@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -69,12 +69,13 @@ class OutOfMemory(BadLoss):
 
 @dataclass
 class Counts:
-    """rows_in = rows_out + rejected + failed, by reason."""
+    """rows_in = rows_out + rejected + failed, by reason; JSON has them as in, out, rejected and
+    failed."""
 
-    rows_in: int = 0
-    rows_out: int = 0
-    rejected: Counter = field(default_factory=Counter)
-    failed: Counter = field(default_factory=Counter)
+    rows_in: Annotated[int, Field(alias="in")] = 0
+    rows_out: Annotated[int, Field(alias="out")] = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
 
     def add(self, kept: int, lost: Mapping[str, int], stage: str) -> None:
         """More rows: those that came out of a stage, and those that it rejected, by reason."""
@@ -82,41 +83,21 @@ class Counts:
         self.rows_out += kept
         self.rejected.update({f"{stage}:{why}": n for why, n in lost.items()})
 
-    def settled(self, step: str) -> StepRows:
-        """As the manifest has them. Raises RowsLost where they do not add up."""
+    def settled(self, step: str) -> Counts:
+        """Themselves, for the manifest. Raises RowsLost where they do not add up."""
         lost = self.rows_in - self.rows_out - self.rejected.total() - self.failed.total()
         if lost:
             raise RowsLost(
                 f"{step}: {self.rows_in} rows in, {self.rows_out} out, {self.rejected.total()} "
                 f"rejected, {self.failed.total()} failed: {lost} unaccounted for"
             )
-        return StepRows(
-            rows_in=self.rows_in,
-            rows_out=self.rows_out,
-            rejected=dict(self.rejected),
-            failed=dict(self.failed),
-        )
+        return self
 
     def line(self) -> str:
         return (
             f"in {self.rows_in} = out {self.rows_out} + rejected {self.rejected.total()}"
             f" + failed {self.failed.total()}"
         )
-
-
-class StepRows(BaseModel):
-    """The counts of a finished step; JSON has them as in, out, rejected, failed."""
-
-    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
-
-    rows_in: int = Field(alias="in")
-    rows_out: int = Field(alias="out")
-    rejected: dict[str, int] = {}
-    failed: dict[str, int] = {}
-
-    @property
-    def counts(self) -> Counts:
-        return Counts(self.rows_in, self.rows_out, Counter(self.rejected), Counter(self.failed))
 
 
 class Manifest(BaseModel):
@@ -132,7 +113,7 @@ class Manifest(BaseModel):
     seed: int
     revision: str
     commit: str
-    rows: StepRows
+    rows: Counts
     started: float
     finished: float
     seconds: float

@@ -12,7 +12,6 @@ JSON (which such a page may not send unasked).
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import math
@@ -21,6 +20,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from pydantic import Field, ValidationError, model_validator
 
 from raytune_agents.config import BaseConfig, ConfigError
@@ -214,23 +214,22 @@ def app(routes: Routes, log: Path, hosts: Sequence[str] = LOOPBACK) -> Starlette
     )
 
 
-def serve() -> None:
+def serve(
+    routes: Path,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: int = 8080,
+    allow_host: Annotated[list[str] | None, typer.Option(help="a name it is called by")] = None,
+) -> None:
+    """Agents to arms, in front of a model server."""
     import uvicorn
 
-    parser = argparse.ArgumentParser(description="agents to arms, in front of a model server")
-    parser.add_argument("routes", type=Path)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--allow-host", action="append", default=[], help="a name it is called by")
-    options = parser.parse_args()
     try:
-        routes = parse_routes(read_json(options.routes))
+        parsed = parse_routes(read_json(routes))
     except (ConfigError, OSError) as error:
-        parser.error(str(error))
-    log = options.routes.with_name("served.jsonl")
-    served = app(routes, log, (*LOOPBACK, options.host, *options.allow_host))
-    uvicorn.run(served, host=options.host, port=options.port, log_level="warning")
+        raise typer.BadParameter(str(error)) from None
+    served = app(parsed, routes.with_name("served.jsonl"), (*LOOPBACK, host, *(allow_host or ())))
+    uvicorn.run(served, host=host, port=port, log_level="warning")
 
 
 if __name__ == "__main__":
-    serve()
+    typer.run(serve)

@@ -63,7 +63,7 @@ def step_states(run: Path, now: float) -> Iterator[tuple[str, str, str, str]]:
     for name in STEPS:
         folder = run / name
         if manifest := Manifest.load(folder):
-            yield name, "done", f"{manifest.seconds:.0f}", manifest.rows.counts.line()
+            yield name, "done", f"{manifest.seconds:.0f}", manifest.rows.line()
         elif (folder / STARTED).is_file():
             begun = read_json(folder / STARTED)["started"]
             wrote = max(f.stat().st_mtime for f in folder.rglob("*"))

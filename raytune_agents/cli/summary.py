@@ -30,7 +30,7 @@ def show_summary(folder: Path, names: Sequence[str]) -> None:
     manifests = {name: found for name in STEPS if (found := Manifest.load(folder / name))}
     if len(names) > 1:
         for name, manifest in manifests.items():
-            say(f"{name:<9} rows: {manifest.rows.counts.line()}")
+            say(f"{name:<9} rows: {manifest.rows.line()}")
     if tuple(names) == ("generate",):
         from raytune_agents.report.findings import stages
 

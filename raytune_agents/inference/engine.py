@@ -41,32 +41,22 @@ CONCURRENCY = 100_000  # of the actor: what waits in it is a coroutine, and cost
 RESTARTS = 32  # of one actor in a run: who dies more often is ill, not asked badly
 
 
-def threads_env(cpus: int) -> dict[str, str]:
-    """Environment of a process that may use `cpus` cores."""
-    return {
-        "OMP_NUM_THREADS": str(cpus),
-        "MKL_NUM_THREADS": str(cpus),
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-
-
 def environment(config: EngineConfig, cpus: int, gpu: bool) -> dict[str, str]:
-    """Environment of the engine's process."""
+    """Environment of the engine's process, which may use `cpus` cores."""
     # On CPU nothing is compiled: log-probabilities alone would call Inductor's C++ compiler, at run
     # time, which takes half a minute where it is there and ends the request where it is not.
     eager = {} if gpu else {"TORCH_COMPILE_DISABLE": "1"}
-    return (
-        threads_env(cpus)
-        | eager
-        | {
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(config.kv_cache_gib))),
-            "VLLM_LOGGING_LEVEL": "ERROR",
-            "VLLM_NO_USAGE_STATS": "1",
-            "DO_NOT_TRACK": "1",
-            "HF_HUB_OFFLINE": "1",
-        }
-    )
+    return eager | {
+        "OMP_NUM_THREADS": str(cpus),
+        "MKL_NUM_THREADS": str(cpus),
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_KVCACHE_SPACE": str(max(1, round(config.kv_cache_gib))),
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
 
 
 def without_thought(text: str) -> str:

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import signal
 import sys
 import threading
@@ -177,9 +176,8 @@ def local_machine(config: ResourcesConfig) -> Resources | None:
 def look(config: ResourcesConfig) -> Resources:
     """What a run would find: the cluster that it would join, else this machine, which needs no
     Ray to be looked at unless it has GPUs."""
-    if address_of(config) == "local" and not shutil.which("nvidia-smi"):
-        cpus = config.cpus or os.cpu_count() or 1
-        return Resources.of([{"CPU": float(cpus)}])
+    if (have := local_machine(config)) and not have.gpus:
+        return have
     try:
         return connect(config)
     finally:

@@ -107,7 +107,7 @@ def test_the_manifest_has_the_config_by_name_and_the_notes(run: Run) -> None:
     manifest = made(run, {"read": Config().read}).manifest
     assert manifest.config["read"]["sources"][0]["path"] == "bfcl"
     assert manifest.notes == {"pools": {"positive": 1}}
-    assert manifest.rows.counts == Counts(1, 1)
+    assert manifest.rows == Counts(1, 1)
     assert read_json(run.folder / "read" / MANIFEST)["rows"]["in"] == 1
     assert Manifest.load(run.folder / "mix") is None
 
