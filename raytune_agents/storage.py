@@ -5,6 +5,7 @@ reader (and a run that goes on after a power cut) sees the old file or the new o
 
 from __future__ import annotations
 
+import heapq
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,3 +243,9 @@ class StoredRows:
 def read_rows(folder: Path) -> list[Trajectory]:
     """All trajectories of the Parquet files directly in `folder`, in file order."""
     return list(StoredRows(folder))
+
+
+def first_by_id(rows: Iterable[Trajectory], most: int | None = None) -> list[Trajectory]:
+    """The rows by id, the `most` first ones; no more are held at a time."""
+    by_id = attrgetter("id")
+    return sorted(rows, key=by_id) if most is None else heapq.nsmallest(most, rows, key=by_id)

@@ -28,6 +28,7 @@ from raytune_agents.generate.world_runs import react
 from raytune_agents.readers import bfcl
 from raytune_agents.records import SPLITS, Trajectory, finish
 from raytune_agents.split import gold_tools, tool_key
+from raytune_agents.storage import first_by_id
 
 UNSEEN_AGENTS, TRAJECTORIES = "unseen_agents", "trajectories"
 TAKEN = (
@@ -70,8 +71,8 @@ class Suite:
 
     def add_if_any(self, rows: Iterable[Trajectory], limit: int | None = None) -> bool:
         """As `add`, but an empty split adds nothing; whether there was a row."""
-        good = [row for row in rows if not self._refused(row)]
-        self.rows += sorted(good, key=lambda r: r.id)[:limit]
+        good = first_by_id((row for row in rows if not self._refused(row)), limit)
+        self.rows += good
         return bool(good)
 
     def add_irrelevance(

@@ -4,7 +4,7 @@ and an arm that is added is asked alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -28,11 +28,14 @@ from raytune_agents.pipeline.shards import (
     shard_lines,
 )
 from raytune_agents.pipeline.writer import chat_client
-from raytune_agents.records import JsonObject, Trajectory
+from raytune_agents.records import Trajectory
 from raytune_agents.runs import Manifest, Step
 
 if TYPE_CHECKING:
     from raytune_agents.pipeline.context import Context
+
+
+Ask = Callable[[Sequence[Any]], Lines]
 
 
 def identity(arm: Arm) -> list[Any]:
@@ -43,78 +46,59 @@ def identity(arm: Arm) -> list[Any]:
     return [trained.outputs if trained else "", arm.marker, shots, arm.constrained]
 
 
-def answers_of(
-    context: Context, rows: list[Trajectory], arm: Arm, options: EvaluateConfig
+def questions_of(
+    context: Context, kind: str, rows: Sequence[Any], arm: Arm, options: EvaluateConfig
 ) -> Questions:
-    """All answers of one arm."""
-    chat, ask_options = context.chat, AskOptions.of(options, context.config.engine)
-
-    def ask(part: Sequence[Trajectory]) -> Lines:
-        return [row.record() for row in harness.answer_shard(part, chat, arm, ask_options)]
-
-    def lost(row: Trajectory) -> Lines:
-        return [answer_row(row, arm.name, failed=client.INFRA_FAILED).record()]
-
-    own = [*identity(arm), ask_options.max_tokens, ask_options.room]
-    return Questions(f"ask {arm.name}", cut(rows, options.shard_rows), ask, lost, own)
-
-
-def rollouts_of(
-    context: Context, tasks: list[Trajectory], arm: Arm, options: EvaluateConfig
-) -> Questions:
-    """All roll-outs of one arm."""
-    config, trials = context.config, options.trajectories.trials
-    roll_out = partial(
-        rollouts.rollout_shard,
-        chat=context.chat,
-        arm=arm,
-        config=options,
-        engine_config=config.engine,
-        seed=config.seed,
-    )
-
-    def lost(task: Trajectory) -> Lines:
-        why = client.INFRA_FAILED
-        return [rollouts.lost_rollout(arm.name, task, trial, why) for trial in range(trials)]
-
+    """What one arm is asked: to `ask` all answers to the rows, to `roll out` tasks, to `converse`
+    with BFCL's classes, to `measure` the likelihood of val rows."""
+    config, chat, why = context.config, context.chat, client.INFRA_FAILED
+    asked, trials = AskOptions.of(options, config.engine), options.trajectories.trials
+    given = {"chat": chat, "arm": arm, "engine_config": config.engine}
+    # kind -> what asks for a part, the lines of a row whose engine is lost, what decides the answer
+    kinds: dict[str, tuple[Ask, Callable[[Any], Lines], list[Any]]] = {
+        "ask": (
+            lambda part: [a.record() for a in harness.answer_shard(part, chat, arm, asked)],
+            lambda row: [answer_row(row, arm.name, failed=why).record()],
+            [asked.max_tokens, asked.room],
+        ),
+        "roll out": (
+            partial(rollouts.rollout_shard, **given, config=options, seed=config.seed),
+            lambda task: [rollouts.lost_rollout(arm.name, task, k, why) for k in range(trials)],
+            [options.trajectories, options.max_tokens],
+        ),
+        "converse": (
+            partial(multi_turn.conversation_shard, **given, config=options),
+            lambda entry: [multi_turn.lost_conversation(arm.name, entry, why)],
+            [options.multi_turn.max_steps, options.max_tokens],
+        ),
+        "measure": (
+            partial(likelihood.measure_shard, **given),
+            lambda row: [likelihood.unmeasured(row, arm.name, why)],
+            [],
+        ),
+    }
+    ask, lost, own = kinds[kind]
     # Each task is rolled out `trials` times: a shard then holds as many roll-outs as answers.
-    parts = cut(tasks, max(1, options.shard_rows // trials))
-    own = [*identity(arm), options.trajectories, options.max_tokens]
-    return Questions(f"roll out {arm.name}", parts, roll_out, lost, own)
+    size = max(1, options.shard_rows // trials) if kind == "roll out" else options.shard_rows
+    return Questions(f"{kind} {arm.name}", cut(rows, size), ask, lost, [*identity(arm), *own])
 
 
-def conversations_of(
-    context: Context, entries: list[JsonObject], arm: Arm, options: EvaluateConfig
-) -> Questions:
-    """All multi-turn conversations of one arm with BFCL's classes."""
-    converse = partial(
-        multi_turn.conversation_shard,
-        chat=context.chat,
-        arm=arm,
-        config=options,
-        engine_config=context.config.engine,
-    )
-
-    def lost(entry: JsonObject) -> Lines:
-        return [multi_turn.lost_conversation(arm.name, entry, client.INFRA_FAILED)]
-
-    own = [*identity(arm), options.multi_turn.max_steps, options.max_tokens]
-    return Questions(f"converse {arm.name}", cut(entries, options.shard_rows), converse, lost, own)
-
-
-def likelihoods_of(
-    context: Context, rows: list[Trajectory], arm: Arm, options: EvaluateConfig
-) -> Questions:
-    """The likelihood of val rows under one arm."""
-    measure = partial(
-        likelihood.measure_shard, chat=context.chat, arm=arm, engine_config=context.config.engine
-    )
-
-    def lost(row: Trajectory) -> Lines:
-        return [likelihood.unmeasured(row, arm.name, client.INFRA_FAILED)]
-
-    parts = cut(rows, options.shard_rows)
-    return Questions(f"measure {arm.name}", parts, measure, lost, identity(arm))
+def kept_lines(
+    context: Context,
+    name: str,
+    rows: Sequence[Any],
+    decided_by: Sequence[Any],
+    total: int,
+    make: Callable[[], Lines],
+) -> Lines:
+    """Lines that are one shard of RUN/answers, made where it is not there; `total`: of its bar."""
+    shards = kept_shards(context, name, [rows] if rows else [], *decided_by)
+    if shards.missing(1):
+        with context.display.step(name, total) as bar:
+            lines = make()
+            bar.update(total, sum(x.get("output_tokens") or 0 for x in lines))
+        shards.commit(0, lines_table(lines))
+    return shard_lines(shards.path(0))
 
 
 def arm_latencies(
@@ -123,29 +107,26 @@ def arm_latencies(
     options: EvaluateConfig,
     arms: Sequence[Arm],
 ) -> list[LatencyRow]:
-    """Timed requests of some arms, one after the other while nothing else is asked; one shard per
-    arm."""
+    """Timed requests of some arms, one after the other while nothing else is asked."""
     loads, count = options.latency.loads, options.latency.rows
     ask_options = AskOptions.of(options, context.config.engine)
-    out: list[LatencyRow] = []
+    total = sum(load * -(-count // load) for load in loads)
+
+    def timed(arm: Arm) -> Lines:
+        context.start_engine()
+        found = measure_latency(rows, context.chat, arm, ask_options, loads, count)
+        return [row.record() for row in found]
+
+    out: Lines = []
     # One after the other: requests of another arm would be part of the times.
     for arm in arms if count and rows else ():
         own = [*identity(arm), loads, count, options.max_tokens]
-        shards = kept_shards(context, f"latency {arm.name}", [rows], *own)
-        if shards.missing(1):
-            context.start_engine()
-            total = sum(load * -(-count // load) for load in loads)
-            with context.display.step(f"latency {arm.name}", total) as bar:
-                try:
-                    timed = measure_latency(rows, context.chat, arm, ask_options, loads, count)
-                except client.EngineDown as error:
-                    # No latency is a gap in the report, no reason to lose the answers.
-                    context.display.say(f"latency of {arm.name} was not measured: {error}", "red")
-                    continue
-                bar.update(total, sum(r.output_tokens for r in timed))
-            shards.commit(0, lines_table([r.record() for r in timed]))
-        out += [LatencyRow(**line) for line in shard_lines(shards.path(0))]
-    return out
+        try:
+            out += kept_lines(context, f"latency {arm.name}", rows, own, total, partial(timed, arm))
+        except client.EngineDown as error:
+            # No latency is a gap in the report, no reason to lose the answers.
+            context.display.say(f"latency of {arm.name} was not measured: {error}", "red")
+    return [LatencyRow(**line) for line in out]
 
 
 def judge_verdicts(
@@ -175,52 +156,47 @@ def judge_verdicts(
     return in_shards(context, step, [questions])[0]
 
 
-def abilities(context: Context, arms: Sequence[Arm]) -> Lines:
-    """lm-eval's values of every arm, one process after the other, as a task with a GPU where there
-    is one: the driver may stand on a node without. [] where no task is named."""
-    options, out = context.config.evaluate.general, []
-    if not options.tasks:
-        return []
+def apart(context: Context, work: Callable[..., Any], *given: Any) -> Any:
+    """What `work` returns of the model, its dtype and the rest, as a task with a GPU where there is
+    one: the driver may stand on a node without."""
     context.free_gpu(1)
-    config = context.config
-    gpu = context.resources.gpus > 0
-    cpus = context.placement.threads(context.resources.node_gpus if gpu else 1)
+    have, dtype = context.resources, context.config.model.dtype
+    cpus = context.placement.threads(have.node_gpus if have.gpus else 1)
+    return cluster.run_task(work, (context.model, dtype, *given), cpus, int(have.gpus > 0))
+
+
+def abilities(context: Context, arms: Sequence[Arm]) -> Lines:
+    """lm-eval's values of every arm, one process after the other. [] where no task is named."""
+    options, seed, out = context.config.evaluate.general, context.config.seed, []
+
+    def run(arm: Arm) -> Lines:
+        # A process of its own: lm-eval loads the model once more, and gives its memory back by
+        # ending.
+        gpu = context.resources.gpus > 0
+        return apart(context, general.run_lm_eval, arm, options, seed, gpu)
+
     # lm-eval writes its own prompts, without markers: an unmarked arm would score the same.
     for arm in (a for a in arms if not a.baseline and not a.name.endswith("-unmarked")):
-        shards = kept_shards(context, f"general {arm.name}", [], *identity(arm), options)
-        if shards.missing(1):
-            with context.display.step(f"general {arm.name}", 1) as bar:
-                # A process of its own: lm-eval loads the model once more, and gives its memory back
-                # by ending.
-                arguments = (context.model, config.model.dtype, arm, options, config.seed, gpu)
-                lines = cluster.run_task(general.run_lm_eval, arguments, cpus, int(gpu))
-                bar.update(1)
-            shards.commit(0, lines_table(lines))
-        out += shard_lines(shards.path(0))
+        if options.tasks:
+            own = [*identity(arm), options]
+            out += kept_lines(context, f"general {arm.name}", [], own, 1, partial(run, arm))
     return out
 
 
 def quantized_answers(
     context: Context, rows: list[Trajectory], options: EvaluateConfig, arms: Sequence[Arm]
 ) -> list[QuantizedAnswer]:
-    """The arms' answers by each kind of weights, each as a task with a GPU where there is one."""
+    """The arms' answers by each kind of weights."""
     wanted, out = options.quantized, []
     own_rows = spread([row for row in rows if row.split in options.splits], wanted.rows)
-    if not wanted.kinds or not arms or not own_rows:
-        return []
-    context.free_gpu(1)
-    config, gpu = context.config, context.resources.gpus > 0
-    cpus = context.placement.threads(context.resources.node_gpus if gpu else 1)
-    asked = AskOptions.of(options, config.engine)
-    for arm, kind in product(arms, wanted.kinds):
-        shards = kept_shards(
-            context, f"{kind} {arm.name}", [own_rows], *identity(arm), asked.max_tokens
-        )
-        if shards.missing(1):
-            with context.display.step(f"weights {kind} {arm.name}", len(own_rows)) as bar:
-                given = (context.model, config.model.dtype, arm, kind, own_rows, context.chat)
-                found = cluster.run_task(answer_quantized, (*given, asked), cpus, int(gpu))
-                bar.update(len(own_rows))
-            shards.commit(0, lines_table([answer.record() for answer in found]))
-        out += [QuantizedAnswer(**line) for line in shard_lines(shards.path(0))]
-    return out
+    asked = AskOptions.of(options, context.config.engine)
+
+    def answers(arm: Arm, kind: str) -> Lines:
+        found = apart(context, answer_quantized, arm, kind, own_rows, context.chat, asked)
+        return [answer.record() for answer in found]
+
+    for arm, kind in product(arms, wanted.kinds) if own_rows else ():
+        name, own = f"weights {kind} {arm.name}", [*identity(arm), asked.max_tokens]
+        make = partial(answers, arm, kind)
+        out += kept_lines(context, name, own_rows, own, len(own_rows), make)
+    return [QuantizedAnswer(**line) for line in out]

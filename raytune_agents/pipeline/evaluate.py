@@ -29,11 +29,11 @@ from raytune_agents.inference import client
 from raytune_agents.inference.client import EngineUsage
 from raytune_agents.models import must_merge
 from raytune_agents.pipeline import answering
-from raytune_agents.pipeline.rows import held_out_rows, stored_training_rows
+from raytune_agents.pipeline.rows import MOST_VAL_ROWS, held_out_rows, stored_training_rows
 from raytune_agents.pipeline.shards import check_outage, in_shards
 from raytune_agents.records import JsonObject, Trajectory
 from raytune_agents.runs import Counts, Manifest, Step
-from raytune_agents.storage import read_json, write_json, write_rows
+from raytune_agents.storage import first_by_id, read_json, write_json, write_rows
 from raytune_agents.train import adapter_card
 from raytune_agents.train.methods import method_named
 
@@ -100,27 +100,20 @@ def ask_arms(
     found, costs, why = Found(), {}, ""
     for group in arms_at_once(arms, context.placement.have.gpus > 0):
         before = used(context)
-        questions_of_group = [
-            answering.answers_of(context, requests.of(arm), arm, options) for arm in group
+        asked = [
+            answering.questions_of(context, "ask", requests.of(arm), arm, options) for arm in group
         ]
-        answers = in_shards(context, step, questions_of_group)
+        answers = in_shards(context, step, asked)
         found.answers += [AnswerRow.read(line) for lines in answers for line in lines]
         # Baselines are prompts around the base: they answer the splits, and no more.
         whole = [arm for arm in group if not arm.baseline]
-        kinds = {
-            "rollouts": [
-                answering.rollouts_of(context, requests.tasks, arm, options) for arm in whole
-            ],
-            "multi_turn": [
-                answering.conversations_of(context, requests.entries, arm, options) for arm in whole
-            ],
-            "likelihood": [
-                answering.likelihoods_of(context, requests.val, arm, options) for arm in whole
-            ],
-        }
-        for kind, questions in kinds.items():
-            for lines in in_shards(context, step, questions):
-                found.lines[kind] += lines
+        for name, kind, rows in (
+            ("rollouts", "roll out", requests.tasks),
+            ("multi_turn", "converse", requests.entries),
+            ("likelihood", "measure", requests.val),
+        ):
+            asked = [answering.questions_of(context, kind, rows, arm, options) for arm in whole]
+            found.lines[name] += [x for lines in in_shards(context, step, asked) for x in lines]
         after = used(context)
         why = why or after.why
         spent = engine_costs(before, after)
@@ -225,11 +218,11 @@ def rows_to_ask(context: Context) -> EvaluationRequests:
     config, suite = context.config, suites.Suite()
     options, seed = config.evaluate, config.seed
     folder = context.run.folder
-    val = held_out_rows(folder, VAL)
+    val = first_by_id(held_out_rows(folder, VAL), MOST_VAL_ROWS)
     left_out = read_json(folder / "read" / "manifest.json").get("left_out", {})
     for name in (s for s in options.splits if s not in left_out):
         suite.add(name, held_out_rows(folder, name), options.limit)
-    if synthetic := held_out_rows(folder, SYNTHETIC):
+    if synthetic := list(held_out_rows(folder, SYNTHETIC)):
         suite.add(SYNTHETIC, synthetic, options.limit)
     trained = stored_training_rows(folder)
 

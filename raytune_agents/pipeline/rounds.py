@@ -29,7 +29,7 @@ from raytune_agents.evaluate.instructions import instruction_rows
 from raytune_agents.evaluate.measured import values_by_row
 from raytune_agents.evaluate.scoreboard import over_common_rows
 from raytune_agents.pipeline import round_tasks, train_arm
-from raytune_agents.pipeline.rows import held_out_rows
+from raytune_agents.pipeline.rows import answered_val_rows
 from raytune_agents.records import Trajectory
 from raytune_agents.rounds import RoundRecord
 from raytune_agents.runs import BadLoss, Counts, OutOfMemory, Step
@@ -252,7 +252,7 @@ def policy_values(context: Context, adapter: str | Path, now: ArmProgress) -> Va
     """Values of val rows and of the gate's instructions under a policy, greedily; an answer that
     was lost to the engine has none."""
     options, config = now.config.rounds, context.config
-    rows = [row for row in held_out_rows(context.run.folder, "val") if row.target]
+    rows = answered_val_rows(context.run.folder)
     if not rows:
         raise ConfigError("rounds need val rows to stop by; write read.split.val above 0")
     others = config.seed + 1  # not the instructions of the evaluation

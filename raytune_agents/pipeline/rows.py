@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raytune_agents.records import Trajectory
-from raytune_agents.storage import StoredRows
+from raytune_agents.storage import StoredRows, first_by_id
 
 # Rows of one split that the generate step holds as objects: about 2 GiB of 500-token rows.
 MOST_SOURCE_ROWS = 20_000
+MOST_VAL_ROWS = 4096  # that the driver holds as objects: no step scores so many
 
 
 def accepted(table: pa.Table, split: str) -> Any:
@@ -56,13 +57,14 @@ def training_rows(folder: Path, ids: Sequence[str] | None = None) -> dict[str, T
     return {r.id: r for r in StoredRows(folder / "label", matches)}
 
 
-def held_out_rows(folder: Path, split: str) -> list[Trajectory]:
-    """Accepted rows of a split that is not trained on, by id: real rows, and those that the
-    generate step keeps back."""
-    rows = [
-        row
-        for source in (folder / "read", folder / "generate" / "held")
-        for row in StoredRows(source, lambda table: accepted(table, split))
-    ]
-    # By id: the same order whatever files the steps wrote, so limits take the same rows.
-    return sorted(rows, key=lambda r: r.id)
+def held_out_rows(folder: Path, split: str) -> Iterator[Trajectory]:
+    """Accepted rows of a split that is not trained on: real rows, and those that the generate step
+    keeps back."""
+    for source in (folder / "read", folder / "generate" / "held"):
+        yield from StoredRows(source, lambda table: accepted(table, split))
+
+
+def answered_val_rows(folder: Path) -> list[Trajectory]:
+    """Accepted val rows that end in an answer, by id, so that limits take the same rows whatever
+    files the steps wrote; MOST_VAL_ROWS at most."""
+    return first_by_id((r for r in held_out_rows(folder, "val") if r.target), MOST_VAL_ROWS)

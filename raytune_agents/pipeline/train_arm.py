@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pyarrow as pa
 
 from raytune_agents.config import ConfigError, TrainConfig
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.rows import held_out_rows
+from raytune_agents.pipeline.rows import answered_val_rows
 from raytune_agents.records import RecordError, to_row
 from raytune_agents.runs import Step
 from raytune_agents.storage import read_jsonl, whole_file, write_table
@@ -82,54 +84,43 @@ def train_arm(
     shutil.rmtree(step.folder / "ray", ignore_errors=True)
 
 
-class follow:
+@contextmanager
+def follow(context: Context, path: Path, name: str) -> Iterator[None]:
     """Show a growing metrics.jsonl as a progress bar while the block runs."""
+    stopped = threading.Event()
 
-    def __init__(self, context: Context, path: Path, name: str):
-        self.context, self.path, self.name = context, path, name
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self.watch, daemon=True)
-
-    def __enter__(self) -> None:
-        self.thread.start()
-
-    def __exit__(self, *error: object) -> None:
-        self.stopped.set()
-        self.thread.join()
-
-    def watch(self) -> None:
+    def watch() -> None:
         seen = 0
-        with self.context.display.step(self.name) as bar:
-            while not self.stopped.wait(1.0):
-                if not self.path.is_file():
-                    continue
-                lines = self.path.read_text().splitlines()
-                for line in lines[seen:]:
-                    # The worker may be in the midst of writing the last line.
-                    entry = json.loads(line) if line.endswith("}") else None
-                    if entry:
-                        bar.update(
-                            1,
-                            int(entry.get("num_tokens", 0)) - bar.tokens
-                            if "num_tokens" in entry
-                            else 0,
-                            total=int(entry["of"]),
-                            note=f"loss {entry['loss']:.3f}",
-                        )
-                seen = len(lines)
+        with context.display.step(name) as bar:
+            while not stopped.wait(1.0):
+                steps = [line for line in read_jsonl(path) if "of" in line]
+                for line in steps[seen:]:
+                    tokens = int(line.get("num_tokens", bar.tokens)) - bar.tokens
+                    note = f"loss {line['loss']:.3f}"
+                    bar.update(1, tokens, total=int(line["of"]), note=note)
+                seen = len(steps)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
 
 
 def val_columns(
     context: Context, config: TrainConfig, method: str, count: int
 ) -> list[dict[str, Any]]:
     """Token columns of at most `count` val rows, by id, as the method is asked at inference."""
-    rows = [row for row in held_out_rows(context.run.folder, "val") if row.target]
     marker, made = method_named(method).inference_marker(config), []
-    for row in rows:
-        try:
+    for row in answered_val_rows(context.run.folder):
+        if len(made) >= count:
+            break
+        # One that is longer than the model reads cannot be scored.
+        with suppress(RecordError):
             found = sft.columns(row, context.chat, config, None, marker)
-            made += [c | {"row": json.dumps(to_row(row))} for c in found]
-        except RecordError:
-            continue  # longer than the model reads: it cannot be scored
-    # Scoring stops training: one long row would cost more than all others.
-    return [r for r in made if len(r["input_ids"]) <= 512][:count]
+            # Scoring stops training: one long row would cost more than all others.
+            short = [c for c in found if len(c["input_ids"]) <= 512]
+            made += [c | {"row": json.dumps(to_row(row))} for c in short]
+    return made[:count]

@@ -18,7 +18,7 @@ from raytune_agents import mix
 from raytune_agents.config import Config, ConfigError, TrainConfig
 from raytune_agents.evaluate.estimates import Resampling
 from raytune_agents.pipeline.context import Context
-from raytune_agents.pipeline.rows import held_out_rows
+from raytune_agents.pipeline.rows import answered_val_rows, held_out_rows
 from raytune_agents.pipeline.tokenize import tokenize
 from raytune_agents.pipeline.train_arm import job_of
 from raytune_agents.progress import Bar
@@ -291,10 +291,11 @@ def scored_rows(context: Context) -> tuple[list[Trajectory], list[Trajectory]]:
     """(val, test) rows that end in an answer, by id; those that want no call are among them. The
     rows a report can hold are drawn evenly, so `rows` of val have their share of both."""
     config, folder = context.config, context.run.folder
-    val = interleaved([r for r in held_out_rows(folder, "val") if r.target])
-    unseen = held_out_rows(folder, "test_unseen") or held_out_rows(folder, "test_seen")
-    test = interleaved([r for r in unseen if r.target])
-    return val, test[: config.evaluate.limit] if config.tune.confirm else []
+    val = interleaved(answered_val_rows(folder))
+    if not config.tune.confirm:
+        return val, []
+    unseen = list(held_out_rows(folder, "test_unseen")) or held_out_rows(folder, "test_seen")
+    return val, interleaved([r for r in unseen if r.target])[: config.evaluate.limit]
 
 
 def interleaved(rows: Sequence[Trajectory]) -> list[Trajectory]:

@@ -13,13 +13,7 @@ from finished import finish_step
 
 from raytune_agents.config import Config
 from raytune_agents.evaluate.baselines import Arm
-from raytune_agents.pipeline.answering import (
-    answers_of,
-    conversations_of,
-    identity,
-    likelihoods_of,
-    rollouts_of,
-)
+from raytune_agents.pipeline.answering import identity, questions_of
 from raytune_agents.pipeline.evaluate import arms_at_once
 from raytune_agents.pipeline.shards import in_shards, kept_shards
 from raytune_agents.records import Message, Trajectory
@@ -77,10 +71,10 @@ def trained_arm(folder: Path, weights: bytes) -> Arm:
 
 # what is asked, and the options that decide its answers besides the arm
 ASKS = {
-    "ask": (answers_of, lambda o: [64, 1024 - 64]),
-    "roll out": (rollouts_of, lambda o: [o.trajectories, 64]),
-    "converse": (conversations_of, lambda o: [o.multi_turn.max_steps, 64]),
-    "measure": (likelihoods_of, lambda o: []),
+    "ask": lambda o: [64, 1024 - 64],
+    "roll out": lambda o: [o.trajectories, 64],
+    "converse": lambda o: [o.multi_turn.max_steps, 64],
+    "measure": lambda o: [],
 }
 
 
@@ -92,10 +86,12 @@ def test_an_arm_that_was_trained_again_is_asked_again(tmp_path: Path, name: str)
     context = context_in(tmp_path)
     context.start_engine, context.chat = start_engine, None
     options = context.config.evaluate.model_copy(update={"max_tokens": 64})
-    work, deciding = ASKS[name]
+    deciding = ASKS[name]
 
     def ask(arm: Arm, **changes: object) -> object:
-        asked = work(context, ROWS, arm, options.model_copy(update=changes))
+        asked = questions_of(
+            context, name, ROWS, arm, options.model_copy(update=changes)
+        )
         return in_shards(context, None, [asked])[0]
 
     arm = trained_arm(tmp_path / "train" / "nat", b"first")
