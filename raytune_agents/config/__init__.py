@@ -5,31 +5,18 @@ An unknown key stops at once and names the nearest known one; every error says t
 and what to write instead. Importing this loads no ray, torch or vllm.
 """
 
-from raytune_agents.config.base import BaseConfig, ConfigError, Positive, Share, check_weights
-from raytune_agents.config.data import (
-    LabelConfig,
-    MixConfig,
-    ReadConfig,
-    SourceConfig,
-    SplitConfig,
-)
+from raytune_agents.config.base import BaseConfig, ConfigError
+from raytune_agents.config.data import LabelConfig, MixConfig, ReadConfig, SourceConfig, SplitConfig
 from raytune_agents.config.evaluation import (
     EvaluateConfig,
     GeneralConfig,
     JudgedConfig,
     MultiTurnConfig,
-    TrajectoriesConfig,
 )
-from raytune_agents.config.export import ExportConfig, PriceConfig
-from raytune_agents.config.generation import (
-    GenerateConfig,
-    JudgeConfig,
-    NegativesConfig,
-    TeacherConfig,
-)
+from raytune_agents.config.export import ExportConfig
+from raytune_agents.config.generation import GenerateConfig, NegativesConfig, TeacherConfig
 from raytune_agents.config.loading import (
     build_config,
-    deep_merge,
     known_keys,
     load_config,
     nearest_option,
@@ -37,10 +24,6 @@ from raytune_agents.config.loading import (
     set_dotted,
 )
 from raytune_agents.config.method_options import (
-    METHODS,
-    ArmConfig,
-    DpoConfig,
-    GrpoConfig,
     KtoConfig,
     LoraConfig,
     NatConfig,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
+import yaml
 from annotated_types import Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from raytune_agents.records import JsonObject
 
+PRICES = yaml.safe_load(Path(__file__).with_name("prices.yaml").read_text(encoding="utf-8"))
 # What may be the name of a folder of a run: a run, an arm.
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

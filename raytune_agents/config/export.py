@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from raytune_agents.config.base import BaseConfig, Positive, Share
+from raytune_agents.config.base import PRICES, BaseConfig, Positive, Share
 
 
 class AnswerPriceConfig(BaseConfig):
@@ -25,10 +25,6 @@ class PriceConfig(BaseConfig):
     today: AnswerPriceConfig = AnswerPriceConfig()
 
 
-def _price(model: str, usd_in: float, usd_out: float) -> AnswerPriceConfig:
-    return AnswerPriceConfig(model=model, usd_per_mtok_in=usd_in, usd_per_mtok_out=usd_out)
-
-
 class ExportConfig(BaseConfig):
     format: str = Field("openai", description="name in WRITERS, trl_pairs, or module:function")
     preset: Literal["none", "agent_flan"] = Field("none", description="a fixed make-up of files")
@@ -37,23 +33,6 @@ class ExportConfig(BaseConfig):
     answers_per_month: Positive = Field(100_000, description="all answers; for the pay-back")
     traffic_share: Share = Field(0.2, description="share of them that the tuned model would give")
     prices: dict[str, PriceConfig] = Field(
-        {
-            "openai": PriceConfig(
-                model="gpt-4.1-mini",
-                usd_per_mtok=5.0,
-                mtok_per_hour=2.0,
-                as_of="2025-10",
-                tuned=_price("gpt-4.1-mini, tuned", 0.8, 3.2),
-                today=_price("gpt-4.1", 2.0, 8.0),
-            ),
-            "gemini": PriceConfig(
-                model="gemini-2.5-flash",
-                usd_per_mtok=5.0,
-                mtok_per_hour=2.0,
-                as_of="2025-10",
-                tuned=_price("gemini-2.5-flash, tuned", 0.3, 2.5),
-                today=_price("gemini-2.5-pro", 1.25, 10.0),
-            ),
-        },
+        {k: PriceConfig(**v, as_of=PRICES["as_of"]) for k, v in PRICES["hosted"].items()},
         description="provider of hosted tuning -> its price, which `plan --provider` counts with",
     )

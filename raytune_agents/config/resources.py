@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from raytune_agents.config.base import BaseConfig
+from raytune_agents.config.base import PRICES, BaseConfig
 
 
 class ResourcesConfig(BaseConfig):
@@ -34,7 +34,7 @@ class ResourcesConfig(BaseConfig):
     wait_s: float = Field(900.0, ge=0, description="longest wait for gpus and nodes; then it ends")
     gpu_gib: float | None = Field(None, gt=0, description="memory of a GPU; none = by its type")
     prices: dict[str, Annotated[float, Field(ge=0, lt=1e6)]] = Field(
-        {"CPU": 0.05, "T4": 0.4, "L4": 0.8, "A10G": 1.1, "L40S": 1.9, "A100": 3.2, "H100": 6.0},
+        PRICES["machines"],
         description="USD for an hour of a core or of a GPU by type, to plan with; never fetched",
     )
 
