@@ -11,8 +11,8 @@ Left out: which rows are trained on (`mix`) and what a method does with the labe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, time
 from functools import cache, lru_cache
 from pathlib import Path
@@ -182,65 +182,52 @@ def tokens(path: str, template: str, tools: str, options: str, text: str) -> lis
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
+@dataclass(eq=False)
 class Chat:
     """A tokenizer with its template. Pickles by path, so it can travel to Ray workers."""
 
-    def __init__(
-        self,
-        path: str | Path,
-        template: str = "auto",
-        tools: str = "signature",
-        max_length: int = UNLIMITED,
-        chat_template_kwargs: Mapping[str, Any] | None = None,
-    ):
-        self.path, self.template, self.tools, self.max_length = (
-            str(path),
-            template,
-            tools,
-            max_length,
-        )
-        self.chat_template_kwargs = dict(chat_template_kwargs or {})
+    path: str | Path
+    template: str = "auto"
+    tools: str = "signature"
+    max_length: int = UNLIMITED
+    chat_template_kwargs: Options = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.path = str(self.path)
         self.options = json.dumps(self.chat_template_kwargs, sort_keys=True)
 
     @classmethod
     def of(cls, path: Path, config: ModelConfig) -> Chat:
-        return cls(
-            path,
-            config.template,
-            config.tools,
-            config.max_length or UNLIMITED,
-            config.chat_template_kwargs,
-        )
+        own = config.chat_template_kwargs
+        return cls(path, config.template, config.tools, config.max_length or UNLIMITED, own)
 
     @property
     def arguments(self) -> Options:
         """What makes an equal `Chat`, as JSON holds it."""
-        return {
-            "path": self.path,
-            "template": self.template,
-            "tools": self.tools,
-            "max_length": self.max_length,
-            "chat_template_kwargs": self.chat_template_kwargs,
-        }
+        return asdict(self)
+
+    @property
+    def loaded(self) -> Loaded:
+        return loaded(str(self.path), self.template, self.tools, self.options)
 
     @property
     def tokenizer(self) -> Any:
-        return loaded(self.path, self.template, self.tools, self.options).tokenizer
+        return self.loaded.tokenizer
 
     @property
     def ours(self) -> bool:
         """Whether the template is ours."""
-        return loaded(self.path, self.template, self.tools, self.options).ours
+        return self.loaded.ours
 
     @property
     def instead(self) -> str:
         """Why our template stands in for the model's own; "" where it does not."""
-        return loaded(self.path, self.template, self.tools, self.options).instead
+        return self.loaded.instead
 
     @property
     def habits(self) -> Habits:
         """What the template does."""
-        return loaded(self.path, self.template, self.tools, self.options).habits
+        return self.loaded.habits
 
     @property
     def end_ids(self) -> list[int]:
@@ -272,7 +259,7 @@ class Chat:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of rendered text (special tokens are in the text already)."""
-        return list(tokens(self.path, self.template, self.tools, self.options, text))
+        return list(tokens(str(self.path), self.template, self.tools, self.options, text))
 
     def prompt_text(self, row: Trajectory, marker: str = "") -> str:
         """What the engine is asked for this row: everything before the target, markers included.

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from raytune_agents.config import Config, ConfigError
 from raytune_agents.config.base import json_values
@@ -67,7 +68,7 @@ class OutOfMemory(BadLoss):
     """Training that does not fit the memory with one row in a forward pass; not tried again."""
 
 
-@dataclass
+@pydantic_dataclass(config=ConfigDict(validate_by_name=True, serialize_by_alias=True))
 class Counts:
     """rows_in = rows_out + rejected + failed, by reason; JSON has them as in, out, rejected and
     failed."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_agents.config import TrainConfig
+from raytune_agents.infra import cluster
 from raytune_agents.infra.provenance import code_revision, marks, module_files
 from raytune_agents.negatives.preference_pairs import first_request
 from raytune_agents.pipeline.rows import accepted, training_rows
@@ -54,7 +55,7 @@ def tokenize(context: Context, step: Step, method: str, config: TrainConfig) -> 
     items = row_groups(sorted((context.run.folder / "label").glob("*.parquet")))
     left = missing_parts(folder, len(items))
     with context.display.step(f"tokenize {method}", len(left)) as bar:
-        for _ in parts_made(context, folder, method, config, items, left):
+        for _ in parts_made(context, folder, method, config, items, left) if left else ():
             bar.update(1)
     found = context.tokenized[folder] = Tokenized.load(folder)
     return found
@@ -70,36 +71,25 @@ def parts_made(
 ) -> Iterator[Any]:
     """Make the parts `left`; one value for each, as it is done. `items`: all row groups. Few rows
     of pairs are made here: a shuffle would take longer."""
-    if not left:
-        return
     chat, pairs_of = context.chat, method_named(method).pairs
-    if pairs_of and sum(item["rows"] for item in items) > GROUP_ROWS:
+    few = sum(item["rows"] for item in items) <= GROUP_ROWS
+    pairs = pairs_of(training_rows(context.run.folder), config) if pairs_of and few else None
+
+    def make(item: JsonObject) -> JsonObject:
+        rows = group_rows(item["file"], item["group"])
+        tokenize_part(folder, item["number"], rows, method, chat, config, pairs)
+        return {}
+
+    todo = [items[k] | {"number": k} for k in left]
+    if pairs is not None:
+        yield from map(make, todo)
+        return
+    if pairs_of or len(todo) > 1:
         context.resources  # noqa: B018  Ray must run
+    if pairs_of:
         yield from paired_parts(folder, method, chat, config, items, left)
-        return
-    if pairs_of or len(left) == 1:  # one is sooner done than a worker is started
-        pairs = pairs_of(training_rows(context.run.folder), config) if pairs_of else None
-        for k in left:
-            rows = group_rows(items[k]["file"], items[k]["group"])
-            yield tokenize_part(folder, k, rows, method, chat, config, pairs)
-        return
-    context.resources  # noqa: B018  Ray must run
-    import ray
-
-    def make(batch: FlatRow) -> FlatRow:
-        found = zip(batch["file"], batch["group"], batch["number"])
-        return {
-            "rows": [
-                tokenize_part(folder, int(n), group_rows(file, int(group)), method, chat, config)
-                for file, group, n in found
-            ]
-        }
-
-    ds = ray.data.from_items(
-        [items[k] | {"number": k} for k in left], override_num_blocks=len(left)
-    )
-    ds.set_name("tokenize")
-    yield from ds.map_batches(make, batch_size=1).iter_rows()  # type: ignore[arg-type]
+    else:
+        yield from cluster.map_items("tokenize", todo, make)
 
 
 def paired_parts(
