@@ -207,27 +207,27 @@ class Chat:
         return asdict(self)
 
     @property
-    def loaded(self) -> Loaded:
+    def _loaded(self) -> Loaded:
         return loaded(str(self.path), self.template, self.tools, self.options)
 
     @property
     def tokenizer(self) -> Any:
-        return self.loaded.tokenizer
+        return self._loaded.tokenizer
 
     @property
     def ours(self) -> bool:
         """Whether the template is ours."""
-        return self.loaded.ours
+        return self._loaded.ours
 
     @property
     def instead(self) -> str:
         """Why our template stands in for the model's own; "" where it does not."""
-        return self.loaded.instead
+        return self._loaded.instead
 
     @property
     def habits(self) -> Habits:
         """What the template does."""
-        return self.loaded.habits
+        return self._loaded.habits
 
     @property
     def end_ids(self) -> list[int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raytune_agents.cli.shared_options import console, printed_errors, say, table_of
+from raytune_agents.cli.shared_options import console, printed_errors, refuse, say, table_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,7 +36,6 @@ def compare_command(
     confidence: Annotated[float, typer.Option(min=0.5, max=0.999)] = 0.95,
 ) -> None:
     """B against A on the rows both answered: differences, intervals, p (Holm), what was lost."""
-    from raytune_agents.config import ConfigError
     from raytune_agents.evaluate import ab
     from raytune_agents.evaluate.estimates import Resampling
     from raytune_agents.evaluate.verdict import change_of
@@ -49,16 +48,16 @@ def compare_command(
         a, b = ab.load_side(run_a), ab.load_side(run_b)
         known = {name: m for name, m in (a.metrics | b.metrics).items() if m.headline}
         if metric not in known:
-            raise ConfigError(f"--metric {metric!r} is not compared; write {', '.join(known)}")
+            refuse(f"--metric {metric!r} is not compared; write {', '.join(known)}")
         if (odd := ab.base_difference(a, b)) and not any_base:
-            raise ConfigError(
+            refuse(
                 f"the runs have different base models ({odd}), so a difference is not the "
                 "adapters' alone; write --any-base to compare them all the same"
             )
         chosen = ab.arm_pairs(a, b, arm_a, arm_b)
         found = {s: ab.compare_sides(a, b, chosen, metric, s, how) for s in ab.common_splits(a, b)}
         if not any(found.values()):
-            raise ConfigError("the runs share no answered row; they were split differently")
+            refuse("the runs share no answered row; they were split differently")
     say(f"A = {run_a}, B = {run_b}; {known[metric].label}, B - A on the rows that both answered")
     for side in (a, b):
         for reason, n in side.failures().items():
@@ -81,7 +80,7 @@ def show_drift(side: Side, file: str, arm: str | None) -> None:
     """The shares of every arm in the evaluation and in use, warnings, and rows by reason. Raises
     ConfigError where no arm has answers on both sides."""
     from raytune_agents import readers
-    from raytune_agents.config import ConfigError, SourceConfig
+    from raytune_agents.config import SourceConfig
     from raytune_agents.evaluate.drift import rows_to_train_on, share_drifts
 
     found = list(readers.read_source(SourceConfig(path=file)))
@@ -89,7 +88,7 @@ def show_drift(side: Side, file: str, arm: str | None) -> None:
     answers = next(iter(side.seeds.values()))
     drifts = share_drifts(answers, rows, arm)
     if not drifts:
-        raise ConfigError(
+        refuse(
             f"no answer in {file} is of an arm that {side.name} evaluated "
             f"({', '.join(side.arms)}); record in front of the router, or write --arm-b ARM"
         )

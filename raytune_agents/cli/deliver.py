@@ -34,6 +34,7 @@ from raytune_agents.cli.shared_options import (
     console,
     load_tree,
     printed_errors,
+    refuse,
     say,
     table_of,
 )
@@ -70,12 +71,17 @@ def own_folder(config: Config) -> Path:
     return folder_of_run(config)
 
 
+def trained_arms(run: Path) -> dict[str, Path]:
+    """Arm -> its adapter, of a run. Raises ConfigError where none is trained."""
+    found = {adapter.parent.name: adapter for adapter in sorted(run.glob("train/*/adapter"))}
+    return found or refuse(f"{run} has no trained arm: run `raytune-agents run` to its end first")
+
+
 def empty_folder(out: Path, option: str) -> None:
     """Raises ConfigError where the folder to write has something in it."""
-    from raytune_agents.config import ConfigError
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{option} {out} is not empty; write a new folder")
+        refuse(f"{option} {out} is not empty; write a new folder")
 
 
 def export(
@@ -94,18 +100,17 @@ def export(
 ) -> None:
     """Accepted rows of a run as files of another format, with a card; or an arm as one model."""
     options = {"format": format, "preset": preset, "scale": scale}
-    from raytune_agents.config import ConfigError
 
     with printed_errors():
         words = [f"export.{k}={v}" for k, v in options.items() if v is not None]
         tree = load_tree(config, overrides, *words)
         if len([x for x in (model, hub, serve) if x is not None]) > 1:
-            raise ConfigError("--model, --hub and --serve each write their own; write one of them")
+            refuse("--model, --hub and --serve each write their own; write one of them")
         if model is not None or gguf:
             say_written(*write_model(tree, model or "", out, gguf))
             return
         if push and not hub:
-            raise ConfigError("--push sends what --hub wrote; write --hub DIR, too")
+            refuse("--push sends what --hub wrote; write --hub DIR, too")
         if hub:
             export_hub(tree, hub, push)
             return
@@ -171,18 +176,17 @@ def write_hub(config: Config, out: Path) -> None:
     taken."""
     import yaml
 
-    from raytune_agents.config import ConfigError
     from raytune_agents.exports.files import write_files
     from raytune_agents.redact import redact
 
     run, rows = own_folder(config), labelled_rows(config)
-    arms = sorted(p.parent.name for p in run.glob("train/*/adapter") if (p / "README.md").is_file())
-    if not arms or not (run / "report.html").is_file():
-        missing = "trained arm" if not arms else "report.html"
-        raise ConfigError(f"{run} has no {missing}: run `raytune-agents run` to its end first")
+    # An arm without a card was killed at its end.
+    arms = {k: a for k, a in trained_arms(run).items() if (a / "README.md").is_file()}
+    if not (run / "report.html").is_file():
+        refuse(f"{run} has no report.html: run `raytune-agents run` to its end first")
     empty_folder(out, "--hub")
-    for arm in arms:
-        shutil.copytree(run / "train" / arm / "adapter", out / "models" / arm)
+    for arm, adapter in arms.items():
+        shutil.copytree(adapter, out / "models" / arm)
     write_files(rows, out / "dataset", config.export, config.seed)
     space = out / "space"
     space.mkdir()
@@ -202,15 +206,12 @@ def write_serve(config: Config, out: Path, have: Resources | None = None) -> lis
 
     from raytune_agents import agents, models
     from raytune_agents.chat import Chat
-    from raytune_agents.config import ConfigError
     from raytune_agents.infra import cluster
     from raytune_agents.mirror import is_remote
     from raytune_agents.storage import write_json, write_text
 
     run = own_folder(config)
-    adapters = {p.parent.name: p for p in sorted(run.glob("train/*/adapter"))}
-    if not adapters:
-        raise ConfigError(f"{run} has no trained arm: run `raytune-agents run` first")
+    adapters = trained_arms(run)
     empty_folder(out, "--serve")
     config = as_it_ran(config, run)
     have = have or cluster.look(config.resources)
@@ -359,19 +360,18 @@ def write_model(
     ConfigError: no such arm, OUT is taken, or a model that no GGUF file can hold."""
     from raytune_agents import models
     from raytune_agents.chat import Chat
-    from raytune_agents.config import ConfigError
     from raytune_agents.infra import cluster
     from raytune_agents.redact import redact
     from raytune_agents.train import adapter_card
 
     run = own_folder(config)
-    trained = sorted(p.parent.name for p in run.glob("train/*/adapter"))
-    if arm not in trained:
-        raise ConfigError(f"--model {arm!r}: {run} has {trained}; write one of them")
+    adapters = trained_arms(run)
+    if arm not in adapters:
+        refuse(f"--model {arm!r}: {run} has {[*adapters]}; write one of them")
     out = out or run / "export" / arm
     empty_folder(out, "--out")
     config = as_it_ran(config, run)
-    base, adapter = models.resolve(config.model), run / "train" / arm / "adapter"
+    base, adapter = models.resolve(config.model), adapters[arm]
     if not gguf:
         models.save_merged(base, adapter, config.model.dtype, out)
         have = cluster.look(config.resources)

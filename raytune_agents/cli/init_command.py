@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raytune_agents.cli.shared_options import printed_errors
+from raytune_agents.cli.shared_options import printed_errors, refuse
 
 if TYPE_CHECKING:
     from raytune_agents.agents import AgentSpec, ExampleConfig
@@ -90,20 +90,19 @@ def spec_given(
 ) -> tuple[AgentSpec, list[Trajectory]]:
     """The spec of what was named, and the good rows. Raises ConfigError."""
     from raytune_agents.agents import init as made
-    from raytune_agents.config import ConfigError
 
     named = [x for x in (tools, mcp, openenv) if x is not None]
     if not named and positives is None:
-        raise ConfigError(
+        refuse(
             "init: write --tools FILE, --mcp SERVER, --openenv URL, --positives ROWS, or --schema"
         )
     if only and mcp is None:
-        raise ConfigError(f"init: --only {only} chooses of --mcp; leave it out, or write --mcp")
+        refuse(f"init: --only {only} chooses of --mcp; leave it out, or write --mcp")
     if len(named) > 1:
-        raise ConfigError("init: --tools, --mcp and --openenv all name tools; write one of them")
+        refuse("init: --tools, --mcp and --openenv all name tools; write one of them")
     rows = read_positives(positives) if positives else []
     if positives and not rows:
-        raise ConfigError(f"--positives {positives}: {no_rows_hint(positives)}")
+        refuse(f"--positives {positives}: {no_rows_hint(positives)}")
     if mcp is not None:
         return made.mcp_spec(mcp, listed_names(only), name), rows
     if openenv is not None:
@@ -131,12 +130,11 @@ def listed_names(text: str) -> list[str]:
 
 def free_run_file(path: Path) -> Path:
     """The run config beside a spec. Raises ConfigError where either file is there."""
-    from raytune_agents.config import ConfigError
 
     run = path.with_name(f"{path.stem}_run.yaml")
     for file in (path, run):
         if file.exists():
-            raise ConfigError(f"{file} exists; write --out with another name")
+            refuse(f"{file} exists; write --out with another name")
     return run
 
 
@@ -213,12 +211,11 @@ def with_recording(spec: AgentSpec, path: Path, server: str, allowed: list[str])
     those tasks. Raises ConfigError."""
     from raytune_agents.agents.cassettes import record_tasks, write_recording
     from raytune_agents.agents.skeleton import sampled_tasks
-    from raytune_agents.config import ConfigError
     from raytune_agents.generate.tasks import tasks
 
     if not allowed:
         names = ",".join(t.name for t in spec.tools)
-        raise ConfigError(f"init: --mcp with --world calls tools; name them by --only {names}")
+        refuse(f"init: --mcp with --world calls tools; name them by --only {names}")
     folder = free_place(path, "_world")
     recording = record_tasks(server, sampled_tasks(spec, tasks(spec, TASKS, SEED)))
     for request, why in recording.left_out:
@@ -230,11 +227,10 @@ def with_recording(spec: AgentSpec, path: Path, server: str, allowed: list[str])
 
 def free_place(path: Path, ending: str) -> Path:
     """Where a world stands beside its spec. Raises ConfigError where something is there."""
-    from raytune_agents.config import ConfigError
 
     place = path.with_name(f"{path.stem.replace('-', '_')}{ending}")
     if place.exists():
-        raise ConfigError(f"{place} exists; write --out with another name")
+        refuse(f"{place} exists; write --out with another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     return place
 

@@ -19,6 +19,7 @@ from raytune_agents.cli.shared_options import (
     console,
     load_tree,
     printed_errors,
+    refuse,
     run_folder,
     say,
     table_of,
@@ -174,12 +175,11 @@ def report_command(
 
 def report_folder(text: str, overrides: list[str] | None) -> Path:
     """The run folder that a folder or a config names. Raises ConfigError."""
-    from raytune_agents.config import ConfigError
 
     folder = folder_or_config(text)
     if folder.is_dir():
         if overrides:
-            raise ConfigError(
+            refuse(
                 f"{overrides[0]!r}: a finished run takes options with --rescore alone; leave it out"
             )
         return folder
@@ -246,14 +246,13 @@ def chosen_trials(
 
 def condition(text: str, columns: Sequence[str]) -> Callable[[Trial], bool]:
     """`mix.negative>0.2` -> a test of a row; a row without the value does not fit."""
-    from raytune_agents.config import ConfigError
 
     parts = re.fullmatch(r"\s*([\w.]+)\s*(<=|>=|!=|<|>|=)\s*(.+?)\s*", text)
     if not parts:
-        raise ConfigError(f"--filter {text!r} compares nothing; write for example 'score>=0.4'")
+        refuse(f"--filter {text!r} compares nothing; write for example 'score>=0.4'")
     name, sign, wanted = parts.groups()
     if columns and name not in columns:
-        raise ConfigError(f"--filter {text!r}: no column {name}; columns: {', '.join(columns)}")
+        refuse(f"--filter {text!r}: no column {name}; columns: {', '.join(columns)}")
     try:
         value: Any = json.loads(wanted)
     except json.JSONDecodeError:

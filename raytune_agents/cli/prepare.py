@@ -17,6 +17,7 @@ from raytune_agents.cli.shared_options import (
     errors,
     load_tree,
     printed_errors,
+    refuse,
     say,
     table_of,
 )
@@ -68,12 +69,11 @@ def named_source(path: str) -> SourceConfig:
 def show_patterns(source: str, as_json: bool) -> None:
     """Task patterns of good rows, which generation can follow. Raises ConfigError."""
     from raytune_agents.agents.analyse import analyse
-    from raytune_agents.config import ConfigError
 
     rows, bad = good_rows(source)
     good = [row for row in rows if not row.failed]
     if not good:
-        raise ConfigError(f"{source}: no good row ({len(rows)} failures, {bad.total()} bad)")
+        refuse(f"{source}: no good row ({len(rows)} failures, {bad.total()} bad)")
     found = analyse(good)
     if as_json:
         typer.echo(json.dumps(found.model_dump()))

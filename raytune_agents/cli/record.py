@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from raytune_agents.cli.shared_options import printed_errors, say
+from raytune_agents.cli.shared_options import printed_errors, refuse, say
 
 
 def capture_command(
@@ -23,21 +23,17 @@ def capture_command(
 ) -> None:
     """Stand before an OpenAI-compatible endpoint and write what passes, as rows for `read`."""
     with printed_errors():
-        from raytune_agents.config import ConfigError
-
         if not re.match("https?://[^/]", upstream):
-            raise ConfigError(f"--upstream {upstream!r} is no URL; write http://HOST:PORT")
+            refuse(f"--upstream {upstream!r} is no URL; write http://HOST:PORT")
         try:
             import uvicorn  # noqa: F401
 
             from raytune_agents.capture import serve_capture
         except ImportError as error:
-            raise ConfigError(
-                f"capture needs package {error.name}: pip install 'raytune-agents[serve]'"
-            ) from None
+            refuse(f"capture needs package {error.name}: pip install 'raytune-agents[serve]'")
         say(f"recording to {out}; point the agent to it: OPENAI_BASE_URL=http://{host}:{port}/v1")
         say(f"how a session ended: POST http://{host}:{port}/capture/outcome", style="dim")
         try:
             serve_capture(upstream, out, host, port, timeout_s, allow_host or ())
         except OSError as error:
-            raise ConfigError(f"--out {out}: {error}; write a file in a folder of yours") from None
+            refuse(f"--out {out}: {error}; write a file in a folder of yours")

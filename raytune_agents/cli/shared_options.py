@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -55,23 +55,21 @@ def load_tree(config: str | None, overrides: list[str] | None, *more: str) -> Co
 
 def run_folder(run: str) -> Path:
     """The folder of a run, given by its path or by its name under runs/. Raises ConfigError."""
-    from raytune_agents.config import ConfigError
 
     for folder in (Path(run).expanduser(), Path("runs") / run):
         if folder.is_dir():
             return folder
-    raise ConfigError(f"RUN={run!r} is no run folder; write its path, for example runs/demo")
+    refuse(f"RUN={run!r} is no run folder; write its path, for example runs/demo")
 
 
 def step_names(text: str | None) -> tuple[str, ...]:
     """`read,label` -> those steps, in their order; None -> all. Raises ConfigError."""
-    from raytune_agents.config import ConfigError
     from raytune_agents.runs import STEPS
 
     wanted = [word.strip() for word in text.split(",")] if text is not None else list(STEPS)
     unknown = [word for word in wanted if word not in STEPS]
     if unknown:
-        raise ConfigError(f"--steps {text!r}: no step {unknown[0]!r}; write {','.join(STEPS)}")
+        refuse(f"--steps {text!r}: no step {unknown[0]!r}; write {','.join(STEPS)}")
     return tuple(name for name in STEPS if name in wanted)
 
 
@@ -113,6 +111,13 @@ def printed_errors() -> Iterator[None]:
         raise typer.Exit(TERMINATED if signals else INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def refuse(text: str) -> NoReturn:
+    """Raises ConfigError, which a command loads only where it refuses something."""
+    from raytune_agents.config import ConfigError
+
+    raise ConfigError(text)
 
 
 def fail(text: str) -> None:
